@@ -160,12 +160,17 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
     ]
     located, unlocated = locate_findings(wanted, facts.selection.shown_patches)
     cut = [(finding, _cut_to_changes(facts, finding)) for finding in located]
-    timely = merge_findings(finding for _, finding in cut if finding is not None)  # those at one line now, too
+    timely = [finding for finding, ends_at_change in cut if ends_at_change is not None]
     patches = facts.selection.patches
     read = find_read(facts.selection, facts.unanswered) if isinstance(reply, PullRequestAnalysis) else ()
-    unplaced = [*unlocated, *(finding for finding, raised in cut if raised is None)]
-    ledger, repeating = settle_quotes(facts.record.ledger, (*timely, *unplaced), patches, read=read, unplaced=unplaced)
-    new = find_new([finding for finding in timely if finding not in repeating], ledger, patches)
+    unplaced = [*unlocated, *(finding for finding in located if finding not in timely)]
+    ledger, repeating = settle_quotes(
+        facts.record.ledger, (*located, *unlocated), patches, read=read, unplaced=unplaced
+    )
+    unknown = find_new([finding for finding in timely if finding not in repeating], ledger, patches)
+    # Two findings may now be at one line, and an earlier one may be there.
+    ended = merge_findings(one for finding, one in cut if finding in unknown and one is not None)
+    new = find_new(ended, ledger, patches)
     ledger = raise_severities(ledger, timely, patches)
     renamed = _find_previous_paths(facts.selection.files)
     entries = add(ledger, new, patches, prompt_id="", previous_paths=renamed)

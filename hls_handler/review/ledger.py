@@ -24,7 +24,7 @@ from hls_handler.review.places import (
     identify,
     is_near,
 )
-from hls_handler.review.quotes import MAX_ABOVE, digest_quoted, find_above, find_quoted, has_quote, raise_severity
+from hls_handler.review.quotes import MAX_ABOVE, digest_quoted, find_above, find_known_lines, has_quote, raise_severity
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewThread
 
 FIXED = "fixed"
@@ -82,16 +82,21 @@ def list_hidden(ledger: Iterable[LedgerEntry], files: PresentFiles) -> Mapping[s
 def settle_hidden(
     ledger: Iterable[LedgerEntry], hidden: Mapping[str, str], texts: Mapping[str, Collection[str]]
 ) -> tuple[LedgerEntry, ...]:
-    """Return the entries, those of `hidden` as fixed whose file no longer has all lines of their quote.
+    """Return the entries, those of `hidden` as fixed whose file no longer has their line or any other line they quote.
 
-    `texts` are the lines of files as `identify` returns them, by path. Nothing is known about the other files.
+    If it has some of these, the quote changed. `texts` are the lines of files as `identify` returns them, by path.
+    Nothing is known about the other files.
     """
-    return tuple(
-        replace(entry, state="fixed")
-        if hidden.get(entry.key) in texts and not {entry.quote, *entry.above} <= set(texts[hidden[entry.key]])
-        else entry
-        for entry in ledger
-    )
+
+    def settle(entry: LedgerEntry) -> LedgerEntry:
+        if hidden.get(entry.key) not in texts:
+            return entry
+        lines = {*texts[hidden[entry.key]]}
+        if entry.quote not in lines or (entry.above and lines.isdisjoint(entry.above)):
+            return replace(entry, state="fixed")
+        return replace(entry, is_quote_changed=not lines.issuperset(entry.above))
+
+    return tuple(map(settle, ledger))
 
 
 def apply_threads(
@@ -141,7 +146,7 @@ def find_new(
 ) -> tuple[Finding, ...]:
     """Return the findings that the ledger of `follow_up` does not have.
 
-    A finding at the line of an entry repeats it if it has the same category or title; one at another line that the
+    A finding at the line of an entry repeats it if it has the same category or title; one at a line above that the
     entry quotes, if it has the same title.
     """
     known = {one for entry in ledger for one in _entry_identities(entry, patches)}
@@ -174,19 +179,16 @@ def _entry_identities(entry: LedgerEntry, patches: Mapping[str, Patch]) -> set[_
     An entry on an unchanged line that no patch shows has the text of the line in place of its number.
     """
     if entry.line is not None:
-        quoted = find_quoted(entry, patches.get(entry.path))
-        return _identities(entry, "line", str(entry.line)) | _titles(entry, quoted)
+        own = _identities(entry, "line", str(entry.line))
+        above = find_known_lines(entry, patches[entry.path]) if entry.path in patches and entry.above else ()
+        return own | {(entry.path, entry.side, "line", str(number), "title", entry.title) for number in above}
     return _identities(entry, "unchanged", entry.quote) if entry.is_unchanged and not entry.is_absent else set()
 
 
 def _finding_identities(findings: Sequence[Finding], patches: Mapping[str, Patch]) -> list[set[_Identity]]:
     """Return each place of each finding with each of its properties that identify it there."""
     lines = _find_lines(findings, patches)
-    identities = [
-        _identities(finding, "line", str(finding.line))
-        | _titles(finding, range(max(finding.start_line or finding.line, finding.line - 2 * MAX_ABOVE), finding.line))
-        for finding in findings
-    ]
+    identities = [_identities(finding, "line", str(finding.line)) for finding in findings]
     for finding, own in zip(findings, identities, strict=True):
         line = lines.get((finding.path, finding.side, finding.line))
         if line is not None and line.mark == " ":
@@ -197,10 +199,6 @@ def _finding_identities(findings: Sequence[Finding], patches: Mapping[str, Patch
 def _identities(finding: LedgerEntry | Finding, *place: str) -> set[_Identity]:
     where = (finding.path, finding.side, *place)
     return {(*where, "category", finding.category), (*where, "title", finding.title)}
-
-
-def _titles(finding: LedgerEntry | Finding, lines: range) -> set[_Identity]:
-    return {(finding.path, finding.side, "line", str(number), "title", finding.title) for number in lines}
 
 
 def add(
@@ -224,26 +222,26 @@ def add(
         key = _make_key(finding.path, quote, finding.category, taken)
         taken.add(key)
         first = finding.line if finding.start_line is None else max(finding.start_line, finding.line - MAX_ABOVE)
-        added.append(
-            LedgerEntry(
-                key=key,
-                path=finding.path,
-                side=finding.side,
-                quote=quote,
-                nearby=place.nearby,
-                severity=finding.severity,
-                category=finding.category,
-                title=finding.title,
-                state="open",
-                prompt_id=prompt_id,
-                is_unchanged=place.is_in_base,
-                previous_path=(previous_paths or {}).get(finding.path),
-                line=finding.line,
-                changed=place.changed,
-                twins=place.twins,
-                above=find_above(patches[finding.path], finding.side, range(first, finding.line + 1)),
-            )
+        patch = patches[finding.path]
+        entry = LedgerEntry(
+            key=key,
+            path=finding.path,
+            side=finding.side,
+            quote=quote,
+            nearby=place.nearby,
+            severity=finding.severity,
+            category=finding.category,
+            title=finding.title,
+            state="open",
+            prompt_id=prompt_id,
+            is_unchanged=place.is_in_base,
+            previous_path=(previous_paths or {}).get(finding.path),
+            line=finding.line,
+            changed=place.changed,
+            twins=place.twins,
+            above=find_above(patch, finding.side, range(first, finding.line + 1)),
         )
+        added.append(replace(entry, quoted=digest_quoted(entry, patch)))
     return tuple(added)
 
 
@@ -306,9 +304,8 @@ def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index:
     if place is None or (entry.is_absent and not is_quoted):
         state = _find_state(entry, files, index)
         return replace(entry, state=state, line=None, has_other_place=False, is_quote_changed=False)
-    present_quote = "" if is_quoted else digest_quoted(replace(entry, line=place.line.number), files, place)
-    is_seen = entry.is_quote_changed and present_quote == entry.present_quote  # people know this change
-    is_same = place.is_certain and (is_quoted or is_seen)
+    quoted = digest_quoted(replace(entry, line=place.line.number), files.patches[place.path])
+    is_same = place.is_certain and quoted == entry.quoted
     holds = entry.state == "dismissed" and (is_same or not entry.has_binding_dismissal)
     is_fixed = entry.is_quote_changed and entry.is_closed and not is_quoted
     return replace(
@@ -324,7 +321,7 @@ def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index:
         is_unchanged=place.is_in_base or entry.is_unchanged,
         has_other_place=not is_same,
         is_quote_changed=not is_quoted,
-        present_quote=present_quote,
+        quoted=quoted,
     )
 
 

@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from hls_handler.analysis import Finding
 from hls_handler.review.patches import Patch, Side
-from hls_handler.review.places import MIN_CHARACTERS, PatchIndex, Place, PresentFiles, identify
+from hls_handler.review.places import MIN_CHARACTERS, PatchIndex, Place, identify
 from hls_handler.review.positions import RANK
 from hls_handler.review.record import LedgerEntry
 from hls_handler.untrusted.cleaning import truncate
@@ -48,6 +48,8 @@ def settle_quotes(
     def is_at(finding: Finding, entry: LedgerEntry) -> bool:
         lines, first = quoted[entry.key], finding.start_line or finding.line
         is_there = finding.line == entry.line or finding in unplaced
+        if entry.line is None:
+            return is_same(finding, entry, is_there=is_there)
         return is_same(finding, entry, is_there=is_there) and first < lines.stop and lines.start <= finding.line
 
     texts = [
@@ -65,15 +67,17 @@ def settle_quotes(
         if not there and not is_text:
             return replace(entry, state="fixed") if entry.path in read else entry
         reopened = replace(entry, state="open" if entry.is_closed else entry.state)
-        if not there or entry.path not in patches:  # Claude named a wrong line
+        if not there or entry.line is None or entry.path not in patches:  # its lines are not known
             return reopened
         if entry.state == "dismissed" and any(RANK[finding.severity] < RANK[entry.severity] for finding in there):
             void = (*entry.void_dismissals, *entry.dismissals)
             reopened = replace(
                 entry, state="open", dismissals=(), void_dismissals=void, dismissed_by=None, has_binding_dismissal=False
             )
-        above = find_above(patches[entry.path], entry.side, quoted[entry.key])
-        return raise_severity(replace(reopened, above=above, is_quote_changed=False), there)
+        patch = patches[entry.path]
+        above = find_above(patch, entry.side, quoted[entry.key])
+        settled = replace(reopened, above=above, is_quote_changed=False)
+        return raise_severity(replace(settled, quoted=digest_quoted(settled, patch)), there)
 
     return tuple(map(settle, ledger)), tuple(repeating)
 
@@ -95,10 +99,22 @@ def find_quoted(entry: LedgerEntry, patch: Patch | None) -> range:
     if patch is not None and entry.is_quote_changed:
         for hunk in patch.hunks:
             for line in hunk.lines:
-                if line.side == entry.side and 0 < entry.line - line.number <= 2 * MAX_ABOVE:
+                if line.side == entry.side and 0 < entry.line - line.number <= _reach(entry):
                     nearest[identify(line.text)] = line.number
     known = [nearest[text] for text in entry.above if text in nearest]
     return range(min([*known, max(entry.line - len(entry.above), 1)]), entry.line + 1)
+
+
+def find_known_lines(entry: LedgerEntry, patch: Patch) -> set[int]:
+    """Return the numbers of the lines above that of the finding whose text it quotes."""
+    quoted = find_quoted(replace(entry, is_quote_changed=True), patch)
+    lines = (line for hunk in patch.hunks for line in hunk.lines if line.side == entry.side)
+    return {line.number for line in lines if line.number in quoted[:-1] and identify(line.text) in entry.above}
+
+
+def _reach(entry: LedgerEntry) -> int:
+    """Return the distance of a quoted line from the last one: there may be short lines and inserted ones between."""
+    return min(2 * len(entry.above) + 3, 2 * MAX_ABOVE)
 
 
 def find_above(patch: Patch, side: Side, quoted: range) -> tuple[str, ...]:
@@ -112,13 +128,15 @@ def has_quote(entry: LedgerEntry, place: Place, index: PatchIndex) -> bool:
     """Return True if the lines that the finding quotes above its line are still above it."""
     line = place.line
     return all(
-        any(0 < line.number - one.line.number <= 2 * MAX_ABOVE for one in index.find(place.path, line.side, text))
+        any(0 < line.number - one.line.number <= _reach(entry) for one in index.find(place.path, line.side, text))
         for text in entry.above
     )
 
 
-def digest_quoted(entry: LedgerEntry, files: PresentFiles, place: Place) -> str:
-    patch = files.patches[place.path]
+def digest_quoted(entry: LedgerEntry, patch: Patch) -> str:
+    """Return a digest of the lines that the finding quotes and of those between them; "" if it quotes one line."""
+    if not entry.above:
+        return ""
     quoted = find_quoted(replace(entry, is_quote_changed=True), patch)
     lines = (line for hunk in patch.hunks for line in hunk.lines)
     texts = (identify(line.text) for line in lines if line.side == entry.side and line.number in quoted)

@@ -71,7 +71,7 @@ class LedgerEntry:
     has_other_place: bool = False  # True: it is at another place now, or its quote changed now: it may be right there
     above: tuple[str, ...] = ()  # the changed lines of its quote above the last one, as `identify` returns them
     is_quote_changed: bool = False  # True: one of `above` is not above its line any more; see `settle_quotes`
-    present_quote: str = ""  # digest of its quoted lines when that was noticed
+    quoted: str = ""  # digest of its quoted lines and those between them, as they are now; "" if it quotes one line
 
     @property
     def is_closed(self) -> bool:

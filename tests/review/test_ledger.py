@@ -594,6 +594,19 @@ def settle(
     return settle_quotes(ledger, findings, patches(text), read=read, unplaced=unplaced)[0]
 
 
+def test_hidden_finding_waits_for_a_review_if_its_file_has_some_lines_of_its_quote() -> None:
+    text = "@@ -1,4 +1,4 @@\n first()\n-run(\n-    account,\n+run_all(\n+    amount,\n )\n last()"
+    ledger = raised(finding(path="area.py", start_line=2, line=4, quote="run_all(\n    amount,\n)"), text=text)
+    now = "@@ -1,2 +1,2 @@\n first()\n-run(\n+run_all("
+    after = follow(ledger, patches(now), reviewed=reviewed(text))
+    hidden = list_hidden(after, PresentFiles(patches(now)))
+    waiting = settle_hidden(after, hidden, {"area.py": {"run_all(", "account,", ")"}})
+    assert [(one.state, one.is_quote_changed) for one in waiting] == [("open", True)]
+    again = finding(path="area.py", line=2, quote="run_all(")
+    for findings, state in (([], "fixed"), ([again], "open")):
+        assert [one.state for one in settle(waiting, findings, now)] == [state]
+
+
 def test_hidden_finding_is_fixed_if_its_file_has_only_the_last_line_of_its_quote() -> None:
     text = "@@ -1,4 +1,4 @@\n first()\n-run(\n-    account,\n+run_all(\n+    amount,\n )\n last()"
     ledger = raised(finding(path="area.py", start_line=2, line=4, quote="run_all(\n    amount,\n)"), text=text)
@@ -740,6 +753,17 @@ def test_dismissal_does_not_hold_if_another_line_of_the_changed_quote_changes() 
         assert [one.state for one in ledger] == [state]
 
 
+def test_dismissal_does_not_hold_if_a_line_is_added_in_the_quote() -> None:
+    quote = "run(\n    command,\n    shell=True,\n)"
+    entry = replace(raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)[0], comment_id=901)
+    replied = ReviewThread(901, entry.key, False, None, (ThreadReply("zoe", "won't fix"),), (), (), ())
+    added = CALL.replace("+    shell", "+    env=secrets,\n+    shell").replace("+7", "+8")
+    ledger: tuple[LedgerEntry, ...] = (entry,)
+    for text, state in ((CALL, "dismissed"), (CALL, "dismissed"), (added, "open")):
+        ledger = apply_threads(follow(ledger, patches(text), reviewed=reviewed(CALL)), [replied], writers=["zoe"])
+        assert [(one.state, one.is_quote_changed) for one in ledger] == [(state, False)]
+
+
 def test_dismissed_finding_is_open_if_its_changed_quote_is_reported_as_more_severe() -> None:
     quote = "run(\n    command,\n    shell=True,\n)"
     entry = replace(raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)[0], comment_id=901)
@@ -757,6 +781,22 @@ def test_finding_with_the_same_title_within_the_quoted_lines_is_not_new() -> Non
     same = finding(path="area.py", line=4, quote="shell=True,")
     for found, new in ((same, 0), (same.model_copy(update={"title": "Another"}), 1)):
         assert len(find_new([found], ledger, patches(CALL))) == new
+    longer = CALL.replace("+    shell=True,", "+    env=secrets,\n+    shell=True,").replace("+7", "+8")
+    added = finding(path="area.py", line=4, quote="env=secrets,")
+    followed = follow(ledger, patches(longer), reviewed=reviewed(CALL))
+    assert find_new([added], followed, patches(longer)) == (added,)
+
+
+def test_equal_text_far_above_a_quote_is_not_one_of_its_lines() -> None:
+    catch = ["try_it()", "except Exception:", "pass_silently()", "return data"]
+    far = [f"setting_{number} = {number}" for number in range(15)]
+    text = "\n+".join(["@@ -0,0 +1,23 @@", *catch, *far, *catch])
+    ledger = raised(finding(path="area.py", start_line=21, line=23, quote="\n".join(catch[1:])), text=text)
+    corrected = "\n+".join(["@@ -0,0 +1,23 @@", *catch, *far, "try_it()", "except ValueError:", "raise", "return data"])
+    followed = follow(ledger, patches(corrected), reviewed=reviewed(text))
+    same = finding(path="area.py", start_line=2, line=3, quote="pass_silently()")
+    settled, repeating = settle_quotes(followed, [same], patches(corrected), read=["area.py"])
+    assert ([one.state for one in settled], repeating) == (["fixed"], ())
 
 
 def test_dismissal_after_the_changed_quote_was_shown_holds_without_a_review() -> None:
