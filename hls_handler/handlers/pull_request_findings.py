@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from hls_handler.analysis import MAX_QUOTE_CHARS, Category, Finding, PullRequestAnalysis, Reply, Severity
+from hls_handler.analysis import Category, Finding, PullRequestAnalysis, Reply, Severity
 from hls_handler.handlers.changed_files import PatchedFile, Selection, find_read, find_unread, redact_patch
 from hls_handler.handlers.check import CheckedFinding
 from hls_handler.handlers.handler import permalink
@@ -27,7 +27,7 @@ from hls_handler.review.ledger import (
 )
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_patch
 from hls_handler.review.places import PresentFiles, identify
-from hls_handler.review.positions import RANK, locate_findings, merge_findings
+from hls_handler.review.positions import RANK, locate_findings
 from hls_handler.review.quotes import settle_quotes
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
 
@@ -159,18 +159,14 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
         if RANK[finding.severity] <= RANK[facts.shown.min_severity] and finding.confidence >= facts.shown.min_confidence
     ]
     located, unlocated = locate_findings(wanted, facts.selection.shown_patches)
-    cut = [(finding, _cut_to_changes(facts, finding)) for finding in located]
-    timely = [finding for finding, ends_at_change in cut if ends_at_change is not None]
+    timely = [finding for finding in located if _is_timely(facts, finding)]
     patches = facts.selection.patches
     read = find_read(facts.selection, facts.unanswered) if isinstance(reply, PullRequestAnalysis) else ()
     unplaced = [*unlocated, *(finding for finding in located if finding not in timely)]
     ledger, repeating = settle_quotes(
         facts.record.ledger, (*located, *unlocated), patches, read=read, unplaced=unplaced
     )
-    unknown = find_new([finding for finding in timely if finding not in repeating], ledger, patches)
-    # Two findings may now be at one line, and an earlier one may be there.
-    ended = merge_findings(one for finding, one in cut if finding in unknown and one is not None)
-    new = find_new(ended, ledger, patches)
+    new = find_new([finding for finding in timely if finding not in repeating], ledger, patches)
     ledger = raise_severities(ledger, timely, patches)
     renamed = _find_previous_paths(facts.selection.files)
     entries = add(ledger, new, patches, prompt_id="", previous_paths=renamed)
@@ -221,28 +217,21 @@ def _is_first(facts: PullRequestFacts) -> bool:
     return facts.record.rounds == 0 or facts.is_full
 
 
-def _cut_to_changes(facts: PullRequestFacts, finding: Finding) -> Finding | None:
-    """Return the finding if this round may raise it; a range without its unchanged end.
+def _is_timely(facts: PullRequestFacts, finding: Finding) -> bool:
+    """Return True if this round may raise the finding.
 
     After the first review, one of the finding's lines must have changed since the last one. In the second review, a
     critical finding may also be on other lines.
     """
     if _is_first(facts) or (facts.record.rounds == 1 and finding.severity == "critical"):
-        return finding
-    changed = [lines for file in facts.selection.files if file.path == finding.path for lines in file.changed]
+        return True
     start = finding.start_line or finding.line
-    ends = [
-        min(lines.last, finding.line)
-        for lines in changed
-        if lines.side == finding.side and lines.first <= finding.line and start <= lines.last
-    ]
-    if not ends or max(ends) == finding.line:
-        return finding if ends else None
-    line = max(ends)
-    hunks = facts.selection.patches[finding.path].hunks
-    texts = (one.text for hunk in hunks for one in hunk.lines if (one.side, one.number) == (finding.side, line))
-    cut = {"line": line, "start_line": start if start < line else None, "suggestion": None}
-    return finding.model_copy(update={**cut, "quote": next(texts)[:MAX_QUOTE_CHARS]})
+    return any(
+        lines.side == finding.side and lines.first <= finding.line and start <= lines.last
+        for file in facts.selection.files
+        if file.path == finding.path
+        for lines in file.changed
+    )
 
 
 def to_shown(facts: PullRequestFacts, finding: Finding, *, is_inline: bool) -> ShownFinding:

@@ -51,7 +51,7 @@ def locate_findings(
             lost.append(finding)
         else:
             located.append(found)
-    return tuple(merge_findings(located)), tuple(lost)
+    return tuple(_merge(located)), tuple(lost)
 
 
 class _PatchIndex:
@@ -179,8 +179,7 @@ def _variants(quoted: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(variants)) if all(variants) else ()
 
 
-def merge_findings(findings: Iterable[Finding]) -> list[Finding]:
-    """Join the findings of one category at one line, and sort them by severity, path and line."""
+def _merge(findings: Iterable[Finding]) -> list[Finding]:
     merged: dict[tuple[str, Side, int, str], Finding] = {}
     worst_first = sorted(findings, key=lambda f: (RANK[f.severity], f.path, f.line, f.side, -f.confidence))
     for finding in worst_first:

@@ -436,15 +436,6 @@ def test_later_reviews_raise_only_findings_on_changed_lines(
     assert raised(gather(pushed, record=record), *found) == titles
 
 
-def test_comment_of_a_later_review_ends_at_the_last_changed_line_and_there_is_one() -> None:
-    pushed = replace(PUSHED, patch=f"{PUSHED.patch}\n end()")
-    facts = gather(pushed, record=replace(review(gather(TWO)), rounds=2))
-    same = AFTER.model_copy(update={"start_line": None, "line": 21, "quote": "    return side ** 4", "title": "Same"})
-    (shown,) = HANDLER.inline_findings(facts, pull_request_analysis(findings=[AFTER, same])).values()
-    found = cast(ShownFinding, shown["finding"])
-    assert (found.start_line, found.line, found.suggestion) == (None, 21, None)
-
-
 @pytest.mark.parametrize(("path", "later"), [("area.py", 1), ("other.py", 0)])
 def test_finding_without_a_line_is_shown_later_if_its_file_is(path: str, later: int) -> None:
     lost = pull_request_analysis(findings=[finding(path=path, quote="never written")])

@@ -112,7 +112,7 @@ ERRORS = {
     "rejected position": "GitHub would reject the position of a comment",
     "repeated": "a comment about a line that has one of the same category, and that was not moved elsewhere",
     "raised after a dismissal": "the same, about a line whose comment a person dismissed",
-    "raised on an unchanged line": "after the first review; in the second one, unless it is critical",
+    "raised on unchanged lines": "after the first review; in the second one, unless it is critical",
     "raised although refuted": "the second look refuted the finding",
     "idle call": "Claude was asked although neither the changes nor the lines beside them are new",
     "unread success": "the check is a success, and Claude was not shown a changed line in its present function",
@@ -477,8 +477,9 @@ class Simulation:
             if said in self.posted and self._is_same_place(one.line):
                 is_dismissed = self.posted[said] in self.dismissed
                 self.totals.add("raised after a dismissal" if is_dismissed else "repeated", where)
-            if self.now.rounds and (self.now.rounds > 1 or severity != "critical") and self.is_settled(one):
-                self.totals.add("raised on an unchanged line", where)
+            is_late = self.now.rounds and (self.now.rounds > 1 or severity != "critical")
+            if is_late and all(self.is_settled(hunk[side, at]) for at in range(start, end + 1)):
+                self.totals.add("raised on unchanged lines", where)
             if "fails for x" not in comment.body and self.refuted & {*re.findall(r"y = (\d+)", comment.body)}:
                 self.totals.add("raised although refuted", where)
             self.posted[said], self.lines[comment.key] = comment.key, one
