@@ -279,6 +279,8 @@ def test_check_prints_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None
             f"{tmp_path}/lib/issues/own.j2: fields component: one of payments, search, none; areas: list: one "
             "of api, docs; version: text. Labels kind: defect; component: component-payments, component-search; "
             "areas: area/api, area/docs\n"
+            f"{tmp_path}/settings.yaml (server.api_key): note: the console and the API are off, because the key is not "
+            "set (openssl rand -hex 24)\n"
             f"{tmp_path}/settings.yaml: settings and 3 prompts are fine\n"
         ),
     )

@@ -38,7 +38,8 @@ def test_the_service_comments_as_the_new_app_with_the_written_settings(
     url = f"sqlite:///{tmp_path}/hls.db"
     written = path.read_text().replace("github:\n", "github:\n  min_seconds_between_writes: 0.01\n")
     written = written.replace("claude:\n", "claude:\n  requests_per_second: 100\n")
-    path.write_text(f'{written}server: {{port: 0}}\nstorage: {{url: "{url}"}}\n')
+    written = written.replace("server:\n", "server:\n  port: 0\n")
+    path.write_text(f'{written}storage: {{url: "{url}"}}\n')
     service = Service(path, 0, tmp_path / "service.log", url, environ=variables).start()
     try:
         secret = variables["GITHUB_WEBHOOK_SECRET"]
