@@ -155,6 +155,8 @@ def fill(url: str, number: int, *, analyze: bool) -> dict[str, str]:
         if analyze:
             with store.database.writing() as connection:
                 connection.exec_driver_sql("ANALYZE")
+                next_id = "SELECT setval(pg_get_serial_sequence('deliveries', 'id'), max(id)) FROM deliveries"
+                connection.exec_driver_sql(next_id)  # the receiver continues after the stored ones
     chosen = number // 3
     day = time.gmtime(now_ms / 1000 - DAYS * 86_400 * (1 - chosen / number))
     return {
