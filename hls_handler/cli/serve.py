@@ -29,6 +29,7 @@ from hls_handler.web.server import graceful_shutdown_s, listen, make_server
 
 log = logging.getLogger(__name__)
 
+OFF = "off, because server.api_key is not set"  # the console
 SIGNAL_POLL_S = 0.1
 
 RoleOption = Annotated[
@@ -144,7 +145,7 @@ def _announce(path: Path, settings: Settings, service: Service, *, host: str, po
     on_terminal = sys.stderr.isatty() and settings.logging.format != "json"
     if on_terminal:  # the first of three lines; the probe shows the others when it has connected
         receives = f"receives webhooks at {webhook}" if role != "worker" else "processes deliveries"
-        shows = "the console is off, because server.api_key is not set" if console is None else f"console: {console}"
+        shows = f"the console is {OFF}" if console is None else f"console: {console}"
         print_line(f"Listening: {receives}; {shows}", err=True)
         service.connections.show = partial(print_line, err=True)
     log.log(
@@ -153,7 +154,7 @@ def _announce(path: Path, settings: Settings, service: Service, *, host: str, po
         extra={
             "role": role,
             "webhook": None if role == "worker" else webhook,
-            "console": console or "off, because server.api_key is not set",
+            "console": console or OFF,
             "health": f"{address}/health",
             "stats": f"{address}/stats",
             "settings": str(path.resolve()),

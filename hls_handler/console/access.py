@@ -111,12 +111,11 @@ class Access:
                 log.warning("ten wrong keys in the sign-in form", extra={"address": network})
             return False
         value = f"{int(self._now()) + SESSION_S}.{secrets.token_urlsafe(16)}"
-        is_secure = self._is_behind_tls(request)
         response.set_cookie(
-            _cookie_name(is_secure=is_secure),
+            self._cookie_name(request),
             f"{value}.{self._sign('session', value)}",
             max_age=SESSION_S,
-            secure=is_secure,
+            secure=self._is_behind_tls(request),
             httponly=True,
             samesite="strict",
         )
@@ -136,8 +135,7 @@ class Access:
 
     def sign_out(self, request: Request, response: Response) -> None:
         is_secure = self._is_behind_tls(request)
-        name = _cookie_name(is_secure=is_secure)
-        response.delete_cookie(name, secure=is_secure, httponly=True, samesite="strict")
+        response.delete_cookie(self._cookie_name(request), secure=is_secure, httponly=True, samesite="strict")
 
     def csrf_token(self, request: Request) -> str:
         """Return the token that forms of this session must send."""
@@ -157,22 +155,20 @@ class Access:
         scheme = request.headers.get("x-forwarded-proto", "").rpartition(",")[2].strip()
         return self._is_secure or scheme == "https"
 
+    def _cookie_name(self, request: Request) -> str:
+        return "__Host-hls" if self._is_behind_tls(request) else "hls"
+
     def _is_key(self, given: bytes) -> bool:
         return self._key is not None and hmac.compare_digest(given, self._key)
 
     def _session(self, request: Request) -> str | None:
-        name = _cookie_name(is_secure=self._is_behind_tls(request))
-        value, _, signature = request.cookies.get(name, "").rpartition(".")
+        value, _, signature = request.cookies.get(self._cookie_name(request), "").rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign("session", value).encode()):
             return None
         return value if int(value.partition(".")[0]) > self._now() else None
 
     def _sign(self, purpose: str, value: str) -> str:
         return hmac.digest(self._signing_key, f"{purpose} {value}".encode("utf-8", "surrogatepass"), sha256).hex()
-
-
-def _cookie_name(*, is_secure: bool) -> str:
-    return "__Host-hls" if is_secure else "hls"
 
 
 class Attempts:

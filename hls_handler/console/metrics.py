@@ -21,7 +21,7 @@ from hls_handler.analysis import Unusable
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.frame import Frame
 from hls_handler.errors import StoreUnavailable
-from hls_handler.history.calls import SUCCESS, UNAVAILABLE, UNFINISHED
+from hls_handler.history.calls import FAILED, SUCCESS, UNAVAILABLE, UNFINISHED
 from hls_handler.history.corrections import CORRECTION_WITHDRAWN, LABEL_CORRECTED
 from hls_handler.history.statistics import QueueState
 from hls_handler.queue.changes import BUCKETS_S, LABEL_SET
@@ -111,7 +111,7 @@ MICRO_USD = "_micro_usd"
 ONE = _only("")
 STATES = ("done", "dead", "ignored", "superseded")
 REJECTIONS = ("400", "401", "408", "413", "415", "503")
-OUTCOMES = (SUCCESS, "failed", UNAVAILABLE, *get_args(Unusable))
+OUTCOMES = (SUCCESS, FAILED, UNAVAILABLE, *get_args(Unusable))
 TOTALS = (
     Total("hls_webhooks", "Verified webhooks", "webhooks", read=ONE),
     Total("hls_webhooks_caught_up", "Missed webhooks that were read from GitHub's API", "caught_up", read=ONE),

@@ -8,7 +8,7 @@ from functools import cache
 
 from hls_handler.analysis import UnusableReply
 from hls_handler.clients.claude import CORRECTION
-from hls_handler.history.calls import CallRow
+from hls_handler.history.calls import FREE, CallRow
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library
@@ -77,7 +77,7 @@ def _find_corrections(calls: Sequence[CallRow]) -> frozenset[int]:
         is_correction = is_invalid.get(call.index, False)
         if is_correction:
             found.add(call.id)
-        if call.outcome not in ("unavailable", "failed", None):  # after those, the same is asked again
+        if call.outcome not in (*FREE, None):  # after those, the same is asked again
             is_invalid[call.index] = call.outcome == "invalid" and not is_correction
     return frozenset(found)
 

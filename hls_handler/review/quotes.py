@@ -5,20 +5,18 @@ Such a change may correct the finding or not, so the review of that change decid
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
 from hls_handler.analysis import Finding
-from hls_handler.review.patches import Patch, Side
+from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.places import MIN_CHARACTERS, PatchIndex, Place, identify
 from hls_handler.review.positions import RANK
-from hls_handler.review.record import LedgerEntry
+from hls_handler.review.record import MAX_BODY_CHARACTERS, LedgerEntry
 from hls_handler.untrusted.cleaning import truncate
 
 MAX_ABOVE = 20  # lines of a quote above its last one that are compared
-
-MAX_BODY_CHARACTERS = 1_000  # of the stored text of a finding
 
 
 def settle_quotes(
@@ -38,7 +36,9 @@ def settle_quotes(
     repeats an entry also by its category alone, and by the text that it quotes.
     """
     ledger = tuple(ledger)
-    quoted = {entry.key: find_quoted(entry, patches.get(entry.path)) for entry in ledger}
+    quoted = {
+        entry.key: _find_quoted(entry, patches.get(entry.path) if entry.is_quote_changed else None) for entry in ledger
+    }
     repeating: list[Finding] = []
 
     def is_same(finding: Finding, entry: LedgerEntry, *, is_there: bool) -> bool:
@@ -91,25 +91,30 @@ def raise_severity(entry: LedgerEntry, repeating: Sequence[Finding]) -> LedgerEn
     return replace(entry, severity=worst.severity, title=worst.title, body=truncate(worst.body, MAX_BODY_CHARACTERS))
 
 
-def find_quoted(entry: LedgerEntry, patch: Patch | None) -> range:
-    """Return the numbers of the lines that the finding quotes, as far as known; an empty range if no patch has them."""
+def _find_quoted(entry: LedgerEntry, patch: Patch | None) -> range:
+    """Return the numbers of the lines that the finding quotes, as far as known; an empty range if no patch has them.
+
+    Without the patch, they are estimated from the number of quoted lines.
+    """
     if entry.line is None:
         return range(0)
-    nearest: dict[str, int] = {}
-    if patch is not None and entry.is_quote_changed:
-        for hunk in patch.hunks:
-            for line in hunk.lines:
-                if line.side == entry.side and 0 < entry.line - line.number <= _reach(entry):
-                    nearest[identify(line.text)] = line.number
+    lines = () if patch is None else _list_lines(patch, entry.side)
+    nearest = {
+        identify(line.text): line.number for line in lines if 0 < entry.line - line.number <= _reach(entry)
+    }  # of equal lines, the last one
     known = [nearest[text] for text in entry.above if text in nearest]
     return range(min([*known, max(entry.line - len(entry.above), 1)]), entry.line + 1)
 
 
 def find_known_lines(entry: LedgerEntry, patch: Patch) -> set[int]:
     """Return the numbers of the lines above that of the finding whose text it quotes."""
-    quoted = find_quoted(replace(entry, is_quote_changed=True), patch)
-    lines = (line for hunk in patch.hunks for line in hunk.lines if line.side == entry.side)
-    return {line.number for line in lines if line.number in quoted[:-1] and identify(line.text) in entry.above}
+    above = _find_quoted(entry, patch)[:-1]
+    lines = (line for line in _list_lines(patch, entry.side) if line.number in above)
+    return {line.number for line in lines if identify(line.text) in entry.above}
+
+
+def _list_lines(patch: Patch, side: Side) -> Iterator[Line]:
+    return (line for hunk in patch.hunks for line in hunk.lines if line.side == side)
 
 
 def _reach(entry: LedgerEntry) -> int:
@@ -119,8 +124,8 @@ def _reach(entry: LedgerEntry) -> int:
 
 def find_above(patch: Patch, side: Side, quoted: range) -> tuple[str, ...]:
     """Return the changed lines of a quote of several lines above the last one, without short ones."""
-    lines = (line for hunk in patch.hunks for line in hunk.lines if line.side == side and line.mark != " ")
-    texts = (identify(line.text) for line in lines if line.number in quoted[:-1])
+    lines = (line for line in _list_lines(patch, side) if line.mark != " " and line.number in quoted[:-1])
+    texts = (identify(line.text) for line in lines)
     return tuple(text for text in texts if len(text) >= MIN_CHARACTERS)
 
 
@@ -137,7 +142,6 @@ def digest_quoted(entry: LedgerEntry, patch: Patch) -> str:
     """Return a digest of the lines that the finding quotes and of those between them; "" if it quotes one line."""
     if not entry.above:
         return ""
-    quoted = find_quoted(replace(entry, is_quote_changed=True), patch)
-    lines = (line for hunk in patch.hunks for line in hunk.lines)
-    texts = (identify(line.text) for line in lines if line.side == entry.side and line.number in quoted)
+    quoted = _find_quoted(entry, patch)
+    texts = (identify(line.text) for line in _list_lines(patch, entry.side) if line.number in quoted)
     return sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]

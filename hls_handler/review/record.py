@@ -13,6 +13,8 @@ from hls_handler.analysis import Score, Severity
 from hls_handler.review.patches import Side
 from hls_handler.review.places import Twin
 
+MAX_BODY_CHARACTERS = 1_000  # of the stored text of a finding
+
 FindingState = Literal["open", "fixed", "gone", "dismissed"]
 """Open: the quoted line is in the patch. Fixed: it is not, but lines around it are. Gone: none of them is.
 
@@ -99,7 +101,6 @@ class ReviewRecord:
 NO_REVIEW = ReviewRecord()
 
 _RECORD = TypeAdapter(ReviewRecord)
-
 _ENTRY = TypeAdapter(LedgerEntry)
 
 
