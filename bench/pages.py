@@ -34,7 +34,7 @@ from tests.web.fakes import settings
 
 DELIVERIES = 100_000
 DAYS, BODY_DAYS = 80, 14
-WARM_UP, REQUESTS = 5, 40  # of each page to each store
+WARM_UP, REQUESTS = 5, 100  # of each page to each store
 REQUIRED, AIM = 3.0, 2.0
 BATCH = 2_000
 
@@ -66,7 +66,7 @@ PAGES = {
     "API delivery": "/api/deliveries/{guid}",
     "API analyses": "/api/analyses",
     "API analyses of a kind": "/api/analyses?kind=generic",
-    "API analyses, far offset": "/api/analyses?offset=5000",
+    "API analyses, far offset": "/api/analyses?offset=2000",
     "API analyses of a pull request": "/api/analyses?repo_full_name=org/repo1&pr_number=7",
 }
 

@@ -18,7 +18,7 @@ from hls_handler.web.app import HealthDocument
 from hls_handler.web.stats import StatsDocument, TokensDocument
 
 MAX_NUMBER = 2**31 - 1
-MAX_LIMIT, MAX_OFFSET = 100, 5_000
+MAX_LIMIT, MAX_OFFSET = 100, MAX_READ
 REPOSITORY = r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}"
 WITHOUT_NUL = r"^[^\u0000]*$"
 ANALYSIS_ID = r"[A-Za-z0-9-]{1,64}:[0-9]{1,2}"

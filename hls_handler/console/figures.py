@@ -61,7 +61,10 @@ def parse_figures_query(query: Mapping[str, str]) -> FiguresQuery:
 @dataclass(frozen=True, slots=True)
 class DrawnReport:
     report: FiguresReport
+    groups: tuple[Group, ...]
+    scores: ScoreTable
     plots: tuple[Markup, ...]  # of the scores
+    csv: str
 
 
 def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> DrawnReport:
@@ -73,7 +76,13 @@ def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> Dr
     report = store.figures.read(
         since, min(query.until or now, now), repository=query.repository, has_authors=has_authors
     )
-    return DrawnReport(report, tuple(_draw_scores(report.scores)))
+    return DrawnReport(
+        report,
+        tuple(_groups(query, report)),
+        _arrange_scores(report.scores),
+        tuple(_draw_scores(report.scores)),
+        to_csv(report),
+    )
 
 
 class FiguresPages:
@@ -110,12 +119,12 @@ class FiguresPages:
             given=dict(request.query_params),
             download=f"/figures.csv?{request.url.query}",
             periods=PERIOD_TITLES,
-            groups=tuple(_groups(query, report)),
+            groups=drawn.groups,
             max_rows=MAX_ROWS,
             max_deliveries=f"{MAX_DELIVERIES:,}",
             keep_days=f"{self._frame.settings.storage.keep_days:g}",
             has_authors=self._frame.settings.metrics.authors,
-            scores=_arrange_scores(report.scores),
+            scores=drawn.scores,
             plots=drawn.plots,
         )
 
@@ -124,7 +133,7 @@ class FiguresPages:
         report = drawn.report
         name = f"hls-figures-{report.since:%Y-%m-%d}-{report.until:%Y-%m-%d}.csv"
         headers = {"content-disposition": f'attachment; filename="{name}"', "x-content-type-options": "nosniff"}
-        return Response(to_csv(report), headers=headers, media_type="text/csv")
+        return Response(drawn.csv, headers=headers, media_type="text/csv")
 
     async def _send_stats(self, request: Request) -> Response:
         query, drawn = await self._read(request)

@@ -47,7 +47,7 @@ def test_list_is_newest_first_with_pages_by_offset(browser: Browser, store: Stor
     assert page("/api/analyses") == (["g2:1", "g2:0", "g1:1", "g1:0", "g0:1", "g0:0"], None)
     assert page("/analyses?limit=2&offset=1") == (["g2:0", "g1:1"], "/analyses?limit=2&offset=3")
     assert page("/analyses?limit=2&offset=4") == (["g0:1", "g0:0"], None)
-    assert page("/api/analyses?offset=5000") == ([], None)
+    assert page("/api/analyses?offset=2000") == ([], None)
 
 
 def test_filters_of_older_clients(browser: Browser, store: Storage) -> None:
@@ -75,7 +75,7 @@ def test_filters_of_older_clients(browser: Browser, store: Storage) -> None:
         ("limit=0", "limit: found '0', expected a number from 1 to 100"),
         ("limit=101", "limit: found '101', expected a number from 1 to 100"),
         ("limit=ten", "limit: found 'ten', expected a number from 1 to 100"),
-        ("offset=5001", "offset: found '5001', expected a number from 0 to 5000"),
+        ("offset=2001", "offset: found '2001', expected a number from 0 to 2000"),
         ("pr_number=-1", "pr_number: found '-1', expected a number from 1 to 2147483647"),
         ("kind=pr", "kind: found 'pr', expected one of issue, pull_request, review, workflow, comment, release,"),
         ("since=now", "since: found 'now', expected a time in UTC such as 2026-11-23T12:00"),
