@@ -94,8 +94,6 @@ class Analyses:
         with self._database.reading() as connection:
             where, is_complete = self._bounds(connection, search)
             found = select(_a.delivery_id, _a.step_index).where(_IS_POSTED, *where)
-            if search.kind is not None or search.repository is not None or search.number is not None:
-                found = found.join(deliveries, _d.id == _a.delivery_id)
             # Only the rows of the page are read whole: PostgreSQL would read all replies before it, too.
             page = found.order_by(*_NEWEST).limit(search.limit + 1).offset(search.offset).subquery()
             is_on_page = and_(page.c.delivery_id == _a.delivery_id, page.c.step_index == _a.step_index)
@@ -113,9 +111,10 @@ class Analyses:
     def _bounds(self, connection: Connection, search: AnalysisSearch) -> tuple[list[ColumnElement[bool]], bool]:
         where: list[ColumnElement[bool]] = []
         if search.kind == "generic":
-            where.append(_d.event.not_in(list(KIND_OF_EVENT)))
+            where.append(_of_delivery(_d.event).not_in(list(KIND_OF_EVENT)))
         elif search.kind is not None:
-            where.append(_d.event.in_([event for event, kind in KIND_OF_EVENT.items() if kind == search.kind]))
+            events = [event for event, kind in KIND_OF_EVENT.items() if kind == search.kind]
+            where.append(_of_delivery(_d.event).in_(events))
         if search.since is not None:
             where.append(_a.analysed_at >= to_ms(search.since))
         if search.repository is not None and search.number is not None:
@@ -125,15 +124,19 @@ class Analyses:
             )
             return [*where, _a.delivery_id.in_(about.union(answered))], True
         if search.repository is not None:
-            # Without `concat`, SQLite uses the index of the column, and then reads all deliveries of the repository.
-            where.append(_d.repository.concat("") == search.repository)
+            where.append(_of_delivery(_d.repository) == search.repository)
         if search.number is not None:
-            where.append(func.coalesce(_d.number, _d.posted_on) == search.number)
+            where.append(_of_delivery(func.coalesce(_d.number, _d.posted_on)) == search.number)
         newest = select(_a.analysed_at).order_by(_a.analysed_at.desc()).offset(self._max_read).limit(1)
         if search.since is not None:
             newest = newest.where(_a.analysed_at >= to_ms(search.since))
         oldest = connection.execute(newest).scalar()
         return where if oldest is None else [*where, _a.analysed_at > oldest], oldest is None
+
+
+def _of_delivery(value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return a value of the analysis's delivery. With a join, PostgreSQL may choose to read all deliveries."""
+    return select(value).where(_d.id == _a.delivery_id).correlate(analyses).scalar_subquery()
 
 
 def _with_costs(connection: Connection, rows: Iterable[Row[Any]]) -> tuple[AnalysisRow, ...]:
