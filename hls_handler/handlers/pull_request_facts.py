@@ -33,7 +33,7 @@ class KnownFinding:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A new finding, as the prompt that tries to refute it sees it."""
+    """A finding, as the prompt that tries to refute it sees it."""
 
     number: int  # from 1
     path: str
@@ -42,6 +42,7 @@ class Candidate:
     title: str
     body: str
     code: str  # the numbered lines of its hunk
+    is_earlier: bool  # True: an earlier review raised it, and lines that it quotes have changed since
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class PullRequestFacts:
     call: int | None = None  # number of the call that these facts are shown in; None: all calls
     unanswered: Mapping[int, str] = field(default_factory=dict)  # calls without a reply, with the reason of each
     unverified: str = ""  # why the new findings were not verified, for people on GitHub; "" if they were
-    refuted: frozenset[str] = frozenset()  # keys of new findings that the second look refuted
+    refuted: frozenset[str] = frozenset()  # keys of the findings that the second look refuted
+    upheld: frozenset[str] = frozenset()  # keys of the others that it was shown
     not_inline: frozenset[str] = frozenset()  # keys of findings whose place GitHub rejected
 
     @property
@@ -102,7 +104,7 @@ class PullRequestFacts:
         return tuple(
             KnownFinding(entry.path, entry.line, entry.title)
             for entry in self.record.ledger
-            if entry.state == "open" and entry.path in shown and not entry.is_quote_changed
+            if entry.state == "open" and entry.path in shown and (self.review.verify or not entry.is_quote_changed)
         )
 
     @property

@@ -32,6 +32,7 @@ from hls_handler.review.quotes import settle_quotes
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
 
 MAX_CANDIDATES = 40  # findings of one review that are verified and shown
+MAX_UNDECIDED = 20  # earlier findings that are verified with them
 EXCERPT_LINES = 40  # lines above and below a finding that the prompt which tries to refute it shows, at most
 EXCERPT_TOKENS = 20_000  # of all findings of a review together
 MAX_LINE_CHARS = 1_000  # of a line in an excerpt
@@ -65,6 +66,7 @@ class ReviewFindings:
     left_out: tuple[tuple[LedgerEntry, Finding], ...]  # new findings beyond `MAX_CANDIDATES`, which are not verified
     ledger: tuple[LedgerEntry, ...]  # the earlier findings with their present state
     open: tuple[LedgerEntry, ...]  # those of `ledger` that are open, most severe first
+    undecided: tuple[LedgerEntry, ...]  # those of `ledger` about which Claude is asked, because their quote changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +163,12 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
     located, unlocated = locate_findings(wanted, facts.selection.shown_patches)
     timely = [finding for finding in located if _is_timely(facts, finding)]
     patches = facts.selection.patches
-    read = find_read(facts.selection, facts.unanswered) if isinstance(reply, PullRequestAnalysis) else ()
-    unplaced = [*unlocated, *(finding for finding in located if finding not in timely)]
+    is_review = isinstance(reply, PullRequestAnalysis)
+    read = find_read(facts.selection, facts.unanswered) if is_review and not facts.review.verify else ()
+    titles = {(finding.path, finding.title) for finding in reported}
+    silent = {one.key for one in facts.record.ledger if one.path in read and (one.path, one.title) not in titles}
     ledger, repeating = settle_quotes(
-        facts.record.ledger, (*located, *unlocated), patches, read=read, unplaced=unplaced
+        facts.record.ledger, timely, patches, corrected=facts.refuted | silent, present=facts.upheld
     )
     new = find_new([finding for finding in timely if finding not in repeating], ledger, patches)
     ledger = raise_severities(ledger, timely, patches)
@@ -182,7 +186,12 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
         left_out=found[MAX_CANDIDATES:],
         ledger=ledger,
         open=tuple(sorted(still_open, key=lambda entry: (RANK[entry.severity], entry.path, entry.line or 0))),
+        undecided=tuple(entry for entry in ledger if _is_undecided(entry, patches))[:MAX_UNDECIDED],
     )
+
+
+def _is_undecided(entry: LedgerEntry, patches: Mapping[str, Patch]) -> bool:
+    return entry.is_quote_changed and not entry.is_closed and entry.line is not None and entry.path in patches
 
 
 def list_checked(result: ReviewFindings) -> list[CheckedFinding]:
@@ -220,18 +229,26 @@ def _is_first(facts: PullRequestFacts) -> bool:
 def _is_timely(facts: PullRequestFacts, finding: Finding) -> bool:
     """Return True if this round may raise the finding.
 
-    After the first review, one of the finding's lines must have changed since the last one. In the second review, a
-    critical finding may also be on other lines.
+    After the first review, one of the finding's lines must have changed since the last one, or a line between them was
+    removed or is there again. In the second review, a critical finding may also be on other lines.
     """
     if _is_first(facts) or (facts.record.rounds == 1 and finding.severity == "critical"):
         return True
-    start = finding.start_line or finding.line
-    return any(
-        lines.side == finding.side and lines.first <= finding.line and start <= lines.last
+    changed = {
+        (lines.side, number)
         for file in facts.selection.files
         if file.path == finding.path
         for lines in file.changed
-    )
+        for number in range(lines.first, lines.last + 1)
+    }
+    start = finding.start_line or finding.line
+    for hunk in facts.selection.patches[finding.path].hunks:
+        at = [index for index, line in enumerate(hunk.lines) if line.side == finding.side]
+        within = [index for index in at if start <= hunk.lines[index].number <= finding.line]
+        lines = hunk.lines[within[0] : within[-1] + 1] if within else ()
+        if any((line.side, line.number) in changed for line in lines):
+            return True
+    return False
 
 
 def to_shown(facts: PullRequestFacts, finding: Finding, *, is_inline: bool) -> ShownFinding:
@@ -256,7 +273,8 @@ def earlier_to_shown(facts: PullRequestFacts, entry: LedgerEntry) -> ShownFindin
     url = _permalink(facts, entry.path, entry.side, entry.line, entry.line)
     place = (entry.path, entry.side, None, entry.line)
     is_inline = entry.comment_id is not None
-    return ShownFinding(*place, entry.severity, None, None, entry.title, entry.body, "", None, url, is_inline)
+    body = "" if entry.is_body_posted else entry.body
+    return ShownFinding(*place, entry.severity, None, None, entry.title, body, "", None, url, is_inline)
 
 
 def _permalink(facts: PullRequestFacts, path: str, side: Side, start: int | None, line: int | None) -> str:
@@ -270,28 +288,30 @@ def _permalink(facts: PullRequestFacts, path: str, side: Side, start: int | None
 
 
 def list_candidates(facts: PullRequestFacts, reply: Reply) -> tuple[Candidate, ...]:
-    """Return the new findings as the prompt shows them that tries to refute them."""
-    raised = find_findings(facts, reply).raised
-    tokens = EXCERPT_TOKENS // max(len(raised), 1)
+    """Return the findings as the prompt shows them that tries to refute them: the new ones, then the undecided ones."""
+    result = find_findings(facts, reply)
+    found: tuple[Finding | LedgerEntry, ...] = (*(finding for _, finding in result.raised), *result.undecided)
+    tokens = EXCERPT_TOKENS // max(len(found), 1)
     return tuple(
         Candidate(
             number,
-            found.path,
-            found.line,
-            found.severity,
-            found.title,
-            found.body,
-            _excerpt(facts.selection.shown_patches[found.path], found, tokens),
+            one.path,
+            one.line or 0,
+            one.severity,
+            one.title,
+            one.body,
+            _excerpt(facts.selection.patches[one.path], one.side, one.line, tokens),
+            is_earlier=isinstance(one, LedgerEntry),
         )
-        for number, (_, found) in enumerate(raised, start=1)
+        for number, one in enumerate(found, start=1)
     )
 
 
-def _excerpt(patch: Patch, finding: Finding, tokens: int) -> str:
-    """Return the numbered lines of the finding's hunk around its line: as many as fit into `tokens`, and its line."""
+def _excerpt(patch: Patch, side: Side, number: int | None, tokens: int) -> str:
+    """Return the numbered lines of a hunk around a line: as many as fit into `tokens`, and the line."""
     for hunk in patch.hunks:
         for index, line in enumerate(hunk.lines):
-            if (line.side, line.number) == (finding.side, finding.line):
+            if (line.side, line.number) == (side, number):
                 return numbered(Patch((Hunk(hunk.header, _lines_around(hunk.lines, index, tokens)),)))
     return ""
 

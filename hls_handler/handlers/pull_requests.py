@@ -92,7 +92,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 16
+    facts_version = 17
     verification = "pull_requests/verify"
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
@@ -284,7 +284,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return replace(facts, unverified=reason)
 
     def verification_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object] | None:
-        """Return the variables of the prompt that tries to refute the new findings; None if there are none."""
+        """Return the variables of the prompt that tries to refute findings; None if there are none."""
         if not (facts.is_review and facts.review.verify):
             return None
         candidates = list_candidates(facts, reply)
@@ -294,9 +294,15 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         """Return the facts without the findings that `verdicts` refutes. Unknown numbers are ignored."""
         if not isinstance(verdicts, FindingVerdicts):
             return facts
-        refuted = {one.number for one in verdicts.verdicts if one.is_refuted}
-        raised = enumerate(find_findings(facts, reply).raised, start=1)
-        return replace(facts, refuted=frozenset(entry.key for number, (entry, _) in raised if number in refuted))
+        decided = {one.number: one.is_refuted for one in verdicts.verdicts}
+        result = find_findings(facts, reply)
+        entries = enumerate((*(entry for entry, _ in result.raised), *result.undecided), start=1)
+        decisions = {entry.key: decided[number] for number, entry in entries if number in decided}
+        return replace(
+            facts,
+            refuted=frozenset(key for key, is_refuted in decisions.items() if is_refuted),
+            upheld=frozenset(key for key, is_refuted in decisions.items() if not is_refuted),
+        )
 
     def inline_findings(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, Mapping[str, object]]:
         """Return the variables of the review comment for each finding that gets one, by the key of the finding."""
@@ -380,9 +386,13 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         result = find_findings(facts, reply)
         prompt_id = answer.prompt_id if answer is not None else ""
         added = (
-            replace(entry, prompt_id=prompt_id, comment_id=comment_ids[entry.key])
-            if entry.key in comment_ids
-            else replace(entry, prompt_id=prompt_id, body=truncate(found.body, MAX_BODY_CHARACTERS))
+            replace(
+                entry,
+                prompt_id=prompt_id,
+                comment_id=comment_ids.get(entry.key),
+                body=truncate(found.body, MAX_BODY_CHARACTERS),
+                is_body_posted=entry.key in comment_ids,
+            )
             for entry, found in (*result.raised, *result.left_out)
         )
         is_answered = isinstance(reply, PullRequestAnalysis)

@@ -16,6 +16,7 @@ from hls_handler.analysis import Finding
 from hls_handler.review.dismissals import is_acceptance, is_dismissal
 from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.places import (
+    MIN_UNCOMMON_CHARACTERS,
     KnownLine,
     PatchIndex,
     Place,
@@ -24,7 +25,7 @@ from hls_handler.review.places import (
     identify,
     is_near,
 )
-from hls_handler.review.quotes import MAX_ABOVE, digest_quoted, find_above, find_known_lines, has_quote, raise_severity
+from hls_handler.review.quotes import add_quote, digest_quote, find_anchor, list_quoted, raise_severity
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewThread
 
 FIXED = "fixed"
@@ -41,7 +42,7 @@ def follow_up(ledger: Iterable[LedgerEntry], files: PresentFiles) -> tuple[Ledge
     line leaves the patch if a change near it moves; see `settle_hidden`.
     """
     ledger = tuple(ledger)
-    texts = {text for entry in ledger for text in (entry.quote, *entry.nearby, *entry.above)}
+    texts = {text for entry in ledger for text in (entry.quote, *entry.nearby, *(text for _, text in entry.others))}
     index = PatchIndex(files.patches, texts)
     slots: dict[object, KnownLine] = {}  # several findings may be about one line
     lines = [slots.setdefault(_find_slot(entry), _to_line(entry)) for entry in ledger]
@@ -82,21 +83,16 @@ def list_hidden(ledger: Iterable[LedgerEntry], files: PresentFiles) -> Mapping[s
 def settle_hidden(
     ledger: Iterable[LedgerEntry], hidden: Mapping[str, str], texts: Mapping[str, Collection[str]]
 ) -> tuple[LedgerEntry, ...]:
-    """Return the entries, those of `hidden` as fixed whose file no longer has their line or any other line they quote.
+    """Return the entries, those of `hidden` as fixed whose file no longer has their line.
 
-    If it has some of these, the quote changed. `texts` are the lines of files as `identify` returns them, by path.
-    Nothing is known about the other files.
+    `texts` are the lines of files as `identify` returns them, by path. Nothing is known about the other files.
     """
 
-    def settle(entry: LedgerEntry) -> LedgerEntry:
-        if hidden.get(entry.key) not in texts:
-            return entry
-        lines = {*texts[hidden[entry.key]]}
-        if entry.quote not in lines or (entry.above and lines.isdisjoint(entry.above)):
-            return replace(entry, state="fixed")
-        return replace(entry, is_quote_changed=not lines.issuperset(entry.above))
+    def is_gone(entry: LedgerEntry) -> bool:
+        path = hidden.get(entry.key)
+        return path is not None and path in texts and entry.quote not in texts[path]
 
-    return tuple(map(settle, ledger))
+    return tuple(replace(entry, state="fixed") if is_gone(entry) else entry for entry in ledger)
 
 
 def apply_threads(
@@ -146,7 +142,7 @@ def find_new(
 ) -> tuple[Finding, ...]:
     """Return the findings that the ledger of `follow_up` does not have.
 
-    A finding at the line of an entry repeats it if it has the same category or title; one at a line above that the
+    A finding at the line of an entry repeats it if it has the same category or title; one at another line that the
     entry quotes, if it has the same title.
     """
     known = {one for entry in ledger for one in _entry_identities(entry, patches)}
@@ -179,26 +175,34 @@ def _entry_identities(entry: LedgerEntry, patches: Mapping[str, Patch]) -> set[_
     An entry on an unchanged line that no patch shows has the text of the line in place of its number.
     """
     if entry.line is not None:
-        own = _identities(entry, "line", str(entry.line))
-        above = find_known_lines(entry, patches[entry.path]) if entry.path in patches and entry.above else ()
-        return own | {(entry.path, entry.side, "line", str(number), "title", entry.title) for number in above}
-    return _identities(entry, "unchanged", entry.quote) if entry.is_unchanged and not entry.is_absent else set()
+        own = _identities(entry, range(entry.line, entry.line + entry.lines_below + 1))
+        others = list_quoted(entry, patches[entry.path]) if entry.path in patches else ()
+        return own | {(entry.path, entry.side, str(number), "title", entry.title) for number in others}
+    return _identities(entry, [entry.quote]) if entry.is_unchanged and not entry.is_absent else set()
 
 
 def _finding_identities(findings: Sequence[Finding], patches: Mapping[str, Patch]) -> list[set[_Identity]]:
     """Return each place of each finding with each of its properties that identify it there."""
     lines = _find_lines(findings, patches)
-    identities = [_identities(finding, "line", str(finding.line)) for finding in findings]
-    for finding, own in zip(findings, identities, strict=True):
-        line = lines.get((finding.path, finding.side, finding.line))
-        if line is not None and line.mark == " ":
-            own |= _identities(finding, "unchanged", identify(line.text))
-    return identities
+    found: list[set[_Identity]] = []
+    for finding in findings:
+        anchor = _find_anchor(finding, patches)
+        line = lines.get((finding.path, finding.side, anchor))
+        is_unchanged = line is not None and line.mark == " "
+        texts = [identify(line.text)] if line is not None and is_unchanged else []
+        found.append(_identities(finding, [*range(anchor, finding.line + 1), *texts]))
+    return found
 
 
-def _identities(finding: LedgerEntry | Finding, *place: str) -> set[_Identity]:
-    where = (finding.path, finding.side, *place)
-    return {(*where, "category", finding.category), (*where, "title", finding.title)}
+def _identities(finding: LedgerEntry | Finding, places: Iterable[int | str]) -> set[_Identity]:
+    """Return the numbers of lines, or the texts of unchanged ones, each with the category and the title."""
+    where = [(finding.path, finding.side, str(place)) for place in places]
+    named = (("category", finding.category), ("title", finding.title))
+    return {(*place, *name) for place in where for name in named}
+
+
+def _find_anchor(finding: Finding, patches: Mapping[str, Patch]) -> int:
+    return find_anchor(finding, patches[finding.path]) if finding.path in patches else finding.line
 
 
 def add(
@@ -217,12 +221,10 @@ def add(
     places = _find_places(findings, patches)
     added: list[LedgerEntry] = []
     for finding in findings:
-        place = places[finding.path, finding.side, finding.line]
+        place = places[finding.path, finding.side, _find_anchor(finding, patches)]
         quote = identify(place.line.text)
         key = _make_key(finding.path, quote, finding.category, taken)
         taken.add(key)
-        first = finding.line if finding.start_line is None else max(finding.start_line, finding.line - MAX_ABOVE)
-        patch = patches[finding.path]
         entry = LedgerEntry(
             key=key,
             path=finding.path,
@@ -236,12 +238,11 @@ def add(
             prompt_id=prompt_id,
             is_unchanged=place.is_in_base,
             previous_path=(previous_paths or {}).get(finding.path),
-            line=finding.line,
+            line=place.line.number,
             changed=place.changed,
             twins=place.twins,
-            above=find_above(patch, finding.side, range(first, finding.line + 1)),
         )
-        added.append(replace(entry, quoted=digest_quoted(entry, patch)))
+        added.append(add_quote(entry, finding, patches[finding.path]))
     return tuple(added)
 
 
@@ -249,8 +250,8 @@ _Position = tuple[str, Side, int]
 
 
 def _find_lines(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> Mapping[_Position, Line]:
-    """Return the lines of the findings that are at lines of the patches."""
-    wanted = {(finding.path, finding.side, finding.line) for finding in findings}
+    """Return the lines that the ledger knows the findings by, of those that are at lines of the patches."""
+    wanted = {(finding.path, finding.side, _find_anchor(finding, patches)) for finding in findings}
     return {
         (path, line.side, line.number): line
         for path in {path for path, _, _ in wanted} & patches.keys()
@@ -300,14 +301,15 @@ def _to_line(entry: LedgerEntry) -> KnownLine:
 
 
 def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index: PatchIndex) -> LedgerEntry:
-    is_quoted = place is None or has_quote(entry, place, index)
-    if place is None or (entry.is_absent and not is_quoted):
+    if place is None and not entry.is_absent:
+        entry, place = _find_other(entry, files, index)
+    if place is None:
         state = _find_state(entry, files, index)
         return replace(entry, state=state, line=None, has_other_place=False, is_quote_changed=False)
-    quoted = digest_quoted(replace(entry, line=place.line.number), files.patches[place.path])
+    quoted = digest_quote(replace(entry, line=place.line.number), files.patches[place.path])
     is_same = place.is_certain and quoted == entry.quoted
     holds = entry.state == "dismissed" and (is_same or not entry.has_binding_dismissal)
-    is_fixed = entry.is_quote_changed and entry.is_closed and not is_quoted
+    is_fixed = entry.is_quote_changed and entry.is_closed and quoted != entry.decided
     return replace(
         entry,
         state="fixed" if is_fixed else "dismissed" if holds else "open",
@@ -320,9 +322,36 @@ def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index:
         twins=place.twins,
         is_unchanged=place.is_in_base or entry.is_unchanged,
         has_other_place=not is_same,
-        is_quote_changed=not is_quoted,
+        is_quote_changed=quoted != entry.decided,
         quoted=quoted,
     )
+
+
+def _find_other(entry: LedgerEntry, files: PresentFiles, index: PatchIndex) -> tuple[LedgerEntry, Place | None]:
+    """Return the entry at another changed line that it quotes, and the place of that line; None if there is none.
+
+    The nearest line with a distinct text is taken, or one with a line around it that was around the finding.
+    """
+    around = {entry.quote, *entry.nearby, *(text for _, text in entry.others)}
+    found = [
+        (distance, text, place)
+        for distance, text in entry.others
+        for path in files.own_paths(entry.path, entry.previous_path)
+        for place in index.find(path, entry.side, text)
+        if place.line.mark != " "
+        if len(text) >= MIN_UNCOMMON_CHARACTERS or not around.isdisjoint({*place.nearby} - {text})
+    ]
+    if not found:
+        return entry, None
+    at, quote, place = min(found, key=lambda one: (abs(one[2].line.number - one[0] - (entry.line or 0)), -one[0]))
+    moved = replace(
+        entry,
+        quote=quote,
+        lines_above=max(entry.lines_above + at, 0),
+        lines_below=max(entry.lines_below - at, 0),
+        others=tuple((other - at, text) for other, text in ((0, entry.quote), *entry.others) if other != at),
+    )
+    return moved, index.with_twins(replace(place, is_certain=False))
 
 
 def _is_known(entry: LedgerEntry, files: PresentFiles) -> bool:

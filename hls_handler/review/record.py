@@ -51,7 +51,7 @@ class LedgerEntry:
     key: str  # 16 characters; names the finding in markers and in the table `findings`
     path: str
     side: Side
-    quote: str  # the quoted line, as `identify` returns it
+    quote: str  # the line that the ledger knows it by (`find_anchor`), as `identify` returns it
     nearby: tuple[str, ...]  # the lines around it, likewise
     severity: Severity
     category: str
@@ -59,21 +59,25 @@ class LedgerEntry:
     state: FindingState
     prompt_id: str  # of the reply that raised it
     comment_id: int | None = None  # of the review comment; None if only the summary has it
-    body: str = ""  # at most `MAX_BODY_CHARACTERS`; "" if the review comment has it
+    body: str = ""  # at most `MAX_BODY_CHARACTERS`
+    is_body_posted: bool = False  # True: the review comment has it
     is_unchanged: bool = False  # True: the base has the line; the pull request at most moves or indents it
     dismissed_by: str | None = None  # login
     has_binding_dismissal: bool = False  # True if that person may write to the repository
     is_accepted: bool = False  # True if a person reacted to it with thumbs up
     previous_path: str | None = None  # of the file, if the pull request renamed it
-    line: int | None = None  # number of the quoted line; None if no patch that was read shows it
+    line: int | None = None  # number of that line; None if no patch that was read shows it
     changed: tuple[str, ...] = ()  # those of `nearby` that the pull request changes, `KnownLine.changed`
     twins: tuple[Twin, ...] = ()  # equal lines of the file, `KnownLine.twins`
     dismissals: tuple[str, ...] = ()  # keys of `find_dismissals` that count
     void_dismissals: tuple[str, ...] = ()  # those that were made while the line was at another place, or not there
     has_other_place: bool = False  # True: it is at another place now, or its quote changed now: it may be right there
-    above: tuple[str, ...] = ()  # the changed lines of its quote above the last one, as `identify` returns them
-    is_quote_changed: bool = False  # True: one of `above` is not above its line any more; see `settle_quotes`
-    quoted: str = ""  # digest of its quoted lines and those between them, as they are now; "" if it quotes one line
+    lines_above: int = 0  # lines that it quotes above `line`
+    lines_below: int = 0
+    others: tuple[tuple[int, str], ...] = ()  # other changed lines that it quotes: distance to `line`, and the text
+    quoted: str = ""  # `digest_quote` of its present lines
+    decided: str = ""  # that of the lines for which it is known to be right
+    is_quote_changed: bool = False  # True: these differ, so that it may be corrected; see `settle_quotes`
 
     @property
     def is_closed(self) -> bool:

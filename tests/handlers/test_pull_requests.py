@@ -821,6 +821,84 @@ def test_nothing_is_verified(limits: dict[str, Any], reply: PullRequestAnalysis)
     assert HANDLER.verification_variables(gather(TWO, limits=limits), reply) is None
 
 
+CALL_HUNK = "@@ -1,2 +1,6 @@\n first()\n+run(\n+    user,\n+    shell=True,\n+)\n last()"
+CALL = file("run.py", CALL_HUNK, additions=4, deletions=0)
+CORRECTED = file("run.py", CALL_HUNK.replace("user,", "quote(user),"), additions=4, deletions=0)
+IN_CALL = finding(path="run.py", start_line=2, line=5, quote="run(\n    user,\n    shell=True,\n)", title="Shell")
+REPEATED = IN_CALL.model_copy(update={"quote": "run(\n    quote(user),\n    shell=True,\n)", "title": "Shell again"})
+
+
+@pytest.mark.parametrize(
+    ("decided", "state", "conclusion", "replies"),
+    [
+        (verdicts(1), "fixed", "success", ["Fixed in 0123456789: these lines were changed."]),
+        (
+            FindingVerdicts(worth_saying=False, verdicts=[FindingVerdict(number=1, is_refuted=False)]),
+            "open",
+            "failure",
+            [],
+        ),
+        (verdicts(7), "open", "failure", []),
+        (issue_response(), "open", "failure", []),
+    ],
+    ids=["corrected", "still there", "no verdict", "no usable reply"],
+)
+def test_claude_decides_whether_a_changed_call_still_has_its_finding(
+    decided: Reply, state: str, conclusion: str, replies: list[str]
+) -> None:
+    gathered = gather(CORRECTED, record=review(gather(CALL), IN_CALL))
+    facts = replace(gathered, review=Review(fail_on="high"))
+    assert facts.known_findings == (KnownFinding("run.py", 4, "Shell"),)
+    variables = HANDLER.verification_variables(facts, pull_request_analysis())
+    assert variables is not None
+    (candidate,) = cast(tuple[Candidate, ...], variables["candidates"])
+    assert (candidate.is_earlier, candidate.body, "quote(user)" in candidate.code) == (True, IN_CALL.body, True)
+    facts = HANDLER.apply_verification(facts, pull_request_analysis(), decided)
+    planned = HANDLER.plan(event(pull_request()), facts, analysis(pull_request_analysis()))
+    assert [one.conclusion for one in planned if is_check(one)] == [conclusion]
+    assert [one.body for one in planned if isinstance(one, EnsureReply)] == replies
+    assert [one.state for one in review(facts).ledger] == [state]
+
+
+def test_without_verification_a_review_that_does_not_repeat_a_finding_decides() -> None:
+    facts = gather(CORRECTED, record=review(gather(CALL), IN_CALL), limits={"review": Review(verify=False)})
+    assert facts.known_findings == ()
+    assert [one.state for one in review(facts).ledger] == ["fixed"]
+    for found in (REPEATED, IN_CALL):  # the quote of the second one is that of before
+        assert [one.state for one in review(facts, found).ledger] == ["open"]
+        assert raised(facts, found) == []
+
+
+def test_finding_that_the_review_repeats_in_its_changed_call_is_not_verified() -> None:
+    facts = gather(CORRECTED, record=review(gather(CALL), IN_CALL))
+    assert HANDLER.verification_variables(facts, pull_request_analysis(findings=[REPEATED])) is None
+    assert [one.state for one in review(facts, REPEATED).ledger] == ["open"]
+
+
+def test_earlier_findings_are_verified_after_the_new_ones() -> None:
+    both = file("run.py", f"{CORRECTED.patch}\n+again(user)", additions=5, deletions=0)
+    reply = pull_request_analysis(findings=[finding(path="run.py", line=7, quote="again(user)", title="Again")])
+    facts = gather(both, record=review(gather(CALL), IN_CALL))
+    variables = HANDLER.verification_variables(facts, reply)
+    assert variables is not None
+    candidates = cast(tuple[Candidate, ...], variables["candidates"])
+    assert [(one.number, one.title, one.is_earlier) for one in candidates] == [(1, "Again", False), (2, "Shell", True)]
+    decided = HANDLER.apply_verification(facts, reply, verdicts(1, 2))
+    assert raised(decided, *reply.findings) == []
+    assert [(one.title, one.state) for one in review(decided, *reply.findings).ledger] == [("Shell", "fixed")]
+
+
+def test_range_within_which_a_line_was_removed_is_raised_later() -> None:
+    hunk = "@@ -1,4 +1,5 @@\n first()\n check(user)\n+log(user)\n run(user)\n last()"
+    record = review(gather(file("run.py", hunk, additions=1, deletions=0)))
+    removed = hunk.replace(" check(user)", "-check(user)").replace("+1,5", "+1,4")
+    facts = gather(file("run.py", removed, additions=1, deletions=1), record=replace(record, rounds=2))
+    unguarded = finding(path="run.py", start_line=1, line=3, quote="first()\nlog(user)\nrun(user)", title="Unguarded")
+    assert raised(facts, unguarded) == ["Unguarded"]
+    beside = finding(path="run.py", start_line=3, line=4, quote="run(user)\nlast()", title="Beside")
+    assert raised(facts, beside) == []
+
+
 # Review comments
 
 

@@ -190,8 +190,18 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
             **pull_request_variables(),
             "files": (),
             "candidates": (
-                Candidate(
-                    1, FINDING.path, FINDING.line, FINDING.severity, FINDING.title, FINDING.body, FILES[0].numbered
+                *(
+                    Candidate(
+                        number,
+                        FINDING.path,
+                        FINDING.line,
+                        FINDING.severity,
+                        FINDING.title,
+                        FINDING.body,
+                        FILES[0].numbered,
+                        is_earlier=is_earlier,
+                    )
+                    for number, is_earlier in ((1, False), (2, True))
                 ),
             ),
         },

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import Finding
 from hls_handler.review.changes import digest_hunk
 from hls_handler.review.ledger import (
     add,
@@ -23,7 +22,6 @@ from hls_handler.review.ledger import (
 )
 from hls_handler.review.patches import Patch, parse_patch
 from hls_handler.review.places import PresentFiles
-from hls_handler.review.quotes import settle_quotes
 from hls_handler.review.record import (
     NO_REVIEW,
     LedgerEntry,
@@ -583,119 +581,6 @@ def test_hidden_finding_is_fixed_if_its_file_does_not_have_the_line_any_more() -
         assert [one.state for one in settle_hidden(after, hidden, texts)] == [state]
 
 
-def settle(
-    ledger: Sequence[LedgerEntry],
-    findings: Sequence[Finding],
-    text: str,
-    *,
-    read: Sequence[str] = ("area.py",),
-    unplaced: Sequence[Finding] = (),
-) -> tuple[LedgerEntry, ...]:
-    return settle_quotes(ledger, findings, patches(text), read=read, unplaced=unplaced)[0]
-
-
-def test_hidden_finding_waits_for_a_review_if_its_file_has_some_lines_of_its_quote() -> None:
-    text = "@@ -1,4 +1,4 @@\n first()\n-run(\n-    account,\n+run_all(\n+    amount,\n )\n last()"
-    ledger = raised(finding(path="area.py", start_line=2, line=4, quote="run_all(\n    amount,\n)"), text=text)
-    now = "@@ -1,2 +1,2 @@\n first()\n-run(\n+run_all("
-    after = follow(ledger, patches(now), reviewed=reviewed(text))
-    hidden = list_hidden(after, PresentFiles(patches(now)))
-    waiting = settle_hidden(after, hidden, {"area.py": {"run_all(", "account,", ")"}})
-    assert [(one.state, one.is_quote_changed) for one in waiting] == [("open", True)]
-    again = finding(path="area.py", line=2, quote="run_all(")
-    for findings, state in (([], "fixed"), ([again], "open")):
-        assert [one.state for one in settle(waiting, findings, now)] == [state]
-
-
-def test_hidden_finding_is_fixed_if_its_file_has_only_the_last_line_of_its_quote() -> None:
-    text = "@@ -1,4 +1,4 @@\n first()\n-run(\n-    account,\n+run_all(\n+    amount,\n )\n last()"
-    ledger = raised(finding(path="area.py", start_line=2, line=4, quote="run_all(\n    amount,\n)"), text=text)
-    elsewhere = patches("@@ -40,2 +40,3 @@\n other()\n+log()\n another()")
-    after = follow(ledger, elsewhere, reviewed=reviewed(text))
-    hidden = list_hidden(after, PresentFiles(elsewhere))
-    for lines, state in (({"run_all(", "amount,", ")"}, "open"), ({"run(", "account,", ")"}, "fixed")):
-        assert [one.state for one in settle_hidden(after, hidden, {"area.py": lines})] == [state]
-
-
-CALL = "@@ -1,2 +1,7 @@\n first()\n+run(\n+    command,\n+    shell=True,\n+)\n+log(command)\n last()"
-
-
-@pytest.mark.parametrize(
-    ("now", "state"),
-    [
-        (CALL, "open"),
-        (CALL.replace("log(command)", "log('done')"), "open"),
-        (CALL.replace("shell=True", "shell=False"), "fixed"),
-        (CALL.replace("+    shell=True,\n", ""), "fixed"),
-    ],
-)
-def test_finding_that_quotes_several_lines_is_fixed_if_one_of_them_changes(now: str, state: str) -> None:
-    quote = "run(\n    command,\n    shell=True,\n)"
-    ledger = raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)
-    (after,) = follow(ledger, patches(now), reviewed=reviewed(CALL))
-    assert (after.state, after.line is None) == ("open", False)
-    assert [one.state for one in settle([after], [], now)] == [state]
-    assert settle([after], [], now, read=()) == (after,)
-    repeated = finding(path="area.py", start_line=2, line=after.line, quote="run(\n)")
-    (again,) = settle([after], [repeated], now)
-    assert (again.state, again.is_quote_changed) == ("open", False)
-    assert [one.is_quote_changed for one in follow([again], patches(now), reviewed=reviewed(now))] == [False]
-    elsewhere = repeated.model_copy(update={"start_line": None, "line": 90})
-    assert settle([after], [elsewhere], now, unplaced=[elsewhere]) == (after,)
-    assert [one.state for one in settle([after], [elsewhere], now)] == [state]
-    fixed = settle([after], [], now)
-    for text, later in ((now, state), (CALL, "open"), (now.replace("+)\n", ""), "fixed")):
-        assert states(fixed, patches(text), reviewed=reviewed(now)) == [later]
-    closed = follow(fixed, patches(now), reviewed=reviewed(now))
-    assert find_new([repeated], closed, patches(now)) == ()
-    assert [one.state for one in settle(closed, [repeated], now, read=())] == ["open"]
-
-
-@pytest.mark.parametrize(
-    ("start", "line", "title", "is_unplaced", "is_repeated"),
-    [
-        (None, 3, None, False, True),
-        (3, 4, None, False, True),
-        (4, 6, None, False, True),
-        (2, 5, "Shell", False, True),
-        (None, 3, "Shell", True, True),
-        (None, 4, "Shell", False, False),
-        (3, 4, "Shell", False, False),
-    ],
-    ids=[
-        "same title, at a line",
-        "same title, in the range",
-        "same title, across the end",
-        "at the last line",
-        "not raised",
-        "another defect at a line",
-        "another defect in the range",
-    ],
-)
-def test_finding_in_a_changed_quote_repeats_it_unless_it_is_another_defect(
-    start: int | None, line: int, title: str | None, is_unplaced: bool, is_repeated: bool
-) -> None:
-    quote = "run(\n    command,\n    shell=True,\n)"
-    ledger = raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)
-    now = CALL.replace("shell=True", "shell=1")
-    followed = follow(ledger, patches(now), reviewed=reviewed(CALL))
-    other = {"severity": "critical", "title": title or ledger[0].title, "quote": ""}
-    worse = finding(path="area.py", start_line=start, line=line, **other)
-    unplaced = [worse] if is_unplaced else []
-    settled, repeating = settle_quotes(followed, [worse], patches(now), read=["area.py"], unplaced=unplaced)
-    assert ([one.state for one in settled], repeating) == ((["open"], (worse,)) if is_repeated else (["fixed"], ()))
-    assert [one.severity for one in settled] == ["critical" if is_repeated else ledger[0].severity]
-
-
-@pytest.mark.parametrize("line", [1, 6])
-def test_finding_beside_a_changed_quote_does_not_repeat_it(line: int) -> None:
-    quote = "run(\n    command,\n    shell=True,\n)"
-    ledger = raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)
-    now = CALL.replace("shell=True", "shell=1")
-    followed = follow(ledger, patches(now), reviewed=reviewed(CALL))
-    assert [one.state for one in settle(followed, [finding(path="area.py", line=line, quote="")], now)] == ["fixed"]
-
-
 def test_resolving_a_thread_that_says_fixed_dismisses_nothing() -> None:
     entry = replace(raised()[0], comment_id=901)
     resolved = ReviewThread(901, entry.key, True, "zoe", (), ("fixed",), (), ())
@@ -705,111 +590,6 @@ def test_resolving_a_thread_that_says_fixed_dismisses_nothing() -> None:
         replace(resolved, replies=(ThreadReply("zoe", "won't fix"),)),
     ):
         assert [one.state for one in apply_threads([entry], [said], writers=["zoe"])] == ["dismissed"]
-
-
-def test_dismissal_does_not_hold_after_a_quoted_line_changed() -> None:
-    quote = "run(\n    command,\n    shell=True,\n)"
-    entry = replace(raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)[0], comment_id=901)
-    resolved = ReviewThread(901, entry.key, True, "zoe", (), (), (), ())
-    dismissed = apply_threads([entry], [resolved], writers=["zoe"])
-    now = patches(CALL.replace("command,", "input(),"))
-    (after,) = apply_threads(follow(dismissed, now, reviewed=reviewed(CALL)), [resolved], writers=["zoe"])
-    (again,), _ = settle_quotes(
-        [after], [finding(path="area.py", start_line=2, line=5, quote=quote)], now, read=["area.py"]
-    )
-    (later,) = apply_threads(follow([again], now), [resolved], writers=["zoe"])
-    assert [one.state for one in (*dismissed, after, again, later)] == ["dismissed", "open", "open", "open"]
-
-
-def test_finding_at_the_end_of_another_call_does_not_repeat_one_whose_quote_changed() -> None:
-    quote, other = "run(\n    command,\n    shell=True,\n)", "call(\n    order,\n)"
-    text = CALL.replace("+log(command)", "+call(\n+    order,\n+)\n+log(command)").replace("+7", "+10")
-    first, second = (
-        finding(path="area.py", start_line=start, line=line, quote=quoted)
-        for start, line, quoted in ((2, 5, quote), (6, 8, other))
-    )
-    ledger = raised(first, second, text=text)
-    now = text.replace("shell=True", "shell=False")
-    followed = follow(ledger, patches(now), reviewed=reviewed(text))
-    for unplaced in ([], [second]):
-        settled = settle(followed, [second], now, unplaced=unplaced)
-        assert [one.state for one in settled] == ["fixed", "open"]
-
-
-LONG = "@@ -1,2 +1,12 @@\n first()\n+run(\n+    command,\n+    {}\n+)\n+log(command)\n last()"
-
-
-def test_dismissal_does_not_hold_if_another_line_of_the_changed_quote_changes() -> None:
-    lines = [f"argument_{number}," for number in range(8)]
-    text = LONG.format("\n+    ".join(lines))
-    found = finding(path="area.py", start_line=2, line=12, quote=f"run(\n    command,\n    {lines[0]}\n)")
-    entry = replace(raised(found, text=text)[0], comment_id=901)
-    replied = ReviewThread(901, entry.key, False, None, (ThreadReply("zoe", "won't fix"),), (), (), ())
-    once = text.replace("argument_7", "changed_7")
-    silent = replace(replied, replies=())
-    ledger = apply_threads(follow([entry], patches(once), reviewed=reviewed(text)), [silent], writers=["zoe"])
-    for now, state in ((once, "dismissed"), (once.replace("argument_0", "os.system"), "open")):
-        ledger = apply_threads(follow(ledger, patches(now), reviewed=reviewed(text)), [replied], writers=["zoe"])
-        assert [one.state for one in ledger] == [state]
-
-
-def test_dismissal_does_not_hold_if_a_line_is_added_in_the_quote() -> None:
-    quote = "run(\n    command,\n    shell=True,\n)"
-    entry = replace(raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)[0], comment_id=901)
-    replied = ReviewThread(901, entry.key, False, None, (ThreadReply("zoe", "won't fix"),), (), (), ())
-    added = CALL.replace("+    shell", "+    env=secrets,\n+    shell").replace("+7", "+8")
-    ledger: tuple[LedgerEntry, ...] = (entry,)
-    for text, state in ((CALL, "dismissed"), (CALL, "dismissed"), (added, "open")):
-        ledger = apply_threads(follow(ledger, patches(text), reviewed=reviewed(CALL)), [replied], writers=["zoe"])
-        assert [(one.state, one.is_quote_changed) for one in ledger] == [(state, False)]
-
-
-def test_dismissed_finding_is_open_if_its_changed_quote_is_reported_as_more_severe() -> None:
-    quote = "run(\n    command,\n    shell=True,\n)"
-    entry = replace(raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)[0], comment_id=901)
-    now = CALL.replace("shell=True", "shell=1")
-    (followed,) = follow([entry], patches(now), reviewed=reviewed(CALL))
-    followed = replace(followed, state="dismissed", dismissals=("reply 1 by zoe",), has_binding_dismissal=True)
-    for severity, state in (("critical", "open"), (entry.severity, "dismissed")):
-        found = finding(path="area.py", start_line=2, line=5, quote=quote, severity=severity)
-        assert [one.state for one in settle([followed], [found], now)] == [state]
-
-
-def test_finding_with_the_same_title_within_the_quoted_lines_is_not_new() -> None:
-    quote = "run(\n    command,\n    shell=True,\n)"
-    ledger = raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)
-    same = finding(path="area.py", line=4, quote="shell=True,")
-    for found, new in ((same, 0), (same.model_copy(update={"title": "Another"}), 1)):
-        assert len(find_new([found], ledger, patches(CALL))) == new
-    longer = CALL.replace("+    shell=True,", "+    env=secrets,\n+    shell=True,").replace("+7", "+8")
-    added = finding(path="area.py", line=4, quote="env=secrets,")
-    followed = follow(ledger, patches(longer), reviewed=reviewed(CALL))
-    assert find_new([added], followed, patches(longer)) == (added,)
-
-
-def test_equal_text_far_above_a_quote_is_not_one_of_its_lines() -> None:
-    catch = ["try_it()", "except Exception:", "pass_silently()", "return data"]
-    far = [f"setting_{number} = {number}" for number in range(15)]
-    text = "\n+".join(["@@ -0,0 +1,23 @@", *catch, *far, *catch])
-    ledger = raised(finding(path="area.py", start_line=21, line=23, quote="\n".join(catch[1:])), text=text)
-    corrected = "\n+".join(["@@ -0,0 +1,23 @@", *catch, *far, "try_it()", "except ValueError:", "raise", "return data"])
-    followed = follow(ledger, patches(corrected), reviewed=reviewed(text))
-    same = finding(path="area.py", start_line=2, line=3, quote="pass_silently()")
-    settled, repeating = settle_quotes(followed, [same], patches(corrected), read=["area.py"])
-    assert ([one.state for one in settled], repeating) == (["fixed"], ())
-
-
-def test_dismissal_after_the_changed_quote_was_shown_holds_without_a_review() -> None:
-    quote = "run(\n    command,\n    shell=True,\n)"
-    entry = replace(raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)[0], comment_id=901)
-    resolved = ReviewThread(901, entry.key, True, "zoe", (), (), (), ())
-    now = CALL.replace("command,", "input(),")
-    ledger = apply_threads(follow([entry], patches(now), reviewed=reviewed(CALL)), [resolved], writers=["zoe"])
-    replied = replace(resolved, replies=(ThreadReply("zoe", "won't fix"),))
-    again = now.replace("input(),", "other(),")
-    for text, thread, state in ((now, resolved, "open"), (now, replied, "dismissed"), (again, replied, "open")):
-        ledger = apply_threads(follow(ledger, patches(text), reviewed=reviewed(CALL)), [thread], writers=["zoe"])
-        assert [one.state for one in ledger] == [state]
 
 
 WRAPPED = """@@ -9,3 +9,6 @@

@@ -52,8 +52,11 @@ TITLES = ("Wrong value", "The result is lost", "This overflows", "Computed twice
 DISMISSALS = ("thumbs down", "resolved", "won't fix")
 WRITER, READER = "mona", "guest"
 """Logins of people with and without write permission."""
-FAILS, MAY_FAIL = "It fails for x = {}.", "It may fail for y = {}."
-"""Texts of findings. The second look refutes those that have only the second one."""
+FAILS, MAY_FAIL = "It fails for x = {} in {}.", "It may fail for y = {} in {}."
+"""Texts of findings, with a number and the line. The second look refutes those that have only the second one.
+
+It refutes an earlier finding if the line is not shown.
+"""
 NO_REPLY = DependencyDown("no answer", dependency="claude", remedy="wait", may_have_succeeded=True)
 NO_RESPONSE = DependencyDown("no answer", dependency="github", remedy="wait", may_have_succeeded=True)
 BUDGETS = (
@@ -83,6 +86,7 @@ class Totals:
     pull_requests: int = 0
     deliveries: int = 0
     calls: int = 0
+    earlier_verified: int = 0  # findings of earlier reviews about which Claude was asked again
     kills: int = 0
     faults: Counter[str] = field(default_factory=Counter)  # by kind, without kills
     dead: int = 0  # deliveries that failed for good
@@ -159,11 +163,16 @@ class UnreliableReviewer(FakeClaude):
         return UnusableReply(rendered.prompt.id, why, "it cannot be used", "{", usage)
 
     def _verdicts(self, task: str) -> FindingVerdicts:
-        sections = re.split(r"^Finding \d+, ", task, flags=re.MULTILINE)[1:]
+        sections = re.split(r"^Finding \d+", task, flags=re.MULTILINE)[1:]
         verdicts = []
         for number, section in enumerate(sections, start=1):
-            is_refuted = "may fail for y" in section and "fails for x" not in section
-            self.simulation.refuted.update(re.findall(r"y = (\d+)", section) if is_refuted else ())
+            if section.startswith(" (earlier)"):
+                self.totals.earlier_verified += 1
+                shown = {visible(text) for text in re.findall(r"^[RL] +\d+ . ?(.*)$", section, re.MULTILINE)}
+                is_refuted = shown.isdisjoint(re.findall(r"\d in (\w*)\.", section))
+            else:
+                is_refuted = "may fail for y" in section and "fails for x" not in section
+                self.simulation.refuted.update(re.findall(r"y = (\d+)", section) if is_refuted else ())
             verdicts.append(FindingVerdict(number=number, is_refuted=is_refuted))
         return FindingVerdicts(worth_saying=False, verdicts=verdicts)
 
@@ -220,7 +229,7 @@ class UnreliableReviewer(FakeClaude):
             category=CATEGORIES[len(text) % 4],
             confidence=0.9,
             title=self.random.choice(TITLES),
-            body=body.format(self.findings),
+            body=body.format(self.findings, visible(text)),
             suggestion=self.random.choice((None, "    fixed = 1", "", "a\nb")),
         )
 
@@ -417,12 +426,21 @@ class Simulation:
         )
         self._check_rounds(now)
         for key, one in self.resolved.items():
-            if one.line in now.version.marks:  # else it was fixed before somebody resolved the thread
-                self.exempt |= {(one.line.text, one.place), (one.line.text, now.version.marks[one.line][2])}
+            text, marks = one.line.text, now.version.marks
+            before = self.reviewed.changed if self.reviewed is not None else ()
+            was_back = any(other.line.text == text for other in before)  # a new object
+            places = {other.place for other in now.version.changed if was_back and other.line.text == text}
+            places |= {marks[one.line][2]} if one.line in marks else set()
+            if places:  # else it was fixed before somebody resolved the thread
+                self.exempt |= {(text, place) for place in (one.place, *places)}
                 self.dismissed.add(key)
         self.resolved.clear()
         # A line that was moved away from the lines around it is fixed, and there is another one at the new place.
-        self.must_fail = {line: place for line, place in self.must_fail.items() if self._is_same_place(line)}
+        self.must_fail = {
+            line: place
+            for line, place in self.must_fail.items()
+            if self._is_same_place(line) and not self._is_hidden(line, now.version)
+        }
         self.must_fail.update(now.reported)
         self._check_commit(now, state)
         self.is_complete = self._is_answered(now)
@@ -478,7 +496,9 @@ class Simulation:
                 is_dismissed = self.posted[said] in self.dismissed
                 self.totals.add("raised after a dismissal" if is_dismissed else "repeated", where)
             is_late = self.now.rounds and (self.now.rounds > 1 or severity != "critical")
-            if is_late and all(self.is_settled(hunk[side, at]) for at in range(start, end + 1)):
+            positions = [*hunk]  # with the removed lines between those of the comment
+            within = positions[positions.index((side, start)) : positions.index((side, end)) + 1]
+            if is_late and all(self.is_settled(hunk[position]) for position in within):
                 self.totals.add("raised on unchanged lines", where)
             if "fails for x" not in comment.body and self.refuted & {*re.findall(r"y = (\d+)", comment.body)}:
                 self.totals.add("raised although refuted", where)
@@ -494,6 +514,15 @@ class Simulation:
             return True
         now, before = ({*version.around.get(line, ())} for version in (self.version, self.reviewed))
         return bool(before) and len(now & before) >= len(before) - 1
+
+    def _is_hidden(self, line: SourceLine, version: Version) -> bool:
+        """Return True if the line has moved to another file, and GitHub does not show its patch: docs/reviews.md."""
+        if self.reviewed is None or line not in self.reviewed.marks or line not in version.marks:
+            return False
+        before, path = self.reviewed.marks[line][0], version.marks[line][0]
+        shown = {file.path: file.patch for file in self.listed(version)}
+        own = next(file.patch for file in version.files if file.path == path)
+        return path != before and version.renamed.get(path) != before and shown.get(path) != own
 
     def dismiss(self) -> None:
         """Let people dismiss some of the findings."""

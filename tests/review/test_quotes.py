@@ -1,0 +1,225 @@
+"""Findings that quote several lines, in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from hls_handler.analysis import Finding
+from hls_handler.review.changes import digest_hunk
+from hls_handler.review.ledger import add, apply_threads, find_new, follow_up
+from hls_handler.review.patches import Patch, parse_patch
+from hls_handler.review.places import PresentFiles
+from hls_handler.review.quotes import settle_quotes
+from hls_handler.review.record import LedgerEntry, ReviewThread, ThreadReply
+from tests.handlers.world import finding
+
+CALL = """@@ -1,2 +1,8 @@
+ first()
++run(
++    command,
++    env=user,
++    shell=True,
++)
++log(command)
+ last()"""
+CORRECTED = CALL.replace("env=user", "env=None")
+FOUND = finding(path="area.py", start_line=2, line=6, quote="run(\n    command,\n    env=user,\n    shell=True,\n)")
+
+
+def patches(text: str, path: str = "area.py") -> dict[str, Patch]:
+    return {path: parse_patch(text)}
+
+
+def raised(found: Finding = FOUND, text: str = CALL) -> LedgerEntry:
+    (entry,) = add((), [found], patches(text), prompt_id="pull_requests/analyze@1")
+    return replace(entry, comment_id=901)
+
+
+def follow(entry: LedgerEntry, now: str, *, before: str = CALL, path: str = "area.py") -> LedgerEntry:
+    reviewed = {"area.py": tuple(map(digest_hunk, parse_patch(before).hunks))}
+    return follow_up([entry], PresentFiles(patches(now, path), reviewed=reviewed))[0]
+
+
+def settle(
+    entry: LedgerEntry, now: str, *findings: Finding, is_corrected: bool | None = None
+) -> tuple[LedgerEntry, Sequence[Finding]]:
+    decided = {None: ((), ()), True: ([entry.key], ()), False: ((), [entry.key])}[is_corrected]
+    (settled,), repeating = settle_quotes([entry], findings, patches(now), corrected=decided[0], present=decided[1])
+    return settled, repeating
+
+
+def test_finding_is_known_by_the_last_long_line_that_the_pull_request_changes() -> None:
+    assert (raised().line, raised().quote) == (5, "shell=True,")
+    unchanged = CALL.replace("+    shell", "     shell")
+    assert (raised(text=unchanged).line, raised(text=unchanged).quote) == (4, "env=user,")
+    only_short = (
+        CALL.replace("+", " ")
+        .replace("  )", "+)")
+        .replace("- 1,8", "-1,2 +1,8")
+        .replace("@@ -1,2  1,8", "@@ -1,2 +1,8")
+    )
+    assert raised(text=only_short.replace("\n )", "\n+)")).line == 6
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        CORRECTED,
+        CALL.replace("+    env=user,\n", ""),
+        CALL.replace("+    env=user,\n+    shell=True,", "+    shell=True,\n+    env=user,"),
+        CALL.replace("+    shell=True,", "+    timeout=5,\n+    shell=True,"),
+        CALL.replace("+    shell=True,\n", ""),
+        CALL.replace("shell=True", "shell=False"),
+        CALL.replace("+)", "+    check=True)"),
+    ],
+    ids=["changed", "removed", "swapped", "added", "last one removed", "last one changed", "end changed"],
+)
+def test_finding_is_open_until_claude_decides_about_its_changed_lines(now: str) -> None:
+    followed = follow(raised(), now)
+    assert (followed.state, followed.is_quote_changed) == ("open", True)
+    assert settle(followed, now) == (followed, ())
+    fixed, _ = settle(followed, now, is_corrected=True)
+    present, _ = settle(followed, now, is_corrected=False)
+    assert [(one.state, one.is_quote_changed) for one in (fixed, present)] == [("fixed", True), ("open", False)]
+    again = [follow(one, now, before=now) for one in (fixed, present)]
+    assert [(one.state, one.is_quote_changed) for one in again] == [("fixed", True), ("open", False)]
+    back = [follow(one, CALL, before=now) for one in (fixed, followed)]
+    assert [(one.state, one.is_quote_changed) for one in back] == [("open", False)] * 2
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        CALL,
+        CALL.replace("+1,8", "+41,8").replace("first()", "above()"),
+        CALL.replace("log(command)", "log('done')"),
+        CALL.replace("    ", "\t"),
+    ],
+    ids=["same", "lines above it changed", "line below it changed", "indented"],
+)
+def test_quote_does_not_change_with_the_lines_around_it(now: str) -> None:
+    followed = follow(raised(), now)
+    assert (followed.state, followed.is_quote_changed) == ("open", False)
+
+
+def test_finding_is_fixed_or_gone_if_none_of_its_lines_is_there() -> None:
+    for now, state in (
+        ("@@ -1,2 +1,4 @@\n first()\n+run()\n+log(command)\n last()", "fixed"),
+        ("@@ -90,1 +90,2 @@\n other()\n+another()", "gone"),
+    ):
+        followed = follow(raised(), now)
+        assert (followed.state, followed.line, followed.is_quote_changed) == (state, None, False)
+
+
+def test_finding_that_ends_with_a_bracket_moves_to_another_file() -> None:
+    followed = follow(raised(), CALL, path="vendor/area.py")
+    assert (followed.path, followed.state, followed.is_quote_changed) == ("vendor/area.py", "open", False)
+
+
+def test_short_line_elsewhere_is_not_a_line_of_the_finding() -> None:
+    short = raised(text=CALL.replace("env=user,", "a=1,"))
+    now = "@@ -1,2 +1,3 @@\n first()\n-last()\n+end()\n+call()\n+print()\n+    a=1,"
+    assert (follow(short, now).state, follow(short, now).line) == ("fixed", None)
+
+
+@pytest.mark.parametrize(
+    ("start", "line", "title", "is_repeated"),
+    [
+        (2, 6, "Other words", True),
+        (None, 5, "Other words", True),
+        (None, 4, FOUND.title, True),
+        (3, 4, FOUND.title, True),
+        (5, 7, FOUND.title, True),
+        (None, 4, "Another defect", False),
+        (3, 4, "Another defect", False),
+        (None, 1, FOUND.title, False),
+        (None, 7, FOUND.title, False),
+    ],
+)
+def test_finding_repeats_one_whose_quote_changed_unless_it_is_another_defect(
+    start: int | None, line: int, title: str, is_repeated: bool
+) -> None:
+    found = finding(path="area.py", start_line=start, line=line, title=title, severity="critical", quote="")
+    followed = follow(raised(), CORRECTED)
+    settled, repeating = settle(followed, CORRECTED, found, is_corrected=True)
+    wanted = ("open", "critical", (found,)) if is_repeated else ("fixed", FOUND.severity, ())
+    assert (settled.state, settled.severity, repeating) == wanted
+    closed = follow(settle(followed, CORRECTED, is_corrected=True)[0], CORRECTED, before=CORRECTED)
+    assert settle(closed, CORRECTED, found)[0].state == ("open" if is_repeated else "fixed")
+
+
+def test_finding_in_another_file_or_on_the_other_side_repeats_nothing() -> None:
+    followed = follow(raised(), CORRECTED)
+    for other in (FOUND.model_copy(update={"path": "b.py"}), FOUND.model_copy(update={"side": "LEFT"})):
+        assert settle(followed, CORRECTED, other, is_corrected=True)[0].state == "fixed"
+
+
+def test_finding_at_a_line_of_the_quote_is_not_new() -> None:
+    entry = raised()
+    for line, title, new in (
+        (5, "Other words", 0),
+        (6, "Other words", 0),
+        (3, FOUND.title, 0),
+        (3, "Another defect", 1),
+        (7, FOUND.title, 1),
+    ):
+        found = finding(path="area.py", line=line, title=title, quote="")
+        assert len(find_new([found], [entry], patches(CALL))) == new
+
+
+def test_line_that_was_added_in_the_quote_is_not_one_of_its_lines() -> None:
+    longer = CALL.replace("+    shell=True,", "+    cwd=path,\n+    shell=True,")
+    present, _ = settle(follow(raised(), longer), longer, is_corrected=False)
+    added = finding(path="area.py", line=5, title=FOUND.title, quote="    cwd=path,")
+    assert find_new([added], [present], patches(longer)) == (added,)
+
+
+RESOLVED = ReviewThread(901, raised().key, True, "zoe", (), (), (), ())
+REPLIED = replace(RESOLVED, is_resolved=False, replies=(ThreadReply("zoe", "won't fix"),))
+
+
+def apply(entry: LedgerEntry, thread: ReviewThread) -> LedgerEntry:
+    return apply_threads([entry], [thread], writers=["zoe"])[0]
+
+
+@pytest.mark.parametrize(
+    "now",
+    [CORRECTED, CALL.replace("+    shell", "+    cwd=path,\n+    shell"), CALL.replace("shell=True", "shell=1")],
+    ids=["changed", "added", "last one changed"],
+)
+def test_dismissal_does_not_hold_if_the_quote_changed(now: str) -> None:
+    dismissed = apply(raised(), REPLIED)
+    changed = apply(follow(dismissed, now), REPLIED)
+    present = apply(settle(changed, now, is_corrected=False)[0], REPLIED)
+    back = apply(follow(changed, CALL, before=now), REPLIED)
+    assert [one.state for one in (dismissed, changed, present, back)] == ["dismissed", "open", "open", "open"]
+
+
+def test_dismissal_of_the_changed_quote_holds_until_it_changes_again() -> None:
+    entry = apply(follow(raised(), CORRECTED), replace(REPLIED, replies=()))
+    again = CORRECTED.replace("command,", "os.system,")
+    for now, before, state in (
+        (CORRECTED, CALL, "dismissed"),
+        (CORRECTED, CORRECTED, "dismissed"),
+        (again, CORRECTED, "open"),
+        (CALL, again, "open"),
+    ):
+        entry = apply(follow(entry, now, before=before), REPLIED)
+        assert entry.state == state
+
+
+def test_dismissed_finding_is_open_if_its_changed_quote_is_reported_as_more_severe() -> None:
+    for severity, state in (("critical", "open"), (FOUND.severity, "dismissed")):
+        dismissed = apply(follow(raised(), CORRECTED), REPLIED)
+        dismissed = replace(dismissed, state="dismissed", has_binding_dismissal=True)
+        found = FOUND.model_copy(update={"severity": severity})
+        assert settle(dismissed, CORRECTED, found)[0].state == state
+
+
+def test_finding_whose_file_was_not_shown_is_not_decided() -> None:
+    followed = follow(raised(), CORRECTED)
+    (settled,), repeating = settle_quotes([followed], [FOUND], {}, corrected=(), present=[followed.key])
+    assert (settled, repeating) == (followed, ())
