@@ -48,25 +48,28 @@ def digest_quote(entry: LedgerEntry, patch: Patch) -> str:
     if entry.line is None or not (entry.lines_above or entry.lines_below):
         return ""
     quoted = range(entry.line - entry.lines_above, entry.line + entry.lines_below + 1)
-    texts = (identify(line.text) for line in _list_lines(patch, entry.side) if line.number in quoted)
+    texts = (identify(line.text) for line in _list_lines(patch, entry.side, quoted))
     return sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def list_quoted(entry: LedgerEntry, patch: Patch) -> Iterator[int]:
     """Return the numbers of the other changed lines that the finding quotes, those that are where they were."""
     if entry.line is not None and entry.others:
-        offsets = dict(entry.others)
-        for line in _list_lines(patch, entry.side):
-            if offsets.get(line.number - entry.line) == identify(line.text):
+        texts = {entry.line + distance: text for distance, text in entry.others}
+        for line in _list_lines(patch, entry.side, range(min(texts), max(texts) + 1)):
+            if texts.get(line.number) == identify(line.text):
                 yield line.number
 
 
-def _list_lines(patch: Patch, side: Side) -> Iterator[Line]:
-    return (line for hunk in patch.hunks for line in hunk.lines if line.side == side)
+def _list_lines(patch: Patch, side: Side, numbers: range) -> Iterator[Line]:
+    for hunk in patch.hunks:
+        last = next((line.number for line in reversed(hunk.lines) if line.side == side), 0)
+        if last >= numbers.start:
+            yield from (line for line in hunk.lines if line.side == side and line.number in numbers)
 
 
-def _list_changed(patch: Patch, side: Side, quoted: Collection[int]) -> list[Line]:
-    lines = (line for line in _list_lines(patch, side) if line.mark != " " and line.number in quoted)
+def _list_changed(patch: Patch, side: Side, quoted: range) -> list[Line]:
+    lines = (line for line in _list_lines(patch, side, quoted) if line.mark != " ")
     return [line for line in lines if len(identify(line.text)) >= MIN_CHARACTERS]
 
 
