@@ -140,7 +140,7 @@ class Score(_Part):
 
 class FindingVerdict(_Part):
     number: int = Field(description="The number of the finding.")
-    is_refuted: bool = Field(description="Whether the code shown proves the finding wrong, or does not support it.")
+    is_refuted: bool = Field(description="Whether the finding is refuted by the rules of the task.")
 
 
 class FindingVerdicts(Reply):

@@ -306,7 +306,7 @@ def describe_version(version: Version, *, by_field: bool = True) -> _Row:
 
 def _describe_unused(library: Library, name: str) -> str:
     if any(handler.verification == name for handler in map(handler_for, families())):
-        return "It runs after a review that has findings."
+        return "It runs after a review that has findings, or if lines of an earlier finding have changed."
     before = library.predecessors(name)
     if before:
         return f"It runs after {' and '.join(before)}."

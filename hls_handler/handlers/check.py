@@ -60,11 +60,13 @@ def plan_check(
     unverified: str = "",
     left_out: str = "",
     not_read_again: str = "",
+    undecided: int = 0,
 ) -> EnsureCheck:
     """Return the check of a review that ended.
 
-    `unverified` is the reason why its new findings were not verified, and `left_out` a follow-up prompt with the reason
-    why it has no reply. `not_read_again` is the reason why a review of everything did not read all again.
+    `unverified` is the reason why its findings were not verified, and `left_out` a follow-up prompt with the reason why
+    it has no reply. `not_read_again` is the reason why a review of everything did not read all again, and `undecided`
+    the number of open findings that may be corrected.
     """
     opened = sorted((finding for finding in findings if finding.is_open), key=lambda finding: RANK[finding.severity])
     failing = [f for f in opened if settings.fail_on is not None and RANK[f.severity] <= RANK[settings.fail_on]]
@@ -74,7 +76,7 @@ def plan_check(
         commit=commit,
         conclusion=conclusion,
         title=title,
-        summary="\n".join(_summary(commit, coverage, opened, receipt, unverified, left_out, not_read_again)),
+        summary="\n".join(_summary(commit, coverage, opened, receipt, unverified, left_out, not_read_again, undecided)),
         description=_describe(coverage, opened, receipt, title),
         annotations=tuple(_annotations(opened)),
     )
@@ -141,6 +143,12 @@ def _cost(receipt: Receipt) -> str:
     return f"{'at most ' if receipt.is_estimate else ''}{receipt.cost_usd:.4f} USD"
 
 
+def _describe_undecided(number: int) -> str:
+    whose, them = ("1 open finding", "it") if number == 1 else (f"{number} open findings", "them")
+    undecided = f"it is not decided whether that corrects {them}"
+    return f"Lines of {whose} have changed, and {undecided}: `/review full` asks Claude."
+
+
 def _summary(
     commit: str,
     coverage: Coverage,
@@ -149,6 +157,7 @@ def _summary(
     unverified: str,
     left_out: str,
     not_read_again: str,
+    undecided: int,
 ) -> Iterator[str]:
     """Yield the lines of the summary. The list of files is last, because the end is cut if the summary is too long."""
     done, needed = _count_files(coverage)
@@ -161,7 +170,9 @@ def _summary(
         by_severity = Counter(finding.severity for finding in opened)
         yield f"\nOpen findings: {', '.join(f'{number} {severity}' for severity, number in by_severity.items())}."
     if unverified:
-        yield f"\nThe new findings were not verified: {unverified}."
+        yield f"\nThe findings were not verified: {unverified}."
+    if undecided:
+        yield f"\n{_describe_undecided(undecided)}"
     if left_out:
         yield f"\nA follow-up prompt was left out: {left_out}."
     if not_read_again:

@@ -64,7 +64,7 @@ class PullRequestFacts:
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
     call: int | None = None  # number of the call that these facts are shown in; None: all calls
     unanswered: Mapping[int, str] = field(default_factory=dict)  # calls without a reply, with the reason of each
-    unverified: str = ""  # why the new findings were not verified, for people on GitHub; "" if they were
+    unverified: str = ""  # why the findings were not verified, for people on GitHub; "" if they were
     refuted: frozenset[str] = frozenset()  # keys of the findings that the second look refuted
     upheld: frozenset[str] = frozenset()  # keys of the others that it was shown
     not_inline: frozenset[str] = frozenset()  # keys of findings whose place GitHub rejected

@@ -28,11 +28,12 @@ from hls_handler.review.ledger import (
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_patch
 from hls_handler.review.places import PresentFiles, identify
 from hls_handler.review.positions import RANK, locate_findings
-from hls_handler.review.quotes import settle_quotes
+from hls_handler.review.quotes import list_quoted, list_within, settle_quotes
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
 
 MAX_CANDIDATES = 40  # findings of one review that are verified and shown
-MAX_UNDECIDED = 20  # earlier findings that are verified with them
+MAX_UNDECIDED = 10  # earlier findings that are verified with them
+QUOTE_TOKENS = 2_000  # of the lines of each of these; one with more lines is not verified
 EXCERPT_LINES = 40  # lines above and below a finding that the prompt which tries to refute it shows, at most
 EXCERPT_TOKENS = 20_000  # of all findings of a review together
 MAX_LINE_CHARS = 1_000  # of a line in an excerpt
@@ -164,9 +165,7 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
     timely = [finding for finding in located if _is_timely(facts, finding)]
     patches = facts.selection.patches
     is_review = isinstance(reply, PullRequestAnalysis)
-    read = find_read(facts.selection, facts.unanswered) if is_review and not facts.review.verify else ()
-    titles = {(finding.path, finding.title) for finding in reported}
-    silent = {one.key for one in facts.record.ledger if one.path in read and (one.path, one.title) not in titles}
+    silent = _list_silent(facts, reported) if is_review and not facts.review.verify else set()
     ledger, repeating = settle_quotes(
         facts.record.ledger, timely, patches, corrected=facts.refuted | silent, present=facts.upheld
     )
@@ -191,7 +190,34 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
 
 
 def _is_undecided(entry: LedgerEntry, patches: Mapping[str, Patch]) -> bool:
-    return entry.is_quote_changed and not entry.is_closed and entry.line is not None and entry.path in patches
+    is_asked = entry.is_quote_changed and not entry.is_closed and entry.path in patches
+    return is_asked and _excerpt_quote(patches[entry.path], entry) is not None
+
+
+def _list_silent(facts: PullRequestFacts, reported: Sequence[Finding]) -> set[str]:
+    """Return the keys of the findings of which the review read a changed line, and which it does not report again."""
+    read = find_read(facts.selection, facts.unanswered)
+    titles = {(finding.path, finding.title) for finding in reported}
+    changed = _list_changed(facts)
+    silent: set[str] = set()
+    for entry in facts.record.ledger:
+        if entry.is_quote_changed and entry.path in read and (entry.path, entry.title) not in titles:
+            hunks = facts.selection.patches[entry.path].hunks
+            quoted = list_quoted(entry, facts.selection.patches[entry.path])
+            lines = (hunks[number].lines[index] for number, within in quoted.items() for index in within)
+            if any((entry.path, line.side, line.number) in changed for line in lines):
+                silent.add(entry.key)
+    return silent
+
+
+def _list_changed(facts: PullRequestFacts) -> set[tuple[str, Side, int]]:
+    """Return the lines that changed since the last review."""
+    return {
+        (file.path, lines.side, number)
+        for file in facts.selection.files
+        for lines in file.changed
+        for number in range(lines.first, lines.last + 1)
+    }
 
 
 def list_checked(result: ReviewFindings) -> list[CheckedFinding]:
@@ -234,21 +260,9 @@ def _is_timely(facts: PullRequestFacts, finding: Finding) -> bool:
     """
     if _is_first(facts) or (facts.record.rounds == 1 and finding.severity == "critical"):
         return True
-    changed = {
-        (lines.side, number)
-        for file in facts.selection.files
-        if file.path == finding.path
-        for lines in file.changed
-        for number in range(lines.first, lines.last + 1)
-    }
-    start = finding.start_line or finding.line
-    for hunk in facts.selection.patches[finding.path].hunks:
-        at = [index for index, line in enumerate(hunk.lines) if line.side == finding.side]
-        within = [index for index in at if start <= hunk.lines[index].number <= finding.line]
-        lines = hunk.lines[within[0] : within[-1] + 1] if within else ()
-        if any((line.side, line.number) in changed for line in lines):
-            return True
-    return False
+    changed, numbers = _list_changed(facts), range(finding.start_line or finding.line, finding.line + 1)
+    lines = list_within(facts.selection.patches[finding.path], finding.side, numbers)
+    return any((finding.path, line.side, line.number) in changed for line in lines)
 
 
 def to_shown(facts: PullRequestFacts, finding: Finding, *, is_inline: bool) -> ShownFinding:
@@ -289,9 +303,11 @@ def _permalink(facts: PullRequestFacts, path: str, side: Side, start: int | None
 
 def list_candidates(facts: PullRequestFacts, reply: Reply) -> tuple[Candidate, ...]:
     """Return the findings as the prompt shows them that tries to refute them: the new ones, then the undecided ones."""
-    result = find_findings(facts, reply)
-    found: tuple[Finding | LedgerEntry, ...] = (*(finding for _, finding in result.raised), *result.undecided)
-    tokens = EXCERPT_TOKENS // max(len(found), 1)
+    result, patches = find_findings(facts, reply), facts.selection.patches
+    tokens = EXCERPT_TOKENS // max(len(result.raised), 1)
+    new = ((one, _excerpt(patches[one.path], one, tokens)) for _, one in result.raised)
+    earlier = ((one, _excerpt_quote(patches[one.path], one)) for one in result.undecided)
+    found: tuple[tuple[Finding | LedgerEntry, str | None], ...] = (*new, *earlier)
     return tuple(
         Candidate(
             number,
@@ -300,27 +316,40 @@ def list_candidates(facts: PullRequestFacts, reply: Reply) -> tuple[Candidate, .
             one.severity,
             one.title,
             one.body,
-            _excerpt(facts.selection.patches[one.path], one.side, one.line, tokens),
+            code or "",
             is_earlier=isinstance(one, LedgerEntry),
         )
-        for number, one in enumerate(found, start=1)
+        for number, (one, code) in enumerate(found, start=1)
     )
 
 
-def _excerpt(patch: Patch, side: Side, number: int | None, tokens: int) -> str:
-    """Return the numbered lines of a hunk around a line: as many as fit into `tokens`, and the line."""
+def _excerpt(patch: Patch, finding: Finding, tokens: int) -> str:
+    """Return the numbered lines of the finding's hunk around its line: as many as fit into `tokens`, and its line."""
     for hunk in patch.hunks:
         for index, line in enumerate(hunk.lines):
-            if (line.side, line.number) == (side, number):
-                return numbered(Patch((Hunk(hunk.header, _lines_around(hunk.lines, index, tokens)),)))
+            if (line.side, line.number) == (finding.side, finding.line):
+                around = _lines_around(hunk.lines, range(index, index + 1), tokens - _count_tokens(line))
+                return numbered(Patch((Hunk(hunk.header, around),)))
     return ""
 
 
-def _lines_around(lines: Sequence[Line], index: int, tokens: int) -> tuple[Line, ...]:
-    first, last = index, index
-    left = tokens - _count_tokens(lines[index])
+def _excerpt_quote(patch: Patch, entry: LedgerEntry) -> str | None:
+    """Return the numbered lines of an earlier finding with lines around them; None if its lines do not fit."""
+    quoted = list_quoted(entry, patch)
+    lines = [patch.hunks[number].lines[index] for number, within in quoted.items() for index in within]
+    tokens = QUOTE_TOKENS - sum(map(_count_tokens, lines))
+    if not lines or tokens < 0 or any(len(line.text) > MAX_LINE_CHARS for line in lines):
+        return None
+    share = tokens // len(quoted)
+    hunks = ((patch.hunks[number], within) for number, within in quoted.items())
+    return numbered(Patch(tuple(Hunk(one.header, _lines_around(one.lines, within, share)) for one, within in hunks)))
+
+
+def _lines_around(lines: Sequence[Line], within: range, tokens: int) -> tuple[Line, ...]:
+    """Return the lines `within`, and as many around them as fit into `tokens`."""
+    first, last, left = within.start, within.stop - 1, tokens
     for distance in range(1, EXCERPT_LINES + 1):
-        for at in (index - distance, index + distance):
+        for at in (within.start - distance, within.stop - 1 + distance):
             is_next = at in (first - 1, last + 1) and 0 <= at < len(lines)
             if is_next and (needed := _count_tokens(lines[at])) <= left:
                 first, last, left = min(first, at), max(last, at), left - needed

@@ -39,7 +39,7 @@ from hls_handler.handlers.changed_files import (
     select_files,
     with_lines_above,
 )
-from hls_handler.handlers.check import CheckedFinding, plan_check
+from hls_handler.handlers.check import plan_check
 from hls_handler.handlers.handler import (
     Handler,
     PromptLimits,
@@ -92,7 +92,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 17
+    facts_version = 18
     verification = "pull_requests/verify"
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
@@ -123,6 +123,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         "gone": int,
         "dismissed": int,
         "still_counted": int,
+        "undecided": int,
         "unrepeated": tuple[ShownFinding, ...],
         "coverage": Coverage,
         "scores": tuple[Score, ...],
@@ -219,7 +220,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return facts.pull_request.head_sha
 
     def plan_unasked(self, facts: PullRequestFacts) -> tuple[EnsureCheck, ...]:
-        return self._plan_check(facts, list_checked(find_findings(facts, None)), NO_CALLS)
+        return self._plan_check(facts, find_findings(facts, None), NO_CALLS)
 
     def describe_omissions(self, facts: PullRequestFacts) -> str | None:
         """Return a text such as "1 of 9 files was not shown: 1 lock file; 1 file was partly reviewed"; None if none."""
@@ -332,6 +333,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             "still_open": states.count("open"),
             "gone": states.count("gone"),
             "dismissed": states.count("dismissed"),
+            "undecided": sum(entry.is_quote_changed for entry in result.open),
             "still_counted": sum(
                 entry.state == "dismissed" and not entry.has_binding_dismissal for entry in result.ledger
             ),
@@ -362,18 +364,20 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             facts = self.with_unanswered(
                 facts, dict.fromkeys(range(len(facts.selection.calls)), "Claude was not asked")
             )
-        checks = self._plan_check(facts, list_checked(result), analysis.receipt, left_out=analysis.left_out)
+        checks = self._plan_check(facts, result, analysis.receipt, left_out=analysis.left_out)
         return (*labels, *reviews, *_plan_replies(facts, result), *comments, *checks)
 
     def _plan_check(
-        self, facts: PullRequestFacts, findings: Sequence[CheckedFinding], receipt: Receipt, *, left_out: str = ""
+        self, facts: PullRequestFacts, result: ReviewFindings, receipt: Receipt, *, left_out: str = ""
     ) -> tuple[EnsureCheck, ...]:
         commit = self.check_commit(facts)
         if commit is None:
             return ()
         unread = "; ".join(dict.fromkeys(facts.unanswered.values())) if facts.earlier else ""
         notes = {"unverified": facts.unverified, "left_out": left_out, "not_read_again": unread}
-        return (plan_check(commit, facts.coverage, findings, facts.review, receipt, **notes),)
+        undecided = sum(entry.is_quote_changed for entry in result.open)
+        findings = list_checked(result)
+        return (plan_check(commit, facts.coverage, findings, facts.review, receipt, **notes, undecided=undecided),)
 
     def after_review(
         self, facts: PullRequestFacts, analysis: Analysis, *, comment_ids: Mapping[str, int], rejected: Collection[str]

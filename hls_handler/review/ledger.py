@@ -16,7 +16,6 @@ from hls_handler.analysis import Finding
 from hls_handler.review.dismissals import is_acceptance, is_dismissal
 from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.places import (
-    MIN_UNCOMMON_CHARACTERS,
     KnownLine,
     PatchIndex,
     Place,
@@ -25,8 +24,8 @@ from hls_handler.review.places import (
     identify,
     is_near,
 )
-from hls_handler.review.quotes import add_quote, digest_quote, find_anchor, list_quoted, raise_severity
-from hls_handler.review.record import FindingState, LedgerEntry, ReviewThread
+from hls_handler.review.quotes import MAX_DISTANCE, add_quote, find_anchor, place_quote, raise_severity, with_others
+from hls_handler.review.record import FindingState, LedgerEntry, QuotedLine, ReviewThread
 
 FIXED = "fixed"
 """Key of the reply in the thread of a finding that is fixed (`EnsureReply.key`)."""
@@ -42,19 +41,25 @@ def follow_up(ledger: Iterable[LedgerEntry], files: PresentFiles) -> tuple[Ledge
     line leaves the patch if a change near it moves; see `settle_hidden`.
     """
     ledger = tuple(ledger)
-    texts = {text for entry in ledger for text in (entry.quote, *entry.nearby, *(text for _, text in entry.others))}
+    texts = {text for entry in ledger for text in (entry.quote, *entry.nearby, *(one.text for one in entry.others))}
     index = PatchIndex(files.patches, texts)
     slots: dict[object, KnownLine] = {}  # several findings may be about one line
     lines = [slots.setdefault(_find_slot(entry), _to_line(entry)) for entry in ledger]
-    known = tuple(dict.fromkeys(lines))
+    others = [
+        [slots.setdefault(_find_slot(entry, one), _to_line(entry, one)) for one in entry.others] for entry in ledger
+    ]
+    known = tuple(dict.fromkeys([*lines, *(line for of_entry in others for line in of_entry)]))
     places = dict(zip(known, find_places(known, files, index), strict=True))
     present: set[tuple[KnownLine, str]] = set()
     followed: list[LedgerEntry] = []
-    for entry, line in reversed([*zip(ledger, lines, strict=True)]):  # of equal findings that return, the last one does
+    # Of equal findings that return, the last one does.
+    for entry, line, beside in reversed([*zip(ledger, lines, others, strict=True)]):
         place = places[line] if not (line.is_absent and (line, entry.category) in present) else None
         present.add((line, entry.category))
-        followed.append(_follow(entry, place, files, index))
-    return tuple(reversed(followed))
+        followed.append(_follow(entry, [place, *(places[other] for other in beside)], files, index))
+    lost = with_others([one for one in followed if one.line is not None and not one.others], files.patches)
+    found_again = {entry.key: entry for entry in lost}
+    return tuple(found_again.get(entry.key, entry) for entry in reversed(followed))
 
 
 def list_merged(before: Iterable[LedgerEntry], after: Iterable[LedgerEntry], files: PresentFiles) -> Mapping[str, str]:
@@ -145,7 +150,7 @@ def find_new(
     A finding at the line of an entry repeats it if it has the same category or title; one at another line that the
     entry quotes, if it has the same title.
     """
-    known = {one for entry in ledger for one in _entry_identities(entry, patches)}
+    known = {one for entry in ledger for one in _entry_identities(entry)}
     identities = _finding_identities(findings, patches)
     return tuple(finding for finding, own in zip(findings, identities, strict=True) if known.isdisjoint(own))
 
@@ -160,7 +165,7 @@ def raise_severities(
     identified = [*zip(findings, _finding_identities(findings, patches), strict=True)]
 
     def list_repeating(entry: LedgerEntry) -> list[Finding]:
-        known = _entry_identities(entry, patches)
+        known = _entry_identities(entry)
         return [finding for finding, own in identified if not known.isdisjoint(own)]
 
     return tuple(raise_severity(entry, list_repeating(entry)) for entry in ledger)
@@ -169,16 +174,18 @@ def raise_severities(
 _Identity = tuple[str, ...]  # a place, and a property that identifies a finding there
 
 
-def _entry_identities(entry: LedgerEntry, patches: Mapping[str, Patch]) -> set[_Identity]:
-    """Return what the findings that repeat the entry have, see `_finding_identities`; nothing if its line is gone.
+def _entry_identities(entry: LedgerEntry) -> set[_Identity]:
+    """Return what the findings that repeat the entry have, see `_finding_identities`; nothing if it is closed.
 
     An entry on an unchanged line that no patch shows has the text of the line in place of its number.
     """
     if entry.line is not None:
-        own = _identities(entry, range(entry.line, entry.line + entry.lines_below + 1))
-        others = list_quoted(entry, patches[entry.path]) if entry.path in patches else ()
-        return own | {(entry.path, entry.side, str(number), "title", entry.title) for number in others}
-    return _identities(entry, [entry.quote]) if entry.is_unchanged and not entry.is_absent else set()
+        quoted = range(entry.line - entry.lines_above, entry.line + entry.lines_below + 1)
+        titles = {(entry.path, entry.side, str(number), "title", entry.title) for number in quoted}
+        own = _identities(entry.path, entry.side, entry, [entry.line])
+        return set() if entry.is_closed else own | titles
+    is_hidden = entry.is_unchanged and not entry.is_absent
+    return _identities(entry.path, entry.side, entry, [entry.quote]) if is_hidden else set()
 
 
 def _finding_identities(findings: Sequence[Finding], patches: Mapping[str, Patch]) -> list[set[_Identity]]:
@@ -186,23 +193,26 @@ def _finding_identities(findings: Sequence[Finding], patches: Mapping[str, Patch
     lines = _find_lines(findings, patches)
     found: list[set[_Identity]] = []
     for finding in findings:
-        anchor = _find_anchor(finding, patches)
-        line = lines.get((finding.path, finding.side, anchor))
+        side, anchor = _find_anchor(finding, patches)
+        line = lines.get((finding.path, side, anchor))
         is_unchanged = line is not None and line.mark == " "
         texts = [identify(line.text)] if line is not None and is_unchanged else []
-        found.append(_identities(finding, [*range(anchor, finding.line + 1), *texts]))
+        below = range(anchor, finding.line + 1) if side == finding.side else [anchor]
+        found.append(_identities(finding.path, side, finding, [*below, *texts]))
     return found
 
 
-def _identities(finding: LedgerEntry | Finding, places: Iterable[int | str]) -> set[_Identity]:
+def _identities(path: str, side: Side, finding: LedgerEntry | Finding, places: Iterable[int | str]) -> set[_Identity]:
     """Return the numbers of lines, or the texts of unchanged ones, each with the category and the title."""
-    where = [(finding.path, finding.side, str(place)) for place in places]
+    where = [(path, side, str(place)) for place in places]
     named = (("category", finding.category), ("title", finding.title))
     return {(*place, *name) for place in where for name in named}
 
 
-def _find_anchor(finding: Finding, patches: Mapping[str, Patch]) -> int:
-    return find_anchor(finding, patches[finding.path]) if finding.path in patches else finding.line
+def _find_anchor(finding: Finding, patches: Mapping[str, Patch]) -> tuple[Side, int]:
+    if finding.path not in patches:
+        return finding.side, finding.line
+    return find_anchor(finding, patches[finding.path])
 
 
 def add(
@@ -221,14 +231,15 @@ def add(
     places = _find_places(findings, patches)
     added: list[LedgerEntry] = []
     for finding in findings:
-        place = places[finding.path, finding.side, _find_anchor(finding, patches)]
+        side, anchor = _find_anchor(finding, patches)
+        place = places[finding.path, side, anchor]
         quote = identify(place.line.text)
         key = _make_key(finding.path, quote, finding.category, taken)
         taken.add(key)
         entry = LedgerEntry(
             key=key,
             path=finding.path,
-            side=finding.side,
+            side=side,
             quote=quote,
             nearby=place.nearby,
             severity=finding.severity,
@@ -243,7 +254,7 @@ def add(
             twins=place.twins,
         )
         added.append(add_quote(entry, finding, patches[finding.path]))
-    return tuple(added)
+    return with_others(added, patches)
 
 
 _Position = tuple[str, Side, int]
@@ -251,7 +262,7 @@ _Position = tuple[str, Side, int]
 
 def _find_lines(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> Mapping[_Position, Line]:
     """Return the lines that the ledger knows the findings by, of those that are at lines of the patches."""
-    wanted = {(finding.path, finding.side, _find_anchor(finding, patches)) for finding in findings}
+    wanted = {(finding.path, *_find_anchor(finding, patches)) for finding in findings}
     return {
         (path, line.side, line.number): line
         for path in {path for path, _, _ in wanted} & patches.keys()
@@ -282,15 +293,19 @@ def _make_key(path: str, quote: str, category: str, taken: Collection[str]) -> s
         number += 1
 
 
-def _find_slot(entry: LedgerEntry) -> tuple[object, ...]:
+def _find_slot(entry: LedgerEntry, other: QuotedLine | None = None) -> tuple[object, ...]:
+    if other is not None:
+        return entry.path, entry.side, other.text, other.number, other.is_absent
     place = (entry.path, entry.side, entry.quote)
-    return (*place, entry.line) if entry.line is not None else (*place, entry.nearby, entry.is_absent)
+    return (*place, entry.line, False) if entry.line is not None else (*place, entry.nearby, entry.is_absent)
 
 
-def _to_line(entry: LedgerEntry) -> KnownLine:
-    place = (entry.path, entry.previous_path, entry.side, entry.quote)
-    return KnownLine(
-        *place,
+def _to_line(entry: LedgerEntry, other: QuotedLine | None = None) -> KnownLine:
+    own = KnownLine(
+        entry.path,
+        entry.previous_path,
+        entry.side,
+        entry.quote,
         entry.nearby,
         entry.changed,
         entry.twins,
@@ -298,60 +313,56 @@ def _to_line(entry: LedgerEntry) -> KnownLine:
         is_absent=entry.is_absent,
         is_unchanged=entry.is_unchanged,
     )
-
-
-def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index: PatchIndex) -> LedgerEntry:
-    if place is None and not entry.is_absent:
-        entry, place = _find_other(entry, files, index)
-    if place is None:
-        state = _find_state(entry, files, index)
-        return replace(entry, state=state, line=None, has_other_place=False, is_quote_changed=False)
-    quoted = digest_quote(replace(entry, line=place.line.number), files.patches[place.path])
-    is_same = place.is_certain and quoted == entry.quoted
-    holds = entry.state == "dismissed" and (is_same or not entry.has_binding_dismissal)
-    is_fixed = entry.is_quote_changed and entry.is_closed and quoted != entry.decided
+    if other is None:
+        return own
     return replace(
-        entry,
+        own,
+        text=other.text,
+        nearby=other.nearby,
+        changed=other.changed,
+        twins=other.twins,
+        number=other.number,
+        is_absent=other.is_absent,
+        is_unchanged=False,
+    )
+
+
+def _follow(entry: LedgerEntry, places: Sequence[Place | None], files: PresentFiles, index: PatchIndex) -> LedgerEntry:
+    """Return the entry with its present state. `places` are that of its line, and those of its other lines."""
+    own = places[0]
+    if not any(places):
+        state = _find_state(entry, files, index)
+        return replace(entry, state=state, line=None, others=(), has_other_place=False, is_quote_changed=False)
+    line = QuotedLine(entry.quote, entry.nearby, entry.changed, entry.twins, entry.line or 0)
+    known = [*zip((line, *entry.others), places, strict=True)]
+    together = _keep_together(known)
+    path = next(place.path for _, place in together if place is not None)
+    now = place_quote(entry, together, files.patches[path])
+    is_same = own is not None and own.is_certain and own.line.number == now.line and now.quoted == entry.quoted
+    holds = entry.state == "dismissed" and (is_same or not entry.has_binding_dismissal)
+    is_fixed = entry.is_quote_changed and entry.is_closed and now.is_quote_changed
+    return replace(
+        now,
         state="fixed" if is_fixed else "dismissed" if holds else "open",
         has_binding_dismissal=holds and entry.has_binding_dismissal,
-        path=place.path,
-        previous_path=files.previous_paths.get(place.path),
-        line=place.line.number,
-        nearby=place.nearby,
-        changed=place.changed,
-        twins=place.twins,
-        is_unchanged=place.is_in_base or entry.is_unchanged,
+        previous_path=files.previous_paths.get(now.path),
+        is_unchanged=entry.is_unchanged or (own is not None and own.is_in_base),
         has_other_place=not is_same,
-        is_quote_changed=quoted != entry.decided,
-        quoted=quoted,
     )
 
 
-def _find_other(entry: LedgerEntry, files: PresentFiles, index: PatchIndex) -> tuple[LedgerEntry, Place | None]:
-    """Return the entry at another changed line that it quotes, and the place of that line; None if there is none.
+def _keep_together(lines: Sequence[tuple[QuotedLine, Place | None]]) -> list[tuple[QuotedLine, Place | None]]:
+    """Return the lines without the places that are elsewhere than most of them, or else than the last one."""
 
-    The nearest line with a distinct text is taken, or one with a line around it that was around the finding.
-    """
-    around = {entry.quote, *entry.nearby, *(text for _, text in entry.others)}
-    found = [
-        (distance, text, place)
-        for distance, text in entry.others
-        for path in files.own_paths(entry.path, entry.previous_path)
-        for place in index.find(path, entry.side, text)
-        if place.line.mark != " "
-        if len(text) >= MIN_UNCOMMON_CHARACTERS or not around.isdisjoint({*place.nearby} - {text})
-    ]
-    if not found:
-        return entry, None
-    at, quote, place = min(found, key=lambda one: (abs(one[2].line.number - one[0] - (entry.line or 0)), -one[0]))
-    moved = replace(
-        entry,
-        quote=quote,
-        lines_above=max(entry.lines_above + at, 0),
-        lines_below=max(entry.lines_below - at, 0),
-        others=tuple((other - at, text) for other, text in ((0, entry.quote), *entry.others) if other != at),
+    def is_with(place: Place | None, other: Place) -> bool:
+        is_there = place is not None and place.path == other.path
+        return place is not None and is_there and abs(place.line.number - other.line.number) <= MAX_DISTANCE
+
+    _, _, main = max(
+        ((sum(is_with(other, place) for _, other in lines), one.number, place) for one, place in lines if place),
+        key=lambda found: found[:2],
     )
-    return moved, index.with_twins(replace(place, is_certain=False))
+    return [(one, place if is_with(place, main) else None) for one, place in lines]
 
 
 def _is_known(entry: LedgerEntry, files: PresentFiles) -> bool:

@@ -235,7 +235,7 @@ def _list_twins(known: Iterable[KnownLine]) -> Iterator[KnownLine]:
     """Yield the twins of lines that are not known lines themselves."""
     groups: dict[tuple[str, Side, str], list[KnownLine]] = {}
     for line in known:
-        if line.number is not None:
+        if line.number is not None and not line.is_absent:
             groups.setdefault((line.path, line.side, line.text), []).append(line)
     for group in groups.values():
         numbers = {line.number for line in group}

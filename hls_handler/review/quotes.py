@@ -12,84 +12,169 @@ from hashlib import sha256
 
 from hls_handler.analysis import Finding
 from hls_handler.review.patches import Line, Patch, Side
-from hls_handler.review.places import MIN_CHARACTERS, identify
+from hls_handler.review.places import MIN_CHARACTERS, PatchIndex, Place, identify
 from hls_handler.review.positions import RANK
-from hls_handler.review.record import MAX_BODY_CHARACTERS, LedgerEntry
+from hls_handler.review.record import MAX_BODY_CHARACTERS, LedgerEntry, QuotedLine
 from hls_handler.untrusted.cleaning import truncate
 
-MAX_QUOTED = 20  # lines of a finding above the one that the ledger knows it by, and below, that are compared
+MAX_OTHERS = 12  # lines of a finding that are followed beside the one that the ledger knows it by
+MAX_DISTANCE = 100  # lines between those that belong together; one that moved farther is reviewed at its new place
 
 
-def find_anchor(finding: Finding, patch: Patch) -> int:
-    """Return the number of the line that the ledger knows a finding by.
+def find_anchor(finding: Finding, patch: Patch) -> tuple[Side, int]:
+    """Return side and number of the line that the ledger knows a finding by.
 
     It is the last of its lines that the pull request changed, without short ones such as a bracket, which are
-    everywhere; else its last line.
+    everywhere; else the last line that it removed between them; else the last line of the finding.
     """
     quoted = range(finding.start_line or finding.line, finding.line + 1)
-    return max((line.number for line in _list_changed(patch, finding.side, quoted)), default=finding.line)
+    changed = _list_changed(patch, finding.side, quoted)
+    lines = changed or [line for line in list_within(patch, finding.side, quoted) if _is_long_change(line)]
+    return (lines[-1].side, lines[-1].number) if lines else (finding.side, finding.line)
 
 
 def add_quote(entry: LedgerEntry, finding: Finding, patch: Patch) -> LedgerEntry:
-    """Return the entry, whose line is the anchor of the finding, with the other lines that the finding quotes."""
+    """Return the entry, whose line is the anchor of the finding, with the range of lines that the finding quotes."""
     assert entry.line is not None
-    first, last = finding.start_line or finding.line, finding.line
-    above, below = min(entry.line - first, MAX_QUOTED), min(last - entry.line, MAX_QUOTED)
-    quoted = range(entry.line - above, entry.line + below + 1)
-    changed = _list_changed(patch, entry.side, quoted)
-    others = tuple((line.number - entry.line, identify(line.text)) for line in changed if line.number != entry.line)
-    placed = replace(entry, lines_above=above, lines_below=below, others=others)
-    digest = digest_quote(placed, patch)
+    if entry.side != finding.side:
+        return entry
+    above, below = entry.line - (finding.start_line or finding.line), finding.line - entry.line
+    placed = replace(entry, lines_above=above, lines_below=below)
+    digest = _digest(placed, patch)
     return replace(placed, quoted=digest, decided=digest)
 
 
-def digest_quote(entry: LedgerEntry, patch: Patch) -> str:
-    """Return a digest of the lines that the finding quotes, as they are in the patch; "" if it quotes one line."""
-    if entry.line is None or not (entry.lines_above or entry.lines_below):
+def place_quote(entry: LedgerEntry, places: Sequence[tuple[QuotedLine, Place | None]], patch: Patch) -> LedgerEntry:
+    """Return the entry at its present lines.
+
+    `places` has its line and its other lines, with their present places; None if a line is not there. One at least is.
+    The entry is known by the last of these now.
+    """
+    found = [(one, place) for one, place in places if place is not None]
+    numbers = [place.line.number for _, place in found]
+    line = entry.line or 0
+    old = range(line - entry.lines_above, line + entry.lines_below + 1)
+    start = min(numbers) + old.start - min(one.number for one, _ in found)
+    quoted = range(max(start, 1), max(numbers) + old.stop - max(one.number for one, _ in found))
+    anchor = next(place for _, place in found if place.line.number == max(numbers))
+    placed = replace(
+        entry,
+        path=anchor.path,
+        quote=identify(anchor.line.text),
+        line=anchor.line.number,
+        nearby=anchor.nearby,
+        changed=anchor.changed,
+        twins=anchor.twins,
+        lines_above=anchor.line.number - quoted.start,
+        lines_below=quoted.stop - 1 - anchor.line.number,
+        others=tuple(
+            replace(one, number=max(one.number - old.start + quoted.start, 1), is_absent=True)
+            if place is None
+            else _to_quoted(place)
+            for one, place in places
+            if place is not anchor
+        ),
+    )
+    digest = _digest(placed, patch)
+    return replace(placed, quoted=digest, is_quote_changed=digest != entry.decided)
+
+
+def _to_quoted(place: Place) -> QuotedLine:
+    return QuotedLine(identify(place.line.text), place.nearby, place.changed, place.twins, place.line.number)
+
+
+def with_others(entries: Sequence[LedgerEntry], patches: Mapping[str, Patch]) -> tuple[LedgerEntry, ...]:
+    """Return the entries with the other changed lines that they quote, as they are now."""
+    others: dict[str, list[Line]] = {}
+    for entry in entries:
+        if entry.line is not None and (entry.lines_above or entry.lines_below):
+            changed = _list_changed(patches[entry.path], entry.side, _find_quoted(entry))
+            lines = [line for line in changed if line.number != entry.line]
+            others[entry.key] = lines[: MAX_OTHERS // 2] + lines[MAX_OTHERS // 2 :][-MAX_OTHERS // 2 :]
+    paths = {entry.path for entry in entries if entry.key in others}
+    texts = {identify(line.text) for lines in others.values() for line in lines}
+    index = PatchIndex({path: patches[path] for path in paths}, texts)
+
+    def find(entry: LedgerEntry, line: Line) -> Place:
+        places = index.find(entry.path, entry.side, identify(line.text))
+        return index.with_twins(next(one for one in places if one.line.number == line.number))
+
+    return tuple(
+        replace(entry, others=tuple(_to_quoted(find(entry, line)) for line in others.get(entry.key, ())))
+        for entry in entries
+    )
+
+
+def list_quoted(entry: LedgerEntry, patch: Patch) -> Mapping[int, range]:
+    """Return the indexes of the finding's lines and of those between them, by the index of their hunk."""
+    quoted = _find_quoted(entry)
+    found: dict[int, range] = {}
+    for number, hunk in enumerate(patch.hunks):
+        lines = enumerate(hunk.lines)
+        within = [index for index, line in lines if line.side == entry.side and line.number in quoted]
+        if within:
+            found[number] = range(within[0], within[-1] + 1)
+    return found
+
+
+def _find_quoted(entry: LedgerEntry) -> range:
+    """Return the numbers of the lines that the finding quotes; no number if its line is not known."""
+    if entry.line is None:
+        return range(0)
+    return range(max(entry.line - entry.lines_above, 1), entry.line + entry.lines_below + 1)
+
+
+def _digest(entry: LedgerEntry, patch: Patch) -> str:
+    """Return a digest of what the pull request changes in the lines of the finding; "" if it quotes one line.
+
+    These are the changed lines, and those that it removes between them. The base may change the others, and whether a
+    bracket counts as changed depends on other lines.
+    """
+    if not (entry.lines_above or entry.lines_below):
         return ""
-    quoted = range(entry.line - entry.lines_above, entry.line + entry.lines_below + 1)
-    texts = (identify(line.text) for line in _list_lines(patch, entry.side, quoted))
+    lines = [*list_within(patch, entry.side, _find_quoted(entry))]
+    own = {identify(line.text) for line in lines if line.side == entry.side}
+    marked = ((line.side, line.mark, identify(line.text)) for line in lines)
+    texts = [
+        f"{mark}{text}"
+        for side, mark, text in marked
+        if mark != " " and (side == entry.side or text not in own) and any(map(str.isalnum, text))
+    ]
     return sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def list_quoted(entry: LedgerEntry, patch: Patch) -> Iterator[int]:
-    """Return the numbers of the other changed lines that the finding quotes, those that are where they were."""
-    if entry.line is not None and entry.others:
-        texts = {entry.line + distance: text for distance, text in entry.others}
-        for line in _list_lines(patch, entry.side, range(min(texts), max(texts) + 1)):
-            if texts.get(line.number) == identify(line.text):
-                yield line.number
-
-
-def _list_lines(patch: Patch, side: Side, numbers: range) -> Iterator[Line]:
+def list_within(patch: Patch, side: Side, numbers: range) -> Iterator[Line]:
+    """Yield the lines of one side with these numbers, and the lines of the other side between them."""
     for hunk in patch.hunks:
         last = next((line.number for line in reversed(hunk.lines) if line.side == side), 0)
-        if last >= numbers.start:
-            yield from (line for line in hunk.lines if line.side == side and line.number in numbers)
+        if last < numbers.start:
+            continue
+        within = [at for at, line in enumerate(hunk.lines) if line.side == side and line.number in numbers]
+        yield from hunk.lines[within[0] : within[-1] + 1] if within else ()
 
 
 def _list_changed(patch: Patch, side: Side, quoted: range) -> list[Line]:
-    lines = (line for line in _list_lines(patch, side, quoted) if line.mark != " ")
-    return [line for line in lines if len(identify(line.text)) >= MIN_CHARACTERS]
+    return [line for line in list_within(patch, side, quoted) if line.side == side and _is_long_change(line)]
 
 
-def list_repeating(entry: LedgerEntry, findings: Iterable[Finding], patch: Patch | None) -> list[Finding]:
-    """Return those of the findings that repeat an entry whose quote changed.
+def _is_long_change(line: Line) -> bool:
+    return line.mark != " " and len(identify(line.text)) >= MIN_CHARACTERS
 
-    These are findings at one of its lines that have its title, and those at its line that have its category.
+
+def _repeats(finding: Finding, entry: LedgerEntry, patch: Patch) -> bool:
+    """Return True if a finding repeats an entry whose quote changed: at one of its lines with its title.
+
+    One that is not fixed is also repeated by a finding with its category at its line, or about all of its lines.
     """
-    if entry.line is None or patch is None:
-        return []
-    first, last = entry.line - entry.lines_above, entry.line + entry.lines_below
-
-    def repeats(finding: Finding) -> bool:
-        is_there = (finding.start_line or finding.line) <= last and first <= finding.line
-        is_alike = finding.title == entry.title or (
-            finding.category == entry.category and find_anchor(finding, patch) == entry.line
-        )
-        return (finding.path, finding.side) == (entry.path, entry.side) and is_there and is_alike
-
-    return [finding for finding in findings if repeats(finding)]
+    quoted, first = _find_quoted(entry), finding.start_line or finding.line
+    if (finding.path, finding.side) != (entry.path, entry.side) or entry.line is None:
+        return False
+    if first >= quoted.stop or quoted.start > finding.line:
+        return False
+    start = min((one.number for one in entry.others), default=entry.line)
+    is_there = find_anchor(finding, patch)[1] == entry.line or (first <= start and entry.line <= finding.line)
+    is_same = finding.category == entry.category and is_there and not entry.is_closed
+    return finding.title == entry.title or is_same
 
 
 def settle_quotes(
@@ -103,16 +188,20 @@ def settle_quotes(
     """Return the entries after a review, and those of its findings that repeat an entry whose quote changed.
 
     An entry whose quote changed is fixed if its key is in `corrected`, and its present quote counts from now on if the
-    key is in `present` or a finding repeats it; see `list_repeating`. One that was fixed so is open again if a finding
-    repeats it, and a dismissed one if the finding is more severe.
+    key is in `present` or a finding repeats it. An open entry takes the lines of a finding with its title that contains
+    its line. One that was fixed so is open again if a finding repeats it, and a
+    dismissed one if the finding is more severe. A finding with other words or at another line may be about another
+    defect, so the entry takes its text, too: both must be corrected.
     """
     repeated: list[Finding] = []
 
     def settle(entry: LedgerEntry) -> LedgerEntry:
         patch = patches.get(entry.path)
         if not entry.is_quote_changed:
-            return entry
-        there = list_repeating(entry, findings, patch)
+            wider = [one for one in findings if patch is not None and _is_wider(one, entry, patch)]
+            repeated.extend(wider)
+            return with_others([_widen(entry, wider, patches[entry.path])], patches)[0] if wider else entry
+        there = [finding for finding in findings if patch is not None and _repeats(finding, entry, patch)]
         repeated.extend(there)
         if entry.key in corrected and not there:
             return replace(entry, state="fixed")
@@ -124,9 +213,42 @@ def settle_quotes(
             settled = replace(
                 entry, state="open", dismissals=(), void_dismissals=void, dismissed_by=None, has_binding_dismissal=False
             )
-        return raise_severity(replace(settled, decided=entry.quoted, is_quote_changed=False), there)
+        for finding in there:
+            if finding.title != entry.title or find_anchor(finding, patch)[1] != entry.line:
+                settled = _add_text(settled, finding)
+        decided = replace(settled, decided=entry.quoted, is_quote_changed=False)
+        return raise_severity(with_others([decided], patches)[0], there)
 
     return tuple(map(settle, ledger)), tuple(repeated)
+
+
+def _is_wider(finding: Finding, entry: LedgerEntry, patch: Patch) -> bool:
+    """Return True if a finding has the title of an open entry, contains its line, and ends at a later changed line."""
+    is_same = (finding.path, finding.side, finding.title) == (entry.path, entry.side, entry.title)
+    if not is_same or entry.state != "open" or entry.line is None:
+        return False
+    first = finding.start_line or finding.line
+    is_around = first <= entry.line <= finding.line and finding.line - entry.line <= MAX_DISTANCE
+    return is_around and find_anchor(finding, patch)[1] > entry.line + entry.lines_below
+
+
+def _widen(entry: LedgerEntry, findings: Iterable[Finding], patch: Patch) -> LedgerEntry:
+    """Return the entry with the lines and the texts of the findings: a change of each of them counts now."""
+    assert entry.line is not None
+    for finding in findings:
+        below = max(entry.lines_below, finding.line - entry.line)
+        entry = _add_text(replace(entry, lines_below=below), finding)
+    digest = _digest(entry, patch)
+    return replace(entry, quoted=digest, decided=digest)
+
+
+def _add_text(entry: LedgerEntry, finding: Finding) -> LedgerEntry:
+    text = f"{finding.title}: {finding.body}"
+    if text in entry.body or entry.has_binding_dismissal:
+        return entry
+    body = truncate(entry.body, MAX_BODY_CHARACTERS // 2)
+    joined = f"{body}\n\n{truncate(text, MAX_BODY_CHARACTERS // 2)}".strip()
+    return replace(entry, body=joined, is_body_posted=False)
 
 
 def raise_severity(entry: LedgerEntry, repeating: Sequence[Finding]) -> LedgerEntry:

@@ -47,6 +47,18 @@ class ReviewThread:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotedLine:
+    """One of the lines of a finding of several lines; see `KnownLine`."""
+
+    text: str
+    nearby: tuple[str, ...]
+    changed: tuple[str, ...]
+    twins: tuple[Twin, ...]
+    number: int  # where it is, or would be
+    is_absent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerEntry:
     key: str  # 16 characters; names the finding in markers and in the table `findings`
     path: str
@@ -74,8 +86,8 @@ class LedgerEntry:
     has_other_place: bool = False  # True: it is at another place now, or its quote changed now: it may be right there
     lines_above: int = 0  # lines that it quotes above `line`
     lines_below: int = 0
-    others: tuple[tuple[int, str], ...] = ()  # other changed lines that it quotes: distance to `line`, and the text
-    quoted: str = ""  # `digest_quote` of its present lines
+    others: tuple[QuotedLine, ...] = ()  # the other changed lines that it quotes; of many, the first and the last ones
+    quoted: str = ""  # digest of its present lines; "" if it quotes one
     decided: str = ""  # that of the lines for which it is known to be right
     is_quote_changed: bool = False  # True: these differ, so that it may be corrected; see `settle_quotes`
 

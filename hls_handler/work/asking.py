@@ -24,6 +24,7 @@ from hls_handler.errors import (
     Retryable,
     StepFailed,
 )
+from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
 from hls_handler.handlers.labels import OfferLimits
 from hls_handler.prompting.prompt import Library
@@ -305,6 +306,7 @@ def prompt_limits(
     if labels.suggest and effective.features.auto_labeling and library.uses(prompt, "repository_labels"):
         offer = OfferLimits(labels, taken=frozenset(library.label_groups(event_name)))
     shown = {name: getattr(effective.review, name) and library.uses(prompt, name) for name in CONTEXT_VARIABLES}
+    shown["verify"] = effective.review.verify and handler_for(event_name).verification in library.prompts
     shown["functions"] = effective.review.functions and library.uses_attribute(prompt, "above")
     return PromptLimits(
         settings.claude.input_tokens,

@@ -69,7 +69,7 @@ def test_summary_says_that_findings_were_not_verified() -> None:
     coverage = Coverage((REVIEWED,))
     planned = plan_check(COMMIT, coverage, [HIGH], Review(), RECEIPT, unverified="Claude gave no usable reply")
     lines = [line for line in planned.summary.split("\n") if line]
-    assert lines[1:3] == ["Open findings: 1 high.", "The new findings were not verified: Claude gave no usable reply."]
+    assert lines[1:3] == ["Open findings: 1 high.", "The findings were not verified: Claude gave no usable reply."]
     assert planned.conclusion == "success"
 
 
