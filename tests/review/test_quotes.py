@@ -219,3 +219,81 @@ def test_finding_whose_file_was_not_shown_is_not_decided() -> None:
     followed = follow(raised(), CORRECTED)
     (settled,), repeating = settle_quotes([followed], [FOUND], {}, corrected=(), present=[followed.key])
     assert (settled, repeating) == (followed, ())
+
+
+# Attacks
+
+
+def test_inserted_lines_do_not_move_the_first_lines_out_of_the_quote() -> None:
+    longer = CALL.replace("+    shell=True,", "+    cwd=path,\n+    check=True,\n+    shell=True,")
+    present, _ = settle(follow(raised(), longer), longer, is_corrected=False)
+    assert (present.lines_above, present.lines_below, len(present.others)) == (5, 1, 5)
+    corrected = longer.replace("command,", "quote(command),", 1)
+    assert follow(present, corrected, before=longer).is_quote_changed
+
+
+def test_all_lines_of_a_long_finding_are_compared() -> None:
+    lines = [f"argument_{number}," for number in range(40)]
+    text = "\n+    ".join(["@@ -1,1 +1,43 @@\n first()\n+run(", *lines]) + "\n+)"
+    entry = raised(finding(path="area.py", start_line=2, line=43, quote=""), text)
+    assert (entry.line, len(entry.others)) == (42, 12)
+    for number in (0, 20, 39):
+        assert follow(entry, text.replace(f"argument_{number},", "other,"), before=text).is_quote_changed
+
+
+def test_unchanged_lines_of_the_quote_do_not_count() -> None:
+    text = "@@ -1,5 +1,5 @@\n first()\n-run(old)\n+run(\n     env=user,\n+    shell=True,\n last()"
+    entry = raised(finding(path="area.py", start_line=2, line=4, quote=""), text)
+    changed_by_base = text.replace(" env=user", " env=other")
+    removed = text.replace("     env=user,", "-    env=user,")
+    assert [follow(entry, now, before=text).is_quote_changed for now in (changed_by_base, removed)] == [False, True]
+
+
+def test_most_lines_of_the_quote_decide_about_its_place() -> None:
+    moved = CALL.replace(" first()\n", "").replace("+1,8", "+1,7").replace("-1,2", "-1,1")
+    equal = "@@ -1,2 +1,5 @@\n first()\n+call(\n+    shell=True,\n+)\n last()"
+    reviewed = {"area.py": tuple(map(digest_hunk, parse_patch(CALL).hunks))}
+    files = PresentFiles(patches(equal) | patches(moved, "b.py"), reviewed=reviewed)
+    (followed,) = follow_up([raised()], files)
+    assert (followed.path, followed.line, followed.state, followed.is_quote_changed) == ("b.py", 3, "open", False)
+
+
+def test_equal_line_of_another_function_is_not_the_finding() -> None:
+    functions = [f"+def load_{n}(path):\n+    data = parse(path)\n+    run(data)\n+    return {n}" for n in (1, 2)]
+    text = "\n".join(["@@ -0,0 +1,8 @@", *functions])
+    entry = raised(finding(path="area.py", start_line=6, line=8, quote=""), text)
+    without = "\n".join(["@@ -0,0 +1,4 @@", functions[0]])
+    assert follow(entry, without, before=text).state == "fixed"
+
+
+def test_open_finding_takes_the_lines_of_one_with_its_title_around_it() -> None:
+    entry = raised(finding(path="area.py", start_line=2, line=3, quote="", title="Runs the input"))
+    wider = finding(path="area.py", start_line=2, line=6, quote="", title="Runs the input", body="Also by the shell.")
+    settled, repeating = settle(entry, CALL, wider)
+    assert (repeating, settled.lines_below, "Also by the shell." in settled.body) == ((wider,), 3, True)
+    assert follow(settled, CORRECTED).is_quote_changed
+    for other in (replace(entry, state="dismissed"), replace(entry, title="Another")):
+        assert settle(other, CALL, wider) == (other, ())
+
+
+def test_finding_in_other_words_adds_its_text_to_the_one_whose_quote_changed() -> None:
+    found = FOUND.model_copy(update={"title": "Path traversal", "body": "The path is not checked."})
+    entry = replace(raised(), body="The command is not checked.", is_body_posted=True)
+    settled, _ = settle(follow(entry, CORRECTED), CORRECTED, found)
+    assert settled.body == "The command is not checked.\n\nPath traversal: The path is not checked."
+    assert not settled.is_body_posted
+
+
+def test_finding_about_a_line_that_was_removed_in_its_range_is_known_by_that_line() -> None:
+    removed = "@@ -1,4 +1,3 @@\n run(\n-    check=True,\n )\n last()"
+    found = finding(path="area.py", start_line=1, line=2, quote="")
+    entry = raised(found, removed)
+    assert (entry.side, entry.line, entry.quote) == ("LEFT", 2, "check=True,")
+    assert find_new([found], [entry], patches(removed)) == ()
+    restored = "@@ -1,4 +1,5 @@\n run(\n     check=True,\n )\n+log()\n last()"
+    assert follow(entry, restored, before=removed).state == "fixed"
+
+
+def test_finding_of_a_short_line_is_known_by_that_line() -> None:
+    entry = raised(finding(path="area.py", line=6, quote=")"))
+    assert (entry.line, entry.quote, entry.quoted, entry.others) == (6, ")", "", ())
