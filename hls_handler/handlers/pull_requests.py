@@ -510,7 +510,9 @@ def _plan_replies(facts: PullRequestFacts, result: ReviewFindings) -> tuple[Ensu
         EnsureReply(
             entry.comment_id,
             FIXED,
-            f"Fixed in {commit}: {'these lines were' if entry.is_quote_changed else 'this line was'} changed.",
+            f"Fixed as of {commit}: some of these lines were changed."
+            if entry.is_quote_changed
+            else f"Fixed in {commit}: this line was changed.",
         )
         for entry in result.ledger
         if entry.state == "fixed"

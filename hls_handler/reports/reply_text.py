@@ -47,7 +47,8 @@ def _describe(reply: Reply) -> list[str]:
             return [*parts, *_suggestions(reply.suggested_labels)]
         case FindingVerdicts():
             refuted = sum(verdict.is_refuted for verdict in reply.verdicts)
-            return [f"{count(len(reply.verdicts), 'verdict')}, {refuted} of them: refuted"]
+            verdicts = count(len(reply.verdicts), "verdict")
+            return [f"{verdicts}, {refuted} of them: refuted" if reply.verdicts else "no verdicts"]
         case ReviewAnalysis():
             blocking = sum(request.blocking for request in reply.requests)
             requests = count(len(reply.requests), "request")

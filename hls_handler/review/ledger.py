@@ -3,7 +3,8 @@
 A finding is identified by its file, the quoted line and its category, not by its wording or line number.
 `review/places.py` finds the line in later patches. A finding stays open while the patches have its line, also if Claude
 does not repeat it: replies about the same text differ, and an author must not be able to clear a finding by changing
-another line or by moving the code to another file. A person decides about a finding that stays open.
+another line or by moving the code to another file. A person decides about a finding that stays open. Of one that quotes
+several lines, some may change: then Claude is asked, see `review/quotes.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from hls_handler.analysis import Finding
 from hls_handler.review.dismissals import is_acceptance, is_dismissal
 from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.places import (
+    MIN_CHARACTERS,
     KnownLine,
     PatchIndex,
     Place,
@@ -183,8 +185,8 @@ def _entry_identities(entry: LedgerEntry) -> set[_Identity]:
         quoted = range(entry.line - entry.lines_above, entry.line + entry.lines_below + 1)
         titles = {(entry.path, entry.side, str(number), "title", entry.title) for number in quoted}
         own = _identities(entry.path, entry.side, entry, [entry.line])
-        return set() if entry.is_closed else own | titles
-    is_hidden = entry.is_unchanged and not entry.is_absent
+        return set() if entry.is_closed or entry.is_quote_changed else own | titles
+    is_hidden = entry.is_unchanged and not entry.is_absent and len(entry.quote) >= MIN_CHARACTERS
     return _identities(entry.path, entry.side, entry, [entry.quote]) if is_hidden else set()
 
 

@@ -24,12 +24,13 @@ MAX_DISTANCE = 100  # lines between those that belong together; one that moved f
 def find_anchor(finding: Finding, patch: Patch) -> tuple[Side, int]:
     """Return side and number of the line that the ledger knows a finding by.
 
-    It is the last of its lines that the pull request changed, without short ones such as a bracket, which are
+    It is the last of its lines that the pull request changed, if possible one of some length, because a short one is
     everywhere; else the last line that it removed between them; else the last line of the finding.
     """
     quoted = range(finding.start_line or finding.line, finding.line + 1)
     changed = _list_changed(patch, finding.side, quoted)
-    lines = changed or [line for line in list_within(patch, finding.side, quoted) if _is_long_change(line)]
+    removed = [line for line in list_within(patch, finding.side, quoted) if line.side != finding.side]
+    lines = [line for line in changed if _is_long(line)] or changed or [line for line in removed if _is_long(line)]
     return (lines[-1].side, lines[-1].number) if lines else (finding.side, finding.line)
 
 
@@ -154,11 +155,13 @@ def list_within(patch: Patch, side: Side, numbers: range) -> Iterator[Line]:
 
 
 def _list_changed(patch: Patch, side: Side, quoted: range) -> list[Line]:
-    return [line for line in list_within(patch, side, quoted) if line.side == side and _is_long_change(line)]
+    """Return the changed lines with these numbers, without those that have neither letters nor digits."""
+    lines = (line for line in list_within(patch, side, quoted) if line.side == side and line.mark != " ")
+    return [line for line in lines if any(map(str.isalnum, line.text))]
 
 
-def _is_long_change(line: Line) -> bool:
-    return line.mark != " " and len(identify(line.text)) >= MIN_CHARACTERS
+def _is_long(line: Line) -> bool:
+    return len(identify(line.text)) >= MIN_CHARACTERS
 
 
 def _repeats(finding: Finding, entry: LedgerEntry, patch: Patch) -> bool:
@@ -257,5 +260,7 @@ def raise_severity(entry: LedgerEntry, repeating: Sequence[Finding]) -> LedgerEn
         return entry
     if entry.is_closed or entry.has_binding_dismissal:
         return entry
-    body = truncate(worst.body, MAX_BODY_CHARACTERS)
+    body, before = truncate(worst.body, MAX_BODY_CHARACTERS), truncate(entry.body, MAX_BODY_CHARACTERS // 2)
+    if entry.quoted and worst.title != entry.title and before:  # it may be about another line of its quote
+        body = f"{body}\n\n{entry.title}: {before}"
     return replace(entry, severity=worst.severity, title=worst.title, body=body, is_body_posted=False)

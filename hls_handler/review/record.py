@@ -16,7 +16,8 @@ from hls_handler.review.places import Twin
 MAX_BODY_CHARACTERS = 1_000  # of the stored text of a finding
 
 FindingState = Literal["open", "fixed", "gone", "dismissed"]
-"""Open: the quoted line is in the patch. Fixed: it is not, but lines around it are. Gone: none of them is.
+"""Open: the quoted line is in the patch. Fixed: it is not, but lines around it are; or some of several quoted lines
+changed, and Claude said that this corrects the finding. Gone: neither the line nor one around it is in the patch.
 
 Dismissed: the line is in the patch, and a person rejected the finding. It is not raised again there.
 """

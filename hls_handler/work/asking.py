@@ -237,7 +237,9 @@ def _verify(
     variables: Mapping[str, object],
     ask_one: Callable[[str, Mapping[str, object], int], ValidReply],
 ) -> tuple[Any, str]:
-    """Ask Claude to refute the findings of a reply. If it gives no usable reply, all findings are kept.
+    """Ask Claude to refute the findings of a reply, and earlier ones of which some lines changed.
+
+    If it gives no usable reply, all findings are kept.
 
     Return the facts, and the reason why the findings were not verified, or "".
     """

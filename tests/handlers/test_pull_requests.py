@@ -831,7 +831,7 @@ REPEATED = IN_CALL.model_copy(update={"quote": "run(\n    quote(user),\n    shel
 @pytest.mark.parametrize(
     ("decided", "state", "conclusion", "replies"),
     [
-        (verdicts(1), "fixed", "success", ["Fixed in 0123456789: these lines were changed."]),
+        (verdicts(1), "fixed", "success", ["Fixed as of 0123456789: some of these lines were changed."]),
         (
             FindingVerdicts(worth_saying=False, verdicts=[FindingVerdict(number=1, is_refuted=False)]),
             "open",
