@@ -218,7 +218,7 @@ def settle_quotes(
             )
         for finding in there:
             if finding.title != entry.title or find_anchor(finding, patch)[1] != entry.line:
-                settled = _add_text(settled, finding)
+                settled = _add_text(settled, finding, patch)
         decided = replace(settled, decided=entry.quoted, is_quote_changed=False)
         return raise_severity(with_others([decided], patches)[0], there)
 
@@ -240,13 +240,15 @@ def _widen(entry: LedgerEntry, findings: Iterable[Finding], patch: Patch) -> Led
     assert entry.line is not None
     for finding in findings:
         below = max(entry.lines_below, finding.line - entry.line)
-        entry = _add_text(replace(entry, lines_below=below), finding)
+        entry = _add_text(replace(entry, lines_below=below), finding, patch)
     digest = _digest(entry, patch)
     return replace(entry, quoted=digest, decided=digest)
 
 
-def _add_text(entry: LedgerEntry, finding: Finding) -> LedgerEntry:
-    text = f"{finding.title}: {finding.body}"
+def _add_text(entry: LedgerEntry, finding: Finding, patch: Patch) -> LedgerEntry:
+    side, number = find_anchor(finding, patch)
+    line = next((one.text.strip() for one in list_within(patch, side, range(number, number + 1))), "")
+    text = f"{finding.title} ({truncate(line, 100)}): {finding.body}"
     if text in entry.body or entry.has_binding_dismissal:
         return entry
     body = truncate(entry.body, MAX_BODY_CHARACTERS // 2)

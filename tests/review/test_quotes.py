@@ -280,7 +280,7 @@ def test_finding_in_other_words_adds_its_text_to_the_one_whose_quote_changed() -
     found = FOUND.model_copy(update={"title": "Path traversal", "body": "The path is not checked."})
     entry = replace(raised(), body="The command is not checked.", is_body_posted=True)
     settled, _ = settle(follow(entry, CORRECTED), CORRECTED, found)
-    assert settled.body == "The command is not checked.\n\nPath traversal: The path is not checked."
+    assert settled.body == "The command is not checked.\n\nPath traversal (shell=True,): The path is not checked."
     assert not settled.is_body_posted
 
 
