@@ -331,16 +331,17 @@ def _to_line(entry: LedgerEntry, other: QuotedLine | None = None) -> KnownLine:
 
 def _follow(entry: LedgerEntry, places: Sequence[Place | None], files: PresentFiles, index: PatchIndex) -> LedgerEntry:
     """Return the entry with its present state. `places` are that of its line, and those of its other lines."""
-    own = places[0]
     if not any(places):
         state = _find_state(entry, files, index)
-        return replace(entry, state=state, line=None, others=(), has_other_place=False, is_quote_changed=False)
+        others = tuple(replace(one, number=one.number - (entry.line or 0)) for one in entry.others)
+        hidden = replace(entry, state=state, line=None, others=others, has_other_place=False, is_quote_changed=False)
+        return replace(hidden, others=()) if hidden.is_closed else hidden
     line = QuotedLine(entry.quote, entry.nearby, entry.changed, entry.twins, entry.line or 0)
     known = [*zip((line, *entry.others), places, strict=True)]
     together = _keep_together(known)
     path = next(place.path for _, place in together if place is not None)
     now = place_quote(entry, together, files.patches[path])
-    is_same = own is not None and own.is_certain and own.line.number == now.line and now.quoted == entry.quoted
+    is_same = together[0][1] is not None and together[0][1].is_certain and now.quoted == entry.quoted
     holds = entry.state == "dismissed" and (is_same or not entry.has_binding_dismissal)
     is_fixed = entry.is_quote_changed and entry.is_closed and now.is_quote_changed
     return replace(
@@ -348,7 +349,6 @@ def _follow(entry: LedgerEntry, places: Sequence[Place | None], files: PresentFi
         state="fixed" if is_fixed else "dismissed" if holds else "open",
         has_binding_dismissal=holds and entry.has_binding_dismissal,
         previous_path=files.previous_paths.get(now.path),
-        is_unchanged=entry.is_unchanged or (own is not None and own.is_in_base),
         has_other_place=not is_same,
     )
 

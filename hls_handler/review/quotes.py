@@ -66,6 +66,7 @@ def place_quote(entry: LedgerEntry, places: Sequence[tuple[QuotedLine, Place | N
         nearby=anchor.nearby,
         changed=anchor.changed,
         twins=anchor.twins,
+        is_unchanged=anchor.is_in_base or (entry.is_unchanged and anchor is places[0][1]),
         lines_above=anchor.line.number - quoted.start,
         lines_below=quoted.stop - 1 - anchor.line.number,
         others=tuple(

@@ -55,7 +55,7 @@ class QuotedLine:
     nearby: tuple[str, ...]
     changed: tuple[str, ...]
     twins: tuple[Twin, ...]
-    number: int  # where it is, or would be
+    number: int  # where it is, or would be; relative to the finding's line if no patch shows that
     is_absent: bool = False
 
 

@@ -297,3 +297,20 @@ def test_finding_about_a_line_that_was_removed_in_its_range_is_known_by_that_lin
 def test_finding_of_a_short_line_is_known_by_that_line() -> None:
     entry = raised(finding(path="area.py", line=6, quote=")"))
     assert (entry.line, entry.quote, entry.quoted, entry.others) == (6, ")", "", ())
+
+
+def test_finding_whose_patch_was_not_shown_for_a_time_is_not_fixed_by_a_change_of_one_line() -> None:
+    hidden = follow_up([raised()], PresentFiles({}, unread={"area.py"}))[0]
+    now = CALL.replace("shell=True", "shell=1")
+    followed = follow_up([hidden], PresentFiles(patches(now)))[0]
+    assert (hidden.state, hidden.line, followed.state, followed.is_quote_changed) == ("open", None, "open", True)
+    assert (followed.line, followed.lines_above, followed.lines_below) == (4, 2, 2)
+
+
+def test_dismissal_holds_if_only_the_line_that_the_finding_is_known_by_is_found_again() -> None:
+    text = "@@ -1,2 +1,4 @@\n first()\n+    if x:\n+        DEFECT(x)\n+        prepare(x)\n last()"
+    entry = raised(finding(path="area.py", start_line=3, line=4, quote=""), text)
+    moved = "@@ -0,0 +1,4 @@\n+def g(x):\n+    if x:\n+        DEFECT(x)\n+        prepare(x)"
+    for _ in range(3):
+        entry = apply(follow(entry, moved, before=text, path="vendor/b.py"), REPLIED)
+    assert (entry.path, entry.state) == ("vendor/b.py", "dismissed")
