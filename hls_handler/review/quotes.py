@@ -49,7 +49,7 @@ def place_quote(entry: LedgerEntry, places: Sequence[tuple[QuotedLine, Place | N
     """Return the entry at its present lines.
 
     `places` has its line and its other lines, with their present places; None if a line is not there. One at least is.
-    The entry is known by the last of these now.
+    If its own line is not there, the entry is known by the last of the others now.
     """
     found = [(one, place) for one, place in places if place is not None]
     numbers = [place.line.number for _, place in found]
@@ -57,7 +57,7 @@ def place_quote(entry: LedgerEntry, places: Sequence[tuple[QuotedLine, Place | N
     old = range(line - entry.lines_above, line + entry.lines_below + 1)
     start = min(numbers) + old.start - min(one.number for one, _ in found)
     quoted = range(max(start, 1), max(numbers) + old.stop - max(one.number for one, _ in found))
-    anchor = next(place for _, place in found if place.line.number == max(numbers))
+    anchor = places[0][1] or next(place for _, place in found if place.line.number == max(numbers))
     placed = replace(
         entry,
         path=anchor.path,
@@ -175,8 +175,8 @@ def _repeats(finding: Finding, entry: LedgerEntry, patch: Patch) -> bool:
         return False
     if first >= quoted.stop or quoted.start > finding.line:
         return False
-    start = min((one.number for one in entry.others), default=entry.line)
-    is_there = find_anchor(finding, patch)[1] == entry.line or (first <= start and entry.line <= finding.line)
+    lines = [entry.line, *(one.number for one in entry.others)]
+    is_there = find_anchor(finding, patch)[1] == entry.line or (first <= min(lines) and max(lines) <= finding.line)
     is_same = finding.category == entry.category and is_there and not entry.is_closed
     return finding.title == entry.title or is_same
 
