@@ -108,7 +108,7 @@ def run_checks(checks: Sequence[Check], health: Health) -> None:
         try:
             metrics = check.run()
         except (DependencyDown, ProblemFound) as exc:
-            report(str(exc), exc.remedy)
+            report(str(exc), exc.remedy, is_lasting=isinstance(exc, ProblemFound))
             if isinstance(exc, ProblemFound) and exc.metrics is not None:
                 health.set_metrics(check.component, exc.metrics)
         except StoreUnavailable as exc:

@@ -63,9 +63,10 @@ class Health:
         self._components = {name: ComponentHealth("unknown", started) for name in COMPONENTS}
         self._failed_in_use_at: dict[Component, datetime] = {}
         self._worked_in_use: set[Component] = set()
+        self._lasting: set[Component] = set()
 
     def ok(self, component: Component, *, begun_at: datetime | None = None) -> None:
-        """Record a successful use, and clear the component's problem.
+        """Record a successful use, and clear the component's problem, unless only a probe can see that it has ended.
 
         `begun_at` is when the use began. If another use has failed since then, the problem stays.
         """
@@ -75,7 +76,8 @@ class Health:
                 return
             self._failed_in_use_at.pop(component, None)
             self._worked_in_use.add(component)
-            self._set_healthy(component)
+            if component not in self._lasting:
+                self._set_healthy(component)
 
     def worked_in_use(self, component: Component) -> bool:
         """Return whether the last use since the start, or since `forget`, was successful."""
@@ -105,6 +107,7 @@ class Health:
         message: str | None = None,
         remedy: str | None = None,
     ) -> None:
+        self._lasting.discard(component)
         before = self._components[component]
         since = before.since if before.state == state else now
         self._components[component] = replace(before, state=state, since=since, message=message, remedy=remedy)
@@ -126,14 +129,20 @@ class Health:
         *,
         severity: Severity = "degraded",
         by_probe: bool = False,
+        is_lasting: bool = False,
     ) -> None:
-        """Replace the component's problem. If `by_probe`, keep a problem that a worker or the receiver reported."""
+        """Replace the component's problem. If `by_probe`, keep a problem that a worker or the receiver reported.
+
+        A lasting problem, such as a missing permission, does not end with a successful use.
+        """
         with self._lock:
             before = self._components[component]
             if by_probe and component in self._failed_in_use_at:
                 return
             now = self.clock()
             self._set(component, severity, now, message, remedy)
+            if is_lasting:
+                self._lasting.add(component)
             if not by_probe:
                 self._failed_in_use_at[component] = now
                 self._worked_in_use.discard(component)

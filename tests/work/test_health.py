@@ -78,6 +78,21 @@ def test_successful_use_ends_a_problem_at_once() -> None:
     assert health.snapshot().components["claude"].state == "healthy"
 
 
+def test_successful_use_does_not_end_what_only_the_probe_can_see() -> None:
+    health = Health(lambda: NOON)
+    health.report_problem("github", "the App lacks checks: write", "accept it", by_probe=True, is_lasting=True)
+    health.ok("github")
+    assert health.snapshot().components["github"].message == "the App lacks checks: write"
+    health.report_problem("github", "502", "wait")
+    health.ok("github")
+    assert health.snapshot().components["github"].state == "healthy"  # until the next probe
+    health.report_problem("github", "the App lacks checks: write", "accept it", by_probe=True, is_lasting=True)
+    health.probe_ok("github")
+    health.report_problem("github", "401", "set github.token", by_probe=True)
+    health.ok("github")
+    assert health.snapshot().components["github"].state == "healthy"
+
+
 def test_use_begun_before_a_problem_does_not_end_it() -> None:
     health = Health(SteppedClock())
     begun_at = health.clock()
