@@ -288,7 +288,7 @@ def _kind(seen: LoggedRequest) -> str:
     return " ".join(sorted(seen.body["output_config"]["format"]["schema"]["properties"]))
 
 
-FINDINGS = re.compile(r"(?:Finding #, <>, line #, (?:critical|high|medium|low):\n<>\n<>\n<>\n\s*)+")
+FINDINGS = re.compile(r"(?:Finding #(?: \(earlier\))?, <>, line #, (?:critical|high|medium|low):\n<>\n<>\n<>\n\s*)+")
 """The findings in the prompt that verifies them: their number depends on the reply."""
 
 PART = ", only a part is shown"
