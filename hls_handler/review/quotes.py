@@ -18,6 +18,7 @@ from hls_handler.review.record import MAX_BODY_CHARACTERS, LedgerEntry, QuotedLi
 from hls_handler.untrusted.cleaning import truncate
 
 MAX_OTHERS = 12  # lines of a finding that are followed beside the one that the ledger knows it by
+MAX_OTHER_TWINS = 20  # of each of these
 MAX_DISTANCE = 100  # lines between those that belong together; one that moved farther is reviewed at its new place
 
 
@@ -82,7 +83,8 @@ def place_quote(entry: LedgerEntry, places: Sequence[tuple[QuotedLine, Place | N
 
 
 def _to_quoted(place: Place) -> QuotedLine:
-    return QuotedLine(identify(place.line.text), place.nearby, place.changed, place.twins, place.line.number)
+    twins = place.twins[:MAX_OTHER_TWINS]
+    return QuotedLine(identify(place.line.text), place.nearby, place.changed, twins, place.line.number)
 
 
 def with_others(entries: Sequence[LedgerEntry], patches: Mapping[str, Patch]) -> tuple[LedgerEntry, ...]:
@@ -192,10 +194,10 @@ def settle_quotes(
     """Return the entries after a review, and those of its findings that repeat an entry whose quote changed.
 
     An entry whose quote changed is fixed if its key is in `corrected`, and its present quote counts from now on if the
-    key is in `present` or a finding repeats it. An open entry takes the lines of a finding with its title that contains
-    its line. One that was fixed so is open again if a finding repeats it, and a
+    key is in `present` or a finding repeats it. One that was fixed so is open again if a finding repeats it, and a
     dismissed one if the finding is more severe. A finding with other words or at another line may be about another
-    defect, so the entry takes its text, too: both must be corrected.
+    defect, so the entry takes its text, too: both must be corrected. An open entry whose quote did not change takes the
+    lines and the text of a finding with its title around its line.
     """
     repeated: list[Finding] = []
 
