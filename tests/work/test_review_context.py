@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hls_handler.handlers.reader import GuidanceFile, LinkedIssue, ReviewContext
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.effective import RepositoryTable
@@ -62,3 +64,14 @@ def test_context_is_not_read_for_a_prompt_that_does_not_show_it() -> None:
 
     assert read("pull_requests/analyze") == [True, True, True]
     assert read("pull_requests/changelog") == [False, False, False]
+
+
+def test_findings_are_not_verified_without_the_prompt_for_it() -> None:
+    given, whole = settings(), library()
+    (effective,) = RepositoryTable(given).all()
+    prompts = {name: prompt for name, prompt in whole.prompts.items() if name != "pull_requests/verify"}
+    found = [
+        prompt_limits(given, one, "pull_request", effective, "pull_requests/analyze").review.verify
+        for one in (whole, replace(whole, prompts=prompts))
+    ]
+    assert found == [True, False]
