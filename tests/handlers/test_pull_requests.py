@@ -823,6 +823,7 @@ def test_nothing_is_verified(limits: dict[str, Any], reply: PullRequestAnalysis)
 
 CALL_HUNK = "@@ -1,2 +1,6 @@\n first()\n+run(\n+    user,\n+    shell=True,\n+)\n last()"
 CALL = file("run.py", CALL_HUNK, additions=4, deletions=0)
+OTHER = file("other.py", "@@ -1,1 +1,2 @@\n first()\n+second()", additions=1, deletions=0)
 CORRECTED = file("run.py", CALL_HUNK.replace("user,", "quote(user),"), additions=4, deletions=0)
 IN_CALL = finding(path="run.py", start_line=2, line=5, quote="run(\n    user,\n    shell=True,\n)", title="Shell")
 REPEATED = IN_CALL.model_copy(update={"quote": "run(\n    quote(user),\n    shell=True,\n)", "title": "Shell again"})
@@ -857,7 +858,42 @@ def test_claude_decides_whether_a_changed_call_still_has_its_finding(
     planned = HANDLER.plan(event(pull_request()), facts, analysis(pull_request_analysis()))
     assert [one.conclusion for one in planned if is_check(one)] == [conclusion]
     assert [one.body for one in planned if isinstance(one, EnsureReply)] == replies
-    assert [one.state for one in review(facts).ledger] == [state]
+    record = review(facts)
+    is_undecided = len(replies) == 0 and not facts.upheld
+    assert [(one.state, one.is_quote_changed) for one in record.ledger] == [(state, is_undecided or state == "fixed")]
+    sentence = (
+        "Lines of 1 open finding have changed, and it is not decided whether that corrects it: `/review full` asks"
+    )
+    assert [sentence in one.summary for one in planned if is_check(one)] == [is_undecided]
+    assert HANDLER.comment_variables(facts, pull_request_analysis())["undecided"] == is_undecided
+    later = gather(CORRECTED, OTHER, record=record, threads=())
+    asked = HANDLER.verification_variables(later, pull_request_analysis())
+    assert (asked is not None) == is_undecided
+
+
+def test_at_most_ten_earlier_findings_are_verified_in_one_review() -> None:
+    calls = [f"+run_{n}(\n+    user_{n},\n+)" for n in range(12)]
+    hunk = "\n".join(["@@ -0,0 +1,36 @@", *calls])
+    found = [
+        finding(path="run.py", start_line=3 * n + 1, line=3 * n + 3, quote=f"run_{n}(\n    user_{n},\n)")
+        for n in range(12)
+    ]
+    record = review(gather(file("run.py", hunk, status="added", additions=36, deletions=0)), *found)
+    corrected = file("run.py", hunk.replace("    user_", "    quoted_"), status="added", additions=36, deletions=0)
+    numbers = []
+    for _ in range(3):
+        facts = gather(corrected, record=record)
+        variables = HANDLER.verification_variables(facts, pull_request_analysis())
+        numbers.append(len(cast(tuple[Candidate, ...], variables["candidates"])) if variables else 0)
+        record = review(HANDLER.apply_verification(facts, pull_request_analysis(), verdicts(*range(1, 11))))
+    assert (numbers, {one.state for one in record.ledger}) == ([10, 2, 0], {"fixed"})
+
+
+def test_earlier_finding_whose_lines_are_too_long_is_not_verified() -> None:
+    long = file("run.py", CALL_HUNK.replace("user,", f"quote({'x' * 1_001}),"), additions=4, deletions=0)
+    facts = gather(long, record=review(gather(CALL), IN_CALL))
+    assert HANDLER.verification_variables(facts, pull_request_analysis()) is None
+    assert [one.state for one in review(facts).ledger] == ["open"]
 
 
 def test_without_verification_a_review_that_does_not_repeat_a_finding_decides() -> None:
