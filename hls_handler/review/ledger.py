@@ -341,7 +341,11 @@ def _follow(entry: LedgerEntry, places: Sequence[Place | None], files: PresentFi
     together = _keep_together(known)
     path = next(place.path for _, place in together if place is not None)
     now = place_quote(entry, together, files.patches[path])
-    is_same = together[0][1] is not None and together[0][1].is_certain and now.quoted == entry.quoted
+    own = together[0][1]
+    is_certain = (
+        own.is_certain if own is not None else all(place.is_certain for _, place in together if place is not None)
+    )
+    is_same = is_certain and now.quoted == entry.quoted
     holds = entry.state == "dismissed" and (is_same or not entry.has_binding_dismissal)
     is_fixed = entry.is_quote_changed and entry.is_closed and now.is_quote_changed
     return replace(
