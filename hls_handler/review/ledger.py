@@ -90,14 +90,15 @@ def list_hidden(ledger: Iterable[LedgerEntry], files: PresentFiles) -> Mapping[s
 def settle_hidden(
     ledger: Iterable[LedgerEntry], hidden: Mapping[str, str], texts: Mapping[str, Collection[str]]
 ) -> tuple[LedgerEntry, ...]:
-    """Return the entries, those of `hidden` as fixed whose file no longer has their line.
+    """Return the entries, those of `hidden` as fixed whose file no longer has any line that they quote.
 
     `texts` are the lines of files as `identify` returns them, by path. Nothing is known about the other files.
     """
 
     def is_gone(entry: LedgerEntry) -> bool:
         path = hidden.get(entry.key)
-        return path is not None and path in texts and entry.quote not in texts[path]
+        quoted = {entry.quote, *(one.text for one in entry.others)}
+        return path is not None and path in texts and quoted.isdisjoint(texts[path])
 
     return tuple(replace(entry, state="fixed") if is_gone(entry) else entry for entry in ledger)
 
@@ -199,8 +200,9 @@ def _finding_identities(findings: Sequence[Finding], patches: Mapping[str, Patch
         line = lines.get((finding.path, side, anchor))
         is_unchanged = line is not None and line.mark == " "
         texts = [identify(line.text)] if line is not None and is_unchanged else []
-        below = range(anchor, finding.line + 1) if side == finding.side else [anchor]
-        found.append(_identities(finding.path, side, finding, [*below, *texts]))
+        below = range(anchor, finding.line + 1) if side == finding.side else ()
+        titles = {(finding.path, side, str(number), "title", finding.title) for number in below}
+        found.append(_identities(finding.path, side, finding, [anchor, *texts]) | titles)
     return found
 
 
@@ -252,6 +254,7 @@ def add(
             is_unchanged=place.is_in_base,
             previous_path=(previous_paths or {}).get(finding.path),
             line=place.line.number,
+            shown_line=place.line.number,
             changed=place.changed,
             twins=place.twins,
         )
@@ -299,7 +302,9 @@ def _find_slot(entry: LedgerEntry, other: QuotedLine | None = None) -> tuple[obj
     if other is not None:
         return entry.path, entry.side, other.text, other.number, other.is_absent
     place = (entry.path, entry.side, entry.quote)
-    return (*place, entry.line, False) if entry.line is not None else (*place, entry.nearby, entry.is_absent)
+    if entry.is_absent or not entry.shown_line:
+        return (*place, entry.nearby, entry.is_absent)
+    return (*place, entry.shown_line, False)
 
 
 def _to_line(entry: LedgerEntry, other: QuotedLine | None = None) -> KnownLine:
@@ -325,26 +330,25 @@ def _to_line(entry: LedgerEntry, other: QuotedLine | None = None) -> KnownLine:
         twins=other.twins,
         number=other.number,
         is_absent=other.is_absent,
-        is_unchanged=False,
+        is_unchanged=other.is_unchanged,
     )
 
 
 def _follow(entry: LedgerEntry, places: Sequence[Place | None], files: PresentFiles, index: PatchIndex) -> LedgerEntry:
     """Return the entry with its present state. `places` are that of its line, and those of its other lines."""
-    if not any(places):
+    own = (entry.quote, entry.nearby, entry.changed, entry.twins, entry.line or entry.shown_line)
+    known = [*zip((QuotedLine(*own, is_unchanged=entry.is_unchanged), *entry.others), places, strict=True)]
+    changed = [place for one, place in known if not one.is_unchanged]
+    if not any(changed or places):
         state = _find_state(entry, files, index)
-        others = tuple(replace(one, number=one.number - (entry.line or 0)) for one in entry.others)
-        hidden = replace(entry, state=state, line=None, others=others, has_other_place=False, is_quote_changed=False)
+        hidden = replace(entry, state=state, line=None, has_other_place=False, is_quote_changed=False)
         return replace(hidden, others=()) if hidden.is_closed else hidden
-    line = QuotedLine(entry.quote, entry.nearby, entry.changed, entry.twins, entry.line or 0)
-    known = [*zip((line, *entry.others), places, strict=True)]
     together = _keep_together(known)
     path = next(place.path for _, place in together if place is not None)
     now = place_quote(entry, together, files.patches[path])
-    own = together[0][1]
-    is_certain = (
-        own.is_certain if own is not None else all(place.is_certain for _, place in together if place is not None)
-    )
+    place = together[0][1]
+    others = (other for _, other in together if other is not None)
+    is_certain = place.is_certain if place is not None else all(other.is_certain for other in others)
     is_same = is_certain and now.quoted == entry.quoted
     holds = entry.state == "dismissed" and (is_same or not entry.has_binding_dismissal)
     is_fixed = entry.is_quote_changed and entry.is_closed and now.is_quote_changed

@@ -17,8 +17,9 @@ from hls_handler.review.positions import RANK
 from hls_handler.review.record import MAX_BODY_CHARACTERS, LedgerEntry, QuotedLine
 from hls_handler.untrusted.cleaning import truncate
 
-MAX_OTHERS = 12  # lines of a finding that are followed beside the one that the ledger knows it by
-MAX_OTHER_TWINS = 20  # of each of these
+MAX_OTHERS = 60  # lines of a finding that are followed beside the one that the ledger knows it by
+MAX_OTHER_TWINS = 10  # of each of these
+MAX_INSERTED = 30  # lines of one push beside an unchanged end of a quote that do not shorten it
 MAX_DISTANCE = 100  # lines between those that belong together; one that moved farther is reviewed at its new place
 
 
@@ -38,9 +39,11 @@ def find_anchor(finding: Finding, patch: Patch) -> tuple[Side, int]:
 def add_quote(entry: LedgerEntry, finding: Finding, patch: Patch) -> LedgerEntry:
     """Return the entry, whose line is the anchor of the finding, with the range of lines that the finding quotes."""
     assert entry.line is not None
-    if entry.side != finding.side:
-        return entry
-    above, below = entry.line - (finding.start_line or finding.line), finding.line - entry.line
+    quoted = range(finding.start_line or finding.line, finding.line + 1)
+    if entry.side != finding.side:  # it is known by the last line that was removed in its range
+        removed = [one.number for one in list_within(patch, finding.side, quoted) if one.side == entry.side]
+        quoted = range(removed[0], entry.line + 1)
+    above, below = entry.line - quoted.start, quoted.stop - 1 - entry.line
     placed = replace(entry, lines_above=above, lines_below=below)
     digest = _digest(placed, patch)
     return replace(placed, quoted=digest, decided=digest)
@@ -54,16 +57,28 @@ def place_quote(entry: LedgerEntry, places: Sequence[tuple[QuotedLine, Place | N
     """
     found = [(one, place) for one, place in places if place is not None]
     numbers = [place.line.number for _, place in found]
-    line = entry.line or 0
+    line = entry.line or entry.shown_line
     old = range(line - entry.lines_above, line + entry.lines_below + 1)
-    start = min(numbers) + old.start - min(one.number for one, _ in found)
-    quoted = range(max(start, 1), max(numbers) + old.stop - max(one.number for one, _ in found))
+    first, last = min(one.number for one, _ in found), max(one.number for one, _ in found)
+    start, stop = min(numbers) + old.start - first, max(numbers) + old.stop - last
+    for one in (one for one, place in places if place is None and one.is_unchanged):
+        # Lines that are inserted beside an unchanged end of the quote separate it from the lines around it.
+        if one.number < first:
+            known = range(max(min(numbers) - (first - one.number) - MAX_INSERTED, 1), min(numbers))
+            shown = [line.number for line in _list_lines(patch, entry.side, known) if identify(line.text) == one.text]
+            start = min(start, shown[-1] - (one.number - old.start)) if shown else start
+        elif one.number > last:
+            known = range(max(numbers) + 1, max(numbers) + one.number - last + MAX_INSERTED + 1)
+            shown = [line.number for line in _list_lines(patch, entry.side, known) if identify(line.text) == one.text]
+            stop = max(stop, shown[0] + old.stop - one.number) if shown else stop
+    quoted = range(max(start, 1), stop)
     anchor = places[0][1] or next(place for _, place in found if place.line.number == max(numbers))
     placed = replace(
         entry,
         path=anchor.path,
         quote=identify(anchor.line.text),
         line=anchor.line.number,
+        shown_line=anchor.line.number,
         nearby=anchor.nearby,
         changed=anchor.changed,
         twins=anchor.twins,
@@ -73,7 +88,7 @@ def place_quote(entry: LedgerEntry, places: Sequence[tuple[QuotedLine, Place | N
         others=tuple(
             replace(one, number=max(one.number - old.start + quoted.start, 1), is_absent=True)
             if place is None
-            else _to_quoted(place)
+            else _to_quoted(place, is_unchanged=one.is_unchanged)
             for one, place in places
             if place is not anchor
         ),
@@ -82,19 +97,26 @@ def place_quote(entry: LedgerEntry, places: Sequence[tuple[QuotedLine, Place | N
     return replace(placed, quoted=digest, is_quote_changed=digest != entry.decided)
 
 
-def _to_quoted(place: Place) -> QuotedLine:
-    twins = place.twins[:MAX_OTHER_TWINS]
-    return QuotedLine(identify(place.line.text), place.nearby, place.changed, twins, place.line.number)
+def _to_quoted(place: Place, *, is_unchanged: bool) -> QuotedLine:
+    known = (identify(place.line.text), place.nearby, place.changed, place.twins[:MAX_OTHER_TWINS])
+    return QuotedLine(*known, place.line.number, is_unchanged=is_unchanged)
 
 
 def with_others(entries: Sequence[LedgerEntry], patches: Mapping[str, Patch]) -> tuple[LedgerEntry, ...]:
-    """Return the entries with the other changed lines that they quote, as they are now."""
+    """Return the entries with the other lines that they quote, as they are now.
+
+    These are the changed ones, and the first and the last one, between which others may be inserted. If none is
+    changed, all are. Lines without letters and digits, such as a bracket, do not count.
+    """
     others: dict[str, list[Line]] = {}
     for entry in entries:
         if entry.line is not None and (entry.lines_above or entry.lines_below):
-            changed = _list_changed(patches[entry.path], entry.side, _find_quoted(entry))
-            lines = [line for line in changed if line.number != entry.line]
-            others[entry.key] = lines[: MAX_OTHERS // 2] + lines[MAX_OTHERS // 2 :][-MAX_OTHERS // 2 :]
+            lines = _list_lines(patches[entry.path], entry.side, _find_quoted(entry))
+            ends = {lines[0].number, lines[-1].number} if lines else set()
+            is_changed = any(line.mark != " " for line in lines)
+            wanted = [line for line in lines if not is_changed or line.mark != " " or line.number in ends]
+            wanted = [line for line in wanted if line.number != entry.line]
+            others[entry.key] = wanted[: MAX_OTHERS // 2] + wanted[MAX_OTHERS // 2 :][-MAX_OTHERS // 2 :]
     paths = {entry.path for entry in entries if entry.key in others}
     texts = {identify(line.text) for lines in others.values() for line in lines}
     index = PatchIndex({path: patches[path] for path in paths}, texts)
@@ -104,7 +126,12 @@ def with_others(entries: Sequence[LedgerEntry], patches: Mapping[str, Patch]) ->
         return index.with_twins(next(one for one in places if one.line.number == line.number))
 
     return tuple(
-        replace(entry, others=tuple(_to_quoted(find(entry, line)) for line in others.get(entry.key, ())))
+        replace(
+            entry,
+            others=tuple(
+                _to_quoted(find(entry, line), is_unchanged=line.mark == " ") for line in others.get(entry.key, ())
+            ),
+        )
         for entry in entries
     )
 
@@ -158,8 +185,12 @@ def list_within(patch: Patch, side: Side, numbers: range) -> Iterator[Line]:
 
 
 def _list_changed(patch: Patch, side: Side, quoted: range) -> list[Line]:
-    """Return the changed lines with these numbers, without those that have neither letters nor digits."""
-    lines = (line for line in list_within(patch, side, quoted) if line.side == side and line.mark != " ")
+    return [line for line in _list_lines(patch, side, quoted) if line.mark != " "]
+
+
+def _list_lines(patch: Patch, side: Side, quoted: range) -> list[Line]:
+    """Return the lines with these numbers, without those that have neither letters nor digits."""
+    lines = (line for line in list_within(patch, side, quoted) if line.side == side)
     return [line for line in lines if any(map(str.isalnum, line.text))]
 
 
@@ -197,7 +228,7 @@ def settle_quotes(
     key is in `present` or a finding repeats it. One that was fixed so is open again if a finding repeats it, and a
     dismissed one if the finding is more severe. A finding with other words or at another line may be about another
     defect, so the entry takes its text, too: both must be corrected. An open entry whose quote did not change takes the
-    lines and the text of a finding with its title around its line.
+    lines and the text of a finding that quotes its line, too, see `_is_wider`.
     """
     repeated: list[Finding] = []
 
@@ -229,21 +260,28 @@ def settle_quotes(
 
 
 def _is_wider(finding: Finding, entry: LedgerEntry, patch: Patch) -> bool:
-    """Return True if a finding has the title of an open entry, contains its line, and ends at a later changed line."""
-    is_same = (finding.path, finding.side, finding.title) == (entry.path, entry.side, entry.title)
-    if not is_same or entry.state != "open" or entry.line is None:
+    """Return True if a finding quotes the line of an open entry and others, and is about another one of them.
+
+    It has the title of the entry and ends below its quote, or it has its category and ends at its line.
+    """
+    if (finding.path, finding.side, "open") != (entry.path, entry.side, entry.state) or entry.line is None:
         return False
-    first = finding.start_line or finding.line
-    is_around = first <= entry.line <= finding.line and finding.line - entry.line <= MAX_DISTANCE
-    return is_around and find_anchor(finding, patch)[1] > entry.line + entry.lines_below
+    first, last = finding.start_line or finding.line, entry.line + entry.lines_below
+    if not first <= entry.line <= finding.line or finding.line - first > MAX_DISTANCE:
+        return False
+    side, anchor = find_anchor(finding, patch)
+    if finding.title == entry.title and side == entry.side and anchor > last:
+        return True
+    return finding.category == entry.category and finding.line == entry.line and anchor != entry.line
 
 
 def _widen(entry: LedgerEntry, findings: Iterable[Finding], patch: Patch) -> LedgerEntry:
     """Return the entry with the lines and the texts of the findings: a change of each of them counts now."""
     assert entry.line is not None
     for finding in findings:
+        above = max(entry.lines_above, entry.line - (finding.start_line or finding.line))
         below = max(entry.lines_below, finding.line - entry.line)
-        entry = _add_text(replace(entry, lines_below=below), finding, patch)
+        entry = _add_text(replace(entry, lines_above=above, lines_below=below), finding, patch)
     digest = _digest(entry, patch)
     return replace(entry, quoted=digest, decided=digest)
 

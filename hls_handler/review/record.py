@@ -55,8 +55,9 @@ class QuotedLine:
     nearby: tuple[str, ...]
     changed: tuple[str, ...]
     twins: tuple[Twin, ...]
-    number: int  # where it is, or would be; relative to the finding's line if no patch shows that
+    number: int  # where it is, or would be
     is_absent: bool = False
+    is_unchanged: bool = False  # True: it is the first or the last line, and the base has it; see `with_others`
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class LedgerEntry:
     is_accepted: bool = False  # True if a person reacted to it with thumbs up
     previous_path: str | None = None  # of the file, if the pull request renamed it
     line: int | None = None  # number of that line; None if no patch that was read shows it
+    shown_line: int = 0  # its number in the last patch that showed it
     changed: tuple[str, ...] = ()  # those of `nearby` that the pull request changes, `KnownLine.changed`
     twins: tuple[Twin, ...] = ()  # equal lines of the file, `KnownLine.twins`
     dismissals: tuple[str, ...] = ()  # keys of `find_dismissals` that count
@@ -87,7 +89,7 @@ class LedgerEntry:
     has_other_place: bool = False  # True: it is at another place now, or its quote changed now: it may be right there
     lines_above: int = 0  # lines that it quotes above `line`
     lines_below: int = 0
-    others: tuple[QuotedLine, ...] = ()  # the other changed lines that it quotes; of many, the first and the last ones
+    others: tuple[QuotedLine, ...] = ()  # others that it quotes, see `with_others`
     quoted: str = ""  # digest of its present lines; "" if it quotes one
     decided: str = ""  # that of the lines for which it is known to be right
     is_quote_changed: bool = False  # True: these differ, so that it may be corrected; see `settle_quotes`

@@ -162,6 +162,7 @@ def test_entry_has_its_line_and_its_place() -> None:
         state="open",
         prompt_id="pull_requests/analyze@1",
         line=3,
+        shown_line=3,
         changed=("total = side ** 2",),
     )
     assert len(entry.key) == 16

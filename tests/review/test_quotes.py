@@ -236,7 +236,7 @@ def test_all_lines_of_a_long_finding_are_compared() -> None:
     lines = [f"argument_{number}," for number in range(40)]
     text = "\n+    ".join(["@@ -1,1 +1,43 @@\n first()\n+run(", *lines]) + "\n+)"
     entry = raised(finding(path="area.py", start_line=2, line=43, quote=""), text)
-    assert (entry.line, len(entry.others)) == (42, 12)
+    assert (entry.line, len(entry.others)) == (42, 40)
     for number in (0, 20, 39):
         assert follow(entry, text.replace(f"argument_{number},", "other,"), before=text).is_quote_changed
 
@@ -314,3 +314,68 @@ def test_dismissal_holds_if_only_the_line_that_the_finding_is_known_by_is_found_
     for _ in range(3):
         entry = apply(follow(entry, moved, before=text, path="vendor/b.py"), REPLIED)
     assert (entry.path, entry.state) == ("vendor/b.py", "dismissed")
+
+
+ONE_CHANGED = """@@ -1,6 +1,6 @@
+ result = call(
+     user,
+-    shell=False,
++    shell=True,
+     third,
+ )
+ return result"""
+
+
+def test_lines_inserted_beside_unchanged_ends_of_the_quote_do_not_push_them_out() -> None:
+    entry = raised(finding(path="area.py", start_line=1, line=5, quote=""), ONE_CHANGED)
+    assert [(one.text, one.is_unchanged) for one in entry.others] == [("result = call(", True), ("third,", True)]
+    longer = ONE_CHANGED.replace("-    shell", "+    a=1,\n+    b=2,\n-    shell").replace("+1,6", "+1,8")
+    longer = longer.replace("     third", "+    c=3,\n     third")
+    present, _ = settle(follow(entry, longer, before=ONE_CHANGED), longer, is_corrected=False)
+    assert (present.lines_above, present.lines_below) == (4, 3)
+    for unchanged in ("    user,", "    third,"):
+        corrected = longer.replace(f" {unchanged}", f"-{unchanged}\n+    clean(),")
+        assert follow(present, corrected, before=longer).is_quote_changed
+
+
+def test_unchanged_ends_do_not_keep_a_finding_open() -> None:
+    entry = raised(finding(path="area.py", start_line=1, line=5, quote=""), ONE_CHANGED)
+    now = "@@ -1,6 +1,6 @@\n result = call(\n     user,\n     shell=False,\n     third,\n-)\n+) or None\n return result"
+    assert follow(entry, now, before=ONE_CHANGED).state == "fixed"
+
+
+def test_finding_of_unchanged_lines_is_not_fixed_by_a_change_of_the_last_one() -> None:
+    text = "@@ -1,3 +1,3 @@\n-first(x)\n+first(x, 1)\n user = load(x)\n return run(user)"
+    entry = raised(finding(path="area.py", start_line=2, line=3, quote=""), text)
+    now = text.replace(" return run(user)", "-return run(user)\n+return run(user, 1)")
+    followed = follow(entry, now, before=text)
+    assert (followed.state, followed.is_quote_changed, followed.quote) == ("open", True, "user = load(x)")
+
+
+def test_each_line_that_was_removed_in_the_range_counts() -> None:
+    removed = "@@ -1,5 +1,3 @@\n def f(x):\n-    check(x)\n     load(x)\n-    write_log(x)\n     return run(x)"
+    entry = raised(finding(path="area.py", start_line=1, line=3, quote=""), removed)
+    assert (entry.side, entry.line, [one.text for one in entry.others]) == ("LEFT", 4, ["check(x)"])
+    restored = removed.replace("-    write_log(x)", "     write_log(x)")
+    assert follow(entry, restored, before=removed).is_quote_changed
+
+
+def test_finding_that_ends_at_a_line_with_another_one_is_new_if_that_is_dismissed() -> None:
+    entry = raised(finding(path="area.py", line=7, quote="", title="Unchecked"))
+    wider = finding(path="area.py", start_line=5, line=8, quote="", title="Path traversal")
+    at_end = replace(entry, line=8, quote="last()")
+    assert find_new([wider], [replace(at_end, state="dismissed")], patches(CALL)) == (wider,)
+    assert settle(replace(at_end, state="dismissed"), CALL, wider)[1] == ()
+    settled, repeating = settle(at_end, CALL, wider)
+    assert (repeating, settled.lines_above, "Path traversal" in settled.body) == ((wider,), 3, True)
+
+
+def test_equal_findings_do_not_change_places_while_their_patch_is_not_shown() -> None:
+    functions = [f"+def f{n}(user):\n+    result = call(\n+        user,\n+        option_{n},\n+    )" for n in (1, 2)]
+    text = "\n".join(["@@ -0,0 +1,10 @@", *functions])
+    found = [finding(path="area.py", start_line=first, line=first + 3, quote="") for first in (2, 7)]
+    entries = add((), found, patches(text), prompt_id="pull_requests/analyze@1")
+    hidden = follow_up(entries, PresentFiles({}, unread={"area.py"}))
+    shown = follow_up(hidden, PresentFiles(patches(text)))
+    places = [(one.line, one.lines_above, one.lines_below, one.is_quote_changed) for one in shown]
+    assert places == [(4, 2, 1, False), (9, 2, 1, False)]
