@@ -166,10 +166,11 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
     patches = facts.selection.patches
     is_review = isinstance(reply, PullRequestAnalysis)
     silent = _list_silent(facts, reported) if is_review and not facts.review.verify else set()
+    changed = _list_changed(facts)
     ledger, repeating = settle_quotes(
-        facts.record.ledger, timely, patches, corrected=facts.refuted | silent, present=facts.upheld
+        facts.record.ledger, timely, patches, corrected=facts.refuted | silent, present=facts.upheld, changed=changed
     )
-    new = find_new([finding for finding in timely if finding not in repeating], ledger, patches)
+    new = find_new([finding for finding in timely if finding not in repeating], ledger, patches, changed)
     ledger = raise_severities(ledger, timely, patches)
     renamed = _find_previous_paths(facts.selection.files)
     entries = add(ledger, new, patches, prompt_id="", previous_paths=renamed)

@@ -26,7 +26,15 @@ from hls_handler.review.places import (
     identify,
     is_near,
 )
-from hls_handler.review.quotes import MAX_DISTANCE, add_quote, find_anchor, place_quote, raise_severity, with_others
+from hls_handler.review.quotes import (
+    MAX_DISTANCE,
+    add_quote,
+    find_anchor,
+    place_quote,
+    quotes_other_changes,
+    raise_severity,
+    with_others,
+)
 from hls_handler.review.record import FindingState, LedgerEntry, QuotedLine, ReviewThread
 
 FIXED = "fixed"
@@ -146,16 +154,38 @@ def find_dismissals(thread: ReviewThread) -> Mapping[str, str]:
 
 
 def find_new(
-    findings: Sequence[Finding], ledger: Iterable[LedgerEntry], patches: Mapping[str, Patch]
+    findings: Sequence[Finding],
+    ledger: Iterable[LedgerEntry],
+    patches: Mapping[str, Patch],
+    changed: Collection[tuple[str, Side, int]] = (),
 ) -> tuple[Finding, ...]:
     """Return the findings that the ledger of `follow_up` does not have.
 
     A finding at the line of an entry repeats it if it has the same category or title; one at another line that the
-    entry quotes, if it has the same title.
+    entry quotes, if it has the same title. If one with another title also quotes a line that the entry does not quote
+    and that is one of the lines `changed` since the last review, it may be about that.
     """
+    ledger = tuple(ledger)
     known = {one for entry in ledger for one in _entry_identities(entry)}
     identities = _finding_identities(findings, patches)
-    return tuple(finding for finding, own in zip(findings, identities, strict=True) if known.isdisjoint(own))
+    return tuple(
+        finding
+        for finding, own in zip(findings, identities, strict=True)
+        if known.isdisjoint(own) or _is_about_others(finding, ledger, patches, changed)
+    )
+
+
+def _is_about_others(
+    finding: Finding,
+    ledger: Iterable[LedgerEntry],
+    patches: Mapping[str, Patch],
+    changed: Collection[tuple[str, Side, int]],
+) -> bool:
+    there = [one for one in ledger if (one.path, one.side) == (finding.path, finding.side) and one.line is not None]
+    known = [one for one in there if one.line == _find_anchor(finding, patches)[1]]
+    if any(one.title == finding.title for one in there) or not known:
+        return False
+    return all(quotes_other_changes(finding, one, changed) for one in known)
 
 
 def raise_severities(
@@ -364,15 +394,14 @@ def _follow(entry: LedgerEntry, places: Sequence[Place | None], files: PresentFi
 def _keep_together(lines: Sequence[tuple[QuotedLine, Place | None]]) -> list[tuple[QuotedLine, Place | None]]:
     """Return the lines without the places that are elsewhere than most of them, or else than the last one."""
 
-    def is_with(place: Place | None, other: Place) -> bool:
-        is_there = place is not None and place.path == other.path
-        return place is not None and is_there and abs(place.line.number - other.line.number) <= MAX_DISTANCE
+    def is_with(one: tuple[QuotedLine, Place], other: tuple[QuotedLine, Place]) -> bool:
+        before = abs(one[0].number - other[0].number)
+        is_near = abs(one[1].line.number - other[1].line.number) <= before + MAX_DISTANCE
+        return one[1].path == other[1].path and is_near
 
-    _, _, main = max(
-        ((sum(is_with(other, place) for _, other in lines), one.number, place) for one, place in lines if place),
-        key=lambda found: found[:2],
-    )
-    return [(one, place if is_with(place, main) else None) for one, place in lines]
+    found = [(line, place) for line, place in lines if place is not None]
+    main = max(found, key=lambda one: (sum(is_with(other, one) for other in found), one[0].number))
+    return [(line, place if place is not None and is_with((line, place), main) else None) for line, place in lines]
 
 
 def _is_known(entry: LedgerEntry, files: PresentFiles) -> bool:

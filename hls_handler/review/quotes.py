@@ -19,6 +19,7 @@ from hls_handler.untrusted.cleaning import truncate
 
 MAX_OTHERS = 60  # lines of a finding that are followed beside the one that the ledger knows it by
 MAX_OTHER_TWINS = 10  # of each of these
+MAX_ADDED_CHARACTERS = 300  # of the text of a finding that an earlier one takes
 MAX_INSERTED = 30  # lines of one push beside an unchanged end of a quote that do not shorten it
 MAX_DISTANCE = 100  # lines between those that belong together; one that moved farther is reviewed at its new place
 
@@ -221,6 +222,7 @@ def settle_quotes(
     *,
     corrected: Collection[str],
     present: Collection[str],
+    changed: Collection[tuple[str, Side, int]] = (),
 ) -> tuple[tuple[LedgerEntry, ...], tuple[Finding, ...]]:
     """Return the entries after a review, and those of its findings that repeat an entry whose quote changed.
 
@@ -228,14 +230,15 @@ def settle_quotes(
     key is in `present` or a finding repeats it. One that was fixed so is open again if a finding repeats it, and a
     dismissed one if the finding is more severe. A finding with other words or at another line may be about another
     defect, so the entry takes its text, too: both must be corrected. An open entry whose quote did not change takes the
-    lines and the text of a finding that quotes its line, too, see `_is_wider`.
+    lines and the text of a finding that quotes its line, too, see `_is_wider`. `changed` are the lines that changed
+    since the last review.
     """
     repeated: list[Finding] = []
 
     def settle(entry: LedgerEntry) -> LedgerEntry:
         patch = patches.get(entry.path)
         if not entry.is_quote_changed:
-            wider = [one for one in findings if patch is not None and _is_wider(one, entry, patch)]
+            wider = [one for one in findings if patch is not None and _is_wider(one, entry, patch, changed)]
             repeated.extend(wider)
             return with_others([_widen(entry, wider, patches[entry.path])], patches)[0] if wider else entry
         there = [finding for finding in findings if patch is not None and _repeats(finding, entry, patch)]
@@ -259,10 +262,17 @@ def settle_quotes(
     return tuple(map(settle, ledger)), tuple(repeated)
 
 
-def _is_wider(finding: Finding, entry: LedgerEntry, patch: Patch) -> bool:
+def quotes_other_changes(finding: Finding, entry: LedgerEntry, changed: Collection[tuple[str, Side, int]]) -> bool:
+    """Return True if the finding quotes a line that changed since the last review and that the entry does not quote."""
+    quoted, numbers = _find_quoted(entry), range(finding.start_line or finding.line, finding.line + 1)
+    return any((finding.path, finding.side, number) in changed for number in numbers if number not in quoted)
+
+
+def _is_wider(finding: Finding, entry: LedgerEntry, patch: Patch, changed: Collection[tuple[str, Side, int]]) -> bool:
     """Return True if a finding quotes the line of an open entry and others, and is about another one of them.
 
-    It has the title of the entry and ends below its quote, or it has its category and ends at its line.
+    It has the title of the entry and ends below its quote, or it has its category and ends at its line, or it is known
+    by that and quotes other lines that changed.
     """
     if (finding.path, finding.side, "open") != (entry.path, entry.side, entry.state) or entry.line is None:
         return False
@@ -272,7 +282,8 @@ def _is_wider(finding: Finding, entry: LedgerEntry, patch: Patch) -> bool:
     side, anchor = find_anchor(finding, patch)
     if finding.title == entry.title and side == entry.side and anchor > last:
         return True
-    return finding.category == entry.category and finding.line == entry.line and anchor != entry.line
+    is_other = anchor == entry.line and quotes_other_changes(finding, entry, changed)
+    return finding.category == entry.category and (is_other or (finding.line == entry.line and anchor != entry.line))
 
 
 def _widen(entry: LedgerEntry, findings: Iterable[Finding], patch: Patch) -> LedgerEntry:
@@ -292,9 +303,8 @@ def _add_text(entry: LedgerEntry, finding: Finding, patch: Patch) -> LedgerEntry
     text = f"{finding.title} ({truncate(line, 100)}): {finding.body}"
     if text in entry.body or entry.has_binding_dismissal:
         return entry
-    body = truncate(entry.body, MAX_BODY_CHARACTERS // 2)
-    joined = f"{body}\n\n{truncate(text, MAX_BODY_CHARACTERS // 2)}".strip()
-    return replace(entry, body=joined, is_body_posted=False)
+    joined = f"{entry.body}\n\n{truncate(text, MAX_ADDED_CHARACTERS)}".strip()
+    return replace(entry, body=truncate(joined, 3 * MAX_BODY_CHARACTERS), is_body_posted=False)
 
 
 def raise_severity(entry: LedgerEntry, repeating: Sequence[Finding]) -> LedgerEntry:

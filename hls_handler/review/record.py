@@ -73,7 +73,7 @@ class LedgerEntry:
     state: FindingState
     prompt_id: str  # of the reply that raised it
     comment_id: int | None = None  # of the review comment; None if only the summary has it
-    body: str = ""  # at most `MAX_BODY_CHARACTERS`
+    body: str = ""  # at most `MAX_BODY_CHARACTERS`, and those of later findings that it takes
     is_body_posted: bool = False  # True: the review comment has it
     is_unchanged: bool = False  # True: the base has the line; the pull request at most moves or indents it
     dismissed_by: str | None = None  # login

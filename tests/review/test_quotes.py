@@ -10,7 +10,7 @@ import pytest
 from hls_handler.analysis import Finding
 from hls_handler.review.changes import digest_hunk
 from hls_handler.review.ledger import add, apply_threads, find_new, follow_up
-from hls_handler.review.patches import Patch, parse_patch
+from hls_handler.review.patches import Patch, Side, parse_patch
 from hls_handler.review.places import PresentFiles
 from hls_handler.review.quotes import settle_quotes
 from hls_handler.review.record import LedgerEntry, ReviewThread, ThreadReply
@@ -379,3 +379,34 @@ def test_equal_findings_do_not_change_places_while_their_patch_is_not_shown() ->
     shown = follow_up(hidden, PresentFiles(patches(text)))
     places = [(one.line, one.lines_above, one.lines_below, one.is_quote_changed) for one in shown]
     assert places == [(4, 2, 1, False), (9, 2, 1, False)]
+
+
+def test_finding_at_a_known_line_is_about_another_one_if_that_changed() -> None:
+    entry = raised(finding(path="area.py", line=5, quote="", title="Unchecked"))
+    found = finding(path="area.py", start_line=4, line=5, quote="", title="Path traversal")
+    changed: set[tuple[str, Side, int]] = {("area.py", "RIGHT", 4)}
+    dismissed = replace(entry, state="dismissed")
+    assert find_new([found], [dismissed], patches(CALL)) == ()
+    assert find_new([found], [dismissed], patches(CALL), changed) == (found,)
+    same = found.model_copy(update={"title": "Unchecked"})
+    assert find_new([same], [dismissed], patches(CALL), changed) == ()
+    (settled,), repeating = settle_quotes([entry], [found], patches(CALL), corrected=(), present=(), changed=changed)
+    assert (repeating, settled.lines_above, "Path traversal" in settled.body) == ((found,), 1, True)
+
+
+def test_lines_inserted_within_a_long_quote_do_not_separate_its_parts() -> None:
+    lines = [f"step_{number}(x)" for number in range(80)]
+    text = "\n+    ".join(["@@ -0,0 +1,81 @@\n+def f(x):", *lines])
+    entry = raised(finding(path="area.py", start_line=1, line=81, quote=""), text)
+    longer = text.replace("step_40(x)", "\n+    ".join(["step_40(x)", *(f"added_{number}(x)" for number in range(90))]))
+    followed = follow(entry, longer.replace("+1,81", "+1,171"), before=text)
+    assert (followed.line, followed.lines_above, followed.is_quote_changed) == (171, 170, True)
+
+
+def test_texts_of_several_findings_are_kept() -> None:
+    entry = replace(raised(), body="A" * 1_000)
+    for number in range(3):
+        now = CALL.replace("env=user", f"env=user_{number}")
+        found = FOUND.model_copy(update={"title": f"Title {number}", "body": "B" * 1_000})
+        entry, _ = settle(follow(entry, now), now, found)
+    assert [f"Title {number} (shell=True,): BBB" in entry.body for number in range(3)] == [True] * 3

@@ -490,14 +490,16 @@ class Simulation:
                 continue
             one = hunk[side, end]
             where = f"{where}, {one.mark}{one.line.text.strip()!r}"
+            positions = [*hunk]  # with the removed lines between those of the comment
+            within = positions[positions.index((side, start)) : positions.index((side, end)) + 1]
+            # A range with another line that changed may be about that one.
+            is_same = all(self.is_settled(hunk[position]) for position in within if position != (side, end))
             severity, category = re.findall(r"\((\w+), (\w+), \d+ % sure\)", comment.body)[0]
             said = (one.line, category)
-            if said in self.posted and self._is_same_place(one.line):
+            if said in self.posted and is_same and self._is_same_place(one.line):
                 is_dismissed = self.posted[said] in self.dismissed
                 self.totals.add("raised after a dismissal" if is_dismissed else "repeated", where)
             is_late = self.now.rounds and (self.now.rounds > 1 or severity != "critical")
-            positions = [*hunk]  # with the removed lines between those of the comment
-            within = positions[positions.index((side, start)) : positions.index((side, end)) + 1]
             if is_late and all(self.is_settled(hunk[position]) for position in within):
                 self.totals.add("raised on unchanged lines", where)
             if "fails for x" not in comment.body and self.refuted & {*re.findall(r"y = (\d+)", comment.body)}:
