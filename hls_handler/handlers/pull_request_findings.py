@@ -33,7 +33,7 @@ from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
 
 MAX_CANDIDATES = 40  # findings of one review that are verified and shown
 MAX_UNDECIDED = 10  # earlier findings that are verified with them
-QUOTE_TOKENS = 2_000  # of the lines of each of these; one with more lines is not verified
+QUOTE_TOKENS = 2_000  # of the lines that a finding quotes; an earlier one with more is not verified
 EXCERPT_LINES = 40  # lines above and below a finding that the prompt which tries to refute it shows, at most
 EXCERPT_TOKENS = 20_000  # of all findings of a review together
 MAX_LINE_CHARS = 1_000  # of a line in an excerpt
@@ -325,12 +325,20 @@ def list_candidates(facts: PullRequestFacts, reply: Reply) -> tuple[Candidate, .
 
 
 def _excerpt(patch: Patch, finding: Finding, tokens: int) -> str:
-    """Return the numbered lines of the finding's hunk around its line: as many as fit into `tokens`, and its line."""
+    """Return the numbered lines of the finding and those around them: as many as fit into `tokens`.
+
+    Its last line is always among them. Its other lines are, too, if they have at most `QUOTE_TOKENS`.
+    """
     for hunk in patch.hunks:
-        for index, line in enumerate(hunk.lines):
-            if (line.side, line.number) == (finding.side, finding.line):
-                around = _lines_around(hunk.lines, range(index, index + 1), tokens - _count_tokens(line))
-                return numbered(Patch((Hunk(hunk.header, around),)))
+        at = {line.number: index for index, line in enumerate(hunk.lines) if line.side == finding.side}
+        if finding.line in at:
+            last = at[finding.line]
+            within = range(at.get(finding.start_line or finding.line, last), last + 1)
+            needed = sum(_count_tokens(hunk.lines[index]) for index in within)
+            if needed > max(tokens, QUOTE_TOKENS):
+                within, needed = range(last, last + 1), _count_tokens(hunk.lines[last])
+            around = _lines_around(hunk.lines, within, tokens - needed)
+            return numbered(Patch((Hunk(hunk.header, around),)))
     return ""
 
 

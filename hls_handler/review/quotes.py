@@ -72,6 +72,9 @@ def place_quote(entry: LedgerEntry, places: Sequence[tuple[QuotedLine, Place | N
             known = range(max(numbers) + 1, max(numbers) + one.number - last + MAX_INSERTED + 1)
             shown = [line.number for line in _list_lines(patch, entry.side, known) if identify(line.text) == one.text]
             stop = max(stop, shown[0] + old.stop - one.number) if shown else stop
+    below = {line.number: line for line in list_within(patch, entry.side, range(stop, stop + MAX_INSERTED))}
+    while stop in below and _is_bracket(below[stop]):  # lines were inserted above the end of a call
+        stop += 1
     quoted = range(max(start, 1), stop)
     anchor = places[0][1] or next(place for _, place in found if place.line.number == max(numbers))
     placed = replace(
@@ -107,7 +110,7 @@ def with_others(entries: Sequence[LedgerEntry], patches: Mapping[str, Patch]) ->
     """Return the entries with the other lines that they quote, as they are now.
 
     These are the changed ones, and the first and the last one, between which others may be inserted. If none is
-    changed, all are. Lines without letters and digits, such as a bracket, do not count.
+    changed, all are. Blank lines and brackets do not count.
     """
     others: dict[str, list[Line]] = {}
     for entry in entries:
@@ -165,13 +168,10 @@ def _digest(entry: LedgerEntry, patch: Patch) -> str:
     if not (entry.lines_above or entry.lines_below):
         return ""
     lines = [*list_within(patch, entry.side, _find_quoted(entry))]
-    own = {identify(line.text) for line in lines if line.side == entry.side}
-    marked = ((line.side, line.mark, identify(line.text)) for line in lines)
-    texts = [
-        f"{mark}{text}"
-        for side, mark, text in marked
-        if mark != " " and (side == entry.side or text not in own) and any(map(str.isalnum, text))
-    ]
+    changed = [line for line in lines if line.mark != " " and not _is_bracket(line)]
+    own = {identify(line.text) for line in changed if line.side == entry.side}
+    marked = ((line.side, line.mark, identify(line.text)) for line in changed)
+    texts = [f"{mark}{text}" for side, mark, text in marked if side == entry.side or text not in own]
     return sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
@@ -190,9 +190,13 @@ def _list_changed(patch: Patch, side: Side, quoted: range) -> list[Line]:
 
 
 def _list_lines(patch: Patch, side: Side, quoted: range) -> list[Line]:
-    """Return the lines with these numbers, without those that have neither letters nor digits."""
+    """Return the lines with these numbers, without blank ones and brackets."""
     lines = (line for line in list_within(patch, side, quoted) if line.side == side)
-    return [line for line in lines if any(map(str.isalnum, line.text))]
+    return [line for line in lines if not _is_bracket(line)]
+
+
+def _is_bracket(line: Line) -> bool:
+    return not identify(line.text).strip("()[]{},; ")
 
 
 def _is_long(line: Line) -> bool:

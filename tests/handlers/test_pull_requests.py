@@ -794,6 +794,16 @@ def test_code_of_all_candidates_is_limited() -> None:
     assert all(str(number) in code for number, code in zip(range(5, 205, 5), codes, strict=True))
 
 
+def test_all_lines_of_a_new_finding_are_shown_when_it_is_verified() -> None:
+    lines = [f"step_{number}(x)" for number in range(90)]
+    long = file("a.py", "@@ -0,0 +1,90 @@\n" + "\n".join(f"+{line}" for line in lines), additions=90, deletions=0)
+    found = finding(path="a.py", start_line=1, line=80, quote="\n".join(lines[:80]))
+    variables = HANDLER.verification_variables(gather(long), pull_request_analysis(findings=[found]))
+    assert variables is not None
+    (candidate,) = cast(tuple[Candidate, ...], variables["candidates"])
+    assert (lines[0] in candidate.code, lines[79] in candidate.code) == (True, True)
+
+
 def test_refuted_findings_are_not_shown_and_not_stored() -> None:
     facts = HANDLER.apply_verification(gather(TWO), TWO_FINDINGS, verdicts(1, 99, -1))
     assert raised(facts, *TWO_FINDINGS.findings) == ["Wrong"]

@@ -410,3 +410,25 @@ def test_texts_of_several_findings_are_kept() -> None:
         found = FOUND.model_copy(update={"title": f"Title {number}", "body": "B" * 1_000})
         entry, _ = settle(follow(entry, now), now, found)
     assert [f"Title {number} (shell=True,): BBB" in entry.body for number in range(3)] == [True] * 3
+
+
+def test_operators_count_and_brackets_do_not() -> None:
+    text = "@@ -0,0 +1,5 @@\n+ok = (\n+    is_user(x)\n+    ||\n+    is_admin(x)\n+)"
+    entry = raised(finding(path="area.py", start_line=1, line=5, quote=""), text)
+    for now, is_changed in ((text.replace("||", "&&"), True), (text.replace("+)", "+);"), False)):
+        assert follow(entry, now, before=text).is_quote_changed == is_changed
+
+
+def test_line_that_is_removed_counts_although_an_equal_one_stays() -> None:
+    text = "@@ -1,4 +1,4 @@\n first(x)\n check(x)\n second(x)\n-check(x)\n-third(x)\n+third(x, 3)"
+    entry = raised(finding(path="area.py", start_line=1, line=4, quote=""), text)
+    assert follow(entry, text.replace("-check(x)", " check(x)"), before=text).is_quote_changed
+
+
+def test_lines_appended_to_a_call_leave_its_end_in_the_quote() -> None:
+    entry, now = raised(), CALL
+    for number in range(3):
+        longer = now.replace("+)", f"+    option_{number},\n+)")
+        entry, _ = settle(follow(entry, longer, before=now), longer, is_corrected=False)
+        now = longer
+    assert (entry.lines_above, entry.lines_below) == (3, 4)
