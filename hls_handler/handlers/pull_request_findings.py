@@ -192,7 +192,7 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
 
 def _is_undecided(entry: LedgerEntry, patches: Mapping[str, Patch]) -> bool:
     is_asked = entry.is_quote_changed and not entry.is_closed and entry.path in patches
-    return is_asked and _excerpt_quote(patches[entry.path], entry) is not None
+    return is_asked and _excerpt_quote(patches, entry) is not None
 
 
 def _list_silent(facts: PullRequestFacts, reported: Sequence[Finding]) -> set[str]:
@@ -202,7 +202,8 @@ def _list_silent(facts: PullRequestFacts, reported: Sequence[Finding]) -> set[st
     changed = _list_changed(facts)
     silent: set[str] = set()
     for entry in facts.record.ledger:
-        if entry.is_quote_changed and entry.path in read and (entry.path, entry.title) not in titles:
+        is_silent = entry.path in read and (entry.path, entry.title) not in titles and not entry.elsewhere
+        if entry.is_quote_changed and is_silent:
             hunks = facts.selection.patches[entry.path].hunks
             quoted = list_quoted(entry, facts.selection.patches[entry.path])
             lines = (hunks[number].lines[index] for number, within in quoted.items() for index in within)
@@ -307,7 +308,7 @@ def list_candidates(facts: PullRequestFacts, reply: Reply) -> tuple[Candidate, .
     result, patches = find_findings(facts, reply), facts.selection.patches
     tokens = EXCERPT_TOKENS // max(len(result.raised), 1)
     new = ((one, _excerpt(patches[one.path], one, tokens)) for _, one in result.raised)
-    earlier = ((one, _excerpt_quote(patches[one.path], one)) for one in result.undecided)
+    earlier = ((one, _excerpt_quote(patches, one)) for one in result.undecided)
     found: tuple[tuple[Finding | LedgerEntry, str | None], ...] = (*new, *earlier)
     return tuple(
         Candidate(
@@ -342,16 +343,37 @@ def _excerpt(patch: Patch, finding: Finding, tokens: int) -> str:
     return ""
 
 
-def _excerpt_quote(patch: Patch, entry: LedgerEntry) -> str | None:
-    """Return the numbered lines of an earlier finding with lines around them; None if its lines do not fit."""
+def _excerpt_quote(patches: Mapping[str, Patch], entry: LedgerEntry) -> str | None:
+    """Return the numbered lines of an earlier finding with lines around them, also of those that moved elsewhere.
+
+    Returns None if its lines do not fit, or if the review leaves out the file of one of them.
+    """
+    patch = patches[entry.path]
     quoted = list_quoted(entry, patch)
     lines = [patch.hunks[number].lines[index] for number, within in quoted.items() for index in within]
     tokens = QUOTE_TOKENS - sum(map(_count_tokens, lines))
     if not lines or tokens < 0 or any(len(line.text) > MAX_LINE_CHARS for line in lines):
         return None
-    share = tokens // len(quoted)
+    share = tokens // (len(quoted) + len(entry.elsewhere))
     hunks = ((patch.hunks[number], within) for number, within in quoted.items())
-    return numbered(Patch(tuple(Hunk(one.header, _lines_around(one.lines, within, share)) for one, within in hunks)))
+    parts = [numbered(Patch(tuple(Hunk(one.header, _lines_around(one.lines, at, share)) for one, at in hunks)))]
+    for path, number in entry.elsewhere:
+        there = _find_hunk(patches[path], entry.side, number) if path in patches else None
+        if there is None:
+            return None
+        hunk, index = there
+        around = _lines_around(hunk.lines, range(index, index + 1), share)
+        parts.append(f"{path}\n{numbered(Patch((Hunk(hunk.header, around),)))}")
+    return "\n".join(parts)
+
+
+def _find_hunk(patch: Patch, side: Side, number: int) -> tuple[Hunk, int] | None:
+    """Return the hunk that shows a line, and the index of the line in it."""
+    for hunk in patch.hunks:
+        for index, line in enumerate(hunk.lines):
+            if (line.side, line.number) == (side, number):
+                return hunk, index
+    return None
 
 
 def _lines_around(lines: Sequence[Line], within: range, tokens: int) -> tuple[Line, ...]:

@@ -28,6 +28,7 @@ from hls_handler.review.places import (
 )
 from hls_handler.review.quotes import (
     MAX_DISTANCE,
+    MAX_INSERTED,
     add_quote,
     find_anchor,
     place_quote,
@@ -376,6 +377,9 @@ def _follow(entry: LedgerEntry, places: Sequence[Place | None], files: PresentFi
     together = _keep_together(known)
     path = next(place.path for _, place in together if place is not None)
     now = place_quote(entry, together, files.patches[path])
+    away = [place for (_, place), (_, kept) in zip(known, together, strict=True) if place is not None and kept is None]
+    elsewhere = tuple((place.path, place.line.number) for place in away)
+    now = replace(now, elsewhere=elsewhere or (entry.elsewhere if now.is_quote_changed else ()))
     place = together[0][1]
     others = (other for _, other in together if other is not None)
     is_certain = place.is_certain if place is not None else all(other.is_certain for other in others)
@@ -392,15 +396,20 @@ def _follow(entry: LedgerEntry, places: Sequence[Place | None], files: PresentFi
 
 
 def _keep_together(lines: Sequence[tuple[QuotedLine, Place | None]]) -> list[tuple[QuotedLine, Place | None]]:
-    """Return the lines without the places that are elsewhere than most of them, or else than the last one."""
+    """Return the lines without the places that are elsewhere than most, or else than those that did not change."""
 
     def is_with(one: tuple[QuotedLine, Place], other: tuple[QuotedLine, Place]) -> bool:
         before = abs(one[0].number - other[0].number)
-        is_near = abs(one[1].line.number - other[1].line.number) <= before + MAX_DISTANCE
+        more = MAX_DISTANCE if one[1].is_certain and other[1].is_certain else MAX_INSERTED
+        is_near = abs(one[1].line.number - other[1].line.number) <= before + more
         return one[1].path == other[1].path and is_near
 
+    def order(one: tuple[QuotedLine, Place]) -> tuple[int, int, int]:
+        together = [other for other in found if is_with(other, one)]
+        return len(together), sum(other[1].is_certain for other in together), one[0].number
+
     found = [(line, place) for line, place in lines if place is not None]
-    main = max(found, key=lambda one: (sum(is_with(other, one) for other in found), one[0].number))
+    main = max(found, key=order)
     return [(line, place if place is not None and is_with((line, place), main) else None) for line, place in lines]
 
 

@@ -90,7 +90,7 @@ def place_quote(entry: LedgerEntry, places: Sequence[tuple[QuotedLine, Place | N
         lines_above=anchor.line.number - quoted.start,
         lines_below=quoted.stop - 1 - anchor.line.number,
         others=tuple(
-            replace(one, number=max(one.number - old.start + quoted.start, 1), is_absent=True)
+            replace(one, number=min(one.number - old.start + quoted.start, quoted.stop - 1), is_absent=True)
             if place is None
             else _to_quoted(place, is_unchanged=one.is_unchanged)
             for one, place in places
@@ -260,7 +260,7 @@ def settle_quotes(
         for finding in there:
             if finding.title != entry.title or find_anchor(finding, patch)[1] != entry.line:
                 settled = _add_text(settled, finding, patch)
-        decided = replace(settled, decided=entry.quoted, is_quote_changed=False)
+        decided = replace(settled, decided=entry.quoted, is_quote_changed=False, elsewhere=())
         return raise_severity(with_others([decided], patches)[0], there)
 
     return tuple(map(settle, ledger)), tuple(repeated)

@@ -90,6 +90,7 @@ class LedgerEntry:
     lines_above: int = 0  # lines that it quotes above `line`
     lines_below: int = 0
     others: tuple[QuotedLine, ...] = ()  # others that it quotes, see `with_others`
+    elsewhere: tuple[tuple[str, int], ...] = ()  # path and number of the lines that moved away from the others
     quoted: str = ""  # digest of its present lines; "" if it quotes one
     decided: str = ""  # that of the lines for which it is known to be right
     is_quote_changed: bool = False  # True: these differ, so that it may be corrected; see `settle_quotes`

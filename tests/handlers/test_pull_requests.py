@@ -906,6 +906,26 @@ def test_earlier_finding_whose_lines_are_too_long_is_not_verified() -> None:
     assert [one.state for one in review(facts).ledger] == ["open"]
 
 
+def test_line_that_moved_to_another_file_is_shown_when_its_finding_is_verified() -> None:
+    hunk = "@@ -1,2 +1,5 @@\n first()\n+DEFECT(user)\n+log_the_whole_request_of_that(user)\n+finish_the_whole_request_of_that(user)\n last()"
+    quote = "DEFECT(user)\nlog_the_whole_request_of_that(user)\nfinish_the_whole_request_of_that(user)"
+    found = finding(path="a.py", start_line=2, line=4, quote=quote)
+    record = review(gather(file("a.py", hunk, additions=3, deletions=0)), found)
+    stays = file("a.py", "@@ -1,2 +1,3 @@\n first()\n+DEFECT(user)\n last()", additions=1, deletions=0)
+    moved = "@@ -1,2 +1,4 @@\n begin()\n+log_the_whole_request_of_that(user)\n+finish_the_whole_request_of_that(user)\n end()"
+    facts = gather(stays, file("b.py", moved, additions=2, deletions=0), record=record)
+    variables = HANDLER.verification_variables(facts, pull_request_analysis())
+    assert variables is not None
+    (candidate,) = cast(tuple[Candidate, ...], variables["candidates"])
+    assert ("DEFECT(user)" in candidate.code, "finish_the_whole_request_of_that(user)" in candidate.code) == (
+        True,
+        True,
+    )
+    left_out = gather(stays, file("vendor/b.py", moved, additions=2, deletions=0), record=record)
+    assert HANDLER.verification_variables(left_out, pull_request_analysis()) is None
+    assert [one.state for one in review(left_out).ledger] == ["open"]
+
+
 def test_without_verification_a_review_that_does_not_repeat_a_finding_decides() -> None:
     facts = gather(CORRECTED, record=review(gather(CALL), IN_CALL), limits={"review": Review(verify=False)})
     assert facts.known_findings == ()

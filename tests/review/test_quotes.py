@@ -432,3 +432,25 @@ def test_lines_appended_to_a_call_leave_its_end_in_the_quote() -> None:
         entry, _ = settle(follow(entry, longer, before=now), longer, is_corrected=False)
         now = longer
     assert (entry.lines_above, entry.lines_below) == (3, 4)
+
+
+def test_lines_that_moved_away_from_each_other_are_all_known() -> None:
+    foreign = "\n".join(f" other_{number}()" for number in range(3))
+    text = f"@@ -1,2 +1,4 @@\n def f(x):\n+    DEFECT(x)\n+    finish_the_whole_request_of(x)\n{foreign}"
+    entry = raised(finding(path="area.py", start_line=2, line=3, quote=""), text)
+    moved = "@@ -150,3 +150,4 @@\n one()\n+    finish_the_whole_request_of(x)\n two()\n three()"
+    now = f"@@ -1,2 +1,3 @@\n def f(x):\n+    DEFECT(x)\n{foreign}\n{moved}"
+    followed = follow(entry, now, before=text)
+    places = {(followed.path, followed.line), *followed.elsewhere}
+    assert (places, followed.is_quote_changed) == ({("area.py", 2), ("area.py", 151)}, True)
+
+
+def test_quote_is_whole_again_after_lines_of_it_were_deleted_and_restored() -> None:
+    lines = [f"step_{number}(x)" for number in range(18)]
+    text = "\n+    ".join(["@@ -0,0 +1,20 @@\n+def f(x):", *lines, "return x"])
+    entry = raised(finding(path="area.py", start_line=1, line=20, quote=""), text)
+    short = "\n+    ".join(["@@ -0,0 +1,3 @@\n+def f(x):", lines[0], "return x"])
+    deleted = follow(entry, short, before=text)
+    restored = follow(deleted, text, before=short)
+    assert (deleted.is_quote_changed, restored.is_quote_changed) == (True, False)
+    assert ((restored.line or 0) - restored.lines_above, (restored.line or 0) + restored.lines_below) == (1, 20)
