@@ -907,12 +907,12 @@ def test_earlier_finding_whose_lines_are_too_long_is_not_verified() -> None:
 
 
 def test_line_that_moved_to_another_file_is_shown_when_its_finding_is_verified() -> None:
-    hunk = "@@ -1,2 +1,5 @@\n first()\n+DEFECT(user)\n+log_the_whole_request_of_that(user)\n+finish_the_whole_request_of_that(user)\n last()"
-    quote = "DEFECT(user)\nlog_the_whole_request_of_that(user)\nfinish_the_whole_request_of_that(user)"
-    found = finding(path="a.py", start_line=2, line=4, quote=quote)
+    after = "+log_the_whole_request_of_that(user)\n+finish_the_whole_request_of_that(user)"
+    hunk = f"@@ -1,2 +1,5 @@\n first()\n+DEFECT(user)\n{after}\n last()"
+    found = finding(path="a.py", start_line=2, line=4, quote=f"DEFECT(user)\n{after.replace('+', '')}")
     record = review(gather(file("a.py", hunk, additions=3, deletions=0)), found)
     stays = file("a.py", "@@ -1,2 +1,3 @@\n first()\n+DEFECT(user)\n last()", additions=1, deletions=0)
-    moved = "@@ -1,2 +1,4 @@\n begin()\n+log_the_whole_request_of_that(user)\n+finish_the_whole_request_of_that(user)\n end()"
+    moved = f"@@ -1,2 +1,4 @@\n begin()\n{after}\n end()"
     facts = gather(stays, file("b.py", moved, additions=2, deletions=0), record=record)
     variables = HANDLER.verification_variables(facts, pull_request_analysis())
     assert variables is not None
