@@ -198,11 +198,12 @@ def _is_undecided(entry: LedgerEntry, patches: Mapping[str, Patch]) -> bool:
 def _list_silent(facts: PullRequestFacts, reported: Sequence[Finding]) -> set[str]:
     """Return the keys of the findings of which the review read a changed line, and which it does not report again."""
     read = find_read(facts.selection, facts.unanswered)
-    titles = {(finding.path, finding.title) for finding in reported}
+    said = {(one.path, text) for one in reported for text in (one.title, one.category)}
     changed = _list_changed(facts)
     silent: set[str] = set()
     for entry in facts.record.ledger:
-        is_silent = entry.path in read and (entry.path, entry.title) not in titles and not entry.elsewhere
+        is_said = not said.isdisjoint({(entry.path, entry.title), (entry.path, entry.category)})
+        is_silent = entry.path in read and not is_said and not entry.elsewhere
         if entry.is_quote_changed and is_silent:
             hunks = facts.selection.patches[entry.path].hunks
             quoted = list_quoted(entry, facts.selection.patches[entry.path])

@@ -118,6 +118,13 @@ class CallRow:
         return self.index >= FIRST_SHADOW_STEP
 
     @property
+    def lasted_s(self) -> float | None:
+        """Seconds until the end, also of a call that failed; None if the end is not stored."""
+        if self.took_s is not None or self.finished_at is None:
+            return self.took_s
+        return (self.finished_at - self.started_at).total_seconds()
+
+    @property
     def is_estimate(self) -> bool:
         """True if tokens and cost are an upper estimate, because the usage is unknown."""
         return self.outcome in (None, FAILED, "miscounted", "oversized") and self.output_tokens is not None

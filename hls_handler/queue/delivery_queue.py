@@ -291,7 +291,9 @@ class DeliveryQueue:
         again = (
             deliveries.update()
             .where(is_retried)
-            .values(first | _NO_FAILURES | {"state": "queued", "queued_at": now, "finished_at": None})
+            .values(
+                first | _NO_FAILURES | {"state": "queued", "queued_at": now, "finished_at": None, "duration_ms": None}
+            )
             .values(reason="an operator runs it again")
         )
         with self._database.writing() as connection:

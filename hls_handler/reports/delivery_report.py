@@ -130,7 +130,7 @@ def _describe_measured(report: DeliveryReport, name: str) -> Iterator[str]:
 
 def _describe_call(call: CallRow) -> str:
     outcome = call.outcome or "unfinished"
-    took = "no duration" if call.took_s is None else f"{call.took_s:.3f} s"
+    took = "no duration" if call.lasted_s is None else f"{call.lasted_s:.3f} s"
     usage = "no tokens"
     if call.output_tokens is not None:
         tokens_in = count(call.all_input_tokens, "token")

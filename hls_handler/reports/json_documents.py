@@ -119,7 +119,7 @@ class DeliveryDocument(ListedDelivery):
     output_tokens: int
     cost_usd: Annotated[float, Field(description="of the calls whose cost is known")]
     github_requests: Annotated[int | None, Field(description="of all attempts")]
-    failed_attempts: Annotated[int, Field(description="failures and deaths of workers")]
+    failed_attempts: Annotated[int, Field(description="failures and deaths of workers since it was last run again")]
     rule: str | None
     repository_settings: str | None
     omitted: list[str]
@@ -231,7 +231,7 @@ def _call_to_dict(call: CallRow) -> CallDocument:
         "cache_read_tokens": call.cache_read_tokens,
         "cost_usd": call.cost_usd,
         "is_estimate": call.is_estimate,
-        "took_s": call.took_s,
+        "took_s": call.lasted_s,
         "request_id": call.request_id,
     }
 

@@ -120,7 +120,7 @@ class _Timeline:
             status,
             detail,
             started_at=call.started_at,
-            took_s=call.took_s,
+            took_s=call.lasted_s,
             input_tokens=None if call.output_tokens is None else call.all_input_tokens,
             output_tokens=call.output_tokens,
             cost_usd=call.cost_usd,

@@ -231,11 +231,11 @@ def settle_quotes(
     """Return the entries after a review, and those of its findings that repeat an entry whose quote changed.
 
     An entry whose quote changed is fixed if its key is in `corrected`, and its present quote counts from now on if the
-    key is in `present` or a finding repeats it. One that was fixed so is open again if a finding repeats it, and a
-    dismissed one if the finding is more severe. A finding with other words or at another line may be about another
-    defect, so the entry takes its text, too: both must be corrected. An open entry whose quote did not change takes the
-    lines and the text of a finding that quotes its line, too, see `_is_wider`. `changed` are the lines that changed
-    since the last review.
+    key is in `present` or a finding repeats it at its line or with its title. One that was fixed so is open again if a
+    finding repeats it, and a dismissed one if the finding is more severe. A finding with other words or at another line
+    may be about another defect, so the entry takes its text, too: both must be corrected. An open entry whose quote did
+    not change takes the lines and the text of a finding that quotes its line, too, see `_is_wider`. `changed` are the
+    lines that changed since the last review.
     """
     repeated: list[Finding] = []
 
@@ -247,9 +247,14 @@ def settle_quotes(
             return with_others([_widen(entry, wider, patches[entry.path])], patches)[0] if wider else entry
         there = [finding for finding in findings if patch is not None and _repeats(finding, entry, patch)]
         repeated.extend(there)
-        if entry.key in corrected and not there:
+        if patch is None:
+            return replace(entry, state="fixed") if entry.key in corrected else entry
+        sure = [one for one in there if one.title == entry.title or _is_at_line(one, entry, patch)]
+        if entry.key in corrected and not sure:
             return replace(entry, state="fixed")
-        if patch is None or not (there or entry.key in present):
+        if not (sure or entry.key in present):
+            for finding in there:  # in other words: Claude is asked about both
+                entry = _add_text(entry, finding, patch)
             return entry
         settled = replace(entry, state="open") if entry.is_closed else entry
         if entry.state == "dismissed" and any(RANK[finding.severity] < RANK[entry.severity] for finding in there):
@@ -264,6 +269,13 @@ def settle_quotes(
         return raise_severity(with_others([decided], patches)[0], there)
 
     return tuple(map(settle, ledger)), tuple(repeated)
+
+
+def _is_at_line(finding: Finding, entry: LedgerEntry, patch: Patch) -> bool:
+    """Return True if a finding is at the line of an entry, and that line is the one that it was known by."""
+    line = entry.line or 0
+    is_other = any(one.is_absent and one.number > line for one in entry.others)
+    return find_anchor(finding, patch)[1] == line and not is_other
 
 
 def quotes_other_changes(finding: Finding, entry: LedgerEntry, changed: Collection[tuple[str, Side, int]]) -> bool:

@@ -128,7 +128,6 @@ def test_short_line_elsewhere_is_not_a_line_of_the_finding() -> None:
 @pytest.mark.parametrize(
     ("start", "line", "title", "is_repeated"),
     [
-        (2, 6, "Other words", True),
         (None, 5, "Other words", True),
         (None, 4, FOUND.title, True),
         (3, 4, FOUND.title, True),
@@ -454,3 +453,14 @@ def test_quote_is_whole_again_after_lines_of_it_were_deleted_and_restored() -> N
     restored = follow(deleted, text, before=short)
     assert (deleted.is_quote_changed, restored.is_quote_changed) == (True, False)
     assert ((restored.line or 0) - restored.lines_above, (restored.line or 0) + restored.lines_below) == (1, 20)
+
+
+def test_claude_is_asked_about_a_finding_in_other_words_that_quotes_all_lines() -> None:
+    followed = follow(raised(), CALL.replace("+    shell=True,\n", ""))
+    now = CALL.replace("+    shell=True,\n", "")
+    found = finding(path="area.py", start_line=2, line=5, title="Other words", body="It fails.", quote="")
+    settled, repeating = settle(followed, now, found)
+    assert (repeating, settled.state, settled.is_quote_changed) == ((found,), "open", True)
+    assert "Other words (env=user,): It fails." in settled.body
+    assert settle(followed, now, found, is_corrected=True)[0].state == "fixed"
+    assert not settle(followed, now, found, is_corrected=False)[0].is_quote_changed

@@ -169,7 +169,9 @@ class UnreliableReviewer(FakeClaude):
             if section.startswith(" (earlier)"):
                 self.totals.earlier_verified += 1
                 shown = {visible(text) for text in re.findall(r"^[RL] +\d+ . ?(.*)$", section, re.MULTILINE)}
-                is_refuted = shown.isdisjoint(re.findall(r"\d in (\w*)\.", section))
+                first, *others = re.findall(r"\d in (\w*)\.", section)  # the text of a repeated finding is added
+                severe = {visible(text) for text in self.simulation.severe}
+                is_refuted = shown.isdisjoint({first, *(one for one in others if one in severe)})
             else:
                 is_refuted = "may fail for y" in section and "fails for x" not in section
                 self.simulation.refuted.update(re.findall(r"y = (\d+)", section) if is_refuted else ())
