@@ -73,7 +73,8 @@ def place_quote(entry: LedgerEntry, places: Sequence[tuple[QuotedLine, Place | N
             shown = [line.number for line in _list_lines(patch, entry.side, known) if identify(line.text) == one.text]
             stop = max(stop, shown[0] + old.stop - one.number) if shown else stop
     below = {line.number: line for line in list_within(patch, entry.side, range(stop, stop + MAX_INSERTED))}
-    while stop in below and _is_bracket(below[stop]):  # lines were inserted above the end of a call
+    is_range = bool(entry.lines_above or entry.lines_below)
+    while is_range and stop in below and _is_bracket(below[stop]):  # lines were inserted above the end of a call
         stop += 1
     quoted = range(max(start, 1), stop)
     anchor = places[0][1] or next(place for _, place in found if place.line.number == max(numbers))

@@ -464,3 +464,9 @@ def test_claude_is_asked_about_a_finding_in_other_words_that_quotes_all_lines() 
     assert "Other words (env=user,): It fails." in settled.body
     assert settle(followed, now, found, is_corrected=True)[0].state == "fixed"
     assert not settle(followed, now, found, is_corrected=False)[0].is_quote_changed
+
+
+def test_finding_of_one_line_above_a_bracket_quotes_only_that_line() -> None:
+    entry = raised(finding(path="area.py", line=5, quote="shell=True,"))
+    followed = follow(entry, CALL.replace("+log(command)", "+log(user)"))
+    assert (followed.lines_below, followed.quoted, followed.is_quote_changed) == (0, "", False)
