@@ -150,6 +150,8 @@ def _with_diffs(name: str, folder: Path, cases: Sequence[PullRequestCase]) -> Pu
         except ValueError as exc:
             raise CaseError([f"{path}: {exc}"]) from exc
         complete.append(case.model_copy(update={"files": files}))
+    if not cases:
+        raise CaseError([f"{folder}: the set {name} has no pull request"])
     if not complete:
         raise CaseError([f"{folder / 'diffs'} has none of the {len(cases)} diffs, such as {missing[0]}"])
     return PublicSet(name, tuple(complete), tuple(missing))

@@ -70,6 +70,12 @@ def test_martians_files_in_another_format_are_rejected(tmp_path: Path, changes: 
         load_martian(tmp_path, "core")
 
 
+def test_set_without_pull_requests_is_rejected(tmp_path: Path) -> None:
+    write(tmp_path / "offline/golden_comments/hello.json", [])
+    with pytest.raises(CaseError, match="has no pull request"):
+        load_martian(tmp_path, "core")
+
+
 def test_another_folder_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(CaseError, match="PATH is a checkout of withmartian/code-review-benchmark"):
         load_martian(tmp_path, "core")
