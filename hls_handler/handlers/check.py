@@ -61,12 +61,14 @@ def plan_check(
     left_out: str = "",
     not_read_again: str = "",
     undecided: int = 0,
+    asked_for: str = "",
 ) -> EnsureCheck:
     """Return the check of a review that ended.
 
     `unverified` is the reason why its findings were not verified, and `left_out` a follow-up prompt with the reason why
     it has no reply. `not_read_again` is the reason why a review of everything did not read all again, and `undecided`
-    the number of open findings that may be corrected.
+    the number of open findings that may be corrected. `asked_for` is the commit that the receipt is of; "" if it is
+    that of the check.
     """
     opened = sorted((finding for finding in findings if finding.is_open), key=lambda finding: RANK[finding.severity])
     failing = [f for f in opened if settings.fail_on is not None and RANK[f.severity] <= RANK[settings.fail_on]]
@@ -76,7 +78,9 @@ def plan_check(
         commit=commit,
         conclusion=conclusion,
         title=title,
-        summary="\n".join(_summary(commit, coverage, opened, receipt, unverified, left_out, not_read_again, undecided)),
+        summary="\n".join(
+            _summary(commit, coverage, opened, receipt, asked_for, unverified, left_out, not_read_again, undecided)
+        ),
         description=_describe(coverage, opened, receipt, title),
         annotations=tuple(_annotations(opened)),
     )
@@ -154,6 +158,7 @@ def _summary(
     coverage: Coverage,
     opened: Sequence[CheckedFinding],
     receipt: Receipt,
+    asked_for: str,
     unverified: str,
     left_out: str,
     not_read_again: str,
@@ -177,7 +182,7 @@ def _summary(
         yield f"\nA follow-up prompt was left out: {left_out}."
     if not_read_again:
         yield f"\nNot everything was read again, so earlier reviews count: {not_read_again}."
-    yield from _table(_receipt_rows(commit, coverage, receipt))
+    yield from _table(_receipt_rows(commit, coverage, receipt, asked_for))
     missing = [file for file in coverage.files if not file.is_complete]
     if missing or coverage.unlisted:
         yield "\n### Not reviewed\n"
@@ -195,12 +200,14 @@ def _table(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
     yield from (f"| {name} | {value} |" for name, value in rows)
 
 
-def _receipt_rows(commit: str, coverage: Coverage, receipt: Receipt) -> Iterator[tuple[str, str]]:
+def _receipt_rows(commit: str, coverage: Coverage, receipt: Receipt, asked_for: str) -> Iterator[tuple[str, str]]:
     done, needed = _count_files(coverage)
     needing = coverage.needing_review
     yield "commit", f"`{sanitize_code_span(commit)}`"
     yield "files", f"{done} of {needed}"
     yield "hunks", f"{sum(file.reviewed for file in needing)} of {sum(file.hunks for file in needing)}"
+    if asked_for not in ("", commit):
+        yield "Claude was last asked for commit", f"`{sanitize_code_span(asked_for)}`"
     yield from _cost_rows(receipt)
 
 

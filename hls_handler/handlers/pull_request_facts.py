@@ -104,7 +104,7 @@ class PullRequestFacts:
         return tuple(
             KnownFinding(entry.path, entry.line, entry.title)
             for entry in self.record.ledger
-            if entry.state == "open" and entry.path in shown and (self.review.verify or not entry.is_quote_changed)
+            if entry.state == "open" and entry.path in shown and not entry.is_quote_changed
         )
 
     @property

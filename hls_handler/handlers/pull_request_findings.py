@@ -28,14 +28,15 @@ from hls_handler.review.ledger import (
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_patch
 from hls_handler.review.places import PresentFiles, identify
 from hls_handler.review.positions import RANK, locate_findings
-from hls_handler.review.quotes import list_quoted, list_within, settle_quotes
+from hls_handler.review.quotes import EXCERPT_LINES, find_within, list_compared, list_tokens, list_within
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
+from hls_handler.review.verdicts import settle_quotes
 
 MAX_CANDIDATES = 40  # findings of one review that are verified and shown
 MAX_UNDECIDED = 10  # earlier findings that are verified with them
 QUOTE_TOKENS = 2_000  # of the lines that a finding quotes; an earlier one with more is not verified
-EXCERPT_LINES = 40  # lines above and below a finding that the prompt which tries to refute it shows, at most
 EXCERPT_TOKENS = 20_000  # of all findings of a review together
+NEAR_LINES = 10  # above and below a finding: one there with its category may be the same in other words
 MAX_LINE_CHARS = 1_000  # of a line in an excerpt
 
 
@@ -99,15 +100,15 @@ def follow_findings(
     unlisted: int,
     head: str,
     read_files: Callable[[str, Sequence[str]], Mapping[str, str]],
-) -> tuple[LedgerEntry, ...]:
-    """Return the ledger of the record with the present state of each finding.
+) -> ReviewRecord:
+    """Return the record with the present state of each finding.
 
     `listed` are the changed files that GitHub lists, and `unlisted` is the number of the others. `read_files` returns
     the text of files at a commit; it is called if the patches do not show what became of the line of a finding. `head`
     is the SHA of the head commit.
     """
     if not record.ledger:
-        return ()
+        return record
     unknown = {file.path for file in listed if not file.patch and not _is_without_lines(file)}
     files = PresentFiles(
         patches={**_parse_left_out(listed, selection), **selection.patches},
@@ -115,6 +116,7 @@ def follow_findings(
         unread=unknown | find_unread(selection),
         is_complete=not unlisted,
         reviewed=record.reviewed,
+        quoted=record.quoted,
     )
     closed = {entry.key for entry in record.ledger if entry.is_closed}
     ledger = follow_up(record.ledger, files)
@@ -126,7 +128,17 @@ def follow_findings(
     if hidden := list_hidden(ledger, files):
         texts = read_files(head, sorted({*hidden.values()}))
         ledger = settle_hidden(ledger, hidden, {path: _identify_lines(text) for path, text in texts.items()})
-    return apply_threads(ledger, discussion.threads, writers=discussion.writers, closed=closed)
+    ledger = apply_threads(ledger, discussion.threads, writers=discussion.writers, closed=closed)
+    paths = {entry.path for entry in ledger if entry.lines}
+    known = {path: tokens for path, tokens in record.quoted.items() if path in paths}
+    shown = {path: patch for path, patch in files.patches.items() if path not in files.unread}
+    return replace(record, ledger=ledger, quoted={**known, **list_quoted(ledger, shown)})
+
+
+def list_quoted(ledger: Iterable[LedgerEntry], patches: Mapping[str, Patch]) -> Mapping[str, tuple[str, ...]]:
+    """Return the lines of the patches of files with findings of several lines, see `ReviewRecord.quoted`."""
+    paths = {entry.path for entry in ledger if entry.lines}
+    return {path: list_tokens(patches[path]) for path in sorted(paths & patches.keys())}
 
 
 def _identify_lines(text: str) -> Collection[str]:
@@ -162,11 +174,11 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
         if RANK[finding.severity] <= RANK[facts.shown.min_severity] and finding.confidence >= facts.shown.min_confidence
     ]
     located, unlocated = locate_findings(wanted, facts.selection.shown_patches)
-    timely = [finding for finding in located if _is_timely(facts, finding)]
+    changed = _list_changed(facts)
+    timely = [finding for finding in located if _is_timely(facts, finding, changed)]
     patches = facts.selection.patches
     is_review = isinstance(reply, PullRequestAnalysis)
-    silent = _list_silent(facts, reported) if is_review and not facts.review.verify else set()
-    changed = _list_changed(facts)
+    silent = _list_silent(facts, reported, changed) if is_review and not facts.review.verify else set()
     ledger, repeating = settle_quotes(
         facts.record.ledger, timely, patches, corrected=facts.refuted | silent, present=facts.upheld, changed=changed
     )
@@ -195,22 +207,28 @@ def _is_undecided(entry: LedgerEntry, patches: Mapping[str, Patch]) -> bool:
     return is_asked and _excerpt_quote(patches, entry) is not None
 
 
-def _list_silent(facts: PullRequestFacts, reported: Sequence[Finding]) -> set[str]:
+def _list_silent(
+    facts: PullRequestFacts, reported: Sequence[Finding], changed: Collection[tuple[str, Side, int]]
+) -> set[str]:
     """Return the keys of the findings of which the review read a changed line, and which it does not report again."""
     read = find_read(facts.selection, facts.unanswered)
-    said = {(one.path, text) for one in reported for text in (one.title, one.category)}
-    changed = _list_changed(facts)
     silent: set[str] = set()
     for entry in facts.record.ledger:
-        is_said = not said.isdisjoint({(entry.path, entry.title), (entry.path, entry.category)})
-        is_silent = entry.path in read and not is_said and not entry.elsewhere
+        is_said = any(_may_repeat(one, entry) for one in reported)
+        is_silent = entry.path in read and not is_said
         if entry.is_quote_changed and is_silent:
-            hunks = facts.selection.patches[entry.path].hunks
-            quoted = list_quoted(entry, facts.selection.patches[entry.path])
-            lines = (hunks[number].lines[index] for number, within in quoted.items() for index in within)
+            lines = list_compared(facts.selection.patches[entry.path], entry.side, entry.quoted_lines)
             if any((entry.path, line.side, line.number) in changed for line in lines):
                 silent.add(entry.key)
     return silent
+
+
+def _may_repeat(finding: Finding, entry: LedgerEntry) -> bool:
+    """Return True if the finding has the title of the entry, or its category near its lines."""
+    quoted, first = entry.quoted_lines, finding.start_line or finding.line
+    is_near = first < quoted.stop + NEAR_LINES and quoted.start - NEAR_LINES <= finding.line
+    is_same = finding.title == entry.title or (finding.category == entry.category and is_near)
+    return finding.path == entry.path and is_same
 
 
 def _list_changed(facts: PullRequestFacts) -> set[tuple[str, Side, int]]:
@@ -255,7 +273,7 @@ def _is_first(facts: PullRequestFacts) -> bool:
     return facts.record.rounds == 0 or facts.is_full
 
 
-def _is_timely(facts: PullRequestFacts, finding: Finding) -> bool:
+def _is_timely(facts: PullRequestFacts, finding: Finding, changed: Collection[tuple[str, Side, int]]) -> bool:
     """Return True if this round may raise the finding.
 
     After the first review, one of the finding's lines must have changed since the last one, or a line between them was
@@ -263,7 +281,7 @@ def _is_timely(facts: PullRequestFacts, finding: Finding) -> bool:
     """
     if _is_first(facts) or (facts.record.rounds == 1 and finding.severity == "critical"):
         return True
-    changed, numbers = _list_changed(facts), range(finding.start_line or finding.line, finding.line + 1)
+    numbers = range(finding.start_line or finding.line, finding.line + 1)
     lines = list_within(facts.selection.patches[finding.path], finding.side, numbers)
     return any((finding.path, line.side, line.number) in changed for line in lines)
 
@@ -331,50 +349,27 @@ def _excerpt(patch: Patch, finding: Finding, tokens: int) -> str:
 
     Its last line is always among them. Its other lines are, too, if they have at most `QUOTE_TOKENS`.
     """
-    for hunk in patch.hunks:
-        at = {line.number: index for index, line in enumerate(hunk.lines) if line.side == finding.side}
-        if finding.line in at:
-            last = at[finding.line]
-            within = range(at.get(finding.start_line or finding.line, last), last + 1)
-            needed = sum(_count_tokens(hunk.lines[index]) for index in within)
-            if needed > max(tokens, QUOTE_TOKENS):
-                within, needed = range(last, last + 1), _count_tokens(hunk.lines[last])
-            around = _lines_around(hunk.lines, within, tokens - needed)
-            return numbered(Patch((Hunk(hunk.header, around),)))
-    return ""
+    numbers = range(finding.start_line or finding.line, finding.line + 1)
+    hunk, within = next(reversed([*find_within(patch, finding.side, numbers)]))
+    needed = sum(_count_tokens(hunk.lines[index]) for index in within)
+    if needed > max(tokens, QUOTE_TOKENS):
+        within, needed = within[-1:], _count_tokens(hunk.lines[within[-1]])
+    return _number_around([(hunk, within)], tokens - needed)
 
 
 def _excerpt_quote(patches: Mapping[str, Patch], entry: LedgerEntry) -> str | None:
-    """Return the numbered lines of an earlier finding with lines around them, also of those that moved elsewhere.
-
-    Returns None if its lines do not fit, or if the review leaves out the file of one of them.
-    """
-    patch = patches[entry.path]
-    quoted = list_quoted(entry, patch)
-    lines = [patch.hunks[number].lines[index] for number, within in quoted.items() for index in within]
+    """Return the numbered lines of an earlier finding with lines around them; None if its lines do not fit."""
+    quoted = [*find_within(patches[entry.path], entry.side, entry.quoted_lines)]
+    lines = [hunk.lines[index] for hunk, within in quoted for index in within]
     tokens = QUOTE_TOKENS - sum(map(_count_tokens, lines))
     if not lines or tokens < 0 or any(len(line.text) > MAX_LINE_CHARS for line in lines):
         return None
-    share = tokens // (len(quoted) + len(entry.elsewhere))
-    hunks = ((patch.hunks[number], within) for number, within in quoted.items())
-    parts = [numbered(Patch(tuple(Hunk(one.header, _lines_around(one.lines, at, share)) for one, at in hunks)))]
-    for path, number in entry.elsewhere:
-        there = _find_hunk(patches[path], entry.side, number) if path in patches else None
-        if there is None:
-            return None
-        hunk, index = there
-        around = _lines_around(hunk.lines, range(index, index + 1), share)
-        parts.append(f"{path}\n{numbered(Patch((Hunk(hunk.header, around),)))}")
-    return "\n".join(parts)
+    return _number_around(quoted, tokens // len(quoted))
 
 
-def _find_hunk(patch: Patch, side: Side, number: int) -> tuple[Hunk, int] | None:
-    """Return the hunk that shows a line, and the index of the line in it."""
-    for hunk in patch.hunks:
-        for index, line in enumerate(hunk.lines):
-            if (line.side, line.number) == (side, number):
-                return hunk, index
-    return None
+def _number_around(hunks: Iterable[tuple[Hunk, range]], tokens: int) -> str:
+    """Return the numbered lines of hunks at these indexes, with as many around them as fit into `tokens` for each."""
+    return numbered(Patch(tuple(Hunk(one.header, _lines_around(one.lines, within, tokens)) for one, within in hunks)))
 
 
 def _lines_around(lines: Sequence[Line], within: range, tokens: int) -> tuple[Line, ...]:

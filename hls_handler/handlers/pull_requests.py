@@ -59,6 +59,7 @@ from hls_handler.handlers.pull_request_findings import (
     follow_findings,
     list_candidates,
     list_checked,
+    list_quoted,
     read_discussion,
     to_shown,
 )
@@ -92,7 +93,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 20
+    facts_version = 22
     verification = "pull_requests/verify"
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
@@ -164,7 +165,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
                 texts = reader.head_files(pull_request.head_sha, paths)
                 selection = with_lines_above(selection, texts, tokens=tokens)
         unlisted = max(pull_request.changed_files - len(listed), 0)
-        ledger = follow_findings(
+        present = follow_findings(
             record,
             listed,
             selection,
@@ -183,7 +184,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             shown=limits.shown,
             review=limits.review,
             summary=limits.summary,
-            record=replace(record, ledger=ledger),
+            record=present,
             is_review=is_review,
             is_full=is_full,
             context=replace(context, attributes=""),
@@ -335,7 +336,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             "dismissed": states.count("dismissed"),
             "undecided": sum(entry.is_quote_changed for entry in result.open),
             "still_counted": sum(
-                entry.state == "dismissed" and not entry.has_binding_dismissal for entry in result.ledger
+                facts.review.check and entry.state == "dismissed" and not entry.has_binding_dismissal
+                for entry in result.ledger
             ),
             "unrepeated": tuple(earlier_to_shown(facts, one) for one in result.open),
             "coverage": facts.coverage,
@@ -376,7 +378,10 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         unread = "; ".join(dict.fromkeys(facts.unanswered.values())) if facts.earlier else ""
         notes = {"unverified": facts.unverified, "left_out": left_out, "not_read_again": unread}
         undecided = sum(entry.is_quote_changed for entry in result.open)
-        findings = list_checked(result)
+        findings, asked_for = list_checked(result), commit
+        if receipt == NO_CALLS:  # an event that changed nothing must not take the receipt away
+            receipt, asked_for = facts.record.receipt, facts.record.asked_for
+        notes["asked_for"] = asked_for
         return (plan_check(commit, facts.coverage, findings, facts.review, receipt, **notes, undecided=undecided),)
 
     def after_review(
@@ -389,7 +394,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         reply = answer.reply if answer is not None else None
         result = find_findings(facts, reply)
         prompt_id = answer.prompt_id if answer is not None else ""
-        added = (
+        raised = tuple(
             replace(
                 entry,
                 prompt_id=prompt_id,
@@ -400,13 +405,17 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             for entry, found in (*result.raised, *result.left_out)
         )
         is_answered = isinstance(reply, PullRequestAnalysis)
+        was_asked = analysis.receipt != NO_CALLS
         record = ReviewRecord(
             rounds=facts.record.rounds + is_answered,
             reviewed=digest_reviewed(facts.selection, facts.unanswered, facts.earlier),
+            quoted={**list_quoted(result.ledger + raised, facts.selection.patches), **facts.record.quoted},
+            receipt=analysis.receipt if was_asked else facts.record.receipt,
+            asked_for=facts.pull_request.head_sha if was_asked else facts.record.asked_for,
             base=facts.pull_request.base_sha,
             kind=reply.type if isinstance(reply, PullRequestAnalysis) else facts.record.kind,
             summary=reply.summary if isinstance(reply, PullRequestAnalysis) else facts.record.summary,
-            ledger=(*result.ledger, *added),
+            ledger=result.ledger + raised,
             scores=lowest_scores([reply]) or facts.record.scores,
         )
         return replace(facts, not_inline=frozenset(rejected)), record

@@ -4,7 +4,7 @@ A finding is identified by its file, the quoted line and its category, not by it
 `review/places.py` finds the line in later patches. A finding stays open while the patches have its line, also if Claude
 does not repeat it: replies about the same text differ, and an author must not be able to clear a finding by changing
 another line or by moving the code to another file. A person decides about a finding that stays open. Of one that quotes
-several lines, some may change: then Claude is asked, see `review/quotes.py`.
+several lines, some may change: then Claude is asked, see `review/verdicts.py`.
 """
 
 from __future__ import annotations
@@ -26,17 +26,9 @@ from hls_handler.review.places import (
     identify,
     is_near,
 )
-from hls_handler.review.quotes import (
-    MAX_DISTANCE,
-    MAX_INSERTED,
-    add_quote,
-    find_anchor,
-    place_quote,
-    quotes_other_changes,
-    raise_severity,
-    with_others,
-)
-from hls_handler.review.record import FindingState, LedgerEntry, QuotedLine, ReviewThread
+from hls_handler.review.quotes import QuoteFinder, add_quote, find_anchor, list_within
+from hls_handler.review.record import FindingState, LedgerEntry, ReviewThread
+from hls_handler.review.verdicts import quotes_other_changes, raise_severity
 
 FIXED = "fixed"
 """Key of the reply in the thread of a finding that is fixed (`EnsureReply.key`)."""
@@ -52,25 +44,27 @@ def follow_up(ledger: Iterable[LedgerEntry], files: PresentFiles) -> tuple[Ledge
     line leaves the patch if a change near it moves; see `settle_hidden`.
     """
     ledger = tuple(ledger)
-    texts = {text for entry in ledger for text in (entry.quote, *entry.nearby, *(one.text for one in entry.others))}
-    index = PatchIndex(files.patches, texts)
+    index = PatchIndex(files.patches, {text for entry in ledger for text in (entry.quote, *entry.nearby)})
     slots: dict[object, KnownLine] = {}  # several findings may be about one line
-    lines = [slots.setdefault(_find_slot(entry), _to_line(entry)) for entry in ledger]
-    others = [
-        [slots.setdefault(_find_slot(entry, one), _to_line(entry, one)) for one in entry.others] for entry in ledger
-    ]
-    known = tuple(dict.fromkeys([*lines, *(line for of_entry in others for line in of_entry)]))
+    lines = [slots.setdefault(_find_slot(entry), _to_line(entry)) for entry in ledger if not entry.lines]
+    known = tuple(dict.fromkeys(lines))
     places = dict(zip(known, find_places(known, files, index), strict=True))
+    quotes = QuoteFinder(files)
     present: set[tuple[KnownLine, str]] = set()
     followed: list[LedgerEntry] = []
-    # Of equal findings that return, the last one does.
-    for entry, line, beside in reversed([*zip(ledger, lines, others, strict=True)]):
+    for entry in reversed(ledger):
+        # Of equal findings that return, the last one does.
+        if entry.lines:
+            found = quotes.find(entry)
+            if found is not None and entry.is_closed and any(_is_at(one, found[0]) for one in followed):
+                found = None
+            followed.append(_follow_quote(entry, found, files, index))
+            continue
+        line = lines.pop()
         place = places[line] if not (line.is_absent and (line, entry.category) in present) else None
         present.add((line, entry.category))
-        followed.append(_follow(entry, [place, *(places[other] for other in beside)], files, index))
-    lost = with_others([one for one in followed if one.line is not None and not one.others], files.patches)
-    found_again = {entry.key: entry for entry in lost}
-    return tuple(found_again.get(entry.key, entry) for entry in reversed(followed))
+        followed.append(_follow_line(entry, place, files, index))
+    return tuple(reversed(followed))
 
 
 def list_merged(before: Iterable[LedgerEntry], after: Iterable[LedgerEntry], files: PresentFiles) -> Mapping[str, str]:
@@ -106,8 +100,7 @@ def settle_hidden(
 
     def is_gone(entry: LedgerEntry) -> bool:
         path = hidden.get(entry.key)
-        quoted = {entry.quote, *(one.text for one in entry.others)}
-        return path is not None and path in texts and quoted.isdisjoint(texts[path])
+        return path is not None and path in texts and {entry.quote, *entry.lines}.isdisjoint(texts[path])
 
     return tuple(replace(entry, state="fixed") if is_gone(entry) else entry for entry in ledger)
 
@@ -163,8 +156,8 @@ def find_new(
     """Return the findings that the ledger of `follow_up` does not have.
 
     A finding at the line of an entry repeats it if it has the same category or title; one at another line that the
-    entry quotes, if it has the same title. If one with another title also quotes a line that the entry does not quote
-    and that is one of the lines `changed` since the last review, it may be about that.
+    entry quotes, if it has both. If one with another title also quotes a line that the entry does not quote and that is
+    one of the lines `changed` since the last review, it may be about that.
     """
     ledger = tuple(ledger)
     known = {one for entry in ledger for one in _entry_identities(entry)}
@@ -183,7 +176,8 @@ def _is_about_others(
     changed: Collection[tuple[str, Side, int]],
 ) -> bool:
     there = [one for one in ledger if (one.path, one.side) == (finding.path, finding.side) and one.line is not None]
-    known = [one for one in there if one.line == _find_anchor(finding, patches)[1]]
+    anchor = _find_anchor(finding, patches)
+    known = [one for one in there if one.line == anchor]
     if any(one.title == finding.title for one in there) or not known:
         return False
     return all(quotes_other_changes(finding, one, changed) for one in known)
@@ -211,15 +205,18 @@ _Identity = tuple[str, ...]  # a place, and a property that identifies a finding
 def _entry_identities(entry: LedgerEntry) -> set[_Identity]:
     """Return what the findings that repeat the entry have, see `_finding_identities`; nothing if it is closed.
 
-    An entry on an unchanged line that no patch shows has the text of the line in place of its number.
+    An entry on an unchanged line that no patch shows has the text of the line in place of its number. So has one of
+    several lines in a file whose patch is not known completely.
     """
     if entry.line is not None:
-        quoted = range(entry.line - entry.lines_above, entry.line + entry.lines_below + 1)
-        titles = {(entry.path, entry.side, str(number), "title", entry.title) for number in quoted}
+        titles = _both(entry.path, entry.side, entry, entry.quoted_lines)
         own = _identities(entry.path, entry.side, entry, [entry.line])
         return set() if entry.is_closed or entry.is_quote_changed else own | titles
-    is_hidden = entry.is_unchanged and not entry.is_absent and len(entry.quote) >= MIN_CHARACTERS
-    return _identities(entry.path, entry.side, entry, [entry.quote]) if is_hidden else set()
+    if entry.is_absent or len(entry.quote) < MIN_CHARACTERS:
+        return set()
+    mark = " " if entry.is_unchanged else "+"
+    is_hidden = entry.is_unchanged or bool(entry.lines)
+    return _identities(entry.path, entry.side, entry, [f"{mark}{entry.quote}"]) if is_hidden else set()
 
 
 def _finding_identities(findings: Sequence[Finding], patches: Mapping[str, Patch]) -> list[set[_Identity]]:
@@ -227,13 +224,11 @@ def _finding_identities(findings: Sequence[Finding], patches: Mapping[str, Patch
     lines = _find_lines(findings, patches)
     found: list[set[_Identity]] = []
     for finding in findings:
-        side, anchor = _find_anchor(finding, patches)
-        line = lines.get((finding.path, side, anchor))
-        is_unchanged = line is not None and line.mark == " "
-        texts = [identify(line.text)] if line is not None and is_unchanged else []
-        below = range(anchor, finding.line + 1) if side == finding.side else ()
-        titles = {(finding.path, side, str(number), "title", finding.title) for number in below}
-        found.append(_identities(finding.path, side, finding, [anchor, *texts]) | titles)
+        anchor = _find_anchor(finding, patches)
+        line = lines.get((finding.path, finding.side, anchor))
+        texts = [f"{' ' if line.mark == ' ' else '+'}{identify(line.text)}"] if line is not None else []
+        titles = _both(finding.path, finding.side, finding, range(anchor, finding.line + 1))
+        found.append(_identities(finding.path, finding.side, finding, [anchor, *texts]) | titles)
     return found
 
 
@@ -244,10 +239,13 @@ def _identities(path: str, side: Side, finding: LedgerEntry | Finding, places: I
     return {(*place, *name) for place in where for name in named}
 
 
-def _find_anchor(finding: Finding, patches: Mapping[str, Patch]) -> tuple[Side, int]:
-    if finding.path not in patches:
-        return finding.side, finding.line
-    return find_anchor(finding, patches[finding.path])
+def _both(path: str, side: Side, finding: LedgerEntry | Finding, numbers: Iterable[int]) -> set[_Identity]:
+    """Return the numbers of lines with category and title: at another line than its own, one of both is not enough."""
+    return {(path, side, str(number), finding.category, finding.title) for number in numbers}
+
+
+def _find_anchor(finding: Finding, patches: Mapping[str, Patch]) -> int:
+    return find_anchor(finding, patches[finding.path]) if finding.path in patches else finding.line
 
 
 def add(
@@ -266,15 +264,15 @@ def add(
     places = _find_places(findings, patches)
     added: list[LedgerEntry] = []
     for finding in findings:
-        side, anchor = _find_anchor(finding, patches)
-        place = places[finding.path, side, anchor]
+        anchor = _find_anchor(finding, patches)
+        place = places[finding.path, finding.side, anchor]
         quote = identify(place.line.text)
         key = _make_key(finding.path, quote, finding.category, taken)
         taken.add(key)
         entry = LedgerEntry(
             key=key,
             path=finding.path,
-            side=side,
+            side=finding.side,
             quote=quote,
             nearby=place.nearby,
             severity=finding.severity,
@@ -288,9 +286,19 @@ def add(
             shown_line=place.line.number,
             changed=place.changed,
             twins=place.twins,
+            lines_above=anchor - (finding.start_line or finding.line),
+            lines_below=finding.line - anchor,
         )
-        added.append(add_quote(entry, finding, patches[finding.path]))
-    return with_others(added, patches)
+        added.append(_with_quote(entry, patches))
+    return tuple(added)
+
+
+def _with_quote(entry: LedgerEntry, patches: Mapping[str, Patch]) -> LedgerEntry:
+    """Return the entry with the lines that it quotes if these are several."""
+    if not (entry.lines_above or entry.lines_below):
+        return entry
+    lines = list_within(patches[entry.path], entry.side, entry.quoted_lines)
+    return add_quote(replace(entry, is_unchanged=all(line.mark == " " for line in lines)), patches)
 
 
 _Position = tuple[str, Side, int]
@@ -298,7 +306,7 @@ _Position = tuple[str, Side, int]
 
 def _find_lines(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> Mapping[_Position, Line]:
     """Return the lines that the ledger knows the findings by, of those that are at lines of the patches."""
-    wanted = {(finding.path, *_find_anchor(finding, patches)) for finding in findings}
+    wanted = {(finding.path, finding.side, _find_anchor(finding, patches)) for finding in findings}
     return {
         (path, line.side, line.number): line
         for path in {path for path, _, _ in wanted} & patches.keys()
@@ -329,17 +337,15 @@ def _make_key(path: str, quote: str, category: str, taken: Collection[str]) -> s
         number += 1
 
 
-def _find_slot(entry: LedgerEntry, other: QuotedLine | None = None) -> tuple[object, ...]:
-    if other is not None:
-        return entry.path, entry.side, other.text, other.number, other.is_absent
+def _find_slot(entry: LedgerEntry) -> tuple[object, ...]:
     place = (entry.path, entry.side, entry.quote)
     if entry.is_absent or not entry.shown_line:
         return (*place, entry.nearby, entry.is_absent)
     return (*place, entry.shown_line, False)
 
 
-def _to_line(entry: LedgerEntry, other: QuotedLine | None = None) -> KnownLine:
-    own = KnownLine(
+def _to_line(entry: LedgerEntry) -> KnownLine:
+    return KnownLine(
         entry.path,
         entry.previous_path,
         entry.side,
@@ -351,39 +357,50 @@ def _to_line(entry: LedgerEntry, other: QuotedLine | None = None) -> KnownLine:
         is_absent=entry.is_absent,
         is_unchanged=entry.is_unchanged,
     )
-    if other is None:
-        return own
-    return replace(
-        own,
-        text=other.text,
-        nearby=other.nearby,
-        changed=other.changed,
-        twins=other.twins,
-        number=other.number,
-        is_absent=other.is_absent,
-        is_unchanged=other.is_unchanged,
-    )
 
 
-def _follow(entry: LedgerEntry, places: Sequence[Place | None], files: PresentFiles, index: PatchIndex) -> LedgerEntry:
-    """Return the entry with its present state. `places` are that of its line, and those of its other lines."""
-    own = (entry.quote, entry.nearby, entry.changed, entry.twins, entry.line or entry.shown_line)
-    known = [*zip((QuotedLine(*own, is_unchanged=entry.is_unchanged), *entry.others), places, strict=True)]
-    changed = [place for one, place in known if not one.is_unchanged]
-    if not any(changed or places):
+def _is_at(one: LedgerEntry, other: LedgerEntry) -> bool:
+    """Return True if a finding is at a line of another one, with its category."""
+    is_same = (one.path, one.side, one.category) == (other.path, other.side, other.category)
+    return is_same and one.line is not None and one.line in other.quoted_lines
+
+
+def _follow_line(entry: LedgerEntry, place: Place | None, files: PresentFiles, index: PatchIndex) -> LedgerEntry:
+    """Return the entry, which quotes one line, with its present state."""
+    if place is None:
         state = _find_state(entry, files, index)
+        return replace(entry, state=state, line=None, has_other_place=False, is_quote_changed=False)
+    now = replace(
+        entry,
+        path=place.path,
+        quote=identify(place.line.text),
+        line=place.line.number,
+        shown_line=place.line.number,
+        nearby=place.nearby,
+        changed=place.changed,
+        twins=place.twins,
+        is_unchanged=place.is_in_base or entry.is_unchanged,
+        is_quote_changed=False,
+    )
+    return _with_state(entry, _with_quote(now, files.patches), files, is_same=place.is_certain)
+
+
+def _follow_quote(
+    entry: LedgerEntry, found: tuple[LedgerEntry, bool] | None, files: PresentFiles, index: PatchIndex
+) -> LedgerEntry:
+    """Return the entry, which quotes several lines, with its present state. `found` is that of `QuoteFinder.find`."""
+    if found is None:
+        state = _find_state(entry, files, index)
+        own = files.own_paths(entry.path, entry.previous_path)
+        is_shown = bool(own) and {*own}.isdisjoint(files.unread)
         hidden = replace(entry, state=state, line=None, has_other_place=False, is_quote_changed=False)
-        return replace(hidden, others=()) if hidden.is_closed else hidden
-    together = _keep_together(known)
-    path = next(place.path for _, place in together if place is not None)
-    now = place_quote(entry, together, files.patches[path])
-    away = [place for (_, place), (_, kept) in zip(known, together, strict=True) if place is not None and kept is None]
-    elsewhere = tuple((place.path, place.line.number) for place in away)
-    now = replace(now, elsewhere=elsewhere or (entry.elsewhere if now.is_quote_changed else ()))
-    place = together[0][1]
-    others = (other for _, other in together if other is not None)
-    is_certain = place.is_certain if place is not None else all(other.is_certain for other in others)
-    is_same = is_certain and now.quoted == entry.quoted
+        return replace(hidden, shown_line=0) if is_shown else hidden
+    now, is_certain = found
+    return _with_state(entry, now, files, is_same=is_certain and now.quoted == entry.quoted)
+
+
+def _with_state(entry: LedgerEntry, now: LedgerEntry, files: PresentFiles, *, is_same: bool) -> LedgerEntry:
+    """Return the entry `now`, whose line is in the patch; `entry` is that of the last review."""
     holds = entry.state == "dismissed" and (is_same or not entry.has_binding_dismissal)
     is_fixed = entry.is_quote_changed and entry.is_closed and now.is_quote_changed
     return replace(
@@ -393,24 +410,6 @@ def _follow(entry: LedgerEntry, places: Sequence[Place | None], files: PresentFi
         previous_path=files.previous_paths.get(now.path),
         has_other_place=not is_same,
     )
-
-
-def _keep_together(lines: Sequence[tuple[QuotedLine, Place | None]]) -> list[tuple[QuotedLine, Place | None]]:
-    """Return the lines without the places that are elsewhere than most, or else than those that did not change."""
-
-    def is_with(one: tuple[QuotedLine, Place], other: tuple[QuotedLine, Place]) -> bool:
-        before = abs(one[0].number - other[0].number)
-        more = MAX_DISTANCE if one[1].is_certain and other[1].is_certain else MAX_INSERTED
-        is_near = abs(one[1].line.number - other[1].line.number) <= before + more
-        return one[1].path == other[1].path and is_near
-
-    def order(one: tuple[QuotedLine, Place]) -> tuple[int, int, int]:
-        together = [other for other in found if is_with(other, one)]
-        return len(together), sum(other[1].is_certain for other in together), one[0].number
-
-    found = [(line, place) for line, place in lines if place is not None]
-    main = max(found, key=order)
-    return [(line, place if place is not None and is_with((line, place), main) else None) for line, place in lines]
 
 
 def _is_known(entry: LedgerEntry, files: PresentFiles) -> bool:
@@ -426,11 +425,14 @@ def _find_state(entry: LedgerEntry, files: PresentFiles, index: PatchIndex) -> F
         return entry.state
     if not paths:
         return "gone"
+    if entry.is_unchanged and entry.lines:
+        return entry.state  # `settle_hidden` reads the file
     if entry.is_unchanged:
         removed = (place for path in paths for place in index.find(path, "LEFT", entry.quote))
         return "fixed" if any(is_near(entry.nearby, (), place) for place in removed) else entry.state
     equal = [place for path in paths for place in index.find(path, entry.side, entry.quote)]
-    if any(place.line.mark == " " and is_near(entry.nearby, (), place) for place in equal):
+    is_own = not entry.lines or entry.quote in entry.lines
+    if is_own and any(place.line.mark == " " and is_near(entry.nearby, (), place) for place in equal):
         return "gone"  # the base has the line now
     return "fixed" if any(index.has_text(path, (entry.quote, *entry.nearby)) for path in paths) else "gone"
 

@@ -70,6 +70,7 @@ class PresentFiles:
     unread: Collection[str] = ()  # paths of files whose patch is not known completely
     is_complete: bool = True  # False: the pull request has more changed files, where a missing line may be
     reviewed: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by path at the last review, `review.changes`
+    quoted: Mapping[str, Sequence[str]] = field(default_factory=dict)  # `ReviewRecord.quoted`
     in_base: Mapping[str, Collection[str]] = field(default_factory=dict)
     """Lines that files had in the base at the last review, as `identify` returns them; by path, as far as known."""
 
@@ -158,7 +159,7 @@ def find_places(known: Sequence[KnownLine], files: PresentFiles, index: PatchInd
         not line.is_unchanged or any(index.find(path, "LEFT", line.text) for path in paths)
         for line, paths in zip(lines, own_paths, strict=True)
     ]
-    changes = _Changes(files)
+    changes = LineChanges(files)
     found = _assign(
         _Candidate(at, line, replace(place, is_certain=match == "certain"), is_changed=changes.has(place, line.path))
         for at, line in enumerate(lines)
@@ -179,7 +180,7 @@ def find_places(known: Sequence[KnownLine], files: PresentFiles, index: PatchInd
     return [index.with_twins(found[at]) if at in found else None for at in range(len(known))]
 
 
-class _Changes:
+class LineChanges:
     """The lines that changed since the last review."""
 
     def __init__(self, files: PresentFiles) -> None:
@@ -193,26 +194,29 @@ class _Changes:
         return text in self._files.in_base.get(place.path, ())
 
     def has(self, place: Place, path: str) -> bool:
+        return self.has_line(place.path, place.line, path)
+
+    def has_line(self, path_now: str, line: Line, path: str) -> bool:
         """Return True if the line changed. `path` is that of its file at the last review; all are new if it had none.
 
         A line that the pull request does not change never did.
         """
-        paths = place.path, path
+        paths = path_now, path
         if paths not in self._changed:
-            patch = self._files.patches[place.path]
+            patch = self._files.patches[path_now]
             found = find_changed_lines(patch, self._files.reviewed.get(path, ()), equal_ends=False)
             self._changed[paths] = {
                 (hunk.lines[at].side, hunk.lines[at].number)
                 for hunk, indexes in zip(patch.hunks, found, strict=True)
                 for at in indexes
             }
-        return (place.line.side, place.line.number) in self._changed[paths]
+        return (line.side, line.number) in self._changed[paths]
 
 
 _Match = Literal["certain", "likely"]
 
 
-def _match(line: KnownLine, place: Place, changes: _Changes) -> _Match | None:
+def _match(line: KnownLine, place: Place, changes: LineChanges) -> _Match | None:
     """Compare a line with one of its file that has the same text."""
     near = is_near(line.nearby, line.changed, place)
     is_uncommon = len(line.text) >= MIN_UNCOMMON_CHARACTERS

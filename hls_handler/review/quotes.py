@@ -1,199 +1,342 @@
-"""Findings that quote several lines, some of which the author changed.
+"""Finds the lines of findings of several lines in the present patches.
 
-The ledger knows such a finding by the last of its lines that the pull request changed. A change of another one may
-correct the finding or not, so Claude is asked about it, and the finding stays open until then.
+The lines of the last patch of the file are compared with those of the present one. The finding quotes what is now
+between the lines that were directly above and below its quote, also if the author replaced its first or last line by
+others, and its lines that moved a little. If none of its lines is left there, they may have moved together. A line that
+moved farther than the others is new code, which the review reads.
+
+`review/ledger.py` follows findings of one line in another way, see `review/places.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from difflib import SequenceMatcher
 from hashlib import sha256
+from itertools import accumulate, pairwise, takewhile
 
 from hls_handler.analysis import Finding
-from hls_handler.review.patches import Line, Patch, Side
-from hls_handler.review.places import MIN_CHARACTERS, PatchIndex, Place, identify
-from hls_handler.review.positions import RANK
-from hls_handler.review.record import MAX_BODY_CHARACTERS, LedgerEntry, QuotedLine
-from hls_handler.untrusted.cleaning import truncate
+from hls_handler.review.patches import Hunk, Line, Patch, Side
+from hls_handler.review.places import (
+    MIN_CHARACTERS,
+    MIN_DISTINCT_CHARACTERS,
+    MIN_SHARE,
+    MIN_UNCOMMON_CHARACTERS,
+    NEARBY_LINES,
+    LineChanges,
+    PresentFiles,
+    identify,
+)
+from hls_handler.review.record import LedgerEntry
 
-MAX_OTHERS = 60  # lines of a finding that are followed beside the one that the ledger knows it by
-MAX_OTHER_TWINS = 10  # of each of these
-MAX_ADDED_CHARACTERS = 300  # of the text of a finding that an earlier one takes
-MAX_INSERTED = 30  # lines of one push beside an unchanged end of a quote that do not shorten it
-MAX_DISTANCE = 100  # lines between those that belong together; one that moved farther is reviewed at its new place
+MAX_LINES = 60  # of those that are stored of a finding
+MAX_INSERTED = 30  # lines between those of a finding that moved together
+EXCERPT_LINES = 40  # lines above and below a finding that Claude is shown with it, at most
+MAX_PAIRS = 500_000
+"""Limit on the pairs of equal lines in two patches of a file; beyond it, lines that are frequent are not compared."""
 
 
-def find_anchor(finding: Finding, patch: Patch) -> tuple[Side, int]:
-    """Return side and number of the line that the ledger knows a finding by.
+def find_anchor(finding: Finding, patch: Patch) -> int:
+    """Return the number of the line that the ledger knows a finding by.
 
     It is the last of its lines that the pull request changed, if possible one of some length, because a short one is
-    everywhere; else the last line that it removed between them; else the last line of the finding.
+    everywhere; else the last line of the finding.
     """
     quoted = range(finding.start_line or finding.line, finding.line + 1)
-    changed = _list_changed(patch, finding.side, quoted)
-    removed = [line for line in list_within(patch, finding.side, quoted) if line.side != finding.side]
-    lines = [line for line in changed if _is_long(line)] or changed or [line for line in removed if _is_long(line)]
-    return (lines[-1].side, lines[-1].number) if lines else (finding.side, finding.line)
+    return _find_anchor(list_within(patch, finding.side, quoted), finding.side) or finding.line
 
 
-def add_quote(entry: LedgerEntry, finding: Finding, patch: Patch) -> LedgerEntry:
-    """Return the entry, whose line is the anchor of the finding, with the range of lines that the finding quotes."""
-    assert entry.line is not None
-    quoted = range(finding.start_line or finding.line, finding.line + 1)
-    if entry.side != finding.side:  # it is known by the last line that was removed in its range
-        removed = [one.number for one in list_within(patch, finding.side, quoted) if one.side == entry.side]
-        quoted = range(removed[0], entry.line + 1)
-    above, below = entry.line - quoted.start, quoted.stop - 1 - entry.line
-    placed = replace(entry, lines_above=above, lines_below=below)
-    digest = _digest(placed, patch)
-    return replace(placed, quoted=digest, decided=digest)
+def _find_anchor(lines: Iterable[Line], side: Side) -> int | None:
+    """Return the number of the last line of this side that matters most; None if there is none."""
+    own = [line for line in lines if line.side == side]
+    wanted = (
+        [line for line in own if _is_changed(line) and _is_long(line)],
+        [line for line in own if _is_changed(line) and not _is_bracket(line)],
+        [line for line in own if _is_long(line)],
+        own,
+    )
+    return next((found[-1].number for found in wanted if found), None)
 
 
-def place_quote(entry: LedgerEntry, places: Sequence[tuple[QuotedLine, Place | None]], patch: Patch) -> LedgerEntry:
-    """Return the entry at its present lines.
+def add_quote(entry: LedgerEntry, patches: Mapping[str, Patch]) -> LedgerEntry:
+    """Return the entry with its present lines as those for which it is right.
 
-    `places` has its line and its other lines, with their present places; None if a line is not there. One at least is.
-    If its own line is not there, the entry is known by the last of the others now.
+    Those that matter are the changed ones of its side, else the ones that the pull request removes between them, else
+    all of them.
     """
-    found = [(one, place) for one, place in places if place is not None]
-    numbers = [place.line.number for _, place in found]
-    line = entry.line or entry.shown_line
-    old = range(line - entry.lines_above, line + entry.lines_below + 1)
-    first, last = min(one.number for one, _ in found), max(one.number for one, _ in found)
-    start, stop = min(numbers) + old.start - first, max(numbers) + old.stop - last
-    for one in (one for one, place in places if place is None and one.is_unchanged):
-        # Lines that are inserted beside an unchanged end of the quote separate it from the lines around it.
-        if one.number < first:
-            known = range(max(min(numbers) - (first - one.number) - MAX_INSERTED, 1), min(numbers))
-            shown = [line.number for line in _list_lines(patch, entry.side, known) if identify(line.text) == one.text]
-            start = min(start, shown[-1] - (one.number - old.start)) if shown else start
-        elif one.number > last:
-            known = range(max(numbers) + 1, max(numbers) + one.number - last + MAX_INSERTED + 1)
-            shown = [line.number for line in _list_lines(patch, entry.side, known) if identify(line.text) == one.text]
-            stop = max(stop, shown[0] + old.stop - one.number) if shown else stop
-    below = {line.number: line for line in list_within(patch, entry.side, range(stop, stop + MAX_INSERTED))}
-    is_range = bool(entry.lines_above or entry.lines_below)
-    while is_range and stop in below and _is_bracket(below[stop]):  # lines were inserted above the end of a call
-        stop += 1
-    quoted = range(max(start, 1), stop)
-    anchor = places[0][1] or next(place for _, place in found if place.line.number == max(numbers))
-    placed = replace(
+    lines = [*list_within(patches[entry.path], entry.side, entry.quoted_lines)]
+    digest = _digest(patches[entry.path], entry.side, entry.quoted_lines)
+    wanted = [identify(line.text) for line in _list_important(lines, entry.side)]
+    return replace(
         entry,
-        path=anchor.path,
-        quote=identify(anchor.line.text),
-        line=anchor.line.number,
-        shown_line=anchor.line.number,
-        nearby=anchor.nearby,
-        changed=anchor.changed,
-        twins=anchor.twins,
-        is_unchanged=anchor.is_in_base or (entry.is_unchanged and anchor is places[0][1]),
-        lines_above=anchor.line.number - quoted.start,
-        lines_below=quoted.stop - 1 - anchor.line.number,
-        others=tuple(
-            replace(one, number=min(one.number - old.start + quoted.start, quoted.stop - 1), is_absent=True)
-            if place is None
-            else _to_quoted(place, is_unchanged=one.is_unchanged)
-            for one, place in places
-            if place is not anchor
-        ),
-    )
-    digest = _digest(placed, patch)
-    return replace(placed, quoted=digest, is_quote_changed=digest != entry.decided)
-
-
-def _to_quoted(place: Place, *, is_unchanged: bool) -> QuotedLine:
-    known = (identify(place.line.text), place.nearby, place.changed, place.twins[:MAX_OTHER_TWINS])
-    return QuotedLine(*known, place.line.number, is_unchanged=is_unchanged)
-
-
-def with_others(entries: Sequence[LedgerEntry], patches: Mapping[str, Patch]) -> tuple[LedgerEntry, ...]:
-    """Return the entries with the other lines that they quote, as they are now.
-
-    These are the changed ones, and the first and the last one, between which others may be inserted. If none is
-    changed, all are. Blank lines and brackets do not count.
-    """
-    others: dict[str, list[Line]] = {}
-    for entry in entries:
-        if entry.line is not None and (entry.lines_above or entry.lines_below):
-            lines = _list_lines(patches[entry.path], entry.side, _find_quoted(entry))
-            ends = {lines[0].number, lines[-1].number} if lines else set()
-            is_changed = any(line.mark != " " for line in lines)
-            wanted = [line for line in lines if not is_changed or line.mark != " " or line.number in ends]
-            wanted = [line for line in wanted if line.number != entry.line]
-            others[entry.key] = wanted[: MAX_OTHERS // 2] + wanted[MAX_OTHERS // 2 :][-MAX_OTHERS // 2 :]
-    paths = {entry.path for entry in entries if entry.key in others}
-    texts = {identify(line.text) for lines in others.values() for line in lines}
-    index = PatchIndex({path: patches[path] for path in paths}, texts)
-
-    def find(entry: LedgerEntry, line: Line) -> Place:
-        places = index.find(entry.path, entry.side, identify(line.text))
-        return index.with_twins(next(one for one in places if one.line.number == line.number))
-
-    return tuple(
-        replace(
-            entry,
-            others=tuple(
-                _to_quoted(find(entry, line), is_unchanged=line.mark == " ") for line in others.get(entry.key, ())
-            ),
-        )
-        for entry in entries
+        lines=tuple(wanted[: MAX_LINES // 2] + wanted[MAX_LINES // 2 :][-MAX_LINES // 2 :]),
+        quoted=digest,
+        decided=digest,
+        is_quote_changed=False,
     )
 
 
-def list_quoted(entry: LedgerEntry, patch: Patch) -> Mapping[int, range]:
-    """Return the indexes of the finding's lines and of those between them, by the index of their hunk."""
-    quoted = _find_quoted(entry)
-    found: dict[int, range] = {}
-    for number, hunk in enumerate(patch.hunks):
-        lines = enumerate(hunk.lines)
-        within = [index for index, line in lines if line.side == entry.side and line.number in quoted]
-        if within:
-            found[number] = range(within[0], within[-1] + 1)
-    return found
+def _list_important(lines: Sequence[Line], side: Side) -> Sequence[Line]:
+    wanted = (
+        [line for line in lines if line.side == side and _is_changed(line) and _is_long(line)],
+        [line for line in lines if line.side == side and _is_changed(line) and not _is_bracket(line)],
+        [line for line in lines if line.side != side and _is_long(line)],
+        [line for line in lines if line.side == side and _is_long(line)],
+    )
+    return next((found for found in wanted if found), lines)
 
 
-def _find_quoted(entry: LedgerEntry) -> range:
-    """Return the numbers of the lines that the finding quotes; no number if its line is not known."""
-    if entry.line is None:
-        return range(0)
-    return range(max(entry.line - entry.lines_above, 1), entry.line + entry.lines_below + 1)
+def _digest(patch: Patch, side: Side, numbers: range) -> str:
+    """Return a digest of what the pull request changes in the lines of a finding.
 
-
-def _digest(entry: LedgerEntry, patch: Patch) -> str:
-    """Return a digest of what the pull request changes in the lines of the finding; "" if it quotes one line.
-
-    These are the changed lines, and those that it removes between them. The base may change the others, and whether a
-    bracket counts as changed depends on other lines.
+    These are the changed lines, and those that it removes between them or in the same change: a quoted line that is
+    removed is above the added ones then. The base may change the others, and whether a bracket counts as changed
+    depends on other lines.
     """
-    if not (entry.lines_above or entry.lines_below):
-        return ""
-    lines = [*list_within(patch, entry.side, _find_quoted(entry))]
-    changed = [line for line in lines if line.mark != " " and not _is_bracket(line)]
-    own = {identify(line.text) for line in changed if line.side == entry.side}
+    lines = list_compared(patch, side, numbers)
+    changed = [line for line in lines if _is_changed(line) and not _is_bracket(line)]
+    own = {identify(line.text) for line in changed if line.side == side}
     marked = ((line.side, line.mark, identify(line.text)) for line in changed)
-    texts = [f"{mark}{text}" for side, mark, text in marked if side == entry.side or text not in own]
+    texts = [f"{mark}{text}" for line_side, mark, text in marked if line_side == side or text not in own]
     return sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def list_compared(patch: Patch, side: Side, numbers: range) -> Iterator[Line]:
+    """Yield the lines of `list_within`, and those of the other side directly beside them in the same change."""
+    for hunk, within in find_within(patch, side, numbers):
+        above = reversed([*takewhile(_is_changed, reversed(hunk.lines[: within.start]))])
+        yield from (line for line in above if line.side != side)
+        yield from hunk.lines[within.start : within.stop]
+        yield from (line for line in takewhile(_is_changed, hunk.lines[within.stop :]) if line.side != side)
 
 
 def list_within(patch: Patch, side: Side, numbers: range) -> Iterator[Line]:
     """Yield the lines of one side with these numbers, and the lines of the other side between them."""
+    for hunk, within in find_within(patch, side, numbers):
+        yield from hunk.lines[within.start : within.stop]
+
+
+def find_within(patch: Patch, side: Side, numbers: range) -> Iterator[tuple[Hunk, range]]:
+    """Yield the hunks that show such lines, and the indexes from the first to the last of these lines."""
     for hunk in patch.hunks:
         last = next((line.number for line in reversed(hunk.lines) if line.side == side), 0)
         if last < numbers.start:
             continue
         within = [at for at, line in enumerate(hunk.lines) if line.side == side and line.number in numbers]
-        yield from hunk.lines[within[0] : within[-1] + 1] if within else ()
+        if within:
+            yield hunk, range(within[0], within[-1] + 1)
 
 
-def _list_changed(patch: Patch, side: Side, quoted: range) -> list[Line]:
-    return [line for line in _list_lines(patch, side, quoted) if line.mark != " "]
+def list_tokens(patch: Patch) -> tuple[str, ...]:
+    """Return the lines of a patch, to be stored: mark, number, kind ("=", "." if short, "(" for brackets) and digest.
+
+    Example: "+12 =5d41402abc4b".
+    """
+    return tuple(_to_token(line) for hunk in patch.hunks for line in hunk.lines)
 
 
-def _list_lines(patch: Patch, side: Side, quoted: range) -> list[Line]:
-    """Return the lines with these numbers, without blank ones and brackets."""
-    lines = (line for line in list_within(patch, side, quoted) if line.side == side)
-    return [line for line in lines if not _is_bracket(line)]
+def _to_token(line: Line) -> str:
+    digest = sha256(identify(line.text).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    kind = "(" if _is_bracket(line) else "=" if _is_long(line) else "."
+    return f"{line.mark}{line.number} {kind}{digest}"
+
+
+class QuoteFinder:
+    """Finds the present lines of findings of several lines."""
+
+    def __init__(self, files: PresentFiles) -> None:
+        self._files = files
+        self._changes = LineChanges(files)
+        self._kept: dict[tuple[str, str], Mapping[int, int]] = {}
+        self._texts: dict[str, Mapping[str, Sequence[int]]] = {}
+
+    def find(self, entry: LedgerEntry) -> tuple[LedgerEntry, bool] | None:
+        """Return the entry at its present lines, and True if they certainly are the same; None if none is there.
+
+        Nothing is known about the lines of a file whose patch is not known completely.
+        """
+        paths = self._files.own_paths(entry.path, entry.previous_path)
+        if not self._files.unread or {entry.path, *paths}.isdisjoint(self._files.unread):
+            return self._find(entry, paths)
+        return None
+
+    def _find(self, entry: LedgerEntry, paths: Sequence[str]) -> tuple[LedgerEntry, bool] | None:
+        for path in paths if not entry.is_absent else ():
+            if (region := self._follow(entry, path)) is not None:
+                return self._place(entry, path, region)
+        for path in (*paths, *(path for path in self._files.patches if path not in paths)):
+            if (region := self._search(entry, path, is_own=path in paths)) is not None:
+                return self._place(entry, path, region)
+        return None
+
+    def _place(self, entry: LedgerEntry, path: str, region: range) -> tuple[LedgerEntry, bool] | None:
+        lines = self._list_lines(path)
+        while region.start and not any(line.side == entry.side for line in lines[region.start : region.stop]):
+            region = range(region.start - 1, region.stop)
+        quoted = lines[region.start : region.stop]
+        same = [line for line in quoted if identify(line.text) == entry.quote and _is_changed(line)]
+        anchor = _find_anchor(same, entry.side) or _find_anchor(quoted, entry.side)
+        if anchor is None:
+            return None
+        numbers = [line.number for line in quoted if line.side == entry.side]
+        at = next(at for at in region if (lines[at].side, lines[at].number) == (entry.side, anchor))
+        around = (*lines[max(at - NEARBY_LINES, 0) : at], *lines[at + 1 : at + 1 + NEARBY_LINES])
+        digest = _digest(self._files.patches[path], entry.side, range(numbers[0], numbers[-1] + 1))
+        own = self._files.own_paths(entry.path, entry.previous_path)
+        placed = replace(
+            entry,
+            path=path,
+            quote=identify(lines[at].text),
+            nearby=tuple(identify(line.text) for line in around if _is_long(line)),
+            line=anchor,
+            shown_line=anchor,
+            lines_above=anchor - numbers[0],
+            lines_below=numbers[-1] - anchor,
+            is_unchanged=not any(map(_is_changed, quoted)),
+            quoted=digest,
+            is_quote_changed=digest != entry.decided,
+        )
+        is_unknown = path in own and not self._changes.is_known(entry.path)  # the last review did not read it
+        has_changed = self._changes.has_line(path, lines[at], entry.path if path in own else path)
+        return placed, is_unknown or not has_changed
+
+    def _list_lines(self, path: str) -> Sequence[Line]:
+        return [line for hunk in self._files.patches[path].hunks for line in hunk.lines]
+
+    def _follow(self, entry: LedgerEntry, path: str) -> range | None:
+        """Return the indexes of what is now in place of the lines of the finding; None if all that matter are gone."""
+        old = self._files.quoted.get(entry.path, ())
+        inside = [at for at, token in enumerate(old) if _is_quoted(token, entry)]
+        if not inside:
+            return None
+        kept, lines = self._align(entry.path, path), self._list_lines(path)
+        within = range(inside[0], inside[-1] + 1)
+        important = _list_important_tokens(old, within, entry.side)
+        is_changed = any(old[at][0] != " " for at in within)
+        if not any(at in kept and (_is_changed(lines[kept[at]]) or not is_changed) for at in important):
+            return None
+        present = [kept[at] for at in within if at in kept]
+        starts = [0, *accumulate(len(hunk.lines) for hunk in self._files.patches[path].hunks)]
+        above = max((kept[at] + 1 for at in kept if at < within.start), default=0)
+        below = min((kept[at] for at in kept if at >= within.stop), default=len(lines))
+        first = starts[bisect_right(starts, present[0]) - 1]
+        last = starts[bisect_right(starts, present[-1])]
+        start = kept.get(within.start, max(above, first))
+        stop = kept[within.stop - 1] + 1 if within.stop - 1 in kept else min(below, last)
+        lost = {_to_key(old[at]) for at in important if at not in kept}
+        near = range(max(start - EXCERPT_LINES, first), min(stop + EXCERPT_LINES, last))
+        known = {*kept.values()}
+        moved = [at for at in near if at not in known and _is_long(lines[at]) and _to_key(_to_token(lines[at])) in lost]
+        return range(min([start, *moved]), max([stop, *(at + 1 for at in moved)]))
+
+    def _align(self, before: str, path: str) -> Mapping[int, int]:
+        """Return the indexes of the lines of the last patch that are in the present one, with those there."""
+        if (before, path) not in self._kept:
+            old, new = self._files.quoted[before], list_tokens(self._files.patches[path])
+            kept: dict[int, int] = {}
+            # The base may have got an added line, so lines are also compared without their mark. But unchanged lines
+            # that the author moved are added ones then, so those with the same mark come first.
+            for marked in (True, False):
+                blocks = [(-1, -1), *sorted(kept.items()), (len(old), len(new))]
+                for (i0, j0), (i1, j1) in pairwise(blocks):
+                    kept.update(_compare(old, new, range(i0 + 1, i1), range(j0 + 1, j1), marked=marked))
+            self._kept[before, path] = kept
+        return self._kept[before, path]
+
+    def _search(self, entry: LedgerEntry, path: str, *, is_own: bool) -> range | None:
+        """Return the indexes of lines that moved together, or that are there again."""
+        is_shown_again = not entry.is_absent and not entry.shown_line  # the patch of its file did not show it
+        if not is_own and (entry.is_absent or entry.is_unchanged):
+            return None
+        lines, texts = self._list_lines(path), self._find_texts(path)
+        before = entry.path if is_own else path
+        # The comparison may have kept another block that changed places with this one.
+        is_compared = is_own and not entry.is_absent and entry.path in self._files.quoted
+        kept = {*self._align(entry.path, path).values()} if is_compared else {*range(len(lines))}
+        found = sorted(
+            (at, text)
+            for text in {*entry.lines}
+            for at in texts.get(text, ())
+            if lines[at].side == entry.side
+            and (_is_changed(lines[at]) or entry.is_unchanged)
+            and ((is_own and is_shown_again) or at not in kept or self._changes.has_line(path, lines[at], before))
+        )
+        span = entry.lines_above + entry.lines_below + 1 + MAX_INSERTED
+        best: list[tuple[int, str]] = []
+        first = 0
+        for last, (at, _) in enumerate(found):
+            while found[first][0] < at - span:
+                first += 1
+            if len({text for _, text in found[first : last + 1]}) > len({text for _, text in best}):
+                best = found[first : last + 1]
+        present = {text for _, text in best}
+        is_whole = len(present) == len({*entry.lines}) > 1
+        wanted = MIN_UNCOMMON_CHARACTERS if is_own else MIN_DISTINCT_CHARACTERS
+        if not best or len(present) < MIN_SHARE * len({*entry.lines}):
+            return None
+        if not is_whole and sum(map(len, present)) < wanted:
+            return None
+        stop = best[-1][0] + 1
+        while stop < len(lines) and _is_bracket(lines[stop]) and _is_changed(lines[stop]):
+            stop += 1
+        return range(best[0][0], stop)
+
+    def _find_texts(self, path: str) -> Mapping[str, Sequence[int]]:
+        if path not in self._texts:
+            found: dict[str, list[int]] = {}
+            for at, line in enumerate(self._list_lines(path)):
+                found.setdefault(identify(line.text), []).append(at)
+            self._texts[path] = found
+        return self._texts[path]
+
+
+def _is_quoted(token: str, entry: LedgerEntry) -> bool:
+    side, number = ("LEFT" if token[0] == "-" else "RIGHT"), token[1:].partition(" ")[0]
+    return side == entry.side and int(number) in entry.quoted_lines
+
+
+def _list_important_tokens(tokens: Sequence[str], within: range, side: Side) -> Sequence[int]:
+    """Return the indexes of those that matter, as `_list_important` does."""
+    own = [at for at in within if (tokens[at][0] == "-") == (side == "LEFT")]
+    wanted = (
+        [at for at in own if tokens[at][0] != " " and " =" in tokens[at]],
+        [at for at in own if tokens[at][0] != " " and " (" not in tokens[at]],
+        [at for at in within if tokens[at][0] != " " and " =" in tokens[at]],
+        [at for at in own if " =" in tokens[at]],
+    )
+    return next((found for found in wanted if found), own)
+
+
+def _compare(
+    old: Sequence[str], new: Sequence[str], at_old: range, at_new: range, *, marked: bool
+) -> Iterator[tuple[int, int]]:
+    """Yield the indexes of equal lines in two parts of patches, in their order."""
+    keys, present = (_to_keys(tokens, at, marked=marked) for tokens, at in ((old, at_old), (new, at_new)))
+    counts = Counter(present)
+    is_large = sum(counts[key] for key in keys) > MAX_PAIRS
+    for i, j, size in SequenceMatcher(None, keys, present, autojunk=is_large).get_matching_blocks():
+        yield from zip(at_old[i : i + size], at_new[j : j + size], strict=True)
+
+
+def _to_keys(tokens: Sequence[str], indexes: range, *, marked: bool) -> list[tuple[str, ...]]:
+    """Return what is compared of lines. A bracket is everywhere, so it belongs to the lines above it."""
+    keys: list[tuple[str, ...]] = []
+    for at in indexes:
+        key = _to_key(tokens[at], marked=marked)
+        keys.append(key if key[1].startswith("=") or not keys else (*key, *keys[-1][:4]))
+    return keys
+
+
+def _to_key(token: str, *, marked: bool = False) -> tuple[str, str]:
+    """Return what a line has in common with itself in another patch: its side or its mark, and its text."""
+    return token[0] if marked or token[0] == "-" else "+", token.rpartition(" ")[2]
+
+
+def _is_changed(line: Line) -> bool:
+    return line.mark != " "
 
 
 def _is_bracket(line: Line) -> bool:
@@ -202,135 +345,3 @@ def _is_bracket(line: Line) -> bool:
 
 def _is_long(line: Line) -> bool:
     return len(identify(line.text)) >= MIN_CHARACTERS
-
-
-def _repeats(finding: Finding, entry: LedgerEntry, patch: Patch) -> bool:
-    """Return True if a finding repeats an entry whose quote changed: at one of its lines with its title.
-
-    One that is not fixed is also repeated by a finding with its category at its line, or about all of its lines.
-    """
-    quoted, first = _find_quoted(entry), finding.start_line or finding.line
-    if (finding.path, finding.side) != (entry.path, entry.side) or entry.line is None:
-        return False
-    if first >= quoted.stop or quoted.start > finding.line:
-        return False
-    lines = [entry.line, *(one.number for one in entry.others)]
-    is_there = find_anchor(finding, patch)[1] == entry.line or (first <= min(lines) and max(lines) <= finding.line)
-    is_same = finding.category == entry.category and is_there and not entry.is_closed
-    return finding.title == entry.title or is_same
-
-
-def settle_quotes(
-    ledger: Iterable[LedgerEntry],
-    findings: Sequence[Finding],
-    patches: Mapping[str, Patch],
-    *,
-    corrected: Collection[str],
-    present: Collection[str],
-    changed: Collection[tuple[str, Side, int]] = (),
-) -> tuple[tuple[LedgerEntry, ...], tuple[Finding, ...]]:
-    """Return the entries after a review, and those of its findings that repeat an entry whose quote changed.
-
-    An entry whose quote changed is fixed if its key is in `corrected`, and its present quote counts from now on if the
-    key is in `present` or a finding repeats it at its line or with its title. One that was fixed so is open again if a
-    finding repeats it, and a dismissed one if the finding is more severe. A finding with other words or at another line
-    may be about another defect, so the entry takes its text, too: both must be corrected. An open entry whose quote did
-    not change takes the lines and the text of a finding that quotes its line, too, see `_is_wider`. `changed` are the
-    lines that changed since the last review.
-    """
-    repeated: list[Finding] = []
-
-    def settle(entry: LedgerEntry) -> LedgerEntry:
-        patch = patches.get(entry.path)
-        if not entry.is_quote_changed:
-            wider = [one for one in findings if patch is not None and _is_wider(one, entry, patch, changed)]
-            repeated.extend(wider)
-            return with_others([_widen(entry, wider, patches[entry.path])], patches)[0] if wider else entry
-        there = [finding for finding in findings if patch is not None and _repeats(finding, entry, patch)]
-        repeated.extend(there)
-        if patch is None:
-            return replace(entry, state="fixed") if entry.key in corrected else entry
-        sure = [one for one in there if one.title == entry.title or _is_at_line(one, entry, patch)]
-        if entry.key in corrected and not sure:
-            return replace(entry, state="fixed")
-        if not (sure or entry.key in present):
-            for finding in there:  # in other words: Claude is asked about both
-                entry = _add_text(entry, finding, patch)
-            return entry
-        settled = replace(entry, state="open") if entry.is_closed else entry
-        if entry.state == "dismissed" and any(RANK[finding.severity] < RANK[entry.severity] for finding in there):
-            void = (*entry.void_dismissals, *entry.dismissals)
-            settled = replace(
-                entry, state="open", dismissals=(), void_dismissals=void, dismissed_by=None, has_binding_dismissal=False
-            )
-        for finding in there:
-            if finding.title != entry.title or find_anchor(finding, patch)[1] != entry.line:
-                settled = _add_text(settled, finding, patch)
-        decided = replace(settled, decided=entry.quoted, is_quote_changed=False, elsewhere=())
-        return raise_severity(with_others([decided], patches)[0], there)
-
-    return tuple(map(settle, ledger)), tuple(repeated)
-
-
-def _is_at_line(finding: Finding, entry: LedgerEntry, patch: Patch) -> bool:
-    """Return True if a finding is at the line of an entry, and that line is the one that it was known by."""
-    line = entry.line or 0
-    is_other = any(one.is_absent and one.number > line for one in entry.others)
-    return find_anchor(finding, patch)[1] == line and not is_other
-
-
-def quotes_other_changes(finding: Finding, entry: LedgerEntry, changed: Collection[tuple[str, Side, int]]) -> bool:
-    """Return True if the finding quotes a line that changed since the last review and that the entry does not quote."""
-    quoted, numbers = _find_quoted(entry), range(finding.start_line or finding.line, finding.line + 1)
-    return any((finding.path, finding.side, number) in changed for number in numbers if number not in quoted)
-
-
-def _is_wider(finding: Finding, entry: LedgerEntry, patch: Patch, changed: Collection[tuple[str, Side, int]]) -> bool:
-    """Return True if a finding quotes the line of an open entry and others, and is about another one of them.
-
-    It has the title of the entry and ends below its quote, or it has its category and ends at its line, or it is known
-    by that and quotes other lines that changed.
-    """
-    if (finding.path, finding.side, "open") != (entry.path, entry.side, entry.state) or entry.line is None:
-        return False
-    first, last = finding.start_line or finding.line, entry.line + entry.lines_below
-    if not first <= entry.line <= finding.line or finding.line - first > MAX_DISTANCE:
-        return False
-    side, anchor = find_anchor(finding, patch)
-    if finding.title == entry.title and side == entry.side and anchor > last:
-        return True
-    is_other = anchor == entry.line and quotes_other_changes(finding, entry, changed)
-    return finding.category == entry.category and (is_other or (finding.line == entry.line and anchor != entry.line))
-
-
-def _widen(entry: LedgerEntry, findings: Iterable[Finding], patch: Patch) -> LedgerEntry:
-    """Return the entry with the lines and the texts of the findings: a change of each of them counts now."""
-    assert entry.line is not None
-    for finding in findings:
-        above = max(entry.lines_above, entry.line - (finding.start_line or finding.line))
-        below = max(entry.lines_below, finding.line - entry.line)
-        entry = _add_text(replace(entry, lines_above=above, lines_below=below), finding, patch)
-    digest = _digest(entry, patch)
-    return replace(entry, quoted=digest, decided=digest)
-
-
-def _add_text(entry: LedgerEntry, finding: Finding, patch: Patch) -> LedgerEntry:
-    side, number = find_anchor(finding, patch)
-    line = next((one.text.strip() for one in list_within(patch, side, range(number, number + 1))), "")
-    text = f"{finding.title} ({truncate(line, 100)}): {finding.body}"
-    if text in entry.body or entry.has_binding_dismissal:
-        return entry
-    joined = f"{entry.body}\n\n{truncate(text, MAX_ADDED_CHARACTERS)}".strip()
-    return replace(entry, body=truncate(joined, 3 * MAX_BODY_CHARACTERS), is_body_posted=False)
-
-
-def raise_severity(entry: LedgerEntry, repeating: Sequence[Finding]) -> LedgerEntry:
-    worst = min(repeating, key=lambda finding: RANK[finding.severity], default=None)
-    if worst is None or RANK[worst.severity] >= RANK[entry.severity]:
-        return entry
-    if entry.is_closed or entry.has_binding_dismissal:
-        return entry
-    body, before = truncate(worst.body, MAX_BODY_CHARACTERS), truncate(entry.body, MAX_BODY_CHARACTERS // 2)
-    if entry.quoted and worst.title != entry.title and before:  # it may be about another line of its quote
-        body = f"{body}\n\n{entry.title}: {before}"
-    return replace(entry, severity=worst.severity, title=worst.title, body=body, is_body_posted=False)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.analysis import Score, Severity
+from hls_handler.analysis import NO_CALLS, Receipt, Score, Severity
 from hls_handler.review.patches import Side
 from hls_handler.review.places import Twin
 
@@ -48,19 +48,6 @@ class ReviewThread:
 
 
 @dataclass(frozen=True, slots=True)
-class QuotedLine:
-    """One of the lines of a finding of several lines; see `KnownLine`."""
-
-    text: str
-    nearby: tuple[str, ...]
-    changed: tuple[str, ...]
-    twins: tuple[Twin, ...]
-    number: int  # where it is, or would be
-    is_absent: bool = False
-    is_unchanged: bool = False  # True: it is the first or the last line, and the base has it; see `with_others`
-
-
-@dataclass(frozen=True, slots=True)
 class LedgerEntry:
     key: str  # 16 characters; names the finding in markers and in the table `findings`
     path: str
@@ -81,7 +68,7 @@ class LedgerEntry:
     is_accepted: bool = False  # True if a person reacted to it with thumbs up
     previous_path: str | None = None  # of the file, if the pull request renamed it
     line: int | None = None  # number of that line; None if no patch that was read shows it
-    shown_line: int = 0  # its number in the last patch that showed it
+    shown_line: int = 0  # its number in the last patch that showed it; 0: unknown, see `follow_quotes`
     changed: tuple[str, ...] = ()  # those of `nearby` that the pull request changes, `KnownLine.changed`
     twins: tuple[Twin, ...] = ()  # equal lines of the file, `KnownLine.twins`
     dismissals: tuple[str, ...] = ()  # keys of `find_dismissals` that count
@@ -89,11 +76,16 @@ class LedgerEntry:
     has_other_place: bool = False  # True: it is at another place now, or its quote changed now: it may be right there
     lines_above: int = 0  # lines that it quotes above `line`
     lines_below: int = 0
-    others: tuple[QuotedLine, ...] = ()  # others that it quotes, see `with_others`
-    elsewhere: tuple[tuple[str, int], ...] = ()  # path and number of the lines that moved away from the others
+    lines: tuple[str, ...] = ()  # those that it quotes and that matter, see `add_quote`; () if it quotes one
     quoted: str = ""  # digest of its present lines; "" if it quotes one
     decided: str = ""  # that of the lines for which it is known to be right
     is_quote_changed: bool = False  # True: these differ, so that it may be corrected; see `settle_quotes`
+
+    @property
+    def quoted_lines(self) -> range:
+        """The numbers of the lines that it quotes, or that it quoted if its line is hidden; none if that is unknown."""
+        line = self.line or self.shown_line
+        return range(max(line - self.lines_above, 1), line + self.lines_below + 1) if line else range(0)
 
     @property
     def is_closed(self) -> bool:
@@ -115,6 +107,10 @@ class ReviewRecord:
     summary: str = ""  # of the last reply
     ledger: tuple[LedgerEntry, ...] = ()
     scores: tuple[Score, ...] = ()  # of the last reply that has some
+    quoted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Lines of the last patches of files with findings of several lines, by path; see `list_tokens`."""
+    receipt: Receipt = NO_CALLS  # of the last delivery that asked Claude
+    asked_for: str = ""  # SHA of the head commit of that delivery
     base: str = ""  # SHA of the base branch at the last review; "" if unknown
 
 

@@ -253,3 +253,19 @@ def test_no_check_if_settings_switch_it_off_or_the_prompt_reviews_nothing() -> N
         assert HANDLER.plan_unasked(facts) == ()
         actions = HANDLER.plan(event(pull_request()), facts, analysis(pull_request_analysis()))
         assert not any(isinstance(action, EnsureCheck) for action in actions)
+
+
+def test_event_without_a_call_keeps_the_receipt_of_the_last_review() -> None:
+    first = gather(file(), head_sha="a" * 40)
+    reply = replace(analysis(pull_request_analysis()), receipt=RECEIPT)
+    _, record = HANDLER.after_review(first, reply, comment_ids={}, rejected=())
+    assert record is not None
+    for head, commits in (("a" * 40, []), ("b" * 40, [f"| Claude was last asked for commit | `{'a' * 40}` |"])):
+        facts = replace(gather(file(), head_sha=head), record=record)
+        (planned,) = HANDLER.plan_unasked(facts)
+        rows = planned.summary.splitlines()
+        assert [row for row in rows if "last asked" in row] == commits
+        assert {"| calls to Claude | 2 |", "| prompt | `pull_requests/review@3f9c2a` |"} < {*rows}
+        _, again = HANDLER.after_review(facts, analysis(), comment_ids={}, rejected=())
+        assert again is not None
+        assert (again.receipt, again.asked_for) == (RECEIPT, "a" * 40)

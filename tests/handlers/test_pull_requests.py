@@ -647,6 +647,8 @@ def test_dismissed_finding_is_not_raised_again(dismissing: dict[str, Any], is_bi
     assert raised(facts, again) == []
     variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[again]))
     assert [variables[name] for name in ("dismissed", "still_open", "unrepeated")] == [1, 0, ()]
+    unchecked = HANDLER.comment_variables(replace(facts, review=Review(check=False)), pull_request_analysis())
+    assert (variables["still_counted"], unchecked["still_counted"]) == (0 if is_binding else 1, 0)
     (entry,) = review(facts, again).ledger
     assert (entry.state, entry.has_binding_dismissal) == ("dismissed", is_binding)
 
@@ -859,7 +861,7 @@ def test_claude_decides_whether_a_changed_call_still_has_its_finding(
 ) -> None:
     gathered = gather(CORRECTED, record=review(gather(CALL), IN_CALL))
     facts = replace(gathered, review=Review(fail_on="high"))
-    assert facts.known_findings == (KnownFinding("run.py", 4, "Shell"),)
+    assert facts.known_findings == ()  # Claude may report it at another line
     variables = HANDLER.verification_variables(facts, pull_request_analysis())
     assert variables is not None
     (candidate,) = cast(tuple[Candidate, ...], variables["candidates"])
@@ -906,7 +908,21 @@ def test_earlier_finding_whose_lines_are_too_long_is_not_verified() -> None:
     assert [one.state for one in review(facts).ledger] == ["open"]
 
 
-def test_line_that_moved_to_another_file_is_shown_when_its_finding_is_verified() -> None:
+def test_finding_that_takes_the_lines_of_a_wider_one_is_compared_from_then_on() -> None:
+    one = IN_CALL.model_copy(update={"start_line": None, "line": 3, "quote": "    user,"})
+    record = review(gather(CALL), one)
+    full = gather(CALL, record=replace(record, rounds=0, reviewed={}))
+    wider = review(full, IN_CALL)
+    assert (record.quoted, [*wider.quoted], [one.quoted_lines for one in wider.ledger]) == (
+        {},
+        ["run.py"],
+        [range(2, 6)],
+    )
+    followed = gather(CORRECTED, record=replace(wider, rounds=2)).record.ledger
+    assert [(one.state, one.is_quote_changed) for one in followed] == [("open", True)]
+
+
+def test_moved_line_is_reviewed_as_new_while_the_finding_stays_with_the_others() -> None:
     after = "+log_the_whole_request_of_that(user)\n+finish_the_whole_request_of_that(user)"
     hunk = f"@@ -1,2 +1,5 @@\n first()\n+DEFECT(user)\n{after}\n last()"
     found = finding(path="a.py", start_line=2, line=4, quote=f"DEFECT(user)\n{after.replace('+', '')}")
@@ -917,13 +933,8 @@ def test_line_that_moved_to_another_file_is_shown_when_its_finding_is_verified()
     variables = HANDLER.verification_variables(facts, pull_request_analysis())
     assert variables is not None
     (candidate,) = cast(tuple[Candidate, ...], variables["candidates"])
-    assert ("DEFECT(user)" in candidate.code, "finish_the_whole_request_of_that(user)" in candidate.code) == (
-        True,
-        True,
-    )
-    left_out = gather(stays, file("vendor/b.py", moved, additions=2, deletions=0), record=record)
-    assert HANDLER.verification_variables(left_out, pull_request_analysis()) is None
-    assert [one.state for one in review(left_out).ledger] == ["open"]
+    assert ("DEFECT(user)" in candidate.code, "finish_the_whole_request" in candidate.code) == (True, False)
+    assert ([one.path for one in facts.files], facts.known_findings) == (["a.py", "b.py"], ())
 
 
 def test_without_verification_a_review_that_does_not_repeat_a_finding_decides() -> None:

@@ -12,8 +12,9 @@ from hls_handler.review.changes import digest_hunk
 from hls_handler.review.ledger import add, apply_threads, find_new, follow_up
 from hls_handler.review.patches import Patch, Side, parse_patch
 from hls_handler.review.places import PresentFiles
-from hls_handler.review.quotes import settle_quotes
+from hls_handler.review.quotes import list_tokens
 from hls_handler.review.record import LedgerEntry, ReviewThread, ThreadReply
+from hls_handler.review.verdicts import settle_quotes
 from tests.handlers.world import finding
 
 CALL = """@@ -1,2 +1,8 @@
@@ -39,8 +40,17 @@ def raised(found: Finding = FOUND, text: str = CALL) -> LedgerEntry:
 
 
 def follow(entry: LedgerEntry, now: str, *, before: str = CALL, path: str = "area.py") -> LedgerEntry:
-    reviewed = {"area.py": tuple(map(digest_hunk, parse_patch(before).hunks))}
-    return follow_up([entry], PresentFiles(patches(now, path), reviewed=reviewed))[0]
+    return follow_up([entry], present(now, before=before, path=path))[0]
+
+
+def present(now: str, *, before: str = CALL, path: str = "area.py") -> PresentFiles:
+    """Return the files of a pull request whose reviewed file area.py has the patch `now`."""
+    reviewed = parse_patch(before)
+    return PresentFiles(
+        patches(now, path),
+        reviewed={"area.py": tuple(map(digest_hunk, reviewed.hunks))},
+        quoted={"area.py": list_tokens(reviewed)},
+    )
 
 
 def settle(
@@ -61,7 +71,7 @@ def test_finding_is_known_by_the_last_long_line_that_the_pull_request_changes() 
         .replace("- 1,8", "-1,2 +1,8")
         .replace("@@ -1,2  1,8", "@@ -1,2 +1,8")
     )
-    assert raised(text=only_short.replace("\n )", "\n+)")).line == 6
+    assert raised(text=only_short.replace("\n )", "\n+)")).line == 5
 
 
 @pytest.mark.parametrize(
@@ -226,7 +236,7 @@ def test_finding_whose_file_was_not_shown_is_not_decided() -> None:
 def test_inserted_lines_do_not_move_the_first_lines_out_of_the_quote() -> None:
     longer = CALL.replace("+    shell=True,", "+    cwd=path,\n+    check=True,\n+    shell=True,")
     present, _ = settle(follow(raised(), longer), longer, is_corrected=False)
-    assert (present.lines_above, present.lines_below, len(present.others)) == (5, 1, 5)
+    assert (present.lines_above, present.lines_below, len(present.lines)) == (5, 1, 6)
     corrected = longer.replace("command,", "quote(command),", 1)
     assert follow(present, corrected, before=longer).is_quote_changed
 
@@ -235,7 +245,7 @@ def test_all_lines_of_a_long_finding_are_compared() -> None:
     lines = [f"argument_{number}," for number in range(40)]
     text = "\n+    ".join(["@@ -1,1 +1,43 @@\n first()\n+run(", *lines]) + "\n+)"
     entry = raised(finding(path="area.py", start_line=2, line=43, quote=""), text)
-    assert (entry.line, len(entry.others)) == (42, 40)
+    assert (entry.line, len(entry.lines)) == (42, 41)
     for number in (0, 20, 39):
         assert follow(entry, text.replace(f"argument_{number},", "other,"), before=text).is_quote_changed
 
@@ -251,10 +261,9 @@ def test_unchanged_lines_of_the_quote_do_not_count() -> None:
 def test_most_lines_of_the_quote_decide_about_its_place() -> None:
     moved = CALL.replace(" first()\n", "").replace("+1,8", "+1,7").replace("-1,2", "-1,1")
     equal = "@@ -1,2 +1,5 @@\n first()\n+call(\n+    shell=True,\n+)\n last()"
-    reviewed = {"area.py": tuple(map(digest_hunk, parse_patch(CALL).hunks))}
-    files = PresentFiles(patches(equal) | patches(moved, "b.py"), reviewed=reviewed)
+    files = replace(present(equal), patches=patches(equal) | patches(moved, "b.py"))
     (followed,) = follow_up([raised()], files)
-    assert (followed.path, followed.line, followed.state, followed.is_quote_changed) == ("b.py", 3, "open", False)
+    assert (followed.path, followed.line, followed.state, followed.is_quote_changed) == ("area.py", 3, "open", True)
 
 
 def test_equal_line_of_another_function_is_not_the_finding() -> None:
@@ -283,27 +292,29 @@ def test_finding_in_other_words_adds_its_text_to_the_one_whose_quote_changed() -
     assert not settled.is_body_posted
 
 
-def test_finding_about_a_line_that_was_removed_in_its_range_is_known_by_that_line() -> None:
+def test_finding_about_a_line_that_was_removed_in_its_range_is_asked_about_if_other_code_is_added() -> None:
     removed = "@@ -1,4 +1,3 @@\n run(\n-    check=True,\n )\n last()"
     found = finding(path="area.py", start_line=1, line=2, quote="")
     entry = raised(found, removed)
-    assert (entry.side, entry.line, entry.quote) == ("LEFT", 2, "check=True,")
+    assert (entry.side, entry.line, entry.lines) == ("RIGHT", 1, ("check=True,",))
     assert find_new([found], [entry], patches(removed)) == ()
     restored = "@@ -1,4 +1,5 @@\n run(\n     check=True,\n )\n+log()\n last()"
     assert follow(entry, restored, before=removed).state == "fixed"
+    corrected = removed.replace(" )", "+    check=is_checked,\n )")
+    assert follow(entry, corrected, before=removed).is_quote_changed
 
 
 def test_finding_of_a_short_line_is_known_by_that_line() -> None:
     entry = raised(finding(path="area.py", line=6, quote=")"))
-    assert (entry.line, entry.quote, entry.quoted, entry.others) == (6, ")", "", ())
+    assert (entry.line, entry.quote, entry.quoted, entry.lines) == (6, ")", "", ())
 
 
 def test_finding_whose_patch_was_not_shown_for_a_time_is_not_fixed_by_a_change_of_one_line() -> None:
     hidden = follow_up([raised()], PresentFiles({}, unread={"area.py"}))[0]
     now = CALL.replace("shell=True", "shell=1")
-    followed = follow_up([hidden], PresentFiles(patches(now)))[0]
+    followed = follow(hidden, now)
     assert (hidden.state, hidden.line, followed.state, followed.is_quote_changed) == ("open", None, "open", True)
-    assert (followed.line, followed.lines_above, followed.lines_below) == (4, 2, 2)
+    assert (followed.line, followed.lines_above, followed.lines_below) == (5, 3, 1)
 
 
 def test_dismissal_holds_if_only_the_line_that_the_finding_is_known_by_is_found_again() -> None:
@@ -327,7 +338,6 @@ ONE_CHANGED = """@@ -1,6 +1,6 @@
 
 def test_lines_inserted_beside_unchanged_ends_of_the_quote_do_not_push_them_out() -> None:
     entry = raised(finding(path="area.py", start_line=1, line=5, quote=""), ONE_CHANGED)
-    assert [(one.text, one.is_unchanged) for one in entry.others] == [("result = call(", True), ("third,", True)]
     longer = ONE_CHANGED.replace("-    shell", "+    a=1,\n+    b=2,\n-    shell").replace("+1,6", "+1,8")
     longer = longer.replace("     third", "+    c=3,\n     third")
     present, _ = settle(follow(entry, longer, before=ONE_CHANGED), longer, is_corrected=False)
@@ -348,13 +358,13 @@ def test_finding_of_unchanged_lines_is_not_fixed_by_a_change_of_the_last_one() -
     entry = raised(finding(path="area.py", start_line=2, line=3, quote=""), text)
     now = text.replace(" return run(user)", "-return run(user)\n+return run(user, 1)")
     followed = follow(entry, now, before=text)
-    assert (followed.state, followed.is_quote_changed, followed.quote) == ("open", True, "user = load(x)")
+    assert (followed.state, followed.is_quote_changed, followed.quote) == ("open", True, "return run(user, 1)")
 
 
 def test_each_line_that_was_removed_in_the_range_counts() -> None:
     removed = "@@ -1,5 +1,3 @@\n def f(x):\n-    check(x)\n     load(x)\n-    write_log(x)\n     return run(x)"
     entry = raised(finding(path="area.py", start_line=1, line=3, quote=""), removed)
-    assert (entry.side, entry.line, [one.text for one in entry.others]) == ("LEFT", 4, ["check(x)"])
+    assert (entry.side, entry.line, entry.lines) == ("RIGHT", 3, ("check(x)", "write_log(x)"))
     restored = removed.replace("-    write_log(x)", "     write_log(x)")
     assert follow(entry, restored, before=removed).is_quote_changed
 
@@ -375,7 +385,7 @@ def test_equal_findings_do_not_change_places_while_their_patch_is_not_shown() ->
     found = [finding(path="area.py", start_line=first, line=first + 3, quote="") for first in (2, 7)]
     entries = add((), found, patches(text), prompt_id="pull_requests/analyze@1")
     hidden = follow_up(entries, PresentFiles({}, unread={"area.py"}))
-    shown = follow_up(hidden, PresentFiles(patches(text)))
+    shown = follow_up(hidden, present(text, before=text))
     places = [(one.line, one.lines_above, one.lines_below, one.is_quote_changed) for one in shown]
     assert places == [(4, 2, 1, False), (9, 2, 1, False)]
 
@@ -433,15 +443,17 @@ def test_lines_appended_to_a_call_leave_its_end_in_the_quote() -> None:
     assert (entry.lines_above, entry.lines_below) == (3, 4)
 
 
-def test_lines_that_moved_away_from_each_other_are_all_known() -> None:
+def test_finding_stays_where_some_of_its_changed_lines_stay() -> None:
     foreign = "\n".join(f" other_{number}()" for number in range(3))
     text = f"@@ -1,2 +1,4 @@\n def f(x):\n+    DEFECT(x)\n+    finish_the_whole_request_of(x)\n{foreign}"
     entry = raised(finding(path="area.py", start_line=2, line=3, quote=""), text)
     moved = "@@ -150,3 +150,4 @@\n one()\n+    finish_the_whole_request_of(x)\n two()\n three()"
     now = f"@@ -1,2 +1,3 @@\n def f(x):\n+    DEFECT(x)\n{foreign}\n{moved}"
     followed = follow(entry, now, before=text)
-    places = {(followed.path, followed.line), *followed.elsewhere}
-    assert (places, followed.is_quote_changed) == ({("area.py", 2), ("area.py", 151)}, True)
+    assert (followed.line, followed.lines_above, followed.lines_below, followed.is_quote_changed) == (2, 0, 0, True)
+    corrected = now.replace("DEFECT(x)", "correct(x)")
+    kept, _ = settle(followed, now, is_corrected=False)
+    assert follow(kept, corrected, before=now).state == "fixed"
 
 
 def test_quote_is_whole_again_after_lines_of_it_were_deleted_and_restored() -> None:
@@ -470,3 +482,72 @@ def test_finding_of_one_line_above_a_bracket_quotes_only_that_line() -> None:
     entry = raised(finding(path="area.py", line=5, quote="shell=True,"))
     followed = follow(entry, CALL.replace("+log(command)", "+log(user)"))
     assert (followed.lines_below, followed.quoted, followed.is_quote_changed) == (0, "", False)
+
+
+def test_finding_stays_open_if_its_function_changes_places_with_another_one() -> None:
+    long = [f"+    step_{number}(x)" for number in range(10)]
+    other = ["+def f(x):", *long, "+    return f"]
+    own = ["+def g(x):", "+    first(x)", "+    DEFECT(x)", "+    return g"]
+    text = "\n".join(["@@ -0,0 +1,16 @@", *other, *own])
+    entry = raised(finding(path="area.py", start_line=14, line=15, quote=""), text)
+    now = "\n".join(["@@ -0,0 +1,16 @@", *own, *other])
+    followed = follow(entry, now, before=text)
+    assert (followed.line, followed.lines_above, followed.state, followed.is_quote_changed) == (3, 1, "open", False)
+    unchanged = replace(present(now, before=text), reviewed={"area.py": (digest_hunk(parse_patch(now).hunks[0]),)})
+    assert follow_up([entry], unchanged)[0].line == 3
+
+
+@pytest.mark.parametrize("quoted", [(1, 2), (2, 3)], ids=["first line", "last line"])
+def test_quoted_line_that_the_pull_request_removes_counts(quoted: tuple[int, int]) -> None:
+    base = [" DEFECT_close(x)", "+send_it(x)"] if quoted == (1, 2) else [" begin(x)", "+send_it(x)", " DEFECT_close(x)"]
+    removed = (
+        ["-DEFECT_close(x)", "+send_it(x)"] if quoted == (1, 2) else [" begin(x)", *["-DEFECT_close(x)", "+send_it(x)"]]
+    )
+    text, now = ("\n".join(["@@ -1,3 +1,4 @@", *lines, " after(x)"]) for lines in (base, removed))
+    entry = raised(finding(path="area.py", start_line=quoted[0], line=quoted[1], quote=""), text)
+    fixed, _ = settle(follow(entry, now, before=text), now, is_corrected=True)
+    again = follow(fixed, now, before=now)
+    assert [(one.state, one.is_quote_changed) for one in (fixed, again)] == [("fixed", True)] * 2
+
+
+def test_fixed_finding_does_not_return_at_the_line_of_a_newer_one() -> None:
+    other = "@@ -1,2 +1,3 @@\n first()\n+other(command)\n last()"
+    gone = follow(raised(), other)
+    newer = replace(raised(), key="newer")
+    both = follow_up([gone, newer], present(CALL, before=other))
+    assert (gone.state, [one.state for one in both]) == ("fixed", ["fixed", "open"])
+    refuted, _ = settle(follow(raised(), CORRECTED), CORRECTED, is_corrected=True)
+    restored = follow_up([refuted, replace(newer, decided="")], present(CALL, before=CORRECTED))
+    assert [one.state for one in restored] == ["fixed", "open"]
+    assert follow(gone, CALL, before=other).state == "open"
+
+
+THREE = "@@ -40,2 +40,5 @@\n above()\n+open_it(x)\n+DEFECT(x)\n+close_it(x)\n below()"
+
+
+def test_finding_in_a_patch_that_github_cut_is_compared_with_the_last_whole_one() -> None:
+    entry = raised(finding(path="area.py", start_line=41, line=43, quote=""), THREE)
+    files = present("@@ -1,1 +1,2 @@\n one()\n+two()", before=THREE)
+    (hidden,) = follow_up([entry], replace(files, unread={"area.py"}))
+    assert (hidden.state, hidden.line, hidden.shown_line) == ("open", None, 43)
+    again = finding(path="area.py", line=43, quote="", title="Other words")
+    assert find_new([again], [hidden], patches(THREE)) == ()
+    assert find_new([again.model_copy(update={"category": "security"})], [hidden], patches(THREE)) != ()
+    followed = follow(hidden, THREE.replace("open_it(x)", "begin(x)").replace("close_it(x)", "end(x)"), before=THREE)
+    assert (followed.state, followed.is_quote_changed, followed.lines_above) == ("open", True, 2)
+
+
+def test_dismissal_holds_after_a_review_that_did_not_read_the_file() -> None:
+    entry = apply(raised(finding(path="area.py", start_line=41, line=43, quote=""), THREE), REPLIED)
+    hidden = follow_up([entry], PresentFiles({}, unread={"area.py"}))
+    shown = follow_up(hidden, replace(present(THREE, before=THREE), reviewed={}))
+    assert [one.state for one in (entry, *hidden, *shown)] == ["dismissed"] * 3
+
+
+def test_unchanged_lines_that_come_back_edited_do_not_close_their_finding() -> None:
+    text = "@@ -1,4 +1,5 @@\n+added(x)\n open_it(x)\n DEFECT(x)\n close_it(x)\n below()"
+    entry = raised(finding(path="area.py", start_line=2, line=4, quote=""), text)
+    elsewhere = "@@ -90,1 +90,2 @@\n other()\n+added(x)"
+    hidden = follow(entry, elsewhere, before=text)
+    edited = "@@ -1,4 +1,4 @@\n-open_it(x)\n+begin(x)\n DEFECT(x)\n-close_it(x)\n+end(x)\n below()"
+    assert (hidden.state, follow(hidden, edited, before=elsewhere).state) == ("open", "open")

@@ -270,6 +270,7 @@ class Running:
     rounds: int | None = None  # before it
     calls: int = 0
     comments: int = 0
+    keys: set[str] = field(default_factory=set)  # of its review comments
     reported: list[tuple[SourceLine, str]] = field(default_factory=list)  # severe defects that it must raise, places
 
 
@@ -295,6 +296,7 @@ class Simulation:
         self.present = self.made.save()
         self.posted: dict[tuple[SourceLine, str], str] = {}  # (line, category) -> key
         self.lines: dict[str, DiffLine] = {}  # by key of a comment
+        self.quotes: dict[tuple[SourceLine, str], list[SourceLine]] = {}  # the lines of the last finding, likewise
         self.dismissed: set[str] = set()  # keys
         self.refuted: set[str] = set()  # numbers of findings
         self.shown: dict[tuple[str, str, str], set[SourceLine]] = {}  # by mark, text and place
@@ -446,6 +448,10 @@ class Simulation:
         self.must_fail.update(now.reported)
         self._check_commit(now, state)
         self.is_complete = self._is_answered(now)
+        # At another place, a line is new code, which a later review may read again.
+        old = [said for said, key in self.posted.items() if key not in now.keys and not self._is_same_place(said[0])]
+        for said in old:
+            del self.posted[said]
         self.reviewed = now.version
         if now.version is self.present:  # else the author has pushed meanwhile
             self.made.moved.clear()
@@ -498,7 +504,7 @@ class Simulation:
             is_same = all(self.is_settled(hunk[position]) for position in within if position != (side, end))
             severity, category = re.findall(r"\((\w+), (\w+), \d+ % sure\)", comment.body)[0]
             said = (one.line, category)
-            if said in self.posted and is_same and self._is_same_place(one.line):
+            if said in self.posted and is_same and self._is_same_place(one.line) and not self._is_split(said):
                 is_dismissed = self.posted[said] in self.dismissed
                 self.totals.add("raised after a dismissal" if is_dismissed else "repeated", where)
             is_late = self.now.rounds and (self.now.rounds > 1 or severity != "critical")
@@ -507,6 +513,8 @@ class Simulation:
             if "fails for x" not in comment.body and self.refuted & {*re.findall(r"y = (\d+)", comment.body)}:
                 self.totals.add("raised although refuted", where)
             self.posted[said], self.lines[comment.key] = comment.key, one
+            self.now.keys.add(comment.key)
+            self.quotes[said] = [hunk[position].line for position in within]
             self.github.review_threads_of[self.number] = (
                 *self.github.review_threads_of.get(self.number, ()),
                 ReviewThread(self.github.inline_comments[comment.key], comment.key, False, None, (), (), (), ()),
@@ -518,6 +526,11 @@ class Simulation:
             return True
         now, before = ({*version.around.get(line, ())} for version in (self.version, self.reviewed))
         return bool(before) and len(now & before) >= len(before) - 1
+
+    def _is_split(self, said: tuple[SourceLine, str]) -> bool:
+        """Return True if the lines of an earlier finding are in several files now: docs/reviews.md."""
+        marks = self.version.marks
+        return len({marks[line][0] for line in self.quotes[said] if line in marks}) > 1
 
     def _is_hidden(self, line: SourceLine, version: Version) -> bool:
         """Return True if the line has moved to another file, and GitHub does not show its patch: docs/reviews.md."""
@@ -632,8 +645,10 @@ class Simulation:
         ]
         if action.conclusion == "failure":
             self.totals.failures += 1
-            # A finding in a patch that GitHub shortened stays as it is, because its line may be in the rest.
-            if self.cut is None and self.severe.isdisjoint(now.version.texts):
+            # A finding in a patch that GitHub shortened stays as it is, because its line may be in the rest. One that
+            # Claude did not decide about is open.
+            is_decided = "it is not decided" not in action.summary
+            if self.cut is None and is_decided and self.severe.isdisjoint(now.version.texts):
                 self.totals.add("unjustified failure", f"{now.guid} after {self.changes}")
         elif present:
             self.totals.add("missed failure", f"{now.guid}: {present[0]} after {self.changes}")
