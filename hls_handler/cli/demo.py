@@ -255,11 +255,11 @@ def _wait_for_end(store: Storage, guid: str, service: ServiceProcess, *, timeout
 def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess, *, costs: bool) -> None:
     base = f"http://127.0.0.1:{settings.server.port}"
     hls, config = find_hls_command(), f"-c {SETTINGS_FILE}"
-    print_line(f"Send   {hls} send demo/question {config}{'   (costs money)' if costs else ''}")
-    print_line(f"Why    {hls} why {sandbox.state.conversations()[0].key} {config}")
-    print_line(f"State  {base}/ is the console of the service. To test a crash: kill -9 {service.pid}")
-    print_line(f"Open   {sandbox.page_url}   Ctrl-C ends the demo.")
     try:
+        print_line(f"Send   {hls} send demo/question {config}{'   (costs money)' if costs else ''}")
+        print_line(f"Why    {hls} why {sandbox.state.conversations()[0].key} {config}")
+        print_line(f"State  {base}/ is the console of the service. To test a crash: kill -9 {service.pid}")
+        print_line(f"Open   {sandbox.page_url}   Ctrl-C ends the demo.")
         service.supervise()
     except KeyboardInterrupt:
         print_line("ending the demo")
