@@ -224,6 +224,7 @@ def _run_steps(job: Job) -> DeliveryResult:
             else:
                 facts = answered.facts
                 analysis = analyse(job, answered, facts)
+    analysis = _with_receipt(job, facts, analysis)
     actions = _plan(job, facts, analysis, conversation)
     with job.record_failure("posting"), span("posting"):
         outcomes, posting = _post(job, facts, analysis, answered, actions, conversation)
@@ -378,12 +379,17 @@ def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
         raise type(exc)(f"{exc}; {where} chooses issue {conversation.number} for the comment") from exc
 
 
+def _with_receipt(job: Job, facts: Any, analysis: Analysis) -> Analysis:
+    """Return the analysis with the calls of this delivery, if the event gets a check."""
+    if job.handler.check_commit(facts) is None:
+        return analysis
+    receipt = make_receipt(job.store.calls.calls_of(job.lease.guid))
+    # A reply from the cache has no call.
+    prompt_ids = dict.fromkeys([*(answer.prompt_id for answer in analysis.answers), *receipt.prompt_ids])
+    return replace(analysis, receipt=replace(receipt, prompt_ids=tuple(prompt_ids)))
+
+
 def _plan(job: Job, facts: Any, analysis: Analysis, conversation: Conversation | None) -> tuple[Action, ...]:
-    if job.handler.check_commit(facts) is not None:
-        receipt = make_receipt(job.store.calls.calls_of(job.lease.guid))
-        # A reply from the cache has no call.
-        prompt_ids = dict.fromkeys([*(answer.prompt_id for answer in analysis.answers), *receipt.prompt_ids])
-        analysis = replace(analysis, receipt=replace(receipt, prompt_ids=tuple(prompt_ids)))
     actions = job.handler.plan(job.event, facts, analysis)
     if conversation is None or conversation.is_fallback_issue:
         return tuple(action for action in actions if not isinstance(action, EnsureLabels))
@@ -410,7 +416,7 @@ def _post(
             job.pending.add(ReviewChange(ref, record))
         if not rejected or answered is None:
             return actions
-        return _plan(job, now, analyse(job, answered, now), conversation)
+        return _plan(job, now, _with_receipt(job, now, analyse(job, answered, now)), conversation)
 
     require_not_superseded = partial(_require_not_superseded, job, facts)
     outcomes = post(

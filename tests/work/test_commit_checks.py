@@ -221,6 +221,18 @@ def test_receipt_names_the_prompt_of_a_reply_from_the_cache(make_world: MakeWorl
     assert "| prompt | `pull_requests/analyze@" in action.summary
 
 
+def test_event_for_which_claude_is_not_asked_keeps_the_receipt(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.finish()
+    accept_event(world, "again", **RETARGETED)
+    assert world.finish().state == "done"
+    first, again = world.github.check_actions
+    assert len(world.claude.asked) == 1
+    assert "| calls to Claude | 1 |\n| tokens | 900 in, 100 out |\n| cost | 0.0001 USD |\n" in first.summary
+    assert (again.summary, again.description) == (first.summary, first.description)
+
+
 def unusable(why: Unusable) -> UnusableReply:
     return UnusableReply("", why, "it cannot be used", "", Usage("claude-haiku-5-5"))
 
