@@ -379,7 +379,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         notes = {"unverified": facts.unverified, "left_out": left_out, "not_read_again": unread}
         undecided = sum(entry.is_quote_changed for entry in result.open)
         findings, asked_for = list_checked(result), commit
-        if receipt == NO_CALLS:  # an event that changed nothing must not take the receipt away
+        if receipt == NO_CALLS:  # of the last review: a title edit must not take it away
             receipt, asked_for = facts.record.receipt, facts.record.asked_for
         notes["asked_for"] = asked_for
         return (plan_check(commit, facts.coverage, findings, facts.review, receipt, **notes, undecided=undecided),)
