@@ -59,11 +59,13 @@ _IGNORED_COLUMNS = frozenset(
     }
 )
 _IGNORED_ENDINGS = ("_at", "_ms")
+_IGNORED_IN_RECEIPTS = frozenset({"calls", "input_tokens", "output_tokens", "cost_usd", "is_estimate"})
+"""A killed process may have paid for a reply that it did not store."""
 _IGNORED_COUNTERS = ("processing_ms", "processing_le", "github_requests", "event_github_requests", "last_webhook")
 """Durations, and requests, of which a killed process counts some not at all and others again."""
 
 _RECEIPT = re.compile(r"(?<=\| calls to Claude \| )\d+|(?<=\| tokens \| )[^|]+|(?<=\| cost \| )[^|]+")
-"""A killed process may have paid for a reply that it did not store."""
+"""The same figures in a text."""
 
 _IDS_IN_TEXT = re.compile(
     r"(?<=issuecomment-)\d+|(?<=issues/comments/)\d+|(?<=pullrequestreview-)\d+|(?<= )[0-9a-f]{16}(?= -->)"
@@ -169,6 +171,9 @@ def _cell(name: str, value: Any, repository: FreshRepository) -> Any:
 
 def _normalize_json(value: Any, repository: FreshRepository) -> Any:
     if isinstance(value, dict):
+        if "receipt" in value:
+            receipt = {name: part for name, part in value["receipt"].items() if name not in _IGNORED_IN_RECEIPTS}
+            value = {**value, "receipt": receipt}
         return {name: _normalize_json(part, repository) for name, part in value.items() if _is_compared(name)}
     if isinstance(value, list):
         return [_normalize_json(part, repository) for part in value]
