@@ -68,7 +68,7 @@ class LedgerEntry:
     is_accepted: bool = False  # True if a person reacted to it with thumbs up
     previous_path: str | None = None  # of the file, if the pull request renamed it
     line: int | None = None  # number of that line; None if no patch that was read shows it
-    shown_line: int = 0  # its number in the last patch that showed it; 0: unknown, see `follow_quotes`
+    shown_line: int = 0  # its number in the last patch that showed it; 0: unknown
     changed: tuple[str, ...] = ()  # those of `nearby` that the pull request changes, `KnownLine.changed`
     twins: tuple[Twin, ...] = ()  # equal lines of the file, `KnownLine.twins`
     dismissals: tuple[str, ...] = ()  # keys of `find_dismissals` that count
