@@ -420,13 +420,6 @@ def find_read(selection: Selection, unanswered: Collection[int]) -> set[str]:
     return {selection.files[file].path for file in shown - unread}
 
 
-def find_unread(selection: Selection) -> set[str]:
-    """Return the paths of files whose patch is not known completely, also those that such a file had before."""
-    cut = {file.path for file in selection.files if file.cut}
-    unread = {file.path for file in selection.skipped if file.needs_review}
-    return cut | unread | {file.previous_path for file in selection.skipped if file.previous_path and file.needs_review}
-
-
 def _overhead_tokens(file: ChangedFile) -> int:
     # The path is counted, because it may have 4,096 characters.
     return max(TOKENS_PER_FILE, TOKENS_PER_FILE // 2 + estimate_tokens(f"{file.path}{file.previous_path or ''}"))
@@ -455,17 +448,37 @@ def _to_patched_file(file: ChangedFile, patch: Patch, reviewed: Sequence[str], *
 
 
 def _is_cut(file: ChangedFile, whole: Patch, shown: Patch) -> bool:
-    # GitHub may shorten a long patch without a notice; only the numbers of changed lines show it. The lines of a
-    # private key are hidden, and there could be code between the same two marks, or after a line end within a line.
-    lines, shown_lines = _list_changed(whole), _list_changed(shown)
-    if max(file.additions + file.deletions, len(lines)) > len(shown_lines):
-        return True
-    return any(map(_hides_line_end, lines, shown_lines))
+    return is_shortened(file, whole) or bool(list_hidden_lines(whole, shown))
 
 
-def _hides_line_end(line: Line, shown: Line) -> bool:
-    has_line_end = LINE_ENDS.search(line.text.removesuffix("\r")) is not None
-    return has_line_end and _clean_line(shown.text) != _clean_line(line.text)
+def is_shortened(file: ChangedFile, patch: Patch) -> bool:
+    """Return True if GitHub left out lines of a long patch. It gives no notice: only the numbers of lines show it."""
+    return file.additions + file.deletions > _count_changed(patch)
+
+
+def list_hidden_lines(whole: Patch, shown: Patch) -> list[str]:
+    """Return the changed lines of which `redact_patch` may have hidden code, not only a value.
+
+    The lines of a private key are hidden, and there could be code between the same two marks, or after a line end
+    within a line.
+    """
+    texts: dict[Position, list[str]] = {}
+    for line in reversed(_list_changed(shown)):
+        texts.setdefault((line.side, line.number), []).append(line.text)
+    hidden: list[str] = []
+    for line in _list_changed(whole):
+        same = texts.get((line.side, line.number))
+        if not same or _hides_line_end(line.text, same.pop()):
+            hidden += _split_line(line.text)
+    return hidden
+
+
+def _split_line(text: str) -> list[str]:
+    return LINE_ENDS.split(text.removesuffix("\r"))
+
+
+def _hides_line_end(text: str, shown: str) -> bool:
+    return len(_split_line(text)) > 1 and _clean_line(shown) != _clean_line(text)
 
 
 def _clean_line(text: str) -> str:

@@ -61,6 +61,7 @@ class PullRequestFacts:
     context: ReviewContext = NO_CONTEXT  # without the attributes, which `selection` has considered
     context_problem: str = ""  # why the context could not be read
     replied: tuple[str, ...] = ()  # keys of the findings whose thread has our reply or was deleted
+    unread: frozenset[str] = frozenset()  # paths of files of which changed lines may not be shown, see `find_unread`
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
     call: int | None = None  # number of the call that these facts are shown in; None: all calls
     unanswered: Mapping[int, str] = field(default_factory=dict)  # calls without a reply, with the reason of each

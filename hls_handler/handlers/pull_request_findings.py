@@ -7,12 +7,20 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from hls_handler.analysis import Category, Finding, PullRequestAnalysis, Reply, Severity
-from hls_handler.handlers.changed_files import PatchedFile, Selection, find_read, find_unread, redact_patch
+from hls_handler.handlers.changed_files import (
+    PatchedFile,
+    Selection,
+    find_read,
+    is_shortened,
+    list_hidden_lines,
+    redact_patch,
+)
 from hls_handler.handlers.check import CheckedFinding
 from hls_handler.handlers.handler import permalink
 from hls_handler.handlers.pull_request_facts import Candidate, PullRequestFacts
 from hls_handler.handlers.reader import ChangedFile, Reader
 from hls_handler.prompting.render import estimate_tokens
+from hls_handler.review.changes import find_changed_lines
 from hls_handler.review.ledger import (
     FIXED,
     add,
@@ -97,23 +105,23 @@ def follow_findings(
     selection: Selection,
     discussion: Discussion,
     *,
+    unread: Collection[str],
     unlisted: int,
     head: str,
     read_files: Callable[[str, Sequence[str]], Mapping[str, str]],
 ) -> ReviewRecord:
     """Return the record with the present state of each finding.
 
-    `listed` are the changed files that GitHub lists, and `unlisted` is the number of the others. `read_files` returns
-    the text of files at a commit; it is called if the patches do not show what became of the line of a finding. `head`
-    is the SHA of the head commit.
+    `listed` are the changed files that GitHub lists, and `unlisted` is the number of the others. `unread` are those of
+    `find_unread`. `read_files` returns the text of files at a commit; it is called if the patches do not show what
+    became of the line of a finding. `head` is the SHA of the head commit.
     """
     if not record.ledger:
         return record
-    unknown = {file.path for file in listed if not file.patch and not _is_without_lines(file)}
     files = PresentFiles(
         patches={**_parse_left_out(listed, selection), **selection.patches},
         previous_paths=_find_previous_paths(listed),
-        unread=unknown | find_unread(selection),
+        unread=unread,
         is_complete=not unlisted,
         reviewed=record.reviewed,
         quoted=record.quoted,
@@ -129,16 +137,48 @@ def follow_findings(
         texts = read_files(head, sorted({*hidden.values()}))
         ledger = settle_hidden(ledger, hidden, {path: _identify_lines(text) for path, text in texts.items()})
     ledger = apply_threads(ledger, discussion.threads, writers=discussion.writers, closed=closed)
-    paths = {entry.path for entry in ledger if entry.lines}
-    known = {path: tokens for path, tokens in record.quoted.items() if path in paths}
-    shown = {path: patch for path, patch in files.patches.items() if path not in files.unread}
-    return replace(record, ledger=ledger, quoted={**known, **list_quoted(ledger, shown)})
+    return replace(record, ledger=ledger, quoted=list_quoted(ledger, files.patches, unread, record.quoted))
 
 
-def list_quoted(ledger: Iterable[LedgerEntry], patches: Mapping[str, Patch]) -> Mapping[str, tuple[str, ...]]:
-    """Return the lines of the patches of files with findings of several lines, see `ReviewRecord.quoted`."""
+def list_quoted(
+    ledger: Iterable[LedgerEntry],
+    patches: Mapping[str, Patch],
+    unread: Collection[str],
+    earlier: Mapping[str, tuple[str, ...]],
+) -> Mapping[str, tuple[str, ...]]:
+    """Return the lines of the last whole patches of files with findings of several lines, see `ReviewRecord.quoted`.
+
+    Those of the files `unread` are the `earlier` ones: the finding is at the lines with these numbers.
+    """
     paths = {entry.path for entry in ledger if entry.lines}
-    return {path: list_tokens(patches[path]) for path in sorted(paths & patches.keys())}
+    known = {path: tokens for path, tokens in earlier.items() if path in paths}
+    shown = {path: list_tokens(patches[path]) for path in sorted(paths & patches.keys()) if path not in unread}
+    return {**known, **shown}
+
+
+def find_unread(ledger: Iterable[LedgerEntry], listed: Iterable[ChangedFile], selection: Selection) -> frozenset[str]:
+    """Return the paths of files that may have changed lines of findings which are not shown.
+
+    GitHub shortened or left out their patch, or hidden credentials span a line that a finding quotes. The paths that
+    such files had before are among them.
+    """
+    quotes = {text for entry in ledger if not entry.is_absent for text in (entry.quote, *entry.lines)}
+    whole_paths = {file.path for file in selection.files if not file.cut}
+    unread_paths = {file.path for file in selection.skipped if file.needs_review}
+
+    def is_unread(file: ChangedFile) -> bool:
+        if file.path in whole_paths | unread_paths:
+            return file.path in unread_paths
+        if not file.patch:
+            return not _is_without_lines(file)
+        whole = parse_patch(file.patch)
+        if is_shortened(file, whole):
+            return True
+        hidden = list_hidden_lines(whole, selection.patches.get(file.path) or redact_patch(whole)) if quotes else ()
+        return not quotes.isdisjoint(text for line in hidden for text in _identify_lines(line))
+
+    unread = [file for file in listed if is_unread(file)]
+    return frozenset(path for file in unread for path in (file.path, file.previous_path) if path)
 
 
 def _identify_lines(text: str) -> Collection[str]:
@@ -180,12 +220,19 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
     is_review = isinstance(reply, PullRequestAnalysis)
     silent = _list_silent(facts, reported, changed) if is_review and not facts.review.verify else set()
     ledger, repeating = settle_quotes(
-        facts.record.ledger, timely, patches, corrected=facts.refuted | silent, present=facts.upheld, changed=changed
+        facts.record.ledger,
+        timely,
+        patches,
+        corrected=facts.refuted | silent,
+        present=facts.upheld,
+        changed=changed,
+        unread=facts.unread,
     )
-    new = find_new([finding for finding in timely if finding not in repeating], ledger, patches, changed)
-    ledger = raise_severities(ledger, timely, patches)
+    since = _list_changed_since(facts) if facts.is_full else changed
+    new = find_new([finding for finding in timely if finding not in repeating], ledger, patches, since)
+    ledger = raise_severities(ledger, timely, patches, since)
     renamed = _find_previous_paths(facts.selection.files)
-    entries = add(ledger, new, patches, prompt_id="", previous_paths=renamed)
+    entries = add(ledger, new, patches, prompt_id="", previous_paths=renamed, unread=facts.unread)
     found = tuple(zip(entries, new, strict=True))
     raised = tuple((entry, one) for entry, one in found[:MAX_CANDIDATES] if entry.key not in facts.refuted)
     first = raised[: facts.review.max_inline] if facts.is_review else ()
@@ -232,12 +279,22 @@ def _may_repeat(finding: Finding, entry: LedgerEntry) -> bool:
 
 
 def _list_changed(facts: PullRequestFacts) -> set[tuple[str, Side, int]]:
-    """Return the lines that changed since the last review."""
+    """Return the lines that changed since the last review; all changed lines if this one reads everything again."""
     return {
         (file.path, lines.side, number)
         for file in facts.selection.files
         for lines in file.changed
         for number in range(lines.first, lines.last + 1)
+    }
+
+
+def _list_changed_since(facts: PullRequestFacts) -> set[tuple[str, Side, int]]:
+    """Return the lines that changed since the last review, also if this one reads everything again."""
+    return {
+        (path, hunk.lines[index].side, hunk.lines[index].number)
+        for path, patch in facts.selection.patches.items()
+        for hunk, indexes in zip(patch.hunks, find_changed_lines(patch, facts.earlier.get(path, ())), strict=True)
+        for index in indexes
     }
 
 

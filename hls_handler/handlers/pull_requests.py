@@ -56,6 +56,7 @@ from hls_handler.handlers.pull_request_findings import (
     ShownFinding,
     earlier_to_shown,
     find_findings,
+    find_unread,
     follow_findings,
     list_candidates,
     list_checked,
@@ -93,7 +94,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 22
+    facts_version = 23
     verification = "pull_requests/verify"
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
@@ -165,11 +166,13 @@ class PullRequestHandler(Handler[PullRequestFacts]):
                 texts = reader.head_files(pull_request.head_sha, paths)
                 selection = with_lines_above(selection, texts, tokens=tokens)
         unlisted = max(pull_request.changed_files - len(listed), 0)
+        unread = find_unread(record.ledger, listed, selection)
         present = follow_findings(
             record,
             listed,
             selection,
             discussion,
+            unread=unread,
             unlisted=unlisted,
             head=pull_request.head_sha,
             read_files=partial(_read_files_at, reader),
@@ -190,6 +193,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             context=replace(context, attributes=""),
             context_problem=problem,
             replied=discussion.replied,
+            unread=unread,
             offer=select_offer(reader.labels(), limits.offer) if limits.offer is not None else None,
         )
 
@@ -409,7 +413,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         record = ReviewRecord(
             rounds=facts.record.rounds + is_answered,
             reviewed=digest_reviewed(facts.selection, facts.unanswered, facts.earlier),
-            quoted={**list_quoted(result.ledger + raised, facts.selection.patches), **facts.record.quoted},
+            quoted=list_quoted(result.ledger + raised, facts.selection.patches, facts.unread, facts.record.quoted),
             receipt=analysis.receipt if was_asked else facts.record.receipt,
             asked_for=facts.pull_request.head_sha if was_asked else facts.record.asked_for,
             base=facts.pull_request.base_sha,

@@ -18,6 +18,8 @@ from hls_handler.review.dismissals import is_acceptance, is_dismissal
 from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.places import (
     MIN_CHARACTERS,
+    MIN_SHARE,
+    MIN_UNCOMMON_CHARACTERS,
     KnownLine,
     PatchIndex,
     Place,
@@ -157,15 +159,17 @@ def find_new(
 
     A finding at the line of an entry repeats it if it has the same category or title; one at another line that the
     entry quotes, if it has both. If one with another title also quotes a line that the entry does not quote and that is
-    one of the lines `changed` since the last review, it may be about that.
+    one of the lines `changed` since the last review, it may be about that. If no patch shows the lines of an entry, see
+    `_repeats_hidden`.
     """
     ledger = tuple(ledger)
     known = {one for entry in ledger for one in _entry_identities(entry)}
-    identities = _finding_identities(findings, patches)
+    identities = _finding_identities(findings, patches, changed)
     return tuple(
         finding
         for finding, own in zip(findings, identities, strict=True)
-        if known.isdisjoint(own) or _is_about_others(finding, ledger, patches, changed)
+        if (known.isdisjoint(own) or _is_about_others(finding, ledger, patches, changed))
+        and not any(_repeats_hidden(finding, entry, patches, changed) for entry in ledger)
     )
 
 
@@ -183,18 +187,46 @@ def _is_about_others(
     return all(quotes_other_changes(finding, one, changed) for one in known)
 
 
+def _repeats_hidden(
+    finding: Finding,
+    entry: LedgerEntry,
+    patches: Mapping[str, Patch],
+    changed: Collection[tuple[str, Side, int]],
+) -> bool:
+    """Return True if a finding has the title and category of an entry of hidden lines, and quotes half of them.
+
+    Lines that changed since the last review do not count: they may be a copy, and the hidden ones may be corrected.
+    """
+    is_hidden = bool(entry.lines) and entry.line is None and not entry.is_absent
+    is_same = all(getattr(finding, name) == getattr(entry, name) for name in ("path", "side", "category", "title"))
+    if not (is_hidden and is_same) or finding.path not in patches:
+        return False
+    numbers = range(finding.start_line or finding.line, finding.line + 1)
+    lines = list_within(patches[finding.path], finding.side, numbers)
+    same = {identify(line.text) for line in lines if (finding.path, line.side, line.number) not in changed}
+    shared = same & {*entry.lines}
+    return len(shared) >= MIN_SHARE * len({*entry.lines}) and sum(map(len, shared)) >= MIN_UNCOMMON_CHARACTERS
+
+
 def raise_severities(
-    ledger: Iterable[LedgerEntry], findings: Sequence[Finding], patches: Mapping[str, Patch]
+    ledger: Iterable[LedgerEntry],
+    findings: Sequence[Finding],
+    patches: Mapping[str, Patch],
+    changed: Collection[tuple[str, Side, int]] = (),
 ) -> tuple[LedgerEntry, ...]:
     """Return the entries, those that a finding repeats with a higher severity with its severity, title and body.
 
-    A finding that a person with write permission dismissed stays as it is.
+    `changed` as for `find_new`. A finding that a person with write permission dismissed stays as it is.
     """
-    identified = [*zip(findings, _finding_identities(findings, patches), strict=True)]
+    identified = [*zip(findings, _finding_identities(findings, patches, changed), strict=True)]
 
     def list_repeating(entry: LedgerEntry) -> list[Finding]:
         known = _entry_identities(entry)
-        return [finding for finding, own in identified if not known.isdisjoint(own)]
+        return [
+            finding
+            for finding, own in identified
+            if not known.isdisjoint(own) or _repeats_hidden(finding, entry, patches, changed)
+        ]
 
     return tuple(raise_severity(entry, list_repeating(entry)) for entry in ledger)
 
@@ -219,14 +251,20 @@ def _entry_identities(entry: LedgerEntry) -> set[_Identity]:
     return _identities(entry.path, entry.side, entry, [f"{mark}{entry.quote}"]) if is_hidden else set()
 
 
-def _finding_identities(findings: Sequence[Finding], patches: Mapping[str, Patch]) -> list[set[_Identity]]:
-    """Return each place of each finding with each of its properties that identify it there."""
+def _finding_identities(
+    findings: Sequence[Finding], patches: Mapping[str, Patch], changed: Collection[tuple[str, Side, int]]
+) -> list[set[_Identity]]:
+    """Return each place of each finding with each of its properties that identify it there.
+
+    The text of a line that changed since the last review is no place: it may be a copy of the hidden line of an entry.
+    """
     lines = _find_lines(findings, patches)
     found: list[set[_Identity]] = []
     for finding in findings:
         anchor = _find_anchor(finding, patches)
         line = lines.get((finding.path, finding.side, anchor))
-        texts = [f"{' ' if line.mark == ' ' else '+'}{identify(line.text)}"] if line is not None else []
+        is_known = line is not None and (finding.path, finding.side, anchor) not in changed
+        texts = [f"{' ' if line.mark == ' ' else '+'}{identify(line.text)}"] if line is not None and is_known else []
         titles = _both(finding.path, finding.side, finding, range(anchor, finding.line + 1))
         found.append(_identities(finding.path, finding.side, finding, [anchor, *texts]) | titles)
     return found
@@ -255,10 +293,12 @@ def add(
     *,
     prompt_id: str,
     previous_paths: Mapping[str, str] | None = None,
+    unread: Collection[str] = (),
 ) -> tuple[LedgerEntry, ...]:
     """Return entries for new findings, in their order. Their keys differ from those of the ledger.
 
-    All findings must be at lines of the patches. `previous_paths` are those of renamed files, by their new path.
+    All findings must be at lines of the patches. `previous_paths` are those of renamed files, by their new path. In the
+    files `unread`, whose patch is not known completely, a finding is followed by one line until the patch is whole.
     """
     taken = {entry.key for entry in ledger}
     places = _find_places(findings, patches)
@@ -289,7 +329,7 @@ def add(
             lines_above=anchor - (finding.start_line or finding.line),
             lines_below=finding.line - anchor,
         )
-        added.append(_with_quote(entry, patches))
+        added.append(entry if finding.path in unread else _with_quote(entry, patches))
     return tuple(added)
 
 
@@ -382,7 +422,8 @@ def _follow_line(entry: LedgerEntry, place: Place | None, files: PresentFiles, i
         is_unchanged=place.is_in_base or entry.is_unchanged,
         is_quote_changed=False,
     )
-    return _with_state(entry, _with_quote(now, files.patches), files, is_same=place.is_certain)
+    now = now if place.path in files.unread else _with_quote(now, files.patches)
+    return _with_state(entry, now, files, is_same=place.is_certain)
 
 
 def _follow_quote(
@@ -412,16 +453,11 @@ def _with_state(entry: LedgerEntry, now: LedgerEntry, files: PresentFiles, *, is
     )
 
 
-def _is_known(entry: LedgerEntry, files: PresentFiles) -> bool:
-    """Return False if GitHub did not show all lines of the files in which the line of the entry may be."""
-    paths = (entry.path, *files.own_paths(entry.path, entry.previous_path))
-    return files.is_complete and not any(path in files.unread for path in paths)
-
-
 def _find_state(entry: LedgerEntry, files: PresentFiles, index: PatchIndex) -> FindingState:
     """Return the state of an entry whose line was not found."""
     paths = files.own_paths(entry.path, entry.previous_path)
-    if entry.is_absent or not _is_known(entry, files):
+    is_known = files.is_complete and files.is_known(entry.path, entry.previous_path)
+    if entry.is_absent or not is_known:
         return entry.state
     if not paths:
         return "gone"

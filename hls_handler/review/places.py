@@ -80,6 +80,10 @@ class PresentFiles:
         renamed = (new for new, old in self.previous_paths.items() if old == base)
         return tuple(dict.fromkeys(one for one in (path, *renamed, base) if one in self.patches))
 
+    def is_known(self, path: str, previous_path: str | None) -> bool:
+        """Return False if GitHub did not show all lines of the files that a file of the last review may be now."""
+        return {path, previous_path, *self.own_paths(path, previous_path)}.isdisjoint(self.unread)
+
 
 class PatchIndex:
     """The places of the patches that have one of the texts `wanted`."""
@@ -171,7 +175,7 @@ def find_places(known: Sequence[KnownLine], files: PresentFiles, index: PatchInd
     found |= _assign(
         _Candidate(at, line, replace(place, is_certain=False), is_changed=True)
         for at, line in enumerate(known)
-        if at not in found and not line.is_absent and line.path not in files.unread and may_move[at]
+        if at not in found and not line.is_absent and may_move[at] and files.is_known(line.path, line.previous_path)
         for path in files.patches
         if path not in own_paths[at] and len(line.text) >= MIN_CHARACTERS
         for place in index.find(path, line.side, line.text)

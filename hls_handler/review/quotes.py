@@ -158,10 +158,9 @@ class QuoteFinder:
 
         Nothing is known about the lines of a file whose patch is not known completely.
         """
-        paths = self._files.own_paths(entry.path, entry.previous_path)
-        if not self._files.unread or {entry.path, *paths}.isdisjoint(self._files.unread):
-            return self._find(entry, paths)
-        return None
+        if not self._files.is_known(entry.path, entry.previous_path):
+            return None
+        return self._find(entry, self._files.own_paths(entry.path, entry.previous_path))
 
     def _find(self, entry: LedgerEntry, paths: Sequence[str]) -> tuple[LedgerEntry, bool] | None:
         for path in paths if not entry.is_absent else ():

@@ -42,6 +42,7 @@ def settle_quotes(
     corrected: Collection[str],
     present: Collection[str],
     changed: Collection[tuple[str, Side, int]] = (),
+    unread: Collection[str] = (),
 ) -> tuple[tuple[LedgerEntry, ...], tuple[Finding, ...]]:
     """Return the entries after a review, and those of its findings that repeat an entry whose quote changed.
 
@@ -50,14 +51,17 @@ def settle_quotes(
     finding repeats it, and a dismissed one if the finding is more severe. A finding with other words or at another line
     may be about another defect, so the entry takes its text, too: both must be corrected. An open entry whose quote did
     not change takes the lines and the text of a finding that quotes its line, too, see `_is_wider`. `changed` are the
-    lines that changed since the last review.
+    lines that changed since the last review. In the files `unread`, whose patch is not known completely, no finding
+    takes other lines.
     """
     repeated: list[Finding] = []
 
     def settle(entry: LedgerEntry) -> LedgerEntry:
         patch = patches.get(entry.path)
         if not entry.is_quote_changed:
-            wider = [one for one in findings if patch is not None and _is_wider(one, entry, patch, changed)]
+            if patch is None or entry.path in unread:
+                return entry
+            wider = [one for one in findings if _is_wider(one, entry, patch, changed)]
             repeated.extend(wider)
             return _widen(entry, wider, patches) if wider else entry
         there = [finding for finding in findings if patch is not None and _repeats(finding, entry, patch)]

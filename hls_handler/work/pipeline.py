@@ -224,7 +224,7 @@ def _run_steps(job: Job) -> DeliveryResult:
             else:
                 facts = answered.facts
                 analysis = analyse(job, answered, facts)
-    analysis = _with_receipt(job, facts, analysis)
+    analysis = _with_receipt(job, analysis)
     actions = _plan(job, facts, analysis, conversation)
     with job.record_failure("posting"), span("posting"):
         outcomes, posting = _post(job, facts, analysis, answered, actions, conversation)
@@ -379,10 +379,8 @@ def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
         raise type(exc)(f"{exc}; {where} chooses issue {conversation.number} for the comment") from exc
 
 
-def _with_receipt(job: Job, facts: Any, analysis: Analysis) -> Analysis:
-    """Return the analysis with the calls of this delivery, if the event gets a check."""
-    if job.handler.check_commit(facts) is None:
-        return analysis
+def _with_receipt(job: Job, analysis: Analysis) -> Analysis:
+    """Return the analysis with the calls of this delivery."""
     receipt = make_receipt(job.store.calls.calls_of(job.lease.guid))
     # A reply from the cache has no call.
     prompt_ids = dict.fromkeys([*(answer.prompt_id for answer in analysis.answers), *receipt.prompt_ids])
@@ -416,7 +414,7 @@ def _post(
             job.pending.add(ReviewChange(ref, record))
         if not rejected or answered is None:
             return actions
-        return _plan(job, now, _with_receipt(job, now, analyse(job, answered, now)), conversation)
+        return _plan(job, now, _with_receipt(job, analyse(job, answered, now)), conversation)
 
     require_not_superseded = partial(_require_not_superseded, job, facts)
     outcomes = post(

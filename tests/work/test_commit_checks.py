@@ -233,6 +233,18 @@ def test_event_for_which_claude_is_not_asked_keeps_the_receipt(make_world: MakeW
     assert (again.summary, again.description) == (first.summary, first.description)
 
 
+def test_receipt_is_of_the_last_review_also_if_that_set_no_check(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=with_review(check=False))
+    open_pull_request(world)
+    world.finish()
+    world.settings = settings()
+    accept_event(world, "again", **RETARGETED)
+    world.finish()
+    (action,) = world.github.check_actions
+    assert len(world.claude.asked) == 1
+    assert "| calls to Claude | 1 |\n" in action.summary
+
+
 def unusable(why: Unusable) -> UnusableReply:
     return UnusableReply("", why, "it cannot be used", "", Usage("claude-haiku-5-5"))
 
