@@ -297,8 +297,8 @@ def add(
 ) -> tuple[LedgerEntry, ...]:
     """Return entries for new findings, in their order. Their keys differ from those of the ledger.
 
-    All findings must be at lines of the patches. `previous_paths` are those of renamed files, by their new path. In the
-    files `unread`, whose patch is not known completely, a finding is followed by one line until the patch is whole.
+    All findings must be at lines of the patches. `previous_paths` are those of renamed files, by their new path. The
+    patches of the files `unread` are not known completely.
     """
     taken = {entry.key for entry in ledger}
     places = _find_places(findings, patches)
@@ -329,16 +329,16 @@ def add(
             lines_above=anchor - (finding.start_line or finding.line),
             lines_below=finding.line - anchor,
         )
-        added.append(entry if finding.path in unread else _with_quote(entry, patches))
+        added.append(_with_quote(entry, patches, unread))
     return tuple(added)
 
 
-def _with_quote(entry: LedgerEntry, patches: Mapping[str, Patch]) -> LedgerEntry:
+def _with_quote(entry: LedgerEntry, patches: Mapping[str, Patch], unread: Collection[str]) -> LedgerEntry:
     """Return the entry with the lines that it quotes if these are several."""
     if not (entry.lines_above or entry.lines_below):
         return entry
     lines = list_within(patches[entry.path], entry.side, entry.quoted_lines)
-    return add_quote(replace(entry, is_unchanged=all(line.mark == " " for line in lines)), patches)
+    return add_quote(replace(entry, is_unchanged=all(line.mark == " " for line in lines)), patches, unread)
 
 
 _Position = tuple[str, Side, int]
@@ -422,8 +422,7 @@ def _follow_line(entry: LedgerEntry, place: Place | None, files: PresentFiles, i
         is_unchanged=place.is_in_base or entry.is_unchanged,
         is_quote_changed=False,
     )
-    now = now if place.path in files.unread else _with_quote(now, files.patches)
-    return _with_state(entry, now, files, is_same=place.is_certain)
+    return _with_state(entry, _with_quote(now, files.patches, files.unread), files, is_same=place.is_certain)
 
 
 def _follow_quote(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
 from hashlib import sha256
@@ -35,6 +35,7 @@ from hls_handler.review.record import LedgerEntry
 MAX_LINES = 60  # of those that are stored of a finding
 MAX_INSERTED = 30  # lines between those of a finding that moved together
 EXCERPT_LINES = 40  # lines above and below a finding that Claude is shown with it, at most
+PART_LINES = 200  # lines above and below a finding that are stored with it if its file is shown in part
 MAX_PAIRS = 500_000
 """Limit on the pairs of equal lines in two patches of a file; beyond it, lines that are frequent are not compared."""
 
@@ -61,7 +62,7 @@ def _find_anchor(lines: Iterable[Line], side: Side) -> int | None:
     return next((found[-1].number for found in wanted if found), None)
 
 
-def add_quote(entry: LedgerEntry, patches: Mapping[str, Patch]) -> LedgerEntry:
+def add_quote(entry: LedgerEntry, patches: Mapping[str, Patch], unread: Collection[str]) -> LedgerEntry:
     """Return the entry with its present lines as those for which it is right.
 
     Those that matter are the changed ones of its side, else the ones that the pull request removes between them, else
@@ -75,6 +76,7 @@ def add_quote(entry: LedgerEntry, patches: Mapping[str, Patch]) -> LedgerEntry:
         lines=tuple(wanted[: MAX_LINES // 2] + wanted[MAX_LINES // 2 :][-MAX_LINES // 2 :]),
         quoted=digest,
         decided=digest,
+        part=list_part(entry, patches[entry.path]) if entry.path in unread else (),
         is_quote_changed=False,
     )
 
@@ -138,6 +140,18 @@ def list_tokens(patch: Patch) -> tuple[str, ...]:
     return tuple(_to_token(line) for hunk in patch.hunks for line in hunk.lines)
 
 
+def list_part(entry: LedgerEntry, patch: Patch) -> tuple[str, ...]:
+    """Return the lines around those of an entry as `list_tokens` does, to find them in a whole patch.
+
+    The lines of the last whole patch do not show where they are if they are newer.
+    """
+    near = (
+        hunk.lines[max(within.start - PART_LINES, 0) : within.stop + PART_LINES]
+        for hunk, within in find_within(patch, entry.side, entry.quoted_lines)
+    )
+    return tuple(_to_token(line) for lines in near for line in lines)
+
+
 def _to_token(line: Line) -> str:
     digest = sha256(identify(line.text).encode("utf-8", "surrogatepass")).hexdigest()[:12]
     kind = "(" if _is_bracket(line) else "=" if _is_long(line) else "."
@@ -198,6 +212,8 @@ class QuoteFinder:
             quoted=digest,
             is_quote_changed=digest != entry.decided,
         )
+        patch, is_part = self._files.patches[path], path in self._files.unread
+        placed = replace(placed, part=list_part(placed, patch) if is_part else ())
         is_unknown = path in own and not self._changes.is_known(entry.path)  # the last review did not read it
         has_changed = self._changes.has_line(path, lines[at], entry.path if path in own else path)
         return placed, is_unknown or not has_changed
@@ -207,11 +223,11 @@ class QuoteFinder:
 
     def _follow(self, entry: LedgerEntry, path: str) -> range | None:
         """Return the indexes of what is now in place of the lines of the finding; None if all that matter are gone."""
-        old = self._files.quoted.get(entry.path, ())
+        old = self._list_old(entry)
         inside = [at for at, token in enumerate(old) if _is_quoted(token, entry)]
         if not inside:
             return None
-        kept, lines = self._align(entry.path, path), self._list_lines(path)
+        kept, lines = self._align(entry, path), self._list_lines(path)
         within = range(inside[0], inside[-1] + 1)
         important = _list_important_tokens(old, within, entry.side)
         is_changed = any(old[at][0] != " " for at in within)
@@ -231,10 +247,14 @@ class QuoteFinder:
         moved = [at for at in near if at not in known and _is_long(lines[at]) and _to_key(_to_token(lines[at])) in lost]
         return range(min([start, *moved]), max([stop, *(at + 1 for at in moved)]))
 
-    def _align(self, before: str, path: str) -> Mapping[int, int]:
+    def _list_old(self, entry: LedgerEntry) -> Sequence[str]:
+        return entry.part or self._files.quoted.get(entry.path, ())
+
+    def _align(self, entry: LedgerEntry, path: str) -> Mapping[int, int]:
         """Return the indexes of the lines of the last patch that are in the present one, with those there."""
+        before = entry.key if entry.part else entry.path
         if (before, path) not in self._kept:
-            old, new = self._files.quoted[before], list_tokens(self._files.patches[path])
+            old, new = self._list_old(entry), list_tokens(self._files.patches[path])
             kept: dict[int, int] = {}
             # The base may have got an added line, so lines are also compared without their mark. But unchanged lines
             # that the author moved are added ones then, so those with the same mark come first.
@@ -253,8 +273,8 @@ class QuoteFinder:
         lines, texts = self._list_lines(path), self._find_texts(path)
         before = entry.path if is_own else path
         # The comparison may have kept another block that changed places with this one.
-        is_compared = is_own and not entry.is_absent and entry.path in self._files.quoted
-        kept = {*self._align(entry.path, path).values()} if is_compared else {*range(len(lines))}
+        is_compared = is_own and not entry.is_absent and bool(self._list_old(entry))
+        kept = {*self._align(entry, path).values()} if is_compared else {*range(len(lines))}
         found = sorted(
             (at, text)
             for text in {*entry.lines}

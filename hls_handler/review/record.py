@@ -79,6 +79,7 @@ class LedgerEntry:
     lines: tuple[str, ...] = ()  # those that it quotes and that matter, see `add_quote`; () if it quotes one
     quoted: str = ""  # digest of its present lines; "" if it quotes one
     decided: str = ""  # that of the lines for which it is known to be right
+    part: tuple[str, ...] = ()  # lines around it if GitHub showed only a part of its file then, see `list_part`
     is_quote_changed: bool = False  # True: these differ, so that it may be corrected; see `settle_quotes`
 
     @property
@@ -108,7 +109,7 @@ class ReviewRecord:
     ledger: tuple[LedgerEntry, ...] = ()
     scores: tuple[Score, ...] = ()  # of the last reply that has some
     quoted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Lines of the last patches of files with findings of several lines, by path; see `list_tokens`."""
+    """Lines of the last whole patches of files with findings of several lines, by path; see `list_tokens`."""
     receipt: Receipt = NO_CALLS  # of the last delivery that asked Claude
     asked_for: str = ""  # SHA of the head commit of that delivery
     base: str = ""  # SHA of the base branch at the last review; "" if unknown

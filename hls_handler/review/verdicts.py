@@ -51,19 +51,16 @@ def settle_quotes(
     finding repeats it, and a dismissed one if the finding is more severe. A finding with other words or at another line
     may be about another defect, so the entry takes its text, too: both must be corrected. An open entry whose quote did
     not change takes the lines and the text of a finding that quotes its line, too, see `_is_wider`. `changed` are the
-    lines that changed since the last review. In the files `unread`, whose patch is not known completely, no finding
-    takes other lines.
+    lines that changed since the last review. The patches of the files `unread` are not known completely.
     """
     repeated: list[Finding] = []
 
     def settle(entry: LedgerEntry) -> LedgerEntry:
         patch = patches.get(entry.path)
         if not entry.is_quote_changed:
-            if patch is None or entry.path in unread:
-                return entry
-            wider = [one for one in findings if _is_wider(one, entry, patch, changed)]
+            wider = [one for one in findings if patch is not None and _is_wider(one, entry, patch, changed)]
             repeated.extend(wider)
-            return _widen(entry, wider, patches) if wider else entry
+            return _widen(entry, wider, patches, unread) if wider else entry
         there = [finding for finding in findings if patch is not None and _repeats(finding, entry, patch)]
         repeated.extend(there)
         if patch is None:
@@ -84,7 +81,7 @@ def settle_quotes(
         for finding in there:
             if finding.title != entry.title or find_anchor(finding, patch) != entry.line:
                 settled = _add_text(settled, finding, patch)
-        return raise_severity(add_quote(settled, patches), there)
+        return raise_severity(add_quote(settled, patches, unread), there)
 
     return tuple(map(settle, ledger)), tuple(repeated)
 
@@ -118,7 +115,9 @@ def _is_wider(finding: Finding, entry: LedgerEntry, patch: Patch, changed: Colle
     return finding.category == entry.category and (is_other or (finding.line == entry.line and anchor != entry.line))
 
 
-def _widen(entry: LedgerEntry, findings: Iterable[Finding], patches: Mapping[str, Patch]) -> LedgerEntry:
+def _widen(
+    entry: LedgerEntry, findings: Iterable[Finding], patches: Mapping[str, Patch], unread: Collection[str]
+) -> LedgerEntry:
     """Return the entry with the lines and the texts of the findings: a change of each of them counts now."""
     assert entry.line is not None
     for finding in findings:
@@ -126,7 +125,7 @@ def _widen(entry: LedgerEntry, findings: Iterable[Finding], patches: Mapping[str
         below = max(entry.lines_below, finding.line - entry.line)
         wider = replace(entry, lines_above=above, lines_below=below)
         entry = _add_text(wider, finding, patches[entry.path])
-    return add_quote(entry, patches)
+    return add_quote(entry, patches, unread)
 
 
 def _add_text(entry: LedgerEntry, finding: Finding, patch: Patch) -> LedgerEntry:

@@ -66,12 +66,24 @@ def test_finding_that_was_raised_in_a_part_is_compared_with_its_own_lines(is_cut
     assert (candidate[0], "drop(user)" in candidate[1]) == ("Drop", True)
 
 
-def test_finding_of_one_line_takes_no_others_while_its_file_is_shown_in_part() -> None:
+def test_finding_that_takes_the_lines_of_a_wider_one_in_a_part_is_compared_with_them() -> None:
     record = review(gather(run(*FILL[:9], *CALL)), found(["run(user)"], 12))
     grown = [*FILL[10:15], *FILL[:9], *CALL]
     wider = found(CALL, 16).model_copy(update={"category": "security"})
     record = review(gather(run(*grown, part=True), record=replace(record, rounds=0, reviewed={})), wider)
-    assert [entry.quoted_lines for entry in record.ledger][:1] == [range(17, 18)]
+    assert [entry.quoted_lines for entry in record.ledger] == [range(16, 19)]
+    facts = gather(run("begin(1)", *grown[:-1], "close_it(2)"), record=record)
+    assert [(title, "run(user)" in code) for title, code in asked(facts)] == [("Shell", True)]
+
+
+def test_finding_that_moved_to_a_file_that_is_shown_in_part_is_found_there_again() -> None:
+    call = ["open_the_database(1)", "run(user, shell=True)", "close_the_database(1)"]
+    record = review(gather(run(*call, *FILL), run(*FILL[:5], path="next.py")), found(call, 2))
+    moved = [run(*FILL), run(*FILL[:5], *call, path="next.py", part=True)]
+    record = review(gather(*moved, record=record))
+    assert [(entry.path, entry.line) for entry in record.ledger] == [("next.py", 9)]
+    facts = gather(run(*FILL), run("begin(1)", *FILL[:5], *call[:2], "close(2)", path="next.py"), record=record)
+    assert [(title, "shell=True" in code) for title, code in asked(facts)] == [("Shell", True)]
 
 
 @pytest.mark.parametrize("quoted", [CALL, CALL[1:2]], ids=["several lines", "one line"])
