@@ -63,14 +63,11 @@ def _find_anchor(lines: Iterable[Line], side: Side) -> int | None:
 
 
 def add_quote(entry: LedgerEntry, patches: Mapping[str, Patch], unread: Collection[str]) -> LedgerEntry:
-    """Return the entry with its present lines as those for which it is right.
-
-    Those that matter are the changed ones of its side, else the ones that the pull request removes between them, else
-    all of them.
-    """
+    """Return the entry with its present lines as those for which it is right."""
     lines = [*list_within(patches[entry.path], entry.side, entry.quoted_lines)]
     digest = _digest(patches[entry.path], entry.side, entry.quoted_lines)
-    wanted = [identify(line.text) for line in _list_important(lines, entry.side)]
+    important = _list_important([*map(_to_token, lines)], range(len(lines)), entry.side)
+    wanted = [identify(lines[at].text) for at in important]
     return replace(
         entry,
         lines=tuple(wanted[: MAX_LINES // 2] + wanted[MAX_LINES // 2 :][-MAX_LINES // 2 :]),
@@ -79,16 +76,6 @@ def add_quote(entry: LedgerEntry, patches: Mapping[str, Patch], unread: Collecti
         part=list_part(entry, patches[entry.path]) if entry.path in unread else (),
         is_quote_changed=False,
     )
-
-
-def _list_important(lines: Sequence[Line], side: Side) -> Sequence[Line]:
-    wanted = (
-        [line for line in lines if line.side == side and _is_changed(line) and _is_long(line)],
-        [line for line in lines if line.side == side and _is_changed(line) and not _is_bracket(line)],
-        [line for line in lines if line.side != side and _is_long(line)],
-        [line for line in lines if line.side == side and _is_long(line)],
-    )
-    return next((found for found in wanted if found), lines)
 
 
 def _digest(patch: Patch, side: Side, numbers: range) -> str:
@@ -229,7 +216,7 @@ class QuoteFinder:
             return None
         kept, lines = self._align(entry, path), self._list_lines(path)
         within = range(inside[0], inside[-1] + 1)
-        important = _list_important_tokens(old, within, entry.side)
+        important = _list_important(old, within, entry.side)
         is_changed = any(old[at][0] != " " for at in within)
         if not any(at in kept and (_is_changed(lines[kept[at]]) or not is_changed) for at in important):
             return None
@@ -317,8 +304,11 @@ def _is_quoted(token: str, entry: LedgerEntry) -> bool:
     return side == entry.side and int(number) in entry.quoted_lines
 
 
-def _list_important_tokens(tokens: Sequence[str], within: range, side: Side) -> Sequence[int]:
-    """Return the indexes of those that matter, as `_list_important` does."""
+def _list_important(tokens: Sequence[str], within: range, side: Side) -> Sequence[int]:
+    """Return the indexes of the lines of a finding that matter.
+
+    These are the changed ones of its side, else the ones that the pull request removes between them, else all of them.
+    """
     own = [at for at in within if (tokens[at][0] == "-") == (side == "LEFT")]
     wanted = (
         [at for at in own if tokens[at][0] != " " and " =" in tokens[at]],
