@@ -50,26 +50,29 @@ class CheckedFinding:
         return self.dismissed_by != "writer"
 
 
+@dataclass(frozen=True, slots=True)
+class ReviewNotes:
+    """What the summary says of a review beside its coverage and findings."""
+
+    unverified: str = ""  # why its findings were not verified
+    left_out: str = ""  # a follow-up prompt, with the reason why it has no reply
+    not_read_again: str = ""  # why a review of everything did not read all again
+    undecided: int = 0  # open findings that may be corrected
+    asked_for: str = ""  # SHA of the commit that the receipt is of; "" if it is that of the check
+
+
+NO_NOTES = ReviewNotes()
+
+
 def plan_check(
     commit: str,
     coverage: Coverage,
     findings: Sequence[CheckedFinding],
     settings: Review,
     receipt: Receipt,
-    *,
-    unverified: str = "",
-    left_out: str = "",
-    not_read_again: str = "",
-    undecided: int = 0,
-    asked_for: str = "",
+    notes: ReviewNotes = NO_NOTES,
 ) -> EnsureCheck:
-    """Return the check of a review that ended.
-
-    `unverified` is the reason why its findings were not verified, and `left_out` a follow-up prompt with the reason why
-    it has no reply. `not_read_again` is the reason why a review of everything did not read all again, and `undecided`
-    the number of open findings that may be corrected. `asked_for` is the commit that the receipt is of; "" if it is
-    that of the check.
-    """
+    """Return the check of a review that ended."""
     opened = sorted((finding for finding in findings if finding.is_open), key=lambda finding: RANK[finding.severity])
     failing = [f for f in opened if settings.fail_on is not None and RANK[f.severity] <= RANK[settings.fail_on]]
     conclusion: Conclusion = "failure" if failing else "success" if coverage.is_complete else settings.incomplete
@@ -78,9 +81,7 @@ def plan_check(
         commit=commit,
         conclusion=conclusion,
         title=title,
-        summary="\n".join(
-            _summary(commit, coverage, opened, receipt, asked_for, unverified, left_out, not_read_again, undecided)
-        ),
+        summary="\n".join(_summary(commit, coverage, opened, receipt, notes)),
         description=_describe(coverage, opened, receipt, title),
         annotations=tuple(_annotations(opened)),
     )
@@ -158,11 +159,7 @@ def _summary(
     coverage: Coverage,
     opened: Sequence[CheckedFinding],
     receipt: Receipt,
-    asked_for: str,
-    unverified: str,
-    left_out: str,
-    not_read_again: str,
-    undecided: int,
+    notes: ReviewNotes,
 ) -> Iterator[str]:
     """Yield the lines of the summary. The list of files is last, because the end is cut if the summary is too long."""
     done, needed = _count_files(coverage)
@@ -174,15 +171,15 @@ def _summary(
     if opened:
         by_severity = Counter(finding.severity for finding in opened)
         yield f"\nOpen findings: {', '.join(f'{number} {severity}' for severity, number in by_severity.items())}."
-    if unverified:
-        yield f"\nThe findings were not verified: {unverified}."
-    if undecided:
-        yield f"\n{_describe_undecided(undecided)}"
-    if left_out:
-        yield f"\nA follow-up prompt was left out: {left_out}."
-    if not_read_again:
-        yield f"\nNot everything was read again, so earlier reviews count: {not_read_again}."
-    yield from _table(_receipt_rows(commit, coverage, receipt, asked_for))
+    if notes.unverified:
+        yield f"\nThe findings were not verified: {notes.unverified}."
+    if notes.undecided:
+        yield f"\n{_describe_undecided(notes.undecided)}"
+    if notes.left_out:
+        yield f"\nA follow-up prompt was left out: {notes.left_out}."
+    if notes.not_read_again:
+        yield f"\nNot everything was read again, so earlier reviews count: {notes.not_read_again}."
+    yield from _table(_receipt_rows(commit, coverage, receipt, notes.asked_for))
     missing = [file for file in coverage.files if not file.is_complete]
     if missing or coverage.unlisted:
         yield "\n### Not reviewed\n"

@@ -39,7 +39,7 @@ from hls_handler.handlers.changed_files import (
     select_files,
     with_lines_above,
 )
-from hls_handler.handlers.check import plan_check
+from hls_handler.handlers.check import ReviewNotes, plan_check
 from hls_handler.handlers.handler import (
     Handler,
     PromptLimits,
@@ -379,14 +379,17 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         commit = self.check_commit(facts)
         if commit is None:
             return ()
-        unread = "; ".join(dict.fromkeys(facts.unanswered.values())) if facts.earlier else ""
-        notes = {"unverified": facts.unverified, "left_out": left_out, "not_read_again": unread}
-        undecided = sum(entry.is_quote_changed for entry in result.open)
-        findings, asked_for = list_checked(result), commit
+        asked_for = commit
         if receipt == NO_CALLS:  # of the last review: a title edit must not take it away
             receipt, asked_for = facts.record.receipt, facts.record.asked_for
-        notes["asked_for"] = asked_for
-        return (plan_check(commit, facts.coverage, findings, facts.review, receipt, **notes, undecided=undecided),)
+        notes = ReviewNotes(
+            unverified=facts.unverified,
+            left_out=left_out,
+            not_read_again="; ".join(dict.fromkeys(facts.unanswered.values())) if facts.earlier else "",
+            undecided=sum(entry.is_quote_changed for entry in result.open),
+            asked_for=asked_for,
+        )
+        return (plan_check(commit, facts.coverage, list_checked(result), facts.review, receipt, notes),)
 
     def after_review(
         self, facts: PullRequestFacts, analysis: Analysis, *, comment_ids: Mapping[str, int], rejected: Collection[str]

@@ -9,7 +9,7 @@ import pytest
 
 from hls_handler.actions import Annotation, EnsureCheck
 from hls_handler.analysis import Receipt, Severity
-from hls_handler.handlers.check import CheckedFinding, plan_check, plan_unreviewed_check
+from hls_handler.handlers.check import CheckedFinding, ReviewNotes, plan_check, plan_unreviewed_check
 from hls_handler.handlers.handler import PromptLimits, SkipReason
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
@@ -67,14 +67,18 @@ def test_complete_review_is_a_success_with_a_receipt() -> None:
 
 def test_summary_says_that_findings_were_not_verified() -> None:
     coverage = Coverage((REVIEWED,))
-    planned = plan_check(COMMIT, coverage, [HIGH], Review(), RECEIPT, unverified="Claude gave no usable reply")
+    planned = plan_check(
+        COMMIT, coverage, [HIGH], Review(), RECEIPT, ReviewNotes(unverified="Claude gave no usable reply")
+    )
     lines = [line for line in planned.summary.split("\n") if line]
     assert lines[1:3] == ["Open findings: 1 high.", "The findings were not verified: Claude gave no usable reply."]
     assert planned.conclusion == "success"
 
 
 def test_summary_says_that_not_everything_was_read_again() -> None:
-    planned = plan_check(COMMIT, Coverage((REVIEWED,)), (), Review(), RECEIPT, not_read_again="the budget is used up")
+    planned = plan_check(
+        COMMIT, Coverage((REVIEWED,)), (), Review(), RECEIPT, ReviewNotes(not_read_again="the budget is used up")
+    )
     assert "Not everything was read again, so earlier reviews count: the budget is used up." in planned.summary
 
 
