@@ -167,8 +167,10 @@ def find_unread(ledger: Iterable[LedgerEntry], listed: Iterable[ChangedFile], se
     unread_paths = {file.path for file in selection.skipped if file.needs_review}
 
     def is_unread(file: ChangedFile) -> bool:
-        if file.path in whole_paths | unread_paths:
-            return file.path in unread_paths
+        if file.path in unread_paths:
+            return True
+        if file.path in whole_paths:
+            return False
         if not file.patch:
             return not _is_without_lines(file)
         whole = parse_patch(file.patch)

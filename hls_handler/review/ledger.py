@@ -198,8 +198,8 @@ def _repeats_hidden(
     Lines that changed since the last review do not count: they may be a copy, and the hidden ones may be corrected.
     """
     is_hidden = bool(entry.lines) and entry.line is None and not entry.is_absent
-    is_same = all(getattr(finding, name) == getattr(entry, name) for name in ("path", "side", "category", "title"))
-    if not (is_hidden and is_same) or finding.path not in patches:
+    own, known = ((one.path, one.side, one.category, one.title) for one in (finding, entry))
+    if not is_hidden or own != known or finding.path not in patches:
         return False
     numbers = range(finding.start_line or finding.line, finding.line + 1)
     lines = list_within(patches[finding.path], finding.side, numbers)
@@ -263,8 +263,8 @@ def _finding_identities(
     for finding in findings:
         anchor = _find_anchor(finding, patches)
         line = lines.get((finding.path, finding.side, anchor))
-        is_known = line is not None and (finding.path, finding.side, anchor) not in changed
-        texts = [f"{' ' if line.mark == ' ' else '+'}{identify(line.text)}"] if line is not None and is_known else []
+        is_changed = (finding.path, finding.side, anchor) in changed
+        texts = [f"{' ' if line.mark == ' ' else '+'}{identify(line.text)}"] if line and not is_changed else []
         titles = _both(finding.path, finding.side, finding, range(anchor, finding.line + 1))
         found.append(_identities(finding.path, finding.side, finding, [anchor, *texts]) | titles)
     return found
