@@ -588,7 +588,7 @@ class Simulation:
             text = next((entry.body for entry in self._record().ledger if entry.key == thread.key), "")
             added = {line: place for line, place in self.must_fail.items() if f" in {visible(line.text)}." in text}
             self.exempt |= {(one.line.text, one.place), *((line.text, place) for line, place in added.items())}
-        elif who != WRITER:
+        elif who != WRITER and how == "resolved":
             self.resolved.pop(thread.key, None)
 
     def listed(self, version: Version) -> tuple[ChangedFile, ...]:
