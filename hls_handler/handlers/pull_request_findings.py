@@ -232,7 +232,7 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
     )
     since = _list_changed_since(facts) if facts.is_full else changed
     new = find_new([finding for finding in timely if finding not in repeating], ledger, patches, since)
-    ledger = raise_severities(ledger, timely, patches, since)
+    ledger = raise_severities(ledger, [finding for finding in timely if finding not in new], patches, since)
     renamed = _find_previous_paths(facts.selection.files)
     entries = add(ledger, new, patches, prompt_id="", previous_paths=renamed, unread=facts.unread)
     found = tuple(zip(entries, new, strict=True))

@@ -965,6 +965,19 @@ def test_earlier_findings_are_verified_after_the_new_ones() -> None:
     assert [(one.title, one.state) for one in review(decided, *reply.findings).ledger] == [("Shell", "fixed")]
 
 
+def test_refuted_finding_about_a_changed_line_does_not_change_a_dismissed_one_at_its_last_line() -> None:
+    hunk = "@@ -1,2 +1,4 @@\n first()\n+begin(user)\n+run(user)\n last()"
+    low = finding(path="run.py", line=3, quote="run(user)", severity="low", title="Slow")
+    record = review(gather(file("run.py", hunk, additions=2, deletions=0)), low)
+    threads = (thread(record.ledger[0].key, thumbs_down=("zoe",)),)
+    now = file("run.py", hunk.replace("begin(", "open("), additions=2, deletions=0)
+    facts = gather(now, record=record, threads=threads)
+    both = finding(path="run.py", start_line=2, line=3, quote="open(user)\nrun(user)", severity="high", title="Shell")
+    assert raised(facts, both) == ["Shell"]
+    refuted = HANDLER.apply_verification(facts, pull_request_analysis(findings=[both]), verdicts(1))
+    assert [(one.title, one.severity) for one in review(refuted, both).ledger] == [("Slow", "low")]
+
+
 def test_range_within_which_a_line_was_removed_is_raised_later() -> None:
     hunk = "@@ -1,4 +1,5 @@\n first()\n check(user)\n+log(user)\n run(user)\n last()"
     record = review(gather(file("run.py", hunk, additions=1, deletions=0)))
