@@ -15,7 +15,7 @@ from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.handlers.skipped_files import OVERRIDES, SkippedFile, find_skip_reason
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
-from hls_handler.review.changes import digest_hunk, find_changed_lines
+from hls_handler.review.changes import digest_hunk, find_changed_lines, with_present_headings
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.functions import find_lines_above
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_numbered, parse_patch
@@ -381,7 +381,7 @@ def digest_reviewed(
     return {
         file.path: tuple(
             digest
-            for number, hunk in enumerate(selection.patches[file.path].hunks)
+            for number, hunk in enumerate(with_present_headings(selection.patches[file.path]).hunks)
             if (digest := digest_hunk(hunk, unread.get((index, number), ())))
         )
         for index, file in enumerate(selection.files)

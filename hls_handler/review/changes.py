@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from difflib import SequenceMatcher
 from hashlib import sha256
 
@@ -30,6 +31,8 @@ MIN_PLACE = 2  # unchanged lines that show a place; the beginning or the end of 
 MAX_PAIRS = 200_000
 """Limit on the pairs of equal lines in two sequences that are compared line by line; beyond it, all lines are new."""
 
+MAX_HEADING = 80  # bytes of a line that git shows as a heading; longer definitions are not compared exactly
+
 HEADING, NAME = "@", "~"
 CHANGED, PLACE = "+-", "=^$"  # marks of tokens: of changed lines, and of those that show a place
 BEGINNING, END = (mark.ljust(DIGEST_CHARACTERS + 1, "0") for mark in "^$")
@@ -44,9 +47,32 @@ _Position = tuple[int, int]  # index of a hunk, and of a token in it
 _Run = tuple[int, int, int]  # of equal tokens: index of the first one in each of two sequences, and their number
 
 
+def with_present_headings(patch: Patch) -> Patch:
+    """Return the patch with the present headings of hunks whose definition the pull request removes in a hunk above.
+
+    GitHub takes the heading from the old file, so the lines may belong to another function now.
+    """
+    removed: set[str] = set()
+    above = ""  # the last definition that the patch shows in the new file
+    hunks: list[Hunk] = []
+    for hunk in patch.hunks:
+        header = HUNK_HEADER.match(hunk.header)
+        heading = hunk.header[header.end() :].strip() if header else ""
+        if header and heading in removed and _find_name(heading):
+            hunk = replace(hunk, header=f"{header[0]} {above or 'not shown'}")
+        hunks.append(hunk)
+        for line in hunk.lines:
+            if line.mark == "-":
+                removed.add(line.text.strip()[:MAX_HEADING])
+            elif _DEFINITION.search(line.text):
+                above = line.text.strip()[:MAX_HEADING]
+    return Patch(tuple(hunks))
+
+
 def digest_hunk(hunk: Hunk, unread: Collection[int] = ()) -> str:
     """Return the tokens of a reviewed hunk, to be stored, without the lines with the indexes `unread`.
 
+    The hunk is one of `with_present_headings`.
     The text must be redacted: a digest would reveal a short password. "" means that no changed line was read.
     """
     first, lines, last = _tokenize(hunk)
@@ -64,7 +90,7 @@ def find_changed_lines(
     deleted check can be a defect. A hunk that is not there any more changes no other. If an inserted block ends with
     the lines above it, it is not known which of both are new: with `equal_ends`, both are returned, else one of them.
     """
-    hunks = [_tokenize(hunk) for hunk in patch.hunks]
+    hunks = [_tokenize(hunk) for hunk in with_present_headings(patch).hunks]
     new = [(*first, *lines, *last) for first, lines, last in hunks]
     left = Counter(map(_split, reviewed))
     changed: dict[int, set[int]] = {}

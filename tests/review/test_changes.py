@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hls_handler.review.changes import digest_hunk, find_changed_lines
+from hls_handler.review.changes import digest_hunk, find_changed_lines, with_present_headings
 from hls_handler.review.patches import Line, Patch, parse_patch
 
 
@@ -20,7 +20,7 @@ def changed(reviewed: str, now: str) -> list[str]:
 
 
 def digest(patch: Patch) -> tuple[str, ...]:
-    return tuple(map(digest_hunk, patch.hunks))
+    return tuple(map(digest_hunk, with_present_headings(patch).hunks))
 
 
 def show(patch: Patch, indexes: Sequence[frozenset[int]]) -> list[str]:
@@ -155,6 +155,21 @@ def test_line_that_moves_to_another_function_with_the_same_lines_is_changed() ->
         "+11   log(1)",
         "+12   log(2)",
     ]
+
+
+def test_hunk_below_a_definition_that_another_hunk_removes_is_changed() -> None:
+    """Its heading is that of the old file, so it is the same although the lines belong to the function above now."""
+    below = "@@ -24,4 +26,5 @@ def wipe(rows):\n check(rows)\n audit(rows)\n+delete(rows)\n log(rows)\n close(rows)"
+    moved = (
+        "@@ -9,5 +9,6 @@\n def show(rows):\n+def wipe(rows):\n+    log(1)\n     first()\n-def wipe(rows):\n     pass"
+    )
+    gone = moved.replace("+def wipe(rows):\n", "").replace("+9,6", "+9,5")
+    assert changed(f"{moved}\n{below}", f"{moved}\n{below}") == []
+    assert "+28 delete(rows)" in changed(f"{moved}\n{below}", f"{gone}\n{below}")
+    assert "+28 delete(rows)" in changed(f"{gone}\n{below}", f"{moved}\n{below}")
+    renamed = gone.replace("-def wipe(rows):", "-def wipe(rows):\n+def wipe(rows, now):").replace("+9,5", "+9,6")
+    other = renamed.replace("now):", "then):")
+    assert changed(f"{renamed}\n{below}", f"{other}\n{below}") == ["+12 def wipe(rows, then):"]
 
 
 def test_line_stays_reviewed_between_lines_that_the_pull_request_changes() -> None:
