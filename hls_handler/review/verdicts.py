@@ -116,10 +116,17 @@ def _is_wider(finding: Finding, entry: LedgerEntry, patch: Patch, changed: Colle
 
 
 def _widen(
-    entry: LedgerEntry, findings: Iterable[Finding], patches: Mapping[str, Patch], unread: Collection[str]
+    entry: LedgerEntry, findings: Sequence[Finding], patches: Mapping[str, Patch], unread: Collection[str]
 ) -> LedgerEntry:
-    """Return the entry with the lines and the texts of the findings: a change of each of them counts now."""
+    """Return the entry with the lines, the texts and the highest severity of the findings.
+
+    A change of each of these lines counts from now on.
+    """
     assert entry.line is not None
+    worst = min(findings, key=lambda finding: RANK[finding.severity])
+    if RANK[worst.severity] < RANK[entry.severity]:
+        body = entry.body if worst.title == entry.title else f"{entry.title}: {entry.body}"
+        entry = replace(entry, severity=worst.severity, title=worst.title, body=body, is_body_posted=False)
     for finding in findings:
         above = max(entry.lines_above, entry.line - (finding.start_line or finding.line))
         below = max(entry.lines_below, finding.line - entry.line)

@@ -284,6 +284,25 @@ def test_open_finding_takes_the_lines_of_one_with_its_title_around_it() -> None:
         assert settle(other, CALL, wider) == (other, ())
 
 
+@pytest.mark.parametrize(
+    ("line", "title", "category", "body"),
+    [
+        (3, "Runs the input", "performance", "The input is run.\n\nRuns the input (shell=True,): It is a shell."),
+        (6, "A shell", "bugs", "Runs the input: The input is run.\n\nA shell (shell=True,): It is a shell."),
+    ],
+)
+def test_open_finding_takes_the_severity_of_a_worse_one_around_it(
+    line: int, title: str, category: str, body: str
+) -> None:
+    known = finding(path="area.py", line=line, quote="", title="Runs the input", severity="low", category="bugs")
+    entry = replace(raised(known), body="The input is run.", is_body_posted=True)
+    named = {"title": title, "category": category, "body": "It is a shell."}
+    worse = finding(path="area.py", start_line=2, line=6, quote="", severity="critical").model_copy(update=named)
+    settled, repeating = settle(entry, CALL, worse)
+    assert (repeating, settled.severity, settled.title, settled.body) == ((worse,), "critical", title, body)
+    assert not settled.is_body_posted
+
+
 def test_finding_in_other_words_adds_its_text_to_the_one_whose_quote_changed() -> None:
     found = FOUND.model_copy(update={"title": "Path traversal", "body": "The path is not checked."})
     entry = replace(raised(), body="The command is not checked.", is_body_posted=True)
