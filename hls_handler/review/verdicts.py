@@ -122,11 +122,11 @@ def _widen(
 
     A change of each of these lines counts from now on.
     """
-    assert entry.line is not None
     worst = min(findings, key=lambda finding: RANK[finding.severity])
     if RANK[worst.severity] < RANK[entry.severity]:
         body = entry.body if worst.title == entry.title else f"{entry.title}: {entry.body}"
         entry = replace(entry, severity=worst.severity, title=worst.title, body=body, is_body_posted=False)
+    assert entry.line is not None
     for finding in findings:
         above = max(entry.lines_above, entry.line - (finding.start_line or finding.line))
         below = max(entry.lines_below, finding.line - entry.line)
