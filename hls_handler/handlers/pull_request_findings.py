@@ -231,7 +231,8 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
         unread=facts.unread,
     )
     since = _list_changed_since(facts) if facts.is_full else changed
-    new = find_new([finding for finding in timely if finding not in repeating], ledger, patches, since)
+    rest = [finding for finding in timely if finding not in repeating]
+    new = find_new(rest, facts.record.ledger, patches, since)  # without the lines that its entries take now
     ledger = raise_severities(ledger, [finding for finding in timely if finding not in new], patches, since)
     renamed = _find_previous_paths(facts.selection.files)
     entries = add(ledger, new, patches, prompt_id="", previous_paths=renamed, unread=facts.unread)

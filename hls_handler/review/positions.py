@@ -37,8 +37,8 @@ def locate_findings(
     A suggestion is deleted unless GitHub can replace exactly the named lines by it: for removed lines, for a range that
     was cut or moved, for a line that moved to one of several equal ones, if only a part of the line is quoted, and if
     it changes nothing, lacks a redacted credential or a control character, or repeats the line above or below.
-    Findings of one category at one line are merged. The located findings are sorted by severity, path and line. GitHub
-    accepts a review comment at each returned line.
+    Findings of one category that end at one line are merged, with the lines of all. The located findings are sorted by
+    severity, path and line. GitHub accepts a review comment at each returned line.
     """
     shown = {path: _PatchIndex(patch) for path, patch in patches.items()}
     paths = {clean(path): path for path in shown}  # as the prompt shows them
@@ -190,6 +190,10 @@ def _merge(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _join(first: Finding, other: Finding) -> Finding:
+    """Return the first finding with the text and the lines of the other one, which ends at the same line."""
     same = normalize_line(other.body) in normalize_line(first.body)
     body = first.body if same else f"{first.body}\n\n**{other.title}**\n\n{other.body}"
-    return first.model_copy(update={"body": body})
+    start = min(one.start_line or one.line for one in (first, other))
+    is_wider = start < (first.start_line or first.line)
+    lines = {"start_line": start, "suggestion": None} if is_wider else {}  # a suggestion replaces exactly its lines
+    return first.model_copy(update={"body": body, **lines})

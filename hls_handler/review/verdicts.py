@@ -79,8 +79,7 @@ def settle_quotes(
                 entry, state="open", dismissals=(), void_dismissals=void, dismissed_by=None, has_binding_dismissal=False
             )
         for finding in there:
-            if finding.title != entry.title or find_anchor(finding, patch) != entry.line:
-                settled = _add_text(settled, finding, patch)
+            settled = _add_text(settled, finding, patch)
         return raise_severity(add_quote(settled, patches, unread), there)
 
     return tuple(map(settle, ledger)), tuple(repeated)
@@ -98,21 +97,25 @@ def quotes_other_changes(finding: Finding, entry: LedgerEntry, changed: Collecti
 
 
 def _is_wider(finding: Finding, entry: LedgerEntry, patch: Patch, changed: Collection[tuple[str, Side, int]]) -> bool:
-    """Return True if a finding quotes the line of an open entry and others, and is about another one of them.
+    """Return True if a finding quotes lines of an open entry, and may be about another line than the entry.
 
-    It has the title of the entry and ends below its quote, or it has its category and ends at its line, or it is known
-    by that and quotes other lines that changed.
+    It is known by another line and has the title and the category of the entry; or by its line, has one of both and
+    quotes other lines that changed. Or it quotes this line, and has the title and is known by a line below the quote of
+    the entry, or has the category and ends at this line.
     """
     if (finding.path, finding.side, "open") != (entry.path, entry.side, entry.state) or entry.line is None:
         return False
-    first, last = finding.start_line or finding.line, entry.line + entry.lines_below
-    if not first <= entry.line <= finding.line or finding.line - first > MAX_WIDER_LINES:
+    quoted, first = entry.quoted_lines, finding.start_line or finding.line
+    if first >= quoted.stop or quoted.start > finding.line or finding.line - first > MAX_WIDER_LINES:
         return False
     anchor = find_anchor(finding, patch)
-    if finding.title == entry.title and anchor > last:
+    has_category, has_title = finding.category == entry.category, finding.title == entry.title
+    if anchor == entry.line:
+        return (has_title or has_category) and quotes_other_changes(finding, entry, changed)
+    if has_title and has_category:
         return True
-    is_other = anchor == entry.line and quotes_other_changes(finding, entry, changed)
-    return finding.category == entry.category and (is_other or (finding.line == entry.line and anchor != entry.line))
+    is_around = first <= entry.line <= finding.line
+    return is_around and ((has_title and anchor >= quoted.stop) or (has_category and finding.line == entry.line))
 
 
 def _widen(
@@ -138,10 +141,10 @@ def _widen(
 def _add_text(entry: LedgerEntry, finding: Finding, patch: Patch) -> LedgerEntry:
     number = find_anchor(finding, patch)
     line = next((one.text.strip() for one in list_within(patch, finding.side, range(number, number + 1))), "")
-    text = f"{finding.title} ({truncate(line, 100)}): {finding.body}"
-    if text in entry.body or entry.has_binding_dismissal:
+    text = truncate(f"{finding.title} ({truncate(line, 100)}): {finding.body}", MAX_ADDED_CHARACTERS)
+    if finding.body in entry.body or text in entry.body or entry.has_binding_dismissal:
         return entry
-    joined = f"{entry.body}\n\n{truncate(text, MAX_ADDED_CHARACTERS)}".strip()
+    joined = f"{entry.body}\n\n{text}".strip()
     return replace(entry, body=truncate(joined, 3 * MAX_BODY_CHARACTERS), is_body_posted=False)
 
 

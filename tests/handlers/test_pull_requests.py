@@ -922,6 +922,19 @@ def test_finding_that_takes_the_lines_of_a_wider_one_is_compared_from_then_on() 
     assert [(one.state, one.is_quote_changed) for one in followed] == [("open", True)]
 
 
+def test_finding_on_a_line_that_an_open_one_takes_in_the_same_review_is_new() -> None:
+    old = "@@ -1,2 +1,3 @@\n first()\n+run_the_input(user)\n last()"
+    known = finding(path="a.py", line=2, quote="run_the_input(user)", title="Unchecked")
+    record = review(gather(file("a.py", old, additions=1, deletions=0)), known)
+    longer = old.replace("+1,3", "+1,5").replace(" first()\n", " first()\n+load_the_input(user)\n+log()\n")
+    facts = gather(file("a.py", longer, additions=3, deletions=0), record=record)
+    quote = "load_the_input(user)\nlog()\nrun_the_input(user)"
+    wider = finding(path="a.py", start_line=2, line=4, quote=quote, title="In other words")
+    new = finding(path="a.py", line=2, quote="load_the_input(user)", title="Unchecked")
+    assert raised(facts, wider, new) == ["Unchecked"]
+    assert [[*one.quoted_lines] for one in review(facts, wider, new).ledger] == [[2, 3, 4], [2]]
+
+
 def test_moved_line_is_reviewed_as_new_while_the_finding_stays_with_the_others() -> None:
     after = "+log_the_whole_request_of_that(user)\n+finish_the_whole_request_of_that(user)"
     hunk = f"@@ -1,2 +1,5 @@\n first()\n+DEFECT(user)\n{after}\n last()"

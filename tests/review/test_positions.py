@@ -374,6 +374,16 @@ def test_findings_of_one_category_on_one_line_are_merged() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("start_line", "expected"), [(11, (11, None)), (12, (12, "    return 1")), (None, (12, "    return 1"))]
+)
+def test_merged_findings_have_the_lines_of_both(start_line: int | None, expected: object) -> None:
+    first = finding(severity="high", title="Wrong", start_line=12, suggestion="    return 1")
+    other = finding(severity="low", title="Slow", start_line=start_line)
+    (merged,) = locate_findings([first, other], {"area.py": PATCH})[0]
+    assert (merged.start_line, merged.suggestion) == expected
+
+
 def test_finding_with_higher_confidence_comes_first() -> None:
     findings = [
         finding(title="Perhaps", body="It may be slow.", confidence=0.3),

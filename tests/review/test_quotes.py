@@ -303,6 +303,33 @@ def test_open_finding_takes_the_severity_of_a_worse_one_around_it(
     assert not settled.is_body_posted
 
 
+def test_finding_with_the_title_and_category_of_an_open_one_at_another_of_its_lines_adds_its_text() -> None:
+    entry = replace(raised(), body="The shell is used.", is_body_posted=True)
+    other = finding(path="area.py", line=3, quote="command,", body="The command is not quoted.")
+    settled, repeating = settle(entry, CALL, other)
+    assert (repeating, settled.quoted_lines) == ((other,), entry.quoted_lines)
+    assert settled.body == "The shell is used.\n\nWrong (command,): The command is not quoted."
+    assert not settled.is_body_posted
+
+
+@pytest.mark.parametrize(("changed", "lines"), [({("area.py", "RIGHT", 3)}, range(3, 6)), (set(), range(5, 6))])
+def test_finding_at_the_line_of_an_open_one_with_its_title_adds_the_other_lines_that_changed(
+    changed: set[tuple[str, Side, int]], lines: range
+) -> None:
+    entry = raised(finding(path="area.py", line=5, quote=""))
+    other = finding(path="area.py", start_line=3, line=5, quote="", category="performance", body="The command is slow.")
+    (settled,), _ = settle_quotes([entry], [other], patches(CALL), corrected=(), present=(), changed=changed)
+    assert settled.quoted_lines == lines
+    assert ("The command is slow." in settled.body) == (3 in lines)
+
+
+def test_finding_with_the_title_and_at_the_line_of_one_whose_quote_changed_adds_its_text() -> None:
+    entry = replace(raised(), body="The shell is used.")
+    again = FOUND.model_copy(update={"body": "The environment is empty."})
+    settled, _ = settle(follow(entry, CORRECTED), CORRECTED, again, again)
+    assert settled.body == "The shell is used.\n\nWrong (shell=True,): The environment is empty."
+
+
 def test_finding_in_other_words_adds_its_text_to_the_one_whose_quote_changed() -> None:
     found = FOUND.model_copy(update={"title": "Path traversal", "body": "The path is not checked."})
     entry = replace(raised(), body="The command is not checked.", is_body_posted=True)
