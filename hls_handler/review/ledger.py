@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from typing import Literal
 
 from hls_handler.analysis import Finding
 from hls_handler.review.dismissals import is_acceptance, is_dismissal
@@ -157,8 +158,8 @@ def find_new(
 ) -> tuple[Finding, ...]:
     """Return the findings that the ledger of `follow_up` does not have.
 
-    A finding at the line of an entry repeats it if it has the same category or title; one at another line that the
-    entry quotes, if it has both. If one with another title also quotes a line that the entry does not quote and that is
+    A finding at the line of an entry repeats it if it has the same category or title; one at another line, if it has
+    both, and if one of the two quotes the line that the other is known by. If one with another title also quotes a line that the entry does not quote and that is
     one of the lines `changed` since the last review, it may be about that. If no patch shows the lines of an entry, see
     `_repeats_hidden`.
     """
@@ -241,9 +242,9 @@ def _entry_identities(entry: LedgerEntry) -> set[_Identity]:
     several lines in a file whose patch is not known completely.
     """
     if entry.line is not None:
-        titles = _both(entry.path, entry.side, entry, entry.quoted_lines)
         own = _identities(entry.path, entry.side, entry, [entry.line])
-        return set() if entry.is_closed or entry.is_quote_changed else own | titles
+        both = _both(entry, "quoted", entry.quoted_lines) | _both(entry, "known by", [entry.line])
+        return set() if entry.is_closed or entry.is_quote_changed else own | both
     if entry.is_absent or len(entry.quote) < MIN_CHARACTERS:
         return set()
     mark = " " if entry.is_unchanged else "+"
@@ -265,8 +266,8 @@ def _finding_identities(
         line = lines.get((finding.path, finding.side, anchor))
         is_changed = (finding.path, finding.side, anchor) in changed
         texts = [f"{' ' if line.mark == ' ' else '+'}{identify(line.text)}"] if line and not is_changed else []
-        titles = _both(finding.path, finding.side, finding, range(anchor, finding.line + 1))
-        found.append(_identities(finding.path, finding.side, finding, [anchor, *texts]) | titles)
+        both = _both(finding, "quoted", [anchor]) | _both(finding, "known by", range(anchor, finding.line + 1))
+        found.append(_identities(finding.path, finding.side, finding, [anchor, *texts]) | both)
     return found
 
 
@@ -277,9 +278,15 @@ def _identities(path: str, side: Side, finding: LedgerEntry | Finding, places: I
     return {(*place, *name) for place in where for name in named}
 
 
-def _both(path: str, side: Side, finding: LedgerEntry | Finding, numbers: Iterable[int]) -> set[_Identity]:
-    """Return the numbers of lines with category and title: at another line than its own, one of both is not enough."""
-    return {(path, side, str(number), finding.category, finding.title) for number in numbers}
+def _both(
+    finding: LedgerEntry | Finding, kind: Literal["quoted", "known by"], numbers: Iterable[int]
+) -> set[_Identity]:
+    """Return the numbers of lines with category and title: at another line than its own, one of both is not enough.
+
+    The line that one of the two is known by must be quoted by the other one.
+    """
+    path, side = finding.path, finding.side
+    return {(path, side, kind, str(number), finding.category, finding.title) for number in numbers}
 
 
 def _find_anchor(finding: Finding, patches: Mapping[str, Patch]) -> int:

@@ -330,6 +330,17 @@ def test_finding_with_the_title_and_at_the_line_of_one_whose_quote_changed_adds_
     assert settled.body == "The shell is used.\n\nWrong (shell=True,): The environment is empty."
 
 
+@pytest.mark.parametrize(("start", "line", "is_new"), [(2, 3, True), (2, 4, False), (4, 6, False), (6, 7, True)])
+def test_dismissed_finding_is_repeated_if_one_quotes_the_line_that_the_other_is_known_by(
+    start: int, line: int, is_new: bool
+) -> None:
+    text = "@@ -1,2 +1,8 @@\n first()\n+load(user)\n )\n+call(\n+    user,\n+)\n+log(user)\n last()"
+    dismissed = replace(raised(finding(path="area.py", start_line=3, line=6, quote=""), text), state="dismissed")
+    assert (dismissed.line, dismissed.quoted_lines) == (5, range(3, 7))
+    found = finding(path="area.py", start_line=start, line=line, quote="")
+    assert bool(find_new([found], [dismissed], patches(text))) == is_new
+
+
 def test_finding_in_other_words_adds_its_text_to_the_one_whose_quote_changed() -> None:
     found = FOUND.model_copy(update={"title": "Path traversal", "body": "The path is not checked."})
     entry = replace(raised(), body="The command is not checked.", is_body_posted=True)
