@@ -159,9 +159,9 @@ def find_new(
     """Return the findings that the ledger of `follow_up` does not have.
 
     A finding at the line of an entry repeats it if it has the same category or title; one at another line, if it has
-    both, and if one of the two quotes the line that the other is known by. If one with another title also quotes a line that the entry does not quote and that is
-    one of the lines `changed` since the last review, it may be about that. If no patch shows the lines of an entry, see
-    `_repeats_hidden`.
+    both, and if one of the two quotes the line that the other is known by. If one with another title also quotes a line
+    that the entry does not quote and that is one of the lines `changed` since the last review, it may be about that. If
+    no patch shows the lines of an entry, see `_repeats_hidden`.
     """
     ledger = tuple(ledger)
     known = {one for entry in ledger for one in _entry_identities(entry)}
