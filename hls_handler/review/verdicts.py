@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -139,13 +140,16 @@ def _widen(
 
 
 def _add_text(entry: LedgerEntry, finding: Finding, patch: Patch) -> LedgerEntry:
+    """Return the entry with the text of the finding as a paragraph, in place of one with its title about its line."""
     number = find_anchor(finding, patch)
     line = next((one.text.strip() for one in list_within(patch, finding.side, range(number, number + 1))), "")
-    text = truncate(f"{finding.title} ({truncate(line, 100)}): {finding.body}", MAX_ADDED_CHARACTERS)
+    heading = f"{finding.title} ({truncate(line, 100)}): "
+    text = re.sub(r"\n\s*\n", "\n", truncate(heading + finding.body, MAX_ADDED_CHARACTERS))
     if finding.body in entry.body or text in entry.body or entry.has_binding_dismissal:
         return entry
-    joined = f"{entry.body}\n\n{text}".strip()
-    return replace(entry, body=truncate(joined, 3 * MAX_BODY_CHARACTERS), is_body_posted=False)
+    others = [one for one in entry.body.split("\n\n") if not one.startswith(heading)]
+    body = truncate("\n\n".join([*others, text]).strip(), 3 * MAX_BODY_CHARACTERS)
+    return replace(entry, body=body, is_body_posted=False)
 
 
 def raise_severity(entry: LedgerEntry, repeating: Sequence[Finding]) -> LedgerEntry:

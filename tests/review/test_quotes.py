@@ -330,6 +330,16 @@ def test_finding_with_the_title_and_at_the_line_of_one_whose_quote_changed_adds_
     assert settled.body == "The shell is used.\n\nWrong (shell=True,): The environment is empty."
 
 
+def test_later_text_with_the_same_title_about_the_same_line_replaces_the_one_before() -> None:
+    entry, before = replace(raised(), body="The shell is used."), CALL
+    for number in range(3):
+        now = CORRECTED.replace("None", str(number))
+        again = FOUND.model_copy(update={"body": f"In round {number}\n\n- it is empty."})
+        entry, _ = settle(follow(entry, now, before=before), now, again)
+        before = now
+    assert entry.body == "The shell is used.\n\nWrong (shell=True,): In round 2\n- it is empty."
+
+
 @pytest.mark.parametrize(("start", "line", "is_new"), [(2, 3, True), (2, 4, False), (4, 6, False), (6, 7, True)])
 def test_dismissed_finding_is_repeated_if_one_quotes_the_line_that_the_other_is_known_by(
     start: int, line: int, is_new: bool
