@@ -220,6 +220,8 @@ class QuoteFinder:
         is_changed = any(old[at][0] != " " for at in within)
         if not any(at in kept and (_is_changed(lines[kept[at]]) or not is_changed) for at in important):
             return None
+        if (stayed := self._find_stayed(entry, path)) is not None:
+            return stayed
         present = [kept[at] for at in within if at in kept]
         starts = [0, *accumulate(len(hunk.lines) for hunk in self._files.patches[path].hunks)]
         above = max((kept[at] + 1 for at in kept if at < within.start), default=0)
@@ -233,6 +235,29 @@ class QuoteFinder:
         known = {*kept.values()}
         moved = [at for at in near if at not in known and _is_long(lines[at]) and _to_key(_to_token(lines[at])) in lost]
         return range(min([start, *moved]), max([stop, *(at + 1 for at in moved)]))
+
+    def _find_stayed(self, entry: LedgerEntry, path: str) -> range | None:
+        """Return the index of the line that the finding is known by, if it did not change since the last review.
+
+        The comparison may have kept a longer block that moved away from it.
+        """
+        kept, lines = self._align(entry, path), self._list_lines(path)
+        known = f"{entry.shown_line} "
+        old = [
+            at
+            for at, token in enumerate(self._list_old(entry))
+            if _is_quoted(token, entry) and token[1:].startswith(known)
+        ]
+        if not old or old[0] in kept or not self._changes.is_known(entry.path):
+            return None
+        taken = {*kept.values()}
+        own = [
+            at
+            for at in self._find_texts(path).get(entry.quote, ())
+            if lines[at].side == entry.side and _is_changed(lines[at]) and at not in taken
+            if not self._changes.has_line(path, lines[at], entry.path)
+        ]
+        return range(own[0], own[0] + 1) if len(own) == 1 else None
 
     def _list_old(self, entry: LedgerEntry) -> Sequence[str]:
         return entry.part or self._files.quoted.get(entry.path, ())
