@@ -13,7 +13,8 @@ from hls_handler.review.quotes import add_quote, find_anchor, list_within
 from hls_handler.review.record import MAX_BODY_CHARACTERS, LedgerEntry
 from hls_handler.untrusted.cleaning import truncate
 
-MAX_ADDED_CHARACTERS = 300  # of the text of a finding that an earlier one takes
+MAX_ADDED_CHARACTERS = 400  # of the text of a finding that an earlier one takes
+MAX_TEXT_CHARACTERS = 3 * MAX_BODY_CHARACTERS  # of a finding with those of others
 MAX_WIDER_LINES = 100  # of a finding whose lines an earlier one takes
 
 
@@ -70,18 +71,14 @@ def settle_quotes(
         if entry.key in corrected and not sure:
             return replace(entry, state="fixed")
         if not (sure or entry.key in present):
-            for finding in there:  # in other words: Claude is asked about both
-                entry = _add_text(entry, finding, patch)
-            return raise_severity(entry, there)
+            return _take_text(entry, there, patch)  # in other words: Claude is asked about both
         settled = replace(entry, state="open") if entry.is_closed else entry
         if entry.state == "dismissed" and any(RANK[finding.severity] < RANK[entry.severity] for finding in there):
             void = (*entry.void_dismissals, *entry.dismissals)
             settled = replace(
                 entry, state="open", dismissals=(), void_dismissals=void, dismissed_by=None, has_binding_dismissal=False
             )
-        for finding in there:
-            settled = _add_text(settled, finding, patch)
-        return raise_severity(add_quote(settled, patches, unread), there)
+        return add_quote(_take_text(settled, there, patch), patches, unread)
 
     return tuple(map(settle, ledger)), tuple(repeated)
 
@@ -122,34 +119,43 @@ def _is_wider(finding: Finding, entry: LedgerEntry, patch: Patch, changed: Colle
 def _widen(
     entry: LedgerEntry, findings: Sequence[Finding], patches: Mapping[str, Patch], unread: Collection[str]
 ) -> LedgerEntry:
-    """Return the entry with the lines, the texts and the highest severity of the findings.
-
-    A change of each of these lines counts from now on.
-    """
-    worst = min(findings, key=lambda finding: RANK[finding.severity])
-    if RANK[worst.severity] < RANK[entry.severity]:
-        body = entry.body if worst.title == entry.title else f"{entry.title}: {entry.body}"
-        entry = replace(entry, severity=worst.severity, title=worst.title, body=body, is_body_posted=False)
+    """Return the entry with the lines and the texts of the findings: a change of each of them counts from now on."""
+    entry = _take_text(entry, findings, patches[entry.path])
     assert entry.line is not None
-    for finding in findings:
-        above = max(entry.lines_above, entry.line - (finding.start_line or finding.line))
-        below = max(entry.lines_below, finding.line - entry.line)
-        wider = replace(entry, lines_above=above, lines_below=below)
-        entry = _add_text(wider, finding, patches[entry.path])
-    return add_quote(entry, patches, unread)
+    first = min(finding.start_line or finding.line for finding in findings)
+    last = max(finding.line for finding in findings)
+    above, below = max(entry.lines_above, entry.line - first), max(entry.lines_below, last - entry.line)
+    return add_quote(replace(entry, lines_above=above, lines_below=below), patches, unread)
 
 
-def _add_text(entry: LedgerEntry, finding: Finding, patch: Patch) -> LedgerEntry:
-    """Return the entry with the text of the finding as a paragraph, in place of one with its title about its line."""
-    number = find_anchor(finding, patch)
-    line = next((one.text.strip() for one in list_within(patch, finding.side, range(number, number + 1))), "")
-    heading = f"{finding.title} ({truncate(line, 100)}): "
-    text = re.sub(r"\n\s*\n", "\n", truncate(heading + finding.body, MAX_ADDED_CHARACTERS))
-    if finding.body in entry.body or text in entry.body or entry.has_binding_dismissal:
+def _take_text(entry: LedgerEntry, findings: Sequence[Finding], patch: Patch) -> LedgerEntry:
+    """Return the entry with the texts of the findings, and with the severity and title of a worse one.
+
+    Each text is a paragraph, in place of those with the same title about the same line. If there are too many, the
+    newest are kept.
+    """
+    if entry.has_binding_dismissal:
         return entry
-    others = [one for one in entry.body.split("\n\n") if not one.startswith(heading)]
-    body = truncate("\n\n".join([*others, text]).strip(), 3 * MAX_BODY_CHARACTERS)
-    return replace(entry, body=body, is_body_posted=False)
+    added: dict[str, str] = {}  # headings by paragraph
+    for finding in findings:
+        number = find_anchor(finding, patch)
+        line = next((one.text.strip() for one in list_within(patch, finding.side, range(number, number + 1))), "")
+        heading = f"{finding.title} ({truncate(line, 100)}): "
+        is_own = finding.title == entry.title and number == entry.line and finding.body in entry.body
+        text = re.sub(r"\n\s*\n", "\n", heading + truncate(finding.body, MAX_ADDED_CHARACTERS))
+        if not is_own and text not in entry.body:
+            added[text] = heading
+    if added:
+        headings = tuple(added.values())
+        texts = [one for one in entry.body.split("\n\n") if one and not one.startswith(headings)] + [*added]
+        while len(texts) > 2 and sum(map(len, texts)) > MAX_TEXT_CHARACTERS:
+            del texts[1]
+        entry = replace(entry, body=truncate("\n\n".join(texts), MAX_TEXT_CHARACTERS), is_body_posted=False)
+    worst = min(findings, key=lambda finding: RANK[finding.severity], default=None)
+    if worst is None or RANK[worst.severity] >= RANK[entry.severity] or entry.is_closed:
+        return entry
+    body = entry.body if worst.title == entry.title else f"{entry.title}: {entry.body}"
+    return replace(entry, severity=worst.severity, title=worst.title, body=body, is_body_posted=False)
 
 
 def raise_severity(entry: LedgerEntry, repeating: Sequence[Finding]) -> LedgerEntry:
@@ -158,7 +164,7 @@ def raise_severity(entry: LedgerEntry, repeating: Sequence[Finding]) -> LedgerEn
         return entry
     if entry.is_closed or entry.has_binding_dismissal:
         return entry
-    body, before = truncate(worst.body, MAX_BODY_CHARACTERS), truncate(entry.body, MAX_BODY_CHARACTERS // 2)
-    if entry.quoted and worst.title != entry.title and before:  # it may be about another line of its quote
-        body = f"{body}\n\n{entry.title}: {before}"
+    body, before = truncate(worst.body, MAX_BODY_CHARACTERS), truncate(entry.body, MAX_TEXT_CHARACTERS)
+    if entry.quoted and before:  # it may be about another line of its quote
+        body = f"{body}\n\n{before}" if worst.title == entry.title else f"{body}\n\n{entry.title}: {before}"
     return replace(entry, severity=worst.severity, title=worst.title, body=body, is_body_posted=False)

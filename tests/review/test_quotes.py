@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from difflib import unified_diff
 
 import pytest
 
 from hls_handler.analysis import Finding
 from hls_handler.review.changes import digest_hunk
-from hls_handler.review.ledger import add, apply_threads, find_new, follow_up
+from hls_handler.review.ledger import add, apply_threads, find_new, follow_up, raise_severities
 from hls_handler.review.patches import Patch, Side, parse_patch
 from hls_handler.review.places import PresentFiles
 from hls_handler.review.quotes import list_tokens
@@ -338,6 +339,78 @@ def test_later_text_with_the_same_title_about_the_same_line_replaces_the_one_bef
         entry, _ = settle(follow(entry, now, before=before), now, again)
         before = now
     assert entry.body == "The shell is used.\n\nWrong (shell=True,): In round 2\n- it is empty."
+
+
+TWICE = CALL.replace("    env=user", "    command")  # as line 4, too
+
+
+@pytest.mark.parametrize(
+    ("title", "lines", "bodies", "expected"),
+    [
+        (
+            "Wrong",
+            (3, 4),
+            ("It is slow.", "It is wrong."),
+            "\n\nWrong (command,): It is slow.\n\nWrong (command,): It is wrong.",
+        ),
+        ("Wrong", (3,), ("The shell is used.",), "\n\nWrong (command,): The shell is used."),
+        ("Wrong", (5,), ("The shell is used.",), ""),
+        ("W" * 200, (5,), ("B" * 500,), f"\n\n{'W' * 200} (shell=True,): {'B' * 400}… [100 characters cut]"),
+    ],
+    ids=["equal lines", "same text elsewhere", "same text", "long"],
+)
+def test_text_of_a_finding_is_kept_unless_one_with_its_title_is_about_the_same_line(
+    title: str, lines: tuple[int, ...], bodies: tuple[str, ...], expected: str
+) -> None:
+    entry = replace(raised(text=TWICE), body="The shell is used.")
+    others = [
+        finding(path="area.py", start_line=2, line=line, quote="", title=title, body=body)
+        for line, body in zip(lines, bodies, strict=True)
+    ]
+    followed = follow(entry, TWICE.replace("log(command)", "log(1)"), before=TWICE)
+    settled, _ = settle(replace(followed, is_quote_changed=True), TWICE, *others)
+    assert settled.body == "The shell is used." + expected
+
+
+def test_oldest_added_text_is_left_out_if_there_are_too_many() -> None:
+    entry = replace(raised(), body="The shell is used.", is_quote_changed=True)
+    others = [finding(path="area.py", line=5, quote="", title=f"No. {n}", body="B" * 400) for n in range(10)]
+    settled, _ = settle(entry, CALL, *others)
+    assert [one.partition(" (")[0] for one in settled.body.split("\n\n")] == [
+        "The shell is used.",
+        *(f"No. {n}" for n in range(3, 10)),
+    ]
+
+
+def test_finding_keeps_the_texts_of_others_if_it_is_reported_as_more_severe() -> None:
+    entry = replace(raised(), body="The shell is used.", is_body_posted=True)
+    worse = FOUND.model_copy(update={"severity": "critical", "body": "The shell is used, by anyone."})
+    other = finding(path="area.py", line=3, quote="command,", body="The command is not quoted.")
+    settled, _ = settle(entry, CALL, other)
+    texts = {"The shell is used.", "Wrong (command,): The command is not quoted."}
+    for raised_entry in (
+        raise_severities([settled], [worse], patches(CALL))[0],
+        settle(replace(settled, is_quote_changed=True), CALL, worse)[0],
+    ):
+        assert texts < {*raised_entry.body.split("\n\n")}
+        assert (raised_entry.severity, "by anyone" in raised_entry.body) == ("critical", True)
+
+
+def test_finding_stays_at_its_unchanged_line_if_the_longer_block_above_it_moves_away() -> None:
+    base = ["def f(x):", "    one=first,", "    user_2,", "", "    return err"]
+    end = [*(f"    keep_{n}(value)" for n in range(6)), "    user_11,", "    two=first,", "    return err"]
+    block = ["    one=first,", "    step(value)", "    low(value)", "    user_70,", "    x_71 = load(x)"]
+    call = "    run(user, shell=True)"
+
+    def show(*now: str) -> str:
+        return "\n".join([*unified_diff([*base, *end], now, lineterm="")][2:])
+
+    before = show(base[0], *block, call, *base[2:], *end)
+    now = show(base[0], call, *base[2:], *end[:6], *block, *end[6:])
+    entry = raised(finding(path="area.py", start_line=6, line=8, quote=""), before)
+    followed = follow(entry, now, before=before)
+    assert (followed.line, followed.quote, followed.state) == (2, "run(user, shell=True)", "open")
+    assert followed.is_quote_changed
 
 
 @pytest.mark.parametrize(("start", "line", "is_new"), [(2, 3, True), (2, 4, False), (4, 6, False), (6, 7, True)])
