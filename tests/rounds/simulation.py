@@ -515,7 +515,8 @@ class Simulation:
             is_same = all(self.is_settled(hunk[position]) for position in within if position != (side, end))
             severity, category = re.findall(r"\((\w+), (\w+), \d+ % sure\)", comment.body)[0]
             said = (one.line, category)
-            if said in self.posted and is_same and self._is_same_place(one.line) and not self._is_split(said):
+            is_limit = self._is_split(said) or self._is_lost(one)
+            if said in self.posted and is_same and self._is_same_place(one.line) and not is_limit:
                 is_dismissed = self.posted[said] in self.dismissed
                 self.totals.add("raised after a dismissal" if is_dismissed else "repeated", where)
             is_late = self.now.rounds and (self.now.rounds > 1 or severity != "critical")
@@ -539,9 +540,29 @@ class Simulation:
         return bool(before) and len(now & before) >= len(before) - 1
 
     def _is_split(self, said: tuple[SourceLine, str]) -> bool:
-        """Return True if the lines of an earlier finding are in several files now: docs/reviews.md."""
-        marks = self.version.marks
-        return len({marks[line][0] for line in self.quotes[said] if line in marks}) > 1
+        """Return True if the lines of an earlier finding are in several files or hunks now: docs/reviews.md."""
+        present = {line for line in self.quotes.get(said, ()) if line in self.version.marks}
+        places = {
+            (path, number)
+            for path, diff in self.version.diffs.items()
+            for number, hunk in enumerate(diff.hunks)
+            if not present.isdisjoint(one.line for one in hunk.values())
+        }
+        is_moved = not self.made.moved.isdisjoint(present)
+        return len({path for path, _ in places}) > 1 or (is_moved and len(places) > 1)
+
+    def _is_lost(self, one: DiffLine) -> bool:
+        """Return True if the line moved, or its file was renamed, while GitHub showed a part of it: docs/reviews.md."""
+        before = self.reviewed
+        if self.cut is None or before is None or one.line not in before.marks:
+            return False
+        path = before.marks[one.line][0]
+        is_cut = any(
+            file.path in (path, one.path) and file not in self.listed(version)
+            for version in (before, self.version)
+            for file in version.files
+        )
+        return is_cut and (path != one.path or one.line in self.made.moved)
 
     def _is_hidden(self, line: SourceLine, version: Version) -> bool:
         """Return True if the line has moved to another file, and GitHub does not show its patch: docs/reviews.md."""
