@@ -52,7 +52,7 @@ class CheckedFinding:
 
 @dataclass(frozen=True, slots=True)
 class ReviewNotes:
-    """What the summary says of a review beside its coverage and findings."""
+    """Notes for the summary of a review, beside its coverage and findings."""
 
     unverified: str = ""  # why its findings were not verified
     left_out: str = ""  # a follow-up prompt, with the reason why it has no reply
