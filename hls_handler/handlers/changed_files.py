@@ -36,6 +36,9 @@ SETTINGS_FILES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|conf|properties|xml|csv
 WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
 
 LINE_ENDS = re.compile("[\x0b-\r\x1c-\x1e\x85\u2028\u2029]")  # within a line of a patch, which ends with "\n"
+REDACTED = re.compile(r"\[redacted: [a-z-]{1,30}\]")
+EXECUTABLE = re.compile(r"[;|&`]|\$[({]|#\{")
+"""What begins a command or an expression in a value, such as in `TOKEN=a1$(command)`."""
 
 TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts and delimiters
 
@@ -351,7 +354,7 @@ def cover(
     files: list[FileCoverage] = []
     for index, file in enumerate(selection.files):
         hunks, missing = selection.patches[file.path].hunks, unread.get(index, {})
-        reason = "GitHub shortened its patch, or hidden credentials span lines of it" if file.cut else None
+        reason = "GitHub shortened its patch, or hidden credentials may hide code" if file.cut else None
         if missing:
             reason = not_asked.get(index, _why_unread(selection, index))
         one = FileCoverage(file.path, len(hunks), len(hunks) - len(missing), reason, needs_review=True)
@@ -459,8 +462,8 @@ def is_shortened(file: ChangedFile, patch: Patch) -> bool:
 def list_hidden_lines(whole: Patch, shown: Patch) -> list[str]:
     """Return the changed lines of which `redact_patch` may have hidden code, not only a value.
 
-    The lines of a private key are hidden, and there could be code between the same two marks, or after a line end
-    within a line.
+    The lines of a private key are hidden, and there could be code between the same two marks, after a line end within
+    a line, or in a value that a shell or a template executes.
     """
     texts: dict[Position, list[str]] = {}
     for line in reversed(_list_changed(shown)):
@@ -468,7 +471,7 @@ def list_hidden_lines(whole: Patch, shown: Patch) -> list[str]:
     hidden: list[str] = []
     for line in _list_changed(whole):
         same = texts.get((line.side, line.number))
-        if not same or _hides_line_end(line.text, same.pop()):
+        if not same or _hides_code(line.text, same.pop()):
             hidden += _split_line(line.text)
     return hidden
 
@@ -477,8 +480,21 @@ def _split_line(text: str) -> list[str]:
     return LINE_ENDS.split(text.removesuffix("\r"))
 
 
-def _hides_line_end(text: str, shown: str) -> bool:
-    return len(_split_line(text)) > 1 and _clean_line(shown) != _clean_line(text)
+def _hides_code(text: str, shown: str) -> bool:
+    if _clean_line(shown) == _clean_line(text):
+        return False
+    return len(_split_line(text)) > 1 or any(map(EXECUTABLE.search, _list_hidden_values(_clean_line(text), shown)))
+
+
+def _list_hidden_values(text: str, shown: str) -> Iterable[str]:
+    """Yield the parts of a line that are redacted in `shown`."""
+    *parts, last = REDACTED.split(shown)
+    at = len(parts[0]) if parts else 0
+    for part in parts[1:]:
+        end = text.find(part, at)
+        yield text[at:end] if end >= 0 else text[at:]
+        at = end + len(part) if end >= 0 else len(text)
+    yield text[at:].removesuffix(last)
 
 
 def _clean_line(text: str) -> str:

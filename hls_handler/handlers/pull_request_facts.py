@@ -106,6 +106,7 @@ class PullRequestFacts:
             KnownFinding(entry.path, entry.line, entry.title)
             for entry in self.record.ledger
             if entry.state == "open" and entry.path in shown and not entry.is_quote_changed
+            if entry.line is not None or entry.path not in self.unread  # else it may be at another place now
         )
 
     @property

@@ -19,6 +19,7 @@ from hls_handler.handlers.check import CheckedFinding
 from hls_handler.handlers.handler import permalink
 from hls_handler.handlers.pull_request_facts import Candidate, PullRequestFacts
 from hls_handler.handlers.reader import ChangedFile, Reader
+from hls_handler.handlers.skipped_files import EMPTY_BLOBS
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.changes import find_changed_lines
 from hls_handler.review.ledger import (
@@ -191,7 +192,8 @@ def _identify_lines(text: str) -> Collection[str]:
 
 
 def _is_without_lines(file: ChangedFile) -> bool:
-    return file.status == "removed" or (file.status == "renamed" and not file.additions and not file.deletions)
+    is_empty = file.status == "removed" or file.sha in EMPTY_BLOBS
+    return is_empty or (file.status == "renamed" and not file.additions and not file.deletions)
 
 
 def _parse_left_out(listed: Iterable[ChangedFile], selection: Selection) -> Mapping[str, Patch]:

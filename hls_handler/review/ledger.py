@@ -266,7 +266,8 @@ def _finding_identities(
         line = lines.get((finding.path, finding.side, anchor))
         is_changed = (finding.path, finding.side, anchor) in changed
         texts = [f"{' ' if line.mark == ' ' else '+'}{identify(line.text)}"] if line and not is_changed else []
-        both = _both(finding, "quoted", [anchor]) | _both(finding, "known by", range(anchor, finding.line + 1))
+        quoted = range(finding.start_line or finding.line, finding.line + 1)
+        both = _both(finding, "quoted", [anchor]) | _both(finding, "known by", quoted)
         found.append(_identities(finding.path, finding.side, finding, [anchor, *texts]) | both)
     return found
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from hls_handler.analysis import Finding, Severity
-from hls_handler.review.patches import NUMBERED_LINE, Line, Patch, Side, normalize_line
-from hls_handler.untrusted.cleaning import CodeText, clean
+from hls_handler.review.patches import NUMBERED_LINE, Hunk, Line, Patch, Side, normalize_line
+from hls_handler.untrusted.cleaning import CodeText, clean, escape_opening
 from hls_handler.untrusted.markdown import sanitize_code_block
+from hls_handler.untrusted.redaction import redact
 
 RANK: Mapping[Severity, int] = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 
@@ -32,7 +34,8 @@ def locate_findings(
     line of the quote, and the lines above it the others; the number of blanks and blank lines are ignored. If they
     differ, the finding moves to the nearest equal lines within `MAX_MOVED_LINES`: of the finding's side (LEFT or
     RIGHT), or else of the other side. If no line equals the last one of the quote, a line suffices that contains it. If
-    there is none, or if two are equally near, the finding has no line. A range of lines is cut to one hunk.
+    there is none, or if two are equally near, the finding has no line. A range of lines is cut to one hunk. In a stored
+    reply, the quote is redacted alone, so it may have a marker in the place of a text that the prompt showed.
 
     A suggestion is deleted unless GitHub can replace exactly the named lines by it: for removed lines, for a range that
     was cut or moved, for a line that moved to one of several equal ones, if only a part of the line is quoted, and if
@@ -41,17 +44,30 @@ def locate_findings(
     severity, path and line. GitHub accepts a review comment at each returned line.
     """
     shown = {path: _PatchIndex(patch) for path, patch in patches.items()}
-    paths = {clean(path): path for path in shown}  # as the prompt shows them
     located: list[Finding] = []
     lost: list[Finding] = []
     for finding in findings:
-        path = finding.path if finding.path in shown else paths.get(finding.path)
-        found = shown[path].find(finding.model_copy(update={"path": path})) if path is not None else None
+        found = shown[finding.path].find(finding) if finding.path in shown else None
+        if found is None and finding.path in shown and REDACTION_MARKER in finding.quote:
+            found = _PatchIndex(_redact_lines(patches[finding.path])).find(finding)
         if found is None:
             lost.append(finding)
         else:
             located.append(found)
     return tuple(_merge(located)), tuple(lost)
+
+
+def _redact_lines(patch: Patch) -> Patch:
+    """Return the patch with each line redacted alone."""
+    hunks = (
+        Hunk(one.header, tuple(replace(line, text=redact(line.text)) for line in one.lines)) for one in patch.hunks
+    )
+    return Patch(tuple(hunks))
+
+
+def _normalize(text: str) -> str:
+    """Return a line as prompts show it, with one space for each run of blanks."""
+    return escape_opening(normalize_line(text))
 
 
 class _PatchIndex:
@@ -67,7 +83,7 @@ class _PatchIndex:
                 position = (line.side, line.number)
                 self._lines[position], self._hunk_index[position] = line, index
                 self._index_in_hunk[position] = number
-                text = normalize_line(line.text)
+                text = _normalize(line.text)
                 self._positions_by_text.setdefault(text, []).append(position)
                 self._texts[position] = text
 
@@ -94,9 +110,7 @@ class _PatchIndex:
         """Return True if the lines right above a line of the old file, of the new one or of the patch are quoted."""
         hunk, index = self._hunks[self._hunk_index[position]], self._index_in_hunk[position]
         return not quoted or any(
-            _ends_with(
-                (normalize_line(line.text) for line in reversed(hunk.lines[:index]) if line.mark in marks), quoted
-            )
+            _ends_with((_normalize(line.text) for line in reversed(hunk.lines[:index]) if line.mark in marks), quoted)
             for marks in (" +", " -", " +-")
             if hunk.lines[index].mark in marks
         )
@@ -146,9 +160,7 @@ class _PatchIndex:
         new, old = suggestion.split("\n"), replaced.split("\n")
         above, below = (self._texts.get(("RIGHT", number)) for number in (start - 1, line + 1))
         ends = ((above, new[0], old[0]), (below, new[-1], old[-1]))
-        is_repeated = any(
-            beside and normalize_line(one) == beside != normalize_line(other) for beside, one, other in ends
-        )
+        is_repeated = any(beside and _normalize(one) == beside != _normalize(other) for beside, one, other in ends)
         is_indented = new[0][:1].isspace() or not old[0][:1].isspace()  # Claude may leave the indentation out
         return sanitize_code_block(suggestion) == suggestion and is_indented and not is_repeated
 
@@ -170,12 +182,12 @@ def _ends_with(texts: Iterable[str], quoted: Sequence[Collection[str]]) -> bool:
 
 def _variants(quoted: str) -> tuple[str, ...]:
     """Return the texts that a line of a quote may mean; () for a blank line."""
-    variants = [normalize_line(quoted)]
+    variants = [_normalize(quoted)]
     shown = NUMBERED_LINE.fullmatch(quoted.strip())  # Claude may copy the number with the line
     if shown is not None:
-        variants.append(normalize_line(shown["text"] or ""))
+        variants.append(_normalize(shown["text"] or ""))
     if quoted[:1] in ("+", "-"):
-        variants.append(normalize_line(quoted[1:]))
+        variants.append(_normalize(quoted[1:]))
     return tuple(dict.fromkeys(variants)) if all(variants) else ()
 
 
@@ -191,7 +203,7 @@ def _merge(findings: Iterable[Finding]) -> list[Finding]:
 
 def _join(first: Finding, other: Finding) -> Finding:
     """Return the first finding with the text and the lines of the other one, which ends at the same line."""
-    same = normalize_line(other.body) in normalize_line(first.body)
+    same = _normalize(other.body) in _normalize(first.body)
     body = first.body if same else f"{first.body}\n\n**{other.title}**\n\n{other.body}"
     start = min(one.start_line or one.line for one in (first, other))
     is_wider = start < (first.start_line or first.line)

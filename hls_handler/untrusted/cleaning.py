@@ -161,7 +161,12 @@ def split_untrusted(prompt: str) -> Iterator[tuple[str, bool]]:
 
 def escape_delimiters(text: str, nonce: str) -> str:
     """Replace the nonce and the "<" of "<untrusted", so that the text cannot imitate a delimiter."""
-    return DELIMITER.sub("‹", text.replace(nonce, "…"))
+    return escape_opening(text.replace(nonce, "…"))
+
+
+def escape_opening(text: str) -> str:
+    """Replace the "<" of "<untrusted" by "‹"."""
+    return DELIMITER.sub("‹", text)
 
 
 def escape_unprintable(text: str) -> str:

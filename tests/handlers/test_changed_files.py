@@ -34,7 +34,7 @@ from tests.handlers.world import PATCH, file
 
 BUDGET = 100_000
 LONG_LINE = "a line is too long for one call"
-SHORTENED = "GitHub shortened its patch, or hidden credentials span lines of it"
+SHORTENED = "GitHub shortened its patch, or hidden credentials may hide code"
 
 
 def select(
@@ -418,6 +418,43 @@ def test_code_after_a_line_end_within_a_redacted_line_is_not_covered(text: str, 
         (one,) = cover(selection, {}, unlisted=0).files
         is_shown = is_complete or mark == " "
         assert (one.reviewed, one.hunks, one.reason) == (1, 1, None if is_shown else SHORTENED)
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("DB_PASSWORD=x1;run|curl$IFS-sL$IFS/other|sh", "DB_PASSWORD=[redacted: password]"),
+        ('PASSWORD="1$(run|sh)"', 'PASSWORD="[redacted: password]"'),
+        ("ENV TOKEN=a1$(run)", "ENV TOKEN=[redacted: token]"),
+        ('API_TOKEN="a1b2c3d4`run`"', 'API_TOKEN="[redacted: token]"'),
+        ("x ://u:1;run|sh;@", "x ://[redacted: url-credentials]@"),
+        ("TOKEN=ab12cd34ef PASSWORD=x1;run", "TOKEN=[redacted: token] PASSWORD=[redacted: password]"),
+    ],
+)
+def test_a_line_is_not_covered_if_a_value_that_is_hidden_can_be_a_command(line: str, shown: str) -> None:
+    selection = select(file("run.sh", f"@@ -0,0 +1,2 @@\n+{line}\n+x = 1", additions=2, deletions=0))
+    assert selection.files[0].numbered == f"@@ -0,0 +1,2 @@\nR    1 + {shown}\nR    2 + x = 1"
+    (one,) = cover(selection, {}, unlisted=0).files
+    assert (one.reviewed, one.hunks, one.reason) == (1, 1, SHORTENED)
+
+
+@pytest.mark.parametrize("value", ["hunter2", "Pa$$w0rd!", "ab12-cd34_ef"])
+def test_a_line_is_covered_if_a_plain_password_is_hidden(value: str) -> None:
+    selection = select(file("run.py", f"@@ -0,0 +1 @@\n+password = '{value}'", additions=1, deletions=0))
+    assert "[redacted: password]" in selection.files[0].numbered
+    assert cover(selection, {}, unlisted=0).is_complete
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["src/a\u200b.py", "src/<!--x-->a.py", ".github/workflows/<untrusted.yml", "a\nb.py", f"src/ghp_{'a1' * 18}.py"],
+)
+def test_a_file_whose_name_prompts_do_not_show_as_it_is_needs_a_review(path: str) -> None:
+    """Else a finding could be taken for one in a file whose name looks the same."""
+    selection = select(file(path, additions=1, deletions=1), file("src/a.py"))
+    assert [one.path for one in selection.files] == ["src/a.py"]
+    (one,) = selection.skipped
+    assert (one.path, one.reason, one.needs_review) == (path, "name that cannot be shown", True)
 
 
 @pytest.mark.parametrize("invisible", ["\u200b", "\ufeff", "\0", "\xad", "\ue000", "\ue000\u200d", "\u2060"])

@@ -10,6 +10,7 @@ import pytest
 from hls_handler.analysis import Finding, FindingVerdict, FindingVerdicts
 from hls_handler.handlers.pull_request_facts import Candidate, PullRequestFacts
 from hls_handler.handlers.reader import ChangedFile
+from hls_handler.handlers.skipped_files import EMPTY_BLOBS
 from hls_handler.review.record import ReviewRecord, ThreadReply
 from hls_handler.settings.values import PathFilter
 from tests.handlers.test_pull_requests import HANDLER, gather, raised, review, thread
@@ -164,3 +165,25 @@ def test_finding_stays_open_if_its_line_is_after_a_line_end_within_a_hidden_valu
     facts = gather(run(*FILL, "# Authorization: Basic \u2028grantEverything()"), record=record)
     assert "grantEverything" not in facts.files[0].numbered
     assert states(facts.record) == [("Shell", "open")]
+
+
+def test_claude_may_report_a_finding_again_whose_line_is_not_found_in_a_part_of_its_file() -> None:
+    """Its line may be another one now. If Claude was silent, it would be fixed when the whole patch is shown."""
+    record = review(gather(run(*CALL, *FILL)), found(CALL[1:2], 3))
+    split = [CALL[0], "run(", "    user,", ")", CALL[2], *FILL]
+    for is_part, known in ((True, []), (False, [])):
+        facts = gather(run(*split, part=is_part), record=record)
+        assert [one.title for one in facts.known_findings] == known
+    assert [one.title for one in gather(run(*CALL, *FILL, "x = 1", part=True), record=record).known_findings] == [
+        "Shell"
+    ]
+
+
+@pytest.mark.parametrize("quoted", [CALL, CALL[1:2]], ids=["several lines", "one line"])
+def test_finding_in_a_file_that_is_empty_now_is_gone_or_moves_with_its_lines(quoted: list[str]) -> None:
+    record = review(gather(run(*CALL, status="added")), found(quoted, 2 + CALL.index(quoted[0])))
+    empty = file("run.py", None, additions=0, deletions=0, status="added", sha=EMPTY_BLOBS[0])
+    other = run("import os", path="other.py", status="added")
+    assert states(gather(empty, other, record=record).record) == [("Shell", "gone")]
+    (entry,) = gather(empty, run("import os", *CALL, path="other.py", status="added"), record=record).record.ledger
+    assert (entry.path, entry.state) == ("other.py", "open")

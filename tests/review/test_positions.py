@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from hls_handler.analysis import Finding
 from hls_handler.review.patches import Patch, Side, normalize_line, numbered, parse_numbered, parse_patch
 from hls_handler.review.positions import locate_findings
+from hls_handler.untrusted.cleaning import escape_delimiters
+from hls_handler.untrusted.redaction import redact
 
 PATCH = parse_patch("""\
 @@ -10,5 +10,6 @@
@@ -207,10 +209,22 @@ def test_a_finding_without_a_quote_has_no_line() -> None:
     assert place(line=14, quote="") is None
 
 
-def test_a_path_with_invisible_characters_is_found_as_it_is_shown() -> None:
-    path = "src/a\u200bb.py"
-    (located,) = locate_findings([finding(path="src/ab.py")], {path: PATCH})[0]
-    assert (located.path, located.line) == (path, 13)
+@pytest.mark.parametrize("line", ["run(user)  # <untrusted", "x = '</untrusted'; run(user)"])
+def test_a_quote_of_a_line_that_imitates_a_delimiter_is_found(line: str) -> None:
+    patch = parse_patch(f"@@ -0,0 +1,2 @@\n+import os\n+{line}")
+    shown = escape_delimiters(line, "nonce")
+    for quote in (line, shown, f"import os\n{shown}"):
+        (located,), _ = locate_findings([finding(path="a.py", line=2, quote=quote)], {"a.py": patch})
+        assert located.line == 2
+
+
+def test_a_quote_that_was_redacted_alone_is_found_at_a_line_that_the_prompt_showed() -> None:
+    line = "> password=Zebra;run(user)"
+    patch = parse_patch(f"@@ -0,0 +1,2 @@\n+import os\n+{line}")
+    assert redact(numbered(patch)) == numbered(patch)
+    assert redact(line) == "> password=[redacted: password];run(user)"
+    (located,), _ = locate_findings([finding(path="a.py", line=2, quote=redact(line))], {"a.py": patch})
+    assert located.line == 2
 
 
 @pytest.mark.parametrize(

@@ -424,6 +424,16 @@ def test_dismissed_finding_is_repeated_if_one_quotes_the_line_that_the_other_is_
     assert bool(find_new([found], [dismissed], patches(text))) == is_new
 
 
+def test_dismissed_finding_of_one_line_is_repeated_by_one_of_the_whole_statement() -> None:
+    text = "@@ -1,2 +1,4 @@\n first()\n+if user:\n+    grant(person)\n last()"
+    dismissed = replace(raised(finding(path="area.py", line=2, quote="if user:"), text), state="dismissed")
+    found = finding(path="area.py", start_line=2, line=3, quote="if user:\n    grant(person)")
+    changed = [("area.py", "RIGHT", 3)]
+    assert find_new([found], [dismissed], patches(text), changed) == ()
+    other = found.model_copy(update={"title": "Another defect"})
+    assert find_new([other], [dismissed], patches(text), changed) == (other,)
+
+
 def test_finding_in_other_words_adds_its_text_to_the_one_whose_quote_changed() -> None:
     found = FOUND.model_copy(update={"title": "Path traversal", "body": "The path is not checked."})
     entry = replace(raised(), body="The command is not checked.", is_body_posted=True)
