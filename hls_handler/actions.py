@@ -127,6 +127,7 @@ class WrittenCheck:
 
     check_run_id: int | None = None  # None: a commit status
     url: str | None = None
+    state: str | None = None  # of a commit status
 
 
 Action = EnsureLabels | EnsureComment | EnsureReview | EnsureReply | EnsureCheck

@@ -117,7 +117,7 @@ class GithubChecks:
     def _set_status(self, commit: str, state: str, description: str) -> WrittenCheck:
         body = {"state": state, "context": CHECK_NAME, "description": _truncate(description, MAX_DESCRIPTION_CHARS)}
         self._api.write("POST", f"{self._base}/statuses/{commit}", body, guard=self._guard)
-        return WrittenCheck()
+        return WrittenCheck(state=state)
 
 
 def _split(annotations: Sequence[Annotation]) -> list[Sequence[Annotation]]:

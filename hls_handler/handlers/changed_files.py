@@ -121,7 +121,8 @@ def select_files(
 
     `reviewed` are the digests of the hunks of each path that were reviewed (`review.changes`): only hunks with other
     lines are shown. If `attributes` is None, they are unknown, and files that they could select need a review.
-    A file is split between hunks, and a hunk that is longer than a call between lines.
+    A file is split between hunks, and a hunk that is longer than a call between lines. Source code comes first, and
+    if not everything fits into `max_calls`, small files before large ones.
     """
     read: list[tuple[ChangedFile, Patch]] = []
     skipped: list[SkippedFile] = []
@@ -136,17 +137,29 @@ def select_files(
         else:
             skipped.append(SkippedFile(file.path, reason, file.previous_path))
     read.sort(key=lambda one: _rank(one[0]))
-    ranked = [file for file, _ in read]
-    shown = [redact_patch(patch) for _, patch in read]
-    selected = tuple(
-        _to_patched_file(file, patch, reviewed.get(file.path, ()), cut=_is_cut(file, whole, patch))
-        for (file, whole), patch in zip(read, shown, strict=True)
-    )
+    found: list[_Readable] = []
+    for file, whole in read:
+        patch = redact_patch(whole)
+        cut = _is_cut(file, whole, patch)
+        found.append((file, patch, _to_patched_file(file, patch, reviewed.get(file.path, ()), cut=cut)))
+    calls, oversized = _pack(found, tokens)
+    if len(calls) > max_calls:  # small files first, so that a large one does not take the calls of all others
+        found.sort(key=lambda one: (_rank(one[0]), len(one[2].numbered)))
+        calls, oversized = _pack(found, tokens)
+    asked = tuple(tuple(call) for call in calls[:max_calls] if call)
+    return Selection(tuple(patched for _, _, patched in found), asked, tuple(skipped), oversized)
+
+
+_Readable = tuple[ChangedFile, Patch, PatchedFile]  # with the patch as prompts show it
+
+
+def _pack(files: Sequence[_Readable], tokens: int) -> tuple[list[list[FilePart]], tuple[int, ...]]:
+    """Return the parts of files for each call, and the indexes of files with a line that fits no call."""
     calls: list[list[FilePart]] = [[]]
     oversized: dict[int, None] = {}
     left = tokens
-    for index, file in enumerate(ranked):
-        for part, needed in _split(index, file, shown[index], selected[index].changed, tokens):
+    for index, (file, patch, patched) in enumerate(files):
+        for part, needed in _split(index, file, patch, patched.changed, tokens):
             if needed is None:
                 oversized[index] = None
                 continue
@@ -155,8 +168,7 @@ def select_files(
                 left = tokens
             calls[-1].append(part)
             left -= needed
-    asked = tuple(tuple(call) for call in calls[:max_calls] if call)
-    return Selection(selected, asked, tuple(skipped), tuple(oversized))
+    return calls, tuple(oversized)
 
 
 def redact_patch(patch: Patch) -> Patch:
@@ -370,7 +382,9 @@ def cover(
 def _why_unread(selection: Selection, file: int) -> str:
     if file in selection.unshown:
         return "the prompt shows only a part of it"
-    return "a line is too long for one call" if file in selection.oversized else "too large for one review"
+    if file in selection.oversized:
+        return "a line is too long for one call"
+    return "the pull request is too large for one review"
 
 
 def digest_reviewed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,8 @@ from hls_handler.work.pipeline import CONTEXT, RULE
 from hls_handler.work.posting import OUTCOME
 from hls_handler.work.repository_settings import PROBLEMS_REPORTED, SETTINGS_FILE
 from hls_handler.work.shadow import SHADOW, ShadowResult
+
+MAX_CHECK_FILES = 20  # of each list in the summary of a check
 
 
 def format_report(report: DeliveryReport) -> Iterator[str]:
@@ -54,6 +57,8 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
         yield f"The analysis failed: {row.analysis_error}"
     for outcome in report.outcomes:
         yield f"{outcome.action.capitalize()}: {outcome.detail}." + (f" {outcome.url}" if outcome.url else "")
+        if outcome.action == "check" and outcome.body:
+            yield from _describe_check(outcome.body)
     if report.settings_comment is not None and report.settings_comment.kind != "withheld":
         yield f"Comment about problems in the repository settings: {report.settings_comment.detail}." + (
             f" {report.settings_comment.url}" if report.settings_comment.url else ""
@@ -68,6 +73,25 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
         yield _cost(report)
     elif any(answered.cached_at is not None for answered in report.answers):
         yield "No call to Claude: the same question was answered before (claude.cache_ttl_h)."
+
+
+def _describe_check(summary: str) -> Iterator[str]:
+    """Yield the text of a check's summary, its table as one sentence, and the first files of each list."""
+    lines = [line for line in summary.split("\n") if line]
+    yield from (f"The check says: {line}" for line in lines if line[0] not in "#-|")
+    rows = [line.strip("| ").replace(" | ", " ").replace("`", "") for line in lines if line.startswith("| ")]
+    if rows:
+        yield f"Receipt: {'; '.join(row for row in rows if row)}."
+    heading = ""
+    files: Counter[str] = Counter()
+    for line in lines:
+        heading = line.removeprefix("### ") if line.startswith("### ") else heading
+        if line.startswith("- "):
+            files[heading] += 1
+            if files[heading] <= MAX_CHECK_FILES:
+                yield f"{heading}: {line.removeprefix('- ')}"
+    more = {heading: number - MAX_CHECK_FILES for heading, number in files.items() if number > MAX_CHECK_FILES}
+    yield from (f"{heading}: {count(number, 'more file')}, which `--json` lists" for heading, number in more.items())
 
 
 def _minute(moment: datetime) -> str:

@@ -71,6 +71,7 @@ class OutcomeDocument(TypedDict):
     removed: list[str]
     url: str | None
     rejected: list[str]
+    summary: Annotated[str | None, Field(description="of a check, as Markdown: what was reviewed")]
 
 
 class CallDocument(TypedDict):
@@ -214,6 +215,7 @@ def _outcome_to_dict(outcome: Outcome) -> OutcomeDocument:
         "removed": list(outcome.removed),
         "url": outcome.url,
         "rejected": list(outcome.rejected),
+        "summary": outcome.body if outcome.action == "check" else None,
     }
 
 

@@ -36,7 +36,7 @@ from hls_handler.prompting.render import (
 from hls_handler.prompting.reply_fields import complete_static_reply
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
-from hls_handler.work.calls import PROMPT_SECRET, UNSHOWN, ask_claude
+from hls_handler.work.calls import OMISSIONS, PROMPT_SECRET, UNSHOWN, ask_claude
 from hls_handler.work.job import ASK, Codec, Job, decode_reply
 
 log = logging.getLogger(__name__)
@@ -77,6 +77,7 @@ class Answers:
     unverified: str = ""  # why the findings were not verified; "" if they were
     left_out: str = ""  # a sentence about a follow-up prompt without a reply; "" if there is none
     left_out_shown: str = ""  # the same for people on GitHub
+    unanswered: str = ""  # parts of the facts without a reply, with the last reason; "" if there are none
 
 
 @_template_errors_as_retryable()
@@ -131,6 +132,8 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
             job.add(UNANSWERED, reason, index)
     if shadow is None and answers.unverified != (job.find_result(UNVERIFIED) or ""):
         job.add(UNVERIFIED, answers.unverified)
+    if shadow is None and answers.unanswered:
+        job.note(OMISSIONS, FIRST_SHADOW_STEP, answers.unanswered)
     if is_recalled or answers.left_out:
         # No call has set the status; an earlier attempt with other prompts may have left it unset.
         job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
@@ -197,6 +200,7 @@ def run_prompts(
         raise failed
     facts = handler.with_unanswered(facts, unanswered)
     facts = handler.with_unshown(facts, unshown)
+    missing = f"{len(unanswered)} of {len(parts)} parts of the changes: {failed}" if unanswered else ""
     answers, names = [join_replies(handler, replies)], [first]
     variables = make_variables(facts)
     unverified = left_out = left_out_shown = ""
@@ -215,7 +219,7 @@ def run_prompts(
             break
         names.append(name)
         variables = {**variables, "analysis": answers[-1].reply}
-    return Answers(facts, tuple(answers), tuple(names), variables, unverified, left_out, left_out_shown)
+    return Answers(facts, tuple(answers), tuple(names), variables, unverified, left_out, left_out_shown, missing)
 
 
 def _describe_failure(error: Permanent) -> str:

@@ -29,7 +29,10 @@ log = logging.getLogger(__name__)
 PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
 
 OMISSIONS = Codec("omissions", 1, TypeAdapter(str))
-"""Sentences about text that Claude did not get: index 0 is from the handler, index n + 1 about cuts in prompt n."""
+"""Sentences about text that Claude did not get: index 0 is from the handler, index n + 1 about cuts in prompt n.
+
+Index `FIRST_SHADOW_STEP` is about parts that got no reply.
+"""
 UNSHOWN = Codec("unshown", 1, TypeAdapter(tuple[int, ...]))
 """Indexes of the variable `files` that the rendered prompt does not show as a whole."""
 UNUSABLE = Codec("unusable", 4, TypeAdapter(UnusableReply))
@@ -234,12 +237,13 @@ def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
 
 def _report_unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableReply) -> Permanent:
     file = job.config.library.file(rendered.prompt.name)
+    limit = f"max_tokens in {file}" if rendered.prompt.max_tokens else "claude.max_tokens in the settings"
     advice = {
-        "truncated": f"raise max_tokens in {file} or claude.max_tokens, then run it again",
-        "refused": "read the conversation yourself",
+        "truncated": f"raise {limit}, then run it again",
+        "refused": "a person has to read it",
         "stopped": f"shorten what {file} sends, then run it again",
         "miscounted": "see whether claude.base_url is the address of Claude's API, then run it again",
-        "oversized": f"see whether claude.base_url is the address of Claude's API, or raise max_tokens in {file}",
+        "oversized": f"see whether claude.base_url is the address of Claude's API, or raise {limit}",
         "invalid": f"check what {file} asks for, then run it again",
     }[answer.why]
     said = "two replies" if answer.why == "invalid" else "reply"

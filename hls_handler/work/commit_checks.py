@@ -62,6 +62,9 @@ def ensure_check(job: Job, action: EnsureCheck) -> Outcome:
         result = _write(job, check, lambda checks: checks.end(check, action), is_ended=True)
     if isinstance(result, str):
         return Outcome("check", "withheld", f"the check was not set: {result}", body=action.summary)
+    if result.state not in (None, action.conclusion):
+        conclusion = f"{result.state} (a commit status has no {action.conclusion})"
+        detail = f"set the check to {conclusion}: {action.title}"
     return Outcome("check", "changed", detail, url=result.url, body=action.summary)
 
 

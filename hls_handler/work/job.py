@@ -9,7 +9,8 @@ it, the checkpoint is ignored and the step runs again. The codec and the name of
     gather                   facts_codec "gather"
     ask                      _REPLY "ask" n: the valid reply of prompt n, by Claude or from the cache of replies;
                              UNUSABLE "unusable" n: an invalid first reply;
-                             OMISSIONS "omissions" 0: what the handler left out, n + 1: what was cut in prompt n;
+                             OMISSIONS "omissions" 0: what the handler left out, n + 1: what was cut in prompt n,
+                             FIRST_SHADOW_STEP: why parts of the facts have no reply;
                              UNSHOWN "unshown" n: the files that prompt n did not show as a whole;
                              CONTEXT "context": what Claude got besides the event;
                              UNANSWERED "unanswered" n: why a call got no usable reply;

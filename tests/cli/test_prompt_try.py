@@ -287,7 +287,7 @@ def test_an_invalid_reply_is_shown_with_its_problem_and_the_second_attempt(folde
     [
         (
             Fault(effect="refusal", stand_in="claude", method="POST"),
-            "read the conversation yourself",
+            "a person has to read it",
         ),
         (
             Fault(effect="status", status=529, stand_in="claude", method="POST"),

@@ -136,8 +136,9 @@ def test_long_texts_are_truncated_visibly(world: World, app: Github, token: Gith
 def test_commit_status_of_a_token_has_no_neutral(
     world: World, token: Github, conclusion: Conclusion, state: str
 ) -> None:
-    assert checks(token).begin(BEGUN) == WrittenCheck()
-    checks(token).end(BEGUN, EnsureCheck(SHA, conclusion, "Title", "Summary", "1 of 2 files reviewed"))
+    assert checks(token).begin(BEGUN) == WrittenCheck(state="pending")
+    ended = checks(token).end(BEGUN, EnsureCheck(SHA, conclusion, "Title", "Summary", "1 of 2 files reviewed"))
+    assert ended == WrittenCheck(state=state)
     assert statuses(world) == [
         ("HLS review", "pending", "The review is in progress"),
         ("HLS review", state, "1 of 2 files reviewed"),

@@ -289,9 +289,15 @@ def test_calls_are_limited() -> None:
     assert [(one.path, one.reviewed, one.reason) for one in coverage.files] == [
         ("a.py", 1, None),
         ("b.py", 1, None),
-        ("c.py", 0, "too large for one review"),
+        ("c.py", 0, "the pull request is too large for one review"),
     ]
     assert not coverage.is_complete
+
+
+def test_a_large_file_does_not_take_the_calls_of_small_ones() -> None:
+    files = long("a.py", 240, hunks=4), long("b.py", 20), long("c.py", 20)
+    assert shown_paths(select(*files, tokens=800, max_calls=2)) == [["b.py", "c.py"], ["a.py"]]
+    assert shown_paths(select(*files, tokens=30_000, max_calls=2)) == [["a.py", "b.py", "c.py"]]
 
 
 def test_diff_of_30_000_lines_is_reviewed_in_several_calls() -> None:

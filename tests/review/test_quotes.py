@@ -428,7 +428,7 @@ def test_dismissed_finding_of_one_line_is_repeated_by_one_of_the_whole_statement
     text = "@@ -1,2 +1,4 @@\n first()\n+if user:\n+    grant(person)\n last()"
     dismissed = replace(raised(finding(path="area.py", line=2, quote="if user:"), text), state="dismissed")
     found = finding(path="area.py", start_line=2, line=3, quote="if user:\n    grant(person)")
-    changed = [("area.py", "RIGHT", 3)]
+    changed: list[tuple[str, Side, int]] = [("area.py", "RIGHT", 3)]
     assert find_new([found], [dismissed], patches(text), changed) == ()
     other = found.model_copy(update={"title": "Another defect"})
     assert find_new([other], [dismissed], patches(text), changed) == (other,)

@@ -13,6 +13,7 @@ from hls_handler.analysis import UnusableReply, Usage
 from hls_handler.events import REQUEST_KEY
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
+from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Prompts, Repository, Review, Settings
 from hls_handler.work.library import load_checked
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
@@ -190,3 +191,24 @@ def test_other_events_have_no_review_budget(make_world: MakeWorld, event: str) -
         world.accept_review(body="Please rename it.")
         world.run()
     assert len(world.claude.asked) == 1
+
+
+def test_report_has_the_receipt_and_why_a_part_was_not_reviewed(make_world: MakeWorld) -> None:
+    given = settings(claude={"input_tokens": 2_000})
+    world = make_review_world(make_world, given=given, max_usd=0.0502, verify=False)
+    lines = "".join(f"\n+value_{number} = {number}" for number in range(150))
+    world.github.changed[2] = tuple(
+        file(f"{name}.py", f"@@ -0,0 +1,150 @@{lines}", additions=150, deletions=0) for name in "abc"
+    )
+    assert world.finish().state == "done"
+    report = [line.strip() for line in format_report(load_report(world.store, world.row()))]
+    (not_shown,) = [line for line in report if line.startswith("Not shown to Claude: ")]
+    assert not_shown.startswith("Not shown to Claude: 1 of 3 parts of the changes: the next call to Claude may cost")
+    assert "settings (review.max_usd) allows 0.050200 USD; raise that limit" in not_shown
+    at = report.index("The check says: 2 of 3 files that need a review were reviewed as a whole.")
+    commit = world.github.pull_requests[2].head_sha
+    assert report[at + 1].startswith(
+        f"Receipt: commit {commit}; files 2 of 3; hunks 2 of 3; calls to Claude 2; tokens "
+    )
+    assert "; cost 0.0003 USD; prompt pull_requests/analyze@" in report[at + 1]
+    assert report[at + 2] == "Not reviewed: `c.py`: the budget for reviews is used up"
