@@ -21,7 +21,7 @@ from hls_handler.review.functions import find_lines_above
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_numbered, parse_patch
 from hls_handler.review.positions import Position
 from hls_handler.settings.values import PathFilter
-from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, clean, count_shown
+from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, clean, count_shown, show_name
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import count, is_or_are
 
@@ -366,7 +366,11 @@ def cover(
     files: list[FileCoverage] = []
     for index, file in enumerate(selection.files):
         hunks, missing = selection.patches[file.path].hunks, unread.get(index, {})
-        reason = "GitHub shortened its patch, or hidden credentials may hide code" if file.cut else None
+        reason = None
+        if file.cut:
+            reason = "GitHub shortened its patch, or hidden credentials may hide code"
+        elif show_name(file.path) != file.path or "\n" in file.path:
+            reason = "Claude was not shown its name as it is"  # and another file may look the same
         if missing:
             reason = not_asked.get(index, _why_unread(selection, index))
         one = FileCoverage(file.path, len(hunks), len(hunks) - len(missing), reason, needs_review=True)

@@ -12,8 +12,6 @@ from hls_handler.handlers.linguist import NO_ATTRIBUTES, Attribute, LinguistAttr
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.review.patches import Patch
 from hls_handler.settings.values import PathFilter
-from hls_handler.untrusted.cleaning import clean, escape_opening
-from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import count
 
 Reason = Literal[
@@ -28,7 +26,6 @@ Reason = Literal[
     "minified",
     "vendored",
     "perhaps generated or vendored",
-    "name that cannot be shown",
 ]
 """Reason why a file is not shown to Claude."""
 
@@ -120,18 +117,13 @@ def find_skip_reason(
         if pattern.search(path) and known.find(file.path, OVERRIDES[reason]) is not False:
             return reason if attributes is not None else "perhaps generated or vendored"
     if patch.hunks:
-        return None if _is_shown_whole(file.path) else "name that cannot be shown"
+        return None
     if file.additions or file.deletions:
         return "too large for GitHub to show"
     if file.status == "renamed":
         return "renamed without changes"
     is_empty = file.sha in EMPTY_BLOBS or BINARY_FILES.search(path) is not None
     return "binary or empty" if is_empty else "not shown by GitHub"
-
-
-def _is_shown_whole(path: str) -> bool:
-    """Return True if prompts show the path as it is: two files must not look the same, or findings would be lost."""
-    return "\n" not in path and escape_opening(redact(clean(path))) == path
 
 
 def count_reasons(skipped: Iterable[SkippedFile]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hls_handler.analysis import Finding, Severity
 from hls_handler.review.patches import NUMBERED_LINE, Hunk, Line, Patch, Side, normalize_line
-from hls_handler.untrusted.cleaning import CodeText, clean, escape_opening
+from hls_handler.untrusted.cleaning import CodeText, clean, escape_opening, show_name
 from hls_handler.untrusted.markdown import sanitize_code_block
 from hls_handler.untrusted.redaction import redact
 
@@ -44,12 +44,17 @@ def locate_findings(
     severity, path and line. GitHub accepts a review comment at each returned line.
     """
     shown = {path: _PatchIndex(patch) for path, patch in patches.items()}
+    paths: dict[str, list[str]] = {}  # by the names that the prompt shows: two files may look the same
+    for path in shown:
+        paths.setdefault(show_name(path), []).append(path)
     located: list[Finding] = []
     lost: list[Finding] = []
     for finding in findings:
-        found = shown[finding.path].find(finding) if finding.path in shown else None
-        if found is None and finding.path in shown and REDACTION_MARKER in finding.quote:
-            found = _PatchIndex(_redact_lines(patches[finding.path])).find(finding)
+        indexes = [(path, shown[path]) for path in paths.get(show_name(finding.path), ())]
+        if REDACTION_MARKER in finding.quote:
+            indexes += [(path, _PatchIndex(_redact_lines(patches[path]))) for path, _ in indexes]
+        places = (index.find(finding.model_copy(update={"path": path})) for path, index in indexes)
+        found = next((place for place in places if place is not None), None)
         if found is None:
             lost.append(finding)
         else:

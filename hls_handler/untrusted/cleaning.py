@@ -164,6 +164,11 @@ def escape_delimiters(text: str, nonce: str) -> str:
     return escape_opening(text.replace(nonce, "…"))
 
 
+def show_name(name: str) -> str:
+    """Return a short untrusted text, such as a path, as prompts show it between the delimiters."""
+    return escape_opening(redact(clean(name)))
+
+
 def escape_opening(text: str) -> str:
     """Replace the "<" of "<untrusted" by "‹"."""
     return DELIMITER.sub("‹", text)

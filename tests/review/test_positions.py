@@ -209,6 +209,22 @@ def test_a_finding_without_a_quote_has_no_line() -> None:
     assert place(line=14, quote="") is None
 
 
+@pytest.mark.parametrize(
+    ("path", "shown"), [("src/a\u200bb.py", "src/ab.py"), ("<untrusted.yml", "‹untrusted.yml"), ("a.py", "a.py")]
+)
+def test_a_path_is_found_as_it_is_shown(path: str, shown: str) -> None:
+    (located,) = locate_findings([finding(path=shown)], {path: PATCH})[0]
+    assert (located.path, located.line) == (path, 13)
+
+
+@pytest.mark.parametrize("paths", [("a\u200b.py", "a.py"), ("a.py", "a\u200b.py")])
+def test_of_two_paths_that_look_the_same_the_one_with_the_quote_is_meant(paths: tuple[str, str]) -> None:
+    patches = {path: parse_patch("@@ -0,0 +1 @@\n+import os") for path in paths}
+    patches["a\u200b.py"] = PATCH
+    (located,) = locate_findings([finding(path="a.py")], patches)[0]
+    assert (located.path, located.line) == ("a\u200b.py", 13)
+
+
 @pytest.mark.parametrize("line", ["run(user)  # <untrusted", "x = '</untrusted'; run(user)"])
 def test_a_quote_of_a_line_that_imitates_a_delimiter_is_found(line: str) -> None:
     patch = parse_patch(f"@@ -0,0 +1,2 @@\n+import os\n+{line}")
