@@ -91,8 +91,10 @@ def _write(
         raise
     except StepFailed as exc:
         job.pending.add(completed)
-        # A check that is in progress must not stay so: `CheckEnder` ends it after the delivery.
-        rejected = CheckChange(check.commit, check.check_run_id, is_ended=not check.is_shown, rejected=str(exc))
+        # A check that is in progress, perhaps since an earlier attempt without a response, must not stay so:
+        # `CheckEnder` ends it after the delivery.
+        is_ended = check.is_new and not check.is_shown
+        rejected = CheckChange(check.commit, check.check_run_id, is_ended=is_ended, rejected=str(exc))
         job.pending.add(rejected)
         log.warning("GitHub rejected the check", extra={"error": str(exc)})
         return str(exc)

@@ -623,3 +623,18 @@ def test_setting_switches_the_check_off(make_world: MakeWorld) -> None:
     open_pull_request(world)
     assert world.finish().state == "done"
     assert writes(world) == []
+
+
+def test_check_that_may_be_in_progress_is_ended_although_github_rejected_the_second_attempt(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.github.lost_check_responses.append(NO_RESPONSE)
+    assert world.run() is None
+    world.advance(130)
+    world.github.failing_checks.append(Permanent("GitHub answered 404"))
+    assert (world.finish().state, shown(world)) == ("done", ["in_progress"])
+    world.advance(700)
+    make_ender(world).run()
+    assert shown(world) == ["neutral"]
