@@ -36,7 +36,7 @@ from hls_handler.review.ledger import (
 )
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_patch
 from hls_handler.review.places import PresentFiles, identify
-from hls_handler.review.positions import RANK, locate_findings
+from hls_handler.review.positions import RANK, find_lines, merge_findings
 from hls_handler.review.quotes import EXCERPT_LINES, find_within, list_compared, list_tokens, list_within
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
 from hls_handler.review.verdicts import settle_quotes
@@ -217,10 +217,11 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
         for finding in reported
         if RANK[finding.severity] <= RANK[facts.shown.min_severity] and finding.confidence >= facts.shown.min_confidence
     ]
-    located, unlocated = locate_findings(wanted, facts.selection.shown_patches)
-    changed = _list_changed(facts)
-    timely = [finding for finding in located if _is_timely(facts, finding, changed)]
-    patches = facts.selection.patches
+    located, unlocated = find_lines(wanted, facts.selection.shown_patches)
+    changed, patches = _list_changed(facts), facts.selection.patches
+    since = _list_changed_since(facts) if facts.is_full else changed
+    merged = _merge_apart(located, facts.record.ledger, patches, since)
+    timely = [finding for finding in merged if _is_timely(facts, finding, changed)]
     is_review = isinstance(reply, PullRequestAnalysis)
     silent = _list_silent(facts, reported, changed) if is_review and not facts.review.verify else set()
     ledger, repeating = settle_quotes(
@@ -232,7 +233,6 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
         changed=changed,
         unread=facts.unread,
     )
-    since = _list_changed_since(facts) if facts.is_full else changed
     rest = [finding for finding in timely if finding not in repeating]
     new = find_new(rest, facts.record.ledger, patches, since)  # without the lines that its entries take now
     ledger = raise_severities(ledger, [finding for finding in timely if finding not in new], patches, since)
@@ -252,6 +252,19 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
         open=tuple(sorted(still_open, key=lambda entry: (RANK[entry.severity], entry.path, entry.line or 0))),
         undecided=tuple(entry for entry in ledger if _is_undecided(entry, patches))[:MAX_UNDECIDED],
     )
+
+
+def _merge_apart(
+    located: Sequence[Finding],
+    ledger: Iterable[LedgerEntry],
+    patches: Mapping[str, Patch],
+    changed: Collection[tuple[str, Side, int]],
+) -> tuple[Finding, ...]:
+    """Merge the findings; those that repeat a dismissed one not with others, which would be dismissed with them."""
+    dismissed = [entry for entry in ledger if entry.state == "dismissed"]
+    new = {id(finding) for finding in find_new(located, dismissed, patches, changed)}
+    repeating = merge_findings(finding for finding in located if id(finding) not in new)
+    return (*merge_findings(finding for finding in located if id(finding) in new), *repeating)
 
 
 def _is_undecided(entry: LedgerEntry, patches: Mapping[str, Patch]) -> bool:

@@ -28,6 +28,17 @@ REDACTION_MARKER = "[redacted: "
 def locate_findings(
     findings: Iterable[Finding], patches: Mapping[str, Patch]
 ) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """Move each finding to the line that it quotes, and merge them. Return these, and those without such a line.
+
+    See `find_lines` and `merge_findings`.
+    """
+    located, lost = find_lines(findings, patches)
+    return merge_findings(located), lost
+
+
+def find_lines(
+    findings: Iterable[Finding], patches: Mapping[str, Patch]
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
     """Move each finding to the line that it quotes. Return these findings, and those without such a line.
 
     `patches` maps paths to the patches that Claude was shown. A finding stays on its line if that line equals the last
@@ -40,8 +51,7 @@ def locate_findings(
     A suggestion is deleted unless GitHub can replace exactly the named lines by it: for removed lines, for a range that
     was cut or moved, for a line that moved to one of several equal ones, if only a part of the line is quoted, and if
     it changes nothing, lacks a redacted credential or a control character, or repeats the line above or below.
-    Findings of one category that end at one line are merged, with the lines of all. The located findings are sorted by
-    severity, path and line. GitHub accepts a review comment at each returned line.
+    GitHub accepts a review comment at each returned line.
     """
     shown = {path: _PatchIndex(patch) for path, patch in patches.items()}
     paths: dict[str, list[str]] = {}  # by the names that the prompt shows: two files may look the same
@@ -59,7 +69,7 @@ def locate_findings(
             lost.append(finding)
         else:
             located.append(found)
-    return tuple(_merge(located)), tuple(lost)
+    return tuple(located), tuple(lost)
 
 
 def _redact_lines(patch: Patch) -> Patch:
@@ -196,14 +206,15 @@ def _variants(quoted: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(variants)) if all(variants) else ()
 
 
-def _merge(findings: Iterable[Finding]) -> list[Finding]:
+def merge_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Merge findings of one category that end at one line, with the lines of all; sort by severity, path and line."""
     merged: dict[tuple[str, Side, int, str], Finding] = {}
     worst_first = sorted(findings, key=lambda f: (RANK[f.severity], f.path, f.line, f.side, -f.confidence))
     for finding in worst_first:
         key = (finding.path, finding.side, finding.line, finding.category)
         first = merged.get(key)
         merged[key] = finding if first is None else _join(first, finding)
-    return list(merged.values())
+    return tuple(merged.values())
 
 
 def _join(first: Finding, other: Finding) -> Finding:

@@ -1065,3 +1065,20 @@ def test_follow_up_reply_of_another_type_does_not_hide_the_findings() -> None:
     record = HANDLER.after_review(facts, chain, comment_ids={key: 901}, rejected=())[1]
     assert record is not None
     assert (record.rounds, [entry.title for entry in record.ledger]) == (1, ["Wrong"])
+
+
+def test_new_finding_is_raised_beside_a_dismissed_one_that_is_reported_again_at_its_line() -> None:
+    """They end at one line and have one category, so they would be merged, and dismissed together."""
+    first = finding(path="a.py", line=2, quote="execute(query + name)", title="SQL injection")
+    record = review(gather(file("a.py", "@@ -1,2 +1,3 @@\n first()\n+execute(query + name)\n last()")), first)
+    (entry,) = record.ledger
+    now = "@@ -1,2 +1,4 @@\n first()\n+remove(root + path)\n+execute(query + name)\n last()"
+    facts = gather(
+        file("a.py", now), record=record, threads=(thread(entry.key, thumbs_down=("mona",)),), writers=("mona",)
+    )
+    assert [one.state for one in facts.record.ledger] == ["dismissed"]
+    again = first.model_copy(update={"line": 3, "severity": "critical"})
+    quote = "remove(root + path)\nexecute(query + name)"
+    other = finding(path="a.py", start_line=2, line=3, quote=quote, title="Any file is removed")
+    for reported in ((again, other), (other, again)):
+        assert raised(facts, *reported) == ["Any file is removed"]
