@@ -353,13 +353,15 @@ class ConfigReloader:
             self._reject([f"a defect in HLS, please report it: {type(exc).__name__}"])
             raise
         self.latest = config
-        log.info("settings read again", extra={"changed": step.changed, "needs_restart": step.waiting})
         if step.waiting:
             message = f"changed settings take effect only after a restart: {', '.join(step.waiting)}"
             self._health.report_problem("settings", message, "restart HLS, or undo the change")
         else:
             self._health.ok("settings")
-        self._follow(config, step)
+        try:
+            self._follow(config, step)
+        finally:  # the settings are active, even if waiting deliveries could not be rescheduled
+            log.info("settings read again", extra={"changed": step.changed, "needs_restart": step.waiting})
 
     def _reject(self, problems: Sequence[str]) -> None:
         message = f"the changed settings cannot be used, the last valid ones stay active: {'; '.join(problems)}"
