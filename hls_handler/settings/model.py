@@ -429,7 +429,10 @@ class CatchUp(Section):
         72.0, gt=0, le=72, description="age up to which a missed webhook is processed; GitHub keeps them for 72 h"
     )
     hook_id: Integer | None = Field(
-        None, ge=1, description="id of the webhook to read, if several have this service's path; unset: the only one"
+        None,
+        ge=1,
+        le=2**53,
+        description="id of the webhook to read, if several have this service's path; unset: the only one",
     )
 
 

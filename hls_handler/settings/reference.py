@@ -131,7 +131,7 @@ def _describe_value(name: str, annotation: Any, metadata: Sequence[object]) -> s
     if named is not None:
         return named
     return " or ".join(
-        _describe_value(name, kind, ()) if get_origin(kind) is Annotated else _describe_kind(name, kind, metadata)
+        _describe_value(name, kind, metadata) if get_origin(kind) is Annotated else _describe_kind(name, kind, metadata)
         for kind in _types_without_none(annotation)
     )
 

@@ -365,6 +365,10 @@ def test_the_message_about_an_unknown_key_names_the_nearest_one(section: str, na
     ("text", "problem"),
     [
         ("limits: {concurrency: 0}", "limits.concurrency: found 0, expected a whole number from 1 to 200"),
+        (
+            'repositories: [{name: "o/r", review: {max_inline: 99}}]',
+            "repositories[0].review.max_inline: found 99, expected a whole number from 0 to 50",
+        ),
         ("limits: {concurrency: 4.5}", "limits.concurrency: found 4.5, expected a whole number from 1 to 200"),
         ("limits: {concurrency: true}", "limits.concurrency: found true, expected a whole number from 1 to 200"),
         ("server: {port: 65536}", "server.port: found 65536, expected a whole number from 0 to 65535"),
