@@ -37,8 +37,8 @@ WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
 
 LINE_ENDS = re.compile("[\x0b-\r\x1c-\x1e\x85\u2028\u2029]")  # within a line of a patch, which ends with "\n"
 REDACTED = re.compile(r"\[redacted: [a-z-]{1,30}\]")
-EXECUTABLE = re.compile(r"[;|&`{]|\$\(|\\\(|<[%?]")
-"""What begins a command or an expression in a value, such as in `TOKEN=a1$(command)` and `f"a1{call()}"`."""
+EXECUTABLE = re.compile(r"[;|&`{(]|<[%?]")
+"""What a value with a command, an expression or a call has: `TOKEN=a1$(command)`, `f"a1{name}"`, `TOKEN=call(x)`."""
 
 TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts and delimiters
 
