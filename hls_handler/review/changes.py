@@ -152,20 +152,25 @@ def _split(stored: str) -> _Tokens:
     return tuple(stored[start : start + size] for start in range(0, len(stored), size))
 
 
-def _find_near(old: Sequence[_Tokens], new: dict[int, _Tokens]) -> Iterator[tuple[int, list[int]]]:
-    """Yield the number of each new hunk, and the indexes of the old ones that may be at the same place."""
+def _find_near(old: Sequence[_Tokens], new: dict[int, _Tokens]) -> list[tuple[int, list[int]]]:
+    """Return the number of each new hunk with the indexes of the old ones that may be at the same place.
+
+    Those with most lines in common come first: a moved block may stand between lines that another hunk has, too.
+    """
     by_token: dict[str, list[int]] = {}
     for at, tokens in enumerate(old):
         for token in set(tokens):
-            if token[0] in PLACE:
-                by_token.setdefault(token, []).append(at)
+            by_token.setdefault(token, []).append(at)
+    found: list[tuple[int, int, list[int]]] = []
     for number, hunk in new.items():
         shared: dict[int, list[str]] = {}
         for token in set(hunk):
             for at in by_token.get(token, ()):
                 shared.setdefault(at, []).append(token)
-        near = (at for at, found in shared.items() if _show_place(found) and _is_in_function(old[at], hunk))
-        yield number, sorted(near)
+        near = [at for at, same in shared.items() if _show_place(same) and _is_in_function(old[at], hunk)]
+        found.append((max((len(shared[at]) for at in near), default=0), number, sorted(near)))
+    found.sort(key=lambda one: -one[0])
+    return [(number, near) for _, number, near in found]
 
 
 def _is_in_function(old: _Tokens, new: _Tokens) -> bool:

@@ -172,6 +172,35 @@ def test_hunk_below_a_definition_that_another_hunk_removes_is_changed() -> None:
     assert changed(f"{renamed}\n{below}", f"{other}\n{below}") == ["+12 def wipe(rows, then):"]
 
 
+def test_block_moved_between_lines_that_another_hunk_has_too_does_not_change_that_hunk() -> None:
+    before = """\
+@@ -20,2 +20,3 @@ def first(x):
+     start(x)
++    moved(x)
+     stop(x)
+@@ -44,4 +45,6 @@ def second(x):
+     except Error:
+         return None
+     finish(x)
++    one = 1
++    two = 2
+     close(x)"""
+    after = """\
+@@ -1,3 +1,4 @@
+     except Error:
+         return None
++    moved(x)
+     other(x)
+@@ -44,4 +45,6 @@ def second(x):
+     except Error:
+         return None
+     finish(x)
++    one = 1
++    two = 3
+     close(x)"""
+    assert changed(before, after) == ["+3     moved(x)", "+49     two = 3"]
+
+
 def test_line_stays_reviewed_between_lines_that_the_pull_request_changes() -> None:
     edited = IN_IF.replace("   log(table);\n", "-  log(table);\n+  trace(table);\n").replace(" }", "-}\n+} else {")
     assert changed(IN_IF, edited) == ["-12   log(table);", "+12   trace(table);", "-13 }", "+14 } else {"]
