@@ -37,8 +37,13 @@ WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
 
 LINE_ENDS = re.compile("[\x0b-\r\x1c-\x1e\x85\u2028\u2029]")  # within a line of a patch, which ends with "\n"
 REDACTED = re.compile(r"\[redacted: [a-z-]{1,30}\]")
-EXECUTABLE = re.compile(r"[;|&`{(]|<[%?]")
-"""What a value with a command, an expression or a call has: `TOKEN=a1$(command)`, `f"a1{name}"`, `TOKEN=call(x)`."""
+INTERPOLATED = re.compile(r"[\"'`{]|[$@\\]\(|<[%?]|^[+.,%<]|[+.,%<]$")
+"""What a hidden value in quotes has if it is not only text: `"a1$(command)"`, `f"a1{name}"`, `"password=" + x + ""`."""
+
+EXECUTABLE = re.compile(rf"{INTERPOLATED.pattern}|[;|&(\[]")
+"""What another hidden value has if it can be a command or an expression: `TOKEN=x;command`, `TOKEN=call(x)`."""
+
+QUOTE = re.compile("[\"'`]")
 
 TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts and delimiters
 
@@ -501,18 +506,25 @@ def _split_line(text: str) -> list[str]:
 def _hides_code(text: str, shown: str) -> bool:
     if _clean_line(shown) == _clean_line(text):
         return False
-    return len(_split_line(text)) > 1 or any(map(EXECUTABLE.search, _list_hidden_values(_clean_line(text), shown)))
+    if len(_split_line(text)) > 1:
+        return True
+    cleaned = _clean_line(text)
+    for start, value in _list_hidden_values(cleaned, shown):
+        is_in_quotes = QUOTE.findall(cleaned[:start]) == [cleaned[start - 1 : start]]  # the first quote of the line
+        if (INTERPOLATED if is_in_quotes else EXECUTABLE).search(value):
+            return True
+    return False
 
 
-def _list_hidden_values(text: str, shown: str) -> Iterable[str]:
-    """Yield the parts of a line that are redacted in `shown`."""
+def _list_hidden_values(text: str, shown: str) -> Iterable[tuple[int, str]]:
+    """Yield the parts of a line that are redacted in `shown`, each with its index in `text`."""
     *parts, last = REDACTED.split(shown)
     at = len(parts[0]) if parts else 0
     for part in parts[1:]:
         end = text.find(part, at)
-        yield text[at:end] if end >= 0 else text[at:]
+        yield at, text[at:end] if end >= 0 else text[at:]
         at = end + len(part) if end >= 0 else len(text)
-    yield text[at:].removesuffix(last)
+    yield at, text[at:].removesuffix(last)
 
 
 def _clean_line(text: str) -> str:

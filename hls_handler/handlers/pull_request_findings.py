@@ -40,6 +40,7 @@ from hls_handler.review.positions import RANK, find_lines, merge_findings
 from hls_handler.review.quotes import EXCERPT_LINES, find_within, list_compared, list_tokens, list_within
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
 from hls_handler.review.verdicts import settle_quotes
+from hls_handler.untrusted.cleaning import show_name
 
 MAX_CANDIDATES = 40  # findings of one review that are verified and shown
 MAX_UNDECIDED = 10  # earlier findings that are verified with them
@@ -218,6 +219,7 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
         if RANK[finding.severity] <= RANK[facts.shown.min_severity] and finding.confidence >= facts.shown.min_confidence
     ]
     located, unlocated = find_lines(wanted, facts.selection.shown_patches)
+    shown_names = {name for path in facts.selection.shown_patches for name in (path, show_name(path))}
     changed, patches = _list_changed(facts), facts.selection.patches
     since = _list_changed_since(facts) if facts.is_full else changed
     merged = _merge_apart(located, facts.record.ledger, patches, since)
@@ -245,7 +247,7 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
     return ReviewFindings(
         raised,
         inline=tuple((entry, found) for entry, found in first if entry.key not in facts.not_inline),
-        unlocated=tuple(f for f in unlocated if _is_first(facts) or f.path in facts.selection.shown_patches),
+        unlocated=tuple(f for f in unlocated if _is_first(facts) or f.path in shown_names),
         held_back=len(reported) - len(wanted),
         left_out=found[MAX_CANDIDATES:],
         ledger=ledger,
@@ -256,13 +258,17 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
 
 def _merge_apart(
     located: Sequence[Finding],
-    ledger: Iterable[LedgerEntry],
+    ledger: Sequence[LedgerEntry],
     patches: Mapping[str, Patch],
     changed: Collection[tuple[str, Side, int]],
 ) -> tuple[Finding, ...]:
-    """Merge the findings; those that repeat a dismissed one not with others, which would be dismissed with them."""
-    dismissed = [entry for entry in ledger if entry.state == "dismissed"]
-    new = {id(finding) for finding in find_new(located, dismissed, patches, changed)}
+    """Merge the findings; those that repeat an earlier one not with others, which would count as repetitions, too."""
+    known = {(entry.path, entry.side, entry.category, entry.title) for entry in ledger if not entry.is_closed}
+    new = {
+        id(finding)
+        for finding in find_new(located, ledger, patches, changed)
+        if (finding.path, finding.side, finding.category, finding.title) not in known
+    }
     repeating = merge_findings(finding for finding in located if id(finding) not in new)
     return (*merge_findings(finding for finding in located if id(finding) in new), *repeating)
 
@@ -293,7 +299,7 @@ def _may_repeat(finding: Finding, entry: LedgerEntry) -> bool:
     quoted, first = entry.quoted_lines, finding.start_line or finding.line
     is_near = first < quoted.stop + NEAR_LINES and quoted.start - NEAR_LINES <= finding.line
     is_same = finding.title == entry.title or (finding.category == entry.category and is_near)
-    return finding.path == entry.path and is_same
+    return finding.path in (entry.path, show_name(entry.path)) and is_same
 
 
 def _list_changed(facts: PullRequestFacts) -> set[tuple[str, Side, int]]:

@@ -94,7 +94,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 24
+    facts_version = 25
     verification = "pull_requests/verify"
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,

@@ -12,6 +12,7 @@ from hls_handler.handlers.linguist import NO_ATTRIBUTES, Attribute, LinguistAttr
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.review.patches import Patch
 from hls_handler.settings.values import PathFilter
+from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import count
 
 Reason = Literal[
@@ -26,6 +27,7 @@ Reason = Literal[
     "minified",
     "vendored",
     "perhaps generated or vendored",
+    "name with a hidden credential",
 ]
 """Reason why a file is not shown to Claude."""
 
@@ -116,8 +118,8 @@ def find_skip_reason(
     for reason, pattern in NOT_HAND_WRITTEN:
         if pattern.search(path) and known.find(file.path, OVERRIDES[reason]) is not False:
             return reason if attributes is not None else "perhaps generated or vendored"
-    if patch.hunks:
-        return None
+    if patch.hunks:  # stored facts are redacted, and two files would have one name
+        return "name with a hidden credential" if redact(file.path) != file.path else None
     if file.additions or file.deletions:
         return "too large for GitHub to show"
     if file.status == "renamed":

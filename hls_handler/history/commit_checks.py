@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, not_, or_, select
@@ -120,7 +120,7 @@ class CommitChecks:
                 renewed["external_id"] = lease.guid if mine is None else mine.external_id
             check = CommitCheck(commit, str(renewed["external_id"]))
             if left is not None and left.begun_at is not None:
-                check = _to_check(commit, left)
+                check = replace(_to_check(commit, left), rejected=None)  # this delivery's requests may succeed
             values = renewed | {
                 "external_id": check.external_id,
                 "check_run_id": check.check_run_id,

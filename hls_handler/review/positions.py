@@ -60,7 +60,8 @@ def find_lines(
     located: list[Finding] = []
     lost: list[Finding] = []
     for finding in findings:
-        indexes = [(path, shown[path]) for path in paths.get(show_name(finding.path), ())]
+        same_name = paths.get(finding.path, []) or paths.get(show_name(finding.path), [])
+        indexes = [(path, shown[path]) for path in same_name]
         if REDACTION_MARKER in finding.quote:
             indexes += [(path, _PatchIndex(_redact_lines(patches[path]))) for path, _ in indexes]
         places = (index.find(finding.model_copy(update={"path": path})) for path, index in indexes)

@@ -1082,3 +1082,28 @@ def test_new_finding_is_raised_beside_a_dismissed_one_that_is_reported_again_at_
     other = finding(path="a.py", start_line=2, line=3, quote=quote, title="Any file is removed")
     for reported in ((again, other), (other, again)):
         assert raised(facts, *reported) == ["Any file is removed"]
+
+
+def test_text_of_a_new_finding_is_kept_beside_an_open_one_that_is_reported_again_at_its_line() -> None:
+    """Merged, the long text of the repetition would be cut before that of the new one."""
+    first = finding(path="a.py", line=2, quote="execute(query + name)", title="SQL injection", body="It fails. " * 45)
+    record = review(gather(file("a.py", "@@ -1,2 +1,3 @@\n first()\n+execute(query + name)\n last()")), first)
+    now = "@@ -1,2 +1,4 @@\n first()\n+remove(root + path)\n+execute(query + name)\n last()"
+    facts = gather(file("a.py", now), record=record)
+    quote = "remove(root + path)\nexecute(query + name)"
+    other = finding(path="a.py", start_line=2, line=3, quote=quote, title="Any file is removed", body="For ../../etc.")
+    for reported in ((first, other), (other, first)):
+        (entry,) = review(facts, *(one.model_copy(update={"line": 3}) for one in reported)).ledger
+        assert "Any file is removed" in entry.body
+
+
+def test_earlier_finding_in_a_file_with_an_invisible_character_in_its_name_is_not_fixed_while_it_is_reported() -> None:
+    patch = "@@ -1,1 +1,4 @@\n import os\n+q = request.args.get('q')\n+cmd = build(q, True)\n+os.system(cmd, 'abc')"
+    quote = "q = request.args.get('q')\ncmd = build(q, True)\nos.system(cmd, 'abc')"
+    unverified = Review(verify=False)
+    first = finding(path="src/ab.py", start_line=2, line=4, quote=quote, title="Command injection")
+    record = review(replace(gather(file("src/a\u200bb.py", patch)), review=unverified), first)
+    facts = replace(gather(file("src/a\u200bb.py", patch.replace("True", "False")), record=record), review=unverified)
+    now = {"start_line": None, "line": 3, "quote": "cmd = build(q, False)", "title": "Shell gets a parameter"}
+    ledger = review(facts, first.model_copy(update=now)).ledger
+    assert (ledger[0].title, ledger[0].state) == ("Command injection", "open")

@@ -210,7 +210,13 @@ def test_a_finding_without_a_quote_has_no_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "shown"), [("src/a\u200bb.py", "src/ab.py"), ("<untrusted.yml", "‹untrusted.yml"), ("a.py", "a.py")]
+    ("path", "shown"),
+    [
+        ("src/a\u200bb.py", "src/ab.py"),
+        ("<untrusted.yml", "‹untrusted.yml"),
+        ("a.py", "a.py"),
+        ("token=<untrusted.yml", "token=‹untrusted.yml"),
+    ],
 )
 def test_a_path_is_found_as_it_is_shown(path: str, shown: str) -> None:
     (located,) = locate_findings([finding(path=shown)], {path: PATCH})[0]

@@ -18,7 +18,7 @@ from hls_handler.work.commit_checks import ENDING_S, CheckEnder, begin_check
 from hls_handler.work.pipeline import run_job
 from hls_handler.work.posting import OUTCOME
 from hls_handler.work.runner import run_delivery
-from tests.handlers.world import PATCH, file, pull_request, pull_request_analysis
+from tests.handlers.world import PATCH, file, finding, pull_request, pull_request_analysis
 from tests.prompting.samples import load
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
 from tests.work.world import GUID, MakeWorld, World, settings
@@ -638,3 +638,33 @@ def test_check_that_may_be_in_progress_is_ended_although_github_rejected_the_sec
     world.advance(700)
     make_ender(world).run()
     assert shown(world) == ["neutral"]
+
+
+def test_rejection_of_a_check_does_not_apply_to_the_next_delivery(make_world: MakeWorld) -> None:
+    reply = pull_request_analysis(worth_saying=True, findings=[finding()])
+    world = make_world(reply, given=with_review(fail_on="high", verify=False))
+    open_pull_request(world)
+    world.github.lost_check_responses.append(NO_RESPONSE)
+    assert world.run() is None
+    world.advance(130)
+    world.github.failing_checks.append(Permanent("GitHub answered 404"))
+    assert (world.finish().state, shown(world)) == ("done", ["in_progress"])
+    open_pull_request(world, guid="second")
+    assert (world.finish().state, shown(world)) == ("done", ["failure"])
+    world.advance(700)
+    make_ender(world).run()
+    assert (shown(world), len(world.claude.asked)) == (["failure"], 1)
+
+
+@pytest.mark.parametrize("name", ["ghp_{}.py", "token={}"])
+def test_file_whose_name_has_a_credential_is_not_reviewed(make_world: MakeWorld, name: str) -> None:
+    """Stored facts are redacted: two such files would have one name, and one of them would not be shown."""
+    world = make_world(REPLY)
+    open_pull_request(world)
+    paths = [name.format(text * 18) for text in ("a1", "b2")]
+    patches = [f"@@ -1 +1,2 @@\n import os\n+os.{call}" for call in ("system(name)", "getcwd()")]
+    changed = [file(path, patch, additions=1, deletions=0) for path, patch in zip(paths, patches, strict=True)]
+    world.github.changed[2] = (*changed, file())
+    assert (world.finish().state, shown(world)) == ("done", ["neutral"])
+    assert world.github.check_actions[-1].title == "Reviewed 1 of 3 files"
+    assert "a1a1" not in str(world.github.check_actions)
