@@ -27,7 +27,7 @@ Reason = Literal[
     "minified",
     "vendored",
     "perhaps generated or vendored",
-    "name with a hidden credential",
+    "named like a credential",
 ]
 """Reason why a file is not shown to Claude."""
 
@@ -119,7 +119,7 @@ def find_skip_reason(
         if pattern.search(path) and known.find(file.path, OVERRIDES[reason]) is not False:
             return reason if attributes is not None else "perhaps generated or vendored"
     if patch.hunks:  # stored facts are redacted, and two files would have one name
-        return "name with a hidden credential" if redact(file.path) != file.path else None
+        return "named like a credential" if redact(file.path) != file.path else None
     if file.additions or file.deletions:
         return "too large for GitHub to show"
     if file.status == "renamed":

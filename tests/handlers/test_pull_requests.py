@@ -324,6 +324,15 @@ def test_findings_about_files_that_were_not_shown_have_no_line() -> None:
     assert (variables["findings"], [one.path for one in unlocated]) == ((), ["uv.lock"])
 
 
+@pytest.mark.parametrize("path", ["src/ab.py", "src/a\u200bb.py"])
+def test_later_findings_without_a_line_are_shown_also_if_the_name_of_their_file_is_shown_differently(path: str) -> None:
+    record = review(gather(file(path, "@@ -1 +1,2 @@\n a = 1\n+b = 2")))
+    facts = gather(file(path, "@@ -1 +1,3 @@\n a = 1\n+b = 2\n+c = 3"), record=record)
+    lost = finding(path="src/ab.py", line=3, quote="never written")
+    variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[lost]))
+    assert [one.title for one in cast(tuple[ShownFinding, ...], variables["unlocated"])] == ["Wrong"]
+
+
 def test_a_reply_of_another_type_has_no_findings() -> None:
     variables = HANDLER.comment_variables(gather(file()), issue_response())
     assert (variables["findings"], variables["unlocated"]) == ((), ())
