@@ -77,10 +77,7 @@ UNMEASURED_FILES = (
 """Tests that run the same lines again and again.
 
 Coverage measures neither these, nor the tests that start processes, nor those on PostgreSQL that also run on SQLite,
-nor further cases of one function: measuring takes two thirds longer, and other tests cover the same lines."""
-
-MEASURED_CASES = 3
-"""Cases of each test function that coverage measures."""
+nor more than one case of a function: measuring takes up to two thirds longer, and other tests cover the same lines."""
 
 
 def pytest_configure() -> None:
@@ -165,7 +162,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_unmeasured = item.path.relative_to(HERE).as_posix() in UNMEASURED_FILES or "[postgresql" in item.name
         function = item.nodeid.partition("[")[0]
         cases[function] += 1
-        if _folder(item) in PROCESS_FOLDERS or is_unmeasured or cases[function] > MEASURED_CASES:
+        if _folder(item) in PROCESS_FOLDERS or is_unmeasured or cases[function] > 1:
             item.add_marker(pytest.mark.no_cover)
     items[:] = _interleave(items)
 

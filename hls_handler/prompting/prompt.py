@@ -230,7 +230,8 @@ class Library:
 
     def used_variables(self, name: str) -> frozenset[str]:
         """Return the names in `config.NAME` of a prompt's templates, except those that are tested with `is defined`."""
-        trees = [self.environment.parse(source.template) for source in self.sources[name].sources]
+        templates = (source.template for source in self.sources[name].sources)
+        trees = [self.environment.parse(template) for template in templates if "config" in template]
         read = [node for tree in trees for node in tree.find_all(nodes.Getattr)]
         tests = [test for tree in trees for test in tree.find_all(nodes.Test) if test.name in ("defined", "undefined")]
         optional = {test.node.attr for test in tests if isinstance(test.node, nodes.Getattr)}
