@@ -25,7 +25,6 @@ from hls_handler.errors import DependencyDown, Permanent, Superseded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.tracing import (
     EXPORTER,
-    MAX_SENT,
     MAX_WAITING,
     NO_TRACING,
     Tracing,
@@ -216,7 +215,7 @@ def test_receiver_that_does_not_answer_delays_neither_work_nor_the_end(receiver:
     for thread in threading.enumerate():
         if thread.name == "traces":
             thread.join(20)
-    assert 0 < len(receiver.spans) <= MAX_WAITING + MAX_SENT
+    assert 0 < len(receiver.spans) < 3 * MAX_WAITING  # the others were dropped
 
 
 class FailingExporter(SpanExporter):

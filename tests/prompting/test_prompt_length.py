@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -78,15 +78,15 @@ def review_facts() -> Mapping[str, object]:
 @pytest.mark.parametrize(
     ("name", "facts"),
     [
-        ("issues/analyze", issue_facts()),
-        ("issues/respond", issue_facts()),
-        ("pull_requests/analyze", pull_request_facts()),
-        ("reviews/analyze", review_facts()),
+        ("issues/analyze", issue_facts),
+        ("issues/respond", issue_facts),
+        ("pull_requests/analyze", pull_request_facts),
+        ("reviews/analyze", review_facts),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_prompt_size_is_limited_for_any_event(name: str, facts: Mapping[str, object]) -> None:
-    rendered = render(shipped(), name, {**COMMON, **facts}, key=KEY)
+def test_prompt_size_is_limited_for_any_event(name: str, facts: Callable[[], Mapping[str, object]]) -> None:
+    rendered = render(shipped(), name, {**COMMON, **facts()}, key=KEY)
     tokens = estimate_tokens(rendered.system + rendered.task)
     assert tokens <= BUDGET.input_tokens + PRIORITY_OTHER
     assert rendered.missing != ()
