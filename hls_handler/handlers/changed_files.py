@@ -37,13 +37,11 @@ WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
 
 LINE_ENDS = re.compile("[\x0b-\r\x1c-\x1e\x85\u2028\u2029]")  # within a line of a patch, which ends with "\n"
 REDACTED = re.compile(r"\[redacted: [a-z-]{1,30}\]")
-INTERPOLATED = re.compile(r"[\"'`{]|[$@\\]\(|<[%?]|^[+.,%<]|[+.,%<]$")
-"""What a hidden value in quotes has if it is not only text: `"a1$(command)"`, `f"a1{name}"`, `"password=" + x + ""`."""
+EXECUTABLE = re.compile(r"[\"'`{(\[;|&]|<[%?]|^[+.,%<]|[+.,%<]$")
+"""What a hidden value has that may be a command or an expression: `TOKEN=a1$(command)`, `"password='" + name + "'"`.
 
-EXECUTABLE = re.compile(rf"{INTERPOLATED.pattern}|[;|&(\[]")
-"""What another hidden value has if it can be a command or an expression: `TOKEN=x;command`, `TOKEN=call(x)`."""
-
-QUOTE = re.compile("[\"'`]")
+Quotes around it do not make it text: they may end a string that began in a line above.
+"""
 
 TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts and delimiters
 
@@ -509,11 +507,10 @@ def _hides_code(text: str, shown: str) -> bool:
     if len(_split_line(text)) > 1:
         return True
     cleaned = _clean_line(text)
-    for start, value in _list_hidden_values(cleaned, shown):
-        is_in_quotes = QUOTE.findall(cleaned[:start]) == [cleaned[start - 1 : start]]  # the first quote of the line
-        if (INTERPOLATED if is_in_quotes else EXECUTABLE).search(value):
-            return True
-    return False
+    return any(
+        EXECUTABLE.search(value) or cleaned[:start].endswith("`")
+        for start, value in _list_hidden_values(cleaned, shown)
+    )
 
 
 def _list_hidden_values(text: str, shown: str) -> Iterable[tuple[int, str]]:

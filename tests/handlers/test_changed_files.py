@@ -437,6 +437,8 @@ def test_code_after_a_line_end_within_a_redacted_line_is_not_covered(text: str, 
         ('log("password="+run(x)+"!")', 'log("password="[redacted: password]"!")'),
         ("""ask("x where password='"+p1+"'")""", """ask("x where password='[redacted: password]'")"""),
         ('password="a1@(Run())"', 'password="[redacted: password]"'),
+        ("PASSWORD=`steal1`", "PASSWORD=`[redacted: password]`"),
+        ("password=';run($c);$x='", "password='[redacted: password]'"),
         ('$password = "+run1+"', '$password = "[redacted: password]"'),
         ('API_TOKEN="a1b2c3d4`run`"', 'API_TOKEN="[redacted: token]"'),
         ("password = f'a1{run()}'", "password = f'[redacted: password]'"),
@@ -454,7 +456,7 @@ def test_a_line_is_not_covered_if_a_value_that_is_hidden_can_be_a_command(line: 
     assert (one.reviewed, one.hunks, one.reason) == (1, 1, SHORTENED)
 
 
-@pytest.mark.parametrize("value", ["hunter2", "Pa$$w0rd!", "ab12-cd34_ef", "django-insecure-a;b&c(d|e%f+g*h"])
+@pytest.mark.parametrize("value", ["hunter2", "Pa$$w0rd!", "ab12-cd34_ef"])
 def test_a_line_is_covered_if_a_plain_password_is_hidden(value: str) -> None:
     selection = select(file("run.py", f"@@ -0,0 +1 @@\n+password = '{value}'", additions=1, deletions=0))
     assert "[redacted: password]" in selection.files[0].numbered
