@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
 from hashlib import sha256
@@ -34,6 +34,7 @@ MAX_PAIRS = 200_000
 MAX_HEADING = 80  # bytes of a line that git shows as a heading; longer definitions are not compared exactly
 
 HEADING, NAME = "@", "~"
+GAP = HEADING  # without a digest, so it equals no token
 CHANGED, PLACE = "+-", "=^$"  # marks of tokens: of changed lines, and of those that show a place
 BEGINNING, END = (mark.ljust(DIGEST_CHARACTERS + 1, "0") for mark in "^$")
 
@@ -102,9 +103,11 @@ def find_changed_lines(
     old = list(left.elements())
     kept = dict[_Position, _Position]()  # positions of tokens in `old`, and of the same ones in `new`
     for number, near in _find_near(old, {number: new[number] for number in changed}):
-        places = [(at, index) for at in near for index in range(len(old[at])) if (at, index) not in kept]
-        for i, j, size in _find_kept([old[at][index] for at, index in places], new[number]):
-            kept.update(zip(places[i : i + size], ((number, index) for index in range(j, j + size)), strict=True))
+        places = _list_left(old, near, kept)
+        left_tokens = [GAP if place is None else old[place[0]][place[1]] for place in places]
+        for i, j, size in _find_kept(left_tokens, new[number]):
+            same = zip(places[i : i + size], range(j, j + size), strict=True)
+            kept.update((place, (number, index)) for place, index in same if place is not None)
     for number, index in kept.values():
         changed[number].discard(index)
     for number, found in changed.items() if equal_ends else ():
@@ -114,6 +117,16 @@ def find_changed_lines(
     return tuple(
         frozenset(index - len(first) for index in changed.get(number, ())) for number, (first, _, _) in enumerate(hunks)
     )
+
+
+def _list_left(
+    old: Sequence[_Tokens], near: Sequence[int], kept: Mapping[_Position, _Position]
+) -> list[_Position | None]:
+    """Return the positions that no new hunk has taken, with None between those that were not beside each other."""
+    left: list[_Position | None] = []
+    for at in near:
+        left += [None, *(None if (at, index) in kept else (at, index) for index in range(len(old[at])))]
+    return left
 
 
 def _tokenize(hunk: Hunk) -> tuple[_Tokens, _Tokens, _Tokens]:

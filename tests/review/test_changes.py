@@ -201,6 +201,72 @@ def test_block_moved_between_lines_that_another_hunk_has_too_does_not_change_tha
     assert changed(before, after) == ["+3     moved(x)", "+49     two = 3"]
 
 
+def test_block_moved_below_the_last_lines_of_another_hunk_is_changed() -> None:
+    before = """\
+@@ -1,7 +1,7 @@
+ def setup(app):
+     configure(app)
+     app.start()
+-    return app
++    return app.warm()
+ # ---
+ def public_page(request):
+     page = find_page(request)
+@@ -17,10 +17,16 @@ def public_page(request):
+     return render(title, body, links)
+ # ---
+ def admin_page(request):
++    start_audit(request)
+     require_admin(request)
++    execute(request.args['command'])
++    delete(request.args['path'])
+     users = list_users()
++    warnings = list_warnings()
++    jobs = list_jobs()
+     user = request.user
+     log_visit(user)
+     logs = list_logs()
++    audit(logs)
+     return render(users, logs)
+ # ---"""
+    after = """\
+@@ -1,10 +1,12 @@
+ def setup(app):
+     configure(app)
+     app.start()
+-    return app
++    return app.warm()
+ # ---
+ def public_page(request):
+     page = find_page(request)
++    execute(request.args['command'])
++    delete(request.args['path'])
+     user = request.user
+     log_visit(user)
+     title = page.title
+@@ -17,10 +19,14 @@ def public_page(request):
+     return render(title, body, links)
+ # ---
+ def admin_page(request):
++    start_audit(request)
+     require_admin(request)
+     users = list_users()
++    warnings = list_warnings()
++    jobs = list_jobs()
+     user = request.user
+     log_visit(user)
+     logs = list_logs()
++    audit(logs)
+     return render(users, logs)
+ # ---"""
+    assert changed(before, after) == [
+        "+8     execute(request.args['command'])",
+        "+9     delete(request.args['path'])",
+        "+22     start_audit(request)",
+        "+25     warnings = list_warnings()",
+    ]
+
+
 def test_line_stays_reviewed_between_lines_that_the_pull_request_changes() -> None:
     edited = IN_IF.replace("   log(table);\n", "-  log(table);\n+  trace(table);\n").replace(" }", "-}\n+} else {")
     assert changed(IN_IF, edited) == ["-12   log(table);", "+12   trace(table);", "-13 }", "+14 } else {"]
