@@ -37,7 +37,7 @@ WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
 
 LINE_ENDS = re.compile("[\x0b-\r\x1c-\x1e\x85\u2028\u2029]")  # within a line of a patch, which ends with "\n"
 REDACTED = re.compile(r"\[redacted: [a-z-]{1,30}\]")
-EXECUTABLE = re.compile(r"[\"'`{(\[;|&]|<[%?]|^[+.,%<]|[+.,%<]$")
+EXECUTABLE = re.compile(r"[\"'`{(\[;|&]|<[%?]|^[+.,%<]|[+,%<]$|(?<!\.\.)\.$")
 """What a hidden value has that may be a command or an expression: `TOKEN=a1$(command)`, `"password='" + name + "'"`.
 
 Quotes around it do not make it text: they may end a string that began in a line above.

@@ -262,15 +262,23 @@ def _merge_apart(
     patches: Mapping[str, Patch],
     changed: Collection[tuple[str, Side, int]],
 ) -> tuple[Finding, ...]:
-    """Merge the findings; those that repeat an earlier one not with others, which would count as repetitions, too."""
+    """Merge the findings; those that repeat an earlier one not with others, which would count as repetitions, too.
+
+    Those that repeat a dismissed one are also merged apart from those that repeat another one.
+    """
+    dismissed = [entry for entry in ledger if entry.state == "dismissed"]
+    other = {id(finding) for finding in find_new(located, dismissed, patches, changed)}
     known = {(entry.path, entry.side, entry.category, entry.title) for entry in ledger if not entry.is_closed}
     new = {
         id(finding)
         for finding in find_new(located, ledger, patches, changed)
         if (finding.path, finding.side, finding.category, finding.title) not in known
     }
-    repeating = merge_findings(finding for finding in located if id(finding) not in new)
-    return (*merge_findings(finding for finding in located if id(finding) in new), *repeating)
+    return tuple(
+        merged
+        for group in (new, other - new, {id(finding) for finding in located} - other - new)
+        for merged in merge_findings(finding for finding in located if id(finding) in group)
+    )
 
 
 def _is_undecided(entry: LedgerEntry, patches: Mapping[str, Patch]) -> bool:

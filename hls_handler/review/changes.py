@@ -125,7 +125,10 @@ def _list_left(
     """Return the positions that no new hunk has taken, with None between those that were not beside each other."""
     left: list[_Position | None] = []
     for at in near:
-        left += [None, *(None if (at, index) in kept else (at, index) for index in range(len(old[at])))]
+        for index in range(len(old[at])):
+            if (at, index) not in kept:
+                left += [None] if left and left[-1] != (at, index - 1) else []
+                left.append((at, index))
     return left
 
 

@@ -164,26 +164,26 @@ def find_new(
     no patch shows the lines of an entry, see `_repeats_hidden`.
     """
     ledger = tuple(ledger)
-    known = {one for entry in ledger for one in _entry_identities(entry)}
-    identities = _finding_identities(findings, patches, changed)
-    return tuple(
-        finding
-        for finding, own in zip(findings, identities, strict=True)
-        if (known.isdisjoint(own) or _is_about_others(finding, ledger, patches, changed))
-        and not any(_repeats_hidden(finding, entry, patches, changed) for entry in ledger)
-    )
+    identified = [(entry, _entry_identities(entry)) for entry in ledger]
+    new: list[Finding] = []
+    for finding, own in zip(findings, _finding_identities(findings, patches, changed), strict=True):
+        repeated = [entry for entry, known in identified if not known.isdisjoint(own)]
+        is_new = not repeated or _is_about_others(finding, repeated, ledger, patches, changed)
+        if is_new and not any(_repeats_hidden(finding, entry, patches, changed) for entry in ledger):
+            new.append(finding)
+    return tuple(new)
 
 
 def _is_about_others(
     finding: Finding,
+    repeated: Iterable[LedgerEntry],
     ledger: Iterable[LedgerEntry],
     patches: Mapping[str, Patch],
     changed: Collection[tuple[str, Side, int]],
 ) -> bool:
-    there = [one for one in ledger if (one.path, one.side) == (finding.path, finding.side) and one.line is not None]
     anchor = _find_anchor(finding, patches)
-    known = [one for one in there if one.line == anchor]
-    if any(one.title == finding.title for one in there) or not known:
+    known = [one for one in ledger if (one.path, one.side, one.line) == (finding.path, finding.side, anchor)]
+    if any(one.title == finding.title for one in repeated if one.line is not None) or not known:
         return False
     return all(quotes_other_changes(finding, one, changed) for one in known)
 

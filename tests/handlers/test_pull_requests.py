@@ -1116,3 +1116,44 @@ def test_earlier_finding_in_a_file_with_an_invisible_character_in_its_name_is_no
     now = {"start_line": None, "line": 3, "quote": "cmd = build(q, False)", "title": "Shell gets a parameter"}
     ledger = review(facts, first.model_copy(update=now)).ledger
     assert (ledger[0].title, ledger[0].state) == ("Command injection", "open")
+
+
+def test_new_finding_is_not_merged_with_the_repetition_of_a_dismissed_one_because_of_its_title() -> None:
+    before = "@@ -1,2 +1,4 @@\n first()\n+back(page)\n+send(user, name)\n+remove(root + path)\n last()"
+    removed = finding(
+        path="a.py", line=4, quote="remove(root + path)", title="Any file is removed", category="security"
+    )
+    sent = finding(
+        path="a.py",
+        start_line=3,
+        line=4,
+        quote="send(user, name)\nremove(root + path)",
+        title="No check",
+        severity="low",
+    )
+    record = review(gather(file("a.py", before)), removed, sent)
+    threads = [thread(one.key, thumbs_down=("mona",) if one.title == removed.title else ()) for one in record.ledger]
+    now = before.replace("+remove", "+execute(query + name)\n+remove")
+    facts = gather(file("a.py", now), record=record, threads=tuple(threads), writers=("mona",))
+    again = removed.model_copy(update={"line": 5, "title": "A request removes files", "severity": "critical"})
+    quote = "execute(query + name)\nremove(root + path)"
+    new = finding(
+        path="a.py", start_line=4, line=5, quote=quote, title="No check", category="security", body="By name."
+    )
+    for reported in ((again, new), (new, again)):
+        ledger = review(facts, *reported).ledger
+        assert [(one.title, one.state) for one in ledger if "By name." in one.body] == [("No check", "open")]
+
+
+def test_new_finding_beside_a_dismissed_one_is_raised_also_if_a_third_one_has_its_title() -> None:
+    before = "@@ -1,4 +1,6 @@\n first()\n+load(user, path)\n second()\n third()\n+execute(query + name)\n last()"
+    first = finding(path="a.py", line=2, quote="load(user, path)", title="Missing check")
+    other = finding(path="a.py", line=5, quote="execute(query + name)", title="SQL injection")
+    record = review(gather(file("a.py", before)), first, other)
+    threads = tuple(thread(one.key, thumbs_down=("mona",)) for one in record.ledger)
+    now = before.replace("+execute", "+remove(root + path)\n+execute")
+    facts = gather(file("a.py", now), record=record, threads=threads, writers=("mona",))
+    quote = "remove(root + path)\nexecute(query + name)"
+    new = finding(path="a.py", start_line=5, line=6, quote=quote, title="Missing check")
+    assert raised(facts, new) == ["Missing check"]
+    assert raised(facts, other.model_copy(update={"line": 6}), new) == ["Missing check"]
