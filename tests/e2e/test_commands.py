@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -304,9 +303,7 @@ repositories: [{{name: octo/widgets}}]
     assert sandbox.api_key.encode() not in b"".join(path.read_bytes() for path in written)
     again = hls(*real, cwd=tmp_path)
     assert again.returncode == 2
-    counted = re.search(r"(\d+) were asked in the last hour, and claude\.calls_per_hour allows 25", again.stdout)
-    assert counted is not None, again.stdout
-    assert len(asked) <= int(counted[1]) <= len(asked) + 2  # a call counts also if its request did not arrive
+    assert f"{len(asked)} were asked in the last hour, and claude.calls_per_hour allows 25" in again.stdout
     assert len([request for request in sandbox.requests.all("claude") if request.writes]) == len(asked)
 
 
