@@ -625,16 +625,21 @@ def test_setting_switches_the_check_off(make_world: MakeWorld) -> None:
     assert writes(world) == []
 
 
-def test_check_that_may_be_in_progress_is_ended_although_github_rejected_the_second_attempt(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(REPLY)
+def leave_check_in_progress(world: World) -> None:
+    """Lose the response that creates the check, and reject the second attempt."""
     open_pull_request(world)
     world.github.lost_check_responses.append(NO_RESPONSE)
     assert world.run() is None
     world.advance(130)
     world.github.failing_checks.append(Permanent("GitHub answered 404"))
     assert (world.finish().state, shown(world)) == ("done", ["in_progress"])
+
+
+def test_check_that_may_be_in_progress_is_ended_although_github_rejected_the_second_attempt(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(REPLY)
+    leave_check_in_progress(world)
     world.advance(700)
     make_ender(world).run()
     assert shown(world) == ["neutral"]
@@ -643,12 +648,7 @@ def test_check_that_may_be_in_progress_is_ended_although_github_rejected_the_sec
 def test_rejection_of_a_check_does_not_apply_to_the_next_delivery(make_world: MakeWorld) -> None:
     reply = pull_request_analysis(worth_saying=True, findings=[finding()])
     world = make_world(reply, given=with_review(fail_on="high", verify=False))
-    open_pull_request(world)
-    world.github.lost_check_responses.append(NO_RESPONSE)
-    assert world.run() is None
-    world.advance(130)
-    world.github.failing_checks.append(Permanent("GitHub answered 404"))
-    assert (world.finish().state, shown(world)) == ("done", ["in_progress"])
+    leave_check_in_progress(world)
     open_pull_request(world, guid="second")
     assert (world.finish().state, shown(world)) == ("done", ["failure"])
     world.advance(700)
