@@ -25,17 +25,6 @@ MIN_PART_CHARS = 20
 REDACTION_MARKER = "[redacted: "
 
 
-def locate_findings(
-    findings: Iterable[Finding], patches: Mapping[str, Patch]
-) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
-    """Move each finding to the line that it quotes, and merge them. Return these, and those without such a line.
-
-    See `find_lines` and `merge_findings`.
-    """
-    located, lost = find_lines(findings, patches)
-    return merge_findings(located), lost
-
-
 def find_lines(
     findings: Iterable[Finding], patches: Mapping[str, Patch]
 ) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:

@@ -16,7 +16,7 @@ from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.workflows import WorkflowFacts
 from hls_handler.review.patches import Patch, normalize_line, parse_numbered
-from hls_handler.review.positions import RANK, locate_findings
+from hls_handler.review.positions import RANK, find_lines, merge_findings
 from hls_handler.settings.model import Findings
 from tests.golden.cases import Defect, IssueCase, Place, PullRequestCase, WorkflowCase
 
@@ -58,17 +58,17 @@ def locate(reply: PullRequestAnalysis, facts: PullRequestFacts, thresholds: Find
         for finding in reply.findings
         if RANK[finding.severity] <= RANK[thresholds.min_severity] and finding.confidence >= thresholds.min_confidence
     ]
-    located, without_line = locate_findings(reported, patches)
+    located, without_line = find_lines(reported, patches)
     shown = PullRequestHandler().comment_variables(facts, reply)["findings"]
     assert isinstance(shown, tuple)
     posted = {(finding.path, finding.side, finding.line, finding.category) for finding in shown}
-    findings = tuple(one for one in located if (one.path, one.side, one.line, one.category) in posted)
+    findings = tuple(one for one in merge_findings(located) if (one.path, one.side, one.line, one.category) in posted)
     exact = sum(_is_exact(finding, patches) for finding in reported)
     return Located(findings, len(reported), exact, len(without_line))
 
 
 def _is_exact(finding: Finding, patches: Mapping[str, Patch]) -> bool:
-    located, _ = locate_findings([finding], patches)
+    located, _ = find_lines([finding], patches)
     return [(found.side, found.line) for found in located] == [(finding.side, finding.line)]
 
 

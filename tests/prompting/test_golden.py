@@ -42,7 +42,7 @@ from hls_handler.prompting.render import (
 )
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.patches import parse_numbered
-from hls_handler.review.positions import locate_findings
+from hls_handler.review.positions import find_lines, merge_findings
 from tests.prompting import event_variables
 from tests.prompting.samples import (
     ANALYSIS,
@@ -495,7 +495,7 @@ def test_example_finding_is_anchored_in_its_patch() -> None:
     )
     findings = [finding for reply in replies if isinstance(reply, PullRequestAnalysis) for finding in reply.findings]
     assert len(findings) == 1
-    assert locate_findings(findings, patches)[0] == tuple(findings)
+    assert merge_findings(find_lines(findings, patches)[0]) == tuple(findings)
 
 
 @pytest.mark.parametrize("name", ALL)

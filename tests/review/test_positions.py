@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from hls_handler.analysis import Finding
 from hls_handler.review.patches import Patch, Side, normalize_line, numbered, parse_numbered, parse_patch
-from hls_handler.review.positions import locate_findings
+from hls_handler.review.positions import find_lines, merge_findings
 from hls_handler.untrusted.cleaning import escape_delimiters
 from hls_handler.untrusted.redaction import redact
 
@@ -33,6 +34,14 @@ PATCH = parse_patch("""\
 +    pass
 +    pass
  end""")
+
+
+def locate_findings(
+    findings: Sequence[Finding], patches: Mapping[str, Patch]
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """Return the findings at the lines that they quote, merged, and those without such a line."""
+    located, lost = find_lines(findings, patches)
+    return merge_findings(located), lost
 
 
 def finding(**changes: Any) -> Finding:
