@@ -39,6 +39,11 @@ CLAUDE_PREFIX = "/claude"
 TOKEN = "sandbox-github-token"
 API_KEY = "sandbox-claude-key"
 START_TIMEOUT_S = 30.0
+KEEP_ALIVE_S = 60
+"""Seconds until an idle connection is closed.
+
+Clients keep them for 5 s. If both sides used 5 s, the server could close a connection while a request is sent.
+"""
 
 
 class SandboxDown(HlsError):
@@ -126,6 +131,7 @@ class Sandbox:
             log_config=None,
             access_log=False,
             lifespan="on",
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=5,
             server_header=False,
         )
