@@ -360,7 +360,7 @@ def _usage(message: _Message, took_s: float) -> Usage:
 
 def _describe_stop(details: _StopDetails | None) -> str:
     category = f" ({shorten(details.category)})" if details and details.category else ""
-    explanation = f": {shorten(details.explanation)}" if details and details.explanation else ""
+    explanation = f": {shorten(details.explanation).rstrip('.')}" if details and details.explanation else ""
     return f"Claude refused to answer{category}{explanation}"
 
 

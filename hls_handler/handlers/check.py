@@ -88,10 +88,13 @@ def plan_check(
 
 
 def plan_unreviewed_check(
-    commit: str, conclusion: Conclusion, title: str, reason: str, receipt: Receipt = NO_CALLS
+    commit: str, conclusion: Conclusion, title: str, reason: str, receipt: Receipt = NO_CALLS, *, details: str = ""
 ) -> EnsureCheck:
-    """Return the check of a commit whose review has no result. `reason` is a sentence for the people on GitHub."""
-    summary = f"{title}: {sanitize_inline(reason)}"
+    """Return the check of a commit whose review has no result. `reason` is a sentence for the people on GitHub.
+
+    Only the summary has `details`, such as what the operator should do.
+    """
+    summary = f"{title}: {sanitize_inline(f'{reason}; {details}' if details else reason)}"
     description = title
     if receipt.calls:
         summary = "\n".join([summary, *_table(_cost_rows(receipt))])

@@ -197,7 +197,11 @@ def plan_end(
     if unended.state == "done":
         reason = "the last event of the pull request caused no review"
     conclusion: Conclusion = "cancelled" if unended.state == "superseded" else review.incomplete
-    title = "The review failed" if unended.state == "dead" else "Not reviewed"
+    title, details = "Not reviewed", ""
+    if unended.state == "dead":
+        title = "The review failed"
+        reason, _, details = reason.partition("; ")
     if unended.check.rejected is not None:
-        title, reason = "The result was not set", shorten_paths(f"GitHub rejected it: {unended.check.rejected}")
-    return plan_unreviewed_check(unended.check.commit, conclusion, title, reason, receipt)
+        title, details = "The result was not set", ""
+        reason = shorten_paths(f"GitHub rejected it: {unended.check.rejected}")
+    return plan_unreviewed_check(unended.check.commit, conclusion, title, reason, receipt, details=details)

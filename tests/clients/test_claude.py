@@ -185,7 +185,7 @@ def test_refused_reply_names_category_and_explanation(build: Build, fake: FakeCl
     details = {"type": "refusal", "category": "cyber", "explanation": "It could\nhelp an attacker."}
     answer = ask(build, fake, Say(body=message("", stop_reason="refusal", stop_details=details)))
     assert isinstance(answer, UnusableReply)
-    assert answer.problem == "Claude refused to answer (cyber): It could help an attacker."
+    assert answer.problem == "Claude refused to answer (cyber): It could help an attacker"
 
 
 def test_only_text_blocks_are_used(build: Build, fake: FakeClaude) -> None:

@@ -249,6 +249,19 @@ def unusable(why: Unusable) -> UnusableReply:
     return UnusableReply("", why, "it cannot be used", "", Usage("claude-haiku-5-5"))
 
 
+def test_only_the_summary_of_a_failed_review_says_what_to_do(make_world: MakeWorld) -> None:
+    world = make_world(Permanent("Claude answered 400 to a/b@1: prompt is odd; shorten that prompt"))
+    open_pull_request(world)
+    assert world.finish().state == "dead"
+    make_ender(world).run()
+    (action,) = world.github.check_actions
+    assert action.title == "The review failed: Claude answered 400 to a/b@1: prompt is odd"
+    assert action.description == "The review failed (0.0000 USD): Claude answered 400 to a/b@1: prompt is odd"
+    assert action.summary.startswith(
+        "The review failed: Claude answered 400 to a/b@\u200b1: prompt is odd; shorten that prompt\n"
+    )
+
+
 @pytest.mark.parametrize("incomplete", ["neutral", "failure"])
 @pytest.mark.parametrize(
     "replies",
@@ -270,6 +283,7 @@ def test_failed_review_ends_without_success(make_world: MakeWorld, replies: list
     assert shown(world) == [incomplete]
     (action,) = world.github.check_actions
     assert action.title.startswith("The review failed: Claude")
+    assert ";" not in action.title  # what the operator should do
     calls = len(world.claude.asked)
     assert f"\n| calls to Claude | {calls} |\n" in action.summary
     assert "\n| prompt | `pull_requests/analyze@" in action.summary
