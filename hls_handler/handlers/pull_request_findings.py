@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal
 
 from hls_handler.analysis import Category, Finding, PullRequestAnalysis, Reply, Severity
@@ -36,7 +37,7 @@ from hls_handler.review.ledger import (
 )
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_patch
 from hls_handler.review.places import PresentFiles, identify
-from hls_handler.review.positions import RANK, find_lines, merge_findings
+from hls_handler.review.positions import RANK, find_lines, merge_findings, sort_findings
 from hls_handler.review.quotes import EXCERPT_LINES, find_within, list_compared, list_tokens, list_within
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
 from hls_handler.review.verdicts import settle_quotes
@@ -274,11 +275,9 @@ def _merge_apart(
         for finding in find_new(located, ledger, patches, changed)
         if (finding.path, finding.side, finding.category, finding.title) not in known
     }
-    return tuple(
-        merged
-        for group in (new, other - new, {id(finding) for finding in located} - other - new)
-        for merged in merge_findings(finding for finding in located if id(finding) in group)
-    )
+    groups = (new, other - new, {id(finding) for finding in located} - other - new)
+    merged = [merge_findings(finding for finding in located if id(finding) in group) for group in groups]
+    return tuple(sort_findings(chain.from_iterable(merged)))
 
 
 def _is_undecided(entry: LedgerEntry, patches: Mapping[str, Patch]) -> bool:

@@ -196,11 +196,15 @@ def _variants(quoted: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(variants)) if all(variants) else ()
 
 
+def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings, the most severe first, then by path and line."""
+    return sorted(findings, key=lambda f: (RANK[f.severity], f.path, f.line, f.side, -f.confidence))
+
+
 def merge_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Merge findings of one category that end at one line, with the lines of all; sort by severity, path and line."""
     merged: dict[tuple[str, Side, int, str], Finding] = {}
-    worst_first = sorted(findings, key=lambda f: (RANK[f.severity], f.path, f.line, f.side, -f.confidence))
-    for finding in worst_first:
+    for finding in sort_findings(findings):
         key = (finding.path, finding.side, finding.line, finding.category)
         first = merged.get(key)
         merged[key] = finding if first is None else _join(first, finding)

@@ -1157,3 +1157,14 @@ def test_new_finding_beside_a_dismissed_one_is_raised_also_if_a_third_one_has_it
     new = finding(path="a.py", start_line=5, line=6, quote=quote, title="Missing check")
     assert raised(facts, new) == ["Missing check"]
     assert raised(facts, other.model_copy(update={"line": 6}), new) == ["Missing check"]
+
+
+def test_most_severe_new_finding_comes_first_also_if_it_has_the_title_of_an_earlier_one() -> None:
+    before = "@@ -1,4 +1,5 @@\n first()\n+load(user, path)\n second()\n third()\n last()"
+    earlier = finding(path="a.py", line=2, quote="load(user, path)", title="Missing check")
+    record = review(gather(file("a.py", before)), earlier)
+    now = before.replace("4 +1,5", "4 +1,7").replace(" last()", "+remove(root + path)\n+send(user, name)\n last()")
+    facts = gather(file("a.py", now), record=record)
+    minor = finding(path="a.py", line=6, quote="send(user, name)", title="Unclear name", severity="low")
+    severe = earlier.model_copy(update={"line": 5, "quote": "remove(root + path)", "severity": "critical"})
+    assert raised(facts, minor, severe) == ["Missing check", "Unclear name"]
