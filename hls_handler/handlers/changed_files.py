@@ -37,11 +37,25 @@ WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
 
 LINE_ENDS = re.compile("[\x0b-\r\x1c-\x1e\x85\u2028\u2029]")  # within a line of a patch, which ends with "\n"
 REDACTED = re.compile(r"\[redacted: [a-z-]{1,30}\]")
-EXECUTABLE = re.compile(r"[\"'`{(\[;|&]|<[%?]|^[+.,%<]|[+,%<]$|(?<!\.\.)\.$")
-"""What a hidden value has that may be a command or an expression: `TOKEN=a1$(command)`, `"password='" + name + "'"`.
+PLAIN_VALUE = re.compile(r"[\w.+/:@$!~^*,-]*=*")
+NOT_PLAIN = re.compile(
+    r"//|/\*|\*/|--|\+\+"  # begins or ends a comment, or changes a variable
+    r"|\bqx\W|(?<![\w.])[0-9][\w.]*?(?:or|and|if|else|in|is|not)\b(?=\W)"  # a command of Perl, or `1or-1`
+    r"|^[+.,=]|(?:[+,^]|(?<!\.\.)\.)$",  # continues the text before or after it
+    re.IGNORECASE,
+)
+"""A hidden value is certainly text if it matches the first pattern and has nothing of the second one.
 
-Quotes around it do not make it text: they may end a string that began in a line above.
+`TOKEN=a1$(command)` is not, and neither is `"password='" + name + "'"`. Quotes around a value do not make it text: they
+may end a string that began in a line above.
 """
+
+KEYWORD = re.compile(r"[a-z]{1,12}")
+SCHEME = re.compile(r"(?:basic|bearer|token|digest|apikey|negotiate)[ \t]+\Z", re.IGNORECASE)
+"""What precedes a keyword that is hidden as a value: `authorization = token unless admin`."""
+
+ESCAPE_IN_URL = re.compile(r"%(?!(?:25)*(?:0[ad]|2[26-9]|3[bce]|5[bc]|60|7[bc]))[0-9a-f]{2}", re.IGNORECASE)
+"""An escape in a URL that is not one of a line end, a quote or a bracket."""
 
 TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts and delimiters
 
@@ -507,10 +521,23 @@ def _hides_code(text: str, shown: str) -> bool:
     if len(_split_line(text)) > 1:
         return True
     cleaned = _clean_line(text)
-    return any(
-        EXECUTABLE.search(value) or cleaned[:start].endswith("`")
+    return not all(
+        _is_plain(value, cleaned[max(start - 40, 0) : start], cleaned[start + len(value) :][:1])
         for start, value in _list_hidden_values(cleaned, shown)
     )
+
+
+def _is_plain(value: str, before: str, after: str) -> bool:
+    """Return True if a hidden value is certainly text."""
+    if after.startswith(('"', "'")):
+        value = value.removesuffix("\\n")
+    elif after.startswith((")", "]", "}")) and value.endswith(("-", "*")):  # ends a comment
+        return False
+    if before.endswith("://"):
+        value = ESCAPE_IN_URL.sub("x", value)
+    if before.endswith("`") or (KEYWORD.fullmatch(value) and SCHEME.search(before)):
+        return False
+    return PLAIN_VALUE.fullmatch(value) is not None and NOT_PLAIN.search(value) is None
 
 
 def _list_hidden_values(text: str, shown: str) -> Iterable[tuple[int, str]]:

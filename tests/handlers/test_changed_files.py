@@ -447,6 +447,36 @@ def test_code_after_a_line_end_within_a_redacted_line_is_not_covered(text: str, 
         ('let password = "a1\\(run())"', 'let password = "[redacted: password]"'),
         ("x ://u:1;run|sh;@", "x ://[redacted: url-credentials]@"),
         ("TOKEN=ab12cd34ef PASSWORD=x1;run", "TOKEN=[redacted: token] PASSWORD=[redacted: password]"),
+        ('"run": "TOKEN=ab12cd34\\nsh\\tx"', '"run": "TOKEN=[redacted: token]"'),
+        (r'"run": "TOKEN=ab12cd34\u003bsh\u0020x"', '"run": "TOKEN=[redacted: token]"'),
+        (r'"# TOKEN=ab12cd34\n sh x"', '"# TOKEN=[redacted: token] sh x"'),
+        (r"// password=x1\u000aEvil.run\u0028\u0029\u003b", "// password=[redacted: password]"),
+        (r"https://a:b@evil.example\@cdn.example/x.js", "https://[redacted: url-credentials]@cdn.example/x.js"),
+        ("javascript://a:b%0arun%28%29@x", "javascript://[redacted: url-credentials]@x"),
+        ("'javascript:password=x1%0Arun%28%29'", "'javascript:password=[redacted: password]'"),
+        ("our $password=a1.qx/id/;", "our $password=[redacted: password];"),
+        ("password => qx!id12!", "password => [redacted: password]!"),
+        ("password=a1+%x/id/", "password=[redacted: password]"),
+        ("/* password=x1*/", "/* password=[redacted: password]"),
+        ("password=1/*", "password=[redacted: password]"),
+        ("<!-- password='x1-->'", "<!-- password='[redacted: password]'"),
+        ("ok = password==x1234#x and check(user)", "ok = password==[redacted: password] and check(user)"),
+        ("WHERE password=12345--x AND owner=?", "WHERE password=[redacted: password] AND owner=?"),
+        ("url = 1, password=x1234//x check(user)", "url = 1, password=[redacted: password] check(user)"),
+        ("Password=x1234%20x check(user)", "Password=[redacted: password] check(user)"),
+        ("export TOKEN=ab12cd34\\", "export TOKEN=[redacted: token]"),
+        ("set PASSWORD=x1^", "set PASSWORD=[redacted: password]"),
+        ("if (password==1?0:1) enter()", "if (password==[redacted: password]) enter()"),
+        ("if password==1or-1:", "if password==[redacted: password]:"),
+        ("if password==0x1for-1:", "if password==[redacted: password]:"),
+        ("PASSWORD=settings.VERIFY=0", "PASSWORD=[redacted: password]"),
+        ("password=1+isAdmin++", "password=[redacted: password]"),
+        ('password="true make install deploy prod"', 'password="[redacted: password]"'),
+        ('password="x1>out"', 'password="[redacted: password]"'),
+        ("{- password=x1-}", "{- password=[redacted: password]}"),
+        ("(* password=x1*)", "(* password=[redacted: password])"),
+        ("authorization = token unless admin", "authorization = token [redacted: authorization] admin"),
+        ("let authorization: Token =evil.admin1", "let authorization: Token [redacted: authorization]"),
     ],
 )
 def test_a_line_is_not_covered_if_a_value_that_is_hidden_can_be_a_command(line: str, shown: str) -> None:
@@ -456,10 +486,19 @@ def test_a_line_is_not_covered_if_a_value_that_is_hidden_can_be_a_command(line: 
     assert (one.reviewed, one.hunks, one.reason) == (1, 1, SHORTENED)
 
 
-@pytest.mark.parametrize("value", ["hunter2", "Pa$$w0rd!", "ab12-cd34_ef"])
+@pytest.mark.parametrize(
+    "value",
+    ["hunter2", "Pa$$w0rd!", "ab12-cd34_ef", "a1b2/c3+d4==", "secret@1:x", "ab12...", "Str0ng!Pass*word", "x1\\n"],
+)
 def test_a_line_is_covered_if_a_plain_password_is_hidden(value: str) -> None:
     selection = select(file("run.py", f"@@ -0,0 +1 @@\n+password = '{value}'", additions=1, deletions=0))
     assert "[redacted: password]" in selection.files[0].numbered
+    assert cover(selection, {}, unlisted=0).is_complete
+
+
+def test_a_line_is_covered_if_escapes_in_the_password_of_a_url_are_hidden() -> None:
+    selection = select(file("a.py", "@@ -0,0 +1 @@\n+u = 'db://me:p%40s%23%2Fs@host/x'", additions=1, deletions=0))
+    assert "db://[redacted: url-credentials]@host/x" in selection.files[0].numbered
     assert cover(selection, {}, unlisted=0).is_complete
 
 
@@ -499,7 +538,7 @@ def test_a_private_key_at_the_end_of_a_hunk_hides_no_header() -> None:
     )
 
 
-NASTY = ["-----BEGIN PRIVATE", " KEY-----", "-----END PRIVATE", "MIIEpAIBAAKCAQEA", "password = ", "'hunter2x'"]
+NASTY = ["-----BEGIN PRIVATE", " KEY-----", "-----END PRIVATE", "MIIEpAIBAAKCAQEA", "password: ", "'hunter2x'"]
 NASTY += ["@@ -1 +1 @@", "ghp_" + "a1" * 18, *"\u200b\u200d\ue000\ufeff\r\x0c\u2028\ufe0fé x"]
 
 

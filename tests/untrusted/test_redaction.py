@@ -232,6 +232,7 @@ NEGATIVES = [
     "http://localhost:8080/path?email=a@b.example",
     "https://medium.com/@user/a:b@c",
     "mailto:someone@example.com",
+    'if text.startswith("-----BEGIN RSA PRIVATE KEY-----"):',
     "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A\n-----END PUBLIC KEY-----",
     "-----BEGIN CERTIFICATE-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A\n-----END CERTIFICATE-----",
     "sk-fading-circle sk-cube-grid",
