@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Literal
 
 from hls_handler.analysis import Category, Finding, PullRequestAnalysis, Reply, Severity
@@ -265,19 +264,27 @@ def _merge_apart(
 ) -> tuple[Finding, ...]:
     """Merge the findings; those that repeat an earlier one not with others, which would count as repetitions, too.
 
-    Those that repeat a dismissed one are also merged apart from those that repeat another one.
+    Those that repeat a dismissed one are also merged apart from those that repeat another one. Findings stay apart if
+    one of them is new and the merged one would repeat an earlier one, or the other way round.
     """
-    dismissed = [entry for entry in ledger if entry.state == "dismissed"]
-    other = {id(finding) for finding in find_new(located, dismissed, patches, changed)}
+
+    def list_new(findings: Sequence[Finding], entries: Sequence[LedgerEntry]) -> set[int]:
+        return {id(finding) for finding in find_new(findings, entries, patches, changed)}
+
     known = {(entry.path, entry.side, entry.category, entry.title) for entry in ledger if not entry.is_closed}
-    new = {
-        id(finding)
-        for finding in find_new(located, ledger, patches, changed)
-        if (finding.path, finding.side, finding.category, finding.title) not in known
-    }
-    groups = (new, other - new, {id(finding) for finding in located} - other - new)
-    merged = [merge_findings(finding for finding in located if id(finding) in group) for group in groups]
-    return tuple(sort_findings(chain.from_iterable(merged)))
+    titled = {id(one) for one in located if (one.path, one.side, one.category, one.title) in known}
+    other = list_new(located, [entry for entry in ledger if entry.state == "dismissed"])
+    unknown = list_new(located, ledger)
+    new = unknown - titled
+    found: list[Finding] = []
+    for group in (new, other - new, {id(finding) for finding in located} - other - new):
+        members = [finding for finding in located if id(finding) in group]
+        for merged in merge_findings(members):
+            place = (merged.path, merged.side, merged.line, merged.category)
+            parts = [one for one in members if (one.path, one.side, one.line, one.category) == place]
+            has_new = any(id(part) in unknown for part in parts)
+            found += [merged] if has_new == bool(list_new([merged], ledger)) else parts
+    return tuple(sort_findings(found))
 
 
 def _is_undecided(entry: LedgerEntry, patches: Mapping[str, Patch]) -> bool:

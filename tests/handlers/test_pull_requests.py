@@ -1168,3 +1168,33 @@ def test_most_severe_new_finding_comes_first_also_if_it_has_the_title_of_an_earl
     minor = finding(path="a.py", line=6, quote="send(user, name)", title="Unclear name", severity="low")
     severe = earlier.model_copy(update={"line": 5, "quote": "remove(root + path)", "severity": "critical"})
     assert raised(facts, minor, severe) == ["Missing check", "Unclear name"]
+
+
+def test_two_new_findings_are_not_merged_into_a_repetition_of_dismissed_ones() -> None:
+    """Their lines changed; merged, they have the title of one earlier finding and quote the line of it."""
+    before = "@@ -1,2 +1,8 @@\n first()\n+a(1, 1)\n+b(2, 2)\n+c(3, 3)\n+d(4, 4)\n+e(5, 5)\n+f(6, 6)\n last()"
+    wide = finding(path="a.py", start_line=3, line=5, quote="b(2, 2)\nc(3, 3)\nd(4, 4)", title="T")
+    inner = finding(path="a.py", line=4, quote="c(3, 3)", title="V")
+    record = review(gather(file("a.py", before)), wide, inner)
+    threads = tuple(thread(one.key, thumbs_down=("mona",)) for one in record.ledger)
+    now = before.replace("+a(1, 1)", "+a(1, 2)").replace("+e(5, 5)", "+e(5, 6)").replace("+f(6, 6)", "+f(6, 7)")
+    facts = gather(file("a.py", now), record=record, threads=threads, writers=("mona",))
+    one = wide.model_copy(update={"start_line": None, "line": 7, "quote": "f(6, 7)", "body": "Of f."})
+    other = inner.model_copy(update={"start_line": 5, "line": 7, "quote": "d(4, 4)\ne(5, 6)\nf(6, 7)", "body": "Of e."})
+    assert raised(facts, one) == ["T"]
+    assert raised(facts, other) == ["V"]
+    assert sorted(raised(facts, one, other)) == ["T", "V"]
+
+
+def test_dismissed_finding_is_not_raised_again_with_its_title_and_a_line_above_it_that_changed() -> None:
+    before = "@@ -1,2 +1,5 @@\n first()\n+load(user, path)\n+remove(root + path)\n+execute(query + name)\n last()"
+    first = finding(path="a.py", line=3, quote="remove(root + path)", title="Missing check", category="bugs")
+    other = finding(path="a.py", line=4, quote="execute(query + name)", title="SQL injection", category="security")
+    record = review(gather(file("a.py", before)), first, other)
+    threads = tuple(thread(one.key, thumbs_down=("mona",)) for one in record.ledger)
+    now = before.replace("+load(user, path)", "+load(user, name)")
+    facts = gather(file("a.py", now), record=record, threads=threads, writers=("mona",))
+    quote = "load(user, name)\nremove(root + path)\nexecute(query + name)"
+    again = other.model_copy(update={"start_line": 2, "quote": quote, "title": "Missing check"})
+    assert raised(facts, again) == []
+    assert raised(facts, again.model_copy(update={"title": "Another title"})) == ["Another title"]
