@@ -429,6 +429,14 @@ def test_merged_findings_have_the_lines_of_both(start_line: int | None, expected
     assert (merged.start_line, merged.suggestion) == expected
 
 
+def test_order_of_the_reply_does_not_matter() -> None:
+    findings = [finding(title="Wrong", body="It is wrong."), finding(title="Slow", body="It is slow.")]
+    results = [locate_findings(reply, {"area.py": PATCH})[0] for reply in (findings, findings[::-1])]
+    assert [[(one.title, one.body) for one in located] for located in results] == [
+        [("Slow", "It is slow.\n\n**Wrong**\n\nIt is wrong.")]
+    ] * 2
+
+
 def test_finding_with_higher_confidence_comes_first() -> None:
     findings = [
         finding(title="Perhaps", body="It may be slow.", confidence=0.3),
