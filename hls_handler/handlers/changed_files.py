@@ -37,25 +37,20 @@ WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
 
 LINE_ENDS = re.compile("[\x0b-\r\x1c-\x1e\x85\u2028\u2029]")  # within a line of a patch, which ends with "\n"
 REDACTED = re.compile(r"\[redacted: [a-z-]{1,30}\]")
-PLAIN_VALUE = re.compile(r"[\w.+/:@$!~^*,-]*=*")
-NOT_PLAIN = re.compile(
-    r"//|/\*|\*/|--|\+\+"  # begins or ends a comment, or changes a variable
-    r"|\bqx\W|(?<![\w.])[0-9][\w.]*?(?:or|and|if|else|in|is|not)\b(?=\W)"  # a command of Perl, or `1or-1`
-    r"|^[+.,=]|(?:[+,^]|(?<!\.\.)\.)$",  # continues the text before or after it
+QUOTED_TEXT = re.compile(r"[\w@!](?:[\w.+/:@!*^~,-]*[\w/:@!*^~?-])?(?:=*|\.\.\.)")
+BARE_TEXT = re.compile(r"-?\w(?:[\w.+/:@!,-]*\w)?")
+CODE = re.compile(
+    r"//|/\*|\*/|--|\+\+|__|@@|\^\^|[,+*:~^!-]/"  # a comment, an increment, the end of a program, a regex
+    r"|\b(?:q[qwxr]?|[msy]|tr)[^\w\s]"  # quotes of Perl, which can be commands
+    r"|(?:^|(?<![\w.])[0-9][\w.]*?)"  # operators after a number, such as `1or-1`, and after what precedes the value
+    r"(?:and|andalso|as|between|else|except|for|if|in|intersect|is|like|minus|not|of|or|orelse|rescue|then|union|unless"
+    r"|until|when|where|while|xor)(?!\w)",
     re.IGNORECASE,
 )
-"""A hidden value is certainly text if it matches the first pattern and has nothing of the second one.
-
-`TOKEN=a1$(command)` is not, and neither is `"password='" + name + "'"`. Quotes around a value do not make it text: they
-may end a string that began in a line above.
-"""
-
-KEYWORD = re.compile(r"[a-z]{1,12}")
-SCHEME = re.compile(r"(?:basic|bearer|token|digest|apikey|negotiate)[ \t]+\Z", re.IGNORECASE)
-"""What precedes a keyword that is hidden as a value: `authorization = token unless admin`."""
-
-ESCAPE_IN_URL = re.compile(r"%(?!(?:25)*(?:0[ad]|2[26-9]|3[bce]|5[bc]|60|7[bc]))[0-9a-f]{2}", re.IGNORECASE)
-"""An escape in a URL that is not one of a line end, a quote or a bracket."""
+BEFORE_STRING = re.compile(r"(?:^|\W)(?:[a-z][a-z0-9]{0,2}|eval|exec|execute|load|require|system)\Z", re.IGNORECASE)
+OPENING_QUOTE = re.compile(r"\\*[\"']\Z")
+ESCAPE_IN_URL = re.compile(r"^:|%(?!(?:25)*(?:0[ad]|2[26-9]|3[bce]|5[bc]|60|7[bc]))[0-9a-f]{2}", re.IGNORECASE)
+"""Patterns of `_is_text`. The escapes are all but those of line ends, quotes and brackets."""
 
 TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts and delimiters
 
@@ -522,22 +517,32 @@ def _hides_code(text: str, shown: str) -> bool:
         return True
     cleaned = _clean_line(text)
     return not all(
-        _is_plain(value, cleaned[max(start - 40, 0) : start], cleaned[start + len(value) :][:1])
+        _is_text(value, cleaned[max(start - 40, 0) : start], cleaned[start + len(value) :][:8])
         for start, value in _list_hidden_values(cleaned, shown)
     )
 
 
-def _is_plain(value: str, before: str, after: str) -> bool:
-    """Return True if a hidden value is certainly text."""
-    if after.startswith(('"', "'")):
-        value = value.removesuffix("\\n")
-    elif after.startswith((")", "]", "}")) and value.endswith(("-", "*")):  # ends a comment
-        return False
+def _is_text(value: str, before: str, after: str) -> bool:
+    """Return True if a hidden value is certainly text: no command, and it does not change what the code around it does.
+
+    `TOKEN=a1$(command)` is not, and neither is `"password='" + name + "'"`. Quotes on both sides may also end a string
+    that began in a line above, and begin another one; then the value is code between them.
+    """
+    opening = OPENING_QUOTE.search(before)
+    is_quoted = opening is not None and after.startswith(opening[0])
+    if is_quoted or after.startswith(('"', "'", "`", "\\")):
+        shortened = value.removesuffix("\\n")
+        if not is_quoted and shortened == value and BEFORE_STRING.search(value):
+            return False
+        value = shortened
     if before.endswith("://"):
         value = ESCAPE_IN_URL.sub("x", value)
-    if before.endswith("`") or (KEYWORD.fullmatch(value) and SCHEME.search(before)):
+    elif not after:
+        value = value.removesuffix("==")
+    if before.endswith("`") or before.lower().endswith("script://"):
         return False
-    return PLAIN_VALUE.fullmatch(value) is not None and NOT_PLAIN.search(value) is None
+    text = QUOTED_TEXT if is_quoted else BARE_TEXT
+    return text.fullmatch(value) is not None and CODE.search(value) is None
 
 
 def _list_hidden_values(text: str, shown: str) -> Iterable[tuple[int, str]]:

@@ -264,8 +264,8 @@ def _merge_apart(
 ) -> tuple[Finding, ...]:
     """Merge the findings; those that repeat an earlier one not with others, which would count as repetitions, too.
 
-    Those that repeat a dismissed one are also merged apart from those that repeat another one. Findings stay apart if
-    one of them is new and the merged one would repeat an earlier one, or the other way round.
+    Those that repeat a dismissed one are also merged apart from those that repeat another one. No new finding may
+    become a repetition because it is merged, and no repetition a new one.
     """
 
     def list_new(findings: Sequence[Finding], entries: Sequence[LedgerEntry]) -> set[int]:
@@ -276,15 +276,19 @@ def _merge_apart(
     other = list_new(located, [entry for entry in ledger if entry.state == "dismissed"])
     unknown = list_new(located, ledger)
     new = unknown - titled
-    found: list[Finding] = []
-    for group in (new, other - new, {id(finding) for finding in located} - other - new):
-        members = [finding for finding in located if id(finding) in group]
-        for merged in merge_findings(members):
-            place = (merged.path, merged.side, merged.line, merged.category)
-            parts = [one for one in members if (one.path, one.side, one.line, one.category) == place]
-            has_new = any(id(part) in unknown for part in parts)
-            found += [merged] if has_new == bool(list_new([merged], ledger)) else parts
-    return tuple(sort_findings(found))
+
+    def merge(parts: Sequence[Finding]) -> Sequence[Finding]:
+        (merged,) = merge_findings(parts)
+        if len(parts) == 1 or bool(list_new([merged], ledger)) == any(id(part) in unknown for part in parts):
+            return [merged]
+        by_kind = [[part for part in parts if (id(part) in unknown) == is_new] for is_new in (True, False)]
+        return [one for same in by_kind for one in merge(same)] if all(by_kind) else parts
+
+    places: dict[tuple[int, str, Side, int, Category], list[Finding]] = {}
+    for one in located:
+        group = 0 if id(one) in new else 1 if id(one) in other else 2
+        places.setdefault((group, one.path, one.side, one.line, one.category), []).append(one)
+    return tuple(sort_findings(one for parts in places.values() for one in merge(parts)))
 
 
 def _is_undecided(entry: LedgerEntry, patches: Mapping[str, Patch]) -> bool:

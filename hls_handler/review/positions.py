@@ -198,7 +198,9 @@ def _variants(quoted: str) -> tuple[str, ...]:
 
 def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings, the most severe first, then by path and line. Their order does not matter."""
-    return sorted(findings, key=lambda f: (RANK[f.severity], f.path, f.line, f.side, -f.confidence, f.title))
+    return sorted(
+        findings, key=lambda f: (RANK[f.severity], f.path, f.line, f.side, -f.confidence, f.title, f.category)
+    )
 
 
 def merge_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -37,7 +37,7 @@ PRIVATE_KEY = re.compile(
     """,
     re.VERBOSE,
 )
-LONE_MARKER = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+LONE_MARKER = re.compile(r"""(?<![^\s"'`(])-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?![^\s"'`)\\])""")
 """A match of `PRIVATE_KEY` that hides no key: it is in code that looks for keys."""
 
 HEADER_IN_KEY = re.compile(r"^@@ -[0-9,]{1,19} \+[0-9,]{1,19} @@\n?", re.MULTILINE)
@@ -195,7 +195,8 @@ def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: 
 def _find_by_pattern(text: str) -> Iterator[tuple[int, int, str]]:
     if "-----BEGIN " in text:
         for found in PRIVATE_KEY.finditer(text):
-            if not LONE_MARKER.fullmatch(found[0]):
+            lone = LONE_MARKER.match(text, found.start())
+            if lone is None or lone.end() < found.end():
                 yield from ((start, end, "private-key") for start, end in _spare_headers(found))
     if "://" in text:
         yield from ((*found.span(), "url-credentials") for found in URL_CREDENTIALS.finditer(text))

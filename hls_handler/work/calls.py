@@ -247,7 +247,7 @@ def _report_unusable(job: Job, rendered: RenderedPrompt, index: int, answer: Unu
         "invalid": f"check what {file} asks for, then run it again",
     }[answer.why]
     said = "two replies" if answer.why == "invalid" else "reply"
-    which = "; the second" if answer.why == "invalid" else ""
+    which = ", the second" if answer.why == "invalid" else ""
     problem = f"Claude's {said} to {rendered.prompt.id} cannot be used{which}: {answer.problem}"
     _report_problem(job, index, problem, advice)
     return Permanent(f"{problem}; {advice}")

@@ -475,6 +475,18 @@ def test_code_after_a_line_end_within_a_redacted_line_is_not_covered(text: str, 
         ('password="x1>out"', 'password="[redacted: password]"'),
         ("{- password=x1-}", "{- password=[redacted: password]}"),
         ("(* password=x1*)", "(* password=[redacted: password])"),
+        ("env TOKEN=ab12cd34$IFS./evil.sh make", "env TOKEN=[redacted: token] make"),
+        ('PASSWORD=PREFIX1+f"{run()}"', 'PASSWORD=[redacted: password]"{run()}"'),
+        ('PASSWORD=exec"curl x|sh"', 'PASSWORD=[redacted: password]"curl x|sh"'),
+        ("PASSWORD=x1.run`x`", "PASSWORD=[redacted: password]`x`"),
+        ("ok_password=0and check(user)", "ok_password=[redacted: password] check(user)"),
+        ("self.password=user.is_admin= True", "self.password=[redacted: password] True"),
+        ("$password=q!ab12", "$password=[redacted: password]"),
+        ("$PASSWORD=1,__END__", "$PASSWORD=[redacted: password]"),
+        ("PASSWORD=a1,/ab check(user) /.test(x)", "PASSWORD=[redacted: password] check(user) /.test(x)"),
+        ("password = n1-", "password = [redacted: password]"),
+        ("javascript://a:b%E2%80%A8x%3Dy%2F%2F@x", "javascript://[redacted: url-credentials]@x"),
+        ("if (--token or-debug1) enter();", "if (--token [redacted: token]) enter();"),
         ("authorization = token unless admin", "authorization = token [redacted: authorization] admin"),
         ("let authorization: Token =evil.admin1", "let authorization: Token [redacted: authorization]"),
     ],
@@ -488,7 +500,8 @@ def test_a_line_is_not_covered_if_a_value_that_is_hidden_can_be_a_command(line: 
 
 @pytest.mark.parametrize(
     "value",
-    ["hunter2", "Pa$$w0rd!", "ab12-cd34_ef", "a1b2/c3+d4==", "secret@1:x", "ab12...", "Str0ng!Pass*word", "x1\\n"],
+    ["hunter2", "P@ssw0rd!", "ab12-cd34_ef", "a1b2/c3+d4==", "secret@1:x", "ab12...", "Str0ng!Pass*word", "x1\\n"],
+    ids=str,
 )
 def test_a_line_is_covered_if_a_plain_password_is_hidden(value: str) -> None:
     selection = select(file("run.py", f"@@ -0,0 +1 @@\n+password = '{value}'", additions=1, deletions=0))
@@ -496,9 +509,21 @@ def test_a_line_is_covered_if_a_plain_password_is_hidden(value: str) -> None:
     assert cover(selection, {}, unlisted=0).is_complete
 
 
-def test_a_line_is_covered_if_escapes_in_the_password_of_a_url_are_hidden() -> None:
-    selection = select(file("a.py", "@@ -0,0 +1 @@\n+u = 'db://me:p%40s%23%2Fs@host/x'", additions=1, deletions=0))
-    assert "db://[redacted: url-credentials]@host/x" in selection.files[0].numbered
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("u = 'db://me:p%40s%23%2Fs@host/x'", "u = 'db://[redacted: url-credentials]@host/x'"),
+        ('url = "redis://:ab12@host"', 'url = "redis://[redacted: url-credentials]@host"'),
+        ("JWT_SECRET=dGhpcyBpcyBhIHNlY3JldA==", "JWT_SECRET=[redacted: secret]"),
+        ("  PASSWORD: ${DB_PASSWORD:-dev1pass}", "  PASSWORD: ${DB_PASSWORD:[redacted: password]}"),
+        ('write(".env", "TOKEN=ab12cd34\\n")', 'write(".env", "TOKEN=[redacted: token]")'),
+        ('connect("user=me password=hunter2")', 'connect("user=me password=[redacted: password]")'),
+        (r'x = "{\"password\": \"hunter2\"}"', r'x = "{\"password\": \"[redacted: password]\"}"'),
+    ],
+)
+def test_a_line_is_covered_if_the_hidden_value_is_text_where_it_is(line: str, shown: str) -> None:
+    selection = select(file("a.py", f"@@ -0,0 +1 @@\n+{line}", additions=1, deletions=0))
+    assert selection.files[0].numbered == f"@@ -0,0 +1 @@\nR    1 + {shown}"
     assert cover(selection, {}, unlisted=0).is_complete
 
 

@@ -106,7 +106,7 @@ def test_shadow_is_rendered_with_the_same_facts(make_world: MakeWorld, tmp_path:
     [
         ([CLAUDE_DOWN], "Claude answered 529"),
         ([Permanent("Claude answered 400: too long")], "Claude answered 400: too long"),
-        ([INVALID, INVALID], "cannot be used; the second"),
+        ([INVALID, INVALID], "cannot be used, the second"),
         ([replace(INVALID, why="refused")], "cannot be used: kind"),
     ],
     ids=["outage", "refused request", "unusable twice", "refusal"],
