@@ -42,12 +42,16 @@ BARE_TEXT = re.compile(r"-?\w(?:[\w.+/:@!,-]*\w)?")
 CODE = re.compile(
     r"//|/\*|\*/|--|\+\+|__|@@|\^\^|[,+*:~^!-]/"  # a comment, an increment, the end of a program, a regex
     r"|\b(?:q[qwxr]?|[msy]|tr)[^\w\s]"  # quotes of Perl, which can be commands
-    r"|(?:^|(?<![\w.])[0-9][\w.]*?)"  # operators after a number, such as `1or-1`, and after what precedes the value
-    r"(?:and|andalso|as|between|else|except|for|if|in|intersect|is|like|minus|not|of|or|orelse|rescue|then|union|unless"
-    r"|until|when|where|while|xor)(?!\w)",
+    r"|/[^/]*/[a-z]{0,4}e[a-z]{0,4}\Z"  # of sed and Perl: what replaces the text is executed
+    r"|(?:^|(?<![\w.])[0-9][\w.]*?-?)"  # operators after a number, such as `1or-1`, and after what precedes the value
+    r"(?:and|andalso|as|between|cmp|collate|div|else|eq|except|for|ge|glob|gt|if|in|intersect|is|isa|le|like|lt|match"
+    r"|minus|mod|ne|not|of|or|orelse|regexp|rescue|rlike|then|union|unless|until|when|where|while|xor)(?!\w)",
     re.IGNORECASE,
 )
-BEFORE_STRING = re.compile(r"(?:^|\W)(?:[a-z][a-z0-9]{0,2}|eval|exec|execute|load|require|system)\Z", re.IGNORECASE)
+COMMAND_BEFORE_STRING = re.compile(
+    r"(?:^|\W)(?:do|eval|exec|execute|load|print|q[qwxr]?|require|system)\Z", re.IGNORECASE
+)
+STRING_PREFIX = re.compile(r"(?:^|\W)[a-z][a-z0-9]{0,2}\Z", re.IGNORECASE)
 OPENING_QUOTE = re.compile(r"\\*[\"']\Z")
 ESCAPE_IN_URL = re.compile(r"^:|%(?!(?:25)*(?:0[ad]|2[26-9]|3[bce]|5[bc]|60|7[bc]))[0-9a-f]{2}", re.IGNORECASE)
 """Patterns of `_is_text`. The escapes are all but those of line ends, quotes and brackets."""
@@ -532,7 +536,8 @@ def _is_text(value: str, before: str, after: str) -> bool:
     is_quoted = opening is not None and after.startswith(opening[0])
     if is_quoted or after.startswith(('"', "'", "`", "\\")):
         shortened = value.removesuffix("\\n")
-        if not is_quoted and shortened == value and BEFORE_STRING.search(value):
+        is_last = shortened == value  # the quotation mark follows it directly
+        if is_last and (COMMAND_BEFORE_STRING.search(value) or (STRING_PREFIX.search(value) and not is_quoted)):
             return False
         value = shortened
     if before.endswith("://"):

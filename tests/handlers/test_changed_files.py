@@ -486,6 +486,11 @@ def test_code_after_a_line_end_within_a_redacted_line_is_not_covered(text: str, 
         ("PASSWORD=a1,/ab check(user) /.test(x)", "PASSWORD=[redacted: password] check(user) /.test(x)"),
         ("password = n1-", "password = [redacted: password]"),
         ("javascript://a:b%E2%80%A8x%3Dy%2F%2F@x", "javascript://[redacted: url-credentials]@x"),
+        ('print "password="x1+system"curl x|sh"', 'print "password="[redacted: password]"curl x|sh"'),
+        ('print "password="x1+qx"curl x|sh"', 'print "password="[redacted: password]"curl x|sh"'),
+        ("if ($password==0eq-1)", "if ($password==[redacted: password])"),
+        ("$password = 1-or-1", "$password = [redacted: password]"),
+        ("sed s/token=ab12cd34/reboot/e f", "sed s/token=[redacted: token] f"),
         ("if (--token or-debug1) enter();", "if (--token [redacted: token]) enter();"),
         ("authorization = token unless admin", "authorization = token [redacted: authorization] admin"),
         ("let authorization: Token =evil.admin1", "let authorization: Token [redacted: authorization]"),
@@ -584,7 +589,9 @@ def test_patches_are_shown_as_they_were_selected(rows: list[tuple[str, str]]) ->
             "[redacted: " in line and re.search("[\r\x0c\u2028]", original.removesuffix("\r"))
             for line, original in zip(lines, originals, strict=False)
         )
-        assert one.cut == (len(lines) < changed or hides_line_end)
+        is_hidden = len(lines) < changed or hides_line_end
+        assert one.cut or not is_hidden
+        assert one.cut == is_hidden or "[redacted: " in text  # of a value that may be more than text
 
 
 def test_a_push_that_changes_only_invisible_characters_is_reviewed() -> None:
