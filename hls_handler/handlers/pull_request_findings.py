@@ -36,7 +36,7 @@ from hls_handler.review.ledger import (
 )
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_patch
 from hls_handler.review.places import PresentFiles, identify
-from hls_handler.review.positions import RANK, find_lines, merge_findings, sort_findings
+from hls_handler.review.positions import RANK, find_lines, group_findings, merge_findings, sort_findings
 from hls_handler.review.quotes import EXCERPT_LINES, find_within, list_compared, list_tokens, list_within
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
 from hls_handler.review.verdicts import settle_quotes
@@ -284,11 +284,11 @@ def _merge_apart(
         by_kind = [[part for part in parts if (id(part) in unknown) == is_new] for is_new in (True, False)]
         return [one for same in by_kind for one in merge(same)] if all(by_kind) else parts
 
-    places: dict[tuple[int, str, Side, int, Category], list[Finding]] = {}
-    for one in located:
-        group = 0 if id(one) in new else 1 if id(one) in other else 2
-        places.setdefault((group, one.path, one.side, one.line, one.category), []).append(one)
-    return tuple(sort_findings(one for parts in places.values() for one in merge(parts)))
+    found: list[Finding] = []
+    for kind in (new, other - new, {id(finding) for finding in located} - other - new):
+        for parts in group_findings(finding for finding in located if id(finding) in kind):
+            found += merge(parts)
+    return tuple(sort_findings(found))
 
 
 def _is_undecided(entry: LedgerEntry, patches: Mapping[str, Patch]) -> bool:

@@ -182,11 +182,12 @@ def _is_about_others(
     changed: Collection[tuple[str, Side, int]],
 ) -> bool:
     anchor = _find_anchor(finding, patches)
-    there = [one for one in ledger if (one.path, one.side) == (finding.path, finding.side) and one.line is not None]
+    there = [one for one in ledger if (one.path, one.side) == (finding.path, finding.side)]
     quoted = range(finding.start_line or finding.line, finding.line + 1)
     known = [one for one in there if one.line == anchor]
-    titled = [one for one in there if one.line in quoted and not one.is_closed]
-    if any(one.title == finding.title for one in (*repeated, *titled) if one.line is not None) or not known:
+    titled = [one for one in repeated if one.line is not None]
+    titled += [one for one in there if one.line in quoted and not one.is_closed]
+    if not known or any(one.title == finding.title for one in titled):
         return False
     return all(quotes_other_changes(finding, one, changed) for one in known)
 

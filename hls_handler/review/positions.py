@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 
 from hls_handler.analysis import Finding, Severity
 from hls_handler.review.patches import NUMBERED_LINE, Hunk, Line, Patch, Side, normalize_line
@@ -197,20 +198,23 @@ def _variants(quoted: str) -> tuple[str, ...]:
 
 
 def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings, the most severe first, then by path and line. Their order does not matter."""
+    """Return the findings, the most severe first, then by path and line, in the same order for any order of them."""
     return sorted(
         findings, key=lambda f: (RANK[f.severity], f.path, f.line, f.side, -f.confidence, f.title, f.category)
     )
 
 
-def merge_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Merge findings of one category that end at one line, with the lines of all; sort by severity, path and line."""
-    merged: dict[tuple[str, Side, int, str], Finding] = {}
+def group_findings(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Return the findings of one category that end at one line together, sorted as by `sort_findings`."""
+    groups: dict[tuple[str, Side, int, str], list[Finding]] = {}
     for finding in sort_findings(findings):
-        key = (finding.path, finding.side, finding.line, finding.category)
-        first = merged.get(key)
-        merged[key] = finding if first is None else _join(first, finding)
-    return tuple(merged.values())
+        groups.setdefault((finding.path, finding.side, finding.line, finding.category), []).append(finding)
+    return list(groups.values())
+
+
+def merge_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Merge each of the groups of `group_findings` to a finding with the lines of all."""
+    return tuple(reduce(_join, group) for group in group_findings(findings))
 
 
 def _join(first: Finding, other: Finding) -> Finding:
