@@ -19,11 +19,13 @@ LINE_PREFIX = r"(?:[^A-Za-z\n]{0,20}|[LR][ ]{1,9}[0-9]{1,9}[ ][-+ ][ ])"
 ENCODED = r"[A-Za-z0-9+/=]"
 NEWLINES = r"(?:\\{1,4}[nr]){0,4}"  # escaped line ends: a key as a string in code
 
+BEGIN_OF_KEY = r"-----BEGIN\ [A-Z0-9 ]{0,40}PRIVATE\ KEY(?:\ BLOCK)?-----"
+
 # Private keys in PEM and OpenPGP armour, also truncated, quoted, in one line or in numbered patches. Text between the
 # markers that does not look like a key is not matched, because redacting it could hide code.
 PRIVATE_KEY = re.compile(
     rf"""
-    -----BEGIN\ [A-Z0-9 ]{{0,40}}PRIVATE\ KEY(?:\ BLOCK)?-----
+    {BEGIN_OF_KEY}
     (?: [ \t]?{NEWLINES}{ENCODED}{{16,}}+
       | \n{LINE_PREFIX}{ENCODED}{{16,}}+(?=[^A-Za-z0-9\n]{{0,4}}(?:\n|\Z))(?:[^A-Za-z0-9\n]{{0,4}}(?=\n))?
       | \n{LINE_PREFIX}{ENCODED}{{40,}}+
@@ -37,7 +39,7 @@ PRIVATE_KEY = re.compile(
     """,
     re.VERBOSE,
 )
-LONE_MARKER = re.compile(r"""(?<![^\s"'`(])-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?![^\s"'`)\\])""")
+LONE_MARKER = re.compile(rf"""(?<![^\s"'`(]){BEGIN_OF_KEY}(?![^\s"'`)\\])""")
 """A match of `PRIVATE_KEY` that hides no key: it is in code that looks for keys."""
 
 HEADER_IN_KEY = re.compile(r"^@@ -[0-9,]{1,19} \+[0-9,]{1,19} @@\n?", re.MULTILINE)
