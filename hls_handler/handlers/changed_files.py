@@ -37,8 +37,10 @@ WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
 
 LINE_ENDS = re.compile("[\x0b-\r\x1c-\x1e\x85\u2028\u2029]")  # within a line of a patch, which ends with "\n"
 REDACTED = re.compile(r"\[redacted: [a-z-]{1,30}\]")
-QUOTED_TEXT = re.compile(r"[\w@!](?:[\w.+/:@!*^~,-]*[\w/:@!*^~?-])?(?:=*|\.\.\.)")
-BARE_TEXT = re.compile(r"-?\w(?:[\w.+/:@!,-]*\w)?")
+
+# Patterns of `_is_text`
+QUOTED_TEXT = re.compile(r"[\w@!](?:[\w.+/:@!*^~,-]*[\w/:@!*^~?-])?(?:=*|\.\.\.)")  # between two quotation marks
+BARE_TEXT = re.compile(r"-?\w(?:[\w.+/:@!,-]*\w)?")  # anywhere else
 CODE = re.compile(
     r"//|/\*|\*/|--|\+\+|__|@@|\^\^|[,+*:~^!-]/"  # a comment, an increment, the end of a program, a regex
     r"|\b(?:q[qwxr]?|[msy]|tr)[^\w\s]"  # quotes of Perl, which can be commands
@@ -51,10 +53,11 @@ CODE = re.compile(
 COMMAND_BEFORE_STRING = re.compile(
     r"(?:^|\W)(?:do|eval|exec|execute|load|print|q[qwxr]?|require|system)\Z", re.IGNORECASE
 )
-STRING_PREFIX = re.compile(r"(?:^|\W)[a-z][a-z0-9]{0,2}\Z", re.IGNORECASE)
+STRING_PREFIX = re.compile(r"(?:^|\W)[a-z][a-z0-9]{0,2}\Z", re.IGNORECASE)  # such as f in Python
 OPENING_QUOTE = re.compile(r"\\*[\"']\Z")
-ESCAPE_IN_URL = re.compile(r"^:|%(?!(?:25)*(?:0[ad]|2[26-9]|3[bce]|5[bc]|60|7[bc]))[0-9a-f]{2}", re.IGNORECASE)
-"""Patterns of `_is_text`. The escapes are all but those of line ends, quotes and brackets."""
+QUOTES = ('"', "'", "`", "\\")  # what a quotation mark begins with, which may be escaped
+ESCAPE_IN_URL = re.compile(r"%(?!(?:25)*(?:0[ad]|2[26-9]|3[bce]|5[bc]|60|7[bc]))[0-9a-f]{2}", re.IGNORECASE)
+"""All escapes but those of line ends, quotes and brackets."""
 
 TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts and delimiters
 
@@ -521,7 +524,7 @@ def _hides_code(text: str, shown: str) -> bool:
         return True
     cleaned = _clean_line(text)
     return not all(
-        _is_text(value, cleaned[max(start - 40, 0) : start], cleaned[start + len(value) :][:8])
+        _is_text(value, cleaned[max(start - 40, 0) : start], cleaned[start + len(value) : start + len(value) + 8])
         for start, value in _list_hidden_values(cleaned, shown)
     )
 
@@ -532,20 +535,19 @@ def _is_text(value: str, before: str, after: str) -> bool:
     `TOKEN=a1$(command)` is not, and neither is `"password='" + name + "'"`. Quotes on both sides may also end a string
     that began in a line above, and begin another one; then the value is code between them.
     """
-    opening = OPENING_QUOTE.search(before)
-    is_quoted = opening is not None and after.startswith(opening[0])
-    if is_quoted or after.startswith(('"', "'", "`", "\\")):
-        shortened = value.removesuffix("\\n")
-        is_last = shortened == value  # the quotation mark follows it directly
-        if is_last and (COMMAND_BEFORE_STRING.search(value) or (STRING_PREFIX.search(value) and not is_quoted)):
-            return False
-        value = shortened
-    if before.endswith("://"):
-        value = ESCAPE_IN_URL.sub("x", value)
-    elif not after:
-        value = value.removesuffix("==")
     if before.endswith("`") or before.lower().endswith("script://"):
         return False
+    opening = OPENING_QUOTE.search(before)
+    is_quoted = opening is not None and after.startswith(opening[0])
+    if after.startswith(QUOTES):
+        if value.endswith("\\n"):
+            value = value.removesuffix("\\n")
+        elif COMMAND_BEFORE_STRING.search(value) or (not is_quoted and STRING_PREFIX.search(value)):
+            return False
+    if before.endswith("://"):
+        value = ESCAPE_IN_URL.sub("x", value.removeprefix(":"))
+    elif not after:
+        value = value.removesuffix("==")
     text = QUOTED_TEXT if is_quoted else BARE_TEXT
     return text.fullmatch(value) is not None and CODE.search(value) is None
 

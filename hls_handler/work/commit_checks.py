@@ -200,7 +200,7 @@ def plan_end(
     title, details = "Not reviewed", ""
     if unended.state == "dead":
         title = "The review failed"
-        reason, _, details = reason.partition("; ")
+        reason, _, details = reason.partition("; ")  # errors say behind it what the operator should do
     if unended.check.rejected is not None:
         title, details = "The result was not set", ""
         reason = shorten_paths(f"GitHub rejected it: {unended.check.rejected}")

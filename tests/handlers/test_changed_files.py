@@ -506,7 +506,6 @@ def test_a_line_is_not_covered_if_a_value_that_is_hidden_can_be_a_command(line: 
 @pytest.mark.parametrize(
     "value",
     ["hunter2", "P@ssw0rd!", "ab12-cd34_ef", "a1b2/c3+d4==", "secret@1:x", "ab12...", "Str0ng!Pass*word", "x1\\n"],
-    ids=str,
 )
 def test_a_line_is_covered_if_a_plain_password_is_hidden(value: str) -> None:
     selection = select(file("run.py", f"@@ -0,0 +1 @@\n+password = '{value}'", additions=1, deletions=0))
