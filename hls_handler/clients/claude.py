@@ -7,6 +7,7 @@ command's start time, and most commands do not call Claude.
 from __future__ import annotations
 
 import json
+import math
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +24,7 @@ from hls_handler.clients.claude_errors import MODEL_REMEDY, translate, unexpecte
 from hls_handler.clients.transport import MAX_ERROR_BYTES, find_proxy_settings, shorten
 from hls_handler.errors import ModelNotFound, StepFailed
 from hls_handler.prompting.prompt import Prompt
-from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import resolve_model
 from hls_handler.tracing import annotate, span
@@ -46,6 +47,8 @@ MAX_TOKENS_COUNTED = 1_000_000_000  # more in one response is an error of the se
 MAX_BYTES, MAX_BYTES_PER_TOKEN = 16_384, 32
 """Limit of a response: a fixed part, and a part for each token of `max_tokens`. A token has about 4 bytes, and up to
 12 if every character is escaped. Validating, redacting and rendering a megabyte takes more than a second."""
+
+MARGIN = 0.25  # of the estimated tokens, reserved in addition: dense code has 3 characters a token instead of 3.5
 
 MAX_PROBLEMS = 5  # most validation errors in one message; Claude seldom needs more to correct its reply
 
@@ -147,14 +150,14 @@ class Claude:
         return _parse_reply(body, prompt, took_s=took_s, request_id=request_id)
 
     def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
-        """Return the most that `ask` can use: a token for each byte, none of them read from the cache."""
+        """Return what to reserve for `ask`: uncached input of the estimated tokens and a quarter, and `max_tokens`."""
         prompt = rendered.prompt
         texts = [rendered.system, rendered.task, json.dumps(rendered.schema)]
         if correction is not None:
             texts += [correction.text, correction.problem, CORRECTION]
         most = Usage(
             self.model_for(rendered),
-            cache_write_tokens=sum(len(text.encode("utf-8", "replace")) for text in texts),
+            cache_write_tokens=math.ceil(sum(map(estimate_tokens, texts)) * (1 + MARGIN)),
             output_tokens=prompt.max_tokens or self._settings.max_tokens,
         )
         return replace(most, cost_usd=cost_usd(most))

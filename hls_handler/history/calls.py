@@ -53,6 +53,7 @@ UNFINISHED = "unfinished"
 
 _TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
 _c, _d = calls.c, deliveries.c
+_IS_OPEN = _c.finished_at.is_(None)
 _IS_FREE = and_(func.coalesce(_c.outcome, UNFINISHED).in_(FREE), _c.output_tokens.is_(None))
 
 
@@ -73,8 +74,11 @@ _REVIEW_COSTS = select(
     func.coalesce(func.sum(_c.cost_micro_usd).filter(_c.delivery_id == bindparam("of_delivery")), 0),
     func.coalesce(func.sum(_c.cost_micro_usd), 0),
     func.coalesce(_DELETED_COST.scalar_subquery(), 0),
+    func.coalesce(func.sum(_c.cost_micro_usd).filter(_IS_OPEN, _c.delivery_id == bindparam("of_delivery")), 0),
+    func.coalesce(func.sum(_c.cost_micro_usd).filter(_IS_OPEN), 0),
 ).where(_c.review_key == _OF_REVIEW)
-"""The cost of a delivery's review, of all reviews of its pull request, and of those that retention has deleted.
+"""The cost of a delivery's review, of all reviews of its pull request, and of those that retention has deleted; then
+what calls in progress have reserved of the first and of the second.
 
 One statement reads them: between two statements, retention could delete a call, which would then be counted twice."""
 
@@ -360,7 +364,7 @@ class ClaudeCalls:
             if row is None:
                 return 0.0, 0.0
             terms = {"of_delivery": row.id, "of_review": row.conversation_key or ""}
-            of_delivery, existing, deleted = map(int, connection.execute(_REVIEW_COSTS, terms).one())
+            of_delivery, existing, deleted, *_ = map(int, connection.execute(_REVIEW_COSTS, terms).one())
         return of_delivery / 1_000_000, (existing + deleted) / 1_000_000
 
     def count_last_hour(self) -> int:
@@ -414,18 +418,19 @@ class ClaudeCalls:
         self, connection: Connection, row_id: int, lease: Lease, review: ReviewBudget, estimate: Usage | None
     ) -> BudgetExceeded | None:
         terms = {"of_delivery": row_id, "of_review": lease.conversation_key or ""}
-        costs = connection.execute(_REVIEW_COSTS, terms).one()
-        of_delivery, existing, deleted = map(int, costs)  # sums are Decimal on PostgreSQL
+        costs = map(int, connection.execute(_REVIEW_COSTS, terms).one())  # sums are Decimal on PostgreSQL
+        of_delivery, existing, deleted, reserved_of_delivery, reserved_of_all = costs
         next_cost = (_usage_columns(estimate)["cost_micro_usd"] if estimate is not None else None) or 0
-        for spent, limit_usd, where, what in (
-            (of_delivery, review.max_usd, review.where, "this event"),
-            (existing + deleted, review.max_usd_per_pull_request, review.where_per_pull_request, "this pull request"),
+        of_all, per_pull_request = existing + deleted, review.max_usd_per_pull_request
+        for what, cost, reserved, limit_usd, where in (
+            ("review", of_delivery, reserved_of_delivery, review.max_usd, review.where),
+            ("pull request", of_all, reserved_of_all, per_pull_request, review.where_per_pull_request),
         ):
-            if spent + next_cost > round(limit_usd * 1_000_000):
+            if cost + next_cost > round(limit_usd * 1_000_000):
                 return BudgetExceeded(
-                    f"the next call to Claude may cost {next_cost / 1_000_000:.6f} USD, the calls for {what} have cost "
-                    f"up to {spent / 1_000_000:.6f} USD, and {where} allows {limit_usd:.6f} USD; "
-                    "raise that limit, then push or comment /review"
+                    f"the budget of the {what} allows no further call: {_usd(cost - reserved)} spent, {_usd(reserved)} "
+                    f"reserved by calls in progress, this call needs up to {_usd(next_cost)}, limit {limit_usd:.4f} USD "
+                    f"({where}); raise that limit, then push or comment /review"
                 )
         return None
 
@@ -448,6 +453,10 @@ class ClaudeCalls:
             at=at,
             waiting_for="claude",
         )
+
+
+def _usd(micro_usd: int) -> str:
+    return f"{micro_usd / 1_000_000:.4f} USD"
 
 
 def _prompt_stats(prompt_id: str, totals: Sequence[Mapping[str, Any]]) -> PromptStats:

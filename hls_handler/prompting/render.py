@@ -9,6 +9,7 @@ and variables whose whole value matches their pattern in `TRUSTED_PATTERNS`.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -140,10 +141,14 @@ CHARACTERS_PER_TOKEN = 3.5
 def estimate_tokens(text: str) -> int:
     """Estimate the number of tokens of a text, rounded up.
 
-    Each non-ASCII character counts as one token, which is right for Chinese but too many for accented letters.
+    Two bytes of a non-ASCII character in UTF-8 count as a token: an accented letter is 1, a Chinese character 1.5, an
+    emoji 2. Base64 and other text without words has more tokens than this.
     """
-    non_ascii = sum(1 for character in text if character > "\x7f")
-    return non_ascii + -int(-(len(text) - non_ascii) // CHARACTERS_PER_TOKEN)
+    if text.isascii():
+        return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+    wide = [character for character in text if character > "\x7f"]
+    wide_bytes = len("".join(wide).encode("utf-8", "replace"))
+    return math.ceil(wide_bytes / 2 + (len(text) - len(wide)) / CHARACTERS_PER_TOKEN)
 
 
 MOST_SHORTENED = 4

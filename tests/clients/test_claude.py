@@ -530,15 +530,30 @@ def test_service_that_has_only_the_messages_api_lists_no_models(build: Build, fa
 # --- what a call costs, and its id -----------------------------------------------------------------------------------
 
 
-def test_upper_estimate_is_not_below_the_usage_of_the_request(build: Build) -> None:
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("def f(a):\n", 10 * 1_000 / 3), ("\u8a08\u7b97", 1.5 * 2_000), ("\U0001f600", 2.5 * 1_000)],
+    ids=["code", "Chinese", "emoji"],
+)
+def test_upper_estimate_covers_what_a_thousand_repetitions_cost(build: Build, text: str, tokens: float) -> None:
     client = build()
-    estimate = client.upper_estimate(RENDERED)
-    request_bytes = len(f"{RENDERED.system}{RENDERED.task}".encode())
-    assert estimate.model == client.model_for(RENDERED)
-    assert estimate.cache_write_tokens >= request_bytes
-    assert estimate.output_tokens == 4000
+    without = client.upper_estimate(RENDERED)
+    estimate = client.upper_estimate(replace(RENDERED, task=RENDERED.task + text * 1_000))
+    added = estimate.cache_write_tokens - without.cache_write_tokens
+    assert tokens - 2 <= added <= 1.3 * tokens
+    assert (estimate.model, estimate.output_tokens) == (client.model_for(RENDERED), 4000)
     assert estimate.cost_usd is not None
     assert estimate.cost_usd > 4000 * 0.5e-6  # the price of output
+
+
+def test_upper_estimate_of_a_correction_has_the_invalid_reply(build: Build) -> None:
+    client = build()
+    invalid = UnusableReply("issues/t@1", "invalid", "p" * 3_500, "r" * 3_500, Usage("claude-haiku-5-5"))
+    added = (
+        client.upper_estimate(RENDERED, correction=invalid).cache_write_tokens
+        - client.upper_estimate(RENDERED).cache_write_tokens
+    )
+    assert 2_500 <= added <= 2_600
 
 
 @pytest.mark.parametrize(

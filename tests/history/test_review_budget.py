@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import Usage
+from hls_handler.clients.claude import MARGIN, cost_usd
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import BudgetExceeded
 from hls_handler.history.calls import UNAVAILABLE, ReviewBudget
+from hls_handler.prompting.render import estimate_tokens
 from hls_handler.storage import Storage
 from tests.queue.builders import Skew, begin
 from tests.queue.test_concurrency import run_at_once
@@ -60,11 +63,26 @@ def test_call_whose_estimate_does_not_fit_is_not_begun_and_names_setting_and_amo
     with pytest.raises(BudgetExceeded) as raised:
         begin_call(store, lease, budget(0.0599))
     assert str(raised.value) == (
-        "the next call to Claude may cost 0.050000 USD, the calls for this event have cost up to 0.010000 USD, and "
-        "settings.yaml:9 (review.max_usd) allows 0.059900 USD; raise that limit, then push or comment /review"
+        "the budget of the review allows no further call: 0.0100 USD spent, 0.0000 USD reserved by calls in progress, "
+        "this call needs up to 0.0500 USD, limit 0.0599 USD (settings.yaml:9 (review.max_usd)); "
+        "raise that limit, then push or comment /review"
     )
     assert [call.outcome for call in store.calls.calls_of("g1")] == ["ok"]
     assert store.statistics.counters()["claude_calls", "ok"] == 1
+
+
+def test_refusal_tells_what_is_spent_from_what_is_reserved(store: Storage) -> None:
+    first, second = (begin(store, guid, number=number) for guid, number in (("g1", 7), ("g2", 8)))
+    review, second = budget(per_pull_request=0.1), replace(second, number=7)
+    run_call(store, first, review)
+    begin_call(store, second, review)
+    with pytest.raises(BudgetExceeded) as raised:
+        begin_call(store, first, review)
+    assert str(raised.value) == (
+        "the budget of the pull request allows no further call: 0.0100 USD spent, 0.0500 USD reserved by calls in "
+        "progress, this call needs up to 0.0500 USD, limit 0.1000 USD (settings.yaml:10 (review.max_usd_per...)); "
+        "raise that limit, then push or comment /review"
+    )
 
 
 def test_call_that_fits_exactly_is_begun(store: Storage) -> None:
@@ -101,15 +119,13 @@ def test_each_event_has_its_own_budget_and_all_share_that_of_the_pull_request(st
     for guid in ("g1", "g2"):
         lease = begin(store, guid, number=7)
         run_call(store, lease, review)
-        with pytest.raises(BudgetExceeded, match=r"for this event .* \(review\.max_usd\)"):
+        with pytest.raises(BudgetExceeded, match=r"budget of the review .* \(review\.max_usd\)"):
             begin_call(store, lease, review)
         store.queue.finish(lease, "done", reason=None, took_s=1)
     third = begin(store, "g3", number=7)
     run_call(store, third, review)
     store.queue.finish(third, "done", reason=None, took_s=1)
-    with pytest.raises(
-        BudgetExceeded, match=r"for this pull request have cost up to 0\.030000 USD.*review\.max_usd_per"
-    ):
+    with pytest.raises(BudgetExceeded, match=r"of the pull request .* 0\.0300 USD spent.*review\.max_usd_per"):
         begin_call(store, begin(store, "g4", number=7), review)
     begin_call(store, begin(store, "g5", number=8), review)  # another pull request
 
@@ -145,7 +161,7 @@ def test_cost_of_deleted_deliveries_still_counts(store: Storage, skew: Skew) -> 
         store.queue.finish(lease, "done", reason=None, took_s=1)
         skew.advance(days=91)
         assert store.retention.delete_deliveries(after=timedelta(days=90), most=20) == 1
-    with pytest.raises(BudgetExceeded, match=r"this pull request have cost up to 0\.030000 USD"):
+    with pytest.raises(BudgetExceeded, match=r"of the pull request .* 0\.0300 USD spent"):
         begin_call(store, begin(store, "g4", number=7), review)
 
 
@@ -177,3 +193,36 @@ def test_parallel_workers_never_begin_more_calls_than_the_budget_has_room_for(
     assert sum(run_at_once(8, work)) == budgeted
     calls = [call for lease in leases for call in store.calls.calls_of(lease.guid)]
     assert [call.cost_usd for call in calls] == [0.05] * budgeted
+
+
+def test_a_thousand_parallel_calls_spend_what_the_limit_allows_and_at_most_a_twentieth_more(
+    stores: list[Storage], store: Storage
+) -> None:
+    """Half of the calls are about Chinese text, of 1.5 tokens a character, half about code, of 3 characters a token."""
+    leases = [replace(begin(store, f"g{number}"), number=7) for number in range(20)]
+    review = budget(per_pull_request=0.5)
+    texts = {"\u8a08\u7b97" * 2_000: 6_000, "a = b[c]\n" * 2_000: 6_000}  # text -> tokens that the service counts
+    used = [
+        (
+            Usage("claude-haiku-5-5", cache_write_tokens=reserved, output_tokens=8_000),
+            Usage("claude-haiku-5-5", input_tokens=tokens, output_tokens=300, took_s=1),
+        )
+        for text, tokens in texts.items()
+        for reserved in [math.ceil(estimate_tokens(text) * (1 + MARGIN))]
+    ]
+    priced = [tuple(replace(usage, cost_usd=cost_usd(usage)) for usage in pair) for pair in used]
+
+    def work(number: int) -> int:
+        begun = 0
+        for index in range(50):
+            estimate, usage = priced[index % 2]
+            with suppress(BudgetExceeded):
+                call_id = begin_call(stores[number % 4], leases[number], review, estimate=estimate)
+                stores[number % 4].calls.end(leases[number], call_id, outcome="ok", usage=usage, error=None)
+                begun += 1
+        return begun
+
+    begun = sum(run_at_once(20, work))
+    spent_usd = sum(call.cost_usd or 0 for lease in leases for call in store.calls.calls_of(lease.guid))
+    assert begun < 1_000
+    assert 0.4 < spent_usd <= 0.525

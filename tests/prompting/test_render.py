@@ -470,8 +470,17 @@ def test_missing_footer_template_gives_an_empty_footer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "tokens"),
-    [("", 0), ("a", 1), ("abcdefg", 2), ("abcdefgh", 3), ("日本語", 3), ("naïve", 3), ("x" * 3500, 1000)],
-    ids=["nothing", "one", "two exactly", "rounded up", "wide", "mixed", "long"],
+    [
+        ("", 0),
+        ("a", 1),
+        ("abcdefg", 2),
+        ("abcdefgh", 3),
+        ("日本語", 5),
+        ("naïve", 3),
+        ("\U0001f600", 2),
+        ("x" * 3500, 1000),
+    ],
+    ids=["nothing", "one", "two exactly", "rounded up", "wide", "mixed", "emoji", "long"],
 )
 def test_estimate_of_tokens(text: str, tokens: int) -> None:
     assert estimate_tokens(text) == tokens

@@ -39,8 +39,9 @@ def test_delivery_whose_first_call_does_not_fit_asks_nothing_and_is_no_success(m
     finished = world.finish()
     assert finished.state == "done"
     assert (finished.reason or "").startswith(
-        "the next call to Claude may cost 0.050000 USD, the calls for this event have cost up to 0.000000 USD, and "
-        "settings (review.max_usd) allows 0.040000 USD; raise that limit, then push or comment /review; "
+        "the budget of the review allows no further call: 0.0000 USD spent, 0.0000 USD reserved by calls in progress, "
+        "this call needs up to 0.0500 USD, limit 0.0400 USD (settings (review.max_usd)); "
+        "raise that limit, then push or comment /review; "
     )
     assert (finished.reason or "").endswith("neutral: Reviewed 0 of 1 file")
     assert world.claude.asked == []
@@ -59,7 +60,7 @@ def test_changes_are_reviewed_after_the_limit_was_raised(make_world: MakeWorld) 
 def test_correction_that_does_not_fit_is_not_asked_for(make_world: MakeWorld) -> None:
     world = make_review_world(make_world, INVALID, pull_request_analysis(), max_usd=0.05)
     world.claude.replies[0] = replace(INVALID, usage=Usage("claude-haiku-5-5", 900, 100, cost_usd=0.01))
-    assert "have cost up to 0.010000 USD" in (world.finish().reason or "")
+    assert "0.0100 USD spent" in (world.finish().reason or "")
     assert [correction is not None for correction in world.claude.corrections] == [False]
 
 
@@ -71,8 +72,9 @@ def test_limit_of_a_pull_request_counts_all_its_events(make_world: MakeWorld) ->
         world.accept("pull_request.opened", guid=f"later-{number}")
         assert world.finish().state == "done"
     assert len(world.claude.asked) == 2
-    assert "the calls for this pull request have cost up to 0.000280 USD" in (world.row("later-1").reason or "")
-    assert "settings (review.max_usd_per_pull_request) allows 0.050200 USD" in (world.row("later-1").reason or "")
+    reason = world.row("later-1").reason or ""
+    assert "the budget of the pull request allows no further call: 0.0003 USD spent" in reason
+    assert "limit 0.0502 USD (settings (review.max_usd_per_pull_request))" in reason
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,7 @@ def request_full_review(world: World, guid: str) -> None:
     [
         ([REFUSAL], 1.0, "Claude refused", "Claude gave no usable reply"),
         ([INVALID, INVALID], 1.0, "Claude's two replies to pull_requests/extra@", "Claude gave no usable reply"),
-        ([], 0.0501, "the next call to Claude may cost 0.050000 USD", "the budget for reviews is used up"),
+        ([], 0.0501, "this call needs up to 0.0500 USD", "the budget for reviews is used up"),
     ],
     ids=["refused", "unusable", "budget"],
 )
@@ -166,7 +168,7 @@ def test_entry_of_the_repository_overrides_the_limit(make_world: MakeWorld) -> N
     )
     given = settings().model_copy(update={"repositories": (entry,)})
     world = make_review_world(make_world, given=given, max_usd=5)
-    assert "allows 0.040000 USD" in (world.finish().reason or "")
+    assert "limit 0.0400 USD" in (world.finish().reason or "")
 
 
 def test_shadow_prompt_neither_counts_for_the_budget_nor_is_stopped_by_it(make_world: MakeWorld) -> None:
@@ -203,8 +205,8 @@ def test_report_has_the_receipt_and_why_a_part_was_not_reviewed(make_world: Make
     assert world.finish().state == "done"
     report = [line.strip() for line in format_report(load_report(world.store, world.row()))]
     (not_shown,) = [line for line in report if line.startswith("Not shown to Claude: ")]
-    assert not_shown.startswith("Not shown to Claude: 1 of 3 parts of the changes: the next call to Claude may cost")
-    assert "settings (review.max_usd) allows 0.050200 USD; raise that limit" in not_shown
+    assert not_shown.startswith("Not shown to Claude: 1 of 3 parts of the changes: the budget of the review")
+    assert "limit 0.0502 USD (settings (review.max_usd)); raise that limit" in not_shown
     at = report.index("The check says: 2 of 3 files that need a review were reviewed as a whole.")
     commit = world.github.pull_requests[2].head_sha
     assert report[at + 1].startswith(
