@@ -6,15 +6,18 @@ pydantic's `TypeAdapter` creates the values from GitHub's JSON.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, TypeVar
 
 from pydantic import AliasChoices, AliasPath, BeforeValidator, Field
 
 from hls_handler.ci.steps import WorkflowStep
+from hls_handler.errors import DependencyDown, Permanent, Retryable
 from hls_handler.events import Comment, Count, Issue, PullRequest, Release, Review, Text, is_present, null_to
 from hls_handler.review.record import NO_REVIEW, ReviewRecord, ReviewThread
+
+T = TypeVar("T")
 
 COMMIT_OF_URL = re.compile(r"\?ref=([0-9a-f]{40}|[0-9a-f]{64})")
 
@@ -338,3 +341,17 @@ class EmptyHistory:
 
 
 EMPTY_HISTORY = EmptyHistory()
+
+
+def read_optional(read: Callable[[], T], otherwise: T) -> tuple[T, str]:
+    """Return what `read` returns and ""; if its request fails, `otherwise` and the reason.
+
+    Use it for what the work can do without. Raises `DependencyDown` if all requests must wait, because then the work
+    cannot continue either.
+    """
+    try:
+        return read(), ""
+    except (Permanent, Retryable) as exc:
+        if isinstance(exc, DependencyDown) and exc.applies_to_all_calls:
+            raise
+        return otherwise, str(exc)
