@@ -428,9 +428,9 @@ class ClaudeCalls:
         ):
             if cost + next_cost > round(limit_usd * 1_000_000):
                 return BudgetExceeded(
-                    f"the budget of the {what} allows no further call: {_usd(cost - reserved)} spent, {_usd(reserved)} "
-                    f"reserved by calls in progress, this call needs up to {_usd(next_cost)}, limit {limit_usd:.4f} USD "
-                    f"({where}); raise that limit, then push or comment /review"
+                    f"the budget of the {what} allows no further call: {_usd(cost - reserved)} spent, "
+                    f"{_usd(reserved)} reserved by calls in progress, this call needs up to {_usd(next_cost)}, "
+                    f"limit {limit_usd:.4f} USD ({where}); raise that limit, then push or comment /review"
                 )
         return None
 

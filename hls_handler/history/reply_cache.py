@@ -27,7 +27,7 @@ class CacheKey:
     """Identifies a question. A reply is never used for another repository."""
 
     repository_id: int
-    digest: bytes  # SHA-256 of everything that determines the reply
+    digest: bytes  # SHA-256 of the question
 
 
 @dataclass(frozen=True, slots=True)

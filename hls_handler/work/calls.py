@@ -19,7 +19,7 @@ from hls_handler.errors import DependencyDown, LeaseLost, Permanent, PromptError
 from hls_handler.history.calls import FAILED, UNAVAILABLE, ReviewBudget
 from hls_handler.history.reply_cache import CacheKey
 from hls_handler.prompting.prompt import Prompt
-from hls_handler.prompting.render import RenderedPrompt, render
+from hls_handler.prompting.render import RenderedPrompt, RuleView, render
 from hls_handler.tracing import annotate, span
 from hls_handler.wording import count, was_or_were
 from hls_handler.work.job import Codec, Job, decode_reply, encode_reply
@@ -35,6 +35,8 @@ Index `FIRST_SHADOW_STEP` is about parts that got no reply.
 """
 UNSHOWN = Codec("unshown", 1, TypeAdapter(tuple[int, ...]))
 """Indexes of the variable `files` that the rendered prompt does not show as a whole."""
+EARLIER_FINDINGS = ("earlier_findings", "known_findings")
+"""Template variables with findings of earlier reviews. A reply to a prompt that has them is not cached."""
 UNUSABLE = Codec("unusable", 4, TypeAdapter(UnusableReply))
 
 
@@ -52,12 +54,12 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Va
     unshown = job.handler.find_unshown(variables, rendered.task)
     if unshown != (job.find_result(UNSHOWN, index) or ()):
         job.add(UNSHOWN, unshown, index)
-    first = job.find_result(UNUSABLE, index) or _call(job, rendered, index, correction=None)
+    first = job.find_result(UNUSABLE, index) or _call(job, rendered, variables, index, correction=None)
     if isinstance(first, ValidReply):
         return replace(first, unshown=unshown)
     if first.why != "invalid":
         raise _report_unusable(job, rendered, index, first)
-    answer = _call(job, rendered, index, correction=first)
+    answer = _call(job, rendered, variables, index, correction=first)
     if isinstance(answer, ValidReply):
         return replace(answer, unshown=unshown)
     job.store.checkpoints.delete(job.lease, UNUSABLE.name)  # so that a retry by an operator begins anew
@@ -70,7 +72,12 @@ def _describe_truncation(rendered: RenderedPrompt) -> str:
 
 
 def _call(
-    job: Job, rendered: RenderedPrompt, index: int, *, correction: UnusableReply | None
+    job: Job,
+    rendered: RenderedPrompt,
+    variables: Mapping[str, object],
+    index: int,
+    *,
+    correction: UnusableReply | None,
 ) -> ValidReply | UnusableReply:
     store, claude = job.store, job.config.settings.claude
     if index < FIRST_SHADOW_STEP:
@@ -79,7 +86,7 @@ def _call(
     digest, sources = digest_request(rendered), job.config.library.sources[rendered.prompt.name]
     cache_key = None
     if correction is None and index < FIRST_SHADOW_STEP:
-        cache_key = _cache_key(job, rendered.prompt, digest, estimate.model)
+        cache_key = _cache_key(job, rendered, variables, digest, estimate.model)
     cached = None if cache_key is None else _find_cached(job, rendered, index, cache_key)
     if cached is not None:
         return cached
@@ -114,7 +121,8 @@ def _call(
         raise
     if isinstance(answer, ValidReply):
         job.context.health.ok("claude", begun_at=started_at)
-        return _end_valid(job, call, rendered.prompt, answer, index=index, cache_key=cache_key)
+        stored_as = None if _is_later_review(job, rendered.prompt, variables) else cache_key
+        return _end_valid(job, call, rendered.prompt, answer, index=index, cache_key=stored_as)
     return _end_unusable(job, call, answer, index=index, is_stored=correction is None and answer.why == "invalid")
 
 
@@ -177,13 +185,50 @@ def digest_request(rendered: RenderedPrompt) -> bytes:
     return hashlib.sha256(question.encode()).digest()
 
 
-def _cache_key(job: Job, prompt: Prompt, digest: bytes, model: str) -> CacheKey | None:
-    """Return the key of a question in the cache of replies; None if it is off or a person asked for a new review."""
-    claude = job.config.settings.claude
+def _cache_key(
+    job: Job, rendered: RenderedPrompt, variables: Mapping[str, object], digest: bytes, model: str
+) -> CacheKey | None:
+    """Return the key of a question in the cache of replies; None if the cache is not used.
+
+    It is not used if it is off, if a person asked for a new review, and for a review with earlier findings.
+    """
+    claude, prompt = job.config.settings.claude, rendered.prompt
     if not claude.cache_ttl_h or job.lease.repository_id is None or job.event.is_full_review_requested:
         return None
+    if _is_review(job, prompt, variables):
+        if any(variables.get(name) for name in EARLIER_FINDINGS):
+            return None
+        digest = digest_review(rendered, variables)
     options = [digest.hex(), claude.base_url, model, prompt.max_tokens or claude.max_tokens, prompt.effort]
     return CacheKey(job.lease.repository_id, hashlib.sha256(json.dumps(options).encode()).digest())
+
+
+def _is_review(job: Job, prompt: Prompt, variables: Mapping[str, object]) -> bool:
+    is_follow_up = "analysis" in variables
+    return job.event.name == "pull_request" and prompt.reply == "pull_request_analysis" and not is_follow_up
+
+
+def _is_later_review(job: Job, prompt: Prompt, variables: Mapping[str, object]) -> bool:
+    """Return whether the reply is only about lines that changed since the last review: no answer for a new one."""
+    return _is_review(job, prompt, variables) and variables["round"] != 1
+
+
+def digest_review(rendered: RenderedPrompt, variables: Mapping[str, object]) -> bytes:
+    """Return the SHA-256 of what a review depends on: prompt, files, guidance, and settings that the prompt may show.
+
+    The number, texts, branches, round and linked issues of the pull request are not part of it.
+    """
+    rule = variables["rule"]
+    assert isinstance(rule, RuleView)
+    files, guidance = (variables[name] for name in ("files", "guidance"))
+    assert isinstance(files, tuple)
+    assert isinstance(guidance, tuple)
+    question = [
+        [rendered.prompt.id, rendered.schema, rule.language, rule.tone, rule.length, variables["config"]],
+        [(file.path, file.previous_path, file.status, file.numbered, file.above) for file in files],
+        [(file.path, file.text) for file in guidance],
+    ]
+    return hashlib.sha256(json.dumps(question, default=dict).encode()).digest()
 
 
 def _find_cached(job: Job, rendered: RenderedPrompt, index: int, key: CacheKey) -> ValidReply | None:
