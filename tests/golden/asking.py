@@ -190,9 +190,9 @@ class Evaluator:
     judge: str | None = None
 
     def estimate_usd(self, case: Case) -> float | None:
-        """Return the most that the calls about a case can cost, and the judge's; None if a price is unknown.
+        """Return what the calls about a case may cost, and the judge's; None if a price is unknown.
 
-        A token for each byte of the prompt and all of `max_tokens` are assumed, so that the true cost is much lower.
+        All of `max_tokens` and a margin on the prompts are assumed, so that the true cost is lower.
         """
         question = to_question(case, self.settings, self.library, self.prompts)
         upper_estimate, handler = self.claude.claude.upper_estimate, question.handler
