@@ -22,11 +22,10 @@ from hls_handler.handlers.reader import ChangedFile, Reader
 from hls_handler.handlers.skipped_files import EMPTY_BLOBS
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.changes import find_changed_lines
+from hls_handler.review.dismissals import FIXED, find_dismissals
 from hls_handler.review.ledger import (
-    FIXED,
     add,
     apply_threads,
-    find_dismissals,
     find_new,
     follow_up,
     list_hidden,

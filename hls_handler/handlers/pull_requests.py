@@ -76,7 +76,7 @@ from hls_handler.handlers.reader import (
 from hls_handler.handlers.skipped_files import SkippedFile, count_reasons
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.coverage import Coverage
-from hls_handler.review.ledger import FIXED
+from hls_handler.review.dismissals import FIXED
 from hls_handler.review.record import MAX_BODY_CHARACTERS, NO_REVIEW, ReviewRecord
 from hls_handler.settings.model import Review
 from hls_handler.untrusted.cleaning import truncate

@@ -1,108 +1,75 @@
-"""Words in the replies of people that dismiss a finding, or take a dismissal back.
-
-A word such as "intentional" proves nothing: "None of this is intentional" agrees with the finding. Therefore only whole
-phrases count, from the start of a sentence to its end or to an explanation. In doubt a reply dismisses nothing: people
-can also resolve the thread or react to the comment, and a wrong dismissal hides a defect.
-"""
+"""Dismissals: how people say in the thread of a finding that it is not to be fixed."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
-MAX_REASON_CHARACTERS = 500  # a longer reply is a discussion, which only a refusal dismisses
+from hls_handler.review.record import ReviewThread
 
-_LEAD = r"(?:(?:yes|no|nope|sorry|agreed)(?:,| ?[-–—]) ?)?"
-_THIS_IS = r"(?:(?:this|that|it)(?:'s| is) (?:actually |clearly |an? |the )*)?"
-_END = r"(?=,(?! (?:but|and)\b)|\.(?!\.)| ?(?:$|[!;:(–—]|- |because\b|since\b))"
+FIXED = "fixed"
+"""Key of the reply in the thread of a finding that is fixed (`EnsureReply.key`)."""
 
-REFUSAL = re.compile(
-    rf"(?:^{_LEAD}|(?:[,–—-]|\b(?:but|and|so)) (?=(?:i|we|this|that|it)\b))"
-    r"(?:(?:(?:i|we) )?(?:won'?t|will not)[ -]?fix"
-    r"|(?:(?:i'?m|i am|we'?re|we are) )?not going to fix"
-    r"|(?:(?:this|that|it) )?(?:won'?t|will not) be fixed"
-    r"|wird nicht behoben)"
-    rf"(?: (?:this|that|it))?(?: in this (?:pr|pull request))?{_END}",
-    re.IGNORECASE,
+PHRASES = (
+    *("won't fix", "wont fix", "wontfix", "will not fix", "won't be fixed", "will not be fixed", "not going to fix"),
+    *("no fix needed", "no change needed", "no fix required", "no change required", "doesn't need to be fixed"),
+    *("not a bug", "isn't a bug", "not an issue", "isn't an issue", "this is not a problem", "isn't a problem"),
+    *("by design", "intentional", "deliberate", "on purpose", "as intended", "as designed", "as expected"),
+    *("works as intended", "works as designed", "works as expected", "working as intended", "working as designed"),
+    *("this is intended", "this is expected", "that's expected", "it's expected"),
+    *("intended behaviour", "intended behavior", "expected behaviour", "expected behavior"),
+    *("this is fine", "that's fine", "it's fine", "this is ok", "this is okay", "fine as is", "ok as is"),
+    *("false positive", "false-positive", "false alarm", "out of scope", "not in scope", "not applicable", "n/a"),
+    *("acceptable risk", "accepted risk", "can't happen", "cannot happen", "i disagree"),
 )
-"""Dismisses a finding also beside words that accept it: "Yes, it is a bug, but we won't fix it"."""
+"""Beginnings of replies that dismiss a finding, in lower case."""
 
-REASON = re.compile(
-    rf"(?:^{_LEAD}|, so )"
-    rf"(?:{_THIS_IS}(?:by design|intentional|deliberate|on purpose|false[- ]positive|not a bug(?=[.!]*$))"
-    r"|(?:this|that|it) isn'?t a bug(?=[.!]*$)"
-    r"|i (?:don'?t|do not) think (?:this|that|it)(?:'s| is) a bug(?=[.!]*$)"
-    r"|(?:this|that|it) can(?:not|'?t) happen(?=:)"
-    rf"|(?:das ist )?absicht){_END}",
-    re.IGNORECASE,
+_LEAD = (
+    r"(?:@[\w-]+[,:]? )?(?:(?:yes|no|nope|sorry|thanks)[,.!] )?(?:(?:i|we|(?:this|that|it)(?:'s| is)?) )?(?:an? |the )?"
 )
-
-WHOLE_REPLY = re.compile(
-    rf"(?:{_LEAD}(?:{_THIS_IS}(?:intended|(?:expected|intended) behaviou?r|out of scope(?: for this pr)?)"
-    r"|(?:(?:this|it) )?(?:works|is working|working) as (?:designed|intended)"
-    r"|false alarm|n/a|i disagree|(?:please )?ignore this|we accept this risk"
-    r"|no (?:fix|change) (?:needed|required)(?: here)?"
-    r"|(?:this|that|it) (?:doesn'?t|does not) need to be fixed)"
-    r"|(?:(?:this|that) is )?invalid)[.!]*",
-    re.IGNORECASE,
-)
-"""Phrases that dismiss a finding only alone: "Expected behaviour: 404. Actual behaviour: 500" reports a defect."""
-
-ACCEPTANCE = re.compile(
-    r"\b(?:you('re| are) right"
-    r"|good (catch|point|find)"
-    r"|(i('ll| will)|let me|going to|will|please( do)?) (fix|change|address|correct|apply)"
-    r"|will do|applied"
-    r"|must be (fixed|changed|corrected|addressed)"
-    r"|(fix|correct)(ing|ed)"
-    r"|my mistake"
-    r"|i was wrong"
-    r"|(it|this|that)('s| is) (really |indeed )?an? ([\w-]+ )?(bug|defect|issue|problem|vulnerability)"
-    r"|agreed?"
-    r"|behoben"
-    r"|stimmt(?! nicht))\b"
-    r"|^done\b",
-    re.IGNORECASE,
-)
-DENIAL = re.compile(r"\b(?:(?:wo|do|does|is)n'?t|(?:will|do|does|is|am|are) not|not going to|nicht)\b", re.IGNORECASE)
-"""Words before an acceptance in its clause that deny it. Others, as in "No doubt it is a bug", do not."""
-
-CONDITION = re.compile(r"\b(?:if|unless|until)\b", re.IGNORECASE)
-CONTRAST = re.compile(r"\b(?:but|however|although|though|except|still)\b", re.IGNORECASE)
-CLAUSE_END = re.compile(r"[.!;:,]|\b(?:so|because|but|and)\b", re.IGNORECASE)
-SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n\s*\n")  # a single line break may be the wrapping of an e-mail
-QUOTED_LINE = re.compile(r"^[ \t]*>.*$", re.MULTILINE)
-CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+_DISMISSAL = re.compile(rf"{_LEAD}(?:{'|'.join(map(re.escape, PHRASES))})(?!\w)")
+_PROMISE = re.compile(r"(?:\bwill|'ll) fix\b")
+_COMMAND_LINE = re.compile(r"/dismiss[ \t\r]*", re.ASCII | re.IGNORECASE)
+_NOT_OWN_WORDS = re.compile(r"^[ \t]*>[^\n]*|```.*?(?:```|\Z)|`[^`\n]*`|\*\*", re.MULTILINE | re.DOTALL)
 
 
 def is_dismissal(text: str) -> bool:
-    """Return True if the text of a reply says that the finding will not be fixed.
+    """Return True if a reply begins with one of `PHRASES`, or is `/dismiss`; False if it asks or promises something.
 
-    Quoted text, code, questions and conditions do not count. A refusal decides alone; a reason dismisses nothing if the
-    reply also accepts the finding or restricts what it says.
+    Quoted lines and code do not count.
     """
-    sentences = _split_own_words(text)
-    reply = " ".join(sentences)
-    statements = [sentence for sentence in sentences if "?" not in sentence and not CONDITION.search(sentence)]
-    if WHOLE_REPLY.fullmatch(reply) or any(map(REFUSAL.search, statements)):
-        return True
-    if len(reply) > MAX_REASON_CHARACTERS or CONTRAST.search(reply) or is_acceptance(text):
-        return False
-    return any(map(REASON.search, statements))
+    words = _own_words(text)
+    is_command = _COMMAND_LINE.fullmatch(text.partition("\n")[0]) is not None
+    return is_command or (_DISMISSAL.match(words) is not None and "?" not in words and not is_promise(text))
 
 
-def is_acceptance(text: str) -> bool:
-    """Return True if the text of a reply accepts the finding, which takes an earlier dismissal back."""
-    statements = (sentence for sentence in _split_own_words(text) if "?" not in sentence)
-    return any(_accepts(clause.strip()) for statement in statements for clause in CLAUSE_END.split(statement))
+def is_promise(text: str) -> bool:
+    """Return True if a reply says that its author will fix the finding, which takes back what they said before."""
+    return _PROMISE.search(_own_words(text)) is not None
 
 
-def _accepts(clause: str) -> bool:
-    found = ACCEPTANCE.search(clause)
-    return found is not None and DENIAL.search(clause, 0, found.start()) is None
+def find_dismissals(thread: ReviewThread) -> Mapping[str, str]:
+    """Return the logins of those who dismissed the finding of this thread, by a key such as "reply 2 by mona".
+
+    The last reply of a person counts that dismisses the finding or takes that back. To resolve a thread in which HLS
+    said that the finding is fixed dismisses nothing, also if it is open again.
+    """
+    found: dict[str, str] = {}
+    if thread.is_resolved and thread.resolved_by and FIXED not in thread.own_replies:
+        found[f"resolved by {thread.resolved_by}"] = thread.resolved_by
+    found |= {f"thumbs down by {login}": login for login in thread.thumbs_down}
+    replies: dict[str, int] = {}
+    last: dict[str, str] = {}  # keys by login
+    for reply in thread.replies:
+        number = replies[reply.author] = replies.get(reply.author, 0) + 1
+        if is_dismissal(reply.body):
+            last[reply.author] = f"reply {number} by {reply.author}"
+        elif is_promise(reply.body):
+            last.pop(reply.author, None)
+    found |= {key: login for login, key in last.items()}
+    return {key: login for key, login in found.items() if not login.endswith("[bot]")}
 
 
-def _split_own_words(text: str) -> list[str]:
-    """Return the sentences of the reply, each on one line, without quoted text and code."""
-    own = QUOTED_LINE.sub("", CODE.sub("", text)).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").replace("**", "")
-    sentences = (" ".join(sentence.split()) for sentence in SENTENCE_END.split(own))
-    return [sentence for sentence in sentences if sentence]
+def _own_words(text: str) -> str:
+    own = _NOT_OWN_WORDS.sub(" ", text).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").lower()
+    return " ".join(own.split())

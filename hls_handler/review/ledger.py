@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Literal
 
 from hls_handler.analysis import Finding
-from hls_handler.review.dismissals import is_acceptance, is_dismissal
+from hls_handler.review.dismissals import find_dismissals
 from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.places import (
     MIN_CHARACTERS,
@@ -32,9 +32,6 @@ from hls_handler.review.places import (
 from hls_handler.review.quotes import QuoteFinder, add_quote, find_anchor, list_within
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewThread
 from hls_handler.review.verdicts import quotes_other_changes, raise_severity
-
-FIXED = "fixed"
-"""Key of the reply in the thread of a finding that is fixed (`EnsureReply.key`)."""
 
 REACTION = "thumbs down by"  # beginning of keys of `find_dismissals`
 
@@ -127,27 +124,6 @@ def apply_threads(
     """
     by_key = {thread.key: thread for thread in threads}
     return tuple(_apply_thread(entry, by_key.get(entry.key), writers, entry.key in closed) for entry in ledger)
-
-
-def find_dismissals(thread: ReviewThread) -> Mapping[str, str]:
-    """Return the logins of those who dismissed the finding of this thread, by a key such as "reply 2 by mona".
-
-    To resolve a thread in which HLS said that the finding is fixed dismisses nothing, also if it is open again.
-    """
-    found: dict[str, str] = {}
-    if thread.is_resolved and thread.resolved_by and FIXED not in thread.own_replies:
-        found[f"resolved by {thread.resolved_by}"] = thread.resolved_by
-    found |= {f"{REACTION} {login}": login for login in thread.thumbs_down}
-    replies: dict[str, int] = {}
-    rejecting: dict[str, str] = {}  # keys by login: the last word of each person counts
-    for reply in thread.replies:
-        number = replies[reply.author] = replies.get(reply.author, 0) + 1
-        if is_dismissal(reply.body):
-            rejecting[reply.author] = f"reply {number} by {reply.author}"
-        elif is_acceptance(reply.body):
-            rejecting.pop(reply.author, None)
-    found |= {key: login for login, key in rejecting.items()}
-    return {key: login for key, login in found.items() if not login.endswith("[bot]")}
 
 
 def find_new(

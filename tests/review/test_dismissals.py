@@ -1,10 +1,13 @@
-"""Words in replies that dismiss a finding, or take a dismissal back."""
+"""Replies that dismiss a finding or take that back, and the dismissals of a thread."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from hls_handler.review.dismissals import is_acceptance, is_dismissal
+from hls_handler.review.dismissals import find_dismissals, is_dismissal, is_promise
+from hls_handler.review.record import ReviewThread, ThreadReply
 
 
 @pytest.mark.parametrize(
@@ -12,50 +15,29 @@ from hls_handler.review.dismissals import is_acceptance, is_dismissal
     [
         "Won't fix.",
         "wontfix",
-        "I won\u2019t fix this",
-        "This is a false positive, see line 3.",
-        "That is intentional.",
-        "It's by design",
-        "this is intended",
-        "not a bug",
-        "Out of scope for this PR",
-        "I disagree",
-        "please ignore this",
-        "> You log a secret.\n\nWorks as designed",
-        "Das ist Absicht",
-        "Why? It is deliberate.",
-        "We are not going to fix this.",
-        "This won't be fixed",
-        "false-positive",
-        "False alarm",
-        "That is expected behaviour",
-        "This can't happen: the caller checks it",
-        "n/a",
-        "invalid",
-        "This is invalid.",
-        "we accept this risk",
-        "no fix needed",
-        "No change required here",
-        "wird nicht behoben",
-        "This isn't a bug",
-        "I don't think this is a bug",
-        "That does not need to be fixed",
-        "We don't support Windows, so this is by design.",
-        "Yes it's a bug, but we won't fix it",
-        "It is a known bug; won't fix",
-        "Agreed, won't fix",
-        "Won't fix. I agree it's ugly",
-        "Won't fix: slow, but nobody calls it",
-        "I'm not going to fix this in this PR, sorry",
-        "**wontfix**",
-        "Won't fix. " + "a" * 500,
-        "Intended.",
-        "intended behavior",
-        "No - by design",
-        "No, this is intentional",
-        "Out of scope",
-        "This is by design, not a bug",
-        "This is the expected behaviour.",
+        "We won\u2019t fix this in 2.x, the parser is going away.",
+        "Not going to fix: slow, but nobody calls it",
+        "Not an issue, the caller holds the lock.",
+        "This is fine.",
+        "It's fine, this only runs in CI",
+        "That's not a bug",
+        "This isn't an issue: `parse` rejects it before (`value?.length`).",
+        "Yes, this is intentional - see ADR 3",
+        "No, by design",
+        "No. By design.",
+        "It\u2019s a false positive",
+        "False positive: line 12 checks it.",
+        "@hls-bot out of scope for this PR",
+        "This works as intended.",
+        "This is expected, the API returns 404 then",
+        "Expected behaviour",
+        "That is deliberate",
+        "No fix needed here, thanks!",
+        "**By design.** The cache is per process.",
+        "> You log a secret.\n\nNot a bug, it is a test key.",
+        "This can't happen, the schema forbids it",
+        "/dismiss",
+        "/Dismiss \r\nbecause the tests cover it",
     ],
 )
 def test_reply_that_dismisses_a_finding(text: str) -> None:
@@ -67,69 +49,35 @@ def test_reply_that_dismisses_a_finding(text: str) -> None:
     [
         "",
         "Thanks, fixed.",
-        "That was not intentional, I will fix it",
-        "It isn't intended, sorry",
-        "It wasn\u2019t on purpose",
-        "not really by design",
-        "This is not a false positive, good catch",
-        "I don't disagree",
-        "Please don't ignore this",
-        "unintentional, will fix",
-        "Is this intentional?",
-        "Could this be a false positive? I do not know.",
-        "> won't fix\n\nI will fix it",
-        "a" * 500 + " won't fix",
-        "intentionally",
-        "I disagree with the other reviewer, you are right",
+        "Good catch!",
+        "Fixed in abc1234",
+        "Done",
+        "Hm, is this intentional?",
+        "By design? I doubt it.",
+        "Not a bug in the parser, but I will fix the caller.",
         "Intentional or not, I'll fix it",
-        "It's out of scope to argue; fixed",
-        "I don't think this is by design.",
-        "It was intended to be <=, correcting it",
-        "I cannot disagree",
-        "I'd not call it a false positive",
-        "It's hardly by design",
-        "We can't accept this risk",
-        "We can't ignore this",
-        "Yes, invalid input comes here",
-        "This can't happen again after my change",
-        "This is a bug, though out of scope",
-        "noch nicht behoben",
-        "This violates the expected behavior.",
-        "Differs from expected behavior, good to know",
-        "I expected behaviour X, got Y",
-        "Expected behaviour: 404. Actual behaviour: 500",
-        "None of this is intentional.",
-        "Nobody did this on purpose",
-        "No false positive.",
-        "This is not a problem of the cache but a real bug",
-        "It's not a bug, it is a security vulnerability",
-        "I don't see a problem with your suggestion, will do",
-        "no problem here, applied",
-        "No change needed in the tests, I pushed the fix",
-        "It works as designed only on Linux, on Windows it crashes",
-        "This is by design, but the design is broken",
-        "By design. It still crashes on Windows",
-        "By design. Done.",
-        "By design, and the design is wrong",
-        "By design... not",
-        "Not a bug, it's worse",
-        "Yes, invalid",
-        "This is by design. " + "a" * 500,
-        "Severity low? I disagree",
-        "I disagree, this is critical",
-        "it can happen, I was told it can't happen",
-        "This can't happen! We would lose data",
-        "Your patch won't fix it",
-        "This won't fix itself",
-        "I won't fix it, but replace it",
-        "Upstream knows it, but won't fix it, so I add a workaround",
-        "If nobody complains, we won't fix it",
-        "We won't fix this?",
-        "Won't do any harm to apply this",
-        "Won't change the API, but I will apply your suggestion",
-        "I was told that\nthis is by design",
-        "It fails:\n```\n\nNot a bug.\n```",
+        "Won't fix itself, so: why not now?",
+        "I don't understand this one",
+        "This is a bug",
+        "This is not fine",
+        "That was not intentional, I will change it",
+        "unintentional",
+        "intentionally vague",
+        "No false positive, well spotted",
+        "Agreed, out of scope of the ticket but worth doing",
+        "Expected 3 arguments, got 2",
+        "Not a problem, changed it",
+        "I was told that this is by design",
+        "The reviewer says: won't fix",
+        "> won't fix\n\nWhy not",
+        "`wontfix`",
+        "```\nby design\n```",
         "~~Won't fix~~",
+        "/dismiss 3",
+        "/dismissed",
+        " /dismiss",
+        "Please write\n/dismiss",
+        "/dismiss\u200b",
     ],
 )
 def test_reply_that_does_not_dismiss_a_finding(text: str) -> None:
@@ -137,20 +85,57 @@ def test_reply_that_does_not_dismiss_a_finding(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "is_accepting"),
+    ("text", "is_promised"),
     [
-        ("Sorry, I was wrong. It is a bug.", True),
-        ("On reflection this must be corrected before the merge", True),
-        ("Correcting it now", True),
-        ("It isn't a bug", False),
-        ("This won't be corrected", False),
-        ("I do not agree", False),
-        ("Is it a bug?", False),
-        ("No doubt this is a bug", True),
-        ("Will do", True),
-        ("Done.", True),
-        ("I don't think this is a bug", False),
+        ("You are right, I will fix it", True),
+        ("I\u2019ll fix this tomorrow", True),
+        ("Won't fix", False),
+        ("We will not fix this", False),
+        ("> I will fix it\n\nWhen", False),
+        ("Thanks, fixed.", False),
     ],
 )
-def test_reply_that_takes_a_dismissal_back(text: str, is_accepting: bool) -> None:
-    assert is_acceptance(text) is is_accepting
+def test_reply_that_takes_a_dismissal_back(text: str, is_promised: bool) -> None:
+    assert is_promise(text) is is_promised
+
+
+def thread(*replies: tuple[str, str], **known: Any) -> ReviewThread:
+    plain = {"resolved_by": None, "own_replies": (), "thumbs_up": (), "thumbs_down": ()}
+    said = tuple(ThreadReply(author, body) for author, body in replies)
+    return ReviewThread(
+        comment_id=5, key="k", replies=said, **{**plain, "is_resolved": "resolved_by" in known, **known}
+    )
+
+
+def test_dismissals_have_keys_that_name_what_was_done() -> None:
+    given = thread(
+        *(("zoe", "by design"), ("ann", "thanks"), ("bob", "Why?"), ("bob", "Out of scope")),
+        resolved_by="mona",
+        thumbs_down=("zoe", "mona"),
+    )
+    assert find_dismissals(given) == {
+        "resolved by mona": "mona",
+        "thumbs down by zoe": "zoe",
+        "thumbs down by mona": "mona",
+        "reply 1 by zoe": "zoe",
+        "reply 2 by bob": "bob",
+    }
+
+
+def test_newest_dismissal_or_promise_of_a_person_counts() -> None:
+    said = (("mona", "Won't fix."), ("zoe", "By design."), ("mona", "OK, I will fix it"), ("zoe", "will you"))
+    assert list(find_dismissals(thread(*said))) == ["reply 1 by zoe"]
+    assert list(find_dismissals(thread(*said[::-1]))) == ["reply 2 by zoe", "reply 2 by mona"]
+
+
+def test_thread_that_is_resolved_after_the_fix_dismisses_nothing() -> None:
+    assert find_dismissals(thread(resolved_by="mona", own_replies=("fixed",))) == {}
+
+
+def test_thread_that_a_deleted_account_resolved_dismisses_nothing() -> None:
+    assert find_dismissals(thread(resolved_by="")) == {}
+
+
+def test_bots_dismiss_nothing() -> None:
+    given = thread(("ci[bot]", "won't fix"), thumbs_down=("ci[bot]",), resolved_by="ci[bot]")
+    assert find_dismissals(given) == {}

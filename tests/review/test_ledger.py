@@ -12,7 +12,6 @@ from hls_handler.review.changes import digest_hunk
 from hls_handler.review.ledger import (
     add,
     apply_threads,
-    find_dismissals,
     find_new,
     follow_up,
     list_hidden,
@@ -781,35 +780,6 @@ def test_thumbs_up_accepts_a_finding() -> None:
 
 def test_fixed_finding_whose_thread_is_resolved_stays_fixed() -> None:
     assert after(posted(state="fixed"), thread(is_resolved=True, resolved_by="mona")).state == "fixed"
-
-
-def dismissing(given: ReviewThread) -> list[str]:
-    return list(dict.fromkeys(find_dismissals(given).values()))
-
-
-def test_people_are_listed_once() -> None:
-    given = thread(
-        is_resolved=True,
-        resolved_by="mona",
-        thumbs_down=("zoe", "mona"),
-        replies=(ThreadReply("zoe", "by design"), ThreadReply("ann", "thanks"), ThreadReply("bob", "Out of scope")),
-    )
-    assert dismissing(given) == ["mona", "zoe", "bob"]
-    assert dismissing(thread(is_resolved=True)) == []
-
-
-def test_last_reply_of_a_person_counts() -> None:
-    said = (
-        ThreadReply("mona", "Won't fix."),
-        ThreadReply("zoe", "By design."),
-        ThreadReply("mona", "Good catch, fixing"),
-    )
-    assert dismissing(thread(replies=said)) == ["zoe"]
-    assert dismissing(thread(replies=said[::-1])) == ["zoe", "mona"]
-
-
-def test_bots_dismiss_nothing() -> None:
-    assert dismissing(thread(thumbs_down=("ci[bot]",), replies=(ThreadReply("ci[bot]", "won't fix"),))) == []
 
 
 # Dismissals of a line that is gone
