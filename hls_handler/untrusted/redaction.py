@@ -1,5 +1,7 @@
 """Redaction: `[redacted: KIND]` replaces credentials, found by their form or by a name such as `password=`.
 
+In code, only a known form counts (`redact_code`), because a hidden value could be a call or another name.
+
 Every pattern takes linear time. An unbounded repetition is possessive (`*+`), can start at one position only, or is
 followed by nothing that causes backtracking. A possessive repetition repeats a single character or character class,
 because with possessive groups, Python before 3.11.5 (Debian 12 has 3.11.2) loses the end of the match.
@@ -12,7 +14,7 @@ import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 
-from hls_handler.untrusted.assignments import find_assignments
+from hls_handler.untrusted.assignments import find_assignments, is_placeholder
 
 # What a quote, string or diff puts before a line.
 LINE_PREFIX = r"(?:[^A-Za-z\n]{0,20}|[LR][ ]{1,9}[0-9]{1,9}[ ][-+ ][ ])"
@@ -157,6 +159,20 @@ URL_CREDENTIALS = re.compile(
     """,
     re.VERBOSE,
 )
+URL_CREDENTIALS_IN_CODE = re.compile(
+    r"""(?<=://)
+    (?: (?P<user>[A-Za-z0-9._~%!+-]{0,100}) : (?!%[sdv]@) (?P<password>[A-Za-z0-9._~%!+-]{1,300})
+      | [A-Za-z0-9_-]{20,300} )
+    @(?P<host>[A-Za-z0-9.-]{0,100})""",
+    re.VERBOSE,
+)
+EXAMPLE = re.compile(
+    r"example|x{6}|[sr]k_test_"
+    r"|eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9l",  # the payload of jwt.io: John Doe
+    re.IGNORECASE,
+)
+"""Found in a credential that its vendor documents, and in keys that are only good for tests."""
+EXAMPLE_HOST = re.compile(r"(?:\A|\.)(?:localhost|127\.0\.0\.1|example|example\.(?:com|org|net)|test|invalid)\Z")
 
 AUTHORIZATION = re.compile(
     r"""authorization [\\"'\]]{0,4} [ \t]{0,8} [:=,] [ \t]{0,8} [\\"'`(]{0,4}
@@ -169,43 +185,94 @@ BEARER = re.compile(
 )
 
 
+Span = tuple[int, int, str]  # start, end, kind
+
+
 def redact(text: str) -> str:
     """Replace everything that looks like a credential by a marker such as `[redacted: github-token]`. Idempotent.
 
-    Commit ids, digests and UUIDs are only replaced after a name such as `token=`. The text is searched twice, as
-    written and with escapes resolved, because `ghp\\_...` is displayed as a token and `password%3D...` is decoded.
+    This is for text that is not code: the value after a name such as `token=` is replaced whatever it looks like.
+    Commit ids, digests and UUIDs are replaced only there. The text is searched twice, as written and with escapes
+    resolved, because `ghp\\_...` is displayed as a token and `password%3D...` is decoded.
     """
-    return _replace_found(find_assignments, _replace_found(_find_by_pattern, text))
+    return _replace(text, _find_in_text, find_assignments)
 
 
-def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: str) -> str:
+def redact_code(text: str) -> str:
+    """Replace credentials of a known form in a patch, a file or a part of one. Idempotent.
+
+    These are private keys, those of `CREDENTIALS`, and passwords and tokens in URLs. `password = "..."` stays.
+    """
+    return _replace(text, _find_in_code)
+
+
+def list_credentials(text: str) -> tuple[tuple[int, str], ...]:
+    """Return line index and kind of each credential that `redact_code` hides: (4, "github-token") is in the fifth line.
+
+    A credential of several lines is at its first one. Test keys, placeholders and vendors' examples are left out.
+    """
+    spans = _find_spans(text, _find_in_code)
+    return tuple((text.count("\n", 0, start), kind) for start, end, kind in spans if not _is_example(text, start, end))
+
+
+def _is_example(text: str, start: int, end: int) -> bool:
+    in_url = URL_CREDENTIALS_IN_CODE.match(text, start)
+    if in_url is not None:
+        password, host = in_url["password"], in_url["host"].casefold()
+        is_dummy = password is not None and (is_placeholder(password) or password == in_url["user"])
+        return is_dummy or EXAMPLE_HOST.search(host) is not None
+    return EXAMPLE.search(text, start, end) is not None
+
+
+def _replace(text: str, *finders: Callable[[str], Iterator[Span]]) -> str:
+    for find in finders:
+        parts: list[str] = []
+        done = 0
+        for start, end, kind in _find_spans(text, find):
+            parts += [text[done:start], f"[redacted: {kind}]"]
+            done = end
+        text = "".join([*parts, text[done:]])
+    return text
+
+
+def _find_spans(text: str, find: Callable[[str], Iterator[Span]]) -> list[Span]:
+    """Return what is found in the text as written and with escapes resolved, in order; overlapping spans are joined."""
     spans = list(find(text))
     resolved, origins = _resolve_escapes(text)
     if resolved != text:
         spans += [(origins[start], origins[end], kind) for start, end, kind in find(resolved)]
-    if not spans:
-        return text
-    parts: list[str] = []
-    done = 0
+    joined: list[Span] = []
     for start, end, kind in sorted(spans, key=lambda span: span[0]):
-        if start >= done:  # overlapping spans share one marker
-            parts += [text[done:start], f"[redacted: {kind}]"]
-        done = max(done, end)
-    return "".join([*parts, text[done:]])
+        if joined and start < joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end), joined[-1][2])
+        else:
+            joined.append((start, end, kind))
+    return joined
 
 
-def _find_by_pattern(text: str) -> Iterator[tuple[int, int, str]]:
-    if "-----BEGIN " in text:
-        for found in PRIVATE_KEY.finditer(text):
-            lone = LONE_MARKER.match(text, found.start())
-            if lone is None or lone.end() < found.end():
-                yield from ((start, end, "private-key") for start, end in _spare_headers(found))
+def _find_in_text(text: str) -> Iterator[Span]:
+    yield from _find_forms(text)
     if "://" in text:
         yield from ((*found.span(), "url-credentials") for found in URL_CREDENTIALS.finditer(text))
     if "author" in text.casefold():
         yield from ((*found.span("secret"), "authorization") for found in AUTHORIZATION.finditer(text))
     if "Bearer" in text:
         yield from ((*found.span("secret"), "authorization") for found in BEARER.finditer(text))
+
+
+def _find_in_code(text: str) -> Iterator[Span]:
+    yield from _find_forms(text)
+    if "://" in text:
+        for found in URL_CREDENTIALS_IN_CODE.finditer(text):
+            yield found.start(), found.start("host") - 1, "url-credentials"
+
+
+def _find_forms(text: str) -> Iterator[Span]:
+    if "-----BEGIN " in text:
+        for key in PRIVATE_KEY.finditer(text):
+            lone = LONE_MARKER.match(text, key.start())
+            if lone is None or lone.end() < key.end():
+                yield from ((start, end, "private-key") for start, end in _spare_headers(key))
     if not any(map(text.__contains__, LITERALS)):  # the usual case, and faster than the loop
         return
     for kind, pattern, literals in CREDENTIALS:
