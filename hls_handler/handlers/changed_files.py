@@ -22,7 +22,7 @@ from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, num
 from hls_handler.review.positions import Position
 from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, clean, count_shown, show_name
-from hls_handler.untrusted.redaction import redact
+from hls_handler.untrusted.redaction import redact_code
 from hls_handler.wording import count, is_or_are
 
 Status = Literal["added", "removed", "modified", "renamed", "copied", "changed", "unchanged"]
@@ -198,7 +198,7 @@ def redact_patch(patch: Patch) -> Patch:
     """
     text = f"{numbered(patch)}\n"
     cleaned = clean(CodeText(text))
-    shown = parse_numbered(redact(cleaned))
+    shown = parse_numbered(redact_code(cleaned))
     if cleaned == text:
         return shown
     texts = {(line.side, line.number): line.text for hunk in patch.hunks for line in hunk.lines}
@@ -208,7 +208,7 @@ def redact_patch(patch: Patch) -> Patch:
         return replace(line, text=original) if _clean_line(original) == line.text else line
 
     restored = Patch(tuple(replace(hunk, lines=tuple(map(restore, hunk.lines))) for hunk in shown.hunks))
-    return restored if redact(numbered(restored)) == numbered(restored) else shown
+    return restored if redact_code(numbered(restored)) == numbered(restored) else shown
 
 
 def _split(

@@ -21,6 +21,8 @@ from hls_handler.ci.steps import FAILED as FAILED_STEPS
 from hls_handler.ci.steps import WorkflowStep
 from hls_handler.events import Event, WorkflowRun
 from hls_handler.handlers.reader import Failure, NoLog, Reader, RepositoryHistory, WorkflowJob
+from hls_handler.untrusted.cleaning import clean
+from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import count
 
 MAX_ATTEMPTS = 3  # earlier attempts of the run that are read
@@ -184,7 +186,7 @@ def to_shown_step(step: FailedStep, number: int) -> ShownStep:
         conclusion=step.conclusion,
         url=step.url,
         log=step.log,
-        text=numbered(step.excerpt) if step.excerpt else "",
+        text=redact(clean(numbered(step.excerpt))) if step.excerpt else "",  # the prompt shows it by `code`
         whole_job=step.excerpt is not None and step.excerpt.whole_job,
         verdict=step.verdict,
         evidence=step.evidence,

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from hls_handler.untrusted.redaction import redact
+from hls_handler.untrusted.redaction import redact, redact_code
 from hls_handler.wording import inflect
 
 LONGEST_TEXT = 60_000
@@ -47,7 +47,7 @@ LINE_PARTS = re.compile(r"[^\n\t]+")
 
 
 class CodeText(str):
-    """Untrusted text that is code or a diff. `clean` keeps its HTML comments, because GitHub shows them in code."""
+    """Untrusted text that is code or a diff: `clean_and_redact` keeps HTML comments, and values after `password =`."""
 
     __slots__ = ()
 
@@ -99,6 +99,11 @@ def clean(text: str) -> str:
     return text if is_code else remove_html_comments(text)
 
 
+def clean_and_redact(text: str) -> str:
+    """Return the text as prompts show it; `CodeText` by the rules for code."""
+    return redact_code(clean(text)) if isinstance(text, CodeText) else redact(clean(text))
+
+
 def clean_title(title: str) -> str:
     """Return the title of an issue or pull request in one line, redacted, with at most `TITLE_CHARACTERS`.
 
@@ -124,7 +129,7 @@ def format_for_prompt(text: str, nonce: str, *, limit: int = LONGEST_TEXT) -> st
 
     The text is redacted before it is truncated, because half a credential would not be recognised.
     """
-    inside = escape_delimiters(truncate(redact(clean(text)), limit), nonce)
+    inside = escape_delimiters(truncate(clean_and_redact(text), limit), nonce)
     frame = "\n" if "\n" in inside else ""
     return f"<untrusted {nonce}>{frame}{inside}{frame}</untrusted {nonce}>"
 
@@ -166,7 +171,7 @@ def escape_delimiters(text: str, nonce: str) -> str:
 
 def show_name(name: str) -> str:
     """Return a short untrusted text, such as a path, as prompts show it between the delimiters."""
-    return escape_opening(redact(clean(name)))
+    return escape_opening(clean_and_redact(name))
 
 
 def escape_opening(text: str) -> str:

@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
-from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE, CodeText, clean, truncate
+from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE, CodeText, clean, clean_and_redact, truncate
 from hls_handler.untrusted.redaction import redact
 
 LONGEST_TEXT = 30_000
@@ -74,8 +74,8 @@ def sanitize_code_span(text: str) -> str:
 
 
 def sanitize_code_block(text: str) -> str:
-    """Sanitize a text for a code block, so that no line closes the fence."""
-    lines = _clean_text(truncate(text, LONGEST_TEXT)).split("\n")
+    """Sanitize code for a code block, so that no line closes the fence. It is redacted as code, not as prose."""
+    lines = clean_and_redact(CodeText(truncate(text, LONGEST_TEXT))).split("\n")
     return FENCE_IN_FENCE.sub(rf"\g<1>{ZERO_WIDTH_SPACE}", "\n".join(_sanitize_code(line) for line in lines))
 
 

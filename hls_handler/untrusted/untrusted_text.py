@@ -11,7 +11,7 @@ from functools import total_ordering
 from typing import Literal
 
 from hls_handler.errors import PromptError
-from hls_handler.untrusted.cleaning import LONGEST_TEXT, ZERO_WIDTH_SPACE, CodeText, clean, truncate
+from hls_handler.untrusted.cleaning import LONGEST_TEXT, ZERO_WIDTH_SPACE, CodeText, clean_and_redact, truncate
 from hls_handler.untrusted.markdown import (
     sanitize_blocks,
     sanitize_code_block,
@@ -20,7 +20,6 @@ from hls_handler.untrusted.markdown import (
     sanitize_inline,
     sanitize_link_target,
 )
-from hls_handler.untrusted.redaction import redact
 
 PLACEHOLDER_START, PLACEHOLDER_END = "\ue000", "\ue001"  # private-use characters: templates do not contain them
 DIGITS = "\ue010\ue011\ue012\ue013\ue014\ue015\ue016\ue017\ue018\ue019"  # not 0 to 9, to recognise cut ones
@@ -208,7 +207,7 @@ class UntrustedText:
         raise BrokenPlaceholder([f"a template takes a part of a text that comes from an event; {EXCERPT_ADVICE}"])
 
     def _sanitized(self) -> str:
-        return redact(clean(self._text))
+        return clean_and_redact(self._text)
 
     def _with(self, text: str, *, missing: int) -> UntrustedText:
         same_kind = CodeText(text) if isinstance(self._text, CodeText) else text

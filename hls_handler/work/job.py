@@ -47,8 +47,8 @@ from hls_handler.routing import Rule
 from hls_handler.settings.repository import RepositorySettingsFile
 from hls_handler.storage import Storage
 from hls_handler.tracing import span
-from hls_handler.untrusted.cleaning import CodeText, clean
-from hls_handler.untrusted.redaction import redact
+from hls_handler.untrusted.cleaning import CodeText, clean, clean_and_redact
+from hls_handler.untrusted.redaction import redact, redact_code
 from hls_handler.work.active_config import DeliveryConfig, WorkerContext
 
 GATHER, ASK = "gather", "ask"
@@ -71,7 +71,7 @@ class Codec(Generic[T]):
 
     def encode(self, value: T, *, index: int = 0, took_s: float = 0.0) -> Checkpoint:
         """Return the checkpoint, with credentials redacted in every string."""
-        plain = map_strings(self.type_adapter.dump_python(value, mode="json"), redact)
+        plain = map_strings(self.type_adapter.dump_python(value, mode="json"), redact, redact_code)
         return Checkpoint(self.name, index, self.version, _JSON.dump_json(plain).decode(), took_s)
 
     def decode(self, step: Checkpoint | None) -> T | None:
@@ -87,14 +87,22 @@ class Codec(Generic[T]):
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
 
-def map_strings(value: Any, change: Callable[[str], str]) -> Any:
-    """Return the JSON tree with `change` applied to every string value."""
+CODE_FIELDS = frozenset({"numbered", "above", "code", "quote", "suggestion"})
+"""Names of the fields of facts and replies that have code. They are redacted as prompts show code, so that a patch is
+the same after a restart, and a quote is still a part of its line."""
+
+
+def map_strings(value: Any, change: Callable[[str], str], change_code: Callable[[str], str]) -> Any:
+    """Return the JSON tree with `change` applied to every string value, and `change_code` to those of `CODE_FIELDS`."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
-        return {key: map_strings(part, change) for key, part in value.items()}
+        return {
+            key: map_strings(part, change_code if key in CODE_FIELDS else change, change_code)
+            for key, part in value.items()
+        }
     if isinstance(value, list):
-        return [map_strings(part, change) for part in value]
+        return [map_strings(part, change, change_code) for part in value]
     return value
 
 
@@ -292,7 +300,11 @@ def encode_reply(answered: ValidReply, *, index: int) -> Checkpoint:
     Invisible characters are removed first, because they can hide a credential. HTML comments stay, because suggested
     code may contain them. A string that redaction made too long is cut, so that the reply stays valid.
     """
-    plain = map_strings(answered.reply.model_dump(mode="json"), lambda text: redact(clean(CodeText(text))))
+    plain = map_strings(
+        answered.reply.model_dump(mode="json"),
+        lambda text: redact(clean(CodeText(text))),
+        lambda text: clean_and_redact(CodeText(text)),
+    )
     reply = _cut_to_max_lengths(plain, type(answered.reply))
     stored = _StoredReply(answered.prompt_id, answered.reply_type, reply, answered.usage, answered.cached_at)
     return _REPLY.encode(stored, index=index, took_s=answered.usage.took_s)
