@@ -94,6 +94,15 @@ def test_the_last_lines_of_a_long_hunk_are_shown() -> None:
     assert code.split("\n")[1:] == [f"R {number:>4} + line {number}" for number in range(23, 31)]
 
 
+def test_rule_10_hunk_is_redacted_as_code_before_it_is_cut() -> None:
+    key = ["-----BEGIN PRIVATE KEY-----", *["MIIEpAIBAAKCAQEA" * 4] * 9, "-----END PRIVATE KEY-----"]
+    added = [*key, 'password = "hunter2"']
+    hunk = f"@@ -1,0 +1,{len(added)} @@\n" + "\n".join(f"+{line}" for line in added)
+    (comment,) = gather(review(), review_comment(hunk=hunk, line=None)).comments
+    assert comment.code == ('@@ -1,0 +1,12 @@\nR    1 + [redacted: private-key]\nR   12 + password = "hunter2"')
+    assert comment.line == 12
+
+
 def test_comments_beyond_the_budget_are_counted_and_not_shown() -> None:
     facts = gather(review(), *[review_comment("x" * 350)] * 100, budget=PromptLimits(input_tokens=2_000))
     assert len(facts.comments) == 10

@@ -145,6 +145,12 @@ def test_each_failed_step_has_its_log_excerpt_with_line_numbers() -> None:
     assert "2026-11-20T" not in shown.text
 
 
+def test_rule_10_log_is_redacted_as_prose_although_prompts_show_it_in_full() -> None:
+    log = LOG.replace("E       assert area(2) == 4", "E       DB_PASSWORD=swordfish <!-- x -->")
+    (shown,) = steps_shown(facts(source=reader(PULL, logs={JOB.id: log})))
+    assert "4| E       DB_PASSWORD=[redacted: password] <!-- x -->" in shown.text
+
+
 def test_a_job_that_failed_without_a_step_is_shown_as_a_whole() -> None:
     lost = job(steps=(), conclusion="timed_out")
     (shown,) = steps_shown(facts(source=reader(PULL, jobs={1: (lost,)})))

@@ -11,7 +11,7 @@ from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
-from hls_handler.untrusted.markdown import sanitize_blocks, sanitize_inline
+from hls_handler.untrusted.markdown import sanitize_blocks, sanitize_code_block, sanitize_inline
 from hls_handler.untrusted.placeholders import Placeholders
 from hls_handler.untrusted.untrusted_text import format_for_cell, format_for_comment
 from tests.untrusted.github_reading import MARKDOWN, dangers
@@ -436,6 +436,15 @@ def test_code_blocks_keep_their_code(text: str) -> None:
 
     assert code(sanitize_blocks(text)) == code(text)
     assert len(code(text)) == 1
+
+
+def test_rule_15_code_in_a_code_block_of_ours_is_redacted_by_known_forms() -> None:
+    assert sanitize_code_block("    password = get()") == "    password = get()"
+    assert sanitize_code_block("token = 'ghp_" + "a1B2" * 9 + "'") == "token = '[redacted: github-token]'"
+
+
+def test_rule_15_code_block_within_untrusted_markdown_is_redacted_as_prose() -> None:
+    assert sanitize_blocks("```\npassword = swordfish\n```").strip() == "```\npassword = [redacted: password]\n```"
 
 
 READABLE = {
