@@ -29,7 +29,7 @@ from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, format_for_prompt
-from hls_handler.untrusted.redaction import redact
+from hls_handler.untrusted.redaction import redact_code
 from tests.handlers.world import PATCH, file
 
 BUDGET = 100_000
@@ -410,9 +410,7 @@ def test_hidden_lines_of_a_private_key_are_not_covered() -> None:
     ("text", "is_complete"),
     [
         ("# -----BEGIN PRIVATE KEY-----{}isUserAdministrator=True{}# -----END PRIVATE KEY-----", False),
-        ("# Authorization: Basic {}grantEverything()", False),
-        ("# password:{}isUserAdministrator1=True", False),
-        ("# password: hunter2isUserAdministrator1\r", True),
+        ("# password: hunter2{}isUserAdministrator1=True", True),
         ("a = 1{}b = 2", True),
     ],
 )
@@ -429,103 +427,14 @@ def test_code_after_a_line_end_within_a_redacted_line_is_not_covered(text: str, 
 @pytest.mark.parametrize(
     ("line", "shown"),
     [
-        ("DB_PASSWORD=x1;run|curl$IFS-sL$IFS/other|sh", "DB_PASSWORD=[redacted: password]"),
-        ('PASSWORD="1$(run|sh)"', 'PASSWORD="[redacted: password]"'),
-        ("ENV TOKEN=a1$(run)", "ENV TOKEN=[redacted: token]"),
-        ("PASSWORD=os.system(name)", "PASSWORD=[redacted: password]"),
-        ('PASSWORD=run(a["x"])', 'PASSWORD=[redacted: password]"x"])'),
-        ('log("password="+run(x)+"!")', 'log("password="[redacted: password]"!")'),
-        ("""ask("x where password='"+p1+"'")""", """ask("x where password='[redacted: password]'")"""),
-        ('password="a1@(Run())"', 'password="[redacted: password]"'),
-        ("PASSWORD=`steal1`", "PASSWORD=`[redacted: password]`"),
-        ("password=';run($c);$x='", "password='[redacted: password]'"),
-        ('$password = "+run1+"', '$password = "[redacted: password]"'),
-        ('API_TOKEN="a1b2c3d4`run`"', 'API_TOKEN="[redacted: token]"'),
-        ("password = f'a1{run()}'", "password = f'[redacted: password]'"),
-        ('$password = "a1{$run->x()}"', '$password = "[redacted: password]"'),
-        ('password = "a1<%=run()%>"', 'password = "[redacted: password]"'),
-        ('let password = "a1\\(run())"', 'let password = "[redacted: password]"'),
-        ("x ://u:1;run|sh;@", "x ://[redacted: url-credentials]@"),
-        ("TOKEN=ab12cd34ef PASSWORD=x1;run", "TOKEN=[redacted: token] PASSWORD=[redacted: password]"),
-        ('"run": "TOKEN=ab12cd34\\nsh\\tx"', '"run": "TOKEN=[redacted: token]"'),
-        (r'"run": "TOKEN=ab12cd34\u003bsh\u0020x"', '"run": "TOKEN=[redacted: token]"'),
-        (r'"# TOKEN=ab12cd34\n sh x"', '"# TOKEN=[redacted: token] sh x"'),
-        (r"// password=x1\u000aEvil.run\u0028\u0029\u003b", "// password=[redacted: password]"),
-        (r"https://a:b@evil.example\@cdn.example/x.js", "https://[redacted: url-credentials]@cdn.example/x.js"),
-        ("javascript://a:b%0arun%28%29@x", "javascript://[redacted: url-credentials]@x"),
-        ("'javascript:password=x1%0Arun%28%29'", "'javascript:password=[redacted: password]'"),
-        ("our $password=a1.qx/id/;", "our $password=[redacted: password];"),
-        ("password => qx!id12!", "password => [redacted: password]!"),
-        ("password=a1+%x/id/", "password=[redacted: password]"),
-        ("/* password=x1*/", "/* password=[redacted: password]"),
-        ("password=1/*", "password=[redacted: password]"),
-        ("<!-- password='x1-->'", "<!-- password='[redacted: password]'"),
-        ("ok = password==x1234#x and check(user)", "ok = password==[redacted: password] and check(user)"),
-        ("WHERE password=12345--x AND owner=?", "WHERE password=[redacted: password] AND owner=?"),
-        ("url = 1, password=x1234//x check(user)", "url = 1, password=[redacted: password] check(user)"),
-        ("Password=x1234%20x check(user)", "Password=[redacted: password] check(user)"),
-        ("export TOKEN=ab12cd34\\", "export TOKEN=[redacted: token]"),
-        ("set PASSWORD=x1^", "set PASSWORD=[redacted: password]"),
-        ("if (password==1?0:1) enter()", "if (password==[redacted: password]) enter()"),
-        ("if password==1or-1:", "if password==[redacted: password]:"),
-        ("if password==0x1for-1:", "if password==[redacted: password]:"),
-        ("PASSWORD=settings.VERIFY=0", "PASSWORD=[redacted: password]"),
-        ("password=1+isAdmin++", "password=[redacted: password]"),
-        ('password="true make install deploy prod"', 'password="[redacted: password]"'),
-        ('password="x1>out"', 'password="[redacted: password]"'),
-        ("{- password=x1-}", "{- password=[redacted: password]}"),
-        ("(* password=x1*)", "(* password=[redacted: password])"),
-        ("env TOKEN=ab12cd34$IFS./evil.sh make", "env TOKEN=[redacted: token] make"),
-        ('PASSWORD=PREFIX1+f"{run()}"', 'PASSWORD=[redacted: password]"{run()}"'),
-        ('PASSWORD=exec"curl x|sh"', 'PASSWORD=[redacted: password]"curl x|sh"'),
-        ("PASSWORD=x1.run`x`", "PASSWORD=[redacted: password]`x`"),
-        ("ok_password=0and check(user)", "ok_password=[redacted: password] check(user)"),
-        ("self.password=user.is_admin= True", "self.password=[redacted: password] True"),
-        ("$password=q!ab12", "$password=[redacted: password]"),
-        ("$PASSWORD=1,__END__", "$PASSWORD=[redacted: password]"),
-        ("PASSWORD=a1,/ab check(user) /.test(x)", "PASSWORD=[redacted: password] check(user) /.test(x)"),
-        ("password = n1-", "password = [redacted: password]"),
-        ("javascript://a:b%E2%80%A8x%3Dy%2F%2F@x", "javascript://[redacted: url-credentials]@x"),
-        ('print "password="x1+system"curl x|sh"', 'print "password="[redacted: password]"curl x|sh"'),
-        ('print "password="x1+qx"curl x|sh"', 'print "password="[redacted: password]"curl x|sh"'),
-        ("if ($password==0eq-1)", "if ($password==[redacted: password])"),
-        ("$password = 1-or-1", "$password = [redacted: password]"),
-        ("sed s/token=ab12cd34/reboot/e f", "sed s/token=[redacted: token] f"),
-        ("if (--token or-debug1) enter();", "if (--token [redacted: token]) enter();"),
-        ("authorization = token unless admin", "authorization = token [redacted: authorization] admin"),
-        ("let authorization: Token =evil.admin1", "let authorization: Token [redacted: authorization]"),
-    ],
-)
-def test_a_line_is_not_covered_if_a_value_that_is_hidden_can_be_a_command(line: str, shown: str) -> None:
-    selection = select(file("run.sh", f"@@ -0,0 +1,2 @@\n+{line}\n+x = 1", additions=2, deletions=0))
-    assert selection.files[0].numbered == f"@@ -0,0 +1,2 @@\nR    1 + {shown}\nR    2 + x = 1"
-    (one,) = cover(selection, {}, unlisted=0).files
-    assert (one.reviewed, one.hunks, one.reason) == (1, 1, SHORTENED)
-
-
-@pytest.mark.parametrize(
-    "value",
-    ["hunter2", "P@ssw0rd!", "ab12-cd34_ef", "a1b2/c3+d4==", "secret@1:x", "ab12...", "Str0ng!Pass*word", "x1\\n"],
-)
-def test_a_line_is_covered_if_a_plain_password_is_hidden(value: str) -> None:
-    selection = select(file("run.py", f"@@ -0,0 +1 @@\n+password = '{value}'", additions=1, deletions=0))
-    assert "[redacted: password]" in selection.files[0].numbered
-    assert cover(selection, {}, unlisted=0).is_complete
-
-
-@pytest.mark.parametrize(
-    ("line", "shown"),
-    [
+        ('password = "hunter2"', 'password = "hunter2"'),
+        ("DB_PASSWORD=x1;run|curl$IFS-sL$IFS/other|sh", "DB_PASSWORD=x1;run|curl$IFS-sL$IFS/other|sh"),
+        ("x ://u:1;run|sh;@", "x ://u:1;run|sh;@"),
         ("u = 'db://me:p%40s%23%2Fs@host/x'", "u = 'db://[redacted: url-credentials]@host/x'"),
         ('url = "redis://:ab12@host"', 'url = "redis://[redacted: url-credentials]@host"'),
-        ("JWT_SECRET=dGhpcyBpcyBhIHNlY3JldA==", "JWT_SECRET=[redacted: secret]"),
-        ("  PASSWORD: ${DB_PASSWORD:-dev1pass}", "  PASSWORD: ${DB_PASSWORD:[redacted: password]}"),
-        ('write(".env", "TOKEN=ab12cd34\\n")', 'write(".env", "TOKEN=[redacted: token]")'),
-        ('connect("user=me password=hunter2")', 'connect("user=me password=[redacted: password]")'),
-        (r'x = "{\"password\": \"hunter2\"}"', r'x = "{\"password\": \"[redacted: password]\"}"'),
     ],
 )
-def test_a_line_is_covered_if_the_hidden_value_is_text_where_it_is(line: str, shown: str) -> None:
+def test_rule_10_only_a_known_form_of_credential_is_hidden_in_a_patch(line: str, shown: str) -> None:
     selection = select(file("a.py", f"@@ -0,0 +1 @@\n+{line}", additions=1, deletions=0))
     assert selection.files[0].numbered == f"@@ -0,0 +1 @@\nR    1 + {shown}"
     assert cover(selection, {}, unlisted=0).is_complete
@@ -579,7 +488,7 @@ def test_patches_are_shown_as_they_were_selected(rows: list[tuple[str, str]]) ->
     changed = sum(mark in "+-" for mark, _ in rows)
     selection = select(file("a.py", patch, additions=changed, deletions=0))
     for one in selection.files:
-        assert redact(one.numbered) == one.numbered  # as in a checkpoint
+        assert redact_code(one.numbered) == one.numbered  # as in a checkpoint
         text = format_for_prompt(CodeText(one.numbered), "nonce")
         assert find_unshown([one], text) == ()
         lines = [row for row in text.split("\n") if row[:2] in ("L ", "R ") and row[7:8] in ("+", "-")]

@@ -160,13 +160,6 @@ def test_finding_stays_open_if_its_line_is_hidden_as_a_part_of_a_private_key(abo
     assert states(facts.record) == [("Shell", "open")]
 
 
-def test_finding_stays_open_if_its_line_is_after_a_line_end_within_a_hidden_value() -> None:
-    record = review(gather(run("grantEverything()", *FILL)), found(["grantEverything()"], 2))
-    facts = gather(run(*FILL, "# Authorization: Basic \u2028grantEverything()"), record=record)
-    assert "grantEverything" not in facts.files[0].numbered
-    assert states(facts.record) == [("Shell", "open")]
-
-
 def test_claude_may_report_a_finding_again_whose_line_is_not_found_in_a_part_of_its_file() -> None:
     """Its line may be another one now. If Claude was silent, it would be fixed when the whole patch is shown."""
     record = review(gather(run(*CALL, *FILL)), found(CALL[1:2], 3))

@@ -24,7 +24,7 @@ from hls_handler.sandbox.request_log import LoggedRequest
 from hls_handler.sandbox.state import BOT
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.untrusted.cleaning import clean
-from hls_handler.untrusted.redaction import redact
+from hls_handler.untrusted.redaction import redact_code
 from tests.redteam.attack_run import ATTACKED, SECRETS, Run
 from tests.redteam.attacks import HARMLESS_WORD
 from tests.redteam.scenarios import OFFERED_LABEL
@@ -225,7 +225,7 @@ def check_is_a_success_only_if_claude_was_shown_every_line(run: Run) -> Violatio
         successes += is_success
         shown = _letters("".join(_task(seen) for seen in one.claude))
         for line in one.attacks["diff.line"].text.split("\n") if is_success and "diff.line" in one.attacks else ():
-            if _letters(line) not in shown and _letters(redact(clean(line))) not in shown:
+            if _letters(line) not in shown and _letters(redact_code(clean(line))) not in shown:
                 yield f"{one.name}: a success, and no request has the line {line!r}"
     if not successes and "diff.line" in run.rounds[0].attacks:
         yield "no check is a success"

@@ -15,7 +15,6 @@ from hls_handler.analysis import Finding
 from hls_handler.review.patches import Patch, Side, normalize_line, numbered, parse_numbered, parse_patch
 from hls_handler.review.positions import find_lines, merge_findings
 from hls_handler.untrusted.cleaning import escape_delimiters
-from hls_handler.untrusted.redaction import redact
 
 PATCH = parse_patch("""\
 @@ -10,5 +10,6 @@
@@ -247,15 +246,6 @@ def test_a_quote_of_a_line_that_imitates_a_delimiter_is_found(line: str) -> None
     for quote in (line, shown, f"import os\n{shown}"):
         (located,), _ = locate_findings([finding(path="a.py", line=2, quote=quote)], {"a.py": patch})
         assert located.line == 2
-
-
-def test_a_quote_that_was_redacted_alone_is_found_at_a_line_that_the_prompt_showed() -> None:
-    line = "> password=Zebra;run(user)"
-    patch = parse_patch(f"@@ -0,0 +1,2 @@\n+import os\n+{line}")
-    assert redact(numbered(patch)) == numbered(patch)
-    assert redact(line) == "> password=[redacted: password];run(user)"
-    (located,), _ = locate_findings([finding(path="a.py", line=2, quote=redact(line))], {"a.py": patch})
-    assert located.line == 2
 
 
 @pytest.mark.parametrize(
