@@ -211,13 +211,19 @@ def list_credentials(text: str) -> tuple[tuple[int, str], ...]:
 
     A credential of several lines is at its first one. Test keys, placeholders and vendors' examples are left out.
     """
-    spans = _find_spans(text, _find_in_code)
-    return tuple((text.count("\n", 0, start), kind) for start, end, kind in spans if not _is_example(text, start, end))
+    listed: list[tuple[int, str]] = []
+    line = at = 0
+    for start, end, kind in _find_spans(text, _find_in_code):
+        line += text.count("\n", at, start)
+        at = start
+        if not _is_example(text, start, end):
+            listed.append((line, kind))
+    return tuple(listed)
 
 
 def _is_example(text: str, start: int, end: int) -> bool:
     in_url = URL_CREDENTIALS_IN_CODE.match(text, start)
-    if in_url is not None:
+    if in_url is not None and next(_find_forms(text[start:end]), None) is None:  # a token is one on any host
         password, host = in_url["password"], in_url["host"].casefold()
         is_dummy = password is not None and (is_placeholder(password) or password == in_url["user"])
         return is_dummy or EXAMPLE_HOST.search(host) is not None

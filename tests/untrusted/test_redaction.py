@@ -372,6 +372,13 @@ def test_examples_and_test_keys_are_redacted_but_not_listed(example: str) -> Non
     assert list_credentials(example) == ()
 
 
+@pytest.mark.parametrize("host", ["example.com", "localhost:8080", "github.com"])
+def test_a_token_of_a_known_form_in_a_url_is_listed_whatever_the_host_is(host: str) -> None:
+    assert list_credentials(f"https://bot:ghp_{A36}@{host}/") == ((0, "url-credentials"),)
+    assert list_credentials(f"https://ghp_{A36}@{host}/") == ((0, "github-token"),)
+    assert list_credentials(f"https://bot:ghp_{'x' * 36}@{host}/") == ()
+
+
 def test_code_between_key_markers_is_not_redacted() -> None:
     text = "-----BEGIN PRIVATE KEY-----\nos.system('evil')\n-----END PRIVATE KEY-----"
     assert "os.system('evil')" in redact(text)
