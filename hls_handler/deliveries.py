@@ -27,6 +27,9 @@ An HTTP request cannot have such an id, because of the colon (`web/request_ids.p
 REQUESTED = "requested:"
 """Beginning of the request id of a review that a person requested. The rest is the GUID of the request's delivery."""
 
+CONCLUDED = f"{REQUESTED}conclude:"
+"""Beginning of the request id of a review that was requested because a person dismissed a finding."""
+
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
 
 
@@ -54,7 +57,8 @@ class NewDelivery(msgspec.Struct, frozen=True):
     settle_s: float = 0.0  # wait before processing; a delivery that arrives during this time may supersede this one
     digest: bytes | None = None  # `web.webhook.body_digest`; None if ignored
     body: bytes = b""  # the JSON, also of a form; empty if ignored
-    supersedes: Literal["nothing", "older_commits", "pushes", "all"] = "nothing"  # queued deliveries that it supersedes
+    supersedes: Literal["nothing", "older_commits", "conclusions", "pushes", "all"] = "nothing"
+    """Queued deliveries that it supersedes. Conclusions are reviews requested because a finding was dismissed."""
     is_command: bool = False
 
     @property

@@ -272,8 +272,9 @@ class Comment:
     created_at: OptionalTime  # aware UTC
 
 
-RequestedReview = Literal["new", "full"]
-"""A review of the changes that are new since the last review, or of all changes."""
+RequestedReview = Literal["new", "full", "conclude"]
+"""A review of the changes that are new since the last review, or of all changes. "conclude" is like "new", because a
+person dismissed a finding or took that back: the check is concluded again."""
 
 REQUEST_KEY = "hls"
 """Key of the payload of a requested review, which HLS itself makes: {"hls": {"review": "full"}}. GitHub sends no such

@@ -67,14 +67,14 @@ class GithubWriter:
             self._api, self._repository, number, action, bot=self._bot, guard=self._guard, is_retry=is_retry
         )
 
-    def ensure_reaction(self, comment_id: int, content: Reaction) -> str:
-        """React to a comment of an issue or pull request, and return a sentence about it.
+    def ensure_reaction(self, comment_id: int, content: Reaction, *, is_review_comment: bool = False) -> str:
+        """React to a comment of an issue or pull request or in a review thread, and return a sentence about it.
 
         GitHub stores the same reaction of an account only once.
         """
         if self._guard is None:
             return f"would have reacted with {content}"
-        path = f"{self._base}/issues/comments/{comment_id}/reactions"
+        path = f"{self._base}/{'pulls' if is_review_comment else 'issues'}/comments/{comment_id}/reactions"
         response = self._api.write("POST", path, {"content": content}, guard=self._guard, expected=(404, 410))
         if response.status in (404, 410):
             return "a person deleted the comment, so it got no reaction"

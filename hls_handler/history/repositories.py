@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from sqlalchemy import ColumnElement, func, select
 
@@ -21,7 +21,8 @@ from hls_handler.db.values import HOUR_MS, decompress_text, from_row
 from hls_handler.deliveries import Lease
 from hls_handler.handlers.reader import Correction, Failure, HistoryUpdate, RunResult
 from hls_handler.queue.changes import DeliveryWriter, field_of, of_conversation
-from hls_handler.review.record import ReviewRecord, parse_record
+from hls_handler.review.dismissals import COMMAND
+from hls_handler.review.record import LedgerEntry, ReviewRecord, parse_record
 
 DAY_MS = 24 * HOUR_MS
 RETENTION_DAYS = 30
@@ -30,7 +31,7 @@ MAX_CORRECTIONS_PER_ISSUE = 20
 """Corrections read for each requested issue. If one issue has more, fewer issues may be returned."""
 
 _f, _r, _c = step_failures.c, run_results.c, corrections.c
-_file, _report = repository_files.c, repository_file_reports.c
+_file, _report, _finding = repository_files.c, repository_file_reports.c, findings.c
 
 
 class StoredHistory:
@@ -98,11 +99,19 @@ class StoredHistory:
 
     def review(self, number: int) -> ReviewRecord:
         key = {"repository_id": self._repository_id, "bot_login": self.account, "number": number}
-        raised = select(findings.c.details).where(of_conversation(findings))
+        raised = select(_finding.finding_key, _finding.details, _finding.command).where(of_conversation(findings))
         with self._database.reading() as connection:
-            record = connection.execute(select(reviews.c.reviewed).where(of_conversation(reviews)), key).scalar()
-            entries = connection.execute(raised.order_by(findings.c.raised_at, findings.c.finding_key), key).scalars()
-            return parse_record(None if record is None else decompress_text(record), entries)
+            stored = connection.execute(select(reviews.c.reviewed).where(of_conversation(reviews)), key).scalar()
+            rows = connection.execute(raised.order_by(_finding.raised_at, _finding.finding_key), key).all()
+        record = parse_record(None if stored is None else decompress_text(stored), [row.details for row in rows])
+        commands = {row.finding_key: row.command for row in rows if row.command is not None}
+        return replace(record, ledger=tuple(_with_command(entry, commands.get(entry.key)) for entry in record.ledger))
+
+
+def _with_command(entry: LedgerEntry, command: str | None) -> LedgerEntry:
+    if command is None or command in (*entry.dismissals, *entry.void_dismissals):
+        return entry
+    return replace(entry, dismissals=(*entry.dismissals, command))
 
 
 class Repositories:
@@ -118,6 +127,18 @@ class Repositories:
         query = select(comments.c.state).where(*of_family, comments.c.state.is_not(None))
         with self._database.reading() as connection:
             return tuple(connection.execute(query).scalars())
+
+    def dismiss(self, lease: Lease, bot_login: str, finding_key: str, *, by: str) -> None:
+        """Store that the lease's command dismissed a finding of its pull request. Raises `LeaseLost`.
+
+        Reviews do not write this column: one that runs meanwhile cannot undo the dismissal, nor can its end lose it.
+        """
+        key = {"repository_id": lease.repository_id, "bot_login": bot_login, "number": lease.number}
+        of_finding = (of_conversation(findings), _finding.finding_key == finding_key)
+        command = f"{COMMAND}{lease.guid[:8]} by {by}"
+        with self._database.writing() as connection:
+            self._writer.require(connection, lease)
+            connection.execute(findings.update().where(*of_finding).values(command=command), key)
 
     def save(self, lease: Lease, history_update: HistoryUpdate) -> None:
         """Store workflow results and failed steps; delete those that are older than 30 days. Raises `LeaseLost`."""

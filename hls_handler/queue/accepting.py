@@ -15,7 +15,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, slots
 from hls_handler.db.values import HOUR_MS, compress, is_caught_up, literal
-from hls_handler.deliveries import Accepted, NewDelivery, State, sort_key
+from hls_handler.deliveries import CONCLUDED, Accepted, NewDelivery, State, sort_key
 from hls_handler.events import event_key
 from hls_handler.queue.changes import LAST_WEBHOOK, CounterWriter, Counts, count_end
 
@@ -41,6 +41,7 @@ _OLDER_CAUGHT_UP = _OLDER_OF_CONVERSATION.where(is_caught_up(_older))
 _OLDER_PUSHES = _OLDER_OF_CONVERSATION.where(_older.c.event == literal_column("'pull_request'"))
 # `<` and `>` read two ranges of an index; `!=` would read every queued event of the commit `sha`.
 _OLDER_SYNCHRONIZE = _OLDER_PUSHES.where(_older.c.action == literal_column("'synchronize'"))
+_OLDER_CONCLUSIONS = _OLDER_SYNCHRONIZE.where(_older.c.request_id.startswith(CONCLUDED))
 _OLDER_COMMITS = union_all(
     _OLDER_PUSHES.where(_older.c.head_sha < bindparam("sha")), _OLDER_PUSHES.where(_older.c.head_sha > bindparam("sha"))
 )
@@ -59,6 +60,7 @@ _SUPERSEDE = {
     "all": _supersede_statement(_OLDER_OF_CONVERSATION),
     "older_commits": _supersede_statement(_OLDER_COMMITS),
     "pushes": _supersede_statement(_OLDER_SYNCHRONIZE),
+    "conclusions": _supersede_statement(_OLDER_CONCLUSIONS),
 }
 _IS_OTHER_COMMIT = and_(_older.c.event == literal_column("'pull_request'"), _older.c.head_sha != bindparam("sha"))
 # A delivery that catch-up read may be older than webhooks that were stored before it. Catch-up reads in order.
@@ -186,7 +188,7 @@ class BatchAcceptor:
                 continue  # usual case: no other delivery of the conversation is queued
             if new.supersedes == "all":
                 why = f"{event_key(new.event, new.action)} ended the work on this conversation (delivery {new.guid})"
-            elif new.supersedes == "pushes":
+            elif new.supersedes in ("pushes", "conclusions"):
                 why = f"a review of this pull request was requested before this delivery started (delivery {new.guid})"
             else:
                 why = f"a newer commit, {new.head_sha}, was pushed before this delivery started (delivery {new.guid})"

@@ -10,6 +10,9 @@ from hls_handler.review.record import ReviewThread
 FIXED = "fixed"
 """Key of the reply in the thread of a finding that is fixed (`EnsureReply.key`)."""
 
+COMMAND = "command "
+"""Beginning of the key of a dismissal by `/dismiss N`: "command 1a2b3c4d by mona", with the GUID of the command."""
+
 PHRASES = (
     *("won't fix", "wont fix", "wontfix", "will not fix", "won't be fixed", "will not be fixed", "not going to fix"),
     *("no fix needed", "no change needed", "no fix required", "no change required", "doesn't need to be fixed"),

@@ -81,6 +81,7 @@ class LedgerEntry:
     decided: str = ""  # that of the lines for which it is known to be right
     part: tuple[str, ...] = ()  # lines around it if GitHub showed only a part of its file then, see `list_part`
     is_quote_changed: bool = False  # True: these differ, so that it may be corrected; see `settle_quotes`
+    number: int = 0  # from 1; names it for people, and is never used again
 
     @property
     def quoted_lines(self) -> range:

@@ -75,6 +75,11 @@ class EnvelopeComment(msgspec.Struct, frozen=True):
     author_association: str = "NONE"
     html_url: str | None = None
     created_at: datetime | None = None
+    in_reply_to_id: int | None = None  # id of the first comment of the review thread; None if this is the first one
+
+
+class EnvelopeThread(msgspec.Struct, frozen=True):
+    comments: tuple[EnvelopeComment, ...] = ()
 
 
 class EnvelopeWorkflowRun(msgspec.Struct, frozen=True):
@@ -133,6 +138,7 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
     pull_request: EnvelopeConversation | None = None
     review: EnvelopeReview | None = None
     comment: EnvelopeComment | None = None
+    thread: EnvelopeThread | None = None
     workflow_run: EnvelopeWorkflowRun | None = None
     release: EnvelopeRelease | None = None
     check_run: EnvelopeCheckRun | None = None
@@ -224,6 +230,7 @@ class RoutingInput(msgspec.Struct, frozen=True):
     reviewer: str | None = None  # login of the reviewer that this event requested; None for a team
     comment_author: str | None = None  # author of the comment or review that the event is about
     comment_body: str = ""  # text of that comment or review
+    thread: int | None = None  # id of the first comment of the review thread that the event is about
     conclusion: str | None = None  # of a workflow run: "success", "failure", "timed_out"
     is_pull_request: bool = False  # True if the conversation is a pull request, also in a comment event
     check_app_id: int | None = None  # the GitHub App that created the check run that the event is about
@@ -256,12 +263,19 @@ def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
         reviewer=reviewer.login if reviewer and envelope.action == REVIEW_REQUESTED else None,
         comment_author=comment.user.login if comment and comment.user else None,
         comment_body=(comment.body or "") if comment else "",
+        thread=_find_thread(envelope),
         conclusion=envelope.workflow_run.conclusion if envelope.workflow_run else None,
         is_pull_request=envelope.pull_request is not None
         or (conversation is not None and conversation.pull_request is not None),
         check_app_id=envelope.check_run.app.id if envelope.check_run and envelope.check_run.app else None,
         is_requested=envelope.hls is not None,
     )
+
+
+def _find_thread(envelope: WebhookEnvelope) -> int | None:
+    if envelope.thread is not None:
+        return envelope.thread.comments[0].id if envelope.thread.comments else None
+    return envelope.comment.in_reply_to_id if envelope.comment is not None else None
 
 
 def from_event(event: Event) -> RoutingInput:

@@ -238,7 +238,7 @@ def _describe(accepted: Accepted, routed: RoutingResult) -> str | None:
         case "queued" if isinstance(routed, LabelCorrection):
             return f"a person changed a {routed.group} label"
         case "queued" if isinstance(routed, Command):
-            return f"the command /{routed.name}"
+            return routed.description
         case "queued" if isinstance(routed, Ignored):
             return f"the check of the commit may be outdated; {routed.reason}"
         case "duplicate":

@@ -63,7 +63,7 @@ class Writer(Protocol):
         """
         ...
 
-    def ensure_reaction(self, comment_id: int, content: Reaction) -> str:
+    def ensure_reaction(self, comment_id: int, content: Reaction, *, is_review_comment: bool = False) -> str:
         """React to a comment, which has no effect if the account has reacted so before. Return a sentence about it."""
         ...
 

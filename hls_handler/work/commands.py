@@ -1,4 +1,4 @@
-"""Executes commands of people with write permission: stops and resumes pull requests, and requests reviews."""
+"""Executes commands of people with write permission: stops pull requests, dismisses findings, requests reviews."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from typing import Any, assert_never
 from pydantic import TypeAdapter
 
 from hls_handler.actions import EnsureComment, Outcome, Reaction
-from hls_handler.deliveries import PRIORITY_BOT_REQUEST, REQUESTED, NewDelivery
+from hls_handler.deliveries import CONCLUDED, PRIORITY_BOT_REQUEST, REQUESTED, Lease, NewDelivery
 from hls_handler.errors import PayloadError, Permanent, Superseded
-from hls_handler.events import REQUEST_KEY, PullRequest, RequestedReview, parse_event
+from hls_handler.events import REQUEST_KEY, Account, PullRequest, RequestedReview, parse_event
 from hls_handler.handlers.handler import Conversation, check_conversation
 from hls_handler.queue.changes import Posted
+from hls_handler.review.dismissals import is_promise
+from hls_handler.review.record import LedgerEntry
 from hls_handler.routing import (
     Command,
     Ignored,
@@ -29,6 +31,7 @@ from hls_handler.routing import (
     route_with_settings,
 )
 from hls_handler.settings.effective import apply_repository_settings
+from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import clean_title
 from hls_handler.work.job import Codec, Job
 from hls_handler.work.posting import OUTCOME, make_writer, write_under_lock
@@ -53,6 +56,7 @@ HELP = """\
 |---|---|
 | `/review` | review what is new since the last review, also of a draft |
 | `/review full` | review all changes again |
+| `/dismiss 3` | dismiss finding 3: the check does not count it any more. In the thread of a finding, `/dismiss` does |
 | `/stop` | do nothing more on this pull request |
 | `/resume` | end `/stop`, and review what is new |
 | `/help` | show this table |
@@ -82,13 +86,26 @@ def run_command(job: Job, command: Command) -> CommandResult | Ignored:
     with job.record_failure("posting"):
         job.require_reads_allowed()
         login, reader = job.event.sender.login, job.context.github.reader(job.event.repository.full_name)
+        if command.thread is not None and (unchanged := _find_unchanged(job, command)):
+            return Ignored("nothing relevant changed", unchanged)
         permission = reader.permission(login)
         if permission not in MAY_COMMAND:
-            reason = f"{login} has the permission {permission}, and commands need write permission"
+            what = "commands need" if command.thread is None else "the check counts only dismissals of people with"
+            reason = f"{login} has the permission {permission}, and {what} write permission"
             return Ignored("no permission", reason)
         reason = _run(job, command, login)
         job.context.health.ok("github")
         return CommandResult(reason, "dry_run" if job.rule.effective.features.dry_run else "done")
+
+
+def find_finding(store: Storage, lease: Lease, bot: Account, command: Command) -> LedgerEntry | None:
+    """Return the finding of the lease's pull request that the command names, by its thread or its number."""
+    if lease.number is None:
+        return None
+    ledger = store.repositories.history(lease, bot.login).review(lease.number).ledger
+    if command.thread is not None:
+        return next((entry for entry in ledger if entry.comment_id == command.thread), None)
+    return next((entry for entry in ledger if entry.number == command.finding), None)
 
 
 def _apply_repository_settings(job: Job) -> Job:
@@ -114,10 +131,35 @@ def _run(job: Job, command: Command, login: str) -> str:
             stops.remove(job.lease, number)
             resumed = f"{login} ended the stop of this pull request"
             return _join(resumed, _request_review(job, number, "new", if_impossible="+1"))
+        case "dismiss":
+            return _dismiss(job, command, number, login)
+        case "thread":
+            return _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
         case "help":
             return _join(_react(job, "+1"), _show_help(job, number).detail)
         case _:
             assert_never(command.name)
+
+
+def _find_unchanged(job: Job, command: Command) -> str:
+    """Return why an event in a review thread of HLS changes nothing at once; "" if it does."""
+    entry, comment = find_finding(job.store, job.lease, job.bot, command), job.event.comment
+    state = entry.state if entry is not None else "gone"
+    if state in ("fixed", "gone"):
+        return f"the finding of this review thread is {state}, so the check does not count it"
+    if state != "dismissed" and comment is not None and is_promise(comment.body):
+        return "the finding of this review thread is open and was not dismissed"
+    return ""
+
+
+def _dismiss(job: Job, command: Command, number: int, login: str) -> str:
+    entry = find_finding(job.store, job.lease, job.bot, command) if command.finding else None
+    if entry is None:
+        found = f"no finding has the number {command.finding}" if command.finding else "the number is missing"
+        return _join(_react(job, "confused"), f"nothing was dismissed: {found}; our comment lists the numbers")
+    job.store.repositories.dismiss(job.lease, job.bot.login, entry.key, by=login)  # before the review that reads it
+    requested = _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
+    return _join(f"{login} dismissed finding {entry.number}", requested)
 
 
 def _find_number(job: Job) -> int | None:
@@ -142,7 +184,8 @@ def _react(job: Job, content: Reaction) -> str:
     if comment is None:
         return ""
     react = make_writer(job, job.begin_write).ensure_reaction
-    return job.run_step(REACTION, 0, partial(react, comment.id, content))
+    is_review_comment = job.event.name == "pull_request_review_comment"
+    return job.run_step(REACTION, 0, partial(react, comment.id, content, is_review_comment=is_review_comment))
 
 
 def _show_help(job: Job, number: int) -> Outcome:
@@ -153,12 +196,19 @@ def _show_help(job: Job, number: int) -> Outcome:
     return job.run_step(OUTCOME, 0, lambda: write_under_lock(job, conversation, action, index=0))
 
 
-def _request_review(job: Job, number: int, review: RequestedReview, *, if_impossible: Reaction = "confused") -> str:
+def _request_review(
+    job: Job,
+    number: int,
+    review: RequestedReview,
+    *,
+    reaction: Reaction = "eyes",
+    if_impossible: Reaction = "confused",
+) -> str:
     """React, and store a delivery for the requested review. Return a sentence about it."""
     found = _find_review(job, number, review)
     if isinstance(found, str):
         return _join(_react(job, if_impossible), f"no review was requested: {found}")
-    reacted = _react(job, "eyes")
+    reacted = _react(job, reaction)
     accepted = job.store.queue.accept([found], replay_window_h=0)[0]
     what = "all changes" if review == "full" else "what is new"
     log.info("review requested", extra={"requested": accepted.guid, "review": review, "outcome": accepted.outcome})
@@ -189,7 +239,7 @@ def _find_review(job: Job, number: int, review: RequestedReview) -> NewDelivery 
         check_conversation(event, pull_request)
     except Superseded as exc:
         return str(exc)
-    return _make_delivery(job, pull_request, guid, body)
+    return _make_delivery(job, pull_request, guid, body, review)
 
 
 def _find_ignored(job: Job, review: RoutingInput) -> Ignored | None:
@@ -220,12 +270,13 @@ def _make_payload(
     }
 
 
-def _make_delivery(job: Job, pull_request: PullRequest, guid: str, body: bytes) -> NewDelivery:
+def _make_delivery(job: Job, pull_request: PullRequest, guid: str, body: bytes, review: RequestedReview) -> NewDelivery:
+    is_conclusion = review == "conclude"  # it must not take the place of a full review
     return NewDelivery(
         guid=guid,
         event="pull_request",
         action="synchronize",
-        request_id=f"{REQUESTED}{job.lease.guid}",
+        request_id=f"{CONCLUDED if is_conclusion else REQUESTED}{job.lease.guid}",
         state="queued",
         repository_id=job.event.repository.id,
         repository=job.event.repository.full_name,
@@ -236,5 +287,5 @@ def _make_delivery(job: Job, pull_request: PullRequest, guid: str, body: bytes) 
         title=clean_title(pull_request.title) or None,
         priority=PRIORITY_BOT_REQUEST,
         body=body,
-        supersedes="pushes",
+        supersedes="conclusions" if is_conclusion else "pushes",
     )

@@ -15,6 +15,7 @@ from functools import partial
 from math import inf
 from typing import Any, Literal
 
+import msgspec
 from pydantic import TypeAdapter
 
 from hls_handler.actions import Action, EnsureLabels, Outcome
@@ -45,7 +46,7 @@ from hls_handler.wording import count
 from hls_handler.work.active_config import ChosenAccount, WorkerContext
 from hls_handler.work.asking import NO_BUDGET, Answers, analyse, analyse_static_reply, ask, prompt_limits
 from hls_handler.work.calls import OMISSIONS
-from hls_handler.work.commands import run_command
+from hls_handler.work.commands import find_finding, run_command
 from hls_handler.work.commit_checks import begin_check
 from hls_handler.work.job import ASK, Codec, Job, facts_codec
 from hls_handler.work.posting import (
@@ -102,14 +103,11 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
     if lease.attempt == 1 and _age_s(event, store.now()) < RECENT_S:
         event = replace(event, is_recent=True)
     routing_input = from_event(event)
-    rule = route(
-        routing_input,
-        settings=config.settings,
-        table=config.table,
-        catalogue=config.library,
-        bot=bot,
-        others=chosen.others,
-    )
+    settings, table, catalogue = config.settings, config.table, config.library
+    decide = partial(route, settings=settings, table=table, catalogue=catalogue, bot=bot, others=chosen.others)
+    rule = decide(routing_input)
+    if isinstance(rule, Command) and rule.thread is not None and find_finding(store, lease, bot, rule) is None:
+        rule = decide(msgspec.structs.replace(routing_input, thread=None))  # the thread is not one of HLS
     if may_change_diff(routing_input):
         _outdate_check(lease, context, event)
     if isinstance(rule, Ignored):

@@ -40,10 +40,11 @@ def find_command(event: RoutingInput, by: Settings | None = None, bot: Account |
         ("/Review \t FULL  ", "review full"),
         ("/review\r\nfull of typos", "review"),
         ("/review\nplease, because the tests pass now", "review"),
+        ("/dismiss", "dismiss"),
     ],
 )
 def test_command_is_the_first_line(text: str, name: str) -> None:
-    assert parse_command(text) == name
+    assert parse_command(text) == (name, None)
     assert find_command(comment(text)) == name
 
 
@@ -59,6 +60,14 @@ def test_command_is_the_first_line(text: str, name: str) -> None:
         "/reviewfull",
         "/review full please",
         "/merge",
+        "/dismiss #3",
+        "/dismiss -3",
+        "/dismiss 3 4",
+        "/dismiss3",
+        "/dismiss full",
+        "/dismiss \u0663",
+        "/stop 3",
+        "/thread",
         "Please write /stop",
         "Thanks!\n/stop",
         "\n/stop",
@@ -105,6 +114,59 @@ def test_other_text_is_no_command(text: str) -> None:
 )
 def test_rule_18_text_with_invisible_or_similar_characters_is_no_command(text: str) -> None:
     assert parse_command(text) is None
+
+
+@pytest.mark.parametrize("text", ["/dismiss 3", "/Dismiss \t 3 \r\nthe tests cover it"])
+def test_finding_is_dismissed_by_its_number(text: str) -> None:
+    routed = decide(comment(text), prompts={})
+    assert isinstance(routed, Command)
+    assert (routed.name, routed.finding, routed.thread) == ("dismiss", 3, None)
+
+
+def reply(body: str, key: str = "pull_request_review_comment.created", **known: Any) -> RoutingInput:
+    """A comment in the review thread that begins with the comment 900."""
+    return comment(body, key, **{"thread": 900, **known})
+
+
+@pytest.mark.parametrize("body", ["Won't fix.", "/dismiss", "You are right, I will fix it"])
+def test_reply_in_a_review_thread_that_dismisses_or_takes_that_back_is_a_command(body: str) -> None:
+    by = settings({"name": "octo/hello", "events": ["pull_request.opened"]})
+    routed = decide(reply(body), by)
+    assert isinstance(routed, Command)
+    assert (routed.name, routed.finding, routed.thread) == ("thread", None, 900)
+    assert routed.why(by.sources).startswith("a dismissal in a review thread, and ")
+
+
+@pytest.mark.parametrize("action", ["resolved", "unresolved"])
+def test_resolving_a_review_thread_is_a_command(action: str) -> None:
+    event = routing_input(f"pull_request_review_thread.{action}", is_pull_request=True, thread=900)
+    assert find_command(event) == "thread"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        reply("Thanks, fixed"),
+        reply("/stop"),
+        reply("/review full"),
+        reply("Won't fix.", thread=None),
+        reply("Won't fix.", sender="mallory"),
+        reply("Won't fix.", "pull_request_review_comment.edited"),
+        reply("Won't fix.", "pull_request_review_comment.deleted"),
+        comment("Won't fix."),
+        routing_input("pull_request_review_thread.resolved", is_pull_request=True),
+    ],
+)
+def test_other_events_of_review_threads_are_no_commands(event: RoutingInput) -> None:
+    assert find_command(event) is None
+
+
+def test_rule_17_dismissals_by_hls_and_by_bots_are_ignored() -> None:
+    robot: dict[str, Any] = {"sender": "ci[bot]", "comment_author": "ci[bot]", "sender_is_bot": True}
+    own: dict[str, Any] = {"sender": "hls[bot]", "comment_author": "hls[bot]"}
+    thread = routing_input("pull_request_review_thread.resolved", is_pull_request=True, thread=900, sender="hls[bot]")
+    routed = [decide(event, bot=BOT) for event in (reply("By design", **robot), reply("By design", **own), thread)]
+    assert [one.kind for one in routed if isinstance(one, Ignored)] == ["other bot", "own account", "own account"]
 
 
 def test_command_needs_neither_a_prompt_nor_an_enabled_event() -> None:
@@ -206,6 +268,9 @@ def test_requested_review_needs_an_event_of_pull_requests() -> None:
         ("issue_comment.created", ["pull_request.opened"], True),
         ("issue_comment.created", ["issues"], False),
         ("issue_comment.edited", ["pull_request"], False),
+        ("pull_request_review_comment.created", ["pull_request.opened"], True),
+        ("pull_request_review_thread.resolved", ["pull_request.opened"], True),
+        ("pull_request_review_thread.unresolved", ["issues"], False),
         ("check_run.rerequested", ["pull_request"], True),
         ("check_run.completed", ["pull_request"], False),
     ],

@@ -76,6 +76,7 @@ class FakeGithub:
     pull_requests: dict[int, PullRequest] = field(default_factory=dict)
     documents: dict[int, Mapping[str, object]] = field(default_factory=dict)  # pull requests as GitHub sends them
     reactions: list[tuple[int, str]] = field(default_factory=list)  # by the bot: id of the comment, content
+    reacted_in: list[str] = field(default_factory=list)
     changed: dict[int, tuple[ChangedFile, ...]] = field(default_factory=dict)
     reviews_of: dict[int, tuple[Review, ...]] = field(default_factory=dict)
     review_comments_of: dict[int, tuple[ReviewComment, ...]] = field(default_factory=dict)
@@ -309,7 +310,8 @@ class FakeWriter:
         if self.github.lost_responses:
             raise self.github.lost_responses.pop(0)
 
-    def ensure_reaction(self, comment_id: int, content: Reaction) -> str:
+    def ensure_reaction(self, comment_id: int, content: Reaction, *, is_review_comment: bool = False) -> str:
+        self.github.reacted_in.append("thread" if is_review_comment else "conversation")
         if self.dry_run:
             return f"would have reacted with {content}"
         self._write(f"reaction {content}")

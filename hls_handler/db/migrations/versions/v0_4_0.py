@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("comment_id", sa.BigInteger()),
         sa.Column("is_accepted", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("details", sa.Text(), nullable=False),
+        sa.Column("command", sa.Text()),
         sa.Column("raised_at", sa.BigInteger(), nullable=False),
         sa.Column("changed_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("repository_id", "bot_login", "number", "finding_key"),
