@@ -133,12 +133,16 @@ class Repositories:
 
         Reviews do not write this column: one that runs meanwhile cannot undo the dismissal, nor can its end lose it.
         """
-        key = {"repository_id": lease.repository_id, "bot_login": bot_login, "number": lease.number}
-        of_finding = (of_conversation(findings), _finding.finding_key == finding_key)
+        of_finding = (
+            _finding.repository_id == lease.repository_id,
+            _finding.bot_login == bot_login,
+            _finding.number == lease.number,
+            _finding.finding_key == finding_key,
+        )
         command = f"{COMMAND}{lease.guid[:8]} by {by}"
         with self._database.writing() as connection:
             self._writer.require(connection, lease)
-            connection.execute(findings.update().where(*of_finding).values(command=command), key)
+            connection.execute(findings.update().where(*of_finding).values(command=command))
 
     def save(self, lease: Lease, history_update: HistoryUpdate) -> None:
         """Store workflow results and failed steps; delete those that are older than 30 days. Raises `LeaseLost`."""

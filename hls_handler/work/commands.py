@@ -155,7 +155,8 @@ def _find_unchanged(job: Job, command: Command) -> str:
 def _dismiss(job: Job, command: Command, number: int, login: str) -> str:
     entry = find_finding(job.store, job.lease, job.bot, command) if command.finding else None
     if entry is None:
-        found = f"no finding has the number {command.finding}" if command.finding else "the number is missing"
+        is_missing = command.finding is None
+        found = "the number is missing" if is_missing else f"no finding has the number {command.finding}"
         return _join(_react(job, "confused"), f"nothing was dismissed: {found}; our comment lists the numbers")
     job.store.repositories.dismiss(job.lease, job.bot.login, entry.key, by=login)  # before the review that reads it
     requested = _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")

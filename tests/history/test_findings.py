@@ -93,3 +93,15 @@ def test_time_of_a_change_is_that_of_the_last_other_state(store: Storage, skew: 
     assert raised_open == 0
     assert 3_600_000 <= changed_open < 3_700_000
     assert raised_fixed == changed_fixed < 100_000
+
+
+def test_dismissal_by_a_command_survives_a_review_that_runs_meanwhile(store: Storage) -> None:
+    save(store, RECORD)
+    lease = begin(store, "command-guid", number=7)
+    store.repositories.dismiss(lease, BOT, OPEN.key, by="mona")
+    store.queue.finish(lease, "done", reason="so", took_s=0)
+    save(store, RECORD, guid="g2")
+    assert [entry.dismissals for entry in read(store).ledger] == [("command command- by mona",), (), ()]
+    void = replace(RECORD, ledger=(replace(OPEN, void_dismissals=("command command- by mona",)), FIXED))
+    save(store, void, guid="g3")
+    assert [entry.dismissals for entry in read(store).ledger] == [(), (), ()]
