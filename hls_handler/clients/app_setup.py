@@ -34,8 +34,11 @@ PERMISSIONS: Mapping[str, str] = {
     "contents": "read",
     "metadata": "read",
 }
-EVENTS = ("issues", "pull_request", "pull_request_review", "workflow_run", "issue_comment", "release")
-"""Events of a webhook; `issue_comment` also for commands."""
+EVENTS = (
+    *("issues", "pull_request", "pull_request_review", "pull_request_review_comment", "pull_request_review_thread"),
+    *("workflow_run", "issue_comment", "release"),
+)
+"""Events of a webhook; comments and review threads also for commands."""
 
 APP_EVENTS = (*EVENTS, "check_run")
 """Events of the App's webhook; `check_run` for its checks that people run again.

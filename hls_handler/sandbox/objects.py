@@ -147,7 +147,7 @@ class LineReaction:
 
     comment: int
     login: str
-    content: Literal["+1", "-1"]
+    content: str  # "+1", "-1", "eyes", ...
 
 
 ConversationEventKind = Literal[

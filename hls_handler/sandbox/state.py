@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -209,9 +209,7 @@ class State:
 
         return self._change_review_comment(full_name, number, comment, change)
 
-    def react_to_line(
-        self, full_name: str, number: int, comment: int, login: str, content: Literal["+1", "-1"]
-    ) -> bool:
+    def react_to_line(self, full_name: str, number: int, comment: int, login: str, content: str) -> bool:
         """Add a reaction to a review comment. Return False for an unknown comment."""
 
         def change(pull: Conversation) -> Conversation:

@@ -138,6 +138,8 @@ def test_the_app_gets_the_permissions_and_events_that_hls_uses(run: Run, sandbox
         "issues",
         "pull_request",
         "pull_request_review",
+        "pull_request_review_comment",
+        "pull_request_review_thread",
         "workflow_run",
         "issue_comment",
         "release",

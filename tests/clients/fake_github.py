@@ -132,7 +132,7 @@ class FakeGithub:
             ("POST", r"/repos/o/r/issues/7/comments", self._comment),
             ("GET", r"/repos/o/r/issues/comments/(\d+)", self._one_comment),
             ("PATCH", r"/repos/o/r/issues/comments/(\d+)", self._edit),
-            ("POST", r"/repos/o/r/issues/comments/(\d+)/reactions", self._react),
+            ("POST", r"/repos/o/r/(?:issues|pulls)/comments/(\d+)/reactions", self._react),
             ("GET", r"/repos/o/r/collaborators/([^/]+)/permission", self._permission),
         ]
         for verb, pattern, route in routes:

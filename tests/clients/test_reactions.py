@@ -34,6 +34,12 @@ def test_same_reaction_twice_is_one_reaction(api: GithubApi, github: FakeGithub)
     assert github.calls == [f"POST /repos/o/r/issues/comments/{number}/reactions"] * 2
 
 
+def test_reaction_to_a_reply_in_a_review_thread(api: GithubApi, github: FakeGithub) -> None:
+    number = github.add_comment(MALLORY, "Won't fix.")
+    assert make_writer(api).ensure_reaction(number, "+1", is_review_comment=True) == "reacted with +1"
+    assert github.calls == [f"POST /repos/o/r/pulls/comments/{number}/reactions"]
+
+
 def test_comment_that_was_deleted_gets_no_reaction(api: GithubApi, github: FakeGithub) -> None:
     said = make_writer(api).ensure_reaction(5, "+1")
     assert (said, github.reactions) == ("a person deleted the comment, so it got no reaction", [])

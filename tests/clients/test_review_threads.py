@@ -71,7 +71,7 @@ def test_threads_have_resolution_replies_and_reactions(world: ReviewWorld) -> No
     world.reply(ids["f2"])
     state.set_resolved(REPOSITORY, NUMBER, ids["f3"], "mona")
     for login, content in (("mona", "-1"), ("zoe", "+1"), ("octocat", "-1")):
-        state.react_to_line(REPOSITORY, NUMBER, ids["f3"], login, content)  # type: ignore[arg-type]
+        state.react_to_line(REPOSITORY, NUMBER, ids["f3"], login, content)
     first = ReviewThread(
         comment_id=ids["f2"],
         key="f2",

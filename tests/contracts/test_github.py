@@ -51,6 +51,7 @@ def request(method: str, path: str, body: object = None, **known: Any) -> dict[s
         request("POST", "/repos/octo/hello/labels", {"name": "bug", "color": "d73a4a", "description": "Broken"}),
         request("GET", "/repos/octo/hello/labels/size%2Fsmall"),
         request("GET", "/repos/octo/hello/pulls/8"),
+        request("POST", "/repos/octo/hello/pulls/comments/80/reactions", {"content": "+1"}),
         request("GET", "/repos/octo/hello/pulls/8/files", query={"per_page": "100", "page": "1"}),
         request("GET", "/repos/octo/hello/pulls/8/reviews", query={"per_page": "100", "page": "1"}),
         request("GET", "/repos/octo/hello/pulls/8/reviews/80/comments", query={"per_page": "100", "page": "1"}),

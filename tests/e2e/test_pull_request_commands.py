@@ -120,3 +120,40 @@ def test_red_team_nothing_is_written_or_asked_for_what_is_no_command_of_a_mainta
     with closing(service.open_store()) as store:
         rows = [store.deliveries.find(f"attack-{number}") for number in range(len(attacks))]
     assert [row.state for row in rows if row is not None] == ["ignored"] * len(attacks)
+
+
+def in_thread(event: str, action: str, *, login: str = "mona", **objects: Any) -> tuple[str, dict[str, Any]]:
+    """An event of a review thread of `PULL`."""
+    sender = {"login": login, "id": 4711, "type": "User"}
+    common = {"repository": PULL.payload["repository"], "pull_request": PULL.payload["pull_request"], "sender": sender}
+    return event, {"action": action, **common, **objects}
+
+
+def said(first: dict[str, Any], body: str, *, login: str = "mona", number: int = 9001) -> tuple[str, dict[str, Any]]:
+    """A reply to HLS's comment on a line."""
+    author = {"login": login, "id": 4711, "type": "User"}
+    comment = {**first, "id": number, "body": body, "user": author, "in_reply_to_id": first["id"]}
+    comment["pull_request_review_id"] = number + 1
+    return in_thread("pull_request_review_comment", "created", login=login, comment=comment)
+
+
+def test_dismissals_in_review_threads_get_a_reaction_and_conclude_the_check(service: Service, sandbox: Sandbox) -> None:
+    comment(sandbox, service, "/review")
+    (first, *_) = [one for _, one in pull_request(sandbox).review_comments()]
+    asked = calls(sandbox)
+    sandbox.state.set_permission(REPOSITORY, "rob", "read")
+    reply, outsider = said(first, "Not an issue, it is a test."), said(first, "By design", login="rob", number=9100)
+    comments = [{"id": first["id"], "body": first["body"]}]
+    resolved = in_thread("pull_request_review_thread", "resolved", thread={"node_id": "T", "comments": comments})
+    for event, payload in (reply, outsider, resolved):
+        sandbox.state.seed(event, payload)
+        assert service.deliver(event, json.dumps(payload).encode()).status == 202
+        service.until_idle()
+    reactions_in_threads = [(one.comment, one.content) for one in pull_request(sandbox).reactions]
+    assert reactions_in_threads == [(9001, "+1")]
+    with closing(service.open_store()) as store:
+        rows = store.deliveries.of_conversation(REPOSITORY, NUMBER)
+    assert [row.state for row in rows if row.request_id.startswith("requested:conclude:")] == ["done", "done"]
+    assert calls(sandbox) == asked
+    comment(sandbox, service, "/dismiss")
+    assert reactions(sandbox)[-1] == ("/dismiss", "confused")
