@@ -102,6 +102,12 @@ def test_dismissal_by_a_command_survives_a_review_that_runs_meanwhile(store: Sto
     store.queue.finish(lease, "done", reason="so", took_s=0)
     save(store, RECORD, guid="g2")
     assert [entry.dismissals for entry in read(store).ledger] == [("command command- by mona",), (), ()]
-    void = replace(RECORD, ledger=(replace(OPEN, void_dismissals=("command command- by mona",)), FIXED))
-    save(store, void, guid="g3")
-    assert [entry.dismissals for entry in read(store).ledger] == [(), (), ()]
+
+
+def test_void_dismissal_by_a_command_does_not_return(store: Storage) -> None:
+    void = replace(RECORD, ledger=(replace(OPEN, void_dismissals=("command command- by mona",)),))
+    save(store, void)
+    lease = begin(store, "command-guid", number=7)
+    store.repositories.dismiss(lease, BOT, OPEN.key, by="mona")
+    store.queue.finish(lease, "done", reason="so", took_s=0)
+    assert read(store) == void
