@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hls_handler.review.dismissals import find_dismissals, is_dismissal, is_promise
+from hls_handler.review.dismissals import PHRASES, find_dismissals, is_dismissal, is_promise
 from hls_handler.review.record import ReviewThread, ThreadReply
 
 
@@ -97,6 +98,11 @@ def test_reply_that_does_not_dismiss_a_finding(text: str) -> None:
 )
 def test_reply_that_takes_a_dismissal_back(text: str, is_promised: bool) -> None:
     assert is_promise(text) is is_promised
+
+
+def test_phrases_are_documented() -> None:
+    shown = Path("docs/comments.md").read_text(encoding="utf-8")
+    assert ", ".join(PHRASES) in shown
 
 
 def thread(*replies: tuple[str, str], **known: Any) -> ReviewThread:
