@@ -74,8 +74,13 @@ class GithubWriter:
         """
         if self._guard is None:
             return f"would have reacted with {content}"
-        path = f"{self._base}/{'pulls' if is_review_comment else 'issues'}/comments/{comment_id}/reactions"
-        response = self._api.write("POST", path, {"content": content}, guard=self._guard, expected=(404, 410))
+        body, guard, gone = {"content": content}, self._guard, (404, 410)
+        if is_review_comment:
+            path = f"{self._base}/pulls/comments/{comment_id}/reactions"
+            response = self._api.write("POST", path, body, guard=guard, expected=gone)
+        else:
+            in_conversation = f"{self._base}/issues/comments/{comment_id}/reactions"
+            response = self._api.write("POST", in_conversation, body, guard=guard, expected=gone)
         if response.status in (404, 410):
             return "a person deleted the comment, so it got no reaction"
         return f"reacted with {content}"

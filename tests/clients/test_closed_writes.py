@@ -67,6 +67,7 @@ def test_rule_12_only_these_writes_to_github_exist() -> None:
         ("POST", "{}/issues/{}/comments"),
         ("POST", "{}/issues/{}/labels"),
         ("POST", "{}/labels"),
+        ("POST", "{}/pulls/comments/{}/reactions"),
         ("POST", "{}/pulls/{}/comments/{}/replies"),
         ("POST", "{}/pulls/{}/reviews"),
         ("POST", "{}/statuses/{}"),
