@@ -22,11 +22,12 @@ from hls_handler.prompting import recorded
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
 from hls_handler.sandbox.reading import read_request
 from hls_handler.wording import count
-from tests.rounds.generated import DEFECT, make_patch
+from tests.rounds.generated import make_patch
 from tests.work.fakes import FakeClaude
 from tests.work.world import World, open_world, settings
 
 NUMBER = 2
+DEFECT = "applied_twice"  # in lines that Claude reports
 FILE_LINES, FUNCTION_LINES = 240, 24
 HUNK_LINES = 5  # lines that a hunk replaces by as many
 ALL = "all seven events"
@@ -62,7 +63,7 @@ class _CountingReviewer(FakeClaude):
         return ValidReply(rendered.prompt.id, rendered.prompt.reply, reply, Usage(self.model, cost_usd=0.001))
 
 
-_VERDICTS = FindingVerdicts(worth_saying=False, verdicts=[])
+_VERDICTS = FindingVerdicts(verdicts=[])
 
 
 def _review(task: str) -> PullRequestAnalysis:
@@ -80,12 +81,13 @@ def _review(task: str) -> PullRequestAnalysis:
             "title": "The rate is applied twice",
             "body": "For an order with a discount, the result is too small.",
             "suggestion": None,
+            "continues": None,
         }
         for patch in reading.patches
         for line in patch.added
         if DEFECT in line.text
     ]
-    known = {"worth_saying": True, "type": "feature", "summary": "It changes how rates are computed."}
+    known = {"type": "feature", "summary": "It changes how rates are computed.", "earlier": []}
     return PullRequestAnalysis.model_validate({**known, "findings": findings, "suggested_labels": []})
 
 
@@ -132,7 +134,7 @@ class _PullRequest:
     def changed(self) -> tuple[ChangedFile, ...]:
         found = []
         for path, lines in self.head.items():
-            patch = make_patch(self.base[path], lines, context=3)
+            patch = make_patch(self.base[path], lines)
             added, removed = (sum(line.startswith(mark) for line in patch.split("\n")) for mark in "+-")
             found.append(ChangedFile(path, None, "modified", additions=added, deletions=removed, patch=patch))
         return tuple(found)

@@ -46,6 +46,10 @@ class Reply(_Part):
 
     label_rules: ClassVar[Mapping[str, LabelRule]] = {}  # by field
 
+
+class CommentingReply(Reply):
+    """Base class of the replies that say whether a comment would help. A review with findings always does."""
+
     worth_saying: bool = Field(
         description="Whether a comment would help the people on this thread. False is a good answer: labels only."
     )
@@ -64,7 +68,7 @@ SuggestedLabels = Annotated[
 ]
 
 
-class IssueAnalysis(Reply):
+class IssueAnalysis(CommentingReply):
     """The analysis of an issue, for its maintainers."""
 
     label_rules: ClassVar[Mapping[str, LabelRule]] = {
@@ -91,7 +95,7 @@ class IssueAnalysis(Reply):
     suggested_labels: SuggestedLabels
 
 
-class IssueResponse(Reply):
+class IssueResponse(CommentingReply):
     """An answer to a question asked in an issue."""
 
     answer: str = Field(max_length=12000, description="The answer, as Markdown.")
@@ -103,21 +107,34 @@ MAX_QUOTE_CHARS = 1000
 
 
 class Finding(_Part):
-    """A fault that the author should correct or explain, located at lines that the diff shows."""
+    """A fault that the author should correct or explain."""
 
-    path: str = Field(description="The file, exactly as shown.")
-    side: Literal["LEFT", "RIGHT"] = Field(description="RIGHT for the new file's lines, LEFT for removed ones.")
-    start_line: int | None = Field(description="The first line of a range, or null for a single line.")
-    line: int = Field(description="The (last) line, as numbered in the patch.")
-    quote: str = Field(
-        max_length=MAX_QUOTE_CHARS, description="The text of that line, copied exactly, without its number."
-    )
-    severity: Severity
+    path: str
+    side: Literal["LEFT", "RIGHT"] = Field(description="LEFT for removed lines.")
+    start_line: int | None = Field(description="The first line of a range.")
+    line: int = Field(description="The (last) line.")
+    quote: str = Field(max_length=MAX_QUOTE_CHARS, description="The exact text of that line.")
+    body: str = Field(max_length=4000, description="The failure, and what to do, as Markdown.")
+    suggestion: str | None = Field(max_length=4000, description="Replacement for the lines.")
     category: Category
-    confidence: float = Field(ge=0, le=1, description="How sure you are, from 0 to 1.")
+    severity: Severity
+    confidence: float = Field(ge=0, le=1)
+    continues: int | None = Field(description="Number of the earlier finding that this one is.")
     title: str = Field(max_length=200)
-    body: str = Field(max_length=4000, description="Why it matters and what to do, as Markdown.")
-    suggestion: str | None = Field(max_length=4000, description="Replacement for the quoted lines, or null.")
+
+
+Verdict = Literal["present", "fixed", "gone"]
+
+
+class EarlierVerdict(_Part):
+    """The verdict on a listed finding and the line that shows it; null and empty if it is gone."""
+
+    number: int
+    path: str | None
+    line: int | None
+    quote: str = Field(max_length=MAX_QUOTE_CHARS)
+    verdict: Verdict
+    severity: Severity | None
 
 
 class PullRequestAnalysis(Reply):
@@ -127,8 +144,13 @@ class PullRequestAnalysis(Reply):
 
     type: Literal["bug-fix", "feature", "refactor", "docs"]
     summary: str = Field(max_length=4000, description="What the change does and why, in a few sentences.")
+    earlier: list[EarlierVerdict] = Field(max_length=60, description="One for each listed finding.")
     findings: list[Finding] = Field(max_length=50)
     suggested_labels: SuggestedLabels
+
+    @property
+    def worth_saying(self) -> bool:
+        return bool(self.findings)
 
 
 class Score(_Part):
@@ -138,15 +160,24 @@ class Score(_Part):
     score: ScoreValue = Field(description="From 1 (poor) to 5 (good).")
 
 
+class NeededFact(_Part):
+    """A fact about the code without which a finding or a claim would be wrong."""
+
+    fact: str = Field(max_length=500, description="The fact, in one sentence.")
+    quote: str = Field(max_length=MAX_QUOTE_CHARS, description='The shown line, copied exactly, or "not shown".')
+    is_decisive: bool = Field(description="Whether there is no failure without it.")
+
+
 class FindingVerdict(_Part):
     number: int = Field(description="The number of the finding.")
-    is_refuted: bool = Field(description="Whether the finding is refuted by the rules of the task.")
+    facts: list[NeededFact] = Field(max_length=8)
+    agrees: bool = Field(description="Whether the lines shown prove what is said.")
 
 
 class FindingVerdicts(Reply):
-    """The decision about each finding of a review: refuted or not."""
+    """A second look at findings, and at claims about earlier ones."""
 
-    verdicts: list[FindingVerdict] = Field(max_length=60, description="One for each finding, in their order.")
+    verdicts: list[FindingVerdict] = Field(max_length=100, description="One for each, in their order.")
 
 
 class ReviewRequest(_Part):
@@ -158,7 +189,7 @@ class ReviewRequest(_Part):
     blocking: bool = Field(description="Whether the pull request cannot be merged without it.")
 
 
-class ReviewAnalysis(Reply):
+class ReviewAnalysis(CommentingReply):
     """The requests of a reviewer to the author of a pull request."""
 
     summary: str = Field(max_length=1000, description="The review in one sentence. Empty if it asks for nothing.")
@@ -173,7 +204,7 @@ class Place(_Part):
     why: str = Field(max_length=500, description="What is to be seen there, in one sentence.")
 
 
-class WorkflowAnalysis(Reply):
+class WorkflowAnalysis(CommentingReply):
     """The cause of a failed workflow run."""
 
     cause: str = Field(max_length=2000, description="Why it failed, in one or two sentences. Empty if it is unclear.")
@@ -185,7 +216,7 @@ class WorkflowAnalysis(Reply):
     advice: str = Field(max_length=4000, description="What to do about it, as Markdown. Empty if there is nothing.")
 
 
-class ReleaseAnalysis(Reply):
+class ReleaseAnalysis(CommentingReply):
     """The announcement of a release, for its users."""
 
     headline: str = Field(max_length=200, description="The release in one short line, without the version.")
@@ -195,14 +226,14 @@ class ReleaseAnalysis(Reply):
     )
 
 
-class CommentReply(Reply):
+class CommentReply(CommentingReply):
     """An answer to a comment."""
 
     answer: str = Field(max_length=12000, description="The answer, as Markdown. Empty if there is nothing to answer.")
     certain: bool = Field(description="Whether the answer follows from the text shown, rather than from a guess.")
 
 
-class GenericAnalysis(Reply):
+class GenericAnalysis(CommentingReply):
     """The analysis of any event."""
 
     summary: str = Field(max_length=2000, description="What happened, in one or two sentences.")
@@ -309,7 +340,11 @@ class Analysis:
     @property
     def worth_saying(self) -> bool:
         """True if a comment would help, according to the reply that it shows. False if Claude was not asked."""
-        return bool(self.answers) and self.answers[self.comment_index].reply.worth_saying
+        return bool(self.answers) and is_worth_saying(self.answers[self.comment_index].reply)
+
+
+def is_worth_saying(reply: Reply) -> bool:
+    return isinstance(reply, CommentingReply | PullRequestAnalysis) and reply.worth_saying
 
 
 def lowest_scores(replies: Iterable[Reply | None]) -> tuple[Score, ...]:

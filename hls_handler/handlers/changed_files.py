@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -15,11 +14,10 @@ from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.handlers.skipped_files import OVERRIDES, SkippedFile, find_skip_reason
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
-from hls_handler.review.changes import digest_hunk, find_changed_lines, with_present_headings
+from hls_handler.review.blocks import Block, PlacedBlock, find_blocks, match_blocks
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.functions import find_lines_above
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_numbered, parse_patch
-from hls_handler.review.positions import Position
 from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, clean, count_shown, show_name
 from hls_handler.untrusted.redaction import redact_code
@@ -34,30 +32,6 @@ TEST_FILES = re.compile(r"(^|/)(tests?|specs?|__tests__)/|(^|/)test_[^/]*$|(_tes
 DOCUMENTATION = re.compile(r"(^|/)(docs?|changelog|license)(/|$)|\.(md|mdx|rst|txt|adoc)$")
 SETTINGS_FILES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|conf|properties|xml|csv|svg|lock)$|(^|/)\.[^/]+$")
 WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
-
-LINE_ENDS = re.compile("[\x0b-\r\x1c-\x1e\x85\u2028\u2029]")  # within a line of a patch, which ends with "\n"
-REDACTED = re.compile(r"\[redacted: [a-z-]{1,30}\]")
-
-# Patterns of `_is_text`
-QUOTED_TEXT = re.compile(r"[\w@!](?:[\w.+/:@!*^~,-]*[\w/:@!*^~?-])?(?:=*|\.\.\.)")  # between two quotation marks
-BARE_TEXT = re.compile(r"-?\w(?:[\w.+/:@!,-]*\w)?")  # anywhere else
-CODE = re.compile(
-    r"//|/\*|\*/|--|\+\+|__|@@|\^\^|[,+*:~^!-]/"  # a comment, an increment, the end of a program, a regex
-    r"|\b(?:q[qwxr]?|[msy]|tr)[^\w\s]"  # quotes of Perl, which can be commands
-    r"|/[^/]*/[a-z]{0,4}e[a-z]{0,4}\Z"  # of sed and Perl: what replaces the text is executed
-    r"|(?:^|(?<![\w.])[0-9][\w.]*?-?)"  # operators after a number, such as `1or-1`, and after what precedes the value
-    r"(?:and|andalso|as|between|cmp|collate|div|else|eq|except|for|ge|glob|gt|if|in|intersect|is|isa|le|like|lt|match"
-    r"|minus|mod|ne|not|of|or|orelse|regexp|rescue|rlike|then|union|unless|until|when|where|while|xor)(?!\w)",
-    re.IGNORECASE,
-)
-COMMAND_BEFORE_STRING = re.compile(
-    r"(?:^|\W)(?:do|eval|exec|execute|load|print|q[qwxr]?|require|system)\Z", re.IGNORECASE
-)
-STRING_PREFIX = re.compile(r"(?:^|\W)[a-z][a-z0-9]{0,2}\Z", re.IGNORECASE)  # such as f in Python
-OPENING_QUOTE = re.compile(r"\\*[\"']\Z")
-QUOTES = ('"', "'", "`", "\\")  # what a quotation mark begins with, which may be escaped
-ESCAPE_IN_URL = re.compile(r"%(?!(?:25)*(?:0[ad]|2[26-9]|3[bce]|5[bc]|60|7[bc]))[0-9a-f]{2}", re.IGNORECASE)
-"""All escapes but those of line ends, quotes and brackets."""
 
 TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts and delimiters
 
@@ -88,8 +62,13 @@ class PatchedFile:
     deletions: int
     numbered: str  # the patch, redacted, each line with its side and number: "R   11 + return side ** 2"
     cut: bool  # True if only a part of the patch is shown
-    changed: tuple[ChangedLines, ...] = ()  # in the order of the patch
+    changed: tuple[ChangedLines, ...] = ()  # in the order of the patch; () unless it is shown by a call
     above: str = ""  # numbered lines above the hunks, from the beginning of their functions
+
+    @property
+    def base_path(self) -> str:
+        """The path in the base, which names the file in a `ReviewRecord`."""
+        return self.previous_path if self.previous_path and self.status == "renamed" else self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +86,8 @@ class Selection:
     files: tuple[PatchedFile, ...]  # with the whole patch, most important first
     calls: tuple[tuple[FilePart, ...], ...]  # what each call shows
     skipped: tuple[SkippedFile, ...]  # in GitHub's order
-    oversized: tuple[int, ...] = ()  # indexes of the files with a changed line that is too long for one call
+    new: Mapping[str, frozenset[int]]  # indexes of the blocks of each path that the calls are to show
+    oversized: tuple[int, ...] = ()  # indexes of the files with a block that has a line too long for one call
     unshown: tuple[int, ...] = ()  # indexes of the files of which the prompt's template left out a part
     above: tuple[tuple[str, ...], ...] = ()
     """Of each file and hunk, the numbered lines above it that the calls show; () for files without such lines."""
@@ -118,6 +98,10 @@ class Selection:
         return {file.path: parse_numbered(file.numbered) for file in self.files}
 
     @cached_property
+    def blocks(self) -> Mapping[str, tuple[PlacedBlock, ...]]:
+        return {path: find_blocks(path, patch) for path, patch in self.patches.items()}
+
+    @cached_property
     def shown_patches(self) -> Mapping[str, Patch]:
         """The parts of the patches that the calls show, by path."""
         hunks: dict[str, list[Hunk]] = {}
@@ -126,116 +110,115 @@ class Selection:
             hunks.setdefault(path, []).extend(_cut_hunks(self.patches[path], part))
         return {path: Patch(tuple(of_file)) for path, of_file in hunks.items()}
 
+    def list_new(self, path: str) -> list[PlacedBlock]:
+        return [self.blocks[path][index] for index in sorted(self.new.get(path, ()))]
+
+
+def parse_files(files: Iterable[ChangedFile]) -> Mapping[str, Patch]:
+    """Return the patches of the files as prompts show them, by path."""
+    return {file.path: redact_patch(file.patch) for file in reversed([*files]) if file.patch}
+
+
+def redact_patch(text: str) -> Patch:
+    """Parse a patch, and return it cleaned and without credentials.
+
+    A part of a private key cannot be recognised, so this comes before a patch is split.
+    """
+    return parse_numbered(redact_code(clean(CodeText(f"{numbered(parse_patch(text))}\n"))))
+
 
 def select_files(
     files: Sequence[ChangedFile],
+    patches: Mapping[str, Patch],
     *,
+    new: Mapping[str, frozenset[int]],
     tokens: int,
     ignored_paths: PathFilter,
-    reviewed: Mapping[str, Sequence[str]],
     max_calls: int = MAX_CALLS,
     attributes: LinguistAttributes | None = NO_ATTRIBUTES,
 ) -> Selection:
     """Return the files to review and their parts for each call, each of at most `tokens`.
 
-    `reviewed` are the digests of the hunks of each path that were reviewed (`review.changes`): only hunks with other
-    lines are shown. If `attributes` is None, they are unknown, and files that they could select need a review.
-    A file is split between hunks, and a hunk that is longer than a call between lines. Source code comes first, and
-    if not everything fits into `max_calls`, small files before large ones.
+    `patches` are those of `parse_files`, and `new` the indexes of the blocks of each path that were not reviewed
+    before: only hunks with such blocks are shown. If `attributes` is None, they are unknown, and files that they could
+    select need a review. A file is split between hunks, and a hunk that is longer than a call between lines. Source
+    code comes first, and if not everything fits into `max_calls`, small files before large ones.
     """
-    read: list[tuple[ChangedFile, Patch]] = []
+    read: list[PatchedFile] = []
     skipped: list[SkippedFile] = []
     seen: set[str] = set()
     for file in files:
-        patch = parse_patch(file.patch or "")
+        patch = patches.get(file.path, Patch(()))
         is_twice = file.path in seen
         reason = "listed twice by GitHub" if is_twice else find_skip_reason(file, patch, ignored_paths, attributes)
         seen.add(file.path)
         if reason is None:
-            read.append((file, patch))
+            status, counts = STATUSES.get(file.status, "changed"), (file.additions, file.deletions)
+            cut = is_shortened(file, parse_patch(file.patch or ""))
+            read.append(PatchedFile(file.path, file.previous_path, status, *counts, numbered(patch), cut))
         else:
             skipped.append(SkippedFile(file.path, reason, file.previous_path))
-    read.sort(key=lambda one: _rank(one[0]))
-    found: list[_Readable] = []
-    for file, whole in read:
-        patch = redact_patch(whole)
-        cut = _is_cut(file, whole, patch)
-        found.append((file, patch, _to_patched_file(file, patch, reviewed.get(file.path, ()), cut=cut)))
-    calls, oversized = _pack(found, tokens)
-    if len(calls) > max_calls:  # small files first, so that a large one does not take the calls of all others
-        found.sort(key=lambda one: (_rank(one[0]), len(one[2].numbered)))
-        calls, oversized = _pack(found, tokens)
-    asked = tuple(tuple(call) for call in calls[:max_calls] if call)
-    return Selection(tuple(patched for _, _, patched in found), asked, tuple(skipped), oversized)
+    read.sort(key=_rank)
+    of_read = {file.path: new.get(file.path, frozenset()) for file in read}
+    selection = _pack(Selection(tuple(read), (), tuple(skipped), of_read), tokens)
+    if len(selection.calls) > max_calls:  # small files first, so that a large one does not take the calls of all others
+        read.sort(key=lambda file: (_rank(file), len(file.numbered)))
+        selection = _pack(replace(selection, files=tuple(read)), tokens)
+    return replace(selection, calls=selection.calls[:max_calls])
 
 
-_Readable = tuple[ChangedFile, Patch, PatchedFile]  # with the patch as prompts show it
-
-
-def _pack(files: Sequence[_Readable], tokens: int) -> tuple[list[list[FilePart]], tuple[int, ...]]:
-    """Return the parts of files for each call, and the indexes of files with a line that fits no call."""
+def _pack(selection: Selection, tokens: int) -> Selection:
+    """Return the selection with the calls, and with the files that have a line which fits no call."""
     calls: list[list[FilePart]] = [[]]
-    oversized: dict[int, None] = {}
+    oversized: list[int] = []
     left = tokens
-    for index, (file, patch, patched) in enumerate(files):
-        for part, needed in _split(index, file, patch, patched.changed, tokens):
-            if needed is None:
-                oversized[index] = None
-                continue
+    for index, file in enumerate(selection.files):
+        overhead, most = _count_overhead(file, tokens)
+        new = selection.list_new(file.path)
+        fitting = [block for block in new if _fits(block, selection.patches[file.path], most)]
+        oversized += [index] if len(fitting) < len(new) else []
+        for part, size in _split(selection.patches[file.path], index, fitting, most):
+            needed = overhead + size
             if needed > left and calls[-1]:
                 calls.append([])
                 left = tokens
             calls[-1].append(part)
             left -= needed
-    return calls, tuple(oversized)
+    return replace(selection, calls=tuple(tuple(call) for call in calls if call), oversized=tuple(oversized))
 
 
-def redact_patch(patch: Patch) -> Patch:
-    """Return the patch with the lines that prompts show, so that cleaning and redacting it again changes nothing more.
-
-    A line from which only invisible characters and "\\r" would be removed stays as it is, so that a push which changes
-    these is reviewed. A part of a private key cannot be recognised, so this comes before the patch is split.
-    """
-    text = f"{numbered(patch)}\n"
-    cleaned = clean(CodeText(text))
-    shown = parse_numbered(redact_code(cleaned))
-    if cleaned == text:
-        return shown
-    texts = {(line.side, line.number): line.text for hunk in patch.hunks for line in hunk.lines}
-
-    def restore(line: Line) -> Line:
-        original = texts[line.side, line.number]
-        return replace(line, text=original) if _clean_line(original) == line.text else line
-
-    restored = Patch(tuple(replace(hunk, lines=tuple(map(restore, hunk.lines))) for hunk in shown.hunks))
-    return restored if redact_code(numbered(restored)) == numbered(restored) else shown
+def _count_overhead(file: PatchedFile, tokens: int) -> tuple[int, int]:
+    """Return the tokens of a file besides its patch, and the most that a call has for the patch."""
+    # The path is counted, because it may have 4,096 characters.
+    overhead = max(TOKENS_PER_FILE, TOKENS_PER_FILE // 2 + estimate_tokens(f"{file.path}{file.previous_path or ''}"))
+    return overhead, max(min(tokens, overhead + MAX_PATCH_TOKENS) - overhead, 0)
 
 
-def _split(
-    index: int, file: ChangedFile, patch: Patch, changed: Sequence[ChangedLines], tokens: int
-) -> Iterable[tuple[FilePart, int | None]]:
-    """Yield the parts of a file that have changed lines, each with its tokens; None for a line that fits no call."""
-    overhead = _overhead_tokens(file)
-    most = max(min(tokens, overhead + MAX_PATCH_TOKENS) - overhead, 0)
+def _fits(block: PlacedBlock, patch: Patch, most: int) -> bool:
+    """Return False if a line of the block is too long for one call: then the block is not read."""
+    room = most - estimate_tokens(f"{patch.hunks[block.hunk].header}\n")
+    return not any(len(one.text) > room and estimate_tokens(f"{number_line(one)}\n") > room for one in block.lines)
+
+
+def _split(patch: Patch, index: int, new: Sequence[PlacedBlock], most: int) -> Iterable[tuple[FilePart, int]]:
+    """Yield the parts of a file that have new blocks, each with the tokens of its patch, at most `most`."""
     group: list[int] = []
     used = 0
-    for number, indexes in enumerate(_find_changed_indexes(patch, _list_positions(changed))):
-        if not indexes:
-            continue
+    for number in dict.fromkeys(block.hunk for block in new):
         hunk = patch.hunks[number]
         needed = estimate_tokens(f"{numbered(Patch((hunk,)))}\n")
         if group and used + needed > most:
-            yield FilePart(index, tuple(group)), overhead + used
+            yield FilePart(index, tuple(group)), used
             group, used = [], 0
         if needed <= most:
             group.append(number)
             used += needed
             continue
-        for lines, size in _split_hunk(hunk, most):
-            if not indexes.isdisjoint(range(*lines)):
-                yield FilePart(index, (number,), lines), overhead + size if size <= most else None
+        for (start, end), size in _split_hunk(hunk, most):
+            if size <= most and any(one.hunk == number and one.first < end and start <= one.last for one in new):
+                yield FilePart(index, (number,), (start, end)), size
     if group:
-        yield FilePart(index, tuple(group)), overhead + used
+        yield FilePart(index, tuple(group)), used
 
 
 def _split_hunk(hunk: Hunk, tokens: int) -> Iterable[tuple[tuple[int, int], int]]:
@@ -251,28 +234,43 @@ def _split_hunk(hunk: Hunk, tokens: int) -> Iterable[tuple[tuple[int, int], int]
     yield (start, len(hunk.lines)), used
 
 
-def _find_changed_indexes(patch: Patch, positions: Collection[Position]) -> Sequence[set[int]]:
-    """Return for each hunk the indexes of its lines that are at these positions."""
-    return [
-        {index for index, line in enumerate(hunk.lines) if (line.side, line.number) in positions}
-        for hunk in patch.hunks
-    ]
-
-
-def _list_positions(changed: Iterable[ChangedLines]) -> set[Position]:
-    return {(lines.side, number) for lines in changed for number in range(lines.first, lines.last + 1)}
-
-
 def show_files(selection: Selection, parts: Iterable[FilePart]) -> tuple[PatchedFile, ...]:
     """Return the parts of files as prompts show them. A file has an entry for each of its parts."""
-    parts = tuple(parts)
-    above = selection.above or ((),) * len(selection.files)
-    files = {index: selection.files[index] for index in {part.file for part in parts}}
-    patches = {index: selection.patches[file.path] for index, file in files.items()}
-    changed = {index: _list_positions(file.changed) for index, file in files.items()}
-    return tuple(
-        _show(files[part.file], patches[part.file], part, changed[part.file], above[part.file]) for part in parts
-    )
+    return tuple(_show(selection, part) for part in parts)
+
+
+def _show(selection: Selection, part: FilePart) -> PatchedFile:
+    file = selection.files[part.file]
+    whole = selection.patches[file.path]
+    shown = Patch(tuple(_cut_hunks(whole, part)))
+    unlisted = max(file.additions + file.deletions - _count_changed(whole), 0) if file.cut else 0
+    missing = _count_changed(whole) - _count_changed(shown) + unlisted
+    text = numbered(shown)
+    if missing:
+        lines = f"{count(missing, 'more changed line')} of this file {is_or_are(missing)}"
+        text = f"{text}\n[cut here: {lines} not shown]"
+    start, end = part.lines or (0, len(text))
+    changed: list[ChangedLines] = []
+    for block in selection.list_new(file.path):
+        if block.hunk in part.hunks:
+            changed += _join_lines(block.lines[max(start - block.first, 0) : max(end - block.first, 0)])
+    # Hunks of one function have the same beginning.
+    above = selection.above[part.file] if selection.above and _has_beginning(part) else ()
+    numbers = part.hunks if above else ()
+    lines_above = dict.fromkeys(line for number in numbers for line in above[number].split("\n") if line)
+    cut = file.cut or missing > 0
+    return replace(file, numbered=text, cut=cut, changed=tuple(changed), above="\n".join(lines_above))
+
+
+def _join_lines(lines: Iterable[Line]) -> list[ChangedLines]:
+    """Return the lines of a block, neighbours on one side joined."""
+    runs: list[ChangedLines] = []
+    for line in lines:
+        if runs and (line.side, line.number) == (runs[-1].side, runs[-1].last + 1):
+            runs[-1] = replace(runs[-1], last=line.number)
+        else:
+            runs.append(ChangedLines(line.side, line.number, line.number))
+    return runs
 
 
 def may_have_calls(selection: Selection) -> bool:
@@ -299,7 +297,6 @@ def with_lines_above(selection: Selection, texts: Mapping[str, str], *, tokens: 
     the patches and their division into calls do not change.
     """
     parts = [part for call in selection.calls for part in call]
-    shown = iter(show_files(selection, parts))
     above = {
         index: [
             "\n".join(map(number_line, lines))
@@ -310,7 +307,7 @@ def with_lines_above(selection: Selection, texts: Mapping[str, str], *, tokens: 
     }
     found = {index: [""] * len(of_file) for index, of_file in above.items()}
     for call in selection.calls:
-        used = sum(estimate_tokens(file.numbered) + TOKENS_PER_FILE for file in islice(shown, len(call)))
+        used = sum(estimate_tokens(file.numbered) + TOKENS_PER_FILE for file in show_files(selection, call))
         room = min(tokens - used, int(tokens * ABOVE_SHARE))
         for part in call:
             for number in part.hunks if part.file in above and _has_beginning(part) else ():
@@ -324,25 +321,6 @@ def with_lines_above(selection: Selection, texts: Mapping[str, str], *, tokens: 
 
 def _has_beginning(part: FilePart) -> bool:
     return part.lines is None or part.lines[0] == 0
-
-
-def _show(
-    file: PatchedFile, whole: Patch, part: FilePart, positions: Collection[Position], above: Sequence[str]
-) -> PatchedFile:
-    hunks = _cut_hunks(whole, part)
-    shown = Patch(tuple(hunks))
-    unlisted = max(file.additions + file.deletions - _count_changed(whole), 0) if file.cut else 0
-    missing = _count_changed(whole) - _count_changed(shown) + unlisted
-    text = numbered(shown)
-    if missing:
-        lines = f"{count(missing, 'more changed line')} of this file {is_or_are(missing)}"
-        text = f"{text}\n[cut here: {lines} not shown]"
-    indexes = _find_changed_indexes(shown, positions)
-    changed = tuple(lines for hunk, of_hunk in zip(hunks, indexes, strict=True) for lines in _join_lines(hunk, of_hunk))
-    # Hunks of one function have the same beginning.
-    numbers = part.hunks if above and _has_beginning(part) else ()
-    lines_above = dict.fromkeys(line for number in numbers for line in above[number].split("\n") if line)
-    return replace(file, numbered=text, cut=file.cut or missing > 0, changed=changed, above="\n".join(lines_above))
 
 
 def _cut_hunks(patch: Patch, part: FilePart) -> list[Hunk]:
@@ -372,29 +350,27 @@ def cover(
     unanswered: Mapping[int, str],
     *,
     unlisted: int,
-    earlier: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    known: Mapping[str, Sequence[Block]] = MappingProxyType({}),
 ) -> Coverage:
     """Return what was reviewed of each file. `unanswered` are the calls without a reply, with the reason of each.
 
-    `earlier` as for `digest_reviewed`.
+    `known` are the reviewed blocks of each file, if this review reads everything again: they stay reviewed.
     """
-    unread: dict[int, dict[int, set[int]]] = {}
-    for (index, number), lines in _find_unread(selection, unanswered, earlier).items():
-        unread.setdefault(index, {})[number] = lines
     not_asked = {part.file: why for number, why in unanswered.items() for part in selection.calls[number]}
     files: list[FileCoverage] = []
     for index, file in enumerate(selection.files):
-        hunks, missing = selection.patches[file.path].hunks, unread.get(index, {})
+        hunks, unread = selection.patches[file.path].hunks, _find_unread(selection, index, unanswered, known)
         reason = None
-        if file.cut:
-            reason = "GitHub shortened its patch, or hidden credentials may hide code"
+        if unread:
+            reason = not_asked.get(index, _why_unread(selection, index))
+        elif file.cut:
+            reason = "GitHub shortened its patch"
         elif show_name(file.path) != file.path or "\n" in file.path:
             reason = "Claude was not shown its name as it is"  # and another file may look the same
-        if missing:
-            reason = not_asked.get(index, _why_unread(selection, index))
+        missing = {block.hunk for block, _ in unread}
         one = FileCoverage(file.path, len(hunks), len(hunks) - len(missing), reason, needs_review=True)
         changed = sum(_count_changed(Patch((hunks[number],))) for number in missing)
-        unread_lines = sum(map(len, missing.values()))
+        unread_lines = sum(number for _, number in unread)
         if unread_lines < changed:
             one = replace(one, lines_in_part=changed, reviewed_in_part=changed - unread_lines)
         files.append(one)
@@ -410,62 +386,35 @@ def _why_unread(selection: Selection, file: int) -> str:
     return "the pull request is too large for one review"
 
 
-def digest_reviewed(
-    selection: Selection, unanswered: Collection[int], earlier: Mapping[str, Sequence[str]] = MappingProxyType({})
-) -> dict[str, tuple[str, ...]]:
-    """Return the digests of the lines of each path that are reviewed now, as `select_files` needs them next time.
-
-    `earlier` are those of a review before one that reads everything again: what that one leaves unread stays reviewed.
-    """
-    unread = _find_unread(selection, unanswered, earlier)
-    return {
-        file.path: tuple(
-            digest
-            for number, hunk in enumerate(with_present_headings(selection.patches[file.path]).hunks)
-            if (digest := digest_hunk(hunk, unread.get((index, number), ())))
-        )
-        for index, file in enumerate(selection.files)
-    }
+def list_unread(
+    selection: Selection,
+    file: int,
+    unanswered: Collection[int],
+    known: Mapping[str, Sequence[Block]] = MappingProxyType({}),
+) -> list[PlacedBlock]:
+    """Return the blocks of a file that were reviewed neither now nor before. `known` as for `cover`."""
+    return [block for block, _ in _find_unread(selection, file, unanswered, known)]
 
 
 def _find_unread(
-    selection: Selection, unanswered: Collection[int], earlier: Mapping[str, Sequence[str]] = MappingProxyType({})
-) -> dict[tuple[int, int], set[int]]:
-    """Return the indexes of the lines that were reviewed neither now nor before, by (file, hunk)."""
-    unread = {
-        (index, number): lines
-        for index, file in enumerate(selection.files)
-        if file.changed
-        for number, lines in enumerate(
-            _find_changed_indexes(selection.patches[file.path], _list_positions(file.changed))
-        )
-    }
-    for number, call in enumerate(selection.calls):
-        for part in call if number not in unanswered else ():
-            for hunk in part.hunks:
-                if part.lines is None:
-                    unread[part.file, hunk].clear()
-                else:
-                    unread[part.file, hunk].difference_update(range(*part.lines))
-    for index, path in {index: selection.files[index].path for index, _ in unread}.items() if earlier else ():
-        for number, changed in enumerate(find_changed_lines(selection.patches[path], earlier.get(path, ()))):
-            unread.get((index, number), set()).intersection_update(changed)
-    return {place: lines for place, lines in unread.items() if lines}
+    selection: Selection, file: int, unanswered: Collection[int], known: Mapping[str, Sequence[Block]]
+) -> list[tuple[PlacedBlock, int]]:
+    """Return the blocks of `list_unread`, each with the number of its lines that were not read."""
+    path, name = selection.files[file].path, selection.files[file].base_path
+    answered = (call for number, call in enumerate(selection.calls) if number not in unanswered)
+    parts = [part for call in answered for part in call if part.file == file]
+    before = match_blocks(known.get(name, ()), selection.blocks[path])
+
+    def count_unread(block: PlacedBlock) -> int:
+        ranges = [part.lines or (0, block.last + 1) for part in parts if block.hunk in part.hunks]
+        lines = range(block.first, block.last + 1)
+        return sum(not any(start <= at < end for start, end in ranges) for at in lines)
+
+    new = (selection.blocks[path][at] for at in sorted(selection.new.get(path, ())) if at not in before)
+    return [(block, number) for block in new if (number := count_unread(block))]
 
 
-def find_read(selection: Selection, unanswered: Collection[int]) -> set[str]:
-    """Return the paths of the files of which calls with a reply showed parts, and whose changed lines are all read."""
-    unread = {file for file, _ in _find_unread(selection, unanswered)}
-    shown = {part.file for number, call in enumerate(selection.calls) if number not in unanswered for part in call}
-    return {selection.files[file].path for file in shown - unread}
-
-
-def _overhead_tokens(file: ChangedFile) -> int:
-    # The path is counted, because it may have 4,096 characters.
-    return max(TOKENS_PER_FILE, TOKENS_PER_FILE // 2 + estimate_tokens(f"{file.path}{file.previous_path or ''}"))
-
-
-def _rank(file: ChangedFile) -> int:
+def _rank(file: PatchedFile) -> int:
     path = file.path.lower()
     if file.status == "removed":
         return 3
@@ -476,115 +425,10 @@ def _rank(file: ChangedFile) -> int:
     return 2 if DOCUMENTATION.search(path) or SETTINGS_FILES.search(path) else 0
 
 
-def _to_patched_file(file: ChangedFile, patch: Patch, reviewed: Sequence[str], *, cut: bool) -> PatchedFile:
-    status = STATUSES.get(file.status, "changed")
-    changed = tuple(
-        lines
-        for hunk, indexes in zip(patch.hunks, find_changed_lines(patch, reviewed), strict=True)
-        for lines in _join_lines(hunk, indexes)
-    )
-    place = (file.path, file.previous_path, status, file.additions, file.deletions)
-    return PatchedFile(*place, numbered(patch), cut=cut, changed=changed)
-
-
-def _is_cut(file: ChangedFile, whole: Patch, shown: Patch) -> bool:
-    return is_shortened(file, whole) or bool(list_hidden_lines(whole, shown))
-
-
 def is_shortened(file: ChangedFile, patch: Patch) -> bool:
     """Return True if GitHub left out lines of a long patch. It gives no notice: only the numbers of lines show it."""
     return file.additions + file.deletions > _count_changed(patch)
 
 
-def list_hidden_lines(whole: Patch, shown: Patch) -> list[str]:
-    """Return the changed lines of which `redact_patch` may have hidden code, not only a value.
-
-    The lines of a private key are hidden, and there could be code between the same two marks, after a line end within
-    a line, or in a value that a shell or a template executes.
-    """
-    texts: dict[Position, list[str]] = {}
-    for line in reversed(_list_changed(shown)):
-        texts.setdefault((line.side, line.number), []).append(line.text)
-    hidden: list[str] = []
-    for line in _list_changed(whole):
-        same = texts.get((line.side, line.number))
-        if not same or _hides_code(line.text, same.pop()):
-            hidden += _split_line(line.text)
-    return hidden
-
-
-def _split_line(text: str) -> list[str]:
-    return LINE_ENDS.split(text.removesuffix("\r"))
-
-
-def _hides_code(text: str, shown: str) -> bool:
-    if _clean_line(shown) == _clean_line(text):
-        return False
-    if len(_split_line(text)) > 1:
-        return True
-    cleaned = _clean_line(text)
-    return not all(
-        _is_text(value, cleaned[max(start - 40, 0) : start], cleaned[start + len(value) : start + len(value) + 8])
-        for start, value in _list_hidden_values(cleaned, shown)
-    )
-
-
-def _is_text(value: str, before: str, after: str) -> bool:
-    """Return True if a hidden value is certainly text: no command, and it does not change what the code around it does.
-
-    `TOKEN=a1$(command)` is not, and neither is `"password='" + name + "'"`. Quotes on both sides may also end a string
-    that began in a line above, and begin another one; then the value is code between them.
-    """
-    if before.endswith("`") or before.lower().endswith("script://"):
-        return False
-    opening = OPENING_QUOTE.search(before)
-    is_quoted = opening is not None and after.startswith(opening[0])
-    if after.startswith(QUOTES):
-        if value.endswith("\\n"):
-            value = value.removesuffix("\\n")
-        elif COMMAND_BEFORE_STRING.search(value) or (not is_quoted and STRING_PREFIX.search(value)):
-            return False
-    if before.endswith("://"):
-        value = ESCAPE_IN_URL.sub("x", value.removeprefix(":"))
-    elif not after:
-        value = value.removesuffix("==")
-    text = QUOTED_TEXT if is_quoted else BARE_TEXT
-    return text.fullmatch(value) is not None and CODE.search(value) is None
-
-
-def _list_hidden_values(text: str, shown: str) -> Iterable[tuple[int, str]]:
-    """Yield the parts of a line that are redacted in `shown`, each with its index in `text`."""
-    *parts, last = REDACTED.split(shown)
-    at = len(parts[0]) if parts else 0
-    for part in parts[1:]:
-        end = text.find(part, at)
-        yield at, text[at:end] if end >= 0 else text[at:]
-        at = end + len(part) if end >= 0 else len(text)
-    yield at, text[at:].removesuffix(last)
-
-
-def _clean_line(text: str) -> str:
-    return clean(CodeText(text.removesuffix("\r")))
-
-
-def _join_lines(hunk: Hunk, indexes: Collection[int]) -> Iterable[ChangedLines]:
-    """Yield the lines with these indexes, neighbours on one side joined."""
-    run: ChangedLines | None = None
-    for index in sorted(indexes):
-        line = hunk.lines[index]
-        if run is not None and (line.side, line.number) == (run.side, run.last + 1):
-            run = replace(run, last=line.number)
-            continue
-        if run is not None:
-            yield run
-        run = ChangedLines(line.side, line.number, line.number)
-    if run is not None:
-        yield run
-
-
-def _list_changed(patch: Patch) -> list[Line]:
-    return [line for hunk in patch.hunks for line in hunk.lines if line.mark != " "]
-
-
 def _count_changed(patch: Patch) -> int:
-    return len(_list_changed(patch))
+    return sum(line.mark != " " for hunk in patch.hunks for line in hunk.lines)

@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from hls_handler.actions import Annotation, Conclusion, EnsureCheck
 from hls_handler.analysis import NO_CALLS, Receipt, Severity
 from hls_handler.review.coverage import Coverage, FileCoverage
-from hls_handler.review.patches import Side
-from hls_handler.review.positions import RANK
+from hls_handler.review.ledger import is_failing, sort_entries
+from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.model import Review
 from hls_handler.untrusted.cleaning import clean, truncate
 from hls_handler.untrusted.markdown import sanitize_code_span, sanitize_inline
@@ -31,33 +31,15 @@ LEVELS: dict[Severity, Literal["notice", "warning", "failure"]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class CheckedFinding:
-    """A finding that the pull request still has."""
-
-    path: str
-    side: Side
-    start_line: int | None  # None: a single line
-    line: int | None  # None: the finding has no position in the patch
-    severity: Severity
-    title: str
-    body: str  # untrusted Markdown; "" if it is not stored
-    has_comment: bool = False  # True: a review comment shows it on its lines
-    dismissed_by: Literal["writer", "other"] | None = None  # "writer": a person with write permission
-
-    @property
-    def is_open(self) -> bool:
-        """True unless a person with write permission dismissed the finding (SECURITY.md rule 18)."""
-        return self.dismissed_by != "writer"
-
-
-@dataclass(frozen=True, slots=True)
 class ReviewNotes:
     """Notes for the summary of a review, beside its coverage and findings."""
 
     unverified: str = ""  # why its findings were not verified
     left_out: str = ""  # a follow-up prompt, with the reason why it has no reply
+    context_problem: str = ""  # why guidance, linked issues or attributes could not be read
     not_read_again: str = ""  # why a review of everything did not read all again
     undecided: int = 0  # open findings that may be corrected
+    commented: Collection[str] = ()  # keys of the findings that a review comment shows
     asked_for: str = ""  # SHA of the commit that the receipt is of; "" if it is that of the check
 
 
@@ -67,23 +49,23 @@ NO_NOTES = ReviewNotes()
 def plan_check(
     commit: str,
     coverage: Coverage,
-    findings: Sequence[CheckedFinding],
+    findings: Sequence[LedgerEntry],
     settings: Review,
     receipt: Receipt,
     notes: ReviewNotes = NO_NOTES,
 ) -> EnsureCheck:
-    """Return the check of a review that ended."""
-    opened = sorted((finding for finding in findings if finding.is_open), key=lambda finding: RANK[finding.severity])
-    failing = [f for f in opened if settings.fail_on is not None and RANK[f.severity] <= RANK[settings.fail_on]]
-    conclusion: Conclusion = "failure" if failing else "success" if coverage.is_complete else settings.incomplete
-    title = _title(coverage, opened, failing, settings)
+    """Return the check of a review that ended. Only people who may write can dismiss a finding for it."""
+    opened = sort_entries(one for one in findings if not (one.is_closed or one.has_binding_dismissal))
+    has_failing = any(is_failing(finding.severity, settings.fail_on) for finding in opened)
+    conclusion: Conclusion = "failure" if has_failing else "success" if coverage.is_complete else settings.incomplete
+    title = _title(coverage, opened)
     return EnsureCheck(
         commit=commit,
         conclusion=conclusion,
         title=title,
         summary="\n".join(_summary(commit, coverage, opened, receipt, notes)),
         description=_describe(coverage, opened, receipt, title),
-        annotations=tuple(_annotations(opened)),
+        annotations=tuple(_annotations(opened, notes.commented)),
     )
 
 
@@ -103,23 +85,15 @@ def plan_unreviewed_check(
     return EnsureCheck(commit, conclusion, line, summary, description=_plain_line(f"{description}: {reason}"))
 
 
-def _title(
-    coverage: Coverage,
-    opened: Sequence[CheckedFinding],
-    failing: Sequence[CheckedFinding],
-    settings: Review,
-) -> str:
-    if failing:
-        return f"{count(len(failing), 'open finding')} of severity {settings.fail_on} or above; {_files(coverage)}"
-    if not coverage.needing_review and not coverage.unlisted:
+def _title(coverage: Coverage, opened: Sequence[LedgerEntry]) -> str:
+    """Return a title such as "10 open findings, 1 critical; 6 of 6 files reviewed"."""
+    if not opened and not coverage.needing_review and not coverage.unlisted:
         return f"Nothing needs a review: {_reasons(coverage.files) or 'no file was changed'}"
-    title = _files(coverage)
-    return f"{title[0].upper()}{title[1:]}" + (f"; {count(len(opened), 'open finding')}" if opened else "")
-
-
-def _files(coverage: Coverage) -> str:
     done, needed = _count_files(coverage)
-    return f"reviewed {done} of {count(needed, 'file')}"
+    worst = opened[0].severity if opened else ""
+    number = sum(finding.severity == worst for finding in opened)
+    found = f"{count(len(opened), 'open finding')}, {number} {worst}; " if opened else ""
+    return f"{found}{done} of {count(needed, 'file')} reviewed"
 
 
 def _count_files(coverage: Coverage) -> tuple[int, int]:
@@ -135,7 +109,7 @@ def _reasons(files: Sequence[FileCoverage]) -> str:
     )
 
 
-def _describe(coverage: Coverage, opened: Sequence[CheckedFinding], receipt: Receipt, title: str) -> str:
+def _describe(coverage: Coverage, opened: Sequence[LedgerEntry], receipt: Receipt, title: str) -> str:
     done, needed = _count_files(coverage)
     if not needed:
         return title
@@ -151,16 +125,10 @@ def _cost(receipt: Receipt) -> str:
     return f"{'at most ' if receipt.is_estimate else ''}{receipt.cost_usd:.4f} USD"
 
 
-def _describe_undecided(number: int) -> str:
-    whose, them = ("1 open finding", "it") if number == 1 else (f"{number} open findings", "them")
-    undecided = f"it is not decided whether that corrects {them}"
-    return f"Lines of {whose} have changed, and {undecided}: `/review full` asks Claude."
-
-
 def _summary(
     commit: str,
     coverage: Coverage,
-    opened: Sequence[CheckedFinding],
+    opened: Sequence[LedgerEntry],
     receipt: Receipt,
     notes: ReviewNotes,
 ) -> Iterator[str]:
@@ -177,7 +145,10 @@ def _summary(
     if notes.unverified:
         yield f"\nThe findings were not verified: {notes.unverified}."
     if notes.undecided:
-        yield f"\n{_describe_undecided(notes.undecided)}"
+        whose = "1 open finding has" if notes.undecided == 1 else f"{notes.undecided} open findings have"
+        yield f"\nThe lines of {whose} changed, and it is undecided whether that fixes it: `/review` asks Claude again."
+    if notes.context_problem:
+        yield f"\nGuidance, issues and `.gitattributes` are missing: {sanitize_inline(notes.context_problem)}."
     if notes.left_out:
         yield f"\nA follow-up prompt was left out: {notes.left_out}."
     if notes.not_read_again:
@@ -227,15 +198,15 @@ def _describe_missing(file: FileCoverage) -> str:
     return f"`{sanitize_code_span(file.path)}`: {'; '.join([*parts, sanitize_inline(file.reason or '')])}"
 
 
-def _annotations(opened: Sequence[CheckedFinding]) -> Iterator[Annotation]:
+def _annotations(opened: Sequence[LedgerEntry], commented: Collection[str]) -> Iterator[Annotation]:
     for finding in opened:
         # An annotation shows lines of the commit, not removed ones.
-        if finding.line is None or finding.side == "LEFT" or finding.has_comment:
+        if finding.line is None or finding.side == "LEFT" or finding.comment_id or finding.key in commented:
             continue
         title = _plain_line(finding.title)
         yield Annotation(
             path=finding.path,
-            start_line=finding.start_line or finding.line,
+            start_line=finding.line,
             end_line=finding.line,
             level=LEVELS[finding.severity],
             title=title,

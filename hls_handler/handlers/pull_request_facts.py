@@ -4,36 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from hls_handler.analysis import Severity
 from hls_handler.events import PullRequest
 from hls_handler.handlers.changed_files import PatchedFile, Selection, cover, show_files
+from hls_handler.handlers.committed_credentials import Credential
 from hls_handler.handlers.labels import LabelOffer
-from hls_handler.handlers.reader import GuidanceFile, LinkedIssue, RepositoryLabel, ReviewContext
-from hls_handler.handlers.skipped_files import SkippedFile
+from hls_handler.handlers.reader import ReviewContext
+from hls_handler.handlers.review_context import NO_CONTEXT
+from hls_handler.review.blocks import Block
 from hls_handler.review.coverage import Coverage
-from hls_handler.review.record import ReviewRecord
+from hls_handler.review.ledger import PresentFiles
+from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.settings.model import Findings, Review
 from hls_handler.settings.values import Summary
-
-NO_CONTEXT = ReviewContext()
+from hls_handler.untrusted.cleaning import truncate
 
 Size = Literal["small", "medium", "large"]
 
+MAX_EARLIER_CHARACTERS = 160  # of the text of an earlier finding that the prompt shows
+
 
 @dataclass(frozen=True, slots=True)
-class KnownFinding:
-    """An open finding in the prompt, so that Claude does not raise it again."""
+class EarlierFinding:
+    """A finding in the prompt, about which Claude gives a verdict."""
 
+    number: int
     path: str
-    line: int | None
+    line: int | None  # None: its block changed, or it is about the file
+    severity: Severity
+    category: str
     title: str
+    body: str
+    quote: str
+    code: str  # its present lines, numbered; "" if they are gone or among the patches of the call
+    is_changed: bool  # True: the lines that it is about are no longer as they were
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A finding, as the prompt that tries to refute it sees it."""
+    """A finding, as the second look sees it."""
 
     number: int  # from 1
     path: str
@@ -41,11 +53,20 @@ class Candidate:
     severity: Severity
     title: str
     body: str
-    code: str  # the numbered lines of its hunk
-    is_earlier: bool  # True: an earlier review raised it, and lines that it quotes have changed since
+    code: str  # the numbered lines around it, and around the line that a claim names
+    claim: str  # what the review says of an earlier finding; "" if the finding is new
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """An earlier finding about which one of the calls asks."""
+
+    number: int
+    call: int
+    code: str  # `EarlierFinding.code`
+
+
+@dataclass(frozen=True)
 class PullRequestFacts:
     pull_request: PullRequest  # current state; its head is the analysed commit
     selection: Selection
@@ -55,20 +76,36 @@ class PullRequestFacts:
     shown: Findings  # thresholds for the findings
     review: Review  # settings
     summary: Summary  # whether a comment is posted without findings
-    record: ReviewRecord  # before this review; its findings with their present state
+    record: ReviewRecord  # before this review; its findings with their present place
+    credentials: tuple[Credential, ...]
+    unreviewed: Mapping[str, tuple[Block, ...]]  # of the files that no call shows, by the name of `ReviewRecord`
     is_review: bool  # False for prompts that review nothing, such as that of a changelog entry
     is_full: bool  # True if a person asked for a review of everything
     context: ReviewContext = NO_CONTEXT  # without the attributes, which `selection` has considered
     context_problem: str = ""  # why the context could not be read
     replied: tuple[str, ...] = ()  # keys of the findings whose thread has our reply or was deleted
-    unread: frozenset[str] = frozenset()  # paths of files of which changed lines may not be shown, see `find_unread`
+    unread: frozenset[str] = frozenset()  # paths of files whose patch is not known completely
+    questions: tuple[Question, ...] = ()
+    kept: frozenset[str] = frozenset()  # keys of findings whose code is new in a file that the review leaves out
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
     call: int | None = None  # number of the call that these facts are shown in; None: all calls
     unanswered: Mapping[int, str] = field(default_factory=dict)  # calls without a reply, with the reason of each
     unverified: str = ""  # why the findings were not verified, for people on GitHub; "" if they were
-    refuted: frozenset[str] = frozenset()  # keys of the findings that the second look refuted
-    upheld: frozenset[str] = frozenset()  # keys of the others that it was shown
+    dropped: frozenset[str] = frozenset()  # keys of new findings for which the second look found no facts
+    agreed: frozenset[str] = frozenset()  # keys of earlier findings about which it agreed with the claim
     not_inline: frozenset[str] = frozenset()  # keys of findings whose place GitHub rejected
+    comment_ids: Mapping[str, int] = field(default_factory=dict)  # of the review comments of new findings, by key
+
+    @cached_property
+    def present(self) -> PresentFiles:
+        """The files that the review reads."""
+        renamed = {file.path: file.base_path for file in self.selection.files if file.base_path != file.path}
+        return PresentFiles(self.selection.patches, renamed, self.unread, is_complete=not self.unlisted)
+
+    @property
+    def fail_on(self) -> Severity | None:
+        """The least severity of a finding that fails the check; None if none does."""
+        return self.review.fail_on if self.review.check else None
 
     @property
     def files(self) -> tuple[PatchedFile, ...]:
@@ -76,60 +113,44 @@ class PullRequestFacts:
         return show_files(self.selection, (part for call in calls for part in call))
 
     @property
-    def skipped(self) -> tuple[SkippedFile, ...]:
-        return self.selection.skipped
-
-    @property
     def round(self) -> int:
         return self.record.rounds + 1
 
     @property
-    def part(self) -> int:
-        return 1 if self.call is None else self.call + 1
+    def asked(self) -> frozenset[int]:
+        """The numbers of the findings that a call with a reply asked about."""
+        return frozenset(one.number for one in self.questions if one.call not in self.unanswered)
 
     @property
-    def parts(self) -> int:
-        return len(self.selection.calls)
-
-    @property
-    def earlier_kind(self) -> str:
-        return self.record.kind
-
-    @property
-    def earlier_summary(self) -> str:
-        return self.record.summary
-
-    @property
-    def known_findings(self) -> tuple[KnownFinding, ...]:
-        shown = {file.path for file in self.files}
+    def earlier_findings(self) -> tuple[EarlierFinding, ...]:
+        entries = {entry.number: entry for entry in self.record.ledger}
         return tuple(
-            KnownFinding(entry.path, entry.line, entry.title)
-            for entry in self.record.ledger
-            if entry.state == "open" and entry.path in shown and not entry.is_quote_changed
-            if entry.line is not None or entry.path not in self.unread  # else it may be at another place now
+            _to_earlier(entries[one.number], one.code)
+            for one in self.questions
+            if self.call is None or one.call == self.call
         )
 
     @property
-    def guidance(self) -> tuple[GuidanceFile, ...]:
-        return self.context.guidance
-
-    @property
-    def linked_issues(self) -> tuple[LinkedIssue, ...]:
-        return self.context.linked_issues
-
-    @property
-    def candidates(self) -> tuple[Candidate, ...]:
-        return ()  # only the prompt of the verification has some
-
-    @property
-    def repository_labels(self) -> tuple[RepositoryLabel, ...]:
-        return self.offer.labels if self.offer is not None else ()
+    def known_findings(self) -> tuple[EarlierFinding, ...]:
+        shown = {file.path for file in self.files}
+        asked = {one.number for one in self.questions}
+        return tuple(
+            _to_earlier(entry, "")
+            for entry in self.record.ledger
+            if entry.state == "open" and entry.path in shown and entry.number not in asked and not entry.has_vanished
+        )
 
     @property
     def coverage(self) -> Coverage:
-        return cover(self.selection, self.unanswered, unlisted=self.unlisted, earlier=self.earlier)
+        return cover(self.selection, self.unanswered, unlisted=self.unlisted, known=self.known_blocks)
 
     @property
-    def earlier(self) -> Mapping[str, Sequence[str]]:
-        """Return `ReviewRecord.reviewed` for a review that reads everything again; else nothing."""
-        return self.record.reviewed if self.is_full else {}
+    def known_blocks(self) -> Mapping[str, Sequence[Block]]:
+        """The reviewed blocks, for a review that reads everything again; else nothing."""
+        return self.record.blocks if self.is_full else {}
+
+
+def _to_earlier(entry: LedgerEntry, code: str) -> EarlierFinding:
+    place = (entry.number, entry.path, entry.line, entry.severity, entry.category, entry.title)
+    body = truncate(entry.body, MAX_EARLIER_CHARACTERS)
+    return EarlierFinding(*place, body, entry.quote, code, is_changed=entry.has_vanished)

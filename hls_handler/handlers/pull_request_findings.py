@@ -1,83 +1,48 @@
-"""The findings of a review: which of them are raised and where, and what became of the earlier ones."""
+"""The findings of a review: which of them are raised and where, what became of the earlier ones, and what is asked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from hls_handler.analysis import Category, Finding, PullRequestAnalysis, Reply, Severity
-from hls_handler.handlers.changed_files import (
-    PatchedFile,
-    Selection,
-    find_read,
-    is_shortened,
-    list_hidden_lines,
-    redact_patch,
-)
-from hls_handler.handlers.check import CheckedFinding
-from hls_handler.handlers.handler import permalink
-from hls_handler.handlers.pull_request_facts import Candidate, PullRequestFacts
+from hls_handler.analysis import Finding, FindingVerdict, PullRequestAnalysis, Reply, Severity
+from hls_handler.handlers.changed_files import Selection, is_shortened, list_unread
+from hls_handler.handlers.committed_credentials import find_committed
+from hls_handler.handlers.pull_request_facts import Candidate, PullRequestFacts, Question
 from hls_handler.handlers.reader import ChangedFile, Reader
 from hls_handler.handlers.skipped_files import EMPTY_BLOBS
 from hls_handler.prompting.render import estimate_tokens
-from hls_handler.review.changes import find_changed_lines
+from hls_handler.review.blocks import Block, PlacedBlock, match_blocks
 from hls_handler.review.dismissals import FIXED, find_dismissals
-from hls_handler.review.ledger import (
-    add,
-    apply_threads,
-    find_new,
-    follow_up,
-    list_hidden,
-    list_merged,
-    raise_severities,
-    settle_hidden,
-)
+from hls_handler.review.ledger import PresentFiles, add, is_failing, sort_entries
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_patch
-from hls_handler.review.places import PresentFiles, identify
-from hls_handler.review.positions import RANK, find_lines, group_findings, merge_findings, sort_findings
-from hls_handler.review.quotes import EXCERPT_LINES, find_within, list_compared, list_tokens, list_within
+from hls_handler.review.positions import RANK, Located, letters_of, locate, merge_located
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
-from hls_handler.review.verdicts import settle_quotes
-from hls_handler.untrusted.cleaning import show_name
+from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts, set_gone
 
-MAX_CANDIDATES = 40  # findings of one review that are verified and shown
-MAX_UNDECIDED = 10  # earlier findings that are verified with them
-QUOTE_TOKENS = 2_000  # of the lines that a finding quotes; an earlier one with more is not verified
-EXCERPT_TOKENS = 20_000  # of all findings of a review together
-NEAR_LINES = 10  # above and below a finding: one there with its category may be the same in other words
+MAX_CANDIDATES = 40  # new findings of one review that are verified and shown
+MAX_QUESTIONS = 30  # earlier findings about which one review asks
+QUESTION_TOKENS = 150  # of each in the prompt
+EXCERPT_TOKENS = 20_000  # of all candidates of the second look together
+MAX_EXCERPT_LINES = 40  # above and below a finding
 MAX_LINE_CHARS = 1_000  # of a line in an excerpt
+UNSURE = 0.7
+"""Confidence below which a new finding gets a second look, and is dropped if a decisive fact is not shown."""
 
-
-@dataclass(frozen=True, slots=True)
-class ShownFinding:
-    """A finding as the comment shows it. The fields of an earlier finding that are not stored are empty."""
-
-    path: str
-    side: Side
-    start_line: int | None
-    line: int | None
-    severity: Severity
-    category: Category | None
-    confidence: float | None
-    title: str
-    body: str
-    quote: str
-    suggestion: str | None
-    url: str  # permanent address of the lines on GitHub; "" if unknown
-    is_inline: bool  # True if a review comment has the text
+MAX_PAST_BLOCKS = 500  # of a file, that were reviewed and are not in its patch any more
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewFindings:
-    raised: tuple[tuple[LedgerEntry, Finding], ...]  # new findings, most severe first
-    inline: tuple[tuple[LedgerEntry, Finding], ...]  # those of `raised` that get a review comment
-    unlocated: tuple[Finding, ...]
+    raised: tuple[tuple[LedgerEntry, Located], ...]  # new findings, most severe first
+    inline: tuple[tuple[LedgerEntry, Located], ...]  # those of `raised` that get a review comment
+    unlocated: tuple[Finding, ...]  # about files that no call showed; they do not count
     held_back: int  # findings below the thresholds in the settings
-    left_out: tuple[tuple[LedgerEntry, Finding], ...]  # new findings beyond `MAX_CANDIDATES`, which are not verified
+    left_out: tuple[tuple[LedgerEntry, Located], ...]  # new findings beyond `MAX_CANDIDATES`, which are not shown
     ledger: tuple[LedgerEntry, ...]  # the earlier findings with their present state
     open: tuple[LedgerEntry, ...]  # those of `ledger` that are open, most severe first
-    undecided: tuple[LedgerEntry, ...]  # those of `ledger` about which Claude is asked, because their quote changed
+    claims: tuple[Claim, ...]  # about earlier findings, that the second look must agree with
+    next_number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,385 +65,233 @@ def read_discussion(number: int, reader: Reader, ledger: Sequence[LedgerEntry]) 
     return Discussion(threads, tuple(writers), tuple(entry.key for entry in ledger if entry.key not in unreplied))
 
 
-def follow_findings(
-    record: ReviewRecord,
-    listed: Sequence[ChangedFile],
-    selection: Selection,
-    discussion: Discussion,
-    *,
-    unread: Collection[str],
-    unlisted: int,
-    head: str,
-    read_files: Callable[[str, Sequence[str]], Mapping[str, str]],
-) -> ReviewRecord:
-    """Return the record with the present state of each finding.
-
-    `listed` are the changed files that GitHub lists, and `unlisted` is the number of the others. `unread` are those of
-    `find_unread`. `read_files` returns the text of files at a commit; it is called if the patches do not show what
-    became of the line of a finding. `head` is the SHA of the head commit.
-    """
-    if not record.ledger:
-        return record
-    files = PresentFiles(
-        patches={**_parse_left_out(listed, selection), **selection.patches},
-        previous_paths=_find_previous_paths(listed),
-        unread=unread,
+def find_present(listed: Sequence[ChangedFile], patches: Mapping[str, Patch], unlisted: int) -> PresentFiles:
+    """Return the present files. GitHub may have shortened or left out the patches of some of them."""
+    unread = [file for file in listed if _is_unread(file)]
+    return PresentFiles(
+        patches,
+        {file.path: file.previous_path for file in listed if file.previous_path and file.status == "renamed"},
+        unread=frozenset(path for file in unread for path in (file.path, file.previous_path) if path),
         is_complete=not unlisted,
-        reviewed=record.reviewed,
-        quoted=record.quoted,
     )
-    closed = {entry.key for entry in record.ledger if entry.is_closed}
-    ledger = follow_up(record.ledger, files)
-    if merged := list_merged(record.ledger, ledger, files):
-        texts = read_files(record.base, sorted({*merged.values()})) if record.base else {}
-        quotes = {entry.quote for entry in record.ledger}  # a file that cannot be read may have all of them
-        in_base = {path: _identify_lines(texts[old]) if old in texts else quotes for path, old in merged.items()}
-        ledger = follow_up(record.ledger, replace(files, in_base=in_base))
-    if hidden := list_hidden(ledger, files):
-        texts = read_files(head, sorted({*hidden.values()}))
-        ledger = settle_hidden(ledger, hidden, {path: _identify_lines(text) for path, text in texts.items()})
-    ledger = apply_threads(ledger, discussion.threads, writers=discussion.writers, closed=closed)
-    return replace(record, ledger=ledger, quoted=list_quoted(ledger, files.patches, unread, record.quoted))
 
 
-def list_quoted(
-    ledger: Iterable[LedgerEntry],
-    patches: Mapping[str, Patch],
-    unread: Collection[str],
-    earlier: Mapping[str, tuple[str, ...]],
-) -> Mapping[str, tuple[str, ...]]:
-    """Return the lines of the last whole patches of files with findings of several lines, see `ReviewRecord.quoted`.
-
-    Those of the files `unread` are the `earlier` ones: the finding is at the lines with these numbers.
-    """
-    paths = {entry.path for entry in ledger if entry.lines}
-    known = {path: tokens for path, tokens in earlier.items() if path in paths}
-    shown = {path: list_tokens(patches[path]) for path in sorted(paths & patches.keys()) if path not in unread}
-    return {**known, **shown}
-
-
-def find_unread(ledger: Iterable[LedgerEntry], listed: Iterable[ChangedFile], selection: Selection) -> frozenset[str]:
-    """Return the paths of files that may have changed lines of findings which are not shown.
-
-    GitHub shortened or left out their patch, or hidden credentials span a line that a finding quotes. The paths that
-    such files had before are among them.
-    """
-    quotes = {text for entry in ledger if not entry.is_absent for text in (entry.quote, *entry.lines)}
-    whole_paths = {file.path for file in selection.files if not file.cut}
-    unread_paths = {file.path for file in selection.skipped if file.needs_review}
-
-    def is_unread(file: ChangedFile) -> bool:
-        if file.path in unread_paths:
-            return True
-        if file.path in whole_paths:
-            return False
-        if not file.patch:
-            return not _is_without_lines(file)
-        whole = parse_patch(file.patch)
-        if is_shortened(file, whole):
-            return True
-        hidden = list_hidden_lines(whole, selection.patches.get(file.path) or redact_patch(whole)) if quotes else ()
-        return not quotes.isdisjoint(text for line in hidden for text in _identify_lines(line))
-
-    unread = [file for file in listed if is_unread(file)]
-    return frozenset(path for file in unread for path in (file.path, file.previous_path) if path)
-
-
-def _identify_lines(text: str) -> Collection[str]:
-    """Return the lines of a file as `PatchIndex` has those of its patch, in which credentials are hidden."""
-    lines = text.split("\n")
-    patch = parse_patch("\n".join([f"@@ -1,{len(lines)} +1,{len(lines)} @@", *(f" {line}" for line in lines)]))
-    return {identify(line.text) for hunk in redact_patch(patch).hunks for line in hunk.lines}
-
-
-def _is_without_lines(file: ChangedFile) -> bool:
+def _is_unread(file: ChangedFile) -> bool:
+    if file.patch:
+        return is_shortened(file, parse_patch(file.patch))
     is_empty = file.status == "removed" or file.sha in EMPTY_BLOBS
-    return is_empty or (file.status == "renamed" and not file.additions and not file.deletions)
+    return not is_empty and not (file.status == "renamed" and not file.additions and not file.deletions)
 
 
-def _parse_left_out(listed: Iterable[ChangedFile], selection: Selection) -> Mapping[str, Patch]:
-    """Return the patches of the files that the review leaves out, as `Selection.patches` has the others."""
-    return {
-        file.path: redact_patch(parse_patch(file.patch))
-        for file in listed
-        if file.patch and file.path not in selection.patches
-    }
+def find_kept(record: ReviewRecord, files: PresentFiles, readable: Iterable[str]) -> frozenset[str]:
+    """Return the keys of findings whose code is in a newer block of a file that the review leaves out."""
+    vanished = {entry.key: (letters_of(entry.quote), entry.round) for entry in record.ledger if entry.has_vanished}
+    kept: set[str] = set()
+    for path in files.blocks.keys() - set(readable):
+        known, placed = record.unreviewed.get(files.name(path), ()), files.blocks[path]
+        same = match_blocks(known, placed)
+        for index, one in enumerate(placed):
+            first = known[same[index]].round if index in same else record.rounds + 1
+            code = letters_of("".join(line.text for line in one.lines if line.mark == "+"))
+            kept |= {key for key, (quote, last) in vanished.items() if first > last and quote in code}
+    return frozenset(kept)
 
 
-def _find_previous_paths(files: Iterable[ChangedFile | PatchedFile]) -> Mapping[str, str]:
-    return {file.path: file.previous_path for file in files if file.previous_path and file.status == "renamed"}
+def list_to_ask(ledger: Iterable[LedgerEntry], *, fail_on: Severity | None, asks_all: bool) -> list[LedgerEntry]:
+    """Return the findings to ask about: undecided ones, then open ones that fail the check, or all open ones."""
+    entries = [one for one in sort_entries(ledger) if not one.form and not one.is_closed]
+    undecided = [one for one in entries if one.has_vanished or one.is_undecided]
+    undecided.sort(key=lambda one: not one.was_left_out)
+    still_open = [one for one in entries if one.state == "open" and one not in undecided]
+    return (undecided + [one for one in still_open if asks_all or is_failing(one.severity, fail_on)])[:MAX_QUESTIONS]
+
+
+def plan_questions(selection: Selection, wanted: Sequence[LedgerEntry]) -> tuple[Question, ...]:
+    """Return the call of each question: the first one that shows the finding's file, else the first one of all."""
+    shown: list[dict[str, set[int]]] = []  # of each call: the hunks that it shows, by path
+    for call in selection.calls:
+        hunks: dict[str, set[int]] = {}
+        for part in call:
+            hunks.setdefault(selection.files[part.file].path, set()).update(part.hunks)
+        shown.append(hunks)
+    names = {file.path: file.base_path for file in selection.files}
+
+    def plan(entry: LedgerEntry) -> Question:
+        calls = (n for n, of_call in enumerate(shown) if entry.file in {names[path] for path in of_call})
+        call = next(calls, 0)
+        patch = selection.patches.get(entry.path)
+        place = None if patch is None or entry.line is None else _find(patch, entry.side, entry.line)
+        if patch is None or place is None or place[0] in shown[call].get(entry.path, ()):
+            return Question(entry.number, call, "")
+        return Question(entry.number, call, _excerpt(patch, place, QUESTION_TOKENS // 2))
+
+    return tuple(map(plan, wanted)) if selection.calls else ()
 
 
 def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFindings:
     """Return the findings of a reply that this review raises, and those of earlier reviews."""
-    reported = reply.findings if isinstance(reply, PullRequestAnalysis) else []
-    wanted = [
-        finding
-        for finding in reported
-        if RANK[finding.severity] <= RANK[facts.shown.min_severity] and finding.confidence >= facts.shown.min_confidence
-    ]
-    located, unlocated = find_lines(wanted, facts.selection.shown_patches)
-    shown_names = {name for path in facts.selection.shown_patches for name in (path, show_name(path))}
-    changed, patches = _list_changed(facts), facts.selection.patches
-    since = _list_changed_since(facts) if facts.is_full else changed
-    merged = _merge_apart(located, facts.record.ledger, patches, since)
-    timely = [finding for finding in merged if _is_timely(facts, finding, changed)]
-    is_review = isinstance(reply, PullRequestAnalysis)
-    silent = _list_silent(facts, reported, changed) if is_review and not facts.review.verify else set()
-    ledger, repeating = settle_quotes(
-        facts.record.ledger,
-        timely,
-        patches,
-        corrected=facts.refuted | silent,
-        present=facts.upheld,
-        changed=changed,
-        unread=facts.unread,
-    )
-    rest = [finding for finding in timely if finding not in repeating]
-    new = find_new(rest, facts.record.ledger, patches, since)  # without the lines that its entries take now
-    ledger = raise_severities(ledger, [finding for finding in timely if finding not in new], patches, since)
-    renamed = _find_previous_paths(facts.selection.files)
-    entries = add(ledger, new, patches, prompt_id="", previous_paths=renamed, unread=facts.unread)
-    found = tuple(zip(entries, new, strict=True))
-    raised = tuple((entry, one) for entry, one in found[:MAX_CANDIDATES] if entry.key not in facts.refuted)
-    first = raised[: facts.review.max_inline] if facts.is_review else ()
-    still_open = (entry for entry in ledger if entry.state == "open")
+    changes, shown = _changes(facts), facts.selection.shown_patches
+    reply = reply if isinstance(reply, PullRequestAnalysis) else None
+    reported = [locate(finding, shown) for finding in (reply.findings if reply else [])]
+    if not facts.selection.calls and not any(facts.selection.new.values()):
+        changes = replace(changes, record=replace(facts.record, ledger=tuple(_end_vanished(facts))))
+    ledger, claims, others = decide_verdicts(changes, reply.earlier if reply else [], reported, facts.agreed)
+    wanted = [one for one in others if _is_wanted(facts, one.finding)]
+    timely = [one for one in merge_located(wanted) if changes.is_timely(one) and one.is_shown]
+    new = [*(find_committed(ledger, facts.credentials, facts.present) if facts.is_review else []), *timely]
+    added = add(ledger, new, changes.files, first_number=facts.record.next_number, review=changes.review)
+    found = [*zip(added, new, strict=True)]
+    raised = tuple(one for one in found[:MAX_CANDIDATES] if one[0].key not in facts.dropped)
+    inline = [one for one in raised if one[1].line is not None][: facts.review.max_inline] if facts.is_review else []
     return ReviewFindings(
         raised,
-        inline=tuple((entry, found) for entry, found in first if entry.key not in facts.not_inline),
-        unlocated=tuple(f for f in unlocated if _is_first(facts) or f.path in shown_names),
-        held_back=len(reported) - len(wanted),
-        left_out=found[MAX_CANDIDATES:],
+        inline=tuple(one for one in inline if one[0].key not in facts.not_inline),
+        unlocated=tuple(one.finding for one in wanted if not one.is_shown),
+        held_back=len(others) - len(wanted),
+        left_out=tuple(found[MAX_CANDIDATES:]),
         ledger=ledger,
-        open=tuple(sorted(still_open, key=lambda entry: (RANK[entry.severity], entry.path, entry.line or 0))),
-        undecided=tuple(entry for entry in ledger if _is_undecided(entry, patches))[:MAX_UNDECIDED],
+        open=tuple(sort_entries(entry for entry in ledger if entry.state == "open")),
+        claims=claims,
+        next_number=facts.record.next_number + len(found),
     )
 
 
-def _merge_apart(
-    located: Sequence[Finding],
-    ledger: Sequence[LedgerEntry],
-    patches: Mapping[str, Patch],
-    changed: Collection[tuple[str, Side, int]],
-) -> tuple[Finding, ...]:
-    """Merge the findings; those that repeat an earlier one not with others, which would count as repetitions, too.
+def _changes(facts: PullRequestFacts) -> ReviewedChanges:
+    return ReviewedChanges(
+        facts.record,
+        facts.present,
+        facts.selection.new,
+        facts.pull_request.head_sha,
+        is_first=facts.record.rounds == 0 or facts.is_full,
+        fail_on=facts.fail_on,
+        asked=facts.asked,
+        kept=facts.kept,
+    )
 
-    Those that repeat a dismissed one are also merged apart from those that repeat another one. No new finding may
-    become a repetition because it is merged, and no repetition a new one.
+
+def _end_vanished(facts: PullRequestFacts) -> Iterable[LedgerEntry]:
+    """Yield the entries, those as gone whose block vanished with this push, which brought nothing new.
+
+    A block that was reviewed before the finding was raised may have its code: the author returned to an older commit.
     """
-
-    def list_new(findings: Sequence[Finding], entries: Sequence[LedgerEntry]) -> set[int]:
-        return {id(finding) for finding in find_new(findings, entries, patches, changed)}
-
-    known = {(entry.path, entry.side, entry.category, entry.title) for entry in ledger if not entry.is_closed}
-    titled = {id(one) for one in located if (one.path, one.side, one.category, one.title) in known}
-    other = list_new(located, [entry for entry in ledger if entry.state == "dismissed"])
-    unknown = list_new(located, ledger)
-    new = unknown - titled
-
-    def merge(parts: Sequence[Finding]) -> Sequence[Finding]:
-        (merged,) = merge_findings(parts)
-        if len(parts) == 1 or bool(list_new([merged], ledger)) == any(id(part) in unknown for part in parts):
-            return [merged]
-        by_kind = [[part for part in parts if (id(part) in unknown) == is_new] for is_new in (True, False)]
-        return [one for same in by_kind for one in merge(same)] if all(by_kind) else parts
-
-    found: list[Finding] = []
-    for kind in (new, other - new, {id(finding) for finding in located} - other - new):
-        for parts in group_findings(finding for finding in located if id(finding) in kind):
-            found += merge(parts)
-    return tuple(sort_findings(found))
-
-
-def _is_undecided(entry: LedgerEntry, patches: Mapping[str, Patch]) -> bool:
-    is_asked = entry.is_quote_changed and not entry.is_closed and entry.path in patches
-    return is_asked and _excerpt_quote(patches, entry) is not None
-
-
-def _list_silent(
-    facts: PullRequestFacts, reported: Sequence[Finding], changed: Collection[tuple[str, Side, int]]
-) -> set[str]:
-    """Return the keys of the findings of which the review read a changed line, and which it does not report again."""
-    read = find_read(facts.selection, facts.unanswered)
-    silent: set[str] = set()
+    lines = [one.lines for of_file in facts.present.blocks.values() for one in of_file]
     for entry in facts.record.ledger:
-        is_said = any(_may_repeat(one, entry) for one in reported)
-        is_silent = entry.path in read and not is_said
-        if entry.is_quote_changed and is_silent:
-            lines = list_compared(facts.selection.patches[entry.path], entry.side, entry.quoted_lines)
-            if any((entry.path, line.side, line.number) in changed for line in lines):
-                silent.add(entry.key)
-    return silent
+        quote, is_removed = letters_of(entry.quote), entry.side == "LEFT"
+        code = (letters_of("".join(one.text for one in of if (one.mark == "-") == is_removed)) for of in lines)
+        is_there = entry.key in facts.kept or (quote and any(quote in text for text in code))
+        yield set_gone(entry) if entry.has_vanished and not entry.is_undecided and not is_there else entry
 
 
-def _may_repeat(finding: Finding, entry: LedgerEntry) -> bool:
-    """Return True if the finding has the title of the entry, or its category near its lines."""
-    quoted, first = entry.quoted_lines, finding.start_line or finding.line
-    is_near = first < quoted.stop + NEAR_LINES and quoted.start - NEAR_LINES <= finding.line
-    is_same = finding.title == entry.title or (finding.category == entry.category and is_near)
-    return finding.path in (entry.path, show_name(entry.path)) and is_same
+def _is_wanted(facts: PullRequestFacts, finding: Finding) -> bool:
+    is_severe = RANK[finding.severity] <= RANK[facts.shown.min_severity]
+    return is_severe and finding.confidence >= facts.shown.min_confidence
 
 
-def _list_changed(facts: PullRequestFacts) -> set[tuple[str, Side, int]]:
-    """Return the lines that changed since the last review; all changed lines if this one reads everything again."""
-    return {
-        (file.path, lines.side, number)
-        for file in facts.selection.files
-        for lines in file.changed
-        for number in range(lines.first, lines.last + 1)
-    }
-
-
-def _list_changed_since(facts: PullRequestFacts) -> set[tuple[str, Side, int]]:
-    """Return the lines that changed since the last review, also if this one reads everything again."""
-    return {
-        (path, hunk.lines[index].side, hunk.lines[index].number)
-        for path, patch in facts.selection.patches.items()
-        for hunk, indexes in zip(patch.hunks, find_changed_lines(patch, facts.earlier.get(path, ())), strict=True)
-        for index in indexes
-    }
-
-
-def list_checked(result: ReviewFindings) -> list[CheckedFinding]:
-    """Return the findings that count for the check: the new ones, the open ones, and those that people dismissed."""
-    inline = {entry.key for entry, _ in result.inline}
-    new = [
-        CheckedFinding(
-            found.path,
-            found.side,
-            found.start_line,
-            found.line,
-            found.severity,
-            found.title,
-            found.body,
-            has_comment=entry.key in inline,
-        )
-        for entry, found in (*result.raised, *result.left_out)
+def list_blocks(facts: PullRequestFacts) -> tuple[Mapping[str, tuple[Block, ...]], Mapping[str, tuple[Block, ...]]]:
+    """Return `ReviewRecord.blocks` and `ReviewRecord.unreviewed` after a review."""
+    record, names, selection = facts.record, facts.present, facts.selection
+    unread_blocks = [
+        block
+        for index in range(len(selection.files))
+        for block in list_unread(selection, index, facts.unanswered, facts.known_blocks)
     ]
-    dismissed = (entry for entry in result.ledger if entry.state == "dismissed")
-    return [*new, *(_to_checked(entry) for entry in (*result.open, *dismissed))]
+    others = {id(block) for block in unread_blocks}
+    reviewed = [block for of_file in selection.blocks.values() for block in of_file if id(block) not in others]
+    unread = {name: list(blocks) for name, blocks in facts.unreviewed.items()}
+    for name, of_file in _by_file(unread_blocks, names).items():
+        unread.setdefault(name, []).extend(one.block for one in of_file)
+    blocks = dict(record.blocks)
+    for name, of_file in _by_file(reviewed, names).items():
+        known = record.blocks.get(name, ())
+        same = match_blocks(known, of_file)
+        seen = record.unreviewed.get(name, ())
+        before = match_blocks(seen, of_file)
+        rounds = [
+            known[same[i]].round if i in same else seen[before[i]].round if i in before else facts.round
+            for i in range(len(of_file))
+        ]
+        past = [block for index, block in enumerate(known) if index not in same.values()]
+        present = (replace(one.block, round=first) for one, first in zip(of_file, rounds, strict=True))
+        blocks[name] = (*present, *past[:MAX_PAST_BLOCKS])
+    return blocks, {
+        name: tuple(_with_rounds(of, record.unreviewed.get(name, ()), facts.round)) for name, of in unread.items()
+    }
 
 
-def _to_checked(entry: LedgerEntry) -> CheckedFinding:
-    dismissed_by: Literal["writer", "other"] | None = None
-    if entry.state == "dismissed":
-        dismissed_by = "writer" if entry.has_binding_dismissal else "other"
-    has_comment, place = entry.comment_id is not None, (entry.path, entry.side, None, entry.line)
-    return CheckedFinding(*place, entry.severity, entry.title, "", has_comment=has_comment, dismissed_by=dismissed_by)
+def _with_rounds(blocks: Iterable[Block], known: Iterable[Block], review: int) -> Iterable[Block]:
+    first = {(one.lines, one.above, one.below): one.round for one in known}
+    return (replace(one, round=first.get((one.lines, one.above, one.below), review)) for one in blocks)
 
 
-def _is_first(facts: PullRequestFacts) -> bool:
-    return facts.record.rounds == 0 or facts.is_full
+def _by_file(blocks: Iterable[PlacedBlock], files: PresentFiles) -> Mapping[str, list[PlacedBlock]]:
+    found: dict[str, list[PlacedBlock]] = {}
+    for one in blocks:
+        found.setdefault(files.name(one.path), []).append(one)
+    return found
 
 
-def _is_timely(facts: PullRequestFacts, finding: Finding, changed: Collection[tuple[str, Side, int]]) -> bool:
-    """Return True if this round may raise the finding.
-
-    After the first review, one of the finding's lines must have changed since the last one, or a line between them was
-    removed or is there again. In the second review, a critical finding may also be on other lines.
-    """
-    if _is_first(facts) or (facts.record.rounds == 1 and finding.severity == "critical"):
-        return True
-    numbers = range(finding.start_line or finding.line, finding.line + 1)
-    lines = list_within(facts.selection.patches[finding.path], finding.side, numbers)
-    return any((finding.path, line.side, line.number) in changed for line in lines)
+def list_second_look(facts: PullRequestFacts, result: ReviewFindings) -> list[LedgerEntry]:
+    """Return the new findings that get a second look: those that would fail the check, and those that are not sure."""
+    if not facts.review.verify:
+        return []
+    entries = [entry for entry, _ in result.raised if not entry.form]
+    return [one for one in entries if is_failing(one.severity, facts.fail_on) or one.confidence < UNSURE]
 
 
-def to_shown(facts: PullRequestFacts, finding: Finding, *, is_inline: bool) -> ShownFinding:
-    return ShownFinding(
-        path=finding.path,
-        side=finding.side,
-        start_line=finding.start_line,
-        line=finding.line,
-        severity=finding.severity,
-        category=finding.category,
-        confidence=finding.confidence,
-        title=finding.title,
-        body=finding.body,
-        quote=finding.quote,
-        suggestion=finding.suggestion,
-        url=_permalink(facts, finding.path, finding.side, finding.start_line or finding.line, finding.line),
-        is_inline=is_inline,
-    )
+def has_decisive_facts(verdict: FindingVerdict, candidate: Candidate) -> bool:
+    """Return True if the second look was shown each line that decides about its subject."""
+    shown = letters_of(candidate.code)
+    quotes = [letters_of(fact.quote) for fact in verdict.facts if fact.is_decisive]
+    return all(quote and quote in shown for quote in quotes)
 
 
-def earlier_to_shown(facts: PullRequestFacts, entry: LedgerEntry) -> ShownFinding:
-    url = _permalink(facts, entry.path, entry.side, entry.line, entry.line)
-    place = (entry.path, entry.side, None, entry.line)
-    is_inline = entry.comment_id is not None
-    body = "" if entry.is_body_posted else entry.body
-    return ShownFinding(*place, entry.severity, None, None, entry.title, body, "", None, url, is_inline)
+def list_candidates(facts: PullRequestFacts, result: ReviewFindings) -> tuple[Candidate, ...]:
+    """Return what the second look decides about: `list_second_look`, then the claims."""
+    new = list_second_look(facts, result)
+    patches, tokens = facts.selection.patches, EXCERPT_TOKENS // max(len(new) + 2 * len(result.claims), 1)
 
+    def code(path: str, side: Side, line: int | None) -> str:
+        place = _find(patches[path], side, line) if path in patches and line is not None else None
+        return "" if place is None else _excerpt(patches[path], place, tokens)
 
-def _permalink(facts: PullRequestFacts, path: str, side: Side, start: int | None, line: int | None) -> str:
-    """Return the address of lines in the analysed commit; for removed lines, in the base commit. "" if unknown."""
-    commit = facts.pull_request.head_sha
-    if side == "LEFT":
-        commit = facts.pull_request.base_sha
-        files = facts.selection.files
-        path = next((file.previous_path for file in files if file.path == path), None) or path
-    return permalink(facts.pull_request.html_url, commit, path, line, start=start)
-
-
-def list_candidates(facts: PullRequestFacts, reply: Reply) -> tuple[Candidate, ...]:
-    """Return the findings as the prompt shows them that tries to refute them: the new ones, then the undecided ones."""
-    result, patches = find_findings(facts, reply), facts.selection.patches
-    tokens = EXCERPT_TOKENS // max(len(result.raised), 1)
-    new = ((one, _excerpt(patches[one.path], one, tokens)) for _, one in result.raised)
-    earlier = ((one, _excerpt_quote(patches, one)) for one in result.undecided)
-    found: tuple[tuple[Finding | LedgerEntry, str | None], ...] = (*new, *earlier)
+    found: list[tuple[LedgerEntry, str, str]] = [(one, code(one.path, one.side, one.line), "") for one in new]
+    for claim in result.claims:
+        entry, number = claim.entry, claim.line.number
+        own = code(entry.path, entry.side, entry.line)
+        proof = code(claim.path, claim.line.side, number)
+        text = f"{claim.text} {claim.path}, line {number}: {claim.line.text.strip()[:MAX_LINE_CHARS]}"
+        found.append((entry, own if proof in own else "\n".join(filter(None, (own, proof))), text))
     return tuple(
-        Candidate(
-            number,
-            one.path,
-            one.line or 0,
-            one.severity,
-            one.title,
-            one.body,
-            code or "",
-            is_earlier=isinstance(one, LedgerEntry),
-        )
-        for number, (one, code) in enumerate(found, start=1)
+        Candidate(number, one.path, one.line or 0, one.severity, one.title, one.body, shown, claim)
+        for number, (one, shown, claim) in enumerate(found, start=1)
     )
 
 
-def _excerpt(patch: Patch, finding: Finding, tokens: int) -> str:
-    """Return the numbered lines of the finding and those around them: as many as fit into `tokens`.
-
-    Its last line is always among them. Its other lines are, too, if they have at most `QUOTE_TOKENS`.
-    """
-    numbers = range(finding.start_line or finding.line, finding.line + 1)
-    hunk, within = next(reversed([*find_within(patch, finding.side, numbers)]))
-    needed = sum(_count_tokens(hunk.lines[index]) for index in within)
-    if needed > max(tokens, QUOTE_TOKENS):
-        within, needed = within[-1:], _count_tokens(hunk.lines[within[-1]])
-    return _number_around([(hunk, within)], tokens - needed)
-
-
-def _excerpt_quote(patches: Mapping[str, Patch], entry: LedgerEntry) -> str | None:
-    """Return the numbered lines of an earlier finding with lines around them; None if its lines do not fit."""
-    quoted = [*find_within(patches[entry.path], entry.side, entry.quoted_lines)]
-    lines = [hunk.lines[index] for hunk, within in quoted for index in within]
-    tokens = QUOTE_TOKENS - sum(map(_count_tokens, lines))
-    if not lines or tokens < 0 or any(len(line.text) > MAX_LINE_CHARS for line in lines):
-        return None
-    return _number_around(quoted, tokens // len(quoted))
+def _find(patch: Patch, side: Side, number: int) -> tuple[int, int] | None:
+    """Return the indexes of the hunk and of a line in it."""
+    return next(
+        (
+            (at, index)
+            for at, hunk in enumerate(patch.hunks)
+            for index, line in enumerate(hunk.lines)
+            if (line.side, line.number) == (side, number)
+        ),
+        None,
+    )
 
 
-def _number_around(hunks: Iterable[tuple[Hunk, range]], tokens: int) -> str:
-    """Return the numbered lines of hunks at these indexes, with as many around them as fit into `tokens` for each."""
-    return numbered(Patch(tuple(Hunk(one.header, _lines_around(one.lines, within, tokens)) for one, within in hunks)))
-
-
-def _lines_around(lines: Sequence[Line], within: range, tokens: int) -> tuple[Line, ...]:
-    """Return the lines `within`, and as many around them as fit into `tokens`."""
-    first, last, left = within.start, within.stop - 1, tokens
-    for distance in range(1, EXCERPT_LINES + 1):
-        for at in (within.start - distance, within.stop - 1 + distance):
-            is_next = at in (first - 1, last + 1) and 0 <= at < len(lines)
-            if is_next and (needed := _count_tokens(lines[at])) <= left:
-                first, last, left = min(first, at), max(last, at), left - needed
-    return tuple(replace(line, text=line.text[:MAX_LINE_CHARS]) for line in lines[first : last + 1])
+def _excerpt(patch: Patch, place: tuple[int, int], tokens: int) -> str:
+    """Return a numbered line with as many around it as fit into `tokens`."""
+    hunk, at = patch.hunks[place[0]], place[1]
+    first = last = at
+    left = tokens - _count_tokens(hunk.lines[at])
+    for distance in range(1, MAX_EXCERPT_LINES + 1):
+        for index in (at - distance, at + distance):
+            is_next = index in (first - 1, last + 1) and 0 <= index < len(hunk.lines)
+            if is_next and (needed := _count_tokens(hunk.lines[index])) <= left:
+                first, last, left = min(first, index), max(last, index), left - needed
+    lines = (replace(line, text=line.text[:MAX_LINE_CHARS]) for line in hunk.lines[first : last + 1])
+    return numbered(Patch((Hunk(hunk.header, tuple(lines)),)))
 
 
 def _count_tokens(line: Line) -> int:

@@ -1,7 +1,7 @@
 """Handler for pull requests: selects the changes to review, and plans labels, one review and one comment.
 
 The first review reads all changes. Later ones read only those that changed since, compared patch against patch, and
-raise only findings on them: a review must come to an end. What was raised before is in the ledger (`review/ledger.py`).
+raise only findings on them: a review must come to an end. Claude is asked what became of earlier ones that changed.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ from hls_handler.analysis import (
     ValidReply,
     lowest_scores,
 )
-from hls_handler.errors import Permanent, Retryable, Superseded
 from hls_handler.events import Event, PullRequest
 from hls_handler.handlers.changed_files import (
     MAX_CALLS,
-    TOKENS_PER_FILE,
     PatchedFile,
-    digest_reviewed,
+    Selection,
     find_files_above,
     find_unshown,
     leave_out,
     may_have_calls,
+    parse_files,
     select_files,
     with_lines_above,
 )
 from hls_handler.handlers.check import ReviewNotes, plan_check
+from hls_handler.handlers.committed_credentials import Credential, find_credentials, follow_credentials
+from hls_handler.handlers.file_list import read_changed_files
 from hls_handler.handlers.handler import (
     Handler,
     PromptLimits,
@@ -50,51 +51,59 @@ from hls_handler.handlers.handler import (
 )
 from hls_handler.handlers.labels import plan_labels, select_offer
 from hls_handler.handlers.linguist import parse_attributes
-from hls_handler.handlers.pull_request_facts import NO_CONTEXT, Candidate, KnownFinding, PullRequestFacts, Size
+from hls_handler.handlers.pull_request_facts import (
+    Candidate,
+    EarlierFinding,
+    PullRequestFacts,
+    Size,
+)
 from hls_handler.handlers.pull_request_findings import (
+    QUESTION_TOKENS,
+    UNSURE,
+    Discussion,
     ReviewFindings,
-    ShownFinding,
-    earlier_to_shown,
     find_findings,
-    find_unread,
-    follow_findings,
+    find_kept,
+    find_present,
+    has_decisive_facts,
+    list_blocks,
     list_candidates,
-    list_checked,
-    list_quoted,
+    list_second_look,
+    list_to_ask,
+    plan_questions,
     read_discussion,
-    to_shown,
 )
 from hls_handler.handlers.reader import (
-    ChangedFile,
     GuidanceFile,
     LinkedIssue,
     Reader,
     RepositoryHistory,
     RepositoryLabel,
-    ReviewContext,
 )
+from hls_handler.handlers.review_context import (
+    NO_CONTEXT,
+    describe_context,
+    limit_context,
+    read_context,
+    read_head_files,
+)
+from hls_handler.handlers.shown_findings import ShownFinding, earlier_to_shown, to_shown, unlocated_to_shown
 from hls_handler.handlers.skipped_files import SkippedFile, count_reasons
-from hls_handler.prompting.render import estimate_tokens
+from hls_handler.review.blocks import Block
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.dismissals import FIXED
-from hls_handler.review.record import MAX_BODY_CHARACTERS, NO_REVIEW, ReviewRecord
-from hls_handler.settings.model import Review
-from hls_handler.untrusted.cleaning import truncate
+from hls_handler.review.ledger import PresentFiles, apply_threads, follow
+from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
 from hls_handler.wording import count, was_or_were
 
 MAX_SUMMARY_CHARACTERS = 4_000
-MAX_LISTED_FILES = 3_000  # GitHub lists no more
-
-MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS = 6_000, 3_000
-"""Characters of one file of guidance and of the body of one linked issue that `pull_requests/analyze` shows."""
-CONTEXT_SHARE = 0.5  # of the tokens of a call, at most, for guidance and linked issues
 
 
 class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 25
+    facts_version = 29
     verification = "pull_requests/verify"
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
@@ -107,7 +116,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         "parts": int,
         "earlier_kind": str,
         "earlier_summary": str,
-        "known_findings": tuple[KnownFinding, ...],
+        "known_findings": tuple[EarlierFinding, ...],
+        "earlier_findings": tuple[EarlierFinding, ...],
         "guidance": tuple[GuidanceFile, ...],
         "linked_issues": tuple[LinkedIssue, ...],
         "candidates": tuple[Candidate, ...],
@@ -140,43 +150,38 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         payload = event.pull_request
         pull_request = payload if event.is_recent else reader.pull_request(payload.number)
         check_conversation(event, pull_request)
-        listed = _read_files(event, pull_request, reader)
-        is_review = limits.is_review and not event.is_closing
+        listed = read_changed_files(event, pull_request, reader)
+        patches, unlisted = parse_files(listed), max(pull_request.changed_files - len(listed), 0)
+        is_review, is_full = limits.is_review and not event.is_closing, event.is_full_review_requested
         record = history.review(pull_request.number) if is_review else NO_REVIEW
         discussion = read_discussion(pull_request.number, reader, record.ledger)
-        is_full = event.is_full_review_requested
+        files, credentials = find_present(listed, patches, unlisted), find_credentials(listed, limits.ignored_paths)
+        followed = _follow(record, files, credentials, discussion)
+        fail_on = limits.review.fail_on if limits.review.check else None
+        wanted = list_to_ask(followed.ledger, fail_on=fail_on, asks_all=event.requested_review in ("new", "full"))
+        new = files.find_new({} if is_full else record.blocks)
+        tokens = max(limits.input_tokens - QUESTION_TOKENS * len(wanted), limits.input_tokens // 2)
         select = partial(
             select_files,
             listed,
-            tokens=limits.input_tokens,
+            patches,
+            new=new,
             ignored_paths=limits.ignored_paths,
-            reviewed={} if is_full else record.reviewed,
             max_calls=MAX_CALLS if is_review else 1,
         )
-        selection, context, problem = select(), NO_CONTEXT, ""
+        selection, context, problem = select(tokens=tokens), NO_CONTEXT, ""
         if is_review and may_have_calls(selection):
-            context, problem = _read_context(pull_request, reader, limits.review)
-            context, used = _limit_context(context, int(limits.input_tokens * CONTEXT_SHARE))
-            tokens = limits.input_tokens - used
+            context, problem = read_context(pull_request, reader, limits.review)
+            context, used = limit_context(context, limits.input_tokens // 2)
+            tokens -= used
             attributes = None if problem else parse_attributes(context.attributes)
             if used or attributes is None or attributes.rules:
                 selection = select(tokens=tokens, attributes=attributes)
             paths = find_files_above(selection) if limits.review.functions and not problem else ()
             if paths:
-                texts = reader.head_files(pull_request.head_sha, paths)
+                texts, problem = read_head_files(pull_request, reader, paths)
                 selection = with_lines_above(selection, texts, tokens=tokens)
-        unlisted = max(pull_request.changed_files - len(listed), 0)
-        unread = find_unread(record.ledger, listed, selection)
-        present = follow_findings(
-            record,
-            listed,
-            selection,
-            discussion,
-            unread=unread,
-            unlisted=unlisted,
-            head=pull_request.head_sha,
-            read_files=partial(_read_files_at, reader),
-        )
+        selection = _with_call_for(selection, wanted, record, followed, event)
         lines = sum(file.additions + file.deletions for file in listed)  # including those of skipped files
         return PullRequestFacts(
             pull_request,
@@ -187,22 +192,46 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             shown=limits.shown,
             review=limits.review,
             summary=limits.summary,
-            record=present,
+            record=followed,
+            credentials=credentials,
+            unreviewed=_list_left_out(files, selection),
             is_review=is_review,
             is_full=is_full,
             context=replace(context, attributes=""),
             context_problem=problem,
             replied=discussion.replied,
-            unread=unread,
+            unread=frozenset(files.unread),
+            questions=plan_questions(selection, wanted),
+            kept=find_kept(followed, files, selection.patches),
             offer=select_offer(reader.labels(), limits.offer) if limits.offer is not None else None,
         )
+
+    def variables(self, facts: PullRequestFacts) -> Mapping[str, object]:
+        return {
+            "pull_request": facts.pull_request,
+            "files": facts.files,
+            "skipped": facts.selection.skipped,
+            "unlisted": facts.unlisted,
+            "size": facts.size,
+            "round": facts.round,
+            "part": 1 if facts.call is None else facts.call + 1,
+            "parts": len(facts.selection.calls),
+            "earlier_kind": facts.record.kind,
+            "earlier_summary": facts.record.summary,
+            "known_findings": facts.known_findings,
+            "earlier_findings": facts.earlier_findings,
+            "guidance": facts.context.guidance,
+            "linked_issues": facts.context.linked_issues,
+            "candidates": (),  # only the prompt of the second look has some
+            "repository_labels": facts.offer.labels if facts.offer is not None else (),
+        }
 
     def skip_reason(self, facts: PullRequestFacts) -> SkipReason | None:
         selection = facts.selection
         if selection.calls:
             return None
         if facts.record.rounds and facts.is_review:
-            what = "nothing that fits into a call changed" if selection.oversized else "nothing changed"
+            what = "nothing that fits into a call changed" if any(selection.new.values()) else "nothing changed"
             return SkipReason(f"{what} since the last review, so Claude was not asked", self.static_reply(facts))
         if not selection.skipped and not selection.files:
             return SkipReason("the pull request changes no files, so Claude was not asked")
@@ -215,8 +244,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
 
     def static_reply(self, facts: PullRequestFacts) -> Reply:
         earlier: dict[str, Any] = {"type": facts.record.kind, "summary": facts.record.summary}
-        empty: dict[str, Any] = {"findings": [], "suggested_labels": []}
-        return PullRequestAnalysis.model_construct(worth_saying=True, **earlier, **empty)
+        empty: dict[str, Any] = {"earlier": [], "findings": [], "suggested_labels": []}
+        return PullRequestAnalysis.model_construct(**earlier, **empty)
 
     def check_commit(self, facts: PullRequestFacts) -> str | None:
         return facts.pull_request.head_sha if facts.review.check and facts.is_review else None
@@ -230,9 +259,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     def describe_omissions(self, facts: PullRequestFacts) -> str | None:
         """Return a text such as "1 of 9 files was not shown: 1 lock file; 1 file was partly reviewed"; None if none."""
         parts: list[str] = []
-        missing = len(facts.skipped) + facts.unlisted
+        missing = len(facts.selection.skipped) + facts.unlisted
         if missing:
-            reasons = [count_reasons(facts.skipped)] if facts.skipped else []
+            reasons = [count_reasons(facts.selection.skipped)] if facts.selection.skipped else []
             reasons += [f"{facts.unlisted} beyond those that GitHub lists"] if facts.unlisted else []
             total = len(facts.selection.files) + missing
             parts.append(f"{missing} of {count(total, 'file')} {was_or_were(missing)} not shown: {', '.join(reasons)}")
@@ -242,16 +271,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return "; ".join(parts) or None
 
     def describe_context(self, facts: PullRequestFacts) -> str | None:
-        """Return a text such as "AGENTS.md (about 120 tokens), issue #7 (about 80 tokens)"; None if there is none."""
-        if facts.context_problem:
-            return f"none, because it could not be read: {facts.context_problem}"
         above = [text for texts in facts.selection.above for text in texts if text]
-        parts = [
-            *((file.path, _shown_guidance(file)) for file in facts.guidance),
-            *((f"issue #{issue.number}", _shown_issue(issue)) for issue in facts.linked_issues),
-            *([(f"lines above {count(len(above), 'hunk')}", "\n".join(above))] if above else []),
-        ]
-        return ", ".join(f"{name} (about {count(estimate_tokens(text), 'token')})" for name, text in parts) or None
+        return describe_context(facts.context, above, facts.context_problem)
 
     def split(self, facts: PullRequestFacts) -> tuple[PullRequestFacts, ...]:
         """Return the facts for each call; at least one."""
@@ -268,8 +289,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             labels.setdefault(label.name, label)
         summaries = dict.fromkeys(reply.summary for reply in analyses if reply.summary)
         merged = {
-            "worth_saying": any(reply.worth_saying for reply in analyses),
             "summary": "\n\n".join(summaries)[:MAX_SUMMARY_CHARACTERS],
+            "earlier": [verdict for reply in analyses for verdict in reply.earlier],
             "findings": [finding for reply in analyses for finding in reply.findings],
             "suggested_labels": list(labels.values()),
         }
@@ -290,38 +311,42 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return replace(facts, unverified=reason)
 
     def verification_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object] | None:
-        """Return the variables of the prompt that tries to refute findings; None if there are none."""
-        if not (facts.is_review and facts.review.verify):
-            return None
-        candidates = list_candidates(facts, reply)
+        """Return the variables of the prompt for the second look; None if there is nothing to look at."""
+        candidates = list_candidates(facts, find_findings(facts, reply)) if facts.is_review else ()
         return {**self.variables(facts), "files": (), "candidates": candidates} if candidates else None
 
     def apply_verification(self, facts: PullRequestFacts, reply: Reply, verdicts: Reply) -> PullRequestFacts:
-        """Return the facts without the findings that `verdicts` refutes. Unknown numbers are ignored."""
+        """Return the facts with what the second look decided. Unknown numbers are ignored."""
         if not isinstance(verdicts, FindingVerdicts):
             return facts
-        decided = {one.number: one.is_refuted for one in verdicts.verdicts}
         result = find_findings(facts, reply)
-        entries = enumerate((*(entry for entry, _ in result.raised), *result.undecided), start=1)
-        decisions = {entry.key: decided[number] for number, entry in entries if number in decided}
-        return replace(
-            facts,
-            refuted=frozenset(key for key, is_refuted in decisions.items() if is_refuted),
-            upheld=frozenset(key for key, is_refuted in decisions.items() if not is_refuted),
-        )
+        candidates = list_candidates(facts, result)
+        new = list_second_look(facts, result)
+        dropped: set[str] = set()
+        agreed: set[str] = set()
+        for verdict in verdicts.verdicts:
+            index = verdict.number - 1
+            if not 0 <= index < len(candidates):
+                continue
+            is_proved = has_decisive_facts(verdict, candidates[index])
+            if index >= len(new) and is_proved and verdict.agrees:
+                agreed.add(result.claims[index - len(new)].entry.key)
+            elif index < len(new) and not is_proved and new[index].confidence < UNSURE:
+                dropped.add(new[index].key)
+        return replace(facts, dropped=frozenset(dropped), agreed=frozenset(agreed))
 
     def inline_findings(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, Mapping[str, object]]:
         """Return the variables of the review comment for each finding that gets one, by the key of the finding."""
         return {
-            entry.key: {"finding": to_shown(facts, finding, is_inline=False), "is_inline": True}
-            for entry, finding in find_findings(facts, reply).inline
+            entry.key: {"finding": to_shown(facts, entry, located, is_inline=False), "is_inline": True}
+            for entry, located in find_findings(facts, reply).inline
         }
 
     def comment_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
         """Return the variables of the comment template.
 
         `findings` are the new findings, and `unrepeated` the earlier ones that are still open. `unlocated` are findings
-        whose quote is not at the line that they name. `held_back` is the number of findings below the thresholds in the
+        about files that no call showed. `held_back` is the number of findings below the thresholds in the
         settings, and `left_out` that of the new findings that are stored and not shown, because they are too many.
         """
         result = find_findings(facts, reply)
@@ -330,15 +355,17 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return {
             "commit": facts.pull_request.head_sha[:10],
             "commit_url": web_url(facts.pull_request.html_url, f"commit/{facts.pull_request.head_sha}"),
-            "findings": tuple(to_shown(facts, found, is_inline=entry.key in inline) for entry, found in result.raised),
-            "unlocated": tuple(to_shown(facts, finding, is_inline=False) for finding in result.unlocated),
+            "findings": tuple(
+                to_shown(facts, entry, one, is_inline=entry.key in inline) for entry, one in result.raised
+            ),
+            "unlocated": tuple(unlocated_to_shown(facts, finding) for finding in result.unlocated),
             "held_back": result.held_back,
             "left_out": len(result.left_out),
             "fixed": states.count("fixed"),
             "still_open": states.count("open"),
             "gone": states.count("gone"),
             "dismissed": states.count("dismissed"),
-            "undecided": sum(entry.is_quote_changed for entry in result.open),
+            "undecided": sum(entry.is_undecided for entry in result.open),
             "still_counted": sum(
                 facts.review.check and entry.state == "dismissed" and not entry.has_binding_dismissal
                 for entry in result.ledger
@@ -362,7 +389,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         comments = plan_comment(analysis, self.family, create=create and bool(analysis.answers))
         comments_inline = tuple(
             InlineComment(entry.key, found.path, found.side, found.start_line, found.line, analysis.inline[entry.key])
-            for entry, found in result.inline
+            for entry, found in ((entry, located.finding) for entry, located in result.inline)
             if entry.key in analysis.inline
         )
         reviews = (EnsureReview(facts.pull_request.head_sha, comments_inline),) if comments_inline else ()
@@ -385,11 +412,14 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         notes = ReviewNotes(
             unverified=facts.unverified,
             left_out=left_out,
-            not_read_again="; ".join(dict.fromkeys(facts.unanswered.values())) if facts.earlier else "",
-            undecided=sum(entry.is_quote_changed for entry in result.open),
+            not_read_again="; ".join(dict.fromkeys(facts.unanswered.values())) if facts.known_blocks else "",
+            undecided=sum(entry.is_undecided for entry in result.open),
+            context_problem=facts.context_problem,
+            commented=[entry.key for entry, _ in result.inline],
             asked_for=asked_for,
         )
-        return (plan_check(commit, facts.coverage, list_checked(result), facts.review, receipt, notes),)
+        findings = [*(entry for entry, _ in (*result.raised, *result.left_out)), *result.ledger]
+        return (plan_check(commit, facts.coverage, findings, facts.review, receipt, notes),)
 
     def after_review(
         self, facts: PullRequestFacts, analysis: Analysis, *, comment_ids: Mapping[str, int], rejected: Collection[str]
@@ -401,31 +431,32 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         reply = answer.reply if answer is not None else None
         result = find_findings(facts, reply)
         prompt_id = answer.prompt_id if answer is not None else ""
+        is_answered, was_asked = isinstance(reply, PullRequestAnalysis), analysis.receipt != NO_CALLS
         raised = tuple(
             replace(
                 entry,
                 prompt_id=prompt_id,
                 comment_id=comment_ids.get(entry.key),
-                body=truncate(found.body, MAX_BODY_CHARACTERS),
-                is_body_posted=entry.key in comment_ids,
             )
-            for entry, found in (*result.raised, *result.left_out)
+            for entry, _ in (*result.raised, *result.left_out)
         )
-        is_answered = isinstance(reply, PullRequestAnalysis)
-        was_asked = analysis.receipt != NO_CALLS
+        seen = (
+            one if one.has_vanished or not is_answered else replace(one, round=facts.round) for one in result.ledger
+        )
+        blocks, unreviewed = list_blocks(facts)
         record = ReviewRecord(
             rounds=facts.record.rounds + is_answered,
-            reviewed=digest_reviewed(facts.selection, facts.unanswered, facts.earlier),
-            quoted=list_quoted(result.ledger + raised, facts.selection.patches, facts.unread, facts.record.quoted),
+            blocks=blocks,
+            unreviewed=unreviewed,
             receipt=analysis.receipt if was_asked else facts.record.receipt,
             asked_for=facts.pull_request.head_sha if was_asked else facts.record.asked_for,
-            base=facts.pull_request.base_sha,
             kind=reply.type if isinstance(reply, PullRequestAnalysis) else facts.record.kind,
             summary=reply.summary if isinstance(reply, PullRequestAnalysis) else facts.record.summary,
-            ledger=result.ledger + raised,
+            ledger=(*seen, *raised),
+            next_number=result.next_number,
             scores=lowest_scores([reply]) or facts.record.scores,
         )
-        return replace(facts, not_inline=frozenset(rejected)), record
+        return replace(facts, not_inline=frozenset(rejected), comment_ids=dict(comment_ids)), record
 
 
 def _find_review(analysis: Analysis) -> ValidReply | None:
@@ -434,104 +465,46 @@ def _find_review(analysis: Analysis) -> ValidReply | None:
     return next(reviews, None)
 
 
-def _read_files(event: Event, pull_request: PullRequest, reader: Reader) -> tuple[ChangedFile, ...]:
-    """Return the changed files of the head commit. Raises `Superseded` if another commit is the head by now.
+def _follow(
+    record: ReviewRecord,
+    files: PresentFiles,
+    credentials: Sequence[Credential],
+    discussion: Discussion,
+) -> ReviewRecord:
+    """Return the record with the present place of each finding, and with what people said of it."""
+    ledger = follow_credentials(follow(record, files), credentials, files)
+    return replace(record, ledger=apply_threads(ledger, discussion.threads, writers=discussion.writers))
 
-    GitHub lists the files of the present head, and perhaps late. Raises `Retryable` if the list is of another commit.
-    Its commits do not show that it is late if it names no head, or if only the base changed: then its numbers must be
-    those of the pull request.
+
+def _with_call_for(
+    selection: Selection, wanted: Sequence[LedgerEntry], record: ReviewRecord, followed: ReviewRecord, event: Event
+) -> Selection:
+    """Return the selection, with a call without files if nothing is new, but a finding has to be asked about.
+
+    That is the case if a person asks for it, or if the proof that one was fixed left the patch.
     """
-    number, head = pull_request.number, pull_request.head_sha
-    listed = reader.files(number)
-    commits = {file.commit for file in listed if file.status != "removed"}
-    is_retargeted = _changes_base(event)
-    if commits == {head} and not is_retargeted:
-        return listed
-    now = reader.pull_request(number)
-    if now.head_sha != head:
-        raise Superseded(f"a newer push came meanwhile: {now.head_sha[:10]}")
-    others = sorted(commit for commit in commits if commit not in (None, head))
-    if others:
-        raise Retryable(f"GitHub still lists the changed files of commit {others[0][:10]}, but the head is {head[:10]}")
-    if is_retargeted or head not in commits:
-        _check_numbers(listed, now)
-    return listed
+    fixed = {entry.key for entry in record.ledger if entry.state == "fixed"}
+    has_lost_proof = any(entry.key in fixed and entry.state == "open" for entry in followed.ledger)
+    is_needed = wanted and (has_lost_proof or event.requested_review == "new")
+    return replace(selection, calls=((),)) if is_needed and not selection.calls else selection
 
 
-def _changes_base(event: Event) -> bool:
-    changes = event.payload.get("changes")
-    return event.action == "edited" and isinstance(changes, Mapping) and "base" in changes
-
-
-def _check_numbers(listed: Sequence[ChangedFile], pull_request: PullRequest) -> None:
-    """Raise `Retryable` if a complete list has other numbers than the pull request."""
-    found = len(listed), sum(file.additions for file in listed), sum(file.deletions for file in listed)
-    wanted = pull_request.changed_files, pull_request.additions, pull_request.deletions
-    if found != wanted and len(listed) < MAX_LISTED_FILES:
-        raise Retryable(
-            f"GitHub's list of the changed files is late: it has {_describe_numbers(*found)}, but the pull request has "
-            f"{_describe_numbers(*wanted)}"
-        )
-
-
-def _describe_numbers(files: int, additions: int, deletions: int) -> str:
-    return f"{count(files, 'file')} with {additions} added and {deletions} removed lines"
-
-
-def _read_context(pull_request: PullRequest, reader: Reader, review: Review) -> tuple[ReviewContext, str]:
-    """Return the context, or an empty one and the reason: a review without it is better than none."""
-    try:
-        number, branch = pull_request.number, pull_request.base_ref
-        wanted = {"guidance": review.guidance, "linked_issues": review.linked_issues}
-        return reader.review_context(number, branch, **wanted), ""
-    except Permanent as exc:
-        return NO_CONTEXT, str(exc)
-
-
-def _read_files_at(reader: Reader, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
-    """Return the text of files at a commit, without those that cannot be read."""
-    try:
-        return reader.head_files(sha, paths)
-    except Permanent:  # the findings in these files keep their state
-        return {}
-
-
-def _limit_context(context: ReviewContext, tokens: int) -> tuple[ReviewContext, int]:
-    """Return the context without the files and issues that exceed `tokens`, and the number of tokens of the others."""
-    left = tokens
-
-    def has_room(text: str) -> bool:
-        nonlocal left
-        needed = TOKENS_PER_FILE + estimate_tokens(text)
-        fits = needed <= left
-        left -= needed if fits else 0
-        return fits
-
-    guidance = tuple(file for file in context.guidance if has_room(_shown_guidance(file)))
-    issues = tuple(issue for issue in context.linked_issues if has_room(_shown_issue(issue)))
-    return replace(context, guidance=guidance, linked_issues=issues), tokens - left
-
-
-def _shown_guidance(file: GuidanceFile) -> str:
-    return file.text[:MAX_GUIDANCE_CHARS]
-
-
-def _shown_issue(issue: LinkedIssue) -> str:
-    return issue.title + issue.body[:MAX_LINKED_ISSUE_CHARS]
+def _list_left_out(files: PresentFiles, selection: Selection) -> Mapping[str, tuple[Block, ...]]:
+    """Return the blocks of the files that the review does not read, by file."""
+    found: dict[str, tuple[Block, ...]] = {}
+    for path, placed in files.blocks.items():
+        if path not in selection.patches:
+            name = files.name(path)
+            found[name] = (*found.get(name, ()), *(one.block for one in placed))
+    return found
 
 
 def _plan_replies(facts: PullRequestFacts, result: ReviewFindings) -> tuple[EnsureReply, ...]:
-    commit = facts.pull_request.head_sha[:10]
     return tuple(
-        EnsureReply(
-            entry.comment_id,
-            FIXED,
-            f"Fixed as of {commit}: some of these lines were changed."
-            if entry.is_quote_changed
-            else f"Fixed in {commit}: this line was changed.",
-        )
+        EnsureReply(entry.comment_id, FIXED, entry.resolution)
         for entry in result.ledger
-        if entry.state == "fixed"
+        if entry.resolution
+        and entry.is_closed
         and entry.comment_id is not None
         and entry.key not in facts.replied
         and not entry.dismissals

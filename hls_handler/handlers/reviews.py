@@ -25,7 +25,7 @@ from hls_handler.handlers.handler import (
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Reader, RepositoryHistory, ReviewComment
 from hls_handler.prompting.render import estimate_tokens
-from hls_handler.review.patches import Hunk, Line, Patch, Side, numbered, parse_patch
+from hls_handler.review.patches import Hunk, Line, Patch, Side, numbered
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import count, was_or_were
@@ -162,7 +162,7 @@ def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[tu
 
 
 def _to_shown_comment(comment: ReviewComment, *, number: int) -> ShownComment:
-    hunks = redact_patch(parse_patch(comment.hunk)).hunks  # before it is cut: half a credential is not recognised
+    hunks = redact_patch(comment.hunk).hunks  # before it is cut: half a credential is not recognised
     lines = tuple(map(_shorten, hunks[-1].lines[-CONTEXT_LINES:])) if hunks else ()
     code = numbered(Patch((Hunk(hunks[-1].header, lines),))) if lines else ""
     last = lines[-1] if lines else None

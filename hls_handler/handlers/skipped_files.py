@@ -52,6 +52,9 @@ NOT_HAND_WRITTEN: tuple[tuple[Reason, re.Pattern[str]], ...] = (
 )
 """(reason, pattern) of files that are not written by hand. The pattern is searched in the path in lower case."""
 
+HIDING: frozenset[Reason] = frozenset({"vendored", "minified"})
+"""Reasons for which code of any kind can be hidden by a name. Only `.gitattributes` shows that it needs no review."""
+
 OVERRIDES: Mapping[Reason, Attribute] = {
     "vendored": "vendored",
     "lock file": "generated",
@@ -117,13 +120,16 @@ def find_skip_reason(
     path = file.path.lower()
     for reason, pattern in NOT_HAND_WRITTEN:
         if pattern.search(path) and known.find(file.path, OVERRIDES[reason]) is not False:
-            return reason if attributes is not None else "perhaps generated or vendored"
+            is_sure = attributes is not None and reason not in HIDING
+            return reason if is_sure else "perhaps generated or vendored"
     if patch.hunks:  # stored facts are redacted, and two files would have one name
         return "named like a credential" if redact(file.path) != file.path else None
     if file.additions or file.deletions:
         return "too large for GitHub to show"
     if file.status == "renamed":
-        return "renamed without changes"
+        previous = (file.previous_path or "").lower()
+        was_hidden = any(pattern.search(previous) for _, pattern in NOT_HAND_WRITTEN)
+        return "not shown by GitHub" if was_hidden else "renamed without changes"
     is_empty = file.sha in EMPTY_BLOBS or BINARY_FILES.search(path) is not None
     return "binary or empty" if is_empty else "not shown by GitHub"
 

@@ -12,7 +12,7 @@ from itertools import combinations
 
 from jinja2 import TemplateSyntaxError, nodes
 
-from hls_handler.analysis import REPLY_TYPES, SCORES, Reply
+from hls_handler.analysis import REPLY_TYPES, SCORES, Reply, is_worth_saying
 from hls_handler.prompting.environment import ParsedTemplates, find_used_templates
 from hls_handler.prompting.front_matter import SUFFIX, problem_at
 from hls_handler.prompting.names import check_names
@@ -222,7 +222,7 @@ class LibraryCheck:
                     add(Problem(prompt.path, 1, "the template renders no task for Claude"), sample)
             for reply in replies[: 2 if number else None]:  # all replies with the first sample: others differ little
                 extra = of_families[family.name].items()
-                chosen = {key: full if reply.worth_saying else minimal for key, (full, minimal) in extra}
+                chosen = {key: full if is_worth_saying(reply) else minimal for key, (full, minimal) in extra}
                 try:
                     render_comment(library, name, {**recorded, **chosen, "analysis": reply}, key=KEY)
                 except BrokenTemplateError as exc:

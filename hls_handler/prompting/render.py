@@ -37,6 +37,9 @@ from hls_handler.untrusted.cleaning import format_for_prompt
 from hls_handler.untrusted.placeholders import Placeholders, Trusted
 from hls_handler.untrusted.untrusted_text import UntrustedText, format_for_comment
 
+EARLIER = "pull_requests/_earlier.j2"
+"""Template with the earlier findings of a review, which is appended to prompts that do not show them."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabelsView:
@@ -184,7 +187,10 @@ def render(library: Library, name: str, variables: Mapping[str, object], *, key:
         if system is None:
             system = _blocks(library.environment.get_template(BASE), converted)[0] or ""
         # If a template has no task block, its whole output is the task.
-        task = _fill_placeholders(placeholders, (rest if task is None else task).strip(), prompt.absolute_path)
+        task = (rest if task is None else task).strip()
+        if variables.get("earlier_findings") and not library.uses(name, "earlier_findings"):
+            task = f"{task}\n\n{library.environment.get_template(EARLIER).render(converted).strip()}"
+        task = _fill_placeholders(placeholders, task, prompt.absolute_path)
         return RenderedPrompt(prompt, system.strip(), task, _schema(prompt.reply_model), placeholders.missing())
     except AUTHOR_ERRORS as exc:
         raise _to_template_error(exc, prompt.path) from exc
@@ -192,7 +198,18 @@ def render(library: Library, name: str, variables: Mapping[str, object], *, key:
 
 @lru_cache(maxsize=64)  # earlier versions of prompts have models of their own
 def _schema(model: type[Reply]) -> dict[str, object]:
-    return model.model_json_schema()  # callers must not change the dict, because it is cached
+    schema = _drop_titles(model.model_json_schema())
+    assert isinstance(schema, dict)
+    return schema  # callers must not change the dict, because it is cached
+
+
+def _drop_titles(node: object) -> object:
+    """Return a JSON schema without titles, which only repeat names and cost tokens."""
+    if isinstance(node, list):
+        return [_drop_titles(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {key: _drop_titles(item) for key, item in node.items() if key != "title" or isinstance(item, dict)}
 
 
 def render_comment(

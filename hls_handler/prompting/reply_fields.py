@@ -11,9 +11,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Annotated, Any, Literal, cast, get_origin
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
-from pydantic import ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from hls_handler.analysis import (
     MAX_LABEL_CHARACTERS,
@@ -167,14 +167,24 @@ def permissive_reply_model(base: type[Reply]) -> type[Reply]:
     It is for stored replies: the fields of the prompt or of the reply type may have changed after Claude replied. A
     field that is missing is empty, and is not in `model_fields_set`.
     """
+    return _make_permissive(base)
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _make_permissive(base: type[_Model]) -> type[_Model]:
     fields: dict[str, Any] = {}
     for name, field in base.model_fields.items():
-        annotation = field.annotation
+        annotation: Any = field.annotation
+        items = get_args(annotation) if get_origin(annotation) is list else ()
         if enum_values(annotation):
-            annotation = list[str] if get_origin(annotation) is list else str
+            annotation = list[str] if items else str
+        elif items and isinstance(items[0], type) and issubclass(items[0], BaseModel):
+            annotation = list[_make_permissive(items[0])]  # type: ignore[misc]
         fields[name] = (annotation, _empty_value(annotation))
-    extra = ConfigDict(extra="allow")
-    return create_model(base.__name__, __base__=base, __config__=extra, __module__=base.__module__, **fields)
+    made: Any = type(base.__name__, (base,), {"__module__": base.__module__, "model_config": ConfigDict(extra="allow")})
+    return cast(type[_Model], create_model(base.__name__, __base__=made, __module__=base.__module__, **fields))
 
 
 def _field_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -> Iterator[tuple[str, str]]:

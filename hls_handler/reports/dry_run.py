@@ -162,7 +162,7 @@ def find_raised_findings(facts: object, answers: Iterable[ValidReply]) -> tuple[
     if not reviews or not isinstance(facts, PullRequestFacts) or not facts.is_review:
         return None
     result = find_findings(facts, reviews[-1])
-    return (*(finding for _, finding in result.raised), *result.unlocated)
+    return (*(located.finding for _, located in result.raised), *result.unlocated)
 
 
 def _find_comment(outcomes: Iterable[Outcome]) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hls_handler.analysis import (
+    CommentingReply,
     CommentReply,
     FindingVerdicts,
     GenericAnalysis,
@@ -26,10 +27,18 @@ MAX_CHARACTERS = 300  # of one text of a reply; `hls deliveries show` has the wh
 def describe_reply(answered: ValidReply) -> str:
     """Return a sentence with the fields of the reply type, and then those that the prompt file defines."""
     reply = answered.reply
-    parts = [*_describe(reply), *([] if reply.worth_saying else ["not worth a comment"])]
-    parts += [f"{name}: {_shorten(_format_value(value))}" for name, value in (reply.model_extra or {}).items()]
+    parts = [
+        *_describe(reply),
+        *(["not worth a comment"] if isinstance(reply, CommentingReply) and not reply.worth_saying else []),
+    ]
+    parts += [f"{name}: {_shorten(_format_value(value))}" for name, value in _list_own_fields(reply)]
     sentence = "; ".join(part.rstrip(".") for part in parts)
     return sentence if sentence.endswith(("?", "!", "…")) else f"{sentence}."
+
+
+def _list_own_fields(reply: Reply) -> list[tuple[str, object]]:
+    """Return the fields that the prompt file defines. Earlier versions stored `worth_saying` of every reply."""
+    return [(name, value) for name, value in (reply.model_extra or {}).items() if name != "worth_saying"]
 
 
 def _describe(reply: Reply) -> list[str]:
@@ -44,11 +53,13 @@ def _describe(reply: Reply) -> list[str]:
         case PullRequestAnalysis():
             findings = count(len(reply.findings), "finding")
             parts = [f"{reply.type}, {findings}: {_shorten(reply.summary) or 'no summary'}"]
+            said = [f"finding {one.number} {one.verdict}" for one in reply.earlier]
+            parts += [f"of earlier ones: {_list(said)}"] if said else []
             return [*parts, *_suggestions(reply.suggested_labels)]
         case FindingVerdicts():
-            refuted = sum(verdict.is_refuted for verdict in reply.verdicts)
+            agreed = sum(verdict.agrees for verdict in reply.verdicts)
             verdicts = count(len(reply.verdicts), "verdict")
-            return [f"{verdicts}, {refuted} of them: refuted" if reply.verdicts else "no verdicts"]
+            return [f"{verdicts}, {agreed} of them: proved" if reply.verdicts else "no verdicts"]
         case ReviewAnalysis():
             blocking = sum(request.blocking for request in reply.requests)
             requests = count(len(reply.requests), "request")

@@ -1,170 +1,277 @@
-"""Decides about findings of several lines some of which changed: Claude says which ones are corrected."""
+"""Decides what a review says of the findings: which are new, and which verdicts about earlier ones are proved.
+
+HLS believes that a finding is fixed if Claude quotes a new line that prevents the failure, and that it is gone if no
+new line has its code. Everything else leaves it open and undecided.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from hls_handler.analysis import Finding
-from hls_handler.review.patches import Patch, Side
-from hls_handler.review.positions import RANK
-from hls_handler.review.quotes import add_quote, find_anchor, list_within
-from hls_handler.review.record import MAX_BODY_CHARACTERS, LedgerEntry
+from hls_handler.analysis import EarlierVerdict, Severity
+from hls_handler.review.blocks import Block, PlacedBlock, match_blocks, nearest_block, token
+from hls_handler.review.ledger import PresentFiles, is_failing, place, reopen
+from hls_handler.review.patches import Line, Side
+from hls_handler.review.positions import (
+    RANK,
+    Located,
+    find_line,
+    find_path,
+    is_only_comment,
+    is_surely_comment,
+    letters_of,
+    resembles,
+)
+from hls_handler.review.record import MAX_BODY_CHARACTERS, LedgerEntry, Proof, ReviewRecord
 from hls_handler.untrusted.cleaning import truncate
 
-MAX_ADDED_CHARACTERS = 400  # of the text of a finding that an earlier one takes
-MAX_TEXT_CHARACTERS = 3 * MAX_BODY_CHARACTERS  # of a finding with those of others
-MAX_WIDER_LINES = 100  # of a finding whose lines an earlier one takes
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A statement of Claude about an earlier finding that the second look must agree with."""
+
+    entry: LedgerEntry
+    text: str  # "It is fixed by this line."
+    path: str  # of the line that shows it
+    line: Line
 
 
-def _repeats(finding: Finding, entry: LedgerEntry, patch: Patch) -> bool:
-    """Return True if a finding repeats an entry whose quote changed: at one of its lines with its title and category.
+@dataclass(frozen=True)
+class ReviewedChanges:
+    """The changes that a review reads, and the earlier findings, to compare a reply with."""
 
-    At its line, or about all of its lines, one of both suffices; the category does not if the entry is fixed.
+    record: ReviewRecord  # with the entries of `follow`
+    files: PresentFiles
+    new: Mapping[str, frozenset[int]]  # indexes of the blocks of each path that were not reviewed before
+    commit: str  # SHA of the head
+    is_first: bool  # True: all findings are new, because everything is read
+    fail_on: Severity | None
+    asked: frozenset[int]  # numbers of the findings that Claude was asked about
+    kept: frozenset[str] = frozenset()  # keys of those whose code a file has that the review leaves out
+
+    @property
+    def review(self) -> int:
+        """The number of this review."""
+        return self.record.rounds + 1
+
+    @cached_property
+    def rounds(self) -> Sequence[tuple[PlacedBlock, int]]:
+        """The present blocks, each with the number of the review that was the first to have it."""
+        found: list[tuple[PlacedBlock, int]] = []
+        for name, placed in self.files.by_file.items():
+            known = (*self.record.blocks.get(name, ()), *self.record.unreviewed.get(name, ()))
+            same = match_blocks(known, placed)
+            found += [(one, known[same[i]].round if i in same else self.review) for i, one in enumerate(placed)]
+        return found
+
+    @cached_property
+    def _first_rounds(self) -> Mapping[str, int]:
+        """The number of the review that was the first to have a line, by token."""
+        first: dict[str, int] = {}
+        stored: Iterable[Block] = (
+            block for by_file in (self.record.blocks, self.record.unreviewed) for of in by_file.values() for block in of
+        )
+        for block in stored:
+            for text in block.lines:
+                first[text] = min(block.round, first.get(text, block.round))
+        return first
+
+    def is_new_line(self, line: Line, since: int) -> bool:
+        """Return True if no review up to `since` had such an added line in any file."""
+        return line.mark == "+" and self._first_rounds.get(token("+", line.text), self.review) > since
+
+    def list_new_code(self, entry: LedgerEntry) -> Iterator[str]:
+        """Yield the letters of each block that is newer than the entry's place; without lines that are only comments.
+
+        Of a finding about a removed line, these are the removed lines; of one about an unchanged line, also the
+        unchanged ones around the block.
+        """
+        mark = entry.token[:1]
+        for placed, first in self.rounds:
+            if first > entry.round:
+                lines = self.files.patches[placed.path].hunks[placed.hunk].lines if mark == " " else placed.lines
+                code = (one.text for one in lines if (one.mark == "-") == (mark == "-"))
+                yield letters_of("".join(text for text in code if not is_surely_comment(text)))
+
+    def is_timely(self, located: Located) -> bool:
+        """Return True if this review may raise the finding: it is about a new block."""
+        if self.is_first:
+            return True
+        new = self.new.get(located.path, frozenset())
+        if located.line is None:
+            return bool(new)
+        found = located.finding
+        blocks = [self.files.blocks[located.path][index] for index in new]
+        if any(
+            one.has(found.side, at) for one in blocks for at in range(found.start_line or found.line, found.line + 1)
+        ):
+            return True
+        patch, every = self.files.patches[located.path], self.files.blocks[located.path]
+        return nearest_block(every, patch, found.side, found.line) in blocks
+
+
+def decide_verdicts(
+    changes: ReviewedChanges,
+    verdicts: Iterable[EarlierVerdict],
+    reported: Sequence[Located],
+    agreed: Collection[str],
+) -> tuple[tuple[LedgerEntry, ...], tuple[Claim, ...], tuple[Located, ...]]:
+    """Return the entries after a review, the claims that need a second look, and the reported findings that are others.
+
+    `agreed` are the keys of the entries about which the second look agreed with the claim.
     """
-    quoted, first = entry.quoted_lines, finding.start_line or finding.line
-    if (finding.path, finding.side) != (entry.path, entry.side) or entry.line is None:
-        return False
-    if first >= quoted.stop or quoted.start > finding.line:
-        return False
-    is_around = first <= quoted.start and quoted.stop <= finding.line + 1
-    is_there = find_anchor(finding, patch) == entry.line or is_around
-    has_category, has_title = finding.category == entry.category, finding.title == entry.title
-    if is_there:
-        return has_title or (has_category and not entry.is_closed)
-    return has_title and has_category
+    ledger = changes.record.ledger
+    continued: dict[str, list[Located]] = {}
+    others: list[Located] = []
+    for located in reported:
+        entry = _find_continued(located, ledger, changes.files)
+        if entry is None:
+            others.append(located)
+        else:
+            continued.setdefault(entry.key, []).append(located)
+    by_number: dict[int, EarlierVerdict] = {}
+    for verdict in verdicts:
+        if verdict.number not in by_number or verdict.verdict == "present":
+            by_number[verdict.number] = verdict
+    claims: list[Claim] = []
+
+    def decide(entry: LedgerEntry) -> LedgerEntry:
+        if again := continued.get(entry.key):
+            worst = min(again, key=lambda one: RANK[one.finding.severity])
+            return _set_present(entry, worst, changes)
+        verdict = by_number.get(entry.number) if entry.number in changes.asked else None
+        if verdict is None:
+            is_open = entry.is_undecided or entry.has_vanished
+            return replace(entry, is_undecided=is_open, was_left_out=is_open and entry.number not in changes.asked)
+        entry = replace(entry, was_left_out=False)
+        if verdict.verdict == "present":
+            return _decide_present(entry, verdict, changes, agreed, claims)
+        if verdict.verdict == "gone":
+            return _decide_gone(entry, changes)
+        return _decide_fixed(entry, verdict, changes, reported, agreed, claims)
+
+    return tuple(map(decide, ledger)), tuple(claims), tuple(others)
 
 
-def settle_quotes(
-    ledger: Iterable[LedgerEntry],
-    findings: Sequence[Finding],
-    patches: Mapping[str, Patch],
-    *,
-    corrected: Collection[str],
-    present: Collection[str],
-    changed: Collection[tuple[str, Side, int]] = (),
-    unread: Collection[str] = (),
-) -> tuple[tuple[LedgerEntry, ...], tuple[Finding, ...]]:
-    """Return the entries after a review, and those of its findings that repeat an entry whose quote changed.
+def _find_continued(located: Located, ledger: Sequence[LedgerEntry], files: PresentFiles) -> LedgerEntry | None:
+    """Return the entry that a finding names by its number, or the only one at its line with its category."""
+    found = located.finding
+    if found.continues is not None:
+        return next((one for one in ledger if one.number == found.continues and not one.form), None)
 
-    An entry whose quote changed is fixed if its key is in `corrected`, and its present quote counts from now on if the
-    key is in `present` or a finding repeats it at its line or with its title. One that was fixed so is open again if a
-    finding repeats it, and a dismissed one if the finding is more severe. A finding with other words or at another line
-    may be about another defect, so the entry takes its text, too: both must be corrected. An open entry whose quote did
-    not change takes the lines and the text of a finding that quotes its line, too, see `_is_wider`. `changed` are the
-    lines that changed since the last review. The patches of the files `unread` are not known completely.
-    """
-    repeated: list[Finding] = []
+    def is_there(entry: LedgerEntry) -> bool:
+        if entry.form or entry.category != found.category:
+            return False
+        if entry.file != files.name(located.path):  # its line may have moved
+            quote, text = letters_of(entry.quote), letters_of(located.line.text if located.line else "")
+            return entry.has_vanished and quote != "" and quote in text
+        if located.line is None:
+            return entry.line is None and not entry.blocks and not entry.is_closed
+        if entry.has_vanished:
+            return resembles(located.line.text, entry.quote)
+        return (entry.side, entry.line) == (located.line.side, located.line.number)
 
-    def settle(entry: LedgerEntry) -> LedgerEntry:
-        patch = patches.get(entry.path)
-        if not entry.is_quote_changed:
-            wider = [one for one in findings if patch is not None and _is_wider(one, entry, patch, changed)]
-            repeated.extend(wider)
-            return _widen(entry, wider, patches, unread) if wider else entry
-        there = [finding for finding in findings if patch is not None and _repeats(finding, entry, patch)]
-        repeated.extend(there)
-        if patch is None:
-            return replace(entry, state="fixed") if entry.key in corrected else entry
-        sure = [one for one in there if one.title == entry.title or _is_at_line(one, entry, patch)]
-        if entry.key in corrected and not sure:
-            return replace(entry, state="fixed")
-        if not (sure or entry.key in present):
-            return _take_text(entry, there, patch)  # in other words: Claude is asked about both
-        settled = replace(entry, state="open") if entry.is_closed else entry
-        if entry.state == "dismissed" and any(RANK[finding.severity] < RANK[entry.severity] for finding in there):
-            void = (*entry.void_dismissals, *entry.dismissals)
-            settled = replace(
-                entry, state="open", dismissals=(), void_dismissals=void, dismissed_by=None, has_binding_dismissal=False
-            )
-        return add_quote(_take_text(settled, there, patch), patches, unread)
-
-    return tuple(map(settle, ledger)), tuple(repeated)
+    same = [entry for entry in ledger if is_there(entry)]
+    if len(same) > 1 and located.line is not None:
+        text = letters_of(located.line.text)
+        same = [entry for entry in same if letters_of(entry.quote) in text]
+    return same[0] if len(same) == 1 else None
 
 
-def _is_at_line(finding: Finding, entry: LedgerEntry, patch: Patch) -> bool:
-    """Return True if a finding is at the line of an entry, and that line is the one that it was known by."""
-    return find_anchor(finding, patch) == entry.line and entry.quote in entry.lines[-1:]
+def _set_present(entry: LedgerEntry, located: Located, changes: ReviewedChanges) -> LedgerEntry:
+    """Return an entry that a finding of this review continues: the same thread with its text."""
+    found = located.finding
+    raised = _raise(entry, found.severity)
+    if raised.state == "dismissed" or not located.is_shown:
+        return replace(raised, is_undecided=not located.is_shown)
+    raised = replace(
+        raised,
+        title=found.title,
+        body=truncate(found.body, MAX_BODY_CHARACTERS),
+        quote=located.quote,
+        state="open",
+        is_undecided=False,
+        proof=None,
+        resolution="",
+    )
+    return place(raised, located.line, located.path, changes.files)
 
 
-def quotes_other_changes(finding: Finding, entry: LedgerEntry, changed: Collection[tuple[str, Side, int]]) -> bool:
-    """Return True if the finding quotes a line that changed since the last review and that the entry does not quote."""
-    quoted, numbers = entry.quoted_lines, range(finding.start_line or finding.line, finding.line + 1)
-    return any((finding.path, finding.side, number) in changed for number in numbers if number not in quoted)
+def _raise(entry: LedgerEntry, severity: Severity | None) -> LedgerEntry:
+    """Return the entry with the higher one of two severities. A dismissed one is open again if that rises."""
+    if severity is None or RANK[severity] >= RANK[entry.severity]:
+        return entry
+    return replace(reopen(entry) if entry.state == "dismissed" else entry, severity=severity)
 
 
-def _is_wider(finding: Finding, entry: LedgerEntry, patch: Patch, changed: Collection[tuple[str, Side, int]]) -> bool:
-    """Return True if a finding quotes lines of an open entry, and may be about another line than the entry.
-
-    It is known by another line and has the title and the category of the entry; or by its line, has one of both and
-    quotes other lines that changed. Or it quotes this line, and has the title and is known by a line below the quote of
-    the entry, or has the category and ends at this line.
-    """
-    if (finding.path, finding.side, "open") != (entry.path, entry.side, entry.state) or entry.line is None:
-        return False
-    quoted, first = entry.quoted_lines, finding.start_line or finding.line
-    if first >= quoted.stop or quoted.start > finding.line or finding.line - first > MAX_WIDER_LINES:
-        return False
-    anchor = find_anchor(finding, patch)
-    has_category, has_title = finding.category == entry.category, finding.title == entry.title
-    if anchor == entry.line:
-        return (has_title or has_category) and quotes_other_changes(finding, entry, changed)
-    if has_title and has_category:
-        return True
-    is_around = first <= entry.line <= finding.line
-    return is_around and ((has_title and anchor >= quoted.stop) or (has_category and finding.line == entry.line))
-
-
-def _widen(
-    entry: LedgerEntry, findings: Sequence[Finding], patches: Mapping[str, Patch], unread: Collection[str]
+def _decide_present(
+    entry: LedgerEntry,
+    verdict: EarlierVerdict,
+    changes: ReviewedChanges,
+    agreed: Collection[str],
+    claims: list[Claim],
 ) -> LedgerEntry:
-    """Return the entry with the lines and the texts of the findings: a change of each of them counts from now on."""
-    entry = _take_text(entry, findings, patches[entry.path])
-    assert entry.line is not None
-    first = min(finding.start_line or finding.line for finding in findings)
-    last = max(finding.line for finding in findings)
-    above, below = max(entry.lines_above, entry.line - first), max(entry.lines_below, last - entry.line)
-    return add_quote(replace(entry, lines_above=above, lines_below=below), patches, unread)
+    line, path = _find_quoted(verdict, entry.side, changes)
+    if line is None:
+        return replace(_raise(entry, verdict.severity), is_undecided=entry.has_vanished)
+    lower = verdict.severity
+    if lower and is_failing(entry.severity, changes.fail_on) and not is_failing(lower, changes.fail_on):
+        claims.append(Claim(entry, f"It is there, but its severity is only {lower}.", path, line))
+        if entry.key in agreed:
+            entry = replace(entry, severity=lower)
+    present = replace(_raise(entry, verdict.severity), is_undecided=False)
+    return place(present, line, path, changes.files)
 
 
-def _take_text(entry: LedgerEntry, findings: Sequence[Finding], patch: Patch) -> LedgerEntry:
-    """Return the entry with the texts of the findings, and with the severity and title of a worse one.
-
-    Each text is a paragraph, in place of those with the same title about the same line. If there are too many, the
-    newest are kept.
-    """
-    if entry.has_binding_dismissal:
-        return entry
-    added: dict[str, str] = {}  # headings by paragraph
-    for finding in findings:
-        number = find_anchor(finding, patch)
-        line = next((one.text.strip() for one in list_within(patch, finding.side, range(number, number + 1))), "")
-        heading = f"{finding.title} ({truncate(line, 100)}): "
-        is_own = finding.title == entry.title and number == entry.line and finding.body in entry.body
-        text = re.sub(r"\n\s*\n", "\n", heading + truncate(finding.body, MAX_ADDED_CHARACTERS))
-        if not is_own and text not in entry.body:
-            added[text] = heading
-    if added:
-        headings = tuple(added.values())
-        texts = [one for one in entry.body.split("\n\n") if one and not one.startswith(headings)] + [*added]
-        while len(texts) > 2 and sum(map(len, texts)) > MAX_TEXT_CHARACTERS:
-            del texts[1]
-        entry = replace(entry, body=truncate("\n\n".join(texts), MAX_TEXT_CHARACTERS), is_body_posted=False)
-    worst = min(findings, key=lambda finding: RANK[finding.severity], default=None)
-    if worst is None or RANK[worst.severity] >= RANK[entry.severity] or entry.is_closed:
-        return entry
-    body = entry.body if worst.title == entry.title else f"{entry.title}: {entry.body}"
-    return replace(entry, severity=worst.severity, title=worst.title, body=body, is_body_posted=False)
+def _decide_gone(entry: LedgerEntry, changes: ReviewedChanges) -> LedgerEntry:
+    quoted = letters_of(entry.quote)
+    is_elsewhere = entry.key in changes.kept or any(quoted in code for code in changes.list_new_code(entry))
+    is_proved = entry.has_vanished and quoted and not is_elsewhere
+    return set_gone(entry) if is_proved else replace(entry, is_undecided=True)
 
 
-def raise_severity(entry: LedgerEntry, repeating: Sequence[Finding]) -> LedgerEntry:
-    worst = min(repeating, key=lambda finding: RANK[finding.severity], default=None)
-    if worst is None or RANK[worst.severity] >= RANK[entry.severity]:
-        return entry
-    if entry.is_closed or entry.has_binding_dismissal:
-        return entry
-    body, before = truncate(worst.body, MAX_BODY_CHARACTERS), truncate(entry.body, MAX_TEXT_CHARACTERS)
-    if entry.quoted and before:  # it may be about another line of its quote
-        body = f"{body}\n\n{before}" if worst.title == entry.title else f"{body}\n\n{entry.title}: {before}"
-    return replace(entry, severity=worst.severity, title=worst.title, body=body, is_body_posted=False)
+def set_gone(entry: LedgerEntry) -> LedgerEntry:
+    return replace(entry, state="gone", has_vanished=False, is_undecided=False, resolution="No longer in the diff.")
+
+
+def _decide_fixed(
+    entry: LedgerEntry,
+    verdict: EarlierVerdict,
+    changes: ReviewedChanges,
+    reported: Iterable[Located],
+    agreed: Collection[str],
+    claims: list[Claim],
+) -> LedgerEntry:
+    undecided = replace(entry, is_undecided=True)
+    line, path = _find_quoted(verdict, "RIGHT", changes)
+    if line is None or not changes.is_new_line(line, entry.raised) or is_only_comment(line.text):
+        return undecided
+    places = {(path, line.side, line.number), (entry.path, entry.side, entry.line)}
+    for located in reported:
+        at = (located.path, located.finding.side, located.finding.line)
+        if located.line is not None and located.finding.category == entry.category and at in places:
+            return undecided
+    is_same_code = letters_of(entry.quote) in letters_of(line.text)
+    if is_same_code or changes.files.name(path) != entry.file or not entry.has_vanished:
+        claims.append(Claim(entry, "It is fixed, because this line prevents the failure.", path, line))
+        if entry.key not in agreed:
+            return undecided
+    where = f"line {line.number}" if path == entry.path else f"line {line.number} of `{path}`"
+    return replace(
+        entry,
+        state="fixed",
+        has_vanished=False,
+        is_undecided=False,
+        proof=Proof(changes.files.name(path), token("+", line.text)),
+        resolution=f"Fixed in {changes.commit[:7]} by {where}.",
+    )
+
+
+def _find_quoted(verdict: EarlierVerdict, side: Side, changes: ReviewedChanges) -> tuple[Line | None, str]:
+    patches = changes.files.patches
+    path = find_path(verdict.path or "", patches)
+    if path is None or not verdict.quote.strip():
+        return None, ""
+    return find_line(patches[path], verdict.quote, (side, verdict.line or 0)), path

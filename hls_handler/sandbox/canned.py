@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hls_handler.analysis import Finding, Place, ReviewRequest
+from hls_handler.analysis import EarlierVerdict, Finding, Place, ReviewRequest
 from hls_handler.sandbox import canned_events
-from hls_handler.sandbox.canned_findings import find_all
+from hls_handler.sandbox.canned_findings import find_all, give_verdicts
 from hls_handler.sandbox.reading import Reading
 from hls_handler.wording import count
 
@@ -63,6 +63,7 @@ OPTIONAL = re.compile(r"\b(nit|minor|optional|could|maybe|taste)\b", re.IGNORECA
 
 SHAPES: Mapping[str, frozenset[str]] = {
     "findings": frozenset(Finding.model_fields),
+    "earlier": frozenset(EarlierVerdict.model_fields),
     "requests": frozenset(ReviewRequest.model_fields),
     "where": frozenset(Place.model_fields),
 }
@@ -128,6 +129,7 @@ def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
     known: Mapping[str, Callable[[], list[Any]]] = {
         "missing": lambda: _questions_to_author(reading),
         "findings": lambda: find_all(reading.patches),
+        "earlier": lambda: give_verdicts(reading),
         "requests": lambda: _requests(reading),
         "where": lambda: canned_events.places(reading),
         "highlights": lambda: canned_events.highlights(reading),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hls_handler.review.patches import Line
-from hls_handler.sandbox.reading import PatchOfFile
+from hls_handler.sandbox.reading import PatchOfFile, Reading
 
 MAX_FINDINGS = 12
 """Maximum number of findings in one review. A pattern yields at most one finding per file."""
@@ -150,6 +150,24 @@ def find_all(patches: Sequence[PatchOfFile]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda finding: ranks.index(finding["severity"]))[:MAX_FINDINGS]
 
 
+def give_verdicts(reading: Reading) -> list[dict[str, Any]]:
+    """Return a verdict for each listed finding: present where its line is shown, else gone."""
+    return [_verdict(number, quote, reading.patches) for number, quote in reading.earlier]
+
+
+def _verdict(number: int, quote: str, patches: Sequence[PatchOfFile]) -> dict[str, Any]:
+    shown = ((patch.path, line) for patch in patches for line in patch.lines if line.text.strip() == quote.strip())
+    path, line = next(shown, (None, None))
+    return {
+        "number": number,
+        "path": path,
+        "line": line.number if line else None,
+        "quote": line.text if line else "",
+        "verdict": "present" if line else "gone",
+        "severity": None,
+    }
+
+
 def _find(patch: PatchOfFile) -> Iterator[dict[str, Any]]:
     for pattern in PATTERNS:
         lines = patch.removed if pattern.side == "LEFT" else patch.added
@@ -171,4 +189,5 @@ def _finding(path: str, line: Line, pattern: Pattern) -> dict[str, Any]:
         "title": pattern.title,
         "body": pattern.body,
         "suggestion": re.sub(*pattern.repair, line.text) if pattern.repair else None,
+        "continues": None,
     }

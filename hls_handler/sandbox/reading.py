@@ -11,6 +11,7 @@ from hls_handler.review.patches import Line, parse_numbered
 
 UNTRUSTED = re.compile(r"<untrusted ([0-9A-Za-z]+)>(.*?)</untrusted \1>", re.DOTALL)
 NUMBERED = re.compile(r"^[LR] +\d+ [-+ ]", re.MULTILINE)
+EARLIER = re.compile(r"^Finding (\d+), ", re.MULTILINE)
 COMMENT = re.compile(r"^Comment (\d+), on ", re.MULTILINE)
 LOG_LINE = re.compile(r"^ *\d+\| ?(.*)$", re.MULTILINE)
 EVENT = re.compile(r"^The event: (\S+), by ", re.MULTILINE)
@@ -65,6 +66,7 @@ class Reading:
     comment: str = ""  # the comment to answer
     wants_to_start: bool = False  # the comment asks how to start to work on the issue
     before: tuple[str, ...] = ()  # earlier comments
+    earlier: tuple[tuple[int, str], ...] = ()  # number and quoted line of each earlier finding
     event: str = ""  # "push"; "" unless the prompt lists the fields of an event
     texts: tuple[str, ...] = ()  # untrusted texts in the fields of the event
     words_for: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
@@ -101,12 +103,20 @@ def read_request(body: Mapping[str, Any]) -> Reading:
         body=report.text if report else "",
         patches=tuple(_patch(block, blocks, text) for block in patched),
         notes=tuple(_notes(text, blocks)),
+        earlier=tuple(_earlier(text, blocks)),
         words_for={
             (found[1].lower(), found[2]): tuple(word.strip().lower() for word in found[3].split(","))
             for found in WORDS_FOR.finditer(UNTRUSTED.sub("", text))
         },
         **_of_other_events(text, blocks),
     )
+
+
+def _earlier(text: str, blocks: list[Block]) -> Iterator[tuple[int, str]]:
+    quotes = [block for block in blocks if block.label.startswith("it was about this line")]
+    for block in quotes:
+        number = [*EARLIER.finditer(text, 0, block.start)][-1][1]
+        yield int(number), block.text
 
 
 def _of_other_events(text: str, blocks: list[Block]) -> dict[str, Any]:

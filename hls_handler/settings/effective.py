@@ -319,7 +319,7 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
     yield find_source(settings, "enabled", effective.enabled, *enabled_keys)
     yield find_source(settings, "events", sorted(effective.events), f"{key}.events")
     secret_keys = [f"{key}.webhook_secret"] if webhook_secrets(entry.webhook_secret) else []
-    secrets = count(len(effective.webhook_secrets), "secret")
+    secrets = f"<{count(len(effective.webhook_secrets), 'secret')}>"  # shown, because it is a placeholder
     yield find_source(settings, "webhook_secret", secrets, *secret_keys, "github.webhook_secret")
     expected_key = "expect_webhook_within_h"
     yield find_source(settings, expected_key, entry.expect_webhook_within_h, f"{key}.{expected_key}")

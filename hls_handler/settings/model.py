@@ -301,7 +301,7 @@ class Findings(Section):
 
 
 class Review(Section):
-    max_inline: Integer = Field(8, ge=0, le=50, description="most comments of one review on lines of a pull request")
+    max_inline: Integer = Field(5, ge=0, le=50, description="most comments of one review on lines of a pull request")
     verify: bool = Field(True, description="let Claude try to refute its findings before they are posted")
     guidance: bool = Field(True, description="show Claude .github/hls.md and AGENTS.md of the base branch")
     linked_issues: bool = Field(True, description="show Claude the issues that the pull request closes, at most 3")

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from hls_handler.analysis import Analysis, Reply, ValidReply, sum_usage
+from hls_handler.analysis import Analysis, Reply, ValidReply, is_worth_saying, sum_usage
 from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.errors import (
@@ -276,7 +276,7 @@ def render_chain(
     worth_saying = [
         index
         for index, answer in enumerate(answers)
-        if answer.reply.worth_saying and library.comments.get(names[index]) is not None
+        if is_worth_saying(answer.reply) and library.comments.get(names[index]) is not None
     ]
     index = worth_saying[-1] if worth_saying else len(answers) - 1
     reply = answers[index].reply

@@ -40,8 +40,8 @@ REPLIES: dict[str, tuple[dict[str, Any], str]] = {
         "feature, 0 findings: Adds paging; suggests the labels area/users (confidence 1).",
     ),
     "finding_verdicts": (
-        {"verdicts": [{"number": 1, "is_refuted": True}, {"number": 2, "is_refuted": False}]},
-        "2 verdicts, 1 of them: refuted.",
+        {"verdicts": [{"number": 1, "facts": [], "agrees": True}, {"number": 2, "facts": [], "agrees": False}]},
+        "2 verdicts, 1 of them: proved.",
     ),
     "review_analysis": (
         review_analysis(request("a"), request("b", blocking=False)).model_dump(),

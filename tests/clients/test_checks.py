@@ -22,7 +22,7 @@ from tests.contracts.github import violations
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 BEGUN = CommitCheck(SHA, "guid-1")
-DONE = EnsureCheck(SHA, "success", "Reviewed 2 of 2 files", "All of it.", "2 of 2 files reviewed; 0.0123 USD")
+DONE = EnsureCheck(SHA, "success", "2 of 2 files reviewed", "All of it.", "2 of 2 files reviewed; 0.0123 USD")
 
 
 def do_nothing() -> None:
@@ -79,7 +79,7 @@ def test_check_run_of_an_app_begins_and_ends(world: World, app: Github) -> None:
     ended = checks(app).end(CommitCheck(SHA, "guid-1", begun.check_run_id, is_shown=True, is_new=False), DONE)
     (run,) = runs(world)
     assert (run["status"], run["conclusion"]) == ("completed", "success")
-    assert (run["output"]["title"], run["output"]["summary"]) == ("Reviewed 2 of 2 files", "All of it.")
+    assert (run["output"]["title"], run["output"]["summary"]) == ("2 of 2 files reviewed", "All of it.")
     assert ended == WrittenCheck(run["id"], f"{world.sandbox.page_url}{REPOSITORY}/runs/{run['id']}")
 
 

@@ -134,7 +134,7 @@ def test_another_prompt_for_the_event_can_be_chosen(make_world: MakeWorld, tmp_p
 
 
 def test_dry_run_of_a_review_keeps_to_its_limit(make_world: MakeWorld) -> None:
-    found = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
+    found = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b", confidence=0.6)])
     world = make_review_world(make_world, found, max_usd=0.05013)  # a call may cost 0.05, and costs 0.00014
     world.finish()
     browser = RerunBrowser(world, found)
@@ -154,7 +154,7 @@ def test_dry_run_of_a_review_keeps_to_its_limit(make_world: MakeWorld) -> None:
 
 
 def test_dry_run_of_a_review_counts_without_its_follow_up_prompt(make_world: MakeWorld, tmp_path: Path) -> None:
-    reply = pull_request_analysis(worth_saying=True)
+    reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
     world = make_review_world(make_world, reply, max_usd=0.05013, verify=False)
     world.prompts = with_follow_up(tmp_path)
     world.finish()

@@ -79,7 +79,7 @@ def test_settings_of_a_repository_name_what_they_override(store: Storage, settin
         "payments",
         "settings.yaml:11 (repositories[1].variables.team) overrides settings.yaml:5 (prompts.variables.team)",
     )
-    assert found["webhook_secret"] == ("2 secrets", "settings.yaml:1 (github.webhook_secret)")
+    assert found["webhook_secret"] == ("<2 secrets>", "settings.yaml:1 (github.webhook_secret)")
     assert found["features.drafts"] == ("false", "default")
 
 

@@ -86,7 +86,7 @@ def test_requests_of_a_pull_request_its_push_review_and_failed_workflow(deliver:
     edit_comment = [f"{verb} {REPOSITORY}/issues/comments/3000000000" for verb in ("GET", "PATCH")]
     pushed = deliver("demo/feature-push")
     threads = "POST /graphql"
-    replies = [f"POST {pull}/comments//replies"] * 4
+    replies = [f"POST {pull}/comments//replies"] * 3
     assert _without_commits(_without_numbers(pushed)) == _without_numbers(
         [files, threads, *context, check, state, *replies, *edit_comment, check]
     )

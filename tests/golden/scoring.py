@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from hls_handler.analysis import Finding, IssueAnalysis, PullRequestAnalysis, Reply, WorkflowAnalysis
+from hls_handler.analysis import Finding, IssueAnalysis, PullRequestAnalysis, Reply, WorkflowAnalysis, is_worth_saying
 from hls_handler.handlers.failed_steps import find_quoted_line
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.workflows import WorkflowFacts
 from hls_handler.review.patches import Patch, normalize_line, parse_numbered
-from hls_handler.review.positions import RANK, find_lines, merge_findings
+from hls_handler.review.positions import RANK, merge_located
+from hls_handler.review.positions import locate as find_place
 from hls_handler.settings.model import Findings
 from tests.golden.cases import Defect, IssueCase, Place, PullRequestCase, WorkflowCase
 
@@ -58,18 +59,19 @@ def locate(reply: PullRequestAnalysis, facts: PullRequestFacts, thresholds: Find
         for finding in reply.findings
         if RANK[finding.severity] <= RANK[thresholds.min_severity] and finding.confidence >= thresholds.min_confidence
     ]
-    located, without_line = find_lines(reported, patches)
+    located = [find_place(finding, patches) for finding in reported]
     shown = PullRequestHandler().comment_variables(facts, reply)["findings"]
     assert isinstance(shown, tuple)
     posted = {(finding.path, finding.side, finding.line, finding.category) for finding in shown}
-    findings = tuple(one for one in merge_findings(located) if (one.path, one.side, one.line, one.category) in posted)
+    merged = (one.finding for one in merge_located(located) if one.line is not None)
+    findings = tuple(one for one in merged if (one.path, one.side, one.line, one.category) in posted)
     exact = sum(_is_exact(finding, patches) for finding in reported)
-    return Located(findings, len(reported), exact, len(without_line))
+    return Located(findings, len(reported), exact, sum(one.line is None for one in located))
 
 
 def _is_exact(finding: Finding, patches: Mapping[str, Patch]) -> bool:
-    located, _ = find_lines([finding], patches)
-    return [(found.side, found.line) for found in located] == [(finding.side, finding.line)]
+    line = find_place(finding, patches).line
+    return line is not None and (line.side, line.number) == (finding.side, finding.line)
 
 
 def find_matches(case: PullRequestCase, findings: Sequence[Finding]) -> frozenset[Match]:
@@ -181,7 +183,7 @@ def score_workflow(case: WorkflowCase, reply: WorkflowAnalysis, facts: WorkflowF
 
 
 def _worth_saying_check(expected: bool | None, reply: Reply) -> dict[str, bool]:
-    return {} if expected is None else {f"worth_saying is {str(expected).lower()}": reply.worth_saying == expected}
+    return {} if expected is None else {f"worth_saying is {str(expected).lower()}": is_worth_saying(reply) == expected}
 
 
 def _score_checks(checks: Mapping[str, bool], forbidden: Iterable[str]) -> Score:

@@ -10,7 +10,7 @@ from hls_handler.handlers.failed_steps import find_quoted_line
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting.prompt import Library
 from hls_handler.review.patches import parse_patch
-from hls_handler.review.positions import find_lines
+from hls_handler.review.positions import locate
 from tests.golden.cases import (
     CaseError,
     PullRequestCase,
@@ -50,9 +50,9 @@ def test_a_finding_at_a_planted_defect_is_anchored_there(case: PullRequestCase) 
     patches = {file.path: parse_patch(file.patch or "") for file in case.files}
     for place in (place for defect in case.defects for place in defect.places):
         reported = finding(path=place.path, side=place.side, line=place.line, quote=place.quote)
-        (located,), without_line = find_lines([reported], patches)
-        assert (located.path, located.side, located.line) == (place.path, place.side, place.line)
-        assert without_line == ()
+        located = locate(reported, patches)
+        assert located.line is not None
+        assert (located.path, located.line.side, located.line.number) == (place.path, place.side, place.line)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

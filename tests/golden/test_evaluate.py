@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ REPLIES = Path(__file__).with_name("replies")
 RECORDED = {path.stem: json.loads(path.read_bytes()) for path in sorted(REPLIES.glob("*.json"))}
 CASES = tuple(case for case in load_cases() if case.name in RECORDED)
 JUDGE = "claude-sonnet-5-5"
-NOT_REFUTED: Any = {"worth_saying": False, "verdicts": []}
+NOT_REFUTED: Any = {"verdicts": []}
 
 
 def answer(asked: Asked) -> Any:
@@ -90,8 +91,6 @@ go-worker-pool: severity too low: On an error a worker returns and stops reading
 returned, the unbuffered send in the producer blocks forever and Resize never returns.
 java-cache-key: missed: The interruption is swallowed: after InterruptedException the thread's interrupt flag is not \
 set again, so that a shutdown waits for all remaining attempts.
-python-async-gather: missed: The signature is compared with ==, which takes longer the more leading characters agree, \
-so that a caller can guess a valid signature byte by byte.
 typescript-order-total: missed: priceOf now returns cents, but the invoice still formats its result as euros, so that \
 invoices show a hundred times the amount.
 typescript-order-total: missed: A voucher's use is counted after the order is stored and without a condition, so two \
@@ -110,12 +109,12 @@ models: claude-haiku-5-5
 judge: none (matched by file, lines and category)
 
 planted defects                                     12
-found                                                6
-missed                                               6
+found                                                7
+missed                                               5
 found with too low a severity                        1
 findings                                            10
 anchored exactly, %                                 70
-without a line                                       1
+without a line                                       0
 invented in cases with defects                       1
 false alarms in clean cases                          1
 clean cases                                          2
@@ -167,7 +166,7 @@ def test_invalid_reply_is_corrected_once_and_both_are_counted(sandbox: Sandbox, 
     with connected(sandbox, library) as evaluator:
         ((corrected,),) = evaluate(evaluator, "java-cache-key").runs
         spent = evaluator.claude.spent_usd
-    assert (corrected.problem, len(corrected.score.found), corrected.output_tokens) == (None, 1, 153)
+    assert (corrected.problem, len(corrected.score.found), corrected.output_tokens) == (None, 1, 145)
     assert corrected.cost_usd == pytest.approx(spent)
     assert spent > 0
 
@@ -310,8 +309,11 @@ def test_findings_below_the_thresholds_of_the_settings_do_not_count(library: Lib
 
 
 def test_finding_that_the_verification_refutes_does_not_count(library: Library) -> None:
-    refuted = {"worth_saying": False, "verdicts": [{"number": 1, "is_refuted": True}]}
-    fake = FakeClaude(RECORDED["go-worker-pool"]["replies"][0], verification=refuted)
+    fact = {"fact": "it is so", "quote": "not shown", "is_decisive": True}
+    refuted = {"verdicts": [{"number": 1, "facts": [fact], "agrees": False}]}
+    reply = deepcopy(RECORDED["go-worker-pool"]["replies"][0])
+    reply["findings"][0]["confidence"] = 0.6
+    fake = FakeClaude(reply, verification=refuted)
     claude = MeteredClaude(fake, None, pause=_do_not_pause)
     result = Evaluator(settings(), library, claude).evaluate(find("go-worker-pool"))
     assert (len(result.score.found), len(result.score.missed), result.score.reported) == (1, 1, 2)

@@ -132,7 +132,7 @@ def test_findings_are_counted_as_exact_moved_or_without_a_line(library: Library)
     reply = pull_request_analysis(
         findings=[
             at(10),
-            at(12, quote="line 11"),
+            at(99, quote="line 11"),
             at(12, quote="nothing"),
             at(13, confidence=0.2),
             at(14, severity="low"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,15 +16,19 @@ from hls_handler.handlers.changed_files import (
     PatchedFile,
     Selection,
     cover,
-    digest_reviewed,
     find_unshown,
     leave_out,
+    list_unread,
+    parse_files,
     select_files,
     show_files,
 )
+from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
+from hls_handler.handlers.pull_request_findings import find_present
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.handlers.skipped_files import Reason, SkippedFile, count_reasons
 from hls_handler.prompting.render import estimate_tokens
+from hls_handler.review.blocks import Block
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, format_for_prompt
@@ -34,15 +37,40 @@ from tests.handlers.world import PATCH, file
 
 BUDGET = 100_000
 LONG_LINE = "a line is too long for one call"
-SHORTENED = "GitHub shortened its patch, or hidden credentials may hide code"
+SHORTENED = "GitHub shortened its patch"
+
+
+Known = Mapping[str, Sequence[Block]]
 
 
 def select(
-    *files: ChangedFile, tokens: int = BUDGET, reviewed: Mapping[str, Sequence[str]] | None = None, max_calls: int = 30
+    *files: ChangedFile,
+    tokens: int = BUDGET,
+    reviewed: Known | None = None,
+    max_calls: int = 30,
+    ignored_paths: PathFilter = EMPTY_PATH_FILTER,
+    attributes: LinguistAttributes | None = NO_ATTRIBUTES,
 ) -> Selection:
+    patches = parse_files(files)
+    new = find_present(files, patches, 0).find_new(reviewed or {})
     return select_files(
-        files, tokens=tokens, ignored_paths=EMPTY_PATH_FILTER, reviewed=reviewed or {}, max_calls=max_calls
+        files,
+        patches,
+        new=new,
+        tokens=tokens,
+        ignored_paths=ignored_paths,
+        max_calls=max_calls,
+        attributes=attributes,
     )
+
+
+def digest_reviewed(selection: Selection, unanswered: Collection[int]) -> Known:
+    """The reviewed blocks of each path."""
+    unread = [one for index in range(len(selection.files)) for one in list_unread(selection, index, unanswered)]
+    return {
+        path: [one.block for one in blocks if not any(one is other for other in unread)]
+        for path, blocks in selection.blocks.items()
+    }
 
 
 def long(path: str, lines: int, *, hunks: int = 1) -> ChangedFile:
@@ -77,11 +105,11 @@ def test_a_patch_is_shown_numbered_with_the_data_of_the_file() -> None:
             "@@ -1,2 +1,2 @@\nR    1   def area(side):\nL    2 -     return side * 2\nR    2 +     return side ** 2"
         ),
         cut=False,
-        changed=(ChangedLines("LEFT", 2, 2), ChangedLines("RIGHT", 2, 2)),
     )
     selection = select(renamed)
     assert (selection.files, selection.calls, selection.skipped) == ((patched,), ((FilePart(0, (0,)),),), ())
-    assert shown(selection) == (patched,)
+    changed = (ChangedLines("LEFT", 2, 2), ChangedLines("RIGHT", 2, 2))
+    assert shown(selection) == (replace(patched, changed=changed),)
 
 
 def test_an_unknown_status_is_shown_as_changed() -> None:
@@ -126,12 +154,15 @@ def test_a_file_without_a_patch_is_skipped(known: dict[str, Any], reason: Reason
                 "bun.lock",
             ],
         ),
-        ("minified", ["static/app.min.js", "a.min.css", "app.js.map"]),
+        ("perhaps generated or vendored", ["static/app.min.js", "a.min.css", "app.js.map"]),
         (
             "generated",
             ["dist/index.js", "api/user_pb2.py", "user.pb.go", "ui/__snapshots__/a.js", "a.snap", "x.g.dart"],
         ),
-        ("vendored", ["vendor/lib/a.go", "web/node_modules/a/index.js", "third_party/zlib/zlib.c"]),
+        (
+            "perhaps generated or vendored",
+            ["vendor/lib/a.go", "web/node_modules/a/index.js", "third_party/zlib/zlib.c"],
+        ),
     ],
 )
 def test_files_that_are_not_hand_written_are_skipped(reason: str, names: list[str]) -> None:
@@ -226,14 +257,13 @@ def test_a_hunk_that_is_too_long_for_a_call_is_split_between_lines() -> None:
     assert digest_reviewed(selection, ()) == reviewed_once(long("a.py", 90))
 
 
-def test_a_hunk_of_which_a_part_was_not_read_is_not_reviewed_and_only_that_part_is_shown_again() -> None:
+def test_a_block_of_which_a_part_was_not_read_is_shown_again_as_a_whole() -> None:
     selection = select(unlike("a.py", 90), tokens=600)
     assert cover(selection, {0: "Claude refused"}, unlisted=0).files == (
         FileCoverage("a.py", 1, 0, "Claude refused", needs_review=True, lines_in_part=90, reviewed_in_part=41),
     )
     again = select(unlike("a.py", 90), tokens=600, reviewed=digest_reviewed(selection, {0}))
-    assert again.calls == ((FilePart(0, (0,), (0, 49)),),)
-    assert again.files[0].changed == (ChangedLines("RIGHT", 1, 49),)
+    assert again.calls == selection.calls
 
 
 def test_rule_10_a_private_key_that_is_longer_than_a_call_is_not_shown() -> None:
@@ -243,29 +273,24 @@ def test_rule_10_a_private_key_that_is_longer_than_a_call_is_not_shown() -> None
     texts = [one.numbered for call in range(len(selection.calls)) for one in shown(selection, call)]
     assert not any("MIIEpAI" in text for text in texts)
     assert sum("R   21 + [redacted: private-key]" in text for text in texts) == 1
-    assert not cover(selection, {}, unlisted=0).is_complete
 
 
 def test_a_single_huge_line_is_not_shown_and_the_other_hunks_are() -> None:
     patch = "@@ -1 +1 @@\n-a\n+" + "x" * 5_000_000 + "\n@@ -9 +9 @@\n-b\n+c"
     selection = select(file("a.js", patch, additions=2, deletions=2), tokens=20_000)
-    assert selection.calls == ((FilePart(0, (0,), (0, 1)), FilePart(0, (1,))),)
+    assert selection.calls == ((FilePart(0, (1,)),),)
     assert max(len(one.numbered) for one in shown(selection)) < 200
-    assert cover(selection, {}, unlisted=0).files == (
-        FileCoverage("a.js", 2, 1, LONG_LINE, needs_review=True, lines_in_part=2, reviewed_in_part=1),
-    )
+    assert cover(selection, {}, unlisted=0).files == (FileCoverage("a.js", 2, 1, LONG_LINE, needs_review=True),)
 
 
-def test_a_line_that_is_too_long_for_a_call_does_not_keep_the_other_lines_from_being_reviewed() -> None:
-    patch = "@@ -1,2 +1,5 @@\n one\n+two\n+" + "x" * 9_000 + "\n+three\n four"
-    selection = select(file("a.js", patch, additions=3, deletions=0), tokens=2_000)
-    assert selection.calls == ((FilePart(0, (0,), (0, 2)), FilePart(0, (0,), (3, 5))),)
-    assert [one.changed for one in shown(selection)] == [(ChangedLines("RIGHT", 2, 2),), (ChangedLines("RIGHT", 4, 4),)]
-    again = select(file("a.js", patch, additions=3, deletions=0), tokens=2_000, reviewed=digest_reviewed(selection, ()))
-    assert (again.calls, again.files[0].changed) == ((), (ChangedLines("RIGHT", 3, 3),))
-    assert cover(again, {}, unlisted=0).files == (
-        FileCoverage("a.js", 1, 0, LONG_LINE, needs_review=True, lines_in_part=3, reviewed_in_part=2),
-    )
+def test_a_block_with_a_line_that_is_too_long_for_a_call_is_never_read() -> None:
+    patch = "@@ -1,2 +1,6 @@\n one\n+two\n+" + "x" * 9_000 + "\n+three\n four\n+five"
+    selection = select(file("a.js", patch, additions=4, deletions=0), tokens=2_000)
+    assert [[lines.first for lines in one.changed] for one in shown(selection)] == [[4, 6]]
+    again = select(file("a.js", patch, additions=4, deletions=0), tokens=2_000, reviewed=digest_reviewed(selection, ()))
+    assert again.calls == ()
+    (coverage,) = cover(again, {}, unlisted=0).files
+    assert (coverage.reviewed, coverage.reason) == (0, LONG_LINE)
 
 
 def test_a_patch_is_limited_to_the_length_of_one_text() -> None:
@@ -319,7 +344,7 @@ def test_3_000_files_are_covered() -> None:
 # Reviewed before
 
 
-def reviewed_once(*files: ChangedFile) -> dict[str, tuple[str, ...]]:
+def reviewed_once(*files: ChangedFile) -> Known:
     return digest_reviewed(select(*files), ())
 
 
@@ -330,7 +355,7 @@ def test_only_hunks_with_other_lines_are_shown_again() -> None:
     now = file(patch=TWO_HUNKS.replace("** 3", "** 4"), additions=2, deletions=2)
     selection = select(now, reviewed=reviewed_once(file(patch=TWO_HUNKS)))
     assert selection.calls == ((FilePart(0, (1,)),),)
-    assert selection.files[0].changed == (ChangedLines("RIGHT", 21, 21),)
+    assert shown(selection)[0].changed == (ChangedLines("LEFT", 21, 21), ChangedLines("RIGHT", 21, 21))
     assert shown(selection)[0].numbered.split("\n")[:2] == ["@@ -20,2 +20,2 @@", "R   20   def volume(side):"]
     assert "return side ** 2" not in shown(selection)[0].numbered
 
@@ -356,7 +381,7 @@ def test_unanswered_calls_are_not_recorded_as_reviewed() -> None:
     files = [long("a.py", 60), long("b.py", 60)]
     selection = select(*files, tokens=800)
     digests = digest_reviewed(selection, {1})
-    assert (len(digests["a.py"]), digests["b.py"]) == (1, ())
+    assert (len(digests["a.py"]), digests["b.py"]) == (1, [])
     assert cover(selection, {1: "Claude refused"}, unlisted=0).files == (
         FileCoverage("a.py", 1, 1, None, needs_review=True),
         FileCoverage("b.py", 1, 0, "Claude refused", needs_review=True),
@@ -397,49 +422,6 @@ def test_patch_that_github_shortened_is_not_covered() -> None:
     assert cover(selection, {}, unlisted=0).files == (FileCoverage("area.py", 1, 1, SHORTENED, needs_review=True),)
 
 
-def test_hidden_lines_of_a_private_key_are_not_covered() -> None:
-    key = ["# -----BEGIN PRIVATE KEY-----", "Version: object = run(sys.argv)", "# -----END PRIVATE KEY-----", "a = 1"]
-    patch = "@@ -0,0 +1,4 @@\n" + "\n".join(f"+{line}" for line in key)
-    selection = select(file("a.py", patch, additions=4, deletions=0))
-    assert "run(sys.argv)" not in shown(selection)[0].numbered
-    assert not cover(selection, {}, unlisted=0).is_complete
-
-
-@pytest.mark.parametrize("end", ["\r", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"])
-@pytest.mark.parametrize(
-    ("text", "is_complete"),
-    [
-        ("# -----BEGIN PRIVATE KEY-----{}isUserAdministrator=True{}# -----END PRIVATE KEY-----", False),
-        ("# password: hunter2{}isUserAdministrator1=True", True),
-        ("a = 1{}b = 2", True),
-    ],
-)
-def test_code_after_a_line_end_within_a_redacted_line_is_not_covered(text: str, end: str, is_complete: bool) -> None:
-    for mark, counts in (("+", (1, 0)), ("-", (0, 1)), (" ", (0, 0))):
-        patch = f"@@ -1,2 +1,2 @@\n a = 0\n{mark}{text.replace('{}', end)}\n+x = 1"
-        additions, deletions = counts
-        selection = select(file("a.py", patch, additions=additions + 1, deletions=deletions))
-        (one,) = cover(selection, {}, unlisted=0).files
-        is_shown = is_complete or mark == " "
-        assert (one.reviewed, one.hunks, one.reason) == (1, 1, None if is_shown else SHORTENED)
-
-
-@pytest.mark.parametrize(
-    ("line", "shown"),
-    [
-        ('password = "hunter2"', 'password = "hunter2"'),
-        ("DB_PASSWORD=x1;run|curl$IFS-sL$IFS/other|sh", "DB_PASSWORD=x1;run|curl$IFS-sL$IFS/other|sh"),
-        ("x ://u:1;run|sh;@", "x ://u:1;run|sh;@"),
-        ("u = 'db://me:p%40s%23%2Fs@host/x'", "u = 'db://[redacted: url-credentials]@host/x'"),
-        ('url = "redis://:ab12@host"', 'url = "redis://[redacted: url-credentials]@host"'),
-    ],
-)
-def test_rule_10_only_a_known_form_of_credential_is_hidden_in_a_patch(line: str, shown: str) -> None:
-    selection = select(file("a.py", f"@@ -0,0 +1 @@\n+{line}", additions=1, deletions=0))
-    assert selection.files[0].numbered == f"@@ -0,0 +1 @@\nR    1 + {shown}"
-    assert cover(selection, {}, unlisted=0).is_complete
-
-
 @pytest.mark.parametrize(
     "path",
     ["src/a\u200b.py", "src/<!--x-->a.py", ".github/workflows/<untrusted.yml", "a\nb.py"],
@@ -451,28 +433,13 @@ def test_a_file_whose_name_prompts_do_not_show_as_it_is_is_not_covered(path: str
     assert reasons == [(path, "Claude was not shown its name as it is"), ("src/a.py", None)]
 
 
-@pytest.mark.parametrize("invisible", ["\u200b", "\ufeff", "\0", "\xad", "\ue000", "\ue000\u200d", "\u2060"])
-def test_lines_hidden_only_after_invisible_characters_are_removed_are_not_covered(invisible: str) -> None:
-    marks = [f"# -----{word} PRIVATE{invisible} KEY-----" for word in ("BEGIN", "END")]
-    lines = [marks[0], "Version: object = run(sys.argv)", "Comment: object = run(sys.argv)", marks[1], "a = 1"]
-    selection = select(file("a.py", "@@ -0,0 +1,5 @@\n+" + "\n+".join(lines), additions=5, deletions=0))
-    (one,) = shown(selection)
-    assert format_for_prompt(CodeText(one.numbered), "nonce") == (
-        "<untrusted nonce>\n@@ -0,0 +1,5 @@\nR    1 + # [redacted: private-key]\n"
-        "R    4 + # -----END PRIVATE KEY-----\nR    5 + a = 1\n"
-        "[cut here: 2 more changed lines of this file are not shown]\n</untrusted nonce>"
-    )
-    assert not cover(selection, {}, unlisted=0).is_complete
-
-
 def test_a_private_key_at_the_end_of_a_hunk_hides_no_header() -> None:
     key = ["-----BEGIN PRIVATE KEY-----", "MIIEpAIBAAKCAQEA" * 4]
     patch = f"@@ -1,2 +1,2 @@\n-a\n+b\n {key[0]}\n@@ -8,2 +8,2 @@\n-c\n+d\n {key[0]}\n@@ -18 +18 @@\n+{key[1]}\n-e"
     selection = select(file("a.py", patch, additions=3, deletions=3))
     assert shown(selection)[0].numbered == (
         "@@ -1,2 +1,2 @@\nL    1 - a\nR    1 + b\nR    2   [redacted: private-key]\n"
-        "@@ -8,2 +8,2 @@\nL    8 - c\nR    8 + d\nR    9   [redacted: private-key]\n"
-        "@@ -18 +18 @@\nL   18 - e\n[cut here: 1 more changed line of this file is not shown]"
+        "@@ -8,2 +8,2 @@\nL    8 - c\nR    8 + d\nR    9   [redacted: private-key]\n@@ -18 +18 @@\nL   18 - e"
     )
 
 
@@ -491,22 +458,6 @@ def test_patches_are_shown_as_they_were_selected(rows: list[tuple[str, str]]) ->
         assert redact_code(one.numbered) == one.numbered  # as in a checkpoint
         text = format_for_prompt(CodeText(one.numbered), "nonce")
         assert find_unshown([one], text) == ()
-        lines = [row for row in text.split("\n") if row[:2] in ("L ", "R ") and row[7:8] in ("+", "-")]
-        originals = [original for mark, original in rows if mark in "+-"]
-        hides_line_end = any(
-            "[redacted: " in line and re.search("[\r\x0c\u2028]", original.removesuffix("\r"))
-            for line, original in zip(lines, originals, strict=False)
-        )
-        is_hidden = len(lines) < changed or hides_line_end
-        assert one.cut or not is_hidden
-        assert one.cut == is_hidden or "[redacted: " in text  # of a value that may be more than text
-
-
-def test_a_push_that_changes_only_invisible_characters_is_reviewed() -> None:
-    before = file("a.py", "@@ -0,0 +1,2 @@\n+a = 1\r\n+b = 2\r", additions=2, deletions=0)
-    now = replace(before, patch="@@ -0,0 +1,2 @@\n+a = 1\r\n+b =\u200b 2\r")
-    assert select(now, reviewed=reviewed_once(before)).files[0].changed == (ChangedLines("RIGHT", 2, 2),)
-    assert select(before, reviewed=reviewed_once(before)).calls == ()
 
 
 @pytest.mark.parametrize("again", [PATCH, PATCH.replace("side", "height")], ids=["equal", "another patch"])
@@ -525,7 +476,7 @@ def test_second_entry_of_a_file_is_not_covered(again: str) -> None:
 
 def test_files_left_out_by_their_names_need_a_review_if_the_attributes_are_unknown() -> None:
     files = [file("dist/a.js"), file("uv.lock"), file("a.md")]
-    selection = select_files(files, tokens=BUDGET, ignored_paths=EMPTY_PATH_FILTER, reviewed={}, attributes=None)
+    selection = select(*files, attributes=None)
     assert [(one.path, one.reason, one.needs_review) for one in selection.skipped] == [
         ("dist/a.js", "perhaps generated or vendored", True),
         ("uv.lock", "perhaps generated or vendored", True),
@@ -567,7 +518,7 @@ def test_a_file_without_a_patch_needs_a_review_unless_its_format_is_binary(
 
 def test_files_left_out_by_settings_need_no_review() -> None:
     ignored = PathFilter(("docs/**",), "config/settings.yaml:14 (repositories[0].paths.ignore)")
-    selection = select_files([file("docs/a.md"), file()], tokens=BUDGET, ignored_paths=ignored, reviewed={})
+    selection = select(file("docs/a.md"), file(), ignored_paths=ignored)
     assert selection.skipped == (SkippedFile("docs/a.md", "left out by settings"),)
     assert cover(selection, {}, unlisted=0) == Coverage(
         (
@@ -666,7 +617,6 @@ def test_calls_fit_and_coverage_adds_up(
     assert sorted(coverage) == sorted(one.path for one in files)
     again = select(*files, reviewed=digest_reviewed(selection, unanswered))
     shown_again = {row for call in range(len(again.calls)) for row in changed_rows(shown(again, call))}
-    still_changed = {one.path: changed_places(one) for one in again.files}
     for one, hunks in made:
         if coverage[one.path].needs_review:
             reviewed = sum(changed <= read for changed in hunks)
@@ -677,16 +627,5 @@ def test_calls_fit_and_coverage_adds_up(
             if any(changed & read for changed in in_part):
                 counts = (coverage[one.path].lines_in_part, coverage[one.path].reviewed_in_part)
                 assert counts == (sum(map(len, in_part)), sum(len(changed & read) for changed in in_part))
-            assert unread <= shown_again
-            if not refused and len(calls) < max_calls:
-                assert not [row for row in unread if estimate_tokens(f"{row[1]} {row[2]}\n") + 110 <= tokens]
-            # A hunk that was read in part, and whose unchanged lines show no place, is read again as a whole.
-            assert still_changed.get(one.path, set()) >= places(unread)
-            assert reviewed < len(hunks) or not still_changed.get(one.path)
-
-
-def test_rule_10_two_credentials_in_one_line_have_one_digest() -> None:
-    tokens = ["ghp_0123456789abcdefghijklmnopqrstuvwxyzAB", "ghp_ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789ab"]
-    patches = [f"@@ -0,0 +1 @@\n+token = '{token}'" for token in tokens]
-    digests = [digest_reviewed(select(file(patch=patch, additions=1, deletions=0)), ()) for patch in patches]
-    assert digests[0] == digests[1]
+            if one.path not in {selection.files[index].path for index in selection.oversized}:
+                assert unread <= shown_again

@@ -9,12 +9,13 @@ import pytest
 
 from hls_handler.actions import Annotation, EnsureCheck
 from hls_handler.analysis import Receipt, Severity
-from hls_handler.handlers.check import CheckedFinding, ReviewNotes, plan_check, plan_unreviewed_check
+from hls_handler.handlers.check import ReviewNotes, plan_check, plan_unreviewed_check
 from hls_handler.handlers.handler import PromptLimits, SkipReason
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile
 from hls_handler.review.coverage import Coverage, FileCoverage
+from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.model import Review
 from tests.handlers.world import (
     FakeReader,
@@ -34,17 +35,19 @@ IN_PART = FileCoverage("new.py", 1, 0, "the budget is used up", True, lines_in_p
 SKIPPED = FileCoverage("more.py", hunks=0, reviewed=0, reason="over the token budget", needs_review=True)
 LOCK_FILE = FileCoverage("uv.lock", hunks=0, reviewed=0, reason="lock file", needs_review=False)
 RECEIPT = Receipt(2, 12_345, 678, 0.01234, prompt_ids=("pull_requests/review@3f9c2a",))
-HIGH = CheckedFinding("area.py", "RIGHT", 2, 3, "high", "Wrong", "It is *wrong*.")
+HIGH = LedgerEntry(
+    "a" * 16, "area.py", "RIGHT", "x", "high", "bugs", "Wrong", "open", "", number=1, body="It is *wrong*.", line=3
+)
 
 
-def check(*files: FileCoverage, findings: tuple[CheckedFinding, ...] = (), **known: Any) -> EnsureCheck:
+def check(*files: FileCoverage, findings: tuple[LedgerEntry, ...] = (), **known: Any) -> EnsureCheck:
     coverage = Coverage(files, known.pop("unlisted", 0))
     return plan_check(COMMIT, coverage, findings, Review(**known), RECEIPT)
 
 
 def test_complete_review_is_a_success_with_a_receipt() -> None:
     planned = check(REVIEWED, LOCK_FILE)
-    assert (planned.commit, planned.conclusion, planned.title) == (COMMIT, "success", "Reviewed 1 of 1 file")
+    assert (planned.commit, planned.conclusion, planned.title) == (COMMIT, "success", "1 of 1 file reviewed")
     assert planned.description == "1 of 1 file reviewed; 0.0123 USD"
     assert planned.summary == (
         "1 of 1 file that needs a review was reviewed as a whole.\n"
@@ -143,23 +146,24 @@ def test_open_finding_fails_only_from_the_severity_that_settings_name(
 
 def test_failure_names_the_findings_and_the_coverage() -> None:
     planned = check(REVIEWED, PARTLY, findings=(HIGH, replace(HIGH, severity="low")), fail_on="high")
-    assert planned.title == "1 open finding of severity high or above; reviewed 1 of 2 files"
+    assert planned.title == "2 open findings, 1 high; 1 of 2 files reviewed"
     assert planned.description == "1 of 2 files reviewed, 2 open findings; 0.0123 USD"
     assert "Open findings: 1 high, 1 low." in planned.summary.split("\n")
     assert planned.conclusion == "failure"
 
 
 def test_rule_18_dismissal_without_write_permission_does_not_turn_a_failing_check_green() -> None:
-    by = {who: replace(HIGH, dismissed_by=who) for who in ("writer", "other")}
-    assert check(REVIEWED, findings=(by["other"],), fail_on="high").conclusion == "failure"
-    assert check(REVIEWED, findings=(by["writer"],), fail_on="high").conclusion == "success"
+    by_other = replace(HIGH, state="dismissed", dismissed_by="zoe")
+    by_writer = replace(by_other, has_binding_dismissal=True)
+    assert check(REVIEWED, findings=(by_other,), fail_on="high").conclusion == "failure"
+    assert check(REVIEWED, findings=(by_writer,), fail_on="high").conclusion == "success"
 
 
 def test_annotations_show_lines_of_the_commit() -> None:
     removed, nowhere = replace(HIGH, side="LEFT"), replace(HIGH, line=None)
-    single = replace(HIGH, start_line=None, severity="medium", body="")
-    assert check(REVIEWED, findings=(removed, nowhere, single, HIGH)).annotations == (
-        Annotation("area.py", 2, 3, "failure", "Wrong", "It is *wrong*."),
+    single, commented = replace(HIGH, severity="medium", body=""), replace(HIGH, comment_id=7)
+    assert check(REVIEWED, findings=(removed, nowhere, single, commented, HIGH)).annotations == (
+        Annotation("area.py", 3, 3, "failure", "Wrong", "It is *wrong*."),
         Annotation("area.py", 3, 3, "warning", "Wrong", "Wrong"),
     )
 
@@ -221,7 +225,7 @@ def test_check_is_on_the_commit_that_was_read_and_has_the_open_findings() -> Non
     facts = gather(file(), head_sha="f" * 40)
     planned = planned_by_handler(facts, pull_request_analysis(findings=[finding()]))
     assert (HANDLER.check_commit(facts), planned.commit) == ("f" * 40, "f" * 40)
-    assert planned.title == "Reviewed 1 of 1 file; 1 open finding"
+    assert planned.title == "1 open finding, 1 high; 1 of 1 file reviewed"
     assert planned.annotations == ()  # a review comment shows it
     unposted = replace(facts, review=Review(max_inline=0))
     planned = planned_by_handler(unposted, pull_request_analysis(findings=[finding()]))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.handlers.changed_files import select_files
+from hls_handler.handlers.changed_files import parse_files, select_files
 from hls_handler.handlers.linguist import MAX_RULES, NO_ATTRIBUTES, parse_attributes
-from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.settings.values import PathFilter
 from tests.handlers.world import file
 
@@ -62,14 +61,17 @@ def test_the_number_of_rules_is_limited() -> None:
 
 
 def skipped(text: str, *paths: str, ignored: PathFilter | None = None) -> dict[str, str]:
+    files = [file(path) for path in paths]
     selection = select_files(
-        [file(path) for path in paths],
+        files,
+        parse_files(files),
+        new={},
         tokens=100_000,
         ignored_paths=ignored or PathFilter(),
-        reviewed={},
         attributes=parse_attributes(text) if text else NO_ATTRIBUTES,
     )
-    assert all(isinstance(one, SkippedFile) and not one.needs_review for one in selection.skipped)
+    for one in selection.skipped:
+        assert one.needs_review == (one.reason == "perhaps generated or vendored")
     return {one.path: one.reason for one in selection.skipped}
 
 
@@ -83,11 +85,12 @@ def test_files_that_are_explicitly_unmarked_are_not_skipped() -> None:
     assert skipped("", *paths) == {
         "uv.lock": "lock file",
         "dist/a.js": "generated",
-        "a.min.js": "minified",
-        "vendor/a.go": "vendored",
-        "vendor/go.sum": "vendored",
+        "a.min.js": "perhaps generated or vendored",
+        "vendor/a.go": "perhaps generated or vendored",
+        "vendor/go.sum": "perhaps generated or vendored",
     }
-    assert skipped("* linguist-generated=false", *paths) == {"vendor/a.go": "vendored", "vendor/go.sum": "vendored"}
+    hidden = dict.fromkeys(("vendor/a.go", "vendor/go.sum"), "perhaps generated or vendored")
+    assert skipped("* linguist-generated=false", *paths) == hidden
     assert skipped("vendor/** -linguist-vendored", *paths[3:]) == {"vendor/go.sum": "lock file"}
     assert skipped("* !linguist-generated", "uv.lock") == {"uv.lock": "lock file"}
 

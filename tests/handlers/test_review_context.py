@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import PullRequest
-from hls_handler.handlers.changed_files import digest_reviewed, select_files, show_files, with_lines_above
+from hls_handler.handlers.changed_files import Selection, parse_files, select_files, show_files, with_lines_above
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.handlers.pull_request_findings import find_present
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import (
     EMPTY_HISTORY,
@@ -44,6 +46,12 @@ def reader(*files: ChangedFile, now: PullRequest | None = None, context: ReviewC
     return FakeReader(now or pull_request(), files or (DEEP,), context=context, head_files={"area.py": TEXT})
 
 
+def select(files: Sequence[ChangedFile], *, tokens: int) -> Selection:
+    patches = parse_files(files)
+    new = find_present(files, patches, 0).find_new({})
+    return select_files(files, patches, new=new, tokens=tokens, ignored_paths=EMPTY_PATH_FILTER)
+
+
 def test_guidance_and_linked_issues_of_the_base_branch_are_variables() -> None:
     github = reader(now=pull_request(base_ref="release/2"))
     variables = HANDLER.variables(gather(github))
@@ -53,7 +61,7 @@ def test_guidance_and_linked_issues_of_the_base_branch_are_variables() -> None:
 
 def test_rule_11_a_file_of_the_base_branch_leaves_out_generated_files() -> None:
     facts = gather(reader(DEEP, file("user.api.py")))
-    assert [(one.path, one.reason) for one in facts.skipped] == [("user.api.py", "generated")]
+    assert [(one.path, one.reason) for one in facts.selection.skipped] == [("user.api.py", "generated")]
     assert facts.context.attributes == ""  # not stored with the facts
 
 
@@ -64,7 +72,8 @@ def test_a_change_of_files_that_only_attributes_can_include_is_reviewed() -> Non
 
 def test_nothing_is_read_if_there_is_nothing_to_ask() -> None:
     asked = gather(reader())
-    record = ReviewRecord(rounds=1, reviewed=digest_reviewed(asked.selection, ()))
+    blocks = {path: tuple(one.block for one in placed) for path, placed in asked.selection.blocks.items()}
+    record = ReviewRecord(rounds=1, blocks=blocks)
     again, images = reader(), reader(file("logo.png", None, additions=0, deletions=0))
     for github, history in ((again, EmptyHistory(reviewed=record)), (images, EMPTY_HISTORY)):
         facts = gather(github, history=history)
@@ -75,7 +84,7 @@ def test_nothing_is_read_if_there_is_nothing_to_ask() -> None:
 
 def test_prompts_that_review_nothing_have_no_context() -> None:
     github = reader()
-    assert gather(github, PromptLimits(10_000)).guidance == ()
+    assert gather(github, PromptLimits(10_000)).context.guidance == ()
     assert (github.context_requests, github.head_requests) == ([], [])
 
 
@@ -120,11 +129,11 @@ def test_a_context_that_cannot_be_read_does_not_stop_the_review() -> None:
     assert [(one.path, one.is_complete) for one in facts.coverage.files] == [("area.py", True), ("uv.lock", False)]
     assert [one.path for one in facts.files] == ["area.py"]
     assert github.head_requests == []
-    assert HANDLER.describe_context(facts) == "none, because it could not be read: POST /graphql: FORBIDDEN"
+    assert HANDLER.describe_context(facts) == "not guidance, linked issues and .gitattributes: POST /graphql: FORBIDDEN"
 
 
 def test_an_outage_while_the_context_is_read_is_retried() -> None:
-    down = DependencyDown("POST /graphql: 502", dependency="github", remedy="wait")
+    down = DependencyDown("POST /graphql: 502", dependency="github", remedy="wait", applies_to_all_calls=True)
     with pytest.raises(DependencyDown):
         gather(FakeReader(pull_request(), (DEEP,), context=down))
 
@@ -142,7 +151,7 @@ def test_lines_above_a_hunk_are_shown_beside_its_patch() -> None:
 
 
 def test_lines_above_take_only_the_room_that_patches_leave() -> None:
-    selection = select_files([DEEP], tokens=1_000, ignored_paths=EMPTY_PATH_FILTER, reviewed={})
+    selection = select([DEEP], tokens=1_000)
 
     def above(tokens: int) -> str:
         changed = with_lines_above(selection, {"area.py": TEXT}, tokens=tokens)
@@ -157,9 +166,7 @@ def test_lines_above_take_only_the_room_that_patches_leave() -> None:
 def test_lines_above_a_hunk_that_is_split_are_shown_with_its_first_part() -> None:
     added = [f"    x = {number:030}" for number in range(98)]
     patch = "\n".join(["@@ -9 +9,99 @@", "     return side ** 2", *(f"+{line}" for line in added)])
-    selection = select_files(
-        [file("area.py", patch, additions=98, deletions=0)], tokens=700, ignored_paths=EMPTY_PATH_FILTER, reviewed={}
-    )
+    selection = select([file("area.py", patch, additions=98, deletions=0)], tokens=700)
     changed = with_lines_above(selection, {"area.py": TEXT + "\n".join(added)}, tokens=900)
     shown = [show_files(changed, call)[0].above.partition("\n")[0] for call in changed.calls]
     assert shown == ["R    1   def area(side):", "", ""]

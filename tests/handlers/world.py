@@ -276,9 +276,9 @@ def request(quote: str, **known: Any) -> ReviewRequest:
 
 def pull_request_analysis(**known: Any) -> PullRequestAnalysis:
     plain = {
-        "worth_saying": True,
         "type": "bug-fix",
         "summary": "Squares.",
+        "earlier": [],
         "findings": [],
         "suggested_labels": [],
     }
@@ -299,5 +299,6 @@ def finding(**known: Any) -> Finding:
         "title": "Wrong",
         "body": "It is wrong.",
         "suggestion": None,
+        "continues": None,
     }
     return Finding.model_validate({**plain, **known})

@@ -22,14 +22,15 @@ FINDING = finding(
     title="eval of input",
     body="Parse it instead.\x00",
     suggestion="x = int(y)",
+    continues=None,
 )
 
 
 def review(*findings: Finding) -> ValidReply:
     reply = PullRequestAnalysis(
-        worth_saying=True,
         type="feature",
         summary="Adds a parser.",
+        earlier=[],
         findings=list(findings),
         suggested_labels=[],
     )

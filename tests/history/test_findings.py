@@ -8,16 +8,22 @@ from sqlalchemy import select
 
 from hls_handler.db.tables import findings
 from hls_handler.queue.changes import ConversationRef, ReviewChange
+from hls_handler.review.blocks import Block
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.storage import Storage
 from tests.queue.builders import Skew, accept, begin, ignored
 
 BOT = "hls-bot"
 PROMPT = "pull_requests/analyze@111111"
-OPEN = LedgerEntry("a" * 16, "area.py", "RIGHT", "log(total)", (), "high", "bugs", "Logs it", "open", PROMPT)
-FIXED = replace(OPEN, key="b" * 16, state="fixed", is_accepted=True, comment_id=71)
-STYLE = replace(OPEN, key="c" * 16, category="style", state="dismissed", dismissed_by="mona")
-RECORD = ReviewRecord(2, {"area.py": ("0" * 16,)}, "feature", "Squares it.", (OPEN, FIXED, STYLE))
+OPEN = LedgerEntry(
+    "a" * 16, "area.py", "RIGHT", "log(total)", "high", "bugs", "Logs it", "open", PROMPT, number=1, raised=1
+)
+FIXED = replace(OPEN, key="b" * 16, number=2, state="fixed", is_accepted=True, comment_id=71)
+STYLE = replace(OPEN, key="c" * 16, number=3, category="style", state="dismissed", dismissed_by="mona")
+BLOCK = Block(("+" + "0" * 16,), ("^",), ("^",), round=1)
+RECORD = ReviewRecord(
+    2, {"area.py": (BLOCK,)}, kind="feature", summary="Squares it.", ledger=(OPEN, FIXED, STYLE), next_number=4
+)
 
 
 def save(store: Storage, record: ReviewRecord, *, number: int = 7, guid: str = "g1") -> None:

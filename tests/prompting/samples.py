@@ -172,6 +172,7 @@ def pull_request_variables() -> dict[str, object]:
         "earlier_kind": "",
         "earlier_summary": "",
         "known_findings": (),
+        "earlier_findings": (),
         "guidance": (),
         "linked_issues": (),
         "candidates": (),

@@ -24,13 +24,14 @@ from hls_handler.analysis import (
     Reply,
     ReviewAnalysis,
     Score,
+    is_worth_saying,
 )
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.issues import update_requests
-from hls_handler.handlers.pull_request_facts import Candidate, KnownFinding
-from hls_handler.handlers.pull_request_findings import ShownFinding
+from hls_handler.handlers.pull_request_facts import Candidate, EarlierFinding
 from hls_handler.handlers.reader import RepositoryLabel
 from hls_handler.handlers.reviews import Todo
+from hls_handler.handlers.shown_findings import ShownFinding
 from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.prompting.render import (
     RenderedPrompt,
@@ -42,7 +43,7 @@ from hls_handler.prompting.render import (
 )
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.patches import parse_numbered
-from hls_handler.review.positions import find_lines, merge_findings
+from hls_handler.review.positions import locate
 from tests.prompting import event_variables
 from tests.prompting.samples import (
     ANALYSIS,
@@ -75,7 +76,7 @@ RESPONSE = IssueResponse(
     worth_saying=True, answer="Call `cart.refresh()` first:\n\n```python\ncart.refresh()\n```", certain=False
 )
 REVIEW = PullRequestAnalysis(
-    worth_saying=True,
+    earlier=[],
     type="bug-fix",
     summary="The total of a cart now counts each line by its quantity.",
     findings=[FINDING],
@@ -88,9 +89,21 @@ LINK = "https://github.com/acme/shop/blob/1f0c2d3e4b5a69788796a5b4c3d2e1f0011223
 
 
 def shown(found: Finding, lines: str = "#L23", *, is_inline: bool = False) -> ShownFinding:
-    return ShownFinding(**found.model_dump(), url=f"{LINK}{lines}", is_inline=is_inline)
+    return ShownFinding(**found.model_dump(exclude={"continues"}), url=f"{LINK}{lines}", is_inline=is_inline)
 
 
+EARLIER = EarlierFinding(
+    3,
+    "shop/cart.py",
+    23,
+    "high",
+    "bugs",
+    "Quantity may be None",
+    "It fails for an empty cart.",
+    "total = price * quantity",
+    "",
+    is_changed=True,
+)
 REVIEWED = FileCoverage("shop/cart.py", 1, 1, None, needs_review=True)
 NO_FINDINGS = {
     "findings": (),
@@ -181,7 +194,8 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
             "parts": 3,
             "earlier_kind": "bug-fix",
             "earlier_summary": "Counts each line by its quantity.",
-            "known_findings": (KnownFinding("shop/cart.py", 23, "Quantity may be None"),),
+            "known_findings": (EARLIER,),
+            "earlier_findings": (replace(EARLIER, number=4, line=None), replace(EARLIER, code="R   23 + total()")),
             "files": FILES[:1],
         },
     ),
@@ -200,9 +214,12 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
                         FINDING.title,
                         FINDING.body,
                         FILES[0].numbered,
-                        is_earlier=is_earlier,
+                        claim=claim,
                     )
-                    for number, is_earlier in ((1, False), (2, True))
+                    for number, claim in (
+                        (1, ""),
+                        (2, "It is fixed, because this line prevents the failure. shop/cart.py, line 23"),
+                    )
                 ),
             ),
         },
@@ -476,7 +493,7 @@ def examples(name: str) -> list[tuple[str, Any]]:
 def test_each_prompt_has_a_valid_example_with_and_one_without_a_comment(name: str) -> None:
     reply_type = shipped().prompts[name].reply_model
     replies = [reply_type.model_validate(reply) for _, reply in examples(name)]
-    assert {reply.worth_saying for reply in replies} == {True, False}
+    assert {is_worth_saying(reply) for reply in replies} == {True, False}
     assert [list(reply) for _, reply in examples(name)] == [list(reply_type.model_fields)] * len(replies)
 
 
@@ -495,7 +512,7 @@ def test_example_finding_is_anchored_in_its_patch() -> None:
     )
     findings = [finding for reply in replies if isinstance(reply, PullRequestAnalysis) for finding in reply.findings]
     assert len(findings) == 1
-    assert merge_findings(find_lines(findings, patches)[0]) == tuple(findings)
+    assert [locate(finding, patches).finding for finding in findings] == findings
 
 
 @pytest.mark.parametrize("name", ALL)

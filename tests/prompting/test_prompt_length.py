@@ -11,7 +11,6 @@ import pytest
 from hls_handler.events import Account, Label, Repository
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.pull_requests import MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS
 from hls_handler.handlers.reader import (
     EMPTY_HISTORY,
     GUIDANCE_PATHS,
@@ -20,6 +19,7 @@ from hls_handler.handlers.reader import (
     ReviewComment,
     ReviewContext,
 )
+from hls_handler.handlers.review_context import MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS
 from hls_handler.prompting.render import estimate_tokens, render
 from tests.handlers.world import FakeReader, event, file, issue, pull_request, review, review_event
 from tests.prompting.samples import KEY, common, shipped

@@ -104,6 +104,7 @@ class _Writer:
 
     def _value(self, name: str, field: FieldInfo, number: int) -> Any:
         hint, bound = field.annotation, _bound(field)
+        hint = next((part for part in get_args(hint) if get_origin(part) is Literal), hint)
         if get_origin(hint) is Literal:
             values = get_args(hint)
             return values[-1 if number % 2 else 0] if name != "kind" else values[number % len(values)]

@@ -1,4 +1,4 @@
-"""Generated pull requests through the whole pipeline: positions, repetition, convergence, coverage, kills, faults."""
+"""Generated pull requests through the whole pipeline: positions, repetition, proofs, coverage, kills, faults."""
 
 from __future__ import annotations
 
@@ -16,5 +16,6 @@ def test_reviews_of_generated_pull_requests_converge(tmp_path: Path) -> None:
     assert totals.successes > 5
     assert totals.failures > 5
     assert totals.kills > 5
+    assert totals.verdicts.total() > 5
     assert totals.incomplete > 0
     assert totals.faults.total() > 10

@@ -64,14 +64,14 @@ def test_rule_23_suggested_labels_can_only_be_switched_off_or_need_more_confiden
 
 def test_rule_23_reviews_can_only_be_restricted(tmp_path: Path) -> None:
     text = (
-        "review: {max_inline: 5, verify: false, guidance: true, linked_issues: true, functions: false, fail_on: high}"
+        "review: {max_inline: 4, verify: false, guidance: true, linked_issues: true, functions: false, fail_on: high}"
     )
-    operators = "review: {max_inline: 4, guidance: false, fail_on: medium}\n"
+    operators = "review: {max_inline: 3, guidance: false, fail_on: medium}\n"
     wider = apply_repository_settings(effective(load(tmp_path, SMALLEST + operators)), own(text)).review
-    assert (wider.max_inline, wider.fail_on) == (4, "medium")
+    assert (wider.max_inline, wider.fail_on) == (3, "medium")
     assert (wider.verify, wider.guidance, wider.linked_issues, wider.functions) == (False, False, True, False)
     narrower = apply_repository_settings(effective(load(tmp_path, SMALLEST)), own(text))
-    assert (narrower.review.max_inline, narrower.review.fail_on) == (5, "high")
+    assert (narrower.review.max_inline, narrower.review.fail_on) == (4, "high")
     assert narrower.repository_keys == {"review.max_inline", "review.verify", "review.functions", "review.fail_on"}
     stricter = effective(load(tmp_path, SMALLEST + "review: {fail_on: critical}\n"))
     assert apply_repository_settings(stricter, own(text)).review.fail_on == "high"

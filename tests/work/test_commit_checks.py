@@ -24,7 +24,7 @@ from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
 from tests.work.world import GUID, MakeWorld, World, settings
 
 SHA = pull_request().head_sha
-REPLY = pull_request_analysis(worth_saying=True)
+REPLY = pull_request_analysis()
 LATE_WRITE_S = 61.0  # more than `github.slowest_write_s`
 NO_RESPONSE = DependencyDown("GitHub gave no answer", dependency="github", remedy="wait", may_have_succeeded=True)
 
@@ -70,7 +70,7 @@ def test_check_is_in_progress_while_claude_is_asked_and_then_a_success(make_worl
     world.claude.on_call = lambda _: during.append(shown(world))
     assert world.finish().state == "done"
     assert (during, shown(world)) == ([["in_progress"]], ["success"])
-    assert check_outcome(world).detail == "set the check to success: Reviewed 1 of 1 file"
+    assert check_outcome(world).detail == "set the check to success: 1 of 1 file reviewed"
     (action,) = world.github.check_actions
     assert "| calls to Claude | 1 |\n| tokens | 900 in, 100 out |\n| cost | 0.0001 USD |\n" in action.summary
     assert "| prompt | `pull_requests/analyze@" in action.summary
@@ -660,7 +660,7 @@ def test_check_that_may_be_in_progress_is_ended_although_github_rejected_the_sec
 
 
 def test_rejection_of_a_check_does_not_apply_to_the_next_delivery(make_world: MakeWorld) -> None:
-    reply = pull_request_analysis(worth_saying=True, findings=[finding()])
+    reply = pull_request_analysis(findings=[finding()])
     world = make_world(reply, given=with_review(fail_on="high", verify=False))
     leave_check_in_progress(world)
     open_pull_request(world, guid="second")
@@ -680,5 +680,5 @@ def test_file_whose_name_has_a_credential_is_not_reviewed(make_world: MakeWorld,
     changed = [file(path, patch, additions=1, deletions=0) for path, patch in zip(paths, patches, strict=True)]
     world.github.changed[2] = (*changed, file())
     assert (world.finish().state, shown(world)) == ("done", ["neutral"])
-    assert world.github.check_actions[-1].title == "Reviewed 1 of 3 files"
+    assert world.github.check_actions[-1].title == "1 of 3 files reviewed"
     assert "a1a1" not in str(world.github.check_actions)

@@ -21,7 +21,6 @@ IN_THREAD = LedgerEntry(
     path="area.py",
     side="RIGHT",
     quote="log(total)",
-    nearby=(),
     severity="high",
     category="bugs",
     title="Logs it",
@@ -29,6 +28,7 @@ IN_THREAD = LedgerEntry(
     prompt_id="pull_requests/analyze@111111",
     comment_id=900,
     number=1,
+    raised=1,
 )
 IN_SUMMARY = replace(IN_THREAD, key="b" * 16, comment_id=None, number=2)
 

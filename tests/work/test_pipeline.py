@@ -113,7 +113,7 @@ def test_too_long_comment_loses_its_least_severe_findings(make_world: MakeWorld)
         finding(line=n, quote=f"line {n}", severity="low" if n > 3 else "high", title=f"Title {n}", body="b" * 3_000)
         for n in range(1, 31)
     ]
-    world = make_world(pull_request_analysis(worth_saying=True, findings=found), given=NO_INLINE)
+    world = make_world(pull_request_analysis(findings=found), given=NO_INLINE)
     world.github.pull_requests[2] = pull_request(number=2)
     world.github.changed[2] = (file(patch=patch, additions=50, deletions=0),)
     world.accept("pull_request.opened")
@@ -127,7 +127,7 @@ def test_too_long_comment_loses_its_least_severe_findings(make_world: MakeWorld)
 def test_settings_of_comments_show_in_a_comment_without_findings(make_world: MakeWorld) -> None:
     about = "https://wiki.example.com/hls"
     comments = Comments.model_validate({"summary": "always", "show_prompt": True, "about_url": about})
-    reply = pull_request_analysis(worth_saying=True, summary="Counts the lines of a file.")
+    reply = pull_request_analysis(summary="Counts the lines of a file.")
     world = make_world(reply, given=settings().model_copy(update={"comments": comments}))
     world.github.pull_requests[2] = pull_request(number=2)
     world.github.changed[2] = (file(),)
@@ -144,7 +144,7 @@ def test_much_too_long_comment_keeps_the_most_severe_findings(make_world: MakeWo
         finding(line=n, quote=f"line {n}", severity="low" if n > 3 else "high", title=f"Title {n}", body="b" * 3_900)
         for n in range(1, 41)
     ]
-    world = make_world(pull_request_analysis(worth_saying=True, findings=found), given=NO_INLINE)
+    world = make_world(pull_request_analysis(findings=found), given=NO_INLINE)
     world.github.pull_requests[2] = pull_request(number=2)
     world.github.changed[2] = (file(patch=patch, additions=50, deletions=0),)
     world.accept("pull_request.opened")

@@ -43,7 +43,7 @@ def test_delivery_whose_first_call_does_not_fit_asks_nothing_and_is_no_success(m
         "this call needs up to 0.0500 USD, limit 0.0400 USD (settings (review.max_usd)); "
         "raise that limit, then push or comment /review; "
     )
-    assert (finished.reason or "").endswith("neutral: Reviewed 0 of 1 file")
+    assert (finished.reason or "").endswith("neutral: 0 of 1 file reviewed")
     assert world.claude.asked == []
     assert world.health.snapshot().components["claude"].state == "unknown"
 
@@ -88,10 +88,10 @@ def test_limit_of_a_pull_request_counts_all_its_events(make_world: MakeWorld) ->
 def test_comment_is_edited_if_the_first_call_does_not_fit(
     make_world: MakeWorld, path: str, said: str, unread: str
 ) -> None:
-    reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")], worth_saying=True)
+    reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
     world = make_review_world(make_world, reply, max_usd_per_pull_request=0.0502, verify=False)
     assert world.finish().state == "done"
-    world.github.changed[2] = (file(path, "@@ -1 +1,2 @@\n-a\n+b\n+c"),)
+    world.github.changed[2] = (file(path, "@@ -1,2 +1,3 @@\n-a\n+b\n x\n+c"),)
     world.accept("pull_request.opened", guid="later")
     world.settings = world.settings.model_copy(update={"review": Review(max_usd_per_pull_request=0.01)})
     assert world.finish().state == "done"
@@ -107,7 +107,7 @@ def test_full_review_that_does_not_fit_keeps_what_was_reviewed(make_world: MakeW
     request_full_review(world, "full")
     assert (world.finish().state, len(world.claude.asked)) == ("done", 1)
     check = world.github.check_actions[-1]
-    assert (check.conclusion, check.title) == ("success", "Reviewed 1 of 1 file")
+    assert (check.conclusion, check.title) == ("success", "1 of 1 file reviewed")
     assert (
         "Not everything was read again, so earlier reviews count: the budget for reviews is used up." in check.summary
     )
@@ -137,7 +137,7 @@ def request_full_review(world: World, guid: str) -> None:
 def test_review_is_posted_if_its_follow_up_prompt_has_no_reply(
     make_world: MakeWorld, tmp_path: Path, after: list[UnusableReply], limit: float, why: str, shown: str
 ) -> None:
-    reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")], worth_saying=True)
+    reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
     world = make_review_world(make_world, reply, *after, max_usd=limit, verify=False)
     world.prompts = with_follow_up(tmp_path)
     finished = world.finish()

@@ -47,7 +47,7 @@ def test_same_diff_in_a_second_pull_request_costs_no_call(make_world: MakeWorld)
 
 
 def test_cached_finding_is_raised_in_the_second_pull_request(make_world: MakeWorld) -> None:
-    reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")], worth_saying=True)
+    reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
     world = make_review_world(make_world, reply)
     push(world, FILE, to=OTHER, guid="second")
     assert len(world.claude.asked) == 1
@@ -113,9 +113,9 @@ def test_review_with_earlier_findings_is_not_answered_from_the_cache(make_world:
     world = make_review_world(make_world)
     both = file("a.py", "@@ -1 +1,2 @@\n-a\n+c\n+d", additions=2)
     push(world, both, to=pull_request(number=4), guid="cached")
-    found = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="c")], worth_saying=True)
+    found = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="c")])
     world.claude.replies = [found, pull_request_analysis()]
     push(world, file("a.py", "@@ -1 +1 @@\n-a\n+c"), to=OTHER, guid="second")
     push(world, both, to=OTHER, guid="third")
     assert len(world.claude.asked) == 4
-    assert "Open findings, not to be repeated" in world.claude.asked[3].task
+    assert "Earlier findings of this pull request" in world.claude.asked[3].task

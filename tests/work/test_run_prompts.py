@@ -10,6 +10,7 @@ import pytest
 from hls_handler.analysis import (
     FindingVerdict,
     FindingVerdicts,
+    NeededFact,
     PullRequestAnalysis,
     Reply,
     UnusableReply,
@@ -42,7 +43,7 @@ def facts_of(*paths: str, verify: bool = True) -> PullRequestFacts:
     """Facts of files that need one call each."""
     files = tuple(file(path, LONG, additions=60, deletions=0) for path in paths)
     reader = FakeReader(pull_request(changed_files=len(files)), files)
-    limits = PromptLimits(800, is_review=True, review=Review(verify=verify))
+    limits = PromptLimits(800, is_review=True, review=Review(verify=verify, fail_on="high"))
     return HANDLER.gather(event(pull_request()), reader, EMPTY_HISTORY, limits)
 
 
@@ -75,12 +76,13 @@ LIBRARY: Library = library()
 
 
 def found(path: str) -> PullRequestAnalysis:
-    return pull_request_analysis(summary=path, findings=[finding(path=path, line=1, quote="x" * 25)])
+    return pull_request_analysis(summary=path, findings=[finding(path=path, line=1, quote="x" * 25, confidence=0.6)])
 
 
 def verdicts(*refuted: int) -> FindingVerdicts:
-    given = [FindingVerdict(number=number, is_refuted=True) for number in refuted]
-    return FindingVerdicts(worth_saying=False, verdicts=given)
+    fact = NeededFact(fact="it is so", quote="not shown", is_decisive=True)
+    given = [FindingVerdict(number=number, facts=[fact], agrees=False) for number in refuted]
+    return FindingVerdicts(verdicts=given)
 
 
 def shown(answered: Answers) -> list[str]:

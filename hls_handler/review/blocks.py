@@ -1,0 +1,109 @@
+"""Blocks: changed lines of a patch that follow each other. A blank or unchanged line ends a block.
+
+A review reads blocks, and a finding belongs to one. Line numbers are not compared, so a rebase changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from hls_handler.review.patches import Line, Mark, Patch, Side
+
+CONTEXT_LINES = 3  # non-blank lines above and below a block that show its place
+EDGE = "^"  # in the place of a line: the hunk begins or ends
+DIGEST_CHARACTERS = 16
+"""Shorter digests would let an author replace a reviewed line by another one with the same digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The digests of a block, as they are stored. A token is the mark of a line and the digest of its text."""
+
+    lines: tuple[str, ...]  # tokens
+    above: tuple[str, ...]  # tokens of the nearest lines that are not blank, nearest first
+    below: tuple[str, ...]
+    round: int = 0  # the review that was the first to have it
+
+    def is_same(self, other: Block) -> bool:
+        """Return True if the author changed neither the block nor a line directly beside it.
+
+        The base may have changed the lines on one side.
+        """
+        if self.lines != other.lines:
+            return False
+        sides = ((self.above, other.above), (self.below, other.below))
+        if any(one[0] != two[0] and (one[0][0] in "+-" or two[0][0] in "+-") for one, two in sides):
+            return False
+        return any(one == two for one, two in sides)
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedBlock:
+    """A block of a present patch."""
+
+    path: str
+    hunk: int  # index
+    first: int  # indexes of its lines in the hunk
+    last: int
+    lines: tuple[Line, ...]
+    block: Block
+
+    def has(self, side: Side, number: int) -> bool:
+        return any(line.side == side and line.number == number for line in self.lines)
+
+
+def find_blocks(path: str, patch: Patch) -> tuple[PlacedBlock, ...]:
+    return tuple(block for index, hunk in enumerate(patch.hunks) for block in _find_in_hunk(path, index, hunk.lines))
+
+
+def _find_in_hunk(path: str, hunk: int, lines: Sequence[Line]) -> Iterator[PlacedBlock]:
+    tokens = [(index, token(line.mark, line.text)) for index, line in enumerate(lines) if line.text.strip()]
+    start = 0
+    while start < len(tokens):
+        end = start + 1
+        if tokens[start][1][0] != " ":
+            while end < len(tokens) and tokens[end][1][0] != " " and tokens[end][0] == tokens[end - 1][0] + 1:
+                end += 1
+            first, last = tokens[start][0], tokens[end - 1][0]
+            above = tuple(text for _, text in tokens[max(start - CONTEXT_LINES, 0) : start][::-1])
+            below = tuple(text for _, text in tokens[end : end + CONTEXT_LINES])
+            block = Block(tuple(text for _, text in tokens[start:end]), above or (EDGE,), below or (EDGE,))
+            yield PlacedBlock(path, hunk, first, last, tuple(lines[first : last + 1]), block)
+        start = end
+
+
+def token(mark: Mark, text: str) -> str:
+    digest = sha256(text.rstrip().encode("utf-8", "surrogatepass")).hexdigest()
+    return mark + digest[:DIGEST_CHARACTERS]
+
+
+def match_blocks(known: Sequence[Block], present: Sequence[PlacedBlock]) -> Mapping[int, int]:
+    """Return the index of the known block that each present one is the same as. Equal blocks are counted."""
+    left: dict[tuple[str, ...], list[int]] = {}
+    for index, block in enumerate(known):
+        left.setdefault(block.lines, []).append(index)
+    found: dict[int, int] = {}
+    for is_exact in (True, False):
+        for index, placed in enumerate(present):
+            one, candidates = placed.block, left.get(placed.block.lines, [])
+            if index in found:
+                continue
+            for at in candidates:
+                other = known[at]
+                if (other.above, other.below) == (one.above, one.below) if is_exact else other.is_same(one):
+                    found[index] = at
+                    candidates.remove(at)
+                    break
+    return found
+
+
+def nearest_block(blocks: Iterable[PlacedBlock], patch: Patch, side: Side, number: int) -> PlacedBlock | None:
+    """Return the block of a line; of an unchanged line, the nearest one in its hunk. None if no hunk has the line."""
+    for index, hunk in enumerate(patch.hunks):
+        at = next((i for i, line in enumerate(hunk.lines) if (line.side, line.number) == (side, number)), None)
+        if at is not None:
+            near = [block for block in blocks if block.hunk == index]
+            return min(near, key=lambda block: max(block.first - at, at - block.last, 0), default=None)
+    return None

@@ -1,0 +1,223 @@
+"""Histories of a finding through several pushes: what the check says after each of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.review.pushes import Pushes, found, said
+
+REVIEWS = Path(__file__).parents[2] / "docs" / "reviews.md"
+
+BASE = "import os\n\ndef run(x):\n    a = 1\n    b = 2\n    return a\n\ndef other(x):\n    c = 3\n    return c\n"
+FAULT = BASE.replace("    b = 2\n", "    b = 2\n    y = eval(x)\n")
+EVAL = found("a.py", 6, "    y = eval(x)")
+
+Check = str | None
+
+
+def raised(**known: object) -> Pushes:
+    """A pull request with the finding that `y = eval(x)` runs code."""
+    pushes = Pushes({"a.py": BASE}, **known)  # type: ignore[arg-type]
+    assert pushes.push({"a.py": FAULT}, findings=[EVAL]) == "failure"
+    return pushes
+
+
+def edited(line: str, text: str = FAULT) -> dict[str, str]:
+    return {"a.py": text.replace("    y = eval(x)\n", line)}
+
+
+def comment_added() -> list[Check]:
+    pushes = raised()
+    head = edited("    y = eval(x)  # reviewed by security\n")
+    silent = pushes.push(head)
+    gone = pushes.push(edited("    y = eval(x)  # by security\n"), verdicts=[said(1, "gone")])
+    quote = "    y = eval(x)  # checked"
+    fixed = pushes.push(edited(f"{quote}\n"), verdicts=[said(1, "fixed", "a.py", 6, quote)], agrees=False)
+    return [silent, gone, fixed]
+
+
+def semicolon_added() -> list[Check]:
+    pushes = raised()
+    silent = pushes.push(edited("    y = eval(x);\n"))
+    return [silent, pushes.push(edited("    y = eval(x) ;\n"), verdicts=[said(1, "gone")])]
+
+
+def line_split_by_a_formatter() -> list[Check]:
+    return [raised().push(edited("    y = eval(\n        x\n    )\n"), verdicts=[said(1, "gone")])]
+
+
+def fixed_at_its_line() -> list[Check]:
+    quote = "    y = literal_eval(x)"
+    return [raised().push(edited(f"{quote}\n"), verdicts=[said(1, "fixed", "a.py", 6, quote)])]
+
+
+def guard_above() -> list[Check]:
+    pushes, guard = raised(), "    if not x.isdigit(): return None"
+    head = edited("    y = eval(x)\n", FAULT.replace("    a = 1\n", f"    a = 1\n{guard}\n"))
+    refused = pushes.push(head, verdicts=[said(1, "fixed", "a.py", 5, guard)], agrees=False)
+    other = {"a.py": head["a.py"].replace("    c = 3\n", "    c = 4\n")}
+    return [refused, pushes.push(other, verdicts=[said(1, "fixed", "a.py", 5, guard)])]
+
+
+def fixed_in_another_file() -> list[Check]:
+    quote = "    return eval_only_numbers(x)"
+    head = {"a.py": FAULT, "caller.py": f"def call(x):\n{quote}\n"}
+    return [raised().push(head, verdicts=[said(1, "fixed", "caller.py", 2, quote)])]
+
+
+def moved_to_another_file() -> list[Check]:
+    head = {"a.py": BASE.replace("c = 3", "c = 4"), "b.py": "def run(x):\n    y = eval(x)\n"}
+    pushes = raised()
+    gone = pushes.push(head, verdicts=[said(1, "gone")])
+    head["b.py"] = "def run(x):\n    y = literal_eval(x)\n"
+    return [gone, pushes.push(head, verdicts=[said(1, "fixed", "b.py", 2, "    y = literal_eval(x)")])]
+
+
+def reverted() -> list[Check]:
+    pushes = raised()
+    return [pushes.push({"a.py": BASE}), pushes.push({"a.py": FAULT})]
+
+
+def guard_removed_again() -> list[Check]:
+    pushes, guard = raised(), "    if not x.isdigit(): return None"
+    head = {"a.py": FAULT.replace("    a = 1\n", f"    a = 1\n{guard}\n")}
+    fixed = pushes.push(head, verdicts=[said(1, "fixed", "a.py", 5, guard)])
+    same = said(1, "fixed", "a.py", 6, "    y = eval(x)")
+    return [fixed, pushes.push({"a.py": FAULT}, verdicts=[same], agrees=False)]
+
+
+def reformatted() -> list[Check]:
+    return [raised().push({"a.py": FAULT.replace("    ", "  ")}, verdicts=[said(1, "gone")])]
+
+
+def rebased() -> list[Check]:
+    base = "'''Runs.'''\n\n\n\n" + BASE
+    return [raised().push({"a.py": "'''Runs.'''\n\n\n\n" + FAULT}, base={"a.py": base})]
+
+
+def hunk_split_by_the_base() -> list[Check]:
+    base = BASE.replace("    return a\n", "    return a\n" + "    # more\n" * 8)
+    both = FAULT.replace("    c = 3\n", "    c = 4\n")
+    pushes = Pushes({"a.py": BASE})
+    assert pushes.push({"a.py": both}, findings=[EVAL]) == "failure"
+    head = both.replace("    return a\n", "    return a\n" + "    # more\n" * 8)
+    return [pushes.push({"a.py": head}, base={"a.py": base})]
+
+
+def commented_out() -> list[Check]:
+    pushes = raised()
+    quote = "    # y = eval(x)"
+    fixed = pushes.push(edited(f"{quote}\n"), verdicts=[said(1, "fixed", "a.py", 6, quote)])
+    return [fixed, pushes.push(edited("    # was: y = eval(x)\n"), verdicts=[said(1, "gone")])]
+
+
+def moved_into_an_ignored_file() -> list[Check]:
+    head = {"a.py": BASE.replace("c = 3", "c = 4"), "dist/b.py": "y = eval(x)\n"}
+    return [raised(ignored=["dist/**"]).push(head, verdicts=[said(1, "gone")])]
+
+
+def proved_by_an_assertion() -> list[Check]:
+    quote = "    assert run('2') == 2"
+    head = {**edited("    y = eval( x )\n"), "test_a.py": f"def test_run():\n{quote}\n"}
+    return [raised().push(head, verdicts=[said(1, "fixed", "test_a.py", 2, quote)], agrees=False)]
+
+
+def line_of_a_long_new_file_edited() -> list[Check]:
+    lines = [f"    value_{n} = {n}" for n in range(600)]
+    lines[300] = "    y = eval(x)"
+    text = "\n".join(["def run(x):", *lines])
+    pushes = Pushes({})
+    assert pushes.push({"new.py": text}, findings=[found("new.py", 302, "    y = eval(x)")]) == "failure"
+    head = {"new.py": text.replace("value_500 = 500", "value_500 = 501")}
+    old_line = pushes.push(head, verdicts=[said(1, "fixed", "new.py", 102, "    value_100 = 100")])
+    head = {"new.py": head["new.py"].replace("value_400 = 400", "value_400 = 401")}
+    return [old_line, pushes.push(head, verdicts=[said(1, "gone")])]
+
+
+def dismissed_and_edited() -> list[Check]:
+    pushes = raised()
+    pushes.threads = [replace(one, thumbs_down=("mona",)) for one in pushes.threads]
+    head = edited("    y = eval(x)  # fine\n")
+    same = pushes.push(head, findings=[found("a.py", 6, "    y = eval(x)  # fine", title="Again")])
+    assert len(pushes.comments) == 1
+    head = edited("    y = eval(x + z)\n")
+    worse = said(1, "present", "a.py", 6, "    y = eval(x + z)").model_copy(update={"severity": "critical"})
+    return [same, pushes.push(head, verdicts=[worse])]
+
+
+def claude_down_in_between() -> list[Check]:
+    pushes = raised()
+    down = pushes.push(edited("    y = run_eval(x)\n"), is_down=True)
+    quote = "    y = literal_eval(x)"
+    return [down, pushes.push(edited(f"{quote}\n"), verdicts=[said(1, "fixed", "a.py", 6, quote)])]
+
+
+HISTORIES: Mapping[str, Callable[[], list[Check]]] = {
+    "a comment is added to its line": comment_added,
+    "a semicolon is added to its line": semicolon_added,
+    "a formatter splits its line": line_split_by_a_formatter,
+    "its line is corrected": fixed_at_its_line,
+    "a guard above prevents the failure": guard_above,
+    "a line in another file prevents it": fixed_in_another_file,
+    "its line moves to another file, and is corrected there": moved_to_another_file,
+    "its change is reverted, and made again": reverted,
+    "the guard that fixed it is removed again": guard_removed_again,
+    "the file is indented anew": reformatted,
+    "a rebase moves its line": rebased,
+    "the base splits its hunk": hunk_split_by_the_base,
+    "its line is commented out": commented_out,
+    "its line moves into an ignored file": moved_into_an_ignored_file,
+    "the assertion of a test is said to prove the fix": proved_by_an_assertion,
+    "another line of a new file of 600 lines is edited": line_of_a_long_new_file_edited,
+    "a writer dismisses it, and its line is edited": dismissed_and_edited,
+    "Claude is down in between": claude_down_in_between,
+}
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_check_after_a_history_is_that_of_the_docs(name: str) -> None:
+    table = dict(re.findall(r"^\| (.+?) \|.*\| ([^|]+) \|$", REVIEWS.read_text(), re.MULTILINE))
+    assert ", ".join(str(check) for check in HISTORIES[name]()) == table[name].replace("`", "")
+
+
+def test_code_of_a_misquoted_finding_is_not_gone_after_a_cosmetic_edit() -> None:
+    pushes = Pushes({"a.py": BASE})
+    pushes.push({"a.py": FAULT}, findings=[found("a.py", 6, "    Y = EVAL(X)")])
+    assert pushes.push(edited("    y = eval(x);\n"), verdicts=[said(1, "gone")]) == "failure"
+
+
+def test_return_to_a_commit_reviewed_before_the_finding_keeps_it_open() -> None:
+    pushes = Pushes({"a.py": BASE})
+    pushes.push({"a.py": FAULT})
+    pushes.push(edited("    y = eval(x)\n    z = 5\n"), findings=[EVAL])
+    assert pushes.push({"a.py": FAULT}) == "failure"
+
+
+def test_line_in_an_ignored_file_is_not_gone_at_a_later_review() -> None:
+    pushes = raised(ignored=["dist/**"])
+    head = {"a.py": BASE.replace("c = 3", "c = 4"), "dist/b.py": "y = eval(x)\n"}
+    pushes.push(head)
+    head["a.py"] = BASE.replace("c = 3", "c = 5")
+    assert pushes.push(head, verdicts=[said(1, "gone")]) == "failure"
+
+
+def test_line_reported_again_in_another_file_gets_no_second_comment() -> None:
+    pushes = raised()
+    head = {"a.py": BASE.replace("c = 3", "c = 4"), "b.py": "def run(x):\n    y = eval(x)\n"}
+    check = pushes.push(head, findings=[found("b.py", 2, "    y = eval(x)")], verdicts=[said(1, "gone")])
+    assert (check, pushes.comments) == ("failure", [("a.py", 6)])
+
+
+def test_of_two_similar_vanished_findings_the_one_with_the_same_code_goes_on() -> None:
+    other = FAULT.replace("    y = eval(x)\n", "    y = eval(x)\n    y = eval(z)\n")
+    pushes = Pushes({"a.py": BASE})
+    pushes.push({"a.py": other}, findings=[EVAL, found("a.py", 7, "    y = eval(z)")])
+    again = found("a.py", 6, "    y = eval(x);")
+    pushes.push(edited("    y = eval(x);\n"), findings=[again], verdicts=[said(2, "gone")])
+    assert [entry.state for entry in pushes.record.ledger] == ["open", "gone"]
+    assert pushes.comments == [("a.py", 6), ("a.py", 7)]

@@ -1,0 +1,169 @@
+"""Which verdicts about earlier findings are believed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hls_handler.analysis import Verdict
+from hls_handler.handlers.pull_request_findings import MAX_QUESTIONS
+from hls_handler.review.record import LedgerEntry, parse_record
+from tests.review.pushes import Pushes, found, said
+
+BASE = "def run(x):\n    a = 1\n    b = 2\n    return a\n"
+FAULT = BASE.replace("    b = 2\n", "    b = 2\n    *out = copy(x);\n")
+AT = found("a.c", 4, "    *out = copy(x);")
+FIXED = FAULT.replace("copy(x);", "checked(x);")
+
+
+def raised() -> Pushes:
+    pushes = Pushes({"a.c": BASE})
+    assert pushes.push({"a.c": FAULT}, findings=[AT]) == "failure"
+    return pushes
+
+
+@pytest.mark.parametrize(
+    ("line", "quote", "check"),
+    [
+        (4, "    *out = copy(x, y);", "failure"),
+        (4, "    *out = checked(x);", "failure"),
+        (5, "    int n = checked(x);", "success"),
+        (1, "def run(x):", "failure"),
+        (9, "    nowhere();", "failure"),
+        (4, "", "failure"),
+    ],
+    ids=["not in the patch", "like a comment", "new line", "unchanged line", "nowhere", "no quote"],
+)
+def test_fix_is_believed_only_with_a_new_line_of_code(line: int, quote: str, check: str) -> None:
+    pushes = raised()
+    head = {"a.c": FIXED.replace("checked(x);\n", "checked(x);\n    int n = checked(x);\n")}
+    assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", line, quote)]) == check
+
+
+def test_fix_is_refuted_by_a_finding_of_its_category_at_the_proof() -> None:
+    pushes, quote = raised(), "    int n = checked(x);"
+    head = {"a.c": FIXED.replace("checked(x);\n", "checked(x);\n    int n = checked(x);\n")}
+    again = found("a.c", 5, quote, title="Still wrong", confidence=0.9)
+    assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", 5, quote)], findings=[again]) == "failure"
+    assert pushes.entry(1).is_undecided
+
+
+@pytest.mark.parametrize(
+    ("line", "check"),
+    [("    *out = copy(x) ;\n", "failure"), ("    // out = copy(x);\n", "success"), ("    run(x);\n", "success")],
+    ids=["reformatted", "commented out", "replaced"],
+)
+def test_gone_is_believed_only_without_the_code_of_the_finding(line: str, check: str) -> None:
+    head = {"a.c": FAULT.replace("    *out = copy(x);\n", line)}
+    assert raised().push(head, verdicts=[said(1, "gone")]) == check
+
+
+@pytest.mark.parametrize("verdict", ["fixed", "gone"])
+def test_finding_without_a_proof_is_undecided_and_asked_again(verdict: Verdict) -> None:
+    pushes = raised()
+    head = {"a.c": FAULT.replace("copy(x)", "copy(x + 0)")}
+    assert pushes.push(head, verdicts=[said(1, verdict)]) == "failure" or verdict == "gone"
+    pushes = raised()
+    pushes.push({"a.c": FAULT.replace("copy(x)", "copy((x))")}, is_down=True)
+    pushes.push({"a.c": FAULT.replace("copy(x)", "copy(( x ))")})
+    assert pushes.facts is not None
+    assert [one.number for one in pushes.facts.questions] == [1]
+    assert pushes.entry(1).is_undecided
+
+
+def test_finding_that_names_its_number_or_its_line_and_category_continues_it() -> None:
+    pushes = raised()
+    head = {"a.c": FAULT.replace("copy(x)", "copy(x, 1)")}
+    pushes.push(head, findings=[found("a.c", 4, "    *out = copy(x, 1);", title="Other words")])
+    head = {"a.c": FAULT.replace("copy(x)", "other(y)")}
+    pushes.push(head, findings=[found("a.c", 4, "    *out = other(y);", title="Third words", continues=1)])
+    assert [(one.number, one.title, one.state) for one in pushes.record.ledger] == [(1, "Third words", "open")]
+    assert len(pushes.comments) == 1
+
+
+def test_dismissed_finding_returns_only_as_more_severe() -> None:
+    pushes = raised()
+    pushes.threads = [replace(one, thumbs_down=("mona",)) for one in pushes.threads]
+    head = {"a.c": FAULT.replace("copy(x)", "copy(x, 1)")}
+    same = said(1, "present", "a.c", 4, "    *out = copy(x, 1);")
+    assert pushes.push(head, verdicts=[same]) == "success"
+    head = {"a.c": FAULT.replace("copy(x)", "copy(x, 2)")}
+    worse = said(1, "present", "a.c", 4, "    *out = copy(x, 2);").model_copy(update={"severity": "critical"})
+    assert pushes.push(head, verdicts=[worse]) == "failure"
+    assert len(pushes.comments) == 1
+
+
+def test_severity_falls_only_if_the_second_look_agrees() -> None:
+    low = said(1, "present", "a.c", 4, "    *out = copy(x, 1);").model_copy(update={"severity": "low"})
+    head = {"a.c": FAULT.replace("copy(x)", "copy(x, 1)")}
+    assert raised().push(head, verdicts=[low], agrees=False) == "failure"
+    assert raised().push(head, verdicts=[low]) == "success"
+
+
+def test_new_finding_of_a_later_review_is_about_a_new_block() -> None:
+    pushes = Pushes({"a.c": BASE})
+    pushes.push({"a.c": FAULT})
+    head = {"a.c": FAULT + "    end();\n"}
+    assert pushes.push(head, findings=[AT]) == "success"
+    assert pushes.push({"a.c": head["a.c"] + "    last();\n"}, findings=[found("a.c", 7, "    last();")]) == "failure"
+
+
+def test_misquoted_finding_counts_for_the_check() -> None:
+    pushes = Pushes({"a.c": BASE})
+    assert pushes.push({"a.c": FAULT}, findings=[found("a.c", 4, "`*out = copy( X );`")]) == "failure"
+    assert pushes.comments == [("a.c", 4)]
+    pushes = Pushes({"a.c": BASE})
+    assert pushes.push({"a.c": FAULT}, findings=[found("a.c", 90, "nothing like it here")]) == "failure"
+    assert (pushes.comments, pushes.entry(1).line) == ([], None)
+
+
+def test_no_call_is_made_if_nothing_is_new() -> None:
+    pushes = raised()
+    assert (pushes.push({"a.c": FAULT}), pushes.calls) == ("failure", 1)
+    pushes.push({"a.c": BASE})
+    assert pushes.push({"a.c": FAULT}) == "failure"
+    assert pushes.calls == 1
+
+
+def test_questions_are_limited_and_those_left_out_come_first() -> None:
+    lines = [f"    call_{n}(x);" for n in range(40)]
+    pushes = Pushes({})
+    text = "\n\n".join(lines)
+    findings = [found("a.c", 2 * n + 1, line, title=f"Fault {n}") for n, line in enumerate(lines)]
+    pushes.push({"a.c": text}, findings=findings)
+    pushes.push({"a.c": text.replace("(x)", "(x, 1)")})
+    assert pushes.facts is not None
+    first = {one.number for one in pushes.facts.questions}
+    pushes.push({"a.c": text.replace("(x)", "(x, 2)")})
+    second = [one.number for one in pushes.facts.questions]
+    assert len(first) == MAX_QUESTIONS
+    assert {*range(1, 41)} - first == {*second[:10]}
+
+
+def test_committed_credential_is_a_finding_until_it_is_gone() -> None:
+    pushes, token = Pushes({"a.c": BASE}), "ghp_" + "a1B2" * 9
+    assert pushes.push({"a.c": BASE + f'    key = "{token}";\n'}) == "failure"
+    assert [one.title for one in pushes.record.ledger] == [
+        "A credential of the form github-token is committed: revoke it"
+    ]
+    assert pushes.push({"a.c": BASE + "    key = read();\n"}) == "success"
+
+
+OLD = (
+    '{"key":"aaaaaaaaaaaaaaaa","path":"a.c","side":"RIGHT","quote":"*out = copy(x);","nearby":[],"severity":"high",'
+    '"category":"security","title":"Unsafe","state":"open","prompt_id":"p@1","line":4,"twins":[],"lines":[]}'
+)
+
+
+def test_finding_of_an_earlier_version_gets_the_block_of_its_line() -> None:
+    pushes = Pushes({"a.c": BASE}, record=parse_record('{"rounds":1,"reviewed":{"a.c":["+0123"]}}', [OLD]))
+    assert pushes.push({"a.c": FAULT}) == "failure"
+    entry: LedgerEntry = pushes.entry(1)
+    assert (entry.number, entry.line, len(entry.blocks), entry.is_undecided) == (1, 4, 1, False)
+
+
+def test_finding_of_an_earlier_version_without_its_line_is_asked_about() -> None:
+    pushes = Pushes({"a.c": BASE}, record=parse_record('{"rounds":1,"reviewed":{"a.c":["+0123"]}}', [OLD]))
+    quote = "    out = checked(x);"
+    assert pushes.push({"a.c": BASE + f"{quote}\n"}, verdicts=[said(1, "gone")]) == "success"
