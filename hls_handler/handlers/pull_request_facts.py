@@ -47,7 +47,7 @@ class EarlierFinding:
 class Candidate:
     """A finding, as the second look sees it."""
 
-    number: int  # from 1
+    number: int
     path: str
     line: int
     severity: Severity
@@ -78,7 +78,6 @@ class PullRequestFacts:
     summary: Summary  # whether a comment is posted without findings
     record: ReviewRecord  # before this review; its findings with their present place
     credentials: tuple[Credential, ...]
-    unreviewed: Mapping[str, tuple[Block, ...]]  # of the files that no call shows, by the name of `ReviewRecord`
     is_review: bool  # False for prompts that review nothing, such as that of a changelog entry
     is_full: bool  # True if a person asked for a review of everything
     context: ReviewContext = NO_CONTEXT  # without the attributes, which `selection` has considered
@@ -86,7 +85,6 @@ class PullRequestFacts:
     replied: tuple[str, ...] = ()  # keys of the findings whose thread has our reply or was deleted
     unread: frozenset[str] = frozenset()  # paths of files whose patch is not known completely
     questions: tuple[Question, ...] = ()
-    kept: frozenset[str] = frozenset()  # keys of findings whose code is new in a file that the review leaves out
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
     call: int | None = None  # number of the call that these facts are shown in; None: all calls
     unanswered: Mapping[int, str] = field(default_factory=dict)  # calls without a reply, with the reason of each

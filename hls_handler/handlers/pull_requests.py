@@ -63,12 +63,10 @@ from hls_handler.handlers.pull_request_findings import (
     Discussion,
     ReviewFindings,
     find_findings,
-    find_kept,
     find_present,
     has_decisive_facts,
     list_blocks,
     list_candidates,
-    list_second_look,
     list_to_ask,
     plan_questions,
     read_discussion,
@@ -89,7 +87,6 @@ from hls_handler.handlers.review_context import (
 )
 from hls_handler.handlers.shown_findings import ShownFinding, earlier_to_shown, to_shown, unlocated_to_shown
 from hls_handler.handlers.skipped_files import SkippedFile, count_reasons
-from hls_handler.review.blocks import Block
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.dismissals import FIXED
 from hls_handler.review.ledger import PresentFiles, apply_threads, follow
@@ -103,7 +100,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 29
+    facts_version = 30
     verification = "pull_requests/verify"
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
@@ -194,7 +191,6 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             summary=limits.summary,
             record=followed,
             credentials=credentials,
-            unreviewed=_list_left_out(files, selection),
             is_review=is_review,
             is_full=is_full,
             context=replace(context, attributes=""),
@@ -202,7 +198,6 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             replied=discussion.replied,
             unread=frozenset(files.unread),
             questions=plan_questions(selection, wanted),
-            kept=find_kept(followed, files, selection.patches),
             offer=select_offer(reader.labels(), limits.offer) if limits.offer is not None else None,
         )
 
@@ -320,19 +315,19 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         if not isinstance(verdicts, FindingVerdicts):
             return facts
         result = find_findings(facts, reply)
-        candidates = list_candidates(facts, result)
-        new = list_second_look(facts, result)
+        candidates = {one.number: one for one in list_candidates(facts, result)}
+        entries = {entry.number: entry for entry in (*result.ledger, *(one for one, _ in result.raised))}
         dropped: set[str] = set()
         agreed: set[str] = set()
         for verdict in verdicts.verdicts:
-            index = verdict.number - 1
-            if not 0 <= index < len(candidates):
+            candidate = candidates.get(verdict.number)
+            if candidate is None:
                 continue
-            is_proved = has_decisive_facts(verdict, candidates[index])
-            if index >= len(new) and is_proved and verdict.agrees:
-                agreed.add(result.claims[index - len(new)].entry.key)
-            elif index < len(new) and not is_proved and new[index].confidence < UNSURE:
-                dropped.add(new[index].key)
+            entry, is_proved = entries[verdict.number], has_decisive_facts(verdict, candidate)
+            if candidate.claim and is_proved and verdict.agrees:
+                agreed.add(entry.key)
+            elif not candidate.claim and not is_proved and entry.confidence < UNSURE:
+                dropped.add(entry.key)
         return replace(facts, dropped=frozenset(dropped), agreed=frozenset(agreed))
 
     def inline_findings(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, Mapping[str, object]]:
@@ -440,20 +435,15 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             )
             for entry, _ in (*result.raised, *result.left_out)
         )
-        seen = (
-            one if one.has_vanished or not is_answered else replace(one, round=facts.round) for one in result.ledger
-        )
-        blocks, unreviewed = list_blocks(facts)
         record = ReviewRecord(
             rounds=facts.record.rounds + is_answered,
-            blocks=blocks,
-            unreviewed=unreviewed,
+            blocks=list_blocks(facts),
             receipt=analysis.receipt if was_asked else facts.record.receipt,
             asked_for=facts.pull_request.head_sha if was_asked else facts.record.asked_for,
             kind=reply.type if isinstance(reply, PullRequestAnalysis) else facts.record.kind,
             summary=reply.summary if isinstance(reply, PullRequestAnalysis) else facts.record.summary,
-            ledger=(*seen, *raised),
-            next_number=result.next_number,
+            ledger=(*result.ledger, *raised),
+            next_number=max([facts.record.next_number, *(entry.number + 1 for entry in raised)]),
             scores=lowest_scores([reply]) or facts.record.scores,
         )
         return replace(facts, not_inline=frozenset(rejected), comment_ids=dict(comment_ids)), record
@@ -487,16 +477,6 @@ def _with_call_for(
     has_lost_proof = any(entry.key in fixed and entry.state == "open" for entry in followed.ledger)
     is_needed = wanted and (has_lost_proof or event.requested_review == "new")
     return replace(selection, calls=((),)) if is_needed and not selection.calls else selection
-
-
-def _list_left_out(files: PresentFiles, selection: Selection) -> Mapping[str, tuple[Block, ...]]:
-    """Return the blocks of the files that the review does not read, by file."""
-    found: dict[str, tuple[Block, ...]] = {}
-    for path, placed in files.blocks.items():
-        if path not in selection.patches:
-            name = files.name(path)
-            found[name] = (*found.get(name, ()), *(one.block for one in placed))
-    return found
 
 
 def _plan_replies(facts: PullRequestFacts, result: ReviewFindings) -> tuple[EnsureReply, ...]:

@@ -6,7 +6,7 @@ A review reads blocks, and a finding belongs to one. Line numbers are not compar
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from hls_handler.review.patches import Line, Mark, Patch, Side
@@ -24,7 +24,7 @@ class Block:
     lines: tuple[str, ...]  # tokens
     above: tuple[str, ...]  # tokens of the nearest lines that are not blank, nearest first
     below: tuple[str, ...]
-    round: int = 0  # the review that was the first to have it
+    round: int = field(default=0, compare=False)  # the first review that read it
 
     def is_same(self, other: Block) -> bool:
         """Return True if the author changed neither the block nor a line directly beside it.
@@ -49,9 +49,6 @@ class PlacedBlock:
     last: int
     lines: tuple[Line, ...]
     block: Block
-
-    def has(self, side: Side, number: int) -> bool:
-        return any(line.side == side and line.number == number for line in self.lines)
 
 
 def find_blocks(path: str, patch: Patch) -> tuple[PlacedBlock, ...]:
@@ -87,15 +84,11 @@ def match_blocks(known: Sequence[Block], present: Sequence[PlacedBlock]) -> Mapp
     found: dict[int, int] = {}
     for is_exact in (True, False):
         for index, placed in enumerate(present):
-            one, candidates = placed.block, left.get(placed.block.lines, [])
-            if index in found:
-                continue
-            for at in candidates:
-                other = known[at]
-                if (other.above, other.below) == (one.above, one.below) if is_exact else other.is_same(one):
-                    found[index] = at
-                    candidates.remove(at)
-                    break
+            of_lines, block = left.get(placed.block.lines, []), placed.block
+            same = (at for at in of_lines if (known[at] == block if is_exact else known[at].is_same(block)))
+            if index not in found and (at := next(same, None)) is not None:
+                found[index] = at
+                of_lines.remove(at)
     return found
 
 

@@ -6,20 +6,30 @@ what became of the finding (`review/verdicts.py`), and the finding stays open un
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
+from itertools import count
 
 from hls_handler.analysis import Severity
-from hls_handler.review.blocks import Block, PlacedBlock, find_blocks, match_blocks, nearest_block, token
+from hls_handler.review.blocks import (
+    CONTEXT_LINES,
+    Block,
+    PlacedBlock,
+    find_blocks,
+    match_blocks,
+    nearest_block,
+    token,
+)
 from hls_handler.review.dismissals import COMMAND, find_dismissals
-from hls_handler.review.patches import Line, Patch
-from hls_handler.review.positions import RANK, Located, resembles
-from hls_handler.review.record import MAX_BODY_CHARACTERS, FindingState, LedgerEntry, ReviewRecord, ReviewThread
-from hls_handler.untrusted.cleaning import truncate
+from hls_handler.review.patches import Line, Mark, Patch
+from hls_handler.review.positions import RANK, SURE_COMMENT, Located, find_line, letters_of
+from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
 
 MAX_BLOCKS = 10  # that an entry remembers
+MAX_TWINS = 100  # that an entry remembers; if more blocks have its code, it is not believed to be gone
 
 
 @dataclass(frozen=True)
@@ -47,12 +57,26 @@ class PresentFiles:
         return found
 
     @cached_property
-    def added_tokens(self) -> Mapping[str, Collection[str]]:
-        """The tokens of the added lines of each file."""
-        return {
-            name: {text for placed in blocks for text in placed.block.lines if text[0] == "+"}
-            for name, blocks in self.by_file.items()
-        }
+    def _code(self) -> Sequence[tuple[PlacedBlock, Mapping[str, str]]]:
+        """The letters of each block's lines, by mark; for unchanged ones, of those around it that are not removed."""
+        found: list[tuple[PlacedBlock, Mapping[str, str]]] = []
+        for one in (one for of_file in self.blocks.values() for one in of_file):
+            hunk = self.patches[one.path].hunks[one.hunk].lines
+            near = hunk[max(one.first - CONTEXT_LINES, 0) : one.last + 1 + CONTEXT_LINES]
+            of_mark = {mark: [line for line in one.lines if line.mark == mark] for mark in "+-"}
+            of_mark[" "] = [line for line in near if line.mark != "-"]
+            code = {mark: (one.text for one in of if not SURE_COMMENT.match(one.text)) for mark, of in of_mark.items()}
+            found.append((one, {mark: letters_of("".join(texts)) for mark, texts in code.items()}))
+        return found
+
+    def find_code(self, quote: str, mark: Mark, *, beside: PlacedBlock | None = None) -> Counter[str]:
+        """Count the blocks with the code of a line, by a digest of their file and lines; `beside` is not counted.
+
+        A line that is only a comment is no code.
+        """
+        code = letters_of(quote)
+        having = (one for one, letters in self._code if code and code in letters[mark] and one is not beside)
+        return Counter(token(" ", "\n".join((self.name(one.path), *one.block.lines))) for one in having)
 
     def is_known(self, file: str, path: str = "") -> bool:
         """Return True if all present lines of a file are known, or if it is certainly not changed any more."""
@@ -63,43 +87,42 @@ class PresentFiles:
         new: dict[str, frozenset[int]] = {}
         for name, placed in self.by_file.items():
             same = match_blocks(known.get(name, ()), placed)
-            left = [block for index, block in enumerate(placed) if index not in same]
+            left = {block for index, block in enumerate(placed) if index not in same}
             for path in {block.path for block in left}:
-                new[path] = frozenset(i for i, block in enumerate(self.blocks[path]) if any(block is x for x in left))
+                new[path] = frozenset(index for index, block in enumerate(self.blocks[path]) if block in left)
         return new
 
 
 def follow(record: ReviewRecord, files: PresentFiles) -> tuple[LedgerEntry, ...]:
     """Return the entries with their present place. Those whose block is gone have vanished, if all lines are known."""
-    ledger = [entry if entry.raised else _adopt(entry, files, record.rounds) for entry in record.ledger]
-    placed: dict[str, PlacedBlock] = {}  # by key
-    for name, present in files.by_file.items():
-        own = [one for one in ledger if one.file == name and one.blocks]
-        slots = sorted({(one.block_line, one.blocks[-1]) for one in own}, key=lambda slot: slot[0])
-        same = match_blocks([block for _, block in slots], present)
-        by_slot = {slots[known]: present[index] for index, known in same.items()}
-        for entry in own:
-            earlier = (one for block in reversed(entry.blocks[:-1]) for one in present if block.is_same(one.block))
-            found = by_slot.get((entry.block_line, entry.blocks[-1])) or next(earlier, None)
-            if found is not None:
-                placed[entry.key] = found
-    return tuple(_follow(entry, placed.get(entry.key), files) for entry in ledger)
+    ledger = (entry if entry.raised else _adopt(entry, files, record.rounds) for entry in record.ledger)
+    return tuple(entry if entry.form else _follow(entry, files) for entry in ledger)
 
 
-def _follow(entry: LedgerEntry, placed: PlacedBlock | None, files: PresentFiles) -> LedgerEntry:
-    if entry.form:
-        return entry
+def _follow(entry: LedgerEntry, files: PresentFiles) -> LedgerEntry:
     proof = entry.proof if entry.state == "fixed" else None
-    if proof is not None and proof.token not in files.added_tokens.get(proof.file, ()) and files.is_known(proof.file):
-        entry = replace(entry, state="open", is_undecided=True, proof=None, resolution="")
+    if proof is not None and files.is_known(proof.file):
+        is_there = any(proof.token in one.block.lines for one in files.by_file.get(proof.file, ()))
+        entry = entry if is_there else replace(entry, state="open", is_undecided=True)
+    placed = _find_block(entry, files)
     if placed is not None:
         moved = _move(entry, placed, files)
         if entry.state != "gone" and not entry.has_vanished:
             return moved
-        state: FindingState = "dismissed" if entry.dismissed_by is not None else "open"  # it is there again
-        return replace(moved, state=state, is_undecided=False, resolution="")
+        return replace(moved, state="open" if entry.dismissed_by is None else "dismissed", is_undecided=False)
     is_gone = files.is_known(entry.file, entry.path) and (entry.blocks or entry.file not in files.by_file)
-    return replace(entry, line=None, has_vanished=entry.has_vanished or bool(is_gone and not entry.is_closed))
+    has_vanished = entry.has_vanished or bool(is_gone and not entry.is_closed)
+    is_absent = has_vanished and files.find_code(entry.quote, entry.mark) <= Counter(entry.twins)
+    return replace(entry, line=None, has_vanished=has_vanished, is_absent=is_absent)
+
+
+def _find_block(entry: LedgerEntry, files: PresentFiles) -> PlacedBlock | None:
+    """Return the present block of an entry: the last one that it belonged to, else an earlier one that is back."""
+    for block in reversed(entry.blocks):
+        same = [one for one in files.by_file.get(entry.file, ()) if block.is_same(one.block)]
+        if same:
+            return min(same, key=lambda one: (one.block != block, abs(one.lines[0].number - entry.block_line)))
+    return None
 
 
 def _move(entry: LedgerEntry, placed: PlacedBlock, files: PresentFiles) -> LedgerEntry:
@@ -108,44 +131,45 @@ def _move(entry: LedgerEntry, placed: PlacedBlock, files: PresentFiles) -> Ledge
     at = placed.first + (entry.line or entry.block_line) - entry.block_line
     own = (i for i, line in enumerate(lines) if line.side == entry.side and token(line.mark, line.text) == entry.token)
     index = min(own, key=lambda i: abs(i - at), default=placed.last)
-    return _attach(entry, lines[index], placed)
+    return _attach(entry, lines[index], placed, files)
 
 
-def _attach(entry: LedgerEntry, line: Line, placed: PlacedBlock) -> LedgerEntry:
-    others = tuple(block for block in entry.blocks if block.lines != placed.block.lines)
+def _attach(entry: LedgerEntry, line: Line, placed: PlacedBlock, files: PresentFiles) -> LedgerEntry:
+    others = [block for block in entry.blocks if block.lines != placed.block.lines]
+    twins = files.find_code(line.text, line.mark, beside=placed)
     return replace(
         entry,
         path=placed.path,
         side=line.side,
         line=line.number,
+        quote=line.text,
         token=token(line.mark, line.text),
-        blocks=(*others[1 - MAX_BLOCKS :], replace(placed.block, round=0)),
+        blocks=(*others[1 - MAX_BLOCKS :], placed.block),
         block_line=placed.lines[0].number,
         has_vanished=False,
+        is_absent=False,
+        twins=tuple(twins.elements())[:MAX_TWINS],
     )
 
 
 def place(entry: LedgerEntry, line: Line | None, path: str, files: PresentFiles) -> LedgerEntry:
     """Return the entry at a line of a present patch, in its block; without a line, in its file."""
     entry = replace(entry, path=path, file=files.name(path))
-    if entry.form:
+    if line is None or entry.form:
         return replace(entry, line=None if line is None else line.number)
-    block = None if line is None else nearest_block(files.blocks[path], files.patches[path], line.side, line.number)
-    if line is None or block is None:
-        return replace(entry, line=None, token="", blocks=(), has_vanished=False)
-    return _attach(entry, line, block)
+    block = nearest_block(files.blocks[path], files.patches[path], line.side, line.number)
+    return entry if block is None else _attach(entry, line, block, files)
 
 
 def _adopt(entry: LedgerEntry, files: PresentFiles, rounds: int) -> LedgerEntry:
     """Return an entry of an earlier version in the block of its line; if there is none, Claude is asked about it."""
+    entry = replace(entry, raised=max(rounds, 1))
     for path, patch in files.patches.items():
         if files.name(path) == entry.file and entry.line is not None and not entry.is_closed:
-            lines = (line for hunk in patch.hunks for line in hunk.lines if line.side == entry.side)
-            same = [line for line in lines if resembles(line.text, entry.quote)]
-            if same:
-                nearest = min(same, key=lambda line: abs(line.number - (entry.line or 0)))
-                return place(replace(entry, raised=rounds + 1), nearest, path, files)
-    return replace(entry, raised=max(rounds, 1), has_vanished=not entry.is_closed, line=None)
+            line = find_line(patch, entry.quote, entry.side, entry.line)
+            if line is not None:
+                return place(entry, line, path, files)
+    return replace(entry, has_vanished=not entry.is_closed, line=None)
 
 
 def apply_threads(
@@ -217,7 +241,7 @@ def add(
             key=key,
             path=found.path,
             side=found.side,
-            quote=located.quote,
+            quote=found.quote,
             severity=found.severity,
             category=found.category,
             title=found.title,
@@ -225,20 +249,15 @@ def add(
             prompt_id="",
             number=number,
             confidence=found.confidence,
-            body=truncate(found.body, MAX_BODY_CHARACTERS),
+            body=found.body,
             form=located.form,
             raised=review,
-            round=review,
         )
         added.append(place(entry, located.line, found.path, files))
     return tuple(added)
 
 
 def _make_key(path: str, quote: str, category: str, taken: Collection[str]) -> str:
-    number = 0
-    while True:
-        parts = (path, quote, category, *([str(number)] if number else []))
-        key = sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        if key not in taken:  # the same line stands at another place, too
-            return key
-        number += 1
+    parts = ((path, quote, category, *([str(number)] if number else [])) for number in count())
+    keys = (sha256("\0".join(one).encode("utf-8", "surrogatepass")).hexdigest()[:16] for one in parts)
+    return next(key for key in keys if key not in taken)  # the same line stands at another place, too

@@ -16,11 +16,8 @@ whole text. Patches and this text are split at "\n" only, because a line may con
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
-
-from hls_handler.untrusted.cleaning import CodeText, clean
 
 Side = Literal["LEFT", "RIGHT"]
 Mark = Literal[" ", "-", "+"]
@@ -117,13 +114,3 @@ def parse_numbered(text: str) -> Patch:
 
 
 _MARKS: dict[str, Mark] = {mark: mark for mark in get_args(Mark)}
-
-
-def normalize_line(text: str) -> str:
-    """Return a line without invisible characters, with one space for each run of blanks, so that equal looks match."""
-    if not (text.isascii() and text.replace("\t", " ").isprintable()):
-        kinds = ((character, unicodedata.category(character)[0]) for character in clean(CodeText(text)))
-        text = "".join(
-            " " if kind == "Z" else character for character, kind in kinds if kind != "C" or character == "\t"
-        )
-    return " ".join(text.split())

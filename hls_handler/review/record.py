@@ -11,9 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.analysis import NO_CALLS, Receipt, Score, Severity
 from hls_handler.review.blocks import Block
-from hls_handler.review.patches import Side
-
-MAX_BODY_CHARACTERS = 1_000  # of the stored text of a finding
+from hls_handler.review.patches import Mark, Side
 
 FindingState = Literal["open", "fixed", "gone", "dismissed"]
 """Fixed: a new line prevents the failure. Gone: the code is no longer in the diff. Dismissed: a person rejected it."""
@@ -56,7 +54,7 @@ class LedgerEntry:
     key: str  # 16 characters; names the finding in markers and in the table `findings`
     path: str
     side: Side
-    quote: str  # as Claude quoted its line
+    quote: str  # the text of its line; as Claude quoted it if it belongs to its file
     severity: Severity  # the highest that a review gave it
     category: str
     title: str
@@ -65,15 +63,16 @@ class LedgerEntry:
     number: int = 0  # from 1; names it for people and Claude, and is never used again
     file: str = ""  # the file's path in the base, or its path if it has none
     confidence: float = 1.0
-    body: str = ""  # at most `MAX_BODY_CHARACTERS`
+    body: str = ""
     comment_id: int | None = None  # of the review comment; None if only the summary has it
     line: int | None = None  # None: the patch that was read does not have it, or it belongs to the file
     token: str = ""  # of its line, as in a `Block`
     blocks: tuple[Block, ...] = ()  # those that it belonged to, the present one last; () if it belongs to its file
     block_line: int = 0  # number of the first line of the present block
     raised: int = 0  # the number of the review that raised it; 0 in entries of earlier versions
-    round: int = 0  # that of the last review that found its block
-    has_vanished: bool = False  # True: no patch has its block, and no review has decided what became of it
+    twins: tuple[str, ...] = ()  # digests of the other blocks that had its code, when its block was last there
+    has_vanished: bool = False  # True: no patch has its block
+    is_absent: bool = False  # True: it has vanished, and no block but `twins` has its code
     is_undecided: bool = False  # True: it may be fixed, and that is not proved
     was_left_out: bool = False  # True: Claude was to be asked about it, and there was no room
     proof: Proof | None = None  # of a finding that is fixed
@@ -87,6 +86,11 @@ class LedgerEntry:
     previous_path: str | None = None  # only in entries of earlier versions
 
     @property
+    def mark(self) -> Mark:
+        """That of its line."""
+        return "-" if self.token[:1] == "-" else " " if self.token[:1] == " " else "+"
+
+    @property
     def is_closed(self) -> bool:
         return self.state in ("fixed", "gone")
 
@@ -98,7 +102,6 @@ class ReviewRecord:
     rounds: int = 0  # reviews that asked Claude
     blocks: Mapping[str, tuple[Block, ...]] = field(default_factory=dict)
     """Those that were reviewed, by file: the present ones, then those that are not in the patch any more."""
-    unreviewed: Mapping[str, tuple[Block, ...]] = field(default_factory=dict)  # the others, by file
     kind: str = ""  # `type` of the last reply: "bug-fix"; "" before the first review
     summary: str = ""  # of the last reply
     ledger: tuple[LedgerEntry, ...] = ()

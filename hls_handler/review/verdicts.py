@@ -6,12 +6,11 @@ new line has its code. Everything else leaves it open and undecided.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from hls_handler.analysis import EarlierVerdict, Severity
-from hls_handler.review.blocks import Block, PlacedBlock, match_blocks, nearest_block, token
+from hls_handler.review.blocks import nearest_block, token
 from hls_handler.review.ledger import PresentFiles, is_failing, place, reopen
 from hls_handler.review.patches import Line, Side
 from hls_handler.review.positions import (
@@ -20,12 +19,11 @@ from hls_handler.review.positions import (
     find_line,
     find_path,
     is_only_comment,
-    is_surely_comment,
     letters_of,
+    rank,
     resembles,
 )
-from hls_handler.review.record import MAX_BODY_CHARACTERS, LedgerEntry, Proof, ReviewRecord
-from hls_handler.untrusted.cleaning import truncate
+from hls_handler.review.record import LedgerEntry, Proof, ReviewRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class Claim:
     line: Line
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ReviewedChanges:
     """The changes that a review reads, and the earlier findings, to compare a reply with."""
 
@@ -49,229 +47,127 @@ class ReviewedChanges:
     is_first: bool  # True: all findings are new, because everything is read
     fail_on: Severity | None
     asked: frozenset[int]  # numbers of the findings that Claude was asked about
-    kept: frozenset[str] = frozenset()  # keys of those whose code a file has that the review leaves out
-
-    @property
-    def review(self) -> int:
-        """The number of this review."""
-        return self.record.rounds + 1
-
-    @cached_property
-    def rounds(self) -> Sequence[tuple[PlacedBlock, int]]:
-        """The present blocks, each with the number of the review that was the first to have it."""
-        found: list[tuple[PlacedBlock, int]] = []
-        for name, placed in self.files.by_file.items():
-            known = (*self.record.blocks.get(name, ()), *self.record.unreviewed.get(name, ()))
-            same = match_blocks(known, placed)
-            found += [(one, known[same[i]].round if i in same else self.review) for i, one in enumerate(placed)]
-        return found
-
-    @cached_property
-    def _first_rounds(self) -> Mapping[str, int]:
-        """The number of the review that was the first to have a line, by token."""
-        first: dict[str, int] = {}
-        stored: Iterable[Block] = (
-            block for by_file in (self.record.blocks, self.record.unreviewed) for of in by_file.values() for block in of
-        )
-        for block in stored:
-            for text in block.lines:
-                first[text] = min(block.round, first.get(text, block.round))
-        return first
+    agreed: frozenset[str]  # keys of the entries about which the second look agreed with the claim
 
     def is_new_line(self, line: Line, since: int) -> bool:
-        """Return True if no review up to `since` had such an added line in any file."""
-        return line.mark == "+" and self._first_rounds.get(token("+", line.text), self.review) > since
-
-    def list_new_code(self, entry: LedgerEntry) -> Iterator[str]:
-        """Yield the letters of each block that is newer than the entry's place; without lines that are only comments.
-
-        Of a finding about a removed line, these are the removed lines; of one about an unchanged line, also the
-        unchanged ones around the block.
-        """
-        mark = entry.token[:1]
-        for placed, first in self.rounds:
-            if first > entry.round:
-                lines = self.files.patches[placed.path].hunks[placed.hunk].lines if mark == " " else placed.lines
-                code = (one.text for one in lines if (one.mark == "-") == (mark == "-"))
-                yield letters_of("".join(text for text in code if not is_surely_comment(text)))
+        """Return True if no review up to `since` read such an added line in any file."""
+        blocks = (block for of_file in self.record.blocks.values() for block in of_file if block.round <= since)
+        return line.mark == "+" and not any(token("+", line.text) in block.lines for block in blocks)
 
     def is_timely(self, located: Located) -> bool:
         """Return True if this review may raise the finding: it is about a new block."""
-        if self.is_first:
-            return True
         new = self.new.get(located.path, frozenset())
-        if located.line is None:
-            return bool(new)
-        found = located.finding
-        blocks = [self.files.blocks[located.path][index] for index in new]
-        if any(
-            one.has(found.side, at) for one in blocks for at in range(found.start_line or found.line, found.line + 1)
-        ):
-            return True
-        patch, every = self.files.patches[located.path], self.files.blocks[located.path]
-        return nearest_block(every, patch, found.side, found.line) in blocks
+        if self.is_first or located.line is None:
+            return self.is_first or bool(new)
+        blocks, patch = self.files.blocks[located.path], self.files.patches[located.path]
+        return nearest_block(blocks, patch, located.line.side, located.line.number) in [blocks[one] for one in new]
 
 
 def decide_verdicts(
-    changes: ReviewedChanges,
-    verdicts: Iterable[EarlierVerdict],
-    reported: Sequence[Located],
-    agreed: Collection[str],
+    changes: ReviewedChanges, verdicts: Iterable[EarlierVerdict], reported: Sequence[Located]
 ) -> tuple[tuple[LedgerEntry, ...], tuple[Claim, ...], tuple[Located, ...]]:
     """Return the entries after a review, the claims that need a second look, and the reported findings that are others.
 
-    `agreed` are the keys of the entries about which the second look agreed with the claim.
+    A finding that continues an entry counts, then the verdict that it is present.
     """
-    ledger = changes.record.ledger
-    continued: dict[str, list[Located]] = {}
+    continued: dict[str, Located] = {}
     others: list[Located] = []
-    for located in reported:
-        entry = _find_continued(located, ledger, changes.files)
+    for located in sorted(reported, key=rank):
+        entry = _find_continued(located, changes)
         if entry is None:
             others.append(located)
         else:
-            continued.setdefault(entry.key, []).append(located)
-    by_number: dict[int, EarlierVerdict] = {}
-    for verdict in verdicts:
-        if verdict.number not in by_number or verdict.verdict == "present":
-            by_number[verdict.number] = verdict
+            continued.setdefault(entry.key, located)
+    by_number = {one.number: one for one in sorted(verdicts, key=lambda one: one.verdict == "present")}
     claims: list[Claim] = []
 
     def decide(entry: LedgerEntry) -> LedgerEntry:
         if again := continued.get(entry.key):
-            worst = min(again, key=lambda one: RANK[one.finding.severity])
-            return _set_present(entry, worst, changes)
-        verdict = by_number.get(entry.number) if entry.number in changes.asked else None
+            found = again.finding
+            if entry.state != "dismissed" or RANK[found.severity] < RANK[entry.severity]:
+                entry = replace(entry, title=found.title, body=found.body)
+            return _set_present(entry, found.severity, again.line, again.path, changes)
+        was_asked = entry.number in changes.asked
+        verdict = by_number.get(entry.number) if was_asked else None
+        is_undecided = entry.is_undecided or entry.has_vanished
+        entry = replace(entry, was_left_out=is_undecided and not was_asked)
         if verdict is None:
-            is_open = entry.is_undecided or entry.has_vanished
-            return replace(entry, is_undecided=is_open, was_left_out=is_open and entry.number not in changes.asked)
-        entry = replace(entry, was_left_out=False)
-        if verdict.verdict == "present":
-            return _decide_present(entry, verdict, changes, agreed, claims)
-        if verdict.verdict == "gone":
-            return _decide_gone(entry, changes)
-        return _decide_fixed(entry, verdict, changes, reported, agreed, claims)
+            return replace(entry, is_undecided=is_undecided)
+        decided, claim = _decide(entry, verdict, reported, changes)
+        claims.extend([claim] if claim is not None else [])
+        return decided
 
-    return tuple(map(decide, ledger)), tuple(claims), tuple(others)
+    return tuple(map(decide, changes.record.ledger)), tuple(claims), tuple(others)
 
 
-def _find_continued(located: Located, ledger: Sequence[LedgerEntry], files: PresentFiles) -> LedgerEntry | None:
-    """Return the entry that a finding names by its number, or the only one at its line with its category."""
-    found = located.finding
+def _find_continued(located: Located, changes: ReviewedChanges) -> LedgerEntry | None:
+    """Return the entry that a finding names by its number, or the only one at its line with its category.
+
+    For an entry that has vanished, that is a line with its code, else a line of its file that resembles it.
+    """
+    found, line, file = located.finding, located.line, changes.files.name(located.path)
+    entries = [entry for entry in changes.record.ledger if not entry.form]
     if found.continues is not None:
-        return next((one for one in ledger if one.number == found.continues and not one.form), None)
-
-    def is_there(entry: LedgerEntry) -> bool:
-        if entry.form or entry.category != found.category:
-            return False
-        if entry.file != files.name(located.path):  # its line may have moved
-            quote, text = letters_of(entry.quote), letters_of(located.line.text if located.line else "")
-            return entry.has_vanished and quote != "" and quote in text
-        if located.line is None:
-            return entry.line is None and not entry.blocks and not entry.is_closed
-        if entry.has_vanished:
-            return resembles(located.line.text, entry.quote)
-        return (entry.side, entry.line) == (located.line.side, located.line.number)
-
-    same = [entry for entry in ledger if is_there(entry)]
-    if len(same) > 1 and located.line is not None:
-        text = letters_of(located.line.text)
-        same = [entry for entry in same if letters_of(entry.quote) in text]
+        return next((entry for entry in entries if entry.number == found.continues), None)
+    entries = [entry for entry in entries if entry.category == found.category]
+    still_open = [entry for entry in entries if not entry.is_closed]
+    if line is None:
+        same = [entry for entry in still_open if (entry.file, entry.line) == (file, None)]
+    else:
+        at, code = (file, line.side, line.number), letters_of(line.text)
+        vanished = [entry for entry in still_open if entry.has_vanished]
+        same = (
+            [entry for entry in entries if (entry.file, entry.side, entry.line) == at]
+            or [entry for entry in vanished if entry.quote.strip() and letters_of(entry.quote) in code]
+            or [entry for entry in vanished if entry.file == file and resembles(line.text, entry.quote)]
+        )
     return same[0] if len(same) == 1 else None
 
 
-def _set_present(entry: LedgerEntry, located: Located, changes: ReviewedChanges) -> LedgerEntry:
-    """Return an entry that a finding of this review continues: the same thread with its text."""
-    found = located.finding
-    raised = _raise(entry, found.severity)
-    if raised.state == "dismissed" or not located.is_shown:
-        return replace(raised, is_undecided=not located.is_shown)
-    raised = replace(
-        raised,
-        title=found.title,
-        body=truncate(found.body, MAX_BODY_CHARACTERS),
-        quote=located.quote,
-        state="open",
-        is_undecided=False,
-        proof=None,
-        resolution="",
-    )
-    return place(raised, located.line, located.path, changes.files)
-
-
-def _raise(entry: LedgerEntry, severity: Severity | None) -> LedgerEntry:
-    """Return the entry with the higher one of two severities. A dismissed one is open again if that rises."""
-    if severity is None or RANK[severity] >= RANK[entry.severity]:
-        return entry
-    return replace(reopen(entry) if entry.state == "dismissed" else entry, severity=severity)
-
-
-def _decide_present(
-    entry: LedgerEntry,
-    verdict: EarlierVerdict,
-    changes: ReviewedChanges,
-    agreed: Collection[str],
-    claims: list[Claim],
+def _set_present(
+    entry: LedgerEntry, severity: Severity | None, line: Line | None, path: str, changes: ReviewedChanges
 ) -> LedgerEntry:
-    line, path = _find_quoted(verdict, entry.side, changes)
-    if line is None:
-        return replace(_raise(entry, verdict.severity), is_undecided=entry.has_vanished)
-    lower = verdict.severity
-    if lower and is_failing(entry.severity, changes.fail_on) and not is_failing(lower, changes.fail_on):
-        claims.append(Claim(entry, f"It is there, but its severity is only {lower}.", path, line))
-        if entry.key in agreed:
-            entry = replace(entry, severity=lower)
-    present = replace(_raise(entry, verdict.severity), is_undecided=False)
-    return place(present, line, path, changes.files)
+    """Return an entry that is there, with the higher one of two severities. A dismissed one is open if that rises."""
+    if severity is not None and RANK[severity] < RANK[entry.severity]:
+        entry = replace(reopen(entry), severity=severity)
+    state = entry.state if entry.state == "dismissed" else "open"
+    entry = replace(entry, state=state, is_undecided=line is None and entry.has_vanished)
+    return entry if line is None else place(entry, line, path, changes.files)
 
 
-def _decide_gone(entry: LedgerEntry, changes: ReviewedChanges) -> LedgerEntry:
-    quoted = letters_of(entry.quote)
-    is_elsewhere = entry.key in changes.kept or any(quoted in code for code in changes.list_new_code(entry))
-    is_proved = entry.has_vanished and quoted and not is_elsewhere
-    return set_gone(entry) if is_proved else replace(entry, is_undecided=True)
+def _decide(
+    entry: LedgerEntry, verdict: EarlierVerdict, reported: Iterable[Located], changes: ReviewedChanges
+) -> tuple[LedgerEntry, Claim | None]:
+    """Return the entry after a verdict, and what the second look must agree with."""
+    undecided = replace(entry, is_undecided=True)
+    if verdict.verdict == "gone":
+        return (set_gone(entry) if entry.is_absent and letters_of(entry.quote) else undecided), None
+    side: Side = entry.side if verdict.verdict == "present" else "RIGHT"
+    path = find_path(verdict.path or "", changes.files.patches) or ""
+    is_quoted = path and verdict.quote.strip()
+    line = find_line(changes.files.patches[path], verdict.quote, side, verdict.line) if is_quoted else None
+    claim = None
+    if verdict.verdict == "present":
+        lower = verdict.severity
+        if line and lower and is_failing(entry.severity, changes.fail_on) and not is_failing(lower, changes.fail_on):
+            claim = Claim(entry, f"It is there, but its severity is only {lower}.", path, line)
+            entry = replace(entry, severity=lower) if entry.key in changes.agreed else entry
+        return _set_present(entry, lower, line, path, changes), claim
+    if line is None or not changes.is_new_line(line, entry.raised) or is_only_comment(line.text):
+        return undecided, None
+    places = {(path, line.side, line.number), (entry.path, entry.side, entry.line)}
+    again = (one for one in reported if one.line is not None and one.finding.category == entry.category)
+    if any((one.path, one.finding.side, one.finding.line) in places for one in again):
+        return undecided, None
+    is_same_code = letters_of(entry.quote) in letters_of(line.text)
+    if is_same_code or changes.files.name(path) != entry.file or not entry.has_vanished:
+        claim = Claim(entry, "It is fixed, because this line prevents the failure.", path, line)
+        if entry.key not in changes.agreed:
+            return undecided, claim
+    where = f"line {line.number}" if path == entry.path else f"line {line.number} of `{path}`"
+    proof = Proof(changes.files.name(path), token("+", line.text))
+    return replace(entry, state="fixed", proof=proof, resolution=f"Fixed in {changes.commit[:7]} by {where}."), claim
 
 
 def set_gone(entry: LedgerEntry) -> LedgerEntry:
-    return replace(entry, state="gone", has_vanished=False, is_undecided=False, resolution="No longer in the diff.")
-
-
-def _decide_fixed(
-    entry: LedgerEntry,
-    verdict: EarlierVerdict,
-    changes: ReviewedChanges,
-    reported: Iterable[Located],
-    agreed: Collection[str],
-    claims: list[Claim],
-) -> LedgerEntry:
-    undecided = replace(entry, is_undecided=True)
-    line, path = _find_quoted(verdict, "RIGHT", changes)
-    if line is None or not changes.is_new_line(line, entry.raised) or is_only_comment(line.text):
-        return undecided
-    places = {(path, line.side, line.number), (entry.path, entry.side, entry.line)}
-    for located in reported:
-        at = (located.path, located.finding.side, located.finding.line)
-        if located.line is not None and located.finding.category == entry.category and at in places:
-            return undecided
-    is_same_code = letters_of(entry.quote) in letters_of(line.text)
-    if is_same_code or changes.files.name(path) != entry.file or not entry.has_vanished:
-        claims.append(Claim(entry, "It is fixed, because this line prevents the failure.", path, line))
-        if entry.key not in agreed:
-            return undecided
-    where = f"line {line.number}" if path == entry.path else f"line {line.number} of `{path}`"
-    return replace(
-        entry,
-        state="fixed",
-        has_vanished=False,
-        is_undecided=False,
-        proof=Proof(changes.files.name(path), token("+", line.text)),
-        resolution=f"Fixed in {changes.commit[:7]} by {where}.",
-    )
-
-
-def _find_quoted(verdict: EarlierVerdict, side: Side, changes: ReviewedChanges) -> tuple[Line | None, str]:
-    patches = changes.files.patches
-    path = find_path(verdict.path or "", patches)
-    if path is None or not verdict.quote.strip():
-        return None, ""
-    return find_line(patches[path], verdict.quote, (side, verdict.line or 0)), path
+    return replace(entry, state="gone", resolution="No longer in the diff.")

@@ -15,8 +15,8 @@ from hls_handler.handlers.failed_steps import find_quoted_line
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.workflows import WorkflowFacts
-from hls_handler.review.patches import Patch, normalize_line, parse_numbered
-from hls_handler.review.positions import RANK, merge_located
+from hls_handler.review.patches import Patch, parse_numbered
+from hls_handler.review.positions import RANK, letters_of, merge_located
 from hls_handler.review.positions import locate as find_place
 from hls_handler.settings.model import Findings
 from tests.golden.cases import Defect, IssueCase, Place, PullRequestCase, WorkflowCase
@@ -172,8 +172,8 @@ def score_workflow(case: WorkflowCase, reply: WorkflowAnalysis, facts: WorkflowF
     checks = _worth_saying_check(case.worth_saying, reply)
     if case.quotes:
         quoted = find_quoted_line(facts.steps, reply.quote)
-        expected = {normalize_line(quote) for quote in case.quotes}
-        checks["quotes the line with the cause"] = quoted is not None and normalize_line(quoted.text) in expected
+        expected = {letters_of(quote) for quote in case.quotes}
+        checks["quotes the line with the cause"] = quoted is not None and letters_of(quoted.text) in expected
     checks |= {f"cause: {' or '.join(words)}": _has_any([reply.cause, reply.advice], words) for words in case.cause}
     if case.where:
         named = [place.path for place in reply.where]
