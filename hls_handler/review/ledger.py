@@ -58,7 +58,10 @@ class PresentFiles:
 
     @cached_property
     def _code(self) -> Sequence[tuple[PlacedBlock, Mapping[str, str]]]:
-        """The letters of each block's lines, by mark; for unchanged ones, of those around it that are not removed."""
+        """The letters of each block's lines, by mark; for unchanged ones, of those around it that are not removed.
+
+        A line that is only a comment is no code.
+        """
         found: list[tuple[PlacedBlock, Mapping[str, str]]] = []
         for one in (one for of_file in self.blocks.values() for one in of_file):
             hunk = self.patches[one.path].hunks[one.hunk].lines
@@ -69,13 +72,10 @@ class PresentFiles:
             found.append((one, {mark: letters_of("".join(texts)) for mark, texts in code.items()}))
         return found
 
-    def find_code(self, quote: str, mark: Mark, *, beside: PlacedBlock | None = None) -> Counter[str]:
-        """Count the blocks with the code of a line, by a digest of their file and lines; `beside` is not counted.
-
-        A line that is only a comment is no code.
-        """
+    def find_code(self, quote: str, mark: Mark, *, but: Collection[PlacedBlock] = ()) -> Counter[str]:
+        """Count the other blocks with the code of a line, by a digest of their file and lines."""
         code = letters_of(quote)
-        having = (one for one, letters in self._code if code and code in letters[mark] and one is not beside)
+        having = (one for one, letters in self._code if code and code in letters[mark] and one not in but)
         return Counter(token(" ", "\n".join((self.name(one.path), *one.block.lines))) for one in having)
 
     def is_known(self, file: str, path: str = "") -> bool:
@@ -96,10 +96,11 @@ class PresentFiles:
 def follow(record: ReviewRecord, files: PresentFiles) -> tuple[LedgerEntry, ...]:
     """Return the entries with their present place. Those whose block is gone have vanished, if all lines are known."""
     ledger = (entry if entry.raised else _adopt(entry, files, record.rounds) for entry in record.ledger)
-    return tuple(entry if entry.form else _follow(entry, files) for entry in ledger)
+    new = {files.blocks[path][index] for path, of_path in files.find_new(record.blocks).items() for index in of_path}
+    return tuple(entry if entry.form else _follow(entry, files, new) for entry in ledger)
 
 
-def _follow(entry: LedgerEntry, files: PresentFiles) -> LedgerEntry:
+def _follow(entry: LedgerEntry, files: PresentFiles, new: Collection[PlacedBlock]) -> LedgerEntry:
     proof = entry.proof if entry.state == "fixed" else None
     if proof is not None and files.is_known(proof.file):
         is_there = any(proof.token in one.block.lines for one in files.by_file.get(proof.file, ()))
@@ -107,13 +108,17 @@ def _follow(entry: LedgerEntry, files: PresentFiles) -> LedgerEntry:
     placed = _find_block(entry, files)
     if placed is not None:
         moved = _move(entry, placed, files)
-        if entry.state != "gone" and not entry.has_vanished:
-            return moved
-        return replace(moved, state="open" if entry.dismissed_by is None else "dismissed", is_undecided=False)
+        return _open(moved) if entry.state == "gone" or entry.has_vanished else moved
+    if entry.state == "gone" and not files.find_code(entry.quote, entry.mark, but=new) <= Counter(entry.twins):
+        entry = _open(entry)  # a block is there again that was read before the finding was raised
     is_gone = files.is_known(entry.file, entry.path) and (entry.blocks or entry.file not in files.by_file)
     has_vanished = entry.has_vanished or bool(is_gone and not entry.is_closed)
     is_absent = has_vanished and files.find_code(entry.quote, entry.mark) <= Counter(entry.twins)
     return replace(entry, line=None, has_vanished=has_vanished, is_absent=is_absent)
+
+
+def _open(entry: LedgerEntry) -> LedgerEntry:
+    return replace(entry, state="open" if entry.dismissed_by is None else "dismissed", is_undecided=False)
 
 
 def _find_block(entry: LedgerEntry, files: PresentFiles) -> PlacedBlock | None:
@@ -136,7 +141,7 @@ def _move(entry: LedgerEntry, placed: PlacedBlock, files: PresentFiles) -> Ledge
 
 def _attach(entry: LedgerEntry, line: Line, placed: PlacedBlock, files: PresentFiles) -> LedgerEntry:
     others = [block for block in entry.blocks if block.lines != placed.block.lines]
-    twins = files.find_code(line.text, line.mark, beside=placed)
+    twins = files.find_code(line.text, line.mark, but=[placed])
     return replace(
         entry,
         path=placed.path,
