@@ -17,8 +17,8 @@ from hls_handler.review.dismissals import FIXED, find_dismissals
 from hls_handler.review.ledger import PresentFiles, add, is_failing, sort_entries
 from hls_handler.review.patches import Hunk, Patch, Side, number_line, numbered, parse_patch
 from hls_handler.review.positions import RANK, Located, letters_of, locate, merge_located
-from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
-from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts, set_gone
+from hls_handler.review.record import LedgerEntry, ReviewThread
+from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts
 
 MAX_CANDIDATES = 40  # new findings of one review that are verified and shown
 MAX_QUESTIONS = 30  # earlier findings about which one review asks
@@ -111,21 +111,22 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
     reply = reply if isinstance(reply, PullRequestAnalysis) else None
     reported = [locate(finding, facts.selection.shown_patches) for finding in (reply.findings if reply else [])]
     changes = ReviewedChanges(
-        facts.record if facts.selection.calls or any(facts.selection.new.values()) else _end_vanished(facts.record),
+        facts.record,
         facts.present,
         facts.selection.new,
         facts.pull_request.head_sha,
         is_first=facts.record.rounds == 0 or facts.is_full,
         fail_on=facts.fail_on,
         asked=facts.asked,
+        has_calls=bool(facts.selection.calls) or any(facts.selection.new.values()),
         agreed=facts.agreed,
     )
     ledger, claims, others = decide_verdicts(changes, reply.earlier if reply else [], reported)
-    wanted = [one for one in others if _is_wanted(facts, one.finding)]
+    severe = [one for one in others if RANK[one.finding.severity] <= RANK[facts.shown.min_severity]]
+    wanted = [one for one in severe if one.finding.confidence >= facts.shown.min_confidence]
     timely = [one for one in merge_located(wanted) if changes.is_timely(one) and one.is_shown]
     new = [*(find_committed(ledger, facts.credentials, facts.present) if facts.is_review else []), *timely]
-    added = add(ledger, new, facts.present, first_number=facts.record.next_number, review=facts.round)
-    found = [*zip(added, new, strict=True)]
+    found = [*zip(add(facts.record, new, facts.present), new, strict=True)]
     raised = tuple(one for one in found[:MAX_CANDIDATES] if one[0].key not in facts.dropped)
     inline = [one for one in raised if one[1].line is not None][: facts.review.max_inline] if facts.is_review else []
     return ReviewFindings(
@@ -137,20 +138,6 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
         ledger=ledger,
         claims=claims,
     )
-
-
-def _end_vanished(record: ReviewRecord) -> ReviewRecord:
-    """Return the record, the findings as gone whose block vanished with this push, which brought nothing new.
-
-    Another block may have the code: the author returned to an older commit.
-    """
-    gone = {one.key for one in record.ledger if one.is_absent and not one.is_undecided and not one.is_closed}
-    return replace(record, ledger=tuple(set_gone(one) if one.key in gone else one for one in record.ledger))
-
-
-def _is_wanted(facts: PullRequestFacts, finding: Finding) -> bool:
-    is_severe = RANK[finding.severity] <= RANK[facts.shown.min_severity]
-    return is_severe and finding.confidence >= facts.shown.min_confidence
 
 
 def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
@@ -168,14 +155,6 @@ def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
     return blocks
 
 
-def list_second_look(facts: PullRequestFacts, result: ReviewFindings) -> list[LedgerEntry]:
-    """Return the new findings that get a second look: those that would fail the check, and those that are not sure."""
-    if not facts.review.verify:
-        return []
-    entries = [entry for entry, _ in result.raised if not entry.form]
-    return [one for one in entries if is_failing(one.severity, facts.fail_on) or one.confidence < UNSURE]
-
-
 def has_decisive_facts(verdict: FindingVerdict, candidate: Candidate) -> bool:
     """Return True if the second look was shown each line that decides about its subject."""
     shown = letters_of(candidate.code)
@@ -184,8 +163,10 @@ def has_decisive_facts(verdict: FindingVerdict, candidate: Candidate) -> bool:
 
 
 def list_candidates(facts: PullRequestFacts, result: ReviewFindings) -> tuple[Candidate, ...]:
-    """Return what the second look decides about: `list_second_look`, then the claims."""
-    new, patches = list_second_look(facts, result), facts.selection.patches
+    """Return what the second look decides about: new findings that would fail the check or are unsure, and claims."""
+    patches, found = facts.selection.patches, [entry for entry, _ in result.raised if facts.review.verify]
+    new = [one for one in found if is_failing(one.severity, facts.fail_on) or one.confidence < UNSURE]
+    new = [one for one in new if not one.form]
     tokens = EXCERPT_TOKENS // max(len(new) + 2 * len(result.claims), 1)
 
     def to_candidate(entry: LedgerEntry, proof: str = "", claim: str = "") -> Candidate:
@@ -195,12 +176,12 @@ def list_candidates(facts: PullRequestFacts, result: ReviewFindings) -> tuple[Ca
             entry.number, entry.path, entry.line or 0, entry.severity, entry.title, entry.body, code, claim
         )
 
-    found = [*map(to_candidate, new)]
+    candidates = [*map(to_candidate, new)]
     for one in result.claims:
         text = f"{one.text} {one.path}, line {one.line.number}: {one.line.text.strip()[:MAX_CHARS]}"
         proof = _excerpt(patches, one.path, one.line.side, one.line.number, tokens)
-        found.append(to_candidate(one.entry, proof, text))
-    return tuple(found)
+        candidates.append(to_candidate(one.entry, proof, text))
+    return tuple(candidates)
 
 
 def _excerpt(patches: Mapping[str, Patch], path: str, side: Side, number: int | None, tokens: int) -> str:

@@ -14,17 +14,9 @@ from hashlib import sha256
 from itertools import count
 
 from hls_handler.analysis import Severity
-from hls_handler.review.blocks import (
-    CONTEXT_LINES,
-    Block,
-    PlacedBlock,
-    find_blocks,
-    match_blocks,
-    nearest_block,
-    token,
-)
+from hls_handler.review.blocks import CONTEXT_LINES, Block, PlacedBlock, find_blocks, match_blocks, nearest_block, token
 from hls_handler.review.dismissals import COMMAND, find_dismissals
-from hls_handler.review.patches import Line, Mark, Patch
+from hls_handler.review.patches import Line, Patch
 from hls_handler.review.positions import RANK, SURE_COMMENT, Located, find_line, letters_of
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
 
@@ -72,7 +64,7 @@ class PresentFiles:
             found.append((one, {mark: letters_of("".join(texts)) for mark, texts in code.items()}))
         return found
 
-    def find_code(self, quote: str, mark: Mark, *, but: Collection[PlacedBlock] = ()) -> Counter[str]:
+    def find_code(self, quote: str, mark: str, *, but: Collection[PlacedBlock] = ()) -> Counter[str]:
         """Count the other blocks with the code of a line, by a digest of their file and lines."""
         code = letters_of(quote)
         having = (one for one, letters in self._code if code and code in letters[mark] and one not in but)
@@ -109,12 +101,18 @@ def _follow(entry: LedgerEntry, files: PresentFiles, new: Collection[PlacedBlock
     if placed is not None:
         moved = _move(entry, placed, files)
         return _open(moved) if entry.state == "gone" or entry.has_vanished else moved
-    if entry.state == "gone" and not files.find_code(entry.quote, entry.mark, but=new) <= Counter(entry.twins):
-        entry = _open(entry)  # a block is there again that was read before the finding was raised
+    mark, twins = entry.token[:1] or "+", Counter(entry.twins)
+    having = files.find_code(entry.quote, mark)
+    if entry.state == "gone":  # a block may be there again that was read before the finding was raised
+        is_back = not files.find_code(entry.quote, mark, but=new) <= twins
+        entry = _open(entry) if is_back else replace(entry, twins=_limit(having))
     is_gone = files.is_known(entry.file, entry.path) and (entry.blocks or entry.file not in files.by_file)
     has_vanished = entry.has_vanished or bool(is_gone and not entry.is_closed)
-    is_absent = has_vanished and files.find_code(entry.quote, entry.mark) <= Counter(entry.twins)
-    return replace(entry, line=None, has_vanished=has_vanished, is_absent=is_absent)
+    return replace(entry, line=None, has_vanished=has_vanished, is_absent=has_vanished and having <= twins)
+
+
+def _limit(twins: Counter[str]) -> tuple[str, ...]:
+    return tuple(twins.elements())[:MAX_TWINS]
 
 
 def _open(entry: LedgerEntry) -> LedgerEntry:
@@ -141,7 +139,6 @@ def _move(entry: LedgerEntry, placed: PlacedBlock, files: PresentFiles) -> Ledge
 
 def _attach(entry: LedgerEntry, line: Line, placed: PlacedBlock, files: PresentFiles) -> LedgerEntry:
     others = [block for block in entry.blocks if block.lines != placed.block.lines]
-    twins = files.find_code(line.text, line.mark, but=[placed])
     return replace(
         entry,
         path=placed.path,
@@ -153,7 +150,7 @@ def _attach(entry: LedgerEntry, line: Line, placed: PlacedBlock, files: PresentF
         block_line=placed.lines[0].number,
         has_vanished=False,
         is_absent=False,
-        twins=tuple(twins.elements())[:MAX_TWINS],
+        twins=_limit(files.find_code(line.text, line.mark, but=[placed])),
     )
 
 
@@ -186,26 +183,26 @@ def apply_threads(
     logins of people who may write to the repository.
     """
     by_key = {thread.key: thread for thread in threads}
-    return tuple(_apply_thread(entry, by_key.get(entry.key), writers) for entry in ledger)
 
+    def apply(entry: LedgerEntry) -> LedgerEntry:
+        thread = by_key.get(entry.key)
+        found = {key: key.partition(" by ")[2] for key in entry.dismissals if key.startswith(COMMAND)}
+        if thread is not None:
+            entry = replace(entry, is_accepted=bool(thread.thumbs_up))
+            found |= find_dismissals(thread)
+        elif entry.comment_id is not None:
+            found["comment deleted"] = ""  # by whom is unknown
+        counting = {key: login for key, login in found.items() if key not in entry.void_dismissals}
+        binding = [login for key, login in counting.items() if login in writers or key.startswith(COMMAND)]
+        return replace(
+            entry,
+            state=entry.state if entry.is_closed else "dismissed" if counting else "open",
+            dismissals=tuple(counting),
+            dismissed_by=next(iter([*binding, *counting.values()]), None),
+            has_binding_dismissal=bool(binding),
+        )
 
-def _apply_thread(entry: LedgerEntry, thread: ReviewThread | None, writers: Collection[str]) -> LedgerEntry:
-    found = {key: key.partition(" by ")[2] for key in entry.dismissals if key.startswith(COMMAND)}
-    if thread is not None:
-        entry = replace(entry, is_accepted=bool(thread.thumbs_up))
-        found |= find_dismissals(thread)
-    elif entry.comment_id is not None:
-        found["comment deleted"] = ""  # by whom is unknown
-    counting = {key: login for key, login in found.items() if key not in entry.void_dismissals}
-    binding = [login for key, login in counting.items() if login in writers or key.startswith(COMMAND)]
-    state = entry.state if entry.is_closed else "dismissed" if counting else "open"
-    return replace(
-        entry,
-        state=state,
-        dismissals=tuple(counting),
-        dismissed_by=next(iter([*binding, *counting.values()]), None),
-        has_binding_dismissal=bool(binding),
-    )
+    return tuple(map(apply, ledger))
 
 
 def reopen(entry: LedgerEntry) -> LedgerEntry:
@@ -224,21 +221,11 @@ def sort_entries(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
     return sorted(entries, key=lambda one: (RANK[one.severity], -one.confidence, one.path, one.line or 0, one.number))
 
 
-def add(
-    ledger: Iterable[LedgerEntry],
-    findings: Sequence[Located],
-    files: PresentFiles,
-    *,
-    first_number: int,
-    review: int,
-) -> tuple[LedgerEntry, ...]:
-    """Return entries for new findings, in their order, with keys that the ledger does not have.
-
-    `review` is the number of the review that raises them.
-    """
-    taken = {entry.key for entry in ledger}
+def add(record: ReviewRecord, findings: Iterable[Located], files: PresentFiles) -> tuple[LedgerEntry, ...]:
+    """Return entries for new findings, in their order, with keys and numbers that the record does not have."""
+    taken = {entry.key for entry in record.ledger}
     added: list[LedgerEntry] = []
-    for number, located in enumerate(findings, start=first_number):
+    for number, located in enumerate(findings, start=record.next_number):
         found = located.finding
         key = _make_key(found.path, found.quote or located.form, found.category, taken)
         taken.add(key)
@@ -256,7 +243,7 @@ def add(
             confidence=found.confidence,
             body=found.body,
             form=located.form,
-            raised=review,
+            raised=record.rounds + 1,
         )
         added.append(place(entry, located.line, found.path, files))
     return tuple(added)

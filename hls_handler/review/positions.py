@@ -38,10 +38,6 @@ class Located:
     is_shown: bool = True  # False: no call showed the file
     form: str = ""  # of a committed credential
 
-    @property
-    def path(self) -> str:
-        return self.finding.path
-
 
 def is_only_comment(text: str) -> bool:
     """Return True if a line has no code but a comment, in any of the usual languages. In doubt, it is a comment."""
@@ -145,7 +141,7 @@ def merge_located(located: Iterable[Located]) -> list[Located]:
     merged: dict[tuple[object, ...], Located] = {}
     for one in sorted(located, key=rank):
         found = one.finding
-        place = (one.path, found.category, *((found.title,) if one.line is None else (found.side, found.line)))
+        place = (found.path, found.category, *((found.title,) if one.line is None else (found.side, found.line)))
         first = merged.setdefault(place, one)
         if found.body not in first.finding.body:
             body = f"{first.finding.body}\n\n**{found.title}**\n\n{found.body}"

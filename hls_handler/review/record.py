@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.analysis import NO_CALLS, Receipt, Score, Severity
 from hls_handler.review.blocks import Block
-from hls_handler.review.patches import Mark, Side
+from hls_handler.review.patches import Side
 
 FindingState = Literal["open", "fixed", "gone", "dismissed"]
 """Fixed: a new line prevents the failure. Gone: the code is no longer in the diff. Dismissed: a person rejected it."""
@@ -84,11 +84,6 @@ class LedgerEntry:
     has_binding_dismissal: bool = False  # True if that person may write to the repository
     is_accepted: bool = False  # True if a person reacted to it with thumbs up
     previous_path: str | None = None  # only in entries of earlier versions
-
-    @property
-    def mark(self) -> Mark:
-        """That of its line."""
-        return "-" if self.token[:1] == "-" else " " if self.token[:1] == " " else "+"
 
     @property
     def is_closed(self) -> bool:

@@ -47,6 +47,7 @@ class ReviewedChanges:
     is_first: bool  # True: all findings are new, because everything is read
     fail_on: Severity | None
     asked: frozenset[int]  # numbers of the findings that Claude was asked about
+    has_calls: bool  # False: nothing is new, and Claude was not to be asked
     agreed: frozenset[str]  # keys of the entries about which the second look agreed with the claim
 
     def is_new_line(self, line: Line, since: int) -> bool:
@@ -56,10 +57,10 @@ class ReviewedChanges:
 
     def is_timely(self, located: Located) -> bool:
         """Return True if this review may raise the finding: it is about a new block."""
-        new = self.new.get(located.path, frozenset())
+        new = self.new.get(located.finding.path, frozenset())
         if self.is_first or located.line is None:
             return self.is_first or bool(new)
-        blocks, patch = self.files.blocks[located.path], self.files.patches[located.path]
+        blocks, patch = self.files.blocks[located.finding.path], self.files.patches[located.finding.path]
         return nearest_block(blocks, patch, located.line.side, located.line.number) in [blocks[one] for one in new]
 
 
@@ -86,7 +87,9 @@ def decide_verdicts(
             found = again.finding
             if entry.state != "dismissed" or RANK[found.severity] < RANK[entry.severity]:
                 entry = replace(entry, title=found.title, body=found.body)
-            return _set_present(entry, found.severity, again.line, again.path, changes)
+            return _set_present(entry, found.severity, again.line, found.path, changes)
+        if not changes.has_calls and entry.is_absent and not entry.is_undecided and not entry.is_closed:
+            return set_gone(entry)
         was_asked = entry.number in changes.asked
         verdict = by_number.get(entry.number) if was_asked else None
         is_undecided = entry.is_undecided or entry.has_vanished
@@ -105,7 +108,7 @@ def _find_continued(located: Located, changes: ReviewedChanges) -> LedgerEntry |
 
     For an entry that has vanished, that is a line with its code, else a line of its file that resembles it.
     """
-    found, line, file = located.finding, located.line, changes.files.name(located.path)
+    found, line, file = located.finding, located.line, changes.files.name(located.finding.path)
     entries = [entry for entry in changes.record.ledger if not entry.form]
     if found.continues is not None:
         return next((entry for entry in entries if entry.number == found.continues), None)
@@ -157,7 +160,7 @@ def _decide(
         return undecided, None
     places = {(path, line.side, line.number), (entry.path, entry.side, entry.line)}
     again = (one for one in reported if one.line is not None and one.finding.category == entry.category)
-    if any((one.path, one.finding.side, one.finding.line) in places for one in again):
+    if any((one.finding.path, one.finding.side, one.finding.line) in places for one in again):
         return undecided, None
     is_same_code = letters_of(entry.quote) in letters_of(line.text)
     if is_same_code or changes.files.name(path) != entry.file or not entry.has_vanished:

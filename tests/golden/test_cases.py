@@ -52,7 +52,7 @@ def test_a_finding_at_a_planted_defect_is_anchored_there(case: PullRequestCase) 
         reported = finding(path=place.path, side=place.side, line=place.line, quote=place.quote)
         located = locate(reported, patches)
         assert located.line is not None
-        assert (located.path, located.line.side, located.line.number) == (place.path, place.side, place.line)
+        assert (located.finding.path, located.line.side, located.line.number) == (place.path, place.side, place.line)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -63,7 +63,7 @@ def test_finding_with_a_wrong_line_moves_to_the_only_changed_line_that_it_quotes
 
 def test_finding_that_quotes_no_line_is_about_its_file() -> None:
     located = place(line=90, quote="completely_other()")
-    assert (located.line, located.is_shown, located.path) == (None, True, "users.py")
+    assert (located.line, located.is_shown, located.finding.path) == (None, True, "users.py")
 
 
 def test_finding_about_a_file_that_was_not_shown_is_marked() -> None:
