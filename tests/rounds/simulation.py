@@ -394,7 +394,7 @@ class Simulation:
         if "in_progress" in states or (state == "done" and not states):
             self.totals.add("open check", now.guid)
         self.totals.failures += "failure" in states
-        if "success" in states:
+        if states[-1:] == ["success"]:  # the newest: an older review of this commit may not know the fault
             self.totals.successes += 1
             self._check_success(now)
         if state != "done" or len(self.github.check_actions) > before:
