@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import groupby
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -39,6 +40,8 @@ MAX_CALLS = 30
 """Limit on the calls of Claude for one review; `review.max_usd` usually ends a review earlier."""
 
 ABOVE_SHARE = 0.15  # of the tokens of a call, at most, for lines above hunks
+
+LONG_LINE, TOO_LARGE = "a line is too long for one call", "the pull request is too large for one review"
 
 MAX_PATCH_TOKENS = int((LONGEST_TEXT - 100) / CHARACTERS_PER_TOKEN)
 """Limit on the tokens of one patch. The patch and a note that it is cut must fit into `LONGEST_TEXT` characters."""
@@ -87,10 +90,10 @@ class Selection:
     calls: tuple[tuple[FilePart, ...], ...]  # what each call shows
     skipped: tuple[SkippedFile, ...]  # in GitHub's order
     new: Mapping[str, frozenset[int]]  # indexes of the blocks of each path that the calls are to show
-    oversized: tuple[int, ...] = ()  # indexes of the files with a block that has a line too long for one call
+    limit: str = LONG_LINE  # why no call shows some of these blocks
     unshown: tuple[int, ...] = ()  # indexes of the files of which the prompt's template left out a part
-    above: tuple[tuple[str, ...], ...] = ()
-    """Of each file and hunk, the numbered lines above it that the calls show; () for files without such lines."""
+    above: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    """The numbered lines above hunks that the calls show, by path and index of the hunk."""
 
     @cached_property
     def patches(self) -> Mapping[str, Patch]:
@@ -160,78 +163,78 @@ def select_files(
             skipped.append(SkippedFile(file.path, reason, file.previous_path))
     read.sort(key=_rank)
     of_read = {file.path: new.get(file.path, frozenset()) for file in read}
-    selection = _pack(Selection(tuple(read), (), tuple(skipped), of_read), tokens)
-    if len(selection.calls) > max_calls:  # small files first, so that a large one does not take the calls of all others
-        read.sort(key=lambda file: (_rank(file), len(file.numbered)))
-        selection = _pack(replace(selection, files=tuple(read)), tokens)
-    return replace(selection, calls=selection.calls[:max_calls])
+    selection = Selection(tuple(read), (), tuple(skipped), of_read)
+    calls = _pack(selection, tokens)
+    if len(calls) <= max_calls:
+        return replace(selection, calls=calls)
+    read.sort(key=lambda file: (_rank(file), len(file.numbered)))  # so that a large file does not take all calls
+    selection = replace(selection, files=tuple(read), limit=TOO_LARGE)
+    return replace(selection, calls=_pack(selection, tokens)[:max_calls])
 
 
-def _pack(selection: Selection, tokens: int) -> Selection:
-    """Return the selection with the calls, and with the files that have a line which fits no call."""
+def _pack(selection: Selection, tokens: int) -> tuple[tuple[FilePart, ...], ...]:
     calls: list[list[FilePart]] = [[]]
-    oversized: list[int] = []
     left = tokens
     for index, file in enumerate(selection.files):
-        overhead, most = _count_overhead(file, tokens)
-        new = selection.list_new(file.path)
-        fitting = [block for block in new if _fits(block, selection.patches[file.path], most)]
-        oversized += [index] if len(fitting) < len(new) else []
-        for part, size in _split(selection.patches[file.path], index, fitting, most):
+        # The path is counted, because it may have 4,096 characters.
+        names = estimate_tokens(f"{file.path}{file.previous_path or ''}")
+        overhead = max(TOKENS_PER_FILE, TOKENS_PER_FILE // 2 + names)
+        most = max(min(tokens - overhead, MAX_PATCH_TOKENS), 0)
+        for part, size in _split(selection.patches[file.path], index, selection.list_new(file.path), most):
             needed = overhead + size
             if needed > left and calls[-1]:
                 calls.append([])
                 left = tokens
             calls[-1].append(part)
             left -= needed
-    return replace(selection, calls=tuple(tuple(call) for call in calls if call), oversized=tuple(oversized))
-
-
-def _count_overhead(file: PatchedFile, tokens: int) -> tuple[int, int]:
-    """Return the tokens of a file besides its patch, and the most that a call has for the patch."""
-    # The path is counted, because it may have 4,096 characters.
-    overhead = max(TOKENS_PER_FILE, TOKENS_PER_FILE // 2 + estimate_tokens(f"{file.path}{file.previous_path or ''}"))
-    return overhead, max(min(tokens, overhead + MAX_PATCH_TOKENS) - overhead, 0)
-
-
-def _fits(block: PlacedBlock, patch: Patch, most: int) -> bool:
-    """Return False if a line of the block is too long for one call: then the block is not read."""
-    room = most - estimate_tokens(f"{patch.hunks[block.hunk].header}\n")
-    return not any(len(one.text) > room and estimate_tokens(f"{number_line(one)}\n") > room for one in block.lines)
+    return tuple(tuple(call) for call in calls if call)
 
 
 def _split(patch: Patch, index: int, new: Sequence[PlacedBlock], most: int) -> Iterable[tuple[FilePart, int]]:
-    """Yield the parts of a file that have new blocks, each with the tokens of its patch, at most `most`."""
+    """Yield the parts of a file that have new blocks, each with the tokens of its patch, at most `most`.
+
+    A block with a line that is too long is not read: it would never be read as a whole, and be new in each review.
+    """
     group: list[int] = []
     used = 0
-    for number in dict.fromkeys(block.hunk for block in new):
-        hunk = patch.hunks[number]
-        needed = estimate_tokens(f"{numbered(Patch((hunk,)))}\n")
-        if group and used + needed > most:
-            yield FilePart(index, tuple(group)), used
-            group, used = [], 0
-        if needed <= most:
-            group.append(number)
-            used += needed
-            continue
-        for (start, end), size in _split_hunk(hunk, most):
-            if size <= most and any(one.hunk == number and one.first < end and start <= one.last for one in new):
-                yield FilePart(index, (number,), (start, end)), size
+    for number, blocks in groupby(new, key=lambda block: block.hunk):
+        ranges = [*_split_hunk(patch.hunks[number], most)]
+        too_long = [lines for lines, size in ranges if size > most]
+        read = [one for one in blocks if not any(_overlaps(one, lines) for lines in too_long)]
+        for lines, size in ranges:
+            if size > most or not any(_overlaps(one, lines) for one in read):
+                continue
+            if group and (len(ranges) > 1 or used + size > most):
+                yield FilePart(index, tuple(group)), used
+                group, used = [], 0
+            if len(ranges) > 1:
+                yield FilePart(index, (number,), lines), size
+            else:
+                group.append(number)
+                used += size
     if group:
         yield FilePart(index, tuple(group)), used
 
 
+def _overlaps(block: PlacedBlock, lines: tuple[int, int]) -> bool:
+    return block.first < lines[1] and lines[0] <= block.last
+
+
 def _split_hunk(hunk: Hunk, tokens: int) -> Iterable[tuple[tuple[int, int], int]]:
     """Yield parts of a hunk that fit into `tokens`, and each line that does not: its range of indexes, its tokens."""
-    header = estimate_tokens(f"{hunk.header}\n")
-    start, used = 0, header
+    start, end = 0, len(hunk.lines)
+    whole = estimate_tokens(f"{numbered(Patch((hunk,)))}\n")
+    if whole <= tokens:
+        yield (start, end), whole
+        return
+    header = used = estimate_tokens(f"{hunk.header}\n")
     for index, line in enumerate(hunk.lines):
         needed = estimate_tokens(f"{number_line(line)}\n")
         if used + needed > tokens and index > start:
             yield (start, index), used
             start, used = index, header
         used += needed
-    yield (start, len(hunk.lines)), used
+    yield (start, end), used
 
 
 def show_files(selection: Selection, parts: Iterable[FilePart]) -> tuple[PatchedFile, ...]:
@@ -254,10 +257,9 @@ def _show(selection: Selection, part: FilePart) -> PatchedFile:
     for block in selection.list_new(file.path):
         if block.hunk in part.hunks:
             changed += _join_lines(block.lines[max(start - block.first, 0) : max(end - block.first, 0)])
-    # Hunks of one function have the same beginning.
-    above = selection.above[part.file] if selection.above and _has_beginning(part) else ()
-    numbers = part.hunks if above else ()
-    lines_above = dict.fromkeys(line for number in numbers for line in above[number].split("\n") if line)
+    above = selection.above.get(file.path, {}) if start == 0 else {}
+    texts = [above[number] for number in part.hunks if number in above]
+    lines_above = dict.fromkeys(line for text in texts for line in text.split("\n"))  # hunks may be of one function
     cut = file.cut or missing > 0
     return replace(file, numbered=text, cut=cut, changed=tuple(changed), above="\n".join(lines_above))
 
@@ -278,49 +280,33 @@ def may_have_calls(selection: Selection) -> bool:
     return bool(selection.calls) or any(file.reason in OVERRIDES for file in selection.skipped)
 
 
-def find_files_above(selection: Selection) -> tuple[str, ...]:
-    """Return the paths of shown files that may have lines above a hunk, in the order of the calls."""
-    parts = (part for call in selection.calls for part in call)
-    files = {part.file: selection.files[part.file] for part in parts}
-    return tuple(
-        file.path
-        for file in files.values()
-        if file.status not in ("added", "removed")
-        and any(line.number > 1 for hunk in selection.patches[file.path].hunks for line in hunk.lines[:1])
-    )
-
-
-def with_lines_above(selection: Selection, texts: Mapping[str, str], *, tokens: int) -> Selection:
-    """Return the selection with the lines above the hunks; `texts` are new files, by path.
+def with_lines_above(
+    selection: Selection, read: Callable[[Sequence[str]], Mapping[str, str]], *, tokens: int
+) -> Selection:
+    """Return the selection with the lines above the hunks. `read` returns the texts of new files, by path.
 
     Each call gets as many as its `tokens` have room for beside its patches, and at most `ABOVE_SHARE` of `tokens`. So
     the patches and their division into calls do not change.
     """
-    parts = [part for call in selection.calls for part in call]
-    above = {
-        index: [
-            "\n".join(map(number_line, lines))
-            for lines in find_lines_above(texts[file.path], selection.patches[file.path])
-        ]
-        for index in {part.file for part in parts}
-        if (file := selection.files[index]).path in texts
-    }
-    found = {index: [""] * len(of_file) for index, of_file in above.items()}
+    files = dict.fromkeys(selection.files[part.file] for call in selection.calls for part in call)
+    paths = [file.path for file in files if file.status not in ("added", "removed")]
+    hunks = {path: selection.patches[path].hunks for path in paths}
+    paths = [path for path in paths if any(hunk.lines and hunk.lines[0].number > 1 for hunk in hunks[path])]
+    texts = read(paths) if paths else {}
+    found = {path: find_lines_above(text, selection.patches[path]) for path, text in texts.items()}
+    above: dict[str, dict[int, str]] = {}
     for call in selection.calls:
         used = sum(estimate_tokens(file.numbered) + TOKENS_PER_FILE for file in show_files(selection, call))
         room = min(tokens - used, int(tokens * ABOVE_SHARE))
         for part in call:
-            for number in part.hunks if part.file in above and _has_beginning(part) else ():
-                text = above[part.file][number]
+            path = selection.files[part.file].path
+            for number in part.hunks if path in found and (part.lines or (0, 0))[0] == 0 else ():
+                text = "\n".join(map(number_line, found[path][number]))
                 needed = estimate_tokens(f"{text}\n")
                 if text and needed <= room:
-                    found[part.file][number] = text
+                    above.setdefault(path, {})[number] = text
                     room -= needed
-    return replace(selection, above=tuple(tuple(found.get(index, ())) for index in range(len(selection.files))))
-
-
-def _has_beginning(part: FilePart) -> bool:
-    return part.lines is None or part.lines[0] == 0
+    return replace(selection, above=above)
 
 
 def _cut_hunks(patch: Patch, part: FilePart) -> list[Hunk]:
@@ -357,61 +343,47 @@ def cover(
     `known` are the reviewed blocks of each file, if this review reads everything again: they stay reviewed.
     """
     not_asked = {part.file: why for number, why in unanswered.items() for part in selection.calls[number]}
+    unread: Counter[str] = Counter()
+    for block, lines in find_unread(selection, unanswered, known):
+        unread[block.path] += lines
     files: list[FileCoverage] = []
     for index, file in enumerate(selection.files):
-        hunks, unread = selection.patches[file.path].hunks, _find_unread(selection, index, unanswered, known)
         reason = None
-        if unread:
-            reason = not_asked.get(index, _why_unread(selection, index))
+        if unread[file.path]:
+            reason = "the prompt shows only a part of it" if index in selection.unshown else selection.limit
+            reason = not_asked.get(index, reason)
         elif file.cut:
             reason = "GitHub shortened its patch"
         elif show_name(file.path) != file.path or "\n" in file.path:
             reason = "Claude was not shown its name as it is"  # and another file may look the same
-        missing = {block.hunk for block, _ in unread}
-        one = FileCoverage(file.path, len(hunks), len(hunks) - len(missing), reason, needs_review=True)
-        changed = sum(_count_changed(Patch((hunks[number],))) for number in missing)
-        unread_lines = sum(number for _, number in unread)
-        if unread_lines < changed:
-            one = replace(one, lines_in_part=changed, reviewed_in_part=changed - unread_lines)
-        files.append(one)
+        listed = _count_changed(selection.patches[file.path])
+        lines = file.additions + file.deletions if file.cut else listed
+        files.append(FileCoverage(file.path, lines, listed - unread[file.path], reason, needs_review=True))
     files += [FileCoverage(file.path, 0, 0, file.reason, file.needs_review) for file in selection.skipped]
     return Coverage(tuple(files), unlisted)
 
 
-def _why_unread(selection: Selection, file: int) -> str:
-    if file in selection.unshown:
-        return "the prompt shows only a part of it"
-    if file in selection.oversized:
-        return "a line is too long for one call"
-    return "the pull request is too large for one review"
+def find_unread(
+    selection: Selection, unanswered: Collection[int], known: Mapping[str, Sequence[Block]] = MappingProxyType({})
+) -> Iterator[tuple[PlacedBlock, int]]:
+    """Yield the blocks that were reviewed neither now nor before, each with the number of its lines that were not.
 
-
-def list_unread(
-    selection: Selection,
-    file: int,
-    unanswered: Collection[int],
-    known: Mapping[str, Sequence[Block]] = MappingProxyType({}),
-) -> list[PlacedBlock]:
-    """Return the blocks of a file that were reviewed neither now nor before. `known` as for `cover`."""
-    return [block for block, _ in _find_unread(selection, file, unanswered, known)]
-
-
-def _find_unread(
-    selection: Selection, file: int, unanswered: Collection[int], known: Mapping[str, Sequence[Block]]
-) -> list[tuple[PlacedBlock, int]]:
-    """Return the blocks of `list_unread`, each with the number of its lines that were not read."""
-    path, name = selection.files[file].path, selection.files[file].base_path
-    answered = (call for number, call in enumerate(selection.calls) if number not in unanswered)
-    parts = [part for call in answered for part in call if part.file == file]
-    before = match_blocks(known.get(name, ()), selection.blocks[path])
-
-    def count_unread(block: PlacedBlock) -> int:
-        ranges = [part.lines or (0, block.last + 1) for part in parts if block.hunk in part.hunks]
-        lines = range(block.first, block.last + 1)
-        return sum(not any(start <= at < end for start, end in ranges) for at in lines)
-
-    new = (selection.blocks[path][at] for at in sorted(selection.new.get(path, ())) if at not in before)
-    return [(block, number) for block in new if (number := count_unread(block))]
+    `unanswered` and `known` are as for `cover`.
+    """
+    parts: dict[tuple[str, int], list[tuple[int, int]]] = {}  # the lines of each hunk that were read
+    for part in (part for number, call in enumerate(selection.calls) if number not in unanswered for part in call):
+        path = selection.files[part.file].path
+        for hunk in part.hunks:
+            parts.setdefault((path, hunk), []).append(part.lines or (0, len(selection.patches[path].hunks[hunk].lines)))
+    for file in selection.files:
+        before = match_blocks(known.get(file.base_path, ()), selection.blocks[file.path])
+        for at in sorted(selection.new.get(file.path, ())):
+            block = selection.blocks[file.path][at]
+            read = parts.get((file.path, block.hunk), ())
+            lines = range(block.first, block.last + 1)
+            number = sum(not any(start <= line < end for start, end in read) for line in lines)
+            if number and at not in before:
+                yield block, number
 
 
 def _rank(file: PatchedFile) -> int:

@@ -176,7 +176,7 @@ def _receipt_rows(commit: str, coverage: Coverage, receipt: Receipt, asked_for: 
     needing = coverage.needing_review
     yield "commit", f"`{sanitize_code_span(commit)}`"
     yield "files", f"{done} of {needed}"
-    yield "hunks", f"{sum(file.reviewed for file in needing)} of {sum(file.hunks for file in needing)}"
+    yield "changed lines", f"{sum(file.reviewed for file in needing)} of {sum(file.lines for file in needing)}"
     if asked_for not in ("", commit):
         yield "Claude was last asked for commit", f"`{sanitize_code_span(asked_for)}`"
     yield from _cost_rows(receipt)
@@ -191,11 +191,8 @@ def _cost_rows(receipt: Receipt) -> Iterator[tuple[str, str]]:
 
 
 def _describe_missing(file: FileCoverage) -> str:
-    parts = [f"{file.reviewed} of {count(file.hunks, 'hunk')} reviewed"] if file.reviewed else []
-    if file.reviewed_in_part:
-        lines = f"{file.reviewed_in_part} of {count(file.lines_in_part, 'changed line')}"
-        parts.append(f"partly reviewed: {lines}" if not parts else f"of the others {lines}")
-    return f"`{sanitize_code_span(file.path)}`: {'; '.join([*parts, sanitize_inline(file.reason or '')])}"
+    read = f"{file.reviewed} of {count(file.lines, 'changed line')} reviewed; " if file.reviewed else ""
+    return f"`{sanitize_code_span(file.path)}`: {read}{sanitize_inline(file.reason or '')}"
 
 
 def _annotations(opened: Sequence[LedgerEntry], commented: Collection[str]) -> Iterator[Annotation]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hls_handler.analysis import Finding, FindingVerdict, PullRequestAnalysis, Reply, Severity
-from hls_handler.handlers.changed_files import Selection, is_shortened, list_unread
+from hls_handler.handlers.changed_files import Selection, find_unread, is_shortened
 from hls_handler.handlers.committed_credentials import find_committed
 from hls_handler.handlers.pull_request_facts import Candidate, PullRequestFacts, Question
 from hls_handler.handlers.reader import ChangedFile, Reader
@@ -142,8 +142,8 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
 
 def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
     """Return `ReviewRecord.blocks` after a review."""
-    files, blocks = range(len(facts.selection.files)), dict(facts.record.blocks)
-    unread = {one for file in files for one in list_unread(facts.selection, file, facts.unanswered, facts.known_blocks)}
+    blocks = dict(facts.record.blocks)
+    unread = {block for block, _ in find_unread(facts.selection, facts.unanswered, facts.known_blocks)}
     for name, present in facts.present.by_file.items():
         read, known = [one for one in present if one not in unread], blocks.get(name, ())
         same = match_blocks(known, read)

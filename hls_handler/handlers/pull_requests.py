@@ -30,7 +30,6 @@ from hls_handler.handlers.changed_files import (
     MAX_CALLS,
     PatchedFile,
     Selection,
-    find_files_above,
     find_unshown,
     leave_out,
     may_have_calls,
@@ -77,13 +76,13 @@ from hls_handler.handlers.reader import (
     Reader,
     RepositoryHistory,
     RepositoryLabel,
+    read_optional,
 )
 from hls_handler.handlers.review_context import (
     NO_CONTEXT,
     describe_context,
     limit_context,
     read_context,
-    read_head_files,
 )
 from hls_handler.handlers.shown_findings import ShownFinding, earlier_to_shown, to_shown, unlocated_to_shown
 from hls_handler.handlers.skipped_files import SkippedFile, count_reasons
@@ -100,7 +99,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 30
+    facts_version = 26
     verification = "pull_requests/verify"
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
@@ -174,10 +173,10 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             attributes = None if problem else parse_attributes(context.attributes)
             if used or attributes is None or attributes.rules:
                 selection = select(tokens=tokens, attributes=attributes)
-            paths = find_files_above(selection) if limits.review.functions and not problem else ()
-            if paths:
-                texts, problem = read_head_files(pull_request, reader, paths)
-                selection = with_lines_above(selection, texts, tokens=tokens)
+            if limits.review.functions and not problem:
+                read = partial(reader.head_files, pull_request.head_sha)
+                selection, why = read_optional(lambda: with_lines_above(selection, read, tokens=tokens), selection)
+                problem = f"the lines above the hunks: {why}" if why else ""
         selection = _with_call_for(selection, wanted, record, followed, event)
         lines = sum(file.additions + file.deletions for file in listed)  # including those of skipped files
         return PullRequestFacts(
@@ -260,13 +259,13 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             reasons += [f"{facts.unlisted} beyond those that GitHub lists"] if facts.unlisted else []
             total = len(facts.selection.files) + missing
             parts.append(f"{missing} of {count(total, 'file')} {was_or_were(missing)} not shown: {', '.join(reasons)}")
-        partly = sum(not file.is_complete and file.hunks > 0 for file in facts.coverage.files)
+        partly = sum(not file.is_complete and file.lines > 0 for file in facts.coverage.files)
         if partly:
             parts.append(f"{count(partly, 'file')} {was_or_were(partly)} not reviewed completely, because of the size")
         return "; ".join(parts) or None
 
     def describe_context(self, facts: PullRequestFacts) -> str | None:
-        above = [text for texts in facts.selection.above for text in texts if text]
+        above = [text for of_file in facts.selection.above.values() for text in of_file.values()]
         return describe_context(facts.context, above, facts.context_problem)
 
     def split(self, facts: PullRequestFacts) -> tuple[PullRequestFacts, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hls_handler.events import PullRequest
@@ -23,13 +23,6 @@ def read_context(pull_request: PullRequest, reader: Reader, review: Review) -> t
     wanted = {"guidance": review.guidance, "linked_issues": review.linked_issues}
     context, problem = read_optional(lambda: reader.review_context(number, branch, **wanted), NO_CONTEXT)
     return context, f"guidance, linked issues and .gitattributes: {problem}" if problem else ""
-
-
-def read_head_files(pull_request: PullRequest, reader: Reader, paths: Sequence[str]) -> tuple[Mapping[str, str], str]:
-    """Return the text of files of the head commit, or nothing and the reason."""
-    nothing: Mapping[str, str] = {}
-    texts, problem = read_optional(lambda: reader.head_files(pull_request.head_sha, paths), nothing)
-    return texts, f"the lines above the hunks: {problem}" if problem else ""
 
 
 def limit_context(context: ReviewContext, tokens: int) -> tuple[ReviewContext, int]:

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class FileCoverage:
     path: str
-    hunks: int  # of the patch that GitHub returned; 0 if it returned none
-    reviewed: int  # hunks that Claude was shown, for this commit or unchanged for an earlier one
+    lines: int  # removed and added ones; 0 if GitHub returned no patch
+    reviewed: int  # those of them that Claude was shown, for this commit or unchanged for an earlier one
     reason: str | None  # why it was not reviewed, or only partly; None if it was
     needs_review: bool  # False for lock files, generated files and the like
-    lines_in_part: int = 0  # removed and added lines of the other hunks, if some of these lines were reviewed
-    reviewed_in_part: int = 0  # those of them that were
 
     @property
     def is_complete(self) -> bool:

@@ -16,9 +16,9 @@ from hls_handler.handlers.changed_files import (
     PatchedFile,
     Selection,
     cover,
+    find_unread,
     find_unshown,
     leave_out,
-    list_unread,
     parse_files,
     select_files,
     show_files,
@@ -66,7 +66,7 @@ def select(
 
 def digest_reviewed(selection: Selection, unanswered: Collection[int]) -> Known:
     """The reviewed blocks of each path."""
-    unread = [one for index in range(len(selection.files)) for one in list_unread(selection, index, unanswered)]
+    unread = [one for one, _ in find_unread(selection, unanswered)]
     return {
         path: [one.block for one in blocks if not any(one is other for other in unread)]
         for path, blocks in selection.blocks.items()
@@ -260,7 +260,7 @@ def test_a_hunk_that_is_too_long_for_a_call_is_split_between_lines() -> None:
 def test_a_block_of_which_a_part_was_not_read_is_shown_again_as_a_whole() -> None:
     selection = select(unlike("a.py", 90), tokens=600)
     assert cover(selection, {0: "Claude refused"}, unlisted=0).files == (
-        FileCoverage("a.py", 1, 0, "Claude refused", needs_review=True, lines_in_part=90, reviewed_in_part=41),
+        FileCoverage("a.py", 90, 41, "Claude refused", needs_review=True),
     )
     again = select(unlike("a.py", 90), tokens=600, reviewed=digest_reviewed(selection, {0}))
     assert again.calls == selection.calls
@@ -280,7 +280,7 @@ def test_a_single_huge_line_is_not_shown_and_the_other_hunks_are() -> None:
     selection = select(file("a.js", patch, additions=2, deletions=2), tokens=20_000)
     assert selection.calls == ((FilePart(0, (1,)),),)
     assert max(len(one.numbered) for one in shown(selection)) < 200
-    assert cover(selection, {}, unlisted=0).files == (FileCoverage("a.js", 2, 1, LONG_LINE, needs_review=True),)
+    assert cover(selection, {}, unlisted=0).files == (FileCoverage("a.js", 4, 2, LONG_LINE, needs_review=True),)
 
 
 def test_a_block_with_a_line_that_is_too_long_for_a_call_is_never_read() -> None:
@@ -290,7 +290,7 @@ def test_a_block_with_a_line_that_is_too_long_for_a_call_is_never_read() -> None
     again = select(file("a.js", patch, additions=4, deletions=0), tokens=2_000, reviewed=digest_reviewed(selection, ()))
     assert again.calls == ()
     (coverage,) = cover(again, {}, unlisted=0).files
-    assert (coverage.reviewed, coverage.reason) == (0, LONG_LINE)
+    assert (coverage.reviewed, coverage.reason) == (1, LONG_LINE)
 
 
 def test_a_patch_is_limited_to_the_length_of_one_text() -> None:
@@ -312,8 +312,8 @@ def test_calls_are_limited() -> None:
     assert shown_paths(selection) == [["a.py"], ["b.py"]]
     coverage = cover(selection, {}, unlisted=0)
     assert [(one.path, one.reviewed, one.reason) for one in coverage.files] == [
-        ("a.py", 1, None),
-        ("b.py", 1, None),
+        ("a.py", 60, None),
+        ("b.py", 60, None),
         ("c.py", 0, "the pull request is too large for one review"),
     ]
     assert not coverage.is_complete
@@ -330,7 +330,7 @@ def test_diff_of_30_000_lines_is_reviewed_in_several_calls() -> None:
     assert 5 <= len(selection.calls) <= 7
     coverage = cover(selection, {}, unlisted=0)
     assert coverage.is_complete
-    assert sum(one.reviewed for one in coverage.files) == 400
+    assert sum(one.reviewed for one in coverage.files) == 30_000
 
 
 def test_3_000_files_are_covered() -> None:
@@ -364,8 +364,8 @@ def test_unchanged_file_is_not_shown_again_and_is_covered() -> None:
     selection = select(file("a.py"), file("b.py"), reviewed=reviewed_once(file("a.py")))
     assert shown_paths(selection) == [["b.py"]]
     assert cover(selection, {}, unlisted=0).files == (
-        FileCoverage("a.py", 1, 1, None, needs_review=True),
-        FileCoverage("b.py", 1, 1, None, needs_review=True),
+        FileCoverage("a.py", 2, 2, None, needs_review=True),
+        FileCoverage("b.py", 2, 2, None, needs_review=True),
     )
 
 
@@ -383,8 +383,8 @@ def test_unanswered_calls_are_not_recorded_as_reviewed() -> None:
     digests = digest_reviewed(selection, {1})
     assert (len(digests["a.py"]), digests["b.py"]) == (1, [])
     assert cover(selection, {1: "Claude refused"}, unlisted=0).files == (
-        FileCoverage("a.py", 1, 1, None, needs_review=True),
-        FileCoverage("b.py", 1, 0, "Claude refused", needs_review=True),
+        FileCoverage("a.py", 60, 60, None, needs_review=True),
+        FileCoverage("b.py", 60, 0, "Claude refused", needs_review=True),
     )
     assert shown_paths(select(*files, tokens=800, reviewed=digests)) == [["b.py"]]
 
@@ -394,8 +394,8 @@ def test_parts_that_the_prompt_does_not_show_are_not_reviewed() -> None:
     selection = leave_out(select(*files, tokens=800), {1: (0,)})
     assert [len(call) for call in selection.calls] == [1, 0, 1]
     assert cover(selection, {}, unlisted=0).files == (
-        FileCoverage("a.py", 2, 1, "the prompt shows only a part of it", needs_review=True),
-        FileCoverage("b.py", 1, 1, None, needs_review=True),
+        FileCoverage("a.py", 120, 60, "the prompt shows only a part of it", needs_review=True),
+        FileCoverage("b.py", 60, 60, None, needs_review=True),
     )
     assert len(selection.shown_patches["a.py"].hunks) == 1
 
@@ -411,7 +411,7 @@ def test_hunks_of_a_split_file_are_recorded_call_by_call() -> None:
     selection = select(long("a.py", 60, hunks=3), tokens=800)
     assert len(selection.calls) == 3
     assert cover(selection, {0: "Claude refused", 2: "Claude refused"}, unlisted=0).files == (
-        FileCoverage("a.py", 3, 1, "Claude refused", needs_review=True),
+        FileCoverage("a.py", 180, 60, "Claude refused", needs_review=True),
     )
 
 
@@ -419,7 +419,7 @@ def test_patch_that_github_shortened_is_not_covered() -> None:
     selection = select(file(additions=400, deletions=1))
     assert shown(selection)[0].cut
     assert shown(selection)[0].numbered.endswith("\n[cut here: 399 more changed lines of this file are not shown]")
-    assert cover(selection, {}, unlisted=0).files == (FileCoverage("area.py", 1, 1, SHORTENED, needs_review=True),)
+    assert cover(selection, {}, unlisted=0).files == (FileCoverage("area.py", 401, 2, SHORTENED, needs_review=True),)
 
 
 @pytest.mark.parametrize(
@@ -522,7 +522,7 @@ def test_files_left_out_by_settings_need_no_review() -> None:
     assert selection.skipped == (SkippedFile("docs/a.md", "left out by settings"),)
     assert cover(selection, {}, unlisted=0) == Coverage(
         (
-            FileCoverage("area.py", 1, 1, None, needs_review=True),
+            FileCoverage("area.py", 2, 2, None, needs_review=True),
             FileCoverage("docs/a.md", 0, 0, "left out by settings", needs_review=False),
         )
     )
@@ -619,13 +619,10 @@ def test_calls_fit_and_coverage_adds_up(
     shown_again = {row for call in range(len(again.calls)) for row in changed_rows(shown(again, call))}
     for one, hunks in made:
         if coverage[one.path].needs_review:
-            reviewed = sum(changed <= read for changed in hunks)
-            assert (coverage[one.path].hunks, coverage[one.path].reviewed) == (len(hunks), reviewed)
-            assert (coverage[one.path].reason is None) == (0 < len(hunks) == reviewed)
-            unread = {row for changed in hunks for row in changed} - read
-            in_part = [changed for changed in hunks if changed - read]
-            if any(changed & read for changed in in_part):
-                counts = (coverage[one.path].lines_in_part, coverage[one.path].reviewed_in_part)
-                assert counts == (sum(map(len, in_part)), sum(len(changed & read) for changed in in_part))
-            if one.path not in {selection.files[index].path for index in selection.oversized}:
+            own = {row for changed in hunks for row in changed}
+            # A blank line belongs to no block, and counts as reviewed.
+            unread = {row for row in own - read if row[2].strip()}
+            assert (coverage[one.path].lines, coverage[one.path].reviewed) == (len(own), len(own) - len(unread))
+            assert (coverage[one.path].reason is None) == (bool(hunks) and not unread)
+            if coverage[one.path].reason != LONG_LINE and selection.limit == LONG_LINE:
                 assert unread <= shown_again

@@ -29,11 +29,10 @@ from tests.handlers.world import (
 )
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-REVIEWED = FileCoverage("area.py", hunks=2, reviewed=2, reason=None, needs_review=True)
-PARTLY = FileCoverage("big.py", hunks=5, reviewed=3, reason="the patch is too long", needs_review=True)
-IN_PART = FileCoverage("new.py", 1, 0, "the budget is used up", True, lines_in_part=4_000, reviewed_in_part=3_000)
-SKIPPED = FileCoverage("more.py", hunks=0, reviewed=0, reason="over the token budget", needs_review=True)
-LOCK_FILE = FileCoverage("uv.lock", hunks=0, reviewed=0, reason="lock file", needs_review=False)
+REVIEWED = FileCoverage("area.py", lines=2, reviewed=2, reason=None, needs_review=True)
+PARTLY = FileCoverage("big.py", lines=4_000, reviewed=3_000, reason="the patch is too long", needs_review=True)
+SKIPPED = FileCoverage("more.py", lines=0, reviewed=0, reason="over the token budget", needs_review=True)
+LOCK_FILE = FileCoverage("uv.lock", lines=0, reviewed=0, reason="lock file", needs_review=False)
 RECEIPT = Receipt(2, 12_345, 678, 0.01234, prompt_ids=("pull_requests/review@3f9c2a",))
 HIGH = LedgerEntry(
     "a" * 16, "area.py", "RIGHT", "x", "high", "bugs", "Wrong", "open", "", number=1, body="It is *wrong*.", line=3
@@ -56,7 +55,7 @@ def test_complete_review_is_a_success_with_a_receipt() -> None:
         "|---|---|\n"
         f"| commit | `{COMMIT}` |\n"
         "| files | 1 of 1 |\n"
-        "| hunks | 2 of 2 |\n"
+        "| changed lines | 2 of 2 |\n"
         "| calls to Claude | 2 |\n"
         "| tokens | 12,345 in, 678 out |\n"
         "| cost | 0.0123 USD |\n"
@@ -93,17 +92,12 @@ def test_status_names_the_reason_if_nothing_was_reviewed() -> None:
 @pytest.mark.parametrize(
     ("missing", "listed"),
     [
-        ({"files": (REVIEWED, PARTLY)}, "- `big.py`: 3 of 5 hunks reviewed; the patch is too long"),
-        ({"files": (IN_PART,)}, "- `new.py`: partly reviewed: 3000 of 4000 changed lines; the budget is used up"),
-        (
-            {"files": (replace(IN_PART, hunks=3, reviewed=2),)},
-            "- `new.py`: 2 of 3 hunks reviewed; of the others 3000 of 4000 changed lines; the budget is used up",
-        ),
+        ({"files": (REVIEWED, PARTLY)}, "- `big.py`: 3000 of 4000 changed lines reviewed; the patch is too long"),
         ({"files": (REVIEWED, SKIPPED)}, "- `more.py`: over the token budget"),
         ({"files": (REVIEWED,), "unlisted": 2}, "- 2 changed files beyond those that GitHub lists"),
         ({"files": (), "unlisted": 1}, "- 1 changed file beyond those that GitHub lists"),
     ],
-    ids=["partly", "hunk in part", "hunks in part", "skipped", "unlisted", "only unlisted"],
+    ids=["partly", "skipped", "unlisted", "only unlisted"],
 )
 @pytest.mark.parametrize("incomplete", ["neutral", "failure"])
 def test_incomplete_review_is_never_a_success(

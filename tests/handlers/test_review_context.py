@@ -154,7 +154,7 @@ def test_lines_above_take_only_the_room_that_patches_leave() -> None:
     selection = select([DEEP], tokens=1_000)
 
     def above(tokens: int) -> str:
-        changed = with_lines_above(selection, {"area.py": TEXT}, tokens=tokens)
+        changed = with_lines_above(selection, lambda _: {"area.py": TEXT}, tokens=tokens)
         assert changed.calls == selection.calls
         return show_files(changed, changed.calls[0])[0].above
 
@@ -167,7 +167,7 @@ def test_lines_above_a_hunk_that_is_split_are_shown_with_its_first_part() -> Non
     added = [f"    x = {number:030}" for number in range(98)]
     patch = "\n".join(["@@ -9 +9,99 @@", "     return side ** 2", *(f"+{line}" for line in added)])
     selection = select([file("area.py", patch, additions=98, deletions=0)], tokens=700)
-    changed = with_lines_above(selection, {"area.py": TEXT + "\n".join(added)}, tokens=900)
+    changed = with_lines_above(selection, lambda _: {"area.py": TEXT + "\n".join(added)}, tokens=900)
     shown = [show_files(changed, call)[0].above.partition("\n")[0] for call in changed.calls]
     assert shown == ["R    1   def area(side):", "", ""]
 

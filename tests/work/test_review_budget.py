@@ -210,7 +210,7 @@ def test_report_has_the_receipt_and_why_a_part_was_not_reviewed(make_world: Make
     at = report.index("The check says: 2 of 3 files that need a review were reviewed as a whole.")
     commit = world.github.pull_requests[2].head_sha
     assert report[at + 1].startswith(
-        f"Receipt: commit {commit}; files 2 of 3; hunks 2 of 3; calls to Claude 2; tokens "
+        f"Receipt: commit {commit}; files 2 of 3; changed lines 300 of 450; calls to Claude 2; tokens "
     )
     assert "; cost 0.0003 USD; prompt pull_requests/analyze@" in report[at + 1]
     assert report[at + 2] == "Not reviewed: `c.py`: the budget for reviews is used up"

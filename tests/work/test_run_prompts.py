@@ -112,7 +112,7 @@ def test_one_refused_part_does_not_discard_the_others() -> None:
     coverage = answered.facts.coverage
     assert [(one.path, one.reviewed, one.reason) for one in coverage.files] == [
         ("a.py", 0, "Claude gave no usable reply"),
-        ("b.py", 1, None),
+        ("b.py", 60, None),
     ]
     assert not coverage.is_complete
 
@@ -203,7 +203,7 @@ def test_retry_repeats_no_call_that_was_paid_for(make_world: MakeWorld) -> None:
     assert answered is not None
     assert len(world.claude.asked) == 5
     assert shown(answered) == ["c.py"]
-    assert [one.reviewed for one in answered.facts.coverage.files] == [0, 1, 1]
+    assert [one.reviewed for one in answered.facts.coverage.files] == [0, 60, 60]
 
 
 @pytest.mark.parametrize("paths", [("a.py",), ("a.py", "b.py")], ids=["verification", "next part"])
