@@ -12,7 +12,7 @@ from typing import Literal
 
 from hls_handler.actions import Annotation, Conclusion, EnsureCheck
 from hls_handler.analysis import NO_CALLS, Receipt, Severity
-from hls_handler.review.coverage import Coverage, FileCoverage
+from hls_handler.review.coverage import Coverage, FileCoverage, count_reasons
 from hls_handler.review.ledger import is_failing, sort_entries
 from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.model import Review
@@ -88,7 +88,8 @@ def plan_unreviewed_check(
 def _title(coverage: Coverage, opened: Sequence[LedgerEntry]) -> str:
     """Return a title such as "10 open findings, 1 critical; 6 of 6 files reviewed"."""
     if not opened and not coverage.needing_review and not coverage.unlisted:
-        return f"Nothing needs a review: {_reasons(coverage.files) or 'no file was changed'}"
+        reasons = count_reasons(file.reason or "reviewed" for file in coverage.files)
+        return f"Nothing needs a review: {reasons or 'no file was changed'}"
     done, needed = _count_files(coverage)
     worst = opened[0].severity if opened else ""
     number = sum(finding.severity == worst for finding in opened)
@@ -100,13 +101,6 @@ def _count_files(coverage: Coverage) -> tuple[int, int]:
     """Return the number of files reviewed as a whole, and of those that need a review."""
     needing = coverage.needing_review
     return sum(file.is_complete for file in needing), len(needing) + coverage.unlisted
-
-
-def _reasons(files: Sequence[FileCoverage]) -> str:
-    counts = Counter(file.reason or "reviewed" for file in files)
-    return ", ".join(
-        count(number, reason) if reason == "lock file" else f"{number} {reason}" for reason, number in counts.items()
-    )
 
 
 def _describe(coverage: Coverage, opened: Sequence[LedgerEntry], receipt: Receipt, title: str) -> str:

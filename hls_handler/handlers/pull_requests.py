@@ -6,7 +6,7 @@ raise only findings on them: a review must come to an end. Claude is asked what 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -40,22 +40,10 @@ from hls_handler.handlers.changed_files import (
 from hls_handler.handlers.check import ReviewNotes, plan_check
 from hls_handler.handlers.committed_credentials import Credential, find_credentials, follow_credentials
 from hls_handler.handlers.file_list import read_changed_files
-from hls_handler.handlers.handler import (
-    Handler,
-    PromptLimits,
-    SkipReason,
-    check_conversation,
-    plan_comment,
-    web_url,
-)
+from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation, plan_comment, web_url
 from hls_handler.handlers.labels import plan_labels, select_offer
 from hls_handler.handlers.linguist import parse_attributes
-from hls_handler.handlers.pull_request_facts import (
-    Candidate,
-    EarlierFinding,
-    PullRequestFacts,
-    Size,
-)
+from hls_handler.handlers.pull_request_facts import Candidate, EarlierFinding, PullRequestFacts, Size
 from hls_handler.handlers.pull_request_findings import (
     QUESTION_TOKENS,
     UNSURE,
@@ -78,15 +66,10 @@ from hls_handler.handlers.reader import (
     RepositoryLabel,
     read_optional,
 )
-from hls_handler.handlers.review_context import (
-    NO_CONTEXT,
-    describe_context,
-    limit_context,
-    read_context,
-)
+from hls_handler.handlers.review_context import NO_CONTEXT, describe_context, limit_context, read_context
 from hls_handler.handlers.shown_findings import ShownFinding, earlier_to_shown, to_shown, unlocated_to_shown
-from hls_handler.handlers.skipped_files import SkippedFile, count_reasons
-from hls_handler.review.coverage import Coverage
+from hls_handler.handlers.skipped_files import SkippedFile
+from hls_handler.review.coverage import Coverage, count_reasons
 from hls_handler.review.dismissals import FIXED
 from hls_handler.review.ledger import PresentFiles, apply_threads, follow
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
@@ -95,30 +78,34 @@ from hls_handler.wording import count, was_or_were
 MAX_SUMMARY_CHARACTERS = 4_000
 
 
+VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
+    "pull_request": (PullRequest, lambda facts: facts.pull_request),
+    "files": (tuple[PatchedFile, ...], lambda facts: facts.files),
+    "skipped": (tuple[SkippedFile, ...], lambda facts: facts.selection.skipped),
+    "unlisted": (int, lambda facts: facts.unlisted),
+    "size": (Size, lambda facts: facts.size),
+    "round": (int, lambda facts: facts.round),
+    "part": (int, lambda facts: 1 if facts.call is None else facts.call + 1),
+    "parts": (int, lambda facts: len(facts.selection.calls)),
+    "earlier_kind": (str, lambda facts: facts.record.kind),
+    "earlier_summary": (str, lambda facts: facts.record.summary),
+    "known_findings": (tuple[EarlierFinding, ...], lambda facts: facts.known_findings),
+    "earlier_findings": (tuple[EarlierFinding, ...], lambda facts: facts.earlier_findings),
+    "guidance": (tuple[GuidanceFile, ...], lambda facts: facts.context.guidance),
+    "linked_issues": (tuple[LinkedIssue, ...], lambda facts: facts.context.linked_issues),
+    "candidates": (tuple[Candidate, ...], lambda _: ()),  # only the prompt of the second look has some
+    "repository_labels": (tuple[RepositoryLabel, ...], lambda facts: facts.offer.labels if facts.offer else ()),
+}
+"""The type and the value of each variable of prompts."""
+
+
 class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
     facts_version = 26
     verification = "pull_requests/verify"
-    variable_types: Mapping[str, object] = {
-        "pull_request": PullRequest,
-        "files": tuple[PatchedFile, ...],
-        "skipped": tuple[SkippedFile, ...],
-        "unlisted": int,
-        "size": Size,
-        "round": int,
-        "part": int,
-        "parts": int,
-        "earlier_kind": str,
-        "earlier_summary": str,
-        "known_findings": tuple[EarlierFinding, ...],
-        "earlier_findings": tuple[EarlierFinding, ...],
-        "guidance": tuple[GuidanceFile, ...],
-        "linked_issues": tuple[LinkedIssue, ...],
-        "candidates": tuple[Candidate, ...],
-        "repository_labels": tuple[RepositoryLabel, ...],
-    }
+    variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {
         "commit": str,
         "commit_url": str,
@@ -201,24 +188,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         )
 
     def variables(self, facts: PullRequestFacts) -> Mapping[str, object]:
-        return {
-            "pull_request": facts.pull_request,
-            "files": facts.files,
-            "skipped": facts.selection.skipped,
-            "unlisted": facts.unlisted,
-            "size": facts.size,
-            "round": facts.round,
-            "part": 1 if facts.call is None else facts.call + 1,
-            "parts": len(facts.selection.calls),
-            "earlier_kind": facts.record.kind,
-            "earlier_summary": facts.record.summary,
-            "known_findings": facts.known_findings,
-            "earlier_findings": facts.earlier_findings,
-            "guidance": facts.context.guidance,
-            "linked_issues": facts.context.linked_issues,
-            "candidates": (),  # only the prompt of the second look has some
-            "repository_labels": facts.offer.labels if facts.offer is not None else (),
-        }
+        return {name: value(facts) for name, (_, value) in VARIABLES.items()}
 
     def skip_reason(self, facts: PullRequestFacts) -> SkipReason | None:
         selection = facts.selection
@@ -229,7 +199,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             return SkipReason(f"{what} since the last review, so Claude was not asked", self.static_reply(facts))
         if not selection.skipped and not selection.files:
             return SkipReason("the pull request changes no files, so Claude was not asked")
-        reasons = count_reasons(selection.skipped)
+        reasons = count_reasons(file.reason for file in selection.skipped)
         if selection.files:
             reasons = ", ".join([*([reasons] if reasons else []), f"{len(selection.files)} too long for one call"])
         if any(file.reason == "left out by settings" for file in selection.skipped):
@@ -251,17 +221,16 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return self._plan_check(facts, find_findings(facts, None), NO_CALLS)
 
     def describe_omissions(self, facts: PullRequestFacts) -> str | None:
-        """Return a text such as "1 of 9 files was not shown: 1 lock file; 1 file was partly reviewed"; None if none."""
-        parts: list[str] = []
-        missing = len(facts.selection.skipped) + facts.unlisted
-        if missing:
-            reasons = [count_reasons(facts.selection.skipped)] if facts.selection.skipped else []
-            reasons += [f"{facts.unlisted} beyond those that GitHub lists"] if facts.unlisted else []
-            total = len(facts.selection.files) + missing
-            parts.append(f"{missing} of {count(total, 'file')} {was_or_were(missing)} not shown: {', '.join(reasons)}")
-        partly = sum(not file.is_complete and file.lines > 0 for file in facts.coverage.files)
+        """Return a text such as "1 of 9 files was not shown: 1 lock file"; None if all were shown and reviewed."""
+        skipped, coverage = facts.selection.skipped, facts.coverage
+        reasons = [count_reasons(file.reason for file in skipped)] if skipped else []
+        reasons += [f"{facts.unlisted} beyond those that GitHub lists"] if facts.unlisted else []
+        missing, total = len(skipped) + facts.unlisted, count(len(coverage.files) + facts.unlisted, "file")
+        parts = [f"{missing} of {total} {was_or_were(missing)} not shown: {', '.join(reasons)}"] if missing else []
+        partly = [file.reason for file in coverage.files if file.reason and file.lines]
+        why = ", ".join(dict.fromkeys(partly))
         if partly:
-            parts.append(f"{count(partly, 'file')} {was_or_were(partly)} not reviewed completely, because of the size")
+            parts.append(f"{count(len(partly), 'file')} {was_or_were(len(partly))} not reviewed completely: {why}")
         return "; ".join(parts) or None
 
     def describe_context(self, facts: PullRequestFacts) -> str | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -13,7 +12,6 @@ from hls_handler.handlers.reader import ChangedFile
 from hls_handler.review.patches import Patch
 from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.redaction import redact
-from hls_handler.wording import count
 
 Reason = Literal[
     "binary or empty",
@@ -132,11 +130,3 @@ def find_skip_reason(
         return "not shown by GitHub" if was_hidden else "renamed without changes"
     is_empty = file.sha in EMPTY_BLOBS or BINARY_FILES.search(path) is not None
     return "binary or empty" if is_empty else "not shown by GitHub"
-
-
-def count_reasons(skipped: Iterable[SkippedFile]) -> str:
-    """Return the number of files for each reason: "2 binary or empty, 1 lock file"."""
-    counts = Counter(file.reason for file in skipped)
-    return ", ".join(
-        count(number, reason) if reason == "lock file" else f"{number} {reason}" for reason, number in counts.items()
-    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from hls_handler.wording import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +37,9 @@ class Coverage:
     @property
     def needing_review(self) -> Sequence[FileCoverage]:
         return [file for file in self.files if file.needs_review]
+
+
+def count_reasons(reasons: Iterable[str]) -> str:
+    """Return the number of files for each reason: "2 binary or empty, 1 lock file"."""
+    counts = Counter(reasons).items()
+    return ", ".join(count(n, reason) if reason == "lock file" else f"{n} {reason}" for reason, n in counts)

@@ -26,10 +26,10 @@ from hls_handler.handlers.changed_files import (
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.handlers.pull_request_findings import find_present
 from hls_handler.handlers.reader import ChangedFile
-from hls_handler.handlers.skipped_files import Reason, SkippedFile, count_reasons
+from hls_handler.handlers.skipped_files import Reason, SkippedFile
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.blocks import Block
-from hls_handler.review.coverage import Coverage, FileCoverage
+from hls_handler.review.coverage import Coverage, FileCoverage, count_reasons
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, format_for_prompt
 from hls_handler.untrusted.redaction import redact_code
@@ -549,7 +549,7 @@ def test_skipped_file_needs_review_unless_nobody_writes_it(reason: Reason, needs
 
 def test_reasons_are_counted() -> None:
     skipped_files = [SkippedFile("a", "lock file"), SkippedFile("b", "binary or empty"), SkippedFile("c", "lock file")]
-    assert count_reasons(skipped_files) == "2 lock files, 1 binary or empty"
+    assert count_reasons(one.reason for one in skipped_files) == "2 lock files, 1 binary or empty"
 
 
 Row = tuple[str, str, str]

@@ -156,13 +156,13 @@ def test_omissions_are_described() -> None:
     facts = gather(file("a.py", long, additions=1, deletions=0), file("uv.lock"), LOGO, tokens=2_000, changed_files=4)
     assert HANDLER.describe_omissions(facts) == (
         "3 of 4 files were not shown: 1 lock file, 1 binary or empty, 1 beyond those that GitHub lists; 1 file was "
-        "not reviewed completely, because of the size"
+        "not reviewed completely: a line is too long for one call"
     )
     assert HANDLER.describe_omissions(gather(file(), LOGO)) == "1 of 2 files was not shown: 1 binary or empty"
     assert HANDLER.describe_omissions(gather(LOGO)) == "1 of 1 file was not shown: 1 binary or empty"
     assert HANDLER.describe_omissions(gather(file())) is None
     shortened = gather(file(additions=400))
-    assert HANDLER.describe_omissions(shortened) == "1 file was not reviewed completely, because of the size"
+    assert HANDLER.describe_omissions(shortened) == "1 file was not reviewed completely: GitHub shortened its patch"
 
 
 def test_files_that_github_does_not_list_are_counted() -> None:
