@@ -17,10 +17,10 @@ from hls_handler.review.dismissals import FIXED, find_dismissals
 from hls_handler.review.ledger import PresentFiles, add, is_failing, sort_entries
 from hls_handler.review.patches import Hunk, Patch, Side, number_line, numbered, parse_patch
 from hls_handler.review.positions import RANK, Located, letters_of, locate, merge_located
-from hls_handler.review.record import LedgerEntry, ReviewThread
+from hls_handler.review.record import FindingState, LedgerEntry, ReviewThread
 from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts
 
-MAX_CANDIDATES = 40  # new findings of one review that are verified and shown
+MAX_CANDIDATES = 40  # new findings of one review that get a second look
 MAX_QUESTIONS = 30  # earlier findings about which one review asks
 QUESTION_TOKENS = 150  # of each in the prompt
 EXCERPT_TOKENS = 20_000  # of all candidates of the second look together
@@ -38,7 +38,6 @@ class ReviewFindings:
     inline: tuple[tuple[LedgerEntry, Located], ...]  # those of `raised` that get a review comment
     unlocated: tuple[Finding, ...]  # about files that no call showed; they do not count
     held_back: int  # findings below the thresholds in the settings
-    left_out: tuple[tuple[LedgerEntry, Located], ...]  # new findings beyond `MAX_CANDIDATES`, which are not shown
     ledger: tuple[LedgerEntry, ...]  # the earlier findings with their present state
     claims: tuple[Claim, ...]  # about earlier findings, that the second look must agree with
 
@@ -46,6 +45,10 @@ class ReviewFindings:
     def open(self) -> Sequence[LedgerEntry]:
         """Those of `ledger` that are open, most severe first."""
         return sort_entries(entry for entry in self.ledger if entry.state == "open")
+
+    def count(self, state: FindingState, *, by_readers: bool = False) -> int:
+        """Count the earlier findings in a state; `by_readers`: those that no person with write permission dismissed."""
+        return sum(one.state == state and not (by_readers and one.has_binding_dismissal) for one in self.ledger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +129,14 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
     wanted = [one for one in severe if one.finding.confidence >= facts.shown.min_confidence]
     timely = [one for one in merge_located(wanted) if changes.is_timely(one) and one.is_shown]
     new = [*(find_committed(ledger, facts.credentials, facts.present) if facts.is_review else []), *timely]
-    found = [*zip(add(facts.record, new, facts.present), new, strict=True)]
-    raised = tuple(one for one in found[:MAX_CANDIDATES] if one[0].key not in facts.dropped)
+    found = zip(add(facts.record, new, facts.present), new, strict=True)
+    raised = tuple(one for one in found if one[0].key not in facts.dropped)
     inline = [one for one in raised if one[1].line is not None][: facts.review.max_inline] if facts.is_review else []
     return ReviewFindings(
         raised,
         inline=tuple(one for one in inline if one[0].key not in facts.not_inline),
         unlocated=tuple(one.finding for one in wanted if not one.is_shown),
         held_back=len(others) - len(wanted),
-        left_out=tuple(found[MAX_CANDIDATES:]),
         ledger=ledger,
         claims=claims,
     )
@@ -166,7 +168,7 @@ def list_candidates(facts: PullRequestFacts, result: ReviewFindings) -> tuple[Ca
     """Return what the second look decides about: new findings that would fail the check or are unsure, and claims."""
     patches, found = facts.selection.patches, [entry for entry, _ in result.raised if facts.review.verify]
     new = [one for one in found if is_failing(one.severity, facts.fail_on) or one.confidence < UNSURE]
-    new = [one for one in new if not one.form]
+    new = [one for one in new if not one.form][:MAX_CANDIDATES]
     tokens = EXCERPT_TOKENS // max(len(new) + 2 * len(result.claims), 1)
 
     def to_candidate(entry: LedgerEntry, proof: str = "", claim: str = "") -> Candidate:

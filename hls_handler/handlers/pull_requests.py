@@ -38,7 +38,7 @@ from hls_handler.handlers.changed_files import (
     with_lines_above,
 )
 from hls_handler.handlers.check import ReviewNotes, plan_check
-from hls_handler.handlers.committed_credentials import Credential, find_credentials, follow_credentials
+from hls_handler.handlers.committed_credentials import find_credentials, follow_credentials
 from hls_handler.handlers.file_list import read_changed_files
 from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation, plan_comment, web_url
 from hls_handler.handlers.labels import plan_labels, select_offer
@@ -47,7 +47,6 @@ from hls_handler.handlers.pull_request_facts import Candidate, EarlierFinding, P
 from hls_handler.handlers.pull_request_findings import (
     QUESTION_TOKENS,
     UNSURE,
-    Discussion,
     ReviewFindings,
     find_findings,
     find_present,
@@ -67,16 +66,15 @@ from hls_handler.handlers.reader import (
     read_optional,
 )
 from hls_handler.handlers.review_context import NO_CONTEXT, describe_context, limit_context, read_context
-from hls_handler.handlers.shown_findings import ShownFinding, earlier_to_shown, to_shown, unlocated_to_shown
+from hls_handler.handlers.shown_findings import ShownFinding, show_earlier, show_raised, show_unlocated, to_shown
 from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.review.coverage import Coverage, count_reasons
 from hls_handler.review.dismissals import FIXED
-from hls_handler.review.ledger import PresentFiles, apply_threads, follow
+from hls_handler.review.ledger import apply_threads, follow
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
 from hls_handler.wording import count, was_or_were
 
 MAX_SUMMARY_CHARACTERS = 4_000
-
 
 VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
     "pull_request": (PullRequest, lambda facts: facts.pull_request),
@@ -98,6 +96,24 @@ VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
 }
 """The type and the value of each variable of prompts."""
 
+COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts, ReviewFindings], object]]] = {
+    "commit": (str, lambda facts, _: facts.pull_request.head_sha[:10]),
+    "commit_url": (str, lambda facts, _: web_url(facts.pull_request.html_url, f"commit/{facts.pull_request.head_sha}")),
+    "findings": (tuple[ShownFinding, ...], lambda facts, found: show_raised(facts, found.raised, found.inline)),
+    "unlocated": (tuple[ShownFinding, ...], lambda facts, found: show_unlocated(facts, found.unlocated)),
+    "held_back": (int, lambda _, found: found.held_back),
+    "fixed": (int, lambda _, found: found.count("fixed")),
+    "still_open": (int, lambda _, found: found.count("open")),
+    "gone": (int, lambda _, found: found.count("gone")),
+    "dismissed": (int, lambda _, found: found.count("dismissed")),
+    "undecided": (int, lambda _, found: sum(entry.is_undecided for entry in found.open)),
+    "still_counted": (int, lambda facts, found: found.count("dismissed", by_readers=True) * facts.review.check),
+    "unrepeated": (tuple[ShownFinding, ...], lambda facts, found: show_earlier(facts, found.open)),
+    "coverage": (Coverage, lambda facts, _: facts.coverage),
+    "scores": (tuple[Score, ...], lambda facts, _: facts.record.scores),
+}
+"""The type and the value of each variable of comments."""
+
 
 class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
@@ -106,23 +122,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     facts_version = 26
     verification = "pull_requests/verify"
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
-    comment_variable_types: Mapping[str, object] = {
-        "commit": str,
-        "commit_url": str,
-        "findings": tuple[ShownFinding, ...],
-        "unlocated": tuple[ShownFinding, ...],
-        "held_back": int,
-        "left_out": int,
-        "fixed": int,
-        "still_open": int,
-        "gone": int,
-        "dismissed": int,
-        "still_counted": int,
-        "undecided": int,
-        "unrepeated": tuple[ShownFinding, ...],
-        "coverage": Coverage,
-        "scores": tuple[Score, ...],
-    }
+    comment_variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in COMMENT_VARIABLES.items()}
     superseded_by_push = True
     superseded_by_newer_answer = True
 
@@ -139,19 +139,14 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         record = history.review(pull_request.number) if is_review else NO_REVIEW
         discussion = read_discussion(pull_request.number, reader, record.ledger)
         files, credentials = find_present(listed, patches, unlisted), find_credentials(listed, limits.ignored_paths)
-        followed = _follow(record, files, credentials, discussion)
+        ledger = follow_credentials(follow(record, files), credentials, files)
+        followed = replace(record, ledger=apply_threads(ledger, discussion.threads, writers=discussion.writers))
         fail_on = limits.review.fail_on if limits.review.check else None
         wanted = list_to_ask(followed.ledger, fail_on=fail_on, asks_all=event.requested_review in ("new", "full"))
         new = files.find_new({} if is_full else record.blocks)
         tokens = max(limits.input_tokens - QUESTION_TOKENS * len(wanted), limits.input_tokens // 2)
-        select = partial(
-            select_files,
-            listed,
-            patches,
-            new=new,
-            ignored_paths=limits.ignored_paths,
-            max_calls=MAX_CALLS if is_review else 1,
-        )
+        most = MAX_CALLS if is_review else 1
+        select = partial(select_files, listed, patches, new=new, ignored_paths=limits.ignored_paths, max_calls=most)
         selection, context, problem = select(tokens=tokens), NO_CONTEXT, ""
         if is_review and may_have_calls(selection):
             context, problem = read_context(pull_request, reader, limits.review)
@@ -207,9 +202,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return SkipReason(f"none of the changed files has a patch to read ({reasons}), so Claude was not asked")
 
     def static_reply(self, facts: PullRequestFacts) -> Reply:
-        earlier: dict[str, Any] = {"type": facts.record.kind, "summary": facts.record.summary}
-        empty: dict[str, Any] = {"earlier": [], "findings": [], "suggested_labels": []}
-        return PullRequestAnalysis.model_construct(**earlier, **empty)
+        known: dict[str, Any] = {"type": facts.record.kind, "summary": facts.record.summary}
+        return PullRequestAnalysis.model_construct(**known, earlier=[], findings=[], suggested_labels=[])
 
     def check_commit(self, facts: PullRequestFacts) -> str | None:
         return facts.pull_request.head_sha if facts.review.check and facts.is_review else None
@@ -221,17 +215,12 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return self._plan_check(facts, find_findings(facts, None), NO_CALLS)
 
     def describe_omissions(self, facts: PullRequestFacts) -> str | None:
-        """Return a text such as "1 of 9 files was not shown: 1 lock file"; None if all were shown and reviewed."""
-        skipped, coverage = facts.selection.skipped, facts.coverage
-        reasons = [count_reasons(file.reason for file in skipped)] if skipped else []
-        reasons += [f"{facts.unlisted} beyond those that GitHub lists"] if facts.unlisted else []
-        missing, total = len(skipped) + facts.unlisted, count(len(coverage.files) + facts.unlisted, "file")
-        parts = [f"{missing} of {total} {was_or_were(missing)} not shown: {', '.join(reasons)}"] if missing else []
-        partly = [file.reason for file in coverage.files if file.reason and file.lines]
-        why = ", ".join(dict.fromkeys(partly))
-        if partly:
-            parts.append(f"{count(len(partly), 'file')} {was_or_were(len(partly))} not reviewed completely: {why}")
-        return "; ".join(parts) or None
+        """Return a text such as "1 of 9 files was not shown as a whole: 1 lock file"; None if all were."""
+        files = facts.coverage.files
+        reasons = [file.reason for file in files if file.reason] + ["beyond those that GitHub lists"] * facts.unlisted
+        number, total = len(reasons), count(len(files) + facts.unlisted, "file")
+        shown = f"{number} of {total} {was_or_were(number)} not shown as a whole"
+        return f"{shown}: {count_reasons(reasons)}" if reasons else None
 
     def describe_context(self, facts: PullRequestFacts) -> str | None:
         above = [text for of_file in facts.selection.above.values() for text in of_file.values()]
@@ -306,37 +295,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         }
 
     def comment_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
-        """Return the variables of the comment template.
-
-        `findings` are the new findings, and `unrepeated` the earlier ones that are still open. `unlocated` are findings
-        about files that no call showed. `held_back` is the number of findings below the thresholds in the
-        settings, and `left_out` that of the new findings that are stored and not shown, because they are too many.
-        """
-        result = find_findings(facts, reply)
-        states = [entry.state for entry in result.ledger]
-        inline = {entry.key for entry, _ in result.inline}
-        return {
-            "commit": facts.pull_request.head_sha[:10],
-            "commit_url": web_url(facts.pull_request.html_url, f"commit/{facts.pull_request.head_sha}"),
-            "findings": tuple(
-                to_shown(facts, entry, one, is_inline=entry.key in inline) for entry, one in result.raised
-            ),
-            "unlocated": tuple(unlocated_to_shown(facts, finding) for finding in result.unlocated),
-            "held_back": result.held_back,
-            "left_out": len(result.left_out),
-            "fixed": states.count("fixed"),
-            "still_open": states.count("open"),
-            "gone": states.count("gone"),
-            "dismissed": states.count("dismissed"),
-            "undecided": sum(entry.is_undecided for entry in result.open),
-            "still_counted": sum(
-                facts.review.check and entry.state == "dismissed" and not entry.has_binding_dismissal
-                for entry in result.ledger
-            ),
-            "unrepeated": tuple(earlier_to_shown(facts, one) for one in result.open),
-            "coverage": facts.coverage,
-            "scores": lowest_scores([reply]) or facts.record.scores,
-        }
+        found = find_findings(facts, reply)
+        variables = {name: value(facts, found) for name, (_, value) in COMMENT_VARIABLES.items()}
+        return {**variables, "scores": lowest_scores([reply]) or facts.record.scores}
 
     def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels, a review, replies in threads, and a comment, which is created only if something was found."""
@@ -357,9 +318,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         )
         reviews = (EnsureReview(facts.pull_request.head_sha, comments_inline),) if comments_inline else ()
         if not analysis.answers and not facts.unanswered:  # a reply that HLS wrote reviews nothing
-            facts = self.with_unanswered(
-                facts, dict.fromkeys(range(len(facts.selection.calls)), "Claude was not asked")
-            )
+            facts = replace(facts, unanswered=dict.fromkeys(range(len(facts.selection.calls)), "Claude was not asked"))
         checks = self._plan_check(facts, result, analysis.receipt, left_out=analysis.left_out)
         return (*labels, *reviews, *_plan_replies(facts, result), *comments, *checks)
 
@@ -381,7 +340,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             commented=[entry.key for entry, _ in result.inline],
             asked_for=asked_for,
         )
-        findings = [*(entry for entry, _ in (*result.raised, *result.left_out)), *result.ledger]
+        findings = [*(entry for entry, _ in result.raised), *result.ledger]
         return (plan_check(commit, facts.coverage, findings, facts.review, receipt, notes),)
 
     def after_review(
@@ -396,12 +355,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         prompt_id = answer.prompt_id if answer is not None else ""
         is_answered, was_asked = isinstance(reply, PullRequestAnalysis), analysis.receipt != NO_CALLS
         raised = tuple(
-            replace(
-                entry,
-                prompt_id=prompt_id,
-                comment_id=comment_ids.get(entry.key),
-            )
-            for entry, _ in (*result.raised, *result.left_out)
+            replace(entry, prompt_id=prompt_id, comment_id=comment_ids.get(entry.key)) for entry, _ in result.raised
         )
         record = ReviewRecord(
             rounds=facts.record.rounds + is_answered,
@@ -421,17 +375,6 @@ def _find_review(analysis: Analysis) -> ValidReply | None:
     """Return the last reply that reviews the pull request. A follow-up prompt may have another type of reply."""
     reviews = (answer for answer in reversed(analysis.answers) if isinstance(answer.reply, PullRequestAnalysis))
     return next(reviews, None)
-
-
-def _follow(
-    record: ReviewRecord,
-    files: PresentFiles,
-    credentials: Sequence[Credential],
-    discussion: Discussion,
-) -> ReviewRecord:
-    """Return the record with the present place of each finding, and with what people said of it."""
-    ledger = follow_credentials(follow(record, files), credentials, files)
-    return replace(record, ledger=apply_threads(ledger, discussion.threads, writers=discussion.writers))
 
 
 def _with_call_for(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from hls_handler.analysis import Category, Finding, Severity
@@ -40,8 +41,23 @@ def to_shown(facts: PullRequestFacts, entry: LedgerEntry, located: Located, *, i
     return _to_shown(found, line, url, is_inline=is_inline, number=entry.number)
 
 
-def unlocated_to_shown(facts: PullRequestFacts, finding: Finding) -> ShownFinding:
-    return _to_shown(finding, None, _permalink(facts, finding.path, "RIGHT", None, None), is_inline=False, number=0)
+def show_raised(
+    facts: PullRequestFacts,
+    raised: Iterable[tuple[LedgerEntry, Located]],
+    inline: Iterable[tuple[LedgerEntry, Located]],
+) -> tuple[ShownFinding, ...]:
+    """Return new findings; those of `inline` have a review comment."""
+    keys = {entry.key for entry, _ in inline}
+    return tuple(to_shown(facts, entry, one, is_inline=entry.key in keys) for entry, one in raised)
+
+
+def show_unlocated(facts: PullRequestFacts, findings: Iterable[Finding]) -> tuple[ShownFinding, ...]:
+    urls = ((one, _permalink(facts, one.path, "RIGHT", None, None)) for one in findings)
+    return tuple(_to_shown(finding, None, url, is_inline=False, number=0) for finding, url in urls)
+
+
+def show_earlier(facts: PullRequestFacts, entries: Iterable[LedgerEntry]) -> tuple[ShownFinding, ...]:
+    return tuple(_earlier_to_shown(facts, entry) for entry in entries)
 
 
 def _to_shown(finding: Finding, line: int | None, url: str, *, is_inline: bool, number: int) -> ShownFinding:
@@ -63,7 +79,7 @@ def _to_shown(finding: Finding, line: int | None, url: str, *, is_inline: bool, 
     )
 
 
-def earlier_to_shown(facts: PullRequestFacts, entry: LedgerEntry) -> ShownFinding:
+def _earlier_to_shown(facts: PullRequestFacts, entry: LedgerEntry) -> ShownFinding:
     url = _comment_url(facts, entry.comment_id) or _permalink(facts, entry.path, entry.side, entry.line, entry.line)
     place = (entry.path, entry.side, None, entry.line)
     is_inline = entry.comment_id is not None

@@ -40,11 +40,8 @@ def _above(lines: Sequence[str], hunk: Hunk) -> Sequence[Line]:
     first = new[0].number
     begin = next(_beginnings(lines, _first_change(hunk)), first)
     numbers = range(begin, first)
-    if len(numbers) > MAX_LINES:
-        numbers_shown = [*numbers[:FIRST_LINES], *numbers[FIRST_LINES - MAX_LINES :]]
-    else:
-        numbers_shown = [*numbers]
-    return [Line("RIGHT", number, " ", lines[number - 1]) for number in numbers_shown]
+    shown = numbers if len(numbers) <= MAX_LINES else (*numbers[:FIRST_LINES], *numbers[FIRST_LINES - MAX_LINES :])
+    return [Line("RIGHT", number, " ", lines[number - 1]) for number in shown]
 
 
 def _first_change(hunk: Hunk) -> int:

@@ -110,13 +110,8 @@ def _place(finding: Finding, line: Line, patch: Patch) -> Finding:
     is_whole = letters_of(_last_line(finding.quote)) == letters_of(line.text)
     if suggestion and not (is_exact and is_whole and _is_safe(suggestion, replaced, beside)):
         suggestion = None
-    update = {
-        "side": line.side,
-        "line": line.number,
-        "start_line": start if start < line.number else None,
-        "suggestion": suggestion or None,
-    }
-    return finding.model_copy(update=update)
+    place = {"side": line.side, "line": line.number, "start_line": start if start < line.number else None}
+    return finding.model_copy(update={**place, "suggestion": suggestion or None})
 
 
 def _is_safe(suggestion: str, replaced: Sequence[str], beside: Sequence[str]) -> bool:

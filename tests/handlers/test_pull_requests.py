@@ -155,14 +155,18 @@ def test_omissions_are_described() -> None:
     long = f"@@ -0,0 +1 @@\n+{'x' * 9_000}"
     facts = gather(file("a.py", long, additions=1, deletions=0), file("uv.lock"), LOGO, tokens=2_000, changed_files=4)
     assert HANDLER.describe_omissions(facts) == (
-        "3 of 4 files were not shown: 1 lock file, 1 binary or empty, 1 beyond those that GitHub lists; 1 file was "
-        "not reviewed completely: a line is too long for one call"
+        "4 of 4 files were not shown as a whole: 1 a line is too long for one call, 1 lock file, 1 binary or empty, "
+        "1 beyond those that GitHub lists"
     )
-    assert HANDLER.describe_omissions(gather(file(), LOGO)) == "1 of 2 files was not shown: 1 binary or empty"
-    assert HANDLER.describe_omissions(gather(LOGO)) == "1 of 1 file was not shown: 1 binary or empty"
+    assert (
+        HANDLER.describe_omissions(gather(file(), LOGO)) == "1 of 2 files was not shown as a whole: 1 binary or empty"
+    )
+    assert HANDLER.describe_omissions(gather(LOGO)) == "1 of 1 file was not shown as a whole: 1 binary or empty"
     assert HANDLER.describe_omissions(gather(file())) is None
     shortened = gather(file(additions=400))
-    assert HANDLER.describe_omissions(shortened) == "1 file was not reviewed completely: GitHub shortened its patch"
+    assert HANDLER.describe_omissions(shortened) == (
+        "1 of 1 file was not shown as a whole: 1 GitHub shortened its patch"
+    )
 
 
 def test_files_that_github_does_not_list_are_counted() -> None:
@@ -407,14 +411,14 @@ AFTER = finding(start_line=21, line=22, quote="end()", title="After")
 CRITICAL = BESIDE.model_copy(update={"severity": "critical", "title": "Critical"})
 
 
-def test_too_many_findings_are_stored_and_fail_the_check() -> None:
+def test_many_findings_are_all_stored_and_fail_the_check() -> None:
     lines = [f"line {number}" for number in range(1, 46)]
     many = file("a.py", "@@ -0,0 +1,45 @@\n" + "\n".join(f"+{line}" for line in lines), additions=45, deletions=0)
     found = [finding(path="a.py", line=number, quote=line) for number, line in enumerate(lines, start=1)]
     facts = replace(gather(many), review=Review(fail_on="high"))
     reply = pull_request_analysis(findings=found)
     variables = HANDLER.comment_variables(facts, reply)
-    assert (len(titles_of(variables)), variables["left_out"]) == (40, 5)
+    assert len(titles_of(variables)) == 45
     (check,) = (one for one in HANDLER.plan(event(pull_request()), facts, analysis(reply)) if is_check(one))
     assert check.title == "45 open findings, 45 high; 1 of 1 file reviewed"
 

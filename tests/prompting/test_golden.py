@@ -109,7 +109,6 @@ NO_FINDINGS = {
     "findings": (),
     "unlocated": (),
     "held_back": 0,
-    "left_out": 0,
     "fixed": 0,
     "still_open": 0,
     "gone": 0,

@@ -379,7 +379,7 @@ def pull_request_comment(
 ) -> str:
     """A comment with copies of a finding."""
     shown = ShownFinding(**found.model_dump(exclude={"continues"}), url=url, is_inline=False)
-    names = ("held_back", "left_out", "fixed", "still_open", "gone", "dismissed", "still_counted", "undecided")
+    names = ("held_back", "fixed", "still_open", "gone", "dismissed", "still_counted", "undecided")
     counts = dict.fromkeys(names, 0)
     commit = {"commit": "1f0c2d3e4b", "commit_url": ""}
     lists = {"findings": (shown,) * findings, "unrepeated": (shown,) * unrepeated, "unlocated": (), "scores": ()}

@@ -85,7 +85,7 @@ def test_omitted_files_are_reported(make_world: MakeWorld) -> None:
     world.github.changed[2] = (file(), file("uv.lock"))
     world.accept("pull_request.opened")
     assert world.run() is not None
-    assert load_report(world.store, world.row()).omitted == ("1 of 2 files was not shown: 1 lock file",)
+    assert load_report(world.store, world.row()).omitted == ("1 of 2 files was not shown as a whole: 1 lock file",)
 
 
 @pytest.mark.parametrize(
