@@ -20,6 +20,7 @@ from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.faults import Fault, Faults, StandIn
 from hls_handler.sandbox.objects import Conversation, Permission, Repository
 from hls_handler.sandbox.request_log import RequestLog
+from hls_handler.sandbox.review_calls import add_reply, list_webhooks, thread_payload
 from hls_handler.sandbox.state import State
 
 T = TypeVar("T", bound=BaseModel)
@@ -70,7 +71,10 @@ class SetFile(BaseModel):
 
 
 class SetThread(BaseModel):
-    """Request to resolve the review thread that begins with `comment`, or to reopen it if `resolved_by` is null."""
+    """Request to resolve the review thread that begins with `comment`, or to reopen it if `resolved_by` is null.
+
+    The webhook is sent; that of a reopened thread names as sender the person who had resolved it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -93,7 +97,10 @@ class React(BaseModel):
 
 
 class AddComment(BaseModel):
-    """Request to comment as a person and to send the webhook. `permission` is set first; None keeps the present one."""
+    """Request to comment as a person and to send the webhook. `permission` is set first; None keeps the present one.
+
+    `thread` is the id of the first comment of the review thread to reply in; None: comment on the conversation.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -102,6 +109,7 @@ class AddComment(BaseModel):
     author: str
     body: str
     permission: Permission | None = None
+    thread: int | None = None
 
 
 class ChangeLabels(BaseModel):
@@ -170,11 +178,14 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
         return await send_webhook(found.event, payload)
 
     async def send_webhook(event: str, payload: dict[str, Any]) -> Response:
-        sent = shapes.localised(payload, api_url=urls["github_url"], web_url=urls["page_url"].rstrip("/"))
-        attempts = await asyncio.to_thread(apps.send_webhook, event, sent)
+        attempts = await attempt_webhook(event, payload)
         if not attempts:
             raise BadRequest("payload: its repository has no hook and no App: create a hook with POST /_sandbox/hooks")
-        return JSONResponse([attempt.document() for attempt in attempts], status_code=201)
+        return JSONResponse(attempts, status_code=201)
+
+    async def attempt_webhook(event: str, payload: dict[str, Any]) -> list[dict[str, Any]]:
+        sent = shapes.localised(payload, api_url=urls["github_url"], web_url=urls["page_url"].rstrip("/"))
+        return [attempt.document() for attempt in await asyncio.to_thread(apps.send_webhook, event, sent)]
 
     async def add_hook(request: Request) -> Response:
         body = await _parse(request, AddHook)
@@ -197,6 +208,12 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
         author = state.add_person(body.author)
         if body.permission is not None:
             state.set_permission(body.repository, author.login, body.permission)
+        if body.thread is not None:
+            replied = add_reply(state, conversation, body.thread, body.body, by=author)
+            if replied is None:
+                raise BadRequest(_no_review_comment(body, body.thread))
+            webhooks = [await attempt_webhook(*webhook) for webhook in list_webhooks(state, *replied)]
+            return JSONResponse([attempt for attempts in webhooks for attempt in attempts], status_code=201)
         made = state.create_comment(conversation, body.body, by=author)
         payload = {
             "action": "created",
@@ -255,14 +272,22 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
 
     async def set_thread(request: Request) -> Response:
         body = await _parse(request, SetThread)
-        if not state.set_resolved(body.repository, body.number, body.comment, body.resolved_by):
-            raise BadRequest(_no_review_comment(body))
-        return Response(status_code=204)
+        pull = state.conversation(body.repository, body.number)
+        resolved_before = pull.resolved.get(body.comment) if pull is not None else None
+        is_known = state.set_resolved(body.repository, body.number, body.comment, body.resolved_by)
+        if pull is None or not is_known:
+            raise BadRequest(_no_review_comment(body, body.comment))
+        person = body.resolved_by or resolved_before
+        if person is None or (body.resolved_by is not None and resolved_before is not None):
+            return JSONResponse([])
+        action = "resolved" if body.resolved_by is not None else "unresolved"
+        payload = thread_payload(state, pull, body.comment, action, by=state.add_person(person))
+        return JSONResponse(await attempt_webhook("pull_request_review_thread", payload), status_code=201)
 
     async def react(request: Request) -> Response:
         body = await _parse(request, React)
         if not state.react_to_line(body.repository, body.number, body.comment, body.login, body.content):
-            raise BadRequest(_no_review_comment(body))
+            raise BadRequest(_no_review_comment(body, body.comment))
         return Response(status_code=204)
 
     return [
@@ -322,8 +347,8 @@ def _request_routes(log: RequestLog) -> list[Route]:
     ]
 
 
-def _no_review_comment(body: SetThread | React) -> str:
-    return f"comment: {body.repository}#{body.number} has no review comment {body.comment} in the sandbox"
+def _no_review_comment(body: SetThread | React | AddComment, comment: int) -> str:
+    return f"comment: {body.repository}#{body.number} has no review comment {comment} in the sandbox"
 
 
 def bad_request(request: Request, exc: Exception) -> Response:

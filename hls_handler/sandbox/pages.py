@@ -264,6 +264,7 @@ def _review(event: ConversationEvent, conversation: Conversation) -> Entry | Non
     }
     comments = [
         {
+            "id": comment["id"],
             "path": comment["path"],
             "place": _place(comment),
             "lines": _patch("\n".join(comment["diff_hunk"].split("\n")[-MAX_HUNK_LINES:])),

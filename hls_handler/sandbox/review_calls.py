@@ -87,7 +87,7 @@ def create_review(call: Call) -> Answer:
         raise GitHubError(422, "Unprocessable Entity", tuple(problems))
     documents = [one.document for one in checked]
     pull, made = call.state.create_review(pull, given["body"], commit, documents, by=call.me)
-    return Answer(_shown_review(call.state, pull, made), webhooks=_webhooks(call, pull, made))
+    return Answer(_shown_review(call.state, pull, made), webhooks=list_webhooks(call.state, pull, made))
 
 
 def reply(call: Call) -> Answer:
@@ -96,14 +96,25 @@ def reply(call: Call) -> Answer:
     body = comment_body(call.body)
     if pull.locked:
         raise GitHubError(403, "Unable to create comment because issue is locked.", documentation_url=LOCKED)
-    first = next((one for _, one in pull.review_comments() if one["id"] == int(call.path["id"])), None)
-    if first is None or first.get("in_reply_to_id") is not None:
+    replied = add_reply(call.state, pull, int(call.path["id"]), body, by=call.me)
+    if replied is None:
         raise GitHubError(404, "Not Found")
-    keys = ("path", "line", "original_line", "side", "start_line", "original_start_line", "start_side", "diff_hunk")
-    document = {**{key: first[key] for key in keys if key in first}, "body": body, "in_reply_to_id": first["id"]}
-    pull, made = call.state.create_review(pull, "", pull.head_sha, [document], by=call.me)
+    pull, made = replied
     shown = _shown_comment(call.state, pull, made, made.comments[0])
-    return Answer(shown, status=201, headers={"Location": shown["url"]}, webhooks=_webhooks(call, pull, made))
+    webhooks = list_webhooks(call.state, pull, made)
+    return Answer(shown, status=201, headers={"Location": shown["url"]}, webhooks=webhooks)
+
+
+def add_reply(
+    state: State, pull: Conversation, first_id: int, body: str, *, by: Account
+) -> tuple[Conversation, Review] | None:
+    """Add a reply to the review thread that begins with a comment; None if no thread begins with it."""
+    first = next((one for _, one in pull.review_comments() if one["id"] == first_id), None)
+    if first is None or first.get("in_reply_to_id") is not None:
+        return None
+    keys = ("path", "line", "original_line", "side", "start_line", "original_start_line", "start_side", "diff_hunk")
+    document = {**{key: first[key] for key in keys if key in first}, "body": body, "in_reply_to_id": first_id}
+    return state.create_review(pull, "", pull.head_sha, [document], by=by)
 
 
 def create_reaction(call: Call) -> Answer:
@@ -128,22 +139,38 @@ def _shown_comment(state: State, pull: Conversation, review: Review, comment: Do
     return shapes.review_comment(pull, review, comment, state.association(pull.repository, review.author.login))
 
 
-def _webhooks(call: Call, pull: Conversation, review: Review) -> tuple[tuple[str, Document], ...]:
-    home = repository_of(call)
-    common = {
-        "pull_request": shapes.pull_request(pull, home),
-        "repository": home.document,
-        "sender": shapes.account(call.me),
-    }
-    shown = {**_shown_review(call.state, pull, review), "state": review.state}
+def list_webhooks(state: State, pull: Conversation, review: Review) -> tuple[tuple[str, Document], ...]:
+    """Return the events and payloads of a new review and its comments."""
+    common = _common(state, pull, review.author)
+    shown = {**_shown_review(state, pull, review), "state": review.state}
     of_comments = (
-        {"action": "created", "comment": _shown_comment(call.state, pull, review, one), **common}
-        for one in review.comments
+        {"action": "created", "comment": _shown_comment(state, pull, review, one), **common} for one in review.comments
     )
     return (
         ("pull_request_review", {"action": "submitted", "review": shown, **common}),
         *(("pull_request_review_comment", payload) for payload in of_comments),
     )
+
+
+def thread_payload(state: State, pull: Conversation, first_id: int, action: str, *, by: Account) -> Document:
+    """Return the payload of `pull_request_review_thread`; `action` is "resolved" or "unresolved"."""
+    comments = [
+        _shown_comment(state, pull, review, one)
+        for review, one in pull.review_comments()
+        if first_id in (one["id"], one.get("in_reply_to_id"))
+    ]
+    thread = {"node_id": shapes.node_id("PullRequestReviewThread", first_id), "comments": comments}
+    return {"action": action, "thread": thread, **_common(state, pull, by)}
+
+
+def _common(state: State, pull: Conversation, sender: Account) -> Document:
+    home = state.repository(pull.repository)
+    assert home is not None
+    return {
+        "pull_request": shapes.pull_request(pull, home),
+        "repository": home.document,
+        "sender": shapes.account(sender),
+    }
 
 
 # --- positions -------------------------------------------------------------------------------------------------------

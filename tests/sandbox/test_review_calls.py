@@ -132,7 +132,8 @@ def test_pull_request_page_shows_the_comments_and_who_resolved_them(pull: Sandbo
     ask_github(pull, "POST", f"{COMMENTS}/{first}/replies", {"body": "Fixed by **hand**."})
     path = f"/{REPOSITORY}/pull/{NUMBER}"
     text = ask(pull.page_url, "GET", path).text
-    assert '<code>a.py</code> <span class="quiet">line 2</span></p>' in text
+    assert '<code>a.py</code> <span class="quiet">line 2</span>' in text
+    assert f'<a class="quiet" href="#discussion_r{first}">{first}</a></p>' in text
     assert "Fixed by <strong>hand</strong>." in text
     pull.state.set_resolved(REPOSITORY, NUMBER, first, "mona")
     assert '<span class="edited">resolved by mona</span>' in ask(pull.page_url, "GET", path).text
@@ -146,7 +147,7 @@ def test_threads_are_resolved_and_reactions_added_by_the_control_api(pull: Sandb
     (first,) = comment_ids(pull)
     place = {"repository": REPOSITORY, "number": NUMBER, "comment": first}
     resolve, react = "/_sandbox/threads", "/_sandbox/reactions"
-    assert ask(pull.page_url, "POST", resolve, {**place, "resolved_by": "mona"}).status == 204
+    assert ask(pull.page_url, "POST", resolve, {**place, "resolved_by": "mona"}).status == 201
     assert ask(pull.page_url, "POST", react, {**place, "login": "zoe", "content": "-1"}).status == 204
     variables = {"owner": "Codertocat", "name": "Hello-World", "number": NUMBER, "after": None}
     shown = ask_graphql(pull, {"query": REVIEW_THREADS_QUERY, "variables": variables}).document
@@ -155,7 +156,7 @@ def test_threads_are_resolved_and_reactions_added_by_the_control_api(pull: Sandb
     assert node["first"]["nodes"] == [
         {"fullDatabaseId": str(first), "up": {"nodes": []}, "down": {"nodes": [{"user": {"login": "zoe"}}]}}
     ]
-    assert ask(pull.page_url, "POST", resolve, {**place, "resolved_by": None}).status == 204
+    assert ask(pull.page_url, "POST", resolve, {**place, "resolved_by": None}).status == 201
     unknown = ask(pull.page_url, "POST", resolve, {**place, "comment": 5, "resolved_by": None})
     message = f"comment: {REPOSITORY}#2 has no review comment 5 in the sandbox"
     assert (unknown.status, unknown.document) == (400, {"detail": message})
@@ -240,6 +241,29 @@ def test_own_reviews_cause_webhooks_which_hls_ignores(pull: Sandbox) -> None:
         # The review around the reply of a person's account has no text, so the worker skips it (handlers/reviews.py).
         not_enabled = "event not enabled"
         assert routed == ["own account", not_enabled, "admitted" if kind == "User" else "own account", not_enabled]
+
+
+def test_reply_and_resolution_by_a_person_cause_webhooks(pull: Sandbox) -> None:
+    post_review(pull, LINE_2)
+    (first,) = comment_ids(pull)
+    place = {"repository": REPOSITORY, "number": NUMBER}
+    with receiver() as (url, received):
+        ask(pull.page_url, "POST", "/_sandbox/hooks", {"owner": REPOSITORY, "url": url, "secret": "x" * 16})
+        assert received.get(timeout=TIMEOUT_S)[0] == "ping"
+        reply = {**place, "author": "mona", "body": "By design.", "thread": first}
+        assert ask(pull.page_url, "POST", "/_sandbox/comments", reply).status == 201
+        for by in ("zoe", "zoe", None, None):  # GitHub sends a webhook only for a change
+            ask(pull.page_url, "POST", "/_sandbox/threads", {**place, "comment": first, "resolved_by": by})
+        assert ask(pull.page_url, "POST", "/_sandbox/comments", {**reply, "thread": 5}).status == 400
+    sent = [(event, json.loads(body)) for event, body in list(received.queue)]
+    assert [(event, one["action"], one["sender"]["login"]) for event, one in sent] == [
+        ("pull_request_review", "submitted", "mona"),
+        ("pull_request_review_comment", "created", "mona"),
+        ("pull_request_review_thread", "resolved", "zoe"),
+        ("pull_request_review_thread", "unresolved", "zoe"),
+    ]
+    assert sent[1][1]["comment"]["in_reply_to_id"] == first
+    assert [one["body"] for one in sent[2][1]["thread"]["comments"]] == [LINE_2["body"], "By design."]
 
 
 def _kind(routing_input: RoutingInput, bot: Account) -> str:
