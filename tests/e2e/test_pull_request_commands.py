@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -157,3 +158,65 @@ def test_dismissals_in_review_threads_get_a_reaction_and_conclude_the_check(serv
     assert calls(sandbox) == asked
     comment(sandbox, service, "/dismiss")
     assert reactions(sandbox)[-1] == ("/dismiss", "confused")
+
+
+@dataclass(frozen=True)
+class ReviewedPull:
+    """A pull request with one finding that fails the check, and what a person does about it, at a running service."""
+
+    service: Service
+    sandbox: Sandbox
+    asked: int  # Claude's calls of the review
+    thread: int  # id of HLS's comment about the finding
+
+    def check(self) -> str:
+        """Return the state of the check. Asserts that nothing after the review asked Claude."""
+        assert calls(self.sandbox) == self.asked
+        statuses = self.sandbox.state.world.statuses_on(REPOSITORY, pull_request(self.sandbox).head_sha)
+        return str(statuses[-1]["state"])
+
+    def reply(self, body: str, *, by: str = "mona") -> str:
+        return self._act("comments", {"thread": self.thread, "author": by, "body": body})
+
+    def resolve(self, by: str | None) -> str:
+        return self._act("threads", {"comment": self.thread, "resolved_by": by})
+
+    def command(self, body: str) -> str:
+        return self._act("comments", {"author": "mona", "body": body})
+
+    def _act(self, what: str, about: dict[str, Any]) -> str:
+        sent = {"repository": REPOSITORY, "number": NUMBER, **about}
+        answer = ask(self.sandbox.page_url, "POST", f"/_sandbox/{what}", sent)
+        assert {attempt["status_code"] for attempt in answer.document} <= {200, 202}
+        self.service.until_idle()
+        return self.check()
+
+
+@pytest.fixture
+def reviewed(make_service: MakeService, sandbox: Sandbox) -> ReviewedPull:
+    """A reviewed pull request of which one file is changed. mona may write."""
+    running = make_service(more="review: {fail_on: high}").start()
+    sandbox.state.seed(PULL.event, PULL.payload)
+    files = [file for file in pull_request(sandbox).files if file["filename"] == "web/cart.js"]
+    one_file = {**PULL.payload["pull_request"], "changed_files": 1}
+    sandbox.state.seed(PULL.event, {**PULL.payload, "pull_request": one_file}, files=files)
+    hook = {"owner": REPOSITORY, "url": f"http://127.0.0.1:{running.port}/webhook", "secret": SECRET}
+    assert ask(sandbox.page_url, "POST", "/_sandbox/hooks", hook).status == 201
+    comment(sandbox, running, "/review")
+    found = [one for _, one in pull_request(sandbox).review_comments() if "(high, security" in one["body"]]
+    return ReviewedPull(running, sandbox, calls(sandbox), found[0]["id"])
+
+
+def test_dismissal_of_a_person_with_write_permission_changes_the_check_at_once(reviewed: ReviewedPull) -> None:
+    assert reviewed.check() == "failure"
+    assert reviewed.reply("Not an issue, the caller checks it.", by="stranger") == "failure"
+    assert reviewed.reply("Not an issue, the caller checks it.") == "success"
+    assert reviewed.reply("You are right, I will fix this.") == "failure"
+    assert reviewed.resolve("stranger") == "failure"
+    assert reviewed.resolve(None) == "failure"
+    assert reviewed.resolve("mona") == "success"
+    assert reviewed.resolve(None) == "failure"
+    assert reviewed.command("/dismiss 1") == "success"
+    reactions_in_thread = [reaction.content for reaction in pull_request(reviewed.sandbox).reactions]
+    assert reactions_in_thread == ["+1", "+1"]  # to the dismissal and to the promise
+    assert reactions(reviewed.sandbox)[-1] == ("/dismiss 1", "+1")
