@@ -18,13 +18,18 @@ from hls_handler.errors import DependencyDown, HlsError, PromptError, SettingsEr
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.prompt_library import format_custom_fields, list_labels
+from hls_handler.routing.commands import list_needed_events
 from hls_handler.settings.effective import RepositoryTable, find_unneeded_permissions, list_prompt_choices
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings, describe_retirement
-from hls_handler.settings.values import is_loopback
+from hls_handler.settings.values import is_loopback, web_url
 from hls_handler.wording import count
+from hls_handler.work.hooks import own_hooks
 from hls_handler.work.library import load_checked
 from hls_handler.work.library_warnings import find_own_prompts, find_unused_shipped_prompts
+
+SENT_TO_EVERY_APP = frozenset({"installation", "installation_repositories", "installation_target"})
+"""https://docs.github.com/en/webhooks/webhook-events-and-payloads#installation"""
 
 
 def check(
@@ -34,11 +39,12 @@ def check(
     """Report every problem of settings, prompts and credentials.
 
     Renders every prompt with every recorded payload of its events. Unless --offline is given, also checks the GitHub
-    token, the Claude API key and the models. The token's permissions are checked for each repository that the settings
-    name without wildcards. Prints one line for each problem, with file and line number. Also prints one line for each
-    prompt that defines its own fields or labels, and for each shipped prompt whose events no repository enables. With
-    --offline, an unset variable in the settings is no problem; a note names it. A note also names each model without a
-    known price, whose reviews no budget limits, and says if the console is off.
+    token, the Claude API key and the models. The token's permissions, and the events that the webhook sends, are
+    checked for each repository that the settings name without wildcards; the events of an App for all. Prints one line
+    for each problem, with file and line number. Also prints one line for each prompt that defines its own fields or
+    labels, and for each shipped prompt whose events no repository enables. With --offline, an unset variable in the
+    settings is no problem; a note names it. A note also names each model without a known price, whose reviews no budget
+    limits, and says if the console is off.
 
     Exit codes: 0 no problems; 1 problems found; 2 the settings file cannot be used.
     """
@@ -112,12 +118,14 @@ def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterat
 
 def _check_github(settings: Settings) -> Iterator[str]:
     try:
+        table = RepositoryTable(settings)
         with closing(connect_read_only(settings.github, now=utc_now)) as github:
-            yield from _check_identity(settings, github)
+            yield from _check_identity(settings, table, github)
             for index, repository in enumerate(settings.repositories):
                 if repository.enabled and not any(wildcard in repository.name for wildcard in "*?["):
                     entry = settings.sources.where(f"repositories[{index}].name")
                     missing = github.find_missing_permissions(repository.name, with_webhooks=settings.catch_up.enabled)
+                    missing += _find_missing_events_of_hooks(settings, table, github, repository.name)
                     yield from (f"{entry}: {sentence}" for sentence in missing)
     except SettingsError as exc:
         yield from exc.problems
@@ -125,7 +133,25 @@ def _check_github(settings: Settings) -> Iterator[str]:
         yield f"{settings.sources.where(settings.github.credential_key)}: {with_remedy(exc)}"
 
 
-def _check_identity(settings: Settings, github: ReadOnlyGithub) -> Iterator[str]:
+def _find_missing_events_of_hooks(
+    settings: Settings, table: RepositoryTable, github: ReadOnlyGithub, repository: str
+) -> Iterator[str]:
+    effective = table.find(repository)
+    hooks = own_hooks(
+        github.list_hooks(repository),
+        webhook_path=settings.server.webhook_path,
+        hook_id=settings.catch_up.hook_id,
+    )
+    if effective is None or not hooks:  # or that of the organisation
+        return
+    sent = frozenset(event for hook in hooks for event in hook.events)
+    missing = sorted(list_needed_events(effective, settings) - sent)
+    if missing and "*" not in sent:
+        page = f"{web_url(settings.github.base_url)}/{repository}/settings/hooks/{hooks[0].id}"
+        yield f"the webhook does not send {', '.join(missing)}, which the settings need; select them at {page}"
+
+
+def _check_identity(settings: Settings, table: RepositoryTable, github: ReadOnlyGithub) -> Iterator[str]:
     failures: list[DependencyDown] = []
     accounts = github.accounts()
     for account in accounts:
@@ -137,10 +163,16 @@ def _check_identity(settings: Settings, github: ReadOnlyGithub) -> Iterator[str]
         raise failures[0]
     where = settings.sources.where(settings.github.credential_key)
     yield from (f"{where}: {with_remedy(failure)}" for failure in failures)
-    identity = github.fetch_identity(unneeded=find_unneeded_permissions(RepositoryTable(settings)))
+    identity = github.fetch_identity(unneeded=find_unneeded_permissions(table))
     for sentence in identity.sentences:
         print_line(sentence)
     yield from (f"{where}: {sentence}" for sentence in identity.missing)
+    needed = frozenset(name for one in table.all() if one.enabled for name in list_needed_events(one, settings))
+    if identity.events is not None and (missing := sorted(needed - identity.events - SENT_TO_EVERY_APP)):
+        yield (
+            f"{where}: the App's webhook does not send {', '.join(missing)}, which the settings need; select them "
+            "under Permissions & events on the App's page"
+        )
 
 
 def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:

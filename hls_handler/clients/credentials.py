@@ -58,6 +58,7 @@ class AppAccount(BaseModel):
     id: int
     slug: str
     html_url: str = ""
+    events: frozenset[str] | None = None  # that its webhook sends
 
 
 class _Owner(BaseModel):

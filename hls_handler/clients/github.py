@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard, repository_path
 from hls_handler.clients.checks import GithubChecks
 from hls_handler.clients.credentials import JWT_REMEDY, App
-from hls_handler.clients.hooks import WEBHOOKS_REMEDY, GithubHooks
+from hls_handler.clients.hooks import WEBHOOKS_REMEDY, GithubHooks, Hook
 from hls_handler.clients.identity import Identity, describe_app, describe_tokens
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.repository_labels import RepositoryLabels
@@ -200,6 +200,15 @@ class Github:
             except Permanent:
                 missing.append(f"the webhooks of {repository} cannot be listed: {WEBHOOKS_REMEDY}")
         return missing
+
+    def list_hooks(self, repository: str) -> tuple[Hook, ...]:
+        """Return the webhooks of "owner/repo"; () if the credential may not list them, or is that of an App."""
+        if isinstance(self._access, App):
+            return ()
+        try:
+            return GithubHooks(self._api).hooks(repository_path(repository))
+        except Permanent:
+            return ()
 
     def reader(self, repository: str, *, bot: Account | None = None) -> GithubReader:
         """Return a reader. `bot` is the bot account; without it, `GithubReader.review_threads` finds none."""

@@ -36,6 +36,7 @@ class _WireConfig(BaseModel):
 class Hook(BaseModel, frozen=True):
     id: int
     active: bool = True
+    events: frozenset[str] = frozenset({"*"})  # "*" is every event
     config: _WireConfig = _WireConfig()
 
     @property

@@ -30,6 +30,7 @@ class Identity:
     details: Mapping[str, object]  # JSON: {"kind": "app", "login": "my-hls[bot]", "app_id": 7, ...}
     sentences: tuple[str, ...]  # "GitHub: the App my-hls (id 7) ..."
     missing: tuple[str, ...]  # "labels and comments on issues need issues: write (installation on octo-org)"
+    events: frozenset[str] | None = None  # that the App's webhook sends; None: a token, or unknown
     is_installed: bool = True  # False: an App without an installation that is not suspended
 
 
@@ -59,7 +60,8 @@ def describe_app(app: AppAccount, installations: Sequence[Installation], *, unne
         missing.append(f"every installation of the App {app.slug} is suspended; unsuspend one at {where}")
     if not installations:
         missing.append(f"the App {app.slug} is installed on no account; install it at {app.html_url}/installations/new")
-    return Identity(details, (sentence,), tuple(missing), any(one.suspended_at is None for one in installations))
+    is_installed = any(one.suspended_at is None for one in installations)
+    return Identity(details, (sentence,), tuple(missing), app.events, is_installed)
 
 
 def find_missing(granted: Mapping[str, str], unneeded: Collection[str] = ()) -> list[str]:

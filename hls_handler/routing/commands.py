@@ -69,6 +69,13 @@ def may_be_command(event_key: str, effective: EffectiveSettings, settings: Setti
     return is_candidate and has_pull_requests
 
 
+def list_needed_events(effective: EffectiveSettings, settings: Settings) -> frozenset[str]:
+    """Return the names of the events that GitHub must send for an entry of `repositories`, with those of commands."""
+    by_people = (NEW_COMMENT, NEW_REPLY, *THREAD_EVENTS, RERUN_CHECK)
+    of_commands = (key for key in by_people if may_be_command(key, effective, settings))
+    return frozenset(key.partition(".")[0] for key in (*effective.events, *of_commands))
+
+
 def route_command(
     routing_input: RoutingInput,
     effective: EffectiveSettings,

@@ -33,6 +33,7 @@ class Hook:
     url: str
     secret: str
     active: bool = True
+    events: tuple[str, ...] = ("*",)
 
     def document(self) -> Document:
         """Return the hook as GitHub's API and the event `ping` show it."""
@@ -41,7 +42,7 @@ class Hook:
             "id": self.id,
             "name": "web",
             "active": self.active,
-            "events": ["*"],
+            "events": list(self.events),
             "config": {"url": self.url, "content_type": "json", "insecure_ssl": "0", "secret": "********"},
         }
 
@@ -89,11 +90,18 @@ class Hooks:
         self._next_id = 1
 
     def add(
-        self, owner: str, url: str, secret: str, *, active: bool = True, repository: Document | None = None
+        self,
+        owner: str,
+        url: str,
+        secret: str,
+        *,
+        active: bool = True,
+        events: tuple[str, ...] = ("*",),
+        repository: Document | None = None,
     ) -> Hook:
         """Create a hook and send its `ping`, with the document of the hook's `repository`. Blocks."""
         with self._lock:
-            hook = Hook(self._take_id(), owner, url, secret, active)
+            hook = Hook(self._take_id(), owner, url, secret, active, events)
             self._hooks[hook.id] = hook
         self.ping(hook, {"repository": repository} if repository else {})
         return hook
@@ -123,7 +131,8 @@ class Hooks:
         """
         full_name = str((payload.get("repository") or {}).get("full_name") or "")
         owners = (full_name, full_name.partition("/")[0])
-        own = [(hook, payload) for owner in owners for hook in self.of(owner) if hook.active]
+        of_owners = (hook for owner in owners for hook in self.of(owner) if hook.active)
+        own = [(hook, payload) for hook in of_owners if not {"*", event}.isdisjoint(hook.events)]
         installed = [(hook, {**payload, "installation": {"id": number}}) for hook, number in of_apps]
         guid = str(uuid.uuid4())
         return [self._send(hook, event, sent, guid) for hook, sent in (*own, *installed)]

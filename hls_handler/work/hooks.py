@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from hls_handler.clients.hooks import WEBHOOKS_REMEDY
@@ -35,6 +35,9 @@ class Hook(Protocol):
     def url(self) -> str: ...
 
 
+AnyHook = TypeVar("AnyHook", bound=Hook)
+
+
 class HookLists(Protocol):
     """GitHub's lists of hooks, and the deliveries of each. A `path` is "/repos/owner/repo" or "/orgs/owner"."""
 
@@ -51,7 +54,7 @@ class HookLists(Protocol):
     def app_deliveries(self) -> DeliveryLog: ...
 
 
-def own_hooks(hooks: Sequence[Hook], *, webhook_path: str, hook_id: int | None) -> tuple[Hook, ...]:
+def own_hooks(hooks: Sequence[AnyHook], *, webhook_path: str, hook_id: int | None) -> tuple[AnyHook, ...]:
     """Return the hook with the id `hook_id`; without it, all active hooks whose URL ends with `webhook_path`."""
     named = tuple(hook for hook in hooks if hook.id == hook_id)
     return named or tuple(hook for hook in hooks if hook.active and _path(hook.url).endswith(webhook_path))

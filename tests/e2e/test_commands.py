@@ -23,7 +23,7 @@ from hls_handler.sandbox.server import Sandbox
 from tests.cli.test_json import assert_documented
 from tests.e2e.conftest import MakeService, violations
 from tests.e2e.fork_server import run_command
-from tests.e2e.service import ROOT, Service, free_port
+from tests.e2e.service import ROOT, SECRET, Service, free_port
 
 ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
 
@@ -224,6 +224,27 @@ def test_check_reports_a_selected_prompt_that_does_not_exist(make_service: MakeS
         f"{settings}:{line} (repositories[0].prompts.use.issues.reopened): there is no prompt 'issues/analyse'; "
         "did you mean 'issues/analyze'?\n"
     )
+
+
+def test_check_names_events_that_the_webhook_of_a_repository_does_not_send(
+    make_service: MakeService, sandbox: Sandbox
+) -> None:
+    service = make_service()
+    service.settings.write_text(service.settings.read_text().replace('"Codertocat/*"', "Codertocat/Hello-World"))
+    sandbox.state.seed("issues", recorded.load("demo/bug").payload)
+    sandbox.state.set_permission("Codertocat/Hello-World", "hls-bot", "admin")
+    sent = ("issues", "pull_request", "pull_request_review", "issue_comment", "workflow_run", "release")
+    url = "https://hls.invalid/webhook"
+    hook = sandbox.state.hooks.add("Codertocat/Hello-World", url, SECRET, events=sent)
+    checked = hls("check", "--config", str(service.settings))
+    page = f"{sandbox.page_url}Codertocat/Hello-World/settings/hooks/{hook.id}"
+    assert checked.returncode == 1
+    assert checked.stdout.splitlines()[-1] == (
+        f"{service.settings}:18 (repositories[0].name): the webhook does not send pull_request_review_comment, "
+        f"pull_request_review_thread, which the settings need; select them at {page}"
+    )
+    sandbox.state.hooks.add("Codertocat/Hello-World", url, SECRET, events=("*",))
+    assert hls("check", "--config", str(service.settings)).returncode == 0
 
 
 def test_check_reports_a_rejected_token(make_service: MakeService, sandbox: Sandbox) -> None:

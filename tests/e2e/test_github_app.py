@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
+from hls_handler.clients.app_setup import APP_EVENTS
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.apps import hook_of
 from hls_handler.sandbox.objects import Account, App, Installation
@@ -14,6 +15,7 @@ from hls_handler.sandbox.server import Sandbox
 from tests.clients.test_credentials import ALL, OWNER, REPOSITORY, public_key
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import SECRET, Service, Waiting, free_port
+from tests.e2e.test_commands import hls
 from tests.settings.files import app_key
 
 BUG, QUESTION = recorded.load("demo/bug"), recorded.load("demo/question")
@@ -67,6 +69,19 @@ def authors(sandbox: Sandbox, number: int) -> list[str]:
     conversation = sandbox.state.conversation(REPOSITORY, number)
     assert conversation is not None
     return [comment.author.login for comment in conversation.comments]
+
+
+def test_check_names_events_that_the_app_does_not_get(make_service: MakeService, sandbox: Sandbox) -> None:
+    events = tuple(event for event in APP_EVENTS if event != "pull_request_review_thread")
+    app = sandbox.apps.add("My HLS", owner=OWNER, public_key=public_key(), permissions=ALL, events=events)
+    sandbox.apps.install(app, OWNER, (REPOSITORY,))
+    service = make_app_service(make_service, sandbox, app)
+    checked = hls("check", "--config", str(service.settings))
+    assert checked.returncode == 1
+    assert checked.stdout.splitlines()[-1].endswith(
+        "the App's webhook does not send pull_request_review_thread, which the settings need; select them under "
+        "Permissions & events on the App's page"
+    )
 
 
 def until_identity(service: Service, holds: Any) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.events import Account
 from hls_handler.routing import Command, Ignored, RoutingInput, may_be_processed
-from hls_handler.routing.commands import parse_command
+from hls_handler.routing.commands import list_needed_events, parse_command
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import GithubApp, Settings
 from tests.routing.world import PROMPTS, FakeCatalogue, decide, routing_input, settings
@@ -260,6 +260,27 @@ def test_requested_review_needs_an_event_of_pull_requests() -> None:
     routed = decide(routing_input("pull_request.synchronize", is_requested=True), by)
     assert isinstance(routed, Ignored)
     assert routed.kind == "event not enabled"
+
+
+@pytest.mark.parametrize(
+    ("events", "of_commands"),
+    [
+        (["issues.opened", "push"], set()),
+        (
+            ["pull_request.opened"],
+            {"issue_comment", "pull_request_review_comment", "pull_request_review_thread", "check_run"},
+        ),
+    ],
+)
+def test_events_of_commands_are_needed_where_pull_requests_are_enabled(
+    events: list[str], of_commands: set[str]
+) -> None:
+    entry = settings({"name": "octo/hello", "events": events}).repositories
+    by_app = app_settings().model_copy(update={"repositories": entry})
+    (effective,) = RepositoryTable(by_app).all()
+    names = {event.partition(".")[0] for event in events}
+    assert list_needed_events(effective, by_app) == names | of_commands
+    assert list_needed_events(effective, settings()) == (names | of_commands) - {"check_run"}
 
 
 @pytest.mark.parametrize(
