@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help init run demo test lint style types pytest check bench load crash soak rounds machines hostile eval clean
+.PHONY: help init run demo test programs lint style types pytest check bench load crash soak rounds machines hostile eval clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,9 +18,13 @@ run: .venv/ready ## serve config/settings.yaml, or run the demo if nothing is se
 demo: .venv/ready ## run the service against a built-in sandbox GitHub and Claude
 	@exec $(BIN)/python -m hls_handler demo
 
-test: style ## run lint, type checks and all tests, and require the coverage
+test: programs ## run lint, type checks and all tests, and require the coverage
+	@$(MAKE) --no-print-directory style
 	@# mypy uses one core for half a minute, so it runs in parallel with the tests.
 	@$(MAKE) --no-print-directory --jobs=2 types pytest
+
+programs: ## find PostgreSQL and Chromium, which the tests need, or install them with apt-get
+	@$(or $(wildcard $(BIN)/python),$(PYTHON)) tests/system_programs.py
 
 lint: style types ## check formatting, lint and types
 
@@ -74,11 +78,12 @@ clean: ## remove .venv and test caches, but not data/
 		echo "$(PYTHON) cannot create virtual environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; \
 		exit 2; }
 	@echo "Setting up .venv ..."
+	@# -qq: errors only. pip's warnings are about the machine's configuration, and have no remedy here.
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 .venv/ready-dev: .venv/ready requirements-dev.txt requirements-otel.txt
-	@$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -r requirements.txt -r requirements-otel.txt -r requirements-dev.txt
+	@$(BIN)/python -m pip install --no-compile -qq --disable-pip-version-check -r requirements.txt -r requirements-otel.txt -r requirements-dev.txt
 	@touch $@

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import getpass
-import importlib.util
 import itertools
 import os
 import pwd
-import re
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +16,8 @@ from typing import Any, Literal
 
 import psycopg
 import pytest
+
+from tests.system_programs import find_postgresql
 
 _LOCAL_SETTINGS = {"listen_addresses": "", "shared_buffers": "32MB"}
 _FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
@@ -93,7 +93,7 @@ def running_cluster(
     `fsync` makes it durable, which most tests do not need. Its data is in `within`, a folder that any user may enter,
     by default in the folder of the socket, whose path must be short.
     """
-    programs = find_programs()
+    programs = find_postgresql()
     with (
         tempfile.TemporaryDirectory(prefix="hls-pg-") as folder,
         tempfile.TemporaryDirectory(prefix="hls-pg-", dir=within or folder) as data_folder,
@@ -115,25 +115,6 @@ def running_cluster(
             yield cluster
         finally:
             cluster.stop("immediate")
-
-
-def find_programs() -> Path:
-    """Folder of initdb, pg_ctl and postgres: of the system, otherwise of the PyPI package pgserver."""
-    candidates = [Path(found).resolve().parent for found in [shutil.which("initdb")] if found]
-    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True)
-    package = importlib.util.find_spec("pgserver")
-    if package is not None and package.origin is not None:
-        candidates.append(Path(package.origin).parent / "pginstall" / "bin")
-    for folder in candidates:
-        if all((folder / program).exists() for program in ("initdb", "pg_ctl", "postgres")):
-            return folder
-    raise RuntimeError(
-        "the tests need a PostgreSQL: install your system's package (postgresql), or `pip install pgserver`"
-    )
-
-
-def _version(folder: Path) -> int:
-    return int(re.sub(r"\D", "", folder.parent.name) or 0)
 
 
 def _unprivileged(home: Path) -> tuple[Sequence[str], str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import make_service
+from tests.system_programs import find_chromium
 
 __all__ = ["make_service"]
 
@@ -32,14 +31,6 @@ WIDE = """
 """
 
 OpenPage = Callable[..., Page]
-
-
-def find_chromium() -> str:
-    """Return the path of Chromium. Raises `FileNotFoundError`."""
-    path = os.environ.get("HLS_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        raise FileNotFoundError("there is no Chromium: apt-get install chromium, or set HLS_CHROMIUM to its path")
-    return path
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests.browser.conftest import find_chromium
+from tests.system_programs import find_chromium
 
 WIDTHS = {"wide": 1280, "narrow": 390}
 PAGES = {

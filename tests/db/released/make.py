@@ -19,7 +19,8 @@ from alembic.script import Script, ScriptDirectory
 
 from hls_handler.db import migrations
 from tests.db.released.fill import fill
-from tests.postgres import Cluster, find_programs, running_cluster
+from tests.postgres import Cluster, running_cluster
+from tests.system_programs import find_postgresql
 
 HERE = Path(__file__).parent
 DIGESTS = HERE / "migrations.sha256"
@@ -78,7 +79,7 @@ def _postgresql_dump(cluster: Cluster) -> str:
     name = cluster.create()
     url = cluster.url(name)
     fill(url)
-    program = str(find_programs() / "pg_dump")
+    program = str(find_postgresql() / "pg_dump")
     options = ["--inserts", "--no-owner", "--no-privileges", "--no-comments"]
     dump = subprocess.run(
         [program, *options, url.replace("+psycopg", "")],

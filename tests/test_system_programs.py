@@ -1,0 +1,124 @@
+"""`make test` finds or installs PostgreSQL and Chromium before anything else, and `.ci/run` only calls it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.system_programs import MissingPrograms, ensure_programs, find_chromium, find_postgresql
+
+COMMANDS = """the tests need programs that this machine lacks. Install them, then run `make test` again:
+  Debian, Ubuntu: sudo apt-get install postgresql chromium
+  Fedora: sudo dnf install postgresql-server chromium
+  macOS: brew install postgresql@17 && brew install --cask google-chrome"""
+
+
+def write_program(path: Path, script: str = "") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")
+    path.chmod(0o755)
+
+
+def write_postgresql(folder: Path) -> None:
+    for name in ("initdb", "pg_ctl", "postgres"):
+        write_program(folder / name)
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """The environment of a machine whose root folder is `tmp_path`."""
+    return {"PATH": str(tmp_path / "bin")}
+
+
+def write_apt_get(root: Path, install: str) -> None:
+    """Write an apt-get that records its arguments."""
+    write_program(
+        root / "bin/apt-get", f'echo "$DEBIAN_FRONTEND $*" >> {root}/requests\n[ $1 = update ] || {{ {install}; }}'
+    )
+    write_program(root / "bin/sudo", 'PATH="${0%/*}:$PATH" exec "$@"')
+    (root / "bin/env").symlink_to("/usr/bin/env")
+
+
+def test_missing_programs_are_installed_with_one_line_before(
+    tmp_path: Path, environ: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tmp_path / "made"
+    write_postgresql(made / "usr/lib/postgresql/15/bin")
+    write_program(made / "bin/chromium")
+    write_apt_get(tmp_path, f"cp -r {made}/* {tmp_path}")
+    ensure_programs(environ, root=tmp_path)
+    assert capsys.readouterr().out == "Installing postgresql, chromium with apt-get, because the tests need them ...\n"
+    assert (tmp_path / "requests").read_text().splitlines() == [
+        "noninteractive update -qq",
+        "noninteractive install -y -qq --no-install-recommends postgresql chromium",
+    ]
+    assert find_postgresql(environ, root=tmp_path) == tmp_path / "usr/lib/postgresql/15/bin"
+    assert find_chromium(environ, root=tmp_path) == tmp_path / "bin/chromium"
+
+
+def test_ubuntu_names_its_chromium_differently(tmp_path: Path, environ: dict[str, str]) -> None:
+    write_postgresql(tmp_path / "usr/lib/postgresql/16/bin")
+    write_apt_get(tmp_path, f"touch {tmp_path}/bin/chromium-browser; chmod +x {tmp_path}/bin/chromium-browser")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").write_text('NAME="Ubuntu"\nID=ubuntu\nID_LIKE=debian\n')
+    ensure_programs(environ, root=tmp_path)
+    assert (tmp_path / "requests").read_text().endswith(" chromium-browser\n")
+
+
+def test_without_apt_get_one_error_has_the_commands(
+    tmp_path: Path, environ: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(MissingPrograms) as caught:
+        ensure_programs(environ, root=tmp_path)
+    assert str(caught.value) == COMMANDS
+    assert capsys.readouterr().out == ""
+
+
+def test_failed_installation_is_an_error_with_the_commands(tmp_path: Path, environ: dict[str, str]) -> None:
+    write_apt_get(tmp_path, "exit 100")
+    with pytest.raises(MissingPrograms) as caught:
+        ensure_programs(environ, root=tmp_path)
+    assert str(caught.value) == COMMANDS
+
+
+@pytest.mark.parametrize(
+    ("postgresql", "chromium"),
+    [
+        ("bin", "bin/google-chrome"),
+        ("usr/lib/postgresql/17/bin", "bin/chromium-browser"),
+        ("opt/homebrew/opt/postgresql@17/bin", "Applications/Google Chrome.app/Contents/MacOS/Google Chrome"),
+    ],
+    ids=["Fedora", "Ubuntu", "macOS"],
+)
+def test_installed_programs_are_found(
+    tmp_path: Path,
+    environ: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    postgresql: str,
+    chromium: str,
+) -> None:
+    write_postgresql(tmp_path / postgresql)
+    write_program(tmp_path / chromium)
+    ensure_programs(environ, root=tmp_path)
+    assert capsys.readouterr().out == ""
+    assert find_chromium(environ, root=tmp_path) == tmp_path / chromium
+
+
+def test_newest_postgresql_is_used(tmp_path: Path, environ: dict[str, str]) -> None:
+    for version in ("9.6", "15", "17"):
+        write_postgresql(tmp_path / "usr/lib/postgresql" / version / "bin")
+    assert find_postgresql(environ, root=tmp_path) == tmp_path / "usr/lib/postgresql/17/bin"
+
+
+def test_make_test_looks_for_the_programs_before_all_else() -> None:
+    planned = subprocess.check_output(["make", "--dry-run", "test"], text=True).splitlines()
+    assert planned[0].endswith(" tests/system_programs.py")
+    assert Path(".ci/run").read_text().splitlines()[-1] == "exec make --no-print-directory test"
+
+
+def test_set_up_hides_the_warnings_of_pip() -> None:
+    installs = [line for line in Path("Makefile").read_text().splitlines() if "pip install" in line]
+    assert len(installs) == 3
+    assert all(" -qq " in line for line in installs)
