@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import Any, cast
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from packaging.version import Version
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from typer.core import TyperGroup
 
-from hls_handler import shipped
+from hls_handler import __version__, shipped
 from hls_handler.cli import COMMANDS as TOP_COMMANDS
 from hls_handler.cli import load_command
 from hls_handler.clients.api import RateLimit
@@ -183,6 +185,35 @@ def test_no_upgrade_touches_the_files_of_a_user(path: str) -> None:
 
 def test_readme_is_short() -> None:
     assert len(Path("README.md").read_text(encoding="utf-8")) <= 10_000
+
+
+def test_changelog_and_documents_name_no_later_version_than_the_program() -> None:
+    program = Version(__version__)
+    changelog = Path("CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.findall(r"^## (\S+) \((.+)\)$", changelog, re.MULTILINE)[0]
+    assert newest[0] == program.base_version
+    assert (newest[1] == "not released") == program.is_devrelease
+    named = [
+        version
+        for path in (Path("README.md"), Path("ARCHITECTURE.md"), *Path("docs").glob("*.md"))
+        for version in re.findall(r"(?:since|before|for|this HLS is) (0\.\d+\.\d+)", path.read_text(encoding="utf-8"))
+    ]
+    assert Version(max(named, key=Version)) == Version(newest[0])
+
+
+def test_changelog_names_no_tag_that_a_clone_lacks() -> None:
+    named = re.findall(r"tag `(\S+)`", Path("CHANGELOG.md").read_text(encoding="utf-8"))
+    assert [name for name in named if subprocess.run(["git", "rev-parse", "-q", "--verify", name]).returncode] == []
+
+
+def test_license_is_named_where_people_and_programs_look() -> None:
+    license_text = Path("LICENSE").read_text(encoding="utf-8")
+    assert license_text.split("\n", 3)[1:3] == [f"{' ' * 33}Apache License", f"{' ' * 27}Version 2.0, January 2004"]
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (project["license"], project["license-files"]) == ("Apache-2.0", ["LICENSE"])
+    readme = Path("README.md").read_text(encoding="utf-8")
+    assert "[LICENSE](LICENSE) | Apache License 2.0" in readme
+    assert "(.github/workflows/test.yml)" in readme
 
 
 def test_every_make_target_has_a_description() -> None:

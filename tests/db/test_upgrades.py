@@ -14,6 +14,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from packaging.version import Version
 from sqlalchemy import Connection, MetaData, create_engine, select
 from typer.testing import CliRunner
 
@@ -44,11 +45,7 @@ Rows = dict[str, list[tuple[object, ...]]]
 def released() -> list[str]:
     """Revisions of the released versions, up to `__version__`; a newer migration is not finished."""
     revisions = [script.revision for script in SCRIPTS.walk_revisions()]
-    return sorted(revision for revision in revisions if _numbers(revision) <= _numbers(__version__))
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
+    return sorted(revision for revision in revisions if Version(revision) <= Version(__version__))
 
 
 @pytest.fixture(
