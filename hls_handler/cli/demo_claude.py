@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from hls_handler.cli.options import DOTENV, abort, connect_claude, load, require_credential
+from hls_handler.cli.options import DOTENV, abort, connect_claude, load, require_claude_key
 from hls_handler.clients.claude_errors import MODEL_REMEDY
 from hls_handler.errors import DependencyDown, SettingsError
 from hls_handler.handlers import handler_for
@@ -52,7 +52,7 @@ def load_claude_settings(config: Path | None) -> ClaudeSettings:
     """
     if config is not None or os.environ.get("HLS_CONFIG") or SETTINGS_FILE.is_file():
         settings = load(config, credentials=False)
-        require_credential(settings, "claude.api_key", alternative=KEY_ALTERNATIVE)
+        require_claude_key(settings, alternative=KEY_ALTERNATIVE)
         return settings.claude
     try:
         key = read_environment(os.environ, DOTENV).get(KEY_VARIABLE, "").strip()

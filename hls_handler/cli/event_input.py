@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hls_handler.cli.github_names import find_conversation
-from hls_handler.cli.options import abort, fail, require_credential, utc_now
-from hls_handler.clients.github import connect_read_only
+from hls_handler.cli.options import abort, fail, lacks_github_token, utc_now
+from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.errors import HlsError, with_remedy
 from hls_handler.handlers.reader import Reader
 from hls_handler.prompting import recorded
@@ -55,33 +55,34 @@ class Subject(Recorded):
         return f"{self.name}; {facts}"
 
 
-def load_subject(given: str, event: str | None, *, live: bool, settings: Settings, alternative: str) -> Subject:
-    """Load the event that `given` names. If a token is needed but not set, the error message ends with `alternative`.
+def load_subject(given: str, event: str | None, *, live: bool, settings: Settings) -> Subject:
+    """Load the event that `given` names. Without a token, GitHub is read anonymously.
 
-    Exits with 2 if the event does not exist or the token is not set, and with 1 if GitHub returns an error.
+    Exits with 2 if the event does not exist, and with 1 if GitHub returns an error.
     """
     conversation = find_conversation(given, base_url=settings.github.base_url)
     if conversation is None:
         recording = load_payload(given, event)
-        if live:
-            require_credential(settings, "github.token", alternative=alternative)
         return Subject(recording.name, recording.event, recording.action, recording.body, live)
     if event is not None:
         abort("--event is only for files; for an issue or a pull request, the event is always `opened`")
-    require_credential(settings, "github.token", alternative=alternative)
     try:
-        with closing(connect_read_only(settings.github, now=utc_now)) as github:
+        with closing(_connect(settings)) as github:
             name, payload = github.opened(*conversation)
     except HlsError as exc:
         fail(with_remedy(exc))
     return Subject(given, name, "opened", json.dumps(payload).encode(), live=True)
 
 
+def _connect(settings: Settings) -> ReadOnlyGithub:
+    return connect_read_only(settings.github, now=utc_now, anonymous=lacks_github_token(settings))
+
+
 @contextmanager
 def open_reader(subject: Subject, repository: str, settings: Settings) -> Iterator[Reader]:
     """Yield a reader of GitHub if `subject.live`, else a reader of a sandbox with the objects of the payload."""
     if subject.live:
-        with closing(connect_read_only(settings.github, now=utc_now)) as github:
+        with closing(_connect(settings)) as github:
             yield github.reader(repository)
         return
     from hls_handler.sandbox.reader import SandboxReader  # here: `hls serve` does not need it

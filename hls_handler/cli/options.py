@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -75,7 +75,7 @@ def config_path(config: Path | None) -> Path:
 def load(config: Path | None, *, credentials: bool = True) -> Settings:
     """Load the settings. If they cannot be used, print all problems, one per line, and exit with 2.
 
-    With `credentials=False`, unset variables are accepted; call `require_credential` before using a credential.
+    With `credentials=False`, unset variables are accepted; see `require_claude_key` and `lacks_github_token`.
     """
     try:
         return load_settings(config_path(config), os.environ, dotenv=DOTENV, allow_unset=not credentials)
@@ -83,13 +83,16 @@ def load(config: Path | None, *, credentials: bool = True) -> Settings:
         abort(*exc.problems)
 
 
-def require_credential(settings: Settings, key: Literal["github.token", "claude.api_key"], *, alternative: str) -> None:
-    """Exit with 2 if the credential is not set. The error ends with `alternative`, such as "omit --claude real"."""
-    keys = ("github.token", "github.app.") if key == "github.token" else (key,)
-    for path, problem in settings.unset.items():
-        if path.startswith(keys):
-            where = settings.sources.where(path)
-            abort(f"{where}: {problem}; set it in the environment or in {DOTENV.absolute()}, or {alternative}")
+def require_claude_key(settings: Settings, *, alternative: str) -> None:
+    """Exit with 2 if the key is not set. The error ends with `alternative`, such as "omit --claude real"."""
+    if problem := settings.unset.get("claude.api_key"):
+        where = settings.sources.where("claude.api_key")
+        abort(f"{where}: {problem}; set it in the environment or in {DOTENV.absolute()}, or {alternative}")
+
+
+def lacks_github_token(settings: Settings) -> bool:
+    """Return True if the variable of the token, or of the App's key, is not set."""
+    return any(path.startswith(("github.token", "github.app.")) for path in settings.unset)
 
 
 @contextmanager

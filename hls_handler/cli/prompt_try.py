@@ -23,9 +23,10 @@ from hls_handler.cli.options import (
     abort,
     connect_claude,
     fail,
+    lacks_github_token,
     load,
     print_lines,
-    require_credential,
+    require_claude_key,
     utc_now,
 )
 from hls_handler.cli.prompt_library import get_prompt, load_library
@@ -56,7 +57,10 @@ from hls_handler.work.pipeline import DeliveryResult, run_job
 ClaudeSource = Literal["real", "sandbox"]
 
 SANDBOX_ALTERNATIVE = "use --claude sandbox, whose answers are canned"
-PAYLOAD_ALTERNATIVE = "try a recorded payload, which needs no token: issues.opened"
+READ_ANONYMOUSLY = (
+    "no token is set, so GitHub is read without one: public repositories only, 60 requests an hour, and for a review "
+    "neither linked issues nor code around the hunks"
+)
 
 
 def try_(
@@ -83,18 +87,19 @@ def try_(
 
     The facts about the event come from the built-in sandbox. With --live, or for the URL of an issue or a pull request,
     the facts are read from GitHub. A URL is tried as an `opened` event, with the current state of the issue or pull
-    request. With --prompt, a closed or locked issue or pull request is treated as if it were open.
+    request. Without a token, public repositories can be read, with 60 requests an hour. With --prompt, a closed or
+    locked issue or pull request is treated as if it were open.
 
     Exit codes: 0 tried; 1 the service would not process the event, or a step failed; 2 usage error, or unusable
     settings or prompts.
     """
     settings = load(config, credentials=False)
     if claude == "real":
-        require_credential(settings, "claude.api_key", alternative=SANDBOX_ALTERNATIVE)
+        require_claude_key(settings, alternative=SANDBOX_ALTERNATIVE)
     library = load_library(settings)
     named_prompt = None if prompt is None else get_prompt(library, prompt)
-    chosen = load_subject(subject, event, live=live, settings=settings, alternative=PAYLOAD_ALTERNATIVE)
-    notes: list[str] = []
+    chosen = load_subject(subject, event, live=live, settings=settings)
+    notes = [READ_ANONYMOUSLY] if chosen.live and lacks_github_token(settings) else []
     tried = _try(settings, library, chosen, named_prompt, claude, notes)
     if as_json:
         print_lines(json.dumps(to_dict(chosen, tried, notes, claude=claude), indent=2))
@@ -141,7 +146,10 @@ def _try(
                     access = {"api_key": SecretStr(sandbox.api_key), "base_url": sandbox.claude_url}
                     parts["claude"] = settings.claude.model_copy(update=access)
                 settings = settings.model_copy(update=parts)
-            github = connect_read_only(settings.github, now=utc_now, assume_open=prompt is not None)
+            anonymous = subject.live and lacks_github_token(settings)
+            github = connect_read_only(
+                settings.github, now=utc_now, assume_open=prompt is not None, anonymous=anonymous
+            )
             stack.enter_context(closing(github))
             claude = stack.enter_context(connect_claude(settings.claude))
             tried = TryRunner(settings, library, github, claude, load_history).run(subject, prompt)

@@ -28,8 +28,6 @@ from hls_handler.work.library import GUID
 DELIMITER_KEY = b"render"
 """Secret for the delimiters of untrusted text. It is fixed, so that the output for an event is always the same."""
 
-PAYLOAD_ALTERNATIVE = "render a recorded payload, which needs no token: issues.opened"
-
 
 def render(
     subject: Annotated[str, typer.Argument(metavar="EVENT.json|NAME|URL", help=SUBJECT_HELP)],
@@ -51,7 +49,7 @@ def render(
     prompts.
     """
     settings = load(config, credentials=False)
-    chosen = load_subject(subject, event, live=live, settings=settings, alternative=PAYLOAD_ALTERNATIVE)
+    chosen = load_subject(subject, event, live=live, settings=settings)
     library = load_library(settings)
     print_lines(format_request(settings, _render(settings, library, chosen, prompt)))
 

@@ -27,6 +27,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from hls_handler import __version__
 from hls_handler.clients.github_errors import (
+    ANONYMOUS_REMEDY,
     GRAPHQL_CALL,
     TOKEN_REMEDY,
     translate_exception,
@@ -125,6 +126,23 @@ class StaticToken:
         return False
 
 
+class Anonymous:
+    """No token. GitHub then shows public repositories, for 60 requests an hour from each IP address, and no GraphQL."""
+
+    remedy = ANONYMOUS_REMEDY
+
+    def authorization(self) -> str:
+        return ""
+
+    def handle_error(self, _authorization: str, response: Response, error: StepFailed) -> bool:
+        if isinstance(error, DependencyDown) and response.status in (403, 429):
+            sentence = f"{error} (without a token, GitHub accepts 60 requests an hour)"
+            raise DependencyDown(sentence, dependency="github", remedy=self.remedy, not_before=error.not_before)
+        if response.status == 404:
+            raise Permanent(f"{error}; for a private repository, {self.remedy}")
+        return False
+
+
 class _RequestAuth(github.Auth.Auth):
     token_type = token = ""
 
@@ -132,7 +150,8 @@ class _RequestAuth(github.Auth.Auth):
         self.authorization = ""
 
     def authentication(self, headers: dict[str, Any]) -> None:
-        headers["Authorization"] = self.authorization
+        if self.authorization:
+            headers["Authorization"] = self.authorization
 
 
 class _InterceptedResponseError(Exception):

@@ -5,7 +5,7 @@ Several clients share the credentials of their process: a GitHub App, or the tok
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from time import monotonic
@@ -13,17 +13,19 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, TypeAdapter
 
-from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard, repository_path
+from hls_handler.clients.api import Anonymous, GithubApi, RateLimit, RateLimitMonitor, WriteGuard, repository_path
 from hls_handler.clients.checks import GithubChecks
 from hls_handler.clients.credentials import JWT_REMEDY, App
 from hls_handler.clients.hooks import WEBHOOKS_REMEDY, GithubHooks, Hook
 from hls_handler.clients.identity import Identity, describe_app, describe_tokens
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.repository_labels import RepositoryLabels
+from hls_handler.clients.review_context import ATTRIBUTES_PATH, MAX_TEXT_CHARS
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken, Token, Tokens
 from hls_handler.clients.writer import GithubWriter
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
 from hls_handler.events import Account, Issue, PullRequest
+from hls_handler.handlers.reader import GUIDANCE_PATHS, GuidanceFile, ReviewContext
 from hls_handler.history.conversations import ConversationHistory
 from hls_handler.settings.model import Github as GithubSettings
 
@@ -249,6 +251,9 @@ class Github:
         self._api.close()
 
 
+ANONYMOUS_ACCOUNT = Account("hls[bot]", 0, "Bot")
+"""Stands for the account that the service would have."""
+
 NOT_IN_WEBHOOKS = ("permissions", "temp_clone_token")
 """Keys of a repository that the API returns and webhooks do not have; the second is a credential."""
 
@@ -256,13 +261,16 @@ _DOCUMENT = TypeAdapter(dict[str, Any])
 
 
 def connect_read_only(
-    settings: GithubSettings, *, now: Callable[[], datetime], assume_open: bool = False
+    settings: GithubSettings, *, now: Callable[[], datetime], assume_open: bool = False, anonymous: bool = False
 ) -> ReadOnlyGithub:
-    """Create a client that never writes. `now` returns aware UTC.
+    """Create a client that never writes; if `anonymous`, it sends no token. `now` returns aware UTC.
 
     The call itself sends no request. Raises `SettingsError` if the proxy or certificate settings cannot be used.
     """
     observe = RateLimitMonitor().observe
+    if anonymous:
+        api = GithubApi(settings, observe=observe, now=now, credential=Anonymous())
+        return ReadOnlyGithub(api, None, assume_open=assume_open, account=ANONYMOUS_ACCOUNT)
     access = make_credentials(settings, observe=observe, now=now)
     if isinstance(access, App):
         return ReadOnlyGithub(access.connect(), access, assume_open=assume_open)
@@ -275,9 +283,15 @@ class ReadOnlyGithub(Github):
 
     is_read_only = True
 
-    def __init__(self, api: GithubApi, access: App | Token | None, *, assume_open: bool) -> None:
+    def __init__(
+        self, api: GithubApi, access: App | Token | None, *, assume_open: bool, account: Account | None = None
+    ) -> None:
+        """`account` is that of an anonymous client."""
         super().__init__(api, access)
-        self.assume_open = assume_open
+        self.assume_open, self._account = assume_open, account
+
+    def fetch_bot_account(self) -> Account:
+        return self._account or super().fetch_bot_account()
 
     def opened(self, repository: str, number: int) -> tuple[str, dict[str, object]]:
         """Return the name and payload of an `opened` event, made from the current issue or pull request."""
@@ -295,16 +309,41 @@ class ReadOnlyGithub(Github):
         return "pull_request", {**common, "number": number, "pull_request": pull_request}
 
     def reader(self, repository: str, *, bot: Account | None = None) -> GithubReader:
-        return (
-            _AssumeOpenReader(self._api_for(repository), repository, self._labels, bot=bot)
-            if self.assume_open
-            else super().reader(repository, bot=bot)
-        )
+        kind, bot = (_ReadOnlyReader, bot) if self._account is None else (_AnonymousReader, None)
+        return kind(self._api_for(repository), repository, self._labels, bot=bot, assume_open=self.assume_open)
 
 
-class _AssumeOpenReader(GithubReader):
+class _ReadOnlyReader(GithubReader):
+    def __init__(
+        self, api: GithubApi, repository: str, labels: RepositoryLabels, *, bot: Account | None, assume_open: bool
+    ) -> None:
+        super().__init__(api, repository, labels, bot=bot)
+        self._changes: dict[str, Any] = {"state": "open", "locked": False} if assume_open else {}
+
     def issue(self, number: int) -> Issue:
-        return replace(super().issue(number), state="open", locked=False)
+        return replace(super().issue(number), **self._changes)
 
     def pull_request(self, number: int) -> PullRequest:
-        return replace(super().pull_request(number), state="open", locked=False)
+        return replace(super().pull_request(number), **self._changes)
+
+
+class _AnonymousReader(_ReadOnlyReader):
+    """Reads what GitHub shows without a token. GraphQL needs one, so files of the base branch are read one by one."""
+
+    def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
+        del number, linked_issues  # the issues that a pull request closes are known to GraphQL only
+        paths = (ATTRIBUTES_PATH, *(GUIDANCE_PATHS if guidance else ()))
+        found = {path: self.find_file(path, ref=base_ref) for path in paths}
+        texts = {
+            path: file.content.decode("utf-8", "replace")[:MAX_TEXT_CHARS]
+            for path, file in found.items()
+            if file is not None and file.content is not None
+        }
+        return ReviewContext(
+            attributes=texts.pop(ATTRIBUTES_PATH, ""),
+            guidance=tuple(GuidanceFile(path, text) for path, text in texts.items() if text.strip()),
+        )
+
+    def head_files(self, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
+        del sha, paths  # each would be one request
+        return {}

@@ -24,6 +24,7 @@ GRAPHQL_CALL = "POST /graphql"
 """Name of all GraphQL queries in messages. HLS sends no GraphQL mutations, so it is not a write."""
 
 TOKEN_REMEDY = "set github.token to a valid token: this one is wrong, expired or revoked"  # noqa: S105 (a sentence)
+ANONYMOUS_REMEDY = "set github.token to a token that may read it"
 ADDRESS_REMEDY = "check github.base_url, and proxies and firewalls between this host and GitHub"
 OUTAGE_REMEDY = "wait: GitHub is temporarily unavailable (https://www.githubstatus.com)"
 LIMIT_REMEDY = "wait until the rate limit resets; fewer repositories or events use less of the quota"

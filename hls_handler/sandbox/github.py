@@ -39,6 +39,9 @@ STORAGE_PREFIX = "/_storage/"
 
 Endpoint = Callable[[Call], Answer]
 
+NOBODY = Account("", 0, "User")
+"""Account of a request without a token, of which GitHub accepts 60 an hour."""
+
 
 class RateLimit:
     """The primary rate limit of one account, App or installation: `limit` requests per hour."""
@@ -162,12 +165,15 @@ class GitHubApi:
 
     def _endpoint(self, endpoints: Mapping[str, tuple[Endpoint, str]]) -> Callable[[Request], Any]:
         async def respond(request: Request) -> Response:
-            account, token = self._authenticate(request)
+            endpoint, needs = endpoints.get(request.method, (None, ""))
+            if "authorization" not in request.headers and _is_public(request, needs):
+                account, token = NOBODY, None
+            else:
+                account, token = self._authenticate(request)
             self._count(request, account.login if token is None else f"installation {token.installation.id}")
             _negotiate(request)
-            if request.method not in endpoints:
+            if endpoint is None:
                 raise GitHubError(404, "Not Found")
-            endpoint, needs = endpoints[request.method]
             if token is not None:
                 self._require_granted(token, request, needs)
             answer = endpoint(await _call(request, self._state, needs, account, token))
@@ -286,6 +292,13 @@ def error_of_status(status: int) -> dict[str, Any]:
         429: "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
     }
     return GitHubError(status, messages.get(status, "Server Error")).document()
+
+
+def _is_public(request: Request, needs: str) -> bool:
+    """Return True for what GitHub shows without a token: objects of repositories, except logs and roles."""
+    names = request.path_params.keys()
+    is_read = request.method == "GET" and needs.endswith("=read") and "repository_hooks" not in needs
+    return is_read and "repo" in names and not names & {"job", "user"}
 
 
 def _credential(request: Request) -> str:

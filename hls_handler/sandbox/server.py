@@ -109,8 +109,9 @@ class Sandbox:
         return f"{self.page_url[:-1]}{CLAUDE_PREFIX}"
 
     def limit_of(self, account: str) -> RateLimit:
-        """Return the rate limit of an account, of an App (its slug) or of an installation ("installation 7")."""
-        return self._limits.setdefault(account, RateLimit(self._rate_limit, self._clock))
+        """Return the rate limit of an account, an App (its slug), an installation ("installation 7") or nobody ("")."""
+        limit = self._rate_limit if account else min(self._rate_limit, 60)
+        return self._limits.setdefault(account, RateLimit(limit, self._clock))
 
     def start(self) -> Self:
         """Start the server and return when it responds. Raises `SandboxDown` if it cannot be started."""

@@ -344,39 +344,65 @@ def test_a_payload_is_tried_with_canned_replies_without_credentials(folder: Path
     assert result.stdout.endswith("; these were canned answers of the sandbox: nothing was paid\n")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            ["issues.opened"],
-            (
-                "FOLDER/settings.yaml:5 (claude.api_key): ANTHROPIC_API_KEY is not set; set it in the environment or "
-                "in FOLDER/.env, or use --claude sandbox, whose answers are canned\n"
-            ),
-        ),
-        (
-            ["octo/widgets#7", "--claude", "sandbox"],
-            (
-                "FOLDER/settings.yaml:2 (github.token): GITHUB_TOKEN is not set; set it in the environment or in "
-                "FOLDER/.env, "
-                "or try a recorded payload, which needs no token: issues.opened\n"
-            ),
-        ),
-        (
-            ["issues.opened", "--live", "--claude", "sandbox"],
-            (
-                "FOLDER/settings.yaml:2 (github.token): GITHUB_TOKEN is not set; set it in the environment or in "
-                "FOLDER/.env, "
-                "or try a recorded payload, which needs no token: issues.opened\n"
-            ),
-        ),
-    ],
-    ids=["key", "token", "token for live facts"],
-)
-def test_a_missing_credential_is_reported_with_an_alternative(folder: Path, arguments: list[str], message: str) -> None:
+def test_a_missing_key_is_reported_with_an_alternative(folder: Path) -> None:
     (folder / "settings.yaml").write_text(SMALLEST)
-    result = CliRunner().invoke(app, ["prompts", "try", *arguments, "--config", "settings.yaml"])
+    result = CliRunner().invoke(app, ["prompts", "try", "issues.opened", "--config", "settings.yaml"])
+    message = (
+        "FOLDER/settings.yaml:5 (claude.api_key): ANTHROPIC_API_KEY is not set; set it in the environment or "
+        "in FOLDER/.env, or use --claude sandbox, whose answers are canned\n"
+    )
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", message.replace("FOLDER", str(folder)))
+
+
+NO_TOKEN = (
+    "note        no token is set, so GitHub is read without one: public repositories only, 60 requests an hour, and "
+    "for a review neither linked issues nor code around the hunks"
+)
+
+
+@pytest.fixture
+def try_without_token(folder: Path, sandbox: Sandbox) -> Hls:
+    settings = SETTINGS.format(sandbox=sandbox).replace(sandbox.token, '"${GITHUB_TOKEN}"')
+    (folder / "settings.yaml").write_text(settings)
+    return lambda *arguments: CliRunner().invoke(app, ["prompts", "try", *arguments, "--config", "settings.yaml"])
+
+
+@pytest.mark.parametrize(("number", "event"), [(11, "issues.opened"), (13, "pull_request.opened")])
+def test_a_conversation_of_a_public_repository_is_tried_without_a_token(
+    try_without_token: Hls, sandbox: Sandbox, number: int, event: str
+) -> None:
+    result = try_without_token(f"{REPOSITORY}#{number}")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"event       {event} of {REPOSITORY}#{number}")
+    assert NO_TOKEN in result.stdout.splitlines()
+    assert "\ndone        " in result.stdout
+    seen = sandbox.requests.all("github")
+    assert {one.method for one in seen} == {"GET"}
+    assert len(seen) <= 20
+
+
+def test_guidance_of_the_base_branch_is_read_without_a_token(try_without_token: Hls, sandbox: Sandbox) -> None:
+    sandbox.state.set_file(REPOSITORY, "AGENTS.md", "Amounts are integers of cents.")
+    result = try_without_token(f"{REPOSITORY}#13")
+    assert "Amounts are integers of cents." in result.stdout
+
+
+def test_a_private_repository_without_a_token_names_the_remedy(try_without_token: Hls) -> None:
+    result = try_without_token("octo/secret#7")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "GET /repos/octo/secret: 404 Not Found: deleted, moved, or not visible to this token; for a private "
+        "repository, set github.token to a token that may read it\n"
+    )
+
+
+def test_the_limit_without_a_token_is_named(try_without_token: Hls, sandbox: Sandbox) -> None:
+    sandbox.limit_of("").used = 60
+    result = try_without_token(f"{REPOSITORY}#11")
+    assert result.exit_code == 1
+    assert result.stderr.endswith(
+        "(without a token, GitHub accepts 60 requests an hour); set github.token to a token that may read it\n"
+    )
 
 
 @pytest.mark.parametrize(

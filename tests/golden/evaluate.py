@@ -16,7 +16,7 @@ from pathlib import Path
 
 import typer
 
-from hls_handler.cli.options import connect_claude, load, print_line, print_lines, require_credential
+from hls_handler.cli.options import connect_claude, load, print_line, print_lines, require_claude_key
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.errors import HlsError
 from hls_handler.prompting.prompt import Library
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str], *, load_prompts: Callable[[Settings], Library
             print_line(problem, err=True)
         return 2
     settings = load(options.config, credentials=False)
-    require_credential(settings, "claude.api_key", alternative=NO_CLAUDE)
+    require_claude_key(settings, alternative=NO_CLAUDE)
     library = load_prompts(settings)
     prompts = {get_prompt(library, name).name.partition("/")[0]: name for name in options.prompt}
     with connect_claude(settings.claude) as client:
