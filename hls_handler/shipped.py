@@ -5,6 +5,7 @@ In a wheel they are in `hls_handler/shipped_files` (setup.py), in a checkout in 
 
 from __future__ import annotations
 
+import subprocess
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +22,25 @@ def list_documents() -> dict[str, str]:
     """Return the title of each page of the documentation by its file name: "operating.md" -> "Operating HLS"."""
     titles = {path.name: _first_line(path.read_text(encoding="utf-8")) for path in DOCS.glob("*.md")}
     return dict(sorted(titles.items()))
+
+
+def find_edited_files() -> dict[str, str]:
+    """Return the shipped prompts and settings that are edited in a git clone, with the text as it was shipped.
+
+    The keys are relative paths: "prompts/issues/analyze.j2". Empty without git, or if HLS does not run from a clone.
+    """
+    if not (_FOLDER / ".git").exists():
+        return {}
+    edited = _git("diff", "--name-only", "--relative", "--diff-filter=MD", "-z", "HEAD", "--", "prompts", str(SETTINGS))
+    return {name: _git("show", f"HEAD:./{name}") for name in edited.split("\0") if name}
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(_FOLDER), *arguments]  # git is found on the PATH
+    try:
+        return subprocess.run(command, capture_output=True, check=True, encoding="utf-8", errors="replace").stdout
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def _first_line(text: str) -> str:

@@ -177,7 +177,9 @@ def _no_ports() -> Ports:
     )
 
 
-@pytest.mark.parametrize("path", ["config/settings.yaml", "config/github-app.pem", ".env", "data/hls.db"])
+@pytest.mark.parametrize(
+    "path", ["config/settings.yaml", "config/github-app.pem", ".env", "data/hls.db", "my-prompts/a.j2"]
+)
 def test_no_upgrade_touches_the_files_of_a_user(path: str) -> None:
     assert subprocess.run(["git", "check-ignore", "--quiet", path], check=False).returncode == 0
     assert subprocess.run(["git", "ls-files", path], check=True, capture_output=True).stdout == b""

@@ -64,3 +64,28 @@ def test_installed_program_has_all_files_that_it_needs(program: Path, tmp_path: 
             assert next(line for line in demo.stdout if "done" in line)
         finally:
             demo.kill()  # its service ends with it
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A git clone with the files of this checkout."""
+    for name in ("hls_handler", "prompts", "config", "docs"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "settings.yaml"))
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.com"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "Shipped"]):
+        subprocess.run([*git, *arguments], check=True)
+    return tmp_path
+
+
+def test_an_edited_shipped_file_of_a_clone_is_named_and_compared_with_the_shipped_text(clone: Path) -> None:
+    def hls(*arguments: str) -> str:
+        command = [sys.executable, "-m", "hls_handler", *arguments]
+        return subprocess.run(command, cwd=clone, stdout=subprocess.PIPE, text=True, timeout=120, check=False).stdout
+
+    assert "this shipped file is edited" not in hls("check", "--offline")
+    file = clone / "prompts/issues/analyze.j2"
+    file.write_text(f"{file.read_text()}One more sentence.\n")
+    assert f"{file}: note: this shipped file is edited, and `git pull` aborts if" in hls("check", "--offline")
+    lines = hls("prompts", "diff", "issues/analyze").splitlines()
+    assert lines[:2] == ["--- shipped/issues/analyze.j2", "+++ prompts/issues/analyze.j2"]
+    assert [line for line in lines[3:] if line[0] in "+-"] == ["+One more sentence."]

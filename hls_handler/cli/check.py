@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from hls_handler import shipped
 from hls_handler.analysis import REPLY_TYPES, Usage
 from hls_handler.cli.options import DOTENV, Config, config_path, connect_claude, print_line, utc_now
 from hls_handler.clients.claude import cost_usd
@@ -31,6 +32,11 @@ from hls_handler.work.library_warnings import find_own_prompts, find_unused_ship
 SENT_TO_EVERY_APP = frozenset({"installation", "installation_repositories", "installation_target"})
 """https://docs.github.com/en/webhooks/webhook-events-and-payloads#installation"""
 
+EDITED = (
+    "this shipped file is edited, and `git pull` aborts if a later version changes it, too; move prompts to a folder "
+    "of your own (docs/prompts.md) and settings to config/settings.yaml, then restore the file with `git checkout`"
+)
+
 
 def check(
     config: Config = None,
@@ -43,8 +49,8 @@ def check(
     checked for each repository that the settings name without wildcards; the events of an App for all. Prints one line
     for each problem, with file and line number. Also prints one line for each prompt that defines its own fields or
     labels, and for each shipped prompt whose events no repository enables. With --offline, an unset variable in the
-    settings is no problem; a note names it. A note also names each model without a known price, whose reviews no budget
-    limits, and says if the console is off.
+    settings is no problem; a note names it. Notes also name each shipped file that is edited in a clone and each model
+    without a known price, whose reviews no budget limits, and say if the console is off.
 
     Exit codes: 0 no problems; 1 problems found; 2 the settings file cannot be used.
     """
@@ -73,6 +79,8 @@ def check(
             print_line(f"{prompt.absolute_path}: fields {fields}. Labels {labels}")
     for prompt in find_unused_shipped_prompts(settings, library) if library else ():
         print_line(f"{prompt.absolute_path}: not in use, because no repository enables {' or '.join(prompt.on)}")
+    for name in shipped.find_edited_files():
+        print_line(f"{(shipped.PROMPTS.parent / name).absolute()}: note: {EDITED}")
     for key, problem in settings.unset.items():
         print_line(f"{settings.sources.where(key)}: note: {problem}")
     if not settings.has_console and is_loopback(settings.server.host):  # else it is one of the warnings

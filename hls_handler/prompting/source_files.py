@@ -119,11 +119,16 @@ class SourceFiles:
 
 
 def read_source_files(
-    folders: Sequence[Path], shipped: Path | None, *, unsaved: Mapping[str, str] = NOTHING_UNSAVED
+    folders: Sequence[Path],
+    shipped: Path | None,
+    *,
+    unsaved: Mapping[str, str] = NOTHING_UNSAVED,
+    unsaved_in: str = UNSAVED,
 ) -> tuple[SourceFiles, list[Problem]]:
     """Read the files of `folders`, and those of `shipped` that they need. Raises `PromptError` for a missing folder.
 
-    `unsaved` are texts by name ("issues/analyze.j2") that take precedence over the files of all folders.
+    `unsaved` are texts by name ("issues/analyze.j2") that take precedence over the files of all folders, and
+    `unsaved_in` is the folder that messages name for them.
     """
     missing = [folder.as_posix() for folder in folders if not folder.is_dir()]
     if missing:
@@ -131,7 +136,7 @@ def read_source_files(
         raise prompt_error([Problem(folder, 1, message) for folder in missing])
     read = [read_folder(folder) for folder in folders]
     if unsaved:
-        edits = {name: _split(name, f"{UNSAVED}/{name}", text) for name, text in unsaved.items()}
+        edits = {name: _split(name, f"{unsaved_in}/{name}", text) for name, text in unsaved.items()}
         read.insert(0, (edits, []))
     problems = [problem for _, found in read for problem in found]
     shipped_sources = read_folder(shipped)[0] if shipped is not None and shipped not in folders else {}

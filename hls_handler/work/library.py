@@ -14,8 +14,9 @@ from hls_handler.events import parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import template_variables
 from hls_handler.prompting import recorded
-from hls_handler.prompting.library import load_library
+from hls_handler.prompting.library import build_library, load_library
 from hls_handler.prompting.prompt import Family, Library
+from hls_handler.prompting.source_files import read_source_files
 from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts, list_prompt_choices
 from hls_handler.settings.github_events import ACTIONS, CONVERSATION_EVENTS
 from hls_handler.settings.model import DEFAULT_FOLDERS, Settings
@@ -68,10 +69,10 @@ def library_basis(settings: Settings) -> tuple[object, ...]:
 
 
 def load_shipped(settings: Settings) -> Library:
-    """Load and check only the prompts that HLS ships. Raises `PromptError` with all problems."""
-    return load_library(
-        shipped.PROMPTS, families=families(), shipped=shipped.PROMPTS, chosen=find_chosen_events(settings)
-    )
+    """Load and check only the prompts that HLS ships, as they were shipped. Raises `PromptError` with all problems."""
+    edited = {name.removeprefix("prompts/"): text for name, text in shipped.find_edited_files().items()}
+    files, problems = read_source_files((shipped.PROMPTS,), shipped.PROMPTS, unsaved=edited, unsaved_in="shipped")
+    return build_library(files, problems, families=families(), chosen=find_chosen_events(settings))
 
 
 def families() -> Mapping[str, Family]:
