@@ -1,6 +1,6 @@
 """The composition root: creates all objects of the service from the settings, and connects them.
 
-`uvicorn hls_handler.app:create --factory` runs the service with the settings file of `find_settings_file`.
+`hls serve` runs it; `main.py` has it for another ASGI server.
 """
 
 from __future__ import annotations

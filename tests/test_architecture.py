@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path("hls_handler")
 
 LAYERS: Mapping[int, tuple[str, ...]] = {
-    5: ("__main__", "cli", "app", "catch_up", "sandbox"),
+    5: ("__main__", "cli", "app", "catch_up", "main", "sandbox"),
     4: ("console", "reports", "web", "work"),
     3: ("clients", "storage", "history", "queue", "db"),
     2: ("routing", "handlers", "prompting", "review", "ci"),
@@ -33,7 +33,7 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "alembic": ("db",),
     "psycopg": ("db", "queue"),
     "sqlite3": ("db",),
-    "starlette": ("app", "console", "sandbox", "web"),
+    "starlette": ("app", "console", "main", "sandbox", "web"),
     "uvicorn": ("app", "cli", "sandbox", "web"),
     "jinja2": ("console", "prompting", "sandbox"),
     "pygal": ("console",),
@@ -43,7 +43,7 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "prometheus_client": ("console",),
     "opentelemetry": ("tracing",),
     "hls_handler.sandbox": ("cli", "sandbox"),
-    "hls_handler.app": ("app", "cli", "sandbox"),
+    "hls_handler.app": ("app", "cli", "main", "sandbox"),
 }
 
 

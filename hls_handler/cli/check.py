@@ -52,6 +52,8 @@ def check(
     settings is no problem; a note names it. Notes also name each shipped file that is edited in a clone and each model
     without a known price, whose reviews no budget limits, and say if the console is off.
 
+    A warning, such as a retired model that is replaced, is no problem.
+
     Exit codes: 0 no problems; 1 problems found; 2 the settings file cannot be used.
     """
     path = config_path(config)
@@ -67,8 +69,8 @@ def check(
         library = load_checked(settings)
     except PromptError as exc:
         findings += exc.problems
-    findings += [*settings.warnings, *(library.warnings if library else ())]
-    findings += [*_find_retired_models(library), *_find_unknown_prompts(settings, library)]
+    findings += [*(library.warnings if library else ()), *_find_unknown_prompts(settings, library)]
+    warnings = [*settings.warnings, *_find_retired_models(library)]
     if not offline:
         # Both clients report a problem with the proxy variables, so duplicates are removed.
         findings += dict.fromkeys([*_check_github(settings), *_check_claude(settings, library)])
@@ -88,6 +90,8 @@ def check(
         print_line(f"{where}: note: the console and the API are off, because the key is not set (openssl rand -hex 24)")
     for note in _describe_unpriced_models(settings, library):
         print_line(note)
+    for warning in warnings:
+        print_line(f"warning: {warning}")
     for finding in findings:
         print_line(finding)
     if findings:

@@ -55,6 +55,10 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 
+OTHER_WEBHOOK_PATH = "/webhooks/github"
+"""Path that webhooks of older programs are sent to; HLS receives them there, too."""
+
+
 class Server(Section):
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: Integer = Field(8000, ge=0, le=65535, description="TCP port; 0 takes a free one and prints it")
@@ -86,6 +90,11 @@ class Server(Section):
     expect_webhook_within_h: Hours | None = Field(
         None, description="longest time without any webhook before /health is degraded; unset: no limit"
     )
+
+    @property
+    def webhook_paths(self) -> tuple[str, ...]:
+        """The paths that receive webhooks: `webhook_path`, and the one of older programs."""
+        return tuple(dict.fromkeys((self.webhook_path, OTHER_WEBHOOK_PATH)))
 
 
 def _exactly_one(*names: str) -> dict[str, JsonValue]:

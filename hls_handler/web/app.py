@@ -172,7 +172,7 @@ class WebApplication:
                 installation_changed=self._ports.installation_changed,
                 health=self._ports.health,
             )
-            routes.insert(0, Route(settings.server.webhook_path, receiver))
+            routes[:0] = [Route(path, receiver) for path in settings.server.webhook_paths]
         self.app.router.routes = [*routes]
 
     async def _show_start(self, _request: Request) -> Response:

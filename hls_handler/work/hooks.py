@@ -54,10 +54,10 @@ class HookLists(Protocol):
     def app_deliveries(self) -> DeliveryLog: ...
 
 
-def own_hooks(hooks: Sequence[AnyHook], *, webhook_path: str, hook_id: int | None) -> tuple[AnyHook, ...]:
-    """Return the hook with the id `hook_id`; without it, all active hooks whose URL ends with `webhook_path`."""
+def own_hooks(hooks: Sequence[AnyHook], *, webhook_paths: tuple[str, ...], hook_id: int | None) -> tuple[AnyHook, ...]:
+    """Return the hook with the id `hook_id`; without it, all active hooks whose URL ends with a path of the service."""
     named = tuple(hook for hook in hooks if hook.id == hook_id)
-    return named or tuple(hook for hook in hooks if hook.active and _path(hook.url).endswith(webhook_path))
+    return named or tuple(hook for hook in hooks if hook.active and _path(hook.url).endswith(webhook_paths))
 
 
 def _path(url: str) -> str:
@@ -91,7 +91,7 @@ class HookSearch:
         search = _Search(
             lists,
             request,
-            webhook_path=settings.server.webhook_path,
+            webhook_paths=settings.server.webhook_paths,
             hook_id=settings.catch_up.hook_id,
             exact=tuple(exact),
             by_pattern=tuple(by_pattern),
@@ -110,7 +110,7 @@ class HookSearch:
 class _Search:
     lists: HookLists
     request: Request = field(compare=False)
-    webhook_path: str
+    webhook_paths: tuple[str, ...]
     hook_id: int | None
     exact: tuple[str, ...]  # "owner/repo"
     by_pattern: tuple[str, ...]
@@ -140,16 +140,16 @@ class _Search:
             if repository is None:
                 return None
             return Problem(f"the webhooks of {repository} cannot be listed: {exc}", WEBHOOKS_REMEDY)
-        own = own_hooks(hooks, webhook_path=self.webhook_path, hook_id=self.hook_id)
+        own = own_hooks(hooks, webhook_paths=self.webhook_paths, hook_id=self.hook_id)
         if len(own) > 1:
             ids = ", ".join(str(hook.id) for hook in own)
-            return Problem(f"{owner} has several webhooks that end with {self.webhook_path}: {ids}", CHOOSE_REMEDY)
+            return Problem(f"{owner} has several webhooks that end with {self.webhook_paths[0]}: {ids}", CHOOSE_REMEDY)
         if own:
             deliveries = self.lists.deliveries(path, own[0].id)
             return Source(f"{self.lists.base_url}{path}/hooks/{own[0].id}", repository, deliveries)
         if repository is None:
             return None
-        message = f"{repository} has no active webhook whose URL ends with {self.webhook_path}"
+        message = f"{repository} has no active webhook whose URL ends with {self.webhook_paths[0]}"
         return Problem(message, CREATE_REMEDY)
 
 

@@ -192,7 +192,9 @@ class Service:
     def get(self, path: str) -> Answer:
         return self.request("GET", path)
 
-    def deliver(self, event: str, body: bytes, *, guid: str | None = None, secret: str = SECRET) -> Answer:
+    def deliver(
+        self, event: str, body: bytes, *, guid: str | None = None, secret: str = SECRET, path: str = "/webhook"
+    ) -> Answer:
         """Send a signed webhook as GitHub does."""
         headers = {
             "Content-Type": "application/json",
@@ -201,7 +203,7 @@ class Service:
             "X-Hub-Signature-256": signed(body, secret),
             "User-Agent": "GitHub-Hookshot/test",
         }
-        return self.request("POST", "/webhook", body, headers)
+        return self.request("POST", path, body, headers)
 
     def until_idle(self, *, within_s: float = 60) -> None:
         """Wait until the database has no queued or running delivery. (/stats may be a second old.)"""

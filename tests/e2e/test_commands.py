@@ -267,7 +267,7 @@ def test_check_reports_every_unknown_model_with_its_line(make_service: MakeServi
     assert checked.returncode == 1
     _, unpriced, retired, first, second = checked.stdout.splitlines()
     assert "note: the model claude-two has no known price, so review.max_usd" in unpriced
-    assert retired.startswith(f"{respond}: model: ")
+    assert retired.startswith(f"warning: {respond}: model: ")
     assert first.startswith(f"{prompts}/issues/analyze.j2: Claude answered 404")
     assert "claude-one" in first
     assert second.startswith(f"{prompts}/pull_requests/analyze.j2: Claude answered 404")

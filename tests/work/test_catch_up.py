@@ -326,7 +326,7 @@ HOOKS = [
 def test_own_hook_is_the_active_one_with_our_path_or_the_chosen_one(
     hooks: list[Hook], hook_id: int | None, chosen: list[int]
 ) -> None:
-    assert [hook.id for hook in own_hooks(hooks, webhook_path="/webhook", hook_id=hook_id)] == chosen
+    assert [hook.id for hook in own_hooks(hooks, webhook_paths=("/webhook",), hook_id=hook_id)] == chosen
 
 
 def problems(world: World) -> list[str]:
