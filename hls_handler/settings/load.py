@@ -64,6 +64,8 @@ def load_settings(
         raise SettingsError(
             [f"{path}: expected sections such as github:, claude: and repositories:; see {shipped.SETTINGS}"]
         )
+    for key in [key for key in tree.root if key.startswith("x-")]:
+        del tree.root[key]  # for anchors, as in Docker Compose
     if options and isinstance(tree.root.setdefault("server", {}), dict | None):
         tree.root["server"] = {**(tree.root["server"] or {}), **options}
     reference, variables = Reference(), read_environment(environ, dotenv)

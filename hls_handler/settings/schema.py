@@ -27,6 +27,7 @@ _NON_STRING_TYPES = ("integer", "number", "boolean")
 
 def settings_schema() -> Schema:
     schema = _describe(Settings, "Settings of HLS", "config/settings.yaml")
+    schema["patternProperties"] = {"^x-": {"description": "ignored; a place for YAML anchors"}}
     definitions = schema["$defs"]
     definitions["Repository"]["properties"]["events"]["items"] = {"anyOf": [EVENT_REF, VARIABLE_REF]}
     for section, key in (("Prompts", "use"), ("RepositoryPrompts", "use"), ("RepositoryComments", "post_to")):

@@ -219,6 +219,10 @@ def find_glob_problem(glob: str) -> str | None:
         return "begins with /, ./ or ../; write the path from the root of the repository, such as docs/**"
     if parts[-1] == "":
         return f"ends with /, so it matches no file; write {glob}**"
+    if glob.startswith("!"):
+        return "begins with !; exceptions are not supported, so name only the files to leave out"
+    if re.search(r"\{[^{}]*,[^{}]*\}", glob):
+        return "has alternatives in braces, which are not supported; write one glob for each"
     if any(ANY_FOLDERS in part and part != ANY_FOLDERS for part in parts):
         return "has ** inside a name; write it alone between slashes, such as **/*.snap"
     return None
@@ -261,7 +265,12 @@ DatabaseUrl = Annotated[
 UrlPath = Annotated[
     str, Field(pattern=r"^/[^\s?#]*$"), _reject(_find_url_path_problem), Expected("a path that starts with /")
 ]
-RepositoryName = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$"), Expected("owner/repo or a glob such as owner/*")]
+RepositoryName = Annotated[
+    str,
+    Field(pattern=r"^[^/\s]+/[^/\s]+$"),
+    _reject(lambda name: f"ends with .git, which no name does; write {name[:-4]}" if name.endswith(".git") else None),
+    Expected("owner/repo or a glob such as owner/*"),
+]
 Folders = Annotated[tuple[Path, ...], _reject_empty_list("folder")]
 EventKey = Annotated[str, _reject(find_event_problem)]
 FallbackEventKey = Annotated[str, _reject(find_fallback_event_problem)]
@@ -355,11 +364,15 @@ EMPTY_PATH_FILTER = PathFilter()
 
 
 def matches(glob: str, path: str) -> bool:
-    """Return True if a glob matches a path. `docs/**` matches all files below docs. `**/*.lock` matches lock files."""
-    parts = glob.split("/")
+    """Return True if a glob matches a path or a folder above it: `docs` and `docs/**` match all files below docs."""
+    parts, found = glob.split("/"), path.split("/")
     if parts[-1] == ANY_FOLDERS:
-        parts.append("*")  # the last part must match the file name
-    return _match(parts, path.split("/"), any_number=ANY_FOLDERS, item_matches=_match_name)
+        parts.pop()
+    elif _match(parts, found, any_number=ANY_FOLDERS, item_matches=_match_name):
+        return True
+    elif "*" in parts[-1] or "?" in parts[-1]:  # only a literal name can also be that of a folder
+        return False
+    return _match([*parts, ANY_FOLDERS, "*"], found, any_number=ANY_FOLDERS, item_matches=_match_name)
 
 
 def _match_name(pattern: str, name: str) -> bool:

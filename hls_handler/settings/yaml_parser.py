@@ -33,6 +33,7 @@ _YAML_MESSAGES = {
     "unknown escape": "a backslash in double quotes starts an escape; use single quotes",
     "<block end>": "the indentation does not fit the lines above",
     "expected ',' or": "a list or map in brackets is not closed",
+    "expected alphabetic or numeric": "a value that starts with * is an alias; put the value in quotes",
     "undefined alias": "a value that starts with * is an alias; put the value in quotes",
     "duplicate anchor": "two values have the same anchor (&name); put a value that starts with & in quotes",
     "single document": "a second document starts here; a file must contain one document",
@@ -229,7 +230,7 @@ class _TreeBuilder:
         kind = node.tag.removeprefix(_TAG)
         if isinstance(node, yaml.ScalarNode) and kind in SCALAR_KINDS:
             return _to_scalar(node, kind)
-        self._tree.rejected[path] = "a tag (!...) is not supported; remove it"
+        self._tree.rejected[path] = "a value that starts with ! is a tag; put the value in quotes"
         return None
 
     def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, object]:

@@ -91,7 +91,7 @@ def test_valid_chain_has_no_problems(tmp_path: Path) -> None:
         (front(max_tokens='!!bool "a"') + "x", "5: max_tokens: input should be a valid integer, found 'a'"),
         (
             front(description="!!python/name:os.system x") + "x",
-            "2: description: a tag (!...) is not supported; remove it",
+            "2: description: a value that starts with ! is a tag; put the value in quotes",
         ),
         (
             front(reply="issue_analysis\nreply: issue_response") + "x",

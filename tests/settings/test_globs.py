@@ -23,6 +23,8 @@ from hls_handler.settings.values import PathFilter, find_glob_problem, matches
         ("a?.py", "ab.py"),
         ("*a*b*", "xaybz"),
         ("app/[id].tsx", "app/[id].tsx"),
+        ("docs", "docs/a/guide.md"),
+        ("**/node_modules", "web/node_modules/a/b.js"),
     ],
 )
 def test_a_glob_matches(glob: str, path: str) -> None:

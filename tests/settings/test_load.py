@@ -597,3 +597,52 @@ def test_no_problem_shows_a_secret_nor_does_the_traceback(tmp_path: Path, broken
     shown = "".join(traceback.format_exception(error)) + repr(error) + repr(error.__cause__) + repr(error.__context__)
     assert "marker" not in shown.replace("secret-marker", "")
     assert b"-marker-" not in pickle.dumps(str(error))
+
+
+HEAD = """\
+github: {token: "ghp_standintoken", webhook_secret: "a-long-enough-webhook-secret"}
+claude: {api_key: "sk-ant-standin"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "repositories:\n  - name: */*\n",
+            "4: not valid YAML: a value that starts with * is an alias; put the value in quotes",
+        ),
+        (
+            "repositories:\n  - name: o/r\n    paths:\n      ignore:\n        - !docs/keep/**\n",
+            "7: repositories[0].paths.ignore[0]: a value that starts with ! is a tag; put the value in quotes",
+        ),
+        (
+            "repositories: [{name: o/r, paths: {ignore: ['!docs/keep/**']}}]\n",
+            (
+                "3: repositories[0].paths.ignore[0]: begins with !; exceptions are not supported, so name only the "
+                "files to leave out"
+            ),
+        ),
+        (
+            "repositories: [{name: o/r, paths: {ignore: ['**/*.{snap,lock}']}}]\n",
+            (
+                "3: repositories[0].paths.ignore[0]: has alternatives in braces, which are not supported; write "
+                "one glob for each"
+            ),
+        ),
+        ("repositories: [{name: o/r.git}]\n", "3: repositories[0].name: ends with .git, which no name does; write o/r"),
+    ],
+    ids=["star", "tag", "exception", "braces", "git"],
+)
+def test_yaml_as_people_write_it_gets_an_error_with_the_remedy(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load(tmp_path, HEAD + text)
+    (problem,) = raised.value.problems
+    assert problem == f"{tmp_path}/settings.yaml:{sentence}"
+
+
+def test_keys_that_begin_with_x_hold_anchors(tmp_path: Path) -> None:
+    text = "x-defaults: &defaults\n  labels: {create: false}\nrepositories:\n  - name: o/r\n    <<: *defaults\n"
+    labels = load(tmp_path, HEAD + text).repositories[0].labels
+    assert labels is not None
+    assert labels.create is False

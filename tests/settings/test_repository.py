@@ -100,7 +100,10 @@ def test_rule_23_a_key_of_the_operator_is_rejected_with_that_reason(key: str) ->
         ("enabled: true\nenabled: false\n", "2: enabled: written twice, first in line 1; remove one"),
         ("\nenabled: *b\n", "2: anchors (&name) and aliases (*name) are not allowed here; write the value itself"),
         ("a: &a [x]\n", "1: anchors (&name) and aliases (*name) are not allowed here; write the value itself"),
-        ("labels: !!python/object:os.system x\n", "1: labels: a tag (!...) is not supported; remove it"),
+        (
+            "labels: !!python/object:os.system x\n",
+            "1: labels: a value that starts with ! is a tag; put the value in quotes",
+        ),
         ("- labels\n", "1: the file must have some of the keys enabled:, labels:, comments:"),
         ("enabled: perhaps\n", '1: enabled: found "perhaps", expected true or false'),
         ("prompts: {use: {issues.openend: x}}\n", '1: prompts.use.issues.openend: the event "issues" has no action'),

@@ -157,8 +157,8 @@ def test_a_file_that_would_explode_is_rejected(tmp_path: Path, text: str, proble
 def test_tags_are_rejected_and_not_executed(tmp_path: Path) -> None:
     text = SMALLEST + "server: {host: !!python/name:os.system }\nprompts: {use: !!set {a}}\n? [1]\n: 2\n"
     assert problems(tmp_path, text) == [
-        "settings.yaml:8: server.host: a tag (!...) is not supported; remove it",
-        "settings.yaml:9: prompts.use: a tag (!...) is not supported; remove it",
+        "settings.yaml:8: server.host: a value that starts with ! is a tag; put the value in quotes",
+        "settings.yaml:9: prompts.use: a value that starts with ! is a tag; put the value in quotes",
         "settings.yaml:10: a key must be text, not a list or map",
     ]
 
