@@ -190,6 +190,8 @@ def listen(
     lines = DeliveryLines()
     listening = Listening(every, begin, lines.on_accepted, lines.on_finished)
     print_line(f"Reading webhooks from GitHub every {every:g} s. Ctrl-C ends it.")
+    if since is None:
+        print_line("Webhooks that were sent before now are skipped; --since 2h reads those of the last two hours, too.")
     options: dict[str, object] = {"host": "127.0.0.1"} | ({} if port is None else {"port": port})
     raise typer.Exit(run_service(config_path(config), partial(Service, listening=listening), options))
 

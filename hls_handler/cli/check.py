@@ -15,7 +15,7 @@ from hls_handler.cli.options import DOTENV, Config, config_path, connect_claude,
 from hls_handler.clients.claude import cost_usd
 from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
-from hls_handler.errors import DependencyDown, HlsError, PromptError, SettingsError, with_remedy
+from hls_handler.errors import DependencyDown, HlsError, Permanent, PromptError, SettingsError, with_remedy
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.prompt_library import format_custom_fields, list_labels
@@ -139,6 +139,7 @@ def _check_github(settings: Settings) -> Iterator[str]:
                     missing = github.find_missing_permissions(repository.name, with_webhooks=settings.catch_up.enabled)
                     missing += _find_missing_events_of_hooks(settings, table, github, repository.name)
                     yield from (f"{entry}: {sentence}" for sentence in missing)
+                    yield from _find_missing_issues(settings, github, repository.name)
     except SettingsError as exc:
         yield from exc.problems
     except HlsError as exc:
@@ -151,7 +152,7 @@ def _find_missing_events_of_hooks(
     effective = table.find(repository)
     hooks = own_hooks(
         github.list_hooks(repository),
-        webhook_path=settings.server.webhook_path,
+        webhook_paths=settings.server.webhook_paths,
         hook_id=settings.catch_up.hook_id,
     )
     if effective is None or not hooks:  # or that of the organisation
@@ -161,6 +162,18 @@ def _find_missing_events_of_hooks(
     if missing and "*" not in sent:
         page = f"{web_url(settings.github.base_url)}/{repository}/settings/hooks/{hooks[0].id}"
         yield f"the webhook does not send {', '.join(missing)}, which the settings need; select them at {page}"
+
+
+def _find_missing_issues(settings: Settings, github: ReadOnlyGithub, repository: str) -> Iterator[str]:
+    """Yield a sentence for each issue in `comments.post_to` that cannot be read."""
+    effective = RepositoryTable(settings).find(repository)
+    assert effective is not None  # the repository has an entry
+    for event, number in effective.comments.post_to.items():
+        try:
+            github.reader(repository).issue(number)
+        except Permanent as exc:
+            where = settings.sources.where(f"{effective.key}.comments.post_to.{event}")
+            yield f"{where}: the issue {repository}#{number} cannot be read: {exc}"
 
 
 def _check_identity(settings: Settings, table: RepositoryTable, github: ReadOnlyGithub) -> Iterator[str]:

@@ -211,7 +211,8 @@ def _reason(tried: TryResult) -> str:
         case Retryable() | Postponed():
             return f"{with_remedy(end)}; the service would retry"
         case _:
-            return str(end) + (FORCE_HINT if _is_closed_or_locked(tried) and not tried.assume_open else "")
+            is_ended = _is_closed_or_locked(tried) and not tried.assume_open
+            return f"{end}; the service would do nothing{FORCE_HINT}" if is_ended else str(end)
 
 
 def _is_closed_or_locked(tried: TryResult) -> bool:

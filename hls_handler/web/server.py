@@ -74,9 +74,8 @@ def listen(settings: Settings) -> socket.socket:
     except OSError as exc:
         where = settings.sources.where("server.port")
         reason = os.strerror(exc.errno) if exc.errno else str(exc)
-        raise SettingsError(
-            [f"{where}: cannot listen on {host}:{port}: {reason}; choose a free port; each `hls serve` needs its own"]
-        ) from exc
+        advice = "choose a free port with it or with --port; each `hls serve` needs its own"
+        raise SettingsError([f"{where}: cannot listen on {host}:{port}: {reason}; {advice}"]) from exc
 
 
 def graceful_shutdown_s(settings: Settings) -> int:

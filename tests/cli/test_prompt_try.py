@@ -252,8 +252,8 @@ def test_a_closed_issue_is_skipped_and_treated_as_open_with_a_prompt(try_: Hls, 
     alone = try_(f"{REPOSITORY}#11")
     assert alone.exit_code == 1
     assert (
-        f"superseded  the issue {REPOSITORY}#11 was closed meanwhile; use --prompt NAME to try it anyway\n"
-        in alone.stdout
+        f"superseded  the issue {REPOSITORY}#11 was closed meanwhile; the service would do nothing; use --prompt NAME "
+        "to try it anyway\n" in alone.stdout
     )
     result = try_(f"{REPOSITORY}#11", "--prompt", "issues/analyze")
     assert result.exit_code == 0

@@ -116,3 +116,5 @@ def test_listen_processes_webhooks_without_a_public_address(sandbox: Sandbox, ma
     while waiting.more() and f"issues.opened  {REPOSITORY}#21  done: " not in service.log.read_text():
         pass
     assert [comments_on(sandbox, number) for number in (20, 21)] == [0, 1]
+    skipped = "Webhooks that were sent before now are skipped; --since 2h reads those of the last two hours, too.\n"
+    assert skipped in service.log.read_text()

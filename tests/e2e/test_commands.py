@@ -195,6 +195,15 @@ def test_check_succeeds_for_valid_settings(service: Service) -> None:
     assert checked.stdout.endswith("settings and 9 prompts are fine; GitHub and Claude answer\n")
 
 
+def test_check_names_a_fallback_issue_that_does_not_exist(make_service: MakeService) -> None:
+    settings = make_service().settings
+    entry = '{name: "Codertocat/Hello-World", comments: {post_to: {push: 4711}}}'
+    settings.write_text(f"{settings.read_text()}\n".replace("repositories:\n", f"repositories:\n  - {entry}\n", 1))
+    checked = hls("check", "--config", str(settings))
+    assert checked.returncode == 1
+    assert ".comments.post_to.push): the issue Codertocat/Hello-World#4711 cannot be read: GET " in checked.stdout
+
+
 @pytest.mark.parametrize(
     ("old", "new", "finding"),
     [
