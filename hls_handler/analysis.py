@@ -1,7 +1,8 @@
 """Claude's replies as typed values: the types that a prompt's `reply:` can name, and the results of a call.
 
 Reply types have no defaults, no free-form objects, no tuples of fixed length and no `Any`: the API's JSON Schema
-dialect drops or rejects them (docs/facts.md). The API does not enforce bounds: we check them when the reply arrives.
+dialect drops or rejects them (docs/facts.md). The API does not enforce bounds:
+`clients.reply_parsing` makes values fit. Copied lines (`quote`) have none, because they are compared as a whole.
 Docstrings and descriptions of reply types are part of the JSON schema that Claude receives.
 """
 
@@ -102,10 +103,6 @@ class IssueResponse(CommentingReply):
     certain: bool = Field(description="Whether the answer follows from the text shown, rather than from a guess.")
 
 
-MAX_QUOTE_CHARS = 1000
-"""Limit on `Finding.quote`. Of a longer line, a finding quotes a part."""
-
-
 class Finding(_Part):
     """A fault that the author should correct or explain."""
 
@@ -113,7 +110,7 @@ class Finding(_Part):
     side: Literal["LEFT", "RIGHT"] = Field(description="LEFT for removed lines.")
     start_line: int | None = Field(description="The first line of a range.")
     line: int = Field(description="The (last) line.")
-    quote: str = Field(max_length=MAX_QUOTE_CHARS, description="The exact text of that line.")
+    quote: str = Field(description="The exact text of that line.")
     body: str = Field(max_length=4000, description="The failure, and what to do, as Markdown.")
     suggestion: str | None = Field(max_length=4000, description="Replacement for the lines.")
     category: Category
@@ -132,7 +129,7 @@ class EarlierVerdict(_Part):
     number: int
     path: str | None
     line: int | None
-    quote: str = Field(max_length=MAX_QUOTE_CHARS)
+    quote: str
     verdict: Verdict
     severity: Severity | None
 
@@ -164,7 +161,7 @@ class NeededFact(_Part):
     """A fact about the code without which a finding or a claim would be wrong."""
 
     fact: str = Field(max_length=500, description="The fact, in one sentence.")
-    quote: str = Field(max_length=MAX_QUOTE_CHARS, description='The shown line, copied exactly, or "not shown".')
+    quote: str = Field(description='The shown line, copied exactly, or "not shown".')
     is_decisive: bool = Field(description="Whether there is no failure without it.")
 
 
@@ -184,7 +181,7 @@ class ReviewRequest(_Part):
     """One request of a reviewer to the author."""
 
     comment: int | None = Field(description="The number of the comment it stands in, or null for the review's text.")
-    quote: str = Field(max_length=1000, description="The reviewer's own words that ask for it, copied exactly.")
+    quote: str = Field(description="The reviewer's own words that ask for it, copied exactly.")
     todo: str = Field(max_length=500, description="What the author is to do, as one short request.")
     blocking: bool = Field(description="Whether the pull request cannot be merged without it.")
 
@@ -209,7 +206,6 @@ class WorkflowAnalysis(CommentingReply):
 
     cause: str = Field(max_length=2000, description="Why it failed, in one or two sentences. Empty if it is unclear.")
     quote: str = Field(
-        max_length=1000,
         description="The one log line that shows the cause best, copied exactly, without its number. Empty if none.",
     )
     where: list[Place] = Field(max_length=10, description="Where the cause is, the likeliest place first.")
@@ -265,6 +261,7 @@ class Usage:
     cost_usd: float | None = None  # None when the model has no known price
     took_s: float = 0.0
     request_id: str | None = None  # Claude's id of the request
+    is_estimate: bool = False  # tokens and cost are an upper estimate, because the response has no usable numbers
 
 
 def sum_usage(usages: Iterable[Usage]) -> Usage:
@@ -279,6 +276,7 @@ def sum_usage(usages: Iterable[Usage]) -> Usage:
         cache_read_tokens=first.cache_read_tokens + sum(usage.cache_read_tokens for usage in others),
         cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
         took_s=first.took_s + sum(usage.took_s for usage in others),
+        is_estimate=any(usage.is_estimate for usage in (first, *others)),
     )
 
 
@@ -290,13 +288,11 @@ class ValidReply:
     usage: Usage
     cached_at: datetime | None = None  # if it came from the cache of replies: when Claude gave it (aware UTC)
     unshown: tuple[int, ...] = ()  # indexes of `files` that the rendered prompt did not show as a whole
+    lost: Mapping[str, str] = field(default_factory=dict)  # why entries of a list were left out, by field of the reply
 
 
-Unusable = Literal["invalid", "truncated", "refused", "stopped", "miscounted", "oversized"]
-"""Why a reply cannot be used.
-
-"miscounted": the response reports an impossible number of tokens. "oversized": it is too large for `max_tokens`.
-"""
+Unusable = Literal["invalid", "truncated", "refused", "stopped", "oversized"]
+"""Why a reply cannot be used. "oversized": the response is too large for `max_tokens`."""
 
 
 @dataclass(frozen=True, slots=True)

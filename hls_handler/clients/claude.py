@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 import math
 import socket
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import genai_prices
 import httpx2
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from hls_handler.analysis import Unusable, UnusableReply, Usage, ValidReply
 from hls_handler.clients.claude_errors import MODEL_REMEDY, translate, unexpected_response
+from hls_handler.clients.reply_parsing import UnreadableReply, describe_problems, parse_reply
 from hls_handler.clients.transport import MAX_ERROR_BYTES, find_proxy_settings, shorten
 from hls_handler.errors import ModelNotFound, StepFailed
 from hls_handler.prompting.prompt import Prompt
@@ -49,8 +49,6 @@ MAX_BYTES, MAX_BYTES_PER_TOKEN = 16_384, 32
 12 if every character is escaped. Validating, redacting and rendering a megabyte takes more than a second."""
 
 MARGIN = 0.25  # of the estimated tokens, reserved in addition: dense code has 3 characters a token instead of 3.5
-
-MAX_PROBLEMS = 5  # most validation errors in one message; Claude seldom needs more to correct its reply
 
 CORRECTION = (
     "That reply could not be used: {problem}\n\n"
@@ -141,13 +139,13 @@ class Claude:
                 body, request_id = _read_body(response.iter_bytes(), max_bytes), _request_id(response.headers)
         except (self._sdk_error, httpx2.HTTPError) as exc:
             raise self._translate(exc, prompt.id, model) from None
-        took_s = self._clock() - started
+        unknown = self.upper_estimate(rendered, correction=correction)
+        unknown = replace(unknown, took_s=self._clock() - started, request_id=request_id, is_estimate=True)
         if body is None:
             allowed = f"{MAX_BYTES}, and {MAX_BYTES_PER_TOKEN} for each of {max_tokens} max_tokens"
             problem = f"the response is over {max_bytes} bytes ({allowed})"
-            usage = Usage(model, took_s=took_s, request_id=request_id)
-            return UnusableReply(prompt.id, "oversized", problem, "", usage)
-        return _parse_reply(body, prompt, took_s=took_s, request_id=request_id)
+            return UnusableReply(prompt.id, "oversized", problem, "", unknown)
+        return _parse_message(body, prompt, unknown)
 
     def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
         """Return what to reserve for `ask`: uncached input of the estimated tokens and a quarter, and `max_tokens`."""
@@ -252,15 +250,22 @@ class _Block(BaseModel):
     text: str = ""
 
 
-class _Usage(BaseModel):
-    input_tokens: int  # uncached
-    output_tokens: int
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
+_Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS_COUNTED)]
 
-    def counts(self) -> tuple[int, ...]:
-        cached = self.cache_creation_input_tokens or 0, self.cache_read_input_tokens or 0
-        return self.input_tokens, self.output_tokens, *cached
+
+class _Usage(BaseModel):
+    input_tokens: _Tokens  # uncached
+    output_tokens: _Tokens
+    cache_creation_input_tokens: _Tokens | None = None
+    cache_read_input_tokens: _Tokens | None = None
+
+
+def _usable_or_none(value: Any, validate: ValidatorFunctionWrapHandler) -> _Usage | None:
+    try:
+        usage: _Usage | None = validate(value)
+    except ValidationError:
+        return None
+    return usage
 
 
 class _StopDetails(BaseModel):
@@ -273,7 +278,7 @@ class _Message(BaseModel):
     content: tuple[_Block, ...]
     stop_reason: str | None
     stop_details: _StopDetails | None = None
-    usage: _Usage
+    usage: Annotated[_Usage | None, WrapValidator(_usable_or_none)] = None  # None: absent or impossible
 
 
 class _WireModel(BaseModel):  # https://platform.claude.com/docs/en/api/models/retrieve
@@ -285,7 +290,7 @@ def _parse_body(shape: type[M], body: bytes, *, label: str) -> M:
     try:
         return shape.model_validate_json(body)
     except ValidationError as exc:
-        raise unexpected_response(label, _describe_problems(exc)) from None
+        raise unexpected_response(label, describe_problems(exc)) from None
 
 
 MAX_REQUEST_ID_CHARS = 100
@@ -296,30 +301,16 @@ def _request_id(headers: Mapping[str, str]) -> str | None:
     return found if found.isascii() and found.isprintable() and 0 < len(found) <= MAX_REQUEST_ID_CHARS else None
 
 
-def _parse_reply(body: bytes, prompt: Prompt, *, took_s: float, request_id: str | None) -> ValidReply | UnusableReply:
+def _parse_message(body: bytes, prompt: Prompt, unknown: Usage) -> ValidReply | UnusableReply:
+    """Return the reply. `unknown` is its usage if the response has none that is possible."""
     message = _parse_body(_Message, body, label=prompt.id)
-    impossible = next((count for count in message.usage.counts() if not 0 <= count <= MAX_TOKENS_COUNTED), None)
-    usage = Usage(message.model, took_s=took_s) if impossible is not None else _usage(message, took_s)
-    usage = replace(usage, request_id=request_id)
+    usage = replace(unknown, model=message.model) if message.usage is None else _usage(message, message.usage, unknown)
     text = "".join(block.text for block in message.content if block.type == "text")  # not thinking blocks
 
     def unusable(why: Unusable, problem: str) -> UnusableReply:
         return UnusableReply(prompt.id, why, problem, text, usage)
 
-    if impossible is not None:
-        return unusable(
-            "miscounted", f"the response reports an impossible number of tokens ({shorten(str(impossible))})"
-        )
     match message.stop_reason:
-        case "end_turn" | "stop_sequence":
-            try:
-                reply = prompt.reply_model.model_validate_json(text)
-            except ValidationError as exc:
-                return unusable("invalid", _describe_problems(exc))
-            repeated = _find_repeated_key(text)
-            if repeated is not None:
-                return unusable("invalid", f"the reply: the key {shorten(repeated)} occurs twice")
-            return ValidReply(prompt.id, prompt.reply, reply, usage)
         case "max_tokens":
             return unusable(
                 "truncated", f"the reply was cut off after {count(usage.output_tokens, 'token')} (max_tokens)"
@@ -329,36 +320,26 @@ def _parse_reply(body: bytes, prompt: Prompt, *, took_s: float, request_id: str 
         case "refusal":
             return unusable("refused", _describe_stop(message.stop_details))
         case reason:
-            return unusable("stopped", f"Claude stopped without a reply ({shorten(reason or 'no stop reason')})")
+            try:
+                reply, lost = parse_reply(text, prompt.reply_model)
+            except UnreadableReply as exc:
+                if reason in ("end_turn", "stop_sequence"):
+                    return unusable("invalid", str(exc))
+                return unusable("stopped", f"Claude stopped without a reply ({shorten(reason or 'no stop reason')})")
+            return ValidReply(prompt.id, prompt.reply, reply, usage, lost=lost)
 
 
-def _find_repeated_key(text: str) -> str | None:
-    repeated: list[str] = []
-
-    def check(pairs: list[tuple[str, object]]) -> None:
-        repeated.extend(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
-
-    json.loads(text, object_pairs_hook=check)
-    return repeated[0] if repeated else None
-
-
-def _describe_problems(exc: ValidationError) -> str:
-    errors = exc.errors(include_input=False, include_url=False, include_context=False)
-    problems = [shorten(f"{'.'.join(map(str, error['loc'])) or 'the reply'}: {error['msg']}") for error in errors]
-    more = len(problems) - MAX_PROBLEMS
-    return "; ".join(problems[:MAX_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _usage(message: _Message, took_s: float) -> Usage:
-    counted = Usage(
+def _usage(message: _Message, counted: _Usage, unknown: Usage) -> Usage:
+    usage = Usage(
         model=message.model,
-        input_tokens=message.usage.input_tokens,
-        output_tokens=message.usage.output_tokens,
-        cache_write_tokens=message.usage.cache_creation_input_tokens or 0,
-        cache_read_tokens=message.usage.cache_read_input_tokens or 0,
-        took_s=took_s,
+        input_tokens=counted.input_tokens,
+        output_tokens=counted.output_tokens,
+        cache_write_tokens=counted.cache_creation_input_tokens or 0,
+        cache_read_tokens=counted.cache_read_input_tokens or 0,
+        took_s=unknown.took_s,
+        request_id=unknown.request_id,
     )
-    return replace(counted, cost_usd=cost_usd(counted))
+    return replace(usage, cost_usd=cost_usd(usage))
 
 
 def _describe_stop(details: _StopDetails | None) -> str:

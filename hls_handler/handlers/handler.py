@@ -93,6 +93,10 @@ class ReviewSteps(Generic[Facts]):
         """Return the facts without what the prompts did not show: the index in `split`, and those of `find_unshown`."""
         return facts
 
+    def with_lost(self, facts: Facts, lost: Mapping[int, Mapping[str, str]]) -> Facts:
+        """Return the facts with what was left out of replies: by the index in `split`, then as in `ValidReply.lost`."""
+        return facts
+
     def with_unverified(self, facts: Facts, reason: str) -> Facts:
         """Return the facts with the reason, for people on GitHub, why the findings were not verified."""
         return facts

@@ -88,6 +88,7 @@ class PullRequestFacts:
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
     call: int | None = None  # number of the call that these facts are shown in; None: all calls
     unanswered: Mapping[int, str] = field(default_factory=dict)  # calls without a reply, with the reason of each
+    lost: Mapping[int, str] = field(default_factory=dict)  # calls of whose reply findings were left out, and why
     unverified: str = ""  # why the findings were not verified, for people on GitHub; "" if they were
     dropped: frozenset[str] = frozenset()  # keys of new findings for which the second look found no facts
     agreed: frozenset[str] = frozenset()  # keys of earlier findings about which it agreed with the claim
@@ -140,7 +141,12 @@ class PullRequestFacts:
 
     @property
     def coverage(self) -> Coverage:
-        return cover(self.selection, self.unanswered, unlisted=self.unlisted, known=self.known_blocks)
+        return cover(self.selection, self.incomplete, unlisted=self.unlisted, known=self.known_blocks)
+
+    @property
+    def incomplete(self) -> Mapping[int, str]:
+        """The calls that review nothing, because they have no reply, or some of its findings were left out; and why."""
+        return {**self.lost, **self.unanswered}
 
     @property
     def known_blocks(self) -> Mapping[str, Sequence[Block]]:

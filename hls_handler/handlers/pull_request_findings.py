@@ -145,7 +145,7 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
 def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
     """Return `ReviewRecord.blocks` after a review."""
     blocks = dict(facts.record.blocks)
-    unread = {block for block, _ in find_unread(facts.selection, facts.unanswered, facts.known_blocks)}
+    unread = {block for block, _ in find_unread(facts.selection, facts.incomplete, facts.known_blocks)}
     for name, present in facts.present.by_file.items():
         read, known = [one for one in present if one not in unread], blocks.get(name, ())
         same = match_blocks(known, read)

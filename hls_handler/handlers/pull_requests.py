@@ -259,6 +259,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     def with_unshown(self, facts: PullRequestFacts, unshown: Mapping[int, Collection[int]]) -> PullRequestFacts:
         return replace(facts, selection=leave_out(facts.selection, unshown)) if unshown else facts
 
+    def with_lost(self, facts: PullRequestFacts, lost: Mapping[int, Mapping[str, str]]) -> PullRequestFacts:
+        return replace(facts, lost={call: fields["findings"] for call, fields in lost.items() if "findings" in fields})
+
     def with_unverified(self, facts: PullRequestFacts, reason: str) -> PullRequestFacts:
         return replace(facts, unverified=reason)
 
@@ -334,7 +337,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         notes = ReviewNotes(
             unverified=facts.unverified,
             left_out=left_out,
-            not_read_again="; ".join(dict.fromkeys(facts.unanswered.values())) if facts.known_blocks else "",
+            not_read_again="; ".join(dict.fromkeys(facts.incomplete.values())) if facts.known_blocks else "",
             undecided=sum(entry.is_undecided for entry in result.open),
             context_problem=facts.context_problem,
             commented=[entry.key for entry, _ in result.inline],

@@ -48,6 +48,9 @@ SUCCESS, UNAVAILABLE, FAILED = "ok", "unavailable", "failed"
 FREE = (UNAVAILABLE, FAILED)
 """Outcomes of calls that cost nothing, unless their usage is unknown and therefore estimated."""
 
+ESTIMATED = "the response has no possible number of tokens, so tokens and cost are an upper estimate"
+"""Part of the error of a call whose reply can be used although its usage is unknown."""
+
 UNFINISHED = "unfinished"
 """Counted in place of an outcome while a call is in progress, and for good if its end could not be stored."""
 
@@ -131,7 +134,8 @@ class CallRow:
     @property
     def is_estimate(self) -> bool:
         """True if tokens and cost are an upper estimate, because the usage is unknown."""
-        return self.outcome in (None, FAILED, "miscounted", "oversized") and self.output_tokens is not None
+        is_unknown = self.outcome in (None, FAILED, "miscounted", "oversized") or ESTIMATED in (self.error or "")
+        return is_unknown and self.output_tokens is not None
 
     @property
     def is_free(self) -> bool:

@@ -117,7 +117,7 @@ FIELD_TYPES: Mapping[str, Any] = {
     "list": Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=20)],
     SCORES: list[Score],
 }
-"""`type` in the front matter -> type of the field. A reply that exceeds the limits of these types is rejected."""
+"""`type` in the front matter -> type of the field. Longer texts and lists of a reply are cut."""
 
 
 def build_reply_model(front: FrontMatter, lines: Sources) -> tuple[type[Reply] | None, list[Problem]]:

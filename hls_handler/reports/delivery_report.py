@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hls_handler.actions import Outcome
-from hls_handler.analysis import ValidReply
+from hls_handler.analysis import UnusableReply, ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.events import event_key
 from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause, resume_command
-from hls_handler.reports.reply_text import describe_reply
+from hls_handler.reports.reply_text import describe_reply, describe_text
 from hls_handler.reports.timeline import POST, Step, list_steps, step_name
 from hls_handler.storage import Storage
 from hls_handler.wording import count, format_usd
 from hls_handler.work.asking import UNVERIFIED
-from hls_handler.work.calls import OMISSIONS
+from hls_handler.work.calls import OMISSIONS, UNUSABLE
 from hls_handler.work.job import ASK, GATHER, decode_reply_for_display
 from hls_handler.work.pipeline import CONTEXT, RULE
 from hls_handler.work.posting import OUTCOME
@@ -48,6 +48,9 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
         yield f"Context of the review: {report.context}."
     if report.omitted:
         yield f"Not shown to Claude: {'; '.join(report.omitted)}."
+    for reply in report.unusable:
+        text = describe_text(reply.text) or "nothing"
+        yield f"Claude's reply to {reply.prompt_id} could not be used: {reply.problem}. It was: {text}"
     for answered in report.answers:
         source = f", from the cache ({_minute(answered.cached_at)})" if answered.cached_at is not None else ""
         yield f"Claude's reply to {answered.prompt_id}{source}: {describe_reply(answered)}"
@@ -173,6 +176,7 @@ class DeliveryReport:
     omitted: tuple[str, ...]  # sentences about content that was left out of the prompt
     context: str | None  # what Claude got besides the event: "AGENTS.md (about 120 tokens)"
     answers: tuple[ValidReply, ...]  # Claude's valid replies, except to the shadow prompt
+    unusable: tuple[UnusableReply, ...]  # Claude's replies that could not be used, except to the shadow prompt
     outcomes: tuple[Outcome, ...]
     calls: tuple[CallRow, ...]
     steps: tuple[Step, ...]
@@ -201,6 +205,9 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
     answers = [
         decode_reply_for_display(step) for (name, index), step in ordered if name == ASK and index < FIRST_SHADOW_STEP
     ]
+    unusable = [
+        UNUSABLE.decode(step) for (name, index), step in ordered if name == UNUSABLE.name and index < FIRST_SHADOW_STEP
+    ]
     outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
     repository_file = SETTINGS_FILE.decode(steps.get((SETTINGS_FILE.name, 0)))
     return DeliveryReport(
@@ -211,6 +218,7 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
         omitted=tuple(sentence for sentence in omitted if sentence is not None),
         context=CONTEXT.decode(steps.get((CONTEXT.name, 0))),
         answers=tuple(answer for answer in answers if answer is not None),
+        unusable=tuple(reply for replies in unusable for reply in replies or ()),
         outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
         calls=calls,
         steps=list_steps(delivery, steps, calls),

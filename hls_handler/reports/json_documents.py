@@ -63,6 +63,13 @@ class ReplyDocument(TypedDict):
     reply: Annotated[dict[str, Any], Field(description="Claude's fields")]
 
 
+class UnusableReplyDocument(TypedDict):
+    prompt_id: str
+    why: str
+    problem: str
+    text: str
+
+
 class OutcomeDocument(TypedDict):
     action: str
     kind: str
@@ -128,6 +135,9 @@ class DeliveryDocument(ListedDelivery):
     unverified: str | None
     check_ended_by_service: list[str]
     replies: list[ReplyDocument]
+    unusable_replies: Annotated[
+        list[UnusableReplyDocument], Field(description="the last ones to each prompt, redacted")
+    ]
     analysis_error: str | None
     outcomes: list[OutcomeDocument]
     posting_error: str | None
@@ -170,6 +180,10 @@ def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
         "unverified": report.unverified or None,
         "check_ended_by_service": list(report.service_results),
         "replies": [_reply_to_dict(answered) for answered in report.answers],
+        "unusable_replies": [
+            {"prompt_id": one.prompt_id, "why": one.why, "problem": one.problem, "text": one.text}
+            for one in report.unusable
+        ],
         "analysis_error": row.analysis_error,
         "outcomes": [_outcome_to_dict(outcome) for outcome in report.outcomes],
         "posting_error": row.posting_error,

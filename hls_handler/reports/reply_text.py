@@ -31,7 +31,8 @@ def describe_reply(answered: ValidReply) -> str:
         *_describe(reply),
         *(["not worth a comment"] if isinstance(reply, CommentingReply) and not reply.worth_saying else []),
     ]
-    parts += [f"{name}: {_shorten(_format_value(value))}" for name, value in _list_own_fields(reply)]
+    parts += [f"{name}: {describe_text(_format_value(value))}" for name, value in _list_own_fields(reply)]
+    parts += map(describe_text, answered.lost.values())
     sentence = "; ".join(part.rstrip(".") for part in parts)
     return sentence if sentence.endswith(("?", "!", "…")) else f"{sentence}."
 
@@ -45,14 +46,14 @@ def _describe(reply: Reply) -> list[str]:
     match reply:
         case IssueAnalysis():
             fields = [reply.kind, f"priority {reply.priority}", reply.difficulty, f"component {reply.component}"]
-            parts = [f"{', '.join(fields)}: {_shorten(reply.summary) or 'no summary'}"]
+            parts = [f"{', '.join(fields)}: {describe_text(reply.summary) or 'no summary'}"]
             parts += [f"asks the author for: {_list(reply.missing)}"] if reply.missing else []
-            answer = _shorten(reply.recommended_response)
+            answer = describe_text(reply.recommended_response)
             parts += [f"tells the author: {answer}"] if answer else []
             return [*parts, *_suggestions(reply.suggested_labels)]
         case PullRequestAnalysis():
             findings = count(len(reply.findings), "finding")
-            parts = [f"{reply.type}, {findings}: {_shorten(reply.summary) or 'no summary'}"]
+            parts = [f"{reply.type}, {findings}: {describe_text(reply.summary) or 'no summary'}"]
             said = [f"finding {one.number} {one.verdict}" for one in reply.earlier]
             parts += [f"of earlier ones: {_list(said)}"] if said else []
             return [*parts, *_suggestions(reply.suggested_labels)]
@@ -63,20 +64,20 @@ def _describe(reply: Reply) -> list[str]:
         case ReviewAnalysis():
             blocking = sum(request.blocking for request in reply.requests)
             requests = count(len(reply.requests), "request")
-            return [f"{requests}, {blocking} of them blocking: {_shorten(reply.summary) or 'no summary'}"]
+            return [f"{requests}, {blocking} of them blocking: {describe_text(reply.summary) or 'no summary'}"]
         case WorkflowAnalysis():
             places = [f"{place.path}:{place.line}" if place.line else place.path for place in reply.where]
-            parts = [_shorten(reply.cause) or "the cause is unclear"]
-            parts += [f'shown by "{_shorten(reply.quote)}"'] if reply.quote else []
+            parts = [describe_text(reply.cause) or "the cause is unclear"]
+            parts += [f'shown by "{describe_text(reply.quote)}"'] if reply.quote else []
             return [*parts, f"places to look at: {_list(places)}"]
         case ReleaseAnalysis():
-            headline = f"{count(len(reply.highlights), 'highlight')}: {_shorten(reply.headline) or 'no headline'}"
-            return [headline, f"announcement: {_shorten(reply.announcement) or 'none'}"]
+            headline = f"{count(len(reply.highlights), 'highlight')}: {describe_text(reply.headline) or 'no headline'}"
+            return [headline, f"announcement: {describe_text(reply.announcement) or 'none'}"]
         case IssueResponse() | CommentReply():
-            return [f"{'certain' if reply.certain else 'a guess'}: {_shorten(reply.answer) or 'no answer'}"]
+            return [f"{'certain' if reply.certain else 'a guess'}: {describe_text(reply.answer) or 'no answer'}"]
         case GenericAnalysis():
-            parts = [_shorten(reply.summary) or "no summary"]
-            return [*parts, f"details: {_shorten(reply.details)}"] if reply.details else parts
+            parts = [describe_text(reply.summary) or "no summary"]
+            return [*parts, f"details: {describe_text(reply.details)}"] if reply.details else parts
         case _:
             return [f"{name}: {_format_value(value)}" for name, value in dict(reply).items() if name != "worth_saying"]
 
@@ -87,7 +88,7 @@ def _suggestions(labels: list[SuggestedLabel]) -> list[str]:
 
 
 def _list(texts: list[str]) -> str:
-    return ", ".join(map(_shorten, texts)) or "none"
+    return ", ".join(map(describe_text, texts)) or "none"
 
 
 def _format_value(value: object) -> str:
@@ -101,9 +102,10 @@ def _format_value(value: object) -> str:
         case list() | tuple():
             return _list([_format_value(part) for part in value])
         case _:
-            return "none" if value in (None, "") else _shorten(str(value))
+            return "none" if value in (None, "") else describe_text(str(value))
 
 
-def _shorten(text: str) -> str:
+def describe_text(text: str) -> str:
+    """Return the text as one line of at most `MAX_CHARACTERS`."""
     line = " ".join(text.split())
     return line if len(line) <= MAX_CHARACTERS else f"{line[: MAX_CHARACTERS - 1]}…"

@@ -8,7 +8,7 @@ from functools import cache
 
 from hls_handler.analysis import UnusableReply
 from hls_handler.clients.claude import CORRECTION
-from hls_handler.history.calls import FREE, CallRow
+from hls_handler.history.calls import FREE, SUCCESS, CallRow
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library
@@ -32,6 +32,7 @@ class SentPrompt:
     is_identical: bool
     verdict: str  # a sentence
     correction: Correction | None = None  # None: the call has sent the prompt only
+    unusable: UnusableReply | None = None  # the reply to the call, if it could not be used and is stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,13 @@ def render_sent_prompt(
     rendered = render_again(stored, call.prompt_id, call.index, make_restore(store), key=key)
     is_identical = digest_request(rendered) == call.request_digest
     verdict = IDENTICAL if is_identical else UNKNOWN if call.request_digest is None else DIFFERENT
+    replies = UNUSABLE.decode(stored.steps.get((UNUSABLE.name, call.index))) or ()
     correction = None
     if call.id in _find_corrections(calls):
-        correction = _describe_correction(UNUSABLE.decode(stored.steps.get((UNUSABLE.name, call.index))))
-    return SentPrompt(rendered, is_identical, verdict, correction)
+        correction = _describe_correction(replies[0] if replies else None)
+    failed = [one.id for one in calls if one.index == call.index and one.outcome not in (*FREE, SUCCESS, None)]
+    unusable = dict(zip(reversed(failed), reversed(replies), strict=False)).get(call.id)
+    return SentPrompt(rendered, is_identical, verdict, correction, unusable)
 
 
 def make_restore(store: Storage) -> Restore:

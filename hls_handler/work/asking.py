@@ -182,12 +182,14 @@ def run_prompts(
     replies: list[ValidReply] = []
     unanswered: dict[int, str] = {}
     unshown: dict[int, tuple[int, ...]] = {}
+    lost: dict[int, Mapping[str, str]] = {}
     failed: StepFailed | None = None
     for number, part in enumerate(parts):
         try:
             reply = ask_one(first, make_variables(part), number and FIRST_PART + number)
             replies.append(reply)
             unshown |= {number: reply.unshown} if reply.unshown else {}
+            lost |= {number: reply.lost} if reply.lost else {}
         except BudgetExceeded as exc:
             failed = exc
             unanswered |= dict.fromkeys(range(number, len(parts)), NO_BUDGET)
@@ -200,6 +202,7 @@ def run_prompts(
         raise failed
     facts = handler.with_unanswered(facts, unanswered)
     facts = handler.with_unshown(facts, unshown)
+    facts = handler.with_lost(facts, lost)
     missing = f"{len(unanswered)} of {len(parts)} parts of the changes: {failed}" if unanswered else ""
     answers, names = [join_replies(handler, replies)], [first]
     variables = make_variables(facts)

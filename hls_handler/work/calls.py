@@ -10,13 +10,14 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.analysis import Reply, UnusableReply, Usage, ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.errors import DependencyDown, LeaseLost, Permanent, PromptError, StepFailed
-from hls_handler.history.calls import FAILED, UNAVAILABLE, ReviewBudget
+from hls_handler.history.calls import ESTIMATED, FAILED, UNAVAILABLE, ReviewBudget
 from hls_handler.history.reply_cache import CacheKey
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt, RuleView, render
@@ -37,7 +38,8 @@ UNSHOWN = Codec("unshown", 1, TypeAdapter(tuple[int, ...]))
 """Indexes of the variable `files` that the rendered prompt does not show as a whole."""
 EARLIER_FINDINGS = ("earlier_findings", "known_findings")
 """Template variables with findings of earlier reviews. A reply to a prompt that has them is not cached."""
-UNUSABLE = Codec("unusable", 4, TypeAdapter(UnusableReply))
+UNUSABLE = Codec("unusable", 5, TypeAdapter(tuple[UnusableReply, ...]))
+"""The unusable replies to one prompt, in order: one, or that and the one to the request for a correction."""
 
 
 def ask_claude(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
@@ -54,15 +56,15 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Va
     unshown = job.handler.find_unshown(variables, rendered.task)
     if unshown != (job.find_result(UNSHOWN, index) or ()):
         job.add(UNSHOWN, unshown, index)
-    first = job.find_result(UNUSABLE, index) or _call(job, rendered, variables, index, correction=None)
-    if isinstance(first, ValidReply):
-        return replace(first, unshown=unshown)
-    if first.why != "invalid":
-        raise _report_unusable(job, rendered, index, first)
-    answer = _call(job, rendered, variables, index, correction=first)
+    match job.find_result(UNUSABLE, index):
+        case (first,) if first.why == "invalid":
+            answer: ValidReply | UnusableReply = first
+        case _:  # a retry by an operator begins anew
+            answer = _call(job, rendered, variables, index, correction=None)
+    if isinstance(answer, UnusableReply) and answer.why == "invalid":
+        answer = _call(job, rendered, variables, index, correction=answer)
     if isinstance(answer, ValidReply):
         return replace(answer, unshown=unshown)
-    job.store.checkpoints.delete(job.lease, UNUSABLE.name)  # so that a retry by an operator begins anew
     raise _report_unusable(job, rendered, index, answer)
 
 
@@ -121,9 +123,9 @@ def _call(
         raise
     if isinstance(answer, ValidReply):
         job.context.health.ok("claude", begun_at=started_at)
-        stored_as = None if _is_later_review(job, rendered.prompt, variables) else cache_key
+        stored_as = None if answer.lost or _is_later_review(job, rendered.prompt, variables) else cache_key
         return _end_valid(job, call, rendered.prompt, answer, index=index, cache_key=stored_as)
-    return _end_unusable(job, call, answer, index=index, is_stored=correction is None and answer.why == "invalid")
+    return _end_unusable(job, call, answer, index=index, correction=correction)
 
 
 def _end_failed(job: Job, call: int, error: StepFailed) -> None:
@@ -151,7 +153,8 @@ def _end_valid(
         call,
         outcome="ok",
         usage=answer.usage,
-        error=None,
+        error=ESTIMATED if answer.usage.is_estimate else None,
+        is_usage_unknown=answer.usage.is_estimate,
         request_id=answer.usage.request_id,
         changes=[*job.pending.take(), checkpoint],
         reply=recalled,
@@ -161,22 +164,25 @@ def _end_valid(
     return recalled
 
 
-def _end_unusable(job: Job, call: int, answer: UnusableReply, *, index: int, is_stored: bool) -> UnusableReply:
-    """Store the end of the call and, if `is_stored`, the reply; return it redacted, because Claude gets it again."""
-    step = UNUSABLE.encode(answer, index=index, took_s=answer.usage.took_s)
+def _end_unusable(
+    job: Job, call: int, answer: UnusableReply, *, index: int, correction: UnusableReply | None
+) -> UnusableReply:
+    """Store the end of the call and the reply; return it redacted, because Claude gets it again."""
+    replies = (answer,) if correction is None else (correction, answer)
+    step = UNUSABLE.encode(replies, index=index, took_s=answer.usage.took_s)
     job.store.calls.end(
         job.lease,
         call,
         outcome=answer.why,
         usage=answer.usage,
-        error=answer.problem,
-        is_usage_unknown=answer.why in ("miscounted", "oversized"),
+        error=f"{answer.problem}; {ESTIMATED}" if answer.usage.is_estimate else answer.problem,
+        is_usage_unknown=answer.usage.is_estimate,
         request_id=answer.usage.request_id,
-        changes=[step] if is_stored else [],
+        changes=[step],
     )
-    unusable = UNUSABLE.decode(step)
-    assert unusable is not None
-    return unusable
+    stored = UNUSABLE.decode(step)
+    assert stored is not None
+    return stored[-1]
 
 
 def digest_request(rendered: RenderedPrompt) -> bytes:
@@ -287,10 +293,15 @@ def _report_unusable(job: Job, rendered: RenderedPrompt, index: int, answer: Unu
         "truncated": f"raise {limit}, then run it again",
         "refused": "a person has to read it",
         "stopped": f"shorten what {file} sends, then run it again",
-        "miscounted": "see whether claude.base_url is the address of Claude's API, then run it again",
         "oversized": f"see whether claude.base_url is the address of Claude's API, or raise {limit}",
         "invalid": f"check what {file} asks for, then run it again",
     }[answer.why]
+    host = urlsplit(job.config.settings.claude.base_url).hostname
+    if answer.why == "invalid" and host != "api.anthropic.com":
+        advice = (
+            f"{host} (claude.base_url) does not enforce the schema of replies (structured output): use a service and "
+            f"a model that do, or {advice}"
+        )
     said = "two replies" if answer.why == "invalid" else "reply"
     which = ", the second" if answer.why == "invalid" else ""
     problem = f"Claude's {said} to {rendered.prompt.id} cannot be used{which}: {answer.problem}"

@@ -8,7 +8,7 @@ it, the checkpoint is ignored and the step runs again. The codec and the name of
     load_repository_settings SETTINGS_FILE "repository_settings"
     gather                   facts_codec "gather"
     ask                      _REPLY "ask" n: the valid reply of prompt n, by Claude or from the cache of replies;
-                             UNUSABLE "unusable" n: an invalid first reply;
+                             UNUSABLE "unusable" n: the unusable replies;
                              OMISSIONS "omissions" 0: what the handler left out, n + 1: what was cut in prompt n,
                              FIRST_SHADOW_STEP: why parts of the facts have no reply;
                              UNSHOWN "unshown" n: the files that prompt n did not show as a whole;
@@ -36,6 +36,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.analysis import REPLY_TYPES, Reply, Usage, ValidReply
+from hls_handler.clients.reply_parsing import fit
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost, Postponed, StepFailed, StoreUnavailable, Superseded
 from hls_handler.events import Account, Event
@@ -289,6 +290,7 @@ class _StoredReply:
     reply: dict[str, Any]
     usage: Usage
     cached_at: datetime | None = None
+    lost: dict[str, str] = field(default_factory=dict)
 
 
 _REPLY = Codec(ASK, 1, TypeAdapter(_StoredReply))
@@ -305,23 +307,10 @@ def encode_reply(answered: ValidReply, *, index: int) -> Checkpoint:
         lambda text: redact(clean(CodeText(text))),
         lambda text: clean_and_redact(CodeText(text)),
     )
-    reply = _cut_to_max_lengths(plain, type(answered.reply))
-    stored = _StoredReply(answered.prompt_id, answered.reply_type, reply, answered.usage, answered.cached_at)
+    reply = fit(plain, type(answered.reply))
+    lost = dict(answered.lost)
+    stored = _StoredReply(answered.prompt_id, answered.reply_type, reply, answered.usage, answered.cached_at, lost)
     return _REPLY.encode(stored, index=index, took_s=answered.usage.took_s)
-
-
-def _cut_to_max_lengths(reply: dict[str, Any], reply_type: type[Reply]) -> dict[str, Any]:
-    try:
-        reply_type.model_validate(reply)
-    except ValidationError as exc:
-        for error in exc.errors(include_url=False, include_input=False):
-            if error["type"] == "string_too_long":
-                *path, last = error["loc"]
-                parent: Any = reply
-                for key in path:
-                    parent = parent[key]
-                parent[last] = parent[last][: error["ctx"]["max_length"]]
-    return reply
 
 
 def decode_reply(step: Checkpoint | None, *, reply_type: str, model: type[Reply]) -> ValidReply | None:
@@ -345,4 +334,6 @@ def _validate(stored: _StoredReply, model: type[Reply]) -> ValidReply | None:
         reply = model.model_validate(stored.reply)
     except ValidationError:
         return None
-    return ValidReply(stored.prompt_id, stored.reply_type, reply, stored.usage, stored.cached_at)
+    return ValidReply(
+        stored.prompt_id, stored.reply_type, reply, stored.usage, cached_at=stored.cached_at, lost=stored.lost
+    )

@@ -149,17 +149,34 @@ def test_schemas_are_sent_without_keywords_that_the_api_rejects(reply_type: str)
             "prompt and reply together are longer than the model's context window",
         ),
         ("refusal", "refused", "Claude refused to answer"),
-        ("tool_use", "stopped", "Claude stopped without a reply (tool_use)"),
-        ("pause_turn", "stopped", "Claude stopped without a reply (pause_turn)"),
-        ("something_new", "stopped", "Claude stopped without a reply (something_new)"),
-        (None, "stopped", "Claude stopped without a reply (no stop reason)"),
     ],
 )
-def test_reply_with_another_stop_reason_is_unusable_even_if_valid(
+def test_reply_that_was_cut_off_or_refused_is_unusable_even_if_valid(
     build: Build, fake: FakeClaude, stop_reason: str | None, why: Any, problem: str
 ) -> None:
     answer = ask(build, fake, Say(body=message(GOOD, stop_reason=stop_reason)))
     assert answer == UnusableReply("issues/respond@3f9c2a", why, problem, GOOD, USAGE)
+
+
+@pytest.mark.parametrize("stop_reason", ["stop_sequence", "tool_use", "something_new", None])
+def test_valid_reply_with_any_other_stop_reason_is_used(
+    build: Build, fake: FakeClaude, stop_reason: str | None
+) -> None:
+    assert isinstance(ask(build, fake, Say(body=message(GOOD, stop_reason=stop_reason))), ValidReply)
+
+
+@pytest.mark.parametrize(
+    ("stop_reason", "problem"),
+    [
+        ("pause_turn", "Claude stopped without a reply (pause_turn)"),
+        (None, "Claude stopped without a reply (no stop reason)"),
+    ],
+)
+def test_invalid_reply_with_an_unknown_stop_reason_names_it(
+    build: Build, fake: FakeClaude, stop_reason: str | None, problem: str
+) -> None:
+    answer = ask(build, fake, Say(body=message("Let me", stop_reason=stop_reason)))
+    assert answer == UnusableReply("issues/respond@3f9c2a", "stopped", problem, "Let me", USAGE)
 
 
 class Toned(IssueResponse):
@@ -175,10 +192,6 @@ def test_reply_is_validated_against_fields_of_the_prompt(build: Build, fake: Fak
     again = ask(build, fake, Say(body=message(json.dumps({**REPLY, "tone": "loud"}))), rendered=rendered)
     assert isinstance(again, UnusableReply)
     assert again.problem == "tone: Input should be 'calm' or 'heated'"
-
-
-def test_reply_with_stop_reason_stop_sequence_is_used(build: Build, fake: FakeClaude) -> None:
-    assert isinstance(ask(build, fake, Say(body=message(GOOD, stop_reason="stop_sequence"))), ValidReply)
 
 
 def test_refused_reply_names_category_and_explanation(build: Build, fake: FakeClaude) -> None:
@@ -206,14 +219,27 @@ def test_cached_tokens_are_counted_separately(build: Build, fake: FakeClaude) ->
     assert answer.usage == Usage("claude-haiku-5-5", 10, 0, 2000, 3000, 0.000281, 2.5)
 
 
-@pytest.mark.parametrize("count", [-1, 2**63, 10**30])
-@pytest.mark.parametrize("field", ["input_tokens", "output_tokens", "cache_read_input_tokens"])
-def test_reply_with_an_impossible_usage_is_unusable(build: Build, fake: FakeClaude, field: str, count: int) -> None:
-    usage = {"input_tokens": 10, "output_tokens": 10, field: count}
+ESTIMATE = Usage(
+    "claude-haiku-5-5", output_tokens=4000, cache_write_tokens=234, cost_usd=0.00202925, took_s=2.5, is_estimate=True
+)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        *({"input_tokens": 10, "output_tokens": 10, "cache_read_input_tokens": count} for count in (-1, 2**63)),
+        {"input_tokens": -1, "output_tokens": 10},
+        {"input_tokens": 10, "output_tokens": 10**30},
+        {"input_tokens": 10},
+        None,
+    ],
+)
+def test_reply_with_an_impossible_usage_is_used_and_has_an_upper_estimate(
+    build: Build, fake: FakeClaude, usage: object
+) -> None:
     answer = ask(build, fake, Say(body=message(GOOD, usage=usage)))
-    assert isinstance(answer, UnusableReply)
-    assert (answer.why, answer.usage) == ("miscounted", Usage("claude-haiku-5-5", took_s=2.5))
-    assert answer.problem == f"the response reports an impossible number of tokens ({count})"
+    assert isinstance(answer, ValidReply)
+    assert answer.usage == ESTIMATE
 
 
 @pytest.mark.parametrize("body", [message("x" * 5_000_000), b" " * 144_385], ids=["long text", "one byte too many"])
@@ -223,7 +249,7 @@ def test_reply_over_the_limit_of_bytes_is_unusable(build: Build, fake: FakeClaud
         "oversized",
         "the response is over 144384 bytes (16384, and 32 for each of 4000 max_tokens)",
         text="",
-        usage=Usage("claude-haiku-5-5", took_s=2.5),
+        usage=ESTIMATE,
     )
 
 
@@ -256,21 +282,12 @@ def test_cost_of_a_model_without_price_is_none(build: Build, fake: FakeClaude) -
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "the reply: Invalid JSON: EOF while parsing a value at line 1 column 0"),
-        ("Sure! Here it is", "the reply: Invalid JSON: expected value at line 1 column 1"),
-        ("[]", "the reply: Input should be an object"),
+        ("Sure! Here it is", "the reply: it has no JSON object with the fields worth_saying, answer, certain"),
         (json.dumps({**REPLY, "certain": "perhaps"}), "certain: Input should be a valid boolean, unable to interpret"),
         (json.dumps({"answer": "x", "worth_saying": True}), "certain: Field required"),
-        (json.dumps({**REPLY, "answer": "x" * 12_001}), "answer: String should have at most 12000 characters"),
-        (json.dumps({**REPLY, "run": "rm"}), "run: Extra inputs are not permitted"),
-        (GOOD.replace("}", ', "certain": true}'), "the reply: the key certain occurs twice"),
-        ('{"worth_saying": true, "answer": "\\ud800", "certain": true}', "the reply: Invalid JSON: "),
         (
-            json.dumps({f"k{n}": 1 for n in range(9)}),
-            (
-                "worth_saying: Field required; answer: Field required; certain: Field required; "
-                "k0: Extra inputs are not permitted; k1: Extra inputs are not permitted; and 7 more"
-            ),
+            '{"worth_saying": 3, "answer": 1}',
+            "worth_saying: Input should be a valid boolean, unable to interpret input; ",
         ),
     ],
 )

@@ -17,7 +17,7 @@ from tests.work.conftest import make_world
 from tests.work.fakes import CLAUDE_DOWN, INVALID, ISSUE
 from tests.work.shadow_world import make_shadow_world
 from tests.work.test_repository_settings import make_world_with_file
-from tests.work.world import BUG, QUESTION, MakeWorld
+from tests.work.world import BUG, GUID, QUESTION, MakeWorld
 
 __all__ = ["make_world"]
 
@@ -87,10 +87,21 @@ def test_each_call_has_a_page_also_those_of_a_shadow_prompt(make_world: MakeWorl
 
 def test_correction_shows_what_else_was_sent(make_world: MakeWorld) -> None:
     browser = RerunBrowser(run(make_world, INVALID, BUG))
-    assert "Request to correct it" not in browser.text(f"{PROMPT}/1")
+    first = browser.text(f"{PROMPT}/1")
+    assert "Request to correct it" not in first
+    assert """Claude's reply, which could not be used kind: 'bugg' is not one of ... «{"kind": "bugg"}»""" in first
     text = browser.text(f"{PROMPT}/2")
     assert IDENTICAL in text
     assert '«{"kind": "bugg"}» Request to correct it That reply could not be used: kind: ' in text
+
+
+def test_each_page_shows_the_unusable_reply_of_its_call(make_world: MakeWorld) -> None:
+    browser = RerunBrowser(run(make_world, INVALID, replace(INVALID, text="again")))
+    second = browser.text(f"{PROMPT}/2")
+    assert "Claude's first reply «{" in second
+    assert "which could not be used kind: 'bugg' is not one of ... «again»" in second
+    page = browser.get(f"/deliveries/{GUID}").body.decode()
+    assert page.count("which could not be used</summary>") == 2
 
 
 def test_call_after_an_outage_repeats_what_was_sent_before_it(make_world: MakeWorld) -> None:

@@ -358,7 +358,7 @@ class FakeChecks:
 class FakeClaude:
     """Returns the next of `replies`, and then the last one repeatedly; raises an error among them."""
 
-    replies: list[Reply | UnusableReply | HlsError]
+    replies: list[Reply | ValidReply | UnusableReply | HlsError]
     asked: list[RenderedPrompt] = field(default_factory=list)
     corrections: list[UnusableReply | None] = field(default_factory=list)
     on_call: Callable[[str], None] = _do_nothing  # runs during every call
@@ -374,7 +374,7 @@ class FakeClaude:
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         if isinstance(reply, HlsError):
             raise reply
-        if isinstance(reply, UnusableReply):
+        if isinstance(reply, ValidReply | UnusableReply):
             return replace(reply, prompt_id=rendered.prompt.id)
         usage = Usage(self.model, input_tokens=900, output_tokens=100, cost_usd=0.00014, took_s=1.5)
         return ValidReply(rendered.prompt.id, rendered.prompt.reply, reply, usage)

@@ -10,11 +10,11 @@ from typing import Literal
 import pytest
 
 from hls_handler import shipped
-from hls_handler.analysis import IssueResponse
+from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent, Retryable
 from hls_handler.prompting.prompt import Library
-from hls_handler.reports.delivery_report import load_report
+from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Comments, Prompts, Review
 from hls_handler.work.library import load_checked
 from hls_handler.work.runner import run_delivery
@@ -294,6 +294,48 @@ def test_rule_11_second_invalid_reply_posts_nothing(make_world: MakeWorld) -> No
     assert [call.outcome for call in world.store.calls.calls_of(GUID)] == ["invalid", "invalid"]
 
 
+def test_both_unusable_replies_are_kept_and_shown(make_world: MakeWorld) -> None:
+    again = replace(INVALID, problem="kind: still wrong", text='{"kind": "BUGG"}')
+    world = make_world(INVALID, again)
+    world.accept()
+    world.finish()
+    report = load_report(world.store, world.row())
+    assert [(one.problem, one.text) for one in report.unusable] == [
+        ("kind: 'bugg' is not one of ...", '{"kind": "bugg"}'),
+        ("kind: still wrong", '{"kind": "BUGG"}'),
+    ]
+    lines = [line.replace(report.unusable[0].prompt_id, "PROMPT") for line in format_report(report)]
+    assert '  Claude\'s reply to PROMPT could not be used: kind: still wrong. It was: {"kind": "BUGG"}' in lines
+
+
+def test_retry_by_an_operator_after_two_unusable_replies_begins_anew(make_world: MakeWorld) -> None:
+    world = make_world(INVALID, INVALID, INVALID, BUG)
+    world.accept()
+    world.finish()
+    world.store.queue.retry(GUID)
+    assert world.finish().state == "done"
+    assert [correction is None for correction in world.claude.corrections] == [True, False, True, False]
+
+
+def test_gateway_without_structured_output_is_named(make_world: MakeWorld) -> None:
+    claude = settings().claude.model_copy(update={"base_url": "https://llm.example.org/v1"})
+    world = make_world(INVALID, given=settings().model_copy(update={"claude": claude}))
+    world.accept()
+    assert (world.finish().reason or "").endswith(
+        "; llm.example.org (claude.base_url) does not enforce the schema of replies (structured output): use a service "
+        "and a model that do, or check what prompts/issues/analyze.j2 asks for, then run it again"
+    )
+
+
+def test_reply_whose_usage_is_unknown_is_posted_with_an_upper_estimate(make_world: MakeWorld) -> None:
+    usage = Usage("claude-haiku-5-5", output_tokens=4000, cost_usd=0.05, took_s=1.5, is_estimate=True)
+    world = make_world(ValidReply("", "issue_analysis", BUG, usage))
+    world.accept()
+    assert world.finish().state == "done"
+    (call,) = world.store.calls.calls_of(GUID)
+    assert (call.outcome, call.is_estimate, call.cost_usd) == ("ok", True, 0.05)
+
+
 def test_outage_before_the_correction_does_not_repeat_the_first_call(make_world: MakeWorld) -> None:
     world = make_world(INVALID, CLAUDE_DOWN, BUG)
     world.accept()
@@ -304,9 +346,9 @@ def test_outage_before_the_correction_does_not_repeat_the_first_call(make_world:
     assert [correction is None for correction in world.claude.corrections] == [True, False, False]
 
 
-@pytest.mark.parametrize("reason", ["truncated", "refused", "stopped", "miscounted", "oversized"])
+@pytest.mark.parametrize("reason", ["truncated", "refused", "stopped", "oversized"])
 def test_uncorrectable_reply_is_not_retried(
-    make_world: MakeWorld, reason: Literal["truncated", "refused", "stopped", "miscounted", "oversized"]
+    make_world: MakeWorld, reason: Literal["truncated", "refused", "stopped", "oversized"]
 ) -> None:
     world = make_world(replace(INVALID, why=reason))
     world.accept()

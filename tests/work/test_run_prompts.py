@@ -117,6 +117,22 @@ def test_one_refused_part_does_not_discard_the_others() -> None:
     assert not coverage.is_complete
 
 
+def test_findings_that_were_left_out_make_the_part_incomplete_and_keep_the_others(make_world: MakeWorld) -> None:
+    reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
+    lost = {"findings": "1 of 2 entries of findings in Claude's reply could be used"}
+    world = make_world(ValidReply("", "pull_request_analysis", reply, Usage("claude-haiku-5-5"), lost=lost))
+    world.github.pull_requests[2] = pull_request(number=2)
+    world.github.changed[2] = (file("a.py", "@@ -1 +1 @@\n-a\n+b"),)
+    world.accept("pull_request.opened")
+    assert world.finish().state == "done"
+    (check,) = world.github.check_actions
+    assert (len(world.github.inline_comments), check.conclusion) == (1, "neutral")
+    assert "- `a.py`: 1 of 2 entries of findings in Claude's reply could be used" in check.summary
+    assert "1 of 2 entries of findings in Claude's reply could be used." in "\n".join(
+        format_report(load_report(world.store, world.row()))
+    )
+
+
 def test_nothing_is_posted_if_all_parts_are_refused() -> None:
     calls = Calls({0: REFUSED, 51: REFUSED})
     with pytest.raises(Permanent, match="Claude gave no usable reply"):
