@@ -438,6 +438,8 @@ class GithubApi:
             self._observe(self._rate_limit())
         data = _parse_json(text) if is_parsed or status >= 400 else text
         message = data.get("message") if isinstance(data, dict) else None
+        if status == 422 and isinstance(message, str) and (details := describe_errors(data)) != message:
+            message = f"{message}: {details}"
         secret = authorization.partition(" ")[2]
         error_message = redact_secret(message, secret) if isinstance(message, str) else None
         response = Response(status, headers, data)
@@ -483,6 +485,18 @@ def _parse_json(text: str) -> Any:
         return json.loads(text) if text else None
     except (ValueError, RecursionError):
         return None
+
+
+def describe_errors(data: Any) -> str:
+    """Return what GitHub says in a 422: "name: is too long; color: invalid". The list `errors` may have sentences."""
+    errors = data.get("errors")
+    parts = [
+        ": ".join(str(error[key]) for key in ("field", "message" if error.get("message") else "code") if error.get(key))
+        if isinstance(error, dict)
+        else str(error)
+        for error in (errors if isinstance(errors, list) else ())
+    ]
+    return "; ".join(filter(None, parts)) or str(data.get("message"))
 
 
 def validate(call: str, shape: TypeAdapter[T], data: object) -> T:

@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
 from hls_handler.actions import REPLY_CREATED, REPLY_EXISTS, EnsureReply, EnsureReview, InlineComment, Outcome
-from hls_handler.clients.api import GithubApi, Response, WriteGuard, repository_path, validate
+from hls_handler.clients.api import GithubApi, WriteGuard, describe_errors, repository_path, validate
 from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, marker, truncate_comment
 from hls_handler.clients.comments import is_by
 from hls_handler.clients.transport import shorten
@@ -177,7 +177,7 @@ def _try_post(
     response = api.write("POST", path, body, guard=guard, expected=(422,))
     if response.status != 422:
         return validate(f"POST {path}", _REVIEW, response.data)
-    reasons = _reasons(response)
+    reasons = describe_errors(response.data)
     rejection = _Rejection(reasons, is_position=bool(_POSITION.search(reasons) and not _COMMIT.search(reasons)))
     if not rejection.is_position:
         head = api.get(f"{repository_path(repository)}/pulls/{number}", _PULL_REQUEST).head_sha
@@ -203,17 +203,6 @@ def _with_marker(body: str, kind: Literal["finding", "reply"], key: str) -> str:
         raise ValueError(f"invalid key {key!r} of a {kind}: expected letters, digits and single - _ . : between them")
     mark = f"\n{marker(f'{kind} {key}')}"
     return truncate_comment(body, MAX_COMMENT_CHARS - len(mark)) + mark
-
-
-def _reasons(response: Response) -> str:
-    """Return GitHub's sentences in a 422: in the list `errors` as strings, at older servers as objects."""
-    errors: Any = response.data.get("errors")
-    parts = (
-        [part for error in errors for part in (error.values() if isinstance(error, dict) else (error,))]
-        if (isinstance(errors, list))
-        else []
-    )
-    return "; ".join(str(part) for part in parts) or str(response.data.get("message"))
 
 
 def _review_url(comment: _ReviewComment) -> str:

@@ -10,11 +10,11 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from hls_handler.actions import EnsureComment, EnsureLabels, EnsureReply, EnsureReview, Outcome, Reaction
-from hls_handler.clients.api import PAGE_SIZE, GithubApi, Response, WriteGuard, repository_path
+from hls_handler.clients.api import PAGE_SIZE, GithubApi, Response, WriteGuard, describe_errors, repository_path
 from hls_handler.clients.comments import compare_comment, preview_comment, write_comment
 from hls_handler.clients.repository_labels import MAX_PAGES, RepositoryLabels
 from hls_handler.clients.reviews import ensure_reply, ensure_review
-from hls_handler.errors import Retryable
+from hls_handler.clients.transport import shorten
 from hls_handler.events import Account, Label
 from hls_handler.handlers.labels import MAX_LABELS, LabelDifference, LabelOrigin, LabelSpec, LabelState, decide_labels
 from hls_handler.history.conversations import ConversationHistory
@@ -103,7 +103,12 @@ class GithubWriter:
         difference = self._compare_labels(action, labels, self._read_labels(number) if present is None else present)
         if self._guard is None:
             return _preview_labels(difference)
-        self._write_labels(number, difference, action, self._guard)
+        refused = self._write_labels(number, difference, action, self._guard)
+        difference = replace(
+            difference,
+            add=tuple(name for name in difference.add if name not in refused),
+            withheld=(*difference.withheld, *refused.items()),
+        )
         rank = {label.name: number for number, label in enumerate(action.requested)}
         return _label_outcome(_merge_earlier_attempts(difference, rank, before=before, after=self._history.labels()))
 
@@ -142,7 +147,10 @@ class GithubWriter:
                 break
         return frozenset(existing)
 
-    def _write_labels(self, number: int, difference: LabelDifference, action: EnsureLabels, guard: WriteGuard) -> None:
+    def _write_labels(
+        self, number: int, difference: LabelDifference, action: EnsureLabels, guard: WriteGuard
+    ) -> Mapping[str, str]:
+        """Write the difference, and return the labels that GitHub refused, with the reason of each."""
         history = self._history
         if difference.removed_by_person:
             history.mark_labels_removed(difference.removed_by_person)
@@ -156,26 +164,43 @@ class GithubWriter:
             path = f"{self._base}/issues/{number}/labels/{quote(name, safe='')}"
             self._api.write("DELETE", path, None, guard=guard, expected=(404,))  # 404: the label is not set
             history.delete_labels((name,))
-        for spec in difference.create:
-            self._create_label(spec, guard)
-        if difference.add:
-            history.record_label_intents(difference.add, label_origins(action))  # first, because a response can be lost
-            body = {"labels": list(difference.add)}
-            self._api.write("POST", f"{self._base}/issues/{number}/labels", body, guard=guard)
-            history.mark_labels_set(difference.add)
+        refused = {spec.name: why for spec in difference.create if (why := self._create_label(spec, guard)) is not None}
+        add = tuple(name for name in difference.add if name not in refused)
+        if add:
+            history.record_label_intents(add, label_origins(action))  # first, because a response can be lost
+            refused |= self._add_labels(number, add, guard)
+            history.mark_labels_set(tuple(name for name in add if name not in refused))
+            history.delete_labels(tuple(name for name in add if name in refused))
+        return refused
 
-    def _create_label(self, spec: LabelSpec, guard: WriteGuard) -> None:
+    def _add_labels(self, number: int, names: tuple[str, ...], guard: WriteGuard) -> Mapping[str, str]:
+        """Add the labels, one by one if GitHub refuses them together. Return the refused ones, with the reasons."""
+        path = f"{self._base}/issues/{number}/labels"
+        response = self._api.write("POST", path, {"labels": list(names)}, guard=guard, expected=(422,))
+        if response.status != 422:
+            return {}
+        if len(names) == 1:
+            return {names[0]: _describe_refusal(response)}
+        return {name: why for one in names for name, why in self._add_labels(number, (one,), guard).items()}
+
+    def _create_label(self, spec: LabelSpec, guard: WriteGuard) -> str | None:
+        """Create the label; return why GitHub refused it, or None."""
         body = {"name": spec.name, "color": spec.color, "description": spec.description}
         response = self._api.write("POST", f"{self._base}/labels", body, guard=guard, expected=(422,))
         if response.status == 422 and not _already_exists(response):
-            raise Retryable(f"POST {self._base}/labels: 422: GitHub rejected the label {spec.name}")
+            return _describe_refusal(response)
         self._labels.add(self._repository, spec.name)
+        return None
 
 
 def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
     """Return group and prompt of each label that a reply requests. Labels from facts ("size/small") are left out."""
     prompts = action.prompt_ids
     return {one.name: LabelOrigin(one.group, prompts[one.group]) for one in action.requested if one.group in prompts}
+
+
+def _describe_refusal(response: Response) -> str:
+    return f"GitHub refused it (422 {shorten(describe_errors(response.data))})"
 
 
 def _already_exists(response: Response) -> bool:

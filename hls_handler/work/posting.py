@@ -25,7 +25,7 @@ from hls_handler.actions import (
     Outcome,
 )
 from hls_handler.deliveries import Lease
-from hls_handler.errors import AppNotInstalled, DependencyDown, Postponed, StepFailed, Superseded
+from hls_handler.errors import AppNotInstalled, DependencyDown, Postponed, Retryable, StepFailed, Superseded
 from hls_handler.events import Account, Event, Issue, PullRequest
 from hls_handler.handlers.handler import Conversation, check_conversation
 from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, LabelState
@@ -95,6 +95,8 @@ def post(
     acquired. The lock prevents newer deliveries from writing the comment. It is acquired before the conversation is
     read, so that the number of comments that GitHub then reports stays true until the comment is written.
     Reviews and replies have one lock for each pull request, which is acquired at the same time.
+
+    If GitHub refuses an action, the others are executed, and then its error is raised.
     """
     require_not_superseded()
     job.require_reads_allowed()
@@ -109,21 +111,37 @@ def post(
             may_exist = current.comments > _history(job).count_comments()
     execute = partial(_execute, job, conversation, current, acquired, may_exist, require_not_superseded)
     outcomes: list[Outcome] = []
+    failed: list[StepFailed] = []
     is_reviewed = False
     while len(outcomes) < len(actions):
         index, action = len(outcomes), actions[len(outcomes)]
-        outcomes.append(job.run_step(OUTCOME, index, partial(execute, index, action), fits=partial(_matches, action)))
+        try:
+            outcome = job.run_step(OUTCOME, index, partial(execute, index, action), fits=partial(_matches, action))
+        except StepFailed as exc:
+            if isinstance(exc, Retryable if isinstance(action, EnsureReview) else DependencyDown):
+                raise  # the other actions wait for the next attempt; the summary depends on the review
+            failed.append(exc)
+            outcome = _withheld(action, exc)
+        outcomes.append(outcome)
         if isinstance(action, EnsureReview) and after_review is not None:
             planned = after_review(outcomes[-1])
             later = (one for one in planned if not isinstance(one, EnsureLabels | EnsureReview))
             actions, is_reviewed = (*actions[: index + 1], *later), True
     if not is_reviewed and after_review is not None:
         after_review(None)
+    if failed:
+        raise next((one for one in failed if isinstance(one, Retryable)), failed[0])
     for outcome in outcomes:
         if outcome.kind == "dry_run":
             log.info("dry run: nothing was written", extra={"would": outcome.detail, "comment": outcome.body})
     job.context.health.ok("github")
     return tuple(outcomes)
+
+
+def _withheld(action: Action, error: StepFailed) -> Outcome:
+    """Return the outcome of a refused action. It is not stored, because a retry executes the action again."""
+    keys = tuple(comment.key for comment in action.comments) if isinstance(action, EnsureReview) else ()
+    return Outcome(_OUTCOME_NAMES[type(action)], "withheld", str(error), rejected=keys)
 
 
 def _matches(action: Action, outcome: Outcome) -> bool:

@@ -197,7 +197,10 @@ class FakeGithub:
             errors = [{"resource": "Label", "code": "already_exists", "field": "name"}]
             return 422, {"message": "Validation Failed", "errors": errors}
         if "," in seen.body["name"]:
-            return 422, {"message": "Validation Failed", "errors": [{"resource": "Label", "code": "invalid"}]}
+            return 422, {
+                "message": "Validation Failed",
+                "errors": [{"resource": "Label", "code": "invalid", "field": "name"}],
+            }
         self.labels[seen.body["name"].casefold()] = seen.body
         return 201, seen.body
 

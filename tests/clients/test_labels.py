@@ -353,10 +353,24 @@ def test_label_created_concurrently_is_no_error(api: GithubApi, github: FakeGith
     assert keep(api, FakeHistory(), BUG).added == ("bug",)
 
 
-def test_rejected_label_is_retryable_and_no_failure_of_github(api: GithubApi, github: FakeGithub) -> None:
-    with pytest.raises(Retryable, match=r"^POST /repos/o/r/labels: 422: GitHub rejected the label a,b$") as error:
-        keep(api, FakeHistory(), RequestedLabel("a,b", "kind"))
-    assert not isinstance(error.value, DependencyDown)
+def test_label_that_github_refuses_to_create_costs_only_itself(api: GithubApi, github: FakeGithub) -> None:
+    history = FakeHistory()
+    outcome = keep(api, history, RequestedLabel("a,b", "kind"), HIGH)
+    assert outcome.detail == "added priority-high; a,b not added: GitHub refused it (422 name: invalid)"
+    assert (outcome.added, github.issue_labels) == (("priority-high",), ["priority-high"])
+    assert history.label_states == {"priority-high": "set"}
+
+
+def test_label_that_github_refuses_to_set_costs_only_itself(api: GithubApi, github: FakeGithub) -> None:
+    history, refusal = (
+        FakeHistory(),
+        {"message": "Validation Failed", "errors": [{"field": "labels", "code": "custom"}]},
+    )
+    github.faults = [Fault("POST", ON, status=422, body=refusal), Fault("POST", ON, status=422, body=refusal)]
+    outcome = keep(api, history, BUG, HIGH)
+    assert outcome.detail == "added priority-high; bug not added: GitHub refused it (422 labels: custom)"
+    assert github.issue_labels == ["priority-high"]
+    assert history.label_states == {"priority-high": "set"}
 
 
 @pytest.mark.parametrize("stopped", [0, 1, 2, 3])

@@ -126,8 +126,8 @@ def test_finding_that_cannot_be_used_is_left_out_with_the_reason() -> None:
     assert reply.findings == [Finding(**FINDING)]
     assert lost == {
         "findings": "1 of 3 entries of findings in Claude's reply could be used (findings.1.line: Input should be a "
-        "valid integer, unable to parse string as an integer; findings.2: Input should be a valid dictionary or instance "
-        "of Finding)"
+        "valid integer, unable to parse string as an integer; findings.2: Input should be a valid dictionary or "
+        "instance of Finding)"
     }
 
 

@@ -179,7 +179,7 @@ def test_review_of_a_commit_that_was_replaced_is_superseded_and_not_halved(world
         ),
         (
             '{"message": "Validation Failed", "errors": [{"field": "commit_id", "message": "no such line in commit"}]}',
-            "commit_id; no such line in commit",
+            "commit_id: no such line in commit",
         ),
         ('{"message": "Validation Failed", "errors": null}', "Validation Failed"),
     ],

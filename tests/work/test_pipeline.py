@@ -527,7 +527,7 @@ def test_delivery_with_a_stored_reply_is_posted_over_the_hourly_limit(
 ) -> None:
     world = make_world(given=settings(limits={"thread_runs_per_hour": 1}))
     world.accept()
-    world.github.failing_writes = [Permanent("GitHub says no"), Permanent("GitHub says no")]
+    world.github.failing_writes = [Permanent("GitHub says no") for _ in range(4)]  # labels and comment of both
     world.run()
     world.advance(3601)
     world.accept(guid="second")

@@ -9,9 +9,10 @@ import pytest
 
 from hls_handler.actions import EnsureComment, Outcome
 from hls_handler.deliveries import Finished
-from hls_handler.errors import DependencyDown, Superseded
+from hls_handler.errors import DependencyDown, HlsError, Permanent, Retryable, Superseded
 from hls_handler.handlers.handler import Conversation
 from hls_handler.work.posting import OUTCOME, post
+from tests.handlers.world import file, finding, pull_request, pull_request_analysis
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, ISSUE
 from tests.work.world import BUG, GUID, MakeWorld
 
@@ -111,6 +112,43 @@ def test_stored_outcome_of_another_action_is_not_used(make_world: MakeWorld) -> 
     (outcome,) = post(job, Conversation(1, is_pull_request=False), (action,), require_not_superseded=lambda: None)
     assert (outcome.action, outcome.kind) == ("comment", "created")
     assert world.github.comments == {1: "Thanks."}
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (Permanent("POST /repos/o/r/issues/2/labels: 403 Forbidden"), "dead"),
+        (Retryable("POST /repos/o/r/issues/2/labels: 422 Validation Failed"), "done"),
+    ],
+)
+def test_refused_action_costs_no_other_action(make_world: MakeWorld, error: HlsError, state: str) -> None:
+    world = make_world(pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")]))
+    world.github.pull_requests[2] = pull_request(number=2)
+    world.github.changed[2] = (file("a.py", "@@ -1 +1 @@\n-a\n+b"),)
+    world.github.failing_writes = [error]
+    world.accept("pull_request.opened")
+    finished = world.run()
+    assert (len(world.github.inline_comments), len(world.github.comments), len(world.github.check_actions)) == (1, 1, 1)
+    assert world.row().posting_error == str(error)
+    world.advance(60)
+    assert (finished or world.finish()).state == state
+    assert [world.github.calls.count(f"write {what}") for what in ("comment", "review")] == [1, 1]
+
+
+def test_findings_of_a_refused_review_are_in_the_summary(make_world: MakeWorld) -> None:
+    world = make_world(pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b", body="Off by one.")]))
+    world.github.pull_requests[2] = pull_request(number=2)
+    world.github.changed[2] = (file("a.py", "@@ -1 +1 @@\n-a\n+b"),)
+    world.github.on_call = lambda what: _refuse(what == "write review")
+    world.accept("pull_request.opened")
+    assert world.finish().state == "dead"
+    assert "Off by one." in world.github.comments[2]
+    assert len(world.github.check_actions) == 1
+
+
+def _refuse(is_refused: bool) -> None:
+    if is_refused:
+        raise Permanent("POST /repos/o/r/pulls/2/reviews: 403 Forbidden")
 
 
 def test_started_posting_is_finished_after_the_issue_was_closed(make_world: MakeWorld) -> None:
