@@ -159,6 +159,7 @@ class Service:
         self._awaited = AwaitedDeliveries()
         self._secrets = set(collect_secrets(settings))  # secrets of all settings since the start
         self._reschedule = threading.Event()  # if set, the next `_check_changes` makes waiting deliveries due
+        self._installed = threading.Event()  # the same, but servers that asked to wait keep their holds
         self._reloader = ConfigReloader(
             file, first, make=self._make_config, follow=self._apply_config, health=self._health
         )
@@ -313,13 +314,16 @@ class Service:
             self._reschedule_waiting()
 
     def _reschedule_waiting(self) -> None:
-        if not self._reschedule.is_set():
+        causes = [cause for cause in (self._reschedule, self._installed) if cause.is_set()]
+        if not causes:
             return
-        self._reschedule.clear()  # cleared first, so that a change during the call is handled by the next check
+        for cause in causes:
+            cause.clear()  # cleared first, so that a change during the call is handled by the next check
         try:
-            self._store.queue.reschedule_waiting()
+            self._store.queue.reschedule_waiting(forget_servers=self._reschedule in causes)
         except StoreUnavailable:
-            self._reschedule.set()
+            for cause in causes:
+                cause.set()
             raise
         self._wake()
         self._probe.run_soon()
@@ -436,6 +440,7 @@ class Service:
         credentials.forget(change.repositories or None, owner=change.owner)
         fields = {"action": change.action, "account": change.owner, "repositories": change.repositories or None}
         log.info("the installation of the GitHub App has changed", extra=fields)
+        self._installed.set()  # deliveries may wait for it
         self._probe.run_soon()
 
     def _queue(self) -> dict[str, object]:

@@ -23,7 +23,6 @@ HlsError
 ├── LeaseLost              another worker may claim the delivery: this worker stops and writes nothing
 ├── Postponed              not a failure: the delivery is postponed (rate limiter, budget, a held lock)
 │   └── TokenReplaced      another token takes over: the delivery is repeated at once
-├── AppNotInstalled        the GitHub App is not installed on the repository, or suspended: the delivery is ignored
 ├── Superseded             a newer event makes this delivery unnecessary
 │   └── ConversationLocked a person locked the issue or pull request: the delivery is ignored
 └── StepFailed             one step of one delivery failed
@@ -31,6 +30,7 @@ HlsError
     │   └── BudgetExceeded the next call to Claude does not fit the money that the settings allow for a review
     └── Retryable          the same call may succeed later
         └── DependencyDown the call succeeds once GitHub or Claude is available again: no attempt is counted
+            ├── AppNotInstalled the GitHub App is not installed on the repository, or suspended: the delivery waits
             └── ModelNotFound Claude's service does not know the model (404)
 
 A file in parentheses defines the class; the sandbox defines more. A message names the cause and what to do next. It
@@ -107,10 +107,6 @@ class ConversationLocked(Superseded):
     """The issue or pull request was locked, so HLS must not write to it. The delivery ends as ignored."""
 
 
-class AppNotInstalled(HlsError):
-    """The GitHub App is not installed on the repository, or its installation is suspended."""
-
-
 class StepFailed(HlsError):
     """A step of one delivery failed; the message is shown to the operator."""
 
@@ -159,6 +155,21 @@ class DependencyDown(Retryable):
         self.dependency: Dependency = dependency
         self.remedy = remedy
         self.may_have_succeeded = may_have_succeeded
+
+
+class AppNotInstalled(DependencyDown):
+    """The GitHub App is not installed on the repository, or its installation is suspended.
+
+    Only deliveries of this repository wait: until an event reports that it is installed again, or for the next attempt.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message,
+            dependency="github",
+            remedy="install the App there on GitHub, or unsuspend its installation; waiting deliveries then continue",
+            applies_to_all_calls=False,
+        )
 
 
 class ModelNotFound(DependencyDown):

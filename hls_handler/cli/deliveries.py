@@ -172,12 +172,12 @@ def _parse_time(option: str, given: str | None) -> datetime | None:
 
 @deliveries.command()
 def retry(guid: Guid, config: Config = None) -> None:
-    """Run a dead or waiting delivery now.
+    """Run a dead, ignored or waiting delivery now.
 
     The delivery keeps its GUID. Completed steps, such as asking Claude, are not repeated.
 
-    Exit codes: 0 queued; 1 there is no such delivery, it is neither dead nor waiting, or its body was deleted; 2 usage
-    error, or unusable settings or database.
+    Exit codes: 0 queued; 1 there is no such delivery, it is done, running or superseded, or its body is not stored;
+    2 usage error, or unusable settings or database.
     """
     settings = load(config, credentials=False)
     body_days_source = settings.sources.where("storage.body_days")

@@ -156,14 +156,9 @@ class App:
         with closing(self.connect()) as api:
             found = api.find(f"{repository_path(repository)}/installation", _INSTALLATION)
         if found is None:
-            raise AppNotInstalled(
-                f"the GitHub App is not installed on {repository}; install it there on GitHub, and redeliver the event"
-            )
+            raise AppNotInstalled(f"the GitHub App is not installed on {repository}")
         if found.suspended_at is not None:
-            raise AppNotInstalled(
-                f"the installation of the GitHub App on {repository} is suspended; unsuspend it on GitHub, and "
-                "redeliver the event"
-            )
+            raise AppNotInstalled(f"the installation of the GitHub App on {repository} is suspended")
         return found
 
     def credential(self, repository: str) -> RepositoryToken:

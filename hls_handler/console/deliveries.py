@@ -97,7 +97,7 @@ class DeliveryPages:
             log_begins_at=self._log_ring.begins_at(),
             budgets=shown.budgets,
             said=said,
-            can_retry=row.state in ("dead", "queued"),
+            can_retry=shown.can_retry,
         )
 
     def _load(self, row: DeliveryRow) -> _Shown:
@@ -111,7 +111,11 @@ class DeliveryPages:
             ),
             log_lines=self._log_ring.find(LogFilter(delivery=row.guid), limit=MAX_LOG_LINES).lines,
             budgets=self._load_budgets(row) if report.calls else (),
+            can_retry=row.state in ("dead", "queued") or (row.state == "ignored" and self._has_body(row)),
         )
+
+    def _has_body(self, row: DeliveryRow) -> bool:
+        return self._store.deliveries.body(row.guid) is not None
 
     def _load_budgets(self, row: DeliveryRow) -> tuple[Budget, ...]:
         effective, settings = self._table.find(row.repository or ""), self._frame.settings
@@ -166,6 +170,7 @@ class _Shown:
     replies: tuple[tuple[str, str], ...]  # prompt id, and the reply as JSON
     log_lines: tuple[LogLine, ...]
     budgets: tuple[Budget, ...]
+    can_retry: bool
 
 
 def _title(step: Step) -> str:

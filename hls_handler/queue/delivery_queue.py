@@ -21,6 +21,7 @@ from sqlalchemy import (
     exists,
     func,
     literal_column,
+    or_,
     select,
 )
 
@@ -203,12 +204,12 @@ class DeliveryQueue:
     ) -> None:
         """End the delivery; store its changes and posting status in the same transaction. Raises `LeaseLost`.
 
-        For "ignored", also deletes the body and its digest. The receiver stores neither for an event that it ignores.
+        For "ignored", also deletes the digest, so that the same body under another id is processed.
         `github_requests` is the number of requests that this attempt sent.
         """
         values: dict[str, Any] = {"duration_ms": round(took_s * 1000)}
         if state == "ignored":
-            values |= {"body": None, "digest": None}
+            values |= {"digest": None}
         if posting is not None:
             values |= {"posting_status": posting, "posting_error": None}
         prepared = prepare(changes)
@@ -278,30 +279,31 @@ class DeliveryQueue:
         return waited
 
     def retry(self, guid: str) -> State | None:
-        """Queue a dead delivery again, or make a queued one due now. Both keep their checkpoints and get high priority.
+        """Queue a dead or ignored delivery again, or make a queued one due now. It keeps its checkpoints, and is first.
 
-        Return the new state; None for an unknown GUID. A dead delivery whose body was deleted stays dead.
+        Return the new state; None for an unknown GUID. A dead or ignored delivery without a stored body stays so.
         """
         now = self._database.now
         front = now - PRIORITY_BOT_REQUEST * HEAD_START_MS  # as `sort_key()` computes it
         first = {"due_at": now, "priority": PRIORITY_BOT_REQUEST, "sort_key": front}
         not_later = {"sort_key": case((_c.sort_key < front, _c.sort_key), else_=front)}
         at_once = deliveries.update().where(_c.guid == guid, _c.state == literal("queued")).values(first | not_later)
-        is_retried = and_(_c.guid == guid, _c.state == literal("dead"), _c.body.is_not(None))
+        is_ended = or_(_c.state == literal("dead"), _c.state == literal("ignored"))
+        is_retried = and_(_c.guid == guid, is_ended, _c.body.is_not(None))
         again = (
             deliveries.update()
             .where(is_retried)
             .values(
                 first | _NO_FAILURES | {"state": "queued", "queued_at": now, "finished_at": None, "duration_ms": None}
             )
-            .values(reason="an operator runs it again")
+            .values(reason="an operator runs it again", reason_kind=None)
         )
         with self._database.writing() as connection:
             connection.execute(at_once)
-            died_at = connection.execute(select(_c.finished_at).where(is_retried).with_for_update()).scalar()
+            ended = connection.execute(select(_c.state, _c.finished_at).where(is_retried).with_for_update()).first()
             connection.execute(again)
-            if died_at is not None:
-                self._writer.counters.add_run_again(connection, "dead", died_at)
+            if ended is not None:
+                self._writer.counters.add_run_again(connection, ended.state, ended.finished_at)
             self._database.notify(connection)
             return connection.execute(select(_c.state).where(_c.guid == guid)).scalar()
 

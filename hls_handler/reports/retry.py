@@ -16,14 +16,20 @@ class Retry:
 
 
 def retry_delivery(store: Storage, row: DeliveryRow, *, body_days_source: str) -> Retry:
-    """Queue a dead or waiting delivery to run now. `body_days_source` is the place of `storage.body_days`."""
+    """Queue a dead, ignored or waiting delivery to run now. `body_days_source` is the place of `storage.body_days`."""
     state = store.queue.retry(row.guid)
     if state is None:
         return Retry(False, f"{row.guid} was deleted")
     if state == "running":
         return Retry(False, f"{row.guid} is running already")
+    if state == "ignored":
+        return Retry(
+            False,
+            f"{row.guid} stays ignored ({row.reason}): its body is not stored; trigger a new event on the issue "
+            "or pull request",
+        )
     if state not in ("dead", "queued"):
-        return Retry(False, f"{row.guid} is {state}; only a dead or a waiting delivery can be run again")
+        return Retry(False, f"{row.guid} is {state}; only a dead, ignored or waiting delivery can be run again")
     if state == "dead":
         return Retry(
             False,

@@ -29,7 +29,6 @@ IgnoredKind = Literal[
     "draft",
     "asked to skip",
     "conversation locked",
-    "app not installed",
     "app installation",
     "not a label of HLS",
     "too many runs",

@@ -85,7 +85,7 @@ def _write(
     completed = WriteCompleted(lock)
     try:
         written = write(checks)
-    except (DependencyDown, TokenReplaced, AppNotInstalled) as exc:
+    except (DependencyDown, TokenReplaced) as exc:
         if not (isinstance(exc, DependencyDown) and exc.may_have_succeeded):
             job.pending.add(completed)
         raise
@@ -147,9 +147,12 @@ class CheckEnder:
         try:
             result = self._end(unended, settings, until)
         except (DependencyDown, Postponed, LeaseLost) as exc:
-            log.warning("the check is ended later", extra={"delivery": unended.guid, "why": str(exc)})
-            return True
-        except (StepFailed, AppNotInstalled) as exc:  # a retry would fail, too
+            if not isinstance(exc, AppNotInstalled):
+                log.warning("the check is ended later", extra={"delivery": unended.guid, "why": str(exc)})
+                return True
+            log.warning("the check cannot be ended", extra={"delivery": unended.guid, "error": str(exc)})
+            result = f"failed: {exc}"
+        except StepFailed as exc:  # a retry would fail, too
             log.warning("the check cannot be ended", extra={"delivery": unended.guid, "error": str(exc)})
             result = f"failed, because GitHub rejected it: {exc}"
         self._store.commit_checks.mark_ended(unended, result)

@@ -25,7 +25,7 @@ from hls_handler.actions import (
     Outcome,
 )
 from hls_handler.deliveries import Lease
-from hls_handler.errors import AppNotInstalled, DependencyDown, Postponed, Retryable, StepFailed, Superseded
+from hls_handler.errors import DependencyDown, Postponed, Retryable, StepFailed, Superseded
 from hls_handler.events import Account, Event, Issue, PullRequest
 from hls_handler.handlers.handler import Conversation, check_conversation
 from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, LabelState
@@ -274,7 +274,7 @@ def write_under_lock(
                 outcome = writer.ensure_reply(number, action, is_retry=is_retry)
             case _:
                 assert_never(action)
-    except (StepFailed, Postponed, AppNotInstalled, Superseded) as exc:  # Postponed: nothing was sent since a response
+    except (StepFailed, Postponed, Superseded) as exc:  # Postponed: nothing was sent since a response
         if not (isinstance(exc, DependencyDown) and exc.may_have_succeeded):
             job.pending.add(completed)
         raise

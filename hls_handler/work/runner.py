@@ -107,9 +107,6 @@ def _run(lease: Lease, context: WorkerContext) -> Finished | None:
     except ConversationLocked as exc:
         name = handler_for(lease.event).name
         result = DeliveryResult("ignored", str(exc), kind="conversation locked", handler=name)
-    except AppNotInstalled as exc:
-        name = handler_for(lease.event).name
-        result = DeliveryResult("ignored", str(exc), kind="app not installed", handler=name)
     except Superseded as exc:
         result = DeliveryResult("superseded", str(exc), handler=handler_for(lease.event).name)
     except Postponed as exc:
@@ -196,7 +193,8 @@ def _fail(lease: Lease, context: WorkerContext, error: StepFailed, requests: int
             rate_limit = context.github.rate_limit(lease.repository or "")
         not_before = error.not_before if error.applies_to_all_calls else None
         until = not_before or now + timedelta(seconds=context.config.settings.limits.retry_backoff_s)
-        store.rate_limiter.hold(rate_limit, until)  # so that other workers wait instead of failing, too
+        if not isinstance(error, AppNotInstalled):  # which holds for one repository, and the limit for its owner
+            store.rate_limiter.hold(rate_limit, until)  # so that other workers wait instead of failing, too
     if isinstance(decision, GiveUp):
         handler, calls = handler_for(lease.event).name, store.calls.calls_of(lease.guid)
         took_s = (now - lease.received_at).total_seconds()

@@ -362,7 +362,7 @@ def test_finished_delivery_cannot_be_run_again(browser: Browser, store: Storage)
     assert "Retry" not in browser.get("/deliveries/g1").body.decode()
     refused = browser.submit("/deliveries", "/deliveries/g1/retry")
     assert refused.status == 409
-    assert "g1 is ignored; only a dead or a waiting delivery can be run again." in refused.body.decode()
+    assert "g1 stays ignored (not enabled): its body is not stored;" in refused.body.decode()
     assert browser.submit("/deliveries", "/deliveries/none/retry").status == 404
     assert browser.get("/deliveries/none").status == browser.get("/deliveries/\0").status == 404
 
@@ -378,7 +378,10 @@ def test_second_request_to_run_a_delivery_says_what_became_of_it(browser: Browse
     assert b'<span class="state running">running</span>' in running.body
     store.queue.finish(lease, "done", reason="no change", took_s=1.0)
     done = browser.post("/deliveries/g1/retry", form)
-    assert (done.status, b"g1 is done; only a dead or a waiting delivery can be run again." in done.body) == (409, True)
+    assert (done.status, b"g1 is done; only a dead, ignored or waiting delivery can be run again." in done.body) == (
+        409,
+        True,
+    )
 
 
 def test_delivery_that_is_deleted_meanwhile_is_not_run(store: Storage) -> None:

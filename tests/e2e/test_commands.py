@@ -136,7 +136,7 @@ def test_a_dead_delivery_is_listed_and_retried_while_the_service_runs(service: S
     assert len(conversation.comments) == 1
     again = hls("deliveries", "retry", guid, *config)
     assert again.returncode == 1
-    assert "only a dead or a waiting delivery can be run again" in again.stderr
+    assert "only a dead, ignored or waiting delivery can be run again" in again.stderr
 
 
 def test_render_prints_the_request_to_claude(service: Service, sandbox: Sandbox) -> None:

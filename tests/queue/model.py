@@ -175,13 +175,13 @@ class Model:
             entry.first_failure_at = self.now
 
     def retry(self, guid: str) -> State:
-        """Reset a dead delivery, make a queued one due, and leave others unchanged.
+        """Reset a dead or ignored delivery that has a body, make a queued one due, and leave others unchanged.
 
         It gets the priority of a person's request, and is never delayed by it.
         """
         entry = self.entries[guid]
-        if entry.state == "dead":
-            self.counters["run_again", "dead"] += 1
+        if entry.state == "dead" or (entry.state == "ignored" and entry.new.state == "queued"):
+            self.counters["run_again", entry.state] += 1
             self._reset(entry, PRIORITY_BOT_REQUEST)
             entry.transition_to("queued")
         if entry.state == "queued":

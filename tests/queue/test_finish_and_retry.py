@@ -66,11 +66,11 @@ def test_processing_time_is_counted_in_the_smallest_bucket(took_ms: int, bucket:
     }
 
 
-def test_delivery_ignored_by_a_worker_loses_body_and_digest(store: Storage) -> None:
+def test_delivery_ignored_by_a_worker_keeps_its_body_and_loses_the_digest(store: Storage) -> None:
     store.queue.finish(
         begin(store, "g1", **SAME_BODY), "ignored", reason="by our own bot", kind="own account", took_s=0.1
     )
-    assert store.deliveries.body("g1") is None
+    assert store.deliveries.body("g1") == b"{}"
     assert accept(store, queued("g2", **SAME_BODY))[0].outcome == "queued"
     assert accept(store, queued("g1", number=7, body=b"{ }"))[0].outcome == "queued"
     counters = store.statistics.counters()
@@ -191,7 +191,17 @@ def test_retry_does_not_delay_a_delivery(store: Storage, skew: Skew) -> None:
     assert claim(store).guid == "g1"
 
 
-def test_retry_changes_only_dead_and_queued_deliveries(store: Storage) -> None:
+def test_retry_of_an_ignored_delivery_with_a_body_queues_it(store: Storage) -> None:
+    store.queue.finish(begin(store, "g1"), "ignored", reason="locked", kind="conversation locked", took_s=1)
+    assert store.queue.retry("g1") == "queued"
+    row = store.deliveries.find("g1")
+    assert row is not None
+    assert (row.reason, row.reason_kind) == ("an operator runs it again", None)
+    assert claim(store).body == b'{"delivery": "g1"}'
+    assert store.statistics.counters()["run_again", "ignored"] == 1
+
+
+def test_retry_changes_no_finished_delivery_and_none_without_a_body(store: Storage) -> None:
     dead_letter(store, "g1")
     accept(store, ignored("g2"))
     lease = begin(store, "g3")

@@ -450,7 +450,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
     @rule(guid=guids)
     def operator_retries(self, guid: str) -> None:
-        dead = [key for key, entry in self.model.entries.items() if entry.state == "dead"]
+        dead = [key for key, entry in self.model.entries.items() if entry.state in ("dead", "ignored")]
         guid = dead[-1] if dead else guid
         assert self.store.queue.retry(guid) == self.model.retry(guid)
 

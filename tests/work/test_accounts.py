@@ -85,17 +85,27 @@ def test_stored_comments_and_labels_show_who_wrote_on_a_conversation(make_world:
     assert world.store.conversations.find_writers(row.repository_id, 4711) == frozenset()
 
 
-def test_delivery_of_a_repository_without_the_app_is_ignored_with_the_reason(
-    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_delivery_of_a_repository_without_the_app_waits_with_its_paid_reply(make_world: MakeWorld) -> None:
     world = make_world()
     world.accept()
-    world.github.failing = [AppNotInstalled("the GitHub App is not installed on o/r")]
-    world.finish()
-    row = world.row()
-    assert (row.state, row.reason_kind, row.reason) == (
-        "ignored",
-        "app not installed",
-        "the GitHub App is not installed on o/r",
+    world.github.failing_writes = [AppNotInstalled("the GitHub App is not installed on o/r")]
+    assert world.run() is None
+    row, part = world.row(), world.health.snapshot().components["github"]
+    assert (row.state, row.reason) == ("queued", "the GitHub App is not installed on o/r")
+    assert (part.state, part.message) == ("degraded", "the GitHub App is not installed on o/r")
+    assert part.remedy == (
+        "install the App there on GitHub, or unsuspend its installation; waiting deliveries then continue"
     )
-    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+    world.store.queue.reschedule_waiting(forget_servers=False)
+    assert world.finish().state == "done"
+    assert len(world.claude.asked) == 1
+    assert world.health.snapshot().components["github"].state == "healthy"
+
+
+def test_repository_without_the_app_does_not_stop_the_others_of_its_owner(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    world.accept(guid="second", number=2)
+    world.github.failing = [AppNotInstalled("the GitHub App is not installed on o/r")]
+    assert world.run() is None
+    assert world.finish().guid == "second"
