@@ -47,20 +47,30 @@ def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, 
 
     Two uses are at least `interval_ms` apart, even if a slot is used late. The delivery loses its reserved slot if
     `reserved` is before `state.held_until`, or if `now` is more than `interval_ms` plus 2 s after `reserved`. Without
-    the second rule, all deliveries that missed their slots in a downtime would be postponed to the same time.
+    the second rule, all deliveries that missed their slots in a downtime would be postponed to the same time. If the
+    clock was set back since the last slot was used, the slots from before it do not count.
     """
     if max(state.next_at, state.held_until) > now + FURTHEST_MS:  # implausible: the clock was set back
         state, reserved = RateLimitState(now, 0, 0), None
-    is_mine = reserved is not None and reserved >= state.held_until and now <= reserved + interval_ms + _LATE_MS
+    if was_set_back(state, now):
+        state = RateLimitState(now, state.held_until, 0)
+    is_mine = (
+        reserved is not None
+        and state.held_until <= reserved <= state.next_at
+        and now <= reserved + interval_ms + _LATE_MS
+    )
     begins_at = reserved if is_mine and reserved is not None else max(state.next_at, state.held_until, now)
-    was_set_back = state.last_slot_at > now + _EARLY_MS  # the clock was set back since the last slot was used
-    last_slot_at = 0 if was_set_back else state.last_slot_at
-    slot_at = max(begins_at, last_slot_at + interval_ms)
+    slot_at = max(begins_at, state.last_slot_at + interval_ms)
     early_ms = _EARLY_MS if interval_ms < _EARLY_MS else 0
     is_now = slot_at - early_ms <= now and state.held_until <= now
     used_at = max(slot_at, now)
     next_at = max(state.next_at, used_at + interval_ms)
     return Slot(is_now, slot_at, RateLimitState(next_at, state.held_until, used_at if is_now else state.last_slot_at))
+
+
+def was_set_back(state: RateLimitState, now: int) -> bool:
+    """Return True if the clock was set back since the last slot was used."""
+    return state.last_slot_at > now + _EARLY_MS
 
 
 _SELECT = (
@@ -146,6 +156,19 @@ class RateLimiter:
         with self._database.reading() as connection:
             rows = connection.execute(self._select_all_held.order_by(rate_limits.c.name)).all()
         return {row.name: from_ms(row.held_until) for row in rows}
+
+    def all_waits(self, *, longer_than_s: float) -> dict[str, datetime]:
+        """Return {name: next slot (aware UTC)} of the rate limits whose next slot is further away."""
+        query = select(rate_limits.c.name, rate_limits.c.next_at, rate_limits.c.held_until, rate_limits.c.last_slot_at)
+        with self._database.reading() as connection:
+            now = self._database.now_in(connection)
+            rows = connection.execute(query.order_by(rate_limits.c.name)).all()
+        states = {name: RateLimitState(*state) for name, *state in rows}
+        return {
+            name: from_ms(state.next_at)
+            for name, state in states.items()
+            if now + longer_than_s * 1000 < state.next_at <= now + FURTHEST_MS and not was_set_back(state, now)
+        }
 
     def lock(self, connection: Connection, name: str) -> RateLimitState:
         """Lock a rate limit until the transaction ends; return its row.

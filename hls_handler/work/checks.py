@@ -56,7 +56,9 @@ def make_checks(
     def check_github() -> Mapping[str, object]:
         _check_not_held(store.rate_limiter, "github", GITHUB_RATE_LIMIT)
         config = reloader.latest
-        return _check_identity(github(config), config)
+        metrics = _check_identity(github(config), config)
+        _check_slots(store.rate_limiter, "github", "or lower github.min_seconds_between_writes", metrics)
+        return metrics
 
     def check_claude() -> Mapping[str, object]:
         _check_not_held(store.rate_limiter, "claude", CLAUDE_RATE_LIMIT)
@@ -74,7 +76,9 @@ def make_checks(
             if not health.worked_in_use("claude"):
                 raise
             lifecycle = "unlisted"
-        return {"model": settings.claude.model, "model_lifecycle": lifecycle}
+        metrics = {"model": settings.claude.model, "model_lifecycle": lifecycle}
+        _check_slots(store.rate_limiter, "claude", "or raise claude.requests_per_second", metrics)
+        return metrics
 
     return [
         Check("store", check_store, proves_use=True),
@@ -88,6 +92,8 @@ def make_checks(
         ),
     ]
 
+
+LONG_WAIT_S = 60.0  # for a slot of a rate limit, after which /health names it
 
 INSTALLATION_REMEDY = "choose the repositories on that page, or unsuspend an installation there"
 PERMISSION_REMEDY = (
@@ -124,6 +130,14 @@ def _check_not_held(rate_limiter: RateLimiter, dependency: Dependency, rate_limi
     if until is not None:
         message = f"no requests until {until:%H:%M:%S} UTC, because the server asked to wait or the last request failed"
         raise DependencyDown(message, dependency=dependency, remedy="wait, or fix the cause that the log names")
+
+
+def _check_slots(rate_limiter: RateLimiter, dependency: Dependency, remedy: str, metrics: Mapping[str, object]) -> None:
+    """Raise `ProblemFound` if requests wait over `LONG_WAIT_S` for a slot of a rate limit of the dependency."""
+    for name, until in rate_limiter.all_waits(longer_than_s=LONG_WAIT_S).items():
+        if name.partition(" ")[0] == dependency:
+            message = f"the next request waits until {until:%H:%M:%S} UTC for a slot of the rate limit {name}"
+            raise ProblemFound(message, remedy=f"wait, {remedy}", metrics=metrics)
 
 
 def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:

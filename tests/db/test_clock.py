@@ -59,6 +59,20 @@ def test_calls_and_reads_that_seem_to_be_far_ahead_do_not_count(store: Storage, 
     assert stored.age_s > 86400
 
 
+def test_clock_set_back_by_an_hour_does_not_stop_an_idle_service(store: Storage, skew: Skew) -> None:
+    skew.advance(hours=1)
+    lease, waiting = begin(store, "g1"), begin(store, "g2")
+    store.rate_limiter.take_slot(lease, "github", interval_s=60.0)
+    with pytest.raises(Postponed):
+        store.rate_limiter.take_slot(waiting, "github", interval_s=60.0)
+    skew.advance(hours=-1)
+    assert store.rate_limiter.all_waits(longer_than_s=60) == {}
+    store.rate_limiter.take_slot(lease, "github", interval_s=60.0)
+    with pytest.raises(Postponed) as postponed:  # its slot of before does not count either
+        store.rate_limiter.take_slot(waiting, "github", interval_s=60.0)
+    assert timedelta(seconds=50) < postponed.value.at - store.now() <= timedelta(seconds=60)
+
+
 def test_clock_set_back_by_an_hour_delays_no_write_after_a_restart(store: Storage, skew: Skew) -> None:
     skew.advance(hours=1)
     lease, next_lease = begin(store, "g1"), begin(store, "g2")

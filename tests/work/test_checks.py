@@ -17,7 +17,7 @@ from hls_handler.settings.load import SettingsFile
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.work.active_config import ActiveConfig, BotAccount, ConfigReloader
-from hls_handler.work.background import run_checks
+from hls_handler.work.background import ProblemFound, run_checks
 from hls_handler.work.checks import IdentityClient, make_checks
 from hls_handler.work.health import Component, ComponentHealth, Health
 from tests.queue.builders import ignored
@@ -92,6 +92,35 @@ def test_held_dependency_is_not_called(make_world: MakeWorld, tmp_path: Path, co
     probe_checks = make_checks(world.store, reloader, github=unused, lookup_model=unused, health=world.health)
     with pytest.raises(DependencyDown, match="no requests until 12:00:00 UTC"):
         next(check for check in probe_checks if check.component == component).run()
+
+
+@pytest.mark.parametrize(
+    ("component", "remedy"),
+    [
+        ("github", "wait, or lower github.min_seconds_between_writes"),
+        ("claude", "wait, or raise claude.requests_per_second"),
+    ],
+)
+def test_wait_for_a_rate_limit_is_a_problem_that_names_its_end(
+    make_world: MakeWorld, tmp_path: Path, component: str, remedy: str
+) -> None:
+    world = make_world()
+    world.accept()
+    lease = world.claim()
+    assert lease is not None
+    world.store.rate_limiter.take_slot(lease, component, interval_s=120)
+    reloader = make_reloader(tmp_path, world.store)
+    probe_checks = make_checks(
+        world.store,
+        reloader,
+        github=lambda _config: FakeIdentityClient(),
+        lookup_model=lambda _settings: "active",
+        health=world.health,
+    )
+    expected = rf"^the next request waits until \d\d:\d\d:\d\d UTC for a slot of the rate limit {component}$"
+    with pytest.raises(ProblemFound, match=expected) as problem:
+        next(check for check in probe_checks if check.component == component).run()
+    assert problem.value.remedy == remedy
 
 
 def test_error_of_a_dependency_is_raised(make_world: MakeWorld, tmp_path: Path) -> None:
