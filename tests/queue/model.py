@@ -164,6 +164,7 @@ class Model:
         if state == "done":
             self.counters["processing_count", ""] += 1
             self.counters["recovered_by_retry", ""] += entry.failures > 0
+            self.counters["errors_recovered", ""] += entry.failures
 
     def reschedule(self, guid: str, *, by_s: float, failed: bool, counts: bool) -> None:
         entry = self.entries[guid]
