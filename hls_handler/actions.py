@@ -107,6 +107,7 @@ class EnsureCheck:
     summary: str  # sanitized Markdown, of any length
     description: str  # one line for a commit status, which shows neither title nor summary
     annotations: tuple[Annotation, ...] = ()  # of any number
+    is_exempt: bool = False  # True: the operator's settings exclude the commit; a status, never neutral, is a success
 
 
 @dataclass(frozen=True, slots=True)

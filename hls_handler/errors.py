@@ -24,7 +24,10 @@ HlsError
 ├── Postponed              not a failure: the delivery is postponed (rate limiter, budget, a held lock)
 │   └── TokenReplaced      another token takes over: the delivery is repeated at once
 ├── Superseded             a newer event makes this delivery unnecessary
-│   └── ConversationLocked a person locked the issue or pull request: the delivery is ignored
+│   └── ConversationIgnored the issue or pull request is not to be processed: the delivery is ignored
+│       ├── ConversationLocked a person locked it
+│       ├── SkipRequested  its title or a label asks HLS to skip it
+│       └── WorkStopped    a person stopped HLS there with /stop
 └── StepFailed             one step of one delivery failed
     ├── Permanent          a retry cannot help: 404, rejected reply
     │   └── BudgetExceeded the next call to Claude does not fit the money that the settings allow for a review
@@ -103,8 +106,28 @@ class Superseded(HlsError):
     """A newer event, such as a push or a closing, makes this delivery unnecessary. The message names the event."""
 
 
-class ConversationLocked(Superseded):
-    """The issue or pull request was locked, so HLS must not write to it. The delivery ends as ignored."""
+class ConversationIgnored(Superseded):
+    """The issue or pull request is not to be processed, as GitHub or the database shows it now."""
+
+    kind: Literal["conversation locked", "asked to skip", "stopped"]  # an `IgnoredKind`
+
+
+class ConversationLocked(ConversationIgnored):
+    """It was locked, so HLS must not write labels or comments there."""
+
+    kind = "conversation locked"
+
+
+class SkipRequested(ConversationIgnored):
+    """Its title or a label asks HLS to skip it."""
+
+    kind = "asked to skip"
+
+
+class WorkStopped(ConversationIgnored):
+    """A person gave the command /stop."""
+
+    kind = "stopped"
 
 
 class StepFailed(HlsError):

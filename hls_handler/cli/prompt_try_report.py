@@ -11,7 +11,7 @@ from hls_handler.actions import Outcome
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
 from hls_handler.cli.event_input import Subject
 from hls_handler.cli.options import print_line, print_lines
-from hls_handler.errors import ConversationLocked, Postponed, Retryable, StepFailed, Superseded, with_remedy
+from hls_handler.errors import ConversationIgnored, Postponed, Retryable, StepFailed, Superseded, with_remedy
 from hls_handler.events import Event
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.routing import Ignored, Rule
@@ -191,7 +191,7 @@ def _state(tried: TryResult) -> str:
             return "ignored"
         case DeliveryResult():
             return tried.end.state
-        case ConversationLocked():
+        case ConversationIgnored():
             return "ignored"
         case Superseded():
             return "superseded"

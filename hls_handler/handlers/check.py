@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from hls_handler.actions import Annotation, Conclusion, EnsureCheck
@@ -83,6 +83,17 @@ def plan_unreviewed_check(
         description = f"{title} ({_cost(receipt)})"
     line = _plain_line(f"{title}: {reason}")
     return EnsureCheck(commit, conclusion, line, summary, description=_plain_line(f"{description}: {reason}"))
+
+
+def plan_ignored_check(commit: str, reason: str, settings: Review, *, is_exempt: bool) -> EnsureCheck:
+    """Return the check of a commit whose event is ignored. `reason` is a sentence, with what to do after a semicolon.
+
+    `is_exempt` means that the operator's settings exclude the commit, and nothing that an author controls.
+    """
+    why, _, details = reason.partition("; ")
+    conclusion: Conclusion = "neutral" if is_exempt else settings.incomplete
+    check = plan_unreviewed_check(commit, conclusion, "Not reviewed", why, details=details)
+    return replace(check, is_exempt=is_exempt)
 
 
 def _title(coverage: Coverage, opened: Sequence[LedgerEntry]) -> str:

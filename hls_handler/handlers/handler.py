@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.actions import Action, EnsureCheck, EnsureComment
 from hls_handler.analysis import Analysis, Reply
-from hls_handler.errors import ConversationLocked, Superseded
+from hls_handler.errors import ConversationLocked, SkipRequested, Superseded
 from hls_handler.events import Comment, Event, Issue, PullRequest
 from hls_handler.handlers.labels import OfferLimits, plan_labels
 from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
@@ -277,7 +277,7 @@ def current_issue(event: Event, reader: Reader) -> Issue:
 
 
 def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
-    """Raise `ConversationLocked` if the conversation is locked, `Superseded` if it is closed or marked "skip hls".
+    """Raise `ConversationLocked`, `SkipRequested` if it is marked "skip hls", or `Superseded` if it is closed.
 
     If the event is that this conversation was closed, raise `Superseded` if it is open again.
     """
@@ -292,7 +292,7 @@ def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
         raise ConversationLocked(f"{name} is locked, so HLS changes no labels or comments there; {unlock}")
     skip_reason = asked_to_skip(conversation.title, (label.name for label in conversation.labels))
     if skip_reason is not None:
-        raise Superseded(f"{name} is skipped: {skip_reason}")
+        raise SkipRequested(f"{name} is skipped: {skip_reason}")
 
 
 def count_comment_tokens(comment: Comment) -> int:

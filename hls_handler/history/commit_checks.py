@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, not_, or_, select
 
@@ -49,23 +49,26 @@ class CommitChecks:
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer = database, writer
 
-    def has_outdated(self, lease: Lease, commit: str) -> bool:
-        """Return True if the conversation has a check on the commit that no later delivery than this one has set.
+    def find_order(self, lease: Lease, commit: str) -> Literal["earlier", "later"] | None:
+        """Return whether an earlier or a later delivery has set the conversation's newest check on a commit.
 
-        If the delivery brings another diff of the commit, the result of that check is outdated.
+        None if no other delivery than this one has set a check there. If this delivery brings another diff of the
+        commit, the result of an earlier one is outdated.
         """
         of_conversation = _d.conversation_key == bindparam("of_conversation")
         own_id = select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery()
         query = (
-            select(_c.delivery_id <= own_id)
+            select(_c.delivery_id < own_id)
             .join(deliveries, _d.id == _c.delivery_id)
             .where(of_conversation, _c.commit_sha == commit, _c.begun_at.is_not(None), _c.rejected.is_(None))
+            .where(_d.guid != bindparam("of_guid"))
             .order_by(_c.delivery_id.desc())
             .limit(1)
         )
         terms = {"of_conversation": lease.conversation_key or "", "of_guid": lease.guid}
         with self._database.reading() as connection:
-            return bool(connection.execute(query, terms).scalar())
+            is_earlier = connection.execute(query, terms).scalar()
+        return None if is_earlier is None else "earlier" if is_earlier else "later"
 
     def plan(self, lease: Lease, commit: str, *, must_end: bool = False) -> None:
         """Record that the delivery should set the check on a commit, before anything is written to GitHub.

@@ -7,6 +7,7 @@ from hls_handler.routing.envelope import WebhookEnvelope as WebhookEnvelope
 from hls_handler.routing.envelope import from_envelope as from_envelope
 from hls_handler.routing.envelope import from_event as from_event
 from hls_handler.routing.envelope import parse_envelope as parse_envelope
+from hls_handler.routing.filters import BY_OPERATOR as BY_OPERATOR
 from hls_handler.routing.filters import FAILED as FAILED
 from hls_handler.routing.filters import MARKER as MARKER
 from hls_handler.routing.filters import PASSED as PASSED
@@ -15,7 +16,8 @@ from hls_handler.routing.filters import IgnoredKind as IgnoredKind
 from hls_handler.routing.filters import addressed_to_bot as addressed_to_bot
 from hls_handler.routing.filters import asked_to_skip as asked_to_skip
 from hls_handler.routing.filters import asks_how_to_start as asks_how_to_start
-from hls_handler.routing.filters import may_change_diff as may_change_diff
+from hls_handler.routing.filters import brings_diff as brings_diff
+from hls_handler.routing.filters import is_retargeted as is_retargeted
 from hls_handler.routing.router import LabelCorrection as LabelCorrection
 from hls_handler.routing.router import RoutingResult as RoutingResult
 from hls_handler.routing.router import Rule as Rule
@@ -23,6 +25,7 @@ from hls_handler.routing.router import Shadow as Shadow
 from hls_handler.routing.router import find_disabled as find_disabled
 from hls_handler.routing.router import find_label_correction as find_label_correction
 from hls_handler.routing.router import may_be_processed as may_be_processed
+from hls_handler.routing.router import may_have_checks as may_have_checks
 from hls_handler.routing.router import route as route
 from hls_handler.routing.router import route_author_comment as route_author_comment
 from hls_handler.routing.router import route_with_settings as route_with_settings

@@ -38,11 +38,17 @@ IgnoredKind = Literal[
 """Kinds of reasons to ignore a delivery. Ignored deliveries are counted by kind."""
 
 
+BY_OPERATOR: frozenset[IgnoredKind] = frozenset(
+    {"event not enabled", "no prompt", "several prompts", "prompt switched off", "own account", "other bot"}
+)
+"""Kinds that only settings decide. What causes the others, the author of a pull request controls, too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ignored:
     kind: IgnoredKind
     reason: str  # a sentence, with the file and line of the setting, or the file of the prompt, if one decides
-    is_for_worker: bool = False  # True: the worker ignores it, and ends the check whose result it outdates
+    is_for_worker: bool = False  # True: the worker ignores it, and sets the check on the head commit
 
 
 MARKER = "<!-- hls:"  # the beginning of the invisible last line of our comments
@@ -162,15 +168,22 @@ def find_ignored(
     return Ignored("asked to skip", skip_reason) if skip_reason else None
 
 
-def may_change_diff(routing_input: RoutingInput) -> bool:
-    """Return True if the head commit of the event's pull request may have another diff than in earlier events.
+BRINGS_DIFF = ("opened", "synchronize", "reopened", "ready_for_review")
+"""Actions of pull requests whose head commit, or its diff, may be new."""
+
+
+def brings_diff(routing_input: RoutingInput) -> bool:
+    """Return True if the head commit of the event's pull request, or its diff, may be new.
 
     A push may return to an older commit, whose check is from before the base branch was changed.
     """
     if routing_input.event != "pull_request":
         return False
-    is_retargeted = routing_input.action == "edited" and "base" in routing_input.changed
-    return is_retargeted or routing_input.action in ("synchronize", "reopened", "ready_for_review")
+    return routing_input.action in BRINGS_DIFF or is_retargeted(routing_input)
+
+
+def is_retargeted(routing_input: RoutingInput) -> bool:
+    return routing_input.action == "edited" and "base" in routing_input.changed
 
 
 def ignore_own_action(settings: Settings, bot: Account) -> Ignored:

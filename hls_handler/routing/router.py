@@ -13,12 +13,13 @@ from hls_handler.events import Account
 from hls_handler.routing.commands import Command, may_be_command, route_command
 from hls_handler.routing.envelope import INSTALLATION_EVENTS, LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
 from hls_handler.routing.filters import (
+    BRINGS_DIFF,
     Ignored,
     IgnoredKind,
     asked_to_skip,
+    brings_diff,
     find_ignored,
     ignore_own_action,
-    may_change_diff,
     same_login,
 )
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
@@ -135,7 +136,7 @@ def route(
             return answer
     if isinstance(routed, Rule):
         return routed
-    if _outdates_check(routing_input, effective, routed):
+    if brings_diff(routing_input) and may_have_checks(effective):
         return dataclasses.replace(routed, is_for_worker=True)
     if routed.kind not in NO_PROMPT_KINDS:
         return routed
@@ -143,19 +144,10 @@ def route(
     return correction or routed
 
 
-def _outdates_check(routing_input: RoutingInput, effective: EffectiveSettings, ignored: Ignored) -> bool:
-    """Return True if the head commit may have a check of HLS whose result does not hold for the event's diff.
-
-    An author can ask to skip any event. For other reasons, only a change of the base branch is considered, because it
-    is rare, and the commit stays the same.
-    """
-    is_skipped, is_edited = ignored.kind == "asked to skip", routing_input.action == "edited"
-    return _may_have_checks(effective) and may_change_diff(routing_input) and (is_skipped or is_edited)
-
-
-def _may_have_checks(effective: EffectiveSettings) -> bool:
+def may_have_checks(effective: EffectiveSettings) -> bool:
+    """Return whether HLS sets a check on every head commit of the repository's pull requests."""
     has_pull_requests = any(event.partition(".")[0] == "pull_request" for event in effective.events)
-    return has_pull_requests and effective.review.check and not effective.features.dry_run
+    return effective.enabled and has_pull_requests and effective.review.check and not effective.features.dry_run
 
 
 def route_with_settings(
@@ -202,6 +194,8 @@ def route_author_comment(
     return dataclasses.replace(rule, is_author_comment=True) if isinstance(rule, Rule) else rule
 
 
+MAY_BRING_DIFF = tuple(f"pull_request.{action}" for action in (*BRINGS_DIFF, "edited"))
+
 NEW_COMMENT = ("issue_comment.created", "issue_comment.edited")
 
 
@@ -232,7 +226,7 @@ def may_be_processed(
         effective.enabled
         and (
             may_be_command(routing_input.key, effective, settings)
-            or (routing_input.key == "pull_request.edited" and _may_have_checks(effective))
+            or (routing_input.key in MAY_BRING_DIFF and may_have_checks(effective))
             or _may_be_label_correction(routing_input, effective, catalogue)
             or any(
                 _is_event_enabled(one, effective) and isinstance(_find_rule(one, settings, effective, catalogue), Rule)

@@ -6,7 +6,7 @@ import json
 import logging
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, assert_never
 
@@ -30,11 +30,11 @@ from hls_handler.routing import (
     route,
     route_with_settings,
 )
-from hls_handler.settings.effective import apply_repository_settings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import clean_title
 from hls_handler.work.job import Codec, Job
 from hls_handler.work.posting import OUTCOME, make_writer, write_under_lock
+from hls_handler.work.repository_settings import apply_to_rule
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def run_command(job: Job, command: Command) -> CommandResult | Ignored:
 
     A retry repeats all steps, which have no effect then. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
     """
-    job = _apply_repository_settings(job)
+    job = apply_to_rule(job)
     disabled = find_disabled(from_event(job.event), job.config.settings, job.rule.effective)
     if disabled is not None:
         return disabled
@@ -106,13 +106,6 @@ def find_finding(store: Storage, lease: Lease, bot: Account, command: Command) -
     if command.thread is not None:
         return next((entry for entry in ledger if entry.comment_id == command.thread), None)
     return next((entry for entry in ledger if entry.number == command.finding), None)
-
-
-def _apply_repository_settings(job: Job) -> Job:
-    if job.repository_settings is None:
-        return job
-    effective = apply_repository_settings(job.rule.effective, job.repository_settings.settings)
-    return replace(job, rule=replace(job.rule, effective=effective))
 
 
 def _run(job: Job, command: Command, login: str) -> str:

@@ -38,7 +38,7 @@ from pydantic import TypeAdapter, ValidationError
 from hls_handler.analysis import REPLY_TYPES, Reply, Usage, ValidReply
 from hls_handler.clients.reply_parsing import fit
 from hls_handler.deliveries import Checkpoint, Lease
-from hls_handler.errors import LeaseLost, Postponed, StepFailed, StoreUnavailable, Superseded
+from hls_handler.errors import LeaseLost, Postponed, StepFailed, StoreUnavailable, Superseded, WorkStopped
 from hls_handler.events import Account, Event
 from hls_handler.handlers.handler import Handler
 from hls_handler.prompting.reply_fields import permissive_reply_model
@@ -222,13 +222,13 @@ class Job:
             raise Postponed("no requests to GitHub for now: the last one failed, or GitHub asked to wait", at=until)
 
     def require_newest(self, described: str | None = None) -> None:
-        """Raise `Superseded` if a person has stopped the work, or if a newer event makes the delivery unnecessary.
+        """Raise `WorkStopped` if a person stopped the work, or `Superseded` if a newer event makes it unnecessary.
 
         `described` is the head commit that was read from GitHub, see `Conversations.find_newer`.
         """
         stop = self.store.stops.find(self.event.repository.id, self.lease.number) if self.lease.number else None
         if stop is not None:
-            raise Superseded(str(stop))
+            raise WorkStopped(str(stop))
         later = self.store.conversations.find_newer(self.lease, self.rule.prompt, described=described)
         if later.head_sha is not None and self.handler.superseded_by_push:
             raise Superseded(f"a newer push came meanwhile: {later.head_sha[:10]}")

@@ -20,8 +20,8 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import Action, EnsureLabels, Outcome
 from hls_handler.analysis import Analysis
-from hls_handler.deliveries import Checkpoint, Lease
-from hls_handler.errors import BudgetExceeded, PayloadError, Permanent, StepFailed, Superseded
+from hls_handler.deliveries import Lease
+from hls_handler.errors import BudgetExceeded, ConversationIgnored, PayloadError, Permanent, StepFailed, Superseded
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Conversation, Handler, SkipReason, check_conversation
@@ -37,17 +37,18 @@ from hls_handler.routing import (
     Rule,
     find_label_correction,
     from_event,
-    may_change_diff,
     route,
     route_author_comment,
 )
+from hls_handler.settings.effective import without_entry
 from hls_handler.tracing import span
 from hls_handler.wording import count
-from hls_handler.work.active_config import ChosenAccount, WorkerContext
+from hls_handler.work.active_config import WorkerContext
 from hls_handler.work.asking import NO_BUDGET, Answers, analyse, analyse_static_reply, ask, prompt_limits
 from hls_handler.work.calls import OMISSIONS
 from hls_handler.work.commands import find_finding, run_command
 from hls_handler.work.commit_checks import begin_check
+from hls_handler.work.ignored_heads import end_ignored_check, outdate_check
 from hls_handler.work.job import ASK, Codec, Job, facts_codec
 from hls_handler.work.posting import (
     describe_label_correction,
@@ -66,9 +67,6 @@ from hls_handler.work.shadow import prompt_result, run_shadow
 
 RECENT_S = 60.0
 """A payload that is younger than this is analysed as it is. Before posting, the state is read in any case."""
-
-BRINGS_COMMIT = ("opened", "synchronize", "reopened", "ready_for_review")
-"""Actions of pull requests whose commit may have no check yet."""
 
 RULE = Codec("route", 1, TypeAdapter(str))
 """Checkpoint of a sentence for `hls why`: the rule and the settings that admitted the event."""
@@ -94,22 +92,37 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
 
     The event is routed again, because settings, prompts and the bot account may have changed since it was received.
     """
-    config, store = context.config, context.store
     chosen = context.choose_account(lease.repository_id, lease.number)
-    context, bot = replace(context, github=chosen.github), chosen.bot
+    context = replace(context, github=chosen.github)
     event = _parse_event(lease)
     if event.installation_id is not None:
         context.github.remember_installation(event.repository.full_name, event.installation_id)
-    if lease.attempt == 1 and _age_s(event, store.now()) < RECENT_S:
+    if lease.attempt == 1 and _age_s(event, context.store.now()) < RECENT_S:
         event = replace(event, is_recent=True)
+    steps = context.store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
+    found = context.config.table.find(event.repository.full_name)
+    effective = found or replace(without_entry(context.config.settings), enabled=False)
+    rule, handler = Rule(event.key, prompt="", effective=effective, file=""), handler_for(event.name)
+    job = Job(lease, context, context.config, event, chosen.bot, rule, handler, steps, others=chosen.others)
     routing_input = from_event(event)
+    try:
+        result = _process(job, routing_input)
+    except ConversationIgnored as exc:
+        result = DeliveryResult("ignored", str(exc), kind=exc.kind, handler=handler.name)
+    outcome = None if result.kind is None else end_ignored_check(job, routing_input, result.kind, result.reason)
+    if outcome is None:
+        return result
+    return replace(result, reason=f"{result.reason}; {outcome.detail}", changes=(*result.changes, *job.pending.take()))
+
+
+def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
+    """Process a delivery. The rule of `job` has the settings of the event's repository, and no prompt."""
+    lease, event, bot, config, store = job.lease, job.event, job.bot, job.config, job.store
     settings, table, catalogue = config.settings, config.table, config.library
-    decide = partial(route, settings=settings, table=table, catalogue=catalogue, bot=bot, others=chosen.others)
+    decide = partial(route, settings=settings, table=table, catalogue=catalogue, bot=bot, others=job.others)
     rule = decide(routing_input)
     if isinstance(rule, Command) and rule.thread is not None and find_finding(store, lease, bot, rule) is None:
         rule = decide(msgspec.structs.replace(routing_input, thread=None))  # the thread is not one of HLS
-    if may_change_diff(routing_input):
-        _outdate_check(lease, context, event)
     if isinstance(rule, Ignored):
         return DeliveryResult("ignored", rule.reason, kind=rule.kind)
     if isinstance(rule, LabelCorrection):
@@ -118,15 +131,15 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
         if not result.compared:
             return DeliveryResult("ignored", reason, kind="not a label of HLS")
         return DeliveryResult("done", reason)
-    steps = store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
     if isinstance(rule, Command):
-        return _run_command(lease, context, event, chosen, rule, steps)
+        return _run_command(job, rule)
     correction = find_label_correction(
-        routing_input, rule.effective, config.library, settings=config.settings, bot=bot, others=chosen.others
+        routing_input, rule.effective, config.library, settings=config.settings, bot=bot, others=job.others
     )
     if isinstance(correction, LabelCorrection):  # an event can be a correction and have a prompt
         record_label_correction(store.corrections, lease, event, bot, correction, config.library)
-    job = Job(lease, context, config, event, bot, rule, _handler_for(rule), steps, others=chosen.others)
+    job = replace(job, rule=rule, handler=_handler_for(rule))
+    outdate_check(job, routing_input)
     stop = store.stops.find(event.repository.id, lease.number) if lease.number is not None else None
     if stop is not None:
         return DeliveryResult("ignored", str(stop), kind="stopped")
@@ -147,22 +160,12 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
     ignored = _check_run_limit(replace(job, rule=rule))
     if ignored is not None:
         return ignored
-    if (RULE.name, 0) not in steps:
+    if (RULE.name, 0) not in job.steps:
         job.note(RULE, 0, rule.why(job.config.settings.sources))
     return run_job(replace(job, rule=rule))
 
 
-def _run_command(
-    lease: Lease,
-    context: WorkerContext,
-    event: Event,
-    chosen: ChosenAccount,
-    command: Command,
-    steps: Mapping[tuple[str, int], Checkpoint],
-) -> DeliveryResult:
-    rule = Rule(command.event_key, prompt="", effective=command.effective, file="")  # no prompt runs
-    handler, others = handler_for(event.name), chosen.others
-    job = Job(lease, context, context.config, event, chosen.bot, rule, handler, steps, others=others)
+def _run_command(job: Job, command: Command) -> DeliveryResult:
     with span("repository_settings"):
         job = load_repository_settings(job)
     job.note(RULE, 0, command.why(job.config.settings.sources))
@@ -293,8 +296,7 @@ def _age_s(event: Event, now: datetime) -> float:
 def _check_run_limit(job: Job) -> DeliveryResult | None:
     """Return the result of a delivery whose conversation had too many runs; None if it may run.
 
-    A review that a person requested runs in any case. A commit that is not reviewed gets a check that says so: it is
-    only planned here, and ended in the background like that of any other delivery without a result.
+    A review that a person requested runs in any case.
     """
     if job.event.requested_review is not None:
         return None
@@ -304,27 +306,16 @@ def _check_run_limit(job: Job) -> DeliveryResult | None:
         return None
     where = settings.sources.where("limits.thread_runs_per_hour")
     reason = f"this conversation was processed {count(runs, 'time')} within the hour, and {where} allows {most}"
-    if job.event.action in BRINGS_COMMIT:
-        _plan_check(job, must_end=True)
     return DeliveryResult("ignored", reason, kind="too many runs")
 
 
-def _outdate_check(lease: Lease, context: WorkerContext, event: Event) -> None:
-    """Let the check on the head commit end even if the delivery ends without a review, if HLS has set one there."""
-    effective, pull_request = context.config.table.find(event.repository.full_name), event.pull_request
-    if effective is None or not effective.review.check or effective.features.dry_run or pull_request is None:
-        return
-    if context.store.commit_checks.has_outdated(lease, pull_request.head_sha):
-        context.store.commit_checks.plan(lease, pull_request.head_sha, must_end=True)
-
-
-def _plan_check(job: Job, *, must_end: bool = False) -> None:
+def _plan_check(job: Job) -> None:
     """Record that the head commit should get a check, if the delivery is a review that sets one."""
     event, effective = job.event, job.rule.effective
     is_review = job.config.library.prompts[job.rule.prompt].reply == "pull_request_analysis" and not event.is_closing
     if event.pull_request is None or not is_review or not effective.review.check or effective.features.dry_run:
         return
-    job.store.commit_checks.plan(job.lease, event.pull_request.head_sha, must_end=must_end)
+    job.store.commit_checks.plan(job.lease, event.pull_request.head_sha)
 
 
 def _gather(job: Job) -> Any:

@@ -57,6 +57,14 @@ def load_repository_settings(job: Job) -> Job:
     return replace(job, config=config, repository_settings=replace(file, settings=applied))
 
 
+def apply_to_rule(job: Job) -> Job:
+    """Return the job whose rule has the loaded settings of the repository."""
+    if job.repository_settings is None:
+        return job
+    effective = apply_repository_settings(job.rule.effective, job.repository_settings.settings)
+    return replace(job, rule=replace(job.rule, effective=effective))
+
+
 def route_with_repository_settings(job: Job) -> Rule | Ignored:
     """Return the job's rule with the repository's settings applied, or `Ignored` if they exclude the event.
 

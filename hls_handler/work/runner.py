@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from hls_handler.deliveries import Finished, Lease
 from hls_handler.errors import (
     AppNotInstalled,
-    ConversationLocked,
     DependencyDown,
     LeaseLost,
     Permanent,
@@ -104,9 +103,6 @@ def _run(lease: Lease, context: WorkerContext) -> Finished | None:
     sent_before = context.github.requests_sent
     try:
         result = process_delivery(lease, context)
-    except ConversationLocked as exc:
-        name = handler_for(lease.event).name
-        result = DeliveryResult("ignored", str(exc), kind="conversation locked", handler=name)
     except Superseded as exc:
         result = DeliveryResult("superseded", str(exc), handler=handler_for(lease.event).name)
     except Postponed as exc:

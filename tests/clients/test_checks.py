@@ -145,6 +145,16 @@ def test_commit_status_of_a_token_has_no_neutral(
     ]
 
 
+def test_commit_that_settings_exempt_is_neutral_and_with_a_token_a_success(
+    world: World, app: Github, token: Github
+) -> None:
+    action = EnsureCheck(SHA, "neutral", "Not reviewed", "Text.", "Not reviewed: a bot", is_exempt=True)
+    checks(app).end(CommitCheck(SHA, "guid"), action)
+    checks(token).end(CommitCheck(SHA, "guid"), action)
+    assert [run["conclusion"] for run in runs(world)] == ["neutral"]
+    assert statuses(world) == [("HLS review", "success", "Not reviewed: a bot")]
+
+
 def test_missing_permission_is_named(world: World, app: Github) -> None:
     world.sandbox.apps.grant(world.installation.id, {"issues": "write", "metadata": "read"})
     with pytest.raises(Permanent, match=r"403 Resource not accessible by integration: .* GitHub asks for checks=write"):

@@ -185,9 +185,11 @@ def test_planned_check_that_must_end_is_ended_at_once_after_any_end(store: Stora
 def test_result_is_outdated_by_later_deliveries_of_its_pull_request(store: Storage) -> None:
     first, other = begin(store, "g1", number=7), begin(store, "g2", number=8)
     store.commit_checks.plan(first, SHA)
-    assert not store.commit_checks.has_outdated(first, SHA)
+    assert store.commit_checks.find_order(first, SHA) is None
     store.commit_checks.begin(first, SHA)
     die(store, first)
     later = begin(store, "g3", number=7)
-    asked = [(later, SHA), (later, OTHER_SHA), (other, SHA)]
-    assert [store.commit_checks.has_outdated(*one) for one in asked] == [True, False, False]
+    asked = [(later, SHA), (later, OTHER_SHA), (other, SHA), (first, SHA)]
+    assert [store.commit_checks.find_order(*one) for one in asked] == ["earlier", None, None, None]
+    store.commit_checks.begin(later, SHA)
+    assert store.commit_checks.find_order(first, SHA) == "later"

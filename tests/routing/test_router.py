@@ -352,13 +352,17 @@ OPENED_ONLY = {"name": "octo/hello", "events": ["pull_request.opened"]}
         ("pull_request.ready_for_review", SKIP, {}, True),
         ("pull_request.reopened", SKIP, {}, True),
         ("pull_request.edited", {"changed": TITLE, **SKIP}, {}, False),
-        ("pull_request.opened", SKIP, {}, False),
-        ("pull_request.synchronize", {"draft": True}, {}, False),
+        ("pull_request.opened", SKIP, {}, True),
+        ("pull_request.synchronize", {"draft": True}, {}, True),
+        ("pull_request.opened", {"author_is_bot": True}, {}, True),
+        ("pull_request.opened", {}, {"prompts": {"use": {"pull_request": False}}}, True),
+        ("pull_request.opened", {}, {"events": ["issues"]}, False),
+        ("pull_request.opened", {}, {"enabled": False}, False),
         ("pull_request.edited", {"changed": BASE, **SKIP}, {"review": {"check": False}}, False),
         ("issues.edited", {"changed": BASE, **SKIP}, {}, False),
     ],
 )
-def test_ignored_event_whose_commit_may_have_another_diff_is_for_the_worker(
+def test_ignored_event_that_may_bring_a_diff_is_for_the_worker(
     key: str, known: dict[str, Any], given: dict[str, Any], expected: bool
 ) -> None:
     by = settings({"name": "octo/hello", **given})
@@ -367,14 +371,15 @@ def test_ignored_event_whose_commit_may_have_another_diff_is_for_the_worker(
     assert found.is_for_worker == expected
 
 
+@pytest.mark.parametrize("action", ["edited", "synchronize", "reopened"])
 @pytest.mark.parametrize(("given", "expected"), [({}, True), ({"review": {"check": False}}, False)])
-def test_missed_edit_of_a_pull_request_is_read_because_it_may_change_the_base(
-    given: dict[str, Any], expected: bool
+def test_missed_event_that_may_bring_a_diff_is_read_although_it_is_not_enabled(
+    action: str, given: dict[str, Any], expected: bool
 ) -> None:
     by = settings({**OPENED_ONLY, **given})
     result = may_be_processed(
         "pull_request",
-        "edited",
+        action,
         "octo/hello",
         settings=by,
         table=RepositoryTable(by),

@@ -215,7 +215,7 @@ def test_command_does_not_wait_for_a_running_review_and_stops_it_before_posting(
 
     world.claude.on_call = stop_during_the_call
     finished = world.finish()
-    assert (finished.guid, finished.state) == ("push", "superseded")
+    assert (finished.guid, finished.state) == ("push", "ignored")
     assert (finished.reason or "").startswith("octocat stopped HLS on this pull request at ")
     assert (world.github.comments, world.github.labels) == ({}, {})
 
@@ -229,7 +229,7 @@ def test_stop_takes_effect_before_the_call_to_claude(make_world: MakeWorld) -> N
             assert command(world, "/stop").state == "done"
 
     world.github.on_call = stop_during_the_read
-    assert world.finish().state == "superseded"
+    assert world.finish().state == "ignored"
     assert world.claude.asked == []
 
 
@@ -242,7 +242,7 @@ def test_stop_takes_effect_between_two_calls_to_claude(make_world: MakeWorld) ->
         assert command(world, "/stop").state == "done"
 
     world.claude.on_call = stop_during_the_call
-    assert world.finish().state == "superseded"
+    assert world.finish().state == "ignored"
     assert len(world.claude.asked) == 1
 
 

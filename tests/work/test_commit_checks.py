@@ -557,15 +557,6 @@ def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
     assert shown(world) == ["success", "neutral"]
 
 
-@pytest.mark.parametrize("event", [RETARGETED | SKIPPED, {"action": "synchronize"} | SKIPPED])
-def test_ignored_event_gets_no_check_if_its_commit_has_none(make_world: MakeWorld, event: Any) -> None:
-    world = make_world(REPLY)
-    accept_event(world, "later", **event)
-    assert world.finish().state == "ignored"
-    make_ender(world).run()
-    assert world.github.checks_on == {}
-
-
 @pytest.mark.parametrize("action", ["opened", "reopened", "ready_for_review"])
 def test_commit_at_the_hourly_limit_gets_a_check(make_world: MakeWorld, action: str) -> None:
     world = make_world(REPLY, given=settings(**LIMITED))
@@ -591,7 +582,7 @@ def test_later_review_is_not_undone_by_a_repeated_change_of_the_base(make_world:
     assert shown(world) == ["success", "neutral", "success"]
     world.store.queue.retry("base")
     world.github.pull_requests[2] = pull_request(number=2, title="[skip hls]")
-    assert world.finish().state == "superseded"
+    assert world.finish().state == "ignored"
     make_ender(world).run()
     assert shown(world) == ["success", "neutral", "success"]
 
@@ -626,7 +617,7 @@ def test_review_that_never_begins_ends_with_a_check(make_world: MakeWorld, is_ki
 def test_delivery_that_is_superseded_before_claude_is_asked_gets_no_check(make_world: MakeWorld) -> None:
     world = make_world(REPLY)
     accept_event(world, "first", "opened")
-    world.github.pull_requests[2] = pull_request(number=2, title="[skip hls]")
+    world.github.pull_requests[2] = pull_request(number=2, state="closed")
     assert world.finish().state == "superseded"
     make_ender(world).run()
     assert world.github.checks_on == {}
