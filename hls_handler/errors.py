@@ -27,6 +27,7 @@ HlsError
 │   └── ConversationIgnored the issue or pull request is not to be processed: the delivery is ignored
 │       ├── ConversationLocked a person locked it
 │       ├── SkipRequested  its title or a label asks HLS to skip it
+│       ├── OpenedByBot    a bot opened it that the settings do not include
 │       └── WorkStopped    a person stopped HLS there with /stop
 └── StepFailed             one step of one delivery failed
     ├── Permanent          a retry cannot help: 404, rejected reply
@@ -109,7 +110,7 @@ class Superseded(HlsError):
 class ConversationIgnored(Superseded):
     """The issue or pull request is not to be processed, as GitHub or the database shows it now."""
 
-    kind: Literal["conversation locked", "asked to skip", "stopped"]  # an `IgnoredKind`
+    kind: Literal["conversation locked", "asked to skip", "other bot", "stopped"]  # an `IgnoredKind`
 
 
 class ConversationLocked(ConversationIgnored):
@@ -122,6 +123,12 @@ class SkipRequested(ConversationIgnored):
     """Its title or a label asks HLS to skip it."""
 
     kind = "asked to skip"
+
+
+class OpenedByBot(ConversationIgnored):
+    """A bot opened it that the settings do not include."""
+
+    kind = "other bot"
 
 
 class WorkStopped(ConversationIgnored):

@@ -22,7 +22,7 @@ from hls_handler.prompting.render import LabelsView, PathsView, RuleView, estima
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.effective import EffectiveSettings
-from hls_handler.settings.model import Findings, Review
+from hls_handler.settings.model import Features, Findings, Review
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, Summary
 
 Facts = TypeVar("Facts")
@@ -30,6 +30,7 @@ Item = TypeVar("Item")
 
 EVERY_FINDING = Findings()
 DEFAULT_REVIEW = Review()
+DEFAULT_FEATURES = Features()
 
 CONVERSATION_OR_RUN = re.compile(r"/(?:pull|actions/runs)/[0-9]+$")  # the end of `html_url`
 
@@ -48,6 +49,7 @@ class PromptLimits:
     offer: OfferLimits | None = None  # None: the prompt does not list the repository's labels
     is_review: bool = False  # True if the prompt reviews a pull request
     review: Review = DEFAULT_REVIEW
+    features: Features = DEFAULT_FEATURES
 
 
 @dataclass(frozen=True, slots=True)

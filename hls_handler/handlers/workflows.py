@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hls_handler.actions import Action
 from hls_handler.analysis import Analysis, Place, Reply, WorkflowAnalysis
+from hls_handler.errors import OpenedByBot
 from hls_handler.events import Event, PullRequest, WorkflowRun
 from hls_handler.handlers.failed_steps import (
     NO_HISTORY,
@@ -112,6 +113,11 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         pull_request, stale = _pull_request(run, reader)
         if pull_request is not None:
             check_conversation(event, pull_request)
+            author = pull_request.user
+            if author.is_bot and not limits.features.includes_bot(author.login):
+                number = f"{event.repository.full_name}#{pull_request.number}"
+                change = f"add {author.login} to the list features.bots to have its failures explained"
+                raise OpenedByBot(f"the pull request {number} was opened by a bot; {change}")
         all_jobs = reader.jobs(run.id, run.run_attempt) if failed else ()
         jobs = [job for job in all_jobs if job.conclusion in FAILED]
         characters = min(int(limits.input_tokens * CHARACTERS_PER_TOKEN / 2), MAX_LOG_CHARACTERS)

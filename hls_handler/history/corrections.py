@@ -172,7 +172,7 @@ class Corrections:
             last_change_by_bot = select(func.max(_d.received_at)).where(
                 _d.conversation_key == lease.conversation_key,
                 or_(_d.action == "labeled", _d.action == "unlabeled"),
-                _d.reason_kind == CHANGED_BY_BOT,
+                or_(_d.reason_kind == CHANGED_BY_BOT, _d.sender.endswith("[bot]", autoescape=True)),
             )
             bot_changed_at = connection.execute(last_change_by_bot).scalar() or 0
             since_then = {label: set_at for label, set_at in applied.items() if set_at > bot_changed_at}

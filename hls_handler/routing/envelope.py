@@ -220,7 +220,7 @@ class RoutingInput(msgspec.Struct, frozen=True):
     repository: str | None  # "owner/repo"; None if the event has none
     sender: str  # login; "" if GitHub names none
     sender_is_bot: bool
-    author: str | None = None  # login of the author of the issue or pull request
+    author: str | None = None  # login of the author of the issue, pull request or release
     author_is_bot: bool = False
     title: str = ""
     labels: tuple[str, ...] = ()
@@ -229,6 +229,7 @@ class RoutingInput(msgspec.Struct, frozen=True):
     label: str | None = None  # the label that this event added or removed
     reviewer: str | None = None  # login of the reviewer that this event requested; None for a team
     comment_author: str | None = None  # author of the comment or review that the event is about
+    comment_author_is_bot: bool = False
     comment_body: str = ""  # text of that comment or review
     thread: int | None = None  # id of the first comment of the review thread that the event is about
     conclusion: str | None = None  # of a workflow run: "success", "failure", "timed_out"
@@ -246,6 +247,7 @@ def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
     """Build the routing input of the event `name` (the X-GitHub-Event header) from its envelope."""
     sender, conversation = envelope.sender, envelope.conversation
     author, comment = conversation.user if conversation else None, envelope.comment or envelope.review
+    author = envelope.release.author if envelope.release else author
     reviewer = envelope.requested_reviewer
     return RoutingInput(
         event=name,
@@ -262,6 +264,7 @@ def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
         label=envelope.label.name if envelope.label and envelope.action in LABEL_ACTIONS else None,
         reviewer=reviewer.login if reviewer and envelope.action == REVIEW_REQUESTED else None,
         comment_author=comment.user.login if comment and comment.user else None,
+        comment_author_is_bot=is_bot(comment.user.login, comment.user.type) if comment and comment.user else False,
         comment_body=(comment.body or "") if comment else "",
         thread=_find_thread(envelope),
         conclusion=envelope.workflow_run.conclusion if envelope.workflow_run else None,

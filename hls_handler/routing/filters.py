@@ -156,16 +156,31 @@ def find_ignored(
     if routing_input.event == "issue_comment" and not _is_question(routing_input, accounts):
         whom = f"@{bot.login}" if bot is not None else "HLS's account"
         return Ignored("nothing asked", f"the comment neither asks how to start nor asks {whom} anything")
-    if (routing_input.sender_is_bot or routing_input.author_is_bot) and not effective.features.bots:
-        login = routing_input.sender if routing_input.sender_is_bot else routing_input.author
-        change = settings.sources.change(effective.find_feature_key("bots", settings), "true")
-        return Ignored("other bot", f"{login} is a bot; {change} to process events of bots")
+    excluded = next((login for login in find_bots(routing_input) if not effective.features.includes_bot(login)), None)
+    if excluded is not None:
+        change = settings.sources.change(effective.find_feature_key("bots", settings), f'["{excluded}"]')
+        return Ignored("other bot", f"{excluded} is a bot; {change}, or add it to that list, to process what it opens")
     is_requested = is_review_request or routing_input.is_requested
     if routing_input.draft and not is_requested and not effective.features.drafts:
         change = settings.sources.change(effective.find_feature_key("drafts", settings), "true")
         return Ignored("draft", f"the pull request is a draft; mark it ready for review, or {change}")
     skip_reason = asked_to_skip(routing_input.title, routing_input.labels)
     return Ignored("asked to skip", skip_reason) if skip_reason else None
+
+
+def find_bots(routing_input: RoutingInput) -> tuple[str, ...]:
+    """Return the bots among the authors of what the event is about: a conversation, and a comment or review there.
+
+    What a bot does to the issue or pull request of a person, such as a push, is an event of that person's. An event
+    about nothing that has an author is its sender's. Who opened the pull request of a workflow run, its handler reads.
+    """
+    authors = (
+        (routing_input.author, routing_input.author_is_bot),
+        (routing_input.comment_author, routing_input.comment_author_is_bot),
+    )
+    if not any(login for login, _ in authors) and routing_input.event != "workflow_run":
+        authors = ((routing_input.sender, routing_input.sender_is_bot), authors[1])
+    return tuple(login for login, is_bot in authors if login and is_bot)
 
 
 BRINGS_DIFF = ("opened", "synchronize", "reopened", "ready_for_review")

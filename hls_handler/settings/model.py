@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -18,6 +20,7 @@ from hls_handler.analysis import Severity
 from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.values import (
     AppPrivateKey,
+    Bots,
     Confidence,
     Credential,
     DatabaseUrl,
@@ -337,8 +340,21 @@ class Features(Section):
     auto_commenting: bool = Field(True, description="write comments")
     dry_run: bool = Field(False, description="do everything except write to GitHub; what would be written is stored")
     drafts: bool = Field(False, description="process draft pull requests")
-    bots: bool = Field(False, description="process what other bots open")
+    bots: Bots = Field(False, description="process what other bots open: all, none, or those of a list of globs")
     repository_settings: bool = Field(True, description="apply .github/hls.yaml of the repository's default branch")
+
+    def includes_bot(self, login: str) -> bool:
+        """Return whether `bots` includes a bot; a glob matches its login with and without "[bot]", in any case."""
+        if isinstance(self.bots, bool):
+            return self.bots
+        names = (login.lower(), login.lower().removesuffix("[bot]"))
+        return any(_login_pattern(glob).fullmatch(name) for glob in self.bots for name in names)
+
+
+@cache
+def _login_pattern(glob: str) -> re.Pattern[str]:
+    """Compile a glob in which the brackets of "[bot]" have no meaning."""
+    return re.compile(re.escape(glob.lower()).replace(r"\*", ".*").replace(r"\?", "."))
 
 
 class RepositoryLabels(Section):
@@ -371,7 +387,7 @@ class RepositoryFeatures(Section):
     auto_commenting: bool | None = Field(None, description="overrides features.auto_commenting")
     dry_run: bool | None = Field(None, description="overrides features.dry_run")
     drafts: bool | None = Field(None, description="overrides features.drafts")
-    bots: bool | None = Field(None, description="overrides features.bots")
+    bots: Bots | None = Field(None, description="overrides features.bots")
     repository_settings: bool | None = Field(None, description="overrides features.repository_settings")
 
 

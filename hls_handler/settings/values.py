@@ -311,6 +311,29 @@ def _merge_errors(value: object, validate: ValidatorFunctionWrapHandler) -> obje
         raise ValueError("must be the name of a prompt, false, or {prompt: NAME, shadow: true}") from None
 
 
+LOGIN_GLOB = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9_*?-]*(?:\[bot\])?", re.ASCII)
+
+
+def _find_login_problem(bots: bool | tuple[str, ...]) -> str | None:
+    invalid = [login for login in (() if isinstance(bots, bool) else bots) if not LOGIN_GLOB.fullmatch(login)]
+    return f'"{invalid[0]}" is no login; write one such as renovate[bot], or copilot*' if invalid else None
+
+
+def _merge_bots_errors(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return validate(value)
+    except ValidationError:
+        raise ValueError("must be true, false or a list of logins") from None
+
+
+Bots = Annotated[
+    bool | tuple[str, ...],
+    WrapValidator(_merge_bots_errors),
+    _reject(_find_login_problem),
+    Expected("true, false or a list of logins such as [copilot*]"),
+]
+
+
 def _find_variable_name_problem(name: str) -> str | None:
     if VARIABLE_NAME.fullmatch(name) is None:
         return "must be a letter or _, then letters, digits and _, with at most 64 characters"

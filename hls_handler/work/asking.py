@@ -325,4 +325,5 @@ def prompt_limits(
         offer,
         is_review=library.prompts[prompt].reply == "pull_request_analysis",
         review=effective.review.model_copy(update=shown),
+        features=effective.features,
     )

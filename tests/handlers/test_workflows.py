@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from hls_handler.actions import EnsureComment
-from hls_handler.errors import Superseded
-from hls_handler.events import PullRequest, WorkflowRun
+from hls_handler.errors import OpenedByBot, Superseded
+from hls_handler.events import Account, PullRequest, WorkflowRun
 from hls_handler.handlers.failed_steps import Quoted, ShownStep
 from hls_handler.handlers.handler import Conversation, PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY, HistoryUpdate, RepositoryHistory, RunResult, WorkflowJob
@@ -24,6 +24,7 @@ from hls_handler.handlers.workflows import (
     WorkflowFacts,
     WorkflowHandler,
 )
+from hls_handler.settings.model import Features
 from tests.handlers.events import (
     JOB,
     LOG,
@@ -42,6 +43,7 @@ from tests.handlers.world import FakeReader, analysis, file, pull_request
 HANDLER = WorkflowHandler()
 BUDGET = PromptLimits(input_tokens=30_000)
 PULL = pull_request(head_sha=RUN.head_sha)
+RENOVATE = Account("renovate[bot]", 29139614, "Bot")
 
 
 def reader(
@@ -100,6 +102,17 @@ def test_a_closed_pull_request_supersedes_the_run() -> None:
 
 
 ON_MAIN = replace(RUN, head_branch="main", head_repository="octo/hello", head_owner="octo", event="push")
+
+
+def test_rule_17_failure_is_explained_by_the_author_of_the_pull_request_and_not_by_who_triggered_the_run() -> None:
+    run = replace(RUN, actor=RENOVATE, triggering_actor=RENOVATE)
+    facts = HANDLER.gather(run_event(run), reader(PULL), EMPTY_HISTORY, BUDGET)
+    assert facts.pull_request == PULL
+    opened_by_bot = replace(PULL, user=RENOVATE)
+    with pytest.raises(OpenedByBot, match=r"octo/hello#8 was opened by a bot; add renovate\[bot\] to"):
+        HANDLER.gather(run_event(RUN), reader(opened_by_bot), EMPTY_HISTORY, BUDGET)
+    included = replace(BUDGET, features=Features(bots=("renovate",)))
+    assert HANDLER.gather(run_event(RUN), reader(opened_by_bot), EMPTY_HISTORY, included).steps
 
 
 def test_a_failure_on_the_default_branch_is_posted_on_the_fallback_issue() -> None:

@@ -300,25 +300,68 @@ def test_rule_17_no_action_is_attributed_to_an_unknown_bot_account() -> None:
     )
 
 
+BY_RENOVATE: dict[str, Any] = {"author": "renovate[bot]", "author_is_bot": True}
+
+
+@pytest.mark.parametrize("sender", [{}, {"sender": "renovate[bot]", "sender_is_bot": True}], ids=["person", "bot"])
+def test_rule_17_what_other_bots_open_is_ignored_unless_settings_include_them(sender: dict[str, Any]) -> None:
+    by, opened = settings(features={"bots": False}, lines={"features.bots": 30}), routing_input(**BY_RENOVATE, **sender)
+    change = 'set features.bots to ["renovate[bot]"] at hls.yaml:30, or add it to that list'
+    reason = f"renovate[bot] is a bot; {change}, to process what it opens"
+    assert ignored(opened, by, bot=OWNER) == ("other bot", reason)
+    assert find_prompt(opened, settings(features={"bots": True})) == "issues/analyze"
+    assert find_prompt(opened, settings({"name": "octo/hello", "features": {"bots": True}})) == "issues/analyze"
+
+
 @pytest.mark.parametrize(
-    ("known", "bot"),
+    ("key", "sender"),
     [
-        ({"sender": "dependabot[bot]", "sender_is_bot": True}, "dependabot[bot]"),
-        ({"author": "renovate[bot]", "author_is_bot": True}, "renovate[bot]"),
+        ("pull_request.synchronize", "pre-commit-ci[bot]"),
+        ("pull_request.synchronize", "mergify[bot]"),
+        ("pull_request.ready_for_review", "github-actions[bot]"),
+        ("issues.labeled", "labeler[bot]"),
     ],
-    ids=["sender", "author"],
 )
-def test_rule_17_other_bots_are_ignored_unless_settings_allow_them(known: dict[str, Any], bot: str) -> None:
-    by = settings(features={"bots": False}, lines={"features.bots": 30})
-    assert ignored(routing_input(**known), by, bot=OWNER) == (
-        "other bot",
-        f"{bot} is a bot; set features.bots to true at hls.yaml:30 to process events of bots",
-    )
-    assert find_prompt(routing_input(**known), settings(features={"bots": True})) == "issues/analyze"
-    assert (
-        find_prompt(routing_input(**known), settings({"name": "octo/hello", "features": {"bots": True}}))
-        == "issues/analyze"
-    )
+def test_rule_17_what_a_bot_does_to_the_work_of_a_person_is_an_event_of_that_person(key: str, sender: str) -> None:
+    assert find_prompt(routing_input(key, sender=sender, sender_is_bot=True), bot=OWNER)
+
+
+@pytest.mark.parametrize(
+    ("key", "known", "kind"),
+    [
+        ("issue_comment.created", {"comment_author": "coder[bot]", "comment_author_is_bot": True}, "other bot"),
+        ("issue_comment.created", {"comment_author": "mona", **BY_RENOVATE}, "other bot"),
+        ("issue_comment.created", {"comment_author": "mona", "sender_is_bot": True}, None),
+        ("status", {"author": None, "sender": "ci[bot]", "sender_is_bot": True}, "other bot"),
+    ],
+    ids=["comment of a bot", "comment on an issue of a bot", "comment edited by a bot", "nobody else"],
+)
+def test_rule_17_authors_of_a_conversation_and_of_a_comment_must_both_be_included(
+    key: str, known: dict[str, Any], kind: str | None
+) -> None:
+    asked = routing_input(key, comment_body="How can I start?", **known)
+    assert getattr(decide(asked, settings(EVERYTHING), bot=OWNER), "kind", None) == kind
+
+
+AGENTS = ["copilot*", "claude[bot]", "devin-ai-?ntegration"]
+
+
+@pytest.mark.parametrize(
+    ("login", "is_included"),
+    [
+        ("Copilot", True),
+        ("copilot-swe-agent[bot]", True),
+        ("claude[bot]", True),
+        ("Devin-AI-integration[bot]", True),
+        ("claudeb", False),
+        ("claude-code[bot]", False),
+        ("dependabot[bot]", False),
+        ("not-copilot[bot]", False),
+    ],
+)
+def test_list_of_logins_includes_bots_by_glob(login: str, is_included: bool) -> None:
+    opened = routing_input("pull_request.opened", author=login, author_is_bot=True)
+    assert isinstance(decide(opened, settings(features={"bots": AGENTS})), Rule) == is_included
 
 
 DRAFT = routing_input("pull_request.synchronize", draft=True)

@@ -346,7 +346,7 @@ OPENED_ONLY = {"name": "octo/hello", "events": ["pull_request.opened"]}
     [
         ("pull_request.edited", {"changed": BASE, **SKIP}, {}, True),
         ("pull_request.edited", {"changed": BASE, "draft": True}, {}, True),
-        ("pull_request.edited", {"changed": BASE, "sender_is_bot": True}, {}, True),
+        ("pull_request.edited", {"changed": BASE, "author_is_bot": True}, {}, True),
         ("pull_request.edited", {"changed": BASE}, OPENED_ONLY, True),
         ("pull_request.synchronize", SKIP, {}, True),
         ("pull_request.ready_for_review", SKIP, {}, True),

@@ -646,3 +646,23 @@ def test_keys_that_begin_with_x_hold_anchors(tmp_path: Path) -> None:
     labels = load(tmp_path, HEAD + text).repositories[0].labels
     assert labels is not None
     assert labels.create is False
+
+
+@pytest.mark.parametrize(
+    ("bots", "problem"),
+    [
+        ("maybe", 'found "maybe", expected true, false or a list of logins such as [copilot*]'),
+        ("['a b']", '"a b" is no login; write one such as renovate[bot], or copilot*'),
+        ("[1]", "true, false or a list of logins such as [copilot*]"),
+    ],
+)
+def test_bots_must_be_logins(tmp_path: Path, bots: str, problem: str) -> None:
+    (found,) = problems(tmp_path, f"{SMALLEST}features: {{bots: {bots}}}\n")
+    assert problem in found
+
+
+@pytest.mark.parametrize(
+    ("bots", "read"), [("true", True), ("off", False), ("[copilot*, claude]", ("copilot*", "claude"))]
+)
+def test_bots_are_a_switch_or_a_list(tmp_path: Path, bots: str, read: object) -> None:
+    assert load(tmp_path, f"{SMALLEST}features: {{bots: {bots}}}\n").features.bots == read
