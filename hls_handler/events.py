@@ -253,6 +253,15 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class MergeGroup:
+    """A commit of a merge queue, which merges pull requests into the commit before it."""
+
+    head_sha: str
+    base_sha: Text
+    head_ref: Text  # "refs/heads/gh-readonly-queue/main/pr-12-0123abc..."
+
+
+@dataclass(frozen=True, slots=True)
 class CheckRun:
     id: int
     head_sha: str
@@ -305,6 +314,7 @@ class Event:
     payload: SkipValidation[Mapping[str, object]]  # the parsed JSON, as GitHub sent it
     is_recent: bool = False  # GitHub has just sent it: its issue or pull request need not be read before the analysis
     check_run: CheckRun | None = None
+    merge_group: MergeGroup | None = None
 
     @property
     def key(self) -> str:

@@ -37,7 +37,7 @@ from hls_handler.reports.settings_report import (
 )
 from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
 from hls_handler.routing.filters import ANALYSED_FIELDS, FAILED, Ignored
-from hls_handler.routing.router import RoutingResult, Rule, route, route_with_settings
+from hls_handler.routing.router import QueueCheck, RoutingResult, Rule, route, route_with_settings
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable, SourcedValue
 from hls_handler.settings.github_events import find_single_event_problem
 from hls_handler.settings.model import Settings
@@ -221,7 +221,8 @@ def _event_by_person(key: str, repository: str) -> RoutingInput:
 def _decide(settings: Settings, event: str, result: RoutingResult) -> SourcedValue:
     if isinstance(result, Ignored):
         return SourcedValue(event, f"ignored ({result.kind})", result.reason)
-    prompt = result.prompt if isinstance(result, Rule) else "feedback, no prompt"
+    other = "check, no prompt" if isinstance(result, QueueCheck) else "feedback, no prompt"
+    prompt = result.prompt if isinstance(result, Rule) else other
     return SourcedValue(event, prompt, result.why(settings.sources))
 
 

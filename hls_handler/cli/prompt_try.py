@@ -43,7 +43,7 @@ from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.queue.changes import PendingChanges
 from hls_handler.queue.leases import ExclusiveLease
 from hls_handler.reports.delivery_report import load_report
-from hls_handler.routing import Command, Ignored, LabelCorrection, Rule, from_event, parse_envelope, route
+from hls_handler.routing import Command, Ignored, LabelCorrection, QueueCheck, Rule, from_event, parse_envelope, route
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Repository, Settings
 from hls_handler.storage import Storage
@@ -210,7 +210,7 @@ class TryRunner:
         routed = route(
             from_event(event), settings=config.settings, table=config.table, catalogue=config.library, bot=account
         )
-        if isinstance(routed, LabelCorrection | Command):
+        if isinstance(routed, LabelCorrection | Command | QueueCheck):
             routed = Ignored("no prompt", f"{routed.why(self.settings.sources)}; no prompt is used for them")
         rule = routed if isinstance(routed, Rule) else None
         if prompt is not None:

@@ -33,6 +33,7 @@ PERMISSIONS: Mapping[str, str] = {
     "actions": "read",
     "contents": "read",
     "metadata": "read",
+    "merge_queues": "read",  # GitHub sends `merge_group` only with it
 }
 EVENTS = (
     *("issues", "pull_request", "pull_request_review", "pull_request_review_comment", "pull_request_review_thread"),
@@ -40,8 +41,8 @@ EVENTS = (
 )
 """Events of a webhook; comments and review threads also for commands."""
 
-APP_EVENTS = (*EVENTS, "check_run")
-"""Events of the App's webhook; `check_run` for its checks that people run again.
+APP_EVENTS = (*EVENTS, "check_run", "merge_group")
+"""Events of the App's webhook; `check_run` for its checks that people run again, `merge_group` for merge queues.
 
 GitHub sends `installation` and `installation_repositories` to every App."""
 

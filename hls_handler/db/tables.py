@@ -324,6 +324,8 @@ checks = Table(
     Column("ended_at", BigInteger),
     Column("rejected", UntrustedString),  # why GitHub rejected the check; NULL if it did not
     Column("ending_until", BigInteger),  # while a process ends the check of a finished delivery
+    Column("conclusion", Text),  # of the check that ended; NULL if none was set
+    Column("is_exempt", Boolean, nullable=False, server_default=false()),  # settings exclude the commit from reviews
     Column("ended_by_service", UntrustedString),  # how such a process ended it: "cancelled: Not reviewed: ..."
     _partial_index("ix_checks_open", "repository_id", "commit_sha", where="ended_at IS NULL"),
 )

@@ -32,6 +32,7 @@ from hls_handler.handlers.handler import (
     plan_comment,
 )
 from hls_handler.handlers.labels import plan_labels
+from hls_handler.handlers.merge_groups import find_tested
 from hls_handler.handlers.reader import Failure, HistoryUpdate, Reader, RepositoryHistory, RunResult
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN
 from hls_handler.routing import FAILED, PASSED, Rule
@@ -110,7 +111,8 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         failed = run.conclusion in FAILED
         if not failed and not failed_before:
             return WorkflowFacts(run, None, False, on_default, False, False, (), (), 0, ())
-        pull_request, stale = _pull_request(run, reader)
+        tested = _find_tested(run, event)
+        pull_request, stale = _pull_request(run, reader) if tested is None else (reader.pull_request(tested), False)
         if pull_request is not None:
             check_conversation(event, pull_request)
             author = pull_request.user
@@ -260,6 +262,16 @@ def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None,
     current = [pull for pull in found if pull.head_sha == run.head_sha]
     oldest = min(current, key=lambda pull: pull.number, default=None)  # deterministic if one branch has two
     return oldest, oldest is None and bool(found)
+
+
+def _find_tested(run: WorkflowRun, event: Event) -> int | None:
+    """Return the pull request that a merge queue tests on the branch of the run, which a fork cannot have."""
+    if run.head_repository != event.repository.full_name:
+        return None
+    found = event.payload.get("workflow_run")
+    commit = found.get("head_commit") if isinstance(found, Mapping) else None
+    message = commit.get("message") if isinstance(commit, Mapping) else None
+    return find_tested(run.head_branch, message if isinstance(message, str) else "")
 
 
 def _is_known_path(facts: WorkflowFacts, path: str) -> bool:

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, not_, or_, select
 
-from hls_handler.actions import CommitCheck
+from hls_handler.actions import CommitCheck, Conclusion
 from hls_handler.db.database import Database
 from hls_handler.db.tables import checks, deliveries
 from hls_handler.db.values import from_ms, has_passed, literal
-from hls_handler.deliveries import OPEN_STATES, Lease, State
+from hls_handler.deliveries import OPEN_STATES, Lease, State, conversation_key
 from hls_handler.errors import Postponed
 from hls_handler.queue.changes import Change, DeliveryWriter, prepare
 
@@ -31,6 +31,15 @@ _COLUMNS = (
     _c.ended_by_service,
     _c.ending_until,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The newest check of a pull request on a commit."""
+
+    is_running: bool  # it has not ended
+    conclusion: Conclusion | None  # None: it is running, or GitHub rejected it
+    is_exempt: bool  # of `EnsureCheck`
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,20 @@ class CommitChecks:
         with self._database.reading() as connection:
             is_earlier = connection.execute(query, terms).scalar()
         return None if is_earlier is None else "earlier" if is_earlier else "later"
+
+    def find_result(self, repository_id: int, number: int, commit: str) -> CheckResult | None:
+        """Return the newest check of a pull request on a commit; None if HLS has begun none."""
+        query = (
+            select(_c.ended_at, _c.conclusion, _c.is_exempt)
+            .join(deliveries, _d.id == _c.delivery_id)
+            .where(_d.conversation_key == bindparam("of_conversation"), _d.event == "pull_request")
+            .where(_c.commit_sha == commit, _c.begun_at.is_not(None))
+            .order_by(_c.delivery_id.desc())
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(query, {"of_conversation": conversation_key(repository_id, number)}).first()
+        return None if row is None else CheckResult(row.ended_at is None, row.conclusion, bool(row.is_exempt))
 
     def plan(self, lease: Lease, commit: str, *, must_end: bool = False) -> None:
         """Record that the delivery should set the check on a commit, before anything is written to GitHub.
@@ -169,10 +192,10 @@ class CommitChecks:
         check = _to_check(row.commit_sha, row)
         return UnendedCheck(row.delivery_id, row.guid, row.repository or "", row.state, row.reason, check)
 
-    def mark_ended(self, unended: UnendedCheck, result: str) -> None:
+    def mark_ended(self, unended: UnendedCheck, result: str, conclusion: Conclusion | None = None) -> None:
         """Store that the check was ended, and how, for `service_results`: "cancelled: Not reviewed: ..."."""
         mine = _of(unended.delivery_id, unended.check.commit)
-        values = {"ended_at": self._database.now, "ended_by_service": result}
+        values = {"ended_at": self._database.now, "ended_by_service": result, "conclusion": conclusion}
         with self._database.writing(durable=False) as connection:
             connection.execute(checks.update().where(mine, _OPEN).values(values))
 
@@ -195,8 +218,8 @@ class CommitChecks:
 
 def _renewed(lease: Lease) -> dict[str, object]:
     """Return the columns of another check run: GitHub keeps one that has ended, so a repeated delivery creates one."""
-    columns = dict.fromkeys(("check_run_id", "begun_at", "ended_at", "ending_until", "ended_by_service"))
-    return {**columns, "external_id": f"{lease.guid}:{lease.attempt}", "is_shown": False}
+    columns = dict.fromkeys(("check_run_id", "begun_at", "ended_at", "ending_until", "ended_by_service", "conclusion"))
+    return {**columns, "is_exempt": False, "external_id": f"{lease.guid}:{lease.attempt}", "is_shown": False}
 
 
 def _of(delivery_id: int, commit: str) -> ColumnElement[bool]:

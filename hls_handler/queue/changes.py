@@ -13,6 +13,7 @@ from typing import Any, Literal, assert_never
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, case, func, literal_column, select
 from sqlalchemy.sql.dml import ReturningInsert
 
+from hls_handler.actions import Conclusion
 from hls_handler.db.database import Database, Insert
 from hls_handler.db.tables import (
     checkpoints,
@@ -144,6 +145,8 @@ class CheckChange:
     check_run_id: int | None  # None: a commit status, or GitHub rejected the check
     is_ended: bool
     rejected: str | None = None  # why GitHub rejected it
+    conclusion: Conclusion | None = None  # None: it is in progress, or was rejected
+    is_exempt: bool = False  # of `EnsureCheck`
 
 
 Change = Checkpoint | LabelChange | CommentChange | ReviewChange | CheckChange | WriteCompleted
@@ -356,6 +359,8 @@ class DeliveryWriter:
                         "is_shown": True,
                         "check_run_id": change.check_run_id,
                         "rejected": change.rejected,
+                        "conclusion": change.conclusion,
+                        "is_exempt": change.is_exempt,
                     }
                     values |= {"ended_at": self._now} if change.is_ended else {}
                     mine = and_(checks.c.delivery_id == row_id, checks.c.commit_sha == change.commit)

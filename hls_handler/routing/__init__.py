@@ -19,6 +19,7 @@ from hls_handler.routing.filters import asks_how_to_start as asks_how_to_start
 from hls_handler.routing.filters import brings_diff as brings_diff
 from hls_handler.routing.filters import is_retargeted as is_retargeted
 from hls_handler.routing.router import LabelCorrection as LabelCorrection
+from hls_handler.routing.router import QueueCheck as QueueCheck
 from hls_handler.routing.router import RoutingResult as RoutingResult
 from hls_handler.routing.router import Rule as Rule
 from hls_handler.routing.router import Shadow as Shadow

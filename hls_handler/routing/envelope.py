@@ -109,6 +109,12 @@ class EnvelopeCheckRun(msgspec.Struct, frozen=True):
     app: EnvelopeApp | None = None
 
 
+class EnvelopeMergeGroup(msgspec.Struct, frozen=True):
+    head_sha: Name
+    base_sha: Name | None = None
+    head_ref: str | None = None
+
+
 class EnvelopeRelease(msgspec.Struct, frozen=True):
     id: int
     tag_name: str
@@ -142,6 +148,7 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
     workflow_run: EnvelopeWorkflowRun | None = None
     release: EnvelopeRelease | None = None
     check_run: EnvelopeCheckRun | None = None
+    merge_group: EnvelopeMergeGroup | None = None
     hls: EnvelopeRequest | None = None
     requested_reviewer: EnvelopeAccount | None = None
     label: EnvelopeLabel | None = None

@@ -75,7 +75,21 @@ class LabelCorrection:
         return f"{enabled_at} enables events of this kind, and changes of {self.group} labels by people are corrections"
 
 
-RoutingResult = Rule | LabelCorrection | Command | Ignored
+@dataclass(frozen=True, slots=True)
+class QueueCheck:
+    """Routing decision: a merge queue waits for the check on its commit. No prompt runs."""
+
+    event_key: str  # "merge_group.checks_requested"
+    effective: EffectiveSettings
+
+    def why(self, sources: Sources) -> str:
+        """Return a sentence with the line of the settings that enables checks."""
+        return f"{sources.where(f'{self.effective.key}.events')} enables pull requests, and so their checks"
+
+
+RoutingResult = Rule | LabelCorrection | Command | QueueCheck | Ignored
+
+CHECKS_REQUESTED = "merge_group.checks_requested"
 
 
 class PromptCatalogue(Protocol):
@@ -117,6 +131,8 @@ def route(
     effective = _find_settings(routing_input, settings, table)
     if isinstance(effective, Ignored):
         return effective
+    if routing_input.key == CHECKS_REQUESTED and may_have_checks(effective):
+        return QueueCheck(routing_input.key, effective)
     command = route_command(routing_input, effective, settings=settings, bot=bot, others=others)
     if command is not None:
         return command
@@ -226,7 +242,7 @@ def may_be_processed(
         effective.enabled
         and (
             may_be_command(routing_input.key, effective, settings)
-            or (routing_input.key in MAY_BRING_DIFF and may_have_checks(effective))
+            or (routing_input.key in (*MAY_BRING_DIFF, CHECKS_REQUESTED) and may_have_checks(effective))
             or _may_be_label_correction(routing_input, effective, catalogue)
             or any(
                 _is_event_enabled(one, effective) and isinstance(_find_rule(one, settings, effective, catalogue), Rule)

@@ -33,6 +33,7 @@ EVENT_PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "check_run": ("checks",),
     "issue_comment": ("issues", "pull_requests"),
     "issues": ("issues",),
+    "merge_group": ("merge_queues",),
     "pull_request": ("pull_requests",),
     "pull_request_review": ("pull_requests",),
     "pull_request_review_comment": ("pull_requests",),

@@ -16,7 +16,16 @@ from starlette.types import Receive, Scope, Send
 from hls_handler import logs
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.errors import PayloadError, StoreUnavailable
-from hls_handler.routing import Command, Ignored, LabelCorrection, RoutingResult, Rule, WebhookEnvelope, parse_envelope
+from hls_handler.routing import (
+    Command,
+    Ignored,
+    LabelCorrection,
+    QueueCheck,
+    RoutingResult,
+    Rule,
+    WebhookEnvelope,
+    parse_envelope,
+)
 from hls_handler.routing.envelope import INSTALLATION_EVENTS, InstallationChange, parse_installation_change
 from hls_handler.settings.model import Settings
 from hls_handler.web.limits import BodyBudget
@@ -237,10 +246,12 @@ def _describe(accepted: Accepted, routed: RoutingResult) -> str | None:
             return f"{routed.file} is for {routed.event_key}"
         case "queued" if isinstance(routed, LabelCorrection):
             return f"a person changed a {routed.group} label"
+        case "queued" if isinstance(routed, QueueCheck):
+            return "a merge queue waits for the check on its commit"
         case "queued" if isinstance(routed, Command):
             return routed.description
         case "queued" if isinstance(routed, Ignored):
-            return f"the check of the commit may be outdated; {routed.reason}"
+            return f"the commit gets a check that says why; {routed.reason}"
         case "duplicate":
             return f"this delivery is already {accepted.state}"
         case "replay":

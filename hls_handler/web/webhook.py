@@ -24,6 +24,7 @@ from hls_handler.deliveries import (
 )
 from hls_handler.errors import HlsError, PayloadError
 from hls_handler.events import PULL_REQUEST_EVENTS, REPOSITORY_NAME, REQUIRED_OBJECTS
+from hls_handler.handlers.merge_groups import find_queued
 from hls_handler.routing import Command, Ignored, RoutingResult, WebhookEnvelope, parse_envelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
@@ -189,6 +190,7 @@ def check_payload(event: str, envelope: WebhookEnvelope) -> None:
         ("sender.login", envelope.sender.login if envelope.sender else ""),
         ("pull_request.head.sha", head.sha if head else ""),
         ("workflow_run.head_sha", envelope.workflow_run.head_sha if envelope.workflow_run else ""),
+        ("merge_group.head_sha", envelope.merge_group.head_sha if envelope.merge_group else ""),
         ("check_run.head_sha", envelope.check_run.head_sha if envelope.check_run else ""),
     ):
         if not name.isprintable():
@@ -217,7 +219,9 @@ def new_delivery(
     number = envelope.conversation.number if envelope.conversation else None
     author = envelope.conversation.user if envelope.conversation and has_author else None
     title = envelope.conversation.title if envelope.conversation else None
-    run = envelope.workflow_run or envelope.check_run
+    run = envelope.workflow_run or envelope.check_run or envelope.merge_group
+    if headers.event == "merge_group" and envelope.merge_group is not None:
+        number = find_queued(envelope.merge_group.head_ref or "")  # it waits for the review of this pull request
     head_sha = pushed.sha if pushed else run.head_sha if run else ""
     return NewDelivery(
         guid=headers.delivery,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
@@ -48,7 +49,7 @@ def begin_check(job: Job, commit: str) -> None:
     check = _record(job, commit)
     if not check.is_shown and check.rejected is None:
         job.require_reads_allowed()
-        _write(job, check, lambda checks: checks.begin(check), is_ended=False)
+        _write(job, check, lambda checks: checks.begin(check))
 
 
 def ensure_check(job: Job, action: EnsureCheck) -> Outcome:
@@ -59,7 +60,7 @@ def ensure_check(job: Job, action: EnsureCheck) -> Outcome:
     check = _record(job, action.commit)
     result: WrittenCheck | str | None = check.rejected
     if result is None:
-        result = _write(job, check, lambda checks: checks.end(check, action), is_ended=True)
+        result = _write(job, check, lambda checks: checks.end(check, action), action)
     if isinstance(result, str):
         return Outcome("check", "withheld", f"the check was not set: {result}", body=action.summary)
     if result.state not in (None, action.conclusion):
@@ -73,9 +74,9 @@ def _record(job: Job, commit: str) -> CommitCheck:
 
 
 def _write(
-    job: Job, check: CommitCheck, write: Callable[[Checks], WrittenCheck], *, is_ended: bool
+    job: Job, check: CommitCheck, write: Callable[[Checks], WrittenCheck], ending: EnsureCheck | None = None
 ) -> WrittenCheck | str:
-    """Write the check; return GitHub's confirmation, or why GitHub rejected it."""
+    """Write the check, which `ending` ends; return GitHub's confirmation, or why GitHub rejected it."""
     lock = f"{job.lease.conversation_key}/check"
     if not check.is_new:  # the creation by an earlier attempt may still take effect
         job.store.locks.acquire(job.lease, lock, ttl_s=LOCK_S, changes=job.pending.take())
@@ -99,7 +100,10 @@ def _write(
         log.warning("GitHub rejected the check", extra={"error": str(exc)})
         return str(exc)
     job.pending.add(completed)
-    job.pending.add(CheckChange(check.commit, written.check_run_id, is_ended=is_ended))
+    change = CheckChange(check.commit, written.check_run_id, is_ended=ending is not None)
+    if ending is not None:
+        change = replace(change, conclusion=ending.conclusion, is_exempt=ending.is_exempt)
+    job.pending.add(change)
     return written
 
 
@@ -144,8 +148,10 @@ class CheckEnder:
         if unended is None:
             return False
         until = self._clock() + ENDING_S
+        conclusion: Conclusion | None
         try:
-            result = self._end(unended, settings, until)
+            action = self._end(unended, settings, until)
+            result, conclusion = f"{action.conclusion}: {action.title}", action.conclusion
         except (DependencyDown, Postponed, LeaseLost) as exc:
             if not isinstance(exc, AppNotInstalled):
                 log.warning("the check is ended later", extra={"delivery": unended.guid, "why": str(exc)})
@@ -154,12 +160,12 @@ class CheckEnder:
             result = f"failed: {exc}"
         except StepFailed as exc:  # a retry would fail, too
             log.warning("the check cannot be ended", extra={"delivery": unended.guid, "error": str(exc)})
-            result = f"failed, because GitHub rejected it: {exc}"
-        self._store.commit_checks.mark_ended(unended, result)
+            result, conclusion = f"failed, because GitHub rejected it: {exc}", None
+        self._store.commit_checks.mark_ended(unended, result, conclusion)
         return True
 
-    def _end(self, unended: UnendedCheck, settings: Settings, until: float) -> str:
-        """End the check on GitHub, and return how: "cancelled: Not reviewed: ..."."""
+    def _end(self, unended: UnendedCheck, settings: Settings, until: float) -> EnsureCheck:
+        """End the check on GitHub, and return how."""
         github, limiter = self._connect(), self._store.rate_limiter
         rate_limit = github.rate_limit(unended.repository)
         held_until = limiter.held_until(rate_limit)
@@ -186,7 +192,7 @@ class CheckEnder:
             limiter.hold(rate_limit, exc.not_before or self._store.now() + timedelta(seconds=END_EVERY_S))
             raise
         log.info("check ended", extra={"delivery": unended.guid, "conclusion": action.conclusion})
-        return f"{action.conclusion}: {action.title}"
+        return action
 
 
 def plan_end(

@@ -33,6 +33,7 @@ from hls_handler.routing import (
     Ignored,
     IgnoredKind,
     LabelCorrection,
+    QueueCheck,
     RoutingInput,
     Rule,
     find_label_correction,
@@ -50,6 +51,7 @@ from hls_handler.work.commands import find_finding, run_command
 from hls_handler.work.commit_checks import begin_check
 from hls_handler.work.ignored_heads import end_ignored_check, outdate_check
 from hls_handler.work.job import ASK, Codec, Job, facts_codec
+from hls_handler.work.merge_groups import end_group_check
 from hls_handler.work.posting import (
     describe_label_correction,
     is_check_ended,
@@ -131,6 +133,8 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
         if not result.compared:
             return DeliveryResult("ignored", reason, kind="not a label of HLS")
         return DeliveryResult("done", reason)
+    if isinstance(rule, QueueCheck):
+        return _check_merge_group(job, rule)
     if isinstance(rule, Command):
         return _run_command(job, rule)
     correction = find_label_correction(
@@ -163,6 +167,15 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
     if (RULE.name, 0) not in job.steps:
         job.note(RULE, 0, rule.why(job.config.settings.sources))
     return run_job(replace(job, rule=rule))
+
+
+def _check_merge_group(job: Job, rule: QueueCheck) -> DeliveryResult:
+    job.note(RULE, 0, rule.why(job.config.settings.sources))
+    outcome = end_group_check(job)
+    if outcome is None:
+        return DeliveryResult("ignored", "the repository's settings allow no check", kind="repository disabled")
+    posting: Posted = "dry_run" if outcome.kind == "dry_run" else "done"
+    return DeliveryResult("done", outcome.detail, posting=posting, changes=job.pending.take())
 
 
 def _run_command(job: Job, command: Command) -> DeliveryResult:

@@ -104,6 +104,29 @@ def test_a_closed_pull_request_supersedes_the_run() -> None:
 ON_MAIN = replace(RUN, head_branch="main", head_repository="octo/hello", head_owner="octo", event="push")
 
 
+@pytest.mark.parametrize(
+    ("branch", "message", "is_fork", "posted_on"),
+    [
+        (f"gh-readonly-queue/main/pr-8-{'b' * 40}", "Fix (#8)", False, 8),
+        ("staging", "Merge #8", False, 8),
+        ("mergify/merge-queue/0123abc", "Merge of #8", False, 8),
+        (f"gh-readonly-queue/main/pr-8-{'b' * 40}", "Fix (#8)", True, None),
+    ],
+    ids=["merge queue", "bors", "Mergify", "branch of a fork"],
+)
+def test_failed_run_of_a_merge_queue_is_explained_on_its_pull_request(
+    branch: str, message: str, is_fork: bool, posted_on: int | None
+) -> None:
+    repository = "mona/hello" if is_fork else "octo/hello"
+    received = run_event(replace(RUN, head_branch=branch, head_repository=repository, pull_request_numbers=()))
+    received = replace(received, payload={"workflow_run": {"head_commit": {"message": message}}})
+    queued = FakeReader(pull_request(head_sha="f" * 40), (file(),), jobs={1: (JOB,)}, logs={JOB.id: LOG})
+    facts = HANDLER.gather(received, queued, EMPTY_HISTORY, BUDGET)
+    conversation = HANDLER.conversation(received, facts, make_rule())
+    assert (conversation.number if conversation else None) == posted_on
+    assert facts.stale is False
+
+
 def test_rule_17_failure_is_explained_by_the_author_of_the_pull_request_and_not_by_who_triggered_the_run() -> None:
     run = replace(RUN, actor=RENOVATE, triggering_actor=RENOVATE)
     facts = HANDLER.gather(run_event(run), reader(PULL), EMPTY_HISTORY, BUDGET)

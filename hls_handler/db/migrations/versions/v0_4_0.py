@@ -113,6 +113,8 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.BigInteger()),
         sa.Column("rejected", sa.Text()),
         sa.Column("ending_until", sa.BigInteger()),
+        sa.Column("conclusion", sa.Text()),
+        sa.Column("is_exempt", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("ended_by_service", sa.Text()),
         sa.ForeignKeyConstraint(["delivery_id"], ["deliveries.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("delivery_id", "commit_sha"),

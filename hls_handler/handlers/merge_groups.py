@@ -1,0 +1,92 @@
+"""The check on a commit of a merge queue, concluded from the checks on the heads of the pull requests that it merges.
+
+https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/configuring-pull-request-merges/managing-a-merge-queue
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hls_handler.actions import Conclusion, EnsureCheck
+from hls_handler.handlers.check import plan_unreviewed_check
+from hls_handler.handlers.reader import Comparison
+from hls_handler.settings.model import Review
+from hls_handler.wording import count, was_or_were
+
+QUEUE_BRANCH = re.compile(r"(?:refs/heads/)?gh-readonly-queue/.+/pr-([1-9][0-9]{0,8})-[0-9a-f]{7,64}")
+BOT_BRANCH = re.compile(r"staging|trying|auto|try|mergify/merge-queue/.+")
+"""Branches on which bors and Mergify test a merge. The subject of the head commit names what it merges."""
+
+MERGE_COMMIT = re.compile(r"Merge pull request #([1-9][0-9]{0,8}) from ")
+SQUASHED = re.compile(r".*\(#([1-9][0-9]{0,8})\)")
+BOT_MERGE = re.compile(r"(?:Auto merge of|Merge of|Merge|Try) #[0-9]")
+NUMBER = re.compile(r"#([1-9][0-9]{0,8})\b")
+
+MAX_PULL_REQUESTS = 30
+"""Pull requests of a merge group that are read; of a larger group, the reviews count as unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadCheck:
+    """The newest check of HLS on the head commit of a pull request."""
+
+    number: int
+    commit: str
+    conclusion: Conclusion | None = None  # None: HLS has set none that ended
+    is_exempt: bool = False  # True: the operator's settings exclude the commit
+
+
+def find_queued(branch: str) -> int | None:
+    """Return 12 for "gh-readonly-queue/main/pr-12-0123abc", also behind "refs/heads/"; None for another branch."""
+    found = QUEUE_BRANCH.fullmatch(branch)
+    return int(found[1]) if found else None
+
+
+def find_tested(branch: str, message: str) -> int | None:
+    """Return the pull request that a merge queue tests on a branch of the repository; None if it tests several.
+
+    `message` is that of the head commit, which for bors and Mergify names what is merged: "Merge of #12".
+    """
+    subject = message.partition("\n")[0]
+    if not BOT_BRANCH.fullmatch(branch) or not BOT_MERGE.match(subject):
+        return find_queued(branch)
+    numbers = {int(number) for number in NUMBER.findall(subject.partition(":")[0])}
+    return numbers.pop() if len(numbers) == 1 else None
+
+
+def find_merged(queued: int, comparison: Comparison | None) -> tuple[int, ...] | None:
+    """Return the pull request that the branch names, and those that subjects of its commits name; None if unknown.
+
+    A commit whose subject names none is one of a named pull request: GitHub names it in merge and squash commits.
+    """
+    if comparison is None or comparison.total > len(comparison.commits):
+        return None
+    subjects = [commit.message.partition("\n")[0] for commit in comparison.commits]
+    named = [found for subject in subjects if (found := MERGE_COMMIT.match(subject) or SQUASHED.fullmatch(subject))]
+    numbers = tuple(dict.fromkeys([queued, *(int(found[1]) for found in named)]))
+    return numbers if len(numbers) <= MAX_PULL_REQUESTS else None
+
+
+def plan_group_check(commit: str, heads: Sequence[HeadCheck] | None, settings: Review) -> EnsureCheck:
+    """Return the check of a merge group. `heads` is None if it is unknown which pull requests the commit merges."""
+    if not heads:
+        reason = "the commits of the merge queue do not show which pull requests they merge"
+        return plan_unreviewed_check(commit, settings.incomplete, "Not reviewed", reason)
+    failed = [head for head in heads if head.conclusion == "failure"]
+    unknown = [head for head in heads if head.conclusion not in ("success", "failure") and not head.is_exempt]
+    if failed or unknown:
+        bad = failed[0] if failed else unknown[0]
+        why = "failed" if failed else "is not complete" if bad.conclusion else "is not known"
+        reason = f"the check on {bad.commit[:10]}, the head of pull request {bad.number}, {why}"
+        conclusion: Conclusion = "failure" if failed else settings.incomplete
+        return plan_unreviewed_check(commit, conclusion, "Merge queue", reason)
+    exempt = [head for head in heads if head.is_exempt]
+    listed = ", ".join(f"{head.number} at {head.commit[:10]}" for head in heads)
+    if exempt:
+        reason = f"settings exclude {count(len(exempt), 'pull request')} of {len(heads)} from reviews"
+        check = plan_unreviewed_check(commit, "neutral", "Not reviewed", reason, details=listed)
+        return replace(check, is_exempt=True)
+    reason = f"{count(len(heads), 'pull request')} {was_or_were(len(heads))} reviewed at the head"
+    return plan_unreviewed_check(commit, "success", "Merge queue", reason, details=listed)

@@ -1,0 +1,114 @@
+"""Merge groups: the pull requests that a commit of a merge queue merges, and the check on it."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_handler.handlers.merge_groups import (
+    MAX_PULL_REQUESTS,
+    HeadCheck,
+    find_merged,
+    find_queued,
+    find_tested,
+    plan_group_check,
+)
+from hls_handler.handlers.reader import Commit, Comparison
+from hls_handler.settings.model import Review
+
+QUEUE, A, B = "c" * 40, "a" * 40, "b" * 40
+DONE, EXEMPT = HeadCheck(7, A, "success"), HeadCheck(8, B, "neutral", is_exempt=True)
+
+
+def compared(*messages: str, total: int | None = None) -> Comparison:
+    commits = tuple(Commit(sha=f"{n:040x}", message=text, author="mona") for n, text in enumerate(messages))
+    return Comparison(total=len(commits) if total is None else total, commits=commits)
+
+
+@pytest.mark.parametrize(
+    ("branch", "number"),
+    [
+        (f"gh-readonly-queue/main/pr-12-{A}", 12),
+        (f"refs/heads/gh-readonly-queue/release/2.x/pr-12-{A}", 12),
+        ("gh-readonly-queue/main/pr-0-0123abc", None),
+        ("gh-readonly-queue/pr-12-0123abc", None),
+        (f"fix/gh-readonly-queue/main/pr-12-{A}", None),
+        ("main", None),
+    ],
+)
+def test_branch_of_a_merge_queue_names_its_pull_request(branch: str, number: int | None) -> None:
+    assert find_queued(branch) == number
+    assert find_tested(branch, "Fix the cart") == number
+
+
+@pytest.mark.parametrize(
+    ("branch", "message", "number"),
+    [
+        ("staging", "Merge #12\n\n12: Fix the cart #5", 12),
+        ("trying", "Try #12:", 12),
+        ("auto", "Auto merge of #12 - mona:fix, r=zoe", 12),
+        ("mergify/merge-queue/0123abcdef", "Merge of #12", 12),
+        ("staging", "Merge #12 #13", None),
+        ("staging", "Release 2 (#12)", None),
+        ("main", "Merge #12", None),
+    ],
+)
+def test_commit_of_another_queue_names_its_pull_request(branch: str, message: str, number: int | None) -> None:
+    assert find_tested(branch, message) == number
+
+
+@pytest.mark.parametrize(
+    ("messages", "numbers"),
+    [
+        (["Fix the cart (#12)"], (12,)),
+        (["Fix the cart (#12)", "Add discounts (#5) (#13)\n\nCloses #4"], (12, 13)),
+        (["wip", "Merge pull request #13 from mona/fix\n\nFix", "Merge pull request #12 from zoe/cart"], (12, 13)),
+        (["Fix the cart", "Test the cart"], (12,)),
+    ],
+    ids=["squash", "two squashed", "merge", "rebase"],
+)
+def test_compared_commits_name_the_other_pull_requests(messages: list[str], numbers: tuple[int, ...]) -> None:
+    assert find_merged(12, compared(*messages)) == numbers
+
+
+def test_group_is_unknown_if_its_commits_are() -> None:
+    many = [f"Fix (#{number})" for number in range(MAX_PULL_REQUESTS + 1)]
+    unknown = [None, compared("Fix (#12)", total=251), compared(*many)]
+    assert [find_merged(1000, one) for one in unknown] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("heads", "conclusion", "title"),
+    [
+        ([DONE], "success", "Merge queue: 1 pull request was reviewed at the head"),
+        ([DONE, HeadCheck(8, B, "success")], "success", "Merge queue: 2 pull requests were reviewed at the head"),
+        (
+            [DONE, HeadCheck(8, B, "failure")],
+            "failure",
+            "Merge queue: the check on bbbbbbbbbb, the head of pull request 8, failed",
+        ),
+        (
+            [DONE, HeadCheck(8, B, "neutral")],
+            "incomplete",
+            "Merge queue: the check on bbbbbbbbbb, the head of pull request 8, is not complete",
+        ),
+        (
+            [DONE, HeadCheck(8, B)],
+            "incomplete",
+            "Merge queue: the check on bbbbbbbbbb, the head of pull request 8, is not known",
+        ),
+        ([DONE, EXEMPT], "neutral", "Not reviewed: settings exclude 1 pull request of 2 from reviews"),
+        (
+            None,
+            "incomplete",
+            "Not reviewed: the commits of the merge queue do not show which pull requests they merge",
+        ),
+    ],
+)
+def test_check_of_a_group_follows_from_the_checks_on_the_heads(
+    heads: list[HeadCheck] | None, conclusion: str, title: str
+) -> None:
+    for incomplete in ("neutral", "failure"):
+        planned = plan_group_check(QUEUE, heads, Review(incomplete=incomplete))
+        expected = incomplete if conclusion == "incomplete" else conclusion
+        assert (planned.commit, planned.conclusion, planned.title) == (QUEUE, expected, title)
+        assert planned.is_exempt == (conclusion == "neutral")
