@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec.structs import replace
+
 from hls_handler.events import Account
 from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
 from hls_handler.settings.effective import EffectiveSettings
@@ -27,6 +29,7 @@ IgnoredKind = Literal[
     "own account",
     "other bot",
     "draft",
+    "not requested",
     "asked to skip",
     "conversation locked",
     "app installation",
@@ -165,7 +168,38 @@ def find_ignored(
         change = settings.sources.change(effective.find_feature_key("drafts", settings), "true")
         return Ignored("draft", f"the pull request is a draft; mark it ready for review, or {change}")
     skip_reason = asked_to_skip(routing_input.title, routing_input.labels)
-    return Ignored("asked to skip", skip_reason) if skip_reason else None
+    if skip_reason:
+        return Ignored("asked to skip", skip_reason)
+    unwanted = _find_unwanted(routing_input, effective)
+    entry_key = f"{effective.key}.review.when"
+    where = settings.sources.where(entry_key if settings.sources.contains(entry_key) else "review.when")
+    return Ignored("not requested", f"{unwanted}; comment /review to have it reviewed ({where})") if unwanted else None
+
+
+def _find_unwanted(routing_input: RoutingInput, effective: EffectiveSettings) -> str | None:
+    """Return why `review.when` leaves out an event that nobody has asked to review; None if it includes the event."""
+    when, label = effective.review.when, effective.review_label
+    may_review = routing_input.event == "pull_request" and routing_input.action in (*BRINGS_DIFF, "edited")
+    if when == "push" or routing_input.is_requested or not may_review:
+        return None
+    if when == "request":
+        return "nobody has asked for a review of this commit"
+    if when == "opened":
+        is_opened = routing_input.action in OPENS
+        return None if is_opened else "pull requests are reviewed when they are opened, and this event is a later one"
+    has_label = label is not None and any(same_login(label, name) for name in routing_input.labels)
+    return None if has_label else f"the pull request does not have the label {label}"
+
+
+def as_request(routing_input: RoutingInput, effective: EffectiveSettings, accounts: Sequence[Account]) -> RoutingInput:
+    """Return a requested review if somebody sets the label of `review.when`; other events unchanged."""
+    label = effective.review_label
+    is_set = (routing_input.event, routing_input.action) == ("pull_request", "labeled")
+    if not is_set or label is None or routing_input.label is None or not same_login(label, routing_input.label):
+        return routing_input
+    if any(is_own_action(routing_input, account) for account in accounts):
+        return routing_input
+    return replace(routing_input, action="synchronize", is_requested=True)
 
 
 def find_bots(routing_input: RoutingInput) -> tuple[str, ...]:
@@ -182,6 +216,9 @@ def find_bots(routing_input: RoutingInput) -> tuple[str, ...]:
         authors = ((routing_input.sender, routing_input.sender_is_bot), authors[1])
     return tuple(login for login, is_bot in authors if login and is_bot)
 
+
+OPENS = ("opened", "reopened", "ready_for_review")
+"""Actions after which a pull request awaits its first review."""
 
 BRINGS_DIFF = ("opened", "synchronize", "reopened", "ready_for_review")
 """Actions of pull requests whose head commit, or its diff, may be new."""

@@ -16,6 +16,7 @@ from hls_handler.routing.filters import (
     BRINGS_DIFF,
     Ignored,
     IgnoredKind,
+    as_request,
     asked_to_skip,
     brings_diff,
     find_ignored,
@@ -136,7 +137,8 @@ def route(
     command = route_command(routing_input, effective, settings=settings, bot=bot, others=others)
     if command is not None:
         return command
-    if not _is_event_enabled(routing_input, effective):
+    accounts = ((bot,) if bot is not None else ()) + tuple(others)
+    if not _is_event_enabled(as_request(routing_input, effective, accounts), effective):
         listed = settings.sources.where(f"{effective.key}.events")
         reason = f"{routing_input.key} is not among the events of {listed}; add it there to process it"
         routed: Rule | Ignored = Ignored("event not enabled", reason)
@@ -176,6 +178,7 @@ def route_with_settings(
     others: Sequence[Account] = (),
 ) -> Rule | Ignored:
     """Route an enabled event. `effective` may include the settings of the repository's `.github/hls.yaml`."""
+    routing_input = as_request(routing_input, effective, ((bot,) if bot is not None else ()) + tuple(others))
     rule = find_disabled(routing_input, settings, effective) or _find_rule(
         routing_input, settings, effective, catalogue
     )
@@ -242,6 +245,7 @@ def may_be_processed(
         effective.enabled
         and (
             may_be_command(routing_input.key, effective, settings)
+            or (routing_input.key == "pull_request.labeled" and effective.review_label is not None)
             or (routing_input.key in (*MAY_BRING_DIFF, CHECKS_REQUESTED) and may_have_checks(effective))
             or _may_be_label_correction(routing_input, effective, catalogue)
             or any(

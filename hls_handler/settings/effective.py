@@ -62,6 +62,12 @@ class EffectiveSettings:
         """Return ".github/hls.yaml:comments.tone" if that file sets the key "comments.tone", else None."""
         return f"{PATH}:{key}" if key in self.repository_keys else None
 
+    @property
+    def review_label(self) -> str | None:
+        """The label that asks for reviews, by `review.when`; None if none does."""
+        asks, _, label = self.review.when.partition("label:")
+        return label if not asks else None
+
     def find_feature_key(self, name: str, settings: Settings) -> str:
         """Return the key path that sets the feature `name`, such as "repositories[0].features.bots"."""
         entry_key = f"{self.key}.features.{name}"

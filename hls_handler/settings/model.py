@@ -50,6 +50,7 @@ from hls_handler.settings.values import (
     Usd,
     VariableName,
     VariableValue,
+    When,
     is_loopback,
 )
 from hls_handler.settings.yaml_parser import Sources
@@ -313,6 +314,7 @@ class Findings(Section):
 
 
 class Review(Section):
+    when: When = Field("push", description="what is reviewed unasked: each push, what is opened, nothing, or a label's")
     max_inline: Integer = Field(5, ge=0, le=50, description="most comments of one review on lines of a pull request")
     verify: bool = Field(True, description="let Claude try to refute its findings before they are posted")
     guidance: bool = Field(True, description="show Claude .github/hls.md and AGENTS.md of the base branch")
@@ -397,6 +399,7 @@ class RepositoryFindings(Section):
 
 
 class RepositoryReview(Section):
+    when: When | None = Field(None, description="overrides review.when")
     max_inline: Integer | None = Field(None, ge=0, le=50, description="overrides review.max_inline")
     verify: bool | None = Field(None, description="overrides review.verify")
     guidance: bool | None = Field(None, description="overrides review.guidance")

@@ -314,6 +314,11 @@ def _merge_errors(value: object, validate: ValidatorFunctionWrapHandler) -> obje
 LOGIN_GLOB = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9_*?-]*(?:\[bot\])?", re.ASCII)
 
 
+When = Annotated[
+    str, Field(pattern=r"^(push|opened|request|label:\S(.{0,48}\S)?)$"), Expected("push, opened, request or label:NAME")
+]
+
+
 def _find_login_problem(bots: bool | tuple[str, ...]) -> str | None:
     invalid = [login for login in (() if isinstance(bots, bool) else bots) if not LOGIN_GLOB.fullmatch(login)]
     return f'"{invalid[0]}" is no login; write one such as renovate[bot], or copilot*' if invalid else None

@@ -421,3 +421,56 @@ def test_label_or_title_can_skip_a_conversation(title: str, labels: tuple[str, .
 @pytest.mark.parametrize("title", ["skip hls", "[skip  hls]", "[skip ci]", ""])
 def test_similar_titles_and_labels_do_not_skip(title: str) -> None:
     assert asked_to_skip(title, ("skip", "hls", "skip-hls-not")) is None
+
+
+def when(value: str) -> Settings:
+    return settings(review={"when": value}, lines={"review.when": 40})
+
+
+@pytest.mark.parametrize(
+    ("value", "reviewed"),
+    [
+        ("push", {"opened", "reopened", "ready_for_review", "synchronize", "edited", "closed"}),
+        ("opened", {"opened", "reopened", "ready_for_review", "closed"}),
+        ("request", {"closed"}),
+        ("label:needs review", {"closed"}),
+    ],
+)
+def test_review_when_chooses_the_events_that_are_reviewed_unasked(value: str, reviewed: set[str]) -> None:
+    actions = ("opened", "reopened", "ready_for_review", "synchronize", "edited", "closed")
+    events = [routing_input(f"pull_request.{action}", changed=frozenset({"base"})) for action in actions]
+    assert {event.action for event in events if isinstance(decide(event, when(value)), Rule)} == reviewed
+    requested = routing_input("pull_request.synchronize", is_requested=True)
+    assert find_prompt(requested, when(value)) == "pull_requests/analyze"
+    assert find_prompt(routing_input("issues.opened"), when(value)) == "issues/analyze"
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("request", "nobody has asked for a review of this commit"),
+        ("opened", "pull requests are reviewed when they are opened, and this event is a later one"),
+        ("label:ai", "the pull request does not have the label ai"),
+    ],
+)
+def test_reason_says_how_to_ask_for_a_review(value: str, why: str) -> None:
+    assert ignored(routing_input("pull_request.synchronize"), when(value)) == (
+        "not requested",
+        f"{why}; comment /review to have it reviewed (hls.yaml:40 (review.when))",
+    )
+
+
+def test_label_asks_for_a_review_and_for_those_of_later_pushes() -> None:
+    by = when("label:AI")
+    labeled = routing_input("pull_request.labeled", label="ai", labels=("ai",), draft=True)
+    rule = decide(labeled, by, bot=OWNER)
+    assert isinstance(rule, Rule)
+    assert (rule.prompt, rule.event_key) == ("pull_requests/analyze", "pull_request.synchronize")
+    assert find_prompt(routing_input("pull_request.synchronize", labels=("ai",)), by)
+    opened_only = settings({"name": "octo/hello", "events": ["pull_request.opened"]}, review={"when": "label:AI"})
+    assert find_prompt(labeled, opened_only, bot=OWNER)
+
+
+def test_rule_17_label_that_hls_sets_asks_for_nothing() -> None:
+    labeled = routing_input("pull_request.labeled", label="ai", labels=("ai",), sender="hubot")
+    assert ignored(labeled, when("label:ai"), bot=OWNER)[0] == "own account"

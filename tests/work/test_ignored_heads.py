@@ -231,6 +231,18 @@ def test_title_that_changes_before_the_review_gets_a_check(make_world: MakeWorld
     assert (world.finish().state, pushed.check) == ("ignored", "failure")
 
 
+@pytest.mark.parametrize("incomplete", ["neutral", "failure"])
+def test_check_is_incomplete_until_somebody_asks_for_a_review(make_world: MakeWorld, incomplete: str) -> None:
+    world = make_world(REPLY, given=make_settings(when="label:ai", incomplete=incomplete))
+    pushed = Pushed(world)
+    pushed.send("opened")
+    assert (world.finish().state, pushed.check, world.claude.asked) == ("ignored", incomplete, [])
+    assert world.github.check_actions[-1].title == "Not reviewed: the pull request does not have the label ai"
+    pushed.labels = ["ai"]
+    pushed.send("labeled", label={"name": "ai"})
+    assert (world.finish().state, pushed.check, len(world.claude.asked)) == ("done", "success", 1)
+
+
 # Generated histories
 
 UNUSABLE = UnusableReply("", "refused", "it cannot be used", "", Usage("claude-haiku-5-5"))
@@ -252,6 +264,7 @@ def choose_settings(choose: random.Random) -> Settings:
         features={"drafts": choose.random() < 0.3, "bots": choose.random() < 0.3},
         entry={"prompts": {"use": use}},
         runs=choose.choice([1, 2, 20]),
+        when=choose.choice(["push", "push", "opened", "request", "label:ai"]),
         incomplete=choose.choice(["neutral", "failure"]),
     )
 
@@ -276,7 +289,7 @@ def change_pull_request(choose: random.Random, pushed: Pushed, shas: list[str]) 
             pushed.send("converted_to_draft" if pushed.draft else "ready_for_review", sender=sender)
         case _:
             pushed.title = choose.choice(["Square it", "[skip hls]"])
-            pushed.labels = choose.choice([[], ["skip-hls"]])
+            pushed.labels = choose.choice([[], ["ai"], ["skip-hls"]])
             pushed.send("edited", sender=sender, changes={"title": {"from": "x"}})
 
 
