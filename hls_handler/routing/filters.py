@@ -171,9 +171,11 @@ def find_ignored(
     if skip_reason:
         return Ignored("asked to skip", skip_reason)
     unwanted = _find_unwanted(routing_input, effective)
+    if unwanted is None:
+        return None
     entry_key = f"{effective.key}.review.when"
     where = settings.sources.where(entry_key if settings.sources.contains(entry_key) else "review.when")
-    return Ignored("not requested", f"{unwanted}; comment /review to have it reviewed ({where})") if unwanted else None
+    return Ignored("not requested", f"{unwanted}; comment /review to have it reviewed ({where})")
 
 
 def _find_unwanted(routing_input: RoutingInput, effective: EffectiveSettings) -> str | None:

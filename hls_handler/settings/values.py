@@ -314,8 +314,17 @@ def _merge_errors(value: object, validate: ValidatorFunctionWrapHandler) -> obje
 LOGIN_GLOB = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9_*?-]*(?:\[bot\])?", re.ASCII)
 
 
+def _merge_when_errors(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return validate(value)
+    except ValidationError:
+        raise ValueError("must be push, opened, request or label:NAME") from None
+
+
 When = Annotated[
-    str, Field(pattern=r"^(push|opened|request|label:\S(.{0,48}\S)?)$"), Expected("push, opened, request or label:NAME")
+    Literal["push", "opened", "request"] | Annotated[str, Field(pattern=r"^label:\S(.{0,48}\S)?$")],
+    WrapValidator(_merge_when_errors),
+    Expected("push, opened, request or label:NAME"),
 ]
 
 

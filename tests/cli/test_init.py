@@ -133,6 +133,7 @@ def test_the_app_gets_the_permissions_and_events_that_hls_uses(run: Run, sandbox
         "actions": "read",
         "contents": "read",
         "metadata": "read",
+        "merge_queues": "read",
     }
     assert set(app.events) == {
         "issues",
@@ -144,6 +145,7 @@ def test_the_app_gets_the_permissions_and_events_that_hls_uses(run: Run, sandbox
         "issue_comment",
         "release",
         "check_run",
+        "merge_group",
     }
     assert app.webhook_url == "https://hls.invalid/webhook"
 

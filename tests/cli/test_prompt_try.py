@@ -270,7 +270,7 @@ def test_an_opt_out_is_respected_with_a_prompt_too(try_: Hls, sandbox: Sandbox) 
     result = tried(try_, f"{REPOSITORY}#11", "--prompt", "issues/analyze")
     assert (result["ignored"]["kind"], result["end"]["state"], result["questions"]) == (
         "asked to skip",
-        "superseded",
+        "ignored",
         [],
     )
     assert "--prompt" not in result["end"]["reason"]
