@@ -14,6 +14,7 @@ from hls_handler.cli.github_names import require_conversation, require_repositor
 from hls_handler.cli.options import (
     AsJson,
     Config,
+    abort,
     describe_missing_database,
     fail,
     load,
@@ -32,7 +33,8 @@ from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import describe_pause, find_pause
 from hls_handler.reports.delivery_report import describe_steps, format_report, load_report
 from hls_handler.reports.json_documents import deliveries_to_dict, report_to_dict
-from hls_handler.reports.retry import retry_delivery
+from hls_handler.reports.retry import RETRIED, retry_delivery, retry_matching
+from hls_handler.wording import count
 
 deliveries = typer.Typer(
     help="List, show, export and retry deliveries. Works while the service runs.",
@@ -49,6 +51,13 @@ OfState = Annotated[
 ]
 OfRepository = Annotated[
     str | None, typer.Option("--repository", metavar="OWNER/REPO", help="Only deliveries of this repository, or URL.")
+]
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Only deliveries received since: an age (7d, 24h, 30m), or a time in UTC."),
+]
+Until = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Only deliveries received before: an age, or a time in UTC.")
 ]
 AGE = re.compile(r"(?P<number>[0-9]{1,5})(?P<unit>[dhm])")
 UNITS = {"d": "days", "h": "hours", "m": "minutes"}
@@ -121,13 +130,8 @@ def show(guid: Guid, as_json: AsJson = False, config: Config = None) -> None:
 
 @deliveries.command()
 def export(
-    since: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Only deliveries received since: an age (7d, 24h, 30m), or a time in UTC."),
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only deliveries received before: an age, or a time in UTC.")
-    ] = None,
+    since: Since = None,
+    until: Until = None,
     state: OfState = None,
     repository: OfRepository = None,
     config: Config = None,
@@ -171,22 +175,70 @@ def _parse_time(option: str, given: str | None) -> datetime | None:
 
 
 @deliveries.command()
-def retry(guid: Guid, config: Config = None) -> None:
-    """Run a dead, ignored or waiting delivery now.
+def retry(
+    guid: Annotated[
+        str | None,
+        typer.Argument(metavar="[DELIVERY]", help="The delivery's GUID, a unique prefix of it, or its request id."),
+    ] = None,
+    state: Annotated[
+        State | None,
+        typer.Option("--state", metavar="STATE", help=f"All deliveries in this state: {' or '.join(RETRIED)}."),
+    ] = None,
+    repository: OfRepository = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only deliveries with this in the reason or the title.")
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether to run that many deliveries.")] = False,
+    config: Config = None,
+) -> None:
+    """Run a dead, ignored or waiting delivery now, or all that match a filter with --state.
 
-    The delivery keeps its GUID. Completed steps, such as asking Claude, are not repeated.
+    The number of deliveries that match is shown before they are queued. A delivery keeps its GUID. Completed steps,
+    such as asking Claude, are not repeated.
 
     Exit codes: 0 queued; 1 there is no such delivery, it is done, running or superseded, or its body is not stored;
     2 usage error, or unusable settings or database.
     """
     settings = load(config, credentials=False)
     body_days_source = settings.sources.where("storage.body_days")
+    if (guid is None) == (state is None):
+        raise typer.BadParameter("give either a delivery or --state dead", param_hint="DELIVERY")
+    if state is not None and state not in RETRIED:
+        raise typer.BadParameter(f"found {state!r}, expected one of {', '.join(RETRIED)}", param_hint="--state")
+    search = DeliverySearch(
+        state=state,
+        repository=repository and require_repository(repository, base_url=settings.github.base_url),
+        text=text or "",
+        since=_parse_time("--since", since),
+        until=_parse_time("--until", until),
+    )
+    if guid is not None and search != DeliverySearch():
+        raise typer.BadParameter("a delivery cannot have filters, too", param_hint="DELIVERY")
     with require_existing_store(settings) as store:
+        if guid is None:
+            number = sum(found for _, found, _ in store.searches.count_reasons(search))
+            print_line(f"{count(number, 'delivery')} {'matches' if number == 1 else 'match'}")
+            if number and not yes:
+                _require_confirmation()
+            all_results = retry_matching(store, search, number=number, body_days_source=body_days_source)
+            if all_results.queued is None or (number and not all_results.queued):
+                fail(all_results.sentence)
+            print_line(all_results.sentence)
+            return
         row = _require_found(store.deliveries.find(guid), guid)
         result = retry_delivery(store, row, body_days_source=body_days_source)
     if not result.is_queued:
         fail(result.sentence)
     print_line(result.sentence)
+
+
+def _require_confirmation() -> None:
+    if not sys.stdin.isatty():
+        abort("standard input is not a terminal, so the number cannot be confirmed; add --yes to confirm it")
+    if not typer.confirm("Run them again?"):
+        fail("none was queued")
 
 
 def _conversation_name(row: DeliveryRow) -> str:

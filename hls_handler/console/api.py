@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from hls_handler.console.delivery_search import find_delivery, parse_search, parse_time, to_query
+from hls_handler.console.delivery_search import find_delivery, parse_retried, parse_search, parse_time, to_query
 from hls_handler.console.endpoints import (
     ANALYSIS_ID,
     LIST_ANALYSES,
@@ -22,11 +22,13 @@ from hls_handler.console.endpoints import (
     MAX_NUMBER,
     MAX_OFFSET,
     REPOSITORY,
+    RETRY_DELIVERIES,
     RETRY_DELIVERY,
     SHOW_ANALYSIS,
     SHOW_DELIVERY,
     AnalysesDocument,
     AnalysisDocument,
+    RetriesDocument,
     RetryDocument,
 )
 from hls_handler.console.frame import Frame, Problem, send_json
@@ -35,7 +37,7 @@ from hls_handler.history.analyses import KINDS, AnalysisRow, AnalysisSearch
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.reports.json_documents import DeliveriesPage, deliveries_to_dict, report_to_dict
-from hls_handler.reports.retry import retry_delivery
+from hls_handler.reports.retry import retry_delivery, retry_matching
 from hls_handler.storage import Storage
 
 MAX_QUOTED = 100  # characters of an invalid value that an error quotes
@@ -52,6 +54,7 @@ class Api:
             *self._frame.endpoint(LIST_ANALYSES, self._list_analyses),
             *self._frame.endpoint(SHOW_ANALYSIS, self._show_analysis),
             *self._frame.endpoint(LIST_DELIVERIES, self._list),
+            *self._frame.endpoint(RETRY_DELIVERIES, self._retry_all),
             *self._frame.endpoint(SHOW_DELIVERY, self._show),
             *self._frame.endpoint(RETRY_DELIVERY, self._retry),
         ]
@@ -109,6 +112,18 @@ class Api:
         if not result.is_queued:
             raise Problem(409, result.sentence)
         document: RetryDocument = {"delivery": row.guid, "detail": result.sentence}
+        return send_json(request, document, status=202)
+
+    async def _retry_all(self, request: Request) -> Response:
+        given = dict(request.query_params)
+        number = _parse_number(given, "number", 0, 0, MAX_NUMBER)
+        search = parse_retried({name: value for name, value in given.items() if name != "number"})
+        source = self._frame.settings.sources.where("storage.body_days")
+        run = partial(retry_matching, self._store, search, number=number, body_days_source=source)
+        result = await asyncio.to_thread(run)
+        if result.queued is None:
+            raise Problem(409, result.sentence)
+        document: RetriesDocument = {"queued": result.queued, "detail": result.sentence}
         return send_json(request, document, status=202)
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
 from functools import partial
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -14,26 +18,37 @@ from starlette.routing import BaseRoute
 
 from hls_handler.console.delivery_search import (
     STATES,
+    ReasonGroup,
     describe_conversation,
     describe_event,
     find_delivery,
     find_github_page,
+    group_reasons,
+    list_address,
+    parse_retried,
     parse_search,
     to_query,
 )
 from hls_handler.console.frame import Frame
 from hls_handler.console.log_lines import show_line
+from hls_handler.console.overview import REJECTED, describe_rejections
+from hls_handler.deliveries import OPEN_STATES
+from hls_handler.history.periods import latest_period
+from hls_handler.history.search import CONVERSATION, DeliveryPage, DeliverySearch
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.log_ring import LogFilter, LogLine, LogRing
+from hls_handler.queue.pauses import Pause, describe_pause, find_pause
 from hls_handler.reports.delivery_report import DeliveryReport, format_report, load_report
-from hls_handler.reports.retry import retry_delivery
+from hls_handler.reports.retry import RETRIED, retry_delivery, retry_matching
 from hls_handler.reports.timeline import ROUTE, Step
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
-from hls_handler.wording import add_usd
+from hls_handler.wording import add_usd, count
 
 MAX_FACTS_CHARACTERS = 100_000
 MAX_LOG_LINES = 200
+MAX_NEAREST, MAX_STATUSES = 3, 100
+NOT_VERIFIED = "401"
 STEP_TITLES = {"route": "Route", "gather": "Read from GitHub", "ask": "Ask Claude", "post": "Post"}
 
 
@@ -45,24 +60,99 @@ class DeliveryPages:
     def routes(self) -> Sequence[BaseRoute]:
         return [
             self._frame.page("/deliveries", self._list),
+            self._frame.page("/deliveries/retry", self._retry_all, method="POST"),
             self._frame.page("/deliveries/{guid}", self._show),
             self._frame.page("/deliveries/{guid}/retry", self._retry, method="POST"),
         ]
 
     async def _list(self, request: Request) -> Response:
-        search = parse_search(request.query_params)
-        found = await asyncio.to_thread(self._store.searches.find, search)
+        return await self._list_page(request, parse_search(request.query_params))
+
+    async def _list_page(
+        self, request: Request, search: DeliverySearch, *, said: str = "", status: int = 200
+    ) -> Response:
+        given = {name: value for name, value in request.query_params.items() if value}
+        listed = await asyncio.to_thread(self._load_list, search, given)
+        found = listed.found
+        query = to_query(given, before=None)
         return self._frame.render(
             request,
             "deliveries.html",
-            rows=[(row, describe_event(row), describe_conversation(row)) for row in found.rows],
+            status=status,
+            rows=[(row, describe_event(row), describe_conversation(row), listed.waits[row.guid]) for row in found.rows],
             search=search,
-            given=dict(request.query_params),
+            given=given,
             states=STATES,
+            now=listed.now,
+            groups=listed.groups,
+            matching=listed.matching,
+            hints=listed.hints,
+            said=said,
+            query=query,
             is_complete=found.is_complete,
-            next_query=None if found.next is None else to_query(request.query_params, before=found.next),
-            first_query=to_query(request.query_params, before=None) if search.before else None,
+            next_query=None if found.next is None else to_query(given, before=found.next),
+            first_query=query if search.before else None,
         )
+
+    def _load_list(self, search: DeliverySearch, given: Mapping[str, str]) -> _List:
+        store = self._store
+        found, pauses = store.searches.find(search), store.pauses.active()
+        reasons = store.searches.count_reasons(search) if search.state in RETRIED else []
+        filters = {name: value for name, value in given.items() if name not in ("before", "text")}
+        named = CONVERSATION.fullmatch(search.text)
+        repository = search.repository or (named[1] if named is not None else None)
+        return _List(
+            found,
+            store.now(),
+            waits={row.guid: _describe_wait(row, pauses) for row in found.rows},
+            groups=group_reasons(reasons, filters) if search.state == "dead" and not search.text else (),
+            matching=sum(number for _, number, _ in reasons),
+            hints=() if found.rows or repository is None else self._explain_nothing(repository),
+        )
+
+    def _explain_nothing(self, repository: str) -> tuple[Hint, ...]:
+        """Return what the operator may look at if no delivery of "owner/repo" is found."""
+        store, effective = self._store, self._frame.table.find(repository)
+        entries = self._frame.settings.sources.where("repositories")
+        if effective is None:
+            settings = f"No entry of {entries} matches {repository}, so its events are ignored"
+        else:
+            state = "on" if effective.enabled else "off"
+            settings = f"{effective.key} ({effective.pattern}) applies to {repository}, and processing is {state}"
+        hints = [Hint(settings, "Its settings", f"/settings?{urlencode({'repository': repository})}")]
+        period = latest_period("24h", store.now())
+        unverified = dict(store.counter_hours.top(REJECTED, period, limit=MAX_STATUSES)).get(NOT_VERIFIED, 0)
+        if unverified:
+            sentence, cause = describe_rejections([(NOT_VERIFIED, unverified)])[0]
+            unknown = f"They may be of {repository}: a body is read only after its signature was verified"
+            hints.append(Hint(f"{sentence} in the last 24 h: {cause}. {unknown}", "Log", "/log?text=rejected"))
+        lines = self._log_ring.find(LogFilter(text=f"not valid for {repository}"), limit=MAX_LOG_LINES).lines
+        if lines:
+            text = f"{count(len(lines), 'webhook')} of {repository} got {NOT_VERIFIED}: its secret is for other entries"
+            hints.append(Hint(text, "Log", f"/log?{urlencode({'text': f'not valid for {repository}'})}"))
+        known = {name.lower(): name for kind, name in store.statistics.counters() if kind == "repository"}
+        similar = [known[name] for name in get_close_matches(repository.lower(), known, n=MAX_NEAREST)]
+        return (
+            *hints,
+            *(
+                Hint(f"A similar name is {name}", "Its deliveries", list_address({"repository": name}))
+                for name in similar
+                if name.lower() != repository.lower()
+            ),
+        )
+
+    async def _retry_all(self, request: Request) -> Response:
+        form = await self._frame.read_own_form(request)
+        search = parse_retried(request.query_params)
+        number = form.get("number", "")
+        run = partial(
+            retry_matching,
+            number=int(number) if re.fullmatch("[0-9]{1,9}", number) else 0,
+            body_days_source=self._frame.settings.sources.where("storage.body_days"),
+        )
+        result = await asyncio.to_thread(run, self._store, search)
+        status = 200 if result.queued is not None else 409
+        return await self._list_page(request, search, said=f"{result.sentence}.", status=status)
 
     async def _show(self, request: Request) -> Response:
         row = await find_delivery(self._store, request.path_params["guid"])
@@ -98,6 +188,7 @@ class DeliveryPages:
             budgets=shown.budgets,
             said=said,
             can_retry=shown.can_retry,
+            is_open=row.state in OPEN_STATES,
         )
 
     def _load(self, row: DeliveryRow) -> _Shown:
@@ -151,6 +242,40 @@ class DeliveryPages:
         if row is None:
             return self._missing(request)
         return await self._page(request, row, said=f"{result.sentence}.", status=409)
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    sentence: str  # without a full stop
+    link: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    found: DeliveryPage
+    now: datetime
+    waits: Mapping[str, Wait]  # by GUID
+    groups: tuple[ReasonGroup, ...]
+    matching: int  # deliveries that a retry of the filter would run
+    hints: tuple[Hint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    reason: str  # begins with what differs between deliveries, because a row has little room
+    whole: str
+    next_attempt_at: datetime | None  # None: the delivery is not queued, or a pause blocks it
+
+
+def _describe_wait(row: DeliveryRow, pauses: Sequence[Pause]) -> Wait:
+    if row.state != "queued":
+        return Wait(row.reason or "", row.reason or "", None)
+    pause = find_pause(row.repository, pauses)
+    if pause is not None:
+        return Wait(f"paused: {pause.reason}" if pause.reason else "paused", describe_pause(pause), None)
+    reason = row.reason or "waits for a worker"
+    return Wait(reason, reason, row.due_at)
 
 
 @dataclass(frozen=True, slots=True)

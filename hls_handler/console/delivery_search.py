@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import get_args
 from urllib.parse import quote, urlencode
@@ -13,6 +14,7 @@ from hls_handler.deliveries import State
 from hls_handler.events import event_key
 from hls_handler.history.search import DeliverySearch
 from hls_handler.history.statistics import DeliveryRow
+from hls_handler.reports.retry import RETRIED
 from hls_handler.settings.values import web_url
 from hls_handler.storage import Storage
 
@@ -22,6 +24,21 @@ _CONVERSATION = re.compile(
     r"(?:https?://[^/\s]+/)?([\w.-]+/[\w.-]+)(?:/(?:issues|pull)/|\s*#\s*)(\d+)(?:[/?#]\S*)?", re.ASCII
 )
 """Matches the address of an issue or a pull request, and "owner/repo #7"."""
+
+
+MAX_REASONS = 5
+_VARYING = re.compile(r"\d\d:\d\d(:\d\d)?|#\d+|\breq_\w+")
+"""Matches parts of a reason that differ in each delivery: a time of the day, a number on GitHub, an id of a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonGroup:
+    """Deliveries that wait, or failed, for the same cause."""
+
+    address: str  # of the list of them
+    reason: str  # of the first one; those of the others may name another time
+    number: int
+    first_due_at: datetime
 
 
 class InvalidFilter(ValueError):
@@ -61,6 +78,14 @@ def parse_search(query: Mapping[str, str]) -> DeliverySearch:
     )
 
 
+def parse_retried(query: Mapping[str, str]) -> DeliverySearch:
+    """Return the search for deliveries to run again, by default dead ones. Raises `InvalidFilter`."""
+    search = parse_search({"state": "dead", **{name: value for name, value in query.items() if value}})
+    if search.state not in RETRIED:
+        raise InvalidFilter(f"state: found {search.state!r}, expected one of {', '.join(RETRIED)}")
+    return search
+
+
 def parse_time(name: str, given: str | None) -> datetime | None:
     """Return the time, aware UTC; None for None. Raises `InvalidFilter`."""
     if given is None:
@@ -76,6 +101,33 @@ def to_query(given: Mapping[str, str], *, before: str | None) -> str:
     """Return the query of the address with the given filters and another page: "state=dead&before=GUID"."""
     filters = {name: value for name, value in given.items() if value and name != "before"}
     return urlencode(filters | ({"before": before} if before else {}))
+
+
+def list_address(filters: Mapping[str, str], *, since: datetime | None = None, until: datetime | None = None) -> str:
+    """Return the address of the list of deliveries with these filters: "/deliveries?state=dead"."""
+    times = {"since": since, "until": until}
+    given = {name: f"{moment:%Y-%m-%dT%H:%M}" for name, moment in times.items() if moment is not None}
+    return f"/deliveries?{urlencode({**filters, **given})}"
+
+
+def group_reasons(reasons: Iterable[tuple[str, int, datetime]], filters: Mapping[str, str]) -> tuple[ReasonGroup, ...]:
+    """Return the most frequent reasons. `reasons` are (reason, number, first time due) of deliveries with `filters`.
+
+    Reasons that differ only in a time of the day, a number on GitHub or an id of a request are one.
+    """
+    groups: dict[str, list[tuple[str, int, datetime]]] = {}
+    for one in reasons:
+        groups.setdefault(_VARYING.sub("", one[0]), []).append(one)
+    found = [
+        ReasonGroup(
+            list_address({**filters, "text": _VARYING.split(group[0][0])[0].strip()[:MAX_FILTER_CHARACTERS]}),
+            group[0][0],
+            sum(number for _, number, _ in group),
+            min(due_at for _, _, due_at in group),
+        )
+        for group in groups.values()
+    ]
+    return tuple(sorted(found, key=lambda group: -group.number)[:MAX_REASONS])
 
 
 async def find_delivery(store: Storage, guid: str) -> DeliveryRow | None:

@@ -14,6 +14,7 @@ from hls_handler.history.analyses import KINDS, MAX_READ, Kind
 from hls_handler.history.periods import PERIODS
 from hls_handler.reports.figures_documents import FiguresPageDocument
 from hls_handler.reports.json_documents import DeliveriesPage, DeliveryDocument
+from hls_handler.reports.retry import RETRIED
 from hls_handler.web.app import HealthDocument
 from hls_handler.web.stats import StatsDocument, TokensDocument
 
@@ -43,6 +44,13 @@ class RetryDocument(TypedDict):
     """A delivery that was queued again."""
 
     delivery: Annotated[str, Field(description="its GUID")]
+    detail: str
+
+
+class RetriesDocument(TypedDict):
+    """Deliveries that were queued again."""
+
+    queued: int
     detail: str
 
 
@@ -178,6 +186,26 @@ LIST_DELIVERIES = Endpoint(
         _text("before", "GUID of the last delivery of the page before"),
     ),
 )
+RETRY_DELIVERIES = Endpoint(
+    "/api/deliveries/retry",
+    "Run all dead or waiting deliveries of a filter now",
+    RetriesDocument,
+    method="POST",
+    description="409 if another number of deliveries matches than `number`, which the detail then has, so that nobody "
+    "runs more than they saw: send a first request without `number`. The key must be in the header, as for one "
+    "delivery.",
+    parameters=(
+        Parameter("state", "of the deliveries", {"type": "string", "enum": [*RETRIED, ""], "default": "dead"}, "dead"),
+        *(one for one in LIST_DELIVERIES.parameters if one.name not in ("state", "before")),
+        Parameter(
+            "number",
+            "how many deliveries match",
+            {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER, "default": 0},
+        ),
+    ),
+    statuses=(202,),
+    errors=(400, 401, 403, 405, 409, 503),
+)
 SHOW_DELIVERY = Endpoint("/api/deliveries/{guid}", "What happened to a delivery", DeliveryDocument)
 RETRY_DELIVERY = Endpoint(
     "/api/deliveries/{guid}/retry",
@@ -224,6 +252,7 @@ ENDPOINTS = (
     SHOW_ANALYSIS,
     LIST_DELIVERIES,
     SHOW_DELIVERY,
+    RETRY_DELIVERIES,
     RETRY_DELIVERY,
     SHOW_FIGURES,
     SHOW_HEALTH,

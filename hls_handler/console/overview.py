@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Literal, get_args
-from urllib.parse import urlencode
 
 from markupsafe import Markup
 from starlette.requests import Request
@@ -16,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from hls_handler.clients.api import RateLimit
-from hls_handler.console.delivery_search import MAX_FILTER_CHARACTERS, describe_conversation, describe_event
+from hls_handler.console.delivery_search import ReasonGroup, group_reasons, list_address
 from hls_handler.console.frame import Frame
 from hls_handler.console.numbers import NOTHING, format_duration, format_percent, format_sum_usd
 from hls_handler.console.plots import draw
@@ -24,7 +22,8 @@ from hls_handler.errors import StoreUnavailable
 from hls_handler.history.calls import SUCCESS, UNFINISHED, PromptStats
 from hls_handler.history.corrections import feedback_in
 from hls_handler.history.periods import Period, PeriodName, latest_period, percentile
-from hls_handler.history.statistics import DeliveryRow, QueueState
+from hls_handler.history.search import DeliverySearch
+from hls_handler.history.statistics import QueueState
 from hls_handler.queue.pauses import describe_pause, resume_command
 from hls_handler.reports.prompt_library import add_up
 from hls_handler.storage import Storage
@@ -38,18 +37,16 @@ MAX_OVERVIEW_AGE_S = 10.0
 
 PERCENTILES: Mapping[str, float] = {"p50": 0.5, "p95": 0.95}
 TOP = 10
-NEWEST_DEAD = 5
 MAX_WAITING = 1000
-MAX_REASONS = 5
+QUEUED, DEAD = {"state": "queued"}, {"state": "dead"}  # filters of the list of deliveries
 
-_TIME = re.compile(r"\d\d:\d\d(:\d\d)?")
 _CAUSES = {
     "400": "the body did not fit the event that its header names",
     "401": "the secret in the webhook's form on GitHub is not the one in the settings, or it is missing in one of them",
     "413": "the body was larger than server.max_body_bytes",
     "503": "the database could not store them; GitHub shows them as failed, and can redeliver them",
 }
-_LATENCY, _OUTCOME, _CLAUDE, _REJECTED = "processing_le", "outcome", "claude_calls", "rejected"
+_LATENCY, _OUTCOME, _CLAUDE, REJECTED = "processing_le", "outcome", "claude_calls", "rejected"
 _RUN_AGAIN = "run_again"
 _RECEIVED = ("webhooks", "caught_up")
 _COST = "cost_micro_usd"
@@ -76,16 +73,6 @@ ShowStart = Callable[[Request], Awaitable[Response]]
 
 Rows = tuple[tuple[str, str, tuple[str, ...]], ...]
 """Rows of a table: label, the address of the deliveries that it counts or "", and the other cells."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Deliveries that wait for the same cause."""
-
-    address: str  # of the list of them
-    reason: str  # of the first one; the reasons of the others may name another time
-    number: int
-    first_due_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +104,8 @@ class Overview:
     queue: QueueState
     pauses: tuple[tuple[str, str], ...]  # sentence, and the command that ends the pause
     holds: Mapping[str, datetime]  # rate limit -> until when it grants nothing
-    waits: tuple[Wait, ...]
-    dead: tuple[tuple[DeliveryRow, str, str], ...]  # the newest, with event and conversation
+    waits: tuple[ReasonGroup, ...]
+    dead: tuple[ReasonGroup, ...]
     calls_last_hour: int
     totals: Mapping[str, str]
     total_addresses: Mapping[str, str]  # of the deliveries that some of the totals count, by the name of the total
@@ -191,17 +178,18 @@ class OverviewPage:
 def read_overview(store: Storage, name: PeriodName) -> Overview:
     """Read the database and draw the plots. Blocks; raises `StoreUnavailable`."""
     period, hours, deliveries = latest_period(name, store.now()), store.counter_hours, store.deliveries
-    names = [*_RECEIVED, _OUTCOME, _RUN_AGAIN, _LATENCY, _CLAUDE, _REJECTED, _COST]
+    names = [*_RECEIVED, _OUTCOME, _RUN_AGAIN, _LATENCY, _CLAUDE, REJECTED, _COST]
     series = count_last_ends(hours.series(names, period))
     since = hours.first_hour()
-    dead = deliveries.newest(state="dead", limit=NEWEST_DEAD)
     counters = store.statistics.counters()
     return Overview(
         queue=deliveries.queue_state(),
         pauses=tuple((describe_pause(pause), resume_command(pause).strip("`")) for pause in store.pauses.active()),
         holds=store.rate_limiter.all_held(),
-        waits=group_waits(deliveries.waiting_reasons(limit=MAX_WAITING)),
-        dead=tuple((row, describe_event(row), describe_conversation(row)) for row in dead),
+        waits=group_reasons(
+            ((reason, 1, due_at) for reason, due_at in deliveries.waiting_reasons(limit=MAX_WAITING)), QUEUED
+        ),
+        dead=group_reasons(store.searches.count_reasons(DeliverySearch(state="dead")), DEAD),
         calls_last_hour=store.calls.count_last_hour(),
         totals=describe_totals(series),
         total_addresses={
@@ -215,7 +203,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
         events=_rows("event", hours.top("event", period, limit=TOP), period),
         repositories=_rows("repository", hours.top("repository", period, limit=TOP), period),
         prompts=sum_prompts(store.calls.prompt_stats(), counters),
-        rejections=describe_rejections(hours.top(_REJECTED, period, limit=TOP)),
+        rejections=describe_rejections(hours.top(REJECTED, period, limit=TOP)),
         last_webhook_at=store.statistics.last_webhooks().get(""),
         caught_up=counters.get(("caught_up", ""), 0),
         counted_since=since,
@@ -228,30 +216,6 @@ def _rows(kind: Literal["event", "repository"], sums: Iterable[tuple[str, int]],
         (label, "" if label == PING else list_address({kind: label}, since=period.since), (f"{number:,}",))
         for label, number in sums
     )
-
-
-def list_address(filters: Mapping[str, str], *, since: datetime | None = None, until: datetime | None = None) -> str:
-    """Return the address of the list of deliveries with these filters: "/deliveries?state=dead"."""
-    times = {"since": since, "until": until}
-    given = {name: f"{moment:%Y-%m-%dT%H:%M}" for name, moment in times.items() if moment is not None}
-    return f"/deliveries?{urlencode({**filters, **given})}"
-
-
-def group_waits(waiting: Iterable[tuple[str, datetime]]) -> tuple[Wait, ...]:
-    """Return the most frequent reasons. Reasons that differ only in a time of the day are one."""
-    groups: dict[str, list[tuple[str, datetime]]] = {}
-    for reason, due_at in waiting:
-        groups.setdefault(_TIME.sub("", reason), []).append((reason, due_at))
-    waits = [
-        Wait(_wait_address(group[0][0]), group[0][0], len(group), min(due_at for _, due_at in group))
-        for group in groups.values()
-    ]
-    return tuple(sorted(waits, key=lambda wait: -wait.number)[:MAX_REASONS])
-
-
-def _wait_address(reason: str) -> str:
-    beginning = _TIME.split(reason)[0].strip()[:MAX_FILTER_CHARACTERS]
-    return list_address({"state": "queued", "text": beginning})
 
 
 def sum_prompts(rows: Iterable[PromptStats], counted: Mapping[tuple[str, str], int]) -> tuple[PromptUse, ...]:
@@ -354,7 +318,7 @@ def draw_plots(name: PeriodName, period: Period, series: Series) -> Iterable[Plo
     errors = {
         "dead deliveries": of_outcome("dead"),
         "failed calls": added(_CLAUDE, lambda label: label not in (SUCCESS, UNFINISHED)),
-        "rejected requests": added(_REJECTED),
+        "rejected requests": added(REJECTED),
     }
     yield make("bars", "Errors", errors)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
@@ -17,6 +18,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from hls_handler import __version__
+from hls_handler.console.numbers import format_duration
 from hls_handler.untrusted.cleaning import escape_unprintable_lines, truncate
 from hls_handler.wording import format_usd
 
@@ -76,6 +78,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["time"] = _format_time
+    environment.filters["relative"] = _format_relative
     environment.filters["editable"] = _to_editable
     environment.filters["number"] = "{:,}".format
     environment.filters["sentence"] = _end_sentence
@@ -86,6 +89,14 @@ def _environment() -> Environment:
 
 def _format_time(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def _format_relative(moment: datetime, now: datetime) -> Markup:
+    """Filter: return "5 min ago" or "in 5 min" as an element with the time as its title."""
+    seconds = round((now - moment).total_seconds())
+    span = re.sub(r"\.\d+", "", format_duration(abs(seconds)))
+    text = f"{span} ago" if seconds > 0 else f"in {span}" if seconds else "now"
+    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(moment.isoformat(), _format_time(moment), text)
 
 
 def _end_sentence(text: str) -> str:

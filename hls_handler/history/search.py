@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, literal_column, or_, select
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries
-from hls_handler.db.values import HOUR_MS, from_row, literal, to_ms
+from hls_handler.db.values import HOUR_MS, from_ms, from_row, literal, to_ms
 from hls_handler.deliveries import State
 from hls_handler.history.statistics import DELIVERY_COLUMNS, LAST_ID, DeliveryRow
 
@@ -84,6 +84,17 @@ class DeliverySearches:
             if block.end is None:
                 return
             bounds = _Bounds(bounds.first, block.end)
+
+    def count_reasons(self, search: DeliverySearch) -> list[tuple[str, int, datetime]]:
+        """Return each reason of the matching deliveries with their number and the time when the first one is due.
+
+        `before` is ignored. Reads all deliveries in the state; only those of "queued" and "dead" have an index.
+        """
+        reason, first_due_at = func.coalesce(_c.reason, ""), func.min(_c.due_at)
+        query = _query(self._database, search).with_only_columns(reason, func.count(), first_due_at).order_by(None)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.where(_c.id > literal_column("0")).group_by(reason)).all()
+        return [(text, number, from_ms(due_ms)) for text, number, due_ms in rows]
 
     def _read(self, connection: Connection, search: DeliverySearch, bounds: _Bounds) -> _Block:
         # Few ids are unused, so a range of ids is a range of rows. To count rows would mean to read them.

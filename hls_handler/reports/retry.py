@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hls_handler.deliveries import State
+from hls_handler.history.search import DeliverySearch
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
 from hls_handler.storage import Storage
+from hls_handler.wording import count, is_or_are
+
+RETRIED: tuple[State, ...] = ("dead", "queued")
+"""States of deliveries that a filter can run again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +48,27 @@ def retry_delivery(store: Storage, row: DeliveryRow, *, body_days_source: str) -
         waits = f"{row.guid} is queued but waits: {describe_pause(pause)}; {resume_command(pause)} ends the pause"
         return Retry(True, waits)
     return Retry(True, f"{row.guid} is queued; a running service starts it within seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class FilterRetry:
+    queued: int | None  # None: another number of deliveries matches than was shown, and none was queued
+    sentence: str  # without a full stop
+
+
+def retry_matching(store: Storage, search: DeliverySearch, *, number: int, body_days_source: str) -> FilterRetry:
+    """Queue all deliveries that match to run now, the oldest first, each in a transaction of its own.
+
+    `number` is the number of matching deliveries that the operator saw. If it is another one by now, queue none.
+    """
+    rows = [*store.searches.read_all(search)]
+    if len(rows) != number:
+        matching = f"{count(len(rows), 'delivery')} {'matches' if len(rows) == 1 else 'match'} now"
+        return FilterRetry(None, f"{matching}, and the number given is {number}; none was queued")
+    results = [retry_delivery(store, row, body_days_source=body_days_source) for row in reversed(rows)]
+    refused = [one.sentence for one in results if not one.is_queued]
+    queued = len(results) - len(refused)
+    sentence = f"{count(queued, 'delivery')} {is_or_are(queued)} queued"
+    if refused:
+        sentence += f"; {len(refused)} not, the first because {refused[0]}"
+    return FilterRetry(queued, sentence)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -116,3 +117,24 @@ def run_dry(page: Page, service: Service) -> None:
     page.get_by_role("link", name="Dry run").click()
     page.get_by_role("button", name="Run and pay").click()
     page.get_by_role("heading", name="Results").wait_for()
+
+
+def test_row_of_a_delivery_is_one_line_and_its_page_follows_a_retry(service: Service, open_page: OpenPage) -> None:
+    page = open_page()
+    sign_in(page, service)
+    heights = page.locator("tbody tr").evaluate_all("rows => rows.map((one) => one.getBoundingClientRect().height)")
+    assert max(heights) < 40
+    event = recorded.load("demo/bug")
+    with closing(service.open_store()) as store:
+        store.pauses.pause(None, reason="a migration")
+    assert service.deliver(event.event, recorded.unique(event.body)).status == 202
+    page.goto(f"http://127.0.0.1:{service.port}/deliveries?state=queued")
+    page.get_by_text("paused: a migration").wait_for()
+    page.get_by_role("button", name="Retry all 1 that match").click()
+    page.get_by_role("status").filter(has_text="1 delivery is queued.").wait_for()
+    page.locator("tbody a").click()
+    page.locator(".state.queued").wait_for()
+    with closing(service.open_store()) as store:
+        store.pauses.resume(None)
+    page.locator("dl .state.done").wait_for()
+    page.wait_for_function("document.querySelector('[hx-get]') === null")

@@ -144,3 +144,15 @@ def test_retry_of_a_paused_delivery_says_that_it_waits(hls: Hls) -> None:
         "other is queued but waits: octo/docs is paused since T: a move; `hls resume octo/docs` ends the pause\n"
     )
     assert hls("deliveries", "retry", "waits").output == "waits is queued; a running service starts it within seconds\n"
+
+
+@pytest.mark.usefixtures("waiting")
+def test_whole_filter_is_run_again_after_its_number_was_shown(hls: Hls) -> None:
+    unconfirmed = hls("deliveries", "retry", "--state", "queued")
+    assert (unconfirmed.exit_code, unconfirmed.output.startswith("2 deliveries match\n")) == (2, True)
+    assert "add --yes to confirm it" in unconfirmed.output
+    filters = ("--state", "queued", "--repository", "octo/docs", "--yes")
+    assert hls("deliveries", "retry", *filters).output == "1 delivery matches\n1 delivery is queued\n"
+    assert hls("deliveries", "retry", "--state", "dead").output == "0 deliveries match\n0 deliveries are queued\n"
+    for wrong in ((), ("--state", "done"), ("waits", "--state", "dead"), ("waits", "--repository", "octo/docs")):
+        assert hls("deliveries", "retry", *wrong).exit_code == 2

@@ -84,3 +84,18 @@ def test_api_is_off_where_the_console_is(store: Storage) -> None:
     browser = Browser(store, host="0.0.0.0")
     browser.apply(host="0.0.0.0")
     assert browser.get("/api/deliveries").status == 404
+
+
+def test_whole_filter_is_run_again_with_its_number(browser: Browser, store: Storage) -> None:
+    for guid in ("a", "b"):
+        dead_letter(store, guid)
+
+    def retry(query: str) -> tuple[int, object]:
+        response = browser.post(f"/api/deliveries/retry?{query}", {}, x_api_key=KEY)
+        return response.status, response.json["detail"]
+
+    assert retry("state=dead") == (409, "2 deliveries match now, and the number given is 0; none was queued")
+    assert retry("state=done&number=0") == (400, "state: found 'done', expected one of dead, queued")
+    assert state_of(store, "a") == "dead"
+    assert retry("state=dead&text=locked&number=2") == (202, "2 deliveries are queued")
+    assert state_of(store, "a") == state_of(store, "b") == "queued"

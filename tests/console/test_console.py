@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -14,7 +17,7 @@ from hls_handler.console.access import Attempts
 from hls_handler.reports.retry import Retry, retry_delivery
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
-from tests.queue.builders import accept, claim, dead_letter, queued, state_of
+from tests.queue.builders import accept, begin, claim, dead_letter, queued, state_of
 from tests.web.fakes import ask, settings
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u202e"
@@ -354,6 +357,83 @@ def test_delivery_shows_what_happened_and_can_be_run_again(browser: Browser, sto
     again = browser.submit("/deliveries/g1", "/deliveries/g1/retry")
     assert (again.status, again.headers["location"]) == (303, "/deliveries/g1")
     assert '<span class="state queued">queued</span>' in browser.get("/deliveries/g1").body.decode()
+
+
+def test_list_has_one_line_for_each_delivery_with_its_wait_and_next_attempt(store: Storage, browser: Browser) -> None:
+    at = store.now() + timedelta(minutes=90)
+    store.queue.reschedule(begin(store, "w"), at=at, reason="GitHub is down", failed=True, counts=False)
+    accept(store, queued("p", repository="octo/docs"), queued("f"))
+    store.pauses.pause("octo/docs", reason="a migration")
+    browser.sign_in()
+    page = browser.get("/deliveries?state=queued").body.decode()
+    assert re.search(
+        r'<td role="cell" title="GitHub is down"><span class="quiet">again <time [^>]+>in (89|90) min<', page
+    )
+    assert re.search(r'title="octo/docs is paused since [-0-9: ]+ UTC: a migration">paused: a migration</td>', page)
+    assert '<span class="quiet">again now:</span> waits for a worker</td>' in page
+    assert re.search(r'<time datetime="[^"]+" title="[-0-9]+ [:0-9]+ UTC">(now|1 s ago|2 s ago)</time>', page)
+
+
+def test_dead_deliveries_are_grouped_by_reason(store: Storage, browser: Browser) -> None:
+    for guid, reason in (("a", "still failing, last at 12:00"), ("b", "still failing, last at 13:30"), ("c", "locked")):
+        store.queue.dead_letter(begin(store, guid), reason=reason)
+    browser.sign_in()
+    page = browser.get("/deliveries?state=dead&repository=octo/widgets").body.decode()
+    address = "/deliveries?state=dead&amp;repository=octo%2Fwidgets&amp;text="
+    assert f'<li><a href="{address}still+failing%2C+last+at">2</a>: still failing, last at 1' in page
+    assert f'<li><a href="{address}locked">1</a>: locked</li>' in page
+    assert "By reason" not in browser.get("/deliveries?state=done").body.decode()
+
+
+def test_whole_filter_is_run_again_after_its_number_was_shown(store: Storage, browser: Browser) -> None:
+    for guid in ("a", "b"):
+        dead_letter(store, guid)
+    store.queue.dead_letter(begin(store, "c", repository="octo/docs"), reason="issue is locked")
+    browser.sign_in()
+    page, path = (
+        "/deliveries?state=dead&repository=octo/widgets",
+        "/deliveries/retry?state=dead&repository=octo/widgets",
+    )
+    shown = browser.get(page).body.decode()
+    assert '<input type="hidden" name="number" value="2"><button>Retry all 2 that match</button>' in shown
+    other = browser.submit(page, path, number="1")
+    assert (other.status, state_of(store, "a")) == (409, "dead")
+    assert "2 deliveries match now, and the number given is 1; none was queued." in other.body.decode()
+    done = browser.submit(page, path, number="2")
+    assert (done.status, b"2 deliveries are queued." in done.body) == (200, True)
+    assert [state_of(store, guid) for guid in "abc"] == ["queued", "queued", "dead"]
+    assert [claim(store).guid for _ in range(2)] == ["a", "b"]
+    assert browser.submit(page, "/deliveries/retry?state=done", number="3").status == 400
+    assert "Retry all" not in browser.get("/deliveries").body.decode()
+
+
+def test_page_of_a_delivery_follows_its_state_until_it_ends(store: Storage, browser: Browser) -> None:
+    accept(store, queued("g1"))
+    browser.sign_in()
+    follows = '<div hx-get="/deliveries/g1" hx-trigger="every 3s" hx-target="#delivery"'
+    assert follows in browser.get("/deliveries/g1").body.decode()
+    lease = claim(store)
+    assert follows in browser.get("/deliveries/g1").body.decode()
+    store.queue.finish(lease, "done", reason=None, took_s=1.0)
+    assert "hx-get" not in browser.get("/deliveries/g1").body.decode()
+
+
+def test_empty_search_names_settings_unverified_webhooks_and_similar_names(store: Storage, browser: Browser) -> None:
+    browser.sections = {"repositories": [{"name": "acme/*", "enabled": False, "events": ["issues.opened"]}]}
+    browser.apply(api_key=KEY)
+    accept(store, queued("a"))
+    store.queue.accept([], replay_window_h=72, counts={("rejected", "401"): 14})
+    rejection = {"decision": "rejected", "reason": "the secret that matched is not valid for acme/website"}
+    line = {"timestamp": "T", "level": "INFO", "logger": "hls", "message": "webhook received", **rejection}
+    browser.log_ring.add(json.dumps(line))
+    browser.sign_in()
+    page = browser.get("/deliveries?repository=octo/widgts").body.decode()
+    assert "matches octo/widgts, so its events are ignored. " in page
+    assert "14 requests to the webhook path got 401 in the last 24 h: the secret in the webhook" in page
+    assert 'A similar name is octo/widgets. <a href="/deliveries?repository=octo%2Fwidgets">Its deliveries</a>' in page
+    other = browser.get("/deliveries?text=acme/website%237").body.decode()
+    assert "repositories[0] (acme/*) applies to acme/website, and processing is off. " in other
+    assert "1 webhook of acme/website got 401: its secret is for other entries. " in other
 
 
 def test_finished_delivery_cannot_be_run_again(browser: Browser, store: Storage) -> None:

@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 
 from hls_handler.clients.api import RateLimit
+from hls_handler.console.delivery_search import ReasonGroup, group_reasons
 from hls_handler.console.numbers import format_duration
 from hls_handler.console.overview import (
     LINKS,
     PromptUse,
-    Wait,
     describe_totals,
     draw_plots,
-    group_waits,
     sum_prompts,
 )
 from hls_handler.console.plots import draw
@@ -118,9 +117,7 @@ def test_queue_has_what_waits_and_why(store: Storage, browser: Browser) -> None:
     assert "<li>1: octo/docs is paused since " in shown
     assert ": a migration (<code>hls resume octo/docs</code> ends it).</li>" in shown
     assert '<a href="/deliveries?state=dead">1</a>' in shown
-    assert '<a href="/deliveries/dead">' in shown
-    assert "issues.opened octo/widgets#" in shown
-    assert ": issue is locked</li>" in shown
+    assert '<li><a href="/deliveries?state=dead&amp;text=issue+is+locked">1</a>: issue is locked</li>' in shown
 
 
 def test_held_rate_limit_is_named(store: Storage, browser: Browser) -> None:
@@ -206,7 +203,7 @@ def test_untrusted_text_of_the_overview_is_escaped(store: Storage, browser: Brow
     store.rate_limiter.hold(f"github {EVIL}", store.now() + timedelta(hours=1))
     browser.health.report_problem("github", EVIL, EVIL)
     shown = page(browser)
-    assert shown.count("&lt;script&gt;alert(1)") == 12
+    assert shown.count("&lt;script&gt;alert(1)") == 10
     for forbidden in ("<script>", "<img", "\u202e", "style=", "<style", "onerror=alert(2)>"):
         assert forbidden not in shown
 
@@ -236,20 +233,19 @@ def test_rejected_requests_are_named_with_their_likely_cause(store: Storage, bro
     assert "<li>2 requests to the webhook path got 401 in the last 24h: the secret in the webhook&#39;s form" in shown
 
 
-def test_reasons_that_differ_in_a_time_are_one() -> None:
+def test_reasons_that_differ_in_a_time_or_an_id_are_one() -> None:
     waiting = [
-        ("the next one at 12:01:59 UTC", NOON + timedelta(minutes=2)),
-        ("GitHub is down", NOON + timedelta(minutes=5)),
-        ("the next one at 12:01:00 UTC", NOON + timedelta(minutes=1)),
+        ("the next one at 12:01:59 UTC", 1, NOON + timedelta(minutes=2)),
+        ("GitHub is down", 1, NOON + timedelta(minutes=5)),
+        ("the next one at 12:01:00 UTC", 2, NOON + timedelta(minutes=1)),
+        ("Claude: overloaded (req_0a)", 1, NOON),
+        ("Claude: overloaded (req_1b)", 1, NOON),
     ]
-    assert group_waits(waiting) == (
-        Wait(
-            "/deliveries?state=queued&text=the+next+one+at",
-            "the next one at 12:01:59 UTC",
-            2,
-            NOON + timedelta(minutes=1),
-        ),
-        Wait("/deliveries?state=queued&text=GitHub+is+down", "GitHub is down", 1, NOON + timedelta(minutes=5)),
+    address = "/deliveries?state=queued&text="
+    assert group_reasons(waiting, {"state": "queued"}) == (
+        ReasonGroup(f"{address}the+next+one+at", waiting[0][0], 3, NOON + timedelta(minutes=1)),
+        ReasonGroup(f"{address}Claude%3A+overloaded+%28", waiting[3][0], 2, NOON),
+        ReasonGroup(f"{address}GitHub+is+down", "GitHub is down", 1, NOON + timedelta(minutes=5)),
     )
 
 
