@@ -85,7 +85,9 @@ class Console:
         frame = Frame(settings, Access(settings, self._own_key, self._attempts, ports.now))
         prompts, delimiter_key = ports.prompts, self._delimiter_key
         return [
-            *OverviewPage(frame, self._overviews, ports.health, ports.rate_limit, show_start, ports.now).routes(),
+            *OverviewPage(
+                frame, self._overviews, ports.health, ports.rate_limit, show_start, ports.now, store
+            ).routes(),
             *DeliveryPages(frame, store, ports.log_ring).routes(),
             *SentPromptPages(frame, store, ports.config).routes(),
             *DryRunPages(frame, store, ports.config, self._dry_runs).routes(),

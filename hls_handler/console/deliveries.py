@@ -123,9 +123,13 @@ class DeliveryPages:
         period = latest_period("24h", store.now())
         unverified = dict(store.counter_hours.top(REJECTED, period, limit=MAX_STATUSES)).get(NOT_VERIFIED, 0)
         if unverified:
-            sentence, cause = describe_rejections([(NOT_VERIFIED, unverified)])[0]
+            (rejection,) = describe_rejections([(NOT_VERIFIED, unverified)])
             unknown = f"They may be of {repository}: a body is read only after its signature was verified"
-            hints.append(Hint(f"{sentence} in the last 24 h: {cause}. {unknown}", "Log", "/log?text=rejected"))
+            hints.append(
+                Hint(
+                    f"{rejection.sentence} in the last 24 h: {rejection.cause}. {unknown}", "Log", "/log?text=rejected"
+                )
+            )
         lines = self._log_ring.find(LogFilter(text=f"not valid for {repository}"), limit=MAX_LOG_LINES).lines
         if lines:
             text = f"{count(len(lines), 'webhook')} of {repository} got {NOT_VERIFIED}: its secret is for other entries"

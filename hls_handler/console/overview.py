@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,26 +11,33 @@ from typing import Literal, get_args
 
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from hls_handler.clients.api import RateLimit
-from hls_handler.console.delivery_search import ReasonGroup, group_reasons, list_address
+from hls_handler.console.delivery_search import (
+    MAX_FILTER_CHARACTERS,
+    InvalidFilter,
+    ReasonGroup,
+    group_reasons,
+    list_address,
+)
 from hls_handler.console.frame import Frame
 from hls_handler.console.numbers import NOTHING, format_duration, format_percent, format_sum_usd
-from hls_handler.console.plots import draw
+from hls_handler.console.plots import Steps, draw
 from hls_handler.errors import StoreUnavailable
+from hls_handler.events import REPOSITORY_NAME
 from hls_handler.history.calls import SUCCESS, UNFINISHED, PromptStats
 from hls_handler.history.corrections import feedback_in
 from hls_handler.history.periods import Period, PeriodName, latest_period, percentile
 from hls_handler.history.search import DeliverySearch
 from hls_handler.history.statistics import QueueState
-from hls_handler.queue.pauses import describe_pause, resume_command
+from hls_handler.queue.pauses import describe_pause
 from hls_handler.reports.prompt_library import add_up
 from hls_handler.storage import Storage
 from hls_handler.web.single_flight import SingleFlightCache
 from hls_handler.wording import count
-from hls_handler.work.health import Component, Health
+from hls_handler.work.health import Component, ComponentHealth, Health, Severity
 
 PERIOD_TITLES: Mapping[PeriodName, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 MAX_OVERVIEW_AGE_S = 10.0
@@ -46,6 +54,9 @@ _CAUSES = {
     "413": "the body was larger than server.max_body_bytes",
     "503": "the database could not store them; GitHub shows them as failed, and can redeliver them",
 }
+RANKS = ("503", "401", "413", "400")
+"""Statuses of rejected requests that may be GitHub's, the most severe first."""
+
 _LATENCY, _OUTCOME, _CLAUDE, REJECTED = "processing_le", "outcome", "claude_calls", "rejected"
 _RUN_AGAIN = "run_again"
 _RECEIVED = ("webhooks", "caught_up")
@@ -98,11 +109,26 @@ class PromptUse:
 
 
 @dataclass(frozen=True, slots=True)
+class ActivePause:
+    sentence: str
+    repository: str  # "" for everything
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Requests to the webhook path that got the same status."""
+
+    status: str
+    sentence: str  # without the period
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """Numbers of the database about now and about a period."""
 
     queue: QueueState
-    pauses: tuple[tuple[str, str], ...]  # sentence, and the command that ends the pause
+    pauses: tuple[ActivePause, ...]
     holds: Mapping[str, datetime]  # rate limit -> until when it grants nothing
     waits: tuple[ReasonGroup, ...]
     dead: tuple[ReasonGroup, ...]
@@ -113,7 +139,7 @@ class Overview:
     events: Rows
     repositories: Rows
     prompts: tuple[PromptUse, ...]
-    rejections: tuple[tuple[str, str], ...]  # sentence about requests of the period, and their likely cause
+    rejections: tuple[Rejection, ...]
     last_webhook_at: datetime | None  # verified, a ping included; None: none was received yet
     caught_up: int  # missed webhooks that were read from GitHub
     counted_since: datetime | None  # None: nothing was counted yet
@@ -134,13 +160,34 @@ class OverviewPage:
         rate_limit: Callable[[], RateLimit],
         show_start: ShowStart,
         now: Callable[[], float],
+        store: Storage,
     ) -> None:
         """`now` returns seconds since 1970."""
         self._frame, self._overviews, self._health, self._rate_limit = frame, overviews, health, rate_limit
-        self._show_start, self._now = show_start, now
+        self._show_start, self._now, self._store = show_start, now, store
 
     def routes(self) -> Sequence[BaseRoute]:
-        return [Route("/", self._show)]
+        return [
+            Route("/", self._show),
+            self._frame.page("/deliveries/pause", self._pause, method="POST"),
+            self._frame.page("/deliveries/resume", self._resume, method="POST"),
+        ]
+
+    async def _pause(self, request: Request) -> Response:
+        form = await self._frame.read_own_form(request)
+        reason = form.get("reason", "").strip()[:MAX_FILTER_CHARACTERS].replace("\0", "")
+        reason = f"{reason} (in the console)" if reason else "in the console"
+        await asyncio.to_thread(self._store.pauses.pause, _parse_repository(form), reason=reason)
+        return self._changed()
+
+    async def _resume(self, request: Request) -> Response:
+        repository = _parse_repository(await self._frame.read_own_form(request))
+        await asyncio.to_thread(self._store.pauses.resume, repository)
+        return self._changed()
+
+    def _changed(self) -> Response:
+        self._overviews.forget()
+        return RedirectResponse("/#queue", 303)
 
     async def _show(self, request: Request) -> Response:
         access = self._frame.access
@@ -157,22 +204,74 @@ class OverviewPage:
             overview = await self._overviews.get(name)
         except StoreUnavailable:
             overview = None
+        health = self._health.snapshot()
         limits, budget = self._frame.settings.limits, self._frame.settings.claude.calls_per_hour
         return self._frame.render(
             request,
             "overview.html",
             status=200 if overview is not None else 503,
-            health=self._health.snapshot(),
+            problems=(problems := list_problems(health.components, overview, f"in the last {PERIOD_TITLES[name]}")),
+            state=problems[0].state if problems else "healthy",
+            works={
+                state: [
+                    one
+                    for one, component in health.components.items()
+                    if component.state == state and all(one != problem.component for problem in problems)
+                ]
+                for state in ("healthy", "unknown")
+            },
             overview=overview,
             period=name,
             periods=PERIOD_TITLES,
             rate_limit=self._rate_limit(),
-            links=LINKS,
             now=datetime.fromtimestamp(self._now(), UTC),
             top=TOP,
             calls_per_hour=budget,
             concurrency=limits.concurrency,
         )
+
+
+def _parse_repository(form: Mapping[str, str]) -> str | None:
+    """Return the repository of the form; None for all. Raises `InvalidFilter`."""
+    repository = form.get("repository", "").strip()
+    if repository and not REPOSITORY_NAME.fullmatch(repository):
+        raise InvalidFilter(f"repository: found {repository[:MAX_FILTER_CHARACTERS]!r}, expected owner/repo")
+    return repository or None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    component: Component
+    state: Severity
+    message: str
+    remedy: str | None
+    since: datetime | None
+    link: tuple[str, str]
+
+
+def list_problems(
+    components: Mapping[Component, ComponentHealth], overview: Overview | None, period: str
+) -> tuple[Problem, ...]:
+    """Return the problems of the components, the most severe first.
+
+    Rejected requests of the period are problems of `webhooks`. They are not in `/health`, because anybody can cause
+    them. A pause is one of `queue` from its beginning, before the next probe.
+    """
+    found = [
+        Problem(name, one.state, one.message, one.remedy, one.since, LINKS[name])
+        for name, one in components.items()
+        if one.message is not None and (one.state == "unhealthy" or one.state == "degraded")
+    ]
+    if overview is not None:
+        if overview.pauses and components["queue"].message is None:
+            paused = "; ".join(pause.sentence for pause in overview.pauses)
+            found.append(Problem("queue", "degraded", paused, None, None, LINKS["queue"]))
+        log = ("/log?text=rejected", "Log")
+        rejections = sorted(overview.rejections, key=lambda one: RANKS.index(one.status) if one.status in RANKS else 9)
+        found += [
+            Problem("webhooks", "degraded", f"{one.sentence} {period}", one.cause, None, log) for one in rejections
+        ]
+    return tuple(sorted(found, key=lambda problem: problem.state != "unhealthy"))
 
 
 def read_overview(store: Storage, name: PeriodName) -> Overview:
@@ -184,7 +283,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
     counters = store.statistics.counters()
     return Overview(
         queue=deliveries.queue_state(),
-        pauses=tuple((describe_pause(pause), resume_command(pause).strip("`")) for pause in store.pauses.active()),
+        pauses=tuple(ActivePause(describe_pause(pause), pause.repository or "") for pause in store.pauses.active()),
         holds=store.rate_limiter.all_held(),
         waits=group_reasons(
             ((reason, 1, due_at) for reason, due_at in deliveries.waiting_reasons(limit=MAX_WAITING)), QUEUED
@@ -247,10 +346,12 @@ Series = Mapping[tuple[str, str], Values]
 """As `CounterHours.series` returns it."""
 
 
-def describe_rejections(sums: Iterable[tuple[str, int]]) -> tuple[tuple[str, str], ...]:
+def describe_rejections(sums: Iterable[tuple[str, int]]) -> tuple[Rejection, ...]:
     """Return a sentence and the likely cause for each status of rejected requests, given as (status, number)."""
     return tuple(
-        (f"{count(number, 'request')} to the webhook path got {status}", _CAUSES.get(status, "see the log"))
+        Rejection(
+            status, f"{count(number, 'request')} to the webhook path got {status}", _CAUSES.get(status, "see the log")
+        )
         for status, number in sums
     )
 
@@ -287,7 +388,7 @@ def describe_totals(series: Series) -> dict[str, str]:
 
 def draw_plots(name: PeriodName, period: Period, series: Series) -> Iterable[Plot]:
     starts = period.starts
-    layout = {"24h": "%H:%M", "7d": "%m-%d %H:%M", "30d": "%m-%d"}[name]
+    layout = {"24h": "%m-%d %H:%M", "7d": "%m-%d %H:%M", "30d": "%m-%d"}[name]
     labels = [f"{at:{layout}}" for at in starts]
     shown = {
         "24h": [label for label, at in zip(labels, starts, strict=True) if at.hour % 6 == 0],
@@ -304,17 +405,16 @@ def draw_plots(name: PeriodName, period: Period, series: Series) -> Iterable[Plo
 
     make = partial(_make_plot, period=period, labels=labels, shown=shown)
     received = tuple(map(sum, zip(*(added(one) for one in _RECEIVED), strict=True)))
-    yield make(
-        "lines", "Deliveries", {"received": received, "done": of_outcome("done"), "ignored": of_outcome("ignored")}
-    )
+    ended = {state: of_outcome(state) for state in ("done", "ignored", "dead")}
+    yield make("lines", "Deliveries", {"received": received, **ended})
     histograms = [
         {label: values[index] for (one, label), values in series.items() if one == _LATENCY}
         for index in range(len(starts))
     ]
     seconds = {name: [percentile(histogram, share) for histogram in histograms] for name, share in PERCENTILES.items()}
-    yield make("lines", "Processing time", seconds, unit=format_duration)
+    yield make("lines", "Processing time", seconds, unit=format_duration, steps="seconds")
     cost = [value / 1_000_000 for value in added(_COST)]
-    yield make("bars", "Cost in USD", {"all calls to Claude": cost}, unit=_format_decimal)
+    yield make("bars", "Cost in USD", {"all calls to Claude": cost}, steps="any")
     errors = {
         "dead deliveries": of_outcome("dead"),
         "failed calls": added(_CLAUDE, lambda label: label not in (SUCCESS, UNFINISHED)),
@@ -336,8 +436,9 @@ def _make_plot(
     labels: Sequence[str],
     shown: Sequence[str],
     unit: Callable[[float | None], str] = _format_decimal,
+    steps: Steps = "whole",
 ) -> Plot:
-    svg = draw(kind, title, labels, series, unit=unit, shown_labels=shown)
+    svg = draw(kind, title, labels, series, unit=unit, shown_labels=shown, steps=steps)
     cells = zip(*(map(unit, values) for values in series.values()), strict=True)
     spans = (list_address({}, since=start, until=start + period.step) for start in period.starts)
     return Plot(title, svg, tuple(series), tuple(zip(labels, spans, cells, strict=True)))

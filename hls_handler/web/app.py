@@ -43,6 +43,7 @@ from hls_handler.work.health import ComponentHealth, ComponentState, Health, Ove
 
 SERVICE = "github-webhook-handler"
 CONTENT_SECURITY_POLICY = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
+START_POLICY = {"content-security-policy": "default-src 'none'; style-src 'self'; frame-ancestors 'none'"}
 API_KEY = b"x-api-key"
 MAX_LOGGED_PATH = 200  # characters
 API_PATHS = re.compile(r"/(api|analyses)(/|\Z)")
@@ -55,8 +56,11 @@ START_PAGE = """<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
 <title>HLS</title>
-<main>
+<link rel="stylesheet" href="static/console.css">
+<header><strong class="name">HLS</strong></header>
+<main class="document">
 <h1>HLS {version}</h1>
 <p>This service receives webhooks of GitHub, asks Claude about issues, pull requests, reviews and failed workflows, and
 answers with labels and a comment.</p>
@@ -176,7 +180,7 @@ class WebApplication:
         self.app.router.routes = [*routes]
 
     async def _show_start(self, _request: Request) -> Response:
-        return HTMLResponse(self._start_page, headers=CONTENT_SECURITY_POLICY)
+        return HTMLResponse(self._start_page, headers=START_POLICY)
 
     async def _show_health(self, request: Request) -> Response:
         snapshot = self._ports.health.snapshot()

@@ -46,6 +46,10 @@ class SingleFlightCache(Generic[Value, *Key]):
         except TimeoutError:
             raise StoreUnavailable(f"the database did not answer within {self._timeout_s:g} s") from None
 
+    def forget(self) -> None:
+        """Read all values again at the next call, because this process has changed the database."""
+        self._values.clear()
+
     async def _get(self, key: tuple[*Key]) -> Value:
         while True:
             found = self._values.get(key)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -125,16 +124,21 @@ def test_row_of_a_delivery_is_one_line_and_its_page_follows_a_retry(service: Ser
     heights = page.locator("tbody tr").evaluate_all("rows => rows.map((one) => one.getBoundingClientRect().height)")
     assert max(heights) < 40
     event = recorded.load("demo/bug")
-    with closing(service.open_store()) as store:
-        store.pauses.pause(None, reason="a migration")
+    page.goto(f"http://127.0.0.1:{service.port}/")
+    page.get_by_text("Pause the processing").click()
+    page.get_by_label("Reason").fill("a migration")
+    page.get_by_role("button", name="Pause").click()
+    resume = page.get_by_role("button", name="Resume everything")
+    resume.wait_for()
     assert service.deliver(event.event, recorded.unique(event.body)).status == 202
     page.goto(f"http://127.0.0.1:{service.port}/deliveries?state=queued")
-    page.get_by_text("paused: a migration").wait_for()
+    page.get_by_text("paused: a migration (in the console)").wait_for()
     page.get_by_role("button", name="Retry all 1 that match").click()
     page.get_by_role("status").filter(has_text="1 delivery is queued.").wait_for()
     page.locator("tbody a").click()
     page.locator(".state.queued").wait_for()
-    with closing(service.open_store()) as store:
-        store.pauses.resume(None)
+    other = page.context.new_page()
+    other.goto(f"http://127.0.0.1:{service.port}/")
+    other.get_by_role("button", name="Resume everything").click()
     page.locator("dl .state.done").wait_for()
     page.wait_for_function("document.querySelector('[hx-get]') === null")

@@ -20,11 +20,12 @@ from hls_handler.console.overview import (
     draw_plots,
     sum_prompts,
 )
-from hls_handler.console.plots import draw
+from hls_handler.console.plots import Steps, draw, find_ticks
 from hls_handler.db.tables import counter_hours
 from hls_handler.history.calls import PromptStats
 from hls_handler.history.periods import Period, latest_period
 from hls_handler.storage import Storage
+from hls_handler.work.health import COMPONENTS
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, begin, claim, dead_letter, queued, start_call
 
@@ -114,8 +115,8 @@ def test_queue_has_what_waits_and_why(store: Storage, browser: Browser) -> None:
     numbers = {name: number(shown, name) for name in ("Queued", "Running", "Dead")}
     assert numbers == {"Queued": "3", "Running": "1", "Dead": "1"}
     assert '<li><a href="/deliveries?state=queued&amp;text=GitHub+is+down">1</a>: GitHub is down <span' in shown
-    assert "<li>1: octo/docs is paused since " in shown
-    assert ": a migration (<code>hls resume octo/docs</code> ends it).</li>" in shown
+    assert re.search(r"<li>octo/docs is paused since [-0-9: ]+ UTC: a migration. <form", shown)
+    assert "<button>Resume octo/docs</button>" in shown
     assert '<a href="/deliveries?state=dead">1</a>' in shown
     assert '<li><a href="/deliveries?state=dead&amp;text=issue+is+locked">1</a>: issue is locked</li>' in shown
 
@@ -166,7 +167,7 @@ def test_period_counts_events_and_repositories(store: Storage, browser: Browser)
         assert count_rows(browser, shown, "issues.opened") == 2
         assert count_rows(browser, shown, "octo/docs") == 1
         assert count_rows(browser, shown, "3") == 3  # received
-        assert shown.count("<svg") == shown.count("<details>") == 4
+        assert shown.count("<svg") == shown.count("<details><summary>Table") == 4
 
 
 def count_rows(browser: Browser, shown: str, text: str) -> int:
@@ -203,7 +204,7 @@ def test_untrusted_text_of_the_overview_is_escaped(store: Storage, browser: Brow
     store.rate_limiter.hold(f"github {EVIL}", store.now() + timedelta(hours=1))
     browser.health.report_problem("github", EVIL, EVIL)
     shown = page(browser)
-    assert shown.count("&lt;script&gt;alert(1)") == 10
+    assert shown.count("&lt;script&gt;alert(1)") == 13
     for forbidden in ("<script>", "<img", "\u202e", "style=", "<style", "onerror=alert(2)>"):
         assert forbidden not in shown
 
@@ -230,7 +231,73 @@ def test_rejected_requests_are_named_with_their_likely_cause(store: Storage, bro
     with store.database.writing() as connection:
         connection.execute(counter_hours.insert(), [row])
     shown = page(browser)
-    assert "<li>2 requests to the webhook path got 401 in the last 24h: the secret in the webhook&#39;s form" in shown
+    assert (
+        '<span class="state degraded">webhooks</span> 2 requests to the webhook path got 401 in the last 24 hours. '
+        "<strong>Likely cause:</strong> the secret in the webhook&#39;s form"
+    ) in shown
+    assert 'Health <span class="state degraded">degraded</span>' in shown
+
+
+def test_problems_are_listed_the_most_severe_first_and_are_no_works(store: Storage, browser: Browser) -> None:
+    for component in COMPONENTS:
+        browser.health.ok(component)
+    browser.health.report_problem("store", "disk full", "make room", severity="unhealthy")
+    store.queue.accept([], replay_window_h=72, counts={("rejected", "400"): 9, ("rejected", "401"): 1})
+    store.pauses.pause(None, reason="a migration")
+    shown = page(browser)
+    listed = re.findall(
+        r'<li><span class="state (\w+)">(\w+)</span>(?: since [-0-9: ]+:)? (everything is|\w+ \w+)', shown
+    )
+    assert listed == [
+        ("unhealthy", "store", "disk full"),
+        ("degraded", "queue", "everything is"),
+        ("degraded", "webhooks", "1 request"),
+        ("degraded", "webhooks", "9 requests"),
+    ]
+    assert 'Health <span class="state unhealthy">unhealthy</span>' in shown
+    assert "Works: github, claude, prompts, settings, catch_up." in shown
+
+
+def test_processing_is_paused_with_a_reason_and_resumed(store: Storage, browser: Browser) -> None:
+    browser.sign_in()
+    paused = browser.submit("/", "/deliveries/pause", repository="octo/docs", reason="a migration")
+    assert (paused.status, paused.headers["location"]) == (303, "/#queue")
+    assert [(one.repository, one.reason) for one in store.pauses.active()] == [
+        ("octo/docs", "a migration (in the console)")
+    ]
+    assert "<button>Resume octo/docs</button>" in page(browser)
+    assert browser.submit("/", "/deliveries/resume", repository="octo/docs").status == 303
+    assert store.pauses.active() == []
+    assert "<button>Resume" not in page(browser)
+    assert browser.submit("/", "/deliveries/pause", repository="docs", reason="x").status == 400
+    assert browser.post("/deliveries/pause", {"reason": "x"}).status == 403
+    assert store.pauses.active() == []
+
+
+@pytest.mark.parametrize(
+    ("most", "steps", "ticks"),
+    [
+        (0, "whole", [0, 1]),
+        (1, "whole", [0, 1, 2]),
+        (14, "whole", [0, 5, 10, 15]),
+        (20, "whole", [0, 5, 10, 15, 20, 25]),
+        (28.7, "seconds", [0, 10, 20, 30, 40]),
+        (250, "seconds", [0, 60, 120, 180, 240, 300]),
+        (0.0031, "any", [0, 0.001, 0.002, 0.003, 0.004]),
+    ],
+)
+def test_ticks_are_whole_and_leave_headroom(most: float, steps: Steps, ticks: list[float]) -> None:
+    assert find_ticks(most, steps) == ticks
+
+
+def test_series_of_states_have_the_colours_of_the_states(browser: Browser) -> None:
+    series = {"received": [2.0], "done": [1.0], "dead": [1.0]}
+    svg = draw("lines", "title", ["00:00"], series, unit=lambda value: f"{value:g}", shown_labels=[])
+    assert re.findall(r'class="series serie-\d ([\w-]+)"', svg)[:3] == ["color-0", "color-done", "color-dead"]
+    assert "<title>dead, 00:00: 1</title>" in svg
+    style = browser.get("/static/console.css").body.decode()
+    assert ".plot .color-done { fill: var(--good)" in style
+    assert ".plot .color-dead { fill: var(--bad)" in style
 
 
 def test_reasons_that_differ_in_a_time_or_an_id_are_one() -> None:
@@ -289,15 +356,18 @@ def test_each_plot_has_a_table_with_its_values() -> None:
     assert drawn[0].rows[0][1] == "/deliveries?since=2026-11-23T10%3A00&until=2026-11-23T11%3A00"
     plots = {plot.title: (plot.columns, tuple((label, cells) for label, _, cells in plot.rows)) for plot in drawn}
     assert plots == {
-        "Deliveries": (("received", "done", "ignored"), (("10:00", ("6", "3", "2")), ("11:00", ("0", "0", "0")))),
+        "Deliveries": (
+            ("received", "done", "ignored", "dead"),
+            (("11-23 10:00", ("6", "3", "2", "1")), ("11-23 11:00", ("0", "0", "0", "0"))),
+        ),
         "Processing time": (
             ("p50", "p95"),
-            (("10:00", ("0.75 s", "0.97 s")), ("11:00", ("–", "–"))),
+            (("11-23 10:00", ("0.75 s", "0.97 s")), ("11-23 11:00", ("–", "–"))),
         ),
-        "Cost in USD": (("all calls to Claude",), (("10:00", ("0.25",)), ("11:00", ("0.0005",)))),
+        "Cost in USD": (("all calls to Claude",), (("11-23 10:00", ("0.25",)), ("11-23 11:00", ("0.0005",)))),
         "Errors": (
             ("dead deliveries", "failed calls", "rejected requests"),
-            (("10:00", ("1", "1", "0")), ("11:00", ("0", "0", "3"))),
+            (("11-23 10:00", ("1", "1", "0")), ("11-23 11:00", ("0", "0", "3"))),
         ),
     }
 
@@ -340,7 +410,7 @@ def test_plot_has_nothing_that_the_policy_blocks(kind: str) -> None:
     assert svg.startswith('<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 440 200" role="img"')
     for forbidden in ("<script", "<style", "style=", " id=", "<!--", "<img", "</title></svg>", "<desc"):
         assert forbidden not in svg
-    assert "<title>00:00: 1.5 s</title>" in svg
+    assert ", 00:00: 1.5 s</title>" in svg
     assert "&lt;script&gt;" in svg
     assert make() == svg
 

@@ -142,7 +142,9 @@ def test_start_page_needs_no_key_and_names_no_repository(key: str | None) -> Non
     response = ask(setup.app(), "/", method="GET")
     page = response.body.decode()
     assert (response.status, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert response.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    policy = response.headers["content-security-policy"]
+    assert policy == "default-src 'none'; style-src 'self'; frame-ancestors 'none'"
+    assert '<link rel="stylesheet" href="static/console.css">' in page
     assert '<a href="health">' in page
     assert "docs/" in page
     assert "<code>/a&#x27;b&lt;i&gt;</code>" in page
