@@ -62,7 +62,10 @@ MAX_EDIT_BYTES = 256 * 1024
 
 MAX_FRONT_CHARACTERS = 64_000
 KEPT_FIELDS = ("text", "file", "delivery", "most")
-NEEDS_KEY = "An unsaved prompt is a template from the browser, so it needs server.api_key. Set it in the settings."
+NEEDS_KEY = (
+    "An unsaved prompt is a template from the browser, and the real Claude answers it, so it needs server.api_key. Set "
+    "it in the settings."
+)
 BUSY = "Another edit is being rendered. Wait a few seconds, then try again."
 
 
@@ -224,7 +227,7 @@ class PromptEdits:
 
     def _check(self, request: Request) -> tuple[str, Library]:
         """Return the prompt's name and the library. Raises `HTTPException` without a key, or without such a prompt."""
-        if not self._frame.access.needs_key:
+        if not self._frame.settings.may_try_edits:
             raise HTTPException(403, NEEDS_KEY)
         name, library = prompt_name(request), self._prompts().latest
         if name not in library.prompts:

@@ -201,7 +201,7 @@ class PromptPages:
             guid=guid,
             versions=[describe_version(version) for version in versions[:MAX_VERSIONS]],
             has_more_versions=len(versions) > MAX_VERSIONS,
-            may_edit=self._frame.access.needs_key,
+            may_edit=self._frame.settings.may_try_edits,
         )
 
     def _view(self, library: Library, name: str, guid: str) -> PromptView:

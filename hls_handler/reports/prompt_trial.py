@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import comb
 
 from hls_handler.actions import Action, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis, UnusableReply, ValidReply
@@ -30,6 +31,8 @@ from hls_handler.work.job import ASK, decode_reply, decode_reply_for_display, en
 from hls_handler.work.library import GUID
 from hls_handler.work.posting import LABELS_BEFORE
 from hls_handler.work.replay import NotRepeatable, StoredFacts, load_stored_facts
+
+MAX_CHANCE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +246,8 @@ class FieldCount:
     field: str  # "priority"; "" for all fields together
     old: int
     new: int
+    fixed: int  # as people left them only with the new wording
+    broken: int  # as people left them only with the old wording
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +256,28 @@ class TrialSummary:
     corrected: int  # of these, with corrections by people
     fields: tuple[FieldCount, ...]  # the first one is for all fields together
     labels: tuple[LabelCount, ...]
+
+    @property
+    def verdict(self) -> str:
+        total = self.fields[0]
+        return describe_change(total.fixed, total.broken, self.compared)
+
+
+def describe_change(fixed: int, broken: int, compared: int) -> str:
+    """Return "10 fixed, 4 broken of 16: too few to tell".
+
+    Decides by the sign test: with wordings of the same quality, a changed delivery is fixed or broken by chance, and a
+    difference as large as this one has a probability of at most 5% (two-sided).
+    """
+    changed = fixed + broken
+    by_chance = 2 * sum(comb(changed, one) for one in range(min(fixed, broken) + 1)) / 2**changed
+    if not changed:
+        verdict = "no difference"
+    elif by_chance > MAX_CHANCE:
+        verdict = "too few to tell"
+    else:
+        verdict = "the new wording is better" if fixed > broken else "the new wording is worse"
+    return f"{fixed} fixed, {broken} broken of {compared}: {verdict}"
 
 
 def summarize_labels(results: Iterable[TrialResult]) -> TrialSummary | None:
@@ -265,11 +292,7 @@ def summarize_labels(results: Iterable[TrialResult]) -> TrialSummary | None:
         compared=len(sets),
         corrected=sum(is_corrected for _, is_corrected in found),
         fields=tuple(
-            FieldCount(
-                field or "",
-                sum(one.is_as_left(one.old, field) for one in sets),
-                sum(one.is_as_left(one.new, field) for one in sets),
-            )
+            _count_field(field, [(one.is_as_left(one.old, field), one.is_as_left(one.new, field)) for one in sets])
             for field in fields
         ),
         labels=tuple(
@@ -279,6 +302,12 @@ def summarize_labels(results: Iterable[TrialResult]) -> TrialSummary | None:
             for name in sorted({label.name for label in every})
         ),
     )
+
+
+def _count_field(field: str | None, pairs: Sequence[tuple[bool, bool]]) -> FieldCount:
+    """Count pairs of (as people left them before, as people left them now)."""
+    olds, news = (sum(one) for one in zip(*pairs, strict=True))
+    return FieldCount(field or "", olds, news, pairs.count((False, True)), pairs.count((True, False)))
 
 
 def _count(name: str, sets: Iterable[Collection[RequestedLabel]]) -> int:

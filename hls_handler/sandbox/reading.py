@@ -84,7 +84,10 @@ class Reading:
 
 
 def read_request(body: Mapping[str, Any]) -> Reading:
-    """Return the texts in the user messages of a valid request to the Messages API."""
+    """Return the texts in the user messages of a valid request to the Messages API, and the words for values.
+
+    A prompt gives words for values in the system message, too.
+    """
     text = "\n\n".join(text_of(message["content"]) for message in body["messages"] if message["role"] == "user")
     blocks = [
         Block(label=_label(text, found.start()), text=found[2].strip("\n"), start=found.start())
@@ -106,7 +109,7 @@ def read_request(body: Mapping[str, Any]) -> Reading:
         earlier=tuple(_earlier(text, blocks)),
         words_for={
             (found[1].lower(), found[2]): tuple(word.strip().lower() for word in found[3].split(","))
-            for found in WORDS_FOR.finditer(UNTRUSTED.sub("", text))
+            for found in WORDS_FOR.finditer(f"{text_of(body.get('system'))}\n{UNTRUSTED.sub('', text)}")
         },
         **_of_other_events(text, blocks),
     )

@@ -522,6 +522,12 @@ class Settings(Section):
         return self.server.api_key is not None or (is_local and is_sandbox)
 
     @property
+    def may_try_edits(self) -> bool:
+        """True if the console tries unsaved prompts: with a key, or if Claude is a sandbox, too, as in the demo."""
+        is_sandbox = is_loopback(urlsplit(self.claude.base_url).hostname or "")
+        return self.server.api_key is not None or is_sandbox
+
+    @property
     def sources(self) -> Sources:
         return self._sources
 

@@ -13,6 +13,7 @@ from hls_handler.prompting import recorded
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.render import RuleView
 from hls_handler.reports.prompt_input import PromptInput, UnsuitableDelivery, list_variables, load_delivery
+from hls_handler.reports.prompt_trial import describe_change
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Labels, Prompts, Server
 from hls_handler.work.job import facts_codec
@@ -101,7 +102,8 @@ def test_trial_compares_new_labels_with_those_that_people_left(world: World, tmp
     text = author.result()
     assert len(author.client.asked) == 3
     assert "Old 1 of 2, new 1 of 2 deliveries have exactly the labels that people left. People corrected 1" in text
-    assert "difficulty 2 of 2 2 of 2 kind 2 of 2 2 of 2 priority 1 of 2 1 of 2" in text
+    assert "1 fixed, 1 broken of 2: too few to tell. 0 unchanged." in text
+    assert "difficulty 2 of 2 2 of 2 0 0 2 kind 2 of 2 2 of 2 0 0 2 priority 1 of 2 1 of 2 1 1 0" in text
     assert "priority-high 0 2 1 priority-low 2 0 1" in text
     assert "Without a usable reply 1 of 3" in text
     first, second, third = text.partition("Deliveries ")[2].split("issues.opened of ")[1:4]
@@ -113,6 +115,20 @@ def test_trial_compares_new_labels_with_those_that_people_left(world: World, tmp
     assert "kind: wrong" in third
     assert "<img" not in author.get(REPLY).body.decode()
     assert world.store.calls.count_last_hour() == 3  # those of the deliveries
+
+
+@pytest.mark.parametrize(
+    ("fixed", "broken", "compared", "sentence"),
+    [
+        (10, 4, 16, "10 fixed, 4 broken of 16: too few to tell"),
+        (5, 0, 8, "5 fixed, 0 broken of 8: too few to tell"),
+        (6, 0, 8, "6 fixed, 0 broken of 8: the new wording is better"),
+        (1, 9, 20, "1 fixed, 9 broken of 20: the new wording is worse"),
+        (0, 0, 3, "0 fixed, 0 broken of 3: no difference"),
+    ],
+)
+def test_trial_says_whether_the_numbers_tell_anything(fixed: int, broken: int, compared: int, sentence: str) -> None:
+    assert describe_change(fixed, broken, compared) == sentence
 
 
 def test_labels_are_those_that_settings_and_people_allow(world: World, tmp_path: Path) -> None:

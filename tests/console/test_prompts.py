@@ -330,6 +330,15 @@ def test_rule_9_only_a_signed_in_operator_may_render_an_unsaved_template(author:
     assert author.submit(PAGE, EDIT, **form).status == author.submit(PAGE, REPLY, **form).status == 403
 
 
+def test_without_a_key_edits_are_tried_only_if_claude_is_the_sandbox(author: Browser) -> None:
+    author.sections["claude"] = {"base_url": "http://127.0.0.1:9"}
+    author.apply()
+    assert f'<a href="{EDIT}' in author.get(PAGE).body.decode()
+    form = {"file": "issues/analyze.j2", "text": TEMPLATE}
+    assert author.submit(EDIT, EDIT, **form).status == 200
+    assert author.post(EDIT, form).status == 403
+
+
 @pytest.mark.parametrize(
     ("template", "problem"),
     [

@@ -269,6 +269,10 @@ def test_a_prompt_can_replace_the_words_for_a_value() -> None:
         ('priority "low" only for: crash. Crash', "medium"),
     ):
         prompt = f'Priority "high" only for: data loss, fire.\nTitle: <untrusted a1>{text}</untrusted a1>'
-        reading = read_request({"messages": [{"role": "user", "content": prompt}]})
-        reply = IssueAnalysis.model_validate(canned_reply(schema_of("issue_analysis"), reading))
-        assert reply.priority == priority
+        rule, _, user = prompt.partition("\n")
+        for request in (
+            {"messages": [{"role": "user", "content": prompt}]},
+            {"system": [{"type": "text", "text": rule}], "messages": [{"role": "user", "content": user}]},
+        ):
+            reply = canned_reply(schema_of("issue_analysis"), read_request(request))
+            assert IssueAnalysis.model_validate(reply).priority == priority
