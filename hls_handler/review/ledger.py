@@ -17,7 +17,7 @@ from hls_handler.analysis import Severity
 from hls_handler.review.blocks import CONTEXT_LINES, Block, PlacedBlock, find_blocks, match_blocks, nearest_block, token
 from hls_handler.review.dismissals import COMMAND, find_dismissals
 from hls_handler.review.patches import Line, Patch
-from hls_handler.review.positions import RANK, SURE_COMMENT, Located, find_line, letters_of
+from hls_handler.review.positions import RANK, SURE_COMMENT, Located, code_of, find_line, letters_of
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
 
 MAX_BLOCKS = 10  # that an entry remembers
@@ -50,23 +50,21 @@ class PresentFiles:
 
     @cached_property
     def _code(self) -> Sequence[tuple[PlacedBlock, Mapping[str, str]]]:
-        """The letters of each block's lines, by mark; for unchanged ones, of those around it that are not removed.
-
-        A line that is only a comment is no code.
-        """
+        """The letters of each block's lines, by mark, with comments beside code and without; for " ", also around."""
         found: list[tuple[PlacedBlock, Mapping[str, str]]] = []
         for one in (one for of_file in self.blocks.values() for one in of_file):
             hunk = self.patches[one.path].hunks[one.hunk].lines
             near = hunk[max(one.first - CONTEXT_LINES, 0) : one.last + 1 + CONTEXT_LINES]
-            of_mark = {mark: [line for line in one.lines if line.mark == mark] for mark in "+-"}
-            of_mark[" "] = [line for line in near if line.mark != "-"]
-            code = {mark: (one.text for one in of if not SURE_COMMENT.match(one.text)) for mark, of in of_mark.items()}
-            found.append((one, {mark: letters_of("".join(texts)) for mark, texts in code.items()}))
+            of_mark = {mark: [line.text.lstrip() for line in one.lines if line.mark == mark] for mark in "+-"}
+            of_mark[" "] = [line.text.lstrip() for line in near if line.mark != "-"]
+            code = {mark: [text for text in of if not SURE_COMMENT.match(text)] for mark, of in of_mark.items()}
+            cut = {mark: "".join(SURE_COMMENT.split(text, 1)[0] for text in of) for mark, of in code.items()}
+            found.append((one, {mark: f"{letters_of(''.join(code[mark]))} {letters_of(cut[mark])}" for mark in code}))
         return found
 
     def find_code(self, quote: str, mark: str, *, but: Collection[PlacedBlock] = ()) -> Counter[str]:
         """Count the other blocks with the code of a line, by a digest of their file and lines."""
-        code = letters_of(quote)
+        code = code_of(quote)
         having = (one for one, letters in self._code if code and code in letters[mark] and one not in but)
         return Counter(token(" ", "\n".join((self.name(one.path), *one.block.lines))) for one in having)
 

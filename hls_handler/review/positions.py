@@ -21,8 +21,8 @@ RANK: Mapping[Severity, int] = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 MIN_RATIO = 0.7
 """Least similarity of a line and its quote, as `difflib.SequenceMatcher.ratio` measures it."""
 
-SURE_COMMENT = re.compile(r"\s*(?://|# )")
-"""Begins a line that is a comment in most languages, and code in hardly any."""
+SURE_COMMENT = re.compile("//|# ")
+"""Begins a comment in most languages, and code in hardly any."""
 
 COMMENT = re.compile(r"\s*(?:#|//|/\*|\*|--|;|%|<!--|'''|\"\"\"|REM\b)", re.IGNORECASE)
 
@@ -47,6 +47,15 @@ def is_only_comment(text: str) -> bool:
 def letters_of(text: str) -> str:
     """Return the letters, digits and underscores of a text, in order: a formatter does not change these."""
     return re.sub(r"\W", "", text)
+
+
+def code_of(text: str) -> str:
+    """Return the letters of a line without the comment that ends it; all of them if it has no others."""
+    return letters_of(SURE_COMMENT.split(text, maxsplit=1)[0]) or letters_of(text)
+
+
+def has_code(text: str, quote: str) -> bool:
+    return code_of(quote) in letters_of(text)
 
 
 def resembles(line: str, quote: str) -> bool:

@@ -13,16 +13,7 @@ from hls_handler.analysis import EarlierVerdict, Severity
 from hls_handler.review.blocks import nearest_block, token
 from hls_handler.review.ledger import PresentFiles, is_failing, place, reopen
 from hls_handler.review.patches import Line, Side
-from hls_handler.review.positions import (
-    RANK,
-    Located,
-    find_line,
-    find_path,
-    is_only_comment,
-    letters_of,
-    rank,
-    resembles,
-)
+from hls_handler.review.positions import RANK, Located, find_line, find_path, has_code, is_only_comment, rank, resembles
 from hls_handler.review.record import LedgerEntry, Proof, ReviewRecord
 
 
@@ -117,11 +108,11 @@ def _find_continued(located: Located, changes: ReviewedChanges) -> LedgerEntry |
     if line is None:
         same = [entry for entry in still_open if (entry.file, entry.line) == (file, None)]
     else:
-        at, code = (file, line.side, line.number), letters_of(line.text)
+        at = (file, line.side, line.number)
         vanished = [entry for entry in still_open if entry.has_vanished]
         same = (
             [entry for entry in entries if (entry.file, entry.side, entry.line) == at]
-            or [entry for entry in vanished if entry.quote.strip() and letters_of(entry.quote) in code]
+            or [entry for entry in vanished if entry.quote.strip() and has_code(line.text, entry.quote)]
             or [entry for entry in vanished if entry.file == file and resembles(line.text, entry.quote)]
         )
     return same[0] if len(same) == 1 else None
@@ -144,7 +135,7 @@ def _decide(
     """Return the entry after a verdict, and what the second look must agree with."""
     undecided = replace(entry, is_undecided=True)
     if verdict.verdict == "gone":
-        return (set_gone(entry) if entry.is_absent and letters_of(entry.quote) else undecided), None
+        return (set_gone(entry) if entry.is_absent and not has_code("", entry.quote) else undecided), None
     side: Side = entry.side if verdict.verdict == "present" else "RIGHT"
     path = find_path(verdict.path or "", changes.files.patches) or ""
     is_quoted = path and verdict.quote.strip()
@@ -162,8 +153,7 @@ def _decide(
     again = (one for one in reported if one.line is not None and one.finding.category == entry.category)
     if any((one.finding.path, one.finding.side, one.finding.line) in places for one in again):
         return undecided, None
-    is_same_code = letters_of(entry.quote) in letters_of(line.text)
-    if is_same_code or changes.files.name(path) != entry.file or not entry.has_vanished:
+    if has_code(line.text, entry.quote) or changes.files.name(path) != entry.file or not entry.has_vanished:
         claim = Claim(entry, "It is fixed, because this line prevents the failure.", path, line)
         if entry.key not in changes.agreed:
             return undecided, claim

@@ -72,6 +72,30 @@ def test_finding_without_a_proof_is_undecided_and_asked_again(verdict: Verdict) 
     assert pushes.entry(1).is_undecided
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("    *out = copy(x);  // reviewed", "    *out =\n        copy(x);"),
+        ("    *out = copy(x);  // reviewed", "    *out =  // reviewed\n        copy(x);"),
+        ("    *out = copy(x);", "    *out =  // reviewed\n        copy(x);"),
+        ("    *out = copy('//', x);", "    *out =\n        copy('//', x);"),
+    ],
+    ids=["comment removed", "comment moved", "comment added", "no comment"],
+)
+def test_comment_at_the_end_of_a_line_is_no_code(before: str, after: str) -> None:
+    pushes, old = Pushes({"a.c": BASE}), "    *out = copy(x);"
+    assert pushes.push({"a.c": FAULT.replace(old, before)}, findings=[found("a.c", 4, before)]) == "failure"
+    assert pushes.push({"a.c": FAULT.replace(old, after)}, verdicts=[said(1, "gone")]) == "failure"
+
+
+def test_fix_is_not_believed_by_the_line_without_its_comment() -> None:
+    pushes, line = Pushes({"a.c": BASE}), "    int n = copy(x);"
+    head = {"a.c": BASE + f"{line}  // reviewed\n"}
+    assert pushes.push(head, findings=[found("a.c", 5, f"{line}  // reviewed")]) == "failure"
+    head = {"a.c": BASE + f"{line}\n"}
+    assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", 5, line)], agrees=False) == "failure"
+
+
 def test_finding_that_names_its_number_or_its_line_and_category_continues_it() -> None:
     pushes = raised()
     head = {"a.c": FAULT.replace("copy(x)", "copy(x, 1)")}
