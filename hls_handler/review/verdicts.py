@@ -95,7 +95,7 @@ def decide_verdicts(
 
 
 def _find_continued(located: Located, changes: ReviewedChanges) -> LedgerEntry | None:
-    """Return the entry that a finding names by its number, or the only one at its line with its category.
+    """Return the entry that a finding names by its number, or the only (open) one at its line with its category.
 
     For an entry that has vanished, that is a line with its code, else a line of its file that resembles it.
     """
@@ -115,6 +115,7 @@ def _find_continued(located: Located, changes: ReviewedChanges) -> LedgerEntry |
             or [entry for entry in vanished if entry.quote.strip() and has_code(line.text, entry.quote)]
             or [entry for entry in vanished if entry.file == file and resembles(line.text, entry.quote)]
         )
+    same = [entry for entry in same if entry.state == "open"] or same
     return same[0] if len(same) == 1 else None
 
 

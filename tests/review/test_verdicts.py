@@ -96,6 +96,19 @@ def test_fix_is_not_believed_by_the_line_without_its_comment() -> None:
     assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", 5, line)], agrees=False) == "failure"
 
 
+def test_open_finding_is_continued_rather_than_a_dismissed_one() -> None:
+    pushes = raised()
+    pushes.threads = [replace(one, thumbs_down=("mona",)) for one in pushes.threads]
+    head = {"a.c": FAULT, "b.c": FAULT}
+    assert pushes.push(head, findings=[found("b.c", 4, "    *out = copy(x);")]) == "failure"
+    head = {path: text.replace("copy(x);", "copy(x); ;") for path, text in head.items()}
+    assert pushes.push(head, findings=[found("b.c", 4, "    *out = copy(x); ;")]) == "failure"
+    assert [(one.number, one.path, one.line, one.state) for one in pushes.record.ledger] == [
+        (1, "a.c", None, "dismissed"),
+        (2, "b.c", 4, "open"),
+    ]
+
+
 def test_finding_that_names_its_number_or_its_line_and_category_continues_it() -> None:
     pushes = raised()
     head = {"a.c": FAULT.replace("copy(x)", "copy(x, 1)")}
