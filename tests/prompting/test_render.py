@@ -494,3 +494,10 @@ def test_earlier_findings_are_appended_to_a_template_that_does_not_show_them(tmp
     for own, shown in (("Mine.", "Mine.\n\nFinding 7"), ("{{ earlier_findings | length }}", "1")):
         library = load(tmp_path / shown[:4], {"pull_requests/own.j2": front + own, **partial})
         assert render(library, "pull_requests/own", variables, key=KEY).task == shown
+
+
+def test_earlier_findings_are_not_appended_to_a_prompt_whose_reply_has_no_verdicts_about_them() -> None:
+    finding = EarlierFinding(7, "a.py", 2, "high", "bugs", "Wrong", "", "", "", is_changed=True)
+    variables = {**pull_request_variables(), "candidates": (), "files": ()}
+    shown = render(shipped(), "pull_requests/verify", {**variables, "earlier_findings": (finding,)}, key=KEY).task
+    assert shown == render(shipped(), "pull_requests/verify", variables, key=KEY).task
