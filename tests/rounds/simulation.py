@@ -16,6 +16,7 @@ from hls_handler.actions import EnsureReview, InlineComment, Outcome
 from hls_handler.deliveries import NewDelivery
 from hls_handler.errors import DependencyDown
 from hls_handler.events import parse_event
+from hls_handler.handlers.changed_files import LONG_LINE, TOO_LARGE
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.history.repositories import StoredHistory
 from hls_handler.prompting import recorded
@@ -400,7 +401,7 @@ class Simulation:
         if state != "done" or len(self.github.check_actions) > before:
             return
         action = next(one for one in reversed(self.github.check_actions) if one.commit == now.version.sha)
-        missing = any(reason in action.summary for reason in (NO_BUDGET, "no usable reply", "too long for one call"))
+        missing = any(reason in action.summary for reason in (NO_BUDGET, "no usable reply", LONG_LINE, TOO_LARGE))
         self.totals.incomplete += missing
         self.totals.faults["budget used up"] += NO_BUDGET in action.summary
         self.is_complete = not missing and self.cut is None and not self._find_unread(now.version)
