@@ -41,7 +41,7 @@ MAX_CALLS = 30
 
 ABOVE_SHARE = 0.15  # of the tokens of a call, at most, for lines above hunks
 
-LONG_LINE, TOO_LARGE = "a line is too long for one call", "the pull request is too large for one review"
+LONG_LINE, TOO_LARGE = "with a line too long for one call", "the pull request is too large for one review"
 
 MAX_PATCH_TOKENS = int((LONGEST_TEXT - 100) / CHARACTERS_PER_TOKEN)
 """Limit on the tokens of one patch. The patch and a note that it is cut must fit into `LONGEST_TEXT` characters."""

@@ -194,9 +194,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             return SkipReason(f"{what} since the last review, so Claude was not asked", self.static_reply(facts))
         if not selection.skipped and not selection.files:
             return SkipReason("the pull request changes no files, so Claude was not asked")
-        reasons = count_reasons(file.reason for file in selection.skipped)
-        if selection.files:
-            reasons = ", ".join([*([reasons] if reasons else []), f"{len(selection.files)} too long for one call"])
+        reasons = count_reasons(file.reason for file in facts.coverage.files if file.reason)
         if any(file.reason == "left out by settings" for file in selection.skipped):
             reasons = f"{reasons}; see {facts.left_out_by}"
         return SkipReason(f"none of the changed files has a patch to read ({reasons}), so Claude was not asked")
@@ -310,9 +308,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         labels = plan_labels(analysis, RequestedLabel(f"size/{facts.size}", "size"), offer=facts.offer)
         review = _find_review(analysis)
         result = find_findings(facts, review.reply if review is not None else None)
-        is_found = bool(result.raised or result.unlocated or result.open) or not facts.coverage.is_complete
+        is_found = result.raised or result.unlocated or result.open or not facts.coverage.is_complete
         is_shown = review is not None and analysis.answers[analysis.comment_index] is review
-        create = facts.summary == "always" or (is_found if is_shown else analysis.worth_saying)
+        create = facts.summary == "always" or bool(is_found if is_shown else analysis.worth_saying)
         comments = plan_comment(analysis, self.family, create=create and bool(analysis.answers))
         comments_inline = tuple(
             InlineComment(entry.key, found.path, found.side, found.start_line, found.line, analysis.inline[entry.key])
@@ -355,10 +353,10 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         answer = _find_review(analysis)
         reply = answer.reply if answer is not None else None
         result = find_findings(facts, reply)
-        prompt_id = answer.prompt_id if answer is not None else ""
         is_answered, was_asked = isinstance(reply, PullRequestAnalysis), analysis.receipt != NO_CALLS
         raised = tuple(
-            replace(entry, prompt_id=prompt_id, comment_id=comment_ids.get(entry.key)) for entry, _ in result.raised
+            replace(entry, prompt_id=answer.prompt_id if answer else "", comment_id=comment_ids.get(entry.key))
+            for entry, _ in result.raised
         )
         record = ReviewRecord(
             rounds=facts.record.rounds + is_answered,
@@ -397,9 +395,6 @@ def _plan_replies(facts: PullRequestFacts, result: ReviewFindings) -> tuple[Ensu
     return tuple(
         EnsureReply(entry.comment_id, FIXED, entry.resolution)
         for entry in result.ledger
-        if entry.resolution
-        and entry.is_closed
-        and entry.comment_id is not None
-        and entry.key not in facts.replied
-        and not entry.dismissals
+        if entry.is_closed and entry.resolution and entry.comment_id is not None
+        if entry.key not in facts.replied and not entry.dismissals
     )

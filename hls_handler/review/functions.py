@@ -70,9 +70,7 @@ def _beginnings(lines: Sequence[str], number: int) -> Iterator[int]:
 
 
 def _is_statement(line: str) -> bool:
-    if CONTROL_STATEMENT.match(line):
-        return True
-    return OPEN_EXPRESSION.search(line) is not None and SIGNATURE.match(line) is None
+    return bool(CONTROL_STATEMENT.match(line) or (OPEN_EXPRESSION.search(line) and not SIGNATURE.match(line)))
 
 
 def _indent(line: str) -> int:

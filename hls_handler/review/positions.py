@@ -18,11 +18,9 @@ from hls_handler.untrusted.markdown import sanitize_code_block
 
 RANK: Mapping[Severity, int] = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 
-MIN_RATIO = 0.7
-"""Least similarity of a line and its quote, as `difflib.SequenceMatcher.ratio` measures it."""
+MIN_RATIO = 0.7  # least similarity of a line and its quote, as `difflib.SequenceMatcher.ratio` measures it
 
-SURE_COMMENT = re.compile("//|# ")
-"""Begins a comment in most languages, and code in hardly any."""
+SURE_COMMENT = re.compile("//|# ")  # begins a comment in most languages, and code in hardly any
 
 COMMENT = re.compile(r"\s*(?:#|//|/\*|\*|--|;|%|<!--|'''|\"\"\"|REM\b)", re.IGNORECASE)
 

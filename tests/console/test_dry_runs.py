@@ -188,7 +188,10 @@ def test_delivery_without_a_question_is_not_run(make_world: MakeWorld) -> None:
     facts = replace(facts, selection=replace(facts.selection, calls=()))
     world.store.checkpoints.save(job.lease, facts_codec(job.handler).encode(facts))
     text = RerunBrowser(world, BUG).text(DRY_RUN)
-    assert "not possible: none of the changed files has a patch to read (1 too long for one call), so Claude" in text
+    assert (
+        "not possible: none of the changed files has a patch to read (1 with a line too long for one call), so Claude"
+        in text
+    )
     assert "Run and pay" not in text
 
 

@@ -36,7 +36,7 @@ from hls_handler.untrusted.redaction import redact_code
 from tests.handlers.world import PATCH, file
 
 BUDGET = 100_000
-LONG_LINE = "a line is too long for one call"
+LONG_LINE = "with a line too long for one call"
 SHORTENED = "GitHub shortened its patch"
 
 

@@ -123,7 +123,7 @@ def test_patches_are_limited_by_the_budget() -> None:
     facts = gather(file(), tokens=100)
     assert (facts.files, facts.selection.skipped) == ((), ())
     assert HANDLER.skip_reason(facts) == SkipReason(
-        "none of the changed files has a patch to read (1 too long for one call), so Claude was not asked"
+        "none of the changed files has a patch to read (1 with a line too long for one call), so Claude was not asked"
     )
 
 
@@ -155,7 +155,7 @@ def test_omissions_are_described() -> None:
     long = f"@@ -0,0 +1 @@\n+{'x' * 9_000}"
     facts = gather(file("a.py", long, additions=1, deletions=0), file("uv.lock"), LOGO, tokens=2_000, changed_files=4)
     assert HANDLER.describe_omissions(facts) == (
-        "4 of 4 files were not shown as a whole: 1 a line is too long for one call, 1 lock file, 1 binary or empty, "
+        "4 of 4 files were not shown as a whole: 1 with a line too long for one call, 1 lock file, 1 binary or empty, "
         "1 beyond those that GitHub lists"
     )
     assert (
