@@ -193,7 +193,10 @@ def retry(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether to run that many deliveries.")] = False,
     config: Config = None,
 ) -> None:
-    """Run a dead, ignored or waiting delivery now, or all that match a filter with --state.
+    """Run a delivery again, or all that match a filter.
+
+    A dead or waiting delivery runs now, and so does an ignored one whose body is stored; with --state, all dead or all
+    waiting ones that match.
 
     The number of deliveries that match is shown before they are queued. A delivery keeps its GUID. Completed steps,
     such as asking Claude, are not repeated.

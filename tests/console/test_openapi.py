@@ -85,7 +85,7 @@ def test_every_route_of_the_api_is_described(browser: Browser) -> None:
 def test_webhook_path_cannot_be_that_of_a_page(browser: Browser) -> None:
     setup = WebSetup(settings())
     own: list[BaseRoute] = [*browser.app.routes, *setup.app().routes]
-    paths = {route.path for route in own if isinstance(route, Route)} - {"/", "/webhook"}
+    paths = {route.path for route in own if isinstance(route, Route)} - {"/", "/webhook", "/webhooks/github"}
     unprotected = [path for path in paths if not re.match(f"({'|'.join(map(re.escape, RESERVED_PATHS))})(/|$)", path)]
     assert unprotected == []
 

@@ -510,7 +510,7 @@ def test_edit_without_change_of_title_or_body_is_ignored(make_world: MakeWorld) 
     world.accept("issues.edited")  # its `changes` are empty
     finished = world.finish()
     assert finished.state == "ignored"
-    assert world.store.deliveries.body(GUID) is None
+    assert world.store.deliveries.body(GUID) is not None  # for a retry by an operator
 
 
 def test_rule_17_runs_over_the_hourly_limit_of_a_conversation_are_ignored(make_world: MakeWorld) -> None:
