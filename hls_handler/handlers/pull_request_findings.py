@@ -161,7 +161,7 @@ def has_decisive_facts(verdict: FindingVerdict, candidate: Candidate) -> bool:
     """Return True if the second look was shown each line that decides about its subject."""
     shown = letters_of(candidate.code)
     quotes = [letters_of(fact.quote) for fact in verdict.facts if fact.is_decisive]
-    return all(quote and quote in shown for quote in quotes)
+    return all(quote and quote in shown for quote in quotes) and (bool(quotes) or not candidate.claim)
 
 
 def list_candidates(facts: PullRequestFacts, result: ReviewFindings) -> tuple[Candidate, ...]:

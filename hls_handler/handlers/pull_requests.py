@@ -284,7 +284,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             entry, is_proved = entries[verdict.number], has_decisive_facts(verdict, candidate)
             if candidate.claim and is_proved and verdict.agrees:
                 agreed.add(entry.key)
-            elif not candidate.claim and not is_proved and entry.confidence < UNSURE:
+            elif not candidate.claim and not is_proved and entry.confidence < UNSURE and entry.line is not None:
                 dropped.add(entry.key)
         return replace(facts, dropped=frozenset(dropped), agreed=frozenset(agreed))
 

@@ -17,13 +17,12 @@ PHRASES = (
     *("won't fix", "wont fix", "wontfix", "will not fix", "won't be fixed", "will not be fixed", "not going to fix"),
     *("no fix needed", "no change needed", "no fix required", "no change required", "doesn't need to be fixed"),
     *("not a bug", "isn't a bug", "not an issue", "isn't an issue", "this is not a problem", "isn't a problem"),
-    *("by design", "intentional", "deliberate", "on purpose", "as intended", "as designed", "as expected"),
+    *("by design", "intentional", "deliberate", "on purpose", "as intended", "as designed"),
     *("works as intended", "works as designed", "works as expected", "working as intended", "working as designed"),
-    *("this is intended", "this is expected", "that's expected", "it's expected"),
-    *("intended behaviour", "intended behavior", "expected behaviour", "expected behavior"),
+    *("this is intended", "this is expected"),
     *("this is fine", "that's fine", "it's fine", "this is ok", "this is okay", "fine as is", "ok as is"),
     *("false positive", "false-positive", "false alarm", "out of scope", "not in scope", "not applicable", "n/a"),
-    *("acceptable risk", "accepted risk", "can't happen", "cannot happen", "i disagree"),
+    *("acceptable risk", "accepted risk", "can't happen", "cannot happen"),
 )
 """Beginnings of replies that dismiss a finding, in lower case."""
 

@@ -316,7 +316,7 @@ class Findings(Section):
 class Review(Section):
     when: When = Field("push", description="what is reviewed unasked: each push, what is opened, nothing, or a label's")
     max_inline: Integer = Field(5, ge=0, le=50, description="most comments of one review on lines of a pull request")
-    verify: bool = Field(True, description="let Claude try to refute its findings before they are posted")
+    verify: bool = Field(True, description="take a second look at new findings that would fail the check or are unsure")
     guidance: bool = Field(True, description="show Claude .github/hls.md and AGENTS.md of the base branch")
     linked_issues: bool = Field(True, description="show Claude the issues that the pull request closes, at most 3")
     functions: bool = Field(True, description="show Claude the lines between a hunk and the beginning of its function")

@@ -139,11 +139,13 @@ class Pushes:
 def _look(asked: Mapping[str, object], *, agrees: bool) -> FindingVerdicts:
     candidates = asked["candidates"]
     assert isinstance(candidates, tuple)
-    fact = NeededFact(fact="it", quote="not shown", is_decisive=True)
-    facts = [] if agrees else [fact]
-    return FindingVerdicts(
-        verdicts=[FindingVerdict(number=one.number, facts=facts, agrees=agrees) for one in candidates]
-    )
+    verdicts = []
+    for one in candidates:
+        lines = [line[9:] for line in one.code.split("\n")[1:]]  # without side, number and mark
+        quote = next((line for line in lines if line.strip()), "") if agrees else "not shown"
+        fact = NeededFact(fact="it", quote=quote, is_decisive=True)
+        verdicts.append(FindingVerdict(number=one.number, facts=[fact], agrees=agrees))
+    return FindingVerdicts(verdicts=verdicts)
 
 
 def _thread(key: str, comment_id: int) -> ReviewThread:

@@ -31,7 +31,6 @@ from hls_handler.review.record import ReviewThread, ThreadReply
         "@hls-bot out of scope for this PR",
         "This works as intended.",
         "This is expected, the API returns 404 then",
-        "Expected behaviour",
         "That is deliberate",
         "No fix needed here, thanks!",
         "**By design.** The cache is per process.",

@@ -63,7 +63,7 @@ def test_gone_is_believed_only_without_the_code_of_the_finding(line: str, check:
 def test_finding_without_a_proof_is_undecided_and_asked_again(verdict: Verdict) -> None:
     pushes = raised()
     head = {"a.c": FAULT.replace("copy(x)", "copy(x + 0)")}
-    assert pushes.push(head, verdicts=[said(1, verdict)]) == "failure" or verdict == "gone"
+    assert pushes.push(head, verdicts=[said(1, verdict)]) == "failure"
     pushes = raised()
     pushes.push({"a.c": FAULT.replace("copy(x)", "copy((x))")}, is_down=True)
     pushes.push({"a.c": FAULT.replace("copy(x)", "copy(( x ))")})
@@ -204,3 +204,20 @@ def test_finding_of_an_earlier_version_without_its_line_is_asked_about() -> None
     pushes = Pushes({"a.c": BASE}, record=parse_record('{"rounds":1,"reviewed":{"a.c":["+0123"]}}', [OLD]))
     quote = "    out = checked(x);"
     assert pushes.push({"a.c": BASE + f"{quote}\n"}, verdicts=[said(1, "gone")]) == "success"
+
+
+@pytest.mark.parametrize(
+    ("line", "other"),
+    [("    })\n", "b.c"), ("    q = 'SELECT id FROM users WHERE id=' + x;\n", "a.c")],
+    ids=["a line without letters", "a similar line of its file"],
+)
+def test_dismissed_finding_that_is_gone_hides_no_other_fault(line: str, other: str) -> None:
+    first = BASE.replace("    b = 2\n", f"    b = 2\n{line}")
+    pushes = Pushes({"a.c": BASE, "b.c": BASE})
+    pushes.push({"a.c": first}, findings=[found("a.c", 4, line.rstrip("\n"))])
+    pushes.threads = [replace(one, is_resolved=True, resolved_by="mona") for one in pushes.threads]
+    assert pushes.push({"a.c": first + "\n"}) == "success"
+    new = "    q = 'SELECT id FROM orders WHERE id=' + y;"
+    head = {"a.c": BASE.replace("a = 1", "a = 3"), "b.c": BASE}
+    head[other] = head[other].replace("    b = 2\n", f"    b = 2\n{new}\n")
+    assert pushes.push(head, findings=[found(other, 4, new, title="Injection")]) == "failure"

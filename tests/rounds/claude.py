@@ -258,7 +258,8 @@ class ScriptedClaude(FakeClaude):
             faults = self._name_faults(text)
             is_present = bool(self.pull_request.version.faults.intersection(faults))
             agrees = is_present is ("It is fixed, because" not in text) and "its severity is only" not in text
-            facts = [] if agrees else [NeededFact(fact="It is so.", quote="not shown", is_decisive=True)]
+            shown = next((line[9:] for line in text.split("\n") if re.match(r"[RL] +\d+ [-+ ] .*\w", line)), "")
+            facts = [NeededFact(fact="It is so.", quote=shown if agrees else "not shown", is_decisive=True)]
             verdicts.append(FindingVerdict(number=int(number), facts=facts, agrees=agrees))
         return FindingVerdicts(verdicts=verdicts)
 
