@@ -58,7 +58,7 @@ def has_code(text: str, quote: str) -> bool:
 
 def resembles(line: str, quote: str) -> bool:
     """Return True if the quote may be meant for the line: one contains the other, or they are similar."""
-    one, other = letters_of(line).casefold(), letters_of(quote).casefold()
+    one, other = code_of(line).casefold(), code_of(quote).casefold()
     if not one or not other:
         return not other
     return one in other or other in one or SequenceMatcher(None, one, other, autojunk=False).ratio() >= MIN_RATIO
