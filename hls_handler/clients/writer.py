@@ -180,7 +180,7 @@ class GithubWriter:
         if response.status != 422:
             return {}
         if len(names) == 1:
-            return {names[0]: _describe_refusal(response)}
+            return {names[0]: _describe_rejection(response)}
         return {name: why for one in names for name, why in self._add_labels(number, (one,), guard).items()}
 
     def _create_label(self, spec: LabelSpec, guard: WriteGuard) -> str | None:
@@ -188,7 +188,7 @@ class GithubWriter:
         body = {"name": spec.name, "color": spec.color, "description": spec.description}
         response = self._api.write("POST", f"{self._base}/labels", body, guard=guard, expected=(422,))
         if response.status == 422 and not _already_exists(response):
-            return _describe_refusal(response)
+            return _describe_rejection(response)
         self._labels.add(self._repository, spec.name)
         return None
 
@@ -199,7 +199,7 @@ def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
     return {one.name: LabelOrigin(one.group, prompts[one.group]) for one in action.requested if one.group in prompts}
 
 
-def _describe_refusal(response: Response) -> str:
+def _describe_rejection(response: Response) -> str:
     return f"GitHub refused it (422 {shorten(describe_errors(response.data))})"
 
 

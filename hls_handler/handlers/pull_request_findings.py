@@ -43,7 +43,7 @@ class ReviewFindings:
 
     @property
     def open(self) -> Sequence[LedgerEntry]:
-        """Those of `ledger` that are open, most severe first."""
+        """The open entries of `ledger`, most severe first."""
         return sort_entries(entry for entry in self.ledger if entry.state == "open")
 
     def count(self, state: FindingState, *, by_readers: bool = False) -> int:
