@@ -97,7 +97,7 @@ def decide_verdicts(
 def _find_continued(located: Located, changes: ReviewedChanges) -> LedgerEntry | None:
     """Return the entry that a finding names by its number, or the only (open) one at its line with its category.
 
-    For an entry that has vanished, that is a line with its code; if it is open, also one of its file that resembles it.
+    For an entry that has vanished, that is a line with its code or a part of it; if it is open, also a similar one.
     """
     found, line, file = located.finding, located.line, changes.files.name(located.finding.path)
     entries = [entry for entry in changes.record.ledger if not entry.form]
@@ -108,12 +108,13 @@ def _find_continued(located: Located, changes: ReviewedChanges) -> LedgerEntry |
     if line is None:
         same = [entry for entry in still_open if (entry.file, entry.line) == (file, None)]
     else:
-        at = (file, line.side, line.number)
         vanished = [entry for entry in still_open if entry.has_vanished and not has_code("", entry.quote)]
+        parts = [one for one in vanished if not has_code("", line.text) and has_code(one.quote, line.text)]
         having = [entry for entry in vanished if has_code(line.text, entry.quote)]
         same = (
-            [entry for entry in entries if (entry.file, entry.side, entry.line) == at]
-            or [one for one in having if one.file == file or has_code(one.quote, line.text)]
+            [entry for entry in entries if (entry.file, entry.side, entry.line) == (file, line.side, line.number)]
+            or [one for one in having if one.file == file or one in parts]
+            or [one for one in parts if one.file == file]
             or [one for one in vanished if (one.state, one.file) == ("open", file) and resembles(line.text, one.quote)]
         )
     same = [entry for entry in same if entry.state == "open"] or same
