@@ -70,8 +70,8 @@ def library_basis(settings: Settings) -> tuple[object, ...]:
 
 def load_shipped(settings: Settings) -> Library:
     """Load and check only the prompts that HLS ships, as they were shipped. Raises `PromptError` with all problems."""
-    files = shipped.find_edited_files().items()
-    edited = {name.removeprefix("prompts/"): text for name, text in files if name.startswith("prompts/")}
+    changed = shipped.find_edited_files().items()
+    edited = {name.removeprefix("prompts/"): text for name, text in changed if name.startswith("prompts/")}
     files, problems = read_source_files((shipped.PROMPTS,), shipped.PROMPTS, unsaved=edited, unsaved_in="shipped")
     return build_library(files, problems, families=families(), chosen=find_chosen_events(settings))
 
