@@ -15,38 +15,8 @@ from hls_handler.cli import app
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.reference import Reference
 from tests.e2e.service import Service, free_port
+from tests.settings.files import SAMPLE
 
-SAMPLE = """\
-server:
-  host: "0.0.0.0"
-  port: 8000
-  webhook_path: "/webhook"
-
-github:
-  token: "${GITHUB_TOKEN}"
-  webhook_secret: "${GITHUB_WEBHOOK_SECRET}"
-
-claude:
-  api_key: "${ANTHROPIC_API_KEY}"
-  model: "claude-3-5-sonnet-20241022"
-  max_tokens: 4000
-
-repositories:
-  - name: "owner/repo"
-    enabled: true
-    events:
-      - "issues"
-      - "pull_request"
-      - "pull_request_review"
-
-features:
-  signature_validation: true
-  async_processing: true
-
-logging:
-  level: "INFO"
-  format: "json"
-"""
 VARIABLES = {
     "GITHUB_TOKEN": "ghp_xxxxxxxxxxxxxxxxxxxx",
     "GITHUB_WEBHOOK_SECRET": "your_webhook_secret",

@@ -31,6 +31,41 @@ repositories:
 """
 """Seven lines; lines that a test adds start at line 8."""
 
+SAMPLE = """\
+server:
+  host: "0.0.0.0"
+  port: 8000
+  webhook_path: "/webhook"
+
+github:
+  token: "${GITHUB_TOKEN}"
+  webhook_secret: "${GITHUB_WEBHOOK_SECRET}"
+
+claude:
+  api_key: "${ANTHROPIC_API_KEY}"
+  model: "claude-3-5-sonnet-20241022"
+  max_tokens: 4000
+
+repositories:
+  - name: "owner/repo"
+    enabled: true
+    events:
+      - "issues"
+      - "pull_request"
+      - "pull_request_review"
+
+features:
+  signature_validation: true
+  async_processing: true
+
+logging:
+  level: "INFO"
+  format: "json"
+"""
+"""The sample settings of the original description, with a retired model."""
+
+USERS_FILE = SAMPLE.replace("\n\n", "\n")
+
 
 def with_value(key: str, value: object) -> str:
     """Return the smallest file with this value at "server.port" or "repositories[].features.drafts"."""

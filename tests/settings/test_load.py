@@ -25,34 +25,7 @@ from hls_handler.settings.load import (
 )
 from hls_handler.settings.reference import Reference
 from hls_handler.settings.values import webhook_secrets
-from tests.settings.files import API_KEY, SECRET, SMALLEST, TOKEN, VARIABLES, app_key, load, problems
-
-USERS_FILE = """\
-server:
-  host: "0.0.0.0"
-  port: 8000
-  webhook_path: "/webhook"
-github:
-  token: "${GITHUB_TOKEN}"
-  webhook_secret: "${GITHUB_WEBHOOK_SECRET}"
-claude:
-  api_key: "${ANTHROPIC_API_KEY}"
-  model: "claude-3-5-sonnet-20241022"
-  max_tokens: 4000
-repositories:
-  - name: "owner/repo"
-    enabled: true
-    events:
-      - "issues"
-      - "pull_request"
-      - "pull_request_review"
-features:
-  signature_validation: true
-  async_processing: true
-logging:
-  level: "INFO"
-  format: "json"
-"""
+from tests.settings.files import API_KEY, SECRET, SMALLEST, TOKEN, USERS_FILE, VARIABLES, app_key, load, problems
 
 
 def test_a_users_file_loads_unchanged(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator
 from hls_handler import shipped
 from hls_handler.settings.reference import Key, Reference
 from hls_handler.settings.schema import repository_schema, settings_schema
-from tests.settings.files import SMALLEST, with_value
-from tests.settings.test_load import USERS_FILE, shipped_with_every_key
+from tests.settings.files import SMALLEST, USERS_FILE, with_value
+from tests.settings.test_load import shipped_with_every_key
 
 SCHEMA = settings_schema()
 SCALARS = [key for key in Reference().keys if "list" not in key.expected and "map" not in key.expected]
