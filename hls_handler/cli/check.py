@@ -139,7 +139,7 @@ def _check_github(settings: Settings) -> Iterator[str]:
                     missing = github.find_missing_permissions(repository.name, with_webhooks=settings.catch_up.enabled)
                     missing += _find_missing_events_of_hooks(settings, table, github, repository.name)
                     yield from (f"{entry}: {sentence}" for sentence in missing)
-                    yield from _find_missing_issues(settings, github, repository.name)
+                    yield from _find_missing_issues(settings, table, github, repository.name)
     except SettingsError as exc:
         yield from exc.problems
     except HlsError as exc:
@@ -164,9 +164,11 @@ def _find_missing_events_of_hooks(
         yield f"the webhook does not send {', '.join(missing)}, which the settings need; select them at {page}"
 
 
-def _find_missing_issues(settings: Settings, github: ReadOnlyGithub, repository: str) -> Iterator[str]:
+def _find_missing_issues(
+    settings: Settings, table: RepositoryTable, github: ReadOnlyGithub, repository: str
+) -> Iterator[str]:
     """Yield a sentence for each issue in `comments.post_to` that cannot be read."""
-    effective = RepositoryTable(settings).find(repository)
+    effective = table.find(repository)
     assert effective is not None  # the repository has an entry
     for event, number in effective.comments.post_to.items():
         try:

@@ -157,7 +157,7 @@ def select_files(
         seen.add(file.path)
         if reason is None:
             status, counts = STATUSES.get(file.status, "changed"), (file.additions, file.deletions)
-            cut = is_shortened(file, parse_patch(file.patch or ""))
+            cut = is_shortened(file)
             read.append(PatchedFile(file.path, file.previous_path, status, *counts, numbered(patch), cut))
         else:
             skipped.append(SkippedFile(file.path, reason, file.previous_path))
@@ -397,9 +397,9 @@ def _rank(file: PatchedFile) -> int:
     return 2 if DOCUMENTATION.search(path) or SETTINGS_FILES.search(path) else 0
 
 
-def is_shortened(file: ChangedFile, patch: Patch) -> bool:
+def is_shortened(file: ChangedFile) -> bool:
     """Return True if GitHub left out lines of a long patch. It gives no notice: only the numbers of lines show it."""
-    return file.additions + file.deletions > _count_changed(patch)
+    return file.additions + file.deletions > _count_changed(parse_patch(file.patch or ""))
 
 
 def _count_changed(patch: Patch) -> int:

@@ -15,7 +15,7 @@ from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.blocks import Block, match_blocks
 from hls_handler.review.dismissals import FIXED, find_dismissals
 from hls_handler.review.ledger import PresentFiles, add, is_failing, sort_entries
-from hls_handler.review.patches import Hunk, Patch, Side, number_line, numbered, parse_patch
+from hls_handler.review.patches import Hunk, Patch, Side, number_line, numbered
 from hls_handler.review.positions import RANK, Located, letters_of, locate, merge_located
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewThread
 from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts
@@ -84,7 +84,7 @@ def find_present(listed: Sequence[ChangedFile], patches: Mapping[str, Patch], un
 
 def _is_unread(file: ChangedFile) -> bool:
     if file.patch:
-        return is_shortened(file, parse_patch(file.patch))
+        return is_shortened(file)
     is_empty = file.status == "removed" or file.sha in EMPTY_BLOBS
     return not is_empty and not (file.status == "renamed" and not file.additions and not file.deletions)
 

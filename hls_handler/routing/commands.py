@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from hls_handler.events import Account
 from hls_handler.review.dismissals import is_dismissal, is_promise
 from hls_handler.routing.envelope import RoutingInput
-from hls_handler.routing.filters import Ignored, ignore_own_action, is_own_action, same_login
+from hls_handler.routing.filters import Ignored, ignore_own_action, is_own_action, own_accounts, same_login
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import Sources
@@ -27,6 +27,8 @@ COMMAND = re.compile(
 NEW_COMMENT, RERUN_CHECK = "issue_comment.created", "check_run.rerequested"
 NEW_REPLY = "pull_request_review_comment.created"
 THREAD_EVENTS = ("pull_request_review_thread.resolved", "pull_request_review_thread.unresolved")
+BY_PEOPLE = (NEW_COMMENT, NEW_REPLY, *THREAD_EVENTS)
+"""Events that can be a command of a person, besides `RERUN_CHECK`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +66,13 @@ def parse_command(text: str) -> tuple[CommandName, int | None] | None:
 def may_be_command(event_key: str, effective: EffectiveSettings, settings: Settings) -> bool:
     """Return whether `route_command` could find a command in an event of which only the key is known."""
     has_pull_requests = any(event.partition(".")[0] == "pull_request" for event in effective.events)
-    by_people = (NEW_COMMENT, NEW_REPLY, *THREAD_EVENTS)
-    is_candidate = event_key in by_people or (event_key == RERUN_CHECK and settings.github.app is not None)
+    is_candidate = event_key in BY_PEOPLE or (event_key == RERUN_CHECK and settings.github.app is not None)
     return is_candidate and has_pull_requests
 
 
 def list_needed_events(effective: EffectiveSettings, settings: Settings) -> frozenset[str]:
     """Return the names of the events that GitHub must send for an entry of `repositories`, with those of commands."""
-    by_people = (NEW_COMMENT, NEW_REPLY, *THREAD_EVENTS, RERUN_CHECK)
-    of_commands = (key for key in by_people if may_be_command(key, effective, settings))
+    of_commands = (key for key in (*BY_PEOPLE, RERUN_CHECK) if may_be_command(key, effective, settings))
     return frozenset(key.partition(".")[0] for key in (*effective.events, *of_commands))
 
 
@@ -93,7 +93,7 @@ def route_command(
     found = _find_command(routing_input, settings)
     if found is None or not may_be_command(routing_input.key, effective, settings):
         return None
-    for account in ((bot,) if bot is not None else ()) + tuple(others):
+    for account in own_accounts(bot, others):
         if is_own_action(routing_input, account):
             return ignore_own_action(settings, account)
     if routing_input.sender_is_bot:

@@ -137,7 +137,7 @@ def find_ignored(
     `bot` is the bot account. While it is None, events that HLS itself caused are not ignored. `others` are HLS's other
     accounts, with spare tokens.
     """
-    accounts = ((bot,) if bot is not None else ()) + tuple(others)
+    accounts = own_accounts(bot, others)
     if routing_input.action == "edited" and not routing_input.changed & ANALYSED_FIELDS:
         changed = ", ".join(sorted(routing_input.changed)) or "nothing"
         rerun = f"{prompt_file} runs again only when the title, the body or the base branch changes"
@@ -258,6 +258,11 @@ def asked_to_skip(title: str, labels: Iterable[str]) -> str | None:
 
 
 _LOOPS = "its own actions are ignored, because otherwise HLS would answer itself"
+
+
+def own_accounts(bot: Account | None, others: Sequence[Account]) -> tuple[Account, ...]:
+    """Return HLS's accounts: the bot account, if it is known, and those with spare tokens."""
+    return (*((bot,) if bot is not None else ()), *others)
 
 
 def is_own_action(routing_input: RoutingInput, bot: Account) -> bool:

@@ -21,6 +21,7 @@ from hls_handler.routing.filters import (
     brings_diff,
     find_ignored,
     ignore_own_action,
+    own_accounts,
     same_login,
 )
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
@@ -137,7 +138,7 @@ def route(
     command = route_command(routing_input, effective, settings=settings, bot=bot, others=others)
     if command is not None:
         return command
-    accounts = ((bot,) if bot is not None else ()) + tuple(others)
+    accounts = own_accounts(bot, others)
     if not _is_event_enabled(as_request(routing_input, effective, accounts), effective):
         listed = settings.sources.where(f"{effective.key}.events")
         reason = f"{routing_input.key} is not among the events of {listed}; add it there to process it"
@@ -178,7 +179,7 @@ def route_with_settings(
     others: Sequence[Account] = (),
 ) -> Rule | Ignored:
     """Route an enabled event. `effective` may include the settings of the repository's `.github/hls.yaml`."""
-    routing_input = as_request(routing_input, effective, ((bot,) if bot is not None else ()) + tuple(others))
+    routing_input = as_request(routing_input, effective, own_accounts(bot, others))
     rule = find_disabled(routing_input, settings, effective) or _find_rule(
         routing_input, settings, effective, catalogue
     )
@@ -360,7 +361,7 @@ def find_label_correction(
     group = catalogue.label_groups(routing_input.event).get(routing_input.label.casefold())
     if group is None:
         return None
-    for account in ((bot,) if bot is not None else ()) + tuple(others):
+    for account in own_accounts(bot, others):
         if same_login(routing_input.sender, account.login):
             return ignore_own_action(settings, account)
     if routing_input.sender_is_bot:

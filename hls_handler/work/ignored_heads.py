@@ -19,10 +19,9 @@ def end_ignored_check(job: Job, routing_input: RoutingInput, kind: IgnoredKind, 
     If an earlier event has set a check on the commit, what the operator's settings decide leaves it as it is, unless
     the base branch was changed. A check that a later event has set always stays.
     """
-    pull_request = job.event.pull_request
-    if not brings_diff(routing_input) or pull_request is None or not may_have_checks(job.rule.effective):
+    commit, checks = _find_head(job, routing_input), job.store.commit_checks
+    if commit is None:
         return None
-    commit, checks = pull_request.head_sha, job.store.commit_checks
     newest = checks.find_order(job.lease, commit)
     is_by_operator = kind in BY_OPERATOR
     is_kept = newest == "earlier" and is_by_operator and not is_retargeted(routing_input)
@@ -42,8 +41,14 @@ def end_ignored_check(job: Job, routing_input: RoutingInput, kind: IgnoredKind, 
 
 def outdate_check(job: Job, routing_input: RoutingInput) -> None:
     """Let the check that HLS has set on the head commit end even if the delivery ends without a review."""
+    commit, checks = _find_head(job, routing_input), job.store.commit_checks
+    if commit is not None and checks.find_order(job.lease, commit) == "earlier":
+        checks.plan(job.lease, commit, must_end=True)
+
+
+def _find_head(job: Job, routing_input: RoutingInput) -> str | None:
+    """Return the head commit, if the event may bring another diff and the settings enable checks."""
     pull_request = job.event.pull_request
-    if not brings_diff(routing_input) or pull_request is None or not may_have_checks(job.rule.effective):
-        return
-    if job.store.commit_checks.find_order(job.lease, pull_request.head_sha) == "earlier":
-        job.store.commit_checks.plan(job.lease, pull_request.head_sha, must_end=True)
+    if pull_request is None or not brings_diff(routing_input) or not may_have_checks(job.rule.effective):
+        return None
+    return pull_request.head_sha
