@@ -19,9 +19,10 @@ def end_ignored_check(job: Job, routing_input: RoutingInput, kind: IgnoredKind, 
     If an earlier event has set a check on the commit, what the operator's settings decide leaves it as it is, unless
     the base branch was changed. A check that a later event has set always stays.
     """
-    commit, checks = _find_head(job, routing_input), job.store.commit_checks
+    commit = _find_head(job, routing_input)
     if commit is None:
         return None
+    checks = job.store.commit_checks
     newest = checks.find_order(job.lease, commit)
     is_by_operator = kind in BY_OPERATOR
     is_kept = newest == "earlier" and is_by_operator and not is_retargeted(routing_input)
@@ -41,9 +42,9 @@ def end_ignored_check(job: Job, routing_input: RoutingInput, kind: IgnoredKind, 
 
 def outdate_check(job: Job, routing_input: RoutingInput) -> None:
     """Let the check that HLS has set on the head commit end even if the delivery ends without a review."""
-    commit, checks = _find_head(job, routing_input), job.store.commit_checks
-    if commit is not None and checks.find_order(job.lease, commit) == "earlier":
-        checks.plan(job.lease, commit, must_end=True)
+    commit = _find_head(job, routing_input)
+    if commit is not None and job.store.commit_checks.find_order(job.lease, commit) == "earlier":
+        job.store.commit_checks.plan(job.lease, commit, must_end=True)
 
 
 def _find_head(job: Job, routing_input: RoutingInput) -> str | None:
