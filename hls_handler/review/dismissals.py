@@ -26,23 +26,24 @@ PHRASES = (
 )
 """Beginnings of replies that dismiss a finding, in lower case."""
 
-_LEAD = (
-    r"(?:@[\w-]+[,:]? )?(?:(?:yes|no|nope|sorry|thanks)[,.!] )?(?:(?:i|we|(?:this|that|it)(?:'s| is)?) )?(?:an? |the )?"
-)
-_DISMISSAL = re.compile(rf"{_LEAD}(?:{'|'.join(map(re.escape, PHRASES))})(?!\w)")
+_TO_SOMEBODY = r"(?:@[\w-]+[,:]? )?(?:(?:yes|no|nope|ok|okay|ack|sorry|thanks)[,.!] )?"
+_SUBJECT = r"(?:(?:i|we|(?:this|that|it)(?:'s| is| was)?) )?(?:an? |the )?"
+_DISMISSAL = re.compile(rf"{_TO_SOMEBODY}{_SUBJECT}(?:{'|'.join(map(re.escape, PHRASES))})(?!\w)")
 _PROMISE = re.compile(r"(?:\bwill|'ll) fix\b")
-_COMMAND_LINE = re.compile(r"/dismiss[ \t\r]*", re.ASCII | re.IGNORECASE)
+_QUESTION = re.compile(r"(?:(?![.!] ).)*?\?(?!\w)")  # in the rest of a sentence; that of a URL does not count
+_COMMAND_LINE = re.compile(r"/dismiss(?:[ \t\r]*(?:\n|\Z)|[:,.]|[ \t]+[^\W\d])", re.ASCII | re.IGNORECASE)
 _NOT_OWN_WORDS = re.compile(r"^[ \t]*>[^\n]*|```.*?(?:```|\Z)|`[^`\n]*`|\*\*", re.MULTILINE | re.DOTALL)
 
 
 def is_dismissal(text: str) -> bool:
-    """Return True if a reply begins with one of `PHRASES`, or is `/dismiss`; False if it asks or promises something.
+    """Return True if a reply begins with `/dismiss`, or with one of `PHRASES` and neither asks nor promises something.
 
     Quoted lines and code do not count.
     """
     words = _own_words(text)
-    is_command = _COMMAND_LINE.fullmatch(text.partition("\n")[0]) is not None
-    return is_command or (_DISMISSAL.match(words) is not None and "?" not in words and not is_promise(text))
+    found = None if is_promise(text) else _DISMISSAL.match(words)
+    is_said = found is not None and _QUESTION.match(words, found.end()) is None
+    return is_said or _COMMAND_LINE.match(text) is not None
 
 
 def is_promise(text: str) -> bool:

@@ -38,6 +38,12 @@ from hls_handler.review.record import ReviewThread, ThreadReply
         "This can't happen, the schema forbids it",
         "/dismiss",
         "/Dismiss \r\nbecause the tests cover it",
+        "/dismiss false positive",
+        "/dismiss: the caller checks it",
+        "Won't fix, see https://example.org/why?id=3",
+        "Not an issue. Who would call it with None?",
+        "Ack, won't fix",
+        "This was intentional.",
     ],
 )
 def test_reply_that_dismisses_a_finding(text: str) -> None:
