@@ -117,17 +117,14 @@ class Selection:
         return [self.blocks[path][index] for index in sorted(self.new.get(path, ()))]
 
 
-def parse_files(files: Iterable[ChangedFile]) -> Mapping[str, Patch]:
-    """Return the patches of the files as prompts show them, by path."""
-    return {file.path: redact_patch(file.patch) for file in reversed([*files]) if file.patch}
+def number_patch(text: str) -> str:
+    """Return GitHub's patch as cleaned numbered text, with the credentials in it."""
+    return clean(CodeText(f"{numbered(parse_patch(text))}\n"))
 
 
-def redact_patch(text: str) -> Patch:
-    """Parse a patch, and return it cleaned and without credentials.
-
-    A part of a private key cannot be recognised, so this comes before a patch is split.
-    """
-    return parse_numbered(redact_code(clean(CodeText(f"{numbered(parse_patch(text))}\n"))))
+def redact_patch(numbered_text: str) -> Patch:
+    """Return a numbered patch as prompts show it. This comes before it is split, because half a key has no form."""
+    return parse_numbered(redact_code(numbered_text))
 
 
 def select_files(
@@ -142,7 +139,7 @@ def select_files(
 ) -> Selection:
     """Return the files to review and their parts for each call, each of at most `tokens`.
 
-    `patches` are those of `parse_files`, and `new` the indexes of the blocks of each path that were not reviewed
+    `patches` are redacted, and `new` the indexes of the blocks of each path that were not reviewed
     before: only hunks with such blocks are shown. If `attributes` is None, they are unknown, and files that they could
     select need a review. A file is split between hunks, and a hunk that is longer than a call between lines. Source
     code comes first, and if not everything fits into `max_calls`, small files before large ones.

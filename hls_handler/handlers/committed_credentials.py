@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from hls_handler.analysis import Finding
-from hls_handler.handlers.reader import ChangedFile
-from hls_handler.review.ledger import PresentFiles
-from hls_handler.review.patches import Line, parse_patch
+from hls_handler.review.blocks import token
+from hls_handler.review.ledger import PresentFiles, reopen
+from hls_handler.review.patches import NUMBERED_LINE, Line
 from hls_handler.review.positions import Located
 from hls_handler.review.record import LedgerEntry
 from hls_handler.review.verdicts import set_gone
@@ -23,18 +23,21 @@ class Credential:
     path: str
     line: int  # of the first one in the new file
     form: str  # "github-token"
+    values: tuple[str, ...]  # digests of all of this form in the file
 
 
-def find_credentials(listed: Iterable[ChangedFile], ignored_paths: PathFilter) -> tuple[Credential, ...]:
-    """Return the first credential of each known form that each file adds."""
+def find_credentials(numbered: Mapping[str, str], ignored_paths: PathFilter) -> tuple[Credential, ...]:
+    """Return the credentials of each known form of which each file adds a line. `numbered` maps paths to patches."""
     found: dict[tuple[str, str], Credential] = {}
-    for file in listed:
-        if ignored_paths.excludes(file.path):
-            continue
-        hunks = parse_patch(file.patch or "").hunks
-        added = [line for hunk in hunks for line in hunk.lines if line.mark == "+"]
-        for index, form in list_credentials("\n".join(line.text for line in added)):
-            found.setdefault((file.path, form), Credential(file.path, added[index].number, form))
+    for path, text in numbered.items():
+        for start, end, form in () if ignored_paths.excludes(path) else list_credentials(text):
+            shown = text[text.rfind("\n", 0, start) + 1 : end]  # from the beginning of its first line
+            lines = [line for one in shown.split("\n") if (line := NUMBERED_LINE.fullmatch(one)) is not None]
+            added = [int(line["number"]) for line in lines if line["mark"] == "+"]
+            if added:
+                secret = text[start:end] if len(lines) == 1 else "\n".join(line["text"] or "" for line in lines)
+                before = found.get((path, form), Credential(path, added[0], form, ()))
+                found[path, form] = replace(before, values=(*before.values, token(" ", secret)))
     return tuple(found.values())
 
 
@@ -47,8 +50,11 @@ def follow_credentials(
     def follow(entry: LedgerEntry) -> LedgerEntry:
         found = present.get((entry.file, entry.form)) if entry.form else None
         if found is not None:
+            if not {*entry.values}.issuperset(found.values):  # what people said was not about this one
+                entry = reopen(entry)
+            values = tuple(dict.fromkeys((*entry.values, *found.values)))
             state = entry.state if entry.state == "dismissed" else "open"
-            return replace(entry, state=state, path=found.path, line=found.line)
+            return replace(entry, state=state, path=found.path, line=found.line, values=values)
         is_gone = entry.form and not entry.is_closed and files.is_known(entry.file, entry.path)
         return set_gone(replace(entry, line=None)) if is_gone else entry
 

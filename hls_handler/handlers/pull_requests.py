@@ -33,7 +33,8 @@ from hls_handler.handlers.changed_files import (
     find_unshown,
     leave_out,
     may_have_calls,
-    parse_files,
+    number_patch,
+    redact_patch,
     select_files,
     with_lines_above,
 )
@@ -134,11 +135,13 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         pull_request = payload if event.is_recent else reader.pull_request(payload.number)
         check_conversation(event, pull_request)
         listed = read_changed_files(event, pull_request, reader)
-        patches, unlisted = parse_files(listed), max(pull_request.changed_files - len(listed), 0)
+        texts = {file.path: number_patch(file.patch) for file in reversed(listed) if file.patch}
+        patches = {path: redact_patch(text) for path, text in texts.items()}
+        unlisted = max(pull_request.changed_files - len(listed), 0)
         is_review, is_full = limits.is_review and not event.is_closing, event.is_full_review_requested
         record = history.review(pull_request.number) if is_review else NO_REVIEW
         discussion = read_discussion(pull_request.number, reader, record.ledger)
-        files, credentials = find_present(listed, patches, unlisted), find_credentials(listed, limits.ignored_paths)
+        files, credentials = find_present(listed, patches, unlisted), find_credentials(texts, limits.ignored_paths)
         ledger = follow_credentials(follow(record, files), credentials, files)
         followed = replace(record, ledger=apply_threads(ledger, discussion.threads, writers=discussion.writers))
         fail_on = limits.review.fail_on if limits.review.check else None

@@ -11,7 +11,7 @@ from hls_handler.actions import Action, RequestedLabel
 from hls_handler.analysis import Analysis, Reply, ReviewAnalysis, ReviewRequest
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import GHOST, Event, PullRequest, Review
-from hls_handler.handlers.changed_files import redact_patch
+from hls_handler.handlers.changed_files import number_patch, redact_patch
 from hls_handler.handlers.handler import (
     MAX_BODY_CHARACTERS,
     TOKENS_PER_COMMENT,
@@ -162,7 +162,7 @@ def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[tu
 
 
 def _to_shown_comment(comment: ReviewComment, *, number: int) -> ShownComment:
-    hunks = redact_patch(comment.hunk).hunks  # before it is cut: half a credential is not recognised
+    hunks = redact_patch(number_patch(comment.hunk)).hunks  # before it is cut: half a credential is not recognised
     lines = tuple(map(_shorten, hunks[-1].lines[-CONTEXT_LINES:])) if hunks else ()
     code = numbered(Patch((Hunk(hunks[-1].header, lines),))) if lines else ""
     last = lines[-1] if lines else None

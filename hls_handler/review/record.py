@@ -47,6 +47,7 @@ class Proof:
 
     file: str  # as `LedgerEntry.file`
     token: str  # of the line, as in a `Block`
+    block: Block | None = None  # that has the line; None in entries of earlier versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class LedgerEntry:
     proof: Proof | None = None  # of a finding that is fixed
     resolution: str = ""  # what was proved, for people: "Fixed in 1ac2d4c by line 41."
     form: str = ""  # of a committed credential, which Claude is not asked about: "github-token"
+    values: tuple[str, ...] = ()  # digests of the credentials
     dismissals: tuple[str, ...] = ()  # keys of `find_dismissals`, and those of commands, that count
     void_dismissals: tuple[str, ...] = ()  # those from before the finding became more severe
     dismissed_by: str | None = None  # login

@@ -206,19 +206,9 @@ def redact_code(text: str) -> str:
     return _replace(text, _find_in_code)
 
 
-def list_credentials(text: str) -> tuple[tuple[int, str], ...]:
-    """Return line index and kind of each credential that `redact_code` hides: (4, "github-token") is in the fifth line.
-
-    A credential of several lines is at its first one. Test keys, placeholders and vendors' examples are left out.
-    """
-    listed: list[tuple[int, str]] = []
-    line = at = 0
-    for start, end, kind in _find_spans(text, _find_in_code):
-        line += text.count("\n", at, start)
-        at = start
-        if not _is_example(text, start, end):
-            listed.append((line, kind))
-    return tuple(listed)
+def list_credentials(text: str) -> list[Span]:
+    """Return what `redact_code` hides, but for test keys, placeholders and vendors' examples."""
+    return [span for span in _find_spans(text, _find_in_code) if not _is_example(text, *span[:2])]
 
 
 def _is_example(text: str, start: int, end: int) -> bool:

@@ -19,7 +19,8 @@ from hls_handler.handlers.changed_files import (
     find_unread,
     find_unshown,
     leave_out,
-    parse_files,
+    number_patch,
+    redact_patch,
     select_files,
     show_files,
 )
@@ -51,7 +52,7 @@ def select(
     ignored_paths: PathFilter = EMPTY_PATH_FILTER,
     attributes: LinguistAttributes | None = NO_ATTRIBUTES,
 ) -> Selection:
-    patches = parse_files(files)
+    patches = {file.path: redact_patch(number_patch(file.patch)) for file in files if file.patch}
     new = find_present(files, patches, 0).find_new(reviewed or {})
     return select_files(
         files,

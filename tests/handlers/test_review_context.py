@@ -9,7 +9,14 @@ import pytest
 
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import PullRequest
-from hls_handler.handlers.changed_files import Selection, parse_files, select_files, show_files, with_lines_above
+from hls_handler.handlers.changed_files import (
+    Selection,
+    number_patch,
+    redact_patch,
+    select_files,
+    show_files,
+    with_lines_above,
+)
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_request_findings import find_present
@@ -47,7 +54,7 @@ def reader(*files: ChangedFile, now: PullRequest | None = None, context: ReviewC
 
 
 def select(files: Sequence[ChangedFile], *, tokens: int) -> Selection:
-    patches = parse_files(files)
+    patches = {file.path: redact_patch(number_patch(file.patch)) for file in files if file.patch}
     new = find_present(files, patches, 0).find_new({})
     return select_files(files, patches, new=new, tokens=tokens, ignored_paths=EMPTY_PATH_FILTER)
 
