@@ -150,7 +150,11 @@ def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
         read, known = [one for one in present if one not in unread], blocks.get(name, ())
         same = match_blocks(known, read)
         rounds = (known[same[index]].round if index in same else facts.round for index in range(len(read)))
-        past = [block for index, block in enumerate(known) if index not in same.values()]
+        past = [
+            replace(block, until=block.until or facts.record.rounds)
+            for index, block in enumerate(known)
+            if index not in same.values()
+        ]
         now = (replace(one.block, round=first) for one, first in zip(read, rounds, strict=True))
         if read or past:
             blocks[name] = (*now, *past[:MAX_PAST_BLOCKS])

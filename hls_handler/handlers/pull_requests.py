@@ -280,14 +280,12 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         entries = {entry.number: entry for entry in (*result.ledger, *(one for one, _ in result.raised))}
         dropped: set[str] = set()
         agreed: set[str] = set()
-        for verdict in verdicts.verdicts:
-            candidate = candidates.get(verdict.number)
-            if candidate is None:
-                continue
-            entry, is_proved = entries[verdict.number], has_decisive_facts(verdict, candidate)
-            if candidate.claim and is_proved and verdict.agrees:
+        for number, candidate in candidates.items():
+            entry, own = entries[number], [one for one in verdicts.verdicts if one.number == number]
+            proved = [one for one in own if has_decisive_facts(one, candidate)]
+            if candidate.claim and own and all(one in proved and one.agrees for one in own):
                 agreed.add(entry.key)
-            elif not candidate.claim and not is_proved and entry.confidence < UNSURE and entry.line is not None:
+            elif not candidate.claim and own and not proved and entry.confidence < UNSURE and entry.line is not None:
                 dropped.add(entry.key)
         return replace(facts, dropped=frozenset(dropped), agreed=frozenset(agreed))
 

@@ -25,6 +25,7 @@ class Block:
     above: tuple[str, ...]  # tokens of the nearest lines that are not blank, nearest first
     below: tuple[str, ...]
     round: int = field(default=0, compare=False)  # the first review that read it
+    until: int = field(default=0, compare=False)  # the last review that had it; 0: it is still there
 
     def is_same(self, other: Block) -> bool:
         """Return True if the author changed neither the block nor a line directly beside it.

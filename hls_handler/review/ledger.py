@@ -18,7 +18,7 @@ from hls_handler.review.blocks import CONTEXT_LINES, Block, PlacedBlock, find_bl
 from hls_handler.review.dismissals import COMMAND, find_dismissals
 from hls_handler.review.patches import Line, Patch
 from hls_handler.review.positions import RANK, SURE_COMMENT, Located, code_of, find_line, letters_of
-from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
+from hls_handler.review.record import LedgerEntry, Proof, ReviewRecord, ReviewThread
 
 MAX_BLOCKS = 10  # that an entry remembers
 MAX_TWINS = 100  # that an entry remembers; if more blocks have its code, it is not believed to be gone
@@ -91,10 +91,9 @@ def follow(record: ReviewRecord, files: PresentFiles) -> tuple[LedgerEntry, ...]
 
 
 def _follow(entry: LedgerEntry, files: PresentFiles, new: Collection[PlacedBlock]) -> LedgerEntry:
-    proof = entry.proof if entry.state == "fixed" else None
-    if proof is not None and files.is_known(proof.file):
-        is_there = any(proof.token in one.block.lines for one in files.by_file.get(proof.file, ()))
-        entry = entry if is_there else replace(entry, state="open", is_undecided=True)
+    if entry.state == "fixed" and entry.proof is not None and files.is_known(entry.proof.file):
+        entry = replace(entry, proof=_follow_proof(entry.proof, files, new))
+        entry = entry if entry.proof is not None else replace(entry, state="open", is_undecided=True)
     placed = _find_block(entry, files)
     if placed is not None:
         moved = _move(entry, placed, files)
@@ -107,6 +106,18 @@ def _follow(entry: LedgerEntry, files: PresentFiles, new: Collection[PlacedBlock
     is_gone = files.is_known(entry.file, entry.path) and (entry.blocks or entry.file not in files.by_file)
     has_vanished = entry.has_vanished or bool(is_gone and not entry.is_closed)
     return replace(entry, line=None, has_vanished=has_vanished, is_absent=has_vanished and having <= twins)
+
+
+def _follow_proof(proof: Proof, files: PresentFiles, new: Collection[PlacedBlock]) -> Proof | None:
+    """Return the proof in its block or in a new one, as often as before; None if a new line may have replaced it."""
+    if proof.block is None:
+        return None
+    present = files.by_file.get(proof.file, ())
+    same = next((one.block for one in present if proof.block.is_same(one.block)), None)
+    having = [one.block for one in present if one in new and proof.token in one.block.lines]
+    if same is None and sum(one.lines.count(proof.token) for one in having) >= proof.block.lines.count(proof.token):
+        same = having[0]
+    return replace(proof, block=same) if same is not None else None
 
 
 def _limit(twins: Counter[str]) -> tuple[str, ...]:

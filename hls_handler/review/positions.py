@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from hls_handler.analysis import Finding, Severity
@@ -52,10 +52,6 @@ def code_of(text: str) -> str:
     return letters_of(SURE_COMMENT.split(text, maxsplit=1)[0]) or letters_of(text)
 
 
-def has_code(text: str, quote: str) -> bool:
-    return code_of(quote) in letters_of(text)
-
-
 def resembles(line: str, quote: str) -> bool:
     """Return True if the quote may be meant for the line: one contains the other, or they are similar."""
     one, other = code_of(line).casefold(), code_of(quote).casefold()
@@ -84,7 +80,9 @@ def find_path(path: str, patches: Mapping[str, Patch]) -> str | None:
     """Return the path of the file that prompts show with this name."""
     if path in patches:
         return path
-    return next((one for one in patches if show_name(one) == show_name(path)), None)
+    same = [one for one in patches if show_name(one) == show_name(path)]
+    same = same or [one for one in patches if path.endswith(f"/{one}")]  # "b/src/area.py", as in a diff of git
+    return same[0] if len(same) == 1 else None
 
 
 def find_line(patch: Patch, quote: str, side: Side, number: int | None) -> Line | None:
@@ -136,18 +134,11 @@ def _is_safe(suggestion: str, replaced: Sequence[str], beside: Sequence[str]) ->
 
 
 def merge_located(located: Iterable[Located]) -> list[Located]:
-    """Merge the findings of one category that end at one line to one, with the text of all; the most severe first.
-
-    Findings without a line are merged if they have the same title.
-    """
+    """Return the findings, the most severe first, and of those with one title at one line the most severe one."""
     merged: dict[tuple[object, ...], Located] = {}
     for one in sorted(located, key=rank):
-        found = one.finding
-        place = (found.path, found.category, *((found.title,) if one.line is None else (found.side, found.line)))
-        first = merged.setdefault(place, one)
-        if found.body not in first.finding.body:
-            body = f"{first.finding.body}\n\n**{found.title}**\n\n{found.body}"
-            merged[place] = replace(first, finding=first.finding.model_copy(update={"body": body}))
+        line = (one.line.side, one.line.number) if one.line is not None else None
+        merged.setdefault((one.finding.path, line, one.finding.category, one.finding.title.casefold()), one)
     return [*merged.values()]
 
 

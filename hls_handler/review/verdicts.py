@@ -8,12 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 
 from hls_handler.analysis import EarlierVerdict, Severity
-from hls_handler.review.blocks import nearest_block, token
+from hls_handler.review.blocks import match_blocks, nearest_block, token
 from hls_handler.review.ledger import PresentFiles, is_failing, place, reopen
 from hls_handler.review.patches import Line, Side
-from hls_handler.review.positions import RANK, Located, find_line, find_path, has_code, is_only_comment, rank, resembles
+from hls_handler.review.positions import (
+    RANK,
+    Located,
+    code_of,
+    find_line,
+    find_path,
+    is_only_comment,
+    letters_of,
+    rank,
+    resembles,
+)
 from hls_handler.review.record import LedgerEntry, Proof, ReviewRecord
 
 
@@ -41,10 +52,18 @@ class ReviewedChanges:
     has_calls: bool  # False: nothing is new, and Claude was not to be asked
     agreed: frozenset[str]  # keys of the entries about which the second look agreed with the claim
 
-    def is_new_line(self, line: Line, since: int) -> bool:
-        """Return True if no review up to `since` read such an added line in any file."""
-        blocks = (block for of_file in self.record.blocks.values() for block in of_file if block.round <= since)
-        return line.mark == "+" and not any(token("+", line.text) in block.lines for block in blocks)
+    def is_new_line(self, path: str, line: Line, since: int) -> bool:
+        """Return True if a line was added after the review `since`, as a comparison with its blocks shows."""
+        file = self.files.name(path)
+        stored, present = self.record.blocks.get(file, ()), self.files.by_file[file]
+        old = [block for block in stored if block.round <= since and not 0 < block.until < since]
+        known = match_blocks(old, present)
+        left = [text for index, block in enumerate(old) if index not in known.values() for text in block.lines]
+        now = [(one.path, line) for at, one in enumerate(present) if at not in known for line in one.lines]
+        tokens = [token(one.mark, one.text) for _, one in now]
+        same = SequenceMatcher(None, left, tokens, autojunk=False).get_matching_blocks()
+        kept = {now[at] for match in same for at in range(match.b, match.b + match.size)}
+        return line.mark == "+" and (path, line) in now and (path, line) not in kept
 
     def is_timely(self, located: Located) -> bool:
         """Return True if this review may raise the finding: it is about a new block."""
@@ -64,13 +83,14 @@ def decide_verdicts(
     """
     continued: dict[str, Located] = {}
     others: list[Located] = []
+    asked = (one for one in verdicts if one.number in changes.asked)
+    by_number = {one.number: one for one in sorted(asked, key=lambda one: one.verdict == "present")}
     for located in sorted(reported, key=rank):
-        entry = _find_continued(located, changes)
-        if entry is None:
+        entry = _find_continued(located, changes, by_number)
+        if entry is None or entry.key in continued:
             others.append(located)
         else:
-            continued.setdefault(entry.key, located)
-    by_number = {one.number: one for one in sorted(verdicts, key=lambda one: one.verdict == "present")}
+            continued[entry.key] = located
     claims: list[Claim] = []
 
     def decide(entry: LedgerEntry) -> LedgerEntry:
@@ -81,10 +101,8 @@ def decide_verdicts(
             return _set_present(entry, found.severity, again.line, found.path, changes)
         if not changes.has_calls and entry.is_absent and not entry.is_undecided and not entry.is_closed:
             return set_gone(entry)
-        was_asked = entry.number in changes.asked
-        verdict = by_number.get(entry.number) if was_asked else None
-        is_undecided = entry.is_undecided or entry.has_vanished
-        entry = replace(entry, was_left_out=is_undecided and not was_asked)
+        verdict, is_undecided = by_number.get(entry.number), entry.is_undecided or entry.has_vanished
+        entry = replace(entry, was_left_out=is_undecided and entry.number not in changes.asked)
         if verdict is None:
             return replace(entry, is_undecided=is_undecided)
         decided, claim = _decide(entry, verdict, reported, changes)
@@ -94,31 +112,39 @@ def decide_verdicts(
     return tuple(map(decide, changes.record.ledger)), tuple(claims), tuple(others)
 
 
-def _find_continued(located: Located, changes: ReviewedChanges) -> LedgerEntry | None:
+def _find_continued(
+    located: Located, changes: ReviewedChanges, verdicts: Mapping[int, EarlierVerdict]
+) -> LedgerEntry | None:
     """Return the entry that a finding names by its number, or the only (open) one at its line with its category.
 
-    For an entry that has vanished, that is a line with its code or a part of it; if it is open, also a similar one.
+    The line of an entry is that of its block, or of the verdict that it is present. If an open one has vanished, it is
+    a line with its code, or a similar one of its file.
     """
     found, line, file = located.finding, located.line, changes.files.name(located.finding.path)
     entries = [entry for entry in changes.record.ledger if not entry.form]
     if found.continues is not None:
         return next((entry for entry in entries if entry.number == found.continues), None)
     entries = [entry for entry in entries if entry.category == found.category]
-    still_open = [entry for entry in entries if not entry.is_closed]
+    vanished = [entry for entry in entries if entry.state == "open" and entry.has_vanished and code_of(entry.quote)]
     if line is None:
-        same = [entry for entry in still_open if (entry.file, entry.line) == (file, None)]
+        same = [entry for entry in entries if not entry.blocks and entry.file == file and not entry.is_closed]
     else:
-        vanished = [entry for entry in still_open if entry.has_vanished and not has_code("", entry.quote)]
-        parts = [one for one in vanished if not has_code("", line.text) and has_code(one.quote, line.text)]
-        having = [entry for entry in vanished if has_code(line.text, entry.quote)]
+        present = [one for one in entries if (own := verdicts.get(one.number)) and own.verdict == "present"]
         same = (
-            [entry for entry in entries if (entry.file, entry.side, entry.line) == (file, line.side, line.number)]
-            or [one for one in having if one.file == file or one in parts]
-            or [one for one in parts if one.file == file]
-            or [one for one in vanished if (one.state, one.file) == ("open", file) and resembles(line.text, one.quote)]
+            [one for one in present if _find_quoted(one, verdicts[one.number], changes) == (found.path, line)]
+            or [one for one in entries if (one.file, one.side, one.line) == (file, line.side, line.number)]
+            or [one for one in vanished if code_of(one.quote) == code_of(line.text)]
+            or [one for one in vanished if one.file == file and resembles(line.text, one.quote)]
         )
     same = [entry for entry in same if entry.state == "open"] or same
     return same[0] if len(same) == 1 else None
+
+
+def _find_quoted(entry: LedgerEntry, verdict: EarlierVerdict, changes: ReviewedChanges) -> tuple[str, Line | None]:
+    side: Side = entry.side if verdict.verdict == "present" else "RIGHT"
+    path = find_path(verdict.path or "", changes.files.patches) or ""
+    is_quoted = path and verdict.quote.strip()
+    return path, find_line(changes.files.patches[path], verdict.quote, side, verdict.line) if is_quoted else None
 
 
 def _set_present(
@@ -138,30 +164,31 @@ def _decide(
     """Return the entry after a verdict, and what the second look must agree with."""
     undecided = replace(entry, is_undecided=True)
     if verdict.verdict == "gone":
-        return (set_gone(entry) if entry.is_absent and not has_code("", entry.quote) else undecided), None
-    side: Side = entry.side if verdict.verdict == "present" else "RIGHT"
-    path = find_path(verdict.path or "", changes.files.patches) or ""
-    is_quoted = path and verdict.quote.strip()
-    line = find_line(changes.files.patches[path], verdict.quote, side, verdict.line) if is_quoted else None
-    claim = None
+        return (set_gone(entry) if entry.is_absent and code_of(entry.quote) else undecided), None
+    (path, line), claim = _find_quoted(entry, verdict, changes), None
     if verdict.verdict == "present":
         lower = verdict.severity
         if line and lower and is_failing(entry.severity, changes.fail_on) and not is_failing(lower, changes.fail_on):
             claim = Claim(entry, f"It is there, but its severity is only {lower}.", path, line)
             entry = replace(entry, severity=lower) if entry.key in changes.agreed else entry
         return _set_present(entry, lower, line, path, changes), claim
-    if line is None or not changes.is_new_line(line, entry.raised) or is_only_comment(line.text):
+    if line is None or not changes.is_new_line(path, line, entry.raised) or is_only_comment(line.text):
         return undecided, None
     places = {(path, line.side, line.number), (entry.path, entry.side, entry.line)}
     again = (one for one in reported if one.line is not None and one.finding.category == entry.category)
     if any((one.finding.path, one.finding.side, one.finding.line) in places for one in again):
         return undecided, None
-    if has_code(line.text, entry.quote) or changes.files.name(path) != entry.file or not entry.has_vanished:
+    if (
+        code_of(entry.quote) in letters_of(line.text)
+        or changes.files.name(path) != entry.file
+        or not entry.has_vanished
+    ):
         claim = Claim(entry, "It is fixed, because this line prevents the failure.", path, line)
         if entry.key not in changes.agreed:
             return undecided, claim
     where = f"line {line.number}" if path == entry.path else f"line {line.number} of `{path}`"
-    proof = Proof(changes.files.name(path), token("+", line.text))
+    block = nearest_block(changes.files.blocks[path], changes.files.patches[path], line.side, line.number)
+    proof = Proof(changes.files.name(path), token("+", line.text), block.block if block is not None else None)
     return replace(entry, state="fixed", proof=proof, resolution=f"Fixed in {changes.commit[:7]} by {where}."), claim
 
 

@@ -143,7 +143,7 @@ def dismissed_and_edited() -> list[Check]:
     pushes = raised()
     pushes.threads = [replace(one, thumbs_down=("mona",)) for one in pushes.threads]
     head = edited("    y = eval(x)  # fine\n")
-    same = pushes.push(head, findings=[found("a.py", 6, "    y = eval(x)  # fine", title="Again")])
+    same = pushes.push(head, findings=[found("a.py", 6, "    y = eval(x)  # fine", continues=1)])
     assert len(pushes.comments) == 1
     head = edited("    y = eval(x + z)\n")
     worse = said(1, "present", "a.py", 6, "    y = eval(x + z)").model_copy(update={"severity": "critical"})

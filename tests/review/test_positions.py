@@ -106,11 +106,11 @@ def merged(*findings: Finding) -> list[tuple[str, str]]:
     return [(one.finding.title, one.finding.body) for one in merge_located(locate(one, patches) for one in findings)]
 
 
-def test_findings_of_one_category_at_one_line_are_merged() -> None:
+def test_of_findings_with_one_title_at_one_line_the_most_severe_one_is_kept() -> None:
     first = finding(path="users.py", line=3, quote=LINE, title="Injection", body="One.", severity="critical")
-    second = first.model_copy(update={"title": "Other words", "body": "Two.", "severity": "high"})
+    second = first.model_copy(update={"title": "injection", "body": "Two.", "severity": "high"})
     other = first.model_copy(update={"category": "performance", "title": "Slow", "severity": "low"})
     assert merged(second, other, first) == [
-        ("Injection", "One.\n\n**Other words**\n\nTwo."),
+        ("Injection", "One."),
         ("Slow", "One."),
     ]

@@ -49,6 +49,37 @@ def test_fix_is_refuted_by_a_finding_of_its_category_at_the_proof() -> None:
     assert pushes.entry(1).is_undecided
 
 
+GUARD = "    if (x) return 0;"
+
+
+@pytest.mark.parametrize("other", ["    use(1);\n", "", f"{GUARD}\n    use(2);\n"], ids=["kept", "removed", "edited"])
+def test_line_that_the_file_has_elsewhere_proves_a_fix_again(other: str) -> None:
+    first = FAULT + f"\n\n{GUARD}\n    use(1);\n"
+    pushes = Pushes({"a.c": BASE})
+    assert pushes.push({"a.c": first}, findings=[AT]) == "failure"
+    head = {"a.c": first.replace(f"{GUARD}\n    use(1);\n", other).replace("    a = 1\n", f"    a = 1\n{GUARD}\n")}
+    assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
+    assert pushes.push({"a.c": head["a.c"].replace(f"    a = 1\n{GUARD}\n", "    a = 1\n")}) == "failure"
+
+
+def test_old_line_of_an_edited_block_proves_no_fix() -> None:
+    first = FAULT.replace("    *out", f"{GUARD}\n    *out").replace("    a = 1\n", f"{GUARD}\n    a = 1\n")
+    pushes = Pushes({"a.c": BASE})
+    assert pushes.push({"a.c": first}, findings=[found("a.c", 6, "    *out = copy(x);")]) == "failure"
+    head = {"a.c": first.replace("copy(x);", "copy(x, 1);")}
+    assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", 5, GUARD)]) == "failure"
+
+
+def test_one_of_two_equal_proofs_that_is_removed_reopens_the_finding() -> None:
+    two = FAULT.replace("    *out", f"{GUARD}\n    use(1);\n    *out")
+    pushes = Pushes({"a.c": BASE})
+    assert pushes.push({"a.c": two}, findings=[found("a.c", 6, "    *out = copy(x);")]) == "failure"
+    three = two.replace("    *out", f"{GUARD}\n    *out")
+    assert pushes.push({"a.c": three}, verdicts=[said(1, "fixed", "a.c", 6, GUARD)]) == "success"
+    assert pushes.push({"a.c": three.replace("use(1)", "use(2)")}) == "success"
+    assert pushes.push({"a.c": two.replace("use(1)", "use(2)")}) == "failure"
+
+
 @pytest.mark.parametrize(
     ("line", "check"),
     [("    *out = copy(x) ;\n", "failure"), ("    // out = copy(x);\n", "success"), ("    run(x);\n", "success")],
@@ -185,6 +216,62 @@ def test_committed_credential_is_a_finding_until_it_is_gone() -> None:
         "A credential of the form github-token is committed: revoke it"
     ]
     assert pushes.push({"a.c": BASE + "    key = read();\n"}) == "success"
+
+
+def test_second_credential_is_raised_though_the_first_one_is_dismissed() -> None:
+    pushes, token = Pushes({"a.c": BASE}), "ghp_" + "a1B2" * 9
+    pushes.push({"a.c": BASE + f'    key = "{token}";\n'})
+    pushes.threads = [replace(one, thumbs_down=("mona",)) for one in pushes.threads]
+    assert pushes.push({"a.c": BASE + f'    one = "{token}";\n'}) == "success"
+    both = BASE + f'    one = "{token}";\n    two = "ghp_{"c3D4" * 9}";\n'
+    assert pushes.push({"a.c": both}) == "failure"
+    assert len(pushes.comments) == 1
+
+
+def test_private_key_of_which_a_line_is_added_is_a_finding() -> None:
+    body = ["MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7" + letter * 12 for letter in "abc"]
+    marks = ["-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"]
+    pushes = Pushes({"key.pem": "\n".join([marks[0], *body, marks[1]])})
+    body[1] = body[1].replace("b", "q")
+    assert pushes.push({"key.pem": "\n".join([marks[0], *body, marks[1]])}) == "failure"
+    assert [(one.title, one.line) for one in pushes.record.ledger] == [
+        ("A credential of the form private-key is committed: revoke it", 3)
+    ]
+
+
+def test_of_two_faults_at_one_line_one_is_fixed() -> None:
+    pushes = Pushes({"a.c": BASE})
+    assert pushes.push({"a.c": FAULT}, findings=[AT, AT.model_copy(update={"title": "Other"})]) == "failure"
+    fixed = said(1, "fixed", "a.c", 5, "    int n = checked(x);")
+    head = {"a.c": FIXED.replace("checked(x);\n", "checked(x);\n    int n = checked(x);\n")}
+    assert pushes.push(head, verdicts=[fixed]) == "failure"
+    assert [(one.number, one.state) for one in pushes.record.ledger] == [(1, "fixed"), (2, "open")]
+
+
+def test_second_fault_at_the_line_of_an_open_finding_is_raised() -> None:
+    pushes = raised()
+    head = {"a.c": FAULT.replace("copy(x)", "copy(x, 1)")}
+    again = found("a.c", 4, "    *out = copy(x, 1);")
+    pushes.push(head, findings=[again, again.model_copy(update={"title": "Other", "severity": "low"})])
+    assert [(one.number, one.title) for one in pushes.record.ledger] == [(1, AT.title), (2, "Other")]
+
+
+@pytest.mark.parametrize("verdict", ["present", None])
+def test_fault_at_the_edited_line_of_a_dismissed_finding_is_another_one_unless_that_is_there(
+    verdict: Verdict | None,
+) -> None:
+    pushes, quote = raised(), "    *out = copy(x, 1);"
+    pushes.threads = [replace(one, thumbs_down=("mona",)) for one in pushes.threads]
+    head, there = {"a.c": FAULT.replace("copy(x)", "copy(x, 1)")}, said(1, "present", "a.c", 4, quote)
+    check = pushes.push(head, findings=[found("a.c", 4, quote, title="Other")], verdicts=[there] if verdict else [])
+    assert check == ("success" if verdict else "failure")
+
+
+@pytest.mark.parametrize("path", ["./src/a.c", "b/src/a.c"])
+def test_path_of_a_diff_names_its_file(path: str) -> None:
+    pushes = Pushes({"src/a.c": BASE})
+    assert pushes.push({"src/a.c": FAULT}, findings=[found(path, 4, "    *out = copy(x);")]) == "failure"
+    assert pushes.comments == [("src/a.c", 4)]
 
 
 OLD = (
