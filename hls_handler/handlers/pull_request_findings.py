@@ -92,7 +92,7 @@ def _is_unread(file: ChangedFile) -> bool:
 def list_to_ask(ledger: Iterable[LedgerEntry], *, fail_on: Severity | None, asks_all: bool) -> list[LedgerEntry]:
     """Return the findings to ask about: undecided ones, then open ones that fail the check, or all open ones."""
     entries = [one for one in sort_entries(ledger) if not one.form and not one.is_closed]
-    undecided = [one for one in entries if one.has_vanished or one.is_undecided]
+    undecided = [one for one in entries if one.has_vanished or one.is_undecided or one.has_lost_proof]
     undecided.sort(key=lambda one: not one.was_left_out)
     still_open = [one for one in entries if one.state == "open" and one not in undecided]
     return (undecided + [one for one in still_open if asks_all or is_failing(one.severity, fail_on)])[:MAX_QUESTIONS]

@@ -162,7 +162,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
                 read = partial(reader.head_files, pull_request.head_sha)
                 selection, why = read_optional(lambda: with_lines_above(selection, read, tokens=tokens), selection)
                 problem = f"the lines above the hunks: {why}" if why else ""
-        selection = _with_call_for(selection, wanted, record, followed, event)
+        selection = _with_call_for(selection, wanted, is_requested=event.requested_review == "new")
         lines = sum(file.additions + file.deletions for file in listed)  # including those of skipped files
         return PullRequestFacts(
             pull_request,
@@ -379,16 +379,12 @@ def _find_review(analysis: Analysis) -> ValidReply | None:
     return next(reviews, None)
 
 
-def _with_call_for(
-    selection: Selection, wanted: Sequence[LedgerEntry], record: ReviewRecord, followed: ReviewRecord, event: Event
-) -> Selection:
+def _with_call_for(selection: Selection, wanted: Sequence[LedgerEntry], *, is_requested: bool) -> Selection:
     """Return the selection, with a call without files if nothing is new, but a finding has to be asked about.
 
     That is the case if a person asks for it, or if the proof that one was fixed left the patch.
     """
-    fixed = {entry.key for entry in record.ledger if entry.state == "fixed"}
-    has_lost_proof = any(entry.key in fixed and entry.state == "open" for entry in followed.ledger)
-    is_needed = wanted and (has_lost_proof or event.requested_review == "new")
+    is_needed = wanted and (is_requested or any(one.has_lost_proof and not one.is_absent for one in wanted))
     return replace(selection, calls=((),)) if is_needed and not selection.calls else selection
 
 

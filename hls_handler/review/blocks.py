@@ -72,6 +72,14 @@ def _find_in_hunk(path: str, hunk: int, lines: Sequence[Line]) -> Iterator[Place
         start = end
 
 
+def find_windows(patch: Patch) -> Iterator[tuple[Line, tuple[str, ...]]]:
+    """Yield each line that is not blank, with the tokens of the line above, of itself and of the line below."""
+    for hunk in patch.hunks:
+        lines = [line for line in hunk.lines if line.text.strip()]
+        tokens = [EDGE, *(token(line.mark, line.text) for line in lines), EDGE]
+        yield from ((line, tuple(tokens[index : index + 3])) for index, line in enumerate(lines))
+
+
 def token(mark: Mark, text: str) -> str:
     digest = sha256(text.rstrip().encode("utf-8", "surrogatepass")).hexdigest()
     return mark + digest[:DIGEST_CHARACTERS]

@@ -6,7 +6,6 @@ what became of the finding (`review/verdicts.py`), and the finding stays open un
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,14 +13,22 @@ from hashlib import sha256
 from itertools import count
 
 from hls_handler.analysis import Severity
-from hls_handler.review.blocks import CONTEXT_LINES, Block, PlacedBlock, find_blocks, match_blocks, nearest_block, token
+from hls_handler.review.blocks import (
+    CONTEXT_LINES,
+    Block,
+    PlacedBlock,
+    find_blocks,
+    find_windows,
+    match_blocks,
+    nearest_block,
+    token,
+)
 from hls_handler.review.dismissals import COMMAND, find_dismissals
 from hls_handler.review.patches import Line, Patch
 from hls_handler.review.positions import RANK, SURE_COMMENT, Located, code_of, find_line, letters_of
-from hls_handler.review.record import LedgerEntry, Proof, ReviewRecord, ReviewThread
+from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
 
 MAX_BLOCKS = 10  # that an entry remembers
-MAX_TWINS = 100  # that an entry remembers; if more blocks have its code, it is not believed to be gone
 
 
 @dataclass(frozen=True)
@@ -62,11 +69,19 @@ class PresentFiles:
             found.append((one, {mark: f"{letters_of(''.join(code[mark]))} {letters_of(cut[mark])}" for mark in code}))
         return found
 
-    def find_code(self, quote: str, mark: str, *, but: Collection[PlacedBlock] = ()) -> Counter[str]:
-        """Count the other blocks with the code of a line, by a digest of their file and lines."""
+    def count_code(self, quote: str, mark: str, *, but: Collection[PlacedBlock] = ()) -> int:
+        """Count the other blocks with the code of a line."""
         code = code_of(quote)
-        having = (one for one, letters in self._code if code and code in letters[mark] and one not in but)
-        return Counter(token(" ", "\n".join((self.name(one.path), *one.block.lines))) for one in having)
+        return sum(bool(code) and code in letters[mark] and one not in but for one, letters in self._code)
+
+    @cached_property
+    def windows(self) -> Mapping[str, frozenset[tuple[str, ...]]]:
+        """The windows of each file's lines."""
+        found: dict[str, frozenset[tuple[str, ...]]] = {}
+        for path, patch in self.patches.items():
+            own = frozenset(window for _, window in find_windows(patch))
+            found[self.name(path)] = found.get(self.name(path), frozenset()) | own
+        return found
 
     def is_known(self, file: str, path: str = "") -> bool:
         """Return True if all present lines of a file are known, or if it is certainly not changed any more."""
@@ -91,37 +106,22 @@ def follow(record: ReviewRecord, files: PresentFiles) -> tuple[LedgerEntry, ...]
 
 
 def _follow(entry: LedgerEntry, files: PresentFiles, new: Collection[PlacedBlock]) -> LedgerEntry:
-    if entry.state == "fixed" and entry.proof is not None and files.is_known(entry.proof.file):
-        entry = replace(entry, proof=_follow_proof(entry.proof, files, new))
-        entry = entry if entry.proof is not None else replace(entry, state="open", is_undecided=True)
+    proof = entry.proof if entry.state == "fixed" else None
+    if proof is not None and files.is_known(proof.file):
+        is_there = proof.window in files.windows.get(proof.file, ())
+        entry = entry if is_there else replace(entry, state="open", is_undecided=False)
     placed = _find_block(entry, files)
     if placed is not None:
         moved = _move(entry, placed, files)
         return _open(moved) if entry.state == "gone" or entry.has_vanished else moved
-    mark, twins = entry.token[:1] or "+", Counter(entry.twins)
-    having = files.find_code(entry.quote, mark)
+    mark = entry.token[:1] or "+"
+    having = files.count_code(entry.quote, mark)
     if entry.state == "gone":  # a block may be there again that was read before the finding was raised
-        is_back = not files.find_code(entry.quote, mark, but=new) <= twins
-        entry = _open(entry) if is_back else replace(entry, twins=_limit(having))
+        is_back = files.count_code(entry.quote, mark, but=new) > entry.copies
+        entry = _open(entry) if is_back else replace(entry, copies=having)
     is_gone = files.is_known(entry.file, entry.path) and (entry.blocks or entry.file not in files.by_file)
     has_vanished = entry.has_vanished or bool(is_gone and not entry.is_closed)
-    return replace(entry, line=None, has_vanished=has_vanished, is_absent=has_vanished and having <= twins)
-
-
-def _follow_proof(proof: Proof, files: PresentFiles, new: Collection[PlacedBlock]) -> Proof | None:
-    """Return the proof in its block or in a new one, as often as before; None if a new line may have replaced it."""
-    if proof.block is None:
-        return None
-    present = files.by_file.get(proof.file, ())
-    same = next((one.block for one in present if proof.block.is_same(one.block)), None)
-    having = [one.block for one in present if one in new and proof.token in one.block.lines]
-    if same is None and sum(one.lines.count(proof.token) for one in having) >= proof.block.lines.count(proof.token):
-        same = having[0]
-    return replace(proof, block=same) if same is not None else None
-
-
-def _limit(twins: Counter[str]) -> tuple[str, ...]:
-    return tuple(twins.elements())[:MAX_TWINS]
+    return replace(entry, line=None, has_vanished=has_vanished, is_absent=has_vanished and having <= entry.copies)
 
 
 def _open(entry: LedgerEntry) -> LedgerEntry:
@@ -143,10 +143,10 @@ def _move(entry: LedgerEntry, placed: PlacedBlock, files: PresentFiles) -> Ledge
     at = placed.first + (entry.line or entry.block_line) - entry.block_line
     own = (i for i, line in enumerate(lines) if line.side == entry.side and token(line.mark, line.text) == entry.token)
     index = min(own, key=lambda i: abs(i - at), default=placed.last)
-    return _attach(entry, lines[index], placed, files)
+    return _attach(entry, lines[index], placed)
 
 
-def _attach(entry: LedgerEntry, line: Line, placed: PlacedBlock, files: PresentFiles) -> LedgerEntry:
+def _attach(entry: LedgerEntry, line: Line, placed: PlacedBlock) -> LedgerEntry:
     others = [block for block in entry.blocks if block.lines != placed.block.lines]
     return replace(
         entry,
@@ -159,7 +159,6 @@ def _attach(entry: LedgerEntry, line: Line, placed: PlacedBlock, files: PresentF
         block_line=placed.lines[0].number,
         has_vanished=False,
         is_absent=False,
-        twins=_limit(files.find_code(line.text, line.mark, but=[placed])),
     )
 
 
@@ -169,7 +168,8 @@ def place(entry: LedgerEntry, line: Line | None, path: str, files: PresentFiles)
     if line is None or entry.form:
         return replace(entry, line=None if line is None else line.number)
     block = nearest_block(files.blocks[path], files.patches[path], line.side, line.number)
-    return entry if block is None else _attach(entry, line, block, files)
+    copies = files.count_code(line.text, line.mark, but=[] if block is None else [block])
+    return entry if block is None else replace(_attach(entry, line, block), copies=copies)
 
 
 def _adopt(entry: LedgerEntry, files: PresentFiles, rounds: int) -> LedgerEntry:
@@ -207,6 +207,7 @@ def apply_threads(
             entry,
             state=entry.state if entry.is_closed else "dismissed" if counting else "open",
             dismissals=tuple(counting),
+            void_dismissals=tuple(key for key in entry.void_dismissals if key in found),
             dismissed_by=next(iter([*binding, *counting.values()]), None),
             has_binding_dismissal=bool(binding),
         )

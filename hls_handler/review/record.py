@@ -46,8 +46,7 @@ class Proof:
     """The added line that shows that a finding is fixed."""
 
     file: str  # as `LedgerEntry.file`
-    token: str  # of the line, as in a `Block`
-    block: Block | None = None  # that has the line; None in entries of earlier versions
+    window: tuple[str, ...] = ()  # of the line, as `find_windows` returns it
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +70,12 @@ class LedgerEntry:
     blocks: tuple[Block, ...] = ()  # those that it belonged to, the present one last; () if it belongs to its file
     block_line: int = 0  # number of the first line of the present block
     raised: int = 0  # the number of the review that raised it; 0 in entries of earlier versions
-    twins: tuple[str, ...] = ()  # digests of the other blocks that had its code, when its block was last there
+    copies: int = 0  # other blocks that had its code when it was raised
     has_vanished: bool = False  # True: no patch has its block
-    is_absent: bool = False  # True: it has vanished, and no block but `twins` has its code
+    is_absent: bool = False  # True: it has vanished, and no block but `copies` of them has its code
     is_undecided: bool = False  # True: it may be fixed, and that is not proved
     was_left_out: bool = False  # True: Claude was to be asked about it, and there was no room
-    proof: Proof | None = None  # of a finding that is fixed
+    proof: Proof | None = None  # of a finding that is fixed, or that is open because its proof left the patch
     resolution: str = ""  # what was proved, for people: "Fixed in 1ac2d4c by line 41."
     form: str = ""  # of a committed credential, which Claude is not asked about: "github-token"
     values: tuple[str, ...] = ()  # digests of the credentials
@@ -86,6 +85,10 @@ class LedgerEntry:
     has_binding_dismissal: bool = False  # True if that person may write to the repository
     is_accepted: bool = False  # True if a person reacted to it with thumbs up
     previous_path: str | None = None  # only in entries of earlier versions
+
+    @property
+    def has_lost_proof(self) -> bool:
+        return self.state == "open" and self.proof is not None
 
     @property
     def is_closed(self) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
 from hls_handler.analysis import EarlierVerdict, Severity
-from hls_handler.review.blocks import match_blocks, nearest_block, token
+from hls_handler.review.blocks import find_windows, match_blocks, nearest_block, token
 from hls_handler.review.ledger import PresentFiles, is_failing, place, reopen
 from hls_handler.review.patches import Line, Side
 from hls_handler.review.positions import (
@@ -22,7 +22,7 @@ from hls_handler.review.positions import (
     find_path,
     is_only_comment,
     letters_of,
-    rank,
+    merge_located,
     resembles,
 )
 from hls_handler.review.record import LedgerEntry, Proof, ReviewRecord
@@ -53,17 +53,30 @@ class ReviewedChanges:
     agreed: frozenset[str]  # keys of the entries about which the second look agreed with the claim
 
     def is_new_line(self, path: str, line: Line, since: int) -> bool:
-        """Return True if a line was added after the review `since`, as a comparison with its blocks shows."""
-        file = self.files.name(path)
-        stored, present = self.record.blocks.get(file, ()), self.files.by_file[file]
+        """Return True if a line was added after the review `since`.
+
+        Then it is in a changed block, and the changed blocks of its file have more of such lines than before, or a
+        comparison shows it as added. Blocks of files that are not changed any more count, too.
+        """
+        file, by_file = self.files.name(path), self.files.by_file
+        stored = [*self.record.blocks.get(file, ())]
+        stored += [one for name, of_file in self.record.blocks.items() if name not in by_file for one in of_file]
         old = [block for block in stored if block.round <= since and not 0 < block.until < since]
-        known = match_blocks(old, present)
+        known = match_blocks(old, by_file[file])
         left = [text for index, block in enumerate(old) if index not in known.values() for text in block.lines]
-        now = [(one.path, line) for at, one in enumerate(present) if at not in known for line in one.lines]
-        tokens = [token(one.mark, one.text) for _, one in now]
+        now = [(one.path, line) for at, one in enumerate(by_file[file]) if at not in known for line in one.lines]
+        tokens, own = [token(one.mark, one.text) for _, one in now], token(line.mark, line.text)
+        if line.mark != "+" or (path, line) not in now or tokens.count(own) > left.count(own):
+            return line.mark == "+" and (path, line) in now
         same = SequenceMatcher(None, left, tokens, autojunk=False).get_matching_blocks()
-        kept = {now[at] for match in same for at in range(match.b, match.b + match.size)}
-        return line.mark == "+" and (path, line) in now and (path, line) not in kept
+        return (path, line) not in (now[at] for match in same for at in range(match.b, match.b + match.size))
+
+    def is_elsewhere(self, entry: LedgerEntry, path: str, line: Line) -> bool:
+        """Return True if the block of an entry is there, and a line is not of it."""
+        if entry.line is None or not entry.blocks:
+            return False
+        of_entry = nearest_block(self.files.blocks[entry.path], self.files.patches[entry.path], entry.side, entry.line)
+        return of_entry != nearest_block(self.files.blocks[path], self.files.patches[path], line.side, line.number)
 
     def is_timely(self, located: Located) -> bool:
         """Return True if this review may raise the finding: it is about a new block."""
@@ -85,7 +98,7 @@ def decide_verdicts(
     others: list[Located] = []
     asked = (one for one in verdicts if one.number in changes.asked)
     by_number = {one.number: one for one in sorted(asked, key=lambda one: one.verdict == "present")}
-    for located in sorted(reported, key=rank):
+    for located in merge_located(reported):
         entry = _find_continued(located, changes, by_number)
         if entry is None or entry.key in continued:
             others.append(located)
@@ -102,7 +115,8 @@ def decide_verdicts(
         if not changes.has_calls and entry.is_absent and not entry.is_undecided and not entry.is_closed:
             return set_gone(entry)
         verdict, is_undecided = by_number.get(entry.number), entry.is_undecided or entry.has_vanished
-        entry = replace(entry, was_left_out=is_undecided and entry.number not in changes.asked)
+        was_asked = entry.number in changes.asked
+        entry = replace(entry, was_left_out=is_undecided and not was_asked, proof=None if was_asked else entry.proof)
         if verdict is None:
             return replace(entry, is_undecided=is_undecided)
         decided, claim = _decide(entry, verdict, reported, changes)
@@ -117,27 +131,38 @@ def _find_continued(
 ) -> LedgerEntry | None:
     """Return the entry that a finding names by its number, or the only (open) one at its line with its category.
 
-    The line of an entry is that of its block, or of the verdict that it is present. If an open one has vanished, it is
-    a line with its code, or a similar one of its file.
+    An open one that has vanished may also be at a line with its code, or at a similar one of its file, unless a verdict
+    says where it is. An entry whose block is there is not continued in another block.
     """
     found, line, file = located.finding, located.line, changes.files.name(located.finding.path)
     entries = [entry for entry in changes.record.ledger if not entry.form]
     if found.continues is not None:
-        return next((entry for entry in entries if entry.number == found.continues), None)
+        own = next((entry for entry in entries if entry.number == found.continues), None)
+        return own if own is not None and not (line and changes.is_elsewhere(own, found.path, line)) else None
     entries = [entry for entry in entries if entry.category == found.category]
-    vanished = [entry for entry in entries if entry.state == "open" and entry.has_vanished and code_of(entry.quote)]
     if line is None:
         same = [entry for entry in entries if not entry.blocks and entry.file == file and not entry.is_closed]
     else:
-        present = [one for one in entries if (own := verdicts.get(one.number)) and own.verdict == "present"]
+        places = {one.number: _find_place(one, verdicts.get(one.number), changes) for one in entries}
+        lost = [one for one in entries if one.state == "open" and one.has_vanished and code_of(one.quote)]
+        lost = [one for one in lost if places[one.number] is None]
         same = (
-            [one for one in present if _find_quoted(one, verdicts[one.number], changes) == (found.path, line)]
-            or [one for one in entries if (one.file, one.side, one.line) == (file, line.side, line.number)]
-            or [one for one in vanished if code_of(one.quote) == code_of(line.text)]
-            or [one for one in vanished if one.file == file and resembles(line.text, one.quote)]
+            [one for one in entries if places[one.number] == (found.path, line.side, line.number)]
+            or [one for one in lost if code_of(one.quote) == code_of(line.text)]
+            or [one for one in lost if one.file == file and resembles(line.text, one.quote)]
         )
     same = [entry for entry in same if entry.state == "open"] or same
     return same[0] if len(same) == 1 else None
+
+
+def _find_place(
+    entry: LedgerEntry, verdict: EarlierVerdict | None, changes: ReviewedChanges
+) -> tuple[str, Side, int] | None:
+    """Return the line of an entry: that of its block, else that of the verdict that it is present."""
+    if entry.line is not None:
+        return entry.path, entry.side, entry.line
+    path, line = _find_quoted(entry, verdict, changes) if verdict and verdict.verdict == "present" else ("", None)
+    return (path, line.side, line.number) if line is not None else None
 
 
 def _find_quoted(entry: LedgerEntry, verdict: EarlierVerdict, changes: ReviewedChanges) -> tuple[str, Line | None]:
@@ -155,7 +180,7 @@ def _set_present(
         entry = replace(reopen(entry), severity=severity)
     state = entry.state if entry.state == "dismissed" else "open"
     entry = replace(entry, state=state, is_undecided=line is None and entry.has_vanished)
-    return entry if line is None else place(entry, line, path, changes.files)
+    return entry if line is None or changes.is_elsewhere(entry, path, line) else place(entry, line, path, changes.files)
 
 
 def _decide(
@@ -187,8 +212,7 @@ def _decide(
         if entry.key not in changes.agreed:
             return undecided, claim
     where = f"line {line.number}" if path == entry.path else f"line {line.number} of `{path}`"
-    block = nearest_block(changes.files.blocks[path], changes.files.patches[path], line.side, line.number)
-    proof = Proof(changes.files.name(path), token("+", line.text), block.block if block is not None else None)
+    proof = Proof(changes.files.name(path), dict(find_windows(changes.files.patches[path]))[line])
     return replace(entry, state="fixed", proof=proof, resolution=f"Fixed in {changes.commit[:7]} by {where}."), claim
 
 

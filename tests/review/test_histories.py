@@ -223,12 +223,18 @@ def test_of_two_similar_vanished_findings_the_one_with_the_same_code_goes_on() -
     assert pushes.comments == [("a.py", 6), ("a.py", 7)]
 
 
-def test_finding_that_is_gone_stays_gone_if_others_get_its_code_and_returns_with_its_own() -> None:
+def test_finding_that_is_gone_returns_with_its_code() -> None:
     pushes = Pushes({"a.py": BASE})
     pushes.push({"a.py": FAULT})
+    pushes.push(edited("    y = eval(x)\n    z = 5\n"), findings=[EVAL])
+    assert pushes.push(edited("    z = 5\n"), verdicts=[said(1, "gone")]) == "success"
+    assert pushes.push({"a.py": FAULT}) == "failure"
+
+
+def test_finding_that_is_gone_stays_gone_if_others_get_its_code() -> None:
+    pushes = Pushes({"a.py": BASE})
     pushes.push(edited("    y = eval(x)\n    z = 5\n"), findings=[EVAL])
     assert pushes.push(edited("    z = 5\n"), verdicts=[said(1, "gone")]) == "success"
     copied = {"a.py": edited("    z = 5\n")["a.py"], "b.py": "y = eval(x)\n"}
     assert pushes.push(copied) == "success"
     assert pushes.push({**copied, "c.py": "c = 1\n"}) == "success"
-    assert pushes.push({"a.py": FAULT}) == "failure"

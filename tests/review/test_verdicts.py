@@ -76,8 +76,84 @@ def test_one_of_two_equal_proofs_that_is_removed_reopens_the_finding() -> None:
     assert pushes.push({"a.c": two}, findings=[found("a.c", 6, "    *out = copy(x);")]) == "failure"
     three = two.replace("    *out", f"{GUARD}\n    *out")
     assert pushes.push({"a.c": three}, verdicts=[said(1, "fixed", "a.c", 6, GUARD)]) == "success"
-    assert pushes.push({"a.c": three.replace("use(1)", "use(2)")}) == "success"
+    other = three.replace("return a", "return a + 1")
+    assert pushes.push({"a.c": other}) == "success"
+    assert (
+        pushes.push({"a.c": other.replace("use(1)", "use(2)")}, verdicts=[said(1, "fixed", "a.c", 6, GUARD)])
+        == "success"
+    )
     assert pushes.push({"a.c": two.replace("use(1)", "use(2)")}) == "failure"
+
+
+def test_proof_is_at_its_place_though_a_new_block_has_an_equal_line() -> None:
+    pushes, end = Pushes({"a.c": BASE}), f"\n\n{GUARD}\n    use(3);\n"
+    assert pushes.push({"a.c": FAULT}, findings=[AT]) == "failure"
+    fixed = FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")
+    assert pushes.push({"a.c": fixed}, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
+    assert pushes.push({"a.c": fixed + end}) == "success"
+    assert pushes.push({"a.c": FAULT + end}) == "failure"
+
+
+def test_finding_whose_block_is_there_stays_at_its_line() -> None:
+    pushes, other = raised(), "    *b = copy(x);"
+    both = FAULT.replace("    return a", f"    return a\n{other}")
+    again = found("a.c", 6, other, title="Other place", continues=1)
+    assert pushes.push({"a.c": both}, findings=[again], verdicts=[said(1, "present", "a.c", 6, other)]) == "failure"
+    assert [(one.number, one.line) for one in pushes.record.ledger] == [(1, 4), (2, 6)]
+
+
+def test_finding_that_is_present_at_its_verdict_takes_in_no_similar_one() -> None:
+    pushes, edit, other = raised(), "    *out = copy(x, 1);", "    *out = copy(x);"
+    head = {"a.c": FAULT.replace("    *out = copy(x);", edit), "b.c": FAULT}
+    present = said(1, "present", "a.c", 4, edit)
+    assert pushes.push(head, findings=[found("b.c", 4, other)], verdicts=[present]) == "failure"
+    assert [(one.number, one.path, one.line) for one in pushes.record.ledger] == [(1, "a.c", 4), (2, "b.c", 4)]
+
+
+def test_finding_that_moved_in_two_pushes_is_not_gone() -> None:
+    pushes = raised()
+    assert pushes.push({"a.c": FAULT, "b.c": FAULT}) == "failure"
+    assert pushes.push({"a.c": BASE.replace("b = 2", "b = 3"), "b.c": FAULT}, verdicts=[said(1, "gone")]) == "failure"
+
+
+def test_old_line_of_a_renamed_new_file_proves_no_fix() -> None:
+    pushes, text = Pushes({}), f"{GUARD}\n*out = copy(x);\n"
+    assert pushes.push({"n.c": text}, findings=[found("n.c", 2, "*out = copy(x);")]) == "failure"
+    head = {"m.c": text.replace("(x);", "(x); ;")}
+    assert pushes.push(head, verdicts=[said(1, "fixed", "m.c", 1, GUARD)]) == "failure"
+
+
+def test_fix_whose_proof_was_lost_is_asked_about_until_claude_answers() -> None:
+    pushes = raised()
+    fixed = FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")
+    assert pushes.push({"a.c": fixed}, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
+    assert pushes.push({"a.c": FAULT}, is_down=True) == "failure"
+    calls = pushes.calls
+    assert pushes.push({"a.c": FAULT}, verdicts=[said(1, "present", "a.c", 4, "    *out = copy(x);")]) == "failure"
+    assert pushes.push({"a.c": FAULT}) == "failure"
+    assert pushes.calls == calls + 1
+
+
+def test_fixed_finding_whose_file_leaves_the_pull_request_costs_no_call() -> None:
+    pushes = raised()
+    head = {"a.c": FAULT.replace("    *out = copy(x);", "    int n = checked(x);"), "b.c": "b;\n"}
+    assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", 4, "    int n = checked(x);")]) == "success"
+    calls = pushes.calls
+    assert pushes.push({"b.c": "b;\n"}) == "success"
+    assert pushes.calls == calls
+
+
+def test_dismissal_counts_that_is_taken_back_and_repeated_after_a_finding_rose() -> None:
+    pushes = raised()
+    thread = pushes.threads[0]
+    pushes.threads = [replace(thread, thumbs_down=("mona",))]
+    head = {"a.c": FAULT.replace("copy(x)", "copy(x, 2)")}
+    worse = said(1, "present", "a.c", 4, "    *out = copy(x, 2);").model_copy(update={"severity": "critical"})
+    assert pushes.push(head, verdicts=[worse]) == "failure"
+    pushes.threads = [thread]
+    assert pushes.push(head) == "failure"
+    pushes.threads = [replace(thread, thumbs_down=("mona",))]
+    assert pushes.push(head) == "success"
 
 
 @pytest.mark.parametrize(
