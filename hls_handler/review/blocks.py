@@ -5,11 +5,11 @@ A review reads blocks, and a finding belongs to one. Line numbers are not compar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from hls_handler.review.patches import Line, Mark, Patch, Side
+from hls_handler.review.patches import Line, Mark, Patch
 
 CONTEXT_LINES = 3  # non-blank lines above and below a block that show its place
 EDGE = "^"  # in the place of a line: the hunk begins or ends
@@ -99,13 +99,3 @@ def match_blocks(known: Sequence[Block], present: Sequence[PlacedBlock]) -> Mapp
                 found[index] = at
                 of_lines.remove(at)
     return found
-
-
-def nearest_block(blocks: Iterable[PlacedBlock], patch: Patch, side: Side, number: int) -> PlacedBlock | None:
-    """Return the block of a line; of an unchanged line, the nearest one in its hunk. None if no hunk has the line."""
-    for index, hunk in enumerate(patch.hunks):
-        at = next((i for i, line in enumerate(hunk.lines) if (line.side, line.number) == (side, number)), None)
-        if at is not None:
-            near = [block for block in blocks if block.hunk == index]
-            return min(near, key=lambda block: max(block.first - at, at - block.last, 0), default=None)
-    return None

@@ -20,11 +20,10 @@ from hls_handler.review.blocks import (
     find_blocks,
     find_windows,
     match_blocks,
-    nearest_block,
     token,
 )
 from hls_handler.review.dismissals import COMMAND, find_dismissals
-from hls_handler.review.patches import Line, Patch
+from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.positions import RANK, SURE_COMMENT, Located, code_of, find_line, letters_of
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
 
@@ -47,6 +46,15 @@ class PresentFiles:
     def blocks(self) -> Mapping[str, tuple[PlacedBlock, ...]]:
         """The present blocks, by path."""
         return {path: find_blocks(path, patch) for path, patch in self.patches.items()}
+
+    def find_block(self, path: str, side: Side, number: int) -> PlacedBlock | None:
+        """Return the block of a line; of an unchanged line, the nearest one in its hunk. None if no hunk has it."""
+        for index, hunk in enumerate(self.patches[path].hunks):
+            at = next((i for i, line in enumerate(hunk.lines) if (line.side, line.number) == (side, number)), None)
+            if at is not None:
+                near = [block for block in self.blocks[path] if block.hunk == index]
+                return min(near, key=lambda block: max(block.first - at, at - block.last, 0), default=None)
+        return None
 
     @cached_property
     def by_file(self) -> Mapping[str, Sequence[PlacedBlock]]:
@@ -167,7 +175,7 @@ def place(entry: LedgerEntry, line: Line | None, path: str, files: PresentFiles)
     entry = replace(entry, path=path, file=files.name(path))
     if line is None or entry.form:
         return replace(entry, line=None if line is None else line.number)
-    block = nearest_block(files.blocks[path], files.patches[path], line.side, line.number)
+    block = files.find_block(path, line.side, line.number)
     copies = files.count_code(line.text, line.mark, but=[] if block is None else [block])
     return entry if block is None else replace(_attach(entry, line, block), copies=copies)
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import SequenceMatcher
 
 from hls_handler.analysis import EarlierVerdict, Severity
-from hls_handler.review.blocks import find_windows, match_blocks, nearest_block, token
+from hls_handler.review.blocks import find_windows, match_blocks, token
 from hls_handler.review.ledger import PresentFiles, is_failing, place, reopen
 from hls_handler.review.patches import Line, Side
 from hls_handler.review.positions import (
@@ -53,38 +52,45 @@ class ReviewedChanges:
     agreed: frozenset[str]  # keys of the entries about which the second look agreed with the claim
 
     def is_new_line(self, path: str, line: Line, since: int) -> bool:
-        """Return True if a line was added after the review `since`.
+        """Return True if a line is in a changed block, and its file's changed blocks have more of it than at `since`.
 
-        Then it is in a changed block, and the changed blocks of its file have more of such lines than before, or a
-        comparison shows it as added. Blocks of files that are not changed any more count, too.
+        That is the number of a review. Blocks of files that are not changed any more count, too: it may be renamed.
         """
-        file, by_file = self.files.name(path), self.files.by_file
-        stored = [*self.record.blocks.get(file, ())]
-        stored += [one for name, of_file in self.record.blocks.items() if name not in by_file for one in of_file]
+        own, by_file = self.files.name(path), self.files.by_file
+        stored = (
+            block for name, of in self.record.blocks.items() if name == own or name not in by_file for block in of
+        )
         old = [block for block in stored if block.round <= since and not 0 < block.until < since]
-        known = match_blocks(old, by_file[file])
-        left = [text for index, block in enumerate(old) if index not in known.values() for text in block.lines]
-        now = [(one.path, line) for at, one in enumerate(by_file[file]) if at not in known for line in one.lines]
-        tokens, own = [token(one.mark, one.text) for _, one in now], token(line.mark, line.text)
-        if line.mark != "+" or (path, line) not in now or tokens.count(own) > left.count(own):
-            return line.mark == "+" and (path, line) in now
-        same = SequenceMatcher(None, left, tokens, autojunk=False).get_matching_blocks()
-        return (path, line) not in (now[at] for match in same for at in range(match.b, match.b + match.size))
+        known = match_blocks(old, by_file[own])
+        changed = [one for index, one in enumerate(by_file[own]) if index not in known]
+        text = token("+", line.text)
+        before = sum(one.lines.count(text) for index, one in enumerate(old) if index not in known.values())
+        is_changed = any(one.path == path and line in one.lines for one in changed)
+        return is_changed and sum(one.block.lines.count(text) for one in changed) > before
 
     def is_elsewhere(self, entry: LedgerEntry, path: str, line: Line) -> bool:
         """Return True if the block of an entry is there, and a line is not of it."""
         if entry.line is None or not entry.blocks:
             return False
-        of_entry = nearest_block(self.files.blocks[entry.path], self.files.patches[entry.path], entry.side, entry.line)
-        return of_entry != nearest_block(self.files.blocks[path], self.files.patches[path], line.side, line.number)
+        block = self.files.find_block(entry.path, entry.side, entry.line)
+        return self.files.find_block(path, line.side, line.number) != block
+
+    def spells(self, entry: LedgerEntry, path: str, line: Line) -> bool:
+        """Return True if a line, alone or with changed lines around it, is exactly the code of an entry."""
+        code, block = code_of(entry.quote), self.files.find_block(path, line.side, line.number)
+        if block is None or line not in block.lines:
+            return False
+        texts, at = [code_of(one.text) for one in block.lines], block.lines.index(line)
+        starts = (start for start in range(at + 1) if code.startswith("".join(texts[start : at + 1])))
+        return any("".join(texts[start:end]) == code for start in starts for end in range(at + 1, len(texts) + 1))
 
     def is_timely(self, located: Located) -> bool:
         """Return True if this review may raise the finding: it is about a new block."""
-        new = self.new.get(located.finding.path, frozenset())
-        if self.is_first or located.line is None:
+        path, line = located.finding.path, located.line
+        new = self.new.get(path, frozenset())
+        if self.is_first or line is None:
             return self.is_first or bool(new)
-        blocks, patch = self.files.blocks[located.finding.path], self.files.patches[located.finding.path]
-        return nearest_block(blocks, patch, located.line.side, located.line.number) in [blocks[one] for one in new]
+        return self.files.find_block(path, line.side, line.number) in [self.files.blocks[path][one] for one in new]
 
 
 def decide_verdicts(
@@ -131,8 +137,9 @@ def _find_continued(
 ) -> LedgerEntry | None:
     """Return the entry that a finding names by its number, or the only (open) one at its line with its category.
 
-    An open one that has vanished may also be at a line with its code, or at a similar one of its file, unless a verdict
-    says where it is. An entry whose block is there is not continued in another block.
+    One that has vanished is also at a line with its code, if it is open, or at a similar one of its file, unless a
+    verdict says where it is. A dismissed one must have its code there.
+    An entry whose block is there is not continued in another block.
     """
     found, line, file = located.finding, located.line, changes.files.name(located.finding.path)
     entries = [entry for entry in changes.record.ledger if not entry.form]
@@ -144,12 +151,13 @@ def _find_continued(
         same = [entry for entry in entries if not entry.blocks and entry.file == file and not entry.is_closed]
     else:
         places = {one.number: _find_place(one, verdicts.get(one.number), changes) for one in entries}
-        lost = [one for one in entries if one.state == "open" and one.has_vanished and code_of(one.quote)]
-        lost = [one for one in lost if places[one.number] is None]
+        lost = [one for one in entries if one.has_vanished and places[one.number] is None and code_of(one.quote)]
+        still_open = [one for one in lost if one.state == "open"]
         same = (
             [one for one in entries if places[one.number] == (found.path, line.side, line.number)]
-            or [one for one in lost if code_of(one.quote) == code_of(line.text)]
-            or [one for one in lost if one.file == file and resembles(line.text, one.quote)]
+            or [one for one in still_open if changes.spells(one, found.path, line)]
+            or [one for one in still_open if one.file == file and resembles(line.text, one.quote)]
+            or [one for one in lost if one.file == file and changes.spells(one, found.path, line)]
         )
     same = [entry for entry in same if entry.state == "open"] or same
     return same[0] if len(same) == 1 else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.review.blocks import find_blocks, match_blocks, nearest_block
+from hls_handler.review.blocks import find_blocks, match_blocks
 from hls_handler.review.ledger import PresentFiles
 from hls_handler.review.patches import parse_patch
 
@@ -55,6 +55,7 @@ def test_blocks_of_a_renamed_file_are_known_by_its_path_in_the_base() -> None:
 def test_unchanged_line_belongs_to_the_nearest_block_of_its_hunk() -> None:
     patch = parse_patch("@@ -1,6 +1,8 @@\n+x\n a\n b\n c\n+y\n@@ -90 +92 @@\n z")
     blocks = find_blocks("a.py", patch)
-    assert nearest_block(blocks, patch, "RIGHT", 2) == blocks[0]
-    assert nearest_block(blocks, patch, "RIGHT", 4) == blocks[1]
-    assert nearest_block(blocks, patch, "RIGHT", 92) is None
+    files = PresentFiles({"a.py": patch})
+    assert files.find_block("a.py", "RIGHT", 2) == blocks[0]
+    assert files.find_block("a.py", "RIGHT", 4) == blocks[1]
+    assert files.find_block("a.py", "RIGHT", 92) is None
