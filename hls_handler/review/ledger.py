@@ -176,8 +176,11 @@ def place(entry: LedgerEntry, line: Line | None, path: str, files: PresentFiles)
     if line is None or entry.form:
         return replace(entry, line=None if line is None else line.number)
     block = files.find_block(path, line.side, line.number)
-    copies = files.count_code(line.text, line.mark, but=[] if block is None else [block])
-    return entry if block is None else replace(_attach(entry, line, block), copies=copies)
+    if block is None:
+        return entry
+    has_other_code = not entry.blocks or code_of(entry.quote) != code_of(line.text)
+    copies = files.count_code(line.text, line.mark, but=[block]) if has_other_code else entry.copies
+    return replace(_attach(entry, line, block), copies=copies)
 
 
 def _adopt(entry: LedgerEntry, files: PresentFiles, rounds: int) -> LedgerEntry:

@@ -112,7 +112,8 @@ def test_finding_that_is_present_at_its_verdict_takes_in_no_similar_one() -> Non
 
 def test_finding_that_moved_in_two_pushes_is_not_gone() -> None:
     pushes = raised()
-    assert pushes.push({"a.c": FAULT, "b.c": FAULT}) == "failure"
+    present = said(1, "present", "a.c", 4, "    *out = copy(x);")
+    assert pushes.push({"a.c": FAULT, "b.c": FAULT}, verdicts=[present]) == "failure"
     assert pushes.push({"a.c": BASE.replace("b = 2", "b = 3"), "b.c": FAULT}, verdicts=[said(1, "gone")]) == "failure"
 
 
