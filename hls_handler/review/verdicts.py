@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from hls_handler.analysis import EarlierVerdict, Severity
 from hls_handler.review.blocks import find_windows, match_blocks, token
@@ -57,9 +58,8 @@ class ReviewedChanges:
         That is the number of a review. Blocks of files that are not changed any more count, too: it may be renamed.
         """
         own, by_file = self.files.name(path), self.files.by_file
-        stored = (
-            block for name, of in self.record.blocks.items() if name == own or name not in by_file for block in of
-        )
+        names = [name for name in self.record.blocks if name == own or name not in by_file]
+        stored = (block for name in names for block in self.record.blocks[name])
         old = [block for block in stored if block.round <= since and not 0 < block.until < since]
         known = match_blocks(old, by_file[own])
         changed = [one for index, one in enumerate(by_file[own]) if index not in known]
@@ -81,8 +81,9 @@ class ReviewedChanges:
         if block is None or line not in block.lines:
             return False
         texts, at = [code_of(one.text) for one in block.lines], block.lines.index(line)
-        starts = (start for start in range(at + 1) if code.startswith("".join(texts[start : at + 1])))
-        return any("".join(texts[start:end]) == code for start in starts for end in range(at + 1, len(texts) + 1))
+        offsets, joined = [0, *accumulate(map(len, texts))], "".join(texts)
+        ends = {*offsets[at + 1 :]}
+        return any(joined.startswith(code, start) and start + len(code) in ends for start in offsets[: at + 1])
 
     def is_timely(self, located: Located) -> bool:
         """Return True if this review may raise the finding: it is about a new block."""
@@ -137,9 +138,8 @@ def _find_continued(
 ) -> LedgerEntry | None:
     """Return the entry that a finding names by its number, or the only (open) one at its line with its category.
 
-    One that has vanished is also at a line with its code, if it is open, or at a similar one of its file, unless a
-    verdict says where it is. A dismissed one must have its code there.
-    An entry whose block is there is not continued in another block.
+    One that has vanished, and of which no verdict says where it is, is also at a line with its code, and an open one
+    at a similar line of its file. One whose block is there is not continued in another block.
     """
     found, line, file = located.finding, located.line, changes.files.name(located.finding.path)
     entries = [entry for entry in changes.record.ledger if not entry.form]
@@ -211,11 +211,8 @@ def _decide(
     again = (one for one in reported if one.line is not None and one.finding.category == entry.category)
     if any((one.finding.path, one.finding.side, one.finding.line) in places for one in again):
         return undecided, None
-    if (
-        code_of(entry.quote) in letters_of(line.text)
-        or changes.files.name(path) != entry.file
-        or not entry.has_vanished
-    ):
+    is_same_code = code_of(entry.quote) in letters_of(line.text)
+    if is_same_code or changes.files.name(path) != entry.file or not entry.has_vanished:
         claim = Claim(entry, "It is fixed, because this line prevents the failure.", path, line)
         if entry.key not in changes.agreed:
             return undecided, claim
