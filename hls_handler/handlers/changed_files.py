@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
@@ -17,7 +17,6 @@ from hls_handler.handlers.skipped_files import OVERRIDES, SkippedFile, find_skip
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.blocks import Block, PlacedBlock, find_blocks, match_blocks
 from hls_handler.review.coverage import Coverage, FileCoverage
-from hls_handler.review.functions import find_lines_above
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_numbered, parse_patch
 from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, clean, count_shown, show_name
@@ -38,8 +37,6 @@ TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts
 
 MAX_CALLS = 30
 """Limit on the calls of Claude for one review; `review.max_usd` usually ends a review earlier."""
-
-ABOVE_SHARE = 0.15  # of the tokens of a call, at most, for lines above hunks
 
 LONG_LINE, TOO_LARGE = "with a line too long for one call", "the pull request is too large for one review"
 
@@ -275,35 +272,6 @@ def _join_lines(lines: Iterable[Line]) -> list[ChangedLines]:
 def may_have_calls(selection: Selection) -> bool:
     """Return True if there is something to ask Claude, or could be with other linguist attributes."""
     return bool(selection.calls) or any(file.reason in OVERRIDES for file in selection.skipped)
-
-
-def with_lines_above(
-    selection: Selection, read: Callable[[Sequence[str]], Mapping[str, str]], *, tokens: int
-) -> Selection:
-    """Return the selection with the lines above the hunks. `read` returns the texts of new files, by path.
-
-    Each call gets as many as its `tokens` have room for beside its patches, and at most `ABOVE_SHARE` of `tokens`. So
-    the patches and their division into calls do not change.
-    """
-    files = dict.fromkeys(selection.files[part.file] for call in selection.calls for part in call)
-    paths = [file.path for file in files if file.status not in ("added", "removed")]
-    hunks = {path: selection.patches[path].hunks for path in paths}
-    paths = [path for path in paths if any(hunk.lines and hunk.lines[0].number > 1 for hunk in hunks[path])]
-    texts = read(paths) if paths else {}
-    found = {path: find_lines_above(text, selection.patches[path]) for path, text in texts.items()}
-    above: dict[str, dict[int, str]] = {}
-    for call in selection.calls:
-        used = sum(estimate_tokens(file.numbered) + TOKENS_PER_FILE for file in show_files(selection, call))
-        room = min(tokens - used, int(tokens * ABOVE_SHARE))
-        for part in call:
-            path = selection.files[part.file].path
-            for number in part.hunks if path in found and (part.lines or (0, 0))[0] == 0 else ():
-                text = "\n".join(map(number_line, found[path][number]))
-                needed = estimate_tokens(f"{text}\n")
-                if text and needed <= room:
-                    above.setdefault(path, {})[number] = text
-                    room -= needed
-    return replace(selection, above=above)
 
 
 def _cut_hunks(patch: Patch, part: FilePart) -> list[Hunk]:

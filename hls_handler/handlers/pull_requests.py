@@ -36,7 +36,6 @@ from hls_handler.handlers.changed_files import (
     number_patch,
     redact_patch,
     select_files,
-    with_lines_above,
 )
 from hls_handler.handlers.check import ReviewNotes, plan_check
 from hls_handler.handlers.committed_credentials import find_credentials, follow_credentials
@@ -66,7 +65,13 @@ from hls_handler.handlers.reader import (
     RepositoryLabel,
     read_optional,
 )
-from hls_handler.handlers.review_context import NO_CONTEXT, describe_context, limit_context, read_context
+from hls_handler.handlers.review_context import (
+    NO_CONTEXT,
+    describe_context,
+    limit_context,
+    read_context,
+    with_lines_above,
+)
 from hls_handler.handlers.shown_findings import ShownFinding, show_earlier, show_raised, show_unlocated, to_shown
 from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.review.coverage import Coverage, count_reasons

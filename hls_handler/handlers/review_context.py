@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from hls_handler.events import PullRequest
+from hls_handler.handlers.changed_files import TOKENS_PER_FILE, Selection, show_files
 from hls_handler.handlers.reader import GuidanceFile, LinkedIssue, Reader, ReviewContext, read_optional
 from hls_handler.prompting.render import estimate_tokens
+from hls_handler.review.functions import find_lines_above
+from hls_handler.review.patches import number_line
 from hls_handler.settings.model import Review
 from hls_handler.wording import count
 
 NO_CONTEXT = ReviewContext()
+ABOVE_SHARE = 0.15  # of the tokens of a call, at most, for lines above hunks
 TOKENS_PER_TEXT = 100  # tokens of a text in addition to itself: name and delimiters
 MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS = 6_000, 3_000
 """Characters of one file of guidance and of the body of one linked issue that `pull_requests/analyze` shows."""
@@ -59,3 +63,32 @@ def describe_context(context: ReviewContext, above: Sequence[str], problem: str)
     texts = [f"{name} (about {count(estimate_tokens(text), 'token')})" for name, text in parts]
     missing = [f"not {problem}"] if problem else []
     return ", ".join([*texts, *missing]) or None
+
+
+def with_lines_above(
+    selection: Selection, read: Callable[[Sequence[str]], Mapping[str, str]], *, tokens: int
+) -> Selection:
+    """Return the selection with the lines above the hunks. `read` returns the texts of new files, by path.
+
+    Each call gets as many as its `tokens` have room for beside its patches, and at most `ABOVE_SHARE` of `tokens`. So
+    the patches and their division into calls do not change.
+    """
+    files = dict.fromkeys(selection.files[part.file] for call in selection.calls for part in call)
+    paths = [file.path for file in files if file.status not in ("added", "removed")]
+    hunks = {path: selection.patches[path].hunks for path in paths}
+    paths = [path for path in paths if any(hunk.lines and hunk.lines[0].number > 1 for hunk in hunks[path])]
+    texts = read(paths) if paths else {}
+    found = {path: find_lines_above(text, selection.patches[path]) for path, text in texts.items()}
+    above: dict[str, dict[int, str]] = {}
+    for call in selection.calls:
+        used = sum(estimate_tokens(file.numbered) + TOKENS_PER_FILE for file in show_files(selection, call))
+        room = min(tokens - used, int(tokens * ABOVE_SHARE))
+        for part in call:
+            path = selection.files[part.file].path
+            for number in part.hunks if path in found and (part.lines or (0, 0))[0] == 0 else ():
+                text = "\n".join(map(number_line, found[path][number]))
+                needed = estimate_tokens(f"{text}\n")
+                if text and needed <= room:
+                    above.setdefault(path, {})[number] = text
+                    room -= needed
+    return replace(selection, above=above)

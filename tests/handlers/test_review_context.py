@@ -15,7 +15,6 @@ from hls_handler.handlers.changed_files import (
     redact_patch,
     select_files,
     show_files,
-    with_lines_above,
 )
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
@@ -29,6 +28,7 @@ from hls_handler.handlers.reader import (
     LinkedIssue,
     ReviewContext,
 )
+from hls_handler.handlers.review_context import with_lines_above
 from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import EMPTY_PATH_FILTER
