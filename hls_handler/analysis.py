@@ -8,7 +8,7 @@ Docstrings and descriptions of reply types are part of the JSON schema that Clau
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal, get_args, get_origin
@@ -23,6 +23,8 @@ LabelRule = str | Mapping[str, str]
 
 MAX_LABEL_CHARACTERS = 50
 """GitHub's limit for the name of a label, in characters."""
+
+MAX_SUMMARY_CHARACTERS = 4_000
 
 ScoreValue = Literal[1, 2, 3, 4, 5]
 
@@ -140,7 +142,9 @@ class PullRequestAnalysis(Reply):
     label_rules: ClassVar[Mapping[str, LabelRule]] = {"type": "type/{value}"}
 
     type: Literal["bug-fix", "feature", "refactor", "docs"]
-    summary: str = Field(max_length=4000, description="What the change does and why, in a few sentences.")
+    summary: str = Field(
+        max_length=MAX_SUMMARY_CHARACTERS, description="What the change does and why, in a few sentences."
+    )
     earlier: list[EarlierVerdict] = Field(max_length=60, description="One for each listed finding.")
     findings: list[Finding] = Field(max_length=50)
     suggested_labels: SuggestedLabels
@@ -351,6 +355,23 @@ def lowest_scores(replies: Iterable[Reply | None]) -> tuple[Score, ...]:
             if isinstance(given, Score):
                 lowest[given.dimension] = min(given.score, lowest.get(given.dimension, given.score))
     return tuple(Score(dimension=dimension, score=score) for dimension, score in lowest.items())
+
+
+def join_analyses(parts: Sequence[PullRequestAnalysis]) -> PullRequestAnalysis:
+    """Return one reply for those about the parts of a pull request, at least one. The `type` is that of the first."""
+    labels: dict[str, SuggestedLabel] = {}
+    for label in sorted((one for part in parts for one in part.suggested_labels), key=lambda one: -one.confidence):
+        labels.setdefault(label.name, label)
+    summaries = dict.fromkeys(part.summary for part in parts if part.summary)
+    joined: dict[str, object] = {
+        "summary": "\n\n".join(summaries)[:MAX_SUMMARY_CHARACTERS],
+        "earlier": [verdict for part in parts for verdict in part.earlier],
+        "findings": [finding for part in parts for finding in part.findings],
+        "suggested_labels": list(labels.values()),
+    }
+    if scores := lowest_scores(parts):
+        joined[SCORES] = list(scores)
+    return parts[0].model_copy(update=joined)
 
 
 def enum_values(hint: object) -> tuple[str, ...]:

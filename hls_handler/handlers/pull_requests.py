@@ -14,15 +14,14 @@ from typing import Any
 from hls_handler.actions import Action, EnsureCheck, EnsureReply, EnsureReview, InlineComment, RequestedLabel
 from hls_handler.analysis import (
     NO_CALLS,
-    SCORES,
     Analysis,
     FindingVerdicts,
     PullRequestAnalysis,
     Receipt,
     Reply,
     Score,
-    SuggestedLabel,
     ValidReply,
+    join_analyses,
     lowest_scores,
 )
 from hls_handler.events import Event, PullRequest
@@ -79,8 +78,6 @@ from hls_handler.review.dismissals import FIXED
 from hls_handler.review.ledger import apply_threads, follow
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
 from hls_handler.wording import count, was_or_were
-
-MAX_SUMMARY_CHARACTERS = 4_000
 
 VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
     "pull_request": (PullRequest, lambda facts: facts.pull_request),
@@ -239,21 +236,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     def merge(self, replies: Sequence[Reply]) -> Reply:
         """Join the replies about the parts of a pull request. The first one is about the most important files."""
         analyses = [reply for reply in replies if isinstance(reply, PullRequestAnalysis)]
-        if len(analyses) < 2:
-            return replies[0]
-        suggested = (label for reply in analyses for label in reply.suggested_labels)
-        labels: dict[str, SuggestedLabel] = {}
-        for label in sorted(suggested, key=lambda label: -label.confidence):
-            labels.setdefault(label.name, label)
-        summaries = dict.fromkeys(reply.summary for reply in analyses if reply.summary)
-        merged = {
-            "summary": "\n\n".join(summaries)[:MAX_SUMMARY_CHARACTERS],
-            "earlier": [verdict for reply in analyses for verdict in reply.earlier],
-            "findings": [finding for reply in analyses for finding in reply.findings],
-            "suggested_labels": list(labels.values()),
-        }
-        scores = lowest_scores(analyses)
-        return analyses[0].model_copy(update={**merged, **({SCORES: list(scores)} if scores else {})})
+        return join_analyses(analyses) if len(analyses) > 1 else replies[0]
 
     def with_unanswered(self, facts: PullRequestFacts, unanswered: Mapping[int, str]) -> PullRequestFacts:
         return replace(facts, unanswered=unanswered)
