@@ -351,5 +351,6 @@ def view_rule(event_key: str, prompt: str, effective: EffectiveSettings | None) 
         about_url=comments.about_url,
         labels=LabelsView(labels.create, labels.allow, labels.repository_allow),
         paths=PathsView(effective.paths.globs),
+        categories=effective.review.categories,
         post_to=effective.find_fallback_number(event_key),
     )

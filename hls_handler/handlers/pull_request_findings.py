@@ -37,7 +37,7 @@ class ReviewFindings:
     raised: tuple[tuple[LedgerEntry, Located], ...]  # new findings, most severe first
     inline: tuple[tuple[LedgerEntry, Located], ...]  # those of `raised` that get a review comment
     unlocated: tuple[Finding, ...]  # about files that no call showed; they do not count
-    held_back: int  # findings below the thresholds in the settings
+    held_back: int  # findings that the settings leave out
     ledger: tuple[LedgerEntry, ...]  # the earlier findings with their present state
     claims: tuple[Claim, ...]  # about earlier findings, that the second look must agree with
 
@@ -126,7 +126,8 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
     )
     ledger, claims, others = decide_verdicts(changes, reply.earlier if reply else [], reported)
     severe = [one for one in others if RANK[one.finding.severity] <= RANK[facts.shown.min_severity]]
-    wanted = [one for one in severe if one.finding.confidence >= facts.shown.min_confidence]
+    listed = [one for one in severe if one.finding.category in facts.review.categories]
+    wanted = [one for one in listed if one.finding.confidence >= facts.shown.min_confidence]
     timely = [one for one in merge_located(wanted) if changes.is_timely(one) and one.is_shown]
     new = [*(find_committed(ledger, facts.credentials, facts.present) if facts.is_review else []), *timely]
     found = zip(add(facts.record, new, facts.present), new, strict=True)

@@ -18,7 +18,7 @@ from functools import lru_cache
 from jinja2 import Template, TemplateNotFound
 from jinja2.runtime import Context
 
-from hls_handler.analysis import Reply
+from hls_handler.analysis import Category, Reply
 from hls_handler.events import Account, Repository
 from hls_handler.prompting.environment import (
     AUTHOR_ERRORS,
@@ -79,6 +79,7 @@ class RuleView:
     about_url: str | None = None  # address for the footer's link; None: no link
     labels: LabelsView = DEFAULT_LABELS
     paths: PathsView = NO_PATHS
+    categories: tuple[Category, ...] = ("bugs", "security", "performance")
     post_to: int | None = None  # number of the issue that `comments.post_to` names for the event
 
 

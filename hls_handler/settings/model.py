@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import ConfigDict, Field, JsonValue, PrivateAttr
 
 from hls_handler import shipped
-from hls_handler.analysis import Severity
+from hls_handler.analysis import Category, Severity
 from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.values import (
     AppPrivateKey,
@@ -314,6 +314,11 @@ class Findings(Section):
 
 
 class Review(Section):
+    categories: tuple[Category, ...] = Field(
+        ("bugs", "security", "performance"),
+        min_length=1,
+        description="what findings are about: bugs, security, performance, style; Claude is asked for these",
+    )
     when: When = Field("push", description="what is reviewed unasked: each push, what is opened, nothing, or a label's")
     max_inline: Integer = Field(5, ge=0, le=50, description="most comments of one review on lines of a pull request")
     verify: bool = Field(True, description="take a second look at new findings that would fail the check or are unsure")
@@ -399,6 +404,7 @@ class RepositoryFindings(Section):
 
 
 class RepositoryReview(Section):
+    categories: tuple[Category, ...] | None = Field(None, min_length=1, description="overrides review.categories")
     when: When | None = Field(None, description="overrides review.when")
     max_inline: Integer | None = Field(None, ge=0, le=50, description="overrides review.max_inline")
     verify: bool | None = Field(None, description="overrides review.verify")

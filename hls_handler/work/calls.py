@@ -229,8 +229,9 @@ def digest_review(rendered: RenderedPrompt, variables: Mapping[str, object]) -> 
     files, guidance = (variables[name] for name in ("files", "guidance"))
     assert isinstance(files, tuple)
     assert isinstance(guidance, tuple)
+    options = [rule.language, rule.tone, rule.length, rule.categories]
     question = [
-        [rendered.prompt.id, rendered.schema, rule.language, rule.tone, rule.length, variables["config"]],
+        [rendered.prompt.id, rendered.schema, *options, variables["config"]],
         [(file.path, file.previous_path, file.status, file.numbered, file.above) for file in files],
         [(file.path, file.text) for file in guidance],
     ]

@@ -73,6 +73,7 @@ def test_every_value_is_printed_with_its_source_and_the_entry_that_applies(path:
         "comments.post_to = {}   default",
         "findings.min_severity = low   default",
         "findings.min_confidence = 0.0   default",
+        'review.categories = ["bugs", "security", "performance"]   default',
         "review.when = push   default",
         "review.max_inline = 5   default",
         "review.verify = true   default",

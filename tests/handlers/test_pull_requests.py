@@ -345,13 +345,37 @@ def test_findings_below_the_thresholds_are_counted_and_not_shown(shown: dict[str
     found = [
         finding(title="Severe", severity="high", confidence=0.9),
         finding(title="Doubtful", severity="medium", confidence=0.4, category="security"),
-        finding(title="Small", severity="low", confidence=0.9, category="style"),
+        finding(title="Small", severity="low", confidence=0.9, category="performance"),
     ]
     budget = PromptLimits(10_000, shown=Findings.model_validate(shown))
     facts = HANDLER.gather(event(pull_request()), FakeReader(pull_request(), (file(),)), EMPTY_HISTORY, budget)
     variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=found))
     assert [f.title for f in variables["findings"]] == titles  # type: ignore[attr-defined]
     assert (variables["held_back"], variables["unlocated"]) == (3 - len(titles), ())
+
+
+@pytest.mark.parametrize(
+    ("categories", "titles"),
+    [
+        (None, ["Wrong", "Slow"]),
+        (["bugs", "security", "performance", "style"], ["Wrong", "Slow", "Ugly"]),
+        (["security"], []),
+    ],
+)
+def test_findings_of_categories_that_are_not_listed_are_counted_and_not_shown(
+    categories: list[str] | None, titles: list[str]
+) -> None:
+    found = [
+        finding(title="Wrong", severity="high", category="bugs"),
+        finding(title="Slow", severity="medium", category="performance"),
+        finding(title="Ugly", severity="low", category="style"),
+    ]
+    review = Review.model_validate({} if categories is None else {"categories": categories})
+    variables = HANDLER.comment_variables(
+        gather(file(), limits={"review": review}), pull_request_analysis(findings=found)
+    )
+    assert [f.title for f in variables["findings"]] == titles  # type: ignore[attr-defined]
+    assert variables["held_back"] == 3 - len(titles)
 
 
 # Rounds

@@ -198,6 +198,10 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
             "files": FILES[:1],
         },
     ),
+    "pull_requests.analyze.categories": (
+        "pull_requests/analyze",
+        {**pull_request_variables(), "rule": replace(RULE, categories=("bugs", "security", "style"))},
+    ),
     "pull_requests.verify": (
         "pull_requests/verify",
         {

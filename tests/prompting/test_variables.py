@@ -74,7 +74,7 @@ def test_strings_marked_as_trusted_are_trusted() -> None:
     for documented in (rows(RuleView, rule), rows(RuleView)):
         assert {row[0] for row in documented if row[2] == "trusted"} == {
             *("it.event", "it.prompt", "it.language", "it.tone", "it.length", "it.summary", "it.about_url"),
-            "it.labels.allow[]",
+            *("it.labels.allow[]", "it.categories[]"),
         }
         assert {row[0] for row in documented if row[2] == "untrusted"} == {
             *("it.labels.repository_allow[]", "it.paths.ignore[]")
@@ -121,6 +121,7 @@ def test_variables_of_issues() -> None:
         "rule.labels.allow[]",
         "rule.event",
         "rule.prompt",
+        "rule.categories[]",
         "rule.language",
         "rule.tone",
         "rule.length",

@@ -93,6 +93,14 @@ def test_another_language_is_another_question(make_world: MakeWorld) -> None:
     assert len(world.claude.asked) == 2
 
 
+def test_other_categories_are_another_question(make_world: MakeWorld) -> None:
+    world = make_review_world(make_world)
+    review = world.settings.review.model_copy(update={"categories": ("bugs", "style")})
+    world.settings = world.settings.model_copy(update={"review": review})
+    push(world, FILE, to=OTHER, guid="second")
+    assert len(world.claude.asked) == 2
+
+
 def test_diff_that_is_pushed_there_and_back_costs_two_calls(make_world: MakeWorld) -> None:
     world = make_review_world(make_world)
     push(world, replace(FILE, patch="@@ -1 +1 @@\n-a\n+c"), guid="there")
