@@ -347,6 +347,7 @@ def view_rule(event_key: str, prompt: str, effective: EffectiveSettings | None) 
         tone=comments.tone,
         length=comments.length,
         summary=comments.summary,
+        layout=comments.layout,
         show_prompt=comments.show_prompt,
         about_url=comments.about_url,
         labels=LabelsView(labels.create, labels.allow, labels.repository_allow),

@@ -32,7 +32,7 @@ from hls_handler.prompting.front_matter import SUFFIX
 from hls_handler.prompting.problems import BrokenTemplateError, Problem
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.source_files import BASE
-from hls_handler.settings.values import Length, Summary, Tone
+from hls_handler.settings.values import Layout, Length, Summary, Tone
 from hls_handler.untrusted.cleaning import format_for_prompt
 from hls_handler.untrusted.placeholders import Placeholders, Trusted
 from hls_handler.untrusted.untrusted_text import UntrustedText, format_for_comment
@@ -75,6 +75,7 @@ class RuleView:
     tone: Tone = "neutral"
     length: Length = "normal"
     summary: Summary = "on_findings"
+    layout: Layout = "list"  # of findings
     show_prompt: bool = False  # whether the footer of a comment names the prompt
     about_url: str | None = None  # address for the footer's link; None: no link
     labels: LabelsView = DEFAULT_LABELS

@@ -33,6 +33,7 @@ from hls_handler.settings.values import (
     Integer,
     IssueNumber,
     Language,
+    Layout,
     Length,
     LinkUrl,
     Number,
@@ -289,6 +290,7 @@ class Comments(Section):
         "on_findings",
         description="on_findings: comments on pull requests only if something was found; always: also a summary",
     )
+    layout: Layout = Field("list", description="list: findings one below the other; table: a table for each file")
     show_prompt: bool = Field(False, description="name the prompt and its version in the footer of comments")
     about_url: LinkUrl | None = Field(
         None, description="address of the page that the footer of comments links to; unset: no link"
@@ -376,6 +378,7 @@ class RepositoryComments(Section):
     tone: Tone | None = Field(None, description="overrides comments.tone")
     length: Length | None = Field(None, description="overrides comments.length")
     summary: Summary | None = Field(None, description="overrides comments.summary")
+    layout: Layout | None = Field(None, description="overrides comments.layout")
     show_prompt: bool | None = Field(None, description="overrides comments.show_prompt")
     about_url: LinkUrl | None = Field(None, description="overrides comments.about_url")
     post_to: Mapping[FallbackEventKey, IssueNumber] = Field(

@@ -24,6 +24,7 @@ from hls_handler.settings.values import (
     Expected,
     Integer,
     Language,
+    Layout,
     Length,
     Section,
     Summary,
@@ -71,6 +72,7 @@ class RepositoryFileComments(Section):
     tone: Tone | None = Field(None, description="neutral, friendly or formal")
     length: Length | None = Field(None, description="short, normal or detailed")
     summary: Summary | None = Field(None, description="on_findings or always: when pull requests get a comment")
+    layout: Layout | None = Field(None, description="list or table: how comments show findings")
 
 
 class RepositoryFileFeatures(Section):

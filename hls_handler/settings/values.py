@@ -288,6 +288,7 @@ Usd = Annotated[Number, Gt(0), Le(100_000)]
 Tone = Literal["neutral", "friendly", "formal"]
 Length = Literal["short", "normal", "detailed"]
 Summary = Literal["on_findings", "always"]
+Layout = Literal["list", "table"]
 LinkUrl = Annotated[
     str,
     Field(pattern=r"^https://[A-Za-z0-9._~:/?#@!$&'*+,;=%-]+$"),  # no character that ends a link in Markdown

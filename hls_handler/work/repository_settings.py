@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 FRESH_S = 300.0
 """A stored settings file is used for this many seconds. Then it is read from GitHub again."""
 
-SETTINGS_FILE = Codec("repository_settings", 4, TypeAdapter(RepositorySettingsFile))
+SETTINGS_FILE = Codec("repository_settings", 5, TypeAdapter(RepositorySettingsFile))
 
 
 def load_repository_settings(job: Job) -> Job:

@@ -68,6 +68,7 @@ def test_every_value_is_printed_with_its_source_and_the_entry_that_applies(path:
         "comments.tone = neutral   default",
         "comments.length = normal   default",
         "comments.summary = on_findings   default",
+        "comments.layout = list   default",
         "comments.show_prompt = false   default",
         "comments.about_url = null   default",
         "comments.post_to = {}   default",

@@ -361,6 +361,25 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
             "unlisted": 7,
         },
     ),
+    "pull_requests.analyze.comment.table": (
+        "pull_requests/analyze",
+        {
+            **pull_request_variables(),
+            **NO_FINDINGS,
+            "rule": replace(RULE, layout="table"),
+            "skipped": (),
+            "analysis": REVIEW,
+            "findings": (
+                shown(FINDING, is_inline=True),
+                replace(shown(REMOVED, "#L21-L22"), path="shop/a|b.py", body="Two | lines,\n\nand `code`.", number=7),
+                replace(shown(FINDING), suggestion="a = 1\n```\nb = 2", number=8),
+            ),
+            "still_open": 1,
+            "unrepeated": (
+                replace(shown(FINDING), category=None, confidence=None, line=None, suggestion=None, is_undecided=True),
+            ),
+        },
+    ),
     "pull_requests.changelog.comment": (
         "pull_requests/changelog",
         {**MERGED, "analysis": ENTRY, "rule": RuleView("pull_request.closed", "x", dry_run=False, post_to=12)},

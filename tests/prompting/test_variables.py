@@ -73,7 +73,16 @@ def test_strings_marked_as_trusted_are_trusted() -> None:
     rule = RuleView(event="issues.opened", prompt="issues/analyze", dry_run=False)
     for documented in (rows(RuleView, rule), rows(RuleView)):
         assert {row[0] for row in documented if row[2] == "trusted"} == {
-            *("it.event", "it.prompt", "it.language", "it.tone", "it.length", "it.summary", "it.about_url"),
+            *(
+                "it.event",
+                "it.prompt",
+                "it.language",
+                "it.tone",
+                "it.length",
+                "it.summary",
+                "it.layout",
+                "it.about_url",
+            ),
             *("it.labels.allow[]", "it.categories[]"),
         }
         assert {row[0] for row in documented if row[2] == "untrusted"} == {
@@ -126,6 +135,7 @@ def test_variables_of_issues() -> None:
         "rule.tone",
         "rule.length",
         "rule.summary",
+        "rule.layout",
         "rule.about_url",
         "issue.state",
     }

@@ -1,0 +1,76 @@
+"""Settings of what a review reports and how its comment shows it, from the settings to GitHub."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hls_handler.analysis import PullRequestAnalysis
+from hls_handler.prompting import recorded
+from hls_handler.settings.model import Settings
+from tests.handlers.world import file, finding, pull_request, pull_request_analysis
+from tests.work.world import MakeWorld, World, settings
+
+FILES = (file("a.py", "@@ -1 +1 @@\n-a\n+b"), file("z.py", "@@ -1 +1 @@\n-y\n+z"))
+FOUND = [
+    finding(path="z.py", line=1, quote="z", title="Slow", category="performance", severity="high"),
+    finding(path="a.py", line=1, quote="b", title="Ugly", category="style", severity="low"),
+]
+
+
+def given(**sections: Any) -> Settings:
+    """Return settings with these keys: `review={"categories": ["style"]}`."""
+    plain = settings()
+    changed = {
+        name: type(getattr(plain, name)).model_validate({**getattr(plain, name).model_dump(), **keys})
+        for name, keys in sections.items()
+    }
+    return plain.model_copy(update=changed)
+
+
+def review(make_world: MakeWorld, reply: PullRequestAnalysis, **sections: Any) -> World:
+    review = {"verify": False, "max_inline": 0, **sections.pop("review", {})}
+    world = make_world(reply, given=given(review=review, **sections))
+    push(world, "first")
+    return world
+
+
+def push(world: World, guid: str, **known: Any) -> None:
+    shown = pull_request(number=2, changed_files=2, **known)
+    payload = json.loads(recorded.load("pull_request.opened").body)
+    payload["number"] = payload["pull_request"]["number"] = shown.number
+    world.github.pull_requests[shown.number] = shown
+    world.github.changed.setdefault(shown.number, FILES)
+    world.accept("pull_request.opened", guid=guid, number=shown.number, body=json.dumps(payload).encode())
+    assert world.finish().state == "done"
+
+
+def test_only_findings_of_the_listed_categories_are_asked_for_and_shown(make_world: MakeWorld) -> None:
+    world = review(make_world, pull_request_analysis(findings=FOUND), review={"categories": ["bugs", "style"]})
+    task = world.claude.asked[0].task
+    assert "Findings of the category style are wanted, too" in task
+    assert "not wanted: no security, no performance." in task
+    assert "Ugly" in world.github.comments[2]
+    assert "Slow" not in world.github.comments[2]
+    assert "Left out: 1 finding that the settings do not ask for" in world.github.comments[2]
+
+
+def test_by_default_nothing_is_said_of_categories_and_style_is_left_out(make_world: MakeWorld) -> None:
+    world = review(make_world, pull_request_analysis(findings=FOUND))
+    assert "wanted" not in world.claude.asked[0].task
+    assert "Slow" in world.github.comments[2]
+    assert "Ugly" not in world.github.comments[2]
+
+
+def test_table_layout_shows_a_table_for_each_file(make_world: MakeWorld) -> None:
+    categories = ["performance", "style"]
+    reply = pull_request_analysis(findings=FOUND)
+    world = review(make_world, reply, review={"categories": categories}, comments={"layout": "table"})
+    head = "| Line | Severity | Category | Finding |\n|---|---|---|---|\n| [1]("
+    first, second = (
+        world.github.comments[2].index(f"`a.py`\n\n{head}"),
+        world.github.comments[2].index(f"`z.py`\n\n{head}"),
+    )
+    assert first < second
+    assert "| low | style | **Ugly**: It is wrong. (`/dismiss 2`) |" in world.github.comments[2][first:second]
+    assert "| high | performance | **Slow**: It is wrong. (`/dismiss 1`) |" in world.github.comments[2][second:]
