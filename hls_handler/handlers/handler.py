@@ -22,13 +22,14 @@ from hls_handler.prompting.render import LabelsView, PathsView, RuleView, estima
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.effective import EffectiveSettings
-from hls_handler.settings.model import Features, Findings, Review
+from hls_handler.settings.model import EffectiveLabels, Features, Findings, Review
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, Summary
 
 Facts = TypeVar("Facts")
 Item = TypeVar("Item")
 
 EVERY_FINDING = Findings()
+DEFAULT_LABELS = EffectiveLabels()
 DEFAULT_REVIEW = Review()
 DEFAULT_FEATURES = Features()
 
@@ -45,7 +46,8 @@ class PromptLimits:
     input_tokens: int  # estimated
     ignored_paths: PathFilter = EMPTY_PATH_FILTER  # files of pull requests that Claude is not shown
     shown: Findings = EVERY_FINDING  # thresholds for findings in comments
-    summary: Summary = "on_findings"  # whether pull requests get a comment without findings
+    summary: Summary = "on_findings"  # whether there is a comment if nothing was found or is missing
+    labels: EffectiveLabels = DEFAULT_LABELS
     offer: OfferLimits | None = None  # None: the prompt does not list the repository's labels
     is_review: bool = False  # True if the prompt reviews a pull request
     review: Review = DEFAULT_REVIEW

@@ -1,5 +1,6 @@
 """Handler for issues: labels, and a comment that asks the author for missing information or answers a question.
 
+If settings ask for it, the comment also sums the issue up and names the labels, and there is always one.
 The comment lists the missing information as a checklist, which is evaluated again when the author edits the issue or
 comments on it.
 """
@@ -15,6 +16,7 @@ from hls_handler.actions import Action, RequestedLabel
 from hls_handler.analysis import Analysis, IssueAnalysis, Reply
 from hls_handler.events import GHOST, Comment, Event, Issue
 from hls_handler.handlers.handler import (
+    DEFAULT_LABELS,
     Handler,
     PromptLimits,
     check_conversation,
@@ -24,9 +26,11 @@ from hls_handler.handlers.handler import (
     parse_comment_state,
     plan_comment,
 )
-from hls_handler.handlers.labels import LabelOffer, plan_labels, select_offer
+from hls_handler.handlers.labels import LabelOffer, list_wanted_labels, plan_labels, select_offer
 from hls_handler.handlers.reader import Correction, Reader, RepositoryHistory, RepositoryLabel
 from hls_handler.routing import MARKER
+from hls_handler.settings.model import EffectiveLabels
+from hls_handler.settings.values import Summary
 
 FAMILY = "issues"
 STATUS, NEEDS_INFO = "status", "status/needs-info"
@@ -72,6 +76,8 @@ class IssueFacts:
     requests: tuple[InformationRequest, ...] = ()  # the checklist in our comment, as posted last
     author_comments: tuple[Comment, ...] = ()  # oldest first; empty if nothing was asked for
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
+    summary: Summary = "on_findings"  # whether there is always a comment
+    labels: EffectiveLabels = DEFAULT_LABELS  # settings
 
     @property
     def repository_labels(self) -> tuple[RepositoryLabel, ...]:
@@ -82,7 +88,7 @@ class IssueHandler(Handler[IssueFacts]):
     family = FAMILY
     replies = frozenset({"issue_analysis", "issue_response", "generic_analysis"})
     facts_type = IssueFacts
-    facts_version = 5
+    facts_version = 6
     variable_types: Mapping[str, object] = {
         "issue": Issue,
         "corrections": tuple[Correction, ...],
@@ -90,7 +96,10 @@ class IssueHandler(Handler[IssueFacts]):
         "author_comments": tuple[Comment, ...],
         "repository_labels": tuple[RepositoryLabel, ...],
     }
-    comment_variable_types: Mapping[str, object] = {"checklist": tuple[InformationRequest, ...]}
+    comment_variable_types: Mapping[str, object] = {
+        "checklist": tuple[InformationRequest, ...],
+        "labels": tuple[str, ...],
+    }
     superseded_by_newer_answer = True
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> IssueFacts:
@@ -105,13 +114,17 @@ class IssueHandler(Handler[IssueFacts]):
             own = [c for c in listed.values() if c.user.id == issue.user.id and MARKER not in c.body]
             comments = newest_within_budget(own, limits.input_tokens, count_comment_tokens)
         offer = select_offer(reader.labels(), limits.offer) if limits.offer is not None else None
-        return IssueFacts(issue, history.corrections(most=MAX_CORRECTIONS), requests, comments, offer)
+        corrections = history.corrections(most=MAX_CORRECTIONS)
+        return IssueFacts(issue, corrections, requests, comments, offer, limits.summary, limits.labels)
 
     def comment_variables(self, facts: IssueFacts, reply: Reply) -> Mapping[str, object]:
-        """Return `checklist`: what the author is or was asked for, and whether the reply still misses it."""
-        if not isinstance(reply, IssueAnalysis):
-            return {"checklist": facts.requests}
-        return {"checklist": update_requests(facts.requests, reply.missing)}
+        """Return `checklist`: what the author is or was asked for, and whether the reply still misses it; and `labels`.
+
+        `labels` are the names of the labels that the reply asks for.
+        """
+        missing = reply.missing if isinstance(reply, IssueAnalysis) else None
+        checklist = facts.requests if missing is None else update_requests(facts.requests, missing)
+        return {"checklist": checklist, "labels": list_wanted_labels(reply, facts.labels, facts.offer)}
 
     def plan(self, event: Event, facts: IssueFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and a comment. The label `status/needs-info` is set while the checklist has open items."""
@@ -124,11 +137,14 @@ class IssueHandler(Handler[IssueFacts]):
             if isinstance(answer.reply, IssueAnalysis)
         ]
         checklist = checklists[-1] if checklists else facts.requests
-        is_shown = analysis.worth_saying or bool(facts.requests)
+        shown = analysis.answers[analysis.comment_index].reply if analysis.answers else None
+        has_summary = facts.summary == "always" and isinstance(shown, IssueAnalysis)
+        create = analysis.worth_saying or has_summary
+        is_shown = create or bool(facts.requests)
         needs_info = is_shown and any(not request.answered for request in checklist)
         status = (RequestedLabel(NEEDS_INFO, STATUS),) if needs_info else ()
         labels = plan_labels(analysis, *status, groups=(STATUS,) if checklists else (), offer=facts.offer)
-        comments = plan_comment(analysis, self.family, create=analysis.worth_saying)
+        comments = plan_comment(analysis, self.family, create=create)
         state = _REQUESTS.dump_json(checklist).decode() if checklist else None
         return (*labels, *(replace(comment, state=state) for comment in comments))
 

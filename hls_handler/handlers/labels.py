@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -190,13 +190,9 @@ def _reason_to_withhold(
     name = _fold(label.name)
     if not 0 < len(label.name.strip()) <= MAX_LABEL_CHARACTERS:
         return f"a label's name must have 1 to {MAX_LABEL_CHARACTERS} characters"
-    lists = (
-        (settings.repository_allow_source, settings.repository_allow),
-        ("labels.allow in the settings", settings.allow),
-    )
-    for source, globs in lists:
-        if not any(fnmatchcase(name, _fold(glob)) for glob in globs):
-            return f"{source} does not allow it"
+    forbidden_by = _forbidden_by(label.name, settings)
+    if forbidden_by is not None:
+        return f"{forbidden_by} does not allow it"
     if label.group in chosen:
         return f"another {label.group} label comes first, and at most one is set"
     if name in current.shown and name not in current.set_by_bot:
@@ -210,6 +206,16 @@ def _reason_to_withhold(
         off = "" if settings.create else ", and labels.create is off in the settings"
         return f"the repository has no such label{off}"
     return None
+
+
+def _forbidden_by(name: str, settings: EffectiveLabels) -> str | None:
+    """Return the place of the first list of globs that the name does not match; None if it matches both."""
+    lists = (
+        (settings.repository_allow_source, settings.repository_allow),
+        ("labels.allow in the settings", settings.allow),
+    )
+    folded = _fold(name)
+    return next((where for where, globs in lists if not any(fnmatchcase(folded, _fold(glob)) for glob in globs)), None)
 
 
 def _fold(name: str) -> str:
@@ -231,7 +237,7 @@ def plan_labels(
     requested = [*from_facts]
     possible: list[RequestedLabel] = []
     prompt_ids: dict[str, str] = {}
-    suggested, rejected = _choose_suggested(analysis, offer)
+    suggested, rejected = _choose_suggested([answer.reply for answer in analysis.answers], offer)
     requested += suggested
     for label in (_suggested_label(one.name) for one in (offer.labels if offer and analysis.answers else ())):
         possible.append(label)
@@ -249,13 +255,13 @@ def plan_labels(
 
 
 def _choose_suggested(
-    analysis: Analysis, offer: LabelOffer | None
+    replies: Sequence[Reply], offer: LabelOffer | None
 ) -> tuple[tuple[RequestedLabel, ...], tuple[tuple[str, str], ...]]:
     """Return the suggested labels that are certain enough, and those that are not set, with reasons."""
     by_name = {_fold(label.name): label.name for label in offer.labels} if offer else {}
     chosen: dict[str, RequestedLabel] = {}
     rejected: dict[str, str] = {}
-    for suggestion in (one for answer in analysis.answers for one in getattr(answer.reply, "suggested_labels", [])):
+    for suggestion in (one for reply in replies for one in getattr(reply, "suggested_labels", [])):
         known = by_name.get(_fold(suggestion.name.strip()))
         if offer is None:
             rejected[_shown_name(suggestion.name)] = "the prompt did not list the repository's labels"
@@ -267,6 +273,12 @@ def _choose_suggested(
         else:
             chosen[known] = _suggested_label(known)
     return tuple(chosen.values()), tuple((name, reason) for name, reason in rejected.items() if name not in chosen)
+
+
+def list_wanted_labels(reply: Reply, settings: EffectiveLabels, offer: LabelOffer | None) -> tuple[str, ...]:
+    """Return the names of the labels that a reply asks for and that settings allow."""
+    wanted = (*_requested_labels(reply), *_choose_suggested([reply], offer)[0])
+    return tuple(dict.fromkeys(label.name for label in wanted if _forbidden_by(label.name, settings) is None))
 
 
 def _suggested_label(name: str) -> RequestedLabel:
@@ -299,12 +311,10 @@ MAX_OFFERED = 100
 def select_offer(labels: Iterable[RepositoryLabel], limits: OfferLimits) -> LabelOffer:
     """Return the labels that settings allow and that nothing else sets or reads; at most `MAX_OFFERED`."""
     taken = limits.taken | {SKIP_LABEL} | {_fold(spec.name) for spec in SHIPPED_LABELS if spec.group in GROUPS_OF_FACTS}
-    lists = (limits.settings.repository_allow, limits.settings.allow)
     offered = [
         label
         for label in labels
-        if _fold(label.name) not in taken
-        and all(any(fnmatchcase(_fold(label.name), _fold(glob)) for glob in globs) for globs in lists)
+        if _fold(label.name) not in taken and _forbidden_by(label.name, limits.settings) is None
     ]
     return LabelOffer(tuple(offered[:MAX_OFFERED]), limits.settings.min_confidence)
 

@@ -288,7 +288,7 @@ class Comments(Section):
     )
     summary: Summary = Field(
         "on_findings",
-        description="on_findings: comments on pull requests only if something was found; always: also a summary",
+        description="on_findings: comments only if something was found or is missing; always: also with only a summary",
     )
     layout: Layout = Field("list", description="list: findings one below the other; table: a table for each file")
     show_prompt: bool = Field(False, description="name the prompt and its version in the footer of comments")

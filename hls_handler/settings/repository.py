@@ -71,7 +71,7 @@ class RepositoryFileComments(Section):
     language: Language | None = Field(None, description="language that HLS writes in")
     tone: Tone | None = Field(None, description="neutral, friendly or formal")
     length: Length | None = Field(None, description="short, normal or detailed")
-    summary: Summary | None = Field(None, description="on_findings or always: when pull requests get a comment")
+    summary: Summary | None = Field(None, description="on_findings or always: when there is a comment")
     layout: Layout | None = Field(None, description="list or table: how comments show findings")
 
 

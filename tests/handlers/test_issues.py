@@ -12,9 +12,10 @@ from hls_handler.analysis import Analysis
 from hls_handler.events import Account, Comment
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.issues import InformationRequest, IssueFacts, IssueHandler, update_requests
-from hls_handler.handlers.labels import SHIPPED_LABELS
-from hls_handler.handlers.reader import EMPTY_HISTORY, Correction, EmptyHistory
+from hls_handler.handlers.labels import SHIPPED_LABELS, LabelOffer
+from hls_handler.handlers.reader import EMPTY_HISTORY, Correction, EmptyHistory, RepositoryLabel
 from hls_handler.routing import MARKER
+from hls_handler.settings.model import EffectiveLabels
 from tests.handlers.events import FakeHistory
 from tests.handlers.world import MONA, ZOE, FakeReader, analysis, event, issue, issue_analysis, issue_response
 
@@ -196,6 +197,43 @@ def test_labels_come_from_every_analysis_of_a_chain() -> None:
         *("bug", "priority-high", "difficulty-easy"),
         *("bug", "priority-high", "difficulty-easy", "component-database"),
     ]
+
+
+def test_summary_is_posted_on_every_issue_if_settings_ask_for_it() -> None:
+    facts = replace(FACTS, summary="always")
+    reply = issue_analysis(worth_saying=False, missing=["The version"])
+    labels, comment = HANDLER.plan(event(issue()), facts, analysis(reply))
+    assert isinstance(comment, EnsureComment)
+    assert comment.create is True
+    assert isinstance(labels, EnsureLabels)
+    assert (
+        RequestedLabel("status/needs-info", "status") in labels.requested
+    )  # because the comment shows what is missing
+    closed = replace(event(issue(state="closed")), action="closed")
+    _, comment = HANDLER.plan(closed, facts, analysis(reply))
+    assert isinstance(comment, EnsureComment)
+    assert comment.create is False
+
+
+def test_answer_that_is_not_worth_saying_is_not_posted_as_a_summary() -> None:
+    facts = replace(FACTS, summary="always")
+    replies = issue_analysis(kind="question", worth_saying=False), issue_response(worth_saying=False)
+    _, comment = HANDLER.plan(event(issue()), facts, analysis(*replies))
+    assert isinstance(comment, EnsureComment)
+    assert comment.create is False
+
+
+def test_comment_names_only_labels_that_settings_allow() -> None:
+    labels = EffectiveLabels(allow=("bug", "*-low", "component-*"), repository_allow=("bug", "component-*"))
+    offer = LabelOffer((RepositoryLabel("area/cart", ""), RepositoryLabel("bug-tracker", "")), 0.7)
+    suggested = [{"name": "area/cart", "confidence": 0.9}, {"name": "bug-tracker", "confidence": 0.2}]
+    reply = issue_analysis(kind="bug", priority="low", component="backend", suggested_labels=suggested)
+    facts = replace(FACTS, labels=labels, offer=offer)
+    assert HANDLER.comment_variables(facts, reply)["labels"] == ("bug", "component-backend")
+    allowed = replace(facts, labels=EffectiveLabels())
+    assert HANDLER.comment_variables(allowed, reply)["labels"] == (
+        *("bug", "priority-low", "difficulty-easy", "component-backend", "area/cart"),
+    )
 
 
 def test_an_existing_comment_is_edited_if_the_analysis_is_not_worth_saying() -> None:

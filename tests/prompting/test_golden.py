@@ -181,6 +181,7 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
             requests=CHECKLIST, author_comments=(event_variables.EARLIER, replace(event_variables.EARLIER, body=EVIL))
         ),
     ),
+    "issues.analyze.summary": ("issues/analyze", {**issue_variables(), "rule": replace(RULE, summary="always")}),
     "issues.analyze.labels": ("issues/analyze", issue_variables(repository_labels=LABELS)),
     "issues.respond": ("issues/respond", {**issue_variables(), "analysis": ANALYSIS}),
     "pull_requests.analyze": ("pull_requests/analyze", pull_request_variables()),
@@ -293,6 +294,16 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
             **issue_variables(),
             "analysis": ANALYSIS.model_copy(update={"missing": [], "recommended_response": ""}),
             "checklist": (),
+        },
+    ),
+    "issues.analyze.comment.summary": (
+        "issues/analyze",
+        {
+            **issue_variables(),
+            "rule": replace(RULE, summary="always"),
+            "analysis": ANALYSIS.model_copy(update={"missing": [], "recommended_response": ""}),
+            "checklist": (),
+            "labels": ("bug", "priority-high", "area/`x`"),
         },
     ),
     "issues.respond.comment": ("issues/respond", {**issue_variables(), "analysis": RESPONSE, "checklist": ()}),
@@ -612,7 +623,7 @@ def test_every_comment_ends_with_the_same_footer(name: str) -> None:
 
 def test_sample_variables_include_all_variables_of_the_handlers() -> None:
     assert HANDLERS["issues"].variable_types.keys() <= issue_variables().keys()
-    assert HANDLERS["issues"].comment_variable_types.keys() == {"checklist"}
+    assert HANDLERS["issues"].comment_variable_types.keys() == {"checklist", "labels"}
     assert HANDLERS["pull_request"].variable_types.keys() <= pull_request_variables().keys()
     assert HANDLERS["pull_request"].comment_variable_types.keys() == NO_FINDINGS.keys()
     assert HANDLERS["pull_request_review"].variable_types.keys() <= review_variables().keys()

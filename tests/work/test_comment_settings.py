@@ -1,4 +1,4 @@
-"""Settings of what a review reports and how its comment shows it, from the settings to GitHub."""
+"""Settings of what comments show and what Claude is asked for them, from the settings to GitHub."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from hls_handler.analysis import PullRequestAnalysis
 from hls_handler.prompting import recorded
 from hls_handler.settings.model import Settings
-from tests.handlers.world import file, finding, pull_request, pull_request_analysis
+from tests.handlers.world import file, finding, issue_analysis, pull_request, pull_request_analysis
 from tests.work.world import MakeWorld, World, settings
 
 FILES = (file("a.py", "@@ -1 +1 @@\n-a\n+b"), file("z.py", "@@ -1 +1 @@\n-y\n+z"))
@@ -74,3 +74,22 @@ def test_table_layout_shows_a_table_for_each_file(make_world: MakeWorld) -> None
     assert first < second
     assert "| low | style | **Ugly**: It is wrong. (`/dismiss 2`) |" in world.github.comments[2][first:second]
     assert "| high | performance | **Slow**: It is wrong. (`/dismiss 1`) |" in world.github.comments[2][second:]
+
+
+QUIET = issue_analysis(worth_saying=False, recommended_response="", summary="The export fails.", priority="high")
+
+
+def test_every_issue_gets_a_summary_with_the_suggested_labels_if_settings_ask_for_it(make_world: MakeWorld) -> None:
+    world = make_world(QUIET, given=given(comments={"summary": "always"}, labels={"allow": ["bug", "priority-*"]}))
+    world.accept("issues.opened")
+    world.run()
+    assert world.github.comments[1].startswith("The export fails.\n\nSuggested labels: `bug`, `priority-high`\n")
+    assert "`summary` is posted on the issue, too" in world.claude.asked[0].task
+
+
+def test_by_default_an_issue_gets_no_summary(make_world: MakeWorld) -> None:
+    world = make_world(QUIET)
+    world.accept("issues.opened")
+    world.run()
+    assert world.github.comments == {}
+    assert "is posted" not in world.claude.asked[0].task
