@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -80,7 +80,7 @@ class _OnePrompt:
     def on(self, _event_key: str) -> tuple[str, ...]:
         return ("measured/analyze",)
 
-    def label_groups(self, _event: str) -> Mapping[str, str]:
+    def label_groups(self, _event: str, _assess: Collection[str] = ()) -> Mapping[str, str]:
         return {}
 
     def file(self, name: str) -> str:

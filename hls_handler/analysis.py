@@ -17,6 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Severity = Literal["critical", "high", "medium", "low"]
 Category = Literal["bugs", "security", "performance", "style"]
+Priority = Literal["high", "medium", "low"]
+Difficulty = Literal["easy", "moderate", "complex"]
+
+ASSESSMENT = ("priority", "difficulty")
+"""Fields of the reply about an issue. That about a pull request has them only if settings ask for them."""
+WORST_FIRST: Mapping[str, tuple[str, ...]] = {"priority": get_args(Priority), "difficulty": get_args(Difficulty)[::-1]}
 
 LabelRule = str | Mapping[str, str]
 """Label for a field's value: a pattern with {value}, a table of the values that have a label, or the label for true."""
@@ -82,8 +88,8 @@ class IssueAnalysis(CommentingReply):
     }
 
     kind: Literal["bug", "enhancement", "question", "documentation", "maintenance"]
-    priority: Literal["high", "medium", "low"]
-    difficulty: Literal["easy", "moderate", "complex"]
+    priority: Priority
+    difficulty: Difficulty
     component: Literal["frontend", "backend", "database", "none"]
     summary: str = Field(max_length=2000, description="The problem or wish in one or two sentences.")
     missing: list[str] = Field(
@@ -358,7 +364,10 @@ def lowest_scores(replies: Iterable[Reply | None]) -> tuple[Score, ...]:
 
 
 def join_analyses(parts: Sequence[PullRequestAnalysis]) -> PullRequestAnalysis:
-    """Return one reply for those about the parts of a pull request, at least one. The `type` is that of the first."""
+    """Return one reply for those about the parts of a pull request, at least one. The `type` is that of the first.
+
+    Of the fields in `WORST_FIRST`, the worst value counts.
+    """
     labels: dict[str, SuggestedLabel] = {}
     for label in sorted((one for part in parts for one in part.suggested_labels), key=lambda one: -one.confidence):
         labels.setdefault(label.name, label)
@@ -371,6 +380,10 @@ def join_analyses(parts: Sequence[PullRequestAnalysis]) -> PullRequestAnalysis:
     }
     if scores := lowest_scores(parts):
         joined[SCORES] = list(scores)
+    for name, values in WORST_FIRST.items():
+        given = {getattr(part, name, None) for part in parts}
+        if given.intersection(values):
+            joined[name] = next(value for value in values if value in given)
     return parts[0].model_copy(update=joined)
 
 

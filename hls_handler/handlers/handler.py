@@ -352,7 +352,7 @@ def view_rule(event_key: str, prompt: str, effective: EffectiveSettings | None) 
         layout=comments.layout,
         show_prompt=comments.show_prompt,
         about_url=comments.about_url,
-        labels=LabelsView(labels.create, labels.allow, labels.repository_allow),
+        labels=LabelsView(labels.create, labels.allow, labels.repository_allow, labels.assess),
         paths=PathsView(effective.paths.globs),
         categories=effective.review.categories,
         post_to=effective.find_fallback_number(event_key),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pydantic import TypeAdapter
 
 from hls_handler.actions import Action, RequestedLabel
-from hls_handler.analysis import Analysis, IssueAnalysis, Reply
+from hls_handler.analysis import ASSESSMENT, Analysis, IssueAnalysis, Reply
 from hls_handler.events import GHOST, Comment, Event, Issue
 from hls_handler.handlers.handler import (
     DEFAULT_LABELS,
@@ -80,6 +80,11 @@ class IssueFacts:
     labels: EffectiveLabels = DEFAULT_LABELS  # settings
 
     @property
+    def unwanted(self) -> tuple[str, ...]:
+        """The groups of the labels that settings do not want."""
+        return () if "issues" in self.labels.assess else ASSESSMENT
+
+    @property
     def repository_labels(self) -> tuple[RepositoryLabel, ...]:
         return self.offer.labels if self.offer is not None else ()
 
@@ -124,13 +129,13 @@ class IssueHandler(Handler[IssueFacts]):
         """
         missing = reply.missing if isinstance(reply, IssueAnalysis) else None
         checklist = facts.requests if missing is None else update_requests(facts.requests, missing)
-        return {"checklist": checklist, "labels": list_wanted_labels(reply, facts.labels, facts.offer)}
+        return {"checklist": checklist, "labels": list_wanted_labels(reply, facts.labels, facts.offer, facts.unwanted)}
 
     def plan(self, event: Event, facts: IssueFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and a comment. The label `status/needs-info` is set while the checklist has open items."""
         if event.is_closing:
             comment = plan_comment(analysis, self.comment_family(event), create=analysis.worth_saying)
-            return (*plan_labels(analysis, offer=facts.offer), *comment)
+            return (*plan_labels(analysis, offer=facts.offer, without=facts.unwanted), *comment)
         checklists = [
             update_requests(facts.requests, answer.reply.missing)
             for answer in analysis.answers
@@ -143,7 +148,8 @@ class IssueHandler(Handler[IssueFacts]):
         is_shown = create or bool(facts.requests)
         needs_info = is_shown and any(not request.answered for request in checklist)
         status = (RequestedLabel(NEEDS_INFO, STATUS),) if needs_info else ()
-        labels = plan_labels(analysis, *status, groups=(STATUS,) if checklists else (), offer=facts.offer)
+        groups = (STATUS,) if checklists else ()
+        labels = plan_labels(analysis, *status, groups=groups, offer=facts.offer, without=facts.unwanted)
         comments = plan_comment(analysis, self.family, create=create)
         state = _REQUESTS.dump_json(checklist).decode() if checklist else None
         return (*labels, *(replace(comment, state=state) for comment in comments))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -226,13 +226,18 @@ SHIPPED = frozenset(RequestedLabel(spec.name, spec.group) for spec in SHIPPED_LA
 
 
 def plan_labels(
-    analysis: Analysis, *from_facts: RequestedLabel, groups: tuple[str, ...] = (), offer: LabelOffer | None = None
+    analysis: Analysis,
+    *from_facts: RequestedLabel,
+    groups: tuple[str, ...] = (),
+    offer: LabelOffer | None = None,
+    without: Collection[str] = (),
 ) -> tuple[EnsureLabels, ...]:
     """Return the action that sets the labels `from_facts` and the labels that the replies request.
 
     The action also removes labels that HLS set before and does not set now, but only labels of these groups: `groups`,
     the groups of `from_facts`, and the groups of all labels that the prompts can request. `offer` are the repository's
-    own labels that the prompts listed. If there is no such group and no rejected label, returns ().
+    own labels that the prompts listed. The action does not concern labels of the groups `without`. If there is no
+    group and no rejected label, returns ().
     """
     requested = [*from_facts]
     possible: list[RequestedLabel] = []
@@ -243,8 +248,8 @@ def plan_labels(
         possible.append(label)
         prompt_ids[label.group] = analysis.answers[0].prompt_id
     for answer in analysis.answers:
-        requested += _requested_labels(answer.reply)
-        for label in _possible_labels(type(answer.reply)):
+        requested += (label for label in _requested_labels(answer.reply) if label.group not in without)
+        for label in (one for one in _possible_labels(type(answer.reply)) if one.group not in without):
             possible.append(label)
             prompt_ids.setdefault(label.group, answer.prompt_id)
     covered = dict.fromkeys([*(label.group for label in from_facts), *groups, *prompt_ids])
@@ -275,10 +280,13 @@ def _choose_suggested(
     return tuple(chosen.values()), tuple((name, reason) for name, reason in rejected.items() if name not in chosen)
 
 
-def list_wanted_labels(reply: Reply, settings: EffectiveLabels, offer: LabelOffer | None) -> tuple[str, ...]:
-    """Return the names of the labels that a reply asks for and that settings allow."""
+def list_wanted_labels(
+    reply: Reply, settings: EffectiveLabels, offer: LabelOffer | None, without: Collection[str]
+) -> tuple[str, ...]:
+    """Return the names of the labels that a reply asks for and that settings allow, except of the groups `without`."""
     wanted = (*_requested_labels(reply), *_choose_suggested([reply], offer)[0])
-    return tuple(dict.fromkeys(label.name for label in wanted if _forbidden_by(label.name, settings) is None))
+    allowed = (one for one in wanted if one.group not in without and _forbidden_by(one.name, settings) is None)
+    return tuple(dict.fromkeys(one.name for one in allowed))
 
 
 def _suggested_label(name: str) -> RequestedLabel:

@@ -5,18 +5,20 @@ The values are immutable. When a file changes, a new `Library` is built.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from difflib import unified_diff
 from pathlib import Path
 
 from jinja2 import meta, nodes
 
-from hls_handler.analysis import REPLY_TYPES, Reply, group_of, list_possible_labels
+from hls_handler.analysis import ASSESSMENT, REPLY_TYPES, Reply, group_of, list_possible_labels
 from hls_handler.prompting.environment import AUTHOR_ERRORS, PromptEnvironment
 from hls_handler.prompting.front_matter import FENCE, SUFFIX, Effort, Then
 from hls_handler.prompting.problems import BrokenTemplateError, Problem
+from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.prompting.source_files import COMMENT_SUFFIX, SHARED_COMMENT, SHIPPED_FRONT_MATTER, SourceFile
+from hls_handler.settings.values import Assessed
 from hls_handler.untrusted.cleaning import format_for_prompt
 from hls_handler.untrusted.placeholders import Placeholders
 
@@ -211,12 +213,16 @@ class Library:
         then = self.prompts[name].then
         return then.prompt if then is not None and self.conditions[name].holds(reply) else None
 
-    def label_groups(self, event: str) -> Mapping[str, str]:
-        """Return {label in lower case: group} of all labels that replies about an event can set: {"bug": "kind"}."""
+    def label_groups(self, event: str, assess: Collection[Assessed] = ()) -> Mapping[str, str]:
+        """Return {label in lower case: group} of all labels that replies about an event can set: {"bug": "kind"}.
+
+        `assess` is the setting `labels.assess`.
+        """
+        optional = ASSESSMENT if "pull_requests" in assess else ()
         names = [name for name, prompt in self.prompts.items() if event in {key.partition(".")[0] for key in prompt.on}]
         with_followers = dict.fromkeys(one for name in names for one in (name, *self.followers(name)))
         groups: dict[str, str] = {}
-        for model in (self.prompts[name].reply_model for name in with_followers):
+        for model in (with_optional_fields(self.prompts[name].reply_model, optional) for name in with_followers):
             for field_name, rule in model.label_rules.items():
                 hint = model.model_fields[field_name].annotation
                 for label in list_possible_labels(rule, hint):

@@ -9,18 +9,23 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from hls_handler.analysis import (
+    ASSESSMENT,
     MAX_LABEL_CHARACTERS,
     REPLY_TYPES,
     SCORES,
     VALUE,
+    Difficulty,
+    IssueAnalysis,
     LabelRule,
+    Priority,
+    PullRequestAnalysis,
     Reply,
     Score,
     enum_values,
@@ -141,6 +146,35 @@ def build_reply_model(front: FrontMatter, lines: Sources) -> tuple[type[Reply] |
     shipped_rules = _derive_model(base, fields, json.dumps(base.label_rules))
     rules, problems = _resolve_label_rules(shipped_rules, front, lines)
     return _derive_model(base, fields, json.dumps(rules)), problems
+
+
+OPTIONAL_FIELDS: Mapping[str, Any] = {
+    "priority": (Priority, Field(description="How much depends on it that this is merged soon.")),
+    "difficulty": (Difficulty, Field(description="How much knowledge and care its review needs.")),
+}
+"""Name -> definition of the fields that a review has only if settings ask for them."""
+
+
+def with_optional_fields(model: type[Reply], names: Iterable[str]) -> type[Reply]:
+    """Return the model with those of `OPTIONAL_FIELDS` that `names` has, and their labels.
+
+    Only a review gets them, and a field of this name that the prompt itself has stays as it is.
+    """
+    if not issubclass(model, PullRequestAnalysis):
+        return model
+    wanted = frozenset(names) - model.model_fields.keys()
+    return _add_fields(model, tuple(name for name in OPTIONAL_FIELDS if name in wanted))
+
+
+@cache
+def _add_fields(model: type[Reply], names: tuple[str, ...]) -> type[Reply]:
+    if not names:
+        return model
+    fields: dict[str, Any] = {name: OPTIONAL_FIELDS[name] for name in names}
+    made = create_model(model.__name__, __base__=model, __doc__=model.__doc__, __module__=model.__module__, **fields)
+    rules = {name: IssueAnalysis.label_rules[name] for name in names if name in ASSESSMENT}
+    made.label_rules = {**model.label_rules, **rules}
+    return made
 
 
 def complete_static_reply(reply: Reply, model: type[Reply]) -> Reply:

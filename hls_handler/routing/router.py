@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from hls_handler.routing.filters import (
 )
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Settings
+from hls_handler.settings.values import Assessed
 from hls_handler.settings.yaml_parser import Sources
 
 
@@ -100,7 +101,7 @@ class PromptCatalogue(Protocol):
     def on(self, event_key: str) -> tuple[str, ...]:
         """Return the prompts for exactly this event key: "issues.opened" -> ("issues/analyze",)."""
 
-    def label_groups(self, event: str) -> Mapping[str, str]:
+    def label_groups(self, event: str, assess: Collection[Assessed] = ()) -> Mapping[str, str]:
         """Return {label in lower case: group} of all labels that Claude can set for an event: {"bug": "kind"}."""
 
     def file(self, name: str) -> str:
@@ -358,7 +359,8 @@ def find_label_correction(
     """
     if routing_input.label is None or not _may_be_label_correction(routing_input, effective, catalogue):
         return None
-    group = catalogue.label_groups(routing_input.event).get(routing_input.label.casefold())
+    groups = catalogue.label_groups(routing_input.event, effective.labels.assess)
+    group = groups.get(routing_input.label.casefold())
     if group is None:
         return None
     for account in own_accounts(bot, others):

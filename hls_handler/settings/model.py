@@ -20,6 +20,7 @@ from hls_handler.analysis import Category, Severity
 from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.values import (
     AppPrivateKey,
+    Assessed,
     Bots,
     Confidence,
     Credential,
@@ -278,6 +279,9 @@ class Labels(Section):
         False, description="let Claude choose from the repository's own labels, if the prompt's template lists them"
     )
     min_confidence: Confidence = Field(0.7, description="least confidence with which such a label is set")
+    assess: tuple[Assessed, ...] = Field(
+        ("issues",), description="what gets labels for priority and difficulty: issues, pull_requests"
+    )
 
 
 class Comments(Section):
@@ -371,6 +375,7 @@ class RepositoryLabels(Section):
     allow: tuple[str, ...] | None = Field(None, description="overrides labels.allow")
     suggest: bool | None = Field(None, description="overrides labels.suggest")
     min_confidence: Confidence | None = Field(None, description="overrides labels.min_confidence")
+    assess: tuple[Assessed, ...] | None = Field(None, description="overrides labels.assess")
 
 
 class RepositoryComments(Section):

@@ -289,6 +289,7 @@ Tone = Literal["neutral", "friendly", "formal"]
 Length = Literal["short", "normal", "detailed"]
 Summary = Literal["on_findings", "always"]
 Layout = Literal["list", "table"]
+Assessed = Literal["issues", "pull_requests"]
 LinkUrl = Annotated[
     str,
     Field(pattern=r"^https://[A-Za-z0-9._~:/?#@!$&'*+,;=%-]+$"),  # no character that ends a link in Markdown

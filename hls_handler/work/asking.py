@@ -313,7 +313,7 @@ def prompt_limits(
     """Return the limits on what a prompt gets: tokens, files and findings, and whether it lists labels."""
     offer, labels = None, effective.labels
     if labels.suggest and effective.features.auto_labeling and library.uses(prompt, "repository_labels"):
-        offer = OfferLimits(labels, taken=frozenset(library.label_groups(event_name)))
+        offer = OfferLimits(labels, taken=frozenset(library.label_groups(event_name, labels.assess)))
     shown = {name: getattr(effective.review, name) and library.uses(prompt, name) for name in CONTEXT_VARIABLES}
     shown["verify"] = effective.review.verify and handler_for(event_name).verification in library.prompts
     shown["functions"] = effective.review.functions and library.uses_attribute(prompt, "above")

@@ -41,7 +41,7 @@ from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost, Postponed, StepFailed, StoreUnavailable, Superseded, WorkStopped
 from hls_handler.events import Account, Event
 from hls_handler.handlers.handler import Handler
-from hls_handler.prompting.reply_fields import permissive_reply_model
+from hls_handler.prompting.reply_fields import permissive_reply_model, with_optional_fields
 from hls_handler.queue.changes import PendingChanges
 from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE
 from hls_handler.routing import Rule
@@ -319,7 +319,9 @@ def decode_reply(step: Checkpoint | None, *, reply_type: str, model: type[Reply]
     The stored reply may be from another prompt, or from an earlier version of the prompt with other fields.
     """
     stored = _REPLY.decode(step)
-    return _validate(stored, model) if stored is not None and stored.reply_type == reply_type else None
+    if stored is None or stored.reply_type != reply_type:
+        return None
+    return _validate(stored, with_optional_fields(model, stored.reply))
 
 
 def decode_reply_for_display(step: Checkpoint | None) -> ValidReply | None:

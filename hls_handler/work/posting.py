@@ -34,6 +34,7 @@ from hls_handler.history.corrections import CorrectionResult, Corrections, Shown
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.changes import WriteCompleted
 from hls_handler.routing import LabelCorrection
+from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.tracing import annotate
 from hls_handler.work.active_config import Writer
 from hls_handler.work.commit_checks import ensure_check
@@ -178,7 +179,7 @@ def _check_current_state(job: Job, conversation: Conversation) -> Issue | PullRe
     number = conversation.number
     current = reader.pull_request(number) if conversation.is_pull_request else reader.issue(number)
     check_conversation(job.event, current)
-    shown = _shown_labels(current, job.config.library)
+    shown = _shown_labels(current, job.config.library, job.rule.effective)
     _log_corrections(job.store.corrections.record_current(job.lease, job.bot.login, shown))
     return current
 
@@ -328,7 +329,7 @@ def record_label_correction(
 ) -> CorrectionResult:
     """Store that a person changed a label of the bot. Uses only the event and sends no request to GitHub."""
     assert event.conversation is not None  # parse_event rejects a label event without its issue or pull request
-    shown = _shown_labels(event.conversation, library)
+    shown = _shown_labels(event.conversation, library, correction.effective)
     result = corrections.record_change(lease, bot.login, correction.group, shown, at=lease.received_at)
     _log_corrections(result)
     return result
@@ -361,7 +362,7 @@ def _log_corrections(result: CorrectionResult) -> None:
         log.info("label corrected by a person", extra=fields)
 
 
-def _shown_labels(conversation: Issue | PullRequest, library: Library) -> ShownLabels:
+def _shown_labels(conversation: Issue | PullRequest, library: Library, effective: EffectiveSettings) -> ShownLabels:
     is_pull_request = isinstance(conversation, PullRequest)
-    groups = library.label_groups("pull_request" if is_pull_request else "issues")
+    groups = library.label_groups("pull_request" if is_pull_request else "issues", effective.labels.assess)
     return ShownLabels(tuple(label.name for label in conversation.labels), conversation.title, is_pull_request, groups)

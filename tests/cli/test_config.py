@@ -64,6 +64,7 @@ def test_every_value_is_printed_with_its_source_and_the_entry_that_applies(path:
         'labels.allow = ["bug", "***"]   hls.yaml:9 (repositories[1].labels.allow)',
         "labels.suggest = false   default",
         "labels.min_confidence = 0.7   default",
+        'labels.assess = ["issues"]   default',
         "comments.language = null   default",
         "comments.tone = neutral   default",
         "comments.length = normal   default",

@@ -236,6 +236,16 @@ def test_comment_names_only_labels_that_settings_allow() -> None:
     )
 
 
+def test_priority_and_difficulty_of_issues_can_be_switched_off() -> None:
+    facts = replace(FACTS, labels=EffectiveLabels(assess=("pull_requests",)))
+    reply = issue_analysis(kind="bug", priority="high", component="backend")
+    labels, _ = HANDLER.plan(event(issue()), facts, analysis(reply))
+    assert isinstance(labels, EnsureLabels)
+    assert [label.name for label in labels.requested] == ["bug", "component-backend"]
+    assert labels.groups == ("status", "kind", "component")  # a label that was set before stays
+    assert HANDLER.comment_variables(facts, reply)["labels"] == ("bug", "component-backend")
+
+
 def test_an_existing_comment_is_edited_if_the_analysis_is_not_worth_saying() -> None:
     assert plan(analysis(issue_analysis(worth_saying=False)))[1] == EnsureComment("issues", "Hello.", create=False)
 

@@ -39,7 +39,7 @@ from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile, EmptyHistory
 from hls_handler.handlers.shown_findings import ShownFinding
 from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
-from hls_handler.prompting.reply_fields import build_reply_model
+from hls_handler.prompting.reply_fields import build_reply_model, with_optional_fields
 from hls_handler.review.record import NO_REVIEW, ReviewRecord, ReviewThread
 from hls_handler.settings.model import Findings, Review
 from hls_handler.settings.values import PathFilter, Summary
@@ -527,6 +527,13 @@ def test_replies_to_several_calls_are_joined() -> None:
     assert [found.title for found in merged.findings] == ["Wrong", "Other", "Other"]
     assert [(label.name, label.confidence) for label in merged.suggested_labels] == [("ui", 0.9), ("docs", 0.5)]
     assert HANDLER.merge([other]) is other
+    assessed = with_optional_fields(PullRequestAnalysis, ["priority", "difficulty"])
+    parts = [
+        assessed.model_validate({**one.model_dump(), "priority": priority, "difficulty": difficulty})
+        for priority, difficulty in (("low", "moderate"), ("medium", "easy"), ("low", "moderate"))
+    ]
+    worst = HANDLER.merge(parts).model_dump()
+    assert (worst["priority"], worst["difficulty"]) == ("medium", "moderate")
     assert HANDLER.merge([issue_response(), other]) == issue_response()
 
 

@@ -71,7 +71,7 @@ def test_template_without_extends_is_the_task_with_the_system_message_of_base(tm
     library = load(tmp_path, {"issues/t.j2": FRONT + "\nJudge {{ issue.number }}.\n"})
     rendered = render(library, "issues/t", issue_variables(), key=KEY)
     assert (rendered.system, rendered.task) == ("You judge issues.", "Judge 12.")
-    assert rendered.prompt is library.prompts["issues/t"]
+    assert rendered.prompt == library.prompts["issues/t"]
     assert rendered.schema["required"] == IssueAnalysis.model_json_schema()["required"]
 
 

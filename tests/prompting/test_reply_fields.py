@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from hls_handler.analysis import (
     REPLY_TYPES,
     IssueAnalysis,
+    IssueResponse,
     Reply,
     ReviewAnalysis,
     Score,
@@ -26,6 +27,7 @@ from hls_handler.prompting.render import render, render_comment
 from hls_handler.prompting.reply_fields import (
     complete_static_reply,
     permissive_reply_model,
+    with_optional_fields,
 )
 from hls_handler.prompting.variables import sample_values
 from hls_handler.sandbox.claude_rules import check_request
@@ -355,6 +357,25 @@ def test_shipped_labels_without_size_and_status_come_from_replies() -> None:
     library = shipped()
     assert {**library.label_groups("issues"), **library.label_groups("pull_request")} == known
     assert set(library.label_groups("pull_request").values()) == {"type"}
+    assert library.label_groups("pull_request", ["issues"]) == library.label_groups("pull_request")
+    assessed = library.label_groups("pull_request", ["issues", "pull_requests"])
+    assert set(assessed.values()) == {"type", "priority", "difficulty"}
+
+
+def test_field_of_the_prompt_itself_is_not_replaced_by_an_optional_one(tmp_path: Path) -> None:
+    own = FRONT.replace("issue_analysis", "pull_request_analysis").replace("issues.opened", "pull_request.opened")
+    fields = 'fields: {priority: {enum: [now, later]}}\nlabels: {priority: "prio/{value}"}\n'
+    library = load(tmp_path, {"pull_requests/own.j2": own.replace("reply:", f"{fields}reply:") + "Judge.\n"})
+    extended = with_optional_fields(library.prompts["pull_requests/own"].reply_model, ["priority", "difficulty"])
+    properties = extended.model_json_schema()["properties"]
+    assert properties["priority"]["enum"] == ["now", "later"]
+    assert properties["difficulty"]["enum"] == ["easy", "moderate", "complex"]
+    assert extended.label_rules == {
+        "type": "type/{value}",
+        "priority": "prio/{value}",
+        "difficulty": "difficulty-{value}",
+    }
+    assert with_optional_fields(IssueResponse, ["priority"]) is IssueResponse
 
 
 def test_event_without_a_prompt_has_no_labels() -> None:

@@ -83,7 +83,7 @@ def test_strings_marked_as_trusted_are_trusted() -> None:
                 "it.layout",
                 "it.about_url",
             ),
-            *("it.labels.allow[]", "it.categories[]"),
+            *("it.labels.allow[]", "it.labels.assess[]", "it.categories[]"),
         }
         assert {row[0] for row in documented if row[2] == "untrusted"} == {
             *("it.labels.repository_allow[]", "it.paths.ignore[]")
@@ -128,6 +128,7 @@ def test_variables_of_issues() -> None:
         "config",
         "delivery",
         "rule.labels.allow[]",
+        "rule.labels.assess[]",
         "rule.event",
         "rule.prompt",
         "rule.categories[]",

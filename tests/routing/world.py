@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from hls_handler.events import Account
@@ -50,7 +50,7 @@ class FakeCatalogue:
     def on(self, event_key: str) -> tuple[str, ...]:
         return self._prompts.get(event_key, ())
 
-    def label_groups(self, event: str) -> Mapping[str, str]:
+    def label_groups(self, event: str, assess: Collection[str] = ()) -> Mapping[str, str]:
         return LABEL_FIELDS.get(event, {})
 
     def file(self, name: str) -> str:

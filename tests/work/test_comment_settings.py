@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hls_handler.analysis import PullRequestAnalysis
+from hls_handler.analysis import PullRequestAnalysis, Reply
+from hls_handler.events import Label
 from hls_handler.prompting import recorded
+from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.settings.model import Settings
 from tests.handlers.world import file, finding, issue_analysis, pull_request, pull_request_analysis
 from tests.work.world import MakeWorld, World, settings
@@ -28,7 +30,7 @@ def given(**sections: Any) -> Settings:
     return plain.model_copy(update=changed)
 
 
-def review(make_world: MakeWorld, reply: PullRequestAnalysis, **sections: Any) -> World:
+def review(make_world: MakeWorld, reply: Reply, **sections: Any) -> World:
     review = {"verify": False, "max_inline": 0, **sections.pop("review", {})}
     world = make_world(reply, given=given(review=review, **sections))
     push(world, "first")
@@ -93,3 +95,29 @@ def test_by_default_an_issue_gets_no_summary(make_world: MakeWorld) -> None:
     world.run()
     assert world.github.comments == {}
     assert "is posted" not in world.claude.asked[0].task
+
+
+ASSESSED = {"assess": ["issues", "pull_requests"]}
+
+
+def test_pull_request_gets_a_priority_and_a_difficulty_if_settings_ask_for_it(make_world: MakeWorld) -> None:
+    model = with_optional_fields(PullRequestAnalysis, ["priority", "difficulty"])
+    plain = pull_request_analysis().model_dump()
+    reply = model.model_validate({**plain, "priority": "high", "difficulty": "easy"})
+    world = review(make_world, reply, labels=ASSESSED)
+    assert set(world.github.labels[2]) == {"size/small", "type/bug-fix", "priority-high", "difficulty-easy"}
+    schema = world.claude.asked[0].schema
+    assert schema["properties"]["priority"]["enum"] == ["high", "medium", "low"]  # type: ignore[index]
+    assert {"priority", "difficulty"} < set(schema["required"])  # type: ignore[call-overload]
+    world.claude.replies = [model.model_validate({**plain, "priority": "low", "difficulty": "easy"})]
+    world.github.changed[2] = (FILES[0], file("z.py", "@@ -1 +1 @@\n-y\n+changed"))
+    push(world, "second", labels=(Label("priority-high"), Label("difficulty-easy")))
+    assert "that its labels name" in world.claude.asked[1].task
+    assert set(world.github.labels[2]) == {"size/small", "type/bug-fix", "priority-low", "difficulty-easy"}
+
+
+def test_by_default_a_review_is_asked_for_neither(make_world: MakeWorld) -> None:
+    world = review(make_world, pull_request_analysis())
+    assert set(world.github.labels[2]) == {"size/small", "type/bug-fix"}
+    assert "priority" not in json.dumps(world.claude.asked[0].schema)
+    assert "priority" not in world.claude.asked[0].task
