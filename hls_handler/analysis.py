@@ -160,6 +160,16 @@ class PullRequestAnalysis(Reply):
         return bool(self.findings)
 
 
+class FileSummary(_Part):
+    """What changes in one file."""
+
+    path: str = Field(description="The file, exactly as shown.")
+    summary: str = Field(max_length=300, description="One sentence.")
+
+
+MAX_FILE_SUMMARIES = 30
+
+
 class Score(_Part):
     """The score of one dimension of a change. It is advisory: no label, finding or check depends on it."""
 
@@ -291,6 +301,15 @@ def sum_usage(usages: Iterable[Usage]) -> Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class PartialCost:
+    """The estimated cost of a part of a reply."""
+
+    tokens: int
+    of_tokens: int  # output tokens of the whole reply
+    usd: float | None  # None if the model has no known price
+
+
+@dataclass(frozen=True, slots=True)
 class ValidReply:
     prompt_id: str  # "issues/analyze@3f9c2a"
     reply_type: str  # "issue_analysis", a key of REPLY_TYPES
@@ -353,6 +372,11 @@ def is_worth_saying(reply: Reply) -> bool:
     return isinstance(reply, CommentingReply | PullRequestAnalysis) and reply.worth_saying
 
 
+def file_summaries_of(reply: Reply | None) -> Sequence[FileSummary]:
+    """Return the optional field `file_summaries` of a reply; nothing if the reply lacks it."""
+    return [one for one in getattr(reply, "file_summaries", ()) if isinstance(one, FileSummary)]
+
+
 def lowest_scores(replies: Iterable[Reply | None]) -> tuple[Score, ...]:
     """Return the lowest score of each dimension in the field `scores`, which the front matter of a prompt can add."""
     lowest: dict[str, ScoreValue] = {}
@@ -380,6 +404,8 @@ def join_analyses(parts: Sequence[PullRequestAnalysis]) -> PullRequestAnalysis:
     }
     if scores := lowest_scores(parts):
         joined[SCORES] = list(scores)
+    if sentences := [one for part in parts for one in file_summaries_of(part)]:
+        joined["file_summaries"] = sentences[:MAX_FILE_SUMMARIES]
     for name, values in WORST_FIRST.items():
         given = {getattr(part, name, None) for part in parts}
         if given.intersection(values):

@@ -18,7 +18,7 @@ import genai_prices
 import httpx2
 from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
-from hls_handler.analysis import Unusable, UnusableReply, Usage, ValidReply
+from hls_handler.analysis import PartialCost, Unusable, UnusableReply, Usage, ValidReply
 from hls_handler.clients.claude_errors import MODEL_REMEDY, translate, unexpected_response
 from hls_handler.clients.reply_parsing import UnreadableReply, describe_problems, parse_reply
 from hls_handler.clients.transport import MAX_ERROR_BYTES, find_proxy_settings, shorten
@@ -346,6 +346,15 @@ def _describe_stop(details: _StopDetails | None) -> str:
     category = f" ({shorten(details.category)})" if details and details.category else ""
     explanation = f": {shorten(details.explanation).rstrip('.')}" if details and details.explanation else ""
     return f"Claude refused to answer{category}{explanation}"
+
+
+def cost_of_output(usage: Usage, tokens: int) -> PartialCost | None:
+    """Return what about `tokens` output tokens of a call cost; None if Claude was not called."""
+    if not usage.output_tokens:
+        return None
+    tokens = min(tokens, usage.output_tokens)
+    whole, rest = cost_usd(usage), cost_usd(replace(usage, output_tokens=usage.output_tokens - tokens))
+    return PartialCost(tokens, usage.output_tokens, None if whole is None or rest is None else whole - rest)
 
 
 def cost_usd(usage: Usage) -> float | None:

@@ -47,6 +47,7 @@ class PromptLimits:
     ignored_paths: PathFilter = EMPTY_PATH_FILTER  # files of pull requests that Claude is not shown
     shown: Findings = EVERY_FINDING  # thresholds for findings in comments
     summary: Summary = "on_findings"  # whether there is a comment if nothing was found or is missing
+    sums_up_files: bool = False  # whether the comment on a pull request has a sentence on each changed file
     labels: EffectiveLabels = DEFAULT_LABELS
     offer: OfferLimits | None = None  # None: the prompt does not list the repository's labels
     is_review: bool = False  # True if the prompt reviews a pull request

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from hls_handler.analysis import Severity
+from hls_handler.analysis import FileSummary, Severity
 from hls_handler.events import PullRequest
 from hls_handler.handlers.changed_files import PatchedFile, Selection, cover, show_files
 from hls_handler.handlers.committed_credentials import Credential
@@ -86,6 +86,7 @@ class PullRequestFacts:
     unread: frozenset[str] = frozenset()  # paths of files whose patch is not known completely
     questions: tuple[Question, ...] = ()
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
+    file_summaries: tuple[FileSummary, ...] | None = None  # of earlier reviews; None: they are not asked for
     call: int | None = None  # number of the call that these facts are shown in; None: all calls
     unanswered: Mapping[int, str] = field(default_factory=dict)  # calls without a reply, with the reason of each
     lost: Mapping[int, str] = field(default_factory=dict)  # calls of whose reply findings were left out, and why

@@ -15,6 +15,7 @@ from hls_handler.actions import Action, EnsureCheck, EnsureReply, EnsureReview, 
 from hls_handler.analysis import (
     NO_CALLS,
     Analysis,
+    FileSummary,
     FindingVerdicts,
     PullRequestAnalysis,
     Receipt,
@@ -25,6 +26,7 @@ from hls_handler.analysis import (
     lowest_scores,
 )
 from hls_handler.events import Event, PullRequest
+from hls_handler.handlers import summarized_files
 from hls_handler.handlers.changed_files import (
     MAX_CALLS,
     PatchedFile,
@@ -84,6 +86,7 @@ VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
     "files": (tuple[PatchedFile, ...], lambda facts: facts.files),
     "skipped": (tuple[SkippedFile, ...], lambda facts: facts.selection.skipped),
     "unlisted": (int, lambda facts: facts.unlisted),
+    "summarized_files": (int, summarized_files.count_asked),
     "size": (Size, lambda facts: facts.size),
     "round": (int, lambda facts: facts.round),
     "part": (int, lambda facts: 1 if facts.call is None else facts.call + 1),
@@ -114,6 +117,7 @@ COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts, Review
     "unrepeated": (tuple[ShownFinding, ...], lambda facts, found: show_earlier(facts, found.open)),
     "coverage": (Coverage, lambda facts, _: facts.coverage),
     "scores": (tuple[Score, ...], lambda facts, _: facts.record.scores),
+    "file_summaries": (tuple[FileSummary, ...], lambda facts, _: summarized_files.list_all(facts, None)),
 }
 """The type and the value of each variable of comments."""
 
@@ -185,6 +189,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             unread=frozenset(files.unread),
             questions=plan_questions(selection, wanted),
             offer=select_offer(reader.labels(), limits.offer) if limits.offer is not None else None,
+            file_summaries=summarized_files.recall(limits, history, pull_request.number, self.family),
         )
 
     def variables(self, facts: PullRequestFacts) -> Mapping[str, object]:
@@ -287,7 +292,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     def comment_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
         found = find_findings(facts, reply)
         variables = {name: value(facts, found) for name, (_, value) in COMMENT_VARIABLES.items()}
-        return {**variables, "scores": lowest_scores([reply]) or facts.record.scores}
+        scores = lowest_scores([reply]) or facts.record.scores
+        return {**variables, "scores": scores, "file_summaries": summarized_files.list_all(facts, reply)}
 
     def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels, a review, replies in threads, and a comment, which is created only if something was found."""
@@ -301,6 +307,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         is_shown = review is not None and analysis.answers[analysis.comment_index] is review
         create = facts.summary == "always" or bool(is_found if is_shown else analysis.worth_saying)
         comments = plan_comment(analysis, self.family, create=create and bool(analysis.answers))
+        comments = tuple(summarized_files.keep(comments, facts, review.reply if review is not None else None))
         comments_inline = tuple(
             InlineComment(entry.key, found.path, found.side, found.start_line, found.line, analysis.inline[entry.key])
             for entry, found in ((entry, located.finding) for entry, located in result.inline)

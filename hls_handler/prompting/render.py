@@ -18,7 +18,7 @@ from functools import lru_cache
 from jinja2 import Template, TemplateNotFound
 from jinja2.runtime import Context
 
-from hls_handler.analysis import ASSESSMENT, Category, Reply
+from hls_handler.analysis import ASSESSMENT, Category, PartialCost, Reply
 from hls_handler.events import Account, Repository
 from hls_handler.prompting.environment import (
     AUTHOR_ERRORS,
@@ -97,7 +97,7 @@ COMMON: Mapping[str, object] = {
 }
 """The variables that all templates have: name -> type."""
 
-COMMENT: Mapping[str, object] = {"prompt_id": str, "shortened": int}
+COMMENT: Mapping[str, object] = {"prompt_id": str, "shortened": int, "files_cost": PartialCost | None}
 """The variables that only comment templates have: name -> type. `analysis` is added with the prompt's reply type."""
 
 TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
@@ -207,6 +207,8 @@ def _optional_fields(variables: Mapping[str, object]) -> Iterator[str]:
     rule = variables.get("rule")
     if isinstance(rule, RuleView) and "pull_requests" in rule.labels.assess:
         yield from ASSESSMENT
+    if variables.get("summarized_files"):
+        yield "file_summaries"
 
 
 @lru_cache(maxsize=64)  # earlier versions of prompts have models of their own
@@ -273,7 +275,7 @@ def _render_markdown(
     library: Library, name: str, template: Template, variables: Mapping[str, object], key: bytes
 ) -> str:
     placeholders = Placeholders(key=key, show=format_for_comment)
-    ours = {"shortened": 0, **variables}
+    ours = {"shortened": 0, "files_cost": None, **variables}
     converted = {**_convert(placeholders, ours), "prompt_id": Trusted(library.prompts[name].id)}
     file = template.filename or template.name or ""
     try:

@@ -17,11 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from hls_handler.analysis import (
     ASSESSMENT,
+    MAX_FILE_SUMMARIES,
     MAX_LABEL_CHARACTERS,
     REPLY_TYPES,
     SCORES,
     VALUE,
     Difficulty,
+    FileSummary,
     IssueAnalysis,
     LabelRule,
     Priority,
@@ -151,6 +153,10 @@ def build_reply_model(front: FrontMatter, lines: Sources) -> tuple[type[Reply] |
 OPTIONAL_FIELDS: Mapping[str, Any] = {
     "priority": (Priority, Field(description="How much depends on it that this is merged soon.")),
     "difficulty": (Difficulty, Field(description="How much knowledge and care its review needs.")),
+    "file_summaries": (
+        Annotated[list[FileSummary], Field(max_length=MAX_FILE_SUMMARIES)],
+        Field(description="One for each of the first files, in their order."),
+    ),
 }
 """Name -> definition of the fields that a review has only if settings ask for them."""
 

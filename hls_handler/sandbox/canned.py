@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hls_handler.analysis import EarlierVerdict, Finding, Place, ReviewRequest
+from hls_handler.analysis import EarlierVerdict, FileSummary, Finding, Place, ReviewRequest
 from hls_handler.sandbox import canned_events
 from hls_handler.sandbox.canned_findings import find_all, give_verdicts
 from hls_handler.sandbox.reading import Reading
@@ -66,6 +66,7 @@ SHAPES: Mapping[str, frozenset[str]] = {
     "earlier": frozenset(EarlierVerdict.model_fields),
     "requests": frozenset(ReviewRequest.model_fields),
     "where": frozenset(Place.model_fields),
+    "file_summaries": frozenset(FileSummary.model_fields),
 }
 """List field of a reply to a shipped prompt -> the keys of its items."""
 
@@ -132,6 +133,7 @@ def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
         "earlier": lambda: give_verdicts(reading),
         "requests": lambda: _requests(reading),
         "where": lambda: canned_events.places(reading),
+        "file_summaries": lambda: _file_summaries(reading),
         "highlights": lambda: canned_events.highlights(reading),
     }
     most = MAX_ITEMS.search(str(node.get("description", "")))
@@ -150,6 +152,14 @@ def _has_shipped_items(items: Mapping[str, Any], name: str, root: Mapping[str, A
     if name in {"missing", "highlights"}:
         return items.get("type") == "string"
     return frozenset(items.get("properties", {})) == SHAPES[name]
+
+
+def _file_summaries(reading: Reading) -> list[dict[str, Any]]:
+    sentence = "It adds {} and removes {}."
+    return [
+        {"path": one.path, "summary": sentence.format(count(len(one.added), "line"), len(one.removed))}
+        for one in reading.patches
+    ]
 
 
 def _requests(reading: Reading) -> list[dict[str, Any]]:

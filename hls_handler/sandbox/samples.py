@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hls_handler import shipped
-from hls_handler.analysis import Reply
+from hls_handler.analysis import PartialCost, Reply
 from hls_handler.clients.claude import request_schema
 from hls_handler.errors import HlsError
 from hls_handler.events import Event, parse_event
@@ -139,7 +139,8 @@ def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -
         variables = template_variables(event, handler, facts, prompt=name)
         reply = kind.model_validate(canned_reply(schema, _reading_of(variables)))
         made = handler.comment_variables(facts, reply)
-        ours = {"analysis": reply, "prompt_id": Trusted(f"{name}@3f9c2a"), "shortened": 0}
+        ours: dict[str, object] = {"analysis": reply, "prompt_id": Trusted(f"{name}@3f9c2a"), "shortened": 0}
+        ours["files_cost"] = PartialCost(40, 810, 0.0006)
         yield {**variables, **made, **ours}
 
 

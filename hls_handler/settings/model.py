@@ -295,6 +295,9 @@ class Comments(Section):
         description="on_findings: comments only if something was found or is missing; always: also with only a summary",
     )
     layout: Layout = Field("list", description="list: findings one below the other; table: a table for each file")
+    files: bool = Field(
+        False, description="ask for a sentence on each changed file, at most 30, and show them below each review"
+    )
     show_prompt: bool = Field(False, description="name the prompt and its version in the footer of comments")
     about_url: LinkUrl | None = Field(
         None, description="address of the page that the footer of comments links to; unset: no link"
@@ -384,6 +387,7 @@ class RepositoryComments(Section):
     length: Length | None = Field(None, description="overrides comments.length")
     summary: Summary | None = Field(None, description="overrides comments.summary")
     layout: Layout | None = Field(None, description="overrides comments.layout")
+    files: bool | None = Field(None, description="overrides comments.files")
     show_prompt: bool | None = Field(None, description="overrides comments.show_prompt")
     about_url: LinkUrl | None = Field(None, description="overrides comments.about_url")
     post_to: Mapping[FallbackEventKey, IssueNumber] = Field(

@@ -5,6 +5,7 @@ The comments are rendered from the replies.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,16 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from hls_handler.analysis import Analysis, Reply, ValidReply, is_worth_saying, sum_usage
+from hls_handler.analysis import (
+    Analysis,
+    PartialCost,
+    Reply,
+    ValidReply,
+    file_summaries_of,
+    is_worth_saying,
+    sum_usage,
+)
+from hls_handler.clients.claude import cost_of_output
 from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.errors import (
@@ -29,6 +39,7 @@ from hls_handler.handlers.handler import Handler, PromptLimits, template_variabl
 from hls_handler.handlers.labels import OfferLimits
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import (
+    estimate_tokens,
     render_comment,
     render_footer,
     render_review_comment,
@@ -283,6 +294,7 @@ def render_chain(
     ]
     index = worth_saying[-1] if worth_saying else len(answers) - 1
     reply = answers[index].reply
+    variables = {**variables, "files_cost": _estimate_files_cost(answers[0])}
     comment, footer = _render_comment(library, names[index], handler, facts, reply, variables, key)
     inline = {
         finding: render_review_comment(library, name, {**variables, "analysis": answer.reply, **extra}, key=key)
@@ -290,6 +302,14 @@ def render_chain(
         for finding, extra in handler.inline_findings(facts, answer.reply).items()
     }
     return Analysis(answers, comment, footer, comment_index=index, inline=inline)
+
+
+def _estimate_files_cost(answer: ValidReply) -> PartialCost | None:
+    """Return the estimated cost of the sentences about files, which are a part of the reply."""
+    sentences = [one.model_dump() for one in file_summaries_of(answer.reply)]
+    return (
+        cost_of_output(answer.usage, estimate_tokens(json.dumps(sentences, ensure_ascii=False))) if sentences else None
+    )
 
 
 def _render_comment(
@@ -317,14 +337,17 @@ def prompt_limits(
     shown = {name: getattr(effective.review, name) and library.uses(prompt, name) for name in CONTEXT_VARIABLES}
     shown["verify"] = effective.review.verify and handler_for(event_name).verification in library.prompts
     shown["functions"] = effective.review.functions and library.uses_attribute(prompt, "above")
+    is_review = library.prompts[prompt].reply == "pull_request_analysis"
+    sums_up_files = effective.comments.files and is_review and library.uses(prompt, "file_summaries")
     return PromptLimits(
         settings.claude.input_tokens,
         effective.paths,
         effective.findings,
-        effective.comments.summary,
+        "always" if sums_up_files else effective.comments.summary,  # else the sentences would be paid and not shown
+        sums_up_files=sums_up_files,
         labels=labels,
         offer=offer,
-        is_review=library.prompts[prompt].reply == "pull_request_analysis",
+        is_review=is_review,
         review=effective.review.model_copy(update=shown),
         features=effective.features,
     )

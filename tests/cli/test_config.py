@@ -70,6 +70,7 @@ def test_every_value_is_printed_with_its_source_and_the_entry_that_applies(path:
         "comments.length = normal   default",
         "comments.summary = on_findings   default",
         "comments.layout = list   default",
+        "comments.files = false   default",
         "comments.show_prompt = false   default",
         "comments.about_url = null   default",
         "comments.post_to = {}   default",

@@ -378,6 +378,18 @@ def test_findings_of_categories_that_are_not_listed_are_counted_and_not_shown(
     assert variables["held_back"] == 3 - len(titles)
 
 
+def test_at_most_thirty_files_get_a_sentence_over_all_calls() -> None:
+    files = [file(f"{number:02}.py", "@@ -0,0 +1,20 @@\n" + "+x = 1\n" * 20, additions=20) for number in range(40)]
+    facts = gather(*files, tokens=2_500, limits={"sums_up_files": True})
+    asked = [(len(part.files), HANDLER.variables(part)["summarized_files"]) for part in HANDLER.split(facts)]
+    assert sum(number for number, _ in asked) == 40
+    assert sum(number for _, number in asked) == 30  # type: ignore[misc]
+    assert len(asked) > 2
+    assert asked[0][0] == asked[0][1]
+    assert asked[-1][1] == 0
+    assert [HANDLER.variables(one)["summarized_files"] for one in HANDLER.split(gather(*files))] == [0]
+
+
 # Rounds
 
 

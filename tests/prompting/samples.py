@@ -169,6 +169,7 @@ def pull_request_variables() -> dict[str, object]:
         "round": 1,
         "part": 1,
         "parts": 1,
+        "summarized_files": 0,
         "earlier_kind": "",
         "earlier_summary": "",
         "known_findings": (),

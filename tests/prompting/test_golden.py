@@ -18,8 +18,10 @@ import pytest
 
 from hls_handler.analysis import (
     REPLY_TYPES,
+    FileSummary,
     Finding,
     IssueResponse,
+    PartialCost,
     PullRequestAnalysis,
     Reply,
     ReviewAnalysis,
@@ -120,6 +122,7 @@ NO_FINDINGS = {
     "unrepeated": (),
     "coverage": Coverage((REVIEWED,)),
     "scores": (),
+    "file_summaries": (),
     "commit": "1f0c2d3e4b",
     "commit_url": "https://github.com/acme/shop/commit/1f0c2d3e4b5a69788796a5b4c3d2e1f001122334",
 }
@@ -205,6 +208,7 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
         "pull_requests/analyze",
         {**pull_request_variables(), "rule": replace(RULE, categories=("bugs", "security", "style"))},
     ),
+    "pull_requests.analyze.files": ("pull_requests/analyze", {**pull_request_variables(), "summarized_files": 1}),
     "pull_requests.analyze.assessed": (
         "pull_requests/analyze",
         {
@@ -382,6 +386,20 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
                 unlisted=7,
             ),
             "unlisted": 7,
+        },
+    ),
+    "pull_requests.analyze.comment.files": (
+        "pull_requests/analyze",
+        {
+            **pull_request_variables(),
+            **NO_FINDINGS,
+            "skipped": (),
+            "analysis": REVIEW,
+            "file_summaries": (
+                FileSummary(path="shop/a`|b.py", summary="Counts by quantity,\n<b>see</b> #3."),
+                FileSummary(path="shop/cart.py", summary="Calls it."),
+            ),
+            "files_cost": PartialCost(40, 810, 0.0006),
         },
     ),
     "pull_requests.analyze.comment.table": (

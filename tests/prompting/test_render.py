@@ -383,6 +383,7 @@ def pull_request_comment(
     counts = dict.fromkeys(names, 0)
     commit = {"commit": "1f0c2d3e4b", "commit_url": ""}
     lists = {"findings": (shown,) * findings, "unrepeated": (shown,) * unrepeated, "unlocated": (), "scores": ()}
+    lists["file_summaries"] = ()
     variables = {**pull_request_variables(), **counts, "still_open": unrepeated, **commit, **lists}
     variables["coverage"] = Coverage(())
     comment = render_comment(shipped(), "pull_requests/analyze", {**variables, "analysis": {"summary": "s"}}, key=KEY)

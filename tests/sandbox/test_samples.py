@@ -26,8 +26,11 @@ def test_every_variable_of_a_comment_has_an_example(event: str, reply: str) -> N
     )  # such as `findings`
     names = {*COMMENT, *handler.variable_types, *of_reply, "analysis"}
     # In no recorded event, an author comments on their own issue, or a pull request closes one. Only the verification
-    # has candidates, the sandbox quotes every line correctly, and no shipped prompt asks for scores.
-    for name in names - {"author_comments", "linked_issues", "candidates", "unlocated", "scores"}:
+    # has candidates, the sandbox quotes every line correctly, no shipped prompt asks for scores, and the default
+    # settings ask for no sentences about files. An answer to an issue has no labels.
+    unused = {"author_comments", "linked_issues", "candidates", "unlocated", "scores"}
+    unused |= {"summarized_files", "file_summaries"} | ({"labels"} if reply == "issue_response" else set())
+    for name in names - unused:
         assert any(example[name] not in (None, "", ()) for example in examples), name
 
 

@@ -9,9 +9,11 @@ from hls_handler.analysis import PullRequestAnalysis, Reply
 from hls_handler.events import Label
 from hls_handler.prompting import recorded
 from hls_handler.prompting.reply_fields import with_optional_fields
+from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
+from hls_handler.work.asking import prompt_limits
 from tests.handlers.world import file, finding, issue_analysis, pull_request, pull_request_analysis
-from tests.work.world import MakeWorld, World, settings
+from tests.work.world import MakeWorld, World, library, settings
 
 FILES = (file("a.py", "@@ -1 +1 @@\n-a\n+b"), file("z.py", "@@ -1 +1 @@\n-y\n+z"))
 FOUND = [
@@ -121,3 +123,59 @@ def test_by_default_a_review_is_asked_for_neither(make_world: MakeWorld) -> None
     assert set(world.github.labels[2]) == {"size/small", "type/bug-fix"}
     assert "priority" not in json.dumps(world.claude.asked[0].schema)
     assert "priority" not in world.claude.asked[0].task
+
+
+def sums_up(*paths: str, summary: str = "Says b in place of a | c.") -> Reply:
+    sentences = [{"path": path, "summary": summary} for path in paths]
+    model = with_optional_fields(PullRequestAnalysis, ["file_summaries"])
+    return model.model_validate({**pull_request_analysis().model_dump(), "file_summaries": sentences})
+
+
+def test_each_changed_file_gets_a_sentence_whose_cost_is_shown(make_world: MakeWorld) -> None:
+    world = review(make_world, sums_up("z.py", "a.py", "unknown.py"), comments={"files": True})
+    assert len(world.claude.asked) == 1
+    assert "one entry for each file above" in world.claude.asked[0].task
+    schema = world.claude.asked[0].schema
+    assert "file_summaries" in schema["required"]  # type: ignore[operator]
+    assert world.github.comments[2].count("Says b in place of a") == 2
+    assert (
+        "<details><summary>What changes in 2 files</summary>\n\n"
+        "- `a.py`: Says b in place of a \\| c.\n"
+        "- `z.py`: Says b in place of a \\| c.\n\n"
+        "About 52 of the 100 output tokens of this review are for this list, 0.000026 USD.\n\n"
+        "</details>"
+    ) in world.github.comments[2]
+
+
+def test_later_review_keeps_the_sentences_about_files_that_it_does_not_read(make_world: MakeWorld) -> None:
+    world = review(make_world, sums_up("a.py", "z.py"), comments={"files": True})
+    world.claude.replies = [sums_up("z.py", summary="Says changed.")]
+    world.github.changed[2] = (FILES[0], file("z.py", "@@ -1 +1 @@\n-y\n+changed"))
+    push(world, "second", head_sha="f" * 40)
+    both = "- `a.py`: Says b in place of a \\| c.\n- `z.py`: Says changed.\n"
+    assert both in world.github.comments[2]
+    push(world, "third", head_sha="f" * 40, title="Another title")
+    assert len(world.claude.asked) == 2
+    assert both in world.github.comments[2]
+    world.github.changed[2] = world.github.changed[2][1:]
+    push(world, "fourth", head_sha="e" * 40)
+    assert "a.py" not in world.github.comments[2]
+
+
+def test_by_default_no_sentences_about_files_are_asked_for(make_world: MakeWorld) -> None:
+    world = review(make_world, sums_up("a.py"))
+    assert "file_summaries" not in world.claude.asked[0].task
+    assert "file_summaries" not in json.dumps(world.claude.asked[0].schema)
+    assert "What changes in" not in world.github.comments[2]
+
+
+def test_sentences_about_files_are_asked_for_only_if_the_comment_shows_them_and_then_there_is_one() -> None:
+    both = given(comments={"files": True})
+    (effective,) = RepositoryTable(both).all()
+
+    def limits(prompt: str) -> tuple[bool, str]:
+        found = prompt_limits(both, library(), "pull_request", effective, prompt)
+        return found.sums_up_files, found.summary
+
+    assert limits("pull_requests/analyze") == (True, "always")
+    assert limits("pull_requests/changelog") == (False, "on_findings")
