@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from hls_handler.analysis import Category, Finding, Severity
 from hls_handler.handlers.handler import permalink
@@ -84,7 +85,8 @@ def _earlier_to_shown(facts: PullRequestFacts, entry: LedgerEntry) -> ShownFindi
     place = (entry.path, entry.side, None, entry.line)
     is_inline = entry.comment_id is not None
     body = "" if is_inline else entry.body
-    shown = ShownFinding(*place, entry.severity, None, None, entry.title, body, "", None, url, is_inline)
+    category: Category | None = next((one for one in get_args(Category) if one == entry.category), None)
+    shown = ShownFinding(*place, entry.severity, category, None, entry.title, body, "", None, url, is_inline)
     return replace(shown, number=entry.number, is_undecided=entry.is_undecided)
 
 

@@ -80,6 +80,13 @@ def test_table_layout_shows_a_table_for_each_file(make_world: MakeWorld) -> None
     assert "| high | performance | **Slow**: It is wrong. (`/dismiss 1`) |" in world.github.comments[2][second:]
 
 
+def test_table_shows_the_category_of_an_open_finding_of_an_earlier_review(make_world: MakeWorld) -> None:
+    world = review(make_world, pull_request_analysis(findings=FOUND), comments={"layout": "table"})
+    push(world, "second", title="Another title")
+    assert "Still open from before:\n\n`z.py`\n\n| Line |" in world.github.comments[2]
+    assert "| high | performance | **Slow**: It is wrong. (`/dismiss 1`) |" in world.github.comments[2]
+
+
 QUIET = issue_analysis(worth_saying=False, recommended_response="", summary="The export fails.", priority="high")
 
 
