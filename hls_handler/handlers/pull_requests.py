@@ -74,7 +74,7 @@ from hls_handler.handlers.review_context import (
     with_lines_above,
 )
 from hls_handler.handlers.shown_findings import ShownFinding, show_earlier, show_raised, show_unlocated, to_shown
-from hls_handler.handlers.skipped_files import SkippedFile
+from hls_handler.handlers.skipped_files import SkippedFile, count_lines
 from hls_handler.review.coverage import Coverage, count_reasons
 from hls_handler.review.dismissals import FIXED
 from hls_handler.review.ledger import apply_threads, follow
@@ -169,7 +169,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
                 selection, why = read_optional(lambda: with_lines_above(selection, read, tokens=tokens), selection)
                 problem = f"the lines above the hunks: {why}" if why else ""
         selection = _with_call_for(selection, wanted, is_requested=event.requested_review == "new")
-        lines = sum(file.additions + file.deletions for file in listed)  # including those of skipped files
+        lines = count_lines(listed, selection.skipped)
         return PullRequestFacts(
             pull_request,
             selection,

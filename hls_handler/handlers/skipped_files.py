@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -102,6 +102,12 @@ class SkippedFile:
     @property
     def needs_review(self) -> bool:
         return self.reason not in REASONS_WITHOUT_REVIEW
+
+
+def count_lines(files: Iterable[ChangedFile], skipped: Iterable[SkippedFile]) -> int:
+    """Return the number of changed lines of the files that a review reads, or would read if GitHub showed them."""
+    unread = {one.path for one in skipped if not one.needs_review or one.reason == "perhaps generated or vendored"}
+    return sum(file.additions + file.deletions for file in files if file.path not in unread)
 
 
 def find_skip_reason(

@@ -137,11 +137,11 @@ def leaving_out_docs(*files: ChangedFile) -> PullRequestFacts:
     )
 
 
-def test_files_left_out_by_settings_are_not_shown_but_count_in_the_size() -> None:
+def test_files_left_out_by_settings_are_neither_shown_nor_counted_in_the_size() -> None:
     facts = leaving_out_docs(file("docs/guide.md", additions=60, deletions=0), file())
     assert [f.path for f in facts.files] == ["area.py"]
     assert facts.selection.skipped == (SkippedFile("docs/guide.md", "left out by settings"),)
-    assert facts.size == "medium"
+    assert facts.size == "small"
 
 
 def test_claude_is_not_asked_if_settings_leave_out_all_files() -> None:
@@ -189,8 +189,26 @@ def test_files_that_github_does_not_list_are_counted() -> None:
     ],
 )
 def test_size_depends_on_changed_lines_of_all_files(additions: int, deletions: int, size: str) -> None:
-    facts = gather(file("uv.lock", additions=additions, deletions=0), file(additions=0, deletions=deletions))
+    facts = gather(file("cube.py", additions=additions, deletions=0), file(additions=0, deletions=deletions))
     assert facts.size == size
+
+
+@pytest.mark.parametrize(
+    ("path", "size"),
+    [
+        ("uv.lock", "small"),
+        ("api/user_pb2.py", "small"),
+        ("vendor/lib.go", "small"),
+        ("app.min.js", "small"),
+        ("cube.py", "large"),
+    ],
+)
+def test_size_counts_what_a_review_reads(path: str, size: str) -> None:
+    assert gather(file(path, additions=9_000, deletions=0), file()).size == size
+
+
+def test_size_counts_a_file_that_github_does_not_show_because_of_its_length() -> None:
+    assert gather(file("cube.py", None, additions=30_000, deletions=0), file()).size == "large"
 
 
 @pytest.mark.parametrize(
