@@ -30,6 +30,7 @@ from hls_handler.clients.github_errors import (
     ANONYMOUS_REMEDY,
     GRAPHQL_CALL,
     TOKEN_REMEDY,
+    rejects_account,
     translate_exception,
     translate_graphql_errors,
     translate_redirect,
@@ -443,7 +444,8 @@ class GithubApi:
         secret = authorization.partition(" ")[2]
         error_message = redact_secret(message, secret) if isinstance(message, str) else None
         response = Response(status, headers, data)
-        if status >= 400 and (status not in expected or error_message is None):
+        is_expected = status in expected and error_message is not None and not rejects_account(error_message)
+        if status >= 400 and not is_expected:
             remedy = self._credential.remedy
             return response, translate_status(call, status, headers, error_message, self.now(), token_remedy=remedy)
         if data is None and text:

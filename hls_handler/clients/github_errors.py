@@ -5,6 +5,7 @@ https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -29,6 +30,25 @@ ADDRESS_REMEDY = "check github.base_url, and proxies and firewalls between this 
 OUTAGE_REMEDY = "wait: GitHub is temporarily unavailable (https://www.githubstatus.com)"
 LIMIT_REMEDY = "wait until the rate limit resets; fewer repositories or events use less of the quota"
 
+WRITES_REMEDY = "wait: GitHub limits how fast an account writes; a greater github.min_seconds_between_writes avoids it"
+ACCOUNT_REMEDY = "ask https://support.github.com to review the account: it was suspended or taken for spam"
+
+TOO_FAST = re.compile("too quickly|secondary rate limit|abuse detection", re.IGNORECASE)
+REJECTED_ACCOUNT = re.compile(r"account (?:was|is|has been) (?:suspended|flagged)|flagged as spam", re.IGNORECASE)
+BLOCKED = re.compile("user is blocked|been blocked from", re.IGNORECASE)
+
+CURES = {
+    re.compile(
+        "more than 2,?500 comments", re.I
+    ): "continue in a new one; for a fallback issue, change comments.post_to",
+    re.compile("SAML enforcement", re.I): "authorize the token for the organization (Settings, Tokens, Configure SSO)",
+    re.compile("IP allow list", re.I): "an owner of the organization adds this host to its IP allow list",
+    BLOCKED: "the author or the repository's owner blocked HLS's account, and can unblock it (Blocked users)",
+    re.compile(r"\barchived\b", re.I): "the repository is archived, and so read-only",
+    re.compile(r"\blocked\b", re.I): "the conversation is locked",
+}
+"""Pattern of a reason of GitHub -> what to do. It is not about permissions, though the response's headers name some."""
+
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
 NO_PHRASE = "(no such HTTP status)"
 
@@ -52,8 +72,13 @@ def translate_status(
     what = f"{call}: {status} {message or PHRASES.get(status, NO_PHRASE)}"
     if status == 401:
         return _down(what, remedy=token_remedy)
-    if status == 429 or (status == 403 and _is_limit(headers, message)):
-        return _down(what, remedy=LIMIT_REMEDY, not_before=_limited_until(headers, now))
+    text = message or ""
+    if status in (403, 422) and REJECTED_ACCOUNT.search(text):
+        return _down(what, remedy=ACCOUNT_REMEDY)
+    is_too_fast = TOO_FAST.search(text) is not None
+    if status == 429 or (status == 403 and _is_limit(headers, message)) or (status == 422 and is_too_fast):
+        remedy = WRITES_REMEDY if is_too_fast and _is_write(call) else LIMIT_REMEDY
+        return _down(what, remedy=remedy, not_before=_limited_until(headers, now))
     if status >= 500 or status == 408:
         retry_at = retry_after(headers, now)
         return _down(
@@ -68,7 +93,17 @@ def translate_status(
             message = f"{what}: not a response of GitHub's API"
             return _down(message, remedy=ADDRESS_REMEDY, applies_to_all_calls=False)
         return Permanent(what + _permanent_reason(status, headers, message))
-    return Retryable(what)
+    cure = _find_cure(text) if status == 422 else None
+    return Permanent(f"{what}: {cure}") if cure is not None else Retryable(what)
+
+
+def rejects_account(message: str) -> bool:
+    """Return True if GitHub's reason is HLS's account or its speed, so that other requests would get it, too."""
+    return any(pattern.search(message) for pattern in (TOO_FAST, REJECTED_ACCOUNT, BLOCKED))
+
+
+def _find_cure(message: str) -> str | None:
+    return next((cure for pattern, cure in CURES.items() if pattern.search(message)), None)
 
 
 PENDING_WRITE_WAIT = timedelta(seconds=60)
@@ -150,7 +185,7 @@ def translate_redirect(call: str, status: int, location: str | None, base_url: s
 
 def _is_limit(headers: Mapping[str, str], message: str | None) -> bool:
     text = (message or "").lower()
-    is_limit = Requester.isRateLimitError(text) or "rate limit" in text or "abuse detection" in text
+    is_limit = Requester.isRateLimitError(text) or "rate limit" in text or TOO_FAST.search(text) is not None
     return is_limit or "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0"
 
 
@@ -165,13 +200,11 @@ def _limited_until(headers: Mapping[str, str], now: datetime) -> datetime:
 
 
 def _permanent_reason(status: int, headers: Mapping[str, str], message: str) -> str:
-    text = message.lower()
     if status != 403:
         return ": deleted, moved, or not visible to this token"
-    if "archived" in text:
-        return ": the repository is archived, and so read-only"
-    if "locked" in text:
-        return ": the conversation is locked"
+    cure = _find_cure(message)
+    if cure is not None:
+        return f": {cure}"
     permissions = headers.get("x-accepted-github-permissions")
     if permissions:
         return f": the token lacks a permission; GitHub asks for {permissions}"

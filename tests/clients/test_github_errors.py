@@ -74,6 +74,80 @@ def test_status_is_translated_to_an_error(error: StepFailed, kind: type[StepFail
     assert str(error) == text
 
 
+SAML = (
+    "Resource protected by organization SAML enforcement. You must grant your Personal Access token access to this "
+    "organization."
+)
+IP_LIST = (
+    "Although you appear to have the correct authorization credentials, the `octo` organization has an IP allow list "
+    "enabled, and your IP address is not permitted to access this resource."
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "cure"),
+    [
+        (
+            error_for(403, "Commenting is disabled on issues with more than 2500 comments", x_accepted_oauth_scopes=""),
+            "continue in a new one; for a fallback issue, change comments.post_to",
+        ),
+        (
+            error_for(403, SAML, x_accepted_oauth_scopes="repo"),
+            "authorize the token for the organization (Settings, Tokens, Configure SSO)",
+        ),
+        (
+            error_for(403, IP_LIST, x_accepted_oauth_scopes="repo"),
+            "an owner of the organization adds this host to its IP allow list",
+        ),
+        (
+            error_for(422, "Validation Failed: data: User is blocked"),
+            "the author or the repository's owner blocked HLS's account, and can unblock it (Blocked users)",
+        ),
+        (
+            error_for(403, "You have been blocked from commenting on this repository"),
+            "the author or the repository's owner blocked HLS's account, and can unblock it (Blocked users)",
+        ),
+    ],
+    ids=["2,500 comments", "SAML", "IP allow list", "blocked", "blocked by 403"],
+)
+def test_refusal_has_githubs_reason_and_its_cure(error: StepFailed, cure: str) -> None:
+    assert type(error) is Permanent
+    assert str(error).startswith(f"{CALL}: 4")
+    assert str(error).endswith(f": {cure}")
+    assert "permission" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Sorry. Your account was suspended",
+        "Your account has been flagged.",
+        "Validation Failed: data: was flagged as spam",
+    ],
+)
+def test_work_of_an_account_that_github_suspended_or_flagged_waits(message: str) -> None:
+    error = error_for(422 if "Validation" in message else 403, message)
+    assert isinstance(error, DependencyDown)
+    assert str(error).endswith(message)
+    assert error.remedy == "ask https://support.github.com to review the account: it was suspended or taken for spam"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        error_for(422, "Validation Failed: data: was submitted too quickly"),
+        error_for(403, "You have exceeded a secondary rate limit and have been temporarily blocked from creation."),
+    ],
+    ids=["too quickly", "secondary"],
+)
+def test_write_that_was_too_fast_waits_and_names_the_setting(error: StepFailed) -> None:
+    assert isinstance(error, DependencyDown)
+    assert error.not_before == NOON + timedelta(seconds=60)
+    assert error.remedy == (
+        "wait: GitHub limits how fast an account writes; a greater github.min_seconds_between_writes avoids it"
+    )
+
+
 @pytest.mark.parametrize(
     ("error", "not_before"),
     [

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from hls_handler.actions import EnsureReply, EnsureReview, InlineComment, Outcome
-from hls_handler.errors import DependencyDown, Permanent, Retryable, Superseded
+from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed, Superseded
 from hls_handler.events import Account
 from hls_handler.sandbox.faults import Effect, Fault
 from hls_handler.sandbox.state import BOT
@@ -172,7 +172,6 @@ def test_review_of_a_commit_that_was_replaced_is_superseded_and_not_halved(world
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ('{"message": "Unprocessable Entity", "errors": ["was submitted too quickly"]}', "was submitted too quickly"),
         (
             '{"message": "Unprocessable Entity", "errors": ["User can only have one pending review per pull request"]}',
             "User can only have one pending review per pull request",
@@ -196,6 +195,19 @@ def test_review_rejected_for_another_reason_is_retried_once_and_then_declined(
     detail = f"GitHub rejected the review (422): {reason}"
     assert outcome == Outcome("review", "declined", detail, rejected=("f2", "f3"))
     assert world.calls().count(f"POST {REVIEWS}") == 2
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"), [("was submitted too quickly", DependencyDown), ("User is blocked", Permanent)]
+)
+def test_review_rejected_because_of_the_account_is_not_posted_in_parts(
+    world: ReviewWorld, reason: str, kind: type[StepFailed]
+) -> None:
+    body = f'{{"message": "Validation Failed", "errors": [{{"field": "line", "message": "{reason}"}}]}}'
+    world.sandbox.faults.add(Fault(effect="status", method="POST", path="/reviews$", status=422, body=body))
+    with pytest.raises(kind, match=reason):
+        world.review(inline(2), inline(3))
+    assert world.calls().count(f"POST {REVIEWS}") == 1
 
 
 @pytest.mark.parametrize(
