@@ -7,14 +7,14 @@ finding is not lost for that: without a line, it is about its file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from hls_handler.analysis import Finding, Severity
 from hls_handler.review.patches import Line, Patch, Side
-from hls_handler.untrusted.cleaning import CodeText, clean, show_name
-from hls_handler.untrusted.markdown import sanitize_code_block
+from hls_handler.untrusted.cleaning import show_name
+from hls_handler.untrusted.suggestions import is_applicable, is_presentable
 
 RANK: Mapping[Severity, int] = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 
@@ -23,8 +23,6 @@ MIN_RATIO = 0.7  # least similarity of a line and its quote, as `difflib.Sequenc
 SURE_COMMENT = re.compile("//|# ")  # begins a comment in most languages, and code in hardly any
 
 COMMENT = re.compile(r"\s*(?:#|//|/\*|\*|--|;|%|<!--|'''|\"\"\"|REM\b)", re.IGNORECASE)
-
-REDACTION_MARKER = "[redacted: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ def locate(finding: Finding, patches: Mapping[str, Patch]) -> Located:
     """Return the finding at the line that it names, if that resembles its quote; else at the only line that does.
 
     `patches` maps paths to the patches that Claude was shown. A finding without a line is about its file. A suggestion
-    is deleted unless GitHub can replace exactly the named lines by it.
+    by which GitHub cannot replace exactly the named lines becomes a code block of the text.
     """
     path = find_path(finding.path, patches)
     if path is None:
@@ -109,28 +107,16 @@ def _place(finding: Finding, line: Line, patch: Patch) -> Finding:
     while start > line.number - above and start - 1 in own:
         start -= 1
     is_exact = (line.side, line.number) == (finding.side, finding.line) and line.number - start == above
-    suggestion = finding.suggestion.removesuffix("\n") if finding.suggestion and line.side == "RIGHT" else None
+    fix, body = (finding.suggestion or "").removesuffix("\n"), finding.body
     replaced = [own[number].text.removesuffix("\r") for number in range(start, line.number + 1)]
     beside = [own[number].text if number in own else "" for number in (start - 1, line.number + 1)]
     is_whole = letters_of(_last_line(finding.quote)) == letters_of(line.text)
-    if suggestion and not (is_exact and is_whole and _is_safe(suggestion, replaced, beside)):
-        suggestion = None
+    if not fix or line.side != "RIGHT" or not is_presentable(fix, replaced):
+        fix = ""
+    elif not (is_exact and is_whole and is_applicable(fix, replaced, beside, (one.text for one in own.values()))):
+        fix, body = "", body if fix.strip() in body else f"{body}\n\n```\n{fix}\n```"
     place = {"side": line.side, "line": line.number, "start_line": start if start < line.number else None}
-    return finding.model_copy(update={**place, "suggestion": suggestion or None})
-
-
-def _is_safe(suggestion: str, replaced: Sequence[str], beside: Sequence[str]) -> bool:
-    """Return True if a suggestion changes its lines, as nothing changes it, and repeats no line beside them."""
-    old = "\n".join(replaced)
-    if suggestion == old or any(
-        clean(CodeText(text)) != text or REDACTION_MARKER in text for text in (suggestion, old)
-    ):
-        return False
-    new = suggestion.split("\n")
-    ends = zip(beside, (new[0], new[-1]), (replaced[0], replaced[-1]), strict=True)
-    is_repeated = any(text.strip() and one.split() == text.split() != other.split() for text, one, other in ends)
-    is_indented = new[0][:1].isspace() or not replaced[0][:1].isspace()  # Claude may leave the indentation out
-    return sanitize_code_block(suggestion) == suggestion and is_indented and not is_repeated
+    return finding.model_copy(update={**place, "body": body, "suggestion": fix or None})
 
 
 def merge_located(located: Iterable[Located]) -> list[Located]:

@@ -91,6 +91,80 @@ def test_suggestion_is_offered_only_for_exactly_its_lines(known: dict[str, Any],
     assert place(**{"suggestion": "    query = ORDERS[name]", **known}).finding.suggestion == suggestion
 
 
+NESTED = """\
+@@ -1,3 +1,5 @@
+ function load(id) {
++  const user = find(id, {
++    deep: true }
++  if (!user) { return "it's missing";
+   return user;
+"""
+TABS = NESTED.replace("+    ", "+\t\t").replace("+  ", "+\t").replace("   return", " \treturn")
+
+
+def fix(patch: str, line: int, suggestion: str) -> Finding:
+    text = patch.split("\n")[line][1:]
+    known = {"path": "load.js", "line": line, "quote": text, "suggestion": suggestion, "body": "It is wrong."}
+    return locate(finding(**known), {"load.js": parse_patch(patch)}).finding
+
+
+@pytest.mark.parametrize(
+    ("patch", "line", "suggestion"),
+    [
+        (NESTED, 2, "  const user = await find(id, {"),
+        (NESTED, 4, '  if (!user) { return "(it isn\'t here";'),
+        (NESTED, 4, "  // It isn't here, and it's no error\n  if (!user) { return null;"),
+        (NESTED, 4, "  if (!user) {\n    return f'it \"is\"';"),
+        (NESTED, 3, "    deep: false,\n    all: [1] }"),
+        (TABS, 2, "\tconst user = await find(id, {"),
+        (NESTED, 1, "async function load(id) {\n  log(id);"),
+        (TABS, 1, "async function load(id) {\n\tlog(id);"),
+    ],
+    ids=[
+        "same",
+        "bracket in a string",
+        "apostrophes",
+        "quotes in a string",
+        "list",
+        "tabs",
+        "nested",
+        "nested by tabs",
+    ],
+)
+def test_suggestion_that_keeps_brackets_quotes_and_indentation_is_offered(
+    patch: str, line: int, suggestion: str
+) -> None:
+    found = fix(patch, line, suggestion)
+    assert (found.suggestion, found.body) == (suggestion, "It is wrong.")
+
+
+@pytest.mark.parametrize(
+    ("patch", "line", "suggestion"),
+    [
+        (NESTED, 2, "  const user = find(id);"),
+        (NESTED, 3, "    deep: true })"),
+        (NESTED, 3, "    deep: [true) }"),
+        (NESTED, 4, "  if (!user) { return \"it's missing;"),
+        (NESTED, 4, "  if (!user) { return `it;"),
+        (NESTED, 2, "\tconst user = await find(id, {"),
+        (TABS, 2, "  const user = await find(id, {"),
+        (TABS, 1, "async function load(id) {\n  log(id);"),
+        (NESTED, 2, "const user = await find(id, {"),
+    ],
+    ids=["closed", "closed twice", "crossed", "open string", "open template", "tab", "spaces", "spaces below", "none"],
+)
+def test_fix_that_is_no_suggestion_is_text(patch: str, line: int, suggestion: str) -> None:
+    found = fix(patch, line, suggestion)
+    assert (found.suggestion, found.body) == (None, f"It is wrong.\n\n```\n{suggestion}\n```")
+
+
+def test_fix_that_the_text_already_has_is_not_repeated() -> None:
+    body = "Write `const user = find(id);` in its place."
+    known = {"path": "load.js", "line": 2, "quote": "  const user = find(id, {", "body": body}
+    found = locate(finding(**known, suggestion="  const user = find(id);"), {"load.js": parse_patch(NESTED)}).finding
+    assert (found.suggestion, found.body) == (None, body)
+
+
 def test_range_is_cut_to_its_hunk() -> None:
     assert (place(start_line=1).finding.start_line, place(start_line=-5).finding.start_line) == (1, 1)
 
