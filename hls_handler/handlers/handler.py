@@ -329,7 +329,7 @@ def template_variables(
         "repository": event.repository,
         "sender": event.sender,
         "action": event.action,
-        "rule": view_rule(event.key, prompt, effective),
+        "rule": view_rule(event, prompt, effective),
         "delivery": event.delivery,
         "event": event.payload,
         "config": {} if effective is None else effective.variables,
@@ -337,13 +337,14 @@ def template_variables(
     }
 
 
-def view_rule(event_key: str, prompt: str, effective: EffectiveSettings | None) -> RuleView:
+def view_rule(event: Event, prompt: str, effective: EffectiveSettings | None) -> RuleView:
     """Return the variable `rule` of a prompt's template; see `template_variables`."""
     if effective is None:
-        return RuleView(event_key, prompt, dry_run=False)
+        return RuleView(event.key, prompt, dry_run=False)
     comments, labels = effective.comments, effective.labels
+    post_to = effective.find_fallback_number(event.key)
     return RuleView(
-        event_key,
+        event.key,
         prompt,
         dry_run=effective.features.dry_run,
         language=comments.language,
@@ -356,5 +357,17 @@ def view_rule(event_key: str, prompt: str, effective: EffectiveSettings | None) 
         labels=LabelsView(labels.create, labels.allow, labels.repository_allow, labels.assess),
         paths=PathsView(effective.paths.globs),
         categories=effective.review.categories,
-        post_to=effective.find_fallback_number(event_key),
+        post_to=post_to,
+        source=event.name.replace("issues", "issue").replace("_", " "),
+        source_url="" if post_to is None else find_source_url(event),
     )
+
+
+def find_source_url(event: Event) -> str:
+    """Return the address of what the event is about: its object, the comparison of a push, or else the repository."""
+    payload, kind = event.payload, event.name.rpartition("_")[0]
+    subjects = (payload.get(name) for name in ("comment", "issue", event.name, kind))
+    urls = [subject.get("html_url") for subject in subjects if isinstance(subject, Mapping)]
+    repository = payload.get("repository")
+    urls += [payload.get("compare"), repository.get("html_url") if isinstance(repository, Mapping) else None]
+    return next((url for url in urls if url and isinstance(url, str)), "")

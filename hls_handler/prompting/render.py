@@ -84,6 +84,8 @@ class RuleView:
     paths: PathsView = NO_PATHS
     categories: tuple[Category, ...] = ("bugs", "security", "performance")
     post_to: int | None = None  # number of the issue that `comments.post_to` names for the event
+    source: str = ""  # "pull request", "push": what the event is about
+    source_url: str = ""  # its address, to which a comment that is posted elsewhere (`post_to`) links
 
 
 COMMON: Mapping[str, object] = {
@@ -115,7 +117,7 @@ def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
     """Return the variables with two kinds of values wrapped in `Trusted`.
 
     These are the values that match `TRUSTED_PATTERNS`, the texts in `config`, and of a `RuleView` the `event`, the
-    `prompt`, the `language` and `labels.allow`.
+    `prompt`, the `language`, the `source` and `labels.allow`.
     """
     marked = dict(variables)
     for name, value in variables.items():
@@ -126,6 +128,7 @@ def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
                 prompt=Trusted(value.prompt),
                 language=value.language and Trusted(value.language),
                 about_url=value.about_url and Trusted(value.about_url),
+                source=Trusted(value.source),
                 labels=replace(value.labels, allow=tuple(map(Trusted, value.labels.allow))),
             )
         elif name == "config" and isinstance(value, Mapping):
@@ -251,14 +254,18 @@ def render_comment(
 def render_footer(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> str:
     """Render the footer below the sections of a comment; "" if the library has no footer template.
 
-    `variables` are those of `render_comment`, but `commit` is ignored, because each section may have another commit.
-    Raises `PromptError` as `render` does.
+    `variables` are those of `render_comment`, but `commit` and the source are left out, because each section has its
+    own. Raises `PromptError` as `render` does.
     """
     try:
         template = library.comment_environment.get_template(FOOTER)
     except TemplateNotFound:
         return ""
-    shared = {variable: value for variable, value in variables.items() if variable != "commit"}
+    shared = {
+        variable: replace(value, source_url="") if isinstance(value, RuleView) else value
+        for variable, value in variables.items()
+        if variable != "commit"
+    }
     return _render_markdown(library, name, template, shared, key)
 
 

@@ -166,7 +166,7 @@ def _make(
     name: str,
     effective: EffectiveSettings,
 ) -> PromptInput:
-    rule = view_rule(event.key, name, effective)
+    rule = view_rule(event, name, effective)
     return PromptInput(title, guid, event.name, json.dumps(event.payload), facts, reply, rule, effective.variables)
 
 

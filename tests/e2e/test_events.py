@@ -194,5 +194,5 @@ def test_a_prompt_file_adds_another_event_without_code(
     )
     assert send(service, sandbox, "demo/push") == "queued"
     (body,) = ours(sandbox, QUESTION, "push")
-    assert "Automatic comment by HLS" in body
+    assert "*Automatic comment about [this push](" in body
     assert conversation(sandbox, QUESTION).labels == labels  # the fallback issue gets no labels

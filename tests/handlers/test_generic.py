@@ -10,8 +10,10 @@ from hls_handler.actions import EnsureComment
 from hls_handler.analysis import GenericAnalysis
 from hls_handler.errors import Superseded
 from hls_handler.handlers.generic import GenericFacts, GenericHandler
-from hls_handler.handlers.handler import Conversation, PromptLimits
+from hls_handler.handlers.handler import Conversation, PromptLimits, template_variables, view_rule
 from hls_handler.handlers.reader import EMPTY_HISTORY
+from hls_handler.prompting.render import RuleView
+from hls_handler.settings.model import EffectiveComments
 from tests.handlers.events import make_rule
 from tests.handlers.world import FakeReader, analysis, event, issue, pull_request
 
@@ -50,6 +52,44 @@ def test_each_object_in_payloads_has_its_own_comment() -> None:
     (action,) = GenericHandler("deployment_status").plan(received, GenericFacts(), analysis(ANALYSIS))
     assert isinstance(action, EnsureComment)
     assert action.family == "deployment_status-31"
+
+
+OCTO = "https://github.com/octo/hello"
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "source", "url"),
+    [
+        ("push", {"compare": f"{OCTO}/compare/1f0c...2d3e"}, "push", f"{OCTO}/compare/1f0c...2d3e"),
+        ("discussion", {"discussion": {"html_url": f"{OCTO}/discussions/8"}}, "discussion", f"{OCTO}/discussions/8"),
+        (
+            "discussion_comment",
+            {"discussion": {"html_url": f"{OCTO}/discussions/8"}, "comment": {"html_url": f"{OCTO}/discussions/8#c"}},
+            "discussion comment",
+            f"{OCTO}/discussions/8#c",
+        ),
+        ("deployment_status", {"deployment_status": {"id": 77, "html_url": None}}, "deployment status", OCTO),
+        ("fork", {}, "fork", OCTO),
+    ],
+)
+def test_comment_on_the_fallback_issue_links_to_its_source(
+    name: str, payload: dict[str, object], source: str, url: str
+) -> None:
+    received = replace(PUSH, name=name, payload={**payload, "repository": {"html_url": OCTO}})
+    for numbers, link in (({name: 3}, url), ({}, "")):
+        effective = make_rule(name, **numbers).effective
+        variables = template_variables(received, GenericHandler(name), GenericFacts(), prompt="x", effective=effective)
+        rule = variables["rule"]
+        assert isinstance(rule, RuleView)
+        assert (rule.source, rule.source_url) == (source, link)
+
+
+def test_closed_pull_request_is_the_source_of_its_comment_elsewhere() -> None:
+    payload = {"pull_request": {"html_url": f"{OCTO}/pull/8"}}
+    closed = replace(event(pull_request()), name="pull_request", action="closed", payload=payload)
+    effective = replace(make_rule().effective, comments=EffectiveComments(post_to={"pull_request.closed": 3}))
+    rule = view_rule(closed, "pull_requests/changelog", effective)
+    assert (rule.source, rule.source_url) == ("pull request", f"{OCTO}/pull/8")
 
 
 @pytest.mark.parametrize("payload", [{}, {"push": None}, {"push": {"id": "801"}}, {"push": "id"}])

@@ -251,6 +251,15 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
         {**pull_request_variables(), "skipped": pull_request_variables()["skipped"] * 60, "unlisted": 7},  # type: ignore[operator]
     ),
 }
+ELSEWHERE = RuleView(
+    "pull_request.closed",
+    "x",
+    dry_run=False,
+    post_to=12,
+    source="pull request",
+    source_url="https://github.com/Codertocat/Hello-World/pull/2",
+)
+
 COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "workflows.analyze.comment": ("workflows/analyze", {**run_variables(), **event_variables.run_comment()}),
     "workflows.analyze.comment.guess": (
@@ -423,7 +432,7 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     ),
     "pull_requests.changelog.comment": (
         "pull_requests/changelog",
-        {**MERGED, "analysis": ENTRY, "rule": RuleView("pull_request.closed", "x", dry_run=False, post_to=12)},
+        {**MERGED, "analysis": ENTRY, "rule": ELSEWHERE},
     ),
     "pull_requests.analyze.comment.clean": (
         "pull_requests/analyze",
@@ -615,9 +624,9 @@ def test_every_prompt_passes_on_language_tone_and_length_of_the_settings(name: s
     assert "\nBe detailed, within the limits above: give the reason" in asked(length="detailed").task
 
 
-def test_footer_is_one_line_that_says_how_to_stop_the_comments() -> None:
+def test_footer_is_one_line_that_says_what_hls_is_and_how_to_stop_the_comments() -> None:
     assert footer_with() == (
-        "*Automatic comment by HLS, which can be wrong. "
+        "*Automatic comment by HLS, a program of the maintainers that asks a language model (Claude) and can be wrong. "
         "To stop it here, add the label `skip-hls` or write `[skip hls]` in the title.*"
     )
 
@@ -629,6 +638,12 @@ def test_footer_has_the_link_and_the_prompt_of_the_settings() -> None:
         f"(prompt `{shipped().prompts['pull_requests/analyze'].id}`). "
         "To stop it here, add the label `skip-hls` or write `[skip hls]` in the title.*"
     )
+
+
+def test_footer_of_a_comment_posted_elsewhere_links_to_its_source() -> None:
+    url = "https://github.com/octo/shop/compare/1f0c...2d3e"
+    footer = footer_with(about_url="https://wiki.example.com/hls", post_to=12, source="push", source_url=url)
+    assert footer.startswith(f"*[Automatic comment](https://wiki.example.com/hls) about [this push]({url}) by HLS, ")
 
 
 def footer_with(**settings: Any) -> str:
@@ -648,7 +663,8 @@ def test_every_comment_ends_with_the_same_footer(name: str) -> None:
     comment = render_comment(shipped(), prompt, variables, key=KEY) or ""
     footer = render_footer(shipped(), prompt, variables, key=KEY)
     assert footer.endswith(footer_with())
-    assert prompt.startswith(("reviews", "workflows", "releases")) or comment == "" or comment.endswith(footer)
+    if comment and not prompt.startswith(("reviews", "workflows", "releases")) and variables["rule"] != ELSEWHERE:
+        assert comment.endswith(footer)
 
 
 def test_sample_variables_include_all_variables_of_the_handlers() -> None:

@@ -83,10 +83,10 @@ def test_strings_marked_as_trusted_are_trusted() -> None:
                 "it.layout",
                 "it.about_url",
             ),
-            *("it.labels.allow[]", "it.labels.assess[]", "it.categories[]"),
+            *("it.source", "it.labels.allow[]", "it.labels.assess[]", "it.categories[]"),
         }
         assert {row[0] for row in documented if row[2] == "untrusted"} == {
-            *("it.labels.repository_allow[]", "it.paths.ignore[]")
+            *("it.labels.repository_allow[]", "it.paths.ignore[]", "it.source_url")
         }
 
 
@@ -138,5 +138,6 @@ def test_variables_of_issues() -> None:
         "rule.summary",
         "rule.layout",
         "rule.about_url",
+        "rule.source",
         "issue.state",
     }
