@@ -21,9 +21,9 @@ from hls_handler.untrusted.untrusted_text import (
     PLACEHOLDER_START,
     BrokenPlaceholder,
     UntrustedText,
+    as_one_line,
     contains_placeholder,
     find_broken_placeholder,
-    format_for_cell,
     with_formatter,
 )
 
@@ -155,7 +155,7 @@ def code(value: object) -> object:
 
 def inline(value: object) -> object:
     """Filter for comments: show a text on one line, without delimiters, for table cells, list items and headings."""
-    return with_formatter(value, format_for_cell)
+    return as_one_line(value)
 
 
 Filters = Mapping[str, Callable[..., object]]

@@ -35,8 +35,10 @@ from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.prompting.source_files import BASE
 from hls_handler.settings.values import Assessed, Layout, Length, Summary, Tone
 from hls_handler.untrusted.cleaning import format_for_prompt
+from hls_handler.untrusted.markdown import sanitize_blocks
 from hls_handler.untrusted.placeholders import Placeholders, Trusted
-from hls_handler.untrusted.untrusted_text import UntrustedText, format_for_comment
+from hls_handler.untrusted.references import GITHUB, References
+from hls_handler.untrusted.untrusted_text import CommentFormatter, UntrustedText
 
 EARLIER = "pull_requests/_earlier.j2"
 """Template with the earlier findings of a review, which is appended to prompts for verdicts that do not show them."""
@@ -281,7 +283,7 @@ def render_review_comment(library: Library, name: str, variables: Mapping[str, o
 def _render_markdown(
     library: Library, name: str, template: Template, variables: Mapping[str, object], key: bytes
 ) -> str:
-    placeholders = Placeholders(key=key, show=format_for_comment)
+    placeholders = Placeholders(key=key, show=CommentFormatter(sanitize_blocks, find_references(variables)))
     ours = {"shortened": 0, "files_cost": None, **variables}
     converted = {**_convert(placeholders, ours), "prompt_id": Trusted(library.prompts[name].id)}
     file = template.filename or template.name or ""
@@ -290,6 +292,30 @@ def _render_markdown(
         return _fill_placeholders(placeholders, text.strip(), file)
     except AUTHOR_ERRORS as exc:
         raise _to_template_error(exc, file) from exc
+
+
+CONVERSATION = ("issue", "pull_request", "comment", "before", "author_comments", "review", "comments")
+"""The variables, and keys of a payload, with the conversation of an event."""
+
+
+def find_references(variables: Mapping[str, object]) -> References | None:
+    """Return the references of the conversation on which the comment is posted; None if the repository is unknown."""
+    repository, payload, rule = variables.get("repository"), variables.get("event"), variables.get("rule")
+    if not isinstance(repository, Repository):
+        return None
+    name, address = repository.full_name, _read(_read(payload, "repository"), "html_url")
+    web_url = address.removesuffix(f"/{name}") if isinstance(address, str) and address else GITHUB
+    if isinstance(rule, RuleView) and rule.source_url:  # posted on another issue, whose text is not known
+        return References(name, web_url)
+    values = (value for key in CONVERSATION for value in (variables.get(key), _read(payload, key)))
+    parts = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
+    texts = tuple(text for part in parts for key in ("title", "body") if isinstance(text := _read(part, key), str))
+    own = (f"{name}#{known}" for part in parts for key in ("number", "head_sha") if (known := _read(part, key)))
+    return References(name, web_url, texts, frozenset(one.lower() for one in own))
+
+
+def _read(value: object, name: str) -> object:
+    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
 
 
 def _to_template_error(error: Exception, file: str) -> BrokenTemplateError:

@@ -18,11 +18,13 @@ recognises the block in any list or quote. Quotes start at the left margin, with
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
 from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE, CodeText, clean, clean_and_redact, truncate
 from hls_handler.untrusted.redaction import redact
+from hls_handler.untrusted.references import SHORTHAND, References
 
 LONGEST_TEXT = 30_000
 """Limit on the characters of one untrusted text in a comment. GitHub's limit for the whole comment is 65,536."""
@@ -46,9 +48,12 @@ BLOCK_MARKER = re.compile(r"(?:[#>+*=-]|[0-9]{1,9}(?=[.)]))")
 FENCE_IN_FENCE = re.compile(r"^([ \t>]*[`~])(?=[`~]{2})", re.MULTILINE)
 
 
-def sanitize_blocks(text: str) -> str:
-    """Sanitize Markdown of several lines. If it begins or ends with a quote or code block, add a newline there."""
-    lines = _sanitize_blocks(_clean_text(truncate(text, LONGEST_TEXT)).split("\n"), depth=0)
+def sanitize_blocks(text: str, references: References | None = None) -> str:
+    """Sanitize Markdown of several lines. If it begins or ends with a quote or code block, add a newline there.
+
+    With `references`, those that the conversation does not contain leave no back-link.
+    """
+    lines = _sanitize_blocks(_clean_text(truncate(text, LONGEST_TEXT)).split("\n"), references, depth=0)
     if FENCE.match(lines[0]) or QUOTE.match(lines[0]):
         lines.insert(0, "")
     if FENCE.match(lines[-1]) or QUOTE.match(lines[-1]):
@@ -56,9 +61,9 @@ def sanitize_blocks(text: str) -> str:
     return _seal("\n".join(lines))
 
 
-def sanitize_inline(text: str) -> str:
-    """Sanitize a text as one line of Markdown, for table cells, headings and list items."""
-    line = _sanitize_line(_one_line(text))
+def sanitize_inline(text: str, references: References | None = None) -> str:
+    """Sanitize a text as one line of Markdown, for table cells, headings and list items; see `sanitize_blocks`."""
+    line = _sanitize_line(_one_line(text), references)
     line = re.sub(r"\\.|\|", lambda found: "\\|" if found[0] == "|" else found[0], line)
     mark = BLOCK_MARKER.match(line)
     if mark is not None:
@@ -79,15 +84,16 @@ def sanitize_code_block(text: str) -> str:
     return FENCE_IN_FENCE.sub(rf"\g<1>{ZERO_WIDTH_SPACE}", "\n".join(_sanitize_code(line) for line in lines))
 
 
-def sanitize_link_target(text: str) -> str:
-    """Sanitize a text for a link target: it cannot end the target, and its scheme is safe."""
+def sanitize_link_target(text: str, references: References | None = None) -> str:
+    """Sanitize a text for a link target: it cannot end the target, and its scheme is safe. See `sanitize_blocks`."""
     url = quote(_one_line(text).replace(" ", ""), safe="/:?#=&%+,;~").replace("&", "&amp;")
+    url = references.redirect(url) if references is not None else url
     return url.replace(":", "%3A") if UNSAFE_SCHEME.match(url) else url
 
 
-def sanitize_html(text: str) -> str:
-    """Return the text as one line that is safe between HTML tags, such as in `<summary>`."""
-    return _escape_markup(_one_line(text))
+def sanitize_html(text: str, references: References | None = None) -> str:
+    """Return the text as one line that is safe between HTML tags, such as in `<summary>`. See `sanitize_blocks`."""
+    return _escape_markup(_one_line(text), references)
 
 
 def _one_line(text: str) -> str:
@@ -102,7 +108,7 @@ def _seal(text: str) -> str:
     return f"{text}{ZERO_WIDTH_SPACE}" if text.endswith(JOINING_ENDS) else text
 
 
-def _sanitize_blocks(lines: Sequence[str], *, depth: int) -> list[str]:
+def _sanitize_blocks(lines: Sequence[str], references: References | None, *, depth: int) -> list[str]:
     sanitized: list[str] = []
     at = 0
     while at < len(lines):
@@ -116,10 +122,10 @@ def _sanitize_blocks(lines: Sequence[str], *, depth: int) -> list[str]:
         elif depth < MAX_QUOTE_DEPTH and QUOTE.match(lines[at]):
             end = next((i for i in range(at, len(lines)) if not QUOTE.match(lines[i])), len(lines))
             quoted = [QUOTE.sub("", line, count=1) for line in lines[at:end]]
-            sanitized += [f"> {line}" for line in _sanitize_blocks(quoted, depth=depth + 1)]
+            sanitized += [f"> {line}" for line in _sanitize_blocks(quoted, references, depth=depth + 1)]
             at = end
         else:
-            sanitized.append(_sanitize_line(lines[at]))
+            sanitized.append(_sanitize_line(lines[at], references))
             at += 1
     return sanitized
 
@@ -163,7 +169,8 @@ BOT_PHRASE = rf"""{WORD_START}(?:
 
 SPECIAL = re.compile(
     rf"""
-      (?P<escaped_ticks>\\`+)
+      (?P<reference>{SHORTHAND})
+    | (?P<escaped_ticks>\\`+)
     | (?P<escaped>\\[!-/:-@\[-_{{-~])
     | (?P<ticks>`+)
     | (?P<entity>&\#?\w{{1,32}};)
@@ -188,6 +195,8 @@ SPECIAL = re.compile(
 )
 
 _URL_GROUPS = ("autolink", "address", "email")
+_REFERENCE_GROUPS = ("reference", "link", "autolink", "address")
+LINK_TEXT = re.compile(r"\[[^\[\]]*+\](?=\()")
 REFERENCE = re.compile(r"#\d|GH-\d|/(?:issues|pull|discussions)/\d", re.IGNORECASE)
 KEYWORD_AT_END = re.compile(rf"{CLOSING_KEYWORD}:?>?$", re.IGNORECASE)  # GitHub reads it in a URL, too
 REST_WITHOUT_WORDS = re.compile(r"\W*+$")
@@ -205,12 +214,13 @@ CODE_BOT_PHRASE = re.compile(BOT_PHRASE, re.VERBOSE | re.IGNORECASE)
 CODE_COMMAND = re.compile(r"^(\s*+[/!])(?=[A-Za-z][\w-]*+(?:\s|$))")
 
 
-def _sanitize_line(line: str) -> str:
+def _sanitize_line(line: str, references: References | None) -> str:
     command = COMMAND.match(line)
     parts = [f"{command['indent']}\\{command['sign']}"] if command else []
     at = command.end() if command else 0
     closing_backticks = _find_closing_backticks(line)
     last_reference = _find_last_reference(line)
+    links = [link.span() for link in LINK_TEXT.finditer(line)] if references is not None else []
     url_end = 0
     urls = BARE_URL.finditer(line)
     url = next(urls, None)
@@ -221,7 +231,11 @@ def _sanitize_line(line: str) -> str:
             parts.append(f"{found[0]}{ZERO_WIDTH_SPACE if _closes_issue(found, last_reference) else ''}")
             continue
         if found.lastgroup != "ticks":
-            parts.append(_REPLACEMENTS[found.lastgroup or ""](found[0]))
+            shown = None
+            if references is not None and found.lastgroup in _REFERENCE_GROUPS:
+                link = bisect(links, (found.start(),)) - 1
+                shown = references.rewrite(found, in_link=link >= 0 and found.start() < links[link][1])
+            parts.append(_REPLACEMENTS[found.lastgroup or ""](found[0] if shown is None else shown))
             is_url = found.lastgroup in _URL_GROUPS
             if is_url and KEYWORD_AT_END.search(found[0]) and _closes_issue(found, last_reference):
                 space = len(line) - at - len(line[at:].lstrip())
@@ -245,7 +259,7 @@ def _sanitize_code(line: str) -> str:
     return CODE_MENTION.sub(f"@{ZERO_WIDTH_SPACE}", line).replace("<!--", f"<!{ZERO_WIDTH_SPACE}--")
 
 
-def _escape_markup(line: str) -> str:
+def _escape_markup(line: str, references: References | None) -> str:
     command = COMMAND.match(line)
     parts = [f"&#{ord(command['sign'])};"] if command else []
     at = command.end() if command else 0
@@ -254,6 +268,8 @@ def _escape_markup(line: str) -> str:
         is_active = found.lastgroup in {"mention", "scheme", "phrase"}
         is_active = is_active or (found.lastgroup == "closing" and _closes_issue(found, last_reference))
         shown = found[0].replace("@", f"@{ZERO_WIDTH_SPACE}")
+        if references is not None and found.lastgroup == "reference":
+            shown = references.break_shorthand(found)
         ending = ZERO_WIDTH_SPACE if is_active else ""
         parts += [_to_entities(line[at : found.start()]), _to_entities(shown), ending]
         at = found.end()
@@ -298,6 +314,7 @@ def _escape_url(url: str) -> str:
 ESCAPED = {"\\<": "&lt;", "\\&": "&amp;", "\\@": f"@{ZERO_WIDTH_SPACE}", "\\$": "&#36;"}
 
 _REPLACEMENTS: Mapping[str, Callable[[str], str]] = {
+    "reference": str,
     "escaped_ticks": lambda run: "\\`" * (len(run) - 1),
     "escaped": lambda pair: ESCAPED.get(pair, pair),
     "entity": lambda entity: entity if entity[1:-1] in ENTITIES else f"&amp;{entity[1:]}",

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import total_ordering
 from typing import Literal
 
@@ -20,6 +20,7 @@ from hls_handler.untrusted.markdown import (
     sanitize_inline,
     sanitize_link_target,
 )
+from hls_handler.untrusted.references import References
 
 PLACEHOLDER_START, PLACEHOLDER_END = "\ue000", "\ue001"  # private-use characters: templates do not contain them
 DIGITS = "\ue010\ue011\ue012\ue013\ue014\ue015\ue016\ue017\ue018\ue019"  # not 0 to 9, to recognise cut ones
@@ -105,24 +106,25 @@ TextFormatter = Callable[[str, str], str]
 class CommentFormatter:
     """A `TextFormatter` for comments. `in_context` sanitizes a text for the Markdown around its placeholder."""
 
-    sanitize: Callable[[str], str]  # for text outside of code, link targets and HTML
+    sanitize: Callable[[str, References | None], str]  # for text outside of code, link targets and HTML
+    references: References | None = None  # None: references stay as they are
 
     def __call__(self, text: str, nonce: str, /) -> str:  # noqa: ARG002 (a comment has no delimiters)
-        return self.sanitize(text)
+        return self.sanitize(text, self.references)
 
     def in_context(self, text: str, context: MarkdownContext) -> str:
         kind, prefix = context
         match kind:
             case "text":
-                return f"{prefix}{self.sanitize(text)}"
+                return f"{prefix}{self.sanitize(text, self.references)}"
             case "code_span":
                 return sanitize_code_span(text)
             case "code_block":
                 return sanitize_code_block(text).replace("\n", f"\n{prefix}")
             case "link_target":
-                return sanitize_link_target(text)
+                return sanitize_link_target(text, self.references)
             case "html":
-                return sanitize_html(text)
+                return sanitize_html(text, self.references)
 
 
 format_for_comment = CommentFormatter(sanitize_blocks)
@@ -238,6 +240,14 @@ def with_formatter(value: object, show: TextFormatter) -> object:
     if not isinstance(value, UntrustedText):
         return value
     return UntrustedText(value._text, value._rendered, show=show, missing=value._missing)
+
+
+def as_one_line(value: object) -> object:
+    """If `value` is an `UntrustedText`, return a copy that comments show on one line, else return `value`."""
+    show = value._show if isinstance(value, UntrustedText) else None
+    return with_formatter(
+        value, replace(show, sanitize=sanitize_inline) if isinstance(show, CommentFormatter) else format_for_cell
+    )
 
 
 def _plain(text: str | UntrustedText) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -199,7 +201,7 @@ def test_source_changes_only_its_own_section(standing: str, body: str, footer: s
 
 # --- untrusted text --------------------------------------------------------------------------------------------------
 
-PLACES = {
+PLACES: Mapping[str, Callable[[str], str]] = {
     "text": sanitize_blocks,
     "cell": sanitize_inline,
     "code span": lambda text: f"`{sanitize_code_span(text)}`",

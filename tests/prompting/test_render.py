@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hls_handler.analysis import Finding, IssueAnalysis
+from hls_handler.analysis import CommentReply, Finding, IssueAnalysis
 from hls_handler.errors import PromptError
 from hls_handler.events import Label
 from hls_handler.handlers.issues import InformationRequest
@@ -16,8 +18,10 @@ from hls_handler.handlers.pull_request_facts import Candidate, EarlierFinding
 from hls_handler.handlers.reviews import Todo
 from hls_handler.handlers.shown_findings import ShownFinding
 from hls_handler.prompting.environment import MAX_CHARACTERS
-from hls_handler.prompting.render import estimate_tokens, render, render_comment, render_footer
+from hls_handler.prompting.render import RuleView, estimate_tokens, render, render_comment, render_footer
 from hls_handler.review.coverage import Coverage
+from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
+from tests.prompting.event_variables import EARLIER
 from tests.prompting.samples import (
     ANALYSIS,
     EVIL,
@@ -29,6 +33,7 @@ from tests.prompting.samples import (
     REPOSITORY,
     REVIEW,
     REVIEW_COMMENTS,
+    comment_variables,
     issue_variables,
     load,
     pull_request_variables,
@@ -349,6 +354,53 @@ def test_rule_15_untrusted_text_in_comments_is_scrubbed() -> None:
     assert "<b>" not in comment
     assert "![" not in comment
     assert "\n/merge" not in comment
+
+
+REFERRING = "Like #3, #5, #12 and https://github.com/acme/shop/pull/4."
+REDIRECTED = "https://redirect.github.com/acme/shop"
+
+
+def answer(variables: Mapping[str, object]) -> str:
+    reply = CommentReply(worth_saying=True, answer=REFERRING, certain=True)
+    comment = render_comment(shipped(), "comments/reply", {**variables, "analysis": reply}, key=KEY)
+    assert comment is not None
+    return comment.partition("\n")[0]
+
+
+def comments_on(**known: Any) -> dict[str, object]:
+    """Return the variables of a comment on issue 12, whose texts have no references unless they are given."""
+    about = replace(ISSUE, number=12, title=known.pop("title", ""), body=known.pop("body", ""))
+    return {**comment_variables(issue=about, before=()), **known}
+
+
+def test_references_that_the_conversation_does_not_contain_leave_no_back_link() -> None:
+    assert answer(comments_on()) == (
+        f"Like [#3]({REDIRECTED}/issues/3), [#5]({REDIRECTED}/issues/5), #12 and {REDIRECTED}/pull/4."
+    )
+
+
+def test_references_of_title_body_and_comments_stay() -> None:
+    before = (replace(EARLIER, body="It is acme/shop#5."),)
+    assert (
+        answer(comments_on(title="As #3", body="See https://github.com/acme/shop/issues/4", before=before)) == REFERRING
+    )
+    payload = {"comment": {"body": "#3, #4"}, "pull_request": {"title": "GH-5", "number": 12}}
+    assert answer(comments_on(event=payload)) == REFERRING
+
+
+def test_references_in_a_comment_that_is_posted_elsewhere_leave_no_back_link() -> None:
+    rule = RuleView("issues.closed", "x", dry_run=False, post_to=9, source="issue", source_url="https://x.example")
+    assert answer(comments_on(title="#3, #5", rule=rule)) == (
+        f"Like [#3]({REDIRECTED}/issues/3), [#5]({REDIRECTED}/issues/5), [#12]({REDIRECTED}/issues/12) "
+        f"and {REDIRECTED}/pull/4."
+    )
+
+
+def test_references_on_github_enterprise_are_no_links() -> None:
+    payload = {"repository": {"html_url": "https://ghe.example.com/acme/shop"}}
+    assert answer(comments_on(event=payload)) == (
+        f"Like #{ZERO_WIDTH_SPACE}3, #{ZERO_WIDTH_SPACE}5, #12 and {REDIRECTED}/pull/4."
+    )
 
 
 def test_rule_15_checklist_layout_is_safe_from_untrusted_text() -> None:

@@ -54,6 +54,27 @@ def dangers(posted: str) -> list[str]:
     return found if last == own and tokens[-2].content == FOOTER else [*found, "swallows the footer"]
 
 
+SHORTHAND = re.compile(r"(?<![A-Za-z0-9&/])(?:[A-Za-z0-9-]+/[\w.-]+)?(?:#|GH-)[0-9]+\b", re.IGNORECASE)
+
+BARE_URL = re.compile(r"https?://[^\s<]+")  # GitHub links it, this parser does not
+
+
+def backlinks(posted: str, host: str, known: Sequence[str] = ()) -> list[str]:
+    """List the references that leave a "mentioned this" on `host`: shorthands in the text, and links."""
+    target = re.compile(
+        rf"https?://(?:www\.)?{re.escape(host)}/[^/]+/[^/]+/(?:issues|pull|discussions|commit)/\w", re.I
+    )
+    found: list[str] = []
+    for token in MARKDOWN.parse(posted):
+        children = token.children or []
+        texts = list(text_nodes(children)) if token.type == "inline" else []
+        found += [one for text in texts for one in SHORTHAND.findall(BARE_URL.sub(" ", text))]
+        found += [one for text in texts for one in target.findall(text)]
+        hrefs = (str(child.attrs["href"]) for child in children if child.type == "link_open")
+        found += [href for href in hrefs if target.match(href)]
+    return [one for one in found if one not in known]
+
+
 _RAW = {"command": COMMAND, "bot": BOT, "comment": re.compile("<!--"), "unseen": UNSEEN}
 
 

@@ -1,0 +1,126 @@
+"""References of a comment to issues, pull requests and commits that its conversation does not contain.
+
+GitHub shows "mentioned this" on each issue and pull request that a comment refers to by `#5`, `GH-5`, `owner/repo#5` or
+a URL, but not for a link to redirect.github.com. On other hosts there is no such address, so the reference is no link.
+
+https://docs.github.com/en/get-started/writing-on-github/working-with-advanced-formatting/autolinked-references-and-urls
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE, clean
+
+GITHUB = "https://github.com"
+REDIRECT = "https://redirect.github.com"
+
+OWNER = "[A-Za-z0-9][A-Za-z0-9-]*+(?:_[A-Za-z0-9]++)?"
+SHORTHAND = rf"""(?:(?:(?<![A-Za-z0-9./@-]){OWNER}/[\w.-]++)?\\?\#|(?<![A-Za-z0-9])GH-)[0-9]++(?![A-Za-z0-9])"""
+"""Pattern of `#5`, `GH-5` and `owner/repo#5`, also of `\\#5`, for `re.VERBOSE` and `re.IGNORECASE`."""
+
+_SHORTHAND = re.compile(SHORTHAND, re.VERBOSE | re.IGNORECASE)
+_WORD_END = re.compile(r"[A-Za-z0-9./@-]")
+_CODE = re.compile(r"^[ \t>]*(`{3,}|~{3,}).*?(?:^[ \t>]*\1|\Z)|(`++)[^`\n]++\2", re.MULTILINE | re.DOTALL)
+MAX_DIGITS = 6  # longer numbers are no issues
+
+
+@dataclass(frozen=True)
+class References:
+    """The references that a conversation contains, and how its comment shows others."""
+
+    repository: str  # "octo/shop"
+    web_url: str = GITHUB  # without the repository
+    texts: tuple[str, ...] = ()  # of the conversation
+    own: frozenset[str] = frozenset()  # the conversation itself, and its commit: "octo/shop#7"
+
+    def rewrite(self, found: re.Match[str], *, in_link: bool) -> str | None:
+        """Return the Markdown for a reference; None if `found` is none, or if the conversation contains it.
+
+        `found` is a shorthand (group "reference"), a bare URL, one in angles, or the end of a link: "](https://...)".
+        `in_link` means that it stands in the text of a link.
+        """
+        if found.lastgroup == "reference":
+            return self._rewrite_shorthand(found, in_link=in_link)
+        url = self._find_foreign(found[0])
+        if url is None:
+            return None
+        return self.redirect(found[0]) if _is_github(url) else _show_as_code(found, url.end("open"))
+
+    def redirect(self, text: str) -> str:
+        """Return a URL, or the end of a link, with the address that leaves no back-link, if there is one."""
+        url = self._find_foreign(text)
+        return f"{url['open']}{REDIRECT}{text[url.start('path') :]}" if url is not None and _is_github(url) else text
+
+    def break_shorthand(self, found: re.Match[str]) -> str:
+        """Return a shorthand so that GitHub does not link it, unless the conversation contains it."""
+        repository, sign, number = self._split(found)
+        is_known = _key(repository, number) in self.known and _is_separate(found)
+        return found[0] if is_known else found[0].replace("\\", "").replace(sign, sign + ZERO_WIDTH_SPACE)
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        return self.own | frozenset(key for text in self.texts for key in self._find(_CODE.sub(" ", clean(text))))
+
+    def _find(self, text: str) -> Iterator[str]:
+        for found in _SHORTHAND.finditer(text):
+            repository, _, number = self._split(found)
+            if _is_separate(found):
+                yield _key(repository, number)
+        yield from (_key(url["repository"], url["name"]) for url in self._url.finditer(text))
+
+    def _find_foreign(self, text: str) -> re.Match[str] | None:
+        url = self._url.match(text)
+        return None if url is None or _key(url["repository"], url["name"]) in self.known else url
+
+    @cached_property
+    def _url(self) -> re.Pattern[str]:
+        host = f"(?P<host>github\\.com|{re.escape(self.web_url.partition('://')[2])})"
+        kind = "issues|pulls?|discussions|commits?"
+        path = rf"(?P<path>/(?P<repository>[\w.-]+/[\w.-]+)/(?:{kind})/(?P<name>\w+))"
+        opening = r"(?P<open>\]\([ \t]{0,9}|<|)"
+        return re.compile(rf"{opening}(?:https?://(?:www\.)?|www\.){host}{path}", re.IGNORECASE)
+
+    def _rewrite_shorthand(self, found: re.Match[str], *, in_link: bool) -> str | None:
+        shown = self.break_shorthand(found)
+        repository, _, number = self._split(found)
+        is_issue = _is_separate(found) and len(number) <= MAX_DIGITS and not number.startswith("0")
+        if shown == found[0] or in_link or self.web_url != GITHUB or not is_issue:
+            return shown
+        separator = ZERO_WIDTH_SPACE if found.string[found.start() - 1 : found.start()] in ("!", "\\") else ""
+        text = shown.replace(ZERO_WIDTH_SPACE, "")
+        return f"{separator}[{text}]({REDIRECT}/{repository}/issues/{number})"
+
+    def _split(self, found: re.Match[str]) -> tuple[str, str, str]:
+        """Return ("octo/shop", "#", "5"); without an owner, the repository is that of the conversation."""
+        sign = "#" if "#" in found[0] else "-"
+        before, _, number = found[0].replace("\\", "").rpartition(sign)
+        return (before if "/" in before else self.repository), sign, number
+
+
+def _key(repository: str, name: str) -> str:
+    return f"{repository}#{name}".lower()
+
+
+def _is_github(url: re.Match[str]) -> bool:
+    return url["host"].lower() == "github.com"
+
+
+def _is_separate(found: re.Match[str]) -> bool:
+    """Return False for a number behind a word, such as "C#7": GitHub may read it, but means another repository."""
+    return _WORD_END.match(found.string, found.start() - 1) is None if found.start() else True
+
+
+def _show_as_code(found: re.Match[str], start: int) -> str:
+    """Return a URL, which begins at `start` of `found`, as code: "`https://...`", or "] (`https://...`)" for a link."""
+    is_link, text = found[0].startswith("]"), found[0][start:].split()[0]
+    url = text.removesuffix(")") if is_link else text.rstrip(">.,;:?")
+    if is_link:
+        return f"] (`{url}`)"
+    line, end = found.string, found.end()
+    before = ZERO_WIDTH_SPACE if line[found.start() - 1 : found.start()] == "`" else ""
+    after = text[len(url) :].strip(">") or (ZERO_WIDTH_SPACE if line[end : end + 1] == "`" else "")
+    return f"{before}`{url}`{after}"
