@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hls_handler.clients.github_errors import translate_redirect, translate_status
+from hls_handler.clients.github_errors import translate_graphql_errors, translate_redirect, translate_status
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -115,6 +115,14 @@ def test_refusal_has_githubs_reason_and_its_cure(error: StepFailed, cure: str) -
     assert str(error).startswith(f"{CALL}: 4")
     assert str(error).endswith(f": {cure}")
     assert "permission" not in str(error)
+
+
+def test_refusal_of_a_graphql_query_has_its_cure() -> None:
+    error = translate_graphql_errors([{"type": "FORBIDDEN", "message": SAML}], {}, NOON, secret="ghp_x")
+    assert type(error) is Permanent
+    assert str(error) == (
+        f"POST /graphql: FORBIDDEN: {SAML}: authorize the token for the organization (Settings, Tokens, Configure SSO)"
+    )
 
 
 @pytest.mark.parametrize(
