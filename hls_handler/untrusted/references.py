@@ -36,6 +36,7 @@ class References:
     web_url: str = GITHUB  # without the repository
     texts: tuple[str, ...] = ()  # of the conversation
     own: frozenset[str] = frozenset()  # the conversation itself, and its commit: "octo/shop#7"
+    is_link_text: bool = False  # True: a template has made the text a link
 
     def rewrite(self, found: re.Match[str], *, in_link: bool) -> str | None:
         """Return the Markdown for a reference; None if `found` is none, or if the conversation contains it.
@@ -88,7 +89,7 @@ class References:
         shown = self.break_shorthand(found)
         repository, _, number = self._split(found)
         is_issue = _is_separate(found) and len(number) <= MAX_DIGITS and not number.startswith("0")
-        if shown == found[0] or in_link or self.web_url != GITHUB or not is_issue:
+        if shown == found[0] or in_link or self.is_link_text or self.web_url != GITHUB or not is_issue:
             return shown
         separator = ZERO_WIDTH_SPACE if found.string[found.start() - 1 : found.start()] in ("!", "\\") else ""
         text = shown.replace(ZERO_WIDTH_SPACE, "")

@@ -57,14 +57,15 @@ def find_broken_placeholder(rendered: str) -> tuple[int, str] | None:
     return before.count("\n") + 1, before.rpartition("\n")[2].strip()[-40:]
 
 
-MarkdownContext = tuple[Literal["text", "code_span", "code_block", "link_target", "html"], str]
-"""(kind of Markdown around a placeholder, prefix). For "text", the prefix is U+200B or "", inserted before the text.
+MarkdownContext = tuple[Literal["text", "link_text", "code_span", "code_block", "link_target", "html"], str]
+"""(kind of Markdown around a placeholder, prefix). For a text, the prefix is U+200B or "", inserted before the text.
 For "code_block", it is the block's indentation and quote marks, inserted before each line but the first."""
 
 FENCE = re.compile(r"`{3,}|~{3,}")
 TAG = re.compile(r"</?[A-Za-z]")
 CODE_SPAN = re.compile(r"(`+)[^`]+?\1(?!`)")
 LINK_TARGET = re.compile(r"\]\([^()\s]*$")
+LINK_TEXT = re.compile(r"\[[^\[\]]*$")
 JOINING_ENDS = ("!", "@", "<", "&", "]", "\\", PLACEHOLDER_END)
 """Characters that, right before a placeholder, could form an image, mention, tag, entity or link with its text."""
 
@@ -95,7 +96,9 @@ def _context_in_line(before: str, *, in_html: bool) -> MarkdownContext:
     if "`" in before.replace("\\`", ""):
         return "code_span", ""
     separator = ZERO_WIDTH_SPACE if before.endswith(JOINING_ENDS) else ""
-    return ("link_target", "") if LINK_TARGET.search(before) else ("text", separator)
+    if LINK_TARGET.search(before):
+        return "link_target", ""
+    return "link_text" if LINK_TEXT.search(before) else "text", separator
 
 
 TextFormatter = Callable[[str, str], str]
@@ -117,6 +120,9 @@ class CommentFormatter:
         match kind:
             case "text":
                 return f"{prefix}{self.sanitize(text, self.references)}"
+            case "link_text":
+                references = self.references and replace(self.references, is_link_text=True)
+                return f"{prefix}{self.sanitize(text, references)}"
             case "code_span":
                 return sanitize_code_span(text)
             case "code_block":

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
 from hls_handler.untrusted.markdown import sanitize_blocks, sanitize_html, sanitize_inline, sanitize_link_target
+from hls_handler.untrusted.placeholders import Placeholders
 from hls_handler.untrusted.references import References
+from hls_handler.untrusted.untrusted_text import CommentFormatter
 from tests.untrusted.github_reading import backlinks, dangers
 
 Z = ZERO_WIDTH_SPACE
@@ -93,6 +95,15 @@ def test_link_target_of_a_template_leaves_no_back_link() -> None:
     assert sanitize_link_target("https://github.com/octo/shop/pull/5", OURS) == f"{TO}/octo/shop/pull/5"
     own = "https://github.com/octo/shop/pull/7#discussion_r901"
     assert sanitize_link_target(own, OURS) == own
+
+
+def test_reference_in_the_text_of_a_templates_link_leaves_that_link_whole() -> None:
+    placeholders = Placeholders(key=b"k", show=CommentFormatter(sanitize_blocks, OURS))
+    job, checked = placeholders.convert("build #5"), placeholders.convert("#5")
+    rendered = f"line 3 of [{job}](https://github.com/octo/shop/actions/runs/1)\n- [ ] {checked}"
+    assert placeholders.substitute(rendered, template="t") == (
+        f"line 3 of [build #{Z}5](https://github.com/octo/shop/actions/runs/1)\n- [ ] [#5]({TO}/octo/shop/issues/5)"
+    )
 
 
 def test_reference_within_html_is_no_link() -> None:
