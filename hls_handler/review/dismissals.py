@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from hls_handler.review.record import ReviewThread
+from hls_handler.untrusted.command_line import read_command_line
 
 FIXED = "fixed"
 """Key of the reply in the thread of a finding that is fixed (`EnsureReply.key`)."""
@@ -31,7 +32,7 @@ _SUBJECT = r"(?:(?:i|we|(?:this|that|it)(?:'s| is| was)?) )?(?:an? |the )?"
 _DISMISSAL = re.compile(rf"{_TO_SOMEBODY}{_SUBJECT}(?:{'|'.join(map(re.escape, PHRASES))})(?!\w)")
 _PROMISE = re.compile(r"(?:\bwill|'ll) fix\b")
 _QUESTION = re.compile(r"(?:(?![.!] ).)*?\?(?!\w)")  # in the rest of a sentence; that of a URL does not count
-_COMMAND_LINE = re.compile(r"/dismiss(?:[ \t\r]*(?:\n|\Z)|[:,.]|[ \t]+[^\W\d])", re.ASCII | re.IGNORECASE)
+_DISMISS = re.compile(r"/dismiss(?:[ \t\r]*(?:\n|\Z)|[:,.]|[ \t]+[^\W\d])", re.ASCII | re.IGNORECASE)
 _NOT_OWN_WORDS = re.compile(r"^[ \t]*>[^\n]*|```.*?(?:```|\Z)|`[^`\n]*`|\*\*", re.MULTILINE | re.DOTALL)
 
 
@@ -43,7 +44,7 @@ def is_dismissal(text: str) -> bool:
     words = _own_words(text)
     found = None if is_promise(text) else _DISMISSAL.match(words)
     is_said = found is not None and _QUESTION.match(words, found.end()) is None
-    return is_said or _COMMAND_LINE.match(text) is not None
+    return is_said or _DISMISS.match(text) is not None or read_command_line(text)[1] == "/dismiss"
 
 
 def is_promise(text: str) -> bool:

@@ -5,24 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from difflib import get_close_matches
+from typing import Literal
 
 from hls_handler.events import Account
 from hls_handler.review.dismissals import is_dismissal, is_promise
 from hls_handler.routing.envelope import RoutingInput
-from hls_handler.routing.filters import Ignored, ignore_own_action, is_own_action, own_accounts, same_login
+from hls_handler.routing.filters import Ignored, ignore_own_action, is_own_action, mention_of, own_accounts, same_login
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import Sources
+from hls_handler.untrusted.command_line import read_command_line
 
-CommandName = Literal["stop", "resume", "review", "review full", "help", "dismiss", "thread"]
-"""The words of a command; "thread" if a person dismissed a finding in its review thread, or took that back."""
+CommandName = Literal["stop", "resume", "review", "review full", "help", "dismiss", "thread", "unknown"]
+"""The words of a command; "thread" if a person dismissed a finding in its review thread, or took that back; "unknown"
+for a command that HLS does not have."""
 
-COMMAND = re.compile(
-    r"/(stop|resume|review|review[ \t]+full|help|dismiss)(?:(?<=dismiss)[ \t]+([0-9]{1,6}))?[ \t\r]*",
-    re.ASCII | re.IGNORECASE,
-)
-"""Matches the whole first line of a comment. Other blanks and invisible characters are no part of a command."""
+COMMAND = re.compile(r"/(stop|resume|review full|review|help|dismiss)(?:(?<=dismiss) #?([0-9]{1,6}))?", re.ASCII)
+"""Matches a command as `read_command_line` returns it."""
+
+NAMES: tuple[CommandName, ...] = ("stop", "resume", "review", "review full", "help", "dismiss")
+
+LIKENESS = 0.83
+"""Share of letters in common from which a word is a mistyped command ("reveiw"). Commands of other bots share less."""
 
 NEW_COMMENT, RERUN_CHECK = "issue_comment.created", "check_run.rerequested"
 NEW_REPLY = "pull_request_review_comment.created"
@@ -45,7 +50,8 @@ class Command:
     def description(self) -> str:
         if self.event_key == RERUN_CHECK:
             return "a request to run the check again"
-        return "a dismissal in a review thread" if self.name == "thread" else f"the command /{self.name}"
+        described = {"thread": "a dismissal in a review thread", "unknown": "a command that HLS does not have"}
+        return described.get(self.name, f"the command /{self.name}")
 
     def why(self, sources: Sources) -> str:
         """Return a sentence with the line of the settings that enables pull requests."""
@@ -53,14 +59,20 @@ class Command:
         return f"{self.description}, and {where} enables events of pull requests"
 
 
-def parse_command(text: str) -> tuple[CommandName, int | None] | None:
-    """Return the command that is the first line of a comment, and its number; None if that line is anything else."""
-    found = COMMAND.fullmatch(text.partition("\n")[0])
-    if found is None:
+def parse_command(text: str, accounts: Sequence[Account] = ()) -> tuple[CommandName, int | None] | None:
+    """Return the command in the first line of a comment, and its number; None if that line is anything else.
+
+    The line may address one of HLS's `accounts`; anybody while they are unknown. A command that HLS does not have is
+    "unknown" if it addresses HLS, or is like one of HLS's. All others are left to other bots.
+    """
+    login, line = read_command_line(text)
+    if login and accounts and not any(same_login(login, mention_of(account)) for account in accounts):
         return None
-    words = " ".join(found[1].lower().split())
-    name = next(one for one in get_args(CommandName) if one == words)
-    return name, int(found[2]) if found[2] else None
+    if found := COMMAND.fullmatch(line):
+        return next(name for name in NAMES if name == found[1]), int(found[2]) if found[2] else None
+    word = line.partition(" ")[0].removeprefix("/")
+    names = [name for name in NAMES if name[0] == word[:1]]
+    return ("unknown", None) if login or get_close_matches(word, names, 1, LIKENESS) else None
 
 
 def may_be_command(event_key: str, effective: EffectiveSettings, settings: Settings) -> bool:
@@ -90,10 +102,11 @@ def route_command(
     somebody else, or the request to run HLS's own check again. Commands need no entry in `effective.events`, if it has
     any event of pull requests.
     """
-    found = _find_command(routing_input, settings)
+    accounts = own_accounts(bot, others)
+    found = _find_command(routing_input, settings, accounts)
     if found is None or not may_be_command(routing_input.key, effective, settings):
         return None
-    for account in own_accounts(bot, others):
+    for account in accounts:
         if is_own_action(routing_input, account):
             return ignore_own_action(settings, account)
     if routing_input.sender_is_bot:
@@ -103,7 +116,9 @@ def route_command(
     return Command(routing_input.key, name, effective, finding=number, thread=thread)
 
 
-def _find_command(routing_input: RoutingInput, settings: Settings) -> tuple[CommandName, int | None] | None:
+def _find_command(
+    routing_input: RoutingInput, settings: Settings, accounts: Sequence[Account]
+) -> tuple[CommandName, int | None] | None:
     if routing_input.key == RERUN_CHECK:
         app = settings.github.app
         return ("review full", None) if app is not None and routing_input.check_app_id == app.id else None
@@ -116,4 +131,4 @@ def _find_command(routing_input: RoutingInput, settings: Settings) -> tuple[Comm
         return None
     if routing_input.key == NEW_REPLY:
         return ("thread", None) if is_in_thread and (is_dismissal(text) or is_promise(text)) else None
-    return parse_command(text) if routing_input.key == NEW_COMMENT else None
+    return parse_command(text, accounts) if routing_input.key == NEW_COMMENT else None

@@ -282,10 +282,10 @@ def _is_question(routing_input: RoutingInput, accounts: Sequence[Account]) -> bo
     text = routing_input.comment_body
     if asks_how_to_start(text):
         return True
-    return any(addressed_to_bot(text, _mention(account)) for account in accounts) if accounts else "@" in text
+    return any(addressed_to_bot(text, mention_of(account)) for account in accounts) if accounts else "@" in text
 
 
-def _mention(account: Account) -> str:
+def mention_of(account: Account) -> str:
     return account.login.removesuffix("[bot]")  # people write @my-app for the account my-app[bot]
 
 

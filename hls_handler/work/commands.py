@@ -61,7 +61,7 @@ HELP = """\
 | `/resume` | end `/stop`, and review what is new |
 | `/help` | show this table |
 
-HLS reacts with 👍 (done), 👀 (begun) or 😕 (not possible).
+HLS reacts with 👍 (done), 👀 (begun) or 😕 (not possible, or not a command).
 
 ***
 
@@ -130,6 +130,8 @@ def _run(job: Job, command: Command, login: str) -> str:
             return _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
         case "help":
             return _join(_react(job, "+1"), _show_help(job, number).detail)
+        case "unknown":
+            return _join(_react(job, "confused"), _show_help(job, number).detail)
         case _:
             assert_never(command.name)
 

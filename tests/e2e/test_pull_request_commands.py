@@ -70,7 +70,9 @@ def test_commands_request_stop_and_resume_reviews(service: Service, sandbox: San
     comment(sandbox, service, "/resume")
     assert calls(sandbox) > asked
     comment(sandbox, service, "/help")
-    assert reactions(sandbox)[1:] == [("/stop", "+1"), ("/resume", "eyes"), ("/help", "+1")]
+    comment(sandbox, service, "\n@hls-bot please /reveiw.")
+    assert reactions(sandbox)[1:4] == [("/stop", "+1"), ("/resume", "eyes"), ("/help", "+1")]
+    assert [content for _, content in reactions(sandbox)[4:]] == ["confused"]
     assert sum("`/review full`" in one.body for one in pull_request(sandbox).comments) == 1
 
 
@@ -103,8 +105,11 @@ def test_red_team_nothing_is_written_or_asked_for_what_is_no_command_of_a_mainta
         payload("/review full", login="nobody"),
         payload("/review full", login="ci[bot]", kind="Bot"),
         payload("/review full", login="ci-machine", kind="Bot"),
-        payload("\u3000/review full"),
-        payload("/review\u3000full"),
+        payload("\n    /review full"),
+        payload("\n> /review full"),
+        payload("@rob /review full"),
+        payload("@rob /deploy"),
+        payload("/lgtm"),
         payload("\u200b/review full"),
         payload("/re\u200bview full"),
         payload("/review full\u2060"),

@@ -22,9 +22,9 @@ from tests.redteam.scenarios import SCENARIOS
 WRITER, OUTSIDER, ROBOT = Account("mona", 5, "User"), Account("mallory", 6, "User"), Account("deploy[bot]", 7, "Bot")
 COMMANDS = ("/stop", "/resume", "/review", "/review full", "/help")
 DISGUISES = (
-    *("> {}", "`{}`", "```\n{}\n```", "    {}", "Please:\n{}", "\n{}", "- {}", "<!--\n{}\n-->", "<!-- {} -->"),
-    *("\u200b{}", "{}\u200b", "\ufeff{}", "\u3000{}", "{}\u3000", "\u202e{}", "{}\u2028more", "{}\x85", "{}\u00a0"),
-    *("{}, please", "//{}", "\uff0f{}", "\u2215{}", "\u2060{}", "{}\U000e0020\U000e006e"),
+    *("> {}", "`{}`", "```\n{}\n```", "    {}", "Please:\n{}", "\n> {}", "- {}", "<!--\n{}\n-->", "<!-- {} -->"),
+    *("\u200b{}", "{}\u200b", "\ufeff{}", "@mona {}", "\n\t{}", "\u202e{}", "{}\u2028more", "{}\x85", "\n```\n{}\n```"),
+    *("{} and so on", "//{}", "\uff0f{}", "\u2215{}", "\u2060{}", "{}\U000e0020\U000e006e"),
 )
 """Texts that contain a command and are none."""
 LOOKALIKES = ("/st\u043ep", "/\u017ftop", "/r\u0435view", "/rev\u0456ew full", "/he\u200blp", "/s\u00adtop")

@@ -81,7 +81,7 @@ def test_reply_that_dismisses_a_finding(text: str) -> None:
         "~~Won't fix~~",
         "/dismiss 3",
         "/dismissed",
-        " /dismiss",
+        "    /dismiss",
         "Please write\n/dismiss",
         "/dismiss\u200b",
     ],

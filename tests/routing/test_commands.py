@@ -41,11 +41,28 @@ def find_command(event: RoutingInput, by: Settings | None = None, bot: Account |
         ("/review\r\nfull of typos", "review"),
         ("/review\nplease, because the tests pass now", "review"),
         ("/dismiss", "dismiss"),
+        ("/review.", "review"),
+        ("/Review full!", "review full"),
+        ("/review please", "review"),
+        ("/review full, please.", "review full"),
+        ("Please /review", "review"),
+        ("please, /review full", "review full"),
+        ("\n \r\n/stop", "stop"),
+        ("\n\u00a0\n\u00a0/stop", "stop"),
+        ("   /stop", "stop"),
+        ("\u3000/stop", "stop"),
+        ("/stop\u3000", "stop"),
+        ("/review\u3000full", "review full"),
+        ("/review\u00a0full\u2009.", "review full"),
+        ("@hls /review", "review"),
+        ("@HLS[bot], please /review full.", "review full"),
+        ("@hls: /stop\nThank you", "stop"),
     ],
 )
 def test_command_is_the_first_line(text: str, name: str) -> None:
     assert parse_command(text) == (name, None)
     assert find_command(comment(text)) == name
+    assert find_command(comment(text), bot=BOT) == name
 
 
 @pytest.mark.parametrize(
@@ -54,25 +71,23 @@ def test_command_is_the_first_line(text: str, name: str) -> None:
         "",
         "stop",
         "/",
-        "/stopp",
-        "/stop now",
-        "/stop full",
-        "/reviewfull",
-        "/review full please",
         "/merge",
-        "/dismiss #3",
-        "/dismiss -3",
-        "/dismiss 3 4",
-        "/dismiss3",
-        "/dismiss full",
         "/dismiss \u0663",
-        "/stop 3",
         "/thread",
         "Please write /stop",
         "Thanks!\n/stop",
-        "\n/stop",
-        " /stop",
         "    /stop",
+        "\t/stop",
+        "\n  \t/stop",
+        "\n\n> /stop",
+        "\n```\n/stop\n```",
+        "`/stop` please",
+        "/stop is what I would write here",
+        "/stop/me",
+        "/review.py fails",
+        "please review",
+        "@hls review",
+        "@hls /stop is what I would write",
         "> /stop",
         ">/stop",
         "`/stop`",
@@ -80,8 +95,12 @@ def test_command_is_the_first_line(text: str, name: str) -> None:
         "- /stop",
         "<!-- \n/stop -->",
         "<!-- /stop -->",
-        "@hls-bot /stop",
         "//stop",
+        *(
+            f"/{word}"
+            for word in ("lgtm", "assign @mona", "retest", "hold", "close", "approve", "label bug", "cc @mona")
+        ),
+        *(f"/{word}" for word in ("preview", "revert", "rename", "rerun", "deploy", "help-wanted", "reset", "start")),
         "\uff0fstop",
     ],
 )
@@ -92,10 +111,6 @@ def test_other_text_is_no_command(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "\u3000/stop",
-        "/stop\u3000",
-        "/review\u3000full",
-        "/review\u00a0full",
         "\u200b/stop",
         "/st\u200bop",
         "/stop\u200b",
@@ -116,11 +131,57 @@ def test_rule_18_text_with_invisible_or_similar_characters_is_no_command(text: s
     assert parse_command(text) is None
 
 
-@pytest.mark.parametrize("text", ["/dismiss 3", "/Dismiss \t 3 \r\nthe tests cover it"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/dismiss 3",
+        "/Dismiss \t 3 \r\nthe tests cover it",
+        "/dismiss #3.",
+        "/dismiss\u00a03, please",
+        "\n@hls please /dismiss 3",
+    ],
+)
 def test_finding_is_dismissed_by_its_number(text: str) -> None:
     routed = decide(comment(text), prompts={})
     assert isinstance(routed, Command)
     assert (routed.name, routed.finding, routed.thread) == ("dismiss", 3, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/reveiw",
+        "/reviw full",
+        "/review-full",
+        "/reviewfull",
+        "/review everything",
+        "/stopp",
+        "/stop now please",
+        "/resumed",
+        "/dismiss -3",
+        "/dismiss 3 4",
+        "/dismiss3",
+        "/dismis 3",
+        "\n\n/dismiss finding 3",
+        "@hls /deploy",
+        "@hls[bot] /explain this",
+    ],
+)
+def test_command_that_hls_does_not_have_is_unknown_if_it_is_like_one_or_addresses_hls(text: str) -> None:
+    routed = decide(comment(text), prompts={}, bot=BOT)
+    assert isinstance(routed, Command)
+    assert (routed.name, routed.finding) == ("unknown", None)
+    assert routed.description == "a command that HLS does not have"
+
+
+@pytest.mark.parametrize("text", ["@mona /review", "@hls-2 /review", "@octo/hls /review", "@mona /deploy"])
+def test_command_for_somebody_else_is_no_command(text: str) -> None:
+    assert find_command(comment(text), bot=BOT) is None
+
+
+def test_command_addresses_any_account_of_hls() -> None:
+    routed = decide(comment("@mona /review"), prompts={}, bot=BOT, others=(PERSON,))
+    assert isinstance(routed, Command)
 
 
 def reply(body: str, key: str = "pull_request_review_comment.created", **known: Any) -> RoutingInput:
@@ -128,7 +189,7 @@ def reply(body: str, key: str = "pull_request_review_comment.created", **known: 
     return comment(body, key, **{"thread": 900, **known})
 
 
-@pytest.mark.parametrize("body", ["Won't fix.", "/dismiss", "You are right, I will fix it"])
+@pytest.mark.parametrize("body", ["Won't fix.", "/dismiss", "\n/Dismiss\u00a0please.", "You are right, I will fix it"])
 def test_reply_in_a_review_thread_that_dismisses_or_takes_that_back_is_a_command(body: str) -> None:
     by = settings({"name": "octo/hello", "events": ["pull_request.opened"]})
     routed = decide(reply(body), by)

@@ -292,6 +292,24 @@ def test_help_is_one_comment(make_world: MakeWorld) -> None:
     assert world.github.calls.count("write comment") == 1
 
 
+@pytest.mark.parametrize("text", ["/reveiw", "/dismiss all", "@hls-bot /deploy"])
+def test_unknown_command_of_a_person_with_write_permission_gets_a_reaction_and_one_list(
+    make_world: MakeWorld, text: str
+) -> None:
+    world = make(make_world)
+    assert command(world, text).reason == "reacted with confused; commented"
+    assert "`/review full`" in world.github.comments[2]
+    assert command(world, "/stopp", guid="again").reason == "reacted with confused; our comment is up to date"
+    assert world.github.reactions == [(77, "confused")]
+    assert (world.github.calls.count("write comment"), world.claude.asked) == (1, [])
+
+
+def test_rule_18_unknown_command_without_write_permission_gets_nothing(make_world: MakeWorld) -> None:
+    world = make(make_world, octocat="read")
+    assert command(world, "/reveiw").state == "ignored"
+    assert (world.github.reactions, world.github.comments) == ([], {})
+
+
 def test_dry_run_writes_nothing(make_world: MakeWorld) -> None:
     world = make(make_world, given=settings(features={"dry_run": True}))
     assert command(world, "/help").reason == "would have reacted with +1; would comment"

@@ -1,0 +1,27 @@
+"""Reads a command such as `/review` from the first line of a comment."""
+
+from __future__ import annotations
+
+import re
+
+_BLANKS = re.compile("[\t\r \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
+_INDENTED_CODE = re.compile(r" {0,3}\t| {4}")
+_COMMAND_LINE = re.compile(
+    r"(?:@(?P<login>[\w-]+)(?:\[bot\])?[,:]? )?(?:please,? )?"
+    r"(?P<command>/[a-z][\w-]{0,40}(?: [!-~]{0,40}\w){0,2}?)(?:,? please)? ?[.!]{0,3}",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def read_command_line(text: str) -> tuple[str, str]:
+    """Return whom the first line addresses, and its command: ("hls", "/dismiss 3") of "@hls, please /dismiss  3."
+
+    The line begins with a slash and a word, at most two further words follow, and blank lines may precede it. The login
+    is without "[bot]", and "" if the line addresses nobody. Returns ("", "") for any other text, such as quotes and
+    code. Text with invisible or similar characters is no command.
+    """
+    for line in text.split("\n"):
+        if words := _BLANKS.sub(" ", line).strip(" "):
+            found = None if _INDENTED_CODE.match(line) else _COMMAND_LINE.fullmatch(words)
+            return (found["login"] or "", found["command"].lower()) if found is not None else ("", "")
+    return "", ""
