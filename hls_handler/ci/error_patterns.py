@@ -8,7 +8,7 @@ bounded repetitions, or has repetitions that can begin in one place only.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hls_handler.ci.log_lines import RawLine
 
@@ -181,19 +181,21 @@ SOME_FAILED = re.compile(
     r"\b[1-9][0-9]{0,6} (?:errors?|failures?|failed|failing)\b|\b(?:errors?|failures?|failed?)\s?[:=]\s?[1-9]",
     re.IGNORECASE,
 )
-DOCKER_PREFIX = re.compile(r"^#[0-9]{1,4} (?:[0-9]{1,6}\.[0-9]{1,4} )?")
 
 
-def weigh_line(line: RawLine) -> int:
-    """Return the greatest weight of the patterns that match the line; 0 for most lines."""
+def weigh_line(line: RawLine, texts: Sequence[str] = ()) -> int:
+    """Return the greatest weight of the patterns that match the line; 0 for most lines.
+
+    `texts` are what the line says without the prefix of a task; by default its whole text.
+    """
     if line.mark in {"warning", "notice", "debug", "command", "group", "endgroup"} or line.is_binary:
         return 0
-    text = line.text[:MAX_WEIGHED_CHARS]
-    if text.startswith("#"):
-        text = DOCKER_PREFIX.sub("", text, count=1)
+    weight = _weigh_text((texts[0] if texts else line.text)[:MAX_WEIGHED_CHARS])
+    for text in texts[1:]:
+        weight = max(weight, _weigh_text(text[:MAX_WEIGHED_CHARS]))
     if line.mark == "error":
-        return EXIT_CODE if EXIT_CODE_LINE.match(text) else max(_weigh_text(text), ERROR_MARK)
-    return _weigh_text(text)
+        return EXIT_CODE if EXIT_CODE_LINE.match(line.text) else max(weight, ERROR_MARK)
+    return weight
 
 
 def _weigh_text(text: str) -> int:

@@ -17,6 +17,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from hls_handler.ci.error_patterns import ERROR_MARK, FAILED_NAME
@@ -93,11 +94,11 @@ class _LineSelector:
         self.error: AnnotatedLine | None = None  # the first line of the greatest weight
         self._command: list[LogLine] = []
         self._command_of_error: list[LogLine] = []
-        self._before: deque[LogLine] = deque(maxlen=LINES_BEFORE)
+        self._before: dict[str, deque[LogLine]] = {}  # by task
         self._window: list[LogLine] = []
         self._lines_after_left = 0
         self._further: dict[int, dict[str, LogLine]] = {}  # by weight, then by text
-        self._tail: deque[LogLine] = deque(maxlen=TAIL_LINES)
+        self._tail: deque[AnnotatedLine] = deque(maxlen=TAIL_LINES)
         self._characters = self._binary_characters = 0
 
     def add(self, annotated: AnnotatedLine) -> None:
@@ -107,29 +108,33 @@ class _LineSelector:
         self.has_text = self.has_text or (bool(line.text) and not line.text.isspace())
         self._characters += annotated.length
         self._binary_characters += annotated.binary_length
-        self._tail.append(line)
+        self._tail.append(annotated)
         if annotated.opens_command:
             self._command = []
         if annotated.is_command and len(self._command) < MAX_COMMAND_LINES:
             self._command.append(line)
         if annotated.weight > (self.error.weight if self.error is not None else 0):
             self.error = annotated
-            self._window = [*self._before, line]
+            self._window = [*self._lines_before(annotated.task), line]
             self._lines_after_left = LINES_AFTER
             self._command_of_error = self._command
-        elif self._lines_after_left:
+        elif self._lines_after_left and self.error is not None and _is_shown_with(annotated.task, self.error.task):
             self._window.append(line)
             self._lines_after_left -= 1
         if annotated.weight >= ERROR_MARK:
             by_text = self._further.setdefault(annotated.weight, {})
             if len(by_text) < MAX_FURTHER:
                 by_text.setdefault(line.text, line)
-        self._before.append(line)
+        self._before.setdefault(annotated.task, deque(maxlen=LINES_BEFORE)).append(line)
+
+    def _lines_before(self, task: str) -> list[LogLine]:
+        chosen = [lines for name, lines in self._before.items() if _is_shown_with(name, task)]
+        return sorted(chain.from_iterable(chosen), key=lambda line: line.number)[-LINES_BEFORE:]
 
     @property
     def ended_with_error(self) -> bool:
         """True if the last line is an error of the runner or of an action, as of a step with `continue-on-error`."""
-        return bool(self._tail) and self._tail[-1].text.startswith(PREFIXES["error"])
+        return bool(self._tail) and self._tail[-1].line.text.startswith(PREFIXES["error"])
 
     @property
     def explains_failure(self) -> bool:
@@ -152,14 +157,20 @@ class _LineSelector:
         yield self._window[error_index : error_index + 8]
         yield self._window[max(error_index - 7, 0) : error_index][::-1]
         yield command[:3]
+        task = self.error.task if self.error is not None else ""
         tail = list(self._tail)[::-1]
-        yield tail[:6]
+        yield [one.line for one in tail[:6]]
         further = [line for weight in sorted(self._further, reverse=True) for line in self._further[weight].values()]
         yield from ([line] for line in further[:MAX_FURTHER])
         yield self._window[error_index + 8 :]
         yield self._window[: max(error_index - 7, 0)][::-1]
-        yield tail[6:]
+        yield [one.line for one in tail[6:] if _is_shown_with(one.task, task)]
         yield command[3:]
+
+
+def _is_shown_with(task: str, task_of_error: str) -> bool:
+    """Return True unless the lines are of different tasks, whose output is interleaved. "" is a line of no task."""
+    return task.startswith(task_of_error) or task_of_error.startswith(task)  # "12 " contains "12 web:build "
 
 
 def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int) -> tuple[Excerpt, ...]:

@@ -9,6 +9,7 @@ line of an inner step may open the job's next step too early.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from pydantic import Field
 
 from hls_handler.ci.error_patterns import weigh_line
 from hls_handler.ci.log_lines import LogLine, PrivateKeyFilter, RawLine, display_text, parse_line
+from hls_handler.ci.tasks import split_tasks
 from hls_handler.events import OptionalTime, Text
 
 MAX_GROUP_LINES = 200
@@ -174,6 +176,7 @@ class AnnotatedLine:
     weight: int
     is_command: bool  # part of the log group that shows the step's command, shell and environment
     opens_command: bool  # the first line of that group
+    task: str  # the task that printed the line; "" if none is known
     length: int  # characters of the raw line and of the lines folded into it
     binary_length: int  # the part of `length` that is in binary lines
 
@@ -191,19 +194,23 @@ def annotate_lines(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Itera
 
 
 def _annotate(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[AnnotatedLine]:
-    tracker, key_filter, command_group = StepTracker(steps), PrivateKeyFilter(), _CommandGroup()
+    tracker, command_group = StepTracker(steps), _CommandGroup()
+    key_filters: dict[str, PrivateKeyFilter] = defaultdict(PrivateKeyFilter)  # by task
     last: tuple[str, str, int] = ("", "", 0)
-    for number, raw in enumerate(lines, start=1):
-        line = parse_line(raw)
+    for number, task_line in enumerate(split_tasks(map(parse_line, lines)), start=1):
+        line, texts, task = task_line.line, task_line.texts, task_line.task
         is_command = command_group.includes(line)
         if line.mark != last[0] or line.text != last[1] or line.is_binary:
-            last = (line.mark, line.text, weigh_line(line))
+            last = (line.mark, line.text, weigh_line(line, texts))
+        shown = display_text(line)
+        prefix = "" if shown is not line.text else shown[: len(shown) - len(texts[-1])]
         yield AnnotatedLine(
-            LogLine(number, key_filter.redact_line(display_text(line)), unread=line.unread),
+            LogLine(number, prefix + key_filters[task].redact_line(shown[len(prefix) :]), unread=line.unread),
             tracker.step_of(line),
             0 if is_command and line.mark != "error" else last[2],  # the step did not print its command
             is_command,
             opens_command(line),
+            task,
             line.length,
             line.length if line.is_binary else 0,
         )
