@@ -77,20 +77,28 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     # Go
     (CAUSE, ".go:", r"^(?:vet: )?[^\s:]{1,300}\.go:[0-9]{1,7}:[0-9]{1,5}: \S"),
     (CAUSE, "panic", r"^\s{0,4}panic: "),
+    (CAUSE, "data race", r"^WARNING: DATA RACE$"),
     (FAILED_NAME, "fail", r"^\s{0,16}--- FAIL: "),
     # Rust, C, C++, .NET
     (CAUSE, "err", r"^error\[[\w:-]{2,80}\]"),  # and deno lint
     (CAUSE, "diff in ", r"^Diff in \S.{0,300}(?::| at line )[0-9]"),  # rustfmt
     (CAUSE, "panic", r"^thread .{1,200} panicked at "),
     (CAUSE, "err", rf"^{SOURCE}:[0-9]{{1,7}}:(?:[0-9]{{1,5}}:)? (?:fatal )?error: "),  # and javac, mypy
-    (CAUSE, "err", r": error (?:(?:CS|MSB|NU|NETSDK|FS|BC|LNK|C|CA)[0-9]{3,5}|WHITESPACE|IMPORTS)\b"),
+    (CAUSE, "err", r"(?:^\s{0,8}|: )(?:fatal )?error (?:[A-Za-z]{1,10}[0-9]{2,5}|WHITESPACE|IMPORTS)?: "),  # MSBuild
     (CAUSE, "err", r"^CMake Error(?: at \S{1,300}:[0-9]{1,7} |: )"),
     (CAUSE, "undefined", r": undefined reference to |\b[Uu]ndefined symbols?\b.{0,40}:"),
     (CAUSE, "cannot find -l", r"\bld(?:\.\w{1,8})?: cannot find -l"),
     (CAUSE, "multiple def", r": multiple definition of "),
+    (CAUSE, "sanitizer: ", r"^(?:==[0-9]{1,10}==)?(?:ERROR|WARNING): \w{1,20}Sanitizer: "),
+    (CAUSE, "runtime error", rf"^{SOURCE}:[0-9]{{1,7}}:[0-9]{{1,5}}: runtime error: "),  # UndefinedBehaviorSanitizer
     (CAUSE, "segmentation", r"Segmentation fault"),
     (CAUSE, "assert", r"\bAssertion [`'][^`']{1,200}' failed"),
     (CAUSE, "assert", r"^\s{0,8}Assert\.\w{1,40}\(\) Failure"),
+    (
+        FAILED_NAME,
+        "***",
+        r"^\s{0,8}[0-9]\S{0,12} Test\s{1,6}#.{1,400}\*\*\*(?:Exception|Failed|Timeout|Not Run)",
+    ),  # ctest
     (FAILED_NAME, "fail", r"^test \S{1,300} \.\.\. FAILED$"),
     (FAILED_NAME, "fail", r"^\s{1,6}Failed \S{1,300} \["),
     (SUMMARY, "err", r"^error: \S"),
@@ -129,6 +137,11 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     (SUMMARY, "fail", r"failed to solve: "),
     (SUMMARY, "not ", r" did not complete successfully: exit code: "),
     (SUMMARY, "fatal", r"^fatal: "),
+    (SUMMARY, "diff --git", r"^diff --git \S"),  # git diff --exit-code
+    (CAUSE, ".ps", r"^[\w.-]{1,60}: \S.{0,300}\.psm?1:[0-9]"),  # PowerShell; the lines after it have the message
+    (CAUSE, " char:", r"^At (?:\S.{0,300}|line):[0-9]{1,7} char:[0-9]"),  # PowerShell 5; the line before has it
+    (EXTERNAL, "not ", r"is not recognized as (?:the name|a name|an internal)"),  # also cmd
+    (EXTERNAL, "e: ", r"^E: \S"),  # apt
     (EXTERNAL, "not ", r": command not found$"),
     (EXTERNAL, "denied", r"[Pp]ermission denied"),
     # The network
@@ -162,8 +175,8 @@ MAX_WEIGHED_CHARS = 1_000
 EXIT_CODE_LINE = re.compile(
     r"(?:Process completed with exit code (?!137\b)|The process '.{1,300}' failed with exit code )"
 )
-HARMLESS_LINE = re.compile(
-    r"""^[\W_]{0,6}(?:npm\ )?warn(?:ing)?\b(?!\]\ Code\ style)  # a warning, a deprecation
+HARMLESS_LINE = re.compile(  # a warning, a deprecation
+    r"""^[\W_]{0,6}(?:npm\ )?warn(?:ing)?\b(?!\]\ Code\ style|:\ DATA\ RACE|:\ ThreadSanitizer)
       | ^[\W_]{0,6}(?:\(node:[0-9]{1,9}\)\ )?(?:\[\w{1,20}\]\ )?\w{0,40}deprecat
       | ^\+{1,4}\ \S                               # a command that a shell traces (set -x)
     """,

@@ -9,6 +9,19 @@ from tests.ci.jobs import failed_step
 MARK = "» "
 
 FORMATS = {
+    "AddressSanitizer": """
+=================================================================
+» ==2210==ERROR: AddressSanitizer: heap-buffer-overflow on address 0x602000000014 at pc 0x55d0c8 bp 0x7ffd sp 0x7ffc
+READ of size 4 at 0x602000000014 thread T0
+    #0 0x55d0c8 in total src/price.c:14
+    #1 0x55d1f2 in main src/main.c:7
+SUMMARY: AddressSanitizer: heap-buffer-overflow src/price.c:14 in total
+""",
+    "apt": """
+Reading package lists...
+Building dependency tree...
+» E: Unable to locate package libprice-dev
+""",
     "actionlint": """
 » .github/workflows/ci.yml:12:9: property "platform" is not defined in object type {os: string} [expression]
    |
@@ -112,6 +125,15 @@ TOTAL            10      2    80%
 The following tests FAILED:
           2 - price (Failed)
 """,
+    "ctest without output": """
+    Start 1: price
+» 1/2 Test #1: price ............................***Exception: SegFault  0.10 sec
+    Start 2: order
+2/2 Test #2: order ............................   Passed    0.01 sec
+
+50% tests passed, 1 tests failed out of 2
+Errors while running CTest
+""",
     "cypress": """
   1) price
        takes the discount off:
@@ -149,9 +171,28 @@ Found 1 problem
 src/price.c: In function 'total':
 » src/price.c:14:12: error: 'discount' undeclared (first use in this function)
 """,
+    "git diff --exit-code": """
+wrote src/generated.py
+» diff --git a/src/generated.py b/src/generated.py
+index 8c7e5a6..1f0b9de 100644
+--- a/src/generated.py
++++ b/src/generated.py
+@@ -1 +1 @@
+-VERSION = 3
++VERSION = 4
+""",
     "gitleaks": """
 9:14AM INF 12 commits scanned.
 » 9:14AM WRN leaks found: 1
+""",
+    "go test -race": """
+» WARNING: DATA RACE
+Write at 0x00c00001c0f8 by goroutine 8:
+  example.com/shop/price.(*Cart).Add()
+      /home/runner/work/shop/price/cart.go:14 +0x44
+--- FAIL: TestCart (0.00s)
+    testing.go:1617: race detected during execution of test
+FAIL
 """,
     "go test": """
 === RUN   TestTotal
@@ -220,6 +261,12 @@ Summary: 1 error(s)
 Compiling 3 files (.ex)
 » ** (CompileError) lib/price.ex:3: cannot compile module Shop.Price (errors have been logged)
 """,
+    "msbuild": """
+Build started 20/11/2026 09:14:31.
+» C:\\src\\shop.targets(12,5): error : The file 'price.txt' is missing. [C:\\src\\shop.csproj]
+    0 Warning(s)
+    1 Error(s)
+""",
     "mypy": """
 » src/shop.py:12: error: Incompatible return value type (got "str", expected "int")  [return-value]
 Found 1 error in 1 file (checked 12 source files)
@@ -269,6 +316,21 @@ FOUND 1 ERROR AFFECTING 1 LINE
 Installing dependencies from lock file
 
 » pyproject.toml changed significantly since poetry.lock was last generated. Run `poetry lock` to fix the lock file.
+""",
+    "PowerShell 7": """
+» Get-Item: D:\\a\\_temp\\8f3c21d6.ps1:2
+Line |
+   2 |  Get-Item ./price.txt
+     |  ~~~~~~~~~~~~~~~~~~~~
+     | Cannot find path 'D:\\a\\shop\\price.txt' because it does not exist.
+""",
+    "PowerShell 5": """
+Get-Item : Cannot find path 'D:\\a\\shop\\price.txt' because it does not exist.
+» At D:\\a\\_temp\\8f3c21d6.ps1:2 char:1
++ Get-Item ./price.txt
++ ~~~~~~~~~~~~~~~~~~~~
+    + CategoryInfo          : ObjectNotFound: (D:\\a\\shop\\price.txt:String) [Get-Item], ItemNotFoundException
+    + FullyQualifiedErrorId : PathNotFound,Microsoft.PowerShell.Commands.GetItemCommand
 """,
     "pre-commit": """
 trim trailing whitespace.................................................Passed
