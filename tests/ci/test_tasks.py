@@ -17,6 +17,7 @@ RUNNERS = {
     "lerna without scopes": ("api: ", "web: "),
     "turbo": ("api:test: ", "@acme/web:build: "),
     "yarn": ("[@acme/api]: ", "[@acme/web]: "),
+    "yarn 3": ("➤ YN0000: [@acme/api]: ", "➤ YN0000: [@acme/web]: "),
     "concurrently": ("[api] ", "[web] "),
     "concurrently without names": ("[0] ", "[1] "),
     "npm-run-all": ("[test:api ] ", "[build:web] "),
