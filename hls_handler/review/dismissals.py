@@ -32,7 +32,7 @@ _SUBJECT = r"(?:(?:i|we|(?:this|that|it)(?:'s| is| was)?) )?(?:an? |the )?"
 _DISMISSAL = re.compile(rf"{_TO_SOMEBODY}{_SUBJECT}(?:{'|'.join(map(re.escape, PHRASES))})(?!\w)")
 _PROMISE = re.compile(r"(?:\bwill|'ll) fix\b")
 _QUESTION = re.compile(r"(?:(?![.!] ).)*?\?(?!\w)")  # in the rest of a sentence; that of a URL does not count
-_DISMISS = re.compile(r"/dismiss(?:[ \t\r]*(?:\n|\Z)|[:,.]|[ \t]+[^\W\d])", re.ASCII | re.IGNORECASE)
+_DISMISS = re.compile(r"/dismiss(?:[:,]|[ \t]+[^\W\d])", re.ASCII | re.IGNORECASE)  # with a reason
 _NOT_OWN_WORDS = re.compile(r"^[ \t]*>[^\n]*|```.*?(?:```|\Z)|`[^`\n]*`|\*\*", re.MULTILINE | re.DOTALL)
 
 
