@@ -260,13 +260,9 @@ def _show(selection: Selection, part: FilePart) -> PatchedFile:
 
 def _join_lines(lines: Iterable[Line]) -> list[ChangedLines]:
     """Return the lines of a block, neighbours on one side joined."""
-    runs: list[ChangedLines] = []
-    for line in lines:
-        if runs and (line.side, line.number) == (runs[-1].side, runs[-1].last + 1):
-            runs[-1] = replace(runs[-1], last=line.number)
-        else:
-            runs.append(ChangedLines(line.side, line.number, line.number))
-    return runs
+    runs = groupby(enumerate(lines), key=lambda one: (one[1].side, one[1].number - one[0]))
+    joined = ([line for _, line in run] for _, run in runs)
+    return [ChangedLines(run[0].side, run[0].number, run[-1].number) for run in joined]
 
 
 def may_have_calls(selection: Selection) -> bool:

@@ -14,9 +14,11 @@ from hls_handler.handlers.committed_credentials import Credential
 from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.reader import ReviewContext
 from hls_handler.handlers.review_context import NO_CONTEXT
+from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.blocks import Block
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.ledger import PresentFiles
+from hls_handler.review.patches import Hunk, Patch, Side, number_line, numbered
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.settings.model import Findings, Review
 from hls_handler.settings.values import Summary
@@ -24,6 +26,9 @@ from hls_handler.untrusted.cleaning import truncate
 
 Size = Literal["small", "medium", "large"]
 
+QUESTION_TOKENS = 150  # of each earlier finding in the prompt
+EXCERPT_LINES = (40, 20, 10, 5, 2, 0)  # above and below a finding; the first that fits
+MAX_CHARS = 1_000  # of the line that a claim names, or of an excerpt that is one line
 MAX_EARLIER_CHARACTERS = 160  # of the text of an earlier finding that the prompt shows
 
 
@@ -57,15 +62,6 @@ class Candidate:
     claim: str  # what the review says of an earlier finding; "" if the finding is new
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """An earlier finding about which one of the calls asks."""
-
-    number: int
-    call: int
-    code: str  # `EarlierFinding.code`
-
-
 @dataclass(frozen=True)
 class PullRequestFacts:
     pull_request: PullRequest  # current state; its head is the analysed commit
@@ -78,13 +74,14 @@ class PullRequestFacts:
     summary: Summary  # whether a comment is posted without findings
     record: ReviewRecord  # before this review; its findings with their present place
     credentials: tuple[Credential, ...]
+    skipped: Mapping[str, tuple[str, int]]  # as `ReviewRecord.skipped`, after this review
     is_review: bool  # False for prompts that review nothing, such as that of a changelog entry
     is_full: bool  # True if a person asked for a review of everything
     context: ReviewContext = NO_CONTEXT  # without the attributes, which `selection` has considered
     context_problem: str = ""  # why the context could not be read
     replied: tuple[str, ...] = ()  # keys of the findings whose thread has our reply or was deleted
     unread: frozenset[str] = frozenset()  # paths of files whose patch is not known completely
-    questions: tuple[Question, ...] = ()
+    questions: Mapping[int, int] = field(default_factory=dict)  # numbers of the findings to ask about, with their call
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
     file_summaries: tuple[FileSummary, ...] | None = None  # of earlier reviews; None: they are not asked for
     call: int | None = None  # number of the call that these facts are shown in; None: all calls
@@ -119,25 +116,24 @@ class PullRequestFacts:
     @property
     def asked(self) -> frozenset[int]:
         """The numbers of the findings that a call with a reply asked about."""
-        return frozenset(one.number for one in self.questions if one.call not in self.unanswered)
+        return frozenset(number for number, call in self.questions.items() if call not in self.unanswered)
 
     @property
     def earlier_findings(self) -> tuple[EarlierFinding, ...]:
-        entries = {entry.number: entry for entry in self.record.ledger}
+        entries, patches = {entry.number: entry for entry in self.record.ledger}, self.selection.patches
+        asked = [entries[number] for number, call in self.questions.items() if self.call in (None, call)]
         return tuple(
-            _to_earlier(entries[one.number], one.code)
-            for one in self.questions
-            if self.call is None or one.call == self.call
+            _to_earlier(one, show_excerpt(patches, one.path, one.side, one.line, QUESTION_TOKENS // 2)) for one in asked
         )
 
     @property
     def known_findings(self) -> tuple[EarlierFinding, ...]:
         shown = {file.path for file in self.files}
-        asked = {one.number for one in self.questions}
         return tuple(
             _to_earlier(entry, "")
             for entry in self.record.ledger
-            if entry.state == "open" and entry.path in shown and entry.number not in asked and not entry.has_vanished
+            if entry.state == "open" and entry.path in shown and not entry.has_vanished
+            if entry.number not in self.questions
         )
 
     @property
@@ -159,3 +155,14 @@ def _to_earlier(entry: LedgerEntry, code: str) -> EarlierFinding:
     place = (entry.number, entry.path, entry.line, entry.severity, entry.category, entry.title)
     body = truncate(entry.body, MAX_EARLIER_CHARACTERS)
     return EarlierFinding(*place, body, entry.quote, code, is_changed=entry.has_vanished)
+
+
+def show_excerpt(patches: Mapping[str, Patch], path: str, side: Side, number: int | None, tokens: int) -> str:
+    """Return a line as numbered text, with as many around it as fit into `tokens`; "" if the patches lack it."""
+    for hunk in patches[path].hunks if path in patches else ():
+        for at, line in enumerate(hunk.lines):
+            if (line.side, line.number) == (side, number):
+                ranges = (hunk.lines[max(at - around, 0) : at + around + 1] for around in EXCERPT_LINES)
+                texts = (numbered(Patch((Hunk(hunk.header, lines),))) for lines in ranges)
+                return next((text for text in texts if estimate_tokens(text) <= tokens), number_line(line)[:MAX_CHARS])
+    return ""

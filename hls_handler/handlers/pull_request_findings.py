@@ -8,24 +8,20 @@ from dataclasses import dataclass, replace
 from hls_handler.analysis import Finding, FindingVerdict, PullRequestAnalysis, Reply, Severity
 from hls_handler.handlers.changed_files import Selection, find_unread, is_shortened
 from hls_handler.handlers.committed_credentials import find_committed
-from hls_handler.handlers.pull_request_facts import Candidate, PullRequestFacts, Question
+from hls_handler.handlers.pull_request_facts import MAX_CHARS, Candidate, PullRequestFacts, show_excerpt
 from hls_handler.handlers.reader import ChangedFile, Reader
 from hls_handler.handlers.skipped_files import EMPTY_BLOBS
-from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.blocks import Block, match_blocks
 from hls_handler.review.dismissals import FIXED, find_dismissals
 from hls_handler.review.ledger import PresentFiles, add, is_failing, sort_entries
-from hls_handler.review.patches import Hunk, Patch, Side, number_line, numbered
-from hls_handler.review.positions import RANK, Located, letters_of, locate, merge_located
-from hls_handler.review.record import FindingState, LedgerEntry, ReviewThread
+from hls_handler.review.patches import Patch
+from hls_handler.review.positions import RANK, Located, letters_of, locate
+from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord, ReviewThread
 from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts
 
 MAX_CANDIDATES = 40  # new findings of one review that get a second look
 MAX_QUESTIONS = 30  # earlier findings about which one review asks
-QUESTION_TOKENS = 150  # of each in the prompt
 EXCERPT_TOKENS = 20_000  # of all candidates of the second look together
-EXCERPT_LINES = (40, 20, 10, 5, 2, 0)  # above and below a finding; the first that fits
-MAX_CHARS = 1_000  # of the line that a claim names, or of an excerpt that is one line
 UNSURE = 0.7
 """Confidence below which a new finding gets a second look, and is dropped if a decisive fact is not shown."""
 
@@ -71,7 +67,9 @@ def read_discussion(number: int, reader: Reader, ledger: Sequence[LedgerEntry]) 
     return Discussion(threads, tuple(writers), tuple(entry.key for entry in ledger if entry.key not in unreplied))
 
 
-def find_present(listed: Sequence[ChangedFile], patches: Mapping[str, Patch], unlisted: int) -> PresentFiles:
+def find_present(
+    listed: Sequence[ChangedFile], patches: Mapping[str, Patch], unlisted: int, record: ReviewRecord
+) -> PresentFiles:
     """Return the present files. GitHub may have shortened or left out the patches of some of them."""
     unread = [file for file in listed if _is_unread(file)]
     return PresentFiles(
@@ -79,6 +77,7 @@ def find_present(listed: Sequence[ChangedFile], patches: Mapping[str, Patch], un
         {file.path: file.previous_path for file in listed if file.previous_path and file.status == "renamed"},
         unread=frozenset(path for file in unread for path in (file.path, file.previous_path) if path),
         is_complete=not unlisted,
+        skipped={file.path: record.skipped_since(file.path, file.sha) for file in listed},
     )
 
 
@@ -98,15 +97,11 @@ def list_to_ask(ledger: Iterable[LedgerEntry], *, fail_on: Severity | None, asks
     return (undecided + [one for one in still_open if asks_all or is_failing(one.severity, fail_on)])[:MAX_QUESTIONS]
 
 
-def plan_questions(selection: Selection, wanted: Sequence[LedgerEntry]) -> tuple[Question, ...]:
+def plan_questions(selection: Selection, wanted: Sequence[LedgerEntry]) -> Mapping[int, int]:
     """Return the call of each question: the first one that shows the finding's file, else the first one of all."""
     shown = [{selection.files[part.file].base_path for part in call} for call in selection.calls]
-    questions: list[Question] = []
-    for entry in wanted if selection.calls else ():
-        call = next((number for number, files in enumerate(shown) if entry.file in files), 0)
-        code = _excerpt(selection.patches, entry.path, entry.side, entry.line, QUESTION_TOKENS // 2)
-        questions.append(Question(entry.number, call, code))
-    return tuple(questions)
+    calls = (next((number for number, files in enumerate(shown) if one.file in files), 0) for one in wanted)
+    return dict(zip((one.number for one in wanted), calls, strict=True)) if shown else {}
 
 
 def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFindings:
@@ -118,7 +113,6 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
         facts.present,
         facts.selection.new,
         facts.pull_request.head_sha,
-        is_first=facts.record.rounds == 0 or facts.is_full,
         fail_on=facts.fail_on,
         asked=facts.asked,
         has_calls=bool(facts.selection.calls) or any(facts.selection.new.values()),
@@ -128,7 +122,7 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
     severe = [one for one in others if RANK[one.finding.severity] <= RANK[facts.shown.min_severity]]
     listed = [one for one in severe if one.finding.category in facts.review.categories]
     wanted = [one for one in listed if one.finding.confidence >= facts.shown.min_confidence]
-    timely = [one for one in merge_located(wanted) if changes.is_timely(one) and one.is_shown]
+    timely = [one for one in wanted if changes.is_timely(one) and one.is_shown]
     new = [*(find_committed(ledger, facts.credentials, facts.present) if facts.is_review else []), *timely]
     found = zip(add(facts.record, new, facts.present), new, strict=True)
     raised = tuple(one for one in found if one[0].key not in facts.dropped)
@@ -177,7 +171,7 @@ def list_candidates(facts: PullRequestFacts, result: ReviewFindings) -> tuple[Ca
     tokens = EXCERPT_TOKENS // max(len(new) + 2 * len(result.claims), 1)
 
     def to_candidate(entry: LedgerEntry, proof: str = "", claim: str = "") -> Candidate:
-        own = _excerpt(patches, entry.path, entry.side, entry.line, tokens)
+        own = show_excerpt(patches, entry.path, entry.side, entry.line, tokens)
         code = own if proof in own else f"{own}\n{proof}".strip("\n")
         return Candidate(
             entry.number, entry.path, entry.line or 0, entry.severity, entry.title, entry.body, code, claim
@@ -186,17 +180,6 @@ def list_candidates(facts: PullRequestFacts, result: ReviewFindings) -> tuple[Ca
     candidates = [*map(to_candidate, new)]
     for one in result.claims:
         text = f"{one.text} {one.path}, line {one.line.number}: {one.line.text.strip()[:MAX_CHARS]}"
-        proof = _excerpt(patches, one.path, one.line.side, one.line.number, tokens)
+        proof = show_excerpt(patches, one.path, one.line.side, one.line.number, tokens)
         candidates.append(to_candidate(one.entry, proof, text))
     return tuple(candidates)
-
-
-def _excerpt(patches: Mapping[str, Patch], path: str, side: Side, number: int | None, tokens: int) -> str:
-    """Return a line as numbered text, with as many around it as fit into `tokens`; "" if the patches lack it."""
-    for hunk in patches[path].hunks if path in patches else ():
-        for at, line in enumerate(hunk.lines):
-            if (line.side, line.number) == (side, number):
-                ranges = (hunk.lines[max(at - around, 0) : at + around + 1] for around in EXCERPT_LINES)
-                texts = (numbered(Patch((Hunk(hunk.header, lines),))) for lines in ranges)
-                return next((text for text in texts if estimate_tokens(text) <= tokens), number_line(line)[:MAX_CHARS])
-    return ""

@@ -44,9 +44,8 @@ from hls_handler.handlers.file_list import read_changed_files
 from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation, plan_comment, web_url
 from hls_handler.handlers.labels import plan_labels, select_offer
 from hls_handler.handlers.linguist import parse_attributes
-from hls_handler.handlers.pull_request_facts import Candidate, EarlierFinding, PullRequestFacts, Size
+from hls_handler.handlers.pull_request_facts import QUESTION_TOKENS, Candidate, EarlierFinding, PullRequestFacts, Size
 from hls_handler.handlers.pull_request_findings import (
-    QUESTION_TOKENS,
     UNSURE,
     ReviewFindings,
     find_findings,
@@ -147,7 +146,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         is_review, is_full = limits.is_review and not event.is_closing, event.is_full_review_requested
         record = history.review(pull_request.number) if is_review else NO_REVIEW
         discussion = read_discussion(pull_request.number, reader, record.ledger)
-        files, credentials = find_present(listed, patches, unlisted), find_credentials(texts, limits.ignored_paths)
+        files = find_present(listed, patches, unlisted, record)
+        credentials = find_credentials(texts, limits.ignored_paths)
         ledger = follow_credentials(follow(record, files), credentials, files)
         followed = replace(record, ledger=apply_threads(ledger, discussion.threads, writers=discussion.writers))
         fail_on = limits.review.fail_on if limits.review.check else None
@@ -181,6 +181,11 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             summary=limits.summary,
             record=followed,
             credentials=credentials,
+            skipped={
+                file.path: (file.sha or "", files.skipped[file.path])
+                for file in listed
+                if file.path not in selection.patches
+            },
             is_review=is_review,
             is_full=is_full,
             context=replace(context, attributes=""),
@@ -357,6 +362,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         record = ReviewRecord(
             rounds=facts.record.rounds + is_answered,
             blocks=list_blocks(facts),
+            skipped=facts.skipped,
             receipt=analysis.receipt if was_asked else facts.record.receipt,
             asked_for=facts.pull_request.head_sha if was_asked else facts.record.asked_for,
             kind=reply.type if isinstance(reply, PullRequestAnalysis) else facts.record.kind,

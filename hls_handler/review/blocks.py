@@ -39,6 +39,11 @@ class Block:
             return False
         return any(one == two for one, two in sides)
 
+    def windows(self) -> Iterator[tuple[str, ...]]:
+        """Yield the token of each line between those of the lines directly above and below it in the block."""
+        tokens = (EDGE, *self.lines, EDGE)
+        return (tokens[index : index + 3] for index in range(len(self.lines)))
+
 
 @dataclass(frozen=True, slots=True)
 class PlacedBlock:
@@ -70,14 +75,6 @@ def _find_in_hunk(path: str, hunk: int, lines: Sequence[Line]) -> Iterator[Place
             block = Block(tuple(text for _, text in tokens[start:end]), above or (EDGE,), below or (EDGE,))
             yield PlacedBlock(path, hunk, first, last, tuple(lines[first : last + 1]), block)
         start = end
-
-
-def find_windows(patch: Patch) -> Iterator[tuple[Line, tuple[str, ...]]]:
-    """Yield each line that is not blank, with the tokens of the line above, of itself and of the line below."""
-    for hunk in patch.hunks:
-        lines = [line for line in hunk.lines if line.text.strip()]
-        tokens = [EDGE, *(token(line.mark, line.text) for line in lines), EDGE]
-        yield from ((line, tuple(tokens[index : index + 3])) for index, line in enumerate(lines))
 
 
 def token(mark: Mark, text: str) -> str:

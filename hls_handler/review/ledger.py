@@ -6,6 +6,7 @@ what became of the finding (`review/verdicts.py`), and the finding stays open un
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,7 +19,6 @@ from hls_handler.review.blocks import (
     Block,
     PlacedBlock,
     find_blocks,
-    find_windows,
     match_blocks,
     token,
 )
@@ -38,6 +38,7 @@ class PresentFiles:
     previous_paths: Mapping[str, str] = field(default_factory=dict)  # of renamed files, by their path
     unread: Collection[str] = ()  # paths and earlier paths of files whose patch is not known completely
     is_complete: bool = True  # False: the pull request has more changed files
+    skipped: Mapping[str, int] = field(default_factory=dict)  # the first review that left out the text of each file
 
     def name(self, path: str) -> str:
         return self.previous_paths.get(path, path)
@@ -77,59 +78,62 @@ class PresentFiles:
             found.append((one, {mark: f"{letters_of(''.join(code[mark]))} {letters_of(cut[mark])}" for mark in code}))
         return found
 
-    def count_code(self, quote: str, mark: str, *, but: Collection[PlacedBlock] = ()) -> int:
-        """Count the other blocks with the code of a line."""
+    def list_with_code(self, quote: str, mark: str) -> frozenset[PlacedBlock]:
+        """Return the blocks with the code of a line."""
         code = code_of(quote)
-        return sum(bool(code) and code in letters[mark] and one not in but for one, letters in self._code)
+        return frozenset(one for one, letters in self._code if code and code in letters[mark])
 
     @cached_property
-    def windows(self) -> Mapping[str, frozenset[tuple[str, ...]]]:
+    def windows(self) -> Mapping[str, Counter[tuple[str, ...]]]:
         """The windows of each file's lines."""
-        found: dict[str, frozenset[tuple[str, ...]]] = {}
-        for path, patch in self.patches.items():
-            own = frozenset(window for _, window in find_windows(patch))
-            found[self.name(path)] = found.get(self.name(path), frozenset()) | own
-        return found
+        return {
+            name: Counter(window for one in of_file for window in one.block.windows())
+            for name, of_file in self.by_file.items()
+        }
 
     def is_known(self, file: str, path: str = "") -> bool:
         """Return True if all present lines of a file are known, or if it is certainly not changed any more."""
         return {file, path}.isdisjoint(self.unread) and (self.is_complete or file in self.by_file)
 
+    def list_new(self, known: Mapping[str, Sequence[Block]]) -> frozenset[PlacedBlock]:
+        """Return the blocks that none of the known blocks of their file is the same as."""
+        same = {name: match_blocks(known.get(name, ()), placed) for name, placed in self.by_file.items()}
+        blocks = ((name, index, one) for name, of in self.by_file.items() for index, one in enumerate(of))
+        return frozenset(one for name, index, one in blocks if index not in same[name])
+
     def find_new(self, known: Mapping[str, Sequence[Block]]) -> Mapping[str, frozenset[int]]:
-        """Return the indexes of the blocks of each path that none of the known blocks of its file is the same as."""
-        new: dict[str, frozenset[int]] = {}
-        for name, placed in self.by_file.items():
-            same = match_blocks(known.get(name, ()), placed)
-            left = {block for index, block in enumerate(placed) if index not in same}
-            for path in {block.path for block in left}:
-                new[path] = frozenset(index for index, block in enumerate(self.blocks[path]) if block in left)
-        return new
+        """Return the indexes of these blocks, by path."""
+        new = self.list_new(known)
+        found = {path: frozenset(i for i, one in enumerate(of) if one in new) for path, of in self.blocks.items()}
+        return {path: indexes for path, indexes in found.items() if indexes}
 
 
 def follow(record: ReviewRecord, files: PresentFiles) -> tuple[LedgerEntry, ...]:
     """Return the entries with their present place. Those whose block is gone have vanished, if all lines are known."""
     ledger = (entry if entry.raised else _adopt(entry, files, record.rounds) for entry in record.ledger)
-    new = {files.blocks[path][index] for path, of_path in files.find_new(record.blocks).items() for index in of_path}
-    return tuple(entry if entry.form else _follow(entry, files, new) for entry in ledger)
+    return tuple(entry if entry.form else _follow(entry, files, record) for entry in ledger)
 
 
-def _follow(entry: LedgerEntry, files: PresentFiles, new: Collection[PlacedBlock]) -> LedgerEntry:
+def _follow(entry: LedgerEntry, files: PresentFiles, record: ReviewRecord) -> LedgerEntry:
     proof = entry.proof if entry.state == "fixed" else None
     if proof is not None and files.is_known(proof.file):
-        is_there = proof.window in files.windows.get(proof.file, ())
+        number = files.windows.get(proof.file, Counter())[proof.window]
+        is_there = number >= proof.count
+        entry = replace(entry, proof=replace(proof, count=max(number, proof.count)))
         entry = entry if is_there else replace(entry, state="open", is_undecided=False)
     placed = _find_block(entry, files)
     if placed is not None:
         moved = _move(entry, placed, files)
         return _open(moved) if entry.state == "gone" or entry.has_vanished else moved
-    mark = entry.token[:1] or "+"
-    having = files.count_code(entry.quote, mark)
-    if entry.state == "gone":  # a block may be there again that was read before the finding was raised
-        is_back = files.count_code(entry.quote, mark, but=new) > entry.copies
-        entry = _open(entry) if is_back else replace(entry, copies=having)
     is_gone = files.is_known(entry.file, entry.path) and (entry.blocks or entry.file not in files.by_file)
     has_vanished = entry.has_vanished or bool(is_gone and not entry.is_closed)
-    return replace(entry, line=None, has_vanished=has_vanished, is_absent=has_vanished and having <= entry.copies)
+    having = files.list_with_code(entry.quote, entry.token[:1] or "+")
+    having = frozenset(one for one in having if files.skipped.get(one.path, entry.raised + 1) > entry.raised)
+    having = having & files.list_new(record.blocks_at(entry.raised)) if having else having
+    if entry.state == "gone":  # a block may be there again that was read before the finding was raised
+        before = {name: [one for one in of if one.round <= entry.raised] for name, of in record.blocks.items()}
+        entry = _open(entry) if having - files.list_new(before) else entry
+    return replace(entry, line=None, has_vanished=has_vanished, is_absent=has_vanished and not having)
 
 
 def _open(entry: LedgerEntry) -> LedgerEntry:
@@ -140,6 +144,7 @@ def _find_block(entry: LedgerEntry, files: PresentFiles) -> PlacedBlock | None:
     """Return the present block of an entry: the last one that it belonged to, else an earlier one that is back."""
     for block in reversed(entry.blocks):
         same = [one for one in files.by_file.get(entry.file, ()) if block.is_same(one.block)]
+        same = [one for one in same if _find_own(entry, one, files)]
         if same:
             return min(same, key=lambda one: (one.block != block, abs(one.lines[0].number - entry.block_line)))
     return None
@@ -147,11 +152,15 @@ def _find_block(entry: LedgerEntry, files: PresentFiles) -> PlacedBlock | None:
 
 def _move(entry: LedgerEntry, placed: PlacedBlock, files: PresentFiles) -> LedgerEntry:
     """Return the entry at its line in or beside the block."""
+    at = placed.lines[0].number + (entry.line or entry.block_line) - entry.block_line
+    line = min(_find_own(entry, placed, files), key=lambda one: abs(one.number - at))
+    return _attach(entry, line, placed)
+
+
+def _find_own(entry: LedgerEntry, placed: PlacedBlock, files: PresentFiles) -> list[Line]:
+    """Return the lines of the block's hunk that are equal to that of the entry."""
     lines = files.patches[placed.path].hunks[placed.hunk].lines
-    at = placed.first + (entry.line or entry.block_line) - entry.block_line
-    own = (i for i, line in enumerate(lines) if line.side == entry.side and token(line.mark, line.text) == entry.token)
-    index = min(own, key=lambda i: abs(i - at), default=placed.last)
-    return _attach(entry, lines[index], placed)
+    return [line for line in lines if line.side == entry.side and token(line.mark, line.text) == entry.token]
 
 
 def _attach(entry: LedgerEntry, line: Line, placed: PlacedBlock) -> LedgerEntry:
@@ -176,11 +185,7 @@ def place(entry: LedgerEntry, line: Line | None, path: str, files: PresentFiles)
     if line is None or entry.form:
         return replace(entry, line=None if line is None else line.number)
     block = files.find_block(path, line.side, line.number)
-    if block is None:
-        return entry
-    has_other_code = not entry.blocks or code_of(entry.quote) != code_of(line.text)
-    copies = files.count_code(line.text, line.mark, but=[block]) if has_other_code else entry.copies
-    return replace(_attach(entry, line, block), copies=copies)
+    return entry if block is None else _attach(entry, line, block)
 
 
 def _adopt(entry: LedgerEntry, files: PresentFiles, rounds: int) -> LedgerEntry:

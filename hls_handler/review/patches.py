@@ -82,11 +82,7 @@ def parse_patch(text: str) -> Patch:
 
 def numbered(patch: Patch) -> str:
     """Return the patch as text with numbered lines, such as "R   11 + return side ** 2"."""
-    shown: list[str] = []
-    for hunk in patch.hunks:
-        shown.append(hunk.header)
-        shown += map(number_line, hunk.lines)
-    return "\n".join(shown)
+    return "\n".join(text for hunk in patch.hunks for text in (hunk.header, *map(number_line, hunk.lines)))
 
 
 def number_line(line: Line) -> str:

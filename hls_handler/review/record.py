@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -46,7 +46,8 @@ class Proof:
     """The added line that shows that a finding is fixed."""
 
     file: str  # as `LedgerEntry.file`
-    window: tuple[str, ...] = ()  # of the line, as `find_windows` returns it
+    window: tuple[str, ...] = ()  # of the line, as `Block.windows` yields it
+    count: int = 1  # of equal windows in the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,8 @@ class LedgerEntry:
     blocks: tuple[Block, ...] = ()  # those that it belonged to, the present one last; () if it belongs to its file
     block_line: int = 0  # number of the first line of the present block
     raised: int = 0  # the number of the review that raised it; 0 in entries of earlier versions
-    copies: int = 0  # other blocks that had its code when it was raised
     has_vanished: bool = False  # True: no patch has its block
-    is_absent: bool = False  # True: it has vanished, and no block but `copies` of them has its code
+    is_absent: bool = False  # True: it has vanished, and no block that is new since it was raised has its code
     is_undecided: bool = False  # True: it may be fixed, and that is not proved
     was_left_out: bool = False  # True: Claude was to be asked about it, and there was no room
     proof: Proof | None = None  # of a finding that is fixed, or that is open because its proof left the patch
@@ -102,6 +102,8 @@ class ReviewRecord:
     rounds: int = 0  # reviews that asked Claude
     blocks: Mapping[str, tuple[Block, ...]] = field(default_factory=dict)
     """Those that were reviewed, by file: the present ones, then those that are not in the patch any more."""
+    skipped: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """The SHA of the text of each file that was left out, and the first review that had it, by path."""
     kind: str = ""  # `type` of the last reply: "bug-fix"; "" before the first review
     summary: str = ""  # of the last reply
     ledger: tuple[LedgerEntry, ...] = ()
@@ -109,6 +111,18 @@ class ReviewRecord:
     scores: tuple[Score, ...] = ()  # of the last reply that has some
     receipt: Receipt = NO_CALLS  # of the last delivery that asked Claude
     asked_for: str = ""  # SHA of the head commit of that delivery
+
+    def skipped_since(self, path: str, sha: str | None) -> int:
+        """Return the first review that left out a file with this text; the next review if none did."""
+        known, since = self.skipped.get(path, ("", 0))
+        return since if known == sha else self.rounds + 1
+
+    def blocks_at(self, number: int) -> Mapping[str, Sequence[Block]]:
+        """Return the blocks that were there at a review."""
+        return {
+            name: [one for one in of_file if one.round <= number and not 0 < one.until < number]
+            for name, of_file in self.blocks.items()
+        }
 
 
 NO_REVIEW = ReviewRecord()

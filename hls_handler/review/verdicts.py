@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from hls_handler.analysis import EarlierVerdict, Severity
-from hls_handler.review.blocks import find_windows, match_blocks, token
+from hls_handler.review.blocks import match_blocks, token
 from hls_handler.review.ledger import PresentFiles, is_failing, place, reopen
 from hls_handler.review.patches import Line, Side
 from hls_handler.review.positions import (
@@ -46,27 +46,25 @@ class ReviewedChanges:
     files: PresentFiles
     new: Mapping[str, frozenset[int]]  # indexes of the blocks of each path that were not reviewed before
     commit: str  # SHA of the head
-    is_first: bool  # True: all findings are new, because everything is read
     fail_on: Severity | None
     asked: frozenset[int]  # numbers of the findings that Claude was asked about
     has_calls: bool  # False: nothing is new, and Claude was not to be asked
     agreed: frozenset[str]  # keys of the entries about which the second look agreed with the claim
 
     def is_new_line(self, path: str, line: Line, since: int) -> bool:
-        """Return True if a line is in a changed block, and its file's changed blocks have more of it than at `since`.
+        """Return True if a line is in a changed block, and its file's changed blocks have more of it than at a review.
 
-        That is the number of a review. Blocks of files that are not changed any more count, too: it may be renamed.
+        If the file had no block then, it may be renamed: the blocks of files that are not changed any more count.
         """
-        own, by_file = self.files.name(path), self.files.by_file
-        names = [name for name in self.record.blocks if name == own or name not in by_file]
-        stored = (block for name in names for block in self.record.blocks[name])
-        old = [block for block in stored if block.round <= since and not 0 < block.until < since]
-        known = match_blocks(old, by_file[own])
-        changed = [one for index, one in enumerate(by_file[own]) if index not in known]
+        name, block = self.files.name(path), self.files.find_block(path, line.side, line.number)
+        then, by_file = self.record.blocks_at(since), self.files.by_file
+        old = then.get(name) or [one for other, of_file in then.items() if other not in by_file for one in of_file]
+        same = match_blocks(old, by_file[name])
+        new = [one for index, one in enumerate(by_file[name]) if index not in same]
+        gone = [one for index, one in enumerate(old) if index not in same.values()]
         text = token("+", line.text)
-        before = sum(one.lines.count(text) for index, one in enumerate(old) if index not in known.values())
-        is_changed = any(one.path == path and line in one.lines for one in changed)
-        return is_changed and sum(one.block.lines.count(text) for one in changed) > before
+        more = sum(one.block.lines.count(text) for one in new) - sum(one.lines.count(text) for one in gone)
+        return line.mark == "+" and block in new and more > 0
 
     def is_elsewhere(self, entry: LedgerEntry, path: str, line: Line) -> bool:
         """Return True if the block of an entry is there, and a line is not of it."""
@@ -86,12 +84,12 @@ class ReviewedChanges:
         return any(joined.startswith(code, start) and start + len(code) in ends for start in offsets[: at + 1])
 
     def is_timely(self, located: Located) -> bool:
-        """Return True if this review may raise the finding: it is about a new block."""
+        """Return True if this review may raise the finding: it is in a new block, or beside one if it is unchanged."""
         path, line = located.finding.path, located.line
-        new = self.new.get(path, frozenset())
-        if self.is_first or line is None:
-            return self.is_first or bool(new)
-        return self.files.find_block(path, line.side, line.number) in [self.files.blocks[path][one] for one in new]
+        new = [self.files.blocks[path][index] for index in self.new.get(path, ())]
+        own = self.files.find_block(path, line.side, line.number) if line is not None else None
+        is_beside = own is None or (line is not None and line.mark == " " and own.hunk in {one.hunk for one in new})
+        return own in new or (is_beside and bool(new))
 
 
 def decide_verdicts(
@@ -217,7 +215,10 @@ def _decide(
         if entry.key not in changes.agreed:
             return undecided, claim
     where = f"line {line.number}" if path == entry.path else f"line {line.number} of `{path}`"
-    proof = Proof(changes.files.name(path), dict(find_windows(changes.files.patches[path]))[line])
+    block = changes.files.find_block(path, line.side, line.number)
+    windows = dict(zip(block.lines, block.block.windows(), strict=True)) if block else {}
+    file = changes.files.name(path)
+    proof = Proof(file, windows[line], changes.files.windows[file][windows[line]])
     return replace(entry, state="fixed", proof=proof, resolution=f"Fixed in {changes.commit[:7]} by {where}."), claim
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from hls_handler.untrusted.assignments import find_assignments, is_placeholder
 
 # What a quote, string or diff puts before a line.
-LINE_PREFIX = r"(?:[^A-Za-z\n]{0,20}|[LR][ ]{1,9}[0-9]{1,9}[ ][-+ ][ ])"
+LINE_PREFIX = r"(?:[LR][ ]{1,9}[0-9]{1,9}[ ][-+ ][ ])?[^A-Za-z\n]{0,20}"
 ENCODED = r"[A-Za-z0-9+/=]"
 NEWLINES = r"(?:\\{1,4}[nr]){0,4}"  # escaped line ends: a key as a string in code
 

@@ -31,6 +31,7 @@ from hls_handler.handlers.skipped_files import Reason, SkippedFile
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.blocks import Block
 from hls_handler.review.coverage import Coverage, FileCoverage, count_reasons
+from hls_handler.review.record import NO_REVIEW
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, format_for_prompt
 from hls_handler.untrusted.redaction import redact_code
@@ -53,7 +54,7 @@ def select(
     attributes: LinguistAttributes | None = NO_ATTRIBUTES,
 ) -> Selection:
     patches = {file.path: redact_patch(number_patch(file.patch)) for file in files if file.patch}
-    new = find_present(files, patches, 0).find_new(reviewed or {})
+    new = find_present(files, patches, 0, NO_REVIEW).find_new(reviewed or {})
     return select_files(
         files,
         patches,

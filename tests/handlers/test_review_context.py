@@ -29,7 +29,7 @@ from hls_handler.handlers.reader import (
     ReviewContext,
 )
 from hls_handler.handlers.review_context import with_lines_above
-from hls_handler.review.record import ReviewRecord
+from hls_handler.review.record import NO_REVIEW, ReviewRecord
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import EMPTY_PATH_FILTER
 from tests.handlers.world import FakeReader, event, file, pull_request
@@ -55,7 +55,7 @@ def reader(*files: ChangedFile, now: PullRequest | None = None, context: ReviewC
 
 def select(files: Sequence[ChangedFile], *, tokens: int) -> Selection:
     patches = {file.path: redact_patch(number_patch(file.patch)) for file in files if file.patch}
-    new = find_present(files, patches, 0).find_new({})
+    new = find_present(files, patches, 0, NO_REVIEW).find_new({})
     return select_files(files, patches, new=new, tokens=tokens, ignored_paths=EMPTY_PATH_FILTER)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha1
 
 from hls_handler.actions import Action, EnsureCheck, EnsureReply, EnsureReview
 from hls_handler.analysis import (
@@ -132,7 +133,8 @@ class Pushes:
             status = "renamed" if previous else "modified" if path in self.base else "added"
             patch = "\n".join(lines) or None
             if patch or previous:
-                files.append(ChangedFile(path, previous, status, added, sum(x[0] == "-" for x in lines), patch))
+                sha = sha1(text.encode()).hexdigest()
+                files.append(ChangedFile(path, previous, status, added, sum(x[0] == "-" for x in lines), patch, sha))
         return files
 
 

@@ -176,7 +176,7 @@ def test_finding_without_a_proof_is_undecided_and_asked_again(verdict: Verdict) 
     pushes.push({"a.c": FAULT.replace("copy(x)", "copy((x))")}, is_down=True)
     pushes.push({"a.c": FAULT.replace("copy(x)", "copy(( x ))")})
     assert pushes.facts is not None
-    assert [one.number for one in pushes.facts.questions] == [1]
+    assert list(pushes.facts.questions) == [1]
     assert pushes.entry(1).is_undecided
 
 
@@ -279,9 +279,9 @@ def test_questions_are_limited_and_those_left_out_come_first() -> None:
     pushes.push({"a.c": text}, findings=findings)
     pushes.push({"a.c": text.replace("(x)", "(x, 1)")})
     assert pushes.facts is not None
-    first = {one.number for one in pushes.facts.questions}
+    first = {*pushes.facts.questions}
     pushes.push({"a.c": text.replace("(x)", "(x, 2)")})
-    second = [one.number for one in pushes.facts.questions]
+    second = list(pushes.facts.questions)
     assert len(first) == MAX_QUESTIONS
     assert {*range(1, 41)} - first == {*second[:10]}
 
@@ -349,6 +349,53 @@ def test_path_of_a_diff_names_its_file(path: str) -> None:
     pushes = Pushes({"src/a.c": BASE})
     assert pushes.push({"src/a.c": FAULT}, findings=[found(path, 4, "    *out = copy(x);")]) == "failure"
     assert pushes.comments == [("src/a.c", 4)]
+
+
+def test_code_that_an_ignored_file_had_before_keeps_no_finding_open() -> None:
+    pushes, bundle = Pushes({"a.c": BASE}, ignored=["dist/**"]), "*out = copy(x);\n"
+    assert pushes.push({"a.c": FAULT, "dist/b.c": bundle}, findings=[AT]) == "failure"
+    head = {"a.c": BASE.replace("b = 2", "b = 3"), "dist/b.c": bundle}
+    assert pushes.push(head, verdicts=[said(1, "gone")]) == "success"
+
+
+def test_code_that_stands_at_two_lines_is_not_gone_at_one_of_them() -> None:
+    line = "    *out = copy(x);"
+    both = FAULT + f"\ndef other(x):\n{line}\n"
+    pushes = Pushes({"a.c": BASE})
+    assert pushes.push({"a.c": both}, findings=[AT, found("a.c", 8, line)]) == "failure"
+    fixed = both.replace(f"def other(x):\n{line}", "def other(x):\n    int n = checked(x);")
+    assert pushes.push({"a.c": fixed}, verdicts=[said(2, "fixed", "a.c", 8, "    int n = checked(x);")]) == "failure"
+    head = {"a.c": fixed.replace(line, f"{line}  // reviewed")}
+    assert pushes.push(head, verdicts=[said(1, "gone")]) == "failure"
+
+
+def test_unchanged_line_of_a_finding_that_is_edited_is_asked_about() -> None:
+    pushes = Pushes({"a.c": BASE})
+    head = BASE.replace("    a = 1\n", "    a = 2\n")
+    assert pushes.push({"a.c": head}, findings=[found("a.c", 4, "    return a")]) == "failure"
+    again = found("a.c", 4, "    return a + b", continues=1)
+    edited = {"a.c": head.replace("return a", "return a + b")}
+    assert (
+        pushes.push(edited, findings=[again], verdicts=[said(1, "present", "a.c", 4, "    return a + b")]) == "failure"
+    )
+    assert pushes.comments == [("a.c", 4)]
+
+
+def test_finding_of_a_later_review_is_raised_on_an_unchanged_line_beside_a_new_block() -> None:
+    first = BASE.replace("    return a", "    return a + b")
+    pushes = Pushes({"a.c": BASE})
+    pushes.push({"a.c": first})
+    assert pushes.push({"a.c": "// c\n" + first}, findings=[found("a.c", 4, "    b = 2")]) == "failure"
+
+
+def test_rebase_beside_the_proof_of_a_fix_costs_no_call() -> None:
+    pushes = raised()
+    head = {"a.c": FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")}
+    assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
+    calls = pushes.calls
+    rebased = {"a.c": head["a.c"].replace("a = 1", "a = 7")}
+    assert pushes.push(rebased, base={"a.c": BASE.replace("a = 1", "a = 7")}) == "success"
+    assert pushes.calls == calls
 
 
 OLD = (

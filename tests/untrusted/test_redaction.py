@@ -381,6 +381,13 @@ def test_a_token_of_a_known_form_in_a_url_is_listed_whatever_the_host_is(host: s
     assert list_credentials(f"https://bot:ghp_{'x' * 36}@{host}/") == []
 
 
+@pytest.mark.parametrize("indentation", ["  ", "    ", "\t", "        "])
+def test_private_key_that_is_indented_in_a_numbered_patch_is_redacted(indentation: str) -> None:
+    key = ["-----BEGIN PRIVATE KEY-----", B64, B64[:20], "-----END PRIVATE KEY-----"]
+    text = "\n".join(f"R {number:>4} + {indentation}{line}" for number, line in enumerate(key, 1))
+    assert redact_code(text) == f"R    1 + {indentation}[redacted: private-key]"
+
+
 def test_code_between_key_markers_is_not_redacted() -> None:
     text = "-----BEGIN PRIVATE KEY-----\nos.system('evil')\n-----END PRIVATE KEY-----"
     assert "os.system('evil')" in redact(text)
