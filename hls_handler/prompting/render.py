@@ -305,8 +305,9 @@ def find_references(variables: Mapping[str, object]) -> References | None:
         return None
     name, address = repository.full_name, _read(_read(payload, "repository"), "html_url")
     web_url = address.removesuffix(f"/{name}") if isinstance(address, str) and address else GITHUB
-    if isinstance(rule, RuleView) and rule.source_url:  # posted on another issue, whose text is not known
-        return References(name, web_url)
+    has_pull_request = variables.get("pull_request") is not None  # such as the one of a failed run
+    if isinstance(rule, RuleView) and rule.source_url and (rule.event.endswith(".closed") or not has_pull_request):
+        return References(name, web_url)  # posted on another issue, whose text is not known
     values = (value for key in CONVERSATION for value in (variables.get(key), _read(payload, key)))
     parts = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
     texts = tuple(text for part in parts for key in ("title", "body") if isinstance(text := _read(part, key), str))

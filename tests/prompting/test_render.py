@@ -18,7 +18,14 @@ from hls_handler.handlers.pull_request_facts import Candidate, EarlierFinding
 from hls_handler.handlers.reviews import Todo
 from hls_handler.handlers.shown_findings import ShownFinding
 from hls_handler.prompting.environment import MAX_CHARACTERS
-from hls_handler.prompting.render import RuleView, estimate_tokens, render, render_comment, render_footer
+from hls_handler.prompting.render import (
+    RuleView,
+    estimate_tokens,
+    find_references,
+    render,
+    render_comment,
+    render_footer,
+)
 from hls_handler.review.coverage import Coverage
 from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
 from tests.prompting.event_variables import EARLIER
@@ -38,6 +45,7 @@ from tests.prompting.samples import (
     load,
     pull_request_variables,
     review_variables,
+    run_variables,
     shipped,
 )
 
@@ -394,6 +402,13 @@ def test_references_in_a_comment_that_is_posted_elsewhere_leave_no_back_link() -
         f"Like [#3]({REDIRECTED}/issues/3), [#5]({REDIRECTED}/issues/5), [#12]({REDIRECTED}/issues/12) "
         f"and {REDIRECTED}/pull/4."
     )
+
+
+def test_references_of_the_pull_request_of_a_failed_run_stay() -> None:
+    rule = RuleView("workflow_run.completed", "x", dry_run=False, post_to=9, source_url="https://x.example")
+    found = find_references({**run_variables(pull_request=replace(PULL_REQUEST, body="Like #3")), "rule": rule})
+    assert found is not None
+    assert {"acme/shop#3", f"acme/shop#{PULL_REQUEST.number}"} <= found.known
 
 
 def test_references_on_github_enterprise_are_no_links() -> None:
