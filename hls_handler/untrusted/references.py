@@ -23,7 +23,7 @@ SHORTHAND = rf"""(?:(?:(?<![A-Za-z0-9./@-]){OWNER}/[\w.-]++)?\\?\#|(?<![A-Za-z0-
 """Pattern of `#5`, `GH-5` and `owner/repo#5`, also of `\\#5`, for `re.VERBOSE` and `re.IGNORECASE`."""
 
 _SHORTHAND = re.compile(SHORTHAND, re.VERBOSE | re.IGNORECASE)
-_WORD_END = re.compile(r"[A-Za-z0-9./@-]")
+_WORD_END = re.compile(r"[A-Za-z0-9@]")
 _CODE = re.compile(r"^[ \t>]*(`{3,}|~{3,}).*?(?:^[ \t>]*\1|\Z)|(`++)[^`\n]++\2", re.MULTILINE | re.DOTALL)
 MAX_DIGITS = 6  # longer numbers are no issues
 
