@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, Attribute, LinguistAttributes
 from hls_handler.handlers.reader import ChangedFile
@@ -116,14 +116,13 @@ def find_skip_reason(
     """Return why the file is not shown; None if it is. `attributes` are None if they could not be read."""
     if ignored_paths.excludes(file.path):
         return "left out by settings"
-    known = attributes or NO_ATTRIBUTES
-    marked: tuple[Attribute, ...] = get_args(Attribute)
-    for attribute in marked:
-        if known.find(file.path, attribute):
+    known = (attributes or NO_ATTRIBUTES).find(file.path)
+    for attribute, is_set in known.items():
+        if is_set:
             return attribute
     path = file.path.lower()
     for reason, pattern in NOT_HAND_WRITTEN:
-        if pattern.search(path) and known.find(file.path, OVERRIDES[reason]) is not False:
+        if pattern.search(path) and known.get(OVERRIDES[reason]) is not False:
             is_sure = attributes is not None and reason not in HIDING
             return reason if is_sure else "perhaps generated or vendored"
     if patch.hunks:  # stored facts are redacted, and two files would have one name

@@ -31,6 +31,7 @@ from hls_handler.settings.github_events import find_event_problem, find_fallback
 from hls_handler.untrusted.cleaning import remove_invisible
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 LANGUAGE = re.compile(r"\(?[^\W\d_]+\)?(?:[ -]\(?[^\W\d_]+\)?){0,3}")
 """Up to four words of letters, each possibly in parentheses, separated by a space or hyphen: "Chinese (Simplified)"."""
@@ -407,18 +408,21 @@ def matches(glob: str, path: str) -> bool:
     parts, found = glob.split("/"), path.split("/")
     if parts[-1] == ANY_FOLDERS:
         parts.pop()
-    elif _match(parts, found, any_number=ANY_FOLDERS, item_matches=_match_name):
+    elif match_items(parts, found, any_number=ANY_FOLDERS, item_matches=_match_name):
         return True
     elif "*" in parts[-1] or "?" in parts[-1]:  # only a literal name can also be that of a folder
         return False
-    return _match([*parts, ANY_FOLDERS, "*"], found, any_number=ANY_FOLDERS, item_matches=_match_name)
+    return match_items([*parts, ANY_FOLDERS, "*"], found, any_number=ANY_FOLDERS, item_matches=_match_name)
 
 
 def _match_name(pattern: str, name: str) -> bool:
-    return _match(pattern, name, any_number="*", item_matches=lambda wanted, found: wanted in ("?", found))
+    return match_items(pattern, name, any_number="*", item_matches=lambda wanted, found: wanted in ("?", found))
 
 
-def _match(pattern: Sequence[T], found: Sequence[T], *, any_number: T, item_matches: Callable[[T, T], bool]) -> bool:
+def match_items(
+    pattern: Sequence[T], found: Sequence[U], *, any_number: T, item_matches: Callable[[T, U], bool]
+) -> bool:
+    """Return True if the pattern matches all items; `any_number` in it matches any number of them."""
     pattern_at, found_at = 0, 0
     star, taken = -1, 0
     while found_at < len(found):

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hls_handler.handlers.changed_files import number_patch, redact_patch, select_files
 from hls_handler.handlers.linguist import MAX_RULES, NO_ATTRIBUTES, parse_attributes
@@ -29,8 +35,22 @@ from tests.handlers.world import file
         ("# *.py linguist-generated", "a.py", None),
         ("!*.py linguist-generated", "a.py", None),
         ("[attr]*.py linguist-generated", "a.py", None),
-        ('"a b.py" linguist-generated', "a b.py", None),
+        ('"a b.py" linguist-generated', "a b.py", True),
+        ('"\\303\\244 \\"b\\".py" linguist-generated', 'ä "b".py', True),
+        ('"a b.py linguist-generated', '"a', True),  # b.py is another attribute
         ("a\\*.py linguist-generated", "a.py", None),
+        ("a\\*.py linguist-generated", "a*.py", True),
+        ("v[0-9]/*.p[!b] linguist-generated", "v2/a.py", True),
+        ("v[0-9]/*.p[!b] linguist-generated", "v2/a.pb", None),
+        ("v[[:digit:]_].py linguist-generated", "v_.py", True),
+        ("v[[:unknown:]].py linguist-generated", "v_.py", None),
+        ("v[0.py linguist-generated", "v[0.py", None),
+        ("gen linguist-generated", "gen/a.py", None),
+        ("gen** linguist-generated", "generated.py", True),
+        ("a/**/b.py linguist-generated", "a/b.py", True),
+        ("a/** linguist-generated", "a", None),
+        ("*.py linguist-generated !x/y", "a.py", None),
+        ("\ufeff*.py linguist-generated", "a.py", True),
         ("gen/ linguist-generated", "gen/a.py", None),
         ("../a.py linguist-generated", "a.py", None),
         ("linguist-generated", "linguist-generated", None),
@@ -42,22 +62,108 @@ from tests.handlers.world import file
     ],
 )
 def test_value_of_one_line(line: str, path: str, value: bool | None) -> None:
-    assert parse_attributes(line).find(path, "generated") is value
+    assert parse_attributes(line).find(path).get("generated") is value
 
 
 def test_the_last_matching_line_wins() -> None:
     attributes = parse_attributes(
         "*.py linguist-generated linguist-vendored\nb.py -linguist-generated\nc.py !linguist-generated\n*.md diff\n"
     )
-    assert [attributes.find(path, "generated") for path in ("a.py", "b.py", "c.py")] == [True, False, None]
-    assert [attributes.find(path, "vendored") for path in ("a.py", "b.py", "c.py")] == [True, True, True]
+    assert [attributes.find(path) for path in ("a.py", "b.py", "c.py")] == [
+        {"generated": True, "vendored": True},
+        {"generated": False, "vendored": True},
+        {"vendored": True},
+    ]
+
+
+def test_macros_set_the_attributes_that_they_name() -> None:
+    attributes = parse_attributes(
+        "*.ts made\n[attr]made bundled linguist-vendored=false\n[attr]bundled linguist-generated\nb.ts -made\n"
+    )
+    assert attributes.find("a.ts") == {"generated": True, "vendored": False}
+    assert attributes.find("b.ts") == {}
+
+
+NAMES = ("a", "b.py", "ab.py", "a b.py", "A9", "a-b", "[a]", 'q"', "ä.py", "!b")
+PATHS = (*NAMES, *(f"{folder}/{name}" for folder in ("a", "b.py", "x/a", "a/x") for name in NAMES))
+
+in_set = st.sampled_from(["a", "b", "a-c", "0-9", "A-Z", "-", "!", "\\]", "]", "[:alpha:]", "[:digit:]", "ä", "/"])
+sets = st.builds(
+    lambda sign, members: f"[{sign}{''.join(members)}]",
+    st.sampled_from(["", "!", "^"]),
+    st.lists(in_set, min_size=1, max_size=3),
+)
+name_parts = st.sampled_from(["*", "?", "a", "b", ".py", "-", "9", "ä", '"', "\\a", "\\*", "\\[", "[", " "]) | sets
+names = st.lists(name_parts, min_size=1, max_size=3).map("".join)
+# git before 2.52 took the ** of `a**/b` for folders, because it had compared the a before.
+folders = names.filter(lambda name: "**" not in name) | st.sampled_from(["*", "**", "a"])
+patterns = st.builds(
+    lambda start, parts, end: f"{start}{'/'.join(parts)}{end}",
+    st.sampled_from(["", "", "/"]),
+    st.builds(lambda above, name: [*above, name], st.lists(folders, max_size=2), names | st.just("**")),
+    st.sampled_from(["", "", "", "/"]),
+)
+
+
+def quote(pattern: str) -> str:
+    return '"' + pattern.replace("\\", "\\\\").replace('"', '\\"').replace("ä", "\\303\\244") + '"'
+
+
+states = st.lists(
+    st.builds(
+        "".join,
+        st.tuples(
+            st.sampled_from(["", "", "", "-", "!"]),
+            st.sampled_from(["linguist-generated", "linguist-vendored", "made", "binary", "diff", "@"]),
+            st.sampled_from(["", "", "", "=true", "=false", "=perhaps"]),
+        ),
+    ),
+    min_size=1,
+    max_size=3,
+).map(" ".join)
+macros = st.sampled_from(["[attr]made", "[attr]binary", "[attr]", "[attr]made"])
+lines = st.builds(
+    lambda start, pattern, states, end: f"{start}{pattern} {states}{end}",
+    st.sampled_from(["", "", " ", "\t"]),
+    patterns | patterns.map(quote) | macros,
+    states,
+    st.sampled_from(["", "", " ", "\t", "\r"]),
+)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("attributes")
+    subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
+    return folder
+
+
+def ask_git(repository: Path, text: str) -> dict[str, dict[str, bool]]:
+    (repository / ".gitattributes").write_text(text, encoding="utf-8", newline="")
+    environ = {**os.environ, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_ATTR_NOSYSTEM": "1"}
+    command = ["git", "check-attr", "-z", "--stdin", "linguist-generated", "linguist-vendored"]
+    paths = "\0".join(PATHS).encode()
+    result = subprocess.run(command, cwd=repository, input=paths, env=environ, capture_output=True, check=True)
+    fields = iter(result.stdout.decode().split("\0"))
+    found: dict[str, dict[str, bool]] = {path: {} for path in PATHS}
+    for path, name, value in zip(fields, fields, fields, strict=False):
+        if value in ("set", "unset", "true", "false"):
+            found[path][name.removeprefix("linguist-")] = value in ("set", "true")
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=st.lists(lines, min_size=1, max_size=5).map("\n".join))
+def test_attributes_are_those_of_git(text: str, repository: Path) -> None:
+    attributes = parse_attributes(text)
+    assert {path: attributes.find(path) for path in PATHS} == ask_git(repository, text)
 
 
 def test_the_number_of_rules_is_limited() -> None:
     lines = "\n".join(f"file_{number}.py linguist-generated" for number in range(MAX_RULES + 1))
     attributes = parse_attributes(lines)
-    assert attributes.find("file_499.py", "generated") is True
-    assert attributes.find("file_500.py", "generated") is None
+    assert attributes.find("file_499.py") == {"generated": True}
+    assert attributes.find("file_500.py") == {}
 
 
 def skipped(text: str, *paths: str, ignored: PathFilter | None = None) -> dict[str, str]:
