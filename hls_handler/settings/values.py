@@ -37,6 +37,7 @@ LANGUAGE = re.compile(r"\(?[^\W\d_]+\)?(?:[ -]\(?[^\W\d_]+\)?){0,3}")
 """Up to four words of letters, each possibly in parentheses, separated by a space or hyphen: "Chinese (Simplified)"."""
 
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+REPOSITORY_GLOB = re.compile(r"(?:[A-Za-z0-9._*?/-]|\[[^\]/]+\])+")
 MIN_SECRET_BYTES = 16
 SHELL_VARIABLE = re.compile(r"\$\w+")  # as in a shell; settings expand only `${NAME}`
 RESERVED_PATHS = (
@@ -220,12 +221,24 @@ def find_glob_problem(glob: str) -> str | None:
         return "begins with /, ./ or ../; write the path from the root of the repository, such as docs/**"
     if parts[-1] == "":
         return f"ends with /, so it matches no file; write {glob}**"
+    if any(part in ("", ".", "..") for part in parts):
+        return "has //, /./ or /../, which no path has; write the path as GitHub shows it"
+    if glob != glob.strip():
+        return "starts or ends with white space; remove it"
     if glob.startswith("!"):
         return "begins with !; exceptions are not supported, so name only the files to leave out"
     if re.search(r"\{[^{}]*,[^{}]*\}", glob):
         return "has alternatives in braces, which are not supported; write one glob for each"
     if any(ANY_FOLDERS in part and part != ANY_FOLDERS for part in parts):
         return "has ** inside a name; write it alone between slashes, such as **/*.snap"
+    return None
+
+
+def _find_repository_problem(name: str) -> str | None:
+    if name.endswith(".git"):
+        return f"ends with .git, which no name does; write {name[:-4]}"
+    if not REPOSITORY_GLOB.fullmatch(name):
+        return "contains a character that no name has; write owner/repo, or a glob with * for each part of a name"
     return None
 
 
@@ -269,7 +282,7 @@ UrlPath = Annotated[
 RepositoryName = Annotated[
     str,
     Field(pattern=r"^[^/\s]+/[^/\s]+$"),
-    _reject(lambda name: f"ends with .git, which no name does; write {name[:-4]}" if name.endswith(".git") else None),
+    _reject(_find_repository_problem),
     Expected("owner/repo or a glob such as owner/*"),
 ]
 Folders = Annotated[tuple[Path, ...], _reject_empty_list("folder")]

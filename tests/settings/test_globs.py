@@ -59,6 +59,10 @@ def test_a_glob_does_not_match(glob: str, path: str) -> None:
         ("/docs/**", "begins with /, ./ or ../; write the path from the root of the repository, such as docs/**"),
         ("./docs/**", "begins with /, ./ or ../; write the path from the root of the repository, such as docs/**"),
         ("docs/", "ends with /, so it matches no file; write docs/**"),
+        ("docs//a.md", "has //, /./ or /../, which no path has; write the path as GitHub shows it"),
+        ("docs/./a.md", "has //, /./ or /../, which no path has; write the path as GitHub shows it"),
+        ("web/../docs/**", "has //, /./ or /../, which no path has; write the path as GitHub shows it"),
+        ("docs/** ", "starts or ends with white space; remove it"),
         ("**.snap", "has ** inside a name; write it alone between slashes, such as **/*.snap"),
     ],
 )
