@@ -103,11 +103,14 @@ class GithubWriter:
         difference = self._compare_labels(action, labels, self._read_labels(number) if present is None else present)
         if self._guard is None:
             return _preview_labels(difference)
+        kept = self._remove_labels(number, difference, self._guard)
         refused = self._write_labels(number, difference, action, self._guard)
         difference = replace(
             difference,
             add=tuple(name for name in difference.add if name not in refused),
+            remove=tuple(name for name in difference.remove if name not in kept),
             withheld=(*difference.withheld, *refused.items()),
+            kept=tuple(kept.items()),
         )
         rank = {label.name: number for number, label in enumerate(action.requested)}
         return _label_outcome(_merge_earlier_attempts(difference, rank, before=before, after=self._history.labels()))
@@ -147,11 +150,9 @@ class GithubWriter:
                 break
         return frozenset(existing)
 
-    def _write_labels(
-        self, number: int, difference: LabelDifference, action: EnsureLabels, guard: WriteGuard
-    ) -> Mapping[str, str]:
-        """Write the difference, and return the labels that GitHub refused, with the reason of each."""
-        history = self._history
+    def _remove_labels(self, number: int, difference: LabelDifference, guard: WriteGuard) -> Mapping[str, str]:
+        """Store what people changed and remove labels. Return those that GitHub refused to remove, with the reasons."""
+        history, kept = self._history, dict[str, str]()
         if difference.removed_by_person:
             history.mark_labels_removed(difference.removed_by_person)
         if difference.confirm:
@@ -162,8 +163,19 @@ class GithubWriter:
             # If the response is lost, the state "intended" shows that no person removed the label.
             history.record_label_intents((name,))
             path = f"{self._base}/issues/{number}/labels/{quote(name, safe='')}"
-            self._api.write("DELETE", path, None, guard=guard, expected=(404,))  # 404: the label is not set
-            history.delete_labels((name,))
+            response = self._api.write("DELETE", path, None, guard=guard, expected=(404, 422))  # 404: it is not set
+            if response.status == 422:
+                kept[name] = _describe_rejection(response)
+                history.mark_labels_set((name,))
+            else:
+                history.delete_labels((name,))
+        return kept
+
+    def _write_labels(
+        self, number: int, difference: LabelDifference, action: EnsureLabels, guard: WriteGuard
+    ) -> Mapping[str, str]:
+        """Create and add labels. Return those that GitHub refused, with the reason of each."""
+        history = self._history
         refused = {spec.name: why for spec in difference.create if (why := self._create_label(spec, guard)) is not None}
         add = tuple(name for name in difference.add if name not in refused)
         if add:
@@ -235,6 +247,7 @@ def _label_outcome(difference: LabelDifference) -> Outcome:
         f"{verb} {', '.join(names)}" for verb, names in (("added", added), ("removed", difference.remove)) if names
     ]
     withheld = [f"{name} not added: {why}" for name, why in difference.withheld]
+    withheld += [f"{name} not removed: {why}" for name, why in difference.kept]
     detail = "; ".join([*(changes or ["the labels are as they should be"]), *withheld])
     kind: Literal["changed", "withheld", "unchanged"]
     kind = "changed" if changes else "withheld" if withheld else "unchanged"

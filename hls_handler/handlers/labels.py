@@ -93,6 +93,7 @@ class LabelDifference:
     removed_by_person: tuple[str, ...]  # labels that HLS set and a person removed since the last check
     not_applied: tuple[str, ...]  # intended, not present, no longer requested: delete the stored state
     withheld: tuple[tuple[str, str], ...]  # requested but not set: name and reason (a part of a sentence)
+    kept: tuple[tuple[str, str], ...] = ()  # the same of labels that GitHub refused to remove
 
 
 def spec_of(label: RequestedLabel) -> LabelSpec:

@@ -10,7 +10,7 @@ from hls_handler.actions import EnsureLabels, Outcome, RequestedLabel
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
 from hls_handler.clients.repository_labels import RepositoryLabels
-from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Postponed, Retryable
+from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Postponed
 from hls_handler.events import Account
 from hls_handler.handlers.labels import LabelOrigin, LabelState
 from hls_handler.handlers.reader import RepositoryLabel
@@ -337,14 +337,18 @@ def test_label_removed_concurrently_is_no_error(api: GithubApi, github: FakeGith
     assert keep(api, history, HIGH).removed == ("priority-low",)
 
 
-def test_rejected_removal_does_not_count_as_done(api: GithubApi, github: FakeGithub) -> None:
+def test_refused_removal_costs_only_itself(api: GithubApi, github: FakeGithub) -> None:
     history = FakeHistory()
     keep(api, history, LOW)
     github.faults = [Fault("DELETE", f"{ON}/priority-low", status=422, body={"message": "Validation Failed"})]
-    with pytest.raises(Retryable):
-        keep(api, history, HIGH)
-    assert github.issue_labels == ["priority-low"]
-    assert "priority-low" in history.label_states
+    outcome = keep(api, history, HIGH)
+    assert outcome.detail == (
+        "added priority-high; priority-low not removed: GitHub refused it (422 Validation Failed)"
+    )
+    assert (outcome.added, outcome.removed) == (("priority-high",), ())
+    assert github.issue_labels == ["priority-low", "priority-high"]
+    assert history.label_states == {"priority-low": "set", "priority-high": "set"}
+    assert keep(api, history, HIGH).removed == ("priority-low",)
 
 
 def test_label_created_concurrently_is_no_error(api: GithubApi, github: FakeGithub) -> None:
