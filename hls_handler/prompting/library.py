@@ -41,6 +41,11 @@ from hls_handler.prompting.source_files import (
 from hls_handler.untrusted.cleaning import RESERVED_CHARACTERS
 
 NO_CONFIG: Mapping[str, object] = MappingProxyType({})
+APPENDED = (
+    ("earlier_findings", "earlier", "pull_requests/_earlier.j2"),
+    ("repository_labels", "suggested_labels", "_repository_labels.j2"),
+)
+"""Variable, field of the reply, template: appended to a prompt with this field that does not show the variable."""
 
 
 def load_library(
@@ -128,6 +133,7 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
     sources: dict[str, PromptSources] = {}
     names_read: dict[str, set[str]] = {}
     attributes_read: dict[str, set[str]] = {}
+    appended: dict[str, dict[str, str]] = {}
     for name, front in sorted(files.front_matters.items()):
         lines = files.lines[name]
         model, found = build_reply_model(front, lines)
@@ -142,10 +148,16 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
         if comment is not None:
             comments[name] = comment
         parts = tuple(files.sources[part] for part in templates_of(templates, name, comment))
-        sources[name] = PromptSources(name, files.front_texts[name], lines.file, parts)
         trees = [templates.trees[part.name] for part in parts if part.name in templates.trees]
         names_read[name] = {node.name for tree in trees for node in tree.find_all(nodes.Name)}
         attributes_read[name] = {node.attr for tree in trees for node in tree.find_all(nodes.Getattr)}
+        appended[name] = {
+            variable: template
+            for variable, field, template in APPENDED
+            if field in (model or Reply).model_fields and variable not in names_read[name] and template in files.sources
+        }
+        parts = (*parts, *(files.sources[template] for template in appended[name].values()))
+        sources[name] = PromptSources(name, files.front_texts[name], lines.file, parts)
         prompts[name] = Prompt(
             name=name,
             id=f"{name}@{_hash_of(sources[name])}",
@@ -168,6 +180,7 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
         sources,
         names_read,
         attributes_read,
+        appended,
         shadows,
     )
     return library, problems

@@ -40,9 +40,6 @@ from hls_handler.untrusted.placeholders import Placeholders, Trusted
 from hls_handler.untrusted.references import GITHUB, References
 from hls_handler.untrusted.untrusted_text import CommentFormatter, UntrustedText
 
-EARLIER = "pull_requests/_earlier.j2"
-"""Template with the earlier findings of a review, which is appended to prompts for verdicts that do not show them."""
-
 
 @dataclass(frozen=True, slots=True)
 class LabelsView:
@@ -197,9 +194,9 @@ def render(library: Library, name: str, variables: Mapping[str, object], *, key:
             system = _blocks(library.environment.get_template(BASE), converted)[0] or ""
         # If a template has no task block, its whole output is the task.
         task = (rest if task is None else task).strip()
-        has_verdicts = "earlier" in prompt.reply_model.model_fields
-        if has_verdicts and variables.get("earlier_findings") and not library.uses(name, "earlier_findings"):
-            task = f"{task}\n\n{library.environment.get_template(EARLIER).render(converted).strip()}"
+        for variable, template in library.appended[name].items():
+            if variables.get(variable):
+                task = f"{task}\n\n{library.environment.get_template(template).render(converted).strip()}"
         task = _fill_placeholders(placeholders, task, prompt.absolute_path)
         prompt = replace(prompt, reply_model=with_optional_fields(prompt.reply_model, _optional_fields(variables)))
         return RenderedPrompt(prompt, system.strip(), task, _schema(prompt.reply_model), placeholders.missing())

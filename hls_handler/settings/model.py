@@ -276,7 +276,7 @@ class Labels(Section):
     create: bool = Field(True, description="create HLS's labels in repositories that lack them")
     allow: tuple[str, ...] = Field(("*",), description="globs of labels that may be set")
     suggest: bool = Field(
-        False, description="let Claude choose from the repository's own labels, if the prompt's template lists them"
+        False, description="let Claude choose from the repository's own labels, which the prompt then lists"
     )
     min_confidence: Confidence = Field(0.7, description="least confidence with which such a label is set")
     assess: tuple[Assessed, ...] = Field(

@@ -18,6 +18,7 @@ from hls_handler.handlers.pull_request_facts import Candidate, EarlierFinding
 from hls_handler.handlers.reviews import Todo
 from hls_handler.handlers.shown_findings import ShownFinding
 from hls_handler.prompting.environment import MAX_CHARACTERS
+from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.render import (
     RuleView,
     estimate_tokens,
@@ -562,6 +563,9 @@ def test_earlier_findings_are_appended_to_a_template_that_does_not_show_them(tmp
     for own, shown in (("Mine.", "Mine.\n\nFinding 7"), ("{{ earlier_findings | length }}", "1")):
         library = load(tmp_path / shown[:4], {"pull_requests/own.j2": front + own, **partial})
         assert render(library, "pull_requests/own", variables, key=KEY).task == shown
+        stored = restore_library(library.sources["pull_requests/own"])
+        assert render(stored, "pull_requests/own", variables, key=KEY).task == shown
+        assert stored.prompts["pull_requests/own"].id == library.prompts["pull_requests/own"].id
 
 
 def test_earlier_findings_are_not_appended_to_a_prompt_whose_reply_has_no_verdicts_about_them() -> None:

@@ -55,20 +55,13 @@ def test_labels_of_the_repository_are_in_the_prompt_and_suggestions_are_set(make
 
 
 @pytest.mark.parametrize(
-    ("labels", "changes", "template"),
-    [
-        (Labels(), {}, None),
-        (SUGGEST, {"features": Features(repository_settings=False, auto_labeling=False)}, None),
-        (SUGGEST, {}, USERS_TEMPLATE),
-    ],
-    ids=["not suggested", "no labels are set", "not used by the template"],
+    ("labels", "changes"),
+    [(Labels(), {}), (SUGGEST, {"features": Features(repository_settings=False, auto_labeling=False)})],
+    ids=["not suggested", "no labels are set"],
 )
 def test_labels_of_the_repository_are_not_read_if_nothing_needs_them(
-    make_world: MakeWorld, tmp_path: Path, labels: Labels, changes: dict[str, object], template: str | None
+    make_world: MakeWorld, labels: Labels, changes: dict[str, object]
 ) -> None:
-    if template is not None:
-        folder = write(tmp_path / "own", {"issues/analyze.j2": template})
-        changes = {"prompts": Prompts(directory=(folder, SHIPPED))}
     world = make(make_world, BUG, labels, **changes)
     assert world.finish().state == "done"
     assert "labels" not in world.github.calls
@@ -104,10 +97,12 @@ def test_template_without_front_matter_at_a_shipped_path_sets_labels_and_comment
     given = users_settings(tmp_path, replaces_shipped=replaces_shipped)
     world = make_world(SUGGESTION, given=given)
     world.prompts = load_checked(given)
+    world.github.repository_labels = (CART, STALE)
     world.accept()
     assert world.finish().state == "done"
     (asked,) = world.claude.asked
     assert asked.task.startswith("Analyze this GitHub issue: Repository <untrusted ")
     assert "suggested_labels" in asked.schema["properties"]  # type: ignore[operator]
-    assert requested(world) == [("bug", "priority-low", "difficulty-easy")]  # the template lists no labels
+    assert "The repository's own labels:\n- <untrusted " in asked.task  # appended, because the template lists none
+    assert requested(world) == [("area/cart", "bug", "priority-low", "difficulty-easy")]
     assert "Thanks to whoever fixes it." in world.github.comments[1]
