@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing
+from fnmatch import fnmatchcase
 from typing import Annotated
 
 import typer
@@ -20,6 +21,7 @@ from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.prompt_library import format_custom_fields, list_labels
 from hls_handler.routing.commands import list_needed_events
+from hls_handler.routing.router import may_have_checks
 from hls_handler.settings.effective import RepositoryTable, find_unneeded_permissions, list_prompt_choices
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings, describe_retirement
@@ -197,9 +199,21 @@ def _check_identity(settings: Settings, table: RepositoryTable, github: ReadOnly
     needed = frozenset(name for one in table.all() if one.enabled for name in list_needed_events(one, settings))
     if identity.events is not None and (missing := sorted(needed - identity.events - SENT_TO_EVERY_APP)):
         yield (
-            f"{where}: the App's webhook does not send {', '.join(missing)}, which the settings need; select them "
-            "under Permissions & events on the App's page"
+            f"{where}: the App's webhook does not send {', '.join(missing)}, which the settings need; select them at "
+            f"{identity.settings_url}/permissions"
         )
+    queued = [owner for owner in identity.organizations if _has_checks(owner, table)]  # others have no queues
+    if identity.events is not None and "merge_group" not in identity.events and queued:
+        print_line(
+            f"{where}: note: the App's webhook does not send merge_group, so a merge queue in {', '.join(queued)} that "
+            f"requires the check waits for it in vain; if you use one, add the permission Merge queues (read) and the "
+            f"event Merge group at {identity.settings_url}/permissions"
+        )
+
+
+def _has_checks(owner: str, table: RepositoryTable) -> bool:
+    patterns = (one.pattern.lower().partition("/")[0] for one in table.all() if may_have_checks(one))
+    return any(fnmatchcase(owner.lower(), pattern) for pattern in patterns)
 
 
 def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:

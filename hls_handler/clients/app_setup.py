@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, SecretStr, TypeAdapter
 
 from hls_handler import __version__
 from hls_handler.clients.api import PAGE_SIZE, RateLimitMonitor, StaticToken, validate
-from hls_handler.clients.credentials import JWT_REMEDY, App, Installation
+from hls_handler.clients.credentials import JWT_REMEDY, App, AppAccount, Installation
 from hls_handler.clients.github_errors import translate_exception, translate_status, unexpected_response
 from hls_handler.clients.transport import find_proxy_settings, redact_secret
 from hls_handler.errors import DependencyDown, Permanent
@@ -137,22 +137,6 @@ def _parse_json(body: bytes) -> Any:
         return None
 
 
-class _Account(BaseModel):
-    login: str
-    type: str = "User"
-
-
-class ExistingApp(BaseModel):
-    slug: str
-    html_url: str  # "https://github.com/apps/my-hls"
-    owner: _Account
-
-    def settings_url(self, web: str) -> str:
-        """Return the page on which the owner changes the App; `web` is the result of `web_url`."""
-        organization = f"/organizations/{self.owner.login}" if self.owner.type == "Organization" else ""
-        return f"{web}{organization}/settings/apps/{self.slug}"
-
-
 class _Repository(BaseModel):
     full_name: str
 
@@ -170,7 +154,7 @@ class _Token(BaseModel):
     token: str = Field(repr=False)
 
 
-_APP, _HOOK, _TOKEN = TypeAdapter(ExistingApp), TypeAdapter(_Hook), TypeAdapter(_Token)
+_APP, _HOOK, _TOKEN = TypeAdapter(AppAccount), TypeAdapter(_Hook), TypeAdapter(_Token)
 _REPOSITORIES = TypeAdapter(_Repositories)
 
 
@@ -184,7 +168,7 @@ class AppClient:
         self._observe, self._now = RateLimitMonitor().observe, now
         self._app = App(self._settings, observe=self._observe, now=now)
 
-    def fetch_app(self) -> ExistingApp:
+    def fetch_app(self) -> AppAccount:
         """Return the App. Raises `Permanent` if GitHub has no App with this id and key."""
         try:
             with closing(self._app.connect()) as api:

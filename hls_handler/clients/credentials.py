@@ -52,24 +52,35 @@ JWT_REMEDY = (
 INSTALLATION_REMEDY = "wait: the token of the GitHub App is requested anew; if it lasts, check the App's installation"
 
 
+class Owner(BaseModel):
+    login: str = ""
+    type: str = "User"
+
+    @property
+    def is_organization(self) -> bool:
+        return self.type == "Organization"
+
+
 class AppAccount(BaseModel):
     """The App itself. https://docs.github.com/en/rest/apps/apps#get-the-authenticated-app"""
 
     id: int
     slug: str
-    html_url: str = ""
+    html_url: str = ""  # "https://github.com/apps/my-hls"
+    owner: Owner = Owner()
     events: frozenset[str] | None = None  # that its webhook sends
 
-
-class _Owner(BaseModel):
-    login: str = ""
+    def settings_url(self, web: str) -> str:
+        """Return the page on which the owner changes the App; `web` is the result of `web_url`."""
+        organization = f"/organizations/{self.owner.login}" if self.owner.is_organization else ""
+        return f"{web}{organization}/settings/apps/{self.slug}"
 
 
 class Installation(BaseModel):
     """The App on one account. https://docs.github.com/en/rest/apps/apps#get-an-installation-for-the-authenticated-app"""
 
     id: int
-    account: Annotated[_Owner | None, Field(default=None)]
+    account: Annotated[Owner | None, Field(default=None)]
     permissions: dict[str, str] = Field(default_factory=dict)  # {"issues": "write"}
     repository_selection: str = "selected"  # or "all"
     suspended_at: AwareDatetime | None = None

@@ -28,6 +28,7 @@ from hls_handler.events import Account, Issue, PullRequest
 from hls_handler.handlers.reader import GUIDANCE_PATHS, GuidanceFile, ReviewContext
 from hls_handler.history.conversations import ConversationHistory
 from hls_handler.settings.model import Github as GithubSettings
+from hls_handler.settings.values import web_url
 
 ACCOUNT_REMEDY = (
     "use a personal access token of the account that HLS should use, and check that github.base_url is GitHub's API"
@@ -117,7 +118,8 @@ class Github:
         An App's permissions in `unneeded`, such as "checks", are not reported as missing.
         """
         if isinstance(self._access, App):
-            return describe_app(self._access.fetch(), self._access.fetch_installations(), unneeded=unneeded)
+            web = web_url(self._access.settings.base_url)
+            return describe_app(self._access.fetch(), self._access.fetch_installations(), web=web, unneeded=unneeded)
         assert self._access is not None
         return describe_tokens(self._access.tokens)
 

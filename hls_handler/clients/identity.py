@@ -31,11 +31,15 @@ class Identity:
     sentences: tuple[str, ...]  # "GitHub: the App my-hls (id 7) ..."
     missing: tuple[str, ...]  # "labels and comments on issues need issues: write (installation on octo-org)"
     events: frozenset[str] | None = None  # that the App's webhook sends; None: a token, or unknown
+    settings_url: str = ""  # the page of the App
+    organizations: tuple[str, ...] = ()  # on which the App is installed
     is_installed: bool = True  # False: an App without an installation that is not suspended
 
 
-def describe_app(app: AppAccount, installations: Sequence[Installation], *, unneeded: Collection[str] = ()) -> Identity:
-    """Describe the App. Permissions in `unneeded` are not reported as missing."""
+def describe_app(
+    app: AppAccount, installations: Sequence[Installation], *, web: str, unneeded: Collection[str] = ()
+) -> Identity:
+    """Describe the App; `web` is the result of `web_url`. Permissions in `unneeded` are not reported as missing."""
     listed: list[Mapping[str, object]] = []
     missing: list[str] = []
     for one in installations:
@@ -61,7 +65,9 @@ def describe_app(app: AppAccount, installations: Sequence[Installation], *, unne
     if not installations:
         missing.append(f"the App {app.slug} is installed on no account; install it at {app.html_url}/installations/new")
     is_installed = any(one.suspended_at is None for one in installations)
-    return Identity(details, (sentence,), tuple(missing), app.events, is_installed)
+    organizations = tuple(one.owner for one in installations if one.account and one.account.is_organization)
+    settings_url = app.settings_url(web)
+    return Identity(details, (sentence,), tuple(missing), app.events, settings_url, organizations, is_installed)
 
 
 def find_missing(granted: Mapping[str, str], unneeded: Collection[str] = ()) -> list[str]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from hls_handler.clients.app_setup import APP_EVENTS
 from hls_handler.prompting import recorded
@@ -82,9 +85,28 @@ def test_check_names_events_that_the_app_does_not_get(make_service: MakeService,
     checked = hls("check", "--config", str(service.settings))
     assert checked.returncode == 1
     assert checked.stdout.splitlines()[-1].endswith(
-        "the App's webhook does not send pull_request_review_thread, which the settings need; select them under "
-        "Permissions & events on the App's page"
+        "the App's webhook does not send pull_request_review_thread, which the settings need; select them at "
+        f"{sandbox.page_url}settings/apps/my-hls/permissions"
     )
+
+
+@pytest.mark.parametrize(("kind", "is_named"), [("Organization", True), ("User", False)])
+def test_check_names_merge_queues_where_one_may_wait_for_a_check(
+    make_service: MakeService, sandbox: Sandbox, kind: str, is_named: bool
+) -> None:
+    owner = replace(OWNER, type=kind)
+    events = tuple(event for event in APP_EVENTS if event != "merge_group")
+    app = sandbox.apps.add("My HLS", owner=owner, public_key=public_key(), permissions=ALL, events=events)
+    sandbox.apps.install(app, owner, (REPOSITORY,))
+    service = make_app_service(make_service, sandbox, app)
+    checked = hls("check", "--config", str(service.settings))
+    assert checked.returncode == 0
+    page = f"{sandbox.page_url}organizations/Codertocat/settings/apps/my-hls/permissions"
+    found = [line.partition(": note: ")[2] for line in checked.stdout.splitlines() if "merge_group" in line]
+    assert found == is_named * [
+        "the App's webhook does not send merge_group, so a merge queue in Codertocat that requires the check waits for "
+        "it in vain; if you use one, add the permission Merge queues (read) and the event Merge group at " + page
+    ]
 
 
 def until_identity(service: Service, holds: Any) -> Mapping[str, Any]:

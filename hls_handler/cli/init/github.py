@@ -19,12 +19,12 @@ from hls_handler.clients.app_setup import (
     MAX_NAME_CHARS,
     UNSERVED_URL,
     AppClient,
-    ExistingApp,
     convert_code,
     installation_url,
     make_manifest,
     new_app_url,
 )
+from hls_handler.clients.credentials import AppAccount
 from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.events import REPOSITORY_NAME
@@ -103,7 +103,7 @@ class AppSetup:
         repositories = self._wait_for_installation(client, installation_url(app.html_url), opened=created)
         return InstalledApp(settings_url, webhook_url, repositories)
 
-    def _fetch_app(self, client: AppClient) -> ExistingApp:
+    def _fetch_app(self, client: AppClient) -> AppAccount:
         try:
             return client.fetch_app()
         except Permanent as exc:
