@@ -29,7 +29,10 @@ def sandbox(
 
     Exit codes: 1 the port is in use, or the file cannot be used; 130 Ctrl-C.
     """
-    from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
+    from hls_handler.sandbox.objects import Account  # here: `hls serve` does not need it
+    from hls_handler.sandbox.server import Sandbox
+
+    organization = Account("octo-org", 9_000_001, "Organization")  # for `hls init --organization`
 
     try:
         with Sandbox(state_path=state, port=port) as running:
@@ -37,6 +40,7 @@ def sandbox(
                 if payload.action != "opened":  # an event that changes what was opened
                     continue
                 running.state.seed(payload.event, payload.payload)
+            running.state.change(lambda world: world.with_account(organization))
             hls = find_hls_command()
             print_line(f"Pages:  {running.page_url}   (stand-ins on this machine; Claude's replies are canned)")
             print_line(f"GitHub: {running.github_url}   token {running.token}")

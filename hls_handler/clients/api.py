@@ -341,8 +341,8 @@ class GithubApi:
     ) -> Response:
         """Send a write and return the response. Raises for a status of 400 or more that is not in `expected`.
 
-        Only `clients/writer.py`, `comments.py`, `reviews.py` and `checks.py` call this. A review has the event COMMENT,
-        and a reply is in a review thread that HLS opened (SECURITY.md rule 12).
+        Only `clients/writer.py`, `comments.py`, `reviews.py`, `checks.py` and, for `hls init`, `webhook_setup.py` call
+        this. A review has the event COMMENT, and a reply is in a review thread that HLS opened (SECURITY.md rule 12).
 
         The error's `may_have_succeeded` is True if the request was sent and GitHub did not respond. A status of 500 or
         more counts as no response, because a gateway may have sent that status.
@@ -464,8 +464,8 @@ class GithubApi:
 
 _PATH_WORD = re.compile(
     "|access_tokens|actions|app|attempts|check-runs|collaborators|comments|commits|compare|config|contents|deliveries|"
-    "files|hooks?|installations?|issues|jobs|labels|logs|permission|pulls|reactions|replies|repos|repositories|reviews|"
-    "runs|statuses|user"
+    "files|hooks?|installations?|issues|jobs|labels|logs|permission|pings|pulls|reactions|replies|repos|repositories|reviews|"
+    "runs|statuses|users?"
 )
 
 

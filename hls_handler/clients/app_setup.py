@@ -21,7 +21,9 @@ from hls_handler.clients.api import PAGE_SIZE, RateLimitMonitor, StaticToken, va
 from hls_handler.clients.credentials import JWT_REMEDY, App, AppAccount, Installation
 from hls_handler.clients.github_errors import translate_exception, translate_status, unexpected_response
 from hls_handler.clients.transport import find_proxy_settings, redact_secret
-from hls_handler.errors import DependencyDown, Permanent
+from hls_handler.clients.webhook_setup import WebhookSetup
+from hls_handler.deliveries import DeliveryAttempt
+from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
 from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.model import Github, GithubApp
 from hls_handler.settings.values import web_url
@@ -181,6 +183,18 @@ class AppClient:
     def fetch_webhook_url(self) -> str:
         with closing(self._app.connect()) as api:
             return api.get("/app/hook/config", _HOOK).url
+
+    def is_installed_on(self, repository: str) -> bool:
+        try:
+            self._app.find_installation(repository)
+        except AppNotInstalled:
+            return False
+        return True
+
+    def redeliver_ping(self, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
+        """Return the new attempt to deliver the ping of the App's webhook; None if there is none in time."""
+        with closing(self._app.connect()) as api:
+            return WebhookSetup(api, "/app").redeliver_ping(sleep=sleep)
 
     def list_repositories(self) -> tuple[str, ...]:
         """Return the repositories of all installations that are not suspended: ("owner/repo", ...).

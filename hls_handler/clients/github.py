@@ -10,12 +10,13 @@ from dataclasses import replace
 from datetime import datetime
 from time import monotonic
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from pydantic import BaseModel, TypeAdapter
 
 from hls_handler.clients.api import Anonymous, GithubApi, RateLimit, RateLimitMonitor, WriteGuard, repository_path
 from hls_handler.clients.checks import GithubChecks
-from hls_handler.clients.credentials import JWT_REMEDY, App
+from hls_handler.clients.credentials import JWT_REMEDY, App, Owner
 from hls_handler.clients.hooks import WEBHOOKS_REMEDY, GithubHooks, Hook
 from hls_handler.clients.identity import Identity, describe_app, describe_tokens
 from hls_handler.clients.reader import GithubReader
@@ -33,7 +34,7 @@ from hls_handler.settings.values import web_url
 ACCOUNT_REMEDY = (
     "use a personal access token of the account that HLS should use, and check that github.base_url is GitHub's API"
 )
-_ACCOUNT = TypeAdapter(Account)
+_ACCOUNT, _OWNER = TypeAdapter(Account), TypeAdapter(Owner)
 
 
 class _WireRole(BaseModel):
@@ -204,6 +205,14 @@ class Github:
             except Permanent:
                 missing.append(f"the webhooks of {repository} cannot be listed: {WEBHOOKS_REMEDY}")
         return missing
+
+    def find_account(self, login: str) -> Owner | None:
+        """Return a person or an organisation; None if GitHub has no account of this name."""
+        return self._api.find(f"/users/{quote(login, safe='')}", _OWNER)
+
+    def has_repository(self, repository: str) -> bool:
+        """Return False if GitHub has no such repository, or the credential may not read it."""
+        return self._api_for(repository).find(repository_path(repository), _REPOSITORY) is not None
 
     def list_hooks(self, repository: str) -> tuple[Hook, ...]:
         """Return the webhooks of "owner/repo"; () if the credential may not list them, or is that of an App."""

@@ -59,6 +59,15 @@ def hook_delivery(call: AppCall) -> Answer:
     return hook_calls.show_delivery(call.apps.state.hooks, hook, int(call.path["delivery"]))
 
 
+def redeliver(call: AppCall) -> Answer:
+    hook = hook_of(call.signed_by())
+    found = [one for one in call.apps.state.hooks.attempts(hook) if one.id == int(call.path["delivery"])]
+    if not found:
+        raise GitHubError(404, "Not Found")
+    call.apps.state.hooks.redeliver(hook, found[0])
+    return Answer({}, status=202)
+
+
 def installations(call: AppCall) -> Answer:
     found = call.signed_by()
     return Answer([shapes.installation(found, one) for one in call.apps.installations(found)], listed=True)
@@ -130,6 +139,7 @@ ROUTES: tuple[tuple[str, str, Callable[[AppCall], Answer], Authentication], ...]
     ("GET", "/app/hook/config", hook_config, "app"),
     ("GET", "/app/hook/deliveries", hook_deliveries, "app"),
     ("GET", "/app/hook/deliveries/{delivery:int}", hook_delivery, "app"),
+    ("POST", "/app/hook/deliveries/{delivery:int}/attempts", redeliver, "app"),
     ("GET", "/app/installations", installations, "app"),
     ("GET", "/app/installations/{id:int}", installation, "app"),
     ("POST", "/app/installations/{id:int}/access_tokens", access_tokens, "app"),

@@ -274,7 +274,7 @@ class GitHubApi:
         if request.headers.get("authorization", "").partition(" ")[2] in self._tokens:
             always["X-OAuth-Scopes"] = "repo"  # all these tokens are classic ones
         shown = shapes.localised(document, api_url=self._api_url, web_url=self._web_url)
-        body = json.dumps(shown, ensure_ascii=False).encode()
+        body = b"" if status == 204 else json.dumps(shown, ensure_ascii=False).encode()
         return Response(body, status, {**always, **local}, media_type="application/json; charset=utf-8")
 
     def _local(self, url: str) -> str:
@@ -295,8 +295,10 @@ def error_of_status(status: int) -> dict[str, Any]:
 
 
 def _is_public(request: Request, needs: str) -> bool:
-    """Return True for what GitHub shows without a token: objects of repositories, except logs and roles."""
+    """Return True for what GitHub shows without a token: accounts, objects of repositories except logs and roles."""
     names = request.path_params.keys()
+    if "login" in names:
+        return True
     is_read = request.method == "GET" and needs.endswith("=read") and "repository_hooks" not in needs
     return is_read and "repo" in names and not names & {"job", "user"}
 
@@ -324,9 +326,8 @@ def _negotiate(request: Request) -> None:
 
 
 async def _call(request: Request, state: State, needs: str, account: Account, token: InstallationToken | None) -> Call:
-    body = None
-    if request.method in {"POST", "PATCH", "PUT"}:
-        body = github_request.parse_body(await request.body(), request.headers.get("content-type", ""))
+    raw = await request.body() if request.method in {"POST", "PATCH", "PUT"} else b""
+    body = github_request.parse_body(raw, request.headers.get("content-type", "")) if raw else None
     path = {key: str(value) for key, value in request.path_params.items()}
     query = dict(request.query_params)
     return Call(state, request.method, path, query, body, needs, account, is_installation=token is not None)

@@ -34,6 +34,13 @@ def user(call: Call) -> Answer:
     return Answer(shapes.profile(call.me))
 
 
+def account(call: Call) -> Answer:
+    found = call.state.world.accounts.get(call.path["login"].lower())
+    if found is None:
+        raise GitHubError(404, "Not Found")
+    return Answer(shapes.profile(found))
+
+
 def repository(call: Call) -> Answer:
     home = repository_of(call)
     return Answer(shapes.repository(home, call.permission(home.full_name)))
@@ -228,6 +235,7 @@ ISSUES = "issues=write; pull_requests=write"
 
 ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
     ("GET", "/user", user, ""),
+    ("GET", "/users/{login}", account, ""),
     ("GET", "/repos/{owner}/{repo}", repository, "metadata=read"),
     ("GET", "/repos/{owner}/{repo}/collaborators/{user}/permission", collaborator_permission, "metadata=read"),
     ("GET", "/repos/{owner}/{repo}/issues/{number:int}", issue, "issues=read"),

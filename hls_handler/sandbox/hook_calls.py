@@ -6,14 +6,56 @@ https://docs.github.com/en/rest/repos/webhooks
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from hls_handler.sandbox import shapes
-from hls_handler.sandbox.github_request import Answer, Call, GitHubError, page_of, repository_of
+from hls_handler.sandbox.github_request import Answer, Call, GitHubError, page_of, repository_of, valid_fields
 from hls_handler.sandbox.hooks import Hook, Hooks
+
+CONFIG_FIELDS: Mapping[str, type] = dict.fromkeys(("url", "content_type", "secret", "insecure_ssl"), str)
+HOOK_FIELDS: Mapping[str, type] = {"name": str, "active": bool, "events": list, "config": dict}
 
 
 def repository_hooks(call: Call) -> Answer:
     return Answer([hook.document() for hook in call.state.hooks.of(_administered(call))], listed=True)
+
+
+def create_hook(call: Call) -> Answer:
+    owner = _administered(call)
+    given = valid_fields(call.body, HOOK_FIELDS, required=("config",))
+    config = valid_fields(given["config"], CONFIG_FIELDS, required=("url",))
+    if any(hook.url == config["url"] for hook in call.state.hooks.of(owner)):
+        raise GitHubError(422, "Validation Failed", ({"message": "Hook already exists on this repository"},))
+    events, home = tuple(given.get("events", ["push"])), repository_of(call)
+    hook = call.state.hooks.add(
+        owner,
+        config["url"],
+        config.get("secret", ""),
+        active=given.get("active", True),
+        events=events,
+        repository=shapes.repository(home, "admin"),
+    )
+    return Answer(hook.document(), status=201)
+
+
+def change_hook(call: Call) -> Answer:
+    hook = _hook(call, _administered(call))
+    given = valid_fields(call.body, HOOK_FIELDS, required=())
+    config = valid_fields(given.get("config", {}), CONFIG_FIELDS, required=())
+    changed = replace(
+        hook,
+        url=config.get("url", hook.url),
+        secret=config.get("secret", hook.secret),
+        active=given.get("active", hook.active),
+        events=tuple(given.get("events", hook.events)),
+    )
+    return Answer(call.state.hooks.change(changed).document())
+
+
+def ping_hook(call: Call) -> Answer:
+    hook = _hook(call, _administered(call))
+    call.state.hooks.ping(hook, {"repository": shapes.repository(repository_of(call), "admin")})
+    return Answer(None, status=204)
 
 
 def organization_hooks(call: Call) -> Answer:
@@ -82,6 +124,9 @@ _DELIVERIES, _DELIVERY = "/{hook:int}/deliveries", "/{hook:int}/deliveries/{deli
 
 ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
     ("GET", _REPOSITORY, repository_hooks, "repository_hooks=read"),
+    ("POST", _REPOSITORY, create_hook, "repository_hooks=write"),
+    ("PATCH", f"{_REPOSITORY}/{{hook:int}}", change_hook, "repository_hooks=write"),
+    ("POST", f"{_REPOSITORY}/{{hook:int}}/pings", ping_hook, "repository_hooks=read"),
     ("GET", f"{_REPOSITORY}{_DELIVERIES}", repository_deliveries, "repository_hooks=read"),
     ("GET", f"{_REPOSITORY}{_DELIVERY}", repository_delivery, "repository_hooks=read"),
     ("GET", _ORGANIZATION, organization_hooks, "organization_hooks=read"),

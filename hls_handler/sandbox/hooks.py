@@ -85,6 +85,7 @@ class Hooks:
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock, self._lock = clock, threading.Lock()
+        self.addresses: dict[str, str] = {}  # URL of a hook -> address on this machine, as behind a proxy
         self._hooks: dict[int, Hook] = {}
         self._attempts: list[Attempt] = []
         self._next_id = 1
@@ -119,6 +120,16 @@ class Hooks:
 
     def find(self, owner: str, hook_id: int) -> Hook | None:
         return next((hook for hook in self.of(owner) if hook.id == hook_id), None)
+
+    def change(self, hook: Hook) -> Hook:
+        """Replace the hook with the same id."""
+        with self._lock:
+            self._hooks[hook.id] = hook
+        return hook
+
+    def redeliver(self, hook: Hook, attempt: Attempt) -> Attempt:
+        """Send the payload of an attempt again, with its GUID. Blocks."""
+        return self._send(hook, attempt.event, attempt.payload, attempt.guid)
 
     def attempts(self, hook: Hook) -> list[Attempt]:
         """Return the hook's attempts, newest first."""
@@ -155,7 +166,7 @@ class Hooks:
             "X-GitHub-Hook-ID": str(hook.id),
             "X-Hub-Signature-256": "sha256=" + hmac.new(hook.secret.encode(), body, hashlib.sha256).hexdigest(),
         }
-        status = post(hook.url, body, headers)
+        status = post(self.addresses.get(hook.url, hook.url), body, headers)
         took_s = round(time.monotonic() - began, 2)
         return self._record(hook, event, payload, guid=guid, status_code=status, duration_s=took_s)
 

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import stat
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Self
 
 import pytest
 from typer.testing import CliRunner
 
 from hls_handler.cli import app
 from hls_handler.cli.init.setup import Init, InitOptions
+from hls_handler.clients.app_setup import EVENTS
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.sandbox.faults import Fault
+from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.load import load_settings, read_environment
 from tests.cli.browser import Browser
+from tests.contracts.github import violations
 from tests.sandbox.conftest import seed_story
 
 REPOSITORY = "Codertocat/Hello-World"
@@ -61,6 +67,34 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+class Receiver:
+    """A server on this machine that answers 200 to webhooks, within a `with` block."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        events = self.events
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                events.append(self.headers["X-GitHub-Event"])
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/webhook"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
 Run = Callable[..., None]
 
 
@@ -85,6 +119,12 @@ def run(sandbox: Sandbox, folder: Path) -> Run:
 
 
 APP = {"app": True, "name": "my-hls", "webhook_url": "none"}
+
+
+def organize(sandbox: Sandbox, login: str) -> None:
+    """Make an account an organisation."""
+    known = sandbox.state.world.accounts.get(login.lower()) or Account(login, 9_000_001, "")
+    sandbox.state.change(lambda world: world.with_account(replace(known, type="Organization")))
 
 
 def variables() -> dict[str, str]:
@@ -152,6 +192,7 @@ def test_the_app_gets_the_permissions_and_events_that_hls_uses(run: Run, sandbox
 
 def test_options_replace_every_question(run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     url = "https://hls.example.com/hooks/webhook"
+    organize(sandbox, "Codertocat")
     run(**{**APP, "webhook_url": url}, organization="Codertocat", repositories=(REPOSITORY,))
     settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
     assert settings.server.webhook_path == "/hooks/webhook"
@@ -199,7 +240,7 @@ def test_missing_values_without_a_terminal_are_one_error_that_lists_the_options(
     assert lines[0] == "there is no terminal to ask on; add these options:"
     for option in ("--app", "--token-file", "--name", "--webhook-url", "--repository", "--claude-key-file"):
         assert option in result.stderr
-    assert list(folder.iterdir()) == []
+    assert not any(path.is_file() for path in folder.rglob("*"))
 
 
 def test_an_interruption_before_the_installation_continues_there_with_the_same_app(run: Run, sandbox: Sandbox) -> None:
@@ -397,6 +438,117 @@ def test_a_token_from_a_file_needs_no_terminal(run: Run, sandbox: Sandbox, folde
     run(token_file=folder / "token", repositories=(f"https://github.com/{REPOSITORY}/issues",))
     assert variables()["GITHUB_TOKEN"] == sandbox.token
     assert REPOSITORY in Path("config/settings.yaml").read_text()
+
+
+def token_options(sandbox: Sandbox, folder: Path, **more: object) -> dict[str, object]:
+    (folder / "token").write_text(sandbox.token)
+    return {"token_file": folder / "token", "repositories": (REPOSITORY,), **more}
+
+
+def test_a_token_that_may_creates_the_webhook_once(
+    run: Run, sandbox: Sandbox, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sandbox.state.set_permission(REPOSITORY, "hls-bot", "admin")
+    url = "https://hls.example.com/webhook"
+    run(**token_options(sandbox, folder, webhook_url=url))
+    (hook,) = sandbox.state.hooks.of(REPOSITORY)
+    assert (hook.url, hook.secret, hook.active) == (url, variables()["GITHUB_WEBHOOK_SECRET"], True)
+    assert sorted(hook.events) == sorted(EVENTS)
+    shown = capsys.readouterr().out
+    assert f"Webhook of {REPOSITORY}: created, it sends to {url}" in shown
+    assert "settings/hooks/new" not in shown
+    sandbox.state.hooks.change(replace(hook, secret="another", active=False, events=("push",)))
+    run(**token_options(sandbox, folder, webhook_url=url))
+    (changed,) = sandbox.state.hooks.of(REPOSITORY)
+    assert changed == replace(hook, events=tuple(sorted({*EVENTS, "push"})))
+    assert f"Webhook of {REPOSITORY}: updated, it sends to {url}" in capsys.readouterr().out
+    assert violations(request.document() for request in sandbox.requests.all("github")) == []
+
+
+def test_a_webhook_that_the_token_may_not_create_is_a_step_for_the_user(
+    run: Run, sandbox: Sandbox, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(**token_options(sandbox, folder))
+    shown = capsys.readouterr().out
+    assert f"The webhook of {REPOSITORY} was not created: GET /repos/{REPOSITORY}/hooks" in shown
+    assert f"{sandbox.page_url}{REPOSITORY}/settings/hooks/new" in shown
+
+
+@pytest.mark.parametrize("identity", ["app", "token"])
+def test_the_last_step_shows_that_a_ping_arrives_and_claude_answers(
+    run: Run, sandbox: Sandbox, folder: Path, capsys: pytest.CaptureFixture[str], identity: str
+) -> None:
+    sandbox.state.set_permission(REPOSITORY, "hls-bot", "admin")
+    url = "https://hls.example.com/webhook"
+    options = {**APP, "webhook_url": url} if identity == "app" else token_options(sandbox, folder, webhook_url=url)
+    run(**options)
+    shown = capsys.readouterr().out
+    assert f"GitHub's ping did not arrive: {url} answered 502. If no service runs there yet, start it" in shown
+    assert "Claude answered a question with claude-haiku-5-5, for 0.0" in shown
+    with Receiver() as receiver:
+        sandbox.state.hooks.addresses[url] = receiver.url
+        run(**({} if identity == "app" else options))
+    assert receiver.events == ["ping"]
+    assert f"GitHub's ping arrived: {url} answered 200" in capsys.readouterr().out
+
+
+def test_without_a_public_address_a_ping_is_kept_for_listen(
+    run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(**APP)
+    assert "GitHub keeps a ping for `hls listen`" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        (
+            "Codertocat/Hello-Wrold",
+            "Codertocat/Hello-Wrold: GitHub has no such repository, or the token may not read it",
+        ),
+        ("Codertocta/*", "Codertocta/*: GitHub has no account Codertocta; check the name"),
+    ],
+)
+def test_a_mistyped_repository_is_an_error_before_anything_is_written(
+    run: Run, sandbox: Sandbox, folder: Path, name: str, problem: str
+) -> None:
+    with pytest.raises(SettingsError) as failed:
+        run(**token_options(sandbox, folder, repositories=(name,)))
+    assert problem in "\n".join(failed.value.problems)
+    assert [path.name for path in folder.rglob("*") if path.is_file()] == ["token"]
+
+
+def test_a_mistyped_repository_is_asked_for_again(run: Run, sandbox: Sandbox) -> None:
+    names = ["Codertocat/Hello-Wrold", REPOSITORY]
+    run(FakeTerminal({"Number": "2", "Token": sandbox.token, "Repositories": names, "Key of": KEY}), environ={})
+    assert names == []
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"organization": "octo-orgg"}, "--organization: GitHub has no organisation octo-orgg; check the name"),
+        ({"organization": "Codertocat"}, "--organization: Codertocat is a person's account"),
+        ({"repositories": ("Codertocta/Hello-World",)}, "GitHub has no account Codertocta; check the name"),
+    ],
+)
+def test_names_are_checked_before_an_app_is_created(
+    run: Run, sandbox: Sandbox, folder: Path, options: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(SettingsError) as failed:
+        run(**APP, **options)
+    assert problem in "\n".join(failed.value.problems)
+    assert sandbox.state.world.apps == {}
+    assert not any(path.is_file() for path in folder.rglob("*"))
+
+
+def test_an_app_is_not_configured_for_a_repository_on_which_it_is_not_installed(run: Run, folder: Path) -> None:
+    with pytest.raises(SettingsError) as failed:
+        run(**APP, repositories=("Codertocat/Hello-Wrold",))
+    assert "Codertocat/Hello-Wrold: the App is not installed there; check the name" in "\n".join(failed.value.problems)
+    assert not (folder / "config/settings.yaml").exists()
+    run(repositories=(REPOSITORY,))
+    assert (folder / "config/settings.yaml").exists()
 
 
 def test_a_rejected_token_is_an_error_and_not_stored(run: Run, folder: Path) -> None:

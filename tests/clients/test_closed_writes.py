@@ -6,12 +6,15 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import hls_handler
 from hls_handler.clients.review_context import REVIEW_CONTEXT_QUERY, head_files_query
 from hls_handler.clients.review_threads import REVIEW_THREADS_QUERY
 
 PACKAGE = Path(hls_handler.__file__).parent
-WRITERS = ("clients/checks.py", "clients/comments.py", "clients/reviews.py", "clients/writer.py")
+SETUP = "clients/webhook_setup.py"  # of `hls init`
+WRITERS = (SETUP, "clients/checks.py", "clients/comments.py", "clients/reviews.py", "clients/writer.py")
 HTTP_LIBRARIES = {"github", "requests", "urllib3", "httpx", "httpx2", "aiohttp", "anthropic"}
 PLAIN_HTTP = {"http.client", "urllib.request"}  # cli/send.py posts to our own service
 
@@ -61,8 +64,12 @@ def test_rule_12_only_these_writes_to_github_exist() -> None:
     assert sorted(writes) == [
         ("DELETE", "{}/issues/{}/labels/{}"),
         ("PATCH", "{}/check-runs/{}"),
+        ("PATCH", "{}/hooks/{}"),
         ("PATCH", "{}/issues/comments/{}"),
         ("POST", "{}/check-runs"),
+        ("POST", "{}/hook/deliveries/{}/attempts"),
+        ("POST", "{}/hooks"),
+        ("POST", "{}/hooks/{}/pings"),
         ("POST", "{}/issues/comments/{}/reactions"),
         ("POST", "{}/issues/{}/comments"),
         ("POST", "{}/issues/{}/labels"),
@@ -143,7 +150,8 @@ def imported(tree: ast.AST) -> set[str]:
     return names | {name.split(".")[0] for name in names}
 
 
-def test_rule_12_only_hls_init_creates_an_app() -> None:
-    users = [name for name, tree in modules() if "hls_handler.clients.app_setup" in imported(tree)]
+@pytest.mark.parametrize("module", ["app_setup", "webhook_setup"])
+def test_rule_12_only_hls_init_creates_an_app_or_a_webhook(module: str) -> None:
+    users = [name for name, tree in modules() if f"hls_handler.clients.{module}" in imported(tree)]
     assert users != []
-    assert [name for name in users if not name.startswith("cli/init/")] == []
+    assert [name for name in users if not name.startswith("cli/init/") and name != "clients/app_setup.py"] == []

@@ -56,14 +56,20 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     f"{REPOSITORY}/commits/{{ref}}/check-runs": ("get",),
     f"{REPOSITORY}/statuses/{{sha}}": ("post",),
     f"{REPOSITORY}/collaborators/{{username}}/permission": ("get",),
-    f"{REPOSITORY}/hooks": ("get",),
+    "/users/{username}": ("get",),
+    f"{REPOSITORY}/hooks": ("get", "post"),  # the writes to hooks only in `hls init`
+    f"{REPOSITORY}/hooks/{{hook_id}}": ("patch",),
+    f"{REPOSITORY}/hooks/{{hook_id}}/pings": ("post",),
     f"{REPOSITORY}/hooks/{{hook_id}}/deliveries": ("get",),
     f"{REPOSITORY}/hooks/{{hook_id}}/deliveries/{{delivery_id}}": ("get",),
-    "/orgs/{org}/hooks": ("get",),
+    "/orgs/{org}/hooks": ("get", "post"),
+    "/orgs/{org}/hooks/{hook_id}": ("patch",),
+    "/orgs/{org}/hooks/{hook_id}/pings": ("post",),
     "/orgs/{org}/hooks/{hook_id}/deliveries": ("get",),
     "/orgs/{org}/hooks/{hook_id}/deliveries/{delivery_id}": ("get",),
     "/app/hook/deliveries": ("get",),
     "/app/hook/deliveries/{delivery_id}": ("get",),
+    "/app/hook/deliveries/{delivery_id}/attempts": ("post",),
 }
 """The only operations that HLS may use; none merges, closes or pushes. The event of each review is COMMENT."""
 

@@ -606,8 +606,10 @@ claude: {api_key: "sk-ant-standin"}
         ("repositories: [{name: o/r.git}]\n", "3: repositories[0].name: ends with .git, which no name does; write o/r"),
         (
             'repositories: [{name: "o/{a,b}"}]\n',
-            "3: repositories[0].name: contains a character that no name has; write owner/repo, or a glob with * for "
-            "each part of a name",
+            (
+                "3: repositories[0].name: contains a character that no name has; write owner/repo, or a glob with * "
+                "for each part of a name"
+            ),
         ),
     ],
     ids=["star", "tag", "exception", "braces", "git", "name"],

@@ -69,6 +69,9 @@ def init(
     you can read; the settings refer to them. Nothing is replaced without a question. After an interruption, start it
     again: it continues, and creates no second App.
 
+    With a token, also creates the webhooks, if the token may. At last, lets GitHub ping the webhook, and asks Claude
+    one question.
+
     Exit codes: 0 everything is written; 1 GitHub or Claude rejected something or failed; 2 usage error, or a file that
     cannot be used or was not replaced; 130 Ctrl-C.
     """

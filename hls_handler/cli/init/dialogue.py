@@ -299,6 +299,7 @@ class Outcome:
     app_settings_url: str | None  # page of the App; None for a token
     is_installed: bool
     has_claude_key: bool
+    connected: frozenset[str] = frozenset()  # repositories whose webhook `hls init` created
 
 
 def find_about_url(webhook_url: str) -> str | None:
@@ -327,6 +328,8 @@ def remaining_steps(outcome: Outcome, *, hls: str, config: Path | None, dotenv: 
     yield f"Check settings, prompts and credentials: {hls} check{option}"
     if app is None:
         for name in outcome.repositories:
+            if name in outcome.connected:
+                continue
             owner, _, repository = name.partition("/")
             page = f"organizations/{owner}" if "*" in repository else name
             yield (

@@ -24,8 +24,9 @@ from hls_handler.clients.app_setup import (
     make_manifest,
     new_app_url,
 )
-from hls_handler.clients.credentials import AppAccount
-from hls_handler.clients.github import connect_read_only
+from hls_handler.clients.credentials import AppAccount, Owner
+from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
+from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.settings.app_key import AppKey, InvalidAppKey
@@ -46,6 +47,7 @@ class AppRequest:
     webhook_url: str | None = None  # `NO_URL`: there is no public address yet
     port: int = 0
     wait: bool = True
+    repositories: tuple[str, ...] = ()  # that the App must be installed on; () for those on which it is installed
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,22 @@ class AppSetup:
         if self._request.webhook_url is not None and check_webhook_url(self._request.webhook_url) != webhook_url:
             print_line(f"The App's webhook URL is {webhook_url}; change it at {settings_url}")
         repositories = self._wait_for_installation(client, installation_url(app.html_url), opened=created)
+        if repositories:
+            self._require_installed(client, settings_url)
         return InstalledApp(settings_url, webhook_url, repositories)
+
+    def ping(self) -> DeliveryAttempt | None:
+        """Let GitHub send the ping of the App's webhook again. Raises a `StepFailed`."""
+        stored = self._find_stored()
+        assert stored is not None
+        client = AppClient(self._base_url, stored[0], stored[1], now=self._now)
+        return client.redeliver_ping(sleep=self._sleep)
+
+    def _require_installed(self, client: AppClient, settings_url: str) -> None:
+        missing = [one for one in self._request.repositories if "*" not in one and not client.is_installed_on(one)]
+        if missing:
+            remedy = f"check the name, or add it on {settings_url}/installations, then start `hls init` again"
+            raise SettingsError([f"{name}: the App is not installed there; {remedy}" for name in missing])
 
     def _fetch_app(self, client: AppClient) -> AppAccount:
         try:
@@ -139,7 +156,9 @@ class AppSetup:
             "The present line is kept as a comment."
         ):
             raise SettingsError([f"nothing was changed: remove {WEBHOOK_SECRET} from {dotenv.path}, then start again"])
-        organization = self._ask_organization()
+        with closing(connect_anonymous(self._base_url, now=self._now)) as github:
+            require_accounts(github, self._request.repositories)
+            organization = self._ask_organization(github)
         name = self._ask_name(organization)
         webhook_url = self.ask_webhook_url()
         web = web_url(self._base_url)
@@ -178,11 +197,13 @@ class AppSetup:
         self._files.store(app)
         return installation_url(app.html_url)
 
-    def _ask_organization(self) -> str | None:
+    def _ask_organization(self, github: ReadOnlyGithub) -> str | None:
+        def check(login: str) -> str | None:
+            return check_organization(github, login) if login else None
+
         if self._request.organization is not None or self._dialogue.terminal is None:
-            return self._request.organization
-        question = "Organisation that owns the App (Enter: your own account)"
-        return self._dialogue.terminal.ask(question, "") or None
+            return check(self._request.organization or "")
+        return self._dialogue.ask_valid("Organisation that owns the App (Enter: your own account)", "", check)
 
     def _ask_name(self, organization: str | None) -> str:
         if self._request.name is not None:
@@ -259,7 +280,7 @@ TOKEN = "GITHUB_TOKEN"  # noqa: S105 (the name of a variable)
 KINDS_OF_TOKENS = """\
 GitHub does not let an invited collaborator create a fine-grained token for a personal repository. A token works for
   - your own account, or a member of the organisation: a fine-grained token for the repositories, with Issues and Pull
-    requests (read and write), Actions, Contents and Webhooks (read);
+    requests (read and write), Actions, Contents and Webhooks (read; or write, to create the webhooks);
   - a separate bot account that is a collaborator: a classic token with the scope repo. `hls listen` and missed webhooks
     need an account that administers the repository, as only such an account may list its webhooks."""
 
@@ -269,14 +290,21 @@ def check_token(
 ) -> tuple[str, ...]:
     """Check the token, print what it lacks, and return the repositories, which are asked for if none is given.
 
-    Raises `SettingsError`, or an error of `clients/` if GitHub rejects the token or fails.
+    Raises `SettingsError` if a repository does not exist, and an error of `clients/` if GitHub rejects the token or
+    fails.
     """
-    with closing(connect_read_only(_github_section(base_url, token), now=now)) as github:
+    with closing(connect_read_only(github_section(base_url, token), now=now)) as github:
         account = github.fetch_bot_account()
         print_line(f"GitHub: the token belongs to {account.login} ({account.type})")
-        names = repositories or dialogue.ask_valid(
-            "Repositories, separated by commas, such as owner/repo", None, parse_repositories
-        )
+
+        def parse(text: str) -> tuple[str, ...]:
+            names = parse_repositories(text)
+            require_repositories(github, names)
+            return names
+
+        if repositories:
+            require_repositories(github, repositories)
+        names = repositories or dialogue.ask_valid("Repositories, separated by commas, such as owner/repo", None, parse)
         for name in names:
             if "*" not in name:
                 for sentence in github.find_missing_permissions(name, with_webhooks=True):
@@ -284,7 +312,52 @@ def check_token(
     return names
 
 
-def _github_section(base_url: str, token: str) -> Github:
+def require_repositories(github: ReadOnlyGithub, names: tuple[str, ...]) -> None:
+    """Raise `SettingsError` for repositories and accounts that do not exist, or that the token may not read."""
+    require_accounts(github, tuple(name for name in names if "*" in name))
+    problems = []
+    for name in names:
+        try:
+            if "*" not in name and not github.has_repository(name):
+                remedy = "check the name, and for which repositories the token was created"
+                problems.append(f"{name}: GitHub has no such repository, or the token may not read it; {remedy}")
+        except Permanent as exc:
+            problems.append(f"{name}: {exc}")
+    if problems:
+        raise SettingsError(problems)
+
+
+def require_accounts(github: ReadOnlyGithub, names: tuple[str, ...]) -> None:
+    """Raise `SettingsError` for names of repositories whose owner does not exist."""
+    owners = {name: name.partition("/")[0] for name in names}
+    unknown = [name for name, owner in owners.items() if "*" not in owner and _find_owner(github, owner) is None]
+    if unknown:
+        raise SettingsError([f"{name}: GitHub has no account {owners[name]}; check the name" for name in unknown])
+
+
+def check_organization(github: ReadOnlyGithub, login: str) -> str:
+    """Return the name. Raises `SettingsError` if it is not that of an organisation."""
+    found = _find_owner(github, login)
+    if found is None:
+        raise SettingsError([f"--organization: GitHub has no organisation {login}; check the name"])
+    if found.type == "User":
+        raise SettingsError([f"--organization: {login} is a person's account; omit the option for an App of your own"])
+    return login
+
+
+def _find_owner(github: ReadOnlyGithub, login: str) -> Owner | None:
+    try:
+        return github.find_account(login)
+    except (DependencyDown, Permanent) as exc:  # such as the limit of requests without a token
+        print_line(f"The account {login} was not checked: {exc}")
+        return Owner(login=login, type="")
+
+
+def connect_anonymous(base_url: str, *, now: Callable[[], datetime]) -> ReadOnlyGithub:
+    return connect_read_only(github_section(base_url, "none"), now=now, anonymous=True)
+
+
+def github_section(base_url: str, token: str) -> Github:
     return Github(token=SecretStr(token), webhook_secret=SecretStr(secrets.token_hex()), base_url=base_url)
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -44,8 +45,10 @@ from hls_handler.cli.init.github import (
     check_repositories,
     check_token,
     check_webhook_url,
+    github_section,
     new_secret,
 )
+from hls_handler.cli.init.webhook import TokenWebhooks, prove_claude, prove_webhook
 from hls_handler.cli.options import DOTENV, print_line, print_lines, utc_now
 from hls_handler.clients.claude_errors import KEY_REMEDY
 from hls_handler.errors import DependencyDown, SettingsError, with_remedy
@@ -93,14 +96,21 @@ class Init:
     ) -> None:
         self._options, self._environ = options, environ
         self._dialogue = Dialogue(terminal, yes=options.yes)
-        self._now = now
+        self._now, self._sleep = now, sleep
         self._path = options.config or Path(environ.get("HLS_CONFIG") or SETTINGS_FILE)
         self._dotenv = DotenvFile(DOTENV)
         self._github_url = _check_url("--github-url", options.github_url or DEFAULT_GITHUB)
         self._claude_url = _check_url("--claude-url", options.claude_url or DEFAULT_CLAUDE)
         self._app_files = AppFiles(self._path.with_name(KEY_FILE_NAME), self._dotenv)
         self._app = AppSetup(
-            AppRequest(options.name, options.organization, options.webhook_url, options.port, options.wait),
+            AppRequest(
+                options.name,
+                options.organization,
+                options.webhook_url,
+                options.port,
+                options.wait,
+                check_repositories(options.repositories) if options.repositories else (),
+            ),
             self._app_files,
             self._dialogue,
             base_url=self._github_url,
@@ -126,8 +136,12 @@ class Init:
         self._store({API_KEY: new_secret(self._variables(), API_KEY)})
         is_written = self._write_settings(identity, repositories, webhook_url)
         self._warn_of_overridden_variables()
-        if has_key:
-            load_settings(self._path, self._environ, dotenv=DOTENV)
+        settings = load_settings(self._path, self._environ, dotenv=DOTENV) if has_key else None
+        connected = self._connect_webhooks(repositories, webhook_url) if app is None and is_written else {}
+        if app is not None:
+            prove_webhook(self._app.ping, webhook_url)
+        if settings is not None:
+            prove_claude(settings.claude)
         outcome = Outcome(
             web_url(self._github_url),
             webhook_url,
@@ -135,6 +149,7 @@ class Init:
             app_settings_url=app.settings_url if app is not None else None,
             is_installed=app is not None and bool(app.repositories),
             has_claude_key=has_key,
+            connected=frozenset(connected),
         )
         print_line("")
         print_line("Next steps:")
@@ -207,14 +222,7 @@ class Init:
     def _choose_repositories(self, installed: InstalledApp) -> tuple[str, ...]:
         found = installed.repositories
         if self._options.repositories:
-            names = check_repositories(self._options.repositories)
-            covered = {name.lower() for name in found}
-            for name in names:
-                if name.lower() not in covered and f"{name.partition('/')[0]}/*".lower() not in covered:
-                    print_line(
-                        f"  {name}: the App is not installed there; add it on {installed.settings_url}/installations"
-                    )
-            return names
+            return check_repositories(self._options.repositories)
         if len(found) > 1 and self._dialogue.terminal is not None and not self._options.yes:
             return self._dialogue.choose_several(
                 "The App is installed on these. Which of them does HLS process?", found
@@ -240,6 +248,17 @@ class Init:
         names = check_token(self._github_url, token, names, self._dialogue, now=self._now)
         self._store({TOKEN: token, WEBHOOK_SECRET: new_secret(variables, WEBHOOK_SECRET)})
         return names
+
+    def _connect_webhooks(self, repositories: tuple[str, ...], url: str) -> Mapping[str, int]:
+        """Create or update the webhooks, let GitHub ping the first one, and return the ids by repository."""
+        variables = self._variables()
+        token, secret = variables[TOKEN], self._dotenv.read()[WEBHOOK_SECRET]
+        webhooks = TokenWebhooks(github_section(self._github_url, token), token, now=self._now)
+        connected = webhooks.connect(repositories, url=url, secret=secret)
+        if connected:
+            first, hook_id = next(iter(connected.items()))
+            prove_webhook(partial(webhooks.ping, first, hook_id, sleep=self._sleep), url)
+        return connected
 
     # --- Claude ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,87 @@
+"""Writes of `hls init` that connect a webhook: create or change it, and ask GitHub to send a delivery to it.
+
+https://docs.github.com/en/rest/repos/webhooks
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+from hls_handler.clients.api import GithubApi, RateLimitMonitor, StaticToken, WriteGuard, validate
+from hls_handler.clients.hooks import GithubHooks, Hook, HookDeliveries
+from hls_handler.deliveries import DeliveryAttempt
+from hls_handler.errors import Permanent
+from hls_handler.settings.model import Github
+
+WAIT_S, POLLS = 1.0, 12
+"""GitHub waits ten seconds for the response to a webhook, and lists the delivery then."""
+
+UNGUARDED = WriteGuard(lambda: None, lambda: None)  # there is no service yet whose writes could compete
+PING = "ping"
+
+_HOOK = TypeAdapter(Hook)
+
+
+def connect_with_token(settings: Github, token: str, *, now: Callable[[], datetime]) -> GithubApi:
+    return GithubApi(settings, observe=RateLimitMonitor().observe, now=now, credential=StaticToken(token))
+
+
+class WebhookSetup:
+    """The webhooks at `path`: "/repos/owner/repo" or "/orgs/owner"; "/app" for the only webhook of an App."""
+
+    def __init__(self, api: GithubApi, path: str) -> None:
+        self._api, self._path = api, path
+
+    def ensure(self, url: str, secret: str, events: Iterable[str]) -> tuple[Hook, Literal["created", "updated"]]:
+        """Create the webhook with this URL, or add secret and events to the present one. Raises a `StepFailed`."""
+        present = next((hook for hook in GithubHooks(self._api).hooks(self._path) if hook.url == url), None)
+        wanted = frozenset(events) | (present.events if present else frozenset())
+        body = {
+            "active": True,
+            "events": ["*"] if "*" in wanted else sorted(wanted),
+            "config": {"url": url, "content_type": "json", "insecure_ssl": "0", "secret": secret},
+        }
+        if present is None:
+            new = f"{self._path}/hooks"
+            response = self._api.write("POST", new, {"name": "web", **body}, guard=UNGUARDED)
+            return validate(f"POST {new}", _HOOK, response.data), "created"
+        changed = f"{self._path}/hooks/{present.id}"
+        response = self._api.write("PATCH", changed, body, guard=UNGUARDED)
+        return validate(f"PATCH {changed}", _HOOK, response.data), "updated"
+
+    def ping(self, hook_id: int, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
+        """Let GitHub ping the webhook, and return the attempt; None if GitHub lists none in time."""
+        deliveries = HookDeliveries(self._api, f"{self._path}/hooks/{hook_id}")
+        known, _ = deliveries.page(None)
+        self._api.write("POST", f"{self._path}/hooks/{hook_id}/pings", None, guard=UNGUARDED)
+        return _wait_for_ping(deliveries, known, sleep)
+
+    def redeliver_ping(self, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
+        """Let GitHub send the ping of the App's creation again, and return the attempt; None if GitHub lists none.
+
+        GitHub has no request that pings the webhook of an App, and keeps deliveries for three days.
+        """
+        deliveries = HookDeliveries(self._api, f"{self._path}/hook")
+        known, _ = deliveries.page(None)
+        ping = next((one for one in known if one.event == PING), None)
+        if ping is None:
+            raise Permanent("GitHub lists no ping of the App's webhook any more")
+        path = f"{self._path}/hook/deliveries/{ping.id}/attempts"
+        self._api.write("POST", path, None, guard=UNGUARDED, expected=(202,))
+        return _wait_for_ping(deliveries, known, sleep)
+
+
+def _wait_for_ping(
+    deliveries: HookDeliveries, known: Sequence[DeliveryAttempt], sleep: Callable[[float], None]
+) -> DeliveryAttempt | None:
+    ids = {one.id for one in known}
+    for _ in range(POLLS):
+        found = next((one for one in deliveries.page(None)[0] if one.event == PING and one.id not in ids), None)
+        if found is not None:
+            return found
+        sleep(WAIT_S)
+    return None
