@@ -16,14 +16,17 @@ from typer.testing import CliRunner
 
 from hls_handler.cli import app
 from hls_handler.cli.init.setup import Init, InitOptions
+from hls_handler.cli.init.webhook import PingReceiver
 from hls_handler.clients.app_setup import EVENTS
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
+from hls_handler.sandbox.apps import hook_of
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.load import load_settings, read_environment
 from tests.cli.browser import Browser
 from tests.contracts.github import violations
+from tests.e2e.service import free_port
 from tests.sandbox.conftest import seed_story
 
 REPOSITORY = "Codertocat/Hello-World"
@@ -483,13 +486,39 @@ def test_the_last_step_shows_that_a_ping_arrives_and_claude_answers(
     options = {**APP, "webhook_url": url} if identity == "app" else token_options(sandbox, folder, webhook_url=url)
     run(**options)
     shown = capsys.readouterr().out
-    assert f"GitHub's ping did not arrive: {url} answered 502. If no service runs there yet, start it" in shown
+    assert (
+        f"GitHub's ping did not arrive: {url} answered 502. A proxy must forward it to http://127.0.0.1:8000;" in shown
+    )
     assert "Claude answered a question with claude-haiku-5-5, for 0.0" in shown
     with Receiver() as receiver:
         sandbox.state.hooks.addresses[url] = receiver.url
         run(**({} if identity == "app" else options))
     assert receiver.events == ["ping"]
     assert f"GitHub's ping arrived: {url} answered 200" in capsys.readouterr().out
+
+
+def test_a_ping_is_answered_while_no_service_runs(
+    run: Run, sandbox: Sandbox, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, port = "https://hls.example.com/webhook", free_port()
+    run(**{**APP, "webhook_url": url})
+    app = sandbox.state.world.apps["my-hls"]
+    settings = folder / "config/settings.yaml"
+    settings.write_text(settings.read_text().replace("server:\n", f"server:\n  port: {port}\n"))
+    sandbox.state.hooks.addresses[url] = f"http://127.0.0.1:{port}/webhook"
+    with pytest.raises(SettingsError, match="was not replaced"):  # the port is the user's own
+        run()
+    assert f"GitHub's ping arrived: {url} answered 200" in capsys.readouterr().out
+    with PingReceiver(load_settings(settings, {}, dotenv=Path(".env"))):
+        answers = [
+            sandbox.state.hooks.send_to(hook, event, {}).status_code
+            for hook, event in (
+                (hook_of(app), "ping"),
+                (hook_of(app), "issues"),
+                (replace(hook_of(app), secret="another-secret-0001"), "ping"),
+            )
+        ]
+    assert answers == [200, 503, 401]
 
 
 def test_without_a_public_address_a_ping_is_kept_for_listen(

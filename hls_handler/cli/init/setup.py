@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -48,12 +49,12 @@ from hls_handler.cli.init.github import (
     github_section,
     new_secret,
 )
-from hls_handler.cli.init.webhook import TokenWebhooks, prove_claude, prove_webhook
+from hls_handler.cli.init.webhook import PingReceiver, TokenWebhooks, prove_claude, prove_webhook
 from hls_handler.cli.options import DOTENV, print_line, print_lines, utc_now
 from hls_handler.clients.claude_errors import KEY_REMEDY
 from hls_handler.errors import DependencyDown, SettingsError, with_remedy
 from hls_handler.settings.load import SETTINGS_FILE, load_settings
-from hls_handler.settings.model import Claude, Github
+from hls_handler.settings.model import Claude, Github, Server
 from hls_handler.settings.values import PROBLEM, web_url
 
 KEY_FILE_NAME = "github-app.pem"
@@ -137,9 +138,13 @@ class Init:
         is_written = self._write_settings(identity, repositories, webhook_url)
         self._warn_of_overridden_variables()
         settings = load_settings(self._path, self._environ, dotenv=DOTENV) if has_key else None
-        connected = self._connect_webhooks(repositories, webhook_url) if app is None and is_written else {}
-        if app is not None:
-            prove_webhook(self._app.ping, webhook_url)
+        connected: Mapping[str, int] = {}
+        with PingReceiver(settings) if settings is not None else nullcontext():
+            server = settings.server if settings is not None else Server()
+            if app is not None:
+                prove_webhook(self._app.ping, webhook_url, server)
+            elif is_written:
+                connected = self._connect_webhooks(repositories, webhook_url, server)
         if settings is not None:
             prove_claude(settings.claude)
         outcome = Outcome(
@@ -249,7 +254,7 @@ class Init:
         self._store({TOKEN: token, WEBHOOK_SECRET: new_secret(variables, WEBHOOK_SECRET)})
         return names
 
-    def _connect_webhooks(self, repositories: tuple[str, ...], url: str) -> Mapping[str, int]:
+    def _connect_webhooks(self, repositories: tuple[str, ...], url: str, server: Server) -> Mapping[str, int]:
         """Create or update the webhooks, let GitHub ping the first one, and return the ids by repository."""
         variables = self._variables()
         token, secret = variables[TOKEN], self._dotenv.read()[WEBHOOK_SECRET]
@@ -257,7 +262,7 @@ class Init:
         connected = webhooks.connect(repositories, url=url, secret=secret)
         if connected:
             first, hook_id = next(iter(connected.items()))
-            prove_webhook(partial(webhooks.ping, first, hook_id, sleep=self._sleep), url)
+            prove_webhook(partial(webhooks.ping, first, hook_id, sleep=self._sleep), url, server)
         return connected
 
     # --- Claude ----------------------------------------------------------------------------------------------------

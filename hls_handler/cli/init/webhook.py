@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import hmac
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
 
 from hls_handler.analysis import REPLY_TYPES, ValidReply
-from hls_handler.cli.options import connect_claude, print_line
+from hls_handler.cli.init.dialogue import REQUEST_TIMEOUT_S, STOP_POLL_S
+from hls_handler.cli.options import connect_claude, http_origin, print_line
 from hls_handler.clients.app_setup import EVENTS, UNSERVED_URL
-from hls_handler.clients.webhook_setup import WebhookSetup, connect_with_token
+from hls_handler.clients.webhook_setup import PING, WebhookSetup, connect_with_token
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import HlsError, StepFailed, with_remedy
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt
-from hls_handler.settings.model import Claude, Github
+from hls_handler.settings.model import Claude, Github, Server, Settings
+from hls_handler.settings.values import webhook_secrets
+from hls_handler.web.webhook import sign
 
 QUESTION = "This is the first question of a new service. Reply with worth_saying false and a summary of one word."
 REPLY = "generic_analysis"
-AGAIN = "start it, then start `hls init` again: it changes nothing and pings once more"
+AGAIN = "then start `hls init` again: it changes nothing and pings once more"
+MAX_PING_BYTES = 1_000_000
 
 
 class TokenWebhooks:
@@ -50,8 +59,59 @@ def _path_of(name: str) -> str:
     return f"/orgs/{name.partition('/')[0]}" if "*" in name else f"/repos/{name}"
 
 
-def prove_webhook(ping: Callable[[], DeliveryAttempt | None], url: str) -> None:
-    """Let GitHub ping the webhook, and print whether the ping arrived."""
+class PingReceiver:
+    """Answers pings at the address of the service while none runs there, within a `with` block.
+
+    Other webhooks get 503: GitHub lists them as failed, and catch-up of the service reads them.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        (secret, *_) = webhook_secrets(settings.github.webhook_secret)
+        values = {"secret": secret, "paths": settings.server.webhook_paths}
+        address = settings.server.host, settings.server.port
+        self._server: ThreadingHTTPServer | None
+        try:
+            self._server = ThreadingHTTPServer(address, type("Handler", (_PingHandler,), values))
+        except OSError:  # the service runs already, and answers
+            self._server = None
+
+    def __enter__(self) -> Self:
+        if self._server is not None:
+            threading.Thread(target=self._server.serve_forever, args=(STOP_POLL_S,), name="ping", daemon=True).start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+
+
+class _PingHandler(BaseHTTPRequestHandler):
+    secret: bytes
+    paths: tuple[str, ...]
+    timeout = REQUEST_TIMEOUT_S
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        body = self.rfile.read(min(int(length), MAX_PING_BYTES)) if length.isascii() and length.isdigit() else b""
+        signature = self.headers.get("X-Hub-Signature-256", "").encode("utf-8", "replace")
+        if self.path not in self.paths:
+            status = HTTPStatus.NOT_FOUND
+        elif not hmac.compare_digest(sign(self.secret, body), signature):
+            status = HTTPStatus.UNAUTHORIZED
+        else:
+            is_ping = self.headers.get("X-GitHub-Event") == PING
+            status = HTTPStatus.OK if is_ping else HTTPStatus.SERVICE_UNAVAILABLE
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_arguments: object) -> None:
+        """Log nothing: anybody can send requests."""
+
+
+def prove_webhook(ping: Callable[[], DeliveryAttempt | None], url: str, server: Server) -> None:
+    """Let GitHub ping the webhook, and print whether the ping arrived at the service's address."""
     try:
         attempt = ping()
     except StepFailed as exc:
@@ -67,7 +127,10 @@ def prove_webhook(ping: Callable[[], DeliveryAttempt | None], url: str) -> None:
         print_line(f"GitHub's ping was rejected: the service at {url} has another secret; restart it in this folder")
     else:
         status = attempt.status_code
-        print_line(f"GitHub's ping did not arrive: {url} answered {status}. If no service runs there yet, {AGAIN}")
+        where = http_origin(server.host, server.port)
+        print_line(
+            f"GitHub's ping did not arrive: {url} answered {status}. A proxy must forward it to {where}; {AGAIN}"
+        )
 
 
 def prove_claude(settings: Claude) -> None:
