@@ -74,7 +74,7 @@ def test_list_shows_events_and_files_and_creates_no_database(hls: Hls, tmp_path:
     assert re.sub("@[0-9a-f]{6}", "@", listed.stdout) == (
         "issues/mine@\n"
         "  for         issues.opened\n"
-        "  from        lib/issues/mine.j2, your own; from the shipped library: base.j2\n"
+        "  from        lib/issues/mine.j2, your own; from the shipped library: base.j2, _repository_labels.j2\n"
         "issues/more@\n"
         "  for         after issues/mine\n"
         "  from        lib/issues/more.j2, your own; from the shipped library: base.j2\n"
@@ -94,7 +94,10 @@ def test_list_shows_the_folder_of_each_prompt(hls: Hls, tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text(SETTINGS.replace("directory: lib", "directory: [own, lib]"))
     write(tmp_path / "own", {"issues/more.j2": f"{TASK}Kindly.\n"})
     listed = hls("list").stdout
-    assert "  from        lib/issues/mine.j2, your own; from the shipped library: base.j2\n" in listed
+    assert (
+        "  from        lib/issues/mine.j2, your own; from the shipped library: base.j2, _repository_labels.j2\n"
+        in listed
+    )
     assert (
         "  from        own/issues/more.j2, your own; from lib: front matter; from the shipped library: base.j2\n"
         in listed
@@ -120,7 +123,7 @@ def test_list_shows_statistics_of_the_current_version_and_of_earlier_ones_in_par
     assert re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "TIME", listed.stdout) == (
         f"{mine}\n"
         "  for         issues.opened\n"
-        "  from        lib/issues/mine.j2, your own; from the shipped library: base.j2\n"
+        "  from        lib/issues/mine.j2, your own; from the shipped library: base.j2, _repository_labels.j2\n"
         "  answers     3 (earlier versions: 1)\n"
         "  cost        0.003000 USD, and unknown for 1 call (earlier versions: 0.500000 USD)\n"
         "  last error  none\n"
@@ -297,10 +300,11 @@ def test_show_prints_the_files_with_line_numbers(hls: Hls) -> None:
         assert (shown.exit_code, shown.stderr) == (0, "")
         assert shown.stdout == (
             f"prompt      {mine}\n"
-            "from        lib/issues/mine.j2, your own; from the shipped library: base.j2\n"
+            "from        lib/issues/mine.j2, your own; from the shipped library: base.j2, _repository_labels.j2\n"
             "files       lib/issues/mine.j2\n"
             f"            {shipped.PROMPTS}/base.j2\n"
             "            lib/issues/mine.comment.md.j2\n"
+            f"            {shipped.PROMPTS}/_repository_labels.j2\n"
             "reply       issue_analysis\n"
             "labels      kind: bug, enhancement, question, documentation, maintenance\n"
             "            priority: priority-high, priority-medium, priority-low\n"
@@ -344,6 +348,7 @@ def test_show_rejects_the_id_of_another_version(hls: Hls) -> None:
 
 def test_diff_covers_all_files_of_two_prompts(hls: Hls) -> None:
     compared = hls("diff", "issues/mine", "issues/more")
+    labels = (shipped.PROMPTS / "_repository_labels.j2").read_text()
     assert (compared.exit_code, compared.stderr) == (1, "")
     assert compared.stdout == (
         "--- lib/issues/mine.j2\n"
@@ -362,7 +367,10 @@ def test_diff_covers_all_files_of_two_prompts(hls: Hls) -> None:
         "+++ /dev/null\n"
         "@@ -1 +0,0 @@\n"
         "-{{ analysis.summary }}\n"
-    )
+        f"--- {shipped.PROMPTS}/_repository_labels.j2\n"
+        "+++ /dev/null\n"
+        "@@ -1,8 +0,0 @@\n"
+    ) + "".join(f"-{line}" for line in labels.splitlines(keepends=True))
 
 
 def test_diff_of_one_prompt_compares_with_the_shipped_one(hls: Hls, tmp_path: Path) -> None:
