@@ -5,26 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hls_handler.analysis import Finding, FindingVerdict, PullRequestAnalysis, Reply, Severity
+from hls_handler.analysis import Finding, PullRequestAnalysis, Reply, Severity
 from hls_handler.handlers.changed_files import Selection, find_unread, is_shortened
 from hls_handler.handlers.committed_credentials import find_committed
-from hls_handler.handlers.pull_request_facts import MAX_CHARS, Candidate, PullRequestFacts, show_excerpt
+from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.reader import ChangedFile, Reader
 from hls_handler.handlers.skipped_files import EMPTY_BLOBS
 from hls_handler.review.blocks import Block, match_blocks
 from hls_handler.review.dismissals import FIXED, find_dismissals
 from hls_handler.review.ledger import PresentFiles, add, is_failing, sort_entries
 from hls_handler.review.patches import Patch
-from hls_handler.review.positions import RANK, Located, letters_of, locate
+from hls_handler.review.positions import RANK, Located, locate
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord, ReviewThread
 from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts
 
-MAX_CANDIDATES = 40  # new findings of one review that get a second look
 MAX_QUESTIONS = 30  # earlier findings about which one review asks
-EXCERPT_TOKENS = 20_000  # of all candidates of the second look together
-UNSURE = 0.7
-"""Confidence below which a new finding gets a second look, and is dropped if a decisive fact is not shown."""
-
 MAX_PAST_BLOCKS = 500  # of a file, that were reviewed and are not in its patch any more
 
 
@@ -154,32 +149,3 @@ def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
         if read or past:
             blocks[name] = (*now, *past[:MAX_PAST_BLOCKS])
     return blocks
-
-
-def has_decisive_facts(verdict: FindingVerdict, candidate: Candidate) -> bool:
-    """Return True if the second look was shown each line that decides about its subject."""
-    shown = letters_of(candidate.code)
-    quotes = [letters_of(fact.quote) for fact in verdict.facts if fact.is_decisive]
-    return all(quote and quote in shown for quote in quotes) and (bool(quotes) or not candidate.claim)
-
-
-def list_candidates(facts: PullRequestFacts, result: ReviewFindings) -> tuple[Candidate, ...]:
-    """Return what the second look decides about: new findings that would fail the check or are unsure, and claims."""
-    patches, found = facts.selection.patches, [entry for entry, _ in result.raised if facts.review.verify]
-    new = [one for one in found if is_failing(one.severity, facts.fail_on) or one.confidence < UNSURE]
-    new = [one for one in new if not one.form][:MAX_CANDIDATES]
-    tokens = EXCERPT_TOKENS // max(len(new) + 2 * len(result.claims), 1)
-
-    def to_candidate(entry: LedgerEntry, proof: str = "", claim: str = "") -> Candidate:
-        own = show_excerpt(patches, entry.path, entry.side, entry.line, tokens)
-        code = own if proof in own else f"{own}\n{proof}".strip("\n")
-        return Candidate(
-            entry.number, entry.path, entry.line or 0, entry.severity, entry.title, entry.body, code, claim
-        )
-
-    candidates = [*map(to_candidate, new)]
-    for one in result.claims:
-        text = f"{one.text} {one.path}, line {one.line.number}: {one.line.text.strip()[:MAX_CHARS]}"
-        proof = show_excerpt(patches, one.path, one.line.side, one.line.number, tokens)
-        candidates.append(to_candidate(one.entry, proof, text))
-    return tuple(candidates)

@@ -46,13 +46,10 @@ from hls_handler.handlers.labels import plan_labels, select_offer
 from hls_handler.handlers.linguist import parse_attributes
 from hls_handler.handlers.pull_request_facts import QUESTION_TOKENS, Candidate, EarlierFinding, PullRequestFacts, Size
 from hls_handler.handlers.pull_request_findings import (
-    UNSURE,
     ReviewFindings,
     find_findings,
     find_present,
-    has_decisive_facts,
     list_blocks,
-    list_candidates,
     list_to_ask,
     plan_questions,
     read_discussion,
@@ -72,6 +69,7 @@ from hls_handler.handlers.review_context import (
     read_context,
     with_lines_above,
 )
+from hls_handler.handlers.second_look import decide_candidates, list_candidates
 from hls_handler.handlers.shown_findings import ShownFinding, show_earlier, show_raised, show_unlocated, to_shown
 from hls_handler.handlers.skipped_files import SkippedFile, count_lines
 from hls_handler.review.coverage import Coverage, count_reasons
@@ -273,19 +271,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         """Return the facts with what the second look decided. Unknown numbers are ignored."""
         if not isinstance(verdicts, FindingVerdicts):
             return facts
-        result = find_findings(facts, reply)
-        candidates = {one.number: one for one in list_candidates(facts, result)}
-        entries = {entry.number: entry for entry in (*result.ledger, *(one for one, _ in result.raised))}
-        dropped: set[str] = set()
-        agreed: set[str] = set()
-        for number, candidate in candidates.items():
-            entry, own = entries[number], [one for one in verdicts.verdicts if one.number == number]
-            proved = [one for one in own if has_decisive_facts(one, candidate)]
-            if candidate.claim and own and all(one in proved and one.agrees for one in own):
-                agreed.add(entry.key)
-            elif not candidate.claim and own and not proved and entry.confidence < UNSURE and entry.line is not None:
-                dropped.add(entry.key)
-        return replace(facts, dropped=frozenset(dropped), agreed=frozenset(agreed))
+        dropped, agreed = decide_candidates(facts, find_findings(facts, reply), verdicts)
+        return replace(facts, dropped=dropped, agreed=agreed)
 
     def inline_findings(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, Mapping[str, object]]:
         """Return the variables of the review comment for each finding that gets one, by the key of the finding."""

@@ -25,7 +25,7 @@ from hls_handler.review.blocks import (
 from hls_handler.review.dismissals import COMMAND, find_dismissals
 from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.positions import RANK, SURE_COMMENT, Located, code_of, find_line, letters_of
-from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
+from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord, ReviewThread
 
 MAX_BLOCKS = 10  # that an entry remembers
 
@@ -115,12 +115,12 @@ def follow(record: ReviewRecord, files: PresentFiles) -> tuple[LedgerEntry, ...]
 
 
 def _follow(entry: LedgerEntry, files: PresentFiles, record: ReviewRecord) -> LedgerEntry:
-    proof = entry.proof if entry.state == "fixed" else None
+    proof = entry.proof if entry.state in ("fixed", "open") else None
     if proof is not None and files.is_known(proof.file):
         number = files.windows.get(proof.file, Counter())[proof.window]
-        is_there = number >= proof.count
-        entry = replace(entry, proof=replace(proof, count=max(number, proof.count)))
-        entry = entry if is_there else replace(entry, state="open", is_undecided=False)
+        state: FindingState = "fixed" if number >= proof.count else "open"
+        proof = replace(proof, count=max(number, proof.count))
+        entry = replace(entry, proof=proof, state=state, is_undecided=False)
     placed = _find_block(entry, files)
     if placed is not None:
         moved = _move(entry, placed, files)
@@ -133,21 +133,30 @@ def _follow(entry: LedgerEntry, files: PresentFiles, record: ReviewRecord) -> Le
     if entry.state == "gone":  # a block may be there again that was read before the finding was raised
         before = {name: [one for one in of if one.round <= entry.raised] for name, of in record.blocks.items()}
         entry = _open(entry) if having - files.list_new(before) else entry
-    return replace(entry, line=None, has_vanished=has_vanished, is_absent=has_vanished and not having)
+    is_undecided = entry.is_undecided or bool(_find_blocks(entry, files))  # only its unchanged line was edited
+    is_absent = has_vanished and not having
+    return replace(entry, line=None, has_vanished=has_vanished, is_absent=is_absent, is_undecided=is_undecided)
 
 
 def _open(entry: LedgerEntry) -> LedgerEntry:
     return replace(entry, state="open" if entry.dismissed_by is None else "dismissed", is_undecided=False)
 
 
+def _find_blocks(entry: LedgerEntry, files: PresentFiles) -> Sequence[tuple[Block, PlacedBlock]]:
+    """Return the present blocks of an entry with those that it had: the last one that it belonged to comes first."""
+    present = files.by_file.get(entry.file, ())
+    return [(block, one) for block in reversed(entry.blocks) for one in present if block.is_same(one.block)]
+
+
 def _find_block(entry: LedgerEntry, files: PresentFiles) -> PlacedBlock | None:
-    """Return the present block of an entry: the last one that it belonged to, else an earlier one that is back."""
-    for block in reversed(entry.blocks):
-        same = [one for one in files.by_file.get(entry.file, ()) if block.is_same(one.block)]
-        same = [one for one in same if _find_own(entry, one, files)]
-        if same:
-            return min(same, key=lambda one: (one.block != block, abs(one.lines[0].number - entry.block_line)))
-    return None
+    """Return the present block of an entry that has its line."""
+    found = [pair for pair in _find_blocks(entry, files) if _find_own(entry, pair[1], files)]
+
+    def rank_pair(pair: tuple[Block, PlacedBlock]) -> tuple[int, bool, int]:
+        block, one = pair
+        return -entry.blocks.index(block), block != one.block, abs(one.lines[0].number - entry.block_line)
+
+    return min(found, key=rank_pair)[1] if found else None
 
 
 def _move(entry: LedgerEntry, placed: PlacedBlock, files: PresentFiles) -> LedgerEntry:

@@ -150,12 +150,10 @@ def _find_continued(
     else:
         places = {one.number: _find_place(one, verdicts.get(one.number), changes) for one in entries}
         lost = [one for one in entries if one.has_vanished and places[one.number] is None and code_of(one.quote)]
-        still_open = [one for one in lost if one.state == "open"]
         same = (
             [one for one in entries if places[one.number] == (found.path, line.side, line.number)]
-            or [one for one in still_open if changes.spells(one, found.path, line)]
-            or [one for one in still_open if one.file == file and resembles(line.text, one.quote)]
-            or [one for one in lost if one.file == file and changes.spells(one, found.path, line)]
+            or [one for one in lost if changes.spells(one, found.path, line)]
+            or [one for one in lost if (one.state, one.file) == ("open", file) and resembles(line.text, one.quote)]
         )
     same = [entry for entry in same if entry.state == "open"] or same
     return same[0] if len(same) == 1 else None

@@ -381,6 +381,23 @@ def test_unchanged_line_of_a_finding_that_is_edited_is_asked_about() -> None:
     assert pushes.comments == [("a.c", 4)]
 
 
+def test_finding_whose_unchanged_line_the_base_edits_stays_open() -> None:
+    pushes = Pushes({"a.c": BASE})
+    head = BASE.replace("    a = 1\n", "    a = 2\n")
+    assert pushes.push({"a.c": head}, findings=[found("a.c", 4, "    return a")]) == "failure"
+    edit = {"a.c": BASE.replace("return a", "return a + b")}
+    assert pushes.push({"a.c": head.replace("return a", "return a + b")}, base=edit) == "failure"
+
+
+def test_fix_whose_proof_returns_before_claude_is_asked_is_one_again() -> None:
+    pushes = raised()
+    head = {"a.c": FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")}
+    assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
+    edited = {"a.c": head["a.c"].replace(f"{GUARD}\n", f"{GUARD}\n    log();\n")}
+    assert pushes.push(edited, is_down=True) == "failure"
+    assert pushes.push(head) == "success"
+
+
 def test_finding_of_a_later_review_is_raised_on_an_unchanged_line_beside_a_new_block() -> None:
     first = BASE.replace("    return a", "    return a + b")
     pushes = Pushes({"a.c": BASE})
