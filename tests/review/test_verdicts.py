@@ -62,6 +62,20 @@ def test_line_that_the_file_has_elsewhere_proves_a_fix_again(other: str) -> None
     assert pushes.push({"a.c": head["a.c"].replace(f"    a = 1\n{GUARD}\n", "    a = 1\n")}) == "failure"
 
 
+def test_line_that_was_gone_when_the_finding_was_raised_proves_its_fix() -> None:
+    pushes, guarded = Pushes({"a.c": BASE}), {"a.c": FAULT.replace("    *out", f"{GUARD}\n    *out")}
+    assert pushes.push(guarded) == "success"
+    assert pushes.push({"a.c": FAULT}, findings=[AT]) == "failure"
+    again = {"a.c": guarded["a.c"].replace("copy(x);", "copy(x, 1);")}
+    assert pushes.push(again, verdicts=[said(1, "fixed", "a.c", 4, GUARD)]) == "success"
+
+
+def test_finding_at_a_line_without_letters_is_not_gone() -> None:
+    pushes, head = Pushes({"a.c": BASE}), BASE.replace("    b = 2\n", "    b = 2\n    })\n")
+    assert pushes.push({"a.c": head}, findings=[found("a.c", 4, "    })")]) == "failure"
+    assert pushes.push({"a.c": head.replace("    })", "    });")}, verdicts=[said(1, "gone")]) == "failure"
+
+
 def test_old_line_of_an_edited_block_proves_no_fix() -> None:
     first = FAULT.replace("    *out", f"{GUARD}\n    *out").replace("    a = 1\n", f"{GUARD}\n    a = 1\n")
     pushes = Pushes({"a.c": BASE})
@@ -168,10 +182,14 @@ def test_gone_is_believed_only_without_the_code_of_the_finding(line: str, check:
 
 
 @pytest.mark.parametrize("verdict", ["fixed", "gone"])
-def test_finding_without_a_proof_is_undecided_and_asked_again(verdict: Verdict) -> None:
+def test_finding_without_a_proof_is_undecided(verdict: Verdict) -> None:
     pushes = raised()
-    head = {"a.c": FAULT.replace("copy(x)", "copy(x + 0)")}
+    head = {"a.c": FAULT.replace("    *out = copy(x);", "    *out =\n        copy(x);")}
     assert pushes.push(head, verdicts=[said(1, verdict)]) == "failure"
+    assert pushes.entry(1).is_undecided
+
+
+def test_finding_that_was_edited_while_claude_was_down_is_asked_about_again() -> None:
     pushes = raised()
     pushes.push({"a.c": FAULT.replace("copy(x)", "copy((x))")}, is_down=True)
     pushes.push({"a.c": FAULT.replace("copy(x)", "copy(( x ))")})
