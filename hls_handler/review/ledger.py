@@ -144,7 +144,7 @@ def _open(entry: LedgerEntry) -> LedgerEntry:
 
 def _find_blocks(entry: LedgerEntry, files: PresentFiles) -> Sequence[tuple[Block, PlacedBlock]]:
     """Return the present blocks of an entry with those that it had: the last one that it belonged to comes first."""
-    present = files.by_file.get(entry.file, ())
+    present = [one for name in {entry.file, *entry.files} for one in files.by_file.get(name, ())]
     return [(block, one) for block in reversed(entry.blocks) for one in present if block.is_same(one.block)]
 
 
@@ -152,9 +152,10 @@ def _find_block(entry: LedgerEntry, files: PresentFiles) -> PlacedBlock | None:
     """Return the present block of an entry that has its line."""
     found = [pair for pair in _find_blocks(entry, files) if _find_own(entry, pair[1], files)]
 
-    def rank_pair(pair: tuple[Block, PlacedBlock]) -> tuple[int, bool, int]:
+    def rank_pair(pair: tuple[Block, PlacedBlock]) -> tuple[object, ...]:
         block, one = pair
-        return -entry.blocks.index(block), block != one.block, abs(one.lines[0].number - entry.block_line)
+        is_other = files.name(one.path) != entry.file
+        return -entry.blocks.index(block), is_other, block != one.block, abs(one.lines[0].number - entry.block_line)
 
     return min(found, key=rank_pair)[1] if found else None
 
@@ -163,7 +164,7 @@ def _move(entry: LedgerEntry, placed: PlacedBlock, files: PresentFiles) -> Ledge
     """Return the entry at its line in or beside the block."""
     at = placed.lines[0].number + (entry.line or entry.block_line) - entry.block_line
     line = min(_find_own(entry, placed, files), key=lambda one: abs(one.number - at))
-    return _attach(entry, line, placed)
+    return _attach(replace(entry, file=files.name(placed.path)), line, placed)
 
 
 def _find_own(entry: LedgerEntry, placed: PlacedBlock, files: PresentFiles) -> list[Line]:
@@ -190,7 +191,8 @@ def _attach(entry: LedgerEntry, line: Line, placed: PlacedBlock) -> LedgerEntry:
 
 def place(entry: LedgerEntry, line: Line | None, path: str, files: PresentFiles) -> LedgerEntry:
     """Return the entry at a line of a present patch, in its block; without a line, in its file."""
-    entry = replace(entry, path=path, file=files.name(path))
+    file = files.name(path)
+    entry = replace(entry, path=path, file=file, files=tuple(dict.fromkeys((*entry.files, file))))
     if line is None or entry.form:
         return replace(entry, line=None if line is None else line.number)
     block = files.find_block(path, line.side, line.number)

@@ -63,6 +63,7 @@ class LedgerEntry:
     prompt_id: str  # of the reply that raised it
     number: int = 0  # from 1; names it for people and Claude, and is never used again
     file: str = ""  # the file's path in the base, or its path if it has none
+    files: tuple[str, ...] = ()  # those that its blocks were in
     confidence: float = 1.0
     body: str = ""
     comment_id: int | None = None  # of the review comment; None if only the summary has it

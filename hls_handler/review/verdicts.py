@@ -136,8 +136,8 @@ def _find_continued(
 ) -> LedgerEntry | None:
     """Return the entry that a finding names by its number, or the only (open) one at its line with its category.
 
-    One that has vanished, and of which no verdict says where it is, is also at a line with its code, and an open one
-    at a similar line of its file. One whose block is there is not continued in another block.
+    One without a line, if no verdict says where it is, is also at a line with its code, and an open one at a similar
+    line of its file. One whose block is there is not continued in another block.
     """
     found, line, file = located.finding, located.line, changes.files.name(located.finding.path)
     entries = [entry for entry in changes.record.ledger if not entry.form]
@@ -149,7 +149,8 @@ def _find_continued(
         same = [entry for entry in entries if not entry.blocks and entry.file == file and not entry.is_closed]
     else:
         places = {one.number: _find_place(one, verdicts.get(one.number), changes) for one in entries}
-        lost = [one for one in entries if one.has_vanished and places[one.number] is None and code_of(one.quote)]
+        lost = [one for one in entries if one.has_vanished or (one.is_closed and one.file == file)]
+        lost = [one for one in lost if places[one.number] is None and code_of(one.quote)]
         same = (
             [one for one in entries if places[one.number] == (found.path, line.side, line.number)]
             or [one for one in lost if changes.spells(one, found.path, line)]

@@ -222,6 +222,22 @@ def test_of_two_similar_vanished_findings_the_one_with_the_same_code_goes_on() -
     assert pushes.comments == [("a.py", 6), ("a.py", 7)]
 
 
+def test_finding_that_moved_returns_with_its_first_place() -> None:
+    pushes = raised()
+    moved = {"a.py": BASE.replace("c = 3", "c = 4"), "b.py": "def run(x):\n    y = eval(x)\n"}
+    pushes.push(moved, findings=[found("b.py", 2, "    y = eval(x)")])
+    assert pushes.push({"a.py": FAULT}) == "failure"
+    assert (pushes.entry(1).path, pushes.comments) == ("a.py", [("a.py", 6)])
+
+
+def test_finding_that_was_fixed_and_is_reported_again_gets_no_second_comment() -> None:
+    pushes, quote = raised(), "    y = literal_eval(x)"
+    assert pushes.push(edited(f"{quote}\n"), verdicts=[said(1, "fixed", "a.py", 6, quote)]) == "success"
+    again = {"a.py": edited(f"{quote}\n")["a.py"].replace("    c = 3\n", "    c = 3\n    y = eval(x)\n")}
+    assert pushes.push(again, findings=[found("a.py", 10, "    y = eval(x)")]) == "failure"
+    assert pushes.comments == [("a.py", 6)]
+
+
 def test_finding_that_is_gone_returns_with_its_code() -> None:
     pushes = Pushes({"a.py": BASE})
     pushes.push({"a.py": FAULT})
