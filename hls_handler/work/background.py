@@ -119,8 +119,9 @@ def run_checks(checks: Sequence[Check], health: Health) -> None:
             log.exception("defect in a check of the probe")
             report(f"the probe failed: {type(exc).__name__}", "see the log")
         else:
-            record = health.ok if check.proves_use else health.probe_ok
-            record(check.component)
+            if check.proves_use:
+                health.ok(check.component)
+            health.probe_ok(check.component)
             if metrics is not None:
                 health.set_metrics(check.component, metrics)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from hls_handler.errors import DependencyDown, HlsError, StoreUnavailable
-from hls_handler.work.background import Check, probe_every_s, run_checks
+from hls_handler.work.background import Check, ProblemFound, probe_every_s, run_checks
 from hls_handler.work.health import ComponentHealth, Health
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -60,6 +60,21 @@ def test_only_a_check_that_proves_use_clears_a_problem_of_use(proves: bool, stat
     health.report_problem("claude", "400: credit balance is too low", "add credit")
     run_checks([Check("claude", pass_check, proves_use=proves)], health)
     assert health.snapshot().components["claude"].state == state
+
+
+def test_check_that_proves_use_clears_what_it_found_itself() -> None:
+    found = [ProblemFound("everything is paused", remedy="resume")]
+
+    def check() -> None:
+        if found:
+            raise found.pop()
+
+    health = make_health()
+    checks = [Check("queue", check, proves_use=True)]
+    run_checks(checks, health)
+    assert health.snapshot().components["queue"].state == "degraded"
+    run_checks(checks, health)
+    assert health.snapshot().components["queue"].state == "healthy"
 
 
 def test_failed_check_does_not_replace_a_problem_of_use() -> None:
