@@ -14,7 +14,8 @@ from hls_handler.settings.effective import EffectiveSettings, RepositoryTable, f
 from hls_handler.settings.model import Repository, Settings
 
 LABEL_CHANGES = frozenset(event_key(event, action) for event in LABEL_CORRECTION_EVENTS for action in LABEL_ACTIONS)
-"""Events that need no prompt, because they can be label corrections."""
+NEED_NO_PROMPT = LABEL_CHANGES | {"merge_group", "merge_group.checks_requested"}
+"""Events that can be label corrections, and those that get a check without Claude."""
 
 
 def find_library_warnings(settings: Settings, library: Library) -> Iterator[str]:
@@ -25,7 +26,7 @@ def find_library_warnings(settings: Settings, library: Library) -> Iterator[str]
     """
     for effective in _enabled_entries(settings):
         for position, event in enumerate(_entry(settings, effective).events):
-            if event not in LABEL_CHANGES and not _has_prompt(event, effective, library):
+            if event not in NEED_NO_PROMPT and not _has_prompt(event, effective, library):
                 where = settings.sources.where(f"{effective.key}.events[{position}]")
                 advice = f"add {event} to the `on:` of a prompt, or do not enable it"
                 yield f"{where}: {event} is enabled, but no prompt is for it, so it is ignored; {advice}"

@@ -53,11 +53,12 @@ def test_enabled_event_without_a_prompt_is_reported_with_its_line(tmp_path: Path
     "text",
     [
         "    events: [issues.opened, issues.labeled, issue_comment, release.published]\n",
+        "    events: [issues.opened, pull_request.opened, merge_group]\n",
         "    events: [push]\n    enabled: false\n",
         "    events: [push]\nprompts: {use: {push: issues/analyze}}\n",
         "    events: [push]\n    prompts: {use: {push: false}}\n",
     ],
-    ids=["with prompts", "disabled repository", "chosen prompt", "switched off"],
+    ids=["with prompts", "merge queue", "disabled repository", "chosen prompt", "switched off"],
 )
 def test_event_is_not_reported(tmp_path: Path, text: str) -> None:
     (tmp_path / "own").mkdir()
