@@ -33,6 +33,7 @@ from hls_handler.settings.values import (
     HttpUrl,
     Integer,
     IssueNumber,
+    LabelGlob,
     Language,
     Layout,
     Length,
@@ -274,7 +275,7 @@ class Limits(Section):
 
 class Labels(Section):
     create: bool = Field(True, description="create HLS's labels in repositories that lack them")
-    allow: tuple[str, ...] = Field(("*",), description="globs of labels that may be set")
+    allow: tuple[LabelGlob, ...] = Field(("*",), description="globs of labels that may be set")
     suggest: bool = Field(
         False, description="let Claude choose from the repository's own labels, which the prompt then lists"
     )
@@ -375,7 +376,7 @@ def _login_pattern(glob: str) -> re.Pattern[str]:
 
 class RepositoryLabels(Section):
     create: bool | None = Field(None, description="overrides labels.create")
-    allow: tuple[str, ...] | None = Field(None, description="overrides labels.allow")
+    allow: tuple[LabelGlob, ...] | None = Field(None, description="overrides labels.allow")
     suggest: bool | None = Field(None, description="overrides labels.suggest")
     min_confidence: Confidence | None = Field(None, description="overrides labels.min_confidence")
     assess: tuple[Assessed, ...] | None = Field(None, description="overrides labels.assess")

@@ -23,6 +23,7 @@ from hls_handler.settings.values import (
     Confidence,
     Expected,
     Integer,
+    LabelGlob,
     Language,
     Layout,
     Length,
@@ -58,7 +59,7 @@ RepositoryFilePromptUse = Annotated[
 
 class RepositoryFileLabels(Section):
     create: bool | None = Field(None, description="false: labels that the repository lacks are not created")
-    allow: tuple[str, ...] | None = Field(
+    allow: tuple[LabelGlob, ...] | None = Field(
         None, description="globs of labels that may be set, among those that the operator allows"
     )
     suggest: bool | None = Field(None, description="false: none of the repository's own labels are suggested")

@@ -234,6 +234,14 @@ def find_glob_problem(glob: str) -> str | None:
     return None
 
 
+def _find_label_glob_problem(glob: str) -> str | None:
+    if glob.startswith("!"):
+        return "begins with !; exceptions are not supported, so name only the labels to set"
+    if re.search(r"\{[^{}]*,[^{}]*\}", glob):
+        return "has alternatives in braces, which are not supported; write one glob for each"
+    return None
+
+
 def _find_repository_problem(name: str) -> str | None:
     if name.endswith(".git"):
         return f"ends with .git, which no name does; write {name[:-4]}"
@@ -289,6 +297,7 @@ Folders = Annotated[tuple[Path, ...], _reject_empty_list("folder")]
 EventKey = Annotated[str, _reject(find_event_problem)]
 FallbackEventKey = Annotated[str, _reject(find_fallback_event_problem)]
 PathGlob = Annotated[str, _reject(find_glob_problem)]
+LabelGlob = Annotated[str, _reject(_find_label_glob_problem)]
 Language = Annotated[
     str,
     Field(max_length=40),

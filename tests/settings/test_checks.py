@@ -73,6 +73,15 @@ def test_an_optional_key_must_not_be_empty(tmp_path: Path) -> None:
     ]
 
 
+def test_globs_of_labels_that_match_nothing_are_problems(tmp_path: Path) -> None:
+    exception = "begins with !; exceptions are not supported, so name only the labels to set"
+    braces = "has alternatives in braces, which are not supported; write one glob for each"
+    assert problems(tmp_path, SMALLEST + 'labels: {allow: ["*", "!size/*", "{size,type}/*"]}\n') == [
+        f"settings.yaml:8: labels.allow[1]: {exception}",
+        f"settings.yaml:8: labels.allow[2]: {braces}",
+    ]
+
+
 @pytest.mark.parametrize("name", ["GITHUB_TOKEN", "ANTHROPIC_API_KEY"])
 @pytest.mark.parametrize(
     ("value", "expected"),
