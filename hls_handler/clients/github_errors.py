@@ -34,7 +34,9 @@ WRITES_REMEDY = "wait: GitHub limits how fast an account writes; a greater githu
 ACCOUNT_REMEDY = "ask https://support.github.com to review the account: it was suspended or taken for spam"
 
 TOO_FAST = re.compile("too quickly|secondary rate limit|abuse detection", re.IGNORECASE)
-REJECTED_ACCOUNT = re.compile(r"account (?:was|is|has been) (?:suspended|flagged)|flagged as spam", re.IGNORECASE)
+REJECTED_ACCOUNT = re.compile(
+    r"account (?:was|is|has been) (?:suspended|flagged)|flagged as spam|been spammed", re.IGNORECASE
+)
 BLOCKED = re.compile("user is blocked|been blocked from", re.IGNORECASE)
 
 CURES = {

@@ -145,8 +145,12 @@ BOUNDS = ("max_length", "ge", "le")
 
 
 def _fit_enum(value: Any, values: tuple[Any, ...]) -> Any:
-    same = [one for one in values if str(one).casefold() == str(value).strip().casefold()]
+    same = [one for one in values if _letters(one) == _letters(value)]
     return same[0] if len(same) == 1 and value not in values else value
+
+
+def _letters(value: Any) -> str:
+    return re.sub(r"[\W_]", "", str(value)).casefold()  # "Bug Fix" and "bug_fix" are bug-fix
 
 
 def _fit_text(text: str, most: int | None, *, is_optional: bool) -> str | None:

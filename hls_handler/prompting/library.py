@@ -44,6 +44,7 @@ NO_CONFIG: Mapping[str, object] = MappingProxyType({})
 APPENDED = (
     ("earlier_findings", "earlier", "pull_requests/_earlier.j2"),
     ("repository_labels", "suggested_labels", "_repository_labels.j2"),
+    ("summarized_files", "findings", "pull_requests/_options.j2"),
 )
 """Variable, field of the reply, template: appended to a prompt with this field that does not show the variable."""
 

@@ -195,8 +195,8 @@ def render(library: Library, name: str, variables: Mapping[str, object], *, key:
         # If a template has no task block, its whole output is the task.
         task = (rest if task is None else task).strip()
         for variable, template in library.appended[name].items():
-            if variables.get(variable):
-                task = f"{task}\n\n{library.environment.get_template(template).render(converted).strip()}"
+            shown = library.environment.get_template(template).render(converted) if variable in variables else ""
+            task = f"{task}\n\n{shown.strip()}" if shown.strip() else task
         task = _fill_placeholders(placeholders, task, prompt.absolute_path)
         prompt = replace(prompt, reply_model=with_optional_fields(prompt.reply_model, _optional_fields(variables)))
         return RenderedPrompt(prompt, system.strip(), task, _schema(prompt.reply_model), placeholders.missing())

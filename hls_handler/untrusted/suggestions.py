@@ -45,7 +45,8 @@ def _indentation(lines: Iterable[str]) -> set[str]:
 def _find_open(code: str) -> str:
     """Return the brackets and quotes without a counterpart, in order: "})(" for "}) if f(". Strings are left out."""
     found: list[str] = []
-    for delimiter in DELIMITER.findall(STRING.sub("", APOSTROPHE.sub("", code))):
+    lines = (APOSTROPHE.sub("", line) if line.count("'") == 1 else line for line in code.split("\n"))
+    for delimiter in DELIMITER.findall(STRING.sub("", "\n".join(lines))):
         if found and found[-1] + delimiter in PAIRS:
             found.pop()
         else:

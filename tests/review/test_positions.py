@@ -150,8 +150,12 @@ def test_suggestion_that_keeps_brackets_quotes_and_indentation_is_offered(
         (TABS, 2, "  const user = await find(id, {"),
         (TABS, 1, "async function load(id) {\n  log(id);"),
         (NESTED, 2, "const user = await find(id, {"),
+        (NESTED, 4, "  if (!user) { throw new Error('can't find');"),
     ],
-    ids=["closed", "closed twice", "crossed", "open string", "open template", "tab", "spaces", "spaces below", "none"],
+    ids=[
+        *("closed", "closed twice", "crossed", "open string", "open template", "tab", "spaces", "spaces below", "none"),
+        "apostrophe that ends a string",
+    ],
 )
 def test_fix_that_is_no_suggestion_is_text(patch: str, line: int, suggestion: str) -> None:
     found = fix(patch, line, suggestion)

@@ -162,6 +162,8 @@ def test_finding_is_dismissed_by_its_number(text: str) -> None:
         "/dismiss 3 4",
         "/dismiss3",
         "/dismis 3",
+        "/dismiss 3 false positive",
+        "/review the auth part",
         "\n\n/dismiss finding 3",
         "@hls /deploy",
         "@hls[bot] /explain this",
