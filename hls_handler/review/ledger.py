@@ -174,7 +174,7 @@ def _find_own(entry: LedgerEntry, placed: PlacedBlock, files: PresentFiles) -> l
 
 
 def _attach(entry: LedgerEntry, line: Line, placed: PlacedBlock) -> LedgerEntry:
-    others = [block for block in entry.blocks if block.lines != placed.block.lines]
+    others = [block for block in entry.blocks if not block.is_same(placed.block)]
     return replace(
         entry,
         path=placed.path,

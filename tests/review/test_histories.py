@@ -230,6 +230,14 @@ def test_finding_that_moved_returns_with_its_first_place() -> None:
     assert (pushes.entry(1).path, pushes.comments) == ("a.py", [("a.py", 6)])
 
 
+def test_finding_that_moved_within_its_file_returns_with_its_first_place() -> None:
+    pushes, line = raised(), "    y = eval(x)"
+    moved = {"a.py": BASE.replace("    c = 3\n", f"    c = 3\n{line}\n")}
+    assert pushes.push(moved, verdicts=[said(1, "present", "a.py", 10, line)]) == "failure"
+    assert pushes.push({"a.py": FAULT}) == "failure"
+    assert (pushes.entry(1).line, pushes.calls) == (6, 2)
+
+
 def test_finding_that_was_fixed_and_is_reported_again_gets_no_second_comment() -> None:
     pushes, quote = raised(), "    y = literal_eval(x)"
     assert pushes.push(edited(f"{quote}\n"), verdicts=[said(1, "fixed", "a.py", 6, quote)]) == "success"

@@ -236,8 +236,9 @@ class ScriptedClaude(FakeClaude):
         added = [one for one in self.pull_request.version.changed if one.mark == "+"]
         comments = [one for one in added if one.line.text.strip().startswith("#")]
         first = self.pull_request.first_seen.get(fault)
-        known = {one.line.text for one in first.changed} if first else set()
-        old = [one for one in added if one.line.text in known and one.line.text.strip()]
+        known = Counter(one.line.text for one in first.changed if one.mark == "+") if first else Counter[str]()
+        now = Counter(one.line.text for one in added)  # of equal lines of which there are more, one is new
+        old = [one for one in added if one.line.text.strip() and now[one.line.text] <= known[one.line.text]]
         new = [one for one in added if one.line.text.strip() and one not in comments and one not in old]
         lines = new if mode == "plausible" else self.random.choice((comments, old, []))
         if lines:
