@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import CommentReply, Finding, IssueAnalysis
+from hls_handler.analysis import Category, CommentReply, Finding, IssueAnalysis
 from hls_handler.errors import PromptError
 from hls_handler.events import Label
 from hls_handler.handlers.issues import InformationRequest
@@ -566,6 +566,18 @@ def test_earlier_findings_are_appended_to_a_template_that_does_not_show_them(tmp
         stored = restore_library(library.sources["pull_requests/own"])
         assert render(stored, "pull_requests/own", variables, key=KEY).task == shown
         assert stored.prompts["pull_requests/own"].id == library.prompts["pull_requests/own"].id
+
+
+@pytest.mark.parametrize(("categories", "shown"), [(("style",), "Mine.\n\nStyle, too."), (("bugs",), "Mine.")])
+def test_what_settings_ask_of_a_review_is_appended_to_a_prompt_without_it(
+    tmp_path: Path, categories: tuple[Category, ...], shown: str
+) -> None:
+    options = "{% if 'style' in rule.categories %}Style, too.{% endif %}{% if summarized_files %}Files.{% endif %}"
+    own = "---\ndescription: Mine\non: []\nreply: pull_request_analysis\n---\nMine."
+    library = load(tmp_path, {"pull_requests/own.j2": own, "pull_requests/_options.j2": options})
+    rule = RuleView(event="pull_request.opened", prompt="pull_requests/own", dry_run=False, categories=categories)
+    variables = {**pull_request_variables(), "summarized_files": 0, "rule": rule}
+    assert render(library, "pull_requests/own", variables, key=KEY).task == shown
 
 
 def test_earlier_findings_are_not_appended_to_a_prompt_whose_reply_has_no_verdicts_about_them() -> None:
