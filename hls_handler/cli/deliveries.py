@@ -185,6 +185,12 @@ def retry(
         typer.Option("--state", metavar="STATE", help=f"All deliveries in this state: {' or '.join(RETRIED)}."),
     ] = None,
     repository: OfRepository = None,
+    event: Annotated[
+        str | None, typer.Option(metavar="EVENT", help="Only this event: issues, or issues.opened.")
+    ] = None,
+    sender: Annotated[
+        str | None, typer.Option(metavar="LOGIN", help="Only deliveries that this account caused.")
+    ] = None,
     text: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Only deliveries with this in the reason or the title.")
     ] = None,
@@ -213,6 +219,8 @@ def retry(
     search = DeliverySearch(
         state=state,
         repository=repository and require_repository(repository, base_url=settings.github.base_url),
+        event=event,
+        sender=sender,
         text=text or "",
         since=_parse_time("--since", since),
         until=_parse_time("--until", until),
