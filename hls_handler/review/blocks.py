@@ -39,6 +39,10 @@ class Block:
             return False
         return any(one == two for one, two in sides)
 
+    def was_at(self, number: int) -> bool:
+        """Return True if the block was there at a review."""
+        return self.round <= number and not 0 < self.until < number
+
     def windows(self) -> Iterator[tuple[str, ...]]:
         """Yield the token of each line between those of the lines directly above and below it in the block."""
         tokens = (EDGE, *self.lines, EDGE)

@@ -7,9 +7,9 @@ what became of the finding (`review/verdicts.py`), and the finding stays open un
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
 from itertools import count
 
@@ -111,10 +111,13 @@ class PresentFiles:
 def follow(record: ReviewRecord, files: PresentFiles) -> tuple[LedgerEntry, ...]:
     """Return the entries with their present place. Those whose block is gone have vanished, if all lines are known."""
     ledger = (entry if entry.raised else _adopt(entry, files, record.rounds) for entry in record.ledger)
-    return tuple(entry if entry.form else _follow(entry, files, record) for entry in ledger)
+    new_since = cache(lambda number: files.list_new(record.blocks_at(number)))
+    return tuple(entry if entry.form else _follow(entry, files, record, new_since) for entry in ledger)
 
 
-def _follow(entry: LedgerEntry, files: PresentFiles, record: ReviewRecord) -> LedgerEntry:
+def _follow(
+    entry: LedgerEntry, files: PresentFiles, record: ReviewRecord, new_since: Callable[[int], frozenset[PlacedBlock]]
+) -> LedgerEntry:
     proof = entry.proof if entry.state in ("fixed", "open") else None
     if proof is not None and files.is_known(proof.file):
         number = files.windows.get(proof.file, Counter())[proof.window]
@@ -129,8 +132,8 @@ def _follow(entry: LedgerEntry, files: PresentFiles, record: ReviewRecord) -> Le
     has_vanished = entry.has_vanished or bool(is_gone and not entry.is_closed)
     having = files.list_with_code(entry.quote, entry.token[:1] or "+")
     having = frozenset(one for one in having if files.skipped.get(one.path, entry.raised + 1) > entry.raised)
-    having = having & files.list_new(record.blocks_at(entry.raised)) if having else having
-    if entry.state == "gone":  # a block may be there again that was read before the finding was raised
+    having = having & new_since(entry.raised) if having else having
+    if entry.state == "gone" and having:  # a block may be there again that was read before the finding was raised
         before = {name: [one for one in of if one.round <= entry.raised] for name, of in record.blocks.items()}
         entry = _open(entry) if having - files.list_new(before) else entry
     is_undecided = entry.is_undecided or bool(_find_blocks(entry, files))  # only its unchanged line was edited

@@ -120,10 +120,7 @@ class ReviewRecord:
 
     def blocks_at(self, number: int) -> Mapping[str, Sequence[Block]]:
         """Return the blocks that were there at a review."""
-        return {
-            name: [one for one in of_file if one.round <= number and not 0 < one.until < number]
-            for name, of_file in self.blocks.items()
-        }
+        return {name: [one for one in of_file if one.was_at(number)] for name, of_file in self.blocks.items()}
 
 
 NO_REVIEW = ReviewRecord()

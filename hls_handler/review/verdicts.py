@@ -57,8 +57,10 @@ class ReviewedChanges:
         If the file had no block then, it may be renamed: the blocks of files that are not changed any more count.
         """
         name, block = self.files.name(path), self.files.find_block(path, line.side, line.number)
-        then, by_file = self.record.blocks_at(since), self.files.by_file
-        old = then.get(name) or [one for other, of_file in then.items() if other not in by_file for one in of_file]
+        blocks, by_file = self.record.blocks, self.files.by_file
+        old = [one for one in blocks.get(name, ()) if one.was_at(since)]
+        departed = (one for other, of_file in blocks.items() if other not in by_file for one in of_file)
+        old = old or [one for one in departed if one.was_at(since)]
         same = match_blocks(old, by_file[name])
         new = [one for index, one in enumerate(by_file[name]) if index not in same]
         gone = [one for index, one in enumerate(old) if index not in same.values()]
