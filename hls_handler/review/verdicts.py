@@ -186,7 +186,7 @@ def _set_present(
     if severity is not None and RANK[severity] < RANK[entry.severity]:
         entry = replace(reopen(entry), severity=severity)
     state = entry.state if entry.state == "dismissed" else "open"
-    entry = replace(entry, state=state, is_undecided=line is None and entry.has_vanished)
+    entry = replace(entry, state=state, proof=None, is_undecided=line is None and entry.has_vanished)
     return entry if line is None or changes.is_elsewhere(entry, path, line) else place(entry, line, path, changes.files)
 
 

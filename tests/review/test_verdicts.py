@@ -149,6 +149,15 @@ def test_fix_whose_proof_was_lost_is_asked_about_until_claude_answers() -> None:
     assert pushes.calls == calls + 1
 
 
+def test_fixed_finding_that_is_reported_again_stays_open_though_its_proof_is_there() -> None:
+    pushes = raised()
+    head = FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")
+    assert pushes.push({"a.c": head}, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
+    again = head.replace("    *out = copy(x);", "    *out = copy(x);  // sure")
+    assert pushes.push({"a.c": again}, findings=[found("a.c", 5, "    *out = copy(x);  // sure")]) == "failure"
+    assert pushes.push({"a.c": again}) == "failure"
+
+
 def test_fixed_finding_whose_file_leaves_the_pull_request_costs_no_call() -> None:
     pushes = raised()
     head = {"a.c": FAULT.replace("    *out = copy(x);", "    int n = checked(x);"), "b.c": "b;\n"}
