@@ -142,7 +142,7 @@ def _follow(
 
 
 def _open(entry: LedgerEntry) -> LedgerEntry:
-    return replace(entry, state="open" if entry.dismissed_by is None else "dismissed", is_undecided=False)
+    return replace(entry, state="open" if entry.dismissed_by is None else "dismissed", is_undecided=False, proof=None)
 
 
 def _find_blocks(entry: LedgerEntry, files: PresentFiles) -> Sequence[tuple[Block, PlacedBlock]]:

@@ -158,6 +158,15 @@ def test_fixed_finding_that_is_reported_again_stays_open_though_its_proof_is_the
     assert pushes.push({"a.c": again}) == "failure"
 
 
+def test_fixed_finding_whose_line_comes_back_stays_open_though_its_proof_is_there() -> None:
+    pushes, proof = raised(), "    int n = checked(x);"
+    fixed = BASE.replace("    a = 1\n", f"    a = 1\n{proof}\n")
+    assert pushes.push({"a.c": fixed}, verdicts=[said(1, "fixed", "a.c", 3, proof)]) == "success"
+    back = {"a.c": FAULT.replace("    a = 1\n", f"    a = 1\n{proof}\n")}
+    assert pushes.push(back, is_down=True) == "failure"
+    assert pushes.push(back) == "failure"
+
+
 def test_fixed_finding_whose_file_leaves_the_pull_request_costs_no_call() -> None:
     pushes = raised()
     head = {"a.c": FAULT.replace("    *out = copy(x);", "    int n = checked(x);"), "b.c": "b;\n"}
