@@ -94,11 +94,7 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     (CAUSE, "segmentation", r"Segmentation fault"),
     (CAUSE, "assert", r"\bAssertion [`'][^`']{1,200}' failed"),
     (CAUSE, "assert", r"^\s{0,8}Assert\.\w{1,40}\(\) Failure"),
-    (
-        FAILED_NAME,
-        "***",
-        r"^\s{0,8}[0-9]\S{0,12} Test\s{1,6}#.{1,400}\*\*\*(?:Exception|Failed|Timeout|Not Run)",
-    ),  # ctest
+    (FAILED_NAME, "***", r"^\s{0,8}[0-9]\S{0,12} Test\s{1,6}#.{1,400}\*\*\*(?:Exception|Failed|Timeout|Not Run)"),
     (FAILED_NAME, "fail", r"^test \S{1,300} \.\.\. FAILED$"),
     (FAILED_NAME, "fail", r"^\s{1,6}Failed \S{1,300} \["),
     (SUMMARY, "err", r"^error: \S"),
@@ -175,8 +171,9 @@ MAX_WEIGHED_CHARS = 1_000
 EXIT_CODE_LINE = re.compile(
     r"(?:Process completed with exit code (?!137\b)|The process '.{1,300}' failed with exit code )"
 )
-HARMLESS_LINE = re.compile(  # a warning, a deprecation
-    r"""^[\W_]{0,6}(?:npm\ )?warn(?:ing)?\b(?!\]\ Code\ style|:\ DATA\ RACE|:\ ThreadSanitizer)
+HARMLESS_LINE = re.compile(
+    r"""                                             # a warning, a deprecation
+        ^[\W_]{0,6}(?:npm\ )?warn(?:ing)?\b(?!\]\ Code\ style|:\ DATA\ RACE|:\ ThreadSanitizer)
       | ^[\W_]{0,6}(?:\(node:[0-9]{1,9}\)\ )?(?:\[\w{1,20}\]\ )?\w{0,40}deprecat
       | ^\+{1,4}\ \S                               # a command that a shell traces (set -x)
     """,

@@ -464,8 +464,8 @@ class GithubApi:
 
 _PATH_WORD = re.compile(
     "|access_tokens|actions|app|attempts|check-runs|collaborators|comments|commits|compare|config|contents|deliveries|"
-    "files|hooks?|installations?|issues|jobs|labels|logs|permission|pings|pulls|reactions|replies|repos|repositories|reviews|"
-    "runs|statuses|users?"
+    "files|hooks?|installations?|issues|jobs|labels|logs|permission|pings|pulls|reactions|replies|repos|repositories|"
+    "reviews|runs|statuses|users?"
 )
 
 

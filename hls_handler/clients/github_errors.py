@@ -39,10 +39,10 @@ REJECTED_ACCOUNT = re.compile(
 )
 BLOCKED = re.compile("user is blocked|been blocked from", re.IGNORECASE)
 
+TOO_MANY_COMMENTS = re.compile("more than 2,?500 comments", re.I)
+
 CURES = {
-    re.compile(
-        "more than 2,?500 comments", re.I
-    ): "continue in a new one; for a fallback issue, change comments.post_to",
+    TOO_MANY_COMMENTS: "continue in a new one; for a fallback issue, change comments.post_to",
     re.compile("SAML enforcement", re.I): "authorize the token for the organization (Settings, Tokens, Configure SSO)",
     re.compile("IP allow list", re.I): "an owner of the organization adds this host to its IP allow list",
     BLOCKED: "the author or the repository's owner blocked HLS's account, and can unblock it (Blocked users)",

@@ -136,10 +136,10 @@ def select_files(
 ) -> Selection:
     """Return the files to review and their parts for each call, each of at most `tokens`.
 
-    `patches` are redacted, and `new` the indexes of the blocks of each path that were not reviewed
-    before: only hunks with such blocks are shown. If `attributes` is None, they are unknown, and files that they could
-    select need a review. A file is split between hunks, and a hunk that is longer than a call between lines. Source
-    code comes first, and if not everything fits into `max_calls`, small files before large ones.
+    `patches` are redacted, and `new` are the indexes of the blocks of each path that were not reviewed before: only
+    hunks with such blocks are shown. If `attributes` is None, they are unknown, and files that they could select need a
+    review. A file is split between hunks, and a hunk that is longer than a call between lines. Source code comes first,
+    and if not everything fits into `max_calls`, small files before large ones.
     """
     read: list[PatchedFile] = []
     skipped: list[SkippedFile] = []

@@ -14,14 +14,7 @@ from hashlib import sha256
 from itertools import count
 
 from hls_handler.analysis import Severity
-from hls_handler.review.blocks import (
-    CONTEXT_LINES,
-    Block,
-    PlacedBlock,
-    find_blocks,
-    match_blocks,
-    token,
-)
+from hls_handler.review.blocks import CONTEXT_LINES, Block, PlacedBlock, find_blocks, match_blocks, token
 from hls_handler.review.dismissals import COMMAND, find_dismissals
 from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.positions import RANK, SURE_COMMENT, Located, code_of, find_line, letters_of
@@ -38,7 +31,7 @@ class PresentFiles:
     previous_paths: Mapping[str, str] = field(default_factory=dict)  # of renamed files, by their path
     unread: Collection[str] = ()  # paths and earlier paths of files whose patch is not known completely
     is_complete: bool = True  # False: the pull request has more changed files
-    skipped: Mapping[str, int] = field(default_factory=dict)  # the first review that left out the text of each file
+    skipped: Mapping[str, int] = field(default_factory=dict)  # by path, as `ReviewRecord.skipped_since` returns it
 
     def name(self, path: str) -> str:
         return self.previous_paths.get(path, path)
@@ -102,7 +95,7 @@ class PresentFiles:
         return frozenset(one for name, index, one in blocks if index not in same[name])
 
     def find_new(self, known: Mapping[str, Sequence[Block]]) -> Mapping[str, frozenset[int]]:
-        """Return the indexes of these blocks, by path."""
+        """Return the indexes of the blocks that `list_new` returns, by path."""
         new = self.list_new(known)
         found = {path: frozenset(i for i, one in enumerate(of) if one in new) for path, of in self.blocks.items()}
         return {path: indexes for path, indexes in found.items() if indexes}

@@ -27,6 +27,8 @@ from hls_handler.review.positions import (
 )
 from hls_handler.review.record import LedgerEntry, Proof, ReviewRecord
 
+Place = tuple[str, Side, int]  # path, side and number of a line
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -78,7 +80,7 @@ class ReviewedChanges:
     def spells(self, entry: LedgerEntry, path: str, line: Line) -> bool:
         """Return True if a line, alone or with changed lines around it, is exactly the code of an entry."""
         code, block = code_of(entry.quote), self.files.find_block(path, line.side, line.number)
-        if block is None or line not in block.lines:
+        if block is None or line not in block.lines or code_of(line.text) not in code:
             return False
         texts, at = [code_of(one.text) for one in block.lines], block.lines.index(line)
         offsets, joined = [0, *accumulate(map(len, texts))], "".join(texts)
@@ -105,8 +107,9 @@ def decide_verdicts(
     others: list[Located] = []
     asked = (one for one in verdicts if one.number in changes.asked)
     by_number = {one.number: one for one in sorted(asked, key=lambda one: one.verdict == "present")}
+    places = {one.number: _find_place(one, by_number.get(one.number), changes) for one in changes.record.ledger}
     for located in merge_located(reported):
-        entry = _find_continued(located, changes, by_number)
+        entry = _find_continued(located, changes, places)
         if entry is None or entry.key in continued:
             others.append(located)
         else:
@@ -134,7 +137,7 @@ def decide_verdicts(
 
 
 def _find_continued(
-    located: Located, changes: ReviewedChanges, verdicts: Mapping[int, EarlierVerdict]
+    located: Located, changes: ReviewedChanges, places: Mapping[int, Place | None]
 ) -> LedgerEntry | None:
     """Return the entry that a finding names by its number, or the only (open) one at its line with its category.
 
@@ -150,7 +153,6 @@ def _find_continued(
     if line is None:
         same = [entry for entry in entries if not entry.blocks and entry.file == file and not entry.is_closed]
     else:
-        places = {one.number: _find_place(one, verdicts.get(one.number), changes) for one in entries}
         lost = [one for one in entries if one.has_vanished or (one.is_closed and one.file == file)]
         lost = [one for one in lost if places[one.number] is None and code_of(one.quote)]
         same = (
@@ -162,9 +164,7 @@ def _find_continued(
     return same[0] if len(same) == 1 else None
 
 
-def _find_place(
-    entry: LedgerEntry, verdict: EarlierVerdict | None, changes: ReviewedChanges
-) -> tuple[str, Side, int] | None:
+def _find_place(entry: LedgerEntry, verdict: EarlierVerdict | None, changes: ReviewedChanges) -> Place | None:
     """Return the line of an entry: that of its block, else that of the verdict that it is present."""
     if entry.line is not None:
         return entry.path, entry.side, entry.line
