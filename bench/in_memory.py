@@ -16,9 +16,9 @@ from typing import Any
 from hls_handler.deliveries import Checkpoint, Lease, NewDelivery
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate
-from hls_handler.history.conversations import NewerEvents
-from hls_handler.history.corrections import CorrectionResult
 from hls_handler.queue.changes import Change
+from hls_handler.store.conversations import NewerEvents
+from hls_handler.store.corrections import CorrectionResult
 
 
 @dataclass

@@ -24,10 +24,10 @@ from bench.process import MeasuredProcess, running, separate_cores, serve_on
 from bench.row import Row, percentile
 from hls_handler.db.tables import analyses, calls, checkpoints, counter_hours, deliveries
 from hls_handler.db.values import HOUR_MS, compress
+from hls_handler.engine.library import load_checked
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.queue.changes import BUCKETS_S
 from hls_handler.storage import Storage
-from hls_handler.work.library import load_checked
 from tests.console.browser import Browser
 from tests.postgres import running_cluster
 from tests.web.fakes import settings

@@ -18,6 +18,8 @@ from bench.process import serve_on
 from bench.requests import SECRET
 from hls_handler import logs
 from hls_handler.clients.api import RateLimit
+from hls_handler.engine.health import Health
+from hls_handler.engine.workers import AwaitedDeliveries
 from hls_handler.log_ring import LogRing
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.routing import RoutingResult, WebhookEnvelope, from_envelope, route
@@ -26,8 +28,6 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.app import Ports, WebApplication
 from hls_handler.web.server import make_server
-from hls_handler.work.health import Health
-from hls_handler.work.workers import AwaitedDeliveries
 
 
 def product(url: str) -> tuple[uvicorn.Server, LogRing]:

@@ -22,9 +22,9 @@ from hls_handler.prompting import recorded
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
 from hls_handler.sandbox.reading import read_request
 from hls_handler.wording import count
+from tests.engine.fakes import FakeClaude
+from tests.engine.world import World, open_world, settings
 from tests.rounds.generated import make_patch
-from tests.work.fakes import FakeClaude
-from tests.work.world import World, open_world, settings
 
 NUMBER = 2
 DEFECT = "applied_twice"  # in lines that Claude reports

@@ -18,11 +18,11 @@ from msgspec.structs import replace
 from bench.in_memory import InMemory
 from bench.row import Row, describe_rounds, median
 from hls_handler.deliveries import NewDelivery
+from hls_handler.engine.runner import run_delivery
 from hls_handler.prompting import recorded
 from hls_handler.storage import Storage
-from hls_handler.work.runner import run_delivery
-from tests.work.fakes import FakeClaude, FakeGithub
-from tests.work.world import BUG, World, settings
+from tests.engine.fakes import FakeClaude, FakeGithub
+from tests.engine.world import BUG, World, settings
 
 ROUNDS, DELIVERIES, WORKERS = 9, 40, 4
 CHECKPOINTS = 6

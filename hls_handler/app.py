@@ -24,6 +24,11 @@ import anyio.to_thread
 from starlette.applications import Starlette
 
 from hls_handler import logs, tracing
+from hls_handler.background.catch_up import CatchUp
+from hls_handler.background.catch_up_loop import CatchUpLoop
+from hls_handler.background.checks import make_checks
+from hls_handler.background.connections import ConnectionReport
+from hls_handler.background.threads import WATCH_EVERY_S, PeriodicThread, make_probe, make_retention
 from hls_handler.catch_up import CatchUpConnection, Listening
 from hls_handler.clients.api import RateLimitMonitor
 from hls_handler.clients.claude import Claude
@@ -36,6 +41,21 @@ from hls_handler.console.pages import show_error
 from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.db.migrate import UnsupportedTables
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
+from hls_handler.engine.accounts import Candidate, choose_account
+from hls_handler.engine.active_config import (
+    ActiveConfig,
+    CachedClient,
+    ChosenAccount,
+    ConfigReloader,
+    DeliveryConfig,
+    WorkerContext,
+    load_bot_accounts,
+    route_envelope,
+)
+from hls_handler.engine.commit_checks import END_EVERY_S, CheckEnder
+from hls_handler.engine.health import Health
+from hls_handler.engine.library import library_basis, load_checked
+from hls_handler.engine.workers import AwaitedDeliveries, Workers
 from hls_handler.errors import (
     DatabaseUnavailable,
     Dependency,
@@ -64,26 +84,6 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.app import Ports, WebApplication
 from hls_handler.web.stats import RECENT_CALLS
-from hls_handler.work.accounts import Candidate, choose_account
-from hls_handler.work.active_config import (
-    ActiveConfig,
-    CachedClient,
-    ChosenAccount,
-    ConfigReloader,
-    DeliveryConfig,
-    WorkerContext,
-    load_bot_accounts,
-    route_envelope,
-)
-from hls_handler.work.background import WATCH_EVERY_S, PeriodicThread, make_probe, make_retention
-from hls_handler.work.catch_up import CatchUp
-from hls_handler.work.catch_up_loop import CatchUpLoop
-from hls_handler.work.checks import make_checks
-from hls_handler.work.commit_checks import END_EVERY_S, CheckEnder
-from hls_handler.work.connections import ConnectionReport
-from hls_handler.work.health import Health
-from hls_handler.work.library import library_basis, load_checked
-from hls_handler.work.workers import AwaitedDeliveries, Workers
 
 log = logging.getLogger(__name__)
 

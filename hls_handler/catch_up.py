@@ -1,4 +1,4 @@
-"""Connects catch-up (`work/catch_up.py`) to GitHub, the database and the router, for the service and `hls catch-up`."""
+"""Connects catch-up (`background/catch_up.py`) to GitHub, the database and the router, for service and command."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from hls_handler.background.catch_up import Request, Source, Sources, find_reserved
+from hls_handler.background.hooks import HookLists, HookSearch
 from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor
 from hls_handler.clients.credentials import App
 from hls_handler.clients.github import Credentials
 from hls_handler.clients.hooks import GithubHooks
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken
 from hls_handler.deliveries import Accepted, DeliveryAttempt, Finished, NewDelivery
+from hls_handler.engine.active_config import ActiveConfig, CachedClient
 from hls_handler.errors import DependencyDown
 from hls_handler.handlers.issues import FAMILY, is_open
 from hls_handler.routing import RoutingResult, WebhookEnvelope, may_be_processed
@@ -21,9 +24,6 @@ from hls_handler.settings.model import CatchUp as CatchUpSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.webhook import caught_up_delivery
-from hls_handler.work.active_config import ActiveConfig, CachedClient
-from hls_handler.work.catch_up import Request, Source, Sources, find_reserved
-from hls_handler.work.hooks import HookLists, HookSearch
 
 APP_RATE_LIMIT = f"{GITHUB_RATE_LIMIT} app"
 """Name of the rate limit of requests of the App itself; those of its installations have limits of their own."""

@@ -15,11 +15,11 @@ HlsError
 ├── UnknownPayload         no recorded payload has this name (prompting/recorded.py)
 ├── DamagedError           a stored value cannot be read: the operator restores a backup (db/values.py)
 ├── RestartLimitReached    the demo's service exits after every restart (cli/service_process.py)
-├── ProblemFound           a periodic check found a problem: /health shows it to the operator (work/background.py)
+├── ProblemFound           a periodic check found a problem: /health shows it to the operator (background/threads.py)
 ├── CallRefused            a page must not ask Claude now: it shows why (console/claude_runs.py)
-├── NotRepeatable          a delivery cannot be analysed again: something is not stored (work/replay.py)
+├── NotRepeatable          a delivery cannot be analysed again: something is not stored (trials/replay.py)
 ├── UnsuitableDelivery     a prompt cannot be rendered with a delivery: the page shows why (reports/prompt_input.py)
-├── Stopped                catch-up ends early; the next run continues (work/catch_up.py)
+├── Stopped                catch-up ends early; the next run continues (background/catch_up.py)
 ├── LeaseLost              another worker may claim the delivery: this worker stops and writes nothing
 ├── Postponed              not a failure: the delivery is postponed (rate limiter, budget, a held lock)
 │   └── TokenReplaced      another token takes over: the delivery is repeated at once

@@ -14,19 +14,6 @@ from hls_handler.db.files import database_exists, ensure_private_file
 from hls_handler.db.migrate import migrate, require_migrated
 from hls_handler.db.values import no_skew
 from hls_handler.errors import StoreUnavailable
-from hls_handler.history.analyses import Analyses
-from hls_handler.history.calls import ClaudeCalls
-from hls_handler.history.commit_checks import CommitChecks
-from hls_handler.history.conversations import BotAccounts, Conversations
-from hls_handler.history.corrections import Corrections
-from hls_handler.history.figures import FiguresReader
-from hls_handler.history.periods import CounterHours
-from hls_handler.history.prompt_versions import PromptVersions
-from hls_handler.history.reply_cache import ReplyCache
-from hls_handler.history.repositories import Repositories, RepositoryFiles
-from hls_handler.history.retention import RetentionStore
-from hls_handler.history.search import DeliverySearches
-from hls_handler.history.statistics import Deliveries, Statistics
 from hls_handler.queue.catch_up import CatchUpStore
 from hls_handler.queue.changes import Checkpoints, DeliveryWriter
 from hls_handler.queue.delivery_queue import DeliveryQueue
@@ -34,6 +21,19 @@ from hls_handler.queue.locks import Locks
 from hls_handler.queue.pauses import Pauses
 from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.queue.stops import Stops
+from hls_handler.store.analyses import Analyses
+from hls_handler.store.calls import ClaudeCalls
+from hls_handler.store.commit_checks import CommitChecks
+from hls_handler.store.conversations import BotAccounts, Conversations
+from hls_handler.store.corrections import Corrections
+from hls_handler.store.figures import FiguresReader
+from hls_handler.store.periods import CounterHours
+from hls_handler.store.prompt_versions import PromptVersions
+from hls_handler.store.reply_cache import ReplyCache
+from hls_handler.store.repositories import Repositories, RepositoryFiles
+from hls_handler.store.retention import RetentionStore
+from hls_handler.store.search import DeliverySearches
+from hls_handler.store.statistics import Deliveries, Statistics
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ PACKAGE = Path("hls_handler")
 
 LAYERS: Mapping[int, tuple[str, ...]] = {
     5: ("__main__", "cli", "app", "catch_up", "main", "sandbox"),
-    4: ("console", "reports", "web", "work"),
-    3: ("clients", "storage", "history", "queue", "db"),
+    4: ("console", "reports", "web", "trials", "background", "engine"),
+    3: ("clients", "storage", "store", "queue", "db"),
     2: ("routing", "handlers", "prompting", "review", "ci"),
     1: (
         *("settings", "events", "deliveries", "analysis", "actions", "untrusted", "errors", "log_ring", "logs"),
@@ -29,7 +29,7 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "github": ("clients",),
     "anthropic": ("clients",),
     "genai_prices": ("clients", "sandbox"),
-    "sqlalchemy": ("db", "history", "queue"),
+    "sqlalchemy": ("db", "store", "queue"),
     "alembic": ("db",),
     "psycopg": ("db", "queue"),
     "sqlite3": ("db",),

@@ -24,6 +24,7 @@ from hls_handler.cli import COMMANDS as TOP_COMMANDS
 from hls_handler.cli import load_command
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
+from hls_handler.engine.health import Health
 from hls_handler.log_ring import LogRing
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import NEEDS_RESTART, load_settings
@@ -32,7 +33,6 @@ from hls_handler.settings.repository import list_repository_keys, parse_reposito
 from hls_handler.settings.schema import repository_schema, settings_schema
 from hls_handler.storage import Storage
 from hls_handler.web.app import Ports, WebApplication
-from hls_handler.work.health import Health
 from tests.settings.files import VARIABLES, app_key, problems, with_value
 from tests.settings.make_reference import PAGE, read_rows, render_page
 

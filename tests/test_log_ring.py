@@ -49,13 +49,13 @@ def test_log_of_a_delivery_has_no_lines_that_strangers_can_cause() -> None:
 def test_every_line_of_the_log_is_in_the_ring_without_secrets(layout: Literal["json", "text"]) -> None:
     ring, stream = LogRing(), io.StringIO()
     logs.configure("INFO", layout, stream, ["marker-of-a-secret"], ring=ring)
-    log = logging.getLogger("hls_handler.work")
+    log = logging.getLogger("hls_handler.engine")
     with logs.log_context(delivery="g-1"):
         log.info("has marker-of-a-secret and ghp_%s", "a1B2" * 9, extra={"state": "done", "took_s": 1.5})
         logs.log_fields(log, logging.INFO, "webhook received", {"event": "marker-of-a-secret"})
     log.debug("below the level")
     first, second = ring.find(ALL, limit=9).lines
-    assert (first.number, first.level, first.logger) == (1, "INFO", "hls_handler.work")
+    assert (first.number, first.level, first.logger) == (1, "INFO", "hls_handler.engine")
     assert first.message == "has *** and [redacted: github-token]"
     assert first.fields == {"delivery": "g-1", "state": "done", "took_s": 1.5}
     assert (second.message, second.fields) == ("webhook received", {"delivery": "g-1", "event": "***"})

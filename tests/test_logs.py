@@ -41,14 +41,14 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 
 def test_a_line_is_one_json_object() -> None:
     stream = configured()
-    logging.getLogger("hls_handler.work").info("delivery finished", extra={"state": "done", "took_s": 1.5, "due": None})
+    logging.getLogger("hls_handler.web").info("delivery finished", extra={"state": "done", "took_s": 1.5, "due": None})
     (line,) = lines(stream)
     timestamp = line.pop("timestamp")
     assert timestamp.endswith("Z")
     assert len(timestamp) == len("2026-11-20T12:00:00.123Z")
     assert line == {
         "level": "INFO",
-        "logger": "hls_handler.work",
+        "logger": "hls_handler.web",
         "message": "delivery finished",
         "state": "done",
         "took_s": 1.5,
@@ -308,12 +308,10 @@ def test_format_depends_on_the_terminal_unless_it_is_set(
 def test_text_lines_have_the_ids_at_the_end() -> None:
     stream = configured("text")
     with logs.log_context(delivery="g-1", repository="o/r"):
-        logging.getLogger("hls_handler.work").warning(
-            "delivery waits", extra={"reason": "Claude is down", "attempt": 2}
-        )
+        logging.getLogger("hls_handler.web").warning("delivery waits", extra={"reason": "Claude is down", "attempt": 2})
     (line,) = stream.getvalue().splitlines()
     assert line[len("2026-11-20 12:00:00.123") :] == (
-        ' WARNING  work             delivery waits  reason="Claude is down"  attempt=2  [delivery=g-1 repository=o/r]'
+        ' WARNING  web              delivery waits  reason="Claude is down"  attempt=2  [delivery=g-1 repository=o/r]'
     )
 
 

@@ -35,10 +35,10 @@ from hls_handler.tracing import (
     log_outages_once,
     span,
 )
+from tests.engine.world import library
 from tests.redteam.attack_run import API_KEY, ATTACKED, TOKEN, deliver, worker
 from tests.redteam.attacks import HARMLESS_WORD, harmless_round
 from tests.redteam.scenarios import SCENARIOS
-from tests.work.world import library
 
 
 class Receiver(ThreadingHTTPServer):

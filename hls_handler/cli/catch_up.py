@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from hls_handler.app import Service
+from hls_handler.background.catch_up import CatchUp, Report
 from hls_handler.catch_up import CatchUpConnection, Listening
 from hls_handler.cli.options import (
     AsJson,
@@ -29,15 +30,14 @@ from hls_handler.cli.options import (
 from hls_handler.cli.serve import run_service
 from hls_handler.clients.github import make_credentials
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
+from hls_handler.engine.active_config import ActiveConfig, load_bot_accounts
+from hls_handler.engine.library import load_checked
 from hls_handler.errors import PromptError, SettingsError
 from hls_handler.events import event_key
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.wording import count
-from hls_handler.work.active_config import ActiveConfig, load_bot_accounts
-from hls_handler.work.catch_up import CatchUp, Report
-from hls_handler.work.library import load_checked
 
 
 def catch_up(

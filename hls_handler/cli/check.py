@@ -12,10 +12,13 @@ import typer
 
 from hls_handler import shipped
 from hls_handler.analysis import REPLY_TYPES, Usage
+from hls_handler.background.hooks import own_hooks
 from hls_handler.cli.options import DOTENV, Config, config_path, connect_claude, print_line, utc_now
 from hls_handler.clients.claude import cost_usd
 from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
+from hls_handler.engine.library import load_checked
+from hls_handler.engine.library_warnings import find_own_prompts, find_unused_shipped_prompts
 from hls_handler.errors import DependencyDown, HlsError, Permanent, PromptError, SettingsError, with_remedy
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
@@ -27,9 +30,6 @@ from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings, describe_retirement
 from hls_handler.settings.values import is_loopback, web_url
 from hls_handler.wording import count
-from hls_handler.work.hooks import own_hooks
-from hls_handler.work.library import load_checked
-from hls_handler.work.library_warnings import find_own_prompts, find_unused_shipped_prompts
 
 SENT_TO_EVERY_APP = frozenset({"installation", "installation_repositories", "installation_target"})
 """https://docs.github.com/en/webhooks/webhook-events-and-payloads#installation"""

@@ -27,6 +27,7 @@ from hls_handler.cli.options import (
 )
 from hls_handler.cli.prompt_library import load_library
 from hls_handler.clients.github import connect_read_only
+from hls_handler.engine.repository_settings import to_stored_file, without_unknown_prompts
 from hls_handler.errors import SettingsError, StepFailed
 from hls_handler.reports.settings_report import (
     RepositoryFileState,
@@ -49,7 +50,6 @@ from hls_handler.settings.repository import (
     parse_repository_file,
 )
 from hls_handler.settings.schema import repository_schema, settings_schema
-from hls_handler.work.repository_settings import to_stored_file, without_unknown_prompts
 
 config_commands = typer.Typer(
     help="Explain settings and check a repository's settings file.",

@@ -28,12 +28,12 @@ from hls_handler.cli.options import (
 )
 from hls_handler.deliveries import State
 from hls_handler.events import event_key
-from hls_handler.history.search import DeliverySearch
-from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import describe_pause, find_pause
 from hls_handler.reports.delivery_report import describe_steps, format_report, load_report
 from hls_handler.reports.json_documents import deliveries_to_dict, report_to_dict
 from hls_handler.reports.retry import RETRIED, retry_delivery, retry_matching
+from hls_handler.store.search import DeliverySearch
+from hls_handler.store.statistics import DeliveryRow
 from hls_handler.wording import count
 
 deliveries = typer.Typer(

@@ -30,6 +30,7 @@ from hls_handler.cli.send import Response, post_webhook, with_sandbox_links
 from hls_handler.cli.service_process import ServiceProcess
 from hls_handler.db.files import hold_exclusively
 from hls_handler.deliveries import OPEN_STATES
+from hls_handler.engine.library import load_checked
 from hls_handler.errors import HlsError, with_remedy
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded
@@ -37,7 +38,6 @@ from hls_handler.reports.delivery_report import DeliveryReport, load_report
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.storage import Storage
-from hls_handler.work.library import load_checked
 
 if TYPE_CHECKING:
     from hls_handler.sandbox.server import Sandbox

@@ -25,6 +25,8 @@ from hls_handler.cli.options import (
     print_lines,
 )
 from hls_handler.cli.prompt_library import get_prompt, load_library
+from hls_handler.engine.calls import PROMPT_SECRET
+from hls_handler.engine.job import ASK
 from hls_handler.errors import DependencyDown, PromptError, SettingsError, StepFailed, with_remedy
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
@@ -32,10 +34,7 @@ from hls_handler.reports.estimate import estimate
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.untrusted.cleaning import escape_unprintable
-from hls_handler.wording import add_usd, count, format_usd
-from hls_handler.work.calls import PROMPT_SECRET
-from hls_handler.work.comparison import (
+from hls_handler.trials.comparison import (
     Comparison,
     Difference,
     Pair,
@@ -48,7 +47,8 @@ from hls_handler.work.comparison import (
     render_requests,
     run_again,
 )
-from hls_handler.work.job import ASK
+from hls_handler.untrusted.cleaning import escape_unprintable
+from hls_handler.wording import add_usd, count, format_usd
 
 UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 SINCE = re.compile(r"([0-9]{1,5})([dhm])")

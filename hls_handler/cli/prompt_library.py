@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from hls_handler.analysis import REPLY_TYPES, Reply
 from hls_handler.cli.options import abort
+from hls_handler.engine.library import load_checked
 from hls_handler.errors import PromptError
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.prompting.prompt import Family, Library, Prompt
@@ -15,7 +16,6 @@ from hls_handler.prompting.render import COMMENT, COMMON
 from hls_handler.prompting.variables import VariableDoc, document_variables
 from hls_handler.reports.prompt_library import custom_field_names, list_labels
 from hls_handler.settings.model import Settings
-from hls_handler.work.library import load_checked
 
 
 def load_library(settings: Settings) -> Library:

@@ -34,10 +34,14 @@ from hls_handler.cli.prompt_try_report import Question, TryResult, print_result,
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.db.files import database_exists
 from hls_handler.deliveries import Lease
+from hls_handler.engine.active_config import ChosenAccount, Claude, DeliveryConfig, WorkerContext
+from hls_handler.engine.health import Health
+from hls_handler.engine.job import Job
+from hls_handler.engine.library import GUID
+from hls_handler.engine.pipeline import DeliveryResult, run_job
 from hls_handler.errors import HlsError, PayloadError, Postponed, StepFailed, Superseded, with_remedy
 from hls_handler.events import Account, Event, parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.history.conversations import ConversationHistory, ConversationState
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.queue.changes import PendingChanges
@@ -47,12 +51,8 @@ from hls_handler.routing import Command, Ignored, LabelCorrection, QueueCheck, R
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Repository, Settings
 from hls_handler.storage import Storage
+from hls_handler.store.conversations import ConversationHistory, ConversationState
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
-from hls_handler.work.active_config import ChosenAccount, Claude, DeliveryConfig, WorkerContext
-from hls_handler.work.health import Health
-from hls_handler.work.job import Job
-from hls_handler.work.library import GUID
-from hls_handler.work.pipeline import DeliveryResult, run_job
 
 ClaudeSource = Literal["real", "sandbox"]
 

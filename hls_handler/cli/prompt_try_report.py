@@ -11,13 +11,13 @@ from hls_handler.actions import Outcome
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
 from hls_handler.cli.event_input import Subject
 from hls_handler.cli.options import print_line, print_lines
+from hls_handler.engine.pipeline import DeliveryResult
 from hls_handler.errors import ConversationIgnored, Postponed, Retryable, StepFailed, Superseded, with_remedy
 from hls_handler.events import Event
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.routing import Ignored, Rule
 from hls_handler.settings.yaml_parser import Sources
 from hls_handler.wording import add_usd, count, format_usd
-from hls_handler.work.pipeline import DeliveryResult
 
 SYSTEM_LINES = 8
 """Number of lines of the system message that are printed without --full."""

@@ -28,11 +28,10 @@ from hls_handler.cli.prompt_library import (
     load_library,
 )
 from hls_handler.cli.prompt_try import try_
+from hls_handler.engine.library import families, load_checked, load_shipped
 from hls_handler.errors import PromptError
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import PromptLimits
-from hls_handler.history.calls import PromptStats
-from hls_handler.history.corrections import FieldFeedback, feedback_in
 from hls_handler.prompting.prompt import Library, Prompt, PromptSources, diff_prompts, origin
 from hls_handler.reports.prompt_library import (
     NO_CALLS,
@@ -45,7 +44,8 @@ from hls_handler.reports.prompt_library import (
     list_labels,
 )
 from hls_handler.settings.model import Settings
-from hls_handler.work.library import families, load_checked, load_shipped
+from hls_handler.store.calls import PromptStats
+from hls_handler.store.corrections import FieldFeedback, feedback_in
 
 prompts = typer.Typer(
     help="List, show, compare and try prompts.",

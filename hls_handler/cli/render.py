@@ -11,6 +11,8 @@ from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, load_s
 from hls_handler.cli.options import Config, fail, load, print_lines
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.clients.claude import request_schema
+from hls_handler.engine.asking import prompt_limits
+from hls_handler.engine.library import GUID
 from hls_handler.errors import HlsError, with_remedy
 from hls_handler.events import parse_event
 from hls_handler.handlers import handler_for
@@ -22,8 +24,6 @@ from hls_handler.prompting.render import render as render_prompt
 from hls_handler.reports.estimate import estimate, format_cost
 from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
-from hls_handler.work.asking import prompt_limits
-from hls_handler.work.library import GUID
 
 DELIMITER_KEY = b"render"
 """Secret for the delimiters of untrusted text. It is fixed, so that the output for an event is always the same."""

@@ -10,7 +10,7 @@ from hls_handler.actions import COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_D
 from hls_handler.clients.api import GithubApi, WriteGuard, repository_path, validate
 from hls_handler.clients.comment_body import decide_body, is_last_written, marker, requested_body
 from hls_handler.events import Account, Comment
-from hls_handler.history.conversations import ConversationHistory
+from hls_handler.store.conversations import ConversationHistory
 
 MAX_PAGES = 100  # only the first 10,000 comments of a conversation are searched
 

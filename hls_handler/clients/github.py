@@ -27,9 +27,9 @@ from hls_handler.clients.writer import GithubWriter
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
 from hls_handler.events import Account, Issue, PullRequest
 from hls_handler.handlers.reader import GUIDANCE_PATHS, GuidanceFile, ReviewContext
-from hls_handler.history.conversations import ConversationHistory
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.values import web_url
+from hls_handler.store.conversations import ConversationHistory
 
 ACCOUNT_REMEDY = (
     "use a personal access token of the account that HLS should use, and check that github.base_url is GitHub's API"

@@ -17,8 +17,8 @@ from hls_handler.clients.reviews import ensure_reply, ensure_review
 from hls_handler.clients.transport import shorten
 from hls_handler.events import Account, Label
 from hls_handler.handlers.labels import MAX_LABELS, LabelDifference, LabelOrigin, LabelSpec, LabelState, decide_labels
-from hls_handler.history.conversations import ConversationHistory
 from hls_handler.settings.model import EffectiveLabels
+from hls_handler.store.conversations import ConversationHistory
 
 _LABEL = TypeAdapter(Label)
 _LABELS = TypeAdapter(tuple[Label, ...])

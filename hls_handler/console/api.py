@@ -33,12 +33,12 @@ from hls_handler.console.endpoints import (
 )
 from hls_handler.console.frame import Frame, Problem, send_json
 from hls_handler.events import event_key
-from hls_handler.history.analyses import KINDS, AnalysisRow, AnalysisSearch
-from hls_handler.history.statistics import DeliveryRow
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.reports.json_documents import DeliveriesPage, deliveries_to_dict, report_to_dict
 from hls_handler.reports.retry import retry_delivery, retry_matching
 from hls_handler.storage import Storage
+from hls_handler.store.analyses import KINDS, AnalysisRow, AnalysisSearch
+from hls_handler.store.statistics import DeliveryRow
 
 MAX_QUOTED = 100  # characters of an invalid value that an error quotes
 

@@ -30,14 +30,14 @@ from hls_handler.console.render_process import RenderProcess, RunRenderJob
 from hls_handler.console.sent_prompts import SentPromptPages
 from hls_handler.console.settings_page import SettingsPages
 from hls_handler.console.sign_in import SignInPages
+from hls_handler.engine.active_config import DeliveryConfig
+from hls_handler.engine.health import Health
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.reports.dry_run import DryRun
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.single_flight import SingleFlightCache
-from hls_handler.work.active_config import DeliveryConfig
-from hls_handler.work.health import Health
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,15 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
+from hls_handler.engine.active_config import Claude
 from hls_handler.errors import HlsError, PromptError, with_remedy
-from hls_handler.history.calls import CLAUDE_RATE_LIMIT
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.store.calls import CLAUDE_RATE_LIMIT
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import add_usd, count
-from hls_handler.work.active_config import Claude
 
 KEPT = 20
 """Runs whose results one process keeps."""

@@ -33,9 +33,6 @@ from hls_handler.console.frame import Frame
 from hls_handler.console.log_lines import show_line
 from hls_handler.console.overview import REJECTED, describe_rejections
 from hls_handler.deliveries import OPEN_STATES
-from hls_handler.history.periods import latest_period
-from hls_handler.history.search import CONVERSATION, DeliveryPage, DeliverySearch
-from hls_handler.history.statistics import DeliveryRow
 from hls_handler.log_ring import LogFilter, LogLine, LogRing
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause
 from hls_handler.reports.delivery_report import DeliveryReport, format_report, load_report
@@ -43,6 +40,9 @@ from hls_handler.reports.retry import RETRIED, retry_delivery, retry_matching
 from hls_handler.reports.timeline import ROUTE, Step
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
+from hls_handler.store.periods import latest_period
+from hls_handler.store.search import CONVERSATION, DeliveryPage, DeliverySearch
+from hls_handler.store.statistics import DeliveryRow
 from hls_handler.wording import add_usd, count
 
 MAX_FACTS_CHARACTERS = 100_000

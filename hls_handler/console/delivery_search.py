@@ -12,11 +12,11 @@ from urllib.parse import quote, urlencode
 
 from hls_handler.deliveries import State
 from hls_handler.events import event_key
-from hls_handler.history.search import DeliverySearch
-from hls_handler.history.statistics import DeliveryRow
 from hls_handler.reports.retry import RETRIED
 from hls_handler.settings.values import web_url
 from hls_handler.storage import Storage
+from hls_handler.store.search import DeliverySearch
+from hls_handler.store.statistics import DeliveryRow
 
 STATES: tuple[State, ...] = get_args(State)
 MAX_FILTER_CHARACTERS = 200

@@ -13,12 +13,12 @@ from starlette.routing import BaseRoute
 from hls_handler.console.claude_runs import CallRefused, ClaudeRuns
 from hls_handler.console.delivery_search import describe_conversation, describe_event, find_delivery
 from hls_handler.console.frame import Frame
+from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.errors import PromptError
-from hls_handler.history.statistics import DeliveryRow
 from hls_handler.reports.dry_run import DryRun, DryRunPlan, plan_dry_run, run_dry
 from hls_handler.storage import Storage
-from hls_handler.work.active_config import DeliveryConfig
-from hls_handler.work.replay import NotRepeatable
+from hls_handler.store.statistics import DeliveryRow
+from hls_handler.trials.replay import NotRepeatable
 
 
 class DryRunPages:

@@ -10,11 +10,11 @@ from pydantic import Field
 from typing_extensions import TypedDict  # pydantic accepts that of `typing` from Python 3.12 on
 
 from hls_handler.console.delivery_search import MAX_FILTER_CHARACTERS, STATES
-from hls_handler.history.analyses import KINDS, MAX_READ, Kind
-from hls_handler.history.periods import PERIODS
 from hls_handler.reports.figures_documents import FiguresPageDocument
 from hls_handler.reports.json_documents import DeliveriesPage, DeliveryDocument
 from hls_handler.reports.retry import RETRIED
+from hls_handler.store.analyses import KINDS, MAX_READ, Kind
+from hls_handler.store.periods import PERIODS
 from hls_handler.web.app import HealthDocument
 from hls_handler.web.stats import StatsDocument, TokensDocument
 

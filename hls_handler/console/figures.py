@@ -19,10 +19,10 @@ from hls_handler.console.frame import Frame, send_json
 from hls_handler.console.numbers import NOTHING, format_duration, format_percent, format_sum_usd
 from hls_handler.console.overview import PERIOD_TITLES
 from hls_handler.console.plots import draw
-from hls_handler.history.figures import MAX_DELIVERIES, TOTAL, DailyScore, Figures, FiguresReport
-from hls_handler.history.periods import PERIODS, PeriodName
 from hls_handler.reports.figures_documents import report_to_document, to_csv
 from hls_handler.storage import Storage
+from hls_handler.store.figures import MAX_DELIVERIES, TOTAL, DailyScore, Figures, FiguresReport
+from hls_handler.store.periods import PERIODS, PeriodName
 from hls_handler.web.single_flight import SingleFlightCache
 
 MAX_AGE_S, TIMEOUT_S = 60.0, 30.0  # of reports; each may read 100,000 rows

@@ -25,19 +25,19 @@ from hls_handler.console.delivery_search import (
 from hls_handler.console.frame import Frame
 from hls_handler.console.numbers import NOTHING, format_duration, format_percent, format_sum_usd
 from hls_handler.console.plots import Steps, draw
+from hls_handler.engine.health import Component, ComponentHealth, Health, Severity
 from hls_handler.errors import StoreUnavailable
 from hls_handler.events import REPOSITORY_NAME
-from hls_handler.history.calls import SUCCESS, UNFINISHED, PromptStats
-from hls_handler.history.corrections import feedback_in
-from hls_handler.history.periods import Period, PeriodName, latest_period, percentile
-from hls_handler.history.search import DeliverySearch
-from hls_handler.history.statistics import QueueState
 from hls_handler.queue.pauses import describe_pause
 from hls_handler.reports.prompt_library import add_up
 from hls_handler.storage import Storage
+from hls_handler.store.calls import SUCCESS, UNFINISHED, PromptStats
+from hls_handler.store.corrections import feedback_in
+from hls_handler.store.periods import Period, PeriodName, latest_period, percentile
+from hls_handler.store.search import DeliverySearch
+from hls_handler.store.statistics import QueueState
 from hls_handler.web.single_flight import SingleFlightCache
 from hls_handler.wording import count
-from hls_handler.work.health import Component, ComponentHealth, Health, Severity
 
 PERIOD_TITLES: Mapping[PeriodName, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 MAX_OVERVIEW_AGE_S = 10.0

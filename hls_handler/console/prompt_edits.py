@@ -27,6 +27,7 @@ from hls_handler.console.frame import Form, Frame
 from hls_handler.console.prompts import Shown, prompt_name, show_rendered
 from hls_handler.console.render_child import Rendered, RenderJob, RenderResult
 from hls_handler.console.render_process import NO_RESULT, RenderBusy, RunRenderJob
+from hls_handler.engine.library import all_variables
 from hls_handler.errors import HlsError, PromptError
 from hls_handler.prompting.front_matter import parse_front_matter
 from hls_handler.prompting.library import ReloadingLibrary
@@ -52,7 +53,6 @@ from hls_handler.reports.prompt_trial import (
 )
 from hls_handler.settings.effective import RepositoryTable, find_chosen_events, find_shadow_only_prompts
 from hls_handler.storage import Storage
-from hls_handler.work.library import all_variables
 
 NUMBERS = (1, 5, 10, 20)
 """Numbers of deliveries that the form offers."""

@@ -14,11 +14,9 @@ from starlette.routing import BaseRoute
 from hls_handler import shipped
 from hls_handler.clients.claude import request_schema
 from hls_handler.console.frame import Frame
+from hls_handler.engine.library import families
 from hls_handler.errors import HlsError, PromptError
 from hls_handler.handlers import handler_for
-from hls_handler.history.calls import PromptStats
-from hls_handler.history.corrections import CorrectedDelivery, FieldFeedback, feedback_in
-from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library, Prompt, origin
 from hls_handler.prompting.render import COMMON, RenderedPrompt, estimate_tokens, render
@@ -48,9 +46,11 @@ from hls_handler.reports.prompt_library import (
 )
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.store.calls import PromptStats
+from hls_handler.store.corrections import CorrectedDelivery, FieldFeedback, feedback_in
+from hls_handler.store.statistics import DeliveryRow
 from hls_handler.untrusted.cleaning import split_untrusted
 from hls_handler.web.single_flight import SingleFlightCache
-from hls_handler.work.library import families
 
 MAX_STATS_AGE_S = 10.0
 """Seconds for which pages share statistics: sums over all stored calls, which take 10 to 30 ms with 75,000 calls."""

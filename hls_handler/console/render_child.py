@@ -24,6 +24,7 @@ import jinja2.debug
 from pydantic import TypeAdapter
 
 from hls_handler import shipped
+from hls_handler.engine.library import families
 from hls_handler.errors import HlsError, PromptError
 from hls_handler.prompting.library import build_library
 from hls_handler.prompting.prompt import Family, Library, diff_texts
@@ -37,7 +38,6 @@ from hls_handler.prompting.source_files import (
 )
 from hls_handler.prompting.variables import sample_values
 from hls_handler.reports.prompt_input import PromptInput, list_variables, make_variables
-from hls_handler.work.library import families
 
 MAX_MEMORY_BYTES, MAX_CPU_S = 768 * 1024 * 1024, 10
 MAX_PROBLEMS = 50

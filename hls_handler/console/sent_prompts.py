@@ -14,15 +14,15 @@ from starlette.routing import BaseRoute
 from hls_handler.clients.claude import request_schema
 from hls_handler.console.delivery_search import describe_conversation, describe_event, find_delivery
 from hls_handler.console.frame import Frame
+from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.errors import PromptError
-from hls_handler.history.calls import CallRow
-from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.reports.sent_prompt import SentPrompt, render_sent_prompt
 from hls_handler.storage import Storage
+from hls_handler.store.calls import CallRow
+from hls_handler.store.statistics import DeliveryRow
+from hls_handler.trials.replay import NotRepeatable
 from hls_handler.untrusted.cleaning import split_untrusted
-from hls_handler.work.active_config import DeliveryConfig
-from hls_handler.work.replay import NotRepeatable
 
 
 class SentPromptPages:

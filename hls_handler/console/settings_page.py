@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from hls_handler.console.frame import Frame
+from hls_handler.engine.health import Component, Health
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.reports.settings_report import (
@@ -20,7 +21,6 @@ from hls_handler.reports.settings_report import (
     report_service,
 )
 from hls_handler.storage import Storage
-from hls_handler.work.health import Component, Health
 
 READ_AGAIN: Sequence[Component] = ("settings", "prompts")
 """Components whose problem means that changed files are not in use."""

@@ -10,21 +10,21 @@ from datetime import datetime
 from hls_handler.actions import Outcome
 from hls_handler.analysis import UnusableReply, ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP
+from hls_handler.engine.asking import UNVERIFIED
+from hls_handler.engine.calls import OMISSIONS, UNUSABLE
+from hls_handler.engine.job import ASK, GATHER, decode_reply_for_display
+from hls_handler.engine.pipeline import CONTEXT, RULE
+from hls_handler.engine.posting import OUTCOME
+from hls_handler.engine.repository_settings import PROBLEMS_REPORTED, SETTINGS_FILE
+from hls_handler.engine.shadow import SHADOW, ShadowResult
 from hls_handler.events import event_key
-from hls_handler.history.calls import CallRow
-from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause, resume_command
 from hls_handler.reports.reply_text import describe_reply, describe_text
 from hls_handler.reports.timeline import POST, Step, list_steps, step_name
 from hls_handler.storage import Storage
+from hls_handler.store.calls import CallRow
+from hls_handler.store.statistics import DeliveryRow
 from hls_handler.wording import count, format_usd
-from hls_handler.work.asking import UNVERIFIED
-from hls_handler.work.calls import OMISSIONS, UNUSABLE
-from hls_handler.work.job import ASK, GATHER, decode_reply_for_display
-from hls_handler.work.pipeline import CONTEXT, RULE
-from hls_handler.work.posting import OUTCOME
-from hls_handler.work.repository_settings import PROBLEMS_REPORTED, SETTINGS_FILE
-from hls_handler.work.shadow import SHADOW, ShadowResult
 
 MAX_CHECK_FILES = 20  # of each list in the summary of a check
 

@@ -18,12 +18,14 @@ from typing import Any, Literal
 from hls_handler.actions import EnsureComment, Outcome, RequestedLabel
 from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, Usage, ValidReply
 from hls_handler.clients.comment_body import marker, parse_sections
+from hls_handler.engine.active_config import Claude, DeliveryConfig
+from hls_handler.engine.asking import Answers
+from hls_handler.engine.calls import PROMPT_SECRET
+from hls_handler.engine.shadow import prompt_result
 from hls_handler.errors import BudgetExceeded, PromptError, StepFailed
 from hls_handler.events import Event
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_request_findings import find_findings
-from hls_handler.history.calls import CallRow
-from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.reports.estimate import CostEstimate, add_estimates, estimate
@@ -31,13 +33,11 @@ from hls_handler.reports.sent_prompt import make_restore
 from hls_handler.routing import Rule
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.store.calls import CallRow
+from hls_handler.store.statistics import DeliveryRow
+from hls_handler.trials.comparison import decode_answers, is_for, make_rule, render_requests, run_again
+from hls_handler.trials.replay import NotRepeatable, StoredFacts, load_stored_facts, replay
 from hls_handler.wording import add_usd
-from hls_handler.work.active_config import Claude, DeliveryConfig
-from hls_handler.work.asking import Answers
-from hls_handler.work.calls import PROMPT_SECRET
-from hls_handler.work.comparison import decode_answers, is_for, make_rule, render_requests, run_again
-from hls_handler.work.replay import NotRepeatable, StoredFacts, load_stored_facts, replay
-from hls_handler.work.shadow import prompt_result
 
 FINDINGS = "findings"
 """Field of a reply that is compared finding by finding."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from typing_extensions import TypedDict  # pydantic accepts that of `typing` from Python 3.12 on
 
-from hls_handler.history.figures import Figures, FiguresReport, Percentiles
+from hls_handler.store.figures import Figures, FiguresReport, Percentiles
 from hls_handler.untrusted.cleaning import escape_unprintable
 
 SCORE_COLUMNS = ("score_average", "score_replies")

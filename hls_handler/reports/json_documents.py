@@ -16,12 +16,12 @@ from hls_handler.actions import Outcome
 from hls_handler.analysis import ValidReply
 from hls_handler.deliveries import State
 from hls_handler.events import event_key
-from hls_handler.history.calls import CallRow
-from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause
 from hls_handler.reports.delivery_report import DeliveryReport, describe_shadow
 from hls_handler.reports.reply_text import describe_reply
 from hls_handler.reports.timeline import ROUTE, Step, StepStatus
+from hls_handler.store.calls import CallRow
+from hls_handler.store.statistics import DeliveryRow
 
 
 class ListedDelivery(TypedDict):

@@ -12,12 +12,13 @@ from typing import Any
 
 from hls_handler.analysis import Reply
 from hls_handler.deliveries import Checkpoint
+from hls_handler.engine.asking import VERIFICATION
+from hls_handler.engine.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
+from hls_handler.engine.library import FACTS, GUID, families
 from hls_handler.errors import HlsError
 from hls_handler.events import Event, event_key, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import template_variables, view_rule
-from hls_handler.history.search import DeliverySearch
-from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RuleView
@@ -25,10 +26,9 @@ from hls_handler.prompting.variables import sample_values
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.work.asking import VERIFICATION
-from hls_handler.work.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
-from hls_handler.work.library import FACTS, GUID, families
-from hls_handler.work.replay import NotRepeatable, load_stored_facts
+from hls_handler.store.search import DeliverySearch
+from hls_handler.store.statistics import DeliveryRow
+from hls_handler.trials.replay import NotRepeatable, load_stored_facts
 
 MAX_READ, MAX_EVENTS, MAX_OFFERED = 100, 5, 20
 """Newest deliveries that are read at first, most events of a prompt that are searched then, and most that are offered.

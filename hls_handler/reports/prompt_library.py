@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hls_handler.analysis import REPLY_TYPES, Reply, list_possible_labels
-from hls_handler.history.calls import PromptStats
-from hls_handler.history.corrections import FieldFeedback
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.variables import describe_type
 from hls_handler.settings.effective import RepositoryTable, list_prompt_choices
 from hls_handler.settings.model import Settings
+from hls_handler.store.calls import PromptStats
+from hls_handler.store.corrections import FieldFeedback
 from hls_handler.untrusted.placeholders import public_hints
 from hls_handler.wording import count, format_usd
 

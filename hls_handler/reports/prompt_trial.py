@@ -12,6 +12,11 @@ from math import comb
 from hls_handler.actions import Action, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis, UnusableReply, ValidReply
 from hls_handler.deliveries import Checkpoint
+from hls_handler.engine.active_config import Claude
+from hls_handler.engine.asking import VERIFICATION, join_replies
+from hls_handler.engine.job import ASK, decode_reply, decode_reply_for_display, encode_reply, facts_codec
+from hls_handler.engine.library import GUID
+from hls_handler.engine.posting import LABELS_BEFORE
 from hls_handler.errors import DependencyDown, HlsError, StepFailed, with_remedy
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
@@ -23,14 +28,9 @@ from hls_handler.reports.dry_run import DryRun, Run, find_raised_findings, sum_c
 from hls_handler.reports.prompt_input import PromptInput
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.storage import Storage
+from hls_handler.trials.comparison import decode_answers, is_for
+from hls_handler.trials.replay import NotRepeatable, StoredFacts, load_stored_facts
 from hls_handler.untrusted.redaction import redact
-from hls_handler.work.active_config import Claude
-from hls_handler.work.asking import VERIFICATION, join_replies
-from hls_handler.work.comparison import decode_answers, is_for
-from hls_handler.work.job import ASK, decode_reply, decode_reply_for_display, encode_reply, facts_codec
-from hls_handler.work.library import GUID
-from hls_handler.work.posting import LABELS_BEFORE
-from hls_handler.work.replay import NotRepeatable, StoredFacts, load_stored_facts
 
 MAX_CHANCE = 0.05
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hls_handler.deliveries import State
-from hls_handler.history.search import DeliverySearch
-from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
 from hls_handler.storage import Storage
+from hls_handler.store.search import DeliverySearch
+from hls_handler.store.statistics import DeliveryRow
 from hls_handler.wording import count, is_or_are
 
 RETRIED: tuple[State, ...] = ("dead", "queued")

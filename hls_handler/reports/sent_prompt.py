@@ -8,15 +8,15 @@ from functools import cache
 
 from hls_handler.analysis import UnusableReply
 from hls_handler.clients.claude import CORRECTION
-from hls_handler.history.calls import FREE, SUCCESS, CallRow
-from hls_handler.history.statistics import DeliveryRow
+from hls_handler.engine.calls import PROMPT_SECRET, UNUSABLE, digest_request
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
-from hls_handler.work.calls import PROMPT_SECRET, UNUSABLE, digest_request
-from hls_handler.work.replay import NotRepeatable, Restore, load_stored_facts, render_again
+from hls_handler.store.calls import FREE, SUCCESS, CallRow
+from hls_handler.store.statistics import DeliveryRow
+from hls_handler.trials.replay import NotRepeatable, Restore, load_stored_facts, render_again
 
 IDENTICAL = "This is identical to what was sent: its SHA-256 is the recorded one."
 DIFFERENT = (

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, SecretStr
 
 from hls_handler.clients.transport import proxy_passwords
-from hls_handler.history.repositories import StoredFile
+from hls_handler.engine.repository_settings import resolve_settings_file, without_unknown_prompts
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.effective import (
     EffectiveSettings,
@@ -23,8 +23,8 @@ from hls_handler.settings.load import MASK, collect_secrets, mask_password, mask
 from hls_handler.settings.model import Settings
 from hls_handler.settings.repository import EMPTY_REPOSITORY_SETTINGS, PATH, RepositorySettings
 from hls_handler.settings.yaml_parser import Sources
+from hls_handler.store.repositories import StoredFile
 from hls_handler.untrusted.redaction import redact
-from hls_handler.work.repository_settings import resolve_settings_file, without_unknown_prompts
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Facts and template variables of recorded events, made with the stand-in GitHub.
 
-`python -m hls_handler.sandbox.samples` stores the facts. `work/library.py` checks all prompts with them at every start.
+`python -m hls_handler.sandbox.samples` stores the facts, with which `engine/library.py` checks all prompts at a start.
 It also stores copies of the shipped front matters (`prompting/source_files.py`).
 """
 
@@ -17,6 +17,8 @@ from typing import Any
 from hls_handler import shipped
 from hls_handler.analysis import PartialCost, Reply
 from hls_handler.clients.claude import request_schema
+from hls_handler.engine.job import facts_codec
+from hls_handler.engine.library import FACTS, GUID
 from hls_handler.errors import HlsError
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
@@ -37,8 +39,6 @@ from hls_handler.sandbox.world import World
 from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.model import Claude, EffectiveLabels
 from hls_handler.untrusted.placeholders import Trusted
-from hls_handler.work.job import facts_codec
-from hls_handler.work.library import FACTS, GUID
 
 CORRECTED = (Correction("priority", "priority-high", "priority-low", "Typo in the README"),)
 STATES = {"issues": '[{"text": "Which version do you use?", "answered": false}]'}

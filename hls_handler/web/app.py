@@ -28,18 +28,18 @@ from typing_extensions import TypedDict
 from hls_handler import __version__, shipped
 from hls_handler.clients.api import RateLimit
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
+from hls_handler.engine.health import ComponentHealth, ComponentState, Health, Overall
 from hls_handler.errors import StoreUnavailable
-from hls_handler.history.statistics import RecentCall
 from hls_handler.routing import RoutingResult, WebhookEnvelope
 from hls_handler.routing.envelope import InstallationChange
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
+from hls_handler.store.statistics import RecentCall
 from hls_handler.web.limits import BodyBudget
 from hls_handler.web.receiver import WebhookReceiver
 from hls_handler.web.request_ids import RequestIdMiddleware
 from hls_handler.web.stats import Counters, Findings, StatsReader, stats_page
 from hls_handler.web.webhook import WebhookSecrets
-from hls_handler.work.health import ComponentHealth, ComponentState, Health, Overall
 
 SERVICE = "github-webhook-handler"
 CONTENT_SECURITY_POLICY = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from hls_handler import logs
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
+from hls_handler.engine.health import Health
 from hls_handler.errors import PayloadError, StoreUnavailable
 from hls_handler.routing import (
     Command,
@@ -39,7 +40,6 @@ from hls_handler.web.webhook import (
     parse_headers,
     payload_of_form,
 )
-from hls_handler.work.health import Health
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from typing_extensions import TypedDict  # pydantic accepts that of `typing` fro
 
 from hls_handler.clients.api import RateLimit
 from hls_handler.events import PULL_REQUEST_EVENTS
-from hls_handler.history.corrections import feedback_in
-from hls_handler.history.periods import nearest_rank, percentile
-from hls_handler.history.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED
-from hls_handler.history.statistics import RecentCall
 from hls_handler.queue.changes import BUCKETS_S
+from hls_handler.store.corrections import feedback_in
+from hls_handler.store.periods import nearest_rank, percentile
+from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED
+from hls_handler.store.statistics import RecentCall
 from hls_handler.web.single_flight import SingleFlightCache
 
 Counters = Mapping[tuple[str, str], int]

@@ -13,8 +13,8 @@ from hls_handler.analysis import Usage
 from hls_handler.cli import app
 from hls_handler.deliveries import Checkpoint
 from hls_handler.storage import Storage
-from tests.history.test_calls import ESTIMATE
 from tests.queue.builders import begin
+from tests.store.test_calls import ESTIMATE
 
 SETTINGS = """\
 github: {{token: a-token, webhook_secret: "0123456789abcdef"}}

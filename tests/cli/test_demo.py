@@ -23,11 +23,11 @@ from hls_handler.cli.demo_claude import (
     require_claude_access,
 )
 from hls_handler.cli.send import with_sandbox_links
+from hls_handler.engine.library import load_checked
 from hls_handler.errors import DependencyDown, SettingsError
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Claude
-from hls_handler.work.library import load_checked
 from tests.sandbox.conftest import ask
 from tests.settings.files import SMALLEST, load
 

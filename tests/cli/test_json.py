@@ -14,11 +14,11 @@ import pytest
 from typer.core import TyperCommand, TyperGroup
 from typer.testing import CliRunner
 
+from hls_handler.background.catch_up import Missed, Problem, Report
 from hls_handler.cli import COMMANDS, app, load_command
 from hls_handler.cli.catch_up import to_json
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.storage import Storage
-from hls_handler.work.catch_up import Missed, Problem, Report
 from tests.queue.builders import dead_letter
 
 SETTINGS = """\

@@ -17,9 +17,9 @@ from hls_handler.analysis import Usage
 from hls_handler.cli import app
 from hls_handler.cli.prompt_compare import comparison_to_dict, format_comparison, parse_since
 from hls_handler.deliveries import FIRST_SHADOW_STEP
+from hls_handler.engine.shadow import SHADOW, PromptResult, ShadowResult
 from hls_handler.storage import Storage
-from hls_handler.work.comparison import Comparison, Pair, Side
-from hls_handler.work.shadow import SHADOW, PromptResult, ShadowResult
+from hls_handler.trials.comparison import Comparison, Pair, Side
 from tests.cli.test_json import assert_documented
 from tests.queue.builders import begin
 

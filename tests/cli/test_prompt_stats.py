@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from hls_handler.cli.prompts import format_feedback, format_stats
-from hls_handler.history.calls import PromptStats
-from hls_handler.history.corrections import FieldFeedback
+from hls_handler.store.calls import PromptStats
+from hls_handler.store.corrections import FieldFeedback
 
 
 def shown(*rows: PromptStats) -> list[str]:

@@ -22,21 +22,21 @@ from hls_handler.cli.prompt_try import TryRunner
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.comment_body import marker
 from hls_handler.clients.github import connect_read_only
-from hls_handler.history.conversations import ConversationState
+from hls_handler.engine.library import load_checked
+from hls_handler.engine.pipeline import DeliveryResult
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import canned
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT
 from hls_handler.storage import Storage
-from hls_handler.work.library import load_checked
-from hls_handler.work.pipeline import DeliveryResult
+from hls_handler.store.conversations import ConversationState
 from tests.cli.test_json import assert_documented
+from tests.engine.shadow_world import ANALYZE
 from tests.prompting.samples import write
 from tests.queue.builders import begin, open_history
 from tests.sandbox.conftest import seed_story
 from tests.settings.files import SMALLEST, load
-from tests.work.shadow_world import ANALYZE
 
 REPOSITORY, REPOSITORY_ID = "Codertocat/Hello-World", 186853002
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

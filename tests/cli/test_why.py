@@ -8,10 +8,10 @@ import pytest
 
 from hls_handler.actions import RequestedLabel
 from hls_handler.analysis import REPLY_TYPES, IssueAnalysis, Usage, ValidReply
+from hls_handler.engine.shadow import PromptResult, ShadowResult
 from hls_handler.prompting.reply_fields import permissive_reply_model
 from hls_handler.reports.delivery_report import describe_shadow
 from hls_handler.reports.reply_text import describe_reply
-from hls_handler.work.shadow import PromptResult, ShadowResult
 from tests.handlers.world import issue_analysis, request, review_analysis
 
 REPLIES: dict[str, tuple[dict[str, Any], str]] = {

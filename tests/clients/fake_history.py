@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
-from hls_handler.history.conversations import ConversationHistory, StoredComment
+from hls_handler.store.conversations import ConversationHistory, StoredComment
 
 
 class FakeHistory(ConversationHistory):

@@ -12,10 +12,10 @@ from pydantic import SecretStr
 from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
 from hls_handler.clients.checks import CHECK_NAME
 from hls_handler.clients.github import Github, connect, make_credentials
+from hls_handler.engine.active_config import Checks
 from hls_handler.errors import LeaseLost, Permanent, Retryable
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Github as GithubSettings
-from hls_handler.work.active_config import Checks
 from tests.clients.conftest import NOON
 from tests.clients.test_credentials import REPOSITORY, World
 from tests.contracts.github import violations

@@ -9,7 +9,7 @@ from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
 from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Postponed
 from hls_handler.events import Account
-from hls_handler.history.conversations import StoredComment
+from hls_handler.store.conversations import StoredComment
 from tests.clients.conftest import NOON, github_settings
 from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
 from tests.clients.fake_history import FakeHistory

@@ -14,12 +14,12 @@ from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.console.claude_runs import ClaudeClient
 from hls_handler.console.render_child import RenderJob, RenderResult, render_edit
 from hls_handler.console.render_process import RenderBusy
+from hls_handler.engine.health import Health
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.work.health import Health
 from tests.web.fakes import NOON, Response, ask, settings
 
 KEY = "the-key-of-this-service"

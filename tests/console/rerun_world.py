@@ -11,8 +11,8 @@ from hls_handler.analysis import IssueResponse
 from hls_handler.console.app import ConsolePorts
 from hls_handler.storage import Storage
 from tests.console.browser import Browser
-from tests.work.fakes import FakeClaude
-from tests.work.world import GUID, TIMEOUT_S, MakeWorld, World
+from tests.engine.fakes import FakeClaude
+from tests.engine.world import GUID, TIMEOUT_S, MakeWorld, World
 
 PROMPT, DRY_RUN = f"/deliveries/{GUID}/prompt", f"/deliveries/{GUID}/dry-run"
 REPLY = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)

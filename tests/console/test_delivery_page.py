@@ -9,12 +9,12 @@ from datetime import timedelta
 import pytest
 
 from hls_handler.deliveries import Checkpoint
-from hls_handler.history.calls import ReviewBudget
 from hls_handler.storage import Storage
+from hls_handler.store.calls import ReviewBudget
 from tests.console.browser import Browser
 from tests.console.test_console import EVIL
-from tests.history.test_calls import USAGE
 from tests.queue.builders import accept, begin, ignored, queued, start_call
+from tests.store.test_calls import USAGE
 
 
 @pytest.fixture

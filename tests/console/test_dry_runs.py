@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from hls_handler.engine.job import facts_codec
 from hls_handler.errors import Permanent
 from hls_handler.settings.model import Review
-from hls_handler.work.job import facts_codec
 from tests.console.rerun_world import DRY_RUN, REPLY, RerunBrowser, run
+from tests.engine.conftest import make_world
+from tests.engine.fakes import CLAUDE_DOWN
+from tests.engine.shadow_world import MINOR, load_cached, shadow_settings
+from tests.engine.test_review_budget import make_review_world, with_follow_up
+from tests.engine.test_run_prompts import facts_of
+from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, settings
 from tests.handlers.world import finding, pull_request_analysis
 from tests.queue.builders import analyses_of
-from tests.work.conftest import make_world
-from tests.work.fakes import CLAUDE_DOWN
-from tests.work.shadow_world import MINOR, load_cached, shadow_settings
-from tests.work.test_review_budget import make_review_world, with_follow_up
-from tests.work.test_run_prompts import facts_of
-from tests.work.world import BUG, GUID, QUESTION, MakeWorld, settings
 
 __all__ = ["make_world"]
 

@@ -33,7 +33,12 @@ FAST = StreamTimes(poll_s=0.002)
 
 
 def line(message: str, level: str = "INFO", **fields: object) -> str:
-    fixed = {"timestamp": "2026-11-20T12:00:00.123Z", "level": level, "logger": "hls_handler.work", "message": message}
+    fixed = {
+        "timestamp": "2026-11-20T12:00:00.123Z",
+        "level": level,
+        "logger": "hls_handler.engine",
+        "message": message,
+    }
     return json.dumps(fixed | fields)
 
 
@@ -199,7 +204,7 @@ def test_stream_sends_the_lines_after_the_page_and_then_new_ones(browser: Browse
     assert stream.events[0][2] == {
         "time": "2026-11-20 12:00:00.123",
         "level": "ERROR",
-        "logger": "work",
+        "logger": "engine",
         "message": "between \\u202e",
         "fields": [{"name": "delivery", "value": "g-1", "link": "/deliveries/g-1"}],
         "trace": None,

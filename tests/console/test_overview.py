@@ -22,10 +22,10 @@ from hls_handler.console.overview import (
 )
 from hls_handler.console.plots import Steps, draw, find_ticks
 from hls_handler.db.tables import counter_hours
-from hls_handler.history.calls import PromptStats
-from hls_handler.history.periods import Period, latest_period
+from hls_handler.engine.health import COMPONENTS
 from hls_handler.storage import Storage
-from hls_handler.work.health import COMPONENTS
+from hls_handler.store.calls import PromptStats
+from hls_handler.store.periods import Period, latest_period
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, begin, claim, dead_letter, queued, start_call
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import UnusableReply, Usage
+from hls_handler.engine.job import facts_codec
+from hls_handler.engine.library import load_checked
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.render import RuleView
@@ -16,16 +18,14 @@ from hls_handler.reports.prompt_input import PromptInput, UnsuitableDelivery, li
 from hls_handler.reports.prompt_trial import describe_change
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Labels, Prompts, Server
-from hls_handler.work.job import facts_codec
-from hls_handler.work.library import load_checked
 from tests.console.browser import KEY
 from tests.console.rerun_world import RerunBrowser
 from tests.console.test_prompts import EDIT, PAGE, REPLY, TEMPLATE, edit, hidden, send, with_task
+from tests.engine.conftest import make_world
+from tests.engine.fakes import CLAUDE_DOWN, ISSUE
+from tests.engine.test_run_prompts import facts_of
+from tests.engine.world import BUG, MakeWorld, World
 from tests.web.fakes import Response, ask
-from tests.work.conftest import make_world
-from tests.work.fakes import CLAUDE_DOWN, ISSUE
-from tests.work.test_run_prompts import facts_of
-from tests.work.world import BUG, MakeWorld, World
 
 __all__ = ["make_world"]
 

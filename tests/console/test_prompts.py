@@ -16,19 +16,19 @@ from hls_handler.console.prompts import describe_version
 from hls_handler.console.render_child import JOB, RenderJob, RenderResult, render_edit
 from hls_handler.console.render_process import RenderBusy, RenderProcess
 from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.engine.library import FACTS, load_checked
 from hls_handler.errors import DependencyDown
 from hls_handler.handlers import handler_for
-from hls_handler.history.corrections import FieldFeedback
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.reports.prompt_input import load_sample
 from hls_handler.reports.prompt_library import NO_CALLS, Version
 from hls_handler.storage import Storage
-from hls_handler.work.library import FACTS, load_checked
+from hls_handler.store.corrections import FieldFeedback
 from tests.console.browser import KEY, Browser
+from tests.engine.fakes import FakeClaude
 from tests.queue.builders import begin, start_call
 from tests.web.fakes import Response, settings
-from tests.work.fakes import FakeClaude
 
 EVIL = "</textarea></pre><script>alert(1)</script><img src=x onerror=alert(2)>"
 FRONT = """---

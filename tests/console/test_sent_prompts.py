@@ -13,11 +13,11 @@ from hls_handler.db.tables import calls
 from hls_handler.reports.sent_prompt import DIFFERENT, IDENTICAL, UNKNOWN
 from hls_handler.settings.model import Comments
 from tests.console.rerun_world import PROMPT, REPLY, RerunBrowser, run
-from tests.work.conftest import make_world
-from tests.work.fakes import CLAUDE_DOWN, INVALID, ISSUE
-from tests.work.shadow_world import make_shadow_world
-from tests.work.test_repository_settings import make_world_with_file
-from tests.work.world import BUG, GUID, QUESTION, MakeWorld
+from tests.engine.conftest import make_world
+from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
+from tests.engine.shadow_world import make_shadow_world
+from tests.engine.test_repository_settings import make_world_with_file
+from tests.engine.world import BUG, GUID, QUESTION, MakeWorld
 
 __all__ = ["make_world"]
 

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import pytest
 
+from hls_handler.engine.repository_settings import to_stored_file
 from hls_handler.handlers.reader import FileAtRef
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.work.repository_settings import to_stored_file
 from tests.console.browser import Browser
 from tests.queue.builders import begin
 from tests.settings.files import app_key, load

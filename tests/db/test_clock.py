@@ -8,8 +8,8 @@ import pytest
 
 from hls_handler.db.values import from_ms, to_ms
 from hls_handler.errors import Postponed
-from hls_handler.history.repositories import StoredFile
 from hls_handler.storage import Storage
+from hls_handler.store.repositories import StoredFile
 from tests.queue.builders import Skew, begin, claim, start_call
 
 

@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
-from hls_handler.history.analyses import AnalysisSearch
-from hls_handler.history.calls import ReviewBudget
-from hls_handler.history.periods import latest_period
-from hls_handler.history.reply_cache import CacheKey
 from hls_handler.storage import Storage
+from hls_handler.store.analyses import AnalysisSearch
+from hls_handler.store.calls import ReviewBudget
+from hls_handler.store.periods import latest_period
+from hls_handler.store.reply_cache import CacheKey
 from tests.queue.builders import accept, claim, push, queued
 
 

@@ -19,7 +19,7 @@ import hls_handler
 from hls_handler.cli import app
 
 PACKAGE = f"{Path(hls_handler.__file__).parent}{os.sep}"
-STORE, WORK = ("queue/group_commit.py", "_commit"), ("work/workers.py", "_next")
+STORE, WORK = ("queue/group_commit.py", "_commit"), ("engine/workers.py", "_next")
 SIGNAL_POLL = ("cli/serve.py", "_run")  # runs beside the requests in the same thread
 STEPS = {STORE: "store", WORK: "work"}
 

@@ -13,10 +13,10 @@ from pydantic import SecretStr
 
 from hls_handler import shipped
 from hls_handler.cli import COMMANDS
+from hls_handler.engine.library import load_checked
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts
 from hls_handler.settings.model import Claude, Github, Prompts, Repository, Settings
-from hls_handler.work.library import load_checked
 from tests.crash.forked_service import PROMPTS
 
 for imported_on_first_use in (

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
+from hls_handler.store.statistics import DeliveryRow
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import SECRET, Service, Waiting
 

@@ -6,10 +6,10 @@ import json
 from contextlib import closing
 from typing import Any
 
-from hls_handler.history.corrections import FieldFeedback, feedback_in
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.server import Sandbox
+from hls_handler.store.corrections import FieldFeedback, feedback_in
 from tests.e2e.service import Service, Waiting
 from tests.e2e.test_main_job import BUG, REPOSITORY, send
 

@@ -27,11 +27,11 @@ from hls_handler.analysis import (
     sum_usage,
 )
 from hls_handler.clients.claude import cost_usd
+from hls_handler.engine.asking import run_prompts
 from hls_handler.errors import DependencyDown, ModelNotFound, Permanent
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt, render
 from hls_handler.settings.model import Settings
-from hls_handler.work.asking import run_prompts
 from tests.golden.cases import Case, CaseError, IssueCase, Kind, PullRequestCase, WorkflowCase
 from tests.golden.questions import Question, to_question
 from tests.golden.scoring import (

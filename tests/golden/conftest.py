@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hls_handler.prompting.prompt import Library
-from tests.work import world
+from tests.engine import world
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from hls_handler.ci.steps import WorkflowStep
+from hls_handler.engine.asking import prompt_limits
 from hls_handler.events import Event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Handler, template_variables
@@ -16,7 +17,6 @@ from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile, WorkflowJob
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Repository, Settings
-from hls_handler.work.asking import prompt_limits
 from tests.golden.cases import Case, CaseError, IssueCase, PullRequestCase, WorkflowCase
 from tests.handlers.events import RUN, START, job, run_event
 from tests.handlers.world import FakeReader, event, issue, pull_request

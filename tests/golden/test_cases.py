@@ -11,6 +11,7 @@ from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting.prompt import Library
 from hls_handler.review.patches import parse_patch
 from hls_handler.review.positions import locate
+from tests.engine.world import settings
 from tests.golden.cases import (
     CaseError,
     PullRequestCase,
@@ -22,7 +23,6 @@ from tests.golden.cases import (
 )
 from tests.golden.questions import to_question
 from tests.handlers.world import finding
-from tests.work.world import settings
 
 CASES = load_cases()
 PULL_REQUESTS = [case for case in CASES if isinstance(case, PullRequestCase)]

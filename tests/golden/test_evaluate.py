@@ -21,13 +21,13 @@ from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.sandbox.claude import Asked
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Findings, Prompts
+from tests.engine.fakes import CLAUDE_DOWN
+from tests.engine.world import settings
 from tests.golden import report
 from tests.golden.asking import JUDGE_FILE, CaseResult, Evaluator, MeteredClaude, OverBudget
 from tests.golden.cases import Case, CaseError, PullRequestCase, WorkflowCase, load_cases
 from tests.golden.evaluate import evaluate_runs, format_evaluation, main
 from tests.golden.scoring import Score
-from tests.work.fakes import CLAUDE_DOWN
-from tests.work.world import settings
 
 REPLIES = Path(__file__).with_name("replies")
 RECORDED = {path.stem: json.loads(path.read_bytes()) for path in sorted(REPLIES.glob("*.json"))}

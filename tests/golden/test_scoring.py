@@ -9,6 +9,7 @@ import pytest
 from hls_handler.analysis import Finding, WorkflowAnalysis
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Findings
+from tests.engine.world import settings
 from tests.golden.cases import IssueCase, PullRequestCase, WorkflowCase, parse_diff
 from tests.golden.questions import to_question
 from tests.golden.scoring import (
@@ -21,7 +22,6 @@ from tests.golden.scoring import (
     score_workflow,
 )
 from tests.handlers.world import finding, issue_analysis, pull_request_analysis
-from tests.work.world import settings
 
 SETTINGS = settings()
 

@@ -11,10 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
+from hls_handler.store.statistics import DeliveryRow
 from tests.crash.processes import ServiceProcess, wait_until
 from tests.e2e.service import Service, free_port, settings_text
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import REPLY_TYPES, GenericAnalysis
+from hls_handler.engine.library import families, load_checked
 from hls_handler.errors import PromptError
 from hls_handler.prompting import recorded
 from hls_handler.prompting.environment import COMMENT_FILTERS, PROMPT_FILTERS
@@ -20,7 +21,6 @@ from hls_handler.routing import Rule, Shadow, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.untrusted.placeholders import public_hints
-from hls_handler.work.library import families, load_checked
 from tests.prompting.samples import ANALYSIS, FAMILIES, FRONT, KEY, SHIPPED, issue_variables, push_variables, write
 from tests.routing.world import routing_input
 from tests.settings.files import SMALLEST

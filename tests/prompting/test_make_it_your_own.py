@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import Analysis, Reply, Usage, ValidReply
+from hls_handler.engine.library import load_checked
 from hls_handler.errors import HlsError
 from hls_handler.events import Event
 from hls_handler.handlers import HANDLERS
@@ -33,7 +34,6 @@ from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import render, render_comment
 from hls_handler.prompting.variables import sample_values
 from hls_handler.sandbox.samples import facts_of
-from hls_handler.work.library import load_checked
 from tests.prompting.samples import KEY, SHIPPED, write
 from tests.settings.files import SMALLEST, load
 

@@ -12,11 +12,11 @@ from sqlalchemy import Row, select
 from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.db.tables import analyses, deliveries
 from hls_handler.deliveries import Accepted, Lease, NewDelivery
-from hls_handler.history.conversations import ConversationHistory
 from hls_handler.prompting.prompt import PromptSources
 from hls_handler.prompting.source_files import SourceFile
 from hls_handler.queue.changes import Change, PendingChanges
 from hls_handler.storage import Storage
+from hls_handler.store.conversations import ConversationHistory
 
 
 class Skew:

@@ -8,8 +8,8 @@ import pytest
 
 from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.deliveries import NewDelivery
-from hls_handler.history.conversations import NewerEvents
 from hls_handler.storage import Storage
+from hls_handler.store.conversations import NewerEvents
 from tests.queue.builders import accept, begin, claim, ignored, push, queued, record_reply
 
 PROMPT = "issues/analyze"

@@ -32,8 +32,8 @@ from sqlalchemy import Engine, create_engine
 from hls_handler.db.tables import metadata
 from hls_handler.deliveries import PRIORITY_BOT_REQUEST, PRIORITY_PULL_REQUEST, Checkpoint, Lease, NewDelivery, State
 from hls_handler.errors import LeaseLost, Postponed
-from hls_handler.history.statistics import DeliveryRow
 from hls_handler.storage import Storage
+from hls_handler.store.statistics import DeliveryRow
 from tests.queue.builders import Skew, ignored, queued
 from tests.queue.model import TRANSITIONS, Call, Entry, Model
 

@@ -17,7 +17,9 @@ from hls_handler.clients.api import GithubApi
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import Github as GithubClient
 from hls_handler.clients.repository_labels import RepositoryLabels
-from hls_handler.history.statistics import DeliveryRow
+from hls_handler.engine.active_config import BotAccount, ChosenAccount, DeliveryConfig, WorkerContext
+from hls_handler.engine.health import Health
+from hls_handler.engine.runner import run_delivery
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.leases import ExclusiveLease
 from hls_handler.routing import Rule, from_envelope, parse_envelope, route
@@ -28,10 +30,8 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Comments, Github, Labels, Limits, Repository, RepositoryComments, Settings
 from hls_handler.storage import Storage
+from hls_handler.store.statistics import DeliveryRow
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
-from hls_handler.work.active_config import BotAccount, ChosenAccount, DeliveryConfig, WorkerContext
-from hls_handler.work.health import Health
-from hls_handler.work.runner import run_delivery
 from tests.redteam.attacks import Attack, harmless_round, rounds
 from tests.redteam.scenarios import FALLBACK_ISSUE, Event, Scenario, Target
 

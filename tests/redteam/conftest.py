@@ -9,9 +9,9 @@ import pytest
 from pydantic import SecretStr
 
 from hls_handler import shipped
+from hls_handler.engine.library import load_checked
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Claude, Github, Prompts, Repository, Settings
-from hls_handler.work.library import load_checked
 
 GENERIC = ("push", "deployment_status", "discussion")
 PROMPT = """\

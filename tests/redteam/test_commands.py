@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from hls_handler.deliveries import REQUESTED
+from hls_handler.engine.active_config import WorkerContext
+from hls_handler.engine.runner import run_delivery
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import from_envelope, parse_envelope, route
 from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.web.webhook import WebhookHeaders, new_delivery
-from hls_handler.work.active_config import WorkerContext
-from hls_handler.work.runner import run_delivery
 from tests.redteam.attack_run import API_KEY, ATTACKED, FIRST_NUMBER, TOKEN, worker
 from tests.redteam.attacks import harmless_round
 from tests.redteam.scenarios import SCENARIOS

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from hls_handler.engine.calls import PROMPT_SECRET
 from hls_handler.prompting.render import render
 from hls_handler.reports.prompt_input import UnsuitableDelivery, load_delivery, make_variables
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.work.calls import PROMPT_SECRET
-from tests.work.conftest import make_world
-from tests.work.test_repository_settings import make_world_with_file
-from tests.work.world import BUG, MakeWorld
+from tests.engine.conftest import make_world
+from tests.engine.test_repository_settings import make_world_with_file
+from tests.engine.world import BUG, MakeWorld
 
 __all__ = ["make_world"]
 

@@ -10,8 +10,8 @@ from hls_handler.reports.delivery_report import load_report
 from hls_handler.reports.json_documents import report_to_dict
 from hls_handler.reports.timeline import Step
 from hls_handler.storage import Storage
-from tests.history.test_calls import REPLY, USAGE
 from tests.queue.builders import Skew, accept, begin, claim, ignored, queued, start_call
+from tests.store.test_calls import REPLY, USAGE
 
 RULE = Checkpoint("route", 0, 1, '"issues.opened is enabled"')
 GATHER = Checkpoint("gather", 0, 1, "{}", took_s=0.25, github_requests=3)

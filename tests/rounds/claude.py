@@ -24,8 +24,8 @@ from hls_handler.analysis import (
 from hls_handler.errors import DependencyDown
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.sandbox.reading import PatchOfFile, read_request
+from tests.engine.fakes import CLAUDE_DOWN, FakeClaude
 from tests.rounds.generated import DiffLine, Fault, SourceLine, Version
-from tests.work.fakes import CLAUDE_DOWN, FakeClaude
 
 Mode = Literal["honest", "silent", "contradictory", "quotes what proves nothing", "plausible"]
 MODES: Mapping[Mode, int] = {

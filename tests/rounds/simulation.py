@@ -14,22 +14,22 @@ from zlib import crc32
 
 from hls_handler.actions import EnsureReview, InlineComment, Outcome
 from hls_handler.deliveries import NewDelivery
+from hls_handler.engine.asking import NO_BUDGET
+from hls_handler.engine.commit_checks import CheckEnder
+from hls_handler.engine.runner import run_delivery
 from hls_handler.errors import DependencyDown
 from hls_handler.events import parse_event
 from hls_handler.handlers.changed_files import LONG_LINE, TOO_LARGE
 from hls_handler.handlers.reader import ChangedFile
-from hls_handler.history.repositories import StoredHistory
 from hls_handler.prompting import recorded
 from hls_handler.review.record import ReviewRecord, ReviewThread, ThreadReply
 from hls_handler.settings.model import RepositoryPaths, Settings
-from hls_handler.work.asking import NO_BUDGET
-from hls_handler.work.commit_checks import CheckEnder
-from hls_handler.work.runner import run_delivery
+from hls_handler.store.repositories import StoredHistory
+from tests.engine.fakes import GITHUB_DOWN, FakeGithub, FakeWriter
+from tests.engine.world import World, open_world, settings
 from tests.handlers.world import count_changes
 from tests.rounds.claude import FAULT_NAME, Answers, ScriptedClaude, visible
 from tests.rounds.generated import IGNORED, DiffLine, Fault, GeneratedPullRequest, Version, is_ignored
-from tests.work.fakes import GITHUB_DOWN, FakeGithub, FakeWriter
-from tests.work.world import World, open_world, settings
 
 REPOSITORY_ID = 186853002
 DISMISSALS = ("thumbs down", "resolved", "won't fix", "deleted")

@@ -20,8 +20,8 @@ from hls_handler.sandbox.server import GRAPHQL_PREFIX, Sandbox
 from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
 from tests.clients.review_world import COMMENTS, HEAD, NUMBER, REPOSITORY, REVIEWS, seed_pull_request
+from tests.engine.world import library, settings
 from tests.sandbox.conftest import Answer, ask, ask_github
-from tests.work.world import library, settings
 
 TIMEOUT_S = 30.0
 LINE_2 = {"path": "a.py", "side": "RIGHT", "line": 2, "body": "Wrong, @mona.\n<!-- hls:finding f2 -->"}

@@ -21,14 +21,14 @@ from starlette.types import ASGIApp, Message
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.pages import show_error
 from hls_handler.deliveries import Accepted, Finished, NewDelivery, State
+from hls_handler.engine.health import Health
 from hls_handler.errors import StoreUnavailable
-from hls_handler.history.statistics import RecentCall
 from hls_handler.routing import Ignored, Rule, WebhookEnvelope
 from hls_handler.routing.envelope import InstallationChange
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
+from hls_handler.store.statistics import RecentCall
 from hls_handler.web.app import Ports, WebApplication
-from hls_handler.work.health import Health
 
 SECRET = "the-global-secret-of-all"
 OWN_SECRET = "the-secret-of-owner-private"

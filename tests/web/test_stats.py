@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from hls_handler.clients.api import RateLimit
-from hls_handler.history.statistics import RecentCall
+from hls_handler.store.statistics import RecentCall
 from hls_handler.web.stats import Counters, Snapshot, StatsDocument, StatsReader, Throughput, stats_page
 from tests.web.fakes import FakeClock, FakeStore
 

@@ -15,17 +15,17 @@ from typing import Any
 
 from hls_handler.analysis import IssueAnalysis, Usage, ValidReply
 from hls_handler.deliveries import Checkpoint, Lease, NewDelivery
+from hls_handler.engine.job import encode_reply
 from hls_handler.errors import Postponed
 from hls_handler.events import Account
 from hls_handler.handlers.labels import LabelOrigin
 from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
-from hls_handler.history.calls import ReviewBudget
-from hls_handler.history.corrections import ShownLabels
-from hls_handler.history.reply_cache import CacheKey
-from hls_handler.history.repositories import StoredFile
 from hls_handler.queue.changes import PendingChanges
 from hls_handler.storage import Storage
-from hls_handler.work.job import encode_reply
+from hls_handler.store.calls import ReviewBudget
+from hls_handler.store.corrections import ShownLabels
+from hls_handler.store.reply_cache import CacheKey
+from hls_handler.store.repositories import StoredFile
 
 BOT = "hls-bot"
 PROMPT = "issues/analyze@3f9c2a"

@@ -1,0 +1,1 @@
+"""Threads besides the workers: watcher, probe, retention and catch-up, with their health checks."""

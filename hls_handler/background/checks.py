@@ -1,0 +1,238 @@
+"""The health checks of the probe thread: store, queue, GitHub, Claude and expected webhooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from hls_handler.background.threads import Check, ProblemFound
+from hls_handler.clients.identity import Identity
+from hls_handler.clients.tokens import GITHUB_RATE_LIMIT
+from hls_handler.engine.active_config import ActiveConfig, ConfigReloader, Github
+from hls_handler.engine.health import Health
+from hls_handler.errors import Dependency, DependencyDown, HlsError, ModelNotFound
+from hls_handler.queue.pauses import Pauses, describe_pause, resume_command
+from hls_handler.queue.rate_limiter import RateLimiter
+from hls_handler.settings.effective import RepositoryTable, find_unneeded_permissions
+from hls_handler.settings.model import Settings
+from hls_handler.storage import Storage
+from hls_handler.store.calls import CLAUDE_RATE_LIMIT
+from hls_handler.store.statistics import Deliveries, Statistics
+from hls_handler.wording import count, is_or_are
+
+STUCK_S = 600.0
+"""Seconds for which a delivery may be due before `/health` reports a problem."""
+
+
+class IdentityClient(Protocol):
+    """The part of `clients.github.Github` that the check of GitHub uses."""
+
+    def accounts(self) -> Sequence[Github]:
+        """Return a client for each token, or one for the App."""
+        ...
+
+    def fetch_identity(self, *, unneeded: Collection[str] = ()) -> Identity: ...
+
+
+def make_checks(
+    store: Storage,
+    reloader: ConfigReloader,
+    *,
+    github: Callable[[ActiveConfig], IdentityClient],
+    lookup_model: Callable[[Settings], object],
+    health: Health,
+) -> list[Check]:
+    """Return all checks. `lookup_model` asks Claude's API whether the model in the settings exists.
+
+    A model that it does not know is no problem if the last call was answered: some services have only the Messages API.
+    """
+
+    def check_store() -> Mapping[str, object]:
+        store.database.check_writable()
+        return store.database.size()
+
+    def check_github() -> Mapping[str, object]:
+        _check_not_held(store.rate_limiter, "github", GITHUB_RATE_LIMIT)
+        config = reloader.latest
+        metrics = _check_identity(github(config), config)
+        _check_slots(store.rate_limiter, "github", "or lower github.min_seconds_between_writes", metrics)
+        return metrics
+
+    def check_claude() -> Mapping[str, object]:
+        _check_not_held(store.rate_limiter, "claude", CLAUDE_RATE_LIMIT)
+        settings = reloader.latest.settings
+        calls, most = store.calls.count_last_hour(), settings.claude.calls_per_hour
+        if calls >= most:
+            remedy = "wait, or raise claude.calls_per_hour"
+            message = (
+                f"{count(calls, 'call')} within the hour, and claude.calls_per_hour allows {most}: deliveries wait"
+            )
+            raise DependencyDown(message, dependency="claude", remedy=remedy)
+        try:
+            lifecycle = lookup_model(settings)
+        except ModelNotFound:
+            if not health.worked_in_use("claude"):
+                raise
+            lifecycle = "unlisted"
+        metrics = {"model": settings.claude.model, "model_lifecycle": lifecycle}
+        _check_slots(store.rate_limiter, "claude", "or raise claude.requests_per_second", metrics)
+        return metrics
+
+    return [
+        Check("store", check_store, proves_use=True),
+        Check("queue", lambda: _check_queue(store.deliveries, store.pauses), proves_use=True),
+        Check("github", check_github),
+        Check("claude", check_claude),
+        Check(
+            "webhooks",
+            lambda: _check_webhooks(store.statistics, reloader.latest, now=store.now()),
+            proves_use=True,
+        ),
+    ]
+
+
+LONG_WAIT_S = 60.0  # for a slot of a rate limit, after which /health names it
+
+INSTALLATION_REMEDY = "choose the repositories on that page, or unsuspend an installation there"
+PERMISSION_REMEDY = (
+    "add the permission: for an App on its page, where the owner of each installation then accepts it; for a token in "
+    "its settings. Or switch the feature off"
+)
+
+
+def _check_identity(client: IdentityClient, config: ActiveConfig) -> Mapping[str, object]:
+    failures: list[DependencyDown] = []
+    for bot, account in zip(config.bots, client.accounts(), strict=True):
+        try:
+            bot.refresh(account)
+        except DependencyDown as exc:
+            failures.append(exc)
+    if len(failures) == len(config.bots):
+        raise failures[0]
+    identity = client.fetch_identity(unneeded=find_unneeded_permissions(config.table))
+    metrics = {"identity": identity.details}
+    if failures:
+        raise ProblemFound(
+            f"{'; '.join(map(str, failures))}. Another token of {config.settings.github.credential_key} is used",
+            remedy=failures[0].remedy,
+            metrics=metrics,
+        )
+    if identity.missing:
+        remedy = PERMISSION_REMEDY if identity.is_installed else INSTALLATION_REMEDY
+        raise ProblemFound("; ".join(identity.missing), remedy=remedy, metrics=metrics)
+    return metrics
+
+
+def _check_not_held(rate_limiter: RateLimiter, dependency: Dependency, rate_limit: str) -> None:
+    until = rate_limiter.held_until(rate_limit)
+    if until is not None:
+        message = f"no requests until {until:%H:%M:%S} UTC, because the server asked to wait or the last request failed"
+        raise DependencyDown(message, dependency=dependency, remedy="wait, or fix the cause that the log names")
+
+
+def _check_slots(rate_limiter: RateLimiter, dependency: Dependency, remedy: str, metrics: Mapping[str, object]) -> None:
+    """Raise `ProblemFound` if requests wait over `LONG_WAIT_S` for a slot of a rate limit of the dependency."""
+    for name, until in rate_limiter.all_waits(longer_than_s=LONG_WAIT_S).items():
+        if name.partition(" ")[0] == dependency:
+            message = f"the next request waits until {until:%H:%M:%S} UTC for a slot of the rate limit {name}"
+            raise ProblemFound(message, remedy=f"wait, {remedy}", metrics=metrics)
+
+
+def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
+    queue, active = deliveries.queue_state(), pauses.active()
+    if queue.oldest_due_s is not None and queue.oldest_due_s > STUCK_S:
+        due = f"{count(queue.due, 'delivery')} {is_or_are(queue.due)} due, the oldest for {queue.oldest_due_s:.0f} s"
+        if not queue.running:
+            raise HlsError(
+                f"{due}, and no worker is busy: start `hls serve` with --role worker or --role all; "
+                "if it already runs, see its log"
+            )
+        raise HlsError(f"{due}: raise limits.concurrency, or look in the log why the workers are busy")
+    if active:
+        paused = "; ".join(describe_pause(pause) for pause in active)
+        remedy = f"to end the pause: {', '.join(resume_command(pause) for pause in active)}"
+        held = f"{queue.held} of {count(queue.queued, 'queued delivery')} {is_or_are(queue.held)} paused"
+        raise ProblemFound(f"{paused}; {held}", remedy=remedy)
+
+
+def _check_webhooks(statistics: Statistics, config: ActiveConfig, *, now: datetime) -> Mapping[str, object]:
+    expected = expectations(config.settings)
+    received_at = statistics.last_webhooks()
+    newest = received_at.get("")
+    metrics = {"last_received_at": newest.isoformat() if newest else None, "is_expected": bool(expected)}
+    if not expected:
+        return metrics
+    since = statistics.expected_since(one.name for one in expected)
+    overdue: list[str] = []
+    for one in expected:
+        last, where = last_received(one, received_at, config.table), config.settings.sources.where(one.key)
+        silence = find_silence(one, last, since=since[one.name], now=now, where=where)
+        if silence is not None:
+            overdue.append(silence)
+    if overdue:
+        raise ProblemFound("; ".join(overdue), remedy=WEBHOOKS_REMEDY)
+    return metrics
+
+
+WEBHOOKS_REMEDY = (
+    "see the webhook's Recent Deliveries on GitHub. If there are none, check that it is active and for which events; "
+    "for 401, check the secret; for other failures, the address and the proxy before HLS; if none failed, raise "
+    "expect_webhook_within_h"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    name: str  # "" for webhooks of any kind, else an entry of repositories: "owner/*"
+    key: str  # "server.expect_webhook_within_h", for `Sources.where`
+    entry: str  # "repositories[0]"; "" for webhooks of any kind
+    within: timedelta
+
+
+def expectations(settings: Settings) -> tuple[Expectation, ...]:
+    """Return each `expect_webhook_within_h` that is set: first that of `server`, then those of `repositories`."""
+    entries = [("", "server", "", settings.server.expect_webhook_within_h)]
+    for index, entry in enumerate(settings.repositories):
+        key = f"repositories[{index}]"
+        entries.append((entry.name, key, key, entry.expect_webhook_within_h))
+    return tuple(
+        Expectation(name, f"{section}.expect_webhook_within_h", key, timedelta(hours=within_h))
+        for name, section, key, within_h in entries
+        if within_h is not None
+    )
+
+
+def last_received(
+    expected: Expectation, received_at: Mapping[str, datetime], table: RepositoryTable
+) -> datetime | None:
+    """Return the time of the last webhook that counts for `expected` (aware UTC); None if there was none.
+
+    `received_at` is the result of `Statistics.last_webhooks`. If `expected.entry` is set, a webhook counts only if this
+    entry of the settings applies to its repository.
+    """
+    if not expected.entry:
+        return received_at.get("")
+    decided = ((name, table.find(name)) for name in received_at if name)
+    times = [received_at[name] for name, entry in decided if entry is not None and entry.key == expected.entry]
+    return max(times, default=None)
+
+
+def find_silence(
+    expected: Expectation, last: datetime | None, *, since: datetime, now: datetime, where: str
+) -> str | None:
+    """Return a message if the expected webhook is overdue; else None.
+
+    `last` is the time of the last webhook. If `last` is None, `since` is used instead. In the message, `where` stands
+    for the setting: "config/settings.yaml:14 (server.expect_webhook_within_h)".
+    """
+    quiet = now - (last or since)
+    if quiet <= expected.within:
+        return None
+    of = f" of {expected.name}" if expected.name else ""
+    known = f"the last came at {last:%Y-%m-%d %H:%M} UTC" if last else f"none came since {since:%Y-%m-%d %H:%M} UTC"
+    return (
+        f"no webhook{of} for {quiet / timedelta(hours=1):.1f} h: {known}; "
+        f"{where} expects one within {expected.within / timedelta(hours=1):g} h"
+    )

@@ -1,0 +1,201 @@
+"""Threads that run a function at intervals, and two such functions: the probe and the retention."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Protocol
+
+from hls_handler.engine.health import Component, Health
+from hls_handler.errors import DependencyDown, HlsError, StoreUnavailable
+from hls_handler.settings.model import Settings
+
+log = logging.getLogger(__name__)
+
+WATCH_EVERY_S = 1.0
+"""Seconds between checks for changed files. Polling also works on network mounts and for symbolic links."""
+PROBE_EVERY_S, PROBE_UNHEALTHY_EVERY_S = 60.0, 5.0
+"""Seconds between probes, normally and while unhealthy. After a 503 of `/health`, proxies may hold back webhooks."""
+RETENTION_EVERY_S = 600.0
+
+BATCH = 20
+"""Deliveries deleted in one transaction. It takes a few milliseconds, during which SQLite blocks other writes."""
+REST_S, REST_SHARE = 0.05, 9.0
+"""Pause after a batch: `REST_S` seconds or `REST_SHARE` times the duration of the batch, whichever is longer."""
+COUNTER_HOURS_DAYS = 400
+"""Days for which the counters by hour are kept: a year, and its first month once more."""
+
+
+class PeriodicThread:
+    """A daemon thread that calls `run` at the start, and again `every_s()` seconds after each call. Errors are logged.
+
+    Between two calls, `every_s` is called again every `poll_s` seconds, so that a shorter interval takes effect soon.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[], object],
+        every_s: Callable[[], float],
+        *,
+        poll_s: float = PROBE_UNHEALTHY_EVERY_S,
+    ) -> None:
+        self._run, self._every_s, self._poll_s = run, every_s, poll_s
+        self._stopping, self._woken = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def run_soon(self) -> None:
+        """Make the thread call `run` now, or again at the end of a call in progress."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._woken.set()
+        self._thread.join(timeout=1.0)
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep for `seconds`, then return False. Return True as soon as `stop` is called. Call it only in `run`."""
+        return self._stopping.wait(seconds)
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            self._woken.clear()
+            try:
+                self._run()
+            except Exception:  # a defect must not end the thread
+                log.exception("defect in a background thread", extra={"thread_name": self._thread.name})
+            waited_s = 0.0
+            while waited_s < (every_s := self._every_s()):
+                pause_s = min(every_s - waited_s, self._poll_s)
+                if self._woken.wait(pause_s):
+                    break
+                waited_s += pause_s
+
+
+class ProblemFound(HlsError):
+    """One of the probe's checks found a problem. `remedy` is the operator's next step."""
+
+    def __init__(self, message: str, *, remedy: str, metrics: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.remedy, self.metrics = remedy, metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A health check of one component. `run` raises an `HlsError` if there is a problem.
+
+    `run` may return metrics, such as {"database_bytes": 81920}, and `ProblemFound` may have some. If `proves_use` is
+    true, a successful check clears problems that workers or the receiver reported.
+    """
+
+    component: Component
+    run: Callable[[], Mapping[str, object] | None]
+    proves_use: bool = False
+
+
+def run_checks(checks: Sequence[Check], health: Health) -> None:
+    """Run each check once, and store the result in `health`."""
+    for check in checks:
+        report = partial(health.report_problem, check.component, by_probe=True)
+        try:
+            metrics = check.run()
+        except (DependencyDown, ProblemFound) as exc:
+            report(str(exc), exc.remedy, is_lasting=isinstance(exc, ProblemFound))
+            if isinstance(exc, ProblemFound) and exc.metrics is not None:
+                health.set_metrics(check.component, exc.metrics)
+        except StoreUnavailable as exc:
+            report(str(exc), "make the database writable", severity="unhealthy")
+        except HlsError as exc:
+            report(str(exc), "see the message")
+        except Exception as exc:  # a defect of a check must not prevent the other checks
+            log.exception("defect in a check of the probe")
+            report(f"the probe failed: {type(exc).__name__}", "see the log")
+        else:
+            if check.proves_use:
+                health.ok(check.component)
+            health.probe_ok(check.component)
+            if metrics is not None:
+                health.set_metrics(check.component, metrics)
+
+
+def probe_every_s(health: Health) -> float:
+    return PROBE_UNHEALTHY_EVERY_S if health.snapshot().overall == "unhealthy" else PROBE_EVERY_S
+
+
+def make_probe(checks: Sequence[Check], health: Health, *, report: Callable[[], None]) -> PeriodicThread:
+    """Return the thread that runs the checks. It calls `report` after each run."""
+
+    def run() -> None:
+        run_checks(checks, health)
+        report()
+
+    return PeriodicThread("probe", run, lambda: probe_every_s(health))
+
+
+class RetentionStore(Protocol):
+    """Deletes old rows. Each method returns how many, or None if another process is deleting."""
+
+    def delete_deliveries(self, *, after: timedelta, most: int) -> int | None: ...
+
+    def delete_bodies(self, *, after: timedelta, most: int) -> int | None: ...
+
+    def mark_ignored_findings(self) -> None: ...
+
+    def delete_cached_replies(self, *, after: timedelta, most: int) -> int | None: ...
+
+    def delete_prompt_versions(self) -> int | None: ...
+
+    def delete_counter_hours(self, *, after: timedelta) -> None: ...
+
+
+def delete_old(
+    store: RetentionStore,
+    settings: Settings,
+    wait: Callable[[float], bool],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Delete deliveries, bodies and cached replies that are older than the settings allow, in batches.
+
+    Deliveries are kept for at least `limits.replay_window_h`, because they serve to detect replays. `wait` sleeps for
+    the given seconds, and returns True to stop.
+    """
+    replays, days = timedelta(hours=settings.limits.replay_window_h), timedelta(days=settings.storage.keep_days)
+    try:
+        store.delete_counter_hours(after=timedelta(days=COUNTER_HOURS_DAYS))
+        store.mark_ignored_findings()  # first, because it reads deliveries
+        bodies = _delete_all(store.delete_bodies, timedelta(days=settings.storage.body_days), wait, clock)
+        deliveries = _delete_all(store.delete_deliveries, max(days, replays), wait, clock)
+        replies = _delete_all(store.delete_cached_replies, timedelta(hours=settings.claude.cache_ttl_h), wait, clock)
+        store.delete_prompt_versions()  # last, because calls of deleted deliveries referred to them
+    except StoreUnavailable as exc:  # receiver and workers report the problem to /health
+        log.warning("old deliveries could not be deleted", extra={"error": str(exc)})
+        return
+    if bodies or deliveries or replies:
+        deleted = {"deliveries": deliveries, "bodies": bodies, "cached_replies": replies}
+        log.info("old deliveries deleted", extra=deleted)
+
+
+def _delete_all(
+    delete: Callable[..., int | None], after: timedelta, wait: Callable[[float], bool], clock: Callable[[], float]
+) -> int:
+    total = 0
+    while True:
+        began = clock()
+        deleted = delete(after=after, most=BATCH) or 0  # None: another process is deleting
+        total += deleted
+        if deleted < BATCH or wait(max(REST_S, REST_SHARE * (clock() - began))):
+            return total
+
+
+def make_retention(store: RetentionStore, settings: Callable[[], Settings]) -> PeriodicThread:
+    thread = PeriodicThread("retention", lambda: delete_old(store, settings(), thread.wait), lambda: RETENTION_EVERY_S)
+    return thread

@@ -1,0 +1,1 @@
+"""Claims and processes deliveries: asks Claude, posts to GitHub, and retries."""

@@ -1,0 +1,369 @@
+"""The active configuration (settings, prompts, bot account), its reload, and the clients of a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from hls_handler.actions import (
+    CommitCheck,
+    EnsureCheck,
+    EnsureComment,
+    EnsureLabels,
+    EnsureReply,
+    EnsureReview,
+    Outcome,
+    Reaction,
+    WrittenCheck,
+)
+from hls_handler.analysis import UnusableReply, Usage, ValidReply
+from hls_handler.db.database import Database
+from hls_handler.deliveries import Lease
+from hls_handler.engine.health import Health
+from hls_handler.errors import SettingsError, StoreUnavailable
+from hls_handler.events import Account
+from hls_handler.handlers.labels import LabelState
+from hls_handler.handlers.reader import Reader
+from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.prompting.prompt import Library
+from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.routing import Ignored, RoutingResult, WebhookEnvelope, from_envelope, route
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.load import SettingsFile, SettingsReload, plan_reload
+from hls_handler.settings.model import EffectiveLabels, Settings
+from hls_handler.settings.model import Github as GithubSettings
+from hls_handler.storage import Storage
+from hls_handler.store.conversations import BotAccounts, ConversationHistory
+from hls_handler.tracing import NO_TRACING, Tracing
+
+log = logging.getLogger(__name__)
+
+
+class Writer(Protocol):
+    """Idempotent writes to one repository; `clients.writer.GithubWriter` implements it."""
+
+    def ensure_labels(
+        self,
+        number: int,
+        action: EnsureLabels,
+        *,
+        labels: EffectiveLabels,
+        before: Mapping[str, LabelState],
+        present: frozenset[str] | None = None,
+    ) -> Outcome:
+        """Set and remove labels. `before` maps label names to their stored states before the delivery's first write.
+
+        `present` are the labels that the issue or pull request has now; None to read them.
+        """
+        ...
+
+    def ensure_reaction(self, comment_id: int, content: Reaction, *, is_review_comment: bool = False) -> str:
+        """React to a comment, which has no effect if the account has reacted so before. Return a sentence about it."""
+        ...
+
+    def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome:
+        """Create or edit the bot's comment. With `may_exist=False`, only a known one exists."""
+        ...
+
+    def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
+        """Post the comments as one review. `is_retry`: an earlier attempt may have posted some of them.
+
+        Raises `Superseded` if GitHub rejects the review because the pull request has a newer commit.
+        """
+        ...
+
+    def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool = False) -> Outcome:
+        """Reply in a review thread. `is_retry`: an earlier attempt may have written the reply."""
+        ...
+
+
+class Checks(Protocol):
+    """Writes of checks on commits of one repository; `clients.checks.GithubChecks` implements it."""
+
+    def begin(self, check: CommitCheck) -> WrittenCheck:
+        """Show the check in progress."""
+        ...
+
+    def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck:
+        """End the check, which need not have begun."""
+        ...
+
+
+class Github(Protocol):
+    """Client of GitHub as the bot account; `clients.github.Github` implements it. Each worker thread has its own."""
+
+    @property
+    def requests_sent(self) -> int:
+        """Number of requests since the client was created."""
+        ...
+
+    def fetch_bot_account(self) -> Account: ...
+
+    def rate_limit(self, repository: str) -> str:
+        """Return the name of the rate limit of requests about "owner/repo"."""
+        ...
+
+    def remember_installation(self, repository: str, installation_id: int) -> None:
+        """Store the id of the GitHub App's installation, which a payload contains."""
+        ...
+
+    def reader(self, repository: str, *, bot: Account | None = None) -> Reader:
+        """Return a reader. `bot` is the bot account; without it, `Reader.review_threads` finds none."""
+        ...
+
+    def writer(
+        self,
+        repository: str,
+        *,
+        bot: Account,
+        history: ConversationHistory,
+        begin_write: Callable[[], None],
+        check_lease: Callable[[], None],
+        dry_run: bool,
+    ) -> Writer:
+        """Return a writer that calls `begin_write` and `check_lease` before each write, and raises their errors."""
+        ...
+
+    def checks(self, repository: str, *, begin_write: Callable[[], None], check_lease: Callable[[], None]) -> Checks:
+        """Return a writer of checks, with the same guard."""
+        ...
+
+
+class Claude(Protocol):
+    """Client of Claude's API. Each worker thread has its own."""
+
+    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
+        """Return the model, and the most tokens that `ask` can use with their cost."""
+        ...
+
+    def ask(
+        self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+    ) -> ValidReply | UnusableReply: ...
+
+
+class LeaseCheck(Protocol):
+    """Checks by the local clock that a lease has not expired. Both methods raise `LeaseLost` if it has expired."""
+
+    def require(self, lease: Lease, *, least: float = 0.0) -> None:
+        """Raise `LeaseLost` unless more than `least` of the lease's duration is left; 0.5 is half of the duration."""
+        ...
+
+    def secure(self, lease: Lease) -> None:
+        """Renew the lease if too little time is left for a write to GitHub. Raises `LeaseLost`, `StoreUnavailable`."""
+        ...
+
+
+ClientSettings = TypeVar("ClientSettings")
+Client = TypeVar("Client")
+
+
+class CachedClient(Generic[ClientSettings, Client]):
+    """Keeps one client and replaces it when its settings change. Not thread-safe: each thread has its own."""
+
+    def __init__(self, make: Callable[[ClientSettings], Client], *, close: Callable[[Client], None]) -> None:
+        self._make, self._close = make, close
+        self._cached: tuple[ClientSettings, Client] | None = None
+
+    def of(self, settings: ClientSettings) -> Client:
+        """Return the client for these settings. If they changed, create a new client and close the previous one."""
+        if self._cached is None or self._cached[0] != settings:
+            client = self._make(settings)
+            self.close()
+            self._cached = (settings, client)
+        return self._cached[1]
+
+    def close(self) -> None:
+        if self._cached is not None:
+            self._close(self._cached[1])
+            self._cached = None
+
+
+FINGERPRINT_SECRET = "token-fingerprint"  # noqa: S105 (the name of a secret in the store, not a secret)
+
+
+class BotAccount:
+    """The account of a token or of a GitHub App, stored so that the receiver needs no request to GitHub. Thread-safe.
+
+    The constructor may raise `StoreUnavailable`. The history of labels and comments is stored under the account's
+    login, so a renamed account has no history. Then its earlier labels count as set by a person, and a comment that a
+    person deleted may be posted once more. Existing comments are still found, by the id of their author.
+    """
+
+    def __init__(self, settings: GithubSettings, accounts: BotAccounts, database: Database, *, index: int = 0) -> None:
+        """`index` is the position of the token in `github.tokens`."""
+        self._accounts = accounts
+        credential = f"app {settings.app.id}" if settings.app else settings.access_tokens[index]
+        identity = f"{settings.base_url}\n{credential}".encode()
+        self._fingerprint = hmac.new(database.secret(FINGERPRINT_SECRET), identity, hashlib.sha256).hexdigest()
+        self._lock = threading.Lock()
+        self.cached = accounts.find(self._fingerprint)  # None before the first request to GitHub
+
+    def get_or_fetch(self, github: Github) -> Account:
+        """Return the account. If it is not stored, request it from GitHub. Raises `DependencyDown`."""
+        if self.cached is not None:
+            return self.cached
+        with self._lock:  # another thread may have fetched it while this one waited
+            return self.cached or self._fetch(github)
+
+    def refresh(self, github: Github) -> None:
+        """Request the bot's account from GitHub and store it: it may have been renamed. Raises `DependencyDown`."""
+        with self._lock:
+            self._fetch(github)
+
+    def _fetch(self, github: Github) -> Account:
+        found = github.fetch_bot_account()
+        if found != self.cached:
+            self._accounts.save(self._fingerprint, found)
+            self.cached = found
+        return found
+
+
+def load_bot_accounts(settings: GithubSettings, store: Storage) -> tuple[BotAccount, ...]:
+    """Return the account of the App, or that of each token. Raises `StoreUnavailable`."""
+    count = max(len(settings.access_tokens), 1)
+    return tuple(BotAccount(settings, store.bot_accounts, store.database, index=n) for n in range(count))
+
+
+SETTINGS_REMEDY = "fix the line that the message names; `hls check` names every problem"
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveConfig:
+    """The settings in use and the objects made from them. A reload replaces the whole `ActiveConfig`."""
+
+    settings: Settings
+    table: RepositoryTable
+    prompts: ReloadingLibrary
+    bots: tuple[BotAccount, ...]  # the account of the App, or that of each token in `settings`
+
+    @property
+    def bot(self) -> BotAccount:
+        return self.bots[0]
+
+    def route(self, event: str, envelope: WebhookEnvelope, catalogue: Library) -> RoutingResult:
+        """Return the routing result of a received webhook."""
+        others = tuple(bot.cached for bot in self.bots[1:] if bot.cached is not None)
+        return route(
+            from_envelope(event, envelope),
+            settings=self.settings,
+            table=self.table,
+            catalogue=catalogue,
+            bot=self.bot.cached,
+            others=others,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryConfig:
+    """The settings and prompts of one delivery. A reload during the delivery does not change them."""
+
+    settings: Settings
+    table: RepositoryTable
+    library: Library
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenAccount:
+    """The account that processes a delivery."""
+
+    github: Github
+    bot: Account
+    others: tuple[Account, ...] = ()  # HLS's other accounts: their events are ignored, too
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerContext:
+    """The clients and functions that a worker uses for one delivery."""
+
+    store: Storage
+    leases: LeaseCheck
+    github: Github
+    claude: Claude
+    health: Health
+    config: DeliveryConfig
+    choose_account: Callable[[int | None, int | None], ChosenAccount]  # for a repository's id and a number
+    stopping: Callable[[], bool]  # whether the service is stopping
+    pause: Callable[[float], object]  # wait this many seconds, or until the service is stopping
+    jitter: Callable[[], float]  # in [0, 1)
+    clock: Callable[[], float]  # seconds, monotonic; measures the duration of steps
+    tracing: Tracing = NO_TRACING  # `trace` records the delivery
+
+
+async def route_envelope(active: ActiveConfig, event: str, envelope: WebhookEnvelope) -> RoutingResult:
+    """Return the routing result. If no prompt or several prompts match, load changed prompts and route again."""
+    rule = active.route(event, envelope, active.prompts.latest)
+    if isinstance(rule, Ignored) and rule.kind in ("no prompt", "several prompts"):
+        return active.route(event, envelope, await asyncio.to_thread(active.prompts.current))
+    return rule
+
+
+class ConfigReloader:
+    """Reloads the active configuration when the settings file changes. Thread-safe."""
+
+    def __init__(
+        self,
+        file: SettingsFile,
+        first: ActiveConfig,
+        *,
+        make: Callable[[Settings, ActiveConfig], ActiveConfig],
+        follow: Callable[[ActiveConfig, SettingsReload], None],
+        health: Health,
+    ) -> None:
+        """`first` is the configuration made from `file.initial`.
+
+        `make` gets new settings and the previous configuration, and returns the new configuration. `make` may raise
+        `SettingsError` and `StoreUnavailable`. `follow` is called after each reload.
+        """
+        self._file = file
+        self.latest = first  # the last valid one
+        self._make, self._follow, self._health = make, follow, health
+        self._reading = threading.Lock()
+        health.ok("settings")
+
+    def current(self) -> ActiveConfig:
+        """Return the active configuration, reloaded if the settings file has changed. Invalid settings are not applied.
+
+        While one thread reloads, other threads get the previous configuration. Raises `StoreUnavailable` if new
+        settings need the database while the database is unavailable. The next call tries again.
+        """
+        if self._file.has_changed() and self._reading.acquire(blocking=False):
+            try:
+                self._read()
+            finally:
+                self._reading.release()
+        return self.latest
+
+    def _read(self) -> None:
+        try:
+            step = plan_reload(self.latest.settings, self._file.read())
+            config = self._make(step.settings, self.latest)
+        except SettingsError as exc:
+            self._reject(exc.problems)
+            return
+        except StoreUnavailable:
+            self._file.mark_as_changed()
+            raise
+        except Exception as exc:  # a defect: /health shows it, and the thread that called logs it
+            self._reject([f"a defect in HLS, please report it: {type(exc).__name__}"])
+            raise
+        self.latest = config
+        if step.waiting:
+            message = f"changed settings take effect only after a restart: {', '.join(step.waiting)}"
+            self._health.report_problem("settings", message, "restart HLS, or undo the change")
+        else:
+            self._health.ok("settings")
+        try:
+            self._follow(config, step)
+        finally:  # the settings are active, even if waiting deliveries could not be rescheduled
+            log.info("settings read again", extra={"changed": step.changed, "needs_restart": step.waiting})
+
+    def _reject(self, problems: Sequence[str]) -> None:
+        message = f"the changed settings cannot be used, the last valid ones stay active: {'; '.join(problems)}"
+        self._health.report_problem("settings", message, SETTINGS_REMEDY)
+        log.error("settings cannot be used, the last valid ones stay active", extra={"problems": list(problems)})

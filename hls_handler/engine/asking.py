@@ -1,0 +1,353 @@
+"""Asks Claude the prompts of a delivery: the first one for each part of the facts, the verification, and `then`.
+
+The comments are rendered from the replies.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from hls_handler.analysis import (
+    Analysis,
+    PartialCost,
+    Reply,
+    ValidReply,
+    file_summaries_of,
+    is_worth_saying,
+    sum_usage,
+)
+from hls_handler.clients.claude import cost_of_output
+from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
+from hls_handler.deliveries import FIRST_SHADOW_STEP
+from hls_handler.engine.calls import OMISSIONS, PROMPT_SECRET, UNSHOWN, ask_claude
+from hls_handler.engine.job import ASK, Codec, Job, decode_reply
+from hls_handler.errors import (
+    BudgetExceeded,
+    Permanent,
+    PromptError,
+    Retryable,
+    StepFailed,
+)
+from hls_handler.handlers import handler_for
+from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
+from hls_handler.handlers.labels import OfferLimits
+from hls_handler.prompting.prompt import Library
+from hls_handler.prompting.render import (
+    estimate_tokens,
+    render_comment,
+    render_footer,
+    render_review_comment,
+)
+from hls_handler.prompting.reply_fields import complete_static_reply
+from hls_handler.settings.effective import EffectiveSettings
+from hls_handler.settings.model import Settings
+
+log = logging.getLogger(__name__)
+
+MARKER_CHARS = 100  # more than the marker below a comment has
+
+FIRST_PART, VERIFICATION = 50, 90
+"""Indexes of checkpoints: n + `FIRST_PART` for the reply about part n > 0 of the facts, and the verification."""
+
+NO_BUDGET = "the budget for reviews is used up"
+NO_REPLY = "Claude gave no usable reply"
+"""Reasons, for people on GitHub, why a call was not made or has no result."""
+CONTEXT_VARIABLES = ("guidance", "linked_issues")
+"""Template variables that a setting of `review` with this name switches off."""
+
+UNANSWERED = Codec("unanswered", 1, TypeAdapter(str))
+"""Checkpoint of a call of several that got no usable reply: the reason."""
+UNVERIFIED = Codec("unverified", 1, TypeAdapter(str))
+"""Why the findings were not verified; "" if a later attempt verified them."""
+
+
+@contextmanager
+def _template_errors_as_retryable() -> Iterator[None]:
+    try:
+        yield
+    except PromptError as exc:
+        raise Retryable(str(exc)) from exc  # a retry succeeds after the template is corrected
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The replies of Claude about one event, before a comment is rendered from them."""
+
+    facts: Any  # with the calls that have no reply, and the refuted findings
+    answers: tuple[ValidReply, ...]  # of the first prompt and its follow-up prompts
+    names: tuple[str, ...]  # of their prompts
+    variables: Mapping[str, object]  # of the comment
+    unverified: str = ""  # why the findings were not verified; "" if they were
+    left_out: str = ""  # a sentence about a follow-up prompt without a reply; "" if there is none
+    left_out_shown: str = ""  # the same for people on GitHub
+    unanswered: str = ""  # parts of the facts without a reply, with the last reason; "" if there are none
+
+
+@_template_errors_as_retryable()
+def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
+    """Ask Claude `job.rule.prompt` and its follow-up prompts (see `run_prompts`).
+
+    `shadow` is the name of a shadow prompt to run instead. The checkpoints then have indexes from
+    `FIRST_SHADOW_STEP`, and errors do not change `/health`. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
+    """
+    library, first_index, is_recalled = job.config.library, FIRST_SHADOW_STEP if shadow else 0, False
+
+    failed: dict[int, str] = {}
+
+    def ask_one(name: str, variables: Mapping[str, object], position: int) -> ValidReply:
+        nonlocal is_recalled
+        prompt, index = library.prompts[name], first_index + position
+        reason = job.find_result(UNANSWERED, index)
+        if reason is not None:
+            raise Permanent(reason)
+        recalled = decode_reply(job.steps.get((ASK, index)), reply_type=prompt.reply, model=prompt.reply_model)
+        is_recalled = recalled is not None
+        if recalled is not None:
+            job.store.calls.save_analysis(job.lease, index=index, reply=recalled)
+            return replace(recalled, unshown=job.find_result(UNSHOWN, index) or ())
+        try:
+            return ask_claude(job, name, variables, index)
+        except BudgetExceeded:  # nothing was sent
+            raise
+        except Permanent as exc:
+            failed[index] = str(exc)
+            raise
+
+    first = shadow or job.rule.prompt
+    make_variables = partial(template_variables, job.event, job.handler, prompt=first, effective=job.rule.effective)
+    try:
+        answers = run_prompts(
+            library,
+            first,
+            job.handler,
+            facts,
+            make_variables,
+            ask_one,
+            is_verified=shadow is None,
+            keeps_review=shadow is None and job.event.name == "pull_request",
+        )
+    except Permanent:
+        failed.clear()
+        job.store.checkpoints.delete(job.lease, UNANSWERED.name)  # so that a retry by an operator begins anew
+        raise
+    finally:
+        for index, reason in failed.items():  # other calls may get a reply, so a retry does not repeat these
+            job.add(UNANSWERED, reason, index)
+    if shadow is None and answers.unverified != (job.find_result(UNVERIFIED) or ""):
+        job.add(UNVERIFIED, answers.unverified)
+    if shadow is None and answers.unanswered:
+        job.note(OMISSIONS, FIRST_SHADOW_STEP, answers.unanswered)
+    if is_recalled or answers.left_out:
+        # No call has set the status; an earlier attempt with other prompts may have left it unset.
+        job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
+    return answers
+
+
+@_template_errors_as_retryable()
+def analyse(job: Job, answered: Answers, facts: Any) -> Analysis:
+    """Render the comments for the replies (see `render_chain`). `facts` may be newer than those of `answered`."""
+    key = job.store.database.secret(PROMPT_SECRET)
+    variables = {**answered.variables, **job.handler.variables(facts)}
+    analysis = render_chain(job.config.library, answered.names, job.handler, facts, answered.answers, variables, key)
+    return replace(analysis, left_out=answered.left_out_shown)
+
+
+@_template_errors_as_retryable()
+def analyse_static_reply(job: Job, facts: Any, reply: Reply) -> Analysis:
+    """Return an analysis without a call to Claude. Its comment is rendered from `reply`, which the handler wrote."""
+    job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
+    name = job.rule.prompt
+    reply = complete_static_reply(reply, job.config.library.prompts[name].reply_model)
+    variables = template_variables(job.event, job.handler, facts, prompt=name, effective=job.rule.effective)
+    key = job.store.database.secret(PROMPT_SECRET)
+    comment, footer = _render_comment(job.config.library, name, job.handler, facts, reply, variables, key)
+    return Analysis((), comment, footer)
+
+
+def run_prompts(
+    library: Library,
+    first: str,
+    handler: Handler[Any],
+    facts: Any,
+    make_variables: Callable[[Any], Mapping[str, object]],
+    ask_one: Callable[[str, Mapping[str, object], int], ValidReply],
+    *,
+    is_verified: bool = True,
+    keeps_review: bool = False,
+) -> Answers:
+    """Run the prompt `first` for each part of the facts, the verification, and the follow-up prompts (`then`).
+
+    `ask_one` sends one prompt. Its arguments are the prompt's name, the variables and an index below
+    `FIRST_SHADOW_STEP`. If one of several parts gets no usable reply, the others count; the facts name the reason. With
+    `keeps_review`, the replies count also if a follow-up prompt gets none, because they were paid for.
+    """
+    parts = handler.split(facts)
+    replies: list[ValidReply] = []
+    unanswered: dict[int, str] = {}
+    unshown: dict[int, tuple[int, ...]] = {}
+    lost: dict[int, Mapping[str, str]] = {}
+    failed: StepFailed | None = None
+    for number, part in enumerate(parts):
+        try:
+            reply = ask_one(first, make_variables(part), number and FIRST_PART + number)
+            replies.append(reply)
+            unshown |= {number: reply.unshown} if reply.unshown else {}
+            lost |= {number: reply.lost} if reply.lost else {}
+        except BudgetExceeded as exc:
+            failed = exc
+            unanswered |= dict.fromkeys(range(number, len(parts)), NO_BUDGET)
+            break
+        except Permanent as exc:
+            failed = exc
+            unanswered[number] = NO_REPLY
+    if not replies:
+        assert failed is not None
+        raise failed
+    facts = handler.with_unanswered(facts, unanswered)
+    facts = handler.with_unshown(facts, unshown)
+    facts = handler.with_lost(facts, lost)
+    missing = f"{len(unanswered)} of {len(parts)} parts of the changes: {failed}" if unanswered else ""
+    answers, names = [join_replies(handler, replies)], [first]
+    variables = make_variables(facts)
+    unverified = left_out = left_out_shown = ""
+    if is_verified:
+        facts, unverified = _verify(library, handler, facts, answers[0].reply, variables, ask_one)
+    variables = {**variables, **handler.variables(facts), "analysis": answers[0].reply}
+    while (name := library.find_next_prompt(names[-1], answers[-1].reply)) is not None:
+        try:
+            answers.append(ask_one(name, variables, len(answers)))
+        except Permanent as exc:
+            if not keeps_review:
+                raise
+            left_out = f"the follow-up prompt {name} was left out: {exc}"
+            left_out_shown = f"{name}: {_describe_failure(exc)}"
+            log.warning("follow-up prompt left out", extra={"prompt": name, "reason": str(exc)})
+            break
+        names.append(name)
+        variables = {**variables, "analysis": answers[-1].reply}
+    return Answers(facts, tuple(answers), tuple(names), variables, unverified, left_out, left_out_shown, missing)
+
+
+def _describe_failure(error: Permanent) -> str:
+    """Return the reason for people on GitHub, without the settings and amounts of the operator."""
+    return NO_BUDGET if isinstance(error, BudgetExceeded) else NO_REPLY
+
+
+def join_replies(handler: Handler[Any], replies: Sequence[ValidReply]) -> ValidReply:
+    """Join the replies about the parts of the facts, at least one."""
+    merged = handler.merge([reply.reply for reply in replies])
+    return replace(replies[0], reply=merged, usage=sum_usage(reply.usage for reply in replies))
+
+
+def _verify(
+    library: Library,
+    handler: Handler[Any],
+    facts: Any,
+    reply: Reply,
+    variables: Mapping[str, object],
+    ask_one: Callable[[str, Mapping[str, object], int], ValidReply],
+) -> tuple[Any, str]:
+    """Ask Claude to refute the findings of a reply, and earlier ones of which some lines changed.
+
+    If it gives no usable reply, all findings are kept.
+
+    Return the facts, and the reason why the findings were not verified, or "".
+    """
+    name = handler.verification
+    asked = handler.verification_variables(facts, reply) if name in library.prompts else None
+    if name is None or asked is None:
+        return facts, ""
+    try:
+        verdicts = ask_one(name, {**variables, **asked}, VERIFICATION)
+    except Permanent as exc:
+        log.warning("findings were not verified", extra={"reason": str(exc)})
+        return handler.with_unverified(facts, _describe_failure(exc)), str(exc)
+    return handler.apply_verification(facts, reply, verdicts.reply), ""
+
+
+def render_chain(
+    library: Library,
+    names: tuple[str, ...],
+    handler: Handler[Any],
+    facts: Any,
+    answers: tuple[ValidReply, ...],
+    variables: Mapping[str, object],
+    key: bytes,
+) -> Analysis:
+    """Render the comments for the replies `answers` of the prompts `names`. Raises `PromptError`.
+
+    The comment is that of the last prompt that has one and whose reply is worth saying, so that a second reply without
+    an answer does not hide the first one. If there is none, it is the comment of the last prompt.
+    """
+    worth_saying = [
+        index
+        for index, answer in enumerate(answers)
+        if is_worth_saying(answer.reply) and library.comments.get(names[index]) is not None
+    ]
+    index = worth_saying[-1] if worth_saying else len(answers) - 1
+    reply = answers[index].reply
+    variables = {**variables, "files_cost": _estimate_files_cost(answers[0])}
+    comment, footer = _render_comment(library, names[index], handler, facts, reply, variables, key)
+    inline = {
+        finding: render_review_comment(library, name, {**variables, "analysis": answer.reply, **extra}, key=key)
+        for name, answer in zip(names, answers, strict=True)
+        for finding, extra in handler.inline_findings(facts, answer.reply).items()
+    }
+    return Analysis(answers, comment, footer, comment_index=index, inline=inline)
+
+
+def _estimate_files_cost(answer: ValidReply) -> PartialCost | None:
+    """Return the estimated cost of the sentences about files, which are a part of the reply."""
+    sentences = [one.model_dump() for one in file_summaries_of(answer.reply)]
+    return (
+        cost_of_output(answer.usage, estimate_tokens(json.dumps(sentences, ensure_ascii=False))) if sentences else None
+    )
+
+
+def _render_comment(
+    library: Library,
+    prompt: str,
+    handler: Handler[Any],
+    facts: Any,
+    reply: Reply,
+    variables: Mapping[str, object],
+    key: bytes,
+) -> tuple[str | None, str]:
+    variables = {**variables, "analysis": reply, **handler.comment_variables(facts, reply)}
+    longest = MAX_SECTION_CHARS if handler.has_sections else MAX_COMMENT_CHARS - MARKER_CHARS
+    comment = render_comment(library, prompt, variables, key=key, max_characters=longest)
+    return comment, render_footer(library, prompt, variables, key=key) if handler.has_sections else ""
+
+
+def prompt_limits(
+    settings: Settings, library: Library, event_name: str, effective: EffectiveSettings, prompt: str
+) -> PromptLimits:
+    """Return the limits on what a prompt gets: tokens, files and findings, and whether it lists labels."""
+    offer, labels = None, effective.labels
+    if labels.suggest and effective.features.auto_labeling and library.uses(prompt, "repository_labels"):
+        offer = OfferLimits(labels, taken=frozenset(library.label_groups(event_name, labels.assess)))
+    shown = {name: getattr(effective.review, name) and library.uses(prompt, name) for name in CONTEXT_VARIABLES}
+    shown["verify"] = effective.review.verify and handler_for(event_name).verification in library.prompts
+    shown["functions"] = effective.review.functions and library.uses_attribute(prompt, "above")
+    is_review = library.prompts[prompt].reply == "pull_request_analysis"
+    sums_up_files = effective.comments.files and is_review and library.uses(prompt, "file_summaries")
+    return PromptLimits(
+        settings.claude.input_tokens,
+        effective.paths,
+        effective.findings,
+        "always" if sums_up_files else effective.comments.summary,  # else the sentences would be paid and not shown
+        sums_up_files=sums_up_files,
+        labels=labels,
+        offer=offer,
+        is_review=is_review,
+        review=effective.review.model_copy(update=shown),
+        features=effective.features,
+    )

@@ -1,0 +1,287 @@
+"""Executes commands of people with write permission: stops pull requests, dismisses findings, requests reviews."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, assert_never
+
+from pydantic import TypeAdapter
+
+from hls_handler.actions import EnsureComment, Outcome, Reaction
+from hls_handler.deliveries import CONCLUDED, PRIORITY_BOT_REQUEST, REQUESTED, Lease, NewDelivery
+from hls_handler.engine.job import Codec, Job
+from hls_handler.engine.posting import OUTCOME, make_writer, write_under_lock
+from hls_handler.engine.repository_settings import apply_to_rule
+from hls_handler.errors import PayloadError, Permanent, Superseded
+from hls_handler.events import REQUEST_KEY, Account, PullRequest, RequestedReview, parse_event
+from hls_handler.handlers.handler import Conversation, check_conversation
+from hls_handler.queue.changes import Posted
+from hls_handler.review.dismissals import is_promise
+from hls_handler.review.record import LedgerEntry
+from hls_handler.routing import (
+    Command,
+    Ignored,
+    RoutingInput,
+    Rule,
+    find_disabled,
+    from_event,
+    route,
+    route_with_settings,
+)
+from hls_handler.storage import Storage
+from hls_handler.untrusted.cleaning import clean_title
+
+log = logging.getLogger(__name__)
+
+MAY_COMMAND = ("admin", "write")
+"""Permissions of people whose commands are obeyed (SECURITY.md rule 18). The role `maintain` has "write"."""
+
+REACTION = Codec("reaction", 1, TypeAdapter(str))
+"""Checkpoint of a sentence: how HLS reacted to the comment with the command."""
+
+COMMON_KEYS = ("repository", "sender", "installation", "organization")
+"""Keys of a webhook's payload that are the same for all events of a person in a repository."""
+
+HELP_FAMILY = "help"
+
+HELP = """\
+**Commands.** Write one of them alone on the first line of a new comment on a pull request. They need write permission.
+
+| command | effect |
+|---|---|
+| `/review` | review what is new since the last review, also of a draft |
+| `/review full` | review all changes again |
+| `/dismiss 3` | dismiss finding 3: the check does not count it any more. In the thread of a finding, `/dismiss` does |
+| `/stop` | do nothing more on this pull request |
+| `/resume` | end `/stop`, and review what is new |
+| `/help` | show this table |
+
+HLS reacts with 👍 (done), 👀 (begun) or 😕 (not possible, or not a command).
+
+***
+
+*Automatic comment by HLS.*"""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    reason: str  # a sentence
+    posting: Posted
+
+
+def run_command(job: Job, command: Command) -> CommandResult | Ignored:
+    """Execute the command if the repository's settings and the permission of its author allow it.
+
+    A retry repeats all steps, which have no effect then. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
+    """
+    job = apply_to_rule(job)
+    disabled = find_disabled(from_event(job.event), job.config.settings, job.rule.effective)
+    if disabled is not None:
+        return disabled
+    with job.record_failure("posting"):
+        job.require_reads_allowed()
+        login, reader = job.event.sender.login, job.context.github.reader(job.event.repository.full_name)
+        if command.thread is not None and (unchanged := _find_unchanged(job, command)):
+            return Ignored("nothing relevant changed", unchanged)
+        permission = reader.permission(login)
+        if permission not in MAY_COMMAND:
+            what = "commands need" if command.thread is None else "the check counts only dismissals of people with"
+            reason = f"{login} has the permission {permission}, and {what} write permission"
+            return Ignored("no permission", reason)
+        reason = _run(job, command, login)
+        job.context.health.ok("github")
+        return CommandResult(reason, "dry_run" if job.rule.effective.features.dry_run else "done")
+
+
+def find_finding(store: Storage, lease: Lease, bot: Account, command: Command) -> LedgerEntry | None:
+    """Return the finding of the lease's pull request that the command names, by its thread or its number."""
+    if lease.number is None:
+        return None
+    ledger = store.repositories.history(lease, bot.login).review(lease.number).ledger
+    if command.thread is not None:
+        return next((entry for entry in ledger if entry.comment_id == command.thread), None)
+    return next((entry for entry in ledger if entry.number == command.finding), None)
+
+
+def _run(job: Job, command: Command, login: str) -> str:
+    stops, number = job.store.stops, job.lease.number or _find_number(job)
+    if number is None:
+        return "no pull request with the commit of this check is known, so there is nothing to review"
+    match command.name:
+        case "review":
+            return _request_review(job, number, "new")
+        case "review full":
+            return _request_review(job, number, "full")
+        case "stop":
+            stops.add(job.lease, number, by=login)  # before the reaction, which says that it is done
+            return _join(f"{login} stopped HLS on this pull request", _react(job, "+1"))
+        case "resume":
+            stops.remove(job.lease, number)
+            resumed = f"{login} ended the stop of this pull request"
+            return _join(resumed, _request_review(job, number, "new", if_impossible="+1"))
+        case "dismiss":
+            return _dismiss(job, command, number, login)
+        case "thread":
+            return _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
+        case "help":
+            return _join(_react(job, "+1"), _show_help(job, number).detail)
+        case "unknown":
+            return _join(_react(job, "confused"), _show_help(job, number).detail)
+        case _:
+            assert_never(command.name)
+
+
+def _find_unchanged(job: Job, command: Command) -> str:
+    """Return why an event in a review thread of HLS changes nothing at once; "" if it does."""
+    entry, comment = find_finding(job.store, job.lease, job.bot, command), job.event.comment
+    state = entry.state if entry is not None else "gone"
+    if state in ("fixed", "gone"):
+        return f"the finding of this review thread is {state}, so the check does not count it"
+    if state != "dismissed" and comment is not None and is_promise(comment.body):
+        return "the finding of this review thread is open and was not dismissed"
+    return ""
+
+
+def _dismiss(job: Job, command: Command, number: int, login: str) -> str:
+    entry = find_finding(job.store, job.lease, job.bot, command) if command.finding else None
+    if entry is None:
+        is_missing = command.finding is None
+        found = "the number is missing" if is_missing else f"no finding has the number {command.finding}"
+        return _join(_react(job, "confused"), f"nothing was dismissed: {found}; our comment lists the numbers")
+    job.store.repositories.dismiss(job.lease, job.bot.login, entry.key, by=login)  # before the review that reads it
+    requested = _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
+    return _join(f"{login} dismissed finding {entry.number}", requested)
+
+
+def _find_number(job: Job) -> int | None:
+    """Return the pull request of the check run: from stored events, because GitHub lists none of a fork."""
+    check_run = job.event.check_run
+    if check_run is None:
+        return None
+    number = job.store.deliveries.find_pull_request(job.event.repository.full_name, check_run.head_sha)
+    number = number or next(iter(check_run.pull_request_numbers), None)
+    if number is not None:
+        job.store.queue.set_posted_on(job.lease, number)  # so that `hls why` shows the command there
+    return number
+
+
+def _join(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+def _react(job: Job, content: Reaction) -> str:
+    """React to the comment. Return a sentence; "" for a request to run a check again, which has no comment."""
+    comment = job.event.comment
+    if comment is None:
+        return ""
+    react = make_writer(job, job.begin_write).ensure_reaction
+    is_review_comment = job.event.name == "pull_request_review_comment"
+    return job.run_step(REACTION, 0, partial(react, comment.id, content, is_review_comment=is_review_comment))
+
+
+def _show_help(job: Job, number: int) -> Outcome:
+    if not job.rule.effective.features.auto_commenting:
+        return Outcome("comment", "off", "comments are switched off, so the commands were not shown")
+    conversation = Conversation(number, is_pull_request=True)
+    action = EnsureComment(HELP_FAMILY, HELP, create=True)
+    return job.run_step(OUTCOME, 0, lambda: write_under_lock(job, conversation, action, index=0))
+
+
+def _request_review(
+    job: Job,
+    number: int,
+    review: RequestedReview,
+    *,
+    reaction: Reaction = "eyes",
+    if_impossible: Reaction = "confused",
+) -> str:
+    """React, and store a delivery for the requested review. Return a sentence about it."""
+    found = _find_review(job, number, review)
+    if isinstance(found, str):
+        return _join(_react(job, if_impossible), f"no review was requested: {found}")
+    reacted = _react(job, reaction)
+    accepted = job.store.queue.accept([found], replay_window_h=0)[0]
+    what = "all changes" if review == "full" else "what is new"
+    log.info("review requested", extra={"requested": accepted.guid, "review": review, "outcome": accepted.outcome})
+    return _join(reacted, f"a review of {what} was requested (delivery {accepted.guid})")
+
+
+def _find_review(job: Job, number: int, review: RequestedReview) -> NewDelivery | str:
+    """Return the delivery for a review of the pull request's present state, or the reason why there is none."""
+    stop = job.store.stops.find(job.event.repository.id, number)
+    if stop is not None:
+        return str(stop)
+    document = job.context.github.reader(job.event.repository.full_name).pull_request_document(number)
+    guid, body = _make_guid(job.lease.guid), json.dumps(_make_payload(job, number, document, review)).encode()
+    try:
+        event = parse_event("pull_request", guid, body)
+        routing_input = from_event(event)
+    except PayloadError as exc:
+        raise Permanent(str(exc)) from exc
+    pull_request = event.pull_request
+    assert pull_request is not None  # `parse_event` rejects the event without it
+    checked = job.event.check_run
+    if checked is not None and checked.head_sha != pull_request.head_sha:
+        return f"the check is that of {checked.head_sha[:10]}, and pull request {number} has a newer commit"
+    ignored = _find_ignored(job, routing_input)
+    if ignored is not None:
+        return ignored.reason
+    try:
+        check_conversation(event, pull_request)
+    except Superseded as exc:
+        return str(exc)
+    return _make_delivery(job, pull_request, guid, body, review)
+
+
+def _find_ignored(job: Job, review: RoutingInput) -> Ignored | None:
+    """Return the reason for which the operator's or the repository's settings would ignore the review."""
+    settings, library = job.config.settings, job.config.library
+    accounts: dict[str, Any] = {"bot": job.bot, "others": job.others}
+    routed = route(review, settings=settings, table=job.config.table, catalogue=library, **accounts)
+    if isinstance(routed, Rule):
+        routed = route_with_settings(review, job.rule.effective, settings=settings, catalogue=library, **accounts)
+    return routed if isinstance(routed, Ignored) else None
+
+
+def _make_guid(command: str) -> str:
+    """Return the GUID of the review that the delivery `command` requests: the same one for each attempt."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"review requested by {command}"))
+
+
+def _make_payload(
+    job: Job, number: int, document: Mapping[str, object], review: RequestedReview
+) -> Mapping[str, object]:
+    common = {key: job.event.payload[key] for key in COMMON_KEYS if key in job.event.payload}
+    return {
+        **common,
+        "action": "synchronize",
+        "number": number,
+        "pull_request": document,
+        REQUEST_KEY: {"review": review},
+    }
+
+
+def _make_delivery(job: Job, pull_request: PullRequest, guid: str, body: bytes, review: RequestedReview) -> NewDelivery:
+    is_conclusion = review == "conclude"  # it must not take the place of a full review
+    return NewDelivery(
+        guid=guid,
+        event="pull_request",
+        action="synchronize",
+        request_id=f"{CONCLUDED if is_conclusion else REQUESTED}{job.lease.guid}",
+        state="queued",
+        repository_id=job.event.repository.id,
+        repository=job.event.repository.full_name,
+        number=pull_request.number,
+        head_sha=pull_request.head_sha,
+        author=pull_request.user.login if job.config.settings.metrics.authors else None,
+        sender=job.event.sender.login,
+        title=clean_title(pull_request.title) or None,
+        priority=PRIORITY_BOT_REQUEST,
+        body=body,
+        supersedes="conclusions" if is_conclusion else "pushes",
+    )

@@ -1,0 +1,341 @@
+"""A job: one claimed delivery with its configuration and rule. It runs steps and stores their results as checkpoints.
+
+A checkpoint is redacted JSON with a name, an index and a version. If its codec has another version or cannot decode
+it, the checkpoint is ignored and the step runs again. The codec and the name of each checkpoint:
+
+    step                     checkpoints (n is an index from 0)
+    route                    RULE "route"
+    load_repository_settings SETTINGS_FILE "repository_settings"
+    gather                   facts_codec "gather"
+    ask                      _REPLY "ask" n: the valid reply of prompt n, by Claude or from the cache of replies;
+                             UNUSABLE "unusable" n: the unusable replies;
+                             OMISSIONS "omissions" 0: what the handler left out, n + 1: what was cut in prompt n,
+                             FIRST_SHADOW_STEP: why parts of the facts have no reply;
+                             UNSHOWN "unshown" n: the files that prompt n did not show as a whole;
+                             CONTEXT "context": what Claude got besides the event;
+                             UNANSWERED "unanswered" n: why a call got no usable reply;
+                             UNVERIFIED "unverified": why the findings were not verified
+    post                     OUTCOME "post" n: the outcome of action n; COMMENT_WRITE_BEGUN "writing" n: action n
+                             begins to write; LABELS_BEFORE "before": the label states before the first write
+    report_settings_problems PROBLEMS_REPORTED "settings_reported"; "writing" as for `post`, with n = PROBLEMS_INDEX
+    run_command              REACTION "reaction"; for /help also OUTCOME "post" 0 and COMMENT_WRITE_BEGUN "writing" 0
+    run_shadow               SHADOW "shadow"; the same as for `ask`, with n from FIRST_SHADOW_STEP
+
+`plan` is pure and has no checkpoint. The names are stored in databases, so never rename a checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cache
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from hls_handler.analysis import REPLY_TYPES, Reply, Usage, ValidReply
+from hls_handler.clients.reply_parsing import fit
+from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.engine.active_config import DeliveryConfig, WorkerContext
+from hls_handler.errors import LeaseLost, Postponed, StepFailed, StoreUnavailable, Superseded, WorkStopped
+from hls_handler.events import Account, Event
+from hls_handler.handlers.handler import Handler
+from hls_handler.prompting.reply_fields import permissive_reply_model, with_optional_fields
+from hls_handler.queue.changes import PendingChanges
+from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE
+from hls_handler.routing import Rule
+from hls_handler.settings.repository import RepositorySettingsFile
+from hls_handler.storage import Storage
+from hls_handler.tracing import span
+from hls_handler.untrusted.cleaning import CodeText, clean, clean_and_redact
+from hls_handler.untrusted.redaction import redact, redact_code
+
+GATHER, ASK = "gather", "ask"
+"""Names of the checkpoints of facts and of replies."""
+
+IN_PLACE_S = 1.5
+"""Longest wait, in seconds, without rescheduling the delivery. Rescheduling repeats its reads from GitHub."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Codec(Generic[T]):
+    """Converts step results of one type to checkpoints and back."""
+
+    name: str
+    version: int
+    type_adapter: TypeAdapter[T]
+    readable: tuple[int, ...] = ()  # earlier versions whose values the type accepts: they lack fields with a default
+
+    def encode(self, value: T, *, index: int = 0, took_s: float = 0.0) -> Checkpoint:
+        """Return the checkpoint, with credentials redacted in every string."""
+        plain = map_strings(self.type_adapter.dump_python(value, mode="json"), redact, redact_code)
+        return Checkpoint(self.name, index, self.version, _JSON.dump_json(plain).decode(), took_s)
+
+    def decode(self, step: Checkpoint | None) -> T | None:
+        """Return the value; None if `step` is None, or was encoded with a version that is not readable."""
+        if step is None or step.version not in (self.version, *self.readable):
+            return None
+        try:
+            return self.type_adapter.validate_json(step.value)
+        except ValidationError:
+            return None
+
+
+_JSON: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+CODE_FIELDS = frozenset({"numbered", "above", "code", "quote", "suggestion"})
+"""Names of the fields of facts and replies that have code. They are redacted as prompts show code, so that a patch is
+the same after a restart, and a quote is still a part of its line."""
+
+
+def map_strings(value: Any, change: Callable[[str], str], change_code: Callable[[str], str]) -> Any:
+    """Return the JSON tree with `change` applied to every string value, and `change_code` to those of `CODE_FIELDS`."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {
+            key: map_strings(part, change_code if key in CODE_FIELDS else change, change_code)
+            for key, part in value.items()
+        }
+    if isinstance(value, list):
+        return [map_strings(part, change, change_code) for part in value]
+    return value
+
+
+FAILURE = Codec("failure", 1, TypeAdapter(str))
+"""The name of the step that failed last, with its start, duration and requests."""
+
+
+def facts_codec(handler: Handler[Any]) -> Codec[Any]:
+    facts_type: Any = handler.facts_type
+    return Codec(GATHER, handler.facts_version, _cached_adapter(facts_type))
+
+
+_cached_adapter = cache(TypeAdapter[Any])  # making one takes as long as half of the pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    lease: Lease
+    context: WorkerContext
+    config: DeliveryConfig  # that of `context`, later with the settings of the repository
+    event: Event
+    bot: Account
+    rule: Rule
+    handler: Handler[Any]
+    steps: Mapping[tuple[str, int], Checkpoint]  # checkpoints stored before this attempt, by step name and index
+    repository_settings: RepositorySettingsFile | None = None  # applied to `rule` and `config`
+    others: tuple[Account, ...] = ()  # HLS's other accounts
+    pending: PendingChanges = field(default_factory=PendingChanges)  # the only part that changes
+
+    @property
+    def store(self) -> Storage:
+        return self.context.store
+
+    @property
+    def github_rate_limit(self) -> str:
+        """Name of the rate limit that writes to GitHub share. While GitHub fails or asks to wait, reads wait, too."""
+        return self.context.github.rate_limit(self.event.repository.full_name)
+
+    def with_account_for(self, number: int) -> Job:
+        """Return the job with the account that wrote on the conversation `number`, if HLS has several accounts."""
+        chosen = self.context.choose_account(self.event.repository.id, number)
+        context = replace(self.context, github=chosen.github)
+        return replace(self, context=context, bot=chosen.bot, others=chosen.others)
+
+    def find_result(self, codec: Codec[T], index: int = 0) -> T | None:
+        """Return the valid value that an earlier attempt stored with `codec` and `index`, or None."""
+        return codec.decode(self.steps.get((codec.name, index)))
+
+    def add(self, codec: Codec[T], value: T, index: int = 0) -> None:
+        self.pending.add(codec.encode(value, index=index))
+
+    def run_step(
+        self, codec: Codec[T], index: int, do: Callable[[], T], *, fits: Callable[[T], bool] = lambda _: True
+    ) -> T:
+        """Return the stored result of a step if `fits` accepts it. Otherwise run `do`, and return its result redacted.
+
+        The result is stored before the next call to Claude and the next write to GitHub. If the process dies earlier,
+        the step runs again. So `do` must only read, or must find its own earlier write.
+        """
+        stored = self.find_result(codec, index)
+        if stored is not None and fits(stored):
+            return stored
+        self.check_can_continue()
+        github, started_at, started = self.context.github, self.store.now(), self.context.clock()
+        sent_before = github.requests_sent
+
+        def measured(step: Checkpoint) -> Checkpoint:
+            sent = github.requests_sent - sent_before
+            return replace(step, took_s=self.context.clock() - started, started_at=started_at, github_requests=sent)
+
+        with span(codec.name, {"hls.step_index": index}):
+            try:
+                result = do()
+            except StepFailed:
+                self.pending.add(replace(measured(FAILURE.encode(codec.name)), is_progress=False))
+                raise
+        step = measured(codec.encode(result, index=index))
+        self.pending.add(step)
+        redacted = codec.decode(step)
+        assert redacted is not None
+        return redacted
+
+    def note(self, codec: Codec[str], index: int, sentence: str) -> None:
+        """Store a sentence that `hls why` shows; no decision depends on it."""
+        if self.find_result(codec, index) != sentence:
+            self.add(codec, sentence, index)
+
+    def check_can_continue(self) -> None:
+        """Raise `Postponed` if the service is stopping, and `LeaseLost` if the lease has expired by the local clock.
+
+        The local clock also works while the database does not respond.
+        """
+        self.context.leases.require(self.lease)
+        if self.context.stopping():
+            raise Postponed("the service is stopping", at=self.store.now())
+
+    def wait_in_place(self, take: Callable[[], T]) -> T:
+        """Return `take()`. If `take` raises `Postponed`, sleep until the exception's time `at`, and call `take` again.
+
+        If the exception has `waiting_for`, or `at` is more than `IN_PLACE_S` away, the exception is raised again.
+        """
+        while True:
+            self.check_can_continue()
+            try:
+                return take()
+            except Postponed as wait:
+                pause_s = (wait.at - self.store.now()).total_seconds()
+                if wait.waiting_for is not None or pause_s > IN_PLACE_S:
+                    raise
+                self.context.pause(max(pause_s, 0.001))
+
+    def require_reads_allowed(self) -> None:
+        """Raise `Postponed` while GitHub asks to wait or is down, because more requests could get the token banned."""
+        until = self.store.rate_limiter.held_until(self.github_rate_limit)
+        if until is not None:
+            raise Postponed("no requests to GitHub for now: the last one failed, or GitHub asked to wait", at=until)
+
+    def require_newest(self, described: str | None = None) -> None:
+        """Raise `WorkStopped` if a person stopped the work, or `Superseded` if a newer event makes it unnecessary.
+
+        `described` is the head commit that was read from GitHub, see `Conversations.find_newer`.
+        """
+        stop = self.store.stops.find(self.event.repository.id, self.lease.number) if self.lease.number else None
+        if stop is not None:
+            raise WorkStopped(str(stop))
+        later = self.store.conversations.find_newer(self.lease, self.rule.prompt, described=described)
+        if later.head_sha is not None and self.handler.superseded_by_push:
+            raise Superseded(f"a newer push came meanwhile: {later.head_sha[:10]}")
+        if later.is_closed:
+            raise Superseded("the conversation was closed meanwhile")
+        if later.is_answered and self.handler.superseded_by_newer_answer:
+            raise Superseded("a newer event of this conversation was answered meanwhile")
+
+    def begin_write(self, comment_lock: str | None = None) -> None:
+        """Wait for the rate limit of writes to GitHub, then renew the lease if too little time is left for a write.
+
+        For a write of a comment or review, pass the name of its lock. The write is recorded as pending:
+        `Locks.acquire` raises `Postponed` while it may still take effect, even if this process is killed.
+        Raises `LeaseLost`, or `Postponed` if the wait would be longer than `IN_PLACE_S`.
+        """
+        github = self.config.settings.github
+        self.wait_in_place(
+            lambda: self.store.rate_limiter.take_slot(
+                self.lease,
+                self.github_rate_limit,
+                interval_s=github.min_seconds_between_writes,
+                changes=self.pending.take(),
+                pending_write=comment_lock,
+                slowest_write_s=github.slowest_write_s,
+            )
+        )
+        self.context.leases.secure(self.lease)
+
+    def check_lease(self) -> None:
+        """Raise `LeaseLost` if too little of the lease is left for a write. Uses the local clock only."""
+        self.context.leases.require(self.lease, least=MIN_SHARE_FOR_WRITE)
+
+    @contextmanager
+    def record_failure(self, part: Literal["analysis", "posting"]) -> Iterator[None]:
+        """If the block raises an error, store the changes in `pending` and raise the error again.
+
+        A `StepFailed` sets the status of `part` to "failed". After `LeaseLost` or `StoreUnavailable`, nothing is
+        stored.
+        """
+        try:
+            yield
+        except (LeaseLost, StoreUnavailable):
+            raise
+        except Exception as exc:  # raised again: a retry continues from the results so far, even after a defect
+            changes = self.pending.take()
+            if changes:
+                self.store.checkpoints.save(self.lease, *changes)
+            if isinstance(exc, StepFailed) and part == "analysis":
+                self.store.queue.set_status(self.lease, analysis="failed", analysis_error=str(exc))
+            elif isinstance(exc, StepFailed):
+                self.store.queue.set_status(self.lease, posting="failed", posting_error=str(exc))
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredReply:
+    prompt_id: str
+    reply_type: str
+    reply: dict[str, Any]
+    usage: Usage
+    cached_at: datetime | None = None
+    lost: dict[str, str] = field(default_factory=dict)
+
+
+_REPLY = Codec(ASK, 1, TypeAdapter(_StoredReply))
+
+
+def encode_reply(answered: ValidReply, *, index: int) -> Checkpoint:
+    """Return the checkpoint of a reply, without invisible characters and credentials.
+
+    Invisible characters are removed first, because they can hide a credential. HTML comments stay, because suggested
+    code may contain them. A string that redaction made too long is cut, so that the reply stays valid.
+    """
+    plain = map_strings(
+        answered.reply.model_dump(mode="json"),
+        lambda text: redact(clean(CodeText(text))),
+        lambda text: clean_and_redact(CodeText(text)),
+    )
+    reply = fit(plain, type(answered.reply))
+    lost = dict(answered.lost)
+    stored = _StoredReply(answered.prompt_id, answered.reply_type, reply, answered.usage, answered.cached_at, lost)
+    return _REPLY.encode(stored, index=index, took_s=answered.usage.took_s)
+
+
+def decode_reply(step: Checkpoint | None, *, reply_type: str, model: type[Reply]) -> ValidReply | None:
+    """Return the stored reply. None if there is none, or if it is not valid for `reply_type` and `model`.
+
+    The stored reply may be from another prompt, or from an earlier version of the prompt with other fields.
+    """
+    stored = _REPLY.decode(step)
+    if stored is None or stored.reply_type != reply_type:
+        return None
+    return _validate(stored, with_optional_fields(model, stored.reply))
+
+
+def decode_reply_for_display(step: Checkpoint | None) -> ValidReply | None:
+    """Return the stored reply, even if its prompt has other fields now. None if there is none."""
+    stored = _REPLY.decode(step)
+    base = REPLY_TYPES.get(stored.reply_type) if stored is not None else None
+    return _validate(stored, permissive_reply_model(base)) if stored is not None and base is not None else None
+
+
+def _validate(stored: _StoredReply, model: type[Reply]) -> ValidReply | None:
+    try:
+        reply = model.model_validate(stored.reply)
+    except ValidationError:
+        return None
+    return ValidReply(
+        stored.prompt_id, stored.reply_type, reply, stored.usage, cached_at=stored.cached_at, lost=stored.lost
+    )

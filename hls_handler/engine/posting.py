@@ -1,0 +1,368 @@
+"""Executes planned actions as idempotent writes to GitHub. Stores their outcomes, and label corrections by people."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, assert_never
+
+from pydantic import TypeAdapter
+
+from hls_handler.actions import (
+    COMMENT_CREATED,
+    COMMENT_EDITED,
+    COMMENT_UP_TO_DATE,
+    REPLY_CREATED,
+    REPLY_EXISTS,
+    Action,
+    EnsureCheck,
+    EnsureComment,
+    EnsureLabels,
+    EnsureReply,
+    EnsureReview,
+    Outcome,
+)
+from hls_handler.deliveries import Lease
+from hls_handler.engine.active_config import Writer
+from hls_handler.engine.commit_checks import ensure_check
+from hls_handler.engine.job import Codec, Job
+from hls_handler.errors import DependencyDown, Postponed, Retryable, StepFailed, Superseded
+from hls_handler.events import Account, Event, Issue, PullRequest
+from hls_handler.handlers.handler import Conversation, check_conversation
+from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, LabelState
+from hls_handler.prompting.prompt import Library
+from hls_handler.queue.changes import WriteCompleted
+from hls_handler.routing import LabelCorrection
+from hls_handler.settings.effective import EffectiveSettings
+from hls_handler.store.conversations import ConversationHistory
+from hls_handler.store.corrections import CorrectionResult, Corrections, ShownLabels
+from hls_handler.tracing import annotate
+
+log = logging.getLogger(__name__)
+
+LOCK_S = 120.0
+"""Seconds after which another delivery may take over the lock of a comment, or of the reviews."""
+
+REVIEW_LOCK = "review"
+"""End of the name of the lock for reviews of a conversation and for replies in its review threads."""
+
+Written = EnsureComment | EnsureReview | EnsureReply
+"""The actions that `features.auto_commenting` controls, and that are written under a lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommentWriteBegun:
+    """Checkpoint stored before a write of a comment, a review or a reply.
+
+    If a retry finds the checkpoint and an up-to-date comment, the write of the earlier attempt succeeded.
+    """
+
+    family: str  # of the comment; "review"; "reply 7 fixed" for the reply "fixed" to the review comment 7
+    how: Literal["created", "edited"]
+
+
+OUTCOME = Codec("post", 2, TypeAdapter(Outcome), readable=(1,))
+COMMENT_WRITE_BEGUN = Codec("writing", 1, TypeAdapter(CommentWriteBegun))
+LABELS_BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
+"""Checkpoint: the stored label states before a delivery's first write. With it, a retry reports the same outcome."""
+
+
+def store_unposted(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
+    """Store the comments of a delivery without a conversation as outcomes of the kind "withheld", and return them."""
+    detail = "there is no issue or pull request to post on; the comment is stored here"
+    return tuple(
+        job.run_step(OUTCOME, index, partial(Outcome, "comment", "withheld", detail, body=action.body))
+        for index, action in enumerate(actions)
+        if isinstance(action, EnsureComment)
+    )
+
+
+def post(
+    job: Job,
+    conversation: Conversation,
+    actions: tuple[Action, ...],
+    *,
+    require_not_superseded: Callable[[], None],
+    after_review: Callable[[Outcome | None], tuple[Action, ...]] | None = None,
+) -> tuple[Outcome, ...]:
+    """Execute the actions in order and return their outcomes. An action with a stored outcome is not executed again.
+
+    `after_review` is called with the outcome of the review, or without one at the end. It returns the actions that it
+    plans then. Those that follow the review are executed.
+
+    `require_not_superseded` may raise `Superseded`. It is called at the start, and again after the comment's lock is
+    acquired. The lock prevents newer deliveries from writing the comment. It is acquired before the conversation is
+    read, so that the number of comments that GitHub then reports stays true until the comment is written.
+    Reviews and replies have one lock for each pull request, which is acquired at the same time.
+
+    If GitHub refuses an action, the others are executed, and then its error is raised.
+    """
+    require_not_superseded()
+    job.require_reads_allowed()
+    current, may_exist, acquired = None, True, dict[str, bool]()
+    if not any(name == OUTCOME.name for name, _ in job.steps):
+        is_commenting = job.rule.effective.features.auto_commenting
+        written = [action for action in actions if isinstance(action, Written) and is_commenting]
+        acquired = {name: _acquire_lock(job, name) for name in dict.fromkeys(_lock_name(job, one) for one in written)}
+        comments = [_lock_name(job, action) for action in written if isinstance(action, EnsureComment)]
+        current = _check_current_state(job, conversation)
+        if comments and not any(acquired[name] for name in comments) and current.comments is not None:
+            may_exist = current.comments > _history(job).count_comments()
+    execute = partial(_execute, job, conversation, current, acquired, may_exist, require_not_superseded)
+    outcomes: list[Outcome] = []
+    failed: list[StepFailed] = []
+    is_reviewed = False
+    while len(outcomes) < len(actions):
+        index, action = len(outcomes), actions[len(outcomes)]
+        try:
+            outcome = job.run_step(OUTCOME, index, partial(execute, index, action), fits=partial(_matches, action))
+        except StepFailed as exc:
+            if isinstance(exc, Retryable if isinstance(action, EnsureReview) else DependencyDown):
+                raise  # the other actions wait for the next attempt; the summary depends on the review
+            failed.append(exc)
+            outcome = _withheld(action, exc)
+        outcomes.append(outcome)
+        if isinstance(action, EnsureReview) and after_review is not None:
+            planned = after_review(outcomes[-1])
+            later = (one for one in planned if not isinstance(one, EnsureLabels | EnsureReview))
+            actions, is_reviewed = (*actions[: index + 1], *later), True
+    if not is_reviewed and after_review is not None:
+        after_review(None)
+    if failed:
+        raise next((one for one in failed if isinstance(one, Retryable)), failed[0])
+    for outcome in outcomes:
+        if outcome.kind == "dry_run":
+            log.info("dry run: nothing was written", extra={"would": outcome.detail, "comment": outcome.body})
+    job.context.health.ok("github")
+    return tuple(outcomes)
+
+
+def _withheld(action: Action, error: StepFailed) -> Outcome:
+    """Return the outcome of a refused action. It is not stored, because a retry executes the action again."""
+    keys = tuple(comment.key for comment in action.comments) if isinstance(action, EnsureReview) else ()
+    return Outcome(_OUTCOME_NAMES[type(action)], "withheld", str(error), rejected=keys)
+
+
+def _matches(action: Action, outcome: Outcome) -> bool:
+    # The plan of an earlier attempt may have had another action at this index.
+    return outcome.action == _OUTCOME_NAMES[type(action)]
+
+
+_OUTCOME_NAMES: Mapping[type[Action], Literal["labels", "comment", "review", "reply", "check"]] = {
+    EnsureLabels: "labels",
+    EnsureComment: "comment",
+    EnsureReview: "review",
+    EnsureReply: "reply",
+    EnsureCheck: "check",
+}
+
+
+def is_check_ended(job: Job) -> bool:
+    """Return True if an earlier attempt set the result of the check."""
+    outcomes = [OUTCOME.decode(step) for (name, _), step in job.steps.items() if name == OUTCOME.name]
+    return any(outcome is not None and outcome.action == "check" for outcome in outcomes)
+
+
+def post_unasked(job: Job, actions: tuple[EnsureCheck, ...]) -> tuple[Outcome, ...]:
+    """Execute the actions of a delivery that needs no call to Claude, and return their outcomes."""
+    job.require_reads_allowed()
+    return tuple(
+        job.run_step(OUTCOME, index, partial(ensure_check, job, action), fits=partial(_matches, action))
+        for index, action in enumerate(actions)
+    )
+
+
+def _check_current_state(job: Job, conversation: Conversation) -> Issue | PullRequest:
+    reader = job.context.github.reader(job.event.repository.full_name)
+    number = conversation.number
+    current = reader.pull_request(number) if conversation.is_pull_request else reader.issue(number)
+    check_conversation(job.event, current)
+    shown = _shown_labels(current, job.config.library, job.rule.effective)
+    _log_corrections(job.store.corrections.record_current(job.lease, job.bot.login, shown))
+    return current
+
+
+def _execute(
+    job: Job,
+    conversation: Conversation,
+    current: Issue | PullRequest | None,
+    acquired: Mapping[str, bool],
+    may_exist: bool,
+    require_not_superseded: Callable[[], None],
+    index: int,
+    action: Action,
+) -> Outcome:
+    effective, settings = job.rule.effective, job.config.settings
+    annotate({"hls.action": _OUTCOME_NAMES[type(action)]})
+    match action:
+        case EnsureLabels():
+            if not effective.features.auto_labeling:
+                where = settings.sources.where(effective.find_feature_key("auto_labeling", settings))
+                return Outcome("labels", "off", f"labels are switched off by {where}")
+            before = job.run_step(LABELS_BEFORE, 0, _history(job).labels)
+            writer = make_writer(job, job.begin_write)
+            present = frozenset(label.name for label in current.labels) if current else None
+            return writer.ensure_labels(
+                conversation.number, action, labels=effective.labels, before=before, present=present
+            )
+        case EnsureComment() | EnsureReview() | EnsureReply():
+            if not effective.features.auto_commenting:
+                where = settings.sources.where(effective.find_feature_key("auto_commenting", settings))
+                body = None if isinstance(action, EnsureReview) else action.body
+                return Outcome(_OUTCOME_NAMES[type(action)], "off", f"comments are switched off by {where}", body=body)
+            return write_under_lock(
+                job,
+                conversation,
+                action,
+                index=index,
+                require_not_superseded=require_not_superseded,
+                is_lost=acquired.get(_lock_name(job, action)),
+                may_exist=may_exist,
+            )
+        case EnsureCheck():
+            return ensure_check(job, action)
+        case _:
+            assert_never(action)
+
+
+def write_under_lock(
+    job: Job,
+    conversation: Conversation,
+    action: Written,
+    *,
+    index: int,
+    require_not_superseded: Callable[[], None] = lambda: None,
+    is_lost: bool | None = None,
+    may_exist: bool = True,
+) -> Outcome:
+    """Acquire the action's lock, call `require_not_superseded`, and write the comment, the review or the reply.
+
+    `index` is the action's position in the plan, or `PROBLEMS_INDEX`. `is_lost` means that a write which HLS does not
+    know may have succeeded; None if the lock is not acquired yet. `may_exist=False` means that all comments of the
+    conversation are known. If an earlier attempt wrote the comment but got no response, the outcome of that write is
+    returned. The lock is released when a shadow prompt begins, or when the delivery ends or is rescheduled.
+
+    An earlier review or reply is searched on GitHub only if `is_lost`, or if an earlier attempt began to write it.
+    """
+    name, family = _lock_name(job, action), _family(action)
+    begun = job.find_result(COMMENT_WRITE_BEGUN, index)
+    if begun is not None and begun.family != family:
+        begun = None  # the plan has changed
+    is_stored = begun is not None
+
+    def begin_write() -> None:
+        nonlocal is_stored
+        if not is_stored:
+            is_edit = isinstance(action, EnsureComment) and _history(job).comment(family) is not None
+            job.add(COMMENT_WRITE_BEGUN, CommentWriteBegun(family, "edited" if is_edit else "created"), index)
+            is_stored = True
+        job.begin_write(name)
+
+    if is_lost is None:
+        is_lost = _acquire_lock(job, name)
+    require_not_superseded()
+    completed, is_retry = WriteCompleted(name), is_lost or begun is not None
+    writer, number = make_writer(job, begin_write), conversation.number
+    try:
+        match action:
+            case EnsureComment():
+                outcome = writer.ensure_comment(number, action, may_exist=may_exist)
+            case EnsureReview():
+                outcome = writer.ensure_review(number, action, is_retry=is_retry)
+            case EnsureReply():
+                outcome = writer.ensure_reply(number, action, is_retry=is_retry)
+            case _:
+                assert_never(action)
+    except (StepFailed, Postponed, Superseded) as exc:  # Postponed: nothing was sent since a response
+        if not (isinstance(exc, DependencyDown) and exc.may_have_succeeded):
+            job.pending.add(completed)
+        raise
+    job.pending.add(completed)  # also completes the write of an earlier attempt
+    return outcome if begun is None else _outcome_of_earlier_write(outcome, begun)
+
+
+def _outcome_of_earlier_write(outcome: Outcome, begun: CommentWriteBegun) -> Outcome:
+    if outcome.detail == COMMENT_UP_TO_DATE:
+        return replace(outcome, kind=begun.how, detail=COMMENT_CREATED if begun.how == "created" else COMMENT_EDITED)
+    return replace(outcome, kind="created", detail=REPLY_CREATED) if outcome.detail == REPLY_EXISTS else outcome
+
+
+def _family(action: Written) -> str:
+    match action:
+        case EnsureComment():
+            return action.family
+        case EnsureReview():
+            return REVIEW_LOCK
+        case EnsureReply():
+            return f"reply {action.comment_id} {action.key}"
+        case _:
+            assert_never(action)
+
+
+def _lock_name(job: Job, action: Written) -> str:
+    return f"{job.lease.conversation_key}/{_family(action) if isinstance(action, EnsureComment) else REVIEW_LOCK}"
+
+
+def _acquire_lock(job: Job, name: str) -> bool:
+    return job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.pending.take())
+
+
+def make_writer(job: Job, begin_write: Callable[[], None]) -> Writer:
+    return job.context.github.writer(
+        job.event.repository.full_name,
+        bot=job.bot,
+        history=_history(job),
+        begin_write=begin_write,
+        check_lease=job.check_lease,
+        dry_run=job.rule.effective.features.dry_run,
+    )
+
+
+def _history(job: Job) -> ConversationHistory:
+    return job.store.conversations.history(job.lease, job.bot.login, pending=job.pending)
+
+
+def record_label_correction(
+    corrections: Corrections, lease: Lease, event: Event, bot: Account, correction: LabelCorrection, library: Library
+) -> CorrectionResult:
+    """Store that a person changed a label of the bot. Uses only the event and sends no request to GitHub."""
+    assert event.conversation is not None  # parse_event rejects a label event without its issue or pull request
+    shown = _shown_labels(event.conversation, library, correction.effective)
+    result = corrections.record_change(lease, bot.login, correction.group, shown, at=lease.received_at)
+    _log_corrections(result)
+    return result
+
+
+def describe_label_correction(result: CorrectionResult, group: str) -> str:
+    """Return a sentence such as "a person set bug again: the correction is withdrawn"."""
+    if result.changed:
+        return "; ".join(map(_describe_label, result.changed))
+    if result.compared:
+        return f"the stored correction of HLS's {group} label here is unchanged"
+    return f"HLS has set no {group} label here within {CORRECTION_WINDOW_DAYS} days, so its change is no feedback"
+
+
+def _describe_label(label: AppliedLabel) -> str:
+    if label.corrected_to is None:
+        return f"a person set {label.name} again: the correction is withdrawn"
+    instead = f"put {label.corrected_to} in place of" if label.corrected_to else "took away"
+    return f"a person {instead} {label.name}, which {label.prompt_id} had asked for"
+
+
+def _log_corrections(result: CorrectionResult) -> None:
+    for label in result.changed:
+        fields = {
+            "field": label.group,
+            "label": label.name,
+            "corrected_to": label.corrected_to,
+            "prompt": label.prompt_id,
+        }
+        log.info("label corrected by a person", extra=fields)
+
+
+def _shown_labels(conversation: Issue | PullRequest, library: Library, effective: EffectiveSettings) -> ShownLabels:
+    is_pull_request = isinstance(conversation, PullRequest)
+    groups = library.label_groups("pull_request" if is_pull_request else "issues", effective.labels.assess)
+    return ShownLabels(tuple(label.name for label in conversation.labels), conversation.title, is_pull_request, groups)

@@ -1,0 +1,113 @@
+"""Runs the shadow prompt of a delivery after posting, with the same facts. Its result is stored and not posted."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
+from hls_handler.analysis import Analysis
+from hls_handler.engine.asking import analyse, ask
+from hls_handler.engine.job import Codec, Job
+from hls_handler.errors import DependencyDown, LeaseLost, Permanent, Postponed, StepFailed, StoreUnavailable
+from hls_handler.queue.changes import Posted
+from hls_handler.routing import Shadow
+from hls_handler.store.calls import CLAUDE_RATE_LIMIT
+from hls_handler.tracing import span
+from hls_handler.wording import count, was_or_were
+
+log = logging.getLogger(__name__)
+
+SHADOW_SHARE = 0.8
+"""Shadow prompts are skipped once this share of `claude.calls_per_hour` is used. The rest is for other prompts."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptResult:
+    """The result of one prompt for one delivery."""
+
+    prompt_id: str  # "issues/strict@3f9c2a"; the first if `then` leads to others
+    labels: tuple[RequestedLabel, ...]
+    speaks: bool  # whether a new comment was planned
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowResult:
+    """The results of two prompts for one delivery: `ran` is from the shadow prompt, `posted` from the rule's prompt."""
+
+    prompt: str  # "issues/strict"
+    state: Literal["done", "failed", "skipped"]
+    reason: str | None  # why it failed or was skipped
+    ran: PromptResult | None  # the shadow's result; None unless done
+    posted: PromptResult
+
+
+SHADOW = Codec("shadow", 1, TypeAdapter(ShadowResult))
+
+
+def prompt_result(analysis: Analysis, actions: tuple[Action, ...]) -> PromptResult:
+    """Return the labels and the planned comment of an analysis, for comparisons. `analysis` must have a reply."""
+    return PromptResult(
+        prompt_id=analysis.answers[0].prompt_id,
+        labels=tuple(label for action in actions if isinstance(action, EnsureLabels) for label in action.requested),
+        speaks=any(isinstance(action, EnsureComment) and action.create for action in actions),
+    )
+
+
+def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | None, *, is_cached: bool) -> None:
+    """Run the rule's shadow prompt, if it has one, and store its result together with `posted`.
+
+    The shadow prompt is skipped if the service stops, if Claude's rate limit is reached, or if the calls of the last
+    hour reach the share `SHADOW_SHARE` of `claude.calls_per_hour`. It is also skipped if a posted reply came from the
+    cache (`is_cached`): the same question was compared before, and a reply without a call has no cost to compare. The
+    shadow prompt itself does not use the cache. A failed shadow prompt does not fail the delivery.
+    Raises only `LeaseLost` and `StoreUnavailable`.
+    """
+    shadow = job.rule.shadow
+    if shadow is None or job.find_result(SHADOW) is not None:
+        return
+    # Stores what was posted and releases the comment's lock before the call to Claude.
+    job.store.checkpoints.save(job.lease, *job.pending.take(), posting=posting, unlock=True)
+    with span("shadow", {"hls.prompt": shadow.prompt}):
+        result = _run_shadow(job, shadow, facts, posted, is_cached=is_cached)
+    job.add(SHADOW, result)
+    log.info("shadow prompt ended", extra={"prompt": shadow.prompt, "state": result.state, "reason": result.reason})
+
+
+def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult, *, is_cached: bool) -> ShadowResult:
+    try:
+        _check_shadow(job, shadow, is_cached=is_cached)
+        answered = ask(job, facts, shadow=shadow.prompt)
+        analysis = analyse(job, answered, answered.facts)
+        result = prompt_result(analysis, job.handler.plan(job.event, answered.facts, analysis))
+        return ShadowResult(shadow.prompt, "done", None, result, posted)
+    except (LeaseLost, StoreUnavailable):
+        raise
+    except Postponed as exc:
+        return ShadowResult(shadow.prompt, "skipped", str(exc), None, posted)
+    except StepFailed as exc:
+        if isinstance(exc, DependencyDown) and exc.applies_to_all_calls and exc.not_before is not None:
+            job.store.rate_limiter.hold(CLAUDE_RATE_LIMIT, exc.not_before)  # until the time that Claude gave
+        return ShadowResult(shadow.prompt, "failed", str(exc), None, posted)
+    except Exception as exc:  # a defect here must not fail a delivery that is posted
+        log.exception("defect in a shadow prompt")
+        reason = f"defect in HLS, please report it: {type(exc).__name__} (the log has the trace)"
+        return ShadowResult(shadow.prompt, "failed", reason, None, posted)
+
+
+def _check_shadow(job: Job, shadow: Shadow, *, is_cached: bool) -> None:
+    settings = job.config.settings
+    if shadow.prompt not in job.config.library.prompts:
+        raise Permanent(f"{settings.sources.where(shadow.chosen_by)} names {shadow.prompt}, but no such prompt exists")
+    if is_cached:
+        raise Postponed("the posted reply came from the cache of replies (claude.cache_ttl_h)", at=job.store.now())
+    calls, most = job.store.calls.count_last_hour(), settings.claude.calls_per_hour
+    if calls >= SHADOW_SHARE * most:
+        raise Postponed(
+            f"shadow prompts may not use the last {1 - SHADOW_SHARE:.0%} of claude.calls_per_hour: "
+            f"{calls} of {count(most, 'call')} {was_or_were(calls)} made within the hour",
+            at=job.store.now(),
+        )

@@ -1,0 +1,232 @@
+"""Worker threads, which claim and process one delivery at a time, and the thread that renews their leases."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable
+
+from hls_handler.deliveries import Accepted, Finished
+from hls_handler.engine.active_config import WorkerContext
+from hls_handler.engine.health import Health
+from hls_handler.engine.runner import run_delivery
+from hls_handler.errors import StoreUnavailable
+from hls_handler.logs import log_context
+from hls_handler.queue.delivery_queue import DeliveryQueue
+from hls_handler.queue.leases import HeldLeases
+from hls_handler.settings.model import Limits
+
+log = logging.getLogger(__name__)
+
+
+class IdleWorkers:
+    """Lets one idle worker poll the queue, while the others sleep until they are woken. Thread-safe.
+
+    If all idle workers polled, each new delivery would cause one claim per worker and delay the receiver's next write.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()
+        self.wake_ups = 0  # read it before a poll, and pass it to `wait` if nothing was due
+        self._next_poll = math.inf  # when the polling worker polls, by `clock`
+
+    def wake(self, workers: int | None = None) -> None:
+        """Wake this many idle workers; None wakes all."""
+        if workers == 0:
+            return
+        with self._changed:
+            self.wake_ups += 1
+            if workers is None:
+                self._changed.notify_all()
+            else:
+                self._changed.notify(workers)
+
+    def found_work(self) -> None:
+        """Wake a sleeping worker to poll, because the caller stops polling. Does nothing if a worker already polls."""
+        with self._changed:
+            if self._next_poll == math.inf:
+                self._changed.notify()
+
+    def wait(self, seen: int, seconds: float) -> None:
+        """Sleep until woken. Return at once if `wake_ups` differs from `seen`.
+
+        The worker that polls sleeps at most `seconds`; the others sleep without a limit.
+        """
+        until = self._clock() + seconds
+        with self._changed:
+            if self.wake_ups != seen:
+                return
+            if until >= self._next_poll:
+                self._changed.wait()
+                return
+            self._next_poll = until
+            self._changed.wait(timeout=seconds)
+            if self._next_poll == until:
+                self._next_poll = math.inf
+
+
+POLL_S = 2.0
+"""Seconds between two polls of the queue by an idle worker. Other processes may have queued a delivery."""
+
+
+class Workers:
+    """The worker threads of a process, and the thread that renews their leases."""
+
+    def __init__(
+        self,
+        *,
+        queue: DeliveryQueue,
+        leases: HeldLeases,
+        limits: Callable[[], Limits],
+        name: str,
+        connect: Callable[[threading.Event], Callable[[], WorkerContext]],
+        finished: Callable[[Finished], None],
+        health: Health,
+        poll_s: float = POLL_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Create the threads; their number never changes. Each calls `connect` once.
+
+        There is one more than `limits().concurrency`, so that a command such as `/stop` waits for no other delivery.
+        """
+        self._queue, self._leases, self._limits, self._name = queue, leases, limits, name
+        self._connect, self._finished, self._health = connect, finished, health
+        self._poll_s, self._clock = poll_s, clock
+        self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._stop_began_at = 0.0
+        self._idle = IdleWorkers(clock)
+        self._threads = [
+            threading.Thread(target=self._loop, args=(f"{name}-{n}",), name=f"worker-{n}", daemon=True)
+            for n in range(limits().concurrency + 1)
+        ]
+        self._renewer = threading.Thread(target=self._renew, name="lease-renewer", daemon=True)
+
+    def start(self) -> None:
+        for thread in [*self._threads, self._renewer]:
+            thread.start()
+
+    def wake(self, workers: int | None = None) -> None:
+        """Wake this many idle workers to claim deliveries; None wakes all."""
+        self._idle.wake(workers)
+
+    def begin_to_stop(self) -> None:
+        """Stop claiming deliveries, and start the time limit of `stop`."""
+        if not self._stopping.is_set():
+            self._stop_began_at = self._clock()
+            self._stopping.set()
+            self.wake()
+
+    def stop(self, within_s: float) -> int:
+        """Wait for the workers to end, at most `within_s` seconds after `begin_to_stop`. Return how many still run."""
+        self.begin_to_stop()
+        until = self._stop_began_at + within_s
+        for thread in self._threads:
+            thread.join(timeout=max(0.0, until - self._clock()))
+        self._ended.set()
+        busy = sum(thread.is_alive() for thread in self._threads)
+        if busy:
+            log.warning("stopped with deliveries still running; they continue at the next start", extra={"busy": busy})
+        return busy
+
+    def _loop(self, name: str) -> None:
+        make_context = self._connect(self._stopping)
+        while not self._stopping.is_set():
+            try:
+                self._next(name, make_context)
+                continue
+            except StoreUnavailable as exc:
+                self._health.report_store_problem(exc)
+            except Exception:  # a defect must not end the thread; the delivery's lease expires
+                log.exception("defect in a worker")
+            self._idle.found_work()
+            self._stopping.wait(self._poll_s)
+
+    def _next(self, name: str, make_context: Callable[[], WorkerContext]) -> None:
+        seen = self._idle.wake_ups
+        if self._stopping.is_set():
+            return  # `seen` includes the wake-up of `begin_to_stop`, so `wait` would sleep
+        limits, asked_at = self._limits(), self._leases.now()
+        lease = self._queue.claim(
+            worker=name, lease_s=limits.lease_s, max_crashes=limits.max_crashes, concurrency=limits.concurrency
+        )
+        if lease is not None:
+            self._leases.add(lease, asked_at=asked_at, lease_s=limits.lease_s)
+            self._idle.found_work()
+            self._health.probe_ok("store")  # claiming does not prove that bodies can be written
+            try:
+                with log_context(delivery=lease.guid, request_id=lease.request_id, repository=lease.repository):
+                    # Made after the claim, so that a change before the delivery arrived applies to it.
+                    finished = run_delivery(lease, make_context())
+            finally:
+                self._leases.remove(lease)
+            if finished is not None:
+                self._finished(finished)
+            self._idle.wake(1)  # the next delivery of this conversation may start now
+            return
+        idle_s = self._queue.seconds_until_due(concurrency=limits.concurrency)
+        self._idle.wait(seen, self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
+
+    def _renew(self) -> None:
+        # A lease may be renewed any number of times: all calls of a delivery have timeouts, so every delivery ends.
+        answered = True
+        while not self._ended.wait(self._limits().lease_s / (3 if answered else 15)):
+            answered = self._leases.renew_all()
+
+
+class AwaitedDeliveries:
+    """Futures for HTTP requests that wait until a delivery is finished, by this process or another one.
+
+    `expect` is called on the event loop, the other methods from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._expected: dict[str, list[asyncio.Future[Finished]]] = {}
+        # Expected deliveries that are committed. Before that, a stored final state belongs to an earlier run.
+        self._committed: set[str] = set()
+
+    def expect(self, guid: str) -> asyncio.Future[Finished]:
+        """Return a future that gets the result of this delivery. Cancel it to stop waiting."""
+        future: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            self._expected.setdefault(guid, []).append(future)
+        future.add_done_callback(lambda done: self._forget(guid, done))
+        return future
+
+    def mark_committed(self, accepted: Iterable[Accepted]) -> None:
+        """Record that these deliveries are in the database. `poll` looks up only such deliveries."""
+        with self._lock:
+            self._committed.update(a.guid for a in accepted if a.outcome == "queued" and a.guid in self._expected)
+
+    def poll(self, find_finished: Callable[[Collection[str]], Iterable[Finished]]) -> None:
+        """Resolve the futures of deliveries that another process finished. May block and raise `StoreUnavailable`."""
+        with self._lock:
+            waiting = tuple(self._committed)
+        if waiting:
+            for finished in find_finished(waiting):
+                self.resolve(finished)
+
+    def resolve(self, finished: Finished) -> None:
+        with self._lock:
+            futures = list(self._expected.get(finished.guid, ()))
+        for future in futures:
+            future.get_loop().call_soon_threadsafe(_resolve, future, finished)
+
+    def _forget(self, guid: str, future: asyncio.Future[Finished]) -> None:
+        with self._lock:
+            left = [other for other in self._expected.get(guid, ()) if other is not future]
+            if left:
+                self._expected[guid] = left
+            else:
+                self._expected.pop(guid, None)
+                self._committed.discard(guid)
+
+
+def _resolve(future: asyncio.Future[Finished], finished: Finished) -> None:
+    if not future.done():
+        future.set_result(finished)

@@ -1,1 +1,0 @@
-"""History: what HLS did on GitHub and with Claude, corrections by people, statistics and retention."""

@@ -1,0 +1,549 @@
+"""Stores calls to Claude with cost and validated reply, and limits them by a rate and by budgets.
+
+`claude.calls_per_hour` is a budget of calls for the whole service, `ReviewBudget` one of money for a pull request.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Text,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    true,
+)
+
+from hls_handler.analysis import Receipt, Usage, ValidReply
+from hls_handler.db.database import Database
+from hls_handler.db.tables import analyses, calls, deleted_calls, deleted_review_calls, deliveries, slots
+from hls_handler.db.values import HOUR_MS, from_ms, from_row
+from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease
+from hls_handler.errors import BudgetExceeded, Postponed
+from hls_handler.prompting.prompt import PromptSources
+from hls_handler.queue.changes import DELIVERY_ID, Change, DeliveryWriter, prepare
+from hls_handler.queue.leases import lease_lost
+from hls_handler.queue.rate_limiter import RateLimiter
+from hls_handler.store.prompt_versions import PromptVersions
+from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED, CachedReply, CacheKey, ReplyCache
+from hls_handler.wording import count
+
+CLAUDE_RATE_LIMIT = "claude"
+"""Name of the rate limit for calls to Claude."""
+
+_BUDGET = "claude.calls_per_hour"
+SUCCESS, UNAVAILABLE, FAILED = "ok", "unavailable", "failed"
+"""Outcomes of calls: a valid reply; Claude did not accept the call, which is not budgeted; Claude answered an error."""
+
+FREE = (UNAVAILABLE, FAILED)
+"""Outcomes of calls that cost nothing, unless their usage is unknown and therefore estimated."""
+
+ESTIMATED = "the response has no possible number of tokens, so tokens and cost are an upper estimate"
+"""Part of the error of a call whose reply can be used although its usage is unknown."""
+
+UNFINISHED = "unfinished"
+"""Counted in place of an outcome while a call is in progress, and for good if its end could not be stored."""
+
+_TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
+_c, _d = calls.c, deliveries.c
+_IS_OPEN = _c.finished_at.is_(None)
+_IS_FREE = and_(func.coalesce(_c.outcome, UNFINISHED).in_(FREE), _c.output_tokens.is_(None))
+
+
+def _is_recent(moment: ColumnElement[int], now: ColumnElement[int]) -> ColumnElement[bool]:
+    # What seems to be more than an hour ahead does not count, because the clock must have been set back.
+    return and_(moment > now - HOUR_MS, moment <= now + HOUR_MS)
+
+
+_RECENT = and_(
+    _is_recent(_c.started_at, bindparam("now", type_=BigInteger())), _c.outcome.is_distinct_from(UNAVAILABLE)
+)
+_COUNT_RECENT = select(func.count()).select_from(calls).where(_RECENT)
+_DELETE_RESERVED = slots.delete().where(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == _BUDGET)
+
+_OF_REVIEW = bindparam("of_review", type_=Text())
+_DELETED_COST = select(deleted_review_calls.c.cost_micro_usd).where(deleted_review_calls.c.review_key == _OF_REVIEW)
+_REVIEW_COSTS = select(
+    func.coalesce(func.sum(_c.cost_micro_usd).filter(_c.delivery_id == bindparam("of_delivery")), 0),
+    func.coalesce(func.sum(_c.cost_micro_usd), 0),
+    func.coalesce(_DELETED_COST.scalar_subquery(), 0),
+    func.coalesce(func.sum(_c.cost_micro_usd).filter(_IS_OPEN, _c.delivery_id == bindparam("of_delivery")), 0),
+    func.coalesce(func.sum(_c.cost_micro_usd).filter(_IS_OPEN), 0),
+).where(_c.review_key == _OF_REVIEW)
+"""The cost of a delivery's review, of all reviews of its pull request, and of those that retention has deleted; then
+what calls in progress have reserved of the first and of the second.
+
+One statement reads them: between two statements, retention could delete a call, which would then be counted twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewBudget:
+    """Limits on the cost of the calls for a pull request. `where...` name the settings with file and line."""
+
+    max_usd: float  # for one delivery
+    where: str  # "/srv/hls/settings.yaml:14 (review.max_usd)"
+    max_usd_per_pull_request: float
+    where_per_pull_request: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """One call to Claude. If `finished_at` is None, the call is in progress, or its end could not be stored.
+
+    Tokens and cost of such a call are an upper estimate.
+    """
+
+    id: int
+    index: int
+    prompt_id: str
+    model: str
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: str | None
+    error: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_write_tokens: int | None
+    cache_read_tokens: int | None
+    cost_usd: float | None
+    took_s: float | None
+    request_id: str | None  # Claude's
+    request_digest: bytes | None  # SHA-256 of system prompt, message and schema; None: not recorded
+
+    @property
+    def of_shadow(self) -> bool:
+        return self.index >= FIRST_SHADOW_STEP
+
+    @property
+    def lasted_s(self) -> float | None:
+        """Seconds until the end, also of a call that failed; None if the end is not stored."""
+        if self.took_s is not None or self.finished_at is None:
+            return self.took_s
+        return (self.finished_at - self.started_at).total_seconds()
+
+    @property
+    def is_estimate(self) -> bool:
+        """True if tokens and cost are an upper estimate, because the usage is unknown."""
+        is_unknown = self.outcome in (None, FAILED, "miscounted", "oversized") or ESTIMATED in (self.error or "")
+        return is_unknown and self.output_tokens is not None
+
+    @property
+    def is_free(self) -> bool:
+        """True if Claude rejected the call or did not get it."""
+        return self.outcome in FREE and self.output_tokens is None
+
+    @property
+    def all_input_tokens(self) -> int:
+        return sum(tokens or 0 for tokens in (self.input_tokens, self.cache_write_tokens, self.cache_read_tokens))
+
+
+def make_receipt(calls: Sequence[CallRow]) -> Receipt:
+    """Return the sums over the calls of a delivery that Claude got, without those of a shadow prompt."""
+    own = [call for call in calls if not call.of_shadow and call.outcome != UNAVAILABLE]
+    costs = [0.0 if call.is_free else call.cost_usd for call in own]
+    return Receipt(
+        calls=len(own),
+        input_tokens=sum(call.all_input_tokens for call in own),
+        output_tokens=sum(call.output_tokens or 0 for call in own),
+        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+        is_estimate=any(call.is_estimate for call in own),
+        prompt_ids=tuple(dict.fromkeys(call.prompt_id for call in own)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PromptStats:
+    """Totals of all calls by one version of a prompt."""
+
+    prompt_id: str  # "issues/analyze@3f9c2a"
+    replies: int  # number of valid replies
+    cost_usd: float  # of the calls whose cost is known, and the upper estimate of unfinished calls
+    calls_of_unknown_cost: int  # no known price; calls that Claude rejected or did not get cost nothing
+    last_error: str | None
+    last_error_at: datetime | None
+
+
+def budget_frees_at(started: Sequence[int], *, limit: int, ahead: int) -> int | None:
+    """Return the time (ms) when a budget of `limit` calls an hour allows another call; None if a call is allowed now.
+
+    `started` has the start times (ms) of the last hour's calls, oldest first. `ahead` is the number of deliveries that
+    already wait for the budget. Each delivery gets its own time, so that they do not all try again at once.
+    """
+    if len(started) < limit:
+        return None
+    leaving = len(started) - limit + ahead
+    hours, index = divmod(leaving, len(started))
+    return started[index] + (hours + 1) * HOUR_MS
+
+
+class ClaudeCalls:
+    def __init__(
+        self,
+        database: Database,
+        writer: DeliveryWriter,
+        rate_limiter: RateLimiter,
+        reply_cache: ReplyCache,
+        prompt_versions: PromptVersions,
+    ) -> None:
+        self._database, self._writer, self._rate_limiter = database, writer, rate_limiter
+        self._reply_cache, self._prompt_versions = reply_cache, prompt_versions
+        replaced = ("prompt_id", "reply_type", "model", "reply", "analysed_at")
+        now = database.now
+        self._save_analysis_again = database.upsert(analyses, *replaced).values(analysed_at=now)
+        self._save_analysis = database.upsert(analyses, *replaced, "saved_micro_usd").values(analysed_at=now)
+        self._begin = calls.insert().values(started_at=now).returning(_c.id, _c.started_at)
+        is_open = and_(_c.id == bindparam("of_call"), _c.delivery_id == DELIVERY_ID, _c.finished_at.is_(None))
+        self._find_open = select(calls).where(is_open).with_for_update()
+        self._end = calls.update().where(_c.id == bindparam("of_call")).values(finished_at=now)
+        called = select(_c.delivery_id).where(
+            _c.conversation_key == bindparam("of_conversation"), _is_recent(_c.started_at, now)
+        )
+        answered = (  # without a call, by the cache of replies
+            select(analyses.c.delivery_id)
+            .join(deliveries, _d.id == analyses.c.delivery_id)
+            .where(_d.conversation_key == bindparam("of_conversation"), _is_recent(analyses.c.analysed_at, now))
+        )
+        runs = called.union(answered).subquery()
+        self._count_runs = select(func.count()).select_from(runs).where(runs.c.delivery_id != DELIVERY_ID)
+
+    def begin(
+        self,
+        lease: Lease,
+        *,
+        index: int,
+        prompt_id: str,
+        model: str,
+        requests_per_second: float,
+        calls_per_hour: int,
+        estimate: Usage | None = None,
+        review: ReviewBudget | None = None,
+        is_cache_miss: bool = False,
+        request_digest: bytes | None = None,
+        sources: PromptSources | None = None,
+        changes: Sequence[Change] = (),
+    ) -> int:
+        """Record the start of a call and count it, with the upper `estimate` as its usage; return its id.
+
+        `end` replaces the estimate by the usage. It remains if the process dies or the database fails before. Raises
+        `LeaseLost`. With `is_cache_miss`, the call is counted as a question that the cache of replies did not answer.
+        `sources` are stored as the prompt's version, if it is the first use of it.
+
+        Raises `Postponed` if the rate limit or the hourly budget does not allow the call yet, and `BudgetExceeded` if
+        the estimate does not fit what is left of `review`; the changes are stored even then. The hourly budget counts
+        the calls of the last hour, except calls that Claude did not accept. Since the estimate counts for the review
+        budget from now on, parallel workers cannot exceed it together. An unknown price counts as 0.
+        """
+        prepared = prepare(changes)
+        with self._database.writing() as connection:
+            row_id = self._writer.require(connection, lease, prepared)
+            state = self._rate_limiter.lock(connection, CLAUDE_RATE_LIMIT)  # else two workers could get the last call
+            now = self._database.now_in(connection)
+            error: Postponed | BudgetExceeded | None = None
+            if review is not None:
+                error = self._check_review_budget(connection, row_id, lease, review, estimate)
+            if error is None:
+                error = self._check_budget(connection, row_id, calls_per_hour, now)
+            if error is None:
+                interval_s = 1 / requests_per_second
+                slot = self._rate_limiter.use_slot(connection, row_id, CLAUDE_RATE_LIMIT, interval_s, state, now)
+                if not slot.is_now:
+                    error = Postponed("waits for a slot to call Claude", at=from_ms(slot.slot_at))
+            if error is None:
+                call = {
+                    "delivery_id": row_id,
+                    "step_index": index,
+                    "conversation_key": lease.conversation_key,
+                    "review_key": lease.conversation_key if review is not None else None,
+                    "prompt_id": prompt_id,
+                    "model": model,
+                    "request_digest": request_digest,
+                    **(_usage_columns(estimate) if estimate is not None else {}),
+                }
+                if sources is not None:
+                    self._prompt_versions.keep(connection, prompt_id, sources)
+                call_id, started_at = connection.execute(self._begin, call).one()
+                misses = {CACHE_MISS: 1} if is_cache_miss else {}
+                self._writer.counters.add(connection, _count_call(call, UNFINISHED, lease) | misses, at=started_at)
+                return int(call_id)
+        raise error
+
+    def end(
+        self,
+        lease: Lease,
+        call_id: int,
+        *,
+        outcome: str,
+        usage: Usage | None,
+        error: str | None,
+        is_usage_unknown: bool = False,
+        request_id: str | None = None,
+        changes: Sequence[Change] = (),
+        reply: ValidReply | None = None,
+        cache_key: CacheKey | None = None,
+        is_last: bool = False,
+    ) -> None:
+        """Store outcome and cost of a call, with changes and reply, in one transaction.
+
+        With `cache_key`, the reply is also stored in the cache of replies.
+
+        Without `usage` the call cost nothing. If `is_usage_unknown`, the estimate of `begin` remains instead.
+        If the lease is lost, only outcome and cost are stored, because the call was paid. `LeaseLost` is then raised if
+        there are changes or a reply. A call that has already ended stays unchanged. `is_last` ends the analysis.
+        """
+        columns: dict[str, object] = {"outcome": outcome, "error": error, "request_id": request_id}
+        if usage is not None:
+            columns |= {"model": usage.model, "duration_ms": round(usage.took_s * 1000)}
+        if not is_usage_unknown:
+            columns |= _usage_columns(usage) if usage is not None else dict.fromkeys(_USAGE_COLUMNS)
+        statuses = {"analysis_status": "done", "analysis_error": None} if is_last else {}
+        needs_lease, prepared = bool(changes) or reply is not None, prepare(changes)
+        with self._database.writing() as connection:
+            row_id = self._writer.find(connection, lease, prepared, **statuses) if needs_lease else None
+            began = connection.execute(self._find_open, {"of_call": call_id, "of_guid": lease.guid}).first()
+            if began is not None:
+                connection.execute(self._end, {"of_call": call_id, **columns})
+                if row_id is not None and reply is not None:
+                    analysis = _analysis(row_id, began.step_index, reply) | {"saved_micro_usd": None}
+                    connection.execute(self._save_analysis, analysis)
+                    if cache_key is not None:
+                        self._reply_cache.store(connection, cache_key, reply)
+                before = dict(began._mapping)
+                counts = Counter(_count_call({**before, **columns}, outcome, lease))
+                counts.subtract(_count_call(before, UNFINISHED, lease))
+                changed = {key: number for key, number in counts.items() if number}
+                self._writer.counters.add(connection, changed, at=began.started_at)
+        if needs_lease and row_id is None:
+            raise lease_lost(lease)
+
+    def save_analysis(self, lease: Lease, *, index: int, reply: ValidReply) -> None:
+        """Store a reply that a retry read from a checkpoint; replace the reply at this index. Raises `LeaseLost`."""
+        with self._database.writing(durable=False) as connection:
+            row_id = self._writer.require(connection, lease)
+            connection.execute(self._save_analysis_again, _analysis(row_id, index, reply))
+
+    def save_cached(
+        self,
+        lease: Lease,
+        cached: CachedReply,
+        *,
+        index: int,
+        reply: ValidReply,
+        sources: PromptSources,
+        changes: Sequence[Change],
+        is_last: bool,
+    ) -> None:
+        """Store `reply`, which was made from `cached`, in place of a call, and count the hit. Raises `LeaseLost`.
+
+        `changes` have the checkpoint of the reply. `is_last` ends the analysis. `sources` are those of the prompt.
+        """
+        statuses = {"analysis_status": "done", "analysis_error": None} if is_last else {}
+        prepared = prepare(changes)
+        with self._database.writing() as connection:
+            row_id = self._writer.require(connection, lease, prepared, **statuses)
+            self._prompt_versions.keep(connection, reply.prompt_id, sources)
+            saved_micro_usd = cached.cost_micro_usd or 0
+            analysis = _analysis(row_id, index, reply) | {"saved_micro_usd": saved_micro_usd}
+            connection.execute(self._save_analysis, analysis)
+            saved = {CACHE_SAVED: saved_micro_usd} if saved_micro_usd else {}
+            self._writer.counters.add(connection, {CACHE_HIT: 1} | saved)
+
+    def review_costs(self, guid: str) -> tuple[float, float]:
+        """Return the cost of the calls of a delivery, and of all calls for the pull request that it is about, in USD.
+
+        These are the sums that `ReviewBudget` limits. Calls in progress count with their upper estimate.
+        """
+        of_guid = select(_d.id, _d.conversation_key).where(_d.guid == guid)
+        with self._database.reading() as connection:
+            row = connection.execute(of_guid).first()
+            if row is None:
+                return 0.0, 0.0
+            terms = {"of_delivery": row.id, "of_review": row.conversation_key or ""}
+            of_delivery, existing, deleted, *_ = map(int, connection.execute(_REVIEW_COSTS, terms).one())
+        return of_delivery / 1_000_000, (existing + deleted) / 1_000_000
+
+    def count_last_hour(self) -> int:
+        """Return the number of calls within the last hour that count for the budget."""
+        with self._database.reading() as connection:
+            now = self._database.now_in(connection)
+            return connection.execute(_COUNT_RECENT, {"now": now}).scalar_one()
+
+    def count_conversation_runs(self, lease: Lease) -> int:
+        """Return how many other deliveries of the lease's conversation had a question for Claude within the last hour.
+
+        Includes those whose reply came from the cache: a loop that repeats the same event must end, too.
+        """
+        terms = {"of_conversation": lease.conversation_key or "", "of_guid": lease.guid}
+        with self._database.reading() as connection:
+            return connection.execute(self._count_runs, terms).scalar_one()
+
+    def calls_of(self, guid: str) -> list[CallRow]:
+        """Return a delivery's calls in the order of their start."""
+        query = select(calls).join(deliveries, _d.id == _c.delivery_id).where(_d.guid == guid)
+        with self._database.reading() as connection:
+            return [
+                from_row(
+                    CallRow,
+                    row,
+                    index=row.step_index,
+                    cost_usd=None if row.cost_micro_usd is None else row.cost_micro_usd / 1_000_000,
+                )
+                for row in connection.execute(query.order_by(_c.started_at, _c.id))
+            ]
+
+    def prompt_stats(self) -> list[PromptStats]:
+        """Return the totals of every prompt version that was ever used, sorted by prompt id."""
+        with self._database.reading() as connection:
+            rows = sum_calls(connection, true(), with_deleted=True)
+        by_prompt: dict[str, list[dict[str, Any]]] = {}
+        for row in rows:
+            by_prompt.setdefault(row["prompt_id"], []).append(row)
+        return [_prompt_stats(prompt_id, by_prompt[prompt_id]) for prompt_id in sorted(by_prompt)]
+
+    def failures(self) -> dict[str, dict[str, int]]:
+        """Return {prompt id: {outcome: number}} of the stored calls that ended without a valid reply."""
+        query = select(_c.prompt_id, _c.outcome, func.count()).where(_c.outcome != SUCCESS)
+        found: dict[str, dict[str, int]] = {}
+        with self._database.reading() as connection:
+            for prompt_id, outcome, number in connection.execute(query.group_by(_c.prompt_id, _c.outcome)):
+                found.setdefault(prompt_id, {})[outcome] = number
+        return found
+
+    def _check_review_budget(
+        self, connection: Connection, row_id: int, lease: Lease, review: ReviewBudget, estimate: Usage | None
+    ) -> BudgetExceeded | None:
+        terms = {"of_delivery": row_id, "of_review": lease.conversation_key or ""}
+        costs = map(int, connection.execute(_REVIEW_COSTS, terms).one())  # sums are Decimal on PostgreSQL
+        of_delivery, existing, deleted, reserved_of_delivery, reserved_of_all = costs
+        next_cost = (_usage_columns(estimate)["cost_micro_usd"] if estimate is not None else None) or 0
+        of_all, per_pull_request = existing + deleted, review.max_usd_per_pull_request
+        for what, cost, reserved, limit_usd, where in (
+            ("review", of_delivery, reserved_of_delivery, review.max_usd, review.where),
+            ("pull request", of_all, reserved_of_all, per_pull_request, review.where_per_pull_request),
+        ):
+            if cost + next_cost > round(limit_usd * 1_000_000):
+                return BudgetExceeded(
+                    f"the budget of the {what} allows no further call: {_usd(cost - reserved)} spent, "
+                    f"{_usd(reserved)} reserved by calls in progress, this call needs up to {_usd(next_cost)}, "
+                    f"limit {limit_usd:.4f} USD ({where}); raise that limit, then push or comment /review"
+                )
+        return None
+
+    def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
+        terms = {"now": now}
+        connection.execute(_DELETE_RESERVED, {"of_delivery": row_id})
+        if connection.execute(_COUNT_RECENT, terms).scalar_one() < calls_per_hour:
+            return None
+        starts = select(_c.started_at).where(_RECENT).order_by(_c.started_at)
+        started = connection.execute(starts, terms).scalars().all()
+        ahead = select(func.count()).select_from(slots).where(slots.c.rate_limit == _BUDGET, slots.c.slot_at > now)
+        frees_at = budget_frees_at(started, limit=calls_per_hour, ahead=connection.execute(ahead).scalar_one())
+        if frees_at is None:
+            return None
+        self._rate_limiter.reserve(connection, row_id, _BUDGET, frees_at)
+        at = from_ms(frees_at)
+        return Postponed(
+            f"the hourly budget is used up: claude.calls_per_hour allows {count(calls_per_hour, 'call')}, the next one "
+            f"at {at:%H:%M:%S} UTC; raise that setting, or wait",
+            at=at,
+            waiting_for="claude",
+        )
+
+
+def _usd(micro_usd: int) -> str:
+    return f"{micro_usd / 1_000_000:.4f} USD"
+
+
+def _prompt_stats(prompt_id: str, totals: Sequence[Mapping[str, Any]]) -> PromptStats:
+    last = max(totals, key=lambda row: -1 if row["last_error_at"] is None else row["last_error_at"])
+    return PromptStats(
+        prompt_id=prompt_id,
+        replies=sum(row["replies"] for row in totals),
+        cost_usd=sum(row["cost_micro_usd"] for row in totals) / 1_000_000,
+        calls_of_unknown_cost=sum(row["calls_of_unknown_cost"] for row in totals),
+        last_error=last["last_error"],
+        last_error_at=None if last["last_error_at"] is None else from_ms(last["last_error_at"]),
+    )
+
+
+def sum_calls(
+    connection: Connection, which: ColumnElement[bool], *, with_deleted: bool = False
+) -> list[dict[str, Any]]:
+    """Return the sums of the calls that match `which`: a dict per prompt, with the columns of `deleted_calls`.
+
+    `with_deleted` adds a dict per prompt for deleted calls. One statement reads both: between two statements, retention
+    could delete a call, which would then be counted twice.
+    """
+    existing = (
+        select(
+            _c.prompt_id,
+            func.count().filter(_c.outcome == SUCCESS).label("replies"),
+            func.sum(_c.cost_micro_usd).label("cost_micro_usd"),
+            func.count().filter(_c.cost_micro_usd.is_(None), ~_IS_FREE).label("calls_of_unknown_cost"),
+            func.max(_c.id).filter(_c.outcome != SUCCESS).label("failed_id"),
+            literal_column("NULL").label("last_error"),
+            literal_column("NULL").label("last_error_at"),
+        )
+        .where(which)
+        .group_by(_c.prompt_id)
+    )
+    deleted = deleted_calls.c
+    of_deleted = select(
+        deleted.prompt_id,
+        deleted.replies,
+        deleted.cost_micro_usd,
+        deleted.calls_of_unknown_cost,
+        literal_column("NULL").label("failed_id"),
+        deleted.last_error,
+        deleted.last_error_at,
+    )
+    rows = connection.execute(existing.union_all(of_deleted) if with_deleted else existing).all()
+    failed_ids = [row.failed_id for row in rows if row.failed_id is not None]
+    errors = select(_c.id, _c.error, _c.finished_at).where(_c.id.in_(failed_ids))
+    failed = {row.id: row for row in connection.execute(errors)} if failed_ids else {}
+    totals = [{**row._mapping, "cost_micro_usd": int(row.cost_micro_usd or 0)} for row in rows]
+    for total in totals:
+        last_failed = failed.get(total.pop("failed_id"))
+        if last_failed is not None:
+            total |= {"last_error": last_failed.error, "last_error_at": last_failed.finished_at}
+    return totals
+
+
+def _analysis(row_id: int, index: int, reply: ValidReply) -> dict[str, object]:
+    return {
+        "delivery_id": row_id,
+        "step_index": index,
+        "prompt_id": reply.prompt_id,
+        "reply_type": reply.reply_type,
+        "model": reply.usage.model,
+        "reply": reply.reply.model_dump_json(),
+    }
+
+
+_USAGE_COLUMNS = (*_TOKENS, "cost_micro_usd")
+
+
+def _usage_columns(usage: Usage) -> dict[str, int | None]:
+    cost = None if usage.cost_usd is None else round(usage.cost_usd * 1_000_000)
+    return {**{name: getattr(usage, name) for name in _TOKENS}, "cost_micro_usd": cost}
+
+
+def _count_call(call: Mapping[str, Any], outcome: str, lease: Lease) -> dict[tuple[str, str], int]:
+    prompt_id, cost = call["prompt_id"], call.get("cost_micro_usd") or 0
+    counts = {("prompt_calls", prompt_id): 1, ("claude_calls", outcome): 1}
+    if call["step_index"] >= FIRST_SHADOW_STEP:
+        counts["prompt_shadow_calls", prompt_id] = 1
+    counts |= {("tokens", name.removesuffix("_tokens")): call.get(name) or 0 for name in _TOKENS}
+    counts |= {("cost_micro_usd", ""): cost, ("prompt_cost_micro_usd", prompt_id): cost}
+    if lease.repository is not None:
+        counts["repository_cost_micro_usd", lease.repository] = cost
+    return {key: number for key, number in counts.items() if number}

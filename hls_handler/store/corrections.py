@@ -1,0 +1,232 @@
+"""Label corrections: a person replaces or removes a label that the bot set. Each correction is recorded once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection, func, or_, select
+
+from hls_handler.db.database import Database
+from hls_handler.db.tables import analyses, corrections, deliveries, labels
+from hls_handler.db.values import HOUR_MS, from_ms, from_row, to_ms
+from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease, conversation_key
+from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, find_changed_corrections
+from hls_handler.queue.changes import LABEL_SET, DeliveryWriter, field_label, of_conversation
+from hls_handler.store.statistics import DELIVERY_COLUMNS, DeliveryRow
+from hls_handler.untrusted.cleaning import clean
+from hls_handler.untrusted.redaction import redact
+
+MAX_READ = 1_000
+"""Newest corrections among which those of one prompt are searched."""
+
+COUNTED_MS = CORRECTION_WINDOW_DAYS * 24 * HOUR_MS
+MAX_TITLE_CHARACTERS, MAX_LABEL_CHARACTERS = 120, 50
+
+LABEL_CORRECTED, CORRECTION_WITHDRAWN = "label_corrected", "label_correction_withdrawn"
+"""Counters by prompt and reply field. They never decrease: withdrawn corrections are counted separately."""
+
+CHANGED_BY_BOT = "other bot"
+"""`reason_kind` of deliveries that were ignored because another bot caused the event."""
+
+_d, _l, _c = deliveries.c, labels.c, corrections.c
+_SET_FOR_REPLY = select(_l.name, _l.field, _l.prompt_id, _l.set_at).where(
+    of_conversation(labels), _l.state != "intended", _l.prompt_id.is_not(None)
+)
+_SET_BY_BOT = select(_l.name).where(of_conversation(labels), _l.state != "removed")
+
+
+@dataclass(frozen=True, slots=True)
+class ShownLabels:
+    """The current labels of a conversation, to be compared with the labels that the bot set."""
+
+    names: tuple[str, ...]
+    title: str  # of the conversation
+    pull_request: bool  # whether it is one
+    groups: Mapping[str, str]  # the label groups of the prompts, by label in lower case
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionResult:
+    compared: int  # number of the bot's labels that were compared
+    changed: tuple[AppliedLabel, ...]  # labels whose correction is new or withdrawn
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectedDelivery:
+    """A delivery of which people changed labels that HLS set."""
+
+    row: DeliveryRow
+    labels: tuple[AppliedLabel, ...]  # with what people set instead
+    corrected_at: datetime  # the latest time, aware UTC
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFeedback:
+    set: int  # labels that the bot set
+    corrected: int  # of those, labels that people changed within a month and did not change back
+
+    @property
+    def share(self) -> float:
+        return self.corrected / self.set if self.set else 0.0
+
+
+def feedback_in(counted: Mapping[tuple[str, str], int]) -> dict[str, dict[str, FieldFeedback]]:
+    """Return the numbers of set and corrected labels by prompt id and field. `counted` is `Statistics.counters()`."""
+    found: dict[str, dict[str, FieldFeedback]] = {}
+    for name, label in sorted(counted):
+        if name == LABEL_SET:
+            prompt_id, _, field = label.rpartition(":")
+            corrected = counted.get((LABEL_CORRECTED, label), 0) - counted.get((CORRECTION_WITHDRAWN, label), 0)
+            found.setdefault(prompt_id, {})[field] = FieldFeedback(counted[name, label], corrected)
+    return found
+
+
+class Corrections:
+    """Compares the labels that the bot set with the current labels, and stores the differences as corrections.
+
+    Only labels that a reply asked for are compared, for 30 days after they were set.
+    """
+
+    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
+        self._database, self._writer = database, writer
+        save = database.upsert(corrections, "corrected_to", "title", "recorded_at")
+        self._save = save.values(recorded_at=database.now)
+
+    def newest_of_prompt(self, prompt: str, *, most: int) -> list[CorrectedDelivery]:
+        """Return the deliveries whose labels people corrected last, of all versions of a prompt, newest first.
+
+        Of deliveries of a conversation, that one set a label whose reply was the last before GitHub confirmed it.
+        Only the newest `MAX_READ` corrections are read, and of these the newest four times `most` of the prompt.
+        Deliveries that were deleted are left out.
+        """
+        newest = select(corrections).order_by(_c.recorded_at.desc()).limit(MAX_READ).subquery()
+        of_prompt = newest.c.prompt_id.startswith(f"{prompt}@", autoescape=True)
+        query = select(newest).where(of_prompt).order_by(newest.c.recorded_at.desc()).limit(4 * most)
+        found: dict[str, CorrectedDelivery] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(query):
+                setter = (
+                    select(*DELIVERY_COLUMNS)
+                    .join(analyses, analyses.c.delivery_id == _d.id)
+                    .where(
+                        _d.conversation_key == conversation_key(row.repository_id, row.number),
+                        analyses.c.prompt_id == row.prompt_id,
+                        analyses.c.step_index < FIRST_SHADOW_STEP,
+                        analyses.c.analysed_at <= row.set_at,
+                    )
+                    .order_by(analyses.c.analysed_at.desc())
+                    .limit(1)
+                )
+                delivery = connection.execute(setter).first()
+                if delivery is None:
+                    continue
+                label = AppliedLabel(row.field, row.label, row.prompt_id, row.corrected_to)
+                earlier = found.get(delivery.guid)
+                if earlier is None and len(found) == most:
+                    break
+                if earlier is None:
+                    shown = from_row(DeliveryRow, delivery)
+                    found[delivery.guid] = CorrectedDelivery(shown, (label,), from_ms(row.recorded_at))
+                else:
+                    found[delivery.guid] = replace(earlier, labels=(*earlier.labels, label))
+        return list(found.values())
+
+    def of_conversation(self, row: DeliveryRow) -> list[AppliedLabel]:
+        """Return the corrections in the conversation of a delivery."""
+        query = select(corrections).where(_c.repository_id == row.repository_id, _c.number == row.number)
+        with self._database.reading() as connection:
+            found = connection.execute(query).all()
+        return [AppliedLabel(one.field, one.label, one.prompt_id, one.corrected_to) for one in found]
+
+    def record_change(
+        self, lease: Lease, bot_login: str, group: str, shown: ShownLabels, *, at: datetime
+    ) -> CorrectionResult:
+        """Record that a person changed a label of `group`. `shown` has the conversation's labels after the change.
+
+        `at` is the time when the event was received. A label that the bot set after `at` does not count as corrected.
+        Raises `LeaseLost`.
+        """
+        conversation = _conversation(lease, bot_login)
+        with self._database.writing(durable=False) as connection:
+            self._writer.require(connection, lease)
+            applied = self._read_set_at_ms(connection, conversation, until=to_ms(at))
+            of_group = {label: set_at for label, set_at in applied.items() if label.group == group}
+            return self._record(connection, conversation, of_group, shown)
+
+    def record_current(self, lease: Lease, bot_login: str, shown: ShownLabels) -> CorrectionResult:
+        """Compare stored with current labels, and record corrections whose events were missed. Raises `LeaseLost`.
+
+        The current labels do not show whether a person or another bot changed them. Therefore a label is compared only
+        if HLS set it after the last label change by another bot.
+        """
+        conversation = _conversation(lease, bot_login)
+        with self._database.reading() as connection:
+            if not self._read_set_at_ms(connection, conversation):
+                return CorrectionResult(0, ())  # nothing is written, so the lease is not checked
+        with self._database.writing(durable=False) as connection:
+            self._writer.require(connection, lease)
+            applied = self._read_set_at_ms(connection, conversation)
+            last_change_by_bot = select(func.max(_d.received_at)).where(
+                _d.conversation_key == lease.conversation_key,
+                or_(_d.action == "labeled", _d.action == "unlabeled"),
+                or_(_d.reason_kind == CHANGED_BY_BOT, _d.sender.endswith("[bot]", autoescape=True)),
+            )
+            bot_changed_at = connection.execute(last_change_by_bot).scalar() or 0
+            since_then = {label: set_at for label, set_at in applied.items() if set_at > bot_changed_at}
+            return self._record(connection, conversation, since_then, shown)
+
+    def _read_set_at_ms(
+        self, connection: Connection, conversation: Mapping[str, object], *, until: int | None = None
+    ) -> dict[AppliedLabel, int]:
+        now = self._database.now_in(connection)
+        since, until = now - COUNTED_MS, now if until is None else until
+        set_for_reply = _SET_FOR_REPLY.where(_l.set_at > since, _l.set_at <= until)
+        recorded = select(corrections).where(of_conversation(corrections), _c.set_at > since, _c.set_at <= until)
+        by_name = {
+            row.name: (AppliedLabel(row.field, row.name, row.prompt_id, None), row.set_at)
+            for row in connection.execute(set_for_reply, conversation)
+        }
+        for row in connection.execute(recorded, conversation):
+            by_name[row.label] = (AppliedLabel(row.field, row.label, row.prompt_id, row.corrected_to), row.set_at)
+        return dict(by_name.values())
+
+    def _record(
+        self,
+        connection: Connection,
+        conversation: Mapping[str, object],
+        applied: Mapping[AppliedLabel, int],
+        shown: ShownLabels,
+    ) -> CorrectionResult:
+        set_by_bot = connection.execute(_SET_BY_BOT, conversation).scalars()
+        changed = find_changed_corrections(applied, shown.names, set_by_bot=set_by_bot, groups=shown.groups)
+        former = {label.name: (label.corrected_to, set_at) for label, set_at in applied.items()}
+        counts: Counter[tuple[str, str]] = Counter()
+        for label in changed:
+            counted = field_label(label.prompt_id, label.group)
+            corrected_before, set_at = former[label.name]
+            if label.corrected_to is None:
+                withdraw = corrections.delete().where(of_conversation(corrections), _c.label == label.name)
+                connection.execute(withdraw, conversation)
+                counts[CORRECTION_WITHDRAWN, counted] += 1
+                continue
+            if corrected_before is None:
+                counts[LABEL_CORRECTED, counted] += 1
+            correction = {
+                "label": label.name,
+                "field": label.group,
+                "prompt_id": label.prompt_id,
+                "is_pull_request": shown.pull_request,
+                "set_at": set_at,
+                "corrected_to": redact(label.corrected_to)[:MAX_LABEL_CHARACTERS],
+                "title": redact(clean(shown.title))[:MAX_TITLE_CHARACTERS],
+            }
+            connection.execute(self._save, {**conversation, **correction})
+        self._writer.counters.add(connection, counts)
+        return CorrectionResult(len(applied), changed)
+
+
+def _conversation(lease: Lease, bot_login: str) -> dict[str, object]:
+    return {"repository_id": lease.repository_id, "bot_login": bot_login, "number": lease.number}

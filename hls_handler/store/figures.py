@@ -1,0 +1,357 @@
+"""Figures that teams report about a period: results, times, costs; in total, by repository and by author.
+
+docs/operating.md defines each figure. They are computed from stored rows, so deliveries that retention has deleted are
+missing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Executable,
+    Text,
+    and_,
+    cast,
+    distinct,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+)
+
+from hls_handler.analysis import Score
+from hls_handler.db.database import Database
+from hls_handler.db.tables import analyses, calls, deliveries, findings
+from hls_handler.db.values import from_ms, literal, to_ms
+from hls_handler.deliveries import FIRST_SHADOW_STEP
+from hls_handler.events import PULL_REQUEST_EVENTS
+from hls_handler.store.periods import nearest_rank
+
+MAX_DELIVERIES = 100_000
+"""Ended deliveries, ignored ones included, that a report reads at most: the newest of the period. About 0.5 s."""
+
+TOTAL = "total"
+_FINDING_COUNTS = ("raised", "accepted", "fixed", "dismissed")
+MAX_SCORED = 5_000  # replies with scores that a report reads at most: the newest
+
+_d, _f, _c = deliveries.c, findings.c, calls.c
+_earlier, _of_conversation = deliveries.alias("earlier"), deliveries.alias("of_conversation")
+
+_IS_DONE, _IS_DEAD = _d.state == literal("done"), _d.state == literal("dead")
+_IS_OF_PULL_REQUEST = and_(
+    or_(*(_d.event == literal_column(f"'{event}'") for event in sorted(PULL_REQUEST_EVENTS))),
+    _d.conversation_key.is_not(None),
+)
+
+
+def _has_posted(table: Any) -> ColumnElement[bool]:
+    posted: ColumnElement[bool] = and_(table.state == literal("done"), table.posting_status == "done")
+    return posted
+
+
+_IS_FIRST_REPLY = and_(
+    _has_posted(_d),
+    _d.conversation_key.is_not(None),
+    ~_d.is_command,
+    ~exists().where(_earlier.c.conversation_key == _d.conversation_key, _has_posted(_earlier.c), _earlier.c.id < _d.id),
+)
+_FIRST_RECEIVED = (
+    select(func.min(_of_conversation.c.received_at))
+    .where(_of_conversation.c.conversation_key == _d.conversation_key)
+    .where(or_(*(_of_conversation.c.state == literal(state) for state in ("done", "superseded", "dead"))))
+    .scalar_subquery()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Nearest-rank percentiles in seconds."""
+
+    size: int
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The figures of one repository, of one author, or of all. A share is None if there is nothing to divide by."""
+
+    name: str  # "owner/repo", a login, or `TOTAL`
+    minutes: float  # length of the period
+    done: int
+    dead: int
+    recovered: int  # done after at least one failure
+    pull_requests: int  # that have an analysis
+    findings_raised: int
+    findings_accepted: int
+    findings_fixed: int
+    findings_dismissed: int
+    cost_micro_usd: int
+    pull_request_cost_micro_usd: int
+    pull_requests_with_calls: int
+    replies: int
+    cached_replies: int
+    saved_micro_usd: int
+    processing: Percentiles | None
+    first_reply: Percentiles | None
+
+    @property
+    def processed(self) -> int:
+        return self.done + self.dead
+
+    @property
+    def per_minute(self) -> float:
+        return self.processed / self.minutes
+
+    @property
+    def success_rate(self) -> float | None:
+        return _share(self.done, self.processed)
+
+    @property
+    def recovery_rate(self) -> float | None:
+        return _share(self.recovered, self.recovered + self.dead)
+
+    @property
+    def false_positive_rate(self) -> float | None:
+        return _share(self.findings_dismissed, self.findings_raised)
+
+    @property
+    def cost_usd(self) -> float:
+        return self.cost_micro_usd / 1_000_000
+
+    @property
+    def cost_per_pull_request_usd(self) -> float | None:
+        return _share(self.pull_request_cost_micro_usd / 1_000_000, self.pull_requests_with_calls)
+
+    @property
+    def cache_hit_rate(self) -> float | None:
+        return _share(self.cached_replies, self.replies)
+
+    @property
+    def cache_saved_usd(self) -> float:
+        return self.saved_micro_usd / 1_000_000
+
+
+class _ScoredReply(BaseModel):
+    scores: list[Score]
+
+
+Counts = dict[str, int]  # values of `_COUNTS`
+Times = Mapping[str, list[int]]  # ms, by name
+_COUNTS = tuple(name for name, kind in Figures.__annotations__.items() if kind == "int")
+
+
+@dataclass(frozen=True, slots=True)
+class DailyScore:
+    """The average score that replies gave one dimension of a score card on one day (UTC)."""
+
+    day: date
+    dimension: str  # "readability"
+    average: float  # from 1 (poor) to 5 (good)
+    replies: int
+
+
+@dataclass(frozen=True, slots=True)
+class FiguresReport:
+    since: datetime  # later than requested if the period has more than `MAX_DELIVERIES`
+    until: datetime
+    is_complete: bool  # False: `since` is later than requested
+    total: Figures
+    repositories: tuple[Figures, ...]  # by name
+    authors: tuple[Figures, ...] | None  # by login; None unless they were requested
+    scores: tuple[DailyScore, ...]  # by day, then by dimension
+
+
+class FiguresReader:
+    def __init__(self, database: Database, *, max_deliveries: int = MAX_DELIVERIES) -> None:
+        self._database, self._max_deliveries = database, max_deliveries
+
+    def read(
+        self, since: datetime, until: datetime, *, repository: str | None = None, has_authors: bool = False
+    ) -> FiguresReport:
+        """Return the figures of the deliveries that ended from `since` until before `until`.
+
+        `repository` is "owner/repo" in any case; None stands for all. Raises `StoreUnavailable`.
+        """
+        names = (_d.repository, _d.author) if has_authors else (_d.repository,)
+        with self._database.reading() as connection:
+            left_out_ms = self._find_left_out(connection, to_ms(since), to_ms(until))
+            since_ms = to_ms(since) if left_out_ms is None else left_out_ms + 1
+            span = _Span(connection, since_ms, to_ms(until), repository)
+            processing, first_replies = span.processing_times(names), span.first_reply_times(names)
+            counts = [span.count(name) for name in names]
+            scores = tuple(span.scores())
+        sums = {key: sum(one[key] for one in counts[0].values()) for key in _COUNTS}
+        total, repositories, *others = (
+            tuple(
+                Figures(
+                    name=name,
+                    minutes=(to_ms(until) - since_ms) / 60_000,
+                    processing=_percentiles(processing[index].get(name, [])),
+                    first_reply=_percentiles(first_replies[index].get(name, [])),
+                    **of_group[name],
+                )
+                for name in sorted(of_group)
+            )
+            for index, of_group in enumerate([{TOTAL: sums}, *counts])
+        )
+        return FiguresReport(
+            since=from_ms(since_ms),
+            until=until,
+            is_complete=left_out_ms is None,
+            total=total[0],
+            repositories=repositories,
+            authors=others[0] if has_authors else None,
+            scores=scores,
+        )
+
+    def _find_left_out(self, connection: Connection, since_ms: int, until_ms: int) -> int | None:
+        """Return the end (ms) of the newest delivery of the period that the report leaves out; None if it reads all."""
+        ended = select(_d.finished_at).where(_d.finished_at >= since_ms, _d.finished_at < until_ms)
+        last = ended.order_by(_d.finished_at.desc()).offset(self._max_deliveries).limit(1)
+        return connection.execute(last).scalar()
+
+
+def _percentiles(times_ms: list[int]) -> Percentiles | None:
+    if not times_ms:
+        return None
+    ascending = sorted(times_ms)
+    return Percentiles(len(ascending), *(nearest_rank(ascending, percent) / 1000 for percent in (50, 95, 99)))
+
+
+class _Span:
+    """The queries about one period, on one connection. `name` is the column by which their results are grouped."""
+
+    def __init__(self, connection: Connection, since_ms: int, until_ms: int, repository: str | None) -> None:
+        self._connection, self._since_ms, self._until_ms = connection, since_ms, until_ms
+        self._is_wanted: ColumnElement[bool] = _d.repository.is_not(None)
+        if repository is not None:
+            self._is_wanted = func.lower(_d.repository) == repository.lower()
+        self._has_ended = and_(self._is_within(_d.finished_at), self._is_wanted)
+
+    def count(self, name: Column[str]) -> Mapping[str, Counts]:
+        """Return the counts of each repository or author."""
+        counts: defaultdict[str, Counts] = defaultdict(lambda: dict.fromkeys(_COUNTS, 0))
+        for query in (self._results(name), self._costs(name), self._replies(name), self._findings(name)):
+            for row in self._connection.execute(query):
+                values = row._asdict()
+                counts[values.pop("name")] |= {key: int(value or 0) for key, value in values.items()}
+        return counts
+
+    def processing_times(self, names: Sequence[Column[str]]) -> Sequence[Times]:
+        """Return the times from queueing until the end of the deliveries that are done. See `_times`."""
+        return self._times(_d.finished_at - _d.queued_at, _IS_DONE, names)
+
+    def first_reply_times(self, names: Sequence[Column[str]]) -> Sequence[Times]:
+        """Return the times from the first receipt until the first reply of issues and pull requests. See `_times`."""
+        return self._times(_d.finished_at - _FIRST_RECEIVED, _IS_FIRST_REPLY, names)
+
+    def _times(
+        self, took_ms: ColumnElement[int], which: ColumnElement[bool], names: Sequence[Column[str]]
+    ) -> Sequence[Times]:
+        """Return {"total": all times}, and for each column of `names` the times by its values."""
+        groups: list[defaultdict[str, list[int]]] = [defaultdict(list) for _ in (TOTAL, *names)]
+        for took, *values in self._connection.execute(select(took_ms, *names).where(self._has_ended, which)):
+            for group, value in zip(groups, (TOTAL, *values), strict=True):
+                if value is not None:
+                    group[value].append(took)
+        return groups
+
+    def scores(self) -> Iterator[DailyScore]:
+        query = (
+            select(_d.finished_at, analyses.c.reply)
+            .join(analyses, and_(analyses.c.delivery_id == _d.id, analyses.c.step_index < FIRST_SHADOW_STEP))
+            .where(self._has_ended, _d.event == "pull_request", analyses.c.reply.like('%"scores":[{%'))
+            .order_by(_d.finished_at.desc())
+            .limit(MAX_SCORED)
+        )
+        given: defaultdict[tuple[date, str], list[int]] = defaultdict(list)
+        for row in self._connection.execute(query):
+            with suppress(ValidationError):  # another version may have written it
+                for one in _ScoredReply.model_validate_json(row.reply).scores:
+                    given[from_ms(row.finished_at).date(), one.dimension].append(one.score)
+        for (day, dimension), scores in sorted(given.items()):
+            yield DailyScore(day, dimension, sum(scores) / len(scores), len(scores))
+
+    def _is_within(self, moment: ColumnElement[Any]) -> ColumnElement[bool]:
+        return and_(moment >= self._since_ms, moment < self._until_ms)
+
+    def _results(self, name: Column[str]) -> Executable:
+        is_analysed = and_(_IS_OF_PULL_REQUEST, _d.analysis_status == "done")
+        return (
+            select(
+                name.label("name"),
+                func.count().filter(_IS_DONE).label("done"),
+                func.count().filter(_IS_DEAD).label("dead"),
+                func.count().filter(_IS_DONE, _d.failures > 0).label("recovered"),
+                func.count(distinct(_d.conversation_key)).filter(is_analysed).label("pull_requests"),
+            )
+            .where(self._has_ended, or_(_IS_DONE, _IS_DEAD, _d.state == literal("superseded")), name.is_not(None))
+            .group_by(name)
+        )
+
+    def _costs(self, name: Column[str]) -> Executable:
+        of_pull_request = func.count(distinct(_d.conversation_key)).filter(_IS_OF_PULL_REQUEST)
+        return (
+            select(
+                name.label("name"),
+                func.sum(_c.cost_micro_usd).label("cost_micro_usd"),
+                func.sum(_c.cost_micro_usd).filter(_IS_OF_PULL_REQUEST).label("pull_request_cost_micro_usd"),
+                of_pull_request.label("pull_requests_with_calls"),
+            )
+            .join(deliveries, _d.id == _c.delivery_id)
+            .where(self._is_within(_c.started_at), self._is_wanted, name.is_not(None))
+            .group_by(name)
+        )
+
+    def _replies(self, name: Column[str]) -> Executable:
+        return (
+            select(
+                name.label("name"),
+                func.count().label("replies"),
+                func.count(analyses.c.saved_micro_usd).label("cached_replies"),
+                func.sum(analyses.c.saved_micro_usd).label("saved_micro_usd"),
+            )
+            .join(analyses, and_(analyses.c.delivery_id == _d.id, analyses.c.step_index < FIRST_SHADOW_STEP))
+            .where(self._has_ended, name.is_not(None))
+            .group_by(name)
+        )
+
+    def _findings(self, name: Column[str]) -> Executable:
+        key = cast(_f.repository_id, Text) + "#" + cast(_f.number, Text)
+        newest = select(func.max(_of_conversation.c.id)).where(_of_conversation.c.conversation_key == key)
+        of_pull_request = (
+            select(
+                newest.scalar_subquery().label("newest_delivery"),
+                func.count().label("raised"),
+                func.count().filter(_f.is_accepted).label("accepted"),
+                func.count().filter(_f.state == "fixed").label("fixed"),
+                func.count().filter(_f.state == "dismissed").label("dismissed"),
+            )
+            .where(self._is_within(_f.raised_at))
+            .group_by(_f.repository_id, _f.number)
+            .subquery()
+        )
+        counts = [func.sum(of_pull_request.c[one]).label(f"findings_{one}") for one in _FINDING_COUNTS]
+        return (
+            select(name.label("name"), *counts)
+            .join_from(of_pull_request, deliveries, _d.id == of_pull_request.c.newest_delivery)
+            .where(self._is_wanted, name.is_not(None))
+            .group_by(name)
+        )
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None

@@ -1,0 +1,179 @@
+"""Retention: deletes old deliveries, cached replies, counters by hour and unused prompt versions in small batches.
+
+Keeps the sums of replies and costs for each prompt, and the cost of the reviews of each pull request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, case, cast, exists, func, or_, select, tuple_
+
+from hls_handler.db.database import Database
+from hls_handler.db.tables import (
+    analyses,
+    cached_replies,
+    calls,
+    counter_hours,
+    deleted_calls,
+    deleted_review_calls,
+    deliveries,
+    findings,
+    prompt_versions,
+)
+from hls_handler.db.values import literal
+from hls_handler.queue.changes import HOURLY
+from hls_handler.store.calls import sum_calls
+
+_ADVISORY_LOCK = 7_246_176  # identifies retention
+
+_c = deliveries.c
+_older = deliveries.alias("older")
+_IS_FINISHED = or_(*(_c.state == literal(state) for state in ("done", "ignored", "superseded", "dead")))
+_MAY_RUN_AGAIN = or_(*(_older.c.state == literal(state) for state in ("queued", "running", "dead")))
+_IS_NEEDED_BY_NONE = ~exists().where(
+    _older.c.conversation_key == _c.conversation_key, _older.c.id < _c.id, _MAY_RUN_AGAIN
+)
+"""Condition: no older delivery of the conversation may still run. This row may supersede the older delivery."""
+
+
+_f = findings.c
+_closing = deliveries.alias("closing")
+_LAST_ACTION = (
+    select(_closing.c.action)
+    .where(
+        _closing.c.conversation_key == cast(_f.repository_id, Text) + "#" + cast(_f.number, Text),
+        _closing.c.event == "pull_request",
+        _closing.c.action.in_(["closed", "reopened"]),
+    )
+    .order_by(_closing.c.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_IS_CLOSED = _LAST_ACTION == "closed"
+
+
+class RetentionStore:
+    """Deletes old rows. Each method is one short transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def delete_deliveries(self, *, after: timedelta, most: int) -> int | None:
+        """Delete up to `most` deliveries that finished longer ago than `after`; return how many.
+
+        Deletes their checkpoints, calls and replies, too. Keeps the sums of the calls. Returns None if another process
+        is deleting. Keeps a delivery while an older delivery of the same conversation may still run.
+        """
+        with self._exclusive() as connection:
+            if connection is None:
+                return None
+            ids = self._lock_finished(connection, _IS_NEEDED_BY_NONE, after=after, most=most)
+            if ids:
+                self._keep_sums(connection, ids)
+                connection.execute(deliveries.delete().where(_c.id.in_(ids)))
+        return len(ids)
+
+    def delete_bodies(self, *, after: timedelta, most: int) -> int | None:
+        """Delete the bodies of up to `most` deliveries that finished longer ago than `after`.
+
+        Returns the number of bodies, or None if another process is deleting. Keeps the digests, which detect replays.
+        """
+        with self._exclusive() as connection:
+            if connection is None:
+                return None
+            ids = self._lock_finished(connection, _c.body.is_not(None), after=after, most=most)
+            if ids:
+                connection.execute(deliveries.update().where(_c.id.in_(ids)).values(body=None))
+        return len(ids)
+
+    def mark_ignored_findings(self) -> None:
+        """Count the open findings of pull requests that were closed as ignored, before the closing is deleted."""
+        with self._exclusive() as connection:
+            if connection is not None:
+                connection.execute(findings.update().where(_f.state == "open", _IS_CLOSED).values(state="ignored"))
+
+    def delete_cached_replies(self, *, after: timedelta, most: int) -> int | None:
+        """Delete up to `most` replies from the cache that were stored longer ago than `after`.
+
+        Returns the number of replies, or None if another process is deleting.
+        """
+        c, before = cached_replies.c, self._database.now - after // timedelta(milliseconds=1)
+        old = select(c.repository_id, c.digest).where(c.stored_at <= before).order_by(c.stored_at).limit(most)
+        with self._exclusive() as connection:
+            if connection is None:
+                return None
+            deleted = connection.execute(cached_replies.delete().where(tuple_(c.repository_id, c.digest).in_(old)))
+        return deleted.rowcount
+
+    def delete_prompt_versions(self) -> int | None:
+        """Delete the versions of prompts that no stored call and no stored reply refers to.
+
+        Returns the number of versions, or None if another process is deleting.
+        """
+        c = prompt_versions.c
+        is_called = exists().where(calls.c.prompt_id == c.prompt_id)
+        with self._exclusive() as connection:
+            if connection is None:
+                return None
+            # A call that begins now waits for the lock of its version, or the delete sees the call.
+            locked = select(c.prompt_id).where(~is_called).with_for_update(of=prompt_versions, skip_locked=True)
+            ids = list(connection.execute(locked).scalars())
+            if not ids:
+                return 0
+            used = select(analyses.c.prompt_id).where(analyses.c.prompt_id.in_(ids))
+            is_unused = and_(c.prompt_id.in_(ids), ~is_called, c.prompt_id.not_in(used))
+            return connection.execute(prompt_versions.delete().where(is_unused)).rowcount
+
+    def delete_counter_hours(self, *, after: timedelta) -> None:
+        """Delete the counters of hours that began longer ago than `after`. The totals in `counters` stay."""
+        c, before = counter_hours.c, self._database.now - after // timedelta(milliseconds=1)
+        with self._exclusive() as connection:
+            if connection is not None:
+                connection.execute(counter_hours.delete().where(c.name.in_(sorted(HOURLY)), c.hour < before))
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[Connection | None]:
+        with self._database.writing() as connection:
+            if self._database.file is not None:  # SQLite's transaction has the only write lock
+                yield connection
+            else:
+                locked: bool = connection.execute(select(func.pg_try_advisory_xact_lock(_ADVISORY_LOCK))).scalar_one()
+                yield connection if locked else None  # None: another process is deleting
+
+    def _lock_finished(
+        self, connection: Connection, which: ColumnElement[bool], *, after: timedelta, most: int
+    ) -> list[int]:
+        before = self._database.now - after // timedelta(milliseconds=1)
+        chosen: Select[int] = (
+            select(_c.id)
+            .where(_c.finished_at < before, _IS_FINISHED, which)
+            .order_by(_c.finished_at)
+            .limit(most)
+            .with_for_update(of=deliveries, skip_locked=True)
+        )
+        return list(connection.execute(chosen).scalars())
+
+    def _keep_sums(self, connection: Connection, ids: list[int]) -> None:
+        for row in sum_calls(connection, calls.c.delivery_id.in_(ids)):
+            new = self._database.insert(deleted_calls).values(row)
+            before, more = deleted_calls.c, new.excluded
+            is_later = func.coalesce(more["last_error_at"], -1) > func.coalesce(before.last_error_at, -1)
+            sums = {name: before[name] + more[name] for name in ("replies", "cost_micro_usd", "calls_of_unknown_cost")}
+            latest = {
+                name: case((is_later, more[name]), else_=before[name]) for name in ("last_error", "last_error_at")
+            }
+            connection.execute(new.on_conflict_do_update(index_elements=["prompt_id"], set_=sums | latest))
+        of_reviews = (
+            select(calls.c.review_key, func.sum(calls.c.cost_micro_usd).label("cost_micro_usd"))
+            .where(calls.c.delivery_id.in_(ids), calls.c.review_key.is_not(None), calls.c.cost_micro_usd.is_not(None))
+            .group_by(calls.c.review_key)
+        )
+        for review in connection.execute(of_reviews).all():
+            new = self._database.insert(deleted_review_calls).values(
+                review_key=review.review_key, cost_micro_usd=int(review.cost_micro_usd)
+            )
+            total = deleted_review_calls.c.cost_micro_usd + new.excluded["cost_micro_usd"]
+            connection.execute(new.on_conflict_do_update(index_elements=["review_key"], set_={"cost_micro_usd": total}))

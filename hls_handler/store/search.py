@@ -1,0 +1,181 @@
+"""Searches deliveries, page by page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, literal_column, or_, select
+
+from hls_handler.db.database import Database
+from hls_handler.db.tables import deliveries
+from hls_handler.db.values import HOUR_MS, from_ms, from_row, literal, to_ms
+from hls_handler.deliveries import State
+from hls_handler.store.statistics import DELIVERY_COLUMNS, LAST_ID, DeliveryRow
+
+PAGE_ROWS = 50
+MAX_READ = 5_000
+"""Rows that one page reads at most, because few filters have an index."""
+SLACK_MS = HOUR_MS
+"""Deliveries are stored in the order of `received_at`, unless the clock was set back by more than this."""
+
+_c = deliveries.c
+IDS = (_c.guid, _c.request_id)
+ID = re.compile(r"[0-9A-Za-z:-]+")
+CONVERSATION = re.compile(r"([\w.-]+/[\w.-]+)?#([0-9]{1,9})")  # "owner/repo#7", or "#7"
+_FIRST_OF = (
+    select(_c.id, _c.received_at).where(_c.id >= bindparam("middle"), _c.id < bindparam("end")).order_by(_c.id).limit(1)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySearch:
+    """The filters of a search; None, or "" for `text`, matches every delivery."""
+
+    state: State | None = None
+    repository: str | None = None  # "owner/repo", in any case
+    event: str | None = None  # "issues", or "issues.opened"
+    sender: str | None = None  # login, in any case
+    text: str = ""  # "owner/repo#7", "#7", part of the reason or title, or beginning of the GUID or of the request id
+    since: datetime | None = None
+    until: datetime | None = None
+    before: str | None = None  # GUID of the last delivery of the page before
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPage:
+    rows: tuple[DeliveryRow, ...]  # newest first, at most `PAGE_ROWS`
+    next: str | None  # `before` of the next page; None if there is none
+    is_complete: bool  # False: `MAX_READ` rows were read before the page was full
+
+
+class DeliverySearches:
+    def __init__(self, database: Database, *, max_read: int = MAX_READ) -> None:
+        self._database, self._max_read = database, max_read
+
+    def find(self, search: DeliverySearch) -> DeliveryPage:
+        """Return the page of deliveries. Raises `StoreUnavailable`. An unknown `before` finds nothing."""
+        with self._database.reading() as connection:
+            bounds = _find_bounds(connection, search, short=self._max_read // 10)
+            if search.before is not None:
+                last = connection.execute(select(_c.id).where(_c.guid == search.before)).scalar()
+                bounds = _Bounds(bounds.first, min(bounds.end, last or 0))
+            block = self._read(connection, search, bounds)
+            rows = tuple(from_row(DeliveryRow, row) for row in block.found)
+            if block.end is None or block.is_full:
+                return DeliveryPage(rows, rows[-1].guid if block.is_full else None, is_complete=True)
+            oldest = select(_c.guid).where(_c.id >= block.end).order_by(_c.id).limit(1)
+            return DeliveryPage(rows, connection.execute(oldest).scalar(), is_complete=False)
+
+    def read_all(self, search: DeliverySearch) -> Iterator[DeliveryRow]:
+        """Yield all deliveries that match, newest first; `before` is ignored. Raises `StoreUnavailable`.
+
+        Only one page of them is in memory. Between pages, no transaction is open.
+        """
+        with self._database.reading() as connection:
+            bounds = _find_bounds(connection, search, short=self._max_read // 10)
+        while True:
+            with self._database.reading() as connection:
+                block = self._read(connection, search, bounds)
+            yield from (from_row(DeliveryRow, row) for row in block.found)
+            if block.end is None:
+                return
+            bounds = _Bounds(bounds.first, block.end)
+
+    def count_reasons(self, search: DeliverySearch) -> list[tuple[str, int, datetime]]:
+        """Return each reason of the matching deliveries with their number and the time when the first one is due.
+
+        `before` is ignored. Reads all deliveries in the state; only those of "queued" and "dead" have an index.
+        """
+        reason, first_due_at = func.coalesce(_c.reason, ""), func.min(_c.due_at)
+        query = _query(self._database, search).with_only_columns(reason, func.count(), first_due_at).order_by(None)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.where(_c.id > literal_column("0")).group_by(reason)).all()
+        return [(text, number, from_ms(due_ms)) for text, number, due_ms in rows]
+
+    def _read(self, connection: Connection, search: DeliverySearch, bounds: _Bounds) -> _Block:
+        # Few ids are unused, so a range of ids is a range of rows. To count rows would mean to read them.
+        first = max(bounds.first, bounds.end - self._max_read)
+        query = _query(self._database, search).where(_c.id >= first, _c.id < bounds.end).limit(PAGE_ROWS + 1)
+        found = connection.execute(query).all()
+        if len(found) > PAGE_ROWS:
+            return _Block(found[:PAGE_ROWS], True, found[PAGE_ROWS - 1].id)
+        return _Block(found, False, first if first > bounds.first else None)
+
+
+class _Bounds(NamedTuple):
+    first: int  # the lowest id
+    end: int  # above the highest id
+
+
+class _Block(NamedTuple):
+    found: Sequence[Row[Any]]  # newest first, at most `PAGE_ROWS`
+    is_full: bool  # more rows of the block match
+    end: int | None  # `_Bounds.end` of the next block; None if this is the last one
+
+
+def _find_bounds(connection: Connection, search: DeliverySearch, *, short: int) -> _Bounds:
+    """Return the range of ids that may match `since` and `until`, with up to `short` more ids at each end."""
+    ends = (select(_c.id).order_by(order).limit(1).scalar_subquery() for order in (_c.id, _c.id.desc()))
+    lowest, highest = connection.execute(select(*ends)).one()
+    if lowest is None:
+        return _Bounds(0, 0)
+    bounds = _Bounds(lowest, highest + 1)
+    first, end = bounds
+    if search.since is not None:
+        first = _find_id(connection, bounds, to_ms(search.since) - SLACK_MS, short=short).first
+    if search.until is not None:
+        end = _find_id(connection, bounds, to_ms(search.until) + SLACK_MS, short=short).end
+    return _Bounds(first, end)
+
+
+def _find_id(connection: Connection, bounds: _Bounds, received_ms: int, *, short: int) -> _Bounds:
+    """Return a range of at most `short` ids, with that of the first delivery received at `received_ms` or later.
+
+    This is a binary search over all ids. Deliveries before the range were received earlier, those after it later.
+    """
+    low, high = bounds
+    while high - low > short:
+        middle = (low + high) // 2
+        row = connection.execute(_FIRST_OF, {"middle": middle, "end": high}).first()
+        if row is None or row.received_at >= received_ms:
+            high = middle
+        else:
+            low = row.id + 1
+    return _Bounds(low, high)
+
+
+def _query(database: Database, search: DeliverySearch) -> Select[Any]:
+    query = select(*DELIVERY_COLUMNS).order_by(_c.id.desc())
+    if search.state is not None:
+        query = query.where(_c.state == literal(search.state))
+    if search.repository is not None:
+        query = query.where(func.lower(_c.repository) == search.repository.lower())
+    if search.sender is not None:
+        query = query.where(func.lower(_c.sender) == search.sender.lower())
+    if search.event is not None:
+        event, _, action = search.event.partition(".")
+        query = query.where(_c.event == event)
+        query = query.where(_c.action == action) if action else query
+    if search.since is not None:
+        query = query.where(_c.received_at >= to_ms(search.since))
+    if search.until is not None:
+        query = query.where(_c.received_at < to_ms(search.until))
+    return query.where(_has_text(database, search.text)) if search.text else query
+
+
+def _has_text(database: Database, text: str) -> ColumnElement[bool]:
+    if database.file is not None:  # LIKE of SQLite ignores the case; with lower(), it takes half as long again
+        found = _c.reason.contains(text, autoescape=True) | _c.title.contains(text, autoescape=True)
+    else:
+        found = _c.reason.icontains(text, autoescape=True) | _c.title.icontains(text, autoescape=True)
+    if (named := CONVERSATION.fullmatch(text)) is not None:
+        is_named = _c.number == int(named[2])
+        return found | (is_named if named[1] is None else is_named & (func.lower(_c.repository) == named[1].lower()))
+    if not ID.fullmatch(text):
+        return found
+    ids = (column.between(text, text + LAST_ID) & column.startswith(text, autoescape=True) for column in IDS)
+    return or_(found, *ids)

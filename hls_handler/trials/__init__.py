@@ -1,0 +1,1 @@
+"""Comparing prompts: runs stored deliveries again, and compares the results."""

@@ -1,0 +1,139 @@
+"""Repeats the analysis of a stored delivery from its event, its facts and its replies, without GitHub and Claude."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from hls_handler.analysis import ValidReply
+from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
+from hls_handler.engine.asking import FIRST_PART, VERIFICATION, Answers, run_prompts
+from hls_handler.engine.calls import UNSHOWN
+from hls_handler.engine.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
+from hls_handler.engine.repository_settings import SETTINGS_FILE
+from hls_handler.errors import HlsError, PayloadError, Permanent, StepFailed
+from hls_handler.events import Event, parse_event
+from hls_handler.handlers import HANDLERS, handler_for
+from hls_handler.handlers.handler import Handler, template_variables
+from hls_handler.prompting.prompt import Library
+from hls_handler.prompting.render import RenderedPrompt, render
+from hls_handler.settings.effective import EffectiveSettings, RepositoryTable, apply_repository_settings
+from hls_handler.storage import Storage
+from hls_handler.store.statistics import DeliveryRow
+
+Restore = Callable[[str], Library]
+"""Returns the library of one prompt in the version of a prompt id. Raises `NotRepeatable`."""
+
+
+class NotRepeatable(HlsError):
+    """A delivery cannot be analysed again, mostly because of something that is not stored; the message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFacts:
+    """A delivery with what it was analysed from."""
+
+    row: DeliveryRow
+    event: Event
+    handler: Handler[Any]
+    facts: Any
+    effective: EffectiveSettings  # the present settings, with the settings of the repository that applied then
+    steps: Mapping[tuple[str, int], Checkpoint]
+
+
+def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) -> StoredFacts:
+    """Return a delivery with its event and facts. Raises `NotRepeatable`."""
+    handler = next((one for one in HANDLERS.values() if one.name == row.handler), None) or handler_for(row.event)
+    body, effective = store.deliveries.body(row.guid), table.find(row.repository or "")
+    if not body:
+        raise NotRepeatable("its event is not stored; events are kept for storage.body_days, ignored ones not at all")
+    if effective is None:
+        raise NotRepeatable(f"the settings have no entry for the repository {row.repository}")
+    try:
+        event = parse_event(row.event, row.guid, body)
+    except PayloadError as exc:
+        raise NotRepeatable(f"its event cannot be read: {exc}") from None
+    steps = store.checkpoints.load(row.guid)
+    if (GATHER, 0) not in steps:
+        raise NotRepeatable("it ended, or waits, before its facts were read from GitHub")
+    facts = facts_codec(handler).decode(steps[GATHER, 0])
+    if facts is None:
+        raise NotRepeatable("its facts were stored by another version of HLS")
+    file = SETTINGS_FILE.decode(steps.get((SETTINGS_FILE.name, 0)))
+    if file is not None:
+        effective = apply_repository_settings(effective, file.settings)
+    return StoredFacts(row, event, handler, facts, effective, steps)
+
+
+def render_again(stored: StoredFacts, prompt_id: str, index: int, restore: Restore, *, key: bytes) -> RenderedPrompt:
+    """Render the request of one call in the version `prompt_id`, from the replies to the calls before it.
+
+    `index` is that of the call's checkpoint. Raises `NotRepeatable`, or `PromptError` if the template fails.
+    """
+    version, found = restore(prompt_id), list[RenderedPrompt]()
+
+    def observe(asked: int, variables: Mapping[str, object]) -> None:
+        if asked == index:
+            found.append(render(version, prompt_id.partition("@")[0], variables, key=key))
+
+    of_shadow = index >= FIRST_SHADOW_STEP
+    with suppress(StepFailed):
+        replay(stored, restore, of_shadow=of_shadow, unanswered={index: prompt_id}, observe=observe)
+    if not found:
+        raise NotRepeatable("the replies to the calls before it are not stored")
+    return found[0]
+
+
+def replay(
+    stored: StoredFacts,
+    restore: Restore,
+    *,
+    of_shadow: bool = False,
+    unanswered: Mapping[int, str] | None = None,
+    observe: Callable[[int, Mapping[str, object]], None] = lambda _index, _variables: None,
+) -> Answers:
+    """Run the prompts of a delivery again with the stored replies, which have the place of Claude's.
+
+    `unanswered` are the prompt ids of calls without a stored reply, by index. `observe` gets the index and the template
+    variables of each question. Raises `NotRepeatable`, or `Permanent` if a reply that is needed is missing.
+    """
+    replies = _decode_replies(stored, restore, of_shadow=of_shadow)
+    prompt_ids = {index: reply.prompt_id for index, reply in replies.items()} | {**(unanswered or {})}
+    start = FIRST_SHADOW_STEP if of_shadow else 0
+    firsts = [index for index in sorted(prompt_ids) if index == start or FIRST_PART <= index - start < VERIFICATION]
+    if not firsts:
+        raise NotRepeatable("the reply to its first prompt is not stored")
+    first = prompt_ids[firsts[0]].partition("@")[0]
+
+    def ask_one(_name: str, variables: Mapping[str, object], position: int) -> ValidReply:
+        observe(start + position, variables)
+        if start + position not in replies:
+            raise Permanent("no reply is stored")
+        return replies[start + position]
+
+    variables = partial(template_variables, stored.event, stored.handler, prompt=first, effective=stored.effective)
+    library = _join(restore(prompt_id) for prompt_id in prompt_ids.values())
+    return run_prompts(library, first, stored.handler, stored.facts, variables, ask_one, is_verified=not of_shadow)
+
+
+def _decode_replies(stored: StoredFacts, restore: Restore, *, of_shadow: bool) -> Mapping[int, ValidReply]:
+    replies: dict[int, ValidReply] = {}
+    for (name, index), step in stored.steps.items():
+        shown = decode_reply_for_display(step) if name == ASK and (index >= FIRST_SHADOW_STEP) == of_shadow else None
+        if shown is None:
+            continue
+        prompt = restore(shown.prompt_id).prompts[shown.prompt_id.partition("@")[0]]
+        reply = decode_reply(step, reply_type=prompt.reply, model=prompt.reply_model) or shown
+        replies[index] = replace(reply, unshown=UNSHOWN.decode(stored.steps.get((UNSHOWN.name, index))) or ())
+    return replies
+
+
+def _join(libraries: Iterable[Library]) -> Library:
+    """Return one library with the prompts of all, for `run_prompts`, which chooses the follow-up prompts."""
+    first, *others = libraries
+    prompts = {name: prompt for one in (first, *others) for name, prompt in one.prompts.items()}
+    conditions = {name: condition for one in (first, *others) for name, condition in one.conditions.items()}
+    return replace(first, prompts=prompts, conditions=conditions)

@@ -1,1 +1,0 @@
-"""Claims and processes deliveries, and contains the background threads of the service."""

@@ -1,0 +1,232 @@
+"""Checks of the probe, with the active settings."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from hls_handler.background.checks import IdentityClient, make_checks
+from hls_handler.background.threads import ProblemFound, run_checks
+from hls_handler.clients.identity import Identity
+from hls_handler.engine.active_config import ActiveConfig, BotAccount, ConfigReloader
+from hls_handler.engine.health import Component, ComponentHealth, Health
+from hls_handler.errors import DependencyDown, ModelNotFound
+from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.load import SettingsFile
+from hls_handler.settings.model import Settings
+from hls_handler.storage import Storage
+from tests.engine.fakes import CLAUDE_DOWN, HLS, FakeGithub
+from tests.engine.world import NOON, MakeWorld, World
+from tests.queue.builders import ignored
+from tests.settings.files import SMALLEST, VARIABLES
+
+
+class FakeIdentityClient:
+    """The client of one token."""
+
+    def accounts(self) -> tuple[FakeGithub]:
+        return (FakeGithub(),)
+
+    def fetch_identity(self, *, unneeded: Collection[str] = ()) -> Identity:
+        return Identity({"kind": "classic token", "login": "hls-bot"}, (), ())
+
+
+def make_reloader(folder: Path, store: Storage, text: str = SMALLEST) -> ConfigReloader:
+    path = folder / "settings.yaml"
+    path.write_text(text, encoding="utf-8")
+    file = SettingsFile(path, VARIABLES, dotenv=None)
+    bot = BotAccount(file.initial.github, store.bot_accounts, store.database)
+    first = ActiveConfig(file.initial, RepositoryTable(file.initial), cast(ReloadingLibrary, None), (bot,))
+    return ConfigReloader(
+        file, first, make=lambda _settings, _before: first, follow=lambda *_: None, health=Health(lambda: NOON)
+    )
+
+
+def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world()
+    reloader = make_reloader(tmp_path, world.store)
+    models: list[str] = []
+
+    def lookup_model(settings: Settings) -> str:
+        models.append(settings.claude.model)
+        return "active"
+
+    def github(config: ActiveConfig) -> IdentityClient:
+        assert config is reloader.latest
+        return FakeIdentityClient()
+
+    probe_checks = make_checks(
+        world.store,
+        reloader,
+        github=github,
+        lookup_model=lookup_model,
+        health=world.health,
+    )
+    results = {check.component: check.run() for check in probe_checks}
+    assert {name: found for name, found in results.items() if name != "store"} == {
+        "queue": None,
+        "github": {"identity": {"kind": "classic token", "login": "hls-bot"}},
+        "claude": {"model": "claude-haiku-5-5", "model_lifecycle": "active"},
+        "webhooks": {"last_received_at": None, "is_expected": False},
+    }
+    assert results["store"] is not None
+    assert [check.component for check in probe_checks] == ["store", "queue", "github", "claude", "webhooks"]
+    assert reloader.latest.bot.cached == HLS
+    assert models == ["claude-haiku-5-5"]
+
+
+@pytest.mark.parametrize("component", ["github", "claude"])
+def test_held_dependency_is_not_called(make_world: MakeWorld, tmp_path: Path, component: str) -> None:
+    world = make_world()
+    world.store.rate_limiter.hold(component, world.store.now().replace(hour=12, minute=0, second=0) + timedelta(days=1))
+
+    def unused(_config: object) -> Any:
+        raise AssertionError("it was asked")
+
+    reloader = make_reloader(tmp_path, world.store)
+    probe_checks = make_checks(world.store, reloader, github=unused, lookup_model=unused, health=world.health)
+    with pytest.raises(DependencyDown, match="no requests until 12:00:00 UTC"):
+        next(check for check in probe_checks if check.component == component).run()
+
+
+@pytest.mark.parametrize(
+    ("component", "remedy"),
+    [
+        ("github", "wait, or lower github.min_seconds_between_writes"),
+        ("claude", "wait, or raise claude.requests_per_second"),
+    ],
+)
+def test_wait_for_a_rate_limit_is_a_problem_that_names_its_end(
+    make_world: MakeWorld, tmp_path: Path, component: str, remedy: str
+) -> None:
+    world = make_world()
+    world.accept()
+    lease = world.claim()
+    assert lease is not None
+    world.store.rate_limiter.take_slot(lease, component, interval_s=120)
+    reloader = make_reloader(tmp_path, world.store)
+    probe_checks = make_checks(
+        world.store,
+        reloader,
+        github=lambda _config: FakeIdentityClient(),
+        lookup_model=lambda _settings: "active",
+        health=world.health,
+    )
+    expected = rf"^the next request waits until \d\d:\d\d:\d\d UTC for a slot of the rate limit {component}$"
+    with pytest.raises(ProblemFound, match=expected) as problem:
+        next(check for check in probe_checks if check.component == component).run()
+    assert problem.value.remedy == remedy
+
+
+def test_error_of_a_dependency_is_raised(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world()
+
+    def down(_settings: Settings) -> object:
+        raise CLAUDE_DOWN
+
+    reloader = make_reloader(tmp_path, world.store)
+    probe_checks = make_checks(
+        world.store, reloader, github=lambda _: FakeIdentityClient(), lookup_model=down, health=world.health
+    )
+    with pytest.raises(DependencyDown, match="529"):
+        next(check for check in probe_checks if check.component == "claude").run()
+
+
+def test_service_without_models_stays_healthy_after_an_answered_call(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world()
+    health, calls_fail = world.health, CLAUDE_DOWN
+
+    def lookup_model(_settings: Settings) -> object:
+        raise ModelNotFound("404: model", dependency="claude", remedy="set claude.model")
+
+    checks = make_checks(
+        world.store,
+        make_reloader(tmp_path, world.store),
+        github=lambda _: FakeIdentityClient(),
+        lookup_model=lookup_model,
+        health=health,
+    )
+    states = []
+    for use in (None, "answered", "answered", None, "failed", None):
+        if use == "answered":
+            health.ok("claude", begun_at=NOON)
+        elif use == "failed":
+            health.report_problem("claude", str(calls_fail), calls_fail.remedy)
+        run_checks([check for check in checks if check.component == "claude"], health)
+        states.append(health.snapshot().components["claude"].state)
+    assert states == ["degraded", "healthy", "healthy", "healthy", "degraded", "degraded"]
+    health.forget("claude")  # other settings: the answered calls prove nothing about them
+    run_checks([check for check in checks if check.component == "claude"], health)
+    assert health.snapshot().components["claude"].message == "404: model"
+
+
+EXPECTING = "server: {expect_webhook_within_h: 24}\n" + SMALLEST + "    expect_webhook_within_h: 72\n"
+
+
+def check(component: Component, world: World, folder: Path, text: str = SMALLEST) -> ComponentHealth:
+    """Health of a component after one check."""
+    health = Health(lambda: NOON)
+    reloader = make_reloader(folder, world.store, text)
+    probe_checks = make_checks(
+        world.store, reloader, github=lambda _: FakeIdentityClient(), lookup_model=lambda _: None, health=health
+    )
+    run_checks([check for check in probe_checks if check.component == component], health)
+    return health.snapshot().components[component]
+
+
+def test_missing_expected_webhooks_are_reported(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world()
+    assert check("webhooks", world, tmp_path, EXPECTING).state == "healthy"
+    world.skew.append(timedelta(hours=25))
+    overdue = check("webhooks", world, tmp_path, EXPECTING)
+    assert overdue.state == "degraded"
+    assert overdue.message is not None
+    assert overdue.message.startswith("no webhook for 25.0 h: none came since ")
+    assert overdue.message.endswith("settings.yaml:1 (server.expect_webhook_within_h) expects one within 24 h")
+    assert overdue.remedy is not None
+    assert "Recent Deliveries" in overdue.remedy
+    world.store.queue.accept([ignored("g")], replay_window_h=0)
+    assert check("webhooks", world, tmp_path, EXPECTING).state == "healthy"
+
+
+def test_webhooks_are_healthy_if_none_are_expected(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world(is_clock_fixed=True)
+    world.store.queue.accept([ignored("g")], replay_window_h=0)
+    world.skew.append(timedelta(hours=9999))
+    webhooks = check("webhooks", world, tmp_path)
+    assert (webhooks.state, webhooks.message, webhooks.metrics["is_expected"]) == ("healthy", None, False)
+    assert str(webhooks.metrics["last_received_at"]).startswith("2026-11-20T1")
+
+
+def test_pauses_and_late_deliveries_are_reported(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world(is_clock_fixed=True)
+    world.skew.append(timedelta(seconds=30))
+    world.accept()
+    world.store.pauses.pause("codertocat/hello-world", reason="a migration")
+    world.store.pauses.pause(None, reason=None)
+    world.skew.append(timedelta(hours=1))  # longer than the limit for due deliveries
+    assert check("queue", world, tmp_path) == ComponentHealth(
+        "degraded",
+        NOON,
+        "everything is paused since 2026-11-20 12:00 UTC; codertocat/hello-world is paused since 2026-11-20 12:00 UTC: "
+        "a migration; 1 of 1 queued delivery is paused",
+        "to end the pause: `hls resume`, `hls resume codertocat/hello-world`",
+    )
+    world.store.pauses.resume(None)
+    world.store.pauses.resume("Codertocat/Hello-World")
+    stuck = check("queue", world, tmp_path)
+    assert stuck.message is not None
+    assert stuck.message.startswith(
+        "1 delivery is due, the oldest for 3600 s, and no worker is busy: start `hls serve`"
+    )
+    world.accept(guid="other", number=9)
+    world.skew.append(timedelta(hours=1))
+    assert world.claim() is not None
+    busy = check("queue", world, tmp_path)
+    assert busy.message is not None
+    assert "raise limits.concurrency" in busy.message

@@ -1,0 +1,25 @@
+"""Fixture that makes worlds, closed when the test ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from hls_handler.settings.model import Settings
+from tests.engine.fakes import FakeClaude
+from tests.engine.world import BUG, MakeWorld, World, open_world
+
+
+@pytest.fixture
+def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
+    """Function that makes a world in which Claude returns these replies in order."""
+    with ExitStack() as stack:
+
+        def make(*replies: object, given: Settings | None = None, is_clock_fixed: bool = False) -> World:
+            claude = FakeClaude(list(replies) or [BUG])  # type: ignore[arg-type]
+            return stack.enter_context(open_world(tmp_path, replies=claude, given=given, is_clock_fixed=is_clock_fixed))
+
+        yield make

@@ -1,0 +1,383 @@
+"""Fakes of the pipeline's ports: GitHub and Claude in memory, with errors that a test sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from hls_handler.actions import (
+    COMMENT_CREATED,
+    COMMENT_EDITED,
+    COMMENT_UP_TO_DATE,
+    REPLY_CREATED,
+    REPLY_EXISTS,
+    CommitCheck,
+    EnsureCheck,
+    EnsureComment,
+    EnsureLabels,
+    EnsureReply,
+    EnsureReview,
+    Outcome,
+    Reaction,
+    WrittenCheck,
+)
+from hls_handler.analysis import Reply, UnusableReply, Usage, ValidReply
+from hls_handler.clients.writer import label_origins
+from hls_handler.errors import DependencyDown, HlsError
+from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
+from hls_handler.handlers.labels import LabelState
+from hls_handler.handlers.reader import (
+    ChangedFile,
+    Comparison,
+    FileAtRef,
+    NoLog,
+    RepositoryLabel,
+    RepositoryPermission,
+    ReviewComment,
+    ReviewContext,
+    WorkflowJob,
+)
+from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.review.record import ReviewThread
+from hls_handler.settings.model import Labels
+from hls_handler.store.conversations import ConversationHistory
+
+HLS = Account(login="hls-bot", id=99, type="Bot")
+OCTOCAT = Account(login="octocat", id=1, type="User")
+
+ISSUE = Issue(
+    number=1,
+    title="Spelling error in the README file",
+    body="It looks like you accidently spelled 'commit' with two 't's.",
+    user=OCTOCAT,
+    state="open",
+    locked=False,
+    labels=(),
+    author_association="NONE",
+    html_url="https://github.com/Codertocat/Hello-World/issues/1",
+)
+
+
+CLAUDE_DOWN = DependencyDown("Claude answered 529", dependency="claude", remedy="wait")
+GITHUB_DOWN = DependencyDown("GitHub answered 502", dependency="github", remedy="wait")
+INVALID = UnusableReply("", "invalid", "kind: 'bugg' is not one of ...", '{"kind": "bugg"}', Usage("claude-haiku-5-5"))
+
+
+def _do_nothing(what: str) -> None:
+    pass
+
+
+@dataclass
+class FakeGithub:
+    """A GitHub with one repository. Each call raises the next error in `failing`, before it has an effect."""
+
+    account: Account = HLS
+    issues: dict[int, Issue] = field(default_factory=lambda: {1: ISSUE})
+    pull_requests: dict[int, PullRequest] = field(default_factory=dict)
+    documents: dict[int, Mapping[str, object]] = field(default_factory=dict)  # pull requests as GitHub sends them
+    reactions: list[tuple[int, str]] = field(default_factory=list)  # by the bot: id of the comment, content
+    reacted_in: list[str] = field(default_factory=list)
+    changed: dict[int, tuple[ChangedFile, ...]] = field(default_factory=dict)
+    reviews_of: dict[int, tuple[Review, ...]] = field(default_factory=dict)
+    review_comments_of: dict[int, tuple[ReviewComment, ...]] = field(default_factory=dict)
+    review_threads_of: dict[int, tuple[ReviewThread, ...]] = field(default_factory=dict)  # by pull request
+    contexts: dict[str, ReviewContext] = field(default_factory=dict)  # by base branch
+    head_files: dict[str, str] = field(default_factory=dict)  # text by "commit:path"
+    permissions: dict[str, RepositoryPermission] = field(default_factory=dict)  # by login; "read" for others
+    comments_of: dict[int, tuple[Comment, ...]] = field(default_factory=dict)  # by others
+    jobs_of: dict[tuple[int, int], tuple[WorkflowJob, ...]] = field(default_factory=dict)  # by run and attempt
+    logs: dict[int, str] = field(default_factory=dict)  # by job; a missing log has expired
+    pulls_from: dict[str, tuple[PullRequest, ...]] = field(default_factory=dict)  # by "owner:branch"
+    released: tuple[Release, ...] = ()
+    comparison: Comparison | None = None
+    files_at: dict[str, FileAtRef] = field(default_factory=dict)  # by "branch:path"
+    labels: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    repository_labels: tuple[RepositoryLabel, ...] = ()
+    comments: dict[int, str] = field(default_factory=dict)  # by the bot
+    inline_comments: dict[str, int] = field(default_factory=dict)  # ids of the bot's, by `InlineComment.key`
+    reviews_posted: list[tuple[str, ...]] = field(default_factory=list)  # the keys of each review's comments
+    replies: dict[tuple[int, str], str] = field(default_factory=dict)  # by comment and `EnsureReply.key`
+    failing: list[HlsError] = field(default_factory=list)
+    failing_writes: list[HlsError] = field(default_factory=list)
+    lost_responses: list[BaseException] = field(default_factory=list)  # raised after a comment was written
+    checks_on: dict[str, dict[str, str]] = field(default_factory=dict)  # by commit and external id: the state
+    check_actions: list[EnsureCheck] = field(default_factory=list)
+    failing_checks: list[HlsError] = field(default_factory=list)
+    lost_check_responses: list[BaseException] = field(default_factory=list)
+    labels_before: list[Mapping[str, LabelState]] = field(default_factory=list)  # `before` of each `ensure_labels`
+    may_exist: list[bool] = field(default_factory=list)  # argument of each `ensure_comment`
+    installations: dict[str, int] = field(default_factory=dict)  # remembered ids by repository
+    calls: list[str] = field(default_factory=list)  # every call, in order
+    on_call: Callable[[str], None] = _do_nothing  # runs during every call, before it has an effect
+
+    @property
+    def requests_sent(self) -> int:
+        return len(self.calls)
+
+    def fetch_bot_account(self) -> Account:
+        self._call("who_am_i")
+        return self.account
+
+    def rate_limit(self, repository: str) -> str:
+        return "github"
+
+    def remember_installation(self, repository: str, installation_id: int) -> None:
+        self.installations[repository] = installation_id
+
+    def reader(self, repository: str, *, bot: Account | None = None) -> FakeReader:
+        return FakeReader(self)
+
+    def writer(
+        self,
+        repository: str,
+        *,
+        bot: Account,
+        history: ConversationHistory,
+        begin_write: Callable[[], None],
+        check_lease: Callable[[], None],
+        dry_run: bool,
+    ) -> FakeWriter:
+        def before_write() -> None:
+            begin_write()
+            check_lease()
+
+        return FakeWriter(self, history, before_write, dry_run)
+
+    def checks(
+        self, repository: str, *, begin_write: Callable[[], None], check_lease: Callable[[], None]
+    ) -> FakeChecks:
+        def before_write() -> None:
+            begin_write()
+            check_lease()
+
+        return FakeChecks(self, before_write)
+
+    def _call(self, what: str) -> None:
+        self.calls.append(what)
+        self.on_call(what)
+        if self.failing:
+            raise self.failing.pop(0)
+
+
+@dataclass
+class FakeReader:
+    github: FakeGithub
+
+    def issue(self, number: int) -> Issue:
+        self.github._call(f"issue {number}")
+        return self.github.issues[number]
+
+    def pull_request(self, number: int) -> PullRequest:
+        self.github._call(f"pull_request {number}")
+        return self.github.pull_requests[number]
+
+    def pull_request_document(self, number: int) -> Mapping[str, object]:
+        self.github._call(f"pull_request_document {number}")
+        return self.github.documents[number]
+
+    def labels(self) -> tuple[RepositoryLabel, ...]:
+        self.github._call("labels")
+        return self.github.repository_labels
+
+    def files(self, number: int) -> tuple[ChangedFile, ...]:
+        self.github._call(f"files {number}")
+        pull_request = self.github.pull_requests.get(number)
+        head = pull_request.head_sha if pull_request is not None else None
+        return tuple(replace(file, commit=file.commit or head) for file in self.github.changed[number])
+
+    def reviews(self, number: int) -> tuple[Review, ...]:
+        self.github._call(f"reviews {number}")
+        return self.github.reviews_of[number]
+
+    def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
+        self.github._call(f"review_comments {number} {review_id}")
+        return self.github.review_comments_of.get(review_id, ())
+
+    def review_threads(self, number: int) -> tuple[ReviewThread, ...]:
+        self.github._call(f"review_threads {number}")
+        return self.github.review_threads_of.get(number, ())
+
+    def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
+        self.github._call(f"review_context {number} {base_ref}")
+        found = self.github.contexts.get(base_ref, ReviewContext())
+        issues = found.linked_issues if linked_issues else ()
+        return replace(found, guidance=found.guidance if guidance else (), linked_issues=issues)
+
+    def head_files(self, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
+        self.github._call(f"head_files {' '.join(paths)}")
+        found = {path: self.github.head_files.get(f"{sha}:{path}") for path in paths}
+        return {path: text for path, text in found.items() if text is not None}
+
+    def permission(self, login: str) -> RepositoryPermission:
+        self.github._call(f"permission {login}")
+        return self.github.permissions.get(login, "read")
+
+    def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
+        self.github._call(f"comments {number}")
+        return self.github.comments_of.get(number, ())[-most:]
+
+    def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
+        self.github._call(f"jobs {run_id} {attempt}")
+        return self.github.jobs_of.get((run_id, attempt), ())
+
+    def job_log(self, job_id: int) -> Iterator[str] | NoLog:
+        self.github._call(f"job_log {job_id}")
+        return iter(self.github.logs[job_id].split("\n")) if job_id in self.github.logs else NoLog("expired")
+
+    def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
+        self.github._call(f"pull_requests_from {head}")
+        return self.github.pulls_from.get(head, ())
+
+    def releases(self) -> tuple[Release, ...]:
+        self.github._call("releases")
+        return self.github.released
+
+    def commits_between(self, base: str, head: str) -> Comparison | None:
+        self.github._call(f"commits_between {base} {head}")
+        return self.github.comparison
+
+    def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
+        self.github._call(f"find_file {path} {ref}")
+        return self.github.files_at.get(f"{ref}:{path}")
+
+
+@dataclass
+class FakeWriter:
+    github: FakeGithub
+    history: ConversationHistory
+    before_write: Callable[[], None]
+    dry_run: bool
+
+    def ensure_labels(
+        self,
+        number: int,
+        action: EnsureLabels,
+        *,
+        labels: Labels,
+        before: Mapping[str, LabelState],
+        present: frozenset[str] | None = None,
+    ) -> Outcome:
+        self.github.labels_before.append(before)
+        names = tuple(label.name for label in action.requested)
+        if self.dry_run:
+            return Outcome("labels", "dry_run", f"would add {', '.join(names)}", added=names)
+        self.history.record_label_intents(names, label_origins(action))
+        self._write("labels")
+        self.history.mark_labels_set(names)
+        self.github.labels[number] = names
+        return Outcome("labels", "changed", f"added {', '.join(names)}", added=names)
+
+    def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome:
+        self.github.may_exist.append(may_exist)
+        if self.dry_run:
+            return Outcome("comment", "dry_run", "would comment", body=action.body)
+        if self.github.comments.get(number) == action.body:
+            return Outcome("comment", "unchanged", COMMENT_UP_TO_DATE, body=action.body)
+        self._write("comment")
+        edits = number in self.github.comments
+        self.github.comments[number] = action.body
+        self._lose_response()
+        self.history.store_comment(action.family, number, "digest", action.state)
+        return Outcome(
+            "comment", "edited" if edits else "created", COMMENT_EDITED if edits else COMMENT_CREATED, body=action.body
+        )
+
+    def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
+        """Post all comments, or on a retry the missing ones. A comment that is posted twice gets a second id."""
+        posted = self.github.inline_comments
+        missing = [comment.key for comment in action.comments if not (is_retry and comment.key in posted)]
+        if self.dry_run:
+            return Outcome("review", "dry_run", f"would have posted {len(missing)} comments on lines")
+        if missing:
+            self._write("review")
+            self.github.reviews_posted.append(tuple(missing))
+            posted.update({key: 900 + len(posted) + position for position, key in enumerate(missing)})
+            self._lose_response()
+        ids = {comment.key: posted[comment.key] for comment in action.comments}
+        return Outcome("review", "created", f"posted {len(ids)} comments on lines", comment_ids=ids)
+
+    def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool = False) -> Outcome:
+        if self.dry_run:
+            return Outcome("reply", "dry_run", "would have replied in a review thread", body=action.body)
+        if is_retry and (action.comment_id, action.key) in self.github.replies:
+            return Outcome("reply", "unchanged", REPLY_EXISTS, body=action.body)
+        self._write("reply")
+        self.github.replies[action.comment_id, action.key] = action.body
+        self._lose_response()
+        return Outcome("reply", "created", REPLY_CREATED, body=action.body)
+
+    def _lose_response(self) -> None:
+        if self.github.lost_responses:
+            raise self.github.lost_responses.pop(0)
+
+    def ensure_reaction(self, comment_id: int, content: Reaction, *, is_review_comment: bool = False) -> str:
+        self.github.reacted_in.append("thread" if is_review_comment else "conversation")
+        if self.dry_run:
+            return f"would have reacted with {content}"
+        self._write(f"reaction {content}")
+        if (comment_id, content) not in self.github.reactions:
+            self.github.reactions.append((comment_id, content))
+        return f"reacted with {content}"
+
+    def _write(self, what: str) -> None:
+        self.before_write()
+        self.github.calls.append(f"write {what}")
+        self.github.on_call(f"write {what}")
+        if self.github.failing_writes:
+            raise self.github.failing_writes.pop(0)
+
+
+@dataclass
+class FakeChecks:
+    """Check runs of an App, found by external id; the first on a commit has the id 1."""
+
+    github: FakeGithub
+    before_write: Callable[[], None]
+
+    def begin(self, check: CommitCheck) -> WrittenCheck:
+        return self._write(check, "in_progress")
+
+    def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck:
+        self.github.check_actions.append(action)
+        return self._write(check, action.conclusion)
+
+    def _write(self, check: CommitCheck, state: str) -> WrittenCheck:
+        self.before_write()
+        self.github.calls.append(f"write check {state}")
+        self.github.on_call(f"write check {state}")
+        if self.github.failing_checks:
+            raise self.github.failing_checks.pop(0)
+        states = self.github.checks_on.setdefault(check.commit, {})
+        states[check.external_id] = state
+        if self.github.lost_check_responses:
+            raise self.github.lost_check_responses.pop(0)
+        return WrittenCheck([*states].index(check.external_id) + 1)
+
+
+@dataclass
+class FakeClaude:
+    """Returns the next of `replies`, and then the last one repeatedly; raises an error among them."""
+
+    replies: list[Reply | ValidReply | UnusableReply | HlsError]
+    asked: list[RenderedPrompt] = field(default_factory=list)
+    corrections: list[UnusableReply | None] = field(default_factory=list)
+    on_call: Callable[[str], None] = _do_nothing  # runs during every call
+    model: str = "claude-haiku-5-5"
+
+    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
+        return Usage(self.model, cache_write_tokens=9000, output_tokens=4000, cost_usd=0.05)
+
+    def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
+        self.asked.append(rendered)
+        self.corrections.append(correction)
+        self.on_call("ask")
+        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        if isinstance(reply, HlsError):
+            raise reply
+        if isinstance(reply, ValidReply | UnusableReply):
+            return replace(reply, prompt_id=rendered.prompt.id)
+        usage = Usage(self.model, input_tokens=900, output_tokens=100, cost_usd=0.00014, took_s=1.5)
+        return ValidReply(rendered.prompt.id, rendered.prompt.reply, reply, usage)
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -1,0 +1,432 @@
+"""Commands in comments on a pull request, and checks that people run again."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import select
+
+from hls_handler.db.tables import deliveries
+from hls_handler.deliveries import Finished
+from hls_handler.engine.pipeline import process_delivery
+from hls_handler.events import parse_event
+from hls_handler.handlers.reader import FileAtRef, RepositoryPermission
+from hls_handler.prompting import recorded
+from hls_handler.reports.delivery_report import format_report, load_report
+from hls_handler.routing import from_envelope, parse_envelope, route
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.model import GithubApp, Metrics, Settings
+from hls_handler.web.webhook import WebhookHeaders, new_delivery
+from tests.engine.fakes import GITHUB_DOWN, HLS, INVALID
+from tests.engine.world import MakeWorld, World, settings
+from tests.handlers.world import file, pull_request_analysis
+
+PULL = recorded.load("pull_request.opened")
+HEAD = "ec26c3e57ca3a959ca5aad62de7213c562f8c821"
+REPLY = pull_request_analysis()
+
+
+def make(
+    make_world: MakeWorld, *replies: object, given: Settings | None = None, **permissions: RepositoryPermission
+) -> World:
+    """A world with the open pull request 2, on which octocat may write."""
+    world = make_world(*(replies or (REPLY,)), given=given)
+    event = parse_event("pull_request", "guid", PULL.body)
+    assert event.pull_request is not None
+    world.github.pull_requests = {2: event.pull_request}
+    world.github.documents = {2: PULL.payload["pull_request"]}
+    world.github.changed = {2: (file(),)}
+    world.github.permissions = {"octocat": "write", **permissions}
+    return world
+
+
+def set_pull_request(world: World, **changes: Any) -> None:
+    """Change what GitHub returns for pull request 2."""
+    document = {**world.github.documents[2], **changes}
+    world.github.documents = {2: document}
+    event = parse_event("pull_request", "guid", json.dumps({**PULL.payload, "pull_request": document}).encode())
+    assert event.pull_request is not None
+    world.github.pull_requests = {2: event.pull_request}
+
+
+def comment(body: str, *, by: str = "octocat", kind: str = "User", action: str = "created") -> dict[str, Any]:
+    """The payload of a comment on pull request 2."""
+    author = {"login": by, "id": 5, "type": kind}
+    return {
+        "action": action,
+        "repository": PULL.payload["repository"],
+        "sender": author,
+        "issue": {"number": 2, "title": "Update the README", "user": author, "pull_request": {}, "state": "open"},
+        "comment": {"id": 77, "body": body, "user": author, "author_association": "OWNER"},
+    }
+
+
+def receive(world: World, event: str, payload: Mapping[str, Any], *, guid: str = "command", settle_s: float = 0) -> str:
+    """Route and store a webhook, as the receiver does; return the outcome."""
+    body = json.dumps(payload).encode()
+    envelope = parse_envelope(body)
+    routed = route(
+        from_envelope(event, envelope),
+        settings=world.settings,
+        table=RepositoryTable(world.settings),
+        catalogue=world.prompts,
+        bot=HLS,
+    )
+    headers = WebhookHeaders(event, guid, b"", is_form=False, content_length=None)
+    new = new_delivery(headers, envelope, routed, body, request_id=guid, settle_s=settle_s)
+    return world.store.queue.accept([new], replay_window_h=72)[0].outcome
+
+
+def receive_push(world: World, *, guid: str = "push", settle_s: float = 0, sha: str = HEAD) -> None:
+    payload = copy.deepcopy(dict(PULL.payload)) | {"action": "synchronize"}
+    payload["pull_request"]["head"]["sha"] = sha
+    assert receive(world, "pull_request", payload, guid=guid, settle_s=settle_s) == "queued"
+
+
+def command(world: World, body: str, *, guid: str = "command", **known: Any) -> Finished:
+    assert receive(world, "issue_comment", comment(body, **known), guid=guid) == "queued"
+    return world.finish()
+
+
+def requested(world: World) -> list[tuple[str, str, str | None]]:
+    """State, request id and action of the reviews that were requested."""
+    rows = world.store.deliveries.newest()
+    return [(row.state, row.request_id, row.action) for row in rows if row.request_id.startswith("requested:")]
+
+
+@pytest.mark.parametrize(("text", "is_full"), [("/review", False), ("/review full", True)])
+def test_review_is_requested_for_the_present_state_and_runs(make_world: MakeWorld, text: str, is_full: bool) -> None:
+    world = make(make_world)
+    finished = command(world, f"{text}\nplease")
+    assert (finished.state, world.github.reactions) == ("done", [(77, "eyes")])
+    assert requested(world) == [("queued", "requested:command", "synchronize")]
+    lease = world.claim()
+    assert lease is not None
+    event = parse_event(lease.event, lease.guid, lease.body)
+    assert (event.is_full_review_requested, lease.number, lease.head_sha) == (is_full, 2, HEAD)
+    assert event.requested_review == ("full" if is_full else "new")
+    assert event.sender.login == "octocat"
+    row = world.row(lease.guid)
+    assert (row.sender, row.title) == ("octocat", event.pull_request and event.pull_request.title)
+
+
+@pytest.mark.parametrize(("is_stored", "author"), [(True, "Codertocat"), (False, None)])
+def test_requested_review_has_the_author_of_the_pull_request(
+    make_world: MakeWorld, is_stored: bool, author: str | None
+) -> None:
+    given = settings().model_copy(update={"metrics": Metrics(authors=is_stored)})
+    world = make(make_world, given=given)
+    command(world, "/review")
+    with world.store.database.reading() as connection:
+        requested = select(deliveries.c.author).where(deliveries.c.event == "pull_request")
+        assert connection.execute(requested).scalars().all() == [author]
+
+
+def test_requested_review_asks_claude_and_labels(make_world: MakeWorld) -> None:
+    world = make(make_world)
+    first = command(world, "/review")
+    assert first.reason is not None
+    assert first.reason.startswith("reacted with eyes; a review of what is new was requested (delivery ")
+    assert world.finish().state == "done"
+    assert len(world.claude.asked) == 1
+    assert world.github.labels[2] != ()
+
+
+def test_draft_is_reviewed_on_request(make_world: MakeWorld) -> None:
+    world = make(make_world)
+    set_pull_request(world, draft=True)
+    command(world, "/review")
+    assert (world.finish().state, len(world.claude.asked)) == ("done", 1)
+
+
+def test_retry_of_a_command_requests_one_review(make_world: MakeWorld) -> None:
+    world = make(make_world)
+    receive(world, "issue_comment", comment("/review"))
+    lease = world.claim()
+    assert lease is not None
+    process_delivery(lease, world.tools())  # the process is killed before the result is stored
+    world.advance(60)
+    again = world.claim()
+    assert again is not None
+    assert again.guid == "command"
+    process_delivery(again, world.tools())
+    assert len(requested(world)) == 1
+    assert world.github.reactions == [(77, "eyes")]
+
+
+def test_review_replaces_a_push_that_waits_for_newer_ones(make_world: MakeWorld) -> None:
+    world = make(make_world)
+    receive_push(world, settle_s=600)
+    command(world, "/review")
+    row = world.row("push")
+    assert row.state == "superseded"
+    assert (row.reason or "").startswith("a review of this pull request was requested before this delivery started")
+    assert world.finish().state == "done"
+
+
+@pytest.mark.parametrize("permission", ["read", "none"])
+def test_rule_18_command_without_write_permission_has_no_effect(
+    make_world: MakeWorld, permission: RepositoryPermission
+) -> None:
+    world = make(make_world, octocat=permission)
+    finished = command(world, "/stop")  # its `author_association` is OWNER
+    assert (finished.state, finished.reason) == (
+        "ignored",
+        f"octocat has the permission {permission}, and commands need write permission",
+    )
+    assert (world.github.reactions, world.github.comments, requested(world)) == ([], {}, [])
+    assert world.store.stops.find(186853002, 2) is None
+
+
+def test_administrator_may_give_commands(make_world: MakeWorld) -> None:
+    world = make(make_world, octocat="admin")
+    assert command(world, "/stop").reason == "octocat stopped HLS on this pull request; reacted with +1"
+
+
+def test_stop_ends_queued_and_later_deliveries_until_resume(make_world: MakeWorld) -> None:
+    world = make(make_world)
+    receive_push(world, guid="before", settle_s=0)
+    assert receive(world, "issue_comment", comment("/stop")) == "queued"
+    ended = {finished.guid: finished for finished in (world.finish(), world.finish())}
+    assert ended["command"].state == "done"
+    assert world.github.reactions == [(77, "+1")]
+    receive_push(world, guid="after", sha="b" * 40)
+    later = world.finish()
+    assert (later.guid, later.state) == ("after", "ignored")
+    assert (later.reason or "").startswith("octocat stopped HLS on this pull request at ")
+    assert world.claude.asked == []
+    assert command(world, "/resume", guid="resume").state == "done"
+    assert world.store.stops.find(186853002, 2) is None
+    assert (world.finish().state, len(world.claude.asked)) == ("done", 1)
+
+
+def test_command_does_not_wait_for_a_running_review_and_stops_it_before_posting(make_world: MakeWorld) -> None:
+    world = make(make_world)
+    receive_push(world)
+
+    def stop_during_the_call(_call: str) -> None:
+        world.claude.on_call = lambda _: None
+        assert command(world, "/stop").state == "done"
+
+    world.claude.on_call = stop_during_the_call
+    finished = world.finish()
+    assert (finished.guid, finished.state) == ("push", "ignored")
+    assert (finished.reason or "").startswith("octocat stopped HLS on this pull request at ")
+    assert (world.github.comments, world.github.labels) == ({}, {})
+
+
+def test_stop_takes_effect_before_the_call_to_claude(make_world: MakeWorld) -> None:
+    world = make(make_world)
+    receive_push(world)
+
+    def stop_during_the_read(call: str) -> None:
+        if call == "files 2":
+            assert command(world, "/stop").state == "done"
+
+    world.github.on_call = stop_during_the_read
+    assert world.finish().state == "ignored"
+    assert world.claude.asked == []
+
+
+def test_stop_takes_effect_between_two_calls_to_claude(make_world: MakeWorld) -> None:
+    world = make(make_world, INVALID, REPLY)  # an invalid reply causes a second call
+    receive_push(world)
+
+    def stop_during_the_call(_call: str) -> None:
+        world.claude.on_call = lambda _: None
+        assert command(world, "/stop").state == "done"
+
+    world.claude.on_call = stop_during_the_call
+    assert world.finish().state == "ignored"
+    assert len(world.claude.asked) == 1
+
+
+def test_review_of_a_stopped_pull_request_needs_resume(make_world: MakeWorld) -> None:
+    world = make(make_world)
+    command(world, "/stop")
+    finished = command(world, "/review", guid="review")
+    assert (finished.reason or "").startswith(
+        "reacted with confused; no review was requested: octocat stopped HLS on this pull request at "
+    )
+    assert requested(world) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"state": "closed"}, "the pull request Codertocat/Hello-World#2 was closed meanwhile"),
+        ({"locked": True}, "the pull request Codertocat/Hello-World#2 is locked"),
+        ({"labels": [{"name": "skip-hls"}]}, "the label skip-hls asks HLS to skip this conversation"),
+    ],
+)
+def test_review_that_is_not_possible_gets_a_reaction_and_a_reason(
+    make_world: MakeWorld, changes: Mapping[str, Any], reason: str
+) -> None:
+    world = make(make_world)
+    set_pull_request(world, **changes)
+    finished = command(world, "/review full")
+    assert world.github.reactions == [(77, "confused")]
+    assert (finished.reason or "").startswith(f"reacted with confused; no review was requested: {reason}")
+    assert requested(world) == []
+
+
+def test_resume_of_a_closed_pull_request_ends_the_stop(make_world: MakeWorld) -> None:
+    world = make(make_world)
+    command(world, "/stop")
+    set_pull_request(world, state="closed")
+    command(world, "/resume", guid="resume")
+    assert world.store.stops.find(186853002, 2) is None
+    assert world.github.reactions == [(77, "+1")]
+
+
+def test_help_is_one_comment(make_world: MakeWorld) -> None:
+    world = make(make_world)
+    assert command(world, "/help").reason == "reacted with +1; commented"
+    assert "`/review full`" in world.github.comments[2]
+    assert command(world, "/HELP", guid="again").reason == "reacted with +1; our comment is up to date"
+    assert world.github.calls.count("write comment") == 1
+
+
+@pytest.mark.parametrize("text", ["/reveiw", "/dismiss all", "@hls-bot /deploy"])
+def test_unknown_command_of_a_person_with_write_permission_gets_a_reaction_and_one_list(
+    make_world: MakeWorld, text: str
+) -> None:
+    world = make(make_world)
+    assert command(world, text).reason == "reacted with confused; commented"
+    assert "`/review full`" in world.github.comments[2]
+    assert command(world, "/stopp", guid="again").reason == "reacted with confused; our comment is up to date"
+    assert world.github.reactions == [(77, "confused")]
+    assert (world.github.calls.count("write comment"), world.claude.asked) == (1, [])
+
+
+def test_rule_18_unknown_command_without_write_permission_gets_nothing(make_world: MakeWorld) -> None:
+    world = make(make_world, octocat="read")
+    assert command(world, "/reveiw").state == "ignored"
+    assert (world.github.reactions, world.github.comments) == ([], {})
+
+
+def test_dry_run_writes_nothing(make_world: MakeWorld) -> None:
+    world = make(make_world, given=settings(features={"dry_run": True}))
+    assert command(world, "/help").reason == "would have reacted with +1; would comment"
+    assert (world.github.reactions, world.github.comments) == ([], {})
+
+
+def test_failed_reaction_is_retried_and_the_stop_applies_at_once(make_world: MakeWorld) -> None:
+    world = make(make_world)
+    world.github.failing_writes = [GITHUB_DOWN]
+    receive(world, "issue_comment", comment("/stop"))
+    assert world.run() is None
+    assert world.store.stops.find(186853002, 2) is not None
+    world.advance(600)
+    assert (world.finish().state, world.github.reactions) == ("done", [(77, "+1")])
+
+
+def test_repository_settings_that_switch_hls_off_apply_to_commands(make_world: MakeWorld) -> None:
+    world = make(make_world, given=settings(features={"repository_settings": True}))
+    world.github.files_at["master:.github/hls.yaml"] = FileAtRef("file", "abc", b"enabled: false\n")
+    finished = command(world, "/stop")
+    assert (finished.state, world.github.reactions) == ("ignored", [])
+    assert "is switched off by" in (finished.reason or "")
+
+
+def test_review_that_the_repository_settings_exclude_is_not_requested(make_world: MakeWorld) -> None:
+    world = make(make_world, given=settings(features={"repository_settings": True}))
+    text = b"prompts: {use: {pull_request.synchronize: false}}\n"
+    world.github.files_at["master:.github/hls.yaml"] = FileAtRef("file", "abc", text)
+    finished = command(world, "/review")
+    assert world.github.reactions == [(77, "confused")]
+    assert ".github/hls.yaml:1" in (finished.reason or "")
+    assert requested(world) == []
+
+
+def test_why_shows_what_a_command_did(make_world: MakeWorld) -> None:
+    world = make(make_world)
+    command(world, "/stop")
+    _, accepted, state = format_report(load_report(world.store, world.row("command")))
+    assert (
+        accepted
+        == "  Accepted: the command /stop, and settings (repositories[0].events) enables events of pull requests."
+    )
+    assert state == "  Done: octocat stopped HLS on this pull request; reacted with +1."
+
+
+def test_commands_keep_their_own_order(make_world: MakeWorld) -> None:
+    world = make(make_world)
+    receive(world, "issue_comment", comment("/stop"), guid="1")
+    receive(world, "issue_comment", {**comment("/resume"), "number": 1}, guid="2")
+    first = world.claim()
+    assert first is not None
+    assert (first.guid, world.claim()) == ("1", None)
+
+
+def check_run(*, app_id: int = 12345, sha: str = HEAD, numbers: tuple[int, ...] = ()) -> dict[str, Any]:
+    repository = {"id": 186853002}
+    return {
+        "action": "rerequested",
+        "repository": PULL.payload["repository"],
+        "sender": {"login": "octocat", "id": 5, "type": "User"},
+        "check_run": {
+            "id": 9,
+            "head_sha": sha,
+            "app": {"id": app_id, "slug": "hls"},
+            "pull_requests": [{"number": number, "base": {"repo": repository}} for number in numbers],
+        },
+    }
+
+
+def app_settings() -> Settings:
+    given = settings()
+    app = GithubApp.model_construct(id=12345)  # no key, because no request is sent
+    return given.model_copy(update={"github": given.github.model_copy(update={"app": app, "token": None})})
+
+
+def test_check_that_a_person_runs_again_requests_a_full_review(make_world: MakeWorld) -> None:
+    world = make(make_world, given=app_settings())
+    receive_push(world)  # the commit of a fork, of whose pull request the check has no number
+    assert world.finish().state == "done"
+    assert receive(world, "check_run", check_run(), guid="rerun") == "queued"
+    finished = world.finish()
+    assert (finished.guid, finished.state) == ("rerun", "done")
+    assert (finished.reason or "").startswith("a review of all changes was requested (delivery ")
+    rows = world.store.deliveries.of_conversation("Codertocat/Hello-World", 2)
+    assert "rerun" in [row.guid for row in rows]
+    lease = world.claim()
+    assert lease is not None
+    assert msgspec.json.decode(lease.body)["hls"] == {"review": "full"}
+
+
+def test_pull_request_of_a_check_without_stored_events_is_the_one_that_github_names(make_world: MakeWorld) -> None:
+    world = make(make_world, given=app_settings())
+    receive(world, "check_run", check_run(numbers=(2,)))
+    assert (world.finish().reason or "").startswith("a review of all changes was requested")
+
+
+@pytest.mark.parametrize(
+    ("sha", "numbers", "reason"),
+    [
+        ("c" * 40, (), "no pull request with the commit of this check is known, so there is nothing to review"),
+        (
+            "c" * 40,
+            (2,),
+            "no review was requested: the check is that of cccccccccc, and pull request 2 has a newer commit",
+        ),
+    ],
+)
+def test_check_of_another_commit_requests_no_review(
+    make_world: MakeWorld, sha: str, numbers: tuple[int, ...], reason: str
+) -> None:
+    world = make(make_world, given=app_settings())
+    receive(world, "check_run", check_run(sha=sha, numbers=numbers))
+    assert world.finish().reason == reason
+    assert requested(world) == []
+
+
+def test_check_run_again_without_write_permission_has_no_effect(make_world: MakeWorld) -> None:
+    world = make(make_world, given=app_settings(), octocat="read")
+    receive(world, "check_run", check_run(numbers=(2,)))
+    assert (world.finish().state, requested(world)) == ("ignored", [])

@@ -1,0 +1,675 @@
+"""The check on a commit: in progress while Claude works, always ended, and never a success without a review."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hls_handler.actions import Outcome
+from hls_handler.analysis import Unusable, UnusableReply, Usage
+from hls_handler.engine.commit_checks import ENDING_S, CheckEnder, begin_check
+from hls_handler.engine.pipeline import run_job
+from hls_handler.engine.posting import OUTCOME
+from hls_handler.engine.runner import run_delivery
+from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Retryable
+from hls_handler.prompting import recorded
+from hls_handler.reports.delivery_report import format_report, load_report
+from hls_handler.settings.model import Review, Settings
+from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
+from tests.engine.world import GUID, MakeWorld, World, settings
+from tests.handlers.world import PATCH, file, finding, pull_request, pull_request_analysis
+from tests.prompting.samples import load
+
+SHA = pull_request().head_sha
+REPLY = pull_request_analysis()
+LATE_WRITE_S = 61.0  # more than `github.slowest_write_s`
+NO_RESPONSE = DependencyDown("GitHub gave no answer", dependency="github", remedy="wait", may_have_succeeded=True)
+
+
+def with_review(**review: Any) -> Settings:
+    return settings().model_copy(update={"review": Review(**review)})
+
+
+def open_pull_request(world: World, *, guid: str = GUID, path: str = "area.py", action: str | None = None) -> None:
+    world.github.pull_requests[2] = pull_request(number=2)
+    world.github.changed[2] = (file(path),)
+    world.accept("pull_request.opened", guid=guid, action=action)
+
+
+def make_ender(world: World) -> CheckEnder:
+    def wait(seconds: float) -> bool:
+        world.advance(seconds)
+        return False
+
+    return CheckEnder(world.store, lambda: world.github, settings=lambda: world.settings, wait=wait)
+
+
+def shown(world: World) -> list[str]:
+    """Return the states of the check runs on the commit, oldest first."""
+    return list(world.github.checks_on.get(SHA, {}).values())
+
+
+def check_outcome(world: World, guid: str = GUID) -> Outcome:
+    steps = world.store.checkpoints.load(guid).values()
+    outcomes = [OUTCOME.decode(step) for step in steps if step.name == OUTCOME.name]
+    (outcome,) = [outcome for outcome in outcomes if outcome is not None and outcome.action == "check"]
+    return outcome
+
+
+def writes(world: World) -> list[str]:
+    return [call for call in world.github.calls if call.startswith("write check")]
+
+
+def test_check_is_in_progress_while_claude_is_asked_and_then_a_success(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    during: list[list[str]] = []
+    world.claude.on_call = lambda _: during.append(shown(world))
+    assert world.finish().state == "done"
+    assert (during, shown(world)) == ([["in_progress"]], ["success"])
+    assert check_outcome(world).detail == "set the check to success: 1 of 1 file reviewed"
+    (action,) = world.github.check_actions
+    assert "| calls to Claude | 1 |\n| tokens | 900 in, 100 out |\n| cost | 0.0001 USD |\n" in action.summary
+    assert "| prompt | `pull_requests/analyze@" in action.summary
+    make_ender(world).run()
+    assert shown(world) == ["success"]
+
+
+MARK = "\n".join(["@@ -1,2 +1,3 @@", "+a = '<!--'", "+run(input())", "+b = '-->'", " c = 1"])
+
+
+@pytest.mark.parametrize(
+    ("body", "unread"),
+    [
+        ("{% for file in files %}{{ file.numbered | code }}{% endfor %}", []),
+        ("{% for file in files %}{{ file.numbered | code | excerpt(5000) }}{% endfor %}", ["a.py"]),
+        ("{% for file in files[:1] %}{{ file.numbered | code }}{% endfor %}", ["b.py"]),
+        ("{% for file in files %}{{ file.numbered | code | excerpt(40) }}{% endfor %}", ["a.py", "b.py"]),
+        ("{% for file in files %}{{ file.numbered | code | lines(1, 3) }}{% endfor %}", ["a.py", "b.py"]),
+        ("{% for file in files %}{{ file.numbered }}{% endfor %}", ["a.py"]),
+        ("{{ pull_request.title }}", ["a.py", "b.py"]),
+    ],
+    ids=["whole", "long excerpt, which removes comments", "first file", "excerpt", "lines", "as Markdown", "no file"],
+)
+def test_what_the_prompt_of_the_operator_leaves_out_is_not_reviewed(
+    make_world: MakeWorld, tmp_path: Path, body: str, unread: list[str]
+) -> None:
+    world = make_world(REPLY)
+    front = "---\ndescription: Reads\non: [pull_request]\nreply: pull_request_analysis\n---\n"
+    world.prompts = load(tmp_path / "prompts", {"pull_requests/analyze.j2": f"{front}Read this.\n{body}"})
+    open_pull_request(world)
+    world.github.changed[2] = (file("a.py", MARK, additions=3, deletions=0), file("b.py"))
+    # The retry after a failed write takes the reply, and what it did not show, from the checkpoints.
+    world.claude.on_call = lambda _: world.github.failing.append(GITHUB_DOWN)
+    assert world.run() is None
+    world.advance(600)
+    assert world.finish().state == "done"
+    assert (len(world.claude.asked), shown(world)) == (1, ["neutral" if unread else "success"])
+    summary = world.github.check_actions[-1].summary
+    assert [path for path in ("a.py", "b.py") if f"`{path}`: the prompt shows only a part of it" in summary] == unread
+
+
+OLD, NEW = "a" * 40, "b" * 40
+
+
+def test_list_of_files_of_another_commit_is_read_again(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.github.changed[2] = (file(commit=SHA), file("b.py", commit=OLD), file("c.py", status="removed", commit=NEW))
+    assert world.run() is None
+    assert world.row().reason == "GitHub still lists the changed files of commit aaaaaaaaaa, but the head is 0123456789"
+    assert (world.claude.asked, "success" in shown(world)) == ([], False)
+    world.github.changed[2] = (file(commit=SHA), file("c.py", status="removed", commit=NEW))
+    world.advance(600)
+    assert (world.finish().state, shown(world)) == ("done", ["success"])
+
+
+@pytest.mark.parametrize("commit", [NEW, None], ids=["list of the new head", "list without commits"])
+def test_head_that_changed_when_its_files_were_read_is_superseded(make_world: MakeWorld, commit: str | None) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.github.changed[2] = (file(status="modified" if commit else "removed", commit=commit),)
+
+    def push(call: str) -> None:
+        if call == "files 2":
+            world.github.pull_requests[2] = pull_request(number=2, head_sha=NEW)
+
+    world.github.on_call = push
+    finished = world.finish()
+    assert (finished.state, finished.reason) == ("superseded", "a newer push came meanwhile: bbbbbbbbbb")
+    assert (world.claude.asked, "success" in shown(world)) == ([], False)
+
+
+def test_review_of_a_commit_that_was_the_head_only_for_a_while_is_superseded(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    world.github.pull_requests[2] = pull_request(number=2, head_sha=NEW)
+    world.github.changed[2] = (file(),)
+    world.accept("pull_request.opened", head_sha=OLD)
+
+    def push_back(_: str) -> None:
+        world.accept("pull_request.opened", guid="g2", head_sha=NEW, action="synchronize")
+        world.accept("pull_request.opened", guid="g3", head_sha=OLD, action="synchronize")
+
+    world.claude.on_call = push_back
+    finished = world.finish()
+    assert (finished.state, finished.reason) == ("superseded", "a newer push came meanwhile: aaaaaaaaaa")
+    assert world.github.comments == {}
+
+
+def test_pull_request_that_only_removes_files_is_reviewed(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.github.changed[2] = (file(status="removed", commit=OLD),)
+    assert (world.finish().state, shown(world)) == ("done", ["success"])
+
+
+REMOVED = file(status="removed", commit=OLD)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "described"),
+    [
+        ({"changed_files": 2}, "2 files with 1 added and 1 removed lines"),
+        ({"additions": 8}, "1 file with 8 added and 1 removed lines"),
+        ({"deletions": 0}, "1 file with 1 added and 0 removed lines"),
+    ],
+    ids=["files", "additions", "deletions"],
+)
+def test_list_of_only_removed_files_is_read_again_if_its_numbers_differ(
+    make_world: MakeWorld, numbers: dict[str, int], described: str
+) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.github.pull_requests[2] = pull_request(number=2, **numbers)
+    world.github.changed[2] = (REMOVED,)
+    assert world.run() is None
+    late = "GitHub's list of the changed files is late: it has 1 file with 1 added and 1 removed lines, but the pull"
+    assert world.row().reason == f"{late} request has {described}"
+    assert (world.claude.asked, "success" in shown(world)) == ([], False)
+    world.github.pull_requests[2] = pull_request(number=2)
+    world.advance(600)
+    assert (world.finish().state, shown(world)) == ("done", ["success"])
+
+
+def test_list_of_the_old_base_is_read_again_after_a_change_of_the_base(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, REPLY)
+    open_pull_request(world)
+    world.finish()
+    world.github.pull_requests[2] = pull_request(number=2, additions=2)
+    accept_event(world, "base", **RETARGETED)
+    assert world.run() is None
+    assert (world.row("base").reason or "").startswith("GitHub's list of the changed files is late: it has 1 file with")
+    assert "success" not in shown(world)[1:]
+    world.github.changed[2] = (file(patch=f"{PATCH}\n+run(input())", additions=2),)
+    world.advance(600)
+    assert (world.finish().state, shown(world)[-1]) == ("done", "success")
+    assert [("run(input())" in asked.task) for asked in world.claude.asked] == [False, True]
+
+
+def test_receipt_names_the_prompt_of_a_reply_from_the_cache(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=settings(features={"dry_run": True}))
+    open_pull_request(world)
+    world.finish()
+    world.settings = settings()
+    open_pull_request(world, guid="later")
+    world.finish()
+    (action,) = world.github.check_actions
+    assert "| calls to Claude | 0 |\n" in action.summary
+    assert "| prompt | `pull_requests/analyze@" in action.summary
+
+
+def test_event_for_which_claude_is_not_asked_keeps_the_receipt(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.finish()
+    accept_event(world, "again", **RETARGETED)
+    assert world.finish().state == "done"
+    first, again = world.github.check_actions
+    assert len(world.claude.asked) == 1
+    assert "| calls to Claude | 1 |\n| tokens | 900 in, 100 out |\n| cost | 0.0001 USD |\n" in first.summary
+    assert (again.summary, again.description) == (first.summary, first.description)
+
+
+def test_receipt_is_of_the_last_review_also_if_that_set_no_check(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=with_review(check=False))
+    open_pull_request(world)
+    world.finish()
+    world.settings = settings()
+    accept_event(world, "again", **RETARGETED)
+    world.finish()
+    (action,) = world.github.check_actions
+    assert len(world.claude.asked) == 1
+    assert "| calls to Claude | 1 |\n" in action.summary
+
+
+def unusable(why: Unusable) -> UnusableReply:
+    return UnusableReply("", why, "it cannot be used", "", Usage("claude-haiku-5-5"))
+
+
+def test_only_the_summary_of_a_failed_review_says_what_to_do(make_world: MakeWorld) -> None:
+    world = make_world(Permanent("Claude answered 400 to a/b@1: prompt is odd; shorten that prompt"))
+    open_pull_request(world)
+    assert world.finish().state == "dead"
+    make_ender(world).run()
+    (action,) = world.github.check_actions
+    assert action.title == "The review failed: Claude answered 400 to a/b@1: prompt is odd"
+    assert action.description == "The review failed (0.0000 USD): Claude answered 400 to a/b@1: prompt is odd"
+    assert action.summary.startswith(
+        "The review failed: Claude answered 400 to a/b@\u200b1: prompt is odd; shorten that prompt\n"
+    )
+
+
+@pytest.mark.parametrize("incomplete", ["neutral", "failure"])
+@pytest.mark.parametrize(
+    "replies",
+    [
+        [unusable("refused")],
+        [unusable("truncated")],
+        [unusable("stopped")],
+        [INVALID, INVALID],
+        [Permanent("Claude answered 400")],
+    ],
+    ids=["refused", "truncated", "stopped", "invalid twice", "rejected"],
+)
+def test_failed_review_ends_without_success(make_world: MakeWorld, replies: list[Any], incomplete: str) -> None:
+    world = make_world(*replies, given=with_review(incomplete=incomplete))
+    open_pull_request(world)
+    assert world.finish().state == "dead"
+    assert shown(world) == ["in_progress"]
+    make_ender(world).run()
+    assert shown(world) == [incomplete]
+    (action,) = world.github.check_actions
+    assert action.title.startswith("The review failed: Claude")
+    assert ";" not in action.title  # what the operator should do
+    calls = len(world.claude.asked)
+    assert f"\n| calls to Claude | {calls} |\n" in action.summary
+    assert "\n| prompt | `pull_requests/analyze@" in action.summary
+    assert ("| cost | 0.0000 USD |" in action.summary) == isinstance(replies[0], Permanent)
+    make_ender(world).run()
+    assert len(writes(world)) == 2
+
+
+def test_check_stays_in_progress_while_claude_is_down_and_ends_with_the_dead_letter(make_world: MakeWorld) -> None:
+    world = make_world(CLAUDE_DOWN)
+    open_pull_request(world)
+    assert world.run() is None
+    make_ender(world).run()
+    assert (shown(world), writes(world)) == (["in_progress"], ["write check in_progress"])
+    world.advance(25 * 3600)
+    assert world.finish().state == "dead"
+    make_ender(world).run()
+    assert shown(world) == ["neutral"]
+
+
+def test_superseded_delivery_ends_its_check(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+
+    def push(_: str) -> None:
+        world.accept("pull_request.opened", guid="newer", head_sha="c0ffee", action="synchronize")
+
+    world.claude.on_call = push
+    assert world.finish().state == "superseded"
+    make_ender(world).run()
+    assert shown(world) == ["cancelled"]
+    assert world.github.check_actions[0].title == "Not reviewed: a newer push came meanwhile: c0ffee"
+    ended = "cancelled: Not reviewed: a newer push came meanwhile: c0ffee"
+    report = [*format_report(load_report(world.store, world.row()))]
+    assert f"  Check, ended by the service after the delivery: {ended}." in report
+
+
+def test_check_of_a_killed_worker_is_ended(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    job = world.job()
+    begin_check(job, SHA)
+    world.store.checkpoints.save(job.lease, *job.pending.take())
+    world.advance(31)
+    make_ender(world).run()
+    assert shown(world) == ["in_progress"]  # another worker may continue
+    for _ in range(10):
+        world.claim()
+        world.advance(31)
+    assert (world.claim(), world.row().state) == (None, "dead")
+    make_ender(world).run()
+    assert shown(world) == ["neutral"]
+
+
+def test_check_that_no_response_confirmed_is_ended_after_a_late_write(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    job = world.job()
+    world.github.lost_check_responses.append(NO_RESPONSE)
+    with pytest.raises(DependencyDown):
+        begin_check(job, SHA)
+    world.store.queue.dead_letter(job.lease, reason="the disk is full")
+    make_ender(world).run()
+    assert shown(world) == ["in_progress"]
+    world.advance(LATE_WRITE_S)
+    make_ender(world).run()
+    assert shown(world) == ["neutral"]
+    assert world.github.check_actions[0].title == "The review failed: the disk is full"
+
+
+@pytest.mark.parametrize("at", [0, 1], ids=["begin", "end"])
+def test_retry_after_a_lost_response_uses_the_same_check(make_world: MakeWorld, at: int) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+
+    def lose(what: str) -> None:
+        if what.startswith("write check") and len(writes(world)) == at + 1:
+            world.github.lost_check_responses.append(NO_RESPONSE)
+
+    world.github.on_call = lose
+    assert world.run() is None
+    world.advance(LATE_WRITE_S + 60)
+    assert world.finish().state == "done"
+    assert (shown(world), len(world.claude.asked)) == (["success"], 1)
+
+
+@pytest.mark.parametrize("error", [Permanent("403: GitHub asks for checks=write"), Retryable("422: no such commit")])
+def test_rejected_check_does_not_fail_the_delivery_and_is_tried_once(make_world: MakeWorld, error: HlsError) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.github.failing_checks.append(error)
+    finished = world.finish()
+    assert (finished.state, writes(world)) == ("done", ["write check in_progress"])
+    outcome = check_outcome(world)
+    assert (outcome.kind, outcome.detail) == ("withheld", f"the check was not set: {error}")
+    assert "comment" in "".join(world.github.calls)
+    make_ender(world).run()
+    assert len(writes(world)) == 1
+
+
+def test_check_whose_end_was_rejected_does_not_stay_in_progress(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+
+    def reject(what: str) -> None:
+        if what.startswith("write check") and len(writes(world)) == 2:
+            world.github.failing_checks.append(Permanent("403: Resource not accessible"))
+
+    world.github.on_call = reject
+    assert world.finish().state == "done"
+    assert (shown(world), check_outcome(world).kind) == (["in_progress"], "withheld")
+    make_ender(world).run()
+    assert shown(world) == ["neutral"]
+    assert world.github.check_actions[-1].title == (
+        "The result was not set: GitHub rejected it: 403: Resource not accessible"
+    )
+
+
+def test_check_is_ended_when_github_works_again(make_world: MakeWorld) -> None:
+    world = make_world(unusable("refused"))
+    open_pull_request(world)
+    world.finish()
+    world.github.failing_checks.append(GITHUB_DOWN)
+    make_ender(world).run()
+    assert (shown(world), len(writes(world))) == (["in_progress"], 2)
+    make_ender(world).run()  # GitHub is not asked again at once
+    assert len(writes(world)) == 2
+    world.advance(ENDING_S + 1)
+    make_ender(world).run()
+    assert shown(world) == ["neutral"]
+
+
+def test_two_processes_do_not_end_the_same_check(make_world: MakeWorld) -> None:
+    world = make_world(unusable("refused"))
+    open_pull_request(world)
+    world.finish()
+    world.github.on_call = lambda what: make_ender(world).run() if what.startswith("write check") else None
+    make_ender(world).run()
+    assert writes(world) == ["write check in_progress", "write check neutral"]
+
+
+def test_delivery_waits_while_another_process_ends_its_check(make_world: MakeWorld) -> None:
+    world = make_world(unusable("refused"), REPLY)
+    open_pull_request(world)
+    world.finish()
+    assert world.store.commit_checks.claim_unended(lease_s=ENDING_S, slowest_write_s=60) is not None
+    world.store.queue.retry(GUID)
+    assert world.run() is None
+    assert world.row().reason == "another process is ending the check on this commit"
+    world.advance(ENDING_S + 1)
+    assert world.finish().state == "done"
+    assert shown(world) == ["success"]
+
+
+def test_repeated_delivery_shows_a_new_check_after_its_first_has_ended(make_world: MakeWorld) -> None:
+    world = make_world(unusable("refused"), REPLY)
+    open_pull_request(world)
+    world.finish()
+    make_ender(world).run()
+    world.store.queue.retry(GUID)
+    assert world.finish().state == "done"
+    assert world.github.checks_on[SHA] == {GUID: "neutral", f"{GUID}:2": "success"}
+
+
+def test_next_delivery_takes_over_an_unended_check_on_the_same_commit(make_world: MakeWorld) -> None:
+    world = make_world(unusable("refused"), REPLY)
+    open_pull_request(world)
+    world.finish()
+    open_pull_request(world, guid="edited", action="edited")
+    assert world.finish().state == "done"
+    make_ender(world).run()
+    assert world.github.checks_on[SHA] == {GUID: "success"}
+
+
+@pytest.mark.parametrize(
+    ("is_stored", "expected"),
+    [
+        (True, ["write check in_progress", "write check success"]),
+        (False, ["write check in_progress", "write check success", "write check success"]),
+    ],
+    ids=["after the outcome is stored", "before the outcome is stored"],
+)
+def test_worker_killed_after_the_result_does_not_begin_the_check_again(
+    make_world: MakeWorld, is_stored: bool, expected: list[str]
+) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    job = world.job()
+    result = run_job(job)
+    if is_stored:
+        world.store.checkpoints.save(job.lease, *result.changes)
+    world.advance(LATE_WRITE_S)
+    assert world.finish().state == "done"
+    assert (writes(world), world.github.checks_on[SHA]) == (expected, {GUID: "success"})
+
+
+def test_pull_request_with_only_a_lock_file_gets_a_check_without_a_call(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world, path="uv.lock")
+    assert world.finish().state == "done"
+    assert (world.claude.asked, writes(world), shown(world)) == ([], ["write check success"], ["success"])
+    assert check_outcome(world).detail == "set the check to success: Nothing needs a review: 1 lock file"
+    assert world.row().reason == (
+        "none of the changed files has a patch to read (1 lock file), so Claude was not asked; "
+        "set the check to success: Nothing needs a review: 1 lock file"
+    )
+
+
+@pytest.mark.parametrize("path", ["area.py", "uv.lock"])
+def test_dry_run_writes_no_check(make_world: MakeWorld, path: str) -> None:
+    world = make_world(REPLY, given=settings(features={"dry_run": True}))
+    open_pull_request(world, path=path)
+    assert world.finish().state == "done"
+    assert (writes(world), check_outcome(world).kind) == ([], "dry_run")
+
+
+def test_push_over_the_hourly_limit_gets_a_check_that_says_so(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=settings(limits={"thread_runs_per_hour": 1}))
+    open_pull_request(world)
+    assert world.finish().state == "done"
+    accept_event(world, "edited", "edited")
+    open_pull_request(world, guid="pushed", action="synchronize")
+    assert [finished.state for finished in (world.run(), world.run()) if finished] == ["ignored", "ignored"]
+    world.advance(LATE_WRITE_S)
+    make_ender(world).run()
+    assert [list(of_commit.values()) for of_commit in world.github.checks_on.values()] == [["success"], ["neutral"]]
+    assert "thread_runs_per_hour" in world.github.check_actions[-1].summary
+
+
+def accept_event(
+    world: World, guid: str, action: str, *, base: str | None = None, title: str = "x", draft: bool = False
+) -> None:
+    """Accept an event of pull request 2 with the head commit `SHA`."""
+    payload = json.loads(recorded.load("pull_request.opened").body) | {"action": action}
+    payload["pull_request"] |= {"number": 2, "title": title, "draft": draft}
+    payload["pull_request"]["head"]["sha"] = SHA
+    if base is not None:
+        payload["changes"] = {"base": {"ref": {"from": base}, "sha": {"from": "1" * 40}}}
+    world.accept("pull_request.opened", guid=guid, action=action, head_sha=SHA, body=json.dumps(payload).encode())
+
+
+SKIPPED: dict[str, Any] = {"title": "[skip hls] x"}
+RETARGETED: dict[str, Any] = {"action": "edited", "base": "main"}
+LIMITED = {"limits": {"thread_runs_per_hour": 1}}
+DENIED = Permanent("GitHub answered 422")
+
+
+@pytest.mark.parametrize(
+    ("given", "event", "failing", "state"),
+    [
+        ({}, RETARGETED | SKIPPED, None, "ignored"),
+        ({}, RETARGETED | {"draft": True}, None, "ignored"),
+        (LIMITED, RETARGETED, None, "ignored"),
+        ({}, RETARGETED, DENIED, "dead"),
+        ({}, {"action": "synchronize"} | SKIPPED, None, "ignored"),
+        (LIMITED, {"action": "reopened"}, None, "ignored"),
+    ],
+    ids=["skipped", "draft", "limit", "dead letter", "push to an older commit", "reopened at the limit"],
+)
+def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
+    make_world: MakeWorld, given: Any, event: Any, failing: HlsError | None, state: str
+) -> None:
+    world = make_world(REPLY, given=settings(**given))
+    open_pull_request(world)
+    assert world.finish().state == "done"
+    accept_event(world, "later", **event)
+    world.github.failing = [failing] if failing else []
+    assert world.finish().state == state
+    make_ender(world).run()
+    assert [*world.github.checks_on] == [SHA]
+    assert shown(world) == ["success", "neutral"]
+
+
+@pytest.mark.parametrize("action", ["opened", "reopened", "ready_for_review"])
+def test_commit_at_the_hourly_limit_gets_a_check(make_world: MakeWorld, action: str) -> None:
+    world = make_world(REPLY, given=settings(**LIMITED))
+    open_pull_request(world)
+    world.github.pull_requests[2] = pull_request(number=2, head_sha="c0ffee")
+    assert world.finish().state == "done"
+    accept_event(world, "later", action)
+    assert world.finish().state == "ignored"
+    make_ender(world).run()
+    assert shown(world) == ["neutral"]
+
+
+def test_later_review_is_not_undone_by_a_repeated_change_of_the_base(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.finish()
+    accept_event(world, "base", **RETARGETED)
+    world.github.failing = [DENIED]
+    assert world.finish().state == "dead"
+    make_ender(world).run()
+    accept_event(world, "later", "reopened")
+    assert world.finish().state == "done"
+    assert shown(world) == ["success", "neutral", "success"]
+    world.store.queue.retry("base")
+    world.github.pull_requests[2] = pull_request(number=2, title="[skip hls]")
+    assert world.finish().state == "ignored"
+    make_ender(world).run()
+    assert shown(world) == ["success", "neutral", "success"]
+
+
+# Before Claude is asked
+
+
+def test_dead_letter_before_claude_is_asked_has_a_check(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    accept_event(world, "first", "opened")
+    world.github.failing = [DENIED]
+    assert world.finish().state == "dead"
+    make_ender(world).run()
+    assert shown(world) == ["neutral"]
+    assert world.github.check_actions[0].title == "The review failed: GitHub answered 422"
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["outage", "killed"])
+def test_review_that_never_begins_ends_with_a_check(make_world: MakeWorld, is_killed: bool) -> None:
+    world = make_world(REPLY)
+    accept_event(world, "first", "opened")
+    world.github.failing = [LeaseLost("killed") if is_killed else GITHUB_DOWN] * 20
+    while world.row("first").state != "dead":
+        if world.store.queue.seconds_until_due() == 0 and (lease := world.claim()) is not None:
+            run_delivery(lease, world.tools())
+        world.advance(3600)
+    world.github.failing = []
+    make_ender(world).run()
+    assert shown(world) == ["neutral"]
+
+
+def test_delivery_that_is_superseded_before_claude_is_asked_gets_no_check(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    accept_event(world, "first", "opened")
+    world.github.pull_requests[2] = pull_request(number=2, state="closed")
+    assert world.finish().state == "superseded"
+    make_ender(world).run()
+    assert world.github.checks_on == {}
+
+
+def test_setting_switches_the_check_off(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=with_review(check=False))
+    open_pull_request(world)
+    assert world.finish().state == "done"
+    assert writes(world) == []
+
+
+def leave_check_in_progress(world: World) -> None:
+    """Lose the response that creates the check, and reject the second attempt."""
+    open_pull_request(world)
+    world.github.lost_check_responses.append(NO_RESPONSE)
+    assert world.run() is None
+    world.advance(130)
+    world.github.failing_checks.append(Permanent("GitHub answered 404"))
+    assert (world.finish().state, shown(world)) == ("done", ["in_progress"])
+
+
+def test_check_that_may_be_in_progress_is_ended_although_github_rejected_the_second_attempt(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(REPLY)
+    leave_check_in_progress(world)
+    world.advance(700)
+    make_ender(world).run()
+    assert shown(world) == ["neutral"]
+
+
+def test_rejection_of_a_check_does_not_apply_to_the_next_delivery(make_world: MakeWorld) -> None:
+    reply = pull_request_analysis(findings=[finding()])
+    world = make_world(reply, given=with_review(fail_on="high", verify=False))
+    leave_check_in_progress(world)
+    open_pull_request(world, guid="second")
+    assert (world.finish().state, shown(world)) == ("done", ["failure"])
+    world.advance(700)
+    make_ender(world).run()
+    assert (shown(world), len(world.claude.asked)) == (["failure"], 1)
+
+
+@pytest.mark.parametrize("name", ["ghp_{}.py", "token={}"])
+def test_file_whose_name_has_a_credential_is_not_reviewed(make_world: MakeWorld, name: str) -> None:
+    """Stored facts are redacted: two such files would have one name, and one of them would not be shown."""
+    world = make_world(REPLY)
+    open_pull_request(world)
+    paths = [name.format(text * 18) for text in ("a1", "b2")]
+    patches = [f"@@ -1 +1,2 @@\n import os\n+os.{call}" for call in ("system(name)", "getcwd()")]
+    changed = [file(path, patch, additions=1, deletions=0) for path, patch in zip(paths, patches, strict=True)]
+    world.github.changed[2] = (*changed, file())
+    assert (world.finish().state, shown(world)) == ("done", ["neutral"])
+    assert world.github.check_actions[-1].title == "1 of 3 files reviewed"
+    assert "a1a1" not in str(world.github.check_actions)

@@ -1,0 +1,179 @@
+"""Health of the service's components."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import pytest
+
+from hls_handler.engine.health import COMPONENTS, Component, ComponentHealth, Health, Overall, Severity
+from tests.engine.world import NOON
+
+
+class SteppedClock:
+    """Clock that advances by one minute each time it is read."""
+
+    def __init__(self) -> None:
+        self.now = NOON - timedelta(minutes=1)
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(minutes=1)
+        return self.now
+
+
+def test_unused_component_is_unknown_and_counts_as_healthy() -> None:
+    snapshot = Health(SteppedClock()).snapshot()
+    assert dict(snapshot.components) == {name: ComponentHealth("unknown", NOON) for name in COMPONENTS}
+    assert COMPONENTS == ("store", "queue", "github", "claude", "prompts", "settings", "webhooks", "catch_up")
+    assert snapshot.overall == "healthy"
+
+
+def test_problem_has_message_time_and_remedy() -> None:
+    health = Health(SteppedClock())
+    health.report_problem("claude", "401: invalid key", "set claude.api_key")
+    assert health.snapshot().components["claude"] == ComponentHealth(
+        "degraded", NOON + timedelta(minutes=1), "401: invalid key", "set claude.api_key"
+    )
+
+
+def test_since_changes_only_with_the_state() -> None:
+    health = Health(SteppedClock())
+    health.report_problem("github", "503", "wait")
+    health.report_problem("github", "502", "wait on")
+    assert health.snapshot().components["github"] == ComponentHealth(
+        "degraded", NOON + timedelta(minutes=1), "502", "wait on"
+    )
+    health.ok("github")
+    health.ok("github")
+    assert health.snapshot().components["github"] == ComponentHealth("healthy", NOON + timedelta(minutes=3))
+
+
+def test_weak_probe_does_not_replace_the_result_of_a_recent_use() -> None:
+    now = [NOON]
+    health = Health(lambda: now[0])
+    health.report_problem("claude", "400: credit balance is too low", "add credit")
+    now[0] += timedelta(minutes=10)
+    health.probe_ok("claude")
+    health.report_problem("claude", "nothing is asked of it until 12:20", "wait", by_probe=True)
+    assert health.snapshot().components["claude"] == ComponentHealth(
+        "degraded", NOON, "400: credit balance is too low", "add credit"
+    )
+    now[0] += timedelta(seconds=1)
+    health.probe_ok("claude")  # the last use is too old to outweigh the probe
+    assert health.snapshot().components["claude"].state == "healthy"
+    health.report_problem("claude", "429", "wait", by_probe=True)
+    health.report_problem("claude", "401", "set claude.api_key", by_probe=True)  # an old use does not outweigh it
+    assert health.snapshot().components["claude"].message == "401"
+
+
+def test_successful_use_ends_a_problem_at_once() -> None:
+    health = Health(lambda: NOON)
+    health.report_problem("claude", "529", "wait")
+    health.ok("claude")
+    health.report_problem("claude", "401", "set claude.api_key", by_probe=True)
+    assert health.snapshot().components["claude"].message == "401"
+    health.probe_ok("claude")
+    assert health.snapshot().components["claude"].state == "healthy"
+
+
+def test_successful_use_does_not_end_what_only_the_probe_can_see() -> None:
+    health = Health(lambda: NOON)
+    health.report_problem("github", "the App lacks checks: write", "accept it", by_probe=True, is_lasting=True)
+    health.ok("github")
+    assert health.snapshot().components["github"].message == "the App lacks checks: write"
+    health.report_problem("github", "502", "wait")
+    health.ok("github")
+    assert health.snapshot().components["github"].state == "healthy"  # until the next probe
+    health.report_problem("github", "the App lacks checks: write", "accept it", by_probe=True, is_lasting=True)
+    health.probe_ok("github")
+    health.report_problem("github", "401", "set github.token", by_probe=True)
+    health.ok("github")
+    assert health.snapshot().components["github"].state == "healthy"
+
+
+def test_use_begun_before_a_problem_does_not_end_it() -> None:
+    health = Health(SteppedClock())
+    begun_at = health.clock()
+    health.report_problem("claude", "the hourly budget is used up", "raise it")
+    health.ok("claude", begun_at=begun_at)
+    assert health.snapshot().components["claude"].state == "degraded"
+    health.ok("claude", begun_at=health.clock())
+    assert health.snapshot().components["claude"].state == "healthy"
+
+
+def test_worse_state_resets_since() -> None:
+    health = Health(SteppedClock())
+    health.report_problem("store", "slow", "look")
+    health.report_problem("store", "disk full", "make room", severity="unhealthy")
+    assert health.snapshot().components["store"].since == NOON + timedelta(minutes=2)
+
+
+@pytest.mark.parametrize(
+    ("problems", "overall"),
+    [
+        ([], "healthy"),
+        ([("github", "degraded")], "degraded"),
+        ([("store", "unhealthy")], "unhealthy"),
+        ([("github", "degraded"), ("store", "unhealthy"), ("claude", "degraded")], "unhealthy"),
+    ],
+    ids=["nothing", "one degraded", "store", "both"],
+)
+def test_overall_state_is_that_of_the_worst_component(
+    problems: Sequence[tuple[Component, Severity]], overall: Overall
+) -> None:
+    health = Health(SteppedClock())
+    health.ok("queue")
+    for component, severity in problems:
+        health.report_problem(component, "m", "r", severity=severity)
+    assert health.snapshot().overall == overall
+
+
+def test_forgotten_component_is_unknown() -> None:
+    health = Health(SteppedClock())
+    health.report_problem("github", "401: bad credentials", "give a token")
+    health.forget("github")
+    assert health.snapshot().components["github"].state == "unknown"
+    health.probe_ok("github")
+    assert health.snapshot().components["github"].state == "healthy"
+
+
+def test_snapshot_is_immutable() -> None:
+    health = Health(SteppedClock())
+    before = health.snapshot()
+    health.report_problem("store", "disk full", "make room", severity="unhealthy")
+    assert before.overall == "healthy"
+
+
+def test_threads_report_concurrently() -> None:
+    health = Health(SteppedClock())
+
+    def use(component: Component) -> None:
+        for _ in range(500):
+            health.report_problem(component, "down", "wait")
+            health.ok(component)
+        health.report_problem(component, "down", "wait")
+
+    threads = [threading.Thread(target=use, args=(name,)) for name in COMPONENTS]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {component.state for component in health.snapshot().components.values()} == {"degraded"}
+
+
+def test_unhealthy_and_its_end_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    health = Health(SteppedClock())
+    for message in ("locked", "still locked"):
+        health.report_problem("store", message, "stop the other program", severity="unhealthy")
+    health.report_problem("github", "502", "wait")
+    health.ok("store")
+    health.ok("store")
+    health.ok("github")
+    assert [(record.levelname, record.message, record.__dict__["component"]) for record in caplog.records] == [
+        ("ERROR", "unhealthy", "store"),
+        ("WARNING", "healthy again", "store"),
+    ]
+    assert caplog.records[0].__dict__["why"] == "locked"
+    assert caplog.records[1].__dict__["unhealthy_for_s"] == 240

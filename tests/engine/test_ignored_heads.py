@@ -1,0 +1,327 @@
+"""Every head commit of an enabled repository's pull request ends with a check, also if its event is ignored."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from hls_handler.analysis import Reply, UnusableReply, Usage
+from hls_handler.engine.commit_checks import CheckEnder
+from hls_handler.errors import DependencyDown, HlsError, Permanent
+from hls_handler.events import Label
+from hls_handler.handlers.reader import FileAtRef
+from hls_handler.routing import from_envelope, parse_envelope, route
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.model import Features, Limits, Repository, Review, Settings
+from hls_handler.web.webhook import WebhookHeaders, new_delivery
+from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, HLS
+from tests.engine.world import MakeWorld, World, settings
+from tests.handlers.world import file, pull_request, pull_request_analysis
+
+NAME = "Codertocat/Hello-World"
+REPLY = pull_request_analysis()
+BOT, PERSON = {"login": "renovate[bot]", "id": 5, "type": "Bot"}, {"login": "octocat", "id": 1, "type": "User"}
+SHA = f"{1:040x}"
+
+
+def make_settings(
+    *,
+    events: tuple[str, ...] = ("pull_request",),
+    features: Mapping[str, Any] | None = None,
+    entry: Mapping[str, Any] | None = None,
+    runs: int = 20,
+    **review: Any,
+) -> Settings:
+    """Settings of one repository whose pull requests HLS reviews."""
+    given = {"repository_settings": False, **(features or {})}
+    return settings().model_copy(
+        update={
+            "repositories": (Repository.model_validate({"name": NAME, "events": events, **(entry or {})}),),
+            "features": Features.model_validate(given),
+            "limits": Limits.model_validate({"retry_backoff_s": 10, "settle_s": 0, "thread_runs_per_hour": runs}),
+            "review": Review(**review),
+        }
+    )
+
+
+@dataclass
+class Pushed:
+    """A pull request on GitHub, and the webhooks that it sends."""
+
+    world: World
+    number: int = 2
+    head: str = SHA
+    title: str = "Square it"
+    draft: bool = False
+    labels: list[str] = field(default_factory=list)
+    author: Mapping[str, Any] = field(default_factory=lambda: PERSON)
+    sent: int = 0
+
+    def send(self, action: str, *, sender: Mapping[str, Any] | None = None, **changes: Any) -> str:
+        """Send an event after GitHub has changed, as the receiver would store it; return how it was accepted."""
+        self.sent += 1
+        now = pull_request(
+            number=self.number,
+            title=self.title,
+            draft=self.draft,
+            head_sha=self.head,
+            labels=tuple(Label(name) for name in self.labels),
+        )
+        self.world.github.pull_requests[self.number] = now
+        self.world.github.changed[self.number] = (file(),)
+        payload = {
+            "action": action,
+            "number": self.number,
+            "pull_request": {
+                "number": self.number,
+                "title": self.title,
+                "user": self.author,
+                "state": "open",
+                "draft": self.draft,
+                "labels": [{"name": name} for name in self.labels],
+                "head": {"sha": self.head, "ref": "square"},
+                "base": {"sha": "b" * 40, "ref": "main"},
+                "html_url": f"https://github.com/{NAME}/pull/{self.number}",
+                "additions": 1,
+                "deletions": 1,
+                "changed_files": 1,
+            },
+            "repository": {"id": 186853002, "full_name": NAME},
+            "sender": sender or self.author,
+            "nonce": self.sent,  # so that no body is a replay
+            **changes,
+        }
+        body = json.dumps(payload).encode()
+        envelope, by = parse_envelope(body), self.world.settings
+        table, library = RepositoryTable(by), self.world.prompts
+        routed = route(from_envelope("pull_request", envelope), settings=by, table=table, catalogue=library, bot=HLS)
+        headers = WebhookHeaders("pull_request", f"{self.number}-{self.sent}", b"", is_form=False, content_length=None)
+        new = new_delivery(headers, envelope, routed, body, request_id="r", settle_s=0)
+        return self.world.store.queue.accept([new], replay_window_h=72)[0].outcome
+
+    @property
+    def check(self) -> str | None:
+        """State of the newest check on the head commit; None if it has none."""
+        return next(reversed(self.world.github.checks_on.get(self.head, {}).values()), None)
+
+
+def drain(world: World) -> None:
+    """Run all deliveries, also after outages, and then end the checks of those without a result."""
+    while (due_s := world.store.queue.seconds_until_due()) is not None:
+        if due_s > 0:
+            world.advance(due_s)
+        if world.store.queue.seconds_until_due() == 0:
+            world.run()
+
+    def wait(seconds: float) -> bool:
+        world.advance(seconds)
+        return False
+
+    CheckEnder(world.store, lambda: world.github, settings=lambda: world.settings, wait=wait).run()
+
+
+BASE = {"changes": {"base": {"ref": {"from": "main"}}}}
+
+
+@pytest.mark.parametrize(
+    ("given", "known", "check", "is_exempt", "title"),
+    [
+        ({}, {"author": BOT}, "neutral", True, "Not reviewed: renovate[bot] is a bot"),
+        ({"incomplete": "failure"}, {"author": BOT}, "neutral", True, "Not reviewed: renovate[bot] is a bot"),
+        (
+            {"events": ("pull_request.labeled",)},
+            {},
+            "neutral",
+            True,
+            "Not reviewed: pull_request.opened is not among the events of settings (repositories[0].events)",
+        ),
+        ({}, {"draft": True}, "neutral", False, "Not reviewed: the pull request is a draft"),
+        ({"incomplete": "failure"}, {"draft": True}, "failure", False, "Not reviewed: the pull request is a draft"),
+        (
+            {"incomplete": "failure"},
+            {"title": "x [skip hls]"},
+            "failure",
+            False,
+            "Not reviewed: [skip hls] in the title asks HLS to skip this conversation",
+        ),
+    ],
+    ids=["bot", "bot, incomplete fails", "event", "draft", "draft, incomplete fails", "title"],
+)
+def test_ignored_head_gets_a_check_at_once_that_says_why(
+    make_world: MakeWorld, given: dict[str, Any], known: dict[str, Any], check: str, is_exempt: bool, title: str
+) -> None:
+    world = make_world(REPLY, given=make_settings(**given))
+    pushed = replace(Pushed(world), **known)
+    assert pushed.send("opened") == "queued"
+    finished = world.finish()
+    assert (finished.state, pushed.check, world.claude.asked) == ("ignored", check, [])
+    (action,) = world.github.check_actions
+    assert (action.title, action.is_exempt) == (title, is_exempt)
+    assert (finished.reason or "").endswith(f"; set the check to {check}: {title}")
+
+
+def test_head_at_the_run_limit_gets_a_check_as_an_incomplete_review(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=make_settings(runs=1, incomplete="failure"))
+    pushed = Pushed(world)
+    pushed.send("opened")
+    assert (world.finish().state, pushed.check) == ("done", "success")
+    pushed.head = f"{2:040x}"
+    pushed.send("synchronize")
+    assert (world.finish().state, pushed.check) == ("ignored", "failure")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"entry": {"enabled": False}},
+        {"entry": {"name": "octo/other"}},
+        {"check": False},
+        {"features": {"dry_run": True}},
+        {"events": ("issues",)},
+    ],
+    ids=["disabled", "not named", "no checks", "dry run", "no pull requests"],
+)
+def test_nothing_is_written_where_hls_sets_no_checks(make_world: MakeWorld, given: dict[str, Any]) -> None:
+    world = make_world(REPLY, given=make_settings(**given))
+    assert Pushed(world, draft=True).send("opened") == "ignored"
+    drain(world)
+    assert world.github.calls == []
+
+
+def test_nothing_is_written_if_the_repository_settings_disable_hls(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=make_settings(features={"repository_settings": True}))
+    world.github.files_at["None:.github/hls.yaml"] = FileAtRef("file", "f" * 40, b"enabled: false")
+    pushed = Pushed(world, draft=True)
+    pushed.send("opened")
+    drain(world)
+    assert (world.row("2-1").state, world.github.checks_on) == ("ignored", {})
+
+
+def test_operator_that_excludes_an_event_keeps_the_result_of_the_same_diff(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=make_settings(events=("pull_request.opened",)))
+    pushed = Pushed(world)
+    pushed.send("opened")
+    world.finish()
+    for action, changes, check in (("reopened", {}, "success"), ("edited", BASE, "neutral")):
+        pushed.send(action, **changes)
+        assert (world.finish().state, pushed.check) == ("ignored", check)
+    assert not world.github.check_actions[-1].is_exempt  # the author chose another base branch
+
+
+def test_check_of_an_ignored_head_is_written_after_an_outage(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=make_settings())
+    pushed = Pushed(world, draft=True)
+    pushed.send("opened")
+    world.github.failing_checks = [GITHUB_DOWN]
+    assert (world.run(), pushed.check) == (None, None)
+    drain(world)
+    assert (pushed.check, len(world.github.checks_on[SHA])) == ("neutral", 1)
+
+
+def test_title_that_changes_before_the_review_gets_a_check(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=make_settings(incomplete="failure"))
+    pushed = Pushed(world)
+    pushed.send("opened")
+    world.github.pull_requests[2] = pull_request(number=2, title="[skip hls]")
+    assert (world.finish().state, pushed.check) == ("ignored", "failure")
+
+
+@pytest.mark.parametrize("incomplete", ["neutral", "failure"])
+def test_check_is_incomplete_until_somebody_asks_for_a_review(make_world: MakeWorld, incomplete: str) -> None:
+    world = make_world(REPLY, given=make_settings(when="label:ai", incomplete=incomplete))
+    pushed = Pushed(world)
+    pushed.send("opened")
+    assert (world.finish().state, pushed.check, world.claude.asked) == ("ignored", incomplete, [])
+    assert world.github.check_actions[-1].title == "Not reviewed: the pull request does not have the label ai"
+    pushed.labels = ["ai"]
+    pushed.send("labeled", label={"name": "ai"})
+    assert (world.finish().state, pushed.check, len(world.claude.asked)) == ("done", "success", 1)
+
+
+# Generated histories
+
+UNUSABLE = UnusableReply("", "refused", "it cannot be used", "", Usage("claude-haiku-5-5"))
+DENIED = Permanent("GitHub answered 422")
+LOST = DependencyDown("GitHub gave no answer", dependency="github", remedy="wait", may_have_succeeded=True)
+
+
+def choose_settings(choose: random.Random) -> Settings:
+    events: list[tuple[str, ...]] = [
+        ("pull_request",),
+        ("pull_request", "issues"),
+        ("pull_request.opened",),
+        ("pull_request.synchronize", "pull_request.ready_for_review"),
+        ("pull_request.labeled",),
+    ]
+    use = choose.choice([{}, {}, {}, {"pull_request.synchronize": False}, {"pull_request": False}])
+    return make_settings(
+        events=choose.choice(events),
+        features={"drafts": choose.random() < 0.3, "bots": choose.random() < 0.3},
+        entry={"prompts": {"use": use}},
+        runs=choose.choice([1, 2, 20]),
+        when=choose.choice(["push", "push", "opened", "request", "label:ai"]),
+        incomplete=choose.choice(["neutral", "failure"]),
+    )
+
+
+def change_pull_request(choose: random.Random, pushed: Pushed, shas: list[str]) -> None:
+    """Let a person or a bot do something, after which GitHub sends an event."""
+    sender = choose.choice([PERSON, BOT])
+    match choose.randrange(8):
+        case 0 | 1 | 2:
+            shas.append(f"{len(shas) + 1:08x}{pushed.number:032x}")
+            pushed.head = shas[-1]
+            pushed.send("synchronize", sender=sender)
+        case 3:
+            pushed.head = choose.choice(shas)
+            pushed.send("synchronize", sender=sender)
+        case 4:
+            pushed.send("reopened", sender=sender)
+        case 5:
+            pushed.send("edited", sender=sender, **BASE)
+        case 6:
+            pushed.draft = not pushed.draft
+            pushed.send("converted_to_draft" if pushed.draft else "ready_for_review", sender=sender)
+        case _:
+            pushed.title = choose.choice(["Square it", "[skip hls]"])
+            pushed.labels = choose.choice([[], ["ai"], ["skip-hls"]])
+            pushed.send("edited", sender=sender, changes={"title": {"from": "x"}})
+
+
+def run_history(choose: random.Random, world: World, number: int) -> Pushed:
+    """Run the history of one pull request, in which GitHub and Claude fail now and then."""
+    world.settings = choose_settings(choose)
+    shas = [f"{1:08x}{number:032x}"]
+    pushed = Pushed(
+        world, number, shas[0], draft=choose.random() < 0.2, author=BOT if choose.random() < 0.2 else PERSON
+    )
+    pushed.send("opened")
+    for _ in range(choose.randrange(3)):
+        if choose.random() < 0.5:
+            drain(world)
+        change_pull_request(choose, pushed, shas)
+        failures: list[list[HlsError]] = [[], [], [], [GITHUB_DOWN], [DENIED]]
+        world.github.failing = choose.choice(failures)
+        world.github.lost_check_responses = [LOST] if choose.random() < 0.1 else []
+        replies: list[list[Reply | UnusableReply | HlsError]] = [[REPLY], [REPLY], [UNUSABLE], [CLAUDE_DOWN, REPLY]]
+        world.claude.replies = [*choose.choice(replies)]
+    drain(world)
+    return pushed
+
+
+@pytest.mark.parametrize("part", range(4))  # so that processors share the 1,000 histories
+def test_every_head_of_1000_histories_ends_with_a_check(make_world: MakeWorld, part: int) -> None:
+    world, choose = make_world(REPLY), random.Random(part)
+    seen: list[str] = []
+    for number in range(10, 260):
+        pushed = run_history(choose, world, number)
+        check = pushed.check
+        assert check not in (None, "in_progress"), (number, pushed)
+        seen.append(check or "")
+        world.github.calls.clear()
+    assert {*seen} == {"success", "neutral", "failure"}

@@ -1,0 +1,109 @@
+"""Payloads with a missing or null field: processed, ignored with a reason, or rejected by the receiver."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hls_handler.errors import HlsError, PayloadError
+from hls_handler.events import REQUIRED_OBJECTS, parse_event
+from hls_handler.handlers import handler_for
+from hls_handler.handlers.handler import PromptLimits, template_variables
+from hls_handler.handlers.reader import EMPTY_HISTORY
+from hls_handler.prompting import recorded
+from hls_handler.prompting.render import render
+from hls_handler.routing import Ignored, Rule, from_envelope, from_event, parse_envelope, route
+from hls_handler.sandbox.reader import SandboxReader
+from hls_handler.sandbox.state import State
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.model import Repository
+from hls_handler.web.webhook import check_payload
+from tests.engine.fakes import HLS
+from tests.engine.world import library, settings
+
+PAYLOADS = tuple(
+    name
+    for name in recorded.names()
+    if recorded.load(name).event in REQUIRED_OBJECTS and (name.startswith("demo/") or name.count(".") == 1)
+)
+"""All payloads of the demo, and the first recorded one of each event and action."""
+
+REQUIRED_BY_WORKER = frozenset(
+    (
+        *("sender.login", "sender.id", "repository.private", "issue.title", "issue.user.login", "comment.user.login"),
+        *("pull_request.title", "pull_request.user.login", "pull_request.head", "pull_request.head.sha"),
+        *("pull_request.base", "pull_request.base.sha", "pull_request.commits", "pull_request.changed_files"),
+        *("pull_request.additions", "pull_request.deletions", "release.author.login"),
+        *("review.id", "review.state", "review.user.id", "review.user.login"),
+        *("workflow_run.actor.login", "workflow_run.triggering_actor.login"),
+    )
+)
+"""Fields that GitHub always sends. The receiver does not check them; the worker's error names the missing one."""
+
+MAX_DEPTH = 3
+URL_SUFFIXES = ("url", "_id", "href")
+SETTINGS = settings().model_copy(update={"repositories": (Repository(name="*/*", events=tuple(REQUIRED_OBJECTS)),)})
+
+
+def incomplete_payloads(complete: dict[str, Any], depth: int = 1) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each change and the changed payload: every key removed, and every value null, one at a time."""
+    for key, value in complete.items():
+        if key.endswith(URL_SUFFIXES):
+            continue
+        yield f"without {key}", {other: part for other, part in complete.items() if other != key}
+        yield f"null as {key}", {**complete, key: None}
+        if isinstance(value, dict) and depth < MAX_DEPTH:
+            yield from (
+                (f"{change} in {key}", {**complete, key: part})
+                for change, part in incomplete_payloads(value, depth + 1)
+            )
+
+
+def process(payload_file: recorded.Recorded, payload: dict[str, Any], state: State) -> None:
+    """Process a payload up to the rendered prompt; only errors of HLS and rejections by the receiver may end it."""
+    table, body = RepositoryTable(SETTINGS), json.dumps(payload).encode()
+    try:
+        envelope = parse_envelope(body)
+        check_payload(payload_file.event, envelope)
+    except PayloadError:
+        return
+    first_result = route(
+        from_envelope(payload_file.event, envelope), settings=SETTINGS, table=table, catalogue=library(), bot=HLS
+    )
+    if isinstance(first_result, Ignored):
+        return
+    event = parse_event(payload_file.event, "guid", body)
+    rule = route(from_event(event), settings=SETTINGS, table=table, catalogue=library(), bot=HLS)
+    complete = parse_event(payload_file.event, "guid", payload_file.body)
+    if not isinstance(rule, Rule) or replace(event, payload={}) == replace(complete, payload={}):
+        return  # the prompts read nothing else, so the result is that of the complete payload
+    handler = handler_for(payload_file.event)
+    with suppress(HlsError):
+        reader = SandboxReader(state, event.repository.full_name)
+        facts = handler.gather(event, reader, EMPTY_HISTORY, PromptLimits(input_tokens=2_000))
+        handler.conversation(event, facts, rule)
+        if handler.skip_reason(facts) is None:
+            variables = template_variables(event, handler, facts, prompt=rule.prompt)
+            assert render(library(), rule.prompt, variables, key=b"k").task
+
+
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_payload_without_an_optional_field_is_processed_or_ignored(name: str) -> None:
+    payload_file = recorded.load(name)
+    state = State()
+    for earlier in (*recorded.before(name), payload_file):
+        state.seed(earlier.event, earlier.payload)
+    complete = {key: value for key, value in payload_file.payload.items() if key not in ("organization", "enterprise")}
+    errors: list[str] = []
+    for change, payload in incomplete_payloads(complete):
+        try:
+            process(payload_file, payload, state)
+        except PayloadError as exc:
+            if str(exc).split(": ")[1] not in REQUIRED_BY_WORKER:
+                errors.append(f"{change}: {exc}")
+    assert errors == []

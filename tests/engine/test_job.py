@@ -1,0 +1,225 @@
+"""A job: checkpoints, waiting for slots, and the points where it stops."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import TypeAdapter
+
+from hls_handler.clients.tokens import GITHUB_RATE_LIMIT
+from hls_handler.deliveries import Lease
+from hls_handler.engine.job import Codec, Job
+from hls_handler.engine.pipeline import RULE
+from hls_handler.errors import Dependency, LeaseLost, Permanent, Postponed, Superseded
+from tests.engine.world import GUID, MakeWorld, World
+
+COUNT = Codec("count", 1, TypeAdapter(int))
+
+
+def fail_if_called() -> int:
+    pytest.fail("this function must not be called")
+
+
+def make_stopping_job(world: World) -> Job:
+    world.accept()
+    job = world.job()
+    world.stopping = True
+    return job
+
+
+def test_step_runs_once(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    job = world.job()
+    assert job.run_step(COUNT, 0, lambda: 7) == 7
+    world.store.checkpoints.save(job.lease, *job.pending.take())
+    later = replace(job, steps=world.store.checkpoints.load(GUID))
+    assert later.run_step(COUNT, 0, fail_if_called) == 7
+    assert later.run_step(COUNT, 1, lambda: 8) == 8
+
+
+def test_pending_checkpoints_are_saved_before_the_next_write(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    job = world.job()
+    job.note(RULE, 0, "settings.yaml:3 lets it in")
+    job.run_step(COUNT, 0, lambda: 7)
+    assert world.store.checkpoints.load(GUID) == {}
+    job.begin_write()
+    assert world.store.checkpoints.load(GUID).keys() == {("route", 0), ("count", 0)}
+    assert job.pending.take() == ()
+
+
+def test_pending_checkpoints_are_saved_when_a_slot_is_postponed(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    job = world.job()
+    world.store.rate_limiter.hold(GITHUB_RATE_LIMIT, world.store.now() + timedelta(hours=1))
+    job.run_step(COUNT, 0, lambda: 7)
+    with pytest.raises(Postponed):
+        job.begin_write()
+    assert world.store.checkpoints.load(GUID).keys() == {("count", 0)}
+
+
+def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeWorld) -> None:
+    world = make_world()
+    checkpoints: list[tuple[str, list[str]]] = []
+
+    def record_checkpoints(what: str) -> None:
+        checkpoints.append((what, sorted(name for name, _ in world.store.checkpoints.load(GUID))))
+
+    world.github.on_call = world.claude.on_call = record_checkpoints
+    world.accept()
+    world.run()
+    analysed = ["ask", "gather", "route"]
+    assert checkpoints == [
+        ("issue 1", []),
+        ("ask", ["gather", "route"]),
+        ("issue 1", analysed),
+        ("write labels", ["ask", "before", "gather", "route"]),
+        ("write comment", ["ask", "before", "gather", "post", "route", "writing"]),
+    ]
+    assert len(world.store.checkpoints.load(GUID)) == 7
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(Postponed("its turn", at=datetime(2026, 1, 1, tzinfo=UTC)), id="postponed"),
+        pytest.param(Superseded("a newer push came"), id="superseded"),
+        pytest.param(Permanent("403"), id="failed"),
+    ],
+)
+def test_note_is_saved_when_a_phase_ends_with_an_error(make_world: MakeWorld, error: Exception) -> None:
+    world = make_world()
+    world.accept()
+    job = world.job()
+    with suppress(Postponed, Superseded, Permanent), job.record_failure("analysis"):
+        job.note(RULE, 0, "settings.yaml:3 lets it in")
+        raise error
+    assert world.store.checkpoints.load(GUID).keys() == {("route", 0)}
+
+
+class LostLeases:
+    """Leases that have all ended by the local clock."""
+
+    def require(self, lease: Lease, *, least: float = 0.0) -> None:
+        raise LeaseLost("over")
+
+    def secure(self, lease: Lease) -> None:
+        self.require(lease)
+
+
+def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    job = replace(world.job(), context=replace(world.tools(), leases=LostLeases()))
+    with pytest.raises(LeaseLost):
+        job.run_step(COUNT, 0, fail_if_called)
+    with pytest.raises(LeaseLost):
+        job.wait_in_place(fail_if_called)
+    with pytest.raises(LeaseLost):
+        job.begin_write()
+    with pytest.raises(LeaseLost):
+        job.check_lease()
+
+
+def test_stopping_service_begins_no_step(make_world: MakeWorld) -> None:
+    world = make_world()
+    with pytest.raises(Postponed, match="the service is stopping"):
+        make_stopping_job(world).run_step(COUNT, 0, fail_if_called)
+    assert world.store.checkpoints.load(GUID) == {}
+
+
+def test_stopping_service_takes_no_slot(make_world: MakeWorld) -> None:
+    job = make_stopping_job(make_world())
+    with pytest.raises(Postponed, match="the service is stopping"):
+        job.wait_in_place(fail_if_called)
+    with pytest.raises(Postponed, match="the service is stopping"):
+        job.begin_write()
+
+
+@pytest.mark.parametrize(
+    ("calls_before_stop", "github_calls", "claude_calls"),
+    [
+        (1, ["issue 1"], 0),
+        (2, ["issue 1", "issue 1"], 1),
+        (3, ["issue 1", "issue 1", "write labels"], 1),
+    ],
+    ids=["gathering", "reading before posting", "labelling"],
+)
+def test_stopping_service_ends_after_the_current_step(
+    make_world: MakeWorld, calls_before_stop: int, github_calls: list[str], claude_calls: int
+) -> None:
+    world = make_world()
+
+    def stop(_what: str) -> None:
+        world.stopping = len(world.github.calls) >= calls_before_stop
+
+    world.github.on_call = stop
+    world.accept()
+    assert world.run() is None
+    assert (world.github.calls, len(world.claude.asked)) == (github_calls, claude_calls)
+    assert (world.row().state, world.row().failures) == ("queued", 0)
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "waiting_for", "is_in_place"),
+    [(1.0, None, True), (-1.0, None, True), (10.0, None, False), (1.0, "claude", False)],
+    ids=["near", "in the past", "far", "held"],
+)
+def test_worker_waits_in_place_only_for_a_near_slot_without_hold(
+    make_world: MakeWorld, wait_s: float, waiting_for: Dependency | None, is_in_place: bool
+) -> None:
+    world = make_world()
+    world.accept()
+    job = world.job()
+    postponements = [Postponed("not yet", at=world.store.now() + timedelta(seconds=wait_s), waiting_for=waiting_for)]
+
+    def take_slot() -> str:
+        if postponements:
+            raise postponements.pop()
+        return "taken"
+
+    if is_in_place:
+        assert job.wait_in_place(take_slot) == "taken"
+        assert [0 < pause_s <= 1.0 for pause_s in world.paused_s] == [True]
+    else:
+        with pytest.raises(Postponed, match="not yet"):
+            job.wait_in_place(take_slot)
+        assert world.paused_s == []
+
+
+def test_slot_is_not_taken_after_the_service_stopped(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    job = world.job()
+
+    def take_slot() -> int:
+        if world.stopping:
+            fail_if_called()
+        raise Postponed("not yet", at=world.store.now() + timedelta(seconds=1))
+
+    def stop_during_pause(_seconds: float) -> None:
+        world.stopping = True
+
+    with pytest.raises(Postponed, match="the service is stopping"):
+        replace(job, context=replace(job.context, pause=stop_during_pause)).wait_in_place(take_slot)
+    assert world.stopping
+
+
+def test_github_is_not_read_during_a_hold(make_world: MakeWorld) -> None:
+    world = make_world()
+    until = world.store.now() + timedelta(hours=1)
+    world.store.rate_limiter.hold("github", until)
+    world.accept()
+    with pytest.raises(Postponed) as raised:
+        world.job().require_reads_allowed()
+    assert raised.value.at == until
+    world.accept(guid="second", number=7)
+    assert world.run() is None
+    assert world.github.calls == []
+    assert (world.row("second").state, world.row("second").due_at) == ("queued", until)

@@ -1,0 +1,598 @@
+"""The pipeline of one delivery: results, checkpoints and failures."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from hls_handler import shipped
+from hls_handler.analysis import IssueResponse, Usage, ValidReply
+from hls_handler.deliveries import Finished
+from hls_handler.engine.library import load_checked
+from hls_handler.engine.runner import run_delivery
+from hls_handler.errors import Permanent, Retryable
+from hls_handler.prompting.prompt import Library
+from hls_handler.reports.delivery_report import format_report, load_report
+from hls_handler.settings.model import Comments, Prompts, Review
+from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
+from tests.engine.shadow_world import ANALYZE
+from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, settings
+from tests.handlers.world import file, finding, pull_request, pull_request_analysis
+from tests.prompting.samples import load, write
+
+OWN_PROMPT = """---
+description: Sort our issues
+on: [issues.opened]
+reply: issue_analysis
+fields:
+  component: {enum: [payments, search, none]}
+  affected_version: {type: string}
+  regression: {type: boolean}
+labels: {component: "team-{value}", kind: {bug: defect}, regression: regression}
+---
+Sort {{ issue.title }}
+"""
+
+
+def own_prompts(folder: Path) -> Library:
+    files = {
+        "issues/analyze.j2": OWN_PROMPT,
+        "issues/analyze.comment.md.j2": "{{ analysis.affected_version }}, {{ analysis.component }}",
+    }
+    return load(folder / "prompts", files)
+
+
+def test_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    assert world.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
+    assert world.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
+    assert "Thanks to whoever fixes it." in world.github.comments[1]
+    assert world.github.calls == ["issue 1", "issue 1", "write labels", "write comment"]
+    assert (world.row().analysis_status, world.row().posting_status) == ("done", "done")
+
+
+def load_chain(folder: Path) -> Library:
+    """The shipped library, in which a second prompt follows `issues/analyze` for questions."""
+    write(folder, {"issues/analyze.j2": ANALYZE})
+    directory = {"directory": [folder, shipped.PROMPTS]}
+    return load_checked(settings().model_copy(update={"prompts": Prompts.model_validate(directory)}))
+
+
+def test_truncated_text_is_reported_for_each_prompt(make_world: MakeWorld, tmp_path: Path) -> None:
+    reply = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
+    world = make_world(QUESTION, CLAUDE_DOWN, reply)
+    world.prompts = load_chain(tmp_path / "own")
+    world.github.issues[1] = replace(ISSUE, body="x" * 20_000)
+    world.accept()
+    world.run()
+    world.advance(60)
+    world.run()
+    ids = [rendered.prompt.id for rendered in world.claude.asked]
+    assert load_report(world.store, world.row()).omitted == (
+        f"1 text was cut by 4,000 characters ({ids[0]})",
+        f"1 text was cut by 4,000 characters ({ids[1]})",
+    )
+
+
+def test_omitted_files_are_reported(make_world: MakeWorld) -> None:
+    world = make_world(pull_request_analysis())
+    world.github.pull_requests[2] = pull_request(number=2, changed_files=2)
+    world.github.changed[2] = (file(), file("uv.lock"))
+    world.accept("pull_request.opened")
+    assert world.run() is not None
+    assert load_report(world.store, world.row()).omitted == ("1 of 2 files was not shown as a whole: 1 lock file",)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "comment"),
+    [(True, False, "Thanks to whoever fixes it."), (False, True, "Set DATABASE_URL.")],
+    ids=["the first", "the second"],
+)
+def test_comment_of_a_chain_is_that_of_the_reply_worth_saying(
+    make_world: MakeWorld, tmp_path: Path, first: bool, second: bool, comment: str
+) -> None:
+    reply = IssueResponse(worth_saying=second, answer="Set DATABASE_URL.", certain=True)
+    world = make_world(QUESTION.model_copy(update={"worth_saying": first}), reply)
+    world.prompts = load_chain(tmp_path / "own")
+    world.accept()
+    world.run()
+    assert world.github.comments[1].startswith(comment)
+
+
+NO_INLINE = settings().model_copy(update={"review": Review(max_inline=0, verify=False)})
+
+
+def test_too_long_comment_loses_its_least_severe_findings(make_world: MakeWorld) -> None:
+    patch = "@@ -0,0 +1,50 @@\n" + "\n".join(f"+line {number}" for number in range(1, 51))
+    found = [
+        finding(line=n, quote=f"line {n}", severity="low" if n > 3 else "high", title=f"Title {n}", body="b" * 3_000)
+        for n in range(1, 31)
+    ]
+    world = make_world(pull_request_analysis(findings=found), given=NO_INLINE)
+    world.github.pull_requests[2] = pull_request(number=2)
+    world.github.changed[2] = (file(patch=patch, additions=50, deletions=0),)
+    world.accept("pull_request.opened")
+    world.run()
+    comment = world.github.comments[2]
+    assert (comment.count("**Title "), len(comment) < 65_536) == (20, True)
+    assert ("**Title 20**" in comment, "**Title 21**" in comment) == (True, False)
+    assert "And 10 more findings, for which there is no room here." in comment
+
+
+def test_settings_of_comments_show_in_a_comment_without_findings(make_world: MakeWorld) -> None:
+    about = "https://wiki.example.com/hls"
+    comments = Comments.model_validate({"summary": "always", "show_prompt": True, "about_url": about})
+    reply = pull_request_analysis(summary="Counts the lines of a file.")
+    world = make_world(reply, given=settings().model_copy(update={"comments": comments}))
+    world.github.pull_requests[2] = pull_request(number=2)
+    world.github.changed[2] = (file(),)
+    world.accept("pull_request.opened")
+    world.run()
+    comment = world.github.comments[2]
+    assert comment.startswith("Counts the lines of a file.")
+    assert re.search(rf"\[Automatic comment\]\({about}\) by HLS, .*prompt `pull_requests/analyze@", comment)
+
+
+def test_much_too_long_comment_keeps_the_most_severe_findings(make_world: MakeWorld) -> None:
+    patch = "@@ -0,0 +1,50 @@\n" + "\n".join(f"+line {number}" for number in range(1, 51))
+    found = [
+        finding(line=n, quote=f"line {n}", severity="low" if n > 3 else "high", title=f"Title {n}", body="b" * 3_900)
+        for n in range(1, 41)
+    ]
+    world = make_world(pull_request_analysis(findings=found), given=NO_INLINE)
+    world.github.pull_requests[2] = pull_request(number=2)
+    world.github.changed[2] = (file(patch=patch, additions=50, deletions=0),)
+    world.accept("pull_request.opened")
+    world.run()
+    comment = world.github.comments[2]
+    assert [f"**Title {n}**" in comment for n in (1, 2, 3)] == [True] * 3
+    assert (comment.count("**Title "), "And 30 more findings, for which" in comment) == (10, True)
+
+
+def test_then_runs_a_second_prompt_that_writes_the_comment(make_world: MakeWorld, tmp_path: Path) -> None:
+    reply = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
+    world = make_world(QUESTION, reply)
+    world.prompts = load_chain(tmp_path / "own")
+    world.accept()
+    world.run()
+    assert [rendered.prompt.name for rendered in world.claude.asked] == ["issues/analyze", "issues/respond"]
+    assert world.github.labels[1][0] == "question"
+    assert world.github.comments[1].startswith("Set DATABASE_URL.")
+
+
+def test_failing_then_condition_is_a_prompt_problem_and_does_not_repeat_the_call(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
+    front = (
+        "reply: issue_analysis\nthen: {prompt: issues/respond.j2, when: '1 / ((analysis.summary | length) - 7) > 0'}"
+    )
+    asks = "{% extends 'base.j2' %}{% block task %}Analyse it.{% endblock %}"
+    files = {
+        "issues/analyze.j2": f"---\ndescription: Asks\non: [issues.opened]\n{front}\n---\n{asks}",
+        "issues/respond.j2": f"---\ndescription: Answers\nreply: issue_response\n---\n{asks}",
+    }
+    world = make_world(BUG.model_copy(update={"summary": "7 chars"}), CLAUDE_DOWN)
+    world.prompts = load(tmp_path / "prompts", files)
+    world.accept()
+    assert world.run() is None
+    world.advance(60)
+    assert world.run() is None
+    row = world.row()
+    assert (row.state, row.analysis_status, row.analysis_error) == ("queued", "failed", row.reason)
+    assert row.reason is not None
+    assert "issues/analyze.j2:" in row.reason
+    assert "defect" not in row.reason
+    assert len(world.claude.asked) == 1
+    assert [(call.outcome, call.cost_usd is None) for call in world.store.calls.calls_of(GUID)] == [("ok", False)]
+    assert ("ask", 0) in world.store.checkpoints.load(GUID)
+
+
+def test_custom_fields_are_used_for_labels_and_the_comment(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world()
+    world.prompts = own_prompts(tmp_path)
+    model = world.prompts.prompts["issues/analyze"].reply_model
+    custom_fields = {"component": "search", "affected_version": "2.1", "regression": True}
+    world.claude.replies = [model.model_validate({**BUG.model_dump(), **custom_fields})]
+    world.accept()
+    assert world.run() is not None
+    assert world.github.labels == {1: ("defect", "priority-low", "difficulty-easy", "team-search", "regression")}
+    assert world.github.comments == {1: "2.1, search"}
+    assert world.row().state == "done"
+
+
+def test_changed_prompt_that_cannot_use_the_reply_calls_claude_again(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world()
+    world.accept()
+    world.github.failing_writes = [GITHUB_DOWN]
+    assert world.run() is None
+    world.prompts = own_prompts(tmp_path)
+    model = world.prompts.prompts["issues/analyze"].reply_model
+    custom_fields = {"component": "none", "affected_version": "", "regression": False}
+    world.claude.replies = [model.model_validate({**BUG.model_dump(), **custom_fields})]
+    world.advance(60)
+    assert world.run() is not None
+    assert [len(rendered.schema["properties"]) for rendered in world.claude.asked] == [9, 11]  # type: ignore[arg-type]
+    assert world.github.labels == {1: ("defect", "priority-low", "difficulty-easy")}
+
+
+def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_world: MakeWorld) -> None:
+    world = make_world(CLAUDE_DOWN, BUG)
+    world.accept()
+    assert world.run() is None
+    row = world.row()
+    assert (row.state, row.attempts, row.failures, row.analysis_status) == ("queued", 0, 1, "failed")
+    assert world.health.snapshot().components["claude"].state == "degraded"
+    world.advance(60)
+    assert world.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
+    assert world.github.calls.count("issue 1") == 2  # for the facts, and before posting
+    assert world.health.snapshot().components["claude"].state == "healthy"
+
+
+def test_failed_posting_is_retried_without_calling_claude_again(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    world.github.failing_writes = [GITHUB_DOWN]
+    assert world.run() is None
+    assert (world.row().analysis_status, world.row().posting_status) == ("done", "failed")
+    world.advance(60)
+    assert world.run() is not None
+    assert len(world.claude.asked) == 1
+    assert (world.row().state, world.row().posting_status) == ("done", "done")
+
+
+def test_outcome_is_relative_to_the_labels_before_the_first_attempt(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    world.github.failing_writes = [GITHUB_DOWN]
+    assert world.run() is None  # stores label intents
+    world.advance(60)
+    assert world.run() is not None
+    assert world.github.labels_before == [{}, {}]
+
+
+def test_applied_action_is_not_repeated(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    world.github.lost_responses = [GITHUB_DOWN]
+    assert world.run() is None
+    world.advance(60)
+    world.run()
+    assert world.github.calls.count("write labels") == 1
+    assert world.github.calls.count("write comment") == 1  # the retry finds the comment
+
+
+def test_invalid_reply_is_retried_once_with_the_error(make_world: MakeWorld) -> None:
+    world = make_world(INVALID, BUG)
+    world.accept()
+    world.run()
+    assert world.row().state == "done"
+    assert world.claude.corrections[0] is None
+    correction = world.claude.corrections[1]
+    assert correction is not None
+    assert (correction.problem, correction.text) == (INVALID.problem, INVALID.text)
+
+
+def test_rule_11_second_invalid_reply_posts_nothing(make_world: MakeWorld) -> None:
+    world = make_world(INVALID)
+    world.accept()
+    finished = world.finish()
+    assert finished.state == "dead"
+    assert "cannot be used, the second" in (finished.reason or "")
+    assert (world.github.labels, world.github.comments) == ({}, {})
+    part = world.health.snapshot().components["claude"]
+    assert (part.state, part.remedy) == ("degraded", "check what prompts/issues/analyze.j2 asks for, then run it again")
+    assert finished.reason == f"{part.message}; {part.remedy}"
+    world.claude.replies = [BUG]
+    world.accept(guid="second", number=2)
+    world.run()
+    assert world.health.snapshot().components["claude"].state == "healthy"
+    assert [call.outcome for call in world.store.calls.calls_of(GUID)] == ["invalid", "invalid"]
+
+
+def test_both_unusable_replies_are_kept_and_shown(make_world: MakeWorld) -> None:
+    again = replace(INVALID, problem="kind: still wrong", text='{"kind": "BUGG"}')
+    world = make_world(INVALID, again)
+    world.accept()
+    world.finish()
+    report = load_report(world.store, world.row())
+    assert [(one.problem, one.text) for one in report.unusable] == [
+        ("kind: 'bugg' is not one of ...", '{"kind": "bugg"}'),
+        ("kind: still wrong", '{"kind": "BUGG"}'),
+    ]
+    lines = [line.replace(report.unusable[0].prompt_id, "PROMPT") for line in format_report(report)]
+    assert '  Claude\'s reply to PROMPT could not be used: kind: still wrong. It was: {"kind": "BUGG"}' in lines
+
+
+def test_retry_by_an_operator_after_two_unusable_replies_begins_anew(make_world: MakeWorld) -> None:
+    world = make_world(INVALID, INVALID, INVALID, BUG)
+    world.accept()
+    world.finish()
+    world.store.queue.retry(GUID)
+    assert world.finish().state == "done"
+    assert [correction is None for correction in world.claude.corrections] == [True, False, True, False]
+
+
+def test_gateway_without_structured_output_is_named(make_world: MakeWorld) -> None:
+    claude = settings().claude.model_copy(update={"base_url": "https://llm.example.org/v1"})
+    world = make_world(INVALID, given=settings().model_copy(update={"claude": claude}))
+    world.accept()
+    assert (world.finish().reason or "").endswith(
+        "; llm.example.org (claude.base_url) does not enforce the schema of replies (structured output): use a service "
+        "and a model that do, or check what prompts/issues/analyze.j2 asks for, then run it again"
+    )
+
+
+def test_reply_whose_usage_is_unknown_is_posted_with_an_upper_estimate(make_world: MakeWorld) -> None:
+    usage = Usage("claude-haiku-5-5", output_tokens=4000, cost_usd=0.05, took_s=1.5, is_estimate=True)
+    world = make_world(ValidReply("", "issue_analysis", BUG, usage))
+    world.accept()
+    assert world.finish().state == "done"
+    (call,) = world.store.calls.calls_of(GUID)
+    assert (call.outcome, call.is_estimate, call.cost_usd) == ("ok", True, 0.05)
+
+
+def test_outage_before_the_correction_does_not_repeat_the_first_call(make_world: MakeWorld) -> None:
+    world = make_world(INVALID, CLAUDE_DOWN, BUG)
+    world.accept()
+    assert world.run() is None
+    world.advance(60)
+    world.run()
+    assert world.row().state == "done"
+    assert [correction is None for correction in world.claude.corrections] == [True, False, False]
+
+
+@pytest.mark.parametrize("reason", ["truncated", "refused", "stopped", "oversized"])
+def test_uncorrectable_reply_is_not_retried(
+    make_world: MakeWorld, reason: Literal["truncated", "refused", "stopped", "oversized"]
+) -> None:
+    world = make_world(replace(INVALID, why=reason))
+    world.accept()
+    world.run()
+    assert world.row().state == "dead"
+    assert len(world.claude.asked) == 1
+
+
+def test_permanent_error_is_final(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    world.github.failing = [Permanent("GET /repos/o/r/issues/1: 410 Gone")]
+    assert world.run() == Finished(GUID, "dead", "GET /repos/o/r/issues/1: 410 Gone")
+
+
+def test_delivery_is_dead_after_max_attempts(make_world: MakeWorld) -> None:
+    world = make_world(given=settings(limits={"max_attempts": 2}))
+    world.accept()
+    world.github.failing = [Retryable("422"), Retryable("422")]
+    assert world.run() is None
+    world.advance(60)
+    assert world.run() == Finished(GUID, "dead", "failed 2 times (limits.max_attempts), last: 422")
+
+
+def test_defect_is_retried_and_does_not_end_the_worker(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.github.issues = {}  # the fake raises KeyError
+    world.accept()
+    assert world.run() is None
+    assert world.row().reason == "defect in HLS, please report it: KeyError (the log has the trace)"
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "reason"),
+    [
+        ({"state": "closed"}, "superseded", "closed meanwhile"),
+        ({"locked": True}, "ignored", "is locked"),
+    ],
+)
+def test_closed_or_locked_conversation_is_not_processed(
+    make_world: MakeWorld, change: dict[str, object], state: str, reason: str
+) -> None:
+    world = make_world()
+    world.accept()
+    world.github.issues = {1: replace(ISSUE, **change)}  # type: ignore[arg-type]
+    finished = world.finish()
+    assert finished.state == state
+    assert reason in (finished.reason or "")
+    assert world.claude.asked == []
+    assert world.store.statistics.counters().get(("ignored", "conversation locked"), 0) == (state == "ignored")
+
+
+def test_issue_closed_during_an_outage_gets_no_comment(make_world: MakeWorld) -> None:
+    world = make_world(CLAUDE_DOWN, BUG)
+    world.accept()
+    world.run()
+    world.github.issues = {1: replace(ISSUE, state="closed")}
+    world.advance(60)
+    finished = world.finish()
+    assert finished.state == "superseded"
+    assert world.github.comments == {}
+
+
+@pytest.mark.parametrize(
+    ("call_name", "claude_calls", "is_labelled"),
+    [("files 2", 0, False), ("ask", 1, False), ("write labels", 1, True)],
+    ids=["before Claude is asked", "while Claude thinks", "between labels and comment"],
+)
+def test_newer_push_supersedes_the_running_delivery(
+    make_world: MakeWorld, call_name: str, claude_calls: int, is_labelled: bool
+) -> None:
+    world = make_world(pull_request_analysis())
+    world.github.pull_requests = {2: pull_request(number=2)}
+    world.github.changed = {2: (file("a.py"),)}
+    world.accept("pull_request.opened", head_sha="older")
+
+    def push(what: str) -> None:
+        if what == call_name:
+            world.accept("pull_request.opened", guid="newer", head_sha="c0ffee", action="synchronize")
+
+    world.github.on_call = world.claude.on_call = push
+    assert world.run() == Finished(GUID, "superseded", "a newer push came meanwhile: c0ffee")
+    assert world.github.comments == {}
+    assert (len(world.claude.asked), bool(world.github.labels)) == (claude_calls, is_labelled)
+    assert world.row("newer").state == "queued"
+
+
+def test_conversation_closed_during_the_call_gets_nothing(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    world.claude.on_call = lambda _what: world.accept(guid="closing", action="closed")
+    assert world.run() == Finished(GUID, "superseded", "the conversation was closed meanwhile")
+    assert (world.github.labels, world.github.comments) == ({}, {})
+
+
+def test_retried_older_event_does_not_overwrite_a_newer_result(make_world: MakeWorld) -> None:
+    world = make_world(BUG, BUG.model_copy(update={"recommended_response": "The guide says committ, too."}))
+    world.accept()
+    world.github.failing_writes = [Permanent("issue 1 is locked")]
+    assert world.run() == Finished(GUID, "dead", "issue 1 is locked")
+    world.github.issues = {1: replace(ISSUE, body="The guide, too.")}
+    world.accept(guid="newer", action="edited")
+    assert world.run() is not None
+    labels, comments = dict(world.github.labels), dict(world.github.comments)
+    assert "The guide says committ, too." in comments[1]
+    world.store.queue.retry(GUID)
+    assert world.run() == Finished(GUID, "superseded", "a newer event of this conversation was answered meanwhile")
+    assert (world.github.labels, world.github.comments) == (labels, comments)
+    assert len(world.claude.asked) == 2
+
+
+def test_dry_run_writes_nothing(make_world: MakeWorld) -> None:
+    world = make_world(given=settings(features={"dry_run": True}))
+    world.accept()
+    world.run()
+    assert (world.github.labels, world.github.comments) == ({}, {})
+    assert world.row().posting_status == "dry_run"
+
+
+@pytest.mark.parametrize(
+    ("feature", "labels", "comments"), [("auto_labeling", False, True), ("auto_commenting", True, False)]
+)
+def test_labels_and_comments_are_switched_off_separately(
+    make_world: MakeWorld, feature: str, labels: bool, comments: bool
+) -> None:
+    world = make_world(given=settings(features={feature: False}))
+    world.accept()
+    finished = world.finish()
+    assert f"features.{feature}" in (finished.reason or "")
+    assert (bool(world.github.labels), bool(world.github.comments)) == (labels, comments)
+
+
+def test_stopping_service_returns_the_delivery_to_the_queue(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    world.stopping = True
+    assert world.run() is None
+    row = world.row()
+    assert (row.state, row.failures, row.attempts) == ("queued", 0, 0)
+    world.stopping = False
+    assert world.run() is not None
+
+
+def test_worker_with_a_lost_lease_posts_nothing(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    lease = world.claim()
+    assert lease is not None
+    world.advance(31)
+    taken_over = world.claim()
+    assert taken_over is not None
+    assert run_delivery(lease, world.tools()) is None
+    assert (world.github.labels, world.github.comments) == ({}, {})
+    assert world.row().state == "running"
+
+
+def test_edit_without_change_of_title_or_body_is_ignored(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept("issues.edited")  # its `changes` are empty
+    finished = world.finish()
+    assert finished.state == "ignored"
+    assert world.store.deliveries.body(GUID) is not None  # for a retry by an operator
+
+
+def test_rule_17_runs_over_the_hourly_limit_of_a_conversation_are_ignored(make_world: MakeWorld) -> None:
+    world = make_world(given=settings(limits={"thread_runs_per_hour": 2}))
+    for n in range(3):
+        world.accept(guid=f"{n}2d3162e-cc78-11e3-81ab-4c9367dc0958")
+    finished = [world.run() for _ in range(3)]
+    assert [end.state for end in finished if end] == ["done", "done", "ignored"]
+    assert len(world.claude.asked) == 1  # the second reply came from the cache, and counts
+
+
+def test_delivery_with_a_stored_reply_is_posted_over_the_hourly_limit(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(given=settings(limits={"thread_runs_per_hour": 1}))
+    world.accept()
+    world.github.failing_writes = [Permanent("GitHub says no") for _ in range(4)]  # labels and comment of both
+    world.run()
+    world.advance(3601)
+    world.accept(guid="second")
+    world.run()
+    world.store.queue.retry(GUID)
+    assert world.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
+    assert len(world.claude.asked) == 1
+
+
+def test_hourly_budget_delays_deliveries_and_degrades_health(make_world: MakeWorld) -> None:
+    world = make_world(given=settings(claude={"calls_per_hour": 1}))
+    world.accept()
+    world.accept(guid="second")
+    world.run()
+    world.github.issues = {1: replace(ISSUE, body="The guide, too.")}
+    world.advance(1)
+    assert world.run() is None
+    row = world.row("second")
+    assert (row.state, row.failures) == ("queued", 0)
+    assert "claude.calls_per_hour" in (row.reason or "")
+    assert world.health.snapshot().components["claude"].state == "degraded"
+    world.advance(3600)
+    assert world.run() is not None
+
+
+def test_rule_10_credentials_are_redacted_in_prompts_and_checkpoints(make_world: MakeWorld) -> None:
+    token = "ghp_" + "a1B2" * 9
+    world = make_world()
+    world.github.issues = {1: replace(ISSUE, body=f"my token is {token}")}
+    world.accept()
+    world.run()
+    assert token not in world.claude.asked[0].task
+    assert all(token not in step.value for step in world.store.checkpoints.load(GUID).values())
+
+
+def test_review_without_text_needs_no_call_and_no_section(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept_review(state="approved", body="")
+    finished = world.finish()
+    assert finished.state == "done"
+    assert (finished.reason or "").startswith("the review has no text, so Claude was not asked; ")
+    assert world.claude.asked == []
+    assert world.github.labels == {2: ()}
+    assert world.github.comments == {2: ""}
+    assert (world.row().analysis_status, world.row().posting_status) == ("done", "done")
+    assert world.store.calls.calls_of(GUID) == []
+
+
+def test_review_without_text_leaves_custom_fields_empty(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world()
+    front = "---\ndescription: a\non: [pull_request_review.submitted]\nreply: review_analysis\n"
+    files = {
+        "reviews/a.j2": f"{front}fields: {{tone: {{enum: [calm, heated]}}}}\nlabels: {{tone: '{{value}}'}}\n---\nx",
+        "reviews/a.comment.md.j2": "Nothing to do{{ analysis.tone }}.",
+    }
+    world.prompts = load(tmp_path / "prompts", files)
+    world.accept_review(state="approved", body="")
+    assert world.run() is not None
+    assert (world.github.labels, world.github.comments) == ({2: ()}, {2: "Nothing to do."})
+
+
+def test_review_by_the_author_is_not_analysed(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept_review(by_author=True)
+    assert world.run() == Finished(
+        GUID, "done", "the review is by the author of the pull request, so Claude was not asked"
+    )
+    assert (world.claude.asked, world.github.comments, world.github.labels) == ([], {}, {})

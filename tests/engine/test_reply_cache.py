@@ -1,0 +1,228 @@
+"""The cache of replies in the pipeline: which questions cost no second call, and what follows from a hit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hls_handler.deliveries import NewDelivery
+from hls_handler.engine.shadow import SHADOW
+from hls_handler.prompting import recorded
+from hls_handler.prompting.prompt import Library
+from hls_handler.reports.delivery_report import format_report, load_report
+from hls_handler.settings.model import Claude
+from tests.engine.fakes import INVALID, ISSUE
+from tests.engine.shadow_world import ANALYZE, COMMENT, load_cached, make_shadow_world
+from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, World, settings
+from tests.prompting.samples import write
+from tests.queue.builders import analyses_of
+
+REPOSITORY = 186853002
+NO_LABELS = {"auto_labeling": False}
+"""The fake's issues lack the labels that were set, so a third delivery would find corrections, another question."""
+
+
+def process(world: World, *guids: str) -> None:
+    for guid in guids:
+        world.accept(guid=guid)
+        assert world.finish().state == "done"
+
+
+def cache_counters(world: World) -> dict[str, int]:
+    return {label: n for (name, label), n in world.store.statistics.counters().items() if name == "reply_cache"}
+
+
+def change_claude(world: World, **changes: object) -> None:
+    claude = Claude.model_validate({**world.settings.claude.model_dump(), **changes})
+    world.settings = world.settings.model_copy(update={"claude": claude})
+
+
+def report_of(world: World, guid: str) -> list[str]:
+    return list(format_report(load_report(world.store, world.row(guid))))
+
+
+def test_same_question_costs_no_second_call_and_has_the_same_results(make_world: MakeWorld) -> None:
+    world = make_world(BUG, QUESTION)
+    process(world, GUID, "second")
+    assert len(world.claude.asked) == 1
+    assert [len(world.store.calls.calls_of(guid)) for guid in (GUID, "second")] == [1, 0]
+    first, second = analyses_of(world.store, GUID), analyses_of(world.store, "second")
+    assert [(row.prompt_id, row.reply_type, row.model, row.reply) for row in second] == [
+        (row.prompt_id, row.reply_type, row.model, row.reply) for row in first
+    ]
+    assert (world.row("second").analysis_status, world.row("second").posting_status) == ("done", "done")
+    assert world.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
+    assert cache_counters(world) == {"hits": 1, "misses": 1, "saved_micro_usd": 140}
+
+
+def test_reply_from_the_cache_is_shown_as_one(make_world: MakeWorld) -> None:
+    world = make_world(is_clock_fixed=True)
+    world.advance(30)
+    process(world, GUID)
+    world.advance(3600)
+    process(world, "second")
+    lines = report_of(world, "second")
+    assert [line.partition(": bug")[0] for line in lines if "Claude's reply" in line] == [
+        f"  Claude's reply to {world.claude.asked[0].prompt.id}, from the cache (2026-11-20 12:00 UTC)"
+    ]
+    assert lines[-1] == "  No call to Claude: the same question was answered before (claude.cache_ttl_h)."
+    assert not any("cache" in line for line in report_of(world, GUID))
+
+
+def test_hit_uses_neither_the_hourly_budget_nor_a_slot(make_world: MakeWorld) -> None:
+    world = make_world(given=settings(features=NO_LABELS, claude={"calls_per_hour": 1, "requests_per_second": 0.001}))
+    process(world, GUID, "second", "third")
+    assert (len(world.claude.asked), world.store.calls.count_last_hour(), world.paused_s) == (1, 1, [])
+
+
+def test_reply_expires(make_world: MakeWorld) -> None:
+    world = make_world(given=settings(features=NO_LABELS, claude={"cache_ttl_h": 2}))
+    process(world, GUID)
+    world.advance(7_190)
+    process(world, "second")
+    world.advance(10)
+    process(world, "third")
+    assert [len(world.store.calls.calls_of(guid)) for guid in (GUID, "second", "third")] == [1, 0, 1]
+
+
+def test_cache_that_is_off_neither_stores_nor_counts(make_world: MakeWorld) -> None:
+    world = make_world(given=settings(features=NO_LABELS, claude={"cache_ttl_h": 0}))
+    process(world, GUID, "second")
+    assert (len(world.claude.asked), cache_counters(world)) == (2, {})
+    change_claude(world, cache_ttl_h=168)
+    process(world, "third")
+    assert len(world.claude.asked) == 3
+
+
+def test_rule_11_same_question_about_another_repository_is_asked_again(make_world: MakeWorld) -> None:
+    world = make_world()
+    process(world, GUID)
+    payload = recorded.load("issues.opened")
+    elsewhere = NewDelivery(
+        guid="elsewhere",
+        event="issues",
+        action="opened",
+        request_id="req-1",
+        state="queued",
+        repository_id=REPOSITORY + 1,
+        repository="Codertocat/Hello-World",  # the same name: only the id differs
+        number=1,
+        digest=b"elsewhere",
+        body=payload.body,
+    )
+    world.store.queue.accept([elsewhere], replay_window_h=72)
+    assert world.finish().state == "done"
+    assert [asked.task for asked in world.claude.asked] == [world.claude.asked[0].task] * 2
+
+
+def test_same_question_to_another_service_is_asked_again(make_world: MakeWorld) -> None:
+    world = make_world()
+    process(world, GUID)
+    change_claude(world, base_url="https://claude.example.com")
+    process(world, "second")
+    assert len(world.claude.asked) == 2
+
+
+def with_prompt(world: World, **changes: object) -> Library:
+    """The library with a changed `issues/analyze`."""
+    prompts = dict(world.prompts.prompts)
+    prompts["issues/analyze"] = replace(prompts["issues/analyze"], **changes)  # type: ignore[arg-type]
+    return replace(world.prompts, prompts=prompts)
+
+
+@pytest.mark.parametrize("option", [{"effort": "high"}, {"max_tokens": 5001}], ids=["effort", "max_tokens"])
+def test_other_options_are_another_question(make_world: MakeWorld, option: dict[str, object]) -> None:
+    world = make_world()
+    process(world, GUID)
+    world.prompts = with_prompt(world, **option)
+    process(world, "second")
+    assert len(world.claude.asked) == 2
+
+
+def test_prompt_with_another_id_may_ask_the_same_question(make_world: MakeWorld) -> None:
+    world = make_world()
+    process(world, GUID)
+    world.prompts = with_prompt(world, id="issues/analyze@ffffff")  # such as after a change of its comment
+    process(world, "second")
+    assert len(world.claude.asked) == 1
+    assert [row.prompt_id for row in analyses_of(world.store, "second")] == ["issues/analyze@ffffff"]
+
+
+def test_model_is_part_of_the_question(make_world: MakeWorld) -> None:
+    world = make_world()
+    process(world, GUID)
+    world.claude.model = "claude-opus-5-5"
+    process(world, "second")
+    assert len(world.claude.asked) == 2
+
+
+def test_changed_text_is_another_question(make_world: MakeWorld) -> None:
+    world = make_world(given=settings(features=NO_LABELS))
+    process(world, GUID)
+    world.github.issues = {1: replace(ISSUE, body="The guide, too.")}
+    process(world, "second")
+    world.github.issues = {1: ISSUE}  # edited back
+    process(world, "third")
+    assert len(world.claude.asked) == 2
+    assert world.store.calls.calls_of("third") == []
+
+
+def test_invalid_reply_is_not_cached_and_its_correction_is(make_world: MakeWorld) -> None:
+    world = make_world(INVALID, INVALID, INVALID, BUG, given=settings(features=NO_LABELS))
+    world.accept()
+    assert world.finish().state == "dead"
+    process(world, "second")
+    assert len(world.claude.asked) == 4
+    process(world, "third")
+    assert len(world.claude.asked) == 5  # the valid reply answered a correction, which is another question
+
+
+def test_cached_reply_that_no_longer_fits_the_prompt_is_asked_for_again(make_world: MakeWorld) -> None:
+    world = make_world(given=settings(features=NO_LABELS))
+    process(world, GUID)
+    with world.store.database.writing() as connection:
+        connection.exec_driver_sql('UPDATE cached_replies SET reply = \'{"kind": "bug"}\'')
+    process(world, "second", "third")
+    assert [len(world.store.calls.calls_of(guid)) for guid in ("second", "third")] == [1, 0]
+
+
+def test_rule_10_cached_reply_is_redacted(make_world: MakeWorld) -> None:
+    token = "ghp_" + "a1B2" * 9
+    world = make_world(BUG.model_copy(update={"recommended_response": f"Revoke {token}."}))
+    process(world, GUID, "second")
+    assert len(world.claude.asked) == 1
+    with world.store.database.reading() as connection:
+        (reply,) = connection.exec_driver_sql("SELECT reply FROM cached_replies").scalars()
+    assert "Revoke [redacted: github-token]." in reply
+    assert all(token not in step.value for step in world.store.checkpoints.load("second").values())
+
+
+def test_shadow_prompt_does_not_use_the_cache_and_runs_only_beside_a_real_reply(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
+    write(tmp_path / "own", {"issues/same.j2": ANALYZE, "issues/same.comment.md.j2": COMMENT})
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="issues/same")
+    assert world.finish().state == "done"
+    assert [call.of_shadow for call in world.store.calls.calls_of(GUID)] == [False, True]
+    process(world, "second")
+    assert world.store.calls.calls_of("second") == []
+    skipped = SHADOW.decode(world.store.checkpoints.load("second").get((SHADOW.name, 0)))
+    assert skipped is not None
+    assert (skipped.state, skipped.reason) == (
+        "skipped",
+        "the posted reply came from the cache of replies (claude.cache_ttl_h)",
+    )
+    assert cache_counters(world) == {"hits": 1, "misses": 1, "saved_micro_usd": 140}
+
+
+def test_reply_of_a_shadow_prompt_is_not_cached(make_world: MakeWorld, tmp_path: Path) -> None:
+    write(tmp_path / "own", {"issues/brief.j2": ANALYZE.replace("Sort this issue.", "Sort it.")})
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="issues/brief")
+    assert world.finish().state == "done"
+    use = world.settings.prompts.model_copy(update={"use": {"issues": "issues/brief"}})
+    world.settings = world.settings.model_copy(update={"prompts": use})
+    world.prompts = load_cached(world.settings)
+    process(world, "second")
+    assert [asked.prompt.name for asked in world.claude.asked] == ["issues/analyze", "issues/brief", "issues/brief"]

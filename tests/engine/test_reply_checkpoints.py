@@ -1,0 +1,112 @@
+"""Encoding of Claude's replies as checkpoints, and decoding after a change of the prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hls_handler.analysis import IssueAnalysis, IssueResponse, Reply, Usage, ValidReply
+from hls_handler.engine.job import decode_reply, decode_reply_for_display, encode_reply
+from tests.handlers.world import issue_analysis
+from tests.prompting.samples import load
+from tests.prompting.test_library_errors import front
+
+
+def encode_and_decode(answer: str) -> str:
+    reply = IssueResponse(worth_saying=True, answer=answer, certain=True)
+    step = encode_reply(ValidReply("issues/respond@3f9c2a", "issue_response", reply, Usage("claude")), index=0)
+    decoded = decode_reply(step, reply_type="issue_response", model=IssueResponse)
+    assert decoded is not None
+    assert isinstance(decoded.reply, IssueResponse)
+    return decoded.reply.answer
+
+
+def test_invisible_characters_are_removed_from_a_reply() -> None:
+    assert (
+        encode_and_decode("\x1b[31mred\x07 \x9b\u202ebidi\u200b\n\tcode <!-- shown -->")
+        == "[31mred bidi\n\tcode <!-- shown -->"
+    )
+
+
+def test_rule_10_credential_with_an_invisible_character_is_redacted() -> None:
+    assert "A1b2" not in encode_and_decode("ghp\u200b_" + "A1b2" * 9)
+
+
+def test_rule_10_reply_that_exceeds_its_length_after_redaction_is_decoded() -> None:
+    summary = f"{'a ' * 980}password=hunter2"
+    reply = IssueAnalysis(
+        worth_saying=True,
+        kind="bug",
+        priority="high",
+        difficulty="easy",
+        component="none",
+        summary=f"{summary}{'.' * (2000 - len(summary))}",
+        missing=[],
+        recommended_response="",
+        suggested_labels=[],
+    )
+    step = encode_reply(ValidReply("issues/analyze@1", "issue_analysis", reply, Usage("claude")), index=0)
+    decoded = decode_reply(step, reply_type="issue_analysis", model=IssueAnalysis)
+    assert decoded is not None
+    assert isinstance(decoded.reply, IssueAnalysis)
+    assert "hunter2" not in decoded.reply.summary
+    assert decoded.reply.summary.endswith("…")
+    assert len(decoded.reply.summary) <= 2000
+
+
+# --- prompts that change between the call and the decoding -----------------------------------------------------------
+
+AREAS = "{areas: {type: list, enum: [api, docs, tests]}, version: {type: string}}"
+
+
+def with_fields(folder: Path, fields: str) -> type[Reply]:
+    library = load(folder / "library", {"issues/a.j2": front(fields=fields) + "x"})
+    return library.prompts["issues/a"].reply_model
+
+
+def make_reply(model: type[Reply], **fields: object) -> ValidReply:
+    reply = model.model_validate({**issue_analysis().model_dump(), **fields})
+    return ValidReply("issues/a@1", "issue_analysis", reply, Usage("claude"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_used"),
+    [
+        (AREAS, True),
+        ("{areas: {type: list, enum: [docs, api]}, version: {type: string}}", True),
+        ("{areas: {type: list}, version: {type: string}}", True),
+        ("{areas: {type: list, enum: [docs, tests]}, version: {type: string}}", False),
+        ("{areas: {type: string}, version: {type: string}}", False),
+        ("{areas: {type: list, enum: [api, docs]}}", False),
+        ("{areas: {type: list, enum: [api, docs]}, version: {type: string}, old: {type: boolean}}", False),
+        ("{}", False),
+    ],
+    ids=["as it was", "fewer values", "any values", "value gone", "other type", "field gone", "new field", "no fields"],
+)
+def test_reply_is_decoded_for_a_changed_prompt_if_it_fits(tmp_path: Path, fields: str, is_used: bool) -> None:
+    step = encode_reply(make_reply(with_fields(tmp_path, AREAS), areas=["api"], version="2.1"), index=0)
+    model = with_fields(tmp_path, fields)
+    decoded = decode_reply(step, reply_type="issue_analysis", model=model)
+    assert (decoded is not None) is is_used
+    if decoded is not None:
+        assert type(decoded.reply) is model
+        assert decoded.reply.model_dump() == {**issue_analysis().model_dump(), "areas": ["api"], "version": "2.1"}
+
+
+def test_reply_of_another_type_is_not_decoded() -> None:
+    step = encode_reply(make_reply(IssueAnalysis), index=0)
+    assert decode_reply(step, reply_type="issue_response", model=IssueAnalysis) is None
+
+
+def test_reply_is_decoded_for_display_without_its_prompt(tmp_path: Path) -> None:
+    model = with_fields(tmp_path, "{component: {enum: [payments, none]}, version: {type: string}}")
+    shown = decode_reply_for_display(encode_reply(make_reply(model, component="payments", version="2.1"), index=0))
+    assert shown is not None
+    assert isinstance(shown.reply, IssueAnalysis)
+    assert shown.reply.model_dump() == {**issue_analysis().model_dump(), "component": "payments", "version": "2.1"}
+
+
+def test_rule_10_credential_in_a_custom_field_is_redacted(tmp_path: Path) -> None:
+    step = encode_reply(make_reply(with_fields(tmp_path, AREAS), areas=[], version="ghp_" + "A1b2" * 9), index=0)
+    assert "A1b2" not in step.value

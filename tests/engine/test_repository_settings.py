@@ -1,0 +1,361 @@
+"""Repository settings in the pipeline: read, stored, merged with the settings, and reported if they are invalid."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from hls_handler.deliveries import Finished
+from hls_handler.errors import Permanent
+from hls_handler.handlers.reader import FileAtRef
+from hls_handler.prompting.library import load_library
+from hls_handler.prompting.prompt import Library
+from hls_handler.reports.delivery_report import format_report, load_report
+from hls_handler.settings.model import Prompts, Settings
+from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, ISSUE
+from tests.engine.world import BUG, GUID, MakeWorld, World, library, settings
+from tests.prompting.samples import BASE, FAMILIES, write
+
+FILE_KEY = "master:.github/hls.yaml"
+FEATURES = {"repository_settings": True}
+DONE = "added bug, priority-low, difficulty-easy; commented"
+
+
+def file(text: str, sha: str = "c0ffee") -> FileAtRef:
+    return FileAtRef("file", sha, text.encode())
+
+
+def make_world_with_file(
+    make_world: MakeWorld, text: str | None, *replies: object, given: Settings | None = None
+) -> World:
+    world = make_world(*replies, given=given or settings(features=FEATURES))
+    if text is not None:
+        world.github.files_at[FILE_KEY] = file(text)
+    world.accept()
+    return world
+
+
+def file_requests(world: World) -> list[str]:
+    return [call for call in world.github.calls if call.startswith("find_file")]
+
+
+def make_prompts(folder: Path) -> Library:
+    front = "---\ndescription: x\non: [issues.opened]\nreply: issue_analysis\n---\n"
+    files = {"issues/brief.j2": f"{front}Briefly: {{{{ issue.title }}}}\n"}
+    files["issues/analyze.j2"] = f"{front}At length: {{{{ issue.title }}}}\n"
+    written = write(folder / "prompts", {"base.j2": BASE, **files})
+    return load_library(written, families=FAMILIES, chosen=frozenset({"issues.opened"}))
+
+
+def settings_with_two_prompts() -> Settings:
+    """Settings with two prompts for one event, of which the operator chose one."""
+    prompts = Prompts(use={"issues.opened": "issues/analyze"})
+    return settings(features=FEATURES).model_copy(update={"prompts": prompts})
+
+
+# --- content -------------------------------------------------------------------------------------------------------
+
+
+def test_settings_of_the_operator_apply_without_a_file(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, None)
+    assert world.run() == Finished(GUID, "done", DONE)
+    assert file_requests(world) == ["find_file .github/hls.yaml master"]
+    assert load_report(world.store, world.row()).repository_settings is None
+
+
+def test_file_switches_comments_off_and_its_line_is_reported(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "# ours\nfeatures:\n  auto_commenting: false\n")
+    assert world.run() == Finished(
+        GUID,
+        "done",
+        "added bug, priority-low, difficulty-easy; "
+        "comments are switched off by .github/hls.yaml:3 (features.auto_commenting)",
+    )
+    assert world.github.comments == {}
+    assert "  Repository settings: .github/hls.yaml (c0ffee) applies on top of the settings." in list(
+        format_report(load_report(world.store, world.row()))
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "reason"),
+    [
+        (
+            "enabled: false",
+            "repository disabled",
+            (
+                "Codertocat/Hello-World is switched off by .github/hls.yaml:1 (enabled); "
+                "set this key to true to process it"
+            ),
+        ),
+        (
+            "\n\nprompts: {use: {issues: false}}",
+            "prompt switched off",
+            (
+                ".github/hls.yaml:3 (prompts.use.issues) switches the prompt for issues.opened off; remove that line "
+                "to process it"
+            ),
+        ),
+    ],
+)
+def test_event_that_the_file_disables_is_ignored_without_a_call(
+    make_world: MakeWorld, text: str, kind: str, reason: str
+) -> None:
+    world = make_world_with_file(make_world, text)
+    assert world.run() == Finished(GUID, "ignored", reason)
+    assert (world.row().reason_kind, world.claude.asked) == (kind, [])
+
+
+def test_redelivered_ignored_event_reads_the_file_again(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "enabled: false")
+    world.run()
+    world.github.files_at.clear()
+    world.advance(301)
+    world.accept()
+    assert world.run() == Finished(GUID, "done", DONE)
+
+
+def test_rule_23_file_cannot_enable_an_event_that_the_operator_disables(make_world: MakeWorld) -> None:
+    given = settings(features=FEATURES)
+    entry = given.repositories[0].model_copy(update={"events": ("pull_request",)})
+    world = make_world_with_file(
+        make_world,
+        "prompts: {use: {issues.opened: issues/analyze}}",
+        given=given.model_copy(update={"repositories": (entry,)}),
+    )
+    assert world.run() is not None
+    assert (world.row().reason_kind, world.github.calls) == ("event not enabled", [])
+
+
+def test_file_chooses_one_of_the_prompts_of_the_operator(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world_with_file(
+        make_world,
+        "prompts: {use: {issues: issues/brief}}\ncomments: {language: German}\n",
+        given=settings_with_two_prompts(),
+    )
+    world.prompts = make_prompts(tmp_path)
+    world.run()
+    assert [asked.prompt.name for asked in world.claude.asked] == ["issues/brief"]
+    assert load_report(world.store, world.row()).rule == (
+        f".github/hls.yaml:1 (prompts.use.issues) chooses {tmp_path}/prompts/issues/brief.j2 for issues.opened"
+    )
+
+
+def test_operator_can_switch_repository_settings_off(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "enabled: false", given=settings(features={"repository_settings": False}))
+    assert world.run() == Finished(GUID, "done", DONE)
+    assert file_requests(world) == []
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+def test_rule_23_only_the_file_of_the_default_branch_is_read(make_world: MakeWorld) -> None:
+    """A pull request can contain any file."""
+    world = make_world_with_file(make_world, None)
+    world.github.files_at["changes:.github/hls.yaml"] = file("features: {auto_commenting: false}")
+    assert world.run() == Finished(GUID, "done", DONE)
+    assert file_requests(world) == ["find_file .github/hls.yaml master"]
+
+
+def test_file_is_read_once_in_five_minutes(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, None)
+    world.run()
+    world.github.files_at[FILE_KEY] = file("enabled: false")
+    world.advance(290)
+    world.accept(guid="g2")
+    assert world.run() == Finished("g2", "done", "added bug, priority-low, difficulty-easy; our comment is up to date")
+    world.advance(20)
+    world.accept(guid="g3")
+    assert world.finish().state == "ignored"
+    assert len(file_requests(world)) == 2
+
+
+def test_retry_uses_the_file_of_the_first_attempt(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "features: {auto_commenting: false}", CLAUDE_DOWN, BUG)
+    assert world.run() is None
+    world.github.files_at.clear()
+    world.advance(3600)
+    assert world.finish().state == "done"
+    assert (world.github.comments, len(file_requests(world))) == ({}, 1)
+
+
+def test_deleted_file_no_longer_applies(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "enabled: false")
+    world.run()
+    world.github.files_at.clear()
+    world.advance(301)
+    world.accept(guid="g2")
+    assert world.run() == Finished("g2", "done", DONE)
+
+
+def test_unknown_file_delays_the_delivery_while_github_is_down(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "features: {auto_commenting: false}")
+    world.github.failing.append(GITHUB_DOWN)
+    assert world.run() is None
+    assert (world.row().state, world.row().reason, world.row().analysis_status) == (
+        "queued",
+        str(GITHUB_DOWN),
+        "failed",
+    )
+    assert world.claude.asked == []
+
+
+def test_last_known_file_applies_while_github_is_down(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "features: {auto_commenting: false}")
+    world.run()
+    world.advance(301)
+    world.accept(guid="g2")
+    world.github.failing.append(GITHUB_DOWN)
+    assert world.finish().state == "done"
+    assert world.github.comments == {}
+    assert load_report(world.store, world.row("g2")).repository_settings == (
+        ".github/hls.yaml could not be read, so the last known version (c0ffee) applies: GitHub answered 502"
+    )
+
+
+def test_unreadable_file_is_ignored_and_the_reason_is_stored(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "enabled: false")
+    world.github.failing.append(Permanent("the token lacks contents=read"))
+    assert world.run() == Finished(GUID, "done", DONE)
+    assert load_report(world.store, world.row()).repository_settings == (
+        ".github/hls.yaml could not be read, so it is ignored: the token lacks contents=read"
+    )
+
+
+# --- problems ------------------------------------------------------------------------------------------------------
+
+BROKEN = "lables: {}\n"
+
+
+@pytest.mark.parametrize(
+    ("file_at_ref", "expected_text"),
+    [
+        (file(BROKEN), ".github/hls.yaml:1: lables: unknown key; did you mean labels?"),
+        (FileAtRef("directory", "", None), ".github/hls.yaml must be a file, but is a directory"),
+        (FileAtRef("symlink", "abc", None), ".github/hls.yaml must be a file, but is a symlink"),
+        (FileAtRef("submodule", "abc", None), ".github/hls.yaml must be a file, but is a submodule"),
+        (FileAtRef("file", "abc", None), ".github/hls.yaml is larger than 65536 bytes, the limit for this file"),
+        (FileAtRef("file", "abc", b"\xff"), ".github/hls.yaml:1: not UTF-8; save the file as UTF-8"),
+    ],
+    ids=["unknown key", "directory", "symlink", "submodule", "huge", "binary"],
+)
+def test_invalid_file_is_reported_in_the_conversation(
+    make_world: MakeWorld, file_at_ref: FileAtRef, expected_text: str
+) -> None:
+    world = make_world_with_file(make_world, None)
+    world.github.files_at[FILE_KEY] = file_at_ref
+    bodies: list[str] = []
+    world.github.on_call = lambda what: (
+        bodies.extend(world.github.comments.values()) if what == "write comment" else None
+    )
+    assert world.run() == Finished(GUID, "done", DONE)  # with the operator's settings
+    assert f"- `{expected_text}`" in world.github.comments[1]
+    assert (
+        "Thanks to whoever fixes it." in bodies[0]
+    )  # the fake has one comment for each conversation, and the analysis is written first
+
+
+def test_problem_of_a_file_version_is_reported_once(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, BROKEN)
+    world.github.issues[7] = ISSUE
+    world.run()
+    assert "lables" in world.github.comments[1]
+    for number in range(2, 5):
+        world.accept(guid=f"g{number}", number=number)
+        world.advance(301)
+        world.run()
+    assert "lables" not in world.github.comments[1]  # the fake edits its only comment
+    world.github.files_at[FILE_KEY] = file("lable: {}\n", sha="beef")
+    world.advance(301)
+    world.accept(guid="g9", number=9)
+    world.run()
+    assert "lable: unknown key" in world.github.comments[1]
+
+
+def test_report_with_a_lost_response_is_repeated_by_its_delivery(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, BROKEN)
+
+    def lose_report_response(what: str) -> None:
+        if what == "write comment" and world.github.comments:
+            world.github.lost_responses.append(GITHUB_DOWN)
+
+    world.github.on_call = lose_report_response
+    assert world.run() is None
+    world.github.on_call = lambda _what: None
+    world.github.comments[1] = ""
+    world.advance(60)
+    assert world.run() is not None
+    assert "lables" in world.github.comments[1]
+
+
+def test_last_good_version_applies_while_the_file_is_invalid(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, "features: {auto_labeling: false}\n")
+    world.run()
+    world.github.files_at[FILE_KEY] = file(BROKEN, sha="bad")
+    world.advance(301)
+    world.accept(guid="g2")
+    world.run()
+    assert world.github.labels == {}
+    assert load_report(world.store, world.row("g2")).repository_settings == (
+        ".github/hls.yaml (bad) is invalid, so the last good version (c0ffee) applies, plus what this one switches "
+        "off: .github/hls.yaml:1: lables: unknown key; did you mean labels?"
+    )
+
+
+def test_problem_is_only_logged_if_comments_are_switched_off(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make_world_with_file(make_world, f"{BROKEN}features: {{auto_commenting: false}}\n")
+    with caplog.at_level(logging.WARNING):
+        world.run()
+    assert world.github.comments == {}
+    assert [record.message for record in caplog.records] == ["the repository settings cannot be used"]
+
+
+def test_dry_run_leaves_the_report_to_a_later_run(make_world: MakeWorld) -> None:
+    world = make_world_with_file(make_world, BROKEN, given=settings(features={**FEATURES, "dry_run": True}))
+    world.run()
+    assert world.github.comments == {}
+    world.settings = settings(features=FEATURES)
+    world.accept(guid="g2")
+    world.run()
+    assert "lables" in world.github.comments[1]
+
+
+@pytest.mark.parametrize("name", ["issues/none", "pull_requests/analyze"], ids=["unknown", "of another event"])
+def test_unknown_prompt_invalidates_only_its_line(make_world: MakeWorld, name: str) -> None:
+    world = make_world_with_file(
+        make_world, f"features: {{auto_labeling: false}}\nprompts: {{use: {{issues.opened: {name}}}}}\n"
+    )
+    assert world.finish().state == "done"
+    assert world.github.labels == {}
+    assert [asked.prompt.name for asked in world.claude.asked] == ["issues/analyze"]
+    expected_text = (
+        f".github/hls.yaml:2: prompts.use.issues.opened: the operator has no prompt {name} for issues.opened; there "
+    )
+    assert expected_text in world.github.comments[1]
+
+
+def test_retry_succeeds_after_the_chosen_prompt_was_removed(make_world: MakeWorld, tmp_path: Path) -> None:
+    text = "prompts: {use: {issues.opened: issues/brief}}"
+    world = make_world_with_file(make_world, text, CLAUDE_DOWN, BUG, given=settings_with_two_prompts())
+    world.prompts = make_prompts(tmp_path)
+    assert world.run() is None
+    world.prompts = library()
+    world.advance(3600)
+    assert world.finish().state == "done"
+
+
+def test_rule_15_quoted_text_of_the_file_is_escaped_and_redacted(make_world: MakeWorld) -> None:
+    token = "ghp_" + "a1B2" * 9
+    world = make_world_with_file(make_world, f'"@octocat ` fixes #1 ![](http://x.example)": 1\nenabled: "{token}"\n')
+    world.run()
+    expected_text = world.github.comments[1]
+    assert "lables" not in expected_text
+    assert token not in expected_text
+    lines = [line for line in expected_text.splitlines() if line.startswith("- ")]
+    assert len(lines) == 2
+    assert all(line.startswith("- `") and line.endswith("`") and line.count("`") == 2 for line in lines)

@@ -1,0 +1,262 @@
+"""Prompts of a review in several calls, its verification, and what a retry asks again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import pytest
+
+from hls_handler.analysis import (
+    FindingVerdict,
+    FindingVerdicts,
+    NeededFact,
+    PullRequestAnalysis,
+    Reply,
+    UnusableReply,
+    Usage,
+    ValidReply,
+    sum_usage,
+)
+from hls_handler.engine.asking import FIRST_PART, VERIFICATION, Answers, ask, run_prompts
+from hls_handler.errors import BudgetExceeded, DependencyDown, Permanent, StepFailed, Superseded
+from hls_handler.handlers.handler import PromptLimits, template_variables
+from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.handlers.pull_requests import PullRequestHandler
+from hls_handler.handlers.reader import EMPTY_HISTORY
+from hls_handler.prompting.prompt import Library
+from hls_handler.reports.delivery_report import format_report, load_report
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.model import Review
+from tests.engine.fakes import CLAUDE_DOWN
+from tests.engine.world import MakeWorld, World, library
+from tests.handlers.world import FakeReader, event, file, finding, pull_request, pull_request_analysis
+from tests.routing.world import settings
+
+HANDLER = PullRequestHandler()
+ANALYZE, VERIFY = "pull_requests/analyze", "pull_requests/verify"
+LONG = "@@ -0,0 +1 @@\n" + "\n".join(["+" + "x" * 25] * 60)
+REFUSED = Permanent("Claude gave no usable reply")
+
+
+def facts_of(*paths: str, verify: bool = True) -> PullRequestFacts:
+    """Facts of files that need one call each."""
+    files = tuple(file(path, LONG, additions=60, deletions=0) for path in paths)
+    reader = FakeReader(pull_request(changed_files=len(files)), files)
+    limits = PromptLimits(800, is_review=True, review=Review(verify=verify, fail_on="high"))
+    return HANDLER.gather(event(pull_request()), reader, EMPTY_HISTORY, limits)
+
+
+class Calls:
+    """Replies by index; records the prompts and indexes that were asked."""
+
+    def __init__(self, replies: Mapping[int, Reply | Exception]) -> None:
+        self._replies, self.asked = replies, list[tuple[str, int]]()
+        self.variables: dict[int, Mapping[str, object]] = {}
+
+    def __call__(self, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
+        self.asked.append((name, index))
+        self.variables[index] = variables
+        reply = self._replies[index]
+        if isinstance(reply, Exception):
+            raise reply
+        return ValidReply(f"{name}@1", "t", reply, Usage("claude-haiku-5-5", input_tokens=10, cost_usd=0.5, took_s=1.0))
+
+
+def run(facts: PullRequestFacts, calls: Calls, *, is_verified: bool = True) -> Answers:
+    effective = RepositoryTable(settings()).find("octo/hello")
+    assert effective is not None
+    make: Callable[[PullRequestFacts], Mapping[str, object]] = partial(
+        template_variables, event(pull_request()), HANDLER, prompt=ANALYZE, effective=effective
+    )
+    return run_prompts(LIBRARY, ANALYZE, HANDLER, facts, make, calls, is_verified=is_verified)
+
+
+LIBRARY: Library = library()
+
+
+def found(path: str) -> PullRequestAnalysis:
+    return pull_request_analysis(summary=path, findings=[finding(path=path, line=1, quote="x" * 25, confidence=0.6)])
+
+
+def verdicts(*refuted: int) -> FindingVerdicts:
+    fact = NeededFact(fact="it is so", quote="not shown", is_decisive=True)
+    given = [FindingVerdict(number=number, facts=[fact], agrees=False) for number in refuted]
+    return FindingVerdicts(verdicts=given)
+
+
+def shown(answered: Answers) -> list[str]:
+    """Return the paths of the findings in the comment."""
+    reply = answered.answers[0].reply
+    findings = HANDLER.comment_variables(answered.facts, reply)["findings"]
+    assert isinstance(findings, tuple)
+    return [one.path for one in findings]
+
+
+def test_every_part_is_asked_and_the_replies_are_joined() -> None:
+    calls = Calls({0: found("a.py"), 51: found("b.py"), 52: found("c.py"), 90: verdicts()})
+    answered = run(facts_of("a.py", "b.py", "c.py"), calls)
+    assert calls.asked == [(ANALYZE, 0), (ANALYZE, 51), (ANALYZE, 52), (VERIFY, 90)]
+    assert [calls.variables[index]["part"] for index in (0, 51, 52)] == [1, 2, 3]
+    (answer,) = answered.answers
+    assert (answer.usage.input_tokens, answer.usage.cost_usd, answer.usage.took_s) == (30, 1.5, 3.0)
+    assert shown(answered) == ["a.py", "b.py", "c.py"]
+    assert answered.facts.coverage.is_complete
+    assert answered.names == (ANALYZE,)
+    assert answered.variables["analysis"] == answer.reply
+
+
+def test_one_refused_part_does_not_discard_the_others() -> None:
+    answered = run(facts_of("a.py", "b.py"), Calls({0: REFUSED, 51: found("b.py"), 90: verdicts()}))
+    assert shown(answered) == ["b.py"]
+    coverage = answered.facts.coverage
+    assert [(one.path, one.reviewed, one.reason) for one in coverage.files] == [
+        ("a.py", 0, "Claude gave no usable reply"),
+        ("b.py", 60, None),
+    ]
+    assert not coverage.is_complete
+
+
+def test_findings_that_were_left_out_make_the_part_incomplete_and_keep_the_others(make_world: MakeWorld) -> None:
+    reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
+    lost = {"findings": "1 of 2 entries of findings in Claude's reply could be used"}
+    world = make_world(ValidReply("", "pull_request_analysis", reply, Usage("claude-haiku-5-5"), lost=lost))
+    world.github.pull_requests[2] = pull_request(number=2)
+    world.github.changed[2] = (file("a.py", "@@ -1 +1 @@\n-a\n+b"),)
+    world.accept("pull_request.opened")
+    assert world.finish().state == "done"
+    (check,) = world.github.check_actions
+    assert (len(world.github.inline_comments), check.conclusion) == (1, "neutral")
+    assert "- `a.py`: 1 of 2 entries of findings in Claude's reply could be used" in check.summary
+    assert "1 of 2 entries of findings in Claude's reply could be used." in "\n".join(
+        format_report(load_report(world.store, world.row()))
+    )
+
+
+def test_nothing_is_posted_if_all_parts_are_refused() -> None:
+    calls = Calls({0: REFUSED, 51: REFUSED})
+    with pytest.raises(Permanent, match="Claude gave no usable reply"):
+        run(facts_of("a.py", "b.py"), calls)
+    assert calls.asked == [(ANALYZE, 0), (ANALYZE, 51)]
+
+
+def test_failure_that_a_retry_may_solve_ends_the_attempt() -> None:
+    with pytest.raises(DependencyDown):
+        run(facts_of("a.py", "b.py"), Calls({0: found("a.py"), 51: CLAUDE_DOWN}))
+
+
+def test_refuted_finding_is_dropped() -> None:
+    answered = run(facts_of("a.py", "b.py"), Calls({0: found("a.py"), 51: found("b.py"), 90: verdicts(1)}))
+    assert shown(answered) == ["b.py"]
+
+
+def test_findings_are_kept_if_the_verification_fails() -> None:
+    answered = run(facts_of("a.py"), Calls({0: found("a.py"), 90: REFUSED}))
+    assert shown(answered) == ["a.py"]
+    assert (answered.unverified, answered.facts.unverified) == (str(REFUSED), "Claude gave no usable reply")
+    answered = run(facts_of("a.py"), Calls({0: found("a.py"), 90: BudgetExceeded("0.1 USD are left")}))
+    assert (answered.unverified, answered.facts.unverified) == (
+        "0.1 USD are left",
+        "the budget for reviews is used up",
+    )
+    answered = run(facts_of("a.py"), Calls({0: found("a.py"), 90: verdicts()}))
+    assert (answered.unverified, answered.facts.unverified) == ("", "")
+    with pytest.raises(DependencyDown):
+        run(facts_of("a.py"), Calls({0: found("a.py"), 90: CLAUDE_DOWN}))
+
+
+@pytest.mark.parametrize(
+    ("verify", "is_verified", "reply"),
+    [(False, True, found("a.py")), (True, False, found("a.py")), (True, True, pull_request_analysis())],
+    ids=["switched off", "shadow prompt", "no findings"],
+)
+def test_nothing_is_verified(verify: bool, is_verified: bool, reply: Reply) -> None:
+    calls = Calls({0: reply})
+    run(facts_of("a.py", verify=verify), calls, is_verified=is_verified)
+    assert calls.asked == [(ANALYZE, 0)]
+
+
+def test_indexes_of_parts_and_verification_do_not_meet_those_of_follow_up_prompts() -> None:
+    assert (FIRST_PART, VERIFICATION) == (50, 90)
+    calls = Calls({0: pull_request_analysis(), **{50 + number: pull_request_analysis() for number in range(1, 30)}})
+    run(facts_of(*(f"{number}.py" for number in range(40))), calls)
+    assert [index for _, index in calls.asked] == [0, *range(51, 80)]
+
+
+def test_cost_of_several_calls_is_unknown_if_one_is() -> None:
+    known = Usage("m", input_tokens=1, output_tokens=2, cache_write_tokens=3, cache_read_tokens=4, cost_usd=0.5)
+    total = sum_usage([known, known])
+    assert (total.input_tokens, total.output_tokens, total.cache_write_tokens, total.cache_read_tokens) == (2, 4, 6, 8)
+    assert total.cost_usd == 1.0
+    assert sum_usage([known, Usage("m")]).cost_usd is None
+
+
+# Retries
+
+
+REFUSAL = UnusableReply("", "refused", "Claude refused", "", Usage("claude-haiku-5-5"))
+
+
+def asked_in(world: World, facts: PullRequestFacts) -> Answers | None:
+    """Ask Claude in one attempt at the delivery, as the pipeline does; None if the attempt ends with an error."""
+    job = world.job()
+    try:
+        with job.record_failure("analysis"):
+            return ask(job, facts)
+    except StepFailed as exc:
+        at = world.store.now()
+        world.store.queue.reschedule(job.lease, at=at, reason=str(exc), failed=True, counts=True, github_requests=0)
+        return None
+
+
+def test_retry_repeats_no_call_that_was_paid_for(make_world: MakeWorld) -> None:
+    world = make_world(REFUSAL, found("b.py"), CLAUDE_DOWN, found("c.py"), verdicts(1))
+    world.accept("pull_request.opened")
+    facts = facts_of("a.py", "b.py", "c.py")
+    assert asked_in(world, facts) is None
+    assert len(world.claude.asked) == 3
+    answered = asked_in(world, facts)
+    assert answered is not None
+    assert len(world.claude.asked) == 5
+    assert shown(answered) == ["c.py"]
+    assert [one.reviewed for one in answered.facts.coverage.files] == [0, 60, 60]
+
+
+@pytest.mark.parametrize("paths", [("a.py",), ("a.py", "b.py")], ids=["verification", "next part"])
+def test_nothing_more_is_asked_after_a_newer_push(make_world: MakeWorld, paths: tuple[str, ...]) -> None:
+    world = make_world(found("a.py"))
+    world.accept("pull_request.opened", head_sha="0ld")
+    world.claude.on_call = lambda _: world.accept("pull_request.opened", guid="n", head_sha="c0ffee")
+    with pytest.raises(Superseded, match="a newer push came meanwhile: c0ffee"):
+        ask(world.job(), facts_of(*paths))
+    assert len(world.claude.asked) == 1
+
+
+def test_retry_after_all_calls_were_refused_begins_anew(make_world: MakeWorld) -> None:
+    world = make_world(REFUSAL, REFUSAL, found("a.py"), found("b.py"), verdicts())
+    world.accept("pull_request.opened")
+    facts = facts_of("a.py", "b.py")
+    assert asked_in(world, facts) is None
+    answered = asked_in(world, facts)
+    assert answered is not None
+    assert shown(answered) == ["a.py", "b.py"]
+    assert len(world.claude.asked) == 5
+
+
+def test_refused_verification_is_not_repeated(make_world: MakeWorld) -> None:
+    world = make_world(found("a.py"), REFUSAL)
+    world.accept("pull_request.opened")
+    facts = facts_of("a.py")
+    job = world.job()
+    assert shown(ask(job, facts)) == ["a.py"]
+    world.store.checkpoints.save(job.lease, *job.pending.take())
+    world.store.queue.reschedule(
+        job.lease, at=world.store.now(), reason="", failed=False, counts=False, github_requests=0
+    )
+    again = asked_in(world, facts)
+    assert again is not None
+    assert shown(again) == ["a.py"]
+    assert len(world.claude.asked) == 2
+    problem = "Claude's reply to pull_requests/verify@"
+    (line,) = [line for line in format_report(load_report(world.store, world.row())) if "not verified" in line]
+    assert line.startswith(f"  The findings were not verified: {problem}")

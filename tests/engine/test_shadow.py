@@ -1,0 +1,250 @@
+"""Shadow prompts: their calls, their stored results, and that they have no other effect."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from hls_handler.analysis import IssueResponse
+from hls_handler.deliveries import FIRST_SHADOW_STEP
+from hls_handler.engine.shadow import SHADOW, PromptResult
+from hls_handler.errors import DependencyDown, LeaseLost, Permanent
+from hls_handler.settings.model import Features, Prompts
+from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
+from tests.engine.shadow_world import (
+    ANALYZE,
+    BUG_LABELS,
+    MINOR,
+    MINOR_LABELS,
+    POSTED,
+    make_shadow_world,
+    stored_shadow,
+    without_hash,
+)
+from tests.engine.world import BUG, GUID, QUESTION, MakeWorld
+from tests.prompting.samples import write
+from tests.queue.builders import analyses_of
+
+
+def test_shadow_runs_after_the_posted_prompt_and_posts_nothing(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
+    assert world.run() == POSTED
+    assert [asked.prompt.name for asked in world.claude.asked] == ["issues/analyze", "issues/strict"]
+    assert world.github.calls == ["issue 1", "issue 1", "write labels", "write comment"]
+    assert world.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
+    assert (world.row().analysis_status, world.row().posting_status) == ("done", "done")
+
+
+def test_posting_is_stored_and_its_lock_released_before_the_shadow_runs(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
+    statuses: list[object] = []
+
+    def record_status(_what: str) -> None:
+        if ("post", 1) in world.store.checkpoints.load(GUID):
+            world.accept(guid="second", number=7)
+            second = world.claim()
+            assert second is not None
+            world.store.locks.acquire(
+                second, "186853002#1/issues", ttl_s=20
+            )  # raises Postponed while the first holds it
+            statuses.append((world.row().state, world.row().posting_status))
+
+    world.claude.on_call = record_status
+    assert world.run() == POSTED
+    assert statuses == [("running", "done")]
+
+
+def test_shadow_result_is_stored_with_the_posted_result(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
+    world.run()
+    shadow = stored_shadow(world)
+    assert (shadow.prompt, shadow.state, shadow.reason) == ("issues/strict", "done", None)
+    assert without_hash(shadow.posted) == PromptResult("issues/analyze", BUG_LABELS, speaks=True)
+    assert without_hash(shadow.ran) == PromptResult("issues/strict", MINOR_LABELS, speaks=False)
+
+
+def test_analyses_and_calls_of_a_shadow_are_marked(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
+    world.run()
+    analyses = [
+        (row.prompt_id.partition("@")[0], row.step_index >= FIRST_SHADOW_STEP) for row in analyses_of(world.store, GUID)
+    ]
+    assert analyses == [("issues/analyze", False), ("issues/strict", True)]
+    assert [(call.outcome, call.of_shadow) for call in world.store.calls.calls_of(GUID)] == [
+        ("ok", False),
+        ("ok", True),
+    ]
+    counted = world.store.statistics.counters()
+    strict = analyses_of(world.store, GUID)[1].prompt_id
+    assert (counted["prompt_calls", strict], counted["prompt_shadow_calls", strict]) == (1, 1)
+    assert counted["prompt_cost_micro_usd", strict] == 140
+    assert world.store.calls.count_last_hour() == 2
+
+
+def test_shadow_follows_then(make_world: MakeWorld, tmp_path: Path) -> None:
+    answer = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, QUESTION, answer)
+    world.run()
+    names = [asked.prompt.name for asked in world.claude.asked]
+    assert names == ["issues/analyze", "issues/strict", "issues/respond"]
+    assert stored_shadow(world).ran is not None
+    assert [row.step_index >= FIRST_SHADOW_STEP for row in analyses_of(world.store, GUID)] == [False, True, True]
+    assert "Thanks to whoever fixes it." in world.github.comments[1]
+
+
+def test_shadow_is_rendered_with_the_same_facts(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG)
+    first, second = (world.run(), world.claude.asked)[1]
+    assert second.task == first.task
+
+
+@pytest.mark.parametrize(
+    ("replies", "reason"),
+    [
+        ([CLAUDE_DOWN], "Claude answered 529"),
+        ([Permanent("Claude answered 400: too long")], "Claude answered 400: too long"),
+        ([INVALID, INVALID], "cannot be used, the second"),
+        ([replace(INVALID, why="refused")], "cannot be used: kind"),
+    ],
+    ids=["outage", "refused request", "unusable twice", "refusal"],
+)
+def test_failed_shadow_is_recorded_and_has_no_other_effect(
+    make_world: MakeWorld, tmp_path: Path, replies: list[object], reason: str
+) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, *replies)
+    assert world.run() == POSTED
+    assert (stored_shadow(world).state, stored_shadow(world).ran) == ("failed", None)
+    assert reason in (stored_shadow(world).reason or "")
+    assert (world.row().failures, world.row().attempts, world.row().analysis_status) == (0, 0, "done")
+    assert world.health.snapshot().components["claude"].state == "healthy"
+    assert world.store.rate_limiter.held_until("claude") is None
+    assert world.store.calls.calls_of(GUID)[-1].error is not None
+
+
+def test_template_error_of_a_shadow_is_recorded(make_world: MakeWorld, tmp_path: Path) -> None:
+    comment = "{% if issue.body == 'special' %}{{ 1 // (issue.number - 1) }}{% endif %}"
+    write(tmp_path / "own", {"issues/broken.j2": ANALYZE, "issues/broken.comment.md.j2": comment})
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="issues/broken")
+    world.github.issues = {1: replace(ISSUE, body="special")}
+    assert world.run() == POSTED
+    where, _, message = (stored_shadow(world).reason or "").partition(":1: ")
+    assert where == f"{tmp_path}/own/issues/broken.comment.md.j2"
+    assert message in ("integer division or modulo by zero", "division by zero")  # the second since Python 3.14
+
+
+def test_missing_shadow_prompt_is_recorded_without_a_call(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="issues/strikt")
+    assert world.run() == POSTED
+    assert stored_shadow(world).reason == "settings (prompts.use.issues) names issues/strikt, but no such prompt exists"
+    assert len(world.claude.asked) == 1
+
+
+def test_shadow_prompt_of_another_family_fails_only_the_shadow(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="reviews/analyze")
+    assert world.run() == POSTED
+    assert (stored_shadow(world).state, len(world.claude.asked)) == ("failed", 1)
+
+
+def test_defect_in_a_shadow_does_not_fail_the_delivery(
+    make_world: MakeWorld, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, "no reply at all")  # the fake raises AttributeError
+    assert world.run() == POSTED
+    assert stored_shadow(world).reason == "defect in HLS, please report it: AttributeError (the log has the trace)"
+    assert "defect in a shadow prompt" in caplog.text
+
+
+def test_rate_limit_response_to_a_shadow_holds_all_calls(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG)
+    until = world.store.now() + timedelta(minutes=5)
+    rate_limited = DependencyDown("429", dependency="claude", remedy="wait", not_before=until)
+    world.claude.replies = [BUG, rate_limited]
+    assert world.run() == POSTED
+    assert world.store.rate_limiter.held_until("claude") is not None
+
+
+def test_shadow_is_skipped_near_the_hourly_budget(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, calls_per_hour=5)
+    for guid in (GUID, "second", "third"):
+        world.github.issues = {1: replace(ISSUE, body=f"This is the {guid} text.")}
+        world.accept(guid=guid)
+        world.run()
+    assert [asked.prompt.name.partition("/")[2] for asked in world.claude.asked] == [
+        "analyze",
+        "strict",
+        "analyze",
+        "strict",
+        "analyze",
+    ]
+    third = SHADOW.decode(world.store.checkpoints.load("third").get((SHADOW.name, 0)))
+    assert third is not None
+    assert (third.state, third.ran) == ("skipped", None)
+    assert third.reason == (
+        "shadow prompts may not use the last 20% of claude.calls_per_hour: 5 of 5 calls were made within the hour"
+    )
+    assert world.row("third").state == "done"
+
+
+def test_shadow_is_skipped_if_its_slot_is_not_near(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG)
+    slow_claude = world.settings.claude.model_copy(update={"requests_per_second": 0.1})
+    world.settings = world.settings.model_copy(update={"claude": slow_claude})
+    assert world.run() == POSTED
+    assert (stored_shadow(world).state, stored_shadow(world).reason) == ("skipped", "waits for a slot to call Claude")
+
+
+def test_stopping_service_skips_the_shadow_after_posting(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG)
+
+    def stop(what: str) -> None:
+        world.stopping = what == "write comment"
+
+    world.github.on_call = stop
+    assert world.run() == POSTED
+    assert (stored_shadow(world).state, stored_shadow(world).reason) == ("skipped", "the service is stopping")
+
+
+def test_shadow_waits_until_posting_succeeds(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG)
+    world.github.failing_writes = [GITHUB_DOWN]
+    assert world.run() is None
+    assert [asked.prompt.name for asked in world.claude.asked] == ["issues/analyze"]
+    world.advance(60)
+    assert world.run() == POSTED
+    assert [asked.prompt.name for asked in world.claude.asked] == ["issues/analyze", "issues/strict"]
+
+
+def test_crash_during_a_shadow_does_not_repeat_finished_calls(make_world: MakeWorld, tmp_path: Path) -> None:
+    answer = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, QUESTION, LeaseLost("it died"), answer)
+    assert world.run() is None
+    world.advance(31)
+    assert world.run() == POSTED
+    assert [asked.prompt.name.partition("/")[2] for asked in world.claude.asked] == [
+        "analyze",
+        "strict",
+        "respond",
+        "respond",
+    ]
+    assert world.github.calls.count("write comment") == 1
+    assert stored_shadow(world).state == "done"
+
+
+def test_shadow_runs_in_a_dry_run(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG)
+    world.settings = world.settings.model_copy(update={"features": Features(dry_run=True)})
+    world.run()
+    assert (stored_shadow(world).state, world.github.comments) == ("done", {})
+
+
+def test_delivery_without_a_call_has_no_shadow(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG)
+    use = {"pull_request_review": {"prompt": "issues/strict", "shadow": True}}
+    world.settings = world.settings.model_copy(update={"prompts": Prompts.model_validate({"use": use})})
+    world.run()
+    world.accept_review(guid="review", state="approved", body="")
+    assert world.run() is not None
+    assert (SHADOW.name, 0) not in world.store.checkpoints.load("review")

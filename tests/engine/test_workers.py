@@ -1,0 +1,319 @@
+"""Worker threads on real storage; tests control each point with events, not with time."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import cast
+
+import pytest
+
+from hls_handler.deliveries import Finished, Lease
+from hls_handler.engine.active_config import WorkerContext
+from hls_handler.engine.workers import Workers
+from hls_handler.errors import LeaseLost, StoreUnavailable
+from hls_handler.queue.delivery_queue import DeliveryQueue
+from hls_handler.queue.leases import HeldLeases
+from hls_handler.settings.model import Limits
+from hls_handler.storage import Storage
+from tests.engine.world import FOREVER_S, GUID, TIMEOUT_S, MakeWorld, World, settings
+
+
+def do_nothing(*_what: object) -> None:
+    pass
+
+
+@dataclass
+class QueueWithHooks:
+    """The queue methods that workers use, on real storage, with a hook before each step."""
+
+    store: Storage
+    before_claim: Callable[[], None] = do_nothing
+    when_claimed: Callable[[Lease], None] = do_nothing
+    when_idle: Callable[[], None] = do_nothing
+    lost_leases: frozenset[str] = frozenset()  # GUIDs of leases taken over by another worker
+    renewed: list[str] = field(default_factory=list)
+    renewing: threading.Condition = field(default_factory=threading.Condition)
+
+    def claim(self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int) -> Lease | None:
+        self.before_claim()
+        lease = self.store.queue.claim(
+            worker=worker, lease_s=FOREVER_S, max_crashes=max_crashes, concurrency=concurrency
+        )
+        if lease is not None:
+            self.when_claimed(lease)
+        return lease
+
+    def seconds_until_due(self, *, concurrency: int) -> float | None:
+        self.when_idle()
+        return None
+
+    def renew(self, lease: Lease, *, lease_s: float) -> Lease:
+        with self.renewing:
+            self.renewed.append(lease.guid)
+            self.renewing.notify_all()
+        if lease.guid in self.lost_leases:
+            raise LeaseLost("taken over")
+        return lease
+
+
+class Gate:
+    """Blocks a step from when it is reached until the test opens the gate."""
+
+    def __init__(self) -> None:
+        self._reached, self._open = threading.Event(), threading.Event()
+
+    def wait_until_open(self, _what: str) -> None:
+        self._reached.set()
+        assert self._open.wait(TIMEOUT_S)
+
+    def wait_until_reached(self) -> None:
+        assert self._reached.wait(TIMEOUT_S)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@dataclass
+class RunningWorkers:
+    """Running workers and their results."""
+
+    workers: Workers
+    _results: SimpleQueue[Finished]
+
+    def next_result(self) -> Finished:
+        return self._results.get(timeout=TIMEOUT_S)
+
+
+@contextmanager
+def run_workers(
+    world: World,
+    queue: QueueWithHooks,
+    *,
+    concurrency: int = 1,
+    lease_s: float = FOREVER_S,
+    poll_s: float = FOREVER_S,
+    clock: Callable[[], float] = lambda: 0.0,
+    on_pause: Callable[[threading.Event], None] | None = None,
+    before_claim_hook: Callable[[Workers], None] = do_nothing,
+    when_context_is_made: Callable[[], None] = do_nothing,
+) -> Iterator[RunningWorkers]:
+    def connect(stopping: threading.Event) -> Callable[[], WorkerContext]:
+        def pause(seconds: float) -> None:
+            if on_pause is None:
+                world.advance(seconds)
+            else:
+                on_pause(stopping)
+
+        def make_context() -> WorkerContext:
+            when_context_is_made()
+            return replace(world.tools(), stopping=stopping.is_set, pause=pause)
+
+        return make_context
+
+    results: SimpleQueue[Finished] = SimpleQueue()
+    workers = Workers(
+        queue=cast(DeliveryQueue, queue),
+        leases=HeldLeases(lambda lease, seconds: queue.renew(lease, lease_s=seconds), lease_s=lambda: lease_s),
+        limits=lambda: Limits.model_construct(concurrency=concurrency, lease_s=lease_s, max_crashes=10),
+        name="w",
+        connect=connect,
+        finished=results.put,
+        health=world.health,
+        poll_s=poll_s,
+        clock=clock,
+    )
+    if before_claim_hook is not do_nothing:
+        queue.before_claim = partial(before_claim_hook, workers)
+    workers.start()
+    try:
+        yield RunningWorkers(workers, results)
+    finally:
+        assert workers.stop(within_s=TIMEOUT_S) == 0
+
+
+def states(world: World, *guids: str) -> list[str]:
+    return [world.row(guid).state for guid in guids]
+
+
+def test_wake_starts_an_idle_worker(make_world: MakeWorld) -> None:
+    world, idle = make_world(), threading.Event()
+    with run_workers(world, QueueWithHooks(world.store, when_idle=idle.set)) as running:
+        assert idle.wait(TIMEOUT_S)
+        world.accept()
+        running.workers.wake()
+        assert running.next_result().guid == GUID
+
+
+def test_delivery_committed_just_before_a_worker_waits_is_not_missed(make_world: MakeWorld) -> None:
+    world = make_world()
+    queue = QueueWithHooks(world.store)
+    with run_workers(world, queue) as running:
+
+        def commit() -> None:
+            queue.when_idle = do_nothing
+            world.accept()
+            running.workers.wake()
+
+        queue.when_idle = commit
+        running.workers.wake()
+        assert running.next_result().guid == GUID
+
+
+def test_next_delivery_of_a_conversation_starts_when_the_previous_one_ends(make_world: MakeWorld) -> None:
+    """The worker that finished the first takes a delivery committed without `wake`; the idle one takes the second."""
+    world, idle = make_world(), threading.Event()
+    gates = {GUID: Gate(), "not announced": Gate(), "second": Gate()}
+    gates["second"].open()
+    queue = QueueWithHooks(
+        world.store, when_claimed=lambda lease: gates[lease.guid].wait_until_open(lease.guid), when_idle=idle.set
+    )
+    world.accept()
+    with run_workers(world, queue, concurrency=2) as running:
+        gates[GUID].wait_until_reached()
+        assert idle.wait(TIMEOUT_S)
+        world.accept(guid="not announced", number=7)
+        world.accept(guid="second")
+        gates[GUID].open()
+        assert [running.next_result().guid, running.next_result().guid] == [GUID, "second"]
+        gates["not announced"].open()
+        assert running.next_result().guid == "not announced"
+
+
+@pytest.mark.parametrize("stored_body", [b"not what was stored", None], ids=["damaged", "gone"])
+def test_damaged_body_dead_letters_its_delivery_and_the_worker_continues(
+    make_world: MakeWorld, tmp_path: Path, stored_body: bytes | None
+) -> None:
+    world = make_world()
+    world.accept()
+    world.accept(guid="whole", number=7)
+    with closing(sqlite3.connect(tmp_path / "hls.db")) as database, database:
+        database.execute("UPDATE deliveries SET body = ? WHERE guid = ?", (stored_body, GUID))
+    with run_workers(world, QueueWithHooks(world.store)) as running:
+        reason = "the stored body is missing or damaged: check the database, then redeliver the delivery from GitHub"
+        assert running.next_result() == Finished(GUID, "dead", reason)
+        assert running.next_result().state == "done"
+    assert states(world, GUID, "whole") == ["dead", "done"]
+
+
+@pytest.mark.parametrize(
+    ("error", "health"), [(ZeroDivisionError(), "unknown"), (StoreUnavailable("locked"), "unhealthy")]
+)
+def test_failing_claim_does_not_end_the_worker(make_world: MakeWorld, error: Exception, health: str) -> None:
+    world = make_world()
+    world.accept()
+    failing, states_seen = [error], []
+
+    def fail_once() -> None:
+        if failing:
+            raise failing.pop()
+        states_seen.append(world.health.snapshot().components["store"].state)
+
+    with run_workers(world, QueueWithHooks(world.store, before_claim=fail_once), poll_s=0.01) as running:
+        assert running.next_result().guid == GUID
+    assert states_seen[0] == health
+    after = (
+        "unhealthy" if health == "unhealthy" else "healthy"
+    )  # a claim writes too little to prove that the database is healthy
+    assert world.health.snapshot().components["store"].state == after
+
+
+def test_lost_lease_is_not_renewed_again(make_world: MakeWorld) -> None:
+    world, gate = make_world(), Gate()
+    world.github.on_call = gate.wait_until_open
+    world.accept()
+    world.accept(guid="held", number=7)
+    queue = QueueWithHooks(world.store, lost_leases=frozenset({GUID}))
+
+    def renewed_twice_after_the_loss() -> bool:
+        return GUID in queue.renewed and queue.renewed[queue.renewed.index(GUID) :].count("held") >= 2
+
+    with run_workers(world, queue, concurrency=2, lease_s=0.03):
+        with queue.renewing:
+            assert queue.renewing.wait_for(renewed_twice_after_the_loss, TIMEOUT_S)
+            assert queue.renewed.count(GUID) == 1
+        gate.open()
+
+
+def test_lease_is_not_renewed_after_its_delivery_ended(make_world: MakeWorld) -> None:
+    world, gate = make_world(), Gate()
+    world.accept()
+    queue = QueueWithHooks(world.store)
+    with run_workers(world, queue, lease_s=0.03) as running:
+        assert running.next_result().guid == GUID
+        world.github.on_call = gate.wait_until_open
+        world.accept(guid="second", number=7)
+        running.workers.wake()
+        gate.wait_until_reached()
+        with queue.renewing:
+            queue.renewed.clear()
+            assert queue.renewing.wait_for(lambda: queue.renewed.count("second") >= 2, TIMEOUT_S)
+            assert set(queue.renewed) == {"second"}
+        gate.open()
+
+
+def test_stopping_service_ends_running_deliveries_and_claims_no_more(make_world: MakeWorld) -> None:
+    world, gate = make_world(), Gate()
+    world.github.on_call = gate.wait_until_open
+    world.accept()
+    world.accept(guid="second", number=7)
+    with run_workers(world, QueueWithHooks(world.store)) as running:
+        gate.wait_until_reached()
+        running.workers.begin_to_stop()
+        gate.open()
+        assert running.workers.stop(within_s=TIMEOUT_S) == 0
+    assert world.github.calls == ["issue 1"]
+    assert states(world, GUID, "second") == ["queued", "queued"]
+    assert (world.row().attempt, world.row("second").attempt) == (1, 0)
+
+
+def test_worker_that_is_about_to_claim_ends_when_stopped(make_world: MakeWorld) -> None:
+    world = make_world()
+    with run_workers(world, QueueWithHooks(world.store), before_claim_hook=Workers.begin_to_stop) as running:
+        assert running.workers.stop(within_s=TIMEOUT_S) == 0
+
+
+def test_context_is_made_after_the_claim(make_world: MakeWorld) -> None:
+    world, order = make_world(), SimpleQueue[str]()
+    queue = QueueWithHooks(world.store, when_claimed=lambda lease: order.put(f"claimed {lease.guid}"))
+    world.accept()
+    with run_workers(world, queue, when_context_is_made=lambda: order.put("context")) as running:
+        running.next_result()
+    assert [order.get_nowait() for _ in range(2)] == [f"claimed {GUID}", "context"]
+
+
+def test_time_limit_of_stop_counts_from_begin_to_stop(make_world: MakeWorld) -> None:
+    world, gate, now = make_world(), Gate(), [1000.0]
+    world.github.on_call = gate.wait_until_open
+    world.accept()
+    with run_workers(world, QueueWithHooks(world.store), clock=lambda: now[0]) as running:
+        gate.wait_until_reached()
+        running.workers.begin_to_stop()
+        now[0] += 2 * TIMEOUT_S
+        assert running.workers.stop(within_s=2 * TIMEOUT_S) > 0  # at once: the gate is still closed
+        now[0] = 1000.0
+        gate.open()
+        now[0] = 1000.0  # time for the workers to end
+
+
+def test_pausing_worker_ends_at_once_and_writes_nothing(make_world: MakeWorld) -> None:
+    given = settings(github={"min_seconds_between_writes": 1.0})
+    world, paused = make_world(given=given, is_clock_fixed=True), threading.Event()
+
+    def wait_until_stopping(stopping: threading.Event) -> None:
+        paused.set()
+        assert stopping.wait(TIMEOUT_S)
+
+    world.accept()
+    world.advance(1)  # the fixed clock varies by the duration of a statement: make sure that the delivery is due
+    with run_workers(world, QueueWithHooks(world.store), on_pause=wait_until_stopping) as running:
+        assert paused.wait(TIMEOUT_S)
+        assert running.workers.stop(within_s=TIMEOUT_S) == 0
+    assert world.github.calls == ["issue 1", "issue 1", "write labels"]
+    assert (world.row().state, world.row().failures) == ("queued", 0)

@@ -1,0 +1,208 @@
+"""A worker for tests: real storage on SQLite, the shipped prompts, and fakes of GitHub and Claude."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+from hls_handler.analysis import IssueAnalysis
+from hls_handler.deliveries import Finished, Lease, NewDelivery
+from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig, WorkerContext
+from hls_handler.engine.health import Health
+from hls_handler.engine.job import Job
+from hls_handler.engine.library import load_checked
+from hls_handler.engine.runner import run_delivery
+from hls_handler.events import parse_event
+from hls_handler.handlers import HANDLERS
+from hls_handler.prompting import recorded
+from hls_handler.prompting.prompt import Library
+from hls_handler.queue.leases import ExclusiveLease
+from hls_handler.routing import Rule, from_event, route
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.model import Claude, Features, Github, Limits, Repository, Settings
+from hls_handler.storage import Storage
+from hls_handler.store.statistics import DeliveryRow
+from tests.engine.fakes import HLS, FakeClaude, FakeGithub
+from tests.sqlite import create_database
+
+MakeWorld = Callable[..., "World"]
+
+GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+TIMEOUT_S = 30.0
+"""Limit for waiting in tests; reached only if a test fails."""
+
+FOREVER_S = 3600.0
+
+BUG = IssueAnalysis(
+    worth_saying=True,
+    kind="bug",
+    priority="low",
+    difficulty="easy",
+    component="none",
+    summary="The README says committ.",
+    missing=[],
+    recommended_response="Thanks to whoever fixes it.",
+    suggested_labels=[],
+)
+QUESTION = BUG.model_copy(update={"kind": "question"})
+
+
+EVENTS = ("issues", "pull_request", "pull_request_review")
+
+
+def settings(
+    *,
+    limits: Mapping[str, object] | None = None,
+    features: Mapping[str, object] | None = None,
+    github: Mapping[str, object] | None = None,
+    claude: Mapping[str, object] | None = None,
+) -> Settings:
+    """Settings of one repository, without repository settings unless `features` switches them on."""
+    github_defaults = {"token": "t" * 40, "webhook_secret": "s" * 40, "min_seconds_between_writes": 0.0}
+    return Settings(
+        github=Github.model_validate(github_defaults | {**(github or {})}),
+        claude=Claude.model_validate({"api_key": "k" * 40, "requests_per_second": 1000.0, **(claude or {})}),
+        repositories=(
+            Repository(name="Codertocat/Hello-World", events=("issues", "pull_request", "pull_request_review")),
+        ),
+        limits=Limits.model_validate({"retry_backoff_s": 10, **(limits or {})}),
+        features=Features.model_validate({"repository_settings": False, **(features or {})}),
+    )
+
+
+@cache
+def library() -> Library:
+    return load_checked(settings())
+
+
+@dataclass
+class World:
+    """A worker whose deliveries a test accepts and runs one by one."""
+
+    store: Storage
+    github: FakeGithub
+    claude: FakeClaude
+    settings: Settings
+    prompts: Library = field(default_factory=lambda: library())
+    health: Health = field(default_factory=lambda: Health(lambda: NOON))
+    skew: list[timedelta] = field(default_factory=list)
+    stopping: bool = False
+    paused_s: list[float] = field(default_factory=list)
+
+    def accept(
+        self,
+        name: str = "issues.opened",
+        *,
+        guid: str = GUID,
+        head_sha: str | None = None,
+        number: int | None = None,
+        action: str | None = None,
+        body: bytes | None = None,
+    ) -> None:
+        """Accept a recorded payload, or `body` in its place; `number` and `action` change only the queue's fields."""
+        payload = recorded.load(name)
+        number = number or (1 if payload.event == "issues" else 2)
+        self.store.queue.accept(
+            [
+                NewDelivery(
+                    guid=guid,
+                    event=payload.event,
+                    action=action or payload.action,
+                    request_id="req-1",
+                    state="queued",
+                    repository_id=186853002,
+                    repository="Codertocat/Hello-World",
+                    number=number,
+                    head_sha=head_sha,
+                    digest=guid.encode(),
+                    body=payload.body if body is None else body,
+                )
+            ],
+            replay_window_h=72,
+        )
+
+    def accept_review(self, *, guid: str = GUID, by_author: bool = False, **changes: object) -> None:
+        """Accept the recorded review of pull request 2, which GitHub now returns with `changes`."""
+        event = parse_event("pull_request_review", guid, recorded.load("pull_request_review.submitted").body)
+        assert event.pull_request is not None
+        assert event.review is not None
+        author = event.review.user if by_author else replace(event.review.user, id=5, login="somebody")
+        self.github.pull_requests = {2: replace(event.pull_request, user=author)}
+        self.github.reviews_of = {2: (replace(event.review, **changes),)}  # type: ignore[arg-type]
+        self.accept("pull_request_review.submitted", guid=guid)
+
+    def claim(self) -> Lease | None:
+        return self.store.queue.claim(worker="w", lease_s=30, max_crashes=10)
+
+    def run(self) -> Finished | None:
+        """Run one attempt at the next delivery that is due."""
+        lease = self.claim()
+        assert lease is not None, "nothing is due"
+        return run_delivery(lease, self.tools())
+
+    def finish(self) -> Finished:
+        """Run one attempt, which must finish the delivery."""
+        finished = self.run()
+        assert finished is not None, "the delivery is not finished"
+        return finished
+
+    def job(self) -> Job:
+        """Claim the next delivery that is due; returns the job that the pipeline would run."""
+        lease = self.claim()
+        assert lease is not None, "nothing is due"
+        context = self.tools()
+        config, event = context.config, parse_event(lease.event, lease.guid, lease.body)
+        rule = route(from_event(event), settings=config.settings, table=config.table, catalogue=config.library, bot=HLS)
+        assert isinstance(rule, Rule)
+        return Job(
+            lease, context, config, event, HLS, rule, HANDLERS[event.name], self.store.checkpoints.load(lease.guid)
+        )
+
+    def pause(self, seconds: float) -> None:
+        self.paused_s.append(seconds)
+        self.advance(seconds)
+
+    def advance(self, seconds: float) -> None:
+        self.skew[:] = [sum(self.skew, timedelta(seconds=seconds))]  # one, because every statement adds them up
+
+    def row(self, guid: str = GUID) -> DeliveryRow:
+        found = self.store.deliveries.find(guid)
+        assert found is not None
+        return found
+
+    def tools(self) -> WorkerContext:
+        return WorkerContext(
+            store=self.store,
+            leases=ExclusiveLease(),
+            github=self.github,
+            claude=self.claude,
+            health=self.health,
+            config=DeliveryConfig(self.settings, RepositoryTable(self.settings), self.prompts),
+            choose_account=lambda _repository_id, _number: ChosenAccount(self.github, HLS),
+            stopping=lambda: self.stopping,
+            pause=self.pause,
+            jitter=lambda: 0.0,
+            clock=lambda: 0.0,
+        )
+
+
+@contextmanager
+def open_world(
+    tmp_path: Path, *, replies: FakeClaude | None = None, given: Settings | None = None, is_clock_fixed: bool = False
+) -> Iterator[World]:
+    """Open a world. With `is_clock_fixed`, the database's clock is at noon, and only `World.advance` changes it."""
+    skew: list[timedelta] = []
+
+    def ahead() -> timedelta:
+        return sum(skew, NOON - datetime.now(UTC) if is_clock_fixed else timedelta())
+
+    store = Storage.open(create_database(tmp_path / "hls.db"), skew=ahead)
+    try:
+        yield World(store, FakeGithub(), replies or FakeClaude([BUG]), given or settings(), skew=skew)
+    finally:
+        store.close()

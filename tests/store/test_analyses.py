@@ -1,0 +1,111 @@
+"""Claude's stored replies."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+from hls_handler.analysis import Finding, IssueResponse, PullRequestAnalysis, Usage, ValidReply
+from hls_handler.storage import Storage
+from hls_handler.store.analyses import Analyses, AnalysisSearch
+from tests.handlers.world import finding
+from tests.queue.builders import Skew, add_analyses, analyses_of, begin, record_reply, start_call
+
+ANSWER = IssueResponse(worth_saying=True, answer="Use --force.", certain=False)
+FINDING = finding(
+    path="src/a.py",
+    line=12,
+    quote="x = eval(y)",
+    severity="critical",
+    category="security",
+    confidence=0.75,
+    title="eval of input",
+    body="Parse it instead.\x00",
+    suggestion="x = int(y)",
+    continues=None,
+)
+
+
+def review(*findings: Finding) -> ValidReply:
+    reply = PullRequestAnalysis(
+        type="feature",
+        summary="Adds a parser.",
+        earlier=[],
+        findings=list(findings),
+        suggested_labels=[],
+    )
+    return ValidReply("pull_requests/analyze@aa", "pull_request_analysis", reply, Usage("claude-haiku-5-5"))
+
+
+def test_reply_is_stored_with_its_prompt_and_model(store: Storage) -> None:
+    lease = begin(store, "g1")
+    reply = IssueResponse(worth_saying=True, answer="Use --force.", certain=False)
+    record_reply(store, lease, ValidReply("b@2", "issue_response", reply, Usage("m2")), index=1)
+    record_reply(store, lease, review(), index=0)
+    first, second = analyses_of(store, "g1")
+    assert (first.step_index, first.prompt_id) == (0, "pull_requests/analyze@aa")
+    assert first.reply_type == "pull_request_analysis"
+    assert (second.step_index, second.prompt_id, second.reply_type, second.model) == (1, "b@2", "issue_response", "m2")
+    assert json.loads(second.reply) == {"worth_saying": True, "answer": "Use --force.", "certain": False}
+
+
+def test_reply_recorded_again_replaces_the_first(store: Storage) -> None:
+    lease = begin(store, "g1")
+    record_reply(store, lease, review(FINDING, FINDING), index=0)
+    record_reply(store, lease, review(FINDING), index=0)
+    (stored,) = analyses_of(store, "g1")
+    assert len(json.loads(stored.reply)["findings"]) == 1
+
+
+def test_analyses_of_a_pull_request_include_those_of_other_events_that_commented_on_it(store: Storage) -> None:
+    add_analyses(store, "g1", number=7)
+    add_analyses(store, "g2", event="workflow_run", action="completed", number=None, posted_on=7)
+    add_analyses(store, "g3", number=8)
+    page = store.analyses.find(AnalysisSearch(repository="octo/widgets", number=7))
+    assert [(row.guid, row.number, row.kind) for row in page.rows] == [("g2", 7, "workflow"), ("g1", 7, "issue")]
+    assert [row.guid for row in store.analyses.find(AnalysisSearch(number=7)).rows] == ["g2", "g1"]
+
+
+def test_cost_of_an_analysis_is_that_of_all_calls_of_its_step(store: Storage) -> None:
+    lease = begin(store, "g1")
+    for outcome, spent in (("invalid", 0.5), ("unavailable", None)):
+        call = start_call(store, lease, "b@2", index=1)
+        usage = None if spent is None else Usage("m", input_tokens=10, cost_usd=spent)
+        store.calls.end(lease, call, outcome=outcome, usage=usage, error="no JSON")
+    usage = Usage("m", input_tokens=20, output_tokens=3, cache_write_tokens=4, cache_read_tokens=5, cost_usd=0.25)
+    for index, one in ((1, usage), (2, Usage("m", input_tokens=9))):
+        record_reply(store, lease, ValidReply("b@2", "issue_response", ANSWER, one), index=index)
+    first, second = store.analyses.get("g1", 1), store.analyses.get("g1", 2)
+    assert first is not None
+    assert second is not None
+    tokens = (first.input_tokens, first.output_tokens, first.cache_write_tokens, first.cache_read_tokens)
+    assert (tokens, first.cost_usd) == ((30, 3, 4, 5), 0.75)
+    assert (second.input_tokens, second.cost_usd) == (9, None)
+
+
+def test_reply_from_the_cache_cost_nothing(store: Storage) -> None:
+    lease = begin(store, "g1")
+    store.calls.save_analysis(lease, index=0, reply=ValidReply("b@2", "issue_response", ANSWER, Usage("m")))
+    found = store.analyses.get("g1", 0)
+    assert found is not None
+    assert (found.input_tokens, found.output_tokens, found.cost_usd) == (0, 0, 0.0)
+
+
+def test_search_reads_a_bounded_number_of_analyses(store: Storage, skew: Skew) -> None:
+    for number in range(4):
+        add_analyses(store, f"g{number}", number=number + 1)
+        skew.advance(seconds=1)
+    searches = {
+        "all": AnalysisSearch(),
+        "repository": AnalysisSearch(repository="octo/widgets"),
+        "since": AnalysisSearch(since=store.now() - timedelta(seconds=2.5)),
+        "conversation": AnalysisSearch(repository="octo/widgets", number=1),
+    }
+    limited = Analyses(store.database, max_read=2)
+    found = {name: limited.find(search) for name, search in searches.items()}
+    assert {name: ([row.guid for row in page.rows], page.is_complete) for name, page in found.items()} == {
+        "all": (["g3", "g2"], False),
+        "repository": (["g3", "g2"], False),
+        "since": (["g3", "g2"], True),
+        "conversation": (["g0"], True),
+    }

@@ -1,0 +1,295 @@
+"""Calls to Claude: rate limit, hourly budget and cost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from hls_handler.analysis import Usage
+from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint, Lease
+from hls_handler.errors import LeaseLost, Postponed
+from hls_handler.storage import Storage
+from hls_handler.store.calls import CLAUDE_RATE_LIMIT, UNAVAILABLE
+from tests.queue.builders import Skew, begin, claim
+
+USAGE = Usage("claude-haiku-5-5", 100, 20, 30, 40, cost_usd=0.0123456, took_s=1.5)
+
+
+def begin_call(
+    store: Storage,
+    lease: Lease,
+    *,
+    rps: float = 100_000,
+    per_hour: int = 200,
+    index: int = 0,
+    estimate: Usage | None = None,
+) -> int:
+    return store.calls.begin(
+        lease,
+        index=index,
+        prompt_id="issues/analyze@3f9c2a",
+        model="claude-haiku",
+        requests_per_second=rps,
+        calls_per_hour=per_hour,
+        estimate=estimate,
+    )
+
+
+def test_call_is_stored_with_tokens_cost_and_duration(store: Storage) -> None:
+    lease = begin(store, "g1")
+    call_id = begin_call(store, lease, index=2)
+    (row,) = store.calls.calls_of("g1")
+    assert (row.id, row.index, row.prompt_id, row.model) == (
+        call_id,
+        2,
+        "issues/analyze@3f9c2a",
+        "claude-haiku",
+    )
+    assert (row.finished_at, row.outcome, row.cost_usd, row.took_s) == (None, None, None, None)
+    store.calls.end(lease, call_id, outcome="answered", usage=USAGE, error=None)
+    (row,) = store.calls.calls_of("g1")
+    assert (row.model, row.outcome, row.error, row.cost_usd, row.took_s) == (
+        "claude-haiku-5-5",
+        "answered",
+        None,
+        0.012346,
+        1.5,
+    )
+    assert (row.input_tokens, row.output_tokens, row.cache_write_tokens, row.cache_read_tokens) == (100, 20, 30, 40)
+    assert row.finished_at is not None
+
+
+REPLY = Checkpoint("ask", 0, 1, '{"kind":"bug"}')
+
+
+def test_reply_checkpoint_is_stored_with_the_end_of_the_call(store: Storage) -> None:
+    lease = begin(store, "g1")
+    call_id = begin_call(store, lease)
+    store.calls.end(lease, call_id, outcome="ok", usage=USAGE, error=None, changes=[REPLY])
+    assert store.checkpoints.load("g1") == {("ask", 0): REPLY}
+    assert [call.outcome for call in store.calls.calls_of("g1")] == ["ok"]
+
+
+def test_reply_after_the_lease_counts_its_cost_but_stores_no_checkpoint(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    call_id = begin_call(store, lease)
+    skew.advance(hours=1)
+    with pytest.raises(LeaseLost):
+        store.calls.end(lease, call_id, outcome="ok", usage=USAGE, error=None, changes=[REPLY])
+    assert store.checkpoints.load("g1") == {}
+    assert [(call.outcome, call.cost_usd) for call in store.calls.calls_of("g1")] == [("ok", 0.012346)]
+    assert store.statistics.counters()["cost_micro_usd", ""] == 12346
+
+
+def test_tokens_and_cost_are_counted(store: Storage) -> None:
+    lease = begin(store, "g1")
+    for _ in range(2):
+        store.calls.end(lease, begin_call(store, lease), outcome="answered", usage=USAGE, error=None)
+    store.calls.end(lease, begin_call(store, lease), outcome="overloaded", usage=None, error="529")
+    store.calls.end(lease, begin_call(store, lease), outcome="answered", usage=Usage("unknown", 1), error=None)
+    spent = {
+        key: n for key, n in store.statistics.counters().items() if key[0] not in ("webhooks", "event", "repository")
+    }
+    assert spent == {
+        ("prompt_calls", "issues/analyze@3f9c2a"): 4,
+        ("prompt_cost_micro_usd", "issues/analyze@3f9c2a"): 24_692,
+        ("cost_micro_usd", ""): 24_692,
+        ("claude_calls", "answered"): 3,
+        ("claude_calls", "overloaded"): 1,
+        ("claude_calls", "unfinished"): 0,
+        ("repository_cost_micro_usd", "octo/widgets"): 24_692,
+        ("tokens", "input"): 201,
+        ("tokens", "output"): 40,
+        ("tokens", "cache_write"): 60,
+        ("tokens", "cache_read"): 80,
+    }
+
+
+ESTIMATE = Usage("claude-haiku-5-5", cache_write_tokens=9000, output_tokens=4000, cost_usd=0.05)
+UNKNOWN = Usage("claude-haiku-5-5", took_s=2.0, request_id="req_1")
+
+
+@pytest.mark.parametrize(
+    ("end", "outcome", "cost", "tokens"),
+    [
+        (None, "unfinished", 50_000, (0, 4000)),
+        ({"outcome": "ok", "usage": USAGE}, "ok", 12_346, (100, 20)),
+        ({"outcome": "failed", "usage": None, "is_usage_unknown": True}, "failed", 50_000, (0, 4000)),
+        ({"outcome": "miscounted", "usage": UNKNOWN, "is_usage_unknown": True}, "miscounted", 50_000, (0, 4000)),
+        ({"outcome": UNAVAILABLE, "usage": None}, UNAVAILABLE, 0, (0, 0)),
+    ],
+    ids=["not stored", "reply", "timeout", "impossible usage", "rejected"],
+)
+def test_call_that_began_is_counted_with_an_estimate_until_its_usage_is_known(
+    store: Storage, end: dict[str, Any] | None, outcome: str, cost: int, tokens: tuple[int, int]
+) -> None:
+    lease = begin(store, "g1")
+    call_id = store.calls.begin(
+        lease,
+        index=0,
+        prompt_id="issues/analyze@3f9c2a",
+        model="claude-haiku",
+        requests_per_second=100_000,
+        calls_per_hour=200,
+        estimate=ESTIMATE,
+    )
+    if end is not None:
+        store.calls.end(lease, call_id, error=None, **end)
+    counted = store.statistics.counters()
+    assert {label: n for (name, label), n in counted.items() if name == "claude_calls" and n} == {outcome: 1}
+    assert counted["prompt_calls", "issues/analyze@3f9c2a"] == 1
+    assert counted["cost_micro_usd", ""] == counted["repository_cost_micro_usd", "octo/widgets"] == cost
+    assert (counted.get(("tokens", "input"), 0), counted["tokens", "output"]) == tokens
+    (row,) = store.calls.calls_of("g1")
+    assert (row.cost_usd or 0, row.output_tokens or 0) == (cost / 1_000_000, tokens[1])
+
+
+def test_request_id_of_claude_is_stored(store: Storage) -> None:
+    lease = begin(store, "g1")
+    store.calls.end(lease, begin_call(store, lease), outcome="ok", usage=USAGE, error=None, request_id="req_011")
+    assert [row.request_id for row in store.calls.calls_of("g1")] == ["req_011"]
+
+
+def test_shadow_calls_are_also_counted_separately(store: Storage) -> None:
+    lease = begin(store, "g1")
+    for index in (FIRST_SHADOW_STEP - 1, FIRST_SHADOW_STEP, FIRST_SHADOW_STEP + 1):
+        store.calls.end(lease, begin_call(store, lease, index=index), outcome="ok", usage=None, error=None)
+    counted = store.statistics.counters()
+    assert counted["prompt_calls", "issues/analyze@3f9c2a"] == 3
+    assert counted["prompt_shadow_calls", "issues/analyze@3f9c2a"] == 2
+    assert [call.of_shadow for call in store.calls.calls_of("g1")] == [False, True, True]
+
+
+def test_unavailable_calls_do_not_use_the_budget(store: Storage) -> None:
+    lease = begin(store, "g1")
+    for outcome in (UNAVAILABLE, "failed", UNAVAILABLE):
+        store.calls.end(lease, begin_call(store, lease), outcome=outcome, usage=None, error="529")
+    assert store.calls.count_last_hour() == 1
+
+
+def test_call_ends_once_even_after_the_lease(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    call_id = begin_call(store, lease)
+    skew.advance(seconds=31)
+    claim(store)
+    store.calls.end(lease, call_id, outcome="answered", usage=USAGE, error=None)
+    store.calls.end(lease, call_id, outcome="timeout", usage=None, error="late")
+    assert [row.outcome for row in store.calls.calls_of("g1")] == ["answered"]
+    assert store.statistics.counters()["prompt_calls", "issues/analyze@3f9c2a"] == 1
+
+
+def test_calls_of_all_workers_share_a_rate_limit(store: Storage, skew: Skew) -> None:
+    first, second = begin(store, "g1"), begin(store, "g2")
+    begin_call(store, first, rps=0.1)
+    with pytest.raises(Postponed, match="waits for a slot to call Claude") as raised:
+        begin_call(store, second, rps=0.1)
+    assert raised.value.waiting_for is None
+    assert timedelta(seconds=9) < raised.value.at - store.now() <= timedelta(seconds=10)
+    assert len(store.calls.calls_of("g2")) == 0
+    skew.advance(seconds=10)
+    begin_call(store, second, rps=0.1)
+    assert len(store.calls.calls_of("g2")) == 1
+
+
+def test_hold_postpones_calls(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    until = store.now() + timedelta(seconds=25)
+    store.rate_limiter.hold(CLAUDE_RATE_LIMIT, until)
+    with pytest.raises(Postponed) as raised:
+        begin_call(store, lease)
+    assert raised.value.at >= until
+    skew.advance(seconds=25)
+    begin_call(store, lease)
+
+
+def test_hourly_budget_of_one_call_is_named_in_the_singular(store: Storage) -> None:
+    lease = begin(store, "g1")
+    begin_call(store, lease, per_hour=1)
+    with pytest.raises(Postponed, match=r"claude\.calls_per_hour allows 1 call, the next one at"):
+        begin_call(store, lease, per_hour=1)
+
+
+def test_deliveries_over_the_hourly_budget_wait_for_different_times(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    begin_call(store, lease, per_hour=2)
+    skew.advance(seconds=20)
+    begin_call(store, lease, per_hour=2)  # a call without an end counts, too
+    waits = []
+    for i in range(3):
+        with pytest.raises(Postponed, match=r"claude\.calls_per_hour allows 2 calls") as raised:
+            begin_call(store, begin(store, f"late-{i}"), per_hour=2)
+        assert raised.value.waiting_for == "claude"
+        waits.append(raised.value.at)
+    starts = [row.started_at for row in store.calls.calls_of("g1")]
+    hour = timedelta(hours=1)
+    assert waits == [starts[0] + hour, starts[1] + hour, starts[0] + 2 * hour]
+
+
+def test_waiting_delivery_is_counted_once_in_the_budget(store: Storage) -> None:
+    lease = begin(store, "g1")
+    begin_call(store, lease, per_hour=1)
+    waits = set()
+    for _ in range(3):
+        with pytest.raises(Postponed) as raised:
+            begin_call(store, lease, per_hour=1)
+        waits.add(raised.value.at)
+    assert len(waits) == 1
+
+
+def test_budget_frees_after_an_hour(store: Storage, skew: Skew) -> None:
+    first = begin(store, "g1")
+    begin_call(store, first, per_hour=1)
+    assert store.calls.count_last_hour() == 1
+    skew.advance(minutes=60)
+    assert store.calls.count_last_hour() == 0
+    begin_call(store, claim(store), per_hour=1)
+    assert store.calls.count_last_hour() == 1
+
+
+def test_conversation_runs_count_other_deliveries_of_the_last_hour(store: Storage, skew: Skew) -> None:
+    old = begin(store, "old", number=7)
+    begin_call(store, old)
+    store.queue.finish(old, "done", reason=None, took_s=1)
+    skew.advance(minutes=60)
+    for guid, number in (("g1", 7), ("g2", 7), ("g3", 8)):
+        lease = begin(store, guid, number=number)
+        begin_call(store, lease)
+        begin_call(store, lease)
+        store.queue.finish(lease, "done", reason=None, took_s=1)
+    lease = begin(store, "g4", number=7)
+    begin_call(store, lease)
+    assert store.calls.count_conversation_runs(lease) == 2
+
+
+def test_recent_calls_are_the_newest_finished_ones(store: Storage) -> None:
+    for guid, event, number in (("g1", "issues", 1), ("g2", "pull_request", 2), ("g3", "release", None)):
+        lease = begin(store, guid, event=event, number=number)
+        store.calls.end(lease, begin_call(store, lease), outcome="ok", usage=USAGE, error=None)
+    begin_call(store, begin(store, "g4"))  # in progress
+    calls = store.statistics.recent_calls(limit=2)
+    assert [(call.event, call.conversation, call.took_s, call.cost_usd) for call in calls] == [
+        ("release", None, 1.5, 0.012346),
+        ("pull_request", "octo/widgets#2", 1.5, 0.012346),
+    ]
+
+
+def test_settled_counters_do_not_contain_the_estimate_of_a_call_in_progress(store: Storage) -> None:
+    lease = begin(store, "g1")
+    most = Usage("claude-haiku-5-5", 1000, 2000, 3000, 4000, cost_usd=1.5)
+    call_id = begin_call(store, lease, estimate=most)
+    before = store.statistics.settled_counters()
+    assert before["cost_micro_usd", ""] == before["prompt_cost_micro_usd", "issues/analyze@3f9c2a"] == 0
+    assert [before["tokens", kind] for kind in ("input", "output", "cache_write", "cache_read")] == [0, 0, 0, 0]
+    assert before["repository_cost_micro_usd", "octo/widgets"] == 0
+    store.calls.end(lease, call_id, outcome="ok", usage=USAGE, error=None)
+    after = store.statistics.settled_counters()
+    assert after == store.statistics.counters()
+    assert (after["cost_micro_usd", ""], after["tokens", "input"], after["claude_calls", "ok"]) == (12346, 100, 1)
+
+
+def test_settled_counters_contain_a_call_whose_end_was_not_stored(store: Storage, skew: Skew) -> None:
+    begin_call(store, begin(store, "g1"), estimate=USAGE)
+    skew.advance(hours=1.1)
+    assert store.statistics.settled_counters() == store.statistics.counters()

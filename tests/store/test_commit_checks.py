@@ -1,0 +1,195 @@
+"""Stored checks on commits: each belongs to one delivery, and one process ends it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from hls_handler.actions import CommitCheck
+from hls_handler.deliveries import Lease
+from hls_handler.errors import LeaseLost, Postponed
+from hls_handler.queue.changes import CheckChange
+from hls_handler.storage import Storage
+from hls_handler.store.commit_checks import UnendedCheck
+from tests.queue.builders import Skew, begin, claim, state_of
+
+SHA, OTHER_SHA = "a" * 40, "b" * 40
+
+
+def begin_check(store: Storage, lease: Lease, *, check_run_id: int | None = 7) -> None:
+    store.commit_checks.begin(lease, SHA)
+    store.checkpoints.save(lease, CheckChange(SHA, check_run_id, is_ended=False))
+
+
+def die(store: Storage, lease: Lease) -> None:
+    store.queue.dead_letter(lease, reason="Claude refused")
+
+
+def claim_check(store: Storage) -> UnendedCheck | None:
+    return store.commit_checks.claim_unended(lease_s=60, slowest_write_s=60)
+
+
+def test_check_is_new_until_it_is_recorded(store: Storage) -> None:
+    lease = begin(store, "g1")
+    assert store.commit_checks.begin(lease, SHA) == CommitCheck(SHA, "g1", is_new=True)
+    assert store.commit_checks.begin(lease, SHA) == CommitCheck(SHA, "g1", is_new=False)
+    store.checkpoints.save(lease, CheckChange(SHA, 7, is_ended=False))
+    assert store.commit_checks.begin(lease, SHA) == CommitCheck(SHA, "g1", 7, is_shown=True, is_new=False)
+    assert store.commit_checks.begin(lease, OTHER_SHA) == CommitCheck(OTHER_SHA, "g1", is_new=True)
+
+
+def test_check_is_not_begun_after_the_lease_is_lost(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    skew.advance(seconds=31)
+    with pytest.raises(LeaseLost):
+        store.commit_checks.begin(lease, SHA)
+
+
+def test_rejected_check_is_not_begun_again(store: Storage) -> None:
+    lease = begin(store, "g1")
+    store.commit_checks.begin(lease, SHA)
+    store.checkpoints.save(lease, CheckChange(SHA, None, is_ended=True, rejected="403"))
+    assert store.commit_checks.begin(lease, SHA).rejected == "403"
+    die(store, lease)
+    assert claim_check(store) is None
+
+
+def test_only_checks_of_finished_deliveries_are_to_be_ended(store: Storage) -> None:
+    running, dead, done = (begin(store, guid) for guid in ("g1", "g2", "g3"))
+    for lease in (running, dead, done):
+        begin_check(store, lease)
+    die(store, dead)
+    ended = (CheckChange(SHA, 7, is_ended=True),)
+    store.queue.finish(done, "done", reason="posted", took_s=1.0, changes=ended)
+    found = claim_check(store)
+    assert found is not None
+    assert (found.guid, found.repository, found.state, found.reason) == ("g2", "octo/widgets", "dead", "Claude refused")
+    assert found.check == CommitCheck(SHA, "g2", 7, is_shown=True, is_new=False)
+    assert claim_check(store) is None
+    store.commit_checks.mark_ended(found, "cancelled: x")
+    assert state_of(store, "g1") == "running"
+
+
+def test_check_can_be_claimed_again_after_a_minute(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    begin_check(store, lease)
+    die(store, lease)
+    assert claim_check(store) is not None
+    skew.advance(seconds=59)
+    assert claim_check(store) is None
+    skew.advance(seconds=2)
+    found = claim_check(store)
+    assert found is not None
+    store.commit_checks.mark_ended(found, "cancelled: x")
+    skew.advance(seconds=61)
+    assert claim_check(store) is None
+
+
+def test_each_check_is_claimed_by_one_process(store: Storage, skew: Skew) -> None:
+    for number in range(12):
+        lease = begin(store, f"g{number}")
+        store.commit_checks.begin(lease, f"{number:040}")
+        die(store, lease)
+    skew.advance(seconds=61)
+    with ThreadPoolExecutor(4) as pool:
+        found = [one for one in pool.map(lambda _: claim_check(store), range(40)) if one is not None]
+    assert len({one.guid for one in found}) == len(found) == 12
+
+
+def test_unconfirmed_check_is_left_until_its_write_cannot_take_effect_any_more(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    store.commit_checks.begin(lease, SHA)
+    die(store, lease)
+    skew.advance(seconds=59)
+    assert claim_check(store) is None
+    skew.advance(seconds=2)
+    assert claim_check(store) is not None
+
+
+def test_next_delivery_takes_over_an_open_check_on_the_same_commit(store: Storage) -> None:
+    lease = begin(store, "g1")
+    begin_check(store, lease)
+    die(store, lease)
+    following = begin(store, "g2")
+    assert store.commit_checks.begin(following, SHA) == CommitCheck(SHA, "g1", 7, is_shown=True, is_new=False)
+    assert claim_check(store) is None
+
+
+def test_check_of_a_running_delivery_is_not_taken_over(store: Storage) -> None:
+    begin_check(store, begin(store, "g1"))
+    assert store.commit_checks.begin(begin(store, "g2"), SHA) == CommitCheck(SHA, "g2")
+
+
+@pytest.mark.parametrize("is_same", [True, False], ids=["the delivery itself", "another delivery"])
+def test_check_that_a_process_is_ending_is_waited_for(store: Storage, skew: Skew, is_same: bool) -> None:
+    lease = begin(store, "g1")
+    begin_check(store, lease)
+    die(store, lease)
+    assert claim_check(store) is not None
+    if is_same:
+        store.queue.retry("g1")
+    again = claim(store) if is_same else begin(store, "g2")
+    with pytest.raises(Postponed, match="another process is ending the check") as waiting:
+        store.commit_checks.begin(again, SHA)
+    assert timedelta(seconds=50) < waiting.value.at - store.now() <= timedelta(seconds=60)
+
+
+def test_repeated_delivery_begins_another_check_after_the_end_of_the_first(store: Storage) -> None:
+    lease = begin(store, "g1")
+    begin_check(store, lease)
+    die(store, lease)
+    found = claim_check(store)
+    assert found is not None
+    store.commit_checks.mark_ended(found, "cancelled: x")
+    store.queue.retry("g1")
+    assert store.commit_checks.begin(claim(store), SHA) == CommitCheck(SHA, "g1:2")
+
+
+def test_planned_check_is_new_and_is_ended_only_for_a_dead_letter(store: Storage) -> None:
+    dead, done = begin(store, "g1"), begin(store, "g2")
+    for lease in (dead, done):
+        store.commit_checks.plan(lease, SHA)
+    die(store, dead)
+    store.queue.finish(done, "done", reason="posted", took_s=1.0)
+    found = claim_check(store)
+    assert found is not None
+    assert (found.guid, claim_check(store)) == ("g1", None)
+    store.commit_checks.mark_ended(found, "neutral: x")
+    lease = begin(store, "g3")
+    store.commit_checks.plan(lease, SHA)
+    store.commit_checks.plan(lease, OTHER_SHA)
+    assert store.commit_checks.begin(lease, SHA) == CommitCheck(SHA, "g3", is_new=True)
+    assert store.commit_checks.begin(lease, SHA) == CommitCheck(SHA, "g3", is_new=False)
+
+
+def test_next_delivery_replaces_the_planned_check_of_a_dead_letter(store: Storage) -> None:
+    lease = begin(store, "g1")
+    store.commit_checks.plan(lease, SHA)
+    die(store, lease)
+    assert store.commit_checks.begin(begin(store, "g2"), SHA) == CommitCheck(SHA, "g2", is_new=True)
+    assert claim_check(store) is None
+
+
+def test_planned_check_that_must_end_is_ended_at_once_after_any_end(store: Storage) -> None:
+    lease = begin(store, "g1")
+    store.commit_checks.plan(lease, SHA)
+    store.commit_checks.plan(lease, SHA, must_end=True)
+    store.queue.finish(lease, "ignored", reason="asked to skip", took_s=1.0)
+    found = claim_check(store)
+    assert found is not None
+    assert (found.state, found.check.external_id) == ("ignored", "g1")
+
+
+def test_result_is_outdated_by_later_deliveries_of_its_pull_request(store: Storage) -> None:
+    first, other = begin(store, "g1", number=7), begin(store, "g2", number=8)
+    store.commit_checks.plan(first, SHA)
+    assert store.commit_checks.find_order(first, SHA) is None
+    store.commit_checks.begin(first, SHA)
+    die(store, first)
+    later = begin(store, "g3", number=7)
+    asked = [(later, SHA), (later, OTHER_SHA), (other, SHA), (first, SHA)]
+    assert [store.commit_checks.find_order(*one) for one in asked] == ["earlier", None, None, None]
+    store.commit_checks.begin(later, SHA)
+    assert store.commit_checks.find_order(first, SHA) == "later"

@@ -1,0 +1,140 @@
+"""History of a conversation, and the stored bot account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from hls_handler.deliveries import Lease
+from hls_handler.events import Account
+from hls_handler.handlers.labels import LabelOrigin, LabelState
+from hls_handler.queue.changes import Change, PendingChanges, field_label
+from hls_handler.storage import Storage
+from hls_handler.store.conversations import ConversationState, StoredComment
+from tests.queue.builders import begin, open_history
+
+
+def test_label_states_are_intended_ours_and_gone(store: Storage) -> None:
+    history = open_history(store, begin(store, "g1", number=7), "hls[bot]")
+    assert history.labels() == {}
+    history.record_label_intents(["bug", "priority-high", "size/small"])
+    history.mark_labels_set(["bug", "priority-high"])
+    history.mark_labels_removed(["priority-high"])
+    assert history.labels() == {"bug": "set", "priority-high": "removed", "size/small": "intended"}
+
+
+def test_intent_replaces_the_earlier_state_of_a_label(store: Storage) -> None:
+    history = open_history(store, begin(store, "g1", number=7), "hls[bot]")
+    history.mark_labels_set(["bug"])
+    history.mark_labels_removed(["question"])
+    history.record_label_intents(["bug", "question"])
+    assert history.labels() == {"bug": "intended", "question": "intended"}
+
+
+def test_deleted_labels_have_no_state(store: Storage) -> None:
+    history = open_history(store, begin(store, "g1", number=7), "hls[bot]")
+    history.mark_labels_set(["bug", "question", "bug"])
+    history.delete_labels(["bug", "never seen"])
+    history.delete_labels([])
+    assert history.labels() == {"question": "set"}
+
+
+def test_comment_is_stored_for_each_family(store: Storage) -> None:
+    history = open_history(store, begin(store, "g1", number=7), "hls[bot]")
+    assert history.comment("issues") is None
+    history.store_comment("issues", 11, "first")
+    history.store_comment("issues", 12, "second")
+    history.store_comment("reviews", 13, "other")
+    assert history.comment("issues") == StoredComment(comment_id=12, body_digest="second")
+    assert history.comment("reviews") == StoredComment(comment_id=13, body_digest="other")
+
+
+@pytest.mark.parametrize(
+    ("repository_id", "number", "identity"),
+    [(2, 7, "hls[bot]"), (1, 8, "hls[bot]"), (1, 7, "mona")],
+    ids=["other repository", "other conversation", "other account"],
+)
+def test_history_is_separate_by_conversation_and_account(
+    store: Storage, repository_id: int, number: int, identity: str
+) -> None:
+    lease = begin(store, "g1", number=7)
+    history = open_history(store, lease, "hls[bot]")
+    history.mark_labels_set(["bug"])
+    history.store_comment("issues", 11, "digest")
+    same_conversation = (repository_id, number) == (1, 7)
+    other_lease = lease if same_conversation else begin(store, "g2", repository_id=repository_id, number=number)
+    other = open_history(store, other_lease, identity)
+    assert (other.labels(), other.comment("issues")) == ({}, None)
+    other.delete_labels(["bug"])
+    assert history.labels() == {"bug": "set"}
+
+
+WRITES: dict[str, Callable[[Storage, Lease, Sequence[Change]], object]] = {
+    "save": lambda s, lease, pending: s.checkpoints.save(lease, *pending),
+    "take a slot": lambda s, lease, pending: s.rate_limiter.take_slot(lease, "github", interval_s=0, changes=pending),
+    "acquire a lock": lambda s, lease, pending: s.locks.acquire(lease, "comment", ttl_s=60, changes=pending),
+    "begin a call": lambda s, lease, pending: s.calls.begin(
+        lease,
+        index=0,
+        prompt_id="p@1",
+        model="m",
+        requests_per_second=1,
+        calls_per_hour=1,
+        changes=pending,
+    ),
+    "finish": lambda s, lease, pending: s.queue.finish(lease, "done", reason=None, took_s=1, changes=pending),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_pending_changes_are_readable_and_stored_with_the_next_write(store: Storage, write: str) -> None:
+    lease = begin(store, "g1", number=7)
+    open_history(store, lease, "hls[bot]").mark_labels_set(["old", "older"])
+    changes = PendingChanges()
+    history = store.conversations.history(lease, "hls[bot]", pending=changes)
+    history.record_label_intents(["bug", "size/small", "question"], {"bug": LabelOrigin("kind", "issues/analyze@1")})
+    history.mark_labels_set(["bug"])
+    history.mark_labels_removed(["old"])
+    history.delete_labels(["older", "question"])
+    history.store_comment("issues", 11, "first")
+    history.store_comment("issues", 11, "digest")
+    labels: dict[str, LabelState] = {"old": "removed", "bug": "set", "size/small": "intended"}
+    assert (history.labels(), history.comment("issues")) == (labels, StoredComment(11, "digest"))
+    assert store.conversations.find(1, 7, "hls[bot]").labels == {"old": "set", "older": "set"}
+    WRITES[write](store, lease, changes.take())
+    known = ConversationState(labels=labels, comments={"issues": StoredComment(11, "digest")})
+    assert store.conversations.find(1, 7, "hls[bot]") == known
+    assert store.statistics.counters()["label_set", field_label("issues/analyze@1", "kind")] == 1
+
+
+def test_history_remains_after_the_delivery(store: Storage) -> None:
+    first = begin(store, "g1", number=7)
+    open_history(store, first, "hls[bot]").mark_labels_set(["bug"])
+    store.queue.finish(first, "done", reason=None, took_s=1)
+    assert open_history(store, begin(store, "g2", number=7), "hls[bot]").labels() == {"bug": "set"}
+
+
+def test_delivery_without_conversation_has_no_history(store: Storage) -> None:
+    with pytest.raises(ValueError, match="g1 has no issue or pull request"):
+        open_history(store, begin(store, "g1", number=None), "hls[bot]")
+
+
+def test_bot_account_is_stored_by_fingerprint(store: Storage) -> None:
+    assert store.bot_accounts.find("fingerprint") is None
+    store.bot_accounts.save("fingerprint", Account("old-name", 5, "User"))
+    store.bot_accounts.save("fingerprint", Account("hls[bot]", 5, "Bot"))
+    assert store.bot_accounts.find("fingerprint") == Account("hls[bot]", 5, "Bot")
+    assert store.bot_accounts.find("other") is None
+
+
+def test_find_returns_a_conversation_without_a_lease(store: Storage) -> None:
+    history = open_history(store, begin(store, "g1", number=7), "hls[bot]")
+    history.record_label_intents(["bug", "size/small"])
+    history.mark_labels_set(["bug"])
+    history.store_comment("issues", 11, "digest")
+    open_history(store, begin(store, "g2", number=8), "hls[bot]").mark_labels_set(["other conversation"])
+    assert store.conversations.find(1, 7, "hls[bot]") == ConversationState(
+        labels={"bug": "set", "size/small": "intended"}, comments={"issues": StoredComment(11, "digest")}
+    )
+    assert store.conversations.find(1, 7, "mona") == ConversationState(labels={}, comments={})

@@ -1,0 +1,254 @@
+"""Label corrections: recorded once, counted for the prompt, visible only to their repository."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from hls_handler.deliveries import Lease
+from hls_handler.errors import LeaseLost
+from hls_handler.handlers.labels import AppliedLabel, LabelOrigin
+from hls_handler.handlers.reader import Correction
+from hls_handler.storage import Storage
+from hls_handler.store.corrections import CorrectionResult, FieldFeedback, ShownLabels, feedback_in
+from tests.queue.builders import Skew, accept, begin, claim, ignored, open_history, queued
+
+PROMPT = "issues/analyze@3f9c2a"
+GROUPS = {"bug": "kind", "question": "kind", "priority-high": "priority", "priority-low": "priority"}
+ORIGINS = {"bug": LabelOrigin("kind", PROMPT), "priority-high": LabelOrigin("priority", PROMPT)}
+HIGH = AppliedLabel("priority", "priority-high", PROMPT, None)
+
+
+def set_labels(
+    store: Storage, lease: Lease, *names: str, origins: Mapping[str, LabelOrigin] = ORIGINS, identity: str = "hls"
+) -> None:
+    """Set labels that replies requested, as `clients.writer` does."""
+    history = open_history(store, lease, identity)
+    history.record_label_intents(names, origins)
+    history.mark_labels_set(names)
+
+
+def record_change(
+    store: Storage,
+    lease: Lease,
+    *shown: str,
+    field: str = "priority",
+    title: str = "Crash",
+    pull_request: bool = False,
+    identity: str = "hls",
+) -> CorrectionResult:
+    """Record a person's change of a label of `field`, after which the conversation has the labels `shown`."""
+    labels = ShownLabels(shown, title, pull_request, GROUPS)
+    return store.corrections.record_change(lease, identity, field, labels, at=lease.received_at)
+
+
+def record_current(store: Storage, lease: Lease, *shown: str) -> CorrectionResult:
+    return store.corrections.record_current(lease, "hls", ShownLabels(shown, "Crash", False, GROUPS))
+
+
+def set_bug_and_priority(store: Storage, skew: Skew, number: int = 7, **other: object) -> None:
+    """Finish a delivery that set the labels bug and priority-high."""
+    lease = begin(store, f"opened-{number}", number=number, **other)
+    set_labels(store, lease, "bug", "priority-high")
+    store.queue.finish(lease, "done", reason=None, took_s=1)
+    skew.advance(seconds=1)
+
+
+def begin_later(store: Storage, guid: str = "g2", number: int = 7, **other: object) -> Lease:
+    return begin(store, guid, number=number, **other)
+
+
+def feedback(store: Storage) -> dict[str, dict[str, FieldFeedback]]:
+    return feedback_in(store.statistics.counters())
+
+
+def test_requested_labels_are_counted_when_they_are_set(store: Storage) -> None:
+    lease = begin(store, "g1", number=7)
+    history = open_history(store, lease, "hls")
+    history.record_label_intents(["bug", "priority-high", "size/small"], ORIGINS)
+    assert feedback(store) == {}
+    history.mark_labels_set(["bug"])
+    assert feedback(store) == {PROMPT: {"kind": FieldFeedback(1, 0)}}
+    history.mark_labels_set(["bug", "priority-high", "size/small"])
+    assert feedback(store) == {PROMPT: {"kind": FieldFeedback(1, 0), "priority": FieldFeedback(1, 0)}}
+
+
+def test_label_set_again_is_not_counted_twice(store: Storage) -> None:
+    lease = begin(store, "g1", number=7)
+    set_labels(store, lease, "bug")
+    open_history(store, lease, "hls").record_label_intents(["bug"])
+    open_history(store, lease, "hls").mark_labels_set(["bug"])
+    assert feedback(store) == {PROMPT: {"kind": FieldFeedback(1, 0)}}
+
+
+def test_label_changed_by_a_person_is_a_correction(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    result = record_change(store, begin_later(store), "bug", "priority-low")
+    assert result == CorrectionResult(1, (replace(HIGH, corrected_to="priority-low"),))
+    assert feedback(store)[PROMPT] == {"kind": FieldFeedback(1, 0), "priority": FieldFeedback(1, 1)}
+
+
+def test_correction_recorded_twice_counts_once(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
+    record_change(store, lease, "bug")
+    assert record_current(store, lease, "bug") == CorrectionResult(2, ())
+    assert record_change(store, lease, "bug") == CorrectionResult(1, ())
+    assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
+
+
+def test_record_current_covers_all_fields(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    assert record_current(store, begin_later(store), "question") == CorrectionResult(
+        2, (AppliedLabel("kind", "bug", PROMPT, "question"), replace(HIGH, corrected_to=""))
+    )
+
+
+def test_second_change_of_a_field_does_not_count_twice(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
+    record_change(store, lease, "bug")
+    record_change(store, lease, "bug", "priority-low")
+    assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
+    assert store.repositories.history(lease, "hls").corrections(most=6) == (
+        Correction("priority", "priority-high", "priority-low", "Crash"),
+    )
+
+
+def test_reverted_change_withdraws_the_correction(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
+    record_change(store, lease, "bug", "priority-low")
+    assert record_change(store, lease, "bug", "priority-high") == CorrectionResult(1, (HIGH,))
+    assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 0)
+    assert store.repositories.history(lease, "hls").corrections(most=6) == ()
+    record_change(store, lease, "bug")
+    assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
+
+
+def test_correction_remains_after_the_bot_removes_its_label(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
+    record_change(store, lease, "bug", "priority-high", "priority-low")
+    open_history(store, lease, "hls").delete_labels(["priority-high"])
+    assert record_current(store, lease, "bug", "priority-low") == CorrectionResult(2, ())
+    assert record_current(store, lease, "bug", "priority-high").changed == (HIGH,)
+
+
+def test_removal_by_the_bot_is_no_correction(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
+    history = open_history(store, lease, "hls")
+    history.record_label_intents(["priority-high"])
+    assert record_current(store, lease, "bug") == CorrectionResult(1, ())
+    history.delete_labels(["priority-high"])
+    assert record_current(store, lease, "bug") == CorrectionResult(1, ())
+    assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 0)
+
+
+def test_change_before_the_label_was_set_is_no_correction(store: Storage, skew: Skew) -> None:
+    opened = begin(store, "g1", number=7)
+    accept(store, queued("g2", number=7))
+    skew.advance(seconds=1)
+    set_labels(store, opened, "priority-high")
+    store.queue.finish(opened, "done", reason=None, took_s=1)
+    assert record_change(store, claim(store)) == CorrectionResult(0, ())
+
+
+def test_change_of_a_label_older_than_a_month_is_no_correction(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    skew.advance(days=29)
+    lease = begin_later(store, "g2")
+    record_change(store, lease, "bug")
+    store.queue.finish(lease, "done", reason=None, took_s=1)
+    assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
+    skew.advance(days=1)
+    assert record_change(store, begin_later(store, "g3"), "bug", "priority-high") == CorrectionResult(0, ())
+    assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
+
+
+def test_labels_without_origin_are_not_counted(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1", number=7)
+    set_labels(store, lease, "bug", "priority-high", origins={})
+    skew.advance(seconds=1)
+    assert record_current(store, lease) == CorrectionResult(0, ())
+    assert feedback(store) == {}
+
+
+def test_record_current_ignores_labels_after_a_change_by_a_bot(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
+    accept(store, ignored("bot", number=7, action="unlabeled", reason_kind="other bot"))
+    assert record_current(store, lease) == CorrectionResult(0, ())
+    assert record_change(store, lease, "bug") == CorrectionResult(1, (replace(HIGH, corrected_to=""),))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"number": 8}, {"repository_id": 2}, {"action": "edited"}, {"reason_kind": "own account"}],
+    ids=["of another conversation", "of another repository", "another action", "somebody else"],
+)
+def test_change_by_a_bot_elsewhere_has_no_effect(store: Storage, skew: Skew, other: dict[str, object]) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
+    plain = {"number": 7, "action": "unlabeled", "reason_kind": "other bot"}
+    accept(store, ignored("bot", **(plain | other)))
+    assert record_current(store, lease, "bug").changed == (replace(HIGH, corrected_to=""),)
+
+
+def test_corrections_returns_one_for_each_issue_newest_first(store: Storage, skew: Skew) -> None:
+    for number in (1, 2, 3):
+        set_bug_and_priority(store, skew, number)
+        lease = begin_later(store, f"changed-{number}", number)
+        record_change(store, lease, "bug", title=f"Issue {number}")
+        store.queue.finish(lease, "done", reason=None, took_s=1)
+        skew.advance(minutes=1)
+    lease = begin_later(store, "again", 1)
+    record_change(store, lease, "question", field="kind", title="Issue 1, renamed")
+    assert store.repositories.history(lease, "hls").corrections(most=6) == (
+        Correction("kind", "bug", "question", "Issue 1, renamed"),
+        Correction("priority", "priority-high", "", "Issue 3"),
+        Correction("priority", "priority-high", "", "Issue 2"),
+    )
+    assert len(store.repositories.history(lease, "hls").corrections(most=2)) == 2
+
+
+def test_rule_11_corrections_are_separate_by_repository_and_account(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
+    record_change(store, lease, "bug")
+    other = begin(store, "g3", number=7, repository_id=2, repository="octo/other")
+    assert store.repositories.history(other, "hls").corrections(most=6) == ()
+    assert store.repositories.history(lease, "somebody").corrections(most=6) == ()
+    assert record_change(store, lease, "bug", identity="somebody") == CorrectionResult(0, ())
+
+
+def test_corrections_of_pull_requests_are_counted_but_not_returned(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
+    record_change(store, lease, "bug", pull_request=True)
+    assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
+    assert store.repositories.history(lease, "hls").corrections(most=6) == ()
+
+
+def test_rule_10_title_is_truncated_and_redacted(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
+    token = "ghp_" + "a1" * 18
+    record_change(store, lease, "bug", title=f"Login fails with {token} {'!' * 200}")
+    (correction,) = store.repositories.history(lease, "hls").corrections(most=6)
+    assert token not in correction.title
+    assert correction.title.startswith("Login fails with ")
+    assert len(correction.title) == 120
+
+
+def test_worker_with_a_lost_lease_records_nothing(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    stale = begin_later(store)
+    skew.advance(minutes=1)
+    with pytest.raises(LeaseLost):
+        record_change(store, stale, "bug")
+    with pytest.raises(LeaseLost):
+        record_current(store, stale, "bug")

@@ -1,0 +1,135 @@
+"""Queries of deliveries for commands and statistics."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from hls_handler.deliveries import Checkpoint, Finished
+from hls_handler.storage import Storage
+from hls_handler.store.statistics import QueueState
+from tests.queue.builders import Skew, accept, begin, claim, dead_letter, ignored, queued
+
+
+def test_newest_filters_and_sorts_deliveries(store: Storage) -> None:
+    dead_letter(store, "g1")
+    accept(store, queued("g2"), queued("g3", repository="octo/other"), ignored("g4"))
+    assert [row.guid for row in store.deliveries.newest()] == ["g4", "g3", "g2", "g1"]
+    assert [row.guid for row in store.deliveries.newest(limit=2)] == ["g4", "g3"]
+    assert [row.guid for row in store.deliveries.newest(state="dead")] == ["g1"]
+    assert [row.guid for row in store.deliveries.newest(state="queued", repository="octo/other")] == ["g3"]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "guid"),
+    [
+        ("abc-1", "abc-1"),
+        ("abc-12", "abc-12"),
+        ("abc-2", "abc-22"),
+        ("abc", None),
+        ("a%", None),
+        ("zzz", None),
+        ("\0", None),
+    ],
+    ids=["exact", "exact, longer", "unique prefix", "several", "no wildcard", "unknown", "NUL"],
+)
+def test_find_accepts_a_guid_or_its_unique_prefix(store: Storage, prefix: str, guid: str | None) -> None:
+    accept(store, queued("abc-1"), queued("abc-12"), queued("abc-22"))
+    row = store.deliveries.find(prefix)
+    assert (row.guid if row else None) == guid
+
+
+def test_find_accepts_a_request_id_of_one_delivery(store: Storage) -> None:
+    accept(store, queued("g1", request_id="r-1"), queued("g2", request_id="r-2"), queued("g3", request_id="r-2"))
+    assert [row and row.guid for row in map(store.deliveries.find, ("r-1", "r-2", "r-"))] == ["g1", None, None]
+
+
+def test_with_checkpoint_returns_deliveries_newest_first(store: Storage, skew: Skew) -> None:
+    for guid, name in (("g1", "shadow"), ("g2", "shadow"), ("g3", "ask"), ("g4", "shadow")):
+        lease = begin(store, guid)
+        store.checkpoints.save(lease, Checkpoint(name, 0, 1, "{}"))
+        store.queue.finish(lease, "done", reason=None, took_s=1)
+        skew.advance(minutes=1)
+    rows = store.deliveries.with_checkpoint("shadow", since=store.now() - timedelta(seconds=210))
+    assert [row.guid for row in rows] == ["g4", "g2"]
+
+
+def test_of_conversation_returns_deliveries_oldest_first(store: Storage) -> None:
+    accept(store, queued("g1", number=7), ignored("g2", number=7), queued("g3", number=8))
+    accept(store, queued("g4", number=7, repository="octo/other", repository_id=2))
+    assert [row.guid for row in store.deliveries.of_conversation("octo/widgets", 7)] == ["g1", "g2"]
+
+
+def test_body_is_returned_as_received(store: Storage) -> None:
+    accept(store, queued("g1", body=b"\xff\x00{}" * 5000))
+    assert store.deliveries.body("g1") == b"\xff\x00{}" * 5000
+    assert store.deliveries.body("unknown") is None
+
+
+def test_finished_returns_only_finished_deliveries(store: Storage) -> None:
+    dead_letter(store, "dead")
+    accept(store, ignored("ignored", reason="not enabled"), queued("queued"))
+    prefix = ["dead", "ignored", "queued", "unknown"]
+    expected = [Finished("dead", "dead", "issue is locked"), Finished("ignored", "ignored", "not enabled")]
+    assert sorted(store.deliveries.finished(prefix), key=lambda end: end.guid) == expected
+
+
+def test_queue_state_counts_deliveries(store: Storage, skew: Skew) -> None:
+    assert store.deliveries.queue_state() == QueueState(0, 0, 0, 0, 0, None, None)
+    dead_letter(store, "dead")
+    waiting, _running = begin(store, "waiting"), begin(store, "running")
+    store.queue.reschedule(waiting, at=store.now() + timedelta(hours=1), reason="503", failed=True, counts=False)
+    accept(store, queued("due-1"))
+    skew.advance(seconds=10)
+    accept(store, queued("due-2"))
+    state = store.deliveries.queue_state()
+    assert (state.queued, state.due, state.running, state.dead) == (3, 2, 1, 1)
+    assert state.waiting_reason == "503"
+    assert state.oldest_due_s is not None
+    assert 10 <= state.oldest_due_s < 12
+
+
+def test_reasons_are_those_of_deliveries_that_wait_until_later(store: Storage, skew: Skew) -> None:
+    later = store.now() + timedelta(hours=1)
+    for guid, repository in (("a", "octo/widgets"), ("b", "octo/docs"), ("c", "octo/widgets")):
+        lease = begin(store, guid, repository=repository)
+        store.queue.reschedule(lease, at=later, reason=f"503 of {guid}", failed=True, counts=False)
+    accept(store, queued("due"))
+    store.pauses.pause("octo/docs", reason=None)
+    assert store.deliveries.waiting_reasons(limit=9) == [("503 of a", later), ("503 of c", later)]
+    assert store.deliveries.waiting_reasons(limit=1) == [("503 of a", later)]
+    skew.advance(hours=2)
+    assert store.deliveries.waiting_reasons(limit=9) == []
+
+
+def test_paused_deliveries_are_not_due(store: Storage, skew: Skew) -> None:
+    accept(store, queued("held"))
+    skew.advance(seconds=10)
+    accept(store, queued("free", repository="octo/docs", repository_id=2))
+    store.pauses.pause("Octo/Widgets", reason=None)
+    state = store.deliveries.queue_state()
+    assert (state.queued, state.due, state.held) == (2, 1, 1)
+    assert state.oldest_due_s is not None
+    assert state.oldest_due_s < 5
+    store.pauses.pause(None, reason=None)
+    state = store.deliveries.queue_state()
+    assert (state.queued, state.due, state.held, state.oldest_due_s) == (2, 0, 2, None)
+
+
+def test_count_open_counts_all_or_one_repository_in_any_case(store: Storage) -> None:
+    begin(store, "running")
+    accept(store, queued("one"), queued("two"), queued("three", repository="octo/docs", repository_id=2), ignored("no"))
+    assert store.deliveries.count_open(None) == (3, 1)
+    assert store.deliveries.count_open("Octo/Widgets") == (2, 1)
+    assert store.deliveries.count_open("octo/nothing") == (0, 0)
+
+
+def test_another_process_reads_while_the_service_runs(url: str, store: Storage) -> None:
+    accept(store, queued("g1"))
+    lease = claim(store)
+    reader = Storage.open(url)
+    assert [row.state for row in reader.deliveries.newest()] == ["running"]
+    store.queue.finish(lease, "done", reason=None, took_s=1)
+    assert [row.state for row in reader.deliveries.newest()] == ["done"]
+    reader.close()

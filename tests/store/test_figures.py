@@ -1,0 +1,261 @@
+"""Figures of a period. Every expected number was computed by hand from the rows below."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from hls_handler.db.tables import analyses, calls, deliveries, findings
+from hls_handler.db.values import to_ms
+from hls_handler.storage import Storage
+from hls_handler.store.figures import DailyScore, Figures, FiguresReader, FiguresReport, Percentiles
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+DAY_BEFORE = NOON - timedelta(days=1)
+REPOSITORIES = {1: "octo/widgets", 2: "octo/docs"}
+
+DELIVERIES: tuple[dict[str, Any], ...] = (
+    # row, event, number, state, hours before NOON, seconds until its end; repository 1 unless said otherwise
+    {"row": 1, "event": "issues", "number": 12, "hours": 30, "took": 9, "repository_id": 2},  # before the period
+    {"row": 2, "event": "pull_request", "number": 8, "state": "superseded", "hours": 20, "took": 5, "author": "hubot"},
+    {"row": 3, "event": "pull_request", "number": 8, "hours": 20, "later": 10, "took": 60, "author": "hubot"},
+    {"row": 4, "event": "pull_request", "number": 7, "hours": 10, "took": 20, "author": "mona", "failures": 1},
+    {"row": 5, "event": "pull_request_review", "number": 7, "hours": 9, "took": 40, "author": "mona"},
+    {"row": 6, "event": "issues", "number": 9, "state": "dead", "hours": 7, "took": 100, "author": "mona"},
+    {"row": 7, "event": "issues", "number": 10, "hours": 6, "took": 10, "repository_id": 2},
+    {"row": 8, "event": "issues", "number": 11, "state": "ignored", "hours": 6, "took": 0, "repository_id": 2},
+    {"row": 9, "event": "issue_comment", "number": 12, "hours": 5, "took": 30, "repository_id": 2, "author": "mona"},
+    {"row": 10, "event": "issue_comment", "number": 7, "hours": 4, "took": 2, "is_command": True, "author": "mona"},
+    {"row": 11, "event": "pull_request", "number": 13, "hours": 0, "took": 1},  # ends after the period
+)
+CALLS = (  # delivery, index of the step, micro-USD
+    (1, 0, 9_000_000),
+    (3, 0, 400_000),
+    (4, 0, 300_000),
+    (4, 1, 100_000),
+    (4, 100, 500_000),
+    (5, 0, 200_000),
+    (9, 0, 50_000),
+)
+READABLE = {"dimension": "readability", "score": 4}
+REPLIES: tuple[tuple[int, int, dict[str, object], int | None], ...] = (
+    (3, 0, {"scores": [{"dimension": "readability", "score": 5}]}, None),
+    (4, 0, {"scores": [READABLE, {"dimension": "tests", "score": 2}]}, None),
+    (4, 1, {"scores": [{"dimension": "readability", "score": 3}]}, None),
+    (4, 100, {"scores": [{"dimension": "readability", "score": 1}]}, None),  # a shadow prompt's
+    (5, 0, {"summary": 'quotes "scores":[{', "scores": []}, None),
+    (7, 0, {"summary": "from the cache"}, 900),
+    (9, 0, {"summary": "asked"}, None),
+)
+FINDINGS = (
+    # number, state, has thumbs up, hours before NOON
+    (7, "open", True, 10),
+    (7, "fixed", False, 10),
+    (7, "dismissed", False, 10),
+    (7, "gone", False, 10),
+    (7, "dismissed", False, 25),
+    (8, "dismissed", False, 20),
+)
+
+
+def _delivery(
+    *,
+    row: int,
+    event: str,
+    number: int,
+    hours: float,
+    took: float,
+    later: float = 0,
+    state: str = "done",
+    repository_id: int = 1,
+    **other: object,
+) -> dict[str, object]:
+    received_at = to_ms(NOON - timedelta(hours=hours) + timedelta(seconds=later))
+    is_done = state == "done"
+    columns: dict[str, object] = {
+        "id": row,
+        "guid": f"g{row}",
+        "event": event,
+        "request_id": f"request-{row}",
+        "state": state,
+        "repository_id": repository_id,
+        "repository": REPOSITORIES[repository_id],
+        "number": number,
+        "conversation_key": f"{repository_id}#{number}" + ("/commands" if "is_command" in other else ""),
+        "analysis_status": "done" if is_done else None,
+        "posting_status": "done" if is_done else None,
+        "author": None,
+        "failures": 0,
+        "is_command": False,
+    }
+    times = dict.fromkeys(("received_at", "queued_at", "due_at"), received_at)
+    return columns | times | {"finished_at": received_at + took * 1000} | other
+
+
+@pytest.fixture
+def filled(store: Storage) -> Storage:
+    hours = {one["row"]: one["hours"] for one in DELIVERIES}
+    with store.database.writing() as connection:
+        connection.execute(deliveries.insert(), [_delivery(**one) for one in DELIVERIES])
+        connection.execute(
+            calls.insert(),
+            [
+                {
+                    "delivery_id": of,
+                    "step_index": index,
+                    "prompt_id": "p@1",
+                    "model": "m",
+                    "started_at": to_ms(NOON - timedelta(hours=hours[of])),
+                    "cost_micro_usd": cost,
+                }
+                for of, index, cost in CALLS
+            ],
+        )
+        connection.execute(
+            analyses.insert(),
+            [
+                {
+                    "delivery_id": of,
+                    "step_index": index,
+                    "prompt_id": "p@1",
+                    "reply_type": "t",
+                    "model": "m",
+                    "reply": json.dumps(reply, separators=(",", ":")),
+                    "analysed_at": 0,
+                    "saved_micro_usd": saved,
+                }
+                for of, index, reply, saved in REPLIES
+            ],
+        )
+        connection.execute(
+            findings.insert(),
+            [
+                {
+                    "repository_id": 1,
+                    "bot_login": "hls",
+                    "number": number,
+                    "finding_key": f"key{index}",
+                    "category": "bugs",
+                    "severity": "high",
+                    "prompt_id": "p@1",
+                    "state": state,
+                    "is_accepted": is_accepted,
+                    "details": "{}",
+                    "raised_at": to_ms(NOON - timedelta(hours=before)),
+                    "changed_at": 0,
+                }
+                for index, (number, state, is_accepted, before) in enumerate(FINDINGS)
+            ],
+        )
+    return store
+
+
+def read(store: Storage, *, repository: str | None = None, has_authors: bool = False) -> FiguresReport:
+    return store.figures.read(DAY_BEFORE, NOON, repository=repository, has_authors=has_authors)
+
+
+WIDGETS = Figures(
+    name="octo/widgets",
+    minutes=1440,
+    done=4,  # 3, 4, 5, 10
+    dead=1,
+    recovered=1,
+    pull_requests=2,
+    findings_raised=5,
+    findings_accepted=1,
+    findings_fixed=1,
+    findings_dismissed=2,
+    cost_micro_usd=1_500_000,
+    pull_request_cost_micro_usd=1_500_000,
+    pull_requests_with_calls=2,
+    replies=4,
+    cached_replies=0,
+    saved_micro_usd=0,
+    processing=Percentiles(4, 20.0, 60.0, 60.0),  # of 2, 20, 40, 60 s
+    first_reply=Percentiles(2, 20.0, 70.0, 70.0),  # 20 s, and 70 s from the receipt of the superseded one
+)
+DOCS = Figures(
+    name="octo/docs",
+    minutes=1440,
+    done=2,  # 7, 9
+    dead=0,
+    recovered=0,
+    pull_requests=0,
+    findings_raised=0,
+    findings_accepted=0,
+    findings_fixed=0,
+    findings_dismissed=0,
+    cost_micro_usd=50_000,
+    pull_request_cost_micro_usd=0,
+    pull_requests_with_calls=0,
+    replies=2,
+    cached_replies=1,
+    saved_micro_usd=900,
+    processing=Percentiles(2, 10.0, 30.0, 30.0),
+    first_reply=Percentiles(1, 10.0, 10.0, 10.0),  # issue 12 had a reply before the period
+)
+
+
+def test_figures_of_each_repository(filled: Storage) -> None:
+    report = read(filled)
+    assert report.repositories == (DOCS, WIDGETS)
+    assert (report.since, report.until, report.is_complete, report.authors) == (DAY_BEFORE, NOON, True, None)
+
+
+def test_shares_are_computed_from_the_counts(filled: Storage) -> None:
+    docs, widgets = read(filled).repositories
+    assert (widgets.processed, widgets.per_minute, widgets.success_rate) == (5, 5 / 1440, 0.8)
+    assert (widgets.recovery_rate, widgets.false_positive_rate) == (0.5, 0.4)
+    assert (widgets.cost_usd, widgets.cost_per_pull_request_usd, widgets.cache_hit_rate) == (1.5, 0.75, 0.0)
+    assert (docs.success_rate, docs.recovery_rate, docs.false_positive_rate) == (1.0, None, None)
+    assert (docs.cost_per_pull_request_usd, docs.cache_hit_rate, docs.cache_saved_usd) == (None, 0.5, 0.0009)
+
+
+def test_total_adds_counts_and_ranks_all_times(filled: Storage) -> None:
+    total = read(filled).total
+    assert (total.name, total.done, total.dead, total.cost_usd, total.replies) == ("total", 6, 1, 1.55, 6)
+    assert total.processing == Percentiles(6, 20.0, 60.0, 60.0)  # of 2, 10, 20, 30, 40, 60 s
+    assert total.first_reply == Percentiles(3, 20.0, 70.0, 70.0)  # of 10, 20, 70 s
+
+
+def test_one_repository_in_any_case(filled: Storage) -> None:
+    report = read(filled, repository="Octo/Docs", has_authors=True)
+    assert report.repositories == (DOCS,)
+    assert report.total.processing == DOCS.processing
+    assert [author.name for author in report.authors or ()] == ["mona"]
+    assert report.scores == ()
+    assert read(filled, repository="octo/none").total.processed == 0
+
+
+def test_figures_of_each_author_without_deliveries_of_unknown_ones(filled: Storage) -> None:
+    hubot, mona = read(filled, has_authors=True).authors or ()
+    assert (hubot.name, hubot.done, hubot.pull_requests, hubot.cost_usd) == ("hubot", 1, 1, 0.4)
+    assert (hubot.findings_raised, hubot.findings_dismissed, hubot.false_positive_rate) == (1, 1, 1.0)
+    assert hubot.first_reply == Percentiles(1, 70.0, 70.0, 70.0)
+    assert (mona.name, mona.done, mona.dead, mona.pull_requests, mona.cost_usd) == ("mona", 4, 1, 1, 1.15)
+    assert (mona.findings_raised, mona.findings_accepted, mona.replies, mona.cached_replies) == (4, 1, 4, 0)
+    assert mona.processing == Percentiles(4, 20.0, 40.0, 40.0)  # of 2, 20, 30, 40 s
+
+
+def test_scores_are_averages_by_day_and_dimension(filled: Storage) -> None:
+    assert read(filled).scores == (
+        DailyScore(date(2026, 11, 19), "readability", 5.0, 1),
+        DailyScore(date(2026, 11, 20), "readability", 3.5, 2),
+        DailyScore(date(2026, 11, 20), "tests", 2.0, 1),
+    )
+
+
+def test_only_the_newest_deliveries_of_a_long_period_are_read(filled: Storage) -> None:
+    report = FiguresReader(filled.database, max_deliveries=4).read(DAY_BEFORE, NOON)
+    assert (report.is_complete, report.total.done, report.total.cost_usd) == (False, 3, 0.05)  # 7, 9, 10; 8 is ignored
+    assert report.since == NOON - timedelta(hours=7) + timedelta(seconds=100.001)
+    assert FiguresReader(filled.database, max_deliveries=9).read(DAY_BEFORE, NOON).is_complete
+
+
+def test_empty_store_has_no_figures(store: Storage) -> None:
+    report = read(store, has_authors=True)
+    assert (report.repositories, report.authors, report.scores) == ((), (), ())
+    assert (report.total.processed, report.total.success_rate, report.total.processing) == (0, None, None)

@@ -1,0 +1,157 @@
+"""Counters by hour, and what a period has of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hls_handler.analysis import Usage
+from hls_handler.deliveries import Lease
+from hls_handler.storage import Storage
+from hls_handler.store.periods import Period, PeriodName, latest_period, percentile
+from tests.queue.builders import Skew, accept, begin, ignored, queued
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def half_past(store: Storage, skew: Skew) -> datetime:
+    """Set the clock to half past an hour, and return the beginning of this hour."""
+    now = store.now()
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    skew.advance(seconds=(hour + HOUR * 1.5 - now).total_seconds())
+    return hour + HOUR
+
+
+def count_up(store: Storage, **counts: int) -> None:
+    store.queue.accept([], replay_window_h=72, counts={(name, ""): number for name, number in counts.items()})
+
+
+def test_counters_are_kept_by_hour(store: Storage, skew: Skew, half_past: datetime) -> None:
+    accept(store, queued("a"), ignored("b", repository="octo/docs"))
+    skew.advance(hours=1)
+    accept(store, queued("c"), queued("a"))
+    period = Period(half_past - HOUR, half_past + 2 * HOUR, HOUR)
+    assert store.counter_hours.series(["webhooks", "outcome", "repository"], period) == {
+        ("webhooks", ""): (0, 2, 2),
+        ("outcome", "ignored"): (0, 1, 0),
+        ("outcome", "duplicate"): (0, 0, 1),
+        ("repository", "octo/widgets"): (0, 1, 2),
+        ("repository", "octo/docs"): (0, 1, 0),
+    }
+    assert store.counter_hours.top("repository", period, limit=1) == [("octo/widgets", 3)]
+    assert store.counter_hours.first_hour() == half_past
+
+
+def test_hour_outside_of_the_period_does_not_count(store: Storage, skew: Skew, half_past: datetime) -> None:
+    for number in (1, 10, 100, 1000):
+        count_up(store, webhooks=number)
+        skew.advance(hours=1)
+    period = Period(half_past + HOUR, half_past + 3 * HOUR, 2 * HOUR)
+    assert store.counter_hours.series(["webhooks"], period) == {("webhooks", ""): (110,)}
+
+
+def test_only_named_counters_are_kept_by_hour(store: Storage, half_past: datetime) -> None:
+    accept(store, ignored("a"))
+    count_up(store, github_requests=3)
+    period = Period(half_past, half_past + HOUR, HOUR)
+    names = {name for name, _ in store.statistics.counters()}
+    assert names == {
+        "webhooks",
+        "event",
+        "repository",
+        "outcome",
+        "repository_outcome",
+        "ignored",
+        "github_requests",
+    }
+    assert store.counter_hours.series(names, period).keys() == {
+        ("webhooks", ""),
+        ("event", "issues.opened"),
+        ("repository", "octo/widgets"),
+        ("outcome", "ignored"),
+        ("github_requests", ""),
+    }
+
+
+def begin_call(store: Storage, lease: Lease, cost_usd: float) -> int:
+    return store.calls.begin(
+        lease,
+        index=0,
+        prompt_id="issues/analyze@3f9c2a",
+        model="claude-haiku-5-5",
+        requests_per_second=1000,
+        calls_per_hour=200,
+        estimate=Usage("claude-haiku-5-5", cost_usd=cost_usd),
+    )
+
+
+def test_call_counts_in_the_hour_in_which_it_began(store: Storage, skew: Skew, half_past: datetime) -> None:
+    lease = begin(store, "a")
+    call = begin_call(store, lease, 0.5)
+    period = Period(half_past, half_past + 2 * HOUR, HOUR)
+    names = ["claude_calls", "cost_micro_usd", "repository_cost_micro_usd"]
+    assert store.counter_hours.series(names, period) == {
+        ("claude_calls", "unfinished"): (1, 0),
+        ("cost_micro_usd", ""): (500_000, 0),
+        ("repository_cost_micro_usd", "octo/widgets"): (500_000, 0),
+    }
+    skew.advance(hours=1)
+    store.calls.end(lease, call, outcome="ok", usage=Usage("claude-haiku-5-5", cost_usd=0.25), error=None)
+    assert store.counter_hours.series(names, period) == {
+        ("claude_calls", "ok"): (1, 0),
+        ("claude_calls", "unfinished"): (0, 0),
+        ("cost_micro_usd", ""): (250_000, 0),
+        ("repository_cost_micro_usd", "octo/widgets"): (250_000, 0),
+    }
+
+
+def test_hours_are_deleted_after_their_time(store: Storage, skew: Skew, half_past: datetime) -> None:
+    count_up(store, event=1)
+    skew.advance(hours=1)
+    count_up(store, event=10)
+    skew.advance(days=400, minutes=-40)
+    store.retention.delete_counter_hours(after=timedelta(days=400))
+    assert store.counter_hours.first_hour() == half_past + HOUR
+    assert store.statistics.counters() == {("event", ""): 11}
+
+
+def test_nothing_was_counted_yet(store: Storage) -> None:
+    assert store.counter_hours.first_hour() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "since", "until", "parts"),
+    [
+        ("24h", datetime(2026, 11, 22, 11, tzinfo=UTC), datetime(2026, 11, 23, 11, tzinfo=UTC), 24),
+        ("7d", datetime(2026, 11, 16, 12, tzinfo=UTC), datetime(2026, 11, 23, 12, tzinfo=UTC), 28),
+        ("30d", datetime(2026, 10, 25, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC), 30),
+    ],
+)
+def test_latest_period_ends_with_the_present_part(
+    name: PeriodName, since: datetime, until: datetime, parts: int
+) -> None:
+    period = latest_period(name, datetime(2026, 11, 23, 10, 59, 59, tzinfo=UTC))
+    assert (period.since, period.until, len(period.starts)) == (since, until, parts)
+    assert (period.starts[0], period.starts[-1] + period.step) == (since, until)
+
+
+@pytest.mark.parametrize(
+    ("histogram", "share", "seconds"),
+    [
+        ({}, 0.5, None),
+        ({"1": 4}, 0.5, 0.75),
+        ({"1": 4}, 1.0, 1.0),
+        ({"0.1": 1, "1": 1}, 0.5, 0.1),
+        ({"0.1": 50, "300": 50}, 0.75, 210.0),
+        ({"0.1": 1, "inf": 1}, 0.99, 300.0),
+        ({"inf": 3}, 0.5, 300.0),
+    ],
+    ids=["nothing", "halfway", "the bound", "first bucket", "far apart", "over the last bound", "all over it"],
+)
+def test_percentiles_are_interpolated_within_their_bucket(
+    histogram: Mapping[str, int], share: float, seconds: float | None
+) -> None:
+    assert percentile(histogram, share) == (None if seconds is None else pytest.approx(seconds))

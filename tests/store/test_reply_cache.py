@@ -1,0 +1,120 @@
+"""The cache of replies: what is found, for how long, and what is stored and deleted."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+
+import pytest
+
+from hls_handler.analysis import IssueAnalysis, Usage, ValidReply
+from hls_handler.deliveries import Lease
+from hls_handler.errors import LeaseLost
+from hls_handler.storage import Storage
+from hls_handler.store.reply_cache import CachedReply, CacheKey
+from tests.queue.builders import SOURCES, Skew, analyses_of, begin, start_call
+
+PROMPT = "issues/analyze@3f9c2a"
+KEY = CacheKey(1, hashlib.sha256(b"a question").digest())
+HOUR = timedelta(hours=1)
+
+
+def make_reply(summary: str = "It fails.", *, cost_usd: float | None = 0.0123) -> ValidReply:
+    reply = IssueAnalysis(
+        worth_saying=True,
+        kind="bug",
+        priority="low",
+        difficulty="easy",
+        component="none",
+        summary=summary,
+        missing=[],
+        recommended_response="",
+        suggested_labels=[],
+    )
+    return ValidReply(PROMPT, "issue_analysis", reply, Usage("claude-haiku-5-5", 900, 100, cost_usd=cost_usd))
+
+
+def store_reply(store: Storage, lease: Lease, reply: ValidReply, key: CacheKey = KEY) -> None:
+    call_id = start_call(store, lease, PROMPT)
+    store.calls.end(lease, call_id, outcome="ok", usage=reply.usage, error=None, reply=reply, cache_key=key)
+
+
+def find(store: Storage, key: CacheKey = KEY, *, ttl_h: float = 168) -> CachedReply | None:
+    return store.reply_cache.find(key, ttl_h=ttl_h)
+
+
+def test_reply_is_found_by_repository_and_question(store: Storage) -> None:
+    lease = begin(store, "g1")
+    assert find(store) is None
+    store_reply(store, lease, make_reply())
+    found = find(store)
+    assert found is not None
+    assert (found.reply_type, found.model, found.cost_micro_usd) == ("issue_analysis", "claude-haiku-5-5", 12_300)
+    assert IssueAnalysis.model_validate_json(found.reply) == make_reply().reply
+    assert timedelta() <= store.now() - found.stored_at < HOUR
+    assert find(store, CacheKey(2, KEY.digest)) is None
+    assert find(store, CacheKey(1, hashlib.sha256(b"another question").digest())) is None
+
+
+def test_reply_is_found_until_it_expires_and_a_new_one_replaces_it(store: Storage, skew: Skew) -> None:
+    store_reply(store, begin(store, "g1"), make_reply("first"))
+    skew.advance(hours=167)
+    assert find(store) is not None
+    assert find(store, ttl_h=24) is None
+    skew.advance(hours=1)
+    assert find(store) is None
+    store_reply(store, begin(store, "g2"), make_reply("second", cost_usd=None))
+    found = find(store)
+    assert found is not None
+    assert ("second" in found.reply, found.cost_micro_usd) == (True, None)
+
+
+def test_reply_from_the_future_is_not_used_because_the_clock_was_set_back(store: Storage, skew: Skew) -> None:
+    skew.advance(days=30)
+    store_reply(store, begin(store, "g1"), make_reply())
+    skew.advance(days=-30)
+    assert find(store) is None
+
+
+def test_reply_after_the_lease_is_not_cached(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    call_id = start_call(store, lease, PROMPT)
+    skew.advance(hours=1)
+    reply = make_reply()
+    with pytest.raises(LeaseLost):
+        store.calls.end(lease, call_id, outcome="ok", usage=reply.usage, error=None, reply=reply, cache_key=KEY)
+    assert find(store) is None
+
+
+def test_use_of_a_cached_reply_stores_the_analysis_and_counts_what_it_saved(store: Storage) -> None:
+    store_reply(store, begin(store, "g1"), make_reply())
+    lease, cached = begin(store, "g2"), find(store)
+    assert cached is not None
+    store.calls.save_cached(lease, cached, index=0, reply=make_reply(), sources=SOURCES, changes=(), is_last=True)
+    assert store.prompt_versions.find(PROMPT) is not None
+    assert [(row.prompt_id, row.reply_type) for row in analyses_of(store, "g2")] == [(PROMPT, "issue_analysis")]
+    assert [row.saved_micro_usd for guid in ("g1", "g2") for row in analyses_of(store, guid)] == [None, 12_300]
+    store.calls.save_analysis(lease, index=0, reply=make_reply())  # as a retry does
+    assert [row.saved_micro_usd for row in analyses_of(store, "g2")] == [12_300]
+    store_reply(store, lease, make_reply(), CacheKey(1, b"asked again"))
+    assert [row.saved_micro_usd for row in analyses_of(store, "g2")] == [None]
+    row = store.deliveries.find("g2")
+    assert row is not None
+    assert row.analysis_status == "done"
+    counted = store.statistics.counters()
+    assert {key: n for key, n in counted.items() if key[0] == "reply_cache"} == {
+        ("reply_cache", "hits"): 1,
+        ("reply_cache", "saved_micro_usd"): 12_300,
+    }
+
+
+def test_expired_replies_are_deleted_in_batches(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    for number in range(5):
+        store_reply(store, lease, make_reply(), CacheKey(1, bytes([number])))
+    skew.advance(hours=10)
+    store_reply(store, begin(store, "g2"), make_reply())
+    deleted = [store.retention.delete_cached_replies(after=10 * HOUR, most=3) for _ in range(3)]
+    assert deleted == [3, 2, 0]
+    assert find(store) is not None
+    assert store.retention.delete_cached_replies(after=timedelta(), most=3) == 1

@@ -1,0 +1,375 @@
+"""Deletion of old deliveries: only finished ones, in small batches; statistics remain."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import func, select
+
+from hls_handler.analysis import PullRequestAnalysis, Usage, ValidReply
+from hls_handler.db.tables import metadata
+from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.storage import Storage
+from hls_handler.store.calls import PromptStats
+from hls_handler.store.conversations import NewerEvents
+from tests.db.test_query_plans import statements
+from tests.e2e.service import Waiting
+from tests.handlers.world import finding, pull_request_analysis
+from tests.postgres import Cluster
+from tests.queue.builders import (
+    SAME_BODY,
+    Skew,
+    accept,
+    begin,
+    claim,
+    dead_letter,
+    ignored,
+    queued,
+    record_reply,
+    start_call,
+    state_of,
+)
+
+DAY = timedelta(days=1)
+PROMPT, OTHER = "issues/analyze@111111", "issues/respond@222222"
+
+
+def delete_old(store: Storage, *, after: timedelta = 90 * DAY, most: int = 50) -> int | None:
+    return store.retention.delete_deliveries(after=after, most=most)
+
+
+def stored_guids(store: Storage) -> set[str]:
+    return {row.guid for row in store.deliveries.newest(limit=1000)}
+
+
+def finish(store: Storage, guid: str, state: str = "done", **other: object) -> None:
+    store.queue.finish(begin(store, guid, **other), state, reason="so", took_s=0)  # type: ignore[arg-type]
+
+
+def process_delivery(store: Storage, guid: str) -> None:
+    """Process a delivery so that every related table has rows of it."""
+    lease = begin(store, guid)
+    store.checkpoints.save(lease, Checkpoint("gather", 0, 1, "{}"))
+    end_call(store, lease, PROMPT, "ok", 0.25)
+    usage = Usage("claude-haiku-5-5")
+    answer = ValidReply(
+        "pull_requests/analyze@3", "pull_request_analysis", pull_request_analysis(findings=[finding()]), usage
+    )
+    assert isinstance(answer.reply, PullRequestAnalysis)
+    assert answer.reply.findings
+    record_reply(store, lease, answer)
+    store.rate_limiter.take_slot(lease, "github", interval_s=0.001)
+    store.locks.acquire(lease, "a comment", ttl_s=60)
+    store.queue.finish(lease, "done", reason="so", took_s=0)
+
+
+def end_call(store: Storage, lease: Lease, prompt_id: str, outcome: str, cost_usd: float | None = None) -> None:
+    usage = None if cost_usd is None else Usage("claude-haiku-5-5", cost_usd=cost_usd)
+    error = None if outcome == "ok" else f"Claude: {outcome}"
+    store.calls.end(lease, start_call(store, lease, prompt_id), outcome=outcome, usage=usage, error=error)
+
+
+def count_rows(store: Storage) -> dict[str, int]:
+    """Number of rows of each table that has any."""
+    with store.database.reading() as connection:
+        counted = {
+            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in metadata.sorted_tables
+        }
+    return {name: count for name, count in counted.items() if count}
+
+
+def test_old_delivery_is_deleted_with_all_its_rows(store: Storage, skew: Skew) -> None:
+    process_delivery(store, "g1")
+    before = count_rows(store)
+    assert {"deliveries", "checkpoints", "calls", "analyses"} <= before.keys()
+    skew.advance(days=91)
+    assert delete_old(store) == 1
+    remaining = {name: before[name] for name in ("counters", "counter_hours", "rate_limits")} | {"deleted_calls": 2}
+    assert count_rows(store) == remaining
+    assert store.deliveries.of_conversation("octo/widgets", 7) == []
+
+
+def test_recently_finished_delivery_is_not_deleted(store: Storage, skew: Skew) -> None:
+    finish(store, "g1")
+    skew.advance(days=89)
+    finish(store, "g2")
+    assert delete_old(store) == 0
+    skew.advance(days=2)
+    assert delete_old(store) == 1
+    assert stored_guids(store) == {"g2"}
+
+
+def test_open_deliveries_are_never_deleted(store: Storage, skew: Skew) -> None:
+    leased = begin(store, "running", number=1)
+    postponed = begin(store, "postponed", number=2)
+    store.queue.reschedule(postponed, at=store.now() + 400 * DAY, reason="GitHub is down", failed=True, counts=False)
+    dead_letter(store, "again")
+    store.queue.retry("again")
+    accept(store, queued("queued", number=3))
+    skew.advance(days=3650)
+    assert delete_old(store, after=DAY) == 0
+    assert store.retention.delete_bodies(after=DAY, most=50) == 0
+    assert {row.guid: row.state for row in store.deliveries.newest()} == {
+        "running": "running",
+        "postponed": "queued",
+        "again": "queued",
+        "queued": "queued",
+    }
+    assert store.deliveries.body(leased.guid) == b'{"delivery": "running"}'
+
+
+@pytest.mark.parametrize("state", ["done", "ignored", "superseded", "dead"])
+def test_deliveries_of_every_final_state_are_deleted(store: Storage, skew: Skew, state: str) -> None:
+    if state == "dead":
+        dead_letter(store, "g1")
+    else:
+        finish(store, "g1", state)
+    accept(store, ignored("ignored"))
+    skew.advance(days=91)
+    assert delete_old(store) == 2
+    assert stored_guids(store) == set()
+
+
+def test_delete_removes_the_oldest_up_to_its_limit(store: Storage, skew: Skew) -> None:
+    for number in range(5):
+        finish(store, f"g{number}")
+        skew.advance(hours=1)
+    skew.advance(days=91)
+    assert delete_old(store, most=2) == 2
+    assert stored_guids(store) == {"g2", "g3", "g4"}
+    assert store.retention.delete_bodies(after=DAY, most=2) == 2
+    assert [store.deliveries.body(f"g{number}") is None for number in (2, 3, 4)] == [True, True, False]
+    assert [delete_old(store, most=2), delete_old(store, most=2)] == [2, 1]
+
+
+def test_counters_and_prompt_stats_do_not_change(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    end_call(store, lease, PROMPT, "ok", 0.25)
+    end_call(store, lease, PROMPT, "invalid", 0.5)
+    end_call(store, lease, OTHER, "failed")
+    start_call(store, lease, OTHER)  # no end: its cost is unknown
+    store.queue.finish(lease, "done", reason=None, took_s=1)
+    skew.advance(days=60)
+    lease = begin(store, "g2")
+    end_call(store, lease, PROMPT, "ok", 1.0)
+    end_call(store, lease, OTHER, "ok", 0.125)
+    store.queue.finish(lease, "done", reason=None, took_s=1)
+    prompt_stats, counters = store.calls.prompt_stats(), store.statistics.counters()
+    assert [(row.prompt_id, row.replies, row.cost_usd, row.calls_of_unknown_cost) for row in prompt_stats] == [
+        (PROMPT, 2, 1.75, 0),
+        (OTHER, 1, 0.125, 1),
+    ]
+    assert [row.last_error for row in prompt_stats] == ["Claude: invalid", "Claude: failed"]
+    skew.advance(days=40)
+    assert delete_old(store) == 1  # the older one
+    assert (store.calls.prompt_stats(), store.statistics.counters()) == (prompt_stats, counters)
+    skew.advance(days=90)
+    assert delete_old(store) == 1
+    assert (store.calls.prompt_stats(), store.statistics.counters()) == (prompt_stats, counters)
+    assert store.calls.count_last_hour() == 0
+
+
+def test_last_error_is_the_latest_after_any_deletion(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g1")
+    end_call(store, lease, PROMPT, "first", 1.0)
+    store.queue.finish(lease, "done", reason=None, took_s=1)
+    skew.advance(days=91)
+    delete_old(store)
+    lease = begin(store, "g2")
+    end_call(store, lease, PROMPT, "second", 1.0)
+    assert [row.last_error for row in store.calls.prompt_stats()] == ["Claude: second"]
+    store.queue.finish(lease, "done", reason=None, took_s=1)
+    skew.advance(days=91)
+    lease = begin(store, "g3")
+    end_call(store, lease, PROMPT, "ok", 1.0)
+    store.queue.finish(lease, "done", reason=None, took_s=1)
+    delete_old(store)
+    (row,) = store.calls.prompt_stats()
+    assert row == PromptStats(PROMPT, 1, 3.0, 0, "Claude: second", row.last_error_at)
+    skew.advance(days=91)
+    delete_old(store)
+    assert store.calls.prompt_stats() == [row]
+
+
+def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(store: Storage, skew: Skew) -> None:
+    dead_letter(store, "dead")
+    number = 7
+    lease = begin(store, "pushed", event="pull_request", action="synchronize", number=number, head_sha="old")
+    store.queue.dead_letter(lease, reason="Claude refused")
+    for guid, action, sha in (("push", "synchronize", "new"), ("close", "closed", "new")):
+        store.queue.finish(
+            begin(store, guid, event="pull_request", action=action, number=number, head_sha=sha),
+            "done",
+            reason=None,
+            took_s=0,
+        )
+    store.queue.finish(begin(store, "elsewhere", number=8), "done", reason=None, took_s=0)
+    skew.advance(days=80)
+    store.queue.retry("pushed")
+    skew.advance(days=20)
+    assert delete_old(store) == 2  # "dead" and "elsewhere"
+    lease = claim(store)
+    assert lease.guid == "pushed"
+    assert store.conversations.find_newer(lease, "issues/analyze") == NewerEvents(
+        head_sha="new", is_closed=True, is_answered=False
+    )
+    store.queue.finish(lease, "superseded", reason=None, took_s=0)
+    assert delete_old(store) == 2
+    assert stored_guids(store) == {"pushed"}
+
+
+# --- bodies ----------------------------------------------------------------------------------------------------------
+
+
+def test_body_is_deleted_before_its_delivery(store: Storage, skew: Skew) -> None:
+    finish(store, "g1")
+    skew.advance(days=13)
+    assert store.retention.delete_bodies(after=14 * DAY, most=50) == 0
+    skew.advance(days=2)
+    finish(store, "g2")
+    assert store.retention.delete_bodies(after=14 * DAY, most=50) == 1
+    assert (store.deliveries.body("g1"), store.deliveries.body("g2")) == (None, b'{"delivery": "g2"}')
+    assert store.retention.delete_bodies(after=14 * DAY, most=50) == 0
+
+
+def test_replay_is_detected_after_the_body_is_deleted(store: Storage, skew: Skew) -> None:
+    finish(store, "g1", **SAME_BODY)
+    skew.advance(days=2)
+    store.retention.delete_bodies(after=DAY, most=50)
+    (answer,) = accept(store, queued("g2", **SAME_BODY))
+    assert (answer.outcome, answer.guid) == ("replay", "g1")
+
+
+def test_dead_letter_without_body_needs_a_redelivery(store: Storage, skew: Skew) -> None:
+    dead_letter(store, "g1")
+    skew.advance(days=15)
+    store.retention.delete_bodies(after=14 * DAY, most=50)
+    assert store.queue.retry("g1") == "dead"
+    (answer,) = accept(store, queued("g1"))
+    assert answer.outcome == "queued"
+    assert claim(store).body == b'{"delivery": "g1"}'
+
+
+# --- many at once ----------------------------------------------------------------------------------------------------
+
+
+def test_one_process_at_a_time_deletes_on_postgresql(postgres: Cluster) -> None:
+    url, skew = postgres.url(postgres.create()), Skew()
+    store = Storage.open(url, skew=skew)
+    finish(store, "g1")
+    skew.advance(days=91)
+    with connect(url) as other:
+        other.execute("SELECT pg_advisory_xact_lock(7246176)")
+        assert (delete_old(store), store.retention.delete_bodies(after=DAY, most=50)) == (None, None)
+    assert delete_old(store) == 1
+    store.close()
+
+
+def test_redelivery_during_its_deletion_is_not_lost(postgres: Cluster) -> None:
+    url = postgres.url(postgres.create())
+    store = Storage.open(url)
+    dead_letter(store, "g1")
+    with connect(url) as deleting:
+        deleting.execute("DELETE FROM deliveries WHERE guid = 'g1'")
+        answers: list[str] = []
+        receiver = threading.Thread(target=lambda: answers.extend(a.outcome for a in accept(store, queued("g1"))))
+        receiver.start()
+        wait_for_a_blocked_lock(url)
+    receiver.join(timeout=10)
+    assert answers == ["queued"]
+    assert state_of(store, "g1") == "queued"
+    store.close()
+
+
+def test_locked_delivery_is_deleted_next_time(postgres: Cluster) -> None:
+    url, skew = postgres.url(postgres.create()), Skew()
+    store = Storage.open(url, skew=skew)
+    finish(store, "held")
+    finish(store, "free")
+    skew.advance(days=91)
+    with connect(url) as other:
+        other.execute("SELECT 1 FROM deliveries WHERE guid = 'held' FOR UPDATE")
+        assert delete_old(store) == 1
+        assert stored_guids(store) == {"held"}
+    assert delete_old(store) == 1
+    store.close()
+
+
+def test_deliveries_are_accepted_between_two_batches(store: Storage, skew: Skew) -> None:
+    for number in range(3):
+        finish(store, f"old{number}")
+    skew.advance(days=91)
+    for number in range(3):
+        assert delete_old(store, most=1) == 1
+        (answer,) = accept(store, queued(f"new{number}"))
+        assert answer.outcome == "queued"
+    assert stored_guids(store) == {"new0", "new1", "new2"}
+
+
+def test_interrupted_batch_changes_nothing(store: Storage, skew: Skew) -> None:
+    process_delivery(store, "g1")
+    skew.advance(days=91)
+    before = count_rows(store)
+    insert = store.database.insert
+
+    def interrupt(_table: object) -> object:
+        raise KeyboardInterrupt
+
+    store.database.insert = interrupt  # type: ignore[method-assign, assignment]
+    with pytest.raises(KeyboardInterrupt):
+        delete_old(store)
+    store.database.insert = insert  # type: ignore[method-assign]
+    assert count_rows(store) == before
+    assert delete_old(store) == 1
+
+
+# --- query plans -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("delete", "index"),
+    [
+        (lambda store: store.retention.delete_deliveries(after=DAY, most=5), "ix_deliveries_finished"),
+        (lambda store: store.retention.delete_bodies(after=DAY, most=5), "ix_deliveries_finished_with_body"),
+    ],
+    ids=["deliveries", "bodies"],
+)
+def test_old_deliveries_are_found_by_an_index(tmp_path: Path, delete: Callable[[Storage], object], index: str) -> None:
+    skew = Skew()
+    store = Storage.open(f"sqlite:///{tmp_path}/hls.db", skew=skew)
+    finish(store, "g1")
+    skew.advance(days=2)
+    with statements() as executed:
+        delete(store)
+    with store.database.reading() as connection:
+        plans = [
+            str(row[3])
+            for statement in executed
+            if statement.startswith(("SELECT", "UPDATE", "DELETE"))
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}")
+        ]
+    store.close()
+    assert index in {word for plan in plans for word in plan.split()}
+    assert [plan for plan in plans if plan.startswith("SCAN") and "CONSTANT" not in plan] == []
+
+
+def connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
+    """A further connection, whose transaction is committed at the end of its `with` block."""
+    return psycopg.connect(url.replace("+psycopg", ""))
+
+
+def wait_for_a_blocked_lock(url: str) -> None:
+    waiting = Waiting(10)
+    with connect(url) as connection:
+        connection.autocommit = True
+        while waiting.more():
+            row = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
+            if row != (0,):
+                return
+    raise AssertionError("no statement waits for a lock")

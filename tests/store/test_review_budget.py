@@ -1,0 +1,228 @@
+"""Budgets for the reviews of pull requests: what is reserved before a call, and what no longer fits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from hls_handler.analysis import Usage
+from hls_handler.clients.claude import MARGIN, cost_usd
+from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.errors import BudgetExceeded
+from hls_handler.prompting.render import estimate_tokens
+from hls_handler.storage import Storage
+from hls_handler.store.calls import UNAVAILABLE, ReviewBudget
+from tests.queue.builders import Skew, begin
+from tests.queue.test_concurrency import run_at_once
+
+ESTIMATE = Usage("claude-haiku-5-5", cache_write_tokens=9000, output_tokens=4000, cost_usd=0.05)
+USAGE = Usage("claude-haiku-5-5", 900, 100, cost_usd=0.01, took_s=1.5)
+ENOUGH = 1000.0
+
+
+def budget(max_usd: float = ENOUGH, *, per_pull_request: float = ENOUGH) -> ReviewBudget:
+    return ReviewBudget(
+        max_usd, "settings.yaml:9 (review.max_usd)", per_pull_request, "settings.yaml:10 (review.max_usd_per...)"
+    )
+
+
+def begin_call(
+    store: Storage,
+    lease: Lease,
+    review: ReviewBudget | None,
+    *,
+    estimate: Usage = ESTIMATE,
+    changes: tuple[Checkpoint, ...] = (),
+) -> int:
+    return store.calls.begin(
+        lease,
+        index=0,
+        prompt_id="pull_requests/analyze@3f9c2a",
+        model="claude-haiku-5-5",
+        requests_per_second=1_000_000,
+        calls_per_hour=100_000,
+        estimate=estimate,
+        review=review,
+        changes=changes,
+    )
+
+
+def run_call(store: Storage, lease: Lease, review: ReviewBudget | None, usage: Usage = USAGE) -> None:
+    store.calls.end(lease, begin_call(store, lease, review), outcome="ok", usage=usage, error=None)
+
+
+def test_call_whose_estimate_does_not_fit_is_not_begun_and_names_setting_and_amounts(store: Storage) -> None:
+    lease = begin(store, "g1", number=7)
+    run_call(store, lease, budget(0.0599))
+    with pytest.raises(BudgetExceeded) as raised:
+        begin_call(store, lease, budget(0.0599))
+    assert str(raised.value) == (
+        "the budget of the review allows no further call: 0.0100 USD spent, 0.0000 USD reserved by calls in progress, "
+        "this call needs up to 0.0500 USD, limit 0.0599 USD (settings.yaml:9 (review.max_usd)); "
+        "raise that limit, then push or comment /review"
+    )
+    assert [call.outcome for call in store.calls.calls_of("g1")] == ["ok"]
+    assert store.statistics.counters()["claude_calls", "ok"] == 1
+
+
+def test_refusal_tells_what_is_spent_from_what_is_reserved(store: Storage) -> None:
+    first, second = (begin(store, guid, number=number) for guid, number in (("g1", 7), ("g2", 8)))
+    review, second = budget(per_pull_request=0.1), replace(second, number=7)
+    run_call(store, first, review)
+    begin_call(store, second, review)
+    with pytest.raises(BudgetExceeded) as raised:
+        begin_call(store, first, review)
+    assert str(raised.value) == (
+        "the budget of the pull request allows no further call: 0.0100 USD spent, 0.0500 USD reserved by calls in "
+        "progress, this call needs up to 0.0500 USD, limit 0.1000 USD (settings.yaml:10 (review.max_usd_per...)); "
+        "raise that limit, then push or comment /review"
+    )
+
+
+def test_call_that_fits_exactly_is_begun(store: Storage) -> None:
+    lease = begin(store, "g1", number=7)
+    run_call(store, lease, budget(0.06))
+    begin_call(store, lease, budget(0.06))
+    assert [call.cost_usd for call in store.calls.calls_of("g1")] == [0.01, 0.05]
+
+
+@pytest.mark.parametrize(
+    ("end", "fits"),
+    [
+        (None, False),
+        ({"outcome": "failed", "usage": None, "is_usage_unknown": True}, False),
+        ({"outcome": "ok", "usage": USAGE}, True),
+        ({"outcome": UNAVAILABLE, "usage": None}, True),
+    ],
+    ids=["in progress, or its worker died", "timeout", "reply", "not accepted"],
+)
+def test_estimate_is_reserved_until_the_cost_is_known(store: Storage, end: dict[str, Any] | None, fits: bool) -> None:
+    lease = begin(store, "g1", number=7)
+    call_id = begin_call(store, lease, budget(0.07))
+    if end is not None:
+        store.calls.end(lease, call_id, error=None, **end)
+    if fits:
+        begin_call(store, lease, budget(0.07))
+    else:
+        with pytest.raises(BudgetExceeded):
+            begin_call(store, lease, budget(0.07))
+
+
+def test_each_event_has_its_own_budget_and_all_share_that_of_the_pull_request(store: Storage) -> None:
+    review = budget(0.055, per_pull_request=0.075)
+    for guid in ("g1", "g2"):
+        lease = begin(store, guid, number=7)
+        run_call(store, lease, review)
+        with pytest.raises(BudgetExceeded, match=r"budget of the review .* \(review\.max_usd\)"):
+            begin_call(store, lease, review)
+        store.queue.finish(lease, "done", reason=None, took_s=1)
+    third = begin(store, "g3", number=7)
+    run_call(store, third, review)
+    store.queue.finish(third, "done", reason=None, took_s=1)
+    with pytest.raises(BudgetExceeded, match=r"of the pull request .* 0\.0300 USD spent.*review\.max_usd_per"):
+        begin_call(store, begin(store, "g4", number=7), review)
+    begin_call(store, begin(store, "g5", number=8), review)  # another pull request
+
+
+def test_calls_without_a_review_budget_do_not_count(store: Storage) -> None:
+    lease = begin(store, "g1", number=7)
+    for _ in range(3):
+        run_call(store, lease, None)  # such as those of a shadow prompt
+    begin_call(store, lease, budget(0.05, per_pull_request=0.05))
+    assert len(store.calls.calls_of("g1")) == 4
+
+
+def test_unknown_price_counts_as_nothing(store: Storage) -> None:
+    lease = begin(store, "g1", number=7)
+    for _ in range(3):
+        begin_call(store, lease, budget(0.000001), estimate=Usage("llama", output_tokens=4000))
+    with pytest.raises(BudgetExceeded):
+        begin_call(store, lease, budget(0.000001))
+
+
+def test_changes_are_stored_even_if_the_call_does_not_fit(store: Storage) -> None:
+    lease, facts = begin(store, "g1", number=7), Checkpoint("gather", 0, 1, "{}")
+    with pytest.raises(BudgetExceeded):
+        begin_call(store, lease, budget(0.01), changes=(facts,))
+    assert store.checkpoints.load("g1") == {("gather", 0): facts}
+
+
+def test_cost_of_deleted_deliveries_still_counts(store: Storage, skew: Skew) -> None:
+    review = budget(per_pull_request=0.075)
+    for guid in ("g1", "g2", "g3"):
+        lease = begin(store, guid, number=7)
+        run_call(store, lease, review)
+        store.queue.finish(lease, "done", reason=None, took_s=1)
+        skew.advance(days=91)
+        assert store.retention.delete_deliveries(after=timedelta(days=90), most=20) == 1
+    with pytest.raises(BudgetExceeded, match=r"of the pull request .* 0\.0300 USD spent"):
+        begin_call(store, begin(store, "g4", number=7), review)
+
+
+@pytest.fixture
+def stores(url: str) -> Iterator[list[Storage]]:
+    """Four connections to the database of `store`, as four machines have them."""
+    opened = [Storage.open(url) for _ in range(4)]
+    yield opened
+    for one in opened:
+        one.close()
+
+
+@pytest.mark.parametrize("budgeted", [1, 3, 7])
+def test_parallel_workers_never_begin_more_calls_than_the_budget_has_room_for(
+    stores: list[Storage], store: Storage, budgeted: int
+) -> None:
+    """Each worker has a delivery of its own, of one pull request: only the reservation keeps them within the budget."""
+    leases = [replace(begin(store, f"g{number}"), number=7) for number in range(8)]
+    review = budget(per_pull_request=0.05 * budgeted + 0.01)
+
+    def work(number: int) -> int:
+        begun = 0
+        for _ in range(3):
+            with suppress(BudgetExceeded):
+                begin_call(stores[number % 4], leases[number], review)
+                begun += 1
+        return begun
+
+    assert sum(run_at_once(8, work)) == budgeted
+    calls = [call for lease in leases for call in store.calls.calls_of(lease.guid)]
+    assert [call.cost_usd for call in calls] == [0.05] * budgeted
+
+
+def test_a_thousand_parallel_calls_spend_what_the_limit_allows_and_at_most_a_twentieth_more(
+    stores: list[Storage], store: Storage
+) -> None:
+    """Half of the calls are about Chinese text, of 1.5 tokens a character, half about code, of 3 characters a token."""
+    leases = [replace(begin(store, f"g{number}"), number=7) for number in range(20)]
+    review = budget(per_pull_request=0.5)
+    texts = {"\u8a08\u7b97" * 2_000: 6_000, "a = b[c]\n" * 2_000: 6_000}  # text -> tokens that the service counts
+    used = [
+        (
+            Usage("claude-haiku-5-5", cache_write_tokens=reserved, output_tokens=8_000),
+            Usage("claude-haiku-5-5", input_tokens=tokens, output_tokens=300, took_s=1),
+        )
+        for text, tokens in texts.items()
+        for reserved in [math.ceil(estimate_tokens(text) * (1 + MARGIN))]
+    ]
+    priced = [tuple(replace(usage, cost_usd=cost_usd(usage)) for usage in pair) for pair in used]
+
+    def work(number: int) -> int:
+        begun = 0
+        for index in range(50):
+            estimate, usage = priced[index % 2]
+            with suppress(BudgetExceeded):
+                call_id = begin_call(stores[number % 4], leases[number], review, estimate=estimate)
+                stores[number % 4].calls.end(leases[number], call_id, outcome="ok", usage=usage, error=None)
+                begun += 1
+        return begun
+
+    begun = sum(run_at_once(20, work))
+    spent_usd = sum(call.cost_usd or 0 for lease in leases for call in store.calls.calls_of(lease.guid))
+    assert begun < 1_000
+    assert 0.4 < spent_usd <= 0.525

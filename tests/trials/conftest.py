@@ -1,0 +1,3 @@
+from tests.engine.conftest import make_world
+
+__all__ = ["make_world"]

@@ -1,0 +1,52 @@
+"""A review in several calls is repeated from its facts and replies: each request is what was sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_handler.engine.asking import FIRST_PART, VERIFICATION, ask
+from hls_handler.engine.calls import PROMPT_SECRET, digest_request
+from hls_handler.engine.job import facts_codec
+from hls_handler.prompting.library import restore_library
+from hls_handler.prompting.prompt import Library
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.trials.replay import NotRepeatable, load_stored_facts, render_again, replay
+from tests.engine.test_run_prompts import REFUSAL, facts_of, found, shown, verdicts
+from tests.engine.world import MakeWorld, World
+
+
+@pytest.fixture
+def world(make_world: MakeWorld) -> World:
+    """A review of three files in three calls, of which Claude refused the second, and the verification."""
+    world = make_world(found("a.py"), REFUSAL, found("c.py"), verdicts(1))
+    world.accept("pull_request.opened")
+    facts, job = facts_of("a.py", "b.py", "c.py"), world.job()
+    job.add(facts_codec(job.handler), facts)
+    answered = ask(job, facts)
+    assert shown(answered) == ["c.py"]
+    world.store.checkpoints.save(job.lease, *job.pending.take())
+    return world
+
+
+def test_each_request_of_a_review_is_rendered_as_sent(world: World) -> None:
+    calls = world.store.calls.calls_of(world.row().guid)
+    key = world.store.database.secret(PROMPT_SECRET)
+    stored = load_stored_facts(world.store, world.row(), RepositoryTable(world.settings))
+    assert [call.index for call in calls] == [0, FIRST_PART + 1, FIRST_PART + 2, VERIFICATION]
+    for call, sent in zip(calls, world.claude.asked, strict=True):
+        rendered = render_again(stored, call.prompt_id, call.index, lambda name: restore(world, name), key=key)
+        assert (rendered.system, rendered.task, rendered.schema) == (sent.system, sent.task, sent.schema)
+        assert digest_request(rendered) == call.request_digest
+        assert rendered.prompt.id == sent.prompt.id
+
+
+def test_replay_has_the_same_findings(world: World) -> None:
+    stored = load_stored_facts(world.store, world.row(), RepositoryTable(world.settings))
+    assert shown(replay(stored, lambda name: restore(world, name))) == ["c.py"]
+
+
+def restore(world: World, prompt_id: str) -> Library:
+    sources = world.store.prompt_versions.find(prompt_id)
+    if sources is None:
+        raise NotRepeatable(prompt_id)
+    return restore_library(sources)
