@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help init run demo test programs lint style types pytest check bench load crash soak rounds machines hostile eval clean
+.PHONY: help init run demo test programs lint style types pytest check bench load crash simulate rounds machines hostile eval clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,8 +55,8 @@ load: .venv/ready-dev ## measure 10, 50 and 100 pull requests at once, from webh
 crash: .venv/ready-dev ## kill the service at every commit and request of every handler (half an hour)
 	@$(BIN)/python -m tests.crash
 
-soak: .venv/ready-dev ## run random events, faults and kills: SOAK="--schedules 500 --database postgresql"
-	@$(BIN)/python -m tests.soak $(SOAK)
+simulate: .venv/ready-dev ## run 2,000 schedules of kills and faults in virtual time: SEEDS=17 for one
+	@$(BIN)/python -m tests.simulation $(or $(SEEDS),0-1999)
 
 rounds: .venv/ready-dev ## review 2,000 generated pull requests with pushes, dismissals, kills and faults
 	@$(BIN)/python -m tests.rounds $(ROUNDS)

@@ -37,7 +37,7 @@ PROCESS_FOLDERS = (
     "machines",
     "redteam",
     "rounds",
-    "soak",
+    "simulation",
     "test_container.py",
     "test_package.py",
 )

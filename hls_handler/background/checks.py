@@ -13,6 +13,7 @@ from hls_handler.clients.tokens import GITHUB_RATE_LIMIT
 from hls_handler.engine.active_config import ActiveConfig, ConfigReloader, Github
 from hls_handler.engine.health import Health
 from hls_handler.errors import Dependency, DependencyDown, HlsError, ModelNotFound
+from hls_handler.queue.clock_steps import ClockSteps
 from hls_handler.queue.pauses import Pauses, describe_pause, resume_command
 from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.settings.effective import RepositoryTable, find_unneeded_permissions
@@ -49,6 +50,13 @@ def make_checks(
     A model that it does not know is no problem if the last call was answered: some services have only the Messages API.
     """
 
+    clock_steps = ClockSteps(store.database, store.queue)
+
+    def check_queue() -> None:
+        settings = reloader.latest.settings
+        clock_steps.check(lease_s=settings.limits.lease_s, slowest_write_s=settings.github.slowest_write_s)
+        _check_queue(store.deliveries, store.pauses)
+
     def check_store() -> Mapping[str, object]:
         store.database.check_writable()
         return store.database.size()
@@ -82,7 +90,7 @@ def make_checks(
 
     return [
         Check("store", check_store, proves_use=True),
-        Check("queue", lambda: _check_queue(store.deliveries, store.pauses), proves_use=True),
+        Check("queue", check_queue, proves_use=True),
         Check("github", check_github),
         Check("claude", check_claude),
         Check(

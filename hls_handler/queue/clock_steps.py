@@ -1,0 +1,53 @@
+"""Ends waits that became longer because the database's clock was set back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy import literal_column
+
+from hls_handler.db.database import Database
+from hls_handler.db.tables import deliveries, locks
+from hls_handler.db.values import literal
+from hls_handler.queue.delivery_queue import DeliveryQueue
+from hls_handler.queue.leases import machine_seconds
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = timedelta(seconds=5)
+
+
+class ClockSteps:
+    """Compares the database's clock with that of this machine, which is never set. Call `check` in one thread."""
+
+    def __init__(
+        self, database: Database, queue: DeliveryQueue, *, clock: Callable[[], float] = machine_seconds
+    ) -> None:
+        self._database, self._queue, self._clock = database, queue, clock
+        self._started_at: datetime | None = None  # of `clock`, by the database's clock
+
+    def check(self, *, lease_s: float, slowest_write_s: float) -> bool:
+        """Return True if the clock was set back since the last call. Then no wait is longer than from now on.
+
+        Leases end in `lease_s`, locks in `slowest_write_s`, and waiting deliveries are due now.
+        """
+        started_at = self._database.current_time() - timedelta(seconds=self._clock())
+        known, self._started_at = self._started_at, started_at
+        if known is None or started_at > known - TOLERANCE:
+            return False
+        now = self._database.now
+        lease_until, locked_until = (now + literal_column(str(round(s * 1000))) for s in (lease_s, slowest_write_s))
+        is_running = deliveries.c.state == literal("running")
+        with self._database.writing() as connection:
+            self._database.lock_accepts(connection)  # as `reschedule_waiting`
+            shorter = deliveries.update().where(is_running, deliveries.c.lease_until > lease_until)
+            connection.execute(shorter.values(lease_until=lease_until))
+            connection.execute(
+                locks.update().where(locks.c.locked_until > locked_until).values(locked_until=locked_until)
+            )
+        waited = self._queue.reschedule_waiting()
+        set_back_s = round((known - started_at).total_seconds())
+        log.warning("the database's clock was set back", extra={"by_s": set_back_s, "due_now": waited})
+        return True

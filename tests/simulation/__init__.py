@@ -1,0 +1,1 @@
+"""Deterministic simulation of several machines in virtual time."""
