@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import literal_column
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import deliveries, locks
+from hls_handler.db.tables import checks, deliveries, locks
 from hls_handler.db.values import literal
 from hls_handler.queue.delivery_queue import DeliveryQueue
 from hls_handler.queue.leases import machine_seconds
@@ -29,13 +29,14 @@ class ClockSteps:
         self._started_at: datetime | None = None  # of `clock`, by the database's clock
 
     def check(self, *, lease_s: float, slowest_write_s: float) -> bool:
-        """Return True if the clock was set back since the last call. Then no wait is longer than from now on.
+        """Return True if the clock was set back since the last call. Then waiting deliveries are due now.
 
-        Leases end in `lease_s`, locks in `slowest_write_s`, and waiting deliveries are due now.
+        In this case, and at the first call, leases end at the latest in `lease_s`, and locks in `slowest_write_s`: the
+        clock may have been set back while no process ran.
         """
         started_at = self._database.current_time() - timedelta(seconds=self._clock())
         known, self._started_at = self._started_at, started_at
-        if known is None or started_at > known - TOLERANCE:
+        if known is not None and started_at > known - TOLERANCE:
             return False
         now = self._database.now
         lease_until, locked_until = (now + literal_column(str(round(s * 1000))) for s in (lease_s, slowest_write_s))
@@ -44,9 +45,14 @@ class ClockSteps:
             self._database.lock_accepts(connection)  # as `reschedule_waiting`
             shorter = deliveries.update().where(is_running, deliveries.c.lease_until > lease_until)
             connection.execute(shorter.values(lease_until=lease_until))
+            # An open check waits for its creation to take effect, and then until a process has ended it.
+            open_check = checks.update().where(checks.c.ended_at.is_(None), checks.c.begun_at > now)
+            connection.execute(open_check.values(begun_at=now, ending_until=None))
             connection.execute(
                 locks.update().where(locks.c.locked_until > locked_until).values(locked_until=locked_until)
             )
+        if known is None:
+            return False
         waited = self._queue.reschedule_waiting()
         set_back_s = round((known - started_at).total_seconds())
         log.warning("the database's clock was set back", extra={"by_s": set_back_s, "due_now": waited})

@@ -31,6 +31,14 @@ def test_waits_end_after_the_clock_was_set_back(store: Storage, skew: Skew) -> N
     assert claim(store).guid == "killed"
 
 
+def test_lease_from_before_the_clock_was_set_back_ends_after_a_start(store: Storage, skew: Skew) -> None:
+    begin(store, "killed")
+    skew.advance(hours=-1)
+    assert not check(ClockSteps(store.database, store.queue))
+    skew.advance(seconds=31)
+    assert claim(store).guid == "killed"
+
+
 def test_later_clock_changes_nothing(store: Storage, skew: Skew) -> None:
     steps = ClockSteps(store.database, store.queue)
     assert not check(steps)

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hls_handler.storage import Storage
 from tests.simulation.simulation import SimulatedDatabase, Simulation
 
 
@@ -19,15 +18,15 @@ def main(seeds: str) -> None:
         logging.disable()
     failed = 0
     with TemporaryDirectory() as folder:
-        store = Storage(SimulatedDatabase(Path(folder) / "hls.db"))
+        database = SimulatedDatabase(Path(folder) / "hls.db")
         for seed in numbers:
-            simulation = Simulation(seed, store)
+            simulation = Simulation(seed, database)
             violations = simulation.run()
             failed += bool(violations)
             if violations or len(numbers) == 1:
                 result = violations or "nothing is lost, doubled or stuck"
                 sys.stdout.write("\n  ".join([f"seed {seed}: {result}", *simulation.log]) + "\n")
-        store.close()
+        database.close()
     sys.stdout.write(f"{len(numbers)} schedules in {time.monotonic() - began:.0f} s, {failed} failed\n")
     sys.exit(bool(failed))
 

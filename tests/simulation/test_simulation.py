@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.storage import Storage
 from tests.simulation.simulation import SimulatedDatabase, Simulation
 
 SCHEDULES, PARTS = 200, 4
@@ -14,7 +13,7 @@ SCHEDULES, PARTS = 200, 4
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_nothing_is_lost_doubled_or_stuck_whatever_fails(tmp_path: Path, part: int) -> None:
-    store = Storage(SimulatedDatabase(tmp_path / "hls.db"))
+    database = SimulatedDatabase(tmp_path / "hls.db")
     for seed in range(part * SCHEDULES // PARTS, (part + 1) * SCHEDULES // PARTS):
-        assert Simulation(seed, store).run() == [], f"`make simulate SEEDS={seed}` repeats it"
-    store.close()
+        assert Simulation(seed, database).run() == [], f"`make simulate SEEDS={seed}` repeats it"
+    database.close()
