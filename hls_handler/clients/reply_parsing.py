@@ -91,8 +91,11 @@ def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
         else:
             if END_OF_THINKING.search(text, end, at):
                 found.clear()
-            found += [one] if one.keys() & model.model_fields.keys() else []
-            end = after
+            if one.keys() & model.model_fields.keys():
+                found.append(one)
+                end = after
+            else:  # it may be around the reply: {"name": "reply", "input": {...}}
+                after = at + 1
     if not found:
         raise UnreadableReply(f"the reply: {problem}")
     if any(one != found[0] for one in found):

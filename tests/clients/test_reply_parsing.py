@@ -68,6 +68,7 @@ def parse_finding(**changes: object) -> Finding:
         f'<think>Perhaps {{"kind": "question"}}?</think>\n{BARE}',
         f"It may be {json.dumps({**ISSUE, 'kind': 'question'})}, no.\n</thinking>\n{BARE}",
         f"{BARE}\n{BARE}",
+        f'{{"name": "reply", "input": {BARE}}}',
         BARE.replace("[]}", "[],}"),
         BARE.replace('"missing": []', '"missing": [ ]').replace("}", ",\n}"),
     ],
