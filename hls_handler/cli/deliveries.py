@@ -201,8 +201,7 @@ def retry(
 ) -> None:
     """Run a delivery again, or all that match a filter.
 
-    A dead or waiting delivery runs now, and so does an ignored one whose body is stored; with --state, all dead or all
-    waiting ones that match.
+    A dead or waiting delivery runs now, and so does an ignored one whose body is stored; with --state, all that match.
 
     The number of deliveries that match is shown before they are queued. A delivery keeps its GUID. Completed steps,
     such as asking Claude, are not repeated.

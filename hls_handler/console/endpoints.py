@@ -188,7 +188,7 @@ LIST_DELIVERIES = Endpoint(
 )
 RETRY_DELIVERIES = Endpoint(
     "/api/deliveries/retry",
-    "Run all dead or waiting deliveries of a filter now",
+    "Run all dead, ignored or waiting deliveries of a filter now",
     RetriesDocument,
     method="POST",
     description="409 if another number of deliveries matches than `number`, which the detail then has, so that nobody "
@@ -209,7 +209,7 @@ RETRY_DELIVERIES = Endpoint(
 SHOW_DELIVERY = Endpoint("/api/deliveries/{guid}", "What happened to a delivery", DeliveryDocument)
 RETRY_DELIVERY = Endpoint(
     "/api/deliveries/{guid}/retry",
-    "Run a dead or waiting delivery now",
+    "Run a dead, ignored or waiting delivery now",
     RetryDocument,
     method="POST",
     description="409 if the delivery is neither dead nor waiting, or if its body was deleted. The key must be in the "

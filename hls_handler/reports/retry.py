@@ -11,7 +11,7 @@ from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.wording import count, is_or_are
 
-RETRIED: tuple[State, ...] = ("dead", "queued")
+RETRIED: tuple[State, ...] = ("dead", "queued", "ignored")
 """States of deliveries that a filter can run again."""
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
-from tests.queue.builders import accept, dead_letter, queued, state_of
+from tests.queue.builders import accept, dead_letter, ignored, queued, state_of
 
 
 def test_list_has_the_filters_of_the_page_and_the_address_of_the_next_one(browser: Browser, store: Storage) -> None:
@@ -95,7 +95,12 @@ def test_whole_filter_is_run_again_with_its_number(browser: Browser, store: Stor
         return response.status, response.json["detail"]
 
     assert retry("state=dead") == (409, "2 deliveries match now, and the number given is 0; none was queued")
-    assert retry("state=done&number=0") == (400, "state: found 'done', expected one of dead, queued")
+    assert retry("state=done&number=0") == (400, "state: found 'done', expected one of dead, queued, ignored")
     assert state_of(store, "a") == "dead"
     assert retry("state=dead&text=locked&number=2") == (202, "2 deliveries are queued")
     assert state_of(store, "a") == state_of(store, "b") == "queued"
+    accept(store, ignored("i"))
+    no_body = "i stays ignored (not enabled in settings.yaml:3): its body is not stored"
+    assert retry("state=ignored&number=1")[1] == (
+        f"0 deliveries are queued; 1 not, the first because {no_body}; trigger a new event on the issue or pull request"
+    )
