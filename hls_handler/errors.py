@@ -110,13 +110,19 @@ class Superseded(HlsError):
 class ConversationIgnored(Superseded):
     """The issue or pull request is not to be processed, as GitHub or the database shows it now."""
 
-    kind: Literal["conversation locked", "asked to skip", "other bot", "stopped"]  # an `IgnoredKind`
+    kind: Literal["conversation locked", "asked to skip", "other bot", "stopped", "too many runs"]  # an `IgnoredKind`
 
 
 class ConversationLocked(ConversationIgnored):
     """It was locked, so HLS must not write labels or comments there."""
 
     kind = "conversation locked"
+
+
+class TooManyRuns(ConversationIgnored):
+    """It was processed too often within the hour (`limits.thread_runs_per_hour`)."""
+
+    kind = "too many runs"
 
 
 class SkipRequested(ConversationIgnored):

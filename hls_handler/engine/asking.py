@@ -1,15 +1,12 @@
-"""Asks Claude the prompts of a delivery: the first one for each part of the facts, the verification, and `then`.
-
-The comments are rendered from the replies.
-"""
+"""Asks Claude the prompts of a delivery, as its handler chooses them, and renders comments from the replies."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +19,6 @@ from hls_handler.analysis import (
     ValidReply,
     file_summaries_of,
     is_worth_saying,
-    sum_usage,
 )
 from hls_handler.clients.claude import cost_of_output
 from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
@@ -34,9 +30,9 @@ from hls_handler.errors import (
     Permanent,
     PromptError,
     Retryable,
-    StepFailed,
 )
 from hls_handler.handlers import handler_for
+from hls_handler.handlers.asking import Answers, Asking
 from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
 from hls_handler.handlers.labels import OfferLimits
 from hls_handler.prompting.prompt import Library
@@ -54,12 +50,6 @@ log = logging.getLogger(__name__)
 
 MARKER_CHARS = 100  # more than the marker below a comment has
 
-FIRST_PART, VERIFICATION = 50, 90
-"""Indexes of checkpoints: n + `FIRST_PART` for the reply about part n > 0 of the facts, and the verification."""
-
-NO_BUDGET = "the budget for reviews is used up"
-NO_REPLY = "Claude gave no usable reply"
-"""Reasons, for people on GitHub, why a call was not made or has no result."""
 CONTEXT_VARIABLES = ("guidance", "linked_issues")
 """Template variables that a setting of `review` with this name switches off."""
 
@@ -77,23 +67,9 @@ def _template_errors_as_retryable() -> Iterator[None]:
         raise Retryable(str(exc)) from exc  # a retry succeeds after the template is corrected
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """The replies of Claude about one event, before a comment is rendered from them."""
-
-    facts: Any  # with the calls that have no reply, and the refuted findings
-    answers: tuple[ValidReply, ...]  # of the first prompt and its follow-up prompts
-    names: tuple[str, ...]  # of their prompts
-    variables: Mapping[str, object]  # of the comment
-    unverified: str = ""  # why the findings were not verified; "" if they were
-    left_out: str = ""  # a sentence about a follow-up prompt without a reply; "" if there is none
-    left_out_shown: str = ""  # the same for people on GitHub
-    unanswered: str = ""  # parts of the facts without a reply, with the last reason; "" if there are none
-
-
 @_template_errors_as_retryable()
 def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
-    """Ask Claude `job.rule.prompt` and its follow-up prompts (see `run_prompts`).
+    """Ask Claude `job.rule.prompt` and its follow-up prompts (see `Handler.consult`).
 
     `shadow` is the name of a shadow prompt to run instead. The checkpoints then have indexes from
     `FIRST_SHADOW_STEP`, and errors do not change `/health`. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
@@ -124,16 +100,9 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
     first = shadow or job.rule.prompt
     make_variables = partial(template_variables, job.event, job.handler, prompt=first, effective=job.rule.effective)
     try:
-        answers = run_prompts(
-            library,
-            first,
-            job.handler,
-            facts,
-            make_variables,
-            ask_one,
-            is_verified=shadow is None,
-            keeps_review=shadow is None and job.event.name == "pull_request",
-        )
+        keeps_review = shadow is None and job.event.name == "pull_request"
+        asking = Asking(library, first, make_variables, ask_one, shadow is None, keeps_review)
+        answers = job.handler.consult(asking, facts)
     except Permanent:
         failed.clear()
         job.store.checkpoints.delete(job.lease, UNANSWERED.name)  # so that a retry by an operator begins anew
@@ -170,107 +139,6 @@ def analyse_static_reply(job: Job, facts: Any, reply: Reply) -> Analysis:
     key = job.store.database.secret(PROMPT_SECRET)
     comment, footer = _render_comment(job.config.library, name, job.handler, facts, reply, variables, key)
     return Analysis((), comment, footer)
-
-
-def run_prompts(
-    library: Library,
-    first: str,
-    handler: Handler[Any],
-    facts: Any,
-    make_variables: Callable[[Any], Mapping[str, object]],
-    ask_one: Callable[[str, Mapping[str, object], int], ValidReply],
-    *,
-    is_verified: bool = True,
-    keeps_review: bool = False,
-) -> Answers:
-    """Run the prompt `first` for each part of the facts, the verification, and the follow-up prompts (`then`).
-
-    `ask_one` sends one prompt. Its arguments are the prompt's name, the variables and an index below
-    `FIRST_SHADOW_STEP`. If one of several parts gets no usable reply, the others count; the facts name the reason. With
-    `keeps_review`, the replies count also if a follow-up prompt gets none, because they were paid for.
-    """
-    parts = handler.split(facts)
-    replies: list[ValidReply] = []
-    unanswered: dict[int, str] = {}
-    unshown: dict[int, tuple[int, ...]] = {}
-    lost: dict[int, Mapping[str, str]] = {}
-    failed: StepFailed | None = None
-    for number, part in enumerate(parts):
-        try:
-            reply = ask_one(first, make_variables(part), number and FIRST_PART + number)
-            replies.append(reply)
-            unshown |= {number: reply.unshown} if reply.unshown else {}
-            lost |= {number: reply.lost} if reply.lost else {}
-        except BudgetExceeded as exc:
-            failed = exc
-            unanswered |= dict.fromkeys(range(number, len(parts)), NO_BUDGET)
-            break
-        except Permanent as exc:
-            failed = exc
-            unanswered[number] = NO_REPLY
-    if not replies:
-        assert failed is not None
-        raise failed
-    facts = handler.with_unanswered(facts, unanswered)
-    facts = handler.with_unshown(facts, unshown)
-    facts = handler.with_lost(facts, lost)
-    missing = f"{len(unanswered)} of {len(parts)} parts of the changes: {failed}" if unanswered else ""
-    answers, names = [join_replies(handler, replies)], [first]
-    variables = make_variables(facts)
-    unverified = left_out = left_out_shown = ""
-    if is_verified:
-        facts, unverified = _verify(library, handler, facts, answers[0].reply, variables, ask_one)
-    variables = {**variables, **handler.variables(facts), "analysis": answers[0].reply}
-    while (name := library.find_next_prompt(names[-1], answers[-1].reply)) is not None:
-        try:
-            answers.append(ask_one(name, variables, len(answers)))
-        except Permanent as exc:
-            if not keeps_review:
-                raise
-            left_out = f"the follow-up prompt {name} was left out: {exc}"
-            left_out_shown = f"{name}: {_describe_failure(exc)}"
-            log.warning("follow-up prompt left out", extra={"prompt": name, "reason": str(exc)})
-            break
-        names.append(name)
-        variables = {**variables, "analysis": answers[-1].reply}
-    return Answers(facts, tuple(answers), tuple(names), variables, unverified, left_out, left_out_shown, missing)
-
-
-def _describe_failure(error: Permanent) -> str:
-    """Return the reason for people on GitHub, without the settings and amounts of the operator."""
-    return NO_BUDGET if isinstance(error, BudgetExceeded) else NO_REPLY
-
-
-def join_replies(handler: Handler[Any], replies: Sequence[ValidReply]) -> ValidReply:
-    """Join the replies about the parts of the facts, at least one."""
-    merged = handler.merge([reply.reply for reply in replies])
-    return replace(replies[0], reply=merged, usage=sum_usage(reply.usage for reply in replies))
-
-
-def _verify(
-    library: Library,
-    handler: Handler[Any],
-    facts: Any,
-    reply: Reply,
-    variables: Mapping[str, object],
-    ask_one: Callable[[str, Mapping[str, object], int], ValidReply],
-) -> tuple[Any, str]:
-    """Ask Claude to refute the findings of a reply, and earlier ones of which some lines changed.
-
-    If it gives no usable reply, all findings are kept.
-
-    Return the facts, and the reason why the findings were not verified, or "".
-    """
-    name = handler.verification
-    asked = handler.verification_variables(facts, reply) if name in library.prompts else None
-    if name is None or asked is None:
-        return facts, ""
-    try:
-        verdicts = ask_one(name, {**variables, **asked}, VERIFICATION)
-    except Permanent as exc:
-        log.warning("findings were not verified", extra={"reason": str(exc)})
-        return handler.with_unverified(facts, _describe_failure(exc)), str(exc)
-    return handler.apply_verification(facts, reply, verdicts.reply), ""
 
 
 def render_chain(

@@ -18,6 +18,7 @@ from hls_handler.analysis import Reply, UnusableReply, Usage, ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.job import Codec, Job, decode_reply, encode_reply
 from hls_handler.errors import DependencyDown, LeaseLost, Permanent, PromptError, StepFailed
+from hls_handler.handlers.changed_files import find_unshown
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt, RuleView, render
 from hls_handler.store.calls import ESTIMATED, FAILED, UNAVAILABLE, ReviewBudget
@@ -53,7 +54,7 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Va
     annotate({"hls.prompt": rendered.prompt.id})
     if rendered.missing:
         job.note(OMISSIONS, index + 1, _describe_truncation(rendered))
-    unshown = job.handler.find_unshown(variables, rendered.task)
+    unshown = find_unshown(variables, rendered.task)
     if unshown != (job.find_result(UNSHOWN, index) or ()):
         job.add(UNSHOWN, unshown, index)
     match job.find_result(UNUSABLE, index):

@@ -19,7 +19,8 @@ from hls_handler.engine.posting import OUTCOME, make_writer, write_under_lock
 from hls_handler.engine.repository_settings import apply_to_rule
 from hls_handler.errors import PayloadError, Permanent, Superseded
 from hls_handler.events import REQUEST_KEY, Account, PullRequest, RequestedReview, parse_event
-from hls_handler.handlers.handler import Conversation, check_conversation
+from hls_handler.handlers.handler import check_conversation
+from hls_handler.handlers.job import Conversation
 from hls_handler.queue.changes import Posted
 from hls_handler.review.dismissals import is_promise
 from hls_handler.review.record import LedgerEntry

@@ -59,6 +59,7 @@ IN_PLACE_S = 1.5
 """Longest wait, in seconds, without rescheduling the delivery. Rescheduling repeats its reads from GitHub."""
 
 T = TypeVar("T")
+Part = Literal["analysis", "posting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +263,7 @@ class Job:
         self.context.leases.require(self.lease, least=MIN_SHARE_FOR_WRITE)
 
     @contextmanager
-    def record_failure(self, part: Literal["analysis", "posting"]) -> Iterator[None]:
+    def record_failure(self, part: Part | Callable[[], Part]) -> Iterator[None]:
         """If the block raises an error, store the changes in `pending` and raise the error again.
 
         A `StepFailed` sets the status of `part` to "failed". After `LeaseLost` or `StoreUnavailable`, nothing is
@@ -276,7 +277,8 @@ class Job:
             changes = self.pending.take()
             if changes:
                 self.store.checkpoints.save(self.lease, *changes)
-            if isinstance(exc, StepFailed) and part == "analysis":
+            failed = part if isinstance(part, str) else part()
+            if isinstance(exc, StepFailed) and failed == "analysis":
                 self.store.queue.set_status(self.lease, analysis="failed", analysis_error=str(exc))
             elif isinstance(exc, StepFailed):
                 self.store.queue.set_status(self.lease, posting="failed", posting_error=str(exc))

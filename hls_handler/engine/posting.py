@@ -30,7 +30,8 @@ from hls_handler.engine.commit_checks import ensure_check
 from hls_handler.engine.job import Codec, Job
 from hls_handler.errors import DependencyDown, Postponed, Retryable, StepFailed, Superseded
 from hls_handler.events import Account, Event, Issue, PullRequest
-from hls_handler.handlers.handler import Conversation, check_conversation
+from hls_handler.handlers.handler import check_conversation
+from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, LabelState
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.changes import WriteCompleted

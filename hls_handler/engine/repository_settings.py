@@ -12,7 +12,7 @@ from hls_handler.actions import Outcome
 from hls_handler.engine.job import Codec, Job
 from hls_handler.engine.posting import write_under_lock
 from hls_handler.errors import Permanent, Postponed, Retryable, SettingsError
-from hls_handler.handlers.handler import Conversation
+from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import FileAtRef
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Ignored, Rule, from_event, route_author_comment, route_with_settings

@@ -275,8 +275,10 @@ def _cut_hunks(patch: Patch, part: FilePart) -> list[Hunk]:
     return hunks if part.lines is None else [Hunk(hunk.header, hunk.lines[slice(*part.lines)]) for hunk in hunks]
 
 
-def find_unshown(files: Sequence[PatchedFile], task: str) -> tuple[int, ...]:
-    """Return the indexes of the files whose `numbered` is not in the rendered prompt as a whole, as code."""
+def find_unshown(variables: Mapping[str, object], task: str) -> tuple[int, ...]:
+    """Return the indexes of the variable `files` whose `numbered` is not in the rendered prompt as a whole, as code."""
+    given = variables.get("files")
+    files = [one for one in given if isinstance(one, PatchedFile)] if isinstance(given, tuple) else []
     counts = count_shown(task, [file.numbered for file in files])
     wanted = Counter(file.numbered for file in files)
     return tuple(index for index, file in enumerate(files) if counts[file.numbered] < wanted[file.numbered])

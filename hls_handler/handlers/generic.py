@@ -9,7 +9,6 @@ from hls_handler.actions import Action
 from hls_handler.analysis import Analysis
 from hls_handler.events import Event
 from hls_handler.handlers.handler import (
-    Conversation,
     Handler,
     PromptLimits,
     check_conversation,
@@ -17,6 +16,7 @@ from hls_handler.handlers.handler import (
     find_fallback_issue,
     plan_comment,
 )
+from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Reader, RepositoryHistory
 from hls_handler.routing import Rule

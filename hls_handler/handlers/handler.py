@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -12,14 +12,15 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.actions import Action, EnsureCheck, EnsureComment
+from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.errors import ConversationLocked, SkipRequested, Superseded
 from hls_handler.events import Comment, Event, Issue, PullRequest
+from hls_handler.handlers.asking import Answers, Asking
+from hls_handler.handlers.job import Conversation, Job, Result
 from hls_handler.handlers.labels import OfferLimits, plan_labels
 from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
 from hls_handler.prompting.render import LabelsView, PathsView, RuleView, estimate_tokens
-from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import EffectiveLabels, Features, Findings, Review
@@ -63,72 +64,7 @@ class SkipReason:
     reply: Reply | None = None  # static reply instead of one from Claude; None: change neither labels nor comment
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """The issue or pull request that receives the labels and the comment."""
-
-    number: int
-    is_pull_request: bool
-    is_fallback_issue: bool = False  # the fallback issue from settings: it receives a comment, but no labels
-
-
-class ReviewSteps(Generic[Facts]):
-    """The steps of a review: several calls, the verification of findings, comments on lines, and the stored record.
-
-    By default, there is one call and none of the others. All methods are pure.
-    """
-
-    def split(self, facts: Facts) -> tuple[Facts, ...]:
-        """Return the facts for each call of the first prompt. By default one: all facts."""
-        return (facts,)
-
-    def merge(self, replies: Sequence[Reply]) -> Reply:
-        """Join the replies to the calls of `split`, at least one. By default: the first reply."""
-        return replies[0]
-
-    def with_unanswered(self, facts: Facts, unanswered: Mapping[int, str]) -> Facts:
-        """Return the facts with the calls that have no reply: the index in `split`, and the reason."""
-        return facts
-
-    def find_unshown(self, variables: Mapping[str, object], task: str) -> tuple[int, ...]:
-        """Return the indexes of the variable `files` whose text is not in the rendered prompt `task` as a whole."""
-        return ()
-
-    def with_unshown(self, facts: Facts, unshown: Mapping[int, Collection[int]]) -> Facts:
-        """Return the facts without what the prompts did not show: the index in `split`, and those of `find_unshown`."""
-        return facts
-
-    def with_lost(self, facts: Facts, lost: Mapping[int, Mapping[str, str]]) -> Facts:
-        """Return the facts with what was left out of replies: by the index in `split`, then as in `ValidReply.lost`."""
-        return facts
-
-    def with_unverified(self, facts: Facts, reason: str) -> Facts:
-        """Return the facts with the reason, for people on GitHub, why the findings were not verified."""
-        return facts
-
-    def verification_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object] | None:
-        """Return the variables of the prompt `verification`; None if there is nothing to verify."""
-        return None
-
-    def apply_verification(self, facts: Facts, reply: Reply, verdicts: Reply) -> Facts:
-        """Return the facts with the reply to the prompt `verification`."""
-        return facts
-
-    def inline_findings(self, facts: Facts, reply: Reply) -> Mapping[str, Mapping[str, object]]:
-        """Return template variables for each review comment, by the key of its finding. By default: none."""
-        return {}
-
-    def after_review(
-        self, facts: Facts, analysis: Analysis, *, comment_ids: Mapping[str, int], rejected: Collection[str]
-    ) -> tuple[Facts, ReviewRecord | None]:
-        """Return the facts and the record to store after the review was posted. By default: nothing to store.
-
-        `comment_ids` are the ids of the posted review comments, and `rejected` the keys of those that GitHub rejected.
-        """
-        return facts, None
-
-
-class Handler(ReviewSteps[Facts], ABC):
+class Handler(ABC, Generic[Facts]):
     """Base class of the handlers. A handler processes all events of one name, such as "issues".
 
     A subclass sets the attributes that have no default, and implements `gather`. Only `gather` reads from GitHub; all
@@ -148,9 +84,44 @@ class Handler(ReviewSteps[Facts], ABC):
     no_conversation_reason: str | None = None
     """Reason not to ask Claude if there is no conversation to post on. None: Claude is asked, and the reply stored."""
 
+    def run(self, job: Job) -> Result:
+        """Process an event: read, ask Claude, plan, post. Reviews of pull requests have a story of their own."""
+        facts = job.gather()
+        job.require_newest(facts)
+        conversation, skipped = self.conversation(job.event, facts, job.rule), self.skip_reason(facts)
+        if skipped is not None and skipped.reply is None:
+            return Result(skipped.reason)
+        if conversation is None and self.no_conversation_reason is not None:
+            return Result(self.no_conversation_reason)
+        job.choose(conversation)
+        if skipped is not None and skipped.reply is not None:
+            reason, analysis = skipped.reason, job.render_static(facts, skipped.reply)
+        else:
+            job.note(omitted=self.describe_omissions(facts), sent=None)
+            answered = job.ask(facts)
+            reason, analysis = answered.left_out, job.render(answered, facts)
+        return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
+
     @abstractmethod
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> Facts:
         """Read the facts from GitHub. Raises `Superseded` if the event is outdated, and the errors of `Reader`."""
+
+    def split(self, facts: Facts) -> tuple[Facts, ...]:
+        """Return the facts for each call of the first prompt. By default one: all facts."""
+        return (facts,)
+
+    def consult(self, asking: Asking, facts: Facts) -> Answers:
+        """Ask Claude about the facts: the first prompt, and those that follow its reply."""
+        variables = asking.variables(facts)
+        return asking.follow_up(asking.ask(asking.first, variables, 0), facts, variables)
+
+    def verification_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object] | None:
+        """Return the variables of the prompt `verification`; None if there is nothing to verify."""
+        return None
+
+    def inline_findings(self, facts: Facts, reply: Reply) -> Mapping[str, Mapping[str, object]]:
+        """Return template variables for each review comment, by the key of its finding. By default: none."""
+        return {}
 
     def plan(self, event: Event, facts: Facts, analysis: Analysis) -> tuple[Action, ...]:
         """Return the actions. By default: the labels of all replies, and the comment of the last one worth saying."""
@@ -190,31 +161,12 @@ class Handler(ReviewSteps[Facts], ABC):
         """Return the reason not to ask Claude; None to ask Claude. By default: None."""
         return None
 
-    def static_reply(self, facts: Facts) -> Reply | None:
-        """Return a reply that keeps the comment up to date without a call to Claude. By default: None."""
-        return None
-
     def head_commit(self, facts: Facts) -> str | None:
         """Return the head commit of the pull request that the facts describe; None if it is that of the event."""
         return None
 
-    def check_commit(self, facts: Facts) -> str | None:
-        """Return the SHA of the commit that gets a check in progress before Claude is asked. By default: None.
-
-        Then `plan` and `plan_unasked` return an `EnsureCheck` for this commit.
-        """
-        return None
-
-    def plan_unasked(self, facts: Facts) -> tuple[EnsureCheck, ...]:
-        """Return the actions if `skip_reason` returned a reason without a reply. By default: none."""
-        return ()
-
     def describe_omissions(self, facts: Facts) -> str | None:
         """Return a text for `hls why`, such as "3 of 90 commits were not shown"; None if Claude sees all facts."""
-        return None
-
-    def describe_context(self, facts: Facts) -> str | None:
-        """Return a text for `hls why` about what Claude gets besides the event, with estimated tokens; None if none."""
         return None
 
     def comment_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object]:

@@ -6,12 +6,13 @@ raise only findings on them: a review must come to an end. Claude is asked what 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from hls_handler.actions import Action, EnsureCheck, EnsureReply, EnsureReview, InlineComment, RequestedLabel
+from hls_handler.actions import Action, EnsureCheck, EnsureReply, EnsureReview, InlineComment, Outcome, RequestedLabel
 from hls_handler.analysis import (
     NO_CALLS,
     Analysis,
@@ -22,16 +23,25 @@ from hls_handler.analysis import (
     Reply,
     Score,
     ValidReply,
-    join_analyses,
     lowest_scores,
 )
+from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.events import Event, PullRequest
 from hls_handler.handlers import summarized_files
+from hls_handler.handlers.asking import (
+    FIRST_PART,
+    NO_BUDGET,
+    NO_REPLY,
+    VERIFICATION,
+    Answers,
+    Asking,
+    describe_failure,
+    join_replies,
+)
 from hls_handler.handlers.changed_files import (
     MAX_CALLS,
     PatchedFile,
     Selection,
-    find_unshown,
     leave_out,
     may_have_calls,
     number_patch,
@@ -42,6 +52,7 @@ from hls_handler.handlers.check import ReviewNotes, plan_check
 from hls_handler.handlers.committed_credentials import find_credentials, follow_credentials
 from hls_handler.handlers.file_list import read_changed_files
 from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation, plan_comment, web_url
+from hls_handler.handlers.job import Job, Result
 from hls_handler.handlers.labels import plan_labels, select_offer
 from hls_handler.handlers.linguist import parse_attributes
 from hls_handler.handlers.pull_request_facts import QUESTION_TOKENS, Candidate, EarlierFinding, PullRequestFacts, Size
@@ -69,7 +80,7 @@ from hls_handler.handlers.review_context import (
     read_context,
     with_lines_above,
 )
-from hls_handler.handlers.second_look import decide_candidates, list_candidates
+from hls_handler.handlers.second_look import apply_second_look, list_candidates
 from hls_handler.handlers.shown_findings import ShownFinding, show_earlier, show_raised, show_unlocated, to_shown
 from hls_handler.handlers.skipped_files import SkippedFile, count_lines
 from hls_handler.review.coverage import Coverage, count_reasons
@@ -77,6 +88,8 @@ from hls_handler.review.dismissals import FIXED
 from hls_handler.review.ledger import apply_threads, follow
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
 from hls_handler.wording import count, was_or_were
+
+log = logging.getLogger(__name__)
 
 VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
     "pull_request": (PullRequest, lambda facts: facts.pull_request),
@@ -129,6 +142,43 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     comment_variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in COMMENT_VARIABLES.items()}
     superseded_by_push = True
     superseded_by_newer_answer = True
+
+    def run(self, job: Job) -> Result:
+        facts = job.gather()
+        job.require_newest(facts)
+        conversation, skipped = self.conversation(job.event, facts, job.rule), self.skip_reason(facts)
+        if skipped is not None and skipped.reply is None:
+            return job.post_check(self.plan_unasked(facts), skipped.reason)
+        job.choose(conversation)
+        if skipped is not None and skipped.reply is not None:
+            return self._post(job, facts, job.render_static(facts, skipped.reply), skipped.reason)
+        job.note(omitted=self.describe_omissions(facts), sent=self.describe_context(facts))
+        if (commit := self.check_commit(facts)) is not None:
+            job.begin_check(commit)
+        try:
+            answered = job.ask(facts)
+        except BudgetExceeded as exc:
+            facts = replace(facts, unanswered=dict.fromkeys(range(len(self.split(facts))), NO_BUDGET))
+            return self._post(job, facts, job.render_static(facts, self.static_reply(facts)), str(exc))
+        facts = answered.facts
+        return self._post(job, facts, job.render(answered, facts), answered.left_out, answered)
+
+    def _post(
+        self, job: Job, facts: PullRequestFacts, analysis: Analysis, reason: str, answered: Answers | None = None
+    ) -> Result:
+        actions = self.plan(job.event, facts, analysis)
+
+        def after_review(outcome: Outcome | None) -> tuple[Action, ...]:
+            """Store the record of the review, and return the actions for the findings that GitHub rejected."""
+            ids, rejected = (outcome.comment_ids, outcome.rejected) if outcome is not None else ({}, ())
+            now, record = self.after_review(facts, analysis, comment_ids=ids, rejected=rejected)
+            if record is not None:
+                job.store_review(record)
+            if not rejected or answered is None:
+                return actions
+            return self.plan(job.event, now, job.render(answered, now))
+
+        return job.post(facts, analysis, actions, reason, after_review=after_review)
 
     def gather(
         self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
@@ -241,38 +291,68 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         """Return the facts for each call; at least one."""
         return tuple(replace(facts, call=number) for number in range(len(facts.selection.calls))) or (facts,)
 
-    def merge(self, replies: Sequence[Reply]) -> Reply:
-        """Join the replies about the parts of a pull request. The first one is about the most important files."""
-        analyses = [reply for reply in replies if isinstance(reply, PullRequestAnalysis)]
-        return join_analyses(analyses) if len(analyses) > 1 else replies[0]
+    def consult(self, asking: Asking, facts: PullRequestFacts) -> Answers:
+        """Ask Claude about each part of the changes, then for a second look at the findings, then what follows."""
+        facts, review, missing = self._ask_parts(asking, facts)
+        variables, unverified = asking.variables(facts), ""
+        if asking.is_verified and self.verification in asking.library.prompts:
+            facts, unverified = self._look_again(asking, facts, review.reply, variables)
+        answers = asking.follow_up(review, facts, {**variables, **self.variables(facts)})
+        return replace(answers, unverified=unverified, unanswered=missing)
 
-    def with_unanswered(self, facts: PullRequestFacts, unanswered: Mapping[int, str]) -> PullRequestFacts:
-        return replace(facts, unanswered=unanswered)
+    def _ask_parts(self, asking: Asking, facts: PullRequestFacts) -> tuple[PullRequestFacts, ValidReply, str]:
+        """Return the facts with what was not answered or shown, the joined reply, and why parts have none.
 
-    def find_unshown(self, variables: Mapping[str, object], task: str) -> tuple[int, ...]:
-        files = variables.get("files")
-        return find_unshown(files, task) if isinstance(files, tuple) else ()
+        If one of several parts gets no usable reply, the others count.
+        """
+        parts = self.split(facts)
+        failed: Permanent | None = None
+        replies: dict[int, ValidReply] = {}
+        unanswered: dict[int, str] = {}
+        for number, part in enumerate(parts):
+            try:
+                replies[number] = asking.ask(asking.first, asking.variables(part), number and FIRST_PART + number)
+            except BudgetExceeded as exc:
+                failed = exc
+                unanswered |= dict.fromkeys(range(number, len(parts)), NO_BUDGET)
+                break
+            except Permanent as exc:
+                failed = exc
+                unanswered[number] = NO_REPLY
+        if not replies:
+            assert failed is not None
+            raise failed
+        unshown = {number: reply.unshown for number, reply in replies.items() if reply.unshown}
+        lost = {number: reply.lost["findings"] for number, reply in replies.items() if "findings" in reply.lost}
+        selection = leave_out(facts.selection, unshown) if unshown else facts.selection
+        facts = replace(facts, unanswered=unanswered, selection=selection, lost=lost)
+        missing = f"{len(unanswered)} of {len(parts)} parts of the changes: {failed}" if unanswered else ""
+        return facts, join_replies(list(replies.values())), missing
 
-    def with_unshown(self, facts: PullRequestFacts, unshown: Mapping[int, Collection[int]]) -> PullRequestFacts:
-        return replace(facts, selection=leave_out(facts.selection, unshown)) if unshown else facts
+    def _look_again(
+        self, asking: Asking, facts: PullRequestFacts, reply: Reply, variables: Mapping[str, object]
+    ) -> tuple[PullRequestFacts, str]:
+        """Ask Claude to refute the findings of a reply, and earlier ones of which some lines changed.
 
-    def with_lost(self, facts: PullRequestFacts, lost: Mapping[int, Mapping[str, str]]) -> PullRequestFacts:
-        return replace(facts, lost={call: fields["findings"] for call, fields in lost.items() if "findings" in fields})
-
-    def with_unverified(self, facts: PullRequestFacts, reason: str) -> PullRequestFacts:
-        return replace(facts, unverified=reason)
+        Return the facts with what it decided, and why the findings were not verified. Without a usable reply, all are
+        kept.
+        """
+        asked = self.verification_variables(facts, reply)
+        if asked is None:
+            return facts, ""
+        try:
+            verdicts = asking.ask(self.verification, {**variables, **asked}, VERIFICATION)
+        except Permanent as exc:
+            log.warning("findings were not verified", extra={"reason": str(exc)})
+            return replace(facts, unverified=describe_failure(exc)), str(exc)
+        if not isinstance(verdicts.reply, FindingVerdicts):
+            return facts, ""
+        return apply_second_look(facts, reply, verdicts.reply), ""
 
     def verification_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object] | None:
         """Return the variables of the prompt for the second look; None if there is nothing to look at."""
         candidates = list_candidates(facts, find_findings(facts, reply)) if facts.is_review else ()
         return {**self.variables(facts), "files": (), "candidates": candidates} if candidates else None
-
-    def apply_verification(self, facts: PullRequestFacts, reply: Reply, verdicts: Reply) -> PullRequestFacts:
-        """Return the facts with what the second look decided. Unknown numbers are ignored."""
-        if not isinstance(verdicts, FindingVerdicts):
-            return facts
-        dropped, agreed = decide_candidates(facts, find_findings(facts, reply), verdicts)
-        return replace(facts, dropped=dropped, agreed=agreed)
 
     def inline_findings(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, Mapping[str, object]]:
         """Return the variables of the review comment for each finding that gets one, by the key of the finding."""

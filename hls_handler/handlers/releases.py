@@ -10,14 +10,8 @@ from hls_handler.actions import Action
 from hls_handler.analysis import Analysis
 from hls_handler.errors import Superseded
 from hls_handler.events import Event, Release
-from hls_handler.handlers.handler import (
-    Conversation,
-    Handler,
-    PromptLimits,
-    find_fallback_issue,
-    newest_within_budget,
-    plan_comment,
-)
+from hls_handler.handlers.handler import Handler, PromptLimits, find_fallback_issue, newest_within_budget, plan_comment
+from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Commit, Reader, RepositoryHistory
 from hls_handler.prompting.render import estimate_tokens

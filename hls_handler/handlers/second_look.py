@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from hls_handler.analysis import FindingVerdict, FindingVerdicts
+from dataclasses import replace
+
+from hls_handler.analysis import FindingVerdict, FindingVerdicts, Reply
 from hls_handler.handlers.pull_request_facts import MAX_CHARS, Candidate, PullRequestFacts, show_excerpt
-from hls_handler.handlers.pull_request_findings import ReviewFindings
+from hls_handler.handlers.pull_request_findings import ReviewFindings, find_findings
 from hls_handler.review.ledger import is_failing
 from hls_handler.review.positions import letters_of
 from hls_handler.review.record import LedgerEntry
@@ -37,13 +39,12 @@ def list_candidates(facts: PullRequestFacts, result: ReviewFindings) -> tuple[Ca
     return tuple(candidates)
 
 
-def decide_candidates(
-    facts: PullRequestFacts, result: ReviewFindings, verdicts: FindingVerdicts
-) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the keys of the new findings to drop, and of the earlier ones whose claim the second look agrees with.
+def apply_second_look(facts: PullRequestFacts, reply: Reply, verdicts: FindingVerdicts) -> PullRequestFacts:
+    """Return the facts with the new findings to drop, and the earlier ones whose claim the second look agrees with.
 
     Unknown numbers are ignored. Of two verdicts about one finding, both must agree.
     """
+    result = find_findings(facts, reply)
     candidates = {one.number: one for one in list_candidates(facts, result)}
     entries = {entry.number: entry for entry in (*result.ledger, *(one for one, _ in result.raised))}
     dropped: set[str] = set()
@@ -55,7 +56,7 @@ def decide_candidates(
             agreed.add(entry.key)
         elif not candidate.claim and own and not proved and entry.confidence < UNSURE and entry.line is not None:
             dropped.add(entry.key)
-    return frozenset(dropped), frozenset(agreed)
+    return replace(facts, dropped=frozenset(dropped), agreed=frozenset(agreed))
 
 
 def _has_decisive_facts(verdict: FindingVerdict, candidate: Candidate) -> bool:

@@ -22,7 +22,6 @@ from hls_handler.handlers.failed_steps import (
     to_shown_step,
 )
 from hls_handler.handlers.handler import (
-    Conversation,
     Handler,
     PromptLimits,
     SkipReason,
@@ -31,6 +30,7 @@ from hls_handler.handlers.handler import (
     permalink,
     plan_comment,
 )
+from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.merge_groups import find_tested
 from hls_handler.handlers.reader import Failure, HistoryUpdate, Reader, RepositoryHistory, RunResult

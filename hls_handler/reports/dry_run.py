@@ -19,11 +19,11 @@ from hls_handler.actions import EnsureComment, Outcome, RequestedLabel
 from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, Usage, ValidReply
 from hls_handler.clients.comment_body import marker, parse_sections
 from hls_handler.engine.active_config import Claude, DeliveryConfig
-from hls_handler.engine.asking import Answers
 from hls_handler.engine.calls import PROMPT_SECRET
 from hls_handler.engine.shadow import prompt_result
 from hls_handler.errors import BudgetExceeded, PromptError, StepFailed
 from hls_handler.events import Event
+from hls_handler.handlers.asking import Answers
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_request_findings import find_findings
 from hls_handler.prompting.prompt import Library, Prompt
@@ -99,7 +99,7 @@ def plan_dry_run(store: Storage, row: DeliveryRow, config: DeliveryConfig, promp
         raise NotRepeatable(skipped.reason)
     library, key = config.library, store.database.secret(PROMPT_SECRET)
     fitting = tuple(name for name, one in library.prompts.items() if is_for(one, source.event))
-    answers = decode_answers(source.steps, source.handler, library)
+    answers = decode_answers(source.steps, library)
     used = answers[0].prompt_id.partition("@")[0] if answers else None
     chosen = prompt or (used if used in fitting else next(iter(_preferred(library, source.event)), None))
     if chosen is None or chosen not in fitting:

@@ -12,12 +12,12 @@ from typing import Any
 
 from hls_handler.analysis import Reply
 from hls_handler.deliveries import Checkpoint
-from hls_handler.engine.asking import VERIFICATION
 from hls_handler.engine.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
 from hls_handler.engine.library import FACTS, GUID, families
 from hls_handler.errors import HlsError
 from hls_handler.events import Event, event_key, parse_event
 from hls_handler.handlers import handler_for
+from hls_handler.handlers.asking import VERIFICATION
 from hls_handler.handlers.handler import template_variables, view_rule
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library

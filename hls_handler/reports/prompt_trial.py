@@ -13,13 +13,13 @@ from hls_handler.actions import Action, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis, UnusableReply, ValidReply
 from hls_handler.deliveries import Checkpoint
 from hls_handler.engine.active_config import Claude
-from hls_handler.engine.asking import VERIFICATION, join_replies
 from hls_handler.engine.job import ASK, decode_reply, decode_reply_for_display, encode_reply, facts_codec
 from hls_handler.engine.library import GUID
 from hls_handler.engine.posting import LABELS_BEFORE
 from hls_handler.errors import DependencyDown, HlsError, StepFailed, with_remedy
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
+from hls_handler.handlers.asking import VERIFICATION, join_replies
 from hls_handler.handlers.labels import AppliedLabel, decide_labels
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt
@@ -129,10 +129,10 @@ def compare_with_stored(
     """Compare new replies to the prompt `name` with the stored ones, and their labels with those that people left."""
     handler = handler_for(given.event)
     event, facts = parse_event(given.event, given.guid or GUID, given.body.encode()), _decode_facts(given)
-    new = join_replies(handler, replies)
+    new = join_replies(replies)
     subject = None if event.conversation is None else event.conversation.title
     source, no_old = _load_source(store, table, given)
-    answers = [] if source is None else decode_answers(source.steps, handler, library)
+    answers = [] if source is None else decode_answers(source.steps, library)
     position = _find_position(answers, name, is_first=is_for(library.prompts[name], event))
     old = None if position is None else answers[position]
     if handler.verification == name and source is not None:

@@ -10,19 +10,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from hls_handler.actions import Action
 from hls_handler.analysis import Analysis, Usage, ValidReply
 from hls_handler.deliveries import Checkpoint
 from hls_handler.engine.active_config import Claude
-from hls_handler.engine.asking import FIRST_PART, VERIFICATION, Answers, join_replies, render_chain, run_prompts
+from hls_handler.engine.asking import render_chain
 from hls_handler.engine.job import ASK, decode_reply, decode_reply_for_display, encode_reply
 from hls_handler.engine.posting import OUTCOME
 from hls_handler.engine.shadow import SHADOW, PromptResult, prompt_result
 from hls_handler.errors import Permanent
 from hls_handler.events import Event, event_key
-from hls_handler.handlers.handler import Handler, template_variables
+from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, Answers, Asking, join_replies
+from hls_handler.handlers.changed_files import find_unshown
+from hls_handler.handlers.handler import template_variables
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt, render
 from hls_handler.routing import Rule
@@ -202,7 +204,7 @@ def load_stored_delivery(
     except NotRepeatable:
         return None
     event, handler, facts, steps = source.event, source.handler, source.facts, source.steps
-    answers = decode_answers(steps, handler, library)
+    answers = decode_answers(steps, library)
     if not is_for(prompt, event) or not answers or any(answer.cached_at is not None for answer in answers):
         return None
     outcomes = [OUTCOME.decode(step) for (name, _), step in steps.items() if name == OUTCOME.name]
@@ -222,15 +224,13 @@ def make_rule(source: StoredFacts, prompt: Prompt) -> Rule:
     return Rule(source.event.key, prompt.name, source.effective, prompt.path)
 
 
-def decode_answers(
-    steps: Mapping[tuple[str, int], Checkpoint], handler: Handler[Any], library: Library
-) -> list[ValidReply]:
+def decode_answers(steps: Mapping[tuple[str, int], Checkpoint], library: Library) -> list[ValidReply]:
     """Return the stored replies to the first prompt, joined, and to its follow-up prompts, without the verification."""
     numbers = sorted(index for name, index in steps if name == ASK and index < VERIFICATION)
     decoded = {index: _decode(steps[ASK, index], library) for index in numbers}
     of_parts = [reply for index, reply in decoded.items() if reply and (index == 0 or index >= FIRST_PART)]
     followed = [reply for index, reply in decoded.items() if reply and 0 < index < FIRST_PART]
-    return [*([join_replies(handler, of_parts)] if of_parts else []), *followed]
+    return [*([join_replies(of_parts)] if of_parts else []), *followed]
 
 
 def _decode(step: Checkpoint, library: Library) -> ValidReply | None:
@@ -273,14 +273,15 @@ def run_again(
         usages.append(answer.usage)
         if not isinstance(answer, ValidReply):
             raise Permanent(f"Claude's reply to {answer.prompt_id} cannot be used: {answer.problem}")
-        prompt, unshown = rendered.prompt, handler.find_unshown(variables, rendered.task)
+        prompt, unshown = rendered.prompt, find_unshown(variables, rendered.task)
         redacted = decode_reply(encode_reply(answer, index=index), reply_type=prompt.reply, model=prompt.reply_model)
         assert redacted is not None
         return replace(redacted, unshown=unshown)
 
     handler, event, first = source.handler, source.event, rule.prompt
     make_variables = partial(template_variables, event, handler, prompt=first, effective=rule.effective)
-    answered = run_prompts(library, first, handler, source.facts, make_variables, ask_one, keeps_review=keeps_review)
+    asking = Asking(library, first, make_variables, ask_one, keeps_review=keeps_review)
+    answered = handler.consult(asking, source.facts)
     analysis = render_chain(library, answered.names, handler, answered.facts, answered.answers, answered.variables, key)
     actions = handler.plan(event, answered.facts, analysis)
     return NewRun(side(prompt_result(analysis, actions), usages), answered, actions)

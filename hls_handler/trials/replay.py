@@ -10,13 +10,13 @@ from typing import Any
 
 from hls_handler.analysis import ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
-from hls_handler.engine.asking import FIRST_PART, VERIFICATION, Answers, run_prompts
 from hls_handler.engine.calls import UNSHOWN
 from hls_handler.engine.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
 from hls_handler.engine.repository_settings import SETTINGS_FILE
 from hls_handler.errors import HlsError, PayloadError, Permanent, StepFailed
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import HANDLERS, handler_for
+from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, Answers, Asking
 from hls_handler.handlers.handler import Handler, template_variables
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt, render
@@ -116,7 +116,8 @@ def replay(
 
     variables = partial(template_variables, stored.event, stored.handler, prompt=first, effective=stored.effective)
     library = _join(restore(prompt_id) for prompt_id in prompt_ids.values())
-    return run_prompts(library, first, stored.handler, stored.facts, variables, ask_one, is_verified=not of_shadow)
+    asking = Asking(library, first, variables, ask_one, is_verified=not of_shadow)
+    return stored.handler.consult(asking, stored.facts)
 
 
 def _decode_replies(stored: StoredFacts, restore: Restore, *, of_shadow: bool) -> Mapping[int, ValidReply]:
@@ -132,7 +133,7 @@ def _decode_replies(stored: StoredFacts, restore: Restore, *, of_shadow: bool) -
 
 
 def _join(libraries: Iterable[Library]) -> Library:
-    """Return one library with the prompts of all, for `run_prompts`, which chooses the follow-up prompts."""
+    """Return one library with the prompts of all, for `Handler.consult`, which chooses the follow-up prompts."""
     first, *others = libraries
     prompts = {name: prompt for one in (first, *others) for name, prompt in one.prompts.items()}
     conditions = {name: condition for one in (first, *others) for name, condition in one.conditions.items()}

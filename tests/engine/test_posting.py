@@ -11,7 +11,7 @@ from hls_handler.actions import EnsureComment, Outcome
 from hls_handler.deliveries import Finished
 from hls_handler.engine.posting import OUTCOME, post
 from hls_handler.errors import DependencyDown, HlsError, Permanent, Retryable, Superseded
-from hls_handler.handlers.handler import Conversation
+from hls_handler.handlers.job import Conversation
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, ISSUE
 from tests.engine.world import BUG, GUID, MakeWorld
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis

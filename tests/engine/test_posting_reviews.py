@@ -14,7 +14,7 @@ from hls_handler.engine.job import Job
 from hls_handler.engine.posting import post
 from hls_handler.errors import ConversationLocked, DependencyDown, LeaseLost, Postponed, Retryable, Superseded
 from hls_handler.events import PullRequest, parse_event
-from hls_handler.handlers.handler import Conversation
+from hls_handler.handlers.job import Conversation
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Effect, Fault
 from hls_handler.sandbox.server import Sandbox

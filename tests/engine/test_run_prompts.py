@@ -18,8 +18,9 @@ from hls_handler.analysis import (
     ValidReply,
     sum_usage,
 )
-from hls_handler.engine.asking import FIRST_PART, VERIFICATION, Answers, ask, run_prompts
+from hls_handler.engine.asking import ask
 from hls_handler.errors import BudgetExceeded, DependencyDown, Permanent, StepFailed, Superseded
+from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, Answers, Asking
 from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
@@ -69,7 +70,7 @@ def run(facts: PullRequestFacts, calls: Calls, *, is_verified: bool = True) -> A
     make: Callable[[PullRequestFacts], Mapping[str, object]] = partial(
         template_variables, event(pull_request()), HANDLER, prompt=ANALYZE, effective=effective
     )
-    return run_prompts(LIBRARY, ANALYZE, HANDLER, facts, make, calls, is_verified=is_verified)
+    return HANDLER.consult(Asking(LIBRARY, ANALYZE, make, calls, is_verified), facts)
 
 
 LIBRARY: Library = library()

@@ -27,8 +27,8 @@ from hls_handler.analysis import (
     sum_usage,
 )
 from hls_handler.clients.claude import cost_usd
-from hls_handler.engine.asking import run_prompts
 from hls_handler.errors import DependencyDown, ModelNotFound, Permanent
+from hls_handler.handlers.asking import Asking
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt, render
 from hls_handler.settings.model import Settings
@@ -228,9 +228,8 @@ class Evaluator:
         try:
             if skip is not None:
                 raise _NoReply(skip.reason)
-            answered = run_prompts(
-                self.library, question.prompt, question.handler, question.facts, question.make_variables, ask
-            )
+            asking = Asking(self.library, question.prompt, question.make_variables, ask)
+            answered = question.handler.consult(asking, question.facts)
             # The first prompt has what the case expects; those that follow it have other reply types.
             score = self._score(case, replace(question, facts=answered.facts), answered.answers[0].reply, names)
         except (_NoReply, Permanent) as exc:

@@ -405,8 +405,8 @@ def test_parts_that_the_prompt_does_not_show_are_not_reviewed() -> None:
 def test_equal_patches_must_be_shown_as_often_as_there_are_files() -> None:
     files = shown(select(file("a.py"), file("b.py"), file("c.py", f"{PATCH}\n }}")))
     task = "".join(format_for_prompt(CodeText(one.numbered), "nonce") for one in files[1:])
-    assert find_unshown(files, task) == (0, 1)
-    assert find_unshown(files, task * 2) == ()
+    assert find_unshown({"files": files}, task) == (0, 1)
+    assert find_unshown({"files": files}, task * 2) == ()
 
 
 def test_hunks_of_a_split_file_are_recorded_call_by_call() -> None:
@@ -459,7 +459,7 @@ def test_patches_are_shown_as_they_were_selected(rows: list[tuple[str, str]]) ->
     for one in selection.files:
         assert redact_code(one.numbered) == one.numbered  # as in a checkpoint
         text = format_for_prompt(CodeText(one.numbered), "nonce")
-        assert find_unshown([one], text) == ()
+        assert find_unshown({"files": (one,)}, text) == ()
 
 
 @pytest.mark.parametrize("again", [PATCH, PATCH.replace("side", "height")], ids=["equal", "another patch"])

@@ -11,7 +11,8 @@ from hls_handler.analysis import CommentReply
 from hls_handler.errors import Superseded
 from hls_handler.events import Comment
 from hls_handler.handlers.comments import MAX_COMMENTS, CommentFacts, CommentHandler
-from hls_handler.handlers.handler import Conversation, PromptLimits
+from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.job import Conversation
 from tests.handlers.events import QUESTION, FakeHistory, comment, comment_event, make_rule
 from tests.handlers.world import FakeReader, analysis, issue
 

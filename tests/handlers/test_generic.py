@@ -10,7 +10,8 @@ from hls_handler.actions import EnsureComment
 from hls_handler.analysis import GenericAnalysis
 from hls_handler.errors import Superseded
 from hls_handler.handlers.generic import GenericFacts, GenericHandler
-from hls_handler.handlers.handler import Conversation, PromptLimits, template_variables, view_rule
+from hls_handler.handlers.handler import PromptLimits, template_variables, view_rule
+from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.render import RuleView
 from hls_handler.settings.model import EffectiveComments

@@ -30,12 +30,14 @@ from hls_handler.analysis import (
     is_worth_saying,
     lowest_scores,
 )
+from hls_handler.handlers.asking import join_replies
 from hls_handler.handlers.changed_files import PatchedFile
 from hls_handler.handlers.handler import PromptLimits, SkipReason
 from hls_handler.handlers.labels import SHIPPED_LABELS
 from hls_handler.handlers.pull_request_facts import Candidate, PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile, EmptyHistory
+from hls_handler.handlers.second_look import apply_second_look
 from hls_handler.handlers.shown_findings import ShownFinding
 from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
@@ -527,7 +529,7 @@ def test_each_call_shows_its_part() -> None:
     variables = [HANDLER.variables(part) for part in parts]
     assert [(one["part"], one["parts"]) for one in variables] == [(1, 2), (2, 2)]
     assert [one.path for one in facts.files] == ["a.py", "b.py"]
-    unanswered = HANDLER.with_unanswered(facts, {1: "Claude refused"})
+    unanswered = replace(facts, unanswered={1: "Claude refused"})
     assert [(one.path, one.reason) for one in unanswered.coverage.files] == [("a.py", None), ("b.py", "Claude refused")]
     record = review(unanswered)
     assert (len(record.blocks["a.py"]), "b.py" in record.blocks) == (1, False)
@@ -536,6 +538,10 @@ def test_each_call_shows_its_part() -> None:
 def test_facts_without_a_call_are_one_part() -> None:
     facts = gather(LOGO)
     assert HANDLER.split(facts) == (facts,)
+
+
+def merge(*replies: Reply) -> Reply:
+    return join_replies(analysis(*replies).answers).reply
 
 
 def test_replies_to_several_calls_are_joined() -> None:
@@ -551,20 +557,20 @@ def test_replies_to_several_calls_are_joined() -> None:
         findings=[finding(title="Other")],
         suggested_labels=[label.model_copy(update={"confidence": 0.9})],
     )
-    merged = HANDLER.merge([one, other, other])
+    merged = merge(one, other, other)
     assert isinstance(merged, PullRequestAnalysis)
     assert (is_worth_saying(merged), merged.summary, merged.type) == (True, "A.\n\nB.", "feature")
     assert [found.title for found in merged.findings] == ["Wrong", "Other", "Other"]
     assert [(label.name, label.confidence) for label in merged.suggested_labels] == [("ui", 0.9), ("docs", 0.5)]
-    assert HANDLER.merge([other]) is other
+    assert merge(other) == other
     assessed = with_optional_fields(PullRequestAnalysis, ["priority", "difficulty"])
     parts = [
         assessed.model_validate({**one.model_dump(), "priority": priority, "difficulty": difficulty})
         for priority, difficulty in (("low", "moderate"), ("medium", "easy"), ("low", "moderate"))
     ]
-    worst = HANDLER.merge(parts).model_dump()
+    worst = merge(*parts).model_dump()
     assert (worst["priority"], worst["difficulty"]) == ("medium", "moderate")
-    assert HANDLER.merge([issue_response(), other]) == issue_response()
+    assert merge(issue_response(), other) == issue_response()
 
 
 SCORED, _ = build_reply_model(
@@ -586,7 +592,7 @@ def scored(*scores: int, **fields: Any) -> Reply:
 
 def test_scores_are_the_lowest_of_several_calls_and_stay_until_there_are_others() -> None:
     facts = gather(TWO)
-    merged = HANDLER.merge([scored(4, 2), scored(3, 5)])
+    merged = merge(scored(4, 2), scored(3, 5))
     lowest = (Score(dimension="tests", score=3), Score(dimension="readability", score=2))
     assert lowest_scores([merged]) == lowest
     assert HANDLER.comment_variables(facts, merged)["scores"] == lowest
@@ -652,13 +658,13 @@ def test_only_findings_that_decide_get_a_second_look() -> None:
 )
 def test_unsure_finding_without_a_decisive_fact_is_dropped(quote: str, titles: list[str]) -> None:
     facts, reply = gather(TWO), pull_request_analysis(findings=[UNSURE, SURE])
-    facts = HANDLER.apply_verification(facts, reply, look((2, quote), (9, quote)))
+    facts = apply_second_look(facts, reply, look((2, quote), (9, quote)))
     assert [title for title, _ in titles_of(HANDLER.comment_variables(facts, reply))] == titles
 
 
 def test_sure_finding_is_kept_without_a_decisive_fact() -> None:
     facts, reply = gather(TWO, limits=FAILING), pull_request_analysis(findings=[finding()])
-    facts = HANDLER.apply_verification(facts, reply, look((1, "not shown")))
+    facts = apply_second_look(facts, reply, look((1, "not shown")))
     assert titles_of(HANDLER.comment_variables(facts, reply)) == [("Wrong", 2)]
 
 

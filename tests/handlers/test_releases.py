@@ -10,7 +10,8 @@ from hls_handler.actions import EnsureComment
 from hls_handler.analysis import ReleaseAnalysis
 from hls_handler.errors import Superseded
 from hls_handler.events import Release
-from hls_handler.handlers.handler import Conversation, PromptLimits
+from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
 from hls_handler.handlers.releases import ReleaseFacts, ReleaseHandler
 from tests.handlers.events import PREVIOUS, RELEASE, at, make_rule, release_event

@@ -12,7 +12,8 @@ from hls_handler.actions import EnsureComment
 from hls_handler.errors import OpenedByBot, Superseded
 from hls_handler.events import Account, PullRequest, WorkflowRun
 from hls_handler.handlers.failed_steps import Quoted, ShownStep
-from hls_handler.handlers.handler import Conversation, PromptLimits
+from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import EMPTY_HISTORY, HistoryUpdate, RepositoryHistory, RunResult, WorkflowJob
 from hls_handler.handlers.workflows import (
     MAX_CHANGED_PATHS,

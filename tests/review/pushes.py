@@ -23,6 +23,7 @@ from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import ChangedFile, EmptyHistory
+from hls_handler.handlers.second_look import apply_second_look
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord, ReviewThread
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import PathFilter
@@ -91,12 +92,12 @@ class Pushes:
         if HANDLER.skip_reason(facts) is None:
             self.calls += len(facts.selection.calls)
             if is_down:
-                facts = HANDLER.with_unanswered(facts, dict.fromkeys(range(len(facts.selection.calls)), "no reply"))
+                facts = replace(facts, unanswered=dict.fromkeys(range(len(facts.selection.calls)), "no reply"))
             else:
                 reply = pull_request_analysis(findings=list(findings), earlier=list(verdicts))
                 asked = HANDLER.verification_variables(facts, reply)
                 if asked is not None:
-                    facts = HANDLER.apply_verification(facts, reply, _look(asked, agrees=agrees))
+                    facts = apply_second_look(facts, reply, _look(asked, agrees=agrees))
                 answers = (ValidReply("pull_requests/analyze@1", "pull_request_analysis", reply, Usage("m")),)
         inline = {key: "text" for answer in answers for key in HANDLER.inline_findings(facts, answer.reply)}
         analysis = Analysis(answers, "comment", inline=inline)

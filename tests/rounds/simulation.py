@@ -14,11 +14,11 @@ from zlib import crc32
 
 from hls_handler.actions import EnsureReview, InlineComment, Outcome
 from hls_handler.deliveries import NewDelivery
-from hls_handler.engine.asking import NO_BUDGET
 from hls_handler.engine.commit_checks import CheckEnder
 from hls_handler.engine.runner import run_delivery
 from hls_handler.errors import DependencyDown
 from hls_handler.events import parse_event
+from hls_handler.handlers.asking import NO_BUDGET
 from hls_handler.handlers.changed_files import LONG_LINE, TOO_LARGE
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting import recorded

@@ -1,0 +1,197 @@
+"""The job of a handler: its reads, questions and writes, with checkpoints, budgets, locks and the shadow prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from hls_handler.actions import Action, EnsureCheck, EnsureLabels, Outcome
+from hls_handler.analysis import Analysis, Reply
+from hls_handler.engine.asking import analyse, analyse_static_reply, ask, prompt_limits
+from hls_handler.engine.calls import OMISSIONS
+from hls_handler.engine.commit_checks import begin_check
+from hls_handler.engine.job import ASK, Codec, Job, Part, facts_codec
+from hls_handler.engine.posting import is_check_ended, post, post_unasked, store_unposted
+from hls_handler.engine.repository_settings import report_settings_problems
+from hls_handler.engine.shadow import prompt_result, run_shadow
+from hls_handler.errors import Permanent, Superseded, TooManyRuns
+from hls_handler.events import Event
+from hls_handler.handlers.asking import Answers
+from hls_handler.handlers.handler import check_conversation
+from hls_handler.handlers.job import Conversation, Result
+from hls_handler.queue.changes import ConversationRef, Posted, ReviewChange
+from hls_handler.review.record import ReviewRecord
+from hls_handler.routing import Rule
+from hls_handler.store.calls import make_receipt
+from hls_handler.tracing import span
+from hls_handler.wording import count
+
+CONTEXT = Codec("context", 1, TypeAdapter(str))
+"""A sentence part about what Claude gets besides the event: "AGENTS.md (about 120 tokens)"."""
+
+
+class HandlerJob:
+    """Implements `handlers.job.Job` for a claimed delivery."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._conversation: Conversation | None = None
+        self.part: Part = "analysis"  # that fails if an error is raised now
+
+    @property
+    def event(self) -> Event:
+        return self._job.event
+
+    @property
+    def rule(self) -> Rule:
+        return self._job.rule
+
+    def gather(self) -> Any:
+        job, handler, event = self._job, self._job.handler, self._job.event
+        limits = prompt_limits(job.config.settings, job.config.library, event.name, job.rule.effective, job.rule.prompt)
+
+        def read() -> Any:
+            plan_check(job)  # a delivery that ends here for good has a check, too
+            job.require_reads_allowed()
+            reader = job.context.github.reader(event.repository.full_name, bot=job.bot)
+            history = job.store.repositories.history(job.lease, job.bot.login)
+            facts = handler.gather(event, reader, history, limits)
+            job.store.repositories.save(job.lease, handler.history_update(event, facts))
+            job.context.health.ok("github")
+            return facts
+
+        return job.run_step(facts_codec(handler), 0, read)
+
+    def require_newest(self, facts: Any) -> None:
+        job = self._job
+        job.require_newest(job.handler.head_commit(facts))
+        history = job.store.repositories.history(job.lease, job.bot.login)
+        reason = job.handler.find_superseded_reason(job.event, facts, history)
+        if reason is not None:
+            raise Superseded(reason)
+
+    def choose(self, conversation: Conversation | None) -> None:
+        self._conversation = conversation
+        # The facts or the settings name the conversation, not the event.
+        if conversation is not None and (self._job.lease.number is None or conversation.is_fallback_issue):
+            job, number = self._job, conversation.number
+            job.store.queue.set_posted_on(job.lease, number)
+            self._job = replace(job, lease=replace(job.lease, number=number)).with_account_for(number)
+            require_runs_left(self._job)
+            if conversation.is_fallback_issue and (ASK, 0) not in job.steps:
+                self._check_fallback_issue(number)
+
+    def _check_fallback_issue(self, number: int) -> None:
+        job = self._job
+        job.require_reads_allowed()
+        try:
+            reader = job.context.github.reader(job.event.repository.full_name)
+            check_conversation(job.event, reader.issue(number))
+        except (Superseded, Permanent) as exc:
+            where = job.config.settings.sources.where(f"{job.rule.effective.key}.comments.post_to")
+            raise type(exc)(f"{exc}; {where} chooses issue {number} for the comment") from exc
+
+    def note(self, *, omitted: str | None, sent: str | None) -> None:
+        if omitted is not None:
+            self._job.note(OMISSIONS, 0, omitted)
+        if sent is not None:
+            self._job.note(CONTEXT, 0, sent)
+
+    def begin_check(self, commit: str) -> None:
+        if not is_check_ended(self._job):
+            begin_check(self._job, commit)
+
+    def ask(self, facts: Any) -> Answers:
+        return ask(self._job, facts)
+
+    def render(self, answered: Answers, facts: Any) -> Analysis:
+        return self._with_receipt(analyse(self._job, answered, facts))
+
+    def render_static(self, facts: Any, reply: Reply) -> Analysis:
+        return self._with_receipt(analyse_static_reply(self._job, facts, reply))
+
+    def _with_receipt(self, analysis: Analysis) -> Analysis:
+        """Return the analysis with the calls of this delivery."""
+        receipt = make_receipt(self._job.store.calls.calls_of(self._job.lease.guid))
+        # A reply from the cache has no call.
+        prompt_ids = dict.fromkeys([*(answer.prompt_id for answer in analysis.answers), *receipt.prompt_ids])
+        return replace(analysis, receipt=replace(receipt, prompt_ids=tuple(prompt_ids)))
+
+    def post(
+        self,
+        facts: Any,
+        analysis: Analysis,
+        actions: tuple[Action, ...],
+        *reasons: str,
+        after_review: Callable[[Outcome | None], tuple[Action, ...]] | None = None,
+    ) -> Result:
+        job, conversation, posting = self._job, self._conversation, None
+        self.part = "posting"
+        actions = self._without_labels(actions)
+        with span("posting"):
+            if conversation is None:
+                outcomes = store_unposted(job, actions)
+            else:
+                outcomes = post(
+                    job,
+                    conversation,
+                    actions,
+                    require_not_superseded=partial(self.require_newest, facts),
+                    after_review=after_review and (lambda outcome: self._without_labels(after_review(outcome))),
+                )
+                report_settings_problems(job, conversation)
+                posting = self._posting
+        if analysis.answers:
+            is_cached = any(answer.cached_at is not None for answer in analysis.answers)
+            run_shadow(job, facts, prompt_result(analysis, actions), posting, is_cached=is_cached)
+        reason = "; ".join([*filter(None, reasons), *(outcome.detail for outcome in outcomes)])
+        return Result(reason or "analysed; nothing to post", posting)
+
+    def _without_labels(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+        if self._conversation is None or self._conversation.is_fallback_issue:
+            return tuple(action for action in actions if not isinstance(action, EnsureLabels))
+        return actions
+
+    @property
+    def _posting(self) -> Posted:
+        return "dry_run" if self._job.rule.effective.features.dry_run else "done"
+
+    def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> Result:
+        if not actions:
+            return Result(reason)
+        self.part = "posting"
+        with span("posting"):
+            outcomes = post_unasked(self._job, actions)
+        return Result("; ".join([reason, *(outcome.detail for outcome in outcomes)]), self._posting)
+
+    def store_review(self, record: ReviewRecord) -> None:
+        job = self._job
+        if self._conversation is not None and not job.rule.effective.features.dry_run:
+            ref = ConversationRef(job.event.repository.id, job.bot.login, self._conversation.number)
+            job.pending.add(ReviewChange(ref, record))
+
+
+def plan_check(job: Job) -> None:
+    """Record that the head commit should get a check, if the delivery is a review that sets one."""
+    event, effective = job.event, job.rule.effective
+    is_review = job.config.library.prompts[job.rule.prompt].reply == "pull_request_analysis" and not event.is_closing
+    if event.pull_request is None or not is_review or not effective.review.check or effective.features.dry_run:
+        return
+    job.store.commit_checks.plan(job.lease, event.pull_request.head_sha)
+
+
+def require_runs_left(job: Job) -> None:
+    """Raise `TooManyRuns` if the conversation had too many runs. A review that a person requested runs in any case."""
+    if job.event.requested_review is not None:
+        return
+    settings = job.config.settings
+    runs, most = job.store.calls.count_conversation_runs(job.lease), settings.limits.thread_runs_per_hour
+    if runs < most or (ASK, 0) in job.steps:  # a stored reply of Claude was paid for
+        return
+    where = settings.sources.where("limits.thread_runs_per_hour")
+    times = count(runs, "time")
+    raise TooManyRuns(f"this conversation was processed {times} within the hour, and {where} allows {most}")
