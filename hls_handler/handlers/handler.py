@@ -67,8 +67,9 @@ class SkipReason:
 class Handler(ABC, Generic[Facts]):
     """Base class of the handlers. A handler processes all events of one name, such as "issues".
 
-    A subclass sets the attributes that have no default, and implements `gather`. Only `gather` reads from GitHub; all
-    other methods are pure. Facts are frozen dataclasses of plain values, which are stored as JSON.
+    A subclass sets the attributes that have no default, and implements `gather`, which alone reads from GitHub. `run`
+    is the story of an event, and its `job` alone has effects; all other methods are pure. Facts are frozen dataclasses
+    of plain values, which are stored as JSON.
     """
 
     family: str  # "issues": the folder of its prompts, and the `EnsureComment.family` of most of its comments
