@@ -64,16 +64,17 @@ def describe_problems(exc: ValidationError) -> str:
 OBJECT = re.compile(r'\{(?=\s*+["}])')
 MAX_STARTS = 1_000  # of objects in the text around the reply that are none, because each takes time
 TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*+(?:"|\\?\Z))|,(?=\s*+[}\]])', re.DOTALL)
-END_OF_THINKING = re.compile("</think(?:ing)?>")
+INVALID_ESCAPE = re.compile(r"""(\\["\\/bfnrtu])|\\""")
+END_OF_THINKING = re.compile("</think(?:ing)?>", re.IGNORECASE)
 
 
 def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON object in a text that has fields of `model`. Several must be equal.
+    """Return the JSON object in a text that has the most fields of `model`. Several must be equal.
 
     Those in front of the end of a thinking block do not count.
     """
     start = max(text.find("{"), 0)
-    text = text[:start] + TRAILING_COMMA.sub(lambda found: found[1] or " ", text[start:])
+    text = text[:start] + TRAILING_COMMA.sub(_repair, text[start:])
     names = ", ".join(model.model_fields)
     problem, longest, failed = f"it has no JSON object with the fields {names}", 0, 0
     found: list[dict[str, Any]] = []
@@ -98,9 +99,16 @@ def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
                 after = at + 1
     if not found:
         raise UnreadableReply(f"the reply: {problem}")
-    if any(one != found[0] for one in found):
-        raise UnreadableReply(f"the reply: it has {len(found)} JSON objects that differ; one is needed")
-    return found[0]
+    most = max(len(one.keys() & model.model_fields.keys()) for one in found)
+    best = [one for one in found if len(one.keys() & model.model_fields.keys()) == most]
+    if any(one != best[0] for one in best):
+        raise UnreadableReply(f"the reply: it has {len(best)} JSON objects that differ; one is needed")
+    return best[0]
+
+
+def _repair(found: re.Match[str]) -> str:
+    """Return a string with its invalid escapes, such as those of a regular expression, escaped; " " for a comma."""
+    return INVALID_ESCAPE.sub(lambda pair: pair[1] or r"\\", found[1]) if found[1] else " "
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -139,12 +147,15 @@ def _fit(value: Any, field: FieldInfo) -> Any:
         return [_fit(entry, item) for entry in (value or [])[:most]]
     if isinstance(hint, type) and issubclass(hint, BaseModel) and isinstance(value, dict):
         return fit(value, hint)
+    if value is None and hint in EMPTY_NUMBERS:
+        return EMPTY_NUMBERS[hint]
     if hint is str and isinstance(value, str | None):
         return _fit_text(value or "", most, is_optional=_may_be_none(field))
     return _fit_number(value, bounds.get("ge"), bounds.get("le")) if hint is float else value
 
 
 BOUNDS = ("max_length", "ge", "le")
+EMPTY_NUMBERS: Mapping[Any, Any] = {bool: False, float: 0.0}  # null for an index or a score is no value
 
 
 def _fit_enum(value: Any, values: tuple[Any, ...]) -> Any:

@@ -69,6 +69,8 @@ def parse_finding(**changes: object) -> Finding:
         f"It may be {json.dumps({**ISSUE, 'kind': 'question'})}, no.\n</thinking>\n{BARE}",
         f"{BARE}\n{BARE}",
         f'{{"name": "reply", "input": {BARE}}}',
+        f'The manifest {{"kind": "Deployment"}} is rejected.\n{BARE}',
+        f"<Thinking>{json.dumps({**ISSUE, 'kind': 'question'})}</Thinking>\n{BARE}",
         BARE.replace("[]}", "[],}"),
         BARE.replace('"missing": []', '"missing": [ ]').replace("}", ",\n}"),
     ],
@@ -80,6 +82,16 @@ def test_object_is_found_in_the_text_around_it(text: str) -> None:
 @pytest.mark.parametrize("text", ['see [1,] and {"a": 1,}', "</think> is a tag", "```json\n{}\n```", 'a "quote'])
 def test_text_in_strings_stays_as_it_is(text: str) -> None:
     assert parse_issue(f"```json\n{json.dumps({**ISSUE, 'summary': text})}\n```").summary == text
+
+
+def test_invalid_escapes_in_strings_are_read() -> None:
+    text = BARE.replace('"summary": "', '"summary": "re.compile(r\'\\d+\\\\.\\n\') ')
+    assert parse_issue(text).summary == "re.compile(r'\\d+\\.\n') " + IssueAnalysis(**ISSUE).summary
+
+
+def test_null_is_an_empty_value() -> None:
+    assert parse_issue(json.dumps({**ISSUE, "worth_saying": None})).worth_saying is False
+    assert parse_finding(confidence=None).confidence == 0.0
 
 
 def test_line_breaks_in_strings_are_read() -> None:
