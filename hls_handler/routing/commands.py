@@ -70,7 +70,7 @@ def parse_command(text: str, accounts: Sequence[Account] = ()) -> tuple[CommandN
         return None
     if found := COMMAND.fullmatch(line):
         return next(name for name in NAMES if name == found[1]), int(found[2]) if found[2] else None
-    word = line.partition(" ")[0].removeprefix("/")
+    word = re.split(r"[^\w-]", line.removeprefix("/"), maxsplit=1)[0]
     names = [name for name in NAMES if name[0] == word[:1]]
     return ("unknown", None) if login or get_close_matches(word, names, 1, LIKENESS) else None
 

@@ -8,7 +8,8 @@ _BLANKS = re.compile("[\t\r \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 _INDENTED_CODE = re.compile(r" {0,3}\t| {4}")
 _COMMAND_LINE = re.compile(
     r"(?:@(?P<login>[\w-]+)(?:\[bot\])?[,:]? )?(?:please,? )?"
-    r"(?P<command>/[a-z][\w-]{0,40}(?: [!-~]{0,40}\w){0,3}?)(?:,? please)? ?[.!]{0,3}",
+    r"(?P<command>/(?:[a-z][\w-]{0,40}[?:,]?(?: [!-~]{1,41}?){0,3}?|dismiss[:,]? [ -~]{1,500}?))"
+    r"(?:,? please)? ?[.!]{0,3}",
     re.ASCII | re.IGNORECASE,
 )
 
@@ -16,9 +17,9 @@ _COMMAND_LINE = re.compile(
 def read_command_line(text: str) -> tuple[str, str]:
     """Return whom the first line addresses, and its command: ("hls", "/dismiss 3") of "@hls, please /dismiss  3."
 
-    The line begins with a slash and a word, at most three further words follow, and blank lines may precede it. The
-    login is without "[bot]", and "" if the line addresses nobody. Returns ("", "") for any other text, such as quotes
-    and code. Text with invisible or similar characters is no command.
+    The line begins with a slash and a word, at most three further words follow, or a reason for `/dismiss`, and blank
+    lines may precede it. The login is without "[bot]", and "" if the line addresses nobody. Returns ("", "") for any
+    other text, such as quotes and code. Text with invisible or similar characters is no command.
     """
     for line in text.split("\n"):
         if words := _BLANKS.sub(" ", line).strip(" "):
