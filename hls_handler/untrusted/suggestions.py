@@ -39,7 +39,8 @@ def is_applicable(fix: str, replaced: Sequence[str], beside: Sequence[str], hunk
 
 
 def _indentation(lines: Iterable[str]) -> set[str]:
-    return {character for line in lines if line.strip() for character in line[: len(line) - len(line.lstrip(" \t"))]}
+    """Return the characters with which lines begin: behind a tab, a space may align a comment."""
+    return {line[0] for line in lines if line.strip() and line[0] in " \t"}
 
 
 def _find_open(code: str) -> str:

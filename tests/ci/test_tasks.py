@@ -19,6 +19,7 @@ RUNNERS = {
     "yarn": ("[@acme/api]: ", "[@acme/web]: "),
     "yarn 3": ("➤ YN0000: [@acme/api]: ", "➤ YN0000: [@acme/web]: "),
     "concurrently": ("[api] ", "[web] "),
+    "process-compose": ("[api\t] ", "[web\t] "),
     "concurrently without names": ("[0] ", "[1] "),
     "npm-run-all": ("[test:api ] ", "[build:web] "),
     "moon": ("api:test | ", "web:build | "),
