@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import Action, EnsureCheck, EnsureLabels, Outcome
 from hls_handler.analysis import Analysis, Reply
+from hls_handler.deliveries import REQUESTED
 from hls_handler.engine.asking import analyse, analyse_static_reply, ask, prompt_limits
 from hls_handler.engine.calls import OMISSIONS
 from hls_handler.engine.commit_checks import begin_check
@@ -186,7 +187,7 @@ def plan_check(job: Job) -> None:
 
 def require_runs_left(job: Job) -> None:
     """Raise `TooManyRuns` if the conversation had too many runs. A review that a person requested runs in any case."""
-    if job.event.requested_review is not None:
+    if job.lease.request_id.startswith(REQUESTED):
         return
     settings = job.config.settings
     runs, most = job.store.calls.count_conversation_runs(job.lease), settings.limits.thread_runs_per_hour

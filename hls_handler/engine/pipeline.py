@@ -8,7 +8,7 @@ before the next call to Claude and the next write to GitHub, so a retry continue
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -34,7 +34,7 @@ from hls_handler.engine.repository_settings import (
     route_with_repository_settings,
 )
 from hls_handler.errors import ConversationIgnored, PayloadError, Permanent, StepFailed
-from hls_handler.events import Event, parse_event
+from hls_handler.events import REQUEST_KEY, Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.issues import has_open_requests
@@ -46,6 +46,7 @@ from hls_handler.routing import (
     LabelCorrection,
     QueueCheck,
     RoutingInput,
+    RoutingResult,
     Rule,
     find_label_correction,
     from_event,
@@ -57,6 +58,9 @@ from hls_handler.tracing import span
 
 RECENT_S = 60.0
 """A payload that is younger than this is analysed as it is. Before posting, the state is read in any case."""
+
+WITHOUT_WISH: frozenset[IgnoredKind] = frozenset({"event not enabled", "draft", "not requested"})
+"""Kinds of reasons to ignore a push that apply only if nobody wanted a review."""
 
 RULE = Codec("route", 1, TypeAdapter(str))
 """Checkpoint of a sentence for `hls why`: the rule and the settings that admitted the event."""
@@ -111,6 +115,9 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
     if isinstance(rule, Command) and rule.thread is not None and find_finding(store, lease, bot, rule) is None:
         rule = decide(msgspec.structs.replace(routing_input, thread=None))  # the thread is not one of HLS
     if isinstance(rule, Ignored):
+        wanted = _find_wanted_review(job, rule.kind, decide)
+        if wanted is not None:
+            return _process(replace(job, event=wanted), from_event(wanted))
         return DeliveryResult("ignored", rule.reason, kind=rule.kind)
     if isinstance(rule, LabelCorrection):
         result = record_label_correction(store.corrections, lease, event, bot, rule, config.library)
@@ -150,6 +157,25 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
     if (RULE.name, 0) not in job.steps:
         job.note(RULE, 0, rule.why(job.config.settings.sources))
     return run_job(replace(job, rule=rule))
+
+
+def _find_wanted_review(job: Job, kind: IgnoredKind, decide: Callable[[RoutingInput], RoutingResult]) -> Event | None:
+    """Return a push as a request for the review that it superseded; None if it superseded none that was wanted.
+
+    Without it, a push after `/review`, or after the pull request was opened, would cancel the review, and be ignored.
+    """
+    event = job.event
+    if event.key != "pull_request.synchronize" or kind not in WITHOUT_WISH or event.requested_review is not None:
+        return None
+    for guid, body in job.store.conversations.superseded_since_review(job.lease).items():
+        try:
+            superseded = parse_event(event.name, guid, body)
+        except PayloadError:  # its body was deleted
+            continue
+        if isinstance(decide(from_event(superseded)), Rule):
+            request = {"review": superseded.requested_review or "new"}
+            return replace(event, payload={**event.payload, REQUEST_KEY: request})
+    return None
 
 
 def _check_merge_group(job: Job, rule: QueueCheck) -> DeliveryResult:

@@ -9,7 +9,7 @@ from sqlalchemy import and_, bindparam, exists, func, or_, select, union
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, bot_accounts, comments, deliveries, labels
-from hls_handler.db.values import is_caught_up, literal
+from hls_handler.db.values import decompress, is_caught_up, literal
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
@@ -61,6 +61,17 @@ _NEWEST_HEAD = (
     )
     .order_by(_d.id.desc())
     .limit(1)
+)
+_EARLIER_PULLS = (
+    select(_d.guid, _d.state, _d.body)
+    .where(
+        _d.conversation_key == bindparam("of_conversation"),
+        _d.id < select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery(),
+        _d.event == "pull_request",
+        or_(_d.state == literal("superseded"), and_(_d.state == literal("done"), _d.analysis_status == "done")),
+    )
+    .order_by(_d.id.desc())
+    .limit(20)
 )
 _LAST_CLOSING = (
     select(_d.action)
@@ -191,6 +202,20 @@ class Conversations:
         ]
         with self._database.reading() as connection:
             return frozenset(connection.execute(union(*own)).scalars())
+
+    def superseded_since_review(self, lease: Lease) -> dict[str, bytes]:
+        """Return the bodies of the pull request events that were superseded since the last analysis, by GUID.
+
+        The newest is the first.
+        """
+        found: dict[str, bytes] = {}
+        terms = {"of_guid": lease.guid, "of_conversation": lease.conversation_key or ""}
+        with self._database.reading() as connection:
+            for row in connection.execute(_EARLIER_PULLS, terms):
+                if row.state == "done":
+                    break
+                found[row.guid] = decompress(row.body)
+        return found
 
     def find_newer(self, lease: Lease, prompt: str, *, described: str | None = None) -> NewerEvents:
         """Summarize the newer events on the conversation. `is_answered` is True if `prompt` answered a newer event.
