@@ -68,7 +68,6 @@ class SimulatedGithub(FakeGithub):
         super().__init__(on_call=self._receive)
         self.scheduler, self.faults, self.written = scheduler, faults, Written()
         self._server = Machine("GitHub")
-        self.writes_under_way = 0
 
     def _receive(self, what: str) -> None:
         self.scheduler.sleep(self.scheduler.random.uniform(0.05, 1.0))
@@ -83,13 +82,7 @@ class SimulatedGithub(FakeGithub):
             self.scheduler.sleep(random.uniform(0.05, 1.0))
             raise _down("GitHub answered 503", "github")
         effect_s = random.uniform(REQUEST_TIMEOUT_S, LATEST_EFFECT_S) if fault == "late" else random.uniform(0.05, 2.0)
-        self.writes_under_way += 1
-
-        def execute() -> None:
-            self.writes_under_way -= 1
-            result.append(effect())
-
-        self.scheduler.start(self._server, execute, after_s=effect_s)
+        self.scheduler.start(self._server, lambda: result.append(effect()), after_s=effect_s)
         self.scheduler.sleep(REQUEST_TIMEOUT_S if fault else effect_s + random.uniform(0.01, 0.5))
         if fault:
             raise _down("GitHub gave no answer", "github", may_have_succeeded=True)
