@@ -101,6 +101,8 @@ NESTED = """\
 """
 TABS = NESTED.replace("+    ", "+\t\t").replace("+  ", "+\t").replace("   return", " \treturn")
 
+COMMENT = "@@ -1,2 +1,3 @@\n \t/**\n+\t * Loads it.\n \t */"
+
 
 def fix(patch: str, line: int, suggestion: str) -> Finding:
     text = patch.split("\n")[line][1:]
@@ -149,11 +151,13 @@ def test_suggestion_that_keeps_brackets_quotes_and_indentation_is_offered(
         (NESTED, 2, "\tconst user = await find(id, {"),
         (TABS, 2, "  const user = await find(id, {"),
         (TABS, 1, "async function load(id) {\n  log(id);"),
+        (COMMENT, 2, "   * Loads a user."),
         (NESTED, 2, "const user = await find(id, {"),
         (NESTED, 4, "  if (!user) { throw new Error('can't find');"),
     ],
     ids=[
-        *("closed", "closed twice", "crossed", "open string", "open template", "tab", "spaces", "spaces below", "none"),
+        *("closed", "closed twice", "crossed", "open string", "open template", "tab", "spaces", "spaces below"),
+        *("spaces beside an aligned comment", "none"),
         "apostrophe that ends a string",
     ],
 )
