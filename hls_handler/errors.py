@@ -28,6 +28,7 @@ HlsError
 │       ├── ConversationLocked a person locked it
 │       ├── SkipRequested  its title or a label asks HLS to skip it
 │       ├── OpenedByBot    a bot opened it that the settings do not include
+│       ├── TooManyRuns    it was processed too often within the hour
 │       └── WorkStopped    a person stopped HLS there with /stop
 └── StepFailed             one step of one delivery failed
     ├── Permanent          a retry cannot help: 404, rejected reply
