@@ -59,8 +59,8 @@ from hls_handler.tracing import span
 RECENT_S = 60.0
 """A payload that is younger than this is analysed as it is. Before posting, the state is read in any case."""
 
-WITHOUT_WISH: frozenset[IgnoredKind] = frozenset({"event not enabled", "draft", "not requested"})
-"""Kinds of reasons to ignore a push that apply only if nobody wanted a review."""
+UNLESS_TAKING_OVER: frozenset[IgnoredKind] = frozenset({"event not enabled", "draft", "not requested"})
+"""Kinds of reasons to ignore a push that do not apply if it superseded a review."""
 
 RULE = Codec("route", 1, TypeAdapter(str))
 """Checkpoint of a sentence for `hls why`: the rule and the settings that admitted the event."""
@@ -115,7 +115,7 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
     if isinstance(rule, Command) and rule.thread is not None and find_finding(store, lease, bot, rule) is None:
         rule = decide(msgspec.structs.replace(routing_input, thread=None))  # the thread is not one of HLS
     if isinstance(rule, Ignored):
-        wanted = _find_wanted_review(job, rule.kind, decide)
+        wanted = _take_over_review(job, rule.kind, decide)
         if wanted is not None:
             return _process(replace(job, event=wanted), from_event(wanted))
         return DeliveryResult("ignored", rule.reason, kind=rule.kind)
@@ -159,17 +159,18 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
     return run_job(replace(job, rule=rule))
 
 
-def _find_wanted_review(job: Job, kind: IgnoredKind, decide: Callable[[RoutingInput], RoutingResult]) -> Event | None:
-    """Return a push as a request for the review that it superseded; None if it superseded none that was wanted.
+def _take_over_review(job: Job, kind: IgnoredKind, decide: Callable[[RoutingInput], RoutingResult]) -> Event | None:
+    """Return a push as a request for the review that it superseded; None if it superseded none that would have run.
 
-    Without it, a push after `/review`, or after the pull request was opened, would cancel the review, and be ignored.
+    Otherwise a push after `/review`, or after the pull request was opened, would cancel the review, and be ignored.
     """
     event = job.event
-    if event.key != "pull_request.synchronize" or kind not in WITHOUT_WISH or event.requested_review is not None:
+    if event.key != "pull_request.synchronize" or kind not in UNLESS_TAKING_OVER or event.requested_review is not None:
         return None
-    for guid, body in job.store.conversations.superseded_since_review(job.lease).items():
+    for guid in job.store.conversations.superseded_since_review(job.lease):
+        body = job.store.deliveries.body(guid)
         try:
-            superseded = parse_event(event.name, guid, body)
+            superseded = parse_event(event.name, guid, body or b"")
         except PayloadError:  # its body was deleted
             continue
         if isinstance(decide(from_event(superseded)), Rule):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 
 from sqlalchemy import and_, bindparam, exists, func, or_, select, union
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, bot_accounts, comments, deliveries, labels
-from hls_handler.db.values import decompress, is_caught_up, literal
+from hls_handler.db.values import is_caught_up, literal
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
@@ -63,7 +64,7 @@ _NEWEST_HEAD = (
     .limit(1)
 )
 _EARLIER_PULLS = (
-    select(_d.guid, _d.state, _d.body)
+    select(_d.guid, _d.state)
     .where(
         _d.conversation_key == bindparam("of_conversation"),
         _d.id < select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery(),
@@ -203,19 +204,12 @@ class Conversations:
         with self._database.reading() as connection:
             return frozenset(connection.execute(union(*own)).scalars())
 
-    def superseded_since_review(self, lease: Lease) -> dict[str, bytes]:
-        """Return the bodies of the pull request events that were superseded since the last analysis, by GUID.
-
-        The newest is the first.
-        """
-        found: dict[str, bytes] = {}
+    def superseded_since_review(self, lease: Lease) -> list[str]:
+        """Return the GUIDs of the pull request events superseded since the last analysis, the newest first."""
         terms = {"of_guid": lease.guid, "of_conversation": lease.conversation_key or ""}
         with self._database.reading() as connection:
-            for row in connection.execute(_EARLIER_PULLS, terms):
-                if row.state == "done":
-                    break
-                found[row.guid] = decompress(row.body)
-        return found
+            rows = connection.execute(_EARLIER_PULLS, terms).all()
+        return [row.guid for row in takewhile(lambda row: row.state == "superseded", rows)]
 
     def find_newer(self, lease: Lease, prompt: str, *, described: str | None = None) -> NewerEvents:
         """Summarize the newer events on the conversation. `is_answered` is True if `prompt` answered a newer event.

@@ -329,31 +329,31 @@ def test_every_head_of_1000_histories_ends_with_a_check(make_world: MakeWorld, p
 
 @pytest.mark.parametrize("is_running", [True, False], ids=["while Claude works", "while it waits"])
 @pytest.mark.parametrize(
-    "given",
-    [{"when": "opened"}, {"events": ("pull_request.opened",)}, {"when": "label:ai"}, {"when": "request"}],
-    ids=["opened", "opened only", "label", "request"],
+    ("given", "action", "changes"),
+    [
+        ({"when": "opened"}, "opened", {}),
+        ({"events": ("pull_request.opened",)}, "opened", {}),
+        ({"when": "label:ai"}, "labeled", {"label": {"name": "ai"}}),
+        ({"when": "request"}, "synchronize", {"hls": {"review": "full"}}),
+    ],
+    ids=["opened", "opened only", "label on a draft", "request"],
 )
 def test_push_takes_over_the_review_that_it_superseded(
-    make_world: MakeWorld, given: dict[str, Any], is_running: bool
+    make_world: MakeWorld, given: dict[str, Any], action: str, changes: dict[str, Any], is_running: bool
 ) -> None:
     world = make_world(REPLY, given=make_settings(incomplete="failure", **given))
-    pull = Pushed(world, labels=["ai"], draft=given.get("when") == "label:ai")
+    pull = Pushed(world, labels=["ai"], draft=action == "labeled")
 
-    def push(_: str) -> None:
+    def push(_: str = "") -> None:
         if pull.head == SHA:
             pull.head = "2" * 40
             pull.send("synchronize")
 
-    if given.get("when") == "label:ai":
-        pull.send("labeled", label={"name": "ai"})
-    elif given.get("when") == "request":
-        pull.send("synchronize", hls={"review": "full"})
-    else:
-        pull.send("opened")
+    pull.send(action, **changes)
     if is_running:
         world.claude.on_call = push
     else:
-        push("")
+        push()
     drain(world)
     assert [world.row(guid).state for guid in ("2-1", "2-2")] == ["superseded", "done"]
     assert list(world.github.checks_on["2" * 40].values()) == ["success"]
