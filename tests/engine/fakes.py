@@ -141,7 +141,7 @@ class FakeGithub:
             begin_write()
             check_lease()
 
-        return FakeWriter(self, history, before_write, dry_run)
+        return self.make_writer(history, before_write, dry_run)
 
     def checks(
         self, repository: str, *, begin_write: Callable[[], None], check_lease: Callable[[], None]
@@ -150,6 +150,12 @@ class FakeGithub:
             begin_write()
             check_lease()
 
+        return self.make_checks(before_write)
+
+    def make_writer(self, history: ConversationHistory, before_write: Callable[[], None], dry_run: bool) -> FakeWriter:
+        return FakeWriter(self, history, before_write, dry_run)
+
+    def make_checks(self, before_write: Callable[[], None]) -> FakeChecks:
         return FakeChecks(self, before_write)
 
     def _call(self, what: str) -> None:

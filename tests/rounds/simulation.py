@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -24,6 +24,7 @@ from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.review.record import ReviewRecord, ReviewThread, ThreadReply
 from hls_handler.settings.model import RepositoryPaths, Settings
+from hls_handler.store.conversations import ConversationHistory
 from hls_handler.store.repositories import StoredHistory
 from tests.engine.fakes import GITHUB_DOWN, FakeGithub, FakeWriter
 from tests.engine.world import World, open_world, settings
@@ -102,10 +103,9 @@ class CheckingGithub(FakeGithub):
 
     simulation: Simulation | None = None
 
-    def writer(self, *args: Any, **known: Any) -> FakeWriter:
-        made = super().writer(*args, **known)
+    def make_writer(self, history: ConversationHistory, before_write: Callable[[], None], dry_run: bool) -> FakeWriter:
         assert self.simulation is not None
-        return CheckingWriter(self, made.history, made.before_write, made.dry_run, self.simulation)
+        return CheckingWriter(self, history, before_write, dry_run, self.simulation)
 
 
 @dataclass

@@ -13,7 +13,6 @@ from hls_handler.actions import (
     COMMENT_EDITED,
     COMMENT_UP_TO_DATE,
     CommitCheck,
-    EnsureCheck,
     EnsureComment,
     EnsureLabels,
     EnsureReview,
@@ -22,11 +21,10 @@ from hls_handler.actions import (
 )
 from hls_handler.analysis import Reply, UnusableReply, ValidReply
 from hls_handler.errors import Dependency, DependencyDown
-from hls_handler.events import Account
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Labels
 from hls_handler.store.conversations import ConversationHistory
-from tests.engine.fakes import FakeClaude, FakeGithub
+from tests.engine.fakes import FakeChecks, FakeClaude, FakeGithub, FakeWriter
 from tests.simulation.scheduler import Machine, Scheduler
 
 REQUEST_TIMEOUT_S, SLOWEST_WRITE_S = 15.0, 60.0
@@ -65,11 +63,11 @@ class SimulatedGithub(FakeGithub):
     """The reading of `FakeGithub` takes time and may fail; writes are in `written`."""
 
     def __init__(self, scheduler: Scheduler, faults: Faults) -> None:
-        super().__init__(on_call=self._receive)
+        super().__init__(on_call=self.receive)
         self.scheduler, self.faults, self.written = scheduler, faults, Written()
         self._server = Machine("GitHub")
 
-    def _receive(self, what: str) -> None:
+    def receive(self, what: str) -> None:
         self.scheduler.sleep(self.scheduler.random.uniform(0.05, 1.0))
         if self.faults.draw(self.faults.github_percent, "fail"):
             raise _down("GitHub answered 502", "github")
@@ -88,27 +86,10 @@ class SimulatedGithub(FakeGithub):
             raise _down("GitHub gave no answer", "github", may_have_succeeded=True)
         return result[0]
 
-    def writer(
-        self,
-        repository: str,
-        *,
-        bot: Account,
-        history: ConversationHistory,
-        begin_write: Callable[[], None],
-        check_lease: Callable[[], None],
-        dry_run: bool,
-    ) -> Any:
-        def before_write() -> None:
-            begin_write()
-            check_lease()
+    def make_writer(self, history: ConversationHistory, before_write: Callable[[], None], dry_run: bool) -> FakeWriter:
+        return SimulatedWriter(self, history, before_write, dry_run)
 
-        return SimulatedWriter(self, history, before_write)
-
-    def checks(self, repository: str, *, begin_write: Callable[[], None], check_lease: Callable[[], None]) -> Any:
-        def before_write() -> None:
-            begin_write()
-            check_lease()
-
+    def make_checks(self, before_write: Callable[[], None]) -> FakeChecks:
         return SimulatedChecks(self, before_write)
 
 
@@ -123,12 +104,10 @@ def _remove(labels: list[str], name: str) -> None:
 
 
 @dataclass
-class SimulatedWriter:
+class SimulatedWriter(FakeWriter):
     """Writes as `clients.writer` does: it reads first, and then writes the difference."""
 
     github: SimulatedGithub
-    history: ConversationHistory
-    before_write: Callable[[], None]
 
     def ensure_labels(
         self,
@@ -140,7 +119,7 @@ class SimulatedWriter:
         present: frozenset[str] | None = None,
     ) -> Outcome:
         names = tuple(label.name for label in action.requested)
-        self.github._receive("labels")
+        self.github.receive("labels")
         of_issue = self.github.written.labels.setdefault(number, [])
         missing = [name for name in names if name not in of_issue]
         stale = [name for name in of_issue if name not in names]
@@ -158,7 +137,7 @@ class SimulatedWriter:
         comments, known = self.github.written.comments, self.history.comment(action.family)
         found = known.comment_id if known is not None else None
         if found is None and may_exist:
-            self.github._receive("comments")
+            self.github.receive("comments")
             found = min((i for i, one in comments.items() if one[:2] == (number, action.family)), default=None)
         if found is not None and comments[found][2] == action.body:
             self.history.store_comment(action.family, found, "digest", action.state)
@@ -179,7 +158,7 @@ class SimulatedWriter:
     def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
         posted, keys = self.github.written.findings, [comment.key for comment in action.comments]
         if is_retry:
-            self.github._receive("review comments")
+            self.github.receive("review comments")
             keys = [key for key in keys if (number, key) not in posted]
         if keys:
             self.before_write()
@@ -189,15 +168,8 @@ class SimulatedWriter:
 
 
 @dataclass
-class SimulatedChecks:
+class SimulatedChecks(FakeChecks):
     github: SimulatedGithub
-    before_write: Callable[[], None]
-
-    def begin(self, check: CommitCheck) -> WrittenCheck:
-        return self._write(check, "in_progress")
-
-    def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck:
-        return self._write(check, action.conclusion)
 
     def _write(self, check: CommitCheck, state: str) -> WrittenCheck:
         checks = self.github.written.checks

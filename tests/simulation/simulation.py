@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -107,17 +107,12 @@ class Conversation:
         return f"{self.number:020x}{self.revision:020x}"
 
 
-@dataclass
 class Simulation:
-    """One schedule; `violations` are the promises that it broke."""
+    """One schedule. `log` lists the kills, freezes and steps of the clock."""
 
-    seed: int
-    database: SimulatedDatabase
-    violations: list[str] = field(default_factory=list)
-    log: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.scheduler = Scheduler(self.seed)
+    def __init__(self, seed: int, database: SimulatedDatabase) -> None:
+        self.database, self.log = database, list[str]()
+        self.scheduler = Scheduler(seed)
         self.random = self.scheduler.random
         self.faults = Faults(self.scheduler)
         self.github = SimulatedGithub(self.scheduler, self.faults)
@@ -133,6 +128,7 @@ class Simulation:
         self.done: list[str] = []  # GUIDs, in the order of their ends
 
     def run(self) -> list[str]:
+        """Run the schedule, and return the promises that it broke."""
         try:
             for number in range(self.random.randint(2, 4)):
                 self._start_machine(f"m{number}")
@@ -145,10 +141,9 @@ class Simulation:
             until_s = FAULTS_END_S + LIVENESS_S
             while self.scheduler.seconds < until_s and [*self._find_violations()]:
                 self.scheduler.run(min(self.scheduler.seconds + 60.0, until_s))
-            self.violations = [*self._find_violations()]
+            return [*self._find_violations()]
         finally:
             self.scheduler.end()
-        return self.violations
 
     # The machines
 
