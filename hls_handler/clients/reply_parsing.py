@@ -99,8 +99,8 @@ def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
                 after = at + 1
     if not found:
         raise UnreadableReply(f"the reply: {problem}")
-    most = max(len(one.keys() & model.model_fields.keys()) for one in found)
-    best = [one for one in found if len(one.keys() & model.model_fields.keys()) == most]
+    known = [len(one.keys() & model.model_fields.keys()) for one in found]
+    best = [one for one, number in zip(found, known, strict=True) if number == max(known)]
     if any(one != best[0] for one in best):
         raise UnreadableReply(f"the reply: it has {len(best)} JSON objects that differ; one is needed")
     return best[0]

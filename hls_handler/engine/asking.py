@@ -99,9 +99,10 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
 
     first = shadow or job.rule.prompt
     make_variables = partial(template_variables, job.event, job.handler, prompt=first, effective=job.rule.effective)
+    is_posted = shadow is None
+    keeps_review = is_posted and job.event.name == "pull_request"
+    asking = Asking(library, first, make_variables, ask_one, is_verified=is_posted, keeps_review=keeps_review)
     try:
-        keeps_review = shadow is None and job.event.name == "pull_request"
-        asking = Asking(library, first, make_variables, ask_one, shadow is None, keeps_review)
         answers = job.handler.consult(asking, facts)
     except Permanent:
         failed.clear()

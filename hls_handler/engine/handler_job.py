@@ -96,7 +96,7 @@ class HandlerJob:
             where = job.config.settings.sources.where(f"{job.rule.effective.key}.comments.post_to")
             raise type(exc)(f"{exc}; {where} chooses issue {number} for the comment") from exc
 
-    def note(self, *, omitted: str | None, sent: str | None) -> None:
+    def note(self, *, omitted: str | None, sent: str | None = None) -> None:
         if omitted is not None:
             self._job.note(OMISSIONS, 0, omitted)
         if sent is not None:

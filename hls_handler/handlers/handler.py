@@ -98,7 +98,7 @@ class Handler(ABC, Generic[Facts]):
         if skipped is not None and skipped.reply is not None:
             reason, analysis = skipped.reason, job.render_static(facts, skipped.reply)
         else:
-            job.note(omitted=self.describe_omissions(facts), sent=None)
+            job.note(omitted=self.describe_omissions(facts))
             answered = job.ask(facts)
             reason, analysis = answered.left_out, job.render(answered, facts)
         return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)

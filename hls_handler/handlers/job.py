@@ -1,4 +1,4 @@
-"""What a handler may do with one delivery; the engine implements it, and a test or a trial has another one."""
+"""The port through which a handler reads, asks and posts for one delivery."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Job(Protocol):
         """Post on this conversation; None: on none. Raises `ConversationIgnored` if it was processed too often."""
         ...
 
-    def note(self, *, omitted: str | None, sent: str | None) -> None:
+    def note(self, *, omitted: str | None, sent: str | None = None) -> None:
         """Store sentences for `hls why`: what Claude is not shown, and what it gets besides the event."""
         ...
 

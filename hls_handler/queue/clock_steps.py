@@ -6,8 +6,6 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy import literal_column
-
 from hls_handler.db.database import Database
 from hls_handler.db.tables import checks, deliveries, locks
 from hls_handler.db.values import literal
@@ -39,7 +37,7 @@ class ClockSteps:
         if known is not None and started_at > known - TOLERANCE:
             return False
         now = self._database.now
-        lease_until, locked_until = (now + literal_column(str(round(s * 1000))) for s in (lease_s, slowest_write_s))
+        lease_until, locked_until = now + round(lease_s * 1000), now + round(slowest_write_s * 1000)
         is_running = deliveries.c.state == literal("running")
         with self._database.writing() as connection:
             self._database.lock_accepts(connection)  # as `reschedule_waiting`

@@ -50,7 +50,7 @@ class RecordedJob:
     def choose(self, conversation: Conversation | None) -> None:
         self.done.append(conversation and conversation.number)
 
-    def note(self, *, omitted: str | None, sent: str | None) -> None:
+    def note(self, *, omitted: str | None, sent: str | None = None) -> None:
         pass
 
     def begin_check(self, commit: str) -> None:
