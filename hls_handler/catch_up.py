@@ -48,7 +48,7 @@ def connect_hooks(credentials: Credentials, observe: Callable[[RateLimit], None]
 
 
 class CatchUpConnection:
-    """GitHub, the queue and the configuration in use, as catch-up needs them. Implements `work.catch_up.Port`."""
+    """GitHub, the queue and the configuration in use, as catch-up needs them. Implements `background.catch_up.Port`."""
 
     def __init__(
         self,
