@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from hls_handler.clients.app_setup import EVENTS
+from hls_handler.handlers import HANDLERS
+from hls_handler.store.analyses import KIND_OF_EVENT
+
 PACKAGE = Path("hls_handler")
 
 LAYERS: Mapping[int, tuple[str, ...]] = {
@@ -174,6 +178,37 @@ def find_catch_alls(source: str) -> Iterator[str]:
         if names & {"Exception", "BaseException"} and not is_reraised:
             enclosing = [f for f in functions if f.lineno <= handler.lineno <= (f.end_lineno or 0)]
             yield max(enclosing, key=lambda f: f.lineno).name if enclosing else "module"
+
+
+def test_analyses_of_every_handler_have_a_kind() -> None:
+    assert KIND_OF_EVENT.keys() == HANDLERS.keys()
+
+
+def test_the_manifest_of_the_app_has_the_event_of_every_handler() -> None:
+    assert HANDLERS.keys() <= set(EVENTS)
+
+
+def test_guide_for_a_new_handler_names_every_module_that_names_all_events_with_a_handler() -> None:
+    text = Path("ARCHITECTURE.md").read_text(encoding="utf-8")
+    guide = re.search(r"^### A new handler\n(.*?)^##", text, re.DOTALL | re.MULTILINE)
+    assert guide is not None
+    places = {
+        path.relative_to(PACKAGE).as_posix()
+        for _, path in modules()
+        if HANDLERS.keys() <= find_strings(path.read_text(encoding="utf-8"))
+    }
+    assert {"handlers/__init__.py", "store/analyses.py", "clients/app_setup.py"} <= places
+    assert places - set(re.findall(r"`([^`]+\.py)`", guide[1])) == {"settings/github_events.py"}  # all events of GitHub
+
+
+def find_strings(source: str) -> set[str]:
+    return {
+        node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant) and type(node.value) is str
+    }
+
+
+def test_architecture_md_is_short() -> None:
+    assert len(Path("ARCHITECTURE.md").read_text(encoding="utf-8")) <= 20_000
 
 
 def test_imports_finds_every_kind_of_import() -> None:

@@ -1,9 +1,8 @@
-"""ARCHITECTURE.md lists the files that process one issue, in the order of their first call in each step."""
+"""one_issue.txt lists the files that process one issue, in the order of their first call in each step."""
 
 from __future__ import annotations
 
 import json
-import re
 import signal
 from pathlib import Path
 
@@ -12,17 +11,21 @@ from tests.e2e.conftest import MakeService
 from tests.e2e.service import Waiting
 from tests.e2e.test_main_job import send
 
-SECTION = "### The files that one issue passes"
+LIST = Path(__file__).with_name("one_issue.txt")
+"""The files of an `issues.opened` that gets labels and a comment: a line with the step, and one for each file."""
 
 
 def listed() -> dict[str, list[str]]:
-    """Return the files of each step in ARCHITECTURE.md."""
-    section = Path("ARCHITECTURE.md").read_text(encoding="utf-8").split(f"{SECTION}\n")[1].split("\n#")[0]
-    rows = re.findall(r"^\| `([^`]+)` \| (.+) \|$", section, re.MULTILINE)
-    return {step: re.findall(r"`([^`]+)`", files) for step, files in rows}
+    steps: dict[str, list[str]] = {}
+    for line in LIST.read_text(encoding="utf-8").splitlines():
+        if line.startswith("  "):
+            steps[list(steps)[-1]].append(line.strip())
+        else:
+            steps[line.removesuffix(":")] = []
+    return steps
 
 
-def test_architecture_md_lists_the_files_that_process_one_issue(
+def test_the_list_has_the_files_that_process_one_issue(
     make_service: MakeService, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     record = tmp_path / "called.json"
@@ -39,5 +42,5 @@ def test_architecture_md_lists_the_files_that_process_one_issue(
     while (not called or called != listed()) and waiting.more():  # the last function returns after the last commit
         service.process.send_signal(signal.SIGUSR2)
         called = json.loads(record.read_text()) if record.exists() else {}
-    rows = "\n".join(f"| `{step}` | {', '.join(f'`{file}`' for file in files)} |" for step, files in called.items())
-    assert called == listed(), f"the table should be:\n{rows}"
+    lines = "\n".join(f"{step}:\n" + "\n".join(f"  {file}" for file in files) for step, files in called.items())
+    assert called == listed(), f"one_issue.txt should be:\n{lines}"
