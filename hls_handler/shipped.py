@@ -19,7 +19,7 @@ SETTINGS = _FOLDER / "config" / "settings.example.yaml"
 
 @cache
 def list_documents() -> dict[str, str]:
-    """Return the title of each page of the documentation by its file name: "operating.md" -> "Operating HLS"."""
+    """Return the title of each page of the documentation by its file name: "running.md" -> "Run HLS"."""
     titles = {path.name: _first_line(path.read_text(encoding="utf-8")) for path in DOCS.glob("*.md")}
     return dict(sorted(titles.items()))
 

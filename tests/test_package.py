@@ -53,7 +53,7 @@ def test_installed_program_has_all_files_that_it_needs(program: Path, tmp_path: 
     shipped = program.parent.parent.glob("lib/python*/site-packages/hls_handler/shipped_files")
     assert f"{next(shipped)}/config/settings.example.yaml: settings and " in hls("check", "--offline")
     documents = next(program.parent.parent.glob("lib/python*/site-packages/hls_handler/shipped_files/docs"))
-    assert (documents / "operating.md").read_text() == (ROOT / "docs" / "operating.md").read_text()
+    assert (documents / "running.md").read_text() == (ROOT / "docs" / "running.md").read_text()
     listed = hls("prompts", "list")
     assert "prompts/issues/analyze.j2, your own" in listed
     assert "/shipped_files/prompts/pull_requests/analyze.j2, in the shipped library" in listed

@@ -1,4 +1,4 @@
-"""The documentation of this version as pages: `/docs/operating.md` is `docs/operating.md` as HTML."""
+"""The documentation of this version as pages: `/docs/running.md` is `docs/running.md` as HTML."""
 
 from __future__ import annotations
 

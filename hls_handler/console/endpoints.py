@@ -222,7 +222,7 @@ SHOW_FIGURES = Endpoint(
     "The figures of a period, for each repository",
     FiguresPageDocument,
     description="An empty value is no filter. 400 also if `since` is not in the past, or if `until` is not after "
-    "`since`. docs/operating.md defines the figures.",
+    "`since`. docs/console.md defines the figures.",
     parameters=(
         Parameter("period", "up to now, by default 7d", {"type": "string", "enum": [*PERIODS, ""]}, "30d"),
         _time("since", "begin of another period"),

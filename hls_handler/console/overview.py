@@ -63,14 +63,14 @@ _RECEIVED = ("webhooks", "caught_up")
 _COST = "cost_micro_usd"
 
 LINKS: Mapping[Component, tuple[str, str]] = {
-    "store": ("/docs/operating.md#when-something-is-down", "What works meanwhile"),
+    "store": ("/docs/running.md#when-something-is-down", "What works meanwhile"),
     "queue": ("/deliveries?state=queued", "Queued deliveries"),
-    "github": ("/docs/operating.md#when-something-is-down", "What works meanwhile"),
-    "claude": ("/docs/operating.md#when-something-is-down", "What works meanwhile"),
+    "github": ("/docs/running.md#when-something-is-down", "What works meanwhile"),
+    "claude": ("/docs/running.md#when-something-is-down", "What works meanwhile"),
     "prompts": ("/prompts", "Prompts"),
     "settings": ("/settings", "Settings"),
-    "webhooks": ("/docs/operating.md#behind-a-proxy", "The way of webhooks"),
-    "catch_up": ("/docs/operating.md#missed-deliveries", "Missed deliveries"),
+    "webhooks": ("/docs/setup.md#behind-a-proxy", "The way of webhooks"),
+    "catch_up": ("/docs/running.md#missed-deliveries", "Missed deliveries"),
 }
 """Component -> the page that helps with its problem, and the text of the link."""
 

@@ -104,7 +104,7 @@ def back_up(url: str, target: Path) -> int:
     if source is None:
         raise StoreUnavailable(
             f"`hls backup` copies SQLite databases; use PostgreSQL's pg_dump for {masked(parse_url(url))}, as "
-            "docs/operating.md describes"
+            "docs/running.md describes"
         )
     if not source.is_file():
         raise StoreUnavailable(f"there is no database {source.absolute()} to copy")

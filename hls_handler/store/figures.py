@@ -1,6 +1,6 @@
 """Figures that teams report about a period: results, times, costs; in total, by repository and by author.
 
-docs/operating.md defines each figure. They are computed from stored rows, so deliveries that retention has deleted are
+docs/console.md defines each figure. They are computed from stored rows, so deliveries that retention has deleted are
 missing.
 """
 

@@ -18,7 +18,7 @@ def test_start_page_links_to_each_page_of_the_documentation(browser: Browser) ->
     start = ask(WebSetup(settings(server={"api_key": KEY})).app(), "/", method="GET").body.decode()
     linked = re.findall(r'<li><a href="docs/([^"]+)">', start)
     assert linked == sorted(path.name for path in DOCS.glob("*.md"))
-    assert '<a href="docs/operating.md">Operating HLS</a>' in start
+    assert '<a href="docs/running.md">Run HLS</a>' in start
     assert {browser.get(f"/docs/{name}").status for name in linked} == {200}
 
 
@@ -54,7 +54,7 @@ def test_each_link_leads_to_a_page_and_a_heading(browser: Browser) -> None:
     shown = {path.name: browser.get(f"/docs/{path.name}").body.decode() for path in DOCS.glob("*.md")}
     pages = {name: page.partition("<article")[2] for name, page in shown.items()}
     links = {(name, link) for name, page in pages.items() for link in re.findall(r'href="([^"]+)"', page)}
-    links = {(name, link) for name, link in links if link not in ("/docs", "/docs/operating.md")}  # of the footer
+    links = {(name, link) for name, link in links if link not in ("/docs", "/docs/running.md")}  # of the footer
     assert ("comments.md", "repository-file.md") in links
     for name, link in links:
         target, _, anchor = link.partition("#")
@@ -63,8 +63,8 @@ def test_each_link_leads_to_a_page_and_a_heading(browser: Browser) -> None:
 
 
 def test_link_into_the_checkout_is_text(browser: Browser) -> None:
-    assert "](../compose.yaml)" in (DOCS / "operating.md").read_text()
-    page = browser.get("/docs/operating.md").body.decode()
+    assert "](../compose.yaml)" in (DOCS / "machines.md").read_text()
+    page = browser.get("/docs/machines.md").body.decode()
     assert "compose.yaml" in page
     assert "../compose.yaml" not in page
 

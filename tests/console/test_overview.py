@@ -68,7 +68,7 @@ def test_health_names_each_problem_and_its_remedy(browser: Browser) -> None:
         '<span class="state degraded">claude</span> since 2026-11-20 12:00:00: Claude rejected the key (401). '
         "<strong>To do:</strong> set another claude.api_key. "
     ) in shown
-    assert '<a href="/docs/operating.md#when-something-is-down">What works meanwhile</a></li>' in shown
+    assert '<a href="/docs/running.md#when-something-is-down">What works meanwhile</a></li>' in shown
     assert "rate limit exceeded for user ID 1. <strong>" in shown
     assert "Works: store." in shown
     assert "Not checked yet: queue, prompts, settings, webhooks, catch_up." in shown

@@ -1,4 +1,4 @@
-"""Requests to GitHub for each event. The table in docs/operating.md has the same numbers."""
+"""Requests to GitHub for each event. The table in docs/cost.md has the same numbers."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def second_issue(body: bytes) -> bytes:
 
 
 def documented() -> list[tuple[str, int, int]]:
-    """Return the event, the requests and the writes of each row of the table in docs/operating.md."""
-    section = Path("docs/operating.md").read_text(encoding="utf-8").split("## Requests to GitHub\n")[1]
+    """Return the event, the requests and the writes of each row of the table in docs/cost.md."""
+    section = Path("docs/cost.md").read_text(encoding="utf-8").split("## Requests to GitHub\n")[1]
     rows = re.findall(r"^\| ([a-z ]+)[:,][^|]*\| ([0-9]+) \| ([0-9]+) \|", section, re.MULTILINE)
     return [(event, int(requests), int(writes)) for event, requests, writes in rows]
 

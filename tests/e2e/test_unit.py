@@ -18,7 +18,7 @@ from tests.e2e.service import ROOT
 UNIT = ROOT / "deploy" / "hls.service"
 CHECKOUT, SETTINGS = "/opt/hls", "/etc/hls/settings.yaml"
 HLS = Path(sys.executable).with_name("hls")
-OPERATING = ROOT / "docs" / "operating.md"
+RUNNING = ROOT / "docs" / "running.md"
 
 
 def unit() -> dict[str, list[str]]:
@@ -84,7 +84,7 @@ def test_the_command_of_the_unit_serves_and_stops_at_sigterm(make_service: MakeS
 
 def test_the_cron_line_makes_a_backup_with_the_variables_of_the_service(tmp_path: Path) -> None:
     """Run the line with other paths and without its user, with the few variables that cron sets."""
-    line = next(line for line in OPERATING.read_text().splitlines() if line.startswith("15 3 * * * root "))
+    line = next(line for line in RUNNING.read_text().splitlines() if line.startswith("15 3 * * * root "))
     lib, etc = tmp_path / "lib", tmp_path / "etc"
     for folder in (lib / "backups", etc):
         folder.mkdir(parents=True)

@@ -313,7 +313,7 @@ def find_about_url(webhook_url: str) -> str | None:
 
 
 FOR_OTHER_TOKENS = """
-     If the token may not list webhooks, `gh webhook forward` brings them to `hls serve` (docs/operating.md)."""
+     If the token may not list webhooks, `gh webhook forward` brings them to `hls serve` (docs/setup.md)."""
 
 
 def remaining_steps(outcome: Outcome, *, hls: str, config: Path | None, dotenv: Path) -> Iterator[str]:
@@ -340,14 +340,14 @@ def remaining_steps(outcome: Outcome, *, hls: str, config: Path | None, dotenv: 
             )
     if is_public:
         addresses = " and ".join(filter(None, (outcome.webhook_url, find_about_url(outcome.webhook_url))))
-        forward = f"A proxy with TLS forwards {addresses} to it (docs/operating.md)."
+        forward = f"A proxy with TLS forwards {addresses} to it (docs/setup.md)."
         yield f"Receive events: {hls} serve{option}\n     {forward}"
     else:
         reader = "" if app is not None else FOR_OTHER_TOKENS
         yield f"Receive events, without a public address: {hls} listen{option}{reader}"
     yield (
         f"Open the console, whose address it prints. The key is the value of HLS_API_KEY in {dotenv.absolute()}\n"
-        '     From other machines, through a proxy with TLS: docs/operating.md, "Behind a proxy".'
+        '     From other machines, through a proxy with TLS: docs/setup.md, "Behind a proxy".'
     )
     first = next((name for name in outcome.repositories if "*" not in name), None)
     where = f"Open an issue in {first or 'one of the repositories'}, and see what HLS does"
