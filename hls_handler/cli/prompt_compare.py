@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
+from itertools import chain, repeat
 from typing import Annotated
 
 import typer
@@ -21,34 +21,32 @@ from hls_handler.cli.options import (
     fail,
     load,
     open_store,
+    print_json,
     print_line,
     print_lines,
 )
 from hls_handler.cli.prompt_library import get_prompt, load_library
-from hls_handler.engine.calls import PROMPT_SECRET
+from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.job import ASK
-from hls_handler.errors import DependencyDown, PromptError, SettingsError, StepFailed, with_remedy
-from hls_handler.prompting.prompt import Library, Prompt
-from hls_handler.prompting.render import RenderedPrompt
-from hls_handler.reports.estimate import estimate
+from hls_handler.errors import PromptError, SettingsError
+from hls_handler.prompting.prompt import Prompt
+from hls_handler.reports.estimate import add_estimates, estimate, format_cost
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.trials.comparison import (
-    Comparison,
-    Difference,
-    Pair,
-    Side,
-    StoredDelivery,
+from hls_handler.trials.comparison import Comparison, Difference, Report, Run
+from hls_handler.trials.replay import NotRepeatable
+from hls_handler.trials.trial import (
+    NOT_ASKED,
+    PacedClaude,
+    Trial,
     compare_stored,
     is_named,
-    load_stored_delivery,
-    pair,
-    render_requests,
-    run_again,
+    plan_trial,
+    run_trials,
 )
 from hls_handler.untrusted.cleaning import escape_unprintable
-from hls_handler.wording import add_usd, count, format_usd
+from hls_handler.wording import count, format_usd
 
 UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 SINCE = re.compile(r"([0-9]{1,5})([dhm])")
@@ -101,25 +99,20 @@ def compare(
     settings = load(config, credentials=False)
     with open_store(settings) as store:
         after = store.now() - span
-        if ask:
-            plan = _plan(settings, store, prompt, other, since=after, limit=most)
-            if plan.questions:
-                print_line(_describe_cost(settings, plan), err=as_json)  # with --json, standard output is only JSON
-                if not yes:
-                    _require_confirmation(err=as_json)
-            comparison = _ask_all(settings, plan)
+        if ask:  # with --json, standard output is only JSON
+            report = _ask(settings, store, prompt, other, after, most=most, yes=yes, err=as_json)
         else:
-            comparison = compare_stored(store, prompt, other, since=after)
-    if not comparison.pairs:
-        fail(_explain_no_pairs(prompt, other, since, comparison, asked=ask))
+            report = compare_stored(store, prompt, other, since=after)
+    if not report.comparisons:
+        fail(_explain_no_pairs(prompt, other, since, report, asked=ask))
     if as_json:
-        print_lines(json.dumps(comparison_to_dict(comparison), indent=2))
-        return
-    print_lines("\n".join(format_comparison(comparison)))
+        print_json(report_to_dict(report))
+    else:
+        print_lines("\n".join(format_comparison(report)))
 
 
-def _explain_no_pairs(prompt: str, other: str | None, since: str, comparison: Comparison, *, asked: bool) -> str:
-    excluded = _format_excluded(comparison)
+def _explain_no_pairs(prompt: str, other: str | None, since: str, report: Report, *, asked: bool) -> str:
+    excluded = _format_excluded(report)
     detail = f" ({excluded})" if excluded else ""
     if asked:
         return f"no delivery of the last {since} could be compared{detail}"
@@ -131,48 +124,76 @@ def _explain_no_pairs(prompt: str, other: str | None, since: str, comparison: Co
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    prompt: Prompt
-    library: Library
-    key: bytes  # secret from which the delimiters of untrusted text are derived
-    questions: tuple[tuple[StoredDelivery, tuple[RenderedPrompt, ...]], ...]
-    failed: int  # number of deliveries for which the prompt could not be rendered
+def _ask(
+    settings: Settings,
+    store: Storage,
+    name: str,
+    other: str | None,
+    since: datetime,
+    most: int,
+    *,
+    yes: bool,
+    err: bool,
+) -> Report:
+    """Ask Claude about stored deliveries, after the cost is confirmed."""
+    library = load_library(settings)
+    prompt, config = get_prompt(library, name), DeliveryConfig(settings, RepositoryTable(settings), library)
+    if not prompt.on:
+        abort(f"{prompt.name} has no events of its own, because it follows another prompt; compare that prompt instead")
+    trials, failed = _plan(config, store, prompt, other, since, most)
+    if trials:
+        print_line(_describe_cost(settings, prompt, trials), err=err)
+        if not yes:
+            _require_confirmation(err=err)
+    try:
+        client = connect_claude(settings.claude)
+    except SettingsError as exc:
+        abort(*exc.problems)
+    with client as claude:
+        pauses = chain([0.0], repeat(1 / settings.claude.requests_per_second))
+        paced = PacedClaude(claude, lambda: time.sleep(next(pauses)), lambda _usage: None)
+        results = run_trials(trials, paced)
+    reasons = Counter("not asked" if one.problem == NOT_ASKED else "failed" for one in results if one.new is None)
+    for one in results:
+        if one.problem and one.problem != NOT_ASKED:
+            print_line(f"{(one.guid or '')[:8]}: {one.problem}", err=True)
+    return Report(tuple(one for one in results if one.new is not None), +(reasons + Counter(failed=failed)))
 
 
 def _plan(
-    settings: Settings, store: Storage, name_or_id: str, other: str | None, *, since: datetime, limit: int
-) -> _Plan:
-    library = load_library(settings)
-    prompt = get_prompt(library, name_or_id)
-    if not prompt.on:
-        abort(f"{prompt.name} has no events of its own, because it follows another prompt; compare that prompt instead")
-    key, table = store.database.secret(PROMPT_SECRET), RepositoryTable(settings)
-    questions: list[tuple[StoredDelivery, tuple[RenderedPrompt, ...]]] = []
+    config: DeliveryConfig, store: Storage, prompt: Prompt, other: str | None, since: datetime, most: int
+) -> tuple[list[Trial], int]:
+    """Return trials with finished deliveries, and for how many the prompt could not be rendered.
+
+    A delivery with a reply from the cache is left out: an earlier one had the same question, and it has no cost.
+    """
+    trials: list[Trial] = []
     failed = 0
     for row in store.deliveries.with_checkpoint(ASK, since=since):
-        stored = load_stored_delivery(store, row, prompt, library, table)
-        if stored is None or not (other is None or is_named(other, stored.posted.result.prompt_id)):
+        if row.state != "done":
             continue
         try:
-            questions.append((stored, render_requests(stored.source, stored.rule, library, key)))
+            trial = plan_trial(store, row, config, prompt.name)
+        except NotRepeatable:
+            continue
         except PromptError as exc:
             print_line(f"{row.guid[:8]}: {exc}", err=True)
             failed += 1
-        if len(questions) == limit:
+            continue
+        is_cached = any(answer.cached_at is not None for answer in trial.answers)
+        if trial.answers and not is_cached and (other is None or is_named(other, trial.answers[0].prompt_id)):
+            trials.append(trial)
+        if len(trials) == most:
             break
-    return _Plan(prompt, library, key, tuple(questions), failed)
+    return trials, failed
 
 
-def _describe_cost(settings: Settings, plan: _Plan) -> str:
-    prompt = plan.prompt
-    estimates = [estimate(settings.claude, one) for _, requests in plan.questions for one in requests]
-    min_usd, max_usd = add_usd(one.min_usd for one in estimates), add_usd(one.max_usd for one in estimates)
-    cost = "unknown cost" if min_usd is None or max_usd is None else f"{min_usd:.6f} to {max_usd:.6f} USD"
+def _describe_cost(settings: Settings, prompt: Prompt, trials: Sequence[Trial]) -> str:
+    total = add_estimates([estimate(settings.claude, one) for trial in trials for one in trial.requests])
+    cost = "unknown cost" if format_cost(total) == "unknown" else format_cost(total)
     follow_up = f", and more if {prompt.then.prompt} follows" if prompt.then is not None else ""
-    questions = f"{count(len(estimates), 'question')} to {estimates[0].model}"
-    tokens = sum(one.input_tokens for one in estimates)
-    return f"{prompt.id}: {questions}, about {tokens} input tokens; {cost}{follow_up}; nothing is posted"
+    questions = f"{count(total.questions, 'question')} to {', '.join(total.models)}"
+    return f"{prompt.id}: {questions}, about {total.input_tokens} input tokens; {cost}{follow_up}; nothing is posted"
 
 
 def _require_confirmation(*, err: bool) -> None:
@@ -182,74 +203,53 @@ def _require_confirmation(*, err: bool) -> None:
         fail("Claude was not asked")
 
 
-def _ask_all(settings: Settings, plan: _Plan) -> Comparison:
-    pairs: list[Pair] = []
-    excluded = Counter(failed=plan.failed)
-    try:
-        client = connect_claude(settings.claude)
-    except SettingsError as exc:
-        abort(*exc.problems)
-    with client as claude:
-        for number, (stored, _) in enumerate(plan.questions):
-            if number:
-                time.sleep(1 / settings.claude.requests_per_second)
-            try:
-                ran = run_again(stored.source, stored.rule, plan.library, claude, plan.key)
-                pairs.append(pair(stored.source.row, ran.side, stored.posted))
-            except DependencyDown as exc:  # the remaining questions would fail, too
-                print_line(with_remedy(exc), err=True)
-                excluded["not asked"] = len(plan.questions) - number
-                break
-            except (StepFailed, PromptError) as exc:
-                print_line(f"{stored.source.row.guid[:8]}: {exc}", err=True)
-                excluded["failed"] += 1
-    return Comparison(tuple(pairs), +excluded)
-
-
-def format_comparison(comparison: Comparison) -> Iterator[str]:
-    """Yield the comparison as lines: a table with a row for each delivery, then the totals."""
-    one, other = comparison.summaries
-    compared, differing, excluded = len(comparison.pairs), comparison.differing, _format_excluded(comparison)
-    yield f"{', '.join(one.ids)} against {', '.join(other.ids)}"
+def format_comparison(report: Report) -> Iterator[str]:
+    """Yield the report as lines: a table with a row for each delivery, then the totals."""
+    new, old = report.totals
+    compared, differing, excluded = len(report.comparisons), report.differing, _format_excluded(report)
+    yield f"{', '.join(new.ids)} against {', '.join(old.ids)}"
     yield ""
-    yield from _table(comparison)
+    yield from _table(report)
     yield ""
     yield f"compared     {count(compared, 'delivery')}{f'; left out: {excluded}' if excluded else ''}"
     yield f"same labels  {compared - differing}"
-    groups = ", ".join(f"{group} in {times}" for group, times in comparison.groups)
+    groups = ", ".join(f"{group} in {times}" for group, times in report.groups)
     yield f"differing    {differing}" + (f": {groups}" if groups else "")
-    for difference, times in comparison.differences:
+    for difference, times in report.differences:
         yield f"             {times:>4}  {_format_difference(difference)}"
-    yield f"comments     {one.spoke}, against {other.spoke}; differing in {comparison.spoke_differently}"
-    yield f"mean tokens  {one.mean_tokens:.0f}, against {other.mean_tokens:.0f}"
-    yield f"mean cost    {format_usd(one.mean_cost_usd)}, against {format_usd(other.mean_cost_usd)}"
+    if report.labels:
+        yield f"people left  {report.verdict}"
+    yield f"comments     {new.spoke}, against {old.spoke}; differing in {report.spoke_differently}"
+    yield f"mean tokens  {new.mean_tokens:.0f}, against {old.mean_tokens:.0f}"
+    yield f"mean cost    {format_usd(new.mean_cost_usd)}, against {format_usd(old.mean_cost_usd)}"
 
 
-def comparison_to_dict(comparison: Comparison) -> Mapping[str, object]:
+def report_to_dict(report: Report) -> Mapping[str, object]:
     """Return the output of --json. "prompt" is about the prompt that the user named first, "with" about the other."""
-    one, other = comparison.summaries
+    new, old = report.totals
     return {
-        "prompt": asdict(one),
-        "with": asdict(other),
-        "compared": len(comparison.pairs),
-        "left_out": dict(comparison.excluded),
-        "same_labels": len(comparison.pairs) - comparison.differing,
-        "differing_labels": comparison.differing,
-        "differing_by_group": dict(comparison.groups),
+        "prompt": asdict(new),
+        "with": asdict(old),
+        "compared": len(report.comparisons),
+        "left_out": dict(report.excluded),
+        "same_labels": len(report.comparisons) - report.differing,
+        "differing_labels": report.differing,
+        "differing_by_group": dict(report.groups),
         "differences": [
-            {"group": found.group, "prompt": found.one, "with": found.other, "deliveries": times}
-            for found, times in comparison.differences
+            {"group": found.group, "prompt": found.new, "with": found.old, "deliveries": times}
+            for found, times in report.differences
         ],
-        "speaking_differently": comparison.spoke_differently,
+        "as_people_left_them": report.verdict if report.labels else None,
+        "speaking_differently": report.spoke_differently,
         "deliveries": [
             {
-                "delivery": pair.guid,
-                "event": pair.event_key,
-                "thread": pair.conversation,
-                "prompt": _side_to_dict(pair.one),
-                "with": _side_to_dict(pair.other),
+                "delivery": one.guid,
+                "event": one.event_key,
+                "thread": one.conversation,
+                "prompt": _run_to_dict(one.new),
+                "with": _run_to_dict(one.old),
             }
-            for pair in comparison.pairs
+            for one in report.comparisons
         ],
     }
 
@@ -257,40 +257,44 @@ def comparison_to_dict(comparison: Comparison) -> Mapping[str, object]:
 COLUMNS = ("delivery", "event", "thread", "comments", "tokens", "USD", "labels")
 
 
-def _table(comparison: Comparison) -> Iterator[str]:
-    rows = [COLUMNS, *(tuple(map(escape_unprintable, _cells(compared))) for compared in comparison.pairs)]
+def _table(report: Report) -> Iterator[str]:
+    rows = [COLUMNS, *(tuple(map(escape_unprintable, _cells(one))) for one in report.comparisons)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     # no row is wrapped, so that grep finds whole rows
     return ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
-def _cells(pair: Pair) -> tuple[str, ...]:
-    one, other = pair.one, pair.other
+def _cells(one: Comparison) -> tuple[str, ...]:
+    runs = [run for run in (one.new, one.old) if run is not None]
     return (
-        pair.guid[:8],
-        pair.event_key,
-        pair.conversation,
-        ", ".join("yes" if side.result.speaks else "no" for side in (one, other)),
-        f"{one.tokens}, {other.tokens}",
-        ", ".join(format_usd(side.cost_usd).removesuffix(" USD") for side in (one, other)),
-        "; ".join(map(_format_difference, pair.differences)) or "the same",
+        (one.guid or "")[:8],
+        one.event_key,
+        one.conversation,
+        ", ".join("yes" if run.result.speaks else "no" for run in runs),
+        ", ".join(str(run.tokens) for run in runs),
+        ", ".join(format_usd(run.cost_usd).removesuffix(" USD") for run in runs),
+        "; ".join(map(_format_difference, one.differences)) or "the same",
     )
 
 
 def _format_difference(difference: Difference) -> str:
-    labels = " and ".join(difference.one) or f"no {difference.group}"
-    return f"{labels}, not {' and '.join(difference.other) or 'none'}"  # "priority-high, not priority-low"
+    labels = " and ".join(difference.new) or f"no {difference.group}"
+    return f"{labels}, not {' and '.join(difference.old) or 'none'}"  # "priority-high, not priority-low"
 
 
-def _format_excluded(comparison: Comparison) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(comparison.excluded.items()))
+def _format_excluded(report: Report) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(report.excluded.items()))
 
 
-def _side_to_dict(side: Side) -> Mapping[str, object]:
-    return {
-        "id": side.result.prompt_id,
-        "labels": [label.name for label in side.result.labels],
-        "speaks": side.result.speaks,
-        "tokens": side.tokens,
-        "cost_usd": side.cost_usd,
-    }
+def _run_to_dict(run: Run | None) -> Mapping[str, object] | None:
+    return (
+        None
+        if run is None
+        else {
+            "id": run.result.prompt_id,
+            "labels": [label.name for label in run.result.labels],
+            "speaks": run.result.speaks,
+            "tokens": run.tokens,
+            "cost_usd": run.cost_usd,
+        }
+    )

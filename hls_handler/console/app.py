@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +25,7 @@ from hls_handler.console.metrics import MAX_NUMBERS_AGE_S, MetricsPage, read_num
 from hls_handler.console.openapi import ApiDescription
 from hls_handler.console.overview import MAX_OVERVIEW_AGE_S, OverviewPage, ShowStart, read_overview
 from hls_handler.console.pages import STATIC
-from hls_handler.console.prompt_edits import PromptEdits, Sent, Trial
+from hls_handler.console.prompt_edits import Prepared, PromptEdits
 from hls_handler.console.prompts import MAX_STATS_AGE_S, PromptDescriptions, PromptPages, read_library_stats
 from hls_handler.console.render_process import RenderProcess, RunRenderJob
 from hls_handler.console.sent_prompts import SentPromptPages
@@ -34,7 +35,6 @@ from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.health import Health
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
-from hls_handler.reports.dry_run import DryRun
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.single_flight import SingleFlightCache
@@ -61,7 +61,7 @@ class Console:
         """`run` renders unsaved prompts; by default, a child process does."""
         self._ports = ports
         self._own_key, self._attempts = secrets.token_bytes(32), Attempts()
-        self._dry_runs = ClaudeRuns[DryRun]("dry run", ports.store, ports.connect_claude, ports.now)
+        self._runs = ClaudeRuns(ports.store, ports.connect_claude, ports.now)
         self._overviews = SingleFlightCache(
             partial(read_overview, ports.store), ports.now, max_age_s=MAX_OVERVIEW_AGE_S
         )
@@ -71,9 +71,7 @@ class Console:
         self._descriptions = PromptDescriptions()
         self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
         self._run = run or RenderProcess().run
-        self._sent: dict[str, Sent] = {}
-        self._used = set[str]()
-        self._trials = ClaudeRuns[Trial]("trial", ports.store, ports.connect_claude, ports.now)
+        self._prepared = OrderedDict[str, Prepared]()
 
     def routes(self, settings: Settings, show_start: ShowStart) -> Sequence[BaseRoute]:
         """Return the routes for these settings. `show_start` answers `/` for people who may not use the console.
@@ -90,11 +88,9 @@ class Console:
             ).routes(),
             *DeliveryPages(frame, store, ports.log_ring).routes(),
             *SentPromptPages(frame, store, ports.config).routes(),
-            *DryRunPages(frame, store, ports.config, self._dry_runs).routes(),
+            *DryRunPages(frame, store, ports.config, self._runs).routes(),
             *FiguresPages(frame, store, ports.now).routes(),
-            *PromptEdits(
-                frame, store, prompts, self._run, self._trials, self._sent, self._used, delimiter_key
-            ).routes(),
+            *PromptEdits(frame, store, prompts, self._run, self._runs, self._prepared, delimiter_key).routes(),
             *PromptPages(frame, store, prompts, self._stats, self._descriptions, delimiter_key).routes(),
             *LogPages(frame, self._streams).routes(),
             *SettingsPages(frame, store, ports.health, ports.prompts).routes(),
@@ -109,5 +105,4 @@ class Console:
     def stop(self) -> None:
         """End the open streams, and begin nothing more in the background. Thread-safe."""
         self._streams.stop()
-        self._dry_runs.stop()
-        self._trials.stop()
+        self._runs.stop()

@@ -15,16 +15,15 @@ from hls_handler.console.delivery_search import describe_conversation, describe_
 from hls_handler.console.frame import Frame
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.errors import PromptError
-from hls_handler.reports.dry_run import DryRun, DryRunPlan, plan_dry_run, run_dry
+from hls_handler.reports.estimate import add_estimates, estimate
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.trials.replay import NotRepeatable
+from hls_handler.trials.trial import list_prompts, plan_trial
 
 
 class DryRunPages:
-    def __init__(
-        self, frame: Frame, store: Storage, config: Callable[[], DeliveryConfig], runs: ClaudeRuns[DryRun]
-    ) -> None:
+    def __init__(self, frame: Frame, store: Storage, config: Callable[[], DeliveryConfig], runs: ClaudeRuns) -> None:
         self._frame, self._store, self._config, self._runs = frame, store, config, runs
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -60,18 +59,9 @@ class DryRunPages:
         return RedirectResponse(f"/deliveries/{row.guid}/dry-run", 303)
 
     def _run(self, row: DeliveryRow, prompt: str | None) -> None:
-        plan = self._plan(row, prompt)
-        self._runs.start(
-            row.guid,
-            plan.prompt.id,
-            plan.settings,
-            lambda claude: run_dry(plan, claude, claude.usages),
-            {"delivery": row.guid},
-            check_cost=plan.check_cost,
-        )
-
-    def _plan(self, row: DeliveryRow, prompt: str | None) -> DryRunPlan:
-        return plan_dry_run(self._store, row, self._config(), prompt)
+        config = self._config()
+        trial = plan_trial(self._store, row, config, prompt)
+        self._runs.start("dry run", row.guid, [trial], config.settings, {"delivery": row.guid})
 
     async def _page(
         self, request: Request, row: DeliveryRow, prompt: str | None, *, said: str = "", status: int = 200
@@ -80,15 +70,16 @@ class DryRunPages:
         return await asyncio.to_thread(partial(self._render, request, row, prompt, said=said, status=status))
 
     def _render(self, request: Request, row: DeliveryRow, prompt: str | None, *, said: str, status: int) -> Response:
-        progress, plan, problem = self._runs.find(row.guid), None, ""
+        config, progress, trial, problem = self._config(), self._runs.find(row.guid), None, ""
         is_running = progress is not None and progress.finished_at is None
         if not is_running:
             try:
-                plan = self._plan(row, prompt)
+                trial = plan_trial(self._store, row, config, prompt)
             except NotRepeatable as exc:
                 problem = f"A dry run is not possible: {exc}."
             except PromptError as exc:
                 problem = f"The prompt cannot be rendered: {'; '.join(exc.problems)}."
+        estimates = [estimate(config.settings.claude, one) for one in trial.requests] if trial else []
         return self._frame.render(
             request,
             "dry_run.html",
@@ -97,9 +88,11 @@ class DryRunPages:
             event=describe_event(row),
             conversation=describe_conversation(row),
             progress=progress,
-            result=progress.result if progress else None,
+            result=progress.report.comparisons[0] if progress is not None and progress.report is not None else None,
             is_running=is_running,
-            plan=plan,
+            trial=trial,
+            prompts=list_prompts(trial.library, trial.source.event) if trial else (),
+            estimate=add_estimates(estimates),
             said=said,
             problem=problem,
             other=self._runs.running if not is_running else None,

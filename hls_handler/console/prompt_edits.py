@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -24,7 +24,7 @@ from starlette.routing import BaseRoute
 from hls_handler import shipped
 from hls_handler.console.claude_runs import CallRefused, ClaudeRuns
 from hls_handler.console.frame import Form, Frame
-from hls_handler.console.prompts import Shown, prompt_name, show_rendered
+from hls_handler.console.prompts import Shown, load_input, prompt_name, show_rendered
 from hls_handler.console.render_child import Rendered, RenderJob, RenderResult
 from hls_handler.console.render_process import NO_RESULT, RenderBusy, RunRenderJob
 from hls_handler.engine.library import all_variables
@@ -35,7 +35,6 @@ from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.prompting.reply_fields import build_reply_model
 from hls_handler.prompting.source_files import SourceFile
-from hls_handler.reports.dry_run import Run
 from hls_handler.reports.estimate import CostEstimate, add_estimates, estimate, format_cost
 from hls_handler.reports.prompt_input import (
     PromptInput,
@@ -43,16 +42,12 @@ from hls_handler.reports.prompt_input import (
     list_deliveries,
     load_delivery,
     load_sample,
+    load_source,
 )
-from hls_handler.reports.prompt_trial import (
-    TrialQuestion,
-    TrialResult,
-    compare_with_stored,
-    run_trial,
-    summarize_labels,
-)
-from hls_handler.settings.effective import RepositoryTable, find_chosen_events, find_shadow_only_prompts
+from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts
 from hls_handler.storage import Storage
+from hls_handler.trials.comparison import Run
+from hls_handler.trials.trial import Trial, plan_edit
 
 NUMBERS = (1, 5, 10, 20)
 """Numbers of deliveries that the form offers."""
@@ -61,12 +56,16 @@ MAX_EDIT_BYTES = 256 * 1024
 """Limit on the form, in which most characters of a text have one to three bytes."""
 
 MAX_FRONT_CHARACTERS = 64_000
+MAX_PREPARED = 4
+"""Rendered edits that one process keeps until they are sent."""
+
 KEPT_FIELDS = ("text", "file", "delivery", "most")
 NEEDS_KEY = (
     "An unsaved prompt is a template from the browser, and the real Claude answers it, so it needs server.api_key. Set "
     "it in the settings."
 )
 BUSY = "Another edit is being rendered. Wait a few seconds, then try again."
+CHANGED = "The text or a delivery has changed since the cost was shown. This is the new cost; send it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,49 +78,21 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """The deliveries that an edit is tried with."""
-
-    inputs: tuple[PromptInput, ...]
-    unsuitable: tuple[str, ...] = ()  # sentences about deliveries with corrections that cannot be used
-
-
-@dataclass(frozen=True, slots=True)
 class Prepared:
     """An edit that was rendered, and what sending it costs."""
 
-    questions: tuple[TrialQuestion, ...]  # at least one
+    edit: Edit
+    diff: tuple[str, ...]
+    trials: tuple[Trial, ...]  # at least one, until it is sent
     failed: tuple[tuple[str, str], ...]  # title and problem of deliveries that it cannot be rendered with
     shown: Shown  # the first question
-    costs: tuple[CostEstimate, ...]  # of each question
+    costs: tuple[CostEstimate, ...]  # of the questions of each trial
     total: CostEstimate
+    once: str = field(default_factory=lambda: secrets.token_hex(16))  # key of the form that sends it
 
     @property
     def cost(self) -> str:
         return format_cost(self.total)
-
-    @property
-    def guids(self) -> str:
-        """The chosen deliveries, as a field of the form."""
-        return " ".join(question.given.guid or "" for question in self.questions)
-
-    def digest(self, edit: Edit, key: bytes) -> str:
-        """Identifies what was rendered, so that nothing is sent whose cost this process has not shown."""
-        titles = [question.given.title for question in self.questions]
-        parts = (edit.name, edit.file, edit.text, edit.guid, str(edit.most), self.guids, *titles, self.cost, key.hex())
-        return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-Trial = tuple[TrialResult, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A sent edit, for the page of the replies."""
-
-    edit: Edit
-    prepared: Prepared
-    diff: Sequence[str]
 
 
 class PromptEdits:
@@ -130,15 +101,14 @@ class PromptEdits:
         frame: Frame,
         store: Storage,
         prompts: Callable[[], ReloadingLibrary],
-        run: RunRenderJob,
-        trials: ClaudeRuns[Trial],
-        sent: dict[str, Sent],
-        used: set[str],
+        render: RunRenderJob,
+        runs: ClaudeRuns,
+        prepared: OrderedDict[str, Prepared],
         delimiter_key: bytes,
     ) -> None:
-        """`sent` has what `trials` are about, by prompt, and `used` the random fields `once` of all sent forms."""
+        """`prepared` are the edits that were rendered and not sent, by `Prepared.once`, the newest last."""
         self._frame, self._store, self._prompts = frame, store, prompts
-        self._run, self._trials, self._sent, self._used, self._key = run, trials, sent, used, delimiter_key
+        self._run, self._runs, self._prepared, self._key = render, runs, prepared, delimiter_key
         self._sending = asyncio.Lock()
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -167,62 +137,47 @@ class PromptEdits:
         self, request: Request, library: Library, edit: Edit, *, said: str = "", status: int = 200
     ) -> Response:
         try:
-            result, prepared = await self._try(library, edit, await asyncio.to_thread(self._choose, library, edit))
+            result, prepared = await self._try(library, edit)
         except RenderBusy:
             return await self._page(request, library, edit, said=BUSY, status=429)
+        if prepared is not None:
+            self._prepared[prepared.once] = prepared
+            while len(self._prepared) > MAX_PREPARED:
+                self._prepared.popitem(last=False)
         return await self._page(request, library, edit, result=result, prepared=prepared, said=said, status=status)
 
     async def _send(self, request: Request) -> Response:
         library, edit, form = await self._read(request)
+        once, location = form.get("once", ""), f"/prompts/{edit.name}/reply"
         async with self._sending:  # the second request of a double click waits for the first one
-            return await self._send_once(request, library, edit, form)
-
-    async def _send_once(self, request: Request, library: Library, edit: Edit, form: Form) -> Response:
-        location, once, shown = f"/prompts/{edit.name}/reply", form.get("once", ""), form.get("shown", "")
-        if once in self._used:
-            return RedirectResponse(location, 303)
-        if not (shown and once):
-            return await self._show(request, library, edit)
-        try:
-            chosen = await asyncio.to_thread(self._choose_again, library, edit, form.get("chosen", "").split())
-            result, prepared = await self._try(library, edit, chosen)
-        except RenderBusy:
-            return await self._page(request, library, edit, said=BUSY, status=429)
-        if prepared is None or shown != prepared.digest(edit, self._key):
-            said = "The text or a delivery has changed since the cost was shown. This is the new cost; send it again."
-            return await self._show(request, library, edit, said=said, status=409)
-        settings, store = self._frame.settings, self._store
-        compare = partial(compare_with_stored, store, library, RepositoryTable(settings), edit.name)
-        prompt_id, questions = prepared.questions[0].requests[0].prompt.id, prepared.questions
-
-        def begin() -> None:
-            run = partial(run_trial, questions, compare=compare)
-            self._trials.start(edit.name, prompt_id, settings, run, {"unsaved": edit.file})
-
-        try:
-            await asyncio.to_thread(begin)
-        except CallRefused as exc:
-            page = partial(self._page, request, library, edit, result=result, prepared=prepared)
-            return await page(said=str(exc), status=409)
-        self._used.add(once)
-        self._sent[edit.name] = Sent(edit, prepared, result.diff)
+            progress, prepared = self._runs.find(edit.name), self._prepared.get(once)
+            if progress is not None and progress.about.once == once:
+                return RedirectResponse(location, 303)
+            if prepared is None or prepared.edit != edit:
+                show = partial(self._show, request, library, edit)
+                return await (show(said=CHANGED, status=409) if once else show())
+            about, fields = replace(prepared, trials=()), {"unsaved": edit.file}
+            start = partial(self._runs.start, "trial", edit.name, prepared.trials, self._frame.settings, fields, about)
+            try:
+                await asyncio.to_thread(start)
+            except CallRefused as exc:
+                return await self._page(request, library, edit, prepared=prepared, said=str(exc), status=409)
+            del self._prepared[once]
         return RedirectResponse(location, 303)
 
     async def _show_reply(self, request: Request) -> Response:
         name = prompt_name(request)
-        progress, sent = self._trials.find(name), self._sent.get(name)
-        if progress is None or sent is None:
+        progress = self._runs.find(name)
+        if progress is None:
             text = f"No unsaved edit of {name} was sent to Claude since this process started."
             return self._frame.message(request, text, status=404)
-        results = progress.result or ()
         return self._frame.render(
             request,
             "prompt_reply.html",
-            sent=sent,
+            sent=progress.about,
             progress=progress,
-            results=[(result, *_format_replies(result)) for result in results],
-            summary=summarize_labels(results),
-            answered=sum(result.runs is not None for result in results),
+            report=progress.report,
+            format_reply=_format_reply,
         )
 
     def _check(self, request: Request) -> tuple[str, Library]:
@@ -238,58 +193,74 @@ class PromptEdits:
         """Return the library, the edit of the form, and the form."""
         form = await self._frame.read_own_form(request, max_bytes=MAX_EDIT_BYTES)
         name, library = self._check(request)
-        edit = _parse_edit(name, form)
+        text = form.get("text", "").replace("\r\n", "\n")  # browsers send CRLF
+        guid, most = form.get("delivery", "").strip(), _parse_number(form.get("most", ""))
+        edit = Edit(name, form.get("file", ""), text, guid, most)
         _find_file(library, name, edit.file)
         return library, edit, form
 
-    async def _try(self, library: Library, edit: Edit, chosen: Chosen | str) -> tuple[RenderResult, Prepared | None]:
+    async def _try(self, library: Library, edit: Edit) -> tuple[RenderResult, Prepared | None]:
         """Render the edit. Raises `RenderBusy`. Problems are in the result."""
-        if isinstance(chosen, str):
-            return RenderResult(problems=(chosen,)), None
-        result = await self._run(self._make_job(library, edit, chosen.inputs))
-        if result.rendered is None:
-            return result, None
-        made = result.rendered.requests
-        if len(made) != len(chosen.inputs) or not all(made) or all(isinstance(one, str) for one in made):
-            return RenderResult(problems=(NO_RESULT,)), None
+        result = RenderResult()
         try:
-            prompt = _to_prompt(library.prompts[edit.name], result.rendered)
+            inputs, unsuitable = await asyncio.to_thread(self._choose, library, edit)
+            result = await self._run(self._make_job(library, edit, inputs))
+            if result.rendered is None:
+                return result, None
+            return result, await asyncio.to_thread(self._prepare, library, edit, result, inputs, unsuitable)
         except HlsError as exc:
             return RenderResult(result.diff, (str(exc),)), None
-        prepared = await asyncio.to_thread(self._prepare, prompt, result.rendered, chosen)
-        return result, prepared
 
-    def _prepare(self, prompt: Prompt, rendered: Rendered, chosen: Chosen) -> Prepared:
-        settings, schema = self._frame.settings, prompt.reply_model.model_json_schema()
-        questions: list[TrialQuestion] = []
-        failed = [(sentence, "") for sentence in chosen.unsuitable]
-        for given, made in zip(chosen.inputs, rendered.requests, strict=True):
+    def _prepare(
+        self,
+        library: Library,
+        edit: Edit,
+        result: RenderResult,
+        inputs: Sequence[PromptInput],
+        unsuitable: Sequence[str],
+    ) -> Prepared:
+        """Raises `HlsError` if the child process returned something else than the prompt."""
+        rendered, settings = result.rendered, self._frame.settings
+        if rendered is None or len(rendered.requests) != len(inputs):
+            raise HlsError(NO_RESULT)
+        prompt = _to_prompt(library.prompts[edit.name], rendered)
+        schema = prompt.reply_model.model_json_schema()
+        failed = [(sentence, "") for sentence in unsuitable]
+        trials: list[Trial] = []
+        for given, made in zip(inputs, rendered.requests, strict=True):
             if isinstance(made, str):
                 failed.append((given.title, made))
-            else:
-                parts = (RenderedPrompt(prompt, one.system, one.task, schema, one.missing) for one in made)
-                questions.append(TrialQuestion(given, tuple(parts)))
-        each = [[estimate(settings.claude, one) for one in question.requests] for question in questions]
+                continue
+            requests = tuple(RenderedPrompt(prompt, one.system, one.task, schema, one.missing) for one in made)
+            source = load_source(self._store, given, self._frame.table, settings)
+            trials.append(plan_edit(self._store, source, library, edit.name, requests))
+        if not trials or not all(trial.requests for trial in trials):
+            raise HlsError(NO_RESULT)
+        first = next(given for given, made in zip(inputs, rendered.requests, strict=True) if not isinstance(made, str))
+        each = [[estimate(settings.claude, one) for one in trial.requests] for trial in trials]
         return Prepared(
-            tuple(questions),
+            edit,
+            result.diff,
+            tuple(trials),
             tuple(failed),
-            show_rendered(settings, questions[0].requests[0], questions[0].given),
+            show_rendered(settings, trials[0].requests[0], first),
             tuple(map(add_estimates, each)),
-            add_estimates([one for of_question in each for one in of_question]),
+            add_estimates([one for of_trial in each for one in of_trial]),
         )
 
-    def _choose(self, library: Library, edit: Edit) -> Chosen | str:
+    def _choose(self, library: Library, edit: Edit) -> tuple[tuple[PromptInput, ...], Sequence[str]]:
         """Return the deliveries to try the edit with: that of the form, those with corrections, then the newest.
 
-        Returns a sentence if there are none, or if that of the form is not suitable.
+        Also returns sentences about deliveries with corrections that cannot be used. Raises `HlsError` if there are no
+        deliveries, or if that of the form is not suitable.
         """
-        try:
-            first = [self._load(library, edit.name, edit.guid)] if edit.guid else []
-        except HlsError as exc:
-            return str(exc)
-        inputs, unsuitable = {given.guid: given for given in first}, []
+        inputs, unsuitable = dict[str | None, PromptInput](), list[str]()
         corrected = [one.row for one in self._store.corrections.newest_of_prompt(edit.name, most=edit.most)]
-        for row in (*corrected, *list_deliveries(self._store, library, edit.name)):
+        rows = [*corrected, *list_deliveries(self._store, library, edit.name)]
+        if edit.guid:
+            given = load_input(self._frame, self._store, library, edit.name, edit.guid)
+            inputs[given.guid] = given
+        for row in rows:
             if len(inputs) == edit.most:
                 break
             try:
@@ -298,29 +269,12 @@ class PromptEdits:
             except (UnsuitableDelivery, PromptError) as exc:
                 if row in corrected:
                     unsuitable.append(f"{exc}.")
-        if inputs:
-            return Chosen(tuple(inputs.values()), tuple(unsuitable))
-        sample = load_sample(library, edit.name, self._frame.settings)
-        return (
-            "no delivery of its events is stored, and HLS ships no recorded one"
-            if sample is None
-            else Chosen((sample,))
-        )
-
-    def _choose_again(self, library: Library, edit: Edit, guids: Sequence[str]) -> Chosen | str:
-        """Return the deliveries that the form has shown, even if there are newer ones now."""
-        if not guids:
-            return self._choose(library, edit)
-        try:
-            return Chosen(tuple(self._load(library, edit.name, guid) for guid in guids[: NUMBERS[-1]]))
-        except HlsError as exc:
-            return str(exc)
-
-    def _load(self, library: Library, name: str, guid: str) -> PromptInput:
-        row = self._store.deliveries.find(guid)
-        if row is None:
-            raise UnsuitableDelivery(f"there is no delivery {guid[:100]}, or it was deleted")
-        return load_delivery(self._store, row, library, name, self._frame.table)
+        if not inputs:
+            sample = load_sample(library, edit.name, self._frame.settings)
+            if sample is None:
+                raise UnsuitableDelivery("no delivery of its events is stored, and HLS ships no recorded one")
+            inputs[None] = sample
+        return tuple(inputs.values()), unsuitable
 
     def _make_job(self, library: Library, edit: Edit, given: tuple[PromptInput, ...]) -> RenderJob:
         settings, source = self._frame.settings, _find_file(library, edit.name, edit.file)
@@ -358,9 +312,7 @@ class PromptEdits:
             is_shipped=Path(_find_file(library, edit.name, edit.file).file).is_relative_to(shipped.PROMPTS),
             result=result,
             prepared=prepared,
-            shown="" if prepared is None else prepared.digest(edit, self._key),
             said=said,
-            once=secrets.token_hex(16),
             numbers=NUMBERS,
             format_cost=format_cost,
             query=urlencode({"delivery": edit.guid}) if edit.guid else "",
@@ -374,22 +326,8 @@ def _find_file(library: Library, name: str, file: str) -> SourceFile:
     raise HTTPException(404, f"{name} uses no file {file[:200]}")
 
 
-def _parse_edit(name: str, form: Form) -> Edit:
-    text = form.get("text", "").replace("\r\n", "\n")  # browsers send CRLF
-    guid, most = form.get("delivery", "").strip(), _parse_number(form.get("most", ""))
-    return Edit(name, form.get("file", ""), text, guid, most)
-
-
 def _parse_number(given: str) -> int:
     return int(given) if given in map(str, NUMBERS) else 1
-
-
-def _format_replies(result: TrialResult) -> tuple[str, str]:
-    """Return the old and the new reply as JSON, each "" if there is none."""
-    if result.runs is None:
-        return "", ""
-    old, new = (_format_reply(run) for run in (result.runs.old, result.runs.new))
-    return old, new
 
 
 def _format_reply(run: Run) -> str:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
 from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis
-from hls_handler.engine.asking import analyse, ask
+from hls_handler.engine.asking import ask
+from hls_handler.engine.calls import PROMPT_SECRET
 from hls_handler.engine.job import Codec, Job
-from hls_handler.errors import DependencyDown, LeaseLost, Permanent, Postponed, StepFailed, StoreUnavailable
+from hls_handler.engine.trial_job import TrialJob
+from hls_handler.errors import (
+    DependencyDown,
+    LeaseLost,
+    Permanent,
+    Postponed,
+    PromptError,
+    StepFailed,
+    StoreUnavailable,
+)
 from hls_handler.queue.changes import Posted
 from hls_handler.routing import Shadow
 from hls_handler.store.calls import CLAUDE_RATE_LIMIT
@@ -49,9 +60,9 @@ SHADOW = Codec("shadow", 1, TypeAdapter(ShadowResult))
 
 
 def prompt_result(analysis: Analysis, actions: tuple[Action, ...]) -> PromptResult:
-    """Return the labels and the planned comment of an analysis, for comparisons. `analysis` must have a reply."""
+    """Return the labels and the planned comment of an analysis, for comparisons."""
     return PromptResult(
-        prompt_id=analysis.answers[0].prompt_id,
+        prompt_id=analysis.answers[0].prompt_id if analysis.answers else "",
         labels=tuple(label for action in actions if isinstance(action, EnsureLabels) for label in action.requested),
         speaks=any(isinstance(action, EnsureComment) and action.create for action in actions),
     )
@@ -80,15 +91,16 @@ def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | Non
 def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult, *, is_cached: bool) -> ShadowResult:
     try:
         _check_shadow(job, shadow, is_cached=is_cached)
-        answered = ask(job, facts, shadow=shadow.prompt)
-        analysis = analyse(job, answered, answered.facts)
-        result = prompt_result(analysis, job.handler.plan(job.event, answered.facts, analysis))
-        return ShadowResult(shadow.prompt, "done", None, result, posted)
+        rule, key = replace(job.rule, prompt=shadow.prompt), job.store.database.secret(PROMPT_SECRET)
+        consult = partial(ask, job, shadow=shadow.prompt)
+        trial = TrialJob(job.event, rule, job.handler, facts, job.config.library, key, consult)
+        trial.run()
+        return ShadowResult(shadow.prompt, "done", None, prompt_result(trial.analysis, trial.actions), posted)
     except (LeaseLost, StoreUnavailable):
         raise
     except Postponed as exc:
         return ShadowResult(shadow.prompt, "skipped", str(exc), None, posted)
-    except StepFailed as exc:
+    except (StepFailed, PromptError) as exc:
         if isinstance(exc, DependencyDown) and exc.applies_to_all_calls and exc.not_before is not None:
             job.store.rate_limiter.hold(CLAUDE_RATE_LIMIT, exc.not_before)  # until the time that Claude gave
         return ShadowResult(shadow.prompt, "failed", str(exc), None, posted)

@@ -60,17 +60,15 @@ class CostEstimate:
     input_tokens: int
     min_usd: float | None  # None if the price of a model is unknown
     max_usd: float | None
-    followers: tuple[str, ...]  # names of prompts that may be asked, too, depending on the replies
 
 
-def add_estimates(estimates: Sequence[Estimate], followers: tuple[str, ...] = ()) -> CostEstimate:
+def add_estimates(estimates: Sequence[Estimate]) -> CostEstimate:
     return CostEstimate(
         questions=len(estimates),
         models=tuple(dict.fromkeys(one.model for one in estimates)),
         input_tokens=sum(one.input_tokens for one in estimates),
         min_usd=add_usd(one.min_usd for one in estimates),
         max_usd=add_usd(one.max_usd for one in estimates),
-        followers=followers,
     )
 
 

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hls_handler.analysis import Reply
 from hls_handler.deliveries import Checkpoint
-from hls_handler.engine.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
+from hls_handler.engine.job import ASK, GATHER, decode_reply_for_display, facts_codec
 from hls_handler.engine.library import FACTS, GUID, families
 from hls_handler.errors import HlsError
 from hls_handler.events import Event, event_key, parse_event
@@ -28,7 +27,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
-from hls_handler.trials.replay import NotRepeatable, load_stored_facts
+from hls_handler.trials.replay import NotRepeatable, StoredFacts, decode_answer, load_stored_facts
 
 MAX_READ, MAX_EVENTS, MAX_OFFERED = 100, 5, 20
 """Newest deliveries that are read at first, most events of a prompt that are searched then, and most that are offered.
@@ -99,6 +98,18 @@ def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str,
     return _make(title, row.guid, stored.event, stored.steps[GATHER, 0], reply, name, stored.effective)
 
 
+def load_source(store: Storage, given: PromptInput, table: RepositoryTable, settings: Settings) -> StoredFacts:
+    """Return what a trial with the delivery or the recorded event needs. Raises `UnsuitableDelivery`."""
+    row = store.deliveries.find(given.guid) if given.guid else None
+    try:
+        if row is not None:
+            return load_stored_facts(store, row, table)
+        handler, event = handler_for(given.event), parse_event(given.event, GUID, given.body.encode())
+        return StoredFacts(None, event, handler, facts_codec(handler).decode(given.facts), without_entry(settings), {})
+    except NotRepeatable as exc:
+        raise UnsuitableDelivery(f"{given.guid}: {exc}") from None
+
+
 def load_sample(library: Library, name: str, settings: Settings) -> PromptInput | None:
     """Return the first recorded event of the prompt, with the facts that HLS ships; None if there is none."""
     others: list[PromptInput] = []
@@ -137,7 +148,8 @@ def list_variables(given: PromptInput, library: Library, name: str) -> Iterator[
     facts = facts_codec(handler).decode(given.facts)
     if facts is None:
         raise UnsuitableDelivery("the facts are of another version of HLS")
-    reply = _decode(given.reply, library)
+    answer = decode_answer(given.reply, library)
+    reply = answer.reply if answer is not None else None
     before = library.predecessors(name)
     for part in handler.split(facts):
         variables = {
@@ -195,12 +207,3 @@ def _find_earlier_reply(
 
 def _replies(steps: Mapping[tuple[str, int], Checkpoint]) -> Iterator[Checkpoint]:
     yield from (steps[step] for step in sorted(steps) if step[0] == ASK and step[1] < VERIFICATION)
-
-
-def _decode(step: Checkpoint | None, library: Library) -> Reply | None:
-    displayed = decode_reply_for_display(step)
-    if step is None or displayed is None:
-        return None
-    prompt = library.prompts.get(displayed.prompt_id.partition("@")[0])
-    exact = decode_reply(step, reply_type=prompt.reply, model=prompt.reply_model) if prompt is not None else None
-    return (exact or displayed).reply

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from hls_handler.analysis import UnusableReply
 from hls_handler.clients.claude import CORRECTION
 from hls_handler.engine.calls import PROMPT_SECRET, UNUSABLE, digest_request
-from hls_handler.prompting.library import restore_library
-from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
 from hls_handler.store.calls import FREE, SUCCESS, CallRow
 from hls_handler.store.statistics import DeliveryRow
-from hls_handler.trials.replay import NotRepeatable, Restore, load_stored_facts, render_again
+from hls_handler.trials.replay import load_stored_facts, make_restore, render_again
 
 IDENTICAL = "This is identical to what was sent: its SHA-256 is the recorded one."
 DIFFERENT = (
@@ -58,19 +55,6 @@ def render_sent_prompt(
     failed = [one.id for one in calls if one.index == call.index and one.outcome not in (*FREE, SUCCESS, None)]
     unusable = dict(zip(reversed(failed), reversed(replies), strict=False)).get(call.id)
     return SentPrompt(rendered, is_identical, verdict, correction, unusable)
-
-
-def make_restore(store: Storage) -> Restore:
-    """Return a function that returns the library of one prompt in a stored version, and remembers it."""
-
-    @cache
-    def restore(prompt_id: str) -> Library:
-        sources = store.prompt_versions.find(prompt_id)
-        if sources is None:
-            raise NotRepeatable(f"the source files of {prompt_id} are not stored")
-        return restore_library(sources)
-
-    return restore
 
 
 def _find_corrections(calls: Sequence[CallRow]) -> frozenset[int]:

@@ -1,45 +1,93 @@
-"""Compares the results of two prompts for the same deliveries: stored results, or the results of a new run.
+"""Compares two results of prompts for the same deliveries with each other, and with the labels that people left. Pure.
 
-A new run uses the stored facts of finished deliveries, and neither stores nor posts its results.
+The old result was posted, or is that of a prompt which a person compares with. The new one is of a trial or a shadow.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import partial
-from typing import TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import unified_diff
+from functools import cached_property
+from itertools import zip_longest
+from math import comb
+from typing import Any, Literal, TypeVar
 
-from hls_handler.actions import Action
-from hls_handler.analysis import Analysis, Usage, ValidReply
-from hls_handler.deliveries import Checkpoint
-from hls_handler.engine.active_config import Claude
-from hls_handler.engine.asking import render_chain
-from hls_handler.engine.job import ASK, decode_reply, decode_reply_for_display, encode_reply
-from hls_handler.engine.posting import OUTCOME
-from hls_handler.engine.shadow import SHADOW, PromptResult, prompt_result
-from hls_handler.errors import Permanent
-from hls_handler.events import Event, event_key
-from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, Answers, Asking, join_replies
-from hls_handler.handlers.changed_files import find_unshown
-from hls_handler.handlers.handler import template_variables
-from hls_handler.prompting.prompt import Library, Prompt
-from hls_handler.prompting.render import RenderedPrompt, render
-from hls_handler.routing import Rule
-from hls_handler.settings.effective import RepositoryTable
-from hls_handler.storage import Storage
+from hls_handler.actions import Action, EnsureComment, RequestedLabel
+from hls_handler.analysis import Finding, Usage
+from hls_handler.clients.comment_body import marker, parse_sections
+from hls_handler.engine.shadow import PromptResult
+from hls_handler.queue.changes import field_of
 from hls_handler.store.calls import CallRow
-from hls_handler.store.statistics import DeliveryRow
-from hls_handler.trials.replay import NotRepeatable, StoredFacts, load_stored_facts
+from hls_handler.wording import add_usd
+
+FINDINGS = "findings"
+"""Field of a reply that is compared finding by finding."""
+
+MAX_CHANCE = 0.05
+
+_MARKS = re.compile(r"^<!-- hls:.*-->$\n?", re.MULTILINE)
+
+Change = Literal["added", "removed", "same"]
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class Run:
+    """The result of one run of a delivery's prompts."""
+
     result: PromptResult
+    calls: int
     tokens: int  # input (including cached) and output
-    cost_usd: float | None  # None if no price is known
+    cost_usd: float | None  # None if a price is unknown
+    end: str = ""  # a sentence part: "done: added bug; commented"
+    replies: tuple[tuple[str, Mapping[str, Any]], ...] = ()  # prompt id, and Claude's reply as JSON
+    findings: tuple[Finding, ...] | None = None  # that the review raised; None: it is no review, or they are unknown
+    actions: tuple[Action, ...] = ()  # that were planned
+    comment: str | None = None  # Markdown that was posted
+
+
+def sum_calls(spent: Sequence[CallRow | Usage]) -> dict[str, Any]:
+    """Return `calls`, `tokens` and `cost_usd` of a `Run`."""
+    counts = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
+    return {
+        "calls": len(spent),
+        "tokens": sum(getattr(call, name) or 0 for call in spent for name in counts),
+        "cost_usd": add_usd(call.cost_usd for call in spent),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSets:
+    """The labels that the replies to a delivery lead to, as settings, people and existing labels allow."""
+
+    old: frozenset[RequestedLabel]
+    new: frozenset[RequestedLabel]
+    left: frozenset[RequestedLabel]  # the old ones after people's corrections
+
+    def is_as_left(self, labels: Collection[RequestedLabel], field: str | None = None) -> bool:
+        """Return True if `labels` are those that people left; with `field`, only labels of this field count."""
+        return _names(labels, field) == _names(self.left, field)
+
+
+def _names(labels: Collection[RequestedLabel], field: str | None) -> set[str]:
+    return {label.name.casefold() for label in labels if field is None or field_of(label.group) == field}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a reply in both runs; None: the reply has no such field."""
+
+    prompt: str  # name of the prompt
+    name: str
+    old: str | None
+    new: str | None
+
+    @property
+    def is_same(self) -> bool:
+        return self.old == self.new
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,12 +95,134 @@ class Difference:
     """A label group for which two prompts requested different labels; () stands for no label."""
 
     group: str  # "priority"
-    one: tuple[str, ...]
-    other: tuple[str, ...]
+    new: tuple[str, ...]
+    old: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both results for one delivery, or the reason why there is no new one."""
+
+    guid: str | None  # None for a recorded event
+    event_key: str  # "issues.opened"
+    conversation: str  # "octo/widgets#7"
+    subject: str | None = None  # title of the issue or pull request
+    old: Run | None = None
+    new: Run | None = None
+    labels: LabelSets | None = None  # None: neither reply can lead to labels, or there is no old reply
+    requested: tuple[str, ...] = ()  # labels that the new reply leads to
+    problem: str = ""  # why there is no new result
+    unusable: str = ""  # what Claude wrote, if it cannot be used
+
+    @property
+    def title(self) -> str:
+        return (
+            f"the recorded event {self.event_key}" if self.guid is None else f"{self.event_key} of {self.conversation}"
+        )
+
+    @cached_property
+    def fields(self) -> tuple[Field, ...]:
+        """The fields of the replies, without findings."""
+        fields: list[Field] = []
+        for one, other in zip_longest(_replies(self.old), _replies(self.new)):
+            prompt = (other or one)[0].partition("@")[0]
+            before, after = one[1] if one else {}, other[1] if other else {}
+            names = [name for name in dict.fromkeys([*before, *after]) if name != FINDINGS]
+            fields += [Field(prompt, name, _show(before, name), _show(after, name)) for name in names]
+        return tuple(fields)
+
+    @property
+    def label_changes(self) -> tuple[tuple[str, Change], ...]:
+        """Each requested label, and whether only the new run has it ("added"), only the old one, or both."""
+        before, after = ({label.name for label in _requested(run)} for run in (self.old, self.new))
+        return tuple((name, _compare(name, before, after)) for name in sorted(before | after))
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """The label groups for which the two prompts requested different labels."""
+        old, new = _by_group(_requested(self.old)), _by_group(_requested(self.new))
+        found = (Difference(group, new.get(group, ()), old.get(group, ())) for group in dict.fromkeys([*new, *old]))
+        return tuple(difference for difference in found if difference.new != difference.old)
+
+    @cached_property
+    def findings(self) -> tuple[tuple[Finding, Change], ...] | None:
+        """The findings of both reviews, new ones first. Two are the same if file, category and quoted line are.
+
+        None if one of the runs has no review.
+        """
+        if self.old is None or self.new is None or self.old.findings is None or self.new.findings is None:
+            return None
+        unmatched = Counter(map(_identity, self.old.findings))
+        shown: list[tuple[Finding, Change]] = []
+        for finding in self.new.findings:
+            is_old = unmatched[_identity(finding)] > 0
+            unmatched[_identity(finding)] -= is_old
+            shown.append((finding, "same" if is_old else "added"))
+        for finding in reversed(self.old.findings):
+            if unmatched[_identity(finding)] > 0:
+                unmatched[_identity(finding)] -= 1
+                shown.append((finding, "removed"))
+        order: tuple[Change, ...] = ("added", "removed", "same")
+        return tuple(sorted(shown, key=lambda one: order.index(one[1])))
+
+    @cached_property
+    def comments(self) -> tuple[str | None, str | None]:
+        """The part of the old comment that the new one would replace, and the new one; without invisible lines."""
+        posted = self.old.comment if self.old is not None else None
+        actions = self.new.actions if self.new is not None else ()
+        planned = next((action for action in actions if isinstance(action, EnsureComment)), None)
+        is_written = planned is not None and (planned.create or posted is not None)
+        new = _without_marks(planned.body) if planned is not None and is_written else None
+        if posted is None:
+            return None, new
+        if planned is not None and planned.section is not None:
+            section = parse_sections(posted, marker=marker(planned.family)).find(planned.section)
+            posted = posted if section is None else section.text
+        return _without_marks(posted), new
+
+    @cached_property
+    def comment_diff(self) -> tuple[tuple[str, str], ...]:
+        """The lines of both comments with their kinds: "added", "removed", "same", "skipped". () if they are equal."""
+        before, after = ((text or "").split("\n") for text in self.comments)
+        lines = list(unified_diff(before, after, lineterm="", n=3))[2:]  # without the names of the files
+        kinds = {"+": "added", "-": "removed", "@": "skipped"}
+        return tuple((kinds.get(line[:1], "same"), line) for line in lines)
+
+
+def _replies(run: Run | None) -> Sequence[tuple[str, Mapping[str, Any]]]:
+    return () if run is None else run.replies
+
+
+def _requested(run: Run | None) -> Sequence[RequestedLabel]:
+    return () if run is None else run.result.labels
+
+
+def _show(reply: Mapping[str, Any], name: str) -> str | None:
+    value = reply.get(name)
+    if name not in reply or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, indent=1)
+
+
+def _compare(name: str, before: set[str], after: set[str]) -> Change:
+    return "same" if name in before and name in after else "added" if name in after else "removed"
+
+
+def _by_group(labels: Sequence[RequestedLabel]) -> dict[str, tuple[str, ...]]:
+    groups = dict.fromkeys(label.group for label in labels)
+    return {group: tuple(sorted(label.name for label in labels if label.group == group)) for group in groups}
+
+
+def _identity(finding: Finding) -> tuple[str, str, str]:
+    return finding.path, finding.category, " ".join(finding.quote.split())
+
+
+def _without_marks(text: str) -> str:
+    return _MARKS.sub("", text).strip()
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class Totals:
     """Totals and means of one prompt's results, over at least one delivery."""
 
     ids: tuple[str, ...]  # of the prompts, sorted: ("issues/strict@3f9c2a",)
@@ -61,227 +231,134 @@ class Summary:
     mean_cost_usd: float | None  # of the known costs; None if none is known
 
 
-def summarize(sides: Sequence[Side]) -> Summary:
-    costs = [one.cost_usd for one in sides if one.cost_usd is not None]
-    return Summary(
-        ids=tuple(sorted({one.result.prompt_id for one in sides})),
-        spoke=sum(one.result.speaks for one in sides),
-        mean_tokens=sum(one.tokens for one in sides) / len(sides),
+def add_up(runs: Sequence[Run]) -> Totals:
+    costs = [run.cost_usd for run in runs if run.cost_usd is not None]
+    return Totals(
+        ids=tuple(sorted({run.result.prompt_id for run in runs})),
+        spoke=sum(run.result.speaks for run in runs),
+        mean_tokens=sum(run.tokens for run in runs) / len(runs),
         mean_cost_usd=sum(costs) / len(costs) if costs else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCount:
+    """In how many deliveries a label is set."""
+
+    name: str
+    old: int
+    new: int
+    left: int  # after people's corrections
+
+
+@dataclass(frozen=True, slots=True)
+class FieldCount:
+    """In how many deliveries the labels of a field are as people left them."""
+
+    field: str  # "priority"; "" for all fields together
+    old: int
+    new: int
+    fixed: int  # as people left them only with the new wording
+    broken: int  # as people left them only with the old wording
 
 
 Counted = TypeVar("Counted", str, Difference)
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    guid: str
-    event_key: str  # "issues.opened"
-    conversation: str  # "owner/repo#7"
-    one: Side
-    other: Side
+@dataclass(frozen=True)
+class Report:
+    """The comparisons of a trial, and what they show together."""
+
+    comparisons: tuple[Comparison, ...]
+    excluded: Mapping[str, int] = field(default_factory=dict)  # "failed" -> 2: deliveries without a result to compare
+
+    @cached_property
+    def pairs(self) -> Sequence[tuple[Run, Run]]:
+        """The new and the old result of each delivery that has both."""
+        return [(one.new, one.old) for one in self.comparisons if one.new is not None and one.old is not None]
 
     @property
-    def differences(self) -> tuple[Difference, ...]:
-        """The label groups for which the two prompts requested different labels."""
-        one, other = _by_group(self.one.result), _by_group(self.other.result)
-        groups = dict.fromkeys([*one, *other])
-        found = (Difference(group, one.get(group, ()), other.get(group, ())) for group in groups)
-        return tuple(difference for difference in found if difference.one != difference.other)
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One pair of results for each delivery. `Pair.one` is from the prompt that the user named first."""
-
-    pairs: tuple[Pair, ...]
-    excluded: Mapping[str, int]  # "failed" -> 2: deliveries without a result to compare
-
-    @property
-    def summaries(self) -> tuple[Summary, Summary]:
-        return summarize([pair.one for pair in self.pairs]), summarize([pair.other for pair in self.pairs])
+    def totals(self) -> tuple[Totals, Totals]:
+        """The totals of the new and of the old results."""
+        return add_up([new for new, _ in self.pairs]), add_up([old for _, old in self.pairs])
 
     @property
     def differing(self) -> int:
         """Number of deliveries for which the two prompts requested different labels."""
-        return sum(bool(pair.differences) for pair in self.pairs)
+        return sum(bool(one.differences) for one in self.comparisons)
 
     @property
     def groups(self) -> Sequence[tuple[str, int]]:
         """Number of deliveries for which the two prompts requested different labels, by label group, highest first."""
-        return _ranked(difference.group for pair in self.pairs for difference in pair.differences)
+        return _rank(difference.group for one in self.comparisons for difference in one.differences)
 
     @property
     def differences(self) -> Sequence[tuple[Difference, int]]:
         """Each difference with the number of deliveries that have this difference; highest number first."""
-        return _ranked(difference for pair in self.pairs for difference in pair.differences)
+        return _rank(difference for one in self.comparisons for difference in one.differences)
 
     @property
     def spoke_differently(self) -> int:
         """Number of deliveries for which only one of the two prompts planned a new comment."""
-        return sum(pair.one.result.speaks != pair.other.result.speaks for pair in self.pairs)
+        return sum(new.result.speaks != old.result.speaks for new, old in self.pairs)
+
+    @cached_property
+    def labels(self) -> Sequence[LabelSets]:
+        return [one.labels for one in self.comparisons if one.labels is not None]
+
+    @property
+    def corrected(self) -> int:
+        """Number of deliveries whose old labels people corrected."""
+        return sum(one.left != one.old for one in self.labels)
+
+    @property
+    def field_counts(self) -> Sequence[FieldCount]:
+        """The counts of all fields together, and then of each."""
+        fields = sorted({field_of(label.group) for label in self._all_labels()})
+        return [self._count_field(field) for field in (None, *fields)]
+
+    @property
+    def label_counts(self) -> Sequence[LabelCount]:
+        names = sorted({label.name for label in self._all_labels()})
+        return [LabelCount(name, *(_count(name, sets) for sets in self._columns())) for name in names]
+
+    @property
+    def verdict(self) -> str:
+        total = self._count_field(None)
+        return describe_change(total.fixed, total.broken, len(self.labels))
+
+    def _columns(self) -> tuple[list[frozenset[RequestedLabel]], ...]:
+        return [one.old for one in self.labels], [one.new for one in self.labels], [one.left for one in self.labels]
+
+    def _all_labels(self) -> Iterable[RequestedLabel]:
+        return (label for column in self._columns() for labels in column for label in labels)
+
+    def _count_field(self, field: str | None) -> FieldCount:
+        found = [(one.is_as_left(one.old, field), one.is_as_left(one.new, field)) for one in self.labels]
+        old, new = sum(was for was, _ in found), sum(now for _, now in found)
+        return FieldCount(field or "", old, new, found.count((False, True)), found.count((True, False)))
 
 
-def compare_stored(store: Storage, prompt: str, other: str | None, *, since: datetime) -> Comparison:
-    """Compare the stored results of a shadow prompt with the posted results for the same deliveries.
-
-    Only deliveries received since `since` (aware UTC) count. `prompt` and `other` are names or ids of prompts, and one
-    of the two is the shadow prompt. If `other` is None, the shadow prompt is `prompt`, and all posted results count.
-    """
-    pairs: list[Pair] = []
-    excluded: Counter[str] = Counter()
-    for row in store.deliveries.with_checkpoint(SHADOW.name, since=since):
-        shadowed = SHADOW.decode(store.checkpoints.load(row.guid).get((SHADOW.name, 0)))
-        if shadowed is None:
-            continue
-        calls = store.calls.calls_of(row.guid)
-        posted = side(shadowed.posted, [call for call in calls if not call.of_shadow])
-        if shadowed.ran is None:
-            is_meant = is_named(prompt.partition("@")[0], shadowed.prompt)
-            excluded[shadowed.state] += is_meant and (other is None or is_named(other, posted.result.prompt_id))
-            continue
-        shadow = side(shadowed.ran, [call for call in calls if call.of_shadow])
-        if is_named(prompt, shadow.result.prompt_id) and (other is None or is_named(other, posted.result.prompt_id)):
-            pairs.append(pair(row, shadow, posted))
-        elif (
-            other is not None and is_named(prompt, posted.result.prompt_id) and is_named(other, shadow.result.prompt_id)
-        ):
-            pairs.append(pair(row, posted, shadow))
-    return Comparison(tuple(pairs), +excluded)
-
-
-def pair(row: DeliveryRow, one: Side, other: Side) -> Pair:
-    conversation = f"{row.repository}#{row.number}"
-    return Pair(row.guid, event_key(row.event, row.action), conversation, one, other)
-
-
-def is_named(given: str, prompt_id: str) -> bool:
-    """Return True if `given` is the prompt's id ("issues/strict@3f9c2a") or its name ("issues/strict")."""
-    return given in (prompt_id, prompt_id.partition("@")[0])
-
-
-def side(result: PromptResult, spent: Iterable[CallRow | Usage]) -> Side:
-    """Return the result with the total tokens and cost of the calls in `spent`."""
-    calls = list(spent)
-    tokens = sum(
-        count or 0
-        for call in calls
-        for count in (call.input_tokens, call.output_tokens, call.cache_write_tokens, call.cache_read_tokens)
-    )
-    costs = [call.cost_usd for call in calls if call.cost_usd is not None]
-    return Side(result, tokens, sum(costs) if costs else None)
-
-
-def _by_group(result: PromptResult) -> dict[str, tuple[str, ...]]:
-    groups = dict.fromkeys(label.group for label in result.labels)
-    return {group: tuple(sorted(label.name for label in result.labels if label.group == group)) for group in groups}
-
-
-def _ranked(found: Iterable[Counted]) -> list[tuple[Counted, int]]:
+def _rank(found: Iterable[Counted]) -> list[tuple[Counted, int]]:
     return sorted(Counter(found).items(), key=lambda counted: (-counted[1], counted[0]))
 
 
-@dataclass(frozen=True, slots=True)
-class StoredDelivery:
-    source: StoredFacts
-    rule: Rule
-    posted: Side
+def _count(name: str, sets: Iterable[Collection[RequestedLabel]]) -> int:
+    return sum(any(label.name == name for label in labels) for labels in sets)
 
 
-def load_stored_delivery(
-    store: Storage, row: DeliveryRow, prompt: Prompt, library: Library, table: RepositoryTable
-) -> StoredDelivery | None:
-    """Return a delivery with its facts, for a run of `prompt`. None if `prompt` is for other events.
+def describe_change(fixed: int, broken: int, compared: int) -> str:
+    """Return "10 fixed, 4 broken of 16: too few to tell".
 
-    Also None if the delivery is not "done", if its settings, body, facts or replies are missing or invalid, or if a
-    reply came from the cache: then an earlier delivery had the same question, and this one has no cost to compare.
+    Decides by the sign test: with wordings of the same quality, a changed delivery is fixed or broken by chance, and a
+    difference as large as this one has a probability of at most 5% (two-sided).
     """
-    if row.state != "done":
-        return None
-    try:
-        source = load_stored_facts(store, row, table)
-    except NotRepeatable:
-        return None
-    event, handler, facts, steps = source.event, source.handler, source.facts, source.steps
-    answers = decode_answers(steps, library)
-    if not is_for(prompt, event) or not answers or any(answer.cached_at is not None for answer in answers):
-        return None
-    outcomes = [OUTCOME.decode(step) for (name, _), step in steps.items() if name == OUTCOME.name]
-    commented = any(outcome is not None and outcome.action == "comment" for outcome in outcomes)
-    analysis = Analysis(tuple(answers), comment="a comment" if commented else None)
-    result = prompt_result(analysis, handler.plan(event, facts, analysis))
-    calls = (call for call in store.calls.calls_of(row.guid) if not call.of_shadow)
-    return StoredDelivery(source, make_rule(source, prompt), side(result, calls))
-
-
-def is_for(prompt: Prompt, event: Event) -> bool:
-    return event.key in prompt.on or event.name in prompt.on
-
-
-def make_rule(source: StoredFacts, prompt: Prompt) -> Rule:
-    """Return the rule for a new run of a delivery."""
-    return Rule(source.event.key, prompt.name, source.effective, prompt.path)
-
-
-def decode_answers(steps: Mapping[tuple[str, int], Checkpoint], library: Library) -> list[ValidReply]:
-    """Return the stored replies to the first prompt, joined, and to its follow-up prompts, without the verification."""
-    numbers = sorted(index for name, index in steps if name == ASK and index < VERIFICATION)
-    decoded = {index: _decode(steps[ASK, index], library) for index in numbers}
-    of_parts = [reply for index, reply in decoded.items() if reply and (index == 0 or index >= FIRST_PART)]
-    followed = [reply for index, reply in decoded.items() if reply and 0 < index < FIRST_PART]
-    return [*([join_replies(of_parts)] if of_parts else []), *followed]
-
-
-def _decode(step: Checkpoint, library: Library) -> ValidReply | None:
-    displayed = decode_reply_for_display(step)
-    prompt = library.prompts.get(displayed.prompt_id.partition("@")[0]) if displayed is not None else None
-    reply = decode_reply(step, reply_type=prompt.reply, model=prompt.reply_model) if prompt is not None else None
-    return reply or displayed  # `displayed`: the prompt was removed or has other fields now
-
-
-def render_requests(source: StoredFacts, rule: Rule, library: Library, key: bytes) -> tuple[RenderedPrompt, ...]:
-    """Return the requests of the first prompt that `run_again` sends, for each part. Raises `PromptError`."""
-    handler = source.handler
-    make_variables = partial(template_variables, source.event, handler, prompt=rule.prompt, effective=rule.effective)
-    parts = handler.split(source.facts)
-    return tuple(render(library, rule.prompt, make_variables(part), key=key) for part in parts)
-
-
-@dataclass(frozen=True, slots=True)
-class NewRun:
-    """A new run of a prompt with the facts of a stored delivery. Nothing of it is stored or posted."""
-
-    side: Side
-    answered: Answers
-    actions: tuple[Action, ...]  # that would follow
-
-
-def run_again(
-    source: StoredFacts, rule: Rule, library: Library, claude: Claude, key: bytes, *, keeps_review: bool = False
-) -> NewRun:
-    """Send `rule.prompt`, the verification and the follow-up prompts to Claude, and return what would follow.
-
-    With `keeps_review`, the replies count also if a follow-up prompt gets none. Raises `PromptError` or a `StepFailed`.
-    """
-
-    usages: list[Usage] = []
-
-    def ask_one(name: str, variables: Mapping[str, object], index: int) -> ValidReply:
-        rendered = render(library, name, variables, key=key)
-        answer = claude.ask(rendered)
-        usages.append(answer.usage)
-        if not isinstance(answer, ValidReply):
-            raise Permanent(f"Claude's reply to {answer.prompt_id} cannot be used: {answer.problem}")
-        prompt, unshown = rendered.prompt, find_unshown(variables, rendered.task)
-        redacted = decode_reply(encode_reply(answer, index=index), reply_type=prompt.reply, model=prompt.reply_model)
-        assert redacted is not None
-        return replace(redacted, unshown=unshown)
-
-    handler, event, first = source.handler, source.event, rule.prompt
-    make_variables = partial(template_variables, event, handler, prompt=first, effective=rule.effective)
-    asking = Asking(library, first, make_variables, ask_one, keeps_review=keeps_review)
-    answered = handler.consult(asking, source.facts)
-    analysis = render_chain(library, answered.names, handler, answered.facts, answered.answers, answered.variables, key)
-    actions = handler.plan(event, answered.facts, analysis)
-    return NewRun(side(prompt_result(analysis, actions), usages), answered, actions)
+    changed = fixed + broken
+    by_chance = 2 * sum(comb(changed, one) for one in range(min(fixed, broken) + 1)) / 2**changed
+    if not changed:
+        verdict = "no difference"
+    elif by_chance > MAX_CHANCE:
+        verdict = "too few to tell"
+    else:
+        verdict = "the new wording is better" if fixed > broken else "the new wording is worse"
+    return f"{fixed} fixed, {broken} broken of {compared}: {verdict}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
-from hls_handler.analysis import ValidReply
+from hls_handler.actions import Action
+from hls_handler.analysis import Analysis, ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
 from hls_handler.engine.calls import UNSHOWN
 from hls_handler.engine.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
@@ -16,8 +17,9 @@ from hls_handler.engine.repository_settings import SETTINGS_FILE
 from hls_handler.errors import HlsError, PayloadError, Permanent, StepFailed
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import HANDLERS, handler_for
-from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, Answers, Asking
+from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, Answers, Asking, join_replies
 from hls_handler.handlers.handler import Handler, template_variables
+from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt, render
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable, apply_repository_settings
@@ -28,6 +30,19 @@ Restore = Callable[[str], Library]
 """Returns the library of one prompt in the version of a prompt id. Raises `NotRepeatable`."""
 
 
+def make_restore(store: Storage) -> Restore:
+    """Return a function that returns the library of one prompt in a stored version, and remembers it."""
+
+    @cache
+    def restore(prompt_id: str) -> Library:
+        sources = store.prompt_versions.find(prompt_id)
+        if sources is None:
+            raise NotRepeatable(f"the source files of {prompt_id} are not stored")
+        return restore_library(sources)
+
+    return restore
+
+
 class NotRepeatable(HlsError):
     """A delivery cannot be analysed again, mostly because of something that is not stored; the message says what."""
 
@@ -36,12 +51,20 @@ class NotRepeatable(HlsError):
 class StoredFacts:
     """A delivery with what it was analysed from."""
 
-    row: DeliveryRow
+    row: DeliveryRow | None  # None for a recorded event
     event: Event
     handler: Handler[Any]
     facts: Any
     effective: EffectiveSettings  # the present settings, with the settings of the repository that applied then
     steps: Mapping[tuple[str, int], Checkpoint]
+
+    def variables(self, prompt: str) -> Callable[[Any], Mapping[str, object]]:
+        """Return a function that returns the template variables of a prompt, which is the first, for facts."""
+        return partial(template_variables, self.event, self.handler, prompt=prompt, effective=self.effective)
+
+    def plan(self, analysis: Analysis) -> tuple[Action, ...]:
+        """Return the actions that follow from the replies in `analysis`."""
+        return self.handler.plan(self.event, self.facts, analysis)
 
 
 def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) -> StoredFacts:
@@ -114,9 +137,8 @@ def replay(
             raise Permanent("no reply is stored")
         return replies[start + position]
 
-    variables = partial(template_variables, stored.event, stored.handler, prompt=first, effective=stored.effective)
     library = _join(restore(prompt_id) for prompt_id in prompt_ids.values())
-    asking = Asking(library, first, variables, ask_one, is_verified=not of_shadow)
+    asking = Asking(library, first, stored.variables(first), ask_one, is_verified=not of_shadow)
     return stored.handler.consult(asking, stored.facts)
 
 
@@ -138,3 +160,20 @@ def _join(libraries: Iterable[Library]) -> Library:
     prompts = {name: prompt for one in (first, *others) for name, prompt in one.prompts.items()}
     conditions = {name: condition for one in (first, *others) for name, condition in one.conditions.items()}
     return replace(first, prompts=prompts, conditions=conditions)
+
+
+def decode_answers(steps: Mapping[tuple[str, int], Checkpoint], library: Library) -> tuple[ValidReply, ...]:
+    """Return the stored replies to the first prompt, joined, and to its follow-up prompts, without the verification."""
+    numbers = sorted(index for name, index in steps if name == ASK and index < VERIFICATION)
+    decoded = {index: decode_answer(steps[ASK, index], library) for index in numbers}
+    of_parts = [reply for index, reply in decoded.items() if reply and (index == 0 or index >= FIRST_PART)]
+    followed = [reply for index, reply in decoded.items() if reply and 0 < index < FIRST_PART]
+    return (*([join_replies(of_parts)] if of_parts else []), *followed)
+
+
+def decode_answer(step: Checkpoint | None, library: Library) -> ValidReply | None:
+    """Return a stored reply as its prompt in the library has it, or as it can be shown."""
+    displayed = decode_reply_for_display(step)
+    prompt = library.prompts.get(displayed.prompt_id.partition("@")[0]) if displayed is not None else None
+    reply = decode_reply(step, reply_type=prompt.reply, model=prompt.reply_model) if prompt is not None else None
+    return reply or displayed  # `displayed`: the prompt was removed or has other fields now

@@ -15,11 +15,11 @@ from typer.testing import CliRunner, Result
 from hls_handler.actions import RequestedLabel
 from hls_handler.analysis import Usage
 from hls_handler.cli import app
-from hls_handler.cli.prompt_compare import comparison_to_dict, format_comparison, parse_since
+from hls_handler.cli.prompt_compare import format_comparison, parse_since, report_to_dict
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.shadow import SHADOW, PromptResult, ShadowResult
 from hls_handler.storage import Storage
-from hls_handler.trials.comparison import Comparison, Pair, Side
+from hls_handler.trials.comparison import Comparison, Report, Run
 from tests.cli.test_json import assert_documented
 from tests.queue.builders import begin
 
@@ -114,6 +114,7 @@ def test_comparison_as_json(hls_with_data: Hls) -> None:
         "differences": [
             {"group": "priority", "prompt": ["priority-high"], "with": ["priority-low"], "deliveries": 1},
         ],
+        "as_people_left_them": None,
         "speaking_differently": 1,
     }
     assert deliveries[1] == {
@@ -138,13 +139,14 @@ def test_comparison_as_json(hls_with_data: Hls) -> None:
 
 
 def test_missing_labels_and_unknown_costs_are_printed_as_such() -> None:
-    one, other = Side(PromptResult("a@1", (BUG,), True), 1, None), Side(PromptResult("b@2", (LOW,), True), 2, None)
-    compared = Comparison((Pair("g1", "issues.opened", "o/r\x1b[2J#7", one, other),), {})
+    one = Run(PromptResult("a@1", (BUG,), True), calls=1, tokens=1, cost_usd=None)
+    other = Run(PromptResult("b@2", (LOW,), True), calls=1, tokens=2, cost_usd=None)
+    compared = Report((Comparison("g1", "issues.opened", "o/r\x1b[2J#7", None, other, one),))
     lines = list(format_comparison(compared))
     assert lines[3].endswith("unknown, unknown  bug, not none; no priority, not priority-low")
     assert "o/r\\x1b[2J#7" in lines[3]
     assert lines[-1] == "mean cost    unknown, against unknown"
-    assert comparison_to_dict(compared)["prompt"] == {
+    assert report_to_dict(compared)["prompt"] == {
         "ids": ("a@1",),
         "spoke": 1,
         "mean_tokens": 1.0,

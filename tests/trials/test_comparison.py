@@ -1,166 +1,180 @@
-"""Comparison of two prompts on the same deliveries: differences, tokens and cost."""
+"""Comparison of two results for the same deliveries: replies, labels, findings, comments and cost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
-from hls_handler.actions import RequestedLabel
+from hls_handler.actions import EnsureComment, RequestedLabel
 from hls_handler.analysis import Usage
 from hls_handler.engine.shadow import PromptResult
 from hls_handler.trials.comparison import (
     Comparison,
     Difference,
-    Pair,
-    Side,
-    Summary,
-    compare_stored,
-    side,
-    summarize,
+    Field,
+    LabelSets,
+    Report,
+    Run,
+    Totals,
+    describe_change,
+    sum_calls,
 )
-from tests.engine.fakes import CLAUDE_DOWN
-from tests.engine.shadow_world import MINOR, make_shadow_world
-from tests.engine.world import BUG, GUID, MakeWorld, World
+from tests.handlers.world import finding
 
 GROUPS = {"bug": "kind", "question": "kind", "high": "priority", "low": "priority", "web": "part", "api": "part"}
 
 
-def make_ran(*labels: str, speaks: bool = True, prompt_id: str = "issues/a@1") -> PromptResult:
-    return PromptResult(prompt_id, tuple(RequestedLabel(name, GROUPS[name]) for name in labels), speaks)
+def labelled(*labels: str) -> frozenset[RequestedLabel]:
+    return frozenset(RequestedLabel(name, GROUPS[name]) for name in labels)
 
 
-def make_pair(one: PromptResult, other: PromptResult) -> Pair:
-    return Pair("g1", "issues.opened", "octo/widgets#7", Side(one, 100, 0.25), Side(other, 50, None))
+def make_run(*labels: str, speaks: bool = True, prompt_id: str = "issues/a@1", tokens: int = 100) -> Run:
+    requested = tuple(RequestedLabel(name, GROUPS[name]) for name in labels)
+    return Run(PromptResult(prompt_id, requested, speaks), calls=1, tokens=tokens, cost_usd=0.25)
+
+
+def compare(new: Run, old: Run) -> Comparison:
+    return Comparison("g1", "issues.opened", "octo/widgets#7", None, old, new)
+
+
+RUN = make_run()
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "differences"),
+    ("new", "old", "differences"),
     [
         (("bug", "high"), ("high", "bug"), []),
         (("bug", "high"), ("bug", "low"), [Difference("priority", ("high",), ("low",))]),
         (("bug", "web"), ("bug",), [Difference("part", ("web",), ())]),
         (("bug",), ("bug", "web", "api"), [Difference("part", (), ("api", "web"))]),
         ((), (), []),
-        (
-            ("question", "high"),
-            ("bug", "low"),
-            [Difference("kind", ("question",), ("bug",)), Difference("priority", ("high",), ("low",))],
-        ),
     ],
-    ids=["the same in another order", "another", "one more", "none", "none at all", "two"],
+    ids=["the same in another order", "another", "one more", "none", "none at all"],
 )
 def test_labels_are_compared_by_group(
-    one: tuple[str, ...], other: tuple[str, ...], differences: list[Difference]
+    new: tuple[str, ...], old: tuple[str, ...], differences: list[Difference]
 ) -> None:
-    assert list(make_pair(make_ran(*one), make_ran(*other)).differences) == differences
+    assert list(compare(make_run(*new), make_run(*old)).differences) == differences
+
+
+def test_labels_of_one_run_or_of_both() -> None:
+    changes = compare(make_run("bug", "low"), make_run("bug", "high")).label_changes
+    assert changes == (("bug", "same"), ("high", "removed"), ("low", "added"))
 
 
 def test_differences_are_sorted_by_frequency() -> None:
-    comparison = Comparison(
+    report = Report(
         (
-            make_pair(make_ran("bug", "high"), make_ran("bug", "low")),
-            make_pair(make_ran("bug", "high"), make_ran("question", "low")),
-            make_pair(make_ran("bug", "low"), make_ran("bug", "high", speaks=False)),
-            make_pair(make_ran("bug"), make_ran("bug")),
-        ),
-        {},
+            compare(make_run("bug", "high"), make_run("bug", "low")),
+            compare(make_run("bug", "high"), make_run("question", "low")),
+            compare(make_run("bug", "low"), make_run("bug", "high", speaks=False)),
+            compare(make_run("bug"), make_run("bug")),
+        )
     )
-    assert (comparison.differing, comparison.spoke_differently) == (3, 1)
-    assert comparison.groups == [("priority", 3), ("kind", 1)]
-    assert comparison.differences == [
+    assert (report.differing, report.spoke_differently) == (3, 1)
+    assert report.groups == [("priority", 3), ("kind", 1)]
+    assert report.differences == [
         (Difference("priority", ("high",), ("low",)), 2),
         (Difference("kind", ("bug",), ("question",)), 1),
         (Difference("priority", ("low",), ("high",)), 1),
     ]
 
 
-def test_side_sums_tokens_and_known_costs() -> None:
-    usages = [Usage("m", 1, 20, 300, 4000, cost_usd=0.5), Usage("m", 1), Usage("m", cost_usd=0.25)]
-    assert side(make_ran(), usages) == Side(make_ran(), 4322, 0.75)
-    assert side(make_ran(), [Usage("m", 1)]) == Side(make_ran(), 1, None)
+def test_tokens_of_all_kinds_are_added_and_one_unknown_price_makes_the_cost_unknown() -> None:
+    usages = [Usage("m", 1, 20, 300, 4000, cost_usd=0.5), Usage("m", 1, cost_usd=0.25)]
+    assert sum_calls(usages) == {"calls": 2, "tokens": 4322, "cost_usd": 0.75}
+    assert sum_calls([*usages, Usage("m")])["cost_usd"] is None
 
 
 def test_means_use_known_values() -> None:
-    sides = [Side(make_ran(), 100, 0.5), Side(make_ran(prompt_id="issues/a@2"), 300, None), Side(make_ran(), 200, 0.25)]
-    spoke = sum(side.result.speaks for side in sides)
-    assert summarize(sides) == Summary(("issues/a@1", "issues/a@2"), spoke, mean_tokens=200, mean_cost_usd=0.375)
-    assert summarize([Side(make_ran(), 1, None)]).mean_cost_usd is None
-
-
-# --- recorded shadows ------------------------------------------------------------------------------------------------
-
-
-def compare_recorded(world: World, prompt: str, other: str | None = None) -> Comparison:
-    return compare_stored(world.store, prompt, other, since=world.store.now() - timedelta(days=1))
-
-
-@pytest.fixture
-def world(make_world: MakeWorld, tmp_path: Path) -> World:
-    """A world with a delivery whose shadow has another result."""
-    world = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
-    world.run()
-    return world
-
-
-def test_shadow_is_compared_with_the_posted_result(world: World) -> None:
-    comparison = compare_recorded(world, "issues/strict")
-    (pair,) = comparison.pairs
-    assert (pair.guid, pair.event_key, pair.conversation) == (GUID, "issues.opened", "Codertocat/Hello-World#1")
-    assert pair.differences == (Difference("priority", ("priority-high",), ("priority-low",)),)
-    assert (pair.one.result.speaks, pair.other.result.speaks) == (False, True)
-    assert (pair.one.tokens, pair.other.tokens, pair.one.cost_usd, pair.other.cost_usd) == (
-        1000,
-        1000,
-        0.00014,
-        0.00014,
-    )
-    assert comparison.excluded == {}
-
-
-@pytest.mark.parametrize(
-    ("prompt", "other", "first_prompt"),
-    [
-        ("issues/strict", "issues/analyze", "issues/strict"),
-        ("issues/analyze", "issues/strict", "issues/analyze"),
-        ("issues/analyze", None, None),
-        ("issues/strict", "issues/respond", None),
-        ("issues/strict@000000", None, None),
-        ("issues/stric", None, None),
-    ],
-)
-def test_both_named_prompts_may_be_the_shadow(
-    world: World, prompt: str, other: str | None, first_prompt: str | None
-) -> None:
-    pairs = compare_recorded(world, prompt, other).pairs
-    assert [pair.one.result.prompt_id.partition("@")[0] for pair in pairs] == ([first_prompt] if first_prompt else [])
-
-
-def test_prompt_id_selects_its_version(world: World) -> None:
-    strict = compare_recorded(world, "issues/strict").pairs[0].one.result.prompt_id
-    assert len(compare_recorded(world, strict).pairs) == 1
-
-
-def test_deliveries_before_since_are_excluded(world: World) -> None:
-    assert (
-        compare_stored(world.store, "issues/strict", None, since=world.store.now() + timedelta(seconds=1)).pairs == ()
+    new = [make_run(), replace(make_run(prompt_id="issues/a@2", tokens=300), cost_usd=None), make_run(speaks=False)]
+    report = Report(tuple(compare(one, replace(RUN, cost_usd=None)) for one in new))
+    assert report.totals == (
+        Totals(("issues/a@1", "issues/a@2"), 2, mean_tokens=500 / 3, mean_cost_usd=0.25),
+        Totals(("issues/a@1",), 3, mean_tokens=100, mean_cost_usd=None),
     )
 
 
+def test_fields_of_replies_are_compared_without_findings() -> None:
+    old = replace(RUN, replies=(("issues/a@1", {"kind": "bug", "missing": [], "findings": [1]}),))
+    new = replace(RUN, replies=(("issues/a@2", {"kind": "bug", "missing": ["a log"]}), ("issues/b@1", {"answer": ""})))
+    assert compare(new, old).fields == (
+        Field("issues/a", "kind", "bug", "bug"),
+        Field("issues/a", "missing", "[]", '[\n "a log"\n]'),
+        Field("issues/b", "answer", None, ""),
+    )
+    assert [field.is_same for field in compare(new, old).fields] == [True, False, False]
+
+
+def test_findings_are_the_same_by_file_category_and_quoted_line() -> None:
+    first, moved = finding(line=1, quote="x = 1"), finding(line=9, quote="x  = 1", title="Another title")
+    lost, won = finding(quote="y = 1"), finding(path="b.py", quote="x = 1")
+    result = compare(replace(RUN, findings=(moved, won)), replace(RUN, findings=(first, lost)))
+    assert result.findings == ((won, "added"), (lost, "removed"), (moved, "same"))
+    twice = compare(replace(RUN, findings=(first, moved)), replace(RUN, findings=(first,)))
+    assert twice.findings == ((moved, "added"), (first, "same"))
+    assert compare(replace(RUN, findings=()), RUN).findings is None
+
+
+def test_comments_are_compared_by_line() -> None:
+    old = replace(RUN, comment="one\ntwo")
+    result = compare(replace(RUN, actions=(EnsureComment("issues", "one\n-three", create=True),)), old)
+    assert result.comment_diff == (
+        ("skipped", "@@ -1,2 +1,2 @@"),
+        ("same", " one"),
+        ("removed", "-two"),
+        ("added", "+-three"),
+    )
+    assert compare(replace(RUN, actions=(EnsureComment("issues", "one\ntwo", create=True),)), old).comment_diff == ()
+
+
+def test_only_the_section_that_would_be_replaced_is_compared() -> None:
+    whole = EnsureComment("issues", "New.", create=False)
+    section = replace(whole, family="reviews", section="reviewer-2", footer="Footer.")
+    body = (
+        "<!-- hls:section reviewer-1 0123456789abcdef -->\nOne.\n\n<!-- hls:section reviewer-2 0123456789abcdef -->\n"
+        "Two.\n\n<!-- hls:sections end -->\nFooter.\n<!-- hls:reviews -->"
+    )
+
+    def comments(old: str | None, *actions: EnsureComment) -> tuple[str | None, str | None]:
+        return compare(replace(RUN, actions=actions), replace(RUN, comment=old)).comments
+
+    assert comments(body, section) == ("Two.", "New.")
+    assert comments("Old.\n<!-- hls:issues -->", whole) == ("Old.", "New.")
+    assert comments("Old.\n<!-- hls:issues -->") == ("Old.", None)
+    assert comments(None, whole) == (None, None)
+
+
+def test_labels_are_counted_against_those_that_people_left() -> None:
+    sets = [
+        LabelSets(labelled("bug", "low"), labelled("bug", "high"), labelled("bug", "high")),  # fixed
+        LabelSets(labelled("bug", "low"), labelled("bug", "high"), labelled("bug", "low")),  # broken
+        LabelSets(labelled("bug"), labelled("bug"), labelled("bug")),
+    ]
+    report = Report(tuple(replace(compare(RUN, RUN), labels=one) for one in sets))
+    assert [(one.field, one.old, one.new, one.fixed, one.broken) for one in report.field_counts] == [
+        ("", 2, 2, 1, 1),
+        ("kind", 3, 3, 0, 0),
+        ("priority", 2, 2, 1, 1),
+    ]
+    assert [(one.name, one.old, one.new, one.left) for one in report.label_counts] == [
+        ("bug", 3, 3, 3),
+        ("high", 0, 2, 1),
+        ("low", 2, 0, 1),
+    ]
+    assert (report.corrected, report.verdict) == (1, "1 fixed, 1 broken of 3: too few to tell")
+
+
 @pytest.mark.parametrize(
-    ("prompt", "other", "excluded"),
+    ("fixed", "broken", "compared", "sentence"),
     [
-        ("issues/strict", None, {"failed": 1}),
-        ("issues/strict@3f9c2a", "issues/analyze", {"failed": 1}),
-        ("issues/other", None, {}),
-        ("issues/strict", "issues/other", {}),
+        (10, 4, 16, "10 fixed, 4 broken of 16: too few to tell"),
+        (5, 0, 8, "5 fixed, 0 broken of 8: too few to tell"),
+        (6, 0, 8, "6 fixed, 0 broken of 8: the new wording is better"),
+        (1, 9, 20, "1 fixed, 9 broken of 20: the new wording is worse"),
+        (0, 0, 3, "0 fixed, 0 broken of 3: no difference"),
     ],
 )
-def test_failed_shadow_is_counted_as_excluded(
-    make_world: MakeWorld, tmp_path: Path, prompt: str, other: str | None, excluded: Mapping[str, int]
-) -> None:
-    world = make_shadow_world(make_world, tmp_path / "own", BUG, CLAUDE_DOWN)
-    world.run()
-    assert compare_recorded(world, prompt, other) == Comparison((), excluded)
+def test_trial_says_whether_the_numbers_tell_anything(fixed: int, broken: int, compared: int, sentence: str) -> None:
+    assert describe_change(fixed, broken, compared) == sentence

@@ -8,10 +8,8 @@ from hls_handler.engine.asking import ask
 from hls_handler.engine.calls import PROMPT_SECRET, digest_request
 from hls_handler.engine.job import facts_codec
 from hls_handler.handlers.asking import FIRST_PART, VERIFICATION
-from hls_handler.prompting.library import restore_library
-from hls_handler.prompting.prompt import Library
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.trials.replay import NotRepeatable, load_stored_facts, render_again, replay
+from hls_handler.trials.replay import load_stored_facts, make_restore, render_again, replay
 from tests.engine.test_run_prompts import REFUSAL, facts_of, found, shown, verdicts
 from tests.engine.world import MakeWorld, World
 
@@ -35,7 +33,7 @@ def test_each_request_of_a_review_is_rendered_as_sent(world: World) -> None:
     stored = load_stored_facts(world.store, world.row(), RepositoryTable(world.settings))
     assert [call.index for call in calls] == [0, FIRST_PART + 1, FIRST_PART + 2, VERIFICATION]
     for call, sent in zip(calls, world.claude.asked, strict=True):
-        rendered = render_again(stored, call.prompt_id, call.index, lambda name: restore(world, name), key=key)
+        rendered = render_again(stored, call.prompt_id, call.index, make_restore(world.store), key=key)
         assert (rendered.system, rendered.task, rendered.schema) == (sent.system, sent.task, sent.schema)
         assert digest_request(rendered) == call.request_digest
         assert rendered.prompt.id == sent.prompt.id
@@ -43,11 +41,4 @@ def test_each_request_of_a_review_is_rendered_as_sent(world: World) -> None:
 
 def test_replay_has_the_same_findings(world: World) -> None:
     stored = load_stored_facts(world.store, world.row(), RepositoryTable(world.settings))
-    assert shown(replay(stored, lambda name: restore(world, name))) == ["c.py"]
-
-
-def restore(world: World, prompt_id: str) -> Library:
-    sources = world.store.prompt_versions.find(prompt_id)
-    if sources is None:
-        raise NotRepeatable(prompt_id)
-    return restore_library(sources)
+    assert shown(replay(stored, make_restore(world.store))) == ["c.py"]

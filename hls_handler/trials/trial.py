@@ -1,0 +1,372 @@
+"""Tries a prompt with a stored delivery: Claude is asked again about its facts. Nothing is stored or posted.
+
+A trial of a saved prompt runs the handler as the service does. A trial of an unsaved edit asks only the edited prompt,
+with requests that a process of its own has rendered; the stored replies to the other prompts stay.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from hls_handler.actions import Action, EnsureLabels, RequestedLabel
+from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, UnusableReply, Usage, ValidReply
+from hls_handler.engine.active_config import Claude, DeliveryConfig
+from hls_handler.engine.calls import PROMPT_SECRET
+from hls_handler.engine.job import ASK, decode_reply, decode_reply_for_display, encode_reply
+from hls_handler.engine.posting import LABELS_BEFORE, OUTCOME
+from hls_handler.engine.shadow import SHADOW, prompt_result
+from hls_handler.engine.trial_job import TrialJob
+from hls_handler.errors import BudgetExceeded, DependencyDown, HlsError, Permanent, PromptError, StepFailed, with_remedy
+from hls_handler.events import Event, event_key
+from hls_handler.handlers.asking import VERIFICATION, Answers, Asking, join_replies
+from hls_handler.handlers.changed_files import find_unshown
+from hls_handler.handlers.labels import AppliedLabel, decide_labels
+from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.handlers.pull_request_findings import find_findings
+from hls_handler.prompting.prompt import Library
+from hls_handler.prompting.render import RenderedPrompt, render
+from hls_handler.routing import Rule
+from hls_handler.storage import Storage
+from hls_handler.store.calls import CallRow
+from hls_handler.store.statistics import DeliveryRow
+from hls_handler.trials.comparison import Comparison, LabelSets, Report, Run, sum_calls
+from hls_handler.trials.replay import (
+    NotRepeatable,
+    StoredFacts,
+    decode_answers,
+    load_stored_facts,
+    make_restore,
+    replay,
+)
+from hls_handler.untrusted.redaction import redact
+
+NOT_ASKED = "not asked, because of the error above"
+PULL_REQUEST = "pull_request"
+"""Event whose calls `review.max_usd` limits."""
+
+
+class UnusableAnswer(Permanent):
+    """Claude's reply in a trial cannot be used. It is not asked for a correction."""
+
+    def __init__(self, prompt_id: str, reply: UnusableReply) -> None:
+        super().__init__(f"Claude's reply to {prompt_id} cannot be used: {reply.problem}")
+        self.text = reply.text
+
+
+@dataclass(frozen=True, slots=True)
+class PacedClaude:
+    """Calls `wait` before, and `observe` after each call to Claude. `wait` may raise an `HlsError`, which ends all."""
+
+    claude: Claude
+    wait: Callable[[], object]
+    observe: Callable[[Usage], object]
+
+    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
+        return self.claude.upper_estimate(rendered, correction=correction)
+
+    def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
+        self.wait()
+        answer = self.claude.ask(rendered, correction=correction)
+        self.observe(answer.usage)
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class CostLimit:
+    max_usd: float
+    where: str  # "/srv/hls/settings.yaml:14 (review.max_usd)"
+
+    def check(self, spent: Iterable[Usage], estimate: Usage) -> None:
+        """Raise `BudgetExceeded` if the next call does not fit the limit. An unknown price counts as 0."""
+        spent_usd, next_usd = sum(usage.cost_usd or 0 for usage in spent), estimate.cost_usd or 0
+        if round((spent_usd + next_usd) * 1_000_000) > round(self.max_usd * 1_000_000):
+            raise BudgetExceeded(
+                f"the next call to Claude may cost {next_usd:.6f} USD, the calls of this dry run have cost "
+                f"{spent_usd:.6f} USD, and {self.where} allows {self.max_usd:.6f} USD"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A prompt, and a delivery that it is tried with. Its requests are rendered, and nothing was sent."""
+
+    source: StoredFacts
+    library: Library
+    name: str  # of the prompt
+    requests: tuple[RenderedPrompt, ...]  # of the prompt, one for each part of the facts
+    answers: tuple[ValidReply, ...]  # the stored ones
+    old: Run | None
+    corrections: tuple[AppliedLabel, ...]  # of the labels in the conversation
+    key: bytes | None = None  # secret of delimiters; None: an unsaved edit, and nothing but `requests` is sent
+    limit: CostLimit | None = None
+
+    @property
+    def prompt_id(self) -> str:
+        return self.requests[0].prompt.id
+
+    @property
+    def followers(self) -> tuple[str, ...]:
+        """The names of the prompts that may be asked, too."""
+        verification, names = self.source.handler.verification, self.library.followers(self.name)
+        return (*names, verification) if verification is not None and verification in self.library.prompts else names
+
+    @property
+    def begun(self) -> Comparison:
+        """The comparison before there is a new result."""
+        event = self.source.event
+        conversation = event.conversation
+        name = event.repository.full_name + (f"#{conversation.number}" if conversation else "")
+        guid = None if self.source.row is None else event.delivery
+        return Comparison(guid, event.key, name, conversation.title if conversation else None, self.old)
+
+    def compare(self, claude: Claude) -> Comparison:
+        """Ask Claude, and return both results. Raises `PromptError`, a `StepFailed`, or what `claude` raises."""
+        new = self._ask_edited(claude) if self.key is None else self._ask_all(claude, self.key)
+        decided = [_decide(run.actions, self.source) for run in (self.old, new) if run is not None]
+        requested = tuple(sorted(label.name for label in decided[-1]))
+        if self.old is None or not any(decided):
+            return replace(self.begun, new=new, requested=requested)
+        labels = LabelSets(decided[0], decided[1], _apply(self.corrections, decided[0]))
+        return replace(self.begun, new=new, requested=requested, labels=labels)
+
+    def _send(self, claude: Claude, usages: list[Usage], rendered: RenderedPrompt, index: int) -> ValidReply:
+        if self.limit is not None:
+            self.limit.check(usages, claude.upper_estimate(rendered))
+        answer, prompt = claude.ask(rendered), rendered.prompt
+        usages.append(answer.usage)
+        if isinstance(answer, UnusableReply):
+            raise UnusableAnswer(prompt.id, answer)
+        redacted = decode_reply(encode_reply(answer, index=index), reply_type=prompt.reply, model=prompt.reply_model)
+        assert redacted is not None
+        return redacted
+
+    def _ask_all(self, claude: Claude, key: bytes) -> Run:
+        source, library, usages = self.source, self.library, list[Usage]()
+
+        def ask_one(name: str, variables: Mapping[str, object], index: int) -> ValidReply:
+            rendered = render(library, name, variables, key=key)
+            reply = self._send(claude, usages, rendered, index)
+            return replace(reply, unshown=find_unshown(variables, rendered.task))
+
+        keeps_review = source.event.name == PULL_REQUEST
+        asking = Asking(library, self.name, source.variables(self.name), ask_one, keeps_review=keeps_review)
+        consult = partial(source.handler.consult, asking)
+        rule = Rule(source.event.key, self.name, source.effective, library.prompts[self.name].path)
+        job = TrialJob(source.event, rule, source.handler, source.facts, library, key, consult)
+        answered = job.run()
+        end = "; ".join(["not posted", *_describe_gaps(answered)])
+        return _make_run(answered.facts, answered.answers, job.analysis, job.actions, usages, end=end)
+
+    def _ask_edited(self, claude: Claude) -> Run:
+        source, usages = self.source, list[Usage]()
+        new = join_replies([self._send(claude, usages, one, index) for index, one in enumerate(self.requests)])
+        position = _find_position(self.answers, self.name, source.event, self.library)
+        before, after = self.answers[:position], self.answers[(position or 0) + 1 :]
+        answers = (new,) if position is None else (*before, new, *after)
+        analysis = Analysis(answers, comment=None)
+        return _make_run(source.facts, (new,), analysis, source.plan(analysis), usages)
+
+
+def run_trials(trials: Iterable[Trial], claude: Claude) -> tuple[Comparison, ...]:
+    """Return a comparison for each trial. After an error that all calls would get, no more are asked."""
+    results: list[Comparison] = []
+    is_stopped = False
+    for trial in trials:
+        if is_stopped:
+            results.append(replace(trial.begun, problem=NOT_ASKED))
+            continue
+        try:
+            results.append(trial.compare(claude))
+        except HlsError as exc:
+            text = redact(exc.text) if isinstance(exc, UnusableAnswer) else ""
+            results.append(replace(trial.begun, problem=redact(with_remedy(exc)), unusable=text))
+            is_stopped = isinstance(exc, DependencyDown) or not isinstance(exc, StepFailed | PromptError)
+    return tuple(results)
+
+
+def plan_trial(store: Storage, row: DeliveryRow, config: DeliveryConfig, prompt: str | None = None) -> Trial:
+    """Prepare a trial of `prompt`; by default, of the prompt that was used. Raises `NotRepeatable` or `PromptError`."""
+    source, settings, library = load_stored_facts(store, row, config.table), config.settings, config.library
+    event, handler, effective = source.event, source.handler, source.effective
+    skipped = handler.skip_reason(source.facts)
+    if skipped is not None:
+        raise NotRepeatable(skipped.reason)
+    answers, fitting = decode_answers(source.steps, library), list_prompts(library, event)
+    used = answers[0].prompt_id.partition("@")[0] if answers else None
+    preferred = library.on(event.key) or library.on(event.name)
+    name = prompt or (used if used in fitting else next(iter(preferred), None))
+    if name is None or name not in fitting:
+        known = f"; there is {', '.join(fitting)}" if fitting else ""
+        raise NotRepeatable(f"the library has no prompt {name} for {event.key}{known}")
+    make_variables, key = source.variables(name), store.database.secret(PROMPT_SECRET)
+    limit = None
+    if event.name == PULL_REQUEST:
+        where = settings.sources.where(effective.find_review_key("max_usd", settings))
+        limit = CostLimit(effective.review.max_usd, where)
+    return Trial(
+        source,
+        library,
+        name,
+        tuple(render(library, name, make_variables(part), key=key) for part in handler.split(source.facts)),
+        answers,
+        _load_old_run(store, row, source, answers),
+        tuple(store.corrections.of_conversation(row)),
+        key,
+        limit,
+    )
+
+
+def plan_edit(
+    store: Storage, source: StoredFacts, library: Library, name: str, requests: tuple[RenderedPrompt, ...]
+) -> Trial:
+    """Prepare a trial of an unsaved edit of the prompt `name`, whose requests are rendered.
+
+    The old result is that of the stored reply which the new one replaces: to the same prompt, or to the first one.
+    """
+    answers, corrections = decode_answers(source.steps, library), tuple[AppliedLabel, ...]()
+    position = _find_position(answers, name, source.event, library)
+    replaced, old = None if position is None else answers[position], None
+    if source.handler.verification == name:
+        replaced = decode_reply_for_display(source.steps.get((ASK, VERIFICATION)))
+    if replaced is not None:
+        analysis = Analysis((replaced,) if position is None else answers, comment=None)
+        old = _make_run(source.facts, (replaced,), analysis, source.plan(analysis), [replaced.usage])
+    if source.row is not None:
+        corrections = tuple(store.corrections.of_conversation(source.row))
+    return Trial(source, library, name, requests, answers, old, corrections)
+
+
+def compare_stored(store: Storage, prompt: str, other: str | None, *, since: datetime) -> Report:
+    """Compare the stored results of a shadow prompt with the posted results for the same deliveries.
+
+    Only deliveries received since `since` (aware UTC) count. `prompt` and `other` are names or ids of prompts, and one
+    of the two is the shadow prompt. If `other` is None, the shadow prompt is `prompt`, and all posted results count.
+    """
+    found: list[Comparison] = []
+    excluded: Counter[str] = Counter()
+    for row in store.deliveries.with_checkpoint(SHADOW.name, since=since):
+        shadowed = SHADOW.decode(store.checkpoints.load(row.guid).get((SHADOW.name, 0)))
+        if shadowed is None:
+            continue
+        calls = store.calls.calls_of(row.guid)
+        posted = Run(shadowed.posted, **sum_calls([call for call in calls if not call.of_shadow]))
+        posted_id = posted.result.prompt_id
+        is_other = other is None or is_named(other, posted_id)
+        if shadowed.ran is None:
+            excluded[shadowed.state] += is_other and is_named(prompt.partition("@")[0], shadowed.prompt)
+            continue
+        shadow_id = shadowed.ran.prompt_id
+        shadow = Run(shadowed.ran, **sum_calls([call for call in calls if call.of_shadow]))
+        conversation = f"{row.repository}#{row.number}"
+        begun = Comparison(row.guid, event_key(row.event, row.action), conversation, row.title, posted, shadow)
+        if is_other and is_named(prompt, shadow_id):
+            found.append(begun)
+        elif (
+            other is not None and is_named(prompt, posted.result.prompt_id) and is_named(other, shadow.result.prompt_id)
+        ):
+            found.append(replace(begun, old=shadow, new=posted))
+    return Report(tuple(found), +excluded)
+
+
+def is_named(given: str, prompt_id: str) -> bool:
+    """Return True if `given` is the prompt's id ("issues/strict@3f9c2a") or its name ("issues/strict")."""
+    return given in (prompt_id, prompt_id.partition("@")[0])
+
+
+def list_prompts(library: Library, event: Event) -> tuple[str, ...]:
+    """Return the names of the prompts for an event."""
+    return tuple(name for name, prompt in library.prompts.items() if event.key in prompt.on or event.name in prompt.on)
+
+
+def _find_position(answers: Sequence[ValidReply], name: str, event: Event, library: Library) -> int | None:
+    """Return the index of the old reply that a new one replaces: that of the same prompt, else the first prompt's."""
+    for position, answer in enumerate(answers):
+        if answer.prompt_id.partition("@")[0] == name:
+            return position
+    return 0 if answers and name in list_prompts(library, event) else None
+
+
+def _load_old_run(store: Storage, row: DeliveryRow, source: StoredFacts, answers: tuple[ValidReply, ...]) -> Run:
+    """Return the result of the prompts that were asked for a delivery."""
+    outcomes = [OUTCOME.decode(step) for (name, _), step in sorted(source.steps.items()) if name == OUTCOME.name]
+    comments = [outcome.body or "" for outcome in outcomes if outcome is not None and outcome.action == "comment"]
+    posted = next(filter(None, reversed(comments)), None)
+    analysis = Analysis(answers, comment=posted or ("a comment" if comments else None))
+    calls = [call for call in store.calls.calls_of(row.guid) if not call.of_shadow]
+    end, actions = f"{row.state}: {row.reason}" if row.reason else row.state, source.plan(analysis) if answers else ()
+    run = replace(_make_run(source.facts, answers, analysis, actions, calls, end=end), comment=posted, findings=None)
+    with suppress(NotRepeatable, StepFailed, PromptError):
+        answered = replay(source, make_restore(store))
+        return replace(run, findings=_find_raised(answered.facts, answered.answers))
+    return run
+
+
+def _make_run(
+    facts: Any,
+    answers: Sequence[ValidReply],
+    analysis: Analysis,
+    actions: tuple[Action, ...],
+    spent: Sequence[CallRow | Usage],
+    *,
+    end: str = "",
+) -> Run:
+    return Run(
+        prompt_result(analysis, actions),
+        end=end,
+        replies=tuple((answer.prompt_id, answer.reply.model_dump(mode="json")) for answer in answers),
+        findings=_find_raised(facts, answers),
+        actions=actions,
+        **sum_calls(spent),
+    )
+
+
+def _find_raised(facts: Any, answers: Iterable[ValidReply]) -> tuple[Finding, ...] | None:
+    reviews = [answer.reply for answer in answers if isinstance(answer.reply, PullRequestAnalysis)]
+    if not reviews or not isinstance(facts, PullRequestFacts) or not facts.is_review:
+        return None
+    result = find_findings(facts, reviews[-1])
+    return (*(located.finding for _, located in result.raised), *result.unlocated)
+
+
+def _describe_gaps(answered: Answers) -> Iterator[str]:
+    """Yield for each kind of missing reply a sentence part with its reason."""
+    facts = answered.facts
+    if isinstance(facts, PullRequestFacts) and facts.unanswered:
+        reasons = ", ".join(dict.fromkeys(facts.unanswered.values()))
+        yield f"{len(facts.unanswered)} of {len(facts.selection.calls)} parts without a reply: {reasons}"
+    if answered.unverified:
+        yield f"findings not verified: {answered.unverified}"
+    if answered.left_out:
+        yield answered.left_out
+
+
+def _decide(actions: Iterable[Action], source: StoredFacts) -> frozenset[RequestedLabel]:
+    """Return the labels of replies that HLS would set or keep. All requested labels count as labels of the repository.
+
+    Labels that people set or removed before the event are respected.
+    """
+    conversation = source.event.conversation
+    before = LABELS_BEFORE.decode(source.steps.get((LABELS_BEFORE.name, 0)))
+    if not source.effective.features.auto_labeling or (conversation is None and before is None):
+        return frozenset()  # without an issue or a pull request, HLS sets no labels
+    present = frozenset(label.name for label in conversation.labels) if conversation is not None else frozenset[str]()
+    found: set[RequestedLabel] = set()
+    for action in actions:
+        if isinstance(action, EnsureLabels):
+            names, labels = frozenset(label.name for label in action.requested), source.effective.labels
+            decided = decide_labels(action, labels, present=present, stored=before or {}, in_repository=names)
+            withheld = {name for name, _ in decided.withheld}
+            found |= {one for one in action.requested if one.name not in withheld and one.group in action.prompt_ids}
+    return frozenset(found)
+
+
+def _apply(corrections: Iterable[AppliedLabel], labels: Iterable[RequestedLabel]) -> frozenset[RequestedLabel]:
+    corrected_to = {correction.name.casefold(): correction.corrected_to for correction in corrections}
+    left = ((corrected_to.get(label.name.casefold(), label.name), label.group) for label in labels)
+    return frozenset(RequestedLabel(name, group) for name, group in left if name)

@@ -1,0 +1,186 @@
+"""Trials of a prompt with the stored facts of a delivery, and the stored results of shadow prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from hls_handler.analysis import IssueResponse
+from hls_handler.errors import Permanent
+from hls_handler.trials.comparison import Comparison, Difference, Report
+from hls_handler.trials.trial import Trial, compare_stored, plan_trial, run_trials
+from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE, FakeClaude
+from tests.engine.shadow_world import (
+    BUG_LABELS,
+    MINOR,
+    MINOR_LABELS,
+    load_cached,
+    make_shadow_world,
+    shadow_settings,
+    without_hash,
+)
+from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, World
+from tests.prompting.samples import write
+from tests.queue.builders import analyses_of
+
+REPLY = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
+
+
+def make_processed_world(make_world: MakeWorld, folder: Path, *replies: object) -> World:
+    """A world with one finished issue, without a shadow, whose library has a copy of the prompt."""
+    world = make_world(*replies)
+    world.accept()
+    world.run()
+    world.prompts = load_cached(shadow_settings(folder))
+    return world
+
+
+def plan(world: World) -> Trial:
+    return plan_trial(world.store, world.row(), world.tools().config, "issues/strict")
+
+
+def try_again(world: World, *replies: object) -> Comparison:
+    (result,) = run_trials([plan(world)], FakeClaude(list(replies)))  # type: ignore[arg-type]
+    return result
+
+
+def test_old_result_is_the_posted_one(make_world: MakeWorld, tmp_path: Path) -> None:
+    old = plan(make_processed_world(make_world, tmp_path / "own", BUG)).old
+    assert old is not None
+    posted = without_hash(old.result)
+    assert (posted.prompt_id, posted.labels, posted.speaks) == ("issues/analyze", BUG_LABELS, True)
+    assert (old.tokens, old.cost_usd) == (1000, 0.00014)
+
+
+def test_result_without_comment_does_not_speak(make_world: MakeWorld, tmp_path: Path) -> None:
+    old = plan(make_processed_world(make_world, tmp_path / "own", MINOR)).old
+    assert old is not None
+    assert old.result.speaks is False
+
+
+def test_prompt_without_comment_template_does_not_speak(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world(BUG)
+    world.prompts = load_cached(shadow_settings(write(tmp_path / "own", {"issues/analyze.comment.md.j2": ""})))
+    world.accept()
+    world.run()
+    old = plan(world).old
+    assert old is not None
+    assert (world.github.comments, old.result.speaks) == ({}, False)
+
+
+def test_trial_uses_the_stored_facts_and_stores_nothing(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_processed_world(make_world, tmp_path / "own", BUG)
+    world.github.issues = {1: replace(ISSUE, title="Another title")}
+    requests, steps = list(world.github.calls), world.store.checkpoints.load(GUID)
+    trial = plan(world)
+    (request,) = trial.requests
+    assert request.prompt.name == "issues/strict"
+    assert "Spelling error in the README file" in request.task
+    new = try_again(world, MINOR).new
+    assert new is not None
+    assert (without_hash(new.result).labels, new.result.speaks, new.tokens) == (MINOR_LABELS, False, 1000)
+    assert (
+        world.github.calls,
+        world.store.checkpoints.load(GUID),
+        len(world.store.calls.calls_of(GUID)),
+        len(analyses_of(world.store, GUID)),
+    ) == (requests, steps, 1, 1)
+
+
+def test_trial_follows_then(make_world: MakeWorld, tmp_path: Path) -> None:
+    new = try_again(make_processed_world(make_world, tmp_path / "own", BUG), QUESTION, REPLY).new
+    assert new is not None
+    assert (new.result.speaks, new.tokens, new.cost_usd) == (True, 2000, 0.00028)
+
+
+def test_credentials_in_a_reply_are_redacted(make_world: MakeWorld, tmp_path: Path) -> None:
+    leaking = BUG.model_copy(update={"recommended_response": f"Use ghp_{'a1B2' * 9}."})
+    new = try_again(make_processed_world(make_world, tmp_path / "own", BUG), leaking).new
+    assert new is not None
+    assert "ghp_a1B2" not in str(new)
+
+
+def test_unusable_reply_is_the_problem_of_its_delivery(make_world: MakeWorld, tmp_path: Path) -> None:
+    result = try_again(make_processed_world(make_world, tmp_path / "own", BUG), INVALID)
+    assert result.new is None
+    assert result.problem.startswith("Claude's reply to issues/strict@")
+    assert "cannot be used: kind" in result.problem
+
+
+def test_nothing_more_is_asked_after_an_error_of_all_calls(make_world: MakeWorld, tmp_path: Path) -> None:
+    trial = plan(make_processed_world(make_world, tmp_path / "own", BUG))
+    claude = FakeClaude([Permanent("too long"), CLAUDE_DOWN, BUG])
+    first, second, third = run_trials([trial, trial, trial], claude)
+    assert (first.problem, third.problem) == ("too long", "not asked, because of the error above")
+    assert second.problem == f"{CLAUDE_DOWN}; {CLAUDE_DOWN.remedy}"
+    assert len(claude.asked) == 2
+
+
+# --- recorded shadows ------------------------------------------------------------------------------------------------
+
+
+def compare_recorded(world: World, prompt: str, other: str | None = None) -> Report:
+    return compare_stored(world.store, prompt, other, since=world.store.now() - timedelta(days=1))
+
+
+@pytest.fixture
+def world(make_world: MakeWorld, tmp_path: Path) -> World:
+    """A world with a delivery whose shadow has another result."""
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
+    world.run()
+    return world
+
+
+def test_shadow_is_compared_with_the_posted_result(world: World) -> None:
+    report = compare_recorded(world, "issues/strict")
+    (found,), ((shadow, posted),) = report.comparisons, report.pairs
+    assert (found.guid, found.event_key, found.conversation) == (GUID, "issues.opened", "Codertocat/Hello-World#1")
+    assert found.differences == (Difference("priority", ("priority-high",), ("priority-low",)),)
+    assert (shadow.result.speaks, posted.result.speaks) == (False, True)
+    assert (shadow.tokens, posted.tokens, shadow.cost_usd, posted.cost_usd) == (1000, 1000, 0.00014, 0.00014)
+    assert report.excluded == {}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "other", "first_prompt"),
+    [
+        ("issues/strict", "issues/analyze", "issues/strict"),
+        ("issues/analyze", "issues/strict", "issues/analyze"),
+        ("issues/analyze", None, None),
+        ("issues/strict", "issues/respond", None),
+        ("issues/strict@000000", None, None),
+        ("issues/stric", None, None),
+    ],
+)
+def test_both_named_prompts_may_be_the_shadow(
+    world: World, prompt: str, other: str | None, first_prompt: str | None
+) -> None:
+    pairs = compare_recorded(world, prompt, other).pairs
+    assert [new.result.prompt_id.partition("@")[0] for new, _ in pairs] == ([first_prompt] if first_prompt else [])
+
+
+def test_prompt_id_selects_its_version_and_since_the_deliveries(world: World) -> None:
+    ((shadow, _),) = compare_recorded(world, "issues/strict").pairs
+    assert len(compare_recorded(world, shadow.result.prompt_id).pairs) == 1
+    later = world.store.now() + timedelta(seconds=1)
+    assert compare_stored(world.store, "issues/strict", None, since=later).comparisons == ()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "other", "excluded"),
+    [
+        ("issues/strict@3f9c2a", "issues/analyze", {"failed": 1}),
+        ("issues/other", None, {}),
+        ("issues/strict", "issues/other", {}),
+    ],
+)
+def test_failed_shadow_is_counted_as_excluded(
+    make_world: MakeWorld, tmp_path: Path, prompt: str, other: str | None, excluded: Mapping[str, int]
+) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, CLAUDE_DOWN)
+    world.run()
+    assert compare_recorded(world, prompt, other) == Report((), excluded)
