@@ -1,4 +1,4 @@
-"""The trial of an unsaved edit in docs/prompts.md, with the console of the real service and the sandbox's Claude."""
+"""The trial of an unsaved edit, with the console of the real service and the sandbox's Claude."""
 
 from __future__ import annotations
 
@@ -15,13 +15,44 @@ from tests.console.test_prompts import EDIT, REPLY, hidden
 from tests.e2e.service import ROOT, SECRET, Service, Waiting
 from tests.sandbox.conftest import ask
 
-SECTION = (ROOT / "docs/prompts.md").read_text(encoding="utf-8").partition("\n## Prove that a wording is better\n")[2]
-ISSUES, RESULT = re.findall(r"^```text\n(.*?)^```", SECTION.partition("\n## ")[0], re.DOTALL | re.MULTILINE)
-(SENTENCE,) = re.findall(r"The edit was one sentence below the heading .*?: \*(.*?)\*", SECTION)
+ISSUES = """\
+Import fails half way: data loss
+Security: wrong permissions on uploaded files
+Crash when the cart is empty -> priority-medium
+Export crashes on names with accents -> priority-medium
+Cannot sort by date: the order is wrong -> priority-medium
+Cannot change my password: an error is shown -> priority-medium
+Cannot choose a colour: the wrong one is shown -> priority-low
+Typo in the welcome mail
+"""
+"""Title of each issue -> the label with which a maintainer replaced `priority-high`."""
+
+SENTENCE = 'Priority "high" only for: data loss, security, all users.'
+RESULT = """\
+4 fixed, 0 broken of 8: too few to tell. 4 unchanged.
+Old 3 of 8, new 7 of 8 deliveries have exactly the labels that people left.
+People corrected 5 of them; the other labels count as right, because they were not changed.
+
+Field                Old       New       Fixed   Broken   Unchanged
+difficulty           8 of 8    8 of 8    0       0        8
+kind                 8 of 8    8 of 8    0       0        8
+priority             3 of 8    7 of 8    4       0        4
+
+Labels
+
+Label                Old       New       People left
+bug                  7         7         7
+difficulty-easy      1         1         1
+difficulty-moderate  7         7         7
+documentation        1         1         1
+priority-high        7         2         2
+priority-low         1         1         2
+priority-medium      0         5         4
+"""
 REPOSITORY = "Codertocat/Hello-World"
 
 
-def test_trial_in_the_docs_has_the_documented_result(service: Service, sandbox: Sandbox) -> None:
+def test_trial_counts_what_the_edit_fixed_and_broke(service: Service, sandbox: Sandbox) -> None:
     browser = Browser(f"http://127.0.0.1:{service.port}")
     opened = recorded.load("issues.opened")
     sandbox.state.seed(opened.event, opened.payload)

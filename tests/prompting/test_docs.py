@@ -1,4 +1,4 @@
-"""Tests of docs/prompts.md: the examples run, and the tables are complete."""
+"""Tests of the pages about prompts: the examples run, and the tables are complete."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from tests.routing.world import routing_input
 from tests.settings.files import SMALLEST
 from tests.settings.files import load as load_settings_of
 
-GUIDE = (Path(__file__).parent.parent.parent / "docs" / "prompts.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parent.parent.parent / "docs"
+GUIDE = "\n".join((DOCS / name).read_text(encoding="utf-8") for name in ("prompts.md", "prompts-reference.md"))
+REASONS = (DOCS / "prompts-reasons.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)([^\n]*)\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
 """(language, rest of the opening line, content) of every fenced block."""
 
@@ -167,10 +169,10 @@ def test_the_guide_has_examples_of_every_kind() -> None:
 
 
 def row(name: str) -> str:
-    """Return the table row that begins with a name."""
+    """Return the table row that begins with a name, with the rows to which it refers by "as `comment`"."""
     found = re.search(rf"^\| `{re.escape(name)}[`(].*$", GUIDE, re.MULTILINE)
-    assert found is not None, f"docs/prompts.md has no row for {name}"
-    return found[0]
+    assert found is not None, f"docs/prompts-reference.md has no row for {name}"
+    return "\n".join((found[0], *map(row, re.findall(r"\bas `(\w+)`", found[0]))))
 
 
 ALL_VARIABLES: Mapping[str, object] = {
@@ -221,4 +223,4 @@ def test_every_reply_type_is_in_the_guide_with_its_fields(name: str) -> None:
     ],
 )
 def test_guide_gives_reasons_for_the_wording_of_every_shipped_prompt(name: str) -> None:
-    assert f"### `{name}`" in GUIDE
+    assert f"## `{name}`" in REASONS

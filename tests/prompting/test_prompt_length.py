@@ -26,7 +26,7 @@ from tests.prompting.samples import KEY, common, shipped
 
 BUDGET = PromptLimits(input_tokens=5_000)
 PRIORITY_OTHER = 33_000
-"""Maximum of tokens outside the budget, as in docs/prompts.md, measured with text of 1.5 tokens per character."""
+"""Maximum of tokens outside the budget, as in prompts-reference.md, measured with text of 1.5 tokens per character."""
 
 LONG = "\u5b57" * 65_536
 NAME = "\u5b57" * 256
