@@ -41,7 +41,7 @@ from hls_handler.reports.timeline import ROUTE, Step
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
 from hls_handler.store.periods import latest_period
-from hls_handler.store.search import CONVERSATION, DeliveryPage, DeliverySearch
+from hls_handler.store.search import NAMES, DeliveryPage, DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.wording import add_usd, count
 
@@ -99,7 +99,7 @@ class DeliveryPages:
         found, pauses = store.searches.find(search), store.pauses.active()
         reasons = store.searches.count_reasons(search) if search.state in RETRIED else []
         filters = {name: value for name, value in given.items() if name not in ("before", "text")}
-        named = CONVERSATION.fullmatch(search.text)
+        named = NAMES.fullmatch(search.text)
         repository = search.repository or (named[1] if named is not None else None)
         return _List(
             found,

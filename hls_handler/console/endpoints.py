@@ -179,7 +179,7 @@ LIST_DELIVERIES = Endpoint(
         _text("sender", "only events that this account caused"),
         _text(
             "text",
-            "owner/repo#7 or #7, part of the reason or of the title, or beginning of the GUID or of the request id",
+            "owner/repo#7, owner/repo or #7, part of the reason or of the title, or beginning of GUID or request id",
         ),
         _time("since", "only deliveries received from this time on"),
         _time("until", "only deliveries received before this time"),

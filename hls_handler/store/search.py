@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, func, literal_column, or_, select
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries
@@ -25,7 +25,7 @@ SLACK_MS = HOUR_MS
 _c = deliveries.c
 IDS = (_c.guid, _c.request_id)
 ID = re.compile(r"[0-9A-Za-z:-]+")
-CONVERSATION = re.compile(r"([\w.-]+/[\w.-]+)?#([0-9]{1,9})")  # "owner/repo#7", or "#7"
+NAMES = re.compile(r"([\w.-]+/[\w.-]+)?(?:#([0-9]{1,9}))?")  # "owner/repo#7", "owner/repo" or "#7"
 _FIRST_OF = (
     select(_c.id, _c.received_at).where(_c.id >= bindparam("middle"), _c.id < bindparam("end")).order_by(_c.id).limit(1)
 )
@@ -39,7 +39,7 @@ class DeliverySearch:
     repository: str | None = None  # "owner/repo", in any case
     event: str | None = None  # "issues", or "issues.opened"
     sender: str | None = None  # login, in any case
-    text: str = ""  # "owner/repo#7", "#7", part of the reason or title, or beginning of the GUID or of the request id
+    text: str = ""  # "owner/repo#7", "owner/repo", "#7", part of reason or title, or beginning of GUID or request id
     since: datetime | None = None
     until: datetime | None = None
     before: str | None = None  # GUID of the last delivery of the page before
@@ -172,9 +172,10 @@ def _has_text(database: Database, text: str) -> ColumnElement[bool]:
         found = _c.reason.contains(text, autoescape=True) | _c.title.contains(text, autoescape=True)
     else:
         found = _c.reason.icontains(text, autoescape=True) | _c.title.icontains(text, autoescape=True)
-    if (named := CONVERSATION.fullmatch(text)) is not None:
-        is_named = _c.number == int(named[2])
-        return found | (is_named if named[1] is None else is_named & (func.lower(_c.repository) == named[1].lower()))
+    if (named := NAMES.fullmatch(text)) is not None:
+        names = [] if named[1] is None else [func.lower(_c.repository) == named[1].lower()]
+        numbers = [] if named[2] is None else [_c.number == int(named[2])]
+        return found | and_(*names, *numbers)
     if not ID.fullmatch(text):
         return found
     ids = (column.between(text, text + LAST_ID) & column.startswith(text, autoescape=True) for column in IDS)

@@ -30,6 +30,17 @@ def test_text_and_sender_are_found_in_any_case(store: Storage) -> None:
     assert guids(store, text="_x") == []
 
 
+def test_text_that_names_a_repository_finds_its_deliveries_and_titles_with_it(store: Storage) -> None:
+    accept(
+        store,
+        queued("g1", repository="octo/widgets", number=7),
+        queued("g2", repository="octo/docs", title="Move OCTO/widgets"),
+        queued("g3", repository="octo/widgets-2", number=7),
+    )
+    assert guids(store, text="Octo/Widgets") == ["g2", "g1"]
+    assert guids(store, text="octo/widgets#7") == ["g1"]
+
+
 def test_page_reads_a_limited_number_of_rows(store: Storage) -> None:
     accept(store, queued("old", sender="mona"), *(queued(f"g{number:02}") for number in range(25)))
     searches = DeliverySearches(store.database, max_read=10)
