@@ -30,7 +30,7 @@ def sandbox(
     Exit codes: 1 the port is in use, or the file cannot be used; 130 Ctrl-C.
     """
     from hls_handler.sandbox.objects import Account  # here: `hls serve` does not need it
-    from hls_handler.sandbox.server import Sandbox
+    from hls_handler.sandbox.server import Sandbox, SandboxDown
 
     organization = Account("octo-org", 9_000_001, "Organization")  # for `hls init --organization`
 
@@ -49,5 +49,7 @@ def sandbox(
             event = f"{running.page_url}_sandbox/send/demo/bug"
             print_line(f"Event:  curl -X POST {event}   (other names: {hls} send --list)")
             threading.Event().wait()
+    except SandboxDown as exc:
+        fail(f"{exc}; choose another with --port")
     except HlsError as exc:
         fail(str(exc))

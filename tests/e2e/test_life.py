@@ -135,6 +135,16 @@ def run(*arguments: str, environ: dict[str, str] | None = None, cwd: Path = ROOT
     return run_command(arguments, environ={**os.environ, "COLUMNS": "120", **(environ or {})}, folder=cwd)
 
 
+def test_a_busy_port_of_the_sandbox_names_the_option() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        ended = run("sandbox", "--port", str(port))
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"the sandbox cannot listen on 127.0.0.1:{port}: Address already in use; choose another with --port\n"
+    )
+
+
 def test_all_problems_of_a_start_are_printed_together(make_service: MakeService, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         service = make_service(storage_url="sqlite:////proc/nowhere/hls.db", prompts=str(tmp_path / "none"))
