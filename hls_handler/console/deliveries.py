@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from functools import partial
 from urllib.parse import urlencode
@@ -49,6 +49,7 @@ MAX_FACTS_CHARACTERS = 100_000
 MAX_LOG_LINES = 200
 MAX_NEAREST, MAX_STATUSES = 3, 100
 NOT_VERIFIED = "401"
+FOLLOW = "follow=true"  # of a list that reloads while a delivery in it waits or runs
 STEP_TITLES = {"route": "Route", "gather": "Read from GitHub", "ask": "Ask Claude", "post": "Post"}
 
 
@@ -66,12 +67,20 @@ class DeliveryPages:
         ]
 
     async def _list(self, request: Request) -> Response:
-        return await self._list_page(request, parse_search(request.query_params))
+        given = {name: value for name, value in request.query_params.items() if value}
+        follows = given.pop("follow", None) is not None
+        return await self._list_page(request, parse_search(given), given, follows=follows)
 
     async def _list_page(
-        self, request: Request, search: DeliverySearch, *, said: str = "", status: int = 200
+        self,
+        request: Request,
+        search: DeliverySearch,
+        given: Mapping[str, str],
+        *,
+        follows: bool = False,
+        said: str = "",
+        status: int = 200,
     ) -> Response:
-        given = {name: value for name, value in request.query_params.items() if value}
         listed = await asyncio.to_thread(self._load_list, search, given)
         found = listed.found
         query = to_query(given, before=None)
@@ -88,6 +97,9 @@ class DeliveryPages:
             matching=listed.matching,
             hints=listed.hints,
             said=said,
+            follows=follows,
+            follow=FOLLOW,
+            number_open=sum(row.state in OPEN_STATES for row in found.rows),
             query=query,
             is_complete=found.is_complete,
             next_query=None if found.next is None else to_query(given, before=found.next),
@@ -147,7 +159,8 @@ class DeliveryPages:
 
     async def _retry_all(self, request: Request) -> Response:
         form = await self._frame.read_own_form(request)
-        search = parse_retried(request.query_params)
+        given = {name: value for name, value in request.query_params.items() if value}
+        search = parse_retried(given)
         number = form.get("number", "")
         run = partial(
             retry_matching,
@@ -155,8 +168,13 @@ class DeliveryPages:
             body_days_source=self._frame.settings.sources.where("storage.body_days"),
         )
         result = await asyncio.to_thread(run, self._store, search)
+        if result.received is not None and not result.refused:
+            first, last = result.received
+            kept = {name: value for name, value in given.items() if name in ("repository", "event", "sender")}
+            listed = list_address(kept, since=first, until=last + timedelta(minutes=1))
+            return RedirectResponse(f"{listed}&{FOLLOW}", 303)
         status = 200 if result.queued is not None else 409
-        return await self._list_page(request, search, said=f"{result.sentence}.", status=status)
+        return await self._list_page(request, search, given, said=f"{result.sentence}.", status=status)
 
     async def _show(self, request: Request) -> Response:
         row = await find_delivery(self._store, request.path_params["guid"])

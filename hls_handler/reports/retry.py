@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from hls_handler.deliveries import State
 from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
@@ -54,6 +55,8 @@ def retry_delivery(store: Storage, row: DeliveryRow, *, body_days_source: str) -
 class FilterRetry:
     queued: int | None  # None: another number of deliveries matches than was shown, and none was queued
     sentence: str  # without a full stop
+    refused: int = 0
+    received: tuple[datetime, datetime] | None = None  # when the first and the last of them were received
 
 
 def retry_matching(store: Storage, search: DeliverySearch, *, number: int, body_days_source: str) -> FilterRetry:
@@ -71,4 +74,5 @@ def retry_matching(store: Storage, search: DeliverySearch, *, number: int, body_
     sentence = f"{count(queued, 'delivery')} {is_or_are(queued)} queued"
     if refused:
         sentence += f"; {len(refused)} not, the first because {refused[0]}"
-    return FilterRetry(queued, sentence)
+    received = (rows[-1].received_at, rows[0].received_at) if rows else None
+    return FilterRetry(queued, sentence, len(refused), received)

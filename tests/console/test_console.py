@@ -400,9 +400,16 @@ def test_whole_filter_is_run_again_after_its_number_was_shown(store: Storage, br
     assert (other.status, state_of(store, "a")) == (409, "dead")
     assert "2 deliveries match now, and the number given is 1; none was queued." in other.body.decode()
     done = browser.submit(page, path, number="2")
-    assert (done.status, b"2 deliveries are queued." in done.body) == (200, True)
+    assert done.status == 303
+    followed = done.headers["location"]
+    assert f'hx-get="{followed.replace("&", "&amp;")}"' in browser.get(followed).body.decode()
+    assert "2 of these wait or run; the list follows until all have ended." in browser.get(followed).body.decode()
     assert [state_of(store, guid) for guid in "abc"] == ["queued", "queued", "dead"]
-    assert [claim(store).guid for _ in range(2)] == ["a", "b"]
+    for guid in ("a", "b"):
+        running = claim(store)
+        assert running.guid == guid
+        store.queue.dead_letter(running, reason="issue is locked")
+    assert "All of these have ended." in browser.get(followed).body.decode()
     assert browser.submit(page, "/deliveries/retry?state=done", number="3").status == 400
     assert "Retry all" not in browser.get("/deliveries").body.decode()
 
@@ -431,6 +438,7 @@ def test_empty_search_names_settings_unverified_webhooks_and_similar_names(store
     assert "matches octo/widgts, so its events are ignored. " in page
     assert "14 requests to the webhook path got 401 in the last 24 h: the secret in the webhook" in page
     assert 'A similar name is octo/widgets. <a href="/deliveries?repository=octo%2Fwidgets">Its deliveries</a>' in page
+    assert "A similar name is octo/widgets. " in browser.get("/deliveries?text=octo/widgts").body.decode()
     other = browser.get("/deliveries?text=acme/website%237").body.decode()
     assert "repositories[0] (acme/*) applies to acme/website, and processing is off. " in other
     assert "1 webhook of acme/website got 401: its secret is for other entries. " in other
