@@ -19,7 +19,7 @@ MAX_REPOSITORIES = 50
 """Repositories that only a pattern such as owner/* matches and that are looked at, the last active ones first."""
 
 CREATE_REMEDY = "create the webhook, or switch catch-up off with `catch_up.enabled: false`"
-CHOOSE_REMEDY = "set catch_up.hook_id to the id of the webhook that sends to this service"
+CHOOSE_REMEDY = "delete the others, or set catch_up.hook_id to the id of the webhook that sends to this service"
 
 
 class Hook(Protocol):
@@ -58,6 +58,12 @@ def own_hooks(hooks: Sequence[AnyHook], *, webhook_paths: tuple[str, ...], hook_
     """Return the hook with the id `hook_id`; without it, all active hooks whose URL ends with a path of the service."""
     named = tuple(hook for hook in hooks if hook.id == hook_id)
     return named or tuple(hook for hook in hooks if hook.active and _path(hook.url).endswith(webhook_paths))
+
+
+def describe_several(owner: str, hooks: Sequence[Hook], webhook_paths: tuple[str, ...]) -> Problem:
+    """Return the problem that catch-up cannot choose among the hooks of "owner/repo" or of an organisation."""
+    ids = ", ".join(str(hook.id) for hook in hooks)
+    return Problem(f"{owner} has several webhooks that end with {webhook_paths[0]}: {ids}", CHOOSE_REMEDY)
 
 
 def _path(url: str) -> str:
@@ -142,8 +148,7 @@ class _Search:
             return Problem(f"the webhooks of {repository} cannot be listed: {exc}", WEBHOOKS_REMEDY)
         own = own_hooks(hooks, webhook_paths=self.webhook_paths, hook_id=self.hook_id)
         if len(own) > 1:
-            ids = ", ".join(str(hook.id) for hook in own)
-            return Problem(f"{owner} has several webhooks that end with {self.webhook_paths[0]}: {ids}", CHOOSE_REMEDY)
+            return describe_several(owner, own, self.webhook_paths)
         if own:
             deliveries = self.lists.deliveries(path, own[0].id)
             return Source(f"{self.lists.base_url}{path}/hooks/{own[0].id}", repository, deliveries)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from fnmatch import fnmatchcase
 from typing import Annotated
@@ -12,11 +12,12 @@ import typer
 
 from hls_handler import shipped
 from hls_handler.analysis import REPLY_TYPES, Usage
-from hls_handler.background.hooks import own_hooks
+from hls_handler.background.hooks import describe_several, own_hooks
 from hls_handler.cli.options import DOTENV, Config, config_path, connect_claude, print_line, utc_now
 from hls_handler.clients.claude import cost_usd
 from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
+from hls_handler.clients.identity import Identity
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.library_warnings import find_own_prompts, find_unused_shipped_prompts
 from hls_handler.errors import DependencyDown, HlsError, Permanent, PromptError, SettingsError, with_remedy
@@ -25,7 +26,12 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.reports.prompt_library import format_custom_fields, list_labels
 from hls_handler.routing.commands import list_needed_events
 from hls_handler.routing.router import may_have_checks
-from hls_handler.settings.effective import RepositoryTable, find_unneeded_permissions, list_prompt_choices
+from hls_handler.settings.effective import (
+    EffectiveSettings,
+    RepositoryTable,
+    find_unneeded_permissions,
+    list_prompt_choices,
+)
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings, describe_retirement
 from hls_handler.settings.values import is_loopback, web_url
@@ -133,54 +139,81 @@ def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterat
 def _check_github(settings: Settings) -> Iterator[str]:
     try:
         table = RepositoryTable(settings)
+        by_key = {one.key: one for one in table.all()}
         with closing(connect_read_only(settings.github, now=utc_now)) as github:
-            yield from _check_identity(settings, table, github)
+            failures = _find_rejected_accounts(github)
+            identity = github.fetch_identity(unneeded=find_unneeded_permissions(table))
+            yield from _check_identity(settings, table, identity, failures)
             for index, repository in enumerate(settings.repositories):
-                if repository.enabled and not any(wildcard in repository.name for wildcard in "*?["):
-                    entry = settings.sources.where(f"repositories[{index}].name")
-                    missing = github.find_missing_permissions(repository.name, with_webhooks=settings.catch_up.enabled)
-                    missing += _find_missing_events_of_hooks(settings, table, github, repository.name)
-                    yield from (f"{entry}: {sentence}" for sentence in missing)
-                    yield from _find_missing_issues(settings, table, github, repository.name)
+                if repository.enabled:
+                    yield from _check_entry(settings, by_key[f"repositories[{index}]"], github, identity)
     except SettingsError as exc:
         yield from exc.problems
     except HlsError as exc:
         yield f"{settings.sources.where(settings.github.credential_key)}: {with_remedy(exc)}"
 
 
-def _find_missing_events_of_hooks(
-    settings: Settings, table: RepositoryTable, github: ReadOnlyGithub, repository: str
+def _check_entry(
+    settings: Settings, effective: EffectiveSettings, github: ReadOnlyGithub, identity: Identity
 ) -> Iterator[str]:
-    effective = table.find(repository)
-    hooks = own_hooks(
-        github.list_hooks(repository),
-        webhook_paths=settings.server.webhook_paths,
-        hook_id=settings.catch_up.hook_id,
-    )
-    if effective is None or not hooks:  # or that of the organisation
+    owner, _, name = effective.pattern.partition("/")
+    if _is_pattern(owner):
         return
-    sent = frozenset(event for hook in hooks for event in hook.events)
+    entry = settings.sources.where(f"{effective.key}.name")
+    if _is_pattern(name):
+        if identity.owners is None and github.find_account(owner) is None:
+            yield f"{entry}: GitHub has no account {owner}; check the name"
+        elif identity.owners is not None and owner.lower() not in identity.owners:
+            page = f"{identity.settings_url}/installations"
+            yield f"{entry}: the App is not installed on {owner}; check the name, or install it at {page}"
+    else:
+        missing = github.find_missing_permissions(effective.pattern, with_webhooks=settings.catch_up.enabled)
+        yield from (f"{entry}: {sentence}" for sentence in missing)
+        yield from _find_missing_issues(settings, effective, github)
+    yield from (f"{entry}: {sentence}" for sentence in _check_webhooks(settings, effective, github))
+
+
+def _check_webhooks(settings: Settings, effective: EffectiveSettings, github: ReadOnlyGithub) -> Iterator[str]:
+    """Yield the problems of the webhooks of the repository and its organisation, as far as a token may list them."""
+    owner, web = effective.pattern.partition("/")[0], web_url(settings.github.base_url)
+    places = {owner: (f"/orgs/{owner}", f"{web}/organizations/{owner}")}
+    if not _is_pattern(effective.pattern):
+        places[effective.pattern] = (f"/repos/{effective.pattern}", f"{web}/{effective.pattern}")
+    sent: set[str] = set()
+    page = None
+    for place, (path, address) in places.items():
+        hooks = own_hooks(
+            github.list_hooks(path),
+            webhook_paths=settings.server.webhook_paths,
+            hook_id=settings.catch_up.hook_id,
+        )
+        if len(hooks) > 1 and settings.catch_up.enabled:
+            problem = describe_several(place, hooks, settings.server.webhook_paths)
+            yield f"{problem.message}; {problem.remedy}"
+        for hook in hooks:
+            sent |= hook.events
+            page = f"{address}/settings/hooks/{hook.id}"
     missing = sorted(list_needed_events(effective, settings) - sent)
-    if missing and "*" not in sent:
-        page = f"{web_url(settings.github.base_url)}/{repository}/settings/hooks/{hooks[0].id}"
+    if page is not None and missing and "*" not in sent:
         yield f"the webhook does not send {', '.join(missing)}, which the settings need; select them at {page}"
 
 
-def _find_missing_issues(
-    settings: Settings, table: RepositoryTable, github: ReadOnlyGithub, repository: str
-) -> Iterator[str]:
+def _is_pattern(name: str) -> bool:
+    return any(wildcard in name for wildcard in "*?[")
+
+
+def _find_missing_issues(settings: Settings, effective: EffectiveSettings, github: ReadOnlyGithub) -> Iterator[str]:
     """Yield a sentence for each issue in `comments.post_to` that cannot be read."""
-    effective = table.find(repository)
-    assert effective is not None  # the repository has an entry
     for event, number in effective.comments.post_to.items():
         try:
-            github.reader(repository).issue(number)
+            github.reader(effective.pattern).issue(number)
         except Permanent as exc:
             where = settings.sources.where(f"{effective.key}.comments.post_to.{event}")
-            yield f"{where}: the issue {repository}#{number} cannot be read: {exc}"
+            yield f"{where}: the issue {effective.pattern}#{number} cannot be read: {exc}"
 
 
-def _check_identity(settings: Settings, table: RepositoryTable, github: ReadOnlyGithub) -> Iterator[str]:
+def _find_rejected_accounts(github: ReadOnlyGithub) -> list[DependencyDown]:
+    """Return the error of each account that GitHub rejects. Raises the first if it rejects all."""
     failures: list[DependencyDown] = []
     accounts = github.accounts()
     for account in accounts:
@@ -190,9 +223,14 @@ def _check_identity(settings: Settings, table: RepositoryTable, github: ReadOnly
             failures.append(exc)
     if len(failures) == len(accounts):
         raise failures[0]
+    return failures
+
+
+def _check_identity(
+    settings: Settings, table: RepositoryTable, identity: Identity, failures: Sequence[DependencyDown]
+) -> Iterator[str]:
     where = settings.sources.where(settings.github.credential_key)
     yield from (f"{where}: {with_remedy(failure)}" for failure in failures)
-    identity = github.fetch_identity(unneeded=find_unneeded_permissions(table))
     for sentence in identity.sentences:
         print_line(sentence)
     yield from (f"{where}: {sentence}" for sentence in identity.missing)

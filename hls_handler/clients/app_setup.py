@@ -51,11 +51,6 @@ GitHub sends `installation` and `installation_repositories` to every App."""
 MAX_NAME_CHARS = 34  # GitHub's limit for the name of an App
 TIMEOUT_S = 15.0
 
-UNSERVED_URL = "https://hls.invalid/webhook"
-"""Webhook URL of an App without a public address. GitHub rejects `localhost`, and a host of somebody else would receive
-the payloads; names below `.invalid` never exist (RFC 2606). The webhook is active nevertheless, because GitHub lists
-only deliveries that it tried to send."""
-
 
 class CreatedApp(BaseModel):
     """The new App. `repr` omits the secrets."""

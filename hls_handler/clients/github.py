@@ -214,12 +214,15 @@ class Github:
         """Return False if GitHub has no such repository, or the credential may not read it."""
         return self._api_for(repository).find(repository_path(repository), _REPOSITORY) is not None
 
-    def list_hooks(self, repository: str) -> tuple[Hook, ...]:
-        """Return the webhooks of "owner/repo"; () if the credential may not list them, or is that of an App."""
+    def list_hooks(self, path: str) -> tuple[Hook, ...]:
+        """Return the webhooks at "/repos/owner/repo" or "/orgs/owner".
+
+        Returns () if there is no such organisation, if the credential may not list them, or if it is that of an App.
+        """
         if isinstance(self._access, App):
             return ()
         try:
-            return GithubHooks(self._api).hooks(repository_path(repository))
+            return GithubHooks(self._api).hooks(path)
         except Permanent:
             return ()
 

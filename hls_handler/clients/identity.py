@@ -32,7 +32,8 @@ class Identity:
     missing: tuple[str, ...]  # "labels and comments on issues need issues: write (installation on octo-org)"
     events: frozenset[str] | None = None  # that the App's webhook sends; None: a token, or unknown
     settings_url: str = ""  # the page of the App
-    organizations: tuple[str, ...] = ()  # on which the App is installed
+    owners: frozenset[str] | None = None  # on whose accounts the App is installed, in lower case; None: a token
+    organizations: tuple[str, ...] = ()  # of these accounts
     is_installed: bool = True  # False: an App without an installation that is not suspended
 
 
@@ -66,8 +67,16 @@ def describe_app(
         missing.append(f"the App {app.slug} is installed on no account; install it at {app.html_url}/installations/new")
     is_installed = any(one.suspended_at is None for one in installations)
     organizations = tuple(one.owner for one in installations if one.account and one.account.is_organization)
-    settings_url = app.settings_url(web)
-    return Identity(details, (sentence,), tuple(missing), app.events, settings_url, organizations, is_installed)
+    return Identity(
+        details,
+        (sentence,),
+        tuple(missing),
+        events=app.events,
+        settings_url=app.settings_url(web),
+        owners=frozenset(one.owner.lower() for one in installations),
+        organizations=organizations,
+        is_installed=is_installed,
+    )
 
 
 def find_missing(granted: Mapping[str, str], unneeded: Collection[str] = ()) -> list[str]:

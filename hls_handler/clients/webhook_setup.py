@@ -20,6 +20,11 @@ from hls_handler.settings.model import Github
 WAIT_S, POLLS = 1.0, 12
 """GitHub waits ten seconds for the response to a webhook, and lists the delivery then."""
 
+UNSERVED_URL = "https://hls.invalid/webhook"
+"""Webhook URL without a public address. GitHub rejects `localhost`, and a host of somebody else would receive
+the payloads; names below `.invalid` never exist (RFC 2606). The webhook is active nevertheless, because GitHub lists
+only deliveries that it tried to send."""
+
 UNGUARDED = WriteGuard(lambda: None, lambda: None)  # there is no service yet whose writes could compete
 PING = "ping"
 
@@ -37,8 +42,12 @@ class WebhookSetup:
         self._api, self._path = api, path
 
     def ensure(self, url: str, secret: str, events: Iterable[str]) -> tuple[Hook, Literal["created", "updated"]]:
-        """Create the webhook with this URL, or add secret and events to the present one. Raises a `StepFailed`."""
-        present = next((hook for hook in GithubHooks(self._api).hooks(self._path) if hook.url == url), None)
+        """Create the webhook with this URL, or set address, secret and events of the present one.
+
+        A webhook that was created without an address is the present one, too. Raises a `StepFailed`.
+        """
+        hooks = {hook.url: hook for hook in GithubHooks(self._api).hooks(self._path)}
+        present = hooks.get(url) or hooks.get(UNSERVED_URL)
         wanted = frozenset(events) | (present.events if present else frozenset())
         body = {
             "active": True,

@@ -19,6 +19,7 @@ from hls_handler.cli.init.setup import Init, InitOptions
 from hls_handler.cli.init.webhook import PingReceiver
 from hls_handler.clients.app_setup import EVENTS
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.apps import hook_of
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import Account
@@ -466,6 +467,32 @@ def test_a_token_that_may_creates_the_webhook_once(
     assert changed == replace(hook, events=tuple(sorted({*EVENTS, "push"})))
     assert f"Webhook of {REPOSITORY}: updated, it sends to {url}" in capsys.readouterr().out
     assert violations(request.document() for request in sandbox.requests.all("github")) == []
+
+
+def test_a_webhook_without_an_address_gets_the_address_that_is_given_later(
+    run: Run, sandbox: Sandbox, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sandbox.state.set_permission(REPOSITORY, "hls-bot", "admin")
+    run(**token_options(sandbox, folder, webhook_url="none"))
+    (unserved,) = sandbox.state.hooks.of(REPOSITORY)
+    url = "https://hls.example.com/webhook"
+    run(**token_options(sandbox, folder, webhook_url=url, yes=True))
+    assert sandbox.state.hooks.of(REPOSITORY) == [replace(unserved, url=url)]
+    assert f"Webhook of {REPOSITORY}: updated, it sends to {url}" in capsys.readouterr().out
+
+
+def test_all_repositories_of_a_person_are_refused_because_a_person_has_no_webhook(
+    run: Run, sandbox: Sandbox, folder: Path
+) -> None:
+    sandbox.state.seed("issues", recorded.load("demo/bug").payload)
+    with pytest.raises(SettingsError) as raised:
+        run(**{**token_options(sandbox, folder), "repositories": ("Codertocat/*",)})
+    (problem,) = raised.value.problems
+    assert problem == (
+        "Codertocat/*: Codertocat is a person's account, and GitHub has no webhook for all repositories of a person; "
+        "name each repository"
+    )
+    assert not Path("config/settings.yaml").exists()
 
 
 def test_a_webhook_that_the_token_may_not_create_is_a_step_for_the_user(

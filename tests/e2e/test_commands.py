@@ -10,6 +10,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -238,7 +239,7 @@ def test_check_reports_a_selected_prompt_that_does_not_exist(make_service: MakeS
 def test_check_names_events_that_the_webhook_of_a_repository_does_not_send(
     make_service: MakeService, sandbox: Sandbox
 ) -> None:
-    service = make_service()
+    service = make_service(catch_up="enabled: true")
     service.settings.write_text(service.settings.read_text().replace('"Codertocat/*"', "Codertocat/Hello-World"))
     sandbox.state.seed("issues", recorded.load("demo/bug").payload)
     sandbox.state.set_permission("Codertocat/Hello-World", "hls-bot", "admin")
@@ -252,8 +253,42 @@ def test_check_names_events_that_the_webhook_of_a_repository_does_not_send(
         f"{service.settings}:18 (repositories[0].name): the webhook does not send pull_request_review_comment, "
         f"pull_request_review_thread, which the settings need; select them at {page}"
     )
-    sandbox.state.hooks.add("Codertocat/Hello-World", url, SECRET, events=("*",))
+    sandbox.state.hooks.change(replace(hook, events=("*",)))
     assert hls("check", "--config", str(service.settings)).returncode == 0
+    second = sandbox.state.hooks.add("Codertocat/Hello-World", "https://hls.example.com/webhook", SECRET)
+    several = hls("check", "--config", str(service.settings))
+    assert several.returncode == 1
+    assert several.stdout.splitlines()[-1] == (
+        f"{service.settings}:18 (repositories[0].name): Codertocat/Hello-World has several webhooks that end with "
+        f"/webhook: {hook.id}, {second.id}; delete the others, or set catch_up.hook_id to the id of the webhook that "
+        "sends to this service"
+    )
+
+
+def test_check_names_events_that_the_webhook_of_an_organisation_does_not_send(
+    make_service: MakeService, sandbox: Sandbox
+) -> None:
+    service = make_service()
+    sandbox.state.seed("issues", recorded.load("demo/bug").payload)
+    sent = ("issues", "pull_request", "pull_request_review", "issue_comment", "workflow_run", "release")
+    hook = sandbox.state.hooks.add("Codertocat", "https://hls.invalid/webhook", SECRET, events=sent)
+    checked = hls("check", "--config", str(service.settings))
+    page = f"{sandbox.page_url}organizations/Codertocat/settings/hooks/{hook.id}"
+    assert checked.returncode == 1
+    assert checked.stdout.splitlines()[-1] == (
+        f"{service.settings}:18 (repositories[0].name): the webhook does not send pull_request_review_comment, "
+        f"pull_request_review_thread, which the settings need; select them at {page}"
+    )
+
+
+def test_check_names_an_owner_that_does_not_exist(make_service: MakeService) -> None:
+    service = make_service()
+    service.settings.write_text(service.settings.read_text().replace('"Codertocat/*"', '"Codertocatt/*"'))
+    checked = hls("check", "--config", str(service.settings))
+    assert checked.returncode == 1
+    assert checked.stdout.splitlines()[-1] == (
+        f"{service.settings}:18 (repositories[0].name): GitHub has no account Codertocatt; check the name"
+    )
 
 
 def test_check_reports_a_rejected_token(make_service: MakeService, sandbox: Sandbox) -> None:

@@ -109,6 +109,20 @@ def test_check_names_merge_queues_where_one_may_wait_for_a_check(
     ]
 
 
+def test_check_names_an_owner_on_whose_account_the_app_is_not_installed(
+    make_service: MakeService, sandbox: Sandbox
+) -> None:
+    app, _ = install(sandbox)
+    service = make_app_service(make_service, sandbox, app)
+    service.settings.write_text(service.settings.read_text().replace('"Codertocat/*"', '"Codertocatt/*"'))
+    checked = hls("check", "--config", str(service.settings))
+    assert checked.returncode == 1
+    assert checked.stdout.splitlines()[-1].endswith(
+        "(repositories[0].name): the App is not installed on Codertocatt; check the name, or install it at "
+        f"{sandbox.page_url}settings/apps/my-hls/installations"
+    )
+
+
 def until_identity(service: Service, holds: Any) -> Mapping[str, Any]:
     waiting = Waiting(30)
     while waiting.more():

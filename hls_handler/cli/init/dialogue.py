@@ -27,7 +27,8 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.cli.options import print_line
-from hls_handler.clients.app_setup import EVENTS, UNSERVED_URL
+from hls_handler.clients.app_setup import EVENTS
+from hls_handler.clients.webhook_setup import UNSERVED_URL
 from hls_handler.errors import HlsError, SettingsError
 from hls_handler.settings.values import LinkUrl
 from hls_handler.untrusted.cleaning import escape_unprintable

@@ -17,7 +17,6 @@ from hls_handler.cli.init.files import APP_ID, WEBHOOK_SECRET, AppFiles, read_te
 from hls_handler.cli.options import print_line
 from hls_handler.clients.app_setup import (
     MAX_NAME_CHARS,
-    UNSERVED_URL,
     AppClient,
     convert_code,
     installation_url,
@@ -26,6 +25,7 @@ from hls_handler.clients.app_setup import (
 )
 from hls_handler.clients.credentials import AppAccount, Owner
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
+from hls_handler.clients.webhook_setup import UNSERVED_URL
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.events import REPOSITORY_NAME
@@ -313,9 +313,14 @@ def check_token(
 
 
 def require_repositories(github: ReadOnlyGithub, names: tuple[str, ...]) -> None:
-    """Raise `SettingsError` for repositories and accounts that do not exist, or that the token may not read."""
-    require_accounts(github, tuple(name for name in names if "*" in name))
-    problems = []
+    """Raise `SettingsError` for repositories and organisations that do not exist, or that the token may not read."""
+    patterns = tuple(name for name in names if "*" in name)
+    problems = [
+        f"{name}: {owner.login} is a person's account, and GitHub has no webhook for all repositories of a person; "
+        "name each repository"
+        for name, owner in require_accounts(github, patterns).items()
+        if owner.type == "User"
+    ]
     for name in names:
         try:
             if "*" not in name and not github.has_repository(name):
@@ -327,12 +332,18 @@ def require_repositories(github: ReadOnlyGithub, names: tuple[str, ...]) -> None
         raise SettingsError(problems)
 
 
-def require_accounts(github: ReadOnlyGithub, names: tuple[str, ...]) -> None:
-    """Raise `SettingsError` for names of repositories whose owner does not exist."""
-    owners = {name: name.partition("/")[0] for name in names}
-    unknown = [name for name, owner in owners.items() if "*" not in owner and _find_owner(github, owner) is None]
+def require_accounts(github: ReadOnlyGithub, names: tuple[str, ...]) -> Mapping[str, Owner]:
+    """Return the owners of repositories, without those of "*/*". Raises `SettingsError` if one does not exist."""
+    logins = {name: login for name in names if "*" not in (login := name.partition("/")[0])}
+    found = {name: _find_owner(github, login) for name, login in logins.items()}
+    unknown = [
+        f"{name}: GitHub has no account {logins[name]}; check the name"
+        for name, owner in found.items()
+        if owner is None
+    ]
     if unknown:
-        raise SettingsError([f"{name}: GitHub has no account {owners[name]}; check the name" for name in unknown])
+        raise SettingsError(unknown)
+    return {name: owner for name, owner in found.items() if owner is not None}
 
 
 def check_organization(github: ReadOnlyGithub, login: str) -> str:

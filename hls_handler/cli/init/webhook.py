@@ -14,8 +14,8 @@ from typing import Self
 from hls_handler.analysis import REPLY_TYPES, ValidReply
 from hls_handler.cli.init.dialogue import REQUEST_TIMEOUT_S, STOP_POLL_S
 from hls_handler.cli.options import connect_claude, http_origin, print_line
-from hls_handler.clients.app_setup import EVENTS, UNSERVED_URL
-from hls_handler.clients.webhook_setup import PING, WebhookSetup, connect_with_token
+from hls_handler.clients.app_setup import EVENTS
+from hls_handler.clients.webhook_setup import PING, UNSERVED_URL, WebhookSetup, connect_with_token
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import HlsError, StepFailed, with_remedy
 from hls_handler.prompting.prompt import Prompt
