@@ -160,7 +160,8 @@ def _parse_item(found: re.Match[bytes]) -> Item:
     if found["set"] is not None:
         members = set[int]()
         for name, first, last in MEMBER.findall(found["set"]):
-            members.update(CLASSES[name].encode() if name else range(first[-1], (last or first)[-1] + 1))
+            # git compares with the first byte before it reads the range, so `[b-a]` matches b
+            members.update(CLASSES[name].encode() if name else (first[-1], *range(first[-1], (last or first)[-1] + 1)))
         return ANY_BYTE - members if found["not"] else frozenset(members)
     if found["broken"] is not None:
         raise IndexError
