@@ -1,4 +1,4 @@
-"""Fixtures of databases, the order in which tests run, and the tests that are measured for coverage."""
+"""Fixtures of databases, the order in which tests run, and the tests that coverage measures."""
 
 from __future__ import annotations
 
@@ -41,43 +41,12 @@ PROCESS_FOLDERS = (
     "test_container.py",
     "test_package.py",
 )
-"""Folders and files of tests that start whole processes or take long."""
+"""Folders and files of tests that start whole processes or take long.
+
+Coverage measures neither these, nor tests on PostgreSQL that also run on SQLite, nor more than one case of a function:
+measuring takes up to two thirds longer, and other tests cover the same lines."""
 
 SLOW_SHARE = 0.7  # of a worker's tests: in the rest are no tests of `PROCESS_FOLDERS`
-
-UNMEASURED_FILES = (
-    "cli/test_config.py",
-    "cli/test_prompt_compare.py",
-    "cli/test_prompt_try.py",
-    "cli/test_prompts.py",
-    "clients/test_closed_writes.py",
-    "db/test_upgrades.py",
-    "handlers/test_changed_files.py",
-    "store/test_corrections.py",
-    "store/test_retention.py",
-    "store/test_review_budget.py",
-    "prompting/test_environment.py",
-    "prompting/test_make_it_your_own.py",
-    "queue/test_accepting.py",
-    "queue/test_concurrency.py",
-    "queue/test_fencing.py",
-    "queue/test_find_newer.py",
-    "queue/test_model.py",
-    "review/test_positions.py",
-    "test_architecture.py",
-    "test_bench.py",
-    "test_documents.py",
-    "untrusted/test_markdown.py",
-    "web/test_hostile.py",
-    "work/test_incomplete_payloads.py",
-    "work/test_posting_reviews.py",
-    "work/test_reply_cache.py",
-    "work/test_suggested_labels.py",
-)
-"""Tests that run the same lines again and again.
-
-Coverage measures neither these, nor the tests that start processes, nor those on PostgreSQL that also run on SQLite,
-nor more than one case of a function: measuring takes up to two thirds longer, and other tests cover the same lines."""
 
 
 def pytest_configure() -> None:
@@ -159,10 +128,9 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     cases: Counter[str] = Counter()
     for item in items:
-        is_unmeasured = item.path.relative_to(HERE).as_posix() in UNMEASURED_FILES or "[postgresql" in item.name
         function = item.nodeid.partition("[")[0]
         cases[function] += 1
-        if _folder(item) in PROCESS_FOLDERS or is_unmeasured or cases[function] > 1:
+        if _folder(item) in PROCESS_FOLDERS or "[postgresql" in item.name or cases[function] > 1:
             item.add_marker(pytest.mark.no_cover)
     items[:] = _interleave(items)
 
