@@ -52,24 +52,6 @@ def test_fix_is_refuted_by_a_finding_of_its_category_at_the_proof() -> None:
 GUARD = "    if (x) return 0;"
 
 
-@pytest.mark.parametrize("other", [f"{GUARD}\n    use(1);\n", f"{GUARD}\n    use(2);\n"], ids=["kept", "edited"])
-def test_line_that_the_file_has_elsewhere_proves_a_fix_again(other: str) -> None:
-    first = FAULT + f"\n\n{GUARD}\n    use(1);\n"
-    pushes = Pushes({"a.c": BASE})
-    assert pushes.push({"a.c": first}, findings=[AT]) == "failure"
-    head = {"a.c": first.replace(f"{GUARD}\n    use(1);\n", other).replace("    a = 1\n", f"    a = 1\n{GUARD}\n")}
-    assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
-    assert pushes.push({"a.c": head["a.c"].replace(f"    a = 1\n{GUARD}\n", "    a = 1\n")}) == "failure"
-
-
-def test_line_that_was_gone_when_the_finding_was_raised_proves_its_fix() -> None:
-    pushes, guarded = Pushes({"a.c": BASE}), {"a.c": FAULT.replace("    *out", f"{GUARD}\n    *out")}
-    assert pushes.push(guarded) == "success"
-    assert pushes.push({"a.c": FAULT}, findings=[AT]) == "failure"
-    again = {"a.c": guarded["a.c"].replace("copy(x);", "copy(x, 1);")}
-    assert pushes.push(again, verdicts=[said(1, "fixed", "a.c", 4, GUARD)]) == "success"
-
-
 def test_finding_at_a_line_without_letters_is_not_gone() -> None:
     pushes, head = Pushes({"a.c": BASE}), BASE.replace("    b = 2\n", "    b = 2\n    })\n")
     assert pushes.push({"a.c": head}, findings=[found("a.c", 4, "    })")]) == "failure"
@@ -84,58 +66,12 @@ def test_old_line_of_an_edited_block_proves_no_fix() -> None:
     assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", 5, GUARD)]) == "failure"
 
 
-def test_one_of_two_equal_proofs_that_is_removed_reopens_the_finding() -> None:
-    two = FAULT.replace("    *out", f"{GUARD}\n    use(1);\n    *out")
-    pushes = Pushes({"a.c": BASE})
-    assert pushes.push({"a.c": two}, findings=[found("a.c", 6, "    *out = copy(x);")]) == "failure"
-    three = two.replace("    *out", f"{GUARD}\n    *out")
-    assert pushes.push({"a.c": three}, verdicts=[said(1, "fixed", "a.c", 6, GUARD)]) == "success"
-    other = three.replace("return a", "return a + 1")
-    assert pushes.push({"a.c": other}) == "success"
-    assert (
-        pushes.push({"a.c": other.replace("use(1)", "use(2)")}, verdicts=[said(1, "fixed", "a.c", 6, GUARD)])
-        == "success"
-    )
-    assert pushes.push({"a.c": two.replace("use(1)", "use(2)")}) == "failure"
-
-
-def test_proof_is_at_its_place_though_a_new_block_has_an_equal_line() -> None:
-    pushes, end = Pushes({"a.c": BASE}), f"\n\n{GUARD}\n    use(3);\n"
-    assert pushes.push({"a.c": FAULT}, findings=[AT]) == "failure"
-    fixed = FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")
-    assert pushes.push({"a.c": fixed}, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
-    assert pushes.push({"a.c": fixed + end}) == "success"
-    assert pushes.push({"a.c": FAULT + end}) == "failure"
-
-
 def test_finding_whose_block_is_there_stays_at_its_line() -> None:
     pushes, other = raised(), "    *b = copy(x);"
     both = FAULT.replace("    return a", f"    return a\n{other}")
     again = found("a.c", 6, other, title="Other place", continues=1)
     assert pushes.push({"a.c": both}, findings=[again], verdicts=[said(1, "present", "a.c", 6, other)]) == "failure"
     assert [(one.number, one.line) for one in pushes.record.ledger] == [(1, 4), (2, 6)]
-
-
-def test_finding_that_is_present_at_its_verdict_takes_in_no_similar_one() -> None:
-    pushes, edit, other = raised(), "    *out = copy(x, 1);", "    *out = copy(x);"
-    head = {"a.c": FAULT.replace("    *out = copy(x);", edit), "b.c": FAULT}
-    present = said(1, "present", "a.c", 4, edit)
-    assert pushes.push(head, findings=[found("b.c", 4, other)], verdicts=[present]) == "failure"
-    assert [(one.number, one.path, one.line) for one in pushes.record.ledger] == [(1, "a.c", 4), (2, "b.c", 4)]
-
-
-def test_finding_that_moved_in_two_pushes_is_not_gone() -> None:
-    pushes = raised()
-    present = said(1, "present", "a.c", 4, "    *out = copy(x);")
-    assert pushes.push({"a.c": FAULT, "b.c": FAULT}, verdicts=[present]) == "failure"
-    assert pushes.push({"a.c": BASE.replace("b = 2", "b = 3"), "b.c": FAULT}, verdicts=[said(1, "gone")]) == "failure"
-
-
-def test_old_line_of_a_renamed_new_file_proves_no_fix() -> None:
-    pushes, text = Pushes({}), f"{GUARD}\n*out = copy(x);\n"
-    assert pushes.push({"n.c": text}, findings=[found("n.c", 2, "*out = copy(x);")]) == "failure"
-    head = {"m.c": text.replace("(x);", "(x); ;")}
-    assert pushes.push(head, verdicts=[said(1, "fixed", "m.c", 1, GUARD)]) == "failure"
 
 
 def test_fix_whose_proof_was_lost_is_asked_about_until_claude_answers() -> None:
@@ -156,37 +92,6 @@ def test_fixed_finding_that_is_reported_again_stays_open_though_its_proof_is_the
     again = head.replace("    *out = copy(x);", "    *out = copy(x);  // sure")
     assert pushes.push({"a.c": again}, findings=[found("a.c", 5, "    *out = copy(x);  // sure")]) == "failure"
     assert pushes.push({"a.c": again}) == "failure"
-
-
-def test_fixed_finding_whose_line_comes_back_stays_open_though_its_proof_is_there() -> None:
-    pushes, proof = raised(), "    int n = checked(x);"
-    fixed = BASE.replace("    a = 1\n", f"    a = 1\n{proof}\n")
-    assert pushes.push({"a.c": fixed}, verdicts=[said(1, "fixed", "a.c", 3, proof)]) == "success"
-    back = {"a.c": FAULT.replace("    a = 1\n", f"    a = 1\n{proof}\n")}
-    assert pushes.push(back, is_down=True) == "failure"
-    assert pushes.push(back) == "failure"
-
-
-def test_fixed_finding_whose_file_leaves_the_pull_request_costs_no_call() -> None:
-    pushes = raised()
-    head = {"a.c": FAULT.replace("    *out = copy(x);", "    int n = checked(x);"), "b.c": "b;\n"}
-    assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", 4, "    int n = checked(x);")]) == "success"
-    calls = pushes.calls
-    assert pushes.push({"b.c": "b;\n"}) == "success"
-    assert pushes.calls == calls
-
-
-def test_dismissal_counts_that_is_taken_back_and_repeated_after_a_finding_rose() -> None:
-    pushes = raised()
-    thread = pushes.threads[0]
-    pushes.threads = [replace(thread, thumbs_down=("mona",))]
-    head = {"a.c": FAULT.replace("copy(x)", "copy(x, 2)")}
-    worse = said(1, "present", "a.c", 4, "    *out = copy(x, 2);").model_copy(update={"severity": "critical"})
-    assert pushes.push(head, verdicts=[worse]) == "failure"
-    pushes.threads = [thread]
-    assert pushes.push(head) == "failure"
-    pushes.threads = [replace(thread, thumbs_down=("mona",))]
-    assert pushes.push(head) == "success"
 
 
 @pytest.mark.parametrize(
@@ -230,27 +135,6 @@ def test_comment_at_the_end_of_a_line_is_no_code(before: str, after: str) -> Non
     pushes, old = Pushes({"a.c": BASE}), "    *out = copy(x);"
     assert pushes.push({"a.c": FAULT.replace(old, before)}, findings=[found("a.c", 4, before)]) == "failure"
     assert pushes.push({"a.c": FAULT.replace(old, after)}, verdicts=[said(1, "gone")]) == "failure"
-
-
-def test_fix_is_not_believed_by_the_line_without_its_comment() -> None:
-    pushes, line = Pushes({"a.c": BASE}), "    int n = copy(x);"
-    head = {"a.c": BASE + f"{line}  // reviewed\n"}
-    assert pushes.push(head, findings=[found("a.c", 5, f"{line}  // reviewed")]) == "failure"
-    head = {"a.c": BASE + f"{line}\n"}
-    assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", 5, line)], agrees=False) == "failure"
-
-
-def test_open_finding_is_continued_rather_than_a_dismissed_one() -> None:
-    pushes = raised()
-    pushes.threads = [replace(one, thumbs_down=("mona",)) for one in pushes.threads]
-    head = {"a.c": FAULT, "b.c": FAULT}
-    assert pushes.push(head, findings=[found("b.c", 4, "    *out = copy(x);")]) == "failure"
-    head = {path: text.replace("copy(x);", "copy(x); ;") for path, text in head.items()}
-    assert pushes.push(head, findings=[found("b.c", 4, "    *out = copy(x); ;")]) == "failure"
-    assert [(one.number, one.path, one.line, one.state) for one in pushes.record.ledger] == [
-        (1, "a.c", None, "dismissed"),
-        (2, "b.c", 4, "open"),
-    ]
 
 
 def test_finding_that_names_its_number_or_its_line_and_category_continues_it() -> None:
@@ -361,14 +245,6 @@ def test_of_two_faults_at_one_line_one_is_fixed() -> None:
     assert [(one.number, one.state) for one in pushes.record.ledger] == [(1, "fixed"), (2, "open")]
 
 
-def test_second_fault_at_the_line_of_an_open_finding_is_raised() -> None:
-    pushes = raised()
-    head = {"a.c": FAULT.replace("copy(x)", "copy(x, 1)")}
-    again = found("a.c", 4, "    *out = copy(x, 1);")
-    pushes.push(head, findings=[again, again.model_copy(update={"title": "Other", "severity": "low"})])
-    assert [(one.number, one.title) for one in pushes.record.ledger] == [(1, AT.title), (2, "Other")]
-
-
 @pytest.mark.parametrize("verdict", ["present", None])
 def test_fault_at_the_edited_line_of_a_dismissed_finding_is_another_one_unless_that_is_there(
     verdict: Verdict | None,
@@ -394,44 +270,12 @@ def test_code_that_an_ignored_file_had_before_keeps_no_finding_open() -> None:
     assert pushes.push(head, verdicts=[said(1, "gone")]) == "success"
 
 
-def test_code_that_stands_at_two_lines_is_not_gone_at_one_of_them() -> None:
-    line = "    *out = copy(x);"
-    both = FAULT + f"\ndef other(x):\n{line}\n"
-    pushes = Pushes({"a.c": BASE})
-    assert pushes.push({"a.c": both}, findings=[AT, found("a.c", 8, line)]) == "failure"
-    fixed = both.replace(f"def other(x):\n{line}", "def other(x):\n    int n = checked(x);")
-    assert pushes.push({"a.c": fixed}, verdicts=[said(2, "fixed", "a.c", 8, "    int n = checked(x);")]) == "failure"
-    head = {"a.c": fixed.replace(line, f"{line}  // reviewed")}
-    assert pushes.push(head, verdicts=[said(1, "gone")]) == "failure"
-
-
-def test_unchanged_line_of_a_finding_that_is_edited_is_asked_about() -> None:
-    pushes = Pushes({"a.c": BASE})
-    head = BASE.replace("    a = 1\n", "    a = 2\n")
-    assert pushes.push({"a.c": head}, findings=[found("a.c", 4, "    return a")]) == "failure"
-    again = found("a.c", 4, "    return a + b", continues=1)
-    edited = {"a.c": head.replace("return a", "return a + b")}
-    assert (
-        pushes.push(edited, findings=[again], verdicts=[said(1, "present", "a.c", 4, "    return a + b")]) == "failure"
-    )
-    assert pushes.comments == [("a.c", 4)]
-
-
 def test_finding_whose_unchanged_line_the_base_edits_stays_open() -> None:
     pushes = Pushes({"a.c": BASE})
     head = BASE.replace("    a = 1\n", "    a = 2\n")
     assert pushes.push({"a.c": head}, findings=[found("a.c", 4, "    return a")]) == "failure"
     edit = {"a.c": BASE.replace("return a", "return a + b")}
     assert pushes.push({"a.c": head.replace("return a", "return a + b")}, base=edit) == "failure"
-
-
-def test_fix_whose_proof_returns_before_claude_is_asked_is_one_again() -> None:
-    pushes = raised()
-    head = {"a.c": FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")}
-    assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", 3, GUARD)]) == "success"
-    edited = {"a.c": head["a.c"].replace(f"{GUARD}\n", f"{GUARD}\n    log();\n")}
-    assert pushes.push(edited, is_down=True) == "failure"
-    assert pushes.push(head) == "success"
 
 
 def test_finding_of_a_later_review_is_raised_on_an_unchanged_line_beside_a_new_block() -> None:
