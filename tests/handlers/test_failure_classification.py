@@ -49,10 +49,6 @@ def test_attempts_at_the_same_commit_classify_the_failure(
     assert classify(of=attempts(*conclusions)) == expected
 
 
-def test_attempts_of_other_jobs_are_ignored() -> None:
-    assert classify(of=attempts("success", "success", job="lint"))[0] == "unknown"
-
-
 @pytest.mark.parametrize(
     ("others", "expected"),
     [

@@ -10,11 +10,10 @@ from hls_handler.actions import EnsureComment
 from hls_handler.analysis import GenericAnalysis
 from hls_handler.errors import Superseded
 from hls_handler.handlers.generic import GenericFacts, GenericHandler
-from hls_handler.handlers.handler import PromptLimits, template_variables, view_rule
+from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.render import RuleView
-from hls_handler.settings.model import EffectiveComments
 from tests.handlers.events import make_rule
 from tests.handlers.world import FakeReader, analysis, event, issue, pull_request
 
@@ -83,14 +82,6 @@ def test_comment_on_the_fallback_issue_links_to_its_source(
         rule = variables["rule"]
         assert isinstance(rule, RuleView)
         assert (rule.source, rule.source_url) == (source, link)
-
-
-def test_closed_pull_request_is_the_source_of_its_comment_elsewhere() -> None:
-    payload = {"pull_request": {"html_url": f"{OCTO}/pull/8"}}
-    closed = replace(event(pull_request()), name="pull_request", action="closed", payload=payload)
-    effective = replace(make_rule().effective, comments=EffectiveComments(post_to={"pull_request.closed": 3}))
-    rule = view_rule(closed, "pull_requests/changelog", effective)
-    assert (rule.source, rule.source_url) == ("pull request", f"{OCTO}/pull/8")
 
 
 @pytest.mark.parametrize("payload", [{}, {"push": None}, {"push": {"id": "801"}}, {"push": "id"}])

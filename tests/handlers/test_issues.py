@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,7 @@ from hls_handler.analysis import Analysis
 from hls_handler.events import Account, Comment
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.issues import InformationRequest, IssueFacts, IssueHandler, update_requests
-from hls_handler.handlers.labels import SHIPPED_LABELS, LabelOffer
+from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.reader import EMPTY_HISTORY, Correction, EmptyHistory, RepositoryLabel
 from hls_handler.routing import MARKER
 from hls_handler.settings.model import EffectiveLabels
@@ -155,23 +154,6 @@ def test_component_none_gives_no_label_but_its_group_is_covered() -> None:
     assert labels.groups == ALL_GROUPS
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"kind": "enhancement", "priority": "medium", "difficulty": "moderate", "component": "frontend"},
-        {"kind": "question", "priority": "low", "difficulty": "complex", "component": "database"},
-        {"kind": "documentation"},
-        {"kind": "maintenance"},
-    ],
-)
-def test_every_label_is_in_the_catalogue(fields: dict[str, Any]) -> None:
-    labels = plan(analysis(issue_analysis(**fields)))[0]
-    assert isinstance(labels, EnsureLabels)
-    assert {(label.name, label.group) for label in labels.requested} <= {
-        (spec.name, spec.group) for spec in SHIPPED_LABELS
-    }
-
-
 def test_an_answer_to_a_question_adds_no_labels_and_decides_about_the_comment() -> None:
     actions = plan(
         analysis(issue_analysis(kind="question", worth_saying=True), issue_response(worth_saying=False), comment="42")
@@ -188,15 +170,6 @@ def test_an_answer_to_a_question_adds_no_labels_and_decides_about_the_comment() 
         prompt_ids=dict.fromkeys(GROUPS, "p@1"),
     )
     assert actions[1] == EnsureComment("issues", "42", create=False)
-
-
-def test_labels_come_from_every_analysis_of_a_chain() -> None:
-    labels = plan(analysis(issue_analysis(component="none"), issue_analysis(component="database")))[0]
-    assert isinstance(labels, EnsureLabels)
-    assert [label.name for label in labels.requested] == [
-        *("bug", "priority-high", "difficulty-easy"),
-        *("bug", "priority-high", "difficulty-easy", "component-database"),
-    ]
 
 
 def test_summary_is_posted_on_every_issue_if_settings_ask_for_it() -> None:
@@ -244,10 +217,6 @@ def test_priority_and_difficulty_of_issues_can_be_switched_off() -> None:
     assert [label.name for label in labels.requested] == ["bug", "component-backend"]
     assert labels.groups == ("status", "kind", "component")  # a label that was set before stays
     assert HANDLER.comment_variables(facts, reply)["labels"] == ("bug", "component-backend")
-
-
-def test_an_existing_comment_is_edited_if_the_analysis_is_not_worth_saying() -> None:
-    assert plan(analysis(issue_analysis(worth_saying=False)))[1] == EnsureComment("issues", "Hello.", create=False)
 
 
 @pytest.mark.parametrize("comment", [None, ""], ids=["no template", "an empty template"])

@@ -36,12 +36,105 @@ def decide(*requested: RequestedLabel, **given: Any) -> LabelDifference:
     )
 
 
-def test_a_requested_label_that_is_missing_is_added() -> None:
-    assert decide(BUG, HIGH) == LabelDifference((), ("bug", "priority-high"), (), (), (), (), ())
+def set_of(*labels: str) -> dict[str, Any]:
+    """The conversation has these labels, and HLS set each of them."""
+    return {"present": frozenset(labels), "stored": dict.fromkeys(labels, "set")}
 
 
-def test_a_present_bot_label_is_unchanged() -> None:
-    assert decide(BUG, present=frozenset({"bug"}), stored={"bug": "set"}) == NOTHING
+def of_person(*labels: str, **stored: str) -> dict[str, Any]:
+    return {"present": frozenset(labels), "stored": {name.replace("_", "-"): state for name, state in stored.items()}}
+
+
+PERSON_SET_LOW = (("priority-high", "a person set priority-low"),)
+
+
+@pytest.mark.parametrize(
+    ("requested", "given", "add", "remove", "withheld"),
+    [
+        pytest.param([BUG, HIGH], {}, ("bug", "priority-high"), (), (), id="missing"),
+        pytest.param([BUG], set_of("bug"), (), (), (), id="present"),
+        pytest.param([LOW], of_person(priority_high="removed"), ("priority-low",), (), (), id="another than removed"),
+        pytest.param([HIGH], of_person("priority-low"), (), (), PERSON_SET_LOW, id="rule 14: a person's stays"),
+        pytest.param([HIGH], of_person("priority-high"), (), (), (), id="a person's is not ours"),
+        pytest.param(
+            [LOW],
+            of_person("priority-high", priority_high="removed"),
+            (),
+            (),
+            (("priority-low", "a person set priority-high"),),
+            id="set again by a person",
+        ),
+        pytest.param(
+            [HIGH],
+            of_person("priority-high", "priority-low", priority_high="set"),
+            (),
+            ("priority-high",),
+            PERSON_SET_LOW,
+            id="ours beside a person's",
+        ),
+        pytest.param([HIGH], set_of("priority-low"), ("priority-high",), ("priority-low",), (), id="replaced"),
+        pytest.param([BUG], set_of("priority-low"), ("bug",), ("priority-low",), (), id="no longer requested"),
+        pytest.param([BUG], set_of("size/small"), ("bug",), (), (), id="group that the analysis does not cover"),
+        pytest.param(
+            [HIGH, LOW, HIGH],
+            {},
+            ("priority-high",),
+            (),
+            (("priority-low", "another priority label comes first, and at most one is set"),),
+            id="first of a group",
+        ),
+        pytest.param([BUG, RequestedLabel("Bug", "type")], {}, ("bug",), (), (), id="requested by two fields"),
+        pytest.param([RequestedLabel("x" * 50, "kind")], {}, ("x" * 50,), (), (), id="50 characters"),
+        pytest.param([BUG, HIGH], {"allow": ("Priority-*",)}, ("priority-high",), (), None, id="allowed by a glob"),
+        pytest.param(
+            [BUG, HIGH],
+            {"present": frozenset(map(str, range(99)))},
+            ("bug",),
+            (),
+            (("priority-high", "the conversation has 100 labels, the most that GitHub allows"),),
+            id="GitHub's limit",
+        ),
+        pytest.param(
+            [HIGH],
+            {"present": frozenset(map(str, range(99))) | {"priority-low"}, "stored": {"priority-low": "set"}},
+            ("priority-high",),
+            ("priority-low",),
+            (),
+            id="a removed label frees a slot",
+        ),
+    ],
+)
+def test_labels_that_are_added_and_removed(
+    requested: list[RequestedLabel],
+    given: dict[str, Any],
+    add: tuple[str, ...],
+    remove: tuple[str, ...],
+    withheld: tuple[tuple[str, str], ...] | None,
+) -> None:
+    change = decide(*requested, **given)
+    assert (change.add, change.remove) == (add, remove)
+    assert withheld is None or change.withheld == withheld
+
+
+@pytest.mark.parametrize(
+    ("requested", "given", "expected"),
+    [
+        (BUG, of_person("bug", bug="intended"), {"confirm": ("bug",), "add": ()}),
+        (BUG, of_person(bug="intended"), {"add": ("bug",), "removed_by_person": (), "not_applied": ()}),
+        (BUG, of_person(priority_low="intended"), {"add": ("bug",), "not_applied": ("priority-low",)}),
+        (
+            HIGH,
+            of_person("priority-low", priority_low="intended"),
+            {"add": ("priority-high",), "remove": ("priority-low",), "confirm": ()},
+        ),
+    ],
+    ids=["present", "missing", "no longer requested and missing", "no longer requested and present"],
+)
+def test_intended_label_whose_response_was_lost(
+    requested: RequestedLabel, given: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    change = decide(requested, **given)
+    assert {name: getattr(change, name) for name in expected} == expected
 
 
 def test_rule_14_a_bot_label_that_a_person_removed_is_not_added_again() -> None:
@@ -51,72 +144,6 @@ def test_rule_14_a_bot_label_that_a_person_removed_is_not_added_again() -> None:
     later = decide(BUG, stored={"bug": "removed"})
     assert (later.add, later.removed_by_person) == ((), ())
     assert later.withheld == (("bug", "a person removed it"),)
-
-
-def test_another_label_of_the_group_may_replace_a_removed_one() -> None:
-    assert decide(LOW, stored={"priority-high": "removed"}).add == ("priority-low",)
-
-
-def test_rule_14_a_persons_label_stays_and_no_other_of_its_group_is_added() -> None:
-    change = decide(HIGH, present=frozenset({"priority-low"}))
-    assert (change.add, change.remove) == ((), ())
-    assert change.withheld == (("priority-high", "a person set priority-low"),)
-
-
-def test_a_requested_label_set_by_a_person_does_not_become_a_bot_label() -> None:
-    assert decide(HIGH, present=frozenset({"priority-high"})) == NOTHING
-
-
-def test_a_bot_label_that_a_person_removed_and_set_again_is_theirs() -> None:
-    change = decide(LOW, present=frozenset({"priority-high"}), stored={"priority-high": "removed"})
-    assert (change.add, change.remove) == ((), ())
-
-
-def test_a_bot_label_is_removed_if_a_person_set_one_of_the_same_group() -> None:
-    change = decide(HIGH, present=frozenset({"priority-high", "priority-low"}), stored={"priority-high": "set"})
-    assert change.remove == ("priority-high",)
-    assert change.withheld == (("priority-high", "a person set priority-low"),)
-
-
-def test_an_old_bot_label_is_removed_if_another_of_its_group_is_requested() -> None:
-    change = decide(HIGH, present=frozenset({"priority-low"}), stored={"priority-low": "set"})
-    assert (change.add, change.remove) == (("priority-high",), ("priority-low",))
-
-
-def test_an_old_bot_label_is_removed_if_none_of_its_group_is_requested() -> None:
-    change = decide(BUG, present=frozenset({"priority-low"}), stored={"priority-low": "set"})
-    assert (change.add, change.remove) == (("bug",), ("priority-low",))
-
-
-def test_groups_that_the_analysis_does_not_cover_are_unchanged() -> None:
-    change = decide(BUG, present=frozenset({"size/small"}), stored={"size/small": "set"})
-    assert (change.add, change.remove) == (("bug",), ())
-
-
-def test_the_first_requested_label_of_a_group_is_set() -> None:
-    change = decide(HIGH, LOW, HIGH)
-    assert change.add == ("priority-high",)
-    assert change.withheld == (("priority-low", "another priority label comes first, and at most one is set"),)
-
-
-def test_an_intended_label_that_is_present_is_confirmed_as_bot_label() -> None:
-    change = decide(BUG, present=frozenset({"bug"}), stored={"bug": "intended"})
-    assert change == LabelDifference((), (), (), ("bug",), (), (), ())
-
-
-def test_an_intended_label_that_is_missing_does_not_count_as_removed_by_a_person() -> None:
-    change = decide(BUG, stored={"bug": "intended"})
-    assert (change.add, change.removed_by_person, change.not_applied) == (("bug",), (), ())
-
-
-def test_the_state_of_an_intended_label_that_is_no_longer_requested_is_deleted() -> None:
-    change = decide(BUG, stored={"priority-low": "intended"})
-    assert (change.add, change.not_applied) == (("bug",), ("priority-low",))
-
-
-def test_an_intended_label_that_is_no_longer_requested_is_removed_and_not_confirmed() -> None:
-    change = decide(HIGH, present=frozenset({"priority-low"}), stored={"priority-low": "intended"})
-    assert (change.add, change.remove, change.confirm) == (("priority-high",), ("priority-low",), ())
 
 
 @pytest.mark.parametrize(
@@ -191,26 +218,6 @@ def test_the_operators_reason_to_withhold_a_label_takes_precedence_over_a_person
     assert decide(HIGH, **given).withheld == (("priority-high", why),)
 
 
-def test_allow_globs_ignore_case() -> None:
-    assert decide(BUG, HIGH, allow=("Priority-*",)).add == ("priority-high",)
-
-
-def test_a_name_of_50_characters_is_allowed() -> None:
-    assert decide(RequestedLabel("x" * 50, "kind")).add == ("x" * 50,)
-
-
-def test_a_removed_label_frees_a_slot() -> None:
-    others = frozenset(map(str, range(99)))
-    change = decide(HIGH, present=others | {"priority-low"}, stored={"priority-low": "set"})
-    assert (change.add, change.remove) == (("priority-high",), ("priority-low",))
-
-
-def test_labels_are_added_up_to_githubs_limit() -> None:
-    change = decide(BUG, HIGH, present=frozenset(map(str, range(99))))
-    assert change.add == ("bug",)
-    assert change.withheld == (("priority-high", "the conversation has 100 labels, the most that GitHub allows"),)
-
-
 PAYMENTS, SEARCH = RequestedLabel("team/payments", "component"), RequestedLabel("team/search", "component")
 
 
@@ -254,10 +261,6 @@ def test_several_labels_of_a_list_are_set() -> None:
         stored={"area/web": "set"},
     )
     assert (change.add, change.remove, change.withheld) == (("area/api",), ("area/web",), ())
-
-
-def test_a_label_requested_by_two_fields_is_added_once() -> None:
-    assert decide(BUG, RequestedLabel("Bug", "type")).add == ("bug",)
 
 
 def test_a_label_outside_the_catalogue_gets_default_color_and_description() -> None:
@@ -389,11 +392,6 @@ def test_labels_come_from_every_reply_of_a_chain(tmp_path: Path) -> None:
 def test_no_action_if_no_reply_covers_a_label_group() -> None:
     assert plan_labels(analysis(issue_response())) == ()
     assert plan_labels(analysis()) == ()
-
-
-def test_label_groups_get_the_id_of_the_prompt_whose_reply_has_the_field() -> None:
-    (labels,) = plan_labels(analysis(issue_analysis(), issue_response()))
-    assert labels.prompt_ids == {"kind": "p@1", "priority": "p@1", "difficulty": "p@1", "component": "p@1"}
 
 
 def test_groups_without_a_reply_field_have_no_prompt_id() -> None:

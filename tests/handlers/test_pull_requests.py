@@ -33,7 +33,6 @@ from hls_handler.analysis import (
 from hls_handler.handlers.asking import join_replies
 from hls_handler.handlers.changed_files import PatchedFile
 from hls_handler.handlers.handler import PromptLimits, SkipReason
-from hls_handler.handlers.labels import SHIPPED_LABELS
 from hls_handler.handlers.pull_request_facts import Candidate, PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile, EmptyHistory
@@ -291,27 +290,6 @@ def test_link_to_markdown_shows_its_source() -> None:
     assert shown.url.endswith("/README.md?plain=1#L2")
 
 
-@pytest.mark.parametrize("kind", ["bug-fix", "feature", "refactor", "docs"])
-@pytest.mark.parametrize("additions", [1, 100, 1_000])
-def test_every_label_is_in_the_catalogue(kind: str, additions: int) -> None:
-    labels = plan(gather(file(additions=additions)), analysis(pull_request_analysis(type=kind)))[0]
-    assert isinstance(labels, EnsureLabels)
-    assert {(label.name, label.group) for label in labels.requested} <= {
-        (spec.name, spec.group) for spec in SHIPPED_LABELS
-    }
-
-
-def test_an_existing_comment_is_edited_if_the_analysis_is_not_worth_saying() -> None:
-    actions = plan(gather(file()), analysis(pull_request_analysis()))
-    assert actions[1] == EnsureComment("pull_requests", "Hello.", create=False)
-
-
-@pytest.mark.parametrize("comment", [None, ""], ids=["no template", "an empty template"])
-def test_no_comment_without_a_text(comment: str | None) -> None:
-    actions = plan(gather(file()), analysis(pull_request_analysis(), comment=comment))
-    assert [type(action) for action in actions] == [EnsureLabels]
-
-
 def test_a_reply_of_another_type_does_not_change_the_type_label() -> None:
     assert plan(gather(file()), analysis(issue_response(), comment=None)) == (
         EnsureLabels((RequestedLabel("size/small", "size"),), ("size",)),
@@ -319,22 +297,16 @@ def test_a_reply_of_another_type_does_not_change_the_type_label() -> None:
 
 
 def test_comment_variables_have_the_commit_and_the_located_findings() -> None:
-    facts = gather(file(), head_sha="0123456789abcdef0123456789abcdef01234567")
+    facts = gather(file(), head_sha="f" * 40)  # not that of the event
     lost, moved = finding(line=7, quote="never written", title="Moved"), finding()
     variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[lost, moved]))
-    assert variables["commit"] == "0123456789"
+    assert variables["commit"] == "ffffffffff"
     assert titles_of(variables) == [("Wrong", 2), ("Moved", None)]
     assert variables["unlocated"] == ()
 
 
 def titles_of(variables: Mapping[str, object]) -> list[tuple[str, int | None]]:
     return [(shown.title, shown.line) for shown in cast(tuple[ShownFinding, ...], variables["findings"])]
-
-
-def test_the_comment_names_the_commit_that_was_read_not_that_of_the_event() -> None:
-    facts = gather(file(), head_sha="f" * 40)
-    variables = HANDLER.comment_variables(facts, pull_request_analysis())
-    assert variables["commit"] == "ffffffffff"
 
 
 def test_findings_about_files_that_were_not_shown_have_no_line() -> None:
@@ -344,11 +316,6 @@ def test_findings_about_files_that_were_not_shown_have_no_line() -> None:
     )
     unlocated = cast(tuple[ShownFinding, ...], variables["unlocated"])
     assert (variables["findings"], [one.path for one in unlocated]) == ((), ["uv.lock"])
-
-
-def test_a_reply_of_another_type_has_no_findings() -> None:
-    variables = HANDLER.comment_variables(gather(file()), issue_response())
-    assert (variables["findings"], variables["unlocated"]) == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -420,7 +387,6 @@ def is_check(action: Action) -> TypeGuard[EnsureCheck]:
 TWO_HUNKS = f"{PATCH}\n@@ -20,2 +20,2 @@\n def volume(side):\n-    return side * 3\n+    return side ** 3"
 TWO = file(patch=TWO_HUNKS, additions=2, deletions=2)
 PUSHED = file(patch=TWO_HUNKS.replace("** 3", "** 4"), additions=2, deletions=2)
-ON_CHANGED = finding(line=21, quote="    return side ** 4", title="Changed")
 REMOVED = finding(side="LEFT", line=21, quote="    return side * 3", title="Removed")
 BESIDE = finding(line=20, quote="def volume(side):", title="Beside")
 
@@ -463,7 +429,6 @@ def test_only_changed_hunks_are_shown_in_a_later_review() -> None:
     assert (variables["round"], variables["earlier_kind"], variables["earlier_summary"]) == (2, "bug-fix", "Squares.")
 
 
-AFTER = finding(start_line=21, line=22, quote="end()", title="After")
 CRITICAL = BESIDE.model_copy(update={"severity": "critical", "title": "Critical"})
 
 
@@ -509,13 +474,6 @@ def test_comment_is_created_for_an_incomplete_review() -> None:
     assert comment.create
 
 
-def test_threads_are_not_read_without_a_review_comment() -> None:
-    record = review(gather(TWO), finding())
-    record = replace(record, ledger=tuple(replace(entry, comment_id=None) for entry in record.ledger))
-    facts = gather(TWO, record=record, threads=(thread(record.ledger[0].key, thumbs_down=("mona",)),))
-    assert [entry.state for entry in facts.record.ledger] == ["open"]
-
-
 # Several calls
 
 
@@ -533,11 +491,6 @@ def test_each_call_shows_its_part() -> None:
     assert [(one.path, one.reason) for one in unanswered.coverage.files] == [("a.py", None), ("b.py", "Claude refused")]
     record = review(unanswered)
     assert (len(record.blocks["a.py"]), "b.py" in record.blocks) == (1, False)
-
-
-def test_facts_without_a_call_are_one_part() -> None:
-    facts = gather(LOGO)
-    assert HANDLER.split(facts) == (facts,)
 
 
 def merge(*replies: Reply) -> Reply:
@@ -680,11 +633,6 @@ def test_code_of_all_candidates_is_limited() -> None:
 CALL_HUNK = "@@ -1,2 +1,6 @@\n first()\n+run(\n+    user,\n+    shell=True,\n+)\n last()"
 CALL = file("run.py", CALL_HUNK, additions=4, deletions=0)
 OTHER = file("other.py", "@@ -1,1 +1,2 @@\n first()\n+second()", additions=1, deletions=0)
-CORRECTED = file("run.py", CALL_HUNK.replace("user,", "quote(user),"), additions=4, deletions=0)
-IN_CALL = finding(path="run.py", start_line=2, line=5, quote="run(\n    user,\n    shell=True,\n)", title="Shell")
-REPEATED = IN_CALL.model_copy(update={"quote": "run(\n    quote(user),\n    shell=True,\n)", "title": "Shell again"})
-
-
 # Review comments
 
 

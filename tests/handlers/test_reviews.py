@@ -113,11 +113,6 @@ def test_comments_beyond_the_budget_are_counted_and_not_shown() -> None:
     assert HANDLER.describe_omissions(only) == "1 of 1 comment on lines was not shown: over the token budget"
 
 
-def test_only_the_shown_part_of_a_long_comment_counts_towards_the_budget() -> None:
-    facts = gather(review(), review_comment("x" * 60_000), review_comment(), budget=PromptLimits(input_tokens=2_000))
-    assert len(facts.comments) == 2
-
-
 def test_a_deleted_or_dismissed_review_is_not_processed() -> None:
     with pytest.raises(Superseded, match="the review was dismissed meanwhile"):
         gather(review(state="dismissed"))
@@ -175,11 +170,6 @@ def test_a_review_without_text_gets_a_static_reply() -> None:
         "the review has no text, so Claude was not asked",
         reply=ReviewAnalysis(worth_saying=False, summary="", requests=[]),
     )
-
-
-@pytest.mark.parametrize(("body", "comments"), [("", (review_comment(),)), ("Fine.", ())], ids=["comment", "body"])
-def test_claude_is_asked_about_a_review_with_text(body: str, comments: tuple[ReviewComment, ...]) -> None:
-    assert HANDLER.skip_reason(gather(review(body=body), *comments)) is None
 
 
 # --- the checklist ---------------------------------------------------------------------------------------------------
@@ -275,14 +265,6 @@ def test_an_approval_without_text_clears_the_requests_of_its_reviewer() -> None:
     )
 
 
-def test_without_a_comment_template_there_are_labels_only() -> None:
-    assert plan(gather(review()), review_analysis(request("square the side")), comment=None) == (NEEDS_CHANGES,)
-
-
-def test_a_push_does_not_supersede_a_review() -> None:
-    assert not HANDLER.superseded_by_push
-
-
 # --- incomplete input ------------------------------------------------------------------------------------------------
 
 
@@ -306,11 +288,6 @@ def test_long_lines_of_code_are_cut() -> None:
     assert [comment.body for comment in facts.comments] == ["Escape this!", "And test it."]
     assert facts.comments[0].code.endswith("x [...]")
     assert len(facts.comments[0].code) < 250
-
-
-def test_long_paths_count_towards_the_budget() -> None:
-    comments = [review_comment(path="p" * 4000)] * 100
-    assert len(gather(review(), *comments, budget=PromptLimits(input_tokens=10_000)).comments) == 8
 
 
 @pytest.mark.parametrize(

@@ -249,14 +249,6 @@ def test_a_job_that_passed_in_another_attempt_at_the_same_commit_is_flaky() -> N
     assert evidence(facts(again, source)) == [("flaky", "attempt 1 at the same commit passed this job")]
 
 
-def test_a_job_that_failed_in_every_attempt_is_not_flaky() -> None:
-    again = replace(RUN, run_attempt=2)
-    source = reader(PULL, jobs={1: (job(600),), 2: (JOB,)})
-    assert evidence(facts(again, source)) == [
-        ("fails every time", "attempts 1 and 2 at the same commit failed this job")
-    ]
-
-
 def test_a_step_that_failed_recently_on_other_branches_fails_elsewhere() -> None:
     known = FakeHistory(
         failure(branch="main", head_sha="aaa"),
@@ -267,10 +259,6 @@ def test_a_step_that_failed_recently_on_other_branches_fails_elsewhere() -> None
     )
     expected = [("fails elsewhere", "the same step failed on 1 other branch within 7 days: main")]
     assert evidence(facts(history=known)) == expected
-
-
-def test_a_first_failure_is_unknown() -> None:
-    assert evidence(facts()) == [("unknown", "")]
 
 
 def test_failures_and_the_result_of_the_run_are_recorded() -> None:
@@ -328,14 +316,6 @@ def test_a_run_that_passes_in_a_later_attempt_is_flaky() -> None:
 )
 def test_a_passed_run_resolves_only_the_failure_right_before_it(before: RunResult) -> None:
     skipped = HANDLER.skip_reason(facts(PASSED, history=FakeHistory(ends=(before,))))
-    assert skipped is not None
-    assert skipped.reply is None
-
-
-def test_a_second_passed_run_does_not_update_the_comment() -> None:
-    """Otherwise each push would edit the comment."""
-    known = FakeHistory(ends=(run_result(run_number=39), run_result(run_number=40, passed=True)))
-    skipped = HANDLER.skip_reason(facts(PASSED, history=known))
     assert skipped is not None
     assert skipped.reply is None
 
