@@ -20,7 +20,7 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.sandbox.claude import Asked
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.settings.model import Findings, Prompts
+from hls_handler.settings.model import Prompts
 from tests.engine.fakes import CLAUDE_DOWN
 from tests.engine.world import settings
 from tests.golden import report
@@ -149,19 +149,6 @@ def test_judge_decides_which_findings_describe_a_defect(sandbox: Sandbox, librar
     assert judged.models == ("claude-haiku-5-5", "claude-sonnet-5-5")
 
 
-def test_pair_of_the_judge_without_such_a_finding_is_ignored(sandbox: Sandbox, library: Library) -> None:
-    with connected(sandbox, library, judge=JUDGE) as evaluator:
-        ((judged,),) = evaluate(evaluator, "go-worker-pool").runs
-    assert RECORDED["go-worker-pool"]["judge"]["matches"][-1] == {"defect": 1, "finding": 9}
-    assert (len(judged.score.found), judged.score.invented) == (2, ())
-
-
-def test_judge_is_not_asked_about_clean_cases(sandbox: Sandbox, library: Library) -> None:
-    with connected(sandbox, library, judge=JUDGE) as evaluator:
-        ((judged,),) = evaluate(evaluator, "clean-go-defer-loop").runs
-    assert judged.models == ("claude-haiku-5-5",)
-
-
 def test_invalid_reply_is_corrected_once_and_both_are_counted(sandbox: Sandbox, library: Library) -> None:
     with connected(sandbox, library) as evaluator:
         ((corrected,),) = evaluate(evaluator, "java-cache-key").runs
@@ -169,19 +156,6 @@ def test_invalid_reply_is_corrected_once_and_both_are_counted(sandbox: Sandbox, 
     assert (corrected.problem, len(corrected.score.found), corrected.output_tokens) == (None, 1, 145)
     assert corrected.cost_usd == pytest.approx(spent)
     assert spent > 0
-
-
-def test_named_model_replaces_that_of_the_settings(sandbox: Sandbox, library: Library) -> None:
-    with connected(sandbox, library, model="claude-opus-5-5") as evaluator:
-        ((asked,),) = evaluate(evaluator, "rust-lock-order").runs
-    assert asked.models == ("claude-opus-5-5",)
-
-
-def test_prompt_whose_replies_cannot_be_scored_is_an_error(library: Library) -> None:
-    claude = metered({"worth_saying": True, "answer": "Yes.", "certain": True})
-    evaluator = Evaluator(settings(), library, claude, {"issues": "issues/respond"})
-    with pytest.raises(CaseError, match=r"the replies of issues/respond \(IssueResponse\) cannot be scored"):
-        evaluator.evaluate(find("crash-with-steps"))
 
 
 # --- the budget, and errors ------------------------------------------------------------------------------------------
@@ -261,21 +235,6 @@ def test_claude_is_asked_again_after_pauses(library: Library) -> None:
     assert pauses[2:] == [5.0, 20.0, 60.0]
 
 
-def test_unknown_model_is_reported_without_pauses(library: Library) -> None:
-    unknown = ModelNotFound("there is no model claude-nope", dependency="claude", remedy="correct it")
-    claude = MeteredClaude(FakeClaude({}, [unknown]), None, pause=_do_not_pause)
-    with pytest.raises(ModelNotFound):
-        Evaluator(settings(), library, claude, model="claude-nope").evaluate(find("rust-lock-order"))
-
-
-def test_estimate_includes_the_judge_of_cases_with_defects(library: Library) -> None:
-    plain = Evaluator(settings(), library, metered({}))
-    judged = Evaluator(settings(), library, metered({}), judge=JUDGE)
-    assert [plain.estimate_usd(find(name)) for name in ("go-worker-pool", "clean-go-defer-loop")] == [0.1, 0.1]
-    assert judged.estimate_usd(find("clean-go-defer-loop")) == 0.1
-    assert judged.estimate_usd(find("go-worker-pool")) == pytest.approx(0.1 + 0.000165)
-
-
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
@@ -300,12 +259,6 @@ def test_results_before_an_error_are_kept(library: Library, error: BaseException
 
 def with_settings(library: Library, reply: Any, **parts: Any) -> Evaluator:
     return Evaluator(settings().model_copy(update=parts), library, metered(reply))
-
-
-def test_findings_below_the_thresholds_of_the_settings_do_not_count(library: Library) -> None:
-    evaluator = with_settings(library, RECORDED["go-worker-pool"]["replies"][0], findings=Findings(min_severity="high"))
-    result = evaluator.evaluate(find("go-worker-pool"))
-    assert (len(result.score.found), len(result.score.missed), result.score.reported) == (1, 1, 1)
 
 
 def test_finding_that_the_verification_refutes_does_not_count(library: Library) -> None:
@@ -334,13 +287,6 @@ def test_case_about_which_the_service_would_not_ask_costs_nothing(library: Libra
     result = Evaluator(settings(), library, metered({})).evaluate(locked)
     assert result.problem == ("none of the changed files has a patch to read (1 lock file), so Claude was not asked")
     assert (len(result.score.missed), result.cost_usd) == (2, 0.0)
-
-
-def test_event_without_a_prompt_is_an_error(library: Library) -> None:
-    chosen = Prompts.model_validate({"use": {"pull_request.opened": False}})
-    evaluator = with_settings(library, {}, prompts=chosen)
-    with pytest.raises(CaseError, match=r"no prompt is used for pull_request.opened; name one with --prompt"):
-        evaluator.evaluate(find("go-worker-pool"))
 
 
 # --- several runs, and the comparison of two evaluations -------------------------------------------------------------
@@ -376,12 +322,6 @@ def test_figures_of_several_runs_are_mean_and_range_without_the_incomplete_run()
     ]
 
 
-def test_details_count_the_runs() -> None:
-    assert report.format_details(FIRST) == (
-        "b: missed: b1 [2 of 3 runs]\na: missed: a2 [2 of 3 runs]\na: missed: a1 [1 of 3 runs]"
-    )
-
-
 def test_comparison_has_both_figures_and_the_changed_defects_of_common_cases() -> None:
     second = report.Evaluation(
         "2026-11-24T09:00:00+00:00", ("golden",), None, ((result("b", "b1"), result("c", "c1")),)
@@ -393,11 +333,6 @@ def test_comparison_has_both_figures_and_the_changed_defects_of_common_cases() -
         "missed                                               1                       0",
     ]
     assert lines[-1] == "b: b1: found in 0% of the runs, now in 100%"
-
-
-def test_comparison_warns_of_another_judge() -> None:
-    text = report.format_comparison(FIRST, replace(FIRST, judge=JUDGE))
-    assert "the judges differ (none, claude-sonnet-5-5), so the figures do not compare" in text
 
 
 def test_results_are_read_as_written(tmp_path: Path) -> None:
@@ -473,14 +408,6 @@ def test_command_reports_wrong_options(
 ) -> None:
     assert main(["--config", str(config), *arguments]) == 2
     assert capsys.readouterr().err.startswith(problem)
-
-
-def test_command_asks_the_named_prompt(
-    library: Library, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["--config", str(config), "--output", str(tmp_path / "eval.json"), "--cases", "crash-with-steps"]
-    assert run(library, *arguments, "--prompt", "issues/respond") == 0
-    assert "crash-with-steps: no usable reply: invalid: " in capsys.readouterr().out
 
 
 def test_command_asks_about_a_public_set(

@@ -29,8 +29,6 @@ SETTINGS = settings()
 LINES = [f"line {number}" for number in range(1, 41)]
 DIFF = "diff --git a/a.py b/a.py\nnew file mode 100644\n@@ -0,0 +1,40 @@\n" + "\n".join(f"+{line}" for line in LINES)
 
-SECURITY_OR_BUGS = ["security", "bugs"]
-
 
 def place(line: int, **known: Any) -> dict[str, Any]:
     return {"path": "a.py", "line": line, "quote": f"line {line}", **known}
@@ -98,13 +96,6 @@ def test_review_is_scored() -> None:
     score = score_review(case(), reported, {(0, 0)})
     assert (score.found, score.missed, score.understated) == (("first",), ("second",), ("first",))
     assert score.invented == ("a.py:20 at 20",)
-
-
-def test_one_finding_counts_as_one_defect() -> None:
-    same = {"places": [place(10)], "categories": ["bugs"], "severity": "high"}
-    twins = case(defects=[{"about": "one", **same}, {"about": "two", **same}])
-    score = score_review(twins, located(at(10)), find_matches(twins, [at(10)]))
-    assert (score.found, score.missed, score.invented) == (("one",), ("two",), ())
 
 
 def test_nearest_finding_counts_and_a_second_one_about_the_defect_is_not_invented() -> None:
