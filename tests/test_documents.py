@@ -34,7 +34,7 @@ from hls_handler.settings.schema import repository_schema, settings_schema
 from hls_handler.storage import Storage
 from hls_handler.web.app import Ports, WebApplication
 from tests.settings.files import VARIABLES, app_key, problems, with_value
-from tests.settings.make_reference import PAGE, read_rows, render_page
+from tests.settings.make_reference import PAGE, find_overridden, read_rows, render_page
 
 SETTINGS_PAGE = PAGE.read_text(encoding="utf-8")
 REPOSITORY_PAGE = Path("docs/repository-file.md").read_text(encoding="utf-8")
@@ -58,7 +58,13 @@ def test_settings_page_matches_the_model() -> None:
 
 @pytest.mark.parametrize("key", Reference().keys, ids=lambda key: key.path)
 def test_settings_page_says_what_a_wrong_value_causes(key: Key) -> None:
-    assert len(SETTINGS_ROWS[key.path][4]) > 10
+    assert len(documented(key)[4]) > 10
+    assert documented(key)[1] == key.expected
+
+
+def documented(key: Key) -> list[str]:
+    """Return the cells of the key's row, or of the key that it overrides."""
+    return SETTINGS_ROWS[(find_overridden(key) or key).path]
 
 
 @pytest.mark.parametrize("key", Reference().keys, ids=lambda key: key.path)
@@ -75,7 +81,7 @@ def test_examples_in_the_settings_table_match_the_schema(key: Key) -> None:
 
 def example(key: Key) -> str:
     """A settings file with the example of the key's row."""
-    return with_value(key.path, yaml.safe_load(SETTINGS_ROWS[key.path][3].strip("`")))
+    return with_value(key.path, yaml.safe_load(documented(key)[3].strip("`")))
 
 
 def test_example_of_repository_settings_is_valid_and_has_every_key() -> None:

@@ -1,6 +1,7 @@
 """Update docs/settings.md from the settings models: `python -m tests.settings.make_reference`.
 
 A row keeps its example and its last column, which are written by hand; a new key gets a row in which both are empty.
+Keys of `repositories` that only override a general key have no row: a sentence below the table lists them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from hls_handler.settings.reference import Key, Reference
 
 PAGE = Path("docs/settings.md")
 HEAD = "| key | meaning | takes | default | example | when it is wrong |\n|---|---|---|---|---|---|"
+ENTRY = "repositories[]."
 _TABLES = re.compile(r"^## Keys\n.*?(?=^## (?!`))", re.DOTALL | re.MULTILINE)
 
 
@@ -33,9 +35,19 @@ def _render_tables(rows: dict[str, list[str]]) -> Iterator[str]:
     def section(key: Key) -> str:
         return re.split(r"\W", key.path)[0]
 
-    for name, keys in groupby(Reference().keys, section):
-        lines = (_render_row(key, rows.get(key.path, [""] * 5)) for key in keys)
+    for name, group in groupby(Reference().keys, section):
+        keys = tuple(group)
+        lines = (_render_row(key, rows.get(key.path, [""] * 5)) for key in keys if find_overridden(key) is None)
         yield f"### `{name}`\n\n{HEAD}\n" + "\n".join(lines)
+        overridden = [f"`{found.path}`" for found in map(find_overridden, keys) if found is not None]
+        if overridden:
+            yield f"An entry can also override these keys, which take the same values: {', '.join(overridden)}."
+
+
+def find_overridden(key: Key) -> Key | None:
+    """Return the general key that a key of `repositories` overrides: `labels.create` for its `labels.create`."""
+    general = key.path.removeprefix(ENTRY)
+    return Reference().find(general) if key.meaning == f"overrides {general}" else None
 
 
 def _render_row(key: Key, cells: list[str]) -> str:
