@@ -28,7 +28,7 @@ repositories: [{name: octo/widgets}]
 storage: {url: "sqlite:///hls.db"}
 """
 PAGE = Path("docs/cli.md").read_text(encoding="utf-8").split("## JSON")[1]
-DOCUMENTED = dict(re.findall(r"^\| `(hls [^`]+)` \| (.*) \|$", PAGE, re.MULTILINE))
+DOCUMENTED = dict(re.findall(r"^- `(hls [^`]+)`: (.*(?:\n  .*)*)$", PAGE, re.MULTILINE))
 
 
 @pytest.fixture
