@@ -169,7 +169,7 @@ class _LineSelector:
 
 
 def _is_shown_with(task: str, task_of_error: str) -> bool:
-    """Return True unless the lines are of different tasks, whose output is interleaved. "" is a line of no task."""
+    """Return False for lines of different tasks with interleaved output. "" is a line of no task."""
     return task.startswith(task_of_error) or task_of_error.startswith(task)  # "12 " contains "12 web:build "
 
 

@@ -61,7 +61,7 @@ _Prefix = tuple[str, str, int]  # form, name of the task, position of its end
 
 
 def split_tasks(lines: Iterable[RawLine]) -> Iterator[TaskLine]:
-    """Yield the lines in order, without the prefixes that recur before a line or in the lines after it."""
+    """Yield the lines in order, without task prefixes. A prefix must recur before a line or in the lines after it."""
     ahead: deque[tuple[RawLine, Sequence[_Prefix]]] = deque()
     counts = _PrefixCounts()
     for line in lines:

@@ -1,4 +1,4 @@
-"""The prompts of one delivery: the first one, and the follow-up prompts that `then` names."""
+"""The prompts of one delivery: the first prompt, and the follow-up prompts that `then` names."""
 
 from __future__ import annotations
 

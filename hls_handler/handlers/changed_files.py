@@ -187,7 +187,7 @@ def _pack(selection: Selection, tokens: int) -> tuple[tuple[FilePart, ...], ...]
 def _split(patch: Patch, index: int, new: Sequence[PlacedBlock], most: int) -> Iterable[tuple[FilePart, int]]:
     """Yield the parts of a file that have new blocks, each with the tokens of its patch, at most `most`.
 
-    A block with a line that is too long is not read: it would never be read as a whole, and be new in each review.
+    A block with a line that is too long is not read: it would be new in each review.
     """
     group: list[int] = []
     used = 0

@@ -72,7 +72,7 @@ def plan_check(
 def plan_unreviewed_check(
     commit: str, conclusion: Conclusion, title: str, reason: str, receipt: Receipt = NO_CALLS, *, details: str = ""
 ) -> EnsureCheck:
-    """Return the check of a commit whose review has no result. `reason` is a sentence for the people on GitHub.
+    """Return the check of a commit without a result of its review. `reason` is a sentence for people on GitHub.
 
     Only the summary has `details`, such as what the operator should do.
     """
@@ -86,9 +86,9 @@ def plan_unreviewed_check(
 
 
 def plan_ignored_check(commit: str, reason: str, settings: Review, *, is_exempt: bool) -> EnsureCheck:
-    """Return the check of a commit whose event is ignored. `reason` is a sentence, with what to do after a semicolon.
+    """Return the check of a commit if its event is ignored. `reason` is a sentence, with what to do after a semicolon.
 
-    `is_exempt` means that the operator's settings exclude the commit, and nothing that an author controls.
+    `is_exempt` means that the operator's settings exclude the commit, and that the author cannot cause this.
     """
     why, _, details = reason.partition("; ")
     conclusion: Conclusion = "neutral" if is_exempt else settings.incomplete
@@ -109,7 +109,7 @@ def _title(coverage: Coverage, opened: Sequence[LedgerEntry]) -> str:
 
 
 def _count_files(coverage: Coverage) -> tuple[int, int]:
-    """Return the number of files reviewed as a whole, and of those that need a review."""
+    """Return the number of files that were reviewed as a whole, and the number of files that need a review."""
     needing = coverage.needing_review
     return sum(file.is_complete for file in needing), len(needing) + coverage.unlisted
 

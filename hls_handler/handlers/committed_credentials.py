@@ -44,7 +44,7 @@ def find_credentials(numbered: Mapping[str, str], ignored_paths: PathFilter) -> 
 def follow_credentials(
     ledger: Iterable[LedgerEntry], credentials: Iterable[Credential], files: PresentFiles
 ) -> tuple[LedgerEntry, ...]:
-    """Return the entries, those about credentials as open while an added line has one, else as gone."""
+    """Return the entries. An entry about a credential is open while an added line has a credential, else gone."""
     present = {(files.name(one.path), one.form): one for one in credentials}
 
     def follow(entry: LedgerEntry) -> LedgerEntry:

@@ -133,7 +133,7 @@ def read_failure_history(
     history: RepositoryHistory,
     branch: str,
 ) -> FailureHistory:
-    """Read the earlier attempts of a run. `jobs` are those of the last attempt."""
+    """Read the earlier attempts of a run. `jobs` are the jobs of the last attempt."""
     first = max(run.run_attempt - MAX_ATTEMPTS, 1)
     attempts = tuple(
         Attempt(number, job.name, job.conclusion)

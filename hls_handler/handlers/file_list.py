@@ -15,9 +15,9 @@ MAX_LISTED_FILES = 3_000  # GitHub lists no more
 def read_changed_files(event: Event, pull_request: PullRequest, reader: Reader) -> tuple[ChangedFile, ...]:
     """Return the changed files of the head commit. Raises `Superseded` if another commit is the head by now.
 
-    GitHub lists the files of the present head, and perhaps late. Raises `Retryable` if the list is of another commit.
-    Its commits do not show that it is late if it names no head, or if only the base changed: then its numbers must be
-    those of the pull request.
+    GitHub lists the files of the present head, and the list may be late. Raises `Retryable` if it is of another commit.
+    If the list names no commit, or only the base changed, its sums of lines and files must equal the sums of the pull
+    request.
     """
     number, head = pull_request.number, pull_request.head_sha
     listed = reader.files(number)

@@ -112,7 +112,7 @@ class Handler(ABC, Generic[Facts]):
         return (facts,)
 
     def consult(self, asking: Asking, facts: Facts) -> Answers:
-        """Ask Claude about the facts: the first prompt, and those that follow its reply."""
+        """Ask Claude about the facts: the first prompt, and the prompts that follow its reply."""
         variables = asking.variables(facts)
         return asking.follow_up(asking.ask(asking.first, variables, 0), facts, variables)
 
@@ -273,7 +273,7 @@ def template_variables(
     prompt: str,
     effective: EffectiveSettings | None = None,
 ) -> Mapping[str, object]:
-    """Return the variables of a prompt's template: those that all prompts have, and those of the handler.
+    """Return the variables of a prompt's template: the common variables, and the handler's.
 
     `prompt` is the prompt's name, such as "issues/analyze". `effective` are the settings of the repository; None: the
     defaults.

@@ -123,7 +123,7 @@ class IssueHandler(Handler[IssueFacts]):
         return IssueFacts(issue, corrections, requests, comments, offer, limits.summary, limits.labels)
 
     def comment_variables(self, facts: IssueFacts, reply: Reply) -> Mapping[str, object]:
-        """Return `checklist`: what the author is or was asked for, and whether the reply still misses it; and `labels`.
+        """Return `checklist` (each request to the author, and whether the reply still misses it) and `labels`.
 
         `labels` are the names of the labels that the reply asks for.
         """

@@ -263,7 +263,7 @@ def plan_labels(
 def _choose_suggested(
     replies: Sequence[Reply], offer: LabelOffer | None
 ) -> tuple[tuple[RequestedLabel, ...], tuple[tuple[str, str], ...]]:
-    """Return the suggested labels that are certain enough, and those that are not set, with reasons."""
+    """Return the suggested labels that are certain enough, and the labels that are not set, with reasons."""
     by_name = {_fold(label.name): label.name for label in offer.labels} if offer else {}
     chosen: dict[str, RequestedLabel] = {}
     rejected: dict[str, str] = {}
@@ -284,7 +284,7 @@ def _choose_suggested(
 def list_wanted_labels(
     reply: Reply, settings: EffectiveLabels, offer: LabelOffer | None, without: Collection[str]
 ) -> tuple[str, ...]:
-    """Return the names of the labels that a reply asks for and that settings allow, except of the groups `without`."""
+    """Return the names of labels that a reply asks for and settings allow, except labels of the groups `without`."""
     wanted = (*_requested_labels(reply), *_choose_suggested([reply], offer)[0])
     allowed = (one for one in wanted if one.group not in without and _forbidden_by(one.name, settings) is None)
     return tuple(dict.fromkeys(one.name for one in allowed))

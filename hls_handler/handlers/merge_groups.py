@@ -57,9 +57,10 @@ def find_tested(branch: str, message: str) -> int | None:
 
 
 def find_merged(queued: int, comparison: Comparison | None) -> tuple[int, ...] | None:
-    """Return the pull request that the branch names, and those that subjects of its commits name; None if unknown.
+    """Return the pull requests that the branch and the subjects of its commits name; None if they are unknown.
 
-    A commit whose subject names none is one of a named pull request: GitHub names it in merge and squash commits.
+    A commit without a number in its subject belongs to a named pull request, because GitHub adds the number to merge
+    and squash commits.
     """
     if comparison is None or comparison.total > len(comparison.commits):
         return None

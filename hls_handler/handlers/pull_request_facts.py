@@ -142,7 +142,7 @@ class PullRequestFacts:
 
     @property
     def incomplete(self) -> Mapping[int, str]:
-        """The calls that review nothing, because they have no reply, or some of its findings were left out; and why."""
+        """The calls without a complete reply, with the reason: no reply, or some of its findings were left out."""
         return {**self.lost, **self.unanswered}
 
     @property

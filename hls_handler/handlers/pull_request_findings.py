@@ -1,4 +1,4 @@
-"""The findings of a review: which of them are raised and where, what became of the earlier ones, and what is asked."""
+"""The findings of a review: new findings with their places, the state of earlier ones, and the questions about them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ReviewFindings:
         return sort_entries(entry for entry in self.ledger if entry.state == "open")
 
     def count(self, state: FindingState, *, by_readers: bool = False) -> int:
-        """Count the earlier findings in a state; `by_readers`: those that no person with write permission dismissed."""
+        """Count the earlier findings in a state; `by_readers`: without findings that a writer dismissed."""
         return sum(one.state == state and not (by_readers and one.has_binding_dismissal) for one in self.ledger)
 
 
@@ -100,7 +100,7 @@ def plan_questions(selection: Selection, wanted: Sequence[LedgerEntry]) -> Mappi
 
 
 def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFindings:
-    """Return the findings of a reply that this review raises, and those of earlier reviews."""
+    """Return the findings that this review raises, and the findings of earlier reviews."""
     reply = reply if isinstance(reply, PullRequestAnalysis) else None
     reported = [locate(finding, facts.selection.shown_patches) for finding in (reply.findings if reply else [])]
     changes = ReviewedChanges(

@@ -1,7 +1,8 @@
 """Handler for pull requests: selects the changes to review, and plans labels, one review and one comment.
 
-The first review reads all changes. Later ones read only those that changed since, compared patch against patch, and
-raise only findings on them: a review must come to an end. Claude is asked what became of earlier ones that changed.
+The first review reads all changes. A later review reads only lines that changed since, compared patch against patch,
+and raises findings only on them, because a review must come to an end. Claude is asked what became of an earlier
+finding if its lines changed.
 """
 
 from __future__ import annotations
@@ -276,7 +277,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return self._plan_check(facts, find_findings(facts, None), NO_CALLS)
 
     def describe_omissions(self, facts: PullRequestFacts) -> str | None:
-        """Return a text such as "1 of 9 files was not shown as a whole: 1 lock file"; None if all were."""
+        """Return a text such as "1 of 9 files was not shown as a whole: 1 lock file"; None if all files were shown."""
         files = facts.coverage.files
         reasons = [file.reason for file in files if file.reason] + ["beyond those that GitHub lists"] * facts.unlisted
         number, total = len(reasons), count(len(files) + facts.unlisted, "file")
@@ -292,7 +293,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return tuple(replace(facts, call=number) for number in range(len(facts.selection.calls))) or (facts,)
 
     def consult(self, asking: Asking, facts: PullRequestFacts) -> Answers:
-        """Ask Claude about each part of the changes, then for a second look at the findings, then what follows."""
+        """Ask Claude about each part of the changes, for a second look at the findings, and the follow-up prompts."""
         facts, review, missing = self._ask_parts(asking, facts)
         variables, unverified = asking.variables(facts), ""
         if asking.is_verified and self.verification in asking.library.prompts:
@@ -301,9 +302,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return replace(answers, unverified=unverified, unanswered=missing)
 
     def _ask_parts(self, asking: Asking, facts: PullRequestFacts) -> tuple[PullRequestFacts, ValidReply, str]:
-        """Return the facts with what was not answered or shown, the joined reply, and why parts have none.
+        """Return the facts with the parts that were not answered or shown, the joined reply, and the reasons.
 
-        If one of several parts gets no usable reply, the others count.
+        If a part gets no usable reply, the replies to the other parts count.
         """
         parts = self.split(facts)
         failed: Permanent | None = None
@@ -448,9 +449,9 @@ def _find_review(analysis: Analysis) -> ValidReply | None:
 
 
 def _with_call_for(selection: Selection, wanted: Sequence[LedgerEntry], *, is_requested: bool) -> Selection:
-    """Return the selection, with a call without files if nothing is new, but a finding has to be asked about.
+    """Return the selection. If nothing is new but a finding needs a verdict, it has a call without files.
 
-    That is the case if a person asks for it, or if the proof that one was fixed left the patch.
+    A finding needs a verdict if a person asks for it, or if the proof of its fix left the patch.
     """
     is_needed = wanted and (is_requested or any(one.has_lost_proof and not one.is_absent for one in wanted))
     return replace(selection, calls=((),)) if is_needed and not selection.calls else selection

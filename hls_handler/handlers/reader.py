@@ -195,7 +195,7 @@ class Reader(Protocol):
     def head_files(self, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
         """The text of the first 20 files at a commit, by path; one request.
 
-        Left out are files that do not exist, binary files, and those of more than 200,000 bytes.
+        Missing files, binary files, and files of more than 200,000 bytes are left out.
         """
 
     def permission(self, login: str) -> RepositoryPermission:

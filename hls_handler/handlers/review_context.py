@@ -30,7 +30,7 @@ def read_context(pull_request: PullRequest, reader: Reader, review: Review) -> t
 
 
 def limit_context(context: ReviewContext, tokens: int) -> tuple[ReviewContext, int]:
-    """Return the context without the files and issues that exceed `tokens`, and the number of tokens of the others."""
+    """Return the context without the files and issues that exceed `tokens`, and its number of tokens."""
     left = tokens
 
     def has_room(text: str) -> bool:
@@ -54,7 +54,7 @@ def _shown_issue(issue: LinkedIssue) -> str:
 
 
 def describe_context(context: ReviewContext, above: Sequence[str], problem: str) -> str | None:
-    """Return a text such as "AGENTS.md (about 120 tokens), issue #7 (about 80 tokens)"; None if there is none."""
+    """Return a text such as "AGENTS.md (about 120 tokens), issue #7 (about 80 tokens)"; None without context."""
     parts = [
         *((file.path, _shown_guidance(file)) for file in context.guidance),
         *((f"issue #{issue.number}", _shown_issue(issue)) for issue in context.linked_issues),

@@ -40,9 +40,9 @@ def list_candidates(facts: PullRequestFacts, result: ReviewFindings) -> tuple[Ca
 
 
 def apply_second_look(facts: PullRequestFacts, reply: Reply, verdicts: FindingVerdicts) -> PullRequestFacts:
-    """Return the facts with the new findings to drop, and the earlier ones whose claim the second look agrees with.
+    """Return the facts with the new findings to drop, and the earlier findings with a confirmed claim.
 
-    Unknown numbers are ignored. Of two verdicts about one finding, both must agree.
+    Unknown numbers are ignored. If a finding has two verdicts, both must agree with the claim.
     """
     result = find_findings(facts, reply)
     candidates = {one.number: one for one in list_candidates(facts, result)}

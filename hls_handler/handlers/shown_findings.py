@@ -47,7 +47,7 @@ def show_raised(
     raised: Iterable[tuple[LedgerEntry, Located]],
     inline: Iterable[tuple[LedgerEntry, Located]],
 ) -> tuple[ShownFinding, ...]:
-    """Return new findings; those of `inline` have a review comment."""
+    """Return new findings; the findings in `inline` have a review comment."""
     keys = {entry.key for entry, _ in inline}
     return tuple(to_shown(facts, entry, one, is_inline=entry.key in keys) for entry, one in raised)
 

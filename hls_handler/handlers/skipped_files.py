@@ -113,7 +113,7 @@ def count_lines(files: Iterable[ChangedFile], skipped: Iterable[SkippedFile]) ->
 def find_skip_reason(
     file: ChangedFile, patch: Patch, ignored_paths: PathFilter, attributes: LinguistAttributes | None
 ) -> Reason | None:
-    """Return why the file is not shown; None if it is. `attributes` are None if they could not be read."""
+    """Return the reason not to show a file; None if it is shown. `attributes` are None if they could not be read."""
     if ignored_paths.excludes(file.path):
         return "left out by settings"
     known = (attributes or NO_ATTRIBUTES).find(file.path)

@@ -1,6 +1,6 @@
 """The sentences about changed files in the comment on a pull request (`comments.files`).
 
-A later review gives sentences only about the files that it reads again. The others are stored with the comment.
+A later review gives sentences only about files that it reads again. The other sentences are stored with the comment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _STATE = TypeAdapter(tuple[FileSummary, ...])
 def recall(
     limits: PromptLimits, history: RepositoryHistory, number: int, family: str
 ) -> tuple[FileSummary, ...] | None:
-    """Return the sentences that the comment has now; None if none are asked for."""
+    """Return the sentences that the comment has now; None if the settings ask for no sentences."""
     return parse_comment_state(_STATE, history.comment_state(number, family)) if limits.sums_up_files else None
 
 

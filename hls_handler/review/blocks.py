@@ -44,7 +44,7 @@ class Block:
         return self.round <= number and not 0 < self.until < number
 
     def windows(self) -> Iterator[tuple[str, ...]]:
-        """Yield the token of each line between those of the lines directly above and below it in the block."""
+        """Yield for each line three tokens: of the line above it in the block, its own, and of the line below it."""
         tokens = (EDGE, *self.lines, EDGE)
         return (tokens[index : index + 3] for index in range(len(self.lines)))
 

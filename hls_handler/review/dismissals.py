@@ -53,10 +53,10 @@ def is_promise(text: str) -> bool:
 
 
 def find_dismissals(thread: ReviewThread) -> Mapping[str, str]:
-    """Return the logins of those who dismissed the finding of this thread, by a key such as "reply 2 by mona".
+    """Return the logins of people who dismissed the finding of this thread, by a key such as "reply 2 by mona".
 
-    The last reply of a person counts that dismisses the finding or takes that back. To resolve a thread in which HLS
-    said that the finding is fixed dismisses nothing, also if it is open again.
+    Of a person's replies, the last one that dismisses the finding or takes the dismissal back counts. Resolving a
+    thread in which HLS said that the finding is fixed dismisses nothing, also if the finding is open again.
     """
     found: dict[str, str] = {}
     if thread.is_resolved and thread.resolved_by and FIXED not in thread.own_replies:

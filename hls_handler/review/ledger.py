@@ -102,7 +102,7 @@ class PresentFiles:
 
 
 def follow(record: ReviewRecord, files: PresentFiles) -> tuple[LedgerEntry, ...]:
-    """Return the entries with their present place. Those whose block is gone have vanished, if all lines are known."""
+    """Return the entries with their present place. An entry without its block has vanished, if all lines are known."""
     ledger = (entry if entry.raised else _adopt(entry, files, record.rounds) for entry in record.ledger)
     new_since = cache(lambda number: files.list_new(record.blocks_at(number)))
     return tuple(entry if entry.form else _follow(entry, files, record, new_since) for entry in ledger)
@@ -139,7 +139,7 @@ def _open(entry: LedgerEntry) -> LedgerEntry:
 
 
 def _find_blocks(entry: LedgerEntry, files: PresentFiles) -> Sequence[tuple[Block, PlacedBlock]]:
-    """Return the present blocks of an entry with those that it had: the last one that it belonged to comes first."""
+    """Return the present and the earlier blocks of an entry, the last one that it belonged to first."""
     present = [one for name in {entry.file, *entry.files} for one in files.by_file.get(name, ())]
     return [(block, one) for block in reversed(entry.blocks) for one in present if block.is_same(one.block)]
 

@@ -46,7 +46,7 @@ def letters_of(text: str) -> str:
 
 
 def code_of(text: str) -> str:
-    """Return the letters of a line without the comment that ends it; all of them if it has no others."""
+    """Return the letters of a line without its comment at the end; with the comment if there are no other letters."""
     return letters_of(SURE_COMMENT.split(text, maxsplit=1)[0]) or letters_of(text)
 
 
@@ -120,7 +120,7 @@ def _place(finding: Finding, line: Line, patch: Patch) -> Finding:
 
 
 def merge_located(located: Iterable[Located]) -> list[Located]:
-    """Return the findings, the most severe first, and of those with one title at one line the most severe one."""
+    """Return the findings, the most severe first. Of findings with the same title and line, the most severe remains."""
     merged: dict[tuple[object, ...], Located] = {}
     for one in sorted(located, key=rank):
         line = (one.line.side, one.line.number) if one.line is not None else None

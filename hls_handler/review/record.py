@@ -27,8 +27,8 @@ class ThreadReply:
 class ReviewThread:
     """A review thread that HLS opened. https://docs.github.com/en/graphql/reference/objects#pullrequestreviewthread
 
-    If a person uses the bot account, too, replies without our marker and reactions are theirs. Those of an account that
-    only HLS uses are left out.
+    If a person also uses the bot account, its reactions and its replies without our marker are the person's. Otherwise
+    they are left out.
     """
 
     comment_id: int  # of HLS's comment, the first of the thread

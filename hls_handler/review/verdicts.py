@@ -99,9 +99,9 @@ class ReviewedChanges:
 def decide_verdicts(
     changes: ReviewedChanges, verdicts: Iterable[EarlierVerdict], reported: Sequence[Located]
 ) -> tuple[tuple[LedgerEntry, ...], tuple[Claim, ...], tuple[Located, ...]]:
-    """Return the entries after a review, the claims that need a second look, and the reported findings that are others.
+    """Return the entries after a review, the claims that need a second look, and the findings that continue no entry.
 
-    A finding that continues an entry counts, then the verdict that it is present.
+    A reported finding that continues an entry takes precedence over a verdict about this entry.
     """
     continued: dict[str, Located] = {}
     others: list[Located] = []
@@ -139,10 +139,10 @@ def decide_verdicts(
 def _find_continued(
     located: Located, changes: ReviewedChanges, places: Mapping[int, Place | None]
 ) -> LedgerEntry | None:
-    """Return the entry that a finding names by its number, or the only (open) one at its line with its category.
+    """Return the entry that a finding names by its number, or the only (open) entry of its category at its line.
 
-    One without a line, if no verdict says where it is, is also at a line with its code, and an open one at a similar
-    line of its file. One whose block is there is not continued in another block.
+    Without a verdict on its place, an entry without a line is also at each line with its code, and an open entry at
+    each similar line of its file. While the block of an entry is there, the entry is not continued in another block.
     """
     found, line, file = located.finding, located.line, changes.files.name(located.finding.path)
     entries = [entry for entry in changes.record.ledger if not entry.form]
@@ -165,7 +165,7 @@ def _find_continued(
 
 
 def _find_place(entry: LedgerEntry, verdict: EarlierVerdict | None, changes: ReviewedChanges) -> Place | None:
-    """Return the line of an entry: that of its block, else that of the verdict that it is present."""
+    """Return the line of an entry: from its block, else from the verdict "present"."""
     if entry.line is not None:
         return entry.path, entry.side, entry.line
     path, line = _find_quoted(entry, verdict, changes) if verdict and verdict.verdict == "present" else ("", None)

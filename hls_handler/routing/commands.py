@@ -83,7 +83,7 @@ def may_be_command(event_key: str, effective: EffectiveSettings, settings: Setti
 
 
 def list_needed_events(effective: EffectiveSettings, settings: Settings) -> frozenset[str]:
-    """Return the names of the events that GitHub must send for an entry of `repositories`, with those of commands."""
+    """Return the names of the events that GitHub must send for an entry of `repositories`, commands included."""
     of_commands = (key for key in (*BY_PEOPLE, RERUN_CHECK) if may_be_command(key, effective, settings))
     return frozenset(key.partition(".")[0] for key in (*effective.events, *of_commands))
 
@@ -98,8 +98,8 @@ def route_command(
 ) -> Command | Ignored | None:
     """Return the command, `Ignored` if HLS itself or a bot gave it, and None if the event is no command.
 
-    A command is the first line of a new comment on a pull request, a dismissal in a review thread, which may be that of
-    somebody else, or the request to run HLS's own check again. Commands need no entry in `effective.events`, if it has
+    A command is the first line of a new comment on a pull request, a dismissal in a review thread (HLS's or another),
+    or the request to run HLS's own check again. Commands need no entry in `effective.events`, if it has
     any event of pull requests.
     """
     accounts = own_accounts(bot, others)

@@ -134,8 +134,8 @@ def find_ignored(
 ) -> Ignored | None:
     """Check an event that the settings enable. Return the first reason to ignore it; None if there is no reason.
 
-    `bot` is the bot account. While it is None, events that HLS itself caused are not ignored. `others` are HLS's other
-    accounts, with spare tokens.
+    `bot` is the bot account. While it is None, events that HLS itself caused are not ignored. `others` are the
+    accounts of HLS's spare tokens.
     """
     accounts = own_accounts(bot, others)
     if routing_input.action == "edited" and not routing_input.changed & ANALYSED_FIELDS:
@@ -179,7 +179,7 @@ def find_ignored(
 
 
 def _find_unwanted(routing_input: RoutingInput, effective: EffectiveSettings) -> str | None:
-    """Return why `review.when` leaves out an event that nobody has asked to review; None if it includes the event."""
+    """Return why `review.when` leaves out an event without a request to review it; None if it includes the event."""
     when, label = effective.review.when, effective.review_label
     may_review = routing_input.event == "pull_request" and routing_input.action in (*BRINGS_DIFF, "edited")
     if when == "push" or routing_input.is_requested or not may_review:
@@ -207,8 +207,8 @@ def as_request(routing_input: RoutingInput, effective: EffectiveSettings, accoun
 def find_bots(routing_input: RoutingInput) -> tuple[str, ...]:
     """Return the bots among the authors of what the event is about: a conversation, and a comment or review there.
 
-    What a bot does to the issue or pull request of a person, such as a push, is an event of that person's. An event
-    about nothing that has an author is its sender's. Who opened the pull request of a workflow run, its handler reads.
+    A bot's action on the issue or pull request of a person, such as a push, is an event of the person. If nothing in
+    the event has an author, it belongs to its sender. The handler of workflow runs reads who opened the pull request.
     """
     authors = (
         (routing_input.author, routing_input.author_is_bot),
@@ -229,7 +229,7 @@ BRINGS_DIFF = ("opened", "synchronize", "reopened", "ready_for_review")
 def brings_diff(routing_input: RoutingInput) -> bool:
     """Return True if the head commit of the event's pull request, or its diff, may be new.
 
-    A push may return to an older commit, whose check is from before the base branch was changed.
+    A push may return to an older commit; its check may be from before the base branch was changed.
     """
     if routing_input.event != "pull_request":
         return False
@@ -261,7 +261,7 @@ _LOOPS = "its own actions are ignored, because otherwise HLS would answer itself
 
 
 def own_accounts(bot: Account | None, others: Sequence[Account]) -> tuple[Account, ...]:
-    """Return HLS's accounts: the bot account, if it is known, and those with spare tokens."""
+    """Return HLS's accounts: the bot account, if it is known, and the accounts of spare tokens."""
     return (*((bot,) if bot is not None else ()), *others)
 
 

@@ -128,8 +128,8 @@ def route(
 ) -> RoutingResult:
     """Route one event. The receiver calls this, and later the worker, because the settings may have changed.
 
-    `bot` is the bot account. While it is None, events that HLS itself caused are not ignored. `others` are HLS's other
-    accounts, with spare tokens.
+    `bot` is the bot account. While it is None, events that HLS itself caused are not ignored. `others` are the
+    accounts of HLS's spare tokens.
     """
     effective = _find_settings(routing_input, settings, table)
     if isinstance(effective, Ignored):

@@ -51,7 +51,7 @@ FENCE_IN_FENCE = re.compile(r"^([ \t>]*[`~])(?=[`~]{2})", re.MULTILINE)
 def sanitize_blocks(text: str, references: References | None = None) -> str:
     """Sanitize Markdown of several lines. If it begins or ends with a quote or code block, add a newline there.
 
-    With `references`, those that the conversation does not contain leave no back-link.
+    With `references`, a reference that the conversation does not contain leaves no back-link.
     """
     lines = _sanitize_blocks(_clean_text(truncate(text, LONGEST_TEXT)).split("\n"), references, depth=0)
     if FENCE.match(lines[0]) or QUOTE.match(lines[0]):

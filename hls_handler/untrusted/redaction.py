@@ -201,7 +201,7 @@ def redact(text: str) -> str:
 def redact_code(text: str) -> str:
     """Replace credentials of a known form in a patch, a file or a part of one. Idempotent.
 
-    These are private keys, those of `CREDENTIALS`, and passwords and tokens in URLs. `password = "..."` stays.
+    Known forms are private keys, `CREDENTIALS`, and passwords and tokens in URLs. `password = "..."` stays.
     """
     return _replace(text, _find_in_code)
 

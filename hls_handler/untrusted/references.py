@@ -39,7 +39,7 @@ class References:
     is_link_text: bool = False  # True: a template has made the text a link
 
     def rewrite(self, found: re.Match[str], *, in_link: bool) -> str | None:
-        """Return the Markdown for a reference; None if `found` is none, or if the conversation contains it.
+        """Return the Markdown for a reference; None if `found` is no reference, or if the conversation contains it.
 
         `found` is a shorthand (group "reference"), a bare URL, one in angles, or the end of a link: "](https://...)".
         `in_link` means that it stands in the text of a link.
@@ -52,7 +52,7 @@ class References:
         return self.redirect(found[0]) if _is_github(url) else _show_as_code(found, url.end("open"))
 
     def redirect(self, text: str) -> str:
-        """Return a URL, or the end of a link, with the address that leaves no back-link, if there is one."""
+        """Return a URL, or the end of a link, with the address that leaves no back-link, if GitHub has one."""
         url = self._find_foreign(text)
         return f"{url['open']}{REDIRECT}{text[url.start('path') :]}" if url is not None and _is_github(url) else text
 

@@ -24,10 +24,10 @@ def is_presentable(fix: str, replaced: Sequence[str]) -> bool:
 
 
 def is_applicable(fix: str, replaced: Sequence[str], beside: Sequence[str], hunk: Iterable[str]) -> bool:
-    """Return True if a fix can replace its lines without harm to those around them.
+    """Return True if a fix can replace its lines without harm to the lines around them.
 
     `beside` are the lines before and after, and `hunk` all lines around. The fix repeats no line beside it, leaves the
-    same brackets and quotes open as before, and is indented with the characters of its lines, or of those around.
+    same brackets and quotes open as before, and is indented with the characters of its lines, or of lines around.
     """
     new = fix.split("\n")
     ends = zip(beside, (new[0], new[-1]), (replaced[0], replaced[-1]), strict=True)
