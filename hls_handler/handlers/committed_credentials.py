@@ -27,7 +27,7 @@ class Credential:
 
 
 def find_credentials(numbered: Mapping[str, str], ignored_paths: PathFilter) -> tuple[Credential, ...]:
-    """Return the credentials of each known form of which each file adds a line. `numbered` maps paths to patches."""
+    """Return the credentials on added lines, by file and form. `numbered` maps paths to patches."""
     found: dict[tuple[str, str], Credential] = {}
     for path, text in numbered.items():
         for start, end, form in () if ignored_paths.excludes(path) else list_credentials(text):

@@ -1,4 +1,4 @@
-"""Reads the list of changed files, which may be that of another commit."""
+"""Reads the list of changed files, and checks that it is of the right commit."""
 
 from __future__ import annotations
 

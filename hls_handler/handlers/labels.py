@@ -318,7 +318,7 @@ MAX_OFFERED = 100
 
 
 def select_offer(labels: Iterable[RepositoryLabel], limits: OfferLimits) -> LabelOffer:
-    """Return the labels that settings allow and that nothing else sets or reads; at most `MAX_OFFERED`."""
+    """Return the allowed labels, at most `MAX_OFFERED`, without labels that other code sets or reads."""
     taken = limits.taken | {SKIP_LABEL} | {_fold(spec.name) for spec in SHIPPED_LABELS if spec.group in GROUPS_OF_FACTS}
     offered = [
         label

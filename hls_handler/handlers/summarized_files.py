@@ -27,7 +27,7 @@ def recall(
 
 
 def count_asked(facts: PullRequestFacts) -> int:
-    """Return how many of the files that a call shows, from the first, get a sentence in its reply."""
+    """Return the number of a call's files, from the first, that get a sentence in its reply."""
     before = {part.file for call in facts.selection.calls[: facts.call or 0] for part in call}
     return 0 if facts.file_summaries is None else min(len(facts.files), max(MAX_FILE_SUMMARIES - len(before), 0))
 
@@ -41,6 +41,6 @@ def list_all(facts: PullRequestFacts, reply: Reply | None) -> tuple[FileSummary,
 
 
 def keep(comments: Iterable[EnsureComment], facts: PullRequestFacts, reply: Reply | None) -> Iterator[EnsureComment]:
-    """Yield the comments with their sentences as the state to store."""
+    """Yield the actions, with the sentences as state of their comment, so that they are stored."""
     state = None if facts.file_summaries is None else _STATE.dump_json(list_all(facts, reply)).decode()
     yield from (replace(comment, state=state) for comment in comments)

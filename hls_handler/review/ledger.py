@@ -1,4 +1,4 @@
-"""The ledger: the findings that HLS has raised on a pull request, and what became of each.
+"""The ledger: the findings that HLS has raised on a pull request, and their states.
 
 A finding belongs to a block of changed lines. While its block stays, nothing is asked. When it is gone, Claude is asked
 what became of the finding (`review/verdicts.py`), and the finding stays open until the answer is proved.
@@ -42,7 +42,7 @@ class PresentFiles:
         return {path: find_blocks(path, patch) for path, patch in self.patches.items()}
 
     def find_block(self, path: str, side: Side, number: int) -> PlacedBlock | None:
-        """Return the block of a line; of an unchanged line, the nearest one in its hunk. None if no hunk has it."""
+        """Return the block of a line, or of an unchanged line the nearest in its hunk. None if no hunk has the line."""
         for index, hunk in enumerate(self.patches[path].hunks):
             at = next((i for i, line in enumerate(hunk.lines) if (line.side, line.number) == (side, number)), None)
             if at is not None:
@@ -59,7 +59,7 @@ class PresentFiles:
 
     @cached_property
     def _code(self) -> Sequence[tuple[PlacedBlock, Mapping[str, str]]]:
-        """The letters of each block's lines, by mark, with comments beside code and without; for " ", also around."""
+        """Each block with the letters of its lines by mark, with and without comments. " " includes lines around."""
         found: list[tuple[PlacedBlock, Mapping[str, str]]] = []
         for one in (one for of_file in self.blocks.values() for one in of_file):
             hunk = self.patches[one.path].hunks[one.hunk].lines

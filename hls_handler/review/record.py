@@ -114,7 +114,7 @@ class ReviewRecord:
     asked_for: str = ""  # SHA of the head commit of that delivery
 
     def skipped_since(self, path: str, sha: str | None) -> int:
-        """Return the first review that left out a file with this text; the next review if none did."""
+        """Return the number of the first review that left out a file with this text, else of the next review."""
         known, since = self.skipped.get(path, ("", 0))
         return since if known == sha else self.rounds + 1
 

@@ -182,7 +182,7 @@ def _find_quoted(entry: LedgerEntry, verdict: EarlierVerdict, changes: ReviewedC
 def _set_present(
     entry: LedgerEntry, severity: Severity | None, line: Line | None, path: str, changes: ReviewedChanges
 ) -> LedgerEntry:
-    """Return an entry that is there, with the higher one of two severities. A dismissed one is open if that rises."""
+    """Return an open entry with the higher of two severities. A dismissed entry is open only if its severity rises."""
     if severity is not None and RANK[severity] < RANK[entry.severity]:
         entry = replace(reopen(entry), severity=severity)
     state = entry.state if entry.state == "dismissed" else "open"
@@ -193,7 +193,7 @@ def _set_present(
 def _decide(
     entry: LedgerEntry, verdict: EarlierVerdict, reported: Iterable[Located], changes: ReviewedChanges
 ) -> tuple[LedgerEntry, Claim | None]:
-    """Return the entry after a verdict, and what the second look must agree with."""
+    """Return the entry after a verdict, and the claim that the second look must agree with."""
     undecided = replace(entry, is_undecided=True)
     if verdict.verdict == "gone":
         return (set_gone(entry) if entry.is_absent and code_of(entry.quote) else undecided), None

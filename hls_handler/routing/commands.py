@@ -1,4 +1,4 @@
-"""Commands: requests of people in comments on pull requests and in review threads, and of checks to run again."""
+"""Commands of people: in comments on pull requests, in review threads, and by running a check again."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def parse_command(text: str, accounts: Sequence[Account] = ()) -> tuple[CommandN
 
 
 def may_be_command(event_key: str, effective: EffectiveSettings, settings: Settings) -> bool:
-    """Return whether `route_command` could find a command in an event of which only the key is known."""
+    """Return True if `route_command` may find a command in an event with this key."""
     has_pull_requests = any(event.partition(".")[0] == "pull_request" for event in effective.events)
     is_candidate = event_key in BY_PEOPLE or (event_key == RERUN_CHECK and settings.github.app is not None)
     return is_candidate and has_pull_requests

@@ -41,8 +41,8 @@ class References:
     def rewrite(self, found: re.Match[str], *, in_link: bool) -> str | None:
         """Return the Markdown for a reference; None if `found` is no reference, or if the conversation contains it.
 
-        `found` is a shorthand (group "reference"), a bare URL, one in angles, or the end of a link: "](https://...)".
-        `in_link` means that it stands in the text of a link.
+        `found` is a shorthand (group "reference"), a URL, a URL in angles, or the end of a link: "](https://...)".
+        `in_link` means that `found` is in the text of a link.
         """
         if found.lastgroup == "reference":
             return self._rewrite_shorthand(found, in_link=in_link)
