@@ -40,7 +40,6 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "starlette": ("app", "console", "main", "sandbox", "web"),
     "uvicorn": ("app", "cli", "sandbox", "web"),
     "jinja2": ("console", "prompting", "sandbox"),
-    "pygal": ("console",),
     "typer": ("cli",),
     "rich": ("cli",),
     "yaml": ("prompting", "settings"),

@@ -1,18 +1,11 @@
-"""Plots as SVG, drawn by pygal. Their colours are classes of the style sheet, such as `.color-0`.
-
-pygal adds styles, a script and the date, which the policy of the pages blocks or which would change each response. A
-filter removes them. A plot takes about 5 ms of one core, so pages draw in a thread and keep the result.
-"""
+"""Plots as SVG. Their colours are classes of the style sheet, such as `.color-0`, and they need no script."""
 
 from __future__ import annotations
 
 import math
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from typing import Any, Literal
-from xml.etree.ElementTree import Element, SubElement
+from typing import Literal
 
 from markupsafe import Markup
 
@@ -29,8 +22,11 @@ _STEPS = (1, 2, 5, 10, 20, 60, 120, 300, 600, 1200, 3600, 7200, 18_000, 43_200, 
 
 Steps = Literal["any", "whole", "seconds"]
 
-_FOR_SCRIPT = frozenset(("tooltip", "text-overlay"))
-"""Classes of elements that only pygal's script would fill."""
+_TOP, _RIGHT, _BASE, _LABELS, _LEGEND = 10, 436, 145, 163, 192
+"""Edges of the area with the values, and the lines of the labels and of the legend, in a drawing of 440 x 200.
+
+A larger one would have too small a text on a phone.
+"""
 
 
 def draw(
@@ -48,44 +44,49 @@ def draw(
     `unit` formats a value, such as "1.5 s". All texts are escaped, and unprintable characters of names,
     too. `title` is for screen readers. `steps` are the distances between ticks: fractions only for "any".
     """
-    pygal = _import_pygal()
-    chart = (pygal.Line if kind == "lines" else pygal.StackedBar)(
-        css=(),
-        js=(),
-        width=440,  # larger, and the text would be too small on a phone
-        height=200,
-        margin=8,
-        margin_right=28,  # half of the last label
-        disable_xml_declaration=True,
-        no_prefix=True,
-        classes=("plot",),
-        show_dots=kind == "lines",
-        dots_size=3,
-        allow_interruptions=True,
-        include_x_axis=True,
-        min_scale=2,
-        max_scale=5,
-        x_labels_major=list(shown_labels),
-        show_minor_x_labels=False,
-        truncate_label=-1,
-        truncate_legend=-1,
-        legend_at_bottom=True,
-        legend_at_bottom_columns=len(series),
-        value_formatter=unit,
-        no_data_text="",
-    )
-    chart.x_labels = labels
+    labels = [*map(escape_unprintable, labels)]
     parts = [[value or 0 for value in values] for values in series.values()]
     tops = map(sum, zip(*parts, strict=True)) if kind == "bars" else map(max, parts)
-    chart.y_labels = [
-        {"value": tick, "label": re.sub(r"\.0+(?!\d)", "", unit(tick))}
-        for tick in find_ticks(max(tops, default=0), steps)
-    ]
-    for name, values in series.items():
-        chart.add(escape_unprintable(name), list(values))
-    names = [escape_unprintable(name) for name in series]
-    chart.add_xml_filter(lambda root: _make_static(root, escape_unprintable(title), names))
-    return Markup(chart.render())  # noqa: S704 (pygal builds it as an XML tree, which escapes all texts)
+    ticks = {tick: re.sub(r"\.0+(?!\d)", "", unit(tick)) for tick in find_ticks(max(tops, default=0), steps)}
+    left = 12 + 6 * max(map(len, ticks.values()))
+    slot, scale = (_RIGHT - left) / max(len(labels), 1), (_BASE - _TOP) / max(ticks)
+
+    def x(index: float) -> str:
+        """Return the middle of the slot of a label; that of `index` - 0.4 is the left edge of its bar."""
+        return f"{left + (index + 0.5) * slot:.1f}"
+
+    def y(value: float) -> str:
+        return f"{_BASE - value * scale:.1f}"
+
+    drawn = [Markup('<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 440 200" role="img" ')]
+    drawn.append(Markup('aria-label="{}">').format(escape_unprintable(title)))
+    for tick, text in ticks.items():
+        drawn.append(Markup('<path class="guide" d="M{} {}H{}"/>').format(left, y(tick), _RIGHT))
+        drawn.append(Markup('<text class="tick" x="{}" y="{}" dy="4">{}</text>').format(left - 5, y(tick), text))
+    for index, label in enumerate(labels):
+        if label in shown_labels:
+            drawn.append(Markup('<text class="label" x="{}" y="{}">{}</text>').format(x(index), _LABELS, label))
+    below = [0.0] * len(labels)
+    for number, (name, values) in enumerate(series.items()):
+        shown, at = escape_unprintable(name), 12 + number * 420 / len(series)
+        drawn.append(Markup('<g class="color-{}">').format(_STATES.get(name, number)))
+        drawn.append(Markup('<rect x="{:.1f}" y="{}" width="12" height="12"/>').format(at, _LEGEND - 10))
+        drawn.append(Markup('<text class="legend" x="{:.1f}" y="{}">{}</text>').format(at + 17, _LEGEND, shown))
+        points = [(index, value) for index, value in enumerate(values) if value is not None]
+        if kind == "lines":
+            gaps = {index + 1 for index, value in enumerate(values) if value is None} | {0}
+            path = " ".join(f"{'M' if index in gaps else 'L'}{x(index)} {y(value)}" for index, value in points)
+            drawn.append(Markup('<path class="line" d="{}"/>').format(path))
+        for index, value in points:
+            hint = Markup("<title>{}, {}: {}</title>").format(shown, labels[index], unit(value))
+            if kind == "lines":
+                drawn.append(Markup('<circle cx="{}" cy="{}" r="3">{}</circle>').format(x(index), y(value), hint))
+            else:
+                below[index] += value
+                bar = Markup('<rect x="{}" y="{}" width="{:.1f}" height="{:.1f}">{}</rect>')
+                drawn.append(bar.format(x(index - 0.4), y(below[index]), 0.8 * slot, value * scale, hint))
+        drawn.append(Markup("</g>"))
+    return Markup("").join([*drawn, Markup("</svg>")])
 
 
 def find_ticks(most: float, steps: Steps) -> list[float]:
@@ -96,41 +97,3 @@ def find_ticks(most: float, steps: Steps) -> list[float]:
     possible = whole + [one for one in powers if steps == "any" or one > max(whole, default=0.9)]
     step = next(one for one in possible if one * 5 > most * 1.05)
     return [round(step * index, 12) for index in range(math.floor(most * 1.05 / step) + 2)]
-
-
-@cache
-def _import_pygal() -> Any:
-    """Import pygal at the first plot, because it takes 65 ms and 2 MB.
-
-    It adds a finder for modules of maps to `sys.meta_path`, whose interface is too old: Python warns of it at each
-    later import that fails.
-    """
-    import pygal  # type: ignore[import-untyped]
-
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
-    return pygal
-
-
-def _make_static(root: Element, title: str, names: Sequence[str]) -> Element:
-    """Remove what the policy blocks; make each value a `title`, which browsers show without a script."""
-    root.attrib |= {"role": "img", "aria-label": title}
-    series = ""
-    for parent in list(root.iter()):
-        classes = parent.get("class", "").split()
-        for index, name in enumerate(names):
-            if f"serie-{index}" in classes:
-                series = name
-            if f"color-{index}" in classes and name in _STATES:
-                parent.set("class", " ".join(classes).replace(f"color-{index}", f"color-{_STATES[name]}"))
-        parent.attrib.pop("id", None)  # a page has several plots
-        for child in list(parent):
-            is_of_page = parent is root and child.tag == "title"
-            is_comment = not isinstance(child.tag, str)
-            if is_comment or is_of_page or child.tag == "defs" or _FOR_SCRIPT & set(child.get("class", "").split()):
-                parent.remove(child)
-            elif child.tag == "desc":
-                parent.remove(child)
-                if child.get("class") == "value":
-                    label = next((one.text for one in parent if one.get("class") == "x_label"), None)
-                    SubElement(parent, "title").text = ", ".join(filter(None, (series, label))) + f": {child.text}"
-    return root
