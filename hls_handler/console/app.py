@@ -19,14 +19,13 @@ from hls_handler.console.documentation import DocumentationPages
 from hls_handler.console.dry_runs import DryRunPages
 from hls_handler.console.figures import FiguresPages
 from hls_handler.console.frame import Frame
-from hls_handler.console.log_page import LogPages
-from hls_handler.console.log_stream import LogStreams
+from hls_handler.console.log import LogPages, LogStreams
 from hls_handler.console.metrics import MAX_NUMBERS_AGE_S, MetricsPage, read_numbers
 from hls_handler.console.openapi import ApiDescription
 from hls_handler.console.overview import MAX_OVERVIEW_AGE_S, OverviewPage, ShowStart, read_overview
 from hls_handler.console.pages import STATIC
 from hls_handler.console.prompt_edits import Prepared, PromptEdits
-from hls_handler.console.prompts import MAX_STATS_AGE_S, PromptDescriptions, PromptPages, read_library_stats
+from hls_handler.console.prompts import MAX_STATS_AGE_S, PromptPages, read_library_stats
 from hls_handler.console.render_process import RenderProcess, RunRenderJob
 from hls_handler.console.sent_prompts import SentPromptPages
 from hls_handler.console.settings_page import SettingsPages
@@ -68,7 +67,6 @@ class Console:
         self._streams = LogStreams(ports.log_ring)
         self._stats = SingleFlightCache(partial(read_library_stats, ports.store), ports.now, max_age_s=MAX_STATS_AGE_S)
         self._numbers = SingleFlightCache(partial(read_numbers, ports.store), ports.now, max_age_s=MAX_NUMBERS_AGE_S)
-        self._descriptions = PromptDescriptions()
         self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
         self._run = run or RenderProcess().run
         self._prepared = OrderedDict[str, Prepared]()
@@ -91,7 +89,7 @@ class Console:
             *DryRunPages(frame, store, ports.config, self._runs).routes(),
             *FiguresPages(frame, store, ports.now).routes(),
             *PromptEdits(frame, store, prompts, self._run, self._runs, self._prepared, delimiter_key).routes(),
-            *PromptPages(frame, store, prompts, self._stats, self._descriptions, delimiter_key).routes(),
+            *PromptPages(frame, store, prompts, self._stats, delimiter_key).routes(),
             *LogPages(frame, self._streams).routes(),
             *SettingsPages(frame, store, ports.health, ports.prompts).routes(),
             *SignInPages(frame).routes(),

@@ -1,7 +1,7 @@
-"""Server-sent events with the new lines of the log.
+"""The page with the log of this process: the newest lines, and new ones as they are written.
 
-A stream reads the ring buffer four times a second. So the writer of the log does nothing for it, and a slow client
-needs no queue: it misses lines, and an event says how many.
+The new lines are server-sent events. A stream reads the ring buffer four times a second. So the writer of the log does
+nothing for it, and a slow client needs no queue: it misses lines, and an event says how many.
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
@@ -10,18 +10,28 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote, urlencode
 
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
-from hls_handler.console.log_lines import show_line
-from hls_handler.log_ring import LogFilter, LogRing
+from hls_handler.console.delivery_search import InvalidFilter, read_filters
+from hls_handler.console.frame import Frame
+from hls_handler.log_ring import LEVELS, MAX_LINES, LogFilter, LogLine, LogRing
+from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines, truncate
 from hls_handler.web.limits import STREAM, StreamConnection
 
+MAX_VALUE_CHARACTERS, MAX_TRACE_CHARACTERS = 2_000, 20_000
+MAX_SHOWN = 200
+FILTERS = ("level", "id", "repository", "text")
+AFTER: Final = "after"
+"""Parameter of the stream: the position of the last line that the client has."""
 MAX_STREAMS = 8
 MAX_FIRST_LINES, MAX_LINES_AT_ONCE = 1_000, 200
 """Limit on the lines of the first event and of each later reading; more would take a browser too long."""
@@ -31,6 +41,86 @@ HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"x-accel-buffering", b"no"),  # nginx would collect the events otherwise
 ]
+
+
+class LogPages:
+    def __init__(self, frame: Frame, streams: LogStreams) -> None:
+        self._frame, self._streams = frame, streams
+
+    def routes(self) -> Sequence[BaseRoute]:
+        return [self._frame.page("/log", self._show), self._frame.page("/log/events", self._stream)]
+
+    async def _show(self, request: Request) -> Response:
+        wanted = _parse_filter(request.query_params)
+        ring = self._streams.ring
+        found = await asyncio.to_thread(ring.find, wanted, limit=MAX_SHOWN)
+        given = {name: value for name, value in request.query_params.items() if value}
+        level = self._frame.settings.logging.level
+        return self._frame.render(
+            request,
+            "log.html",
+            lines=[show_line(line) for line in reversed(found.lines)],
+            wanted=wanted,
+            levels=LEVELS[LEVELS.index(level) + 1 :],
+            logged=level,
+            begins_at=(ring.begins_at() or "").replace("T", " ").partition(".")[0],
+            max_lines=MAX_LINES,
+            max_shown=MAX_SHOWN,
+            events=f"/log/events?{urlencode(given)}",
+            position=self._streams.position(found.last),
+        )
+
+    async def _stream(self, request: Request) -> Response:
+        if request.method == "HEAD":
+            return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
+        if request.headers.get("sec-fetch-mode") == "navigate":  # a link of another site could take one of the streams
+            return self._frame.message(request, "This address is the stream of the page /log.", status=400)
+        query = request.query_params
+        wanted = _parse_filter({name: value for name, value in query.items() if name != AFTER})
+        position = request.headers.get("last-event-id") or query.get(AFTER, "")
+        return LogStream(self._streams, wanted, position)
+
+
+def _parse_filter(query: Mapping[str, str]) -> LogFilter:
+    """Return the filter of an address such as `/log?level=ERROR`. Raises `InvalidFilter`."""
+    wanted = LogFilter(**read_filters(query, FILTERS))
+    if wanted.level and wanted.level not in LEVELS:
+        raise InvalidFilter(f"level: found {wanted.level!r}, expected one of {', '.join(LEVELS)}")
+    return wanted
+
+
+def show_line(line: LogLine) -> dict[str, object]:
+    """Return the line for `templates/log_lines.html` and `static/log.js`. Its texts are untrusted.
+
+    Unprintable characters are escaped, and long texts truncated. `fields` are those with a value.
+    """
+    trace = line.fields.get("exception")
+    is_rejected = line.fields.get("decision") == "rejected"  # then nothing was stored
+    return {
+        "time": line.timestamp.replace("T", " ").removesuffix("Z"),
+        "level": line.level,
+        "logger": escape_unprintable(line.logger.removeprefix("hls_handler.")),
+        "message": _to_text(line.message),
+        "fields": [
+            {
+                "name": escape_unprintable(name),
+                "value": _to_text(value),
+                "link": None if is_rejected else _find_link(name, value),
+            }
+            for name, value in line.fields.items()
+            if value is not None and name != "exception"
+        ],
+        "trace": None if trace is None else truncate(escape_unprintable_lines(str(trace)), MAX_TRACE_CHARACTERS),
+    }
+
+
+def _to_text(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return truncate(escape_unprintable(text), MAX_VALUE_CHARACTERS)
+
+
+def _find_link(name: str, value: object) -> str | None:
+    return f"/deliveries/{quote(value, safe='')}" if name == "delivery" and isinstance(value, str) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +180,7 @@ class LogStreams:
 class LogStream(Response):
     """The response with the lines that follow the line `position` and match. It ends with the service or by age.
 
-    Events: `line` (JSON of a `ShownLine`), `missed` (`lines`: how many were left out, because the log or this client
+    Events: `line` (JSON of `show_line`), `missed` (`lines`: how many were left out, because the log or this client
     is too slow, or the line `position` is too old), `other` (the position is of another process: all lines of this one
     follow), `alive`. The id of each is a position.
     """
@@ -150,7 +240,7 @@ class LogStream(Response):
         events = [self._event("missed", {"lines": missed} if missed else None)]
         for line in found.lines:
             self._after = line.number
-            events.append(self._event("line", asdict(show_line(line))))
+            events.append(self._event("line", show_line(line)))
         self._after = found.last
         return "".join(events)
 
