@@ -10,10 +10,10 @@ from pydantic import Field
 from typing_extensions import TypedDict  # pydantic accepts that of `typing` from Python 3.12 on
 
 from hls_handler.console.delivery_search import MAX_FILTER_CHARACTERS, STATES
-from hls_handler.reports.figures_documents import FiguresPageDocument
 from hls_handler.reports.json_documents import DeliveriesPage, DeliveryDocument
 from hls_handler.reports.retry import RETRIED
 from hls_handler.store.analyses import KINDS, MAX_READ, Kind
+from hls_handler.store.figures import FiguresReport
 from hls_handler.store.periods import PERIODS
 from hls_handler.web.app import HealthDocument
 from hls_handler.web.stats import StatsDocument, TokensDocument
@@ -191,9 +191,9 @@ RETRY_DELIVERIES = Endpoint(
     "Run all dead, ignored or waiting deliveries of a filter now",
     RetriesDocument,
     method="POST",
-    description="409 if another number of deliveries matches than `number`, which the detail then has, so that nobody "
-    "runs more than they saw: send a first request without `number`. The key must be in the header, as for one "
-    "delivery.",
+    description="409 if the number of matching deliveries is not `number`. This prevents running more deliveries than "
+    "were seen: the `detail` of a first request without `number` has their number. The key must be in the header, as "
+    "for one delivery.",
     parameters=(
         Parameter("state", "of the deliveries", {"type": "string", "enum": [*RETRIED, ""], "default": "dead"}, "dead"),
         *(one for one in LIST_DELIVERIES.parameters if one.name not in ("state", "before")),
@@ -220,7 +220,7 @@ RETRY_DELIVERY = Endpoint(
 SHOW_FIGURES = Endpoint(
     "/api/stats",
     "The figures of a period, for each repository",
-    FiguresPageDocument,
+    FiguresReport,
     description="An empty value is no filter. 400 also if `since` is not in the past, or if `until` is not after "
     "`since`. docs/console.md defines the figures.",
     parameters=(

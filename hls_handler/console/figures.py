@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import csv
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
@@ -16,19 +19,22 @@ from starlette.routing import BaseRoute
 from hls_handler.console.delivery_search import InvalidFilter, parse_time, read_filters
 from hls_handler.console.endpoints import SHOW_FIGURES
 from hls_handler.console.frame import Frame, send_json
-from hls_handler.console.numbers import NOTHING, format_duration, format_percent, format_sum_usd
 from hls_handler.console.overview import PERIOD_TITLES
+from hls_handler.console.pages import NOTHING, format_duration, format_percent, format_sum_usd
 from hls_handler.console.plots import draw
-from hls_handler.reports.figures_documents import report_to_document, to_csv
 from hls_handler.storage import Storage
-from hls_handler.store.figures import MAX_DELIVERIES, TOTAL, DailyScore, Figures, FiguresReport
+from hls_handler.store.figures import MAX_DELIVERIES, DailyScore, Figures, FiguresReport
 from hls_handler.store.periods import PERIODS, PeriodName
+from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.web.single_flight import SingleFlightCache
 
 MAX_AGE_S, TIMEOUT_S = 60.0, 30.0  # of reports; each may read 100,000 rows
 MAX_ROWS = 20  # of each table of the page
 PLOTTED, MAX_PLOTS = 3, 3
 """Dimensions of score cards in one plot, because it has three colours, and plots of the page."""
+
+FORMULA = ("=", "+", "-", "@")
+"""Beginnings of cells that spreadsheets take for a formula. https://owasp.org/www-community/attacks/CSV_Injection"""
 
 DEFAULT_PERIOD: PeriodName = "7d"
 
@@ -61,10 +67,7 @@ def parse_figures_query(query: Mapping[str, str]) -> FiguresQuery:
 @dataclass(frozen=True, slots=True)
 class DrawnReport:
     report: FiguresReport
-    groups: tuple[Group, ...]
-    scores: ScoreTable
     plots: tuple[Markup, ...]  # of the scores
-    csv: str
 
 
 def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> DrawnReport:
@@ -76,13 +79,7 @@ def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> Dr
     report = store.figures.read(
         since, min(query.until or now, now), repository=query.repository, has_authors=has_authors
     )
-    return DrawnReport(
-        report,
-        tuple(_groups(query, report)),
-        _arrange_scores(report.scores),
-        tuple(_draw_scores(report.scores)),
-        to_csv(report),
-    )
+    return DrawnReport(report, tuple(_draw_scores(report.scores)))
 
 
 class FiguresPages:
@@ -110,21 +107,20 @@ class FiguresPages:
 
     async def _show(self, request: Request) -> Response:
         query, drawn = await self._read(request)
-        report = drawn.report
         return self._frame.render(
             request,
             "figures.html",
-            report=report,
+            report=drawn.report,
             query=query,
             given=dict(request.query_params),
             download=f"/figures.csv?{request.url.query}",
             periods=PERIOD_TITLES,
-            groups=drawn.groups,
+            groups=list(_group(drawn.report)),
             max_rows=MAX_ROWS,
             max_deliveries=f"{MAX_DELIVERIES:,}",
             keep_days=f"{self._frame.settings.storage.keep_days:g}",
             has_authors=self._frame.settings.metrics.authors,
-            scores=drawn.scores,
+            scores=_arrange_scores(drawn.report.scores),
             plots=drawn.plots,
         )
 
@@ -133,108 +129,72 @@ class FiguresPages:
         report = drawn.report
         name = f"hls-figures-{report.since:%Y-%m-%d}-{report.until:%Y-%m-%d}.csv"
         headers = {"content-disposition": f'attachment; filename="{name}"', "x-content-type-options": "nosniff"}
-        return Response(drawn.csv, headers=headers, media_type="text/csv")
+        return Response(await asyncio.to_thread(to_csv, report), headers=headers, media_type="text/csv")
 
     async def _send_stats(self, request: Request) -> Response:
-        query, drawn = await self._read(request)
-        return send_json(request, report_to_document(drawn.report, repository=query.repository))
+        _, drawn = await self._read(request)
+        return send_json(request, drawn.report)
 
 
-class Row(NamedTuple):
-    name: str
-    cells: tuple[str, ...]
+TABLES: Mapping[str, Mapping[str, Callable[[Figures], str]]] = {
+    "Reviews": {
+        "Pull requests": lambda one: f"{one.pull_requests_analysed:,}",
+        "Findings": lambda one: f"{one.findings.raised:,}",
+        "Accepted": lambda one: f"{one.findings.accepted:,}",
+        "Fixed": lambda one: f"{one.findings.fixed:,}",
+        "Dismissed": lambda one: f"{one.findings.dismissed:,}",
+        "False positives": lambda one: format_percent(one.findings.false_positive_percent),
+        "First reply, p50": lambda one: format_duration(one.first_reply_seconds.p50),
+        "First reply, p95": lambda one: format_duration(one.first_reply_seconds.p95),
+    },
+    "Processing": {
+        "Processed": lambda one: f"{one.processed:,}",
+        "Per minute": lambda one: f"{one.per_minute:.4f}",
+        "Success": lambda one: format_percent(one.success_percent),
+        "Recovered": lambda one: format_percent(one.recovery_percent),
+        "p50": lambda one: format_duration(one.processing_seconds.p50),
+        "p95": lambda one: format_duration(one.processing_seconds.p95),
+        "p99": lambda one: format_duration(one.processing_seconds.p99),
+    },
+    "Cost": {
+        "Cost": lambda one: format_sum_usd(one.cost_usd),
+        "Per pull request": lambda one: format_sum_usd(one.cost_per_pull_request_usd),
+        "Replies": lambda one: f"{one.reply_cache.replies:,}",
+        "From the cache": lambda one: format_percent(one.reply_cache.hit_percent),
+        "Saved": lambda one: format_sum_usd(one.reply_cache.saved_usd),
+    },
+}
+"""The tables of the page: title -> heading of each column -> its cells."""
 
 
-class TableOfFigures(NamedTuple):
-    title: str  # "Reviews"
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+class Table(NamedTuple):
+    title: str
+    columns: Sequence[str]  # headings, besides that of the names
+    rows: Sequence[tuple[str, Sequence[str]]]  # name, and the other cells
 
 
-class Group(NamedTuple):
-    """The tables about all repositories, or about all authors."""
-
-    title: str  # "Repositories"
-    column: str  # the heading of the names: "Repository"
-    tables: tuple[TableOfFigures, ...]
-    is_cut: bool  # True: there are more than `MAX_ROWS`
-
-
-def _groups(query: FiguresQuery, report: FiguresReport) -> Iterator[Group]:
-    total = (report.total,) if query.repository is None else ()
-    yield _make_group("Repositories", "Repository", total, report.repositories)
-    if report.authors is not None:
-        yield _make_group("Authors", "Author", (), report.authors)
-
-
-def _make_group(title: str, column: str, total: tuple[Figures, ...], others: Sequence[Figures]) -> Group:
-    most = sorted(others, key=lambda one: (-one.processed, one.name))[:MAX_ROWS]
-    tables = tuple(
-        TableOfFigures(
-            name,
-            columns,
-            tuple(Row("All" if one.name == TOTAL else one.name, cells(one)) for one in (*total, *most)),
-        )
-        for name, columns, cells in TABLES
-    )
-    return Group(title, column, tables, len(others) > MAX_ROWS)
+def _group(report: FiguresReport) -> Iterator[tuple[str, str, Sequence[Table], bool]]:
+    """Yield title, heading of the names, and tables about repositories and authors, and True if some are left out."""
+    groups = (("Repositories", "Repository", report.repositories), ("Authors", "Author", report.authors))
+    for title, column, figures in groups:
+        if figures is not None:
+            shown = sorted(figures, key=lambda one: (-one.processed, one.name))[:MAX_ROWS]
+            if figures is report.repositories and report.repository is None:
+                shown.insert(0, replace(report.total, name="All"))
+            tables = [
+                Table(name, [*columns], [(one.name, [cell(one) for cell in columns.values()]) for one in shown])
+                for name, columns in TABLES.items()
+            ]
+            yield title, column, tables, len(figures) > MAX_ROWS
 
 
-def _review_cells(one: Figures) -> tuple[str, ...]:
-    counts = (one.pull_requests, one.findings_raised, one.findings_accepted, one.findings_fixed, one.findings_dismissed)
-    replied = one.first_reply
-    times = (None, None) if replied is None else (replied.p50, replied.p95)
-    return (
-        *(f"{number:,}" for number in counts),
-        format_percent(one.false_positive_rate),
-        *map(format_duration, times),
-    )
-
-
-def _processing_cells(one: Figures) -> tuple[str, ...]:
-    took = one.processing
-    times = (None, None, None) if took is None else (took.p50, took.p95, took.p99)
-    shares = (format_percent(one.success_rate), format_percent(one.recovery_rate))
-    return (f"{one.processed:,}", f"{one.per_minute:.4f}", *shares, *map(format_duration, times))
-
-
-def _cost_cells(one: Figures) -> tuple[str, ...]:
-    costs = (format_sum_usd(one.cost_usd), format_sum_usd(one.cost_per_pull_request_usd))
-    return (*costs, f"{one.replies:,}", format_percent(one.cache_hit_rate), format_sum_usd(one.cache_saved_usd))
-
-
-TABLES: tuple[tuple[str, tuple[str, ...], Callable[[Figures], tuple[str, ...]]], ...] = (
-    (
-        "Reviews",
-        (
-            "Pull requests",
-            "Findings",
-            "Accepted",
-            "Fixed",
-            "Dismissed",
-            "False positives",
-            "First reply, p50",
-            "First reply, p95",
-        ),
-        _review_cells,
-    ),
-    ("Processing", ("Processed", "Per minute", "Success", "Recovered", "p50", "p95", "p99"), _processing_cells),
-    ("Cost", ("Cost", "Per pull request", "Replies", "From the cache", "Saved"), _cost_cells),
-)
-
-
-class ScoreTable(NamedTuple):
-    dimensions: tuple[str, ...]
-    rows: tuple[Row, ...]  # the name is the day
-
-
-def _arrange_scores(scores: Iterable[DailyScore]) -> ScoreTable:
+def _arrange_scores(scores: Iterable[DailyScore]) -> Table:
     """Return a table with a row for each day, the newest first."""
     given = {(one.day, one.dimension): f"{one.average:.1f}" for one in scores}
-    dimensions = tuple(sorted({dimension for _, dimension in given}))
+    dimensions = sorted({dimension for _, dimension in given})
     days = sorted({day for day, _ in given}, reverse=True)
-    rows = (Row(day.isoformat(), tuple(given.get((day, one), NOTHING) for one in dimensions)) for day in days)
-    return ScoreTable(dimensions, tuple(rows))
+    rows = [(day.isoformat(), [given.get((day, one), NOTHING) for one in dimensions]) for day in days]
+    return Table("Average score by day, from 1 (poor) to 5 (good)", dimensions, rows)
 
 
 def _draw_scores(scores: Sequence[DailyScore]) -> Iterator[Markup]:
@@ -248,3 +208,39 @@ def _draw_scores(scores: Sequence[DailyScore]) -> Iterator[Markup]:
         series = {name: [given.get((day, name)) for day in days] for name in names}
         title = f"Scores by day: {', '.join(names)}"
         yield draw("lines", title, labels, series, unit="{:.1f}".format, shown_labels=labels[:: len(days) // 6 + 1])
+
+
+def to_csv(report: FiguresReport) -> str:
+    """Return a line for the total, each repository, each author and each score of a day; empty cells for None.
+
+    The numbers are those of `/api/stats`. The name of a score is its dimension, and `since` and `until` are its day.
+    """
+    period = {"since": report.since.isoformat(), "until": report.until.isoformat()}
+    groups = (("total", (report.total,)), ("repository", report.repositories), ("author", report.authors or ()))
+    rows = [{"kind": kind, **period, **_flatten(asdict(one))} for kind, figures in groups for one in figures]
+    columns = [*rows[0], "score_average", "score_replies"]
+    rows += [
+        {"kind": "score", "since": f"{one.day}", "until": f"{one.day}", "name": one.dimension}
+        | {"score_average": one.average, "score_replies": one.replies}
+        for one in report.scores
+    ]
+    lines = io.StringIO(newline="")
+    writer = csv.DictWriter(lines, columns)
+    writer.writeheader()
+    writer.writerows({name: _escape_formula(value) for name, value in row.items()} for row in rows)
+    return lines.getvalue()
+
+
+def _flatten(document: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Return {"findings_raised": 5} for {"findings": {"raised": 5}}."""
+    flat: dict[str, object] = {}
+    for key, value in document.items():
+        flat |= _flatten(value, f"{prefix}{key}_") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
+
+
+def _escape_formula(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    printable = escape_unprintable(value)
+    return f"'{printable}" if printable.startswith(FORMULA) else printable

@@ -6,6 +6,8 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
+from datetime import date
 from hashlib import sha256
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlencode
@@ -66,7 +68,7 @@ class Frame:
         """
 
         async def guarded(request: Request) -> Response:
-            self.refuse(request)
+            self.require_permitted_origin(request)
             if not self.access.is_allowed(request):
                 if method == "POST":
                     if keep:
@@ -106,16 +108,16 @@ class Frame:
         paths = (endpoint.path,) if endpoint.other_path is None else (endpoint.path, endpoint.other_path)
         return [Route(path, guarded, methods=[endpoint.method]) for path in paths]
 
-    def refuse(self, request: Request) -> None:
+    def require_permitted_origin(self, request: Request) -> None:
         """Raise `HTTPException` if requests from this place are rejected."""
-        refusal = self.access.find_refusal(request)
-        if refusal is not None:
-            raise HTTPException(*refusal)
+        rejection = self.access.find_rejection(request)
+        if rejection is not None:
+            raise HTTPException(*rejection)
 
     def _require_program(self, request: Request) -> None:
-        refusal = self.access.find_refusal(request)
-        if refusal is not None:
-            raise Problem(*refusal)
+        rejection = self.access.find_rejection(request)
+        if rejection is not None:
+            raise Problem(*rejection)
         if not self.access.is_allowed(request):
             raise Problem(401, "send the service's key (server.api_key) in the header X-API-Key")
         if request.method == "POST" and not self.access.is_program(request):
@@ -130,7 +132,7 @@ class Frame:
             status=status,
             csrf_token=access.csrf_token(request),
             needs_key=access.needs_key,
-            may_use=access.find_refusal(request) is None and access.is_allowed(request),
+            may_use=access.find_rejection(request) is None and access.is_allowed(request),
             **variables,
         )
 
@@ -186,9 +188,15 @@ def _check_parameters(endpoint: Endpoint, given: Sequence[str]) -> None:
             raise Problem(400, f"{name}: given more than once")
 
 
+def _to_json(value: object) -> object:
+    if isinstance(value, date):
+        return value.isoformat()
+    return asdict(value)  # type: ignore[call-overload]  # the other values of documents are dataclasses
+
+
 def send_json(request: Request, document: object, *, status: int = 200) -> Response:
     """Return the document as JSON with an ETag; 304 without a body if the client has it already."""
-    body = json.dumps(document).encode()
+    body = json.dumps(document, default=_to_json).encode()
     tag = f'"{sha256(body).hexdigest()[:32]}"'
     headers = {"etag": tag}
     if request.method != "POST" and tag in request.headers.get("if-none-match", ""):

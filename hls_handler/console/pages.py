@@ -18,7 +18,6 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from hls_handler import __version__
-from hls_handler.console.numbers import format_duration
 from hls_handler.untrusted.cleaning import escape_unprintable_lines, truncate
 from hls_handler.wording import format_usd
 
@@ -37,6 +36,7 @@ NAVIGATION = {
     "Log": "/log",
     "Settings": "/settings",
 }
+NOTHING = "\u2013"  # there is nothing to show
 MAX_PATH = 200  # characters of a path that an error quotes
 MEDIA_TYPES = {
     "console.css": "text/css",
@@ -85,6 +85,29 @@ def _environment() -> Environment:
     environment.filters["usd"] = format_usd
     environment.globals.update(address=_address, navigation=NAVIGATION, version=__version__)
     return environment
+
+
+def format_percent(percent: float | None) -> str:
+    return NOTHING if percent is None else f"{percent:.1f}%"
+
+
+def format_sum_usd(usd: float | None) -> str:
+    """Return "1,234.50 USD", or "0.0123 USD" below one dollar. The cost of one call or delivery has six decimals."""
+    if usd is None:
+        return NOTHING
+    return f"{usd:,.2f} USD" if usd >= 1 or not usd else f"{usd:.4f} USD"
+
+
+def format_duration(seconds: float | None) -> str:
+    """Return "0.45 s", "12.5 s", "2.0 min", "3.1 h" or "4.2 d"."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    for limit, unit_s, unit in ((120, 1, "s"), (7_200, 60, "min"), (172_800, 3_600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit_s:.1f} {unit}"
+    return f"{seconds / 86_400:.1f} d"
 
 
 def _format_time(moment: datetime) -> str:

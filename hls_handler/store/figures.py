@@ -6,8 +6,8 @@ missing.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -76,81 +76,50 @@ _FIRST_RECEIVED = (
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Nearest-rank percentiles in seconds."""
+    """Nearest-rank percentiles in seconds; None without times."""
 
-    size: int
-    p50: float
-    p95: float
-    p99: float
+    count: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FindingFigures:
+    raised: int
+    accepted: int
+    fixed: int
+    dismissed: int
+    false_positive_percent: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFigures:
+    replies: int
+    hits: int
+    hit_percent: float | None
+    saved_usd: float
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of one repository, of one author, or of all. A share is None if there is nothing to divide by."""
+    """The figures of one repository, of one author, or of all. A value is None if there is nothing to divide by."""
 
     name: str  # "owner/repo", a login, or `TOTAL`
-    minutes: float  # length of the period
+    processed: int
     done: int
     dead: int
+    per_minute: float
+    success_percent: float | None
     recovered: int  # done after at least one failure
-    pull_requests: int  # that have an analysis
-    findings_raised: int
-    findings_accepted: int
-    findings_fixed: int
-    findings_dismissed: int
-    cost_micro_usd: int
-    pull_request_cost_micro_usd: int
-    pull_requests_with_calls: int
-    replies: int
-    cached_replies: int
-    saved_micro_usd: int
-    processing: Percentiles | None
-    first_reply: Percentiles | None
-
-    @property
-    def processed(self) -> int:
-        return self.done + self.dead
-
-    @property
-    def per_minute(self) -> float:
-        return self.processed / self.minutes
-
-    @property
-    def success_rate(self) -> float | None:
-        return _share(self.done, self.processed)
-
-    @property
-    def recovery_rate(self) -> float | None:
-        return _share(self.recovered, self.recovered + self.dead)
-
-    @property
-    def false_positive_rate(self) -> float | None:
-        return _share(self.findings_dismissed, self.findings_raised)
-
-    @property
-    def cost_usd(self) -> float:
-        return self.cost_micro_usd / 1_000_000
-
-    @property
-    def cost_per_pull_request_usd(self) -> float | None:
-        return _share(self.pull_request_cost_micro_usd / 1_000_000, self.pull_requests_with_calls)
-
-    @property
-    def cache_hit_rate(self) -> float | None:
-        return _share(self.cached_replies, self.replies)
-
-    @property
-    def cache_saved_usd(self) -> float:
-        return self.saved_micro_usd / 1_000_000
-
-
-class _ScoredReply(BaseModel):
-    scores: list[Score]
-
-
-Counts = dict[str, int]  # values of `_COUNTS`
-Times = Mapping[str, list[int]]  # ms, by name
-_COUNTS = tuple(name for name, kind in Figures.__annotations__.items() if kind == "int")
+    recovery_percent: float | None
+    processing_seconds: Percentiles
+    first_reply_seconds: Percentiles
+    pull_requests_analysed: int
+    findings: FindingFigures
+    cost_usd: float
+    cost_per_pull_request_usd: float | None
+    reply_cache: CacheFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +134,24 @@ class DailyScore:
 
 @dataclass(frozen=True, slots=True)
 class FiguresReport:
+    """The figures of a period, as `/api/stats` sends them."""
+
     since: datetime  # later than requested if the period has more than `MAX_DELIVERIES`
     until: datetime
     is_complete: bool  # False: `since` is later than requested
+    repository: str | None  # the filter; None stands for all
     total: Figures
     repositories: tuple[Figures, ...]  # by name
     authors: tuple[Figures, ...] | None  # by login; None unless they were requested
     scores: tuple[DailyScore, ...]  # by day, then by dimension
+
+
+class _ScoredReply(BaseModel):
+    scores: list[Score]
+
+
+Counts = Counter[str]  # by the labels of the queries, such as "done"
+Times = defaultdict[str, list[int]]  # ms, by name
 
 
 class FiguresReader:
@@ -190,27 +170,23 @@ class FiguresReader:
             left_out_ms = self._find_left_out(connection, to_ms(since), to_ms(until))
             since_ms = to_ms(since) if left_out_ms is None else left_out_ms + 1
             span = _Span(connection, since_ms, to_ms(until), repository)
-            processing, first_replies = span.processing_times(names), span.first_reply_times(names)
+            processing = span.times(_d.finished_at - _d.queued_at, _IS_DONE, names)
+            first_replies = span.times(_d.finished_at - _FIRST_RECEIVED, _IS_FIRST_REPLY, names)
             counts = [span.count(name) for name in names]
             scores = tuple(span.scores())
-        sums = {key: sum(one[key] for one in counts[0].values()) for key in _COUNTS}
+        groups = [{TOTAL: sum(counts[0].values(), Counter[str]())}, *counts]
         total, repositories, *others = (
             tuple(
-                Figures(
-                    name=name,
-                    minutes=(to_ms(until) - since_ms) / 60_000,
-                    processing=_percentiles(processing[index].get(name, [])),
-                    first_reply=_percentiles(first_replies[index].get(name, [])),
-                    **of_group[name],
-                )
+                _make_figures(name, (to_ms(until) - since_ms) / 60_000, of_group[name], took[name], replied[name])
                 for name in sorted(of_group)
             )
-            for index, of_group in enumerate([{TOTAL: sums}, *counts])
+            for of_group, took, replied in zip(groups, processing, first_replies, strict=True)
         )
         return FiguresReport(
             since=from_ms(since_ms),
             until=until,
             is_complete=left_out_ms is None,
+            repository=repository,
             total=total[0],
             repositories=repositories,
             authors=others[0] if has_authors else None,
@@ -224,11 +200,52 @@ class FiguresReader:
         return connection.execute(last).scalar()
 
 
-def _percentiles(times_ms: list[int]) -> Percentiles | None:
+def _make_figures(
+    name: str, minutes: float, counts: Counts, processing_ms: list[int], first_reply_ms: list[int]
+) -> Figures:
+    done, dead, replies, raised = (counts[one] for one in ("done", "dead", "replies", "raised"))
+    costing = counts["pull_requests_with_calls"]
+    return Figures(
+        name=name,
+        processed=done + dead,
+        done=done,
+        dead=dead,
+        per_minute=round((done + dead) / minutes, 4),
+        success_percent=_percent(done, done + dead),
+        recovered=counts["recovered"],
+        recovery_percent=_percent(counts["recovered"], counts["recovered"] + dead),
+        processing_seconds=_percentiles(processing_ms),
+        first_reply_seconds=_percentiles(first_reply_ms),
+        pull_requests_analysed=counts["pull_requests"],
+        findings=FindingFigures(
+            raised=raised,
+            accepted=counts["accepted"],
+            fixed=counts["fixed"],
+            dismissed=counts["dismissed"],
+            false_positive_percent=_percent(counts["dismissed"], raised),
+        ),
+        cost_usd=counts["cost_micro_usd"] / 1_000_000,
+        cost_per_pull_request_usd=round(counts["pull_request_cost_micro_usd"] / 1_000_000 / costing, 6)
+        if costing
+        else None,
+        reply_cache=CacheFigures(
+            replies=replies,
+            hits=counts["cached_replies"],
+            hit_percent=_percent(counts["cached_replies"], replies),
+            saved_usd=counts["saved_micro_usd"] / 1_000_000,
+        ),
+    )
+
+
+def _percentiles(times_ms: list[int]) -> Percentiles:
     if not times_ms:
-        return None
+        return Percentiles(0, None, None, None)
     ascending = sorted(times_ms)
     return Percentiles(len(ascending), *(nearest_rank(ascending, percent) / 1000 for percent in (50, 95, 99)))
+
+
+def _percent(part: int, whole: int) -> float | None:
+    return round(part * 100 / whole, 2) if whole else None
 
 
 class _Span:
@@ -241,28 +258,20 @@ class _Span:
             self._is_wanted = func.lower(_d.repository) == repository.lower()
         self._has_ended = and_(self._is_within(_d.finished_at), self._is_wanted)
 
-    def count(self, name: Column[str]) -> Mapping[str, Counts]:
+    def count(self, name: Column[str]) -> dict[str, Counts]:
         """Return the counts of each repository or author."""
-        counts: defaultdict[str, Counts] = defaultdict(lambda: dict.fromkeys(_COUNTS, 0))
+        counts: defaultdict[str, Counts] = defaultdict(Counter)
         for query in (self._results(name), self._costs(name), self._replies(name), self._findings(name)):
             for row in self._connection.execute(query):
                 values = row._asdict()
-                counts[values.pop("name")] |= {key: int(value or 0) for key, value in values.items()}
+                counts[values.pop("name")].update({key: int(value or 0) for key, value in values.items()})
         return counts
 
-    def processing_times(self, names: Sequence[Column[str]]) -> Sequence[Times]:
-        """Return the times from queueing until the end of the deliveries that are done. See `_times`."""
-        return self._times(_d.finished_at - _d.queued_at, _IS_DONE, names)
-
-    def first_reply_times(self, names: Sequence[Column[str]]) -> Sequence[Times]:
-        """Return the times from the first receipt until the first reply of issues and pull requests. See `_times`."""
-        return self._times(_d.finished_at - _FIRST_RECEIVED, _IS_FIRST_REPLY, names)
-
-    def _times(
+    def times(
         self, took_ms: ColumnElement[int], which: ColumnElement[bool], names: Sequence[Column[str]]
     ) -> Sequence[Times]:
         """Return {"total": all times}, and for each column of `names` the times by its values."""
-        groups: list[defaultdict[str, list[int]]] = [defaultdict(list) for _ in (TOTAL, *names)]
+        groups: list[Times] = [defaultdict(list) for _ in (TOTAL, *names)]
         for took, *values in self._connection.execute(select(took_ms, *names).where(self._has_ended, which)):
             for group, value in zip(groups, (TOTAL, *values), strict=True):
                 if value is not None:
@@ -283,7 +292,7 @@ class _Span:
                 for one in _ScoredReply.model_validate_json(row.reply).scores:
                     given[from_ms(row.finished_at).date(), one.dimension].append(one.score)
         for (day, dimension), scores in sorted(given.items()):
-            yield DailyScore(day, dimension, sum(scores) / len(scores), len(scores))
+            yield DailyScore(day, dimension, round(sum(scores) / len(scores), 2), len(scores))
 
     def _is_within(self, moment: ColumnElement[Any]) -> ColumnElement[bool]:
         return and_(moment >= self._since_ms, moment < self._until_ms)
@@ -344,14 +353,10 @@ class _Span:
             .group_by(_f.repository_id, _f.number)
             .subquery()
         )
-        counts = [func.sum(of_pull_request.c[one]).label(f"findings_{one}") for one in _FINDING_COUNTS]
+        counts = [func.sum(of_pull_request.c[one]).label(one) for one in _FINDING_COUNTS]
         return (
             select(name.label("name"), *counts)
             .join_from(of_pull_request, deliveries, _d.id == of_pull_request.c.newest_delivery)
             .where(self._is_wanted, name.is_not(None))
             .group_by(name)
         )
-
-
-def _share(part: float, whole: float) -> float | None:
-    return part / whole if whole else None

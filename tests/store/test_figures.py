@@ -11,7 +11,15 @@ import pytest
 from hls_handler.db.tables import analyses, calls, deliveries, findings
 from hls_handler.db.values import to_ms
 from hls_handler.storage import Storage
-from hls_handler.store.figures import DailyScore, Figures, FiguresReader, FiguresReport, Percentiles
+from hls_handler.store.figures import (
+    CacheFigures,
+    DailyScore,
+    Figures,
+    FiguresReader,
+    FiguresReport,
+    FindingFigures,
+    Percentiles,
+)
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY_BEFORE = NOON - timedelta(days=1)
@@ -159,43 +167,37 @@ def read(store: Storage, *, repository: str | None = None, has_authors: bool = F
 
 WIDGETS = Figures(
     name="octo/widgets",
-    minutes=1440,
+    processed=5,
     done=4,  # 3, 4, 5, 10
     dead=1,
+    per_minute=0.0035,  # 5 of 1440 minutes
+    success_percent=80.0,
     recovered=1,
-    pull_requests=2,
-    findings_raised=5,
-    findings_accepted=1,
-    findings_fixed=1,
-    findings_dismissed=2,
-    cost_micro_usd=1_500_000,
-    pull_request_cost_micro_usd=1_500_000,
-    pull_requests_with_calls=2,
-    replies=4,
-    cached_replies=0,
-    saved_micro_usd=0,
-    processing=Percentiles(4, 20.0, 60.0, 60.0),  # of 2, 20, 40, 60 s
-    first_reply=Percentiles(2, 20.0, 70.0, 70.0),  # 20 s, and 70 s from the receipt of the superseded one
+    recovery_percent=50.0,
+    processing_seconds=Percentiles(4, 20.0, 60.0, 60.0),  # of 2, 20, 40, 60 s
+    first_reply_seconds=Percentiles(2, 20.0, 70.0, 70.0),  # 20 s, and 70 s from the receipt of the superseded one
+    pull_requests_analysed=2,
+    findings=FindingFigures(raised=5, accepted=1, fixed=1, dismissed=2, false_positive_percent=40.0),
+    cost_usd=1.5,
+    cost_per_pull_request_usd=0.75,
+    reply_cache=CacheFigures(replies=4, hits=0, hit_percent=0.0, saved_usd=0.0),
 )
 DOCS = Figures(
     name="octo/docs",
-    minutes=1440,
+    processed=2,
     done=2,  # 7, 9
     dead=0,
+    per_minute=0.0014,
+    success_percent=100.0,
     recovered=0,
-    pull_requests=0,
-    findings_raised=0,
-    findings_accepted=0,
-    findings_fixed=0,
-    findings_dismissed=0,
-    cost_micro_usd=50_000,
-    pull_request_cost_micro_usd=0,
-    pull_requests_with_calls=0,
-    replies=2,
-    cached_replies=1,
-    saved_micro_usd=900,
-    processing=Percentiles(2, 10.0, 30.0, 30.0),
-    first_reply=Percentiles(1, 10.0, 10.0, 10.0),  # issue 12 had a reply before the period
+    recovery_percent=None,
+    processing_seconds=Percentiles(2, 10.0, 30.0, 30.0),
+    first_reply_seconds=Percentiles(1, 10.0, 10.0, 10.0),  # issue 12 had a reply before the period
+    pull_requests_analysed=0,
+    findings=FindingFigures(raised=0, accepted=0, fixed=0, dismissed=0, false_positive_percent=None),
+    cost_usd=0.05,
+    cost_per_pull_request_usd=None,
+    reply_cache=CacheFigures(replies=2, hits=1, hit_percent=50.0, saved_usd=0.0009),
 )
 
 
@@ -205,26 +207,17 @@ def test_figures_of_each_repository(filled: Storage) -> None:
     assert (report.since, report.until, report.is_complete, report.authors) == (DAY_BEFORE, NOON, True, None)
 
 
-def test_shares_are_computed_from_the_counts(filled: Storage) -> None:
-    docs, widgets = read(filled).repositories
-    assert (widgets.processed, widgets.per_minute, widgets.success_rate) == (5, 5 / 1440, 0.8)
-    assert (widgets.recovery_rate, widgets.false_positive_rate) == (0.5, 0.4)
-    assert (widgets.cost_usd, widgets.cost_per_pull_request_usd, widgets.cache_hit_rate) == (1.5, 0.75, 0.0)
-    assert (docs.success_rate, docs.recovery_rate, docs.false_positive_rate) == (1.0, None, None)
-    assert (docs.cost_per_pull_request_usd, docs.cache_hit_rate, docs.cache_saved_usd) == (None, 0.5, 0.0009)
-
-
 def test_total_adds_counts_and_ranks_all_times(filled: Storage) -> None:
     total = read(filled).total
-    assert (total.name, total.done, total.dead, total.cost_usd, total.replies) == ("total", 6, 1, 1.55, 6)
-    assert total.processing == Percentiles(6, 20.0, 60.0, 60.0)  # of 2, 10, 20, 30, 40, 60 s
-    assert total.first_reply == Percentiles(3, 20.0, 70.0, 70.0)  # of 10, 20, 70 s
+    assert (total.name, total.done, total.dead, total.cost_usd, total.reply_cache.replies) == ("total", 6, 1, 1.55, 6)
+    assert total.processing_seconds == Percentiles(6, 20.0, 60.0, 60.0)  # of 2, 10, 20, 30, 40, 60 s
+    assert total.first_reply_seconds == Percentiles(3, 20.0, 70.0, 70.0)  # of 10, 20, 70 s
 
 
 def test_one_repository_in_any_case(filled: Storage) -> None:
     report = read(filled, repository="Octo/Docs", has_authors=True)
     assert report.repositories == (DOCS,)
-    assert report.total.processing == DOCS.processing
+    assert report.total.processing_seconds == DOCS.processing_seconds
     assert [author.name for author in report.authors or ()] == ["mona"]
     assert report.scores == ()
     assert read(filled, repository="octo/none").total.processed == 0
@@ -232,12 +225,12 @@ def test_one_repository_in_any_case(filled: Storage) -> None:
 
 def test_figures_of_each_author_without_deliveries_of_unknown_ones(filled: Storage) -> None:
     hubot, mona = read(filled, has_authors=True).authors or ()
-    assert (hubot.name, hubot.done, hubot.pull_requests, hubot.cost_usd) == ("hubot", 1, 1, 0.4)
-    assert (hubot.findings_raised, hubot.findings_dismissed, hubot.false_positive_rate) == (1, 1, 1.0)
-    assert hubot.first_reply == Percentiles(1, 70.0, 70.0, 70.0)
-    assert (mona.name, mona.done, mona.dead, mona.pull_requests, mona.cost_usd) == ("mona", 4, 1, 1, 1.15)
-    assert (mona.findings_raised, mona.findings_accepted, mona.replies, mona.cached_replies) == (4, 1, 4, 0)
-    assert mona.processing == Percentiles(4, 20.0, 40.0, 40.0)  # of 2, 20, 30, 40 s
+    assert (hubot.name, hubot.done, hubot.pull_requests_analysed, hubot.cost_usd) == ("hubot", 1, 1, 0.4)
+    assert hubot.findings == FindingFigures(1, 0, 0, 1, 100.0)
+    assert hubot.first_reply_seconds == Percentiles(1, 70.0, 70.0, 70.0)
+    assert (mona.name, mona.done, mona.dead, mona.pull_requests_analysed, mona.cost_usd) == ("mona", 4, 1, 1, 1.15)
+    assert (mona.findings.raised, mona.findings.accepted, mona.reply_cache) == (4, 1, CacheFigures(4, 0, 0.0, 0.0))
+    assert mona.processing_seconds == Percentiles(4, 20.0, 40.0, 40.0)  # of 2, 20, 30, 40 s
 
 
 def test_scores_are_averages_by_day_and_dimension(filled: Storage) -> None:
@@ -258,4 +251,5 @@ def test_only_the_newest_deliveries_of_a_long_period_are_read(filled: Storage) -
 def test_empty_store_has_no_figures(store: Storage) -> None:
     report = read(store, has_authors=True)
     assert (report.repositories, report.authors, report.scores) == ((), (), ())
-    assert (report.total.processed, report.total.success_rate, report.total.processing) == (0, None, None)
+    assert (report.total.processed, report.total.success_percent) == (0, None)
+    assert report.total.processing_seconds == Percentiles(0, None, None, None)
