@@ -27,7 +27,6 @@ from hls_handler.cli.options import (
     utc_now,
 )
 from hls_handler.deliveries import State
-from hls_handler.events import event_key
 from hls_handler.queue.pauses import describe_pause, find_pause
 from hls_handler.reports.delivery_report import describe_steps, format_report, load_report
 from hls_handler.reports.json_documents import deliveries_to_dict, report_to_dict
@@ -94,10 +93,9 @@ def list_(
             print_line("no deliveries")
         return
     for row in rows:
-        event = event_key(row.event, row.action)
         print_line(
-            f"{row.received_at:%Y-%m-%d %H:%M:%S}  {row.guid[:8]}  {row.state:<10}  {event}  {_conversation_name(row)}"
-            f"{'  (caught up)' if row.is_caught_up else ''}"
+            f"{row.received_at:%Y-%m-%d %H:%M:%S}  {row.guid[:8]}  {row.state:<10}  {row.event_key}  "
+            f"{row.conversation or '-'}{'  (caught up)' if row.is_caught_up else ''}"
         )
         pause = find_pause(row.repository, pauses) if row.state == "queued" else None
         for reason in (row.reason, pause and describe_pause(pause)):
@@ -249,10 +247,6 @@ def _require_confirmation() -> None:
         abort("standard input is not a terminal, so the number cannot be confirmed; add --yes to confirm it")
     if not typer.confirm("Run them again?"):
         fail("none was queued")
-
-
-def _conversation_name(row: DeliveryRow) -> str:
-    return f"{row.repository or '-'}#{row.number}" if row.number is not None else row.repository or "-"
 
 
 def _require_found(row: DeliveryRow | None, guid: str) -> DeliveryRow:

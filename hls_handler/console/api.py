@@ -34,7 +34,7 @@ from hls_handler.console.endpoints import (
 from hls_handler.console.frame import Frame, Problem, send_json
 from hls_handler.events import event_key
 from hls_handler.reports.delivery_report import load_report
-from hls_handler.reports.json_documents import DeliveriesPage, deliveries_to_dict, report_to_dict
+from hls_handler.reports.json_documents import DeliveriesPage, deliveries_to_dict, report_to_dict, to_document
 from hls_handler.reports.retry import retry_delivery, retry_matching
 from hls_handler.storage import Storage
 from hls_handler.store.analyses import KINDS, AnalysisRow, AnalysisSearch
@@ -156,23 +156,17 @@ def _parse_number(query: Mapping[str, str], name: str, default: Default, least: 
 
 
 def _analysis_to_dict(row: AnalysisRow) -> AnalysisDocument:
-    return {
-        "id": f"{row.guid}:{row.index}",
-        "delivery": row.guid,
-        "repository": row.repository,
-        "number": row.number,
-        "kind": row.kind,
-        "event": event_key(row.event, row.action),
-        "prompt_id": row.prompt_id,
-        "reply_type": row.reply_type,
-        "model": row.model,
-        "created_at": row.analysed_at.isoformat(),
-        "tokens": {
+    return to_document(
+        AnalysisDocument,
+        row,
+        id=f"{row.guid}:{row.index}",
+        delivery=row.guid,
+        event=event_key(row.event, row.action),
+        created_at=row.analysed_at,
+        tokens={
             "input": row.input_tokens,
             "output": row.output_tokens,
             "cache_write": row.cache_write_tokens,
             "cache_read": row.cache_read_tokens,
         },
-        "cost_usd": row.cost_usd,
-        "reply": row.reply,
-    }
+    )

@@ -6,10 +6,10 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from functools import partial
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -18,9 +18,6 @@ from starlette.routing import BaseRoute
 
 from hls_handler.console.delivery_search import (
     STATES,
-    ReasonGroup,
-    describe_conversation,
-    describe_event,
     find_delivery,
     find_github_page,
     group_reasons,
@@ -30,18 +27,17 @@ from hls_handler.console.delivery_search import (
     to_query,
 )
 from hls_handler.console.frame import Frame
-from hls_handler.console.log_lines import show_line
-from hls_handler.console.overview import REJECTED, describe_rejections
+from hls_handler.console.log import show_line
+from hls_handler.console.overview import REJECTED, describe_rejection
 from hls_handler.deliveries import OPEN_STATES
-from hls_handler.log_ring import LogFilter, LogLine, LogRing
+from hls_handler.log_ring import LogFilter, LogRing
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause
-from hls_handler.reports.delivery_report import DeliveryReport, format_report, load_report
+from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.reports.retry import RETRIED, retry_delivery, retry_matching
 from hls_handler.reports.timeline import ROUTE, Step
-from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
 from hls_handler.store.periods import latest_period
-from hls_handler.store.search import NAMES, DeliveryPage, DeliverySearch
+from hls_handler.store.search import NAMES, DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.wording import add_usd, count
 
@@ -56,7 +52,6 @@ STEP_TITLES = {"route": "Route", "gather": "Read from GitHub", "ask": "Ask Claud
 class DeliveryPages:
     def __init__(self, frame: Frame, store: Storage, log_ring: LogRing) -> None:
         self._frame, self._store, self._log_ring = frame, store, log_ring
-        self._table = RepositoryTable(frame.settings)
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -81,49 +76,37 @@ class DeliveryPages:
         said: str = "",
         status: int = 200,
     ) -> Response:
-        listed = await asyncio.to_thread(self._load_list, search, given)
-        found = listed.found
-        query = to_query(given, before=None)
+        variables = await asyncio.to_thread(self._load_list, search, given)
         return self._frame.render(
-            request,
-            "deliveries.html",
-            status=status,
-            rows=[(row, describe_event(row), describe_conversation(row), listed.waits[row.guid]) for row in found.rows],
-            search=search,
-            given=given,
-            states=STATES,
-            now=listed.now,
-            groups=listed.groups,
-            matching=listed.matching,
-            hints=listed.hints,
-            said=said,
-            follows=follows,
-            follow=FOLLOW,
-            number_open=sum(row.state in OPEN_STATES for row in found.rows),
-            query=query,
-            is_complete=found.is_complete,
-            next_query=None if found.next is None else to_query(given, before=found.next),
-            first_query=query if search.before else None,
+            request, "deliveries.html", status=status, said=said, follows=follows, follow=FOLLOW, **variables
         )
 
-    def _load_list(self, search: DeliverySearch, given: Mapping[str, str]) -> _List:
+    def _load_list(self, search: DeliverySearch, given: Mapping[str, str]) -> Mapping[str, object]:
+        """Return the variables of the page. `given` are the filters of the address."""
         store = self._store
         found, pauses = store.searches.find(search), store.pauses.active()
         reasons = store.searches.count_reasons(search) if search.state in RETRIED else []
         filters = {name: value for name, value in given.items() if name not in ("before", "text")}
-        named = NAMES.fullmatch(search.text)
+        named, query = NAMES.fullmatch(search.text), to_query(given, before=None)
         repository = search.repository or (named[1] if named is not None else None)
-        return _List(
-            found,
-            store.now(),
-            waits={row.guid: _describe_wait(row, pauses) for row in found.rows},
-            groups=group_reasons(reasons, filters) if search.state == "dead" and not search.text else (),
-            matching=sum(number for _, number, _ in reasons),
-            hints=() if found.rows or repository is None else self._explain_nothing(repository),
-        )
+        return {
+            "rows": [(row, _describe_wait(row, pauses)) for row in found.rows],
+            "search": search,
+            "given": given,
+            "states": STATES,
+            "now": store.now(),
+            "groups": group_reasons(reasons, filters) if search.state == "dead" and not search.text else (),
+            "matching": sum(number for _, number, _ in reasons),  # deliveries that a retry of the filter would run
+            "hints": () if found.rows or repository is None else [*self._explain_nothing(repository)],
+            "number_open": sum(row.state in OPEN_STATES for row in found.rows),
+            "query": query,
+            "is_complete": found.is_complete,
+            "next_query": None if found.next is None else to_query(given, before=found.next),
+            "first_query": query if search.before else None,
+        }
 
-    def _explain_nothing(self, repository: str) -> tuple[Hint, ...]:
-        """Return what the operator may look at if no delivery of "owner/repo" is found."""
+    def _explain_nothing(self, repository: str) -> Iterator[Hint]:
+        """Yield what the operator may look at if no delivery of "owner/repo" is found."""
         store, effective = self._store, self._frame.table.find(repository)
         entries = self._frame.settings.sources.where("repositories")
         if effective is None:
@@ -131,31 +114,22 @@ class DeliveryPages:
         else:
             state = "on" if effective.enabled else "off"
             settings = f"{effective.key} ({effective.pattern}) applies to {repository}, and processing is {state}"
-        hints = [Hint(settings, "Its settings", f"/settings?{urlencode({'repository': repository})}")]
+        yield Hint(settings, "Its settings", f"/settings?{urlencode({'repository': repository})}")
         period = latest_period("24h", store.now())
         unverified = dict(store.counter_hours.top(REJECTED, period, limit=MAX_STATUSES)).get(NOT_VERIFIED, 0)
         if unverified:
-            (rejection,) = describe_rejections([(NOT_VERIFIED, unverified)])
+            sentence, cause = describe_rejection(NOT_VERIFIED, unverified)
             unknown = f"They may be of {repository}: a body is read only after its signature was verified"
-            hints.append(
-                Hint(
-                    f"{rejection.sentence} in the last 24 h: {rejection.cause}. {unknown}", "Log", "/log?text=rejected"
-                )
-            )
+            yield Hint(f"{sentence} in the last 24 h: {cause}. {unknown}", "Log", "/log?text=rejected")
         lines = self._log_ring.find(LogFilter(text=f"not valid for {repository}"), limit=MAX_LOG_LINES).lines
         if lines:
             text = f"{count(len(lines), 'webhook')} of {repository} got {NOT_VERIFIED}: its secret is for other entries"
-            hints.append(Hint(text, "Log", f"/log?{urlencode({'text': f'not valid for {repository}'})}"))
+            yield Hint(text, "Log", f"/log?{urlencode({'text': f'not valid for {repository}'})}")
         known = {name.lower(): name for kind, name in store.statistics.counters() if kind == "repository"}
-        similar = [known[name] for name in get_close_matches(repository.lower(), known, n=MAX_NEAREST)]
-        return (
-            *hints,
-            *(
-                Hint(f"A similar name is {name}", "Its deliveries", list_address({"repository": name}))
-                for name in similar
-                if name.lower() != repository.lower()
-            ),
-        )
+        for similar in get_close_matches(repository.lower(), known, n=MAX_NEAREST):
+            if similar != repository.lower():
+                address = list_address({"repository": known[similar]})
+                yield Hint(f"A similar name is {known[similar]}", "Its deliveries", address)
 
     async def _retry_all(self, request: Request) -> Response:
         form = await self._frame.read_own_form(request)
@@ -185,71 +159,48 @@ class DeliveryPages:
         return self._frame.message(request, f"There is no delivery {guid}, or it was deleted.", status=404)
 
     async def _page(self, request: Request, row: DeliveryRow, *, said: str = "", status: int = 200) -> Response:
-        shown = await asyncio.to_thread(self._load, row)
-        report = shown.report
+        variables = await asyncio.to_thread(self._load, row)
+        return self._frame.render(request, "delivery.html", status=status, row=row, said=said, **variables)
+
+    def _load(self, row: DeliveryRow) -> Mapping[str, object]:
+        """Return the variables of the page."""
+        report = load_report(self._store, row)
         _, *sentences = format_report(report)  # the first one names the delivery
-        return self._frame.render(
-            request,
-            "delivery.html",
-            status=status,
-            report=report,
-            row=row,
-            event=describe_event(row),
-            conversation=describe_conversation(row),
-            github_page=find_github_page(row, self._frame.settings.github.base_url),
-            sentences=[sentence.strip() for sentence in sentences],
-            steps=[
+        log_lines = self._log_ring.find(LogFilter(delivery=row.guid), limit=MAX_LOG_LINES).lines
+        return {
+            "report": report,
+            "github_page": find_github_page(row, self._frame.settings.github.base_url),
+            "sentences": [sentence.strip() for sentence in sentences],
+            "steps": [
                 (step, _title(step), _started(step, row), bar)
                 for step, bar in zip(report.steps, _draw_bars(report.steps), strict=True)
             ],
-            total_usd=add_usd(call.cost_usd for call in report.calls),
-            replies=shown.replies,
-            facts=shown.facts,
-            log_lines=[show_line(line) for line in shown.log_lines],
-            log_begins_at=self._log_ring.begins_at(),
-            budgets=shown.budgets,
-            said=said,
-            can_retry=shown.can_retry,
-            is_open=row.state in OPEN_STATES,
-        )
-
-    def _load(self, row: DeliveryRow) -> _Shown:
-        report = load_report(self._store, row)
-        return _Shown(
-            report,
-            facts=None if report.facts is None else _format_facts(report.facts),
-            replies=tuple(
+            "total_usd": add_usd(call.cost_usd for call in report.calls),
+            "replies": [
                 (answered.prompt_id, json.dumps(answered.reply.model_dump(mode="json"), indent=2, ensure_ascii=False))
                 for answered in report.answers
-            ),
-            log_lines=self._log_ring.find(LogFilter(delivery=row.guid), limit=MAX_LOG_LINES).lines,
-            budgets=self._load_budgets(row) if report.calls else (),
-            can_retry=row.state in ("dead", "queued") or (row.state == "ignored" and self._has_body(row)),
-        )
+            ],
+            "facts": None if report.facts is None else _format_facts(report.facts),
+            "log_lines": [show_line(line) for line in log_lines],
+            "log_begins_at": self._log_ring.begins_at(),
+            "budgets": [*self._load_budgets(row)] if report.calls else (),
+            "can_retry": row.state in ("dead", "queued") or (row.state == "ignored" and self._has_body(row)),
+            "is_open": row.state in OPEN_STATES,
+        }
 
     def _has_body(self, row: DeliveryRow) -> bool:
         return self._store.deliveries.body(row.guid) is not None
 
-    def _load_budgets(self, row: DeliveryRow) -> tuple[Budget, ...]:
-        effective, settings = self._table.find(row.repository or ""), self._frame.settings
-        if row.event != "pull_request" or effective is None:
-            return ()
-        of_delivery, of_pull_request = self._store.calls.review_costs(row.guid)
-        review, where = effective.review, settings.sources.where
-        return (
-            Budget(
-                "of this delivery",
-                of_delivery,
-                review.max_usd,
-                where(effective.find_review_key("max_usd", settings)),
-            ),
-            Budget(
-                "of its pull request",
-                of_pull_request,
-                review.max_usd_per_pull_request,
-                where(effective.find_review_key("max_usd_per_pull_request", settings)),
-            ),
-        )
+    def _load_budgets(self, row: DeliveryRow) -> Iterator[Budget]:
+        effective, settings = self._frame.table.find(row.repository or ""), self._frame.settings
+        if row.event == "pull_request" and effective is not None:
+            of_delivery, of_pull_request = self._store.calls.review_costs(row.guid)
+            for of, used_usd, key in (
+                ("of this delivery", of_delivery, "max_usd"),
+                ("of its pull request", of_pull_request, "max_usd_per_pull_request"),
+            ):
+                where = settings.sources.where(effective.find_review_key(key, settings))
+                yield Budget(of, used_usd, getattr(effective.review, key), where)
 
     async def _retry(self, request: Request) -> Response:
         await self._frame.read_own_form(request)
@@ -266,25 +217,13 @@ class DeliveryPages:
         return await self._page(request, row, said=f"{result.sentence}.", status=409)
 
 
-@dataclass(frozen=True, slots=True)
-class Hint:
+class Hint(NamedTuple):
     sentence: str  # without a full stop
     link: str
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class _List:
-    found: DeliveryPage
-    now: datetime
-    waits: Mapping[str, Wait]  # by GUID
-    groups: tuple[ReasonGroup, ...]
-    matching: int  # deliveries that a retry of the filter would run
-    hints: tuple[Hint, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     reason: str  # begins with what differs between deliveries, because a row has little room
     whole: str
     next_attempt_at: datetime | None  # None: the delivery is not queued, or a pause blocks it
@@ -300,24 +239,13 @@ def _describe_wait(row: DeliveryRow, pauses: Sequence[Pause]) -> Wait:
     return Wait(reason, reason, row.due_at)
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """A limit on the cost of the calls for a pull request, by the present settings."""
 
     of: str  # "of this delivery"
     used_usd: float
     max_usd: float
     where: str  # the setting with file and line
-
-
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    report: DeliveryReport
-    facts: str | None
-    replies: tuple[tuple[str, str], ...]  # prompt id, and the reply as JSON
-    log_lines: tuple[LogLine, ...]
-    budgets: tuple[Budget, ...]
-    can_retry: bool
 
 
 def _title(step: Step) -> str:

@@ -11,7 +11,6 @@ from typing import get_args
 from urllib.parse import quote, urlencode
 
 from hls_handler.deliveries import State
-from hls_handler.events import event_key
 from hls_handler.reports.retry import RETRIED
 from hls_handler.settings.values import web_url
 from hls_handler.storage import Storage
@@ -133,14 +132,6 @@ def group_reasons(reasons: Iterable[tuple[str, int, datetime]], filters: Mapping
 async def find_delivery(store: Storage, guid: str) -> DeliveryRow | None:
     """Return the delivery with this GUID, unique prefix of it, or request id. Raises `StoreUnavailable`."""
     return await asyncio.to_thread(store.deliveries.find, guid)
-
-
-def describe_event(row: DeliveryRow) -> str:
-    return event_key(row.event, row.action)
-
-
-def describe_conversation(row: DeliveryRow) -> str:
-    return f"{row.repository or ''}#{row.number}" if row.number is not None else row.repository or ""
 
 
 def find_github_page(row: DeliveryRow, base_url: str) -> str | None:

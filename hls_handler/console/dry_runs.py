@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from hls_handler.console.claude_runs import CallRefused, ClaudeRuns
-from hls_handler.console.delivery_search import describe_conversation, describe_event, find_delivery
+from hls_handler.console.delivery_search import find_delivery
 from hls_handler.console.frame import Frame
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.errors import PromptError
@@ -85,8 +85,8 @@ class DryRunPages:
             "dry_run.html",
             status=status,
             row=row,
-            event=describe_event(row),
-            conversation=describe_conversation(row),
+            event=row.event_key,
+            conversation=row.conversation,
             progress=progress,
             result=progress.report.comparisons[0] if progress is not None and progress.report is not None else None,
             is_running=is_running,

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from hls_handler.clients.claude import request_schema
-from hls_handler.console.delivery_search import describe_conversation, describe_event, find_delivery
+from hls_handler.console.delivery_search import find_delivery
 from hls_handler.console.frame import Frame
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.errors import PromptError
@@ -64,8 +64,6 @@ class SentPromptPages:
             request,
             "sent_prompt.html",
             row=row,
-            event=describe_event(row),
-            conversation=describe_conversation(row),
             calls=calls,
             call=call,
             number=number,

@@ -18,7 +18,6 @@ from hls_handler.engine.pipeline import RULE
 from hls_handler.engine.posting import OUTCOME
 from hls_handler.engine.repository_settings import PROBLEMS_REPORTED, SETTINGS_FILE
 from hls_handler.engine.shadow import SHADOW, ShadowResult
-from hls_handler.events import event_key
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause, resume_command
 from hls_handler.reports.reply_text import describe_reply, describe_text
 from hls_handler.reports.timeline import POST, Step, list_steps, step_name
@@ -40,7 +39,7 @@ def format_report(report: DeliveryReport) -> Iterator[str]:
 def _sentences(report: DeliveryReport) -> Iterator[str]:
     row = report.delivery
     delivery = f"delivery {row.guid}{', caught up' if row.is_caught_up else ''}"
-    yield f"{row.received_at:%Y-%m-%d %H:%M:%S} UTC: {event_key(row.event, row.action)} ({delivery})"
+    yield f"{row.received_at:%Y-%m-%d %H:%M:%S} UTC: {row.event_key} ({delivery})"
     if report.rule is not None:
         yield f"Accepted: {report.rule}."
     if report.repository_settings is not None:

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic accepts that of `typing` from Python 3.12 on
 
-from hls_handler.actions import Outcome
-from hls_handler.analysis import ValidReply
 from hls_handler.deliveries import State
-from hls_handler.events import event_key
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause
 from hls_handler.reports.delivery_report import DeliveryReport, describe_shadow
 from hls_handler.reports.reply_text import describe_reply
-from hls_handler.reports.timeline import ROUTE, Step, StepStatus
-from hls_handler.store.calls import CallRow
+from hls_handler.reports.timeline import ROUTE, StepStatus
 from hls_handler.store.statistics import DeliveryRow
+
+Document = TypeVar("Document")
 
 
 class ListedDelivery(TypedDict):
@@ -147,126 +145,64 @@ class DeliveryDocument(ListedDelivery):
     comment: str | None
 
 
+def to_document(kind: type[Document], source: object, **others: object) -> Document:
+    """Return a document of the type `kind`: its values are `others`, and the attributes of `source` for all other keys.
+
+    Times become texts.
+    """
+    values = {name: others[name] if name in others else getattr(source, name) for name in kind.__annotations__}
+    times = {name: value.isoformat() for name, value in values.items() if isinstance(value, datetime)}
+    return cast(Document, values | times)
+
+
 def deliveries_to_dict(rows: Iterable[DeliveryRow], pauses: Iterable[Pause]) -> DeliveriesDocument:
     """Return the document of `hls deliveries list`."""
     active = tuple(pauses)
-    return {
-        "deliveries": [
-            _delivery_to_dict(row, find_pause(row.repository, active) if row.state == "queued" else None)
-            for row in rows
-        ]
-    }
+    pauses_of = ((row, find_pause(row.repository, active) if row.state == "queued" else None) for row in rows)
+    return {"deliveries": [to_document(ListedDelivery, row, **_listed(row, pause)) for row, pause in pauses_of]}
 
 
 def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
     """Return the document of `hls deliveries show`, of each delivery of `hls why`, and of the API."""
     row = report.delivery
     starts = [step.started_at for step in report.steps if step.started_at is not None and step.name != ROUTE]
-    return {
-        **_delivery_to_dict(row, report.pause),
-        "started_at": _to_text(min(starts, default=None)),
-        "finished_at": _to_text(row.finished_at),
-        "took_s": row.took_s,
-        "success": {"done": True, "dead": False}.get(row.state),
-        "input_tokens": sum(call.all_input_tokens for call in report.calls),
-        "output_tokens": sum(call.output_tokens or 0 for call in report.calls),
-        "cost_usd": round(sum(call.cost_usd or 0.0 for call in report.calls), 6),
-        "github_requests": row.github_requests,
-        "failed_attempts": row.failures + row.crashes,
-        "rule": report.rule,
-        "repository_settings": report.repository_settings,
-        "omitted": list(report.omitted),
-        "context": report.context,
-        "unverified": report.unverified or None,
-        "check_ended_by_service": list(report.service_results),
-        "replies": [_reply_to_dict(answered) for answered in report.answers],
-        "unusable_replies": [
-            {"prompt_id": one.prompt_id, "why": one.why, "problem": one.problem, "text": one.text}
-            for one in report.unusable
+    return to_document(
+        DeliveryDocument,
+        row,
+        **_listed(row, report.pause),
+        started_at=min(starts, default=None),
+        success={"done": True, "dead": False}.get(row.state),
+        input_tokens=sum(call.all_input_tokens for call in report.calls),
+        output_tokens=sum(call.output_tokens or 0 for call in report.calls),
+        cost_usd=round(sum(call.cost_usd or 0.0 for call in report.calls), 6),
+        failed_attempts=row.failures + row.crashes,
+        rule=report.rule,
+        repository_settings=report.repository_settings,
+        omitted=report.omitted,
+        context=report.context,
+        unverified=report.unverified or None,
+        check_ended_by_service=report.service_results,
+        replies=[
+            to_document(
+                ReplyDocument,
+                answered,
+                type=answered.reply_type,
+                sentence=describe_reply(answered),
+                reply=answered.reply.model_dump(mode="json"),
+            )
+            for answered in report.answers
         ],
-        "analysis_error": row.analysis_error,
-        "outcomes": [_outcome_to_dict(outcome) for outcome in report.outcomes],
-        "posting_error": row.posting_error,
-        "shadow": describe_shadow(report.shadow) if report.shadow else None,
-        "calls": [_call_to_dict(call) for call in report.calls],
-        "steps": [_step_to_dict(step) for step in report.steps],
-        "comment": report.comment,
-    }
+        unusable_replies=[to_document(UnusableReplyDocument, one) for one in report.unusable],
+        outcomes=[
+            to_document(OutcomeDocument, one, summary=one.body if one.action == "check" else None)
+            for one in report.outcomes
+        ],
+        shadow=describe_shadow(report.shadow) if report.shadow else None,
+        calls=[to_document(CallDocument, one, shadow=one.of_shadow, took_s=one.lasted_s) for one in report.calls],
+        steps=[to_document(StepDocument, step) for step in report.steps],
+        comment=report.comment,
+    )
 
 
-def _delivery_to_dict(row: DeliveryRow, pause: Pause | None) -> ListedDelivery:
-    return {
-        "delivery": row.guid,
-        "request_id": row.request_id,
-        "received_at": row.received_at.isoformat(),
-        "event": event_key(row.event, row.action),
-        "repository": row.repository,
-        "number": row.number,
-        "title": row.title,
-        "sender": row.sender,
-        "state": row.state,
-        "reason": row.reason,
-        "pause": describe_pause(pause) if pause else None,
-    }
-
-
-def _reply_to_dict(answered: ValidReply) -> ReplyDocument:
-    return {
-        "prompt_id": answered.prompt_id,
-        "type": answered.reply_type,
-        "cached_at": _to_text(answered.cached_at),
-        "sentence": describe_reply(answered),
-        "reply": answered.reply.model_dump(mode="json"),
-    }
-
-
-def _outcome_to_dict(outcome: Outcome) -> OutcomeDocument:
-    return {
-        "action": outcome.action,
-        "kind": outcome.kind,
-        "detail": outcome.detail,
-        "added": list(outcome.added),
-        "removed": list(outcome.removed),
-        "url": outcome.url,
-        "rejected": list(outcome.rejected),
-        "summary": outcome.body if outcome.action == "check" else None,
-    }
-
-
-def _call_to_dict(call: CallRow) -> CallDocument:
-    return {
-        "prompt_id": call.prompt_id,
-        "model": call.model,
-        "shadow": call.of_shadow,
-        "started_at": _to_text(call.started_at),
-        "outcome": call.outcome,
-        "error": call.error,
-        "input_tokens": call.input_tokens,
-        "output_tokens": call.output_tokens,
-        "cache_write_tokens": call.cache_write_tokens,
-        "cache_read_tokens": call.cache_read_tokens,
-        "cost_usd": call.cost_usd,
-        "is_estimate": call.is_estimate,
-        "took_s": call.lasted_s,
-        "request_id": call.request_id,
-    }
-
-
-def _step_to_dict(step: Step) -> StepDocument:
-    return {
-        "name": step.name,
-        "status": step.status,
-        "detail": step.detail,
-        "url": step.url,
-        "started_at": _to_text(step.started_at),
-        "took_s": step.took_s,
-        "input_tokens": step.input_tokens,
-        "output_tokens": step.output_tokens,
-        "cost_usd": step.cost_usd,
-        "is_estimate": step.is_estimate,
-        "github_requests": step.github_requests,
-    }
-
-
-def _to_text(when: datetime | None) -> str | None:
-    return None if when is None else when.isoformat()
+def _listed(row: DeliveryRow, pause: Pause | None) -> dict[str, object]:
+    return {"delivery": row.guid, "event": row.event_key, "pause": describe_pause(pause) if pause else None}

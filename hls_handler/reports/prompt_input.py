@@ -14,7 +14,7 @@ from hls_handler.deliveries import Checkpoint
 from hls_handler.engine.job import ASK, GATHER, decode_reply_for_display, facts_codec
 from hls_handler.engine.library import FACTS, GUID, families
 from hls_handler.errors import HlsError
-from hls_handler.events import Event, event_key, parse_event
+from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.asking import VERIFICATION
 from hls_handler.handlers.handler import template_variables, view_rule
@@ -65,7 +65,7 @@ def list_deliveries(store: Storage, library: Library, name: str) -> list[Deliver
     keys = list_events(library, name)
 
     def suits(row: DeliveryRow) -> bool:
-        return row.event in keys or event_key(row.event, row.action) in keys
+        return row.event in keys or row.event_key in keys
 
     rows = [row for row in store.deliveries.newest(state="done", limit=MAX_READ) if suits(row)]
     if not rows:  # a rare event: search further
@@ -93,8 +93,7 @@ def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str,
     reply = _find_earlier_reply(stored.steps, library, name, is_verification=is_verification)
     if reply is None and _needs_reply(library, name, is_verification=is_verification):
         raise UnsuitableDelivery(f"{row.guid} has no reply of the prompt that precedes {name}")
-    conversation = "" if row.number is None else f"#{row.number}"
-    title = f"{event_key(row.event, row.action)} of {row.repository}{conversation}"
+    title = f"{row.event_key} of {row.conversation}"
     return _make(title, row.guid, stored.event, stored.steps[GATHER, 0], reply, name, stored.effective)
 
 

@@ -14,6 +14,7 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, checkpoints, counters, deliveries, findings
 from hls_handler.db.values import HOUR_MS, decompress, from_ms, from_row, literal, to_ms
 from hls_handler.deliveries import CAUGHT_UP, OPEN_STATES, Finished, State
+from hls_handler.events import event_key
 from hls_handler.queue.changes import EXPECTED_SINCE, LAST_WEBHOOK, NO_COUNTS
 from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
@@ -59,6 +60,16 @@ class DeliveryRow:
     analysis_error: str | None
     posting_status: str | None  # "done", "failed", "dry_run"
     posting_error: str | None
+
+    @property
+    def event_key(self) -> str:
+        """The event with its action, such as "issues.opened"."""
+        return event_key(self.event, self.action)
+
+    @property
+    def conversation(self) -> str:
+        """ "owner/repo#7"; "owner/repo" if the event is about no issue or pull request, "" if of no repository."""
+        return f"{self.repository or ''}#{self.number}" if self.number is not None else self.repository or ""
 
     @property
     def is_caught_up(self) -> bool:

