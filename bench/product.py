@@ -28,6 +28,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.app import Ports, WebApplication
 from hls_handler.web.server import make_server
+from hls_handler.web.stats import Snapshot
 
 
 def product(url: str) -> tuple[uvicorn.Server, LogRing]:
@@ -61,10 +62,7 @@ def product(url: str) -> tuple[uvicorn.Server, LogRing]:
         count_ping=lambda: None,
         count_rejection=lambda _status: None,
         outcome=AwaitedDeliveries().expect,
-        counters=store.statistics.counters,
-        queue=lambda: asdict(store.deliveries.queue_state()),
-        recent_calls=tuple,
-        findings=dict,
+        stats=lambda: Snapshot(store.statistics.counters(), asdict(store.deliveries.queue_state())),
         rate_limit=lambda: RateLimit(None, None, None),
         health=Health(lambda: datetime.now(UTC)),
         clock=time.monotonic,

@@ -83,7 +83,7 @@ from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.app import Ports, WebApplication
-from hls_handler.web.stats import RECENT_CALLS
+from hls_handler.web.stats import RECENT_CALLS, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -411,10 +411,7 @@ class Service:
             # Without a commit of its own: anybody can cause rejections.
             count_rejection=lambda status: self._accepts.count({("rejected", str(status)): 1}, commit=False),
             outcome=self._awaited.expect,
-            counters=self._store.statistics.counters,
-            queue=self._queue,
-            recent_calls=lambda: self._store.statistics.recent_calls(limit=RECENT_CALLS),
-            findings=self._store.statistics.count_findings,
+            stats=self._read_stats,
             rate_limit=lambda: self._rates.rate_limit,
             health=self._health,
             clock=time.monotonic,
@@ -443,9 +440,14 @@ class Service:
         self._installed.set()  # deliveries may wait for it
         self._probe.run_soon()
 
-    def _queue(self) -> dict[str, object]:
-        pauses = [pause_to_dict(pause) for pause in self._store.pauses.active()]
-        return {**asdict(self._store.deliveries.queue_state()), "paused": pauses}
+    def _read_stats(self) -> Snapshot:
+        statistics, pauses = self._store.statistics, self._store.pauses.active()
+        return Snapshot(
+            counters=statistics.counters(),
+            queue={**asdict(self._store.deliveries.queue_state()), "paused": list(map(pause_to_dict, pauses))},
+            calls=statistics.recent_calls(limit=RECENT_CALLS),
+            findings=statistics.count_findings(),
+        )
 
     @asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:

@@ -34,11 +34,10 @@ from hls_handler.routing import RoutingResult, WebhookEnvelope
 from hls_handler.routing.envelope import InstallationChange
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.store.statistics import RecentCall
 from hls_handler.web.limits import BodyBudget
 from hls_handler.web.receiver import WebhookReceiver
 from hls_handler.web.request_ids import RequestIdMiddleware
-from hls_handler.web.stats import Counters, Findings, StatsReader, stats_page
+from hls_handler.web.stats import Snapshot, StatsReader
 from hls_handler.web.webhook import WebhookSecrets
 
 SERVICE = "github-webhook-handler"
@@ -88,10 +87,7 @@ class Ports:
     count_ping: Callable[[], None]  # never blocks
     count_rejection: Callable[[int], None]  # of a request to the webhook path, by the response's status; never blocks
     outcome: Callable[[str], asyncio.Future[Finished]]  # GUID of a delivery -> future of its end; the caller cancels it
-    counters: Callable[[], Counters]  # blocks; raises StoreUnavailable
-    queue: Callable[[], Mapping[str, object]]  # "queued" -> 3; blocks; raises StoreUnavailable
-    recent_calls: Callable[[], Sequence[RecentCall]]  # newest first; blocks; raises StoreUnavailable
-    findings: Callable[[], Findings]  # of reviews, by prompt, category and state; blocks; raises StoreUnavailable
+    stats: Callable[[], Snapshot]  # blocks; raises StoreUnavailable
     rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
     health: Health
     clock: Callable[[], float]  # monotonic seconds
@@ -142,7 +138,7 @@ class WebApplication:
         """
         self._more_routes, self._show_error = more_routes, show_error
         self._ports, self._started_at, self._receives_webhooks = ports, ports.clock(), receives_webhooks
-        self._stats = StatsReader(ports.counters, ports.queue, ports.recent_calls, ports.findings, ports.clock)
+        self._stats = StatsReader(ports.stats, ports.rate_limit, ports.clock)
         self._budget = BodyBudget(ports.clock)
         self.app = Starlette(
             middleware=[Middleware(RequestIdMiddleware)],
@@ -194,11 +190,9 @@ class WebApplication:
         if not self._is_authorized(request):
             return _page({"detail": "send the service's key (server.api_key) in the header X-API-Key"}, status=401)
         try:
-            snapshot = await self._stats.read()
+            return _page(await self._stats.get())
         except StoreUnavailable:
             return _page({"detail": "the database cannot be read now; see /health"}, status=503)
-        uptime_s = self._ports.clock() - self._started_at
-        return _page(stats_page(snapshot, uptime_s=uptime_s, rate_limit=self._ports.rate_limit()))
 
     def _answer_error(self, request: Request, exc: Exception) -> Response:
         assert isinstance(exc, HTTPException)

@@ -34,18 +34,12 @@ Findings = Mapping[str, Mapping[str, Mapping[str, int]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Throughput:
-    window_s: float
-    webhooks: int
-    processed: int  # deliveries that ended as "done" or "dead"
-
-
-@dataclass(frozen=True, slots=True)
 class Snapshot:
+    """What `/stats` reads from the database."""
+
     counters: Counters
     queue: Mapping[str, object]  # "queued" -> 3
-    throughput: Throughput | None  # None until the counters were read twice
-    calls: Sequence[RecentCall] = ()
+    calls: Sequence[RecentCall] = ()  # newest first
     findings: Findings = field(default_factory=dict)
 
 
@@ -165,70 +159,96 @@ class StatsDocument(TypedDict):
 
 
 class StatsReader:
-    """Reads counters and queue, at most once a second. All requests within a second share a snapshot.
+    """Makes the document of `/stats`, at most once a second. All requests within a second get the same.
 
-    The first four arguments may block, and may raise `StoreUnavailable`. `clock` returns monotonic seconds.
+    `read` may block, and may raise `StoreUnavailable`. `clock` returns monotonic seconds.
     """
 
     def __init__(
-        self,
-        counters: Callable[[], Counters],
-        queue: Callable[[], Mapping[str, object]],
-        calls: Callable[[], Sequence[RecentCall]],
-        findings: Callable[[], Findings],
-        clock: Callable[[], float],
+        self, read: Callable[[], Snapshot], rate_limit: Callable[[], RateLimit], clock: Callable[[], float]
     ) -> None:
-        self._counters, self._queue, self._calls, self._findings = counters, queue, calls, findings
-        self._clock = clock
-        self._cache = SingleFlightCache(self._read, clock, max_age_s=MAX_AGE_S)
+        self._read, self._rate_limit, self._clock, self._started_at = read, rate_limit, clock, clock()
+        self._cache = SingleFlightCache(self._make, clock, max_age_s=MAX_AGE_S)
         # (time, webhooks, processed) of each reading within the last `WINDOW_S`, and of the newest older reading
         self._samples: deque[tuple[float, int, int]] = deque()
 
-    async def read(self) -> Snapshot:
-        """Return a snapshot that is at most a second old. Raises `StoreUnavailable`."""
+    async def get(self) -> StatsDocument:
+        """Return a document that is at most a second old. Raises `StoreUnavailable`."""
         return await self._cache.get()
 
-    def _read(self) -> Snapshot:
-        now, counters = self._clock(), self._counters()
-        return Snapshot(counters, self._queue(), self._throughput(now, counters), self._calls(), self._findings())
+    def _make(self) -> StatsDocument:
+        now, snapshot = self._clock(), self._read()
+        page = stats_page(snapshot, uptime_s=now - self._started_at, rate_limit=self._rate_limit())
+        return {**page, "throughput": self._throughput(now, page)}
 
-    def _throughput(self, at: float, counters: Counters) -> Throughput | None:
+    def _throughput(self, at: float, page: StatsDocument) -> ThroughputDocument | None:
+        """Return the rates since the oldest sample; None for the first reading."""
         while len(self._samples) > 1 and self._samples[1][0] <= at - WINDOW_S:
             self._samples.popleft()
-        webhooks = counters.get(("webhooks", ""), 0)
-        processed = counters.get(("outcome", "done"), 0) + counters.get(("outcome", "dead"), 0)
+        webhooks, processed = page["total_webhooks"], page["successful_processing"] + page["failed_processing"]
         self._samples.append((at, webhooks, processed))
-        if len(self._samples) == 1:
-            return None
         since, webhooks_before, processed_before = self._samples[0]
-        return Throughput(at - since, webhooks - webhooks_before, processed - processed_before)
+        if at <= since:
+            return None
+        return {
+            "window_seconds": round(at - since, 3),
+            "webhooks_per_minute": round((webhooks - webhooks_before) * 60 / (at - since), 2),
+            "processed_per_minute": round((processed - processed_before) * 60 / (at - since), 2),
+        }
 
 
 def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) -> StatsDocument:
     """Return the JSON of /stats. Times are in seconds, shares from 0 to 1. A value is None if nothing was counted."""
-    counters, by_name = snapshot.counters, _by_name(snapshot.counters)
-    outcomes, claude_calls = by_name.get("outcome", {}), by_name.get("claude_calls", {})
-    done, dead = outcomes.get("done", 0), outcomes.get("dead", 0)
-    processing_ms, processed = counters.get(("processing_ms", ""), 0), counters.get(("processing_count", ""), 0)
+    counters, by_name = snapshot.counters, defaultdict[str, dict[str, int]](dict)
+    for (name, label), count in sorted(counters.items()):
+        by_name[name][label] = count
+
+    def total(name: str, label: str = "") -> int:
+        return by_name[name].get(label, 0)
+
+    done, dead, hits, misses = (
+        counters.get(key, 0) for key in (("outcome", "done"), ("outcome", "dead"), CACHE_HIT, CACHE_MISS)
+    )
+    costs_of_prompts, shadow_calls = by_name["prompt_cost_micro_usd"], by_name["prompt_shadow_calls"]
+    requests, deliveries = by_name["event_github_requests"], by_name["event_github_deliveries"]
+    histogram = by_name["processing_le"]
+    costs_of_pull_requests = defaultdict[str, float](float)
+    for call in snapshot.calls:
+        if call.event in PULL_REQUEST_EVENTS and call.conversation is not None:
+            costs_of_pull_requests[call.conversation] += call.cost_usd
+    costs = [*costs_of_pull_requests.values()]
     return {
         "uptime_seconds": round(uptime_s, 3),
-        "total_webhooks": counters.get(("webhooks", ""), 0),
-        "caught_up": counters.get(("caught_up", ""), 0),
+        "total_webhooks": total("webhooks"),
+        "caught_up": total("caught_up"),
         "successful_processing": done,
         "failed_processing": dead,
-        "success_rate": round(done / (done + dead), 4) if done + dead else None,
-        "recovered_by_retry": counters.get(("recovered_by_retry", ""), 0),
-        "errors_recovered": counters.get(("errors_recovered", ""), 0),
-        "rejected_requests": by_name.get("rejected", {}),
-        "outcomes": outcomes,
-        "average_processing_time": _seconds(processing_ms / processed / 1000 if processed else None),
-        "processing_time": _processing_time(by_name.get("processing_le", {})),
-        "events_by_type": by_name.get("event", {}),
-        "events_by_repo": by_name.get("repository", {}),
-        "handlers": _nest(by_name.get("handler", {})),
-        "repositories": _nest(by_name.get("repository_outcome", {})),
-        "ignored_by_reason": by_name.get("ignored", {}),
-        "prompts": _prompts(by_name),
+        "success_rate": _divide(done, done + dead, 4),
+        "recovered_by_retry": total("recovered_by_retry"),
+        "errors_recovered": total("errors_recovered"),
+        "rejected_requests": by_name["rejected"],
+        "outcomes": by_name["outcome"],
+        "average_processing_time": _divide(total("processing_ms") / 1000, total("processing_count"), 3),
+        "processing_time": {
+            "p50": _estimate(histogram, 0.50),
+            "p95": _estimate(histogram, 0.95),
+            "p99": _estimate(histogram, 0.99),
+            "estimate": "interpolated between the bounds of the histogram",
+            "histogram": {bound: histogram.get(bound, 0) for bound in (*map("{:g}".format, BUCKETS_S), "inf")},
+        },
+        "events_by_type": by_name["event"],
+        "events_by_repo": by_name["repository"],
+        "handlers": _nest(by_name["handler"]),
+        "repositories": _nest(by_name["repository_outcome"]),
+        "ignored_by_reason": by_name["ignored"],
+        "prompts": {
+            prompt: {
+                "calls": calls,
+                "shadow_calls": shadow_calls.get(prompt, 0),
+                "cost_usd": costs_of_prompts.get(prompt, 0) / 1_000_000,
+            }
+            for prompt, calls in by_name["prompt_calls"].items()
+        },
         "feedback": {
             prompt: {
                 field: {"set": one.set, "corrected": one.corrected, "share": round(one.share, 4)}
@@ -238,25 +258,37 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
         },
         "findings": snapshot.findings,
         "tokens": {
-            "input": counters.get(("tokens", "input"), 0),
-            "output": counters.get(("tokens", "output"), 0),
-            "cache_write": counters.get(("tokens", "cache_write"), 0),
-            "cache_read": counters.get(("tokens", "cache_read"), 0),
+            "input": total("tokens", "input"),
+            "output": total("tokens", "output"),
+            "cache_write": total("tokens", "cache_write"),
+            "cache_read": total("tokens", "cache_read"),
         },
-        "reply_cache": _reply_cache(counters),
-        "cost_usd": counters.get(("cost_micro_usd", ""), 0) / 1_000_000,
+        "reply_cache": {
+            "hits": hits,
+            "misses": misses,
+            "hit_rate": _divide(hits, hits + misses, 4),
+            "saved_usd": counters.get(CACHE_SAVED, 0) / 1_000_000,
+        },
+        "cost_usd": total("cost_micro_usd") / 1_000_000,
         "cost_by_repository": {
-            repository: cost / 1_000_000 for repository, cost in by_name.get("repository_cost_micro_usd", {}).items()
+            repository: cost / 1_000_000 for repository, cost in by_name["repository_cost_micro_usd"].items()
         },
-        "cost_per_pull_request": _cost_per_pull_request(snapshot.calls),
+        "cost_per_pull_request": {
+            "pull_requests": len(costs),
+            **_distribution(costs, 6),
+            "max": round(max(costs), 6) if costs else None,
+        },
         "claude_api": {
-            "requests_made": sum(claude_calls.values()),
-            "by_outcome": {outcome: number for outcome, number in claude_calls.items() if number},
+            "requests_made": sum(by_name["claude_calls"].values()),
+            "by_outcome": {outcome: number for outcome, number in by_name["claude_calls"].items() if number},
             "timing": {"calls": len(snapshot.calls), **_distribution([call.took_s for call in snapshot.calls], 3)},
         },
         "github_api": {
-            "requests_made": counters.get(("github_requests", ""), 0),
-            "requests_per_delivery": _requests_per_delivery(by_name),
+            "requests_made": total("github_requests"),
+            "requests_per_delivery": {
+                "average": _divide(sum(requests.values()), sum(deliveries.values()), 2),
+                "by_event": {event: round(requests.get(event, 0) / number, 2) for event, number in deliveries.items()},
+            },
             "rate_limit": {
                 "limit": rate_limit.limit,
                 "remaining": rate_limit.remaining,
@@ -264,18 +296,17 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
             },
         },
         "queue": dict(snapshot.queue),
-        "throughput": _per_minute(snapshot.throughput),
+        "throughput": None,
     }
 
 
-def _reply_cache(counters: Counters) -> ReplyCacheDocument:
-    hits, misses, saved = (counters.get(key, 0) for key in (CACHE_HIT, CACHE_MISS, CACHE_SAVED))
-    return {
-        "hits": hits,
-        "misses": misses,
-        "hit_rate": round(hits / (hits + misses), 4) if hits + misses else None,
-        "saved_usd": saved / 1_000_000,
-    }
+def _divide(part: float, whole: float, digits: int) -> float | None:
+    return round(part / whole, digits) if whole else None
+
+
+def _estimate(histogram: Mapping[str, int], share: float) -> float | None:
+    seconds = percentile(histogram, share)
+    return None if seconds is None else round(seconds, 3)
 
 
 def _distribution(values: Sequence[float], digits: int) -> DistributionDocument:
@@ -287,71 +318,9 @@ def _distribution(values: Sequence[float], digits: int) -> DistributionDocument:
     return {"average": round(sum(values) / len(values), digits), "p50": p50, "p95": p95, "p99": p99}
 
 
-def _cost_per_pull_request(calls: Sequence[RecentCall]) -> CostPerPullRequestDocument:
-    costs: defaultdict[str, float] = defaultdict(float)
-    for call in calls:
-        if call.event in PULL_REQUEST_EVENTS and call.conversation is not None:
-            costs[call.conversation] += call.cost_usd
-    values = list(costs.values())
-    return {"pull_requests": len(values), **_distribution(values, 6), "max": round(max(values), 6) if values else None}
-
-
-def _requests_per_delivery(by_name: Mapping[str, Mapping[str, int]]) -> RequestsPerDeliveryDocument:
-    requests, deliveries = by_name.get("event_github_requests", {}), by_name.get("event_github_deliveries", {})
-    total = sum(deliveries.values())
-    return {
-        "average": round(sum(requests.values()) / total, 2) if total else None,
-        "by_event": {event: round(requests.get(event, 0) / number, 2) for event, number in deliveries.items()},
-    }
-
-
-def _seconds(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
-
-
-def _by_name(counters: Counters) -> dict[str, dict[str, int]]:
-    named: dict[str, dict[str, int]] = {}
-    for (name, label), count in sorted(counters.items()):
-        named.setdefault(name, {})[label] = count
-    return named
-
-
 def _nest(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
     nested: dict[str, dict[str, int]] = {}
     for label, count in counts.items():
         first, _, outcome = label.rpartition(":")  # "IssueHandler:done"
         nested.setdefault(first, {})[outcome] = count
     return nested
-
-
-def _processing_time(histogram: Mapping[str, int]) -> ProcessingTimeDocument:
-    bounds = (*(f"{bound:g}" for bound in BUCKETS_S), "inf")
-    return {
-        "p50": _seconds(percentile(histogram, 0.50)),
-        "p95": _seconds(percentile(histogram, 0.95)),
-        "p99": _seconds(percentile(histogram, 0.99)),
-        "estimate": "interpolated between the bounds of the histogram",
-        "histogram": {bound: histogram.get(bound, 0) for bound in bounds},
-    }
-
-
-def _prompts(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, PromptDocument]:
-    costs, shadows = by_name.get("prompt_cost_micro_usd", {}), by_name.get("prompt_shadow_calls", {})
-    return {
-        prompt: {
-            "calls": calls,
-            "shadow_calls": shadows.get(prompt, 0),  # included in calls
-            "cost_usd": costs.get(prompt, 0) / 1_000_000,
-        }
-        for prompt, calls in by_name.get("prompt_calls", {}).items()
-    }
-
-
-def _per_minute(known: Throughput | None) -> ThroughputDocument | None:
-    if known is None or known.window_s <= 0:
-        return None
-    return {
-        "window_seconds": round(known.window_s, 3),
-        "webhooks_per_minute": round(known.webhooks * 60 / known.window_s, 2),
-        "processed_per_minute": round(known.processed * 60 / known.window_s, 2),
-    }

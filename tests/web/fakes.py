@@ -27,8 +27,8 @@ from hls_handler.routing import Ignored, Rule, WebhookEnvelope
 from hls_handler.routing.envelope import InstallationChange
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.store.statistics import RecentCall
 from hls_handler.web.app import Ports, WebApplication
+from hls_handler.web.stats import Snapshot
 
 SECRET = "the-global-secret-of-all"
 OWN_SECRET = "the-secret-of-owner-private"
@@ -62,7 +62,6 @@ class FakeStore:
         self.deliveries: list[NewDelivery] = []
         self.pongs = 0
         self.rejections: list[int] = []
-        self.calls: list[RecentCall] = []
         self.broken: str | None = None
         self.answer: Accepted | None = None
         self.counted: dict[tuple[str, str], int] = {}
@@ -81,14 +80,11 @@ class FakeStore:
     def count_ping(self) -> None:
         self.pongs += 1
 
-    def counters(self) -> Mapping[tuple[str, str], int]:
+    def stats(self) -> Snapshot:
         self._check()
         self.reads += 1
-        return dict(self.counted)
-
-    def queue(self) -> Mapping[str, object]:
         assert self.may_read.wait(20)  # only a defect makes a test wait this long
-        return {"queued": len(self.deliveries)}
+        return Snapshot(dict(self.counted), {"queued": len(self.deliveries)})
 
     def _check(self) -> None:
         if self.broken is not None:
@@ -155,10 +151,7 @@ class WebSetup:
             count_ping=self.store.count_ping,
             count_rejection=self.store.rejections.append,
             outcome=self.workers.outcome,
-            counters=self.store.counters,
-            queue=self.store.queue,
-            recent_calls=lambda: self.store.calls,
-            findings=dict,
+            stats=self.store.stats,
             rate_limit=lambda: self.rate_limit,
             health=self.health,
             clock=self.clock,

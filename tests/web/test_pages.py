@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from hls_handler.clients.api import RateLimit
+from hls_handler.web.stats import Snapshot
 from tests.web.fakes import FakeStore, Headers, WebSetup, ask, settings
 
 NOON = "2026-11-20T12:00:00+00:00"
@@ -211,7 +212,7 @@ def test_the_webhook_path_is_configurable() -> None:
 
 
 class DefectiveStore(FakeStore):
-    def counters(self) -> dict[tuple[str, str], int]:
+    def stats(self) -> Snapshot:
         raise ZeroDivisionError("at owner/secret")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from hls_handler.clients.api import RateLimit
 from hls_handler.store.statistics import RecentCall
-from hls_handler.web.stats import Counters, Snapshot, StatsDocument, StatsReader, Throughput, stats_page
+from hls_handler.web.stats import Counters, Snapshot, StatsDocument, StatsReader, stats_page
 from tests.web.fakes import FakeClock, FakeStore
 
 UNHEARD = RateLimit(None, None, None)
@@ -19,12 +19,11 @@ def page_of(
     counters: Counters,
     *,
     queue: Mapping[str, object] | None = None,
-    throughput: Throughput | None = None,
     uptime_s: float = 1.0,
     rate_limit: RateLimit = UNHEARD,
     calls: Sequence[RecentCall] = (),
 ) -> StatsDocument:
-    snapshot = Snapshot(counters=counters, queue=queue or {}, throughput=throughput, calls=calls)
+    snapshot = Snapshot(counters=counters, queue=queue or {}, calls=calls)
     return stats_page(snapshot, uptime_s=uptime_s, rate_limit=rate_limit)
 
 
@@ -116,7 +115,6 @@ def test_stats_with_all_counters() -> None:
         uptime_s=86400.0,
         queue={"queued": 3},
         rate_limit=UNHEARD,
-        throughput=Throughput(window_s=120, webhooks=6, processed=3),
     )
     times = page["processing_time"]
     assert (page["total_webhooks"], page["successful_processing"], page["failed_processing"]) == (20, 9, 3)
@@ -147,7 +145,6 @@ def test_stats_with_all_counters() -> None:
         "rate_limit": {"limit": None, "remaining": None, "reset_at": None},
     }
     assert page["queue"] == {"queued": 3}
-    assert page["throughput"] == {"window_seconds": 120, "webhooks_per_minute": 3.0, "processed_per_minute": 1.5}
 
 
 def test_times_and_costs_are_of_the_recent_calls() -> None:
@@ -189,7 +186,6 @@ def test_requests_costs_and_errors_are_counted_and_rounded() -> None:
             ("outcome", "done"): 2,
             ("outcome", "dead"): 1,
         },
-        throughput=Throughput(window_s=7, webhooks=1, processed=1),
     )
     github, claude = page["github_api"], page["claude_api"]
     assert isinstance(github, dict)
@@ -202,7 +198,6 @@ def test_requests_costs_and_errors_are_counted_and_rounded() -> None:
     assert (page["errors_recovered"], page["rejected_requests"]) == (4, {"401": 2, "413": 1})
     assert claude["by_outcome"] == {"ok": 2}
     assert page["success_rate"] == 0.6667
-    assert page["throughput"] == {"window_seconds": 7, "webhooks_per_minute": 8.57, "processed_per_minute": 8.57}
 
 
 def test_corrections_are_counted_by_prompt_and_field() -> None:
@@ -227,12 +222,12 @@ def test_corrections_are_counted_by_prompt_and_field() -> None:
 class Around:
     def __init__(self) -> None:
         self.store, self.clock = FakeStore(), FakeClock()
-        self.reader = StatsReader(self.store.counters, self.store.queue, tuple, dict, self.clock)
+        self.reader = StatsReader(self.store.stats, lambda: UNHEARD, self.clock)
 
-    async def after(self, seconds: float, *, webhooks: int, done: int = 0) -> Snapshot:
+    async def after(self, seconds: float, *, webhooks: int, done: int = 0) -> StatsDocument:
         self.clock.now += seconds
         self.store.counted = {("webhooks", ""): webhooks, ("outcome", "done"): done, ("outcome", "dead"): 1}
-        return await self.reader.read()
+        return await self.reader.get()
 
 
 def test_the_store_is_read_at_most_once_a_second() -> None:
@@ -244,21 +239,23 @@ def test_the_store_is_read_at_most_once_a_second() -> None:
             await setup.after(0.1, webhooks=3),
         ]
         assert setup.store.reads == 2
-        return [reading.counters["webhooks", ""] for reading in seen]
+        return [page["total_webhooks"] for page in seen]
 
     assert asyncio.run(readings()) == [1, 1, 3]
 
 
 def test_throughput_is_over_the_last_five_minutes() -> None:
-    async def throughputs() -> list[Throughput | None]:
+    async def throughputs() -> list[tuple[object, ...] | None]:
         setup = Around()
         steps = [(0, 100, 10), (60, 160, 40), (240, 400, 50), (60, 460, 60), (3600, 461, 60)]
-        return [(await setup.after(s, webhooks=w, done=d)).throughput for s, w, d in steps]
+        pages = [await setup.after(s, webhooks=w, done=d) for s, w, d in steps]
+        return [page["throughput"] and tuple(page["throughput"].values()) for page in pages]
 
+    # window in seconds, webhooks and deliveries per minute
     assert asyncio.run(throughputs()) == [
         None,
-        Throughput(window_s=60, webhooks=60, processed=30),
-        Throughput(window_s=300, webhooks=300, processed=40),
-        Throughput(window_s=300, webhooks=300, processed=20),
-        Throughput(window_s=3600, webhooks=1, processed=0),
+        (60, 60.0, 30.0),
+        (300, 60.0, 8.0),
+        (300, 60.0, 4.0),
+        (3600, 0.02, 0.0),
     ]
