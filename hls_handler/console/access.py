@@ -56,7 +56,7 @@ class Access:
         self._is_secure = public_url.startswith("https://")
         self._origin = "/".join(public_url.split("/")[:3])
 
-    def find_refusal(self, request: Request) -> tuple[int, str] | None:
+    def find_rejection(self, request: Request) -> tuple[int, str] | None:
         """Return the status and the reason if requests from this place are rejected; None if they are not."""
         if not self.is_on:
             return (
@@ -86,7 +86,7 @@ class Access:
     def is_scraper(self, request: Request) -> bool:
         """Return True for a request with the key in one header, X-API-Key or Authorization. A session does not count.
 
-        Without a key, the rules of `find_refusal` are enough.
+        Without a key, the rules of `find_rejection` are enough.
         """
         if self._key is None:
             return True

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -20,7 +20,7 @@ from hls_handler import __version__
 from hls_handler.analysis import Unusable
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.frame import Frame
-from hls_handler.engine.health import ComponentState, Health, HealthSnapshot
+from hls_handler.engine.health import ComponentState, Health
 from hls_handler.errors import StoreUnavailable
 from hls_handler.queue.changes import BUCKETS_S, LABEL_SET
 from hls_handler.storage import Storage
@@ -54,8 +54,7 @@ class Total:
     known: tuple[str, ...] = ()  # counter's labels that are 0 before they are counted: else the first is no increase
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(NamedTuple):
     """All series of one metric: values by the values of the labels; the key is () for a metric without labels."""
 
     kind: Literal["counter", "gauge"]
@@ -74,15 +73,6 @@ class StoreNumbers:
     pauses: int
     calls_last_hour: int
     last_webhook_at: float | None  # seconds since 1970
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessNumbers:
-    """Numbers that this process has without the database."""
-
-    health: HealthSnapshot
-    rate_limit: RateLimit
-    calls_per_hour: int  # claude.calls_per_hour
 
 
 def _split(label: str) -> tuple[str, ...]:
@@ -155,9 +145,9 @@ class MetricsPage:
         return [Route("/metrics", self._show, methods=["GET"])]
 
     async def _show(self, request: Request) -> Response:
-        refusal = self._access.find_refusal(request)
-        if refusal is not None:
-            status, reason = refusal
+        rejection = self._access.find_rejection(request)
+        if rejection is not None:
+            status, reason = rejection
             return PlainTextResponse(f"{reason}\n", status)
         if not self._access.is_scraper(request):
             sentence = "send the service's key (server.api_key) as Authorization: Bearer KEY, or in X-API-Key\n"
@@ -166,9 +156,28 @@ class MetricsPage:
             numbers = await self._numbers.get()
         except StoreUnavailable:
             numbers = None  # hls_health_state is most useful now
-        process = ProcessNumbers(self._health.snapshot(), self._rate_limit(), self._settings.claude.calls_per_hour)
-        body, media_type = await asyncio.to_thread(expose, process, numbers, request.headers.get("accept", ""))
+        families = [
+            *self._of_process(),
+            _gauge("hls_store_readable", "1 if the database can be read, else 0", int(numbers is not None)),
+        ]
+        body, media_type = await asyncio.to_thread(expose, families, numbers, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": media_type, "cache-control": "no-store"})
+
+    def _of_process(self) -> Iterator[Family]:
+        """Yield the metrics that this process has without the database."""
+        states: dict[tuple[str, ...], float] = {
+            (name, state): float(component.state == state)
+            for name, component in self._health.snapshot().components.items()
+            for state in get_args(ComponentState)
+        }
+        limit = self._rate_limit()
+        reset_at = None if limit.reset_at is None else limit.reset_at.timestamp()
+        yield Family("gauge", "hls_build_info", "Version of HLS", ("version",), {(__version__,): 1})
+        yield Family("gauge", "hls_health_state", "1 for the present state, else 0", ("component", "state"), states)
+        yield _gauge("hls_github_rate_limit_requests", "GitHub's limit on requests an hour", limit.limit)
+        yield _gauge("hls_github_rate_limit_remaining_requests", "Requests left until the reset", limit.remaining)
+        yield _gauge("hls_github_rate_limit_reset_timestamp_seconds", "Time of the reset", reset_at)
+        yield _gauge("hls_claude_budget_calls", "claude.calls_per_hour", self._settings.claude.calls_per_hour)
 
 
 def read_numbers(store: Storage) -> StoreNumbers:
@@ -183,8 +192,8 @@ def read_numbers(store: Storage) -> StoreNumbers:
     )
 
 
-def expose(process: ProcessNumbers, numbers: StoreNumbers | None, accept: str) -> tuple[bytes, str]:
-    """Return the metrics and their media type, in the format that the header `Accept` prefers.
+def expose(families: Iterable[Family], numbers: StoreNumbers | None, accept: str) -> tuple[bytes, str]:
+    """Return `families` and the metrics of the database, and their media type, in the format that `Accept` prefers.
 
     `numbers` is None if the database cannot be read.
     """
@@ -195,7 +204,7 @@ def expose(process: ProcessNumbers, numbers: StoreNumbers | None, accept: str) -
 
     class Numbers(Collector):
         def collect(self) -> Iterable[Metric]:
-            for family in (*_of_process(process, numbers), *(_of_store(numbers) if numbers is not None else ())):
+            for family in (*families, *(_of_store(numbers) if numbers is not None else ())):
                 new = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
                 metric = new(family.name, family.meaning, labels=family.labels)
                 for labels, value in family.series.items():
@@ -213,23 +222,6 @@ def expose(process: ProcessNumbers, numbers: StoreNumbers | None, accept: str) -
     except (TypeError, ValueError):  # the header has a version that is no number
         encode, media_type = choose_encoder("")
     return encode(registry), media_type
-
-
-def _of_process(process: ProcessNumbers, numbers: StoreNumbers | None) -> Iterator[Family]:
-    states: dict[tuple[str, ...], float] = {
-        (name, state): float(component.state == state)
-        for name, component in process.health.components.items()
-        for state in get_args(ComponentState)
-    }
-    limit = process.rate_limit
-    reset_at = None if limit.reset_at is None else limit.reset_at.timestamp()
-    yield Family("gauge", "hls_build_info", "Version of HLS", ("version",), {(__version__,): 1})
-    yield Family("gauge", "hls_health_state", "1 for the present state, else 0", ("component", "state"), states)
-    yield _gauge("hls_store_readable", "1 if the database can be read, else 0", int(numbers is not None))
-    yield _gauge("hls_github_rate_limit_requests", "GitHub's limit on requests an hour", limit.limit)
-    yield _gauge("hls_github_rate_limit_remaining_requests", "Requests left until the reset", limit.remaining)
-    yield _gauge("hls_github_rate_limit_reset_timestamp_seconds", "Time of the reset", reset_at)
-    yield _gauge("hls_claude_budget_calls", "claude.calls_per_hour", process.calls_per_hour)
 
 
 def _of_store(numbers: StoreNumbers) -> Iterator[Family]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from markupsafe import Markup
 from starlette.requests import Request
@@ -23,16 +24,16 @@ from hls_handler.console.delivery_search import (
     list_address,
 )
 from hls_handler.console.frame import Frame
-from hls_handler.console.numbers import NOTHING, format_duration, format_percent, format_sum_usd
+from hls_handler.console.pages import NOTHING, format_duration, format_percent, format_sum_usd
 from hls_handler.console.plots import Steps, draw
 from hls_handler.engine.health import Component, ComponentHealth, Health, Severity
 from hls_handler.errors import StoreUnavailable
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.queue.pauses import describe_pause
-from hls_handler.reports.prompt_library import add_up
+from hls_handler.reports.prompt_library import add_feedback, add_up
 from hls_handler.storage import Storage
 from hls_handler.store.calls import SUCCESS, UNFINISHED, PromptStats
-from hls_handler.store.corrections import feedback_in
+from hls_handler.store.corrections import FieldFeedback, feedback_in
 from hls_handler.store.periods import Period, PeriodName, latest_period, percentile
 from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import QueueState
@@ -74,53 +75,34 @@ LINKS: Mapping[Component, tuple[str, str]] = {
 }
 """Component -> the page that helps with its problem, and the text of the link."""
 
+LOG = ("/log?text=rejected", "Log")
 PING = "ping"
 """GitHub's test of a webhook: it is counted, and not stored."""
 
-Values = tuple[int, ...]
 ShowStart = Callable[[Request], Awaitable[Response]]
 """Answers a request for `/` of people who may not use the console."""
 
+Series = Mapping[tuple[str, str], tuple[int, ...]]
+"""As `CounterHours.series` returns it."""
 
 Rows = tuple[tuple[str, str, tuple[str, ...]], ...]
 """Rows of a table: label, the address of the deliveries that it counts or "", and the other cells."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plot:
+class Plot(NamedTuple):
     title: str
     svg: Markup
     columns: tuple[str, ...]
     rows: Rows
 
 
-@dataclass(frozen=True, slots=True)
-class PromptUse:
+class PromptUse(NamedTuple):
     """All versions of one prompt together."""
 
     name: str
     versions: int
-    replies: int
-    cost_usd: float
-    labels_set: int
-    labels_corrected: int
-    last_error: str | None
-    last_error_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class ActivePause:
-    sentence: str
-    repository: str  # "" for everything
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """Requests to the webhook path that got the same status."""
-
-    status: str
-    sentence: str  # without the period
-    cause: str
+    calls: PromptStats
+    labels: FieldFeedback
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +110,7 @@ class Overview:
     """Numbers of the database about now and about a period."""
 
     queue: QueueState
-    pauses: tuple[ActivePause, ...]
+    pauses: tuple[tuple[str, str], ...]  # a sentence, and the repository; "" for everything
     holds: Mapping[str, datetime]  # rate limit -> until when it grants nothing
     waits: tuple[ReasonGroup, ...]
     dead: tuple[ReasonGroup, ...]
@@ -139,7 +121,7 @@ class Overview:
     events: Rows
     repositories: Rows
     prompts: tuple[PromptUse, ...]
-    rejections: tuple[Rejection, ...]
+    rejections: Sequence[tuple[str, int]]  # status and number of rejected requests
     last_webhook_at: datetime | None  # verified, a ping included; None: none was received yet
     caught_up: int  # missed webhooks that were read from GitHub
     counted_since: datetime | None  # None: nothing was counted yet
@@ -191,7 +173,7 @@ class OverviewPage:
 
     async def _show(self, request: Request) -> Response:
         access = self._frame.access
-        if access.find_refusal(request) is not None or not access.is_allowed(request):
+        if access.find_rejection(request) is not None or not access.is_allowed(request):
             if "hx-request" in request.headers:  # the session ended while the page was open
                 return Response(headers={"hx-refresh": "true"})
             return await self._show_start(request)
@@ -204,30 +186,24 @@ class OverviewPage:
             overview = await self._overviews.get(name)
         except StoreUnavailable:
             overview = None
-        health = self._health.snapshot()
-        limits, budget = self._frame.settings.limits, self._frame.settings.claude.calls_per_hour
+        components = self._health.snapshot().components
+        problems = list_problems(components, overview, f"in the last {PERIOD_TITLES[name]}")
+        good = {one: components[one].state for one in components.keys() - {problem.component for problem in problems}}
         return self._frame.render(
             request,
             "overview.html",
             status=200 if overview is not None else 503,
-            problems=(problems := list_problems(health.components, overview, f"in the last {PERIOD_TITLES[name]}")),
+            problems=problems,
             state=problems[0].state if problems else "healthy",
-            works={
-                state: [
-                    one
-                    for one, component in health.components.items()
-                    if component.state == state and all(one != problem.component for problem in problems)
-                ]
-                for state in ("healthy", "unknown")
-            },
+            works={state: [one for one in components if good.get(one) == state] for state in ("healthy", "unknown")},
             overview=overview,
             period=name,
             periods=PERIOD_TITLES,
             rate_limit=self._rate_limit(),
             now=datetime.fromtimestamp(self._now(), UTC),
             top=TOP,
-            calls_per_hour=budget,
-            concurrency=limits.concurrency,
+            calls_per_hour=self._frame.settings.claude.calls_per_hour,
+            concurrency=self._frame.settings.limits.concurrency,
         )
 
 
@@ -239,8 +215,7 @@ def _parse_repository(form: Mapping[str, str]) -> str | None:
     return repository or None
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     component: Component
     state: Severity
     message: str
@@ -264,13 +239,12 @@ def list_problems(
     ]
     if overview is not None:
         if overview.pauses and components["queue"].message is None:
-            paused = "; ".join(pause.sentence for pause in overview.pauses)
+            paused = "; ".join(sentence for sentence, _ in overview.pauses)
             found.append(Problem("queue", "degraded", paused, None, None, LINKS["queue"]))
-        log = ("/log?text=rejected", "Log")
-        rejections = sorted(overview.rejections, key=lambda one: RANKS.index(one.status) if one.status in RANKS else 9)
-        found += [
-            Problem("webhooks", "degraded", f"{one.sentence} {period}", one.cause, None, log) for one in rejections
-        ]
+        rejections = sorted(overview.rejections, key=lambda one: RANKS.index(one[0]) if one[0] in RANKS else 9)
+        for status, number in rejections:
+            sentence, cause = describe_rejection(status, number)
+            found.append(Problem("webhooks", "degraded", f"{sentence} {period}", cause, None, LOG))
     return tuple(sorted(found, key=lambda problem: problem.state != "unhealthy"))
 
 
@@ -283,7 +257,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
     counters = store.statistics.counters()
     return Overview(
         queue=deliveries.queue_state(),
-        pauses=tuple(ActivePause(describe_pause(pause), pause.repository or "") for pause in store.pauses.active()),
+        pauses=tuple((describe_pause(pause), pause.repository or "") for pause in store.pauses.active()),
         holds=store.rate_limiter.all_held(),
         waits=group_reasons(
             ((reason, 1, due_at) for reason, due_at in deliveries.waiting_reasons(limit=MAX_WAITING)), QUEUED
@@ -302,7 +276,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
         events=_rows("event", hours.top("event", period, limit=TOP), period),
         repositories=_rows("repository", hours.top("repository", period, limit=TOP), period),
         prompts=sum_prompts(store.calls.prompt_stats(), counters),
-        rejections=describe_rejections(hours.top(REJECTED, period, limit=TOP)),
+        rejections=hours.top(REJECTED, period, limit=TOP),
         last_webhook_at=store.statistics.last_webhooks().get(""),
         caught_up=counters.get(("caught_up", ""), 0),
         counted_since=since,
@@ -319,41 +293,19 @@ def _rows(kind: Literal["event", "repository"], sums: Iterable[tuple[str, int]],
 
 def sum_prompts(rows: Iterable[PromptStats], counted: Mapping[tuple[str, str], int]) -> tuple[PromptUse, ...]:
     """Return the prompts with the most replies first. `counted` is `Statistics.counters()`."""
-    versions: dict[str, list[PromptStats]] = {}
+    versions, feedback = defaultdict[str, list[PromptStats]](list), feedback_in(counted)
     for row in rows:
-        versions.setdefault(row.prompt_id.rpartition("@")[0], []).append(row)
-    feedback = feedback_in(counted)
+        versions[row.prompt_id.rpartition("@")[0]].append(row)
     uses = []
     for name, of_prompt in versions.items():
         fields = [one for row in of_prompt for one in feedback.get(row.prompt_id, {}).values()]
-        total = add_up(of_prompt)
-        uses.append(
-            PromptUse(
-                name=name,
-                versions=len(of_prompt),
-                replies=total.replies,
-                cost_usd=total.cost_usd,
-                labels_set=sum(one.set for one in fields),
-                labels_corrected=sum(one.corrected for one in fields),
-                last_error=total.last_error,
-                last_error_at=total.last_error_at,
-            )
-        )
-    return tuple(sorted(uses, key=lambda use: (-use.replies, use.name)))
+        uses.append(PromptUse(name, len(of_prompt), add_up(of_prompt), add_feedback(fields)))
+    return tuple(sorted(uses, key=lambda use: (-use.calls.replies, use.name)))
 
 
-Series = Mapping[tuple[str, str], Values]
-"""As `CounterHours.series` returns it."""
-
-
-def describe_rejections(sums: Iterable[tuple[str, int]]) -> tuple[Rejection, ...]:
-    """Return a sentence and the likely cause for each status of rejected requests, given as (status, number)."""
-    return tuple(
-        Rejection(
-            status, f"{count(number, 'request')} to the webhook path got {status}", _CAUSES.get(status, "see the log")
-        )
-        for status, number in sums
-    )
+def describe_rejection(status: str, number: int) -> tuple[str, str]:
+    """Return a sentence about the rejected requests with a status, without the period, and their likely cause."""
+    return f"{count(number, 'request')} to the webhook path got {status}", _CAUSES.get(status, "see the log")
 
 
 def count_last_ends(series: Series) -> Series:
@@ -380,7 +332,7 @@ def describe_totals(series: Series) -> dict[str, str]:
         "Done": f"{done:,}",
         "Ignored": f"{total(_OUTCOME, 'ignored'):,}",
         "Dead": f"{dead:,}",
-        "Success": format_percent(done / (done + dead) if done + dead else None),
+        "Success": format_percent(done * 100 / (done + dead) if done + dead else None),
         **{name: format_duration(percentile(histogram, share)) for name, share in PERCENTILES.items()},
         "Cost": format_sum_usd(cost),
     }
@@ -396,16 +348,14 @@ def draw_plots(name: PeriodName, period: Period, series: Series) -> Iterable[Plo
         "30d": labels[::5],
     }[name]
 
-    def added(counter: str, matches: Callable[[str], bool] = lambda _label: True) -> Values:
-        found = [values for (one, label), values in series.items() if one == counter and matches(label)]
-        return tuple(map(sum, zip(*found, strict=True))) if found else (0,) * len(starts)
-
-    def of_outcome(state: str) -> Values:
-        return added(_OUTCOME, lambda label: label == state)
+    def added(counter: str, labels: Collection[str] | None = None) -> tuple[int, ...]:
+        of_counter = [(label, values) for (name, label), values in series.items() if name == counter]
+        found = [values for label, values in of_counter if labels is None or label in labels]
+        return tuple(map(sum, zip((0,) * len(starts), *found, strict=True)))
 
     make = partial(_make_plot, period=period, labels=labels, shown=shown)
-    received = tuple(map(sum, zip(*(added(one) for one in _RECEIVED), strict=True)))
-    ended = {state: of_outcome(state) for state in ("done", "ignored", "dead")}
+    received = tuple(map(sum, zip(*map(added, _RECEIVED), strict=True)))
+    ended = {state: added(_OUTCOME, (state,)) for state in ("done", "ignored", "dead")}
     yield make("lines", "Deliveries", {"received": received, **ended})
     histograms = [
         {label: values[index] for (one, label), values in series.items() if one == _LATENCY}
@@ -415,11 +365,8 @@ def draw_plots(name: PeriodName, period: Period, series: Series) -> Iterable[Plo
     yield make("lines", "Processing time", seconds, unit=format_duration, steps="seconds")
     cost = [value / 1_000_000 for value in added(_COST)]
     yield make("bars", "Cost in USD", {"all calls to Claude": cost}, steps="any")
-    errors = {
-        "dead deliveries": of_outcome("dead"),
-        "failed calls": added(_CLAUDE, lambda label: label not in (SUCCESS, UNFINISHED)),
-        "rejected requests": added(REJECTED),
-    }
+    failed = added(_CLAUDE, {label for _, label in series} - {SUCCESS, UNFINISHED})
+    errors = {"dead deliveries": ended["dead"], "failed calls": failed, "rejected requests": added(REJECTED)}
     yield make("bars", "Errors", errors)
 
 

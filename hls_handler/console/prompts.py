@@ -18,9 +18,8 @@ from hls_handler.engine.library import families
 from hls_handler.errors import HlsError, PromptError
 from hls_handler.handlers import handler_for
 from hls_handler.prompting.library import ReloadingLibrary
-from hls_handler.prompting.prompt import Library, Prompt, origin
+from hls_handler.prompting.prompt import Library, origin
 from hls_handler.prompting.render import COMMON, RenderedPrompt, estimate_tokens, render
-from hls_handler.prompting.source_files import SourceFile
 from hls_handler.prompting.variables import VariableDoc, document_variables
 from hls_handler.reports.estimate import Estimate, estimate, format_cost
 from hls_handler.reports.prompt_input import (
@@ -33,8 +32,8 @@ from hls_handler.reports.prompt_input import (
     make_variables,
 )
 from hls_handler.reports.prompt_library import (
-    Use,
     Version,
+    add_feedback,
     add_up,
     format_custom_fields,
     format_known_cost,
@@ -47,7 +46,7 @@ from hls_handler.reports.prompt_library import (
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import PromptStats
-from hls_handler.store.corrections import CorrectedDelivery, FieldFeedback, feedback_in
+from hls_handler.store.corrections import FieldFeedback, feedback_in
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.untrusted.cleaning import split_untrusted
 from hls_handler.web.single_flight import SingleFlightCache
@@ -108,49 +107,6 @@ def show_rendered(settings: Settings, rendered: RenderedPrompt, given: PromptInp
     )
 
 
-@dataclass(frozen=True, slots=True)
-class PromptDescription:
-    """The part of a prompt's page that depends on the library alone."""
-
-    prompt: Prompt
-    triggers: str
-    origin: str
-    unused: str  # why it may have no uses
-    files: Sequence[tuple[SourceFile, Sequence[str]]]  # with the names that it refers to
-    fields: Sequence[str]
-    labels: Sequence[tuple[str, str]]
-    schema: str
-    variables: Sequence[VariableDoc]
-
-
-class PromptDescriptions:
-    """The descriptions of the prompts of one library, each made once: it takes 40 ms."""
-
-    def __init__(self) -> None:
-        self._library: Library | None = None
-        self._made: dict[str, PromptDescription] = {}
-
-    def find(self, library: Library, name: str) -> PromptDescription:
-        if self._library is not library:
-            self._library, self._made = library, {}
-        made = self._made  # of this library, even if another thread replaces it now
-        if name not in made:
-            made[name] = _describe_prompt(library, name)
-        return made[name]
-
-
-@dataclass(frozen=True, slots=True)
-class PromptView:
-    """The content of a prompt's page, without the statistics."""
-
-    about: PromptDescription
-    uses: Sequence[Use]
-    deliveries: Sequence[DeliveryRow]
-    corrected: Sequence[CorrectedDelivery]
-    shown: Shown | None
-    problem: str  # why it is not rendered
-
-
 class PromptPages:
     def __init__(
         self,
@@ -158,11 +114,10 @@ class PromptPages:
         store: Storage,
         prompts: Callable[[], ReloadingLibrary],
         stats: SingleFlightCache[LibraryStats],
-        descriptions: PromptDescriptions,
         delimiter_key: bytes,
     ) -> None:
         self._frame, self._store, self._prompts = frame, store, prompts
-        self._stats, self._descriptions, self._key = stats, descriptions, delimiter_key
+        self._stats, self._key = stats, delimiter_key
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -204,7 +159,8 @@ class PromptPages:
             may_edit=self._frame.settings.may_try_edits,
         )
 
-    def _view(self, library: Library, name: str, guid: str) -> PromptView:
+    def _view(self, library: Library, name: str, guid: str) -> Mapping[str, object]:
+        """Return the content of the page, without the statistics."""
         settings = self._frame.settings
         offered = list_deliveries(self._store, library, name)
         shown, problem = None, ""
@@ -216,24 +172,23 @@ class PromptPages:
             problem = "; ".join(exc.problems)
         except HlsError as exc:
             problem = f"{exc}."
-        about = self._descriptions.find(library, name)
-        corrected = self._store.corrections.newest_of_prompt(name, most=MAX_CORRECTED)
-        return PromptView(about, list_uses(settings, library, name), offered, corrected, shown, problem)
-
-
-def _describe_prompt(library: Library, name: str) -> PromptDescription:
-    prompt, sources = library.prompts[name], library.sources[name]
-    return PromptDescription(
-        prompt=prompt,
-        triggers=format_triggers(library, prompt),
-        origin=origin(sources, shipped.PROMPTS),
-        unused=_describe_unused(library, name),
-        files=[(one, library.references(one)) for one in sources.sources],
-        fields=format_custom_fields(prompt),
-        labels=list(list_labels(prompt.reply_model)),
-        schema=json.dumps(request_schema(prompt.reply_model.model_json_schema()), indent=2),
-        variables=_document(library, name),
-    )
+        prompt, sources = library.prompts[name], library.sources[name]
+        return {
+            "prompt": prompt,
+            "triggers": format_triggers(library, prompt),
+            "origin": origin(sources, shipped.PROMPTS),
+            "unused": _describe_unused(library, name),
+            "files": [(one, library.references(one)) for one in sources.sources],
+            "fields": format_custom_fields(prompt),
+            "labels": list(list_labels(prompt.reply_model)),
+            "schema": json.dumps(request_schema(prompt.reply_model.model_json_schema()), indent=2),
+            "variables": _document(library, name),
+            "uses": list_uses(settings, library, name),
+            "deliveries": offered,
+            "corrected": self._store.corrections.newest_of_prompt(name, most=MAX_CORRECTED),
+            "shown": shown,
+            "problem": problem,  # why it is not rendered
+        }
 
 
 def prompt_name(request: Request) -> str:
@@ -291,8 +246,7 @@ def describe_version(version: Version, *, by_field: bool = True) -> _Row:
     calls = version.calls
     corrections = {f"{field}: ": one for field, one in version.corrections.items()}
     if not by_field and corrections:
-        both = [(one.set, one.corrected) for one in corrections.values()]
-        corrections = {"": FieldFeedback(sum(number for number, _ in both), sum(number for _, number in both))}
+        corrections = {"": add_feedback(corrections.values())}
     return _Row(
         id=version.id,
         replies=calls.replies,

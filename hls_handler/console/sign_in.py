@@ -23,7 +23,7 @@ class SignInPages:
         ]
 
     async def _show(self, request: Request) -> Response:
-        self._frame.refuse(request)
+        self._frame.require_permitted_origin(request)
         return self._page(request, _local_path(request.query_params.get("next")))
 
     def _page(self, request: Request, wanted: str, *, problem: str = "", status: int = 200) -> Response:
@@ -32,7 +32,7 @@ class SignInPages:
         return self._frame.render(request, "sign_in.html", status=status, wanted=wanted, problem=problem)
 
     async def _sign_in(self, request: Request) -> Response:
-        self._frame.refuse(request)
+        self._frame.require_permitted_origin(request)
         form = await self._frame.read_own_form(request)
         wanted = _local_path(form.get("next"))
         if not self._access.may_try(request):

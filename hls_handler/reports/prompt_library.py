@@ -58,6 +58,11 @@ def add_up(rows: Sequence[PromptStats]) -> PromptStats:
     )
 
 
+def add_feedback(fields: Iterable[FieldFeedback]) -> FieldFeedback:
+    both = [(one.set, one.corrected) for one in fields]
+    return FieldFeedback(sum(number for number, _ in both), sum(number for _, number in both))
+
+
 def format_known_cost(row: PromptStats) -> str:
     """Return "0.000600 USD", or "unknown for 2 calls", or both."""
     unknown = row.calls_of_unknown_cost

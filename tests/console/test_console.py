@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from starlette.routing import Route
 from starlette.types import Message, Receive
 
 from hls_handler.console.access import Attempts
@@ -33,6 +34,25 @@ def test_pages_need_a_session(browser: Browser) -> None:
     assert (signed_in.status, signed_in.headers["location"]) == (303, "/deliveries?state=dead")
     assert signed_in.headers["set-cookie"].partition(";")[2] == " HttpOnly; Max-Age=43200; Path=/; SameSite=strict"
     assert browser.get("/deliveries").status == 200
+
+
+PUBLIC = {"/", "/sign-in", "/static/{name}", "/docs", "/docs/{name}", "/openapi.json"}
+
+
+def test_rule_6_every_other_route_needs_a_session_or_the_key(browser: Browser) -> None:
+    routes = [route for route in browser.app.routes if isinstance(route, Route) and route.path not in PUBLIC]
+    assert len(routes) > 30
+    for route in routes:
+        path = re.sub(r"{\w+(:path)?}", "x", route.path)
+        for key in (KEY[:-1], ""):
+            if "POST" in (route.methods or ()):
+                assert browser.post(path, {}, x_api_key=key).status == 401
+            else:
+                assert browser.get(path, x_api_key=key).status == (303 if is_page(path) else 401)
+
+
+def is_page(path: str) -> bool:
+    return not path.startswith(("/api", "/analyses", "/metrics"))
 
 
 def test_session_ends_after_twelve_hours_and_with_another_key(browser: Browser) -> None:
