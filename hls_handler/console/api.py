@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TypeVar
 from urllib.parse import urlencode
 
@@ -13,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from hls_handler.console.delivery_search import find_delivery, parse_retried, parse_search, parse_time, to_query
+from hls_handler.console.delivery_search import parse_retried, parse_search, parse_time, to_query
 from hls_handler.console.endpoints import (
     ANALYSIS_ID,
     LIST_ANALYSES,
@@ -59,9 +57,9 @@ class Api:
             *self._frame.endpoint(RETRY_DELIVERY, self._retry),
         ]
 
-    async def _list_analyses(self, request: Request) -> Response:
+    def _list_analyses(self, request: Request) -> Response:
         search = _parse_analysis_search(request.query_params)
-        found = await asyncio.to_thread(self._store.analyses.find, search)
+        found = self._store.analyses.find(search)
         following = search.offset + search.limit
         can_go_on = following <= MAX_OFFSET
         query = urlencode({**request.query_params, "offset": following})
@@ -74,19 +72,18 @@ class Api:
         }
         return send_json(request, document)
 
-    async def _show_analysis(self, request: Request) -> Response:
+    def _show_analysis(self, request: Request) -> Response:
         given: str = request.path_params["id"]
         guid, _, index = given.partition(":")
         is_id = re.fullmatch(ANALYSIS_ID, given, re.ASCII)
-        row = await asyncio.to_thread(self._store.analyses.get, guid, int(index)) if is_id else None
+        row = self._store.analyses.get(guid, int(index)) if is_id else None
         if row is None:
             raise Problem(404, "there is no such analysis, or it was deleted")
         return send_json(request, _analysis_to_dict(row))
 
-    async def _list(self, request: Request) -> Response:
+    def _list(self, request: Request) -> Response:
         search = parse_search(request.query_params)
-        found = await asyncio.to_thread(self._store.searches.find, search)
-        pauses = await asyncio.to_thread(self._store.pauses.active)
+        found, pauses = self._store.searches.find(search), self._store.pauses.active()
         query = None if found.next is None else to_query(request.query_params, before=found.next)
         document: DeliveriesPage = {
             **deliveries_to_dict(found.rows, pauses),
@@ -95,32 +92,31 @@ class Api:
         }
         return send_json(request, document)
 
-    async def _show(self, request: Request) -> Response:
-        row = await self._find(request)
-        return send_json(request, report_to_dict(await asyncio.to_thread(load_report, self._store, row)))
+    def _show(self, request: Request) -> Response:
+        row = self._find(request)
+        return send_json(request, report_to_dict(load_report(self._store, row)))
 
-    async def _find(self, request: Request) -> DeliveryRow:
-        row = await find_delivery(self._store, request.path_params["guid"])
+    def _find(self, request: Request) -> DeliveryRow:
+        row = self._store.deliveries.find(request.path_params["guid"])
         if row is None:
             raise Problem(404, "there is no such delivery, or it was deleted")
         return row
 
-    async def _retry(self, request: Request) -> Response:
-        row = await self._find(request)
-        run = partial(retry_delivery, body_days_source=self._frame.settings.sources.where("storage.body_days"))
-        result = await asyncio.to_thread(run, self._store, row)
+    def _retry(self, request: Request) -> Response:
+        row = self._find(request)
+        source = self._frame.settings.sources.where("storage.body_days")
+        result = retry_delivery(self._store, row, body_days_source=source)
         if not result.is_queued:
             raise Problem(409, result.sentence)
         document: RetryDocument = {"delivery": row.guid, "detail": result.sentence}
         return send_json(request, document, status=202)
 
-    async def _retry_all(self, request: Request) -> Response:
+    def _retry_all(self, request: Request) -> Response:
         given = dict(request.query_params)
         number = _parse_number(given, "number", 0, 0, MAX_NUMBER)
         search = parse_retried({name: value for name, value in given.items() if name != "number"})
         source = self._frame.settings.sources.where("storage.body_days")
-        run = partial(retry_matching, self._store, search, number=number, body_days_source=source)
-        result = await asyncio.to_thread(run)
+        result = retry_matching(self._store, search, number=number, body_days_source=source)
         if result.queued is None:
             raise Problem(409, result.sentence)
         document: RetriesDocument = {"queued": result.queued, "detail": result.sentence}

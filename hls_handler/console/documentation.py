@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -34,12 +33,11 @@ class DocumentationPages:
     def routes(self) -> Sequence[BaseRoute]:
         return [Route("/docs/{name}", self._show)]
 
-    async def _show(self, request: Request) -> Response:
+    def _show(self, request: Request) -> Response:
         name, titles = request.path_params["name"], shipped.list_documents()
         if name not in titles:
             raise HTTPException(404)
-        body = await asyncio.to_thread(_render, name)
-        return self._frame.render(request, "documentation.html", title=titles[name], titles=titles, body=body)
+        return self._frame.render(request, "documentation.html", title=titles[name], titles=titles, body=_render(name))
 
 
 @cache  # of a few shipped files; a page takes up to 0.1 s

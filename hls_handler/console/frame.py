@@ -10,6 +10,8 @@ from dataclasses import asdict
 from datetime import date
 from hashlib import sha256
 from http import HTTPStatus
+from inspect import iscoroutinefunction
+from typing import cast
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.exceptions import HTTPException
@@ -32,7 +34,9 @@ SESSION_ENDED = "Your session has ended, and nothing was sent. Sign in in anothe
 Kept = Sequence[str]
 """Names of the fields of a form that a page shows again if it does not process the form; the first one is a text."""
 
-Answer = Callable[[Request], Awaitable[Response]]
+Answer = Callable[[Request], Response] | Callable[[Request], Awaitable[Response]]
+"""Answers a request. A function that is no coroutine runs in a thread, because it may block."""
+
 Form = Mapping[str, str]
 
 
@@ -78,7 +82,7 @@ class Frame:
                 wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
                 return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': wanted})}", 303)
             try:
-                return await show(request)
+                return await _run(show, request)
             except InvalidFilter as exc:
                 return self.message(request, f"{exc}.", status=400)
             except HTTPException as exc:
@@ -97,7 +101,7 @@ class Frame:
             try:
                 self._require_program(request)
                 _check_parameters(endpoint, [name for name, _ in request.query_params.multi_items()])
-                return await answer(request)
+                return await _run(answer, request)
             except InvalidFilter as exc:
                 return Problem(400, str(exc)).respond()
             except Problem as exc:
@@ -176,6 +180,11 @@ class Frame:
             raise HTTPException(400, "expected a form (application/x-www-form-urlencoded)") from None
         request.state.form = form
         return form
+
+
+async def _run(answer: Answer, request: Request) -> Response:
+    answered = answer(request) if iscoroutinefunction(answer) else asyncio.to_thread(answer, request)
+    return cast(Response, await answered)
 
 
 def _check_parameters(endpoint: Endpoint, given: Sequence[str]) -> None:

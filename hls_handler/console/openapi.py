@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -54,13 +53,10 @@ class ApiDescription:
     def routes(self) -> Sequence[BaseRoute]:
         return [Route(OPENAPI, self._send), Route("/docs", self._show)]
 
-    async def _send(self, request: Request) -> Response:
-        return send_json(request, await asyncio.to_thread(make_document))
+    def _send(self, request: Request) -> Response:
+        return send_json(request, make_document())
 
-    async def _show(self, request: Request) -> Response:
-        return await asyncio.to_thread(self._render, request)  # it takes about 20 ms
-
-    def _render(self, request: Request) -> Response:
+    def _show(self, request: Request) -> Response:
         return self._frame.render(
             request,
             "api.html",

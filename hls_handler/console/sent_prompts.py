@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from hls_handler.clients.claude import request_schema
-from hls_handler.console.delivery_search import find_delivery
 from hls_handler.console.frame import Frame
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.errors import PromptError
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.reports.sent_prompt import SentPrompt, render_sent_prompt
 from hls_handler.storage import Storage
-from hls_handler.store.calls import CallRow
-from hls_handler.store.statistics import DeliveryRow
 from hls_handler.trials.replay import NotRepeatable
 from hls_handler.untrusted.cleaning import split_untrusted
 
@@ -35,20 +30,16 @@ class SentPromptPages:
             self._frame.page("/deliveries/{guid}/prompt/{number}", self._show),
         ]
 
-    async def _show(self, request: Request) -> Response:
+    def _show(self, request: Request) -> Response:
         guid, given = request.path_params["guid"], request.path_params.get("number", "1")
         number = int(given) if given.isdecimal() and len(given) < 6 else 0
-        row = await find_delivery(self._store, guid)
+        row = self._store.deliveries.find(guid)
         if row is None:
             return self._frame.message(request, f"There is no delivery {guid}, or it was deleted.", status=404)
-        calls = await asyncio.to_thread(self._store.calls.calls_of, row.guid)
+        calls = self._store.calls.calls_of(row.guid)
         if calls and not 1 <= number <= len(calls):
             text = f"Delivery {row.guid} has {len(calls)} calls to Claude."
             return self._frame.message(request, text, status=404)
-        # In a thread, because rendering and escaping a long prompt takes a part of a second.
-        return await asyncio.to_thread(partial(self._page, request, row, calls, number))
-
-    def _page(self, request: Request, row: DeliveryRow, calls: Sequence[CallRow], number: int) -> Response:
         sent: SentPrompt | None = None
         problem = "Claude was not asked: there is no call of this delivery."
         call = calls[number - 1] if calls else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 
 from starlette.requests import Request
@@ -34,11 +33,11 @@ class SettingsPages:
     def routes(self) -> Sequence[BaseRoute]:
         return [self._frame.page("/settings", self._show)]
 
-    async def _show(self, request: Request) -> Response:
+    def _show(self, request: Request) -> Response:
         repository = request.query_params.get("repository", "").strip()
         report, problem = None, ""
         if repository:
-            report, problem = await asyncio.to_thread(self._report, repository)
+            report, problem = self._report(repository)
         mask = make_mask(self._settings)
         return self._frame.render(
             request,
