@@ -6,6 +6,7 @@ import html
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -289,6 +290,18 @@ def test_ticks_are_whole_and_leave_headroom(most: float, steps: Steps, ticks: li
     assert find_ticks(most, steps) == ticks
 
 
+def test_lines_have_gaps_and_bars_are_stacked() -> None:
+    lines = draw("lines", "t", ["a", "b", "c", "d"], {"n": [1, None, 1, 2]}, unit="{:g}".format, shown_labels=["a"])
+    assert '<path class="line" d="M80.8 91.0 M283.8 91.0 L385.2 37.0"/>' in lines
+    assert '<text class="label" x="80.8" y="163">a</text>' in lines
+    assert lines.count("<circle") == 3
+    bars = draw("bars", "t", ["a"], {"n": [1.0], "m": [2.0]}, unit="{:g}".format, shown_labels=[], steps="whole")
+    assert re.findall(r'y="([\d.]+)" width="[\d.]+" height="([\d.]+)"><title>', bars) == [
+        ("111.2", "33.8"),
+        ("43.8", "67.5"),
+    ]
+
+
 def test_series_of_states_have_the_colours_of_the_states(browser: Browser) -> None:
     series = {"received": [2.0], "done": [1.0], "dead": [1.0]}
     svg = draw("lines", "title", ["00:00"], series, unit=lambda value: f"{value:g}", shown_labels=[])
@@ -394,37 +407,23 @@ def test_duration_has_its_unit(seconds: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["lines", "bars"])
-def test_plot_has_nothing_that_the_policy_blocks(kind: str) -> None:
-    def make() -> str:
-        return draw(
-            "lines" if kind == "lines" else "bars",
-            f'Cost "{EVIL}',
-            ["00:00", "01:00", EVIL],
-            {EVIL: [1.5, None, 2.0], "other": [1.0, 2.0, 3.0]},
-            unit=lambda value: f"{value:g} s",
-            shown_labels=["00:00"],
-        )
-
-    svg = make()
+def test_plot_has_nothing_that_the_policy_blocks(kind: Literal["lines", "bars"]) -> None:
+    series: dict[str, list[float | None]] = {EVIL: [1.5, None, 2.0], "other": [1.0, 2.0, 3.0]}
+    svg = draw(kind, f'Cost "{EVIL}', ["00:00", "01:00", EVIL], series, unit="{:g} s".format, shown_labels=["00:00"])
     assert svg.startswith('<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 440 200" role="img"')
-    for forbidden in ("<script", "<style", "style=", " id=", "<!--", "<img", "</title></svg>", "<desc"):
+    for forbidden in ("<script", "<style", "style=", "<img", "</title></svg>", "\u202e"):
         assert forbidden not in svg
     assert ", 00:00: 1.5 s</title>" in svg
     assert "&lt;script&gt;" in svg
-    assert make() == svg
-
-
-def test_plot_shows_the_escape_of_unprintable_characters() -> None:
-    series = {"\u202ename\0": [1.0]}  # the dimension of a score card can be Claude's
-    svg = draw("lines", "title \u202e", ["00:00"], series, unit=str, shown_labels=[])
-    assert "\\u202ename\\x00" in svg
-    assert not {"\u202e", "\0"} & set(svg)
+    assert "\\u202e" in svg
 
 
 @pytest.mark.parametrize("kind", ["lines", "bars"])
-def test_style_sheet_colours_plots_by_the_rules_for_plots_only(kind: str, browser: Browser) -> None:
+def test_style_sheet_colours_plots_by_the_rules_for_plots_only(
+    kind: Literal["lines", "bars"], browser: Browser
+) -> None:
     series = {"one": [1.0, 2.0], "two": [2.0, 1.0]}
-    svg = draw("lines" if kind == "lines" else "bars", "title", ["00:00", "01:00"], series, unit=str, shown_labels=[])
+    svg = draw(kind, "title", ["00:00", "01:00"], series, unit=str, shown_labels=[])
     classes = {name for names in re.findall('class="([^"]*)"', svg) for name in names.split()} - {"plot"}
     rules = re.findall(r"([^{}]+)\{", browser.get("/static/console.css").body.decode())
     selectors = [selector for rule in rules for selector in rule.split(",") if ".plot" not in selector]

