@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from difflib import get_close_matches
-from functools import partial
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -18,12 +17,12 @@ from starlette.routing import BaseRoute
 
 from hls_handler.console.delivery_search import (
     STATES,
-    find_delivery,
     find_github_page,
     group_reasons,
     list_address,
     parse_retried,
     parse_search,
+    require_delivery,
     to_query,
 )
 from hls_handler.console.frame import Frame
@@ -61,12 +60,12 @@ class DeliveryPages:
             self._frame.page("/deliveries/{guid}/retry", self._retry, method="POST"),
         ]
 
-    async def _list(self, request: Request) -> Response:
+    def _list(self, request: Request) -> Response:
         given = {name: value for name, value in request.query_params.items() if value}
         follows = given.pop("follow", None) is not None
-        return await self._list_page(request, parse_search(given), given, follows=follows)
+        return self._list_page(request, parse_search(given), given, follows=follows)
 
-    async def _list_page(
+    def _list_page(
         self,
         request: Request,
         search: DeliverySearch,
@@ -76,34 +75,34 @@ class DeliveryPages:
         said: str = "",
         status: int = 200,
     ) -> Response:
-        variables = await asyncio.to_thread(self._load_list, search, given)
-        return self._frame.render(
-            request, "deliveries.html", status=status, said=said, follows=follows, follow=FOLLOW, **variables
-        )
-
-    def _load_list(self, search: DeliverySearch, given: Mapping[str, str]) -> Mapping[str, object]:
-        """Return the variables of the page. `given` are the filters of the address."""
+        """Return the page. `given` are the filters of the address."""
         store = self._store
         found, pauses = store.searches.find(search), store.pauses.active()
         reasons = store.searches.count_reasons(search) if search.state in RETRIED else []
         filters = {name: value for name, value in given.items() if name not in ("before", "text")}
         named, query = NAMES.fullmatch(search.text), to_query(given, before=None)
         repository = search.repository or (named[1] if named is not None else None)
-        return {
-            "rows": [(row, _describe_wait(row, pauses)) for row in found.rows],
-            "search": search,
-            "given": given,
-            "states": STATES,
-            "now": store.now(),
-            "groups": group_reasons(reasons, filters) if search.state == "dead" and not search.text else (),
-            "matching": sum(number for _, number, _ in reasons),  # deliveries that a retry of the filter would run
-            "hints": () if found.rows or repository is None else [*self._explain_nothing(repository)],
-            "number_open": sum(row.state in OPEN_STATES for row in found.rows),
-            "query": query,
-            "is_complete": found.is_complete,
-            "next_query": None if found.next is None else to_query(given, before=found.next),
-            "first_query": query if search.before else None,
-        }
+        return self._frame.render(
+            request,
+            "deliveries.html",
+            status=status,
+            rows=[(row, _describe_wait(row, pauses)) for row in found.rows],
+            search=search,
+            given=given,
+            states=STATES,
+            now=store.now(),
+            groups=group_reasons(reasons, filters) if search.state == "dead" and not search.text else (),
+            matching=sum(number for _, number, _ in reasons),  # deliveries that a retry of the filter would run
+            hints=() if found.rows or repository is None else [*self._explain_nothing(repository)],
+            said=said,
+            follows=follows,
+            follow=FOLLOW,
+            number_open=sum(row.state in OPEN_STATES for row in found.rows),
+            query=query,
+            is_complete=found.is_complete,
+            next_query=None if found.next is None else to_query(given, before=found.next),
+            first_query=query if search.before else None,
+        )
 
     def _explain_nothing(self, repository: str) -> Iterator[Hint]:
         """Yield what the operator may look at if no delivery of "owner/repo" is found."""
@@ -133,60 +132,55 @@ class DeliveryPages:
 
     async def _retry_all(self, request: Request) -> Response:
         form = await self._frame.read_own_form(request)
-        given = {name: value for name, value in request.query_params.items() if value}
-        search = parse_retried(given)
         number = form.get("number", "")
-        run = partial(
-            retry_matching,
-            number=int(number) if re.fullmatch("[0-9]{1,9}", number) else 0,
-            body_days_source=self._frame.settings.sources.where("storage.body_days"),
+        return await asyncio.to_thread(
+            self._run_matching, request, int(number) if re.fullmatch("[0-9]{1,9}", number) else 0
         )
-        result = await asyncio.to_thread(run, self._store, search)
+
+    def _run_matching(self, request: Request, number: int) -> Response:
+        given = {name: value for name, value in request.query_params.items() if value}
+        search, source = parse_retried(given), self._frame.settings.sources.where("storage.body_days")
+        result = retry_matching(self._store, search, number=number, body_days_source=source)
         if result.received is not None and not result.refused:
             first, last = result.received
             kept = {name: value for name, value in given.items() if name in ("repository", "event", "sender")}
             listed = list_address(kept, since=first, until=last + timedelta(minutes=1))
             return RedirectResponse(f"{listed}&{FOLLOW}", 303)
         status = 200 if result.queued is not None else 409
-        return await self._list_page(request, search, given, said=f"{result.sentence}.", status=status)
+        return self._list_page(request, search, given, said=f"{result.sentence}.", status=status)
 
-    async def _show(self, request: Request) -> Response:
-        row = await find_delivery(self._store, request.path_params["guid"])
-        return self._missing(request) if row is None else await self._page(request, row)
+    def _show(self, request: Request) -> Response:
+        return self._page(request, require_delivery(self._store, request))
 
-    def _missing(self, request: Request) -> Response:
-        guid = request.path_params["guid"]
-        return self._frame.message(request, f"There is no delivery {guid}, or it was deleted.", status=404)
-
-    async def _page(self, request: Request, row: DeliveryRow, *, said: str = "", status: int = 200) -> Response:
-        variables = await asyncio.to_thread(self._load, row)
-        return self._frame.render(request, "delivery.html", status=status, row=row, said=said, **variables)
-
-    def _load(self, row: DeliveryRow) -> Mapping[str, object]:
-        """Return the variables of the page."""
+    def _page(self, request: Request, row: DeliveryRow, *, said: str = "", status: int = 200) -> Response:
         report = load_report(self._store, row)
         _, *sentences = format_report(report)  # the first one names the delivery
         log_lines = self._log_ring.find(LogFilter(delivery=row.guid), limit=MAX_LOG_LINES).lines
-        return {
-            "report": report,
-            "github_page": find_github_page(row, self._frame.settings.github.base_url),
-            "sentences": [sentence.strip() for sentence in sentences],
-            "steps": [
+        return self._frame.render(
+            request,
+            "delivery.html",
+            status=status,
+            row=row,
+            report=report,
+            github_page=find_github_page(row, self._frame.settings.github.base_url),
+            sentences=[sentence.strip() for sentence in sentences],
+            steps=[
                 (step, _title(step), _started(step, row), bar)
                 for step, bar in zip(report.steps, _draw_bars(report.steps), strict=True)
             ],
-            "total_usd": add_usd(call.cost_usd for call in report.calls),
-            "replies": [
+            total_usd=add_usd(call.cost_usd for call in report.calls),
+            replies=[
                 (answered.prompt_id, json.dumps(answered.reply.model_dump(mode="json"), indent=2, ensure_ascii=False))
                 for answered in report.answers
             ],
-            "facts": None if report.facts is None else _format_facts(report.facts),
-            "log_lines": [show_line(line) for line in log_lines],
-            "log_begins_at": self._log_ring.begins_at(),
-            "budgets": [*self._load_budgets(row)] if report.calls else (),
-            "can_retry": row.state in ("dead", "queued") or (row.state == "ignored" and self._has_body(row)),
-            "is_open": row.state in OPEN_STATES,
-        }
+            facts=None if report.facts is None else _format_facts(report.facts),
+            log_lines=[show_line(line) for line in log_lines],
+            log_begins_at=self._log_ring.begins_at(),
+            budgets=[*self._load_budgets(row)] if report.calls else (),
+            said=said,
+            can_retry=row.state in ("dead", "queued") or (row.state == "ignored" and self._has_body(row)),
+            is_open=row.state in OPEN_STATES,
+        )
 
     def _has_body(self, row: DeliveryRow) -> bool:
         return self._store.deliveries.body(row.guid) is not None
@@ -204,17 +198,16 @@ class DeliveryPages:
 
     async def _retry(self, request: Request) -> Response:
         await self._frame.read_own_form(request)
-        row = await find_delivery(self._store, request.path_params["guid"])
-        if row is None:
-            return self._missing(request)
-        run = partial(retry_delivery, body_days_source=self._frame.settings.sources.where("storage.body_days"))
-        result = await asyncio.to_thread(run, self._store, row)
+        return await asyncio.to_thread(self._run, request)
+
+    def _run(self, request: Request) -> Response:
+        row = require_delivery(self._store, request)
+        source = self._frame.settings.sources.where("storage.body_days")
+        result = retry_delivery(self._store, row, body_days_source=source)
         if result.is_queued:
             return RedirectResponse(f"/deliveries/{row.guid}", 303)
-        row = await find_delivery(self._store, row.guid)  # its state may have changed meanwhile
-        if row is None:
-            return self._missing(request)
-        return await self._page(request, row, said=f"{result.sentence}.", status=409)
+        row = require_delivery(self._store, request)  # its state may have changed meanwhile
+        return self._page(request, row, said=f"{result.sentence}.", status=409)
 
 
 class Hint(NamedTuple):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import get_args
 from urllib.parse import quote, urlencode
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from hls_handler.deliveries import State
 from hls_handler.reports.retry import RETRIED
@@ -129,9 +131,13 @@ def group_reasons(reasons: Iterable[tuple[str, int, datetime]], filters: Mapping
     return tuple(sorted(found, key=lambda group: -group.number)[:MAX_REASONS])
 
 
-async def find_delivery(store: Storage, guid: str) -> DeliveryRow | None:
-    """Return the delivery with this GUID, unique prefix of it, or request id. Raises `StoreUnavailable`."""
-    return await asyncio.to_thread(store.deliveries.find, guid)
+def require_delivery(store: Storage, request: Request) -> DeliveryRow:
+    """Return the delivery whose GUID, unique prefix of it, or request id is in the path. Raises `HTTPException`."""
+    guid = request.path_params["guid"]
+    row = store.deliveries.find(guid)
+    if row is None:
+        raise HTTPException(404, f"there is no delivery {guid}, or it was deleted")
+    return row
 
 
 def find_github_page(row: DeliveryRow, base_url: str) -> str | None:

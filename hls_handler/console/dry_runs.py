@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from hls_handler.console.claude_runs import CallRefused, ClaudeRuns
-from hls_handler.console.delivery_search import find_delivery
+from hls_handler.console.delivery_search import require_delivery
 from hls_handler.console.frame import Frame
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.errors import PromptError
@@ -31,20 +31,12 @@ class DryRunPages:
         return [self._frame.page(path, self._show), self._frame.page(path, self._start, method="POST")]
 
     async def _show(self, request: Request) -> Response:
-        row = await find_delivery(self._store, request.path_params["guid"])
-        if row is None:
-            return self._missing(request)
+        row = await asyncio.to_thread(require_delivery, self._store, request)
         return await self._page(request, row, request.query_params.get("prompt"))
-
-    def _missing(self, request: Request) -> Response:
-        guid = request.path_params["guid"]
-        return self._frame.message(request, f"There is no delivery {guid}, or it was deleted.", status=404)
 
     async def _start(self, request: Request) -> Response:
         form = await self._frame.read_own_form(request)
-        row = await find_delivery(self._store, request.path_params["guid"])
-        if row is None:
-            return self._missing(request)
+        row = await asyncio.to_thread(require_delivery, self._store, request)
         prompt = form.get("prompt")
         if self._runs.running == row.guid:  # the second request of a double click
             return RedirectResponse(f"/deliveries/{row.guid}/dry-run", 303)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from hls_handler.clients.claude import request_schema
+from hls_handler.console.delivery_search import require_delivery
 from hls_handler.console.frame import Frame
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.errors import PromptError
@@ -31,15 +33,11 @@ class SentPromptPages:
         ]
 
     def _show(self, request: Request) -> Response:
-        guid, given = request.path_params["guid"], request.path_params.get("number", "1")
+        row, given = require_delivery(self._store, request), request.path_params.get("number", "1")
         number = int(given) if given.isdecimal() and len(given) < 6 else 0
-        row = self._store.deliveries.find(guid)
-        if row is None:
-            return self._frame.message(request, f"There is no delivery {guid}, or it was deleted.", status=404)
         calls = self._store.calls.calls_of(row.guid)
         if calls and not 1 <= number <= len(calls):
-            text = f"Delivery {row.guid} has {len(calls)} calls to Claude."
-            return self._frame.message(request, text, status=404)
+            raise HTTPException(404, f"delivery {row.guid} has {len(calls)} calls to Claude")
         sent: SentPrompt | None = None
         problem = "Claude was not asked: there is no call of this delivery."
         call = calls[number - 1] if calls else None
