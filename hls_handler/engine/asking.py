@@ -205,7 +205,7 @@ def prompt_limits(
         offer = OfferLimits(labels, taken=frozenset(library.label_groups(event_name, labels.assess)))
     shown = {name: getattr(effective.review, name) and library.uses(prompt, name) for name in CONTEXT_VARIABLES}
     shown["verify"] = effective.review.verify and handler_for(event_name).verification in library.prompts
-    shown["functions"] = effective.review.functions and library.uses_attribute(prompt, "above")
+    shown["functions"] = effective.review.functions and library.uses(prompt, ".above")
     is_review = library.prompts[prompt].reply == "pull_request_analysis"
     sums_up_files = effective.comments.files and is_review and library.uses(prompt, "file_summaries")
     return PromptLimits(

@@ -20,7 +20,7 @@ from hls_handler.prompting.problems import BrokenTemplateError, Problem, suggest
 from hls_handler.prompting.prompt import Condition, Family, Library, Prompt
 from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
 from hls_handler.prompting.source_files import BASE, SourceFiles
-from hls_handler.prompting.variables import ANYTHING, Exports, sample_values
+from hls_handler.prompting.variables import ANYTHING, OwnValues, sample_values
 from hls_handler.settings.yaml_parser import Sources
 
 KEY = b"smoke render"
@@ -141,7 +141,7 @@ class LibraryCheck:
         library, prompt = self.library, self.library.prompts[name]
         replies = [{"analysis": _reply_hint(library.prompts[other])} for other in library.predecessors(name)]
         for family in self.event_families(name).values():
-            variables = {**COMMON, "config": Exports(frozenset(self.config)), **family.variables}
+            variables = {**COMMON, "config": OwnValues(frozenset(self.config)), **family.variables}
             for reply in [*replies, {}] if prompt.on or not replies else replies:
                 for template in (f"{name}{SUFFIX}", BASE):
                     yield from check_names(self.templates, template, {**variables, **reply})
@@ -155,7 +155,7 @@ class LibraryCheck:
         """Yield the parts of a front matter that have no effect, and a review that reads nothing."""
         lines, prompt = self.files.lines[name], self.library.prompts[name]
         front, shipped = self.files.front_matters[name], REPLY_TYPES[prompt.reply].model_fields
-        if prompt.reply == "pull_request_analysis" and not self.library.uses_attribute(name, "numbered"):
+        if prompt.reply == "pull_request_analysis" and not self.library.uses(name, ".numbered"):
             advice = "show {{ file.numbered | code }} for each of files"
             message = f"reply: no template shows file.numbered, so all checks are incomplete; {advice}"
             yield problem_at(lines, "reply", message)
@@ -180,20 +180,6 @@ class LibraryCheck:
             trees.append(library.environment.parse(f"{{{{ {prompt.then.when} }}}}"))
         attributes = {node.attr for tree in trees for node in tree.find_all(nodes.Getattr)}
         return attributes | {str(node.value) for tree in trees for node in tree.find_all(nodes.Const)}
-
-    def compile_templates(self, invalid: Set[str]) -> Iterator[Problem]:
-        """Yield problems that only Jinja's compiler finds, such as a duplicate block. Skip files in `invalid`."""
-        library = self.library
-        prompts = (templates_of(self.templates, name, None) for name in library.prompts)
-        comments = (find_used_templates(self.templates, comment) for comment in library.comments.values())
-        used = {(library.environment, part) for parts in prompts for part in parts}
-        for environment, part in used | {(library.comment_environment, part) for parts in comments for part in parts}:
-            file = self.templates.files[part]
-            try:
-                if file not in invalid:
-                    environment.get_template(part)
-            except TemplateSyntaxError as exc:
-                yield Problem(file, exc.lineno, exc.message or "the file is not a valid template")
 
     def smoke_render(self, name: str) -> list[Problem]:
         """Render a prompt and its comment and evaluate its `then.when`, all with sample values. Return the problems."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from traceback import walk_tb
 
-from jinja2 import FunctionLoader, StrictUndefined, Template, TemplateError, meta, nodes
+from jinja2 import FunctionLoader, StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hls_handler.prompting.problems import Problem, suggest_name
@@ -128,7 +128,7 @@ def join_chunks(
 
 def place_of(error: BaseException) -> tuple[str, int] | None:
     """Return (file, line) of the innermost template in the traceback of `error`; None if it contains no template."""
-    place = None
+    place = (error.filename or "", error.lineno) if isinstance(error, TemplateSyntaxError) else None
     for frame, line in walk_tb(error.__traceback__):
         template = frame.f_globals.get("__jinja_template__")
         if isinstance(template, Template):
@@ -184,13 +184,6 @@ def referenced_names(node: Reference) -> tuple[str, ...]:
     return tuple(names) if len(names) == len(items) else ()
 
 
-def exported_names(tree: nodes.Template) -> frozenset[str]:
-    """Return the names that other templates can import from a template: its macros and `set` variables."""
-    macros = {node.name for node in tree.find_all(nodes.Macro)}
-    stored = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
-    return frozenset(macros | stored)
-
-
 def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str, ...]:
     """Return the names of a template and of all templates that it extends, includes or imports, also indirectly.
 
@@ -210,24 +203,15 @@ def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str,
 def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
     """Yield a problem for each block that Jinja ignores, because no extended template has a block of its name."""
     for name, tree in templates.trees.items():
-        inherited = _inherited_blocks(templates, tree, {name})
-        if inherited is None:
+        if tree.find(nodes.Extends) is None:
             continue
+        others = [part for part in find_used_templates(templates, name) if part in templates.trees and part != name]
+        known = {block.name for part in others for block in templates.trees[part].find_all(nodes.Block)}
         nested = {inner for outer in tree.find_all(nodes.Block) for inner in outer.find_all(nodes.Block)}
         for block in tree.find_all(nodes.Block):
-            if block.name not in inherited and block not in nested:
-                advice = suggest_name(block.name, inherited)
-                message = f"no template that this one extends has a block {block.name!r}; {advice}"
-                yield Problem(templates.files[name], block.lineno, message)
-
-
-def _inherited_blocks(templates: ParsedTemplates, tree: nodes.Template, seen: set[str]) -> set[str] | None:
-    extended = [part for node in tree.find_all(nodes.Extends) for part in referenced_names(node)]
-    blocks: set[str] = set()
-    for parent in (templates.trees[name] for name in extended if name in templates.trees and name not in seen):
-        blocks |= {block.name for block in parent.find_all(nodes.Block)}
-        blocks |= _inherited_blocks(templates, parent, seen | set(extended)) or set()
-    return blocks if extended else None
+            if block.name not in known and block not in nested:
+                message = f"no template that this one extends has a block {block.name!r}; "
+                yield Problem(templates.files[name], block.lineno, message + suggest_name(block.name, known))
 
 
 def check_references(templates: ParsedTemplates) -> Iterator[Problem]:

@@ -181,8 +181,8 @@ class Library:
     comments: Mapping[str, str] = field(repr=False)  # prompt name -> template: "issues/analyze.comment.md.j2"
     conditions: Mapping[str, Condition] = field(repr=False)  # prompt name -> its `then.when`
     sources: Mapping[str, PromptSources] = field(repr=False)  # prompt name -> its files
-    names_read: Mapping[str, Set[str]] = field(repr=False)  # prompt name -> variables that its templates read
-    attributes_read: Mapping[str, Set[str]] = field(repr=False)  # prompt name -> attributes that they read
+    names_read: Mapping[str, Set[str]] = field(repr=False)
+    """Prompt name -> the variables and attributes that its templates read: {"files", ".numbered"}."""
     appended: Mapping[str, Mapping[str, str]] = field(repr=False)
     """Prompt name -> variables that its templates do not read, with the template that is appended for each."""
     shadows: Set[str] = frozenset()  # prompts that run beside the real one and post nothing; their `on:` has no effect
@@ -247,16 +247,12 @@ class Library:
         return frozenset(used - optional)
 
     def uses(self, name: str, variable: str) -> bool:
-        """Return True if a template of the prompt or of its follow-ups reads the variable.
+        """Return True if a template of the prompt or of its follow-ups reads a variable, or an attribute (".numbered").
 
         Templates of comments and templates that are appended are included.
         """
         names = (name, *self.followers(name))
         return any(variable in self.names_read[one] or variable in self.appended[one] for one in names)
-
-    def uses_attribute(self, name: str, attribute: str) -> bool:
-        """Return True if such a template reads an attribute of this name, of any variable."""
-        return any(attribute in self.attributes_read[one] for one in (name, *self.followers(name)))
 
     def file(self, name: str) -> str:
         """Return the path of a prompt's template, for messages. Raises `KeyError` if there is no such prompt."""

@@ -15,7 +15,7 @@ from hls_handler.untrusted.placeholders import Placeholders, public_hints
 from hls_handler.untrusted.untrusted_text import UntrustedText, text_of
 
 ANYTHING: object = Any
-"""Type hint of a value of unknown type, such as a macro's parameter. Its attributes are not checked."""
+"""Type of a value of unknown type, such as a macro's parameter. Its attributes are not checked."""
 
 LIST_ATTRIBUTES = frozenset({"index", "count"})  # methods of a list or tuple that templates may use
 TEXT_METHODS = frozenset({"excerpt", "lines", "startswith", "endswith"})  # methods of `UntrustedText`
@@ -23,68 +23,43 @@ UNIONS = (Union, UnionType)
 
 
 @dataclass(frozen=True, slots=True)
-class ListOf:
-    """Type hint of a list, tuple or set. `element` is the type hint of its elements."""
-
-    element: object
-
-
-@dataclass(frozen=True, slots=True)
-class GroupOf:
-    """Type hint of a group of the filter `groupby`. `key` and `element` are the hints of its key and its elements."""
-
-    key: object
-    element: object
-
-
-@dataclass(frozen=True, slots=True)
-class Exports:
-    """Type hint of a value with known attributes: `config`, and `macros` after `{% import "_x.j2" as macros %}`."""
+class OwnValues:
+    """Type of `config`: the names of the operator's values."""
 
     names: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Type hint of a string from an event or from Claude."""
 
 
 def has_members(hint: object) -> TypeGuard[type]:
     return isinstance(hint, type) and (is_dataclass(hint) or issubclass(hint, BaseModel))
 
 
-def normalize_hint(hint: object) -> object:
-    """Normalize a type hint: `str` to `Text()`, `list[str]` to `ListOf(Text())`, `Issue | None` to `Issue`.
-
-    A union of different normalized hints becomes `ANYTHING`. `Annotated` is removed. Other hints stay unchanged.
-    """
-    element = _find_element_type(hint)
-    if element is not None:
-        return ListOf(normalize_hint(element))
-    plain = _without_none(hint)
-    if get_origin(plain) in UNIONS:
-        kinds = {normalize_hint(arm) for arm in get_args(plain) if arm is not NoneType}
-        return kinds.pop() if len(kinds) == 1 else ANYTHING
-    return Text() if plain is str else plain
+def members_of(kind: object) -> Mapping[str, object] | None:
+    """Return {name: type hint} of what templates may read of a type: {"name": str}; None if that is not known."""
+    if has_members(kind):
+        return public_hints(kind)
+    if isinstance(kind, OwnValues):
+        return dict.fromkeys(kind.names, ANYTHING)
+    if find_element_type(kind) is not None:
+        return dict.fromkeys(LIST_ATTRIBUTES, ANYTHING)
+    return dict.fromkeys(TEXT_METHODS, ANYTHING) if kind is str else None
 
 
-def element_hint(hint: object) -> object:
-    """Return the hint of the elements of a `ListOf` or `GroupOf`; `ANYTHING` for any other hint."""
-    return hint.element if isinstance(hint, ListOf | GroupOf) else ANYTHING
-
-
-def _without_none(hint: object) -> object:
+def iter_alternatives(hint: object) -> Iterator[object]:
+    """Yield the types of a union except None, or the hint itself. `Annotated` is removed."""
     if get_origin(hint) is Annotated:
-        return _without_none(get_args(hint)[0])
-    arms = [arm for arm in get_args(hint) if arm is not NoneType] if get_origin(hint) in UNIONS else []
-    return _without_none(arms[0]) if len(arms) == 1 else hint
+        yield from iter_alternatives(get_args(hint)[0])
+    elif get_origin(hint) in UNIONS:
+        yield from (one for arm in get_args(hint) for one in iter_alternatives(arm))
+    elif hint is not NoneType:
+        yield hint
 
 
-def _find_element_type(hint: object) -> object | None:
-    plain = _without_none(hint)
-    origin = get_origin(plain)
+def find_element_type(hint: object) -> object | None:
+    """Return the type hint of the elements of a list, tuple or set; None for any other type."""
+    kinds = [*iter_alternatives(hint)]
+    origin = get_origin(kinds[0]) if len(kinds) == 1 else None
     is_collection = isinstance(origin, type) and issubclass(origin, Collection) and not issubclass(origin, Mapping)
-    return get_args(plain)[0] if is_collection else None
+    return get_args(kinds[0])[0] if is_collection else None
 
 
 SAMPLE_TEXT = "some *text*, with a | bar and a\nsecond line"
@@ -161,11 +136,11 @@ def document_variables(hints: Mapping[str, object], examples: Iterable[Mapping[s
 
 
 def _document(name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]) -> Iterator[VariableDoc]:
-    element = _find_element_type(hint)
+    element = find_element_type(hint)
     path, kind = (name, hint) if element is None else (f"{name}[]", element)
     if element is not None:
         recorded, samples = _flatten(recorded), _flatten(samples)
-    plain = _without_none(kind)
+    plain = next(iter_alternatives(kind))
     if not has_members(plain):
         example = next((value for value in recorded if value not in ("", None)), next(iter(recorded), None))
         # `samples` give no examples, but show whether the text is trusted if no recorded event has a value.
@@ -206,7 +181,7 @@ def describe_type(hint: object) -> str:
         named = " or ".join(describe_type(arm) for arm in arms if arm is not NoneType)
         return f"{named} or none" if NoneType in arms else named
     if origin is not None:
-        element = _find_element_type(hint)
+        element = find_element_type(hint)
         if element is None:
             return "the payload, as GitHub sent it"
         return "list of objects" if has_members(element) else f"list: {describe_type(element)}"

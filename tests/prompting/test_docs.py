@@ -16,7 +16,7 @@ from hls_handler.prompting.environment import COMMENT_FILTERS, PROMPT_FILTERS
 from hls_handler.prompting.front_matter import FrontMatter
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
-from hls_handler.prompting.variables import ListOf, has_members, normalize_hint
+from hls_handler.prompting.variables import find_element_type, has_members, iter_alternatives
 from hls_handler.routing import Rule, Shadow, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
@@ -185,11 +185,10 @@ ALL_VARIABLES: Mapping[str, object] = {
 
 @pytest.mark.parametrize("name", ALL_VARIABLES)
 def test_every_variable_is_in_the_guide_with_its_members(name: str) -> None:
-    hint = normalize_hint(ALL_VARIABLES[name])
-    type_ = hint.element if isinstance(hint, ListOf) else hint
     table_row = row(name)
-    for member in public_hints(type_) if has_members(type_) and isinstance(type_, type) else ():
-        assert f"`{member}`" in table_row
+    for kind in iter_alternatives(find_element_type(ALL_VARIABLES[name]) or ALL_VARIABLES[name]):
+        for member in public_hints(kind) if has_members(kind) else ():
+            assert f"`{member}`" in table_row
 
 
 @pytest.mark.parametrize("name", [*PROMPT_FILTERS, *COMMENT_FILTERS])

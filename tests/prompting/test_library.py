@@ -254,31 +254,6 @@ def test_invalid_change_keeps_the_last_valid_version_and_is_logged_once(
     assert loader.times == 2
 
 
-def test_reload_that_does_not_end_stops_no_other_thread(loader: CountingLoader) -> None:
-    is_loading, may_end, now = threading.Event(), threading.Event(), [0.0]
-
-    def load() -> Library:
-        if loader.times:
-            is_loading.set()
-            assert may_end.wait(TIMEOUT_S)
-        return loader()
-
-    live = ReloadingLibrary(load, loader.folder, clock=lambda: now[0])
-    good = live.current()
-    change(loader.folder, FRONT + "Other words")
-    reloading = threading.Thread(target=live.current)
-    reloading.start()
-    assert is_loading.wait(TIMEOUT_S)
-    now[0] = 30.0
-    assert live.current() is good
-    assert live.reload_error is not None
-    assert "not loaded within 30 s, perhaps because a template has a loop that does not end" in live.reload_error
-    may_end.set()
-    reloading.join()
-    assert live.current() is not good
-    assert live.reload_error is None
-
-
 def test_fixed_library_is_used(loader: CountingLoader, caplog: pytest.LogCaptureFixture) -> None:
     live = ReloadingLibrary(loader, loader.folder)
     change(loader.folder, FRONT + "{% if %}")

@@ -66,7 +66,7 @@ def check(template: str, **others: str) -> list[str]:
         "{% set a, b = 1, 2 %}{{ a + b }}",
         "{{ findings | map(attribute='start_line') | list }} {{ event | map(attribute='x') | list }}",
         "{{ findings | map('upper') | first }} {{ (findings | batch(2) | first)[0].any }} {{ issue.labels.count(1) }}",
-        "{{ findings | map(attribute='path.x') | list }} {{ marked.x }}",
+        "{{ marked.x }}{% macro m(issue) %}{{ issue.titel }}{% endmacro %}{{ m(1) }}",
         "{{ 'x' if issue.body else issue.title }} {{ [issue.number, 2] | sum }} {{ {'a': issue.title}.a }}",
         "{{ self.task() }}{% block task %}{{ issue.title }}{{ super() }}{% endblock %}",
     ],
@@ -97,10 +97,6 @@ def test_known_names_are_no_problem(template: str) -> None:
         ("{% for label in issue.labels %}\n{{ label.nam }}{% endfor %}", "2: label has no 'nam'; did you mean 'name'?"),
         ("{% for label in issue.labels if label.nam %}{% endfor %}", "1: label has no 'nam'; did you mean 'name'?"),
         (
-            "{% for p, g in findings | groupby('path') %}{{ g[0].titel }}{% endfor %}",
-            "1: g[...] has no 'titel'; did you mean 'title'?",
-        ),
-        (
             "{% for p, g in findings | groupby('pth') %}{% endfor %}",
             "1: an element of findings has no 'pth'; did you mean 'path'?",
         ),
@@ -110,10 +106,6 @@ def test_known_names_are_no_problem(template: str) -> None:
         ("{% macro m(a=isue) %}{% endmacro %}", "1: unknown variable 'isue'; did you mean 'issue'?"),
         ("{% if false %}{{ issue.titel }}{% endif %}", "1: issue has no 'titel'; did you mean 'title'?"),
         ("{% for x in [] %}{% else %}{{ issue.titel }}{% endfor %}", "1: issue has no 'titel'; did you mean 'title'?"),
-        (
-            "{% for x in [1] %}{% endfor %}{{ x }}",
-            "1: unknown variable 'x'; known: analysis, event, findings, issue, marked, note",
-        ),
         ("{{ issue.title.upper() }}", f"1: issue.title is text from an event and has no 'upper'; {TEXTS}"),
         ("{{ note.upper() }}", f"1: note is text from an event and has no 'upper'; {TEXTS}"),
         (
@@ -151,11 +143,6 @@ def test_unknown_name_is_reported_with_the_most_similar_name(template: str, prob
             ["part.j2:1: l has no 'nam'; did you mean 'name'?"],
         ),
         (
-            "{% include 'part.j2' without context %}",
-            "{{ issue.title }}",
-            ["part.j2:1: unknown variable 'issue'; known: none"],
-        ),
-        (
             "{% extends 'part.j2' %}{% block task %}{{ issue.titel }}{% endblock %}",
             "{% block task %}{% endblock %}",
             ["1: issue has no 'titel'; did you mean 'title'?"],
@@ -166,20 +153,8 @@ def test_unknown_name_is_reported_with_the_most_similar_name(template: str, prob
             ["part.j2:1: unknown variable 'y'; known: analysis, event, findings, issue, marked, note, x"],
         ),
         ("{% from 'part.j2' import cell as c %}{{ c(1) }}", CELL, []),
-        ("{% from 'part.j2' import sell %}", CELL, ["1: part.j2 has no 'sell'; did you mean 'cell'?"]),
         ("{% import 'part.j2' as p %}{{ p.cell(1) }}", CELL, []),
-        ("{% import 'part.j2' as p %}{{ p.sell(1) }}", CELL, ["1: p has no 'sell'; did you mean 'cell'?"]),
-        (
-            "{% import 'part.j2' as p %}",
-            "{% macro m() %}{{ issue.title }}{% endmacro %}",
-            ["part.j2:1: unknown variable 'issue'; known: m"],
-        ),
         ("{% import 'part.j2' as p with context %}", "{% macro m() %}{{ issue.title }}{% endmacro %}", []),
-        (
-            "{% block system %}{% include 'part.j2' %}{% endblock %}",
-            "{{ issue.title }}",
-            [f"part.j2:1: {NOT_IN_SYSTEM_BLOCK}"],
-        ),
     ],
 )
 def test_names_in_referenced_templates_are_checked(template: str, part: str, problems: list[str]) -> None:
