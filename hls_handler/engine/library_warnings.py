@@ -24,8 +24,8 @@ def find_library_warnings(settings: Settings, library: Library) -> Iterator[str]
     Prompts with shipped front matter are left out of the latter, because the operator did not choose their events.
     Also yield a warning for each repository that lacks a variable of a prompt that can run for it.
     """
-    for effective in _enabled_entries(settings):
-        for position, event in enumerate(_entry(settings, effective).events):
+    for entry, effective in _enabled_entries(settings):
+        for position, event in enumerate(entry.events):
             if event not in NEED_NO_PROMPT and not _has_prompt(event, effective, library):
                 where = settings.sources.where(f"{effective.key}.events[{position}]")
                 advice = f"add {event} to the `on:` of a prompt, or do not enable it"
@@ -38,7 +38,7 @@ def find_library_warnings(settings: Settings, library: Library) -> Iterator[str]
             advice = f"add one to repositories[].events in {settings.sources.file}, or remove the prompt"
             where = f"{Path(sources.front_file).absolute()}:{line}"
             yield f"{where}: on: no repository enables {' or '.join(prompt.on)}; {advice}"
-    for effective in _enabled_entries(settings):
+    for _, effective in _enabled_entries(settings):
         where = settings.sources.where(f"{effective.key}.variables")
         for name, prompt in library.prompts.items():
             if _can_run(name, effective, library):
@@ -64,13 +64,9 @@ def _shipped_front_matter() -> dict[str, str | None]:
     return {source.prompt: source.front for source in read_folder(SHIPPED_FRONT_MATTER)[0].values()}
 
 
-def _enabled_entries(settings: Settings) -> tuple[EffectiveSettings, ...]:
-    entries = (entry for entry in RepositoryTable(settings).entries if entry.enabled)
-    return tuple(sorted(entries, key=lambda entry: settings.repositories.index(_entry(settings, entry))))
-
-
-def _entry(settings: Settings, effective: EffectiveSettings) -> Repository:
-    return next(entry for entry in settings.repositories if entry.name == effective.pattern)
+def _enabled_entries(settings: Settings) -> list[tuple[Repository, EffectiveSettings]]:
+    effective = {one.pattern: one for one in RepositoryTable(settings).all()}
+    return [(entry, effective[entry.name]) for entry in settings.repositories if entry.enabled]
 
 
 def _has_prompt(event: str, effective: EffectiveSettings, library: Library) -> bool:
@@ -102,7 +98,7 @@ def _find_unused(settings: Settings, library: Library) -> Iterator[Prompt]:
     chosen, entries = find_chosen_prompts(settings), _enabled_entries(settings)
     for name, prompt in library.prompts.items():
         runs_otherwise = name in chosen or name in library.shadows or library.predecessors(name)
-        if prompt.on and not runs_otherwise and not any(_enables(entry, key) for entry in entries for key in prompt.on):
+        if prompt.on and not runs_otherwise and not any(_enables(one, key) for _, one in entries for key in prompt.on):
             yield prompt
 
 

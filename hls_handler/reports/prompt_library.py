@@ -122,7 +122,7 @@ def list_uses(settings: Settings, library: Library, name: str) -> list[Use]:
     gives to it. The `.github/hls.yaml` of a repository may decide otherwise.
     """
     found: list[Use] = []
-    for entry in RepositoryTable(settings).entries:
+    for entry in RepositoryTable(settings).all():
         keys = _events_that_run(library, name, entry.use.keys())
         chosen = {key: entry.find_prompt(key) for key in keys}
         run = [

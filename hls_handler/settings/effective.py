@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from typing import Any, Literal, TypeVar, get_args
@@ -28,6 +28,7 @@ from hls_handler.settings.repository import (
     LABEL_SWITCHES,
     PATH,
     REVIEW_SWITCHES,
+    RepositoryFileFeatures,
     RepositoryFileReview,
     RepositorySettings,
 )
@@ -116,11 +117,6 @@ class RepositoryTable:
         self._entries = tuple(zip(names, effective, strict=True))
         self._found: dict[str, EffectiveSettings | None] = {}
 
-    @property
-    def entries(self) -> tuple[EffectiveSettings, ...]:
-        """The settings of every entry of `repositories`, the most specific entry first."""
-        return tuple(effective for _, effective in self._entries)
-
     def find(self, full_name: str) -> EffectiveSettings | None:
         """Return the settings of the most specific entry that matches "owner/repo", ignoring case; else None."""
         if full_name in self._found:
@@ -205,50 +201,46 @@ def apply_repository_settings(effective: EffectiveSettings, repository: Reposito
     prompts.
     """
     values, sources = repository.values, Sources(PATH, repository.lines)
-    features, labels, paths = effective.features, effective.labels, effective.paths
-    off = {name for name, on in values.features.model_dump().items() if on is False and getattr(features, name)}
-    decided = {f"features.{name}" for name in off}
+    changes: dict[str, dict[str, Any]] = {
+        "features": _switch_off(effective.features, values.features, RepositoryFileFeatures.model_fields),
+        "labels": _switch_off(effective.labels, values.labels, LABEL_SWITCHES),
+        "review": _restrict_review(effective.review, values.review),
+        "comments": values.comments.model_dump(exclude_none=True),
+        "findings": values.findings.model_dump(exclude_none=True),
+    }
+    if (values.labels.min_confidence or 0) > effective.labels.min_confidence:
+        changes["labels"]["min_confidence"] = values.labels.min_confidence
+    decided = {f"{section}.{key}" for section, changed in changes.items() for key in changed}
     if effective.enabled and not values.enabled:
         decided.add("enabled")
-    for switch in LABEL_SWITCHES:
-        if getattr(labels, switch) and getattr(values.labels, switch) is False:
-            labels = labels.model_copy(update={switch: False})
-            decided.add(f"labels.{switch}")
-    if (values.labels.min_confidence or 0) > labels.min_confidence:
-        labels = labels.model_copy(update={"min_confidence": values.labels.min_confidence})
-        decided.add("labels.min_confidence")
     if values.labels.allow is not None:
         source = sources.where("labels.allow")
-        labels = labels.model_copy(update={"repository_allow": values.labels.allow, "repository_allow_source": source})
+        changes["labels"] |= {"repository_allow": values.labels.allow, "repository_allow_source": source}
         decided.add("labels.allow")
+    paths = effective.paths
     if values.paths.ignore:
         where = " and ".join([*([paths.where] if paths.globs else []), sources.where("paths.ignore")])
         paths = PathFilter((*paths.globs, *values.paths.ignore), where)
         decided.add("paths.ignore")
-    review = _restrict_review(effective.review, values.review)
-    decided |= {f"review.{name}" for name in review}
-    replaced = {"comments": values.comments, "findings": values.findings}
-    decided |= {f"{name}.{key}" for name, section in replaced.items() for key in section.model_dump(exclude_none=True)}
     choices = {event: (name, f"{PATH}:prompts.use.{event}") for event, name in values.prompts.use.items()}
+    sections = {name: getattr(effective, name).model_copy(update=changed) for name, changed in changes.items()}
     return replace(
         effective,
         enabled=effective.enabled and values.enabled,
-        features=features.model_copy(update=dict.fromkeys(off, False)),
-        labels=labels,
-        comments=effective.comments.model_copy(update=values.comments.model_dump(exclude_none=True)),
-        findings=effective.findings.model_copy(update=values.findings.model_dump(exclude_none=True)),
-        review=effective.review.model_copy(update=review),
         paths=paths,
         use={**effective.use, **choices},
         repository_keys=frozenset(decided),
+        **sections,
     )
+
+
+def _switch_off(section: BaseModel, wanted: BaseModel, names: Iterable[str]) -> dict[str, Any]:
+    return {name: False for name in names if getattr(section, name) and getattr(wanted, name) is False}
 
 
 def _restrict_review(review: Review, wanted: RepositoryFileReview) -> dict[str, Any]:
     """Return the values of `wanted` that restrict `review`, by name. A severity that more findings reach does so."""
-    values: dict[str, Any] = {
-        name: False for name in REVIEW_SWITCHES if getattr(review, name) and getattr(wanted, name) is False
-    }
+    values = _switch_off(review, wanted, REVIEW_SWITCHES)
     if wanted.max_inline is not None and wanted.max_inline < review.max_inline:
         values["max_inline"] = wanted.max_inline
     severities = get_args(Severity)  # most severe first

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, replace
@@ -139,10 +138,6 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
         name = value_at(entry, "name")
         if isinstance(name, str) and first.setdefault(name.lower(), index) != index:
             yield f"repositories[{index}].name", f"{name} is already repositories[{first[name.lower()]}]; remove one"
-    for key, path in {"storage.url": value_at(root, "storage.url"), **_prompt_folders(root)}.items():
-        problem = _find_encoding_problem(path) if isinstance(path, str) else None
-        if problem is not None:
-            yield key, problem
 
 
 def _find_credential_problems(root: object) -> Iterator[tuple[str, str]]:
@@ -187,20 +182,6 @@ def _with_app_key(settings: Settings, read_key: Callable[[Path], bytes]) -> Sett
         raise InvalidAppKey(problem)
     github = settings.github.model_copy(update={"app": app.model_copy(update={"private_key": key})})
     return settings.model_copy(update={"github": github})
-
-
-def _find_encoding_problem(path: str) -> str | None:
-    encoding = sys.getfilesystemencoding()
-    shown = "the address" if path.startswith("postgresql") else path.encode("utf-8", "backslashreplace").decode()
-    if any("\ud800" <= character <= "\udfff" for character in path):  # of a variable, whose bytes were not decoded
-        rename = "rename it" if encoding == "utf-8" else "rename it, or set PYTHONUTF8=1"
-        return f"{shown} has bytes that are not valid in the locale's encoding ({encoding}); {rename}"
-    try:
-        if not path.startswith("postgresql"):
-            os.fsencode(unquote(path))
-    except UnicodeEncodeError:
-        return f"{shown} has a character that the locale's encoding ({encoding}) lacks; set PYTHONUTF8=1"
-    return None
 
 
 def _prompt_folders(root: object) -> dict[str, object]:
@@ -379,41 +360,33 @@ class SettingsFile:
         """
         self._clock_ns, self._options = clock_ns, options
         self._path, self._environ, self._dotenv = path, dict(environ), dotenv
-        self._last_stamps: tuple[Stamp, ...] | None = None
-        self._key_path: Path | None = None
-        self._key_stamp: Stamp = None
+        self._stamps: dict[Path, Stamp] = {}  # of the files when they were read
+        self._must_read = False
         self.initial: Settings = self.read()
 
     def has_changed(self) -> bool:
         """Return True if a file has changed since `read`, and the change is at least `MIN_AGE_NS` old. Thread-safe."""
-        stamps, key_stamp = self._stamps(), self._stamp_key()
-        if stamps == self._last_stamps and key_stamp == self._key_stamp:
+        stamps = {path: _stamp(path) for path in self._stamps}
+        if stamps == self._stamps and not self._must_read:
             return False
         now = self._clock_ns()
-        return not any(0 <= now - stamp[1] < MIN_AGE_NS for stamp in (*stamps, key_stamp) if stamp is not None)
+        return not any(0 <= now - stamp[1] < MIN_AGE_NS for stamp in stamps.values() if stamp is not None)
 
     def read(self) -> Settings:
         """Read the settings. Raises `SettingsError`. If a file changes meanwhile, `has_changed` returns True later."""
-        self._last_stamps = self._stamps()
-        self._key_path = self._key_stamp = None
+        self._must_read = False
+        self._stamps = {path: _stamp(path) for path in (self._path, self._dotenv) if path is not None}
         return load_settings(
             self._path, self._environ, dotenv=self._dotenv, options=self._options, read_key=self._read_key
         )
 
     def mark_as_changed(self) -> None:
         """Make `has_changed` return True, so that settings that could not be applied are read again."""
-        self._last_stamps = None
+        self._must_read = True
 
     def _read_key(self, path: Path) -> bytes:
-        self._key_path = path
-        self._key_stamp = self._stamp_key()  # before reading, so that a later change is detected
+        self._stamps = {**self._stamps, path: _stamp(path)}  # before reading, so that a later change is detected
         return path.read_bytes()
-
-    def _stamp_key(self) -> Stamp:
-        return None if self._key_path is None else _stamp(self._key_path)
-
-    def _stamps(self) -> tuple[Stamp, ...]:
-        return tuple(_stamp(path) for path in (self._path, self._dotenv) if path is not None)
 
 
 def _stamp(path: Path) -> Stamp:

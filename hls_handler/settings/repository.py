@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -18,7 +18,7 @@ from hls_handler.actions import EnsureComment
 from hls_handler.analysis import Severity
 from hls_handler.errors import SettingsError
 from hls_handler.settings.github_events import find_event_problem
-from hls_handler.settings.reference import Reference, explain, unknown_key
+from hls_handler.settings.reference import Reference, explain
 from hls_handler.settings.values import (
     Confidence,
     Expected,
@@ -216,23 +216,20 @@ def _explain(error: ValidationError, root: object) -> dict[str, str]:
     reference, operator_reference = Reference(RepositoryFile), Reference()
     sentences = explain(error, root, {}, reference)
     for found in error.errors(include_url=False, include_input=False, include_context=False):
-        if found["type"] == "extra_forbidden":
-            path = ".".join(map(str, found["loc"]))
-            if operator_reference.find(path) or operator_reference.find(f"repositories[].{path}"):
-                sentences[path] = "can only be set by the operator, in HLS's own settings; remove it"
-            else:
-                *section, name = map(str, found["loc"])  # the name may contain dots
-                sentences[path] = unknown_key(".".join(section), name, reference)
+        path = ".".join(map(str, found["loc"]))
+        is_operators = operator_reference.find(path) or operator_reference.find(f"repositories[].{path}")
+        if found["type"] == "extra_forbidden" and is_operators:
+            sentences[path] = "can only be set by the operator, in HLS's own settings; remove it"
     return sentences
 
 
 def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
-    off = {key: False for key in RepositoryFileFeatures.model_fields if is_false(value_at(root, f"features.{key}"))}
     use = value_at(root, "prompts.use")
     ignored = {event: False for event, name in use.items() if name is False} if isinstance(use, dict) else {}
-    labels = {key: False for key in LABEL_SWITCHES if is_false(value_at(root, f"labels.{key}"))}
-    enabled, prompts = not is_false(root.get("enabled")), {"use": ignored}
-    return RepositoryFile.model_validate({"enabled": enabled, "labels": labels, "features": off, "prompts": prompts})
+    off: dict[str, object] = {"prompts": {"use": ignored}}
+    for section, keys in (("features", RepositoryFileFeatures.model_fields), ("labels", LABEL_SWITCHES)):
+        off[section] = {key: False for key in keys if is_false(value_at(root, f"{section}.{key}"))}
+    return RepositoryFile.model_validate(off | ({"enabled": False} if is_false(root.get("enabled")) else {}))
 
 
 def merge_with_last_valid(current: RepositorySettings, last_valid: RepositorySettings) -> RepositorySettings:
@@ -240,25 +237,15 @@ def merge_with_last_valid(current: RepositorySettings, last_valid: RepositorySet
 
     `current` is from a later, invalid version of the file. The copy has the problems of `current`.
     """
-    off = {key: False for key in RepositoryFileFeatures.model_fields if getattr(current.values.features, key) is False}
-    labels = {key: False for key in LABEL_SWITCHES if getattr(current.values.labels, key) is False}
-    use = {**last_valid.values.prompts.use, **current.values.prompts.use}
-    values = last_valid.values.model_copy(
-        update={
-            "enabled": current.values.enabled and last_valid.values.enabled,
-            "features": last_valid.values.features.model_copy(update=off),
-            "labels": last_valid.values.labels.model_copy(update=labels),
-            "prompts": last_valid.values.prompts.model_copy(update={"use": use}),
-        }
-    )
-    switched_off = [
-        *(f"features.{key}" for key in off),
-        *([] if current.values.enabled else ["enabled"]),
-        *(f"labels.{key}" for key in labels),
-        *(f"prompts.use.{event}" for event in current.values.prompts.use),
-    ]
-    lines = {**last_valid.lines, **{key: current.lines.get(key, 1) for key in switched_off}}
-    return RepositorySettings(values, lines, current.problems)
+    off = current.values.model_dump(exclude_unset=True)
+    values = _merge(last_valid.values.model_dump(exclude_unset=True), off)
+    lines = {**last_valid.lines, **{key: current.lines.get(key, 1) for key, _ in iter_leaves(off)}}
+    return RepositorySettings(RepositoryFile.model_validate(values), lines, current.problems)
+
+
+def _merge(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    nested = {key: _merge(values.get(key, {}), value) for key, value in over.items() if isinstance(value, dict)}
+    return {**values, **over, **nested}
 
 
 @dataclass(frozen=True, slots=True)

@@ -332,23 +332,16 @@ class ShadowPrompt(BaseModel):
 def _merge_errors(value: object, validate: ValidatorFunctionWrapHandler) -> object:
     try:
         return validate(value)
-    except ValidationError:  # its key paths would be ambiguous, because events contain dots: "issues.opened.shadow"
-        raise ValueError("must be the name of a prompt, false, or {prompt: NAME, shadow: true}") from None
+    except ValidationError:  # key paths of its errors are ambiguous, because events have dots: "issues.opened.shadow"
+        raise ValueError("is of none of the types") from None
 
 
 LOGIN_GLOB = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9_*?-]*(?:\[bot\])?", re.ASCII)
 
 
-def _merge_when_errors(value: object, validate: ValidatorFunctionWrapHandler) -> object:
-    try:
-        return validate(value)
-    except ValidationError:
-        raise ValueError("must be push, opened, request or label:NAME") from None
-
-
 When = Annotated[
     Literal["push", "opened", "request"] | Annotated[str, Field(pattern=r"^label:\S(.{0,48}\S)?$")],
-    WrapValidator(_merge_when_errors),
+    WrapValidator(_merge_errors),
     Expected("push, opened, request or label:NAME"),
 ]
 
@@ -358,16 +351,9 @@ def _find_login_problem(bots: bool | tuple[str, ...]) -> str | None:
     return f'"{invalid[0]}" is no login; write one such as renovate[bot], or copilot*' if invalid else None
 
 
-def _merge_bots_errors(value: object, validate: ValidatorFunctionWrapHandler) -> object:
-    try:
-        return validate(value)
-    except ValidationError:
-        raise ValueError("must be true, false or a list of logins") from None
-
-
 Bots = Annotated[
     bool | tuple[str, ...],
-    WrapValidator(_merge_bots_errors),
+    WrapValidator(_merge_errors),
     _reject(_find_login_problem),
     Expected("true, false or a list of logins such as [copilot*]"),
 ]

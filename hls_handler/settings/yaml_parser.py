@@ -20,6 +20,8 @@ MAX_BYTES = 1_000_000
 MAX_NODES = 20_000  # limit on values, without keys; the values of an alias are counted at each use
 MAX_DEPTH = 20
 
+TOO_DEEP = f"nested too deeply; at most {MAX_DEPTH} levels are allowed"
+
 CONTROL_CHARACTER = "a control character, which YAML forbids; remove it"
 
 _TAG = "tag:yaml.org,2002:"
@@ -120,29 +122,12 @@ class InvalidYaml(SettingsError):
         self.line, self.sentence = line, sentence
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's loader with a limit on depth. Without it, the depth at which Python fails depends on its version."""
-
-    def __init__(self, text: str, file: str) -> None:
-        super().__init__(text)
-        self._file, self._depth = file, 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        self._depth += 1
-        if self._depth > MAX_DEPTH + 1:  # the document itself is one
-            sentence = f"nested too deeply; at most {MAX_DEPTH} levels are allowed"
-            raise InvalidYaml(self._file, self.line + 1, sentence)
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
-
-
 def parse_tree(text: str, file: str) -> Tree:
     """Parse a YAML text. Raises `InvalidYaml`, whose message begins with `file`."""
     loader = None
     tree = Tree(file)
     try:
-        loader = _Loader(text, file)
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is not None:
             tree.root = _TreeBuilder(tree).value(node, "", 0)
@@ -151,6 +136,8 @@ def parse_tree(text: str, file: str) -> Tree:
         line, sentence = text.count("\n", 0, exc.position) + 1, CONTROL_CHARACTER
     except yaml.MarkedYAMLError as exc:
         line, sentence = _line(exc), f"not valid YAML: {_sentence(exc)}"
+    except RecursionError:
+        line, sentence = loader.line + 1 if loader else 1, TOO_DEEP
     except (ValueError, OverflowError):  # "\UFFFFFFFF" in double quotes: the one or the other, by version of Python
         line = loader.line + 1 if loader else 1
         sentence = "not valid YAML: an escape sequence is not a valid character"
@@ -216,8 +203,8 @@ class _TreeBuilder:
     def value(self, node: yaml.Node, path: str, depth: int) -> object:
         self._nodes_left -= 1
         if self._nodes_left < 0 or depth > MAX_DEPTH:
-            limit = f"{MAX_NODES} values" if self._nodes_left < 0 else f"{MAX_DEPTH} levels"
-            sentence = f"more than {limit}; check for aliases (*name) that repeat each other"
+            too_many = f"more than {MAX_NODES} values; check for aliases (*name) that repeat each other"
+            sentence = too_many if self._nodes_left < 0 else TOO_DEEP
             raise InvalidYaml(self._tree.file, node.start_mark.line + 1, sentence)
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             return self._mapping(node, path, depth)

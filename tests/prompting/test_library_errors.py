@@ -99,7 +99,7 @@ def test_valid_chain_has_no_problems(tmp_path: Path) -> None:
         ),
         (
             front(effort="low\nthen: &a\n  prompt: *a\n  when: x") + "x",
-            "6: front matter: more than 20 levels; check for aliases (*name) that repeat each other",
+            "6: front matter: nested too deeply; at most 20 levels are allowed",
         ),
         (front(effort="[" * 5000) + "x", "5: front matter: nested too deeply; at most 20 levels are allowed"),
         (

@@ -246,31 +246,6 @@ def test_the_value_of_a_variable_is_not_expanded_again(tmp_path: Path) -> None:
     assert str(settings.prompts.directory) == "$HOME/$(id)"
 
 
-@pytest.mark.parametrize(
-    ("line", "sentence"),
-    [
-        (
-            'storage: {url: "sqlite:///${PLACE}/hls.db"}',
-            "storage.url: sqlite:///b\\udcfccher/hls.db has bytes that are not valid in the locale's encoding (utf-8)",
-        ),
-        (
-            'storage: {url: "postgresql+psycopg://${PLACE}:x@h/n"}',
-            "storage.url: the address has bytes that are not valid in the locale's encoding (utf-8)",
-        ),
-        (
-            "prompts: {directory: '${PLACE}'}",
-            "prompts.directory: b\\udcfccher has bytes that are not valid in the locale's encoding (utf-8)",
-        ),
-    ],
-    ids=["database", "address", "prompts"],
-)
-def test_bytes_of_a_variable_that_the_locale_cannot_decode_are_reported(
-    tmp_path: Path, line: str, sentence: str
-) -> None:
-    variables = {**VARIABLES, "PLACE": os.fsdecode(b"b\xfccher")}
-    assert f"settings.yaml:8: {sentence}; rename it" in problems(tmp_path, f"{SMALLEST}{line}\n", variables)
-
-
 def test_a_dotenv_file_is_read_and_the_environment_takes_precedence(tmp_path: Path) -> None:
     path, dotenv = tmp_path / "settings.yaml", tmp_path / ".env"
     path.write_text(SMALLEST, encoding="utf-8")
