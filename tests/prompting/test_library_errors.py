@@ -36,114 +36,59 @@ CHAIN = {
 }
 
 
-def test_valid_library_has_no_problems(tmp_path: Path) -> None:
-    assert problems(tmp_path, PLAIN | {"issues/plain.comment.md.j2": "{{ analysis.summary }}, {{ prompt_id }}"}) == []
-
-
 def test_valid_chain_has_no_problems(tmp_path: Path) -> None:
     assert problems(tmp_path, {"base.j2": BASE, **CHAIN}) == []
+
+
+FIELDS = (
+    "{component: {enum: [payments, none]}, areas: {type: list, enum: [api, docs]}, regression: {type: boolean},"
+    " version: {type: string}, versions: {type: list}, count: {type: integer}}"
+)
+
+
+def test_each_mistake_has_its_line_and_message(tmp_path: Path) -> None:
+    wrong = []
+    examples = (Path(__file__).parent / "rejected.txt").read_text(encoding="utf-8").split("\n")
+    for number, example in enumerate(line for line in examples if line and line[0] != "#"):
+        line, _, message = example.partition("  # ")
+        key, is_key, value = line.partition(": ")
+        fields = {"fields": FIELDS} if key == "labels" else {}
+        text = f"{front(**fields, **{key: value})}x" if is_key and key.isidentifier() else front() + line
+        found = problems(tmp_path / str(number), {"base.j2": BASE, "issues/a.j2": text})
+        if found != [f"issues/a.j2:{message}"]:
+            wrong.append((line, found))
+    assert wrong == []
 
 
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        (front(description='""') + "x", "2: description: string should have at least 1 character, found ''"),
         ("---\ndescription: x\non: issues.opened\n---\nx", "1: reply: is missing"),
-        (
-            front(zzz="{a: b}") + "x",
-            "5: zzz: unknown key; known: description, effort, fields, labels, max_tokens, model, on, reply, then",
-        ),
-        (front(then="x") + "x", "5: then: must be a mapping with the keys prompt, when, found 'x'"),
-        (front(replay="x") + "x", "5: replay: unknown key; did you mean 'reply'?"),
-        (
-            front(reply="issue_analyses") + "x",
-            "4: reply: unknown type 'issue_analyses'; did you mean 'issue_analysis'?",
-        ),
-        (
-            front(reply="poem") + "x",
-            (
-                "4: reply: unknown type 'poem'; known: comment_reply, finding_verdicts, generic_analysis, "
-                "issue_analysis, issue_response, pull_request_analysis, release_analysis, review_analysis, "
-                "workflow_analysis"
-            ),
-        ),
-        (
-            front(reply="pull_request_analysis") + "x",
-            "4: reply: issues cannot use 'pull_request_analysis'; did you mean 'issue_analysis'?",
-        ),
-        (front(max_tokens="'many'") + "x", "5: max_tokens: input should be a valid integer, found 'many'"),
-        (front(max_tokens="12") + "x", "5: max_tokens: input should be greater than or equal to 256, found 12"),
-        (
-            front(effort="huge") + "x",
-            "5: effort: input should be 'low', 'medium', 'high', 'xhigh' or 'max', found 'huge'",
-        ),
-        (front(on="[releas.published]") + "x", "3: on: GitHub has no event 'releas'; did you mean 'release'?"),
-        (front(on="[issues.openend]") + "x", "3: on: issues has no action 'openend'; did you mean 'opened'?"),
         (
             "---\ndescription: x\nreply: issue_analysis\n---\nx",
             "1: the prompt has no event; add on: [issues.opened], or name this prompt in another prompt's then",
         ),
         (
-            "---\ndescription: [x\n---\nx",
-            "2: front matter: not valid YAML: a list or map in brackets is not closed",
-        ),
-        ("---\na: \x07\n---\nx", "2: front matter: a control character, which YAML forbids; remove it"),
-        (front(max_tokens='!!bool "a"') + "x", "5: max_tokens: input should be a valid integer, found 'a'"),
-        (
-            front(description="!!python/name:os.system x") + "x",
-            "2: description: a value that starts with ! is a tag; put the value in quotes",
-        ),
-        (
             front(reply="issue_analysis\nreply: issue_response") + "x",
             "5: reply: written twice, first in line 4; remove one",
         ),
+        (front(fields="\n  a:\n    enum: [x]") + "x", "7: fields.a.enum: an enum must have 2 to 100 values; found 1"),
         (
             front(effort="low\nthen: &a\n  prompt: *a\n  when: x") + "x",
             "6: front matter: nested too deeply; at most 20 levels are allowed",
         ),
         (front(effort="[" * 5000) + "x", "5: front matter: nested too deeply; at most 20 levels are allowed"),
-        (
-            front(effort="[" * 300 + "]" * 300 + "\nmodel: x") + "x",
-            "5: front matter: nested too deeply; at most 20 levels are allowed",
-        ),
-        (
-            front(description='"\\U00110000"') + "x",  # the same exception as the next one from Python 3.13 on
-            "2: front matter: not valid YAML: an escape sequence is not a valid character",
-        ),
-        (
-            front(description='"\\UFFFFFFFF"') + "x",
-            "2: front matter: not valid YAML: an escape sequence is not a valid character",
-        ),
         ("---\nissues\n---\nx", "2: the front matter has no keys; write `key: value`"),
         ("---\ndescription: a\nx", "1: the front matter has no end; close it with a line ---"),
         (front() + "{{ " + "(" * 2000 + "1" + ")" * 2000 + " }}", "1: the template is nested too deeply"),
-        (front() + "{{ issue.titel }}", "6: issue has no 'titel'; did you mean 'title'?"),
-        (
-            front() + "\n\n{% if issue %}",
-            (
-                "8: Unexpected end of template. Jinja was looking for the following tags: 'elif' or 'else' or 'endif'. "
-                "The innermost block that needs to be closed is 'if'."
-            ),
-        ),
-        (front() + "{{ issue.title | shout }}", "6: unknown filter 'shout'; did you mean 'sort'?"),
-        (front() + "{{ issue.title is loud }}", "6: unknown test 'loud'; known: "),
-        (front() + '{% include "bas.j2" %}', "6: there is no template 'bas.j2'; did you mean 'base.j2'?"),
-        (front() + "{% include issue.title %}", '6: write the name of the other template in quotes, such as "base.j2"'),
-        (front() + '{% include "../secret.j2" %}', "6: there is no template '../secret.j2'; known: "),
-        (
-            front() + "x\ue000",
-            "6: the line has a private-use character (U+E000 to U+E01F), which HLS reserves; remove it",
-        ),
-        (front() + "{# nothing #}", "1: the template renders no task for Claude (tried with a bug)"),
         (
             front() + '{% extends "base.j2" %}\n{% block task %}x{% endblock %}{% block task %}y{% endblock %}',
-            "7: block 'task' defined twice",
+            "7: block 'task' defined twice (tried with a bug)",
         ),
     ],
 )
 def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, message: str) -> None:
-    found = problems(tmp_path, {"base.j2": BASE, "issues/a.j2": template})
-    assert [problem[: len("issues/a.j2:") + len(message)] for problem in found] == [f"issues/a.j2:{message}"]
+    assert problems(tmp_path, {"base.j2": BASE, "issues/a.j2": template}) == [f"issues/a.j2:{message}"]
 
 
 @pytest.mark.parametrize(
@@ -186,14 +131,6 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
             ],
         ),
         (
-            PLAIN | {"issues/plain.j2": front(then="{prompt: issues/plane, when: 'true'}") + "x"},
-            ["issues/plain.j2:5: then.prompt: there is no prompt 'issues/plane'; did you mean 'issues/plain'?"],
-        ),
-        (
-            PLAIN | {"issues/plain.j2": front(then="{prompt: issues/plain, when: 'true'}") + "x"},
-            ["issues/plain.j2:5: then.prompt: the prompts form a cycle: 'issues/plain' leads back to this prompt"],
-        ),
-        (
             {"base.j2": BASE, **CHAIN, "issues/first.j2": CHAIN["issues/first.j2"].replace("kind", "knid")},
             ["issues/first.j2:5: then.when: analysis has no 'knid'; did you mean 'kind'?"],
         ),
@@ -225,15 +162,6 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
                 + "\n{% if analysis.kind == 'question' %}{{ 1 / 0 }}{% endif %}",
             },
             ["issues/second.j2:6: division by zero (tried with a bug)"],
-        ),
-        (
-            {
-                "base.j2": BASE,
-                "issues/a.j2": front(on="[releas.published]", then="{prompt: issues/b, when: 'true'}") + "x",
-                "issues/b.j2": front(then="{prompt: issues/c, when: 'true'}") + "x",
-                "issues/c.j2": CHAIN["issues/second.j2"],
-            },
-            ["issues/a.j2:3: on: GitHub has no event 'releas'; did you mean 'release'?"],
         ),
         (
             PLAIN | {"_a.j2": "{% include '_b.j2' %}", "_b.j2": "\n{% include '_a.j2' %}"},
@@ -278,32 +206,6 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
             ],
         ),
         (
-            PLAIN | {"issues/plain.j2": FRONT + "x\n{{ event.issue.coments }}"},
-            ["issues/plain.j2:7: there is no 'coments' here; did you mean 'comments'? (tried with a bug)"],
-        ),
-        (
-            PLAIN | {"issues/plain.j2": FRONT + "{% for x in issue.labels %}\n{{ x.name }} {{ x.colour }}{% endfor %}"},
-            ["issues/plain.j2:7: x has no 'colour'; known: name"],
-        ),
-        (
-            PLAIN | {"issues/plain.j2": FRONT + "x\n{{ issue.body | truncate(10) }}"},
-            [
-                (
-                    "issues/plain.j2:7: a template takes a part of a text that comes from an event; "
-                    "use excerpt(n) or lines(a, b) for that (tried with a bug)"
-                )
-            ],
-        ),
-        (
-            PLAIN | {"issues/plain.j2": FRONT + "{% set t %}{{ issue.body }}{% endset %}\n{{ t[:2] }}"},
-            [
-                (
-                    "issues/plain.j2:7: text from an event was cut or changed; "
-                    "use excerpt(n) or lines(a, b) for that (tried with a bug)"
-                )
-            ],
-        ),
-        (
             PLAIN | {"issues/plain.comment.md.j2": "\n{{ analysis.sumary }} {{ promt_id }}"},
             [
                 "issues/plain.comment.md.j2:2: analysis has no 'sumary'; did you mean 'summary'?",
@@ -311,16 +213,8 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
             ],
         ),
         (
-            PLAIN | {"issues/plain.comment.md.j2": "\n{{ analysis.summary"},
-            ["issues/plain.comment.md.j2:2: unexpected end of template, expected 'end of print statement'."],
-        ),
-        (
             PLAIN | {"issues/plain.j2": FRONT + "x{% include '_part.j2' %}", "_part.j2": "{{ x"},
             ["_part.j2:1: unexpected end of template, expected 'end of print statement'."],
-        ),
-        (
-            PLAIN | {"base.j2": "{% block system %}"},
-            ["base.j2:1: Unexpected end of template. Jinja was looking for the following tags: 'endblock'. "],
         ),
         (
             PLAIN | {"issues/plain.comment.md.j2": "{% if analysis.kind == 'maintenance' %}\n{{ 1 / 0 }}{% endif %}"},
@@ -382,17 +276,6 @@ def test_unreadable_file_is_reported(tmp_path: Path) -> None:
     write(tmp_path, PLAIN)
     (tmp_path / "_part.j2").symlink_to(tmp_path / "gone")
     assert problems(tmp_path, {}) == ["_part.j2:1: the file cannot be read: No such file or directory"]
-
-
-def test_line_numbers_include_the_front_matter(tmp_path: Path) -> None:
-    longer = FRONT.replace("description: A test", "description: >\n  a\n  b\n  c")
-    assert problems(tmp_path, PLAIN | {"issues/plain.j2": longer + "\n{{ nope }}"}) == [
-        (
-            "issues/plain.j2:10: unknown variable 'nope'; "
-            "known: action, author_comments, config, corrections, delivery, event, issue, repository, "
-            "repository_labels, requests, rule, sender"
-        )
-    ]
 
 
 def test_files_with_windows_line_ends_are_read(tmp_path: Path) -> None:

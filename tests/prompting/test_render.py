@@ -283,35 +283,6 @@ def test_rule_9_no_text_of_an_event_is_compiled_as_a_template(tmp_path: Path) ->
     assert text.count('{% include "base.j2" %}') == 2
 
 
-def test_rule_9_an_event_cannot_choose_a_template(tmp_path: Path) -> None:
-    with pytest.raises(PromptError, match="write the name of the other template in quotes"):
-        load(tmp_path, {"issues/t.j2": FRONT + "{% include issue.title %}"})
-    with pytest.raises(PromptError, match="write the name of the other template in quotes"):
-        load(tmp_path, {"issues/t.j2": FRONT + "{% include ['base.j2', issue.title] %}"})
-
-
-@pytest.mark.parametrize("name", ["../secret.j2", "/etc/passwd", "issues/../../secret.j2"])
-def test_rule_9_a_template_includes_only_what_is_in_the_folder(tmp_path: Path, name: str) -> None:
-    (tmp_path / "secret.j2").write_text("a secret", encoding="utf-8")
-    with pytest.raises(PromptError, match="there is no template"):
-        load(tmp_path / "prompts", {"issues/t.j2": FRONT + f'{{% include "{name}" %}}'})
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{{ issue.title.__class__ }}",
-        "{{ ''.__class__.__mro__ }}",
-        "{{ event._convert }}",
-        "{{ issue.labels.append(1) }}",
-        "{{ range.__globals__ }}",
-    ],
-)
-def test_rule_9_templates_are_sandboxed(tmp_path: Path, template: str) -> None:
-    with pytest.raises(PromptError):
-        load(tmp_path, {"issues/t.j2": FRONT + template})
-
-
 def test_rule_9_output_is_limited(tmp_path: Path) -> None:
     library = load(tmp_path, {"issues/t.j2": FRONT + "{% for x in range(100) %}{{ issue.body }}{% endfor %}"})
     with pytest.raises(PromptError) as caught:

@@ -32,6 +32,7 @@ from hls_handler.prompting.reply_fields import (
 from hls_handler.prompting.variables import sample_values
 from hls_handler.sandbox.claude_rules import check_request
 from tests.prompting.samples import ANALYSIS, EVIL, FRONT, KEY, issue_variables, load, shipped
+from tests.prompting.test_library_errors import FIELDS as REJECTED_FIELDS
 from tests.prompting.test_library_errors import front, problems
 
 FIELDS = """
@@ -186,95 +187,6 @@ def test_rule_7_additional_text_field_is_untrusted_in_the_next_prompt(tmp_path: 
     assert task.endswith("> bug")
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ("[a]", "5: fields: input should be a valid dictionary, found ['a']"),
-        ("{a: b}", "5: fields.a: must be a mapping with the keys type, enum, description, found 'b'"),
-        ("{a: {typ: string}}", "5: fields.a.typ: unknown key; did you mean 'type'?"),
-        (
-            "{a: {type: text}}",
-            (
-                "5: fields.a.type: input should be 'string', 'integer', 'number', 'boolean', 'list' or 'scores', "
-                "found 'text'"
-            ),
-        ),
-        (
-            "{a: {description: x}}",
-            "5: fields.a: the field has no type; known: boolean, integer, list, number, scores, string",
-        ),
-        ("{a: {type: list, enum: x}}", "5: fields.a.enum: input should be a valid tuple, found 'x'"),
-        (
-            "{a: {enum: [yes, maybe]}}",
-            "5: fields.a.enum.0: input should be a valid string, found True; put it in quotes",
-        ),
-        ("\n  a:\n    enum: [x]", "7: fields.a.enum: an enum must have 2 to 100 values; found 1"),
-        ("{a: {enum: [x, y, x]}}", "5: fields.a.enum: 'x' is listed twice"),
-        (
-            '{a: {enum: [x, "y\\n"]}}',
-            "5: fields.a.enum: 'y\\n' has a line break, a leading or trailing space, or an invisible character",
-        ),
-        (
-            '{a: {enum: [x, "y\\u200bz"]}}',
-            "5: fields.a.enum: 'y\\u200bz' has a line break, a leading or trailing space, or an invisible character",
-        ),
-        (
-            "{a: {enum: [x, password=hunter2]}}",
-            "5: fields.a.enum: a value looks like a credential, and credentials are redacted in replies",
-        ),
-        (
-            "{a: {type: number, enum: [x, y]}}",
-            "5: fields.a.enum: only the types string, list and scores can have an enum; the type is number",
-        ),
-        ("{a: {type: scores, enum: [x, y]}}", "5: fields.a: a field of the type scores must be called scores"),
-        (
-            "{scores: {type: scores}}",
-            "5: fields.scores: the field has no enum; name the dimensions in it",
-        ),
-        (
-            "{affected-version: {type: string}}",
-            (
-                "5: fields.affected-version: a field name must be a letter, then letters, digits and _, "
-                "with at most 40 characters"
-            ),
-        ),
-        (
-            "{_a: {type: string}}",
-            "5: fields._a: a field name must be a letter, then letters, digits and _, with at most 40 characters",
-        ),
-        ("{copy: {type: string}}", "5: fields.copy: this name is reserved; choose another name"),
-        ("{model_dump: {type: string}}", "5: fields.model_dump: this name is reserved; choose another name"),
-        ("{label_rules: {type: string}}", "5: fields.label_rules: this name is reserved; choose another name"),
-        (
-            "{summary: {type: string}}",
-            (
-                "5: fields.summary: this is already a field of issue_analysis; only the values of component, "
-                "difficulty, kind, priority can be changed; choose another name"
-            ),
-        ),
-        (
-            "{worth_saying: {type: boolean}}",
-            (
-                "5: fields.worth_saying: this is already a field of issue_analysis; only the values of component, "
-                "difficulty, kind, priority can be changed; choose another name"
-            ),
-        ),
-        (
-            "{kind: {description: x}}",
-            "5: fields.kind: this is already a field of issue_analysis; add enum with its new values",
-        ),
-        (
-            "{kind: {type: list, enum: [x, y]}}",
-            "5: fields.kind.type: the type is string in issue_analysis and cannot be changed",
-        ),
-    ],
-)
-def test_invalid_field_is_reported_once_with_its_line(tmp_path: Path, fields: str, message: str) -> None:
-    """If the fields are invalid, names on the reply are not checked, so there are no further messages."""
-    files = {"issues/a.j2": front(fields=fields) + "x", "issues/a.comment.md.j2": "{{ analysis.anything }}"}
-    assert problems(tmp_path, files | {"base.j2": "{% block task %}{% endblock %}"}) == [f"issues/a.j2:{message}"]
-
-
 def test_message_for_reply_types_without_changeable_fields(tmp_path: Path) -> None:
     files = {"issues/a.j2": front(reply="issue_response", fields="{answer: {type: string}}") + "x"}
     assert problems(tmp_path, files | {"base.j2": "{% block task %}{% endblock %}"}) == [
@@ -378,10 +290,6 @@ def test_field_of_the_prompt_itself_is_not_replaced_by_an_optional_one(tmp_path:
     assert with_optional_fields(IssueResponse, ["priority"]) is IssueResponse
 
 
-def test_event_without_a_prompt_has_no_labels() -> None:
-    assert shipped().label_groups("push") == {}
-
-
 def test_labels_of_following_prompts_are_included(tmp_path: Path) -> None:
     leads = FRONT.replace("issue_analysis", "issue_response").replace(
         "---\nd", '---\nthen: {prompt: issues/sort.j2, when: "analysis.certain"}\nd'
@@ -405,13 +313,7 @@ labels: {kind: {bug: Defect}, difficulty: false, areas: "area/{value}"}
     }
 
 
-LABEL_FIELDS = (
-    "{component: {enum: [payments, none]}, areas: {type: list, enum: [api, docs]}, regression: {type: boolean},"
-    " version: {type: string}, versions: {type: list}, count: {type: integer}}"
-)
-
-
-def labels(folder: Path, given: str, fields: str = LABEL_FIELDS) -> dict[str, tuple[str, ...]]:
+def labels(folder: Path, given: str, fields: str = REJECTED_FIELDS) -> dict[str, tuple[str, ...]]:
     """Return all possible labels by field."""
     kind = load(folder, {"issues/a.j2": front(fields=fields, labels=given) + "x"}).prompts["issues/a"].reply_model
     return {
@@ -459,108 +361,6 @@ def test_labels_override_the_shipped_rules_field_by_field(tmp_path: Path) -> Non
 )
 def test_label_of_a_value(rule: str | dict[str, str], value: object, label: str | None) -> None:
     assert [find_label(rule, one) for one in to_rule_values(value)] == [label]
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ("[kind]", "6: labels: input should be a valid dictionary, found ['kind']"),
-        ("{componnent: x}", "6: labels.componnent: issue_analysis has no such field; did you mean 'component'?"),
-        (
-            "{version: '{value}'}",
-            (
-                "6: labels.version: only booleans and fields with an enum can become labels, because "
-                "the values of other fields are not known in advance"
-            ),
-        ),
-        (
-            "{versions: '{value}'}",
-            (
-                "6: labels.versions: only booleans and fields with an enum can become labels, because "
-                "the values of other fields are not known in advance"
-            ),
-        ),
-        (
-            "{summary: '{value}'}",
-            (
-                "6: labels.summary: only booleans and fields with an enum can become labels, because "
-                "the values of other fields are not known in advance"
-            ),
-        ),
-        (
-            "{count: '{value}'}",
-            (
-                "6: labels.count: only booleans and fields with an enum can become labels, because "
-                "the values of other fields are not known in advance"
-            ),
-        ),
-        (
-            "{kind: triage}",
-            (
-                "6: labels.kind: must be a pattern with {value} once, false (no label), or a label for each value; "
-                "found 'triage'"
-            ),
-        ),
-        (
-            "{kind: '{value} {kind}'}",
-            "6: labels.kind: unknown placeholder {kind} in '{value} {kind}'; write {value}",
-        ),
-        (
-            "{kind: 'type/{values}'}",
-            "6: labels.kind: unknown placeholder {values} in 'type/{values}'; write {value}",
-        ),
-        (
-            "{regression: 're-{values}'}",
-            "6: labels.regression: unknown placeholder {values} in 're-{values}'; write the label for true",
-        ),
-        (
-            "{kind: {bug: 'type/{value}'}}",
-            "6: labels.kind.bug: the label of one value has no placeholder; write its whole name, found 'type/{value}'",
-        ),
-        (
-            "{kind: 3}",
-            "6: labels.kind: must be a pattern with {value}, false (no label), or a label for each value; found 3",
-        ),
-        (
-            "{kind: {}}",
-            "6: labels.kind: must be a pattern with {value}, false (no label), or a label for each value; found {}",
-        ),
-        (
-            "{regression: 're-{value}'}",
-            "6: labels.regression: the field is a boolean; write the label for true, without {value}",
-        ),
-        (
-            "\n  kind:\n    bug: defect\n    qestion: x",
-            "9: labels.kind.qestion: unknown value; did you mean 'question'?",
-        ),
-        (
-            "{kind: {bug: no}}",
-            "6: labels.kind.bug: must be the name of a label in quotes, or be removed; found False",
-        ),
-        (
-            "{component: 'the component is most probably this one here: {value}'}",
-            (
-                "6: labels.component: the label 'the component is most probably this one here: payments' has 54 "
-                "characters; GitHub allows 50"
-            ),
-        ),
-        (
-            "{kind: {bug: ' defect'}}",
-            "6: labels.kind: the label ' defect' is empty, or has a comma, or a leading or trailing space",
-        ),
-        (
-            "{kind: {bug: 'a,b'}}",
-            "6: labels.kind: the label 'a,b' is empty, or has a comma, or a leading or trailing space",
-        ),
-        (
-            "{regression: Bug}",
-            "6: labels.regression: the label 'Bug' is also a label of kind; use different labels",
-        ),
-    ],
-)
-def test_invalid_labels_are_reported_with_their_line(tmp_path: Path, given: str, message: str) -> None:
-    files = {"base.j2": "{% block task %}{% endblock %}", "issues/a.j2": front(fields=LABEL_FIELDS, labels=given) + "x"}
-    assert problems(tmp_path, files) == [f"issues/a.j2:{message}"]
 
 
 def test_value_that_makes_a_shipped_label_too_long_is_reported_at_its_line(tmp_path: Path) -> None:

@@ -18,20 +18,6 @@ IN_FILE = SMALLEST.replace(TOKEN_LINE, "  app: {id: 7, private_key_path: app.pem
 
 
 @pytest.mark.parametrize(
-    ("lines", "given"),
-    [
-        ("", "none is set"),
-        ("  token: t\n  tokens: [t]\n", "github.token and github.tokens are set"),
-        ("  app: {id: 7, private_key_path: app.pem}\n  token: t\n", "github.app and github.token are set"),
-    ],
-)
-def test_exactly_one_credential_is_required(tmp_path: Path, lines: str, given: str) -> None:
-    assert problems(tmp_path, SMALLEST.replace(TOKEN_LINE, lines)) == [
-        f"settings.yaml:1: github: set exactly one of github.app, github.token and github.tokens; {given}"
-    ]
-
-
-@pytest.mark.parametrize(
     ("keys", "given"),
     [("", "none is"), (", private_key_path: app.pem, private_key: '${KEY}'", "both are")],
 )
@@ -40,16 +26,6 @@ def test_exactly_one_key_of_the_app_is_required(tmp_path: Path, keys: str, given
     assert problems(tmp_path, text, VARIABLES | {"KEY": app_key()}) == [
         f"settings.yaml:2: github.app: set exactly one of private_key and private_key_path; {given} set"
     ]
-
-
-@pytest.mark.parametrize(
-    "tokens", ["t", "[t, 7]", "[]", "[t, ' ']", "[t, '$TOKEN']"], ids=["text", "number", "empty", "blank", "variable"]
-)
-def test_an_invalid_list_of_tokens_is_reported_without_a_token(tmp_path: Path, tokens: str) -> None:
-    text = SMALLEST.replace(TOKEN_LINE, f"  tokens: {tokens.replace('t', 'ghp_marker', 1)}\n")
-    (problem,) = problems(tmp_path, text)
-    assert problem.startswith("settings.yaml:2: github.tokens")
-    assert "marker" not in problem
 
 
 def test_a_key_in_one_line_is_parsed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from hls_handler import shipped
 from hls_handler.settings.reference import Key, Reference
-from hls_handler.settings.schema import repository_schema, settings_schema
+from hls_handler.settings.schema import Schema, repository_schema, settings_schema
 from tests.settings.files import SMALLEST, USERS_FILE, with_value
 from tests.settings.test_load import shipped_with_every_key
 
@@ -30,15 +30,10 @@ def test_the_schema_is_valid_in_its_dialect() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
 
-def test_the_shipped_schema_is_what_the_command_prints() -> None:
-    assert Path("config/settings.schema.json").read_text(encoding="utf-8") == f"{json.dumps(SCHEMA, indent=2)}\n"
-
-
-def test_the_shipped_schema_of_repository_settings_is_what_the_command_prints() -> None:
-    assert (
-        Path("config/repository.schema.json").read_text(encoding="utf-8")
-        == f"{json.dumps(repository_schema(), indent=2)}\n"
-    )
+@pytest.mark.parametrize(("name", "schema"), [("settings", SCHEMA), ("repository", repository_schema())])
+def test_the_shipped_schema_is_what_the_command_prints(name: str, schema: Schema) -> None:
+    shipped_text = Path(f"config/{name}.schema.json").read_text(encoding="utf-8")
+    assert shipped_text == f"{json.dumps(schema, indent=2)}\n"
 
 
 def test_the_shipped_file_points_editors_to_the_schema_beside_it() -> None:
@@ -71,42 +66,21 @@ def test_a_variable_is_accepted_for_every_single_value(key: Key) -> None:
     [
         ("servr: {port: 80}\n", ""),
         ("server: {prot: 80}\n", "server"),
-        ("    enable: true\n", "repositories.0"),
-        ("    features: {draft: true}\n", "repositories.0.features"),
         ("    features: {async_processing: true}\n", "repositories.0.features"),
-        ("    labels: {creates: true}\n", "repositories.0.labels"),
-        ("    prompts: {used: {}}\n", "repositories.0.prompts"),
-    ],
-)
-def test_a_misspelt_key_is_rejected(more: str, where: str) -> None:
-    assert rejected_paths(SMALLEST + more) == [where]
-
-
-@pytest.mark.parametrize(
-    ("more", "where"),
-    [
         ("server: {port: 65536}\n", "server.port"),
-        ("server: {port: many}\n", "server.port"),
-        ("server: {port: true}\n", "server.port"),
         ("server: {port: '$PORT'}\n", "server.port"),
         ("server: {webhook_path: webhook}\n", "server.webhook_path"),
         ("server: {host: ''}\n", "server.host"),
-        ("storage: {url: 7}\n", "storage.url"),
-        ("limits: {retry_backoff_s: 0}\n", "limits.retry_backoff_s"),
         ("limits: {concurrency: }\n", "limits.concurrency"),
-        ("features: {drafts: 'perhaps'}\n", "features.drafts"),
         ("logging: {level: LOUD}\n", "logging.level"),
         ("prompts: {use: {issues.opened: true}}\n", "prompts.use.issues.opened"),
         ("prompts: {use: {issue.opened: false}}\n", "prompts.use"),
-        ("prompts: {use: {issues: {prompt: issues/a}}}\n", "prompts.use.issues"),
         ("prompts: {use: {issues: {prompt: issues/a, shadow: false}}}\n", "prompts.use.issues"),
         ("prompts: {directory: [7]}\n", "prompts.directory"),
         ("prompts: {use: {'${EVENT}': false}}\n", "prompts.use"),
         ("    events: []\n", "repositories.0.events"),
-        ("    events: issues\n", "repositories.0.events"),
         ("    events: [issues.openend]\n", "repositories.0.events.0"),
         ("  - name: owner\n", "repositories.1.name"),
-        ("  -\n", "repositories.1"),
     ],
 )
 def test_what_does_not_load_is_rejected(more: str, where: str) -> None:
@@ -129,13 +103,6 @@ def test_what_does_not_load_is_rejected(more: str, where: str) -> None:
 )
 def test_what_loads_is_accepted(more: str) -> None:
     assert rejected_paths(SMALLEST + more) == []
-
-
-@pytest.mark.parametrize("section", ["github", "claude", "repositories"])
-def test_a_missing_required_section_is_rejected(section: str) -> None:
-    root = yaml.safe_load(SMALLEST)
-    del root[section]
-    assert rejected_paths(yaml.safe_dump(root)) == [""]
 
 
 def test_a_key_is_described_with_its_default_and_bounds() -> None:
