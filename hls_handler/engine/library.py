@@ -83,7 +83,6 @@ def families() -> Mapping[str, Family]:
             name=handler.family,
             variables=handler.variable_types,
             comment_variables=handler.comment_variable_types,
-            actions=frozenset(ACTIONS[event].split()),
             carries_labels=event in CONVERSATION_EVENTS or event == "workflow_run",
             replies=handler.replies,
             samples=partial(_samples, event),

@@ -21,6 +21,7 @@ from hls_handler.prompting.prompt import Condition, Family, Library, Prompt
 from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
 from hls_handler.prompting.source_files import BASE, SourceFiles
 from hls_handler.prompting.variables import ANYTHING, OwnValues, sample_values
+from hls_handler.settings.github_events import find_event_problem
 from hls_handler.settings.yaml_parser import Sources
 
 KEY = b"smoke render"
@@ -112,16 +113,10 @@ class LibraryCheck:
             message = "the prompt has no event; add on: [issues.opened], or name this prompt in another prompt's then"
             yield problem_at(lines, "on", message)
         for key in prompt.on:
-            event, _, action = key.partition(".")
-            family = self.families.get(event)
-            if family is None:
-                message = f"on: GitHub has no event {event!r}; {suggest_name(event, self.families)}"
-                yield problem_at(lines, "on", message)
-                continue
-            if action and family.actions and action not in family.actions:
-                message = f"on: {event} has no action {action!r}; {suggest_name(action, family.actions)}"
-                yield problem_at(lines, "on", message)
-            if prompt.reply in REPLY_TYPES and prompt.reply not in family.replies:
+            if (problem := find_event_problem(key)) is not None:
+                yield problem_at(lines, "on", f"on: {problem}")
+            family = self.families.get(key.partition(".")[0])
+            if family and prompt.reply in REPLY_TYPES and prompt.reply not in family.replies:
                 advice = suggest_name(prompt.reply, family.replies)
                 yield problem_at(lines, "reply", f"reply: {family.name} cannot use {prompt.reply!r}; {advice}")
 

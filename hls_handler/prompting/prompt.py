@@ -31,7 +31,6 @@ class Family:
     variables: Mapping[str, object]  # name -> type: {"issue": Issue}; the variables of `render.COMMON` are not in it
     samples: Callable[[], Iterable[tuple[str, Mapping[str, object]]]]  # (name of the sample, {variable: value})
     comment_variables: Mapping[str, object] = field(default_factory=dict)  # name -> type, for comment templates only
-    actions: frozenset[str] = frozenset()  # actions that GitHub sends for the event; empty: any action is accepted
     replies: frozenset[str] = frozenset(REPLY_TYPES)  # reply types that the handler supports
     carries_labels: bool = True  # whether the event can have an issue or pull request, which can carry labels
 

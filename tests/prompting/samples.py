@@ -230,7 +230,6 @@ FAMILIES: Mapping[str, Family] = {
         HANDLERS["issues"].variable_types,
         _issues,
         comment_variables=HANDLERS["issues"].comment_variable_types,
-        actions=frozenset({"opened", "edited", "reopened"}),
         replies=frozenset({"issue_analysis", "issue_response"}),
     ),
     "pull_request": Family(

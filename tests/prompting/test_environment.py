@@ -34,18 +34,6 @@ def written(template: str) -> str:
     return join_chunks(compiled.root_render_func(compiled.new_context({})))
 
 
-def test_loops_know_where_they_are() -> None:
-    assert (
-        written("{% for x in [1, 2] %}{{ loop.index }}/{{ loop.length }}{{ ',' if not loop.last }}{% endfor %}")
-        == "1/2,2/2"
-    )
-    assert written("{% for x in [[1], [2, [3]]] recursive %}{{ loop(x) if x is iterable else x }}{% endfor %}") == "123"
-    assert (
-        written("{% for x in [] %}{% else %}none{% endfor %}{% for x in [1, 2] if x > 1 %}{{ x }}{% endfor %}")
-        == "none2"
-    )
-
-
 def test_rule_9_output_that_takes_too_long_is_stopped_at_its_line() -> None:
     """The clock advances by a second with each chunk."""
     compiled = environment("{% for a in range(100) %}\n{{ a }}{% endfor %}").get_template("t.j2")

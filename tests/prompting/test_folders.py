@@ -91,32 +91,10 @@ def test_shipped_comment_is_not_used_with_front_matter_of_another_folder(here: P
     assert "issues/plain" not in load({"issues/plain.j2": WORDS}, shipped=TEAM).comments
 
 
-def test_comment_and_prompt_may_be_in_different_folders() -> None:
-    library = load({"issues/plain.comment.md.j2": "Own: {{ analysis.summary }}"})
-    assert origin_of(library) == "team/issues/plain.j2, your own; from own: comment"
-
-
-def test_folder_may_contain_only_parts() -> None:
-    assert list(load({"_part.j2": "x"}).prompts) == ["issues/other", "issues/plain"]
-
-
 def problems(own: dict[str, str]) -> tuple[str, ...]:
     with pytest.raises(PromptError) as caught:
         load(own)
     return caught.value.problems
-
-
-def test_unclosed_front_matter_is_reported_at_its_first_line(here: Path) -> None:
-    write(here / "team", {"issues/plain.j2": "---\non: [issues.opened]\nx"})
-    assert problems({"issues/plain.j2": WORDS}) == (
-        f"{here}/team/issues/plain.j2:1: the front matter has no end; close it with a line ---",
-    )
-
-
-def test_problem_names_the_folder_of_the_file(here: Path) -> None:
-    assert problems({"issues/_issue.j2": "\n{{ isue }}"}) == (
-        f"{here}/own/issues/_issue.j2:2: unknown variable 'isue'; did you mean 'issue'?",
-    )
 
 
 def test_every_missing_folder_is_reported(here: Path) -> None:

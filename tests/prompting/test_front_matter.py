@@ -59,10 +59,6 @@ def test_mistake_in_a_fence_is_reported_instead_of_using_the_shipped_front_matte
     assert problems(tmp_path, {"issues/analyze.j2": text}) == [f"issues/analyze.j2:{problem}"]
 
 
-def test_spaces_after_a_fence_are_ignored(tmp_path: Path) -> None:
-    assert problems(tmp_path, {"issues/analyze.j2": f"---  \n{FRONT_KEYS}--- \nSort {{{{ issue.title }}}}"}) == []
-
-
 def test_dashes_above_text_are_part_of_the_template(tmp_path: Path) -> None:
     library = load_own(tmp_path, {"issues/analyze.j2": "----\nSort {{ issue.title }}\n----"})
     assert render(library, "issues/analyze", issue_variables(), key=KEY).task.startswith("----\nSort <untrusted ")
@@ -81,15 +77,6 @@ def test_template_that_replaces_a_shipped_file_keeps_the_shipped_front_matter_an
     assert library.prompts["issues/analyze"].on == ("issues.opened", "issues.reopened", "issues.edited")
     assert library.prompts.keys() == shipped.prompts.keys()
     assert library.comments == shipped.comments
-
-
-def test_labels_of_an_issue_are_shown_as_a_list_of_names(tmp_path: Path) -> None:
-    library = load_own(tmp_path, {"issues/analyze.j2": USERS_TEMPLATE})
-    task = render(library, "issues/analyze", issue_variables(), key=KEY).task
-    assert task.split("Labels ")[1].split(". Provide")[0] == (
-        "[<untrusted e199777c3a1a69e7>bug</untrusted e199777c3a1a69e7>, "
-        "<untrusted e199777c3a1a69e7>needs triage</untrusted e199777c3a1a69e7>]"
-    )
 
 
 FIRST = (

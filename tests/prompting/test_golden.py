@@ -40,7 +40,6 @@ from hls_handler.prompting.render import (
     DEFAULT_LABELS,
     RenderedPrompt,
     RuleView,
-    estimate_tokens,
     render,
     render_comment,
     render_footer,
@@ -594,11 +593,6 @@ def test_each_field_of_a_reply_is_explained_in_its_prompt(name: str) -> None:
         assert f"`{field}`" in system
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_system_message_is_between_1000_and_3500_tokens(name: str) -> None:
-    assert 1_000 < estimate_tokens(system_of(name)) < 3_500
-
-
 @pytest.mark.parametrize("name", WITH_TEXT)
 def test_every_prompt_passes_on_language_tone_and_length_of_the_settings(name: str) -> None:
     variables = all_variables()
@@ -622,13 +616,6 @@ def test_every_prompt_passes_on_language_tone_and_length_of_the_settings(name: s
     assert german.system == plain.system
     assert "\nBe formal: whole sentences" in asked(tone="formal").task
     assert "\nBe detailed, within the limits above: give the reason" in asked(length="detailed").task
-
-
-def test_footer_is_one_line_that_says_what_hls_is_and_how_to_stop_the_comments() -> None:
-    assert footer_with() == (
-        "*Automatic comment by HLS, a program of the maintainers that asks a language model (Claude) and can be wrong. "
-        "To stop it here, add the label `skip-hls` or write `[skip hls]` in the title.*"
-    )
 
 
 def test_footer_has_the_link_and_the_prompt_of_the_settings() -> None:

@@ -12,14 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.analysis import IssueAnalysis, IssueResponse
+from hls_handler.analysis import IssueAnalysis
 from hls_handler.errors import PromptError
 from hls_handler.prompting.front_matter import Then
 from hls_handler.prompting.library import ReloadingLibrary, load_library
 from hls_handler.prompting.prompt import Library, Prompt
-from tests.prompting.samples import ANALYSIS, BASE, FAMILIES, FRONT, PLAIN, SHIPPED, load, shipped, write
-
-QUESTION = ANALYSIS.model_copy(update={"kind": "question"})
+from tests.prompting.samples import BASE, FAMILIES, FRONT, PLAIN, load, shipped, write
 
 
 def prompt_id(folder: Path, files: dict[str, str], name: str = "issues/plain") -> str:
@@ -52,13 +50,6 @@ def test_prompt_has_the_values_of_its_front_matter(tmp_path: Path) -> None:
     assert library.prompts["issues/sort"].path == f"{tmp_path.as_posix()}/issues/sort.j2"
 
 
-def test_on_may_be_a_single_event_without_action(tmp_path: Path) -> None:
-    library = load(tmp_path, {"issues/all.j2": FRONT.replace("[issues.opened]", "issues") + "x"})
-    assert library.prompts["issues/all"].on == ("issues",)
-    assert library.on("issues") == ("issues/all",)
-    assert library.on("issues.opened") == ()
-
-
 def test_prompts_of_an_event_exclude_followers(tmp_path: Path) -> None:
     first = FRONT.replace("---\n", "---\nthen: {prompt: issues/b, when: 'true'}\n", 1)
     edited = FRONT.replace("opened", "edited")
@@ -68,33 +59,11 @@ def test_prompts_of_an_event_exclude_followers(tmp_path: Path) -> None:
     assert library.on("release.published") == ()
 
 
-def test_all_prompts_of_an_event_are_returned_if_settings_choose(tmp_path: Path) -> None:
-    write(tmp_path, PLAIN | {"issues/other.j2": PLAIN["issues/plain.j2"]})
-    library = load_library(tmp_path, families=FAMILIES, chosen=frozenset({"issues.opened"}))
-    assert library.on("issues.opened") == ("issues/other", "issues/plain")
-
-
 def test_shadow_prompt_may_share_an_event_and_runs_for_none(tmp_path: Path) -> None:
     leading = FRONT.replace("---\n", "---\nthen: {prompt: issues/plain, when: 'true'}\n", 1)
     write(tmp_path, PLAIN | {"issues/strict.j2": PLAIN["issues/plain.j2"], "issues/first.j2": leading + "x"})
     library = load_library(tmp_path, families=FAMILIES, shadows=frozenset({"issues/strict", "issues/first"}))
     assert library.on("issues.opened") == ("issues/plain",)
-
-
-@pytest.mark.parametrize("reply", [ANALYSIS, QUESTION], ids=["a bug", "a question"])
-def test_shipped_analysis_needs_no_second_prompt(reply: IssueAnalysis) -> None:
-    assert shipped().find_next_prompt("issues/analyze", reply) is None
-
-
-def test_then_of_an_own_prompt_can_name_the_shipped_second_prompt(tmp_path: Path) -> None:
-    front = "---\ndescription: Own\non: [issues.opened]\nreply: issue_analysis\n"
-    own = f"{front}then: {{prompt: issues/respond.j2, when: \"analysis.kind == 'question'\"}}\n---\nx"
-    write(tmp_path, {"issues/analyze.j2": own})
-    library = load_library(tmp_path, SHIPPED, families=FAMILIES)
-    assert library.find_next_prompt("issues/analyze", ANALYSIS) is None
-    assert library.find_next_prompt("issues/analyze", QUESTION) == "issues/respond"
-    response = IssueResponse(worth_saying=True, answer="Yes.", certain=True)
-    assert library.find_next_prompt("issues/respond", response) is None
 
 
 @pytest.mark.parametrize(
@@ -120,17 +89,6 @@ def test_prompt_id_changes_with_each_of_its_files(tmp_path: Path, change: dict[s
 def test_prompt_id_does_not_change_with_other_files(tmp_path: Path) -> None:
     other = {"issues/other.j2": FRONT.replace("opened", "edited") + "x", "_unused.j2": "x"}
     assert prompt_id(tmp_path / "1", PLAIN) == prompt_id(tmp_path / "2", PLAIN | other)
-
-
-def test_template_without_front_matter_uses_shipped_front_matter_and_comment(tmp_path: Path) -> None:
-    shipped_folder = write(
-        tmp_path / "shipped", PLAIN | {"issues/plain.comment.md.j2": "shipped comment", "issues/b.j2": FRONT}
-    )
-    own = write(tmp_path / "own", {"issues/plain.j2": "My own words on {{ issue.title }}"})
-    library = load_library(own, families=FAMILIES, shipped=shipped_folder)
-    assert list(library.prompts) == ["issues/plain"]
-    assert "description: A test" in library.sources["issues/plain"].front
-    assert "issues/plain" in library.comments
 
 
 def test_template_with_front_matter_does_not_use_the_shipped_comment(tmp_path: Path) -> None:
@@ -230,13 +188,6 @@ def test_new_file_causes_a_reload(loader: CountingLoader, name: str) -> None:
     assert loader.times == 2
 
 
-def test_removed_file_causes_a_reload(loader: CountingLoader) -> None:
-    write(loader.folder, {"issues/plain.comment.md.j2": "x"})
-    live = ReloadingLibrary(loader, loader.folder)
-    (loader.folder / "issues" / "plain.comment.md.j2").unlink()
-    assert "issues/plain" not in live.current().comments
-
-
 def test_invalid_change_keeps_the_last_valid_version_and_is_logged_once(
     loader: CountingLoader, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -264,17 +215,6 @@ def test_fixed_library_is_used(loader: CountingLoader, caplog: pytest.LogCapture
     assert live.reload_error is None
     assert caplog.records[-1].message == "prompts reloaded"
     assert caplog.records[-1].__dict__["prompts"] == [fixed.prompts["issues/plain"].id]
-
-
-def test_error_is_cleared_when_files_are_restored(loader: CountingLoader) -> None:
-    live = ReloadingLibrary(loader, loader.folder)
-    before = (loader.folder / "issues" / "plain.j2").stat()
-    change(loader.folder, "broken")
-    live.current()
-    write(loader.folder, PLAIN)
-    os.utime(loader.folder / "issues" / "plain.j2", ns=(before.st_atime_ns, before.st_mtime_ns))
-    live.current()
-    assert live.reload_error is None
 
 
 def test_removed_folder_is_an_error_but_does_not_raise(loader: CountingLoader, tmp_path: Path) -> None:

@@ -36,10 +36,6 @@ CHAIN = {
 }
 
 
-def test_valid_chain_has_no_problems(tmp_path: Path) -> None:
-    assert problems(tmp_path, {"base.j2": BASE, **CHAIN}) == []
-
-
 FIELDS = (
     "{component: {enum: [payments, none]}, areas: {type: list, enum: [api, docs]}, regression: {type: boolean},"
     " version: {type: string}, versions: {type: list}, count: {type: integer}}"
@@ -278,12 +274,6 @@ def test_unreadable_file_is_reported(tmp_path: Path) -> None:
     assert problems(tmp_path, {}) == ["_part.j2:1: the file cannot be read: No such file or directory"]
 
 
-def test_files_with_windows_line_ends_are_read(tmp_path: Path) -> None:
-    write(tmp_path, PLAIN)
-    (tmp_path / "issues" / "plain.j2").write_bytes(PLAIN["issues/plain.j2"].replace("\n", "\r\n").encode())
-    assert problems(tmp_path, {}) == []
-
-
 def test_unknown_block_is_reported_with_the_most_similar_name(tmp_path: Path) -> None:
     """Jinja would ignore the block, and Claude would be asked something else."""
     frame = "{% extends 'base.j2' %}\n{% block task %}{% block question %}Why?{% endblock %}{% endblock %}"
@@ -316,9 +306,3 @@ def test_yaml_alias_bomb_is_rejected(tmp_path: Path) -> None:
     ) as caught:
         load(tmp_path, {"issues/a.j2": f"---\n{bomb}description: x\n---\nx"})
     assert len(str(caught.value)) < 500
-
-
-def test_long_invalid_value_is_truncated_in_the_message(tmp_path: Path) -> None:
-    with pytest.raises(PromptError) as caught:
-        load(tmp_path, {"issues/a.j2": front(max_tokens=f"'{'x' * 5_000}'") + "x"})
-    assert len(str(caught.value)) < 300

@@ -68,16 +68,6 @@ def test_shipped_library_is_recognised_through_a_symlink(here: Path) -> None:
     assert origin(find_sources(here, {}), here / "shipped") == "lib/issues/plain.j2, in the shipped library"
 
 
-def test_origin_names_own_files_used_by_a_shipped_template(here: Path) -> None:
-    files = {name: text for name, text in SHIPPED.items() if name != "issues/plain.j2"}
-    sources = find_sources(here, files | {"issues/plain.j2": SHIPPED["issues/plain.j2"]})
-    (here / "lib/issues/plain.j2").unlink()
-    (here / "lib/issues/plain.j2").symlink_to(here / "shipped/issues/plain.j2")
-    assert origin(sources, here / "shipped") == (
-        "lib/issues/plain.j2, in the shipped library; your own: issues/_issue.j2, base.j2, comment, _footer.md.j2"
-    )
-
-
 def test_line_numbers_are_those_of_the_file(here: Path) -> None:
     sources = find_sources(here, SHIPPED)
     assert list(sources.numbered_front) == [
@@ -99,11 +89,6 @@ def shipped(here: Path) -> PromptSources:
     return load_library(here / "shipped", families=FAMILIES).sources["issues/plain"]
 
 
-def test_equal_prompts_have_no_differences(here: Path) -> None:
-    sources = find_sources(here, SHIPPED)
-    assert diff_prompts(shipped(here), sources) == []
-
-
 def test_equal_template_with_inherited_front_matter_has_no_differences(here: Path) -> None:
     words = SHIPPED["issues/plain.j2"].removeprefix(FRONT)
     sources = find_sources(here, {"issues/plain.j2": words})
@@ -122,17 +107,6 @@ def test_changed_template_with_inherited_front_matter_differs_only_in_the_templa
         "-Judge this.",
         "+Weigh this.",
         ' {% include "issues/_issue.j2" %}',
-    ]
-
-
-def test_changed_part_is_a_difference(here: Path) -> None:
-    sources = find_sources(here, SHIPPED | {"issues/_issue.j2": "{{ issue.body }}\n"})
-    assert diff_prompts(shipped(here), sources) == [
-        f"--- {here}/shipped/issues/_issue.j2",
-        "+++ lib/issues/_issue.j2",
-        "@@ -1 +1 @@",
-        "-{{ issue.title }}",
-        "+{{ issue.body }}",
     ]
 
 

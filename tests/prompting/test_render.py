@@ -132,13 +132,6 @@ def test_rule_8_earlier_finding_and_its_code_cannot_end_their_blocks() -> None:
     assert ("Claim: " in shown, "agrees is" in shown, EVIL in shown) == (True, False, False)
 
 
-def test_size_of_a_pull_request_is_trusted() -> None:
-    library = shipped()
-    assert (
-        "Size: small (2 lines added" in render(library, "pull_requests/analyze", pull_request_variables(), key=KEY).task
-    )
-
-
 # --- rule 7 ----------------------------------------------------------------------------------------------------------
 
 
@@ -206,12 +199,6 @@ def test_rule_7_broken_placeholder_is_an_error_with_template_and_line(
     with pytest.raises(PromptError) as caught:
         render(library, "issues/t", issue_variables(replace(ISSUE, number=666)), key=KEY)
     assert caught.value.problems == (f"{tmp_path.as_posix()}/issues/t.j2:{line}: {problem}",)
-
-
-def test_rule_7_reply_of_claude_is_untrusted_in_the_next_prompt() -> None:
-    reply = ANALYSIS.model_copy(update={"summary": "A summary by Claude"})
-    text = render(shipped(), "issues/respond", {**issue_variables(), "analysis": reply}, key=KEY).task
-    assert re.search(r"<untrusted [0-9a-f]{16}>A summary by Claude</untrusted ", text)
 
 
 # --- rule 8 ----------------------------------------------------------------------------------------------------------
@@ -444,28 +431,12 @@ def test_rule_15_layout_of_findings_is_safe_from_untrusted_text() -> None:
     assert all("[`aˋb (c)`, line 23](javascript%3Aalert%281%29//%29%3Cb%3E)" in line for line in titles)
 
 
-@pytest.mark.parametrize(
-    ("more", "lines"),
-    [
-        (
-            1,
-            [
-                "And 1 more finding, for which there is no room here.",
-                "And 1 more that is still open.",
-            ],
-        ),
-        (
-            5,
-            [
-                "And 5 more findings, for which there is no room here.",
-                "And 5 more that are still open.",
-            ],
-        ),
-    ],
-)
-def test_lists_of_a_review_say_how_many_entries_are_left_out(more: int, lines: list[str]) -> None:
-    comment = pull_request_comment(FINDING, findings=50 + more, unrepeated=20 + more)
-    assert [line for line in comment.split("\n") if line.startswith("And ")] == lines
+def test_lists_of_a_review_say_how_many_entries_are_left_out() -> None:
+    comment = pull_request_comment(FINDING, findings=51, unrepeated=25)
+    assert [line for line in comment.split("\n") if line.startswith("And ")] == [
+        "And 1 more finding, for which there is no room here.",
+        "And 5 more that are still open.",
+    ]
 
 
 def test_findings_follow_their_number_and_earlier_findings_follow_theirs() -> None:

@@ -29,7 +29,6 @@ from hls_handler.prompting.reply_fields import (
     permissive_reply_model,
     with_optional_fields,
 )
-from hls_handler.prompting.variables import sample_values
 from hls_handler.sandbox.claude_rules import check_request
 from tests.prompting.samples import ANALYSIS, EVIL, FRONT, KEY, issue_variables, load, shipped
 from tests.prompting.test_library_errors import FIELDS as REJECTED_FIELDS
@@ -67,11 +66,6 @@ def model(folder: Path, fields: str = FIELDS) -> type[Reply]:
 
 def make_reply(kind: type[Reply], /, **other: object) -> Reply:
     return kind.model_validate({**ANALYSIS.model_dump(), **VALUES, **other})
-
-
-def test_prompt_without_additional_fields_has_the_shipped_reply_type(tmp_path: Path) -> None:
-    library = load(tmp_path, {"issues/a.j2": front() + "x"})
-    assert library.prompts["issues/a"].reply_model is IssueAnalysis
 
 
 def test_reply_type_with_additional_fields_is_a_subclass_of_the_shipped_type(tmp_path: Path) -> None:
@@ -147,22 +141,6 @@ def test_scores_have_the_dimensions_of_the_front_matter(tmp_path: Path) -> None:
             kind.model_validate({**given, "scores": [wrong]})
 
 
-def test_shipped_reply_type_is_not_modified(tmp_path: Path) -> None:
-    model(tmp_path)
-    assert {"affected_version", "areas"}.isdisjoint(IssueAnalysis.model_fields)
-    assert set(IssueAnalysis.label_rules) == {"kind", "priority", "difficulty", "component"}
-    assert IssueAnalysis.model_validate(ANALYSIS.model_dump()) == ANALYSIS
-
-
-def test_sample_replies_have_the_additional_fields(tmp_path: Path) -> None:
-    kind = model(tmp_path)
-    made: list[Any] = list(sample_values(kind))
-    assert {reply.component for reply in made} == {"payments", "search", "none"}
-    assert {reply.kind for reply in made} == {"bug", "question"}
-    for reply in made:
-        assert kind.model_validate_json(reply.model_dump_json()) == reply
-
-
 def test_rule_7_enum_values_are_trusted_in_comments_and_other_texts_are_scrubbed(tmp_path: Path) -> None:
     comment = "{{ analysis.component | upper }} {{ analysis.areas | join('+') }} {{ analysis.affected_version }}"
     library = loaded(tmp_path, comment=comment)
@@ -216,18 +194,6 @@ def test_undeclared_field_in_a_template_is_an_error(tmp_path: Path, files: dict[
     second = SECOND + "{{ analysis.affected_version }}"
     library = {"base.j2": "{% block task %}{% endblock %}", "issues/a.j2": first, "issues/b.j2": second, **files}
     assert problems(tmp_path, library) == [message]
-
-
-def test_undeclared_field_in_when_is_an_error(tmp_path: Path) -> None:
-    then = "{prompt: issues/b, when: analysis.regresion}"
-    files = {
-        "base.j2": "{% block task %}{% endblock %}",
-        "issues/a.j2": front(fields="{regression: {type: boolean}}", then=then) + "x",
-        "issues/b.j2": SECOND + "x",
-    }
-    assert problems(tmp_path, files) == [
-        "issues/a.j2:6: then.when: analysis has no 'regresion'; did you mean 'regression'?"
-    ]
 
 
 # --- static replies, and replies of other versions of a prompt -------------------------------------------------------
@@ -319,15 +285,6 @@ def labels(folder: Path, given: str, fields: str = REJECTED_FIELDS) -> dict[str,
     return {
         field: list_possible_labels(rule, kind.model_fields[field].annotation)
         for field, rule in kind.label_rules.items()
-    }
-
-
-def test_without_labels_the_shipped_rules_apply_to_the_changed_values(tmp_path: Path) -> None:
-    assert labels(tmp_path, "{}") == {
-        "kind": ("bug", "enhancement", "question", "documentation", "maintenance"),
-        "priority": ("priority-high", "priority-medium", "priority-low"),
-        "difficulty": ("difficulty-easy", "difficulty-moderate", "difficulty-complex"),
-        "component": ("component-payments",),
     }
 
 

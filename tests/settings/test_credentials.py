@@ -67,15 +67,6 @@ def test_a_text_that_is_no_private_rsa_key_is_an_error_with_file_and_line(
     )
 
 
-def test_a_key_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "settings.yaml"
-    path.write_text(IN_FILE.replace("app.pem", f"{tmp_path}/absent.pem"))
-    with pytest.raises(Exception, match="absent") as caught:
-        load_settings(path, VARIABLES, dotenv=None)
-    problem = f"github.app.private_key_path: {tmp_path}/absent.pem cannot be read: No such file or directory"
-    assert str(caught.value) == f"{path}:2: {problem}"
-
-
 def test_the_key_is_a_secret_of_the_settings(tmp_path: Path) -> None:
     settings = load(tmp_path, IN_FILE)
     assert app_key() in collect_secrets(settings)
@@ -120,12 +111,6 @@ def test_a_changed_key_file_is_a_change_of_the_settings(tmp_path: Path) -> None:
     assert file.has_changed()
     assert file.read() == file.initial
     assert plan_reload(file.initial, file.read()).changed == ()
-
-
-def test_settings_with_another_key_differ(tmp_path: Path) -> None:
-    first = load(tmp_path, INLINE, VARIABLES | {"APP_ID": "7", "KEY": app_key()})
-    second = load(tmp_path, INLINE, VARIABLES | {"APP_ID": "7", "KEY": app_key("second")})
-    assert plan_reload(first, second).changed == ("github.app",)
 
 
 def test_the_key_of_the_credential_is_named(tmp_path: Path) -> None:

@@ -104,14 +104,6 @@ def test_the_number_of_reported_problems_is_limited() -> None:
 # --- files with mistakes -------------------------------------------------------------------------------------------
 
 
-def test_what_a_broken_file_switches_off_stays_off() -> None:
-    parsed = parse_repository_file(
-        "lables: {}\nenabled: false\nfeatures: {auto_commenting: false, auto_labeling: true}\n"
-    )
-    assert len(parsed.problems) == 1
-    assert parsed.values == RepositoryFile.model_validate({"enabled": False, "features": {"auto_commenting": False}})
-
-
 @pytest.mark.parametrize(
     ("text", "off"),
     [

@@ -109,21 +109,6 @@ def test_the_first_of_two_merged_maps_takes_precedence(tmp_path: Path, merges: s
     assert (claude.model, claude.timeout_s) == ("one", 6.0)
 
 
-def test_a_key_of_several_merged_maps_has_the_line_of_the_effective_one(tmp_path: Path) -> None:
-    merged = """\
-  - &one {name: o/one, labels: {create: false}}
-  - &two
-    name: o/two
-    labels:
-      allow: [bug]
-  - <<: [*one, *two]
-    name: o/three
-"""
-    sources = load(tmp_path, SMALLEST + merged).sources
-    assert sources.lines["repositories[3].labels.create"] == 8
-    assert "repositories[3].labels.allow" not in sources.lines
-
-
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -184,10 +169,6 @@ def test_a_variable_that_cannot_be_expanded_is_a_problem_and_stays(written: str,
     expansion = expand({"a": {"b": [1, written]}}, VARIABLES)
     assert expansion.root == {"a": {"b": [1, written]}}
     assert expansion.problems == {"a.b[1]": problem}
-
-
-def test_keys_are_not_expanded() -> None:
-    assert expand({"${NAME}": 1}, VARIABLES).root == {"${NAME}": 1}
 
 
 def test_key_paths_of_expanded_values_are_recorded() -> None:
