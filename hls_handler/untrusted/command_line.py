@@ -18,7 +18,7 @@ def read_command_line(text: str) -> tuple[str, str]:
     """Return whom the first line addresses, and its command: ("hls", "/dismiss 3") of "@hls, please /dismiss  3."
 
     The line begins with a slash and a word, at most three further words follow, or a reason for `/dismiss`, and blank
-    lines may precede it. The login is without "[bot]", and "" if the line addresses nobody. Returns ("", "") for any
+    lines may precede it. The login is without "[bot]", and "" without an address. Returns ("", "") for any
     other text, such as quotes and code. Text with invisible or similar characters is no command.
     """
     for line in text.split("\n"):
