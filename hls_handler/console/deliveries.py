@@ -193,7 +193,7 @@ class DeliveryPages:
                 ("of this delivery", of_delivery, "max_usd"),
                 ("of its pull request", of_pull_request, "max_usd_per_pull_request"),
             ):
-                where = settings.sources.where(effective.find_review_key(key, settings))
+                where = settings.sources.where(effective.find_key(f"review.{key}", settings))
                 yield Budget(of, used_usd, getattr(effective.review, key), where)
 
     async def _retry(self, request: Request) -> Response:

@@ -271,7 +271,7 @@ def _review_budget(job: Job) -> ReviewBudget | None:
     settings, effective = job.config.settings, job.rule.effective
 
     def where(name: str) -> str:
-        return settings.sources.where(effective.find_review_key(name, settings))
+        return settings.sources.where(effective.find_key(f"review.{name}", settings))
 
     return ReviewBudget(
         max_usd=effective.review.max_usd,

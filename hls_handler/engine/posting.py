@@ -200,7 +200,7 @@ def _execute(
     match action:
         case EnsureLabels():
             if not effective.features.auto_labeling:
-                where = settings.sources.where(effective.find_feature_key("auto_labeling", settings))
+                where = settings.sources.where(effective.find_key("features.auto_labeling", settings))
                 return Outcome("labels", "off", f"labels are switched off by {where}")
             before = job.run_step(LABELS_BEFORE, 0, _history(job).labels)
             writer = make_writer(job, job.begin_write)
@@ -210,7 +210,7 @@ def _execute(
             )
         case EnsureComment() | EnsureReview() | EnsureReply():
             if not effective.features.auto_commenting:
-                where = settings.sources.where(effective.find_feature_key("auto_commenting", settings))
+                where = settings.sources.where(effective.find_key("features.auto_commenting", settings))
                 body = None if isinstance(action, EnsureReview) else action.body
                 return Outcome(_OUTCOME_NAMES[type(action)], "off", f"comments are switched off by {where}", body=body)
             return write_under_lock(

@@ -58,7 +58,7 @@ def describe_repository_file(
 ) -> RepositoryFileState:
     """Return what applies of the stored file. `library` is called only if the file chooses prompts."""
     if not effective.features.repository_settings:
-        where = settings.sources.where(effective.find_feature_key("repository_settings", settings))
+        where = settings.sources.where(effective.find_key("features.repository_settings", settings))
         return RepositoryFileState(EMPTY_REPOSITORY_SETTINGS, "ignored, because switched off", where)
     if stored is None:
         return RepositoryFileState(EMPTY_REPOSITORY_SETTINGS, "not read yet")

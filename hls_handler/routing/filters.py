@@ -161,11 +161,11 @@ def find_ignored(
         return Ignored("nothing asked", f"the comment neither asks how to start nor asks {whom} anything")
     excluded = next((login for login in find_bots(routing_input) if not effective.features.includes_bot(login)), None)
     if excluded is not None:
-        change = settings.sources.change(effective.find_feature_key("bots", settings), f'["{excluded}"]')
+        change = settings.sources.change(effective.find_key("features.bots", settings), f'["{excluded}"]')
         return Ignored("other bot", f"{excluded} is a bot; {change}, or add it to that list, to process what it opens")
     is_requested = is_review_request or routing_input.is_requested
     if routing_input.draft and not is_requested and not effective.features.drafts:
-        change = settings.sources.change(effective.find_feature_key("drafts", settings), "true")
+        change = settings.sources.change(effective.find_key("features.drafts", settings), "true")
         return Ignored("draft", f"the pull request is a draft; mark it ready for review, or {change}")
     skip_reason = asked_to_skip(routing_input.title, routing_input.labels)
     if skip_reason:

@@ -69,16 +69,10 @@ class EffectiveSettings:
         asks, _, label = self.review.when.partition("label:")
         return label if not asks else None
 
-    def find_feature_key(self, name: str, settings: Settings) -> str:
-        """Return the key path that sets the feature `name`, such as "repositories[0].features.bots"."""
-        entry_key = f"{self.key}.features.{name}"
-        operator_key = entry_key if settings.sources.contains(entry_key) else f"features.{name}"
-        return self.find_repository_key(f"features.{name}") or operator_key
-
-    def find_review_key(self, name: str, settings: Settings) -> str:
-        """Return the key path that sets the key `name` of `review`, such as "repositories[0].review.max_usd"."""
-        entry_key = f"{self.key}.review.{name}"
-        return entry_key if settings.sources.contains(entry_key) else f"review.{name}"
+    def find_key(self, key: str, settings: Settings) -> str:
+        """Return the key path that sets a key, such as "repositories[0].features.bots" for "features.bots"."""
+        entry_key = f"{self.key}.{key}"
+        return self.find_repository_key(key) or (entry_key if settings.sources.contains(entry_key) else key)
 
     def find_prompt(self, event_key: str) -> tuple[str | Literal[False], str] | None:
         """Return (prompt, key path that chooses it) for an event: ("issues/strict", "prompts.use.issues.opened").

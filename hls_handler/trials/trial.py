@@ -207,7 +207,7 @@ def plan_trial(store: Storage, row: DeliveryRow, config: DeliveryConfig, prompt:
     make_variables, key = source.variables(name), store.database.secret(PROMPT_SECRET)
     limit = None
     if event.name == PULL_REQUEST:
-        where = settings.sources.where(effective.find_review_key("max_usd", settings))
+        where = settings.sources.where(effective.find_key("review.max_usd", settings))
         limit = CostLimit(effective.review.max_usd, where)
     return Trial(
         source,

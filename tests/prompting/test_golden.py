@@ -126,6 +126,8 @@ NO_FINDINGS = {
     "commit_url": "https://github.com/acme/shop/commit/1f0c2d3e4b5a69788796a5b4c3d2e1f001122334",
 }
 
+REVIEWED_VARIABLES = {**pull_request_variables(), **NO_FINDINGS, "analysis": REVIEW}
+
 REVIEW_SUMMARY = ReviewAnalysis(worth_saying=True, summary="A test for zero, and two answers.", requests=[])
 TODOS = {
     "commit": "1f0c2d3e4b",
@@ -334,9 +336,7 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "pull_requests.analyze.comment": (
         "pull_requests/analyze",
         {
-            **pull_request_variables(),
-            **NO_FINDINGS,
-            "analysis": REVIEW,
+            **REVIEWED_VARIABLES,
             "findings": (shown(FINDING, is_inline=True), shown(REMOVED, "#L21-L22")),
             "skipped": (
                 *SKIPPED,
@@ -357,11 +357,9 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "pull_requests.analyze.comment.pushed": (
         "pull_requests/analyze",
         {
-            **pull_request_variables(),
-            **NO_FINDINGS,
+            **REVIEWED_VARIABLES,
             "files": (),
             "skipped": (),
-            "analysis": REVIEW,
             "fixed": 2,
             "still_open": 1,
             "gone": 1,
@@ -373,14 +371,12 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     ),
     "pull_requests.analyze.comment.fixed": (
         "pull_requests/analyze",
-        {**pull_request_variables(), **NO_FINDINGS, "files": (), "skipped": (), "analysis": REVIEW, "fixed": 2},
+        {**REVIEWED_VARIABLES, "files": (), "skipped": (), "fixed": 2},
     ),
     "pull_requests.analyze.comment.large": (
         "pull_requests/analyze",
         {
-            **pull_request_variables(),
-            **NO_FINDINGS,
-            "analysis": REVIEW,
+            **REVIEWED_VARIABLES,
             "scores": (Score(dimension="readability | x", score=4), Score(dimension="tests", score=2)),
             "findings": (shown(FINDING.model_copy(update={"suggestion": "a = 1\n```\nb = 2"})),),
             "files": tuple(replace(file, cut=True) for file in FILES),
@@ -399,10 +395,8 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "pull_requests.analyze.comment.files": (
         "pull_requests/analyze",
         {
-            **pull_request_variables(),
-            **NO_FINDINGS,
+            **REVIEWED_VARIABLES,
             "skipped": (),
-            "analysis": REVIEW,
             "file_summaries": (
                 FileSummary(path="shop/a`|b.py", summary="Counts by quantity,\n<b>see</b> #3."),
                 FileSummary(path="shop/cart.py", summary="Calls it."),
@@ -413,11 +407,9 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "pull_requests.analyze.comment.table": (
         "pull_requests/analyze",
         {
-            **pull_request_variables(),
-            **NO_FINDINGS,
+            **REVIEWED_VARIABLES,
             "rule": replace(RULE, layout="table"),
             "skipped": (),
-            "analysis": REVIEW,
             "findings": (
                 shown(FINDING, is_inline=True),
                 replace(shown(REMOVED, "#L21-L22"), path="shop/a|b.py", body="Two | lines,\n\nand `code`.", number=7),
@@ -634,12 +626,8 @@ def test_footer_of_a_comment_posted_elsewhere_links_to_its_source() -> None:
 
 
 def footer_with(**settings: Any) -> str:
-    variables = {**pull_request_variables(), "analysis": REVIEW, **NO_FINDINGS}
-    rule = variables["rule"]
-    assert isinstance(rule, RuleView)
-    comment = render_comment(
-        shipped(), "pull_requests/analyze", {**variables, "rule": replace(rule, **settings)}, key=KEY
-    )
+    variables = {**REVIEWED_VARIABLES, "rule": replace(RULE, **settings)}
+    comment = render_comment(shipped(), "pull_requests/analyze", variables, key=KEY)
     assert comment is not None
     return comment.rpartition("***\n\n")[2]
 
