@@ -20,9 +20,16 @@ MAX_WALL_S = 20.0
 MAX_OUTPUT_BYTES = 32 * 1024 * 1024
 """Four million characters of output, each up to four bytes and perhaps escaped, and the diff."""
 
-START = "import sys; sys.path.insert(0, sys.argv[1]); from hls_handler.console.render_child import main; main()"  # -I
+START = "import sys; sys.path.insert(0, sys.argv[1]); from hls_handler.console.render_child import main; main()"
+COMMAND = [
+    sys.executable,
+    "-I",  # no environment variables, no module of the current folder
+    "-B",
+    "-c",
+    START,
+    str(Path(__file__).parent.parent.parent),
+]
 NO_RESULT = "the process that rendered the edit returned no valid result"
-PACKAGE_PARENT = Path(__file__).parent.parent.parent
 
 RunRenderJob = Callable[[RenderJob], Awaitable[RenderResult]]
 
@@ -45,56 +52,10 @@ class RenderProcess:
         if self._is_busy:
             raise RenderBusy
         self._is_busy = True
-        child = _Child()
-        try:
-            return await asyncio.to_thread(self._run, child, JOB.dump_json(job))
-        finally:
-            child.kill()
-            self._is_busy = False
-
-    def _run(self, child: _Child, job: bytes) -> RenderResult:
-        is_late = threading.Event()
-
-        def stop() -> None:
-            is_late.set()
-            child.kill()
-
-        timer = threading.Timer(self._wall_s, stop)
-        timer.start()
-        try:
-            output, status = child.converse(job)
-        finally:
-            timer.cancel()
-        if is_late.is_set():
-            problem = f"the edit was not rendered within {self._wall_s:g} s; does it have a loop that does not end?"
-            return RenderResult(problems=(problem,))
-        if len(output) > MAX_OUTPUT_BYTES:
-            return RenderResult(problems=("the edit renders too much text",))
-        if status != 0:
-            return RenderResult(problems=(_describe_end(status),))
-        try:
-            return RESULT.validate_json(output)
-        except ValidationError:
-            return RenderResult(problems=(NO_RESULT,))
-
-
-class _Child:
-    """The child process.
-
-    `subprocess` starts it, because uvloop would run the functions of `os.register_at_fork` in it, such as those of
-    OpenTelemetry, which wait for threads that the child does not have.
-    """
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-I",  # no environment variables, no module of the current folder
-                "-B",
-                "-c",
-                START,
-                str(PACKAGE_PARENT),
-            ],
+        # `subprocess` starts it, because uvloop would run the functions of `os.register_at_fork` in it, such as those
+        # of OpenTelemetry, which wait for threads that the child does not have.
+        child = subprocess.Popen(
+            COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -102,28 +63,54 @@ class _Child:
             cwd="/",
             start_new_session=True,
         )
+        try:
+            return await asyncio.to_thread(self._converse, child, JOB.dump_json(job))
+        finally:
+            _kill(child)
+            self._is_busy = False
 
-    def converse(self, job: bytes) -> tuple[bytes, int]:
-        """Return the output, of which at most one byte more than allowed is read, and the status."""
-        with self._process as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
+    def _converse(self, child: subprocess.Popen[bytes], job: bytes) -> RenderResult:
+        is_late = threading.Event()
+
+        def stop() -> None:
+            is_late.set()
+            _kill(child)
+
+        timer = threading.Timer(self._wall_s, stop)
+        timer.start()
+        with child:
+            assert child.stdin is not None
+            assert child.stdout is not None
             with suppress(BrokenPipeError):  # the child ended early; its status says why
-                process.stdin.write(job)
-                process.stdin.close()
-            output = process.stdout.read(MAX_OUTPUT_BYTES + 1)
+                child.stdin.write(job)
+                child.stdin.close()
+            output = child.stdout.read(MAX_OUTPUT_BYTES + 1)
             if len(output) > MAX_OUTPUT_BYTES:
-                self.kill()
-            return output, process.wait()
+                _kill(child)
+            status = child.wait()
+        timer.cancel()
+        if is_late.is_set():
+            problem = f"the edit was not rendered within {self._wall_s:g} s; does it have a loop that does not end?"
+        elif len(output) > MAX_OUTPUT_BYTES:
+            problem = "the edit renders too much text"
+        elif status != 0:
+            problem = _describe_end(status)
+        else:
+            try:
+                return RESULT.validate_json(output)
+            except ValidationError:
+                problem = NO_RESULT
+        return RenderResult(problems=(problem,))
 
-    def kill(self) -> None:
-        """Kill the child, and what it may have started. Thread-safe."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """Kill the child, and what it may have started. Thread-safe."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def _describe_end(status: int) -> str:
-    if status == -signal.SIGXCPU or status == -signal.SIGKILL:
+    if status in (-signal.SIGXCPU, -signal.SIGKILL):
         return "the process that rendered the edit used too much time; does it have a loop that does not end?"
     if status < 0:
         return f"the process that rendered the edit was ended by the signal {signal.Signals(-status).name}"
