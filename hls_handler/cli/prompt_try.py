@@ -30,7 +30,7 @@ from hls_handler.cli.options import (
     utc_now,
 )
 from hls_handler.cli.prompt_library import get_prompt, load_library
-from hls_handler.cli.prompt_try_report import Question, TryResult, print_result, to_dict
+from hls_handler.cli.prompt_try_report import Question, TryResult, is_closed_or_locked, print_result, to_dict
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.db.files import database_exists
 from hls_handler.deliveries import Lease
@@ -38,24 +38,37 @@ from hls_handler.engine.active_config import ChosenAccount, Claude, DeliveryConf
 from hls_handler.engine.health import Health
 from hls_handler.engine.job import Job
 from hls_handler.engine.library import GUID
-from hls_handler.engine.pipeline import DeliveryResult, run_job
-from hls_handler.errors import HlsError, PayloadError, Postponed, StepFailed, Superseded, with_remedy
+from hls_handler.engine.pipeline import run_job
+from hls_handler.engine.posting import OUTCOME
+from hls_handler.errors import (
+    ConversationIgnored,
+    HlsError,
+    PayloadError,
+    Postponed,
+    Retryable,
+    StepFailed,
+    Superseded,
+    with_remedy,
+)
 from hls_handler.events import Account, Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.queue.changes import PendingChanges
 from hls_handler.queue.leases import ExclusiveLease
-from hls_handler.reports.delivery_report import load_report
 from hls_handler.routing import Command, Ignored, LabelCorrection, QueueCheck, Rule, from_event, parse_envelope, route
-from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
-from hls_handler.settings.model import Repository, Settings
+from hls_handler.settings.effective import RepositoryTable, without_entry
+from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.store.conversations import ConversationHistory, ConversationState
+from hls_handler.store.conversations import ConversationState
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
 
 ClaudeSource = Literal["real", "sandbox"]
 
+LEASE_S = 86_400.0
+"""A day: longer than any run, so the lease is never renewed. No other worker uses the temporary store."""
+
+FORCE_HINT = "; use --prompt NAME to try it anyway"
 SANDBOX_ALTERNATIVE = "use --claude sandbox, whose answers are canned"
 READ_ANONYMOUSLY = (
     "no token is set, so GitHub is read without one: public repositories only, 60 requests an hour, and for a review "
@@ -105,7 +118,7 @@ def try_(
         print_lines(json.dumps(to_dict(chosen, tried, notes, claude=claude), indent=2))
     else:
         print_result(chosen, tried, notes, sources=settings.sources, full=full, canned=claude == "sandbox")
-    if not isinstance(tried.end, DeliveryResult):
+    if not tried.is_done:
         raise typer.Exit(1)
 
 
@@ -129,23 +142,7 @@ def _try(
     try:
         with ExitStack() as stack:
             if source == "sandbox" or not subject.live:
-                from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
-
-                sandbox = stack.enter_context(Sandbox())
-                sandbox.state.seed(subject.event, subject.payload)
-                parts: dict[str, object] = {}
-                if not subject.live:
-                    access = {
-                        "token": SecretStr(sandbox.token),
-                        "base_url": sandbox.github_url,
-                        "app": None,
-                        "tokens": None,
-                    }
-                    parts["github"] = settings.github.model_copy(update=access)
-                if source == "sandbox":
-                    access = {"api_key": SecretStr(sandbox.api_key), "base_url": sandbox.claude_url}
-                    parts["claude"] = settings.claude.model_copy(update=access)
-                settings = settings.model_copy(update=parts)
+                settings = _use_sandbox(stack, settings, subject, source)
             anonymous = subject.live and lacks_github_token(settings)
             github = connect_read_only(
                 settings.github, now=utc_now, assume_open=prompt is not None, anonymous=anonymous
@@ -164,8 +161,19 @@ def _try(
     return tried
 
 
-LEASE_S = 86_400.0
-"""A day: longer than any run, so the lease is never renewed. No other worker uses the temporary store."""
+def _use_sandbox(stack: ExitStack, settings: Settings, subject: Subject, source: ClaudeSource) -> Settings:
+    """Start a sandbox that has the event, and return settings with which it is GitHub, Claude, or both."""
+    from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
+
+    sandbox = stack.enter_context(Sandbox())
+    sandbox.state.seed(subject.event, subject.payload)
+    github, claude = settings.github, settings.claude
+    if not subject.live:
+        access = {"token": SecretStr(sandbox.token), "base_url": sandbox.github_url, "app": None, "tokens": None}
+        github = github.model_copy(update=access)
+    if source == "sandbox":
+        claude = claude.model_copy(update={"api_key": SecretStr(sandbox.api_key), "base_url": sandbox.claude_url})
+    return settings.model_copy(update={"github": github, "claude": claude})
 
 
 @dataclass(slots=True)
@@ -193,7 +201,6 @@ class TryRunner:
     claude: Claude
     load_history: Callable[[Event, int, Account], ConversationState]
     pause: Callable[[float], object] = time.sleep  # seconds
-    clock: Callable[[], float] = time.monotonic  # seconds
     open_store: Callable[[str], Storage] = Storage.open  # opens the temporary store by its URL
 
     def run(self, subject: Subject, prompt: Prompt | None) -> TryResult:
@@ -201,11 +208,10 @@ class TryRunner:
 
         A given `prompt` runs for ignored events, too. Raises `PayloadError` if the body does not match the event, and
         `DependencyDown` if GitHub does not return the bot account. The error of a failed step is not raised: it is in
-        `end` of the result.
+        `reason` of the result.
         """
         check_payload(subject.event, parse_envelope(subject.body))
-        event = parse_event(subject.event, GUID, subject.body)
-        account = self.github.fetch_bot_account()
+        event, account = parse_event(subject.event, GUID, subject.body), self.github.fetch_bot_account()
         config = DeliveryConfig(self.settings, RepositoryTable(self.settings), self.library)
         routed = route(
             from_event(event), settings=config.settings, table=config.table, catalogue=config.library, bot=account
@@ -214,10 +220,13 @@ class TryRunner:
             routed = Ignored("no prompt", f"{routed.why(self.settings.sources)}; no prompt is used for them")
         rule = routed if isinstance(routed, Rule) else None
         if prompt is not None:
-            effective = rule.effective if rule else _effective_settings(self.settings, event.repository.full_name)
+            found = config.table.find(event.repository.full_name)
+            effective = rule.effective if rule else found or without_entry(self.settings)
             rule = Rule(event.key, prompt.name, effective, prompt.path)
         if rule is None:
-            return TryResult(event, routed, assume_open=False)
+            # --prompt does not override an opt-out, so the message does not suggest it.
+            hint = "" if isinstance(routed, Ignored) and routed.kind == "asked to skip" else FORCE_HINT
+            return TryResult(event, routed, "ignored", f"the service would ignore this event, see above{hint}")
         features = rule.effective.features.model_copy(update={"dry_run": True})
         rule = replace(rule, effective=replace(rule.effective, features=features))
         claude = _RecordingClaude(self.claude)
@@ -225,7 +234,6 @@ class TryRunner:
             TemporaryDirectory(prefix="hls-try-") as folder,
             closing(self.open_store(f"sqlite:///{folder}/try.db")) as store,
         ):
-            lease = _store_and_claim(store, subject, rule)
             context = WorkerContext(
                 store=store,
                 leases=ExclusiveLease(),
@@ -237,42 +245,38 @@ class TryRunner:
                 stopping=lambda: False,
                 pause=self.pause,
                 jitter=lambda: 0.0,
-                clock=self.clock,
+                clock=time.monotonic,
             )
+            lease = _store_and_claim(store, subject, rule)
             if event.conversation is not None:  # the number of other events is known only after reading facts
-                changes = PendingChanges()
-                history = store.conversations.history(lease, account.login, pending=changes)
-                _copy_state(self.load_history(event, event.conversation.number, account), history)
-                store.checkpoints.save(lease, *changes.take())
-            end = _run_pipeline(Job(lease, context, config, event, account, rule, handler_for(event.name), {}))
-            row = store.deliveries.find(lease.guid)
-            outcomes = load_report(store, row).outcomes if row else ()
-        return TryResult(event, routed, self.github.assume_open, rule, tuple(claude.questions), outcomes, end)
+                _copy_state(self.load_history(event, event.conversation.number, account), store, lease, account)
+            job = Job(lease, context, config, event, account, rule, handler_for(event.name), {})
+            state, reason = _run_pipeline(job, hint="" if self.github.assume_open else FORCE_HINT)
+            steps = sorted(store.checkpoints.load(GUID).items())
+        outcomes = (OUTCOME.decode(step) for (name, _), step in steps if name == OUTCOME.name)
+        made = tuple(outcome for outcome in outcomes if outcome is not None)
+        return TryResult(event, routed, state, reason, self.github.assume_open, rule, tuple(claude.questions), made)
 
 
-def _run_pipeline(job: Job) -> DeliveryResult | Superseded | Postponed | StepFailed:
+def _run_pipeline(job: Job, *, hint: str) -> tuple[str, str]:
+    """Return the state in which the job ends, and the reason. `hint` follows if the issue is closed or locked."""
     while True:
         try:
             result = run_job(replace(job, steps=job.store.checkpoints.load(job.lease.guid)))
         except Postponed as wait:
             if wait.waiting_for is not None:  # claude.calls_per_hour is used up
-                return wait
+                return "failed", f"{wait}; the service would retry"
             job.context.pause(max((wait.at - job.store.now()).total_seconds(), 0.001))
-        except (Superseded, StepFailed) as exc:
-            return exc
+        except Superseded as exc:
+            state = "ignored" if isinstance(exc, ConversationIgnored) else "superseded"
+            is_ended = is_closed_or_locked(job.event) and hint
+            return state, f"{exc}; the service would do nothing{hint}" if is_ended else str(exc)
+        except StepFailed as exc:
+            retried = "; the service would retry" if isinstance(exc, Retryable) else ""
+            return "failed", f"{with_remedy(exc)}{retried}"
         else:
-            job.store.checkpoints.save(job.lease, *result.changes)  # read by `load_report`
-            return result
-
-
-def _effective_settings(settings: Settings, repository: str) -> EffectiveSettings:
-    found = RepositoryTable(settings).find(repository)
-    if found is not None:
-        return found
-    named = settings.model_copy(update={"repositories": (*settings.repositories, Repository(name=repository))})
-    effective = RepositoryTable(named).find(repository)
-    assert effective is not None  # the added entry matches
-    return effective
+            job.store.checkpoints.save(job.lease, *result.changes)
+            return result.state, result.reason
 
 
 def _store_and_claim(store: Storage, subject: Subject, rule: Rule) -> Lease:
@@ -284,9 +288,12 @@ def _store_and_claim(store: Storage, subject: Subject, rule: Rule) -> Lease:
     return lease
 
 
-def _copy_state(state: ConversationState, history: ConversationHistory) -> None:
+def _copy_state(state: ConversationState, store: Storage, lease: Lease, account: Account) -> None:
+    changes = PendingChanges()
+    history = store.conversations.history(lease, account.login, pending=changes)
     history.record_label_intents(name for name, label_state in state.labels.items() if label_state == "intended")
     history.mark_labels_set(name for name, label_state in state.labels.items() if label_state == "set")
     history.mark_labels_removed(name for name, label_state in state.labels.items() if label_state == "removed")
     for family, comment in state.comments.items():
         history.store_comment(family, comment.comment_id, comment.body_digest)
+    store.checkpoints.save(lease, *changes.take())

@@ -11,8 +11,6 @@ from hls_handler.actions import Outcome
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
 from hls_handler.cli.event_input import Subject
 from hls_handler.cli.options import print_line, print_lines
-from hls_handler.engine.pipeline import DeliveryResult
-from hls_handler.errors import ConversationIgnored, Postponed, Retryable, StepFailed, Superseded, with_remedy
 from hls_handler.events import Event
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.routing import Ignored, Rule
@@ -25,8 +23,6 @@ SYSTEM_LINES = 8
 MARGIN = "│ "
 """Prefix of each line of a prompt, reply or comment, so that it cannot be mistaken for output of the command."""
 
-FORCE_HINT = "; use --prompt NAME to try it anyway"
-
 
 @dataclass(slots=True)
 class Question:
@@ -38,15 +34,21 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class TryResult:
-    """Result of `hls prompts try`: the routing, the questions to Claude, and the outcomes of the dry run."""
+    """Result of `hls prompts try`: the routing, the end, the questions to Claude, and the outcomes of the dry run."""
 
     event: Event
     routed: Rule | Ignored  # the decision of the service, without --prompt
-    assume_open: bool  # True: a closed or locked issue or pull request is treated as if it were open
+    state: str  # "done", "ignored", "superseded" or "failed"
+    reason: str
+    assume_open: bool = False  # True: a closed or locked issue or pull request is treated as if it were open
     rule: Rule | None = None  # the rule by which the event was run; None: it was not run
     questions: tuple[Question, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
-    end: DeliveryResult | Superseded | Postponed | StepFailed | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """True if no step failed, and the event was processed."""
+        return self.state == "done"
 
 
 def print_result(
@@ -71,7 +73,7 @@ def print_result(
         if outcome.body is not None:
             _show_text(outcome.body)
     console.rule()
-    print_line(f"{_state(tried):<11} {_reason(tried)}")
+    print_line(f"{tried.state:<11} {tried.reason}")
     print_line(f"cost        {_describe_cost(tried, canned=canned)}")
 
 
@@ -88,7 +90,7 @@ def _describe_routing(tried: TryResult, sources: Sources) -> Iterator[str]:
         yield f"rule        {routed.why(sources)}"
     if rule is not None and _ran_only_by_option(tried):
         yield f"prompt      {rule.prompt} ({rule.file}), chosen with --prompt"
-    if tried.assume_open and _is_closed_or_locked(tried):
+    if tried.assume_open and is_closed_or_locked(tried.event):
         yield "note        the issue or pull request is closed or locked; it is treated as if it were open"
 
 
@@ -157,7 +159,7 @@ def to_dict(subject: Subject, tried: TryResult, notes: Sequence[str], *, claude:
         "outcomes": [
             {key: value for key, value in asdict(outcome).items() if key != "url"} for outcome in tried.outcomes
         ],
-        "end": {"state": _state(tried), "reason": _reason(tried)},
+        "end": {"state": tried.state, "reason": tried.reason},
         "cost_usd": add_usd(usage.cost_usd for usage in _usages(tried)),
     }
 
@@ -185,38 +187,8 @@ def _ran_only_by_option(tried: TryResult) -> bool:
     return tried.rule is not None and not (isinstance(tried.routed, Rule) and tried.routed.prompt == tried.rule.prompt)
 
 
-def _state(tried: TryResult) -> str:
-    match tried.end:
-        case None:
-            return "ignored"
-        case DeliveryResult():
-            return tried.end.state
-        case ConversationIgnored():
-            return "ignored"
-        case Superseded():
-            return "superseded"
-        case _:
-            return "failed"
-
-
-def _reason(tried: TryResult) -> str:
-    end = tried.end
-    match end:
-        case None:
-            # --prompt does not override an opt-out, so the message does not suggest it.
-            opted_out = isinstance(tried.routed, Ignored) and tried.routed.kind == "asked to skip"
-            return f"the service would ignore this event, see above{'' if opted_out else FORCE_HINT}"
-        case DeliveryResult():
-            return end.reason
-        case Retryable() | Postponed():
-            return f"{with_remedy(end)}; the service would retry"
-        case _:
-            is_ended = _is_closed_or_locked(tried) and not tried.assume_open
-            return f"{end}; the service would do nothing{FORCE_HINT}" if is_ended else str(end)
-
-
-def _is_closed_or_locked(tried: TryResult) -> bool:
-    conversation = tried.event.conversation
+def is_closed_or_locked(event: Event) -> bool:
+    conversation = event.conversation
     return conversation is not None and (conversation.state == "closed" or conversation.locked)
 
 

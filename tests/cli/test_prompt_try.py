@@ -23,7 +23,6 @@ from hls_handler.clients.claude import Claude
 from hls_handler.clients.comment_body import marker
 from hls_handler.clients.github import connect_read_only
 from hls_handler.engine.library import load_checked
-from hls_handler.engine.pipeline import DeliveryResult
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import canned
 from hls_handler.sandbox.faults import Fault
@@ -130,13 +129,6 @@ def test_an_issue_is_tried_by_its_url_and_nothing_is_written(try_: Hls, sandbox:
     assert sorted(folder.iterdir()) == before
 
 
-def test_issues_and_pull_requests_are_distinguished_by_github(try_: Hls, sandbox: Sandbox) -> None:
-    for given in (page(sandbox, "issues", 13), f"{REPOSITORY}#13"):
-        result = tried(try_, given)
-        assert (result["event"], result["facts"]) == ("pull_request.opened", "github")
-        assert result["outcomes"][0]["added"] == ["size/medium", "type/feature"]
-
-
 def test_the_printed_questions_and_replies_are_those_of_the_requests(try_: Hls, sandbox: Sandbox) -> None:
     result = tried(try_, f"{REPOSITORY}#12")
     asked = [
@@ -191,14 +183,6 @@ def test_the_existing_comment_would_be_edited_and_label_corrections_are_respecte
         assert [row.guid for row in store.deliveries.newest()] == ["g1"]
         assert store.calls.count_last_hour() == 0
     assert writes(sandbox) == []
-
-
-def test_a_comment_that_a_person_deleted_would_not_come_back(try_: Hls) -> None:
-    with closing(Storage.open("sqlite:///hls.db")) as store:
-        lease = begin(store, "g1", repository_id=REPOSITORY_ID, number=11)
-        open_history(store, lease, BOT.login).store_comment("issues", 4711, "digest")
-    commented = tried(try_, f"{REPOSITORY}#11")["outcomes"][1]
-    assert (commented["kind"], commented["body"]) == ("declined", None)
 
 
 def test_an_unreadable_database_is_noted_and_the_try_continues(try_: Hls, folder: Path) -> None:
@@ -381,21 +365,6 @@ def test_a_conversation_of_a_public_repository_is_tried_without_a_token(
     assert len(seen) <= 20
 
 
-def test_guidance_of_the_base_branch_is_read_without_a_token(try_without_token: Hls, sandbox: Sandbox) -> None:
-    sandbox.state.set_file(REPOSITORY, "AGENTS.md", "Amounts are integers of cents.")
-    result = try_without_token(f"{REPOSITORY}#13")
-    assert "Amounts are integers of cents." in result.stdout
-
-
-def test_a_private_repository_without_a_token_names_the_remedy(try_without_token: Hls) -> None:
-    result = try_without_token("octo/secret#7")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == (
-        "GET /repos/octo/secret: 404 Not Found: deleted, moved, or not visible to this token; for a private "
-        "repository, set github.token to a token that may read it\n"
-    )
-
-
 def test_the_limit_without_a_token_is_named(try_without_token: Hls, sandbox: Sandbox) -> None:
     sandbox.limit_of("").used = 60
     result = try_without_token(f"{REPOSITORY}#11")
@@ -435,12 +404,6 @@ def test_live_reads_the_facts_about_a_payload_from_github(try_: Hls, sandbox: Sa
     assert (result["facts"], "Only GitHub knows this title" in result["questions"][0]["task"]) == ("sandbox", False)
 
 
-def test_each_try_asks_claude_again(try_: Hls, sandbox: Sandbox) -> None:
-    for _ in range(2):
-        assert len(tried(try_, "demo/bug")["questions"]) == 1
-    assert len([request for request in sandbox.requests.all("claude") if request.writes]) == 2
-
-
 def test_a_second_question_waits_for_the_rate_limiter(sandbox: Sandbox, tmp_path: Path) -> None:
     text = SETTINGS.format(sandbox=sandbox).replace("second: 100", "second: 0.1")
     settings = load(tmp_path, with_chain(text, tmp_path))
@@ -457,11 +420,10 @@ def test_a_second_question_waits_for_the_rate_limiter(sandbox: Sandbox, tmp_path
             claude,
             load_history=lambda _event, _number, _we: ConversationState(labels={}, comments={}),
             pause=lambda seconds: later.append(timedelta(seconds=seconds)),
-            clock=lambda: 0.0,
             open_store=partial(Storage.open, skew=lambda: sum(later, timedelta())),
         ).run(Subject(payload.name, payload.event, payload.action, payload.body, live=True), None)
     assert len(result.questions) == 2
-    assert isinstance(result.end, DeliveryResult)
+    assert result.state == "done"
     assert sum(later, timedelta()) > timedelta(seconds=9)
 
 
@@ -471,13 +433,3 @@ def test_an_exhausted_hourly_budget_ends_the_try(try_: Hls, folder: Path) -> Non
     result = tried(try_, "demo/question")
     assert (len(result["questions"]), result["end"]["state"]) == (1, "failed")
     assert "claude.calls_per_hour allows 1 call," in result["end"]["reason"]
-
-
-def test_a_rejected_token_is_reported_with_its_remedy(try_: Hls, folder: Path, sandbox: Sandbox) -> None:
-    settings = (folder / "settings.yaml").read_text().replace(sandbox.token, "ghp_wrong")
-    (folder / "settings.yaml").write_text(settings)
-    result = try_("issues.opened", "--live")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == (
-        "GET /user: 401 Bad credentials; set github.token to a valid token: this one is wrong, expired or revoked\n"
-    )
