@@ -38,7 +38,7 @@ from hls_handler.trials.comparison import Comparison, Difference, Report, Run
 from hls_handler.trials.replay import NotRepeatable
 from hls_handler.trials.trial import (
     NOT_ASKED,
-    PacedClaude,
+    Sender,
     Trial,
     compare_stored,
     is_named,
@@ -151,8 +151,7 @@ def _ask(
         abort(*exc.problems)
     with client as claude:
         pauses = chain([0.0], repeat(1 / settings.claude.requests_per_second))
-        paced = PacedClaude(claude, lambda: time.sleep(next(pauses)), lambda _usage: None)
-        results = run_trials(trials, paced)
+        results = run_trials(trials, Sender(claude, lambda: time.sleep(next(pauses))))
     reasons = Counter("not asked" if one.problem == NOT_ASKED else "failed" for one in results if one.new is None)
     for one in results:
         if one.problem and one.problem != NOT_ASKED:

@@ -20,7 +20,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import CLAUDE_RATE_LIMIT
 from hls_handler.trials.comparison import Report
-from hls_handler.trials.trial import PacedClaude, Trial, run_trials
+from hls_handler.trials.trial import Sender, Trial, run_trials
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import add_usd, count
 
@@ -121,8 +121,8 @@ class ClaudeRuns:
         report, problem = None, ""
         try:
             with closing(self.connect(settings.claude)) as client:
-                claude = PacedClaude(client, partial(self._wait, key, settings), partial(self._add_usage, key))
-                report = Report(run_trials(trials, claude))
+                sender = Sender(client, partial(self._wait, key, settings), partial(self._add_usage, key))
+                report = Report(run_trials(trials, sender))
         except HlsError as exc:
             problem = redact(str(exc))
         except Exception as exc:

@@ -6,7 +6,7 @@ The values are plain, so that a child process can get them as JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,8 +78,10 @@ def list_deliveries(store: Storage, library: Library, name: str) -> list[Deliver
 
 def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str, table: RepositoryTable) -> PromptInput:
     """Return the stored event, facts and earlier reply of a delivery. Raises `UnsuitableDelivery`."""
-    if row.event not in _event_names(library, name):
-        raise UnsuitableDelivery(f"{row.guid} is the event {row.event}, and {name} is for {_describe(library, name)}")
+    events = {key.partition(".")[0] for key in list_events(library, name)}
+    if row.event not in events:
+        known = ", ".join(sorted(events)) or "no event"
+        raise UnsuitableDelivery(f"{row.guid} is the event {row.event}, and {name} is for {known}")
     if row.handler not in (None, handler_for(row.event).name):  # a comment can be an answer for another handler
         raise UnsuitableDelivery(f"{row.guid} was processed by the handler {row.handler}")
     try:
@@ -89,9 +91,9 @@ def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str,
     skipped = stored.handler.skip_reason(stored.facts)
     if skipped is not None:
         raise UnsuitableDelivery(f"{row.guid} was not a question for Claude: {skipped.reason}")
-    is_verification = stored.handler.verification == name
-    reply = _find_earlier_reply(stored.steps, library, name, is_verification=is_verification)
-    if reply is None and _needs_reply(library, name, is_verification=is_verification):
+    is_verification, before = stored.handler.verification == name, library.predecessors(name)
+    reply = _find_earlier_reply(stored.steps, None if is_verification else before)
+    if reply is None and (is_verification or (before and not library.prompts[name].on)):
         raise UnsuitableDelivery(f"{row.guid} has no reply of the prompt that precedes {name}")
     title = f"{row.event_key} of {row.conversation}"
     return _make(title, row.guid, stored.event, stored.steps[GATHER, 0], reply, name, stored.effective)
@@ -181,28 +183,12 @@ def _make(
     return PromptInput(title, guid, event.name, json.dumps(event.payload), facts, reply, rule, effective.variables)
 
 
-def _event_names(library: Library, name: str) -> frozenset[str]:
-    return frozenset(key.partition(".")[0] for key in list_events(library, name))
-
-
-def _describe(library: Library, name: str) -> str:
-    return ", ".join(sorted(_event_names(library, name))) or "no event"
-
-
-def _needs_reply(library: Library, name: str, *, is_verification: bool) -> bool:
-    return is_verification or (not library.prompts[name].on and bool(library.predecessors(name)))
-
-
 def _find_earlier_reply(
-    steps: Mapping[tuple[str, int], Checkpoint], library: Library, name: str, *, is_verification: bool
+    steps: Mapping[tuple[str, int], Checkpoint], prompts: Collection[str] | None
 ) -> Checkpoint | None:
-    before = library.predecessors(name)
-    for step in _replies(steps):
-        stored = decode_reply_for_display(step)
-        if stored is not None and (is_verification or stored.prompt_id.partition("@")[0] in before):
+    """Return the first stored reply to one of the prompts; None: to any."""
+    for (name, index), step in sorted(steps.items()):
+        stored = decode_reply_for_display(step) if name == ASK and index < VERIFICATION else None
+        if stored is not None and (prompts is None or stored.prompt_id.partition("@")[0] in prompts):
             return step
     return None
-
-
-def _replies(steps: Mapping[tuple[str, int], Checkpoint]) -> Iterator[Checkpoint]:
-    yield from (steps[step] for step in sorted(steps) if step[0] == ASK and step[1] < VERIFICATION)

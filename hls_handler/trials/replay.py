@@ -17,7 +17,7 @@ from hls_handler.engine.repository_settings import SETTINGS_FILE
 from hls_handler.errors import HlsError, PayloadError, Permanent, StepFailed
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import HANDLERS, handler_for
-from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, Answers, Asking, join_replies
+from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, Answers, Asking
 from hls_handler.handlers.handler import Handler, template_variables
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library
@@ -138,7 +138,7 @@ def replay(
         return replies[start + position]
 
     library = _join(restore(prompt_id) for prompt_id in prompt_ids.values())
-    asking = Asking(library, first, stored.variables(first), ask_one, is_verified=not of_shadow)
+    asking = Asking(library, first, stored.variables(first), ask_one, is_verified=not of_shadow, keeps_review=True)
     return stored.handler.consult(asking, stored.facts)
 
 
@@ -160,15 +160,6 @@ def _join(libraries: Iterable[Library]) -> Library:
     prompts = {name: prompt for one in (first, *others) for name, prompt in one.prompts.items()}
     conditions = {name: condition for one in (first, *others) for name, condition in one.conditions.items()}
     return replace(first, prompts=prompts, conditions=conditions)
-
-
-def decode_answers(steps: Mapping[tuple[str, int], Checkpoint], library: Library) -> tuple[ValidReply, ...]:
-    """Return the stored replies to the first prompt, joined, and to its follow-up prompts, without the verification."""
-    numbers = sorted(index for name, index in steps if name == ASK and index < VERIFICATION)
-    decoded = {index: decode_answer(steps[ASK, index], library) for index in numbers}
-    of_parts = [reply for index, reply in decoded.items() if reply and (index == 0 or index >= FIRST_PART)]
-    followed = [reply for index, reply in decoded.items() if reply and 0 < index < FIRST_PART]
-    return (*([join_replies(of_parts)] if of_parts else []), *followed)
 
 
 def decode_answer(step: Checkpoint | None, library: Library) -> ValidReply | None:

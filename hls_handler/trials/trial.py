@@ -23,7 +23,7 @@ from hls_handler.engine.posting import LABELS_BEFORE, OUTCOME
 from hls_handler.engine.shadow import SHADOW, prompt_result
 from hls_handler.engine.trial_job import TrialJob
 from hls_handler.errors import BudgetExceeded, DependencyDown, HlsError, Permanent, PromptError, StepFailed, with_remedy
-from hls_handler.events import Event, event_key
+from hls_handler.events import Event
 from hls_handler.handlers.asking import VERIFICATION, Answers, Asking, join_replies
 from hls_handler.handlers.changed_files import find_unshown
 from hls_handler.handlers.labels import AppliedLabel, decide_labels
@@ -39,7 +39,6 @@ from hls_handler.trials.comparison import Comparison, LabelSets, Report, Run, su
 from hls_handler.trials.replay import (
     NotRepeatable,
     StoredFacts,
-    decode_answers,
     load_stored_facts,
     make_restore,
     replay,
@@ -60,24 +59,6 @@ class UnusableAnswer(Permanent):
 
 
 @dataclass(frozen=True, slots=True)
-class PacedClaude:
-    """Calls `wait` before, and `observe` after each call to Claude. `wait` may raise an `HlsError`, which ends all."""
-
-    claude: Claude
-    wait: Callable[[], object]
-    observe: Callable[[Usage], object]
-
-    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
-        return self.claude.upper_estimate(rendered, correction=correction)
-
-    def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
-        self.wait()
-        answer = self.claude.ask(rendered, correction=correction)
-        self.observe(answer.usage)
-        return answer
-
-
-@dataclass(frozen=True, slots=True)
 class CostLimit:
     max_usd: float
     where: str  # "/srv/hls/settings.yaml:14 (review.max_usd)"
@@ -90,6 +71,38 @@ class CostLimit:
                 f"the next call to Claude may cost {next_usd:.6f} USD, the calls of this dry run have cost "
                 f"{spent_usd:.6f} USD, and {self.where} allows {self.max_usd:.6f} USD"
             )
+
+
+class Sender:
+    """Sends the requests of trials to Claude. `wait` precedes each; it may raise an `HlsError`, which ends all."""
+
+    def __init__(
+        self,
+        claude: Claude,
+        wait: Callable[[], object] = lambda: None,
+        observe: Callable[[Usage], object] = lambda _usage: None,
+    ) -> None:
+        self._claude, self._wait, self._observe = claude, wait, observe
+        self.usages: list[Usage] = []  # of the requests since `begin`
+        self._limit: CostLimit | None = None
+
+    def begin(self, limit: CostLimit | None) -> None:
+        """Begin the requests about a delivery, which may cost as much as `limit` allows."""
+        self.usages, self._limit = [], limit
+
+    def send(self, rendered: RenderedPrompt, index: int) -> ValidReply:
+        """Return the reply, redacted. Raises `BudgetExceeded`, `UnusableAnswer`, and what Claude raises."""
+        if self._limit is not None:
+            self._limit.check(self.usages, self._claude.upper_estimate(rendered))
+        self._wait()
+        answer, prompt = self._claude.ask(rendered), rendered.prompt
+        self.usages.append(answer.usage)
+        self._observe(answer.usage)
+        if isinstance(answer, UnusableReply):
+            raise UnusableAnswer(prompt.id, answer)
+        redacted = decode_reply(encode_reply(answer, index=index), reply_type=prompt.reply, model=prompt.reply_model)
+        assert redacted is not None
+        return redacted
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,55 +138,56 @@ class Trial:
         guid = None if self.source.row is None else event.delivery
         return Comparison(guid, event.key, name, conversation.title if conversation else None, self.old)
 
-    def compare(self, claude: Claude) -> Comparison:
-        """Ask Claude, and return both results. Raises `PromptError`, a `StepFailed`, or what `claude` raises."""
-        new = self._ask_edited(claude) if self.key is None else self._ask_all(claude, self.key)
+    def compare(self, sender: Sender) -> Comparison:
+        """Ask Claude, and return both results. Raises `PromptError`, a `StepFailed`, or what `sender` raises."""
+        sender.begin(self.limit)
+        new = self._ask_edited(sender) if self.key is None else self._ask_all(sender, self.key)
         decided = [_decide(run.actions, self.source) for run in (self.old, new) if run is not None]
-        requested = tuple(sorted(label.name for label in decided[-1]))
-        if self.old is None or not any(decided):
-            return replace(self.begun, new=new, requested=requested)
-        labels = LabelSets(decided[0], decided[1], _apply(self.corrections, decided[0]))
-        return replace(self.begun, new=new, requested=requested, labels=labels)
+        labels = None
+        if self.old is not None and any(decided):
+            labels = LabelSets(decided[0], decided[1], _apply(self.corrections, decided[0]))
+        return replace(self.begun, new=new, labels=labels, requested=tuple(sorted(one.name for one in decided[-1])))
 
-    def _send(self, claude: Claude, usages: list[Usage], rendered: RenderedPrompt, index: int) -> ValidReply:
-        if self.limit is not None:
-            self.limit.check(usages, claude.upper_estimate(rendered))
-        answer, prompt = claude.ask(rendered), rendered.prompt
-        usages.append(answer.usage)
-        if isinstance(answer, UnusableReply):
-            raise UnusableAnswer(prompt.id, answer)
-        redacted = decode_reply(encode_reply(answer, index=index), reply_type=prompt.reply, model=prompt.reply_model)
-        assert redacted is not None
-        return redacted
-
-    def _ask_all(self, claude: Claude, key: bytes) -> Run:
-        source, library, usages = self.source, self.library, list[Usage]()
-
-        def ask_one(name: str, variables: Mapping[str, object], index: int) -> ValidReply:
-            rendered = render(library, name, variables, key=key)
-            reply = self._send(claude, usages, rendered, index)
-            return replace(reply, unshown=find_unshown(variables, rendered.task))
-
-        keeps_review = source.event.name == PULL_REQUEST
-        asking = Asking(library, self.name, source.variables(self.name), ask_one, keeps_review=keeps_review)
-        consult = partial(source.handler.consult, asking)
-        rule = Rule(source.event.key, self.name, source.effective, library.prompts[self.name].path)
-        job = TrialJob(source.event, rule, source.handler, source.facts, library, key, consult)
-        answered = job.run()
+    def _ask_all(self, sender: Sender, key: bytes) -> Run:
+        job, answered = ask_all(self.source, self.library, self.name, key, sender.send)
         end = "; ".join(["not posted", *_describe_gaps(answered)])
-        return _make_run(answered.facts, answered.answers, job.analysis, job.actions, usages, end=end)
+        return _make_run(answered.facts, answered.answers, job.analysis, job.actions, sender.usages, end=end)
 
-    def _ask_edited(self, claude: Claude) -> Run:
-        source, usages = self.source, list[Usage]()
-        new = join_replies([self._send(claude, usages, one, index) for index, one in enumerate(self.requests)])
-        position = _find_position(self.answers, self.name, source.event, self.library)
+    def _ask_edited(self, sender: Sender) -> Run:
+        new = join_replies([sender.send(rendered, index) for index, rendered in enumerate(self.requests)])
+        position = _find_position(self.answers, self.name, self.source.event, self.library)
         before, after = self.answers[:position], self.answers[(position or 0) + 1 :]
-        answers = (new,) if position is None else (*before, new, *after)
-        analysis = Analysis(answers, comment=None)
-        return _make_run(source.facts, (new,), analysis, source.plan(analysis), usages)
+        analysis = Analysis((new,) if position is None else (*before, new, *after), comment=None)
+        return _make_run(self.source.facts, (new,), analysis, self.source.plan(analysis), sender.usages)
 
 
-def run_trials(trials: Iterable[Trial], claude: Claude) -> tuple[Comparison, ...]:
+def render_requests(source: StoredFacts, library: Library, name: str, key: bytes) -> tuple[RenderedPrompt, ...]:
+    """Return the requests of the prompt, one for each part of the facts. Raises `PromptError`."""
+    parts = map(source.variables(name), source.handler.split(source.facts))
+    return tuple(render(library, name, variables, key=key) for variables in parts)
+
+
+def ask_all(
+    source: StoredFacts, library: Library, name: str, key: bytes, send: Callable[[RenderedPrompt, int], ValidReply]
+) -> tuple[TrialJob, Answers]:
+    """Run the handler with the prompt and those that follow, which `send` sends. Nothing is stored or posted.
+
+    Raises `PromptError`, a `StepFailed`, and what `send` raises.
+    """
+
+    def ask_one(name: str, variables: Mapping[str, object], index: int) -> ValidReply:
+        rendered = render(library, name, variables, key=key)
+        return replace(send(rendered, index), unshown=find_unshown(variables, rendered.task))
+
+    keeps_review = source.event.name == PULL_REQUEST
+    asking = Asking(library, name, source.variables(name), ask_one, keeps_review=keeps_review)
+    rule = Rule(source.event.key, name, source.effective, library.prompts[name].path)
+    consult = partial(source.handler.consult, asking)
+    job = TrialJob(source.event, rule, source.handler, source.facts, library, key, consult)
+    return job, job.run()
+
+
+def run_trials(trials: Iterable[Trial], sender: Sender) -> tuple[Comparison, ...]:
     """Return a comparison for each trial. After an error that all calls would get, no more are asked."""
     results: list[Comparison] = []
     is_stopped = False
@@ -182,7 +196,7 @@ def run_trials(trials: Iterable[Trial], claude: Claude) -> tuple[Comparison, ...
             results.append(replace(trial.begun, problem=NOT_ASKED))
             continue
         try:
-            results.append(trial.compare(claude))
+            results.append(trial.compare(sender))
         except HlsError as exc:
             text = redact(exc.text) if isinstance(exc, UnusableAnswer) else ""
             results.append(replace(trial.begun, problem=redact(with_remedy(exc)), unusable=text))
@@ -197,15 +211,14 @@ def plan_trial(store: Storage, row: DeliveryRow, config: DeliveryConfig, prompt:
     skipped = handler.skip_reason(source.facts)
     if skipped is not None:
         raise NotRepeatable(skipped.reason)
-    answers, fitting = decode_answers(source.steps, library), list_prompts(library, event)
-    used = answers[0].prompt_id.partition("@")[0] if answers else None
+    answered, fitting = _find_answers(store, source), list_prompts(library, event)
+    used = answered.names[0] if answered else None
     preferred = library.on(event.key) or library.on(event.name)
     name = prompt or (used if used in fitting else next(iter(preferred), None))
     if name is None or name not in fitting:
         known = f"; there is {', '.join(fitting)}" if fitting else ""
         raise NotRepeatable(f"the library has no prompt {name} for {event.key}{known}")
-    make_variables, key = source.variables(name), store.database.secret(PROMPT_SECRET)
-    limit = None
+    key, limit = store.database.secret(PROMPT_SECRET), None
     if event.name == PULL_REQUEST:
         where = settings.sources.where(effective.find_key("review.max_usd", settings))
         limit = CostLimit(effective.review.max_usd, where)
@@ -213,9 +226,9 @@ def plan_trial(store: Storage, row: DeliveryRow, config: DeliveryConfig, prompt:
         source,
         library,
         name,
-        tuple(render(library, name, make_variables(part), key=key) for part in handler.split(source.facts)),
-        answers,
-        _load_old_run(store, row, source, answers),
+        render_requests(source, library, name, key),
+        answered.answers if answered else (),
+        _load_old_run(store, row, source, answered),
         tuple(store.corrections.of_conversation(row)),
         key,
         limit,
@@ -229,7 +242,8 @@ def plan_edit(
 
     The old result is that of the stored reply which the new one replaces: to the same prompt, or to the first one.
     """
-    answers, corrections = decode_answers(source.steps, library), tuple[AppliedLabel, ...]()
+    answered, corrections = _find_answers(store, source), tuple[AppliedLabel, ...]()
+    answers = answered.answers if answered else ()
     position = _find_position(answers, name, source.event, library)
     replaced, old = None if position is None else answers[position], None
     if source.handler.verification == name:
@@ -263,8 +277,7 @@ def compare_stored(store: Storage, prompt: str, other: str | None, *, since: dat
             continue
         shadow_id = shadowed.ran.prompt_id
         shadow = Run(shadowed.ran, **sum_calls([call for call in calls if call.of_shadow]))
-        conversation = f"{row.repository}#{row.number}"
-        begun = Comparison(row.guid, event_key(row.event, row.action), conversation, row.title, posted, shadow)
+        begun = Comparison(row.guid, row.event_key, row.conversation, row.title, posted, shadow)
         if is_other and is_named(prompt, shadow_id):
             found.append(begun)
         elif (
@@ -292,19 +305,27 @@ def _find_position(answers: Sequence[ValidReply], name: str, event: Event, libra
     return 0 if answers and name in list_prompts(library, event) else None
 
 
-def _load_old_run(store: Storage, row: DeliveryRow, source: StoredFacts, answers: tuple[ValidReply, ...]) -> Run:
+def _find_answers(store: Storage, source: StoredFacts) -> Answers | None:
+    """Return the stored replies of a delivery, as the prompts were then; None if there are none."""
+    with suppress(NotRepeatable, StepFailed, PromptError):
+        return replay(source, make_restore(store))
+    return None
+
+
+def _load_old_run(store: Storage, row: DeliveryRow, source: StoredFacts, answered: Answers | None) -> Run:
     """Return the result of the prompts that were asked for a delivery."""
     outcomes = [OUTCOME.decode(step) for (name, _), step in sorted(source.steps.items()) if name == OUTCOME.name]
     comments = [outcome.body or "" for outcome in outcomes if outcome is not None and outcome.action == "comment"]
     posted = next(filter(None, reversed(comments)), None)
-    analysis = Analysis(answers, comment=posted or ("a comment" if comments else None))
     calls = [call for call in store.calls.calls_of(row.guid) if not call.of_shadow]
-    end, actions = f"{row.state}: {row.reason}" if row.reason else row.state, source.plan(analysis) if answers else ()
-    run = replace(_make_run(source.facts, answers, analysis, actions, calls, end=end), comment=posted, findings=None)
-    with suppress(NotRepeatable, StepFailed, PromptError):
-        answered = replay(source, make_restore(store))
-        return replace(run, findings=_find_raised(answered.facts, answered.answers))
-    return run
+    end = f"{row.state}: {row.reason}" if row.reason else row.state
+    if answered is None:
+        run = _make_run(source.facts, (), Analysis((), comment=None), (), calls, end=end)
+    else:
+        analysis = Analysis(answered.answers, comment=posted or ("a comment" if comments else None))
+        actions = source.handler.plan(source.event, answered.facts, analysis)
+        run = _make_run(answered.facts, answered.answers, analysis, actions, calls, end=end)
+    return replace(run, comment=posted)
 
 
 def _make_run(

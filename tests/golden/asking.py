@@ -28,12 +28,13 @@ from hls_handler.analysis import (
 )
 from hls_handler.clients.claude import cost_usd
 from hls_handler.errors import DependencyDown, ModelNotFound, Permanent
-from hls_handler.handlers.asking import Asking
 from hls_handler.prompting.prompt import Library, Prompt
-from hls_handler.prompting.render import RenderedPrompt, render
+from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Settings
+from hls_handler.trials.replay import StoredFacts
+from hls_handler.trials.trial import ask_all, render_requests
 from tests.golden.cases import Case, CaseError, IssueCase, Kind, PullRequestCase, WorkflowCase
-from tests.golden.questions import Question, to_question
+from tests.golden.questions import to_question
 from tests.golden.scoring import (
     Match,
     Score,
@@ -194,11 +195,11 @@ class Evaluator:
 
         All of `max_tokens` and a margin on the prompts are assumed, so that the true cost is lower.
         """
-        question = to_question(case, self.settings, self.library, self.prompts)
-        upper_estimate, handler = self.claude.claude.upper_estimate, question.handler
-        parts = [self._render(question.prompt, question.make_variables(one)) for one in handler.split(question.facts)]
+        source, name = to_question(case, self.settings, self.library, self.prompts)
+        upper_estimate = self.claude.claude.upper_estimate
+        parts = [self._with_model(one) for one in render_requests(source, self.library, name, DELIMITER_KEY)]
         # The verification shows parts of the patches, with a system prompt that is shorter than the first one.
-        asked = [*parts, parts[0]] if handler.verification in self.library.prompts else parts
+        asked = [*parts, parts[0]] if source.handler.verification in self.library.prompts else parts
         most = sum_usage(map(upper_estimate, asked))
         if self.judge is None or not isinstance(case, PullRequestCase) or not case.defects:
             return most.cost_usd
@@ -212,27 +213,22 @@ class Evaluator:
 
         Raises `OverBudget`, `StepFailed`, and `CaseError` for a prompt whose reply type cannot be scored.
         """
-        question = to_question(case, self.settings, self.library, self.prompts)
+        source, name = to_question(case, self.settings, self.library, self.prompts)
         names: list[str] = []
 
-        def ask(name: str, variables: Mapping[str, object], position: int) -> ValidReply:
-            rendered = self._render(name, variables)
+        def send(rendered: RenderedPrompt, _index: int) -> ValidReply:
             names.append(rendered.prompt.id)
-            answer = self.claude.ask(rendered)
+            answer = self.claude.ask(self._with_model(rendered))
             if isinstance(answer, UnusableReply):
                 raise Permanent(f"{answer.why}: {answer.problem}")  # other parts of the case may have a reply
             return answer
 
         problem = None
-        skip = question.handler.skip_reason(question.facts)
         try:
-            if skip is not None:
-                raise _NoReply(skip.reason)
-            asking = Asking(self.library, question.prompt, question.make_variables, ask)
-            answered = question.handler.consult(asking, question.facts)
+            _, answered = ask_all(source, self.library, name, DELIMITER_KEY, send)
             # The first prompt has what the case expects; those that follow it have other reply types.
-            score = self._score(case, replace(question, facts=answered.facts), answered.answers[0].reply, names)
-        except (_NoReply, Permanent) as exc:
+            score = self._score(case, replace(source, facts=answered.facts), answered.answers[0], names)
+        except Permanent as exc:
             problem, score = str(exc), Score((), expected_of(case), ())
         used = self.claude.take_usage()
         return CaseResult(
@@ -247,14 +243,14 @@ class Evaluator:
             cost_usd=add_usd([one.cost_usd for one in used]),
         )
 
-    def _render(self, name: str, variables: Mapping[str, object]) -> RenderedPrompt:
-        rendered = render(self.library, name, variables, key=DELIMITER_KEY)
+    def _with_model(self, rendered: RenderedPrompt) -> RenderedPrompt:
         return rendered if self.model is None else replace(rendered, prompt=replace(rendered.prompt, model=self.model))
 
-    def _score(self, case: Case, question: Question, reply: Reply, names: list[str]) -> Score:
+    def _score(self, case: Case, source: StoredFacts, answer: ValidReply, names: list[str]) -> Score:
+        reply = answer.reply
         match case, reply:
             case PullRequestCase(), PullRequestAnalysis():
-                located = locate(reply, question.facts, question.effective.findings)
+                located = locate(reply, source.facts, source.effective.findings)
                 if self.judge is None:
                     matches = find_matches(case, located.findings)
                 else:
@@ -263,9 +259,10 @@ class Evaluator:
             case IssueCase(), IssueAnalysis():
                 return score_issue(case, reply)
             case WorkflowCase(), WorkflowAnalysis():
-                return score_workflow(case, reply, question.facts)
+                return score_workflow(case, reply, source.facts)
             case _:
-                raise CaseError([f"the replies of {question.prompt} ({type(reply).__name__}) cannot be scored"])
+                name = answer.prompt_id.partition("@")[0]
+                raise CaseError([f"the replies of {name} ({type(reply).__name__}) cannot be scored"])
 
     def _judge(self, case: PullRequestCase, findings: Sequence[Finding], names: list[str]) -> frozenset[Match]:
         candidates = find_candidates(case, findings)
@@ -276,13 +273,9 @@ class Evaluator:
         names.append(rendered.prompt.id)
         answer = self.claude.ask(rendered)
         if isinstance(answer, UnusableReply):
-            raise _NoReply(f"the judge: {answer.why}: {answer.problem}")
+            raise Permanent(f"the judge: {answer.why}: {answer.problem}")
         assert isinstance(answer.reply, Judgement)
         return candidates & {(pair.defect, pair.finding) for pair in answer.reply.matches}
-
-
-class _NoReply(Exception):
-    """Claude's reply cannot be used, or the service would not ask."""
 
 
 def add_usd(costs: Sequence[float | None]) -> float | None:

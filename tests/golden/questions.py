@@ -1,22 +1,20 @@
-"""From a golden case to the variables of a prompt, by the service's own handlers."""
+"""From a golden case to what a trial needs, by the service's own handlers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
-from functools import partial
-from typing import Any
 
 from hls_handler.ci.steps import WorkflowStep
 from hls_handler.engine.asking import prompt_limits
 from hls_handler.events import Event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import Handler, template_variables
 from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile, WorkflowJob
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Repository, Settings
+from hls_handler.trials.replay import StoredFacts
 from tests.golden.cases import Case, CaseError, IssueCase, PullRequestCase, WorkflowCase
 from tests.handlers.events import RUN, START, job, run_event
 from tests.handlers.world import FakeReader, event, issue, pull_request
@@ -24,19 +22,12 @@ from tests.handlers.world import FakeReader, event, issue, pull_request
 REPOSITORY = "octo/hello"  # the repository of the events of tests/handlers
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What the service knows before it asks Claude about a case."""
+def to_question(
+    case: Case, settings: Settings, library: Library, prompts: Mapping[str, str]
+) -> tuple[StoredFacts, str]:
+    """Return the facts of a case, and the name of the first prompt.
 
-    handler: Handler[Any]
-    facts: Any
-    effective: EffectiveSettings
-    prompt: str  # the first prompt: "pull_requests/analyze"
-    make_variables: Callable[[Any], Mapping[str, object]]  # from the facts, or from those of one of several calls
-
-
-def to_question(case: Case, settings: Settings, library: Library, prompts: Mapping[str, str]) -> Question:
-    """Return the question about a case. `prompts` maps a folder to the prompt to use: {"issues": "issues/strict"}.
+    `prompts` maps a folder to the prompt to use: {"issues": "issues/strict"}.
 
     Without an entry, it is the prompt that the service would use for the event. Raises `CaseError` if there is none.
     """
@@ -46,8 +37,7 @@ def to_question(case: Case, settings: Settings, library: Library, prompts: Mappi
     facts = handler.gather(
         happened, reader, EMPTY_HISTORY, prompt_limits(settings, library, happened.name, effective, prompt)
     )
-    make_variables = partial(template_variables, happened, handler, prompt=prompt, effective=effective)
-    return Question(handler, facts, effective, prompt, make_variables)
+    return StoredFacts(None, happened, handler, facts, effective, {}), prompt
 
 
 def find_effective_settings(settings: Settings) -> EffectiveSettings:

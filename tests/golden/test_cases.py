@@ -51,14 +51,14 @@ def test_a_finding_at_a_planted_defect_is_anchored_there(case: PullRequestCase) 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_service_would_ask_claude_and_show_the_whole_case(case: PullRequestCase, library: Library) -> None:
-    question = to_question(case, SETTINGS, library, {})
-    assert question.handler.skip_reason(question.facts) is None
-    assert question.handler.describe_omissions(question.facts) is None
+    source, _ = to_question(case, SETTINGS, library, {})
+    assert source.handler.skip_reason(source.facts) is None
+    assert source.handler.describe_omissions(source.facts) is None
 
 
 @pytest.mark.parametrize("case", WORKFLOWS, ids=lambda case: case.name)
 def test_the_expected_log_line_is_shown_to_claude(case: WorkflowCase, library: Library) -> None:
-    facts = to_question(case, SETTINGS, library, {}).facts
+    facts = to_question(case, SETTINGS, library, {})[0].facts
     assert [step.step for step in facts.steps] == [case.failed]
     for quote in case.quotes:
         quoted = find_quoted_line(facts.steps, quote)

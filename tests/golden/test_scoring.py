@@ -119,7 +119,7 @@ def test_defect_outside_of_the_profile_is_neither_found_nor_missed_nor_invented(
 
 
 def test_findings_are_counted_as_exact_moved_or_without_a_line(library: Library) -> None:
-    facts = to_question(case(), SETTINGS, library, {}).facts
+    facts = to_question(case(), SETTINGS, library, {})[0].facts
     reply = pull_request_analysis(
         findings=[
             at(10),
@@ -199,7 +199,7 @@ WORKFLOW = WorkflowCase(
 def test_reply_about_a_workflow_is_scored(
     changes: dict[str, Any], missed: tuple[str, ...], invented: tuple[str, ...], library: Library
 ) -> None:
-    facts = to_question(WORKFLOW, SETTINGS, library, {}).facts
+    facts = to_question(WORKFLOW, SETTINGS, library, {})[0].facts
     good = {
         "worth_saying": True,
         "cause": "There is no x.",

@@ -12,7 +12,7 @@ import pytest
 from hls_handler.analysis import IssueResponse
 from hls_handler.errors import Permanent
 from hls_handler.trials.comparison import Comparison, Difference, Report
-from hls_handler.trials.trial import Trial, compare_stored, plan_trial, run_trials
+from hls_handler.trials.trial import Sender, Trial, compare_stored, plan_trial, run_trials
 from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE, FakeClaude
 from tests.engine.shadow_world import (
     BUG_LABELS,
@@ -44,7 +44,7 @@ def plan(world: World) -> Trial:
 
 
 def try_again(world: World, *replies: object) -> Comparison:
-    (result,) = run_trials([plan(world)], FakeClaude(list(replies)))  # type: ignore[arg-type]
+    (result,) = run_trials([plan(world)], Sender(FakeClaude(list(replies))))  # type: ignore[arg-type]
     return result
 
 
@@ -114,7 +114,7 @@ def test_unusable_reply_is_the_problem_of_its_delivery(make_world: MakeWorld, tm
 def test_nothing_more_is_asked_after_an_error_of_all_calls(make_world: MakeWorld, tmp_path: Path) -> None:
     trial = plan(make_processed_world(make_world, tmp_path / "own", BUG))
     claude = FakeClaude([Permanent("too long"), CLAUDE_DOWN, BUG])
-    first, second, third = run_trials([trial, trial, trial], claude)
+    first, second, third = run_trials([trial, trial, trial], Sender(claude))
     assert (first.problem, third.problem) == ("too long", "not asked, because of the error above")
     assert second.problem == f"{CLAUDE_DOWN}; {CLAUDE_DOWN.remedy}"
     assert len(claude.asked) == 2
