@@ -38,14 +38,11 @@ class DryRunPages:
         form = await self._frame.read_own_form(request)
         row = await asyncio.to_thread(require_delivery, self._store, request)
         prompt = form.get("prompt")
-        if self._runs.running == row.guid:  # the second request of a double click
-            return RedirectResponse(f"/deliveries/{row.guid}/dry-run", 303)
         try:
             await asyncio.to_thread(self._run, row, prompt)
         except CallRefused as exc:
-            if self._runs.running == row.guid:  # a request at the same time has begun the run
-                return RedirectResponse(f"/deliveries/{row.guid}/dry-run", 303)
-            return await self._page(request, row, prompt, said=str(exc), status=409)
+            if self._runs.running != row.guid:  # else it is the second request of a double click
+                return await self._page(request, row, prompt, said=str(exc), status=409)
         except (NotRepeatable, PromptError):  # the page says it
             return await self._page(request, row, prompt, status=409)
         return RedirectResponse(f"/deliveries/{row.guid}/dry-run", 303)

@@ -28,7 +28,7 @@ from hls_handler.console.prompts import Shown, load_input, prompt_name, show_ren
 from hls_handler.console.render_child import Rendered, RenderJob, RenderResult
 from hls_handler.console.render_process import NO_RESULT, RenderBusy, RunRenderJob
 from hls_handler.engine.library import all_variables
-from hls_handler.errors import HlsError, PromptError
+from hls_handler.errors import HlsError, PromptError, StoreUnavailable
 from hls_handler.prompting.front_matter import parse_front_matter
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library, Prompt
@@ -208,6 +208,8 @@ class PromptEdits:
             if result.rendered is None:
                 return result, None
             return result, await asyncio.to_thread(self._prepare, library, edit, result, inputs, unsuitable)
+        except StoreUnavailable:
+            raise
         except HlsError as exc:
             return RenderResult(result.diff, (str(exc),)), None
 

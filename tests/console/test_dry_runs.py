@@ -18,7 +18,7 @@ from tests.engine.fakes import CLAUDE_DOWN
 from tests.engine.shadow_world import MINOR, load_cached, shadow_settings
 from tests.engine.test_review_budget import make_review_world, with_follow_up
 from tests.engine.test_run_prompts import facts_of
-from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, settings
+from tests.engine.world import BUG, GUID, QUESTION, MakeWorld
 from tests.handlers.world import finding, pull_request_analysis
 from tests.queue.builders import analyses_of
 
@@ -86,14 +86,6 @@ def test_only_one_dry_run_is_in_progress(make_world: MakeWorld) -> None:
     assert "is running since" not in browser.finished()
     assert begin(browser) == 303
     assert "Results" in browser.finished()
-
-
-def test_no_call_is_made_when_the_hourly_budget_is_used_up(make_world: MakeWorld) -> None:
-    world = run(make_world, BUG)
-    world.settings = settings(claude={"calls_per_hour": 1})
-    browser = RerunBrowser(world, BUG)
-    assert begin(browser) == 409
-    assert browser.client.asked == []
 
 
 def test_stop_ends_the_run_before_the_next_call(make_world: MakeWorld, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hls_handler.analysis import IssueResponse
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.shadow import SHADOW, PromptResult
 from hls_handler.errors import DependencyDown, LeaseLost, Permanent
-from hls_handler.settings.model import Features, Prompts
+from hls_handler.settings.model import Prompts
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
 from tests.engine.shadow_world import (
     ANALYZE,
@@ -231,13 +231,6 @@ def test_crash_during_a_shadow_does_not_repeat_finished_calls(make_world: MakeWo
     ]
     assert world.github.calls.count("write comment") == 1
     assert stored_shadow(world).state == "done"
-
-
-def test_shadow_runs_in_a_dry_run(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_shadow_world(make_world, tmp_path / "own", BUG)
-    world.settings = world.settings.model_copy(update={"features": Features(dry_run=True)})
-    world.run()
-    assert (stored_shadow(world).state, world.github.comments) == ("done", {})
 
 
 def test_delivery_without_a_call_has_no_shadow(make_world: MakeWorld, tmp_path: Path) -> None:
