@@ -7,23 +7,19 @@ requester is used, because its other objects send hidden requests.
 from __future__ import annotations
 
 import copy
-import io
 import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 import github
-import requests
-import urllib3
-from github.Requester import HTTPRequestsConnectionClass, HTTPSRequestsConnectionClass
+import httpx2
+from github.Requester import HTTPSRequestsConnectionClass, RequestsResponse
 from pydantic import TypeAdapter, ValidationError
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from hls_handler import __version__
 from hls_handler.clients.github_errors import (
@@ -37,7 +33,7 @@ from hls_handler.clients.github_errors import (
     translate_status,
     unexpected_response,
 )
-from hls_handler.clients.transport import MAX_ERROR_BYTES, find_proxy_settings, redact_secret
+from hls_handler.clients.transport import find_proxy_settings, redact_secret
 from hls_handler.errors import DependencyDown, Permanent, StepFailed
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.settings.model import Github as GithubSettings
@@ -53,9 +49,9 @@ _MAX_TIMESTAMP = 32_503_680_000  # the start of the year 3000; a later reset of 
 class RateLimit:
     """GitHub's hourly quota, as last reported. A field is None if GitHub has not reported it."""
 
-    limit: int | None  # requests an hour
-    remaining: int | None
-    reset_at: datetime | None  # aware UTC
+    limit: int | None = None  # requests an hour
+    remaining: int | None = None
+    reset_at: datetime | None = None  # aware UTC
 
 
 class RateLimitMonitor:
@@ -64,7 +60,7 @@ class RateLimitMonitor:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._requests = 0
-        self.rate_limit = RateLimit(None, None, None)
+        self.rate_limit = RateLimit()
 
     def observe(self, rate_limit: RateLimit) -> None:
         """Count one request, and store its `rate_limit` if GitHub reported the limit."""
@@ -85,6 +81,28 @@ class Response:
     status: int
     headers: Mapping[str, str]  # names in lower case
     data: Any  # parsed JSON; None for an empty body; the text itself if it is not parsed
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    verb: str
+    path: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, object] | None = None
+    expected: tuple[int, ...] = ()  # statuses of 300 or more that are no errors
+    is_parsed: bool = True
+    shown_path: str | None = None  # the path in messages, if it is not `path`
+    secret: str = ""  # removed from messages, besides the token
+
+    @property
+    def call(self) -> str:
+        return f"{self.verb} {self.shown_path or self.path}"
+
+    @property
+    def template(self) -> str:
+        """The call without names, which people choose: "GET /repos/{}/{}/issues/{}"."""
+        parts = (self.shown_path or self.path).partition("?")[0].split("/")
+        return f"{self.verb} {'/'.join(part if _PATH_WORD.fullmatch(part) else '{}' for part in parts)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +157,7 @@ class Anonymous:
         if isinstance(error, DependencyDown) and response.status in (403, 429):
             sentence = f"{error} (without a token, GitHub accepts 60 requests an hour)"
             raise DependencyDown(sentence, dependency="github", remedy=self.remedy, not_before=error.not_before)
-        if response.status == 404:
+        if response.status == 404 and isinstance(error, Permanent):
             raise Permanent(f"{error}; for a private repository, {self.remedy}")
         return False
 
@@ -155,57 +173,45 @@ class _RequestAuth(github.Auth.Auth):
             headers["Authorization"] = self.authorization
 
 
-class _InterceptedResponseError(Exception):
-    def __init__(self, status: int, location: str | None) -> None:
-        super().__init__(status)
-        self.status = status
-        self.location = location
+class _Intercepted(Exception):
+    """A redirect, which PyGithub would follow or take for success, or a 202, after which it repeats the request."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        super().__init__(response.status_code)
+        self.status, self.location = response.status_code, response.headers.get("location")
 
 
-class _SingleRequestAdapter(HTTPAdapter):
-    def __init__(self, timeout_s: float) -> None:
-        super().__init__(max_retries=0)
-        self._timeout_s = timeout_s
+class _Connection(HTTPSRequestsConnectionClass):
+    """Sends the requests of PyGithub's requester, each once."""
+
+    def __init__(self, base_url: str, transport: httpx2.BaseTransport, timeout_s: float) -> None:
+        self.requests_sent = 0
+        self._origin, self._transport = httpx2.URL(base_url).copy_with(path="/", query=None), transport
+        self._extensions = {"timeout": httpx2.Timeout(timeout_s).as_dict(), "trace": self._trace}
         self.before_send: Callable[[], None] = lambda: None
-        """Called before the headers and each piece of the body are sent on the open connection, because opening it can
-        take many seconds. An exception stops the request."""
-        adapter = self
+        """Called before headers and body are sent on the open connection, because opening it can take many seconds. An
+        exception stops the request."""
 
-        class GuardedConnection(HTTPConnection):
-            def send(self, data: Any) -> None:
-                if self.sock is None:
-                    self.connect()
-                adapter.before_send()
-                super().send(data)
+    def _trace(self, event: str, _info: object) -> None:
+        if event in ("http11.send_request_headers.started", "http11.send_request_body.started"):
+            self.before_send()
 
-        class GuardedTlsConnection(GuardedConnection, HTTPSConnection):
-            pass
+    def request(self, verb: str, url: str, input: Any, headers: dict[str, str], stream: bool = False) -> None:  # noqa: A002, ARG002 (of PyGithub)
+        self.requests_sent += 1
+        headers = {"Accept-Encoding": "gzip, deflate", **headers}
+        target = self._origin.join(url)
+        self._request = httpx2.Request(verb, target, headers=headers, content=input, extensions=self._extensions)
 
-        self._connection_classes = {"http": GuardedConnection, "https": GuardedTlsConnection}
-
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        pool = super().get_connection_with_tls_context(*args, **kwargs)
-        pool.ConnectionCls = self._connection_classes[pool.scheme]
-        return pool
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        response = super().send(request, *args, **{**kwargs, "timeout": self._timeout_s})
-        # PyGithub would follow a 301 without the query string, and treat the 307 for a renamed repository as success.
-        # After a 202, it would repeat the request every two seconds without end.
-        if response.status_code == 202 or 300 <= response.status_code < 400:
+    def getresponse(self) -> RequestsResponse:
+        response: Any = self._transport.handle_request(self._request)
+        if response.status_code == 202 or response.is_redirect:
             response.close()
-            raise _InterceptedResponseError(response.status_code, response.headers.get("location"))
-        if response.status_code >= 400:
-            # `requests` would read any number of bytes. The rest of a longer body is lost, and with it the message.
-            body = response.raw.read(MAX_ERROR_BYTES, decode_content=True)
-            response.close()
-            response.raw = io.BytesIO(body)
-        return response
+            raise _Intercepted(response)
+        response.read()
+        return RequestsResponse(response)  # it has all that PyGithub uses of a response of requests
 
-
-@dataclass(slots=True)
-class _RequestCount:
-    value: int = 0
+    def close(self) -> None:
+        self._transport.close()
 
 
 class GithubApi:
@@ -229,7 +235,6 @@ class GithubApi:
         Raises `SettingsError` if the proxy or certificate settings cannot be used.
         """
         self.base_url, self.now, self.timeout_s = settings.base_url, now, timeout_s
-        self._sent = _RequestCount()
         self._observe = observe
         self._credential = credential or StaticToken(settings.access_tokens[0])
         self._auth = _RequestAuth()
@@ -242,18 +247,13 @@ class GithubApi:
             api_version="2022-11-28",
         )
         self._requester = client.requester
-        url = urlsplit(settings.base_url)
-        connection_class = HTTPSRequestsConnectionClass if url.scheme == "https" else HTTPRequestsConnectionClass
         self.proxy_settings = find_proxy_settings(settings.base_url)
-        self._connection = connection_class(url.hostname or "", url.port, verify=self.proxy_settings.ca_path)
-        self.proxy_settings.apply_to(self._connection.session)
-        self._adapter = _SingleRequestAdapter(timeout_s)
-        self._connection.session.mount(f"{url.scheme}://", self._adapter)
+        self._connection = _Connection(settings.base_url, self.proxy_settings.new_transport(), timeout_s)
 
     @property
     def requests_sent(self) -> int:
         """Number of requests by this client and by those that `with_credential` returned."""
-        return self._sent.value
+        return self._connection.requests_sent
 
     def close(self) -> None:
         self._connection.close()
@@ -270,17 +270,17 @@ class GithubApi:
     def get_with_headers(
         self, path: str, shape: TypeAdapter[T], *, query: Mapping[str, str] | None = None
     ) -> tuple[T, Mapping[str, str]]:
-        response = self._send("GET", path, parameters=dict(query) if query else None)
+        response = self._send(_Request("GET", path, query or {}))
         return validate(f"GET {path}", shape, response.data), response.headers
 
     def find(self, path: str, shape: TypeAdapter[T], *, query: Mapping[str, str] | None = None) -> T | None:
         """Return the validated response; None if the resource does not exist (404, 410)."""
-        response = self._send("GET", path, parameters=dict(query) if query else None, expected=(404, 410))
+        response = self._send(_Request("GET", path, query or {}, expected=(404, 410)))
         return None if response.status in (404, 410) else validate(f"GET {path}", shape, response.data)
 
     def find_text(self, path: str) -> str | None:
         """Return the body of the response, which is not parsed; None if the resource does not exist (404, 410)."""
-        response = self._send("GET", path, expected=(404, 410), is_parsed=False)
+        response = self._send(_Request("GET", path, expected=(404, 410), is_parsed=False))
         return None if response.status in (404, 410) else str(response.data)
 
     def find_redirect_url(self, path: str) -> str | None:
@@ -288,7 +288,7 @@ class GithubApi:
 
         The URL is a secret: it gives access to the file without a token.
         """
-        response = self._send("GET", path, expected=(302, 404, 410))
+        response = self._send(_Request("GET", path, expected=(302, 404, 410)))
         if response.status in (404, 410):
             return None
         location = response.headers.get("location")
@@ -324,7 +324,7 @@ class GithubApi:
         per_page: int = PAGE_SIZE,
     ) -> tuple[tuple[T, ...], Mapping[str, str]]:
         """Return the page `number` (from 1) of a list, and the response headers."""
-        response = self._send("GET", path, parameters={**(query or {}), "per_page": per_page, "page": number})
+        response = self._send(_Request("GET", path, {**(query or {}), "per_page": per_page, "page": number}))
         items = response.data
         if items_key:
             items = items.get(items_key) if isinstance(items, dict) else None
@@ -355,14 +355,14 @@ class GithubApi:
             guard.check_lease()
             sent = True
 
-        self._adapter.before_send = before_send
+        self._connection.before_send = before_send
         try:
-            return self._send(verb, path, body=body, expected=expected)
+            return self._send(_Request(verb, path, body=body, expected=expected))
         except DependencyDown as exc:
             exc.may_have_succeeded = exc.may_have_succeeded and sent
             raise
         finally:
-            self._adapter.before_send = lambda: None
+            self._connection.before_send = lambda: None
 
     def query(self, query: str, variables: Mapping[str, object], shape: TypeAdapter[T]) -> T:
         """Send a GraphQL query, and return its validated `data`. `query` only reads, so it needs no `WriteGuard`.
@@ -370,32 +370,29 @@ class GithubApi:
         Its URL is that of PyGithub: "https://HOST/api/graphql" for the base URL "https://HOST/api/v3".
         """
         body = {"query": query, "variables": variables}
-        response = self._send("POST", self._requester.graphql_url, body=body, call=GRAPHQL_CALL)
+        response = self._send(_Request("POST", self._requester.graphql_url, body=body, shown_path="/graphql"))
         found = response.data.get("data") if isinstance(response.data, dict) else None
         return validate(GRAPHQL_CALL, shape, found)
 
     def request_token(self, installation_id: int, body: Mapping[str, object]) -> Response:
         """Request a token of an installation. Returns the response also for 403, 404 and 422."""
         path = f"/app/installations/{installation_id}/access_tokens"
-        return self._send("POST", path, body=body, expected=(403, 404, 422))
+        return self._send(_Request("POST", path, body=body, expected=(403, 404, 422)))
 
-    def _send(
-        self,
-        verb: str,
-        path: str,
-        *,
-        parameters: dict[str, Any] | None = None,
-        body: Mapping[str, object] | None = None,
-        expected: tuple[int, ...] = (),
-        is_parsed: bool = True,
-        call: str | None = None,
-    ) -> Response:
-        call, is_repeated = call or f"{verb} {path}", False
+    def convert_code(self, code: str) -> Response:
+        """Exchange the code of a new App for the App. Returns the response also for 404 and 422.
+
+        https://docs.github.com/en/rest/apps/apps#create-a-github-app-from-a-manifest
+        """
+        path, shown = f"/app-manifests/{quote(code, safe='')}/conversions", "/app-manifests/CODE/conversions"
+        return self._send(_Request("POST", path, expected=(404, 422), shown_path=shown, secret=code))
+
+    def _send(self, request: _Request) -> Response:
+        is_repeated = False
         while True:
             authorization = self._credential.authorization()
-            name = call if call == GRAPHQL_CALL else f"{verb} {_path_template(path)}"
-            with span(name, {"peer.service": "github", "http.request.method": verb}, kind="CLIENT"):
-                response, error = self._exchange(call, verb, path, parameters, body, expected, authorization, is_parsed)
+            with span(request.template, {"peer.service": "github", "http.request.method": request.verb}, kind="CLIENT"):
+                response, error = self._exchange(request, authorization)
                 annotate({"http.response.status_code": response.status}, failed=error is not None)
             if error is None:
                 return response
@@ -403,29 +400,20 @@ class GithubApi:
                 raise error
             is_repeated = True
 
-    def _exchange(
-        self,
-        call: str,
-        verb: str,
-        path: str,
-        parameters: dict[str, Any] | None,
-        body: Mapping[str, object] | None,
-        expected: tuple[int, ...],
-        authorization: str,
-        is_parsed: bool,
-    ) -> tuple[Response, StepFailed | None]:
-        self._auth.authorization = authorization
-        requester = self._requester
-        before = requester.rate_limiting, requester.rate_limiting_resettime
+    def _exchange(self, request: _Request, authorization: str) -> tuple[Response, StepFailed | None]:
+        call, self._auth.authorization = request.call, authorization
+        rate_limit = RateLimit()
         try:
             status, headers, text = self._requester.requestJson(
-                verb, path, parameters, input=body, cnx=self._connection
+                request.verb, request.path, dict(request.parameters), input=request.body, cnx=self._connection
             )
-        except (OSError, urllib3.exceptions.HTTPError) as exc:
+            if call != GRAPHQL_CALL:  # which has a quota of its own
+                rate_limit = self._rate_limit(headers)
+        except httpx2.HTTPError as exc:
             # `from None`, because the exception's text may contain the request's headers, and with them the token
             raise translate_exception(call, exc, self.now(), self.proxy_settings) from None
-        except _InterceptedResponseError as exc:
-            if exc.status in expected:
+        except _Intercepted as exc:
+            if exc.status in request.expected:
                 return Response(exc.status, {"location": exc.location or ""}, None), None
             if exc.status == 202:
                 raise unexpected_response(call, "202 (not ready yet)") from None
@@ -433,46 +421,37 @@ class GithubApi:
         except (ValueError, ArithmeticError):
             raise unexpected_response(call, "an invalid header") from None
         finally:
-            if call == GRAPHQL_CALL:  # which has a quota of its own
-                requester.rate_limiting, requester.rate_limiting_resettime = before
-            self._sent.value += 1
-            self._observe(self._rate_limit())
-        data = _parse_json(text) if is_parsed or status >= 400 else text
+            self._observe(rate_limit)
+        data = _parse_json(text) if request.is_parsed or status >= 400 else text
         message = data.get("message") if isinstance(data, dict) else None
         if status == 422 and isinstance(message, str) and (details := describe_errors(data)) != message:
             message = f"{message}: {details}"
-        secret = authorization.partition(" ")[2]
-        error_message = redact_secret(message, secret) if isinstance(message, str) else None
+        secrets = (request.secret, authorization.partition(" ")[2])
+        error_message = redact_secret(message, *secrets) if isinstance(message, str) else None
         response = Response(status, headers, data)
-        is_expected = status in expected and error_message is not None and not rejects_account(error_message)
+        is_expected = status in request.expected and error_message is not None and not rejects_account(error_message)
         if status >= 400 and not is_expected:
             remedy = self._credential.remedy
             return response, translate_status(call, status, headers, error_message, self.now(), token_remedy=remedy)
         if data is None and text:
             raise unexpected_response(call, f"{status} with a body that is not JSON")
         if call == GRAPHQL_CALL and isinstance(data, dict) and data.get("errors"):
-            return response, translate_graphql_errors(data["errors"], headers, self.now(), secret=secret)
+            return response, translate_graphql_errors(data["errors"], headers, self.now(), secret=secrets[1])
         return response, None
 
-    def _rate_limit(self) -> RateLimit:
+    def _rate_limit(self, headers: Mapping[str, str]) -> RateLimit:
+        if not headers.keys() >= {"x-ratelimit-limit", "x-ratelimit-remaining"}:
+            return RateLimit()
         remaining, limit = self._requester.rate_limiting
         reset = self._requester.rate_limiting_resettime
-        if limit < 0:
-            return RateLimit(None, None, None)
         return RateLimit(limit, remaining, datetime.fromtimestamp(reset, UTC) if 0 < reset < _MAX_TIMESTAMP else None)
 
 
 _PATH_WORD = re.compile(
     "|access_tokens|actions|app|attempts|check-runs|collaborators|comments|commits|compare|config|contents|deliveries|"
-    "files|hooks?|installations?|issues|jobs|labels|logs|permission|pings|pulls|reactions|replies|repos|repositories|"
+    "files|graphql|hooks?|installations?|issues|jobs|labels|logs|permission|pings|pulls|reactions|replies|repos|repositories|"
     "reviews|runs|statuses|users?"
 )
-
-
-def _path_template(path: str) -> str:
-    """Return "/repos/{}/{}/issues/{}" for "/repos/owner/repo/issues/7": without names, which people choose."""
-    parts = path.partition("?")[0].split("/")
-    return "/".join(part if _PATH_WORD.fullmatch(part) else "{}" for part in parts)
 
 
 def repository_path(repository: str) -> str:

@@ -5,22 +5,15 @@ https://docs.github.com/en/apps/sharing-github-apps/registering-a-github-app-fro
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import datetime
-from typing import Any
 from urllib.parse import quote
 
-import requests
-import urllib3
 from pydantic import BaseModel, Field, SecretStr, TypeAdapter
 
-from hls_handler import __version__
-from hls_handler.clients.api import PAGE_SIZE, RateLimitMonitor, StaticToken, validate
+from hls_handler.clients.api import PAGE_SIZE, Anonymous, GithubApi, RateLimitMonitor, StaticToken, validate
 from hls_handler.clients.credentials import JWT_REMEDY, App, AppAccount, Installation
-from hls_handler.clients.github_errors import translate_exception, translate_status, unexpected_response
-from hls_handler.clients.transport import find_proxy_settings, redact_secret
 from hls_handler.clients.webhook_setup import WebhookSetup
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
@@ -63,6 +56,7 @@ class CreatedApp(BaseModel):
 
 
 _CREATED_APP = TypeAdapter(CreatedApp)
+_UNUSED = SecretStr("x" * 16)
 
 
 def new_app_url(base_url: str, organization: str | None, *, state: str) -> str:
@@ -95,43 +89,13 @@ def convert_code(base_url: str, code: str, *, now: Callable[[], datetime]) -> Cr
     Raises `Permanent` if the code is not valid (any more), and `DependencyDown` if GitHub fails: then the code can be
     exchanged later. Messages never contain the code.
     """
-    call, proxy = "POST /app-manifests/CODE/conversions", find_proxy_settings(base_url)
-    headers = {
-        "Accept": "application/vnd.github+json",
-        "User-Agent": f"hls/{__version__}",
-        "X-GitHub-Api-Version": "2022-11-28",
-    }
-    with requests.Session() as session:
-        proxy.apply_to(session)
-        try:
-            response = session.post(
-                f"{base_url}/app-manifests/{quote(code, safe='')}/conversions",
-                headers=headers,
-                timeout=TIMEOUT_S,
-                allow_redirects=False,
-                verify=proxy.ca_path,
-            )
-        except (OSError, urllib3.exceptions.HTTPError, ValueError) as exc:
-            raise translate_exception(call, exc, now(), proxy) from None  # the exception's text has the code
-    status, document = response.status_code, _parse_json(response.content)
-    message = document.get("message") if isinstance(document, dict) else None
-    if status in (404, 422) and message is not None:
+    settings = Github(token=_UNUSED, webhook_secret=_UNUSED, base_url=base_url)
+    with closing(GithubApi(settings, observe=RateLimitMonitor().observe, now=now, credential=Anonymous())) as api:
+        response = api.convert_code(code)
+    if response.status in (404, 422):
         reason = "it was used already, or is older than an hour"
-        raise Permanent(f"GitHub did not accept the code ({status}): {reason}")
-    if status >= 400:
-        shown = redact_secret(message, code) if isinstance(message, str) else None
-        lower = {name.lower(): value for name, value in response.headers.items()}
-        raise translate_status(call, status, lower, shown, now())
-    if status != 201:
-        raise unexpected_response(call, str(status))
-    return validate(call, _CREATED_APP, document)
-
-
-def _parse_json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
+        raise Permanent(f"GitHub did not accept the code ({response.status}): {reason}")
+    return validate("POST /app-manifests/CODE/conversions", _CREATED_APP, response.data)
 
 
 class _Repository(BaseModel):
@@ -160,8 +124,7 @@ class AppClient:
 
     def __init__(self, base_url: str, app_id: int, key: AppKey, *, now: Callable[[], datetime]) -> None:
         section = GithubApp(id=app_id, private_key=key)
-        unused = SecretStr("x" * 16)
-        self._settings = Github(app=section, webhook_secret=unused, base_url=base_url)
+        self._settings = Github(app=section, webhook_secret=_UNUSED, base_url=base_url)
         self._observe, self._now = RateLimitMonitor().observe, now
         self._app = App(self._settings, observe=self._observe, now=now)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHan
 from hls_handler.analysis import PartialCost, Unusable, UnusableReply, Usage, ValidReply
 from hls_handler.clients.claude_errors import MODEL_REMEDY, translate, unexpected_response
 from hls_handler.clients.reply_parsing import UnreadableReply, describe_problems, parse_reply
-from hls_handler.clients.transport import MAX_ERROR_BYTES, find_proxy_settings, shorten
+from hls_handler.clients.transport import find_proxy_settings, read_body, shorten
 from hls_handler.errors import ModelNotFound, StepFailed
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
@@ -70,13 +70,7 @@ class Claude:
         self._key = settings.api_key.get_secret_value()
         self._proxy = find_proxy_settings(settings.base_url)
         # The SDK's own client always reads the proxy variables.
-        transport = _LimitedTransport(
-            verify=self._proxy.ssl_context(),
-            trust_env=False,
-            proxy=self._proxy.proxy,
-            limits=anthropic.DEFAULT_CONNECTION_LIMITS,
-            socket_options=KEEPALIVE,
-        )
+        transport = self._proxy.new_transport(limits=anthropic.DEFAULT_CONNECTION_LIMITS, socket_options=KEEPALIVE)
         self._client = anthropic.Anthropic(
             api_key=self._key,
             base_url=settings.base_url,
@@ -136,7 +130,7 @@ class Claude:
                 messages=_messages(rendered, correction),
                 output_config=output,
             ) as response:
-                body, request_id = _read_body(response.iter_bytes(), max_bytes), _request_id(response.headers)
+                body, request_id = read_body(response.iter_bytes(), max_bytes), _request_id(response.headers)
         except (self._sdk_error, httpx2.HTTPError) as exc:
             raise self._translate(exc, prompt.id, model) from None
         unknown = self.upper_estimate(rendered, correction=correction)
@@ -170,7 +164,7 @@ class Claude:
         label = f"the request for the model {model}"
         try:
             with self._client.models.with_streaming_response.retrieve(model) as response:
-                body = _read_body(response.iter_bytes(), MAX_BYTES)
+                body = read_body(response.iter_bytes(), MAX_BYTES)
         except anthropic.NotFoundError as exc:
             if exc.type != "not_found_error":  # not Claude's API, but a service that has only the Messages API
                 return "unlisted"
@@ -214,35 +208,7 @@ def _messages(rendered: RenderedPrompt, correction: UnusableReply | None) -> lis
     return messages
 
 
-class _LimitedTransport(httpx2.HTTPTransport):
-    """Reads error responses, of which the SDK would read any number of bytes. A body over the limit becomes empty."""
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        response = super().handle_request(request)
-        if response.is_success:
-            return response
-        try:
-            body = _read_body(response.iter_bytes(), MAX_ERROR_BYTES)
-        finally:
-            response.close()
-        headers = [(name, value) for name, value in response.headers.multi_items() if name not in _BODY_HEADERS]
-        return httpx2.Response(response.status_code, headers=headers, content=body, extensions=response.extensions)
-
-
-_BODY_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encoding"})
-
-
 M = TypeVar("M", bound=BaseModel)
-
-
-def _read_body(chunks: Iterator[bytes], max_bytes: int) -> bytes | None:
-    """Return the body, or None if it is larger; the rest is not read."""
-    body = bytearray()
-    for chunk in chunks:
-        body += chunk
-        if len(body) > max_bytes:
-            return None
-    return bytes(body)
 
 
 class _Block(BaseModel):

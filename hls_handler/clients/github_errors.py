@@ -12,7 +12,7 @@ from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-import requests
+import httpx2
 from github.Requester import Requester
 
 from hls_handler.clients.transport import MAX_WAIT, ProxySettings, redact_secret, retry_after
@@ -118,7 +118,7 @@ def translate_exception(call: str, exc: BaseException, now: datetime, proxy: Pro
 
     After a write that timed out, the error's `not_before` is `PENDING_WRITE_WAIT` after `now`.
     """
-    timed_out = isinstance(exc, requests.Timeout) and not isinstance(exc, requests.ConnectTimeout)
+    timed_out = isinstance(exc, httpx2.TimeoutException) and not isinstance(exc, httpx2.ConnectTimeout)
     not_before = now + PENDING_WRITE_WAIT if timed_out and _is_write(call) else None
     reason, remedy = proxy.explain_failure(exc, otherwise=ADDRESS_REMEDY)
     return _down(

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from itertools import chain
 from urllib.parse import urlsplit
 
-import requests
-import urllib3
+import httpx2
 
 from hls_handler import __version__
 from hls_handler.clients.github_errors import translate_exception, unexpected_response
@@ -26,7 +26,6 @@ MAX_LINE_CHARS = 16_384  # characters; the rest of a longer line is skipped
 MAX_READ_TIME = timedelta(minutes=2)
 """Time limit from the first byte to the last. The time that the caller spends between two lines counts."""
 
-CHUNK_BYTES = 65_536
 LOG_TRUNCATED = "[cut here: the log is longer than {} MB]"
 LINE_TRUNCATED = " [line cut here]"
 
@@ -47,51 +46,40 @@ def read_log(
     if not is_allowed_url(url, base_url):
         raise unexpected_response(call, "the URL of the log must begin with https")
     proxy = find_proxy_settings(url)
-    session = requests.Session()
-    proxy.apply_to(session)
+    transport = proxy.new_transport()
+    headers, timeouts = {"User-Agent": f"hls/{__version__}"}, httpx2.Timeout(timeout_s).as_dict()
     try:
-        response = session.get(
-            url,
-            headers={"User-Agent": f"hls/{__version__}"},
-            stream=True,
-            allow_redirects=False,
-            timeout=timeout_s,
-            verify=proxy.ca_path,
-        )
-    except (OSError, urllib3.exceptions.HTTPError, ValueError) as exc:
-        session.close()
+        request = httpx2.Request("GET", url, headers=headers, extensions={"timeout": timeouts})
+        response = transport.handle_request(request)
+    except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
+        transport.close()
         raise translate_exception(call, exc, now(), proxy) from None  # the exception's text has the URL
     if response.status_code != 200:
-        response.close()
-        session.close()
+        transport.close()
         if response.status_code in (404, 410):
             return NoLog("expired")
         raise unexpected_response(call, f"the server that stores the log answered {response.status_code}")
-    lines = _lines(_chunks(call, session, response, now, proxy), max_bytes)
+    lines = _lines(_chunks(call, transport, response, now, proxy), max_bytes)
     first = next(lines, None)
     return NoLog("empty") if first is None else chain((first,), lines)
 
 
 def _chunks(
     call: str,
-    session: requests.Session,
-    response: requests.Response,
+    transport: httpx2.BaseTransport,
+    response: httpx2.Response,
     now: Callable[[], datetime],
     proxy: ProxySettings,
 ) -> Iterator[bytes]:
     deadline = now() + MAX_READ_TIME
-    with session, response:
-        while True:
-            try:
-                # `read` would wait for a full chunk. With a slow server, that could exceed the time limit.
-                chunk = response.raw.read1(CHUNK_BYTES, decode_content=True)
-            except (OSError, urllib3.exceptions.HTTPError) as exc:
-                raise translate_exception(call, exc, now(), proxy) from None
-            if not chunk:
-                return
-            yield chunk
-            if now() > deadline:
-                raise translate_exception(call, TimeoutError(), now(), proxy)
+    with transport, closing(response):
+        try:
+            for chunk in response.iter_bytes():
+                yield chunk
+                if now() > deadline:
+                    raise TimeoutError
+        except (httpx2.HTTPError, TimeoutError) as exc:
+            raise translate_exception(call, exc, now(), proxy) from None
 
 
 def _lines(chunks: Iterator[bytes], max_bytes: int) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Outgoing HTTP connections to GitHub and Claude: proxy and certificate settings, causes of failures, Retry-After.
 
-The libraries requests and httpx2 interpret the environment variables for proxies and certificates differently. Both get
-explicit values from this module and read no variables themselves.
+The libraries httpx2 and requests (of OpenTelemetry's exporter) interpret the environment variables for proxies and
+certificates differently. Both get explicit values from this module and read no variables themselves.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ import math
 import os
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import certifi
+import httpx2
 import requests
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
@@ -46,23 +49,16 @@ class ProxySettings:
     def proxy_without_credentials(self) -> str | None:
         return None if self.proxy is None else f"http://{parse_url(self.proxy).netloc}"
 
-    def ssl_context(self) -> ssl.SSLContext:
-        """Return a TLS context that trusts only the authorities in `ca_path`."""
-        folder = Path(self.ca_path).is_dir()
-        return ssl.create_default_context(
-            cafile=None if folder else self.ca_path, capath=self.ca_path if folder else None
-        )
+    def new_transport(self, **options: Any) -> LimitedTransport:
+        """Return a transport with the proxy and the authorities. `options` are those of httpx2's transport."""
+        return LimitedTransport(verify=ssl_context(self.ca_path), trust_env=False, proxy=self.proxy, **options)
 
     def new_session(self) -> requests.Session:
         """Return a session with the proxy. The caller must pass `ca_path` with each request."""
         session = requests.Session()
-        self.apply_to(session)
-        return session
-
-    def apply_to(self, session: requests.Session) -> None:
-        """Set the proxy of a session. The caller must pass `ca_path` with each request."""
         session.trust_env = False
         session.proxies = {"https": self.proxy} if self.proxy else {}
+        return session
 
     def explain_failure(self, exc: BaseException, *, otherwise: str) -> tuple[str, str]:
         """Return the cause, such as ": Connection refused", and the remedy. `otherwise` is the default remedy."""
@@ -84,6 +80,41 @@ class ProxySettings:
         if self.proxy:
             otherwise = f"check the proxy that HTTPS_PROXY names, or add the host to NO_PROXY; {otherwise}"
         return f"{through}: {f'it answered {status}' if status else describe_cause(exc)}", otherwise
+
+
+class LimitedTransport(httpx2.HTTPTransport):
+    """Sends a request once. It reads error responses, but no body over `MAX_ERROR_BYTES`, which becomes empty."""
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = super().handle_request(request)
+        if response.is_success:
+            return response
+        try:
+            body = read_body(response.iter_bytes(), MAX_ERROR_BYTES)
+        finally:
+            response.close()
+        headers = [(name, value) for name, value in response.headers.multi_items() if name not in _BODY_HEADERS]
+        return httpx2.Response(response.status_code, headers=headers, content=body, extensions=response.extensions)
+
+
+_BODY_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+
+
+def read_body(chunks: Iterable[bytes], max_bytes: int) -> bytes | None:
+    """Return the body, or None if it is larger; the rest is not read."""
+    body = bytearray()
+    for chunk in chunks:
+        body += chunk
+        if len(body) > max_bytes:
+            return None
+    return bytes(body)
+
+
+@cache  # loading all authorities takes tens of milliseconds, and a megabyte for each context
+def ssl_context(ca_path: str) -> ssl.SSLContext:
+    """Return the process's TLS context that trusts only the authorities in the file or folder."""
+    is_folder = Path(ca_path).is_dir()
+    return ssl.create_default_context(cafile=None if is_folder else ca_path, capath=ca_path if is_folder else None)
 
 
 def find_proxy_settings(address: str, environ: Mapping[str, str] = os.environ) -> ProxySettings:
@@ -179,9 +210,9 @@ TUNNEL_STATUS = re.compile(r"(?:Tunnel connection failed: )?([45][0-9]{2}) ")
 """Beginning of the error messages of `http.client` and httpcore2 after a proxy rejected a tunnel."""
 
 
-def redact_secret(text: str, secret: str) -> str:
-    """Return the text as one line of at most 300 characters, with the secret (in any encoding) as `***`."""
-    return shorten(mask_secrets(text, (secret,)))
+def redact_secret(text: str, *secrets: str) -> str:
+    """Return the text as one line of at most 300 characters, with the secrets (in any encoding) as `***`."""
+    return shorten(mask_secrets(text, secrets))
 
 
 def shorten(text: str) -> str:
