@@ -24,12 +24,10 @@ import anyio.to_thread
 from starlette.applications import Starlette
 
 from hls_handler import logs, tracing
-from hls_handler.background.catch_up import CatchUp
-from hls_handler.background.catch_up_loop import CatchUpLoop
+from hls_handler.background.catch_up import CatchUp, CatchUpLoop, Listening
 from hls_handler.background.checks import make_checks
 from hls_handler.background.connections import ConnectionReport
 from hls_handler.background.threads import WATCH_EVERY_S, PeriodicThread, make_probe, make_retention
-from hls_handler.catch_up import CatchUpConnection, Listening
 from hls_handler.clients.api import RateLimitMonitor
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.credentials import App
@@ -376,25 +374,17 @@ class Service:
         return thread
 
     def _make_catch_up(self, listening: Listening | None) -> PeriodicThread:
-        connection = CatchUpConnection(
+        catch_up = CatchUp(
             self._store,
             lambda: self._reloader.latest,
             self._credentials_of,
+            wait=lambda seconds: thread.wait(seconds),
             observe=self._rates.observe,
             on_commit=self._caught_up,
-        )
-        catch_up = CatchUp(
-            self._store.catch_up,
-            connection,
-            wait=lambda seconds: thread.wait(seconds),
             since=listening.since if listening else None,
         )
-        loop = CatchUpLoop(
-            catch_up,
-            settings=lambda: self.settings().catch_up,
-            health=self._health,
-            every_s=listening.every_s if listening else None,
-        )
+        every_s = listening.every_s if listening else None
+        loop = CatchUpLoop(catch_up, lambda: self.settings().catch_up, self._health, every_s=every_s)
         thread = PeriodicThread("catch-up", loop.run, loop.every_s)
         return thread
 

@@ -18,7 +18,7 @@ from hls_handler.store.analyses import KIND_OF_EVENT
 PACKAGE = Path("hls_handler")
 
 LAYERS: Mapping[int, tuple[str, ...]] = {
-    5: ("__main__", "cli", "app", "catch_up", "main", "sandbox"),
+    5: ("__main__", "cli", "app", "main", "sandbox"),
     4: ("console", "reports", "web", "trials", "background", "engine"),
     3: ("clients", "storage", "store", "queue", "db"),
     2: ("routing", "handlers", "prompting", "review", "ci"),

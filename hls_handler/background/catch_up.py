@@ -7,25 +7,35 @@ an attempt need one more request. The GUID decides whether a delivery is new, so
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from datetime import UTC, datetime, timedelta
 
-from hls_handler.clients.api import RateLimit
-from hls_handler.deliveries import Accepted, DeliveryAttempt, NewDelivery
-from hls_handler.errors import DependencyDown, HlsError, PayloadError, StepFailed
+from hls_handler.background.hooks import HookSearch, Problem, Source, Sources, applies_to_all
+from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor
+from hls_handler.clients.credentials import App
+from hls_handler.clients.github import Credentials
+from hls_handler.clients.hooks import GithubHooks
+from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken
+from hls_handler.deliveries import Accepted, DeliveryAttempt, Finished, NewDelivery
+from hls_handler.engine.active_config import ActiveConfig, CachedClient
+from hls_handler.engine.health import Health
+from hls_handler.errors import DependencyDown, HlsError, PayloadError, StepFailed, StoreUnavailable
 from hls_handler.events import event_key
+from hls_handler.handlers.issues import FAMILY, is_open
+from hls_handler.routing import RoutingResult, WebhookEnvelope, may_be_processed
 from hls_handler.settings.model import CatchUp as CatchUpSettings
+from hls_handler.settings.model import Settings
+from hls_handler.storage import Storage
+from hls_handler.web.webhook import caught_up_delivery
 from hls_handler.wording import count, is_or_are
 
 log = logging.getLogger(__name__)
 
 OVERLAP = timedelta(minutes=15)
 """Attempts of this time before a run are looked at again by the next run, because GitHub may list an attempt late."""
-MAX_FETCHES = 500
-"""Payloads that one run reads; the next run begins at once if more remain."""
 REST_S = 0.2
 """Pause before each request of catch-up. It leaves two thirds of the requests that GitHub allows in a minute."""
 RESERVED_SHARE = 0.25
@@ -35,37 +45,14 @@ GIVE_UP_AFTER = timedelta(hours=1)
 MAX_FAILURES_IN_A_ROW = 3
 """Failed requests after which a hook is left. If one more request fails, GitHub is down and the run ends."""
 READ_REMEDY = "check that the webhook still exists; `hls catch-up --dry-run` tries again"
+NOTHING_TO_READ = Problem(
+    "no webhook is read, because `repositories` has only patterns and no event was received yet",
+    "name each repository under `repositories` as owner/repo",
+)
+APP_RATE_LIMIT = f"{GITHUB_RATE_LIMIT} app"
+"""Name of the rate limit of requests of the App itself; those of its installations have limits of their own."""
 
-
-class DeliveryLog(Protocol):
-    """GitHub's list of attempts to deliver the webhooks of one hook; `clients.hooks.HookDeliveries` implements it."""
-
-    def page(self, cursor: str | None) -> tuple[Sequence[DeliveryAttempt], str | None]: ...
-
-    def find_payload(self, attempt_id: int) -> bytes | None:
-        """Return the payload as JSON; None if GitHub no longer keeps it. Raises `PayloadError` if it is not JSON."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A hook whose missed webhooks are read."""
-
-    name: str  # "https://api.github.com/repos/owner/repo/hooks/5"
-    repository: str | None  # "owner/repo"; None for the hook of an organisation or an App
-    deliveries: DeliveryLog
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    message: str
-    remedy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    found: tuple[Source, ...]
-    problems: tuple[Problem, ...] = ()
+COUNTS = ("hooks", "looked_at", "fetched", "accepted", "unread", "lost", "remaining")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,68 +76,26 @@ class Report:
     remaining: int = 0  # deliveries whose payload was not read yet
     missed: list[Missed] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    is_cut: bool = False  # True: the run read as many payloads as it may, and the next one can begin at once
     is_busy: bool = False  # True: another process is catching up, and this run did nothing
+
+    def counts(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in COUNTS}
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Options of `hls listen`: read missed webhooks every few seconds, and report each delivery."""
+
+    every_s: float
+    since: datetime
+    on_accepted: Callable[[NewDelivery, Accepted], object]
+    on_finished: Callable[[Finished], object]
 
 
 class Stopped(HlsError):
     """The run ends before it is complete, because the service stops or GitHub's limits leave no room."""
 
-
-class Store(Protocol):
-    """`queue.catch_up.CatchUpStore` implements it."""
-
-    def find_known(self, guids: Collection[str]) -> set[str]: ...
-
-    def repository_names(self) -> dict[int, str]: ...
-
-    def caught_up_to(self, hook: str) -> int: ...
-
-    def save_caught_up_to(self, hook: str, attempt_id: int) -> None: ...
-
-    def acquire(self) -> int | None: ...
-
-    def renew(self, lease: int) -> int | None: ...
-
-    def release(self, lease: int | None = None) -> None: ...
-
-
-Request = Callable[[], AbstractContextManager[None]]
-"""Context of one request to GitHub: waits for its turn and counts failures. It may raise, and end the run."""
-
-
-class Port(Protocol):
-    """The rest of the service, as catch-up needs it; `hls_handler.catch_up.CatchUpConnection` implements it."""
-
-    @property
-    def settings(self) -> CatchUpSettings: ...
-
-    def now(self) -> datetime:
-        """Return the database's time, aware UTC."""
-        ...
-
-    def find_sources(self, request: Request) -> Sources:
-        """Return the hooks to read."""
-        ...
-
-    def is_wanted(self, attempt: DeliveryAttempt, repository: str | None) -> bool:
-        """Return False if the settings ignore the attempt. `repository` is "owner/repo", if known."""
-        ...
-
-    def accept(
-        self, attempt: DeliveryAttempt, payload: bytes, *, repository: str | None
-    ) -> tuple[NewDelivery, Accepted]:
-        """Store a delivery. `repository` is that of the hook: "owner/repo"; None for an organisation or an App.
-
-        Raises `PayloadError` for a payload that the receiver would reject, or of another repository.
-        """
-        ...
-
-    def find_reason_to_wait(self) -> str | None:
-        """Return why no request may be sent to GitHub now; None if one may."""
-        ...
-
-    def on_down(self, exc: DependencyDown) -> None: ...
+    remedy = "wait: the next run continues"
 
 
 def select_missed(
@@ -184,30 +129,51 @@ def find_reserved(rate_limit: RateLimit, now: datetime) -> str | None:
     )
 
 
+def connect_hooks(credentials: Credentials, observe: Callable[[RateLimit], None]) -> GithubHooks:
+    """Return a client for GitHub's lists of webhooks. `observe` is called after every request of a token."""
+    if isinstance(credentials, App):
+        return GithubHooks(credentials.connect())
+    token = AnyToken(credentials)
+    return GithubHooks(GithubApi(credentials.settings, observe=observe, now=credentials.now, credential=token))
+
+
 class CatchUp:
     """Reads missed webhooks, at most one process at a time. Not thread-safe."""
 
     def __init__(
         self,
-        store: Store,
-        port: Port,
+        store: Storage,
+        active: Callable[[], ActiveConfig],
+        credentials_of: Callable[[Settings], Credentials],
         *,
         wait: Callable[[float], bool],
-        since: datetime | Literal["now"] | None = None,
-        max_fetches: int = MAX_FETCHES,
+        observe: Callable[[RateLimit], None] = lambda _: None,
+        on_commit: Callable[[NewDelivery, Accepted], object] = lambda *_: None,
+        connect: Callable[[Credentials, Callable[[RateLimit], None]], GithubHooks] = connect_hooks,
+        since: datetime | None = None,
     ) -> None:
-        """`wait` sleeps, and returns True to stop.
-
-        With `since`, older attempts are ignored; "now" is the first time that a hook is read.
+        """`active` returns the configuration in use. `credentials_of` returns the App or the tokens of settings; the
+        same object while they do not change. `wait` sleeps, and returns True to stop. Attempts before `since` are
+        ignored.
         """
-        self._store, self._port, self._wait = store, port, wait
-        self._since, self._max_fetches = since, max_fetches
-        self._ignored_up_to = dict[str, int]()  # by source: the last attempt before `since` "now"
+        self._store, self._active, self._credentials_of = store, active, credentials_of
+        self._wait, self._on_commit, self._since = wait, on_commit, since
+        self._own_rate = RateLimitMonitor()
+
+        def count_request(rate_limit: RateLimit) -> None:
+            self._own_rate.observe(rate_limit)
+            observe(rate_limit)
+
+        self._clients: CachedClient[Credentials, GithubHooks] = CachedClient(
+            lambda one: connect(one, count_request), close=lambda github: github.close()
+        )
+        self._search = HookSearch(clock=time.monotonic)
         self._settled = set[str]()  # GUIDs that are not stored and must not be read again: lost or rejected
         self._failing_since = dict[str, datetime]()  # by GUID: time of the first failed request for its payload
-        self._unread = list[tuple[DeliveryAttempt, StepFailed]]()  # in this run
-        self._failures_in_a_row = 0  # requests
         self._names = dict[int, str]()  # repository id -> "owner/repo"
+        self._awaiting = dict[int, bool]()  # repository id -> result of `_awaits_answers` in this run
+        self._unread = list[Problem]()  # of this run
+        self._failures_in_a_row = 0  # requests
         self._lease = 0
         self.report = Report()
 
@@ -217,49 +183,50 @@ class CatchUp:
         A dry run only fills `missed`. Raises `StoreUnavailable`.
         """
         report = self.report = Report()
-        lease = self._store.acquire()
+        lease = self._store.catch_up.acquire()
         if lease is None:
             report.is_busy = True
             return report
         self._lease, self._failures_in_a_row = lease, 0
+        self._awaiting.clear()
         self._unread.clear()
         try:
-            self._run(report, dry_run=dry_run, on_progress=on_progress)
-            self._give_up(report)
-        except Stopped as exc:
-            report.is_cut = False
-            report.problems.append(Problem(str(exc), "wait: the next run continues"))
-        except DependencyDown as exc:  # its failures do not make a delivery lost
-            report.is_cut = False
-            self._port.on_down(exc)
-            report.problems.append(Problem(str(exc), exc.remedy))
+            self._run(dry_run=dry_run, on_progress=on_progress)
+        except (Stopped, DependencyDown) as exc:
+            report.problems.append(to_problem(exc))
+            if isinstance(exc, DependencyDown) and exc.applies_to_all_calls and exc.not_before is not None:
+                self._store.rate_limiter.hold(self._rate_limit(), exc.not_before)
         finally:
-            self._store.release(self._lease)
+            self._store.catch_up.release(self._lease)
         return report
 
-    def _run(self, report: Report, *, dry_run: bool, on_progress: Callable[[], object]) -> None:
-        sources = self._port.find_sources(self._request)
+    def _run(self, *, dry_run: bool, on_progress: Callable[[], object]) -> None:
+        sources = self._find_sources()
+        report = self.report
         report.problems += sources.problems
         report.hooks = len(sources.found)
-        self._names |= self._store.repository_names()
+        self._names |= self._store.catch_up.repository_names()
         for source in sources.found:
             try:
-                self._read(source, report, dry_run=dry_run, on_progress=on_progress)
+                self._read(source, dry_run=dry_run, on_progress=on_progress)
             except StepFailed as exc:
                 if applies_to_all(exc):
                     raise
                 report.problems.append(to_problem(exc))
+        if self._unread:
+            first, unread = self._unread[0], count(len(self._unread), "missed webhook")
+            report.problems.append(Problem(f"{unread} could not be read: {first.message}", first.remedy))
 
-    def _read(
-        self,
-        source: Source,
-        report: Report,
-        *,
-        dry_run: bool,
-        on_progress: Callable[[], object],
-    ) -> None:
-        began = self._port.now()
-        complete_to = 0
+    def _find_sources(self) -> Sources:
+        config = self._active()
+        credentials = self._credentials_of(config.settings)
+        self._github = self._clients.of(credentials)
+        if isinstance(credentials, App):
+            return Sources((Source(f"{self._github.base_url}/app/{credentials.id}/hook", "/app/hook", None),))
+        return self._search.find(self._github, config, self._store.catch_up.received_repositories(), self._request)
+
+    def _read(self, source: Source, *, dry_run: bool, on_progress: Callable[[], object]) -> None:
+        began, report, complete_to = self._store.now(), self.report, 0
 
         def look_at(attempts: Iterable[DeliveryAttempt]) -> Iterator[DeliveryAttempt]:
             nonlocal complete_to
@@ -271,72 +238,52 @@ class CatchUp:
 
         attempts = look_at(self._attempts(source, began))
         missed = select_missed(attempts, lambda attempt: self._is_wanted(source, attempt))
-        known = self._store.find_known([attempt.guid for attempt in missed])
-        waiting = [attempt for attempt in missed if attempt.guid not in known | self._settled]
+        known = self._settled | self._store.catch_up.find_known([attempt.guid for attempt in missed])
+        waiting = [attempt for attempt in missed if attempt.guid not in known]
         report.missed += [Missed(attempt, self._repository(source, attempt)) for attempt in waiting]
         if dry_run:
             return
         report.remaining += len(waiting)
         # Those that could not be read come last, so that they do not delay the others.
         for attempt in sorted(waiting, key=lambda attempt: (attempt.guid in self._failing_since, attempt.id)):
-            if report.fetched + report.unread >= self._max_fetches:
-                report.is_cut = True
-                return
             if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
                 return
             try:
                 if self._is_wanted(source, attempt):  # its repository may be known by now
-                    self._fetch(source, attempt, report)
+                    self._fetch(source, attempt)
                 self._failing_since.pop(attempt.guid, None)
                 report.remaining -= 1
             except StepFailed as exc:
                 if applies_to_all(exc):
                     raise
-                self._failing_since.setdefault(attempt.guid, began)
-                report.unread += 1
-                self._unread.append((attempt, exc))
-                complete_to = min(complete_to, attempt.id - 1)
+                if not self._give_up(attempt, exc, began):
+                    complete_to = min(complete_to, attempt.id - 1)
             on_progress()
         if complete_to:
-            self._store.save_caught_up_to(source.name, complete_to)
+            self._store.catch_up.save_caught_up_to(source.name, complete_to)
 
-    def _give_up(self, report: Report) -> None:
-        """Count deliveries as lost that could not be read for an hour; report the others as a problem."""
-        now = self._port.now()
-        waiting = list[Problem]()
-        for attempt, exc in self._unread:
-            if now - self._failing_since[attempt.guid] < GIVE_UP_AFTER:
-                waiting.append(to_problem(exc))
-                continue
-            self._lose(attempt, report)
-            report.unread -= 1
-            report.remaining -= 1
-            message = "missed webhook is lost: its payload could not be read; redeliver it on GitHub"
-            log.warning(message, extra={**_about(attempt), "why": str(exc)})
-        if waiting:
-            first, unread = waiting[0], count(len(waiting), "missed webhook")
-            report.problems.append(Problem(f"{unread} could not be read: {first.message}", first.remedy))
+    def _give_up(self, attempt: DeliveryAttempt, exc: StepFailed, now: datetime) -> bool:
+        """Return True if the payload could not be read for an hour, and so counts as lost."""
+        if now - self._failing_since.setdefault(attempt.guid, now) < GIVE_UP_AFTER:
+            self.report.unread += 1
+            self._unread.append(to_problem(exc))
+            return False
+        self.report.remaining -= 1
+        self._lose(attempt, "missed webhook is lost: its payload could not be read; redeliver it on GitHub", why=exc)
+        return True
 
-    def _lose(self, attempt: DeliveryAttempt, report: Report) -> None:
-        report.lost += 1
+    def _lose(self, attempt: DeliveryAttempt, message: str, *, why: StepFailed | None = None) -> None:
+        self.report.lost += 1
         self._settled.add(attempt.guid)
-
-    def _reject(self, attempt: DeliveryAttempt, exc: PayloadError) -> None:
-        self._settled.add(attempt.guid)
-        log.warning("missed webhook rejected", extra={**_about(attempt), "why": str(exc)})
+        log.warning(message, extra=_about(attempt) | ({"why": str(why)} if why else {}))
 
     def _attempts(self, source: Source, began: datetime) -> Iterator[DeliveryAttempt]:
-        oldest = began - timedelta(hours=self._port.settings.window_h)
-        if isinstance(self._since, datetime):
-            oldest = max(oldest, self._since)
-        done_to = max(self._store.caught_up_to(source.name), self._ignored_up_to.get(source.name, 0))
-        cursor = None
+        oldest = began - timedelta(hours=self._active().settings.catch_up.window_h)
+        oldest = max(oldest, self._since or oldest)
+        done_to, cursor = self._store.catch_up.caught_up_to(source.name), None
         while True:
             with self._request():
-                page, cursor = source.deliveries.page(cursor)
-            if self._since == "now" and source.name not in self._ignored_up_to:
-                self._ignored_up_to[source.name] = max((attempt.id for attempt in page), default=0)
-                return
+                page, cursor = self._github.page(source.path, cursor)
             for attempt in page:
                 if attempt.id <= done_to or attempt.delivered_at < oldest:
                     return
@@ -344,27 +291,22 @@ class CatchUp:
             if cursor is None:
                 return
 
-    def _fetch(self, source: Source, attempt: DeliveryAttempt, report: Report) -> None:
+    def _fetch(self, source: Source, attempt: DeliveryAttempt) -> None:
         try:
             with self._request():
-                payload = source.deliveries.find_payload(attempt.id)
+                payload = self._github.find_payload(source.path, attempt.id)
+            self.report.fetched += 1
+            if payload is None:
+                self._lose(attempt, "missed webhook is lost: GitHub no longer keeps its payload")
+                return
+            new, accepted = self._accept(attempt, payload, repository=source.repository)
         except PayloadError as exc:
-            report.fetched += 1
-            self._reject(attempt, exc)
-            return
-        report.fetched += 1
-        if payload is None:
-            self._lose(attempt, report)
-            log.warning("missed webhook is lost: GitHub no longer keeps its payload", extra=_about(attempt))
-            return
-        try:
-            new, accepted = self._port.accept(attempt, payload, repository=source.repository)
-        except PayloadError as exc:
-            self._reject(attempt, exc)
+            self._settled.add(attempt.guid)
+            log.warning("missed webhook rejected", extra={**_about(attempt), "why": str(exc)})
             return
         if attempt.repository_id is not None and new.repository is not None:
             self._names[attempt.repository_id] = new.repository
-        report.accepted += accepted.outcome == "queued"
+        self.report.accepted += accepted.outcome == "queued"
         fields = {
             "event": attempt.event,
             "action": attempt.action,
@@ -376,8 +318,22 @@ class CatchUp:
         }
         log.info("webhook received", extra=fields)  # the receiver logs the others
 
+    def _accept(
+        self, attempt: DeliveryAttempt, payload: bytes, *, repository: str | None
+    ) -> tuple[NewDelivery, Accepted]:
+        config = self._active()
+
+        def decide(event: str, envelope: WebhookEnvelope) -> RoutingResult:
+            return config.route(event, envelope, config.prompts.latest)
+
+        new = caught_up_delivery(attempt, payload, repository=repository, route=decide, settings=config.settings)
+        accepted = self._store.queue.accept([new], replay_window_h=0)[0]
+        self._on_commit(new, accepted)
+        return new, accepted
+
     @contextmanager
     def _request(self) -> Iterator[None]:
+        """Context of one request to GitHub: waits for its turn and counts failures. Raises `Stopped`."""
         self._before_request()
         try:
             yield
@@ -392,19 +348,44 @@ class CatchUp:
         self._failures_in_a_row = 0
 
     def _before_request(self) -> None:
-        """Wait for this request's turn. Raises `Stopped`."""
-        reason = self._port.find_reason_to_wait()
-        if reason is not None:
-            raise Stopped(reason)
+        held_until = self._store.rate_limiter.held_until(self._rate_limit())
+        if held_until is not None:
+            until = f"{held_until:%H:%M:%S} UTC"
+            raise Stopped(f"GitHub asked to wait, or the last request failed: no requests until {until}")
+        reserved = find_reserved(self._own_rate.rate_limit, datetime.now(UTC))
+        if reserved is not None:
+            raise Stopped(reserved)
         if self._wait(REST_S):
             raise Stopped("the service is stopping")
-        renewed = self._store.renew(self._lease)
+        renewed = self._store.catch_up.acquire(self._lease)
         if renewed is None:
             raise Stopped("this process was suspended, and another one is catching up")
         self._lease = renewed
 
+    def _rate_limit(self) -> str:
+        credentials = self._credentials_of(self._active().settings)
+        return APP_RATE_LIMIT if isinstance(credentials, App) else credentials.preferred.rate_limit
+
     def _is_wanted(self, source: Source, attempt: DeliveryAttempt) -> bool:
-        return self._port.is_wanted(attempt, self._repository(source, attempt))
+        config = self._active()
+        return may_be_processed(
+            attempt.event,
+            attempt.action,
+            self._repository(source, attempt),
+            settings=config.settings,
+            table=config.table,
+            catalogue=config.prompts.latest,
+            awaits_answers=attempt.event == "issue_comment" and self._awaits_answers(attempt.repository_id),
+        )
+
+    def _awaits_answers(self, repository_id: int | None) -> bool:
+        """Return whether a checklist in the repository has open items, so that an author's comment may answer it."""
+        if repository_id is None:
+            return True
+        if repository_id not in self._awaiting:
+            states = self._store.repositories.comment_states(repository_id, FAMILY)
+            self._awaiting[repository_id] = any(map(is_open, states))
+        return self._awaiting[repository_id]
 
     def _repository(self, source: Source, attempt: DeliveryAttempt) -> str | None:
         return source.repository or self._names.get(attempt.repository_id or 0)
@@ -414,10 +395,61 @@ def _about(attempt: DeliveryAttempt) -> dict[str, object]:
     return {"event": event_key(attempt.event, attempt.action), "delivery": attempt.guid}
 
 
-def applies_to_all(exc: StepFailed) -> bool:
-    """Return whether all other requests to GitHub would fail as well."""
-    return isinstance(exc, DependencyDown) and exc.applies_to_all_calls
+def to_problem(exc: Stopped | StepFailed) -> Problem:
+    return Problem(str(exc), exc.remedy if isinstance(exc, DependencyDown | Stopped) else READ_REMEDY)
 
 
-def to_problem(exc: StepFailed) -> Problem:
-    return Problem(str(exc), exc.remedy if isinstance(exc, DependencyDown) else READ_REMEDY)
+class CatchUpLoop:
+    """Runs catch-up at intervals, and shows the result in `/health`."""
+
+    def __init__(
+        self, catch_up: CatchUp, settings: Callable[[], CatchUpSettings], health: Health, *, every_s: float | None
+    ) -> None:
+        """With `every_s`, the settings `enabled` and `interval_m` have no effect."""
+        self._catch_up, self._settings, self._health, self._fixed_every_s = catch_up, settings, health, every_s
+        self._lost = 0  # since the start
+        self._logged = list[Problem]()
+
+    def run(self) -> None:
+        if self._fixed_every_s is None and not self._settings().enabled:
+            self._health.set_metrics("catch_up", {"is_enabled": False})
+            self._health.ok("catch_up")
+            return
+        try:
+            report = self._catch_up.run(on_progress=self._show_progress)
+        except StoreUnavailable as exc:
+            self._health.report_store_problem(exc)
+            return
+        except Exception as exc:  # a defect, which the thread logs
+            self._health.report_problem("catch_up", f"catch-up failed: {type(exc).__name__}", "see the log")
+            raise
+        if report.is_busy:
+            self._health.ok("catch_up")
+            return
+        if self._fixed_every_s is not None and not report.hooks and not report.problems:
+            report.problems.append(NOTHING_TO_READ)
+        self._show(report)
+
+    def every_s(self) -> float:
+        return self._fixed_every_s or self._settings().interval_m * 60
+
+    def _show_progress(self) -> None:
+        counts = self._catch_up.report.counts()
+        self._health.set_metrics("catch_up", counts | {"lost": self._lost + counts["lost"]})
+
+    def _show(self, report: Report) -> None:
+        self._lost += report.lost
+        last_run = self._health.clock().isoformat(timespec="seconds")
+        self._health.set_metrics("catch_up", {"last_run": last_run, **report.counts(), "lost": self._lost})
+        if report.problems:
+            message = "; ".join(problem.message for problem in report.problems)
+            remedy = "; ".join(dict.fromkeys(problem.remedy for problem in report.problems))
+            self._health.report_problem("catch_up", message, remedy)
+        else:
+            self._health.ok("catch_up")
+        for problem in report.problems:
+            if problem not in self._logged:
+                log.warning("catch-up is incomplete", extra={"why": problem.message, "remedy": problem.remedy})
+        self._logged = report.problems
+        if report.fetched:
+            log.info("caught up", extra=report.counts())

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from hls_handler.app import Service
-from hls_handler.background.catch_up import CatchUp, Report
-from hls_handler.catch_up import CatchUpConnection, Listening
+from hls_handler.background.catch_up import CatchUp, Listening, Report
 from hls_handler.cli.options import (
     AsJson,
     Config,
@@ -58,22 +55,16 @@ def catch_up(
     or unusable settings, prompts or database.
     """
     settings = load(config)
-    with open_catch_up(settings) as run:
-        report = run.run(dry_run=dry_run)
-        total = report
-        while report.is_cut:
-            report = run.run()
-            total = add(total, report)
+    report = _run(settings, dry_run=dry_run)
     if as_json:
-        print_json(to_json(total))
+        print_json(to_json(report))
     else:
-        _print(total, dry_run=dry_run)
-    if total.is_busy or total.problems:
+        _print(report, dry_run=dry_run)
+    if report.is_busy or report.problems:
         raise typer.Exit(1)
 
 
-@contextmanager
-def open_catch_up(settings: Settings) -> Iterator[CatchUp]:
+def _run(settings: Settings, *, dry_run: bool) -> Report:
     with open_store(settings) as store:
         try:
             prompts = ReloadingLibrary(lambda: load_checked(settings), *settings.prompts.folders.values())
@@ -87,28 +78,10 @@ def open_catch_up(settings: Settings) -> Iterator[CatchUp]:
 
         try:
             credentials = make_credentials(settings.github, observe=lambda _: None, now=utc_now)
-            connection = CatchUpConnection(
-                store, lambda: active, lambda _: credentials, observe=lambda _: None, on_commit=lambda *_: None
-            )
-            yield CatchUp(store.catch_up, connection, wait=wait)
+            run = CatchUp(store, lambda: active, lambda _: credentials, wait=wait)
+            return run.run(dry_run=dry_run)
         except SettingsError as exc:
             abort(*exc.problems)
-
-
-def add(total: Report, more: Report) -> Report:
-    """Return the report of two runs, one after the other."""
-    return Report(
-        hooks=more.hooks,
-        looked_at=total.looked_at,
-        fetched=total.fetched + more.fetched,
-        accepted=total.accepted + more.accepted,
-        unread=more.unread,
-        lost=total.lost + more.lost,
-        remaining=more.remaining,
-        missed=total.missed,
-        problems=list(dict.fromkeys([*total.problems, *more.problems])),
-        is_busy=more.is_busy,
-    )
 
 
 def to_json(report: Report) -> dict[str, object]:
@@ -123,14 +96,10 @@ def to_json(report: Report) -> dict[str, object]:
         }
         for one in report.missed
     ]
+    counts = report.counts()
     return {
-        "webhooks": report.hooks,
-        "looked_at": report.looked_at,
-        "fetched": report.fetched,
-        "accepted": report.accepted,
-        "unread": report.unread,
-        "lost": report.lost,
-        "remaining": report.remaining,
+        "webhooks": counts.pop("hooks"),
+        **counts,
         "is_busy": report.is_busy,
         "problems": [{"message": problem.message, "remedy": problem.remedy} for problem in report.problems],
         "missed": missed,
@@ -186,7 +155,7 @@ def listen(
 
     Exit codes: those of `hls serve`.
     """
-    begin: datetime | Literal["now"] = "now" if since is None else utc_now() - parse_age(since)
+    begin = utc_now() - (timedelta() if since is None else parse_age(since))
     lines = DeliveryLines()
     listening = Listening(every, begin, lines.on_accepted, lines.on_finished)
     print_line(f"Reading webhooks from GitHub every {every:g} s. Ctrl-C ends it.")

@@ -67,25 +67,37 @@ _ATTEMPTS = TypeAdapter(tuple[_WireAttempt, ...])
 _DETAILS = msgspec.json.Decoder(_WireDetails)
 
 
-class HookDeliveries:
-    """The deliveries of the hook at `path`: "/repos/owner/repo/hooks/5", "/orgs/owner/hooks/5" or "/app/hook"."""
+class GithubHooks:
+    """The hooks that the credential of `api` may list, and the deliveries of each."""
 
-    def __init__(self, api: GithubApi, path: str) -> None:
-        self._api, self._path = api, f"{path}/deliveries"
+    def __init__(self, api: GithubApi) -> None:
+        self._api = api
+        self.base_url = api.base_url
 
-    def page(self, cursor: str | None) -> tuple[tuple[DeliveryAttempt, ...], str | None]:
-        """Return a page of attempts, newest first, and the cursor of the next page; None after the last page."""
+    def close(self) -> None:
+        self._api.close()
+
+    def hooks(self, path: str) -> tuple[Hook, ...]:
+        """Return the hooks of "/repos/owner/repo" or "/orgs/owner". Raises `Permanent` without the permission."""
+        pages = self._api.pages(f"{path}/hooks", _HOOKS, max_pages=MAX_HOOK_PAGES)
+        return tuple(hook for page in pages for hook in page)
+
+    def page(self, path: str, cursor: str | None) -> tuple[tuple[DeliveryAttempt, ...], str | None]:
+        """Return a page of attempts, newest first, and the cursor of the next page; None after the last page.
+
+        `path` is that of the hook: "/repos/owner/repo/hooks/5", "/orgs/owner/hooks/5" or "/app/hook".
+        """
         query = {"per_page": str(PAGE_SIZE)} | ({"cursor": cursor} if cursor else {})
-        found, headers = self._api.get_with_headers(self._path, _ATTEMPTS, query=query)
+        found, headers = self._api.get_with_headers(f"{path}/deliveries", _ATTEMPTS, query=query)
         following = _NEXT_CURSOR.search(headers.get("link", ""))
         return tuple(DeliveryAttempt(**dict(one)) for one in found), unquote(following[1]) if following else None
 
-    def find_payload(self, attempt_id: int) -> bytes | None:
+    def find_payload(self, path: str, attempt_id: int) -> bytes | None:
         """Return the payload as JSON, which is not validated; None if GitHub does not keep it any more.
 
         Raises `PayloadError` if the response has a text or a depth that no webhook may have.
         """
-        path = f"{self._path}/{attempt_id}"
+        path = f"{path}/deliveries/{attempt_id}"
         text = self._api.find_text(path)
         if text is None:
             return None
@@ -108,26 +120,3 @@ def _is_json_with_lone_surrogates(text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
-
-
-class GithubHooks:
-    """The hooks that the credential of `api` may list. A `path` is "/repos/owner/repo" or "/orgs/owner"."""
-
-    def __init__(self, api: GithubApi) -> None:
-        self._api = api
-        self.base_url = api.base_url
-
-    def close(self) -> None:
-        self._api.close()
-
-    def hooks(self, path: str) -> tuple[Hook, ...]:
-        """Raises `Permanent` without the permission."""
-        pages = self._api.pages(f"{path}/hooks", _HOOKS, max_pages=MAX_HOOK_PAGES)
-        return tuple(hook for page in pages for hook in page)
-
-    def deliveries(self, path: str, hook_id: int) -> HookDeliveries:
-        return HookDeliveries(self._api, f"{path}/hooks/{hook_id}")
-
-    def app_deliveries(self) -> HookDeliveries:
-        """Return the deliveries of the App's only hook, if `api` authenticates as the App itself."""
-        return HookDeliveries(self._api, "/app/hook")

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from hls_handler.clients.api import GithubApi, RateLimitMonitor, StaticToken, WriteGuard, validate
-from hls_handler.clients.hooks import GithubHooks, Hook, HookDeliveries
+from hls_handler.clients.hooks import GithubHooks, Hook
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import Permanent
 from hls_handler.settings.model import Github
@@ -64,33 +64,31 @@ class WebhookSetup:
 
     def ping(self, hook_id: int, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
         """Let GitHub ping the webhook, and return the attempt; None if GitHub lists none in time."""
-        deliveries = HookDeliveries(self._api, f"{self._path}/hooks/{hook_id}")
-        known, _ = deliveries.page(None)
+        known, _ = GithubHooks(self._api).page(f"{self._path}/hooks/{hook_id}", None)
         self._api.write("POST", f"{self._path}/hooks/{hook_id}/pings", None, guard=UNGUARDED)
-        return _wait_for_ping(deliveries, known, sleep)
+        return self._wait_for_ping(f"{self._path}/hooks/{hook_id}", known, sleep)
 
     def redeliver_ping(self, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
         """Let GitHub send the ping of the App's creation again, and return the attempt; None if GitHub lists none.
 
         GitHub has no request that pings the webhook of an App, and keeps deliveries for three days.
         """
-        deliveries = HookDeliveries(self._api, f"{self._path}/hook")
-        known, _ = deliveries.page(None)
+        known, _ = GithubHooks(self._api).page(f"{self._path}/hook", None)
         ping = next((one for one in known if one.event == PING), None)
         if ping is None:
             raise Permanent("GitHub lists no ping of the App's webhook any more")
         path = f"{self._path}/hook/deliveries/{ping.id}/attempts"
         self._api.write("POST", path, None, guard=UNGUARDED, expected=(202,))
-        return _wait_for_ping(deliveries, known, sleep)
+        return self._wait_for_ping(f"{self._path}/hook", known, sleep)
 
-
-def _wait_for_ping(
-    deliveries: HookDeliveries, known: Sequence[DeliveryAttempt], sleep: Callable[[float], None]
-) -> DeliveryAttempt | None:
-    ids = {one.id for one in known}
-    for _ in range(POLLS):
-        found = next((one for one in deliveries.page(None)[0] if one.event == PING and one.id not in ids), None)
-        if found is not None:
-            return found
-        sleep(WAIT_S)
-    return None
+    def _wait_for_ping(
+        self, path: str, known: Sequence[DeliveryAttempt], sleep: Callable[[float], None]
+    ) -> DeliveryAttempt | None:
+        ids = {one.id for one in known}
+        for _attempt in range(POLLS):
+            listed, _ = GithubHooks(self._api).page(path, None)
+            found = next((one for one in listed if one.event == PING and one.id not in ids), None)
+            if found is not None:
+                return found
+            sleep(WAIT_S)
+        return None

@@ -54,23 +54,16 @@ class CatchUpStore:
         with self._database.writing(durable=False) as connection:
             self._counters.set_values(connection, CAUGHT_UP_TO, {hook: attempt_id})
 
-    def acquire(self) -> int | None:
-        """Return a lease of a minute for reading; None while another process has it. One process reads at a time."""
+    def acquire(self, held: int = 0) -> int | None:
+        """Return a lease of a minute for reading, or `held` renewed; None while another process has one."""
         with self._database.writing(durable=False) as connection:
             now = self._database.now_in(connection)
             row = {"name": CATCH_UP_LEASE, "label": "", "value": 0}
             self._database.insert_rows(connection, counters, [row], if_new=True)
             # One that ends later than a new lease was taken before the clock was set back.
-            has_ended = or_(_n.value <= now, _n.value > now + LEASE_MS)
-            taken = connection.execute(self._lease.where(has_ended).values(value=now + LEASE_MS))
+            may_take = or_(_n.value == held, _n.value <= now, _n.value > now + LEASE_MS)
+            taken = connection.execute(self._lease.where(may_take).values(value=now + LEASE_MS))
         return now + LEASE_MS if taken.rowcount else None
-
-    def renew(self, lease: int) -> int | None:
-        """Return the new lease; None if it has expired and another process took it."""
-        with self._database.writing(durable=False) as connection:
-            until = self._database.now_in(connection) + LEASE_MS
-            renewed = connection.execute(self._lease.where(_n.value == lease).values(value=until))
-        return until if renewed.rowcount else None
 
     def release(self, lease: int | None = None) -> None:
         """End the lease; with None, that of any process."""

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hls_handler.background.catch_up import CatchUp
-from hls_handler.background.catch_up_loop import CatchUpLoop
-from hls_handler.catch_up import CatchUpConnection
+from hls_handler.background.catch_up import CatchUp, CatchUpLoop
 from hls_handler.clients.github import make_credentials
+from hls_handler.clients.hooks import GithubHooks, Hook
 from hls_handler.deliveries import Accepted, DeliveryAttempt, NewDelivery
 from hls_handler.engine.active_config import ActiveConfig, load_bot_accounts
 from hls_handler.engine.health import ComponentHealth, Health
@@ -27,19 +26,16 @@ OTHER = "octo/gadgets"
 OTHER_ID = 8
 
 
-@dataclass
-class Hook:
-    id: int
-    url: str = "https://hls.example/webhook"
-    active: bool = True
+def hook(number: int, url: str = "https://hls.example/webhook", *, active: bool = True) -> Hook:
+    return Hook.model_validate({"id": number, "active": active, "config": {"url": url}})
 
 
 @dataclass
-class FakeHooks:
+class FakeHooks(GithubHooks):
     """GitHub's lists of hooks and attempts, in memory. `hook_lists` has a list or an error for each path."""
 
     base_url: str = "https://api.github.com"
-    hook_lists: dict[str, list[Hook] | Exception] = field(default_factory=lambda: {f"/repos/{REPOSITORY}": [Hook(1)]})
+    hook_lists: dict[str, list[Hook] | Exception] = field(default_factory=lambda: {f"/repos/{REPOSITORY}": [hook(1)]})
     attempts: list[DeliveryAttempt] = field(default_factory=list)  # oldest first
     payloads: dict[str, bytes] = field(default_factory=dict)  # by GUID
     errors: dict[str, Exception] = field(default_factory=dict)  # by GUID: of the request for the payload
@@ -50,29 +46,25 @@ class FakeHooks:
     def close(self) -> None:
         pass
 
-    def hooks(self, path: str) -> list[Hook]:
+    def hooks(self, path: str) -> tuple[Hook, ...]:
         self._request(path)
         found = self.hook_lists.get(path, Permanent("404 Not Found"))
         if isinstance(found, Exception):
             raise found
-        return found
+        return tuple(found)
 
-    def deliveries(self, path: str, hook_id: int) -> FakeLog:
-        return FakeLog(self, path)
-
-    def app_deliveries(self) -> FakeLog:
-        return FakeLog(self, None)
-
-    def page(self, path: str | None, cursor: str | None) -> tuple[list[DeliveryAttempt], str | None]:
+    def page(self, path: str, cursor: str | None) -> tuple[tuple[DeliveryAttempt, ...], str | None]:
         self._request(f"page {cursor}")
+        path = path.partition("/hooks/")[0]
         if path in self.list_errors:
             raise self.list_errors[path]
         begin = int(cursor or 0)
         ids = {f"/repos/{REPOSITORY}": REPOSITORY_ID, f"/repos/{OTHER}": OTHER_ID}
         listed = [one for one in self.attempts[::-1] if path not in ids or one.repository_id == ids[path]]
-        return listed[begin : begin + 100], str(begin + 100) if begin + 100 < len(listed) else None
+        return tuple(listed[begin : begin + 100]), str(begin + 100) if begin + 100 < len(listed) else None
 
-    def find_payload(self, attempt_id: int) -> bytes | None:
+    def find_payload(self, path: str, attempt_id: int) -> bytes | None:
+        del path
         self._request(f"payload {attempt_id}")
         guid = next(attempt.guid for attempt in self.attempts if attempt.id == attempt_id)
         if guid in self.errors:
@@ -114,18 +106,6 @@ class FakeHooks:
         self.payloads[guid] = json.dumps(payload | objects).encode()
 
 
-@dataclass
-class FakeLog:
-    github: FakeHooks
-    path: str | None
-
-    def page(self, cursor: str | None) -> tuple[list[DeliveryAttempt], str | None]:
-        return self.github.page(self.path, cursor)
-
-    def find_payload(self, attempt_id: int) -> bytes | None:
-        return self.github.find_payload(attempt_id)
-
-
 def make_settings(*names: str, **catch_up: object) -> Settings:
     return Settings.model_validate(
         {
@@ -150,19 +130,19 @@ class World:
         bots = load_bot_accounts(self.settings.github, self.store)
         active = ActiveConfig(self.settings, RepositoryTable(self.settings), ReloadingLibrary(library), bots)
         credentials = make_credentials(self.settings.github, observe=lambda _: None, now=lambda: datetime.now(UTC))
-        connection = CatchUpConnection(
-            self.store,
-            lambda: active,
-            lambda _: credentials,
-            observe=lambda _: None,
-            on_commit=lambda new, accepted: self.committed.append((new, accepted)),
-            connect=lambda credentials, observe: self.github,
-        )
 
         def wait(_: float) -> bool:
             return len(self.github.requests) >= self.requests_before_stop
 
-        return CatchUp(self.store.catch_up, connection, wait=wait, **options)
+        return CatchUp(
+            self.store,
+            lambda: active,
+            lambda _: credentials,
+            wait=wait,
+            on_commit=lambda new, accepted: self.committed.append((new, accepted)),
+            connect=lambda credentials, observe: self.github,
+            **options,
+        )
 
     def process_all(self) -> list[str]:
         """Claim and finish every queued delivery; return the GUIDs in this order."""
@@ -175,10 +155,7 @@ class World:
 
 def make_loop(world: World, every_s: float | None = None, **options: Any) -> tuple[CatchUpLoop, Health]:
     health = Health(lambda: datetime.now(UTC))
-    loop = CatchUpLoop(
-        world.catch_up(**options), settings=lambda: world.settings.catch_up, health=health, every_s=every_s
-    )
-    return loop, health
+    return CatchUpLoop(world.catch_up(**options), lambda: world.settings.catch_up, health, every_s=every_s), health
 
 
 def component(health: Health) -> ComponentHealth:

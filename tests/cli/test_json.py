@@ -14,7 +14,8 @@ import pytest
 from typer.core import TyperCommand, TyperGroup
 from typer.testing import CliRunner
 
-from hls_handler.background.catch_up import Missed, Problem, Report
+from hls_handler.background.catch_up import Missed, Report
+from hls_handler.background.hooks import Problem
 from hls_handler.cli import COMMANDS, app, load_command
 from hls_handler.cli.catch_up import to_json
 from hls_handler.deliveries import DeliveryAttempt

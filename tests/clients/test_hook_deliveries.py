@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hls_handler.clients.api import GithubApi
-from hls_handler.clients.hooks import HookDeliveries
+from hls_handler.clients.hooks import GithubHooks
 from hls_handler.errors import DependencyDown, PayloadError
 from tests.clients.fake_github import FakeGithub, Fault
 
@@ -15,7 +15,7 @@ PATH = f"{HOOK}/deliveries/5"
 
 def find_payload(api: GithubApi, github: FakeGithub, body: bytes, status: int = 200) -> bytes | None:
     github.faults = [Fault("GET", PATH, status=status, body=body)]
-    return HookDeliveries(api, HOOK).find_payload(5)
+    return GithubHooks(api).find_payload(HOOK, 5)
 
 
 @pytest.mark.parametrize("payload", [b'{"x": 1e400}', b'{"x": %s}' % (b"9" * 5000), b'"text"', '{"x": "é"}'.encode()])

@@ -18,14 +18,14 @@ def test_lease_excludes_others_until_it_is_released_or_expires(store: Storage, s
     assert second is not None
     skew.advance(milliseconds=LEASE_MS + 1)
     assert store.catch_up.acquire() is not None
-    assert store.catch_up.renew(second) is None
+    assert store.catch_up.acquire(second) is None
 
 
 def test_renewed_lease_lasts_longer(store: Storage, skew: Skew) -> None:
     lease = store.catch_up.acquire()
     assert lease is not None
     skew.advance(seconds=40)
-    assert store.catch_up.renew(lease) is not None
+    assert store.catch_up.acquire(lease) is not None
     skew.advance(seconds=40)
     assert store.catch_up.acquire() is None
 
