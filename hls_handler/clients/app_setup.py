@@ -13,7 +13,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field, SecretStr, TypeAdapter
 
 from hls_handler.clients.api import PAGE_SIZE, Anonymous, GithubApi, RateLimitMonitor, StaticToken, validate
-from hls_handler.clients.credentials import JWT_REMEDY, App, AppAccount, Installation
+from hls_handler.clients.credentials import JWT_REMEDY, REQUESTED_PERMISSIONS, App, AppAccount, Installation
 from hls_handler.clients.webhook_setup import WebhookSetup
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
@@ -22,12 +22,7 @@ from hls_handler.settings.model import Github, GithubApp
 from hls_handler.settings.values import web_url
 
 PERMISSIONS: Mapping[str, str] = {
-    "issues": "write",
-    "pull_requests": "write",
-    "checks": "write",
-    "actions": "read",
-    "contents": "read",
-    "metadata": "read",
+    **REQUESTED_PERMISSIONS,
     "merge_queues": "read",  # GitHub sends `merge_group` only with it
 }
 EVENTS = (
@@ -115,7 +110,7 @@ class _Token(BaseModel):
     token: str = Field(repr=False)
 
 
-_APP, _HOOK, _TOKEN = TypeAdapter(AppAccount), TypeAdapter(_Hook), TypeAdapter(_Token)
+_HOOK, _TOKEN = TypeAdapter(_Hook), TypeAdapter(_Token)
 _REPOSITORIES = TypeAdapter(_Repositories)
 
 
@@ -124,15 +119,13 @@ class AppClient:
 
     def __init__(self, base_url: str, app_id: int, key: AppKey, *, now: Callable[[], datetime]) -> None:
         section = GithubApp(id=app_id, private_key=key)
-        self._settings = Github(app=section, webhook_secret=_UNUSED, base_url=base_url)
-        self._observe, self._now = RateLimitMonitor().observe, now
-        self._app = App(self._settings, observe=self._observe, now=now)
+        settings = Github(app=section, webhook_secret=_UNUSED, base_url=base_url)
+        self._app = App(settings, observe=RateLimitMonitor().observe, now=now)
 
     def fetch_app(self) -> AppAccount:
         """Return the App. Raises `Permanent` if GitHub has no App with this id and key."""
         try:
-            with closing(self._app.connect()) as api:
-                return api.get("/app", _APP)
+            return self._app.fetch()
         except DependencyDown as exc:
             if exc.remedy != JWT_REMEDY:
                 raise

@@ -37,102 +37,98 @@ class NoWrite:
     """Id, digest and state of the found comment, to be stored; None to store nothing."""
 
 
-def compare_comment(
-    api: GithubApi,
-    repository: str,
-    number: int,
-    action: EnsureComment,
-    *,
-    bot: Account,
-    history: ConversationHistory,
-    may_exist: bool,
-) -> CommentWrite | NoWrite:
-    """Read the current comment and return the needed write, or `NoWrite` if there is nothing to write.
+class ConversationComments:
+    """Writes the bot's comments on one conversation. Without a `guard`, it only reports what it would write."""
 
-    Sends no request if the text is that of the last write. Sends one request if the comment's id is stored and the bot
-    wrote that comment. Otherwise, and if `may_exist`, the conversation's comments are listed, 100 with each request.
-    """
-    mark = marker(action.family)
-    known = history.comment(action.family)
-    found: Comment | None = None
-    if known is not None:
-        if is_last_written(action, known.body_digest):  # nothing is written even if a person edited or deleted it
-            body = requested_body(action)
-            outcome = Outcome("comment", "unchanged", COMMENT_UP_TO_DATE, comment_id=known.comment_id, body=body)
-            is_stored = known.state == action.state
-            return NoWrite(outcome, seen=None if is_stored else (known.comment_id, known.body_digest, action.state))
-        found = api.find(f"{repository_path(repository)}/issues/comments/{known.comment_id}", _COMMENT)
+    def __init__(
+        self,
+        api: GithubApi,
+        repository: str,
+        number: int,
+        *,
+        bot: Account,
+        history: ConversationHistory,
+        guard: WriteGuard | None,
+    ) -> None:
+        self._api, self._base, self._number = api, repository_path(repository), number
+        self._bot, self._history, self._guard = bot, history, guard
+
+    def ensure_comment(self, action: EnsureComment, *, may_exist: bool) -> Outcome:
+        """Write the comment if needed, store its id and digest in the history, and return the outcome.
+
+        Sends no request if the text is that of the last write. Reads one comment if its id is stored and the bot wrote
+        it. Otherwise, and if `may_exist`, the conversation's comments are listed, 100 with each request.
+        """
+        change = self._compare(action, may_exist=may_exist)
+        if isinstance(change, NoWrite):
+            if change.seen is not None and self._guard is not None:
+                self._history.store_comment(action.family, *change.seen)
+            return change.outcome
+        if self._guard is None:
+            detail = "would have commented" if change.comment_id is None else "would have edited our comment"
+            return Outcome("comment", "dry_run", detail, comment_id=change.comment_id, body=change.body)
+        return self._write(change, action.family, self._guard)
+
+    def _compare(self, action: EnsureComment, *, may_exist: bool) -> CommentWrite | NoWrite:
+        mark = marker(action.family)
+        known = self._history.comment(action.family)
+        found: Comment | None = None
+        if known is not None:
+            if is_last_written(action, known.body_digest):  # nothing is written even if a person edited or deleted it
+                body = requested_body(action)
+                outcome = Outcome("comment", "unchanged", COMMENT_UP_TO_DATE, comment_id=known.comment_id, body=body)
+                is_stored = known.state == action.state
+                return NoWrite(outcome, seen=None if is_stored else (known.comment_id, known.body_digest, action.state))
+            found = self._api.find(f"{self._base}/issues/comments/{known.comment_id}", _COMMENT)
+            if found is None:
+                return _declined("a person deleted our comment: it is not posted again", known.comment_id)
+            if is_by(found.user, self._bot) and not _ends_with(found, mark):
+                return _declined("a person removed our marker from our comment: it is not edited any more", found.id)
+            if not is_by(found.user, self._bot):
+                found = None  # another account wrote it, when HLS had that account's token
+        if found is None and (may_exist or known is not None):
+            found = self._find_oldest(mark)
+        last_digest = known.body_digest if known and found and known.comment_id == found.id else None
+        decision = decide_body(action, None if found is None else found.body, last_digest=last_digest)
         if found is None:
-            return _declined("a person deleted our comment: it is not posted again", known.comment_id)
-        if is_by(found.user, bot) and not _ends_with(found, mark):
-            return _declined("a person removed our marker from our comment: it is not edited any more", found.id)
-        if not is_by(found.user, bot):
-            found = None  # another account wrote it, when HLS had that account's token
-    if found is None and (may_exist or known is not None):
-        found = _find_oldest(api, repository, number, bot=bot, mark=mark)
-    last_digest = known.body_digest if known and found and known.comment_id == found.id else None
-    decision = decide_body(action, None if found is None else found.body, last_digest=last_digest)
-    if found is None:
+            if decision is None:
+                detail = "nothing worth saying, and no existing comment to update"
+                return NoWrite(Outcome("comment", "withheld", detail))
+            return CommentWrite(decision.body, decision.digest, state=action.state)
         if decision is None:
-            return NoWrite(Outcome("comment", "withheld", "nothing worth saying, and no existing comment to update"))
-        return CommentWrite(decision.body, decision.digest, state=action.state)
-    if decision is None:
-        detail = "nothing worth saying, and no existing section to update"
-        return NoWrite(Outcome("comment", "withheld", detail, comment_id=found.id, url=found.html_url))
-    if decision.change == "changed":
-        return CommentWrite(decision.body, decision.digest, found.id, action.state)
-    detail = COMMENT_UP_TO_DATE
-    if decision.change == "edited by a person":
-        detail = "a person edited our comment, and there is nothing new to write"
-    outcome = Outcome("comment", "unchanged", detail, comment_id=found.id, url=found.html_url, body=decision.body)
-    is_known = last_digest is not None if action.section else last_digest == decision.digest
-    if known is not None and known.state != action.state:
-        is_known = False
-    return NoWrite(outcome, seen=None if is_known else (found.id, decision.digest, action.state))
+            detail = "nothing worth saying, and no existing section to update"
+            return NoWrite(Outcome("comment", "withheld", detail, comment_id=found.id, url=found.html_url))
+        if decision.change == "changed":
+            return CommentWrite(decision.body, decision.digest, found.id, action.state)
+        detail = COMMENT_UP_TO_DATE
+        if decision.change == "edited by a person":
+            detail = "a person edited our comment, and there is nothing new to write"
+        outcome = Outcome("comment", "unchanged", detail, comment_id=found.id, url=found.html_url, body=decision.body)
+        is_known = last_digest is not None if action.section else last_digest == decision.digest
+        if known is not None and known.state != action.state:
+            is_known = False
+        return NoWrite(outcome, seen=None if is_known else (found.id, decision.digest, action.state))
 
+    def _find_oldest(self, mark: str) -> Comment | None:
+        pages = self._api.pages(f"{self._base}/issues/{self._number}/comments", _COMMENTS, max_pages=MAX_PAGES)
+        # Other people can write `mark`, and the account can write other comments (SECURITY.md rule 16).
+        return next((c for page in pages for c in page if is_by(c.user, self._bot) and _ends_with(c, mark)), None)
 
-def write_comment(
-    api: GithubApi,
-    repository: str,
-    number: int,
-    change: CommentWrite | NoWrite,
-    family: str,
-    *,
-    guard: WriteGuard,
-    history: ConversationHistory,
-) -> Outcome:
-    """Write the comment if needed, store its id and digest in the history, and return the outcome."""
-    if isinstance(change, NoWrite):
-        if change.seen is not None:
-            history.store_comment(family, *change.seen)
-        return change.outcome
-    base, body = repository_path(repository), {"body": change.body}
-    if change.comment_id is None:
-        response = api.write("POST", f"{base}/issues/{number}/comments", body, guard=guard)
-        outcome = Outcome("comment", "created", COMMENT_CREATED)
-    else:
-        path = f"{base}/issues/comments/{change.comment_id}"
-        response = api.write("PATCH", path, body, guard=guard, expected=(404, 410))
-        if response.status in (404, 410):
-            return _declined("a person has just deleted our comment: it is not posted again", change.comment_id).outcome
-        outcome = Outcome("comment", "edited", COMMENT_EDITED)
-    written = validate("writing a comment", _COMMENT, response.data)
-    history.store_comment(family, written.id, change.digest, change.state)
-    return replace(outcome, comment_id=written.id, url=written.html_url, body=change.body)
-
-
-def preview_comment(change: CommentWrite | NoWrite) -> Outcome:
-    """Return the outcome of a dry run, such as "would have commented"."""
-    if isinstance(change, NoWrite):
-        return change.outcome
-    detail = "would have commented" if change.comment_id is None else "would have edited our comment"
-    return Outcome("comment", "dry_run", detail, comment_id=change.comment_id, body=change.body)
-
-
-def _find_oldest(api: GithubApi, repository: str, number: int, *, bot: Account, mark: str) -> Comment | None:
-    pages = api.pages(f"{repository_path(repository)}/issues/{number}/comments", _COMMENTS, max_pages=MAX_PAGES)
-    # Other people can write `mark`, and the account can write other comments (SECURITY.md rule 16).
-    return next((c for page in pages for c in page if is_by(c.user, bot) and _ends_with(c, mark)), None)
+    def _write(self, change: CommentWrite, family: str, guard: WriteGuard) -> Outcome:
+        body = {"body": change.body}
+        if change.comment_id is None:
+            response = self._api.write("POST", f"{self._base}/issues/{self._number}/comments", body, guard=guard)
+            outcome = Outcome("comment", "created", COMMENT_CREATED)
+        else:
+            path = f"{self._base}/issues/comments/{change.comment_id}"
+            response = self._api.write("PATCH", path, body, guard=guard, expected=(404, 410))
+            if response.status in (404, 410):
+                detail = "a person has just deleted our comment: it is not posted again"
+                return _declined(detail, change.comment_id).outcome
+            outcome = Outcome("comment", "edited", COMMENT_EDITED)
+        written = validate("writing a comment", _COMMENT, response.data)
+        self._history.store_comment(family, written.id, change.digest, change.state)
+        return replace(outcome, comment_id=written.id, url=written.html_url, body=change.body)
 
 
 def _declined(detail: str, comment_id: int) -> NoWrite:

@@ -71,65 +71,120 @@ def find_marker(body: str, kind: Literal["finding", "reply"]) -> str | None:
     return found["key"] if found and found["kind"] == kind else None
 
 
-def ensure_review(
-    api: GithubApi,
-    repository: str,
-    number: int,
-    action: EnsureReview,
-    *,
-    bot: Account,
-    guard: WriteGuard | None,
-    is_retry: bool,
-) -> Outcome:
-    """Post the comments of the action as one review, and return the outcome with the ids of all.
+class PullRequestReviews:
+    """Writes reviews and replies on one pull request. Without a `guard`, it only reports what it would write."""
 
-    `is_retry` means that an earlier attempt may have posted some of them, so only the missing ones are posted. If
-    GitHub rejects positions, the other comments are posted. If GitHub rejects the review for another reason, a retry
-    posts nothing. Without a `guard`, nothing is posted (dry run).
-    Raises `Superseded` if GitHub rejects the review for another reason and the pull request has a newer commit. The
-    `may_have_succeeded` of a `DependencyDown` is also True if a review was posted and a later request failed.
-    """
-    if not action.comments:
-        return Outcome("review", "unchanged", "no comments on lines")
-    found = _find_posted(api, repository, number, action, bot) if is_retry else {}
-    missing = [comment for comment in action.comments if comment.key not in found]
-    if guard is None:
-        detail = f"would have posted {_describe(len(missing))}"
-        return Outcome("review", "dry_run", detail, comment_ids={key: comment.id for key, comment in found.items()})
-    post = partial(_try_post, api, repository, number, action.commit, guard)
-    reviews, rejected, reason = list[_PostedReview](), list[str](), ""
-    try:
-        whole = post(missing) if missing else None
-        if isinstance(whole, _PostedReview):
-            reviews.append(whole)
-        elif whole is not None and whole.is_position:
-            for posted in _post_valid(post, missing):
-                if isinstance(posted, str):
-                    rejected.append(posted)
-                else:
-                    reviews.append(posted)
-        elif whole is not None:
-            reason = f"GitHub rejected the review (422): {shorten(whole.reasons)}"
-            if not is_retry:
-                raise Retryable(reason)
-            rejected = [comment.key for comment in missing]
-        known = _find_posted(api, repository, number, action, bot) if reviews else found
-    except DependencyDown as exc:
-        exc.may_have_succeeded = exc.may_have_succeeded or bool(reviews)
-        raise
-    added = len(action.comments) - len(rejected)
-    details = [f"posted {_describe(added)}"] if added else []
-    if rejected:
-        details.append(reason or f"GitHub rejected {count(len(rejected), 'position')}")
-    kind: Literal["created", "declined"] = "created" if added else "declined"
-    return Outcome(
-        "review",
-        kind,
-        "; ".join(details),
-        url=next(map(_review_url, known.values()), None),
-        comment_ids={key: comment.id for key, comment in known.items()},
-        rejected=tuple(rejected),
-    )
+    def __init__(self, api: GithubApi, repository: str, number: int, *, bot: Account, guard: WriteGuard | None) -> None:
+        self._api, self._base, self._number = api, repository_path(repository), number
+        self._bot, self._guard = bot, guard
+
+    def ensure_review(self, action: EnsureReview, *, is_retry: bool) -> Outcome:
+        """Post the comments of the action as one review, and return the outcome with the ids of all.
+
+        `is_retry` means that an earlier attempt may have posted some of them, so only the missing ones are posted. If
+        GitHub rejects positions, the other comments are posted. If GitHub rejects the review for another reason, a
+        retry posts nothing.
+        Raises `Superseded` if GitHub rejects the review for another reason and the pull request has a newer commit. The
+        `may_have_succeeded` of a `DependencyDown` is also True if a review was posted and a later request failed.
+        """
+        if not action.comments:
+            return Outcome("review", "unchanged", "no comments on lines")
+        found = self._find_posted(action) if is_retry else {}
+        missing = [comment for comment in action.comments if comment.key not in found]
+        if self._guard is None:
+            detail = f"would have posted {_describe(len(missing))}"
+            return Outcome("review", "dry_run", detail, comment_ids={key: comment.id for key, comment in found.items()})
+        post = partial(self._try_post, self._guard, action.commit)
+        reviews, rejected, reason = list[_PostedReview](), list[str](), ""
+        try:
+            whole = post(missing) if missing else None
+            if isinstance(whole, _PostedReview):
+                reviews.append(whole)
+            elif whole is not None and whole.is_position:
+                for posted in _post_valid(post, missing):
+                    if isinstance(posted, str):
+                        rejected.append(posted)
+                    else:
+                        reviews.append(posted)
+            elif whole is not None:
+                reason = f"GitHub rejected the review (422): {shorten(whole.reasons)}"
+                if not is_retry:
+                    raise Retryable(reason)
+                rejected = [comment.key for comment in missing]
+            known = self._find_posted(action) if reviews else found
+        except DependencyDown as exc:
+            exc.may_have_succeeded = exc.may_have_succeeded or bool(reviews)
+            raise
+        added = len(action.comments) - len(rejected)
+        details = [f"posted {_describe(added)}"] if added else []
+        if rejected:
+            details.append(reason or f"GitHub rejected {count(len(rejected), 'position')}")
+        return Outcome(
+            "review",
+            "created" if added else "declined",
+            "; ".join(details),
+            url=next(map(_review_url, known.values()), None),
+            comment_ids={key: comment.id for key, comment in known.items()},
+            rejected=tuple(rejected),
+        )
+
+    def _try_post(
+        self, guard: WriteGuard, commit: str, comments: Sequence[InlineComment]
+    ) -> _PostedReview | _Rejection:
+        path = f"{self._base}/pulls/{self._number}/reviews"
+        body = {
+            "commit_id": commit,
+            "event": "COMMENT",
+            # GitHub's description requires a text. Its marker lets routing ignore the review of a person's account.
+            "body": f"{_describe(len(comments)).capitalize()} of commit {commit[:10]}.\n{marker('review')}",
+            "comments": [_to_document(comment) for comment in comments],
+        }
+        response = self._api.write("POST", path, body, guard=guard, expected=(422,))
+        if response.status != 422:
+            return validate(f"POST {path}", _REVIEW, response.data)
+        reasons = describe_errors(response.data)
+        rejection = _Rejection(reasons, is_position=bool(_POSITION.search(reasons) and not _COMMIT.search(reasons)))
+        if not rejection.is_position:
+            head = self._api.get(f"{self._base}/pulls/{self._number}", _PULL_REQUEST).head_sha
+            if head != commit:
+                raise Superseded(f"a newer push came meanwhile: {head[:10]}")
+        return rejection
+
+    def _find_posted(self, action: EnsureReview) -> Mapping[str, _ReviewComment]:
+        """Return the bot's comments, by the keys in their markers, in the order of the action."""
+        wanted = {comment.key for comment in action.comments}
+        found = dict[str, _ReviewComment]()
+        for comment in self._own_comments():
+            key = find_marker(comment.body, "finding")
+            if key in wanted and comment.thread_id is None:
+                found[key] = comment  # the oldest one
+            if len(found) == len(wanted):
+                break
+        return {comment.key: found[comment.key] for comment in action.comments if comment.key in found}
+
+    def _own_comments(self) -> Iterator[_ReviewComment]:
+        """Yield the bot's review comments, newest first."""
+        path, query = f"{self._base}/pulls/{self._number}/comments", {"sort": "created", "direction": "desc"}
+        for page in self._api.pages(path, _COMMENTS, max_pages=MAX_PAGES, query=query):
+            yield from (comment for comment in page if is_by(comment.user, self._bot))
+
+    def ensure_reply(self, action: EnsureReply, *, is_retry: bool) -> Outcome:
+        """Reply in the review thread.
+
+        `is_retry` means that the bot's reply with this key may exist already; then it is not written again.
+        """
+        for comment in self._own_comments() if is_retry else ():
+            if comment.thread_id == action.comment_id and find_marker(comment.body, "reply") == action.key:
+                return Outcome("reply", "unchanged", REPLY_EXISTS, comment_id=comment.id, url=comment.html_url)
+        body = _with_marker(action.body, "reply", action.key)
+        if self._guard is None:
+            return Outcome("reply", "dry_run", "would have replied in a review thread", body=body)
+        path = f"{self._base}/pulls/{self._number}/comments/{action.comment_id}/replies"
+        response = self._api.write("POST", path, {"body": body}, guard=self._guard, expected=(404, 410))
+        if response.status in (404, 410):
+            return Outcome("reply", "declined", "our comment in the review thread was deleted: no reply is posted")
+        written = validate(f"POST {path}", _COMMENT, response.data)
+        return Outcome("reply", "created", REPLY_CREATED, comment_id=written.id, url=written.html_url, body=body)
 
 
 def _describe(comments: int) -> str:
@@ -163,29 +218,6 @@ def _post_valid(
             yield from _post_valid(post, half)
 
 
-def _try_post(
-    api: GithubApi, repository: str, number: int, commit: str, guard: WriteGuard, comments: Sequence[InlineComment]
-) -> _PostedReview | _Rejection:
-    path = f"{repository_path(repository)}/pulls/{number}/reviews"
-    body = {
-        "commit_id": commit,
-        "event": "COMMENT",
-        # GitHub's description requires a text. Its marker lets routing ignore the review if the account is a person's.
-        "body": f"{_describe(len(comments)).capitalize()} of commit {commit[:10]}.\n{marker('review')}",
-        "comments": [_to_document(comment) for comment in comments],
-    }
-    response = api.write("POST", path, body, guard=guard, expected=(422,))
-    if response.status != 422:
-        return validate(f"POST {path}", _REVIEW, response.data)
-    reasons = describe_errors(response.data)
-    rejection = _Rejection(reasons, is_position=bool(_POSITION.search(reasons) and not _COMMIT.search(reasons)))
-    if not rejection.is_position:
-        head = api.get(f"{repository_path(repository)}/pulls/{number}", _PULL_REQUEST).head_sha
-        if head != commit:
-            raise Superseded(f"a newer push came meanwhile: {head[:10]}")
-    return rejection
-
-
 def _to_document(comment: InlineComment) -> Mapping[str, object]:
     document = {
         "path": comment.path,
@@ -209,53 +241,3 @@ def _review_url(comment: _ReviewComment) -> str:
     # The response to a posted review has it, too, but not after a retry that finds the review posted.
     page = comment.html_url.partition("#")[0]
     return comment.html_url if comment.review_id is None else f"{page}#pullrequestreview-{comment.review_id}"
-
-
-def _find_posted(
-    api: GithubApi, repository: str, number: int, action: EnsureReview, bot: Account
-) -> Mapping[str, _ReviewComment]:
-    """Return the bot's comments on the pull request, by the keys in their markers, in the order of the action."""
-    wanted = {comment.key for comment in action.comments}
-    found = dict[str, _ReviewComment]()
-    for comment in _own_comments(api, repository, number, bot):
-        key = find_marker(comment.body, "finding")
-        if key in wanted and comment.thread_id is None:
-            found[key] = comment  # the oldest one
-        if len(found) == len(wanted):
-            break
-    return {comment.key: found[comment.key] for comment in action.comments if comment.key in found}
-
-
-def _own_comments(api: GithubApi, repository: str, number: int, bot: Account) -> Iterator[_ReviewComment]:
-    """Yield the bot's review comments, newest first."""
-    path, query = f"{repository_path(repository)}/pulls/{number}/comments", {"sort": "created", "direction": "desc"}
-    for page in api.pages(path, _COMMENTS, max_pages=MAX_PAGES, query=query):
-        yield from (comment for comment in page if is_by(comment.user, bot))
-
-
-def ensure_reply(
-    api: GithubApi,
-    repository: str,
-    number: int,
-    action: EnsureReply,
-    *,
-    bot: Account,
-    guard: WriteGuard | None,
-    is_retry: bool,
-) -> Outcome:
-    """Reply in the review thread. Without a `guard`, write nothing (dry run).
-
-    `is_retry` means that the bot's reply with this key may exist already; then it is not written again.
-    """
-    for comment in _own_comments(api, repository, number, bot) if is_retry else ():
-        if comment.thread_id == action.comment_id and find_marker(comment.body, "reply") == action.key:
-            return Outcome("reply", "unchanged", REPLY_EXISTS, comment_id=comment.id, url=comment.html_url)
-    body = _with_marker(action.body, "reply", action.key)
-    if guard is None:
-        return Outcome("reply", "dry_run", "would have replied in a review thread", body=body)
-    path = f"{repository_path(repository)}/pulls/{number}/comments/{action.comment_id}/replies"
-    response = api.write("POST", path, {"body": body}, guard=guard, expected=(404, 410))
-    if response.status in (404, 410):
-        return Outcome("reply", "declined", "our comment in the review thread was deleted: no reply is posted")
-    written = validate(f"POST {path}", _COMMENT, response.data)
-    return Outcome("reply", "created", REPLY_CREATED, comment_id=written.id, url=written.html_url, body=body)

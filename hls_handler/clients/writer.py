@@ -11,9 +11,9 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import EnsureComment, EnsureLabels, EnsureReply, EnsureReview, Outcome, Reaction
 from hls_handler.clients.api import PAGE_SIZE, GithubApi, Response, WriteGuard, describe_errors, repository_path
-from hls_handler.clients.comments import compare_comment, preview_comment, write_comment
+from hls_handler.clients.comments import ConversationComments
 from hls_handler.clients.repository_labels import MAX_PAGES, RepositoryLabels
-from hls_handler.clients.reviews import ensure_reply, ensure_review
+from hls_handler.clients.reviews import PullRequestReviews
 from hls_handler.clients.transport import shorten
 from hls_handler.events import Account, Label
 from hls_handler.handlers.labels import MAX_LABELS, LabelDifference, LabelOrigin, LabelSpec, LabelState, decide_labels
@@ -42,30 +42,19 @@ class GithubWriter:
         self._base, self._guard = repository_path(repository), guard
 
     def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome:
-        change = compare_comment(
-            self._api,
-            self._repository,
-            number,
-            action,
-            bot=self._bot,
-            history=self._history,
-            may_exist=may_exist,
+        comments = ConversationComments(
+            self._api, self._repository, number, bot=self._bot, history=self._history, guard=self._guard
         )
-        if self._guard is None:
-            return preview_comment(change)
-        return write_comment(
-            self._api, self._repository, number, change, action.family, guard=self._guard, history=self._history
-        )
+        return comments.ensure_comment(action, may_exist=may_exist)
 
     def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
-        return ensure_review(
-            self._api, self._repository, number, action, bot=self._bot, guard=self._guard, is_retry=is_retry
-        )
+        return self._reviews(number).ensure_review(action, is_retry=is_retry)
 
     def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool = False) -> Outcome:
-        return ensure_reply(
-            self._api, self._repository, number, action, bot=self._bot, guard=self._guard, is_retry=is_retry
-        )
+        return self._reviews(number).ensure_reply(action, is_retry=is_retry)
+
+    def _reviews(self, number: int) -> PullRequestReviews:
+        return PullRequestReviews(self._api, self._repository, number, bot=self._bot, guard=self._guard)
 
     def ensure_reaction(self, comment_id: int, content: Reaction, *, is_review_comment: bool = False) -> str:
         """React to a comment of an issue or pull request or in a review thread, and return a sentence about it.
