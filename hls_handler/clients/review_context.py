@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Annotated
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import AliasPath, BaseModel, Field, TypeAdapter
 
 from hls_handler.clients.api import GithubApi
 from hls_handler.events import Text, null_to
@@ -59,23 +59,11 @@ class _Blob(BaseModel):
     is_truncated: bool = Field(False, alias="isTruncated")
 
 
-class _Home(BaseModel):
-    id: str
-
-
 class _Issue(BaseModel):
     number: int
     title: Text
     body: Text
-    repository: _Home
-
-
-class _Issues(BaseModel):
-    nodes: Annotated[tuple[_Issue | None, ...], null_to(())]  # null for an issue that the token cannot read
-
-
-class _PullRequest(BaseModel):
-    issues: Annotated[_Issues | None, Field(alias="closingIssuesReferences")]
+    repository_id: Annotated[str, Field(validation_alias=AliasPath("repository", "id"))]
 
 
 class _Repository(BaseModel):
@@ -83,7 +71,11 @@ class _Repository(BaseModel):
     attributes: _Blob | None
     hls: _Blob | None = None
     agents: _Blob | None = None
-    pull_request: _PullRequest | None = Field(None, alias="pullRequest")
+    issues: Annotated[  # an entry is null if the token cannot read the issue
+        tuple[_Issue | None, ...],
+        null_to(()),
+        Field((), validation_alias=AliasPath("pullRequest", "closingIssuesReferences", "nodes")),
+    ]
 
 
 class WireContext(BaseModel):
@@ -95,15 +87,14 @@ class WireContext(BaseModel):
         home = self.repository
         files = zip(GUIDANCE_PATHS, (home.hls, home.agents), strict=True)
         texts = ((path, _text(blob)) for path, blob in files)
-        found = home.pull_request.issues if home.pull_request else None
         return ReviewContext(
             attributes=_text(home.attributes),
             guidance=tuple(GuidanceFile(path, text) for path, text in texts if text.strip()),
             linked_issues=tuple(
                 LinkedIssue(issue.number, issue.title, issue.body)
-                for issue in (found.nodes if found else ())
+                for issue in home.issues
                 # Text of one repository never enters another's prompt (SECURITY.md rule 11).
-                if issue is not None and issue.repository.id == home.id
+                if issue is not None and issue.repository_id == home.id
             ),
         )
 

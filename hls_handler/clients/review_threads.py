@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import AliasPath, BaseModel, Field, TypeAdapter
 
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.comments import is_by
@@ -48,8 +48,7 @@ query($owner: String!, $name: String!, $number: Int!, $after: String) {
 """
 
 
-class _User(BaseModel):
-    login: str
+_THREADS = ("repository", "pullRequest", "reviewThreads")
 
 
 class _Actor(BaseModel):
@@ -65,21 +64,7 @@ class _Actor(BaseModel):
 
 
 class _Reaction(BaseModel):
-    user: _User | None
-
-
-class _Reactions(BaseModel):
-    nodes: tuple[_Reaction, ...]
-
-
-class _FirstComment(BaseModel):
-    id: int = Field(alias="fullDatabaseId")  # GitHub sends it as a string
-    up: _Reactions
-    down: _Reactions
-
-
-class _FirstComments(BaseModel):
-    nodes: tuple[_FirstComment, ...]
+    login: str | None = Field(None, validation_alias=AliasPath("user", "login"))  # None if the account was deleted
 
 
 class _Comment(BaseModel):
@@ -91,47 +76,25 @@ class _Comment(BaseModel):
         return self.author.account() if self.author else GHOST
 
 
-class _Comments(BaseModel):
-    nodes: tuple[_Comment, ...]
-
-
 class _Thread(BaseModel):
-    is_resolved: bool = Field(alias="isResolved")
-    resolved_by: _User | None = Field(alias="resolvedBy")
-    first: _FirstComments
-    comments: _Comments
-
-
-class _PageInfo(BaseModel):
-    has_next: bool = Field(alias="hasNextPage")
-    end: str | None = Field(alias="endCursor")
-
-
-class _Threads(BaseModel):
-    page: _PageInfo = Field(alias="pageInfo")
-    nodes: Annotated[tuple[_Thread, ...], null_to(())]
-
-
-class _PullRequest(BaseModel):
-    threads: _Threads = Field(alias="reviewThreads")
-
-
-class _Repository(BaseModel):
-    pull_request: _PullRequest = Field(alias="pullRequest")
+    is_resolved: bool = Field(validation_alias="isResolved")
+    resolved_by: str | None = Field(None, validation_alias=AliasPath("resolvedBy", "login"))
+    first_id: int | None = Field(None, validation_alias=AliasPath("first", "nodes", 0, "fullDatabaseId"))  # "7"
+    up: tuple[_Reaction, ...] = Field((), validation_alias=AliasPath("first", "nodes", 0, "up", "nodes"))
+    down: tuple[_Reaction, ...] = Field((), validation_alias=AliasPath("first", "nodes", 0, "down", "nodes"))
+    comments: tuple[_Comment, ...] = Field(validation_alias=AliasPath("comments", "nodes"))
 
 
 class WireData(BaseModel):
     """One page of threads: the `data` of the response to `REVIEW_THREADS_QUERY`."""
 
-    repository: _Repository
-
-    @property
-    def threads(self) -> _Threads:
-        return self.repository.pull_request.threads
+    threads: Annotated[tuple[_Thread, ...], null_to(()), Field(validation_alias=AliasPath(*_THREADS, "nodes"))]
+    has_next: Annotated[bool, Field(validation_alias=AliasPath(*_THREADS, "pageInfo", "hasNextPage"))]
+    end: Annotated[str | None, Field(validation_alias=AliasPath(*_THREADS, "pageInfo", "endCursor"))]
 
     def own_threads(self, bot: Account) -> Iterator[ReviewThread]:
         """Yield the threads that `bot` opened."""
-        return (own for thread in self.threads.nodes if (own := _to_own_thread(thread, bot)) is not None)
+        return (own for thread in self.threads if (own := _to_own_thread(thread, bot)) is not None)
 
 
 _DATA = TypeAdapter(WireData)
@@ -145,34 +108,32 @@ def read_review_threads(api: GithubApi, repository: str, number: int, *, bot: Ac
         variables = {"owner": owner, "name": name, "number": number, "after": after}
         data = api.query(REVIEW_THREADS_QUERY, variables, _DATA)
         yield from data.own_threads(bot)
-        page = data.threads.page
-        if not page.has_next or page.end is None:
+        if not data.has_next or data.end is None:
             return
-        after = page.end
+        after = data.end
 
 
 def _to_own_thread(thread: _Thread, bot: Account) -> ReviewThread | None:
-    if not (thread.first.nodes and thread.comments.nodes):
+    if thread.first_id is None or not thread.comments:
         return None
-    opening, *later = thread.comments.nodes
+    opening, *later = thread.comments
     key = _own_key(opening, bot, "finding")
     if key is None:
         return None
-    first = thread.first.nodes[0]
     replies = [(comment, _own_key(comment, bot, "reply")) for comment in later]
     return ReviewThread(
-        comment_id=first.id,
+        comment_id=thread.first_id,
         key=key,
         is_resolved=thread.is_resolved,
-        resolved_by=(thread.resolved_by.login if thread.resolved_by else "") if thread.is_resolved else None,
+        resolved_by=(thread.resolved_by or "") if thread.is_resolved else None,
         replies=tuple(
             ThreadReply("" if comment.author is None else comment.account.login, comment.body[:MAX_REPLY_CHARS])
             for comment, own_key in replies
             if own_key is None and not (bot.is_bot and is_by(comment.account, bot))
         ),
         own_replies=tuple(own_key for _, own_key in replies if own_key is not None),
-        thumbs_up=_logins(first.up, bot),
-        thumbs_down=_logins(first.down, bot),
+        thumbs_up=_logins(thread.up, bot),
+        thumbs_down=_logins(thread.down, bot),
     )
 
 
@@ -181,6 +142,6 @@ def _own_key(comment: _Comment, bot: Account, kind: Literal["finding", "reply"])
     return find_marker(comment.body, kind) if is_by(comment.account, bot) else None
 
 
-def _logins(reactions: _Reactions, bot: Account) -> tuple[str, ...]:
-    logins = (reaction.user.login for reaction in reactions.nodes if reaction.user is not None)
+def _logins(reactions: tuple[_Reaction, ...], bot: Account) -> tuple[str, ...]:
+    logins = (reaction.login for reaction in reactions if reaction.login is not None)
     return tuple(login for login in logins if not (bot.is_bot and login.lower() == bot.login.lower()))
