@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import AliasPath, BaseModel, Field, TypeAdapter
 
 from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
 from hls_handler.clients.api import GithubApi, WriteGuard, repository_path, validate
@@ -35,15 +35,11 @@ STATES: Mapping[Conclusion, str] = {
 }
 
 
-class _WireOutput(BaseModel):
-    annotations_count: int = 0
-
-
 class _WireCheckRun(BaseModel):
     id: int
     external_id: str | None = None
     html_url: str | None = None
-    output: _WireOutput = _WireOutput()
+    annotations: int = Field(0, validation_alias=AliasPath("output", "annotations_count"))
 
 
 _CHECK_RUN = TypeAdapter(_WireCheckRun)
@@ -80,7 +76,7 @@ class GithubChecks:
         if found is not None and action.annotations and not check.is_new:
             # GitHub adds the annotations of each request to those of earlier ones
             current = self._api.get(f"{self._base}/check-runs/{found.id}", _CHECK_RUN)
-            sent = current.output.annotations_count
+            sent = current.annotations
         written = None if found is None else WrittenCheck(found.id, found.html_url)
         batches = _split(action.annotations[sent:])
         for number, batch in enumerate(batches, start=1):

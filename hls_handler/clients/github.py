@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import AliasPath, BaseModel, Field, TypeAdapter
 
 from hls_handler.clients.api import Anonymous, GithubApi, RateLimit, RateLimitMonitor, WriteGuard, repository_path
 from hls_handler.clients.checks import GithubChecks
@@ -37,17 +37,13 @@ ACCOUNT_REMEDY = (
 _ACCOUNT, _OWNER = TypeAdapter(Account), TypeAdapter(Owner)
 
 
-class _WireRole(BaseModel):
-    triage: bool = False
-    push: bool = False
-
-
 class _WireRepository(BaseModel):  # https://docs.github.com/en/rest/repos/repos#get-a-repository
     archived: bool = False
     disabled: bool = False
     private: bool = False
     has_issues: bool = True
-    permissions: _WireRole | None = None  # of the account, not of the token; absent for an anonymous caller
+    triage: bool = Field(False, validation_alias=AliasPath("permissions", "triage"))  # of the account, not of the token
+    push: bool = Field(False, validation_alias=AliasPath("permissions", "push"))
 
 
 _REPOSITORY = TypeAdapter(_WireRepository)
@@ -188,10 +184,9 @@ class Github:
             missing.append(f"issues are disabled in {repository}: only pull requests can be processed")
         if isinstance(self._access, App):  # its permissions belong to the installation
             return missing
-        role = found.permissions or _WireRole()
-        if not (role.triage or role.push):
+        if not (found.triage or found.push):
             missing.append(f"the account may not set labels in {repository}: it needs the role triage or write")
-        elif not role.push:
+        elif not found.push:
             missing.append(
                 f"the account may not create labels in {repository}: give it the role write, or create them yourself"
             )

@@ -11,7 +11,7 @@ from typing import Annotated
 from urllib.parse import unquote
 
 import msgspec
-from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
+from pydantic import AliasPath, AwareDatetime, BaseModel, Field, TypeAdapter
 
 from hls_handler.clients.api import PAGE_SIZE, GithubApi
 from hls_handler.clients.github_errors import unexpected_response
@@ -29,19 +29,11 @@ WEBHOOKS_REMEDY = (
 _NEXT_CURSOR = re.compile(r'<[^>]*[?&]cursor=([^&>]+)[^>]*>;\s*rel="next"')
 
 
-class _WireConfig(BaseModel):
-    url: str = ""
-
-
 class Hook(BaseModel, frozen=True):
     id: int
     active: bool = True
     events: frozenset[str] = frozenset({"*"})  # "*" is every event
-    config: _WireConfig = _WireConfig()
-
-    @property
-    def url(self) -> str:
-        return self.config.url
+    url: str = Field("", validation_alias=AliasPath("config", "url"))
 
 
 class _WireAttempt(BaseModel):
