@@ -259,12 +259,6 @@ def test_limit_of_bytes_grows_with_max_tokens_of_the_prompt(build: Build, fake: 
     assert isinstance(ask(build, fake, long, rendered=rendered), ValidReply)
 
 
-def test_longest_reply_in_letters_with_long_escapes_is_read(build: Build, fake: FakeClaude) -> None:
-    text = "\U0001f600" * 3000  # about two tokens each, and 24 bytes if escaped twice
-    answer = ask(build, fake, Say(body=message(json.dumps({**REPLY, "answer": text}))))
-    assert isinstance(answer, ValidReply)
-
-
 def test_retired_model_of_prompt_is_replaced_by_its_successor(build: Build, fake: FakeClaude) -> None:
     rendered = replace(RENDERED, prompt=replace(PROMPT, model="claude-3-5-sonnet-20241022"))
     ask(build, fake, Say(body=message(GOOD)), rendered=rendered)
@@ -357,16 +351,11 @@ def test_message_of_a_compressed_error_response_is_shown(build: Build, fake: Fak
     assert str(down).startswith("Claude answered 500 to issues/respond@3f9c2a: Oops")
 
 
-IN_5_MIN = "Fri, 20 Nov 2026 12:05:00 GMT"
-
-
 @pytest.mark.parametrize(
     ("say", "text", "remedy", "wait_s"),
     [
         (Say(500, error("api_error", "Oops")), "500 to issues/respond@3f9c2a: Oops", "status.claude.com", None),
         (Say(429, error("rate_limit_error", "Slow down"), {"retry-after": "5400"}), "429", "requests_per_second", 5400),
-        (Say(429, error("rate_limit_error", "Slow down"), {"retry-after": IN_5_MIN}), "429", "wait", 300),
-        (Say(429, error("rate_limit_error", "Slow down"), {"retry-after-ms": "1500"}), "429", "wait", 1.5),
         (Say(429, error("rate_limit_error", "Slow down")), "429", "wait", None),
         (Say(529, error("overloaded_error", "Overloaded"), {"x-should-retry": "true"}), "529", "wait", None),
         (Say(503, b"<html>", {"retry-after": "7"}), "503", "status.claude.com", 7),
@@ -402,7 +391,6 @@ IN_5_MIN = "Fri, 20 Nov 2026 12:05:00 GMT"
             "base_url",
             None,
         ),
-        (Say(200, b"<html>", {"Content-Type": "text/html"}), "unexpected", "base_url", None),
         (
             Say(200, {"type": "message"}),
             "to issues/respond@3f9c2a: model: Field required",
@@ -455,8 +443,9 @@ def test_refused_connection_raises_dependency_down(build: Build) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(DependencyDown, match=r"^no answer from Claude: Connection refused$"):
+    with pytest.raises(DependencyDown, match=r"^no answer from Claude: Connection refused$") as caught:
         build(base_url=url).ask(RENDERED)
+    assert caught.value.may_have_succeeded is False
 
 
 @pytest.mark.parametrize(
@@ -477,12 +466,6 @@ def test_maybe_done_is_true_if_the_call_may_have_been_billed(
     down = failure(build, fake, say, timeout_s=0.2 if say.kind == "hang" else 60)
     assert isinstance(down, DependencyDown)
     assert down.may_have_succeeded is may_have_succeeded
-
-
-def test_maybe_done_is_false_if_the_connection_failed(build: Build) -> None:
-    with pytest.raises(DependencyDown) as caught:
-        build(base_url="http://127.0.0.1:1").ask(RENDERED)
-    assert caught.value.may_have_succeeded is False
 
 
 def test_environment_variables_of_the_sdk_are_ignored(

@@ -26,12 +26,6 @@ def test_long_comment_is_cut_at_a_line_end_with_a_note() -> None:
     assert MAX_CHARS - 10 < len(truncated) <= MAX_CHARS
 
 
-def test_note_can_be_chosen() -> None:
-    assert truncate_comment("line\n" * 5_000 + "\n\nFooter.", MAX_CHARS, note="*Cut.*").endswith(
-        "\nline\n\n*Cut.*\n\nFooter."
-    )
-
-
 @pytest.mark.parametrize(
     ("opening", "closing"),
     [

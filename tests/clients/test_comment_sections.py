@@ -6,7 +6,6 @@ import pytest
 
 from hls_handler.actions import EnsureComment, Outcome
 from hls_handler.clients.api import GithubApi
-from hls_handler.clients.comment_body import OLDER_LEFT_OUT
 from hls_handler.clients.github import Github
 from hls_handler.errors import DependencyDown
 from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
@@ -116,11 +115,6 @@ def test_comment_without_sections_says_so_until_the_next_section(api: GithubApi,
     assert github.bodies() == [f"{SQUASH}\nPlease squash.\n\n{END}\nFooter 1.\n{MARKER}"]
 
 
-def test_section_without_text_creates_no_comment(api: GithubApi, github: FakeGithub) -> None:
-    assert keep(api, FakeHistory(), body="", create=False).kind == "withheld"
-    assert github.bodies() == []
-
-
 def test_section_deleted_by_a_person_returns_only_with_new_text(api: GithubApi, github: FakeGithub) -> None:
     history = FakeHistory()
     keep_both(api, history)
@@ -165,31 +159,15 @@ def test_boxes_checked_by_a_person_stay_checked(api: GithubApi, github: FakeGith
     ("damaged", "then"),
     [
         (f"A note.\n\n{BOTH}", f"{SQUASH}\nPlease squash.\n\n{GREEN}\nThe build is green.\n\n"),
-        (BOTH.replace(SQUASH, "<!-- hls:sect"), f"{GREEN}\nThe build is green.\n\n"),
-        (
-            BOTH.replace(FAILS, "<!-- ci-2"),
-            f"{SQUASH}\nPlease squash.\n\n<!-- ci-2\nThe build fails.\n\n{GREEN}\nThe build is green.\n\n",
-        ),
         (BOTH.replace(" d31aa9ad09852f94", ""), f"{SQUASH}\nPlease squash.\n\n{GREEN}\nThe build is green.\n\n"),
-        (BOTH.replace(MARKER, BOTH), f"{SQUASH}\nPlease squash.\n\n{GREEN}\nThe build is green.\n\n"),
         (f"It was one whole comment.\n{MARKER}", f"{GREEN}\nThe build is green.\n\n"),
     ],
-    ids=["a note on top", "first mark", "second mark", "digest", "everything twice", "without sections"],
+    ids=["a note on top", "digest", "without sections"],
 )
 def test_next_write_repairs_damaged_marks(api: GithubApi, github: FakeGithub, damaged: str, then: str) -> None:
     github.add_comment(HLS, damaged)
     assert keep(api, FakeHistory(), "ci-2", "The build is green.").kind == "edited"
     assert github.bodies() == [f"{then}{END}\nFooter 1.\n{MARKER}"]
-
-
-def test_our_comment_with_sections_is_found_without_memory(api: GithubApi, github: FakeGithub) -> None:
-    ours = github.add_comment(HLS, BOTH)
-    history = FakeHistory()
-    assert keep(api, history).kind == "unchanged"
-    assert history.known["reviews"].comment_id == ours
-    github.seen.clear()
-    assert keep(api, history, "ci-2", "The build fails.").kind == "unchanged"
-    assert github.calls == [f"GET {FIRST}"]
 
 
 def test_rule_16_copy_of_our_whole_comment_by_another_account_is_ignored(api: GithubApi, github: FakeGithub) -> None:
@@ -219,20 +197,6 @@ def test_section_with_lost_response_is_not_written_twice(api: GithubApi, github:
         assert keep(api, history, section).comment_id == 1000
     assert github.events == ["commented", "edited"]
     assert github.bodies()[0].count("Please squash.") == 2
-
-
-def test_oldest_sections_are_dropped_if_the_comment_is_too_long(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
-    for number in range(4):
-        keep(api, history, f"ci-{number}", f"{number}" * 30_000)
-    (body,) = github.bodies()
-    assert len(body) <= 65_536
-    assert body.startswith(f"<!-- hls:sections left-out -->\n{OLDER_LEFT_OUT}\n\n<!-- hls:section ci-1 ")
-    assert body.endswith(f"\n\n{END}\nFooter 1.\n{MARKER}")
-    assert keep(api, history, "ci-3", "3" * 30_000).kind == "unchanged"
-    assert keep(api, history, "ci-0", "0" * 30_000, create=False).kind == "withheld"
-    assert keep(api, history, "ci-0", "0" * 30_000).kind == "edited"
-    assert "<!-- hls:section ci-1 " not in github.bodies()[0]
 
 
 def test_family_can_change_to_comments_without_sections(api: GithubApi, github: FakeGithub) -> None:

@@ -7,10 +7,10 @@ import pytest
 from hls_handler.actions import EnsureComment, Outcome
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
-from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Postponed
+from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Postponed
 from hls_handler.events import Account
 from hls_handler.store.conversations import StoredComment
-from tests.clients.conftest import NOON, github_settings
+from tests.clients.conftest import NOON
 from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
 from tests.clients.fake_history import FakeHistory
 from tests.clients.test_labels import WriteSlots
@@ -98,22 +98,6 @@ def test_lost_response_does_not_cause_a_second_comment(api: GithubApi, github: F
     assert github.bodies() == [f"Looks like a bug.\n{MARK}"]
     assert github.events == ["commented"]
     assert history.known["issues"].comment_id == 1000
-
-
-def test_timeout_after_the_write_does_not_cause_a_second_comment(github: FakeGithub, api: GithubApi) -> None:
-    hasty = Github(
-        GithubApi(github_settings(github.base_url), observe=lambda _: None, now=lambda: NOON, timeout_s=0.05)
-    )
-    history = FakeHistory()
-    github.faults = [Fault("POST", COMMENTS, "hang", after=True)]
-    writer = hasty.writer(
-        "o/r", bot=BOT, history=history, begin_write=WriteSlots(), check_lease=lambda: None, dry_run=False
-    )
-    with pytest.raises(DependencyDown):
-        writer.ensure_comment(7, EnsureComment("issues", "Looks like a bug.", create=True))
-    hasty.close()
-    assert keep(api, history).kind == "unchanged"
-    assert github.events == ["commented"]
 
 
 @pytest.mark.parametrize("after", [True, False])
@@ -258,12 +242,6 @@ def test_long_comment_is_truncated_and_keeps_footer_and_marker(api: GithubApi, g
     assert keep(api, history, body).kind == "unchanged"
 
 
-def test_comment_of_maximum_length_is_not_truncated(api: GithubApi, github: FakeGithub) -> None:
-    body = "x" * (65_536 - len(f"\n{MARK}"))
-    keep(api, FakeHistory(), body)
-    assert github.bodies() == [f"{body}\n{MARK}"]
-
-
 @pytest.mark.parametrize(
     "error", [Postponed("not our turn", at=NOON), LeaseLost("another worker has it")], ids=["wait", "lease lost"]
 )
@@ -274,13 +252,6 @@ def test_run_can_be_stopped_before_a_write(api: GithubApi, github: FakeGithub, e
             keep(api, history, body, slots=WriteSlots(error))
         keep(api, history, body)
     assert github.events == ["commented", "edited"]
-
-
-def test_locked_conversation_raises_permanent(api: GithubApi, github: FakeGithub) -> None:
-    locked = {"message": "Unable to create comment because issue is locked."}
-    github.faults = [Fault("POST", COMMENTS, status=403, body=locked)]
-    with pytest.raises(Permanent, match=r"the conversation is locked$"):
-        keep(api, FakeHistory())
 
 
 def test_dry_run_decides_and_writes_nothing(api: GithubApi, github: FakeGithub) -> None:

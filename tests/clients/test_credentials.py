@@ -15,7 +15,6 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from pydantic import SecretStr
 
-from hls_handler.actions import EnsureComment
 from hls_handler.clients.credentials import REQUESTED_PERMISSIONS, App, AppJwt
 from hls_handler.clients.github import Github, connect, make_credentials
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
@@ -28,7 +27,6 @@ from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import GithubApp
 from tests.clients.conftest import NOON
-from tests.clients.fake_history import FakeHistory
 from tests.sandbox.conftest import ask
 from tests.settings.files import app_key
 
@@ -127,23 +125,6 @@ def test_outdated_installation_in_a_payload_is_looked_up_again(world: World) -> 
 def test_account_is_the_bot_of_the_app(world: World) -> None:
     with closing(world.connect()) as github:
         assert github.fetch_bot_account() == Account("my-hls[bot]", 0, "Bot")
-
-
-def test_comment_of_the_app_is_found_by_its_login(world: World) -> None:
-    """GitHub does not tell an App the id of its account."""
-    outcomes = []
-    with closing(world.connect()) as github:
-        for body in ("Looks like a bug.", "Looks like a bug.", "It is a bug."):
-            writer = github.writer(
-                REPOSITORY,
-                bot=github.fetch_bot_account(),
-                history=FakeHistory(),  # a new database
-                begin_write=lambda: None,
-                check_lease=lambda: None,
-                dry_run=False,
-            )
-            outcomes.append(writer.ensure_comment(world.number, EnsureComment("issues", body, create=True)).kind)
-    assert outcomes == ["created", "unchanged", "edited"]
 
 
 def test_jwt_is_signed_once_for_several_requests(world: World) -> None:

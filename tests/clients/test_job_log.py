@@ -84,13 +84,6 @@ def test_missing_log_has_expired(api: GithubApi, github: FakeGithub, fault: Faul
     assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).job_log(6) == NoLog("expired")
 
 
-def test_missing_permission_is_named(api: GithubApi, github: FakeGithub) -> None:
-    headers = {"X-Accepted-GitHub-Permissions": "actions=read"}
-    github.faults = [Fault("GET", LOGS, status=403, body={"message": "Resource not accessible"}, headers=headers)]
-    with pytest.raises(Permanent, match=r"the token lacks a permission; GitHub asks for actions=read$"):
-        GithubReader(api, "o/r", RepositoryLabels(monotonic)).job_log(6)
-
-
 @pytest.mark.parametrize(
     "fault",
     [

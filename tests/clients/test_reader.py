@@ -138,22 +138,6 @@ def test_at_most_3000_files_are_read(api: GithubApi, github: FakeGithub) -> None
     assert len(github.calls) == 30
 
 
-def test_response_of_wrong_shape_raises_dependency_down(api: GithubApi, github: FakeGithub) -> None:
-    github.issue = {"number": 7, "title": "It crashes", "state": "melted"}
-    with pytest.raises(DependencyDown, match="unexpected response from GitHub: state: Input should be 'open'"):
-        GithubReader(api, "o/r", RepositoryLabels(monotonic)).issue(7)
-
-
-@pytest.mark.parametrize(
-    ("status", "message"),
-    [(404, "Not Found"), (410, "This issue was deleted"), (301, "Moved Permanently")],
-)
-def test_missing_or_moved_issue_raises_permanent(api: GithubApi, github: FakeGithub, status: int, message: str) -> None:
-    github.faults = [Fault("GET", "/repos/o/r/issues/7", status=status, body={"message": message})]
-    with pytest.raises(Permanent, match=f"^GET /repos/o/r/issues/7: {status} {message}"):
-        GithubReader(api, "o/r", RepositoryLabels(monotonic)).issue(7)
-
-
 def a_comment(number: int) -> dict[str, Any]:
     return {"id": number, "user": MALLORY, "body": f"comment {number}", "created_at": "2026-11-02T09:14:31Z"}
 
@@ -236,20 +220,6 @@ def test_jobs_of_an_attempt_include_their_steps(api: GithubApi, github: FakeGith
         ),
         WorkflowJob(7, "lint", "skipped", 2, "", ()),
     )
-
-
-def test_at_most_1000_jobs_are_read_page_by_page(api: GithubApi, github: FakeGithub) -> None:
-    github.jobs = [{**JOB, "id": number} for number in range(1_150)]
-    assert [job.id for job in GithubReader(api, "o/r", RepositoryLabels(monotonic)).jobs(5, 2)] == list(range(1_000))
-    assert github.calls == ["GET /repos/o/r/actions/runs/5/attempts/2/jobs"] * 10
-
-
-def test_a_missing_permission_to_read_actions_is_named(api: GithubApi, github: FakeGithub) -> None:
-    headers = {"X-Accepted-GitHub-Permissions": "actions=read"}
-    error = {"message": "Resource not accessible by personal access token"}
-    github.faults = [Fault("GET", "/repos/o/r/actions/.*", status=403, body=error, headers=headers)]
-    with pytest.raises(Permanent, match=r": the token lacks a permission; GitHub asks for actions=read$"):
-        GithubReader(api, "o/r", RepositoryLabels(monotonic)).jobs(5, 2)
 
 
 @pytest.mark.parametrize("data", [[], {"total_count": 1}, {"jobs": {}}, None])

@@ -214,8 +214,6 @@ def test_review_rejected_because_of_the_account_is_not_posted_in_parts(
     "error",
     [
         '"Line could not be resolved"',
-        '"Path could not be resolved"',
-        '"Pull request review thread diff hunk can\'t be blank"',
         '{"resource": "PullRequestReviewComment", "code": "invalid", "field": "path"}',
         '"pull_request_review_thread.start_line must be part of the same hunk"',
     ],
@@ -281,13 +279,6 @@ def test_long_comment_is_truncated_and_keeps_its_marker(world: ReviewWorld) -> N
 def test_key_that_could_break_the_marker_is_a_defect(world: ReviewWorld, key: str) -> None:
     with pytest.raises(ValueError, match="invalid key"):
         world.review(inline(2, key=key))
-
-
-def test_locked_pull_request_is_a_permanent_error(world: ReviewWorld) -> None:
-    body = '{"message": "Unable to create comment because issue is locked."}'
-    world.sandbox.faults.add(Fault(effect="status", method="POST", path="/reviews$", status=403, body=body))
-    with pytest.raises(Permanent, match="the conversation is locked"):
-        world.review(inline(2))
 
 
 # --- replies ---------------------------------------------------------------------------------------------------------
