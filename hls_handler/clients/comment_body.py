@@ -45,7 +45,6 @@ TRUNCATION_NOTE = "*The middle of this comment was left out: GitHub shows 65,536
 MAX_FOOTER_CHARS = 4_000  # a last paragraph of at most this many characters is kept as the footer
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
-_TABLE_DELIMITER = re.compile(r"[ \t]*\|[ \t:|-]*")
 _DETAILS = re.compile(r"<(/?)details\b", re.IGNORECASE)
 
 
@@ -65,18 +64,11 @@ def truncate_comment(body: str, max_chars: int, *, note: str = TRUNCATION_NOTE) 
     while True:
         head = body[:available]
         cut = head.rfind("\n")
-        head = _without_empty_table(head[:cut] if cut > available // 2 else head)
+        head = head[:cut] if cut > available // 2 else head
         closed = head + _closing_markup(head)
         if len(closed) + len(tail) <= max_chars:
             return closed + tail
         available -= len(closed) + len(tail) - max_chars
-
-
-def _without_empty_table(head: str) -> str:
-    """Return the text without a table at its end that has a header and no row."""
-    *others, header, delimiter = ["", "", *head.rstrip("\n").split("\n")]
-    is_table = _TABLE_DELIMITER.fullmatch(delimiter) is not None and "-" in delimiter and "|" in header
-    return "\n".join(others[2:]) if is_table else head
 
 
 def _next_open_fence(line: str, fence: str | None) -> str | None:

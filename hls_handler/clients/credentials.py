@@ -9,8 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 import jwt
@@ -90,22 +89,19 @@ class Installation(BaseModel):
         return self.account.login if self.account else "an unknown account"
 
 
-class _WireToken(BaseModel):
+class _Token(BaseModel):
     token: str = Field(min_length=1, repr=False)
     expires_at: AwareDatetime
+
+    @property
+    def authorization(self) -> str:
+        return f"token {self.token}"
 
 
 _APP = TypeAdapter(AppAccount)
 _INSTALLATION = TypeAdapter(Installation)
 _INSTALLATIONS = TypeAdapter(tuple[Installation, ...])
-_TOKEN = TypeAdapter(_WireToken)
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    text: str = field(repr=False)
-    requested_at: datetime  # aware UTC
-    expires_at: datetime
+_TOKEN = TypeAdapter(_Token)
 
 
 class AppJwt:
@@ -199,6 +195,7 @@ class RepositoryToken:
         self._app, self._repository = app, repository
         self._renewing = threading.Lock()
         self._token: _Token | None = None
+        self._requested_at = datetime.min.replace(tzinfo=UTC)
         self._renew_at: datetime | None = None  # after a failed renewal
         self._installation_id: int | None = None
 
@@ -217,7 +214,7 @@ class RepositoryToken:
             with self._renewing:
                 if self._token is token or self._token is None:  # else another thread renewed it meanwhile
                     self._token = self._request()
-                return f"token {self._token.text}"
+                return self._token.authorization
         is_due = now >= (self._renew_at or token.expires_at - RENEW_BEFORE)
         if is_due and self._renewing.acquire(blocking=False):
             try:
@@ -229,7 +226,7 @@ class RepositoryToken:
                 log.warning("the token of the GitHub App could not be renewed yet", extra={"error": str(exc)})
             finally:
                 self._renewing.release()
-        return f"token {token.text}"
+        return token.authorization
 
     def handle_error(self, authorization: str, response: Response, error: StepFailed) -> bool:
         """Request the token anew after a 401. After a 403 or 404, do so only if its permissions may have changed.
@@ -241,11 +238,11 @@ class RepositoryToken:
             return False
         with self._renewing:
             token = self._token
-            if token is None or authorization != f"token {token.text}":
+            if token is None or authorization != token.authorization:
                 return True  # another thread has renewed it
             if is_denied:
                 self._installation_id = self._app.find_installation(self._repository).id
-                if self._app.now() - token.requested_at < MIN_AGE:
+                if self._app.now() - self._requested_at < MIN_AGE:
                     return False
             self._token = None
         return True
@@ -264,7 +261,8 @@ class RepositoryToken:
         if response.status >= 400:
             raise self._explain(response)
         made = validate("requesting an installation token", _TOKEN, response.data)
-        return _Token(made.token, requested_at, made.expires_at)
+        self._requested_at = requested_at
+        return made
 
     def _post(self, api: GithubApi, permissions: Mapping[str, str]) -> Response:
         assert self._installation_id is not None

@@ -44,15 +44,6 @@ def test_open_markup_is_closed_after_the_cut(opening: str, closing: str) -> None
     assert len(truncated) <= MAX_CHARS
 
 
-@pytest.mark.parametrize("header", ["| File | Why |\n|---|---|", "| a |\n| :-: |"])
-def test_table_of_which_no_row_is_left_has_no_header(header: str) -> None:
-    before = "x" * (MAX_CHARS - len(TRUNCATION_NOTE) - 40)
-    body = f"{before}\n\n{header}\n| {'y' * 20_000} | z |\n\nFooter."
-    assert truncate_comment(body, MAX_CHARS) == f"{before}\n\n\n{TRUNCATION_NOTE}\n\nFooter."
-    kept = f"{before[:-200]}\n\n{header}\n| a | b |\n| {'y' * 20_000} | z |\n\nFooter."
-    assert f"{header}\n| a | b |\n\n{TRUNCATION_NOTE}" in truncate_comment(kept, MAX_CHARS)
-
-
 def test_body_of_one_long_line_is_cut() -> None:
     truncated = truncate_comment("x" * 50_000, MAX_CHARS)
     assert truncated == "x" * (MAX_CHARS - len(TRUNCATION_NOTE) - 4) + f"\n\n{TRUNCATION_NOTE}\n\n"
