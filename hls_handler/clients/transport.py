@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -206,9 +205,6 @@ MAX_ERROR_BYTES = 65_536  # limit for the body of an error response; real ones h
 
 MAX_CHARS = 300  # limit for foreign text in one message, in characters
 
-TUNNEL_STATUS = re.compile(r"(?:Tunnel connection failed: )?([45][0-9]{2}) ")
-"""Beginning of the error messages of `http.client` and httpcore2 after a proxy rejected a tunnel."""
-
 
 def redact_secret(text: str, *secrets: str) -> str:
     """Return the text as one line of at most 300 characters, with the secrets (in any encoding) as `***`."""
@@ -235,21 +231,18 @@ def describe_cause(exc: BaseException) -> str:
 
 
 def _find_proxy_status(exc: BaseException) -> int | None:
-    for link in _causes(exc):
-        match = TUNNEL_STATUS.match(str(link.args[0])) if link.args and isinstance(link.args[0], str) else None
-        if match is not None:
-            return int(match[1])
-    return None
+    """Return the status with which the proxy rejected a tunnel, which begins the message: "407 Proxy ..."."""
+    status = next((str(link)[:3] for link in _causes(exc) if isinstance(link, httpx2.ProxyError)), "")
+    return int(status) if status.isdigit() else None
 
 
-def _causes(exc: BaseException) -> Iterator[BaseException]:
-    seen = set[int]()
+def _causes(exc: BaseException) -> list[BaseException]:
+    found = list[BaseException]()
     link: BaseException | None = exc
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        yield link
-        candidates = [link.__cause__, link.__context__, *link.args, getattr(link, "reason", None)]
-        link = next((cause for cause in candidates if isinstance(cause, BaseException)), None)
+    while link is not None and link not in found:
+        found.append(link)
+        link = link.__cause__ or link.__context__
+    return found
 
 
 MAX_WAIT = timedelta(hours=2)
