@@ -177,6 +177,10 @@ class CatchUp:
         self._lease = 0
         self.report = Report()
 
+    def close(self) -> None:
+        """Close the connection to GitHub."""
+        self._clients.close()
+
     def run(self, *, dry_run: bool = False, on_progress: Callable[[], object] = lambda: None) -> Report:
         """Read all hooks once and return the report, which is also in `report` while the run is in progress.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import closing
 from datetime import timedelta
 from functools import partial
 from typing import Annotated
@@ -78,8 +79,8 @@ def _run(settings: Settings, *, dry_run: bool) -> Report:
 
         try:
             credentials = make_credentials(settings.github, observe=lambda _: None, now=utc_now)
-            run = CatchUp(store, lambda: active, lambda _: credentials, wait=wait)
-            return run.run(dry_run=dry_run)
+            with closing(CatchUp(store, lambda: active, lambda _: credentials, wait=wait)) as run:
+                return run.run(dry_run=dry_run)
         except SettingsError as exc:
             abort(*exc.problems)
 
