@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Protocol
 
 from hls_handler.engine.health import Component, Health
 from hls_handler.errors import DependencyDown, HlsError, StoreUnavailable
 from hls_handler.settings.model import Settings
+from hls_handler.store.retention import RetentionStore
 
 log = logging.getLogger(__name__)
 
@@ -138,22 +138,6 @@ def make_probe(checks: Sequence[Check], health: Health, *, report: Callable[[], 
         report()
 
     return PeriodicThread("probe", run, lambda: probe_every_s(health))
-
-
-class RetentionStore(Protocol):
-    """Deletes old rows. Each method returns how many, or None if another process is deleting."""
-
-    def delete_deliveries(self, *, after: timedelta, most: int) -> int | None: ...
-
-    def delete_bodies(self, *, after: timedelta, most: int) -> int | None: ...
-
-    def mark_ignored_findings(self) -> None: ...
-
-    def delete_cached_replies(self, *, after: timedelta, most: int) -> int | None: ...
-
-    def delete_prompt_versions(self) -> int | None: ...
-
-    def delete_counter_hours(self, *, after: timedelta) -> None: ...
 
 
 def delete_old(

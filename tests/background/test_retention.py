@@ -10,12 +10,13 @@ import pytest
 from hls_handler.background.threads import BATCH, delete_old
 from hls_handler.errors import StoreUnavailable
 from hls_handler.settings.model import Limits, Settings, Storage
+from hls_handler.store.retention import RetentionStore
 from tests.engine.world import settings as base_settings
 
 DAY = timedelta(days=1)
 
 
-class FakeStore:
+class FakeStore(RetentionStore):
     """A store with this many old rows; each batch takes `took_s` seconds on its own clock."""
 
     def __init__(self, *, deliveries: int = 0, bodies: int = 0, replies: int = 0, took_s: float = 0.0) -> None:
