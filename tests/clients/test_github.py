@@ -14,7 +14,7 @@ from hls_handler.clients.github import (
     ReadOnlyGithub,
     connect_read_only,
 )
-from hls_handler.errors import DependencyDown, Permanent
+from hls_handler.errors import DependencyDown
 from hls_handler.events import Account
 from hls_handler.settings.model import EffectiveLabels
 from tests.clients.conftest import NOON, github_settings
@@ -28,11 +28,6 @@ WRITE = {"permissions": {"admin": False, "push": True, "triage": True, "pull": T
 def test_bot_account_takes_one_request(api: GithubApi, github: FakeGithub) -> None:
     assert Github(api).fetch_bot_account() == Account("hls-bot", 9001, "User")
     assert github.calls == ["GET /user"]
-
-
-def test_github_app_account_is_a_bot(api: GithubApi, github: FakeGithub) -> None:
-    github.user = {"login": "helper[bot]", "id": 5, "type": "Bot"}
-    assert Github(api).fetch_bot_account().is_bot
 
 
 @pytest.mark.parametrize(
@@ -183,11 +178,6 @@ def test_repository_keys_that_webhooks_lack_are_removed(github: FakeGithub, read
     github.repository = {**REPOSITORY, "permissions": {"push": True}, "temp_clone_token": "a-credential"}
     github.issue = {**ISSUE}
     assert read_only.opened("o/r", 7)[1]["repository"] == REPOSITORY
-
-
-def test_missing_conversation_is_named_in_the_error(read_only: ReadOnlyGithub) -> None:
-    with pytest.raises(Permanent, match="GET /repos/o/r/issues/8: 404"):
-        read_only.opened("o/r", 8)
 
 
 @pytest.mark.parametrize(("read_only", "dry_run"), [(False, True), (True, False)])
