@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import github
 import httpx2
@@ -41,6 +41,7 @@ from hls_handler.tracing import annotate, span
 
 T = TypeVar("T")
 
+KEEPALIVE_S = 60.0  # for which an idle connection is kept
 PAGE_SIZE = 100  # items per page, GitHub's maximum
 _MAX_TIMESTAMP = 32_503_680_000  # the start of the year 3000; a later reset of the quota is ignored
 
@@ -186,7 +187,8 @@ class _Connection(HTTPSRequestsConnectionClass):
 
     def __init__(self, base_url: str, transport: httpx2.BaseTransport, timeout_s: float) -> None:
         self.requests_sent = 0
-        self._origin, self._transport = httpx2.URL(base_url).copy_with(path="/", query=None), transport
+        base = urlsplit(base_url)
+        self._origin, self._transport = f"{base.scheme}://{base.netloc}", transport
         self._extensions = {"timeout": httpx2.Timeout(timeout_s).as_dict(), "trace": self._trace}
         self.before_send: Callable[[], None] = lambda: None
         """Called before headers and body are sent on the open connection, because opening it can take many seconds. An
@@ -199,7 +201,7 @@ class _Connection(HTTPSRequestsConnectionClass):
     def request(self, verb: str, url: str, input: Any, headers: dict[str, str], stream: bool = False) -> None:  # noqa: A002, ARG002 (of PyGithub)
         self.requests_sent += 1
         headers = {"Accept-Encoding": "gzip, deflate", **headers}
-        target = self._origin.join(url)
+        target = f"{self._origin}{url}"
         self._request = httpx2.Request(verb, target, headers=headers, content=input, extensions=self._extensions)
 
     def getresponse(self) -> RequestsResponse:
@@ -248,7 +250,8 @@ class GithubApi:
         )
         self._requester = client.requester
         self.proxy_settings = find_proxy_settings(settings.base_url)
-        self._connection = _Connection(settings.base_url, self.proxy_settings.new_transport(), timeout_s)
+        transport = self.proxy_settings.new_transport(limits=httpx2.Limits(keepalive_expiry=KEEPALIVE_S))
+        self._connection = _Connection(settings.base_url, transport, timeout_s)
 
     @property
     def requests_sent(self) -> int:
