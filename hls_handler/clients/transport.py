@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import ssl
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -109,9 +110,17 @@ def read_body(chunks: Iterable[bytes], max_bytes: int) -> bytes | None:
     return bytes(body)
 
 
-@cache  # loading all authorities takes tens of milliseconds, and a megabyte for each context
+_CREATING = threading.Lock()  # all workers create their clients at the same time
+
+
 def ssl_context(ca_path: str) -> ssl.SSLContext:
     """Return the process's TLS context that trusts only the authorities in the file or folder."""
+    with _CREATING:
+        return _create_context(ca_path)
+
+
+@cache  # loading all authorities takes tens of milliseconds, and a megabyte for each context
+def _create_context(ca_path: str) -> ssl.SSLContext:
     is_folder = Path(ca_path).is_dir()
     return ssl.create_default_context(cafile=None if is_folder else ca_path, capath=ca_path if is_folder else None)
 
