@@ -17,7 +17,7 @@ WIDTHS = {"wide": 1280, "narrow": 390}
 PAGES = {
     "overview": "/",
     "deliveries": "/deliveries",
-    "delivery": "/deliveries?event=pull_request.synchronize&state=done a:has-text('20')",
+    "delivery": "/deliveries?event=pull_request.synchronize&state=done a",
     "prompts": "/prompts",
     "prompt": "/prompts/issues/analyze",
     "figures": "/figures",
