@@ -47,9 +47,9 @@ def draw(
     labels = [*map(escape_unprintable, labels)]
     parts = [[value or 0 for value in values] for values in series.values()]
     tops = map(sum, zip(*parts, strict=True)) if kind == "bars" else map(max, parts)
-    ticks = {tick: re.sub(r"\.0+(?!\d)", "", unit(tick)) for tick in find_ticks(max(tops, default=0), steps)}
-    left = 12 + 6 * max(map(len, ticks.values()))
-    slot, scale = (_RIGHT - left) / max(len(labels), 1), (_BASE - _TOP) / max(ticks)
+    heights = {one: re.sub(r"\.0+(?!\d)", "", unit(one)) for one in find_ticks(max(tops, default=0), steps)}
+    left = 12 + 6 * max(map(len, heights.values()))
+    slot, scale = (_RIGHT - left) / max(len(labels), 1), (_BASE - _TOP) / max(heights)
 
     def x(index: float) -> str:
         """Return the middle of the slot of a label; that of `index` - 0.4 is the left edge of its bar."""
@@ -60,9 +60,9 @@ def draw(
 
     drawn = [Markup('<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 440 200" role="img" ')]
     drawn.append(Markup('aria-label="{}">').format(escape_unprintable(title)))
-    for tick, text in ticks.items():
-        drawn.append(Markup('<path class="guide" d="M{} {}H{}"/>').format(left, y(tick), _RIGHT))
-        drawn.append(Markup('<text class="tick" x="{}" y="{}" dy="4">{}</text>').format(left - 5, y(tick), text))
+    for height, text in heights.items():
+        drawn.append(Markup('<path class="guide" d="M{} {}H{}"/>').format(left, y(height), _RIGHT))
+        drawn.append(Markup('<text class="height" x="{}" y="{}" dy="4">{}</text>').format(left - 5, y(height), text))
     for index, label in enumerate(labels):
         if label in shown_labels:
             drawn.append(Markup('<text class="label" x="{}" y="{}">{}</text>').format(x(index), _LABELS, label))

@@ -35,7 +35,7 @@ Findings = Mapping[str, Mapping[str, Mapping[str, int]]]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What `/stats` reads from the database."""
+    """The numbers of the database that `/stats` shows."""
 
     counters: Counters
     queue: Mapping[str, object]  # "queued" -> 3

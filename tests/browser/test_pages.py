@@ -135,7 +135,7 @@ def test_row_of_a_delivery_is_one_line_and_its_page_follows_a_retry(service: Ser
     page.get_by_text("paused: a migration (in the console)").wait_for()
     page.get_by_role("button", name="Retry all 1 that match").click()
     page.get_by_role("status").filter(has_text="1 of these waits or runs").wait_for()
-    page.locator("tbody a").click()
+    page.locator("tbody tr", has_text="queued").locator("a").click()
     page.locator(".state.queued").wait_for()
     other = page.context.new_page()
     other.goto(f"http://127.0.0.1:{service.port}/")
