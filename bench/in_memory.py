@@ -8,13 +8,14 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from hls_handler.actions import StoredComment
 from hls_handler.deliveries import Checkpoint, Lease, NewDelivery
-from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
+from hls_handler.handlers.labels import LabelState
 from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate
 from hls_handler.queue.changes import Change
 from hls_handler.store.conversations import NewerEvents
@@ -159,11 +160,8 @@ class InMemoryHistory:
     def labels(self) -> dict[str, LabelState]:
         return dict(self.states)
 
-    def record_label_intents(self, names: Iterable[str], origins: Mapping[str, LabelOrigin] = NO_ORIGINS) -> None:  # noqa: ARG002 (the real signature)
-        self.states.update(dict.fromkeys(names, "intended"))
-
-    def mark_labels_set(self, names: Iterable[str]) -> None:
-        self.states.update(dict.fromkeys(names, "set"))
+    def change_labels(self, names: Iterable[str], state: LabelState, *_origins: object) -> None:
+        self.states.update(dict.fromkeys(names, state))
 
     def comment(self, _family: str) -> None:
         return None
@@ -171,5 +169,5 @@ class InMemoryHistory:
     def count_comments(self) -> int:
         return 0
 
-    def store_comment(self, _family: str, _comment_id: int, _body_digest: str, _state: str | None = None) -> None:
+    def store_comment(self, _family: str, _comment: StoredComment) -> None:
         pass

@@ -44,6 +44,15 @@ class EnsureComment:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredComment:
+    """HLS's comment as it was last written."""
+
+    comment_id: int
+    body_digest: str
+    state: str | None = None  # `EnsureComment.state`
+
+
+@dataclass(frozen=True, slots=True)
 class InlineComment:
     """A comment on lines of a pull request. The lines are in one hunk of the patch, on one side."""
 

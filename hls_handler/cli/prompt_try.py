@@ -291,9 +291,8 @@ def _store_and_claim(store: Storage, subject: Subject, rule: Rule) -> Lease:
 def _copy_state(state: ConversationState, store: Storage, lease: Lease, account: Account) -> None:
     changes = PendingChanges()
     history = store.conversations.history(lease, account.login, pending=changes)
-    history.record_label_intents(name for name, label_state in state.labels.items() if label_state == "intended")
-    history.mark_labels_set(name for name, label_state in state.labels.items() if label_state == "set")
-    history.mark_labels_removed(name for name, label_state in state.labels.items() if label_state == "removed")
+    for name, label_state in state.labels.items():
+        history.change_labels((name,), label_state)
     for family, comment in state.comments.items():
-        history.store_comment(family, comment.comment_id, comment.body_digest)
+        history.store_comment(family, comment)
     store.checkpoints.save(lease, *changes.take())

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from pydantic import TypeAdapter
 
-from hls_handler.actions import COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE, EnsureComment, Outcome
+from hls_handler.actions import (
+    COMMENT_CREATED,
+    COMMENT_EDITED,
+    COMMENT_UP_TO_DATE,
+    EnsureComment,
+    Outcome,
+    StoredComment,
+)
 from hls_handler.clients.api import GithubApi, WriteGuard, repository_path, validate
 from hls_handler.clients.comment_body import decide_body, is_last_written, marker, requested_body
 from hls_handler.events import Account, Comment
-from hls_handler.store.conversations import ConversationHistory
+from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 
 MAX_PAGES = 100  # only the first 10,000 comments of a conversation are searched
 
 _COMMENT = TypeAdapter(Comment)
 _COMMENTS = TypeAdapter(tuple[Comment, ...])
+
+
+class History(Protocol):
+    """The bot's stored labels and comments on one conversation; `store.conversations` implements it."""
+
+    def labels(self) -> Mapping[str, LabelState]: ...
+
+    def change_labels(
+        self, names: Iterable[str], state: LabelState | None, origins: Mapping[str, LabelOrigin] = NO_ORIGINS
+    ) -> None: ...
+
+    def comment(self, family: str) -> StoredComment | None: ...
+
+    def store_comment(self, family: str, comment: StoredComment) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +56,7 @@ class NoWrite:
     """The decision to write nothing on GitHub."""
 
     outcome: Outcome
-    seen: tuple[int, str, str | None] | None = None
-    """Id, digest and state of the found comment, to be stored; None to store nothing."""
+    seen: StoredComment | None = None  # the found comment, to be stored; None to store nothing
 
 
 class ConversationComments:
@@ -47,7 +69,7 @@ class ConversationComments:
         number: int,
         *,
         bot: Account,
-        history: ConversationHistory,
+        history: History,
         guard: WriteGuard | None,
     ) -> None:
         self._api, self._base, self._number = api, repository_path(repository), number
@@ -62,7 +84,7 @@ class ConversationComments:
         change = self._compare(action, may_exist=may_exist)
         if isinstance(change, NoWrite):
             if change.seen is not None and self._guard is not None:
-                self._history.store_comment(action.family, *change.seen)
+                self._history.store_comment(action.family, change.seen)
             return change.outcome
         if self._guard is None:
             detail = "would have commented" if change.comment_id is None else "would have edited our comment"
@@ -78,7 +100,7 @@ class ConversationComments:
                 body = requested_body(action)
                 outcome = Outcome("comment", "unchanged", COMMENT_UP_TO_DATE, comment_id=known.comment_id, body=body)
                 is_stored = known.state == action.state
-                return NoWrite(outcome, seen=None if is_stored else (known.comment_id, known.body_digest, action.state))
+                return NoWrite(outcome, seen=None if is_stored else replace(known, state=action.state))
             found = self._api.find(f"{self._base}/issues/comments/{known.comment_id}", _COMMENT)
             if found is None:
                 return _declined("a person deleted our comment: it is not posted again", known.comment_id)
@@ -107,7 +129,7 @@ class ConversationComments:
         is_known = last_digest is not None if action.section else last_digest == decision.digest
         if known is not None and known.state != action.state:
             is_known = False
-        return NoWrite(outcome, seen=None if is_known else (found.id, decision.digest, action.state))
+        return NoWrite(outcome, seen=None if is_known else StoredComment(found.id, decision.digest, action.state))
 
     def _find_oldest(self, mark: str) -> Comment | None:
         pages = self._api.pages(f"{self._base}/issues/{self._number}/comments", _COMMENTS, max_pages=MAX_PAGES)
@@ -127,7 +149,7 @@ class ConversationComments:
                 return _declined(detail, change.comment_id).outcome
             outcome = Outcome("comment", "edited", COMMENT_EDITED)
         written = validate("writing a comment", _COMMENT, response.data)
-        self._history.store_comment(family, written.id, change.digest, change.state)
+        self._history.store_comment(family, StoredComment(written.id, change.digest, change.state))
         return replace(outcome, comment_id=written.id, url=written.html_url, body=change.body)
 
 

@@ -16,6 +16,7 @@ from pydantic import AliasPath, BaseModel, Field, TypeAdapter
 
 from hls_handler.clients.api import Anonymous, GithubApi, RateLimit, RateLimitMonitor, WriteGuard, repository_path
 from hls_handler.clients.checks import GithubChecks
+from hls_handler.clients.comments import History
 from hls_handler.clients.credentials import JWT_REMEDY, App, Owner
 from hls_handler.clients.hooks import WEBHOOKS_REMEDY, GithubHooks, Hook
 from hls_handler.clients.identity import Identity, describe_app, describe_tokens
@@ -29,7 +30,6 @@ from hls_handler.events import Account, Issue, PullRequest
 from hls_handler.handlers.reader import GUIDANCE_PATHS, GuidanceFile, ReviewContext
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.values import web_url
-from hls_handler.store.conversations import ConversationHistory
 
 ACCOUNT_REMEDY = (
     "use a personal access token of the account that HLS should use, and check that github.base_url is GitHub's API"
@@ -230,7 +230,7 @@ class Github:
         repository: str,
         *,
         bot: Account,
-        history: ConversationHistory,
+        history: History,
         begin_write: Callable[[], None],
         check_lease: Callable[[], None],
         dry_run: bool,

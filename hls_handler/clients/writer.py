@@ -11,14 +11,13 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import EnsureComment, EnsureLabels, EnsureReply, EnsureReview, Outcome, Reaction
 from hls_handler.clients.api import PAGE_SIZE, GithubApi, Response, WriteGuard, describe_errors, repository_path
-from hls_handler.clients.comments import ConversationComments
+from hls_handler.clients.comments import ConversationComments, History
 from hls_handler.clients.repository_labels import MAX_PAGES, RepositoryLabels
 from hls_handler.clients.reviews import PullRequestReviews
 from hls_handler.clients.transport import shorten
 from hls_handler.events import Account, Label
 from hls_handler.handlers.labels import MAX_LABELS, LabelDifference, LabelOrigin, LabelSpec, LabelState, decide_labels
 from hls_handler.settings.model import EffectiveLabels
-from hls_handler.store.conversations import ConversationHistory
 
 _LABEL = TypeAdapter(Label)
 _LABELS = TypeAdapter(tuple[Label, ...])
@@ -33,7 +32,7 @@ class GithubWriter:
         repository: str,
         *,
         bot: Account,
-        history: ConversationHistory,
+        history: History,
         labels: RepositoryLabels,
         guard: WriteGuard | None,
     ) -> None:
@@ -142,22 +141,19 @@ class GithubWriter:
     def _remove_labels(self, number: int, difference: LabelDifference, guard: WriteGuard) -> Mapping[str, str]:
         """Store what people changed and remove labels. Return those that GitHub refused to remove, with the reasons."""
         history, kept = self._history, dict[str, str]()
-        if difference.removed_by_person:
-            history.mark_labels_removed(difference.removed_by_person)
-        if difference.confirm:
-            history.mark_labels_set(difference.confirm)
-        if difference.not_applied:
-            history.delete_labels(difference.not_applied)
+        history.change_labels(difference.removed_by_person, "removed")
+        history.change_labels(difference.confirm, "set")
+        history.change_labels(difference.not_applied, None)
         for name in difference.remove:
             # If the response is lost, the state "intended" shows that no person removed the label.
-            history.record_label_intents((name,))
+            history.change_labels((name,), "intended")
             path = f"{self._base}/issues/{number}/labels/{quote(name, safe='')}"
             response = self._api.write("DELETE", path, None, guard=guard, expected=(404, 422))  # 404: it is not set
             if response.status == 422:
                 kept[name] = _describe_rejection(response)
-                history.mark_labels_set((name,))
+                history.change_labels((name,), "set")
             else:
-                history.delete_labels((name,))
+                history.change_labels((name,), None)
         return kept
 
     def _write_labels(
@@ -168,10 +164,10 @@ class GithubWriter:
         refused = {spec.name: why for spec in difference.create if (why := self._create_label(spec, guard)) is not None}
         add = tuple(name for name in difference.add if name not in refused)
         if add:
-            history.record_label_intents(add, label_origins(action))  # first, because a response can be lost
+            history.change_labels(add, "intended", label_origins(action))  # first, because a response can be lost
             refused |= self._add_labels(number, add, guard)
-            history.mark_labels_set(tuple(name for name in add if name not in refused))
-            history.delete_labels(tuple(name for name in add if name in refused))
+            history.change_labels(tuple(name for name in add if name not in refused), "set")
+            history.change_labels(tuple(name for name in add if name in refused), None)
         return refused
 
     def _add_labels(self, number: int, names: tuple[str, ...], guard: WriteGuard) -> Mapping[str, str]:

@@ -103,6 +103,7 @@ def post(
     require_not_superseded()
     job.require_reads_allowed()
     current, may_exist, acquired = None, True, dict[str, bool]()
+    history = _history(job)  # nothing is read before the locks are acquired
     if not any(name == OUTCOME.name for name, _ in job.steps):
         is_commenting = job.rule.effective.features.auto_commenting
         written = [action for action in actions if isinstance(action, Written) and is_commenting]
@@ -110,8 +111,8 @@ def post(
         comments = [_lock_name(job, action) for action in written if isinstance(action, EnsureComment)]
         current = _check_current_state(job, conversation)
         if comments and not any(acquired[name] for name in comments) and current.comments is not None:
-            may_exist = current.comments > _history(job).count_comments()
-    execute = partial(_execute, job, conversation, current, acquired, may_exist, require_not_superseded)
+            may_exist = current.comments > history.count_comments()
+    execute = partial(_execute, job, conversation, current, history, acquired, may_exist, require_not_superseded)
     outcomes: list[Outcome] = []
     failed: list[StepFailed] = []
     is_reviewed = False
@@ -189,6 +190,7 @@ def _execute(
     job: Job,
     conversation: Conversation,
     current: Issue | PullRequest | None,
+    history: ConversationHistory,
     acquired: Mapping[str, bool],
     may_exist: bool,
     require_not_superseded: Callable[[], None],
@@ -202,8 +204,8 @@ def _execute(
             if not effective.features.auto_labeling:
                 where = settings.sources.where(effective.find_key("features.auto_labeling", settings))
                 return Outcome("labels", "off", f"labels are switched off by {where}")
-            before = job.run_step(LABELS_BEFORE, 0, _history(job).labels)
-            writer = make_writer(job, job.begin_write)
+            before = job.run_step(LABELS_BEFORE, 0, history.labels)
+            writer = make_writer(job, job.begin_write, history)
             present = frozenset(label.name for label in current.labels) if current else None
             return writer.ensure_labels(
                 conversation.number, action, labels=effective.labels, before=before, present=present
@@ -217,6 +219,7 @@ def _execute(
                 job,
                 conversation,
                 action,
+                history,
                 index=index,
                 require_not_superseded=require_not_superseded,
                 is_lost=acquired.get(_lock_name(job, action)),
@@ -232,6 +235,7 @@ def write_under_lock(
     job: Job,
     conversation: Conversation,
     action: Written,
+    history: ConversationHistory | None = None,
     *,
     index: int,
     require_not_superseded: Callable[[], None] = lambda: None,
@@ -247,7 +251,7 @@ def write_under_lock(
 
     An earlier review or reply is searched on GitHub only if `is_lost`, or if an earlier attempt began to write it.
     """
-    name, family = _lock_name(job, action), _family(action)
+    name, family, history = _lock_name(job, action), _family(action), history or _history(job)
     begun = job.find_result(COMMENT_WRITE_BEGUN, index)
     if begun is not None and begun.family != family:
         begun = None  # the plan has changed
@@ -256,7 +260,7 @@ def write_under_lock(
     def begin_write() -> None:
         nonlocal is_stored
         if not is_stored:
-            is_edit = isinstance(action, EnsureComment) and _history(job).comment(family) is not None
+            is_edit = isinstance(action, EnsureComment) and history.comment(family) is not None
             job.add(COMMENT_WRITE_BEGUN, CommentWriteBegun(family, "edited" if is_edit else "created"), index)
             is_stored = True
         job.begin_write(name)
@@ -265,7 +269,7 @@ def write_under_lock(
         is_lost = _acquire_lock(job, name)
     require_not_superseded()
     completed, is_retry = WriteCompleted(name), is_lost or begun is not None
-    writer, number = make_writer(job, begin_write), conversation.number
+    writer, number = make_writer(job, begin_write, history), conversation.number
     try:
         match action:
             case EnsureComment():
@@ -310,11 +314,11 @@ def _acquire_lock(job: Job, name: str) -> bool:
     return job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.pending.take())
 
 
-def make_writer(job: Job, begin_write: Callable[[], None]) -> Writer:
+def make_writer(job: Job, begin_write: Callable[[], None], history: ConversationHistory | None = None) -> Writer:
     return job.context.github.writer(
         job.event.repository.full_name,
         bot=job.bot,
-        history=_history(job),
+        history=history or _history(job),
         begin_write=begin_write,
         check_lease=job.check_lease,
         dry_run=job.rule.effective.features.dry_run,

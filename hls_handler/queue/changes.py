@@ -6,14 +6,14 @@ Changes wait in memory until the delivery's next transaction, which first checks
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, assert_never
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, case, func, literal_column, select
 from sqlalchemy.sql.dml import ReturningInsert
 
-from hls_handler.actions import Conclusion
+from hls_handler.actions import Conclusion, StoredComment
 from hls_handler.db.database import Database, Insert
 from hls_handler.db.tables import (
     checkpoints,
@@ -113,13 +113,11 @@ class LabelChange:
 
 @dataclass(frozen=True, slots=True)
 class CommentChange:
-    """Store the id, the body digest and the state of the bot's comment on a conversation."""
+    """Store the bot's comment on a conversation as it was written."""
 
     conversation: ConversationRef
     family: str  # of `EnsureComment`: "issues"; a conversation has one comment of each
-    comment_id: int
-    body_digest: str
-    state: str | None = None
+    comment: StoredComment
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +155,6 @@ class PendingChanges:
 
     def __init__(self) -> None:
         self._changes: list[Change] = []
-
-    def __iter__(self) -> Iterator[Change]:
-        return iter(self._changes)
 
     def add(self, change: Change) -> None:
         self._changes.append(change)
@@ -350,8 +345,8 @@ class DeliveryWriter:
                 case LabelChange():
                     counts += self._change_labels(connection, change)
                 case CommentChange():
-                    row = {"comment_id": change.comment_id, "body_digest": change.body_digest, "state": change.state}
-                    connection.execute(self._comment, change.conversation.columns | {"family": change.family} | row)
+                    row = {**change.conversation.columns, "family": change.family, **asdict(change.comment)}
+                    connection.execute(self._comment, row)
                 case ReviewChange():
                     self._change_review(connection, change)
                 case CheckChange():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile
 
 from sqlalchemy import and_, bindparam, exists, func, or_, select, union
 
+from hls_handler.actions import StoredComment
 from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, bot_accounts, comments, deliveries, labels
 from hls_handler.db.values import is_caught_up, literal
@@ -28,18 +30,11 @@ _COMMENTS = select(comments).where(of_conversation(comments))
 
 
 @dataclass(frozen=True, slots=True)
-class StoredComment:
-    comment_id: int
-    body_digest: str
-    state: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ConversationState:
     """The stored labels and comments of the bot on one conversation."""
 
-    labels: Mapping[str, LabelState]
-    comments: Mapping[str, StoredComment]  # by `EnsureComment.family`
+    labels: dict[str, LabelState]
+    comments: dict[str, StoredComment]  # by `EnsureComment.family`
 
 
 _own = deliveries.alias("own")
@@ -109,9 +104,10 @@ class NewerEvents:
 
 
 class ConversationHistory:
-    """The bot's stored labels and comments on the conversation of a lease.
+    """The bot's labels and comments on one conversation: what is stored, and changes on top of it.
 
-    Changes are added to `pending`, which the delivery's next transaction stores. Reads include `pending`.
+    The stored ones are read at the first use. Changes are added to `pending`, which the delivery's next transaction
+    stores.
     """
 
     def __init__(self, database: Database, lease: Lease, bot_login: str, pending: PendingChanges) -> None:
@@ -122,60 +118,40 @@ class ConversationHistory:
 
     def labels(self) -> dict[str, LabelState]:
         """Return {label: state}: "intended" before the bot's write, "set" after it, "removed" by a person."""
-        with self._database.reading() as connection:
-            rows = connection.execute(_LABELS, self._conversation.columns)
-            states: dict[str, LabelState] = {row.name: row.state for row in rows}
-        for change in self._pending:
-            if not isinstance(change, LabelChange):
-                continue
-            for name in change.names:
-                states.pop(name, None)
-                if change.state is not None:
-                    states[name] = change.state
-        return states
+        return dict(self._state.labels)
 
-    def record_label_intents(self, names: Iterable[str], origins: Mapping[str, LabelOrigin] = NO_ORIGINS) -> None:
-        """Record labels that the bot is about to add or remove. Else a retry could attribute the change to a person."""
-        self._change_labels(names, "intended", origins)
+    def change_labels(
+        self, names: Iterable[str], state: LabelState | None, origins: Mapping[str, LabelOrigin] = NO_ORIGINS
+    ) -> None:
+        """Record the state of labels.
 
-    def mark_labels_set(self, names: Iterable[str]) -> None:
-        """Record that the bot added these labels. Labels that a reply asked for increment the counter `label_set`."""
-        self._change_labels(names, "set")
-
-    def mark_labels_removed(self, names: Iterable[str]) -> None:
-        """Record that a person removed these labels of the bot, so that they are not added again."""
-        self._change_labels(names, "removed")
-
-    def delete_labels(self, names: Iterable[str]) -> None:
-        """Delete the state of labels that the bot removed, or whose addition did not take effect on GitHub."""
-        self._change_labels(names, None)
+        "intended" is recorded before the bot adds or removes them: else a retry could attribute the change to a person.
+        `origins` are those of the labels that a reply asked for; "set" counts them in `label_set`. "removed" labels are
+        not added again. None deletes the state of labels that the bot removed, or whose addition had no effect.
+        """
+        changed = tuple(sorted(set(names)))
+        for name in changed:
+            self._state.labels.pop(name, None)
+            if state is not None:
+                self._state.labels[name] = state
+        if changed:
+            self._pending.add(LabelChange(self._conversation, changed, state, origins))
 
     def comment(self, family: str) -> StoredComment | None:
         """Return the bot's comment with this `EnsureComment.family`. On GitHub, it may be deleted by now."""
-        for change in reversed(tuple(self._pending)):
-            if isinstance(change, CommentChange) and change.family == family:
-                return StoredComment(change.comment_id, change.body_digest, change.state)
-        with self._database.reading() as connection:
-            query = _COMMENTS.where(comments.c.family == family)
-            row = connection.execute(query, self._conversation.columns).first()
-        return None if row is None else StoredComment(row.comment_id, row.body_digest, row.state)
+        return self._state.comments.get(family)
 
     def count_comments(self) -> int:
-        """Return the number of the bot's stored comments on the conversation, without `pending`."""
-        with self._database.reading() as connection:
-            count = select(func.count()).select_from(comments).where(of_conversation(comments))
-            return connection.execute(count, self._conversation.columns).scalar_one()
+        """Return the number of the bot's comments on the conversation."""
+        return len(self._state.comments)
 
-    def store_comment(self, family: str, comment_id: int, body_digest: str, state: str | None = None) -> None:
-        self._pending.add(CommentChange(self._conversation, family, comment_id, body_digest, state))
+    def store_comment(self, family: str, comment: StoredComment) -> None:
+        self._state.comments[family] = comment
+        self._pending.add(CommentChange(self._conversation, family, comment))
 
-    def _change_labels(
-        self,
-        names: Iterable[str],
-        state: LabelState | None,
-        origins: Mapping[str, LabelOrigin] = NO_ORIGINS,
-    ) -> None:
-        self._pending.add(LabelChange(self._conversation, tuple(sorted(set(names))), state, origins))
+    @cached_property
+    def _state(self) -> ConversationState:
+        return read_conversation(self._database, self._conversation)
 
 
 class Conversations:
@@ -186,14 +162,7 @@ class Conversations:
         return ConversationHistory(self._database, lease, bot_login, pending)
 
     def find(self, repository_id: int, number: int, bot_login: str) -> ConversationState:
-        columns = ConversationRef(repository_id, bot_login, number).columns
-        with self._database.reading() as connection:
-            label_rows = connection.execute(_LABELS, columns).all()
-            comment_rows = connection.execute(_COMMENTS, columns).all()
-        return ConversationState(
-            labels={row.name: row.state for row in label_rows},
-            comments={row.family: StoredComment(row.comment_id, row.body_digest, row.state) for row in comment_rows},
-        )
+        return read_conversation(self._database, ConversationRef(repository_id, bot_login, number))
 
     def find_writers(self, repository_id: int, number: int) -> frozenset[str]:
         """Return the logins of the accounts whose comments or labels are stored for a conversation."""
@@ -233,6 +202,17 @@ class Conversations:
             is_closed=row.closing is not None and row.closing != "reopened",
             is_answered=bool(row.is_answered),
         )
+
+
+def read_conversation(database: Database, conversation: ConversationRef) -> ConversationState:
+    columns = conversation.columns
+    with database.reading() as connection:
+        label_rows = connection.execute(_LABELS, columns).all()
+        comment_rows = connection.execute(_COMMENTS, columns).all()
+    return ConversationState(
+        labels={row.name: row.state for row in label_rows},
+        comments={row.family: StoredComment(row.comment_id, row.body_digest, row.state) for row in comment_rows},
+    )
 
 
 class BotAccounts:

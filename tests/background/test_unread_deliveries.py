@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hls_handler.actions import StoredComment
 from hls_handler.deliveries import NewDelivery
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.queue.changes import CommentChange, ConversationRef
@@ -263,7 +264,7 @@ def ask_author(world: World, *, answered: bool) -> None:
     lease = world.store.queue.claim(worker="w", lease_s=30, max_crashes=3)
     assert lease is not None
     state = json.dumps([{"text": "The version", "answered": answered}])
-    asked = CommentChange(ConversationRef(REPOSITORY_ID, "hls-bot", 1), "issues", 5, "digest", state)
+    asked = CommentChange(ConversationRef(REPOSITORY_ID, "hls-bot", 1), "issues", StoredComment(5, "digest", state))
     world.store.queue.finish(lease, "done", reason="asked", kind=None, handler=None, took_s=0.0, changes=[asked])
 
 

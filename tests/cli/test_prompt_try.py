@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hls_handler import shipped
+from hls_handler.actions import StoredComment
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.cli import app
 from hls_handler.cli.event_input import Subject
@@ -170,9 +171,9 @@ def test_the_existing_comment_would_be_edited_and_label_corrections_are_respecte
     sandbox.state.add_labels(conversation, ("priority-low",), by=BOT)
     with closing(Storage.open("sqlite:///hls.db")) as store:
         history = open_history(store, begin(store, "g1", repository_id=REPOSITORY_ID, number=11), BOT.login)
-        history.mark_labels_set(["priority-low", "bug"])
-        history.mark_labels_removed(["bug"])
-        history.store_comment("issues", comment.id, "digest")
+        history.change_labels(["priority-low", "bug"], "set")
+        history.change_labels(["bug"], "removed")
+        history.store_comment("issues", StoredComment(comment.id, "digest"))
     labels, commented = tried(try_, f"{REPOSITORY}#11")["outcomes"]
     assert labels["detail"] == (
         "would have: added priority-high, difficulty-moderate, component-backend; removed priority-low; "

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.actions import EnsureComment, Outcome
+from hls_handler.actions import EnsureComment, Outcome, StoredComment
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
 from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Postponed
 from hls_handler.events import Account
-from hls_handler.store.conversations import StoredComment
 from tests.clients.conftest import NOON
 from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
 from tests.clients.fake_history import FakeHistory

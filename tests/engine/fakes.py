@@ -19,6 +19,7 @@ from hls_handler.actions import (
     EnsureReview,
     Outcome,
     Reaction,
+    StoredComment,
     WrittenCheck,
 )
 from hls_handler.analysis import Reply, UnusableReply, Usage, ValidReply
@@ -267,9 +268,9 @@ class FakeWriter:
         names = tuple(label.name for label in action.requested)
         if self.dry_run:
             return Outcome("labels", "dry_run", f"would add {', '.join(names)}", added=names)
-        self.history.record_label_intents(names, label_origins(action))
+        self.history.change_labels(names, "intended", label_origins(action))
         self._write("labels")
-        self.history.mark_labels_set(names)
+        self.history.change_labels(names, "set")
         self.github.labels[number] = names
         return Outcome("labels", "changed", f"added {', '.join(names)}", added=names)
 
@@ -283,7 +284,7 @@ class FakeWriter:
         edits = number in self.github.comments
         self.github.comments[number] = action.body
         self._lose_response()
-        self.history.store_comment(action.family, number, "digest", action.state)
+        self.history.store_comment(action.family, StoredComment(number, "digest", action.state))
         return Outcome(
             "comment", "edited" if edits else "created", COMMENT_EDITED if edits else COMMENT_CREATED, body=action.body
         )

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from hls_handler.actions import StoredComment
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost
 from hls_handler.queue.changes import PendingChanges
@@ -20,8 +21,8 @@ def save_pending_changes(store: Storage, lease: Lease) -> None:
     pending = PendingChanges()
     pending.add(CHECKPOINT)
     history = store.conversations.history(lease, "hls", pending=pending)
-    history.mark_labels_set(["bug"])
-    history.store_comment("issues", 1, "digest")
+    history.change_labels(["bug"], "set")
+    history.store_comment("issues", StoredComment(1, "digest"))
     store.checkpoints.save(lease, *pending.take())
 
 
@@ -49,12 +50,10 @@ WRITES: dict[str, Callable[[Storage, Lease], object]] = {
     ),
     "acquire_lock": lambda s, lease: s.locks.acquire(lease, "comment", ttl_s=60, changes=[CHECKPOINT]),
     "release_lock": lambda s, lease: s.checkpoints.save(lease, unlock=True),
-    "record_label_intents": lambda s, lease: open_history(s, lease, "hls").record_label_intents(["bug"]),
-    "mark_labels_set": lambda s, lease: open_history(s, lease, "hls").mark_labels_set(["bug"]),
-    "mark_labels_removed": lambda s, lease: open_history(s, lease, "hls").mark_labels_removed(["bug"]),
-    "delete_labels": lambda s, lease: open_history(s, lease, "hls").delete_labels(["stored"]),
+    "change_labels": lambda s, lease: open_history(s, lease, "hls").change_labels(["bug"], "intended"),
+    "delete_labels": lambda s, lease: open_history(s, lease, "hls").change_labels(["stored"], None),
     "save_pending_changes": save_pending_changes,
-    "store_comment": lambda s, lease: open_history(s, lease, "hls").store_comment("issues", 1, "digest"),
+    "store_comment": lambda s, lease: open_history(s, lease, "hls").store_comment("issues", StoredComment(1, "digest")),
 }
 
 
@@ -62,7 +61,7 @@ WRITES: dict[str, Callable[[Storage, Lease], object]] = {
 def test_write_with_a_lost_lease_is_rejected_and_changes_nothing(store: Storage, skew: Skew, write: str) -> None:
     stale = begin(store, "g1", number=7)
     store.checkpoints.save(stale, Checkpoint("stored", 0, 1, "{}"))
-    open_history(store, stale, "hls").mark_labels_set(["stored"])
+    open_history(store, stale, "hls").change_labels(["stored"], "set")
     skew.advance(seconds=31)
     current = claim(store, worker="heir")
     store.locks.acquire(current, "held", ttl_s=3600)

@@ -17,6 +17,7 @@ from hls_handler.actions import (
     EnsureLabels,
     EnsureReview,
     Outcome,
+    StoredComment,
     WrittenCheck,
 )
 from hls_handler.analysis import Reply, UnusableReply, ValidReply
@@ -123,14 +124,14 @@ class SimulatedWriter(FakeWriter):
         of_issue = self.github.written.labels.setdefault(number, [])
         missing = [name for name in names if name not in of_issue]
         stale = [name for name in of_issue if name not in names]
-        self.history.record_label_intents(missing)
+        self.history.change_labels(missing, "intended")
         for name in missing:
             self.before_write()
             self.github.write(partial(_add, of_issue, name))
         for name in stale:
             self.before_write()
             self.github.write(partial(_remove, of_issue, name))
-        self.history.mark_labels_set(missing)
+        self.history.change_labels(missing, "set")
         return Outcome("labels", "changed", f"added {', '.join(missing)}", added=names)
 
     def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome:
@@ -140,7 +141,7 @@ class SimulatedWriter(FakeWriter):
             self.github.receive("comments")
             found = min((i for i, one in comments.items() if one[:2] == (number, action.family)), default=None)
         if found is not None and comments[found][2] == action.body:
-            self.history.store_comment(action.family, found, "digest", action.state)
+            self.history.store_comment(action.family, StoredComment(found, "digest", action.state))
             return Outcome("comment", "unchanged", COMMENT_UP_TO_DATE, comment_id=found, body=action.body)
 
         def effect() -> int:
@@ -150,7 +151,7 @@ class SimulatedWriter(FakeWriter):
 
         self.before_write()
         written_id = self.github.write(effect)
-        self.history.store_comment(action.family, written_id, "digest", action.state)
+        self.history.store_comment(action.family, StoredComment(written_id, "digest", action.state))
         detail = COMMENT_CREATED if found is None else COMMENT_EDITED
         kind: Any = "created" if found is None else "edited"
         return Outcome("comment", kind, detail, comment_id=written_id, body=action.body)

@@ -6,46 +6,47 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from hls_handler.actions import StoredComment
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labels import LabelOrigin, LabelState
 from hls_handler.queue.changes import Change, PendingChanges, field_label
 from hls_handler.storage import Storage
-from hls_handler.store.conversations import ConversationState, StoredComment
+from hls_handler.store.conversations import ConversationState
 from tests.queue.builders import begin, open_history
 
 
 def test_label_states_are_intended_ours_and_gone(store: Storage) -> None:
     history = open_history(store, begin(store, "g1", number=7), "hls[bot]")
     assert history.labels() == {}
-    history.record_label_intents(["bug", "priority-high", "size/small"])
-    history.mark_labels_set(["bug", "priority-high"])
-    history.mark_labels_removed(["priority-high"])
+    history.change_labels(["bug", "priority-high", "size/small"], "intended")
+    history.change_labels(["bug", "priority-high"], "set")
+    history.change_labels(["priority-high"], "removed")
     assert history.labels() == {"bug": "set", "priority-high": "removed", "size/small": "intended"}
 
 
 def test_intent_replaces_the_earlier_state_of_a_label(store: Storage) -> None:
     history = open_history(store, begin(store, "g1", number=7), "hls[bot]")
-    history.mark_labels_set(["bug"])
-    history.mark_labels_removed(["question"])
-    history.record_label_intents(["bug", "question"])
+    history.change_labels(["bug"], "set")
+    history.change_labels(["question"], "removed")
+    history.change_labels(["bug", "question"], "intended")
     assert history.labels() == {"bug": "intended", "question": "intended"}
 
 
 def test_deleted_labels_have_no_state(store: Storage) -> None:
     history = open_history(store, begin(store, "g1", number=7), "hls[bot]")
-    history.mark_labels_set(["bug", "question", "bug"])
-    history.delete_labels(["bug", "never seen"])
-    history.delete_labels([])
+    history.change_labels(["bug", "question", "bug"], "set")
+    history.change_labels(["bug", "never seen"], None)
+    history.change_labels([], None)
     assert history.labels() == {"question": "set"}
 
 
 def test_comment_is_stored_for_each_family(store: Storage) -> None:
     history = open_history(store, begin(store, "g1", number=7), "hls[bot]")
     assert history.comment("issues") is None
-    history.store_comment("issues", 11, "first")
-    history.store_comment("issues", 12, "second")
-    history.store_comment("reviews", 13, "other")
+    history.store_comment("issues", StoredComment(11, "first"))
+    history.store_comment("issues", StoredComment(12, "second"))
+    history.store_comment("reviews", StoredComment(13, "other"))
     assert history.comment("issues") == StoredComment(comment_id=12, body_digest="second")
     assert history.comment("reviews") == StoredComment(comment_id=13, body_digest="other")
 
@@ -60,13 +61,13 @@ def test_history_is_separate_by_conversation_and_account(
 ) -> None:
     lease = begin(store, "g1", number=7)
     history = open_history(store, lease, "hls[bot]")
-    history.mark_labels_set(["bug"])
-    history.store_comment("issues", 11, "digest")
+    history.change_labels(["bug"], "set")
+    history.store_comment("issues", StoredComment(11, "digest"))
     same_conversation = (repository_id, number) == (1, 7)
     other_lease = lease if same_conversation else begin(store, "g2", repository_id=repository_id, number=number)
     other = open_history(store, other_lease, identity)
     assert (other.labels(), other.comment("issues")) == ({}, None)
-    other.delete_labels(["bug"])
+    other.change_labels(["bug"], None)
     assert history.labels() == {"bug": "set"}
 
 
@@ -90,15 +91,17 @@ WRITES: dict[str, Callable[[Storage, Lease, Sequence[Change]], object]] = {
 @pytest.mark.parametrize("write", WRITES)
 def test_pending_changes_are_readable_and_stored_with_the_next_write(store: Storage, write: str) -> None:
     lease = begin(store, "g1", number=7)
-    open_history(store, lease, "hls[bot]").mark_labels_set(["old", "older"])
+    open_history(store, lease, "hls[bot]").change_labels(["old", "older"], "set")
     changes = PendingChanges()
     history = store.conversations.history(lease, "hls[bot]", pending=changes)
-    history.record_label_intents(["bug", "size/small", "question"], {"bug": LabelOrigin("kind", "issues/analyze@1")})
-    history.mark_labels_set(["bug"])
-    history.mark_labels_removed(["old"])
-    history.delete_labels(["older", "question"])
-    history.store_comment("issues", 11, "first")
-    history.store_comment("issues", 11, "digest")
+    history.change_labels(
+        ["bug", "size/small", "question"], "intended", {"bug": LabelOrigin("kind", "issues/analyze@1")}
+    )
+    history.change_labels(["bug"], "set")
+    history.change_labels(["old"], "removed")
+    history.change_labels(["older", "question"], None)
+    history.store_comment("issues", StoredComment(11, "first"))
+    history.store_comment("issues", StoredComment(11, "digest"))
     labels: dict[str, LabelState] = {"old": "removed", "bug": "set", "size/small": "intended"}
     assert (history.labels(), history.comment("issues")) == (labels, StoredComment(11, "digest"))
     assert store.conversations.find(1, 7, "hls[bot]").labels == {"old": "set", "older": "set"}
@@ -110,7 +113,7 @@ def test_pending_changes_are_readable_and_stored_with_the_next_write(store: Stor
 
 def test_history_remains_after_the_delivery(store: Storage) -> None:
     first = begin(store, "g1", number=7)
-    open_history(store, first, "hls[bot]").mark_labels_set(["bug"])
+    open_history(store, first, "hls[bot]").change_labels(["bug"], "set")
     store.queue.finish(first, "done", reason=None, took_s=1)
     assert open_history(store, begin(store, "g2", number=7), "hls[bot]").labels() == {"bug": "set"}
 
@@ -130,10 +133,10 @@ def test_bot_account_is_stored_by_fingerprint(store: Storage) -> None:
 
 def test_find_returns_a_conversation_without_a_lease(store: Storage) -> None:
     history = open_history(store, begin(store, "g1", number=7), "hls[bot]")
-    history.record_label_intents(["bug", "size/small"])
-    history.mark_labels_set(["bug"])
-    history.store_comment("issues", 11, "digest")
-    open_history(store, begin(store, "g2", number=8), "hls[bot]").mark_labels_set(["other conversation"])
+    history.change_labels(["bug", "size/small"], "intended")
+    history.change_labels(["bug"], "set")
+    history.store_comment("issues", StoredComment(11, "digest"))
+    open_history(store, begin(store, "g2", number=8), "hls[bot]").change_labels(["other conversation"], "set")
     assert store.conversations.find(1, 7, "hls[bot]") == ConversationState(
         labels={"bug": "set", "size/small": "intended"}, comments={"issues": StoredComment(11, "digest")}
     )

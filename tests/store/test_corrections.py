@@ -26,8 +26,8 @@ def set_labels(
 ) -> None:
     """Set labels that replies requested, as `clients.writer` does."""
     history = open_history(store, lease, identity)
-    history.record_label_intents(names, origins)
-    history.mark_labels_set(names)
+    history.change_labels(names, "intended", origins)
+    history.change_labels(names, "set")
 
 
 def record_change(
@@ -67,19 +67,19 @@ def feedback(store: Storage) -> dict[str, dict[str, FieldFeedback]]:
 def test_requested_labels_are_counted_when_they_are_set(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
     history = open_history(store, lease, "hls")
-    history.record_label_intents(["bug", "priority-high", "size/small"], ORIGINS)
+    history.change_labels(["bug", "priority-high", "size/small"], "intended", ORIGINS)
     assert feedback(store) == {}
-    history.mark_labels_set(["bug"])
+    history.change_labels(["bug"], "set")
     assert feedback(store) == {PROMPT: {"kind": FieldFeedback(1, 0)}}
-    history.mark_labels_set(["bug", "priority-high", "size/small"])
+    history.change_labels(["bug", "priority-high", "size/small"], "set")
     assert feedback(store) == {PROMPT: {"kind": FieldFeedback(1, 0), "priority": FieldFeedback(1, 0)}}
 
 
 def test_label_set_again_is_not_counted_twice(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
     set_labels(store, lease, "bug")
-    open_history(store, lease, "hls").record_label_intents(["bug"])
-    open_history(store, lease, "hls").mark_labels_set(["bug"])
+    open_history(store, lease, "hls").change_labels(["bug"], "intended")
+    open_history(store, lease, "hls").change_labels(["bug"], "set")
     assert feedback(store) == {PROMPT: {"kind": FieldFeedback(1, 0)}}
 
 
@@ -132,7 +132,7 @@ def test_correction_remains_after_the_bot_removes_its_label(store: Storage, skew
     set_bug_and_priority(store, skew)
     lease = begin_later(store)
     record_change(store, lease, "bug", "priority-high", "priority-low")
-    open_history(store, lease, "hls").delete_labels(["priority-high"])
+    open_history(store, lease, "hls").change_labels(["priority-high"], None)
     assert record_current(store, lease, "bug", "priority-low") == CorrectionResult(2, ())
     assert record_current(store, lease, "bug", "priority-high").changed == (HIGH,)
 
@@ -141,9 +141,9 @@ def test_removal_by_the_bot_is_no_correction(store: Storage, skew: Skew) -> None
     set_bug_and_priority(store, skew)
     lease = begin_later(store)
     history = open_history(store, lease, "hls")
-    history.record_label_intents(["priority-high"])
+    history.change_labels(["priority-high"], "intended")
     assert record_current(store, lease, "bug") == CorrectionResult(1, ())
-    history.delete_labels(["priority-high"])
+    history.change_labels(["priority-high"], None)
     assert record_current(store, lease, "bug") == CorrectionResult(1, ())
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 0)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from hls_handler.actions import StoredComment
 from hls_handler.errors import LeaseLost
 from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
 from hls_handler.storage import Storage
@@ -80,7 +81,7 @@ def test_worker_with_a_lost_lease_saves_nothing(store: Storage, skew: Skew) -> N
 def test_has_comment_depends_on_conversation_family_and_account(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
     assert not store.repositories.history(lease, "hls").has_comment(7, "onboarding")
-    open_history(store, lease, "hls").store_comment("onboarding", 900, "digest")
+    open_history(store, lease, "hls").store_comment("onboarding", StoredComment(900, "digest"))
     assert store.repositories.history(lease, "hls").has_comment(7, "onboarding")
     assert not store.repositories.history(lease, "hls").has_comment(8, "onboarding")
     assert not store.repositories.history(lease, "hls").has_comment(7, "issues")
@@ -91,7 +92,7 @@ def test_lease_can_be_moved_to_another_conversation(store: Storage) -> None:
     """A workflow run is queued without a conversation; its comment belongs to its pull request."""
     lease = replace(begin(store, "g1", number=None), number=13)
     assert lease.conversation_key == "1#13"
-    open_history(store, lease, "hls").store_comment("workflows", 901, "digest")
+    open_history(store, lease, "hls").store_comment("workflows", StoredComment(901, "digest"))
     assert store.repositories.history(lease, "hls").has_comment(13, "workflows")
 
 

@@ -13,6 +13,7 @@ from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
+from hls_handler.actions import StoredComment
 from hls_handler.analysis import IssueAnalysis, Usage, ValidReply
 from hls_handler.deliveries import Checkpoint, Lease, NewDelivery
 from hls_handler.engine.job import encode_reply
@@ -107,9 +108,9 @@ def _add_done(store: Storage) -> None:
     store.calls.end(lease, _begin_call(store, lease), outcome="invalid", usage=USAGE, error="the reply lacks kind")
     pending = PendingChanges()
     history = store.conversations.history(lease, BOT, pending=pending)
-    history.record_label_intents(["bug", "priority-high"], {"bug": LabelOrigin("kind", PROMPT)})
-    history.mark_labels_set(["bug"])
-    history.store_comment("issues", 11, "digest")
+    history.change_labels(["bug", "priority-high"], "intended", {"bug": LabelOrigin("kind", PROMPT)})
+    history.change_labels(["bug"], "set")
+    history.store_comment("issues", StoredComment(11, "digest"))
     store.checkpoints.save(lease, *pending.take())
     shown = ShownLabels(("question",), "It is broken", False, {"bug": "kind", "question": "kind"})
     store.corrections.record_current(lease, BOT, shown)
