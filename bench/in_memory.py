@@ -17,7 +17,7 @@ from hls_handler.actions import StoredComment
 from hls_handler.deliveries import Checkpoint, Lease, NewDelivery
 from hls_handler.handlers.labels import LabelState
 from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate
-from hls_handler.queue.changes import Change
+from hls_handler.queue.checkpoints import Change
 from hls_handler.store.conversations import NewerEvents
 from hls_handler.store.corrections import CorrectionResult
 
@@ -30,7 +30,6 @@ class InMemory:
     saved: dict[str, dict[tuple[str, int], Checkpoint]] = field(default_factory=dict)
     call_rows: dict[int, Any] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
-    statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
     histories: dict[int | None, InMemoryHistory] = field(default_factory=dict)
     _locks: dict[str, threading.Lock] = field(default_factory=dict)
     _locked: dict[str, list[str]] = field(default_factory=dict)
@@ -84,12 +83,10 @@ class InMemory:
     def load(self, guid: str) -> dict[tuple[str, int], Checkpoint]:
         return dict(self.saved.get(guid, {}))
 
-    def save(self, lease: Lease, *changes: Change, unlock: bool = False, **_posting: object) -> None:
+    def save(self, lease: Lease, *changes: Change) -> None:
         for change in changes:
             if isinstance(change, Checkpoint):
                 self.saved.setdefault(lease.guid, {})[change.name, change.index] = change
-        if unlock:
-            self._release(lease)
 
     def count_conversation_runs(self, _lease: Lease) -> int:
         return 0
@@ -113,9 +110,6 @@ class InMemory:
         self.call_rows[call_id] = (*self.call_rows[call_id], end)
         self.save(lease, *changes)
 
-    def set_status(self, lease: Lease, **status: object) -> None:
-        self.statuses.setdefault(lease.guid, {}).update(status)
-
     def history(self, lease: Lease, _bot_login: str, **_pending: object) -> InMemoryHistory:
         return self.histories.setdefault(lease.number, InMemoryHistory())
 
@@ -135,7 +129,8 @@ class InMemory:
         return ()
 
     def finish(self, lease: Lease, state: str, *, changes: Sequence[Change] = (), **_why: object) -> None:
-        self.save(lease, *changes, unlock=True)
+        self.save(lease, *changes)
+        self._release(lease)
         self.states[lease.guid] = state
 
     def _release(self, lease: Lease) -> None:

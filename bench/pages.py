@@ -22,11 +22,11 @@ import uvicorn
 
 from bench.process import MeasuredProcess, running, separate_cores, serve_on
 from bench.row import Row, percentile
+from hls_handler.db.counters import BUCKETS_S
 from hls_handler.db.tables import analyses, calls, checkpoints, counter_hours, deliveries
 from hls_handler.db.values import HOUR_MS, compress
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting.library import ReloadingLibrary
-from hls_handler.queue.changes import BUCKETS_S
 from hls_handler.storage import Storage
 from tests.console.browser import Browser
 from tests.postgres import running_cluster

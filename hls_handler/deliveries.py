@@ -10,6 +10,9 @@ import msgspec
 
 State = Literal["queued", "running", "done", "ignored", "superseded", "dead"]
 
+Posted = Literal["done", "dry_run"]
+"""Values of the column `posting_status` if posting did not fail."""
+
 FIRST_SHADOW_STEP = 100
 """Lowest `Checkpoint.index` of shadow prompts, whose replies are stored but not posted."""
 

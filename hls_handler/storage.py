@@ -9,20 +9,20 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 from typing import Final, Self
 
+from hls_handler.db.counters import CounterWriter
 from hls_handler.db.database import Database, NotReady, masked, parse_url
 from hls_handler.db.files import database_exists, ensure_private_file
 from hls_handler.db.migrate import migrate, require_migrated
 from hls_handler.db.values import no_skew
 from hls_handler.errors import StoreUnavailable
-from hls_handler.queue.catch_up import CatchUpStore
-from hls_handler.queue.changes import Checkpoints, DeliveryWriter
+from hls_handler.queue.checkpoints import Checkpoints
 from hls_handler.queue.delivery_queue import DeliveryQueue
 from hls_handler.queue.locks import Locks
 from hls_handler.queue.pauses import Pauses
 from hls_handler.queue.rate_limiter import RateLimiter
-from hls_handler.queue.stops import Stops
 from hls_handler.store.analyses import Analyses
 from hls_handler.store.calls import ClaudeCalls
+from hls_handler.store.catch_up import CatchUpStore
 from hls_handler.store.commit_checks import CommitChecks
 from hls_handler.store.conversations import BotAccounts, Conversations
 from hls_handler.store.corrections import Corrections
@@ -32,8 +32,10 @@ from hls_handler.store.prompt_versions import PromptVersions
 from hls_handler.store.reply_cache import ReplyCache
 from hls_handler.store.repositories import Repositories, RepositoryFiles
 from hls_handler.store.retention import RetentionStore
+from hls_handler.store.reviews import Reviews
 from hls_handler.store.search import DeliverySearches
 from hls_handler.store.statistics import Deliveries, Statistics
+from hls_handler.store.stops import Stops
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +50,15 @@ class Storage:
     """
 
     def __init__(self, database: Database) -> None:
-        writer = DeliveryWriter(database)
+        counters = CounterWriter(database)
+        checkpoints = Checkpoints(database, counters)
         self.database: Final = database
-        self.queue: Final = DeliveryQueue(database, writer)
-        self.checkpoints: Final = Checkpoints(database, writer)
-        self.rate_limiter: Final = RateLimiter(database, writer)
-        self.locks: Final = Locks(database, writer)
+        self.queue: Final = DeliveryQueue(database, checkpoints, counters)
+        self.checkpoints: Final = checkpoints
+        self.rate_limiter: Final = RateLimiter(database, checkpoints)
+        self.locks: Final = Locks(database, checkpoints)
         self.pauses: Final = Pauses(database)
-        self.stops: Final = Stops(database, writer)
+        self.stops: Final = Stops(database, checkpoints)
         self.deliveries: Final = Deliveries(database)
         self.searches: Final = DeliverySearches(database)
         self.analyses: Final = Analyses(database)
@@ -64,14 +67,17 @@ class Storage:
         self.counter_hours: Final = CounterHours(database)
         self.reply_cache: Final = ReplyCache(database)
         self.prompt_versions: Final = PromptVersions(database)
-        self.calls: Final = ClaudeCalls(database, writer, self.rate_limiter, self.reply_cache, self.prompt_versions)
+        self.calls: Final = ClaudeCalls(
+            database, checkpoints, self.rate_limiter, self.reply_cache, self.prompt_versions
+        )
         self.conversations: Final = Conversations(database)
-        self.commit_checks: Final = CommitChecks(database, writer)
-        self.corrections: Final = Corrections(database, writer)
-        self.repositories: Final = Repositories(database, writer)
-        self.repository_files: Final = RepositoryFiles(database, writer)
+        self.commit_checks: Final = CommitChecks(database, checkpoints)
+        self.corrections: Final = Corrections(database, checkpoints)
+        self.reviews: Final = Reviews(database, checkpoints)
+        self.repositories: Final = Repositories(database, checkpoints, self.reviews)
+        self.repository_files: Final = RepositoryFiles(database, checkpoints)
         self.bot_accounts: Final = BotAccounts(database)
-        self.catch_up: Final = CatchUpStore(database, writer.counters)
+        self.catch_up: Final = CatchUpStore(database, counters)
         self.retention: Final = RetentionStore(database)
 
     @classmethod

@@ -54,7 +54,7 @@ from hls_handler.events import Account, Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
-from hls_handler.queue.changes import PendingChanges
+from hls_handler.queue.checkpoints import PendingChanges
 from hls_handler.queue.leases import ExclusiveLease
 from hls_handler.routing import Command, Ignored, LabelCorrection, QueueCheck, Rule, from_event, parse_envelope, route
 from hls_handler.settings.effective import RepositoryTable, without_entry

@@ -22,9 +22,9 @@ from hls_handler.clients.api import RateLimit
 from hls_handler.console.frame import Frame
 from hls_handler.engine.health import ComponentState, Health
 from hls_handler.errors import StoreUnavailable
-from hls_handler.queue.changes import BUCKETS_S, LABEL_SET
 from hls_handler.storage import Storage
 from hls_handler.store.calls import FAILED, SUCCESS, UNAVAILABLE, UNFINISHED
+from hls_handler.store.conversations import LABEL_SET
 from hls_handler.store.corrections import CORRECTION_WITHDRAWN, LABEL_CORRECTED
 from hls_handler.store.statistics import QueueState
 from hls_handler.web.single_flight import SingleFlightCache

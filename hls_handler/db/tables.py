@@ -430,7 +430,7 @@ counters = Table(
 counter_hours = Table(
     "counter_hours",
     metadata,
-    Column("name", Text, primary_key=True),  # of a counter; see `HOURLY` in queue/changes.py
+    Column("name", Text, primary_key=True),  # of a counter; see `HOURLY` in db/counters.py
     Column("hour", BigInteger, primary_key=True),  # the time when the hour begins
     Column("label", UntrustedString, primary_key=True),
     Column("value", BigInteger, nullable=False),  # what the counter increased by within the hour

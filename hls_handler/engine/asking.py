@@ -43,6 +43,7 @@ from hls_handler.prompting.render import (
     render_review_comment,
 )
 from hls_handler.prompting.reply_fields import complete_static_reply
+from hls_handler.queue.checkpoints import ANALYSED
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 
@@ -117,7 +118,7 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
         job.note(OMISSIONS, FIRST_SHADOW_STEP, answers.unanswered)
     if is_recalled or answers.left_out:
         # No call has set the status; an earlier attempt with other prompts may have left it unset.
-        job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
+        job.pending.add(ANALYSED)
     return answers
 
 
@@ -133,7 +134,7 @@ def analyse(job: Job, answered: Answers, facts: Any) -> Analysis:
 @_template_errors_as_retryable()
 def analyse_static_reply(job: Job, facts: Any, reply: Reply) -> Analysis:
     """Return an analysis without a call to Claude. Its comment is rendered from `reply`, which the handler wrote."""
-    job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
+    job.pending.add(ANALYSED)
     name = job.rule.prompt
     reply = complete_static_reply(reply, job.config.library.prompts[name].reply_model)
     variables = template_variables(job.event, job.handler, facts, prompt=name, effective=job.rule.effective)

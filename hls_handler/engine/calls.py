@@ -21,6 +21,7 @@ from hls_handler.errors import DependencyDown, LeaseLost, Permanent, PromptError
 from hls_handler.handlers.changed_files import find_unshown
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt, RuleView, render
+from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.store.calls import ESTIMATED, FAILED, UNAVAILABLE, ReviewBudget
 from hls_handler.store.reply_cache import CacheKey
 from hls_handler.tracing import annotate, span
@@ -157,10 +158,9 @@ def _end_valid(
         error=ESTIMATED if answer.usage.is_estimate else None,
         is_usage_unknown=answer.usage.is_estimate,
         request_id=answer.usage.request_id,
-        changes=[*job.pending.take(), checkpoint],
+        changes=[*job.pending.take(), checkpoint, *_find_status(job, prompt.name, recalled.reply)],
         reply=recalled,
         cache_key=cache_key,
-        is_last=_is_last(job, prompt.name, recalled.reply),
     )
     return recalled
 
@@ -256,8 +256,7 @@ def _find_cached(job: Job, rendered: RenderedPrompt, index: int, key: CacheKey) 
         index=index,
         reply=answer,
         sources=job.config.library.sources[prompt.name],
-        changes=[*job.pending.take(), encode_reply(answer, index=index)],
-        is_last=_is_last(job, prompt.name, reply),
+        changes=[*job.pending.take(), encode_reply(answer, index=index), *_find_status(job, prompt.name, reply)],
     )
     annotate({"hls.is_cached": True})
     log.info("reply taken from the cache", extra={"prompt": prompt.id, "stored_at": cached.stored_at.isoformat()})
@@ -281,11 +280,12 @@ def _review_budget(job: Job) -> ReviewBudget | None:
     )
 
 
-def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
+def _find_status(job: Job, prompt: str, reply: Reply) -> tuple[StatusChange, ...]:
+    """Return the end of the analysis, unless the reply leads to another prompt."""
     try:
-        return job.config.library.find_next_prompt(prompt, reply) is None
+        return (ANALYSED,) if job.config.library.find_next_prompt(prompt, reply) is None else ()
     except PromptError:
-        return False
+        return ()
 
 
 def _report_unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableReply) -> Permanent:

@@ -13,7 +13,7 @@ from typing import Any, assert_never
 from pydantic import TypeAdapter
 
 from hls_handler.actions import EnsureComment, Outcome, Reaction
-from hls_handler.deliveries import CONCLUDED, PRIORITY_BOT_REQUEST, REQUESTED, Lease, NewDelivery
+from hls_handler.deliveries import CONCLUDED, PRIORITY_BOT_REQUEST, REQUESTED, Lease, NewDelivery, Posted
 from hls_handler.engine.job import Codec, Job
 from hls_handler.engine.posting import OUTCOME, make_writer, write_under_lock
 from hls_handler.engine.repository_settings import apply_to_rule
@@ -21,7 +21,7 @@ from hls_handler.errors import PayloadError, Permanent, Superseded
 from hls_handler.events import REQUEST_KEY, Account, PullRequest, RequestedReview, parse_event
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
-from hls_handler.queue.changes import Posted
+from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.review.dismissals import is_promise
 from hls_handler.review.record import LedgerEntry
 from hls_handler.routing import (
@@ -154,7 +154,7 @@ def _dismiss(job: Job, command: Command, number: int, login: str) -> str:
         is_missing = command.finding is None
         found = "the number is missing" if is_missing else f"no finding has the number {command.finding}"
         return _join(_react(job, "confused"), f"nothing was dismissed: {found}; our comment lists the numbers")
-    job.store.repositories.dismiss(job.lease, job.bot.login, entry.key, by=login)  # before the review that reads it
+    job.store.reviews.dismiss(job.lease, job.bot.login, entry.key, by=login)  # before the review that reads it
     requested = _request_review(job, number, "conclude", reaction="+1", if_impossible="+1")
     return _join(f"{login} dismissed finding {entry.number}", requested)
 
@@ -167,7 +167,7 @@ def _find_number(job: Job) -> int | None:
     number = job.store.deliveries.find_pull_request(job.event.repository.full_name, check_run.head_sha)
     number = number or next(iter(check_run.pull_request_numbers), None)
     if number is not None:
-        job.store.queue.set_posted_on(job.lease, number)  # so that `hls why` shows the command there
+        job.pending.add(StatusChange({"posted_on": number}))  # so that `hls why` shows the command there
     return number
 
 

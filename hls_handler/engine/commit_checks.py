@@ -23,12 +23,12 @@ from hls_handler.errors import (
     TokenReplaced,
 )
 from hls_handler.handlers.check import plan_unreviewed_check
-from hls_handler.queue.changes import CheckChange, WriteCompleted
+from hls_handler.queue.locks import WriteCompleted
 from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Review, Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import make_receipt
-from hls_handler.store.commit_checks import UnendedCheck
+from hls_handler.store.commit_checks import CheckChange, UnendedCheck
 
 log = logging.getLogger(__name__)
 

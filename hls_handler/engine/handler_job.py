@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import Action, EnsureCheck, EnsureLabels, Outcome
 from hls_handler.analysis import Analysis, Reply
-from hls_handler.deliveries import REQUESTED
+from hls_handler.deliveries import REQUESTED, Posted
 from hls_handler.engine.asking import analyse, analyse_static_reply, ask, prompt_limits
 from hls_handler.engine.calls import OMISSIONS
 from hls_handler.engine.commit_checks import begin_check
@@ -24,10 +24,12 @@ from hls_handler.events import Event
 from hls_handler.handlers.asking import Answers
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation, Result
-from hls_handler.queue.changes import ConversationRef, Posted, ReviewChange
+from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.store.calls import make_receipt
+from hls_handler.store.conversations import ConversationRef
+from hls_handler.store.reviews import ReviewChange
 from hls_handler.tracing import span
 from hls_handler.wording import count
 
@@ -80,7 +82,7 @@ class HandlerJob:
         # The facts or the settings name the conversation, not the event.
         if conversation is not None and (self._job.lease.number is None or conversation.is_fallback_issue):
             job, number = self._job, conversation.number
-            job.store.queue.set_posted_on(job.lease, number)
+            job.pending.add(StatusChange({"posted_on": number}))
             self._job = replace(job, lease=replace(job.lease, number=number)).with_account_for(number)
             require_runs_left(self._job)
             if conversation.is_fallback_issue and (ASK, 0) not in job.steps:

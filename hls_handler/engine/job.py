@@ -43,7 +43,7 @@ from hls_handler.errors import LeaseLost, Postponed, StepFailed, StoreUnavailabl
 from hls_handler.events import Account, Event
 from hls_handler.handlers.handler import Handler
 from hls_handler.prompting.reply_fields import permissive_reply_model, with_optional_fields
-from hls_handler.queue.changes import PendingChanges
+from hls_handler.queue.checkpoints import PendingChanges, StatusChange
 from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE
 from hls_handler.routing import Rule
 from hls_handler.settings.repository import RepositorySettingsFile
@@ -274,14 +274,12 @@ class Job:
         except (LeaseLost, StoreUnavailable):
             raise
         except Exception as exc:  # raised again: a retry continues from the results so far, even after a defect
+            failed = part if isinstance(part, str) else part()
+            if isinstance(exc, StepFailed):
+                self.pending.add(StatusChange({f"{failed}_status": "failed", f"{failed}_error": str(exc)}))
             changes = self.pending.take()
             if changes:
                 self.store.checkpoints.save(self.lease, *changes)
-            failed = part if isinstance(part, str) else part()
-            if isinstance(exc, StepFailed) and failed == "analysis":
-                self.store.queue.set_status(self.lease, analysis="failed", analysis_error=str(exc))
-            elif isinstance(exc, StepFailed):
-                self.store.queue.set_status(self.lease, posting="failed", posting_error=str(exc))
             raise
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import msgspec
 from pydantic import TypeAdapter
 
-from hls_handler.deliveries import Lease
+from hls_handler.deliveries import Lease, Posted
 from hls_handler.engine.active_config import WorkerContext
 from hls_handler.engine.commands import find_finding, run_command
 from hls_handler.engine.handler_job import HandlerJob, plan_check, require_runs_left
@@ -38,7 +38,7 @@ from hls_handler.events import REQUEST_KEY, Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.issues import has_open_requests
-from hls_handler.queue.changes import Change, Posted
+from hls_handler.queue.checkpoints import Change
 from hls_handler.routing import (
     Command,
     Ignored,

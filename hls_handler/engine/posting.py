@@ -34,7 +34,7 @@ from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, LabelState
 from hls_handler.prompting.prompt import Library
-from hls_handler.queue.changes import WriteCompleted
+from hls_handler.queue.locks import WriteCompleted
 from hls_handler.routing import LabelCorrection
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.store.conversations import ConversationHistory

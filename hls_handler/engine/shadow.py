@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis
+from hls_handler.deliveries import Posted
 from hls_handler.engine.asking import ask
 from hls_handler.engine.calls import PROMPT_SECRET
 from hls_handler.engine.job import Codec, Job
@@ -24,7 +25,8 @@ from hls_handler.errors import (
     StepFailed,
     StoreUnavailable,
 )
-from hls_handler.queue.changes import Posted
+from hls_handler.queue.checkpoints import StatusChange
+from hls_handler.queue.locks import LocksReleased
 from hls_handler.routing import Shadow
 from hls_handler.store.calls import CLAUDE_RATE_LIMIT
 from hls_handler.tracing import span
@@ -81,7 +83,9 @@ def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | Non
     if shadow is None or job.find_result(SHADOW) is not None:
         return
     # Stores what was posted and releases the comment's lock before the call to Claude.
-    job.store.checkpoints.save(job.lease, *job.pending.take(), posting=posting, unlock=True)
+    if posting is not None:
+        job.pending.add(StatusChange({"posting_status": posting, "posting_error": None}))
+    job.store.checkpoints.save(job.lease, *job.pending.take(), LocksReleased())
     with span("shadow", {"hls.prompt": shadow.prompt}):
         result = _run_shadow(job, shadow, facts, posted, is_cached=is_cached)
     job.add(SHADOW, result)

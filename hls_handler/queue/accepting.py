@@ -12,12 +12,12 @@ import msgspec
 from sqlalchemy import CompoundSelect, Connection, Row, Select, and_, bindparam, literal_column, or_, select, union_all
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from hls_handler.db.counters import LAST_WEBHOOK, CounterWriter, Counts, count_end
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, slots
 from hls_handler.db.values import HOUR_MS, compress, is_caught_up, literal
 from hls_handler.deliveries import CONCLUDED, Accepted, NewDelivery, State, sort_key
 from hls_handler.events import event_key
-from hls_handler.queue.changes import LAST_WEBHOOK, CounterWriter, Counts, count_end
 
 log = logging.getLogger(__name__)
 

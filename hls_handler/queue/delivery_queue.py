@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from sqlalchemy import (
     select,
 )
 
+from hls_handler.db.counters import BUCKETS_S, CounterWriter, Counts, count_end
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, rate_limits, slots
 from hls_handler.db.values import (
@@ -37,22 +38,12 @@ from hls_handler.db.values import (
     literal,
     to_ms,
 )
-from hls_handler.deliveries import HEAD_START_MS, PRIORITY_BOT_REQUEST, Accepted, Lease, NewDelivery, State
+from hls_handler.deliveries import HEAD_START_MS, PRIORITY_BOT_REQUEST, Accepted, Lease, NewDelivery, Posted, State
 from hls_handler.events import event_key
 from hls_handler.queue.accepting import BatchAcceptor
-from hls_handler.queue.changes import (
-    NO_CHANGES,
-    Change,
-    Counts,
-    DeliveryWriter,
-    Posted,
-    Prepared,
-    count_end,
-    count_github_requests,
-    count_processing_time,
-    prepare,
-)
-from hls_handler.queue.leases import is_held, lease_lost, lease_parameters, release_locks
+from hls_handler.queue.checkpoints import Change, Checkpoints, Prepared, prepare
+from hls_handler.queue.leases import is_held, lease_lost, lease_parameters
+from hls_handler.queue.locks import release_locks
 from hls_handler.queue.pauses import is_paused
 from hls_handler.wording import count
 
@@ -87,9 +78,9 @@ _DELETE_SLOTS = slots.delete().where(slots.c.delivery_id == bindparam("of_delive
 class DeliveryQueue:
     """The stored deliveries. Each method is one transaction, and raises `StoreUnavailable` if that fails."""
 
-    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
-        self._database, self._writer = database, writer
-        self._acceptor = BatchAcceptor(database, writer.counters)
+    def __init__(self, database: Database, checkpoints: Checkpoints, counters: CounterWriter) -> None:
+        self._database, self._checkpoints, self._counters = database, checkpoints, counters
+        self._acceptor = BatchAcceptor(database, counters)
         now = database.now
         lease_until = now + bindparam("lease_ms", type_=BigInteger())
         self._claim, self._claim_command = (
@@ -258,7 +249,7 @@ class DeliveryQueue:
                 connection.execute(_DELETE_SLOTS, {"of_delivery": row_id})
             if github_requests:
                 key = event_key(lease.event, lease.action)
-                self._writer.counters.add(connection, count_github_requests(key, github_requests, is_end=False))
+                self._counters.add(connection, _count_github_requests(key, github_requests, is_end=False))
             self._database.notify(connection)  # fewer deliveries run now, so another may start
 
     def reschedule_waiting(self, *, forget_servers: bool = True) -> int:
@@ -303,36 +294,9 @@ class DeliveryQueue:
             ended = connection.execute(select(_c.state, _c.finished_at).where(is_retried).with_for_update()).first()
             connection.execute(again)
             if ended is not None:
-                self._writer.counters.add_run_again(connection, ended.state, ended.finished_at)
+                self._counters.add_run_again(connection, ended.state, ended.finished_at)
             self._database.notify(connection)
             return connection.execute(select(_c.state).where(_c.guid == guid)).scalar()
-
-    def set_status(
-        self,
-        lease: Lease,
-        *,
-        analysis: Literal["done", "failed"] | None = None,
-        analysis_error: str | None = None,
-        posting: Posted | Literal["failed"] | None = None,
-        posting_error: str | None = None,
-    ) -> None:
-        """Store the status of the analysis, of posting, or both; None leaves a status unchanged. Raises `LeaseLost`."""
-        values: dict[str, object] = {}
-        if analysis is not None:
-            values |= {"analysis_status": analysis, "analysis_error": analysis_error}
-        if posting is not None:
-            values |= {"posting_status": posting, "posting_error": posting_error}
-        self._update(lease, values)
-
-    def set_posted_on(self, lease: Lease, number: int) -> None:
-        """Store the number of the issue that gets the comment, for an event such as a release. Raises `LeaseLost`."""
-        self._update(lease, {"posted_on": number})
-
-    def _update(self, lease: Lease, values: Mapping[str, object]) -> None:
-        with self._database.writing(durable=False) as connection:
-            row_id = self._writer.require(connection, lease)
-            if values:
-                connection.execute(deliveries.update().where(_c.id == row_id).values(values))
 
     def _take_back_expired(self, connection: Connection, max_crashes: int) -> list[tuple[str, str | None, str]]:
         """Queue deliveries again. Return GUID, repository and reason of those that become dead instead."""
@@ -352,7 +316,7 @@ class DeliveryQueue:
                 dead.append((row.guid, row.repository, reason))
             connection.execute(deliveries.update().where(_c.id == row.id).values(values))
             release_locks(connection, row.id)
-        self._writer.counters.add(connection, counts)
+        self._counters.add(connection, counts)
         return dead
 
     def _end(
@@ -364,26 +328,27 @@ class DeliveryQueue:
         reason: str | None,
         handler: str | None,
         kind: str | None = None,
-        prepared: Prepared = NO_CHANGES,
+        prepared: Prepared = Prepared(),
         **values: object,
     ) -> None:
-        terms = {"state": state, "reason": reason, "reason_kind": kind, "handler": handler, **values}
+        terms: dict[str, object] = {"state": state, "reason": reason, "reason_kind": kind, "handler": handler}
+        terms |= {**prepared.columns, **values}
         terms["github_requests"] = (lease.github_requests or 0) + github_requests
         with self._database.writing() as connection:
             row = connection.execute(self._finish, terms | lease_parameters(lease)).first()
             if row is None:
                 raise lease_lost(lease)
-            counts = self._writer.apply(connection, row.id, prepared)
+            counts = self._checkpoints.apply(connection, row.id, prepared)
             release_locks(connection, row.id)
             connection.execute(_DELETE_SLOTS, {"of_delivery": row.id})
             counts += count_end(state, repository=lease.repository, kind=kind, handler=handler)
-            counts += count_github_requests(event_key(lease.event, lease.action), github_requests, is_end=True)
+            counts += _count_github_requests(event_key(lease.event, lease.action), github_requests, is_end=True)
             if state == "done":
-                counts += count_processing_time(row.processing_ms)
+                counts += _count_processing_time(row.processing_ms)
                 if row.failures:
                     counts["recovered_by_retry", ""] = 1
                     counts["errors_recovered", ""] = row.failures
-            self._writer.counters.add(connection, counts)
+            self._counters.add(connection, counts)
             self._database.notify(connection)  # a delivery or a request may wait for this end
 
 
@@ -393,3 +358,23 @@ def _lease(row: Row[Any]) -> Lease:
     except DamagedError:
         body = b""  # so that only this delivery fails
     return from_row(Lease, row, body=body)
+
+
+def _count_github_requests(event_key: str, requests: int, *, is_end: bool) -> Counter[tuple[str, str]]:
+    """Return the counter increments for requests to GitHub that an attempt at a delivery sent.
+
+    The average of an event is the first counter divided by the second one, which counts deliveries (`is_end`).
+    """
+    counts = Counter({("event_github_requests", event_key): requests})
+    if is_end:
+        counts["event_github_deliveries", event_key] = 1
+    return counts
+
+
+def _count_processing_time(duration_ms: int) -> Counter[tuple[str, str]]:
+    """Return the counter increments for a delivery that ended `duration_ms` after it was queued.
+
+    For 700 ms: {("processing_ms", ""): 700, ("processing_count", ""): 1, ("processing_le", "1"): 1}.
+    """
+    bucket = next((f"{bound:g}" for bound in BUCKETS_S if duration_ms <= bound * 1000), "inf")
+    return Counter({("processing_ms", ""): duration_ms, ("processing_count", ""): 1, ("processing_le", bucket): 1})

@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from hls_handler.db.counters import Counts
 from hls_handler.deliveries import Accepted, NewDelivery
 from hls_handler.errors import StoreUnavailable
-from hls_handler.queue.changes import Counts
 from hls_handler.wording import count
 
 _MAX_BATCH = 256

@@ -19,17 +19,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, not_, or_, select
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy import ColumnElement, and_, bindparam
 
-from hls_handler.db.database import Database
-from hls_handler.db.tables import deliveries, locks
-from hls_handler.db.values import from_ms, has_passed, literal
+from hls_handler.db.tables import deliveries
+from hls_handler.db.values import literal
 from hls_handler.deliveries import Lease
-from hls_handler.errors import LeaseLost, Postponed, StoreUnavailable
+from hls_handler.errors import LeaseLost, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -42,16 +38,6 @@ RENEW_BELOW_SHARE = 0.6
 
 FRESH_ABOVE_SHARE = RENEW_BELOW_SHARE + 1 / 3
 """Leases with a larger share of time left are not renewed yet: most deliveries end before they need a renewal."""
-
-PENDING_WRITE = "pending write: "
-"""Prefix of a pending write's name in the table `locks`; the name of the lock follows."""
-
-_RELEASE = locks.delete().where(
-    locks.c.delivery_id == bindparam("of_delivery"), not_(locks.c.name.startswith(PENDING_WRITE))
-)
-_COMPLETE_WRITE = locks.delete().where(
-    locks.c.name == bindparam("of_write"), locks.c.delivery_id == bindparam("of_delivery")
-)
 
 
 def is_held(now: ColumnElement[int]) -> ColumnElement[bool]:
@@ -162,58 +148,3 @@ class ExclusiveLease:
 
     def secure(self, lease: Lease) -> None:
         pass
-
-
-@dataclass(frozen=True, slots=True)
-class PendingWrite:
-    until: int  # ms
-    has_expired: bool
-
-
-class LockStatements:
-    """SQL statements for the table `locks`, which contains locks and pending writes."""
-
-    def __init__(self, database: Database) -> None:
-        now, new = database.now, database.insert(locks)
-        new = new.values(locked_until=now + bindparam("ttl_ms", type_=BigInteger()))
-        is_free = or_(locks.c.delivery_id == new.excluded["delivery_id"], has_passed(locks.c.locked_until, now))
-        self.take: ReturningInsert[Any] = new.on_conflict_do_update(
-            index_elements=["name"],
-            set_={"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]},
-            where=is_free,
-        ).returning(locks.c.name)
-        self._pending = select(locks.c.locked_until, has_passed(locks.c.locked_until, now).label("has_expired")).where(
-            locks.c.name == bindparam("of_write")
-        )
-
-    def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
-        """Record a pending write for the lock `name` and return None.
-
-        If another delivery has a pending write for this lock, record nothing and return when that write expires (ms).
-        """
-        begun = {"name": PENDING_WRITE + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
-        while connection.execute(self.take, begun).first() is None:
-            pending = self.find_pending(connection, name)  # of a delivery that took the expired lock
-            if pending is not None and not pending.has_expired:
-                return pending.until
-        return None
-
-    def find_pending(self, connection: Connection, name: str) -> PendingWrite | None:
-        """Return the write that was recorded for the lock `name` and never completed, even if it has expired."""
-        row = connection.execute(self._pending, {"of_write": PENDING_WRITE + name}).first()
-        return None if row is None else PendingWrite(row.locked_until, bool(row.has_expired))
-
-
-def complete_write(connection: Connection, row_id: int, name: str) -> None:
-    """Delete the pending write that the delivery recorded for the lock `name`."""
-    connection.execute(_COMPLETE_WRITE, {"of_write": PENDING_WRITE + name, "of_delivery": row_id})
-
-
-def release_locks(connection: Connection, row_id: int) -> None:
-    """Delete a delivery's locks, but not its pending writes, which are in the same table."""
-    connection.execute(_RELEASE, {"of_delivery": row_id})
-
-
-def write_pending(until: int) -> Postponed:
-    message = "an earlier write to GitHub got no response and may still take effect (github.slowest_write_s)"
-    return Postponed(message, at=from_ms(until))

@@ -3,23 +3,105 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import BigInteger, Connection, bindparam, not_, or_, select
+from sqlalchemy.sql.dml import ReturningInsert
 
+from hls_handler.db.counters import Counts
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, locks
-from hls_handler.db.values import from_ms
+from hls_handler.db.values import from_ms, has_passed
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed
-from hls_handler.queue.changes import Change, DeliveryWriter, prepare
-from hls_handler.queue.leases import LockStatements, write_pending
+from hls_handler.queue.checkpoints import Change, Checkpoints
 
 _LOCK_POLL_MS = 1_000
 
+PENDING_WRITE = "pending write: "
+"""Prefix of a pending write's name in the table `locks`; the name of the lock follows."""
+
+_RELEASE = locks.delete().where(
+    locks.c.delivery_id == bindparam("of_delivery"), not_(locks.c.name.startswith(PENDING_WRITE))
+)
+_COMPLETE_WRITE = locks.delete().where(
+    locks.c.name == bindparam("of_write"), locks.c.delivery_id == bindparam("of_delivery")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCompleted:
+    """A change that deletes the pending write of the lock `lock`. Store it when that write has ended."""
+
+    lock: str
+
+    def write(self, _database: Database, connection: Connection, delivery_id: int) -> Counts:
+        connection.execute(_COMPLETE_WRITE, {"of_write": PENDING_WRITE + self.lock, "of_delivery": delivery_id})
+        return {}
+
+
+class LocksReleased:
+    """A change that releases the delivery's locks."""
+
+    def write(self, _database: Database, connection: Connection, delivery_id: int) -> Counts:
+        release_locks(connection, delivery_id)
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class PendingWrite:
+    until: int  # ms
+    has_expired: bool
+
+
+class LockStatements:
+    """SQL statements for the table `locks`, which contains locks and pending writes."""
+
+    def __init__(self, database: Database) -> None:
+        now, new = database.now, database.insert(locks)
+        new = new.values(locked_until=now + bindparam("ttl_ms", type_=BigInteger()))
+        is_free = or_(locks.c.delivery_id == new.excluded["delivery_id"], has_passed(locks.c.locked_until, now))
+        self.take: ReturningInsert[Any] = new.on_conflict_do_update(
+            index_elements=["name"],
+            set_={"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]},
+            where=is_free,
+        ).returning(locks.c.name)
+        self._pending = select(locks.c.locked_until, has_passed(locks.c.locked_until, now).label("has_expired")).where(
+            locks.c.name == bindparam("of_write")
+        )
+
+    def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
+        """Record a pending write for the lock `name` and return None.
+
+        If another delivery has a pending write for this lock, record nothing and return when that write expires (ms).
+        """
+        begun = {"name": PENDING_WRITE + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
+        while connection.execute(self.take, begun).first() is None:
+            pending = self.find_pending(connection, name)  # of a delivery that took the expired lock
+            if pending is not None and not pending.has_expired:
+                return pending.until
+        return None
+
+    def find_pending(self, connection: Connection, name: str) -> PendingWrite | None:
+        """Return the write that was recorded for the lock `name` and never completed, even if it has expired."""
+        row = connection.execute(self._pending, {"of_write": PENDING_WRITE + name}).first()
+        return None if row is None else PendingWrite(row.locked_until, bool(row.has_expired))
+
+
+def release_locks(connection: Connection, row_id: int) -> None:
+    """Delete a delivery's locks, but not its pending writes, which are in the same table."""
+    connection.execute(_RELEASE, {"of_delivery": row_id})
+
+
+def write_pending(until: int) -> Postponed:
+    message = "an earlier write to GitHub got no response and may still take effect (github.slowest_write_s)"
+    return Postponed(message, at=from_ms(until))
+
 
 class Locks:
-    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
-        self._database, self._writer, self._locks = database, writer, LockStatements(database)
+    def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
+        self._checkpoints, self._locks = checkpoints, LockStatements(database)
         self._holder = (
             select(deliveries.c.guid, locks.c.locked_until, database.now)
             .join(deliveries, deliveries.c.id == locks.c.delivery_id)
@@ -31,12 +113,11 @@ class Locks:
 
         Returns True if an earlier write under this lock had no response, so that it may have taken effect.
         Raises `Postponed` if another delivery holds the lock, or if the lock has a pending write. The changes are
-        stored even if `Postponed` is raised. The lock is released by `Checkpoints.save` with `unlock`, by a reschedule,
-        or at the delivery's end.
+        stored even if `Postponed` is raised. The lock is released by `LocksReleased`, by a reschedule, or at the
+        delivery's end.
         """
-        prepared, holder = prepare(changes), None
-        with self._database.writing(durable=False) as connection:
-            row_id = self._writer.require(connection, lease, prepared)
+        holder = None
+        with self._checkpoints.writing(lease, changes, durable=False) as (connection, row_id):
             lock = {"name": name, "delivery_id": row_id, "ttl_ms": int(ttl_s * 1000)}
             if connection.execute(self._locks.take, lock).first() is None:
                 holder = connection.execute(self._holder, {"of_name": name}).one()

@@ -17,8 +17,8 @@ from hls_handler.db.tables import rate_limits, slots
 from hls_handler.db.values import FURTHEST_MS, from_ms, has_passed, to_ms
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed
-from hls_handler.queue.changes import Change, DeliveryWriter, prepare
-from hls_handler.queue.leases import LockStatements, write_pending
+from hls_handler.queue.checkpoints import Change, Checkpoints
+from hls_handler.queue.locks import LockStatements, write_pending
 
 _LATE_MS = 2_000  # a reserved slot that was missed by more than this and one interval is lost
 _EARLY_MS = 20  # slots less than this apart may be used this early, because queueing the delivery again takes longer
@@ -84,8 +84,8 @@ _TAKE_RESERVED = slots.delete().where(_MINE).returning(slots.c.slot_at)
 
 
 class RateLimiter:
-    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
-        self._database, self._writer, self._locks = database, writer, LockStatements(database)
+    def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
+        self._database, self._checkpoints, self._locks = database, checkpoints, LockStatements(database)
         is_held = ~has_passed(rate_limits.c.held_until, database.now)
         self._select_held = select(rate_limits.c.held_until).where(rate_limits.c.name == bindparam("of_name"), is_held)
         self._select_all_held = select(rate_limits.c.name, rate_limits.c.held_until).where(is_held)
@@ -109,9 +109,7 @@ class RateLimiter:
         call, `Locks.acquire` raises `Postponed` for this lock, even if this process crashes. The lock becomes available
         again when `WriteCompleted` is stored, or after `slowest_write_s` seconds.
         """
-        prepared = prepare(changes)
-        with self._database.writing() as connection:
-            row_id = self._writer.require(connection, lease, prepared)
+        with self._checkpoints.writing(lease, changes) as (connection, row_id):
             state = self.lock(connection, name)
             slot = self.use_slot(connection, row_id, name, interval_s, state, self._database.now_in(connection))
             pending_until = None

@@ -31,7 +31,7 @@ from hls_handler.db.values import HOUR_MS, from_ms, from_row
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease
 from hls_handler.errors import BudgetExceeded, Postponed
 from hls_handler.prompting.prompt import PromptSources
-from hls_handler.queue.changes import DELIVERY_ID, Change, DeliveryWriter, prepare
+from hls_handler.queue.checkpoints import DELIVERY_ID, Change, Checkpoints, prepare
 from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.store.prompt_versions import PromptVersions
@@ -190,12 +190,12 @@ class ClaudeCalls:
     def __init__(
         self,
         database: Database,
-        writer: DeliveryWriter,
+        checkpoints: Checkpoints,
         rate_limiter: RateLimiter,
         reply_cache: ReplyCache,
         prompt_versions: PromptVersions,
     ) -> None:
-        self._database, self._writer, self._rate_limiter = database, writer, rate_limiter
+        self._database, self._checkpoints, self._rate_limiter = database, checkpoints, rate_limiter
         self._reply_cache, self._prompt_versions = reply_cache, prompt_versions
         replaced = ("prompt_id", "reply_type", "model", "reply", "analysed_at")
         now = database.now
@@ -243,9 +243,7 @@ class ClaudeCalls:
         the calls of the last hour, except calls that Claude did not accept. Since the estimate counts for the review
         budget from now on, parallel workers cannot exceed it together. An unknown price counts as 0.
         """
-        prepared = prepare(changes)
-        with self._database.writing() as connection:
-            row_id = self._writer.require(connection, lease, prepared)
+        with self._checkpoints.writing(lease, changes) as (connection, row_id):
             state = self._rate_limiter.lock(connection, CLAUDE_RATE_LIMIT)  # else two workers could get the last call
             now = self._database.now_in(connection)
             error: Postponed | BudgetExceeded | None = None
@@ -273,7 +271,7 @@ class ClaudeCalls:
                     self._prompt_versions.keep(connection, prompt_id, sources)
                 call_id, started_at = connection.execute(self._begin, call).one()
                 misses = {CACHE_MISS: 1} if is_cache_miss else {}
-                self._writer.counters.add(connection, _count_call(call, UNFINISHED, lease) | misses, at=started_at)
+                self._checkpoints.counters.add(connection, _count_call(call, UNFINISHED, lease) | misses, at=started_at)
                 return int(call_id)
         raise error
 
@@ -290,7 +288,6 @@ class ClaudeCalls:
         changes: Sequence[Change] = (),
         reply: ValidReply | None = None,
         cache_key: CacheKey | None = None,
-        is_last: bool = False,
     ) -> None:
         """Store outcome and cost of a call, with changes and reply, in one transaction.
 
@@ -298,17 +295,16 @@ class ClaudeCalls:
 
         Without `usage` the call cost nothing. If `is_usage_unknown`, the estimate of `begin` remains instead.
         If the lease is lost, only outcome and cost are stored, because the call was paid. `LeaseLost` is then raised if
-        there are changes or a reply. A call that has already ended stays unchanged. `is_last` ends the analysis.
+        there are changes or a reply. A call that has already ended stays unchanged.
         """
         columns: dict[str, object] = {"outcome": outcome, "error": error, "request_id": request_id}
         if usage is not None:
             columns |= {"model": usage.model, "duration_ms": round(usage.took_s * 1000)}
         if not is_usage_unknown:
             columns |= _usage_columns(usage) if usage is not None else dict.fromkeys(_USAGE_COLUMNS)
-        statuses = {"analysis_status": "done", "analysis_error": None} if is_last else {}
         needs_lease, prepared = bool(changes) or reply is not None, prepare(changes)
         with self._database.writing() as connection:
-            row_id = self._writer.find(connection, lease, prepared, **statuses) if needs_lease else None
+            row_id = self._checkpoints.find(connection, lease, prepared) if needs_lease else None
             began = connection.execute(self._find_open, {"of_call": call_id, "of_guid": lease.guid}).first()
             if began is not None:
                 connection.execute(self._end, {"of_call": call_id, **columns})
@@ -321,14 +317,13 @@ class ClaudeCalls:
                 counts = Counter(_count_call({**before, **columns}, outcome, lease))
                 counts.subtract(_count_call(before, UNFINISHED, lease))
                 changed = {key: number for key, number in counts.items() if number}
-                self._writer.counters.add(connection, changed, at=began.started_at)
+                self._checkpoints.counters.add(connection, changed, at=began.started_at)
         if needs_lease and row_id is None:
             raise lease_lost(lease)
 
     def save_analysis(self, lease: Lease, *, index: int, reply: ValidReply) -> None:
         """Store a reply that a retry read from a checkpoint; replace the reply at this index. Raises `LeaseLost`."""
-        with self._database.writing(durable=False) as connection:
-            row_id = self._writer.require(connection, lease)
+        with self._checkpoints.writing(lease, durable=False) as (connection, row_id):
             connection.execute(self._save_analysis_again, _analysis(row_id, index, reply))
 
     def save_cached(
@@ -340,22 +335,18 @@ class ClaudeCalls:
         reply: ValidReply,
         sources: PromptSources,
         changes: Sequence[Change],
-        is_last: bool,
     ) -> None:
         """Store `reply`, which was made from `cached`, in place of a call, and count the hit. Raises `LeaseLost`.
 
-        `changes` have the checkpoint of the reply. `is_last` ends the analysis. `sources` are those of the prompt.
+        `changes` have the checkpoint of the reply. `sources` are those of the prompt.
         """
-        statuses = {"analysis_status": "done", "analysis_error": None} if is_last else {}
-        prepared = prepare(changes)
-        with self._database.writing() as connection:
-            row_id = self._writer.require(connection, lease, prepared, **statuses)
+        with self._checkpoints.writing(lease, changes) as (connection, row_id):
             self._prompt_versions.keep(connection, reply.prompt_id, sources)
             saved_micro_usd = cached.cost_micro_usd or 0
             analysis = _analysis(row_id, index, reply) | {"saved_micro_usd": saved_micro_usd}
             connection.execute(self._save_analysis, analysis)
             saved = {CACHE_SAVED: saved_micro_usd} if saved_micro_usd else {}
-            self._writer.counters.add(connection, {CACHE_HIT: 1} | saved)
+            self._checkpoints.counters.add(connection, {CACHE_HIT: 1} | saved)
 
     def review_costs(self, guid: str) -> tuple[float, float]:
         """Return the cost of the calls of a delivery, and of all calls for the pull request that it is about, in USD.

@@ -9,12 +9,13 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, not_, or_, select
 
 from hls_handler.actions import CommitCheck, Conclusion
+from hls_handler.db.counters import Counts
 from hls_handler.db.database import Database
 from hls_handler.db.tables import checks, deliveries
 from hls_handler.db.values import from_ms, has_passed, literal
 from hls_handler.deliveries import OPEN_STATES, Lease, State, conversation_key
 from hls_handler.errors import Postponed
-from hls_handler.queue.changes import Change, DeliveryWriter, prepare
+from hls_handler.queue.checkpoints import Change, Checkpoints
 
 _c, _d, _own = checks.c, deliveries.c, deliveries.alias("own")
 _OPEN = _c.ended_at.is_(None)
@@ -54,9 +55,33 @@ class UnendedCheck:
     check: CommitCheck
 
 
+@dataclass(frozen=True, slots=True)
+class CheckChange:
+    """Store what GitHub confirmed about the delivery's check on `commit`: it is in progress, or it has ended."""
+
+    commit: str
+    check_run_id: int | None  # None: a commit status, or GitHub rejected the check
+    is_ended: bool
+    rejected: str | None = None  # why GitHub rejected it
+    conclusion: Conclusion | None = None  # None: it is in progress, or was rejected
+    is_exempt: bool = False  # of `EnsureCheck`
+
+    def write(self, database: Database, connection: Connection, delivery_id: int) -> Counts:
+        values: dict[str, object] = {
+            "is_shown": True,
+            "check_run_id": self.check_run_id,
+            "rejected": self.rejected,
+            "conclusion": self.conclusion,
+            "is_exempt": self.is_exempt,
+        }
+        values |= {"ended_at": database.now} if self.is_ended else {}
+        connection.execute(checks.update().where(_of(delivery_id, self.commit)).values(values))
+        return {}
+
+
 class CommitChecks:
-    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
-        self._database, self._writer = database, writer
+    def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
+        self._database, self._checkpoints = database, checkpoints
 
     def find_order(self, lease: Lease, commit: str) -> Literal["earlier", "later"] | None:
         """Return whether an earlier or a later delivery has set the conversation's newest check on a commit.
@@ -99,8 +124,7 @@ class CommitChecks:
         If the delivery becomes a dead letter, the check is ended nevertheless; with `must_end` also if the delivery
         ends in another way without a result. Raises `LeaseLost`, or `Postponed` as `begin`.
         """
-        with self._database.writing(durable=False) as connection:
-            row_id = self._writer.require(connection, lease)
+        with self._checkpoints.writing(lease, durable=False) as (connection, row_id):
             own = _of(row_id, commit)
             mine = connection.execute(select(*_COLUMNS).where(own).with_for_update()).first()
             if mine is None:
@@ -119,9 +143,7 @@ class CommitChecks:
         A finished delivery's check on the same commit that has not ended becomes that of this delivery. Raises
         `Postponed` while another process is ending the check; the changes are stored nevertheless.
         """
-        prepared = prepare(changes)
-        with self._database.writing(durable=False) as connection:
-            row_id = self._writer.require(connection, lease, prepared)
+        with self._checkpoints.writing(lease, changes, durable=False) as (connection, row_id):
             own = _of(row_id, commit)
             mine = connection.execute(select(*_COLUMNS).where(own).with_for_update()).first()
             is_planned = mine is not None and mine.begun_at is None and mine.ended_at is None

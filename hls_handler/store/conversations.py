@@ -2,31 +2,101 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import takewhile
+from typing import Any
 
-from sqlalchemy import and_, bindparam, exists, func, or_, select, union
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, exists, func, or_, select, union
 
 from hls_handler.actions import StoredComment
+from hls_handler.db.counters import Counts
 from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, bot_accounts, comments, deliveries, labels
 from hls_handler.db.values import is_caught_up, literal
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
-from hls_handler.queue.changes import (
-    CommentChange,
-    ConversationRef,
-    LabelChange,
-    PendingChanges,
-    of_conversation,
-)
+from hls_handler.queue.checkpoints import PendingChanges
+
+LABEL_SET = "label_set"
+"""Counter of the labels that the bot set because a reply asked for them. `field_label` returns the counter's label."""
 
 _d = deliveries.c
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationRef:
+    repository_id: int
+    bot_login: str
+    number: int
+
+    @property
+    def columns(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def of_conversation(table: Table) -> ColumnElement[bool]:
+    """Return the SQL condition for the rows of one conversation. The bind parameters are `ConversationRef.columns`."""
+    return and_(*(table.c[name] == bindparam(name) for name in ConversationRef.__annotations__))
+
+
 _LABELS = select(labels.c.name, labels.c.state).where(of_conversation(labels))
 _COMMENTS = select(comments).where(of_conversation(comments))
+_DELETE_LABELS = labels.delete().where(of_conversation(labels), labels.c.name.in_(bindparam("names", expanding=True)))
+_SET_FIRST = select(labels.c.name, labels.c.prompt_id, labels.c.field).where(
+    of_conversation(labels), labels.c.set_at.is_(None), labels.c.prompt_id.is_not(None)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelChange:
+    """Store `state` for labels of a conversation. If `state` is None, delete the rows of these labels."""
+
+    conversation: ConversationRef
+    names: tuple[str, ...]  # sorted, because different orders could cause a deadlock
+    state: LabelState | None
+    origins: Mapping[str, LabelOrigin] = field(default_factory=lambda: NO_ORIGINS)  # of "intended" labels
+
+    def write(self, database: Database, connection: Connection, _delivery_id: int) -> Counts:
+        columns = self.conversation.columns
+        if self.state is None:
+            connection.execute(_DELETE_LABELS, {**columns, "names": self.names})
+            return {}
+        first_set = connection.execute(_SET_FIRST, columns).all() if self.state == "set" else []
+        new = database.insert(labels)
+        replaced: dict[str, ColumnElement[Any]] = {"state": new.excluded["state"]}
+        rows: list[dict[str, object]] = [{**columns, "name": name, "state": self.state} for name in self.names]
+        if self.state == "intended":
+            for name, row in zip(self.names, rows, strict=True):
+                origin = self.origins.get(name)
+                row |= {"field": origin.group if origin else None, "prompt_id": origin.prompt_id if origin else None}
+            kept = ("field", "prompt_id")
+            replaced |= {column: func.coalesce(new.excluded[column], labels.c[column]) for column in kept}
+        elif self.state == "set":
+            replaced["set_at"] = func.coalesce(labels.c.set_at, new.excluded["set_at"])
+            new = new.values(set_at=database.now)
+        upsert = new.on_conflict_do_update(index_elements=list(labels.primary_key), set_=replaced)
+        connection.execute(upsert.returning(labels.c.name), rows)
+        return Counter(
+            (LABEL_SET, field_label(row.prompt_id, row.field)) for row in first_set if row.name in self.names
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CommentChange:
+    """Store the bot's comment on a conversation as it was written."""
+
+    conversation: ConversationRef
+    family: str  # of `EnsureComment`: "issues"; a conversation has one comment of each
+    comment: StoredComment
+
+    def write(self, database: Database, connection: Connection, _delivery_id: int) -> Counts:
+        row = {**self.conversation.columns, "family": self.family, **asdict(self.comment)}
+        connection.execute(database.upsert(comments, "comment_id", "body_digest", "state"), row)
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,3 +301,13 @@ class BotAccounts:
         with self._database.writing() as connection:
             save = self._database.upsert(bot_accounts, *columns)
             connection.execute(save, {"fingerprint": fingerprint, **columns})
+
+
+def field_label(prompt_id: str, group: str) -> str:
+    """Return a counter's label, "issues/analyze@3f9c2a:areas": the prompt's id, and `field_of(group)`."""
+    return f"{prompt_id}:{field_of(group)}"
+
+
+def field_of(group: str) -> str:
+    """Return the reply field to which a label group belongs: "areas" for the group "areas area/api"."""
+    return group.partition(" ")[0]

@@ -14,7 +14,8 @@ from hls_handler.db.tables import analyses, corrections, deliveries, labels
 from hls_handler.db.values import HOUR_MS, from_ms, from_row, to_ms
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease, conversation_key
 from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, find_changed_corrections
-from hls_handler.queue.changes import LABEL_SET, DeliveryWriter, field_label, of_conversation
+from hls_handler.queue.checkpoints import Checkpoints
+from hls_handler.store.conversations import LABEL_SET, field_label, of_conversation
 from hls_handler.store.statistics import DELIVERY_COLUMNS, DeliveryRow
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
@@ -90,8 +91,8 @@ class Corrections:
     Only labels that a reply asked for are compared, for 30 days after they were set.
     """
 
-    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
-        self._database, self._writer = database, writer
+    def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
+        self._database, self._checkpoints = database, checkpoints
         save = database.upsert(corrections, "corrected_to", "title", "recorded_at")
         self._save = save.values(recorded_at=database.now)
 
@@ -150,8 +151,7 @@ class Corrections:
         Raises `LeaseLost`.
         """
         conversation = _conversation(lease, bot_login)
-        with self._database.writing(durable=False) as connection:
-            self._writer.require(connection, lease)
+        with self._checkpoints.writing(lease, durable=False) as (connection, _):
             applied = self._read_set_at_ms(connection, conversation, until=to_ms(at))
             of_group = {label: set_at for label, set_at in applied.items() if label.group == group}
             return self._record(connection, conversation, of_group, shown)
@@ -166,8 +166,7 @@ class Corrections:
         with self._database.reading() as connection:
             if not self._read_set_at_ms(connection, conversation):
                 return CorrectionResult(0, ())  # nothing is written, so the lease is not checked
-        with self._database.writing(durable=False) as connection:
-            self._writer.require(connection, lease)
+        with self._checkpoints.writing(lease, durable=False) as (connection, _):
             applied = self._read_set_at_ms(connection, conversation)
             last_change_by_bot = select(func.max(_d.received_at)).where(
                 _d.conversation_key == lease.conversation_key,
@@ -224,7 +223,7 @@ class Corrections:
                 "title": redact(clean(shown.title))[:MAX_TITLE_CHARACTERS],
             }
             connection.execute(self._save, {**conversation, **correction})
-        self._writer.counters.add(connection, counts)
+        self._checkpoints.counters.add(connection, counts)
         return CorrectionResult(len(applied), changed)
 
 

@@ -1,6 +1,6 @@
 """Counters by hour: series and sums of a period, and percentiles of processing times.
 
-The names and labels are those of `Statistics.counters()`, as far as `queue.changes.HOURLY` has them. A call to Claude
+The names and labels are those of `Statistics.counters()`, as far as `db.counters.HOURLY` has them. A call to Claude
 counts in the hour in which it began.
 """
 
@@ -15,10 +15,10 @@ from typing import Literal
 
 from sqlalchemy import ColumnElement, and_, func, select
 
+from hls_handler.db.counters import BUCKETS_S
 from hls_handler.db.database import Database
 from hls_handler.db.tables import counter_hours
 from hls_handler.db.values import EPOCH, from_ms, to_ms
-from hls_handler.queue.changes import BUCKETS_S
 
 PeriodName = Literal["24h", "7d", "30d"]
 

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Row, bindparam, func, select
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     comments,
     corrections,
-    findings,
     repository_file_reports,
     repository_files,
-    reviews,
     run_results,
     step_failures,
 )
-from hls_handler.db.values import HOUR_MS, decompress_text, from_row
+from hls_handler.db.values import HOUR_MS, from_row
 from hls_handler.deliveries import Lease
 from hls_handler.handlers.reader import Correction, Failure, HistoryUpdate, RunResult
-from hls_handler.queue.changes import DeliveryWriter, field_of, of_conversation
-from hls_handler.review.dismissals import COMMAND
-from hls_handler.review.record import LedgerEntry, ReviewRecord, parse_record
+from hls_handler.queue.checkpoints import Checkpoints
+from hls_handler.review.record import ReviewRecord
+from hls_handler.store.conversations import ConversationRef, field_of, of_conversation
+from hls_handler.store.reviews import Reviews
 
 DAY_MS = 24 * HOUR_MS
 RETENTION_DAYS = 30
@@ -31,14 +31,16 @@ MAX_CORRECTIONS_PER_ISSUE = 20
 """Corrections read for each requested issue. If one issue has more, fewer issues may be returned."""
 
 _f, _r, _c = step_failures.c, run_results.c, corrections.c
-_file, _report, _finding = repository_files.c, repository_file_reports.c, findings.c
+_file, _report = repository_files.c, repository_file_reports.c
+_COMMENT = select(comments.c.state).where(of_conversation(comments), comments.c.family == bindparam("of_family"))
 
 
 class StoredHistory:
     """The stored history of one repository and bot account; implements `handlers.reader.RepositoryHistory`."""
 
-    def __init__(self, database: Database, repository_id: int | None, bot_login: str) -> None:
-        self._database, self._repository_id, self.account = database, repository_id, bot_login
+    def __init__(self, database: Database, reviews: Reviews, repository_id: int | None, bot_login: str) -> None:
+        self._database, self._reviews = database, reviews
+        self._repository_id, self.account = repository_id, bot_login
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         query = (
@@ -85,41 +87,30 @@ class StoredHistory:
         return tuple(newest.values())[:most]
 
     def has_comment(self, number: int, family: str) -> bool:
-        key = {"repository_id": self._repository_id, "bot_login": self.account, "number": number}
-        query = select(comments.c.comment_id).where(of_conversation(comments), comments.c.family == family)
-        with self._database.reading() as connection:
-            return connection.execute(query, key).first() is not None
+        return self._comment(number, family) is not None
 
     def comment_state(self, number: int, family: str) -> str | None:
-        key = {"repository_id": self._repository_id, "bot_login": self.account, "number": number}
-        query = select(comments.c.state).where(of_conversation(comments), comments.c.family == family)
-        with self._database.reading() as connection:
-            state: str | None = connection.execute(query, key).scalar()
-        return state
+        comment = self._comment(number, family)
+        return None if comment is None else comment.state
 
     def review(self, number: int) -> ReviewRecord:
-        key = {"repository_id": self._repository_id, "bot_login": self.account, "number": number}
-        raised = select(_finding.finding_key, _finding.details, _finding.command).where(of_conversation(findings))
+        return self._reviews.find(self._conversation(number))
+
+    def _comment(self, number: int, family: str) -> Row[*tuple[Any, ...]] | None:
         with self._database.reading() as connection:
-            stored = connection.execute(select(reviews.c.reviewed).where(of_conversation(reviews)), key).scalar()
-            rows = connection.execute(raised.order_by(_finding.raised_at, _finding.finding_key), key).all()
-        record = parse_record(None if stored is None else decompress_text(stored), [row.details for row in rows])
-        commands = {row.finding_key: row.command for row in rows if row.command is not None}
-        return replace(record, ledger=tuple(_with_command(entry, commands.get(entry.key)) for entry in record.ledger))
+            return connection.execute(_COMMENT, {**self._conversation(number).columns, "of_family": family}).first()
 
-
-def _with_command(entry: LedgerEntry, command: str | None) -> LedgerEntry:
-    if command is None or command in (*entry.dismissals, *entry.void_dismissals):
-        return entry
-    return replace(entry, dismissals=(*entry.dismissals, command))
+    def _conversation(self, number: int) -> ConversationRef:
+        assert self._repository_id is not None
+        return ConversationRef(self._repository_id, self.account, number)
 
 
 class Repositories:
-    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
-        self._database, self._writer = database, writer
+    def __init__(self, database: Database, checkpoints: Checkpoints, reviews: Reviews) -> None:
+        self._database, self._checkpoints, self._reviews = database, checkpoints, reviews
 
     def history(self, lease: Lease, bot_login: str) -> StoredHistory:
-        return StoredHistory(self._database, lease.repository_id, bot_login)
+        return StoredHistory(self._database, self._reviews, lease.repository_id, bot_login)
 
     def comment_states(self, repository_id: int, family: str) -> tuple[str, ...]:
         """Return the `EnsureComment.state` of all comments of this family in a repository, of any bot account."""
@@ -128,28 +119,11 @@ class Repositories:
         with self._database.reading() as connection:
             return tuple(connection.execute(query).scalars())
 
-    def dismiss(self, lease: Lease, bot_login: str, finding_key: str, *, by: str) -> None:
-        """Store that the lease's command dismissed a finding of its pull request. Raises `LeaseLost`.
-
-        Reviews do not write this column: one that runs meanwhile cannot undo the dismissal, nor can its end lose it.
-        """
-        of_finding = (
-            _finding.repository_id == lease.repository_id,
-            _finding.bot_login == bot_login,
-            _finding.number == lease.number,
-            _finding.finding_key == finding_key,
-        )
-        command = f"{COMMAND}{lease.guid[:8]} by {by}"
-        with self._database.writing() as connection:
-            self._writer.require(connection, lease)
-            connection.execute(findings.update().where(*of_finding).values(command=command))
-
     def save(self, lease: Lease, history_update: HistoryUpdate) -> None:
         """Store workflow results and failed steps; delete those that are older than 30 days. Raises `LeaseLost`."""
         if lease.repository_id is None or not (history_update.ends or history_update.failures):
             return
-        with self._database.writing(durable=False) as connection:
-            self._writer.require(connection, lease)
+        with self._checkpoints.writing(lease, durable=False) as (connection, _):
             now = self._database.now_in(connection)
             for table, rows in (
                 (step_failures, [asdict(failure) for failure in history_update.failures]),
@@ -175,8 +149,8 @@ class StoredFile:
 
 
 class RepositoryFiles:
-    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
-        self._database, self._writer = database, writer
+    def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
+        self._database, self._checkpoints = database, checkpoints
 
     def find(self, repository_id: int, bot_login: str) -> StoredFile | None:
         """Return the stored `.github/hls.yaml`, as the bot account last read it; None if none is stored."""
@@ -191,8 +165,7 @@ class RepositoryFiles:
         columns = asdict(file) | {"repository": repository}
         del columns["age_s"]
         save = self._database.upsert(repository_files, "read_at", *columns).values(read_at=self._database.now)
-        with self._database.writing() as connection:
-            self._writer.require(connection, lease)
+        with self._checkpoints.writing(lease) as (connection, _):
             connection.execute(save, {"repository_id": repository_id, "bot_login": bot_login, **columns})
 
     def claim_report(self, lease: Lease, repository_id: int, bot_login: str, version: str) -> bool:
@@ -204,8 +177,7 @@ class RepositoryFiles:
         reporter = select(_report.guid).where(
             _report.repository_id == repository_id, _report.bot_login == bot_login, _report.version == version
         )
-        with self._database.writing() as connection:
-            self._writer.require(connection, lease)
+        with self._checkpoints.writing(lease) as (connection, _):
             self._database.insert_rows(connection, repository_file_reports, claim, if_new=True)
             return bool(connection.execute(reporter).scalar_one() == lease.guid)
 

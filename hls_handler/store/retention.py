@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, and_, case, cast, exists, func, or_, select, tuple_
 
+from hls_handler.db.counters import HOURLY
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     analyses,
@@ -24,7 +25,6 @@ from hls_handler.db.tables import (
     prompt_versions,
 )
 from hls_handler.db.values import literal
-from hls_handler.queue.changes import HOURLY
 from hls_handler.store.calls import sum_calls
 
 _ADVISORY_LOCK = 7_246_176  # identifies retention

@@ -10,12 +10,12 @@ from typing import Any
 
 from sqlalchemy import Label, Select, and_, case, exists, func, literal_column, select, union_all
 
+from hls_handler.db.counters import EXPECTED_SINCE, LAST_WEBHOOK, NO_COUNTS
 from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, checkpoints, counters, deliveries, findings
 from hls_handler.db.values import HOUR_MS, decompress, from_ms, from_row, literal, to_ms
 from hls_handler.deliveries import CAUGHT_UP, OPEN_STATES, Finished, State
 from hls_handler.events import event_key
-from hls_handler.queue.changes import EXPECTED_SINCE, LAST_WEBHOOK, NO_COUNTS
 from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
 

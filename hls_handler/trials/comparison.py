@@ -20,8 +20,8 @@ from hls_handler.actions import Action, EnsureComment, RequestedLabel
 from hls_handler.analysis import Finding, Usage
 from hls_handler.clients.comment_body import marker, parse_sections
 from hls_handler.engine.shadow import PromptResult
-from hls_handler.queue.changes import field_of
 from hls_handler.store.calls import CallRow
+from hls_handler.store.conversations import field_of
 from hls_handler.wording import add_usd
 
 FINDINGS = "findings"

@@ -14,8 +14,8 @@ import pytest
 from hls_handler.actions import StoredComment
 from hls_handler.deliveries import NewDelivery
 from hls_handler.errors import DependencyDown, Permanent
-from hls_handler.queue.changes import CommentChange, ConversationRef
 from hls_handler.storage import Storage
+from hls_handler.store.conversations import CommentChange, ConversationRef
 from tests.background.catch_up_world import (
     OTHER,
     OTHER_ID,

@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Table, func, literal, select, union_all
 
 from hls_handler.db import tables
+from hls_handler.db.counters import HOURLY
 from hls_handler.db.values import decompress_text
-from hls_handler.queue.changes import HOURLY
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.state import State
 from tests.crash.scenarios import FreshRepository

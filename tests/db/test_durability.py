@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event
 
 from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.storage import Storage
 from tests.queue.builders import accept, begin, claim, queued, start_call
 
@@ -32,7 +33,9 @@ UNSYNCED: dict[str, Write] = {
     "save a checkpoint": lambda s, lease: s.checkpoints.save(lease, CHECKPOINT),
     "delete a checkpoint": lambda s, lease: s.checkpoints.delete(lease, "gather"),
     "acquire a lock": lambda s, lease: s.locks.acquire(lease, "comment", ttl_s=60),
-    "set a status": lambda s, lease: s.queue.set_status(lease, posting="failed", posting_error="403"),
+    "set a status": lambda s, lease: s.checkpoints.save(
+        lease, StatusChange({"posting_status": "failed", "posting_error": "403"})
+    ),
 }
 
 

@@ -10,8 +10,9 @@ import pytest
 from hls_handler.deliveries import Finished
 from hls_handler.events import REQUEST_KEY, parse_event
 from hls_handler.handlers.reader import RepositoryPermission
-from hls_handler.queue.changes import ConversationRef, ReviewChange
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
+from hls_handler.store.conversations import ConversationRef
+from hls_handler.store.reviews import ReviewChange
 from tests.engine.fakes import HLS
 from tests.engine.test_commands import PULL, comment, make, receive, receive_push, requested, set_pull_request
 from tests.engine.world import MakeWorld, World, settings

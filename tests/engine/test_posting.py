@@ -12,6 +12,7 @@ from hls_handler.deliveries import Finished
 from hls_handler.engine.posting import OUTCOME, post
 from hls_handler.errors import DependencyDown, HlsError, Permanent, Retryable, Superseded
 from hls_handler.handlers.job import Conversation
+from hls_handler.queue.locks import LocksReleased
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, ISSUE
 from tests.engine.world import BUG, GUID, MakeWorld
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
@@ -30,7 +31,7 @@ def test_comment_waits_for_its_lock(make_world: MakeWorld) -> None:
     assert world.run() is None
     assert world.row().reason == "waits for delivery holder, which holds the lock 186853002#1/issues"
     assert world.github.comments == {}
-    world.store.checkpoints.save(holder, unlock=True)
+    world.store.checkpoints.save(holder, LocksReleased())
     world.advance(2)
     assert world.run() is not None
     assert list(world.github.comments) == [1]

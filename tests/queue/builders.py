@@ -14,7 +14,7 @@ from hls_handler.db.tables import analyses, deliveries
 from hls_handler.deliveries import Accepted, Lease, NewDelivery
 from hls_handler.prompting.prompt import PromptSources
 from hls_handler.prompting.source_files import SourceFile
-from hls_handler.queue.changes import Change, PendingChanges
+from hls_handler.queue.checkpoints import ANALYSED, Change, PendingChanges, StatusChange
 from hls_handler.storage import Storage
 from hls_handler.store.conversations import ConversationHistory
 
@@ -108,7 +108,8 @@ def state_of(store: Storage, guid: str) -> str:
 def record_reply(store: Storage, lease: Lease, reply: ValidReply, *, index: int = 0, is_last: bool = False) -> None:
     """Record a call to Claude with its reply."""
     call_id = start_call(store, lease, reply.prompt_id, index=index)
-    store.calls.end(lease, call_id, outcome="ok", usage=reply.usage, error=None, reply=reply, is_last=is_last)
+    changes = [ANALYSED] if is_last else []
+    store.calls.end(lease, call_id, outcome="ok", usage=reply.usage, error=None, reply=reply, changes=changes)
 
 
 def start_call(store: Storage, lease: Lease, prompt_id: str, *, index: int = 0) -> int:
@@ -133,7 +134,7 @@ def add_analyses(
         reply = IssueResponse(worth_saying=True, answer=f"Answer {index} to {guid}.", certain=False)
         record_reply(store, lease, ValidReply("issues/respond@3f9c2a", "issue_response", reply, usage), index=index)
     if posted_on is not None:
-        store.queue.set_posted_on(lease, posted_on)
+        store.checkpoints.save(lease, StatusChange({"posted_on": posted_on}))
     store.queue.dead_letter(lease, reason="issue is locked")
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hls_handler.queue.catch_up import LEASE_MS
 from hls_handler.storage import Storage
+from hls_handler.store.catch_up import LEASE_MS
 from tests.queue.builders import Skew, accept, ignored, queued
 
 HOOK = "https://api.github.com/repos/octo/widgets/hooks/5"

@@ -10,7 +10,8 @@ import pytest
 from hls_handler.actions import StoredComment
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost
-from hls_handler.queue.changes import PendingChanges
+from hls_handler.queue.checkpoints import PendingChanges, StatusChange
+from hls_handler.queue.locks import LocksReleased
 from hls_handler.storage import Storage
 from tests.queue.builders import Skew, accept, analyses_of, begin, claim, open_history, queued
 
@@ -37,7 +38,9 @@ WRITES: dict[str, Callable[[Storage, Lease], object]] = {
     "reschedule": lambda s, lease: s.queue.reschedule(
         lease, at=s.now() + timedelta(hours=1), reason="503", failed=True, counts=True
     ),
-    "set_status": lambda s, lease: s.queue.set_status(lease, analysis="failed", analysis_error="refused"),
+    "set_status": lambda s, lease: s.checkpoints.save(
+        lease, StatusChange({"analysis_status": "failed", "analysis_error": "refused"})
+    ),
     "take_slot": lambda s, lease: s.rate_limiter.take_slot(lease, "github", interval_s=1, changes=[CHECKPOINT]),
     "begin_call": lambda s, lease: s.calls.begin(
         lease,
@@ -49,7 +52,7 @@ WRITES: dict[str, Callable[[Storage, Lease], object]] = {
         changes=[CHECKPOINT],
     ),
     "acquire_lock": lambda s, lease: s.locks.acquire(lease, "comment", ttl_s=60, changes=[CHECKPOINT]),
-    "release_lock": lambda s, lease: s.checkpoints.save(lease, unlock=True),
+    "release_lock": lambda s, lease: s.checkpoints.save(lease, LocksReleased()),
     "change_labels": lambda s, lease: open_history(s, lease, "hls").change_labels(["bug"], "intended"),
     "delete_labels": lambda s, lease: open_history(s, lease, "hls").change_labels(["stored"], None),
     "save_pending_changes": save_pending_changes,
@@ -99,7 +102,7 @@ def test_write_with_a_lost_lease_does_not_release_the_current_lock(store: Storag
     current = claim(store)
     store.locks.acquire(current, "comment", ttl_s=3600)
     with pytest.raises(LeaseLost):
-        store.checkpoints.save(stale, unlock=True)
+        store.checkpoints.save(stale, LocksReleased())
     accept(store, queued("g2"))
     other = claim(store)
     with pytest.raises(Exception, match="which holds the lock comment"):

@@ -8,6 +8,7 @@ import pytest
 
 from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.deliveries import NewDelivery
+from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.storage import Storage
 from hls_handler.store.conversations import NewerEvents
 from tests.queue.builders import accept, begin, claim, ignored, push, queued, record_reply
@@ -116,7 +117,7 @@ def test_is_answered_if_a_newer_event_was_answered_with_the_same_prompt(
     store.queue.dead_letter(begin(store, "older", number=7), reason="issue is locked")
     lease = begin(store, "newer", number=7)
     record_reply(store, lease, ValidReply(prompt_id, "issue_response", REPLY, Usage("claude")), index=index)
-    store.queue.set_status(lease, posting=posting)
+    store.checkpoints.save(lease, StatusChange({"posting_status": posting}))
     store.queue.finish(lease, "done", reason=None, took_s=1)
     store.queue.retry("older")
     older = claim(store)

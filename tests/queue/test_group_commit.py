@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from hls_handler.db.counters import Counts
 from hls_handler.deliveries import Accepted, NewDelivery
 from hls_handler.errors import StoreUnavailable
-from hls_handler.queue.changes import Counts
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.storage import Storage
 from tests.queue.builders import accept, ignored, queued, state_of

@@ -32,6 +32,7 @@ from sqlalchemy import Engine, create_engine
 from hls_handler.db.tables import metadata
 from hls_handler.deliveries import PRIORITY_BOT_REQUEST, PRIORITY_PULL_REQUEST, Checkpoint, Lease, NewDelivery, State
 from hls_handler.errors import LeaseLost, Postponed
+from hls_handler.queue.locks import LocksReleased
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
 from tests.queue.builders import Skew, ignored, queued
@@ -355,7 +356,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
             return
         checkpoints = self.choose_checkpoints(lease, lease_choice)
         if is_released:
-            if self.is_written(lease, lambda: self.store.checkpoints.save(lease, *checkpoints, unlock=True)):
+            if self.is_written(lease, lambda: self.store.checkpoints.save(lease, *checkpoints, LocksReleased())):
                 self.save_in_model(lease, checkpoints)
                 self.model.release_locks(lease.guid)
             return

@@ -9,10 +9,10 @@ from datetime import timedelta
 
 import pytest
 
+from hls_handler.db.counters import CounterWriter
 from hls_handler.db.tables import metadata
 from hls_handler.deliveries import Lease
 from hls_handler.errors import StoreUnavailable
-from hls_handler.queue.changes import CounterWriter
 from hls_handler.queue.notifier import Notifier
 from hls_handler.storage import Storage
 from tests.postgres import Cluster

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hls_handler.errors import LeaseLost
-from hls_handler.queue.stops import Stop
 from hls_handler.storage import Storage
+from hls_handler.store.stops import Stop
 from tests.queue.builders import Skew, accept, begin, claim, nothing_is_due, push, queued, state_of
 
 

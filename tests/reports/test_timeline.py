@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 
 from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.queue.checkpoints import ANALYSED, Change, StatusChange
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.reports.json_documents import report_to_dict
 from hls_handler.reports.timeline import Step
@@ -38,8 +39,8 @@ def found(store: Storage, guid: str = "g1") -> tuple[Step, ...]:
 
 def call(store: Storage, lease: Lease, outcome: str, *, index: int = 0, error: str | None = None) -> None:
     opened = start_call(store, lease, "issues/analyze@3f9c2a", index=index)
-    changes = [REPLY] if outcome == "ok" else []
-    store.calls.end(lease, opened, outcome=outcome, usage=USAGE, error=error, changes=changes, is_last=outcome == "ok")
+    changes: list[Change] = [REPLY, ANALYSED] if outcome == "ok" else []
+    store.calls.end(lease, opened, outcome=outcome, usage=USAGE, error=error, changes=changes)
 
 
 def test_finished_delivery_has_all_steps_with_their_cost(store: Storage, skew: Skew) -> None:
@@ -93,7 +94,7 @@ def test_dead_delivery_failed_at_the_first_step_without_a_result(store: Storage)
     assert steps(store)[:2] == [("route", "failed", "the body is damaged"), ("gather", "not reached", None)]
     lease = begin(store, "g2")
     store.checkpoints.save(lease, RULE)
-    store.queue.set_status(lease, analysis="failed", analysis_error="GitHub: 404")
+    store.checkpoints.save(lease, StatusChange({"analysis_status": "failed", "analysis_error": "GitHub: 404"}))
     store.queue.dead_letter(lease, reason="GitHub: 404")
     assert steps(store, "g2")[:3] == [
         ("route", "done", "issues.opened is enabled"),
@@ -106,13 +107,13 @@ def test_failed_call_and_an_error_after_the_calls_are_at_the_question(store: Sto
     lease = begin(store, "g1")
     store.checkpoints.save(lease, RULE, GATHER)
     call(store, lease, "refused", error="refused")
-    store.queue.set_status(lease, analysis="failed", analysis_error="Claude refused")
+    store.checkpoints.save(lease, StatusChange({"analysis_status": "failed", "analysis_error": "Claude refused"}))
     store.queue.dead_letter(lease, reason="Claude refused")
     assert steps(store)[2:] == [("ask", "failed", "refused"), ("post", "not reached", None)]
     lease = begin(store, "g2")
     store.checkpoints.save(lease, RULE, GATHER)
     call(store, lease, "ok")
-    store.queue.set_status(lease, analysis="failed", analysis_error="no budget")
+    store.checkpoints.save(lease, StatusChange({"analysis_status": "failed", "analysis_error": "no budget"}))
     store.queue.dead_letter(lease, reason="no budget")
     assert steps(store, "g2")[2:] == [
         ("ask", "done", None),
@@ -128,10 +129,10 @@ def test_running_delivery_shows_the_step_that_it_is_at(store: Storage) -> None:
     assert steps(store)[1:3] == [("gather", "done", None), ("ask", "running", None)]
     opened = start_call(store, lease, "issues/analyze@3f9c2a")
     assert steps(store)[2:] == [("ask", "running", None), ("post", "not reached", None)]
-    store.calls.end(lease, opened, outcome="ok", usage=USAGE, error=None, changes=[REPLY], is_last=True)
+    store.calls.end(lease, opened, outcome="ok", usage=USAGE, error=None, changes=[REPLY, ANALYSED])
     assert steps(store)[2:] == [("ask", "done", None), ("post", "running", None)]
     store.checkpoints.save(lease, Checkpoint("post", 0, 2, POSTED))
-    store.queue.set_status(lease, posting="failed", posting_error="GitHub: 502")
+    store.checkpoints.save(lease, StatusChange({"posting_status": "failed", "posting_error": "GitHub: 502"}))
     store.queue.reschedule(lease, at=store.now(), reason="GitHub: 502", failed=True, counts=True)
     assert steps(store)[3:] == [("post", "done", "labels bug"), ("post", "failed", "GitHub: 502")]
     claim(store)

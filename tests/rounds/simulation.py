@@ -24,8 +24,7 @@ from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.review.record import ReviewRecord, ReviewThread, ThreadReply
 from hls_handler.settings.model import RepositoryPaths, Settings
-from hls_handler.store.conversations import ConversationHistory
-from hls_handler.store.repositories import StoredHistory
+from hls_handler.store.conversations import ConversationHistory, ConversationRef
 from tests.engine.fakes import GITHUB_DOWN, FakeGithub, FakeWriter
 from tests.engine.world import World, open_world, settings
 from tests.handlers.world import count_changes
@@ -441,7 +440,7 @@ class Simulation:
             self.totals.late_findings += now.comments > 0
 
     def _record(self) -> ReviewRecord:
-        return StoredHistory(self.world.store.database, REPOSITORY_ID, "hls-bot").review(self.number)
+        return self.world.store.reviews.find(ConversationRef(REPOSITORY_ID, "hls-bot", self.number))
 
     def _arm(self) -> None:
         """Let calls to GitHub fail before they have an effect, and the worker end before or after."""

@@ -10,9 +10,8 @@ import pytest
 from hls_handler.actions import CommitCheck
 from hls_handler.deliveries import Lease
 from hls_handler.errors import LeaseLost, Postponed
-from hls_handler.queue.changes import CheckChange
 from hls_handler.storage import Storage
-from hls_handler.store.commit_checks import UnendedCheck
+from hls_handler.store.commit_checks import CheckChange, UnendedCheck
 from tests.queue.builders import Skew, begin, claim, state_of
 
 SHA, OTHER_SHA = "a" * 40, "b" * 40

@@ -7,10 +7,11 @@ from dataclasses import replace
 from sqlalchemy import select
 
 from hls_handler.db.tables import findings
-from hls_handler.queue.changes import ConversationRef, ReviewChange
 from hls_handler.review.blocks import Block
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.storage import Storage
+from hls_handler.store.conversations import ConversationRef
+from hls_handler.store.reviews import ReviewChange
 from tests.queue.builders import Skew, accept, begin, ignored
 
 BOT = "hls-bot"
@@ -104,7 +105,7 @@ def test_time_of_a_change_is_that_of_the_last_other_state(store: Storage, skew: 
 def test_dismissal_by_a_command_survives_a_review_that_runs_meanwhile(store: Storage) -> None:
     save(store, RECORD)
     lease = begin(store, "command-guid", number=7)
-    store.repositories.dismiss(lease, BOT, OPEN.key, by="mona")
+    store.reviews.dismiss(lease, BOT, OPEN.key, by="mona")
     store.queue.finish(lease, "done", reason="so", took_s=0)
     save(store, RECORD, guid="g2")
     assert [entry.dismissals for entry in read(store).ledger] == [("command command- by mona",), (), ()]
@@ -114,6 +115,6 @@ def test_void_dismissal_by_a_command_does_not_return(store: Storage) -> None:
     void = replace(RECORD, ledger=(replace(OPEN, void_dismissals=("command command- by mona",)),))
     save(store, void)
     lease = begin(store, "command-guid", number=7)
-    store.repositories.dismiss(lease, BOT, OPEN.key, by="mona")
+    store.reviews.dismiss(lease, BOT, OPEN.key, by="mona")
     store.queue.finish(lease, "done", reason="so", took_s=0)
     assert read(store) == void

@@ -48,7 +48,7 @@ def test_version_is_deleted_when_no_call_and_no_reply_refers_to_it(store: Storag
     cached_lease, cached = begin(store, "g3"), find(store, ttl_h=9999)
     assert cached is not None
     reply = replace(make_reply(), prompt_id="issues/analyze@3")
-    store.calls.save_cached(cached_lease, cached, index=0, reply=reply, sources=SOURCES, changes=(), is_last=True)
+    store.calls.save_cached(cached_lease, cached, index=0, reply=reply, sources=SOURCES, changes=())
     names = [f"issues/analyze@{number}" for number in (1, 2, 3)]
     assert store.retention.delete_prompt_versions() == 0
     assert ids(store, *names) == names

@@ -90,7 +90,7 @@ def test_use_of_a_cached_reply_stores_the_analysis_and_counts_what_it_saved(stor
     store_reply(store, begin(store, "g1"), make_reply())
     lease, cached = begin(store, "g2"), find(store)
     assert cached is not None
-    store.calls.save_cached(lease, cached, index=0, reply=make_reply(), sources=SOURCES, changes=(), is_last=True)
+    store.calls.save_cached(lease, cached, index=0, reply=make_reply(), sources=SOURCES, changes=())
     assert store.prompt_versions.find(PROMPT) is not None
     assert [(row.prompt_id, row.reply_type) for row in analyses_of(store, "g2")] == [(PROMPT, "issue_analysis")]
     assert [row.saved_micro_usd for guid in ("g1", "g2") for row in analyses_of(store, guid)] == [None, 12_300]

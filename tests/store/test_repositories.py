@@ -9,6 +9,7 @@ import pytest
 from hls_handler.actions import StoredComment
 from hls_handler.errors import LeaseLost
 from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
+from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.storage import Storage
 from tests.queue.builders import Skew, begin, open_history
 
@@ -112,7 +113,7 @@ def test_run_results_are_returned_by_run_and_attempt(store: Storage, skew: Skew)
 
 
 def test_of_conversation_includes_deliveries_posted_there(store: Storage) -> None:
-    store.queue.set_posted_on(begin(store, "g1", number=None), 13)
+    store.checkpoints.save(begin(store, "g1", number=None), StatusChange({"posted_on": 13}))
     begin(store, "g2", number=12)
     assert [row.guid for row in store.deliveries.of_conversation("octo/widgets", 13)] == ["g1"]
     assert [row.number for row in store.deliveries.of_conversation("octo/widgets", 13)] == [None]

@@ -21,7 +21,7 @@ from hls_handler.errors import Postponed
 from hls_handler.events import Account
 from hls_handler.handlers.labels import LabelOrigin
 from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
-from hls_handler.queue.changes import PendingChanges
+from hls_handler.queue.checkpoints import ANALYSED, PendingChanges
 from hls_handler.storage import Storage
 from hls_handler.store.calls import ReviewBudget
 from hls_handler.store.corrections import ShownLabels
@@ -93,7 +93,7 @@ def _add_done(store: Storage) -> None:
     lease = _begin(store, "done", 1)
     rule = Checkpoint("route", 0, 1, '"issues.opened is enabled (settings.yaml:3)"')
     call = _begin_call(store, lease)
-    changes = (rule, encode_reply(REPLY, index=0))
+    changes = (rule, encode_reply(REPLY, index=0), ANALYSED)
     store.calls.end(
         lease,
         call,
@@ -103,7 +103,6 @@ def _add_done(store: Storage) -> None:
         changes=changes,
         reply=REPLY,
         cache_key=CacheKey(1, hashlib.sha256(b"the question").digest()),
-        is_last=True,
     )
     store.calls.end(lease, _begin_call(store, lease), outcome="invalid", usage=USAGE, error="the reply lacks kind")
     pending = PendingChanges()

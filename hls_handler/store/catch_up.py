@@ -6,9 +6,9 @@ from collections.abc import Collection
 
 from sqlalchemy import or_, select
 
+from hls_handler.db.counters import CATCH_UP_LEASE, CAUGHT_UP_TO, LAST_WEBHOOK, CounterWriter
 from hls_handler.db.database import Database
 from hls_handler.db.tables import counters, deliveries, repository_files
-from hls_handler.queue.changes import CATCH_UP_LEASE, CAUGHT_UP_TO, LAST_WEBHOOK, CounterWriter
 
 LEASE_MS = 60_000
 _CHUNK = 500  # GUIDs in one query

@@ -11,7 +11,7 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import stops
 from hls_handler.db.values import from_ms
 from hls_handler.deliveries import Lease
-from hls_handler.queue.changes import DeliveryWriter
+from hls_handler.queue.checkpoints import Checkpoints
 
 _OF_PULL_REQUEST = and_(stops.c.repository_id == bindparam("of_repository"), stops.c.number == bindparam("of_number"))
 _FIND = select(stops.c.stopped_by, stops.c.stopped_at).where(_OF_PULL_REQUEST)
@@ -30,21 +30,19 @@ class Stop:
 class Stops:
     """The stopped pull requests. A stop applies to all accounts of HLS."""
 
-    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
-        self._database, self._writer = database, writer
+    def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
+        self._database, self._checkpoints = database, checkpoints
 
     def add(self, lease: Lease, number: int, *, by: str) -> None:
         """Stop the pull request `number` of the lease's repository. An existing stop stays. Raises `LeaseLost`."""
         row = {"repository_id": lease.repository_id, "number": number, "stopped_by": by}
-        with self._database.writing() as connection:
-            self._writer.require(connection, lease)
+        with self._checkpoints.writing(lease) as (connection, _):
             row["stopped_at"] = self._database.now_in(connection)
             self._database.insert_rows(connection, stops, [row], if_new=True)
 
     def remove(self, lease: Lease, number: int) -> None:
         """End the stop of the pull request `number`, if there is one. Raises `LeaseLost`."""
-        with self._database.writing() as connection:
-            self._writer.require(connection, lease)
+        with self._checkpoints.writing(lease) as (connection, _):
             connection.execute(_DELETE, {"of_repository": lease.repository_id, "of_number": number})
 
     def find(self, repository_id: int, number: int) -> Stop | None:

@@ -1,0 +1,106 @@
+"""Counters: totals since the first start, and what they increased by within each hour."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.sql.dml import ReturningInsert
+
+from hls_handler.db.database import Database
+from hls_handler.db.tables import counter_hours, counters
+from hls_handler.db.values import HOUR_MS
+from hls_handler.deliveries import State
+
+Counts = Mapping[tuple[str, str], int]
+"""Counter increments, such as {("outcome", "done"): 1, ("webhooks", ""): 2}."""
+
+BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+"""Upper bounds of the histogram of processing times, in seconds; one more bucket, "inf", counts the rest."""
+
+LAST_WEBHOOK, EXPECTED_SINCE = "last_webhook", "webhook_expected_since"
+"""Two names in the table `counters` whose values are times in ms. Their labels are repositories, or "" for all."""
+
+CAUGHT_UP_TO, CATCH_UP_LEASE = "caught_up_to", "catch_up_lease"
+"""Two names in the table `counters`: the last attempt read (its label is the hook), and the end of a lease in ms."""
+
+NO_COUNTS = (LAST_WEBHOOK, EXPECTED_SINCE, CAUGHT_UP_TO, CATCH_UP_LEASE)
+"""Names in the table `counters` whose values are no counts."""
+
+HOURLY = frozenset(
+    {
+        "caught_up",
+        "claude_calls",
+        "cost_micro_usd",
+        "event",
+        "github_requests",
+        "outcome",
+        "processing_le",
+        "rejected",
+        "reply_cache",
+        "repository",
+        "repository_cost_micro_usd",
+        "run_again",
+        "tokens",
+        "webhooks",
+    }
+)
+"""Names of the counters that the table `counter_hours` has by hour, too."""
+
+
+class CounterWriter:
+    def __init__(self, database: Database) -> None:
+        new = database.insert(counters)
+        self._increment: ReturningInsert[Any] = new.on_conflict_do_update(
+            index_elements=["name", "label"], set_={"value": counters.c.value + new.excluded["value"]}
+        ).returning(database.now)
+        in_hour = database.insert(counter_hours)
+        self._increment_hour: ReturningInsert[Any] = in_hour.on_conflict_do_update(
+            index_elements=list(counter_hours.primary_key),
+            set_={"value": counter_hours.c.value + in_hour.excluded["value"]},
+        ).returning(counter_hours.c.name)
+        self._set: ReturningInsert[Any] = database.upsert(counters, "value").returning(counters.c.name)
+
+    def add(self, connection: Connection, counts: Counts, *, at: int | None = None) -> None:
+        """Increment counters in sorted order, because different orders could cause a deadlock.
+
+        Also increments those of `HOURLY` for the hour of `at`, a time in ms; None stands for now.
+        """
+        if not counts:
+            return
+        rows = [{"name": name, "label": label, "value": counts[name, label]} for name, label in sorted(counts)]
+        now: int = connection.execute(self._increment, rows).scalars().all()[0]
+        moment = now if at is None else at
+        hour = moment - moment % HOUR_MS
+        hourly = [{**row, "hour": hour} for row in rows if row["name"] in HOURLY and row["value"]]
+        if hourly:
+            connection.execute(self._increment_hour, hourly)
+
+    def add_run_again(self, connection: Connection, state: State, finished_at: int) -> None:
+        """Count a dead or ignored delivery that is queued again, in the hour in which it ended (ms).
+
+        So reports by hour can count it once, as it ended last, although `outcome` has each of its ends.
+        """
+        self.add(connection, {("run_again", state): 1}, at=finished_at)
+
+    def set_values(self, connection: Connection, name: str, values: Mapping[str, int]) -> None:
+        """Replace values of the counter `name`, such as times in ms. The keys of `values` are counter labels."""
+        if values:
+            rows = [{"name": name, "label": label, "value": values[label]} for label in sorted(values)]
+            connection.execute(self._set, rows)
+
+
+def count_end(
+    state: State, *, repository: str | None, kind: str | None = None, handler: str | None = None
+) -> Counter[tuple[str, str]]:
+    """Return the counter increments for the end of a delivery. `kind` is an ignored delivery's `reason_kind`."""
+    counts: Counter[tuple[str, str]] = Counter({("outcome", state): 1})
+    if repository is not None:
+        counts["repository_outcome", f"{repository}:{state}"] = 1
+    if handler is not None:
+        counts["handler", f"{handler}:{state}"] = 1
+    if state == "ignored":
+        counts["ignored", kind or "other"] = 1
+    return counts

@@ -1,0 +1,96 @@
+"""Reviews of pull requests: what was reviewed, and the findings with their states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, case, select
+
+from hls_handler.db.counters import Counts
+from hls_handler.db.database import Database
+from hls_handler.db.tables import findings, reviews
+from hls_handler.db.values import compress_text, decompress_text
+from hls_handler.deliveries import Lease
+from hls_handler.queue.checkpoints import Checkpoints
+from hls_handler.review.dismissals import COMMAND
+from hls_handler.review.record import LedgerEntry, ReviewRecord, dump_entry, dump_record, parse_record
+from hls_handler.store.conversations import ConversationRef, of_conversation
+
+_f = findings.c
+_REVIEW = select(reviews.c.reviewed).where(of_conversation(reviews))
+_FINDINGS = (
+    select(_f.finding_key, _f.details, _f.command)
+    .where(of_conversation(findings))
+    .order_by(_f.raised_at, _f.finding_key)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewChange:
+    """Store what HLS knows about its reviews of a pull request."""
+
+    conversation: ConversationRef
+    record: ReviewRecord
+
+    def write(self, database: Database, connection: Connection, _delivery_id: int) -> Counts:
+        columns, record = self.conversation.columns, self.record
+        review = {**columns, "rounds": record.rounds, "reviewed": compress_text(dump_record(record))}
+        connection.execute(database.upsert(reviews, "rounds", "reviewed"), review)
+        rows = [
+            {
+                **columns,
+                "finding_key": entry.key,
+                "category": entry.category,
+                "severity": entry.severity,
+                "prompt_id": entry.prompt_id,
+                "state": entry.state,
+                "comment_id": entry.comment_id,
+                "is_accepted": entry.is_accepted,
+                "details": dump_entry(entry),
+            }
+            for entry in sorted(record.ledger, key=lambda entry: entry.key)  # sorted to avoid deadlocks
+        ]
+        new = database.insert(findings)
+        replaced: dict[str, ColumnElement[Any]] = {
+            name: new.excluded[name] for name in ("state", "comment_id", "is_accepted", "details")
+        }
+        replaced["changed_at"] = case(
+            (_f.state == new.excluded["state"], _f.changed_at), else_=new.excluded["changed_at"]
+        )
+        new = new.values(raised_at=database.now, changed_at=database.now)
+        upsert = new.on_conflict_do_update(index_elements=list(findings.primary_key), set_=replaced)
+        if rows:
+            connection.execute(upsert.returning(_f.finding_key), rows)
+        return {}
+
+
+class Reviews:
+    def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
+        self._database, self._checkpoints = database, checkpoints
+
+    def find(self, pull_request: ConversationRef) -> ReviewRecord:
+        """Return what HLS knows about its reviews of a pull request; an empty record if there are none."""
+        with self._database.reading() as connection:
+            stored = connection.execute(_REVIEW, pull_request.columns).scalar()
+            rows = connection.execute(_FINDINGS, pull_request.columns).all()
+        record = parse_record(None if stored is None else decompress_text(stored), [row.details for row in rows])
+        commands = {row.finding_key: row.command for row in rows if row.command is not None}
+        return replace(record, ledger=tuple(_with_command(entry, commands.get(entry.key)) for entry in record.ledger))
+
+    def dismiss(self, lease: Lease, bot_login: str, finding_key: str, *, by: str) -> None:
+        """Store that the lease's command dismissed a finding of its pull request. Raises `LeaseLost`.
+
+        Reviews do not write this column: one that runs meanwhile cannot undo the dismissal, nor can its end lose it.
+        """
+        key = {"repository_id": lease.repository_id, "bot_login": bot_login, "number": lease.number}
+        of_finding = (_f[name] == value for name, value in {**key, "finding_key": finding_key}.items())
+        command = f"{COMMAND}{lease.guid[:8]} by {by}"
+        with self._checkpoints.writing(lease) as (connection, _):
+            connection.execute(findings.update().where(*of_finding).values(command=command))
+
+
+def _with_command(entry: LedgerEntry, command: str | None) -> LedgerEntry:
+    if command is None or command in (*entry.dismissals, *entry.void_dismissals):
+        return entry
+    return replace(entry, dismissals=(*entry.dismissals, command))
