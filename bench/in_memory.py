@@ -18,8 +18,8 @@ from hls_handler.deliveries import Checkpoint, Lease, NewDelivery
 from hls_handler.handlers.labels import LabelState
 from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate
 from hls_handler.queue.checkpoints import Change
-from hls_handler.store.conversations import NewerEvents
 from hls_handler.store.corrections import CorrectionResult
+from hls_handler.store.interruptions import Situation
 
 
 @dataclass
@@ -39,7 +39,7 @@ class InMemory:
     def queue(self) -> InMemory:
         return self
 
-    database = checkpoints = locks = rate_limiter = calls = conversations = corrections = stops = queue
+    database = checkpoints = locks = rate_limiter = calls = conversations = corrections = interruptions = queue
 
     @property
     def repositories(self) -> InMemoryRepositories:
@@ -88,17 +88,14 @@ class InMemory:
             if isinstance(change, Checkpoint):
                 self.saved.setdefault(lease.guid, {})[change.name, change.index] = change
 
-    def count_conversation_runs(self, _lease: Lease) -> int:
-        return 0
+    def load_situation(self, _lease: Lease, **_rate_limit: str) -> Situation:
+        return Situation()
 
-    def held_until(self, _name: str) -> datetime | None:
-        return None
+    def check(self, *_check: object, **_what: object) -> None:
+        """Return a check that finds nothing."""
 
-    def find_newer(self, _lease: Lease, _prompt: str, **_described: str | None) -> NewerEvents:
-        return NewerEvents(head_sha=None, is_closed=False, is_answered=False)
-
-    def find(self, _repository_id: int, _number: int) -> None:
-        """Return the stop of a pull request: none is stopped."""
+    def require(self, _check: None) -> None:
+        """Accept what `check` returns."""
 
     def begin(self, lease: Lease, *, changes: Sequence[Change], **call: object) -> int:
         self.save(lease, *changes)
@@ -119,7 +116,9 @@ class InMemory:
     def take_slot(self, lease: Lease, _name: str, *, changes: Sequence[Change] = (), **_why: object) -> None:
         self.save(lease, *changes)
 
-    def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> bool:
+    def acquire(
+        self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = (), **_check: object
+    ) -> bool:
         self.save(lease, *changes)
         self._locks.setdefault(name, threading.Lock()).acquire(timeout=ttl_s)
         self._locked.setdefault(lease.guid, []).append(name)

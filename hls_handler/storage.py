@@ -27,6 +27,7 @@ from hls_handler.store.commit_checks import CommitChecks
 from hls_handler.store.conversations import BotAccounts, Conversations
 from hls_handler.store.corrections import Corrections
 from hls_handler.store.figures import FiguresReader
+from hls_handler.store.interruptions import Interruptions
 from hls_handler.store.periods import CounterHours
 from hls_handler.store.prompt_versions import PromptVersions
 from hls_handler.store.reply_cache import ReplyCache
@@ -35,7 +36,6 @@ from hls_handler.store.retention import RetentionStore
 from hls_handler.store.reviews import Reviews
 from hls_handler.store.search import DeliverySearches
 from hls_handler.store.statistics import Deliveries, Statistics
-from hls_handler.store.stops import Stops
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,6 @@ class Storage:
         self.rate_limiter: Final = RateLimiter(database, checkpoints)
         self.locks: Final = Locks(database, checkpoints)
         self.pauses: Final = Pauses(database)
-        self.stops: Final = Stops(database, checkpoints)
         self.deliveries: Final = Deliveries(database)
         self.searches: Final = DeliverySearches(database)
         self.analyses: Final = Analyses(database)
@@ -70,6 +69,7 @@ class Storage:
         self.calls: Final = ClaudeCalls(
             database, checkpoints, self.rate_limiter, self.reply_cache, self.prompt_versions
         )
+        self.interruptions: Final = Interruptions(database, checkpoints, self.calls)
         self.conversations: Final = Conversations(database)
         self.commit_checks: Final = CommitChecks(database, checkpoints)
         self.corrections: Final = Corrections(database, checkpoints)

@@ -20,6 +20,7 @@ from hls_handler import __version__
 from hls_handler.analysis import Unusable
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.frame import Frame
+from hls_handler.db.counters import BUCKETS_S
 from hls_handler.engine.health import ComponentState, Health
 from hls_handler.errors import StoreUnavailable
 from hls_handler.storage import Storage

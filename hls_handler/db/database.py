@@ -273,10 +273,10 @@ class Database:
         """Return the 32 random bytes stored under `name`. The first call by any process creates them."""
         if name in self._secrets:
             return self._secrets[name]
-        fresh = {"name": name, "value": random_bytes.token_bytes(32)}
+        new = self.insert(secrets).values(name=name, value=random_bytes.token_bytes(32))
+        kept = new.on_conflict_do_update(index_elements=["name"], set_={"value": secrets.c.value})
         with self.writing() as connection:
-            self.insert_rows(connection, secrets, [fresh], if_new=True)
-            value: bytes = connection.execute(select(secrets.c.value).where(secrets.c.name == name)).scalar_one()
+            value: bytes = connection.execute(kept.returning(secrets.c.value)).scalar_one()
         return self._secrets.setdefault(name, value)
 
     def size(self) -> dict[str, int]:

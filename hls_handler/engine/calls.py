@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -21,8 +22,8 @@ from hls_handler.errors import DependencyDown, LeaseLost, Permanent, PromptError
 from hls_handler.handlers.changed_files import find_unshown
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt, RuleView, render
-from hls_handler.queue.checkpoints import ANALYSED, StatusChange
-from hls_handler.store.calls import ESTIMATED, FAILED, UNAVAILABLE, ReviewBudget
+from hls_handler.queue.checkpoints import ANALYSED
+from hls_handler.store.calls import ESTIMATED, FAILED, UNAVAILABLE, ReviewBudget, StartedCall
 from hls_handler.store.reply_cache import CacheKey
 from hls_handler.tracing import annotate, span
 from hls_handler.wording import count, was_or_were
@@ -84,8 +85,6 @@ def _call(
     correction: UnusableReply | None,
 ) -> ValidReply | UnusableReply:
     store, claude = job.store, job.config.settings.claude
-    if index < FIRST_SHADOW_STEP:
-        job.require_newest()
     estimate = job.context.claude.upper_estimate(rendered, correction=correction)
     digest, sources = digest_request(rendered), job.config.library.sources[rendered.prompt.name]
     cache_key = None
@@ -108,6 +107,7 @@ def _call(
             request_digest=digest,
             sources=sources,
             changes=job.pending.take(),
+            check=job.check_newest() if index < FIRST_SHADOW_STEP else None,
         )
     )
     try:
@@ -130,7 +130,7 @@ def _call(
     return _end_unusable(job, call, answer, index=index, correction=correction)
 
 
-def _end_failed(job: Job, call: int, error: StepFailed) -> None:
+def _end_failed(job: Job, call: StartedCall, error: StepFailed) -> None:
     is_unknown = isinstance(error, DependencyDown) and error.may_have_succeeded
     job.store.calls.end(
         job.lease,
@@ -144,7 +144,7 @@ def _end_failed(job: Job, call: int, error: StepFailed) -> None:
 
 
 def _end_valid(
-    job: Job, call: int, prompt: Prompt, answer: ValidReply, *, index: int, cache_key: CacheKey | None
+    job: Job, call: StartedCall, prompt: Prompt, answer: ValidReply, *, index: int, cache_key: CacheKey | None
 ) -> ValidReply:
     """Store the reply, and return it redacted."""
     checkpoint = encode_reply(answer, index=index)
@@ -158,15 +158,16 @@ def _end_valid(
         error=ESTIMATED if answer.usage.is_estimate else None,
         is_usage_unknown=answer.usage.is_estimate,
         request_id=answer.usage.request_id,
-        changes=[*job.pending.take(), checkpoint, *_find_status(job, prompt.name, recalled.reply)],
+        changes=[*job.pending.take(), checkpoint],
         reply=recalled,
         cache_key=cache_key,
     )
+    _end_analysis(job, prompt.name, recalled.reply)
     return recalled
 
 
 def _end_unusable(
-    job: Job, call: int, answer: UnusableReply, *, index: int, correction: UnusableReply | None
+    job: Job, call: StartedCall, answer: UnusableReply, *, index: int, correction: UnusableReply | None
 ) -> UnusableReply:
     """Store the end of the call and the reply; return it redacted, because Claude gets it again."""
     replies = (answer,) if correction is None else (correction, answer)
@@ -256,8 +257,9 @@ def _find_cached(job: Job, rendered: RenderedPrompt, index: int, key: CacheKey) 
         index=index,
         reply=answer,
         sources=job.config.library.sources[prompt.name],
-        changes=[*job.pending.take(), encode_reply(answer, index=index), *_find_status(job, prompt.name, reply)],
+        changes=[*job.pending.take(), encode_reply(answer, index=index)],
     )
+    _end_analysis(job, prompt.name, reply)
     annotate({"hls.is_cached": True})
     log.info("reply taken from the cache", extra={"prompt": prompt.id, "stored_at": cached.stored_at.isoformat()})
     return answer
@@ -280,12 +282,11 @@ def _review_budget(job: Job) -> ReviewBudget | None:
     )
 
 
-def _find_status(job: Job, prompt: str, reply: Reply) -> tuple[StatusChange, ...]:
-    """Return the end of the analysis, unless the reply leads to another prompt."""
-    try:
-        return (ANALYSED,) if job.config.library.find_next_prompt(prompt, reply) is None else ()
-    except PromptError:
-        return ()
+def _end_analysis(job: Job, prompt: str, reply: Reply) -> None:
+    """Let the next transaction store that the analysis has ended, unless the reply leads to another prompt."""
+    with suppress(PromptError):
+        if job.config.library.find_next_prompt(prompt, reply) is None:
+            job.pending.add(ANALYSED)
 
 
 def _report_unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableReply) -> Permanent:

@@ -110,7 +110,7 @@ def find_finding(store: Storage, lease: Lease, bot: Account, command: Command) -
 
 
 def _run(job: Job, command: Command, login: str) -> str:
-    stops, number = job.store.stops, job.lease.number or _find_number(job)
+    interruptions, number = job.store.interruptions, job.lease.number or _find_number(job)
     if number is None:
         return "no pull request with the commit of this check is known, so there is nothing to review"
     match command.name:
@@ -119,10 +119,10 @@ def _run(job: Job, command: Command, login: str) -> str:
         case "review full":
             return _request_review(job, number, "full")
         case "stop":
-            stops.add(job.lease, number, by=login)  # before the reaction, which says that it is done
+            interruptions.stop(job.lease, number, by=login)  # before the reaction, which says that it is done
             return _join(f"{login} stopped HLS on this pull request", _react(job, "+1"))
         case "resume":
-            stops.remove(job.lease, number)
+            interruptions.resume(job.lease, number)
             resumed = f"{login} ended the stop of this pull request"
             return _join(resumed, _request_review(job, number, "new", if_impossible="+1"))
         case "dismiss":
@@ -214,7 +214,7 @@ def _request_review(
 
 def _find_review(job: Job, number: int, review: RequestedReview) -> NewDelivery | str:
     """Return the delivery for a review of the pull request's present state, or the reason why there is none."""
-    stop = job.store.stops.find(job.event.repository.id, number)
+    stop = job.store.interruptions.find_stop(job.event.repository.id, number)
     if stop is not None:
         return str(stop)
     document = job.context.github.reader(job.event.repository.full_name).pull_request_document(number)

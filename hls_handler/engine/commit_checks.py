@@ -48,7 +48,8 @@ def begin_check(job: Job, commit: str) -> None:
         return
     check = _record(job, commit)
     if not check.is_shown and check.rejected is None:
-        job.require_reads_allowed()
+        if not check.is_new:  # a new one is only written, for which no slot is granted during a hold
+            job.require_reads_allowed()
         _write(job, check, lambda checks: checks.begin(check))
 
 

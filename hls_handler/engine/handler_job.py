@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from hls_handler.deliveries import REQUESTED, Posted
 from hls_handler.engine.asking import analyse, analyse_static_reply, ask, prompt_limits
 from hls_handler.engine.calls import OMISSIONS
 from hls_handler.engine.commit_checks import begin_check
-from hls_handler.engine.job import ASK, Codec, Job, Part, facts_codec
+from hls_handler.engine.job import ASK, Codec, Job, Part, facts_codec, reads_postponed
 from hls_handler.engine.posting import is_check_ended, post, post_unasked, store_unposted
 from hls_handler.engine.repository_settings import report_settings_problems
 from hls_handler.engine.shadow import prompt_result, run_shadow
@@ -27,7 +27,7 @@ from hls_handler.handlers.job import Conversation, Result
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
-from hls_handler.store.calls import make_receipt
+from hls_handler.store.calls import CallRow, make_receipt
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
 from hls_handler.tracing import span
@@ -44,6 +44,7 @@ class HandlerJob:
         self._job = job
         self._conversation: Conversation | None = None
         self.part: Part = "analysis"  # that fails if an error is raised now
+        self.calls: Sequence[CallRow] | None = None  # of the delivery; None: not read since the last call
 
     @property
     def event(self) -> Event:
@@ -59,7 +60,8 @@ class HandlerJob:
 
         def read() -> Any:
             plan_check(job)  # a delivery that ends here for good has a check, too
-            job.require_reads_allowed()
+            if job.situation.held_until is not None:
+                raise reads_postponed(job.situation.held_until)
             reader = job.context.github.reader(event.repository.full_name, bot=job.bot)
             history = job.store.repositories.history(job.lease, job.bot.login)
             facts = handler.gather(event, reader, history, limits)
@@ -71,7 +73,12 @@ class HandlerJob:
 
     def require_newest(self, facts: Any) -> None:
         job = self._job
-        job.require_newest(job.handler.head_commit(facts))
+        job.store.interruptions.require(job.check_newest(job.handler.head_commit(facts)))
+        self._require_needed(facts)
+
+    def _require_needed(self, facts: Any) -> None:
+        """Raise `Superseded` if a later stored result makes the facts outdated."""
+        job = self._job
         history = job.store.repositories.history(job.lease, job.bot.login)
         reason = job.handler.find_superseded_reason(job.event, facts, history)
         if reason is not None:
@@ -84,7 +91,7 @@ class HandlerJob:
             job, number = self._job, conversation.number
             job.pending.add(StatusChange({"posted_on": number}))
             self._job = replace(job, lease=replace(job.lease, number=number)).with_account_for(number)
-            require_runs_left(self._job)
+            require_runs_left(self._job, job.store.calls.count_conversation_runs(self._job.lease))
             if conversation.is_fallback_issue and (ASK, 0) not in job.steps:
                 self._check_fallback_issue(number)
 
@@ -119,7 +126,8 @@ class HandlerJob:
 
     def _with_receipt(self, analysis: Analysis) -> Analysis:
         """Return the analysis with the calls of this delivery."""
-        receipt = make_receipt(self._job.store.calls.calls_of(self._job.lease.guid))
+        self.calls = self._job.store.calls.calls_of(self._job.lease.guid)
+        receipt = make_receipt(self.calls)
         # A reply from the cache has no call.
         prompt_ids = dict.fromkeys([*(answer.prompt_id for answer in analysis.answers), *receipt.prompt_ids])
         return replace(analysis, receipt=replace(receipt, prompt_ids=tuple(prompt_ids)))
@@ -143,12 +151,15 @@ class HandlerJob:
                     job,
                     conversation,
                     actions,
-                    require_not_superseded=partial(self.require_newest, facts),
+                    described=job.handler.head_commit(facts),
+                    require_needed=partial(self._require_needed, facts),
                     after_review=after_review and (lambda outcome: self._without_labels(after_review(outcome))),
                 )
                 report_settings_problems(job, conversation)
                 posting = self._posting
         if analysis.answers:
+            if job.rule.shadow is not None:
+                self.calls = None
             is_cached = any(answer.cached_at is not None for answer in analysis.answers)
             run_shadow(job, facts, prompt_result(analysis, actions), posting, is_cached=is_cached)
         reason = "; ".join([*filter(None, reasons), *(outcome.detail for outcome in outcomes)])
@@ -187,12 +198,15 @@ def plan_check(job: Job) -> None:
     job.store.commit_checks.plan(job.lease, event.pull_request.head_sha)
 
 
-def require_runs_left(job: Job) -> None:
-    """Raise `TooManyRuns` if the conversation had too many runs. A review that a person requested runs in any case."""
+def require_runs_left(job: Job, runs: int) -> None:
+    """Raise `TooManyRuns` if `runs` are too many of the conversation.
+
+    A review that a person requested runs in any case.
+    """
     if job.lease.request_id.startswith(REQUESTED):
         return
     settings = job.config.settings
-    runs, most = job.store.calls.count_conversation_runs(job.lease), settings.limits.thread_runs_per_hour
+    most = settings.limits.thread_runs_per_hour
     if runs < most or (ASK, 0) in job.steps:  # a stored reply of Claude was paid for
         return
     where = settings.sources.where("limits.thread_runs_per_hour")

@@ -39,7 +39,7 @@ from hls_handler.analysis import REPLY_TYPES, Reply, Usage, ValidReply
 from hls_handler.clients.reply_parsing import fit
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.engine.active_config import DeliveryConfig, WorkerContext
-from hls_handler.errors import LeaseLost, Postponed, StepFailed, StoreUnavailable, Superseded, WorkStopped
+from hls_handler.errors import HlsError, LeaseLost, Postponed, StepFailed, StoreUnavailable, Superseded, WorkStopped
 from hls_handler.events import Account, Event
 from hls_handler.handlers.handler import Handler
 from hls_handler.prompting.reply_fields import permissive_reply_model, with_optional_fields
@@ -48,6 +48,7 @@ from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE
 from hls_handler.routing import Rule
 from hls_handler.settings.repository import RepositorySettingsFile
 from hls_handler.storage import Storage
+from hls_handler.store.interruptions import NO_SITUATION, Interruption, InterruptionCheck, Situation
 from hls_handler.tracing import span
 from hls_handler.untrusted.cleaning import CodeText, clean, clean_and_redact
 from hls_handler.untrusted.redaction import redact, redact_code
@@ -130,8 +131,9 @@ class Job:
     rule: Rule
     handler: Handler[Any]
     steps: Mapping[tuple[str, int], Checkpoint]  # checkpoints stored before this attempt, by step name and index
-    repository_settings: RepositorySettingsFile | None = None  # applied to `rule` and `config`
     others: tuple[Account, ...] = ()  # HLS's other accounts
+    situation: Situation = NO_SITUATION  # when the processing began
+    repository_settings: RepositorySettingsFile | None = None  # applied to `rule` and `config`
     pending: PendingChanges = field(default_factory=PendingChanges)  # the only part that changes
 
     @property
@@ -220,30 +222,37 @@ class Job:
         """Raise `Postponed` while GitHub asks to wait or is down, because more requests could get the token banned."""
         until = self.store.rate_limiter.held_until(self.github_rate_limit)
         if until is not None:
-            raise Postponed("no requests to GitHub for now: the last one failed, or GitHub asked to wait", at=until)
+            raise reads_postponed(until)
 
-    def require_newest(self, described: str | None = None) -> None:
-        """Raise `WorkStopped` if a person stopped the work, or `Superseded` if a newer event makes it unnecessary.
+    def check_newest(self, described: str | None = None, *, reads: bool = False) -> InterruptionCheck:
+        """Return a check with the error `WorkStopped` if a person stopped the work, `Superseded` after a newer event.
 
-        `described` is the head commit that was read from GitHub, see `Conversations.find_newer`.
+        With `reads`, also `Postponed` while GitHub may not be read. `described` is the head commit that was read from
+        GitHub, see `Interruptions.check`.
         """
-        stop = self.store.stops.find(self.event.repository.id, self.lease.number) if self.lease.number else None
-        if stop is not None:
-            raise WorkStopped(str(stop))
-        later = self.store.conversations.find_newer(self.lease, self.rule.prompt, described=described)
-        if later.head_sha is not None and self.handler.superseded_by_push:
-            raise Superseded(f"a newer push came meanwhile: {later.head_sha[:10]}")
-        if later.is_closed:
-            raise Superseded("the conversation was closed meanwhile")
-        if later.is_answered and self.handler.superseded_by_newer_answer:
-            raise Superseded("a newer event of this conversation was answered meanwhile")
 
-    def begin_write(self, comment_lock: str | None = None) -> None:
+        def decide(found: Interruption) -> HlsError | None:
+            if found.stop is not None:
+                return WorkStopped(str(found.stop))
+            if found.newer.head_sha is not None and self.handler.superseded_by_push:
+                return Superseded(f"a newer push came meanwhile: {found.newer.head_sha[:10]}")
+            if found.newer.is_closed:
+                return Superseded("the conversation was closed meanwhile")
+            if found.newer.is_answered and self.handler.superseded_by_newer_answer:
+                return Superseded("a newer event of this conversation was answered meanwhile")
+            return reads_postponed(found.held_until) if reads and found.held_until is not None else None
+
+        prompt, rate_limit = self.rule.prompt, self.github_rate_limit
+        return self.store.interruptions.check(
+            self.lease, decide, prompt=prompt, rate_limit=rate_limit, described=described
+        )
+
+    def begin_write(self, comment_lock: str | None = None, *, check: InterruptionCheck | None = None) -> None:
         """Wait for the rate limit of writes to GitHub, then renew the lease if too little time is left for a write.
 
         For a write of a comment or review, pass the name of its lock. The write is recorded as pending:
         `Locks.acquire` raises `Postponed` while it may still take effect, even if this process is killed.
-        Raises `LeaseLost`, or `Postponed` if the wait would be longer than `IN_PLACE_S`.
+        Raises `LeaseLost`, the error of `check`, or `Postponed` if the wait would be longer than `IN_PLACE_S`.
         """
         github = self.config.settings.github
         self.wait_in_place(
@@ -254,6 +263,7 @@ class Job:
                 changes=self.pending.take(),
                 pending_write=comment_lock,
                 slowest_write_s=github.slowest_write_s,
+                check=check,
             )
         )
         self.context.leases.secure(self.lease)
@@ -281,6 +291,10 @@ class Job:
             if changes:
                 self.store.checkpoints.save(self.lease, *changes)
             raise
+
+
+def reads_postponed(until: datetime) -> Postponed:
+    return Postponed("no requests to GitHub for now: the last one failed, or GitHub asked to wait", at=until)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ before the next call to Claude and the next write to GitHub, so a retry continue
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -54,6 +54,7 @@ from hls_handler.routing import (
     route_author_comment,
 )
 from hls_handler.settings.effective import without_entry
+from hls_handler.store.calls import CallRow
 from hls_handler.tracing import span
 
 RECENT_S = 60.0
@@ -76,6 +77,7 @@ class DeliveryResult:
     handler: str | None = None  # "IssueHandler"
     posting: Posted | None = None  # None if there was nothing to post
     changes: tuple[Change, ...] = ()  # to store in the transaction that finishes the delivery
+    calls: Sequence[CallRow] | None = None  # of the delivery, if they were read after the last one
 
 
 def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
@@ -94,7 +96,9 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
     found = context.config.table.find(event.repository.full_name)
     effective = found or replace(without_entry(context.config.settings), enabled=False)
     rule, handler = Rule(event.key, prompt="", effective=effective, file=""), handler_for(event.name)
-    job = Job(lease, context, context.config, event, chosen.bot, rule, handler, steps, others=chosen.others)
+    rate_limit = context.github.rate_limit(event.repository.full_name)
+    situation = context.store.interruptions.load_situation(lease, rate_limit=rate_limit)
+    job = Job(lease, context, context.config, event, chosen.bot, rule, handler, steps, chosen.others, situation)
     routing_input = from_event(event)
     try:
         result = _process(job, routing_input)
@@ -136,9 +140,8 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
         record_label_correction(store.corrections, lease, event, bot, correction, config.library)
     job = replace(job, rule=rule, handler=_handler_for(rule))
     outdate_check(job, routing_input)
-    stop = store.stops.find(event.repository.id, lease.number) if lease.number is not None else None
-    if stop is not None:
-        return DeliveryResult("ignored", str(stop), kind="stopped")
+    if job.situation.stop is not None:
+        return DeliveryResult("ignored", str(job.situation.stop), kind="stopped")
     answer_rule = _find_answer_rule(job, routing_input)
     if answer_rule is not None:
         job = replace(job, rule=answer_rule, handler=_handler_for(answer_rule))
@@ -153,7 +156,7 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
     rule = route_with_repository_settings(job)
     if isinstance(rule, Ignored):
         return DeliveryResult("ignored", rule.reason, kind=rule.kind)
-    require_runs_left(replace(job, rule=rule))
+    require_runs_left(replace(job, rule=rule), job.situation.runs)
     if (RULE.name, 0) not in job.steps:
         job.note(RULE, 0, rule.why(job.config.settings.sources))
     return run_job(replace(job, rule=rule))
@@ -167,7 +170,7 @@ def _take_over_review(job: Job, kind: IgnoredKind, decide: Callable[[RoutingInpu
     event = job.event
     if event.key != "pull_request.synchronize" or kind not in UNLESS_TAKING_OVER or event.requested_review is not None:
         return None
-    for guid in job.store.conversations.superseded_since_review(job.lease):
+    for guid in job.store.interruptions.superseded_since_review(job.lease):
         body = job.store.deliveries.body(guid)
         try:
             superseded = parse_event(event.name, guid, body or b"")
@@ -205,7 +208,8 @@ def run_job(job: Job) -> DeliveryResult:
     with job.record_failure(lambda: work.part):
         result = job.handler.run(work)
     changes = job.pending.take()
-    return DeliveryResult("done", result.reason, handler=job.handler.name, posting=result.posting, changes=changes)
+    name, posting = job.handler.name, result.posting
+    return DeliveryResult("done", result.reason, handler=name, posting=posting, changes=changes, calls=work.calls)
 
 
 def _parse_event(lease: Lease) -> Event:

@@ -39,6 +39,7 @@ from hls_handler.routing import LabelCorrection
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.store.conversations import ConversationHistory
 from hls_handler.store.corrections import CorrectionResult, Corrections, ShownLabels
+from hls_handler.store.interruptions import InterruptionCheck
 from hls_handler.tracing import annotate
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,8 @@ def post(
     conversation: Conversation,
     actions: tuple[Action, ...],
     *,
-    require_not_superseded: Callable[[], None],
+    described: str | None = None,
+    require_needed: Callable[[], None],
     after_review: Callable[[Outcome | None], tuple[Action, ...]] | None = None,
 ) -> tuple[Outcome, ...]:
     """Execute the actions in order and return their outcomes. An action with a stored outcome is not executed again.
@@ -93,26 +95,33 @@ def post(
     `after_review` is called with the outcome of the review, or without one at the end. It returns the actions that it
     plans then. Those that follow the review are executed.
 
-    `require_not_superseded` may raise `Superseded`. It is called at the start, and again after the comment's lock is
-    acquired. The lock prevents newer deliveries from writing the comment. It is acquired before the conversation is
-    read, so that the number of comments that GitHub then reports stays true until the comment is written.
+    Raises `Superseded` after a newer event (`described` is the head commit that was read), or if `require_needed` does:
+    at the start, and again before each comment under its lock. The lock prevents newer deliveries from writing the
+    comment. It is acquired before the conversation is read, so that the number of comments that GitHub then reports
+    stays true until the comment is written.
     Reviews and replies have one lock for each pull request, which is acquired at the same time.
 
     If GitHub refuses an action, the others are executed, and then its error is raised.
     """
-    require_not_superseded()
-    job.require_reads_allowed()
+    require_needed()
+    newest, first_check = job.check_newest(described), job.check_newest(described, reads=True)
     current, may_exist, acquired = None, True, dict[str, bool]()
     history = _history(job)  # nothing is read before the locks are acquired
     if not any(name == OUTCOME.name for name, _ in job.steps):
         is_commenting = job.rule.effective.features.auto_commenting
         written = [action for action in actions if isinstance(action, Written) and is_commenting]
-        acquired = {name: _acquire_lock(job, name) for name in dict.fromkeys(_lock_name(job, one) for one in written)}
+        names = tuple(dict.fromkeys(_lock_name(job, one) for one in written))
+        if not names:
+            job.store.interruptions.require(first_check)
+        for name in names:
+            acquired[name] = _acquire_lock(job, name, None if acquired else first_check)
         comments = [_lock_name(job, action) for action in written if isinstance(action, EnsureComment)]
-        current = _check_current_state(job, conversation)
+        current = _check_current_state(job, conversation, history)
         if comments and not any(acquired[name] for name in comments) and current.comments is not None:
             may_exist = current.comments > history.count_comments()
-    execute = partial(_execute, job, conversation, current, history, acquired, may_exist, require_not_superseded)
+    else:
+        job.store.interruptions.require(first_check)
+    execute = partial(_execute, job, conversation, current, history, acquired, may_exist, newest, require_needed)
     outcomes: list[Outcome] = []
     failed: list[StepFailed] = []
     is_reviewed = False
@@ -176,13 +185,14 @@ def post_unasked(job: Job, actions: tuple[EnsureCheck, ...]) -> tuple[Outcome, .
     )
 
 
-def _check_current_state(job: Job, conversation: Conversation) -> Issue | PullRequest:
+def _check_current_state(job: Job, conversation: Conversation, history: ConversationHistory) -> Issue | PullRequest:
     reader = job.context.github.reader(job.event.repository.full_name)
     number = conversation.number
     current = reader.pull_request(number) if conversation.is_pull_request else reader.issue(number)
     check_conversation(job.event, current)
-    shown = _shown_labels(current, job.config.library, job.rule.effective)
-    _log_corrections(job.store.corrections.record_current(job.lease, job.bot.login, shown))
+    if history.labels():
+        shown = _shown_labels(current, job.config.library, job.rule.effective)
+        _log_corrections(job.store.corrections.record_current(job.lease, job.bot.login, shown))
     return current
 
 
@@ -193,7 +203,8 @@ def _execute(
     history: ConversationHistory,
     acquired: Mapping[str, bool],
     may_exist: bool,
-    require_not_superseded: Callable[[], None],
+    newest: InterruptionCheck,
+    require_needed: Callable[[], None],
     index: int,
     action: Action,
 ) -> Outcome:
@@ -221,7 +232,8 @@ def _execute(
                 action,
                 history,
                 index=index,
-                require_not_superseded=require_not_superseded,
+                check=newest,
+                require_needed=require_needed,
                 is_lost=acquired.get(_lock_name(job, action)),
                 may_exist=may_exist,
             )
@@ -238,16 +250,18 @@ def write_under_lock(
     history: ConversationHistory | None = None,
     *,
     index: int,
-    require_not_superseded: Callable[[], None] = lambda: None,
+    check: InterruptionCheck | None = None,
+    require_needed: Callable[[], None] = lambda: None,
     is_lost: bool | None = None,
     may_exist: bool = True,
 ) -> Outcome:
-    """Acquire the action's lock, call `require_not_superseded`, and write the comment, the review or the reply.
+    """Acquire the action's lock, call `require_needed`, and write the comment, the review or the reply.
 
-    `index` is the action's position in the plan, or `PROBLEMS_INDEX`. `is_lost` means that a write which HLS does not
-    know may have succeeded; None if the lock is not acquired yet. `may_exist=False` means that all comments of the
-    conversation are known. If an earlier attempt wrote the comment but got no response, the outcome of that write is
-    returned. The lock is released when a shadow prompt begins, or when the delivery ends or is rescheduled.
+    The error of `check` is raised before a write. `index` is the action's position in the plan, or `PROBLEMS_INDEX`.
+    `is_lost` means that a write which HLS does not know may have succeeded; None if the lock is not acquired yet.
+    `may_exist=False` means that all comments of the conversation are known. If an earlier attempt wrote the comment but
+    got no response, the outcome of that write is returned. The lock is released when a shadow prompt begins, or when
+    the delivery ends or is rescheduled.
 
     An earlier review or reply is searched on GitHub only if `is_lost`, or if an earlier attempt began to write it.
     """
@@ -263,11 +277,11 @@ def write_under_lock(
             is_edit = isinstance(action, EnsureComment) and history.comment(family) is not None
             job.add(COMMENT_WRITE_BEGUN, CommentWriteBegun(family, "edited" if is_edit else "created"), index)
             is_stored = True
-        job.begin_write(name)
+        job.begin_write(name, check=check)
 
     if is_lost is None:
         is_lost = _acquire_lock(job, name)
-    require_not_superseded()
+    require_needed()
     completed, is_retry = WriteCompleted(name), is_lost or begun is not None
     writer, number = make_writer(job, begin_write, history), conversation.number
     try:
@@ -310,8 +324,8 @@ def _lock_name(job: Job, action: Written) -> str:
     return f"{job.lease.conversation_key}/{_family(action) if isinstance(action, EnsureComment) else REVIEW_LOCK}"
 
 
-def _acquire_lock(job: Job, name: str) -> bool:
-    return job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.pending.take())
+def _acquire_lock(job: Job, name: str, check: InterruptionCheck | None = None) -> bool:
+    return job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.pending.take(), check=check)
 
 
 def make_writer(job: Job, begin_write: Callable[[], None], history: ConversationHistory | None = None) -> Writer:

@@ -124,7 +124,7 @@ def _run(lease: Lease, context: WorkerContext) -> Finished | None:
         return _fail(lease, context, Retryable(reason), context.github.requests_sent - sent_before)
     requests = context.github.requests_sent - sent_before
     took_s = (context.store.now() - lease.received_at).total_seconds()
-    calls = context.store.calls.calls_of(lease.guid)
+    calls = context.store.calls.calls_of(lease.guid) if result.calls is None else result.calls
     context.store.queue.finish(
         lease,
         result.state,

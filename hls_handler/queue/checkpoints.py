@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, and_, bindparam, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, literal_column, select
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.db.counters import CounterWriter, Counts
@@ -19,6 +19,7 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import checkpoints, deliveries
 from hls_handler.db.values import compress_text, decompress_text, from_row, to_ms
 from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.errors import HlsError
 from hls_handler.queue.leases import is_held, lease_lost, lease_parameters
 
 _d = deliveries.c
@@ -45,6 +46,22 @@ class StatusChange:
 ANALYSED = StatusChange({"analysis_status": "done", "analysis_error": None})
 
 Change = Checkpoint | StatusChange | RowChange
+
+
+class LeaseCheck(Protocol):
+    """A further condition of a delivery's transaction, read by the statement that checks the lease."""
+
+    @property
+    def query(self) -> Select[Any]:
+        """The result of `Checkpoints.select_held`."""
+        ...
+
+    @property
+    def terms(self) -> Mapping[str, object]:
+        """The values of the bind parameters of its columns."""
+        ...
+
+    def find_error(self, connection: Connection, row: Row[Any]) -> HlsError | None: ...
 
 
 class PendingChanges:
@@ -101,10 +118,15 @@ class Checkpoints:
     def __init__(self, database: Database, counters: CounterWriter) -> None:
         self._database, self.counters = database, counters
         self._held = is_held(database.now)
-        is_marked = and_(_d.has_progress, _d.crashes == literal_column("0"), _d.first_failure_at.is_(None))
-        self._select = select(_d.id, is_marked.label("has_progressed")).where(self._held).with_for_update()
+        self._select = self.select_held()
         save = database.upsert(checkpoints, "version", "duration_ms", "started_at", "github_requests", "value")
         self._save: ReturningInsert[Any] = save.returning(checkpoints.c.name)
+
+    def select_held(self, *columns: ColumnElement[Any]) -> Select[Any]:
+        """Return the query for the row of a leased delivery, with more columns for a `LeaseCheck`."""
+        is_marked = and_(_d.has_progress, _d.crashes == literal_column("0"), _d.first_failure_at.is_(None))
+        row = select(_d.id, is_marked.label("has_progressed"), *columns).where(self._held)
+        return row.with_for_update(of=deliveries)
 
     def load(self, guid: str) -> dict[tuple[str, int], Checkpoint]:
         """Return all checkpoints of a delivery, by name and index."""
@@ -136,33 +158,45 @@ class Checkpoints:
 
     @contextmanager
     def writing(
-        self, lease: Lease, changes: Sequence[Change] = (), *, durable: bool = True
+        self, lease: Lease, changes: Sequence[Change] = (), *, durable: bool = True, check: LeaseCheck | None = None
     ) -> Iterator[tuple[Connection, int]]:
         """Begin a transaction that stores what `save` does; yield it with the delivery's row id. Raises `LeaseLost`.
 
-        If the block raises an error, nothing is stored.
+        If the block raises an error, nothing is stored. If `check` finds an error, the changes are stored and the error
+        is raised instead of beginning the block.
         """
-        prepared = prepare(changes)
+        prepared, error = prepare(changes), None
         with self._database.writing(durable=durable) as connection:
-            row_id = self.find(connection, lease, prepared)
-            if row_id is None:
+            held = self._find_held(connection, lease, check)
+            if held is None:
                 raise lease_lost(lease)
-            yield connection, row_id
+            self._store(connection, lease, held, prepared)
+            error = None if check is None else check.find_error(connection, held)
+            if error is None:
+                yield connection, held.id
+        if error is not None:
+            raise error
 
     def find(self, connection: Connection, lease: Lease, prepared: Prepared) -> int | None:
         """Store what `save` does in the caller's transaction. Return the row id; None for a lost lease."""
-        terms = lease_parameters(lease)
-        held = connection.execute(self._select, terms).first()
+        held = self._find_held(connection, lease)
         if held is None:
             return None
+        self._store(connection, lease, held, prepared)
+        row_id: int = held.id
+        return row_id
+
+    def _find_held(self, connection: Connection, lease: Lease, check: LeaseCheck | None = None) -> Row[Any] | None:
+        query, terms = (self._select, {}) if check is None else (check.query, check.terms)
+        return connection.execute(query, {**terms, **lease_parameters(lease)}).first()
+
+    def _store(self, connection: Connection, lease: Lease, held: Row[Any], prepared: Prepared) -> None:
         columns = dict(prepared.columns)
         if prepared.is_progress and not held.has_progressed:
             columns |= {"has_progress": True, "crashes": 0, "first_failure_at": None}
         if columns:  # else no UPDATE: it writes the body again
-            connection.execute(deliveries.update().where(self._held).values(columns), terms)
-        row_id: int = held.id
-        self.counters.add(connection, self.apply(connection, row_id, prepared))
-        return row_id
+            connection.execute(deliveries.update().where(self._held).values(columns), lease_parameters(lease))
+        self.counters.add(connection, self.apply(connection, held.id, prepared))
 
     def apply(self, connection: Connection, row_id: int, prepared: Prepared) -> Counter[tuple[str, str]]:
         """Store changes of other rows than the delivery's, without checking the lease.

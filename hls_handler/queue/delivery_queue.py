@@ -340,7 +340,8 @@ class DeliveryQueue:
                 raise lease_lost(lease)
             counts = self._checkpoints.apply(connection, row.id, prepared)
             release_locks(connection, row.id)
-            connection.execute(_DELETE_SLOTS, {"of_delivery": row.id})
+            if lease.attempt > 1:  # a delivery that reserves a slot is postponed
+                connection.execute(_DELETE_SLOTS, {"of_delivery": row.id})
             counts += count_end(state, repository=lease.repository, kind=kind, handler=handler)
             counts += _count_github_requests(event_key(lease.event, lease.action), github_requests, is_end=True)
             if state == "done":

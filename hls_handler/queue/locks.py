@@ -15,7 +15,7 @@ from hls_handler.db.tables import deliveries, locks
 from hls_handler.db.values import from_ms, has_passed
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed
-from hls_handler.queue.checkpoints import Change, Checkpoints
+from hls_handler.queue.checkpoints import Change, Checkpoints, LeaseCheck
 
 _LOCK_POLL_MS = 1_000
 
@@ -108,16 +108,24 @@ class Locks:
             .where(locks.c.name == bindparam("of_name"))
         )
 
-    def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> bool:
+    def acquire(
+        self,
+        lease: Lease,
+        name: str,
+        *,
+        ttl_s: float,
+        changes: Sequence[Change] = (),
+        check: LeaseCheck | None = None,
+    ) -> bool:
         """Acquire or extend the lock `name` for `ttl_s` seconds. Raises `LeaseLost`.
 
         Returns True if an earlier write under this lock had no response, so that it may have taken effect.
         Raises `Postponed` if another delivery holds the lock, or if the lock has a pending write. The changes are
-        stored even if `Postponed` is raised. The lock is released by `LocksReleased`, by a reschedule, or at the
-        delivery's end.
+        stored even if `Postponed`, or the error of `check`, is raised. The lock is released by `LocksReleased`, by a
+        reschedule, or at the delivery's end.
         """
         holder = None
-        with self._checkpoints.writing(lease, changes, durable=False) as (connection, row_id):
+        with self._checkpoints.writing(lease, changes, durable=False, check=check) as (connection, row_id):
             lock = {"name": name, "delivery_id": row_id, "ttl_ms": int(ttl_s * 1000)}
             if connection.execute(self._locks.take, lock).first() is None:
                 holder = connection.execute(self._holder, {"of_name": name}).one()

@@ -17,7 +17,7 @@ from hls_handler.db.tables import rate_limits, slots
 from hls_handler.db.values import FURTHEST_MS, from_ms, has_passed, to_ms
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed
-from hls_handler.queue.checkpoints import Change, Checkpoints
+from hls_handler.queue.checkpoints import Change, Checkpoints, LeaseCheck
 from hls_handler.queue.locks import LockStatements, write_pending
 
 _LATE_MS = 2_000  # a reserved slot that was missed by more than this and one interval is lost
@@ -31,6 +31,12 @@ class RateLimitState:
     next_at: int  # the first slot that is not reserved
     held_until: int  # no slot before this time: the server asked to wait, or failed
     last_slot_at: int  # when the last slot was used, which may be later than the slot's time
+
+
+@dataclass(frozen=True, slots=True)
+class LockedRateLimit:
+    state: RateLimitState
+    reserved: int | None  # the slot (ms) that the delivery has reserved
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +79,18 @@ def was_set_back(state: RateLimitState, now: int) -> bool:
     return state.last_slot_at > now + _EARLY_MS
 
 
-_SELECT = (
-    select(rate_limits.c.next_at, rate_limits.c.held_until, rate_limits.c.last_slot_at)
-    .where(rate_limits.c.name == bindparam("of_name"))
-    .with_for_update()
-)
 _UPDATE = rate_limits.update().where(rate_limits.c.name == bindparam("of_name"))
 _MINE = and_(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == bindparam("of_name"))
-_TAKE_RESERVED = slots.delete().where(_MINE).returning(slots.c.slot_at)
+_SELECT = (
+    select(
+        rate_limits.c.next_at,
+        rate_limits.c.held_until,
+        rate_limits.c.last_slot_at,
+        select(slots.c.slot_at).where(_MINE).scalar_subquery().label("reserved"),
+    )
+    .where(rate_limits.c.name == bindparam("of_name"))
+    .with_for_update(of=rate_limits)
+)
 
 
 class RateLimiter:
@@ -99,19 +109,20 @@ class RateLimiter:
         changes: Sequence[Change] = (),
         pending_write: str | None = None,
         slowest_write_s: float = 0.0,
+        check: LeaseCheck | None = None,
     ) -> None:
         """Use a slot of the rate limit `name`. Slots are `interval_s` apart for all workers. Raises `LeaseLost`.
 
         If no slot is free now, reserves a later slot and raises `Postponed`: call again at the time in this error. The
-        changes are stored even if `Postponed` is raised.
+        changes are stored even if `Postponed`, or the error of `check`, is raised.
 
         For a write of a comment, `pending_write` is the name of the comment's lock. After a successful
         call, `Locks.acquire` raises `Postponed` for this lock, even if this process crashes. The lock becomes available
         again when `WriteCompleted` is stored, or after `slowest_write_s` seconds.
         """
-        with self._checkpoints.writing(lease, changes) as (connection, row_id):
-            state = self.lock(connection, name)
-            slot = self.use_slot(connection, row_id, name, interval_s, state, self._database.now_in(connection))
+        with self._checkpoints.writing(lease, changes, check=check) as (connection, row_id):
+            locked = self.lock(connection, name, row_id)
+            slot = self.use_slot(connection, row_id, name, interval_s, locked, self._database.now_in(connection))
             pending_until = None
             if slot.is_now and pending_write is not None:
                 ttl_ms = int(slowest_write_s * 1000)
@@ -127,7 +138,7 @@ class RateLimiter:
         The caller waits until then. Raises `Postponed` and reserves nothing if the slot is more than `within_s` away.
         """
         with self._database.writing(durable=False) as connection:
-            state = self.lock(connection, name)
+            state = self.lock(connection, name).state
             now = self._database.now_in(connection)
             slot = next_slot(state, reserved=None, interval_ms=round(interval_s * 1000), now=now)
             if slot.slot_at - now > within_s * 1000:
@@ -139,7 +150,7 @@ class RateLimiter:
         """Grant no slot before `until`, not even a reserved one, because a server asked to wait or failed."""
         until_ms = to_ms(until)
         with self._database.writing() as connection:
-            state = self.lock(connection, name)
+            state = self.lock(connection, name).state
             held_until = max(state.held_until, until_ms)
             self._update(connection, name, RateLimitState(max(state.next_at, until_ms), held_until, state.last_slot_at))
 
@@ -168,31 +179,30 @@ class RateLimiter:
             if now + longer_than_s * 1000 < state.next_at <= now + FURTHEST_MS and not was_set_back(state, now)
         }
 
-    def lock(self, connection: Connection, name: str) -> RateLimitState:
-        """Lock a rate limit until the transaction ends; return its row.
+    def lock(self, connection: Connection, name: str, row_id: int | None = None) -> LockedRateLimit:
+        """Lock a rate limit until the transaction ends; return its row, and the slot reserved by a delivery.
 
         The caller must read the clock after this call, because the call may wait for the lock.
         """
-        row = connection.execute(_SELECT, {"of_name": name}).first()
+        terms = {"of_name": name, "of_delivery": row_id}
+        row = connection.execute(_SELECT, terms).first()
         if row is None:
             fresh = {"name": name, "next_at": 0, "held_until": 0, "last_slot_at": 0}
             self._database.insert_rows(connection, rate_limits, [fresh], if_new=True)
-            row = connection.execute(_SELECT, {"of_name": name}).one()
-        return RateLimitState(*row)
+            row = connection.execute(_SELECT, terms).one()
+        *columns, reserved = row
+        return LockedRateLimit(RateLimitState(*columns), reserved)
 
     def use_slot(
-        self, connection: Connection, row_id: int, name: str, interval_s: float, state: RateLimitState, now: int
+        self, connection: Connection, row_id: int, name: str, interval_s: float, locked: LockedRateLimit, now: int
     ) -> Slot:
         """Use the next slot, or reserve it if it is not yet due.
 
-        Before this call, the caller must check the lease, then call `lock` to get `state`, then read `now` (ms).
+        Before this call, the caller must check the lease, then call `lock` to get `locked`, then read `now` (ms).
         """
-        slot = next_slot(
-            state,
-            reserved=connection.execute(_TAKE_RESERVED, {"of_delivery": row_id, "of_name": name}).scalar(),
-            interval_ms=round(interval_s * 1000),
-            now=now,
-        )
+        slot = next_slot(locked.state, reserved=locked.reserved, interval_ms=round(interval_s * 1000), now=now)
+        if locked.reserved is not None:
+            connection.execute(slots.delete().where(_MINE), {"of_delivery": row_id, "of_name": name})
         self._update(connection, name, slot.after)
         if not slot.is_now:
             self.reserve(connection, row_id, name, slot.slot_at)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    exists,
     func,
     literal_column,
     select,
@@ -31,7 +32,7 @@ from hls_handler.db.values import HOUR_MS, from_ms, from_row
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease
 from hls_handler.errors import BudgetExceeded, Postponed
 from hls_handler.prompting.prompt import PromptSources
-from hls_handler.queue.checkpoints import DELIVERY_ID, Change, Checkpoints, prepare
+from hls_handler.queue.checkpoints import DELIVERY_ID, Change, Checkpoints, LeaseCheck, prepare
 from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.store.prompt_versions import PromptVersions
@@ -69,7 +70,8 @@ _RECENT = and_(
     _is_recent(_c.started_at, bindparam("now", type_=BigInteger())), _c.outcome.is_distinct_from(UNAVAILABLE)
 )
 _COUNT_RECENT = select(func.count()).select_from(calls).where(_RECENT)
-_DELETE_RESERVED = slots.delete().where(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == _BUDGET)
+_RESERVED = and_(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == _BUDGET)
+_BUDGET_STATE = select(_COUNT_RECENT.scalar_subquery(), exists().where(_RESERVED))
 
 _OF_REVIEW = bindparam("of_review", type_=Text())
 _DELETED_COST = select(deleted_review_calls.c.cost_micro_usd).where(deleted_review_calls.c.review_key == _OF_REVIEW)
@@ -94,6 +96,13 @@ class ReviewBudget:
     where: str  # "/srv/hls/settings.yaml:14 (review.max_usd)"
     max_usd_per_pull_request: float
     where_per_pull_request: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartedCall:
+    id: int
+    started_at: int  # ms
+    columns: Mapping[str, object] = field(compare=False)  # of its row
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +211,8 @@ class ClaudeCalls:
         self._save_analysis_again = database.upsert(analyses, *replaced).values(analysed_at=now)
         self._save_analysis = database.upsert(analyses, *replaced, "saved_micro_usd").values(analysed_at=now)
         self._begin = calls.insert().values(started_at=now).returning(_c.id, _c.started_at)
-        is_open = and_(_c.id == bindparam("of_call"), _c.delivery_id == DELIVERY_ID, _c.finished_at.is_(None))
-        self._find_open = select(calls).where(is_open).with_for_update()
-        self._end = calls.update().where(_c.id == bindparam("of_call")).values(finished_at=now)
+        is_open = and_(_c.id == bindparam("of_call"), _IS_OPEN)
+        self._end = calls.update().where(is_open).values(finished_at=now).returning(_c.step_index)
         called = select(_c.delivery_id).where(
             _c.conversation_key == bindparam("of_conversation"), _is_recent(_c.started_at, now)
         )
@@ -215,6 +223,7 @@ class ClaudeCalls:
         )
         runs = called.union(answered).subquery()
         self._count_runs = select(func.count()).select_from(runs).where(runs.c.delivery_id != DELIVERY_ID)
+        self.conversation_runs = self._count_runs.scalar_subquery()
 
     def begin(
         self,
@@ -231,8 +240,9 @@ class ClaudeCalls:
         request_digest: bytes | None = None,
         sources: PromptSources | None = None,
         changes: Sequence[Change] = (),
-    ) -> int:
-        """Record the start of a call and count it, with the upper `estimate` as its usage; return its id.
+        check: LeaseCheck | None = None,
+    ) -> StartedCall:
+        """Record the start of a call and count it, with the upper `estimate` as its usage.
 
         `end` replaces the estimate by the usage. It remains if the process dies or the database fails before. Raises
         `LeaseLost`. With `is_cache_miss`, the call is counted as a question that the cache of replies did not answer.
@@ -243,8 +253,9 @@ class ClaudeCalls:
         the calls of the last hour, except calls that Claude did not accept. Since the estimate counts for the review
         budget from now on, parallel workers cannot exceed it together. An unknown price counts as 0.
         """
-        with self._checkpoints.writing(lease, changes) as (connection, row_id):
-            state = self._rate_limiter.lock(connection, CLAUDE_RATE_LIMIT)  # else two workers could get the last call
+        with self._checkpoints.writing(lease, changes, check=check) as (connection, row_id):
+            # Else two workers could get the last call.
+            locked = self._rate_limiter.lock(connection, CLAUDE_RATE_LIMIT, row_id)
             now = self._database.now_in(connection)
             error: Postponed | BudgetExceeded | None = None
             if review is not None:
@@ -253,7 +264,7 @@ class ClaudeCalls:
                 error = self._check_budget(connection, row_id, calls_per_hour, now)
             if error is None:
                 interval_s = 1 / requests_per_second
-                slot = self._rate_limiter.use_slot(connection, row_id, CLAUDE_RATE_LIMIT, interval_s, state, now)
+                slot = self._rate_limiter.use_slot(connection, row_id, CLAUDE_RATE_LIMIT, interval_s, locked, now)
                 if not slot.is_now:
                     error = Postponed("waits for a slot to call Claude", at=from_ms(slot.slot_at))
             if error is None:
@@ -272,13 +283,13 @@ class ClaudeCalls:
                 call_id, started_at = connection.execute(self._begin, call).one()
                 misses = {CACHE_MISS: 1} if is_cache_miss else {}
                 self._checkpoints.counters.add(connection, _count_call(call, UNFINISHED, lease) | misses, at=started_at)
-                return int(call_id)
+                return StartedCall(call_id, started_at, call)
         raise error
 
     def end(
         self,
         lease: Lease,
-        call_id: int,
+        call: StartedCall,
         *,
         outcome: str,
         usage: Usage | None,
@@ -305,19 +316,17 @@ class ClaudeCalls:
         needs_lease, prepared = bool(changes) or reply is not None, prepare(changes)
         with self._database.writing() as connection:
             row_id = self._checkpoints.find(connection, lease, prepared) if needs_lease else None
-            began = connection.execute(self._find_open, {"of_call": call_id, "of_guid": lease.guid}).first()
-            if began is not None:
-                connection.execute(self._end, {"of_call": call_id, **columns})
+            ended = connection.execute(self._end, {"of_call": call.id, **columns}).first()
+            if ended is not None:
                 if row_id is not None and reply is not None:
-                    analysis = _analysis(row_id, began.step_index, reply) | {"saved_micro_usd": None}
+                    analysis = _analysis(row_id, ended.step_index, reply) | {"saved_micro_usd": None}
                     connection.execute(self._save_analysis, analysis)
                     if cache_key is not None:
                         self._reply_cache.store(connection, cache_key, reply)
-                before = dict(began._mapping)
-                counts = Counter(_count_call({**before, **columns}, outcome, lease))
-                counts.subtract(_count_call(before, UNFINISHED, lease))
+                counts = Counter(_count_call({**call.columns, **columns}, outcome, lease))
+                counts.subtract(_count_call(call.columns, UNFINISHED, lease))
                 changed = {key: number for key, number in counts.items() if number}
-                self._checkpoints.counters.add(connection, changed, at=began.started_at)
+                self._checkpoints.counters.add(connection, changed, at=call.started_at)
         if needs_lease and row_id is None:
             raise lease_lost(lease)
 
@@ -430,9 +439,11 @@ class ClaudeCalls:
         return None
 
     def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
-        terms = {"now": now}
-        connection.execute(_DELETE_RESERVED, {"of_delivery": row_id})
-        if connection.execute(_COUNT_RECENT, terms).scalar_one() < calls_per_hour:
+        terms = {"now": now, "of_delivery": row_id}
+        recent, has_reserved = connection.execute(_BUDGET_STATE, terms).one()
+        if has_reserved:
+            connection.execute(slots.delete().where(_RESERVED), terms)
+        if recent < calls_per_hour:
             return None
         starts = select(_c.started_at).where(_RECENT).order_by(_c.started_at)
         started = connection.execute(starts, terms).scalars().all()

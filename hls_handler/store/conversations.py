@@ -5,17 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, exists, func, or_, select, union
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    union,
+    union_all,
+)
 
 from hls_handler.actions import StoredComment
 from hls_handler.db.counters import Counts
 from hls_handler.db.database import Database
-from hls_handler.db.tables import analyses, bot_accounts, comments, deliveries, labels
-from hls_handler.db.values import is_caught_up, literal
+from hls_handler.db.tables import bot_accounts, comments, deliveries, labels
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
@@ -43,12 +53,16 @@ def of_conversation(table: Table) -> ColumnElement[bool]:
     return and_(*(table.c[name] == bindparam(name) for name in ConversationRef.__annotations__))
 
 
-_LABELS = select(labels.c.name, labels.c.state).where(of_conversation(labels))
-_COMMENTS = select(comments).where(of_conversation(comments))
-_DELETE_LABELS = labels.delete().where(of_conversation(labels), labels.c.name.in_(bindparam("names", expanding=True)))
-_SET_FIRST = select(labels.c.name, labels.c.prompt_id, labels.c.field).where(
-    of_conversation(labels), labels.c.set_at.is_(None), labels.c.prompt_id.is_not(None)
+_NO_TEXT, _NO_NUMBER = literal_column("NULL", Text), literal_column("NULL", BigInteger)
+_STATE = union_all(
+    select(labels.c.name, labels.c.state, labels.c.field, labels.c.prompt_id, labels.c.set_at, _NO_NUMBER).where(
+        of_conversation(labels)
+    ),
+    select(
+        comments.c.family, comments.c.state, comments.c.body_digest, _NO_TEXT, _NO_NUMBER, comments.c.comment_id
+    ).where(of_conversation(comments)),
 )
+_DELETE_LABELS = labels.delete().where(of_conversation(labels), labels.c.name.in_(bindparam("names", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +72,14 @@ class LabelChange:
     conversation: ConversationRef
     names: tuple[str, ...]  # sorted, because different orders could cause a deadlock
     state: LabelState | None
-    origins: Mapping[str, LabelOrigin] = field(default_factory=lambda: NO_ORIGINS)  # of "intended" labels
+    origins: Mapping[str, LabelOrigin] = field(default_factory=lambda: NO_ORIGINS)
+    """Of "intended" labels that a reply asked for; of "set" labels those that are counted in `label_set` now."""
 
     def write(self, database: Database, connection: Connection, _delivery_id: int) -> Counts:
         columns = self.conversation.columns
         if self.state is None:
             connection.execute(_DELETE_LABELS, {**columns, "names": self.names})
             return {}
-        first_set = connection.execute(_SET_FIRST, columns).all() if self.state == "set" else []
         new = database.insert(labels)
         replaced: dict[str, ColumnElement[Any]] = {"state": new.excluded["state"]}
         rows: list[dict[str, object]] = [{**columns, "name": name, "state": self.state} for name in self.names]
@@ -80,9 +94,9 @@ class LabelChange:
             new = new.values(set_at=database.now)
         upsert = new.on_conflict_do_update(index_elements=list(labels.primary_key), set_=replaced)
         connection.execute(upsert.returning(labels.c.name), rows)
-        return Counter(
-            (LABEL_SET, field_label(row.prompt_id, row.field)) for row in first_set if row.name in self.names
-        )
+        if self.state != "set":
+            return {}
+        return Counter((LABEL_SET, field_label(origin.prompt_id, origin.group)) for origin in self.origins.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,72 +119,9 @@ class ConversationState:
 
     labels: dict[str, LabelState]
     comments: dict[str, StoredComment]  # by `EnsureComment.family`
-
-
-_own = deliveries.alias("own")
-_NEWER = and_(  # no rows for a delivery without a conversation
-    _d.conversation_key == bindparam("of_conversation"),
-    _d.id > select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery(),
-)
-_HAS_NEWER = select(_d.id).where(_NEWER).limit(1)  # usually no row; a tenth of the cost of _SELECT_NEWER
-# A delivery that catch-up read was stored later than it happened: it is newer only than others that catch-up read.
-_LATER_EVENT = and_(
-    _NEWER, or_(~is_caught_up(deliveries), exists().where(_own.c.guid == bindparam("of_guid"), is_caught_up(_own)))
-)
-_NEWEST_HEAD = (
-    select(_d.head_sha)
-    .where(
-        _LATER_EVENT,
-        _d.event == "pull_request",
-        _d.state.in_([literal("queued"), literal("running"), literal("done")]),
-        _d.head_sha.is_not(None),
-    )
-    .order_by(_d.id.desc())
-    .limit(1)
-)
-_EARLIER_PULLS = (
-    select(_d.guid, _d.state)
-    .where(
-        _d.conversation_key == bindparam("of_conversation"),
-        _d.id < select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery(),
-        _d.event == "pull_request",
-        or_(_d.state == literal("superseded"), and_(_d.state == literal("done"), _d.analysis_status == "done")),
-    )
-    .order_by(_d.id.desc())
-    .limit(20)
-)
-_LAST_CLOSING = (
-    select(_d.action)
-    .where(
-        _LATER_EVENT,
-        or_(_d.event == "issues", _d.event == "pull_request"),
-        or_(*(_d.action == action for action in ("closed", "deleted", "transferred", "reopened"))),
-    )
-    .order_by(_d.id.desc())
-    .limit(1)
-)
-_IS_ANSWERED = exists().where(
-    _LATER_EVENT,
-    _d.state == literal("done"),
-    _d.posting_status == "done",
-    analyses.c.delivery_id == _d.id,
-    analyses.c.step_index == 0,
-    func.substr(analyses.c.prompt_id, 1, bindparam("length")) == bindparam("up_to_its_hash"),
-)
-_SELECT_NEWER = select(
-    _NEWEST_HEAD.scalar_subquery().label("head_sha"),
-    _LAST_CLOSING.scalar_subquery().label("closing"),
-    _IS_ANSWERED.label("is_answered"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class NewerEvents:
-    """Summary of the newer events on a delivery's conversation, which may supersede the delivery."""
-
-    head_sha: str | None  # the newest head commit, if it differs from the delivery's or from the described one
-    is_closed: bool  # closed, deleted or transferred, and not reopened after that
-    is_answered: bool  # the same prompt answered a newer event, and the result was posted
+    confirmed: set[str] = field(default_factory=set, compare=False)  # labels that GitHub confirmed once
+    unconfirmed: dict[str, LabelOrigin] = field(default_factory=dict, compare=False)
+    """Labels that a reply asked for and that GitHub has not confirmed yet."""
 
 
 class ConversationHistory:
@@ -185,6 +136,7 @@ class ConversationHistory:
             raise ValueError(f"delivery {lease.guid} has no issue or pull request whose labels could be stored")
         self._database, self._pending = database, pending
         self._conversation = ConversationRef(lease.repository_id, bot_login, lease.number)
+        self._known: ConversationState | None = None
 
     def labels(self) -> dict[str, LabelState]:
         """Return {label: state}: "intended" before the bot's write, "set" after it, "removed" by a person."""
@@ -199,11 +151,19 @@ class ConversationHistory:
         `origins` are those of the labels that a reply asked for; "set" counts them in `label_set`. "removed" labels are
         not added again. None deletes the state of labels that the bot removed, or whose addition had no effect.
         """
-        changed = tuple(sorted(set(names)))
+        changed, stored = tuple(sorted(set(names))), self._state
         for name in changed:
-            self._state.labels.pop(name, None)
+            stored.labels.pop(name, None)
             if state is not None:
-                self._state.labels[name] = state
+                stored.labels[name] = state
+        if state is None:
+            stored.confirmed.difference_update(changed)
+        elif state == "intended":
+            new = {name: origin for name, origin in origins.items() if name not in stored.confirmed}
+            stored.unconfirmed.update(new)
+        elif state == "set":
+            origins = {name: stored.unconfirmed.pop(name) for name in changed if name in stored.unconfirmed}
+            stored.confirmed.update(changed)
         if changed:
             self._pending.add(LabelChange(self._conversation, changed, state, origins))
 
@@ -219,9 +179,11 @@ class ConversationHistory:
         self._state.comments[family] = comment
         self._pending.add(CommentChange(self._conversation, family, comment))
 
-    @cached_property
+    @property
     def _state(self) -> ConversationState:
-        return read_conversation(self._database, self._conversation)
+        if self._known is None:  # no cached_property: its lock is that of all threads
+            self._known = read_conversation(self._database, self._conversation)
+        return self._known
 
 
 class Conversations:
@@ -243,46 +205,22 @@ class Conversations:
         with self._database.reading() as connection:
             return frozenset(connection.execute(union(*own)).scalars())
 
-    def superseded_since_review(self, lease: Lease) -> list[str]:
-        """Return the GUIDs of the pull request events superseded since the last analysis, the newest first."""
-        terms = {"of_guid": lease.guid, "of_conversation": lease.conversation_key or ""}
-        with self._database.reading() as connection:
-            rows = connection.execute(_EARLIER_PULLS, terms).all()
-        return [row.guid for row in takewhile(lambda row: row.state == "superseded", rows)]
-
-    def find_newer(self, lease: Lease, prompt: str, *, described: str | None = None) -> NewerEvents:
-        """Summarize the newer events on the conversation. `is_answered` is True if `prompt` answered a newer event.
-
-        `described` is the head commit that was read from GitHub. It differs from that of the lease if a push came
-        before it was read; a later push may lead back to the lease's commit.
-        """
-        own = f"{prompt}@"
-        terms = {
-            "of_guid": lease.guid,
-            "of_conversation": lease.conversation_key or "",
-            "up_to_its_hash": own,
-            "length": len(own),
-        }
-        with self._database.reading() as connection:
-            if connection.execute(_HAS_NEWER, terms).first() is None:
-                return NewerEvents(head_sha=None, is_closed=False, is_answered=False)
-            row = connection.execute(_SELECT_NEWER, terms).one()
-        return NewerEvents(
-            head_sha=None if {row.head_sha} == {lease.head_sha, described or lease.head_sha} else row.head_sha,
-            is_closed=row.closing is not None and row.closing != "reopened",
-            is_answered=bool(row.is_answered),
-        )
-
 
 def read_conversation(database: Database, conversation: ConversationRef) -> ConversationState:
-    columns = conversation.columns
+    found = ConversationState({}, {})
     with database.reading() as connection:
-        label_rows = connection.execute(_LABELS, columns).all()
-        comment_rows = connection.execute(_COMMENTS, columns).all()
-    return ConversationState(
-        labels={row.name: row.state for row in label_rows},
-        comments={row.family: StoredComment(row.comment_id, row.body_digest, row.state) for row in comment_rows},
-    )
+        for name, state, field_or_digest, prompt_id, set_at, comment_id in connection.execute(
+            _STATE, conversation.columns
+        ):
+            if comment_id is not None:
+                found.comments[name] = StoredComment(comment_id, field_or_digest, state)
+                continue
+            found.labels[name] = state
+            if set_at is not None:
+                found.confirmed.add(name)
+            elif prompt_id is not None:
+                found.unconfirmed[name] = LabelOrigin(field_or_digest, prompt_id)
+    return found
 
 
 class BotAccounts:

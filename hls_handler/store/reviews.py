@@ -14,7 +14,7 @@ from hls_handler.db.values import compress_text, decompress_text
 from hls_handler.deliveries import Lease
 from hls_handler.queue.checkpoints import Checkpoints
 from hls_handler.review.dismissals import COMMAND
-from hls_handler.review.record import LedgerEntry, ReviewRecord, dump_entry, dump_record, parse_record
+from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord, dump_entry, dump_record, parse_record
 from hls_handler.store.conversations import ConversationRef, of_conversation
 
 _f = findings.c
@@ -73,8 +73,10 @@ class Reviews:
         """Return what HLS knows about its reviews of a pull request; an empty record if there are none."""
         with self._database.reading() as connection:
             stored = connection.execute(_REVIEW, pull_request.columns).scalar()
+            if stored is None:
+                return NO_REVIEW
             rows = connection.execute(_FINDINGS, pull_request.columns).all()
-        record = parse_record(None if stored is None else decompress_text(stored), [row.details for row in rows])
+        record = parse_record(decompress_text(stored), [row.details for row in rows])
         commands = {row.finding_key: row.command for row in rows if row.command is not None}
         return replace(record, ledger=tuple(_with_command(entry, commands.get(entry.key)) for entry in record.ledger))
 

@@ -95,7 +95,7 @@ def _begin_review_call(store: Storage) -> None:
             lambda store: store.deliveries.find("request-g1"),
             {"sqlite_autoindex_deliveries_1", "ix_deliveries_request"},
         ),
-        (lambda store: store.stops.find(1, 7), {"sqlite_autoindex_stops_1"}),
+        (lambda store: store.interruptions.find_stop(1, 7), {"sqlite_autoindex_stops_1"}),
         (lambda store: store.deliveries.find_pull_request("octo/widgets", "aaa"), {"ix_deliveries_number"}),
         (
             lambda store: accept(store, push("g3", "aaa", supersedes="pushes")),

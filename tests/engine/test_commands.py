@@ -180,7 +180,7 @@ def test_rule_18_command_without_write_permission_has_no_effect(
         f"octocat has the permission {permission}, and commands need write permission",
     )
     assert (world.github.reactions, world.github.comments, requested(world)) == ([], {}, [])
-    assert world.store.stops.find(186853002, 2) is None
+    assert world.store.interruptions.find_stop(186853002, 2) is None
 
 
 def test_administrator_may_give_commands(make_world: MakeWorld) -> None:
@@ -201,7 +201,7 @@ def test_stop_ends_queued_and_later_deliveries_until_resume(make_world: MakeWorl
     assert (later.reason or "").startswith("octocat stopped HLS on this pull request at ")
     assert world.claude.asked == []
     assert command(world, "/resume", guid="resume").state == "done"
-    assert world.store.stops.find(186853002, 2) is None
+    assert world.store.interruptions.find_stop(186853002, 2) is None
     assert (world.finish().state, len(world.claude.asked)) == ("done", 1)
 
 
@@ -280,7 +280,7 @@ def test_resume_of_a_closed_pull_request_ends_the_stop(make_world: MakeWorld) ->
     command(world, "/stop")
     set_pull_request(world, state="closed")
     command(world, "/resume", guid="resume")
-    assert world.store.stops.find(186853002, 2) is None
+    assert world.store.interruptions.find_stop(186853002, 2) is None
     assert world.github.reactions == [(77, "+1")]
 
 
@@ -321,7 +321,7 @@ def test_failed_reaction_is_retried_and_the_stop_applies_at_once(make_world: Mak
     world.github.failing_writes = [GITHUB_DOWN]
     receive(world, "issue_comment", comment("/stop"))
     assert world.run() is None
-    assert world.store.stops.find(186853002, 2) is not None
+    assert world.store.interruptions.find_stop(186853002, 2) is not None
     world.advance(600)
     assert (world.finish().state, world.github.reactions) == ("done", [(77, "+1")])
 

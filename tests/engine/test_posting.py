@@ -110,7 +110,7 @@ def test_stored_outcome_of_another_action_is_not_used(make_world: MakeWorld) -> 
     world.store.checkpoints.save(job.lease, label_outcome)
     action = EnsureComment(family="issues", body="Thanks.", create=True)
     job = replace(job, steps=world.store.checkpoints.load(GUID))
-    (outcome,) = post(job, Conversation(1, is_pull_request=False), (action,), require_not_superseded=lambda: None)
+    (outcome,) = post(job, Conversation(1, is_pull_request=False), (action,), require_needed=lambda: None)
     assert (outcome.action, outcome.kind) == ("comment", "created")
     assert world.github.comments == {1: "Thanks."}
 
@@ -210,7 +210,7 @@ def test_superseded_delivery_writes_nothing_after_waiting_for_the_lock(make_worl
     world = make_world()
     world.accept()
 
-    def require_not_superseded() -> None:
+    def require_needed() -> None:
         raise Superseded("a later run passed")
 
     action = EnsureComment(family="issues", body="Thanks.", create=True)
@@ -219,7 +219,7 @@ def test_superseded_delivery_writes_nothing_after_waiting_for_the_lock(make_worl
             world.job(),
             Conversation(1, is_pull_request=False),
             (action,),
-            require_not_superseded=require_not_superseded,
+            require_needed=require_needed,
         )
     assert world.github.comments == {}
     assert "write comment" not in world.github.calls

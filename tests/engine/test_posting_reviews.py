@@ -48,7 +48,7 @@ class PostingWorld:
     def post(
         self,
         *actions: Action,
-        require_not_superseded: Callable[[], None] = lambda: None,
+        require_needed: Callable[[], None] = lambda: None,
         before_end: Callable[[Job], None] = lambda _: None,
     ) -> tuple[Outcome, ...]:
         """Claim the delivery and post, as the pipeline does; then store the results unless `before_end` raises."""
@@ -57,7 +57,7 @@ class PostingWorld:
         queue = self.work.store.queue
         try:
             with job.record_failure("posting"):
-                outcomes = post(job, PULL, actions, require_not_superseded=require_not_superseded)
+                outcomes = post(job, PULL, actions, require_needed=require_needed)
                 before_end(job)
         except (Retryable, Postponed) as exc:
             is_failed = isinstance(exc, Retryable)
@@ -248,7 +248,7 @@ def test_superseded_delivery_posts_no_review(world: PostingWorld) -> None:
         raise Superseded("a newer push came meanwhile: abc")
 
     with pytest.raises(Superseded):
-        world.post(EIGHT, require_not_superseded=supersede)
+        world.post(EIGHT, require_needed=supersede)
     assert world.reviews.posted() == []
 
 
@@ -284,7 +284,7 @@ def test_switched_off_comments_include_reviews_and_replies(make_world: MakeWorld
     work = make_world(given=settings(features={"auto_commenting": False}))
     work.accept("pull_request.opened")
     work.github.pull_requests = {2: _pull_request()}
-    outcomes = post(work.job(), PULL, (EIGHT, REPLY), require_not_superseded=lambda: None)
+    outcomes = post(work.job(), PULL, (EIGHT, REPLY), require_needed=lambda: None)
     assert [(one.action, one.kind, one.detail, one.body) for one in outcomes] == [
         ("review", "off", "comments are switched off by settings (features.auto_commenting)", None),
         ("reply", "off", "comments are switched off by settings (features.auto_commenting)", "Fixed."),
@@ -296,7 +296,7 @@ def test_dry_run_posts_neither_reviews_nor_replies(make_world: MakeWorld) -> Non
     work = make_world(given=settings(features={"dry_run": True}))
     work.accept("pull_request.opened")
     work.github.pull_requests = {2: _pull_request()}
-    outcomes = post(work.job(), PULL, (EIGHT, REPLY), require_not_superseded=lambda: None)
+    outcomes = post(work.job(), PULL, (EIGHT, REPLY), require_needed=lambda: None)
     assert [(one.action, one.kind, one.detail) for one in outcomes] == [
         ("review", "dry_run", "would have posted 8 comments on lines"),
         ("reply", "dry_run", "would have replied in a review thread"),
@@ -311,10 +311,10 @@ def test_outcomes_are_kept_for_a_retry_of_the_next_action(make_world: MakeWorld)
     job = work.job()
     work.github.on_call = lambda what: work.github.failing_writes.extend([GITHUB_DOWN] if what == "write reply" else [])
     with pytest.raises(DependencyDown), job.record_failure("posting"):
-        post(job, PULL, (EIGHT, REPLY), require_not_superseded=lambda: None)
+        post(job, PULL, (EIGHT, REPLY), require_needed=lambda: None)
     work.github.on_call = lambda what: None
     job = replace(job, steps=work.store.checkpoints.load(GUID))
-    outcomes = post(job, PULL, (EIGHT, REPLY), require_not_superseded=lambda: None)
+    outcomes = post(job, PULL, (EIGHT, REPLY), require_needed=lambda: None)
     assert [(one.kind, one.detail) for one in outcomes] == [
         ("created", "posted 8 comments on lines"),
         ("created", "replied in a review thread"),

@@ -16,7 +16,9 @@ from hls_handler.prompting.prompt import PromptSources
 from hls_handler.prompting.source_files import SourceFile
 from hls_handler.queue.checkpoints import ANALYSED, Change, PendingChanges, StatusChange
 from hls_handler.storage import Storage
+from hls_handler.store.calls import StartedCall
 from hls_handler.store.conversations import ConversationHistory
+from hls_handler.store.interruptions import Interruption, NewerEvents
 
 
 class Skew:
@@ -112,8 +114,8 @@ def record_reply(store: Storage, lease: Lease, reply: ValidReply, *, index: int 
     store.calls.end(lease, call_id, outcome="ok", usage=reply.usage, error=None, reply=reply, changes=changes)
 
 
-def start_call(store: Storage, lease: Lease, prompt_id: str, *, index: int = 0) -> int:
-    """Record the start of a call to Claude; returns its id."""
+def start_call(store: Storage, lease: Lease, prompt_id: str, *, index: int = 0) -> StartedCall:
+    """Record the start of a call to Claude."""
     return store.calls.begin(
         lease,
         index=index,
@@ -143,6 +145,16 @@ def analyses_of(store: Storage, guid: str) -> list[Row[Any]]:
     query = select(analyses).join(deliveries).where(deliveries.c.guid == guid).order_by(analyses.c.step_index)
     with store.database.reading() as connection:
         return list(connection.execute(query))
+
+
+def find_newer(
+    store: Storage, lease: Lease, prompt: str = "issues/analyze", *, described: str | None = None
+) -> NewerEvents:
+    """The newer events that may supersede the delivery."""
+    found = list[Interruption]()
+    check = store.interruptions.check(lease, found.append, prompt=prompt, rate_limit="github", described=described)
+    store.interruptions.require(check)
+    return found[0].newer
 
 
 class _Stored(PendingChanges):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from hls_handler.deliveries import PRIORITY_BOT_REQUEST, Checkpoint, Lease, NewDelivery, State
 from hls_handler.events import event_key
+from hls_handler.store.calls import StartedCall
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     "queued": frozenset({"running", "superseded"}),
@@ -81,7 +82,7 @@ class Model:
         self.entries: dict[str, Entry] = {}
         self.counters: Counter[tuple[str, str]] = Counter()
         self.locks: dict[str, tuple[str, float]] = {}  # name to the holder's GUID and the end
-        self.calls: dict[int, Call] = {}
+        self.calls: dict[StartedCall, Call] = {}
         self.held_until: dict[str, float] = {}  # by the rate limit's name
         self.paused: set[str] = set()  # repositories, and "" for everything
 

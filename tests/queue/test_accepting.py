@@ -17,6 +17,7 @@ from tests.queue.builders import (
     begin,
     claim,
     dead_letter,
+    find_newer,
     ignored,
     nothing_is_due,
     push,
@@ -231,7 +232,7 @@ def test_push_does_not_change_a_running_delivery(store: Storage) -> None:
     lease = claim(store)
     accept(store, push("g2", "bbb"))
     assert state_of(store, "g1") == "running"
-    assert store.conversations.find_newer(lease, "pull_requests/analyze").head_sha == "bbb"
+    assert find_newer(store, lease, "pull_requests/analyze").head_sha == "bbb"
 
 
 def test_redelivered_older_push_does_not_supersede_newer_delivery(store: Storage) -> None:

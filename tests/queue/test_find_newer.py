@@ -10,8 +10,8 @@ from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.deliveries import NewDelivery
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.storage import Storage
-from hls_handler.store.conversations import NewerEvents
-from tests.queue.builders import accept, begin, claim, ignored, push, queued, record_reply
+from hls_handler.store.interruptions import NewerEvents
+from tests.queue.builders import accept, begin, claim, find_newer, ignored, push, queued, record_reply
 
 PROMPT = "issues/analyze"
 REPLY = IssueResponse(worth_saying=True, answer="42", certain=True)
@@ -52,16 +52,16 @@ def test_head_sha_is_the_newest_commit_of_the_pull_request(
     _work_on_push(store)
     lease = claim(store)
     accept(store, *newer)
-    assert store.conversations.find_newer(lease, PROMPT).head_sha == head
+    assert find_newer(store, lease, PROMPT).head_sha == head
 
 
 def test_facts_of_a_commit_that_is_no_longer_the_head_are_superseded(store: Storage) -> None:
     _work_on_push(store)
     lease = claim(store)
-    assert store.conversations.find_newer(lease, PROMPT, described="bbb").head_sha is None
+    assert find_newer(store, lease, PROMPT, described="bbb").head_sha is None
     accept(store, push("g2", "bbb"), push("g3", "aaa"))
-    assert store.conversations.find_newer(lease, PROMPT, described="bbb").head_sha == "aaa"
-    assert store.conversations.find_newer(lease, PROMPT, described="aaa").head_sha is None
+    assert find_newer(store, lease, PROMPT, described="bbb").head_sha == "aaa"
+    assert find_newer(store, lease, PROMPT, described="aaa").head_sha is None
 
 
 def test_head_sha_includes_finished_deliveries(store: Storage) -> None:
@@ -70,7 +70,7 @@ def test_head_sha_includes_finished_deliveries(store: Storage) -> None:
     accept(store, push("g2", "bbb"))
     store.queue.finish(claim(store), "done", reason=None, took_s=1)
     store.queue.retry("g1")
-    assert store.conversations.find_newer(claim(store), PROMPT).head_sha == "bbb"
+    assert find_newer(store, claim(store), PROMPT).head_sha == "bbb"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_is_closed_follows_the_events_of_the_conversation(
     lease = begin(store, "g1", number=7, action="reopened")
     accept(store, *(ignored(f"later-{i}", number=7, event=e, action=a) for i, (e, a) in enumerate(events)))
     accept(store, ignored("elsewhere", number=8, action="closed"))
-    assert store.conversations.find_newer(lease, PROMPT).is_closed is closed
+    assert find_newer(store, lease, PROMPT).is_closed is closed
 
 
 @pytest.mark.parametrize(
@@ -122,17 +122,15 @@ def test_is_answered_if_a_newer_event_was_answered_with_the_same_prompt(
     store.queue.retry("older")
     older = claim(store)
     assert older.guid == "older"
-    assert store.conversations.find_newer(older, PROMPT).is_answered is is_answered
+    assert find_newer(store, older, PROMPT).is_answered is is_answered
     store.queue.finish(older, "done", reason=None, took_s=1)
-    assert store.conversations.find_newer(begin(store, "newest", number=7), PROMPT).is_answered is False
+    assert find_newer(store, begin(store, "newest", number=7), PROMPT).is_answered is False
 
 
 def test_delivery_without_conversation_is_never_superseded(store: Storage) -> None:
     lease = begin(store, "g1", number=None)
     accept(store, queued("g2", number=None, event="pull_request", head_sha="bbb", action="closed"))
-    assert store.conversations.find_newer(lease, PROMPT) == NewerEvents(
-        head_sha=None, is_closed=False, is_answered=False
-    )
+    assert find_newer(store, lease, PROMPT) == NewerEvents()
     assert store.calls.count_conversation_runs(lease) == 0
 
 
@@ -155,5 +153,5 @@ def test_delivery_that_catch_up_read_late_is_not_newer_than_a_received_one(
         push("g2", "bbb", request_id=stored_later),
         queued("g3", number=7, event="pull_request", action="closed", request_id=stored_later),
     )
-    newer = store.conversations.find_newer(lease, PROMPT)
+    newer = find_newer(store, lease, PROMPT)
     assert (newer.head_sha, newer.is_closed) == (head, head is not None)

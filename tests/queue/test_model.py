@@ -34,8 +34,9 @@ from hls_handler.deliveries import PRIORITY_BOT_REQUEST, PRIORITY_PULL_REQUEST, 
 from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.queue.locks import LocksReleased
 from hls_handler.storage import Storage
+from hls_handler.store.calls import StartedCall
 from hls_handler.store.statistics import DeliveryRow
-from tests.queue.builders import Skew, ignored, queued
+from tests.queue.builders import Skew, find_newer, ignored, queued
 from tests.queue.model import TRANSITIONS, Call, Entry, Model
 
 STEP_S = 70  # between two operations: far longer than an example takes, and no divisor of an hour
@@ -312,7 +313,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
             self.model.reschedule(lease.guid, by_s=by_s, failed=failed, counts=failed and counts)
 
     def compare_newer(self, lease: Lease) -> None:
-        newer = self.store.conversations.find_newer(lease, "issues/analyze")
+        newer = find_newer(self.store, lease, "issues/analyze")
         assert (newer.head_sha, newer.is_closed) == (self.model.newer_head(lease), self.model.closed_since(lease))
 
     # rate limits, locks and calls
@@ -388,7 +389,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
             return
         is_within_budget = self.model.calls_last_hour() < CALLS_PER_HOUR
         is_free = is_within_budget and self.model.now >= self.model.held_until.get("claude", -1e9)
-        begun: list[int] = []
+        begun: list[StartedCall] = []
         checkpoints = self.choose_checkpoints(lease, lease_choice)
         try:
             is_held = self.is_written(lease, lambda: begun.append(self.begin_call(lease, checkpoints)))
@@ -407,7 +408,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         assert (postponed.waiting_for == "claude") == (not is_within_budget)
         assert self.seconds(postponed.at) > self.model.now
 
-    def begin_call(self, lease: Lease, checkpoints: Sequence[Checkpoint]) -> int:
+    def begin_call(self, lease: Lease, checkpoints: Sequence[Checkpoint]) -> StartedCall:
         return self.store.calls.begin(
             lease,
             index=0,
@@ -418,7 +419,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
             changes=checkpoints,
         )
 
-    def end_call(self, call_id: int, outcome: str) -> None:
+    def end_call(self, call_id: StartedCall, outcome: str) -> None:
         """End a call, at most once, under any lease, because its cost is incurred."""
         call = self.model.calls[call_id]
         self.store.calls.end(call.lease, call_id, outcome=outcome, usage=None, error=None)

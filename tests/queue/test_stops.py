@@ -6,43 +6,43 @@ import pytest
 
 from hls_handler.errors import LeaseLost
 from hls_handler.storage import Storage
-from hls_handler.store.stops import Stop
+from hls_handler.store.interruptions import Stop
 from tests.queue.builders import Skew, accept, begin, claim, nothing_is_due, push, queued, state_of
 
 
 def test_stop_belongs_to_one_pull_request(store: Storage) -> None:
     lease = begin(store, "stop", number=7)
-    store.stops.add(lease, 7, by="mona")
-    found = store.stops.find(1, 7)
+    store.interruptions.stop(lease, 7, by="mona")
+    found = store.interruptions.find_stop(1, 7)
     assert found is not None
     assert found.by == "mona"
-    assert (store.stops.find(1, 8), store.stops.find(2, 7)) == (None, None)
+    assert (store.interruptions.find_stop(1, 8), store.interruptions.find_stop(2, 7)) == (None, None)
 
 
 def test_second_stop_keeps_the_first(store: Storage) -> None:
     lease = begin(store, "stop", number=7)
-    store.stops.add(lease, 7, by="mona")
-    store.stops.add(lease, 7, by="zoe")
-    assert isinstance(store.stops.find(1, 7), Stop)
-    assert "mona stopped HLS" in str(store.stops.find(1, 7))
+    store.interruptions.stop(lease, 7, by="mona")
+    store.interruptions.stop(lease, 7, by="zoe")
+    assert isinstance(store.interruptions.find_stop(1, 7), Stop)
+    assert "mona stopped HLS" in str(store.interruptions.find_stop(1, 7))
 
 
 def test_stop_ends(store: Storage) -> None:
     lease = begin(store, "stop", number=7)
-    store.stops.add(lease, 7, by="mona")
-    store.stops.remove(lease, 7)
-    store.stops.remove(lease, 7)
-    assert store.stops.find(1, 7) is None
+    store.interruptions.stop(lease, 7, by="mona")
+    store.interruptions.resume(lease, 7)
+    store.interruptions.resume(lease, 7)
+    assert store.interruptions.find_stop(1, 7) is None
 
 
 def test_stop_and_resume_need_the_lease(store: Storage, skew: Skew) -> None:
     lease = begin(store, "stop", number=7)
     skew.advance(minutes=5)
     with pytest.raises(LeaseLost):
-        store.stops.add(lease, 7, by="mona")
+        store.interruptions.stop(lease, 7, by="mona")
     with pytest.raises(LeaseLost):
-        store.stops.remove(lease, 7)
-    assert store.stops.find(1, 7) is None
+        store.interruptions.resume(lease, 7)
+    assert store.interruptions.find_stop(1, 7) is None
 
 
 def test_command_does_not_wait_for_running_and_queued_deliveries_of_its_conversation(store: Storage) -> None:

@@ -101,6 +101,6 @@ def _comment(
     if lease is not None:
         run_delivery(lease, tools)
     writes = [seen.path.rpartition("/")[2] for seen in sandbox.requests.all("github") if seen.writes]
-    stop = tools.store.stops.find(ATTACKED.id, FIRST_NUMBER)
+    stop = tools.store.interruptions.find_stop(ATTACKED.id, FIRST_NUMBER)
     requested = [row for row in tools.store.deliveries.newest() if row.request_id.startswith(REQUESTED)]
     return writes, stop is not None, len(requested)

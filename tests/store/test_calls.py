@@ -11,7 +11,7 @@ from hls_handler.analysis import Usage
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint, Lease
 from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.storage import Storage
-from hls_handler.store.calls import CLAUDE_RATE_LIMIT, UNAVAILABLE
+from hls_handler.store.calls import CLAUDE_RATE_LIMIT, UNAVAILABLE, StartedCall
 from tests.queue.builders import Skew, begin, claim
 
 USAGE = Usage("claude-haiku-5-5", 100, 20, 30, 40, cost_usd=0.0123456, took_s=1.5)
@@ -25,7 +25,7 @@ def begin_call(
     per_hour: int = 200,
     index: int = 0,
     estimate: Usage | None = None,
-) -> int:
+) -> StartedCall:
     return store.calls.begin(
         lease,
         index=index,
@@ -39,16 +39,16 @@ def begin_call(
 
 def test_call_is_stored_with_tokens_cost_and_duration(store: Storage) -> None:
     lease = begin(store, "g1")
-    call_id = begin_call(store, lease, index=2)
+    call = begin_call(store, lease, index=2)
     (row,) = store.calls.calls_of("g1")
     assert (row.id, row.index, row.prompt_id, row.model) == (
-        call_id,
+        call.id,
         2,
         "issues/analyze@3f9c2a",
         "claude-haiku",
     )
     assert (row.finished_at, row.outcome, row.cost_usd, row.took_s) == (None, None, None, None)
-    store.calls.end(lease, call_id, outcome="answered", usage=USAGE, error=None)
+    store.calls.end(lease, call, outcome="answered", usage=USAGE, error=None)
     (row,) = store.calls.calls_of("g1")
     assert (row.model, row.outcome, row.error, row.cost_usd, row.took_s) == (
         "claude-haiku-5-5",
@@ -66,18 +66,18 @@ REPLY = Checkpoint("ask", 0, 1, '{"kind":"bug"}')
 
 def test_reply_checkpoint_is_stored_with_the_end_of_the_call(store: Storage) -> None:
     lease = begin(store, "g1")
-    call_id = begin_call(store, lease)
-    store.calls.end(lease, call_id, outcome="ok", usage=USAGE, error=None, changes=[REPLY])
+    call = begin_call(store, lease)
+    store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None, changes=[REPLY])
     assert store.checkpoints.load("g1") == {("ask", 0): REPLY}
     assert [call.outcome for call in store.calls.calls_of("g1")] == ["ok"]
 
 
 def test_reply_after_the_lease_counts_its_cost_but_stores_no_checkpoint(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1")
-    call_id = begin_call(store, lease)
+    call = begin_call(store, lease)
     skew.advance(hours=1)
     with pytest.raises(LeaseLost):
-        store.calls.end(lease, call_id, outcome="ok", usage=USAGE, error=None, changes=[REPLY])
+        store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None, changes=[REPLY])
     assert store.checkpoints.load("g1") == {}
     assert [(call.outcome, call.cost_usd) for call in store.calls.calls_of("g1")] == [("ok", 0.012346)]
     assert store.statistics.counters()["cost_micro_usd", ""] == 12346
@@ -126,7 +126,7 @@ def test_call_that_began_is_counted_with_an_estimate_until_its_usage_is_known(
     store: Storage, end: dict[str, Any] | None, outcome: str, cost: int, tokens: tuple[int, int]
 ) -> None:
     lease = begin(store, "g1")
-    call_id = store.calls.begin(
+    call = store.calls.begin(
         lease,
         index=0,
         prompt_id="issues/analyze@3f9c2a",
@@ -136,7 +136,7 @@ def test_call_that_began_is_counted_with_an_estimate_until_its_usage_is_known(
         estimate=ESTIMATE,
     )
     if end is not None:
-        store.calls.end(lease, call_id, error=None, **end)
+        store.calls.end(lease, call, error=None, **end)
     counted = store.statistics.counters()
     assert {label: n for (name, label), n in counted.items() if name == "claude_calls" and n} == {outcome: 1}
     assert counted["prompt_calls", "issues/analyze@3f9c2a"] == 1
@@ -171,11 +171,11 @@ def test_unavailable_calls_do_not_use_the_budget(store: Storage) -> None:
 
 def test_call_ends_once_even_after_the_lease(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1")
-    call_id = begin_call(store, lease)
+    call = begin_call(store, lease)
     skew.advance(seconds=31)
     claim(store)
-    store.calls.end(lease, call_id, outcome="answered", usage=USAGE, error=None)
-    store.calls.end(lease, call_id, outcome="timeout", usage=None, error="late")
+    store.calls.end(lease, call, outcome="answered", usage=USAGE, error=None)
+    store.calls.end(lease, call, outcome="timeout", usage=None, error="late")
     assert [row.outcome for row in store.calls.calls_of("g1")] == ["answered"]
     assert store.statistics.counters()["prompt_calls", "issues/analyze@3f9c2a"] == 1
 
@@ -278,12 +278,12 @@ def test_recent_calls_are_the_newest_finished_ones(store: Storage) -> None:
 def test_settled_counters_do_not_contain_the_estimate_of_a_call_in_progress(store: Storage) -> None:
     lease = begin(store, "g1")
     most = Usage("claude-haiku-5-5", 1000, 2000, 3000, 4000, cost_usd=1.5)
-    call_id = begin_call(store, lease, estimate=most)
+    call = begin_call(store, lease, estimate=most)
     before = store.statistics.settled_counters()
     assert before["cost_micro_usd", ""] == before["prompt_cost_micro_usd", "issues/analyze@3f9c2a"] == 0
     assert [before["tokens", kind] for kind in ("input", "output", "cache_write", "cache_read")] == [0, 0, 0, 0]
     assert before["repository_cost_micro_usd", "octo/widgets"] == 0
-    store.calls.end(lease, call_id, outcome="ok", usage=USAGE, error=None)
+    store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None)
     after = store.statistics.settled_counters()
     assert after == store.statistics.counters()
     assert (after["cost_micro_usd", ""], after["tokens", "input"], after["claude_calls", "ok"]) == (12346, 100, 1)

@@ -10,6 +10,7 @@ import pytest
 from hls_handler.analysis import Usage
 from hls_handler.deliveries import Lease
 from hls_handler.storage import Storage
+from hls_handler.store.calls import StartedCall
 from hls_handler.store.periods import Period, PeriodName, latest_period, percentile
 from tests.queue.builders import Skew, accept, begin, ignored, queued
 
@@ -76,7 +77,7 @@ def test_only_named_counters_are_kept_by_hour(store: Storage, half_past: datetim
     }
 
 
-def begin_call(store: Storage, lease: Lease, cost_usd: float) -> int:
+def begin_call(store: Storage, lease: Lease, cost_usd: float) -> StartedCall:
     return store.calls.begin(
         lease,
         index=0,

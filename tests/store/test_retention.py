@@ -16,7 +16,7 @@ from hls_handler.db.tables import metadata
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.storage import Storage
 from hls_handler.store.calls import PromptStats
-from hls_handler.store.conversations import NewerEvents
+from hls_handler.store.interruptions import NewerEvents
 from tests.db.test_query_plans import statements
 from tests.e2e.service import Waiting
 from tests.handlers.world import finding, pull_request_analysis
@@ -28,6 +28,7 @@ from tests.queue.builders import (
     begin,
     claim,
     dead_letter,
+    find_newer,
     ignored,
     queued,
     record_reply,
@@ -216,9 +217,7 @@ def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(sto
     assert delete_old(store) == 2  # "dead" and "elsewhere"
     lease = claim(store)
     assert lease.guid == "pushed"
-    assert store.conversations.find_newer(lease, "issues/analyze") == NewerEvents(
-        head_sha="new", is_closed=True, is_answered=False
-    )
+    assert find_newer(store, lease, "issues/analyze") == NewerEvents(head_sha="new", is_closed=True, is_answered=False)
     store.queue.finish(lease, "superseded", reason=None, took_s=0)
     assert delete_old(store) == 2
     assert stored_guids(store) == {"pushed"}

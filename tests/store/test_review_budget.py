@@ -17,7 +17,7 @@ from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import BudgetExceeded
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.storage import Storage
-from hls_handler.store.calls import UNAVAILABLE, ReviewBudget
+from hls_handler.store.calls import UNAVAILABLE, ReviewBudget, StartedCall
 from tests.queue.builders import Skew, begin
 from tests.queue.test_concurrency import run_at_once
 
@@ -39,7 +39,7 @@ def begin_call(
     *,
     estimate: Usage = ESTIMATE,
     changes: tuple[Checkpoint, ...] = (),
-) -> int:
+) -> StartedCall:
     return store.calls.begin(
         lease,
         index=0,

@@ -23,7 +23,7 @@ from hls_handler.handlers.labels import LabelOrigin
 from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
 from hls_handler.queue.checkpoints import ANALYSED, PendingChanges
 from hls_handler.storage import Storage
-from hls_handler.store.calls import ReviewBudget
+from hls_handler.store.calls import ReviewBudget, StartedCall
 from hls_handler.store.corrections import ShownLabels
 from hls_handler.store.reply_cache import CacheKey
 from hls_handler.store.repositories import StoredFile
@@ -117,7 +117,7 @@ def _add_done(store: Storage) -> None:
     end = RunResult(
         workflow_id=9, event="push", branch="main", run_id=3, run_number=4, attempt=1, passed=False, head_sha="bbb"
     )
-    store.stops.add(lease, 12, by="mona")
+    store.interruptions.stop(lease, 12, by="mona")
     store.repositories.save(lease, HistoryUpdate(ends=(end,), failures=(failure,)))
     store.repository_files.save(lease, 1, "octo/widgets", BOT, StoredFile(version="abc", text="enabled: true\n"))
     store.repository_files.claim_report(lease, 1, BOT, "abc")
@@ -166,7 +166,7 @@ def _begin(store: Storage, guid: str, number: int) -> Lease:
     return lease
 
 
-def _begin_call(store: Storage, lease: Lease) -> int:
+def _begin_call(store: Storage, lease: Lease) -> StartedCall:
     call: dict[str, Any] = {"index": 0, "prompt_id": PROMPT, "model": USAGE.model}
     review = ReviewBudget(2.0, "review.max_usd", 10.0, "review.max_usd_per_pull_request")
     return store.calls.begin(lease, **call, requests_per_second=1_000_000, calls_per_hour=200, review=review)
