@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from hashlib import sha256
@@ -212,19 +213,36 @@ log = logging.getLogger(__name__)
 FileState = frozenset[tuple[str, int, int]]  # (path, mtime in ns, size in bytes) of every readable file
 
 
+RELOAD_WAIT_S = 30.0
+"""Seconds after which other threads no longer wait for a reload: a template may have a loop that does not end."""
+
+_ENDLESS = (
+    f"the changed prompts were not loaded within {RELOAD_WAIT_S:.0f} s, perhaps because a template has a loop that "
+    "does not end; the last valid version stays in use; correct the template and restart HLS"
+)
+
+
 class ReloadingLibrary:
     """The prompt library in use, reloaded when its files change. Thread-safe."""
 
-    def __init__(self, load: Callable[[], Library], *folders: Path, before: Library | None = None) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Library],
+        *folders: Path,
+        before: Library | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Load the library. If `load` raises `PromptError`, use the library `before`; if that is None, raise the error.
 
         A change of a file in `folders` causes a reload.
         """
         self._load = load
         self._folders = folders
+        self._clock = clock
         self._lock = threading.Lock()
-        self.reload_error: str | None = None  # the error message of the last reload; None if it succeeded
+        self._reload_began_at: float | None = None
         self._loaded_state = _file_state(folders)  # before `load`, so that `current` notices changes during it
+        self._last_error: str | None = None
         if before is None:
             self.latest = load()  # as last loaded; the receiver reads it without a check for changed files
             self._log_warnings()
@@ -232,34 +250,49 @@ class ReloadingLibrary:
             self.latest = before
             self._reload()
 
+    @property
+    def reload_error(self) -> str | None:
+        """The error message of the last reload, or of one that does not end; None if the last reload succeeded."""
+        return _ENDLESS if self._reload_s() >= RELOAD_WAIT_S else self._last_error
+
     def current(self) -> Library:
         """Return the library, reloaded if a file has changed. If a new file is invalid, return the last valid library.
 
         While one thread reloads, other threads wait, so that a delivery that begins after a change uses the new files.
-        An error of `load` other than `PromptError` is raised once. Later calls return the last valid library until a
-        file changes.
+        After `RELOAD_WAIT_S`, they return the last valid library. An error of `load` other than `PromptError` is raised
+        once. Later calls return the last valid library until a file changes.
         """
-        with self._lock:
+        if not self._lock.acquire(timeout=max(RELOAD_WAIT_S - self._reload_s(), 0.0)):
+            return self.latest
+        try:
             if _file_state(self._folders) != self._loaded_state:
                 self._reload()
             return self.latest
+        finally:
+            self._lock.release()
 
     def _reload(self) -> None:
-        self._loaded_state = _file_state(self._folders)
-        self.reload_error = "the changed prompts cannot be read; the last valid version stays in use; see the log"
+        self._loaded_state, self._reload_began_at = _file_state(self._folders), self._clock()
+        problem: str | None = "the changed prompts cannot be read; the last valid version stays in use; see the log"
         try:
             self.latest = self._load()
-            self.reload_error = None
+            problem = None
             log.info("prompts reloaded", extra={"prompts": [prompt.id for prompt in self.latest.prompts.values()]})
             self._log_warnings()
         except PromptError as exc:
             message = "prompts cannot be used, the last valid version stays in use"
-            self.reload_error = f"the changed {message}: {'; '.join(exc.problems)}"
+            problem = f"the changed {message}: {'; '.join(exc.problems)}"
             log.error(message, extra={"problems": list(exc.problems)})
+        finally:  # also after other exceptions, which are raised to the caller
+            self._last_error, self._reload_began_at = problem, None
 
     def _log_warnings(self) -> None:
         for warning in self.latest.warnings:
             log.warning(warning)
+
+    def _reload_s(self) -> float:
+        began_at = self._reload_began_at
+        return 0.0 if began_at is None else self._clock() - began_at
 
 
 def _file_state(folders: Iterable[Path]) -> FileState:
