@@ -17,20 +17,22 @@ from tests.postgres import running_cluster
 
 ROUNDS = 15  # many short ones, because the median of many is less sensitive to other load on the machine
 ROUND_S = 1.0
-REQUESTS = 6_000  # prepared before each round
+REQUESTS_PER_S = 6_000  # prepared before each round
 WARM_UP = 500
 
 
-def measure(folder: Path) -> tuple[Row, ...]:
-    return (_measure("SQLite", f"sqlite:///{folder / 'accept.db'}", required=0.15, aim=0.33),)
+def measure(folder: Path, *, rounds: int = ROUNDS, round_s: float = ROUND_S) -> tuple[Row, ...]:
+    url = f"sqlite:///{folder / 'accept.db'}"
+    return (_measure("SQLite", url, rounds, round_s, required=0.15, aim=0.33),)
 
 
-def measure_postgresql(folder: Path) -> tuple[Row, ...]:
+def measure_postgresql(folder: Path, *, rounds: int = ROUNDS, round_s: float = ROUND_S) -> tuple[Row, ...]:
     with running_cluster(fsync=True, within=folder) as cluster:
-        return (_measure("PostgreSQL", cluster.url(cluster.create()), required=0.08, aim=0.15),)
+        url = cluster.url(cluster.create())
+        return (_measure("PostgreSQL", url, rounds, round_s, required=0.08, aim=0.15),)
 
 
-def _measure(database: str, url: str, *, required: float, aim: float) -> Row:
+def _measure(database: str, url: str, rounds: int, round_s: float, *, required: float, aim: float) -> Row:
     """Alternate between the two servers, so that other load on the machine affects both."""
     requests = (signed_request(event, body) for event, body in webhooks())
     bare: list[float] = []
@@ -41,11 +43,11 @@ def _measure(database: str, url: str, *, required: float, aim: float) -> Row:
         running("bench.product", core, url) as ours,
     ):
         for server in (starlette, ours):
-            require_accepted(send_load(server.port, islice(requests, WARM_UP), seconds=ROUND_S))
-        for _ in range(ROUNDS):
-            batch = list(islice(requests, REQUESTS))
-            bare.append(require_accepted(send_load(starlette.port, cycle(batch), seconds=ROUND_S)).per_second)
-            product.append(require_accepted(send_load(ours.port, iter(batch), seconds=ROUND_S)).per_second)
+            require_accepted(send_load(server.port, islice(requests, WARM_UP), seconds=round_s))
+        for _ in range(rounds):
+            batch = list(islice(requests, int(REQUESTS_PER_S * round_s)))
+            bare.append(require_accepted(send_load(starlette.port, cycle(batch), seconds=round_s)).per_second)
+            product.append(require_accepted(send_load(ours.port, iter(batch), seconds=round_s)).per_second)
     ratios = [ours_per_s / bare_per_s for ours_per_s, bare_per_s in zip(product, bare, strict=True)]
     details = f"{median(product):.0f}/s, bare Starlette {median(bare):.0f}/s; {describe_rounds(ratios)}"
     return Row(f"durable accept, {database}", median(ratios), "at least", required, aim, details)

@@ -22,8 +22,7 @@ from hls_handler.deliveries import Lease, NewDelivery
 from hls_handler.storage import Storage
 from tests.postgres import running_cluster
 
-DONE, QUEUED, CONVERSATIONS, LONGEST = 100_000, 10_000, 1_000, 2_000
-ROUNDS, CLAIMS = 8, 125
+CONVERSATIONS = 1_000
 WARM_UP = 20
 REQUIRED, AIM = 10.0, 2.0
 BODY = hashlib.sha256(b"a body").digest() * 60  # as long as a compressed one
@@ -32,7 +31,18 @@ _BATCH = 250
 _LONG_CONVERSATION = 1_000_000
 _numbers = itertools.count(1)
 
-Fill = Callable[[Storage], None]
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    done: int = 100_000
+    queued: int = 10_000
+    longest: int = 2_000  # deliveries of the longest conversation
+    rounds: int = 8
+    claims: int = 125
+
+
+SIZES = Sizes()
+Fill = Callable[[Storage, Sizes], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,29 +53,31 @@ class Case:
     fill: Fill
 
 
-def measure(folder: Path) -> tuple[Row, ...]:
+def measure(folder: Path, *, sizes: Sizes = SIZES) -> tuple[Row, ...]:
     files = [folder / case.name for case in CASES]
     on_sqlite = [
-        _measure(case, f"sqlite:///{file}.db", f"sqlite:///{file}-empty.db")
+        _measure(case, sizes, f"sqlite:///{file}.db", f"sqlite:///{file}-empty.db")
         for case, file in zip(CASES, files, strict=True)
     ]
     with running_cluster(fsync=True, within=folder) as cluster:
-        on_postgresql = [_measure(case, cluster.url(cluster.create()), cluster.url(cluster.create())) for case in CASES]
+        on_postgresql = [
+            _measure(case, sizes, cluster.url(cluster.create()), cluster.url(cluster.create())) for case in CASES
+        ]
     return (*on_sqlite, *on_postgresql)
 
 
-def _measure(case: Case, full_url: str, empty_url: str) -> Row:
+def _measure(case: Case, sizes: Sizes, full_url: str, empty_url: str) -> Row:
     with ExitStack() as opened:
         full, empty = (opened.enter_context(closing(Storage.open(url))) for url in (full_url, empty_url))
-        _add_done(full, full_url)
-        case.fill(full)
+        _add_done(full, full_url, sizes.done)
+        case.fill(full, sizes)
         _optimize(full_url)
         for _ in range(WARM_UP):
             _claim(empty)
             _claim(full)
         ratios, in_full, in_empty = [], [], []
-        for _ in range(ROUNDS):
-            pairs = [(_claim(full), _claim(empty)) for _ in range(CLAIMS)]
+        for _ in range(sizes.rounds):
+            pairs = [(_claim(full), _claim(empty)) for _ in range(sizes.claims)]
             from_full, from_empty = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
             ratios.append(percentile(from_full, 0.99) / percentile(from_empty, 0.99))
             in_full += from_full
@@ -120,7 +132,7 @@ def _begin(store: Storage) -> Lease:
     return lease
 
 
-def _add_done(store: Storage, url: str) -> None:
+def _add_done(store: Storage, url: str, done: int) -> None:
     """Insert ignored deliveries, which are finished at once, and change their rows into those of done ones."""
     ignored = (
         NewDelivery(
@@ -135,7 +147,7 @@ def _add_done(store: Storage, url: str) -> None:
             repository="octo/widgets-1",
             number=number % CONVERSATIONS,
         )
-        for number in range(DONE)
+        for number in range(done)
     )
     for batch in _batches(ignored):
         _queue(store, batch)
@@ -158,42 +170,42 @@ def _run(url: str, statement: str) -> None:
     engine.dispose()
 
 
-def _queue_others(store: Storage) -> None:
+def _queue_others(store: Storage, sizes: Sizes) -> None:
     """Queue the other deliveries, of all other conversations."""
-    rest = (_delivery(number=at % (CONVERSATIONS - 1)) for at in range(QUEUED - LONGEST))
+    rest = (_delivery(number=at % (CONVERSATIONS - 1)) for at in range(sizes.queued - sizes.longest))
     for batch in _batches(rest):
         _queue(store, batch)
 
 
-def _long_conversation_running(store: Storage) -> None:
+def _long_conversation_running(store: Storage, sizes: Sizes) -> None:
     """The long conversation is first by age and priority, and is blocked by its first delivery, which is running."""
-    for batch in _batches(_delivery(number=_LONG_CONVERSATION, priority=1) for _ in range(LONGEST + 1)):
+    for batch in _batches(_delivery(number=_LONG_CONVERSATION, priority=1) for _ in range(sizes.longest + 1)):
         _queue(store, batch)
     _begin(store)
-    _queue_others(store)
+    _queue_others(store, sizes)
 
 
-def _long_conversation_queued(store: Storage) -> None:
+def _long_conversation_queued(store: Storage, sizes: Sizes) -> None:
     """The long conversation was queued last; none of its deliveries is running."""
-    _queue_others(store)
-    for batch in _batches(_delivery(number=_LONG_CONVERSATION) for _ in range(LONGEST)):
+    _queue_others(store, sizes)
+    for batch in _batches(_delivery(number=_LONG_CONVERSATION) for _ in range(sizes.longest)):
         _queue(store, batch)
 
 
-def _retries_first(store: Storage) -> None:
+def _retries_first(store: Storage, sizes: Sizes) -> None:
     """2,000 deliveries that wait for a retry are first."""
-    for batch in _batches(_delivery(number=_LONG_CONVERSATION + at, priority=1) for at in range(LONGEST)):
+    for batch in _batches(_delivery(number=_LONG_CONVERSATION + at, priority=1) for at in range(sizes.longest)):
         _queue(store, batch)
     until = store.now() + timedelta(hours=10)
-    for _ in range(LONGEST):
+    for _ in range(sizes.longest):
         store.queue.reschedule(_begin(store), at=until, reason="measured", failed=True, counts=False)
-    _queue_others(store)
+    _queue_others(store, sizes)
 
 
-def _paused_repository(store: Storage) -> None:
+def _paused_repository(store: Storage, sizes: Sizes) -> None:
     """All other queued deliveries are of a paused repository."""
     store.pauses.pause("octo/widgets-2", reason="measured")
-    paused = (_delivery(number=at % CONVERSATIONS, priority=1, repository_id=2) for at in range(QUEUED))
+    paused = (_delivery(number=at % CONVERSATIONS, priority=1, repository_id=2) for at in range(sizes.queued))
     for batch in _batches(paused):
         _queue(store, batch)
 

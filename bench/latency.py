@@ -25,13 +25,17 @@ from hls_handler.storage import Storage
 
 WORKERS = 5
 ROUNDS, ACCEPTS, PAUSE_S = 7, 150, 0.01
+WAITING, COMPUTING = WORKERS * 4, 500
 REQUIRED, AIM = 3.0, 1.5
 TIMEOUT_S = 120.0
 
 
-def measure(folder: Path) -> tuple[Row, ...]:
-    real = _measure(folder, "latencies", github_s=GITHUB_S, claude_s=CLAUDE_S, deliveries=WORKERS * 4)
-    busy = _measure(folder, "no latencies", github_s=0.0, claude_s=0.0, deliveries=500)
+def measure(
+    folder: Path, *, rounds: int = ROUNDS, accepts: int = ACCEPTS, waiting: int = WAITING, computing: int = COMPUTING
+) -> tuple[Row, ...]:
+    """`waiting` and `computing`: deliveries of a round with and without latencies."""
+    real = _measure(folder, "latencies", rounds, accepts, github_s=GITHUB_S, claude_s=CLAUDE_S, deliveries=waiting)
+    busy = _measure(folder, "no latencies", rounds, accepts, github_s=0.0, claude_s=0.0, deliveries=computing)
     name = f"accept p99, {WORKERS} workers busy to idle"
     return (
         Row(name, real[0], "at most", REQUIRED, AIM, real[1]),
@@ -39,7 +43,9 @@ def measure(folder: Path) -> tuple[Row, ...]:
     )
 
 
-def _measure(folder: Path, name: str, *, github_s: float, claude_s: float, deliveries: int) -> tuple[float, str]:
+def _measure(
+    folder: Path, name: str, rounds: int, accepts: int, *, github_s: float, claude_s: float, deliveries: int
+) -> tuple[float, str]:
     """Return the ratio and its description. `deliveries` is the number of issues processed in each round."""
     url = f"sqlite:///{folder / name}.db"
     issue_webhooks = issues(webhooks())
@@ -72,11 +78,11 @@ def _measure(folder: Path, name: str, *, github_s: float, claude_s: float, deliv
         wait_until_done(WORKERS)
         idle: list[list[float]] = []
         busy: list[list[float]] = []
-        for number in range(ROUNDS):
-            idle.append(_accept_times(connection, islice(of_one_conversation, ACCEPTS)))
+        for number in range(rounds):
+            idle.append(_accept_times(connection, islice(of_one_conversation, accepts)))
             start(list(islice(issue_webhooks, deliveries)))
             wait_until_running(WORKERS + 1)
-            busy.append(_accept_times(connection, islice(of_one_conversation, ACCEPTS)))
+            busy.append(_accept_times(connection, islice(of_one_conversation, accepts)))
             expected = WORKERS + (number + 1) * deliveries
             assert count_done() < expected, "the deliveries were done before the measurement ended"
             wait_until_done(expected)

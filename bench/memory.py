@@ -19,13 +19,12 @@ from bench.service import deliver, service, wait_until_idle
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
 
-FEW, MANY = 500, 5_000
+FEW, MANY, BATCH = 500, 5_000, 250  # a batch limits the memory of the sandbox
 GROWTH, GROWTH_AIM = 1.2, 1.05
 OVER_IMPORTS, OVER_IMPORTS_AIM = 1.6, 1.4
-_BATCH = 250  # limits the memory of the sandbox
 
 
-def measure(folder: Path) -> tuple[Row, ...]:
+def measure(folder: Path, *, few: int = FEW, many: int = MANY, batch_size: int = BATCH) -> tuple[Row, ...]:
     start = time.monotonic()
     deliveries = webhooks()
     url = f"sqlite:///{folder / 'memory.db'}"
@@ -40,22 +39,22 @@ def measure(folder: Path) -> tuple[Row, ...]:
             claude_url=sandbox.claude_url,
             storage_url=url,
         ) as ours:
-            for sent in range(_BATCH, MANY + 1, _BATCH):
-                batch = list(islice(deliveries, _BATCH))
+            for sent in range(batch_size, many + 1, batch_size):
+                batch = list(islice(deliveries, batch_size))
                 for event, body in batch:
                     sandbox.state.seed(event, json.loads(body))
                 deliver(ours, batch)
                 wait_until_idle(store)
                 sandbox.requests.clear()
-                if sent == FEW:
+                if sent == few:
                     few_kb = ours.resident_kb
             many_kb = ours.resident_kb
         done = store.statistics.counters().get(("outcome", "done"), 0)
-    assert done == MANY, f"{done} of {MANY} were done"
+    assert done == many, f"{done} of {many} were done"
     took_s = time.monotonic() - start
-    details = f"{many_kb / 1024:.0f} MB after {MANY}, {few_kb / 1024:.0f} MB after {FEW}; {MANY} done in {took_s:.0f} s"
+    details = f"{many_kb / 1024:.0f} MB after {many}, {few_kb / 1024:.0f} MB after {few}; {many} done in {took_s:.0f} s"
     over = f"{many_kb / 1024:.0f} MB to {imports_kb / 1024:.0f} MB of imports"
     return (
-        Row("memory, 5,000 deliveries to 500", many_kb / few_kb, "at most", GROWTH, GROWTH_AIM, details),
+        Row(f"memory, {many:,} deliveries to {few:,}", many_kb / few_kb, "at most", GROWTH, GROWTH_AIM, details),
         Row("memory, to imports", many_kb / imports_kb, "at most", OVER_IMPORTS, OVER_IMPORTS_AIM, over),
     )

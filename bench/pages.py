@@ -71,18 +71,21 @@ PAGES = {
 }
 
 
-def measure(folder: Path) -> tuple[Row, ...]:
-    return _measure("SQLite", f"sqlite:///{folder / 'small.db'}", f"sqlite:///{folder / 'large.db'}")
+def measure(folder: Path, *, number: int = DELIVERIES, requests: int = REQUESTS) -> tuple[Row, ...]:
+    small, large = (f"sqlite:///{folder / name}.db" for name in ("small", "large"))
+    return _measure("SQLite", small, large, number, requests)
 
 
-def measure_postgresql(folder: Path) -> tuple[Row, ...]:
+def measure_postgresql(folder: Path, *, number: int = DELIVERIES, requests: int = REQUESTS) -> tuple[Row, ...]:
     with running_cluster(within=folder) as cluster:
         small, large = cluster.create(), cluster.create()
-        return _measure("PostgreSQL", cluster.url(small), cluster.url(large), analyze=True)
+        return _measure("PostgreSQL", cluster.url(small), cluster.url(large), number, requests, analyze=True)
 
 
-def _measure(database: str, small: str, large: str, *, analyze: bool = False) -> tuple[Row, ...]:
-    one, some = fill(small, 1, analyze=analyze), fill(large, DELIVERIES, analyze=analyze)
+def _measure(
+    database: str, small: str, large: str, number: int, requests: int, *, analyze: bool = False
+) -> tuple[Row, ...]:
+    one, some = fill(small, 1, analyze=analyze), fill(large, number, analyze=analyze)
     firsts: dict[str, tuple[float, float]] = {}
     p95s: dict[str, tuple[float, float]] = {}
     with (
@@ -91,8 +94,8 @@ def _measure(database: str, small: str, large: str, *, analyze: bool = False) ->
         running("bench.pages", core, large) as of_many,
     ):
         for name, page in PAGES.items():
-            firsts[name], p95s[name] = _times(of_one, page.format(**one), of_many, page.format(**some))
-    title = f"console pages, {DELIVERIES:,} deliveries to 1, {database}"
+            firsts[name], p95s[name] = _times(of_one, page.format(**one), of_many, page.format(**some), requests)
+    title = f"console pages, {number:,} deliveries to 1, {database}"
     return _row(f"{title}, p95", p95s, REQUIRED), _row(f"{title}, first request", firsts, None)
 
 
@@ -106,7 +109,7 @@ def _row(name: str, times: Mapping[str, tuple[float, float]], required: float | 
 
 
 def _times(
-    small: MeasuredProcess, small_page: str, large: MeasuredProcess, large_page: str
+    small: MeasuredProcess, small_page: str, large: MeasuredProcess, large_page: str, requests: int
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return the response time of the first request and the p95 of the later ones, each of both stores, in seconds."""
     times: tuple[list[float], list[float]] = ([], [])
@@ -116,7 +119,7 @@ def _times(
     ):
         for connection in (to_small, to_large):  # the first request of a process imports modules
             read_page(connection, "/docs")
-        for _ in range(WARM_UP + REQUESTS):
+        for _ in range(WARM_UP + requests):
             for connection, page, measured in ((to_small, small_page, times[0]), (to_large, large_page, times[1])):
                 began = time.perf_counter()
                 read_page(connection, page)
@@ -283,7 +286,10 @@ def make_browser(store: Storage) -> Browser:
 def main(arguments: Sequence[str]) -> None:
     with closing(Storage.open(arguments[1])) as store:
         app = make_browser(store).app
-        serve_on(int(arguments[0]), uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)))
+        serve_on(
+            int(arguments[0]),
+            uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=60)),
+        )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -22,35 +23,46 @@ from bench.requests import signed_request, webhooks
 from bench.row import Row, describe_rounds, median
 from tests.postgres import running_cluster
 
-ROUNDS, ROUND_S = 9, 3.0
-REQUESTS = 15_000  # prepared before each round
+REQUESTS_PER_S = 5_000  # prepared before each round
 NAMES = ("overview", "prompts", "figures of 30 days", "metrics", "newest", "delivery", "log")
 REQUIRED = 0.95
 
 
-def measure(folder: Path) -> tuple[Row, ...]:
-    return _measure("SQLite", f"sqlite:///{folder / 'reloads.db'}", analyze=False)
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    deliveries: int = DELIVERIES
+    rounds: int = 9
+    round_s: float = 3.0
+    names: tuple[str, ...] = NAMES
 
 
-def measure_postgresql(folder: Path) -> tuple[Row, ...]:
+SIZES = Sizes()
+
+
+def measure(folder: Path, *, sizes: Sizes = SIZES) -> tuple[Row, ...]:
+    return _measure("SQLite", f"sqlite:///{folder / 'reloads.db'}", sizes, analyze=False)
+
+
+def measure_postgresql(folder: Path, *, sizes: Sizes = SIZES) -> tuple[Row, ...]:
     with running_cluster(fsync=True, within=folder) as cluster:
-        return _measure("PostgreSQL", cluster.url(cluster.create()), analyze=True)
+        return _measure("PostgreSQL", cluster.url(cluster.create()), sizes, analyze=True)
 
 
-def _measure(database: str, url: str, *, analyze: bool) -> tuple[Row, ...]:
-    values = fill(url, DELIVERIES, analyze=analyze)
+def _measure(database: str, url: str, sizes: Sizes, *, analyze: bool) -> tuple[Row, ...]:
+    values = fill(url, sizes.deliveries, analyze=analyze)
     requests = (signed_request(event, body) for event, body in webhooks())
+    in_a_round = int(REQUESTS_PER_S * sizes.round_s)
     rows = []
     with separate_cores() as core, running("bench.product", core, url) as server:
-        require_accepted(send_load(server.port, islice(requests, REQUESTS), seconds=ROUND_S))
-        for name in NAMES:
+        require_accepted(send_load(server.port, islice(requests, in_a_round), seconds=sizes.round_s))
+        for name in sizes.names:
             ratios = []
-            for number in range(ROUNDS):
+            for number in range(sizes.rounds):
                 rates = {}
                 for is_read in (True, False) if number % 2 else (False, True):  # a growing database affects both
-                    batch = list(islice(requests, REQUESTS))
+                    batch = list(islice(requests, in_a_round))
                     with _reading(server, PAGES[name].format(**values)) if is_read else nullcontext():
-                        sent = send_load(server.port, iter(batch), seconds=ROUND_S)
+                        sent = send_load(server.port, iter(batch), seconds=sizes.round_s)
                     rates[is_read] = require_accepted(sent).per_second
                 ratios.append(rates[True] / rates[False])
             title = f"webhooks/s with a reload a second, {name}, {database}"

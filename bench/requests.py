@@ -21,13 +21,13 @@ NAMES = (
 )
 """Payloads of 12 to 24 kB, of events that are processed."""
 
-_NUMBER = 987654321
+_NUMBER, _FIRST_NUMBER = 987654321, 100_000_001  # of as many digits
 
 
 def webhooks() -> Iterator[tuple[str, bytes]]:
-    """Yield (event, body) without end. Each has a conversation of its own: none is a replay or blocks another one."""
+    """Yield (event, body) without end. Each has its own conversation and commit: none is a replay or blocks another."""
     templates = [_template(name) for name in NAMES]
-    for number in itertools.count(1):
+    for number in itertools.count(_FIRST_NUMBER):
         event, parts = templates[number % len(templates)]
         yield event, str(number).encode().join(parts)
 
@@ -46,10 +46,15 @@ def signed_request(event: str, body: bytes, path: str = "/webhook") -> bytes:
 
 
 def _template(name: str) -> tuple[str, list[bytes]]:
-    """Return the event, and the parts of the body between the occurrences of the conversation's number."""
+    """Return the event, and the parts of the body between the occurrences of the conversation's number.
+
+    The head commit of a pull request contains the number: GitHub accepts 1,000 statuses of one commit.
+    """
     payload = recorded.load(name)
     fields = payload.payload
     conversation = fields["issue" if payload.event == "issues" else "pull_request"]
     assert isinstance(conversation, dict)
     conversation["number"] = _NUMBER
+    if payload.event == "pull_request":
+        conversation["head"]["sha"] = f"{_NUMBER:040}"
     return payload.event, json.dumps(fields, separators=(",", ":")).encode().split(str(_NUMBER).encode())

@@ -24,7 +24,7 @@ github: {{token: "{token}", webhook_secret: "{secret}", base_url: "{github_url}"
 claude:
   {{api_key: "{api_key}", base_url: "{claude_url}", requests_per_second: 1000, calls_per_hour: 100000, timeout_s: 600}}
 storage: {{url: "{storage_url}"}}
-limits: {{concurrency: {concurrency}, shutdown_s: 1}}
+limits: {{concurrency: {concurrency}, shutdown_s: 1, settle_s: 0}}
 repositories: [{{name: "*/*"}}]
 features: {{auto_commenting: {commenting}}}
 logging: {{level: WARNING}}

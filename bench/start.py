@@ -21,15 +21,15 @@ from hls_handler.storage import Storage
 ROUNDS = 5
 HELP, HELP_AIM = 0.5, 0.15
 AT_REST, AT_REST_AIM = 1.0, 0.95  # 1.11 when every start imported everything
-_REST_S = 10.0
+REST_S = 10.0
 """Time for the service to check GitHub and Claude for the first time, which imports the SDK of Claude."""
 
 
-def measure(folder: Path) -> tuple[Row, ...]:
-    help_s = median(_help_s() for _ in range(ROUNDS))
+def measure(folder: Path, *, rounds: int = ROUNDS, rest_s: float = REST_S) -> tuple[Row, ...]:
+    help_s = median(_help_s() for _ in range(rounds))
     with running("bench.everything") as everything:
         everything_s, everything_kb = everything.cpu_s, everything.resident_kb
-    at_rest_kb = _at_rest_kb(folder)
+    at_rest_kb = _at_rest_kb(folder, rest_s)
     times = f"{help_s * 1000:.0f} ms to {everything_s * 1000:.0f} ms"
     sizes = f"{at_rest_kb / 1024:.0f} MB to {everything_kb / 1024:.0f} MB"
     return (
@@ -45,7 +45,7 @@ def _help_s() -> float:
         return MeasuredProcess(0, process.pid).cpu_s  # the process has ended, but is not waited for yet
 
 
-def _at_rest_kb(folder: Path) -> int:
+def _at_rest_kb(folder: Path, rest_s: float) -> int:
     url = f"sqlite:///{folder / 'rest.db'}"
     Storage.open(url).close()  # a migration would import Alembic
     with (
@@ -58,5 +58,5 @@ def _at_rest_kb(folder: Path) -> int:
             storage_url=url,
         ) as ours,
     ):
-        time.sleep(_REST_S)
+        time.sleep(rest_s)
         return ours.resident_kb

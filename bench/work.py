@@ -1,12 +1,13 @@
 """Throughput with 5 and with 50 workers, relative to the latencies of GitHub and Claude.
 
-Claude takes 2 s and each of the five calls to GitHub 50 ms: an opened issue gets labels and no comment (a comment takes
-two more calls). By Little's law the maximum is workers / (duration of the calls of one delivery). The law describes a
-steady state; at the start of a round all workers need the processor at the same time.
+Claude takes 2 s and each call to GitHub 50 ms: an opened issue gets labels and no comment. By Little's law the maximum
+is workers / (duration of the calls of one delivery). The law describes a steady state; at the start of a round all
+workers need the processor at the same time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -19,18 +20,24 @@ from bench.stand_in import StandIn, stand_in
 from hls_handler.storage import Storage
 
 CLAUDE_S, GITHUB_S = 2.0, 0.05
-GITHUB_CALLS = 5
+GITHUB_CALLS = 3
 LATENCY_S = CLAUDE_S + GITHUB_CALLS * GITHUB_S
 DELIVERIES_PER_WORKER = 10  # in a round
 ROUNDS = 3
 REQUIRED = {5: (0.95, 0.98), 50: (0.90, 0.96)}
 
 
-def measure(folder: Path) -> tuple[Row, ...]:
-    return tuple(_measure(folder, workers) for workers in REQUIRED)
+def measure(
+    folder: Path,
+    *,
+    workers: Collection[int] = tuple(REQUIRED),
+    rounds: int = ROUNDS,
+    per_worker: int = DELIVERIES_PER_WORKER,
+) -> tuple[Row, ...]:
+    return tuple(_measure(folder, number, rounds, per_worker) for number in workers)
 
 
-def _measure(folder: Path, workers: int) -> Row:
+def _measure(folder: Path, workers: int, number_of_rounds: int, per_worker: int) -> Row:
     url = f"sqlite:///{folder / f'work-{workers}.db'}"
     issue_webhooks = issues(webhooks())
     with (
@@ -42,10 +49,10 @@ def _measure(folder: Path, workers: int) -> Row:
         _process(upstream, ours, store, list(islice(issue_webhooks, workers)))  # creates labels and connections
         before_s = ours.cpu_s
         rounds = [
-            _deliveries_per_s(upstream, ours, store, list(islice(issue_webhooks, workers * DELIVERIES_PER_WORKER)))
-            for _ in range(ROUNDS)
+            _deliveries_per_s(upstream, ours, store, list(islice(issue_webhooks, workers * per_worker)))
+            for _ in range(number_of_rounds)
         ]
-        cpu_ms = (ours.cpu_s - before_s) * 1000 / (workers * DELIVERIES_PER_WORKER * ROUNDS)
+        cpu_ms = (ours.cpu_s - before_s) * 1000 / (workers * per_worker * number_of_rounds)
     ratios = [per_s * LATENCY_S / workers for per_s in rounds]
     required, aim = REQUIRED[workers]
     details = (
