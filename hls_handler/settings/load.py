@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, replace
@@ -138,6 +139,10 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
         name = value_at(entry, "name")
         if isinstance(name, str) and first.setdefault(name.lower(), index) != index:
             yield f"repositories[{index}].name", f"{name} is already repositories[{first[name.lower()]}]; remove one"
+    for key, path in {"storage.url": value_at(root, "storage.url"), **_prompt_folders(root)}.items():
+        problem = _find_encoding_problem(path) if isinstance(path, str) else None
+        if problem is not None:
+            yield key, problem
 
 
 def _find_credential_problems(root: object) -> Iterator[tuple[str, str]]:
@@ -182,6 +187,20 @@ def _with_app_key(settings: Settings, read_key: Callable[[Path], bytes]) -> Sett
         raise InvalidAppKey(problem)
     github = settings.github.model_copy(update={"app": app.model_copy(update={"private_key": key})})
     return settings.model_copy(update={"github": github})
+
+
+def _find_encoding_problem(path: str) -> str | None:
+    encoding = sys.getfilesystemencoding()
+    shown = "the address" if path.startswith("postgresql") else path.encode("utf-8", "backslashreplace").decode()
+    if any("\ud800" <= character <= "\udfff" for character in path):  # of a variable, whose bytes were not decoded
+        rename = "rename it" if encoding == "utf-8" else "rename it, or set PYTHONUTF8=1"
+        return f"{shown} has bytes that are not valid in the locale's encoding ({encoding}); {rename}"
+    try:
+        if not path.startswith("postgresql"):
+            os.fsencode(unquote(path))
+    except UnicodeEncodeError:
+        return f"{shown} has a character that the locale's encoding ({encoding}) lacks; set PYTHONUTF8=1"
+    return None
 
 
 def _prompt_folders(root: object) -> dict[str, object]:
