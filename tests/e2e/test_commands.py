@@ -189,7 +189,8 @@ def test_render_suggests_the_nearest_payload_name(service: Service) -> None:
     assert "demo/bug" in rendered.stderr
 
 
-def test_check_succeeds_for_valid_settings(service: Service) -> None:
+def test_check_succeeds_for_valid_settings(service: Service, sandbox: Sandbox) -> None:
+    sandbox.state.seed("issues", recorded.load("demo/bug").payload)
     checked = hls("check", "--config", str(service.settings))
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "the token github.token belongs to hls-bot" in checked.stdout
@@ -301,7 +302,10 @@ def test_check_reports_a_rejected_token(make_service: MakeService, sandbox: Sand
     assert "x" * 36 not in checked.stdout + checked.stderr
 
 
-def test_check_reports_every_unknown_model_with_its_line(make_service: MakeService, prompts: Path) -> None:
+def test_check_reports_every_unknown_model_with_its_line(
+    make_service: MakeService, prompts: Path, sandbox: Sandbox
+) -> None:
+    sandbox.state.seed("issues", recorded.load("demo/bug").payload)
     for family, model in (("issues", "claude-one"), ("pull_requests", "claude-two")):
         template = prompts / family / "analyze.j2"
         template.write_text(template.read_text().replace("---\n", f"---\nmodel: {model}\n", 1))
