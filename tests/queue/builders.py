@@ -80,8 +80,8 @@ def accept(store: Storage, *batch: NewDelivery) -> list[Accepted]:
     return store.queue.accept(batch, replay_window_h=72)
 
 
-def claim(store: Storage, *, worker: str = "worker", max_crashes: int = 10) -> Lease:
-    lease = store.queue.claim(worker=worker, lease_s=30, max_crashes=max_crashes)
+def claim(store: Storage, *, worker: str = "worker", max_crashes: int = 10, lease_s: float = 30) -> Lease:
+    lease = store.queue.claim(worker=worker, lease_s=lease_s, max_crashes=max_crashes)
     assert lease is not None, "nothing to claim"
     return lease
 

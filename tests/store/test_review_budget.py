@@ -18,7 +18,7 @@ from hls_handler.errors import BudgetExceeded
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.storage import Storage
 from hls_handler.store.calls import UNAVAILABLE, ReviewBudget, StartedCall
-from tests.queue.builders import Skew, begin
+from tests.queue.builders import Skew, accept, begin, claim, queued
 from tests.queue.test_concurrency import run_at_once
 
 ESTIMATE = Usage("claude-haiku-5-5", cache_write_tokens=9000, output_tokens=4000, cost_usd=0.05)
@@ -199,7 +199,8 @@ def test_a_thousand_parallel_calls_spend_what_the_limit_allows_and_at_most_a_twe
     stores: list[Storage], store: Storage
 ) -> None:
     """Half of the calls are about Chinese text, of 1.5 tokens a character, half about code, of 3 characters a token."""
-    leases = [replace(begin(store, f"g{number}"), number=7) for number in range(20)]
+    accept(store, *(queued(f"g{number}") for number in range(20)))
+    leases = [replace(claim(store, lease_s=600), number=7) for _ in range(20)]
     review = budget(per_pull_request=0.5)
     texts = {"\u8a08\u7b97" * 2_000: 6_000, "a = b[c]\n" * 2_000: 6_000}  # text -> tokens that the service counts
     used = [
