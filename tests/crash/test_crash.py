@@ -40,7 +40,7 @@ def test_kills_at_every_point_of_the_generic_handler(harness: Harness) -> None:
     assert len(survived) <= 4  # polls of an idle worker are counted in some runs and not in others
     repeated = [kill.rpartition(" ")[0] for kill in kills_with_repeated_call(runs)]
     assert [kill for kill in repeated if kill != "before commit"] == ["after request"]  # the response was lost
-    assert len(repeated) <= 4  # each poll before the commit with the checkpoint moves its number by one
+    assert len(repeated) <= 3  # a poll can move the number of the commit with the checkpoint by one
 
 
 @pytest.mark.parametrize("handler", [name for name in BY_HANDLER if name != SHORTEST.handler])
