@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from hls_handler.clients.hooks import WEBHOOKS_REMEDY, GithubHooks, Hook
 from hls_handler.engine.active_config import ActiveConfig
 from hls_handler.errors import DependencyDown, StepFailed
-from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.effective import RepositoryTable, is_pattern
 from hls_handler.settings.model import Settings
 
 FOUND_FOR_S, PROBLEMS_FOR_S = 600.0, 60.0
@@ -82,14 +82,14 @@ class HookSearch:
     def find(self, github: GithubHooks, config: ActiveConfig, received: Sequence[str], request: Request) -> Sources:
         """Return the hooks. `received` are the repositories whose events were received, the last active one first."""
         names = [entry.name for entry in config.settings.repositories if entry.enabled]
-        exact = [name for name in names if not _is_pattern(name)]
+        exact = [name for name in names if not is_pattern(name)]
         others = [name for name in received if name not in exact and _is_enabled(config.table, name)]
         by_pattern = others[:MAX_REPOSITORIES]
         searched, now = (github, config.settings, by_pattern), self._clock()
         if searched != self._searched or now >= self._valid_until:
-            owners = {name.split("/")[0] for name in names if _is_pattern(name)}
+            owners = {name.split("/")[0] for name in names if is_pattern(name)}
             find = partial(_find_source, github, config.settings, request)
-            self._sources = _search(find, exact, by_pattern, {owner for owner in owners if not _is_pattern(owner)})
+            self._sources = _search(find, exact, by_pattern, {owner for owner in owners if not is_pattern(owner)})
             self._searched = searched
             self._valid_until = now + (PROBLEMS_FOR_S if self._sources.problems else FOUND_FOR_S)
         return self._sources
@@ -137,10 +137,6 @@ def _find_source(
     suffix = settings.server.webhook_paths[0]
     missing = Problem(f"{owner} has no active webhook whose URL ends with {suffix}", CREATE_REMEDY)
     return None if repository is None else missing
-
-
-def _is_pattern(name: str) -> bool:
-    return any(character in name for character in "*?[")
 
 
 def _is_enabled(table: RepositoryTable, name: str) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from hls_handler.cli.options import DOTENV, Config, config_path, connect_claude,
 from hls_handler.clients.claude import cost_usd
 from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
+from hls_handler.clients.hooks import Hook
 from hls_handler.clients.identity import Identity
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.library_warnings import find_own_prompts, find_unused_shipped_prompts
@@ -30,6 +32,7 @@ from hls_handler.settings.effective import (
     EffectiveSettings,
     RepositoryTable,
     find_unneeded_permissions,
+    is_pattern,
     list_prompt_choices,
 )
 from hls_handler.settings.load import load_settings
@@ -144,9 +147,15 @@ def _check_github(settings: Settings) -> Iterator[str]:
             failures = _find_rejected_accounts(github)
             identity = github.fetch_identity(unneeded=find_unneeded_permissions(table))
             yield from _check_identity(settings, table, identity, failures)
-            for index, repository in enumerate(settings.repositories):
-                if repository.enabled:
-                    yield from _check_entry(settings, by_key[f"repositories[{index}]"], github, identity)
+            list_hooks = cache(github.list_hooks)  # repositories of an organisation share its webhooks
+            for index in range(len(settings.repositories)):
+                effective = by_key[f"repositories[{index}]"]
+                owner = effective.pattern.partition("/")[0]
+                if effective.enabled and not is_pattern(owner):
+                    yield from _check_entry(settings, effective, github, identity)
+                    where = settings.sources.where(f"{effective.key}.name")
+                    found = _check_webhooks(settings, effective, list_hooks)
+                    yield from (f"{where}: {sentence}" for sentence in found)
     except SettingsError as exc:
         yield from exc.problems
     except HlsError as exc:
@@ -157,10 +166,8 @@ def _check_entry(
     settings: Settings, effective: EffectiveSettings, github: ReadOnlyGithub, identity: Identity
 ) -> Iterator[str]:
     owner, _, name = effective.pattern.partition("/")
-    if _is_pattern(owner):
-        return
     entry = settings.sources.where(f"{effective.key}.name")
-    if _is_pattern(name):
+    if is_pattern(name):
         if identity.owners is None and github.find_account(owner) is None:
             yield f"{entry}: GitHub has no account {owner}; check the name"
         elif identity.owners is not None and owner.lower() not in identity.owners:
@@ -170,20 +177,21 @@ def _check_entry(
         missing = github.find_missing_permissions(effective.pattern, with_webhooks=settings.catch_up.enabled)
         yield from (f"{entry}: {sentence}" for sentence in missing)
         yield from _find_missing_issues(settings, effective, github)
-    yield from (f"{entry}: {sentence}" for sentence in _check_webhooks(settings, effective, github))
 
 
-def _check_webhooks(settings: Settings, effective: EffectiveSettings, github: ReadOnlyGithub) -> Iterator[str]:
+def _check_webhooks(
+    settings: Settings, effective: EffectiveSettings, list_hooks: Callable[[str], Sequence[Hook]]
+) -> Iterator[str]:
     """Yield the problems of the webhooks of the repository and its organisation, as far as a token may list them."""
     owner, web = effective.pattern.partition("/")[0], web_url(settings.github.base_url)
     places = {owner: (f"/orgs/{owner}", f"{web}/organizations/{owner}")}
-    if not _is_pattern(effective.pattern):
+    if not is_pattern(effective.pattern):
         places[effective.pattern] = (f"/repos/{effective.pattern}", f"{web}/{effective.pattern}")
     sent: set[str] = set()
     page = None
     for place, (path, address) in places.items():
         hooks = own_hooks(
-            github.list_hooks(path),
+            list_hooks(path),
             webhook_paths=settings.server.webhook_paths,
             hook_id=settings.catch_up.hook_id,
         )
@@ -196,10 +204,6 @@ def _check_webhooks(settings: Settings, effective: EffectiveSettings, github: Re
     missing = sorted(list_needed_events(effective, settings) - sent)
     if page is not None and missing and "*" not in sent:
         yield f"the webhook does not send {', '.join(missing)}, which the settings need; select them at {page}"
-
-
-def _is_pattern(name: str) -> bool:
-    return any(wildcard in name for wildcard in "*?[")
 
 
 def _find_missing_issues(settings: Settings, effective: EffectiveSettings, github: ReadOnlyGithub) -> Iterator[str]:

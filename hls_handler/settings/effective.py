@@ -130,6 +130,11 @@ class RepositoryTable:
         return tuple(effective for patterns, effective in self._entries if _name_matches(patterns, parts))
 
 
+def is_pattern(name: str) -> bool:
+    """Return True if the name of an entry of `repositories`, or a part of it, has a wildcard."""
+    return any(wildcard in name for wildcard in "*?[")
+
+
 def find_unneeded_permissions(table: RepositoryTable) -> frozenset[str]:
     """Return the permissions of a GitHub App that no enabled entry of `repositories` needs."""
     return frozenset() if any(one.enabled and one.review.check for one in table.all()) else frozenset({"checks"})
