@@ -101,7 +101,7 @@ class NewerEvents:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a delivery finds when its processing begins."""
+    """The state of a delivery's conversation when its processing begins."""
 
     stop: Stop | None = None  # of its pull request
     held_until: datetime | None = None  # no request to GitHub before this time
@@ -113,7 +113,7 @@ NO_SITUATION = Situation()
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """What may speak against going on with a delivery."""
+    """The reasons, as read from the database, to end a delivery early."""
 
     stop: Stop | None
     held_until: datetime | None
