@@ -16,7 +16,7 @@ from hls_handler.engine.asking import analyse, analyse_static_reply, ask, prompt
 from hls_handler.engine.calls import OMISSIONS
 from hls_handler.engine.commit_checks import begin_check
 from hls_handler.engine.job import ASK, Codec, Job, Part, facts_codec, reads_postponed
-from hls_handler.engine.posting import is_check_ended, post, post_unasked, store_unposted
+from hls_handler.engine.posting import is_check_ended, post, post_without_reply, store_unposted
 from hls_handler.engine.repository_settings import report_settings_problems
 from hls_handler.engine.shadow import prompt_result, run_shadow
 from hls_handler.errors import Permanent, Superseded, TooManyRuns
@@ -179,7 +179,7 @@ class HandlerJob:
             return Result(reason)
         self.part = "posting"
         with span("posting"):
-            outcomes = post_unasked(self._job, actions)
+            outcomes = post_without_reply(self._job, actions)
         return Result("; ".join([reason, *(outcome.detail for outcome in outcomes)]), self._posting)
 
     def store_review(self, record: ReviewRecord) -> None:

@@ -176,7 +176,7 @@ def is_check_ended(job: Job) -> bool:
     return any(outcome is not None and outcome.action == "check" for outcome in outcomes)
 
 
-def post_unasked(job: Job, actions: tuple[EnsureCheck, ...]) -> tuple[Outcome, ...]:
+def post_without_reply(job: Job, actions: tuple[EnsureCheck, ...]) -> tuple[Outcome, ...]:
     """Execute the actions of a delivery that needs no call to Claude, and return their outcomes."""
     job.require_reads_allowed()
     return tuple(

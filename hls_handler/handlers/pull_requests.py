@@ -149,7 +149,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         job.require_newest(facts)
         conversation, skipped = self.conversation(job.event, facts, job.rule), self.skip_reason(facts)
         if skipped is not None and skipped.reply is None:
-            return job.post_check(self.plan_unasked(facts), skipped.reason)
+            return job.post_check(self.plan_without_reply(facts), skipped.reason)
         job.choose(conversation)
         if skipped is not None and skipped.reply is not None:
             return self._post(job, facts, job.render_static(facts, skipped.reply), skipped.reason)
@@ -273,7 +273,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     def head_commit(self, facts: PullRequestFacts) -> str:
         return facts.pull_request.head_sha
 
-    def plan_unasked(self, facts: PullRequestFacts) -> tuple[EnsureCheck, ...]:
+    def plan_without_reply(self, facts: PullRequestFacts) -> tuple[EnsureCheck, ...]:
         return self._plan_check(facts, find_findings(facts, None), NO_CALLS)
 
     def describe_omissions(self, facts: PullRequestFacts) -> str | None:

@@ -242,7 +242,7 @@ def test_pull_request_without_a_patch_to_read_gets_a_check_without_a_call() -> N
     lock_file, huge = file("uv.lock"), file("big.py", None, additions=20_000)
     for files, conclusion in (((lock_file,), "success"), ((lock_file, huge), "neutral"), ((), "success")):
         facts = gather(*files)
-        (planned,) = HANDLER.plan_unasked(facts)
+        (planned,) = HANDLER.plan_without_reply(facts)
         assert isinstance(HANDLER.skip_reason(facts), SkipReason)
         assert (planned.conclusion, planned.commit) == (conclusion, facts.pull_request.head_sha)
 
@@ -252,7 +252,7 @@ def test_no_check_if_settings_switch_it_off_or_the_prompt_reviews_nothing() -> N
     other = replace(off, review=Review(), is_review=False)
     for facts in (off, other):
         assert HANDLER.check_commit(facts) is None
-        assert HANDLER.plan_unasked(facts) == ()
+        assert HANDLER.plan_without_reply(facts) == ()
         actions = HANDLER.plan(event(pull_request()), facts, analysis(pull_request_analysis()))
         assert not any(isinstance(action, EnsureCheck) for action in actions)
 
@@ -264,7 +264,7 @@ def test_event_without_a_call_keeps_the_receipt_of_the_last_review() -> None:
     assert record is not None
     for head, commits in (("a" * 40, []), ("b" * 40, [f"| Claude was last asked for commit | `{'a' * 40}` |"])):
         facts = replace(gather(file(), head_sha=head), record=record)
-        (planned,) = HANDLER.plan_unasked(facts)
+        (planned,) = HANDLER.plan_without_reply(facts)
         rows = planned.summary.splitlines()
         assert [row for row in rows if "last asked" in row] == commits
         assert {"| calls to Claude | 2 |", "| prompt | `pull_requests/review@3f9c2a` |"} < {*rows}
