@@ -82,6 +82,7 @@ class CheckChange:
 class CommitChecks:
     def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
         self._database, self._checkpoints = database, checkpoints
+        self._insert = database.insert(checks).on_conflict_do_nothing().returning(_c.delivery_id)
 
     def find_order(self, lease: Lease, commit: str) -> Literal["earlier", "later"] | None:
         """Return whether an earlier or a later delivery has set the conversation's newest check on a commit.
@@ -125,13 +126,13 @@ class CommitChecks:
         ends in another way without a result. Raises `LeaseLost`, or `Postponed` as `begin`.
         """
         with self._checkpoints.writing(lease, durable=False) as (connection, row_id):
+            key = {"delivery_id": row_id, "commit_sha": commit, "repository_id": lease.repository_id}
+            values = {"external_id": lease.guid, "must_end": must_end}
+            if connection.execute(self._insert, {**key, **values}).first() is not None:
+                return
             own = _of(row_id, commit)
-            mine = connection.execute(select(*_COLUMNS).where(own).with_for_update()).first()
-            if mine is None:
-                key = {"delivery_id": row_id, "commit_sha": commit, "repository_id": lease.repository_id}
-                values = {"external_id": lease.guid, "must_end": must_end}
-                connection.execute(checks.insert().values(**key, **values))
-            elif must_end and mine.ended_by_service is not None:  # an operator or GitHub repeats the delivery
+            mine = connection.execute(select(*_COLUMNS).where(own).with_for_update()).one()
+            if must_end and mine.ended_by_service is not None:  # an operator or GitHub repeats the delivery
                 connection.execute(checks.update().where(own).values(**_renewed(lease), must_end=True))
             elif must_end and mine.ended_at is None and mine.begun_at is None:  # else it is ended in any case
                 self._require_not_ending(connection, mine)
@@ -141,7 +142,7 @@ class CommitChecks:
         """Record that the delivery is about to begin its check on a commit, and return the check. Raises `LeaseLost`.
 
         A finished delivery's check on the same commit that has not ended becomes that of this delivery. Raises
-        `Postponed` while another process is ending the check; the changes are stored nevertheless.
+        `Postponed` while another process is ending the check; the changes are not stored then.
         """
         with self._checkpoints.writing(lease, changes, durable=False) as (connection, row_id):
             own = _of(row_id, commit)

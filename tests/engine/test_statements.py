@@ -63,7 +63,7 @@ def accept_pull_request(world: World, guid: str, number: int) -> None:
 
 @pytest.mark.parametrize(
     ("accept", "statements", "transactions"),
-    [(accept_issue, 50, 14), (accept_pull_request, 76, 20)],
+    [(accept_issue, 50, 14), (accept_pull_request, 75, 20)],
     ids=["issue", "pull request"],
 )
 def test_delivery_needs_few_statements_and_transactions(
