@@ -1,4 +1,4 @@
-"""A proxy between the service and PostgreSQL that can hang, refuse connections, or drop the response to a COMMIT."""
+"""A proxy between the service and PostgreSQL that cuts, delays, hangs or refuses connections, or loses a response."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class Proxy:
         self._wake_up, self._woken = socket.socketpair()
         self._lock = threading.RLock()
         self._ended = False
+        self._pause = threading.Event()
         self.hangs = False
+        self.delay_s = 0.0  # before each message is forwarded
         self.is_starting = False
         self.drop_commit_response_after = b""  # a client that sends these bytes gets no response to its next COMMIT
         self._marked: set[socket.socket] = set()
@@ -63,14 +65,23 @@ class Proxy:
             self.hangs = False
         self._wake_up.send(b".")
 
+    def resume(self) -> None:
+        """Forward everything again, also what was sent during `hang`."""
+        self.hangs = False
+
+    def cut(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            for end in list(self._others):
+                self._close(end)
+
     def refuse(self) -> None:
         """Close all connections and the listener."""
         with self._lock:
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(self._listener)
             self._listener.close()
-            for end in list(self._others):
-                self._close(end)
+            self.cut()
 
     def listen_again(self) -> None:
         with self._lock:
@@ -82,10 +93,9 @@ class Proxy:
         return socket.create_server(("127.0.0.1", port), backlog=100)
 
     def _run(self) -> None:
-        pause = threading.Event()
         while not self._ended:
             if self.hangs:
-                pause.wait(0.02)
+                self._pause.wait(0.02)
                 continue
             for key, _ in self._selector.select(timeout=1):
                 with self._lock:
@@ -134,6 +144,7 @@ class Proxy:
             self._marked.add(source)
         if source in self._marked and _COMMIT in received:
             self._cut.add(sink)
+        self._pause.wait(self.delay_s)
         try:
             sink.sendall(received)
         except OSError:

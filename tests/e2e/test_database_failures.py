@@ -222,6 +222,18 @@ def test_service_survives_a_hanging_postgresql(postgresql: PostgresqlSetup) -> N
     assert "hangs" in said
 
 
+def test_connections_that_are_slow_and_cut_lose_and_double_nothing(postgresql: PostgresqlSetup) -> None:
+    proxy, stream = postgresql.proxy, postgresql.setup.stream
+    proxy.delay_s = 0.01
+    with stream.running():
+        for _ in range(4):
+            stream.wait_for(202)
+            proxy.cut()
+        stream.wait_for(202)
+    proxy.delay_s = 0.0
+    stream.assert_all_processed()
+
+
 def test_service_survives_exhausted_connections_of_postgresql(postgresql: PostgresqlSetup) -> None:
     said = go_through(postgresql.setup, used_up(postgresql.cluster))
     assert "raise PostgreSQL's max_connections" in said

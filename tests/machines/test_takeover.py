@@ -7,10 +7,15 @@ import signal
 import time
 from pathlib import Path
 
+from sqlalchemy import make_url
+
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
+from tests.crash.processes import ServiceProcess
+from tests.e2e.postgresql_proxy import Proxy
 from tests.e2e.service import Service, free_port
 from tests.machines.fleet import Fleet
+from tests.postgres import Cluster
 
 LEASE_S = 5
 STOPPED = "T"
@@ -92,3 +97,34 @@ def test_process_stopped_between_lease_check_and_write_does_not_write_after_a_ta
         assert fleet.writes() == before
     finally:
         service.stop(signal.SIGKILL)
+
+
+def test_process_without_its_database_for_ten_seconds_doubles_nothing_that_the_others_do(
+    fleet: Fleet, postgres: Cluster, tmp_path: Path
+) -> None:
+    with Proxy(postgres.socket) as proxy:
+        url = postgres.url(str(make_url(fleet.url).database), port=proxy.port)
+        alone = ServiceProcess(fleet.settings, free_port(), tmp_path / "alone.log", url)
+        try:
+            alone.start()
+            delay_claude(fleet.sandbox, 2)
+            fleet.deliver(alone, 704, guid="cut-off")
+            fleet.until(lambda: is_calling_claude(fleet, "cut-off"))
+            proxy.hang()
+            cut_off_at = time.monotonic()
+            one, other = (service.start() for service in fleet.services[:2])
+            fleet.deliver(one, 705, guid="meanwhile")
+            fleet.deliver(other, 706, guid="meanwhile-too")
+            fleet.until_idle()
+            assert fleet.row("cut-off").attempt == 2
+            fleet.until(lambda: time.monotonic() - cut_off_at >= 10)
+            proxy.resume()
+            fleet.until(lambda: "lease lost" in alone.log.read_text())
+            fleet.deliver(alone, 707, guid="afterwards")
+            fleet.until_idle()
+            assert alone.stop() == 0
+        finally:
+            proxy.resume()
+            alone.stop(signal.SIGKILL)
+    for number in (704, 705, 706, 707):
+        fleet.assert_once(number)
