@@ -54,11 +54,6 @@ def test_composite_action_is_one_step_if_times_allow() -> None:
     assert steps_of(steps, lines) == [2, 2, 2]
 
 
-def test_skipped_steps_have_no_lines() -> None:
-    steps = (step(1, "Tests", 0, 1, "failure"), step(2, "Upload", 1, 1, "skipped"), step(3, "Report", 1, 3))
-    assert steps_of(steps, stamped(1, "a", "##[group]Run ./report", "b")) == [1, 3, 3]
-
-
 def test_a_step_without_times_is_found_by_its_name() -> None:
     steps = (step(1, "Set up job", None, None), step(2, "Run npm test", None, None, "failure"))
     assert steps_of(steps, [*stamped(1, "a", "##[group]Run npm test", "b")]) == [None, 2, 2]
@@ -76,7 +71,3 @@ def test_line_long_after_the_last_step_belongs_to_no_step() -> None:
 def test_wrong_time_in_output_does_not_end_a_step() -> None:
     lines = [*stamped(5, "a"), "2099-01-01T00:00:00Z b", *stamped(4.6, "c"), "1999-01-01T00:00:00Z d"]
     assert steps_of(STEPS, lines) == [3, None, 3, 3]
-
-
-def test_without_steps_lines_have_no_step() -> None:
-    assert steps_of((), stamped(1, "a")) == [None]
