@@ -73,11 +73,9 @@ def hunk(text: str, first: int, changed: int, last: int) -> str:
     ("text", "place", "numbers"),
     [
         pytest.param(PYTHON, (15, 16, 17), [*range(8, 15)], id="a signature of several lines, loops and comments"),
-        pytest.param(PYTHON, (7, 11, 14), [], id="the hunk shows the beginning"),
         pytest.param(PYTHON, (2, 5, 6), [], id="the hunk shows the class"),
         pytest.param(PYTHON, (1, 2, 3), [], id="no function"),
         pytest.param(JAVA, (14, 15, 16), [*range(4, 14)], id="braces of their own, calls of several lines"),
-        pytest.param(JAVA, (12, 12, 13), [*range(4, 12)], id="else"),
         pytest.param(GO, (6, 7, 8), [3, 4, 5], id="tabs"),
     ],
 )

