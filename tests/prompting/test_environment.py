@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,10 +64,6 @@ def test_filler_text_is_not_there() -> None:
         written("{{ lipsum() }}")
 
 
-def test_an_error_from_no_template_has_no_place() -> None:
-    assert place_of(ValueError("x")) is None
-
-
 LONG = replace(ISSUE, title="One\nTwo <!-- hidden -->\nThree | `four`", body="x" * 70_000)
 
 
@@ -74,13 +71,6 @@ def in_prompt(folder: Path, template: str) -> str:
     library = load(folder, {"issues/t.j2": FRONT + "#" + template})
     text = render(library, "issues/t", issue_variables(LONG), key=KEY).task.removeprefix("#")
     return re.sub(" [0-9a-f]{16}>", ">", text)
-
-
-def in_comment(folder: Path, template: str) -> str:
-    library = load(folder, {"issues/t.j2": FRONT + "x", "issues/t.comment.md.j2": template})
-    comment = render_comment(library, "issues/t", {**issue_variables(LONG), "analysis": ANALYSIS}, key=KEY)
-    assert comment is not None
-    return comment
 
 
 @pytest.mark.parametrize(
@@ -100,39 +90,40 @@ def test_filters_in_prompts(tmp_path: Path, template: str, text: str) -> None:
 
 
 def test_code_is_not_truncated(tmp_path: Path) -> None:
-    assert len(in_prompt(tmp_path, "{{ issue.body }}")) < 60_100
     assert len(in_prompt(tmp_path, "{{ issue.body | code }}")) == 70_000 + len("<untrusted></untrusted>")
 
 
 @pytest.mark.parametrize(
-    ("template", "text"),
+    ("template", "sanitize"),
     [
-        ("| {{ issue.title | inline }} |", f"| {sanitize_inline(LONG.title)} |"),
-        ("`{{ issue.title | inline }}`", f"`{sanitize_code_span(LONG.title)}`"),
-        ("```\n{{ issue.title | inline }}\n```", f"```\n{sanitize_code_block(LONG.title)}\n```"),
-        ("[x]({{ issue.title | inline }})", f"[x]({sanitize_link_target(LONG.title)})"),
-        ("<b>{{ issue.title | inline }}</b>", f"<b>{sanitize_html(LONG.title)}</b>"),
+        ("| {{ issue.title | inline }} |", sanitize_inline),
+        ("`{{ issue.title | inline }}`", sanitize_code_span),
+        ("```\n{{ issue.title | inline }}\n```", sanitize_code_block),
+        ("[x]({{ issue.title | inline }})", sanitize_link_target),
+        ("<b>{{ issue.title | inline }}</b>", sanitize_html),
     ],
     ids=["table cell", "code span", "code block", "link target", "HTML"],
 )
-def test_inline_is_safe_at_every_place_of_a_comment(tmp_path: Path, template: str, text: str) -> None:
-    assert in_comment(tmp_path, template) == text
+def test_inline_is_safe_at_every_place_of_a_comment(
+    tmp_path: Path, template: str, sanitize: Callable[[str], str]
+) -> None:
+    files = {"issues/t.j2": FRONT + "x", "issues/t.comment.md.j2": template}
+    comment = render_comment(
+        load(tmp_path, files), "issues/t", {**issue_variables(LONG), "analysis": ANALYSIS}, key=KEY
+    )
+    assert comment == template.replace("{{ issue.title | inline }}", sanitize(LONG.title))
 
 
-@pytest.mark.parametrize("macro", [False, True], ids=["itself", "in a macro of another template"])
 @pytest.mark.parametrize(
     ("file", "filter_name", "where"),
     [("issues/t.j2", "inline", "comments"), ("issues/t.comment.md.j2", "code", "prompts")],
 )
 def test_rule_7_inline_is_rejected_in_prompts_and_code_in_comments(
-    tmp_path: Path, file: str, filter_name: str, where: str, macro: bool
+    tmp_path: Path, file: str, filter_name: str, where: str
 ) -> None:
-    shown = f"{{{{ issue.title | {filter_name} }}}}"
-    part = f"{{% macro m(issue) %}}{shown}{{% endmacro %}}"
-    template = "{% from '_m.j2' import m %}{{ m(issue) }}" if macro else shown
-    files = {"issues/t.j2": FRONT + "x", "_m.j2": part if macro else ""}
+    shown = f"{{% macro m(issue) %}}{{{{ issue.title | {filter_name} }}}}{{% endmacro %}}"
     front = FRONT if file == "issues/t.j2" else ""
+    files = {"issues/t.j2": FRONT + "x", "_m.j2": shown, file: front + "{% from '_m.j2' import m %}{{ m(issue) }}"}
     with pytest.raises(PromptError) as caught:
-        load(tmp_path, files | {file: front + template})
-    place = "_m.j2:1" if macro else f"{file}:{len(front.splitlines()) + 1}"
-    assert caught.value.problems == (f"{tmp_path.as_posix()}/{place}: the filter {filter_name!r} is for {where} only",)
+        load(tmp_path, files)
+    assert caught.value.problems == (f"{tmp_path.as_posix()}/_m.j2:1: the filter {filter_name!r} is for {where} only",)

@@ -1,8 +1,9 @@
-"""A library from several folders: each file is taken from the first folder that has it."""
+"""A library from several folders, of which the first with a file provides it, and from the shipped library."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from hls_handler.errors import PromptError
 from hls_handler.prompting.library import ReloadingLibrary, load_library
 from hls_handler.prompting.prompt import Library, origin
 from hls_handler.prompting.render import render
-from tests.prompting.samples import BASE, FAMILIES, FRONT, KEY, issue_variables, write
+from hls_handler.prompting.source_files import SHIPPED_FRONT_MATTER, read_folder
+from tests.prompting.samples import BASE, FAMILIES, FRONT, KEY, SHIPPED, USERS_TEMPLATE, issue_variables, write
 
 WORDS = "Own words on {{ issue.title }}\n"
 TEAM = {
@@ -42,19 +44,14 @@ def task(library: Library, name: str = "issues/plain") -> str:
     return render(library, name, issue_variables(), key=KEY).task
 
 
-def origin_of(library: Library, name: str = "issues/plain") -> str:
-    return origin(library.sources[name], Path("shipped"))
-
-
 def test_file_is_taken_from_the_first_folder_that_has_it() -> None:
     library = load({"issues/plain.j2": f'{FRONT}Weigh this.\n{{% include "issues/_issue.j2" %}}\n'})
-    assert list(library.prompts) == ["issues/other", "issues/plain"]
+    assert {name: prompt.path for name, prompt in library.prompts.items()} == {
+        "issues/other": "team/issues/other.j2",
+        "issues/plain": "own/issues/plain.j2",
+    }
     assert task(library).startswith("Weigh this.\n<untrusted ")
     assert "issues/plain" in library.comments
-    assert (library.prompts["issues/plain"].path, library.prompts["issues/other"].path) == (
-        "own/issues/plain.j2",
-        "team/issues/other.j2",
-    )
 
 
 @pytest.mark.parametrize(
@@ -68,45 +65,29 @@ def test_file_is_taken_from_the_first_folder_that_has_it() -> None:
     ids=["nothing", "a prompt", "its words", "a part"],
 )
 def test_origin_names_the_folder_of_each_file(own: dict[str, str], expected: str) -> None:
-    assert origin_of(load(own)) == expected
+    assert origin(load(own).sources["issues/plain"], Path("shipped")) == expected
 
 
-def test_template_without_front_matter_uses_that_of_the_next_folder_before_the_shipped_one() -> None:
-    library = load({"issues/plain.j2": WORDS}, shipped=TEAM | {"issues/plain.j2": FRONT.replace("A test", "Shipped")})
+def test_template_without_front_matter_uses_that_of_the_next_folder_before_the_shipped_one(here: Path) -> None:
+    shipped = TEAM | {"issues/plain.j2": FRONT.replace("A test", "Shipped")}
+    library = load({"issues/plain.j2": WORDS}, shipped=shipped)
     assert "description: A test" in library.sources["issues/plain"].front
     assert task(library).startswith("Own words on <untrusted ")
-
-
-def test_template_without_front_matter_in_any_folder_uses_the_shipped_front_matter_and_comment(here: Path) -> None:
-    write(here / "team", {"issues/plain.j2": "Words of the team"})
     (here / "team/issues/plain.comment.md.j2").unlink()
-    library = load({"issues/plain.j2": WORDS}, shipped=TEAM)
-    assert origin_of(library) == (
+    assert "issues/plain" not in load({"issues/plain.j2": WORDS}, shipped=shipped).comments
+    write(here / "team", {"issues/plain.j2": "Words of the team"})
+    assert origin(load({"issues/plain.j2": WORDS}, shipped=TEAM).sources["issues/plain"], Path("shipped")) == (
         "own/issues/plain.j2, your own; from the shipped library: front matter, comment; from team: base.j2"
     )
 
 
-def test_shipped_comment_is_not_used_with_front_matter_of_another_folder(here: Path) -> None:
-    (here / "team/issues/plain.comment.md.j2").unlink()
-    assert "issues/plain" not in load({"issues/plain.j2": WORDS}, shipped=TEAM).comments
-
-
-def problems(own: dict[str, str]) -> tuple[str, ...]:
-    with pytest.raises(PromptError) as caught:
-        load(own)
-    return caught.value.problems
-
-
-def test_every_missing_folder_is_reported(here: Path) -> None:
+def test_missing_folders_and_folders_without_a_prompt_are_reported(here: Path) -> None:
     with pytest.raises(PromptError) as caught:
         load_library(Path("a"), Path("team"), Path("b"), families=FAMILIES)
     assert caught.value.problems == (
         f"{here}/a:1: there is no such folder; check prompts.directory in the settings",
         f"{here}/b:1: there is no such folder; check prompts.directory in the settings",
     )
-
-
-def test_folders_without_a_prompt_are_reported(here: Path) -> None:
     write(here / "a", {"base.j2": BASE})
     write(here / "b", {"_part.j2": "x"})
     with pytest.raises(PromptError) as caught:
@@ -116,14 +97,84 @@ def test_folders_without_a_prompt_are_reported(here: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("folder", ["own", "team"])
-def test_change_in_any_folder_is_used_from_the_next_delivery(here: Path, folder: str) -> None:
+def test_change_in_a_later_folder_is_used_from_the_next_delivery(here: Path) -> None:
     write(here / "own", {"_unused.j2": "x"})
-
-    def read() -> Library:
-        return load_library(Path("own"), Path("team"), families=FAMILIES)
-
-    live = ReloadingLibrary(read, Path("own"), Path("team"))
-    write(here / folder, {"issues/plain.j2": f"{FRONT}Changed"})
-    os.utime(here / folder / "issues/plain.j2", (2_000_000_000, 2_000_000_000))
+    live = ReloadingLibrary(
+        lambda: load_library(Path("own"), Path("team"), families=FAMILIES), Path("own"), Path("team")
+    )
+    write(here / "team", {"issues/plain.j2": f"{FRONT}Changed"})
+    os.utime(here / "team/issues/plain.j2", (2_000_000_000, 2_000_000_000))
     assert task(live.current()) == "Changed"
+
+
+# --- a template without front matter, in place of a shipped one ------------------------------------------------------
+
+FRONT_KEYS = "description: x\non: [issues.opened]\nreply: issue_analysis\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (f"--\n{FRONT_KEYS}--\nx", "1: front matter begins with '--'; write exactly ---"),
+        (f" ---\n{FRONT_KEYS}---\nx", "1: front matter begins with ' ---'; write exactly ---"),
+        (f"---\n{FRONT_KEYS}----\nx\n---\n", "5: the front matter ends with '----'; write exactly ---"),
+        (f" \n\n--\n{FRONT_KEYS}--\nx", "3: front matter must begin in line 1; remove the blank lines above it"),
+        (
+            f"\ufeff---\n{FRONT_KEYS}---\nx",
+            "1: a byte order mark (BOM) precedes the front matter; save the file as UTF-8 without BOM",
+        ),
+        (f"---\n{FRONT_KEYS}x", "1: the front matter has no end; close it with a line ---"),
+    ],
+)
+def test_mistake_in_a_fence_is_reported_instead_of_using_the_shipped_front_matter(
+    here: Path, text: str, problem: str
+) -> None:
+    write(here / "mine", {"issues/analyze.j2": text})
+    with pytest.raises(PromptError) as caught:
+        load_library(Path("mine"), families=FAMILIES, shipped=SHIPPED)
+    assert caught.value.problems == (f"{here}/mine/issues/analyze.j2:{problem}",)
+
+
+@pytest.mark.parametrize("above", ["\ufeff", "----\n"], ids=["a byte order mark", "dashes"])
+def test_what_is_no_front_matter_is_text_except_a_byte_order_mark(here: Path, above: str) -> None:
+    write(here / "mine", {"issues/analyze.j2": f"{above}Sort {{{{ issue.title }}}}"})
+    library = load_library(Path("mine"), families=FAMILIES, shipped=SHIPPED)
+    assert task(library, "issues/analyze").startswith(f"{above.removeprefix(chr(0xFEFF))}Sort <untrusted ")
+
+
+def test_template_that_replaces_a_shipped_file_keeps_the_shipped_front_matter_and_comment(here: Path) -> None:
+    folder = Path(shutil.copytree(SHIPPED, here / "prompts"))
+    library = load_library(write(folder, {"issues/analyze.j2": USERS_TEMPLATE}), families=FAMILIES, shipped=folder)
+    shipped = load_library(SHIPPED, families=FAMILIES)
+    assert library.prompts["issues/analyze"].on == ("issues.opened", "issues.reopened", "issues.edited")
+    assert library.prompts.keys() == shipped.prompts.keys()
+    assert library.comments == shipped.comments
+
+
+def test_copies_of_the_shipped_front_matter_are_up_to_date() -> None:
+    """To correct it: python -m hls_handler.sandbox.samples"""
+    shipped = {name: source.front for name, source in read_folder(SHIPPED)[0].items() if source.front is not None}
+    assert {name: source.front for name, source in read_folder(SHIPPED_FRONT_MATTER)[0].items()} == shipped
+
+
+FIRST = FRONT.replace("---\nd", "---\nthen: {prompt: issues/second, when: \"analysis.kind == 'question'\"}\nd")
+SECOND = "---\ndescription: y\nreply: issue_response\n---\n"
+CHAIN = {
+    "base.j2": BASE,
+    "issues/first.j2": f"{FIRST}First {{{{ issue.title }}}}",
+    "issues/second.j2": f"{SECOND}Second {{{{ issue.title }}}}",
+    "issues/second.comment.md.j2": "{{ analysis.answer }}",
+    "issues/unrelated.j2": FRONT.replace("opened", "edited") + "x {{ issue.title }}",
+}
+
+
+@pytest.mark.parametrize(("name", "front"), [("first", ""), ("second", ""), ("first", FIRST), ("second", SECOND)])
+def test_folder_with_one_of_two_chained_prompts_uses_the_shipped_other_one(here: Path, name: str, front: str) -> None:
+    own = write(here / "mine", {f"issues/{name}.j2": f"{front}Own {{{{ issue.title }}}}"})
+    library = load_library(own, families=FAMILIES, shipped=write(here / "theirs", CHAIN))
+    assert library.followers("issues/first") == ("issues/second",)
+    assert {prompt: found.path.startswith(f"{here}/mine") for prompt, found in library.prompts.items()} == {
+        "issues/first": name == "first",
+        "issues/second": name == "second",
+    }
+    assert ("issues/second" in library.comments) == (name == "first" or not front)

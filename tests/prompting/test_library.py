@@ -20,10 +20,6 @@ from hls_handler.prompting.prompt import Library, Prompt
 from tests.prompting.samples import BASE, FAMILIES, FRONT, PLAIN, load, shipped, write
 
 
-def prompt_id(folder: Path, files: dict[str, str], name: str = "issues/plain") -> str:
-    return load(folder, files).prompts[name].id
-
-
 def test_prompt_has_the_values_of_its_front_matter(tmp_path: Path) -> None:
     front = (
         "---\ndescription: Sort it\non: [issues.opened, issues.edited]\nreply: issue_analysis\n"
@@ -47,7 +43,6 @@ def test_prompt_has_the_values_of_its_front_matter(tmp_path: Path) -> None:
     )
     assert re.fullmatch(r"issues/sort@[0-9a-f]{6}", library.prompts["issues/sort"].id)
     assert "issues/more" not in library.comments
-    assert library.prompts["issues/sort"].path == f"{tmp_path.as_posix()}/issues/sort.j2"
 
 
 def test_prompts_of_an_event_exclude_followers(tmp_path: Path) -> None:
@@ -66,35 +61,22 @@ def test_shadow_prompt_may_share_an_event_and_runs_for_none(tmp_path: Path) -> N
     assert library.on("issues.opened") == ("issues/plain",)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"issues/plain.j2": FRONT + "Judge {{ issue.title }}!\n{% include '_part.j2' %}"},
-        {"issues/plain.j2": FRONT.replace("A test", "Another") + "Judge {{ issue.title }}\n{% include '_part.j2' %}"},
-        {"_part.j2": "another part"},
-        {"base.j2": BASE.replace("judge", "weigh")},
-        {"issues/plain.comment.md.j2": "another comment"},
-    ],
-    ids=["template", "front matter", "part", "base", "comment"],
-)
-def test_prompt_id_changes_with_each_of_its_files(tmp_path: Path, change: dict[str, str]) -> None:
+def test_prompt_id_changes_with_each_of_its_files_and_no_other(tmp_path: Path) -> None:
+    text = "Judge {{ issue.title }}\n{% include '_part.j2' %}"
     files = {
-        "issues/plain.j2": FRONT + "Judge {{ issue.title }}\n{% include '_part.j2' %}",
+        "base.j2": BASE,
+        "issues/plain.j2": FRONT + text,
         "issues/plain.comment.md.j2": "a comment",
         "_part.j2": "a part",
     }
-    assert prompt_id(tmp_path / "1", files) != prompt_id(tmp_path / "2", files | change)
-
-
-def test_prompt_id_does_not_change_with_other_files(tmp_path: Path) -> None:
-    other = {"issues/other.j2": FRONT.replace("opened", "edited") + "x", "_unused.j2": "x"}
-    assert prompt_id(tmp_path / "1", PLAIN) == prompt_id(tmp_path / "2", PLAIN | other)
-
-
-def test_template_with_front_matter_does_not_use_the_shipped_comment(tmp_path: Path) -> None:
-    shipped_folder = write(tmp_path / "shipped", PLAIN | {"issues/plain.comment.md.j2": "shipped comment"})
-    own = write(tmp_path / "own", {"issues/plain.j2": FRONT + "My own words"})
-    assert "issues/plain" not in load_library(own, families=FAMILIES, shipped=shipped_folder).comments
+    changes: list[dict[str, str]] = [
+        {"issues/other.j2": FRONT.replace("opened", "edited") + "x", "_unused.j2": "x"},
+        {"issues/plain.j2": FRONT.replace("A test", "Another") + text},
+        *({name: f"{content}!"} for name, content in files.items()),
+    ]
+    found = [load(tmp_path / str(n), files | change).prompts["issues/plain"].id for n, change in enumerate(changes)]
+    assert found[0] == load(tmp_path / "unchanged", files).prompts["issues/plain"].id
+    assert len(set(found)) == len(changes)
 
 
 def test_hidden_files_and_other_extensions_are_ignored(tmp_path: Path) -> None:
@@ -164,60 +146,49 @@ def loader(tmp_path: Path) -> CountingLoader:
     return CountingLoader(write(tmp_path, PLAIN))
 
 
-def test_unchanged_library_is_not_reloaded(loader: CountingLoader) -> None:
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("issues/plain.j2", f"{FRONT}Other words"),
+        ("_part.j2", "x"),
+        ("issues/plain.comment.md.j2", "x"),
+        ("issues/more.j2", FRONT.replace("opened", "edited") + "x"),
+    ],
+)
+def test_changed_or_new_file_is_used_from_the_next_delivery(loader: CountingLoader, name: str, text: str) -> None:
     live = ReloadingLibrary(loader, loader.folder)
-    assert live.current() is live.current() is live.latest
+    before = live.current()
+    assert live.current() is before is live.latest
     assert loader.times == 1
+    change(loader.folder, text, name)
+    assert live.latest is before
+    assert live.current() is live.latest is not before
+    assert (loader.times, live.reload_error) == (2, None)
 
 
-def test_changed_file_is_used_from_the_next_delivery(loader: CountingLoader) -> None:
-    live = ReloadingLibrary(loader, loader.folder)
-    before = live.current().prompts["issues/plain"].id
-    change(loader.folder, FRONT + "Other words")
-    assert live.latest.prompts["issues/plain"].id == before
-    assert live.current().prompts["issues/plain"].id != before
-    assert live.latest is live.current()
-    assert live.reload_error is None
-
-
-@pytest.mark.parametrize("name", ["_part.j2", "issues/plain.comment.md.j2", "issues/more.j2"])
-def test_new_file_causes_a_reload(loader: CountingLoader, name: str) -> None:
-    live = ReloadingLibrary(loader, loader.folder)
-    change(loader.folder, FRONT.replace("opened", "edited") + "x" if name == "issues/more.j2" else "x", name)
-    live.current()
-    assert loader.times == 2
-
-
-def test_invalid_change_keeps_the_last_valid_version_and_is_logged_once(
+def test_invalid_change_keeps_the_last_valid_version_until_it_is_corrected(
     loader: CountingLoader, caplog: pytest.LogCaptureFixture
 ) -> None:
     live = ReloadingLibrary(loader, loader.folder)
     good = live.current()
     change(loader.folder, FRONT + "{{ isue.title }}")
-    with caplog.at_level(logging.INFO):
-        assert live.current() is good
-        assert live.current() is good
+    caplog.set_level(logging.INFO)
+    assert live.current() is good is live.current()
     problem = f"{loader.folder.as_posix()}/issues/plain.j2:6: unknown variable 'isue'; did you mean 'issue'?"
     assert live.reload_error == f"the changed prompts cannot be used, the last valid version stays in use: {problem}"
-    assert [record.message for record in caplog.records] == [
-        "prompts cannot be used, the last valid version stays in use"
-    ]
     assert loader.times == 2
-
-
-def test_fixed_library_is_used(loader: CountingLoader, caplog: pytest.LogCaptureFixture) -> None:
-    live = ReloadingLibrary(loader, loader.folder)
-    change(loader.folder, FRONT + "{% if %}")
-    live.current()
     change(loader.folder, FRONT + "Fixed")
-    with caplog.at_level(logging.INFO):
-        fixed = live.current()
+    assert live.current() is not good
     assert live.reload_error is None
-    assert caplog.records[-1].message == "prompts reloaded"
-    assert caplog.records[-1].__dict__["prompts"] == [fixed.prompts["issues/plain"].id]
+    assert [record.message for record in caplog.records] == [
+        "prompts cannot be used, the last valid version stays in use",
+        "prompts reloaded",
+    ]
+    assert caplog.records[-1].__dict__["prompts"] == [live.latest.prompts["issues/plain"].id]
 
 
 def test_removed_folder_is_an_error_but_does_not_raise(loader: CountingLoader, tmp_path: Path) -> None:
+    (loader.folder / "notes.md").symlink_to(loader.folder / "gone.md")  # is ignored
     live = ReloadingLibrary(loader, loader.folder)
     good = live.current()
     loader.folder.rename(tmp_path.parent / f"{tmp_path.name}-elsewhere")
@@ -272,20 +243,11 @@ def test_reload_that_does_not_end_stops_no_other_thread(loader: CountingLoader) 
     assert live.reload_error is None
 
 
-def test_dangling_symlink_is_ignored(loader: CountingLoader) -> None:
-    (loader.folder / "notes.md").symlink_to(loader.folder / "gone.md")
-    assert list(ReloadingLibrary(loader, loader.folder).current().prompts) == ["issues/plain"]
-
-
-def test_invalid_library_at_startup_raises(loader: CountingLoader) -> None:
-    change(loader.folder, "broken")
-    with pytest.raises(PromptError):
-        ReloadingLibrary(loader, loader.folder)
-
-
-def test_invalid_library_at_startup_keeps_the_previous_library(loader: CountingLoader) -> None:
+def test_invalid_library_at_startup_raises_or_keeps_the_previous_library(loader: CountingLoader) -> None:
     before = loader()
     change(loader.folder, FRONT + "{% if %}")
+    with pytest.raises(PromptError):
+        ReloadingLibrary(loader, loader.folder)
     live = ReloadingLibrary(loader, loader.folder, before=before)
     assert live.current() is before
     assert live.reload_error is not None

@@ -73,9 +73,11 @@ def test_each_mistake_has_its_line_and_message(tmp_path: Path) -> None:
             front(effort="low\nthen: &a\n  prompt: *a\n  when: x") + "x",
             "6: front matter: nested too deeply; at most 20 levels are allowed",
         ),
-        (front(effort="[" * 5000) + "x", "5: front matter: nested too deeply; at most 20 levels are allowed"),
+        (
+            front(reply="issue_response", fields="{answer: {type: string}}") + "x",
+            ("5: fields.answer: this is already a field of issue_response; none can be changed; choose another name"),
+        ),
         ("---\nissues\n---\nx", "2: the front matter has no keys; write `key: value`"),
-        ("---\ndescription: a\nx", "1: the front matter has no end; close it with a line ---"),
         (front() + "{{ " + "(" * 2000 + "1" + ")" * 2000 + " }}", "1: the template is nested too deeply"),
         (
             front() + '{% extends "base.j2" %}\n{% block task %}x{% endblock %}{% block task %}y{% endblock %}',
@@ -135,10 +137,6 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
             ["issues/first.j2:5: then.when: unknown variable 'issue'; known: analysis"],
         ),
         (
-            {"base.j2": BASE, **CHAIN, "issues/first.j2": CHAIN["issues/first.j2"].replace("== '", "= '")},
-            ["issues/first.j2:5: then.when: expected token 'end of print statement', got '='"],
-        ),
-        (
             {
                 "base.j2": BASE,
                 **CHAIN,
@@ -147,8 +145,12 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
             ["issues/first.j2:5: then.when: "],
         ),
         (
-            {"base.j2": BASE, **CHAIN, "issues/second.j2": CHAIN["issues/second.j2"] + "\n{{ event.nothing }}"},
-            ["issues/second.j2:6: there is no 'nothing' here; known: action, changes, issue (tried with a bug)"],
+            {
+                "base.j2": BASE,
+                **CHAIN,
+                "issues/second.j2": CHAIN["issues/second.j2"] + "\n{{ analysis.knid }}",
+            },
+            ["issues/second.j2:6: analysis has no 'knid'; did you mean 'kind'?"],
         ),
         (
             {
@@ -164,15 +166,6 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
             [
                 "_a.j2:1: the templates form a cycle: '_b.j2' leads back to '_a.j2'",
                 "_b.j2:2: the templates form a cycle: '_a.j2' leads back to '_b.j2'",
-            ],
-        ),
-        (
-            PLAIN | {"base.j2": "\n{% block system %}{{ issue.number }}{% endblock %}"},
-            [
-                (
-                    "base.j2:2: 'issue' depends on the event, but the system block must be the same for all events; "
-                    "use it in the task block"
-                )
             ],
         ),
         (
@@ -209,10 +202,6 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
             ],
         ),
         (
-            PLAIN | {"issues/plain.j2": FRONT + "x{% include '_part.j2' %}", "_part.j2": "{{ x"},
-            ["_part.j2:1: unexpected end of template, expected 'end of print statement'."],
-        ),
-        (
             PLAIN | {"issues/plain.comment.md.j2": "{% if analysis.kind == 'maintenance' %}\n{{ 1 / 0 }}{% endif %}"},
             ["issues/plain.comment.md.j2:2: division by zero (tried with a bug)"],
         ),
@@ -243,14 +232,6 @@ def test_all_problems_are_reported_together_sorted_by_file_and_line(tmp_path: Pa
     ]
 
 
-def test_missing_folder_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(PromptError) as caught:
-        load_library(tmp_path / "promts", families=FAMILIES)
-    assert caught.value.problems == (
-        f"{tmp_path.as_posix()}/promts:1: there is no such folder; check prompts.directory in the settings",
-    )
-
-
 @pytest.mark.parametrize("chosen", ["issues.opened", "issues"])
 def test_two_prompts_may_share_an_event_if_settings_choose_one(tmp_path: Path, chosen: str) -> None:
     files = PLAIN | {"issues/other.j2": PLAIN["issues/plain.j2"]}
@@ -262,16 +243,18 @@ def test_two_prompts_may_share_an_event_if_one_follows_the_other(tmp_path: Path)
     assert problems(tmp_path, {"base.j2": BASE, **CHAIN, "issues/second.j2": second}) == []
 
 
-def test_file_that_is_not_utf8_is_reported(tmp_path: Path) -> None:
+def test_unreadable_files_and_folders_are_reported(tmp_path: Path) -> None:
     write(tmp_path, PLAIN)
-    (tmp_path / "_part.j2").write_bytes(b"\xff\xfe")
-    assert problems(tmp_path, {}) == ["_part.j2:1: the file is not UTF-8; save it as UTF-8"]
-
-
-def test_unreadable_file_is_reported(tmp_path: Path) -> None:
-    write(tmp_path, PLAIN)
-    (tmp_path / "_part.j2").symlink_to(tmp_path / "gone")
-    assert problems(tmp_path, {}) == ["_part.j2:1: the file cannot be read: No such file or directory"]
+    (tmp_path / "_bytes.j2").write_bytes(b"\xff\xfe")
+    (tmp_path / "_gone.j2").symlink_to(tmp_path / "gone")
+    assert problems(tmp_path, {}) == [
+        "_bytes.j2:1: the file is not UTF-8; save it as UTF-8",
+        "_gone.j2:1: the file cannot be read: No such file or directory",
+    ]
+    # A file in place of the folder gives an error also for root, who may read every folder.
+    assert read_folder(tmp_path / "base.j2")[1] == [
+        Problem(f"{tmp_path.as_posix()}/base.j2", 1, "this folder cannot be read: Not a directory")
+    ]
 
 
 def test_unknown_block_is_reported_with_the_most_similar_name(tmp_path: Path) -> None:
@@ -288,21 +271,3 @@ def test_new_blocks_inside_of_known_blocks_are_allowed(tmp_path: Path) -> None:
     inner = "{% block mine %}{% block inner %}x{% endblock %}{% endblock %}"
     own = f"{{% extends 'base.j2' %}}{{% block task %}}{inner}{{% endblock %}}"
     assert problems(tmp_path, {"base.j2": BASE, "issues/a.j2": FRONT + own}) == []
-
-
-def test_unreadable_folder_is_reported(tmp_path: Path) -> None:
-    """A file in place of the folder gives an error also for root, who may read every folder."""
-    (tmp_path / "prompts").write_text("x")
-    _, problems = read_folder(tmp_path / "prompts")
-    assert problems == [Problem(f"{tmp_path.as_posix()}/prompts", 1, "this folder cannot be read: Not a directory")]
-
-
-def test_yaml_alias_bomb_is_rejected(tmp_path: Path) -> None:
-    bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
-        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
-    )
-    with pytest.raises(
-        PromptError, match=r"a\.j2:2: front matter: more than 20000 values; check for aliases"
-    ) as caught:
-        load(tmp_path, {"issues/a.j2": f"---\n{bomb}description: x\n---\nx"})
-    assert len(str(caught.value)) < 500

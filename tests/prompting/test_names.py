@@ -52,16 +52,6 @@ def test_each_unknown_name_is_reported_with_the_most_similar_name() -> None:
         ("{% include 'part.j2' %}", "\n{{ issue.titel }}", ["part.j2:2: issue has no 'titel'; did you mean 'title'?"]),
         ("{% for l in issue.labels %}{% include 'part.j2' %}{% endfor %}", "{{ l.name }}{{ loop.index }}", []),
         (
-            "{% for l in issue.labels %}{% include 'part.j2' %}{% endfor %}",
-            "{{ l.nam }}",
-            ["part.j2:1: l has no 'nam'; did you mean 'name'?"],
-        ),
-        (
-            "{% extends 'part.j2' %}{% block task %}{{ issue.titel }}{% endblock %}",
-            "{% block task %}{% endblock %}",
-            ["1: issue has no 'titel'; did you mean 'title'?"],
-        ),
-        (
             "{% extends 'part.j2' %}{% set x = 1 %}",
             "{{ x }}{{ y }}",
             ["part.j2:1: unknown variable 'y'; known: analysis, event, findings, issue, marked, note, x"],

@@ -43,25 +43,6 @@ def test_sources_include_all_templates_of_prompt_and_comment(here: Path) -> None
     ]
 
 
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        (SHIPPED, "lib/issues/plain.j2, your own"),
-        (
-            {"issues/plain.j2": f"{FRONT}Judge {{{{ issue.title }}}}\n"},
-            "lib/issues/plain.j2, your own; from the shipped library: base.j2",
-        ),
-        (
-            {"issues/plain.j2": "Judge {{ issue.title }}\n"},
-            "lib/issues/plain.j2, your own; from the shipped library: front matter, base.j2, comment, _footer.md.j2",
-        ),
-    ],
-    ids=["all files", "no base", "no front matter"],
-)
-def test_origin_names_the_files_of_the_operator(here: Path, files: dict[str, str], expected: str) -> None:
-    assert origin(find_sources(here, files), here / "shipped") == expected
-
-
 def test_shipped_library_is_recognised_through_a_symlink(here: Path) -> None:
     write(here / "shipped", SHIPPED)
     (here / "lib").symlink_to(here / "shipped")
@@ -76,26 +57,19 @@ def test_line_numbers_are_those_of_the_file(here: Path) -> None:
         (4, "reply: issue_analysis"),
     ]
     assert list(sources.numbered_template) == [(6, "Judge this."), (7, '{% include "issues/_issue.j2" %}')]
-
-
-def test_template_without_front_matter_begins_at_line_1(here: Path) -> None:
-    sources = find_sources(here, {"issues/plain.j2": "One\n\nThree"})
-    assert list(sources.numbered_template) == [(1, "One"), (2, ""), (3, "Three")]
-    assert sources.front_file == f"{here}/shipped/issues/plain.j2"
-    assert next(iter(sources.numbered_front)) == (2, "description: A test")
+    inheriting = find_sources(here, {"issues/plain.j2": "One\n\nThree"})
+    assert list(inheriting.numbered_template) == [(1, "One"), (2, ""), (3, "Three")]
+    assert inheriting.front_file == f"{here}/shipped/issues/plain.j2"
+    assert next(iter(inheriting.numbered_front)) == (2, "description: A test")
 
 
 def shipped(here: Path) -> PromptSources:
     return load_library(here / "shipped", families=FAMILIES).sources["issues/plain"]
 
 
-def test_equal_template_with_inherited_front_matter_has_no_differences(here: Path) -> None:
-    words = SHIPPED["issues/plain.j2"].removeprefix(FRONT)
-    sources = find_sources(here, {"issues/plain.j2": words})
-    assert diff_prompts(shipped(here), sources) == []
-
-
-def test_changed_template_with_inherited_front_matter_differs_only_in_the_template(here: Path) -> None:
+def test_template_with_inherited_front_matter_differs_only_in_the_template(here: Path) -> None:
+    equal = find_sources(here, {"issues/plain.j2": SHIPPED["issues/plain.j2"].removeprefix(FRONT)})
+    assert diff_prompts(shipped(here), equal) == []
     sources = find_sources(here, {"issues/plain.j2": 'Weigh this.\n{% include "issues/_issue.j2" %}\n'})
     assert diff_prompts(shipped(here), sources) == [
         f"--- {here}/shipped/issues/plain.j2",
@@ -135,16 +109,11 @@ def test_templates_and_comments_are_compared_regardless_of_file_name(here: Path)
 
 def test_file_of_only_one_prompt_is_compared_with_dev_null(here: Path) -> None:
     files = {"base.j2": BASE, "issues/a.j2": f"{FRONT}x\n", "issues/b.j2": f"{FRONT.replace('opened', 'edited')}x\n"}
-    files |= {"issues/a.comment.md.j2": ""}
-    a, b = find_sources(here, files, "issues/a"), find_sources(here, files, "issues/b")
-    assert diff_prompts(a, b)[-2:] == ["--- lib/issues/a.comment.md.j2", "+++ /dev/null"]
-    write(here / "lib", {"issues/a.comment.md.j2": "One\n"})
-    assert diff_prompts(find_sources(here, {}, "issues/a"), b)[-4:] == [
-        "--- lib/issues/a.comment.md.j2",
-        "+++ /dev/null",
-        "@@ -1 +0,0 @@",
-        "-One",
-    ]
+    b = find_sources(here, files, "issues/b")
+    for comment, lines in (("", []), ("One\n", ["@@ -1 +0,0 @@", "-One"])):
+        a = find_sources(here, {"issues/a.comment.md.j2": comment}, "issues/a")
+        end = ["--- lib/issues/a.comment.md.j2", "+++ /dev/null", *lines]
+        assert diff_prompts(a, b)[-len(end) :] == end
 
 
 def test_missing_newline_at_the_end_is_a_difference(here: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from hls_handler.prompting.reply_fields import (
     with_optional_fields,
 )
 from hls_handler.sandbox.claude_rules import check_request
-from tests.prompting.samples import ANALYSIS, EVIL, FRONT, KEY, issue_variables, load, shipped
+from tests.prompting.samples import ANALYSIS, FRONT, KEY, issue_variables, load, shipped
 from tests.prompting.test_library_errors import FIELDS as REJECTED_FIELDS
 from tests.prompting.test_library_errors import front, problems
 
@@ -56,8 +57,17 @@ VALUES = {
 }
 
 
-def loaded(folder: Path, fields: str = FIELDS, template: str = "x", comment: str = "x") -> Library:
-    return load(folder, {"issues/a.j2": front(fields=fields) + template, "issues/a.comment.md.j2": comment})
+def loaded(folder: Path, fields: str = FIELDS, comment: str = "x") -> Library:
+    return load(folder, {"issues/a.j2": front(fields=fields) + "x", "issues/a.comment.md.j2": comment})
+
+
+def checked_schema(library: Library) -> dict[str, Any]:
+    """Return the schema of a request, which the API accepts."""
+    schema: Any = request_schema(render(library, "issues/a", issue_variables(), key=KEY).schema)
+    output = {"format": {"type": "json_schema", "schema": schema}}
+    asked = {"model": "claude-haiku-5-5", "max_tokens": 900, "messages": [{"role": "user", "content": "x"}]}
+    check_request({**asked, "output_config": output})
+    return {**schema}
 
 
 def model(folder: Path, fields: str = FIELDS) -> type[Reply]:
@@ -103,8 +113,7 @@ def test_reloaded_library_has_the_same_reply_type(tmp_path: Path) -> None:
 
 
 def test_additional_fields_are_in_the_request_schema_and_the_api_accepts_it(tmp_path: Path) -> None:
-    library = loaded(tmp_path)
-    schema: Any = request_schema(render(library, "issues/a", issue_variables(), key=KEY).schema)
+    schema = checked_schema(loaded(tmp_path))
     properties = schema["properties"]
     assert properties["kind"]["enum"] == ["bug", "question"]
     assert properties["component"] == {
@@ -121,18 +130,11 @@ def test_additional_fields_are_in_the_request_schema_and_the_api_accepts_it(tmp_
     ]
     assert schema["required"] == list(properties)
     assert schema["description"] == "The analysis of an issue, for its maintainers."
-    output = {"format": {"type": "json_schema", "schema": schema}}
-    asked = {"model": "claude-haiku-5-5", "max_tokens": 900, "messages": [{"role": "user", "content": "x"}]}
-    check_request({**asked, "output_config": output})
 
 
 def test_scores_have_the_dimensions_of_the_front_matter(tmp_path: Path) -> None:
     library = loaded(tmp_path, "{scores: {type: scores, enum: [tests, error handling]}}")
-    schema: Any = request_schema(render(library, "issues/a", issue_variables(), key=KEY).schema)
-    output = {"format": {"type": "json_schema", "schema": schema}}
-    asked = {"model": "claude-haiku-5-5", "max_tokens": 900, "messages": [{"role": "user", "content": "x"}]}
-    check_request({**asked, "output_config": output})
-    assert schema["$defs"]["Score"]["properties"]["dimension"]["enum"] == ["tests", "error handling"]
+    assert checked_schema(library)["$defs"]["Score"]["properties"]["dimension"]["enum"] == ["tests", "error handling"]
     kind, given = library.prompts["issues/a"].reply_model, ANALYSIS.model_dump()
     reply = kind.model_validate({**given, "scores": [{"dimension": "error handling", "score": 5}]})
     assert lowest_scores([None, reply, ANALYSIS]) == (Score(dimension="error handling", score=5),)
@@ -141,59 +143,27 @@ def test_scores_have_the_dimensions_of_the_front_matter(tmp_path: Path) -> None:
             kind.model_validate({**given, "scores": [wrong]})
 
 
-def test_rule_7_enum_values_are_trusted_in_comments_and_other_texts_are_scrubbed(tmp_path: Path) -> None:
+def test_rule_7_enum_values_are_trusted_and_other_texts_are_not(tmp_path: Path) -> None:
     comment = "{{ analysis.component | upper }} {{ analysis.areas | join('+') }} {{ analysis.affected_version }}"
-    library = loaded(tmp_path, comment=comment)
+    library = load(
+        tmp_path,
+        {
+            "issues/a.j2": front(fields=FIELDS, then="{prompt: issues/b, when: analysis.regression}") + "x",
+            "issues/a.comment.md.j2": comment,
+            "issues/b.j2": SECOND + "{{ analysis.affected_version }} {{ analysis.kind }}",
+        },
+    )
     reply = make_reply(library.prompts["issues/a"].reply_model, affected_version="@everyone fixes #1")
-    made = render_comment(library, "issues/a", {**issue_variables(), "analysis": reply}, key=KEY)
+    variables = {**issue_variables(), "analysis": reply}
+    made = render_comment(library, "issues/a", variables, key=KEY)
     assert made is not None
     assert made.startswith("PAYMENTS api ")
     assert "@everyone" not in made
     assert "fixes #1" not in made
-
-
-def test_rule_7_additional_text_field_is_untrusted_in_the_next_prompt(tmp_path: Path) -> None:
-    files = {
-        "issues/a.j2": front(fields=FIELDS, then="{prompt: issues/b, when: analysis.regression}") + "x",
-        "issues/b.j2": SECOND + "{{ analysis.affected_version }} {{ analysis.kind }}",
-    }
-    library = load(tmp_path, files)
-    reply = make_reply(library.prompts["issues/a"].reply_model, affected_version=EVIL)
     assert library.find_next_prompt("issues/a", reply) == "issues/b"
-    task = render(library, "issues/b", {**issue_variables(), "analysis": reply}, key=KEY).task
-    assert task.startswith("<untrusted ")
-    assert task.endswith("> bug")
-
-
-def test_message_for_reply_types_without_changeable_fields(tmp_path: Path) -> None:
-    files = {"issues/a.j2": front(reply="issue_response", fields="{answer: {type: string}}") + "x"}
-    assert problems(tmp_path, files | {"base.j2": "{% block task %}{% endblock %}"}) == [
-        (
-            "issues/a.j2:5: fields.answer: this is already a field of issue_response; none can be changed; "
-            "choose another name"
-        )
-    ]
-
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        (
-            {"issues/a.comment.md.j2": "{{ analysis.affected_versoin }}"},
-            "issues/a.comment.md.j2:1: analysis has no 'affected_versoin'; did you mean 'affected_version'?",
-        ),
-        (
-            {"issues/b.j2": SECOND + "\n{{ analysis.regresion }}"},
-            "issues/b.j2:6: analysis has no 'regresion'; did you mean 'regression'?",
-        ),
-    ],
-    ids=["comment", "next prompt"],
-)
-def test_undeclared_field_in_a_template_is_an_error(tmp_path: Path, files: dict[str, str], message: str) -> None:
-    first = front(fields=FIELDS, then="{prompt: issues/b, when: analysis.regression}") + "x"
-    second = SECOND + "{{ analysis.affected_version }}"
-    library = {"base.j2": "{% block task %}{% endblock %}", "issues/a.j2": first, "issues/b.j2": second, **files}
-    assert problems(tmp_path, library) == [message]
+    assert re.fullmatch(
+        r"<untrusted \w+>@everyone fixes #1</untrusted \w+> bug", render(library, "issues/b", variables, key=KEY).task
+    )
 
 
 # --- static replies, and replies of other versions of a prompt -------------------------------------------------------
@@ -207,7 +177,6 @@ def test_additional_fields_of_a_static_reply_are_empty(tmp_path: Path) -> None:
     }
     kind = load(tmp_path, files).prompts["reviews/a"].reply_model
     static_reply = ReviewAnalysis(worth_saying=False, summary="", requests=[])
-    assert complete_static_reply(static_reply, ReviewAnalysis) == static_reply
     reply = complete_static_reply(static_reply, kind)
     assert isinstance(reply, kind)
     assert dict(reply) == {
@@ -257,22 +226,12 @@ def test_field_of_the_prompt_itself_is_not_replaced_by_an_optional_one(tmp_path:
 
 
 def test_labels_of_following_prompts_are_included(tmp_path: Path) -> None:
-    leads = FRONT.replace("issue_analysis", "issue_response").replace(
-        "---\nd", '---\nthen: {prompt: issues/sort.j2, when: "analysis.certain"}\nd'
-    )
-    led_to = "---\ndescription: Sort it\nreply: issue_analysis\n---\nSort {{ issue.title }}\n"
-    library = load(tmp_path, {"issues/answer.j2": leads + "Answer.\n", "issues/sort.j2": led_to})
-    assert library.label_groups("issues")["priority-low"] == "priority"
-
-
-def test_custom_labels_are_included_and_labels_of_a_list_have_their_own_groups(tmp_path: Path) -> None:
-    own = """fields:
-  areas: {type: list, enum: [Api, web]}
-labels: {kind: {bug: Defect}, difficulty: false, areas: "area/{value}"}
-"""
-    library = load(tmp_path, {"issues/plain.j2": FRONT.replace("reply:", own + "reply:") + "Judge.\n"})
-    fields = library.label_groups("issues")
-    assert {label: fields[label] for label in fields if not label.startswith(("priority", "component"))} == {
+    own = """{areas: {type: list, enum: [Api, web]}}
+labels: {kind: {bug: Defect}, difficulty: false, priority: false, component: false, areas: "area/{value}"}"""
+    first = front(reply="issue_response", then="{prompt: issues/sort.j2, when: analysis.certain}")
+    second = f"---\ndescription: Sort it\nreply: issue_analysis\nfields: {own}\n---\n"
+    library = load(tmp_path, {"issues/answer.j2": first + "Answer.\n", "issues/sort.j2": second + "Sort."})
+    assert library.label_groups("issues") == {
         "defect": "kind",
         "area/api": "areas area/Api",
         "area/web": "areas area/web",
@@ -329,8 +288,7 @@ def test_value_that_makes_a_shipped_label_too_long_is_reported_at_its_line(tmp_p
     ]
 
 
-@pytest.mark.parametrize("name", REPLY_TYPES)
-def test_every_shipped_rule_is_for_a_field_with_known_values(name: str) -> None:
-    kind = REPLY_TYPES[name]
-    for field, rule in kind.label_rules.items():
-        assert list_possible_labels(rule, kind.model_fields[field].annotation) != ()
+def test_every_shipped_rule_is_for_a_field_with_known_values() -> None:
+    for name, kind in REPLY_TYPES.items():
+        for field, rule in kind.label_rules.items():
+            assert list_possible_labels(rule, kind.model_fields[field].annotation) != (), f"{name}.{field}"

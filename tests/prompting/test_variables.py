@@ -1,15 +1,16 @@
-"""Documentation of template variables."""
+"""Types of template variables: their documentation, and sample values for rendering."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_origin
 
 import pytest
 
+from hls_handler.analysis import REPLY_TYPES
 from hls_handler.prompting.render import RuleView
-from hls_handler.prompting.variables import describe_type, document_variables
+from hls_handler.prompting.variables import SAMPLE_TEXT, Trust, document_variables, sample_values
 from hls_handler.untrusted.placeholders import Trusted
 
 
@@ -32,6 +33,7 @@ class Thing:
 
 
 FULL = Thing("A title", 7, 0.5, False, (Part("bolt", "small"),), ["one"], Part("nut", "big"), None)
+TRUSTS = get_args(Trust)
 EMPTY = Thing("", 0, 0.0, False, (), [], None, None)
 
 
@@ -64,49 +66,52 @@ def test_trust_is_known_without_a_recorded_example() -> None:
         ("it.parts[].kind", "one of big, small", "trusted", None),
         ("it.owner.kind", "one of big, small", "trusted", None),
     ]
-    assert rows(str) == [("it", "text", "untrusted", None)]
-
-
-def test_strings_marked_as_trusted_are_trusted() -> None:
-    assert rows(str, Trusted("issues/analyze@3f9c2a")) == [("it", "text", "trusted", "issues/analyze@3f9c2a")]
-    rule = RuleView(event="issues.opened", prompt="issues/analyze", dry_run=False)
-    for documented in (rows(RuleView, rule), rows(RuleView)):
-        assert {row[0] for row in documented if row[2] == "trusted"} == {
-            *(
-                "it.event",
-                "it.prompt",
-                "it.language",
-                "it.tone",
-                "it.length",
-                "it.summary",
-                "it.layout",
-                "it.about_url",
-            ),
-            *("it.source", "it.labels.allow[]", "it.labels.assess[]", "it.categories[]"),
-        }
-        assert {row[0] for row in documented if row[2] == "untrusted"} == {
-            *("it.labels.repository_allow[]", "it.paths.ignore[]", "it.source_url")
-        }
-
-
-def test_payload_is_untrusted() -> None:
-    assert rows(Mapping[str, object], {"action": "opened", "issue": {}}) == [
-        ("it", "the payload, as GitHub sent it", "untrusted", "its keys are action, issue")
-    ]
+    names = {trust: {row[0].removeprefix("it.") for row in rows(RuleView) if row[2] == trust} for trust in TRUSTS}
+    assert names["trusted"] == {
+        *("event", "prompt", "language", "tone", "length", "summary", "layout", "about_url"),
+        *("source", "labels.allow[]", "labels.assess[]", "categories[]"),
+    }
+    assert names["untrusted"] == {"labels.repository_allow[]", "paths.ignore[]", "source_url"}
 
 
 @pytest.mark.parametrize(
-    ("hint", "words"),
+    ("hint", "value", "row"),
     [
-        (Annotated[str, "about"], "text"),
-        (str | None, "text or none"),
-        (int | str, "whole number or text"),
-        (Literal["LEFT", "RIGHT"] | None, "one of LEFT, RIGHT or none"),
-        (list[str], "list: text"),
-        (tuple[Part, ...], "list of objects"),
-        (object, "anything"),
+        (str, Trusted("issues/analyze@3f9c2a"), ("text", "trusted", "issues/analyze@3f9c2a")),
+        (int | str, 5, ("whole number or text", "", "5")),
+        (Literal["LEFT", "RIGHT"] | None, None, ("one of LEFT, RIGHT or none", "untrusted", None)),
+        (
+            Mapping[str, object],
+            {"action": "opened", "issue": {}},
+            ("the payload, as GitHub sent it", "untrusted", "its keys are action, issue"),
+        ),
+    ],
+    ids=["trusted", "union", "literal", "payload"],
+)
+def test_value_is_documented(hint: object, value: object, row: tuple[str, str, str | None]) -> None:
+    assert rows(hint, value) == [("it", *row)]
+
+
+@pytest.mark.parametrize(
+    ("hint", "full", "minimal"),
+    [
+        (str | None, SAMPLE_TEXT, None),
+        (int | str, 7, 0),
+        (Mapping[str, str], {}, {}),
+        (Annotated[Literal["a", "b", "c"], "why"], "a", "c"),
+        (Part, Part(SAMPLE_TEXT, "big"), Part("", "small")),
+        (list[float], [0.8, 0.8], []),
     ],
     ids=str,
 )
-def test_description_of_types(hint: object, words: str) -> None:
-    assert describe_type(hint) == words
+def test_type_has_a_full_and_a_minimal_value(hint: object, full: object, minimal: object) -> None:
+    assert sample_values(hint) == (full, minimal)
+
+
+@pytest.mark.parametrize("name", REPLY_TYPES)
+def test_sample_replies_are_valid_and_have_every_value_of_an_enum(name: str) -> None:
+    samples = sample_values(REPLY_TYPES[name])
+    assert [type(one).model_validate_json(one.model_dump_json()) for one in samples] == [*samples]
+    for field in REPLY_TYPES[name].model_fields.values():
+        values = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        assert {*values} <= {value for one in samples for value in vars(one).values() if isinstance(value, str)}
