@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from hls_handler.events import Account
-from hls_handler.routing import Command, Ignored, RoutingInput, may_be_processed
+from hls_handler.routing import Command, Ignored, RoutingInput
 from hls_handler.routing.commands import list_needed_events, parse_command
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import GithubApp, Settings
-from tests.routing.world import PROMPTS, FakeCatalogue, decide, routing_input, settings
+from tests.routing.world import PROMPTS, decide, may_matter, routing_input, settings
 
 BOT = Account("hls[bot]", 0, "Bot")
 PERSON = Account("mona", 1, "User")  # the owner of a personal token
@@ -66,11 +66,9 @@ def test_command_is_the_first_line(text: str, name: str) -> None:
     [
         "",
         "/",
-        "/merge",
         "/dismiss \u0663",
         "Please write /stop",
         "Thanks!\n/stop",
-        "    /stop",
         "\n  \t/stop",
         "\n\n> /stop",
         "\n```\n/stop\n```",
@@ -79,16 +77,9 @@ def test_command_is_the_first_line(text: str, name: str) -> None:
         "/review.py fails",
         "please review",
         "@hls /stop is what I would write",
-        "> /stop",
         "- /stop",
         "<!-- \n/stop -->",
-        "//stop",
-        *(
-            f"/{word}"
-            for word in ("lgtm", "assign @mona", "retest", "hold", "close", "approve", "label bug", "cc @mona")
-        ),
-        *(f"/{word}" for word in ("preview", "revert", "rename", "rerun", "deploy", "help-wanted", "reset", "start")),
-        "\uff0fstop",
+        *("/lgtm", "/assign @mona", "/retest", "/close", "/merge", "/preview", "/rerun", "/help-wanted", "/start"),
     ],
 )
 def test_other_text_is_no_command(text: str) -> None:
@@ -98,15 +89,12 @@ def test_other_text_is_no_command(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "\u200b/stop",
         "/st\u200bop",
-        "\u2060/stop",
-        "/st\u00adop",
         "\u202e/stop",
         "/stop\x0b",
-        "/stop\x85more",
         "/stop\u2028more",
         "/\u017ftop",  # the long s, which matches "s" if case is ignored
+        "\uff0fstop",
         "/stop" + "".join(chr(0xE0000 + ord(character)) for character in " now"),
     ],
 )
@@ -134,13 +122,10 @@ def test_finding_is_dismissed_by_its_number(text: str) -> None:
     [
         "/reveiw",
         "/review-full",
-        "/stopp",
         "/stop now please",
         "/dismiss -3",
         "/dismiss3",
-        "/dismis 3",
         "/dismiss 3: false positive",
-        "/dismiss 3 because the tests cover it",
         "/review?",
         "\n\n/dismiss finding 3",
         "@hls /deploy",
@@ -153,14 +138,10 @@ def test_command_that_hls_does_not_have_is_unknown_if_it_is_like_one_or_addresse
     assert routed.description == "a command that HLS does not have"
 
 
-@pytest.mark.parametrize("text", ["@mona /review", "@hls-2 /review", "@octo/hls /review", "@mona /deploy"])
-def test_command_for_somebody_else_is_no_command(text: str) -> None:
-    assert find_command(comment(text), bot=BOT) is None
-
-
-def test_command_addresses_any_account_of_hls() -> None:
-    routed = decide(comment("@mona /review"), prompts={}, bot=BOT, others=(PERSON,))
-    assert isinstance(routed, Command)
+def test_command_addresses_any_account_of_hls_and_nobody_else() -> None:
+    assert isinstance(decide(comment("@mona /review"), prompts={}, bot=BOT, others=(PERSON,)), Command)
+    for text in ("@mona /review", "@hls-2 /review", "@octo/hls /review", "@mona /deploy"):
+        assert find_command(comment(text), bot=BOT) is None
 
 
 def reply(body: str, key: str = "pull_request_review_comment.created", **known: Any) -> RoutingInput:
@@ -187,12 +168,10 @@ def test_resolving_a_review_thread_is_a_command(action: str) -> None:
     "event",
     [
         reply("Thanks, fixed"),
-        reply("/stop"),
         reply("/review full"),
         reply("Won't fix.", thread=None),
         reply("Won't fix.", sender="mallory"),
         reply("Won't fix.", "pull_request_review_comment.edited"),
-        reply("Won't fix.", "pull_request_review_comment.deleted"),
         comment("Won't fix."),
         routing_input("pull_request_review_thread.resolved", is_pull_request=True),
     ],
@@ -217,6 +196,7 @@ PULLS = {"name": "octo/hello", "events": ["pull_request.opened"]}
     [
         (comment("/stop"), PULLS, "stop"),
         (comment("/stop"), {"name": "octo/hello", "enabled": False}, None),
+        (comment("/stop"), {"name": "octo/hello", "events": ["issues", "issue_comment"]}, None),
         (comment("/stop", "issue_comment.edited"), PULLS, None),
         (comment("/stop", "pull_request_review.submitted"), PULLS, None),
         (comment("/stop", is_pull_request=False), PULLS, None),
@@ -237,11 +217,6 @@ def test_new_comment_on_a_pull_request_or_own_check_run_again_is_a_command(
     assert find_command(event, given) == by_token
 
 
-@pytest.mark.parametrize("events", [["issues"], ["issues", "issue_comment"], ["workflow_run"]])
-def test_repository_without_events_of_pull_requests_has_no_commands(events: list[str]) -> None:
-    assert find_command(comment("/stop"), settings({"name": "octo/hello", "events": events})) is None
-
-
 @pytest.mark.parametrize("features", [{}, {"bots": True}])
 def test_rule_17_commands_of_other_bots_are_ignored(features: dict[str, bool]) -> None:
     by = settings({"name": "octo/hello", "features": features})
@@ -249,36 +224,28 @@ def test_rule_17_commands_of_other_bots_are_ignored(features: dict[str, bool]) -
     assert routed == Ignored("other bot", "ci[bot] is a bot; only people can give HLS commands")
 
 
-def test_rule_17_own_comments_are_no_commands() -> None:
+def test_rule_17_own_comments_are_no_commands_but_those_of_the_owner_of_a_personal_token_are() -> None:
     own = comment("/review\n\n<!-- hls:pull_requests -->", sender="hls[bot]", comment_author="hls[bot]")
     assert find_command(own, bot=BOT) is None
-    marked = comment("/review\n\n<!-- hls:pull_requests -->")
-    assert find_command(marked, bot=PERSON) is None
-
-
-def test_rule_17_owner_of_a_personal_token_can_give_commands() -> None:
+    assert find_command(comment("/review\n\n<!-- hls:pull_requests -->"), bot=PERSON) is None
     assert find_command(comment("/review"), bot=PERSON) == "review"
 
 
 @pytest.mark.parametrize(
-    ("known", "kind"),
+    ("known", "events", "kind"),
     [
-        ({"draft": True}, None),
-        ({"draft": True, "labels": ("skip-hls",)}, "asked to skip"),
-        ({"author": "ci[bot]", "author_is_bot": True}, "other bot"),
+        ({"draft": True}, ["pull_request.opened"], None),  # without pull_request.synchronize
+        ({"draft": True, "labels": ("skip-hls",)}, ["pull_request.opened"], "asked to skip"),
+        ({"author": "ci[bot]", "author_is_bot": True}, ["pull_request.opened"], "other bot"),
+        ({}, ["issues"], "event not enabled"),
     ],
 )
-def test_requested_review_of_a_draft_is_admitted_and_other_rules_apply(known: dict[str, Any], kind: str | None) -> None:
-    by = settings({"name": "octo/hello", "events": ["pull_request.opened"]})  # without pull_request.synchronize
+def test_requested_review_of_a_draft_is_admitted_and_other_rules_apply(
+    known: dict[str, Any], events: list[str], kind: str | None
+) -> None:
+    by = settings({"name": "octo/hello", "events": events})
     routed = decide(routing_input("pull_request.synchronize", is_requested=True, **known), by)
     assert (routed.kind if isinstance(routed, Ignored) else None) == kind
-
-
-def test_requested_review_needs_an_event_of_pull_requests() -> None:
-    by = settings({"name": "octo/hello", "events": ["issues"]})
-    routed = decide(routing_input("pull_request.synchronize", is_requested=True), by)
-    assert isinstance(routed, Ignored)
-    assert routed.kind == "event not enabled"
 
 
 @pytest.mark.parametrize(
@@ -319,9 +286,4 @@ def test_missed_webhook_is_read_if_it_may_be_a_command(key: str, events: list[st
     by = app_settings().model_copy(
         update={"repositories": settings({"name": "octo/hello", "events": events}).repositories}
     )
-    event, _, action = key.partition(".")
-    table = RepositoryTable(by)
-    found = may_be_processed(
-        event, action, "octo/hello", settings=by, table=table, catalogue=FakeCatalogue({}), awaits_answers=False
-    )
-    assert found == expected
+    assert may_matter(key, by, prompts={}) == expected

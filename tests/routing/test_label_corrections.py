@@ -39,30 +39,23 @@ def test_label_change_of_a_pull_request_is_a_correction_for_its_own_fields() -> 
 
 
 @pytest.mark.parametrize(
-    ("label", "known", "kind"),
+    ("event", "entry", "kind"),
     [
-        ("help wanted", {}, "no prompt"),
-        ("size/small", {}, "no prompt"),
-        (None, {}, "no prompt"),
-        ("bug", {"sender": "HLS-bot"}, "own account"),
-        ("bug", {"sender": "renovate[bot]", "sender_is_bot": True}, "other bot"),
-        ("bug", {"labels": ("skip-hls",)}, "asked to skip"),
-        ("bug", {"title": "WIP [skip hls]"}, "asked to skip"),
-        ("bug", {"repository": "octo/other"}, "repository not configured"),
-    ],
-    ids=[
-        "a label of no field",
-        "a field that Claude does not fill in",
-        "no label at all",
-        "our own action",
-        "a bot's",
-        "skip label",
-        "skip marker in the title",
-        "another repository",
+        (changed("help wanted"), {}, "no prompt"),
+        (changed("size/small"), {}, "no prompt"),
+        (changed(None), {}, "no prompt"),
+        (changed(key="issues.pinned"), {}, "no prompt"),
+        (changed(sender="HLS-bot"), {}, "own account"),
+        (changed(sender="renovate[bot]", sender_is_bot=True), {}, "other bot"),
+        (changed(labels=("skip-hls",)), {}, "asked to skip"),
+        (changed(title="WIP [skip hls]"), {}, "asked to skip"),
+        (changed(repository="octo/other"), {}, "repository not configured"),
+        (changed(), {"enabled": False}, "repository disabled"),
+        (changed(), {"events": ["pull_request"]}, "event not enabled"),
     ],
 )
-def test_other_label_changes_are_ignored(label: str | None, known: dict[str, Any], kind: str) -> None:
-    result = decide(changed(label, **known), prompts=NO_PROMPT, bot=WE)
+def test_other_label_changes_are_ignored(event: RoutingInput, entry: dict[str, Any], kind: str) -> None:
+    result = decide(event, settings({"name": "octo/hello", **entry}), prompts=NO_PROMPT, bot=WE)
     assert isinstance(result, Ignored)
     assert result.kind == kind
 
@@ -75,15 +68,6 @@ def test_label_change_by_a_bot_is_ignored_even_if_events_of_bots_are_processed()
 
 def test_label_change_by_a_person_on_an_issue_of_a_bot_is_a_correction() -> None:
     assert isinstance(decide(changed(author="renovate[bot]", author_is_bot=True), prompts=NO_PROMPT), LabelCorrection)
-
-
-def test_label_change_is_ignored_if_no_event_of_its_kind_is_enabled() -> None:
-    assert ignored(changed(), settings({"name": "octo/hello", "events": ["pull_request"]}))[0] == "event not enabled"
-    assert ignored(changed(), settings({"name": "octo/hello", "enabled": False}))[0] == "repository disabled"
-
-
-def test_other_actions_with_a_label_are_no_corrections() -> None:
-    assert ignored(changed(key="issues.pinned"))[0] == "no prompt"
 
 
 def test_label_change_with_a_prompt_of_its_own_is_processed_and_also_a_correction() -> None:

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from hls_handler.events import Account
-from hls_handler.routing import Ignored, RoutingInput, Rule, Shadow, may_be_processed
-from hls_handler.settings.effective import RepositoryTable
-from tests.routing.world import FakeCatalogue, decide, find_prompt, ignored, routing_input, settings
+from hls_handler.routing import Ignored, RoutingInput, Rule, Shadow
+from tests.routing.world import decide, find_prompt, ignored, may_matter, routing_input, settings
 
 
 def test_rule_names_its_prompt_and_the_enabling_line() -> None:
@@ -119,20 +118,12 @@ def test_the_most_specific_entry_decides_regardless_of_order_and_case() -> None:
     assert ignored(routing_input(repository="hub/hello"), by)[0] == "repository disabled"
 
 
-@pytest.mark.parametrize(
-    ("names", "files"),
-    [
-        (("issues/analyze", "issues/short"), "prompts/issues/analyze.j2 and prompts/issues/short.j2"),
-        (
-            ("issues/analyze", "issues/short", "issues/triage"),
-            "prompts/issues/analyze.j2 and prompts/issues/short.j2 and prompts/issues/triage.j2",
-        ),
-    ],
-)
-def test_several_prompts_for_one_event_are_ambiguous(names: tuple[str, ...], files: str) -> None:
+def test_several_prompts_for_one_event_are_ambiguous() -> None:
+    names = ("issues/analyze", "issues/short", "issues/triage")
     assert decide(routing_input(), prompts={"issues.opened": names}) == Ignored(
         "several prompts",
-        f"{files} are each for issues.opened; add prompts.use.issues.opened to hls.yaml and set it to the name of one",
+        "prompts/issues/analyze.j2 and prompts/issues/short.j2 and prompts/issues/triage.j2 are each for "
+        "issues.opened; add prompts.use.issues.opened to hls.yaml and set it to the name of one",
     )
 
 
@@ -263,12 +254,12 @@ def review_requested(reviewer: str | None, **known: Any) -> RoutingInput:
 
 
 @pytest.mark.parametrize("events", [["pull_request.closed"], ["pull_request.review_requested"], ["pull_request"]])
-@pytest.mark.parametrize("draft", [False, True])
-def test_review_requested_from_the_bot_is_processed_if_any_pull_request_event_is_enabled(
-    events: list[str], draft: bool
-) -> None:
+def test_review_requested_from_the_bot_is_processed_if_any_pull_request_event_is_enabled(events: list[str]) -> None:
     by = settings({"name": "octo/hello", "events": events})
-    assert find_prompt(review_requested("HLS-bot", draft=draft), by, bot=WE) == "pull_requests/analyze"
+    assert find_prompt(review_requested("HLS-bot", draft=True), by, bot=WE) == "pull_requests/analyze"
+    assert find_prompt(review_requested("zoe"), by, bot=None) == "pull_requests/analyze"  # the bot is not known yet
+    no_pulls = settings({"name": "octo/hello", "events": ["issues", "pull_request_review"]})
+    assert ignored(review_requested("hls-bot"), no_pulls, bot=WE)[0] == "event not enabled"
 
 
 def test_review_requested_from_somebody_else_is_ignored() -> None:
@@ -277,38 +268,25 @@ def test_review_requested_from_somebody_else_is_ignored() -> None:
     assert ignored(review_requested(None), bot=WE)[1].startswith("a review by a team was requested")
 
 
-def test_every_review_request_is_processed_while_the_bot_account_is_unknown() -> None:
-    assert find_prompt(review_requested("zoe"), bot=None) == "pull_requests/analyze"
-
-
-def test_review_request_is_ignored_if_no_pull_request_event_is_enabled() -> None:
-    by = settings({"name": "octo/hello", "events": ["issues", "pull_request_review"]})
-    assert ignored(review_requested("hls-bot"), by, bot=WE)[0] == "event not enabled"
-
-
 @pytest.mark.parametrize(
-    ("event", "action", "repository", "expected"),
+    ("key", "repository", "expected"),
     [
-        ("issues", "opened", "octo/hello", True),
-        ("issues", "transferred", "octo/hello", False),  # no prompt
-        ("push", None, "octo/hello", False),  # not enabled
-        ("issues", "opened", "octo/other", False),  # not configured
-        ("issues", "opened", "octo/off", False),  # switched off
-        ("issues", "opened", None, True),  # repository unknown
-        ("push", None, None, False),
-        ("issues", "unlabeled", "octo/hello", True),  # may be a label correction
-        ("check_run", "created", "octo/hello", False),
+        ("issues.opened", "octo/hello", True),
+        ("issues.transferred", "octo/hello", False),  # no prompt
+        ("push", "octo/hello", False),  # not enabled
+        ("issues.opened", "octo/other", False),  # not configured
+        ("issues.opened", "octo/off", False),  # switched off
+        ("issues.opened", None, True),  # repository unknown
+        ("push", None, False),
+        ("issues.unlabeled", "octo/hello", True),  # may be a label correction
+        ("check_run.created", "octo/hello", False),
     ],
 )
 def test_event_of_which_the_payload_is_unknown_may_be_processed(
-    event: str, action: str | None, repository: str | None, expected: bool
+    key: str, repository: str | None, expected: bool
 ) -> None:
     by = settings({"name": "octo/hello"}, {"name": "octo/off", "enabled": False, "events": ["issues", "push"]})
-    table, catalogue = RepositoryTable(by), FakeCatalogue()
-    result = may_be_processed(
-        event, action, repository, settings=by, table=table, catalogue=catalogue, awaits_answers=False
-    )
-    assert result == expected
+    assert may_matter(key, by, repository=repository) == expected
 
 
 @pytest.mark.parametrize("awaits_answers", [False, True])
@@ -317,17 +295,8 @@ def test_comment_of_which_the_payload_is_unknown_may_be_an_answer_if_one_is_awai
     action: str, awaits_answers: bool
 ) -> None:
     by = settings({"name": "octo/hello", "events": ["issues"]})
-    table, catalogue = RepositoryTable(by), FakeCatalogue({"issues.edited": ("issues/analyze",)})
-    result = may_be_processed(
-        "issue_comment",
-        action,
-        "octo/hello",
-        settings=by,
-        table=table,
-        catalogue=catalogue,
-        awaits_answers=awaits_answers,
-    )
-    assert result == awaits_answers
+    prompts = {"issues.edited": ("issues/analyze",)}
+    assert may_matter(f"issue_comment.{action}", by, prompts=prompts, awaits_answers=awaits_answers) == awaits_answers
 
 
 BASE, TITLE = frozenset({"base"}), frozenset({"title"})
@@ -365,14 +334,4 @@ def test_ignored_event_that_may_bring_a_diff_is_for_the_worker(
 def test_missed_event_that_may_bring_a_diff_is_read_although_it_is_not_enabled(
     action: str, given: dict[str, Any], expected: bool
 ) -> None:
-    by = settings({**OPENED_ONLY, **given})
-    result = may_be_processed(
-        "pull_request",
-        action,
-        "octo/hello",
-        settings=by,
-        table=RepositoryTable(by),
-        catalogue=FakeCatalogue(),
-        awaits_answers=False,
-    )
-    assert result == expected
+    assert may_matter(f"pull_request.{action}", settings({**OPENED_ONLY, **given})) == expected

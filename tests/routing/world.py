@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from hls_handler.events import Account
-from hls_handler.routing import Ignored, RoutingInput, RoutingResult, Rule, route
+from hls_handler.routing import Ignored, RoutingInput, RoutingResult, Rule, may_be_processed, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import Sources
@@ -104,3 +104,24 @@ def find_prompt(event: RoutingInput, by: Settings | None = None, *, bot: Account
     result = decide(event, by, bot=bot)
     assert isinstance(result, Rule), result
     return result.prompt
+
+
+def may_matter(
+    key: str,
+    by: Settings,
+    *,
+    repository: str | None = "octo/hello",
+    prompts: Mapping[str, tuple[str, ...]] = PROMPTS,
+    awaits_answers: bool = False,
+) -> bool:
+    """Whether an event of which the payload is unknown may be processed."""
+    event, _, action = key.partition(".")
+    return may_be_processed(
+        event,
+        action or None,
+        repository,
+        settings=by,
+        table=RepositoryTable(by),
+        catalogue=FakeCatalogue(prompts),
+        awaits_answers=awaits_answers,
+    )
