@@ -10,7 +10,6 @@ from hls_handler.settings.effective import (
     apply_repository_settings,
     iter_sourced_values,
 )
-from hls_handler.settings.model import Settings
 from hls_handler.settings.repository import PATH, RepositorySettings, parse_repository_file
 from hls_handler.settings.yaml_parser import Sources
 from tests.settings.files import SMALLEST, load
@@ -24,8 +23,8 @@ OPERATORS = """\
 """
 
 
-def effective(settings: Settings) -> EffectiveSettings:
-    found = RepositoryTable(settings).find("owner/repo")
+def effective(folder: Path, operators: str = OPERATORS) -> EffectiveSettings:
+    found = RepositoryTable(load(folder, SMALLEST + operators)).find("owner/repo")
     assert found is not None
     return found
 
@@ -38,23 +37,21 @@ def own(text: str) -> RepositorySettings:
 
 def test_rule_23_features_can_only_be_switched_off(tmp_path: Path) -> None:
     text = "enabled: true\nlabels: {create: true}\nfeatures: {auto_labeling: true, auto_commenting: false}\n"
-    operators = load(tmp_path, SMALLEST + OPERATORS + "labels: {create: false}\n")
-    holds = apply_repository_settings(effective(operators), own(text))
+    holds = apply_repository_settings(effective(tmp_path, OPERATORS + "labels: {create: false}\n"), own(text))
     assert (holds.features.auto_labeling, holds.features.auto_commenting) == (False, False)
     assert (holds.enabled, holds.labels.create) == (True, False)
     assert holds.repository_keys == {"features.auto_commenting"}
 
 
 def test_rule_23_suggested_labels_can_only_be_switched_off_or_need_more_confidence(tmp_path: Path) -> None:
-    operators = effective(load(tmp_path, SMALLEST + OPERATORS + "labels: {suggest: true, min_confidence: 0.8}\n"))
+    operators = effective(tmp_path, OPERATORS + "labels: {suggest: true, min_confidence: 0.8}\n")
     wider = apply_repository_settings(operators, own("labels: {suggest: true, min_confidence: 0.2}\n"))
     assert (wider.labels.suggest, wider.labels.min_confidence) == (True, 0.8)
     assert wider.repository_keys == frozenset()
     narrower = apply_repository_settings(operators, own("labels: {suggest: false, min_confidence: 0.9}\n"))
     assert (narrower.labels.suggest, narrower.labels.min_confidence) == (False, 0.9)
     assert narrower.repository_keys == {"labels.suggest", "labels.min_confidence"}
-    off = effective(load(tmp_path, SMALLEST + OPERATORS))
-    assert apply_repository_settings(off, own("labels: {suggest: true}\n")).labels.suggest is False
+    assert apply_repository_settings(effective(tmp_path), own("labels: {suggest: true}\n")).labels.suggest is False
 
 
 def test_rule_23_reviews_can_only_be_restricted(tmp_path: Path) -> None:
@@ -62,44 +59,36 @@ def test_rule_23_reviews_can_only_be_restricted(tmp_path: Path) -> None:
         "review: {max_inline: 4, verify: false, guidance: true, linked_issues: true, functions: false, fail_on: high}"
     )
     operators = "review: {max_inline: 3, guidance: false, fail_on: medium}\n"
-    wider = apply_repository_settings(effective(load(tmp_path, SMALLEST + operators)), own(text)).review
+    wider = apply_repository_settings(effective(tmp_path, operators), own(text)).review
     assert (wider.max_inline, wider.fail_on) == (3, "medium")
     assert (wider.verify, wider.guidance, wider.linked_issues, wider.functions) == (False, False, True, False)
-    narrower = apply_repository_settings(effective(load(tmp_path, SMALLEST)), own(text))
+    narrower = apply_repository_settings(effective(tmp_path, ""), own(text))
     assert (narrower.review.max_inline, narrower.review.fail_on) == (4, "high")
     assert narrower.repository_keys == {"review.max_inline", "review.verify", "review.functions", "review.fail_on"}
-    stricter = effective(load(tmp_path, SMALLEST + "review: {fail_on: critical}\n"))
+    stricter = effective(tmp_path, "review: {fail_on: critical}\n")
     assert apply_repository_settings(stricter, own(text)).review.fail_on == "high"
 
 
 def test_rule_14_a_label_must_match_both_lists(tmp_path: Path) -> None:
-    holds = apply_repository_settings(effective(load(tmp_path, SMALLEST + OPERATORS)), own('labels: {allow: ["*"]}'))
+    holds = apply_repository_settings(effective(tmp_path), own('labels: {allow: ["*"]}'))
     assert (holds.labels.allow, holds.labels.repository_allow) == (("bug", "priority-*"), ("*",))
     assert holds.labels.repository_allow_source == ".github/hls.yaml:1 (labels.allow)"
 
 
 def test_both_lists_of_ignored_files_apply_and_both_lines_are_shown(tmp_path: Path) -> None:
-    holds = apply_repository_settings(
-        effective(load(tmp_path, SMALLEST + OPERATORS)), own('paths: {ignore: ["docs/**"]}')
-    )
-    assert [path for path in ("uv.lock", "docs/a.md", "a.py") if holds.paths.excludes(path)] == [
-        "uv.lock",
-        "docs/a.md",
-    ]
+    holds = apply_repository_settings(effective(tmp_path), own('paths: {ignore: ["docs/**"]}'))
+    paths = ("uv.lock", "docs/a.md", "a.py")
+    assert [path for path in paths if holds.paths.excludes(path)] == ["uv.lock", "docs/a.md"]
     assert holds.paths.where == (
         f"{tmp_path}/settings.yaml:11 (repositories[0].paths.ignore) and .github/hls.yaml:1 (paths.ignore)"
     )
 
 
 def test_the_prompt_choice_of_the_repository_takes_precedence_even_if_less_specific(tmp_path: Path) -> None:
-    holds = apply_repository_settings(
-        effective(load(tmp_path, SMALLEST + OPERATORS)), own("prompts: {use: {issues: issues/brief}}")
-    )
+    holds = apply_repository_settings(effective(tmp_path), own("prompts: {use: {issues: issues/brief}}"))
     assert holds.find_prompt("issues.opened") == ("issues/brief", ".github/hls.yaml:prompts.use.issues")
-    assert effective(load(tmp_path, SMALLEST + OPERATORS)).find_prompt("issues.opened") == (
-        "issues/first",
-        "repositories[0].prompts.use.issues.opened",
-    )
+    key = "repositories[0].prompts.use.issues.opened"
+    assert effective(tmp_path).find_prompt("issues.opened") == ("issues/first", key)
 
 
 def test_each_value_names_the_line_that_sets_it(tmp_path: Path) -> None:
@@ -114,7 +103,7 @@ prompts: {use: {issues.opened: false}}
     both = settings.with_repository_sources(Sources(PATH, file.lines))
     lines = [
         str(value).replace(f"{tmp_path}/", "")
-        for value in iter_sourced_values(both, apply_repository_settings(effective(settings), file))
+        for value in iter_sourced_values(both, apply_repository_settings(effective(tmp_path), file))
     ]
     assert {
         "features.auto_labeling = false   settings.yaml:10 (repositories[0].features.auto_labeling)",

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from hls_handler.settings.effective import RepositoryTable, explain_precedence, iter_sourced_values
+from hls_handler.settings.effective import (
+    PromptChoice,
+    RepositoryTable,
+    explain_precedence,
+    find_chosen_events,
+    find_shadow_only_prompts,
+    iter_sourced_values,
+    list_prompt_choices,
+)
 from hls_handler.settings.model import Comments, Features, Findings, Labels, Review, Settings
 from tests.settings.files import SECRET, SMALLEST, load
 
@@ -73,49 +81,21 @@ def test_rule_2_a_glob_does_not_match_a_slash(settings: Settings, name: str) -> 
 def test_keys_of_an_entry_override_the_global_ones(settings: Settings) -> None:
     found = RepositoryTable(settings).find("owner/other")
     assert found is not None
-    assert found.events == {"issues.opened"}
     assert (found.features.dry_run, found.features.drafts, found.features.auto_labeling) == (True, True, True)
-    assert (found.labels.create, found.labels.allow) == (False, ("bug",))
     assert found.webhook_secrets == (SECRET.encode(),)
-
-
-def test_prompts_are_overridden_event_by_event_with_their_key_paths(settings: Settings) -> None:
-    found = RepositoryTable(settings).find("owner/lib-a")
-    assert found is not None
-    assert found.webhook_secrets == (b"secret-of-the-libraries",)
-    assert found.use == {
-        "issues.opened": (False, "repositories[2].prompts.use.issues.opened"),
-        "issues.edited": ("issues/other", "prompts.use.issues.edited"),
-    }
-
-
-def test_feature_key_is_the_most_specific_key_in_the_file(settings: Settings) -> None:
-    found = RepositoryTable(settings).find("owner/other")
-    assert found is not None
     assert found.find_key("features.dry_run", settings) == "repositories[1].features.dry_run"
     assert found.find_key("features.drafts", settings) == "features.drafts"
+    library = RepositoryTable(settings).find("owner/lib-a")
+    assert library is not None
+    assert library.webhook_secrets == (b"secret-of-the-libraries",)
 
 
 def test_the_fallback_issue_of_an_action_takes_precedence_over_that_of_the_event(tmp_path: Path) -> None:
     text = SMALLEST + "    comments: {post_to: {release: 12, release.published: 7, push: 3}}\n"
     found = RepositoryTable(load(tmp_path, text)).find("owner/repo")
     assert found is not None
-    assert [
-        found.find_fallback_number(key)
-        for key in ("release.published", "release.edited", "push", "workflow_run.completed")
-    ] == [
-        7,
-        12,
-        3,
-        None,
-    ]
-
-
-def test_ignored_paths_have_their_location(tmp_path: Path) -> None:
-    found = RepositoryTable(load(tmp_path, SMALLEST + "    paths: {ignore: [docs/**]}\n")).find("owner/repo")
-    assert found is not None
-    assert found.paths.excludes("docs/a.md")
-    assert found.paths.where == f"{tmp_path}/settings.yaml:8 (repositories[0].paths.ignore)"
+    keys = ("release.published", "release.edited", "push", "workflow_run.completed")
+    assert [found.find_fallback_number(key) for key in keys] == [7, 12, 3, None]
 
 
 OVERRIDING = """\
@@ -202,15 +182,6 @@ def test_a_merged_value_names_the_line_where_it_is_written(tmp_path: Path) -> No
     assert "features.bots = true   settings.yaml:14 (repositories[2].features.bots)" in shown
 
 
-def test_a_choice_of_an_entry_for_all_actions_overrides_global_choices_for_one_action(tmp_path: Path) -> None:
-    text = "    prompts: {use: {issues: false}}\nprompts: {use: {issues.opened: issues/own, push: push/own}}\n"
-    assert lines(tmp_path, load(tmp_path, SMALLEST + text))[-3:] == [
-        "prompts.use.issues.opened = false   settings.yaml:8 (repositories[0].prompts.use.issues)",
-        "prompts.use.push = push/own   settings.yaml:9 (prompts.use.push)",
-        "prompts.use.issues = false   settings.yaml:8 (repositories[0].prompts.use.issues)",
-    ]
-
-
 def test_variables_of_an_entry_override_those_of_all_repositories_name_by_name(tmp_path: Path) -> None:
     own = '    variables: {team: shop, areas: [cart, 2, true], "on_call": false}\n'
     text = SMALLEST + own + "prompts: {variables: {team: core, limit: 1.5}}\n"
@@ -222,4 +193,76 @@ def test_variables_of_an_entry_override_those_of_all_repositories_name_by_name(t
         "variables.limit = 1.5   settings.yaml:9 (prompts.variables.limit)",
         'variables.areas = ["cart", 2, true]   settings.yaml:8 (repositories[0].variables.areas)',
         "variables.on_call = false   settings.yaml:8 (repositories[0].variables.on_call)",
+    ]
+
+
+# --- prompts.use ------------------------------------------------------------------------------------------------------
+
+USES = """\
+    prompts:
+      use:
+        issues.opened: {prompt: issues/strict, shadow: true}
+        issues.edited: issues/other
+prompts:
+  use:
+    issues: issues/own
+    issues.reopened: {prompt: issues/other, shadow: true}
+    issues.opened: {prompt: issues/global, shadow: true}
+    push: {prompt: push/tell, shadow: true}
+"""
+
+
+def test_every_choice_is_listed_with_its_key(tmp_path: Path) -> None:
+    settings = load(tmp_path, SMALLEST + USES)
+    uses = list_prompt_choices(settings)
+    assert len(uses) == 6
+    assert uses[0] == PromptChoice("prompts.use.issues", "issues", "issues/own", shadow=False)
+    assert uses[4] == PromptChoice(
+        "repositories[0].prompts.use.issues.opened", "issues.opened", "issues/strict", shadow=True
+    )
+    assert find_chosen_events(settings) == {"issues", "issues.edited"}
+    assert find_shadow_only_prompts(settings) == {"issues/strict", "issues/global", "push/tell"}
+
+
+@pytest.mark.parametrize(
+    ("event", "chosen", "shadow"),
+    [
+        (
+            "issues.opened",
+            ("issues/own", "prompts.use.issues"),
+            ("issues/strict", "repositories[0].prompts.use.issues.opened"),
+        ),
+        ("issues.reopened", ("issues/own", "prompts.use.issues"), ("issues/other", "prompts.use.issues.reopened")),
+        ("issues.edited", ("issues/other", "repositories[0].prompts.use.issues.edited"), None),
+        ("push", None, ("push/tell", "prompts.use.push")),
+        ("release.published", None, None),
+    ],
+)
+def test_a_shadow_prompt_does_not_replace_the_choice(
+    tmp_path: Path, event: str, chosen: tuple[str, str] | None, shadow: tuple[str, str] | None
+) -> None:
+    found = RepositoryTable(load(tmp_path, SMALLEST + USES)).find("owner/repo")
+    assert found is not None
+    assert (found.find_prompt(event), found.find_shadow_prompt(event)) == (chosen, shadow)
+
+
+def test_choice_is_listed_with_its_line(tmp_path: Path) -> None:
+    assert lines(tmp_path, load(tmp_path, SMALLEST + USES))[-5:] == [
+        "prompts.use.issues = issues/own   settings.yaml:14 (prompts.use.issues)",
+        "prompts.use.issues.edited = issues/other   settings.yaml:11 (repositories[0].prompts.use.issues.edited)",
+        (
+            'prompts.use.issues.reopened = {"prompt": "issues/other", "shadow": true}   '
+            "settings.yaml:15 (prompts.use.issues.reopened)"
+        ),
+        (
+            'prompts.use.issues.opened = {"prompt": "issues/strict", "shadow": true}   '
+            "settings.yaml:10 (repositories[0].prompts.use.issues.opened)"
+        ),
+        'prompts.use.push = {"prompt": "push/tell", "shadow": true}   settings.yaml:17 (prompts.use.push)',
+    ]
+    text = "    prompts: {use: {issues: false}}\nprompts: {use: {issues.opened: issues/own, push: push/own}}\n"
+    assert lines(tmp_path, load(tmp_path, SMALLEST + text))[-3:] == [
+        "prompts.use.issues.opened = false   settings.yaml:8 (repositories[0].prompts.use.issues)",
+        "prompts.use.push = push/own   settings.yaml:9 (prompts.use.push)",
+        "prompts.use.issues = false   settings.yaml:8 (repositories[0].prompts.use.issues)",
     ]

