@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,14 +12,27 @@ import pytest
 from pydantic import SecretStr
 
 from hls_handler.clients.api import GithubApi, RateLimitMonitor
+from hls_handler.clients.comments import History
+from hls_handler.clients.github import Github
+from hls_handler.clients.writer import GithubWriter
+from hls_handler.events import Account
 from hls_handler.settings.model import Github as GithubSettings
-from tests.clients.fake_github import TOKEN, FakeGithub
+from tests.clients.fake_github import HLS, TOKEN, FakeGithub
 
+BOT = Account(str(HLS["login"]), 9001, "User")
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
 def github_settings(base_url: str, token: str = TOKEN) -> GithubSettings:
     return GithubSettings(token=SecretStr(token), webhook_secret=SecretStr("sixteen bytes at least"), base_url=base_url)
+
+
+def make_writer(
+    client: Github, history: History, begin_write: Callable[[], None] = lambda: None, *, dry_run: bool = False
+) -> GithubWriter:
+    return client.writer(
+        "o/r", bot=BOT, history=history, begin_write=begin_write, check_lease=lambda: None, dry_run=dry_run
+    )
 
 
 @dataclass

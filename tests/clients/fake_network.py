@@ -25,13 +25,10 @@ NOT_FORWARDED = frozenset({"host", "connection", "keep-alive", "transfer-encodin
 
 
 class Authority:
-    """Signs certificates. `file` is its own certificate, for clients that should trust it.
+    """Signs certificates with the extensions that Python 3.13 requires. `file` is its own, for clients to trust."""
 
-    The certificates have the extensions that Python 3.13 requires, unless `names_key` is False.
-    """
-
-    def __init__(self, folder: Path, name: str = "Authority for tests", *, names_key: bool = True) -> None:
-        self._folder, self._key, self._names_key = folder, ec.generate_private_key(ec.SECP256R1()), names_key
+    def __init__(self, folder: Path, name: str = "Authority for tests") -> None:
+        self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.file = folder / f"{name.replace(' ', '-')}.pem"
         self.file.write_bytes(self._signed(self._name, self._key.public_key()).public_bytes(_PEM))
@@ -57,13 +54,10 @@ class Authority:
             .not_valid_before(now - timedelta(days=1))
             .not_valid_after(now + timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=not hosts, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), False)
+            .add_extension(_key_usage(is_authority=not hosts), critical=True)
         )
-        if self._names_key:
-            builder = (
-                builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-                .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), False)
-                .add_extension(_key_usage(is_authority=not hosts), critical=True)
-            )
         if hosts:
             builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), False)
         return builder.sign(self._key, hashes.SHA256())

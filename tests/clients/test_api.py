@@ -20,11 +20,12 @@ from tests.clients.fake_github import TOKEN, FakeGithub, Fault
 ANYTHING: TypeAdapter[object] = TypeAdapter(object)
 NUMBERS = TypeAdapter(tuple[int, ...])
 ISSUE = "/repos/o/r/issues/7"
+FILES = "/repos/o/r/pulls/7/files"
 UNGUARDED = WriteGuard(lambda: None, lambda: None)
 
 
 def test_request_has_token_api_version_and_user_agent(api: GithubApi, github: FakeGithub) -> None:
-    github.issue = {"number": 7}
+    github.documents[ISSUE] = {"number": 7}
     assert api.get(ISSUE, ANYTHING) == {"number": 7}
     headers = github.seen[0].headers
     assert headers["authorization"] == f"token {TOKEN}"
@@ -37,16 +38,10 @@ def test_request_has_token_api_version_and_user_agent(api: GithubApi, github: Fa
     [
         Fault("GET", ISSUE, "drop"),
         Fault("GET", ISSUE, status=502, body=b"<html>Bad Gateway</html>"),
-        Fault("GET", ISSUE, status=200, body=b'{"number": 7'),
         Fault("GET", ISSUE, status=200, body=b"<html>please log in</html>"),
         Fault("GET", ISSUE, status=200, body=b"[" * 100_000),
-        Fault("GET", ISSUE, status=200, headers={"x-ratelimit-reset": "soon"}),
-        Fault("GET", ISSUE, status=200, headers={"x-ratelimit-reset": "inf"}),
         Fault("GET", ISSUE, status=202, body={}),
         Fault("GET", ISSUE, status=302, headers={"Location": "http://elsewhere.example/"}),
-        Fault("GET", ISSUE, status=404, body=b"<html>no such page</html>"),
-        Fault("GET", ISSUE, status=401, body={"message": "Bad credentials"}),
-        Fault("GET", ISSUE, status=429, body={"message": "slow down"}),
     ],
     ids=lambda fault: f"{fault.kind} {fault.status} {str(fault.body)[:12]} {fault.headers}",
 )
@@ -73,14 +68,14 @@ def test_error_response_is_read_up_to_a_limit(api: GithubApi, github: FakeGithub
 def test_connection_is_used_again_after_an_error_response(api: GithubApi, github: FakeGithub) -> None:
     body = gzip.compress(b'{"message": "Validation Failed"}')
     github.faults = [Fault("GET", ISSUE, status=422, body=body, headers={"Content-Encoding": "gzip"})]
-    github.issue = {"number": 7}
+    github.documents[ISSUE] = {"number": 7}
     with pytest.raises(Retryable, match="Validation Failed"):
         api.get(ISSUE, ANYTHING)
     assert api.get(ISSUE, ANYTHING) == {"number": 7}
     assert github.connections == 1
 
 
-@pytest.mark.parametrize(("verb", "waits_s"), [("GET", None), ("POST", 60), ("PATCH", 60), ("DELETE", 60)])
+@pytest.mark.parametrize(("verb", "waits_s"), [("GET", None), ("POST", 60)])
 def test_write_that_timed_out_is_not_retried_before_it_must_have_ended(
     github: FakeGithub, meter: RateLimitMonitor, verb: Any, waits_s: int | None
 ) -> None:
@@ -108,7 +103,7 @@ def test_maybe_done_is_false_for_a_write_that_was_never_sent(meter: RateLimitMon
 
 @pytest.mark.parametrize(
     ("status", "may_have_succeeded"),
-    [(422, False), (401, False), (429, False), (502, True), (504, True), (408, True), (202, True)],
+    [(422, False), (429, False), (502, True), (202, True)],
 )
 def test_maybe_done_is_true_after_a_response_of_a_gateway(
     api: GithubApi, github: FakeGithub, status: int, may_have_succeeded: bool
@@ -119,7 +114,7 @@ def test_maybe_done_is_true_after_a_response_of_a_gateway(
     assert getattr(caught.value, "may_have_succeeded", False) == may_have_succeeded
 
 
-@pytest.mark.parametrize("status", [301, 307, 308])
+@pytest.mark.parametrize("status", [301, 308])
 def test_redirect_to_a_moved_resource_is_not_followed(api: GithubApi, github: FakeGithub, status: int) -> None:
     moved = {"Location": f"{github.base_url}/repositories/5/issues/7"}
     github.faults = [Fault(verb, ISSUE, status=status, headers=moved) for verb in ("GET", "PATCH")]
@@ -133,9 +128,9 @@ def test_redirect_to_a_moved_resource_is_not_followed(api: GithubApi, github: Fa
 
 
 def test_response_of_wrong_shape_names_the_field(api: GithubApi, github: FakeGithub) -> None:
-    github.files = [{"a": 1}]
+    github.documents[FILES] = [{"a": 1}]
     with pytest.raises(DependencyDown, match="unexpected response from GitHub: 0: Input should be a valid int"):
-        list(api.pages("/repos/o/r/pulls/7/files", NUMBERS, max_pages=1))
+        list(api.pages(FILES, NUMBERS, max_pages=1))
 
 
 def test_find_distinguishes_404_of_github_from_404_of_a_proxy(api: GithubApi, github: FakeGithub) -> None:
@@ -148,26 +143,26 @@ def test_find_distinguishes_404_of_github_from_404_of_a_proxy(api: GithubApi, gi
 
 @pytest.mark.parametrize(
     ("items", "links", "requests"),
-    [(0, True, 1), (99, True, 1), (100, True, 2), (101, True, 2), (200, True, 2), (101, False, 2), (250, False, 3)],
+    [(99, True, 1), (100, True, 2), (200, True, 2), (101, False, 2)],
 )
 def test_a_list_is_read_to_its_end(api: GithubApi, github: FakeGithub, items: int, links: bool, requests: int) -> None:
-    github.files, github.links = list(range(items)), links
-    pages = api.pages("/repos/o/r/pulls/7/files", NUMBERS, max_pages=9)
+    github.documents[FILES], github.links = list(range(items)), links
+    pages = api.pages(FILES, NUMBERS, max_pages=9)
     assert [number for page in pages for number in page] == list(range(items))
     assert [seen.query for seen in github.seen] == [{"per_page": "100", "page": str(n + 1)} for n in range(requests)]
 
 
 def test_a_short_page_is_not_the_last_while_github_links_to_another(api: GithubApi, github: FakeGithub) -> None:
     github.faults = [
-        Fault("GET", "/repos/o/r/pulls/7/files", status=200, body=[1], headers={"Link": '<x?page=2>; rel="next"'}),
-        Fault("GET", "/repos/o/r/pulls/7/files", status=200, body=[2], headers={"Link": '<x?page=1>; rel="prev"'}),
+        Fault("GET", FILES, status=200, body=[1], headers={"Link": '<x?page=2>; rel="next"'}),
+        Fault("GET", FILES, status=200, body=[2], headers={"Link": '<x?page=1>; rel="prev"'}),
     ]
-    assert list(api.pages("/repos/o/r/pulls/7/files", NUMBERS, max_pages=9)) == [(1,), (2,)]
+    assert list(api.pages(FILES, NUMBERS, max_pages=9)) == [(1,), (2,)]
 
 
 def test_list_is_read_up_to_the_page_limit(api: GithubApi, github: FakeGithub) -> None:
-    github.files = list(range(500))
-    assert len(list(api.pages("/repos/o/r/pulls/7/files", NUMBERS, max_pages=2))) == 2
+    github.documents[FILES] = list(range(500))
+    assert len(list(api.pages(FILES, NUMBERS, max_pages=2))) == 2
     assert len(github.seen) == 2
 
 
@@ -190,13 +185,6 @@ def test_quota_is_read_from_every_response_and_every_request_is_counted(
     assert (meter.take_request_count(), meter.rate_limit) == (2, expected)
 
 
-def test_quota_without_values_does_not_replace_the_stored_quota(meter: RateLimitMonitor) -> None:
-    quota = RateLimit(5000, 4999, NOON)
-    meter.observe(quota)
-    meter.observe(RateLimit(None, None, None))
-    assert (meter.take_request_count(), meter.rate_limit) == (2, quota)
-
-
 def test_reset_time_out_of_range_is_ignored(api: GithubApi, github: FakeGithub, meter: RateLimitMonitor) -> None:
     github.headers = {"X-RateLimit-Limit": "1", "X-RateLimit-Remaining": "1", "X-RateLimit-Reset": "9e30"}
     api.get(ISSUE, ANYTHING)
@@ -211,8 +199,6 @@ def everything_shown(error: BaseException) -> str:
     "fault",
     [
         Fault("GET", ISSUE, status=401, body={"message": f"Bad credentials {TOKEN}"}),
-        Fault("GET", ISSUE, status=403, body={"message": f"No {TOKEN}"}),
-        Fault("GET", ISSUE, status=500, body={"message": TOKEN}),
         Fault("GET", ISSUE, status=200, body=f'{{"{TOKEN}'.encode()),
         Fault("GET", ISSUE, "drop"),
     ],
@@ -222,12 +208,6 @@ def test_no_error_shows_the_token(api: GithubApi, github: FakeGithub, fault: Fau
     with pytest.raises(HlsError) as caught:
         api.get(ISSUE, ANYTHING)
     assert TOKEN not in everything_shown(caught.value)
-
-
-def test_base_url_without_port_and_path_is_accepted() -> None:
-    api = GithubApi(github_settings("https://api.github.com"), observe=lambda _: None, now=lambda: NOON)
-    assert api.base_url == "https://api.github.com"
-    api.close()
 
 
 class LeaseCheck:
@@ -243,14 +223,9 @@ class LeaseCheck:
 
 
 @pytest.mark.parametrize("fail_from", [1, 2], ids=["before the head", "between head and body"])
-@pytest.mark.parametrize("connected", [False, True], ids=["fresh connection", "kept connection"])
-def test_write_after_a_lost_lease_never_reaches_github(
-    api: GithubApi, github: FakeGithub, fail_from: int, connected: bool
-) -> None:
-    if connected:
-        github.issue = {"number": 7}
-        api.get(ISSUE, ANYTHING)
-    seen = len(github.calls)
+def test_write_after_a_lost_lease_never_reaches_github(api: GithubApi, github: FakeGithub, fail_from: int) -> None:
+    github.documents[ISSUE] = {"number": 7}
+    api.get(ISSUE, ANYTHING)
     with pytest.raises(LeaseLost, match="the lease is lost"):
         api.write(
             "POST",
@@ -258,23 +233,15 @@ def test_write_after_a_lost_lease_never_reaches_github(
             {"labels": ["bug"]},
             guard=WriteGuard(lambda: None, LeaseCheck(fail_from=fail_from)),
         )
-    assert len(github.calls) == seen
+    assert github.calls == [f"GET {ISSUE}"]
+    assert api.get(ISSUE, ANYTHING) == {"number": 7}  # the client is still usable
 
 
 def test_lease_is_checked_for_writes_and_not_for_reads(api: GithubApi, github: FakeGithub) -> None:
-    github.issue = {"number": 7}
+    github.documents[ISSUE] = {"number": 7}
     check = LeaseCheck()
     api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, guard=WriteGuard(lambda: None, check))
     calls = check.calls
     assert calls > 0
     api.get(ISSUE, ANYTHING)
     assert check.calls == calls
-
-
-def test_client_is_usable_after_a_stopped_write(api: GithubApi, github: FakeGithub) -> None:
-    github.issue = {"number": 7}
-    with pytest.raises(LeaseLost):
-        api.write(
-            "POST", f"{ISSUE}/labels", {"labels": ["bug"]}, guard=WriteGuard(lambda: None, LeaseCheck(fail_from=1))
-        )
-    assert api.get(ISSUE, ANYTHING) == {"number": 7}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
 from hls_handler.actions import EnsureComment, Outcome
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
-from hls_handler.errors import DependencyDown
-from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
+from tests.clients.conftest import make_writer
+from tests.clients.fake_github import FakeGithub
 from tests.clients.fake_history import FakeHistory
-from tests.clients.test_comments import BOT, COMMENTS, FIRST, URL
+from tests.clients.test_comments import COMMENTS, FIRST, URL
 from tests.clients.test_labels import WriteSlots
 
 MARKER = "<!-- hls:reviews -->"
@@ -34,9 +32,7 @@ def keep(
     slots: WriteSlots | None = None,
     dry_run: bool = False,
 ) -> Outcome:
-    writer = Github(api).writer(
-        "o/r", bot=BOT, history=history, begin_write=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
-    )
+    writer = make_writer(Github(api), history, slots or WriteSlots(), dry_run=dry_run)
     return writer.ensure_comment(7, EnsureComment("reviews", body, create, section=section, footer=footer))
 
 
@@ -63,13 +59,6 @@ def test_next_source_adds_its_section_before_the_one_footer(api: GithubApi, gith
     assert keep(api, history, "ci-2", "The build fails.", "Footer 2.") == edited
     assert github.calls == [f"GET {FIRST}", f"PATCH {FIRST}"]
     assert github.bodies() == [BOTH]
-
-
-def test_new_text_of_a_source_replaces_its_section(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
-    keep_both(api, history)
-    keep(api, history, body="Looks fine.", footer="Footer 3.")
-    assert github.bodies() == [f"{FINE}\nLooks fine.\n\n{FAILS}\nThe build fails.\n\n{END}\nFooter 3.\n{MARKER}"]
 
 
 def test_unchanged_text_of_a_source_writes_nothing(api: GithubApi, github: FakeGithub) -> None:
@@ -153,70 +142,3 @@ def test_boxes_checked_by_a_person_stay_checked(api: GithubApi, github: FakeGith
     keep(api, history, body="- [ ] squash\n- [ ] sign off")
     assert github.bodies() == [ours.format("372f926c8d849a26", "- [x] squash\n- [ ] sign off") + rest]
     assert keep(api, history, body="- [ ] squash\n- [ ] sign off").kind == "unchanged"
-
-
-@pytest.mark.parametrize(
-    ("damaged", "then"),
-    [
-        (f"A note.\n\n{BOTH}", f"{SQUASH}\nPlease squash.\n\n{GREEN}\nThe build is green.\n\n"),
-        (BOTH.replace(" d31aa9ad09852f94", ""), f"{SQUASH}\nPlease squash.\n\n{GREEN}\nThe build is green.\n\n"),
-        (f"It was one whole comment.\n{MARKER}", f"{GREEN}\nThe build is green.\n\n"),
-    ],
-    ids=["a note on top", "digest", "without sections"],
-)
-def test_next_write_repairs_damaged_marks(api: GithubApi, github: FakeGithub, damaged: str, then: str) -> None:
-    github.add_comment(HLS, damaged)
-    assert keep(api, FakeHistory(), "ci-2", "The build is green.").kind == "edited"
-    assert github.bodies() == [f"{then}{END}\nFooter 1.\n{MARKER}"]
-
-
-def test_rule_16_copy_of_our_whole_comment_by_another_account_is_ignored(api: GithubApi, github: FakeGithub) -> None:
-    github.add_comment(MALLORY, BOTH)
-    assert keep(api, FakeHistory()).kind == "created"
-    assert github.bodies()[0] == BOTH
-
-
-def test_deletion_by_a_person_holds_for_every_source(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
-    keep_both(api, history)
-    github.comments[0]["body"] = BOTH.removesuffix(MARKER)
-    assert keep(api, history, "deploy-3", "Deployed.").detail.startswith("a person removed our marker")
-    github.comments.clear()
-    assert keep(api, history, "deploy-3", "Deployed.").detail == "a person deleted our comment: it is not posted again"
-    assert github.events == ["commented", "edited"]
-
-
-@pytest.mark.parametrize("after", [True, False])
-def test_section_with_lost_response_is_not_written_twice(api: GithubApi, github: FakeGithub, after: bool) -> None:
-    history = FakeHistory()
-    for verb, path in (("POST", COMMENTS), ("PATCH", FIRST)):
-        section = f"source-{verb}"
-        github.faults = [Fault(verb, path, "drop", after=after)]
-        with pytest.raises(DependencyDown):
-            keep(api, history, section)
-        assert keep(api, history, section).comment_id == 1000
-    assert github.events == ["commented", "edited"]
-    assert github.bodies()[0].count("Please squash.") == 2
-
-
-def test_family_can_change_to_comments_without_sections(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
-    keep_both(api, history)
-    keep(api, history, None, "All in one.", "")
-    assert github.bodies() == [f"All in one.\n{MARKER}"]
-
-
-def test_dry_run_decides_and_writes_nothing(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
-    assert keep(api, history, create=False, dry_run=True).kind == "withheld"
-    assert keep(api, history, dry_run=True).detail == "would have commented"
-    assert github.events == []
-    keep(api, history)
-    github.seen.clear()
-    changes = history.changes
-    assert keep(api, history, "ci-2", "The build fails.", "Footer 2.", dry_run=True) == Outcome(
-        *("comment", "dry_run", "would have edited our comment"), comment_id=1000, body=BOTH
-    )
-    assert keep(api, history, dry_run=True).kind == "unchanged"
-    assert github.calls == [f"GET {FIRST}"] * 2
-    assert (github.events, history.changes) == (["commented"], changes)

@@ -8,13 +8,11 @@ from hls_handler.actions import EnsureComment, Outcome, StoredComment
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
 from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Postponed
-from hls_handler.events import Account
-from tests.clients.conftest import NOON
+from tests.clients.conftest import NOON, make_writer
 from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
 from tests.clients.fake_history import FakeHistory
 from tests.clients.test_labels import WriteSlots
 
-BOT = Account("hls-bot", 9001, "User")
 COMMENTS = "/repos/o/r/issues/7/comments"
 FIRST = "/repos/o/r/issues/comments/1000"
 MARK = "<!-- hls:issues -->"
@@ -31,9 +29,7 @@ def keep(
     dry_run: bool = False,
     family: str = "issues",
 ) -> Outcome:
-    writer = Github(api).writer(
-        "o/r", bot=BOT, history=history, begin_write=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
-    )
+    writer = make_writer(Github(api), history, slots or WriteSlots(), dry_run=dry_run)
     return writer.ensure_comment(7, EnsureComment(family, body, create))
 
 
@@ -79,8 +75,6 @@ def test_new_text_edits_the_comment_in_place(api: GithubApi, github: FakeGithub)
     "fault",
     [
         Fault("POST", COMMENTS, "drop", after=True),
-        Fault("POST", COMMENTS, status=502, after=True),
-        Fault("POST", COMMENTS, status=201, body=b"{", after=True),
         Fault("POST", COMMENTS, status=201, body={"id": "?"}, after=True),
         Fault("POST", COMMENTS, "drop"),
         Fault("GET", COMMENTS, status=503),
@@ -122,13 +116,6 @@ def test_comment_deleted_by_a_person_is_not_posted_again(api: GithubApi, github:
         )
     assert github.calls == [f"GET {FIRST}"] * 2
     assert github.comments == []
-
-
-def test_comment_deleted_during_an_edit_is_not_posted_again(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
-    keep(api, history)
-    github.faults = [Fault("PATCH", FIRST, status=404, body={"message": "Not Found"})]
-    assert keep(api, history, "It is a bug.").kind == "declined"
 
 
 def test_rule_16_copy_of_the_marker_by_another_account_is_ignored(api: GithubApi, github: FakeGithub) -> None:
@@ -224,13 +211,6 @@ def test_without_create_only_an_existing_comment_is_edited(api: GithubApi, githu
     assert github.bodies() == [f"It is a question.\n{MARK}"]
 
 
-def test_each_family_has_its_own_comment(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
-    keep(api, history)
-    keep(api, history, "A pull request.", family="pull_requests")
-    assert github.bodies() == [f"Looks like a bug.\n{MARK}", "A pull request.\n<!-- hls:pull_requests -->"]
-
-
 def test_long_comment_is_truncated_and_keeps_footer_and_marker(api: GithubApi, github: FakeGithub) -> None:
     history = FakeHistory()
     body = "line\n" * 20_000 + "\n\nThe footer."
@@ -267,3 +247,15 @@ def test_dry_run_decides_and_writes_nothing(api: GithubApi, github: FakeGithub) 
     assert keep(api, history, dry_run=True).kind == "unchanged"
     assert github.calls == [f"GET {FIRST}"]
     assert history.changes == changes
+
+
+def test_reaction_is_one_request_and_github_stores_it_once(api: GithubApi, github: FakeGithub) -> None:
+    number, writer = github.add_comment(MALLORY, "/review"), make_writer(Github(api), FakeHistory())
+    assert [writer.ensure_reaction(number, "eyes") for _ in range(2)] == ["reacted with eyes"] * 2
+    assert github.reactions == [(number, "eyes")]
+    assert writer.ensure_reaction(number, "+1", is_review_comment=True) == "reacted with +1"
+    assert writer.ensure_reaction(5, "+1") == "a person deleted the comment, so it got no reaction"
+    paths = (f"issues/comments/{number}", f"issues/comments/{number}", f"pulls/comments/{number}", "issues/comments/5")
+    assert github.calls == [f"POST /repos/o/r/{path}/reactions" for path in paths]
+    dry = make_writer(Github(api), FakeHistory(), dry_run=True)
+    assert (dry.ensure_reaction(number, "+1"), len(github.calls)) == ("would have reacted with +1", 4)

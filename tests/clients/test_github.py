@@ -17,17 +17,12 @@ from hls_handler.clients.github import (
 from hls_handler.errors import DependencyDown
 from hls_handler.events import Account
 from hls_handler.settings.model import EffectiveLabels
-from tests.clients.conftest import NOON, github_settings
+from tests.clients.conftest import NOON, github_settings, make_writer
 from tests.clients.fake_github import MALLORY, FakeGithub, Fault
 from tests.clients.fake_history import FakeHistory
 from tests.clients.test_reader import ISSUE as CRASH
 
 WRITE = {"permissions": {"admin": False, "push": True, "triage": True, "pull": True}}
-
-
-def test_bot_account_takes_one_request(api: GithubApi, github: FakeGithub) -> None:
-    assert Github(api).fetch_bot_account() == Account("hls-bot", 9001, "User")
-    assert github.calls == ["GET /user"]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +45,6 @@ def test_token_without_account_raises_dependency_down_with_remedy(
     ("repository", "headers", "missing"),
     [
         (WRITE, {}, ()),
-        (WRITE, {"X-OAuth-Scopes": "gist, repo"}, ()),
         (
             {**WRITE, "private": True},
             {"X-OAuth-Scopes": "public_repo"},
@@ -69,11 +63,6 @@ def test_token_without_account_raises_dependency_down_with_remedy(
         ),
         (
             {"permissions": {"push": False, "triage": False}},
-            {},
-            ("the account may not set labels in o/r: it needs the role triage or write",),
-        ),
-        (
-            {},
             {},
             ("the account may not set labels in o/r: it needs the role triage or write",),
         ),
@@ -97,7 +86,7 @@ def test_token_without_account_raises_dependency_down_with_remedy(
 def test_missing_permissions_are_listed(
     api: GithubApi, github: FakeGithub, repository: dict[str, Any], headers: dict[str, str], missing: tuple[str, ...]
 ) -> None:
-    github.repository, github.headers = repository, headers
+    github.documents["/repos/o/r"], github.headers = repository, headers
     assert Github(api).find_missing_permissions("o/r") == list(missing)
     assert github.calls == ["GET /repos/o/r"]
 
@@ -106,7 +95,7 @@ def test_missing_permissions_are_listed(
 def test_webhooks_that_the_token_may_not_list_are_reported(
     api: GithubApi, github: FakeGithub, status: int, missing: int
 ) -> None:
-    github.repository = WRITE
+    github.documents["/repos/o/r"] = WRITE
     github.faults = [Fault("GET", "/repos/o/r/hooks.*", status=status, body=[] if status == 200 else {"message": "No"})]
     found = Github(api).find_missing_permissions("o/r", with_webhooks=True)
     assert [sentence.partition(":")[0] for sentence in found] == ["the webhooks of o/r cannot be listed"] * missing
@@ -118,14 +107,8 @@ def test_invisible_repository_is_listed_and_not_raised(api: GithubApi) -> None:
     ]
 
 
-def test_failure_of_github_is_raised(api: GithubApi, github: FakeGithub) -> None:
-    github.faults = [Fault("GET", "/repos/o/r", status=500)]
-    with pytest.raises(DependencyDown):
-        Github(api).find_missing_permissions("o/r")
-
-
 def test_one_connection_serves_account_access_and_reads(github: FakeGithub, meter: RateLimitMonitor) -> None:
-    github.issue = CRASH
+    github.documents |= {"/repos/o/r": {}, "/repos/o/r/issues/7": CRASH}
     client = Github(GithubApi(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON))
     assert github.calls == []
     bot = client.fetch_bot_account()
@@ -154,7 +137,8 @@ def read_only(github: FakeGithub) -> Iterator[ReadOnlyGithub]:
 
 
 def test_opened_event_of_issue_is_rebuilt(github: FakeGithub, read_only: ReadOnlyGithub) -> None:
-    github.repository, github.issue = {**REPOSITORY}, {**ISSUE}
+    not_in_webhooks = {"permissions": {"push": True}, "temp_clone_token": "a-credential"}
+    github.documents |= {"/repos/o/r": {**REPOSITORY, **not_in_webhooks}, "/repos/o/r/issues/7": ISSUE}
     assert read_only.opened("o/r", 7) == (
         "issues",
         {"action": "opened", "repository": REPOSITORY, "sender": MALLORY, "issue": ISSUE},
@@ -163,32 +147,19 @@ def test_opened_event_of_issue_is_rebuilt(github: FakeGithub, read_only: ReadOnl
 
 
 def test_opened_event_of_pull_request_is_rebuilt(github: FakeGithub, read_only: ReadOnlyGithub) -> None:
-    github.repository, github.issue, github.pull_request = (
-        {**REPOSITORY},
-        {**ISSUE, "pull_request": {}},
-        {**PULL_REQUEST},
-    )
+    github.documents["/repos/o/r"] = REPOSITORY
+    github.documents["/repos/o/r/issues/7"] = {**ISSUE, "pull_request": {}}
+    github.documents["/repos/o/r/pulls/7"] = PULL_REQUEST
     assert read_only.opened("o/r", 7) == (
         "pull_request",
         {"action": "opened", "repository": REPOSITORY, "sender": MALLORY, "number": 7, "pull_request": PULL_REQUEST},
     )
 
 
-def test_repository_keys_that_webhooks_lack_are_removed(github: FakeGithub, read_only: ReadOnlyGithub) -> None:
-    github.repository = {**REPOSITORY, "permissions": {"push": True}, "temp_clone_token": "a-credential"}
-    github.issue = {**ISSUE}
-    assert read_only.opened("o/r", 7)[1]["repository"] == REPOSITORY
-
-
-@pytest.mark.parametrize(("read_only", "dry_run"), [(False, True), (True, False)])
-def test_nothing_is_written_in_a_dry_run_or_by_a_read_only_client(
-    github: FakeGithub, api: GithubApi, read_only: bool, dry_run: bool
-) -> None:
-    client = ReadOnlyGithub(api, None, assume_open=False) if read_only else Github(api)
+def test_nothing_is_written_by_a_read_only_client(github: FakeGithub, api: GithubApi) -> None:
+    client = ReadOnlyGithub(api, None, assume_open=False)
     history = FakeHistory()
-    writer = client.writer(
-        "o/r", bot=HLS, history=history, begin_write=lambda: None, check_lease=lambda: None, dry_run=dry_run
-    )
+    writer = make_writer(client, history)
     labels = EnsureLabels((RequestedLabel("bug", "kind"),), ("kind",))
     assert writer.ensure_labels(7, labels, labels=EffectiveLabels.model_validate({}), before={}) == Outcome(
         "labels", "dry_run", "would have: added bug", added=("bug",)
@@ -204,8 +175,8 @@ def test_nothing_is_written_in_a_dry_run_or_by_a_read_only_client(
 def test_closed_and_locked_conversation_can_be_read_as_open(
     github: FakeGithub, assume_open: bool, read_as: tuple[str, bool]
 ) -> None:
-    github.issue = {**ISSUE, "state": "closed", "locked": True}
-    github.pull_request = {**PULL_REQUEST, "state": "closed", "locked": True}
+    github.documents["/repos/o/r/issues/7"] = {**ISSUE, "state": "closed", "locked": True}
+    github.documents["/repos/o/r/pulls/7"] = {**PULL_REQUEST, "state": "closed", "locked": True}
     client = connect_read_only(github_settings(github.base_url), now=lambda: NOON, assume_open=assume_open)
     issue, pull_request = client.reader("o/r").issue(7), client.reader("o/r").pull_request(7)
     client.close()

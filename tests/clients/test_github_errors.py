@@ -117,19 +117,50 @@ def test_refusal_has_githubs_reason_and_its_cure(error: StepFailed, cure: str) -
     assert "permission" not in str(error)
 
 
-def test_refusal_of_a_graphql_query_has_its_cure() -> None:
-    error = translate_graphql_errors([{"type": "FORBIDDEN", "message": SAML}], {}, NOON, secret="ghp_x")
-    assert type(error) is Permanent
-    assert str(error) == (
-        f"POST /graphql: FORBIDDEN: {SAML}: authorize the token for the organization (Settings, Tokens, Configure SSO)"
-    )
+USED_UP = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": IN_AN_HOUR}
+
+
+@pytest.mark.parametrize(
+    ("error", "headers", "kind", "text"),
+    [
+        ({"type": "NOT_FOUND", "message": "No"}, {}, Permanent, "NOT_FOUND: No: deleted, moved, or not visible"),
+        ({"type": "FORBIDDEN", "message": "No"}, {}, Permanent, "FORBIDDEN: No: the token or its account lacks a "),
+        ({"type": "INSUFFICIENT_SCOPES", "message": "No"}, {}, Permanent, "INSUFFICIENT_SCOPES: No: the token or its"),
+        ({"type": "FORBIDDEN", "message": SAML}, {}, Permanent, f"FORBIDDEN: {SAML}: authorize the token for the org"),
+        (
+            {"message": "Field 'x' doesn't exist", "extensions": {"code": "undefinedField"}},
+            {},
+            Permanent,
+            "undefinedField: Field 'x' doesn't exist: this GitHub Enterprise Server is too old for HLS",
+        ),
+        ({"type": "ODD", "message": "no ghp_x here"}, {}, Retryable, "ODD: no *** here"),
+        ({"message": "Something went wrong"}, {}, DependencyDown, "error: Something went wrong"),
+        ("odd", {}, DependencyDown, ""),
+        ({"type": "RATE_LIMITED", "message": "API rate limit exceeded"}, USED_UP, DependencyDown, "RATE_LIMITED: API"),
+        ({"message": "You have exceeded a secondary rate limit."}, {}, DependencyDown, "error: You have exceeded a"),
+    ],
+)
+def test_error_of_a_graphql_query_is_translated(
+    error: object, headers: dict[str, str], kind: type[StepFailed], text: str
+) -> None:
+    translated = translate_graphql_errors([error], headers, NOON, secret="ghp_x")
+    assert type(translated) is kind
+    assert str(translated).startswith(f"POST /graphql: {text}")
+
+
+def test_used_up_limit_of_graphql_stops_only_queries_and_a_secondary_limit_all_calls() -> None:
+    used_up = translate_graphql_errors([{"type": "RATE_LIMITED", "message": "No"}], USED_UP, NOON, secret="ghp_x")
+    secondary = translate_graphql_errors([{"message": "a secondary rate limit"}], {}, NOON, secret="ghp_x")
+    assert isinstance(used_up, DependencyDown)
+    assert (used_up.not_before, used_up.applies_to_all_calls) == (NOON + timedelta(hours=1), False)
+    assert isinstance(secondary, DependencyDown)
+    assert (secondary.not_before, secondary.applies_to_all_calls) == (NOON + timedelta(seconds=60), True)
 
 
 @pytest.mark.parametrize(
     "message",
     [
         "Sorry. Your account was suspended",
-        "Your account has been flagged.",
         "Validation Failed: data: was flagged as spam",
     ],
 )
@@ -160,16 +191,10 @@ def test_write_that_was_too_fast_waits_and_names_the_setting(error: StepFailed) 
     ("error", "not_before"),
     [
         (error_for(429, retry_after="30"), NOON + timedelta(seconds=30)),
-        (error_for(429), NOON + timedelta(seconds=60)),
         (error_for(403, "You have exceeded a secondary rate limit."), NOON + timedelta(seconds=60)),
-        (error_for(403, "You have triggered an abuse detection mechanism"), NOON + timedelta(seconds=60)),
         (error_for(403, "Wait", retry_after="5"), NOON + timedelta(seconds=5)),
         (
             error_for(403, "API rate limit exceeded", x_ratelimit_remaining="0", x_ratelimit_reset=IN_AN_HOUR),
-            NOON + timedelta(hours=1),
-        ),
-        (
-            error_for(429, "No", x_ratelimit_remaining="0", x_ratelimit_reset=IN_AN_HOUR),
             NOON + timedelta(hours=1),
         ),
         (
@@ -178,8 +203,6 @@ def test_write_that_was_too_fast_waits_and_names_the_setting(error: StepFailed) 
         ),
         (error_for(403, "No", x_ratelimit_remaining="0", x_ratelimit_reset="1"), NOON),
         (error_for(403, "No", x_ratelimit_remaining="0", x_ratelimit_reset="9999999999"), NOON + timedelta(hours=2)),
-        (error_for(403, "No", x_ratelimit_remaining="0", x_ratelimit_reset="soon"), NOON + timedelta(seconds=60)),
-        (error_for(503, None, retry_after="120"), NOON + timedelta(seconds=120)),
         (error_for(503, None), None),
     ],
 )

@@ -42,11 +42,8 @@ def test_rule_5_payload_that_is_no_valid_json_is_rejected(api: GithubApi, github
     ("status", "body"),
     [
         (502, b"<html>Bad Gateway</html>"),
-        (200, b"<html>"),
-        (200, b""),
         (200, b'{"request": {"payload": {"action": "ope'),
         (200, b'{"id": 5}'),
-        (200, b'{"request": []}'),
         (403, b"<html>blocked</html>"),
     ],
 )

