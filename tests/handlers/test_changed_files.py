@@ -30,10 +30,10 @@ from hls_handler.handlers.reader import ChangedFile
 from hls_handler.handlers.skipped_files import Reason, SkippedFile
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.blocks import Block
-from hls_handler.review.coverage import Coverage, FileCoverage
+from hls_handler.review.coverage import FileCoverage
 from hls_handler.review.record import NO_REVIEW
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
-from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, format_for_prompt
+from hls_handler.untrusted.cleaning import CodeText, format_for_prompt
 from hls_handler.untrusted.redaction import redact_code
 from tests.handlers.world import PATCH, file
 
@@ -81,12 +81,6 @@ def long(path: str, lines: int, *, hunks: int = 1) -> ChangedFile:
     return file(path, "\n".join(parts), additions=lines * hunks, deletions=0)
 
 
-def unlike(path: str, lines: int) -> ChangedFile:
-    """A file like that of `long`, whose lines all differ."""
-    text = "\n".join(f"+{number:025}" for number in range(lines))
-    return file(path, f"@@ -0,0 +1 @@\n{text}", additions=lines, deletions=0)
-
-
 def shown(selection: Selection, call: int = 0) -> tuple[PatchedFile, ...]:
     return show_files(selection, selection.calls[call])
 
@@ -118,12 +112,7 @@ def test_a_patch_is_shown_numbered_with_the_data_of_the_file() -> None:
     ("known", "reason"),
     [
         ({"path": "logo.png", "patch": None, "additions": 0, "deletions": 0}, "binary or empty"),
-        ({"path": "run", "patch": None, "additions": 0, "deletions": 0, "sha": "c" * 40}, "not shown by GitHub"),
         ({"path": "big.py", "patch": None, "additions": 20_000, "deletions": 0}, "too large for GitHub to show"),
-        (
-            {"path": "b.py", "patch": None, "status": "renamed", "additions": 0, "deletions": 0},
-            "renamed without changes",
-        ),
     ],
 )
 def test_a_file_without_a_patch_is_skipped(known: dict[str, Any], reason: Reason) -> None:
@@ -248,15 +237,6 @@ def test_a_hunk_that_is_too_long_for_a_call_is_split_between_lines() -> None:
     assert digest_reviewed(selection, ()) == reviewed_once(long("a.py", 90))
 
 
-def test_a_block_of_which_a_part_was_not_read_is_shown_again_as_a_whole() -> None:
-    selection = select(unlike("a.py", 90), tokens=600)
-    assert cover(selection, {0: "Claude refused"}, unlisted=0).files == (
-        FileCoverage("a.py", 90, 41, "Claude refused", needs_review=True),
-    )
-    again = select(unlike("a.py", 90), tokens=600, reviewed=digest_reviewed(selection, {0}))
-    assert again.calls == selection.calls
-
-
 def test_rule_10_a_private_key_that_is_longer_than_a_call_is_not_shown() -> None:
     key = ["-----BEGIN RSA PRIVATE KEY-----", *["MIIEpAIBAAKCAQEA" * 4] * 40, "-----END RSA PRIVATE KEY-----"]
     patch = "@@ -0,0 +1,82 @@\n" + "\n".join(f"+{line}" for line in [*range(20), *key, *range(20)])
@@ -267,20 +247,11 @@ def test_rule_10_a_private_key_that_is_longer_than_a_call_is_not_shown() -> None
 
 
 def test_a_single_huge_line_is_not_shown_and_the_other_hunks_are() -> None:
-    patch = "@@ -1 +1 @@\n-a\n+" + "x" * 5_000_000 + "\n@@ -9 +9 @@\n-b\n+c"
+    patch = "@@ -1 +1 @@\n-a\n+" + "x" * 500_000 + "\n@@ -9 +9 @@\n-b\n+c"
     selection = select(file("a.js", patch, additions=2, deletions=2), tokens=20_000)
     assert selection.calls == ((FilePart(0, (1,)),),)
     assert max(len(one.numbered) for one in shown(selection)) < 200
     assert cover(selection, {}, unlisted=0).files == (FileCoverage("a.js", 4, 2, LONG_LINE, needs_review=True),)
-
-
-def test_a_patch_is_limited_to_the_length_of_one_text() -> None:
-    selection = select(long("a.py", 90, hunks=50), tokens=900_000)
-    assert len(selection.calls) == 1
-    parts = [len(one.numbered) for one in shown(selection)]
-    assert len(parts) == 3
-    assert max(parts) <= LONGEST_TEXT
-    assert cover(selection, {}, unlisted=0).is_complete
 
 
 def test_calls_are_limited() -> None:
@@ -367,7 +338,7 @@ def test_patch_that_github_shortened_is_not_covered() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["src/a\u200b.py", "src/<!--x-->a.py", ".github/workflows/<untrusted.yml", "a\nb.py"],
+    ["src/a\u200b.py", "a\nb.py"],
 )
 def test_a_file_whose_name_prompts_do_not_show_as_it_is_is_not_covered(path: str) -> None:
     """A finding in it could be taken for one in a file whose name looks the same."""
@@ -430,11 +401,9 @@ def test_files_left_out_by_their_names_need_a_review_if_the_attributes_are_unkno
     ("path", "known", "reason"),
     [
         ("run.sh", {"status": "modified"}, "not shown by GitHub"),
-        ("Dockerfile", {"status": "added"}, "not shown by GitHub"),
         ("run.sh", {"status": "changed", "sha": None}, "not shown by GitHub"),
         ("run.sh", {"status": "added", "sha": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"}, "binary or empty"),
         ("logo.PNG", {"status": "modified"}, "binary or empty"),
-        ("png", {"status": "modified"}, "not shown by GitHub"),
         ("run.sh", {"status": "renamed"}, "renamed without changes"),
     ],
 )
@@ -444,19 +413,6 @@ def test_a_file_without_a_patch_needs_a_review_unless_its_format_is_binary(
     given = replace(file(path, None, additions=0, deletions=0), **{"sha": "c" * 40, **known})
     (skipped_file,) = select(given).skipped
     assert (skipped_file.reason, skipped_file.needs_review) == (reason, reason == "not shown by GitHub")
-
-
-def test_files_left_out_by_settings_need_no_review() -> None:
-    ignored = PathFilter(("docs/**",), "config/settings.yaml:14 (repositories[0].paths.ignore)")
-    selection = select(file("docs/a.md"), file(), ignored_paths=ignored)
-    assert selection.skipped == (SkippedFile("docs/a.md", "left out by settings"),)
-    assert cover(selection, {}, unlisted=0) == Coverage(
-        (
-            FileCoverage("area.py", 2, 2, None, needs_review=True),
-            FileCoverage("docs/a.md", 0, 0, "left out by settings", needs_review=False),
-        )
-    )
-    assert cover(selection, {}, unlisted=0).is_complete
 
 
 Row = tuple[str, str, str]

@@ -31,16 +31,10 @@ def facts(asking: Comment, *listed: Comment, history: FakeHistory | None = None,
     [
         ("How can I start?", "how to start"),
         ("@hls-bot why is that?", "a question"),
-        ("@hls-bot how can I start?", "a question"),
     ],
 )
 def test_comment_is_a_question_if_it_addresses_the_bot_else_about_how_to_start(body: str, asked: str) -> None:
     assert facts(comment(body=body)).asked == asked
-
-
-def test_the_current_text_of_the_comment_is_read() -> None:
-    edited = replace(QUESTION, body="@hls-bot and why is this?")
-    assert facts(QUESTION, edited).comment == edited
 
 
 @pytest.mark.parametrize(

@@ -26,21 +26,11 @@ def classify(*others: Failure, of: list[Attempt]) -> tuple[str, str]:
     [
         (("success", "failure"), ("flaky", "attempt 1 at the same commit passed this job")),
         (
-            ("failure", "success", "success"),
-            ("flaky", "attempts 2 and 3 at the same commit passed this job"),
-        ),
-        (
-            ("failure", "failure"),
-            ("fails every time", "attempts 1 and 2 at the same commit failed this job"),
-        ),
-        (
             ("failure", "timed_out", None),
             ("fails every time", "attempts 1 and 2 at the same commit failed this job"),
         ),
         (("failure",), ("unknown", "")),
-        (("skipped", "failure"), ("unknown", "")),
         ((None, "failure"), ("unknown", "")),
-        ((), ("unknown", "")),
     ],
 )
 def test_attempts_at_the_same_commit_classify_the_failure(

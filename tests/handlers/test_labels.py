@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from hls_handler.actions import EnsureLabels, RequestedLabel
 from hls_handler.analysis import Reply
-from hls_handler.handlers.labels import SHIPPED_LABELS, LabelDifference, LabelSpec, decide_labels, plan_labels, spec_of
+from hls_handler.handlers.labels import SHIPPED_LABELS, LabelDifference, LabelSpec, decide_labels, plan_labels
 from hls_handler.settings.model import EffectiveLabels
-from tests.handlers.world import analysis, issue_analysis, issue_response, pull_request_analysis
+from tests.handlers.world import analysis, issue_analysis
 from tests.prompting.samples import load
 from tests.prompting.test_library_errors import front
 
@@ -182,61 +182,24 @@ def test_a_missing_label_is_created_with_its_colour_and_description() -> None:
             {"present": frozenset(map(str, range(100)))},
             "the conversation has 100 labels, the most that GitHub allows",
         ),
+        (
+            HIGH,
+            {"stored": {"priority-high": "removed"}, "in_repository": frozenset(), "create": False},
+            "a person removed it",
+        ),
+        (
+            HIGH,
+            {"present": frozenset({"priority-low"}), "stored": {"priority-high": "removed"}, "allow": ()},
+            "labels.allow in the settings does not allow it",
+        ),
     ],
-    ids=["missing", "not allowed", "nothing allowed", "long", "blank", "full"],
+    ids=["missing", "not allowed", "nothing allowed", "long", "blank", "full", "removed and missing", "all reasons"],
 )
 def test_rule_14_a_withheld_label_has_a_reason(label: RequestedLabel, given: dict[str, Any], reason: str) -> None:
     change = decide(label, **given)
     assert change.add == ()
     assert change.create == ()
     assert change.withheld == ((label.name, reason),)
-
-
-SET_BY_PERSON = "a person set priority-low"
-REMOVED = "a person removed it"
-
-
-@pytest.mark.parametrize(
-    ("given", "why"),
-    [
-        ({"present": frozenset({"priority-low"}), "stored": {"priority-high": "removed"}}, SET_BY_PERSON),
-        (
-            {"present": frozenset({"priority-low"}), "in_repository": frozenset(), "create": False},
-            SET_BY_PERSON,
-        ),
-        ({"stored": {"priority-high": "removed"}, "in_repository": frozenset(), "create": False}, REMOVED),
-        (
-            {"present": frozenset({"priority-low"}), "stored": {"priority-high": "removed"}, "allow": ()},
-            "labels.allow in the settings does not allow it",
-        ),
-    ],
-    ids=["set and removed", "set and missing", "removed and missing", "all and not allowed"],
-)
-def test_the_operators_reason_to_withhold_a_label_takes_precedence_over_a_persons(
-    given: dict[str, Any], why: str
-) -> None:
-    assert decide(HIGH, **given).withheld == (("priority-high", why),)
-
-
-PAYMENTS, SEARCH = RequestedLabel("team/payments", "component"), RequestedLabel("team/search", "component")
-
-
-def test_a_custom_label_is_replaced_by_another_of_its_field() -> None:
-    change = decide(
-        SEARCH,
-        groups=("component",),
-        custom_labels=(PAYMENTS, SEARCH),
-        present=frozenset({"team/payments"}),
-        stored={"team/payments": "set"},
-    )
-    assert (change.add, change.remove) == (("team/search",), ("team/payments",))
-
-
-def test_a_custom_label_set_by_a_person_prevents_others_of_its_field() -> None:
-    change = decide(
-        SEARCH, groups=("component",), custom_labels=(PAYMENTS, SEARCH), present=frozenset({"team/payments"})
-    )
-    assert (change.add, change.withheld) == ((), (("team/search", "a person set team/payments"),))
 
 
 def test_a_shipped_bot_label_is_removed_if_its_field_now_has_custom_labels() -> None:
@@ -261,12 +224,6 @@ def test_several_labels_of_a_list_are_set() -> None:
         stored={"area/web": "set"},
     )
     assert (change.add, change.remove, change.withheld) == (("area/api",), ("area/web",), ())
-
-
-def test_a_label_outside_the_catalogue_gets_default_color_and_description() -> None:
-    assert spec_of(RequestedLabel("component-api", "component")) == LabelSpec(
-        "component-api", "component", "ededed", "Set by HLS: component"
-    )
 
 
 def test_the_catalogue_meets_githubs_limits() -> None:
@@ -387,14 +344,3 @@ def test_labels_come_from_every_reply_of_a_chain(tmp_path: Path) -> None:
         *("defect", "component-search", "defect", "component-search"),
     ]
     assert labels.custom_labels == NOT_SHIPPED
-
-
-def test_no_action_if_no_reply_covers_a_label_group() -> None:
-    assert plan_labels(analysis(issue_response())) == ()
-    assert plan_labels(analysis()) == ()
-
-
-def test_groups_without_a_reply_field_have_no_prompt_id() -> None:
-    (labels,) = plan_labels(analysis(pull_request_analysis()), RequestedLabel("size/small", "size"))
-    assert labels.groups == ("size", "type")
-    assert labels.prompt_ids == {"type": "p@1"}

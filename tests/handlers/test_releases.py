@@ -51,13 +51,11 @@ OLDER = replace(PREVIOUS, id=505, tag="v1.2.0", published_at=at(-7200))
         (RELEASE, (NEWER, CANDIDATE, DRAFT, OLDER, PREVIOUS), "v1.3.0"),
         (replace(RELEASE, prerelease=True), (NEWER, CANDIDATE, DRAFT, PREVIOUS), "v1.4.0-rc1"),
         (RELEASE, (NEWER, DRAFT), None),
-        (RELEASE, (CANDIDATE,), None),
     ],
     ids=[
         "previous final release",
         "of a prerelease, any previous one",
         "the first release",
-        "only candidates before",
     ],
 )
 def test_a_release_is_compared_with_the_previous_one_of_its_kind(

@@ -69,7 +69,6 @@ def test_the_current_review_is_read_with_numbered_comments() -> None:
     ("comment", "side", "line"),
     [
         (review_comment(line=None), "RIGHT", 2),  # GitHub omits it; the hunk ends with it
-        (review_comment(line=None, side=None), "RIGHT", 2),
         (
             review_comment(line=None, side=None, hunk="@@ -1,2 +1,1 @@\n def area(side):\n-    return side * 2"),
             "LEFT",
@@ -77,9 +76,8 @@ def test_the_current_review_is_read_with_numbered_comments() -> None:
         ),
         (review_comment(line=40), "RIGHT", 40),
         (review_comment(line=None, hunk=""), "RIGHT", None),  # a comment on the whole file
-        (review_comment(line=None, side=None, hunk="no patch"), "RIGHT", None),
     ],
-    ids=["from the hunk", "side from the hunk", "removed", "named", "whole file", "invalid hunk"],
+    ids=["from the hunk", "removed", "named", "whole file"],
 )
 def test_line_and_side_of_a_comment_come_from_the_comment_or_its_hunk(
     comment: ReviewComment, side: str, line: int | None
@@ -199,11 +197,6 @@ def test_a_request_on_a_removed_line_links_to_the_base_commit() -> None:
     assert todo.url == "https://github.com/o/r/blob/ba5e/a%20b.md?plain=1#L3"
 
 
-def test_the_comment_number_decides_between_equal_quotes() -> None:
-    facts = gather(review(), review_comment("Same here."), review_comment("Same here.", path="b.py", line=7))
-    assert [todo.path for todo in todos(facts, review_analysis(request("Same here.", comment=2)))] == ["b.py"]
-
-
 @pytest.mark.parametrize("quote", ["Rewrite it in Rust.", "", "  "])
 def test_a_request_whose_quote_is_not_in_the_review_is_dropped_and_counted(quote: str) -> None:
     facts, reply = gather(review(), review_comment()), review_analysis(request(quote))
@@ -223,22 +216,14 @@ def test_each_reviewer_has_a_section() -> None:
     )
 
 
-@pytest.mark.parametrize("reply", [review_analysis(), review_analysis(request("square the side"), worth_saying=False)])
-def test_only_an_existing_section_is_edited_if_nothing_is_worth_saying(reply: ReviewAnalysis) -> None:
-    assert plan(gather(review()), reply)[1:] == (EnsureComment("reviews", "List.", create=False, section="reviewer-2"),)
-
-
 @pytest.mark.parametrize(
     ("one", "requests", "others", "labels"),
     [
-        (review(), [], (), NEEDS_CHANGES),
         (review(state="commented"), [request("square the side")], (), NEEDS_CHANGES),
         (review(state="commented"), [request("square the side", blocking=False)], (), NEEDS_REVIEW),
-        (review(state="approved"), [request("square the side", blocking=False)], (), NEEDS_REVIEW),
         (review(state="approved"), [], (), NO_STATUS),
         (review(state="approved"), [], (review(id=1, user=OTHER),), NEEDS_CHANGES),
         (review(state="approved"), [], (review(id=1),), NO_STATUS),  # the reviewer's own earlier verdict
-        (review(state="commented"), [], (review(id=1),), NEEDS_CHANGES),
         (
             review(state="approved"), [],
             (review(id=1, user=OTHER), review(id=2, user=OTHER, state="commented")), NEEDS_CHANGES,
@@ -249,8 +234,8 @@ def test_only_an_existing_section_is_edited_if_nothing_is_worth_saying(reply: Re
         ),
         (review(state="approved"), [], (review(id=1, user=OTHER, state="dismissed"),), NO_STATUS),
     ],
-    ids=["asked for changes", "blocking request", "other request", "approved with a request", "approved",
-         "another objects", "changed their verdict", "verdict unchanged",
+    ids=["blocking request", "other request", "approved",
+         "another objects", "changed their verdict",
          "another still objects", "another approved later", "dismissed"],
 )  # fmt: skip
 def test_status_label(one: Review, requests: list[Any], others: tuple[Review, ...], labels: EnsureLabels) -> None:
@@ -293,14 +278,12 @@ def test_long_lines_of_code_are_cut() -> None:
 @pytest.mark.parametrize(
     ("written", "quoted"),
     [
-        ("1\ufe0f\u20e3 Rename it.", "1\u20e3 Rename it."),  # the prompt omits invisible characters
         ("Please <!-- aside --> rename it.", "Please rename it."),
         ("Set password=hunter2secret here.", "Set password=[redacted: password] here."),
-        ("Don\u2019t do this.", "Don't do this."),
         ("> one\n> two words", "one two words"),
         ("\u1112\u1161\u11ab rename", "\ud55c rename"),
     ],
-    ids=["keycap", "comment", "redacted", "apostrophe", "quote", "korean"],
+    ids=["comment", "redacted", "quote", "korean"],
 )
 def test_quotes_are_found_in_the_text_as_the_prompt_showed_it(written: str, quoted: str) -> None:
     assert len(todos(gather(review(body=written)), review_analysis(request(quoted)))) == 1

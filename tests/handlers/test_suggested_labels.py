@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from hls_handler.actions import EnsureLabels, RequestedLabel
+from hls_handler.actions import EnsureLabels
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.issues import IssueFacts, IssueHandler
 from hls_handler.handlers.labels import (
@@ -89,12 +89,6 @@ def test_rule_14_suggested_label_that_a_person_removed_does_not_come_back() -> N
         assert ("area/search", "a person removed it") in difference.withheld
 
 
-def test_label_that_is_no_longer_suggested_is_removed_only_if_hls_set_it() -> None:
-    present = frozenset({"area/Cart", "area/search"})
-    difference = decide(plan(), present=present, in_repository=present, stored={"area/search": "set"})
-    assert difference.remove == ("area/search",)
-
-
 def test_offer_has_allowed_labels_that_nothing_else_sets() -> None:
     names = ("area/cart", "area/secret", "bug", "size/small", "skip-hls", "other")
     limits = OfferLimits(
@@ -105,19 +99,8 @@ def test_offer_has_allowed_labels_that_nothing_else_sets() -> None:
     assert [label.name for label in offer.labels] == ["area/cart", "area/secret"]
 
 
-def test_offer_has_at_most_100_labels() -> None:
-    limits = OfferLimits(EffectiveLabels(), taken=frozenset())
-    assert len(select_offer([RepositoryLabel(f"l{n}", "") for n in range(150)], limits).labels) == 100
-
-
 @pytest.mark.parametrize("offer", [None, OfferLimits(EffectiveLabels(), taken=frozenset())])
 def test_labels_are_read_only_if_they_are_offered(offer: OfferLimits | None) -> None:
     reader = FakeReader(issue(), labels=(CART,))
     facts = IssueHandler().gather(event(issue()), reader, EMPTY_HISTORY, PromptLimits(30_000, offer=offer))
     assert facts.repository_labels == ((CART,) if offer else ())
-
-
-def test_group_of_each_label_is_its_own() -> None:
-    groups = {label.group for label in plan().custom_labels if label.name.startswith("area/")}
-    assert groups == {"suggested_labels area/Cart", "suggested_labels area/search"}
-    assert RequestedLabel("area/search", "suggested_labels area/search") in plan().custom_labels

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from hls_handler.actions import EnsureComment
-from hls_handler.errors import OpenedByBot, Superseded
+from hls_handler.errors import OpenedByBot
 from hls_handler.events import Account, PullRequest, WorkflowRun
 from hls_handler.handlers.failed_steps import Quoted, ShownStep
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import EMPTY_HISTORY, HistoryUpdate, RepositoryHistory, RunResult, WorkflowJob
 from hls_handler.handlers.workflows import (
-    MAX_CHANGED_PATHS,
     MAX_JOBS,
     MAX_LOG_CHARACTERS,
     NOT_STARTED,
@@ -97,11 +96,6 @@ def test_a_run_of_an_older_commit_is_recorded_and_not_posted() -> None:
     assert "newer commits" in str(HANDLER.skip_reason(found))
 
 
-def test_a_closed_pull_request_supersedes_the_run() -> None:
-    with pytest.raises(Superseded, match="octo/hello#8 was closed meanwhile"):
-        facts(source=reader(replace(PULL, state="closed")))
-
-
 ON_MAIN = replace(RUN, head_branch="main", head_repository="octo/hello", head_owner="octo", event="push")
 
 
@@ -110,10 +104,9 @@ ON_MAIN = replace(RUN, head_branch="main", head_repository="octo/hello", head_ow
     [
         (f"gh-readonly-queue/main/pr-8-{'b' * 40}", "Fix (#8)", False, 8),
         ("staging", "Merge #8", False, 8),
-        ("mergify/merge-queue/0123abc", "Merge of #8", False, 8),
         (f"gh-readonly-queue/main/pr-8-{'b' * 40}", "Fix (#8)", True, None),
     ],
-    ids=["merge queue", "bors", "Mergify", "branch of a fork"],
+    ids=["merge queue", "bors", "branch of a fork"],
 )
 def test_failed_run_of_a_merge_queue_is_explained_on_its_pull_request(
     branch: str, message: str, is_fork: bool, posted_on: int | None
@@ -149,10 +142,9 @@ def test_a_failure_on_the_default_branch_is_posted_on_the_fallback_issue() -> No
     "run",
     [
         replace(ON_MAIN, head_branch="try-it"),
-        replace(ON_MAIN, head_repository="mona/hello", head_owner="mona"),
         replace(ON_MAIN, head_owner=None, head_repository=None),
     ],
-    ids=["another branch", "main of a fork", "main of a fork that was deleted"],
+    ids=["another branch", "main of a fork that was deleted"],
 )
 def test_failures_on_other_branches_without_a_pull_request_are_not_posted(run: WorkflowRun) -> None:
     assert conversation_of(facts(run, reader()), workflow_run=12) is None
@@ -223,17 +215,10 @@ def test_the_first_failed_jobs_are_read_and_the_others_counted() -> None:
 
 def test_excerpts_stay_within_the_budget() -> None:
     jobs = tuple(job(700 + number, f"test ({number})") for number in range(MAX_JOBS))
-    long = "\n".join(f"2026-11-20T09:00:20.0000000Z E   line {n} is {'x' * 300}" for n in range(5_000))
+    long = "\n".join(f"2026-11-20T09:00:20.0000000Z E   line {n} is {'x' * 300}" for n in range(500))
     for tokens, most in ((2_000, 4_000), (900_000, MAX_LOG_CHARACTERS)):
         found = facts(source=reader(PULL, jobs={1: jobs}, logs={j.id: long for j in jobs}), budget=PromptLimits(tokens))
         assert sum(len(shown.text) for shown in steps_shown(found)) <= most
-
-
-def test_the_changed_paths_are_limited() -> None:
-    assert facts().changed == ("area.py", "README.md")
-    many = tuple(file(f"{n}.py") for n in range(MAX_CHANGED_PATHS + 1))
-    source = FakeReader(PULL, many, jobs={1: (JOB,)}, logs={JOB.id: LOG}, pulls={"mona:fix": (PULL,)})
-    assert len(facts(source=source).changed) == MAX_CHANGED_PATHS
 
 
 # --- failure classification ------------------------------------------------------------------------------------------
@@ -308,23 +293,14 @@ def test_a_run_that_passes_in_a_later_attempt_is_flaky() -> None:
     "before",
     [
         run_result(branch="main"),
-        run_result(event="push"),
-        run_result(run_number=43),
         run_result(passed=True),
     ],
-    ids=["another branch", "another trigger", "a later one", "a pass"],
+    ids=["another branch", "a pass"],
 )
 def test_a_passed_run_resolves_only_the_failure_right_before_it(before: RunResult) -> None:
     skipped = HANDLER.skip_reason(facts(PASSED, history=FakeHistory(ends=(before,))))
     assert skipped is not None
     assert skipped.reply is None
-
-
-def test_a_passed_run_of_an_older_commit_is_not_recorded() -> None:
-    old = replace(PASSED, head_sha="older")
-    found = facts(old, history=FakeHistory(ends=(run_result(),)))
-    assert found.stale
-    assert HANDLER.history_update(run_event(old), found) == HistoryUpdate()
 
 
 # --- later runs ------------------------------------------------------------------------------------------------------
@@ -337,10 +313,9 @@ def test_a_passed_run_of_an_older_commit_is_not_recorded() -> None:
         (run_result(run_number=41, attempt=2), "run 41, attempt 2, of the same workflow is later, and failed"),
         (run_result(run_number=41, attempt=1), None),
         (run_result(run_number=40, attempt=7), None),
-        (run_result(run_number=42, branch="main"), None),
         (run_result(run_number=42, event="push"), None),
     ],
-    ids=["a run", "an attempt", "itself", "an earlier run", "another branch", "another trigger"],
+    ids=["a run", "an attempt", "itself", "an earlier run", "another trigger"],
 )
 def test_a_later_run_or_attempt_supersedes_the_run(later: RunResult, why: str | None) -> None:
     assert HANDLER.find_superseded_reason(run_event(RUN), facts(), FakeHistory(ends=(later,))) == why
