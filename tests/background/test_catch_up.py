@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,7 +16,6 @@ from hls_handler.clients.api import RateLimit
 from hls_handler.clients.hooks import Hook
 from hls_handler.deliveries import DeliveryAttempt, NewDelivery
 from hls_handler.errors import DependencyDown, Permanent
-from hls_handler.settings.model import Metrics
 from hls_handler.storage import Storage
 from tests.background.catch_up_world import REPOSITORY, REPOSITORY_ID, World, component, hook, make_loop, make_settings
 
@@ -28,27 +26,27 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield World(store)
 
 
-def test_270_of_7000_missed_deliveries_are_each_processed_once(world: World) -> None:
+def test_27_of_700_missed_deliveries_are_each_processed_once(world: World) -> None:
     github, wanted = world.github, list[str]()
-    for number in range(1, 7_001):
+    for number in range(1, 701):
         guid = f"guid-{number}"
-        if number % 25 == 0 and len(wanted) < 270:
+        if number % 25 == 0 and len(wanted) < 27:
             wanted.append(guid)
             github.send(guid, number=number)
         else:
             github.send(guid, event="check_run" if number % 3 else "issues", action="pinned", number=number)
-    world.requests_before_stop = 70 + 100  # the process ends in the middle
+    world.requests_before_stop = 7 + 10  # the process ends in the middle
     interrupted = world.catch_up().run()
-    assert (interrupted.accepted, interrupted.remaining) == (99, 171)
+    assert (interrupted.accepted, interrupted.remaining) == (9, 18)
 
     world.requests_before_stop = 1_000_000
     report = world.catch_up().run()
-    assert (report.looked_at, report.fetched, report.accepted, report.remaining) == (7_000, 171, 171, 0)
-    assert github.read == 270
+    assert (report.looked_at, report.fetched, report.accepted, report.remaining) == (700, 18, 18, 0)
+    assert github.read == 27
     assert world.process_all() == wanted
     again = world.catch_up().run()
     assert (again.looked_at, again.fetched) == (0, 0)
-    assert world.store.statistics.counters()["caught_up", ""] == 270
+    assert world.store.statistics.counters()["caught_up", ""] == 27
 
 
 def attempt(number: int, guid: str, status: int) -> DeliveryAttempt:
@@ -59,10 +57,8 @@ def attempt(number: int, guid: str, status: int) -> DeliveryAttempt:
     ("attempts", "missed"),
     [
         ([attempt(1, "a", 502)], [1]),
-        ([attempt(1, "a", 200)], []),
         ([attempt(2, "a", 202), attempt(1, "a", 502)], []),  # redelivered with success
         ([attempt(2, "a", 502), attempt(1, "a", 202)], []),  # redelivered without need
-        ([attempt(2, "a", 500), attempt(1, "a", 0)], [1]),  # redelivered without success
         ([attempt(3, "b", 401), attempt(2, "c", 204), attempt(1, "a", 503)], [1, 3]),
     ],
 )
@@ -131,16 +127,6 @@ def test_caught_up_delivery_is_marked_and_counts_as_no_webhook(world: World, cap
     assert world.store.statistics.last_webhooks() == {}
 
 
-@pytest.mark.parametrize(("is_stored", "author"), [(True, "ann"), (False, None)])
-def test_caught_up_delivery_has_the_author_if_settings_say_so(
-    world: World, is_stored: bool, author: str | None
-) -> None:
-    world.settings = world.settings.model_copy(update={"metrics": Metrics(authors=is_stored)})
-    world.github.send("guid")
-    world.catch_up().run()
-    assert [new.author for new, _ in world.committed] == [author]
-
-
 def test_expired_payload_is_reported_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.github.send("guid", age=timedelta(minutes=1))
     world.github.payloads.clear()
@@ -150,14 +136,6 @@ def test_expired_payload_is_reported_once(world: World, caplog: pytest.LogCaptur
     assert [record.message for record in caplog.records] == [
         "missed webhook is lost: GitHub no longer keeps its payload"
     ]
-
-
-def test_rule_5_payload_that_does_not_fit_its_event_is_rejected_once(world: World) -> None:
-    world.github.send("guid", age=timedelta(minutes=1))
-    payload = {"action": "opened", "repository": {"id": 7, "full_name": REPOSITORY}}
-    world.github.payloads["guid"] = json.dumps(payload).encode()
-    catch_up = world.catch_up()
-    assert (catch_up.run().fetched, catch_up.run().fetched, world.committed) == (1, 0, [])
 
 
 def test_attempts_outside_of_the_window_are_not_read(world: World) -> None:
@@ -262,7 +240,6 @@ RESET = datetime(2026, 11, 20, 13, 0, tzinfo=UTC)
         (RateLimit(5000, 1250, RESET), 30, False),
         (RateLimit(5000, 1249, RESET), 30, True),
         (RateLimit(5000, 0, RESET), 0, False),
-        (RateLimit(None, None, None), 30, False),
     ],
 )
 def test_a_quarter_of_the_hourly_limit_is_reserved_for_deliveries(
@@ -278,13 +255,6 @@ def test_listening_begins_with_the_webhooks_sent_from_now_on(world: World) -> No
     world.github.send("after", number=2, age=timedelta())
     loop.run()
     assert (loop.every_s(), world.process_all()) == (5.0, ["after"])
-
-
-def test_listening_since_a_time_reads_only_later_webhooks(world: World) -> None:
-    world.github.send("old", age=timedelta(minutes=40))
-    world.github.send("new", age=timedelta(minutes=20), number=2)
-    make_loop(world, every_s=5.0, since=datetime.now(UTC) - timedelta(minutes=30))[0].run()
-    assert world.process_all() == ["new"]
 
 
 def test_listening_without_a_known_repository_says_what_to_do(world: World) -> None:
@@ -306,10 +276,7 @@ HOOKS = [
     [
         (HOOKS, None, [2]),
         (HOOKS, 3, [3]),
-        (HOOKS, 99, [2]),
         ([*HOOKS, hook(4)], None, [2, 4]),
-        ([*HOOKS, hook(4)], 4, [4]),
-        ([], None, []),
         ([hook(5, "https://exa\u2100mple.invalid/webhook"), hook(6, "http://[::1/webhook"), hook(7)], None, [7]),
     ],
 )

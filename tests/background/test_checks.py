@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from hls_handler.background.checks import IdentityClient, make_checks
-from hls_handler.background.threads import ProblemFound, run_checks
+from hls_handler.background.threads import Check, ProblemFound, run_checks
 from hls_handler.clients.identity import Identity
 from hls_handler.engine.active_config import ActiveConfig, BotAccount, ConfigReloader
 from hls_handler.engine.health import Component, ComponentHealth, Health
@@ -47,9 +47,23 @@ def make_reloader(folder: Path, store: Storage, text: str = SMALLEST) -> ConfigR
     )
 
 
+def checks_of(
+    world: World,
+    folder: Path,
+    *,
+    text: str = SMALLEST,
+    github: Callable[[ActiveConfig], IdentityClient] = lambda _: FakeIdentityClient(),
+    lookup_model: Callable[[Settings], object] = lambda _: "active",
+    health: Health | None = None,
+) -> dict[Component, Check]:
+    reloader = make_reloader(folder, world.store, text)
+    checks = make_checks(world.store, reloader, github=github, lookup_model=lookup_model, health=health or world.health)
+    return {check.component: check for check in checks}
+
+
 def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_path: Path) -> None:
     world = make_world()
-    reloader = make_reloader(tmp_path, world.store)
+    configs: list[ActiveConfig] = []
     models: list[str] = []
 
     def lookup_model(settings: Settings) -> str:
@@ -57,41 +71,33 @@ def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_p
         return "active"
 
     def github(config: ActiveConfig) -> IdentityClient:
-        assert config is reloader.latest
+        configs.append(config)
         return FakeIdentityClient()
 
-    probe_checks = make_checks(
-        world.store,
-        reloader,
-        github=github,
-        lookup_model=lookup_model,
-        health=world.health,
-    )
-    results = {check.component: check.run() for check in probe_checks}
-    assert {name: found for name, found in results.items() if name != "store"} == {
+    results = {
+        name: check.run()
+        for name, check in checks_of(world, tmp_path, github=github, lookup_model=lookup_model).items()
+    }
+    assert results.pop("store") is not None
+    assert results == {
         "queue": None,
         "github": {"identity": {"kind": "classic token", "login": "hls-bot"}},
         "claude": {"model": "claude-haiku-5-5", "model_lifecycle": "active"},
         "webhooks": {"last_received_at": None, "is_expected": False},
     }
-    assert results["store"] is not None
-    assert [check.component for check in probe_checks] == ["store", "queue", "github", "claude", "webhooks"]
-    assert reloader.latest.bot.cached == HLS
+    assert [config.bot.cached for config in configs] == [HLS]
     assert models == ["claude-haiku-5-5"]
 
 
-@pytest.mark.parametrize("component", ["github", "claude"])
-def test_held_dependency_is_not_called(make_world: MakeWorld, tmp_path: Path, component: str) -> None:
+def test_held_dependency_is_not_called(make_world: MakeWorld, tmp_path: Path) -> None:
     world = make_world()
-    world.store.rate_limiter.hold(component, world.store.now().replace(hour=12, minute=0, second=0) + timedelta(days=1))
+    world.store.rate_limiter.hold("github", world.store.now().replace(hour=12, minute=0, second=0) + timedelta(days=1))
 
     def unused(_config: object) -> Any:
         raise AssertionError("it was asked")
 
-    reloader = make_reloader(tmp_path, world.store)
-    probe_checks = make_checks(world.store, reloader, github=unused, lookup_model=unused, health=world.health)
     with pytest.raises(DependencyDown, match="no requests until 12:00:00 UTC"):
-        next(check for check in probe_checks if check.component == component).run()
+        checks_of(world, tmp_path, github=unused)["github"].run()
 
 
 @pytest.mark.parametrize(
@@ -102,66 +108,38 @@ def test_held_dependency_is_not_called(make_world: MakeWorld, tmp_path: Path, co
     ],
 )
 def test_wait_for_a_rate_limit_is_a_problem_that_names_its_end(
-    make_world: MakeWorld, tmp_path: Path, component: str, remedy: str
+    make_world: MakeWorld, tmp_path: Path, component: Component, remedy: str
 ) -> None:
     world = make_world()
     world.accept()
     lease = world.claim()
     assert lease is not None
     world.store.rate_limiter.take_slot(lease, component, interval_s=120)
-    reloader = make_reloader(tmp_path, world.store)
-    probe_checks = make_checks(
-        world.store,
-        reloader,
-        github=lambda _config: FakeIdentityClient(),
-        lookup_model=lambda _settings: "active",
-        health=world.health,
-    )
     expected = rf"^the next request waits until \d\d:\d\d:\d\d UTC for a slot of the rate limit {component}$"
     with pytest.raises(ProblemFound, match=expected) as problem:
-        next(check for check in probe_checks if check.component == component).run()
+        checks_of(world, tmp_path)[component].run()
     assert problem.value.remedy == remedy
-
-
-def test_error_of_a_dependency_is_raised(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_world()
-
-    def down(_settings: Settings) -> object:
-        raise CLAUDE_DOWN
-
-    reloader = make_reloader(tmp_path, world.store)
-    probe_checks = make_checks(
-        world.store, reloader, github=lambda _: FakeIdentityClient(), lookup_model=down, health=world.health
-    )
-    with pytest.raises(DependencyDown, match="529"):
-        next(check for check in probe_checks if check.component == "claude").run()
 
 
 def test_service_without_models_stays_healthy_after_an_answered_call(make_world: MakeWorld, tmp_path: Path) -> None:
     world = make_world()
-    health, calls_fail = world.health, CLAUDE_DOWN
+    health = world.health
 
     def lookup_model(_settings: Settings) -> object:
         raise ModelNotFound("404: model", dependency="claude", remedy="set claude.model")
 
-    checks = make_checks(
-        world.store,
-        make_reloader(tmp_path, world.store),
-        github=lambda _: FakeIdentityClient(),
-        lookup_model=lookup_model,
-        health=health,
-    )
+    claude = checks_of(world, tmp_path, lookup_model=lookup_model)["claude"]
     states = []
     for use in (None, "answered", "answered", None, "failed", None):
         if use == "answered":
             health.ok("claude", begun_at=NOON)
         elif use == "failed":
-            health.report_problem("claude", str(calls_fail), calls_fail.remedy)
-        run_checks([check for check in checks if check.component == "claude"], health)
+            health.report_problem("claude", str(CLAUDE_DOWN), CLAUDE_DOWN.remedy)
+        run_checks([claude], health)
         states.append(health.snapshot().components["claude"].state)
     assert states == ["degraded", "healthy", "healthy", "healthy", "degraded", "degraded"]
     health.forget("claude")  # other settings: the answered calls prove nothing about them
-    run_checks([check for check in checks if check.component == "claude"], health)
+    run_checks([claude], health)
     assert health.snapshot().components["claude"].message == "404: model"
 
 
@@ -171,11 +149,7 @@ EXPECTING = "server: {expect_webhook_within_h: 24}\n" + SMALLEST + "    expect_w
 def check(component: Component, world: World, folder: Path, text: str = SMALLEST) -> ComponentHealth:
     """Health of a component after one check."""
     health = Health(lambda: NOON)
-    reloader = make_reloader(folder, world.store, text)
-    probe_checks = make_checks(
-        world.store, reloader, github=lambda _: FakeIdentityClient(), lookup_model=lambda _: None, health=health
-    )
-    run_checks([check for check in probe_checks if check.component == component], health)
+    run_checks([checks_of(world, folder, text=text, health=health)[component]], health)
     return health.snapshot().components[component]
 
 

@@ -144,11 +144,3 @@ def test_reply_from_the_cache_is_a_step_without_a_call(store: Storage) -> None:
     store.checkpoints.save(lease, RULE, GATHER, Checkpoint("ask", 1, 1, json.dumps(CACHED)))
     call(store, lease, "ok")
     assert steps(store)[2:4] == [("ask", "done", None), ("ask 2", "done", "from the cache of replies")]
-
-
-def test_call_whose_worker_died_failed(store: Storage) -> None:
-    lease = begin(store, "g1")
-    store.checkpoints.save(lease, RULE, GATHER)
-    start_call(store, lease, "issues/analyze@3f9c2a")
-    store.queue.reschedule(lease, at=store.now(), reason="stopped", failed=False, counts=False)
-    assert steps(store)[2] == ("ask", "failed", "the end of the call was not stored")

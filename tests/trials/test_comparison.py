@@ -47,20 +47,13 @@ RUN = make_run()
         (("bug", "high"), ("high", "bug"), []),
         (("bug", "high"), ("bug", "low"), [Difference("priority", ("high",), ("low",))]),
         (("bug", "web"), ("bug",), [Difference("part", ("web",), ())]),
-        (("bug",), ("bug", "web", "api"), [Difference("part", (), ("api", "web"))]),
-        ((), (), []),
     ],
-    ids=["the same in another order", "another", "one more", "none", "none at all"],
+    ids=["the same in another order", "another", "one more"],
 )
 def test_labels_are_compared_by_group(
     new: tuple[str, ...], old: tuple[str, ...], differences: list[Difference]
 ) -> None:
     assert list(compare(make_run(*new), make_run(*old)).differences) == differences
-
-
-def test_labels_of_one_run_or_of_both() -> None:
-    changes = compare(make_run("bug", "low"), make_run("bug", "high")).label_changes
-    assert changes == (("bug", "same"), ("high", "removed"), ("low", "added"))
 
 
 def test_differences_are_sorted_by_frequency() -> None:
@@ -170,7 +163,6 @@ def test_labels_are_counted_against_those_that_people_left() -> None:
     ("fixed", "broken", "compared", "sentence"),
     [
         (10, 4, 16, "10 fixed, 4 broken of 16: too few to tell"),
-        (5, 0, 8, "5 fixed, 0 broken of 8: too few to tell"),
         (6, 0, 8, "6 fixed, 0 broken of 8: the new wording is better"),
         (1, 9, 20, "1 fixed, 9 broken of 20: the new wording is worse"),
         (0, 0, 3, "0 fixed, 0 broken of 3: no difference"),
