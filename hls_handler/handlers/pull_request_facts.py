@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
-from hls_handler.analysis import FileSummary, Severity
+from hls_handler.analysis import FileSummary, Finding, PullRequestAnalysis, Reply, Severity
 from hls_handler.events import PullRequest
 from hls_handler.handlers.changed_files import PatchedFile, Selection, cover, show_files
-from hls_handler.handlers.committed_credentials import Credential
+from hls_handler.handlers.committed_credentials import Credential, find_committed
 from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.reader import ReviewContext
 from hls_handler.handlers.review_context import NO_CONTEXT
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.blocks import Block
 from hls_handler.review.coverage import Coverage
-from hls_handler.review.ledger import PresentFiles
+from hls_handler.review.ledger import PresentFiles, add, sort_entries
 from hls_handler.review.patches import Hunk, Patch, Side, number_line, numbered
-from hls_handler.review.record import LedgerEntry, ReviewRecord
+from hls_handler.review.positions import RANK, Located, locate
+from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
+from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts
 from hls_handler.settings.model import Findings, Review
 from hls_handler.settings.values import Summary
 from hls_handler.untrusted.cleaning import truncate
@@ -62,6 +64,25 @@ class Candidate:
     claim: str  # what the review says of an earlier finding; "" if the finding is new
 
 
+@dataclass(frozen=True, slots=True)
+class ReviewFindings:
+    raised: tuple[tuple[LedgerEntry, Located], ...]  # new findings, most severe first
+    inline: tuple[tuple[LedgerEntry, Located], ...]  # those of `raised` that get a review comment
+    unlocated: tuple[Finding, ...]  # about files that no call showed; they do not count
+    held_back: int  # findings that the settings leave out
+    ledger: tuple[LedgerEntry, ...]  # the earlier findings with their present state
+    claims: tuple[Claim, ...]  # about earlier findings, that the second look must agree with
+
+    @property
+    def open(self) -> Sequence[LedgerEntry]:
+        """The open entries of `ledger`, most severe first."""
+        return sort_entries(entry for entry in self.ledger if entry.state == "open")
+
+    def count(self, state: FindingState, *, by_readers: bool = False) -> int:
+        """Count the earlier findings in a state; `by_readers`: without findings that a writer dismissed."""
+        return sum(one.state == state and not (by_readers and one.has_binding_dismissal) for one in self.ledger)
+
+
 @dataclass(frozen=True)
 class PullRequestFacts:
     pull_request: PullRequest  # current state; its head is the analysed commit
@@ -92,12 +113,51 @@ class PullRequestFacts:
     agreed: frozenset[str] = frozenset()  # keys of earlier findings about which it agreed with the claim
     not_inline: frozenset[str] = frozenset()  # keys of findings whose place GitHub rejected
     comment_ids: Mapping[str, int] = field(default_factory=dict)  # of the review comments of new findings, by key
+    reply: PullRequestAnalysis | None = None  # to the review; None: Claude has not been asked
 
     @cached_property
     def present(self) -> PresentFiles:
         """The files that the review reads."""
         renamed = {file.path: file.base_path for file in self.selection.files if file.base_path != file.path}
         return PresentFiles(self.selection.patches, renamed, self.unread, is_complete=not self.unlisted)
+
+    def with_reply(self, reply: Reply | None) -> PullRequestFacts:
+        """Return the facts with a reply; itself if it has this reply, so that its findings are not computed again."""
+        reply = reply if isinstance(reply, PullRequestAnalysis) else None
+        return self if reply is self.reply else replace(self, reply=reply)
+
+    @cached_property
+    def found(self) -> ReviewFindings:
+        """The new findings of `reply`, and the present state of earlier ones."""
+        reported, earlier = (self.reply.findings, self.reply.earlier) if self.reply else ((), ())
+        changes = ReviewedChanges(
+            self.record,
+            self.present,
+            self.selection.new,
+            self.pull_request.head_sha,
+            fail_on=self.fail_on,
+            asked=self.asked,
+            has_calls=bool(self.selection.calls) or any(self.selection.new.values()),
+            agreed=self.agreed,
+        )
+        located = [locate(finding, self.selection.shown_patches) for finding in reported]
+        ledger, claims, others = decide_verdicts(changes, earlier, located)
+        severe = [one for one in others if RANK[one.finding.severity] <= RANK[self.shown.min_severity]]
+        listed = [one for one in severe if one.finding.category in self.review.categories]
+        wanted = [one for one in listed if one.finding.confidence >= self.shown.min_confidence]
+        timely = [one for one in wanted if changes.is_timely(one) and one.is_shown]
+        new = [*(find_committed(ledger, self.credentials, self.present) if self.is_review else []), *timely]
+        raised = zip(add(self.record, new, self.present), new, strict=True)
+        kept = tuple(one for one in raised if one[0].key not in self.dropped)
+        inline = [one for one in kept if one[1].line is not None][: self.review.max_inline] if self.is_review else []
+        return ReviewFindings(
+            kept,
+            inline=tuple(one for one in inline if one[0].key not in self.not_inline),
+            unlocated=tuple(one.finding for one in wanted if not one.is_shown),
+            held_back=len(others) - len(wanted),
+            ledger=ledger,
+            claims=claims,
+        )
 
     @property
     def fail_on(self) -> Severity | None:

@@ -5,41 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hls_handler.analysis import Finding, PullRequestAnalysis, Reply, Severity
+from hls_handler.analysis import Severity
 from hls_handler.handlers.changed_files import Selection, find_unread, is_shortened
-from hls_handler.handlers.committed_credentials import find_committed
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.reader import ChangedFile, Reader
 from hls_handler.handlers.skipped_files import EMPTY_BLOBS
 from hls_handler.review.blocks import Block, match_blocks
 from hls_handler.review.dismissals import FIXED, find_dismissals
-from hls_handler.review.ledger import PresentFiles, add, is_failing, sort_entries
+from hls_handler.review.ledger import PresentFiles, is_failing, sort_entries
 from hls_handler.review.patches import Patch
-from hls_handler.review.positions import RANK, Located, locate
-from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord, ReviewThread
-from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts
+from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
 
 MAX_QUESTIONS = 30  # earlier findings about which one review asks
 MAX_PAST_BLOCKS = 500  # of a file, that were reviewed and are not in its patch any more
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewFindings:
-    raised: tuple[tuple[LedgerEntry, Located], ...]  # new findings, most severe first
-    inline: tuple[tuple[LedgerEntry, Located], ...]  # those of `raised` that get a review comment
-    unlocated: tuple[Finding, ...]  # about files that no call showed; they do not count
-    held_back: int  # findings that the settings leave out
-    ledger: tuple[LedgerEntry, ...]  # the earlier findings with their present state
-    claims: tuple[Claim, ...]  # about earlier findings, that the second look must agree with
-
-    @property
-    def open(self) -> Sequence[LedgerEntry]:
-        """The open entries of `ledger`, most severe first."""
-        return sort_entries(entry for entry in self.ledger if entry.state == "open")
-
-    def count(self, state: FindingState, *, by_readers: bool = False) -> int:
-        """Count the earlier findings in a state; `by_readers`: without findings that a writer dismissed."""
-        return sum(one.state == state and not (by_readers and one.has_binding_dismissal) for one in self.ledger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,39 +75,6 @@ def plan_questions(selection: Selection, wanted: Sequence[LedgerEntry]) -> Mappi
     shown = [{selection.files[part.file].base_path for part in call} for call in selection.calls]
     calls = (next((number for number, files in enumerate(shown) if one.file in files), 0) for one in wanted)
     return dict(zip((one.number for one in wanted), calls, strict=True)) if shown else {}
-
-
-def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFindings:
-    """Return the findings that this review raises, and the findings of earlier reviews."""
-    reply = reply if isinstance(reply, PullRequestAnalysis) else None
-    reported = [locate(finding, facts.selection.shown_patches) for finding in (reply.findings if reply else [])]
-    changes = ReviewedChanges(
-        facts.record,
-        facts.present,
-        facts.selection.new,
-        facts.pull_request.head_sha,
-        fail_on=facts.fail_on,
-        asked=facts.asked,
-        has_calls=bool(facts.selection.calls) or any(facts.selection.new.values()),
-        agreed=facts.agreed,
-    )
-    ledger, claims, others = decide_verdicts(changes, reply.earlier if reply else [], reported)
-    severe = [one for one in others if RANK[one.finding.severity] <= RANK[facts.shown.min_severity]]
-    listed = [one for one in severe if one.finding.category in facts.review.categories]
-    wanted = [one for one in listed if one.finding.confidence >= facts.shown.min_confidence]
-    timely = [one for one in wanted if changes.is_timely(one) and one.is_shown]
-    new = [*(find_committed(ledger, facts.credentials, facts.present) if facts.is_review else []), *timely]
-    found = zip(add(facts.record, new, facts.present), new, strict=True)
-    raised = tuple(one for one in found if one[0].key not in facts.dropped)
-    inline = [one for one in raised if one[1].line is not None][: facts.review.max_inline] if facts.is_review else []
-    return ReviewFindings(
-        raised,
-        inline=tuple(one for one in inline if one[0].key not in facts.not_inline),
-        unlocated=tuple(one.finding for one in wanted if not one.is_shown),
-        held_back=len(others) - len(wanted),
-        ledger=ledger,
-        claims=claims,
-    )
 
 
 def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:

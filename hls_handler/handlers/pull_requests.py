@@ -56,10 +56,15 @@ from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, chec
 from hls_handler.handlers.job import Job, Result
 from hls_handler.handlers.labels import plan_labels, select_offer
 from hls_handler.handlers.linguist import parse_attributes
-from hls_handler.handlers.pull_request_facts import QUESTION_TOKENS, Candidate, EarlierFinding, PullRequestFacts, Size
-from hls_handler.handlers.pull_request_findings import (
+from hls_handler.handlers.pull_request_facts import (
+    QUESTION_TOKENS,
+    Candidate,
+    EarlierFinding,
+    PullRequestFacts,
     ReviewFindings,
-    find_findings,
+    Size,
+)
+from hls_handler.handlers.pull_request_findings import (
     find_present,
     list_blocks,
     list_to_ask,
@@ -137,7 +142,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 27
+    facts_version = 28
     verification = "pull_requests/verify"
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in COMMENT_VARIABLES.items()}
@@ -274,7 +279,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return facts.pull_request.head_sha
 
     def plan_without_reply(self, facts: PullRequestFacts) -> tuple[EnsureCheck, ...]:
-        return self._plan_check(facts, find_findings(facts, None), NO_CALLS)
+        return self._plan_check(facts, NO_CALLS)
 
     def describe_omissions(self, facts: PullRequestFacts) -> str | None:
         """Return a text such as "1 of 9 files was not shown as a whole: 1 lock file"; None if all files were shown."""
@@ -297,9 +302,10 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         facts, review, missing = self._ask_parts(asking, facts)
         variables, unverified = asking.variables(facts), ""
         if asking.is_verified and self.verification in asking.library.prompts:
-            facts, unverified = self._look_again(asking, facts, review.reply, variables)
+            facts, unverified = self._look_again(asking, facts.with_reply(review.reply), variables)
         answers = asking.follow_up(review, facts, {**variables, **self.variables(facts)})
-        return replace(answers, unverified=unverified, unanswered=missing)
+        reviewed = facts.with_reply(_reply_of(_find_review(answers.answers)))
+        return replace(answers, facts=reviewed, unverified=unverified, unanswered=missing)
 
     def _ask_parts(self, asking: Asking, facts: PullRequestFacts) -> tuple[PullRequestFacts, ValidReply, str]:
         """Return the facts with the parts that were not answered or shown, the joined reply, and the reasons.
@@ -331,14 +337,14 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return facts, join_replies(list(replies.values())), missing
 
     def _look_again(
-        self, asking: Asking, facts: PullRequestFacts, reply: Reply, variables: Mapping[str, object]
+        self, asking: Asking, facts: PullRequestFacts, variables: Mapping[str, object]
     ) -> tuple[PullRequestFacts, str]:
-        """Ask Claude to refute the findings of a reply, and earlier ones of which some lines changed.
+        """Ask Claude to refute the findings of the reply, and earlier ones of which some lines changed.
 
         Return the facts with what it decided, and why the findings were not verified. Without a usable reply, all are
         kept.
         """
-        asked = self.verification_variables(facts, reply)
+        asked = self.verification_variables(facts, facts.reply)
         if asked is None:
             return facts, ""
         try:
@@ -348,22 +354,22 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             return replace(facts, unverified=describe_failure(exc)), str(exc)
         if not isinstance(verdicts.reply, FindingVerdicts):
             return facts, ""
-        return apply_second_look(facts, reply, verdicts.reply), ""
+        return apply_second_look(facts, verdicts.reply), ""
 
-    def verification_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object] | None:
+    def verification_variables(self, facts: PullRequestFacts, reply: Reply | None) -> Mapping[str, object] | None:
         """Return the variables of the prompt for the second look; None if there is nothing to look at."""
-        candidates = list_candidates(facts, find_findings(facts, reply)) if facts.is_review else ()
+        candidates = list_candidates(facts.with_reply(reply)) if facts.is_review else ()
         return {**self.variables(facts), "files": (), "candidates": candidates} if candidates else None
 
     def inline_findings(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, Mapping[str, object]]:
         """Return the variables of the review comment for each finding that gets one, by the key of the finding."""
         return {
             entry.key: {"finding": to_shown(facts, entry, located, is_inline=False), "is_inline": True}
-            for entry, located in find_findings(facts, reply).inline
+            for entry, located in facts.with_reply(reply).found.inline
         }
 
     def comment_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
-        found = find_findings(facts, reply)
+        found = facts.with_reply(reply).found
         variables = {name: value(facts, found) for name, (_, value) in COMMENT_VARIABLES.items()}
         scores = lowest_scores([reply]) or facts.record.scores
         return {**variables, "scores": scores, "file_summaries": summarized_files.list_all(facts, reply)}
@@ -374,13 +380,14 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             comment = plan_comment(analysis, self.comment_family(event), create=analysis.worth_saying)
             return (*plan_labels(analysis, offer=facts.offer), *comment)
         labels = plan_labels(analysis, RequestedLabel(f"size/{facts.size}", "size"), offer=facts.offer)
-        review = _find_review(analysis)
-        result = find_findings(facts, review.reply if review is not None else None)
+        review = _find_review(analysis.answers)
+        facts = facts.with_reply(_reply_of(review))
+        result = facts.found
         is_found = result.raised or result.unlocated or result.open or not facts.coverage.is_complete
         is_shown = review is not None and analysis.answers[analysis.comment_index] is review
         create = facts.summary == "always" or bool(is_found if is_shown else analysis.worth_saying)
         comments = plan_comment(analysis, self.family, create=create and bool(analysis.answers))
-        comments = tuple(summarized_files.keep(comments, facts, review.reply if review is not None else None))
+        comments = tuple(summarized_files.keep(comments, facts, facts.reply))
         comments_inline = tuple(
             InlineComment(entry.key, found.path, found.side, found.start_line, found.line, analysis.inline[entry.key])
             for entry, found in ((entry, located.finding) for entry, located in result.inline)
@@ -389,28 +396,26 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         reviews = (EnsureReview(facts.pull_request.head_sha, comments_inline),) if comments_inline else ()
         if not analysis.answers and not facts.unanswered:  # a reply that HLS wrote reviews nothing
             facts = replace(facts, unanswered=dict.fromkeys(range(len(facts.selection.calls)), "Claude was not asked"))
-        checks = self._plan_check(facts, result, analysis.receipt, left_out=analysis.left_out)
+        checks = self._plan_check(facts, analysis.receipt, left_out=analysis.left_out)
         return (*labels, *reviews, *_plan_replies(facts, result), *comments, *checks)
 
-    def _plan_check(
-        self, facts: PullRequestFacts, result: ReviewFindings, receipt: Receipt, *, left_out: str = ""
-    ) -> tuple[EnsureCheck, ...]:
+    def _plan_check(self, facts: PullRequestFacts, receipt: Receipt, *, left_out: str = "") -> tuple[EnsureCheck, ...]:
         commit = self.check_commit(facts)
         if commit is None:
             return ()
-        asked_for = commit
+        found, asked_for = facts.found, commit
         if receipt == NO_CALLS:  # of the last review: a title edit must not take it away
             receipt, asked_for = facts.record.receipt, facts.record.asked_for
         notes = ReviewNotes(
             unverified=facts.unverified,
             left_out=left_out,
             not_read_again="; ".join(dict.fromkeys(facts.incomplete.values())) if facts.known_blocks else "",
-            undecided=sum(entry.is_undecided for entry in result.open),
+            undecided=sum(entry.is_undecided for entry in found.open),
             context_problem=facts.context_problem,
-            commented=[entry.key for entry, _ in result.inline],
+            commented=[entry.key for entry, _ in found.inline],
             asked_for=asked_for,
         )
-        findings = [*(entry for entry, _ in result.raised), *result.ledger]
+        findings = [*(entry for entry, _ in found.raised), *found.ledger]
         return (plan_check(commit, facts.coverage, findings, facts.review, receipt, notes),)
 
     def after_review(
@@ -419,22 +424,21 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         """Return the facts with the rejected review comments, and what to store of the review."""
         if not facts.is_review:
             return facts, None
-        answer = _find_review(analysis)
-        reply = answer.reply if answer is not None else None
-        result = find_findings(facts, reply)
-        is_answered, was_asked = isinstance(reply, PullRequestAnalysis), analysis.receipt != NO_CALLS
+        answer = _find_review(analysis.answers)
+        facts = facts.with_reply(_reply_of(answer))
+        reply, result, was_asked = facts.reply, facts.found, analysis.receipt != NO_CALLS
         raised = tuple(
             replace(entry, prompt_id=answer.prompt_id if answer else "", comment_id=comment_ids.get(entry.key))
             for entry, _ in result.raised
         )
         record = ReviewRecord(
-            rounds=facts.record.rounds + is_answered,
+            rounds=facts.record.rounds + (reply is not None),
             blocks=list_blocks(facts),
             skipped=facts.skipped,
             receipt=analysis.receipt if was_asked else facts.record.receipt,
             asked_for=facts.pull_request.head_sha if was_asked else facts.record.asked_for,
-            kind=reply.type if isinstance(reply, PullRequestAnalysis) else facts.record.kind,
-            summary=reply.summary if isinstance(reply, PullRequestAnalysis) else facts.record.summary,
+            kind=reply.type if reply is not None else facts.record.kind,
+            summary=reply.summary if reply is not None else facts.record.summary,
             ledger=(*result.ledger, *raised),
             next_number=max([facts.record.next_number, *(entry.number + 1 for entry in raised)]),
             scores=lowest_scores([reply]) or facts.record.scores,
@@ -442,10 +446,13 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return replace(facts, not_inline=frozenset(rejected), comment_ids=dict(comment_ids)), record
 
 
-def _find_review(analysis: Analysis) -> ValidReply | None:
+def _find_review(answers: Sequence[ValidReply]) -> ValidReply | None:
     """Return the last reply that reviews the pull request. A follow-up prompt may have another type of reply."""
-    reviews = (answer for answer in reversed(analysis.answers) if isinstance(answer.reply, PullRequestAnalysis))
-    return next(reviews, None)
+    return next((one for one in reversed(answers) if isinstance(one.reply, PullRequestAnalysis)), None)
+
+
+def _reply_of(answer: ValidReply | None) -> Reply | None:
+    return None if answer is None else answer.reply
 
 
 def _with_call_for(selection: Selection, wanted: Sequence[LedgerEntry], *, is_requested: bool) -> Selection:

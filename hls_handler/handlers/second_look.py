@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hls_handler.analysis import FindingVerdict, FindingVerdicts, Reply
+from hls_handler.analysis import FindingVerdict, FindingVerdicts
 from hls_handler.handlers.pull_request_facts import MAX_CHARS, Candidate, PullRequestFacts, show_excerpt
-from hls_handler.handlers.pull_request_findings import ReviewFindings, find_findings
 from hls_handler.review.ledger import is_failing
 from hls_handler.review.positions import letters_of
 from hls_handler.review.record import LedgerEntry
@@ -17,12 +16,13 @@ UNSURE = 0.7
 """Confidence below which a new finding gets a second look, and is dropped if a decisive fact is not shown."""
 
 
-def list_candidates(facts: PullRequestFacts, result: ReviewFindings) -> tuple[Candidate, ...]:
+def list_candidates(facts: PullRequestFacts) -> tuple[Candidate, ...]:
     """Return what the second look decides about: new findings that would fail the check or are unsure, and claims."""
-    patches, found = facts.selection.patches, [entry for entry, _ in result.raised if facts.review.verify]
-    new = [one for one in found if is_failing(one.severity, facts.fail_on) or one.confidence < UNSURE]
+    patches, claims = facts.selection.patches, facts.found.claims
+    raised = [entry for entry, _ in facts.found.raised if facts.review.verify]
+    new = [one for one in raised if is_failing(one.severity, facts.fail_on) or one.confidence < UNSURE]
     new = [one for one in new if not one.form][:MAX_CANDIDATES]
-    tokens = EXCERPT_TOKENS // max(len(new) + 2 * len(result.claims), 1)
+    tokens = EXCERPT_TOKENS // max(len(new) + 2 * len(claims), 1)
 
     def to_candidate(entry: LedgerEntry, proof: str = "", claim: str = "") -> Candidate:
         own = show_excerpt(patches, entry.path, entry.side, entry.line, tokens)
@@ -32,21 +32,20 @@ def list_candidates(facts: PullRequestFacts, result: ReviewFindings) -> tuple[Ca
         )
 
     candidates = [*map(to_candidate, new)]
-    for one in result.claims:
+    for one in claims:
         text = f"{one.text} {one.path}, line {one.line.number}: {one.line.text.strip()[:MAX_CHARS]}"
         proof = show_excerpt(patches, one.path, one.line.side, one.line.number, tokens)
         candidates.append(to_candidate(one.entry, proof, text))
     return tuple(candidates)
 
 
-def apply_second_look(facts: PullRequestFacts, reply: Reply, verdicts: FindingVerdicts) -> PullRequestFacts:
+def apply_second_look(facts: PullRequestFacts, verdicts: FindingVerdicts) -> PullRequestFacts:
     """Return the facts with the new findings to drop, and the earlier findings with a confirmed claim.
 
     Unknown numbers are ignored. If a finding has two verdicts, both must agree with the claim.
     """
-    result = find_findings(facts, reply)
-    candidates = {one.number: one for one in list_candidates(facts, result)}
-    entries = {entry.number: entry for entry in (*result.ledger, *(one for one, _ in result.raised))}
+    candidates = {one.number: one for one in list_candidates(facts)}
+    entries = {entry.number: entry for entry in (*facts.found.ledger, *(one for one, _ in facts.found.raised))}
     dropped: set[str] = set()
     agreed: set[str] = set()
     for number, candidate in candidates.items():

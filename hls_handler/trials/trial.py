@@ -28,7 +28,6 @@ from hls_handler.handlers.asking import VERIFICATION, Answers, Asking, join_repl
 from hls_handler.handlers.changed_files import find_unshown
 from hls_handler.handlers.labels import AppliedLabel, decide_labels
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.pull_request_findings import find_findings
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt, render
 from hls_handler.routing import Rule
@@ -351,7 +350,7 @@ def _find_raised(facts: Any, answers: Iterable[ValidReply]) -> tuple[Finding, ..
     reviews = [answer.reply for answer in answers if isinstance(answer.reply, PullRequestAnalysis)]
     if not reviews or not isinstance(facts, PullRequestFacts) or not facts.is_review:
         return None
-    result = find_findings(facts, reviews[-1])
+    result = facts.with_reply(reviews[-1]).found
     return (*(located.finding for _, located in result.raised), *result.unlocated)
 
 

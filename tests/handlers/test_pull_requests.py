@@ -565,7 +565,7 @@ def test_only_findings_that_decide_get_a_second_look() -> None:
 )
 def test_unsure_finding_without_a_decisive_fact_is_dropped(quote: str, titles: list[str]) -> None:
     facts, reply = gather(TWO), pull_request_analysis(findings=[UNSURE, SURE])
-    facts = apply_second_look(facts, reply, look((2, quote), (9, quote)))
+    facts = apply_second_look(facts.with_reply(reply), look((2, quote), (9, quote)))
     assert [title for title, _ in titles_of(HANDLER.comment_variables(facts, reply))] == titles
 
 

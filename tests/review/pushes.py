@@ -97,7 +97,7 @@ class Pushes:
                 reply = pull_request_analysis(findings=list(findings), earlier=list(verdicts))
                 asked = HANDLER.verification_variables(facts, reply)
                 if asked is not None:
-                    facts = apply_second_look(facts, reply, _look(asked, agrees=agrees))
+                    facts = apply_second_look(facts.with_reply(reply), _look(asked, agrees=agrees))
                 answers = (ValidReply("pull_requests/analyze@1", "pull_request_analysis", reply, Usage("m")),)
         inline = {key: "text" for answer in answers for key in HANDLER.inline_findings(facts, answer.reply)}
         analysis = Analysis(answers, "comment", inline=inline)
