@@ -10,7 +10,7 @@ from hls_handler.actions import EnsureComment
 from hls_handler.analysis import CommentReply
 from hls_handler.errors import Superseded
 from hls_handler.events import Comment
-from hls_handler.handlers.comments import MAX_COMMENTS, CommentFacts, CommentHandler
+from hls_handler.handlers.comments import CommentFacts, CommentHandler
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.job import Conversation
 from tests.handlers.events import QUESTION, FakeHistory, comment, comment_event, make_rule
@@ -58,11 +58,6 @@ def test_the_newest_earlier_comments_that_fit_are_read_and_no_later_ones() -> No
     found = facts(QUESTION, *before, QUESTION, comment(999, "later"), tokens=3_000)
     assert [earlier.id for earlier in found.before] == [817, 818, 819][-len(found.before) :]
     assert found.before
-
-
-def test_only_the_newest_comments_of_a_long_conversation_are_read() -> None:
-    thousands = tuple(comment(n, "+1") for n in range(5_000, 9_000))
-    assert len(facts(QUESTION, *thousands, QUESTION, tokens=900_000).before) == MAX_COMMENTS - 1
 
 
 def test_a_conversation_gets_one_reply_to_newcomers() -> None:

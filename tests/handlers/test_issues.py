@@ -12,7 +12,7 @@ from hls_handler.events import Account, Comment
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.issues import InformationRequest, IssueFacts, IssueHandler, update_requests
 from hls_handler.handlers.labels import LabelOffer
-from hls_handler.handlers.reader import EMPTY_HISTORY, Correction, EmptyHistory, RepositoryLabel
+from hls_handler.handlers.reader import Correction, EmptyHistory, RepositoryLabel
 from hls_handler.routing import MARKER
 from hls_handler.settings.model import EffectiveLabels
 from tests.handlers.events import FakeHistory
@@ -27,20 +27,6 @@ BUDGET = PromptLimits(1_000)
 
 def plan(given: Analysis) -> tuple[Action, ...]:
     return HANDLER.plan(event(issue()), FACTS, given)
-
-
-def test_the_current_issue_is_read() -> None:
-    now = issue(title="Crash at start")
-    facts = HANDLER.gather(event(issue(title="Crash")), FakeReader(now), EMPTY_HISTORY, PromptLimits(1_000))
-    assert facts == IssueFacts(now)
-    assert HANDLER.variables(facts) == {
-        "issue": now,
-        "corrections": (),
-        "requests": (),
-        "author_comments": (),
-        "repository_labels": (),
-    }
-    assert HANDLER.skip_reason(facts) is None
 
 
 def test_closed_issue_has_a_comment_of_its_own_and_needs_no_information() -> None:
@@ -73,11 +59,6 @@ def test_comments_of_the_author_are_read_if_something_was_asked_for() -> None:
         event(issue()), FakeReader(issue(), comments=comments), FakeHistory(states={(7, "issues"): OPEN}), BUDGET
     )
     assert (facts.requests, [comment.body for comment in facts.author_comments]) == (REQUESTS, ["Version 3."])
-
-
-def test_state_that_another_version_stored_is_no_checklist() -> None:
-    facts = HANDLER.gather(event(issue()), FakeReader(issue()), FakeHistory(states={(7, "issues"): "[1]"}), BUDGET)
-    assert facts.requests == ()
 
 
 def by(author: Account, body: str, number: int = 1) -> Comment:
@@ -114,13 +95,6 @@ def test_label_needs_info_is_set_while_the_checklist_is_open(
     assert isinstance(labels, EnsureLabels)
     assert [label.name for label in labels.requested if label.group == "status"] == status
     assert "status" in labels.groups  # so that the label is removed when nothing is missing any more
-
-
-def test_checklist_is_stored_with_the_comment() -> None:
-    reply = issue_analysis(worth_saying=True, missing=["The version"])
-    comment = HANDLER.plan(event(issue()), FACTS, analysis(reply))[1]
-    assert isinstance(comment, EnsureComment)
-    assert comment.state == '[{"text":"The version","answered":false}]'
 
 
 def test_an_analysis_becomes_labels_and_a_comment() -> None:
@@ -169,14 +143,6 @@ def test_summary_is_posted_on_every_issue_if_settings_ask_for_it() -> None:
     )  # because the comment shows what is missing
     closed = replace(event(issue(state="closed")), action="closed")
     _, comment = HANDLER.plan(closed, facts, analysis(reply))
-    assert isinstance(comment, EnsureComment)
-    assert comment.create is False
-
-
-def test_answer_that_is_not_worth_saying_is_not_posted_as_a_summary() -> None:
-    facts = replace(FACTS, summary="always")
-    replies = issue_analysis(kind="question", worth_saying=False), issue_response(worth_saying=False)
-    _, comment = HANDLER.plan(event(issue()), facts, analysis(*replies))
     assert isinstance(comment, EnsureComment)
     assert comment.create is False
 

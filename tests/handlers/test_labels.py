@@ -323,20 +323,6 @@ def test_custom_fields_become_labels_with_all_their_possible_labels(tmp_path: Pa
     )
 
 
-def test_groups_of_values_without_a_label_are_covered(tmp_path: Path) -> None:
-    assert plan_labels(analysis(reply(tmp_path, kind="question", component="none"))) == (
-        EnsureLabels((), GROUPS, NOT_SHIPPED, dict.fromkeys(GROUPS, "p@1")),
-    )
-
-
-def test_the_handlers_own_labels_come_first() -> None:
-    small = RequestedLabel("size/small", "size")
-    (labels,) = plan_labels(analysis(issue_analysis()), small, groups=("status",))
-    assert labels.requested[0] == small
-    assert labels.groups == ("size", "status", "kind", "priority", "difficulty", "component")
-    assert labels.custom_labels == ()
-
-
 def test_labels_come_from_every_reply_of_a_chain(tmp_path: Path) -> None:
     (labels,) = plan_labels(analysis(issue_analysis(), reply(tmp_path), reply(tmp_path)))
     assert [label.name for label in labels.requested] == [

@@ -42,25 +42,6 @@ def test_value_of_one_line(line: str, path: str, value: bool | None) -> None:
     assert parse_attributes(line).find(path).get("generated") is value
 
 
-def test_the_last_matching_line_wins() -> None:
-    attributes = parse_attributes(
-        "*.py linguist-generated linguist-vendored\nb.py -linguist-generated\nc.py !linguist-generated\n*.md diff\n"
-    )
-    assert [attributes.find(path) for path in ("a.py", "b.py", "c.py")] == [
-        {"generated": True, "vendored": True},
-        {"generated": False, "vendored": True},
-        {"vendored": True},
-    ]
-
-
-def test_macros_set_the_attributes_that_they_name() -> None:
-    attributes = parse_attributes(
-        "*.ts made\n[attr]made bundled linguist-vendored=false\n[attr]bundled linguist-generated\nb.ts -made\n"
-    )
-    assert attributes.find("a.ts") == {"generated": True, "vendored": False}
-    assert attributes.find("b.ts") == {}
-
-
 NAMES = ("a", "b.py", "ab.py", "a b.py", "A9", "a-b", "[a]", 'q"', "ä.py", "!b")
 PATHS = (*NAMES, *(f"{folder}/{name}" for folder in ("a", "b.py", "x/a", "a/x") for name in NAMES))
 
@@ -175,8 +156,3 @@ def test_files_that_are_explicitly_unmarked_are_not_skipped() -> None:
     assert skipped("* linguist-generated=false", *paths) == hidden
     assert skipped("vendor/** -linguist-vendored", *paths[3:]) == {"vendor/go.sum": "lock file"}
     assert skipped("* !linguist-generated", "uv.lock") == {"uv.lock": "lock file"}
-
-
-def test_paths_that_settings_ignore_stay_ignored() -> None:
-    ignored = PathFilter(("docs/**",), "config/settings.yaml:14")
-    assert skipped("* -linguist-generated", "docs/a.md", ignored=ignored) == {"docs/a.md": "left out by settings"}

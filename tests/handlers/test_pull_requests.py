@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeGuard, cast
+from typing import Any, cast
 
 import pytest
 
@@ -31,7 +31,6 @@ from hls_handler.analysis import (
     lowest_scores,
 )
 from hls_handler.handlers.asking import join_replies
-from hls_handler.handlers.changed_files import PatchedFile
 from hls_handler.handlers.handler import PromptLimits, SkipReason
 from hls_handler.handlers.pull_request_facts import Candidate, PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
@@ -137,13 +136,6 @@ def test_files_left_out_by_settings_are_neither_shown_nor_counted_in_the_size() 
     assert facts.size == "small"
 
 
-def test_claude_is_not_asked_if_settings_leave_out_all_files() -> None:
-    assert HANDLER.skip_reason(leaving_out_docs(file("docs/guide.md"), file("docs/uv.lock"))) == SkipReason(
-        "none of the changed files has a patch to read (2 left out by settings; see "
-        "config/settings.yaml:14 (repositories[0].paths.ignore)), so Claude was not asked"
-    )
-
-
 def test_omissions_are_described() -> None:
     long = f"@@ -0,0 +1 @@\n+{'x' * 9_000}"
     facts = gather(file("a.py", long, additions=1, deletions=0), file("uv.lock"), LOGO, tokens=2_000, changed_files=4)
@@ -193,10 +185,6 @@ def test_size_depends_on_changed_lines_of_all_files(additions: int, deletions: i
 )
 def test_size_counts_what_a_review_reads(path: str, size: str) -> None:
     assert gather(file(path, additions=9_000, deletions=0), file()).size == size
-
-
-def test_size_counts_a_file_that_github_does_not_show_because_of_its_length() -> None:
-    assert gather(file("cube.py", None, additions=30_000, deletions=0), file()).size == "large"
 
 
 @pytest.mark.parametrize(
@@ -265,15 +253,6 @@ def test_finding_links_to_its_lines_in_the_commit(known: dict[str, Any], url: st
     variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[finding(**known)]))
     (shown,) = cast(tuple[ShownFinding, ...], variables["findings"])
     assert shown.url == f"https://github.com/o/r/blob/{url}"
-
-
-def test_comment_variables_have_the_commit_and_the_located_findings() -> None:
-    facts = gather(file(), head_sha="f" * 40)  # not that of the event
-    lost, moved = finding(line=7, quote="never written", title="Moved"), finding()
-    variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[lost, moved]))
-    assert variables["commit"] == "ffffffffff"
-    assert titles_of(variables) == [("Wrong", 2), ("Moved", None)]
-    assert variables["unlocated"] == ()
 
 
 def titles_of(variables: Mapping[str, object]) -> list[tuple[str, int | None]]:
@@ -348,24 +327,11 @@ def test_at_most_thirty_files_get_a_sentence_over_all_calls() -> None:
 # Rounds
 
 
-def is_check(action: Action) -> TypeGuard[EnsureCheck]:
-    return isinstance(action, EnsureCheck)
-
-
 TWO_HUNKS = f"{PATCH}\n@@ -20,2 +20,2 @@\n def volume(side):\n-    return side * 3\n+    return side ** 3"
 TWO = file(patch=TWO_HUNKS, additions=2, deletions=2)
 PUSHED = file(patch=TWO_HUNKS.replace("** 3", "** 4"), additions=2, deletions=2)
 REMOVED = finding(side="LEFT", line=21, quote="    return side * 3", title="Removed")
 BESIDE = finding(line=20, quote="def volume(side):", title="Beside")
-
-
-def test_first_review_stores_what_it_read_and_raised() -> None:
-    record = review(gather(TWO), finding())
-    assert (record.rounds, record.kind, record.summary) == (1, "bug-fix", "Squares.")
-    assert len(record.blocks["area.py"]) == 2
-    assert [(entry.title, entry.state, entry.comment_id, entry.prompt_id) for entry in record.ledger] == [
-        ("Wrong", "open", 901, "p@1")
-    ]
 
 
 def test_claude_is_not_asked_if_nothing_changed() -> None:
@@ -388,44 +354,7 @@ def test_static_reply_edits_the_comment_and_counts_no_round() -> None:
     assert HANDLER.after_review(facts, static, comment_ids={}, rejected=()) == (facts, record)
 
 
-def test_only_changed_hunks_are_shown_in_a_later_review() -> None:
-    facts = gather(PUSHED, record=review(gather(TWO)))
-    variables = HANDLER.variables(facts)
-    (shown,) = cast(tuple[PatchedFile, ...], variables["files"])
-    assert "side ** 4" in shown.numbered
-    assert "side ** 2" not in shown.numbered
-    assert (variables["round"], variables["earlier_kind"], variables["earlier_summary"]) == (2, "bug-fix", "Squares.")
-
-
 CRITICAL = BESIDE.model_copy(update={"severity": "critical", "title": "Critical"})
-
-
-def test_many_findings_are_all_stored_and_fail_the_check() -> None:
-    lines = [f"line {number}" for number in range(1, 46)]
-    many = file("a.py", "@@ -0,0 +1,45 @@\n" + "\n".join(f"+{line}" for line in lines), additions=45, deletions=0)
-    found = [finding(path="a.py", line=number, quote=line) for number, line in enumerate(lines, start=1)]
-    facts = replace(gather(many), review=Review(fail_on="high"))
-    reply = pull_request_analysis(findings=found)
-    variables = HANDLER.comment_variables(facts, reply)
-    assert len(titles_of(variables)) == 45
-    (check,) = (one for one in HANDLER.plan(event(pull_request()), facts, analysis(reply)) if is_check(one))
-    assert check.title == "45 open findings, 45 high; 1 of 1 file reviewed"
-
-
-def test_finding_in_a_file_that_loses_its_patch_stays_open() -> None:
-    record = review(gather(TWO), finding())
-    left_out = {"ignored_paths": PathFilter(("area.py",))}
-    facts = gather(replace(TWO, patch=None), record=record, limits=left_out)
-    assert [entry.state for entry in facts.record.ledger] == ["open"]
-
-
-def test_open_findings_are_ordered_by_severity() -> None:
-    low = finding(line=21, quote="    return side ** 3", severity="low")
-    record = review(gather(TWO), low)
-    ledger = (*record.ledger, *review(gather(TWO), finding(severity="critical")).ledger)
-    facts = gather(TWO, record=replace(record, ledger=ledger))
-    shown = cast(tuple[ShownFinding, ...], HANDLER.comment_variables(facts, pull_request_analysis())["unrepeated"])
-    assert [one.severity for one in shown] == ["critical", "low"]
 
 
 # Several calls
@@ -511,14 +440,6 @@ def test_scores_are_the_lowest_of_several_calls_and_stay_until_there_are_others(
     assert unchanged is not None
     assert unchanged.reply is not None
     assert HANDLER.comment_variables(facts, unchanged.reply)["scores"] == lowest
-
-
-def test_scores_are_advisory() -> None:
-    facts = gather(TWO)
-    without, worst = (analysis(reply) for reply in (pull_request_analysis(), scored(1, 1)))
-    assert HANDLER.plan(event(facts.pull_request), facts, worst) == HANDLER.plan(
-        event(facts.pull_request), facts, without
-    )
 
 
 # Verification
@@ -633,14 +554,3 @@ def test_closing_event_reviews_nothing() -> None:
     assert (facts.is_review, facts.record, len(facts.selection.calls)) == (False, NO_REVIEW, 1)
     actions = HANDLER.plan(closed, facts, analysis(pull_request_analysis(findings=[finding()])))
     assert [type(action) for action in actions] == [EnsureLabels, EnsureComment]
-
-
-def test_follow_up_reply_of_another_type_does_not_hide_the_findings() -> None:
-    reply = pull_request_analysis(findings=[finding()])
-    facts = gather(TWO)
-    (key,) = HANDLER.inline_findings(facts, reply)
-    chain = replace(analysis(reply, issue_response()), comment_index=1, inline={key: "It is wrong."})
-    assert [type(action) for action in plan(facts, chain)] == [EnsureLabels, EnsureReview, EnsureComment]
-    record = HANDLER.after_review(facts, chain, comment_ids={key: 901}, rejected=())[1]
-    assert record is not None
-    assert (record.rounds, [entry.title for entry in record.ledger]) == (1, ["Wrong"])

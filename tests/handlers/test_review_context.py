@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from hls_handler.errors import DependencyDown, Permanent
+from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 from hls_handler.events import PullRequest
 from hls_handler.handlers.changed_files import (
     Selection,
@@ -89,12 +89,6 @@ def test_nothing_is_read_if_there_is_nothing_to_ask() -> None:
         assert HANDLER.describe_context(facts) is None
 
 
-def test_prompts_that_review_nothing_have_no_context() -> None:
-    github = reader()
-    assert gather(github, PromptLimits(10_000)).context.guidance == ()
-    assert (github.context_requests, github.head_requests) == ([], [])
-
-
 @pytest.mark.parametrize(
     ("review", "requests", "heads", "described"),
     [
@@ -103,12 +97,6 @@ def test_prompts_that_review_nothing_have_no_context() -> None:
             [("main", True, True)],
             1,
             "AGENTS.md (about 6 tokens), issue #7 (about 11 tokens), lines above 1 hunk (about 34 tokens)",
-        ),
-        (
-            Review(guidance=False),
-            [("main", False, True)],
-            1,
-            "issue #7 (about 11 tokens), lines above 1 hunk (about 34 tokens)",
         ),
         (
             Review(linked_issues=False, functions=False),
@@ -129,20 +117,24 @@ def test_settings_switch_parts_off(
     assert HANDLER.describe_context(facts) == described
 
 
-def test_a_context_that_cannot_be_read_does_not_stop_the_review() -> None:
+def down(*, applies_to_all_calls: bool) -> DependencyDown:
+    return DependencyDown("502", dependency="github", remedy="wait", applies_to_all_calls=applies_to_all_calls)
+
+
+@pytest.mark.parametrize("error", [Permanent("403"), Retryable("complexity"), down(applies_to_all_calls=False)])
+def test_a_context_that_cannot_be_read_does_not_stop_the_review(error: StepFailed) -> None:
     files = (DEEP, file("uv.lock"))  # `.gitattributes` may include the second one
-    github = FakeReader(pull_request(), files, context=Permanent("POST /graphql: FORBIDDEN"))
+    github = FakeReader(pull_request(), files, context=error)
     facts = gather(github)
     assert [(one.path, one.is_complete) for one in facts.coverage.files] == [("area.py", True), ("uv.lock", False)]
     assert [one.path for one in facts.files] == ["area.py"]
     assert github.head_requests == []
-    assert HANDLER.describe_context(facts) == "not guidance, linked issues and .gitattributes: POST /graphql: FORBIDDEN"
+    assert HANDLER.describe_context(facts) == f"not guidance, linked issues and .gitattributes: {error}"
 
 
 def test_an_outage_while_the_context_is_read_is_retried() -> None:
-    down = DependencyDown("POST /graphql: 502", dependency="github", remedy="wait", applies_to_all_calls=True)
     with pytest.raises(DependencyDown):
-        gather(FakeReader(pull_request(), (DEEP,), context=down))
+        gather(FakeReader(pull_request(), (DEEP,), context=down(applies_to_all_calls=True)))
 
 
 def test_lines_above_a_hunk_are_shown_beside_its_patch() -> None:
@@ -177,11 +169,3 @@ def test_lines_above_a_hunk_that_is_split_are_shown_with_its_first_part() -> Non
     changed = with_lines_above(selection, lambda _: {"area.py": TEXT + "\n".join(added)}, tokens=900)
     shown = [show_files(changed, call)[0].above.partition("\n")[0] for call in changed.calls]
     assert shown == ["R    1   def area(side):", "", ""]
-
-
-def test_hunks_of_one_function_show_its_lines_once() -> None:
-    text = "def area(side):\n" + "".join(f"    x = {number}\n" for number in range(2, 31))
-    patch = "@@ -4,1 +4,2 @@\n     x = 4\n+    x = 5\n@@ -9,1 +10,2 @@\n     x = 10\n+    x = 11"
-    github = FakeReader(pull_request(), (file("area.py", patch),), context=CONTEXT, head_files={"area.py": text})
-    (shown,) = gather(github).files
-    assert [int(line[1:6]) for line in shown.above.split("\n")] == [1, 2, 3, 6, 7, 8, 9]

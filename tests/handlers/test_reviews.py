@@ -86,12 +86,6 @@ def test_line_and_side_of_a_comment_come_from_the_comment_or_its_hunk(
     assert (shown.side, shown.line) == (side, line)
 
 
-def test_the_last_lines_of_a_long_hunk_are_shown() -> None:
-    long = "@@ -1,0 +1,30 @@\n" + "\n".join(f"+line {number}" for number in range(1, 31))
-    code = gather(review(), review_comment(hunk=long, line=None)).comments[0].code
-    assert code.split("\n")[1:] == [f"R {number:>4} + line {number}" for number in range(23, 31)]
-
-
 def test_rule_10_hunk_is_redacted_as_code_before_it_is_cut() -> None:
     key = ["-----BEGIN PRIVATE KEY-----", *["MIIEpAIBAAKCAQEA" * 4] * 9, "-----END PRIVATE KEY-----"]
     added = [*key, 'password = "hunter2"']
@@ -139,12 +133,6 @@ def test_an_edited_review_is_superseded_by_a_newer_verdict_of_the_same_person(la
 # --- reasons not to ask Claude ---------------------------------------------------------------------------------------
 
 
-def test_claude_is_not_asked_about_a_review_by_the_author_of_the_pull_request() -> None:
-    assert HANDLER.skip_reason(gather(review(user=MONA), review_comment())) == SkipReason(
-        "the review is by the author of the pull request, so Claude was not asked"
-    )
-
-
 @pytest.mark.parametrize(
     ("body", "replies", "reason"),
     [
@@ -160,14 +148,6 @@ def test_claude_is_not_asked_about_replies_in_review_threads(
     comments = [review_comment("Thanks, that is better.", is_reply=is_reply) for is_reply in replies]
     skipped = HANDLER.skip_reason(gather(review(state="commented", body=body), *comments))
     assert skipped == (SkipReason(reason) if reason else None)
-
-
-def test_a_review_without_text_gets_a_static_reply() -> None:
-    skipped = HANDLER.skip_reason(gather(review(state="approved", body=" \n")))
-    assert skipped == SkipReason(
-        "the review has no text, so Claude was not asked",
-        reply=ReviewAnalysis(worth_saying=False, summary="", requests=[]),
-    )
 
 
 # --- the checklist ---------------------------------------------------------------------------------------------------
@@ -242,14 +222,6 @@ def test_status_label(one: Review, requests: list[Any], others: tuple[Review, ..
     assert plan(gather(one, others=others), review_analysis(*requests))[0] == labels
 
 
-def test_an_approval_without_text_clears_the_requests_of_its_reviewer() -> None:
-    facts = gather(review(state="approved", body=""))
-    assert plan(facts, comment="") == (
-        NO_STATUS,
-        EnsureComment("reviews", "", create=False, section="reviewer-2"),
-    )
-
-
 # --- incomplete input ------------------------------------------------------------------------------------------------
 
 
@@ -293,11 +265,6 @@ def test_an_ambiguous_quote_is_located_only_by_the_comment_number() -> None:
     facts = gather(review(), review_comment("Rename it."), review_comment("Rename it.", path="b.py"))
     assert todos(facts, review_analysis(request("Rename it.", comment=7))) == ()
     assert [todo.path for todo in todos(facts, review_analysis(request("Rename it.", comment=1)))] == ["area.py"]
-
-
-def test_a_quote_in_the_text_takes_precedence_over_comments() -> None:
-    facts = gather(review(body="Rename it."), review_comment("I would not: Rename it."))
-    assert [todo.path for todo in todos(facts, review_analysis(request("Rename it.")))] == [None]
 
 
 def test_each_review_of_a_deleted_account_counts_as_another_reviewer() -> None:

@@ -83,11 +83,6 @@ def test_the_pull_request_of_a_fork_is_found_by_its_branch_and_commit() -> None:
     assert conversation_of(found) == Conversation(8, is_pull_request=True)
 
 
-def test_the_pull_request_that_github_lists_with_the_run_is_read() -> None:
-    named = replace(RUN, pull_request_numbers=(8,), head_repository="octo/hello", head_owner="octo")
-    assert facts(named, reader()).pull_request == PULL
-
-
 def test_a_run_of_an_older_commit_is_recorded_and_not_posted() -> None:
     found = facts(replace(RUN, head_sha="older"))
     assert (found.pull_request, found.stale) == (None, True)
@@ -283,12 +278,6 @@ def test_a_passed_run_after_a_failure_updates_the_comment() -> None:
     assert HANDLER.plan(run_event(PASSED), found, analysis(NOTHING_FAILED)) == (expected,)
 
 
-def test_a_run_that_passes_in_a_later_attempt_is_flaky() -> None:
-    again = replace(RUN, conclusion="success", run_attempt=2)
-    found = facts(again, history=FakeHistory(ends=(run_result(run_id=70, run_number=41, head_sha=RUN.head_sha),)))
-    assert HANDLER.comment_variables(found, NOTHING_FAILED)["flaky"] is True
-
-
 @pytest.mark.parametrize(
     "before",
     [
@@ -331,11 +320,6 @@ def variables(found: WorkflowFacts, **reply: Any) -> Mapping[str, object]:
 def test_the_quoted_log_line_is_found() -> None:
     expected = Quoted("test", "Run pytest", 4, "E       assert area(2) == 4", JOB.html_url)
     assert variables(facts(), quote="E assert area(2) == 4")["shown_by"] == expected
-
-
-@pytest.mark.parametrize("quote", ["", "Segmentation fault", "assert", "##[error]"])
-def test_a_quote_that_no_log_contains_is_not_found(quote: str) -> None:
-    assert variables(facts(), quote=quote)["shown_by"] is None
 
 
 def test_places_outside_of_logs_and_changed_files_are_left_out() -> None:

@@ -112,14 +112,14 @@ def test_newest_dismissal_or_promise_of_a_person_counts() -> None:
     assert list(find_dismissals(thread(*said[::-1]))) == ["reply 2 by zoe", "reply 2 by mona"]
 
 
-def test_thread_that_is_resolved_after_the_fix_dismisses_nothing() -> None:
-    assert find_dismissals(thread(resolved_by="mona", own_replies=("fixed",))) == {}
-
-
-def test_thread_that_a_deleted_account_resolved_dismisses_nothing() -> None:
-    assert find_dismissals(thread(resolved_by="")) == {}
-
-
-def test_bots_dismiss_nothing() -> None:
-    given = thread(("ci[bot]", "won't fix"), thumbs_down=("ci[bot]",), resolved_by="ci[bot]")
+@pytest.mark.parametrize(
+    "given",
+    [
+        thread(resolved_by="mona", own_replies=("fixed",)),
+        thread(resolved_by=""),
+        thread(("ci[bot]", "won't fix"), thumbs_down=("ci[bot]",), resolved_by="ci[bot]"),
+    ],
+    ids=["resolved after the fix", "resolved by a deleted account", "by bots"],
+)
+def test_thread_that_dismisses_nothing(given: ReviewThread) -> None:
     assert find_dismissals(given) == {}

@@ -184,26 +184,11 @@ def test_check_after_a_history_is_that_of_the_docs(name: str) -> None:
     assert ", ".join(str(check) for check in HISTORIES[name]()) == table[name].replace("`", "")
 
 
-def test_return_to_a_commit_reviewed_before_the_finding_keeps_it_open() -> None:
-    pushes = Pushes({"a.py": BASE})
-    pushes.push({"a.py": FAULT})
-    pushes.push(edited("    y = eval(x)\n    z = 5\n"), findings=[EVAL])
-    assert pushes.push({"a.py": FAULT}) == "failure"
-
-
 def test_line_reported_again_in_another_file_gets_no_second_comment() -> None:
     pushes = raised()
     head = {"a.py": BASE.replace("c = 3", "c = 4"), "b.py": "def run(x):\n    y = eval(x)\n"}
     check = pushes.push(head, findings=[found("b.py", 2, "    y = eval(x)")], verdicts=[said(1, "gone")])
     assert (check, pushes.comments) == ("failure", [("a.py", 6)])
-
-
-def test_finding_that_moved_returns_with_its_first_place() -> None:
-    pushes = raised()
-    moved = {"a.py": BASE.replace("c = 3", "c = 4"), "b.py": "def run(x):\n    y = eval(x)\n"}
-    pushes.push(moved, findings=[found("b.py", 2, "    y = eval(x)")])
-    assert pushes.push({"a.py": FAULT}) == "failure"
-    assert (pushes.entry(1).path, pushes.comments) == ("a.py", [("a.py", 6)])
 
 
 def test_finding_that_was_fixed_and_is_reported_again_gets_no_second_comment() -> None:

@@ -54,11 +54,6 @@ def test_finding_with_a_wrong_line_moves_to_the_only_changed_line_that_it_quotes
     assert number_of(place(line=6, quote="    rows = db.execute(query)")) == 4
 
 
-def test_finding_that_quotes_no_line_is_about_its_file() -> None:
-    located = place(line=90, quote="completely_other()")
-    assert (located.line, located.is_shown, located.finding.path) == (None, True, "users.py")
-
-
 def test_removed_line_is_found_on_its_side() -> None:
     located = place(side="LEFT", line=2, quote="    return None")
     assert (located.finding.side, number_of(located)) == ("LEFT", 2)
@@ -128,10 +123,8 @@ def test_suggestion_that_keeps_brackets_quotes_and_indentation_is_offered(
     ("patch", "line", "suggestion"),
     [
         (NESTED, 2, "  const user = find(id);"),
-        (NESTED, 3, "    deep: true })"),
         (NESTED, 3, "    deep: [true) }"),
         (NESTED, 4, "  if (!user) { return \"it's missing;"),
-        (NESTED, 4, "  if (!user) { return `it;"),
         (NESTED, 2, "\tconst user = await find(id, {"),
         (TABS, 2, "  const user = await find(id, {"),
         (TABS, 1, "async function load(id) {\n  log(id);"),
@@ -140,7 +133,7 @@ def test_suggestion_that_keeps_brackets_quotes_and_indentation_is_offered(
         (NESTED, 4, "  if (!user) { throw new Error('can't find');"),
     ],
     ids=[
-        *("closed", "closed twice", "crossed", "open string", "open template", "tab", "spaces", "spaces below"),
+        *("closed", "crossed", "open string", "tab", "spaces", "spaces below"),
         *("spaces beside an aligned comment", "none"),
         "apostrophe that ends a string",
     ],

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from hls_handler.analysis import Verdict
 from hls_handler.handlers.pull_request_findings import MAX_QUESTIONS
 from hls_handler.review.record import LedgerEntry, parse_record
 from tests.review.pushes import Pushes, found, said
@@ -187,46 +186,11 @@ def test_private_key_of_which_a_line_is_added_is_a_finding() -> None:
     ]
 
 
-def test_of_two_faults_at_one_line_one_is_fixed() -> None:
-    pushes = Pushes({"a.c": BASE})
-    assert pushes.push({"a.c": FAULT}, findings=[AT, AT.model_copy(update={"title": "Other"})]) == "failure"
-    fixed = said(1, "fixed", "a.c", 5, "    int n = checked(x);")
-    head = {"a.c": FIXED.replace("checked(x);\n", "checked(x);\n    int n = checked(x);\n")}
-    assert pushes.push(head, verdicts=[fixed]) == "failure"
-    assert [(one.number, one.state) for one in pushes.record.ledger] == [(1, "fixed"), (2, "open")]
-
-
-@pytest.mark.parametrize("verdict", ["present", None])
-def test_fault_at_the_edited_line_of_a_dismissed_finding_is_another_one_unless_that_is_there(
-    verdict: Verdict | None,
-) -> None:
-    pushes, quote = raised(), "    *out = copy(x, 1);"
-    pushes.threads = [replace(one, thumbs_down=("mona",)) for one in pushes.threads]
-    head, there = {"a.c": FAULT.replace("copy(x)", "copy(x, 1)")}, said(1, "present", "a.c", 4, quote)
-    check = pushes.push(head, findings=[found("a.c", 4, quote, title="Other")], verdicts=[there] if verdict else [])
-    assert check == ("success" if verdict else "failure")
-
-
 @pytest.mark.parametrize("path", ["b/src/a.c"])
 def test_path_of_a_diff_names_its_file(path: str) -> None:
     pushes = Pushes({"src/a.c": BASE})
     assert pushes.push({"src/a.c": FAULT}, findings=[found(path, 4, "    *out = copy(x);")]) == "failure"
     assert pushes.comments == [("src/a.c", 4)]
-
-
-def test_code_that_an_ignored_file_had_before_keeps_no_finding_open() -> None:
-    pushes, bundle = Pushes({"a.c": BASE}, ignored=["dist/**"]), "*out = copy(x);\n"
-    assert pushes.push({"a.c": FAULT, "dist/b.c": bundle}, findings=[AT]) == "failure"
-    head = {"a.c": BASE.replace("b = 2", "b = 3"), "dist/b.c": bundle}
-    assert pushes.push(head, verdicts=[said(1, "gone")]) == "success"
-
-
-def test_finding_whose_unchanged_line_the_base_edits_stays_open() -> None:
-    pushes = Pushes({"a.c": BASE})
-    head = BASE.replace("    a = 1\n", "    a = 2\n")
-    assert pushes.push({"a.c": head}, findings=[found("a.c", 4, "    return a")]) == "failure"
-    edit = {"a.c": BASE.replace("return a", "return a + b")}
-    assert pushes.push({"a.c": head.replace("return a", "return a + b")}, base=edit) == "failure"
 
 
 def test_finding_of_a_later_review_is_raised_on_an_unchanged_line_beside_a_new_block() -> None:
