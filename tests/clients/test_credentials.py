@@ -18,7 +18,6 @@ from pydantic import SecretStr
 from hls_handler.clients.credentials import REQUESTED_PERMISSIONS, App, AppJwt
 from hls_handler.clients.github import Github, connect, make_credentials
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
-from hls_handler.events import Account
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import Account as SandboxAccount
@@ -122,11 +121,6 @@ def test_outdated_installation_in_a_payload_is_looked_up_again(world: World) -> 
     assert len(world.token_requests()) == 2
 
 
-def test_account_is_the_bot_of_the_app(world: World) -> None:
-    with closing(world.connect()) as github:
-        assert github.fetch_bot_account() == Account("my-hls[bot]", 0, "Bot")
-
-
 def test_jwt_is_signed_once_for_several_requests(world: World) -> None:
     credential = AppJwt(GithubApp(id=7, private_key=SecretStr(app_key())), now=world.time)
     first = credential.authorization()
@@ -194,16 +188,6 @@ def test_rejected_token_is_renewed_once_and_the_request_is_sent_again(world: Wor
     assert len(world.token_requests()) == 2
 
 
-def test_clock_that_is_far_behind_does_not_use_an_expired_token(world: World) -> None:
-    """A 401 of an expired token leads to a new one even if our clock shows that it is valid."""
-    world.read()
-    world.sandbox.apps.revoke_tokens()
-    world.sandbox.faults.add(Fault(stand_in="github", path="/issues/", effect="status", status=401, times=2))
-    with pytest.raises(DependencyDown, match="401"):
-        world.read()
-    assert world.read() != ""
-
-
 @pytest.mark.parametrize("known", [True], ids=["cached token"])
 @pytest.mark.parametrize(
     ("change", "reason"),
@@ -247,16 +231,6 @@ def test_permission_that_was_not_granted_is_not_requested(world: World) -> None:
         "logs of failed workflow runs need actions: read (installation on Codertocat)",
         ".github/hls.yaml and the commits of a release need contents: read (installation on Codertocat)",
     )
-
-
-def test_new_permission_is_used_without_a_restart(world: World) -> None:
-    world.sandbox.apps.grant(world.installation.id, {"issues": "read", "metadata": "read"})
-    world.read()
-    world.sandbox.apps.grant(world.installation.id, ALL)
-    world.now.append(NOON + timedelta(minutes=2))
-    with closing(world.connect()) as github, pytest.raises(Permanent, match="404"):
-        github.reader(REPOSITORY).jobs(1, 1)
-    assert len(world.token_requests()) == 2
 
 
 def test_permission_for_checks_is_not_missing_if_no_repository_has_a_check(world: World) -> None:

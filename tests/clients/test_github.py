@@ -50,7 +50,6 @@ def test_token_without_account_raises_dependency_down_with_remedy(
             {"X-OAuth-Scopes": "public_repo"},
             ("the token lacks the scope repo",),
         ),
-        (WRITE, {"X-OAuth-Scopes": "public_repo"}, ()),
         (
             WRITE,
             {"X-OAuth-Scopes": ""},
@@ -60,16 +59,6 @@ def test_token_without_account_raises_dependency_down_with_remedy(
             {"permissions": {"push": False, "triage": True}},
             {},
             ("the account may not create labels in o/r: give it the role write, or create them yourself",),
-        ),
-        (
-            {"permissions": {"push": False, "triage": False}},
-            {},
-            ("the account may not set labels in o/r: it needs the role triage or write",),
-        ),
-        (
-            {**WRITE, "archived": True},
-            {},
-            ("o/r is archived: nothing can be written there",),
         ),
         (
             {**WRITE, "disabled": True},

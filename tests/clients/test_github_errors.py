@@ -23,7 +23,6 @@ def error_for(status: int, message: str | None = "No", **headers: str) -> StepFa
 @pytest.mark.parametrize(
     ("error", "kind", "text"),
     [
-        (error_for(400, "Problems parsing JSON"), Retryable, f"{CALL}: 400 Problems parsing JSON"),
         (error_for(401, "Bad credentials"), DependencyDown, f"{CALL}: 401 Bad credentials"),
         (
             error_for(403, "Resource not accessible", x_accepted_github_permissions="issues=write"),
@@ -37,11 +36,6 @@ def error_for(status: int, message: str | None = "No", **headers: str) -> StepFa
         ),
         (error_for(403), Permanent, f"{CALL}: 403 No: the token or its account lacks a permission"),
         (
-            error_for(403, "Repository was archived so is read-only."),
-            Permanent,
-            f"{CALL}: 403 Repository was archived so is read-only.: the repository is archived, and so read-only",
-        ),
-        (
             error_for(403, "Unable to create comment because issue is locked."),
             Permanent,
             f"{CALL}: 403 Unable to create comment because issue is locked.: the conversation is locked",
@@ -53,19 +47,15 @@ def error_for(status: int, message: str | None = "No", **headers: str) -> StepFa
             f"{CALL}: 404 Not Found: deleted, moved, or not visible to this token",
         ),
         (error_for(404, None), DependencyDown, f"{CALL}: 404 Not Found: not a response of GitHub's API"),
-        (error_for(408, None), DependencyDown, f"{CALL}: 408 Request Timeout"),
         (error_for(409, "Conflict"), Retryable, f"{CALL}: 409 Conflict"),
         (
             error_for(410, "This issue was deleted"),
             Permanent,
             f"{CALL}: 410 This issue was deleted: deleted, moved, or not visible to this token",
         ),
-        (error_for(422, "Validation Failed"), Retryable, f"{CALL}: 422 Validation Failed"),
         (error_for(429, "Too many"), DependencyDown, f"{CALL}: 429 Too many"),
-        (error_for(451, "No"), Permanent, f"{CALL}: 451 No: deleted, moved, or not visible to this token"),
         (error_for(500, None), DependencyDown, f"{CALL}: 500 Internal Server Error"),
         (error_for(502, None), DependencyDown, f"{CALL}: 502 Bad Gateway"),
-        (error_for(599, None), DependencyDown, f"{CALL}: 599 (no such HTTP status)"),
     ],
     ids=lambda value: str(value)[len(CALL) + 2 :][:24] if isinstance(value, StepFailed) else "",
 )

@@ -233,17 +233,6 @@ def test_outcome_includes_writes_of_earlier_runs(api: GithubApi, github: FakeGit
     assert github.events[1:] == ["unlabeled priority-low", "labeled bug", "labeled priority-high"]
 
 
-def test_label_removed_by_a_person_between_runs_is_not_in_the_outcome(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
-    keep(api, history, BUG, LOW)
-    before = history.labels()
-    with pytest.raises(Postponed):
-        keep(api, history, BUG, HIGH, slots=WriteSlots(None, Postponed("not our turn", at=NOON)), before=before)
-    github.issue_labels.remove("bug")
-    outcome = keep(api, history, BUG, HIGH, before=before)
-    assert (outcome.added, outcome.removed) == (("priority-high",), ("priority-low",))
-
-
 @pytest.mark.parametrize("after", [True, False], ids=["after the effect", "before it"])
 def test_removal_with_lost_response_does_not_count_as_removal_by_a_person(
     api: GithubApi, github: FakeGithub, after: bool

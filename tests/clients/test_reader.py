@@ -339,21 +339,9 @@ def test_no_ref_is_sent_for_the_default_branch(api: GithubApi, github: FakeGithu
     assert github.seen[0].query == {}
 
 
-def test_invalid_base64_raises_dependency_down(api: GithubApi, github: FakeGithub) -> None:
-    github.documents[CONTENT] = {**BLOB, "encoding": "base64", "content": "a"}
-    with pytest.raises(DependencyDown, match="content"):
-        GithubReader(api, "o/r", RepositoryLabels(monotonic)).find_file(".github/hls.yaml", ref="main")
-
-
 @pytest.mark.parametrize("name", ["o/../o/r", "o/r?x=1", "o/..", "o"])
 def test_rule_13_invalid_repository_name_sends_no_request(api: GithubApi, github: FakeGithub, name: str) -> None:
     github.documents["/repos/o/r/issues/7"] = ISSUE
     with pytest.raises(Permanent, match=r" is not a repository name; expected owner/repo$"):
         GithubReader(api, name, RepositoryLabels(monotonic)).issue(7)
     assert github.calls == []
-
-
-def test_document_of_a_pull_request_is_returned_as_github_sends_it(api: GithubApi, github: FakeGithub) -> None:
-    github.documents["/repos/o/r/pulls/7"] = PULL_REQUEST
-    document = GithubReader(api, "o/r", RepositoryLabels(monotonic)).pull_request_document(7)
-    assert document == PULL_REQUEST

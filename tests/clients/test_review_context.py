@@ -104,16 +104,6 @@ def test_rule_11_issues_of_other_repositories_are_left_out(world: ReviewWorld) -
     assert sent.body["variables"]["issues"] is True
 
 
-def test_parts_that_are_switched_off_are_not_requested(world: ReviewWorld) -> None:
-    put(world, ".gitattributes", "*.py linguist-generated")
-    put(world, "AGENTS.md", "Be kind.")
-    add_issue(world, 31, "Wrong price")
-    describe(world, "Fixes #31")
-    assert read(world, guidance=False).guidance == ()
-    assert read(world, linked_issues=False).linked_issues == ()
-    assert read(world, guidance=False, linked_issues=False) == ReviewContext("*.py linguist-generated")
-
-
 def test_shapes_that_the_sandbox_does_not_send() -> None:
     """Null issues that the token cannot read, a folder in place of a file, a binary file, and a very long one."""
     issue = {"number": 1, "title": "Ours", "body": "", "repository": {"id": "R1"}}

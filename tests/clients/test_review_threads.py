@@ -20,7 +20,6 @@ from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import GHOST
 from hls_handler.sandbox.objects import Account as SandboxAccount
 from hls_handler.sandbox.reader import SandboxReader
-from hls_handler.sandbox.review_calls import review_threads
 from hls_handler.sandbox.server import Sandbox
 from tests.clients.conftest import NOON, github_settings
 from tests.clients.fake_github import FakeGithub
@@ -89,14 +88,6 @@ def test_threads_have_resolution_replies_and_reactions(world: ReviewWorld) -> No
     assert [thread.is_resolved for thread in read(world)] == [False, False]
 
 
-def test_thread_resolved_by_a_deleted_account(world: ReviewWorld) -> None:
-    (comment,) = world.review(inline(2)).comment_ids.values()
-    world.sandbox.state.set_resolved(REPOSITORY, NUMBER, comment, "gone")
-    (node,) = _answer(world)["repository"]["pullRequest"]["reviewThreads"]["nodes"]
-    node["resolvedBy"] = None
-    assert _read_answer(world, {"nodes": [node]})[0].resolved_by == ""
-
-
 def test_rule_16_threads_of_others_are_left_out(world: ReviewWorld) -> None:
     ours = world.review(inline(2)).comment_ids["f2"]
     add(world, "Wrong.\n<!-- hls:finding f7 -->", by=MONA)  # a copy of our marker
@@ -128,12 +119,6 @@ def test_owner_of_a_personal_token_can_reply_and_react(world: ReviewWorld) -> No
     assert (thread.replies, thread.thumbs_down) == ((ThreadReply(BOT.login, "Won't fix."),), (BOT.login,))
 
 
-def test_long_reply_is_cut(world: ReviewWorld) -> None:
-    ours = world.review(inline(2)).comment_ids["f2"]
-    add(world, "x" * 5_000, by=MONA, to=ours)
-    assert [len(reply.body) for reply in read(world)[0].replies] == [4_000]
-
-
 def test_pages_of_fifty_threads_are_read_up_to_five_hundred(world: ReviewWorld) -> None:
     documents = [
         {"path": "a.py", "line": 2, "body": f"Wrong.\n<!-- hls:finding f{n} -->", "diff_hunk": ""} for n in range(520)
@@ -153,16 +138,6 @@ def test_reader_without_account_sends_no_request(world: ReviewWorld) -> None:
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
-
-
-def _answer(world: ReviewWorld) -> dict[str, Any]:
-    return review_threads(world.pull, after=0, most=None)
-
-
-def _read_answer(world: ReviewWorld, threads: dict[str, Any]) -> tuple[ReviewThread, ...]:
-    found = {"pageInfo": {"hasNextPage": False, "endCursor": None}, **threads}
-    _fail_with(world, {"data": {"repository": {"pullRequest": {"reviewThreads": found}}}})
-    return read(world)
 
 
 def _fail_with(world: ReviewWorld, document: object, headers: Mapping[str, str] | None = None) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from hls_handler.actions import EnsureReply, EnsureReview, InlineComment, Outcome
+from hls_handler.actions import EnsureReply, EnsureReview, Outcome
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed, Superseded
 from hls_handler.sandbox.faults import Effect, Fault
-from hls_handler.sandbox.state import BOT
 from tests.clients.review_world import (
     COMMENTS,
     HEAD,
@@ -133,14 +132,6 @@ def test_crash_between_two_halves_posts_only_the_missing_ones(world: ReviewWorld
     assert world.posted_lines() == [[2], [3]]
 
 
-def test_failure_after_the_first_half_was_posted_may_have_succeeded(world: ReviewWorld) -> None:
-    world.sandbox.faults.add(Fault(effect="status", method="POST", path="/reviews$", skip=7, status=429))
-    with pytest.raises(DependencyDown) as caught:
-        world.review(*(inline(line) for line in (2, 98, 3, 99)))
-    assert caught.value.may_have_succeeded
-    assert world.posted_lines() == [[2]]
-
-
 def test_review_of_a_commit_that_was_replaced_is_superseded_and_not_halved(world: ReviewWorld) -> None:
     seed_pull_request(world.sandbox, head="b" * 40)
     with pytest.raises(Superseded, match=r"^a newer push came meanwhile: bbbbbbbbbb$"):
@@ -210,23 +201,6 @@ def test_rule_16_comments_of_others_with_our_marker_do_not_count(world: ReviewWo
     world.sandbox.state.create_review(world.pull, "", HEAD, [copied], by=MONA)
     assert world.review(inline(2), is_retry=True).kind == "created"
     assert len(world.posted()) == 2
-
-
-def test_comment_of_our_account_with_another_marker_does_not_count(world: ReviewWorld) -> None:
-    world.review(inline(2))
-    world.review(inline(3, key="f22"), is_retry=True)
-    world.review(inline(3, key="f"), is_retry=True)
-    assert world.posted_lines() == [[2], [3], [3]]
-
-
-def test_reply_with_the_marker_of_a_finding_does_not_count(world: ReviewWorld) -> None:
-    """The owner of a personal token may copy our comment into a reply."""
-    first = world.review(inline(3)).comment_ids["f3"]
-    body = "Wrong.\n<!-- hls:finding f2 -->"
-    copied = {"path": "a.py", "side": "RIGHT", "line": 3, "body": body, "diff_hunk": "", "in_reply_to_id": first}
-    world.sandbox.state.create_review(world.pull, "", HEAD, [copied], by=BOT)
-    world.review(inline(2), is_retry=True)
-    assert world.posted_lines() == [[3], [3], [2]]
 
 
 def test_dry_run_posts_nothing(world: ReviewWorld) -> None:
@@ -309,9 +283,3 @@ def test_rule_16_reply_of_another_account_with_our_marker_does_not_count(world: 
     }
     world.sandbox.state.create_review(world.pull, "", HEAD, [copied], by=MONA)
     assert world.reply(first, is_retry=True).kind == "created"
-
-
-@pytest.mark.parametrize(("start", "line"), [(None, 0), (4, 3), (-1, 2)])
-def test_comment_cannot_have_lines_that_no_patch_has(start: int | None, line: int) -> None:
-    with pytest.raises(ValueError, match="invalid lines"):
-        InlineComment("key", "a.py", "RIGHT", start, line, "text")
