@@ -149,7 +149,7 @@ class CheckEnder:
         if unended is None:
             return False
         until = self._clock() + ENDING_S
-        conclusion: Conclusion | None
+        conclusion: Conclusion | None = None
         try:
             action = self._end(unended, settings, until)
             result, conclusion = f"{action.conclusion}: {action.title}", action.conclusion
@@ -161,7 +161,7 @@ class CheckEnder:
             result = f"failed: {exc}"
         except StepFailed as exc:  # a retry would fail, too
             log.warning("the check cannot be ended", extra={"delivery": unended.guid, "error": str(exc)})
-            result, conclusion = f"failed, because GitHub rejected it: {exc}", None
+            result = f"failed, because GitHub rejected it: {exc}"
         self._store.commit_checks.mark_ended(unended, result, conclusion)
         return True
 

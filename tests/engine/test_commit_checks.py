@@ -14,7 +14,7 @@ from hls_handler.engine.commit_checks import ENDING_S, CheckEnder, begin_check
 from hls_handler.engine.pipeline import run_job
 from hls_handler.engine.posting import OUTCOME
 from hls_handler.engine.runner import run_delivery
-from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Retryable
+from hls_handler.errors import AppNotInstalled, DependencyDown, HlsError, LeaseLost, Permanent, Retryable
 from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Review, Settings
@@ -414,6 +414,15 @@ def test_check_is_ended_when_github_works_again(make_world: MakeWorld) -> None:
     world.advance(ENDING_S + 1)
     make_ender(world).run()
     assert shown(world) == ["neutral"]
+
+
+def test_check_of_an_uninstalled_app_is_given_up(make_world: MakeWorld) -> None:
+    world = make_world(unusable("refused"))
+    open_pull_request(world)
+    world.finish()
+    world.github.failing_checks.append(AppNotInstalled("the GitHub App is not installed on o/r"))
+    make_ender(world).run()
+    assert world.store.commit_checks.service_results(GUID) == ("failed: the GitHub App is not installed on o/r",)
 
 
 def test_two_processes_do_not_end_the_same_check(make_world: MakeWorld) -> None:
