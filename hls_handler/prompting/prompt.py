@@ -141,10 +141,10 @@ class Prompt:
     on: tuple[str, ...]  # event keys: "issues.opened"
     reply: str  # a key of analysis.REPLY_TYPES
     reply_model: type[Reply]  # the type of `reply`, extended by the fields and label rules of the front matter
-    model: str | None  # None: the model of the settings; the same for `max_tokens`
-    max_tokens: int | None
-    effort: Effort | None
-    then: Then | None
+    model: str | None = None  # None: the model of the settings; the same for `max_tokens`
+    max_tokens: int | None = None
+    effort: Effort | None = None
+    then: Then | None = None
 
     @property
     def absolute_path(self) -> str:

@@ -15,8 +15,9 @@ import pytest
 from typer.testing import CliRunner
 
 from hls_handler.cli import app
-from hls_handler.cli.init.setup import Init, InitOptions
-from hls_handler.cli.init.webhook import PingReceiver
+from hls_handler.cli.init.servers import answer_pings
+from hls_handler.cli.init.session import Session, Terminal
+from hls_handler.cli.init.setup import run as run_init
 from hls_handler.clients.app_setup import EVENTS
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.prompting import recorded
@@ -34,25 +35,26 @@ REPOSITORY = "Codertocat/Hello-World"
 KEY = "sandbox-claude-key"
 
 
-@dataclass(slots=True)
-class FakeTerminal:
+@dataclass
+class FakeTerminal(Terminal):
     """Answers questions by their beginning; a list has one answer for each time the question is asked."""
 
     answers: dict[str, str | list[str]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     on_wait: Callable[[], bool] = lambda: False
+    is_present: bool = True
 
-    def ask(self, question: str, default: str | None) -> str:
+    def ask(self, question: str, default: str | None, *, is_hidden: bool = False) -> str:
         self.asked.append(question)
         found = next((answer for begin, answer in self.answers.items() if question.startswith(begin)), default)
         assert found is not None, question
         return found.pop(0) if isinstance(found, list) else found
 
-    def ask_hidden(self, question: str, default: str | None) -> str:
-        return self.ask(question, default)
-
     def wait_for_enter(self, timeout_s: float) -> bool:
         return self.on_wait()
+
+
+NO_TERMINAL = FakeTerminal(on_wait=lambda: pytest.fail("waits without an end"), is_present=False)
 
 
 @pytest.fixture
@@ -115,9 +117,8 @@ def run(sandbox: Sandbox, folder: Path) -> Run:
     ) -> None:
         given = {"github_url": sandbox.github_url, "claude_url": sandbox.claude_url, **options}
         variables = environ if environ is not None else {"ANTHROPIC_API_KEY": KEY}
-        opened = (browser or Browser()).open
-        sleep = terminal.wait_for_enter if terminal else lambda _seconds: pytest.fail("waits without an end")
-        Init(InitOptions(**given), variables, terminal, browser=opened, sleep=sleep).run()  # type: ignore[arg-type]
+        present, opened = terminal or NO_TERMINAL, (browser or Browser()).open
+        run_init(Session(variables, present, open_browser=opened, sleep=present.wait_for_enter, **given))  # type: ignore[arg-type]
 
     return start
 
@@ -536,7 +537,7 @@ def test_a_ping_is_answered_while_no_service_runs(
     with pytest.raises(SettingsError, match="was not replaced"):  # the port is the user's own
         run()
     assert f"GitHub's ping arrived: {url} answered 200" in capsys.readouterr().out
-    with PingReceiver(load_settings(settings, {}, dotenv=Path(".env"))):
+    with answer_pings(load_settings(settings, {}, dotenv=Path(".env"))):
         answers = [
             sandbox.state.hooks.send_to(hook, event, {}).status_code
             for hook, event in (

@@ -7,32 +7,27 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from hls_handler.cli.init.dialogue import Dialogue, StandardInput
+from hls_handler.cli.init.session import Session, Terminal
 from hls_handler.errors import SettingsError
 
 
-@dataclass(slots=True)
-class Typed:
+@dataclass
+class Typed(Terminal):
     """A terminal on which these lines are typed; an empty line takes the default."""
 
     lines: list[str]
     asked: list[str] = field(default_factory=list)
+    is_present: bool = True
 
-    def ask(self, question: str, default: str | None) -> str:
+    def ask(self, question: str, default: str | None, *, is_hidden: bool = False) -> str:
         self.asked.append(question)
         return self.lines.pop(0) or default or ""
-
-    def ask_hidden(self, question: str, default: str | None) -> str:
-        return self.ask(question, default)
-
-    def wait_for_enter(self, timeout_s: float) -> bool:
-        return False
 
 
 def test_waiting_ends_with_the_time_or_with_enter() -> None:
     read, write = os.pipe()
     with os.fdopen(read) as stream, os.fdopen(write, "w") as keyboard:
-        terminal = StandardInput(stream)
+        terminal = Terminal(stream)
         assert terminal.wait_for_enter(0) is False
         print(file=keyboard, flush=True)
         assert terminal.wait_for_enter(10) is True
@@ -40,7 +35,7 @@ def test_waiting_ends_with_the_time_or_with_enter() -> None:
 
 
 def test_a_choice_is_asked_for_until_it_is_a_number_of_the_list(capsys: pytest.CaptureFixture[str]) -> None:
-    assert Dialogue(Typed(["3", "x", "2"])).choose("Which?", ("first", "second")) == 1
+    assert Typed(["3", "x", "2"]).choose("Which?", ("first", "second")) == ("second",)
     assert capsys.readouterr().out == (
         "Which?\n  1  first\n  2  second\n3: expected a number from 1 to 2\nx: expected a number from 1 to 2\n"
     )
@@ -50,20 +45,20 @@ def test_a_choice_is_asked_for_until_it_is_a_number_of_the_list(capsys: pytest.C
     ("typed", "chosen"), [("", ("a", "b", "c")), ("3 1", ("a", "c")), ("2,2", ("b",))], ids=["all", "two", "one twice"]
 )
 def test_several_choices_keep_the_order_of_the_list(typed: str, chosen: tuple[str, ...]) -> None:
-    assert Dialogue(Typed([typed])).choose_several("Which?", ("a", "b", "c")) == chosen
+    assert Typed([typed]).choose("Which?", ("a", "b", "c"), several=True) == chosen
 
 
 @pytest.mark.parametrize(("typed", "given"), [("", False), ("n", False), ("y", True), ("YES", True)])
 def test_a_confirmation_needs_a_yes(typed: str, given: bool) -> None:
-    assert Dialogue(Typed([typed])).confirm("Replace it?") is given
+    assert Session({}, Typed([typed])).confirm("Replace it?") is given
 
 
 def test_yes_confirms_without_a_question() -> None:
     terminal = Typed([])
-    assert Dialogue(terminal, yes=True).confirm("Replace it?") is True
+    assert Session({}, terminal, yes=True).confirm("Replace it?") is True
     assert terminal.asked == []
 
 
 def test_without_a_terminal_a_confirmation_names_the_option() -> None:
     with pytest.raises(SettingsError, match=r"Replace it\? .*--yes"):
-        Dialogue(None).confirm("Replace it?")
+        Session({}, Terminal(None)).confirm("Replace it?")

@@ -11,16 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.cli.init.files import (
-    TOKEN_IDENTITY,
-    AppFiles,
-    DotenvFile,
-    app_identity,
-    free_copy_name,
-    settings_text,
-    write_file,
-)
-from hls_handler.cli.init.setup import KEY_FILE_NAME
+from hls_handler.cli.init.files import free_copy_name, set_variables, settings_text, write_file
+from hls_handler.cli.init.session import Session, Terminal
 from hls_handler.cli.options import DOTENV
 from hls_handler.errors import SettingsError
 from hls_handler.settings.load import SETTINGS_FILE, read_environment
@@ -55,14 +47,14 @@ from tests.settings.files import VARIABLES, load
 def test_a_variable_is_added_and_nothing_is_lost(tmp_path: Path, before: str, after: str) -> None:
     path = tmp_path / ".env"
     path.write_text(before)
-    DotenvFile(path).set({"A": "new"})
+    set_variables(path, {"A": "new"})
     assert path.read_text() == after
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("value", ["plain-Value_1.2/3:4+5=6", "it's", 'a"b', "a b # c", "back\\slash", "${A}"])
 def test_a_value_is_read_back_as_it_was(tmp_path: Path, value: str) -> None:
-    DotenvFile(tmp_path / ".env").set({"A": value})
+    set_variables(tmp_path / ".env", {"A": value})
     assert read_environment({}, tmp_path / ".env") == {"A": value}
 
 
@@ -70,14 +62,14 @@ def test_an_invalid_line_is_an_error_with_its_number_and_changes_nothing(tmp_pat
     path = tmp_path / ".env"
     path.write_text("B=1\n'\n")
     with pytest.raises(SettingsError, match=":2: invalid line"):
-        DotenvFile(path).set({"A": "new"})
+        set_variables(path, {"A": "new"})
     assert path.read_text() == "B=1\n'\n"
 
 
 def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("B=1\n")
     (tmp_path / ".env").symlink_to(tmp_path / "target")
-    DotenvFile(tmp_path / ".env").set({"A": "new"})
+    set_variables(tmp_path / ".env", {"A": "new"})
     assert (tmp_path / ".env").is_symlink()
     assert (tmp_path / "target").read_text() == "B=1\nA=new\n"
 
@@ -101,24 +93,23 @@ def test_a_file_is_private_whatever_the_umask(tmp_path: Path) -> None:
 
 def test_the_settings_are_valid_and_contain_every_choice(tmp_path: Path) -> None:
     text = settings_text(
-        TOKEN_IDENTITY,
+        None,
         ("owner/repo", "*/*"),
         github_url="https://ghe.example.com/api/v3",
         claude_url="https://claude.example.com",
-        webhook_path="/hooks",
-        about_url="https://hls.example.com/docs/comments.md",
+        webhook_url="https://hls.example.com/hooks/webhook",
     )
     settings = load(tmp_path, text, {**VARIABLES, "HLS_API_KEY": "a key of the console"})
     assert settings.github.base_url == "https://ghe.example.com/api/v3"
     assert settings.claude.base_url == "https://claude.example.com"
-    assert settings.server.webhook_path == "/hooks"
+    assert settings.server.webhook_path == "/hooks/webhook"
     assert settings.comments.about_url == "https://hls.example.com/docs/comments.md"
     assert [one.name for one in settings.repositories] == ["owner/repo", "*/*"]
     assert all(len(line) <= 120 for line in text.splitlines())
 
 
 def test_defaults_are_not_written() -> None:
-    text = settings_text(app_identity(Path("config/github-app.pem")), ("owner/repo",))
+    text = settings_text(Path("config/github-app.pem"), ("owner/repo",), webhook_url="https://hls.invalid/webhook")
     assert "base_url" not in text
     assert "webhook_path" not in text
     assert "comments:" not in text
@@ -136,9 +127,9 @@ write_file(Path(sys.argv[1]), "a secret")
 
 @pytest.mark.parametrize("kind", ["dotenv", "key", "pending", "settings"])
 def test_git_ignores_secret_files_their_copies_and_what_a_kill_leaves(tmp_path: Path, kind: str) -> None:
-    files = AppFiles(tmp_path / KEY_FILE_NAME, DotenvFile(tmp_path / DOTENV))
-    settings = tmp_path / SETTINGS_FILE.name
-    path = {"dotenv": files.dotenv.path, "key": files.key, "pending": files.pending, "settings": settings}[kind]
+    session = Session({}, Terminal(None), config=tmp_path / SETTINGS_FILE.name)
+    files = {"dotenv": tmp_path / DOTENV, "key": session.key_path, "pending": session.pending_path}
+    path = files.get(kind, session.settings_path)
     killed = subprocess.run([sys.executable, "-c", KILLED_BEFORE_RENAME, path], check=False)
     (left,) = tmp_path.iterdir()
     assert (killed.returncode, left.read_text()) == (-signal.SIGKILL, "a secret")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from hls_handler.cli.init.dialogue import ManifestServer
+from hls_handler.cli.init.servers import AppPage
 from hls_handler.errors import HlsError, Permanent, SettingsError
 from tests.sandbox.conftest import Answer, ask
 
@@ -34,17 +34,17 @@ def exchange() -> Exchange:
 
 
 @pytest.fixture
-def page(exchange: Exchange) -> Iterator[ManifestServer]:
-    with ManifestServer(port=0, exchange=exchange) as running:
+def page(exchange: Exchange) -> Iterator[AppPage]:
+    with AppPage(port=0, exchange=exchange) as running:
         running.offer({"name": '"><script>'}, action="https://github.com/settings/apps/new?state=s&x=1")
         yield running
 
 
-def get(page: ManifestServer, path: str, **headers: str) -> Answer:
-    return ask(f"http://127.0.0.1:{page.port}", "GET", path, None, headers)
+def get(page: AppPage, path: str, **headers: str) -> Answer:
+    return ask(f"http://127.0.0.1:{page.server_port}", "GET", path, None, headers)
 
 
-def test_the_page_posts_the_escaped_manifest_to_github(page: ManifestServer) -> None:
+def test_the_page_posts_the_escaped_manifest_to_github(page: AppPage) -> None:
     shown = get(page, f"/{page.state}")
     assert shown.status == 200
     assert 'action="https://github.com/settings/apps/new?state=s&amp;x=1"' in shown.text
@@ -53,7 +53,7 @@ def test_the_page_posts_the_escaped_manifest_to_github(page: ManifestServer) -> 
 
 
 def test_a_code_with_the_state_is_exchanged_once_and_leads_to_the_installation(
-    page: ManifestServer, exchange: Exchange
+    page: AppPage, exchange: Exchange
 ) -> None:
     answers = [get(page, f"/code?code=c-1&state={page.state}") for _ in range(2)]
     assert [(one.status, one.headers["location"]) for one in answers] == [(303, NEXT), (303, NEXT)]
@@ -65,20 +65,20 @@ def test_a_code_with_the_state_is_exchanged_once_and_leads_to_the_installation(
     "query", ["code=c-1", "code=c-1&state=other", "code=c-1&state=%F0%9F%8D%95", "state={state}", ""]
 )
 def test_a_wrong_state_or_a_missing_code_is_rejected_and_waiting_continues(
-    page: ManifestServer, exchange: Exchange, query: str
+    page: AppPage, exchange: Exchange, query: str
 ) -> None:
     assert get(page, f"/code?{query.format(state=page.state)}").status == 400
     assert (exchange.codes, page.ended.is_set()) == ([], False)
 
 
-def test_the_page_is_shown_only_at_its_secret_address_and_to_its_own_host(page: ManifestServer) -> None:
+def test_the_page_is_shown_only_at_its_secret_address_and_to_its_own_host(page: AppPage) -> None:
     assert [get(page, path).status for path in ("/", "/favicon.ico", f"/{page.state}x")] == [404, 404, 404]
-    rebound = get(page, f"/{page.state}", Host=f"evil.example:{page.port}")
+    rebound = get(page, f"/{page.state}", Host=f"evil.example:{page.server_port}")
     assert rebound.status == 421
     assert page.state not in rebound.text
 
 
-def test_a_failed_exchange_is_shown_and_kept(page: ManifestServer, exchange: Exchange) -> None:
+def test_a_failed_exchange_is_shown_and_kept(page: AppPage, exchange: Exchange) -> None:
     exchange.problem = Permanent("GitHub did not accept the code <404>")
     shown = get(page, f"/code?code=c-1&state={page.state}")
     assert (shown.status, "&lt;404&gt;" in shown.text) == (502, True)
@@ -90,9 +90,9 @@ def test_a_port_in_use_names_the_option(exchange: Exchange) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match=f"cannot listen on 127.0.0.1:{port}: .*--port"):
-            ManifestServer(port=port, exchange=exchange)
+            AppPage(port=port, exchange=exchange)
 
 
-def test_requests_are_not_logged(page: ManifestServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_requests_are_not_logged(page: AppPage, capsys: pytest.CaptureFixture[str]) -> None:
     get(page, f"/code?code=c-1&state={page.state}")
     assert capsys.readouterr() == ("", "")

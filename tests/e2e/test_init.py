@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.cli.init.setup import Init, InitOptions
+from hls_handler.cli.init.session import Session, Terminal
+from hls_handler.cli.init.setup import run
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.load import read_environment
@@ -23,17 +24,20 @@ def test_the_service_comments_as_the_new_app_with_the_written_settings(
     conversation = sandbox.state.seed(QUESTION.event, QUESTION.payload)
     assert conversation is not None
     path = tmp_path / "config" / "settings.yaml"
-    options = InitOptions(
-        config=path,
-        app=True,
-        name="my-hls",
-        webhook_url="none",
-        github_url=sandbox.github_url,
-        claude_url=sandbox.claude_url,
-    )
     with monkeypatch.context() as patch:
         patch.chdir(tmp_path)
-        Init(options, {"ANTHROPIC_API_KEY": sandbox.api_key}, None, browser=Browser().open).run()
+        session = Session(
+            {"ANTHROPIC_API_KEY": sandbox.api_key},
+            Terminal(None),
+            config=path,
+            app=True,
+            name="my-hls",
+            webhook_url="none",
+            github_url=sandbox.github_url,
+            claude_url=sandbox.claude_url,
+            open_browser=Browser().open,
+        )
+        run(session)
     variables = dict(read_environment({}, tmp_path / ".env"))
     url = f"sqlite:///{tmp_path}/hls.db"
     written = path.read_text().replace("github:\n", "github:\n  min_seconds_between_writes: 0.01\n")

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from hls_handler.cli.init.dialogue import StandardInput
-from hls_handler.cli.init.files import STANDARD_INPUT
-from hls_handler.cli.init.setup import Init, InitOptions
+from hls_handler.cli.init.files import DEFAULT_CLAUDE, DEFAULT_GITHUB, STANDARD_INPUT
+from hls_handler.cli.init.session import Session, Terminal, open_browser
+from hls_handler.cli.init.setup import run
 from hls_handler.cli.options import abort, print_line
 from hls_handler.errors import HlsError, SettingsError, with_remedy
 
@@ -75,26 +75,28 @@ def init(
     Exit codes: 0 everything is written; 1 GitHub or Claude rejected something or failed; 2 usage error, or a file that
     cannot be used or was not replaced; 130 Ctrl-C.
     """
-    options = InitOptions(
-        config=config,
-        app=app,
-        name=name,
-        organization=organization,
-        webhook_url=webhook_url,
-        token_file=token_file,
-        repositories=tuple(repository or ()),
-        claude_key_file=claude_key_file,
-        github_url=github_url,
-        claude_url=claude_url,
-        port=port,
-        browser=not no_browser,
-        wait=not no_wait,
-        yes=yes,
-    )
     reads_secret = STANDARD_INPUT in (token_file, claude_key_file)
-    terminal = StandardInput(sys.stdin) if sys.stdin.isatty() and not reads_secret else None
+    terminal = Terminal(sys.stdin if sys.stdin.isatty() and not reads_secret else None)
     try:
-        Init(options, os.environ, terminal).run()
+        session = Session(
+            os.environ,
+            terminal,
+            config=config,
+            app=app,
+            name=name,
+            organization=organization,
+            webhook_url=webhook_url,
+            token_file=token_file,
+            repositories=tuple(repository or ()),
+            claude_key_file=claude_key_file,
+            github_url=github_url or DEFAULT_GITHUB,
+            claude_url=claude_url or DEFAULT_CLAUDE,
+            port=port,
+            wait=not no_wait,
+            yes=yes,
+            open_browser=(lambda _url: False) if no_browser else open_browser,
+        )
+        run(session)
     except SettingsError as exc:
         abort(*exc.problems)
     except HlsError as exc:

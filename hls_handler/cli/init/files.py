@@ -2,66 +2,62 @@
 
 from __future__ import annotations
 
-import html
 import json
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from io import StringIO
 from itertools import count
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
-from dotenv.parser import Binding, parse_stream
-from pydantic import ValidationError
+from dotenv.parser import parse_stream
+from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.cli.options import print_line
-from hls_handler.clients.app_setup import CreatedApp
+from hls_handler.clients.webhook_setup import UNSERVED_URL
 from hls_handler.errors import SettingsError
 from hls_handler.settings.load import read_environment
-
-_PLAIN = re.compile(r"[A-Za-z0-9_./:+=@%-]+")  # values that every reader of .env files takes as they are
+from hls_handler.settings.values import LinkUrl
 
 PRIVATE_MODE, SETTINGS_MODE = 0o600, 0o644
 STANDARD_INPUT = Path("-")
 
+_PLAIN = re.compile(r"[A-Za-z0-9_./:+=@%-]+")  # values that every reader of .env files takes as they are
+_LINE = re.compile(r"^(?=.*\S)", re.MULTILINE)  # the beginning of a line that is not blank
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[Path]:
+    """Create the folder of `path`, and yield a private file there, which is deleted. Raises `SettingsError`."""
+    target = path.resolve()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        os.close(handle)
+        try:
+            yield Path(name)
+        finally:  # also after Ctrl-C
+            Path(name).unlink(missing_ok=True)
+    except OSError as exc:
+        problem = f"cannot be written: {exc.strerror}; use a folder that you may write to"
+        raise SettingsError([f"{path.absolute()}: {problem}"]) from exc
+
 
 def write_file(path: Path, text: str, *, mode: int = PRIVATE_MODE) -> None:
     """Write a file and its folder. The file is replaced atomically. Raises `SettingsError`."""
-    target = path.resolve()  # a symbolic link stays one
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)  # with mode 0600
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.chmod(mode)
-            temporary.replace(target)
-        except BaseException:  # also Ctrl-C
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as exc:
-        raise _cannot_write(path, exc) from exc
+    with _new_file(path) as new:
+        new.write_text(text, encoding="utf-8")
+        new.chmod(mode)
+        new.replace(path.resolve())  # a symbolic link stays one
 
 
 def require_writable(path: Path) -> None:
     """Create the folder of a file that will be written. Raises `SettingsError` if no file can be created there."""
-    folder = path.resolve().parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder):
-            pass
-    except OSError as exc:
-        raise _cannot_write(path, exc) from exc
-
-
-def _cannot_write(path: Path, exc: OSError) -> SettingsError:
-    return SettingsError([f"{path.absolute()}: cannot be written: {exc.strerror}; use a folder that you may write to"])
+    with _new_file(path):
+        pass
 
 
 def read_text(path: Path) -> str | None:
@@ -92,43 +88,23 @@ def free_copy_name(path: Path) -> Path:
     return next(name for name in names if not name.exists())
 
 
-class DotenvFile:
-    """The file `.env`."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> Mapping[str, str]:
-        """Return the variables that have a value. Raises `SettingsError` for an unreadable file or invalid lines."""
-        return {name: value for name, value in read_environment({}, self.path).items() if value.strip()}
-
-    def set(self, variables: Mapping[str, str]) -> None:
-        """Add lines, in one atomic write. An earlier line with another value becomes a comment."""
-        present = self.read()
-        new = {name: value for name, value in variables.items() if present.get(name) != value}
-        if not new:
-            if self.path.exists():
-                self.path.chmod(PRIVATE_MODE)
-            return
-        lines = {name: f"{name}={_quoted(value)}\n" for name, value in new.items()}
-        earlier = "".join(self._replace(binding, lines) for binding in self._bindings())
-        separator = "\n" if earlier and not earlier.endswith("\n") else ""
-        write_file(self.path, earlier + separator + "".join(lines.values()))
-
-    @staticmethod
-    def _replace(binding: Binding, lines: dict[str, str]) -> str:
-        """Return the new text of a line. Removes from `lines` the line that replaces an assignment without a value."""
-        if binding.key in lines and not (binding.value or "").strip():
-            return lines.pop(binding.key)
-        return _comment_out(binding) if binding.key in lines else binding.original.string
-
-    def _bindings(self) -> Sequence[Binding]:
-        return list(parse_stream(StringIO((read_text(self.path) or "").removeprefix("\ufeff"))))
+def read_variables(dotenv: Path) -> Mapping[str, str]:
+    """Return the variables that have a value. Raises `SettingsError` for an unreadable file or invalid lines."""
+    return {name: value for name, value in read_environment({}, dotenv).items() if value.strip()}
 
 
-def _comment_out(binding: Binding) -> str:
-    lines = binding.original.string.splitlines(keepends=True)
-    return "".join(line if not line.strip() else f"# {line}" for line in lines)
+def set_variables(dotenv: Path, variables: Mapping[str, str]) -> None:
+    """Add lines to a file such as `.env`, in one atomic write. An earlier line with another value becomes a comment."""
+    present = read_variables(dotenv)
+    new = {name: f"{name}={_quoted(value)}\n" for name, value in variables.items() if present.get(name) != value}
+    text = ""
+    for binding in parse_stream(StringIO((read_text(dotenv) or "").removeprefix("\ufeff"))):
+        line = binding.original.string
+        if binding.key in new:
+            line = _LINE.sub("# ", line) if (binding.value or "").strip() else new.pop(binding.key)
+        text += line
+    separator = "\n" if new and text and not text.endswith("\n") else ""
+    write_file(dotenv, text + separator + "".join(new.values()))
 
 
 def _quoted(value: str) -> str:
@@ -138,116 +114,57 @@ def _quoted(value: str) -> str:
     return f"'{escaped}'"
 
 
-APP_ID, WEBHOOK_SECRET, API_KEY = "GITHUB_APP_ID", "GITHUB_WEBHOOK_SECRET", "HLS_API_KEY"
-
-
-@contextmanager
-def redirect_file(path: Path, url: str) -> Iterator[str]:
-    """Write a page that leads to `url`, delete it at the end, and yield its address.
-
-    Every user of the machine can read the arguments of a browser, but only the owner can read this file.
-    """
-    address = html.escape(url)
-    write_file(path, f'<meta http-equiv="refresh" content="0; url={address}">\n<a href="{address}">Continue</a>\n')
-    try:
-        yield path.absolute().as_uri()
-    finally:
-        path.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True, slots=True)
-class AppFiles:
-    key: Path  # "config/github-app.pem"
-    dotenv: DotenvFile
-
-    @property
-    def pending(self) -> Path:
-        """A file that exists only between the confirmation on GitHub and the storage of all secrets."""
-        return self.key.with_name("github-app.pending.json")
-
-    @property
-    def page(self) -> Path:
-        """A file that leads the browser to the page of `hls init` while this is shown."""
-        return self.key.with_name("github-app.html")
-
-    def read_pending(self) -> str | CreatedApp | None:
-        """Return a code to exchange or an App to store, after an interruption; None if there was none."""
-        text = read_text(self.pending)
-        if text is None:
-            return None
-        try:
-            document = json.loads(text)
-            return document["code"] if "code" in document else CreatedApp.model_validate(document)
-        except (ValueError, TypeError, ValidationError):
-            problem = f"{self.pending.absolute()}: damaged; delete the file, and the App on GitHub if it exists"
-        raise SettingsError([problem])  # outside of `except`, because the error may contain secrets
-
-    def store(self, app: CreatedApp) -> None:
-        """Store the App's secrets. After an interruption at any point, `read_pending` returns the App again."""
-        write_file(self.pending, app.model_dump_json())
-        present = read_text(self.key)
-        if present not in (None, app.pem):  # the key of another App, which the user put there meanwhile
-            write_file(free_copy_name(self.key), present)
-        write_file(self.key, app.pem)
-        self.dotenv.set({APP_ID: str(app.id), WEBHOOK_SECRET: app.webhook_secret})
-        self.pending.unlink(missing_ok=True)
-        print_line(f"Stored in {self.dotenv.path}: {APP_ID}, {WEBHOOK_SECRET}")
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """The section `github` of a new settings file."""
-
-    lines: tuple[str, ...]  # YAML below `github:`
-
-
-def app_identity(key_path: Path) -> Identity:
-    return Identity(
-        (
-            "app:  # the GitHub App as which HLS reads and writes",
-            '  id: "${GITHUB_APP_ID}"',
-            f"  private_key_path: {json.dumps(str(key_path), ensure_ascii=False)}",
-        )
-    )
-
-
-TOKEN_IDENTITY = Identity(('token: "${GITHUB_TOKEN}"  # reads and writes as the account of this token',))
-
 HEADER = """\
 # Settings of HLS, written by `hls init`. config/settings.example.yaml and docs/settings.md describe all other keys.
 # ${NAME} is replaced from the environment, else from .env. Relative paths are relative to the folder in which HLS is
 # started. A running service applies changes of this file within a second. `hls check` reports mistakes with their line.
 """
-REPOSITORIES_COMMENT = "the most specific matching entry applies; other repositories are ignored"
+DEFAULT_GITHUB, DEFAULT_CLAUDE = "https://api.github.com", "https://api.anthropic.com"
+DEFAULT_WEBHOOK_PATH = "/webhook"
 ALL_REPOSITORIES = "*/*"
 ENABLED_EVENTS = ("issues", "pull_request", "pull_request_review", "workflow_run")
 
 
 def settings_text(
-    identity: Identity,
+    key_path: Path | None,
     repositories: Sequence[str],
     *,
-    github_url: str | None = None,
-    claude_url: str | None = None,
-    webhook_path: str | None = None,
-    about_url: str | None = None,
+    webhook_url: str,
+    github_url: str = DEFAULT_GITHUB,
+    claude_url: str = DEFAULT_CLAUDE,
 ) -> str:
-    """Return a settings file. Arguments that are None keep their defaults."""
+    """Return a settings file with the App whose key is in `key_path`, or with a token if that is None."""
+    webhook_path, about_url = urlsplit(webhook_url).path, find_about_url(webhook_url)
     parts = [HEADER, "server:"]
-    if webhook_path is not None:
+    if webhook_path != DEFAULT_WEBHOOK_PATH:
         parts.append(f"  webhook_path: {json.dumps(webhook_path)}  # path that GitHub posts to")
-    parts += [f'  api_key: "${{{API_KEY}}}"  # opens the console; /stats, /metrics and the API need it', ""]
-    parts += ["github:", *(f"  {line}" for line in identity.lines), '  webhook_secret: "${GITHUB_WEBHOOK_SECRET}"']
-    if github_url is not None:
+    parts += ['  api_key: "${HLS_API_KEY}"  # opens the console; /stats, /metrics and the API need it', "", "github:"]
+    if key_path is None:
+        parts.append('  token: "${GITHUB_TOKEN}"  # reads and writes as the account of this token')
+    else:
+        parts += ["  app:  # the GitHub App as which HLS reads and writes", '    id: "${GITHUB_APP_ID}"']
+        parts.append(f"    private_key_path: {json.dumps(str(key_path), ensure_ascii=False)}")
+    parts.append('  webhook_secret: "${GITHUB_WEBHOOK_SECRET}"')
+    if github_url != DEFAULT_GITHUB:
         parts.append(f"  base_url: {json.dumps(github_url)}")
     parts += ["", "claude:", '  api_key: "${ANTHROPIC_API_KEY}"']
-    if claude_url is not None:
+    if claude_url != DEFAULT_CLAUDE:
         parts.append(f"  base_url: {json.dumps(claude_url)}")
     if about_url is not None:
         parts += ["", "comments:", f"  about_url: {json.dumps(about_url)}  # page of HLS that the footer links to"]
-    parts += ["", f"repositories:  # {REPOSITORIES_COMMENT}"]
+    parts += ["", "repositories:  # the most specific matching entry applies; other repositories are ignored"]
     for name in repositories:
         comment = "  # every repository whose webhook has the secret" if name == ALL_REPOSITORIES else ""
         parts.append(f"  - name: {json.dumps(name)}{comment}")
         parts.append(f"    events: [{', '.join(ENABLED_EVENTS)}]  # more: issue_comment, release")
     return "\n".join(parts) + "\n"
+
+
+def find_about_url(webhook_url: str) -> str | None:
+    """Return the address of the service's page for contributors; None if the URL does not look like the service's."""
+    about_url = urljoin(webhook_url, "/docs/comments.md")
+    is_served = webhook_url != UNSERVED_URL and webhook_url.endswith("/webhook")  # not that of a relay such as smee
+    try:
+        return TypeAdapter(LinkUrl).validate_python(about_url) if is_served else None
+    except ValidationError:
+        return None
