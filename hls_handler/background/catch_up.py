@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 from hls_handler.background.hooks import HookSearch, Problem, Source, Sources, applies_to_all
 from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor
@@ -76,6 +77,7 @@ class Report:
     remaining: int = 0  # deliveries whose payload was not read yet
     missed: list[Missed] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    first_unread: Problem | None = None
     is_busy: bool = False  # True: another process is catching up, and this run did nothing
 
     def counts(self) -> dict[str, int]:
@@ -171,10 +173,9 @@ class CatchUp:
         self._settled = set[str]()  # GUIDs that are not stored and must not be read again: lost or rejected
         self._failing_since = dict[str, datetime]()  # by GUID: time of the first failed request for its payload
         self._names = dict[int, str]()  # repository id -> "owner/repo"
-        self._awaiting = dict[int, bool]()  # repository id -> result of `_awaits_answers` in this run
-        self._unread = list[Problem]()  # of this run
         self._failures_in_a_row = 0  # requests
         self._lease = 0
+        self._complete_to = 0  # id up to which all attempts of the present hook are processed
         self.report = Report()
 
     def close(self) -> None:
@@ -192,10 +193,20 @@ class CatchUp:
             report.is_busy = True
             return report
         self._lease, self._failures_in_a_row = lease, 0
-        self._awaiting.clear()
-        self._unread.clear()
+        self._awaits_answers = cache(self._has_open_checklist)
+        self._names |= self._store.catch_up.repository_names()
         try:
-            self._run(dry_run=dry_run, on_progress=on_progress)
+            for source in self._find_sources():
+                try:
+                    self._read(source, dry_run=dry_run, on_progress=on_progress)
+                except StepFailed as exc:
+                    if applies_to_all(exc):
+                        raise
+                    report.problems.append(to_problem(exc))
+            if report.first_unread is not None:
+                unread = f"{count(report.unread, 'missed webhook')} could not be read"
+                first = report.first_unread
+                report.problems.append(Problem(f"{unread}: {first.message}", first.remedy))
         except (Stopped, DependencyDown) as exc:
             report.problems.append(to_problem(exc))
             if isinstance(exc, DependencyDown) and exc.applies_to_all_calls and exc.not_before is not None:
@@ -204,44 +215,22 @@ class CatchUp:
             self._store.catch_up.release(self._lease)
         return report
 
-    def _run(self, *, dry_run: bool, on_progress: Callable[[], object]) -> None:
-        sources = self._find_sources()
-        report = self.report
-        report.problems += sources.problems
-        report.hooks = len(sources.found)
-        self._names |= self._store.catch_up.repository_names()
-        for source in sources.found:
-            try:
-                self._read(source, dry_run=dry_run, on_progress=on_progress)
-            except StepFailed as exc:
-                if applies_to_all(exc):
-                    raise
-                report.problems.append(to_problem(exc))
-        if self._unread:
-            first, unread = self._unread[0], count(len(self._unread), "missed webhook")
-            report.problems.append(Problem(f"{unread} could not be read: {first.message}", first.remedy))
-
-    def _find_sources(self) -> Sources:
+    def _find_sources(self) -> tuple[Source, ...]:
         config = self._active()
         credentials = self._credentials_of(config.settings)
         self._github = self._clients.of(credentials)
         if isinstance(credentials, App):
-            return Sources((Source(f"{self._github.base_url}/app/{credentials.id}/hook", "/app/hook", None),))
-        return self._search.find(self._github, config, self._store.catch_up.received_repositories(), self._request)
+            found = Sources((Source(f"{self._github.base_url}/app/{credentials.id}/hook", "/app/hook", None),))
+        else:
+            received = self._store.catch_up.received_repositories()
+            found = self._search.find(self._github, config, received, self._request)
+        self.report.problems += found.problems
+        self.report.hooks = len(found.found)
+        return found.found
 
     def _read(self, source: Source, *, dry_run: bool, on_progress: Callable[[], object]) -> None:
-        began, report, complete_to = self._store.now(), self.report, 0
-
-        def look_at(attempts: Iterable[DeliveryAttempt]) -> Iterator[DeliveryAttempt]:
-            nonlocal complete_to
-            for attempt in attempts:
-                report.looked_at += 1
-                if attempt.delivered_at <= began - OVERLAP:
-                    complete_to = max(complete_to, attempt.id)
-                yield attempt
-
-        attempts = look_at(self._attempts(source, began))
-        missed = select_missed(attempts, lambda attempt: self._is_wanted(source, attempt))
+        began, report, self._complete_to = self._store.now(), self.report, 0
+        missed = select_missed(self._attempts(source, began), lambda attempt: self._is_wanted(source, attempt))
         known = self._settled | self._store.catch_up.find_known([attempt.guid for attempt in missed])
         waiting = [attempt for attempt in missed if attempt.guid not in known]
         report.missed += [Missed(attempt, self._repository(source, attempt)) for attempt in waiting]
@@ -252,34 +241,14 @@ class CatchUp:
         for attempt in sorted(waiting, key=lambda attempt: (attempt.guid in self._failing_since, attempt.id)):
             if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
                 return
-            try:
-                if self._is_wanted(source, attempt):  # its repository may be known by now
-                    self._fetch(source, attempt)
+            if self._process(source, attempt, began):
                 self._failing_since.pop(attempt.guid, None)
                 report.remaining -= 1
-            except StepFailed as exc:
-                if applies_to_all(exc):
-                    raise
-                if not self._give_up(attempt, exc, began):
-                    complete_to = min(complete_to, attempt.id - 1)
+            else:
+                self._complete_to = min(self._complete_to, attempt.id - 1)
             on_progress()
-        if complete_to:
-            self._store.catch_up.save_caught_up_to(source.name, complete_to)
-
-    def _give_up(self, attempt: DeliveryAttempt, exc: StepFailed, now: datetime) -> bool:
-        """Return True if the payload could not be read for an hour, and so counts as lost."""
-        if now - self._failing_since.setdefault(attempt.guid, now) < GIVE_UP_AFTER:
-            self.report.unread += 1
-            self._unread.append(to_problem(exc))
-            return False
-        self.report.remaining -= 1
-        self._lose(attempt, "missed webhook is lost: its payload could not be read; redeliver it on GitHub", why=exc)
-        return True
-
-    def _lose(self, attempt: DeliveryAttempt, message: str, *, why: StepFailed | None = None) -> None:
-        self.report.lost += 1
-        self._settled.add(attempt.guid)
-        log.warning(message, extra=_about(attempt) | ({"why": str(why)} if why else {}))
+        if self._complete_to:
+            self._store.catch_up.save_caught_up_to(source.name, self._complete_to)
 
     def _attempts(self, source: Source, began: datetime) -> Iterator[DeliveryAttempt]:
         oldest = began - timedelta(hours=self._active().settings.catch_up.window_h)
@@ -291,11 +260,36 @@ class CatchUp:
             for attempt in page:
                 if attempt.id <= done_to or attempt.delivered_at < oldest:
                     return
+                self.report.looked_at += 1
+                if attempt.delivered_at <= began - OVERLAP:
+                    self._complete_to = max(self._complete_to, attempt.id)
                 yield attempt
             if cursor is None:
                 return
 
-    def _fetch(self, source: Source, attempt: DeliveryAttempt) -> None:
+    def _process(self, source: Source, attempt: DeliveryAttempt, began: datetime) -> bool:
+        """Queue, reject or lose a delivery. Return False if the next run must try again to read its payload."""
+        try:
+            if self._is_wanted(source, attempt):  # its repository may be known by now
+                self._accept(source, attempt)
+        except StepFailed as exc:
+            if applies_to_all(exc):
+                raise
+            if began - self._failing_since.setdefault(attempt.guid, began) < GIVE_UP_AFTER:
+                self.report.unread += 1
+                self.report.first_unread = self.report.first_unread or to_problem(exc)
+                return False
+            message = "missed webhook is lost: its payload could not be read; redeliver it on GitHub"
+            self._lose(attempt, message, why=str(exc))
+        return True
+
+    def _accept(self, source: Source, attempt: DeliveryAttempt) -> None:
+        """Read the payload and queue the delivery. Raises a `StepFailed` if the payload cannot be read now."""
+        config = self._active()
+
+        def decide(event: str, envelope: WebhookEnvelope) -> RoutingResult:
+            return config.route(event, envelope, config.prompts.latest)
+
         try:
             with self._request():
                 payload = self._github.find_payload(source.path, attempt.id)
@@ -303,11 +297,14 @@ class CatchUp:
             if payload is None:
                 self._lose(attempt, "missed webhook is lost: GitHub no longer keeps its payload")
                 return
-            new, accepted = self._accept(attempt, payload, repository=source.repository)
+            new = caught_up_delivery(
+                attempt, payload, repository=source.repository, route=decide, settings=config.settings
+            )
         except PayloadError as exc:
-            self._settled.add(attempt.guid)
-            log.warning("missed webhook rejected", extra={**_about(attempt), "why": str(exc)})
+            self._settle(attempt, "missed webhook rejected", why=str(exc))
             return
+        accepted = self._store.queue.accept([new], replay_window_h=0)[0]
+        self._on_commit(new, accepted)
         if attempt.repository_id is not None and new.repository is not None:
             self._names[attempt.repository_id] = new.repository
         self.report.accepted += accepted.outcome == "queued"
@@ -322,36 +319,18 @@ class CatchUp:
         }
         log.info("webhook received", extra=fields)  # the receiver logs the others
 
-    def _accept(
-        self, attempt: DeliveryAttempt, payload: bytes, *, repository: str | None
-    ) -> tuple[NewDelivery, Accepted]:
-        config = self._active()
+    def _lose(self, attempt: DeliveryAttempt, message: str, **fields: object) -> None:
+        self.report.lost += 1
+        self._settle(attempt, message, **fields)
 
-        def decide(event: str, envelope: WebhookEnvelope) -> RoutingResult:
-            return config.route(event, envelope, config.prompts.latest)
-
-        new = caught_up_delivery(attempt, payload, repository=repository, route=decide, settings=config.settings)
-        accepted = self._store.queue.accept([new], replay_window_h=0)[0]
-        self._on_commit(new, accepted)
-        return new, accepted
+    def _settle(self, attempt: DeliveryAttempt, message: str, **fields: object) -> None:
+        self._settled.add(attempt.guid)
+        about = {"event": event_key(attempt.event, attempt.action), "delivery": attempt.guid}
+        log.warning(message, extra=about | fields)
 
     @contextmanager
     def _request(self) -> Iterator[None]:
         """Context of one request to GitHub: waits for its turn and counts failures. Raises `Stopped`."""
-        self._before_request()
-        try:
-            yield
-        except DependencyDown as exc:
-            self._failures_in_a_row += 1
-            if self._failures_in_a_row > MAX_FAILURES_IN_A_ROW:
-                exc.applies_to_all_calls = True
-            raise
-        except HlsError:
-            self._failures_in_a_row = 0
-            raise
-        self._failures_in_a_row = 0
-
-    def _before_request(self) -> None:
         held_until = self._store.rate_limiter.held_until(self._rate_limit())
         if held_until is not None:
             until = f"{held_until:%H:%M:%S} UTC"
@@ -365,6 +344,14 @@ class CatchUp:
         if renewed is None:
             raise Stopped("this process was suspended, and another one is catching up")
         self._lease = renewed
+        failures, self._failures_in_a_row = self._failures_in_a_row, 0
+        try:
+            yield
+        except DependencyDown as exc:
+            self._failures_in_a_row = failures + 1
+            if self._failures_in_a_row > MAX_FAILURES_IN_A_ROW:
+                exc.applies_to_all_calls = True
+            raise
 
     def _rate_limit(self) -> str:
         credentials = self._credentials_of(self._active().settings)
@@ -382,21 +369,14 @@ class CatchUp:
             awaits_answers=attempt.event == "issue_comment" and self._awaits_answers(attempt.repository_id),
         )
 
-    def _awaits_answers(self, repository_id: int | None) -> bool:
+    def _has_open_checklist(self, repository_id: int | None) -> bool:
         """Return whether a checklist in the repository has open items, so that an author's comment may answer it."""
         if repository_id is None:
             return True
-        if repository_id not in self._awaiting:
-            states = self._store.repositories.comment_states(repository_id, FAMILY)
-            self._awaiting[repository_id] = any(map(is_open, states))
-        return self._awaiting[repository_id]
+        return any(map(is_open, self._store.repositories.comment_states(repository_id, FAMILY)))
 
     def _repository(self, source: Source, attempt: DeliveryAttempt) -> str | None:
         return source.repository or self._names.get(attempt.repository_id or 0)
-
-
-def _about(attempt: DeliveryAttempt) -> dict[str, object]:
-    return {"event": event_key(attempt.event, attempt.action), "delivery": attempt.guid}
 
 
 def to_problem(exc: Stopped | StepFailed) -> Problem:
