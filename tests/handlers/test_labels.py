@@ -1,4 +1,4 @@
-"""Decisions about adding and removing labels."""
+"""Decisions about labels: added, removed, suggested by a reply, and corrected by people."""
 
 from __future__ import annotations
 
@@ -12,9 +12,24 @@ from hypothesis import strategies as st
 
 from hls_handler.actions import EnsureLabels, RequestedLabel
 from hls_handler.analysis import Reply
-from hls_handler.handlers.labels import SHIPPED_LABELS, LabelDifference, LabelSpec, decide_labels, plan_labels
+from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.issues import IssueFacts, IssueHandler
+from hls_handler.handlers.labels import (
+    SHIPPED_LABELS,
+    AppliedLabel,
+    LabelDifference,
+    LabelOffer,
+    LabelSpec,
+    LabelState,
+    OfferLimits,
+    decide_labels,
+    find_changed_corrections,
+    plan_labels,
+    select_offer,
+)
+from hls_handler.handlers.reader import EMPTY_HISTORY, RepositoryLabel
 from hls_handler.settings.model import EffectiveLabels
-from tests.handlers.world import analysis, issue_analysis
+from tests.handlers.world import FakeReader, analysis, event, issue, issue_analysis
 from tests.prompting.samples import load
 from tests.prompting.test_library_errors import front
 
@@ -330,3 +345,132 @@ def test_labels_come_from_every_reply_of_a_chain(tmp_path: Path) -> None:
         *("defect", "component-search", "defect", "component-search"),
     ]
     assert labels.custom_labels == NOT_SHIPPED
+
+
+CART = RepositoryLabel("area/Cart", "The cart and the checkout")
+SEARCH = RepositoryLabel("area/search", "")
+OFFER = LabelOffer((CART, SEARCH), min_confidence=0.7)
+
+
+def plan(*suggested: tuple[str, float], offer: LabelOffer | None = OFFER) -> EnsureLabels:
+    reply = issue_analysis(suggested_labels=[{"name": name, "confidence": sure} for name, sure in suggested])
+    (action,) = IssueHandler().plan(event(issue()), IssueFacts(issue(), offer=offer), analysis(reply, comment=None))
+    assert isinstance(action, EnsureLabels)
+    return action
+
+
+def suggested_by(action: EnsureLabels) -> list[str]:
+    return [label.name for label in action.requested if label.group.startswith("suggested_labels ")]
+
+
+def test_rule_14_only_labels_of_the_list_are_set_with_the_spelling_of_the_repository() -> None:
+    action = plan(("AREA/cart", 0.9), ("admin", 1.0), ("area/search", 0.7))
+    assert suggested_by(action) == ["area/Cart", "area/search"]
+    assert action.rejected == (("admin", "it is not among the labels that the prompt listed"),)
+
+
+def test_label_below_the_confidence_is_only_listed() -> None:
+    action = plan(("area/search", 0.69))
+    assert suggested_by(action) == []
+    assert action.rejected == (("area/search", "Claude's confidence is 0.69, and labels.min_confidence is 0.7"),)
+
+
+def test_suggestions_without_a_list_are_only_listed() -> None:
+    action = plan(("area/search", 1.0), offer=None)
+    assert suggested_by(action) == []
+    assert action.rejected == (("area/search", "the prompt did not list the repository's labels"),)
+
+
+def test_rule_14_rejected_name_is_shown_without_line_breaks_and_control_characters() -> None:
+    action = plan(("x\n\x1b[31mDone: forged" + "y" * 100, 1.0))
+    ((name, _),) = action.rejected
+    assert len(name) <= 50
+    assert name.isprintable()
+
+
+SETTINGS = EffectiveLabels(suggest=True)
+
+
+def test_rule_14_label_that_was_deleted_meanwhile_is_not_created() -> None:
+    difference = decide_labels(
+        plan(("area/search", 0.9)), SETTINGS, present=frozenset(), stored={}, in_repository=frozenset()
+    )
+    assert "area/search" not in difference.add
+    assert ("area/search", "the repository has no such label") in difference.withheld
+
+
+def test_rule_14_suggested_label_that_a_person_removed_does_not_come_back() -> None:
+    action, known = plan(("area/search", 0.9)), frozenset({"area/search"})
+    states: tuple[LabelState, ...] = ("set", "removed")  # removed since the last check, or before
+    for state in states:
+        difference = decide_labels(
+            action, SETTINGS, present=frozenset(), stored={"area/search": state}, in_repository=known
+        )
+        assert ("area/search", "a person removed it") in difference.withheld
+
+
+def test_offer_has_allowed_labels_that_nothing_else_sets() -> None:
+    names = ("area/cart", "area/secret", "bug", "size/small", "skip-hls", "other")
+    limits = OfferLimits(
+        EffectiveLabels(allow=("area/*", "bug", "size/*", "skip-hls"), repository_allow=("*t", "bug", "s*", "area/c*")),
+        taken=frozenset({"bug"}),
+    )
+    offer = select_offer([RepositoryLabel(name, "") for name in names], limits)
+    assert [label.name for label in offer.labels] == ["area/cart", "area/secret"]
+
+
+@pytest.mark.parametrize("offer", [None, OfferLimits(EffectiveLabels(), taken=frozenset())])
+def test_labels_are_read_only_if_they_are_offered(offer: OfferLimits | None) -> None:
+    reader = FakeReader(issue(), labels=(CART,))
+    facts = IssueHandler().gather(event(issue()), reader, EMPTY_HISTORY, PromptLimits(30_000, offer=offer))
+    assert facts.repository_labels == ((CART,) if offer else ())
+
+
+GROUP_OF = {
+    "bug": "kind",
+    "question": "kind",
+    "priority-high": "priority",
+    "priority-low": "priority",
+    "priority-medium": "priority",
+}
+HIGH_NAME = "priority-high"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "shown", "set_by_bot", "expected"),
+    [
+        (None, [HIGH_NAME], [HIGH_NAME], "unchanged"),
+        (None, [], [HIGH_NAME], ""),
+        (None, ["priority-low"], [HIGH_NAME], "priority-low"),
+        (None, [HIGH_NAME, "priority-low"], [HIGH_NAME], "priority-low"),
+        (None, [HIGH_NAME, "priority-low"], [HIGH_NAME, "priority-low"], "unchanged"),
+        ("", [], [], "unchanged"),
+        ("", ["priority-low"], [], "priority-low"),
+        ("priority-low", [], [], ""),
+        ("priority-low", [HIGH_NAME], [], None),
+        ("", [HIGH_NAME], [HIGH_NAME], None),
+    ],
+    ids=[
+        "not changed",
+        "removed",
+        "replaced",
+        "another label added",
+        "another label added by us",
+        "still removed",
+        "replaced after it was removed",
+        "the replacement was removed",
+        "set again instead of the replacement",
+        "set again",
+    ],
+)
+def test_correction_of_a_label(
+    recorded: str | None, shown: list[str], set_by_bot: list[str], expected: str | None
+) -> None:
+    changed = find_changed_corrections(
+        [AppliedLabel("priority", HIGH_NAME, "issues/analyze@3f9c2a", recorded)],
+        shown,
+        set_by_bot=set_by_bot,
+        groups=GROUP_OF,
+    )
+    corrected = (AppliedLabel("priority", HIGH_NAME, "issues/analyze@3f9c2a", expected),)
+    assert changed == (() if expected == "unchanged" else corrected)
