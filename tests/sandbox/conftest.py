@@ -1,4 +1,4 @@
-"""Fixtures: a running sandbox and real clients over loopback."""
+"""A running sandbox, and requests to it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import anthropic
-import github
 import pytest
 
 from hls_handler.prompting import recorded
@@ -49,46 +47,13 @@ def ask(base_url: str, method: str, path: str, body: object = None, headers: dic
         connection.close()
 
 
-def ask_github(sandbox: Sandbox, method: str, path: str, body: object = None, **headers: str) -> Answer:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return ask(sandbox.github_url, method, path, body, {"Authorization": f"token {sandbox.token}", **named})
-
-
 def seed_story(sandbox: Sandbox, *names: str) -> None:
     for name in names or ("demo/bug", "demo/question", "demo/feature"):
         one = recorded.load(name)
         sandbox.state.seed(one.event, one.payload)
 
 
-def github_client(sandbox: Sandbox, *, token: str | None = None, timeout: int = 10) -> github.Github:
-    """Return a PyGithub client with the product's options."""
-    return github.Github(
-        auth=github.Auth.Token(token or sandbox.token),
-        base_url=sandbox.github_url,
-        retry=None,
-        seconds_between_requests=None,
-        seconds_between_writes=None,
-        timeout=timeout,
-        lazy=True,
-        api_version="2022-11-28",
-    )
-
-
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox() as running:
         yield running
-
-
-@pytest.fixture
-def hub(sandbox: Sandbox) -> Iterator[github.Github]:
-    seed_story(sandbox)
-    client = github_client(sandbox)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def claude(sandbox: Sandbox) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(api_key=sandbox.api_key, base_url=sandbox.claude_url, max_retries=0) as client:
-        yield client

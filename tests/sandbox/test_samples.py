@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from hls_handler.analysis import REPLY_TYPES
@@ -32,23 +30,3 @@ def test_every_variable_of_a_comment_has_an_example(event: str, reply: str) -> N
     unused |= {"summarized_files", "file_summaries"} | ({"labels"} if reply == "issue_response" else set())
     for name in names - unused:
         assert any(example[name] not in (None, "", ()) for example in examples), name
-
-
-def first(event: str, reply: str) -> dict[str, Any]:
-    return dict(next(comment_examples(event, REPLY_TYPES[reply], BUDGET)))
-
-
-def test_findings_refer_to_lines_of_the_patches() -> None:
-    example = first("pull_request", "pull_request_analysis")
-    shown = {file.path: file.numbered for file in example["files"]}
-    assert example["findings"] != ()
-    for finding in example["findings"]:
-        assert finding.quote in shown[finding.path]
-
-
-def test_todos_quote_the_review() -> None:
-    example = first("pull_request_review", "review_analysis")
-    words = " ".join([example["review"].body, *(comment.body for comment in example["comments"])])
-    assert {todo.path is None for todo in example["todos"]} == {True, False}  # of its own text, and of its comments
-    for todo in example["todos"]:
-        assert " ".join(todo.quote.split()) in " ".join(words.split())
