@@ -214,31 +214,6 @@ def ask(
     client: tuple[str, int] = ("127.0.0.1", 4711),
 ) -> Response:
     """Send one request in its own event loop and return the response."""
-    return asyncio.run(
-        converse(
-            app,
-            path,
-            method=method,
-            headers=headers,
-            chunks=chunks,
-            query=query,
-            http_version=http_version,
-            client=client,
-        )
-    )
-
-
-async def converse(
-    app: ASGIApp,
-    path: str = "/webhook",
-    *,
-    method: str = "POST",
-    headers: Sequence[tuple[bytes, bytes]] = (),
-    chunks: Sequence[bytes] = (b"",),
-    query: bytes = b"",
-    http_version: str = "1.1",
-    client: tuple[str, int] = ("127.0.0.1", 4711),
-) -> Response:
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -265,7 +240,7 @@ async def converse(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await app(scope, receive, send)
+    asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
     start = sent[0]
     answered = {name.decode(): value.decode() for name, value in start["headers"]}
     return Response(start["status"], answered, b"".join(message.get("body", b"") for message in sent[1:]))

@@ -64,148 +64,36 @@ GOOD: dict[str, Any] = {
     "action": "opened",
     "repository": {"id": 186853002, "full_name": "Codertocat/Hello-World"},
     "sender": {"login": "Codertocat", "type": "User"},
-    "issue": {
-        "number": 1,
-        "title": "Spelling error",
-        "body": "It reads recieve",
-        "state": "open",
-        "locked": False,
-        "author_association": "OWNER",
-        "html_url": "https://github.com/Codertocat/Hello-World/issues/1",
-        "labels": [{"name": "bug"}],
-        "user": {"login": "Codertocat", "type": "User", "id": 21031067},
-    },
+    "issue": {"number": 1, "title": "Spelling error", "body": "It reads recieve", "labels": [{"name": "bug"}]},
 }
 """A valid body."""
 
-NOT_TEXT: Sequence[object] = (1, -1.5, True, [], {}, ["a"], {"a": 1}, 10**40)
-NOT_INTEGER: Sequence[object] = ("1", 1.5, True, [], {}, None, "a", [1], 1e300)
-NOT_OBJECT: Sequence[object] = (1, "a", True, [], 1.5, [{}])
-ODD_NAMES: Sequence[object] = ("a" * 256, "a\nb", "a\0b", "a\u202eb", "\x1b[31m", "a\x7f")
-
-WRONG_TYPES: Sequence[tuple[str, Sequence[object]]] = (
-    ("action", (*NOT_TEXT, *ODD_NAMES)),
-    ("repository", NOT_OBJECT),
-    ("repository.id", (*NOT_INTEGER, -1, 2**63, 10**40)),
-    (
-        "repository.full_name",
-        (*NOT_TEXT, *ODD_NAMES, "a", "a/b/c", "a b/c", "../..", "./a", "a/..", "a/b?c", "é/é", " a/b"),
-    ),
-    ("sender", NOT_OBJECT),
-    ("sender.login", (*NOT_TEXT, *ODD_NAMES)),
-    ("sender.type", NOT_TEXT),
-    ("issue", (*NOT_OBJECT, None, {})),
-    ("issue.number", (*NOT_INTEGER, 0, -1, 2**31, 10**40)),
-    ("issue.title", NOT_TEXT),
-    ("issue.body", NOT_TEXT),
-    ("issue.state", (*NOT_TEXT, "ajar", None)),
-    ("issue.locked", (0, 1, "false", None, [], {})),
-    ("issue.author_association", (*NOT_TEXT, None)),
-    ("issue.html_url", (*NOT_TEXT, None)),
-    ("issue.labels", (1, "bug", True, {}, [1], ["bug"], [{"name": 1}], [None])),
-    ("issue.user", NOT_OBJECT),
-    ("issue.user.id", NOT_INTEGER),
-    ("issue.user.login", (*NOT_TEXT, None)),
-    ("issue.pull_request", NOT_OBJECT),
-    ("pull_request", (*NOT_OBJECT, {}, {"number": "1"}, {"number": 1, "head": {"sha": 1}}, {"number": 0})),
-    ("review", (*NOT_OBJECT, {"body": 1}, {"user": {"login": 1}})),
-    ("comment", (*NOT_OBJECT, {}, {"id": "1"}, {"id": 1, "created_at": "yesterday"}, {"id": 1, "body": []})),
-    ("workflow_run", (*NOT_OBJECT, {}, {"id": 1, "workflow_id": 1}, {"id": 1, "workflow_id": 1, "head_sha": 1})),
-    ("release", (*NOT_OBJECT, {}, {"id": 1}, {"id": 1, "tag_name": None})),
-    ("requested_reviewer", NOT_OBJECT),
-    ("label", NOT_OBJECT),
-    ("changes", NOT_OBJECT),
-)
-
-
-def _with(path: str, value: object) -> bytes:
-    """Return the valid body with one field replaced."""
-    top: dict[str, Any] = json.loads(json.dumps(GOOD))
-    *above, name = path.split(".")
-    inner = top
-    for step in above:
-        inner = inner[step]
-    inner[name] = value
-    return json.dumps(top).encode()
-
-
 _GOOD = json.dumps(GOOD).encode()
 
-NOT_JSON: Sequence[bytes] = (
+NOT_OF_GITHUB: Sequence[bytes] = (
     b"",
-    b" ",
-    b"null",
-    b"true",
-    b"7",
-    b'"text"',
-    b"[]",
     b"[" + _GOOD + b"]",
     _GOOD[:-1],
-    _GOOD[:100],
-    _GOOD + b"}",
     _GOOD + _GOOD,
-    _GOOD + b"\0",
     b"\0" + _GOOD,
-    b"\xef\xbb\xbf" + _GOOD,
     _GOOD.decode().encode("utf-16"),
-    _GOOD.decode().encode("utf-32"),
-    _GOOD.replace(b"opened", b"open\xffed"),
-    _GOOD.replace(b"recieve", b"\xc0\xaf"),
     _GOOD.replace(b"recieve", b"\xed\xa0\x80"),
-    _GOOD.replace(b"recieve", b"\\ud800"),
-    _GOOD.replace(b"recieve", b"\\udc00\\ud800"),
-    _GOOD.replace(b"recieve", b"\\x41"),
-    _GOOD.replace(b"recieve", b"\n"),
-    _GOOD.replace(b"recieve", b"\0"),
-    _GOOD.replace(b'"', b"'"),
-    _GOOD.replace(b"}", b",}"),
-    _GOOD.replace(b"{", b"{/* */", 1),
     _GOOD.replace(b"186853002", b"NaN"),
-    _GOOD.replace(b"186853002", b"Infinity"),
-    _GOOD.replace(b"186853002", b"0186853002"),
-    _GOOD.replace(b"186853002", b"0x10"),
-    _GOOD.replace(b"186853002", b"1e999"),
-    _GOOD.replace(b"186853002", b"-"),
     _GOOD.replace(b"186853002", b"9" * 5_000),
-    _GOOD.replace(b"186853002", b"1" + b"0" * 100_000),
-    b'{"action":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    _GOOD.replace(b"Hello-World", b"../.."),
+    _GOOD.replace(b'"number": 1', b'"number": -1'),
     b'{"deep":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    b'{"deep":' + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"}",
-    b"[" * 200_000,
     b'{"a":' * 100_000,
     b'{"issue":{"number":1},"issue":{"number":"1"}}',
-    _GOOD[:-1] + b',"action":{}}',
-    b'{"repository":{"id":1,"full_name":"../.."},' + _GOOD[1:].replace(b"repository", b"repo"),
-    b"<xml/>",
-    b"payload=" + quote_plus(_GOOD).encode(),
     b"\x1f\x8b\x08\x00" + b"\0" * 20,
-    b"%7B%7D",
 )
 
 NOT_FORM: Sequence[bytes] = (
-    b"",
-    b"payload",
-    b"payload=",
-    b"payload=null",
-    b"payload=%7B",
-    b"payload=%zz",
-    b"payload=%",
-    b"payload=%00",
     b"payload=%ff%fe",
-    b"payload=%u007b%u007d",
-    b"payload=%257B%257D",
     b"payload=1&payload=2",
-    b"payload=" + quote_plus(_GOOD).encode() + b"&payload=" + quote_plus(_GOOD).encode(),
     b"payload=" + quote_plus(_GOOD).encode() + b"%00",
-    b"payload=" + quote_plus(_GOOD[:-1]).encode(),
-    b"Payload=" + quote_plus(_GOOD).encode(),
     b"payload[]=" + quote_plus(_GOOD).encode(),
-    b"pay%6coad=" + quote_plus(_GOOD).encode(),
-    b"x=1;payload=" + quote_plus(_GOOD).encode(),
     b"&" * 50_000,
-    b"payload=" + b"%41" * 50_000,
-    b"payload=" + b"+" * 50_000,
-    _GOOD,
 )
 
 
@@ -221,15 +109,9 @@ def signed(body: bytes, secret: str, event: str = "issues", content_type: str = 
 
 def of_wrong_shape(secret: str) -> Iterator[Hostile]:
     """Yield requests with a valid signature and a body that is not of GitHub's shape."""
-    for path, wrong in WRONG_TYPES:
-        yield from (Hostile(signed(_with(path, value), secret)) for value in wrong)
-    yield from (Hostile(signed(body, secret)) for body in NOT_JSON)
-    yield from (Hostile(signed(body, secret, event="ping")) for body in NOT_JSON)
+    yield from (Hostile(signed(body, secret)) for body in NOT_OF_GITHUB)
     yield from (Hostile(signed(body, secret, content_type="application/x-www-form-urlencoded")) for body in NOT_FORM)
-    yield Hostile(signed(b'{"__proto__":{"issue":{"number":1}},"constructor":{"prototype":{}}}', secret))
-    for event in ("pull_request", "pull_request_review", "workflow_run", "release", "issue_comment"):
-        yield Hostile(signed(_GOOD, secret, event=event))
-    for event in ("", "Issues", "issues ", "1issues", "issues,push", "issues\0", "a" * 65, "../issues", "é"):
+    for event in ("pull_request", "", "Issues", "issues,push", "issues\0", "a" * 65, "../issues", "é"):
         yield Hostile(signed(_GOOD, secret, event=event))
 
 
@@ -239,43 +121,23 @@ def not_signed(secret: str) -> Iterator[Hostile]:
     digest = good.removeprefix(b"sha256=")
     for wrong in (
         None,
-        b"",
         digest,
         b"sha1=" + digest[:40],
-        b"sha256=" + digest.upper(),
         b"SHA256=" + digest,
         b"sha256=" + digest[:-1],
-        b"sha256=" + digest + b"0",
-        b"sha256=" + digest + b"\x0b",
-        b"sha256=" + b"0" * 64,
         b"sha256=" + b"\xff" * 64,
-        b"sha256=" + digest[:-1] + b"\xc3\xa9",
         good + b", " + good,
         signature(_GOOD, ""),
-        signature(_GOOD, secret + " "),
-        signature(_GOOD + b"\n", secret),
         signature(b"", secret),
         b"sha256=" + b"0" * 40_000,
     ):
         yield Hostile(request(headers(_GOOD, secret=secret, x_hub_signature_256=wrong), _GOOD))
-    for named in (b"X-Hub-Signature", b"X_Hub_Signature_256", b"X-Hub-Signature-256\t"):
-        yield Hostile(request([*headers(_GOOD, secret=secret, x_hub_signature_256=None), (named, good)], _GOOD))
-    for id_ in ("", " ", "a b", "a" * 65, "../../etc/passwd", "é", "a;b", "%00", "'--", "a\0"):
+    for id_ in ("", "a b", "a" * 65, "../../etc/passwd", "é", "a\0"):
         yield Hostile(request(headers(_GOOD, secret=secret, x_github_delivery=id_), _GOOD))
-    for type_ in (
-        None,
-        "",
-        "text/plain",
-        "application/jsonp",
-        "multipart/form-data; boundary=a",
-        "é",
-        "a" * 300,
-        "*/*",
-    ):
+    for type_ in (None, "text/plain", "multipart/form-data; boundary=a", "é", "a" * 300):
         yield Hostile(request(headers(_GOOD, secret=secret, content_type=type_), _GOOD))
     for doubled in (b"X-GitHub-Event", b"X-GitHub-Delivery", b"X-Hub-Signature-256", b"Content-Type"):
         yield Hostile(request([*headers(_GOOD, secret=secret), (doubled, b"a")], _GOOD))
-        yield Hostile(request([(doubled.upper(), b""), *headers(_GOOD, secret=secret)], _GOOD))
 
 
 _HEAD = (
@@ -287,187 +149,66 @@ _CHUNKED = _HEAD + b"Transfer-Encoding: chunked\r\n"
 FRAMING: Sequence[bytes] = (
     # two lengths, or a length and chunks: a proxy might see the end of the request elsewhere
     _HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
-    _HEAD + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
-    _HEAD + b"Content-Length: 2, 2\r\n\r\n{}",
     _HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     _CHUNKED + b"Content-Length: 5\r\n\r\n0\r\n\r\n",
-    _CHUNKED + b"Transfer-Encoding: identity\r\n\r\n0\r\n\r\n",
     _HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-    _HEAD + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
-    _HEAD + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-    _HEAD + b"Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
-    _HEAD + b"Transfer-Encoding: gzip\r\n\r\n0\r\n\r\n",
-    _HEAD + b"X: a\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     _HEAD + b"X: a\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    _HEAD + b"X: a\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    _HEAD + b"Content-Length: +2\r\n\r\n{}",
     _HEAD + b"Content-Length: -2\r\n\r\n{}",
-    _HEAD + b"Content-Length: 0x2\r\n\r\n{}",
-    _HEAD + b"Content-Length: 2.0\r\n\r\n{}",
-    _HEAD + b"Content-Length: 2 2\r\n\r\n{}",
-    _HEAD + b"Content-Length: \r\n\r\n{}",
     _HEAD + b"Content-Length: two\r\n\r\n{}",
-    _HEAD + b"Content-Length: \xb2\r\n\r\n{}",
-    _HEAD + b"Content-Length: 18446744073709551618\r\n\r\n{}",
     _HEAD + b"Content-Length: 99999999999999999999999999\r\n\r\n{}",
     _HEAD + b"Content-Length: 25000001\r\n\r\n{}",
     # chunks
     _CHUNKED + b"\r\nzz\r\n",
-    _CHUNKED + b"\r\n-1\r\n",
-    _CHUNKED + b"\r\n+1\r\na\r\n0\r\n\r\n",
-    _CHUNKED + b"\r\n0x1\r\na\r\n0\r\n\r\n",
-    _CHUNKED + b"\r\n1 \r\na\r\n0\r\n\r\n",
-    _CHUNKED + b"\r\n\r\n\r\n",
     _CHUNKED + b"\r\n1\r\nab\r\n0\r\n\r\n",
-    _CHUNKED + b"\r\n1\na\n0\n\n",
-    _CHUNKED + b"\r\nffffffffffffffff\r\na",
     _CHUNKED + b"\r\nfffffffffffffffff\r\na",
     _CHUNKED + b"\r\n1;" + b"e" * 70_000,
     _CHUNKED + b"\r\n0\r\n" + b"a: b\r\n" * 20_000,
     _CHUNKED + b"\r\n0\r\nX-Hub-Signature-256: sha256=" + b"1" * 64 + b"\r\n\r\n",
-    _CHUNKED + b"\r\n0\r\nContent-Length: 5\r\n\r\n",
 )
 
 STARTS: Sequence[bytes] = (
-    b"POST /webhook HTTP/2.0",
     b"POST /webhook HTTP/9.9",
-    b"POST /webhook HTTP/1.10",
-    b"POST /webhook HTTP/01.1",
-    b"POST /webhook http/1.1",
-    b"POST /webhook HTTPS/1.1",
-    b"POST /webhook ICE/1.0",
-    b"POST  /webhook HTTP/1.1",
-    b"POST\t/webhook\tHTTP/1.1",
-    b" POST /webhook HTTP/1.1",
-    b"post /webhook HTTP/1.1",
-    b"POST /webhook  HTTP/1.1",
-    b"POST /web hook HTTP/1.1",
-    b"POST webhook HTTP/1.1",
-    b"POST  HTTP/1.1",
     b"POST / HTTP/1.1",
-    b"POST // HTTP/1.1",
     b"POST /webhook/ HTTP/1.1",
-    b"POST //webhook HTTP/1.1",
     b"POST /webhook/../stats HTTP/1.1",
-    b"POST /webhook%00 HTTP/1.1",
-    b"POST /webhook%2f HTTP/1.1",
     b"POST /%2e%2e/%2e%2e/etc/passwd HTTP/1.1",
     b"POST /%ff%fe HTTP/1.1",
-    b"POST /%zz HTTP/1.1",
-    b"POST /% HTTP/1.1",
     b"POST /\xff HTTP/1.1",
-    b"POST /\x00 HTTP/1.1",
-    b"POST /webhook#a HTTP/1.1",
-    b"POST /webhook\\ HTTP/1.1",
-    b"POST http://hls HTTP/1.1",
-    b"POST http:// HTTP/1.1",
-    b"POST http://hls/webhook HTTP/1.1",
     b"POST http://hls:99999/webhook HTTP/1.1",
-    b"POST http://a@b@c/webhook HTTP/1.1",
     b"POST http://[::1/webhook HTTP/1.1",
-    b"POST http://[::1]/webhook HTTP/1.1",
-    b"POST hls:443 HTTP/1.1",
     b"POST * HTTP/1.1",
-    b"POST ftp://hls/webhook HTTP/1.1",
-    b"POST javascript:alert(1) HTTP/1.1",
-    b"POST ?a=b HTTP/1.1",
     b"POST /webhook?" + b"a" * 60_000 + b" HTTP/1.1",
-    b"POST /" + b"a" * 60_000 + b" HTTP/1.1",
     b"POST /" + b"../" * 10_000 + b" HTTP/1.1",
-    b"POST /" + b"%41" * 10_000 + b" HTTP/1.1",
     b"CONNECT hls:443 HTTP/1.1",
-    b"CONNECT /webhook HTTP/1.1",
-    b"CONNECT hls HTTP/1.1",
-    b"CONNECT [ HTTP/1.1",
     b"OPTIONS * HTTP/1.1",
-    b"OPTIONS /webhook HTTP/1.1",
-    b"TRACE /webhook HTTP/1.1",
-    b"PUT /webhook HTTP/1.1",
-    b"DELETE /webhook HTTP/1.1",
-    b"PATCH /webhook HTTP/1.1",
     b"HEAD /webhook HTTP/1.1",
-    b"GET /webhook HTTP/1.1",
-    b"GET /webhook HTTP/1.0",
-    b"GET /stats HTTP/1.1",
     b"GET /stats?api_key=a HTTP/1.1",
-    b"POST /stats HTTP/1.1",
-    b"POST /health HTTP/1.1",
-    b"DELETE /health HTTP/1.1",
-    b"PROPFIND / HTTP/1.1",
-    b"M-SEARCH * HTTP/1.1",
-    b"SOURCE /webhook ICE/1.0",
-    b"DESCRIBE rtsp://hls/webhook RTSP/1.0",
     b"PRI * HTTP/2.0",
-    b"PRI /webhook HTTP/1.1",
-    b"QUERY /webhook HTTP/1.1",
     b"BREW /pot HTTP/1.1",
-    b"\x00 /webhook HTTP/1.1",
-    b"GET",
-    b"GET /webhook",
-    b"\xef\xbb\xbfGET / HTTP/1.1",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    b"\x80\x2e\x01\x00\x02",
-    b"SSH-2.0-OpenSSH_9.9",
-    b"*1",
-    b"EHLO hls",
-    b"HTTP/1.1 200 OK",
 )
 
 LINES: Sequence[bytes] = (
     b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA",
-    b"Connection: close, keep-alive, upgrade\r\nUpgrade: \xff",
     b"Expect: 100-continue",
     b"Expect: 200-ok",
-    b"Expect: 100-continue\r\nExpect: 100-continue",
-    b"Host: other",
     b"Host: \xff",
-    b"a" * 60_000 + b": b",
-    b"a: " + b"b" * 60_000,
     b"a: " + b"b" * 70_000,
-    b"\r\n".join(b"a: b" for _ in range(99)),
     b"\r\n".join(b"a: b" for _ in range(9_000)),
-    b"\r\n".join(b"a:" for _ in range(16_000)),
-    b": empty",
-    b"a b: c",
-    b"a\0: b",
     b"a: b\0c",
-    b"a: b\x01c",
-    b"a: b\x7f",
-    b"\xff: a",
-    b"a\xc3\xa9: b",
-    b"a: \xff\xfe",
     b"no colon",
-    b" folded: a",
     b"a: b\r\n\tfolded",
-    b"a: b\rc: d",
-    b"a: b\nc: d",
-    b"a(b): c",
-    b"X-Request-ID: a\r\nX-Request-ID: b",
-    b"X-Request-ID: " + b"a" * 10_000,
     b"X-Request-ID: \xff\r\nX-API-Key: \xff",
-    b"X-API-Key: " + b"k" * 10_000,
     b"Content-Encoding: gzip",
-    b"Content-Encoding: br, gzip, gzip",
-    b"X-HTTP-Method-Override: GET",
-    b"X-Forwarded-For: 127.0.0.1\r\nForwarded: for=127.0.0.1",
-    b"Range: bytes=0-,0-,0-,0-",
-    b"Transfer-Encoding:",
     b"Cookie: " + b"a=b; " * 5_000,
-    b"Proxy: http://evil\r\nProxy-Connection: keep-alive",
 )
 
 INCOMPLETE: Sequence[bytes] = (
     b"\0",
-    b"\r\n\r\n\r\n",
-    b"GET /\r\n",
     b"GET / HTTP/1.1\r\n",
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
     _HEAD,
-    _HEAD + b"Content-Length: 10\r\n\r\n{}",
     _HEAD + b"Content-Length: 10\r\nExpect: 100-continue\r\n\r\n",
     _CHUNKED + b"\r\n5\r\nab",
-    _CHUNKED + b"\r\n0\r\n",
 )
 
 
@@ -475,16 +216,13 @@ def known_attacks() -> Iterator[Hostile]:
     """Yield attacks known from other servers, without a signature."""
     yield from (Hostile(sent) for sent in FRAMING)
     for start in STARTS:
-        whole = start.count(b" ") == 2 or start.startswith((b"POST", b"\x16", b"HTTP"))
-        yield Hostile(_HEAD.replace(b"POST /webhook HTTP/1.1", start) + b"Content-Length: 2\r\n\r\n{}", whole=whole)
+        yield Hostile(_HEAD.replace(b"POST /webhook HTTP/1.1", start) + b"Content-Length: 2\r\n\r\n{}")
     yield from (Hostile(_HEAD + line + b"\r\nContent-Length: 2\r\n\r\n{}") for line in LINES)
     yield from (Hostile(sent, whole=False) for sent in INCOMPLETE)
     rejected = _HEAD + b"Content-Length: 2\r\n\r\n{}"
     yield Hostile(rejected * 50, requests=50)
     yield Hostile(rejected * 5_000, whole=False)
     yield Hostile(rejected + b"GARBAGE\r\n\r\n")
-    yield Hostile(rejected.replace(b"1.1", b"1.0") + rejected)
-    yield Hostile(rejected.replace(b"Host: hls", b"Connection: close") + rejected)
     yield Hostile(_HEAD + b"Content-Length: 2\r\n\r\n{}GET /admin HTTP/1.1\r\nX: " + rejected, requests=1)
 
 
@@ -518,10 +256,8 @@ def signed_garbage(draw: some.DrawFn, secret: str) -> Hostile:
     def body() -> bytes:
         if draw(some.booleans()):
             return draw(some.binary(max_size=200)) + b"\xff"
-        fields: dict[str, Any] = draw(shaped)
-        path, wrong = draw(some.sampled_from([one for one in WRONG_TYPES if "." not in one[0]]))
-        there = [value for value in wrong if value is not None]  # null is valid for other events
-        return json.dumps({**fields, path: draw(some.sampled_from(there))}).encode()
+        name = draw(some.sampled_from(("action", "repository", "sender", "issue", "pull_request", "changes")))
+        return json.dumps({**draw(shaped), name: draw(some.sampled_from((1, [])))}).encode()
 
     event = draw(some.sampled_from(("issues", "pull_request", "ping", "star", "push")))
     bodies = [body() for _ in range(draw(some.integers(1, 10)))]

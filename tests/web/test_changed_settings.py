@@ -24,11 +24,3 @@ def test_changed_secrets_key_and_path_apply_to_the_next_request() -> None:
     assert ask(web.app, "/stats", method="GET").status == 401
     key = [(b"x-api-key", API_KEY.encode())]
     assert ask(web.app, "/stats", method="GET", headers=key).status == 200
-
-
-def test_the_uptime_continues_after_a_reload() -> None:
-    setup = WebSetup(settings())
-    web = setup.web()
-    setup.clock.now += 60
-    web.apply(setup.settings, RepositoryTable(setup.settings))
-    assert ask(web.app, "/health", method="GET").json["uptime_seconds"] == 60

@@ -10,7 +10,7 @@ import pytest
 
 from hls_handler.deliveries import NewDelivery
 from hls_handler.errors import PayloadError
-from hls_handler.routing import Ignored, Rule, WebhookEnvelope, parse_envelope
+from hls_handler.routing import Ignored, Rule, parse_envelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
 from tests.web.fakes import payload, settings
@@ -86,14 +86,10 @@ def test_an_event_without_repository_sender_and_action_has_none() -> None:
     [
         ("pull_request", "synchronize", "rule", "older_commits"),
         ("pull_request", "synchronize", "no", "nothing"),
-        ("pull_request", "opened", "rule", "nothing"),
         ("pull_request", "edited", "rule", "nothing"),
         ("pull_request", "closed", "no", "all"),
-        ("pull_request", "closed", "rule", "all"),
         ("issues", "closed", "no", "all"),
         ("issues", "deleted", "no", "all"),
-        ("issues", "transferred", "no", "all"),
-        ("issues", "reopened", "rule", "nothing"),
         ("issue_comment", "deleted", "no", "nothing"),
         ("milestone", "closed", "no", "nothing"),
     ],
@@ -109,11 +105,8 @@ def test_superseded_deliveries(event: str, action: str, routed: Literal["rule", 
     [
         ("issue_comment", "created", 2),
         ("pull_request", "review_requested", 2),
-        ("pull_request", "opened", 1),
         ("pull_request", "synchronize", 1),
-        ("pull_request_review", "submitted", 1),
         ("issues", "opened", 0),
-        ("workflow_run", "completed", 0),
         ("release", None, 0),
     ],
 )
@@ -144,8 +137,6 @@ def test_only_a_push_is_debounced(event: str, action: str, settle_s: float) -> N
             {"repository": {"id": 2**63}},
             "invalid payload: Expected `int` <= 9223372036854775807 - at `$.repository.id`",
         ),
-        ({"repository": {"id": -1}}, "invalid payload: Expected `int` >= 0 - at `$.repository.id`"),
-        ({"issue": {"number": 2**31}}, "invalid payload: Expected `int` <= 2147483647 - at `$.issue.number`"),
         ({"issue": {"number": 0}}, "invalid payload: Expected `int` >= 1 - at `$.issue.number`"),
         (
             {"pull_request": {"number": 1, "head": {"sha": "\x7f"}}},
@@ -157,18 +148,6 @@ def test_rule_5_a_body_that_does_not_match_its_event_is_rejected(fields: dict[st
     with pytest.raises(PayloadError) as error:
         check_payload("issues", parse_envelope(payload(**fields)))
     assert str(error.value) == sentence
-
-
-@pytest.mark.parametrize(
-    ("event", "envelope"),
-    [
-        ("issues", parse_envelope(payload())),
-        ("star", WebhookEnvelope()),
-        ("pull_request", parse_envelope(payload(pull_request={"number": 7}))),
-    ],
-)
-def test_a_body_that_matches_its_event_is_accepted(event: str, envelope: WebhookEnvelope) -> None:
-    check_payload(event, envelope)
 
 
 @pytest.mark.parametrize(

@@ -34,11 +34,7 @@ def post(setup: WebSetup, event: str, body: dict[str, Any], *, secret: str = SEC
     [
         ("installation", "created", {"repositories": [{"id": 1, "full_name": "octo/a"}]}, ()),
         ("installation", "deleted", {}, ()),
-        ("installation", "suspend", {}, ()),
-        ("installation", "unsuspend", {}, ()),
-        ("installation", "new_permissions_accepted", {}, ()),
         ("installation_repositories", "added", REPOSITORIES, ("octo/a", "octo/b")),
-        ("installation_repositories", "removed", REPOSITORIES, ("octo/a", "octo/b")),
     ],
 )
 def test_change_of_an_installation_is_applied_and_not_stored_as_work(

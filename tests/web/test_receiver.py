@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from typing import Any
 from urllib.parse import urlencode
@@ -20,11 +19,9 @@ from tests.web.fakes import (
     Headers,
     WebSetup,
     ask,
-    converse,
     headers,
     payload,
     settings,
-    signature,
 )
 
 NOT_VERIFIED = "the request could not be verified: check the webhook's secret"
@@ -37,54 +34,11 @@ def setup() -> WebSetup:
     return WebSetup(settings())
 
 
-def test_a_signed_event_is_committed_and_queued(setup: WebSetup) -> None:
-    body = payload()
-    response = ask(setup.app(), headers=headers(body, **WITH_ID), chunks=[body])
-    assert (response.status, response.json) == (202, {"status": "queued", **IDS})
-    [delivery] = setup.store.deliveries
-    assert (delivery.guid, delivery.request_id, delivery.state, delivery.body) == (GUID, "request-0815", "queued", body)
-
-
 @pytest.mark.parametrize(("is_stored", "author"), [(True, "octocat"), (False, None)])
 def test_author_of_the_issue_is_stored_only_if_settings_say_so(is_stored: bool, author: str | None) -> None:
     setup, body = WebSetup(settings(metrics={"authors": is_stored})), payload(sender={"login": "hubot"})
     ask(setup.app(), headers=headers(body), chunks=[body])
     assert (setup.store.deliveries[0].author, setup.store.deliveries[0].sender) == (author, "hubot")
-
-
-def test_the_response_to_an_ignored_event_has_a_reason(setup: WebSetup) -> None:
-    body = payload()
-    response = ask(setup.app(), headers=headers(body, event="star", **WITH_ID), chunks=[body])
-    assert (response.status, response.json) == (
-        200,
-        {"status": "ignored", "reason": "add it to repositories[0].events", **IDS},
-    )
-    assert setup.store.deliveries[0].reason_kind == "event not enabled"
-
-
-def test_a_duplicate_is_answered_with_its_state(setup: WebSetup) -> None:
-    body = payload()
-    app = setup.app()
-    ask(app, headers=headers(body), chunks=[body])
-    response = ask(app, headers=headers(body, **WITH_ID), chunks=[body])
-    assert (response.status, response.json) == (200, {"status": "duplicate", "state": "queued", **IDS})
-
-
-def test_rule_5_a_repeated_body_with_another_id_is_a_replay(setup: WebSetup) -> None:
-    setup.store.answer = Accepted("replay", "done", "the-first-guid")
-    body = payload()
-    response = ask(setup.app(), headers=headers(body, **WITH_ID), chunks=[body])
-    assert (response.status, response.json) == (
-        200,
-        {"status": "ignored", "reason": "replay of the-first-guid", **IDS},
-    )
-
-
-def test_a_ping_is_answered_and_counted_but_not_stored(setup: WebSetup) -> None:
-    body = json.dumps({"zen": "Design for failure.", "hook_id": 1}).encode()
-    response = ask(setup.app(), headers=headers(body, event="ping", **WITH_ID), chunks=[body])
-    assert (response.status, response.json) == (200, {"status": "pong", **IDS})
-    assert (setup.store.pongs, setup.store.deliveries) == (1, [])
 
 
 def test_a_form_is_verified_as_sent_and_stored_as_json(setup: WebSetup) -> None:
@@ -93,13 +47,6 @@ def test_a_form_is_verified_as_sent_and_stored_as_json(setup: WebSetup) -> None:
     response = ask(setup.app(), headers=headers(form, content_type="application/x-www-form-urlencoded"), chunks=[form])
     assert response.status == 202
     assert setup.store.deliveries[0].body == body
-
-
-def test_a_body_over_a_megabyte_is_verified(setup: WebSetup) -> None:
-    body = payload(filler="x" * 1_500_000)
-    assert ask(setup.app(), headers=headers(body), chunks=[body[:9], body[9:]]).status == 202
-    forged = headers(body[:-1] + b" ", x_hub_signature_256=signature(body))
-    assert ask(setup.app(), headers=forged, chunks=[body[:-1] + b" "]).status == 401
 
 
 BODY = payload()
@@ -112,7 +59,6 @@ INVALID: dict[str, tuple[Headers, bytes, int, str]] = {
     "wrong secret": (headers(BODY, secret="somebody-elses-secret"), BODY, 401, NOT_VERIFIED),
     "no signature": (headers(BODY, x_hub_signature_256=None), BODY, 401, NOT_VERIFIED),
     "secret of another repository": (headers(BODY, secret=OWN_SECRET), BODY, 401, NOT_VERIFIED),
-    "changed body": (headers(BODY), BODY + b" ", 401, NOT_VERIFIED),
     "no delivery id": (
         headers(BODY, x_github_delivery=None),
         BODY,
@@ -169,16 +115,7 @@ def test_rule_2_a_repository_with_its_own_secret_is_accepted(setup: WebSetup) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "secret"),
-    [
-        ("evil/../owner/repo", OWN_SECRET),
-        ("evil/x?y=1", OWN_SECRET),
-        ("evil/x#f", OWN_SECRET),
-        ("owner/./private", SECRET),
-        ("owner/x/../private", SECRET),
-        ("owner/..", SECRET),
-        ("owner", SECRET),
-    ],
+    ("name", "secret"), [("evil/../owner/repo", OWN_SECRET), ("evil/x?y=1", OWN_SECRET), ("owner/..", SECRET)]
 )
 def test_rule_2_an_invalid_repository_name_matches_no_repository(name: str, secret: str) -> None:
     setup = WebSetup(settings(repositories=[{"name": "evil/*", "webhook_secret": OWN_SECRET}, {"name": "*/*"}]))
@@ -313,49 +250,79 @@ def test_disconnected_sender_writes_no_log_line(setup: WebSetup, caplog: pytest.
 
 RECEIVED = {"event": "issues", "action": "opened", "repository": "owner/repo"}
 REJECTED: dict[str, object] = {"action": None, "repository": None, "decision": "rejected"}
-LOGGED: dict[str, tuple[dict[str, Any], Accepted | None, dict[str, object]]] = {
-    "queued": ({}, None, {"decision": "queued", "reason": "prompts/issues/analyze.j2 is for issues.opened"}),
+NOT_ENABLED = "add it to repositories[0].events"
+DECISIONS: dict[str, tuple[dict[str, Any], Accepted | None, int, dict[str, str], dict[str, object]]] = {
+    "queued": (
+        {},
+        None,
+        202,
+        {"status": "queued", **IDS},
+        {"decision": "queued", "reason": "prompts/issues/analyze.j2 is for issues.opened"},
+    ),
     "ignored": (
         {"action": "closed"},
         None,
-        {"action": "closed", "decision": "ignored", "reason": "add it to repositories[0].events"},
+        200,
+        {"status": "ignored", "reason": NOT_ENABLED, **IDS},
+        {"action": "closed", "decision": "ignored", "reason": NOT_ENABLED},
     ),
     "duplicate": (
         {},
         Accepted("duplicate", "done", GUID),
+        200,
+        {"status": "duplicate", "state": "done", **IDS},
         {"decision": "duplicate", "reason": "this delivery is already done"},
     ),
-    "replay": ({}, Accepted("replay", "done", "first"), {"decision": "replay", "reason": "replay of first"}),
-    "ping": ({"event": "ping"}, None, {"event": "ping", "decision": "pong", "reason": None}),
+    "replay": (
+        {},
+        Accepted("replay", "done", "first"),
+        200,
+        {"status": "ignored", "reason": "replay of first", **IDS},
+        {"decision": "replay", "reason": "replay of first"},
+    ),
+    "ping": (
+        {"event": "ping"},
+        None,
+        200,
+        {"status": "pong", **IDS},
+        {"event": "ping", "decision": "pong", "reason": None},
+    ),
     "wrong secret": (
         {"secret": OWN_SECRET},
         None,
+        401,
+        {"detail": NOT_VERIFIED},
         REJECTED | {"reason": "the secret that matched is not valid for owner/repo"},
     ),
     "wrong header": (
         {"x_github_event": "?"},
         None,
+        400,
+        {"detail": "X-GitHub-Event must be the name of an event, such as issues"},
         REJECTED | {"event": None, "reason": "X-GitHub-Event must be the name of an event, such as issues"},
     ),
 }
 
 
-@pytest.mark.parametrize("name", LOGGED)
-def test_each_webhook_is_logged_once_with_the_decision(
+@pytest.mark.parametrize("name", DECISIONS)
+def test_each_webhook_is_answered_and_logged_once_with_the_decision(
     setup: WebSetup, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    sent, answer, logged = LOGGED[name]
+    sent, stored, status, answer, logged = DECISIONS[name]
     caplog.set_level(logging.INFO, logger="hls_handler.web.receiver")
-    setup.store.answer = answer
+    setup.store.answer = stored
     body = payload(action=sent.get("action", "opened"))
     given = {name: value for name, value in sent.items() if name != "action"}
-    response = ask(setup.app(), headers=headers(body, **given), chunks=[body])
+    response = ask(setup.app(), headers=headers(body, **given, **WITH_ID), chunks=[body])
+    assert (response.status, response.json) == (status, answer)
     [record] = caplog.records
     assert (record.message, record.levelname) == ("webhook received", "INFO")
-    wanted = RECEIVED | logged
+    wanted = RECEIVED | logged | {"status": status}
     assert {name: record.__dict__[name] for name in wanted} == wanted
-    assert record.__dict__["status"] == response.status
-    assert setup.store.rejections == ([response.status] if logged["decision"] == "rejected" else [])
+    assert setup.store.rejections == ([status] if logged["decision"] == "rejected" else [])
+    assert setup.store.pongs == (name == "ping")
+    stored_guids = [one.guid for one in setup.store.deliveries]
+    assert stored_guids == ([] if name in ("ping", "wrong secret", "wrong header") else [GUID])
 
 
 @pytest.mark.parametrize(("ignored", "level"), [("info", "INFO"), ("debug", "DEBUG")])
@@ -374,28 +341,6 @@ def test_requests_without_a_webhook_are_counted_and_not_logged(
     caplog.set_level(logging.DEBUG, logger="hls_handler.web.receiver")
     ask(setup.app(), method="GET")
     assert (caplog.records, setup.store.rejections) == ([], [405])
-
-
-def test_concurrent_requests_log_their_own_ids(setup: WebSetup) -> None:
-    async def all_at_once() -> list[tuple[str, str]]:
-        app = setup.app()
-        bodies = [payload(title=str(number)) for number in range(20)]
-        responses = await asyncio.gather(
-            *(
-                converse(
-                    app,
-                    headers=headers(body, x_github_delivery=f"guid-{n}", x_request_id=f"request-{n:03}"),
-                    chunks=[body],
-                )
-                for n, body in enumerate(bodies)
-            )
-        )
-        return [(r.json["delivery"], r.headers["x-request-id"]) for r in responses]
-
-    assert asyncio.run(all_at_once()) == [(f"guid-{n}", f"request-{n:03}") for n in range(20)]
-    assert [(one.guid, one.request_id) for one in setup.store.deliveries] == [
-        (f"guid-{n}", f"request-{n:03}") for n in range(20)
-    ]
 
 
 class DefectiveStore(FakeStore):
