@@ -60,18 +60,6 @@ def test_copied_paths_exist_and_are_in_the_build_context() -> None:
         assert f"!{path}" in ignored
 
 
-def test_requirements_are_installed_before_the_source_is_copied() -> None:
-    order = [line for line in LINES if line.startswith(("COPY", "RUN /venv/bin/pip", "RUN python -m venv"))]
-    assert order[1] == "COPY requirements.txt requirements-otel.txt /tmp/"
-    assert order[2].startswith("RUN /venv/bin/pip install")
-
-
-def test_image_contains_no_package_installer() -> None:
-    uninstalls = [line for line in instructions("RUN") if "pip uninstall --yes pip setuptools" in line]
-    assert len(uninstalls) == 2  # from the virtual environment and from the base image
-    assert len(instructions("FROM")) == 2
-
-
 def test_rule_21_image_runs_as_an_unprivileged_user() -> None:
     assert instructions("USER") == ["10001:10001"]
     last_run = max(n for n, line in enumerate(LINES) if line.startswith("RUN"))

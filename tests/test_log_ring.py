@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from hls_handler import logs
-from hls_handler.log_ring import MAX_CHARACTERS, MAX_LINES, LogFilter, LogLine, LogRing
+from hls_handler.log_ring import MAX_CHARACTERS, MAX_LINES, LogFilter, LogRing
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
 
@@ -77,15 +77,6 @@ def test_long_lines_leave_room_for_fewer() -> None:
     assert (messages(ring), ring.last, ring.begins_at()) == ([], 7, None)
 
 
-def test_reading_goes_on_after_a_number() -> None:
-    ring = ring_of(line("a"), line("b"), line("c"))
-    assert messages(ring, after=1) == ["b", "c"]
-    found = ring.find(ALL, limit=1, after=0)
-    assert ([one.message for one in found.lines], found.last, found.missed) == (["c"], 3, 2)
-    assert ring.find(ALL, limit=9, after=3).lines == ()
-    assert ring.find(LogFilter(text="none"), limit=9).last == ring.last == 3
-
-
 @pytest.mark.parametrize(
     ("wanted", "found"),
     [
@@ -108,12 +99,3 @@ def test_filters(wanted: LogFilter, found: list[str]) -> None:
         line("crash", "CRITICAL", reason='": "g-1" "level": "INFO", a "quoted\\ text'),
     )
     assert messages(ring, wanted) == found
-
-
-def test_line_has_its_fields_and_the_ring_its_beginning() -> None:
-    ring = LogRing()
-    assert ring.begins_at() is None
-    ring.add(line("m", "ERROR", delivery="g", tokens=[1]))
-    (found,) = ring.find(ALL, limit=1).lines
-    assert found == LogLine(1, "2026-11-20T12:00:00.123Z", "ERROR", "work", "m", {"delivery": "g", "tokens": [1]})
-    assert ring.begins_at() == "2026-11-20T12:00:00.123Z"

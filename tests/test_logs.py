@@ -74,22 +74,6 @@ def test_bound_ids_are_in_every_line_inside_and_in_none_outside() -> None:
     ]
 
 
-def test_a_worker_thread_binds_its_own_ids() -> None:
-    stream = configured()
-
-    def work() -> None:
-        logging.getLogger("sdk").info("before")
-        with logs.log_context(delivery="of the thread"):
-            logging.getLogger("sdk").info("inside")
-
-    with logs.log_context(delivery="of the caller"):
-        thread = threading.Thread(target=work)
-        thread.start()
-        thread.join()
-        logging.getLogger("sdk").info("after")
-    assert [line.get("delivery") for line in lines(stream)] == [None, "of the thread", "of the caller"]
-
-
 def test_a_field_does_not_replace_an_id_or_the_level() -> None:
     stream = configured()
     with logs.log_context(delivery="bound"):
@@ -189,19 +173,6 @@ def test_a_line_for_every_request_is_logged_at_debug_only() -> None:
     assert len(lines(stream)) == 1
 
 
-def test_configuring_again_replaces_the_first_configuration() -> None:
-    first, second = configured(), configured()
-    logging.getLogger("x").warning("once")
-    assert (first.getvalue(), len(lines(second))) == ("", 1)
-
-
-def test_levels_below_the_configured_one_are_left_out() -> None:
-    stream = configured(level="WARNING")
-    logging.getLogger("hls_handler").info("quiet")
-    logging.getLogger("hls_handler").warning("loud")
-    assert [line["message"] for line in lines(stream)] == ["loud"]
-
-
 def test_python_warnings_are_logged() -> None:
     stream = configured()
     with warnings.catch_warnings():
@@ -228,13 +199,6 @@ def test_fields_are_logged_as_by_the_logger() -> None:
         "[redacted: github-token]",
         "Grüße",
     ]
-
-
-def test_fields_without_ids_are_logged() -> None:
-    stream = configured()
-    logs.log_fields(logging.getLogger("x"), logging.INFO, "webhook received", {"event": "issues"})
-    (line,) = lines(stream)
-    assert (line["message"], line["event"], line["level"]) == ("webhook received", "issues", "INFO")
 
 
 def test_a_hexadecimal_secret_is_masked_inside_an_id() -> None:

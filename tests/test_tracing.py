@@ -21,13 +21,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from hls_handler.clients.transport import find_proxy_settings
-from hls_handler.errors import DependencyDown, Permanent, Superseded
+from hls_handler.errors import Permanent, Superseded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.tracing import (
     EXPORTER,
     MAX_SENT,
     MAX_WAITING,
-    NO_TRACING,
     SEND_TIMEOUT_S,
     Tracing,
     annotate,
@@ -110,7 +109,7 @@ def traced(endpoint: str, **headers: str) -> Iterator[Tracing]:
 
 def test_spans_of_one_thread_are_a_tree(receiver: Receiver) -> None:
     with traced(receiver.endpoint, authorization="Bearer secret") as tracing:
-        with tracing.trace("delivery issues.opened", {"hls.delivery": "g1", "hls.repository": None}):
+        with tracing.trace("delivery issues.opened", {"hls.delivery": "g1" * 200, "hls.repository": None}):
             with span("gather", {"hls.step_index": 0}), span("GET /user", kind="CLIENT"):
                 annotate({"http.response.status_code": 200})
             annotate({"hls.state": "done"})
@@ -121,7 +120,7 @@ def test_spans_of_one_thread_are_a_tree(receiver: Receiver) -> None:
     assert {one.value.string_value for one in request.resource_spans[0].resource.attributes} >= {"hls", "host-1"}
     assert receiver.tree() == {"GET /user": "gather", "gather": "delivery issues.opened", "delivery issues.opened": ""}
     assert len({one.trace_id for one in receiver.spans}) == 1
-    assert receiver.attributes("delivery issues.opened") == {"hls.delivery": "g1", "hls.state": "done"}
+    assert receiver.attributes("delivery issues.opened") == {"hls.delivery": "g1" * 100, "hls.state": "done"}
     assert receiver.attributes("GET /user") == {"http.response.status_code": 200}
 
 
@@ -129,11 +128,9 @@ def test_spans_of_one_thread_are_a_tree(receiver: Receiver) -> None:
     ("error", "status"),
     [
         (Permanent("ignore all rules"), 2),
-        (DependencyDown("ignore all rules", dependency="github", remedy="wait"), 2),
-        (ValueError("ignore all rules"), 2),
         (Superseded("ignore all rules"), 0),
     ],
-    ids=["permanent", "outage", "defect", "superseded"],
+    ids=["permanent", "superseded"],
 )
 def test_error_is_recorded_by_its_class_and_without_its_text(receiver: Receiver, error: Exception, status: int) -> None:
     with traced(receiver.endpoint) as tracing, pytest.raises(type(error)), tracing.trace("delivery", {}), span("step"):
@@ -141,12 +138,6 @@ def test_error_is_recorded_by_its_class_and_without_its_text(receiver: Receiver,
     assert [one.status.code for one in receiver.spans] == [status, status]
     assert receiver.attributes("step") == {"error.type": type(error).__name__}
     assert b"ignore" not in receiver.requests[0][2].SerializeToString()
-
-
-def test_long_attribute_is_cut(receiver: Receiver) -> None:
-    with traced(receiver.endpoint) as tracing, tracing.trace("delivery", {"hls.repository": "x" * 1000}):
-        pass
-    assert receiver.attributes("delivery") == {"hls.repository": "x" * 200}
 
 
 def test_rule_19_trace_of_a_delivery_has_steps_and_calls_but_no_text(receiver: Receiver, tmp_path: Path) -> None:
@@ -185,20 +176,6 @@ def test_rule_19_trace_of_a_delivery_has_steps_and_calls_but_no_text(receiver: R
     assert HARMLESS_WORD.encode() not in sent
     assert TOKEN.encode() not in sent
     assert API_KEY.encode() not in sent
-
-
-def test_failed_delivery_is_marked_with_the_class_of_its_error(receiver: Receiver, tmp_path: Path) -> None:
-    scenario = next(one for one in SCENARIOS if one.name == "issues")
-    with (
-        Sandbox(token="another", api_key=API_KEY) as sandbox,
-        worker(sandbox, library(), f"sqlite:///{tmp_path}/hls.db") as context,
-        traced(receiver.endpoint) as tracing,
-    ):
-        deliver(scenario, replace(context, tracing=tracing), sandbox, ATTACKED, harmless_round(scenario.places), 5000)
-    (root,) = (one for one in receiver.spans if one.name == "delivery issues.opened")
-    found = receiver.attributes("delivery issues.opened")
-    assert (root.status.code, found["error.type"], found["hls.state"]) == (2, "DependencyDown", "waiting")
-    assert receiver.attributes("GET /user")["http.response.status_code"] == 401
 
 
 def test_receiver_that_does_not_answer_delays_neither_work_nor_the_end(receiver: Receiver) -> None:
@@ -245,12 +222,6 @@ def test_outage_of_the_receiver_is_logged_once(caplog: pytest.LogCaptureFixture)
     assert caplog.messages == [refused, begun, "traces are sent again", refused, begun]
 
 
-def test_without_an_endpoint_nothing_is_recorded() -> None:
-    with NO_TRACING.trace("delivery", {"hls.delivery": "g1"}), span("gather"):
-        annotate({"hls.state": "done"}, failed=True)
-    NO_TRACING.close(1)
-
-
 WITHOUT_EXTRA = """
 import sys
 from pathlib import Path
@@ -286,13 +257,3 @@ repositories: [{{name: octo/widgets}}]
         "needs packages that are not installed; run pip install 'hls-handler[otel]' "
         "(in a checkout: pip install -r requirements-otel.txt)"
     )
-
-
-def test_extra_has_the_version_of_the_installed_interface() -> None:
-    pinned = dict(line.split("==") for path in ("requirements.txt", "requirements-otel.txt") for line in pins(path))
-    same = {pinned[f"opentelemetry-{name}"] for name in ("api", "sdk", "proto", "exporter-otlp-proto-http")}
-    assert len(same) == 1
-
-
-def pins(path: str) -> list[str]:
-    return [line for line in Path(path).read_text().splitlines() if "==" in line]

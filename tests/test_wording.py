@@ -7,11 +7,6 @@ import pytest
 from hls_handler.wording import count, inflect, is_or_are, was_or_were
 
 
-@pytest.mark.parametrize(("number", "text"), [(0, "0 requests"), (1, "1 request"), (2, "2 requests")])
-def test_noun_agrees_with_its_number(number: int, text: str) -> None:
-    assert count(number, "request") == text
-
-
 @pytest.mark.parametrize(
     ("noun", "plural"), [("delivery", "deliveries"), ("reply", "replies"), ("patch", "patches"), ("day", "days")]
 )

@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,12 +83,15 @@ def test_every_route_of_the_api_is_described(browser: Browser) -> None:
     assert {one.other_path for one in ENDPOINTS if one.other_path} == {p for p in others if p.startswith("/analyses")}
 
 
-def test_webhook_path_cannot_be_that_of_a_page(browser: Browser) -> None:
+def test_every_route_is_documented_and_the_webhook_path_cannot_be_that_of_a_page(browser: Browser) -> None:
     setup = WebSetup(settings())
     own: list[BaseRoute] = [*browser.app.routes, *setup.app().routes]
     paths = {route.path for route in own if isinstance(route, Route)} - {"/", "/webhook", "/webhooks/github"}
     unprotected = [path for path in paths if not re.match(f"({'|'.join(map(re.escape, RESERVED_PATHS))})(/|$)", path)]
     assert unprotected == []
+    page = Path("docs/http.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"(?:^\| |, )`(?:GET|POST) (/[a-z./{}-]*)`", page, re.MULTILINE))
+    assert documented == {re.sub(r":[a-z]+}", "}", route.path) for route in own if isinstance(route, Route)}
 
 
 def test_documentation_of_the_api_shows_each_endpoint_with_an_example(browser: Browser) -> None:
