@@ -90,22 +90,14 @@ def test_a_payload_that_is_nested_too_deeply_is_rejected(folder: Path, config: t
     assert result.stderr == f"{folder}/event.json is not JSON: it is nested too deeply\n"
 
 
-@pytest.mark.parametrize(
-    "command",
-    [("deliveries", "list"), ("deliveries", "show", "guid-1"), ("why", "octo/widgets#7")],
-    ids=["list", "show", "why"],
-)
-def test_a_database_error_during_a_read_is_reported_with_its_setting(
-    config: tuple[str, str], database: Path, command: tuple[str, ...]
-) -> None:
+def test_a_database_error_during_a_read_is_reported_with_its_setting(config: tuple[str, str], database: Path) -> None:
     with changed(database) as connection:
         connection.execute("ALTER TABLE deliveries RENAME TO elsewhere")
-    result = hls(*command, *config)
+    result = hls("why", "octo/widgets#7", *config)
     assert result.exit_code == 2
     assert result.stderr == (
         f"{database.parent}/settings.yaml:4 (storage.url): the database sqlite:///{database} cannot be used: no such "
-        "table: deliveries; "
-        "see whether it is intact\n"
+        "table: deliveries; see whether it is intact\n"
     )
 
 
@@ -123,20 +115,10 @@ def test_a_database_error_during_a_write_is_reported_with_its_setting(config: tu
     )
 
 
-@pytest.mark.parametrize(
-    ("command", "code", "output"),
-    [
-        (("pause",), 0, "everything is paused since "),
-        (("resume",), 1, "everything was not paused\n"),
-    ],
-    ids=lambda value: value[0] if isinstance(value, tuple) else None,
-)
-def test_a_command_creates_a_missing_database(
-    folder: Path, config: tuple[str, str], command: tuple[str, ...], code: int, output: str
-) -> None:
-    result = hls(*command, *config)
-    assert result.exit_code == code
-    assert (result.stdout or result.stderr).startswith(output)
+def test_a_pause_creates_a_missing_database(folder: Path, config: tuple[str, str]) -> None:
+    result = hls("pause", *config)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("everything is paused since ")
     with changed(folder / "hls.db") as connection:
         assert connection.execute("SELECT version_num FROM hls_version").fetchone() == ("0.4.0",)
 
@@ -146,10 +128,9 @@ def test_a_command_creates_a_missing_database(
     [
         (("deliveries", "list"), 0),
         (("deliveries", "show", "x"), 1),
-        (("deliveries", "retry", "x"), 1),
         (("why", "octo/widgets#7"), 1),
     ],
-    ids=["list", "show", "retry", "why"],
+    ids=["list", "show", "why"],
 )
 def test_a_command_that_reads_deliveries_creates_no_database(
     folder: Path, config: tuple[str, str], command: tuple[str, ...], code: int
@@ -170,22 +151,18 @@ def test_a_list_of_deliveries_without_a_database_is_still_json(folder: Path, con
     assert f"there is no database at {folder}/hls.db yet" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("version", "problem"),
-    [("0008", "an HLS from before 0.2.0 (its tables are version 0008)"), ("9999", "a newer HLS (its tables are")],
-)
-def test_serve_exits_with_2_if_the_tables_are_of_another_version(
-    folder: Path, config: tuple[str, str], database: Path, version: str, problem: str
+def test_serve_exits_with_2_if_the_tables_are_of_a_newer_version(
+    folder: Path, config: tuple[str, str], database: Path
 ) -> None:
     with changed(database) as connection:
-        connection.execute("UPDATE hls_version SET version_num = ?", (version,))
+        connection.execute("UPDATE hls_version SET version_num = '9999'")
     (folder / "settings.yaml").write_text(f"{(folder / 'settings.yaml').read_text()}server: {{port: 0}}\n")
     (folder / "prompts").symlink_to(PROMPTS)
     serve = hls_process("serve", *config)
     (line,) = serve.stderr.splitlines()
     assert serve.returncode == 2
     assert line.startswith(f"{folder}/settings.yaml:4 (storage.url): the database sqlite:///{folder}/hls.db ")
-    assert f"was written by {problem}" in line
+    assert "was written by a newer HLS (its tables are" in line
 
 
 def hls_with_ascii_locale(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -193,34 +170,23 @@ def hls_with_ascii_locale(folder: Path, *arguments: str) -> subprocess.Completed
     return hls_process(*arguments, "--config", "settings.yaml", folder=folder, **locale)
 
 
-@pytest.mark.parametrize("command", [("deliveries", "list"), ("backup", "copy.db")], ids=["list", "backup"])
-def test_folder_whose_name_the_locale_cannot_encode_is_no_error(tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_folder_whose_name_the_locale_cannot_encode_is_no_error(tmp_path: Path) -> None:
     folder = tmp_path / "bücher"
     folder.mkdir()
     (folder / "settings.yaml").write_text(f'{SETTINGS}storage: {{url: "sqlite:///hls.db"}}\n')
-    assert hls_with_ascii_locale(folder, "pause").returncode == 0  # creates the database
-    result = hls_with_ascii_locale(folder, *command)
+    Storage.open(f"sqlite:///{folder}/hls.db").close()
+    result = hls_with_ascii_locale(folder, "backup", "copy.db")
     assert (result.returncode, result.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(
-    ("lines", "where", "path"),
-    [
-        ('storage: {url: "sqlite:///bücher/hls.db"}', "storage.url", "sqlite:///bücher/hls.db"),
-        ('storage: {url: "sqlite:///b%C3%BCcher/hls.db"}', "storage.url", "sqlite:///b%C3%BCcher/hls.db"),
-        ("prompts: {directory: bücher}", "prompts.directory", "bücher"),
-        ("prompts: {directory: [bücher]}", "prompts.directory[0]", "bücher"),
-    ],
-    ids=["database", "encoded", "folder", "folders"],
-)
-def test_path_that_the_locale_cannot_encode_is_reported(tmp_path: Path, lines: str, where: str, path: str) -> None:
-    (tmp_path / "settings.yaml").write_text(f"{SETTINGS}{lines}\n", encoding="utf-8")
+def test_path_that_the_locale_cannot_encode_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text(f"{SETTINGS}prompts: {{directory: [bücher]}}\n", encoding="utf-8")
     result = hls_with_ascii_locale(tmp_path, "serve")
-    problem = f"{path} has a character that the locale's encoding (ascii) lacks; set PYTHONUTF8=1"
-    assert (result.returncode, result.stderr) == (2, f"{tmp_path}/settings.yaml:4: {where}: {problem}\n")
+    problem = "bücher has a character that the locale's encoding (ascii) lacks; set PYTHONUTF8=1"
+    where = f"{tmp_path}/settings.yaml:4: prompts.directory[0]"
+    assert (result.returncode, result.stderr) == (2, f"{where}: {problem}\n")
 
 
-@pytest.mark.parametrize("command", [("deliveries", "show", "guid-1"), ("why", "octo/widgets#7")], ids=["show", "why"])
 @pytest.mark.parametrize(
     ("damaged", "problem"),
     [
@@ -230,26 +196,15 @@ def test_path_that_the_locale_cannot_encode_is_reported(tmp_path: Path, lines: s
     ids=["not packed", "no text"],
 )
 def test_a_damaged_checkpoint_is_reported(
-    config: tuple[str, str], database: Path, command: tuple[str, ...], damaged: bytes, problem: str
+    config: tuple[str, str], database: Path, damaged: bytes, problem: str
 ) -> None:
     with changed(database) as connection:
         connection.execute("UPDATE checkpoints SET value = ?", (damaged,))
-    result = hls(*command, *config)
+    result = hls("why", "octo/widgets#7", *config)
     assert result.exit_code == 2
     assert result.stderr == (
         f"{database.parent}/settings.yaml:4 (storage.url): a stored value cannot be read ({problem}): the database may "
         "be damaged; restore a backup\n"
-    )
-
-
-def test_the_demo_does_not_start_with_an_unreadable_sandbox_state(folder: Path) -> None:
-    (folder / "data" / "demo").mkdir(parents=True)
-    (folder / "data" / "demo" / "github.json").write_text("{")
-    result = hls("demo", "--once")
-    assert result.exit_code == 2
-    assert result.output.startswith(
-        "the demo cannot run: data/demo/github.json is not a state file of the sandbox: "
-        "delete it to start with an empty sandbox ("
     )
 
 

@@ -18,7 +18,7 @@ from hls_handler.cli import app
 from hls_handler.cli.init.servers import answer_pings
 from hls_handler.cli.init.session import Session, Terminal
 from hls_handler.cli.init.setup import run as run_init
-from hls_handler.clients.app_setup import EVENTS
+from hls_handler.clients.app_setup import APP_EVENTS, EVENTS, PERMISSIONS
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.apps import hook_of
@@ -153,6 +153,7 @@ def test_questions_lead_to_an_app_and_settings_that_load(
     assert settings.warnings == ()
     assert settings.has_console
     app = sandbox.state.world.apps["my-hls"]
+    assert (app.permissions, set(app.events)) == (PERMISSIONS, set(APP_EVENTS))
     console_key = settings.server.api_key
     assert console_key is not None
     assert len(console_key.get_secret_value()) == 64
@@ -166,33 +167,6 @@ def test_questions_lead_to_an_app_and_settings_that_load(
     assert "Next steps:" in shown
     assert "hls listen" in shown
     assert f"The key is the value of HLS_API_KEY in {Path('.env').absolute()}" in shown
-
-
-def test_the_app_gets_the_permissions_and_events_that_hls_uses(run: Run, sandbox: Sandbox) -> None:
-    run(**APP)
-    app = sandbox.state.world.apps["my-hls"]
-    assert app.permissions == {
-        "issues": "write",
-        "pull_requests": "write",
-        "checks": "write",
-        "actions": "read",
-        "contents": "read",
-        "metadata": "read",
-        "merge_queues": "read",
-    }
-    assert set(app.events) == {
-        "issues",
-        "pull_request",
-        "pull_request_review",
-        "pull_request_review_comment",
-        "pull_request_review_thread",
-        "workflow_run",
-        "issue_comment",
-        "release",
-        "check_run",
-        "merge_group",
-    }
-    assert app.webhook_url == "https://hls.invalid/webhook"
 
 
 def test_options_replace_every_question(run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,14 +183,6 @@ def test_options_replace_every_question(run: Run, sandbox: Sandbox, capsys: pyte
     assert "hls listen" not in shown
 
 
-@pytest.mark.parametrize(
-    "url", ["http://hls.example.com/webhook", "https://smee.io/AbC123", "https://hüls.example.com/webhook"]
-)
-def test_footer_has_no_link_to_an_address_that_may_not_be_the_service(run: Run, url: str) -> None:
-    run(**{**APP, "webhook_url": url})
-    assert load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env")).comments.about_url is None
-
-
 def test_secrets_are_private_and_never_printed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     browser = Browser()
     run(FakeTerminal(), browser, **APP)
@@ -227,14 +193,6 @@ def test_secrets_are_private_and_never_printed(run: Run, capsys: pytest.CaptureF
         assert secret not in printed.out + printed.err
         assert all(secret not in page for page in browser.pages)
         assert secret not in Path("config/settings.yaml").read_text()
-
-
-def test_a_present_key_of_the_console_stays(run: Run) -> None:
-    Path(".env").write_text("HLS_API_KEY=a-key-of-the-operator\n")
-    run(**APP)
-    settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
-    assert settings.server.api_key is not None
-    assert settings.server.api_key.get_secret_value() == "a-key-of-the-operator"
 
 
 def test_missing_values_without_a_terminal_are_one_error_that_lists_the_options(folder: Path) -> None:
@@ -316,12 +274,6 @@ def test_no_app_is_created_if_its_key_cannot_be_stored(run: Run, sandbox: Sandbo
     assert (browser.opened, dict(sandbox.state.world.apps), Path(".env").exists()) == ([], {}, False)
 
 
-def test_a_file_in_the_place_of_the_folder_is_an_error(run: Run) -> None:
-    Path("config").write_text("not a folder")
-    with pytest.raises(SettingsError, match=r"config/github-app.*: Not a directory"):
-        run(**APP)
-
-
 def test_a_present_secret_is_replaced_only_after_a_yes_and_before_the_app_is_created(
     run: Run, sandbox: Sandbox
 ) -> None:
@@ -347,23 +299,6 @@ def test_present_settings_are_kept_or_copied(run: Run, capsys: pytest.CaptureFix
     run(FakeTerminal({"config/settings.yaml exists": "y"}))
     assert Path("config/settings.yaml.bak").read_text() == "# mine\n"
     assert "GITHUB_APP_ID" in Path("config/settings.yaml").read_text()
-
-
-def test_settings_that_were_not_replaced_are_an_error(run: Run) -> None:
-    run(**APP)
-    with Path("config/settings.yaml").open("a") as settings:
-        settings.write("# mine\n")
-    with pytest.raises(SettingsError, match="was not replaced; --yes replaces it"):
-        run(**APP)
-    assert Path("config/settings.yaml").read_text().endswith("# mine\n")
-
-
-def test_a_second_run_changes_no_file(run: Run) -> None:
-    run(**APP)
-    paths = (".env", "config/github-app.pem", "config/settings.yaml")
-    before = [Path(path).read_bytes() for path in paths]
-    run()
-    assert [Path(path).read_bytes() for path in paths] == before
 
 
 @pytest.mark.parametrize(
@@ -417,12 +352,6 @@ def test_enter_or_no_wait_skips_the_installation(run: Run, capsys: pytest.Captur
     assert "Install the App on your repositories: http" in capsys.readouterr().out
 
 
-def test_an_outage_while_waiting_for_the_installation_is_survived(run: Run, sandbox: Sandbox) -> None:
-    sandbox.faults.add(Fault(effect="status", status=502, path="/app/installations", times=2))
-    run(FakeTerminal(), **APP)
-    assert REPOSITORY in Path("config/settings.yaml").read_text()
-
-
 def test_a_token_is_checked_and_stored(run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     terminal = FakeTerminal({"Number": "2", "Token": sandbox.token, "Repositories": ["x", REPOSITORY], "Key of": KEY})
     run(terminal, environ={})
@@ -436,13 +365,6 @@ def test_a_token_is_checked_and_stored(run: Run, sandbox: Sandbox, capsys: pytes
     assert "GitHub does not let an invited collaborator create a fine-grained token" in shown
     assert f"{sandbox.page_url}{REPOSITORY}/settings/hooks/new" in shown
     assert sandbox.token not in shown
-
-
-def test_a_token_from_a_file_needs_no_terminal(run: Run, sandbox: Sandbox, folder: Path) -> None:
-    (folder / "token").write_text(f"{sandbox.token}\n")
-    run(token_file=folder / "token", repositories=(f"https://github.com/{REPOSITORY}/issues",))
-    assert variables()["GITHUB_TOKEN"] == sandbox.token
-    assert REPOSITORY in Path("config/settings.yaml").read_text()
 
 
 def token_options(sandbox: Sandbox, folder: Path, **more: object) -> dict[str, object]:
@@ -549,13 +471,6 @@ def test_a_ping_is_answered_while_no_service_runs(
     assert answers == [200, 503, 401]
 
 
-def test_without_a_public_address_a_ping_is_kept_for_listen(
-    run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(**APP)
-    assert "GitHub keeps a ping for `hls listen`" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
@@ -573,12 +488,6 @@ def test_a_mistyped_repository_is_an_error_before_anything_is_written(
         run(**token_options(sandbox, folder, repositories=(name,)))
     assert problem in "\n".join(failed.value.problems)
     assert [path.name for path in folder.rglob("*") if path.is_file()] == ["token"]
-
-
-def test_a_mistyped_repository_is_asked_for_again(run: Run, sandbox: Sandbox) -> None:
-    names = ["Codertocat/Hello-Wrold", REPOSITORY]
-    run(FakeTerminal({"Number": "2", "Token": sandbox.token, "Repositories": names, "Key of": KEY}), environ={})
-    assert names == []
 
 
 @pytest.mark.parametrize(
@@ -630,13 +539,6 @@ def test_a_rejected_key_from_a_file_ends_and_keeps_the_app(run: Run, folder: Pat
     assert Path("config/settings.yaml").exists()
 
 
-def test_a_key_that_cannot_be_checked_is_stored(run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
-    sandbox.faults.add(Fault(effect="status", status=529, stand_in="claude"))
-    run(**APP)
-    assert variables()["ANTHROPIC_API_KEY"] == KEY
-    assert "could not be checked" in capsys.readouterr().out
-
-
 def test_without_a_key_of_claude_the_remaining_step_names_it(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run(FakeTerminal({"Key of": ""}), environ={}, **APP)
     assert f"Add the line ANTHROPIC_API_KEY=... to {Path.cwd()}/.env" in capsys.readouterr().out
@@ -646,16 +548,13 @@ def test_without_a_key_of_claude_the_remaining_step_names_it(run: Run, capsys: p
     ("options", "problem"),
     [
         ({"app": True, "token_file": Path("t")}, "--app and --token-file exclude each other"),
-        ({"name": "x", "token_file": Path("t")}, "--name is for --app"),
         ({**APP, "name": "x" * 35}, "expected 1 to 34 characters, found 35"),
         ({**APP, "webhook_url": "http://localhost:8000/webhook"}, "which GitHub rejects"),
-        ({**APP, "webhook_url": "hls.example.com"}, "is not an address"),
         ({**APP, "repositories": ("octo",)}, "expected a repository such as owner/repo"),
         (
             {**APP, "github_url": "http://ghe.example.com"},
             "--github-url: http://ghe.example.com: http:// to",
         ),
-        ({**APP, "github_url": "ghe.example.com"}, "ghe.example.com: expected an address that starts with https://"),
         ({"token_file": Path("missing"), "repositories": ("o/r",)}, "there is no such file"),
     ],
 )

@@ -48,17 +48,9 @@ def test_several_choices_keep_the_order_of_the_list(typed: str, chosen: tuple[st
     assert Typed([typed]).choose("Which?", ("a", "b", "c"), several=True) == chosen
 
 
-@pytest.mark.parametrize(("typed", "given"), [("", False), ("n", False), ("y", True), ("YES", True)])
-def test_a_confirmation_needs_a_yes(typed: str, given: bool) -> None:
-    assert Session({}, Typed([typed])).confirm("Replace it?") is given
-
-
-def test_yes_confirms_without_a_question() -> None:
-    terminal = Typed([])
-    assert Session({}, terminal, yes=True).confirm("Replace it?") is True
-    assert terminal.asked == []
-
-
-def test_without_a_terminal_a_confirmation_names_the_option() -> None:
+def test_a_confirmation_needs_a_yes_or_the_option() -> None:
+    typed = {answer: Session({}, Typed([answer])).confirm("Replace it?") for answer in ("", "n", "y", "YES")}
+    assert typed == {"": False, "n": False, "y": True, "YES": True}
+    assert Session({}, Typed([]), yes=True).confirm("Replace it?") is True
     with pytest.raises(SettingsError, match=r"Replace it\? .*--yes"):
         Session({}, Terminal(None)).confirm("Replace it?")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 
 import pytest
 
 from hls_handler.cli.init.servers import AppPage
-from hls_handler.errors import HlsError, Permanent, SettingsError
+from hls_handler.errors import HlsError, Permanent
 from tests.sandbox.conftest import Answer, ask
 
 NEXT = "https://github.com/apps/my-hls/installations/new"
@@ -84,13 +82,6 @@ def test_a_failed_exchange_is_shown_and_kept(page: AppPage, exchange: Exchange) 
     assert (shown.status, "&lt;404&gt;" in shown.text) == (502, True)
     assert page.ended.wait(10)
     assert page.problem is exchange.problem
-
-
-def test_a_port_in_use_names_the_option(exchange: Exchange) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(SettingsError, match=f"cannot listen on 127.0.0.1:{port}: .*--port"):
-            AppPage(port=port, exchange=exchange)
 
 
 def test_requests_are_not_logged(page: AppPage, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,24 +64,6 @@ def test_pause_prints_what_waits_and_how_to_resume(hls: Hls) -> None:
     assert (resumed.exit_code, resumed.output) == (0, "octo/widgets resumed: 1 queued\n")
 
 
-@pytest.mark.usefixtures("waiting")
-def test_no_delivery_is_claimed_until_resume(hls: Hls, url: str) -> None:
-    assert hls("pause").exit_code == 0
-    with closing(Storage.open(url)) as store:
-        assert store.queue.claim(worker="w", lease_s=30, max_crashes=9) is None
-        assert hls("resume").exit_code == 0
-        assert store.queue.claim(worker="w", lease_s=30, max_crashes=9) is not None
-
-
-def test_pausing_again_replaces_the_reason(hls: Hls) -> None:
-    hls("pause", "--reason", "one")
-    result = hls("pause", "--reason", "two")
-    assert (result.exit_code, normalized(result.output).splitlines()[0]) == (
-        0,
-        "everything is paused since T: two; `hls resume` ends the pause",
-    )
-
-
 def test_resume_prints_the_pauses_that_still_apply(hls: Hls) -> None:
     hls("pause", "octo/widgets", "--reason", "one")
     hls("pause", "--reason", "all")
@@ -99,11 +81,6 @@ def test_resume_prints_the_pauses_that_still_apply(hls: Hls) -> None:
         0,
         ("octo/docs is paused since T: two; `hls resume octo/docs` ends the pause\neverything resumed: 0 queued\n"),
     )
-
-
-def test_resume_of_an_unpaused_repository_fails(hls: Hls) -> None:
-    result = hls("resume", "octo/widgets")
-    assert (result.exit_code, result.output) == (1, "octo/widgets was not paused\n")
 
 
 @pytest.mark.usefixtures("waiting")

@@ -144,13 +144,6 @@ def test_the_printed_questions_and_replies_are_those_of_the_requests(try_: Hls, 
     assert result["outcomes"][-1]["body"].endswith(marker("issues"))
 
 
-def test_full_prints_the_whole_system_message(try_: Hls) -> None:
-    short, full = try_("issues.opened").stdout, try_("issues.opened", "--full").stdout
-    assert "Return the JSON object" not in short
-    assert "the first 8 of" not in full
-    assert len(full.splitlines()) - len(short.splitlines()) == 88 - 8
-
-
 def test_untrusted_text_cannot_imitate_a_line_of_output(try_: Hls, folder: Path) -> None:
     payload = recorded.load("issues.opened").payload
     issue: Any = payload["issue"]
@@ -216,12 +209,6 @@ def test_an_ignored_event_is_explained_and_can_be_tried_with_a_prompt(
     result = try_("issues.pinned", "--prompt", "issues/analyze")
     assert result.exit_code == 0
     assert "prompt      issues/analyze (prompts/issues/analyze.j2), chosen with --prompt" in result.stdout.splitlines()
-
-
-def test_the_prompt_option_replaces_the_routed_prompt(try_: Hls) -> None:
-    result = tried(try_, "issues.opened", "--prompt", "issues/respond")
-    assert (result["prompt"], result["named_by_option"], result["ignored"]) == ("issues/respond", True, None)
-    assert [question["reply_type"] for question in result["questions"]] == ["issue_response"]
 
 
 def test_a_repository_without_an_entry_can_be_tried_with_a_prompt(try_: Hls, folder: Path) -> None:
@@ -297,25 +284,6 @@ def test_a_failure_is_printed_with_its_remedy(try_: Hls, sandbox: Sandbox, fault
     assert failed.endswith(end)
 
 
-def test_a_template_that_fails_for_this_event_is_reported_and_claude_is_not_asked(
-    try_: Hls, sandbox: Sandbox, folder: Path
-) -> None:
-    shutil.rmtree(folder / "prompts")
-    (folder / "prompts" / "issues").mkdir(parents=True)
-    (folder / "prompts" / "issues" / "mine.j2").write_text(
-        "---\ndescription: Mine\non: [issues.opened]\nreply: issue_analysis\n---\n"
-        "{{ issue.title }}{% if issue.title == 'Odd' %}{{ event.nowhere.at_all }}{% endif %}\n"
-    )
-    payload = recorded.load("issues.opened").payload
-    issue: Any = payload["issue"]
-    issue["title"] = "Odd"
-    (folder / "event.json").write_text(json.dumps(payload))
-    result = try_("./event.json")
-    assert result.exit_code == 1
-    assert f"failed      {folder}/prompts/issues/mine.j2:6: " in result.stdout
-    assert sandbox.requests.all("claude") == ()
-
-
 def test_a_payload_is_tried_with_canned_replies_without_credentials(folder: Path) -> None:
     (folder / "settings.yaml").write_text(f"{SMALLEST}    events: [issues]\n")
     hls = CliRunner()
@@ -329,50 +297,23 @@ def test_a_payload_is_tried_with_canned_replies_without_credentials(folder: Path
     assert result.stdout.endswith("; these were canned answers of the sandbox: nothing was paid\n")
 
 
-def test_a_missing_key_is_reported_with_an_alternative(folder: Path) -> None:
-    (folder / "settings.yaml").write_text(SMALLEST)
-    result = CliRunner().invoke(app, ["prompts", "try", "issues.opened", "--config", "settings.yaml"])
-    message = (
-        "FOLDER/settings.yaml:5 (claude.api_key): ANTHROPIC_API_KEY is not set; set it in the environment or "
-        "in FOLDER/.env, or use --claude sandbox, whose answers are canned\n"
-    )
-    assert (result.exit_code, result.stdout, result.stderr) == (2, "", message.replace("FOLDER", str(folder)))
-
-
 NO_TOKEN = (
     "note        no token is set, so GitHub is read without one: public repositories only, 60 requests an hour, and "
     "for a review neither linked issues nor code around the hunks"
 )
 
 
-@pytest.fixture
-def try_without_token(folder: Path, sandbox: Sandbox) -> Hls:
+def test_a_conversation_of_a_public_repository_is_tried_without_a_token(folder: Path, sandbox: Sandbox) -> None:
     settings = SETTINGS.format(sandbox=sandbox).replace(sandbox.token, '"${GITHUB_TOKEN}"')
     (folder / "settings.yaml").write_text(settings)
-    return lambda *arguments: CliRunner().invoke(app, ["prompts", "try", *arguments, "--config", "settings.yaml"])
-
-
-@pytest.mark.parametrize(("number", "event"), [(11, "issues.opened"), (13, "pull_request.opened")])
-def test_a_conversation_of_a_public_repository_is_tried_without_a_token(
-    try_without_token: Hls, sandbox: Sandbox, number: int, event: str
-) -> None:
-    result = try_without_token(f"{REPOSITORY}#{number}")
+    result = CliRunner().invoke(app, ["prompts", "try", f"{REPOSITORY}#13", "--config", "settings.yaml"])
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.startswith(f"event       {event} of {REPOSITORY}#{number}")
+    assert result.stdout.startswith(f"event       pull_request.opened of {REPOSITORY}#13")
     assert NO_TOKEN in result.stdout.splitlines()
     assert "\ndone        " in result.stdout
     seen = sandbox.requests.all("github")
     assert {one.method for one in seen} == {"GET"}
     assert len(seen) <= 20
-
-
-def test_the_limit_without_a_token_is_named(try_without_token: Hls, sandbox: Sandbox) -> None:
-    sandbox.limit_of("").used = 60
-    result = try_without_token(f"{REPOSITORY}#11")
-    assert result.exit_code == 1
-    assert result.stderr.endswith(
-        "(without a token, GitHub accepts 60 requests an hour); set github.token to a token that may read it\n"
-    )
 
 
 @pytest.mark.parametrize(
@@ -381,15 +322,10 @@ def test_the_limit_without_a_token_is_named(try_without_token: Hls, sandbox: San
         (["issues.opened", "--claude", "opus"], 2, "is not one of 'real', 'sandbox'"),
         (["issues.opened", "--prompt", "issues/nope"], 2, "there is no prompt issues/nope; there are "),
         (["Codertocat/Hello-World#11", "--event", "issues"], 2, "--event is only for files; "),
-        (["Codertocat/Hello-World#999"], 1, "GET /repos/Codertocat/Hello-World/issues/999: 404 "),
         (["demo/bugg"], 2, "did you mean demo/bug"),
-        (["./event.json"], 2, "event.json: the payload does not "),
     ],
 )
-def test_a_usage_error_names_what_is_expected(
-    try_: Hls, folder: Path, arguments: list[str], code: int, message: str
-) -> None:
-    (folder / "event.json").write_text('{"issue": {"number": 1}}')
+def test_a_usage_error_names_what_is_expected(try_: Hls, arguments: list[str], code: int, message: str) -> None:
     result = try_(*arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     assert message in result.stderr
@@ -426,11 +362,3 @@ def test_a_second_question_waits_for_the_rate_limiter(sandbox: Sandbox, tmp_path
     assert len(result.questions) == 2
     assert result.state == "done"
     assert sum(later, timedelta()) > timedelta(seconds=9)
-
-
-def test_an_exhausted_hourly_budget_ends_the_try(try_: Hls, folder: Path) -> None:
-    settings = (folder / "settings.yaml").read_text().replace("second: 100", "second: 100, calls_per_hour: 1")
-    (folder / "settings.yaml").write_text(with_chain(settings, folder))
-    result = tried(try_, "demo/question")
-    assert (len(result["questions"]), result["end"]["state"]) == (1, "failed")
-    assert "claude.calls_per_hour allows 1 call," in result["end"]["reason"]

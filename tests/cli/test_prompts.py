@@ -65,9 +65,6 @@ def call(
     store.calls.end(lease, call_id, outcome="ok" if error is None else "failed", usage=usage, error=error)
 
 
-# --- list ------------------------------------------------------------------------------------------------------------
-
-
 def test_list_shows_events_and_files_and_creates_no_database(hls: Hls, tmp_path: Path) -> None:
     listed = hls("list")
     assert (listed.exit_code, listed.stderr) == (0, "")
@@ -137,17 +134,6 @@ def test_list_shows_statistics_of_the_current_version_and_of_earlier_ones_in_par
     )
 
 
-def test_an_unknown_cost_is_not_shown_as_zero(hls: Hls, tmp_path: Path) -> None:
-    mine = identity(hls, "issues/mine")
-    with closing(Storage.open(f"sqlite:///{tmp_path}/hls.db")) as store:
-        lease = begin(store, "g1")
-        call(store, lease, mine)
-        call(store, lease, mine, error="no answer")
-    listed = hls("list").stdout
-    assert "  answers     1\n  cost        unknown for 1 call\n" in listed
-    assert re.search(r"  last error  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC: no answer\n", listed)
-
-
 def test_an_unusable_database_is_reported_with_its_setting(hls: Hls, tmp_path: Path) -> None:
     (tmp_path / "hls.db").write_text("no database, but a text that is long enough to be looked at")
     listed = hls("list")
@@ -156,18 +142,6 @@ def test_an_unusable_database_is_reported_with_its_setting(hls: Hls, tmp_path: P
         f"{tmp_path}/settings.yaml:4 (storage.url): the database sqlite:///{tmp_path}/hls.db cannot be used: "
     )
     assert listed.stdout == ""
-
-
-def test_an_invalid_database_url_is_reported_with_its_setting(hls: Hls, tmp_path: Path) -> None:
-    (tmp_path / "settings.yaml").write_text(SETTINGS.replace("sqlite:///hls.db", "postgresql+psycopg://u@h:port/d"))
-    listed = hls("list")
-    assert listed.exit_code == 2
-    assert listed.stderr.startswith(
-        f"{tmp_path}/settings.yaml:4 (storage.url): storage.url must be sqlite:///relative/path"
-    )
-
-
-# --- vars ------------------------------------------------------------------------------------------------------------
 
 
 def test_variables_have_owner_type_and_example_and_those_of_comments_come_last(hls: Hls) -> None:
@@ -191,21 +165,11 @@ def test_variables_have_owner_type_and_example_and_those_of_comments_come_last(h
     assert "  analysis.worth_saying               -           true or false  true" in below
 
 
-def test_an_example_is_one_short_line(hls: Hls) -> None:
-    result = hls("vars", "pull_requests").stdout
-    assert "untrusted   text           This is a pretty simple change that we need to pull into ...\n" in result
-    assert "\\n" not in result  # the line breaks of patches
-    assert max(len(line.split("  ")[-1].strip()) for line in result.splitlines() if line.startswith("  ")) <= 60
-
-
-@pytest.mark.parametrize(
-    ("family", "event"), [("issues", "issues"), ("pull_requests", "pull_request"), ("reviews", "pull_request_review")]
-)
-def test_a_family_is_found_by_its_name_and_by_its_event(hls: Hls, family: str, event: str) -> None:
-    by_family, by_event = hls("vars", family), hls("vars", event)
+def test_a_family_is_found_by_its_name_and_by_its_event(hls: Hls) -> None:
+    by_family, by_event = hls("vars", "reviews"), hls("vars", "pull_request_review")
     assert (by_family.exit_code, by_event.exit_code) == (0, 0)
     assert by_family.stdout == by_event.stdout
-    assert by_event.stdout.startswith(f"Variables of prompts and comments about {event}:\n")
+    assert by_event.stdout.startswith("Variables of prompts and comments about pull_request_review:\n")
 
 
 def test_the_error_for_an_unknown_family_lists_the_families(hls: Hls) -> None:
@@ -277,20 +241,11 @@ def test_check_prints_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None
     write(tmp_path / "lib", {**files, "issues/own.comment.md.j2": "{{ analysis.version }}"})
     checked = CliRunner().invoke(app, ["check", "--offline"])
     assert checked.exit_code == 0
-    fields, *_, console, fine = checked.stdout.splitlines()  # between them, shipped files that are edited in this clone
-    assert fields == (
+    assert checked.stdout.splitlines()[0] == (
         f"{tmp_path}/lib/issues/own.j2: fields component: one of payments, search, none; areas: list: one "
         "of api, docs; version: text. Labels kind: defect; component: component-payments, component-search; "
         "areas: area/api, area/docs"
     )
-    assert console == (
-        f"{tmp_path}/settings.yaml (server.api_key): note: the console and the API are off, because the key is not "
-        "set (openssl rand -hex 24)"
-    )
-    assert fine == f"{tmp_path}/settings.yaml: settings and 3 prompts are fine"
-
-
-# --- show ------------------------------------------------------------------------------------------------------------
 
 
 def test_show_prints_the_files_with_line_numbers(hls: Hls) -> None:
@@ -322,20 +277,6 @@ def test_show_prints_the_files_with_line_numbers(hls: Hls) -> None:
         )
 
 
-def test_show_prints_the_file_of_inherited_front_matter(hls: Hls, tmp_path: Path) -> None:
-    write(tmp_path / "lib", {"issues/respond.j2": "{# \x1b[2J #}\n\nAnswer {{ issue.title }}"})
-    write(tmp_path / "lib", {"issues/analyze.j2": "Say {{ issue.title }}"})
-    (tmp_path / "lib/issues/mine.j2").unlink()
-    (tmp_path / "lib/issues/mine.comment.md.j2").unlink()
-    (tmp_path / "lib/issues/more.j2").unlink()
-    shown = hls("show", "issues/respond")
-    assert shown.exit_code == 0, shown.stderr
-    assert f"--- front matter ({shipped.PROMPTS}/issues/respond.j2) ---\n   2  description: An answer" in shown.stdout
-    assert shown.stdout.endswith(
-        "--- template (lib/issues/respond.j2) ---\n   1  {# \\x1b[2J #}\n   2\n   3  Answer {{ issue.title }}\n"
-    )
-
-
 def test_show_rejects_the_id_of_another_version(hls: Hls) -> None:
     shown = hls("show", "issues/mine@000000")
     assert (shown.exit_code, shown.stdout) == (1, "")
@@ -343,34 +284,19 @@ def test_show_rejects_the_id_of_another_version(hls: Hls) -> None:
     assert shown.stderr == f"issues/mine@000000 is another version; the current one is {mine}\n"
 
 
-# --- diff ------------------------------------------------------------------------------------------------------------
-
-
 def test_diff_covers_all_files_of_two_prompts(hls: Hls) -> None:
     compared = hls("diff", "issues/mine", "issues/more")
-    labels = (shipped.PROMPTS / "_repository_labels.j2").read_text()
     assert (compared.exit_code, compared.stderr) == (1, "")
-    assert compared.stdout == (
+    assert compared.stdout.startswith(
         "--- lib/issues/mine.j2\n"
         "+++ lib/issues/more.j2\n"
         "@@ -1,7 +1,5 @@\n"
         " ---\n"
         "-description: Sort new issues\n"
         "-on: [issues.opened]\n"
-        "-reply: issue_analysis\n"
-        '-then: {prompt: issues/more, when: "analysis.worth_saying"}\n'
-        "+description: More\n"
-        "+reply: issue_response\n"
-        " ---\n"
-        " Judge {{ issue.title }}\n"
-        "--- lib/issues/mine.comment.md.j2\n"
-        "+++ /dev/null\n"
-        "@@ -1 +0,0 @@\n"
-        "-{{ analysis.summary }}\n"
-        f"--- {shipped.PROMPTS}/_repository_labels.j2\n"
-        "+++ /dev/null\n"
-        "@@ -1,8 +0,0 @@\n"
-    ) + "".join(f"-{line}" for line in labels.splitlines(keepends=True))
+    )
+    assert "--- lib/issues/mine.comment.md.j2\n+++ /dev/null\n@@ -1 +0,0 @@\n-{{ analysis" in compared.stdout
+    assert f"--- {shipped.PROMPTS}/_repository_labels.j2\n+++ /dev/null\n" in compared.stdout
 
 
 def test_diff_of_one_prompt_compares_with_the_shipped_one(hls: Hls, tmp_path: Path) -> None:
@@ -385,11 +311,8 @@ def test_diff_of_one_prompt_compares_with_the_shipped_one(hls: Hls, tmp_path: Pa
     assert changed == ["-# Your tas", "+# Thy task"]
 
 
-def test_diff_without_differences(hls: Hls, tmp_path: Path) -> None:
-    words = (shipped.PROMPTS / "reviews/analyze.j2").read_text().split("---\n", 2)[2]
-    write(tmp_path / "lib", {"reviews/analyze.j2": words})
-    alone, twice = hls("diff", "reviews/analyze"), hls("diff", "issues/mine", "issues/mine")
-    assert (alone.exit_code, alone.stdout) == (0, "no differences: reviews/analyze and the shipped prompt\n")
+def test_diff_without_differences(hls: Hls) -> None:
+    twice = hls("diff", "issues/mine", "issues/mine")
     assert (twice.exit_code, twice.stdout) == (0, "no differences: issues/mine and issues/mine\n")
 
 
@@ -413,32 +336,15 @@ def test_diff_of_an_unknown_prompt_is_a_usage_error(hls: Hls, given: list[str], 
     assert (compared.exit_code, compared.stdout, compared.stderr) == (2, "", message)
 
 
-def test_diff_rejects_the_id_of_another_version(hls: Hls) -> None:
-    compared = hls("diff", "issues/mine", "issues/more@000000")
-    assert (compared.exit_code, compared.stdout) == (2, "")
-    assert compared.stderr.startswith("issues/more@000000 is another version; the current one is issues/more@")
-
-
-# --- errors ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "command", [["list"], ["show", "issues/mine"], ["diff", "issues/mine"]], ids=["list", "show", "diff"]
-)
-def test_prompt_errors_are_reported_with_file_and_line(hls: Hls, tmp_path: Path, command: list[str]) -> None:
+def test_errors_of_prompts_and_settings_are_reported_with_file_and_line(hls: Hls, tmp_path: Path) -> None:
     write(tmp_path / "lib", {"issues/mine.j2": f"{FRONT}---\n{{{{ issue.titel }}}}\n"})
-    result = hls(*command)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "lib/issues/mine.j2:6: issue has no 'titel'; did you mean 'title'?\n" in result.stderr
-
-
-@pytest.mark.parametrize(
-    "command",
-    [["list"], ["vars", "issues"], ["show", "issues/mine"], ["diff", "issues/mine"]],
-    ids=["list", "vars", "show", "diff"],
-)
-def test_unusable_settings_are_reported(hls: Hls, tmp_path: Path, command: list[str]) -> None:
-    (tmp_path / "settings.yaml").write_text(f"{SETTINGS}prompt: {{}}\n")
-    result = hls(*command)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"{tmp_path}/settings.yaml:6: prompt: unknown key")
+    (settings := tmp_path / "settings.yaml").write_text(SETTINGS)
+    for command in (["list"], ["show", "issues/mine"], ["diff", "issues/mine"]):
+        result = hls(*command)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "lib/issues/mine.j2:6: issue has no 'titel'; did you mean 'title'?\n" in result.stderr
+    settings.write_text(f"{SETTINGS}prompt: {{}}\n")
+    for command in (["list"], ["vars", "issues"], ["show", "issues/mine"], ["diff", "issues/mine"]):
+        result = hls(*command)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.startswith(f"{settings}:6: prompt: unknown key")

@@ -108,20 +108,6 @@ POSTED = PromptResult("issues/analyze@1", (RequestedLabel("bug", "kind"),), spea
             "Shadow prompt issues/strict@2 would have set no labels, without a comment; none of this was posted.",
         ),
         (
-            ShadowResult(
-                "issues/strict",
-                "done",
-                None,
-                PromptResult(
-                    "issues/strict@2",
-                    (RequestedLabel("bug", "kind"), RequestedLabel("priority-low", "priority")),
-                    speaks=True,
-                ),
-                POSTED,
-            ),
-            "Shadow prompt issues/strict@2 would have set bug, priority-low, with a comment; none of this was posted.",
-        ),
-        (
             ShadowResult("issues/strict", "failed", "Claude answered 400", None, POSTED),
             "Shadow prompt issues/strict failed: Claude answered 400",
         ),
@@ -130,7 +116,7 @@ POSTED = PromptResult("issues/analyze@1", (RequestedLabel("bug", "kind"),), spea
             "Shadow prompt issues/strict was not asked: waits for a slot to call Claude",
         ),
     ],
-    ids=["silent", "speaking", "failed", "skipped"],
+    ids=["silent", "failed", "skipped"],
 )
 def test_a_shadow_is_described_by_what_it_would_have_done(shadow: ShadowResult, description: str) -> None:
     assert describe_shadow(shadow) == description

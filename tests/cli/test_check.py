@@ -1,0 +1,182 @@
+"""`hls check`: problems that only GitHub and Claude know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from hls_handler.cli import app
+from hls_handler.clients.app_setup import APP_EVENTS
+from hls_handler.prompting import recorded
+from hls_handler.sandbox.server import Sandbox
+from tests.clients.test_credentials import ALL, OWNER, REPOSITORY, public_key
+from tests.e2e.service import SECRET, settings_text
+from tests.prompting.samples import write
+from tests.settings.files import app_key
+
+SENT = ("issues", "pull_request", "pull_request_review", "issue_comment", "workflow_run", "release")
+EVENTS = "events: [issues, pull_request, pull_request_review, workflow_run, release, issue_comment]"
+UNSENT = (
+    "the webhook does not send pull_request_review_comment, pull_request_review_thread, which the settings need; "
+    "select them at"
+)
+
+Check = Callable[..., Result]
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        running.state.seed("issues", recorded.load("demo/bug").payload)
+        yield running
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    return tmp_path / "settings.yaml"
+
+
+@pytest.fixture
+def check(sandbox: Sandbox, settings: Path) -> Check:
+    """Return a function that checks the settings, after replacing texts in them."""
+
+    def run(replaced: dict[str, str] | None = None, *, prompts: str = "prompts") -> Result:
+        text = settings_text(sandbox, storage_url=f"sqlite:///{settings.parent}/hls.db", prompts=prompts)
+        for old, new in (replaced or {}).items():
+            assert old in text
+            text = text.replace(old, new)
+        settings.write_text(text)
+        return CliRunner().invoke(app, ["check", "--config", str(settings)])
+
+    return run
+
+
+def assert_last_line(checked: Result, line: str) -> None:
+    assert checked.exit_code == 1
+    assert checked.stdout.splitlines()[-1] == line
+
+
+def test_valid_settings_are_fine(check: Check) -> None:
+    checked = check()
+    assert checked.exit_code == 0, checked.output
+    assert "the token github.token belongs to hls-bot" in checked.stdout
+    assert checked.stdout.endswith("settings and 9 prompts are fine; GitHub and Claude answer\n")
+
+
+def test_fallback_issue_that_does_not_exist_is_named(check: Check) -> None:
+    entry = f'  - {{name: "{REPOSITORY}", comments: {{post_to: {{push: 4711}}}}}}'
+    checked = check({"repositories:\n": f"repositories:\n{entry}\n"})
+    assert checked.exit_code == 1
+    assert f".comments.post_to.push): the issue {REPOSITORY}#4711 cannot be read: GET " in checked.stdout
+
+
+def test_chosen_prompt_that_does_not_exist_is_named(check: Check, settings: Path) -> None:
+    use = "prompts: {use: {issues.reopened: issues/analyse, issues.edited: false}}"
+    checked = check({"release, issue_comment]\n": f"release, issue_comment]\n    {use}\n"})
+    place = f"{settings}:20 (repositories[0].prompts.use.issues.reopened)"
+    assert_last_line(checked, f"{place}: there is no prompt 'issues/analyse'; did you mean 'issues/analyze'?")
+
+
+def test_events_that_the_webhook_of_a_repository_does_not_send_are_named(
+    check: Check, settings: Path, sandbox: Sandbox
+) -> None:
+    sandbox.state.set_permission(REPOSITORY, "hls-bot", "admin")
+    hook = sandbox.state.hooks.add(REPOSITORY, "https://hls.invalid/webhook", SECRET, events=SENT)
+    one, place = (
+        {'"Codertocat/*"': REPOSITORY, "enabled: false": "enabled: true"},
+        f"{settings}:18 (repositories[0].name)",
+    )
+    assert_last_line(check(one), f"{place}: {UNSENT} {sandbox.page_url}{REPOSITORY}/settings/hooks/{hook.id}")
+    second = sandbox.state.hooks.add(REPOSITORY, "https://hls.example.com/webhook", SECRET)
+    assert_last_line(
+        check(one),
+        f"{place}: {REPOSITORY} has several webhooks that end with /webhook: {hook.id}, {second.id}; delete the "
+        "others, or set catch_up.hook_id to the id of the webhook that sends to this service",
+    )
+
+
+def test_events_that_the_webhook_of_an_organisation_does_not_send_are_named(
+    check: Check, settings: Path, sandbox: Sandbox
+) -> None:
+    hook = sandbox.state.hooks.add("Codertocat", "https://hls.invalid/webhook", SECRET, events=SENT)
+    page = f"{sandbox.page_url}organizations/Codertocat/settings/hooks/{hook.id}"
+    assert_last_line(check(), f"{settings}:18 (repositories[0].name): {UNSENT} {page}")
+
+
+def test_owner_that_does_not_exist_is_named(check: Check, settings: Path) -> None:
+    place = f"{settings}:18 (repositories[0].name)"
+    checked = check({'"Codertocat/*"': '"Codertocatt/*"'})
+    assert_last_line(checked, f"{place}: GitHub has no account Codertocatt; check the name")
+
+
+def test_rejected_credentials_are_named_and_not_shown(check: Check, settings: Path, sandbox: Sandbox) -> None:
+    checked = check({sandbox.token: "ghp_" + "x" * 36, sandbox.api_key: "sk-ant-" + "x" * 36})
+    assert checked.exit_code == 1
+    assert f"{settings}:4 (github.token)" in checked.stdout
+    assert f"{settings}:10 (claude.api_key): Claude answered 401" in checked.stdout
+    assert "x" * 36 not in checked.output
+
+
+def test_every_unknown_model_is_named_with_its_file(check: Check, tmp_path: Path) -> None:
+    models = {"opened": "claude-one", "edited": "claude-two", "reopened": "claude-3-opus-20240229"}
+    front = "---\ndescription: d\non: [issues.{}]\nreply: issue_analysis\nmodel: {}\n---\nJudge it.\n"
+    files = {f"issues/{name}.j2": front.format(name, model) for name, model in models.items()}
+    checked = check({EVENTS: "events: [issues]"}, prompts=str(write(tmp_path / "lib", files)))
+    assert checked.exit_code == 1
+    *_, retired, first, second = checked.stdout.splitlines()
+    assert retired.startswith(f"warning: {tmp_path}/lib/issues/reopened.j2: model: ")
+    assert first.startswith(f"{tmp_path}/lib/issues/edited.j2: Claude answered 404")
+    assert "claude-two" in first
+    assert second.startswith(f"{tmp_path}/lib/issues/opened.j2: Claude answered 404")
+    assert "claude-one" in second
+
+
+def check_app(check: Check, sandbox: Sandbox, tmp_path: Path, *, without: str, kind: str, name: str = "") -> Result:
+    """Check the settings of an App that does not get one event, on the account of a person or an organisation."""
+    owner = replace(OWNER, type=kind)
+    events = tuple(event for event in APP_EVENTS if event != without)
+    made = sandbox.apps.add("My HLS", owner=owner, public_key=public_key(), permissions=ALL, events=events)
+    sandbox.apps.install(made, owner, (REPOSITORY,))
+    key = tmp_path / "app.pem"
+    key.write_text(app_key())
+    key.chmod(0o600)
+    app_section = f'app: {{id: {made.id}, private_key_path: "{key}"}}'
+    return check({f'token: "{sandbox.token}"': app_section, '"Codertocat/*"': name or '"Codertocat/*"'})
+
+
+def test_event_that_the_app_does_not_get_is_named(check: Check, sandbox: Sandbox, tmp_path: Path) -> None:
+    checked = check_app(check, sandbox, tmp_path, without="pull_request_review_thread", kind="User")
+    assert checked.exit_code == 1
+    assert checked.stdout.splitlines()[-1].endswith(
+        "the App's webhook does not send pull_request_review_thread, which the settings need; select them at "
+        f"{sandbox.page_url}settings/apps/my-hls/permissions"
+    )
+
+
+@pytest.mark.parametrize(("kind", "is_named"), [("Organization", True), ("User", False)])
+def test_merge_queues_are_named_where_one_may_wait_for_a_check(
+    check: Check, sandbox: Sandbox, tmp_path: Path, kind: str, is_named: bool
+) -> None:
+    checked = check_app(check, sandbox, tmp_path, without="merge_group", kind=kind)
+    assert checked.exit_code == 0
+    page = f"{sandbox.page_url}organizations/Codertocat/settings/apps/my-hls/permissions"
+    found = [line.partition(": note: ")[2] for line in checked.stdout.splitlines() if "merge_group" in line]
+    assert found == is_named * [
+        "the App's webhook does not send merge_group, so a merge queue in Codertocat that requires the check waits for "
+        "it in vain; if you use one, add the permission Merge queues (read) and the event Merge group at " + page
+    ]
+
+
+def test_owner_on_whose_account_the_app_is_not_installed_is_named(
+    check: Check, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    checked = check_app(check, sandbox, tmp_path, without="", kind="User", name='"Codertocatt/*"')
+    assert checked.exit_code == 1
+    assert checked.stdout.splitlines()[-1].endswith(
+        "(repositories[0].name): the App is not installed on Codertocatt; check the name, or install it at "
+        f"{sandbox.page_url}settings/apps/my-hls/installations"
+    )
