@@ -127,12 +127,6 @@ def test_redirect_to_a_moved_resource_is_not_followed(api: GithubApi, github: Fa
     assert github.calls == [f"GET {ISSUE}", f"PATCH {ISSUE}"]
 
 
-def test_response_of_wrong_shape_names_the_field(api: GithubApi, github: FakeGithub) -> None:
-    github.documents[FILES] = [{"a": 1}]
-    with pytest.raises(DependencyDown, match="unexpected response from GitHub: 0: Input should be a valid int"):
-        list(api.pages(FILES, NUMBERS, max_pages=1))
-
-
 def test_find_distinguishes_404_of_github_from_404_of_a_proxy(api: GithubApi, github: FakeGithub) -> None:
     assert api.find("/repos/o/r/labels/nope", ANYTHING) is None
     for page in (b"a proxy's page", {"error": "no route"}):
@@ -158,12 +152,6 @@ def test_a_short_page_is_not_the_last_while_github_links_to_another(api: GithubA
         Fault("GET", FILES, status=200, body=[2], headers={"Link": '<x?page=1>; rel="prev"'}),
     ]
     assert list(api.pages(FILES, NUMBERS, max_pages=9)) == [(1,), (2,)]
-
-
-def test_list_is_read_up_to_the_page_limit(api: GithubApi, github: FakeGithub) -> None:
-    github.documents[FILES] = list(range(500))
-    assert len(list(api.pages(FILES, NUMBERS, max_pages=2))) == 2
-    assert len(github.seen) == 2
 
 
 def test_quota_is_read_from_every_response_and_every_request_is_counted(

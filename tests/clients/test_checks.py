@@ -13,7 +13,7 @@ from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck
 from hls_handler.clients.checks import CHECK_NAME
 from hls_handler.clients.github import Github, connect, make_credentials
 from hls_handler.engine.active_config import Checks
-from hls_handler.errors import LeaseLost, Retryable
+from hls_handler.errors import LeaseLost
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Github as GithubSettings
 from tests.clients.conftest import NOON
@@ -145,12 +145,6 @@ def test_commit_that_settings_exempt_is_neutral_and_with_a_token_a_success(
     checks(token).end(CommitCheck(SHA, "guid"), action)
     assert [run["conclusion"] for run in runs(world)] == ["neutral"]
     assert statuses(world) == [("HLS review", "success", "Not reviewed: a bot")]
-
-
-def test_unknown_commit_is_an_error_of_this_check_only(app: Github, token: Github) -> None:
-    for github in (app, token):
-        with pytest.raises(Retryable, match="No commit found for SHA: unknown"):
-            checks(github).begin(CommitCheck("unknown", "guid-1"))
 
 
 def test_nothing_is_written_after_the_lease_is_lost(world: World, app: Github, token: Github) -> None:

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -164,7 +164,6 @@ def test_valid_reply_with_any_other_stop_reason_is_used(
     ("stop_reason", "problem"),
     [
         ("pause_turn", "Claude stopped without a reply (pause_turn)"),
-        (None, "Claude stopped without a reply (no stop reason)"),
     ],
 )
 def test_invalid_reply_with_an_unknown_stop_reason_names_it(
@@ -174,33 +173,11 @@ def test_invalid_reply_with_an_unknown_stop_reason_names_it(
     assert answer == UnusableReply("issues/respond@3f9c2a", "stopped", problem, "Let me", USAGE)
 
 
-class Toned(IssueResponse):
-    tone: Literal["calm", "heated"]
-
-
-def test_reply_is_validated_against_fields_of_the_prompt(build: Build, fake: FakeClaude) -> None:
-    rendered = RenderedPrompt(replace(PROMPT, reply_model=Toned), "You help.", "What now?", Toned.model_json_schema())
-    answer = ask(build, fake, Say(body=message(json.dumps({**REPLY, "tone": "calm"}))), rendered=rendered)
-    assert isinstance(answer, ValidReply)
-    assert answer.reply == Toned.model_validate({**REPLY, "tone": "calm"})
-    assert fake.asked[0]["output_config"]["format"]["schema"]["properties"]["tone"]["enum"] == ["calm", "heated"]
-    again = ask(build, fake, Say(body=message(json.dumps({**REPLY, "tone": "loud"}))), rendered=rendered)
-    assert isinstance(again, UnusableReply)
-    assert again.problem == "tone: Input should be 'calm' or 'heated'"
-
-
 def test_refused_reply_names_category_and_explanation(build: Build, fake: FakeClaude) -> None:
     details = {"type": "refusal", "category": "cyber", "explanation": "It could\nhelp an attacker."}
     answer = ask(build, fake, Say(body=message("", stop_reason="refusal", stop_details=details)))
     assert isinstance(answer, UnusableReply)
     assert answer.problem == "Claude refused to answer (cyber): It could help an attacker"
-
-
-def test_only_text_blocks_are_used(build: Build, fake: FakeClaude) -> None:
-    thinking = {"type": "thinking", "thinking": "hm", "signature": "x"}
-    text = {"type": "text", "text": GOOD}
-    answer = ask(build, fake, Say(body=message("", content=[thinking, {"type": "new_kind", "text": "hm"}, text])))
-    assert isinstance(answer, ValidReply)
 
 
 def test_cached_tokens_are_counted_separately(build: Build, fake: FakeClaude) -> None:
@@ -223,7 +200,6 @@ ESTIMATE = Usage(
     "usage",
     [
         *({"input_tokens": 10, "output_tokens": 10, "cache_read_input_tokens": count} for count in (-1, 2**63)),
-        {"input_tokens": -1, "output_tokens": 10},
         {"input_tokens": 10, "output_tokens": 10**30},
         {"input_tokens": 10},
         None,
@@ -434,12 +410,6 @@ def test_lookup_model_returns_lifecycle(build: Build, fake: FakeClaude) -> None:
     assert fake.paths == ["GET /v1/models/claude-haiku-5-5"]
 
 
-def test_oversized_response_about_a_model_raises_dependency_down(build: Build, fake: FakeClaude) -> None:
-    fake.says = [Say(body={"id": "x" * 5_000_000})]
-    with pytest.raises(DependencyDown, match=r"unexpected response .* the model llama-9: it is over 16384 bytes"):
-        build().lookup_model("llama-9")
-
-
 def test_a_model_of_another_provider_need_not_have_a_lifecycle(build: Build, fake: FakeClaude) -> None:
     fake.says = [Say(body={"id": "llama-9"})]
     assert build().lookup_model("llama-9") == "active"
@@ -456,8 +426,8 @@ def test_service_that_has_only_the_messages_api_lists_no_models(build: Build, fa
 
 @pytest.mark.parametrize(
     ("text", "tokens"),
-    [("def f(a):\n", 10 * 1_000 / 3), ("\u8a08\u7b97", 1.5 * 2_000), ("\U0001f600", 2.5 * 1_000)],
-    ids=["code", "Chinese", "emoji"],
+    [("def f(a):\n", 10 * 1_000 / 3), ("\u8a08\u7b97", 1.5 * 2_000)],
+    ids=["code", "Chinese"],
 )
 def test_upper_estimate_covers_what_a_thousand_repetitions_cost(build: Build, text: str, tokens: float) -> None:
     client = build()
@@ -470,20 +440,10 @@ def test_upper_estimate_covers_what_a_thousand_repetitions_cost(build: Build, te
     assert estimate.cost_usd > 4000 * 0.5e-6  # the price of output
 
 
-def test_upper_estimate_of_a_correction_has_the_invalid_reply(build: Build) -> None:
-    client = build()
-    invalid = UnusableReply("issues/t@1", "invalid", "p" * 3_500, "r" * 3_500, Usage("claude-haiku-5-5"))
-    added = (
-        client.upper_estimate(RENDERED, correction=invalid).cache_write_tokens
-        - client.upper_estimate(RENDERED).cache_write_tokens
-    )
-    assert 2_500 <= added <= 2_600
-
-
 @pytest.mark.parametrize(
     ("header", "stored"),
-    [("req_011CSHoEeqs5C35K2UUqR7Fy", "req_011CSHoEeqs5C35K2UUqR7Fy"), ("x" * 101, None), ("", None)],
-    ids=["usual", "too long", "empty"],
+    [("req_011CSHoEeqs5C35K2UUqR7Fy", "req_011CSHoEeqs5C35K2UUqR7Fy"), ("x" * 101, None)],
+    ids=["usual", "too long"],
 )
 def test_request_id_of_a_response_is_returned(build: Build, fake: FakeClaude, header: str, stored: str | None) -> None:
     fake.says = [

@@ -7,8 +7,8 @@ import pytest
 from hls_handler.actions import EnsureComment, Outcome, StoredComment
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
-from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Postponed
-from tests.clients.conftest import NOON, make_writer
+from hls_handler.errors import DependencyDown
+from tests.clients.conftest import make_writer
 from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
 from tests.clients.fake_history import FakeHistory
 from tests.clients.test_labels import WriteSlots
@@ -57,18 +57,6 @@ def test_nothing_is_written_when_nothing_changed(api: GithubApi, github: FakeGit
     )
     assert github.calls == []
     assert (slots.taken, history.changes) == (0, changes)
-
-
-def test_new_text_edits_the_comment_in_place(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
-    keep(api, history)
-    github.seen.clear()
-    outcome = keep(api, history, "It is a bug.")
-    assert outcome == Outcome(
-        *("comment", "edited", "edited our comment"), comment_id=1000, url=URL, body=f"It is a bug.\n{MARK}"
-    )
-    assert github.calls == [f"GET {FIRST}", f"PATCH {FIRST}"]
-    assert github.bodies() == [f"It is a bug.\n{MARK}"]
 
 
 @pytest.mark.parametrize(
@@ -155,18 +143,6 @@ def test_comment_edited_by_a_person_is_replaced_only_by_new_text(api: GithubApi,
     assert github.bodies() == [f"It is a bug.\n{MARK}"]
 
 
-def test_checked_boxes_stay_checked_in_new_text(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
-    keep(api, history, "- [ ] squash\n- [ ] rebase")
-    github.comments[0]["body"] = f"- [x] squash\r\n- [ ] rebase\r\n{MARK}"
-    outcome = keep(api, history, "Nearly:\n- [ ] sign off\n- [ ] squash")
-    assert outcome.body == f"Nearly:\n- [ ] sign off\n- [x] squash\n{MARK}"
-    assert github.bodies() == [outcome.body]
-    changes = history.changes
-    assert keep(api, history, "Nearly:\n- [ ] sign off\n- [ ] squash").kind == "unchanged"
-    assert (github.events, history.changes) == (["commented", "edited"], changes)
-
-
 @pytest.mark.parametrize("memory_is_lost", [False, True])
 def test_box_checked_by_a_person_causes_no_write(api: GithubApi, github: FakeGithub, memory_is_lost: bool) -> None:
     history = FakeHistory()
@@ -209,28 +185,6 @@ def test_without_create_only_an_existing_comment_is_edited(api: GithubApi, githu
     keep(api, history)
     assert keep(api, history, "It is a question.", create=False).kind == "edited"
     assert github.bodies() == [f"It is a question.\n{MARK}"]
-
-
-def test_long_comment_is_truncated_and_keeps_footer_and_marker(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
-    body = "line\n" * 20_000 + "\n\nThe footer."
-    keep(api, history, body)
-    (posted,) = github.bodies()
-    assert len(posted) <= 65_536
-    assert posted.endswith(f"\n\nThe footer.\n{MARK}")
-    assert keep(api, history, body).kind == "unchanged"
-
-
-@pytest.mark.parametrize(
-    "error", [Postponed("not our turn", at=NOON), LeaseLost("another worker has it")], ids=["wait", "lease lost"]
-)
-def test_run_can_be_stopped_before_a_write(api: GithubApi, github: FakeGithub, error: HlsError) -> None:
-    history = FakeHistory()
-    for body in ("Looks like a bug.", "It is a bug."):
-        with pytest.raises(type(error)):
-            keep(api, history, body, slots=WriteSlots(error))
-        keep(api, history, body)
-    assert github.events == ["commented", "edited"]
 
 
 def test_dry_run_decides_and_writes_nothing(api: GithubApi, github: FakeGithub) -> None:
@@ -310,17 +264,6 @@ def test_next_source_adds_its_section_before_the_one_footer(api: GithubApi, gith
     assert keep_section(api, history, "ci-2", "The build fails.", "Footer 2.") == edited
     assert github.calls == [f"GET {FIRST}", f"PATCH {FIRST}"]
     assert github.bodies() == [BOTH]
-
-
-def test_unchanged_text_of_a_source_writes_nothing(api: GithubApi, github: FakeGithub) -> None:
-    history, slots = FakeHistory(), WriteSlots()
-    keep_sections(api, history)
-    github.seen.clear()
-    changes = history.changes
-    same = Outcome("comment", "unchanged", "our comment is up to date", comment_id=1000, url=URL, body=BOTH)
-    assert keep_section(api, history, footer="Another footer alone is no news.", slots=slots) == same
-    assert github.calls == [f"GET {FIRST}"]
-    assert (slots.taken, history.changes) == (0, changes)
 
 
 def test_edit_of_a_section_by_a_person_stays_until_its_source_changes(api: GithubApi, github: FakeGithub) -> None:

@@ -233,14 +233,6 @@ def test_permission_that_was_not_granted_is_not_requested(world: World) -> None:
     )
 
 
-def test_permission_for_checks_is_not_missing_if_no_repository_has_a_check(world: World) -> None:
-    world.sandbox.apps.grant(world.installation.id, {name: ALL[name] for name in ALL if name != "checks"})
-    with closing(world.connect()) as github:
-        needed, unneeded = github.fetch_identity(), github.fetch_identity(unneeded={"checks"})
-    assert needed.missing == ("checks on the commits of pull requests need checks: write (installation on Codertocat)",)
-    assert unneeded.missing == ()
-
-
 def test_identity_names_app_installations_and_permissions(world: World) -> None:
     with closing(world.connect()) as github:
         identity = github.fetch_identity()

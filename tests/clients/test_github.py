@@ -90,12 +90,6 @@ def test_webhooks_that_the_token_may_not_list_are_reported(
     assert [sentence.partition(":")[0] for sentence in found] == ["the webhooks of o/r cannot be listed"] * missing
 
 
-def test_invisible_repository_is_listed_and_not_raised(api: GithubApi) -> None:
-    assert Github(api).find_missing_permissions("o/other") == [
-        "GET /repos/o/other: 404 Not Found: deleted, moved, or not visible to this token"
-    ]
-
-
 def test_one_connection_serves_account_access_and_reads(github: FakeGithub, meter: RateLimitMonitor) -> None:
     github.documents |= {"/repos/o/r": {}, "/repos/o/r/issues/7": CRASH}
     client = Github(GithubApi(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON))

@@ -205,10 +205,6 @@ def test_not_before_comes_from_the_headers(error: StepFailed, not_before: dateti
     ("status", "remedy"),
     [
         (401, "set github.token to a valid token: this one is wrong, expired or revoked"),
-        (
-            429,
-            "wait until the rate limit resets; fewer repositories or events use less of the quota",
-        ),
         (500, "wait: GitHub is temporarily unavailable (https://www.githubstatus.com)"),
     ],
 )

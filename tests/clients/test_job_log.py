@@ -152,15 +152,6 @@ def test_only_a_chunk_of_a_log_is_in_memory(github: FakeGithub) -> None:
     assert peak - before < 2**21
 
 
-def test_abandoned_log_closes_its_connection(api: GithubApi, github: FakeGithub) -> None:
-    closed = {"Connection": "close"}
-    github.log, github.faults = b"", [Fault("GET", STORED, status=200, body=b"one\n" * 2**15, headers=closed)]
-    log = GithubReader(api, "o/r", RepositoryLabels(monotonic)).job_log(6)
-    assert isinstance(log, Iterator)
-    assert next(log) == "one"
-    del log  # an open connection would be a warning, which is an error
-
-
 GITHUB, LOCAL = "https://api.github.com", "http://127.0.0.1:8123/api/v3"
 
 

@@ -10,7 +10,7 @@ from hls_handler.actions import EnsureLabels, Outcome, RequestedLabel
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
 from hls_handler.clients.repository_labels import RepositoryLabels
-from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Postponed
+from hls_handler.errors import DependencyDown, HlsError, Postponed
 from hls_handler.handlers.labels import LabelOrigin, LabelState
 from hls_handler.handlers.reader import RepositoryLabel
 from hls_handler.settings.model import EffectiveLabels
@@ -277,12 +277,6 @@ def test_refused_removal_costs_only_itself(api: GithubApi, github: FakeGithub) -
     assert keep(api, history, HIGH).removed == ("priority-low",)
 
 
-def test_label_created_concurrently_is_no_error(api: GithubApi, github: FakeGithub) -> None:
-    github.add_label("bug")
-    github.faults = [Fault("GET", f"{ALL}/bug", status=404, body={"message": "Not Found"})]
-    assert keep(api, FakeHistory(), BUG).added == ("bug",)
-
-
 def test_label_that_github_refuses_to_create_costs_only_itself(api: GithubApi, github: FakeGithub) -> None:
     history = FakeHistory()
     outcome = keep(api, history, RequestedLabel("a,b", "kind"), HIGH)
@@ -301,20 +295,6 @@ def test_label_that_github_refuses_to_set_costs_only_itself(api: GithubApi, gith
     assert outcome.detail == "added priority-high; bug not added: GitHub refused it (422 labels: custom)"
     assert github.issue_labels == ["priority-high"]
     assert history.label_states == {"priority-high": "set"}
-
-
-@pytest.mark.parametrize("stopped", [0, 1, 2, 3])
-def test_run_can_be_stopped_before_any_write(api: GithubApi, github: FakeGithub, stopped: int) -> None:
-    history = FakeHistory()
-    keep(api, history, LOW)
-    github.events.clear()
-    slots = WriteSlots(*[None] * stopped, LeaseLost("lost"))  # one removal, two creations, one addition
-    with pytest.raises(LeaseLost):
-        keep(api, history, BUG, HIGH, slots=slots)
-    assert slots.taken == stopped
-    keep(api, history, BUG, HIGH)
-    assert github.events == ["unlabeled priority-low", "labeled bug", "labeled priority-high"]
-    assert history.label_states == {"bug": "set", "priority-high": "set"}
 
 
 def test_dry_run_decides_and_writes_nothing(api: GithubApi, github: FakeGithub) -> None:

@@ -13,7 +13,7 @@ from hls_handler.clients.api import GithubApi
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.errors import DependencyDown, Permanent
-from hls_handler.events import Account, Comment, Issue, Label, PullRequest, Release
+from hls_handler.events import Account, Comment, Issue, Label, Release
 from hls_handler.handlers.reader import ChangedFile, Commit, Comparison, FileAtRef, WorkflowJob
 from tests.clients.fake_github import MALLORY, FakeGithub, Fault
 
@@ -59,32 +59,6 @@ def test_issue_takes_one_request(api: GithubApi, github: FakeGithub) -> None:
         html_url="https://github.com/o/r/issues/7",
     )
     assert github.calls == ["GET /repos/o/r/issues/7"]
-
-
-def test_pull_request_takes_one_request(api: GithubApi, github: FakeGithub) -> None:
-    github.documents["/repos/o/r/pulls/7"] = PULL_REQUEST
-    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).pull_request(7) == PullRequest(
-        number=7,
-        title="It crashes",
-        body="",
-        user=Account("mallory", 13, "User"),
-        state="open",
-        locked=True,
-        draft=True,
-        labels=(Label("bug"),),
-        author_association="NONE",
-        html_url="https://github.com/o/r/issues/7",
-        head_sha="abc",
-        head_ref="fix",
-        base_ref="main",
-        base_sha="def",
-        additions=3,
-        deletions=1,
-        changed_files=2,
-        commits=1,
-        merged=False,
-    )
-    assert github.calls == ["GET /repos/o/r/pulls/7"]
 
 
 def test_files_are_read_page_by_page_in_githubs_order(api: GithubApi, github: FakeGithub) -> None:

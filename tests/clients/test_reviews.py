@@ -219,20 +219,6 @@ def test_every_review_takes_a_slot_before_it_is_sent(world: ReviewWorld) -> None
     assert slots == [0, 1, 2]
 
 
-def test_long_comment_is_truncated_and_keeps_its_marker(world: ReviewWorld) -> None:
-    world.review(inline(2, body="word " * 20_000))
-    ((body,),) = world.posted()
-    assert len(body) == 65_536
-    assert body.endswith("\n<!-- hls:finding f2 -->")
-    assert "*The middle of this comment was left out" in body
-
-
-@pytest.mark.parametrize("key", ["", "a-->", "a--b", "-a"])
-def test_key_that_could_break_the_marker_is_a_defect(world: ReviewWorld, key: str) -> None:
-    with pytest.raises(ValueError, match="invalid key"):
-        world.review(inline(2, key=key))
-
-
 # --- replies ---------------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hls_handler.clients.comment_body import (
     MAX_COMMENT_CHARS,
     OLDER_LEFT_OUT,
-    SECTION_TRUNCATED,
     Section,
     Sections,
     digest_of,
@@ -194,13 +193,6 @@ def test_mark_written_by_a_template_is_not_recognized() -> None:
 
 def long_section(key: str, length: int) -> Section:
     return Section(key, "0123456789abcdef", key * length)
-
-
-def test_a_long_text_is_cut_visibly_and_keeps_its_last_paragraph() -> None:
-    text = section_text("line\n" * 10_000 + "\n\nIn short: no.")
-    assert len(text) <= 20_000
-    assert text.endswith(f"line\n\n{SECTION_TRUNCATED}\n\nIn short: no.")
-    assert section_text("x" * 20_000) == "x" * 20_000
 
 
 def test_oldest_sections_are_dropped_until_the_comment_fits_with_a_note() -> None:

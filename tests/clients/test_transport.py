@@ -8,7 +8,7 @@ import ssl
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -217,16 +217,6 @@ def errors_of(network: Network) -> list[DependencyDown]:
         assert "wr0ng-passw0rd" not in shown
         assert "aGxzO" not in shown  # of "hls:...", as it is sent
     return errors
-
-
-def test_loopback_addresses_are_reached_without_proxy(network: Network) -> None:
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
-        network.set_variable(name, "http://127.0.0.1:9")
-    network.github.log = b"one\n"
-    network.claude.says = [Say(body={"id": "claude-haiku-5-5", "lifecycle": "active"})]
-    here = replace(network, github_url=network.github.base_url, claude_url=network.claude.base_url)
-    assert (here.ask_github(), here.ask_claude(), here.read_log()) == ("hls-bot", "active", ["one"])
-    assert network.proxy.asked == []
 
 
 SECRET = "sk-ant/+=secret?"
