@@ -145,44 +145,15 @@ def paths(*files: ChangedFile) -> list[str]:
 
 
 def test_files_with_similar_names_are_shown() -> None:
-    names = [
-        "lock.py",
-        "src/vendors.py",
-        "distance.py",
-        "package.json",
-        "admin.js",
-        "go.mod",
-        "generate.py",
-        "my-yarn.lock",
-    ]
-    assert sorted(paths(*(file(name) for name in names))) == sorted(names)
+    names = ["admin.js", "distance.py", "go.mod", "lock.py", "my-yarn.lock", "src/vendors.py"]
+    assert sorted(paths(*map(file, names))) == names
 
 
 def test_files_are_ordered_source_tests_documentation_removed() -> None:
-    given_by_github = [
-        file("README.md"),
-        file("gone.py", status="removed"),
-        file("tests/test_area.py"),
-        file("settings.yaml"),
-        file(".github/workflows/ci.yml"),
-        file("src/area.py"),
-        file("src/area_test.go"),
-        file("Makefile"),
-        file("docs/guide.html"),
-        file("ui/button.spec.ts"),
-    ]
-    assert paths(*given_by_github) == [
-        ".github/workflows/ci.yml",
-        "src/area.py",
-        "Makefile",
-        "tests/test_area.py",
-        "src/area_test.go",
-        "ui/button.spec.ts",
-        "README.md",
-        "settings.yaml",
-        "docs/guide.html",
-        "gone.py",
-    ]
+    ordered = [".github/workflows/ci.yml", "src/area.py", "Makefile", "tests/test_area.py", "src/area_test.go"]
+    ordered += ["ui/button.spec.ts", "README.md", "settings.yaml", "docs/guide.html"]
+    documents, others = ordered[6:], ordered[:6]
+    assert paths(file("gone.py", status="removed"), *map(file, documents + others)) == [*ordered, "gone.py"]
 
 
 # Calls

@@ -163,28 +163,17 @@ def test_files_that_github_does_not_list_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("additions", "deletions", "size"),
+    ("path", "additions", "deletions", "size"),
     [
-        (25, 24, "small"),
-        (25, 25, "medium"),
-        (0, 200, "large"),
+        ("cube.py", 25, 24, "small"),
+        ("cube.py", 25, 25, "medium"),
+        ("cube.py", 0, 200, "large"),
+        ("uv.lock", 9_000, 0, "small"),  # which no review reads
     ],
 )
-def test_size_depends_on_changed_lines_of_all_files(additions: int, deletions: int, size: str) -> None:
-    facts = gather(file("cube.py", additions=additions, deletions=0), file(additions=0, deletions=deletions))
+def test_size_depends_on_changed_lines_of_all_files(path: str, additions: int, deletions: int, size: str) -> None:
+    facts = gather(file(path, additions=additions, deletions=0), file(additions=0, deletions=deletions))
     assert facts.size == size
-
-
-@pytest.mark.parametrize(
-    ("path", "size"),
-    [
-        ("uv.lock", "small"),
-        ("app.min.js", "small"),
-        ("cube.py", "large"),
-    ],
-)
-def test_size_counts_what_a_review_reads(path: str, size: str) -> None:
-    assert gather(file(path, additions=9_000, deletions=0), file()).size == size
 
 
 @pytest.mark.parametrize(
@@ -269,47 +258,27 @@ def test_findings_about_files_that_were_not_shown_have_no_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shown", "titles"),
+    ("shown", "categories", "titles"),
     [
-        ({}, ["Severe", "Doubtful", "Small"]),
-        ({"min_confidence": 0.5}, ["Severe", "Small"]),
-        ({"min_severity": "high", "min_confidence": 0.9}, ["Severe"]),
+        ({}, None, ["Severe", "Doubtful"]),
+        ({}, ["bugs", "security", "performance", "style"], ["Severe", "Doubtful", "Ugly"]),
+        ({"min_confidence": 0.5}, ["bugs", "style"], ["Severe", "Ugly"]),
+        ({"min_severity": "high", "min_confidence": 0.9}, None, ["Severe"]),
     ],
 )
-def test_findings_below_the_thresholds_are_counted_and_not_shown(shown: dict[str, Any], titles: list[str]) -> None:
+def test_findings_below_thresholds_and_of_other_categories_are_counted_and_not_shown(
+    shown: dict[str, Any], categories: list[str] | None, titles: list[str]
+) -> None:
     found = [
         finding(title="Severe", severity="high", confidence=0.9),
         finding(title="Doubtful", severity="medium", confidence=0.4, category="security"),
-        finding(title="Small", severity="low", confidence=0.9, category="performance"),
+        finding(title="Ugly", severity="low", confidence=0.9, category="style"),
     ]
-    budget = PromptLimits(10_000, shown=Findings.model_validate(shown))
-    facts = HANDLER.gather(event(pull_request()), FakeReader(pull_request(), (file(),)), EMPTY_HISTORY, budget)
+    review = Review.model_validate({} if categories is None else {"categories": categories})
+    facts = gather(file(), limits={"shown": Findings.model_validate(shown), "review": review})
     variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=found))
     assert [f.title for f in variables["findings"]] == titles  # type: ignore[attr-defined]
     assert (variables["held_back"], variables["unlocated"]) == (3 - len(titles), ())
-
-
-@pytest.mark.parametrize(
-    ("categories", "titles"),
-    [
-        (None, ["Wrong", "Slow"]),
-        (["bugs", "security", "performance", "style"], ["Wrong", "Slow", "Ugly"]),
-    ],
-)
-def test_findings_of_categories_that_are_not_listed_are_counted_and_not_shown(
-    categories: list[str] | None, titles: list[str]
-) -> None:
-    found = [
-        finding(title="Wrong", severity="high", category="bugs"),
-        finding(title="Slow", severity="medium", category="performance"),
-        finding(title="Ugly", severity="low", category="style"),
-    ]
-    review = Review.model_validate({} if categories is None else {"categories": categories})
-    variables = HANDLER.comment_variables(
-        gather(file(), limits={"review": review}), pull_request_analysis(findings=found)
-    )
-    assert [f.title for f in variables["findings"]] == titles  # type: ignore[attr-defined]
-    assert variables["held_back"] == 3 - len(titles)
 
 
 def test_at_most_thirty_files_get_a_sentence_over_all_calls() -> None:

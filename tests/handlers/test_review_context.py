@@ -98,12 +98,7 @@ def test_nothing_is_read_if_there_is_nothing_to_ask() -> None:
             1,
             "AGENTS.md (about 6 tokens), issue #7 (about 11 tokens), lines above 1 hunk (about 34 tokens)",
         ),
-        (
-            Review(linked_issues=False, functions=False),
-            [("main", True, False)],
-            0,
-            "AGENTS.md (about 6 tokens)",
-        ),
+        (Review(linked_issues=False, functions=False), [("main", True, False)], 0, "AGENTS.md (about 6 tokens)"),
         (Review(guidance=False, linked_issues=False, functions=False), [("main", False, False)], 0, None),
     ],
 )
