@@ -7,17 +7,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import monotonic
 
 import pytest
 from pydantic import SecretStr
 
+from hls_handler.actions import Outcome
 from hls_handler.clients.api import GithubApi, RateLimitMonitor
 from hls_handler.clients.comments import History
 from hls_handler.clients.github import Github
+from hls_handler.clients.reader import GithubReader
+from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.writer import GithubWriter
 from hls_handler.events import Account
 from hls_handler.settings.model import Github as GithubSettings
 from tests.clients.fake_github import HLS, TOKEN, FakeGithub
+from tests.clients.fake_history import FakeHistory
 
 BOT = Account(str(HLS["login"]), 9001, "User")
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -33,6 +38,9 @@ def make_writer(
     return client.writer(
         "o/r", bot=BOT, history=history, begin_write=begin_write, check_lease=lambda: None, dry_run=dry_run
     )
+
+
+Keep = Callable[..., Outcome]  # writes labels or a comment of issue 7
 
 
 @dataclass
@@ -53,6 +61,11 @@ def peak_memory() -> Iterator[Peak]:
 
 
 @pytest.fixture
+def history() -> FakeHistory:
+    return FakeHistory()
+
+
+@pytest.fixture
 def github() -> Iterator[FakeGithub]:
     fake = FakeGithub()
     yield fake
@@ -62,6 +75,11 @@ def github() -> Iterator[FakeGithub]:
 @pytest.fixture
 def meter() -> RateLimitMonitor:
     return RateLimitMonitor()
+
+
+@pytest.fixture
+def reader(api: GithubApi) -> GithubReader:
+    return GithubReader(api, "o/r", RepositoryLabels(monotonic))
 
 
 @pytest.fixture

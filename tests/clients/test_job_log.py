@@ -6,14 +6,11 @@ import tracemalloc
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import count
-from time import monotonic
 
 import pytest
 
-from hls_handler.clients.api import GithubApi
 from hls_handler.clients.job_log import MAX_LINE_CHARS, is_allowed_url, read_log
 from hls_handler.clients.reader import GithubReader
-from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.handlers.reader import NoLog
 from tests.clients.conftest import NOON
@@ -23,21 +20,21 @@ LOGS = "/repos/o/r/actions/jobs/6/logs"
 STORED = "/stored/6"
 
 
-def lines_of(api: GithubApi) -> list[str]:
-    log = GithubReader(api, "o/r", RepositoryLabels(monotonic)).job_log(6)
+def lines_of(reader: GithubReader) -> list[str]:
+    log = reader.job_log(6)
     assert isinstance(log, Iterator)
     return list(log)
 
 
-def test_a_log_is_read_line_by_line_as_it_was_written(api: GithubApi, github: FakeGithub) -> None:
+def test_a_log_is_read_line_by_line_as_it_was_written(reader: GithubReader, github: FakeGithub) -> None:
     github.log = "\ufeff2026-11-20T12:00:00Z \x1b[31mred\x1b[0m\r\na\x0cb\u2028c\rd\n\n##[error]end".encode()
-    assert lines_of(api) == ["2026-11-20T12:00:00Z \x1b[31mred\x1b[0m", "a\x0cb\u2028c\rd", "", "##[error]end"]
+    assert lines_of(reader) == ["2026-11-20T12:00:00Z \x1b[31mred\x1b[0m", "a\x0cb\u2028c\rd", "", "##[error]end"]
     assert github.calls == [f"GET {LOGS}", f"GET {STORED}"]
 
 
-def test_token_is_not_sent_to_the_log_storage(api: GithubApi, github: FakeGithub) -> None:
+def test_token_is_not_sent_to_the_log_storage(reader: GithubReader, github: FakeGithub) -> None:
     github.log = b"one\n"
-    lines_of(api)
+    lines_of(reader)
     asked, stored = github.seen
     assert asked.headers["authorization"] == f"token {TOKEN}"
     assert stored.query == {"signature": "5ecret"}
@@ -46,27 +43,27 @@ def test_token_is_not_sent_to_the_log_storage(api: GithubApi, github: FakeGithub
 
 
 def test_netrc_credentials_are_not_sent(
-    api: GithubApi, github: FakeGithub, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    reader: GithubReader, github: FakeGithub, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     netrc = tmp_path_factory.mktemp("home") / "netrc"
     netrc.write_text("machine 127.0.0.1 login mona password hunter2hunter2\n")
     monkeypatch.setenv("NETRC", str(netrc))
     github.log = b"one\n"
-    assert lines_of(api) == ["one"]
+    assert lines_of(reader) == ["one"]
     assert "authorization" not in github.seen[1].headers
 
 
-def test_invalid_utf_8_is_replaced_and_split_characters_are_joined(api: GithubApi, github: FakeGithub) -> None:
+def test_invalid_utf_8_is_replaced_and_split_characters_are_joined(reader: GithubReader, github: FakeGithub) -> None:
     github.log = b"a\xffb\n" + "ä€😀".encode() * 30_000 + b"\n" + b"\xe2\x82"
-    bad, long, incomplete = lines_of(api)
+    bad, long, incomplete = lines_of(reader)
     assert (bad, incomplete) == ("a\ufffdb", "\ufffd")
     assert long == ("ä€😀" * 30_000)[:MAX_LINE_CHARS] + " [line cut here]"
 
 
 @pytest.mark.parametrize("content", [b"\xef\xbb\xbf"], ids=["a mark alone"])
-def test_log_without_content_is_empty(api: GithubApi, github: FakeGithub, content: bytes) -> None:
+def test_log_without_content_is_empty(reader: GithubReader, github: FakeGithub, content: bytes) -> None:
     github.log = content
-    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).job_log(6) == NoLog("empty")
+    assert reader.job_log(6) == NoLog("empty")
 
 
 @pytest.mark.parametrize(
@@ -77,9 +74,9 @@ def test_log_without_content_is_empty(api: GithubApi, github: FakeGithub, conten
     ],
     ids=["deleted", "deleted meanwhile"],
 )
-def test_missing_log_has_expired(api: GithubApi, github: FakeGithub, fault: Fault) -> None:
+def test_missing_log_has_expired(reader: GithubReader, github: FakeGithub, fault: Fault) -> None:
     github.log, github.faults = b"one\n", [fault]
-    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).job_log(6) == NoLog("expired")
+    assert reader.job_log(6) == NoLog("expired")
 
 
 @pytest.mark.parametrize(
@@ -93,19 +90,19 @@ def test_missing_log_has_expired(api: GithubApi, github: FakeGithub, fault: Faul
     ],
     ids=lambda fault: f"{fault.path} {fault.kind} {fault.status}",
 )
-def test_failed_download_is_reported_without_the_url(api: GithubApi, github: FakeGithub, fault: Fault) -> None:
+def test_failed_download_is_reported_without_the_url(reader: GithubReader, github: FakeGithub, fault: Fault) -> None:
     github.log, github.faults = b"one\n", [fault]
     expected: type[Exception] = Permanent if fault.status == 307 else DependencyDown
     with pytest.raises(expected, match=rf"^GET {LOGS}: ") as caught:
-        GithubReader(api, "o/r", RepositoryLabels(monotonic)).job_log(6)
+        reader.job_log(6)
     assert "5ecret" not in str(caught.value)
     assert caught.value.__context__ is None or caught.value.__suppress_context__
 
 
-def test_truncated_transfer_raises_dependency_down(api: GithubApi, github: FakeGithub) -> None:
+def test_truncated_transfer_raises_dependency_down(reader: GithubReader, github: FakeGithub) -> None:
     cut = {"Content-Length": "900", "Connection": "close"}
     github.log, github.faults = b"", [Fault("GET", STORED, status=200, body=b"one\n" + b"x" * 496, headers=cut)]
-    log = GithubReader(api, "o/r", RepositoryLabels(monotonic)).job_log(6)
+    log = reader.job_log(6)
     assert isinstance(log, Iterator)
     assert next(log) == "one"
     with pytest.raises(DependencyDown, match=rf"^GET {LOGS}: no answer: "):

@@ -14,7 +14,7 @@ from hls_handler.errors import DependencyDown, HlsError, Postponed
 from hls_handler.handlers.labels import LabelOrigin, LabelState
 from hls_handler.handlers.reader import RepositoryLabel
 from hls_handler.settings.model import EffectiveLabels
-from tests.clients.conftest import NOON, make_writer
+from tests.clients.conftest import NOON, Keep, make_writer
 from tests.clients.fake_github import FakeGithub, Fault
 from tests.clients.fake_history import FakeHistory
 
@@ -41,24 +41,28 @@ class WriteSlots:
         self.taken += 1
 
 
-def keep(
-    api: GithubApi,
-    history: FakeHistory,
-    *requested: RequestedLabel,
-    slots: WriteSlots | None = None,
-    dry_run: bool = False,
-    settings: EffectiveLabels | None = None,
-    before: Mapping[str, LabelState] | None = None,
-) -> Outcome:
-    writer = make_writer(Github(api), history, slots or WriteSlots(), dry_run=dry_run)
-    action = EnsureLabels(requested, ("kind", "priority", "size"))
-    known = history.labels() if before is None else before
-    return writer.ensure_labels(7, action, labels=settings or EffectiveLabels(), before=known)
+@pytest.fixture
+def keep(api: GithubApi, history: FakeHistory) -> Keep:
+    def keep(
+        *requested: RequestedLabel,
+        slots: WriteSlots | None = None,
+        dry_run: bool = False,
+        settings: EffectiveLabels | None = None,
+        before: Mapping[str, LabelState] | None = None,
+    ) -> Outcome:
+        writer = make_writer(Github(api), history, slots or WriteSlots(), dry_run=dry_run)
+        action = EnsureLabels(requested, ("kind", "priority", "size"))
+        known = history.labels() if before is None else before
+        return writer.ensure_labels(7, action, labels=settings or EffectiveLabels(), before=known)
+
+    return keep
 
 
-def test_missing_labels_are_created_with_colour_and_set_in_one_request(api: GithubApi, github: FakeGithub) -> None:
-    history, slots = FakeHistory(), WriteSlots()
-    outcome = keep(api, history, BUG, HIGH, slots=slots)
+def test_missing_labels_are_created_with_colour_and_set_in_one_request(
+    keep: Keep, history: FakeHistory, github: FakeGithub
+) -> None:
+    slots = WriteSlots()
+    outcome = keep(BUG, HIGH, slots=slots)
     assert outcome == Outcome("labels", "changed", "added bug, priority-high", added=("bug", "priority-high"))
     assert github.calls == [f"GET {ON}", f"GET {ALL}", f"POST {ALL}", f"POST {ALL}", f"POST {ON}"]
     assert github.labels["priority-high"] == {
@@ -71,21 +75,18 @@ def test_missing_labels_are_created_with_colour_and_set_in_one_request(api: Gith
     assert slots.taken == 3
 
 
-def test_existing_labels_take_one_read_and_no_write(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
-    keep(api, history, BUG, HIGH)
+def test_existing_labels_take_one_read_and_no_write(keep: Keep, github: FakeGithub) -> None:
+    keep(BUG, HIGH)
     github.seen.clear()
     slots = WriteSlots()
-    assert keep(api, history, BUG, HIGH, slots=slots) == Outcome(
-        "labels", "unchanged", "the labels are as they should be"
-    )
+    assert keep(BUG, HIGH, slots=slots) == Outcome("labels", "unchanged", "the labels are as they should be")
     assert github.calls == [f"GET {ON}"]
     assert slots.taken == 0
 
 
-def test_one_missing_label_is_looked_up_by_its_name_if_none_may_be_created(api: GithubApi, github: FakeGithub) -> None:
+def test_one_missing_label_is_looked_up_by_its_name_if_none_may_be_created(keep: Keep, github: FakeGithub) -> None:
     github.add_label("bug")
-    keep(api, FakeHistory(), BUG, settings=EffectiveLabels(create=False))
+    keep(BUG, settings=EffectiveLabels(create=False))
     assert github.calls == [f"GET {ON}", f"GET {ALL}/bug", f"POST {ON}"]
 
 
@@ -156,35 +157,35 @@ def test_label_is_stored_with_the_prompt_that_requested_it(api: GithubApi) -> No
     assert history.origins == {"bug": LabelOrigin("kind", "p@1"), "priority-high": LabelOrigin("priority", "q@2")}
 
 
-def test_label_names_are_quoted_in_urls(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
+def test_label_names_are_quoted_in_urls(keep: Keep, github: FakeGithub) -> None:
     settings = EffectiveLabels(create=False)
     github.add_label("size/small")
     github.add_label("size/large")
-    keep(api, history, RequestedLabel("size/small", "size"), settings=settings)
-    keep(api, history, RequestedLabel("size/large", "size"), settings=settings)
+    keep(RequestedLabel("size/small", "size"), settings=settings)
+    keep(RequestedLabel("size/large", "size"), settings=settings)
     assert github.issue_labels == ["size/large"]
     assert f"GET {ALL}/size%2Fsmall" in github.calls
     assert f"DELETE {ON}/size%2Fsmall" in github.calls
 
 
-def test_reading_of_labels_stops_when_all_names_are_found(api: GithubApi, github: FakeGithub) -> None:
+def test_reading_of_labels_stops_when_all_names_are_found(keep: Keep, github: FakeGithub) -> None:
     for number in range(350):
         github.add_label(f"label {number}")
         if number == 150:
             github.add_label("BUG")
             github.add_label("Priority-High")
-    keep(api, FakeHistory(), BUG, HIGH, settings=EffectiveLabels(create=False))
+    keep(BUG, HIGH, settings=EffectiveLabels(create=False))
     assert github.calls == [f"GET {ON}", f"GET {ALL}", f"GET {ALL}", f"POST {ON}"]
     assert github.issue_labels == ["BUG", "Priority-High"]
 
 
-def test_rule_14_label_removed_by_a_person_is_not_set_again(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
-    keep(api, history, BUG)
+def test_rule_14_label_removed_by_a_person_is_not_set_again(
+    keep: Keep, history: FakeHistory, github: FakeGithub
+) -> None:
+    keep(BUG)
     github.issue_labels.clear()
     for _ in range(2):
-        assert keep(api, history, BUG) == Outcome(
+        assert keep(BUG) == Outcome(
             "labels", "withheld", "the labels are as they should be; bug not added: a person removed it"
         )
     assert github.issue_labels == []
@@ -201,25 +202,25 @@ def test_rule_14_label_removed_by_a_person_is_not_set_again(api: GithubApi, gith
     ],
     ids=lambda fault: f"{fault.verb} {fault.path} {fault.kind} {'after' if fault.after else 'before'}",
 )
-def test_lost_response_causes_no_second_label_event(api: GithubApi, github: FakeGithub, fault: Fault) -> None:
-    history = FakeHistory()
+def test_lost_response_causes_no_second_label_event(
+    keep: Keep, history: FakeHistory, github: FakeGithub, fault: Fault
+) -> None:
     github.faults = [fault]
     with pytest.raises(DependencyDown):
-        keep(api, history, BUG, HIGH)
-    outcome = keep(api, history, BUG, HIGH)
+        keep(BUG, HIGH)
+    outcome = keep(BUG, HIGH)
     assert outcome == Outcome("labels", "changed", "added bug, priority-high", added=("bug", "priority-high"))
     assert github.events == ["labeled bug", "labeled priority-high"]
     assert history.label_states == {"bug": "set", "priority-high": "set"}
 
 
-def test_outcome_includes_writes_of_earlier_runs(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
-    keep(api, history, LOW)
+def test_outcome_includes_writes_of_earlier_runs(keep: Keep, history: FakeHistory, github: FakeGithub) -> None:
+    keep(LOW)
     before = history.labels()
     for _ in range(3):  # one removal, two creations
         with pytest.raises(Postponed):
-            keep(api, history, BUG, HIGH, slots=WriteSlots(None, Postponed("not our turn", at=NOON)), before=before)
-    last = keep(api, history, BUG, HIGH, before=before)
+            keep(BUG, HIGH, slots=WriteSlots(None, Postponed("not our turn", at=NOON)), before=before)
+    last = keep(BUG, HIGH, before=before)
     assert last == Outcome(
         "labels",
         "changed",
@@ -227,25 +228,22 @@ def test_outcome_includes_writes_of_earlier_runs(api: GithubApi, github: FakeGit
         added=("bug", "priority-high"),
         removed=("priority-low",),
     )
-    assert (
-        keep(api, history, BUG, HIGH, before=before) == last
-    )  # as if the service had stopped before it stored the outcome
+    assert keep(BUG, HIGH, before=before) == last  # as if the service had stopped before it stored the outcome
     assert github.events[1:] == ["unlabeled priority-low", "labeled bug", "labeled priority-high"]
 
 
 @pytest.mark.parametrize("after", [True, False], ids=["after the effect", "before it"])
 def test_removal_with_lost_response_does_not_count_as_removal_by_a_person(
-    api: GithubApi, github: FakeGithub, after: bool
+    keep: Keep, history: FakeHistory, github: FakeGithub, after: bool
 ) -> None:
-    history = FakeHistory()
-    keep(api, history, LOW)
+    keep(LOW)
     github.faults = [Fault("DELETE", f"{ON}/priority-low", "drop", after=after)]
     with pytest.raises(DependencyDown):
-        keep(api, history, HIGH)
-    keep(api, history, HIGH)
+        keep(HIGH)
+    keep(HIGH)
     assert github.issue_labels == ["priority-high"]
     assert history.label_states == {"priority-high": "set"}
-    keep(api, history, LOW)
+    keep(LOW)
     assert github.issue_labels == ["priority-low"]
     assert github.events == [
         "labeled priority-low",
@@ -256,53 +254,50 @@ def test_removal_with_lost_response_does_not_count_as_removal_by_a_person(
     ]
 
 
-def test_label_removed_concurrently_is_no_error(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
-    keep(api, history, LOW)
+def test_label_removed_concurrently_is_no_error(keep: Keep, github: FakeGithub) -> None:
+    keep(LOW)
     github.faults = [Fault("DELETE", f"{ON}/priority-low", status=404, body={"message": "Label does not exist"})]
-    assert keep(api, history, HIGH).removed == ("priority-low",)
+    assert keep(HIGH).removed == ("priority-low",)
 
 
-def test_refused_removal_costs_only_itself(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
-    keep(api, history, LOW)
+def test_refused_removal_costs_only_itself(keep: Keep, history: FakeHistory, github: FakeGithub) -> None:
+    keep(LOW)
     github.faults = [Fault("DELETE", f"{ON}/priority-low", status=422, body={"message": "Validation Failed"})]
-    outcome = keep(api, history, HIGH)
+    outcome = keep(HIGH)
     assert outcome.detail == (
         "added priority-high; priority-low not removed: GitHub refused it (422 Validation Failed)"
     )
     assert (outcome.added, outcome.removed) == (("priority-high",), ())
     assert github.issue_labels == ["priority-low", "priority-high"]
     assert history.label_states == {"priority-low": "set", "priority-high": "set"}
-    assert keep(api, history, HIGH).removed == ("priority-low",)
+    assert keep(HIGH).removed == ("priority-low",)
 
 
-def test_label_that_github_refuses_to_create_costs_only_itself(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
-    outcome = keep(api, history, RequestedLabel("a,b", "kind"), HIGH)
+def test_label_that_github_refuses_to_create_costs_only_itself(
+    keep: Keep, history: FakeHistory, github: FakeGithub
+) -> None:
+    outcome = keep(RequestedLabel("a,b", "kind"), HIGH)
     assert outcome.detail == "added priority-high; a,b not added: GitHub refused it (422 name: invalid)"
     assert (outcome.added, github.issue_labels) == (("priority-high",), ["priority-high"])
     assert history.label_states == {"priority-high": "set"}
 
 
-def test_label_that_github_refuses_to_set_costs_only_itself(api: GithubApi, github: FakeGithub) -> None:
-    history, refusal = (
-        FakeHistory(),
-        {"message": "Validation Failed", "errors": [{"field": "labels", "code": "custom"}]},
-    )
+def test_label_that_github_refuses_to_set_costs_only_itself(
+    keep: Keep, history: FakeHistory, github: FakeGithub
+) -> None:
+    refusal = {"message": "Validation Failed", "errors": [{"field": "labels", "code": "custom"}]}
     github.faults = [Fault("POST", ON, status=422, body=refusal), Fault("POST", ON, status=422, body=refusal)]
-    outcome = keep(api, history, BUG, HIGH)
+    outcome = keep(BUG, HIGH)
     assert outcome.detail == "added priority-high; bug not added: GitHub refused it (422 labels: custom)"
     assert github.issue_labels == ["priority-high"]
     assert history.label_states == {"priority-high": "set"}
 
 
-def test_dry_run_decides_and_writes_nothing(api: GithubApi, github: FakeGithub) -> None:
-    history = FakeHistory()
-    keep(api, history, LOW)
+def test_dry_run_decides_and_writes_nothing(keep: Keep, history: FakeHistory, github: FakeGithub) -> None:
+    keep(LOW)
     github.seen.clear()
     changes = history.changes
-    outcome = keep(api, history, BUG, HIGH, dry_run=True)
+    outcome = keep(BUG, HIGH, dry_run=True)
     assert outcome == Outcome(
         "labels",
         "dry_run",

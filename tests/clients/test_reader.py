@@ -45,9 +45,9 @@ FILES = "/repos/o/r/pulls/7/files"
 CONTENT = "/repos/o/r/contents/.github/hls.yaml"
 
 
-def test_issue_takes_one_request(api: GithubApi, github: FakeGithub) -> None:
+def test_issue_takes_one_request(reader: GithubReader, github: FakeGithub) -> None:
     github.documents["/repos/o/r/issues/7"] = ISSUE
-    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).issue(7) == Issue(
+    assert reader.issue(7) == Issue(
         number=7,
         title="It crashes",
         body="",
@@ -61,7 +61,7 @@ def test_issue_takes_one_request(api: GithubApi, github: FakeGithub) -> None:
     assert github.calls == ["GET /repos/o/r/issues/7"]
 
 
-def test_files_are_read_page_by_page_in_githubs_order(api: GithubApi, github: FakeGithub) -> None:
+def test_files_are_read_page_by_page_in_githubs_order(reader: GithubReader, github: FakeGithub) -> None:
     moved = {"filename": "b", "previous_filename": "a", "status": "renamed", "additions": 0, "deletions": 0}
     changed = {"filename": "f", "status": "modified", "additions": 2, "deletions": 1, "patch": "@@ -1 +1,2 @@"}
     url = "https://api.github.com/repos/o/r/contents/b%3Fref=%40?ref="
@@ -70,7 +70,7 @@ def test_files_are_read_page_by_page_in_githubs_order(api: GithubApi, github: Fa
         *[changed] * 148,
         {**changed, "contents_url": url},
     ]
-    files = GithubReader(api, "o/r", RepositoryLabels(monotonic)).files(7)
+    files = reader.files(7)
     assert len(files) == 150
     assert files[0] == ChangedFile("b", "a", "renamed", 0, 0, None, commit="a" * 40)
     assert files[149] == ChangedFile("f", None, "modified", 2, 1, "@@ -1 +1,2 @@")
@@ -78,12 +78,12 @@ def test_files_are_read_page_by_page_in_githubs_order(api: GithubApi, github: Fa
 
 
 def test_page_without_a_patch_of_moderate_size_is_read_again_in_smaller_pages(
-    api: GithubApi, github: FakeGithub
+    reader: GithubReader, github: FakeGithub
 ) -> None:
     whole = {"filename": "f", "status": "modified", "additions": 2, "deletions": 1, "patch": "@@ -1 +1,2 @@"}
     github.documents[FILES] = [{**whole, "filename": f"f{number}"} for number in range(120)]
     github.most_files_with_patches = 50
-    files = GithubReader(api, "o/r", RepositoryLabels(monotonic)).files(7)
+    files = reader.files(7)
     assert [file.path for file in files] == [f"f{number}" for number in range(120)]
     assert {file.patch for file in files} == {"@@ -1 +1,2 @@"}
     assert [(seen.query["per_page"], seen.query["page"]) for seen in github.seen] == [
@@ -103,15 +103,17 @@ def test_page_without_a_patch_of_moderate_size_is_read_again_in_smaller_pages(
     ],
     ids=["binary", "huge"],
 )
-def test_file_that_has_no_patch_is_not_read_again(api: GithubApi, github: FakeGithub, file: dict[str, Any]) -> None:
+def test_file_that_has_no_patch_is_not_read_again(
+    reader: GithubReader, github: FakeGithub, file: dict[str, Any]
+) -> None:
     github.documents[FILES] = [file]
-    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).files(7)[0].patch is None
+    assert reader.files(7)[0].patch is None
     assert len(github.calls) == 1
 
 
-def test_at_most_3000_files_are_read(api: GithubApi, github: FakeGithub) -> None:
+def test_at_most_3000_files_are_read(reader: GithubReader, github: FakeGithub) -> None:
     github.documents[FILES] = [{"filename": "f", "status": "added"}] * 3_100
-    assert len(GithubReader(api, "o/r", RepositoryLabels(monotonic)).files(7)) == 3_000
+    assert len(reader.files(7)) == 3_000
     assert len(github.calls) == 30
 
 
@@ -130,19 +132,19 @@ def a_comment(number: int) -> dict[str, Any]:
     ],
 )
 def test_the_newest_comments_are_read_from_the_end(
-    api: GithubApi, github: FakeGithub, there: int, most: int, pages: list[str]
+    reader: GithubReader, github: FakeGithub, there: int, most: int, pages: list[str]
 ) -> None:
     github.comments = [a_comment(number) for number in range(1, there + 1)]
-    found = GithubReader(api, "o/r", RepositoryLabels(monotonic)).comments(7, most=most)
+    found = reader.comments(7, most=most)
     assert [comment.id for comment in found] == list(range(1, there + 1))[max(there - most, 0) :]
     assert [seen.query["page"] for seen in github.seen] == pages
 
 
-def test_comment_has_author_text_and_time(api: GithubApi, github: FakeGithub) -> None:
+def test_comment_has_author_text_and_time(reader: GithubReader, github: FakeGithub) -> None:
     url = "https://github.com/o/r/issues/7#issuecomment-5"
     whole = {**a_comment(5), "author_association": "MEMBER", "html_url": url}
     github.comments = [whole, {"id": 6, "user": None, "body": None}]
-    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).comments(7, most=9) == (
+    assert reader.comments(7, most=9) == (
         Comment(
             5, Account("mallory", 13, "User"), "comment 5", "MEMBER", url, datetime(2026, 11, 2, 9, 14, 31, tzinfo=UTC)
         ),
@@ -172,10 +174,10 @@ JOB: dict[str, Any] = {
 }
 
 
-def test_jobs_of_an_attempt_include_their_steps(api: GithubApi, github: FakeGithub) -> None:
+def test_jobs_of_an_attempt_include_their_steps(reader: GithubReader, github: FakeGithub) -> None:
     lint = {"id": 7, "name": "lint", "conclusion": "skipped", "run_attempt": 2, "steps": None}
     github.documents["/repos/o/r/actions/runs/5/attempts/2/jobs"] = {"total_count": 2, "jobs": [JOB, lint]}
-    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).jobs(5, 2) == (
+    assert reader.jobs(5, 2) == (
         WorkflowJob(
             id=6,
             name="test (3.11)",
@@ -198,15 +200,15 @@ def test_jobs_of_an_attempt_include_their_steps(api: GithubApi, github: FakeGith
 
 
 @pytest.mark.parametrize("data", [{"total_count": 1}, None])
-def test_jobs_without_their_key_raise_dependency_down(api: GithubApi, github: FakeGithub, data: Any) -> None:
+def test_jobs_without_their_key_raise_dependency_down(reader: GithubReader, github: FakeGithub, data: Any) -> None:
     github.faults = [Fault("GET", "/repos/o/r/actions/.*", status=200, body=data)]
     with pytest.raises(DependencyDown, match="unexpected response from GitHub: the response: "):
-        GithubReader(api, "o/r", RepositoryLabels(monotonic)).jobs(5, 2)
+        reader.jobs(5, 2)
 
 
-def test_pull_requests_are_filtered_by_owner_and_branch(api: GithubApi, github: FakeGithub) -> None:
+def test_pull_requests_are_filtered_by_owner_and_branch(reader: GithubReader, github: FakeGithub) -> None:
     github.documents["/repos/o/r/pulls"] = [{**PULL_REQUEST, "number": 9}, PULL_REQUEST]
-    found = GithubReader(api, "o/r", RepositoryLabels(monotonic)).pull_requests_from("octocat:fix/a&state=all #1 ä")
+    found = reader.pull_requests_from("octocat:fix/a&state=all #1 ä")
     assert [pull.number for pull in found] == [9, 7]
     assert github.seen[0].query == {
         "state": "open",
@@ -218,10 +220,10 @@ def test_pull_requests_are_filtered_by_owner_and_branch(api: GithubApi, github: 
 
 @pytest.mark.parametrize("head", ["", ":fix", "octocat:"])
 def test_incomplete_branch_is_not_sent_because_github_would_list_all(
-    api: GithubApi, github: FakeGithub, head: str
+    reader: GithubReader, github: FakeGithub, head: str
 ) -> None:
     github.documents["/repos/o/r/pulls"] = [PULL_REQUEST]
-    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).pull_requests_from(head) == ()
+    assert reader.pull_requests_from(head) == ()
     assert github.calls == []
 
 
@@ -239,10 +241,10 @@ RELEASE: dict[str, Any] = {
 }
 
 
-def test_releases_take_one_request(api: GithubApi, github: FakeGithub) -> None:
+def test_releases_take_one_request(reader: GithubReader, github: FakeGithub) -> None:
     nameless = {"id": 3, "tag_name": "v1.0.0", "name": None, "body": None, "author": None, "published_at": None}
     github.documents["/repos/o/r/releases"] = [RELEASE, nameless, *[RELEASE] * 150]
-    found = GithubReader(api, "o/r", RepositoryLabels(monotonic)).releases()
+    found = reader.releases()
     assert len(found) == 100
     assert found[0] == Release(
         id=4,
@@ -261,7 +263,7 @@ def test_releases_take_one_request(api: GithubApi, github: FakeGithub) -> None:
     assert github.calls == ["GET /repos/o/r/releases"]
 
 
-def test_commits_between_two_refs_have_authors(api: GithubApi, github: FakeGithub) -> None:
+def test_commits_between_two_refs_have_authors(reader: GithubReader, github: FakeGithub) -> None:
     by = {"name": "Mona Lisa", "email": "mona@example.org"}
     github.documents["/repos/o/r/compare/release%2F1...v2%23x"] = {
         "total_commits": 300,
@@ -271,15 +273,15 @@ def test_commits_between_two_refs_have_authors(api: GithubApi, github: FakeGithu
             {"sha": "c3", "commit": {"message": "Three", "author": None}, "author": {}},
         ],
     }
-    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).commits_between("release/1", "v2#x") == Comparison(
+    assert reader.commits_between("release/1", "v2#x") == Comparison(
         total=300,
         commits=(Commit("a1", "One\n\nBody", "mallory"), Commit("b2", "Two", "Mona Lisa"), Commit("c3", "Three", "")),
     )
     assert github.calls == ["GET /repos/o/r/compare/release%2F1...v2%23x"]
 
 
-def test_comparison_of_unknown_refs_is_none(api: GithubApi, github: FakeGithub) -> None:
-    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).commits_between("v0", "v1") is None
+def test_comparison_of_unknown_refs_is_none(reader: GithubReader, github: FakeGithub) -> None:
+    assert reader.commits_between("v0", "v1") is None
 
 
 BLOB: dict[str, Any] = {"type": "file", "sha": "c0ffee", "size": 14, "path": ".github/hls.yaml"}
@@ -300,16 +302,16 @@ BLOB: dict[str, Any] = {"type": "file", "sha": "c0ffee", "size": 14, "path": ".g
     ids=["file", "too large", "symlink", "directory", "nothing"],
 )
 def test_file_at_ref_takes_one_request(
-    api: GithubApi, github: FakeGithub, content: Any, found: FileAtRef | None
+    reader: GithubReader, github: FakeGithub, content: Any, found: FileAtRef | None
 ) -> None:
     github.documents[CONTENT] = content
-    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).find_file(".github/hls.yaml", ref="release/1") == found
+    assert reader.find_file(".github/hls.yaml", ref="release/1") == found
     (seen,) = github.seen
     assert (seen.call, seen.query) == ("GET /repos/o/r/contents/.github/hls.yaml", {"ref": "release/1"})
 
 
-def test_no_ref_is_sent_for_the_default_branch(api: GithubApi, github: FakeGithub) -> None:
-    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).find_file(".github/hls.yaml", ref=None) is None
+def test_no_ref_is_sent_for_the_default_branch(reader: GithubReader, github: FakeGithub) -> None:
+    assert reader.find_file(".github/hls.yaml", ref=None) is None
     assert github.seen[0].query == {}
 
 
