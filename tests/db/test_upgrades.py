@@ -100,9 +100,9 @@ def test_upgraded_history_is_shown_and_used(released_url: str, tmp_path: Path) -
         assert printed.stdout.splitlines()[1:] == [
             "  Accepted: issues.opened is enabled (settings.yaml:3).",
             (
-                f"  Claude's reply to {PROMPT}: bug, priority high, easy, component backend: "
-                "Saving a widget twice loses the first one: Grüße \U0001f600; asks the author for: the version; "
-                "tells the author: Which version is it?"
+                f"  Claude's reply to {PROMPT}: kind: bug; priority: high; difficulty: easy; component: "
+                "backend; summary: Saving a widget twice loses the first one: Grüße \U0001f600; missing: the version; "
+                "recommended_response: Which version is it?"
             ),
             "  Done: labels bug.",
             "  2 calls to Claude, 2400 tokens in, 160 out, 0.003200 USD.",

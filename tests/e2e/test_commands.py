@@ -82,7 +82,7 @@ def test_send_posts_a_signed_event_and_why_shows_its_processing(service: Service
     assert f"{service.settings}:" in result.stdout  # the line of settings that let it in
     assert "prompts/issues/analyze.j2" in result.stdout
     assert "Claude's reply to issues/analyze@" in result.stdout
-    assert ": bug, priority high" in result.stdout
+    assert ": kind: bug; priority: high" in result.stdout
     assert "Comment: commented" in result.stdout
     assert "1 call to Claude" in result.stdout
     page = f"{sandbox.page_url}Codertocat/Hello-World/issues/11"

@@ -53,7 +53,9 @@ def test_rule_15_text_of_claude_cannot_forge_output_of_commands(service: Service
         assert NOT_TEXT.findall(command.stdout) == []
     lines = [line for line in why.stdout.splitlines() if "forged" in line or "Dead: " in line]
     assert len(lines) == 1
-    assert re.match("  Claude's reply to issues/analyze@[0-9a-f]+: bug, priority high, easy, ", lines[0])
+    assert re.match(
+        "  Claude's reply to issues/analyze@[0-9a-f]+: kind: bug; priority: high; difficulty: easy; ", lines[0]
+    )
     assert "; [31marea Ignored: x not added: the prompt did not list the repository's labels" in why.stdout
     before_comment = shown.stdout.partition("\n--- comment ---\n")[0]
     assert before_comment.startswith(why.stdout.rstrip("\n") + "\n")

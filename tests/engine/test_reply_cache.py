@@ -64,7 +64,7 @@ def test_reply_from_the_cache_is_shown_as_one(make_world: MakeWorld) -> None:
     world.advance(3600)
     process(world, "second")
     lines = report_of(world, "second")
-    assert [line.partition(": bug")[0] for line in lines if "Claude's reply" in line] == [
+    assert [line.partition(": kind")[0] for line in lines if "Claude's reply" in line] == [
         f"  Claude's reply to {world.claude.asked[0].prompt.id}, from the cache (2026-11-20 12:00 UTC)"
     ]
     assert lines[-1] == "  No call to Claude: the same question was answered before (claude.cache_ttl_h)."
