@@ -220,7 +220,8 @@ class GitHubApi:
             return Response(None, answer.status, {**headers, "Location": self._storage.signed_url(answer.file)})
         if not answer.listed:
             return self._respond(request, answer.status, answer.document, headers)
-        page, links = _page(request, self._api_url, answer.document)
+        path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+        page, links = github_request.paginate(answer.document, request.query_params, self._api_url + path)
         wrapped = {"total_count": len(answer.document), answer.inside: page} if answer.inside else page
         return self._respond(request, 200, wrapped, {**headers, **links})
 
@@ -331,13 +332,3 @@ async def _call(request: Request, state: State, needs: str, account: Account, to
     path = {key: str(value) for key, value in request.path_params.items()}
     query = dict(request.query_params)
     return Call(state, request.method, path, query, body, needs, account, is_installation=token is not None)
-
-
-def _page(request: Request, api_url: str, items: list[Any]) -> tuple[list[Any], dict[str, str]]:
-    page, size = github_request.page_of(request.query_params)
-    last = max((len(items) + size - 1) // size, 1)
-    pages = {"prev": page - 1, "next": page + 1, "last": last, "first": 1}
-    names = [name for name in pages if (page > 1 if name in {"prev", "first"} else page < last)]
-    path = api_url + request.url.path.removeprefix(request.scope.get("root_path", ""))
-    links = [f'<{path}?{urlencode({**request.query_params, "page": pages[name]})}>; rel="{name}"' for name in names]
-    return items[(page - 1) * size : page * size], {"Link": ", ".join(links)} if links else {}

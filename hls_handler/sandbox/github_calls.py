@@ -5,7 +5,11 @@ https://docs.github.com/en/rest
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+
+from starlette.routing import compile_path
 
 from hls_handler.sandbox import check_calls, github_request, hook_calls, repository_calls, review_calls, shapes
 from hls_handler.sandbox.github_request import (
@@ -23,6 +27,8 @@ from hls_handler.sandbox.objects import Comment, Conversation, Document, Reposit
 from hls_handler.sandbox.state import State
 
 MAX_FILES = 3000
+
+Endpoint = Callable[[Call], Answer]
 
 
 # --- accounts and repositories ---------------------------------------------------------------------------------------
@@ -233,7 +239,7 @@ def _shown(state: State, conversation: Conversation, comment: Comment) -> Docume
 REACTIONS = "/repos/{owner}/{repo}/issues/comments/{id:int}/reactions"
 ISSUES = "issues=write; pull_requests=write"
 
-ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
+ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
     ("GET", "/user", user, ""),
     ("GET", "/users/{login}", account, ""),
     ("GET", "/repos/{owner}/{repo}", repository, "metadata=read"),
@@ -262,3 +268,17 @@ ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
     ("GET", "/repos/{owner}/{repo}/commits/{sha}/pulls", commit_pulls, "pull_requests=read; contents=read"),
 )
 """(method, path, endpoint, permissions that a fine-grained token needs) of each route."""
+
+
+@cache
+def _patterns() -> tuple[tuple[str, re.Pattern[str], Endpoint], ...]:
+    return tuple((method, compile_path(path)[0], endpoint) for method, path, endpoint, _ in ROUTES)
+
+
+def find_endpoint(method: str, path: str) -> tuple[Endpoint, Mapping[str, str]]:
+    """Return the endpoint of a decoded path, and the path's parameters. Raises `GitHubError` (404)."""
+    for known, pattern, endpoint in _patterns():
+        match = pattern.match(path)
+        if match is not None and known == method:
+            return endpoint, match.groupdict()
+    raise GitHubError(404, "Not Found")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 from hls_handler.sandbox import shapes
 from hls_handler.sandbox.objects import Account, Conversation, Document, Permission, Repository
@@ -246,9 +247,19 @@ def status(body: Any) -> dict[str, Any]:
     return {"description": None, "context": "default", **given}
 
 
-def page_of(query: Mapping[str, str]) -> tuple[int, int]:
-    """Return `page` and `per_page` of the query. The defaults are 1 and 30; `per_page` is at most 100."""
-    return _number(query.get("page"), 1), min(_number(query.get("per_page"), 30), 100)
+def paginate(items: list[Any], query: Mapping[str, str], url: str) -> tuple[list[Any], dict[str, str]]:
+    """Return the page that the query asks for, and the header `Link` with the URLs of other pages, if there are any."""
+    page, size = _number(query.get("page"), 1), page_size(query)
+    last = max((len(items) + size - 1) // size, 1)
+    pages = {"prev": page - 1, "next": page + 1, "last": last, "first": 1}
+    names = [name for name in pages if (page > 1 if name in {"prev", "first"} else page < last)]
+    links = [f'<{url}?{urlencode({**query, "page": pages[name]})}>; rel="{name}"' for name in names]
+    return items[(page - 1) * size : page * size], {"link": ", ".join(links)} if links else {}
+
+
+def page_size(query: Mapping[str, str]) -> int:
+    """Return `per_page` of the query, by default 30 and at most 100."""
+    return min(_number(query.get("per_page"), 30), 100)
 
 
 def _number(text: str | None, default: int) -> int:

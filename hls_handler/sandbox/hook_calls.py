@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from hls_handler.sandbox import shapes
-from hls_handler.sandbox.github_request import Answer, Call, GitHubError, page_of, repository_of, valid_fields
+from hls_handler.sandbox.github_request import Answer, Call, GitHubError, page_size, repository_of, valid_fields
 from hls_handler.sandbox.hooks import Hook, Hooks
 
 CONFIG_FIELDS: Mapping[str, type] = dict.fromkeys(("url", "content_type", "secret", "insecure_ssl"), str)
@@ -83,7 +83,7 @@ def organization_delivery(call: Call) -> Answer:
 
 def list_deliveries(hooks: Hooks, hook: Hook, query: Mapping[str, str]) -> Answer:
     """Return a page of attempts, newest first. The query's `cursor` is that of the page's first attempt."""
-    _, size = page_of(query)
+    size = page_size(query)
     cursor = query.get("cursor", "").removeprefix("v1_")
     first = int(cursor) if cursor.isdecimal() else None
     attempts = [attempt for attempt in hooks.attempts(hook) if first is None or attempt.id <= first]
