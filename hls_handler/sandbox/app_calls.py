@@ -1,18 +1,138 @@
-"""Endpoints of the stand-in GitHub for Apps: their own credentials authenticate them, except the exchange of a code.
+"""Endpoints of the stand-in GitHub for webhooks and for Apps. Credentials of their own authenticate the latter.
 
-https://docs.github.com/en/rest/apps/apps, https://docs.github.com/en/rest/apps/installations
+https://docs.github.com/en/rest/repos/webhooks, https://docs.github.com/en/rest/apps
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from hls_handler.sandbox import hook_calls, shapes
+from hls_handler.sandbox import shapes
 from hls_handler.sandbox.apps import Apps, InstallationToken, hook_of
-from hls_handler.sandbox.github_request import Answer, GitHubError
+from hls_handler.sandbox.github_request import (
+    Answer,
+    Call,
+    Endpoint,
+    GitHubError,
+    page_size,
+    repository_of,
+    valid_fields,
+)
+from hls_handler.sandbox.hooks import Attempt, Hook, Hooks
 from hls_handler.sandbox.objects import App, Document
+
+# --- webhooks of repositories and organisations ----------------------------------------------------------------------
+
+
+def hooks(call: Call) -> Answer:
+    found = call.state.hooks.of(_owner(call))
+    if not found and "org" in call.path:
+        raise GitHubError(404, "Not Found")
+    return Answer([hook.document() for hook in found], listed=True)
+
+
+def create_hook(call: Call) -> Answer:
+    owner, given = _owner(call), valid_fields(call.body, "config")
+    config = valid_fields(given["config"], "url")
+    if any(hook.url == config["url"] for hook in call.state.hooks.of(owner)):
+        raise GitHubError(422, "Validation Failed", ({"message": "Hook already exists on this repository"},))
+    hook = call.state.hooks.add(
+        owner,
+        config["url"],
+        config.get("secret", ""),
+        active=given.get("active", True),
+        events=tuple(given.get("events", ["push"])),
+        repository=shapes.repository(repository_of(call), "admin"),
+    )
+    return Answer(hook.document(), status=201)
+
+
+def change_hook(call: Call) -> Answer:
+    hook, given = _hook(call), valid_fields(call.body)
+    config = given.get("config", {})
+    changed = replace(
+        hook,
+        url=config.get("url", hook.url),
+        secret=config.get("secret", hook.secret),
+        active=given.get("active", hook.active),
+        events=tuple(given.get("events", hook.events)),
+    )
+    return Answer(call.state.hooks.change(changed).document())
+
+
+def ping_hook(call: Call) -> Answer:
+    call.state.hooks.ping(_hook(call), {"repository": shapes.repository(repository_of(call), "admin")})
+    return Answer(None, status=204)
+
+
+def deliveries(call: Call) -> Answer:
+    return _list_deliveries(call.state.hooks, _hook(call), call.query)
+
+
+def delivery(call: Call) -> Answer:
+    return _show_delivery(call.state.hooks, _hook(call), call.path)
+
+
+def _list_deliveries(hooks: Hooks, hook: Hook, query: Mapping[str, str]) -> Answer:
+    """Return a page of attempts, newest first. The query's `cursor` is that of the page's first attempt."""
+    size, cursor = page_size(query), query.get("cursor", "").removeprefix("v1_")
+    first = int(cursor) if cursor.isdecimal() else None
+    attempts = [attempt for attempt in hooks.attempts(hook) if first is None or attempt.id <= first]
+    page, rest = attempts[:size], attempts[size:]
+    headers = {}
+    if rest:
+        url = f"{shapes.API}/hooks/{hook.id}/deliveries?per_page={size}&cursor=v1_{rest[0].id}"
+        headers["Link"] = f'<{url}>; rel="next"'
+    return Answer([attempt.document() for attempt in page], headers=headers)
+
+
+def _show_delivery(hooks: Hooks, hook: Hook, path: Mapping[str, str]) -> Answer:
+    found = _find_attempt(hooks, hook, path)
+    return Answer({**found.document(), "request": {"payload": found.payload}})
+
+
+def _find_attempt(hooks: Hooks, hook: Hook, path: Mapping[str, str]) -> Attempt:
+    found = next((attempt for attempt in hooks.attempts(hook) if attempt.id == int(path["delivery"])), None)
+    if found is None:
+        raise GitHubError(404, "Not Found")
+    return found
+
+
+def _owner(call: Call) -> str:
+    if "org" in call.path:
+        return call.path["org"]
+    home = repository_of(call)
+    if call.state.permission(home.full_name, call.state.me.login) != "admin":
+        raise GitHubError(404, "Not Found")
+    return home.full_name
+
+
+def _hook(call: Call) -> Hook:
+    found = call.state.hooks.find(_owner(call), int(call.path["hook"]))
+    if found is None:
+        raise GitHubError(404, "Not Found")
+    return found
+
+
+_REPOSITORY, _ORGANIZATION, _DELIVERIES = "/repos/{owner}/{repo}/hooks", "/orgs/{org}/hooks", "/{hook:int}/deliveries"
+
+HOOK_ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
+    ("GET", _REPOSITORY, hooks, "repository_hooks=read"),
+    ("POST", _REPOSITORY, create_hook, "repository_hooks=write"),
+    ("PATCH", f"{_REPOSITORY}/{{hook:int}}", change_hook, "repository_hooks=write"),
+    ("POST", f"{_REPOSITORY}/{{hook:int}}/pings", ping_hook, "repository_hooks=read"),
+    ("GET", f"{_REPOSITORY}{_DELIVERIES}", deliveries, "repository_hooks=read"),
+    ("GET", f"{_REPOSITORY}{_DELIVERIES}/{{delivery:int}}", delivery, "repository_hooks=read"),
+    ("GET", _ORGANIZATION, hooks, "organization_hooks=read"),
+    ("GET", f"{_ORGANIZATION}{_DELIVERIES}", deliveries, "organization_hooks=read"),
+    ("GET", f"{_ORGANIZATION}{_DELIVERIES}/{{delivery:int}}", delivery, "organization_hooks=read"),
+)
+"""(method, path, endpoint, permissions that a fine-grained token needs) of each route."""
+
+
+# --- Apps ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,113 +142,67 @@ class AppCall:
     body: Any  # parsed JSON; None without a body
     app: App | None  # the App that signed the request
     token: InstallationToken | None  # the token of the request
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str]
 
+    @property
     def signed_by(self) -> App:
         assert self.app is not None
         return self.app
 
+    @property
+    def hooks(self) -> Hooks:
+        return self.apps.state.hooks
+
 
 def conversion(call: AppCall) -> Answer:
-    made = call.apps.convert(call.path["code"])
-    secret = {
-        "client_id": f"Iv1.{made.app.id:016x}",
-        "client_secret": f"not-used-{made.app.id}",
-        "webhook_secret": made.app.webhook_secret,
-        "pem": made.pem,
-    }
-    return Answer({**_app(made.app), **secret}, status=201)
+    made, pem = call.apps.convert(call.path["code"])
+    return Answer({**shapes.app(made), "webhook_secret": made.webhook_secret, "pem": pem}, status=201)
 
 
 def app(call: AppCall) -> Answer:
-    found = call.signed_by()
-    return Answer({**_app(found), "installations_count": len(call.apps.installations(found))})
+    return Answer(shapes.app(call.signed_by))
 
 
 def hook_config(call: AppCall) -> Answer:
-    url = call.signed_by().webhook_url
-    return Answer({"content_type": "json", "insecure_ssl": "0", "secret": "********", "url": url})
+    return Answer({"url": call.signed_by.webhook_url})
 
 
 def hook_deliveries(call: AppCall) -> Answer:
-    return hook_calls.list_deliveries(call.apps.state.hooks, hook_of(call.signed_by()), call.query)
+    return _list_deliveries(call.hooks, hook_of(call.signed_by), call.query)
 
 
 def hook_delivery(call: AppCall) -> Answer:
-    hook = hook_of(call.signed_by())
-    return hook_calls.show_delivery(call.apps.state.hooks, hook, int(call.path["delivery"]))
+    return _show_delivery(call.hooks, hook_of(call.signed_by), call.path)
 
 
 def redeliver(call: AppCall) -> Answer:
-    hook = hook_of(call.signed_by())
-    found = [one for one in call.apps.state.hooks.attempts(hook) if one.id == int(call.path["delivery"])]
-    if not found:
-        raise GitHubError(404, "Not Found")
-    call.apps.state.hooks.redeliver(hook, found[0])
+    hook = hook_of(call.signed_by)
+    call.hooks.redeliver(hook, _find_attempt(call.hooks, hook, call.path))
     return Answer({}, status=202)
 
 
 def installations(call: AppCall) -> Answer:
-    found = call.signed_by()
+    found = call.signed_by
     return Answer([shapes.installation(found, one) for one in call.apps.installations(found)], listed=True)
 
 
-def installation(call: AppCall) -> Answer:
-    found = call.signed_by()
-    wanted = int(call.path["id"])
-    one = next((one for one in call.apps.installations(found) if one.id == wanted), None)
-    if one is None:
-        raise GitHubError(404, "Not Found")
-    return Answer(shapes.installation(found, one))
-
-
 def repository_installation(call: AppCall) -> Answer:
-    found = call.signed_by()
-    one = call.apps.installation_of(found, f"{call.path['owner']}/{call.path['repo']}")
+    one = call.apps.installation_of(call.signed_by, f"{call.path['owner']}/{call.path['repo']}")
     if one is None:
         raise GitHubError(404, "Not Found")
-    return Answer(shapes.installation(found, one))
+    return Answer(shapes.installation(call.signed_by, one))
 
 
 def access_tokens(call: AppCall) -> Answer:
-    text, token = call.apps.create_token(call.signed_by(), int(call.path["id"]), call.body or {})
-    document: Document = {
-        "token": text,
-        "expires_at": shapes.stamp(token.expires_at),
-        "permissions": dict(token.permissions),
-        "repository_selection": "all" if token.repositories is None else "selected",
-    }
-    if token.repositories is not None:
-        document["repositories"] = _repositories(call.apps, token)
-    return Answer(document, status=201)
+    text, token = call.apps.create_token(call.signed_by, int(call.path["id"]), call.body or {})
+    document: Document = {"token": text, "expires_at": shapes.stamp(token.expires_at)}
+    return Answer({**document, "permissions": dict(token.permissions)}, status=201)
 
 
 def installation_repositories(call: AppCall) -> Answer:
     assert call.token is not None
-    return Answer(_repositories(call.apps, call.token), listed=True, inside="repositories")
-
-
-def _repositories(apps: Apps, token: InstallationToken) -> list[Document]:
-    homes = [apps.state.repository(name) for name in apps.repositories_of(token)]
-    return [shapes.repository(home, "read") for home in homes if home is not None]
-
-
-def _app(this: App) -> Document:
-    at = shapes.stamp(this.created_at)
-    return {
-        "id": this.id,
-        "slug": this.slug,
-        "node_id": shapes.node_id("Integration", this.id),
-        "owner": shapes.account(this.owner),
-        "name": this.name,
-        "description": "",
-        "external_url": shapes.WEB,
-        "html_url": f"{shapes.WEB}/apps/{this.slug}",
-        "created_at": at,
-        "updated_at": at,
-        "permissions": dict(this.permissions),
-        "events": list(this.events),
-    }
+    names = call.apps.repositories_of(call.token)
+    return Answer([{"full_name": name} for name in names], listed=True, inside="repositories")
 
 
 Authentication = Literal["none", "app", "installation"]
@@ -141,7 +215,6 @@ ROUTES: tuple[tuple[str, str, Callable[[AppCall], Answer], Authentication], ...]
     ("GET", "/app/hook/deliveries/{delivery:int}", hook_delivery, "app"),
     ("POST", "/app/hook/deliveries/{delivery:int}/attempts", redeliver, "app"),
     ("GET", "/app/installations", installations, "app"),
-    ("GET", "/app/installations/{id:int}", installation, "app"),
     ("POST", "/app/installations/{id:int}/access_tokens", access_tokens, "app"),
     ("GET", "/repos/{owner}/{repo}/installation", repository_installation, "app"),
     ("GET", "/installation/repositories", installation_repositories, "installation"),

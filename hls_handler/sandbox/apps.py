@@ -66,14 +66,6 @@ class InstallationToken:
     expires_at: datetime  # aware UTC
 
 
-@dataclass(frozen=True, slots=True)
-class Conversion:
-    """The App with its private key, which is shown only once."""
-
-    app: App
-    pem: str
-
-
 class Apps:
     """The Apps in `state`. Codes and tokens are kept in memory."""
 
@@ -106,37 +98,30 @@ class Apps:
         manifest = Manifest(name, redirect_url="", webhook_url=webhook_url, permissions=permissions, events=events)
         return self._store(manifest, owner, public_key)
 
-    def convert(self, code: str) -> Conversion:
-        """Create the App. Raises `GitHubError` (404) for a code that was used or has expired."""
+    def convert(self, code: str) -> tuple[App, str]:
+        """Create the App, and return it with its private key. Raises `GitHubError` (404) for a used or expired code."""
         manifest, owner, at = self._codes.pop(code, (None, None, None))
         if manifest is None or owner is None or at is None or self._clock() - at > CODE_LIFETIME:
             raise GitHubError(404, "Not Found")
         pem, public_key = _make_key()
-        return Conversion(self._store(manifest, owner, public_key), pem)
+        return self._store(manifest, owner, public_key), pem
 
     def _store(self, manifest: Manifest, owner: Account, public_key: str) -> App:
-        created: list[App] = []
-
-        def add(world: Any) -> Any:
-            app = App(
-                id=1_000_001 + len(world.apps),
-                slug=slug_of(manifest.name),
-                name=manifest.name,
-                owner=owner,
-                public_key=public_key,
-                webhook_secret=secrets.token_hex(20),
-                webhook_url=manifest.webhook_url,
-                permissions=manifest.permissions,
-                events=manifest.events,
-                created_at=self._clock(),
-            )
-            created.append(app)
-            return world.with_app(app).with_account(app.bot)
-
-        self.state.change(add)
-        if created[0].webhook_url:
-            self.state.hooks.ping(hook_of(created[0]), {"sender": shapes.account(owner)})
-        return created[0]
+        app = App(
+            id=1_000_001 + len(self.state.world.apps),
+            slug=slug_of(manifest.name),
+            name=manifest.name,
+            owner=owner,
+            public_key=public_key,
+            webhook_secret=secrets.token_hex(20),
+            webhook_url=manifest.webhook_url,
+            permissions=manifest.permissions,
+            events=manifest.events,
+        )
+        self.state.change(lambda world: world.with_app(app).with_account(app.bot))
+        if app.webhook_url:
+            self.state.hooks.ping(hook_of(app), {"sender": shapes.account(owner)})
+        return app
 
     def owner_named(self, organization: str | None) -> Account:
         """Return the organisation, or the account that is signed in: the owner of the last changed repository."""
@@ -167,7 +152,6 @@ class Apps:
             account=account,
             repositories=None if repositories is None else tuple(repositories),
             permissions=app.permissions,
-            created_at=known.created_at if known else self._clock(),
         )
         self.state.change(lambda world: world.with_installation(installation))
         if known is None and app.webhook_url:

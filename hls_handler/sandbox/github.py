@@ -1,6 +1,6 @@
 """The stand-in GitHub over HTTP: authentication, content negotiation, pagination, rate limit and log downloads.
 
-The endpoints are in `github_calls`, `repository_calls` and `review_calls`.
+The endpoints are in `github_calls`, `repository_calls`, `review_calls` and `app_calls`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,6 @@ from hls_handler.sandbox.state import State
 
 API_VERSIONS = frozenset({"2022-11-28", "2026-03-10"})
 
-SEARCH = {"limit": 30, "used": 0, "remaining": 30, "reset": 0, "resource": "search"}
-
 LOG_URL_LIFETIME = timedelta(minutes=1)
 STORAGE_PREFIX = "/_storage/"
 
@@ -61,12 +59,9 @@ class RateLimit:
         self.used += 1
 
     def headers(self) -> dict[str, str]:
-        return {f"X-RateLimit-{key.capitalize()}": str(value) for key, value in self.document().items()}
-
-    def document(self) -> dict[str, int | str]:
-        remaining = self.limit - self.used
-        reset = int(self._reset.timestamp())
-        return {"limit": self.limit, "used": self.used, "remaining": remaining, "reset": reset, "resource": "core"}
+        shown = {"Limit": self.limit, "Used": self.used, "Remaining": self.limit - self.used}
+        shown["Reset"] = int(self._reset.timestamp())
+        return {f"X-RateLimit-{name}": str(value) for name, value in shown.items()}
 
 
 class LogStorage:
@@ -140,7 +135,7 @@ class GitHubApi:
             for method, path, endpoint, needs in app_calls.ROUTES
         ]
         return Starlette(
-            routes=[Route("/rate_limit", self._rate_limit, methods=["GET"]), *app_routes, *routes],
+            routes=[*app_routes, *routes],
             exception_handlers={GitHubError: self._error, HTTPException: self._not_found},
         )
 
@@ -250,12 +245,6 @@ class GitHubApi:
     def _count(self, request: Request, account: str) -> None:
         request.state.limit = limit = self._limit_of(account)
         limit.count()
-
-    async def _rate_limit(self, request: Request) -> Response:
-        account, _ = self._authenticate(request)
-        request.state.limit = self._limit_of(account.login)
-        core = request.state.limit.document()
-        return self._respond(request, 200, {"resources": {"core": core, "search": SEARCH}, "rate": core}, {})
 
     def _error(self, request: Request, exc: Exception) -> Response:
         assert isinstance(exc, GitHubError)

@@ -10,7 +10,6 @@ import hmac
 import http.client
 import json
 import threading
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -37,14 +36,8 @@ class Hook:
 
     def document(self) -> Document:
         """Return the hook as GitHub's API and the event `ping` show it."""
-        return {
-            "type": "Repository" if "/" in self.owner else "Organization" if self.owner else "App",
-            "id": self.id,
-            "name": "web",
-            "active": self.active,
-            "events": list(self.events),
-            "config": {"url": self.url, "content_type": "json", "insecure_ssl": "0", "secret": "********"},
-        }
+        config = {"url": self.url, "content_type": "json"}
+        return {"id": self.id, "active": self.active, "events": list(self.events), "config": config}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +49,22 @@ class Attempt:
     guid: str
     delivered_at: datetime
     redelivery: bool
-    duration_s: float
     status_code: int
     event: str
     payload: Document = field(repr=False)
 
     def document(self) -> Document:
         """Return the entry of the list of deliveries."""
-        received = 200 <= self.status_code < 300
         return {
             "id": self.id,
             "guid": self.guid,
             "delivered_at": self.delivered_at.isoformat().replace("+00:00", "Z"),
             "redelivery": self.redelivery,
-            "duration": self.duration_s,
-            "status": "OK" if received else "failed to connect" if self.status_code == FAILED_TO_CONNECT else "failed",
             "status_code": self.status_code,
             "event": self.event,
             "action": self.payload.get("action"),
             "installation_id": (self.payload.get("installation") or {}).get("id"),
             "repository_id": (self.payload.get("repository") or {}).get("id"),
-            "throttled_at": None,
         }
 
 
@@ -152,12 +140,8 @@ class Hooks:
         """Send a webhook to one hook, and record the attempt. Blocks."""
         return self._send(hook, event, payload, str(uuid.uuid4()))
 
-    def record(self, hook: Hook, event: str, payload: Document, *, guid: str, status_code: int) -> Attempt:
-        """Record an attempt without a request."""
-        return self._record(hook, event, payload, guid=guid, status_code=status_code, duration_s=0.0)
-
     def _send(self, hook: Hook, event: str, payload: Document, guid: str) -> Attempt:
-        began, body = time.monotonic(), json.dumps(payload).encode()
+        body = json.dumps(payload).encode()
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "GitHub-Hookshot/sandbox",
@@ -167,17 +151,9 @@ class Hooks:
             "X-Hub-Signature-256": "sha256=" + hmac.new(hook.secret.encode(), body, hashlib.sha256).hexdigest(),
         }
         status = post(self.addresses.get(hook.url, hook.url), body, headers)
-        took_s = round(time.monotonic() - began, 2)
-        return self._record(hook, event, payload, guid=guid, status_code=status, duration_s=took_s)
-
-    def _record(
-        self, hook: Hook, event: str, payload: Document, *, guid: str, status_code: int, duration_s: float
-    ) -> Attempt:
         with self._lock:
             again = any(attempt.guid == guid and attempt.hook == hook.id for attempt in self._attempts)
-            attempt = Attempt(
-                self._take_id(), hook.id, guid, self._clock(), again, duration_s, status_code, event, payload
-            )
+            attempt = Attempt(self._take_id(), hook.id, guid, self._clock(), again, status, event, payload)
             self._attempts.append(attempt)
         return attempt
 

@@ -34,7 +34,6 @@ class App:
     webhook_url: str
     permissions: Mapping[str, str]  # {"issues": "write"}
     events: tuple[str, ...]
-    created_at: datetime  # aware UTC
 
     @property
     def bot(self) -> Account:
@@ -51,7 +50,6 @@ class Installation:
     account: Account
     repositories: tuple[str, ...] | None  # ("owner/repo",); None: all of the account
     permissions: Mapping[str, str]
-    created_at: datetime  # aware UTC
     suspended_at: datetime | None = None
 
 
@@ -296,16 +294,6 @@ class Release:
     @property
     def key(self) -> str:
         return f"{self.repository}/releases/{self.id}"
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """Difference between two commits, base and head, of a linear history."""
-
-    base: Document
-    merge_base: Document
-    commits: tuple[Document, ...]  # in head and not in base, oldest first
-    behind: int  # number of commits in base and not in head
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,33 +1,39 @@
-"""Endpoints of GitHub's REST API for workflow runs, releases, commits and file contents.
+"""Endpoints of GitHub's REST API for workflow runs, releases, commits, files, check runs and commit statuses.
 
-https://docs.github.com/en/rest/actions, /releases, /commits, /repos/contents
+https://docs.github.com/en/rest
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from typing import Any
 
-from hls_handler.sandbox import repository_shapes as shapes
-from hls_handler.sandbox.github_request import Answer, Call, GitHubError, repository_of
-from hls_handler.sandbox.objects import Attempt, Document, Repository, Run
+from hls_handler.sandbox import shapes
+from hls_handler.sandbox.github_request import (
+    Answer,
+    Call,
+    Endpoint,
+    GitHubError,
+    check_length,
+    failed,
+    repository_of,
+    valid_fields,
+)
+from hls_handler.sandbox.objects import Document, Repository
 
-MAX_COMMITS = 250
-
-
-def run(call: Call) -> Answer:
-    home = repository_of(call)
-    found = _run(call, home)
-    return Answer(shapes.run(found, found.last, home))
-
-
-def attempt(call: Call) -> Answer:
-    home = repository_of(call)
-    return Answer(shapes.run(*_attempt(call, home), home))
+MAX_OUTPUT_CHARACTERS = 65_535
+MAX_ANNOTATIONS = 50
+MAX_STATUS_CHARACTERS = 140
+MAX_STATUSES = 1_000  # of one context on one commit
+CONCLUSIONS = ("action_required", "cancelled", "failure", "neutral", "success", "skipped", "timed_out")
 
 
 def attempt_jobs(call: Call) -> Answer:
-    found, at = _attempt(call, repository_of(call))
-    return Answer([shapes.job(found, one) for one in at.jobs], listed=True, inside="jobs")
+    run = call.state.run(repository_of(call).full_name, int(call.path["run"]))
+    attempt = run.attempt(int(call.path["attempt"])) if run else None
+    if run is None or attempt is None:
+        raise GitHubError(404, "Not Found")
+    return Answer([shapes.job(run, one) for one in attempt.jobs], listed=True, inside="jobs")
 
 
 def job_logs(call: Call) -> Answer:
@@ -49,66 +55,152 @@ def releases(call: Call) -> Answer:
 def compare(call: Call) -> Answer:
     """Return the commits of head that are not in base. Every history in the stand-in is linear."""
     home = repository_of(call)
-    world = call.state.world
     base, _, head = call.path["basehead"].partition("...")
-    found = world.compared(home.full_name, base, head)
-    if found is None:
+    commits = call.state.world.commits_between(home.full_name, base, head)
+    if commits is None:
         raise GitHubError(404, "Not Found")
-
-    def shown(one: Document) -> Document:
-        return shapes.commit(home.full_name, one, world.accounts)
-
-    return Answer(
-        shapes.comparison(
-            home.full_name,
-            call.path["basehead"],
-            base=shown(found.base),
-            merge_base=shown(found.merge_base),
-            ahead=len(found.commits),
-            behind=found.behind,
-            commits=[shown(one) for one in found.commits[:MAX_COMMITS]],
-        )
-    )
+    return Answer(shapes.comparison(commits, call.state.world.accounts))
 
 
 def contents(call: Call) -> Answer:
-    """Return a file of a branch, or a list of all files below a folder."""
+    """Return a file of a branch, or a list of the files below a folder."""
     home = repository_of(call)
     branch, path, world = call.query.get("ref") or home.default_branch, call.path["path"], call.state.world
     text = world.file_at(home.full_name, branch, path)
     if text is not None:
-        return Answer(shapes.content(home.full_name, branch, path, text))
-    start = f"{home.full_name.lower()}@{branch}:"
-    inside = [key.removeprefix(start) for key in world.files if key.startswith(f"{start}{path}/")]
+        return Answer(shapes.content(path, text))
+    folder = f"{home.full_name.lower()}@{branch}:{path}/"
+    inside = [{"type": "file", "path": key} for key in world.files if key.startswith(folder)]
     if not inside:
         raise GitHubError(404, "Not Found")
-    return Answer([shapes.content(home.full_name, branch, name, None) for name in inside])
+    return Answer(inside)
 
 
-def _run(call: Call, home: Repository) -> Run:
-    found = call.state.run(home.full_name, int(call.path["run"]))
+# --- checks: https://docs.github.com/en/rest/checks/runs -------------------------------------------------------------
+
+
+def create_check_run(call: Call) -> Answer:
+    home = _home_of_app(call)
+    given = _check_run_fields(call.body, "name", "head_sha")
+    _require_commit(given["head_sha"])
+    number = call.state.world.next_id
+    run: Document = {
+        "id": number,
+        "html_url": f"{shapes.WEB}/{home.full_name}/runs/{number}",
+        "app": {"slug": call.me.login.removesuffix("[bot]")},
+        "external_id": "",
+        "status": "queued",
+        "conclusion": None,
+        "output": {"title": None, "summary": None, "annotations_count": 0},
+        "annotations": [],
+    }
+    return Answer(_store_check_run(call, home, run, given), status=201)
+
+
+def check_run(call: Call) -> Answer:
+    return Answer(_shown(_find_check_run(call, repository_of(call))))
+
+
+def update_check_run(call: Call) -> Answer:
+    home = _home_of_app(call)
+    run = _find_check_run(call, home)
+    if run["app"]["slug"] != call.me.login.removesuffix("[bot]"):
+        raise GitHubError(403, "Invalid app_id `1` - check run can only be modified by the GitHub App that created it.")
+    return Answer(_store_check_run(call, home, run, _check_run_fields(call.body)))
+
+
+def check_runs_of_commit(call: Call) -> Answer:
+    """Filter by `check_name`. With `filter=latest`, the default, only the last run of each name and App is listed."""
+    home, name = repository_of(call), call.query.get("check_name")
+    found = call.state.world.check_runs_on(home.full_name, call.path["sha"])
+    if call.query.get("filter", "latest") == "latest":
+        latest = {(run["app"]["slug"], run["name"]): run for run in found}
+        found = sorted(latest.values(), key=lambda run: int(run["id"]))
+    listed = [_shown(run) for run in reversed(found) if name is None or run["name"] == name]
+    return Answer(listed, listed=True, inside="check_runs")
+
+
+def create_status(call: Call) -> Answer:
+    home, sha = repository_of(call), call.path["sha"]
+    if call.permission(home.full_name) not in {"admin", "write"}:
+        raise GitHubError(404, "Not Found")
+    given = {"description": None, "context": "default", **valid_fields(call.body, "state")}
+    if given["state"] not in {"error", "failure", "pending", "success"}:
+        raise failed("Status", "invalid", "state")
+    check_length("Status", "description", given["description"] or "", MAX_STATUS_CHARACTERS)
+    _require_commit(sha)
+    earlier = [one for one in call.state.world.statuses_on(home.full_name, sha) if one["context"] == given["context"]]
+    if len(earlier) >= MAX_STATUSES:
+        raise failed("Status", "custom", "context", "This SHA and context has reached the maximum number of statuses.")
+    status: Document = {**given, "id": call.state.world.next_id, "sha": sha}
+    call.state.change(lambda world: world.with_status(home.full_name, status))
+    return Answer(status, status=201)
+
+
+def _check_run_fields(body: Any, *required: str) -> dict[str, Any]:
+    given = valid_fields(body, *required)
+    if "conclusion" in given and given["conclusion"] not in CONCLUSIONS:
+        raise failed("CheckRun", "invalid", "conclusion")
+    if given.get("status") == "completed" and "conclusion" not in given:
+        raise failed("CheckRun", "missing_field", "conclusion")
+    if "output" in given:
+        output = valid_fields(given["output"], "title", "summary")
+        check_length("CheckRun", "summary", output["summary"], MAX_OUTPUT_CHARACTERS)
+        if len(output.get("annotations", ())) > MAX_ANNOTATIONS:
+            raise failed("CheckRun", "too_many", "annotations")
+    return given
+
+
+def _store_check_run(call: Call, home: Repository, run: Document, given: dict[str, Any]) -> Document:
+    changed = {**run, **given}
+    if "conclusion" in given:
+        changed["status"] = "completed"
+    elif given.get("status") in ("queued", "in_progress"):
+        changed["conclusion"] = None
+    output = dict(given.get("output") or {})
+    annotations = [*run["annotations"], *output.pop("annotations", [])]
+    changed["annotations"] = annotations
+    changed["output"] = {**run["output"], **output, "annotations_count": len(annotations)}
+    call.state.change(lambda world: world.with_check_run(home.full_name, changed))
+    return _shown(changed)
+
+
+def _shown(run: Document) -> Document:
+    return {key: value for key, value in run.items() if key != "annotations"}  # they have an endpoint of their own
+
+
+def _home_of_app(call: Call) -> Repository:
+    home = repository_of(call)
+    if not call.is_installation:
+        raise GitHubError(403, "You must authenticate via a GitHub App.")
+    return home
+
+
+def _find_check_run(call: Call, home: Repository) -> Document:
+    found = call.state.world.check_runs.get(f"{home.full_name}/{call.path['run']}".lower())
     if found is None:
         raise GitHubError(404, "Not Found")
     return found
 
 
-def _attempt(call: Call, home: Repository) -> tuple[Run, Attempt]:
-    found = _run(call, home)
-    at = found.attempt(int(call.path["attempt"]))
-    if at is None:
-        raise GitHubError(404, "Not Found")
-    return found, at
+def _require_commit(sha: str) -> None:
+    # The stand-in does not know all commits.
+    if not re.fullmatch(r"[0-9a-f]{40}", sha):
+        raise GitHubError(422, f"No commit found for SHA: {sha}")
 
 
-RUN = "/repos/{owner}/{repo}/actions/runs/{run:int}"
+REPOSITORY = "/repos/{owner}/{repo}"
 
-ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
-    ("GET", RUN, run, "actions=read"),
-    ("GET", f"{RUN}/attempts/{{attempt:int}}", attempt, "actions=read"),
-    ("GET", f"{RUN}/attempts/{{attempt:int}}/jobs", attempt_jobs, "actions=read"),
-    ("GET", "/repos/{owner}/{repo}/actions/jobs/{job:int}/logs", job_logs, "actions=read"),
-    ("GET", "/repos/{owner}/{repo}/contents/{path:path}", contents, "contents=read"),
-    ("GET", "/repos/{owner}/{repo}/releases", releases, "contents=read"),
-    ("GET", "/repos/{owner}/{repo}/compare/{basehead:path}", compare, "contents=read"),
+ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
+    ("GET", f"{REPOSITORY}/actions/runs/{{run:int}}/attempts/{{attempt:int}}/jobs", attempt_jobs, "actions=read"),
+    ("GET", f"{REPOSITORY}/actions/jobs/{{job:int}}/logs", job_logs, "actions=read"),
+    ("GET", f"{REPOSITORY}/contents/{{path:path}}", contents, "contents=read"),
+    ("GET", f"{REPOSITORY}/releases", releases, "contents=read"),
+    ("GET", f"{REPOSITORY}/compare/{{basehead:path}}", compare, "contents=read"),
+    ("POST", f"{REPOSITORY}/check-runs", create_check_run, "checks=write"),
+    ("GET", f"{REPOSITORY}/check-runs/{{run:int}}", check_run, "checks=read"),
+    ("PATCH", f"{REPOSITORY}/check-runs/{{run:int}}", update_check_run, "checks=write"),
+    ("GET", f"{REPOSITORY}/commits/{{sha}}/check-runs", check_runs_of_commit, "checks=read"),
+    ("POST", f"{REPOSITORY}/statuses/{{sha}}", create_status, "statuses=write"),
 )
 """(method, path, endpoint, permissions that a fine-grained token needs) of each route."""

@@ -16,7 +16,6 @@ from hls_handler.clients.review_threads import REVIEW_THREADS_QUERY
 from hls_handler.review.patches import HUNK_HEADER
 from hls_handler.sandbox import shapes
 from hls_handler.sandbox.github_request import (
-    LOCKED,
     MAX_COMMENT_CHARACTERS,
     Answer,
     Call,
@@ -25,6 +24,7 @@ from hls_handler.sandbox.github_request import (
     pull_of,
     reaction_content,
     repository_of,
+    require_unlocked,
     valid_fields,
     writable_repository,
 )
@@ -45,7 +45,7 @@ REACTIONS: Mapping[str, Literal["+1", "-1"]] = {"up": "+1", "down": "-1"}
 
 def reviews(call: Call) -> Answer:
     pull = pull_of(call, repository_of(call))
-    return Answer([_shown_review(call.state, pull, one) for one in pull.reviews], listed=True)
+    return Answer([shapes.review(pull, one) for one in pull.reviews], listed=True)
 
 
 def comments_of_review(call: Call) -> Answer:
@@ -53,13 +53,13 @@ def comments_of_review(call: Call) -> Answer:
     found = pull.review(int(call.path["review"]))
     if found is None:
         raise GitHubError(404, "Not Found")
-    return Answer([_shown_comment(call.state, pull, found, one) for one in found.comments], listed=True)
+    return Answer([shapes.review_comment(pull, found, one) for one in found.comments], listed=True)
 
 
 def comments_of_pull(call: Call) -> Answer:
     """List the comments on lines, oldest first. With `sort=created`, `direction=desc` reverses the order."""
     pull = pull_of(call, repository_of(call))
-    shown = [_shown_comment(call.state, pull, review, one) for review, one in pull.review_comments()]
+    shown = [shapes.review_comment(pull, review, one) for review, one in pull.review_comments()]
     shown.sort(key=lambda one: (one["created_at"], one["id"]))
     if call.query.get("sort") == "created" and call.query.get("direction") == "desc":
         shown.reverse()
@@ -68,14 +68,11 @@ def comments_of_pull(call: Call) -> Answer:
 
 def create_review(call: Call) -> Answer:
     """Create a review with the event COMMENT, the only one that HLS uses. One invalid comment rejects all."""
-    home = writable_repository(call)
-    pull = pull_of(call, home)
-    fields: dict[str, type | tuple[type, ...]] = {"commit_id": str, "body": str, "event": str, "comments": list}
-    given = valid_fields(call.body, fields, required=("event",))
+    pull = pull_of(call, writable_repository(call))
+    given = valid_fields(call.body, "event")
     if given["event"] != "COMMENT":
         raise GitHubError(422, "Unprocessable Entity", ("The sandbox accepts only reviews with the event COMMENT",))
-    if pull.locked:
-        raise GitHubError(403, "Unable to create comment because issue is locked.", documentation_url=LOCKED)
+    require_unlocked(pull)
     if not given.get("body", "").strip():
         raise GitHubError(422, "Unprocessable Entity", ("Body can't be blank",))
     commit = given.get("commit_id", pull.head_sha)
@@ -85,24 +82,21 @@ def create_review(call: Call) -> Answer:
     problems = dict.fromkeys(problem for one in checked for problem in one.problems)
     if problems:  # GitHub does not say which comment is meant either
         raise GitHubError(422, "Unprocessable Entity", tuple(problems))
-    documents = [one.document for one in checked]
-    pull, made = call.state.create_review(pull, given["body"], commit, documents, by=call.me)
-    return Answer(_shown_review(call.state, pull, made), webhooks=list_webhooks(call.state, pull, made))
+    pull, made = call.state.create_review(pull, given["body"], commit, [one.document for one in checked], by=call.me)
+    return Answer(shapes.review(pull, made), webhooks=list_webhooks(call.state, pull, made))
 
 
 def reply(call: Call) -> Answer:
     """Reply to the first comment of a review thread. As at GitHub, the reply is a review of its own without a body."""
     pull = pull_of(call, writable_repository(call))
     body = comment_body(call.body)
-    if pull.locked:
-        raise GitHubError(403, "Unable to create comment because issue is locked.", documentation_url=LOCKED)
+    require_unlocked(pull)
     replied = add_reply(call.state, pull, int(call.path["id"]), body, by=call.me)
     if replied is None:
         raise GitHubError(404, "Not Found")
     pull, made = replied
-    shown = _shown_comment(call.state, pull, made, made.comments[0])
-    webhooks = list_webhooks(call.state, pull, made)
-    return Answer(shown, status=201, headers={"Location": shown["url"]}, webhooks=webhooks)
+    shown = shapes.review_comment(pull, made, made.comments[0])
+    return Answer(shown, status=201, webhooks=list_webhooks(call.state, pull, made))
 
 
 def add_reply(
@@ -131,20 +125,12 @@ def create_reaction(call: Call) -> Answer:
     return Answer({"user": shapes.account(call.me), "content": content}, status=201 if is_new else 200)
 
 
-def _shown_review(state: State, pull: Conversation, review: Review) -> Document:
-    return shapes.review(pull, review, state.association(pull.repository, review.author.login))
-
-
-def _shown_comment(state: State, pull: Conversation, review: Review, comment: Document) -> Document:
-    return shapes.review_comment(pull, review, comment, state.association(pull.repository, review.author.login))
-
-
 def list_webhooks(state: State, pull: Conversation, review: Review) -> tuple[tuple[str, Document], ...]:
     """Return the events and payloads of a new review and its comments."""
     common = _common(state, pull, review.author)
-    shown = {**_shown_review(state, pull, review), "state": review.state}
+    shown = {**shapes.review(pull, review), "state": review.state}
     of_comments = (
-        {"action": "created", "comment": _shown_comment(state, pull, review, one), **common} for one in review.comments
+        {"action": "created", "comment": shapes.review_comment(pull, review, one), **common} for one in review.comments
     )
     return (
         ("pull_request_review", {"action": "submitted", "review": shown, **common}),
@@ -155,12 +141,11 @@ def list_webhooks(state: State, pull: Conversation, review: Review) -> tuple[tup
 def thread_payload(state: State, pull: Conversation, first_id: int, action: str, *, by: Account) -> Document:
     """Return the payload of `pull_request_review_thread`; `action` is "resolved" or "unresolved"."""
     comments = [
-        _shown_comment(state, pull, review, one)
+        shapes.review_comment(pull, review, one)
         for review, one in pull.review_comments()
         if first_id in (one["id"], one.get("in_reply_to_id"))
     ]
-    thread = {"node_id": shapes.node_id("PullRequestReviewThread", first_id), "comments": comments}
-    return {"action": action, "thread": thread, **_common(state, pull, by)}
+    return {"action": action, "thread": {"comments": comments}, **_common(state, pull, by)}
 
 
 def _common(state: State, pull: Conversation, sender: Account) -> Document:
@@ -184,8 +169,7 @@ class CheckedComment:
 
 def _check_comment(pull: Conversation, given: Any) -> CheckedComment:
     """Check a comment of a new review against the patch. Raises `GitHubError` if a field is missing or unknown."""
-    kinds = {"path": str, "body": str, "line": int, "side": str, "start_line": int, "start_side": str}
-    comment = valid_fields(given, kinds, required=("path", "body", "line"))
+    comment = valid_fields(given, "path", "body", "line")
     side, line = comment.get("side", "RIGHT"), comment["line"]
     start, start_side = comment.get("start_line"), comment.get("start_side", side)
     file = next((file for file in pull.files if file["filename"] == comment["path"]), None)
@@ -251,14 +235,15 @@ def query(state: State, body: Any, *, can_read: Callable[[str], bool]) -> Docume
     if home is None or not can_read(home.full_name):
         return _graphql_error("NOT_FOUND", f"Could not resolve to a Repository with the name '{full_name}'.")
     if expressions:
-        return {"data": head_files(state, full_name, expressions)}
+        blobs = {f"f{index}": _blob(state, full_name, one) for index, one in enumerate(expressions)}
+        return {"data": {"repository": blobs}}
     pull = state.conversation(full_name, variables["number"])
     if pull is None or pull.kind != "pull" or pull.gone:
         message = f"Could not resolve to a PullRequest with the number of {variables['number']}."
         return _graphql_error("NOT_FOUND", message)
     if text == REVIEW_CONTEXT_QUERY:
         return {"data": review_context(state, pull, variables)}
-    return {"data": review_threads(pull, after=int(variables["after"] or 0), most=THREADS_PER_PAGE)}
+    return {"data": review_threads(pull, after=int(variables["after"] or 0))}
 
 
 def _expressions(variables: Any) -> list[str]:
@@ -269,7 +254,7 @@ def _expressions(variables: Any) -> list[str]:
 
 def review_context(state: State, pull: Conversation, variables: Mapping[str, Any]) -> Document:
     """Return the `data` of the response to `REVIEW_CONTEXT_QUERY`."""
-    repository: Document = {"id": _repository_id(state, pull.repository)}
+    repository: Document = {"id": pull.repository.lower()}
     for name in ("attributes", *(("hls", "agents") if variables["guidance"] else ())):
         repository[name] = _blob(state, pull.repository, variables[name])
     if variables["issues"]:
@@ -278,17 +263,12 @@ def review_context(state: State, pull: Conversation, variables: Mapping[str, Any
                 "number": issue.number,
                 "title": issue.title,
                 "body": issue.body,
-                "repository": {"id": _repository_id(state, issue.repository)},
+                "repository": {"id": issue.repository.lower()},
             }
             for issue in _closed_by(state, pull)[:MAX_LINKED_ISSUES]
         ]
         repository["pullRequest"] = {"closingIssuesReferences": {"nodes": issues}}
     return {"repository": repository}
-
-
-def head_files(state: State, full_name: str, expressions: Sequence[str]) -> Document:
-    """Return the `data` of the response to `head_files_query`."""
-    return {"repository": {f"f{index}": _blob(state, full_name, one) for index, one in enumerate(expressions)}}
 
 
 def _blob(state: State, full_name: str, expression: str) -> Document | None:
@@ -307,48 +287,37 @@ def _closed_by(state: State, pull: Conversation) -> list[Conversation]:
     return [issue for issue in found if issue is not None and issue.kind == "issue" and not issue.gone]
 
 
-def _repository_id(state: State, full_name: str) -> str:
-    home = state.repository(full_name)
-    return shapes.node_id("Repository", int(home.document["id"]) if home else 0)
-
-
 def _graphql_error(kind: str, message: str) -> Document:
     return {"data": None, "errors": [{"type": kind, "path": ["repository"], "message": message}]}
 
 
-def review_threads(pull: Conversation, *, after: int, most: int | None) -> Document:
-    """Return the `data` of the response to `REVIEW_THREADS_QUERY`: `most` threads after the first `after` ones."""
+def review_threads(pull: Conversation, *, after: int) -> Document:
+    """Return the `data` of the response to `REVIEW_THREADS_QUERY`: a page of threads after the first `after` ones."""
     comments = pull.review_comments()
     first_ones = [one for one in comments if one[1].get("in_reply_to_id") is None]
-    shown = first_ones[after : None if most is None else after + most]
+    shown = first_ones[after : after + THREADS_PER_PAGE]
     end = after + len(shown)
     nodes = [
-        _thread(pull, first["id"], [(review, first), *_replies_to(first["id"], comments)]) for review, first in shown
+        _thread(
+            pull, first["id"], [one for one in comments if first["id"] in (one[1]["id"], one[1].get("in_reply_to_id"))]
+        )
+        for _, first in shown
     ]
     page = {"hasNextPage": end < len(first_ones), "endCursor": str(end) if shown else None}
     return {"repository": {"pullRequest": {"reviewThreads": {"pageInfo": page, "nodes": nodes}}}}
 
 
-def _replies_to(first: int, comments: Sequence[tuple[Review, Document]]) -> list[tuple[Review, Document]]:
-    return [one for one in comments if one[1].get("in_reply_to_id") == first]
-
-
 def _thread(pull: Conversation, first: int, comments: Sequence[tuple[Review, Document]]) -> Document:
     resolved_by = pull.resolved.get(first)
-    reactions = {
-        name: {
-            "nodes": [
-                {"user": {"login": one.login}}
-                for one in pull.reactions
-                if one.comment == first and one.content == content
-            ]
-        }
+    reactions = [one for one in pull.reactions if one.comment == first]
+    thumbs = {
+        name: {"nodes": [{"user": {"login": one.login}} for one in reactions if one.content == content]}
         for name, content in REACTIONS.items()
     }
     return {
         "isResolved": resolved_by is not None,
         "resolvedBy": {"login": resolved_by} if resolved_by is not None else None,
-        "first": {"nodes": [{"fullDatabaseId": str(first), **reactions}]},
+        "first": {"nodes": [{"fullDatabaseId": str(first), **thumbs}]},
         "comments": {
             "nodes": [{"author": _actor(review.author), "body": one.get("body", "")} for review, one in comments[:100]]
         },

@@ -53,12 +53,6 @@ def _attempt(shown: Document, number: int, before: Attempt | None, now: datetime
     return Attempt(number, shown, generate_jobs(shown, number, now))
 
 
-def with_conclusion(attempt: Attempt, conclusion: str, now: datetime) -> Attempt:
-    """Return the attempt with another conclusion and with generated jobs."""
-    document = {**attempt.document, "status": "completed", "conclusion": conclusion}
-    return Attempt(attempt.number, document, generate_jobs(document, attempt.number, now))
-
-
 def generate_jobs(run: Document, number: int, now: datetime) -> tuple[Job, ...]:
     """Return one job with the conclusion of the run; () if a run with this conclusion has no jobs."""
     conclusion = run.get("conclusion")

@@ -33,7 +33,6 @@ from hls_handler.sandbox.objects import (
     Review,
     Run,
 )
-from hls_handler.sandbox.seeding_repository import with_conclusion
 from hls_handler.sandbox.world import World
 
 BOT = Account(login="hls-bot", id=99_000_001, type="User")
@@ -133,12 +132,6 @@ class State:
         if login.lower() == self.me.login.lower():
             return "write"
         return "read" if login.lower() in self._world.accounts else None
-
-    def association(self, full_name: str, login: str) -> str:
-        """Return "OWNER", "COLLABORATOR" or "NONE", as in the REST key `author_association`."""
-        if login == full_name.partition("/")[0]:
-            return "OWNER"
-        return "COLLABORATOR" if self.permission(full_name, login) in {"admin", "write"} else "NONE"
 
     # --- changes ----------------------------------------------------------------------------------------------------
 
@@ -296,27 +289,18 @@ class State:
 
     def set_jobs(self, full_name: str, run_id: int, attempt: int, jobs: tuple[Job, ...]) -> bool:
         """Replace the jobs of an attempt. Return False for an unknown attempt."""
-        return self._change_attempt(full_name, run_id, attempt, lambda found: replace(found, jobs=jobs))
-
-    def set_conclusion(self, full_name: str, run_id: int, attempt: int, conclusion: str) -> bool:
-        """Replace the conclusion of an attempt, and generate its jobs again. Return False for an unknown attempt."""
-        return self._change_attempt(
-            full_name, run_id, attempt, lambda found: with_conclusion(found, conclusion, self._clock())
-        )
+        with self._lock:
+            run = self._world.run(full_name, run_id)
+            found = run.attempt(attempt) if run else None
+            if run is None or found is None:
+                return False
+            self._store(self._world.with_run(_with_attempt(run, replace(found, jobs=jobs))))
+            return True
 
     def change(self, change: Callable[[World], World]) -> None:
         """Store the world that `change` returns for the present one."""
         with self._lock:
             self._store(change(self._world))
-
-    def _change_attempt(self, full_name: str, run_id: int, number: int, change: Callable[[Attempt], Attempt]) -> bool:
-        with self._lock:
-            run = self._world.run(full_name, run_id)
-            attempt = run.attempt(number) if run else None
-            if run is None or attempt is None:
-                return False
-            self._store(self._world.with_run(_with_attempt(run, change(attempt))))
-            return True
 
     def _store(self, world: World) -> None:
         if self._path is not None:

@@ -10,7 +10,6 @@ from hls_handler.sandbox.objects import (
     Account,
     App,
     CommentEffects,
-    Compared,
     Conversation,
     ConversationEvent,
     ConversationEventKind,
@@ -62,14 +61,12 @@ class World:
         known = {str(commit["sha"]) for commit in self.history.get(full_name.lower(), ())}
         return named or (ref if ref in known else None)
 
-    def compared(self, full_name: str, base: str, head: str) -> Compared | None:
-        """Return the difference between two tags, branches or SHAs; None if `base` or `head` is unknown."""
+    def commits_between(self, full_name: str, base: str, head: str) -> tuple[Document, ...] | None:
+        """Return the commits in head and not in base, oldest first, for tags, branches or SHAs; None if unknown."""
         commits = self.history.get(full_name.lower(), ())
         positions = {str(commit["sha"]): position for position, commit in enumerate(commits)}
         first, last = (positions.get(self.commit_at(full_name, ref) or "") for ref in (base, head))
-        if first is None or last is None:
-            return None
-        return Compared(commits[first], commits[min(first, last)], commits[first + 1 : last + 1], max(first - last, 0))
+        return None if first is None or last is None else commits[first + 1 : last + 1]
 
     def with_run(self, run: Run) -> World:
         """Return a copy in which `run` is stored as the most recently changed run."""
