@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from hls_handler.sandbox.effects import Effects
-
 Document = dict[str, Any]  # a REST object as GitHub sends it, with URLs of api.github.com
 
 Permission = Literal["admin", "write", "read", "none"]
@@ -294,16 +292,6 @@ class Release:
     @property
     def key(self) -> str:
         return f"{self.repository}/releases/{self.id}"
-
-
-@dataclass(frozen=True, slots=True)
-class CommentEffects:
-    """Effects that writing a comment would have had on GitHub, such as notifications."""
-
-    thread: str  # "owner/repo#7"; the name in stored state files
-    comment: int
-    at: datetime
-    effects: Effects
 
 
 def read_account(shown: object) -> Account:

@@ -14,13 +14,11 @@ import msgspec
 
 from hls_handler.errors import HlsError
 from hls_handler.sandbox import seeding
-from hls_handler.sandbox.effects import effects_of
 from hls_handler.sandbox.hooks import Hooks
 from hls_handler.sandbox.objects import (
     Account,
     Attempt,
     Comment,
-    CommentEffects,
     Conversation,
     Document,
     Edit,
@@ -77,11 +75,6 @@ class State:
     @property
     def world(self) -> World:
         return self._world
-
-    @property
-    def effects(self) -> tuple[CommentEffects, ...]:
-        """Notifications and other effects of each created or edited comment, oldest first. `seed` adds none."""
-        return self._world.effects
 
     def repository(self, full_name: str) -> Repository | None:
         return self._world.repository(full_name)
@@ -161,7 +154,8 @@ class State:
             at, author = self._clock(), by or self.me
             comment = Comment(self._world.next_id, author, body, created_at=at, updated_at=at)
             world = replace(self._world.with_account(author), next_id=self._world.next_id + 1)
-            self._store(_with_comments(world, conversation, lambda comments: (*comments, comment), comment, at))
+            current = world.threads[conversation.key.lower()]
+            self._store(world.with_conversation(replace(current, comments=(*current.comments, comment))))
             return comment
 
     def edit_comment(self, conversation: Conversation, comment: Comment, body: str) -> Comment:
@@ -170,11 +164,7 @@ class State:
             at = self._clock()
             edits = comment.edits if body == comment.body else (*comment.edits, Edit(at, comment.body))
             edited = replace(comment, body=body, updated_at=at, edits=edits)
-
-            def swap(comments: tuple[Comment, ...]) -> tuple[Comment, ...]:
-                return tuple(edited if known.id == comment.id else known for known in comments)
-
-            self._store(_with_comments(self._world, conversation, swap, edited, at))
+            self._store(_with_comment(self._world, conversation, edited))
             return edited
 
     def create_review(
@@ -185,9 +175,7 @@ class State:
             at, world = self._clock(), self._world.with_account(by)
             numbered = tuple({**one, "id": world.next_id + 1 + place} for place, one in enumerate(comments))
             review = Review(world.next_id, by, "commented", body, commit_id, at, numbered)
-            texts = [(review.id, body), *((one["id"], one["body"]) for one in numbered)]
-            effects = tuple(CommentEffects(conversation.key, number, at, effects_of(text)) for number, text in texts)
-            world = replace(world, next_id=review.id + len(texts), effects=(*world.effects, *effects))
+            world = replace(world, next_id=review.id + 1 + len(numbered))
             current = world.threads[conversation.key.lower()]
             changed = replace(current, reviews=(*current.reviews, review))
             self._store(world.with_event(changed, at, by, "reviewed", str(review.id)))
@@ -230,13 +218,8 @@ class State:
             if known is not None:
                 return known, False
             reaction = Reaction(self._world.next_id, author, content, self._clock())
-            current = self._world.threads[conversation.key.lower()]
-            comments = tuple(
-                replace(one, reactions=(*one.reactions, reaction)) if one.id == comment.id else one
-                for one in current.comments
-            )
             world = replace(self._world.with_account(author), next_id=self._world.next_id + 1)
-            self._store(world.with_conversation(replace(current, comments=comments)))
+            self._store(_with_comment(world, conversation, replace(comment, reactions=(*comment.reactions, reaction))))
             return reaction, True
 
     def create_label(self, full_name: str, name: str, color: str, description: str | None) -> Repository:
@@ -314,17 +297,10 @@ def _with_attempt(run: Run, attempt: Attempt) -> Run:
     return replace(run, attempts=tuple(attempt if one.number == attempt.number else one for one in run.attempts))
 
 
-def _with_comments(
-    world: World,
-    conversation: Conversation,
-    change: Callable[[tuple[Comment, ...]], tuple[Comment, ...]],
-    written: Comment,
-    at: datetime,
-) -> World:
+def _with_comment(world: World, conversation: Conversation, changed: Comment) -> World:
     current = world.threads[conversation.key.lower()]
-    effects = CommentEffects(thread=conversation.key, comment=written.id, at=at, effects=effects_of(written.body))
-    world = replace(world, effects=(*world.effects, effects))
-    return world.with_conversation(replace(current, comments=change(current.comments)))
+    comments = tuple(changed if known.id == changed.id else known for known in current.comments)
+    return world.with_conversation(replace(current, comments=comments))
 
 
 def _load(path: Path) -> World:

@@ -9,7 +9,6 @@ from datetime import datetime
 from hls_handler.sandbox.objects import (
     Account,
     App,
-    CommentEffects,
     Conversation,
     ConversationEvent,
     ConversationEventKind,
@@ -39,7 +38,6 @@ class World:
     files: Mapping[str, str] = field(default_factory=dict)  # "owner/repo@branch:path" to text; repository in lower case
     moved: Mapping[str, str] = field(default_factory=dict)  # old name of a renamed repository to its new name
     permissions: Mapping[str, Permission] = field(default_factory=dict)  # "owner/repo@login", where a test set one
-    effects: tuple[CommentEffects, ...] = ()
     apps: Mapping[str, App] = field(default_factory=dict)  # by slug
     installations: tuple[Installation, ...] = ()
     check_runs: Mapping[str, Document] = field(default_factory=dict)  # by "owner/repo/7", the last created last

@@ -17,7 +17,6 @@ from hls_handler.events import Account, parse_event
 from hls_handler.handlers.labels import SHIPPED_LABELS
 from hls_handler.prompting import recorded
 from hls_handler.routing import Ignored, from_event, route
-from hls_handler.sandbox.effects import effects_of
 from hls_handler.sandbox.objects import Comment
 from hls_handler.sandbox.reading import text_of
 from hls_handler.sandbox.request_log import LoggedRequest
@@ -27,6 +26,7 @@ from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact_code
 from tests.redteam.attack_run import ATTACKED, SECRETS, Run
 from tests.redteam.attacks import HARMLESS_WORD
+from tests.redteam.effects import effects_of
 from tests.redteam.scenarios import OFFERED_LABEL
 from tests.untrusted.github_reading import dangers
 
