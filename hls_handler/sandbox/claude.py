@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hls_handler.sandbox.canned import canned_reply
-from hls_handler.sandbox.claude_rules import ERROR_TYPES, MODELS, ClaudeError, Model, check_request
+from hls_handler.sandbox.claude_rules import ERROR_TYPES, ClaudeError, check_request, lifecycle_of
 from hls_handler.sandbox.reading import read_request, text_of
 
 CHARACTERS_PER_TOKEN = 4
@@ -29,7 +29,7 @@ MIN_CACHED_TOKENS = 1024
 class Asked:
     """A valid request to the Messages API."""
 
-    model: Model
+    model: str
     system: str
     user: str  # texts of all user messages, in order
     schema: Mapping[str, Any] | None  # JSON Schema of the reply; None: the reply is prose
@@ -48,7 +48,7 @@ def canned(asked: Asked) -> Any:
 
 
 def claude_app(*, api_key: str, answer: Answerer, latency_s: float) -> Starlette:
-    """Return the ASGI app with `POST /v1/messages` and `GET /v1/models`. Its prompt cache never expires."""
+    """Return the ASGI app with `POST /v1/messages` and `GET /v1/models/{id}`. Its prompt cache never expires."""
     cached: set[str] = set()
     requests = 0
 
@@ -60,45 +60,32 @@ def claude_app(*, api_key: str, answer: Answerer, latency_s: float) -> Starlette
         return Response(body, status, headers, media_type="application/json")
 
     async def messages(request: Request) -> Response:
-        try:
-            _authenticate(request, api_key)
-            asked = _parse(await request.body(), request.headers.get("content-type", ""))
-        except ClaudeError as error:
-            return respond(error_document(error.status, error.message), error.status)
+        _authenticate(request, api_key)
+        asked = _parse(await request.body(), request.headers.get("content-type", ""))
         await asyncio.sleep(latency_s)
         reply = answer(asked)
         text = reply if isinstance(reply, str) else json.dumps(reply, ensure_ascii=False)
         return respond(_message(asked, text, _usage(asked, text, cached), number=requests))
 
     async def model(request: Request) -> Response:
-        try:
-            _authenticate(request, api_key)
-        except ClaudeError as error:
-            return respond(error_document(error.status, error.message), error.status)
-        found = MODELS.get(request.path_params["id"])
-        if found is None:
-            return respond(error_document(404, f"model: {request.path_params['id']}"), 404)
-        return respond(_model_document(found))
+        _authenticate(request, api_key)
+        name = request.path_params["id"]
+        lifecycle = lifecycle_of(name)
+        if lifecycle is None:
+            raise ClaudeError(404, f"model: {name}")
+        return respond({"type": "model", "id": name, "lifecycle": lifecycle})
 
-    async def models(request: Request) -> Response:
-        try:
-            _authenticate(request, api_key)
-        except ClaudeError as error:
-            return respond(error_document(error.status, error.message), error.status)
-        shown = [_model_document(found) for found in MODELS.values()]
-        return respond({"data": shown, "has_more": False, "first_id": shown[0]["id"], "last_id": shown[-1]["id"]})
-
-    def not_found(request: Request, exc: Exception) -> Response:
-        status = exc.status_code if isinstance(exc, HTTPException) else 404
-        return respond(error_document(status, f"{request.method} {request.url.path}: Not found"), status)
+    def rejected(request: Request, exc: Exception) -> Response:
+        status = exc.status if isinstance(exc, ClaudeError) else 404
+        message = exc.message if isinstance(exc, ClaudeError) else f"{request.method} {request.url.path}: Not found"
+        return respond(error_document(status, message), status)
 
     return Starlette(
         routes=[
             Route("/v1/messages", messages, methods=["POST"]),
-            Route("/v1/models", models, methods=["GET"]),
             Route("/v1/models/{id}", model, methods=["GET"]),
         ],
-        exception_handlers={HTTPException: not_found},
+        exception_handlers={ClaudeError: rejected, HTTPException: rejected},
     )
 
 
@@ -123,10 +110,10 @@ def _parse(raw: bytes, content_type: str) -> Asked:
         json.dumps(body, ensure_ascii=False).encode()  # rejects lone surrogates
     except (ValueError, RecursionError):
         raise ClaudeError(400, "The request body is not valid JSON") from None
-    model = check_request(body)
+    check_request(body)
     wanted = (body.get("output_config") or {}).get("format") or {}
     user = "\n\n".join(text_of(message["content"]) for message in body["messages"] if message["role"] == "user")
-    return Asked(model, text_of(body.get("system")), user, wanted.get("schema"), body)
+    return Asked(body["model"], text_of(body.get("system")), user, wanted.get("schema"), body)
 
 
 def tokens_of(text: str) -> int:
@@ -145,7 +132,7 @@ def _usage(asked: Asked, reply: str, cached: set[str]) -> dict[str, Any]:
     written = read = 0
     if size >= MIN_CACHED_TOKENS:
         wanted = json.dumps(asked.schema, sort_keys=True)  # the schema is a part of the cached prefix
-        key = hashlib.sha256(f"{asked.model.id}\n{wanted}\n{prefix}".encode()).hexdigest()
+        key = hashlib.sha256(f"{asked.model}\n{wanted}\n{prefix}".encode()).hexdigest()
         read = size if key in cached else 0
         written = size - read
         cached.add(key)
@@ -168,7 +155,7 @@ def _message(asked: Asked, text: str, usage: dict[str, Any], *, number: int) -> 
         "id": f"msg_sandbox_{number:06d}",
         "type": "message",
         "role": "assistant",
-        "model": asked.model.id,
+        "model": asked.model,
         "content": [  # a client that reads only the first block must fail
             {"type": "thinking", "thinking": "", "signature": "c2FuZGJveA=="},
             {"type": "text", "text": shown, "citations": None},
@@ -178,21 +165,4 @@ def _message(asked: Asked, text: str, usage: dict[str, Any], *, number: int) -> 
         "stop_details": None,
         "container": None,
         "usage": {**usage, "output_tokens": min(usage["output_tokens"], most)},
-    }
-
-
-def _model_document(model: Model) -> dict[str, Any]:
-    retired = "2026-06-15T00:00:00Z" if model.lifecycle == "retired" else None
-    return {
-        "type": "model",
-        "id": model.id,
-        "display_name": model.display_name,
-        "created_at": "2026-01-01T00:00:00Z",
-        "lifecycle": model.lifecycle,
-        "deprecated_at": None if model.lifecycle == "active" else "2026-01-15T00:00:00Z",
-        "retires_at": retired,
-        "line": model.line,
-        "max_tokens": model.max_tokens,
-        "max_input_tokens": model.max_input_tokens,
-        "capabilities": None,
     }
