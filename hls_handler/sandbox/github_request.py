@@ -74,22 +74,12 @@ Endpoint = Callable[[Call], Answer]
 
 
 def repository_of(call: Call) -> Repository:
-    """Return the repository in the path. Raises `GitHubError`: a redirect after a rename, 404 if it cannot be read."""
+    """Return the repository in the path. Raises `GitHubError` (404) if it cannot be read."""
     full_name = f"{call.path['owner']}/{call.path['repo']}"
     found = call.state.repository(full_name)
-    new_name = call.state.world.moved.get(full_name.lower())
-    if new_name is not None:
-        raise moved(call, f"{shapes.API}/repos/{new_name}")
     if found is None or call.permission(full_name) == "none":
         raise GitHubError(404, "Not Found")
     return found
-
-
-def moved(call: Call, url: str) -> GitHubError:
-    """Return a redirect to `url`: 301 for GET, 307 for other methods."""
-    if call.method == "GET":
-        return GitHubError(301, "Moved Permanently", headers={"Location": url}, url=url)
-    return GitHubError(307, "Temporary Redirect", headers={"Location": url}, url=url)
 
 
 def writable_repository(call: Call) -> Repository:
@@ -110,7 +100,9 @@ def conversation_of(call: Call, home: Repository) -> Conversation:
     if conversation.gone == "deleted":
         raise GitHubError(410, "This issue was deleted")
     if conversation.gone == "transferred":
-        raise moved(call, conversation.moved_to or shapes.API)
+        url = conversation.moved_to or shapes.API
+        status, message = (301, "Moved Permanently") if call.method == "GET" else (307, "Temporary Redirect")
+        raise GitHubError(status, message, headers={"Location": url}, url=url)
     return conversation
 
 

@@ -65,7 +65,7 @@ def seed(
     repository = payload.get("repository")
     if not isinstance(repository, Mapping) or "/" not in str(repository.get("full_name") or ""):
         return world, None
-    world = _with_repository(world, event, payload, dict(repository))
+    world = _with_repository(world, dict(repository))
     full_name = str(repository["full_name"])
     actor = read_account(payload.get("sender"))
     world = world.with_account(actor)
@@ -86,18 +86,11 @@ def seed(
     return world.with_conversation(conversation), conversation
 
 
-def _with_repository(world: World, event: str, payload: Mapping[str, Any], document: Document) -> World:
+def _with_repository(world: World, document: Document) -> World:
     known = world.repository(document["full_name"])
     owner = read_account(document.get("owner"))
     whole = {**_template("repository"), **(known.document if known else {}), **document}
-    world = world.with_account(owner).with_repository(
-        replace(known, document=whole) if known else Repository(document=whole)
-    )
-    renamed = ((payload.get("changes") or {}).get("repository") or {}).get("name") or {}
-    if event == "repository" and payload.get("action") == "renamed" and isinstance(renamed.get("from"), str):
-        old = f"{document['full_name'].partition('/')[0]}/{renamed['from']}"
-        world = replace(world, moved={**world.moved, old.lower(): document["full_name"]})
-    return world
+    return world.with_account(owner).with_repository(replace(known or Repository(whole), document=whole))
 
 
 def _shown_conversation(payload: Mapping[str, Any]) -> tuple[Document | None, Literal["issue", "pull"]]:

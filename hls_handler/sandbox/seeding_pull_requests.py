@@ -123,19 +123,11 @@ def _file(repository: str, head_sha: str, path: str, *, added: int, removed: int
         "status": "modified",
         "additions": added,
         "deletions": removed,
-        "changes": added + removed,
-        "blob_url": f"https://github.com/{repository}/blob/{head_sha}/{quoted}",
-        "raw_url": f"https://github.com/{repository}/raw/{head_sha}/{quoted}",
         "contents_url": f"https://api.github.com/repos/{repository}/contents/{quoted}?ref={head_sha}",
     }
     if 0 < added + removed <= MAX_PATCH_LINES:
-        document["patch"] = _patch(path, added, removed)
+        lines = [f"@@ -1,{removed + 2} +1,{added + 2} @@", f" {path} begins here"]
+        lines += [f"-line {n} of {path}, as it was" for n in range(1, removed + 1)]
+        lines += [f"+line {n} of {path}, as it is now" for n in range(1, added + 1)]
+        document["patch"] = "\n".join([*lines, f" {path} goes on"])
     return document
-
-
-def _patch(path: str, added: int, removed: int) -> str:
-    name = path.rpartition("/")[2]
-    lines = [f"@@ -1,{removed + 2} +1,{added + 2} @@", f" {name} begins here"]
-    lines += [f"-line {n} of {name}, as it was" for n in range(1, removed + 1)]
-    lines += [f"+line {n} of {name}, as it is now" for n in range(1, added + 1)]
-    return "\n".join([*lines, f" {name} goes on"])

@@ -36,7 +36,6 @@ class World:
     )  # commits of each repository, oldest first; the history is linear
     refs: Mapping[str, str] = field(default_factory=dict)  # "owner/repo@v1.2.0" (tag or branch) to the commit's SHA
     files: Mapping[str, str] = field(default_factory=dict)  # "owner/repo@branch:path" to text; repository in lower case
-    moved: Mapping[str, str] = field(default_factory=dict)  # old name of a renamed repository to its new name
     permissions: Mapping[str, Permission] = field(default_factory=dict)  # "owner/repo@login", where a test set one
     apps: Mapping[str, App] = field(default_factory=dict)  # by slug
     installations: tuple[Installation, ...] = ()
