@@ -47,14 +47,6 @@ PATTERNS: tuple[Pattern, ...] = (
         repair=(r"\.innerHTML\b", ".textContent"),
     ),
     Pattern(
-        r"\b(eval|exec|os\.system)\(|shell\s*=\s*True|pickle\.loads?\(|yaml\.load\(",
-        "security",
-        "high",
-        0.8,
-        "Input may be executed",
-        "Whatever reaches this call is run. Use something that only reads values.",
-    ),
-    Pattern(
         r"if .*(is_blocked|is_admin|permission|authori[sz]ed|allowed)",
         "security",
         "high",
@@ -91,28 +83,12 @@ PATTERNS: tuple[Pattern, ...] = (
         repair=(r"datetime\.(now|utcnow)\(\)", "datetime.now(UTC)"),
     ),
     Pattern(
-        r"except\s*(Exception)?\s*:",
-        "bugs",
-        "medium",
-        0.6,
-        "Every error is swallowed",
-        "This also catches unexpected errors, and hides them. Catch only errors that can be handled.",
-    ),
-    Pattern(
         r"^\s{8,}.*\.(execute|query|fetch\w*|get)\(.*(SELECT|WHERE|http)",
         "performance",
         "medium",
         0.8,
         "One query for each turn of the loop",
         "A cart of fifty lines makes fifty queries. Fetch all rows before the loop, with one query.",
-    ),
-    Pattern(
-        r"time\.sleep\(|readFileSync\(",
-        "performance",
-        "medium",
-        0.7,
-        "A call that blocks",
-        "Everything else waits while this call does.",
     ),
     Pattern(
         r"== None",

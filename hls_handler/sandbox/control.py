@@ -18,8 +18,8 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox import shapes
 from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.faults import Fault, Faults
+from hls_handler.sandbox.middleware import RequestLog
 from hls_handler.sandbox.objects import Conversation, Permission, Repository
-from hls_handler.sandbox.request_log import RequestLog
 from hls_handler.sandbox.review_calls import add_reply, list_webhooks, thread_payload
 from hls_handler.sandbox.state import State
 

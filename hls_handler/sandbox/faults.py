@@ -24,8 +24,6 @@ Effect = Literal[
     "truncated",  # Claude: the reply ends at max_tokens, in the middle
     "refusal",  # Claude: a refusal, without text
     "wrong_schema",  # Claude: JSON that does not match the schema
-    "empty",  # Claude: end_turn without a text block
-    "paused",  # Claude: pause_turn
 ]
 
 
@@ -98,7 +96,7 @@ class Faults:
             return None
 
 
-REPLY_FAULTS: frozenset[Effect | None] = frozenset({"truncated", "refusal", "wrong_schema", "empty", "paused"})
+REPLY_FAULTS: frozenset[Effect | None] = frozenset({"truncated", "refusal", "wrong_schema"})
 
 
 def distort(effect: Effect | None, message: dict[str, Any]) -> dict[str, Any]:
@@ -109,11 +107,7 @@ def distort(effect: Effect | None, message: dict[str, Any]) -> dict[str, Any]:
     if effect == "refusal":
         details = {"type": "refusal", "category": None, "explanation": "Refusal injected by the sandbox."}
         return {**message, "content": [], "stop_reason": "refusal", "stop_details": details}
-    if effect == "wrong_schema":
-        return {**message, "content": [_text(json.dumps({"unexpected": "this does not match the schema"}))]}
-    if effect == "empty":
-        return {**message, "content": []}
-    return {**message, "stop_reason": "pause_turn"}
+    return {**message, "content": [_text(json.dumps({"unexpected": "this does not match the schema"}))]}
 
 
 def _text(text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The stand-in GitHub over HTTP: authentication, content negotiation, pagination, rate limit and log downloads.
+"""The stand-in GitHub over HTTP: authentication, pagination, rate limit and log downloads.
 
 The endpoints are in `github_calls`, `repository_calls`, `review_calls` and `app_calls`.
 """
@@ -6,15 +6,11 @@ The endpoints are in `github_calls`, `repository_calls`, `review_calls` and `app
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import json
 import secrets
-import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -29,8 +25,6 @@ from hls_handler.sandbox.github_calls import ROUTES
 from hls_handler.sandbox.github_request import Answer, Call, GitHubError
 from hls_handler.sandbox.objects import Account, Document
 from hls_handler.sandbox.state import State
-
-API_VERSIONS = frozenset({"2022-11-28", "2026-03-10"})
 
 LOG_URL_LIFETIME = timedelta(minutes=1)
 STORAGE_PREFIX = "/_storage/"
@@ -65,7 +59,7 @@ class RateLimit:
 
 
 class LogStorage:
-    """Storage of job logs with signed URLs, which are valid for one minute.
+    """Storage of job logs with secret URLs, which are valid for one minute.
 
     As at GitHub, a request with an Authorization header is rejected, because clients must not send the token to the
     storage. `web_url` is the URL of the sandbox without a slash at the end.
@@ -73,35 +67,26 @@ class LogStorage:
 
     def __init__(self, state: State, *, web_url: str, clock: Callable[[], datetime]) -> None:
         self._state, self._web_url, self._clock = state, web_url, clock
-        self._key = secrets.token_bytes(16)
+        self._files: dict[str, tuple[str, int, datetime]] = {}  # secret -> repository, job, end of validity
 
-    def signed_url(self, file: str) -> str:
-        """Return the signed URL of a file such as "logs/owner/repo/7"."""
-        until = int((self._clock() + LOG_URL_LIFETIME).timestamp())
-        query = urlencode({"until": until, "signature": self._signature(file, until)})
-        return f"{self._web_url}{STORAGE_PREFIX}{file}?{query}"
+    def new_url(self, full_name: str, job_id: int) -> str:
+        secret = secrets.token_urlsafe(16)
+        self._files[secret] = (full_name, job_id, self._clock() + LOG_URL_LIFETIME)
+        return f"{self._web_url}{STORAGE_PREFIX}{secret}"
 
     def routes(self) -> list[Route]:
-        return [Route(f"{STORAGE_PREFIX}logs/{{owner}}/{{repo}}/{{job:int}}", self._log, methods=["GET"])]
+        return [Route(f"{STORAGE_PREFIX}{{secret}}", self._log, methods=["GET"])]
 
     async def _log(self, request: Request) -> Response:
-        owner, repo, job_id = (request.path_params[name] for name in ("owner", "repo", "job"))
         if "authorization" in request.headers:
             return PlainTextResponse("InvalidAuthenticationInfo: no Authorization is needed here", 400)
-        until, signature = request.query_params.get("until", ""), request.query_params.get("signature", "")
-        if not until.isdecimal() or not hmac.compare_digest(
-            signature.encode(), self._signature(f"logs/{owner}/{repo}/{job_id}", int(until)).encode()
-        ):
-            return PlainTextResponse("AuthenticationFailed: the signature is wrong", 403)
-        if self._clock() > datetime.fromtimestamp(int(until), UTC):
-            return PlainTextResponse("AuthenticationFailed: the signature has expired", 403)
-        found = self._state.find_job(f"{owner}/{repo}", job_id)
+        full_name, job_id, until = self._files.get(request.path_params["secret"], ("", 0, self._clock()))
+        if self._clock() >= until:
+            return PlainTextResponse("AuthenticationFailed: the signature is wrong or has expired", 403)
+        found = self._state.find_job(full_name, job_id)
         if found is None or found[2].log is None:
             return PlainTextResponse("BlobNotFound", 404)
         return Response("\ufeff" + found[2].log, media_type="text/plain; charset=utf-8")
-
-    def _signature(self, file: str, until: int) -> str:
-        return hmac.new(self._key, f"{file} {until}".encode(), hashlib.sha256).hexdigest()
 
 
 class GitHubApi:
@@ -148,7 +133,7 @@ class GitHubApi:
         account, token = self._authenticate(request)
         name = account.login if token is None else f"installation {token.installation.id}"
         self._count(request, f"graphql of {name}")
-        body = github_request.parse_body(await request.body(), request.headers.get("content-type", ""))
+        body = await _body(request)
 
         def can_read(full_name: str) -> bool:
             if token is None:
@@ -166,12 +151,22 @@ class GitHubApi:
             else:
                 account, token = self._authenticate(request)
             self._count(request, account.login if token is None else f"installation {token.installation.id}")
-            _negotiate(request)
             if endpoint is None:
                 raise GitHubError(404, "Not Found")
             if token is not None:
                 self._require_granted(token, request, needs)
-            answer = endpoint(await _call(request, self._state, needs, account, token))
+            answer = endpoint(
+                Call(
+                    self._state,
+                    request.method,
+                    _path(request),
+                    dict(request.query_params),
+                    await _body(request),
+                    needs,
+                    account,
+                    is_installation=token is not None,
+                )
+            )
             self._send_webhooks(answer.webhooks)
             return self._to_response(request, answer, {"X-Accepted-GitHub-Permissions": needs})
 
@@ -194,25 +189,22 @@ class GitHubApi:
         self, endpoint: Callable[[AppCall], Answer], needs: app_calls.Authentication
     ) -> Callable[[Request], Any]:
         async def respond(request: Request) -> Response:
-            _negotiate(request)
             given = "" if needs == "none" else _credential(request)
             app = self._apps.authenticate(given) if needs == "app" else None
             self._count(request, app.slug if app else "")
             token = self._apps.find_token(given) if needs == "installation" else None
             if needs == "installation" and token is None:
                 raise GitHubError(401, "Bad credentials")
-            raw = await request.body()
-            body = github_request.parse_body(raw, request.headers.get("content-type", "")) if raw else None
-            path = {key: str(value) for key, value in request.path_params.items()}
-            call = AppCall(self._apps, path, body, app, token, dict(request.query_params))
+            query = dict(request.query_params)
+            call = AppCall(self._apps, _path(request), await _body(request), app, token, query)
             return self._to_response(request, endpoint(call), {})
 
         return respond
 
     def _to_response(self, request: Request, answer: Answer, headers: Mapping[str, str]) -> Response:
         headers = {**headers, **answer.headers}
-        if answer.file is not None:
-            return Response(None, answer.status, {**headers, "Location": self._storage.signed_url(answer.file)})
+        if answer.log is not None:
+            return Response(None, 302, {**headers, "Location": self._storage.new_url(*answer.log)})
         if not answer.listed:
             return self._respond(request, answer.status, answer.document, headers)
         path = request.url.path.removeprefix(request.scope.get("root_path", ""))
@@ -222,9 +214,8 @@ class GitHubApi:
 
     def _authenticate(self, request: Request) -> tuple[Account, InstallationToken | None]:
         given = _credential(request)
-        for token, account in self._tokens.items():
-            if hmac.compare_digest(given.encode("utf-8", "replace"), token.encode()):
-                return account, None
+        if given in self._tokens:
+            return self._tokens[given], None
         found = self._apps.find_token(given)
         app = self._state.world.app(found.installation.app_id) if found else None
         if found is None or app is None:
@@ -256,11 +247,7 @@ class GitHubApi:
 
     def _respond(self, request: Request, status: int, document: Any, headers: Mapping[str, str]) -> Response:
         local = {key: self._local(value) if key == "Location" else value for key, value in headers.items()}
-        always = {
-            "X-GitHub-Request-Id": uuid.uuid4().hex[:20].upper(),
-            "X-GitHub-Media-Type": "github.v3; format=json",
-            **(request.state.limit.headers() if hasattr(request.state, "limit") else {}),
-        }
+        always = request.state.limit.headers() if hasattr(request.state, "limit") else {}
         if request.headers.get("authorization", "").partition(" ")[2] in self._tokens:
             always["X-OAuth-Scopes"] = "repo"  # all these tokens are classic ones
         shown = shapes.localised(document, api_url=self._api_url, web_url=self._web_url)
@@ -306,18 +293,10 @@ def _credential(request: Request) -> str:
     return given.strip()
 
 
-def _negotiate(request: Request) -> None:
-    accepted = request.headers.get("accept", "*/*")
-    if "json" not in accepted and "*/*" not in accepted:
-        raise GitHubError(415, "Unsupported 'Accept' header. Must accept 'application/json'.")
-    version = request.headers.get("x-github-api-version")
-    if version is not None and version not in API_VERSIONS:
-        raise GitHubError(400, f"The X-GitHub-Api-Version header is invalid: {version} is not a supported version")
+async def _body(request: Request) -> Any:
+    raw = await request.body()
+    return github_request.parse_body(raw, request.headers.get("content-type", "")) if raw else None
 
 
-async def _call(request: Request, state: State, needs: str, account: Account, token: InstallationToken | None) -> Call:
-    raw = await request.body() if request.method in {"POST", "PATCH", "PUT"} else b""
-    body = github_request.parse_body(raw, request.headers.get("content-type", "")) if raw else None
-    path = {key: str(value) for key, value in request.path_params.items()}
-    query = dict(request.query_params)
-    return Call(state, request.method, path, query, body, needs, account, is_installation=token is not None)
+def _path(request: Request) -> dict[str, str]:
+    return {name: str(value) for name, value in request.path_params.items()}

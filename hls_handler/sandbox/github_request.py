@@ -65,7 +65,7 @@ class Answer:
     status: int = 200
     listed: bool = False  # the document is a list and is paginated
     inside: str | None = None  # "jobs": the response is {"total_count": ..., "jobs": [...]}; None: the list itself
-    file: str | None = None  # redirect to this file instead of a document: "logs/owner/repo/7"
+    log: tuple[str, int] | None = None  # redirect to the log of this job of a repository instead of a document
     headers: Mapping[str, str] = field(default_factory=dict)
     webhooks: tuple[tuple[str, Document], ...] = ()  # events and payloads to send after the response
 

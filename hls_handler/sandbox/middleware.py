@@ -1,12 +1,14 @@
-"""ASGI middleware of a stand-in for GitHub or Claude: logs each request and injects faults."""
+"""ASGI middleware of a stand-in for GitHub or Claude: logs each request without secrets, and injects faults."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -14,12 +16,58 @@ from urllib.parse import parse_qsl
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hls_handler.sandbox.faults import REPLY_FAULTS, Effect, Fault, Faults, StandIn, distort
-from hls_handler.sandbox.request_log import LoggedRequest, RequestLog, parse_body, redact_headers
 
 DROP = "hls.sandbox.drop"
 """Key in the ASGI scope. Its value, set by the server, is a function that closes the connection at once."""
 
 INVALID_JSON = b'{"id": 1, "body": "this response is not comple'
+
+
+MAX_REQUESTS = 20_000
+SECRET_HEADERS = frozenset({"authorization", "x-api-key", "cookie", "proxy-authorization"})
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRequest:
+    """One request. `path` is percent-encoded as sent, without the stand-in's prefix, such as /api/v3."""
+
+    at: datetime
+    stand_in: StandIn
+    method: str
+    path: str  # "/repos/o/r/issues/7/labels/type%2Fbug-fix"
+    query: Mapping[str, str]
+    headers: Mapping[str, str]  # names in lower case; secrets are "***"
+    body: Any  # parsed JSON, or text if it is not JSON; None without a body
+    status: int | None  # None: there was no response
+    fault: Effect | None  # the injected fault, if any
+    took_s: float
+
+    @property
+    def writes(self) -> bool:
+        return self.method != "GET" and self.path != "/graphql"  # HLS sends no mutations
+
+    def document(self) -> dict[str, Any]:
+        return {**asdict(self), "at": self.at.isoformat()}
+
+
+class RequestLog:
+    """The last `MAX_REQUESTS` requests, in the order in which they were processed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._requests: deque[LoggedRequest] = deque(maxlen=MAX_REQUESTS)
+
+    def add(self, request: LoggedRequest) -> None:
+        with self._lock:
+            self._requests.append(request)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._requests.clear()
+
+    def all(self, stand_in: StandIn | None = None) -> tuple[LoggedRequest, ...]:
+        with self._lock:
+            return tuple(request for request in self._requests if stand_in in {None, request.stand_in})
 
 
 @dataclass(slots=True)
@@ -70,8 +118,8 @@ class FaultMiddleware:
                 method=scope["method"],
                 path=path,
                 query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
-                headers=redact_headers(scope["headers"]),
-                body=parse_body(raw),
+                headers=_redact_headers(scope["headers"]),
+                body=_parse_body(raw),
                 status=response.status if response is not None else None,
                 fault=fault.effect if fault is not None else None,
                 took_s=(self._clock() - at).total_seconds(),
@@ -139,6 +187,20 @@ class FaultMiddleware:
 def _with_body(response: BufferedResponse, body: bytes) -> BufferedResponse:
     headers = [(name, value) for name, value in response.headers if name.lower() != b"content-length"]
     return BufferedResponse(response.status, [*headers, (b"content-length", str(len(body)).encode())], body)
+
+
+def _redact_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    plain = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+    return {name: "***" if name in SECRET_HEADERS else value for name, value in plain.items()}
+
+
+def _parse_body(raw: bytes) -> Any:
+    if not raw:
+        return None
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return raw.decode("utf-8", "replace")
 
 
 async def _read_body(receive: Receive) -> bytes | None:

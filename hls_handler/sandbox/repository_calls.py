@@ -44,7 +44,7 @@ def job_logs(call: Call) -> Answer:
         raise GitHubError(404, "Not Found")
     if found[2].log is None:
         raise GitHubError(410, "Server Error: The logs for this run have expired and are no longer available.")
-    return Answer(None, status=302, file=f"logs/{home.full_name}/{found[2].id}")
+    return Answer(None, log=(home.full_name, found[2].id))
 
 
 def releases(call: Call) -> Answer:

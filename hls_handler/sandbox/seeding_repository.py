@@ -80,7 +80,7 @@ def generate_jobs(run: Document, number: int, now: datetime) -> tuple[Job, ...]:
         "name": "test",
         "steps": [] if conclusion == "skipped" else [{**common, "number": 1, "name": "Run make test"}],
     }
-    if conclusion not in OUTPUT:
+    if not isinstance(conclusion, str) or conclusion not in OUTPUT:
         return (Job(job, None),)
     lines = ("##[group]Run make test", "make test", "##[endgroup]", *OUTPUT[conclusion])
     return (Job(job, "".join(f"{began:%Y-%m-%dT%H:%M:%S}.{place:07}Z {line}\n" for place, line in enumerate(lines))),)

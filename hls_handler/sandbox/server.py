@@ -26,10 +26,9 @@ from hls_handler.sandbox.claude import Answerer, canned, claude_app, error_docum
 from hls_handler.sandbox.control import BadRequest, bad_request, control_routes
 from hls_handler.sandbox.faults import Faults
 from hls_handler.sandbox.github import GitHubApi, LogStorage, RateLimit, error_of_status
-from hls_handler.sandbox.middleware import DROP, FaultMiddleware
+from hls_handler.sandbox.middleware import DROP, FaultMiddleware, RequestLog
 from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.pages import page_routes
-from hls_handler.sandbox.request_log import RequestLog
 from hls_handler.sandbox.state import BOT, State, now_utc
 
 HOST = "127.0.0.1"

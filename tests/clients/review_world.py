@@ -15,9 +15,9 @@ from hls_handler.clients.github import Github
 from hls_handler.clients.writer import GithubWriter
 from hls_handler.events import Account
 from hls_handler.prompting import recorded
+from hls_handler.sandbox.middleware import LoggedRequest
 from hls_handler.sandbox.objects import Account as SandboxAccount
 from hls_handler.sandbox.objects import Conversation
-from hls_handler.sandbox.request_log import LoggedRequest
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT as SANDBOX_BOT
 from hls_handler.settings.model import Github as GithubSettings

@@ -23,7 +23,7 @@ from hls_handler.engine.runner import run_delivery
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.leases import ExclusiveLease
 from hls_handler.routing import Rule, from_envelope, parse_envelope, route
-from hls_handler.sandbox.request_log import LoggedRequest
+from hls_handler.sandbox.middleware import LoggedRequest
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable

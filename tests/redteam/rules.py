@@ -17,9 +17,9 @@ from hls_handler.events import Account, parse_event
 from hls_handler.handlers.labels import SHIPPED_LABELS
 from hls_handler.prompting import recorded
 from hls_handler.routing import Ignored, from_event, route
+from hls_handler.sandbox.middleware import LoggedRequest
 from hls_handler.sandbox.objects import Comment
 from hls_handler.sandbox.reading import text_of
-from hls_handler.sandbox.request_log import LoggedRequest
 from hls_handler.sandbox.state import BOT
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.untrusted.cleaning import clean
