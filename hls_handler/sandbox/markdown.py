@@ -11,6 +11,9 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
+from markupsafe import Markup
+
+from hls_handler.review.patches import Side, parse_patch
 
 HARMLESS = re.compile(r"</?(?:details|summary|sub|sup|kbd|br)\s*/?>", re.IGNORECASE)
 """Harmless tags that GitHub allows; only without attributes."""
@@ -74,3 +77,15 @@ def diff_lines(text: str) -> str:
 def _diff_class(line: str) -> str:
     kinds = {"+": ' class="plus"', "-": ' class="minus"', "@": ' class="hunk"'}
     return kinds.get(line[:1], "")
+
+
+def numbered_lines(patch: str, side: Side) -> Markup:
+    """Return a patch as HTML with line numbers. Lines of one side have anchors such as "L7", as at GitHub."""
+    shown = []
+    for hunk in parse_patch(patch).hunks:
+        shown.append(f'<span class="hunk">{html.escape(hunk.header)}</span>')
+        for line in hunk.lines:
+            anchor = f' id="L{line.number}"' if line.side == side else ""
+            style = _diff_class(line.mark)
+            shown.append(f"<span{style}{anchor}>{line.number:>4} {line.mark}{html.escape(line.text)}</span>")
+    return Markup("<pre><code>{}</code></pre>").format(Markup("\n".join(shown))) if shown else Markup("")

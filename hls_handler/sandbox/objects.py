@@ -247,6 +247,10 @@ class Job:
     def conclusion(self) -> str | None:
         return _optional_text(self.document.get("conclusion"))
 
+    @property
+    def state(self) -> str:
+        return self.conclusion or "queued"
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -259,6 +263,10 @@ class Attempt:
     @property
     def conclusion(self) -> str | None:
         return _optional_text(self.document.get("conclusion"))
+
+    @property
+    def state(self) -> str:
+        return self.conclusion or read_text(self.document.get("status")) or "queued"
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +296,18 @@ class Release:
     @property
     def tag(self) -> str:
         return str(self.document["tag_name"])
+
+    @property
+    def author(self) -> Account:
+        return read_account(self.document.get("author"))
+
+    @property
+    def body(self) -> str:
+        return read_text(self.document.get("body"))
+
+    @property
+    def day(self) -> str:
+        return read_text(self.document.get("published_at"))[:10]
 
     @property
     def key(self) -> str:

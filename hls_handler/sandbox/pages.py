@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -15,10 +16,20 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from hls_handler.review.patches import parse_patch
-from hls_handler.sandbox import repository_pages
-from hls_handler.sandbox.markdown import diff_lines, rendered
-from hls_handler.sandbox.objects import Account, Comment, Conversation, ConversationEvent, Document, Label, Repository
+from hls_handler.review.patches import Side, parse_patch
+from hls_handler.sandbox import derived
+from hls_handler.sandbox.markdown import diff_lines, numbered_lines, rendered
+from hls_handler.sandbox.objects import (
+    Account,
+    Conversation,
+    ConversationEvent,
+    Document,
+    Label,
+    Release,
+    Run,
+    read_account,
+    read_text,
+)
 from hls_handler.sandbox.state import State
 
 HERE = Path(__file__).parent
@@ -28,16 +39,16 @@ LABEL_GROUP_TIME = timedelta(minutes=1)
 MAX_HUNK_LINES = 4
 """Maximum number of lines of code above a review comment, as at GitHub."""
 
-EMPTY_PAGE: Mapping[str, Any] = {
-    "conversation": None,
-    "run": None,
-    "release": None,
-    "patches": None,
-    "conversations": (),
-    "runs": (),
-    "releases": (),
-}
-"""Template variables of a page without content; each page replaces some of them."""
+MAX_ROWS = 20
+"""Maximum number of runs, and of releases, on the index page."""
+
+MAX_LOG_CHARACTERS = 100_000
+"""Maximum characters of a log on a page. Of a longer log the end is shown, because it contains the failure."""
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+EMPTY_PAGE: dict[str, Any] = dict.fromkeys(("conversation", "run", "release", "patches"))
+"""Template variables of a page without content; each page replaces one of them."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -47,6 +58,23 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+DESCRIPTIONS = {
+    "labeled": "added",
+    "unlabeled": "removed",
+    "renamed": "changed the title, which was",
+    "pushed": "pushed",
+    "closed": "closed this",
+    "reopened": "reopened this",
+    "locked": "locked this conversation",
+    "unlocked": "unlocked this conversation",
+    "reviewed": "reviewed",
+    "review_dismissed": "dismissed a review",
+    "approved": "approved these changes",
+    "changes_requested": "requested changes",
+    "dismissed": "left a review, which was dismissed,",
+}
+"""Kind of an event, or state of a review -> what the page says of its author."""
+
 
 @dataclass(slots=True)
 class Entry:
@@ -54,15 +82,11 @@ class Entry:
 
     when: datetime
     actor: Account
-    comment: dict[str, Any] | None = None
+    comment: Any = None
     description: str = ""  # "requested changes"
     labels: list[Label] = field(default_factory=list)
     detail: str = ""
-    review: dict[str, Any] | None = None
-
-    @property
-    def at(self) -> str:
-        return _format_time(self.when)
+    review: Any = None
 
 
 def page_routes(state: State) -> list[Route]:
@@ -70,28 +94,39 @@ def page_routes(state: State) -> list[Route]:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.globals["max_log"] = MAX_LOG_CHARACTERS
+    environment.filters |= {
+        "address": address,
+        "markdown": lambda text: Markup(rendered(text)) if text.strip() else "",
+        "patch": lambda patch: Markup("<pre><code>{}</code></pre>").format(Markup(diff_lines(patch))) if patch else "",
+        "state": _state_of,
+        "time": lambda at: f"{at.day} {at:%b %Y, %H:%M} UTC",
+    }
 
     def page(**shown: Any) -> Response:
         text = environment.get_template("pages.html").render(me=state.me, **{**EMPTY_PAGE, **shown})
         return Response(text, headers=HEADERS, media_type="text/html")
 
+    def not_found(what: str) -> Response:
+        return PlainTextResponse(f"There is no such {what} in the sandbox.", 404, headers=HEADERS)
+
     async def index(request: Request) -> Response:
         del request
-        conversations = [_row(conversation, state) for conversation in state.conversations() if not conversation.gone]
-        return page(
-            conversations=conversations,
-            runs=repository_pages.run_rows(state),
-            releases=repository_pages.release_rows(state),
-        )
+        rows = [(one, _labels(one.labels, one, state)) for one in state.conversations() if not one.gone]
+        names = sorted(home.full_name for home in state.world.repositories.values())
+        releases = [release for name in names for release in state.releases(name)]
+        runs = [_run(run) for run in state.runs()[:MAX_ROWS]]
+        return page(conversations=rows, runs=runs, releases=releases[:MAX_ROWS])
 
     async def conversation(request: Request) -> Response:
-        path = request.path_params
-        found = state.conversation(f"{path['owner']}/{path['repo']}", path["number"])
+        found = state.conversation(_repository(request), request.path_params["number"])
         if found is None or found.gone:
-            return PlainTextResponse("There is no such issue or pull request in the sandbox.", 404, headers=HEADERS)
+            return not_found("issue or pull request")
         if address(found) != request.url.path:
             return RedirectResponse(address(found))
-        return page(conversation=_conversation(found, state))
+        labels = _labels(found.labels, found, state)
+        timeline, checks = list(_timeline(found, state)), list(_checks(found, state))
+        return page(conversation=found, labels=labels, timeline=timeline, checks=checks)
 
     async def shortened(request: Request) -> Response:
         number = request.path_params["number"]
@@ -99,34 +134,27 @@ def page_routes(state: State) -> list[Route]:
         return RedirectResponse(address(found) if found is not None else "/")
 
     async def run(request: Request) -> Response:
-        path = request.path_params
-        found = state.run(f"{path['owner']}/{path['repo']}", path["run"])
-        if found is None:
-            return PlainTextResponse("There is no such run in the sandbox.", 404, headers=HEADERS)
-        return page(run=repository_pages.run_shown(found))
+        found = state.run(_repository(request), request.path_params["run"])
+        return page(run=_run(found)) if found is not None else not_found("run")
 
     async def job(request: Request) -> Response:
         path = request.path_params
-        return RedirectResponse(f"/{path['owner']}/{path['repo']}/actions/runs/{path['run']}#job-{path['job']}")
+        return RedirectResponse(f"/{_repository(request)}/actions/runs/{path['run']}#job-{path['job']}")
 
     async def release(request: Request) -> Response:
-        path = request.path_params
-        tagged = [one for one in state.releases(f"{path['owner']}/{path['repo']}") if one.tag == path["tag"]]
-        if not tagged:
-            return PlainTextResponse("There is no such release in the sandbox.", 404, headers=HEADERS)
-        return page(release=repository_pages.release_shown(tagged[0]))
+        tagged = [one for one in state.releases(_repository(request)) if one.tag == request.path_params["tag"]]
+        return page(release=tagged[0]) if tagged else not_found("release")
 
     async def patches(request: Request) -> Response:
-        path = request.path_params
-        full_name = f"{path['owner']}/{path['repo']}"
+        full_name, commit = _repository(request), request.path_params["commit"]
         if state.repository(full_name) is None:
-            return PlainTextResponse("There is no such repository in the sandbox.", 404, headers=HEADERS)
-        return page(patches=repository_pages.patches_shown(state, full_name, path["commit"], path.get("path")))
+            return not_found("repository")
+        return page(patches=_patches(state, full_name, commit, request.path_params.get("path")))
 
     async def style(request: Request) -> Response:
         del request
         text = (HERE / "pages.css").read_text(encoding="utf-8")
-        return Response(text + label_rules(state), headers=HEADERS, media_type="text/css")
+        return Response(text + _label_rules(state), headers=HEADERS, media_type="text/css")
 
     return [
         Route("/", index),
@@ -142,12 +170,18 @@ def page_routes(state: State) -> list[Route]:
     ]
 
 
-def address(conversation: Conversation) -> str:
+def _repository(request: Request) -> str:
+    return f"{request.path_params['owner']}/{request.path_params['repo']}"
+
+
+def address(shown: Conversation | Release) -> str:
     """Return the path of the web page: "/owner/repo/pull/13"."""
-    return f"/{conversation.repository}/{'pull' if conversation.kind == 'pull' else 'issues'}/{conversation.number}"
+    if isinstance(shown, Release):
+        return f"/{shown.repository}/releases/tag/{quote(shown.tag)}"
+    return f"/{shown.repository}/{'pull' if shown.kind == 'pull' else 'issues'}/{shown.number}"
 
 
-def label_rules(state: State) -> str:
+def _label_rules(state: State) -> str:
     """Return a CSS rule for each label colour. The pages' Content-Security-Policy forbids inline styles."""
     labels = [label for home in state.world.repositories.values() for label in home.labels.values()]
     rules = [
@@ -163,70 +197,40 @@ def _ink(color: str) -> str:
     return "#1f2328" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 140 else "#ffffff"
 
 
-def _row(conversation: Conversation, state: State) -> dict[str, Any]:
-    return {
-        "title": conversation.title,
-        "state": _state_of(conversation),
-        "kind": conversation.kind,
-        "number": conversation.number,
-        "repository": conversation.repository,
-        "author": conversation.author,
-        "labels": _labels(conversation.labels, state.repository(conversation.repository)),
-        "comment_count": len(conversation.comments),
-        "address": address(conversation),
-    }
+def _state_of(shown: Conversation | Release) -> str:
+    document = shown.document
+    if isinstance(shown, Release):
+        return "draft" if document.get("draft") else "pre-release" if document.get("prerelease") else "released"
+    if document.get("merged"):
+        return "merged"
+    return "draft" if shown.state == "open" and document.get("draft") else shown.state
 
 
-def _conversation(conversation: Conversation, state: State) -> dict[str, Any]:
+def _labels(names: tuple[str, ...], conversation: Conversation, state: State) -> list[Label]:
     home = state.repository(conversation.repository)
-    document = conversation.document
-    return {
-        **_row(conversation, state),
-        "body": Markup(rendered(conversation.body)) if conversation.body.strip() else "",
-        "locked": conversation.locked,
-        "timeline": list(_timeline(conversation, home)),
-        "files": [
-            {"previous_filename": None, **file, "patch": _patch(file.get("patch"))} for file in conversation.files
-        ],
-        "head_sha": conversation.head_sha,
-        "head_ref": (document.get("head") or {}).get("label") or "",
-        "base_ref": (document.get("base") or {}).get("ref") or "",
-        "commits": document.get("commits") or 1,
-        "checks": list(_checks(conversation, state)),
-    }
+    known = home.labels if home else {}
+    return [known.get(name.lower()) or Label(id=0, name=name, color="ededed") for name in names]
 
 
 def _checks(conversation: Conversation, state: State) -> Iterator[dict[str, Any]]:
     """Yield the last check run of each name, and the last status of each context, of the head commit."""
     world, name, sha = state.world, conversation.repository, conversation.head_sha
     for run in {run["name"]: run for run in world.check_runs_on(name, sha)}.values():
-        output = run["output"]
-        yield {
-            "name": run["name"],
-            "state": run["conclusion"] or run["status"],
-            "title": output["title"] or "",
-            "summary": Markup(rendered(output["summary"] or "")),
-            "annotations": [f"{one['path']}:{one['end_line']}: {one['message']}" for one in run["annotations"]],
-        }
+        output, shown = run["output"], run["conclusion"] or run["status"]
+        annotations = [f"{one['path']}:{one['end_line']}: {one['message']}" for one in run["annotations"]]
+        text = {"title": output["title"] or "", "summary": output["summary"] or "", "annotations": annotations}
+        yield {"name": run["name"], "state": shown, **text}
     for one in {status["context"]: status for status in world.statuses_on(name, sha)}.values():
-        title = one["description"] or ""
-        yield {"name": one["context"], "state": one["state"], "title": title, "summary": "", "annotations": []}
+        text = {"title": one["description"] or "", "summary": "", "annotations": []}
+        yield {"name": one["context"], "state": one["state"], **text}
 
 
-def _state_of(conversation: Conversation) -> str:
-    if conversation.document.get("merged"):
-        return "merged"
-    return "draft" if conversation.state == "open" and conversation.document.get("draft") else conversation.state
+# --- the timeline of an issue or a pull request ----------------------------------------------------------------------
 
 
-def _labels(names: tuple[str, ...], home: Repository | None) -> list[Label]:
-    known = home.labels if home else {}
-    return [known.get(name.lower()) or Label(id=0, name=name, color="ededed") for name in names]
-
-
-def _timeline(conversation: Conversation, home: Repository | None) -> Iterator[Entry]:
-    events = [_review(event, conversation) or _event(event, home) for event in conversation.events]
-    entries = [*(_comment(comment) for comment in conversation.comments), *events]
+def _timeline(conversation: Conversation, state: State) -> Iterator[Entry]:
+    comments = [Entry(comment.created_at, comment.author, comment=comment) for comment in conversation.comments]
+    entries = [*comments, *(_event(event, conversation, state) for event in conversation.events)]
     last: Entry | None = None
     for entry in sorted(entries, key=lambda entry: entry.when):
         is_grouped = (
@@ -246,36 +250,25 @@ def _timeline(conversation: Conversation, home: Repository | None) -> Iterator[E
         yield last
 
 
-def _comment(comment: Comment) -> Entry:
-    edits = [{"at": _format_time(edit.at), "body": Markup(rendered(edit.body))} for edit in comment.edits]
-    body = Markup(rendered(comment.body))
-    shown = {"id": comment.id, "author": comment.author, "body": body, "edits": edits}
-    return Entry(when=comment.created_at, actor=comment.author, comment=shown)
-
-
-def _review(event: ConversationEvent, conversation: Conversation) -> Entry | None:
+def _event(event: ConversationEvent, conversation: Conversation, state: State) -> Entry:
     review = next((one for one in conversation.reviews if event.detail == str(one.id)), None)
-    if review is None or event.kind != "reviewed":
-        return None
-    descriptions = {
-        "approved": "approved these changes",
-        "changes_requested": "requested changes",
-        "dismissed": "left a review, which was dismissed,",
-    }
-    comments = [
-        {
-            "id": comment["id"],
-            "path": comment["path"],
-            "place": _place(comment),
-            "lines": _patch("\n".join(comment["diff_hunk"].split("\n")[-MAX_HUNK_LINES:])),
-            "body": Markup(rendered(comment["body"])),
-            "resolved_by": conversation.resolved.get(comment["id"]),
-        }
-        for comment in review.comments
-    ]
-    body = Markup(rendered(review.body)) if review.body.strip() else ""
-    shown = {"id": review.id, "commit": review.commit_id[:7], "body": body, "comments": comments}
-    return Entry(event.at, review.author, description=descriptions.get(review.state, "reviewed"), review=shown)
+    if review is not None and event.kind == "reviewed":
+        comments = [
+            {
+                **comment,
+                "place": _place(comment),
+                "lines": "\n".join(comment["diff_hunk"].split("\n")[-MAX_HUNK_LINES:]),
+                "resolved_by": conversation.resolved.get(comment["id"]),
+            }
+            for comment in review.comments
+        ]
+        shown = {"id": review.id, "commit": review.commit_id[:7], "body": review.body, "comments": comments}
+        description = DESCRIPTIONS.get(review.state, "reviewed")
+        return Entry(event.at, review.author, description=description, review=shown)
+    names = (event.detail,) if event.kind in {"labeled", "unlabeled"} else ()
+    detail = {"renamed": event.detail, "pushed": event.detail[:7]}.get(event.kind, "")
+    labels = _labels(names, conversation, state)
+    return Entry(event.at, event.actor, description=DESCRIPTIONS[event.kind], labels=labels, detail=detail)
 
 
 def _place(comment: Document) -> str:
@@ -287,28 +280,51 @@ def _place(comment: Document) -> str:
     return f"{'removed ' if comment.get('side', last.side if last else '') == 'LEFT' else ''}line {number}"
 
 
-def _event(event: ConversationEvent, home: Repository | None) -> Entry:
-    texts = {
-        "labeled": "added",
-        "unlabeled": "removed",
-        "renamed": "changed the title, which was",
-        "pushed": "pushed",
-        "closed": "closed this",
-        "reopened": "reopened this",
-        "locked": "locked this conversation",
-        "unlocked": "unlocked this conversation",
-        "reviewed": "reviewed",
-        "review_dismissed": "dismissed a review",
+# --- workflow runs and patches ---------------------------------------------------------------------------------------
+
+
+def _run(run: Run) -> dict[str, Any]:
+    document = run.last.document
+    home, branch = document.get("head_repository") or {}, read_text(document.get("head_branch"))
+    is_fork = home.get("full_name") not in {None, run.repository}
+    return {
+        "repository": run.repository,
+        "workflow": read_text(document.get("name")) or "(without a name)",
+        "title": read_text(document.get("display_title")) or read_text(document.get("head_sha"))[:7],
+        "number": document.get("run_number"),
+        "state": run.last.state,
+        "branch": f"{read_account(home.get('owner')).login}:{branch}" if is_fork else branch,
+        "head_sha": read_text(document.get("head_sha"))[:7],
+        "event": read_text(document.get("event")),
+        "actor": read_account(document.get("triggering_actor") or document.get("actor")),
+        "address": f"/{run.repository}/actions/runs/{run.id}",
+        "attempts": [(attempt, [(job, _log(job.log)) for job in attempt.jobs]) for attempt in reversed(run.attempts)],
     }
-    about_label = event.kind in {"labeled", "unlabeled"}
-    labels = _labels((event.detail,), home) if about_label else []
-    details = {"renamed": event.detail, "pushed": event.detail[:7]}
-    return Entry(event.at, event.actor, None, texts[event.kind], labels, details.get(event.kind, ""))
 
 
-def _patch(patch: str | None) -> Markup | None:
-    return Markup(f"<pre><code>{diff_lines(patch)}</code></pre>") if patch else None
+def _log(log: str | None) -> str | None:
+    return COLOUR.sub("", log)[-MAX_LOG_CHARACTERS:] if log is not None else None
 
 
-def _format_time(at: datetime) -> str:
-    return f"{at.day} {at:%b %Y, %H:%M} UTC"
+def _patches(state: State, full_name: str, commit: str, path: str | None) -> dict[str, Any]:
+    """Return the template variables of a commit's page, or of a file's page: the patches of a pull request.
+
+    They are empty if no known pull request has this head or base commit, or if it does not change the file.
+    """
+    shown = {"repository": full_name, "title": path or f"Commit {commit[:7]}", "path": path, "commit": commit[:7]}
+    for pull, side, changed in _patches_at(state, full_name, commit):
+        files = [
+            {**file, "patch": numbered_lines(read_text(file.get("patch")), side)}
+            for file in changed
+            if path in {None, file.get("filename"), file.get("previous_filename")}
+        ]
+        if files:
+            return {**shown, "pull": pull.number if pull else None, "files": files}
+    return {**shown, "pull": None, "files": ()}
+
+
+def _patches_at(state: State, full_name: str, commit: str) -> Iterator[tuple[Conversation | None, Side, Any]]:
+    pulls = [one for one in state.conversations() if one.kind == "pull" and one.repository.lower() == full_name.lower()]
+    yield from ((pull, "RIGHT", pull.files) for pull in pulls if pull.head_sha == commit)
+    yield from ((pull, "LEFT", pull.files) for pull in pulls if (pull.document.get("base") or {}).get("sha") == commit)
+    yield None, "RIGHT", derived.files_at(commit) or ()  # an earlier head commit of the demo
