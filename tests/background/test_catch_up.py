@@ -342,24 +342,6 @@ def test_run_while_github_is_down_is_repeated_by_the_next_one(world: World) -> N
     assert (component(health).state, world.process_all()) == ("healthy", ["guid"])
 
 
-def test_metrics_show_the_last_run(world: World) -> None:
-    world.github.send("guid")
-    world.github.send("received", status=202)
-    loop, health = make_loop(world)
-    loop.run()
-    metrics = dict(component(health).metrics)
-    assert datetime.fromisoformat(str(metrics.pop("last_run"))).tzinfo is not None
-    assert metrics == {
-        "hooks": 1,
-        "looked_at": 2,
-        "fetched": 1,
-        "accepted": 1,
-        "unread": 0,
-        "lost": 0,
-        "remaining": 0,
-    }
-
-
 RESET = datetime(2026, 11, 20, 13, 0, tzinfo=UTC)
 
 

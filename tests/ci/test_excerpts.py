@@ -108,13 +108,6 @@ def test_remarks_about_gaps_count_towards_the_limit() -> None:
 TWO = (step(1, "Lint", 0, 2, "failure"), step(2, "Tests", 3, 5, "failure"), step(3, "Complete job", 6, 6))
 
 
-def test_each_failed_step_has_its_excerpt() -> None:
-    lines = [*stamped(1, "a.py:1:1: F401 unused"), *stamped(4, "E   assert 1 == 2"), *stamped(6, "bye")]
-    first, second = cut(lines, TWO, characters=2_000)
-    assert (first.step, first.error_line, first.total_lines) == (1, 1, 1)
-    assert (second.step, second.error_line, second.total_lines) == (2, 2, 1)
-
-
 GATED = (
     step(1, "Set up job", 0, 2),
     step(2, "Unit tests", 2, 3),  # with `continue-on-error`, the API's conclusion is "success"
@@ -152,13 +145,6 @@ def test_an_earlier_tolerated_failure_is_not_shown_if_the_failed_step_explains_i
     assert build.step == 4
 
 
-def test_unused_share_of_a_short_step_goes_to_the_others() -> None:
-    lines = [*stamped(1, "short"), *stamped(4, *counting(200), ERROR, *counting(200))]
-    first, second = cut(lines, TWO, characters=2_000)
-    assert len(numbered(first)) < 100
-    assert 1_400 < len(numbered(second)) <= 1_950
-
-
 @pytest.mark.parametrize(
     ("needs", "total", "given"),
     [
@@ -185,8 +171,8 @@ KEY_LINE = "MIIEpAIBAAKCAQEA0Z3VS5JJcds3xfnygWyF8PbnGy5S7AEkXv1Hqk3sZs9tLmMa"
 def test_no_excerpt_contains_part_of_a_private_key() -> None:
     lines = [f"{KEY_LINE[:50]}{i:014}" for i in range(80)]
     key = ["-----BEGIN PRIVATE KEY-----", *lines, "-----END PRIVATE KEY-----"]
-    for before in range(0, 60, 7):
-        for characters in (300, 600, 1_500, 6_000):
+    for before in (0, 21, 42):
+        for characters in (300, 1_500, 6_000):
             excerpt = failed_step(*counting(before), *key, *counting(40), ERROR, *key, characters=characters)
             assert "MIIE" not in redact(numbered(excerpt))
 

@@ -173,13 +173,6 @@ def test_rule_10_credentials_are_redacted_in_annotations_and_reasons() -> None:
     assert [text for text in shown if token in text] == []
 
 
-def test_unreviewed_commit_has_the_reason_as_title() -> None:
-    planned = plan_unreviewed_check(COMMIT, "cancelled", "Not reviewed", "a newer push came meanwhile: 89abcdef01")
-    title = "Not reviewed: a newer push came meanwhile: 89abcdef01"
-    summary = "Not reviewed: a newer push came meanwhile: 89abcdef01"
-    assert planned == EnsureCheck(COMMIT, "cancelled", title, summary, title)
-
-
 HANDLER = PullRequestHandler()
 
 

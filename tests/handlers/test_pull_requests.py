@@ -248,15 +248,6 @@ def titles_of(variables: Mapping[str, object]) -> list[tuple[str, int | None]]:
     return [(shown.title, shown.line) for shown in cast(tuple[ShownFinding, ...], variables["findings"])]
 
 
-def test_findings_about_files_that_were_not_shown_have_no_line() -> None:
-    variables = HANDLER.comment_variables(
-        gather(file(), file("uv.lock")),
-        pull_request_analysis(findings=[finding(path="uv.lock")]),
-    )
-    unlocated = cast(tuple[ShownFinding, ...], variables["unlocated"])
-    assert (variables["findings"], [one.path for one in unlocated]) == ((), ["uv.lock"])
-
-
 @pytest.mark.parametrize(
     ("shown", "categories", "titles"),
     [
@@ -311,16 +302,6 @@ def test_claude_is_not_asked_if_nothing_changed() -> None:
     assert skip.reason == "nothing changed since the last review, so Claude was not asked"
     assert isinstance(skip.reply, PullRequestAnalysis)
     assert (skip.reply.type, skip.reply.summary, skip.reply.findings) == ("bug-fix", "Squares.", [])
-
-
-def test_static_reply_edits_the_comment_and_counts_no_round() -> None:
-    record = review(gather(TWO), finding())
-    facts = gather(TWO, record=record)
-    static = Analysis((), "Nothing new.")
-    for summary in ("on_findings", "always"):
-        (_, comment) = plan(replace(facts, summary=summary), static)
-        assert comment == EnsureComment("pull_requests", "Nothing new.", create=False)
-    assert HANDLER.after_review(facts, static, comment_ids={}, rejected=()) == (facts, record)
 
 
 CRITICAL = BESIDE.model_copy(update={"severity": "critical", "title": "Critical"})

@@ -225,11 +225,6 @@ def test_status_label(one: Review, requests: list[Any], others: tuple[Review, ..
 # --- incomplete input ------------------------------------------------------------------------------------------------
 
 
-def test_a_review_comment_clears_neither_verdict_nor_checklist_of_its_author() -> None:
-    facts = gather(review(state="commented", body="Thanks, talk tomorrow."), others=(review(id=1),))
-    assert plan(facts, review_analysis(worth_saying=False)) == (NEEDS_CHANGES,)
-
-
 def test_nothing_is_cleared_if_the_review_was_not_read_completely() -> None:
     approved = review(state="approved", body="Fine, but see below.")
     unread = gather(approved, *[review_comment("x" * 4000)] * 9, budget=PromptLimits(input_tokens=2_000))
@@ -281,8 +276,3 @@ def test_each_review_of_a_deleted_account_counts_as_another_reviewer() -> None:
 def test_the_verdict_of_a_bot_is_no_objection() -> None:
     bot = MONA.__class__("copilot[bot]", 4, "Bot")
     assert not gather(review(state="approved"), others=(review(id=1, user=bot),)).objections
-
-
-def test_an_objection_ends_when_it_is_dismissed_after_an_approval_was() -> None:
-    others = (review(id=1, user=OTHER), review(id=2, user=OTHER, state="dismissed"))
-    assert not gather(review(state="approved"), others=others).objections

@@ -83,14 +83,6 @@ def test_the_pull_request_of_a_fork_is_found_by_its_branch_and_commit() -> None:
     assert conversation_of(found) == Conversation(8, is_pull_request=True)
 
 
-def test_a_run_of_an_older_commit_is_recorded_and_not_posted() -> None:
-    found = facts(replace(RUN, head_sha="older"))
-    assert (found.pull_request, found.stale) == (None, True)
-    assert conversation_of(found, workflow_run=12) is None
-    assert HANDLER.skip_reason(found) is not None
-    assert "newer commits" in str(HANDLER.skip_reason(found))
-
-
 ON_MAIN = replace(RUN, head_branch="main", head_repository="octo/hello", head_owner="octo", event="push")
 
 
@@ -421,13 +413,3 @@ def test_failures_on_other_branches_classify_the_failure(
     others: tuple[Failure, ...], expected: tuple[str, str]
 ) -> None:
     assert classify(*others, of=attempts("failure")) == expected
-
-
-def test_success_at_the_same_commit_outweighs_other_branches() -> None:
-    assert classify(elsewhere("main"), of=attempts("success", "failure"))[0] == "flaky"
-    assert classify(elsewhere("main"), of=attempts("failure", "failure"))[0] == "fails elsewhere"
-
-
-def test_at_most_five_branches_are_named() -> None:
-    others = [elsewhere(f"b{i}") for i in range(9)]
-    assert classify(*others, of=[])[1].endswith("9 other branches within 7 days: b0, b1, b2, b3, b4, ...")

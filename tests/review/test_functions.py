@@ -83,11 +83,6 @@ def test_lines_from_the_beginning_of_the_function(text: str, place: tuple[int, i
     assert above(text, hunk(text, *place)) == [numbers]
 
 
-def test_a_removed_line_has_the_function_of_the_line_below() -> None:
-    patch = "@@ -15,3 +15,2 @@\n             total -= 0\n-            total /= 1\n             total *= 1"
-    assert above(PYTHON, patch) == [[*range(8, 15)]]
-
-
 def test_lines_of_other_hunks_are_not_repeated() -> None:
     patch = f"{hunk(PYTHON, 9, 10, 11)}\n{hunk(PYTHON, 15, 16, 17)}"
     assert above(PYTHON, patch) == [[4, 5, 6, 7, 8], [8, 12, 13, 14]]

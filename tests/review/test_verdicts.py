@@ -57,14 +57,6 @@ def test_finding_at_a_line_without_letters_is_not_gone() -> None:
     assert pushes.push({"a.c": head.replace("    })", "    });")}, verdicts=[said(1, "gone")]) == "failure"
 
 
-def test_finding_whose_block_is_there_stays_at_its_line() -> None:
-    pushes, other = raised(), "    *b = copy(x);"
-    both = FAULT.replace("    return a", f"    return a\n{other}")
-    again = found("a.c", 6, other, title="Other place", continues=1)
-    assert pushes.push({"a.c": both}, findings=[again], verdicts=[said(1, "present", "a.c", 6, other)]) == "failure"
-    assert [(one.number, one.line) for one in pushes.record.ledger] == [(1, 4), (2, 6)]
-
-
 def test_fix_whose_proof_was_lost_is_asked_about_until_claude_answers() -> None:
     pushes = raised()
     fixed = FAULT.replace("    a = 1\n", f"    a = 1\n{GUARD}\n")
@@ -227,20 +219,3 @@ def test_finding_of_an_earlier_version_without_its_line_is_asked_about() -> None
     pushes = Pushes({"a.c": BASE}, record=parse_record('{"rounds":1,"reviewed":{"a.c":["+0123"]}}', [OLD]))
     quote = "    out = checked(x);"
     assert pushes.push({"a.c": BASE + f"{quote}\n"}, verdicts=[said(1, "gone")]) == "success"
-
-
-@pytest.mark.parametrize(
-    ("line", "other"),
-    [("    q = 'SELECT id FROM users WHERE id=' + x;\n", "a.c")],
-    ids=["a similar line of its file"],
-)
-def test_dismissed_finding_that_is_gone_hides_no_other_fault(line: str, other: str) -> None:
-    first = BASE.replace("    b = 2\n", f"    b = 2\n{line}")
-    pushes = Pushes({"a.c": BASE, "b.c": BASE})
-    pushes.push({"a.c": first}, findings=[found("a.c", 4, line.rstrip("\n"))])
-    pushes.threads = [replace(one, is_resolved=True, resolved_by="mona") for one in pushes.threads]
-    assert pushes.push({"a.c": first + "\n"}) == "success"
-    new = "    q = 'SELECT id FROM orders WHERE id=' + y;"
-    head = {"a.c": BASE.replace("a = 1", "a = 3"), "b.c": BASE}
-    head[other] = head[other].replace("    b = 2\n", f"    b = 2\n{new}\n")
-    assert pushes.push(head, findings=[found(other, 4, new, title="Injection")]) == "failure"

@@ -24,7 +24,6 @@ from tests.engine.shadow_world import (
     without_hash,
 )
 from tests.engine.world import BUG, GUID, MakeWorld, World
-from tests.prompting.samples import write
 from tests.queue.builders import analyses_of
 
 REPLY = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
@@ -54,16 +53,6 @@ def test_old_result_is_the_posted_one(make_world: MakeWorld, tmp_path: Path) -> 
     posted = without_hash(old.result)
     assert (posted.prompt_id, posted.labels, posted.speaks) == ("issues/analyze", BUG_LABELS, True)
     assert (old.tokens, old.cost_usd) == (1000, 0.00014)
-
-
-def test_prompt_without_comment_template_does_not_speak(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_world(BUG)
-    world.prompts = load_cached(shadow_settings(write(tmp_path / "own", {"issues/analyze.comment.md.j2": ""})))
-    world.accept()
-    world.run()
-    old = plan(world).old
-    assert old is not None
-    assert (world.github.comments, old.result.speaks) == ({}, False)
 
 
 def test_trial_uses_the_stored_facts_and_stores_nothing(make_world: MakeWorld, tmp_path: Path) -> None:
