@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.clients.app_setup import convert_code, new_app_url
+from hls_handler.clients.app_setup import convert_code, make_manifest, new_app_url
 from hls_handler.errors import DependencyDown
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
@@ -30,6 +30,11 @@ def test_the_form_goes_to_the_account_or_the_organisation() -> None:
     base = "https://api.github.com"
     assert new_app_url(base, None, state="s/1") == "https://github.com/settings/apps/new?state=s%2F1"
     assert new_app_url(base, "octo", state="s") == "https://github.com/organizations/octo/settings/apps/new?state=s"
+
+
+def test_the_app_of_the_manifest_is_not_public() -> None:
+    manifest = make_manifest(name="my-hls", homepage="https://h", redirect_url="http://r", webhook_url="https://w")
+    assert (manifest["public"], manifest["hook_attributes"]) == (False, {"url": "https://w", "active": True})
 
 
 @pytest.mark.parametrize(
