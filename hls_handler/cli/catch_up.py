@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from contextlib import closing
 from datetime import timedelta
@@ -19,6 +18,7 @@ from hls_handler.cli.options import (
     abort,
     config_path,
     fail,
+    find_age,
     load,
     open_store,
     print_json,
@@ -129,10 +129,6 @@ def _print(report: Report, *, dry_run: bool) -> None:
         print_line(f"{problem.message}; {problem.remedy}", err=True)
 
 
-SINCE = re.compile(r"(?P<number>[0-9]{1,4})(?P<unit>[smh])")
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours"}
-
-
 def listen(
     every: Annotated[
         float, typer.Option("--every", min=1, max=300, metavar="SECONDS", help="Pause between two requests.")
@@ -156,7 +152,10 @@ def listen(
 
     Exit codes: those of `hls serve`.
     """
-    begin = utc_now() - (timedelta() if since is None else parse_age(since))
+    age = timedelta() if since is None else find_age(since)
+    if age is None:
+        raise typer.BadParameter("write it as 90s, 30m or 2h", param_hint="--since")
+    begin = utc_now() - age
     lines = DeliveryLines()
     listening = Listening(every, begin, lines.on_accepted, lines.on_finished)
     print_line(f"Reading webhooks from GitHub every {every:g} s. Ctrl-C ends it.")
@@ -164,13 +163,6 @@ def listen(
         print_line("Webhooks that were sent before now are skipped; --since 2h reads those of the last two hours, too.")
     options: dict[str, object] = {"host": "127.0.0.1"} | ({} if port is None else {"port": port})
     raise typer.Exit(run_service(config_path(config), partial(Service, listening=listening), options))
-
-
-def parse_age(text: str) -> timedelta:
-    match = SINCE.fullmatch(text)
-    if match is None:
-        raise typer.BadParameter("write it as 90s, 30m or 2h", param_hint="--since")
-    return timedelta(**{UNITS[match["unit"]]: int(match["number"])})
 
 
 class DeliveryLines:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, get_args
 
 import typer
@@ -17,6 +16,7 @@ from hls_handler.cli.options import (
     abort,
     describe_missing_database,
     fail,
+    find_age,
     load,
     open_existing_store,
     print_json,
@@ -58,8 +58,6 @@ Since = Annotated[
 Until = Annotated[
     str | None, typer.Option(metavar="TIME", help="Only deliveries received before: an age, or a time in UTC.")
 ]
-AGE = re.compile(r"(?P<number>[0-9]{1,5})(?P<unit>[dhm])")
-UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
 @deliveries.command(name="list")
@@ -162,10 +160,10 @@ def _parse_time(option: str, given: str | None) -> datetime | None:
     """Parse "7d" or "2026-11-23T12:00". A time without an offset is UTC."""
     if given is None:
         return None
-    age = AGE.fullmatch(given)
+    age = find_age(given)
     try:
         if age is not None:
-            return utc_now() - timedelta(**{UNITS[age["unit"]]: int(age["number"])})
+            return utc_now() - age
         moment = datetime.fromisoformat(given)
         return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
     except (ValueError, OverflowError):

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -27,6 +28,7 @@ from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines
 
 DOTENV = Path(".env")
+AGE, UNITS = re.compile(r"([0-9]{1,5})([dhms])"), {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 Config = Annotated[
     Path | None,
@@ -149,6 +151,12 @@ def _require_storage_url(settings: Settings) -> None:
 def connect_claude(settings: Claude) -> closing[ClaudeClient]:
     """Return a client for a `with` block. Raises `SettingsError` for unusable proxy or certificate settings."""
     return closing(ClaudeClient(settings, clock=time.monotonic, now=utc_now))
+
+
+def find_age(given: str) -> timedelta | None:
+    """Parse "7d", "24h", "30m" or "90s". Return None for any other text."""
+    match = AGE.fullmatch(given)
+    return timedelta(**{UNITS[match[2]]: int(match[1])}) if match else None
 
 
 def http_origin(host: str, port: int) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import chain, repeat
 from typing import Annotated
 
@@ -19,6 +18,7 @@ from hls_handler.cli.options import (
     abort,
     connect_claude,
     fail,
+    find_age,
     load,
     open_store,
     print_json,
@@ -47,17 +47,6 @@ from hls_handler.trials.trial import (
 )
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.wording import count, format_usd
-
-UNITS = {"d": "days", "h": "hours", "m": "minutes"}
-SINCE = re.compile(r"([0-9]{1,5})([dhm])")
-
-
-def parse_since(given: str) -> timedelta:
-    """Parse "7d", "24h" or "30m". Raises `typer.BadParameter` for any other text."""
-    match = SINCE.fullmatch(given)
-    if match is None:
-        raise typer.BadParameter("write it as 7d, 24h or 30m", param_hint="--since")
-    return timedelta(**{UNITS[match[2]]: int(match[1])})
 
 
 def compare(
@@ -95,7 +84,9 @@ def compare(
     Exit codes: 0 compared; 1 nothing to compare, or not confirmed; 2 usage error, or unusable settings, prompts or
     database.
     """
-    span = parse_since(since)
+    span = find_age(since)
+    if span is None:
+        raise typer.BadParameter("write it as 7d, 24h or 30m", param_hint="--since")
     settings = load(config, credentials=False)
     with open_store(settings) as store:
         after = store.now() - span

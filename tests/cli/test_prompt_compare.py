@@ -9,13 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
 from hls_handler.actions import RequestedLabel
 from hls_handler.analysis import Usage
 from hls_handler.cli import app
-from hls_handler.cli.prompt_compare import format_comparison, parse_since, report_to_dict
+from hls_handler.cli.options import find_age
+from hls_handler.cli.prompt_compare import format_comparison, report_to_dict
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.shadow import SHADOW, PromptResult, ShadowResult
 from hls_handler.storage import Storage
@@ -185,10 +185,15 @@ def test_a_usage_error_names_what_is_expected(hls_with_data: Hls, given: list[st
     assert message in compared.stderr
 
 
-@pytest.mark.parametrize("given", ["7", "7 d", "-1d", "1w", "999999d"])
-def test_a_span_is_a_number_with_its_unit(given: str) -> None:
-    assert parse_since("7d") == timedelta(days=7)
-    assert parse_since("24h") == timedelta(hours=24)
-    assert parse_since("30m") == timedelta(minutes=30)
-    with pytest.raises(typer.BadParameter):
-        parse_since(given)
+@pytest.mark.parametrize(
+    ("given", "span"),
+    [
+        ("7d", timedelta(days=7)),
+        ("24h", timedelta(hours=24)),
+        ("30m", timedelta(minutes=30)),
+        ("90s", timedelta(seconds=90)),
+        *((invalid, None) for invalid in ("7", "7 d", "-1d", "1w", "999999d")),
+    ],
+)
+def test_age_is_a_number_with_its_unit(given: str, span: timedelta | None) -> None:
+    assert find_age(given) == span
