@@ -1,25 +1,90 @@
-"""The page with a prompt as it was sent to Claude, in which untrusted text is marked."""
+"""The page with a prompt as it was sent to Claude, rendered again. Untrusted text is marked."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from hls_handler.clients.claude import request_schema
+from hls_handler.analysis import UnusableReply
+from hls_handler.clients.claude import CORRECTION, request_schema
 from hls_handler.console.delivery_search import require_delivery
 from hls_handler.console.frame import Frame
 from hls_handler.engine.active_config import DeliveryConfig
+from hls_handler.engine.calls import PROMPT_SECRET, UNUSABLE, digest_request
 from hls_handler.errors import PromptError
-from hls_handler.prompting.render import estimate_tokens
-from hls_handler.reports.sent_prompt import SentPrompt, render_sent_prompt
+from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
+from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
-from hls_handler.trials.replay import NotRepeatable
+from hls_handler.store.calls import FREE, SUCCESS, CallRow
+from hls_handler.store.statistics import DeliveryRow
+from hls_handler.trials.replay import NotRepeatable, load_stored_facts, make_restore, render_again
 from hls_handler.untrusted.cleaning import split_untrusted
+
+IDENTICAL = "This is identical to what was sent: its SHA-256 is the recorded one."
+DIFFERENT = (
+    "This was rendered again and differs from what was sent: the settings of the repository, the facts or HLS itself "
+    "have changed since."
+)
+UNKNOWN = "This was rendered again; the version of HLS that sent it recorded no SHA-256, so it may differ."
+
+
+@dataclass(frozen=True, slots=True)
+class SentPrompt:
+    rendered: RenderedPrompt
+    is_identical: bool
+    verdict: str  # a sentence
+    correction: Correction | None = None  # None: the call has sent the prompt only
+    unusable: UnusableReply | None = None  # the reply to the call, if it could not be used and is stored
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """The invalid reply and the request to correct it, which a second call sends after the prompt."""
+
+    reply: str | None  # None: not stored any more
+    request: str
+
+
+def render_sent_prompt(
+    store: Storage, row: DeliveryRow, calls: Sequence[CallRow], call: CallRow, table: RepositoryTable
+) -> SentPrompt:
+    """Render the request of `call` again. `calls` are all of the delivery. Raises `NotRepeatable` or `PromptError`."""
+    stored, key = load_stored_facts(store, row, table), store.database.secret(PROMPT_SECRET)
+    rendered = render_again(stored, call.prompt_id, call.index, make_restore(store), key=key)
+    is_identical = digest_request(rendered) == call.request_digest
+    verdict = IDENTICAL if is_identical else UNKNOWN if call.request_digest is None else DIFFERENT
+    replies = UNUSABLE.decode(stored.steps.get((UNUSABLE.name, call.index))) or ()
+    correction = None
+    if call.id in _find_corrections(calls):
+        correction = _describe_correction(replies[0] if replies else None)
+    failed = [one.id for one in calls if one.index == call.index and one.outcome not in (*FREE, SUCCESS, None)]
+    unusable = dict(zip(reversed(failed), reversed(replies), strict=False)).get(call.id)
+    return SentPrompt(rendered, is_identical, verdict, correction, unusable)
+
+
+def _find_corrections(calls: Sequence[CallRow]) -> frozenset[int]:
+    """Return the ids of the calls that asked to correct an invalid reply. `calls` are in the order of their start."""
+    found: set[int] = set()
+    is_invalid: dict[int, bool] = {}  # index -> the next call asks for a correction
+    for call in calls:
+        is_correction = is_invalid.get(call.index, False)
+        if is_correction:
+            found.add(call.id)
+        if call.outcome not in (*FREE, None):  # after those, the same is asked again
+            is_invalid[call.index] = call.outcome == "invalid" and not is_correction
+    return frozenset(found)
+
+
+def _describe_correction(unusable: UnusableReply | None) -> Correction:
+    if unusable is None:
+        return Correction(None, CORRECTION.format(problem="(the problem is not stored any more)"))
+    return Correction(unusable.text, CORRECTION.format(problem=unusable.problem))
 
 
 class SentPromptPages:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
+from hls_handler.console.sent_prompts import DIFFERENT, IDENTICAL, UNKNOWN
 from hls_handler.db.tables import calls
-from hls_handler.reports.sent_prompt import DIFFERENT, IDENTICAL, UNKNOWN
 from hls_handler.settings.model import Comments
 from tests.console.rerun_world import PROMPT, REPLY, RerunBrowser, run
 from tests.engine.conftest import make_world
