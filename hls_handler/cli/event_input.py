@@ -8,11 +8,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from hls_handler.cli.github_names import find_conversation
 from hls_handler.cli.options import abort, fail, lacks_github_token, utc_now
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.errors import HlsError, with_remedy
-from hls_handler.handlers.reader import Reader
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded, UnknownPayload
 from hls_handler.settings.model import Settings
@@ -67,27 +68,33 @@ def load_subject(given: str, event: str | None, *, live: bool, settings: Setting
     if event is not None:
         abort("--event is only for files; for an issue or a pull request, the event is always `opened`")
     try:
-        with closing(_connect(settings)) as github:
+        with closing(connect_read_only(settings.github, now=utc_now, anonymous=lacks_github_token(settings))) as github:
             name, payload = github.opened(*conversation)
     except HlsError as exc:
         fail(with_remedy(exc))
     return Subject(given, name, "opened", json.dumps(payload).encode(), live=True)
 
 
-def _connect(settings: Settings) -> ReadOnlyGithub:
-    return connect_read_only(settings.github, now=utc_now, anonymous=lacks_github_token(settings))
-
-
 @contextmanager
-def open_reader(subject: Subject, repository: str, settings: Settings) -> Iterator[Reader]:
-    """Yield a reader of GitHub if `subject.live`, else a reader of a sandbox with the objects of the payload."""
-    if subject.live:
-        with closing(_connect(settings)) as github:
-            yield github.reader(repository)
+def use_sandbox(subject: Subject, settings: Settings, *, for_claude: bool = False) -> Iterator[Settings]:
+    """Yield settings with which a sandbox that has the event is GitHub, unless `subject.live`, and perhaps Claude."""
+    if subject.live and not for_claude:
+        yield settings
         return
-    from hls_handler.sandbox.reader import SandboxReader  # here: `hls serve` does not need it
-    from hls_handler.sandbox.state import State
+    from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
 
-    state = State()
-    state.seed(subject.event, subject.payload)
-    yield SandboxReader(state, repository)
+    with Sandbox() as sandbox:
+        sandbox.state.seed(subject.event, subject.payload)
+        github, claude = settings.github, settings.claude
+        if not subject.live:
+            access = {"token": SecretStr(sandbox.token), "base_url": sandbox.github_url, "app": None, "tokens": None}
+            github = github.model_copy(update=access)
+        if for_claude:
+            claude = claude.model_copy(update={"api_key": SecretStr(sandbox.api_key), "base_url": sandbox.claude_url})
+        yield settings.model_copy(update={"github": github, "claude": claude})
+
+
+def connect_github(subject: Subject, settings: Settings, *, assume_open: bool = False) -> closing[ReadOnlyGithub]:
+    """Return a client that never writes. Without a token, it reads GitHub anonymously."""
+    anonymous = subject.live and lacks_github_token(settings)
+    return closing(connect_read_only(settings.github, now=utc_now, assume_open=assume_open, anonymous=anonymous))

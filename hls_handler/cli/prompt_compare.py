@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from itertools import chain, repeat
 from typing import Annotated
 
 import typer
@@ -30,7 +29,7 @@ from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.job import ASK
 from hls_handler.errors import PromptError, SettingsError
 from hls_handler.prompting.prompt import Prompt
-from hls_handler.reports.estimate import add_estimates, estimate, format_cost
+from hls_handler.reports.estimate import estimate, format_cost
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
@@ -141,8 +140,8 @@ def _ask(
     except SettingsError as exc:
         abort(*exc.problems)
     with client as claude:
-        pauses = chain([0.0], repeat(1 / settings.claude.requests_per_second))
-        results = run_trials(trials, Sender(claude, lambda: time.sleep(next(pauses))))
+        sender = Sender(claude, time.sleep, interval_s=1 / settings.claude.requests_per_second)
+        results = run_trials(trials, sender)
     reasons = Counter("not asked" if one.problem == NOT_ASKED else "failed" for one in results if one.new is None)
     for one in results:
         if one.problem and one.problem != NOT_ASKED:
@@ -179,7 +178,7 @@ def _plan(
 
 
 def _describe_cost(settings: Settings, prompt: Prompt, trials: Sequence[Trial]) -> str:
-    total = add_estimates([estimate(settings.claude, one) for trial in trials for one in trial.requests])
+    total = estimate(settings.claude, *(one for trial in trials for one in trial.requests))
     cost = "unknown cost" if format_cost(total) == "unknown" else format_cost(total)
     follow_up = f", and more if {prompt.then.prompt} follows" if prompt.then is not None else ""
     questions = f"{count(total.questions, 'question')} to {', '.join(total.models)}"

@@ -12,9 +12,9 @@ from hls_handler.analysis import UnusableReply, Usage, ValidReply
 from hls_handler.cli.event_input import Subject
 from hls_handler.cli.options import print_line, print_lines
 from hls_handler.events import Event
-from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.routing import Ignored, Rule
 from hls_handler.settings.yaml_parser import Sources
+from hls_handler.trials.trial import Question
 from hls_handler.wording import add_usd, count, format_usd
 
 SYSTEM_LINES = 8
@@ -24,17 +24,9 @@ MARGIN = "│ "
 """Prefix of each line of a prompt, reply or comment, so that it cannot be mistaken for output of the command."""
 
 
-@dataclass(slots=True)
-class Question:
-    rendered: RenderedPrompt
-    model: str
-    correction: UnusableReply | None  # the invalid reply that Claude is asked to correct; None in a first question
-    answer: ValidReply | UnusableReply | None = None  # None if the call failed
-
-
 @dataclass(frozen=True, slots=True)
 class TryResult:
-    """Result of `hls prompts try`: the routing, the end, the questions to Claude, and the outcomes of the dry run."""
+    """Result of `hls prompts try`: the routing, the end, the questions to Claude, and what would be done."""
 
     event: Event
     routed: Rule | Ignored  # the decision of the service, without --prompt

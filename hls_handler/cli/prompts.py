@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Annotated
 
@@ -35,17 +35,20 @@ from hls_handler.handlers.handler import PromptLimits
 from hls_handler.prompting.prompt import Library, Prompt, PromptSources, diff_prompts, origin
 from hls_handler.reports.prompt_library import (
     NO_CALLS,
+    LibraryStats,
+    Version,
+    add_feedback,
     add_up,
     format_custom_fields,
     format_known_cost,
     format_share,
     format_triggers,
-    is_version_of,
     list_labels,
+    read_library_stats,
 )
 from hls_handler.settings.model import Settings
 from hls_handler.store.calls import PromptStats
-from hls_handler.store.corrections import FieldFeedback, feedback_in
+from hls_handler.store.corrections import FieldFeedback
 
 prompts = typer.Typer(
     help="List, show, compare and try prompts.",
@@ -72,30 +75,23 @@ def list_(as_json: AsJson = False, config: Config = None) -> None:
     library = load_library(settings)
     storage_problem = settings.unset.get("storage.url")
     with nullcontext() if storage_problem else open_existing_store(settings) as store:
-        rows = None if store is None else store.calls.prompt_stats()
-        feedback = {} if store is None else feedback_in(store.statistics.counters())
+        stats = None if store is None else read_library_stats(store)
     if as_json:
-        print_json({"prompts": [_to_dict(library, prompt, rows, feedback) for prompt in library.prompts.values()]})
+        known = stats or LibraryStats()
+        print_json({"prompts": [_to_dict(library, one, known.versions(one.id)) for one in library.prompts.values()]})
         return
     for prompt in library.prompts.values():
         print_line(prompt.id)
         print_line(f"  for         {format_triggers(library, prompt)}")
         print_line(f"  from        {origin(library.sources[prompt.name], shipped.PROMPTS)}")
-        for line in format_stats(prompt.id, rows) if rows is not None else ():
+        for line in format_versions(stats.versions(prompt.id)) if stats is not None else ():
             print_line(f"  {line}")
-        for line in format_feedback(prompt.id, feedback):
-            print_line(f"  {line}")
-    if rows is None:
+    if stats is None:
         reason = storage_problem or "there is no database yet"
         print_line(f"{settings.sources.where('storage.url')}: {reason}, so there are no statistics")
 
 
-def _to_dict(
-    library: Library,
-    prompt: Prompt,
-    rows: Sequence[PromptStats] | None,
-    feedback: Mapping[str, Mapping[str, FieldFeedback]],
-) -> dict[str, object]:
+def _to_dict(library: Library, prompt: Prompt, versions: Sequence[Version]) -> dict[str, object]:
     return {
         "id": prompt.id,
         "name": prompt.name,
@@ -112,14 +108,13 @@ def _to_dict(
                 "last_error": row.last_error,
                 "last_error_at": row.last_error_at.isoformat() if row.last_error_at else None,
             }
-            for row in rows or ()
-            if is_version_of(prompt.id, row.prompt_id)
+            for row in (version.calls for version in versions)
+            if row is not NO_CALLS
         ],
         "corrections": [
-            {"id": version, "field": field, "set": one.set, "corrected": one.corrected}
-            for version, fields in feedback.items()
-            if is_version_of(prompt.id, version)
-            for field, one in fields.items()
+            {"id": version.id, "field": field, "set": one.set, "corrected": one.corrected}
+            for version in versions
+            for field, one in version.corrections.items()
         ],
     }
 
@@ -254,31 +249,24 @@ def _format_numbered(lines: Iterable[tuple[int, str]]) -> Iterator[str]:
     return (f"{number:>4}  {line}" if line else f"{number:>4}" for number, line in lines)
 
 
-def format_stats(prompt_id: str, rows: Iterable[PromptStats]) -> Iterator[str]:
-    """Yield lines with the number of answers, the cost and the last error. Parentheses mark earlier versions."""
-    of_prompt = [row for row in rows if is_version_of(prompt_id, row.prompt_id)]
-    current = next((row for row in of_prompt if row.prompt_id == prompt_id), NO_CALLS)
-    earlier = [row for row in of_prompt if row.prompt_id != prompt_id]
-    total = add_up(earlier) if earlier else None
-    yield f"answers     {current.replies}" + (f" (earlier versions: {total.replies})" if total else "")
-    yield f"cost        {format_known_cost(current)}" + (
-        f" (earlier versions: {format_known_cost(total)})" if total else ""
-    )
+def format_versions(versions: Sequence[Version]) -> Iterator[str]:
+    """Yield lines with the number of answers, the cost, the last error, and the labels that people corrected.
+
+    Parentheses mark earlier versions.
+    """
+    current, earlier = versions[0].calls, add_up([one.calls for one in versions[1:]]) if versions[1:] else None
+    yield f"answers     {current.replies}" + (f" (earlier versions: {earlier.replies})" if earlier else "")
+    cost = f" (earlier versions: {format_known_cost(earlier)})" if earlier else ""
+    yield f"cost        {format_known_cost(current)}{cost}"
     yield f"last error  {_error(current)}"
-    if total:
-        yield f"            (earlier versions: {_error(total)})"
-
-
-def format_feedback(prompt_id: str, feedback: Mapping[str, Mapping[str, FieldFeedback]]) -> Iterator[str]:
-    """Yield a line for each field: "priority: 6 of 40 labels, 15%" if people changed 6 of the 40 labels that it set."""
-    versions = [(version, fields) for version, fields in feedback.items() if is_version_of(prompt_id, version)]
+    if earlier:
+        yield f"            (earlier versions: {_error(earlier)})"
     title = "corrected"
-    for field in dict.fromkeys(field for _, fields in versions for field in fields):
-        current = feedback.get(prompt_id, {}).get(field, FieldFeedback(0, 0))
-        earlier_fields = [fields[field] for version, fields in versions if version != prompt_id and field in fields]
-        earlier = FieldFeedback(sum(one.set for one in earlier_fields), sum(one.corrected for one in earlier_fields))
-        in_parentheses = f" (earlier versions: {format_share(earlier)})" if earlier_fields else ""
-        yield f"{title:<12}{field}: {format_share(current)}{in_parentheses}"
+    for field in dict.fromkeys(field for version in versions for field in version.corrections):
+        now, *before = (version.corrections.get(field, FieldFeedback(0, 0)) for version in versions)
+        total = add_feedback(before)
+        in_parentheses = f" (earlier versions: {format_share(total)})" if total.set else ""
+        yield f"{title:<12}{field}: {format_share(now)}{in_parentheses}"
         title = ""
 
 

@@ -7,23 +7,20 @@ from typing import Annotated
 
 import typer
 
-from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, load_subject, open_reader
+from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, connect_github, load_subject, use_sandbox
 from hls_handler.cli.options import Config, fail, load, print_lines
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.clients.claude import request_schema
-from hls_handler.engine.asking import prompt_limits
 from hls_handler.engine.library import GUID
 from hls_handler.errors import HlsError, with_remedy
 from hls_handler.events import parse_event
-from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import template_variables
-from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt
-from hls_handler.prompting.render import render as render_prompt
 from hls_handler.reports.estimate import estimate, format_cost
 from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
+from hls_handler.trials.replay import read_facts
+from hls_handler.trials.trial import render_requests
 
 DELIMITER_KEY = b"render"
 """Secret for the delimiters of untrusted text. It is fixed, so that the output for an event is always the same."""
@@ -38,7 +35,7 @@ def render(
     live: Annotated[bool, typer.Option("--live", help=LIVE_HELP)] = False,
     config: Config = None,
 ) -> None:
-    """Print the exact request to Claude for an event.
+    """Print the exact request to Claude for an event; for a large pull request, each of several.
 
     Prints the system message, the user message with untrusted text between delimiters, the JSON schema of the reply,
     and an estimate of tokens and cost. Claude is not asked and nothing is written. The facts about the event come from
@@ -51,33 +48,26 @@ def render(
     settings = load(config, credentials=False)
     chosen = load_subject(subject, event, live=live, settings=settings)
     library = load_library(settings)
-    print_lines(format_request(settings, _render(settings, library, chosen, prompt)))
+    requests = _render(settings, library, chosen, prompt)
+    print_lines("\n\n".join(format_request(settings, one) for one in requests))
 
 
-def _render(settings: Settings, library: Library, chosen: Subject, prompt: str | None) -> RenderedPrompt:
-    handler = handler_for(chosen.event)
+def _render(settings: Settings, library: Library, chosen: Subject, prompt: str | None) -> tuple[RenderedPrompt, ...]:
     name = prompt or next(iter(library.on(chosen.key) or library.on(chosen.event)), None)
     if name is None:
         folders = " or ".join(str(folder.absolute()) for folder in settings.prompts.folders.values())
         fail(f"no prompt in {folders} has {chosen.key} in its `on:`; choose one with --prompt")
     name = get_prompt(library, name).name
     try:
-        parsed_event = parse_event(chosen.event, GUID, chosen.body)
-        effective = RepositoryTable(settings).find(parsed_event.repository.full_name)
-        with open_reader(chosen, parsed_event.repository.full_name, settings) as reader:
-            budget = prompt_limits(settings, library, chosen.event, effective or without_entry(settings), name)
-            facts = handler.gather(parsed_event, reader, EMPTY_HISTORY, budget)
-        skipped = handler.skip_reason(facts)
+        event = parse_event(chosen.event, GUID, chosen.body)
+        repository = event.repository.full_name
+        effective = RepositoryTable(settings).find(repository) or without_entry(settings)
+        with use_sandbox(chosen, settings) as used, connect_github(chosen, used) as github:
+            source = read_facts(event, github.reader(repository), settings, library, effective, name)
+        skipped = source.handler.skip_reason(source.facts)
         if skipped is not None:
             fail(skipped.reason)
-        variables = template_variables(
-            parsed_event,
-            handler,
-            facts,
-            prompt=name,
-            effective=effective or without_entry(settings),
-        )
-        return render_prompt(library, name, variables, key=DELIMITER_KEY)
+        return render_requests(source, library, name, DELIMITER_KEY)
     except HlsError as exc:
         fail(with_remedy(exc))
 
@@ -90,7 +80,7 @@ def format_request(settings: Settings, rendered: RenderedPrompt) -> str:
     return "\n".join(
         [
             f"prompt      {prompt.id} ({prompt.path})",
-            f"model       {expected.model}, max_tokens {expected.max_tokens}{effort}",
+            f"model       {expected.models[0]}, max_tokens {expected.max_tokens}{effort}",
             f"estimate    about {expected.input_tokens} input tokens; {cost} (with the longest reply), uncached",
             "",
             "--- system ---",

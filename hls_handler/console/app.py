@@ -25,7 +25,7 @@ from hls_handler.console.openapi import ApiDescription
 from hls_handler.console.overview import MAX_OVERVIEW_AGE_S, OverviewPage, ShowStart, read_overview
 from hls_handler.console.pages import STATIC
 from hls_handler.console.prompt_edits import Prepared, PromptEdits
-from hls_handler.console.prompts import MAX_STATS_AGE_S, PromptPages, read_library_stats
+from hls_handler.console.prompts import MAX_STATS_AGE_S, PromptPages
 from hls_handler.console.render_process import RenderProcess, RunRenderJob
 from hls_handler.console.sent_prompts import SentPromptPages
 from hls_handler.console.settings_page import SettingsPages
@@ -34,6 +34,7 @@ from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.health import Health
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.reports.prompt_library import read_library_stats
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.single_flight import SingleFlightCache

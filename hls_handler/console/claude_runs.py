@@ -121,7 +121,8 @@ class ClaudeRuns:
         report, problem = None, ""
         try:
             with closing(self.connect(settings.claude)) as client:
-                sender = Sender(client, partial(self._wait, key, settings), partial(self._add_usage, key))
+                wait, interval_s = partial(self._wait, settings), 1 / settings.claude.requests_per_second
+                sender = Sender(client, wait, partial(self._add_usage, key), interval_s=interval_s)
                 report = Report(run_trials(trials, sender))
         except HlsError as exc:
             problem = redact(str(exc))
@@ -135,9 +136,9 @@ class ClaudeRuns:
         spent = {"prompt": ended.prompt_id, "calls": len(ended.usages), "cost_usd": ended.cost_usd}
         log.info("%s ended", kind, extra={**fields, **spent, "problem": next(filter(None, problems), None)})
 
-    def _wait(self, key: str, settings: Settings) -> None:
+    def _wait(self, settings: Settings, seconds: float) -> None:
         """Wait for the next call. Raises `CallRefused`."""
-        if self._stopping.wait(1 / settings.claude.requests_per_second if self._runs[key].usages else 0):
+        if self._stopping.wait(seconds):
             raise CallRefused("The service was stopped.")
         self._check_budget(settings)
 

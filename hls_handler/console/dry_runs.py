@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -15,7 +14,7 @@ from hls_handler.console.delivery_search import require_delivery
 from hls_handler.console.frame import Frame
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.errors import PromptError
-from hls_handler.reports.estimate import add_estimates, estimate
+from hls_handler.reports.estimate import estimate
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.trials.replay import NotRepeatable
@@ -30,35 +29,29 @@ class DryRunPages:
         path = "/deliveries/{guid}/dry-run"
         return [self._frame.page(path, self._show), self._frame.page(path, self._start, method="POST")]
 
-    async def _show(self, request: Request) -> Response:
-        row = await asyncio.to_thread(require_delivery, self._store, request)
-        return await self._page(request, row, request.query_params.get("prompt"))
+    def _show(self, request: Request) -> Response:
+        row = require_delivery(self._store, request)
+        return self._page(request, row, request.query_params.get("prompt"))
 
     async def _start(self, request: Request) -> Response:
         form = await self._frame.read_own_form(request)
-        row = await asyncio.to_thread(require_delivery, self._store, request)
-        prompt = form.get("prompt")
+        return await asyncio.to_thread(self._run, request, form.get("prompt"))
+
+    def _run(self, request: Request, prompt: str | None) -> Response:
+        row, config = require_delivery(self._store, request), self._config()
         try:
-            await asyncio.to_thread(self._run, row, prompt)
+            trial = plan_trial(self._store, row, config, prompt)
+            self._runs.start("dry run", row.guid, [trial], config.settings, {"delivery": row.guid})
         except CallRefused as exc:
             if self._runs.running != row.guid:  # else it is the second request of a double click
-                return await self._page(request, row, prompt, said=str(exc), status=409)
+                return self._page(request, row, prompt, said=str(exc), status=409)
         except (NotRepeatable, PromptError):  # the page says it
-            return await self._page(request, row, prompt, status=409)
+            return self._page(request, row, prompt, status=409)
         return RedirectResponse(f"/deliveries/{row.guid}/dry-run", 303)
 
-    def _run(self, row: DeliveryRow, prompt: str | None) -> None:
-        config = self._config()
-        trial = plan_trial(self._store, row, config, prompt)
-        self._runs.start("dry run", row.guid, [trial], config.settings, {"delivery": row.guid})
-
-    async def _page(
+    def _page(
         self, request: Request, row: DeliveryRow, prompt: str | None, *, said: str = "", status: int = 200
     ) -> Response:
-        # In a thread, because rendering long prompts and comparing long comments takes a part of a second.
-        return await asyncio.to_thread(partial(self._render, request, row, prompt, said=said, status=status))
-
-    def _render(self, request: Request, row: DeliveryRow, prompt: str | None, *, said: str, status: int) -> Response:
         config, progress, trial, problem = self._config(), self._runs.find(row.guid), None, ""
         is_running = progress is not None and progress.finished_at is None
         if not is_running:
@@ -68,7 +61,6 @@ class DryRunPages:
                 problem = f"A dry run is not possible: {exc}."
             except PromptError as exc:
                 problem = f"The prompt cannot be rendered: {'; '.join(exc.problems)}."
-        estimates = [estimate(config.settings.claude, one) for one in trial.requests] if trial else []
         return self._frame.render(
             request,
             "dry_run.html",
@@ -81,7 +73,7 @@ class DryRunPages:
             is_running=is_running,
             trial=trial,
             prompts=list_prompts(trial.library, trial.source.event) if trial else (),
-            estimate=add_estimates(estimates),
+            estimate=estimate(config.settings.claude, *trial.requests) if trial else None,
             said=said,
             problem=problem,
             other=self._runs.running if not is_running else None,

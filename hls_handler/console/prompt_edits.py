@@ -7,7 +7,6 @@ of the operator's folders.
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -24,29 +23,22 @@ from starlette.routing import BaseRoute
 from hls_handler import shipped
 from hls_handler.console.claude_runs import CallRefused, ClaudeRuns
 from hls_handler.console.frame import Form, Frame
-from hls_handler.console.prompts import Shown, load_input, prompt_name, show_rendered
+from hls_handler.console.prompts import Shown, prompt_name, show_rendered
 from hls_handler.console.render_child import Rendered, RenderJob, RenderResult
 from hls_handler.console.render_process import NO_RESULT, RenderBusy, RunRenderJob
 from hls_handler.engine.library import all_variables
-from hls_handler.errors import HlsError, PromptError, StoreUnavailable
+from hls_handler.errors import HlsError, StoreUnavailable
 from hls_handler.prompting.front_matter import parse_front_matter
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.prompting.reply_fields import build_reply_model
 from hls_handler.prompting.source_files import SourceFile
-from hls_handler.reports.estimate import CostEstimate, add_estimates, estimate, format_cost
-from hls_handler.reports.prompt_input import (
-    PromptInput,
-    UnsuitableDelivery,
-    list_deliveries,
-    load_delivery,
-    load_sample,
-    load_source,
-)
+from hls_handler.reports.estimate import Estimate, estimate, format_cost
+from hls_handler.reports.prompt_input import choose_sources, list_deliveries, make_input
 from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts
 from hls_handler.storage import Storage
-from hls_handler.trials.comparison import Run
+from hls_handler.trials.replay import StoredFacts
 from hls_handler.trials.trial import Trial, plan_edit
 
 NUMBERS = (1, 5, 10, 20)
@@ -86,8 +78,8 @@ class Prepared:
     trials: tuple[Trial, ...]  # at least one, until it is sent
     failed: tuple[tuple[str, str], ...]  # title and problem of deliveries that it cannot be rendered with
     shown: Shown  # the first question
-    costs: tuple[CostEstimate, ...]  # of the questions of each trial
-    total: CostEstimate
+    costs: tuple[Estimate, ...]  # of the questions of each trial
+    total: Estimate
     once: str = field(default_factory=lambda: secrets.token_hex(16))  # key of the form that sends it
 
     @property
@@ -177,7 +169,6 @@ class PromptEdits:
             sent=progress.about,
             progress=progress,
             report=progress.report,
-            format_reply=_format_reply,
         )
 
     def _check(self, request: Request) -> tuple[str, Library]:
@@ -203,11 +194,12 @@ class PromptEdits:
         """Render the edit. Raises `RenderBusy`. Problems are in the result."""
         result = RenderResult()
         try:
-            inputs, unsuitable = await asyncio.to_thread(self._choose, library, edit)
-            result = await self._run(self._make_job(library, edit, inputs))
+            sources, unsuitable = await asyncio.to_thread(self._choose, library, edit)
+            result = await self._run(self._make_job(library, edit, sources))
             if result.rendered is None:
                 return result, None
-            return result, await asyncio.to_thread(self._prepare, library, edit, result, inputs, unsuitable)
+            prepare = partial(self._prepare, library, edit, result, result.rendered, sources, unsuitable)
+            return result, await asyncio.to_thread(prepare)
         except StoreUnavailable:
             raise
         except HlsError as exc:
@@ -218,67 +210,50 @@ class PromptEdits:
         library: Library,
         edit: Edit,
         result: RenderResult,
-        inputs: Sequence[PromptInput],
+        rendered: Rendered,
+        sources: Sequence[StoredFacts],
         unsuitable: Sequence[str],
     ) -> Prepared:
         """Raises `HlsError` if the child process returned something else than the prompt."""
-        rendered, settings = result.rendered, self._frame.settings
-        if rendered is None or len(rendered.requests) != len(inputs):
+        if len(rendered.requests) != len(sources):
             raise HlsError(NO_RESULT)
-        prompt = _to_prompt(library.prompts[edit.name], rendered)
+        prompt, claude = _to_prompt(library.prompts[edit.name], rendered), self._frame.settings.claude
         schema = prompt.reply_model.model_json_schema()
         failed = [(sentence, "") for sentence in unsuitable]
         trials: list[Trial] = []
-        for given, made in zip(inputs, rendered.requests, strict=True):
+        for source, made in zip(sources, rendered.requests, strict=True):
             if isinstance(made, str):
-                failed.append((given.title, made))
+                failed.append((source.title, made))
                 continue
             requests = tuple(RenderedPrompt(prompt, one.system, one.task, schema, one.missing) for one in made)
-            source = load_source(self._store, given, self._frame.table, settings)
             trials.append(plan_edit(self._store, source, library, edit.name, requests))
         if not trials or not all(trial.requests for trial in trials):
             raise HlsError(NO_RESULT)
-        first = next(given for given, made in zip(inputs, rendered.requests, strict=True) if not isinstance(made, str))
-        each = [[estimate(settings.claude, one) for one in trial.requests] for trial in trials]
+        first = trials[0]
         return Prepared(
             edit,
             result.diff,
             tuple(trials),
             tuple(failed),
-            show_rendered(settings, trials[0].requests[0], first),
-            tuple(map(add_estimates, each)),
-            add_estimates([one for of_trial in each for one in of_trial]),
+            show_rendered(self._frame.settings, first.requests[0], first.source),
+            tuple(estimate(claude, *trial.requests) for trial in trials),
+            estimate(claude, *(one for trial in trials for one in trial.requests)),
         )
 
-    def _choose(self, library: Library, edit: Edit) -> tuple[tuple[PromptInput, ...], Sequence[str]]:
+    def _choose(self, library: Library, edit: Edit) -> tuple[Sequence[StoredFacts], Sequence[str]]:
         """Return the deliveries to try the edit with: that of the form, those with corrections, then the newest.
 
-        Also returns sentences about deliveries with corrections that cannot be used. Raises `HlsError` if there are no
-        deliveries, or if that of the form is not suitable.
+        Also returns sentences about deliveries with corrections that cannot be used. Raises `HlsError`.
         """
-        inputs, unsuitable = dict[str | None, PromptInput](), list[str]()
         corrected = [one.row for one in self._store.corrections.newest_of_prompt(edit.name, most=edit.most)]
         rows = [*corrected, *list_deliveries(self._store, library, edit.name)]
-        if edit.guid:
-            given = load_input(self._frame, self._store, library, edit.name, edit.guid)
-            inputs[given.guid] = given
-        for row in rows:
-            if len(inputs) == edit.most:
-                break
-            try:
-                given = load_delivery(self._store, row, library, edit.name, self._frame.table)
-                inputs.setdefault(given.guid, given)
-            except (UnsuitableDelivery, PromptError) as exc:
-                if row in corrected:
-                    unsuitable.append(f"{exc}.")
-        if not inputs:
-            sample = load_sample(library, edit.name, self._frame.settings)
-            if sample is None:
-                raise UnsuitableDelivery("no delivery of its events is stored, and HLS ships no recorded one")
-            inputs[None] = sample
-        return tuple(inputs.values()), unsuitable
+        settings, table = self._frame.settings, self._frame.table
+        sources, unsuitable = choose_sources(
+            self._store, library, edit.name, table, settings, rows, guid=edit.guid, most=edit.most
+        )
+        return sources, [unsuitable[row.guid] for row in corrected if row.guid in unsuitable]
 
-    def _make_job(self, library: Library, edit: Edit, given: tuple[PromptInput, ...]) -> RenderJob:
+    def _make_job(self, library: Library, edit: Edit, sources: Sequence[StoredFacts]) -> RenderJob:
         settings, source = self._frame.settings, _find_file(library, edit.name, edit.file)
         return RenderJob(
             folders=tuple(str(path.absolute()) for path in settings.prompts.folders.values() if path.is_dir()),
@@ -290,7 +265,7 @@ class PromptEdits:
             label=_diff_label(source),
             before=source.text,
             after=edit.text,
-            given=given,
+            given=tuple(make_input(one, library, edit.name) for one in sources),
             key=self._key.hex(),
         )
 
@@ -330,10 +305,6 @@ def _find_file(library: Library, name: str, file: str) -> SourceFile:
 
 def _parse_number(given: str) -> int:
     return int(given) if given in map(str, NUMBERS) else 1
-
-
-def _format_reply(run: Run) -> str:
-    return "\n".join(json.dumps(reply, indent=2, ensure_ascii=False) for _, reply in run.replies)
 
 
 def _diff_label(source: SourceFile) -> str:

@@ -22,16 +22,9 @@ from hls_handler.prompting.prompt import Library, origin
 from hls_handler.prompting.render import COMMON, RenderedPrompt, estimate_tokens, render
 from hls_handler.prompting.variables import VariableDoc, document_variables
 from hls_handler.reports.estimate import Estimate, estimate, format_cost
-from hls_handler.reports.prompt_input import (
-    PromptInput,
-    UnsuitableDelivery,
-    list_deliveries,
-    list_events,
-    load_delivery,
-    load_sample,
-    make_variables,
-)
+from hls_handler.reports.prompt_input import choose_sources, list_deliveries, list_events, list_variables, make_input
 from hls_handler.reports.prompt_library import (
+    LibraryStats,
     Version,
     add_feedback,
     add_up,
@@ -41,13 +34,10 @@ from hls_handler.reports.prompt_library import (
     format_triggers,
     list_labels,
     list_uses,
-    list_versions,
 )
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.store.calls import PromptStats
-from hls_handler.store.corrections import FieldFeedback, feedback_in
-from hls_handler.store.statistics import DeliveryRow
+from hls_handler.trials.replay import StoredFacts
 from hls_handler.untrusted.cleaning import split_untrusted
 from hls_handler.web.single_flight import SingleFlightCache
 
@@ -58,21 +48,6 @@ MAX_SHOWN_CHARACTERS = 200_000
 """Most characters of a rendered message that a page shows."""
 
 MAX_VERSIONS, MAX_CORRECTED = 50, 20
-
-
-@dataclass(frozen=True, slots=True)
-class LibraryStats:
-    rows: Sequence[PromptStats]
-    failures: Mapping[str, Mapping[str, int]]  # prompt id -> outcome -> number of calls
-    feedback: Mapping[str, Mapping[str, FieldFeedback]]  # prompt id -> field of the reply
-
-    def versions(self, prompt_id: str) -> list[Version]:
-        return list_versions(prompt_id, self.rows, self.failures, self.feedback)
-
-
-def read_library_stats(store: Storage) -> LibraryStats:
-    """Return the statistics of all prompts. Blocks."""
-    return LibraryStats(store.calls.prompt_stats(), store.calls.failures(), feedback_in(store.statistics.counters()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +66,11 @@ class Shown:
     cost: str  # "0.000022 to 0.002022 USD"
 
 
-def show_rendered(settings: Settings, rendered: RenderedPrompt, given: PromptInput) -> Shown:
+def show_rendered(settings: Settings, rendered: RenderedPrompt, source: StoredFacts) -> Shown:
     expected = estimate(settings.claude, rendered)
     return Shown(
-        title=given.title,
-        guid=given.guid,
+        title=source.title,
+        guid=source.row.guid if source.row else None,
         parts=tuple(split_untrusted(rendered.task[:MAX_SHOWN_CHARACTERS])),
         system=rendered.system[:MAX_SHOWN_CHARACTERS],
         system_tokens=estimate_tokens(rendered.system),
@@ -165,9 +140,9 @@ class PromptPages:
         offered = list_deliveries(self._store, library, name)
         shown, problem = None, ""
         try:
-            given = load_input(self._frame, self._store, library, name, guid, offered)
-            rendered = render(library, name, make_variables(given, library, name), key=self._key)
-            shown = show_rendered(settings, rendered, given)
+            (source,), _ = choose_sources(self._store, library, name, self._frame.table, settings, offered, guid=guid)
+            variables = next(list_variables(make_input(source, library, name), library, name))
+            shown = show_rendered(settings, render(library, name, variables, key=self._key), source)
         except PromptError as exc:
             problem = "; ".join(exc.problems)
         except HlsError as exc:
@@ -194,29 +169,6 @@ class PromptPages:
 def prompt_name(request: Request) -> str:
     """Return the prompt's name, such as "issues/analyze"."""
     return f"{request.path_params['family']}/{request.path_params['name']}"
-
-
-def load_input(
-    frame: Frame, store: Storage, library: Library, name: str, guid: str, offered: Sequence[DeliveryRow] = ()
-) -> PromptInput:
-    """Return the delivery `guid`; without it, the first suitable one of `offered`, else the recorded event.
-
-    Raises `UnsuitableDelivery`, and `PromptError` if its facts do not fit the library.
-    """
-    if guid:
-        row = store.deliveries.find(guid)
-        if row is None:
-            raise UnsuitableDelivery(f"there is no delivery {guid}, or it was deleted")
-        return load_delivery(store, row, library, name, frame.table)
-    for row in offered:
-        try:
-            return load_delivery(store, row, library, name, frame.table)
-        except UnsuitableDelivery:
-            continue
-    sample = load_sample(library, name, frame.settings)
-    if sample is None:
-        raise UnsuitableDelivery("no delivery of its events is stored, and HLS ships no recorded one")
-    return sample
 
 
 def _document(library: Library, name: str) -> list[VariableDoc]:

@@ -37,7 +37,7 @@ from hls_handler.prompting.source_files import (
     read_source_files,
 )
 from hls_handler.prompting.variables import sample_values
-from hls_handler.reports.prompt_input import PromptInput, list_variables, make_variables
+from hls_handler.reports.prompt_input import PromptInput, list_variables
 
 MAX_MEMORY_BYTES, MAX_CPU_S = 768 * 1024 * 1024, 10
 MAX_PROBLEMS = 50
@@ -183,7 +183,7 @@ def _require_sendable(job: RenderJob, text: str) -> None:
 
 def _render_comment(job: RenderJob, library: Library) -> str | None:
     given = job.given[0]
-    variables, family = make_variables(given, library, job.prompt), families()[given.event]
+    variables, family = next(list_variables(given, library, job.prompt)), families()[given.event]
     invented = {name: sample_values(hint)[0] for name, hint in family.comment_variables.items()}
     reply = sample_values(library.prompts[job.prompt].reply_model)[0]
     return render_comment(library, job.prompt, {**variables, **invented, "analysis": reply}, key=bytes.fromhex(job.key))

@@ -31,6 +31,7 @@ from hls_handler.errors import (
     PromptError,
     Retryable,
 )
+from hls_handler.events import Event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.asking import Answers, Asking
 from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
@@ -44,6 +45,7 @@ from hls_handler.prompting.render import (
 )
 from hls_handler.prompting.reply_fields import complete_static_reply
 from hls_handler.queue.checkpoints import ANALYSED
+from hls_handler.routing import Rule
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 
@@ -135,11 +137,17 @@ def analyse(job: Job, answered: Answers, facts: Any) -> Analysis:
 def analyse_static_reply(job: Job, facts: Any, reply: Reply) -> Analysis:
     """Return an analysis without a call to Claude. Its comment is rendered from `reply`, which the handler wrote."""
     job.pending.add(ANALYSED)
-    name = job.rule.prompt
-    reply = complete_static_reply(reply, job.config.library.prompts[name].reply_model)
-    variables = template_variables(job.event, job.handler, facts, prompt=name, effective=job.rule.effective)
     key = job.store.database.secret(PROMPT_SECRET)
-    comment, footer = _render_comment(job.config.library, name, job.handler, facts, reply, variables, key)
+    return render_static(job.config.library, job.rule, job.event, job.handler, facts, reply, key)
+
+
+def render_static(
+    library: Library, rule: Rule, event: Event, handler: Handler[Any], facts: Any, reply: Reply, key: bytes
+) -> Analysis:
+    """Render the comment for a reply that the handler wrote. Raises `PromptError`."""
+    reply = complete_static_reply(reply, library.prompts[rule.prompt].reply_model)
+    variables = template_variables(event, handler, facts, prompt=rule.prompt, effective=rule.effective)
+    comment, footer = _render_comment(library, rule.prompt, handler, facts, reply, variables, key)
     return Analysis((), comment, footer)
 
 

@@ -23,6 +23,7 @@ from hls_handler.handlers.changed_files import find_unshown
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt, RuleView, render
 from hls_handler.queue.checkpoints import ANALYSED
+from hls_handler.settings.model import Claude
 from hls_handler.store.calls import ESTIMATED, FAILED, UNAVAILABLE, ReviewBudget, StartedCall
 from hls_handler.store.reply_cache import CacheKey
 from hls_handler.tracing import annotate, span
@@ -290,7 +291,16 @@ def _end_analysis(job: Job, prompt: str, reply: Reply) -> None:
 
 
 def _report_unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableReply) -> Permanent:
-    file = job.config.library.file(rendered.prompt.name)
+    advice = advise(job.config.settings.claude, job.config.library.file(rendered.prompt.name), rendered, answer)
+    said = "two replies" if answer.why == "invalid" else "reply"
+    which = ", the second" if answer.why == "invalid" else ""
+    problem = f"Claude's {said} to {rendered.prompt.id} cannot be used{which}: {answer.problem}"
+    _report_problem(job, index, problem, advice)
+    return Permanent(f"{problem}; {advice}")
+
+
+def advise(claude: Claude, file: str, rendered: RenderedPrompt, answer: UnusableReply) -> str:
+    """Return what the operator can do about a reply that cannot be used. `file` is that of the prompt."""
     limit = f"max_tokens in {file}" if rendered.prompt.max_tokens else "claude.max_tokens in the settings"
     advice = {
         "truncated": f"raise {limit}, then run it again",
@@ -299,17 +309,13 @@ def _report_unusable(job: Job, rendered: RenderedPrompt, index: int, answer: Unu
         "oversized": f"see whether claude.base_url is the address of Claude's API, or raise {limit}",
         "invalid": f"check what {file} asks for, then run it again",
     }[answer.why]
-    host = urlsplit(job.config.settings.claude.base_url).hostname
+    host = urlsplit(claude.base_url).hostname
     if answer.why == "invalid" and host != "api.anthropic.com":
         advice = (
             f"{host} (claude.base_url) does not enforce the schema of replies (structured output): use a service and "
             f"a model that do, or {advice}"
         )
-    said = "two replies" if answer.why == "invalid" else "reply"
-    which = ", the second" if answer.why == "invalid" else ""
-    problem = f"Claude's {said} to {rendered.prompt.id} cannot be used{which}: {answer.problem}"
-    _report_problem(job, index, problem, advice)
-    return Permanent(f"{problem}; {advice}")
+    return advice
 
 
 def _report_problem(job: Job, index: int, problem: str, remedy: str) -> None:

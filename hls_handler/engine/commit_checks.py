@@ -55,9 +55,9 @@ def begin_check(job: Job, commit: str) -> None:
 
 def ensure_check(job: Job, action: EnsureCheck) -> Outcome:
     """End the check as planned. If GitHub rejects it, the outcome is "withheld", and the delivery does not fail."""
-    detail = f"set the check to {action.conclusion}: {action.title}"
     if job.rule.effective.features.dry_run:
-        return Outcome("check", "dry_run", f"would have {detail}", body=action.summary)
+        return preview_check(action)
+    detail = _describe(action)
     check = _record(job, action.commit)
     result: WrittenCheck | str | None = check.rejected
     if result is None:
@@ -68,6 +68,14 @@ def ensure_check(job: Job, action: EnsureCheck) -> Outcome:
         conclusion = f"{result.state} (a commit status has no {action.conclusion})"
         detail = f"set the check to {conclusion}: {action.title}"
     return Outcome("check", "changed", detail, url=result.url, body=action.summary)
+
+
+def preview_check(action: EnsureCheck) -> Outcome:
+    return Outcome("check", "dry_run", f"would have {_describe(action)}", body=action.summary)
+
+
+def _describe(action: EnsureCheck) -> str:
+    return f"set the check to {action.conclusion}: {action.title}"
 
 
 def _record(job: Job, commit: str) -> CommitCheck:

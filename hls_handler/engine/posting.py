@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, assert_never
@@ -26,7 +26,7 @@ from hls_handler.actions import (
 )
 from hls_handler.deliveries import Lease
 from hls_handler.engine.active_config import Writer
-from hls_handler.engine.commit_checks import ensure_check
+from hls_handler.engine.commit_checks import ensure_check, preview_check
 from hls_handler.engine.job import Codec, Job
 from hls_handler.errors import DependencyDown, Postponed, Retryable, StepFailed, Superseded
 from hls_handler.events import Account, Event, Issue, PullRequest
@@ -37,6 +37,7 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.queue.locks import WriteCompleted
 from hls_handler.routing import LabelCorrection
 from hls_handler.settings.effective import EffectiveSettings
+from hls_handler.settings.model import Settings
 from hls_handler.store.conversations import ConversationHistory
 from hls_handler.store.corrections import CorrectionResult, Corrections, ShownLabels
 from hls_handler.store.interruptions import InterruptionCheck
@@ -73,12 +74,61 @@ LABELS_BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 
 def store_unposted(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
     """Store the comments of a delivery without a conversation as outcomes of the kind "withheld", and return them."""
-    detail = "there is no issue or pull request to post on; the comment is stored here"
     return tuple(
-        job.run_step(OUTCOME, index, partial(Outcome, "comment", "withheld", detail, body=action.body))
+        job.run_step(OUTCOME, index, partial(_unposted, action))
         for index, action in enumerate(actions)
         if isinstance(action, EnsureComment)
     )
+
+
+def _unposted(action: EnsureComment) -> Outcome:
+    detail = "there is no issue or pull request to post on; the comment is stored here"
+    return Outcome("comment", "withheld", detail, body=action.body)
+
+
+def preview(
+    writer: Writer,
+    conversation: Conversation | None,
+    actions: tuple[Action, ...],
+    effective: EffectiveSettings,
+    settings: Settings,
+) -> Iterator[Outcome]:
+    """Yield what each action would do. `writer` writes nothing. Nothing is stored, and no lock is acquired."""
+    for action in actions:
+        if isinstance(action, EnsureCheck):
+            yield preview_check(action)
+        elif conversation is None:
+            if isinstance(action, EnsureComment):
+                yield _unposted(action)
+        elif not (conversation.is_fallback_issue and isinstance(action, EnsureLabels)):
+            off = _find_switched_off(action, effective, settings)
+            yield off or _preview(writer, conversation.number, action, effective)
+
+
+def _preview(writer: Writer, number: int, action: EnsureLabels | Written, effective: EffectiveSettings) -> Outcome:
+    match action:
+        case EnsureLabels():
+            return writer.ensure_labels(number, action, labels=effective.labels, before={})
+        case EnsureComment():
+            return writer.ensure_comment(number, action)
+        case EnsureReview():
+            return writer.ensure_review(number, action)
+        case EnsureReply():
+            return writer.ensure_reply(number, action)
+
+
+def _find_switched_off(action: Action, effective: EffectiveSettings, settings: Settings) -> Outcome | None:
+    """Return the outcome of an action that the settings switch off; None if they allow it."""
+    match action:
+        case EnsureLabels() if not effective.features.auto_labeling:
+            where = settings.sources.where(effective.find_key("features.auto_labeling", settings))
+            return Outcome("labels", "off", f"labels are switched off by {where}")
+        case EnsureComment() | EnsureReview() | EnsureReply() if not effective.features.auto_commenting:
+            where = settings.sources.where(effective.find_key("features.auto_commenting", settings))
+            body = None if isinstance(action, EnsureReview) else action.body
+            return Outcome(_OUTCOME_NAMES[type(action)], "off", f"comments are switched off by {where}", body=body)
+        case _:
+            return None
 
 
 def post(
@@ -208,13 +258,13 @@ def _execute(
     index: int,
     action: Action,
 ) -> Outcome:
-    effective, settings = job.rule.effective, job.config.settings
+    effective = job.rule.effective
     annotate({"hls.action": _OUTCOME_NAMES[type(action)]})
+    off = _find_switched_off(action, effective, job.config.settings)
+    if off is not None:
+        return off
     match action:
         case EnsureLabels():
-            if not effective.features.auto_labeling:
-                where = settings.sources.where(effective.find_key("features.auto_labeling", settings))
-                return Outcome("labels", "off", f"labels are switched off by {where}")
             before = job.run_step(LABELS_BEFORE, 0, history.labels)
             writer = make_writer(job, job.begin_write, history)
             present = frozenset(label.name for label in current.labels) if current else None
@@ -222,10 +272,6 @@ def _execute(
                 conversation.number, action, labels=effective.labels, before=before, present=present
             )
         case EnsureComment() | EnsureReview() | EnsureReply():
-            if not effective.features.auto_commenting:
-                where = settings.sources.where(effective.find_key("features.auto_commenting", settings))
-                body = None if isinstance(action, EnsureReview) else action.body
-                return Outcome(_OUTCOME_NAMES[type(action)], "off", f"comments are switched off by {where}", body=body)
             return write_under_lock(
                 job,
                 conversation,

@@ -8,7 +8,7 @@ from typing import Any
 
 from hls_handler.actions import Action, EnsureCheck, Outcome
 from hls_handler.analysis import Analysis, Reply
-from hls_handler.engine.asking import render_chain
+from hls_handler.engine.asking import render_chain, render_static
 from hls_handler.errors import Permanent
 from hls_handler.events import Event
 from hls_handler.handlers.asking import Answers
@@ -30,6 +30,7 @@ class TrialJob:
     library: Library
     key: bytes  # secret of the delimiters of untrusted text
     consult: Callable[[Any], Answers]  # asks Claude about facts
+    conversation: Conversation | None = field(default=None, init=False)  # that the actions are for
     answered: Answers | None = field(default=None, init=False)
     analysis: Analysis = field(default=Analysis((), comment=None), init=False)
     actions: tuple[Action, ...] = field(default=(), init=False)  # that would follow
@@ -48,7 +49,7 @@ class TrialJob:
         """Accept all facts, because those of a trial may be old."""
 
     def choose(self, conversation: Conversation | None) -> None:
-        """Accept every conversation, because nothing is posted."""
+        self.conversation = conversation
 
     def note(self, *, omitted: str | None, sent: str | None = None) -> None:
         """Store no sentences for `hls why`."""
@@ -65,8 +66,7 @@ class TrialJob:
         return render_chain(self.library, names, self.handler, facts, answered.answers, variables, self.key)
 
     def render_static(self, facts: Any, reply: Reply) -> Analysis:
-        """Return an analysis without a comment: `run` raises an error without a reply of Claude."""
-        return Analysis((), comment=None)
+        return render_static(self.library, self.rule, self.event, self.handler, facts, reply, self.key)
 
     def post(
         self,
@@ -80,6 +80,7 @@ class TrialJob:
         return Result("; ".join(filter(None, reasons)))
 
     def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> Result:
+        self.actions = actions
         return Result(reason)
 
     def store_review(self, record: ReviewRecord) -> None:

@@ -6,15 +6,15 @@ The values are plain, so that a child process can get them as JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hls_handler.deliveries import Checkpoint
 from hls_handler.engine.job import ASK, GATHER, decode_reply_for_display, facts_codec
 from hls_handler.engine.library import FACTS, GUID, families
-from hls_handler.errors import HlsError
-from hls_handler.events import Event, parse_event
+from hls_handler.errors import HlsError, PromptError
+from hls_handler.events import parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.asking import VERIFICATION
 from hls_handler.handlers.handler import template_variables, view_rule
@@ -22,7 +22,7 @@ from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RuleView
 from hls_handler.prompting.variables import sample_values
-from hls_handler.settings.effective import EffectiveSettings, RepositoryTable, without_entry
+from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.search import DeliverySearch
@@ -40,7 +40,6 @@ class UnsuitableDelivery(HlsError):
 
 @dataclass(frozen=True, slots=True)
 class PromptInput:
-    title: str  # "issues.opened of octo/widgets#7", or "the recorded event issues.opened"
     guid: str | None  # of the stored delivery; None for a recorded event
     event: str  # "issues"
     body: str  # JSON
@@ -76,8 +75,39 @@ def list_deliveries(store: Storage, library: Library, name: str) -> list[Deliver
     return rows[:MAX_OFFERED]
 
 
-def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str, table: RepositoryTable) -> PromptInput:
-    """Return the stored event, facts and earlier reply of a delivery. Raises `UnsuitableDelivery`."""
+def choose_sources(
+    store: Storage,
+    library: Library,
+    name: str,
+    table: RepositoryTable,
+    settings: Settings,
+    rows: Iterable[DeliveryRow],
+    *,
+    guid: str = "",
+    most: int = 1,
+) -> tuple[list[StoredFacts], Mapping[str, str]]:
+    """Return the delivery `guid`, then the suitable ones of `rows`; without any, the first recorded event.
+
+    Also returns why rows are not suitable, by GUID. Raises `HlsError` if `guid` is not suitable, or if there is none.
+    """
+    found, unsuitable = dict[str, StoredFacts](), dict[str, str]()
+    if guid:
+        row = store.deliveries.find(guid)
+        if row is None:
+            raise UnsuitableDelivery(f"there is no delivery {guid}, or it was deleted")
+        found[guid] = load_delivery(store, row, library, name, table)
+    for row in rows:
+        if len(found) == most:
+            break
+        try:
+            found[row.guid] = found.get(row.guid) or load_delivery(store, row, library, name, table)
+        except (UnsuitableDelivery, PromptError) as exc:
+            unsuitable[row.guid] = f"{exc}."
+    return list(found.values()) or [load_sample(library, name, settings)], unsuitable
+
+
+def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str, table: RepositoryTable) -> StoredFacts:
+    """Return a delivery that the prompt can be rendered with. Raises `UnsuitableDelivery`."""
     events = {key.partition(".")[0] for key in list_events(library, name)}
     if row.event not in events:
         known = ", ".join(sorted(events)) or "no event"
@@ -91,58 +121,48 @@ def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str,
     skipped = stored.handler.skip_reason(stored.facts)
     if skipped is not None:
         raise UnsuitableDelivery(f"{row.guid} was not a question for Claude: {skipped.reason}")
-    is_verification, before = stored.handler.verification == name, library.predecessors(name)
-    reply = _find_earlier_reply(stored.steps, None if is_verification else before)
-    if reply is None and (is_verification or (before and not library.prompts[name].on)):
+    needs_reply = stored.handler.verification == name or (library.predecessors(name) and not library.prompts[name].on)
+    if needs_reply and make_input(stored, library, name).reply is None:
         raise UnsuitableDelivery(f"{row.guid} has no reply of the prompt that precedes {name}")
-    title = f"{row.event_key} of {row.conversation}"
-    return _make(title, row.guid, stored.event, stored.steps[GATHER, 0], reply, name, stored.effective)
+    return stored
 
 
-def load_source(store: Storage, given: PromptInput, table: RepositoryTable, settings: Settings) -> StoredFacts:
-    """Return what a trial with the delivery or the recorded event needs. Raises `UnsuitableDelivery`."""
-    row = store.deliveries.find(given.guid) if given.guid else None
-    try:
-        if row is not None:
-            return load_stored_facts(store, row, table)
-        handler, event = handler_for(given.event), parse_event(given.event, GUID, given.body.encode())
-        return StoredFacts(None, event, handler, facts_codec(handler).decode(given.facts), without_entry(settings), {})
-    except NotRepeatable as exc:
-        raise UnsuitableDelivery(f"{given.guid}: {exc}") from None
-
-
-def load_sample(library: Library, name: str, settings: Settings) -> PromptInput | None:
-    """Return the first recorded event of the prompt, with the facts that HLS ships; None if there is none."""
-    others: list[PromptInput] = []
+def load_sample(library: Library, name: str, settings: Settings) -> StoredFacts:
+    """Return the first recorded event of the prompt, with the facts that HLS ships. Raises `UnsuitableDelivery`."""
+    others: list[StoredFacts] = []
     for key in list_events(library, name):
         event, _, action = key.partition(".")
-        file = FACTS / f"{event}.json"
+        file, handler = FACTS / f"{event}.json", handler_for(event)
         stored: dict[str, object] = json.loads(file.read_bytes()) if file.exists() else {}
         for sample_name, plain in stored.items():
-            sample = recorded.load(sample_name)
-            version = handler_for(event).facts_version
-            facts = Checkpoint(GATHER, 0, version, json.dumps(plain))
-            title = f"the recorded event {sample_name}"
-            parsed = parse_event(event, GUID, sample.body)
-            made = _make(title, None, parsed, facts, None, name, without_entry(settings))
+            sample, step = recorded.load(sample_name), Checkpoint(GATHER, 0, handler.facts_version, json.dumps(plain))
+            parsed, facts = parse_event(event, GUID, sample.body), facts_codec(handler).decode(step)
+            made = StoredFacts(None, parsed, handler, facts, without_entry(settings), {(GATHER, 0): step})
             if not action or sample.action == action:
                 return made
             others.append(made)
-    return others[0] if others else None
+    if not others:
+        raise UnsuitableDelivery("no delivery of its events is stored, and HLS ships no recorded one")
+    return others[0]
 
 
-def make_variables(given: PromptInput, library: Library, name: str) -> Mapping[str, object]:
-    """Return the variables of the prompt's template; those of the first question if there are several.
-
-    A prompt that follows another one gets the stored reply, or an invented one. Raises `UnsuitableDelivery`.
-    """
-    return next(list_variables(given, library, name))
+def make_input(source: StoredFacts, library: Library, name: str) -> PromptInput:
+    event, before = source.event, library.predecessors(name)
+    return PromptInput(
+        guid=None if source.row is None else source.row.guid,
+        event=event.name,
+        body=json.dumps(event.payload),
+        facts=source.steps[GATHER, 0],
+        reply=_find_earlier_reply(source.steps, None if source.handler.verification == name else before),
+        rule=view_rule(event, name, source.effective),
+        config=source.effective.variables,
+    )
 
 
 def list_variables(given: PromptInput, library: Library, name: str) -> Iterator[Mapping[str, object]]:
     """Yield the variables of each question: one for each part of the facts, but one for a prompt that follows another.
 
-    Raises `UnsuitableDelivery`.
+    A prompt that follows another one gets the stored reply, or an invented one. Raises `UnsuitableDelivery`.
     """
     handler = handler_for(given.event)
     event = parse_event(given.event, given.guid or GUID, given.body.encode())
@@ -168,19 +188,6 @@ def list_variables(given: PromptInput, library: Library, name: str) -> Iterator[
             yield {**variables, "analysis": reply or sample_values(library.prompts[before[0]].reply_model)[0]}
             return
         yield variables
-
-
-def _make(
-    title: str,
-    guid: str | None,
-    event: Event,
-    facts: Checkpoint,
-    reply: Checkpoint | None,
-    name: str,
-    effective: EffectiveSettings,
-) -> PromptInput:
-    rule = view_rule(event, name, effective)
-    return PromptInput(title, guid, event.name, json.dumps(event.payload), facts, reply, rule, effective.variables)
 
 
 def _find_earlier_reply(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hls_handler.analysis import REPLY_TYPES, Reply, list_possible_labels
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.variables import describe_type
 from hls_handler.settings.effective import RepositoryTable, list_prompt_choices
 from hls_handler.settings.model import Settings
+from hls_handler.storage import Storage
 from hls_handler.store.calls import PromptStats
-from hls_handler.store.corrections import FieldFeedback
+from hls_handler.store.corrections import FieldFeedback, feedback_in
 from hls_handler.untrusted.placeholders import public_hints
 from hls_handler.wording import count, format_usd
 
@@ -41,7 +42,7 @@ def format_triggers(library: Library, prompt: Prompt) -> str:
     return f"{triggers}; only as a shadow" if prompt.name in library.shadows else triggers
 
 
-def is_version_of(prompt_id: str, other_id: str) -> bool:
+def _is_version_of(prompt_id: str, other_id: str) -> bool:
     return prompt_id.partition("@")[0] == other_id.partition("@")[0]
 
 
@@ -87,23 +88,29 @@ class Version:
     corrections: Mapping[str, FieldFeedback]  # by field of the reply
 
 
-def list_versions(
-    prompt_id: str,
-    rows: Iterable[PromptStats],
-    failures: Mapping[str, Mapping[str, int]],
-    feedback: Mapping[str, Mapping[str, FieldFeedback]],
-) -> list[Version]:
-    """Return the version `prompt_id`, then all earlier versions that were used, the one with most replies first.
+@dataclass(frozen=True, slots=True)
+class LibraryStats:
+    """The stored figures of all prompts."""
 
-    `failures` and `feedback` are by prompt id.
-    """
-    by_id = {row.prompt_id: row for row in rows if is_version_of(prompt_id, row.prompt_id)}
-    corrected = {one for one in feedback if is_version_of(prompt_id, one)}
-    earlier = sorted((by_id.keys() | corrected) - {prompt_id}, key=lambda one: (-by_id.get(one, NO_CALLS).replies, one))
-    return [
-        Version(one, by_id.get(one, NO_CALLS), failures.get(one, {}), feedback.get(one, {}))
-        for one in (prompt_id, *earlier)
-    ]
+    rows: Sequence[PromptStats] = ()
+    failures: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # prompt id -> outcome -> number of calls
+    feedback: Mapping[str, Mapping[str, FieldFeedback]] = field(default_factory=dict)  # prompt id -> field of the reply
+
+    def versions(self, prompt_id: str) -> list[Version]:
+        """Return the version `prompt_id`, then all earlier versions that were used, the one with most replies first."""
+        by_id = {row.prompt_id: row for row in self.rows if _is_version_of(prompt_id, row.prompt_id)}
+        corrected = {one for one in self.feedback if _is_version_of(prompt_id, one)}
+        others = (by_id.keys() | corrected) - {prompt_id}
+        earlier = sorted(others, key=lambda one: (-by_id.get(one, NO_CALLS).replies, one))
+        return [
+            Version(one, by_id.get(one, NO_CALLS), self.failures.get(one, {}), self.feedback.get(one, {}))
+            for one in (prompt_id, *earlier)
+        ]
+
+
+def read_library_stats(store: Storage) -> LibraryStats:
+    """Return the statistics of all prompts. Blocks."""
+    return LibraryStats(store.calls.prompt_stats(), store.calls.failures(), feedback_in(store.statistics.counters()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,11 @@ class Run:
     actions: tuple[Action, ...] = ()  # that were planned
     comment: str | None = None  # Markdown that was posted
 
+    @property
+    def text(self) -> str:
+        """The replies as JSON."""
+        return "\n".join(json.dumps(reply, indent=2, ensure_ascii=False) for _, reply in self.replies)
+
 
 def sum_calls(spent: Sequence[CallRow | Usage]) -> dict[str, Any]:
     """Return `calls`, `tokens` and `cost_usd` of a `Run`."""
@@ -132,12 +137,6 @@ class Comparison:
         return tuple(fields)
 
     @property
-    def label_changes(self) -> tuple[tuple[str, Change], ...]:
-        """Each requested label, and whether only the new run has it ("added"), only the old one, or both."""
-        before, after = ({label.name for label in _requested(run)} for run in (self.old, self.new))
-        return tuple((name, _compare(name, before, after)) for name in sorted(before | after))
-
-    @property
     def differences(self) -> tuple[Difference, ...]:
         """The label groups for which the two prompts requested different labels."""
         old, new = _by_group(_requested(self.old)), _by_group(_requested(self.new))
@@ -148,17 +147,18 @@ class Comparison:
     def findings(self) -> tuple[tuple[Finding, Change], ...] | None:
         """The findings of both reviews, new ones first. Two are the same if file, category and quoted line are.
 
-        None if one of the runs has no review.
+        None if one of the runs is no review.
         """
-        if self.old is None or self.new is None or self.old.findings is None or self.new.findings is None:
+        if self.new is None or self.new.findings is None or (self.old is not None and self.old.findings is None):
             return None
-        unmatched = Counter(map(_identity, self.old.findings))
+        before = self.old.findings or () if self.old is not None else ()
+        unmatched = Counter(map(_identity, before))
         shown: list[tuple[Finding, Change]] = []
         for finding in self.new.findings:
             is_old = unmatched[_identity(finding)] > 0
             unmatched[_identity(finding)] -= is_old
             shown.append((finding, "same" if is_old else "added"))
-        for finding in reversed(self.old.findings):
+        for finding in reversed(before):
             if unmatched[_identity(finding)] > 0:
                 unmatched[_identity(finding)] -= 1
                 shown.append((finding, "removed"))
@@ -204,10 +204,6 @@ def _show(reply: Mapping[str, Any], name: str) -> str | None:
     return json.dumps(value, ensure_ascii=False, indent=1)
 
 
-def _compare(name: str, before: set[str], after: set[str]) -> Change:
-    return "same" if name in before and name in after else "added" if name in after else "removed"
-
-
 def _by_group(labels: Sequence[RequestedLabel]) -> dict[str, tuple[str, ...]]:
     groups = dict.fromkeys(label.group for label in labels)
     return {group: tuple(sorted(label.name for label in labels if label.group == group)) for group in groups}
@@ -239,16 +235,6 @@ def add_up(runs: Sequence[Run]) -> Totals:
         mean_tokens=sum(run.tokens for run in runs) / len(runs),
         mean_cost_usd=sum(costs) / len(costs) if costs else None,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class LabelCount:
-    """In how many deliveries a label is set."""
-
-    name: str
-    old: int
-    new: int
-    left: int  # after people's corrections
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,24 +300,14 @@ class Report:
     @property
     def field_counts(self) -> Sequence[FieldCount]:
         """The counts of all fields together, and then of each."""
-        fields = sorted({field_of(label.group) for label in self._all_labels()})
+        labels = [label for one in self.labels for labels in (one.old, one.new, one.left) for label in labels]
+        fields = sorted({field_of(label.group) for label in labels})
         return [self._count_field(field) for field in (None, *fields)]
-
-    @property
-    def label_counts(self) -> Sequence[LabelCount]:
-        names = sorted({label.name for label in self._all_labels()})
-        return [LabelCount(name, *(_count(name, sets) for sets in self._columns())) for name in names]
 
     @property
     def verdict(self) -> str:
         total = self._count_field(None)
         return describe_change(total.fixed, total.broken, len(self.labels))
-
-    def _columns(self) -> tuple[list[frozenset[RequestedLabel]], ...]:
-        return [one.old for one in self.labels], [one.new for one in self.labels], [one.left for one in self.labels]
-
-    def _all_labels(self) -> Iterable[RequestedLabel]:
-        return (label for column in self._columns() for labels in column for label in labels)
 
     def _count_field(self, field: str | None) -> FieldCount:
         found = [(one.is_as_left(one.old, field), one.is_as_left(one.new, field)) for one in self.labels]
@@ -341,10 +317,6 @@ class Report:
 
 def _rank(found: Iterable[Counted]) -> list[tuple[Counted, int]]:
     return sorted(Counter(found).items(), key=lambda counted: (-counted[1], counted[0]))
-
-
-def _count(name: str, sets: Iterable[Collection[RequestedLabel]]) -> int:
-    return sum(any(label.name == name for label in labels) for labels in sets)
 
 
 def describe_change(fixed: int, broken: int, compared: int) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from hls_handler.actions import Action
 from hls_handler.analysis import Analysis, ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
+from hls_handler.engine.asking import prompt_limits
 from hls_handler.engine.calls import UNSHOWN
 from hls_handler.engine.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
 from hls_handler.engine.repository_settings import SETTINGS_FILE
@@ -19,10 +20,12 @@ from hls_handler.events import Event, parse_event
 from hls_handler.handlers import HANDLERS, handler_for
 from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, Answers, Asking
 from hls_handler.handlers.handler import Handler, template_variables
+from hls_handler.handlers.reader import EMPTY_HISTORY, Reader
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt, render
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable, apply_repository_settings
+from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
 
@@ -58,6 +61,13 @@ class StoredFacts:
     effective: EffectiveSettings  # the present settings, with the settings of the repository that applied then
     steps: Mapping[tuple[str, int], Checkpoint]
 
+    @property
+    def title(self) -> str:
+        """ "issues.opened of octo/widgets#7", or "the recorded event issues.opened"."""
+        return (
+            f"{self.row.event_key} of {self.row.conversation}" if self.row else f"the recorded event {self.event.key}"
+        )
+
     def variables(self, prompt: str) -> Callable[[Any], Mapping[str, object]]:
         """Return a function that returns the template variables of a prompt, which is the first, for facts."""
         return partial(template_variables, self.event, self.handler, prompt=prompt, effective=self.effective)
@@ -65,6 +75,16 @@ class StoredFacts:
     def plan(self, analysis: Analysis) -> tuple[Action, ...]:
         """Return the actions that follow from the replies in `analysis`."""
         return self.handler.plan(self.event, self.facts, analysis)
+
+
+def read_facts(
+    event: Event, reader: Reader, settings: Settings, library: Library, effective: EffectiveSettings, prompt: str
+) -> StoredFacts:
+    """Read the facts about an event that is not stored. Raises what `Handler.gather` raises."""
+    handler = handler_for(event.name)
+    limits = prompt_limits(settings, library, event.name, effective, prompt)
+    facts = handler.gather(event, reader, EMPTY_HISTORY, limits)
+    return StoredFacts(None, event, handler, facts, effective, {})
 
 
 def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) -> StoredFacts:

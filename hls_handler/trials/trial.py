@@ -17,7 +17,7 @@ from typing import Any
 from hls_handler.actions import Action, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, UnusableReply, Usage, ValidReply
 from hls_handler.engine.active_config import Claude, DeliveryConfig
-from hls_handler.engine.calls import PROMPT_SECRET
+from hls_handler.engine.calls import PROMPT_SECRET, UNUSABLE
 from hls_handler.engine.job import ASK, decode_reply, decode_reply_for_display, encode_reply
 from hls_handler.engine.posting import LABELS_BEFORE, OUTCOME
 from hls_handler.engine.shadow import SHADOW, prompt_result
@@ -31,6 +31,8 @@ from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt, render
 from hls_handler.routing import Rule
+from hls_handler.settings.effective import EffectiveSettings
+from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import CallRow
 from hls_handler.store.statistics import DeliveryRow
@@ -50,11 +52,11 @@ PULL_REQUEST = "pull_request"
 
 
 class UnusableAnswer(Permanent):
-    """Claude's reply in a trial cannot be used. It is not asked for a correction."""
+    """Claude's reply in a trial cannot be used."""
 
-    def __init__(self, prompt_id: str, reply: UnusableReply) -> None:
-        super().__init__(f"Claude's reply to {prompt_id} cannot be used: {reply.problem}")
-        self.text = reply.text
+    def __init__(self, rendered: RenderedPrompt, reply: UnusableReply) -> None:
+        super().__init__(f"Claude's reply to {rendered.prompt.id} cannot be used: {reply.problem}")
+        self.rendered, self.reply = rendered, reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,36 +74,72 @@ class CostLimit:
             )
 
 
+@dataclass(slots=True)
+class Question:
+    """A request of a trial, and what came of it."""
+
+    rendered: RenderedPrompt
+    model: str
+    correction: UnusableReply | None  # the invalid reply that Claude is asked to correct; None in a first question
+    answer: ValidReply | UnusableReply | None = None  # redacted; None if the call failed
+
+
 class Sender:
-    """Sends the requests of trials to Claude. `wait` precedes each; it may raise an `HlsError`, which ends all."""
+    """Sends the requests of trials to Claude, with at least `interval_s` between two.
+
+    `wait` gets the seconds before each; it may raise an `HlsError`, which ends all. If `corrects`, Claude is asked once
+    to correct an invalid reply, as the service does.
+    """
 
     def __init__(
         self,
         claude: Claude,
-        wait: Callable[[], object] = lambda: None,
+        wait: Callable[[float], object] = lambda _seconds: None,
         observe: Callable[[Usage], object] = lambda _usage: None,
+        *,
+        interval_s: float = 0.0,
+        corrects: bool = False,
     ) -> None:
         self._claude, self._wait, self._observe = claude, wait, observe
-        self.usages: list[Usage] = []  # of the requests since `begin`
+        self._interval_s, self._corrects, self._next_s = interval_s, corrects, 0.0
+        self.questions: list[Question] = []  # since `begin`
         self._limit: CostLimit | None = None
 
     def begin(self, limit: CostLimit | None) -> None:
         """Begin the requests about a delivery, which may cost as much as `limit` allows."""
-        self.usages, self._limit = [], limit
+        self.questions, self._limit = [], limit
 
-    def send(self, rendered: RenderedPrompt, index: int) -> ValidReply:
+    @property
+    def usages(self) -> list[Usage]:
+        return [one.answer.usage for one in self.questions if one.answer is not None]
+
+    def send(self, rendered: RenderedPrompt) -> ValidReply:
         """Return the reply, redacted. Raises `BudgetExceeded`, `UnusableAnswer`, and what Claude raises."""
+        answer = self._ask(rendered, None)
+        if self._corrects and isinstance(answer, UnusableReply) and answer.why == "invalid":
+            answer = self._ask(rendered, answer)
+        if isinstance(answer, UnusableReply):
+            raise UnusableAnswer(rendered, answer)
+        return answer
+
+    def _ask(self, rendered: RenderedPrompt, correction: UnusableReply | None) -> ValidReply | UnusableReply:
+        estimate = self._claude.upper_estimate(rendered, correction=correction)
         if self._limit is not None:
-            self._limit.check(self.usages, self._claude.upper_estimate(rendered))
-        self._wait()
-        answer, prompt = self._claude.ask(rendered), rendered.prompt
-        self.usages.append(answer.usage)
+            self._limit.check(self.usages, estimate)
+        self._wait(self._next_s)
+        self._next_s = self._interval_s
+        question = Question(rendered, estimate.model, correction)
+        self.questions.append(question)
+        answer, prompt = self._claude.ask(rendered, correction=correction), rendered.prompt
         self._observe(answer.usage)
         if isinstance(answer, UnusableReply):
-            raise UnusableAnswer(prompt.id, answer)
-        redacted = decode_reply(encode_reply(answer, index=index), reply_type=prompt.reply, model=prompt.reply_model)
-        assert redacted is not None
-        return redacted
+            (question.answer,) = UNUSABLE.decode(UNUSABLE.encode((answer,))) or (None,)
+        else:
+            question.answer = decode_reply(
+                encode_reply(answer, index=0), reply_type=prompt.reply, model=prompt.reply_model
+            )
+        assert question.answer is not None
+        return question.answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +186,14 @@ class Trial:
         return replace(self.begun, new=new, labels=labels, requested=tuple(sorted(one.name for one in decided[-1])))
 
     def _ask_all(self, sender: Sender, key: bytes) -> Run:
-        job, answered = ask_all(self.source, self.library, self.name, key, sender.send)
+        job = make_job(self.source, self.library, self.name, key, sender.send)
+        answered = job.run()
         end = "; ".join(["not posted", *_describe_gaps(answered)])
         return _make_run(answered.facts, answered.answers, job.analysis, job.actions, sender.usages, end=end)
 
     def _ask_edited(self, sender: Sender) -> Run:
-        new = join_replies([sender.send(rendered, index) for index, rendered in enumerate(self.requests)])
-        position = _find_position(self.answers, self.name, self.source.event, self.library)
-        before, after = self.answers[:position], self.answers[(position or 0) + 1 :]
-        analysis = Analysis((new,) if position is None else (*before, new, *after), comment=None)
-        return _make_run(self.source.facts, (new,), analysis, self.source.plan(analysis), sender.usages)
+        new = join_replies(list(map(sender.send, self.requests)))
+        return _put_in_place(self.source, self.library, self.name, self.answers, new, sender.usages)
 
 
 def render_requests(source: StoredFacts, library: Library, name: str, key: bytes) -> tuple[RenderedPrompt, ...]:
@@ -166,24 +202,28 @@ def render_requests(source: StoredFacts, library: Library, name: str, key: bytes
     return tuple(render(library, name, variables, key=key) for variables in parts)
 
 
-def ask_all(
-    source: StoredFacts, library: Library, name: str, key: bytes, send: Callable[[RenderedPrompt, int], ValidReply]
-) -> tuple[TrialJob, Answers]:
-    """Run the handler with the prompt and those that follow, which `send` sends. Nothing is stored or posted.
+def make_job(
+    source: StoredFacts, library: Library, name: str, key: bytes, send: Callable[[RenderedPrompt], ValidReply]
+) -> TrialJob:
+    """Return the job with which a handler asks the prompt and those that follow. `send` sends each request."""
 
-    Raises `PromptError`, a `StepFailed`, and what `send` raises.
-    """
-
-    def ask_one(name: str, variables: Mapping[str, object], index: int) -> ValidReply:
+    def ask_one(name: str, variables: Mapping[str, object], _index: int) -> ValidReply:
         rendered = render(library, name, variables, key=key)
-        return replace(send(rendered, index), unshown=find_unshown(variables, rendered.task))
+        return replace(send(rendered), unshown=find_unshown(variables, rendered.task))
 
     keeps_review = source.event.name == PULL_REQUEST
     asking = Asking(library, name, source.variables(name), ask_one, keeps_review=keeps_review)
     rule = Rule(source.event.key, name, source.effective, library.prompts[name].path)
     consult = partial(source.handler.consult, asking)
-    job = TrialJob(source.event, rule, source.handler, source.facts, library, key, consult)
-    return job, job.run()
+    return TrialJob(source.event, rule, source.handler, source.facts, library, key, consult)
+
+
+def find_limit(settings: Settings, effective: EffectiveSettings, event: Event) -> CostLimit | None:
+    """Return the limit on the cost of a review; None for other events."""
+    if event.name != PULL_REQUEST:
+        return None
+    where = settings.sources.where(effective.find_key("review.max_usd", settings))
+    return CostLimit(effective.review.max_usd, where)
 
 
 def run_trials(trials: Iterable[Trial], sender: Sender) -> tuple[Comparison, ...]:
@@ -197,7 +237,7 @@ def run_trials(trials: Iterable[Trial], sender: Sender) -> tuple[Comparison, ...
         try:
             results.append(trial.compare(sender))
         except HlsError as exc:
-            text = redact(exc.text) if isinstance(exc, UnusableAnswer) else ""
+            text = exc.reply.text if isinstance(exc, UnusableAnswer) else ""
             results.append(replace(trial.begun, problem=redact(with_remedy(exc)), unusable=text))
             is_stopped = isinstance(exc, DependencyDown) or not isinstance(exc, StepFailed | PromptError)
     return tuple(results)
@@ -217,10 +257,7 @@ def plan_trial(store: Storage, row: DeliveryRow, config: DeliveryConfig, prompt:
     if name is None or name not in fitting:
         known = f"; there is {', '.join(fitting)}" if fitting else ""
         raise NotRepeatable(f"the library has no prompt {name} for {event.key}{known}")
-    key, limit = store.database.secret(PROMPT_SECRET), None
-    if event.name == PULL_REQUEST:
-        where = settings.sources.where(effective.find_key("review.max_usd", settings))
-        limit = CostLimit(effective.review.max_usd, where)
+    key = store.database.secret(PROMPT_SECRET)
     return Trial(
         source,
         library,
@@ -230,7 +267,7 @@ def plan_trial(store: Storage, row: DeliveryRow, config: DeliveryConfig, prompt:
         _load_old_run(store, row, source, answered),
         tuple(store.corrections.of_conversation(row)),
         key,
-        limit,
+        find_limit(settings, effective, event),
     )
 
 
@@ -241,18 +278,31 @@ def plan_edit(
 
     The old result is that of the stored reply which the new one replaces: to the same prompt, or to the first one.
     """
-    answered, corrections = _find_answers(store, source), tuple[AppliedLabel, ...]()
+    answered = _find_answers(store, source)
     answers = answered.answers if answered else ()
     position = _find_position(answers, name, source.event, library)
     replaced, old = None if position is None else answers[position], None
     if source.handler.verification == name:
         replaced = decode_reply_for_display(source.steps.get((ASK, VERIFICATION)))
     if replaced is not None:
-        analysis = Analysis((replaced,) if position is None else answers, comment=None)
-        old = _make_run(source.facts, (replaced,), analysis, source.plan(analysis), [replaced.usage])
-    if source.row is not None:
-        corrections = tuple(store.corrections.of_conversation(source.row))
-    return Trial(source, library, name, requests, answers, old, corrections)
+        old = _put_in_place(source, library, name, answers, replaced, [replaced.usage])
+    corrections = store.corrections.of_conversation(source.row) if source.row is not None else ()
+    return Trial(source, library, name, requests, answers, old, tuple(corrections))
+
+
+def _put_in_place(
+    source: StoredFacts,
+    library: Library,
+    name: str,
+    answers: tuple[ValidReply, ...],
+    reply: ValidReply,
+    spent: Sequence[Usage],
+) -> Run:
+    """Return the result of a reply to the prompt `name` in the place of the stored one."""
+    position = _find_position(answers, name, source.event, library)
+    replies = (reply,) if position is None else (*answers[:position], reply, *answers[position + 1 :])
+    analysis = Analysis(replies, comment=None)
+    return _make_run(source.facts, (reply,), analysis, source.plan(analysis), spent)
 
 
 def compare_stored(store: Storage, prompt: str, other: str | None, *, since: datetime) -> Report:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from hls_handler.cli.prompts import format_feedback, format_stats
+from hls_handler.cli.prompts import format_versions
+from hls_handler.reports.prompt_library import LibraryStats
 from hls_handler.store.calls import PromptStats
 from hls_handler.store.corrections import FieldFeedback
 
 
 def shown(*rows: PromptStats) -> list[str]:
-    return list(format_stats("issues/analyze@aaaaaa", rows))
+    return list(format_versions(LibraryStats(rows).versions("issues/analyze@aaaaaa")))
 
 
 def at(hour: int) -> datetime:
@@ -42,12 +43,9 @@ def test_corrected_labels_are_shown_by_field_with_earlier_versions_in_parenthese
         "issues/analyze@aaaaaa": {"priority": FieldFeedback(40, 6), "component": FieldFeedback(1, 1)},
         "issues/other@aaaaaa": {"priority": FieldFeedback(1, 1)},
     }
-    assert list(format_feedback("issues/analyze@aaaaaa", feedback)) == [
+    versions = LibraryStats(feedback=feedback).versions("issues/analyze@aaaaaa")
+    assert list(format_versions(versions))[4:] == [
         "corrected   priority: 6 of 40 labels, 15% (earlier versions: 6 of 20 labels, 30%)",
-        "            kind: 0 of 0 labels (earlier versions: 0 of 3 labels, 0%)",
         "            component: 1 of 1 label, 100%",
+        "            kind: 0 of 0 labels (earlier versions: 0 of 3 labels, 0%)",
     ]
-
-
-def test_a_prompt_that_sets_no_labels_has_no_line_about_corrections() -> None:
-    assert list(format_feedback("comments/reply@aaaaaa", {})) == []

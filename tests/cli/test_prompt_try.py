@@ -6,8 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from hls_handler.actions import StoredComment
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.cli import app
 from hls_handler.cli.event_input import Subject
-from hls_handler.cli.prompt_try import TryRunner
+from hls_handler.cli.prompt_try import make_sender, try_event
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.comment_body import marker
 from hls_handler.clients.github import connect_read_only
@@ -341,24 +340,26 @@ def test_live_reads_the_facts_about_a_payload_from_github(try_: Hls, sandbox: Sa
     assert (result["facts"], "Only GitHub knows this title" in result["questions"][0]["task"]) == ("sandbox", False)
 
 
-def test_a_second_question_waits_for_the_rate_limiter(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_second_question_waits_as_long_as_the_service_would(sandbox: Sandbox, tmp_path: Path) -> None:
     text = SETTINGS.format(sandbox=sandbox).replace("second: 100", "second: 0.1")
     settings = load(tmp_path, with_chain(text, tmp_path))
     payload = recorded.load("demo/question")
-    later: list[timedelta] = []
+    subject = Subject(payload.name, payload.event, payload.action, payload.body, live=True)
+    paused: list[float] = []
     with (
         closing(connect_read_only(settings.github, now=lambda: NOON)) as github,
         closing(Claude(settings.claude, clock=lambda: 0.0, now=lambda: NOON)) as claude,
     ):
-        result = TryRunner(
-            settings,
-            load_checked(settings),
-            github,
-            claude,
-            load_history=lambda _event, _number, _we: ConversationState(labels={}, comments={}),
-            pause=lambda seconds: later.append(timedelta(seconds=seconds)),
-            open_store=partial(Storage.open, skew=lambda: sum(later, timedelta())),
-        ).run(Subject(payload.name, payload.event, payload.action, payload.body, live=True), None)
+        sender, nothing = make_sender(settings, claude, paused.append), ConversationState(labels={}, comments={})
+        result = try_event(settings, load_checked(settings), subject, None, github, sender, lambda *_: nothing)
     assert len(result.questions) == 2
     assert result.state == "done"
-    assert sum(later, timedelta()) > timedelta(seconds=9)
+    assert paused == [0.0, 10.0]
+
+
+def test_an_exhausted_hourly_budget_ends_the_try(try_: Hls, folder: Path) -> None:
+    settings = (folder / "settings.yaml").read_text().replace("second: 100", "second: 100, calls_per_hour: 1")
+    (folder / "settings.yaml").write_text(with_chain(settings, folder))
+    result = tried(try_, "demo/question")
+    assert (len(result["questions"]), result["end"]["state"]) == (1, "failed")
+    assert "claude.calls_per_hour allows 1 call," in result["end"]["reason"]

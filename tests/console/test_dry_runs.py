@@ -55,7 +55,7 @@ def test_results_are_shown_side_by_side_and_nothing_is_changed(
     ]
     assert "End done: added bug, priority-low, difficulty-easy; commented not posted Prompts" in text
     assert "Tokens 1,000 1,000 Cost 0.000140 USD 0.000140 USD" in text
-    assert "bug both difficulty-easy both priority-high new only priority-low old only" in text
+    assert "New labels bug , difficulty-easy , priority-high Result no longer as people left them" in text
     assert "-Thanks to whoever fixes it. +Thanks a lot." in text
     assert "priority issues/analyze low high" in text.partition("fields are the same")[0]
     assert "kind issues/analyze bug bug" in text.partition("fields are the same")[2]

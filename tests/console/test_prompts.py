@@ -21,7 +21,7 @@ from hls_handler.errors import DependencyDown
 from hls_handler.handlers import handler_for
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import ReloadingLibrary
-from hls_handler.reports.prompt_input import load_sample
+from hls_handler.reports.prompt_input import load_sample, make_input
 from hls_handler.reports.prompt_library import NO_CALLS, Version
 from hls_handler.storage import Storage
 from hls_handler.store.corrections import FieldFeedback
@@ -112,8 +112,7 @@ def send(browser: Browser, text: str, page: Response, **form: str) -> Response:
 def make_job(library: Path, text: str, file: str = "issues/analyze.j2") -> RenderJob:
     given = settings(prompts={"directory": (str(library),)})
     loaded = load_checked(given)
-    sample = load_sample(loaded, "issues/analyze", given)
-    assert sample is not None
+    sample = make_input(load_sample(loaded, "issues/analyze", given), loaded, "issues/analyze")
     before = {source.name: source.text for source in loaded.sources["issues/analyze"].sources}[file]
     return RenderJob(
         (str(library),), (), (), {}, "issues/analyze", file, f"prompts/{file}", before, text, (sample,), "00" * 16

@@ -32,7 +32,7 @@ from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Settings
 from hls_handler.trials.replay import StoredFacts
-from hls_handler.trials.trial import ask_all, render_requests
+from hls_handler.trials.trial import make_job, render_requests
 from tests.golden.cases import Case, CaseError, IssueCase, Kind, PullRequestCase, WorkflowCase
 from tests.golden.questions import to_question
 from tests.golden.scoring import (
@@ -216,7 +216,7 @@ class Evaluator:
         source, name = to_question(case, self.settings, self.library, self.prompts)
         names: list[str] = []
 
-        def send(rendered: RenderedPrompt, _index: int) -> ValidReply:
+        def send(rendered: RenderedPrompt) -> ValidReply:
             names.append(rendered.prompt.id)
             answer = self.claude.ask(self._with_model(rendered))
             if isinstance(answer, UnusableReply):
@@ -225,7 +225,7 @@ class Evaluator:
 
         problem = None
         try:
-            _, answered = ask_all(source, self.library, name, DELIMITER_KEY, send)
+            answered = make_job(source, self.library, name, DELIMITER_KEY, send).run()
             # The first prompt has what the case expects; those that follow it have other reply types.
             score = self._score(case, replace(source, facts=answered.facts), answered.answers[0], names)
         except Permanent as exc:

@@ -7,14 +7,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 from hls_handler.ci.steps import WorkflowStep
-from hls_handler.engine.asking import prompt_limits
 from hls_handler.events import Event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile, WorkflowJob
+from hls_handler.handlers.reader import ChangedFile, WorkflowJob
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Repository, Settings
-from hls_handler.trials.replay import StoredFacts
+from hls_handler.trials.replay import StoredFacts, read_facts
 from tests.golden.cases import Case, CaseError, IssueCase, PullRequestCase, WorkflowCase
 from tests.handlers.events import RUN, START, job, run_event
 from tests.handlers.world import FakeReader, event, issue, pull_request
@@ -34,10 +33,7 @@ def to_question(
     happened, reader = _to_event(case)
     handler, effective = handler_for(happened.name), find_effective_settings(settings)
     prompt = prompts.get(handler.family) or _find_prompt(happened.key, effective, library)
-    facts = handler.gather(
-        happened, reader, EMPTY_HISTORY, prompt_limits(settings, library, happened.name, effective, prompt)
-    )
-    return StoredFacts(None, happened, handler, facts, effective, {}), prompt
+    return read_facts(happened, reader, settings, library, effective, prompt), prompt
 
 
 def find_effective_settings(settings: Settings) -> EffectiveSettings:

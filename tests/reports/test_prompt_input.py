@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.engine.calls import PROMPT_SECRET
 from hls_handler.prompting.render import render
-from hls_handler.reports.prompt_input import UnsuitableDelivery, load_delivery, make_variables
+from hls_handler.reports.prompt_input import UnsuitableDelivery, list_variables, load_delivery, make_input
 from hls_handler.settings.effective import RepositoryTable
 from tests.engine.conftest import make_world
 from tests.engine.test_repository_settings import make_world_with_file
@@ -22,8 +22,9 @@ PROMPT = "issues/analyze"
 def test_prompt_is_rendered_with_the_settings_of_the_repository_as_it_was_sent(make_world: MakeWorld) -> None:
     world = make_world_with_file(make_world, "comments: {language: German}", BUG)
     world.finish()
-    given = load_delivery(world.store, world.row(), world.prompts, PROMPT, RepositoryTable(world.settings))
-    variables, key = make_variables(given, world.prompts, PROMPT), world.store.database.secret(PROMPT_SECRET)
+    source = load_delivery(world.store, world.row(), world.prompts, PROMPT, RepositoryTable(world.settings))
+    (variables,) = list_variables(make_input(source, world.prompts, PROMPT), world.prompts, PROMPT)
+    key = world.store.database.secret(PROMPT_SECRET)
     rendered, (sent,) = render(world.prompts, PROMPT, variables, key=key), world.claude.asked
     assert "German" in rendered.task
     assert (rendered.system, rendered.task) == (sent.system, sent.task)
