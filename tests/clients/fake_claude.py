@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal
+
+from tests.clients.fake_network import HOST, Quiet, Server
 
 KEY = "sk-ant-secretsecretsecret"
 
@@ -48,30 +49,20 @@ class FakeClaude:
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
         self._released = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
+        self._server = Server((HOST, 0), self._handler()).__enter__()
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://{HOST}:{self._server.port}"
 
     def close(self) -> None:
         self._released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.__exit__()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         fake = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *args: object) -> None:
-                pass
-
+        class Handler(Quiet):
             def serve(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 fake.paths.append(f"{self.command} {self.path}")
@@ -90,8 +81,7 @@ class FakeClaude:
                     self.send_header(name, value)
                 self.end_headers()
                 self.close_connection = say.kind == "cut"
-                with suppress(ConnectionError):  # the client closes the connection of a response that is too large
-                    self.wfile.write(raw[: len(raw) // 2] if say.kind == "cut" else raw)
+                self.wfile.write(raw[: len(raw) // 2] if say.kind == "cut" else raw)
 
             do_GET = do_POST = serve  # noqa: N815 (the names that http.server looks for)
 

@@ -10,9 +10,11 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.clients.fake_network import HOST, Quiet, Server
 
 TOKEN = "ghp_secretsecretsecretsecret"
 HLS = {"login": "hls-bot", "id": 9001, "type": "User"}
@@ -67,14 +69,11 @@ class FakeGithub:
         self.most_files_with_patches = 100  # of a page; larger pages lack patches
         self.log = b""  # of job 6
         self._released = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
+        self._server = Server((HOST, 0), self._handler()).__enter__()
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/api"
+        return f"http://{HOST}:{self._server.port}/api"
 
     @property
     def calls(self) -> list[str]:
@@ -82,9 +81,7 @@ class FakeGithub:
 
     def close(self) -> None:
         self._released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.__exit__()
 
     def add_label(self, name: str) -> None:
         self.labels[name.casefold()] = {"name": name, "color": "ededed", "description": ""}
@@ -215,15 +212,10 @@ class FakeGithub:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         fake = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(Quiet):
             def setup(self) -> None:
                 super().setup()
                 fake.connections += 1
-
-            def log_message(self, *args: object) -> None:
-                pass
 
             def serve(self) -> None:
                 place = urlsplit(self.path)

@@ -77,20 +77,20 @@ def _key_usage(*, is_authority: bool) -> x509.KeyUsage:
 _PEM = serialization.Encoding.PEM
 
 
-class _Quiet(BaseHTTPRequestHandler):
+class Quiet(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *args: object) -> None:
         """Log nothing, because it would go to the standard error of the tests."""
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore errors: a client that does not trust the certificate ends the handshake."""
+        """Ignore errors: a client ends a handshake that it does not trust, and an answer that is too long."""
 
-    def __enter__(self) -> _Server:
+    def __enter__(self) -> Server:
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
 
@@ -103,10 +103,10 @@ class _Server(ThreadingHTTPServer):
         return int(self.server_address[1])
 
 
-def tls_server(certificate: Path, behind: Mapping[str, str]) -> _Server:
+def tls_server(certificate: Path, behind: Mapping[str, str]) -> Server:
     """Return a server that forwards each host to an address: {"api.github.test": "http://127.0.0.1:1"}."""
 
-    class Forward(_Quiet):
+    class Forward(Quiet):
         def setup(self) -> None:
             self.request = context.wrap_socket(self.request, server_side=True)
             super().setup()
@@ -135,7 +135,7 @@ def tls_server(certificate: Path, behind: Mapping[str, str]) -> _Server:
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    return _Server((HOST, 0), Forward)
+    return Server((HOST, 0), Forward)
 
 
 class Proxy:
@@ -146,7 +146,7 @@ class Proxy:
         expected = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
         asked = self.asked
 
-        class Connect(_Quiet):
+        class Connect(Quiet):
             def do_CONNECT(self) -> None:
                 asked.append(self.path)
                 self.close_connection = True
@@ -159,7 +159,7 @@ class Proxy:
                     with suppress(OSError):
                         _relay(self.connection, upstream)
 
-        self._server = _Server((HOST, 0), Connect)
+        self._server = Server((HOST, 0), Connect)
 
     def __enter__(self) -> Proxy:
         self._server.__enter__()
