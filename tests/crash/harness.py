@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, func, select
@@ -13,14 +18,13 @@ from sqlalchemy import Engine, create_engine, func, select
 from hls_handler.db.tables import deliveries
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
-from tests.crash.commits import CommitCounter
-from tests.crash.forked_service import EVENTS, PROMPTS
-from tests.crash.processes import ServiceProcess, wait_until
-from tests.crash.scenarios import FreshRepository
-from tests.e2e.service import SECRET, free_port
+from tests.crash.commits import CommitCounter, count_commits
+from tests.crash.scenarios import EVENTS, PROMPTS, FreshRepository
+from tests.e2e.fork_server import ROOT, ForkedProcess, serve
+from tests.e2e.service import SECRET, Service
 
 SETTINGS = """
-server: {{host: 127.0.0.1, port: "${{PORT}}"}}
+server: {{host: 127.0.0.1, port: 0}}
 github:
   token: "{token}"
   webhook_secret: "{secret}"
@@ -32,11 +36,9 @@ claude:
   base_url: "{claude_url}"
   requests_per_second: 1000
   calls_per_hour: 100000
-  {claude}
-storage: {{url: "${{STORAGE_URL}}"}}
+storage: {{url: "{storage_url}"}}
 prompts: {{directory: {prompts}}}
-logging: {{level: WARNING}}
-limits: {{{limits}}}
+limits: {{concurrency: 1, retry_backoff_s: 0.2, settle_s: 0}}
 catch_up: {{enabled: false}}
 repositories:
   - name: "Codertocat/*"
@@ -45,8 +47,7 @@ repositories:
 """
 
 
-def write_settings(folder: Path, sandbox: Sandbox, *, limits: str, claude: str = "") -> Path:
-    """Write the settings of all processes. `limits` and `claude` are additional keys of these sections."""
+def write_settings(folder: Path, sandbox: Sandbox, storage_url: str) -> Path:
     path = folder / "settings.yaml"
     path.write_text(
         SETTINGS.format(
@@ -55,27 +56,51 @@ def write_settings(folder: Path, sandbox: Sandbox, *, limits: str, claude: str =
             github_url=sandbox.github_url,
             claude_url=sandbox.claude_url,
             secret=SECRET,
+            storage_url=storage_url,
             prompts=json.dumps([str(folder) for folder in PROMPTS]),
             events=json.dumps(EVENTS),
-            limits=limits,
-            claude=claude,
         )
     )
     return path
 
 
-def count_open_deliveries(engine: Engine) -> int:
-    """Number of queued and running deliveries."""
-    is_open = deliveries.c.state.in_(("queued", "running"))
-    with engine.connect() as connection:
-        return connection.execute(select(func.count()).select_from(deliveries).where(is_open)).scalar_one()
+@dataclass
+class CountedService(Service):
+    """A service whose commits are counted."""
+
+    commits: CommitCounter = field(default_factory=CommitCounter)
+
+    def start(self) -> Service:
+        self.begin_log()
+        arguments = ["serve", "--config", str(self.settings)]
+        run = partial(_serve_counted, self.commits)
+        self.process = ForkedProcess(run, arguments, os.environ, ROOT, self.log, self.log)
+        return self.until_up()
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+def _serve_counted(commits: CommitCounter) -> None:
+    count_commits(commits)
+    serve()
+
+
+def wait_until(condition: Callable[[], bool], *, timeout_s: float) -> bool:
+    """Return True as soon as the condition holds, or False after the timeout."""
+    pause, deadline = threading.Event(), time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        pause.wait(0.004)
+    return True
 
 
 @dataclass
 class Harness:
     sandbox: Sandbox
-    service: ServiceProcess
-    commits: CommitCounter
+    service: CountedService
     store: Storage
     engine: Engine
     repositories: int = 0
@@ -84,8 +109,15 @@ class Harness:
         self.repositories += 1
         return FreshRepository(self.repositories)
 
+    @property
+    def commits(self) -> CommitCounter:
+        return self.service.commits
+
     def open_deliveries(self) -> int:
-        return count_open_deliveries(self.engine)
+        """Number of queued and running deliveries."""
+        is_open = deliveries.c.state.in_(("queued", "running"))
+        with self.engine.connect() as connection:
+            return connection.execute(select(func.count()).select_from(deliveries).where(is_open)).scalar_one()
 
     def log_tail(self) -> str:
         return self.service.log.read_text()[-5000:]
@@ -99,15 +131,12 @@ def running_harness(folder: Path, *, url: str | None = None) -> Iterator[Harness
     """Run a service. `url` is that of a PostgreSQL database; None: an SQLite file in the folder."""
     storage_url = url or f"sqlite:///{folder}/hls.db"
     with Sandbox() as sandbox:
-        settings = write_settings(folder, sandbox, limits="concurrency: 1, retry_backoff_s: 0.2, settle_s: 0")
-        store = Storage.open(storage_url)
-        engine = create_engine(storage_url)
-        commits = CommitCounter()
-        service = ServiceProcess(settings, free_port(), folder / "service.log", storage_url, commits=commits)
+        service = CountedService(write_settings(folder, sandbox, storage_url), 0, folder / "service.log", storage_url)
+        store, engine = Storage.open(storage_url), create_engine(storage_url)
         try:
             service.start()
-            yield Harness(sandbox, service, commits, store, engine)
+            yield Harness(sandbox, service, store, engine)
         finally:
-            service.stop(9)
+            service.stop(signal.SIGKILL)
             engine.dispose()
             store.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import signal
 import uuid
 from collections.abc import Iterator, Mapping
@@ -17,8 +16,7 @@ from hls_handler.db import tables
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
 from tests.crash.commits import Side
-from tests.crash.harness import Harness
-from tests.crash.processes import wait_until
+from tests.crash.harness import Harness, wait_until
 from tests.crash.scenarios import FreshRepository, Scenario
 from tests.crash.snapshot import Snapshot, counters, database_snapshot, github_snapshot
 
@@ -134,13 +132,11 @@ def _is_killed(harness: Harness, kill: Kill, *, answered: bool) -> bool:
 
     def ended() -> bool:
         if kill.kind == "request" and any(request.fault for request in harness.sandbox.requests.all()):
-            assert service.pid is not None
-            os.kill(service.pid, signal.SIGKILL)
-            service.wait()
-        return service.pid is None or (answered and harness.open_deliveries() == 0)
+            service.stop(signal.SIGKILL)
+        return not service.is_running or (answered and harness.open_deliveries() == 0)
 
     assert wait_until(ended, timeout_s=60), f"neither killed nor finished: {kill}\n{harness.log_tail()}"
-    return wait_until(lambda: service.pid is None, timeout_s=0.3)  # the end of a process takes a moment
+    return wait_until(lambda: not service.is_running, timeout_s=0.3)  # the end of a process takes a moment
 
 
 def _count_requests(harness: Harness) -> int:

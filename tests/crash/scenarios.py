@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
+from hls_handler import shipped
 from hls_handler.prompting import recorded
 
+EVENTS = ("issues", "pull_request", "pull_request_review", "workflow_run", "release", "issue_comment", "push")
+PROMPTS = (Path(__file__).parent / "prompts", shipped.PROMPTS)
 OWNER = "Codertocat"
 _NAME, _ID = b"Hello-World", b"186853002"
 

@@ -73,7 +73,7 @@ def start_serve(settings: Path, options: Sequence[str] = (), *, environ: Mapping
     Without options it has a preloaded prompt library.
     """
     arguments = ["serve", "--config", str(settings), *options]
-    return ForkedProcess(program.main if options else _serve, arguments, environ, ROOT, log, log)
+    return ForkedProcess(program.main if options else serve, arguments, environ, ROOT, log, log)
 
 
 def run_command(
@@ -86,7 +86,7 @@ def run_command(
         return subprocess.CompletedProcess(list(arguments), code, out.read_text(), err.read_text())
 
 
-def _serve() -> None:
+def serve() -> None:
     """Do what `hls serve --config ...` does, with a preloaded prompt library."""
     from tests.e2e.preload import load  # only here, so that the process of the tests need not load the libraries
 

@@ -17,7 +17,7 @@ from hls_handler.engine.library import load_checked
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts
 from hls_handler.settings.model import Claude, Github, Prompts, Repository, Settings
-from tests.crash.forked_service import PROMPTS
+from tests.crash.scenarios import PROMPTS
 
 for imported_on_first_use in (
     "tests.e2e.fork_server",

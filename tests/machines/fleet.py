@@ -15,8 +15,8 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
-from tests.crash.processes import ServiceProcess, wait_until
-from tests.e2e.service import Service, free_port, settings_text
+from tests.crash.harness import wait_until
+from tests.e2e.service import Service, settings_text
 
 REPOSITORY = "Codertocat/Hello-World"
 
@@ -27,7 +27,7 @@ class Fleet:
     store: Storage
     url: str
     settings: Path
-    services: Sequence[ServiceProcess]
+    services: Sequence[Service]
 
     @cached_property
     def _bug(self) -> dict[str, Any]:
@@ -55,13 +55,13 @@ class Fleet:
         assert found is not None, f"no delivery {guid}"
         return found
 
-    def owner_of(self, guid: str) -> ServiceProcess:
+    def owner_of(self, guid: str) -> Service:
         """Return the service that processes a delivery."""
         worker = self.row(guid).worker or ""
-        return next(service for service in self.services if f"-{service.pid}-" in worker)
+        return next(one for one in self.services if one.process is not None and f"-{one.process.pid}-" in worker)
 
     def until(self, condition: Callable[[], bool], *, timeout_s: float = 60) -> None:
-        if not wait_until(condition, timeout_s=timeout_s, poll_s=0.05):
+        if not wait_until(condition, timeout_s=timeout_s):
             raise AssertionError("\n".join(service.log.read_text()[-2000:] for service in self.services))
 
     def until_idle(self) -> None:
@@ -90,10 +90,10 @@ MIN_INTERVAL_S = 0.05
 """Between two writes to GitHub, and between two calls of Claude, over all processes."""
 
 
-def settings_for(sandbox: Sandbox, folder: Path, *, limits: str, port: str, url: str, more: str = "") -> Path:
+def settings_for(sandbox: Sandbox, folder: Path, *, limits: str, url: str, more: str = "") -> Path:
     folder.mkdir(exist_ok=True)
     path = folder / "settings.yaml"
-    text = settings_text(sandbox, port=port, storage_url=url, limits=limits, more=more)
+    text = settings_text(sandbox, storage_url=url, limits=limits, more=more)
     text = text.replace("writes: 0.01", f"writes: {MIN_INTERVAL_S}")
     # Without the cache of replies: each delivery has its own call, also after edits that GitHub does not show.
     claude = f"second: {1 / MIN_INTERVAL_S}\n  calls_per_hour: 9999\n  cache_ttl_h: 0"
@@ -104,9 +104,10 @@ def settings_for(sandbox: Sandbox, folder: Path, *, limits: str, port: str, url:
 @contextmanager
 def make_fleet(sandbox: Sandbox, url: str, folder: Path, *, size: int, limits: str) -> Iterator[Fleet]:
     """Make services without starting them; kill at the end those that a test has started."""
-    path = settings_for(sandbox, folder, limits=limits, port='"${PORT}"', url="${STORAGE_URL}")
+    path = settings_for(sandbox, folder, limits=limits, url="${STORAGE_URL}")
     with closing(Storage.open(url)) as store:
-        services = [ServiceProcess(path, free_port(), folder / f"service-{n}.log", url) for n in range(size)]
+        environ = {"STORAGE_URL": url}
+        services = [Service(path, 0, folder / f"service-{n}.log", url, environ=environ) for n in range(size)]
         fleet = Fleet(sandbox, store, url, path, services)
         try:
             yield fleet

@@ -15,7 +15,6 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.load import SettingsFile
 from tests.e2e.service import Service as Process
-from tests.e2e.service import free_port
 from tests.machines.fleet import settings_for
 
 SYNC = "features: {async_processing: false}"
@@ -25,11 +24,8 @@ def test_web_process_responds_when_worker_process_has_finished_the_delivery(
     sandbox: Sandbox, storage_url: str, tmp_path: Path
 ) -> None:
     def process(role: str) -> Process:
-        port = free_port()
-        path = settings_for(
-            sandbox, tmp_path / role, limits="concurrency: 2", port=str(port), url=storage_url, more=SYNC
-        )
-        return Process(path, port, tmp_path / f"{role}.log", storage_url, options=("--role", role))
+        path = settings_for(sandbox, tmp_path / role, limits="concurrency: 2", url=storage_url, more=SYNC)
+        return Process(path, 0, tmp_path / f"{role}.log", storage_url, options=("--role", role))
 
     web, worker = process("web"), process("worker")
     payload = recorded.load("demo/bug")
@@ -54,7 +50,7 @@ def test_web_process_responds_when_worker_process_has_finished_the_delivery(
 @pytest.mark.parametrize("role", ["web", "worker"])
 def test_role_is_rejected_for_sqlite(sandbox: Sandbox, tmp_path: Path, role: Role) -> None:
     url = f"sqlite:///{tmp_path}/hls.db"
-    path = settings_for(sandbox, tmp_path, limits="concurrency: 2", port="0", url=url)
+    path = settings_for(sandbox, tmp_path, limits="concurrency: 2", url=url)
     with pytest.raises(SettingsError) as raised:
         Service(SettingsFile(path, os.environ, dotenv=tmp_path / ".env"), LogRing(), role=role)
     assert raised.value.problems == (

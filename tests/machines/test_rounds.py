@@ -33,13 +33,13 @@ def run_round(fleet: Fleet, rng: random.Random, first: int) -> list[list[str]]:
     kill_after = sorted(rng.sample(range(CONVERSATIONS * EVENTS), 2))
     for place in range(CONVERSATIONS * EVENTS):
         event, number = divmod(place, CONVERSATIONS)
-        running = [service for service in fleet.services if service.pid is not None]
+        running = [service for service in fleet.services if service.process is not None]
         action = "edited" if event else "opened"
         fleet.deliver(receivers.choice(running), first + number, guid=guids[number][event], action=action)
         if place in kill_after:
             to_kill.pop().stop(signal.SIGKILL)
     for service in fleet.services:
-        if service.pid is None:
+        if service.process is None:
             service.start()
     return guids
 

@@ -11,9 +11,8 @@ from sqlalchemy import make_url
 
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
-from tests.crash.processes import ServiceProcess
 from tests.e2e.postgresql_proxy import Proxy
-from tests.e2e.service import Service, free_port
+from tests.e2e.service import Service
 from tests.machines.fleet import Fleet
 from tests.postgres import Cluster
 
@@ -54,12 +53,12 @@ def test_delivery_of_killed_process_continues_within_the_lease_and_a_stopped_pro
     fleet.deliver(one if one is not killed else other, 702, guid="stopped")
     fleet.until(lambda: is_calling_claude(fleet, "stopped"))
     stopped = fleet.owner_of("stopped")
-    assert stopped.pid is not None
-    os.kill(stopped.pid, signal.SIGSTOP)
+    assert stopped.process is not None
+    stopped.process.send_signal(signal.SIGSTOP)
     fleet.until_idle()
     fleet.assert_once(702)
     before = fleet.writes()
-    os.kill(stopped.pid, signal.SIGCONT)
+    stopped.process.send_signal(signal.SIGCONT)
     fleet.until(lambda: "lease lost" in stopped.log.read_text())
     assert stopped.stop() == 0
     assert fleet.writes() == before
@@ -69,13 +68,12 @@ def test_delivery_of_killed_process_continues_within_the_lease_and_a_stopped_pro
 def test_process_stopped_between_lease_check_and_write_does_not_write_after_a_takeover(
     fleet: Fleet, tmp_path: Path
 ) -> None:
-    port = free_port()
     service = Service(
         fleet.settings,
-        port,
+        0,
         tmp_path / "stopped.log",
         fleet.url,
-        environ={"PORT": str(port), "STORAGE_URL": fleet.url},
+        environ={"STORAGE_URL": fleet.url},
         program=("tests.machines.stopped_before_write",),
     )
     before = fleet.writes()
@@ -104,7 +102,7 @@ def test_process_without_its_database_for_ten_seconds_doubles_nothing_that_the_o
 ) -> None:
     with Proxy(postgres.socket) as proxy:
         url = postgres.url(str(make_url(fleet.url).database), port=proxy.port)
-        alone = ServiceProcess(fleet.settings, free_port(), tmp_path / "alone.log", url)
+        alone = Service(fleet.settings, 0, tmp_path / "alone.log", url, environ={"STORAGE_URL": url})
         try:
             alone.start()
             delay_claude(fleet.sandbox, 2)
