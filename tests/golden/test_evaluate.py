@@ -6,22 +6,20 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hls_handler.analysis import UnusableReply, Usage, ValidReply
+from hls_handler.analysis import FindingVerdicts, PullRequestAnalysis
 from hls_handler.cli.options import connect_claude
-from hls_handler.errors import DependencyDown, ModelNotFound
+from hls_handler.errors import DependencyDown
 from hls_handler.prompting.prompt import Library
-from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.sandbox.claude import Asked
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Prompts
-from tests.engine.fakes import CLAUDE_DOWN
+from tests.engine.fakes import CLAUDE_DOWN, FakeClaude
 from tests.engine.world import settings
 from tests.golden import report
 from tests.golden.asking import JUDGE_FILE, CaseResult, Evaluator, MeteredClaude, OverBudget
@@ -33,7 +31,6 @@ REPLIES = Path(__file__).with_name("replies")
 RECORDED = {path.stem: json.loads(path.read_bytes()) for path in sorted(REPLIES.glob("*.json"))}
 CASES = tuple(case for case in load_cases() if case.name in RECORDED)
 JUDGE = "claude-sonnet-5-5"
-NOT_REFUTED: Any = {"verdicts": []}
 
 
 def answer(asked: Asked) -> Any:
@@ -43,7 +40,7 @@ def answer(asked: Asked) -> Any:
         reviews = (case for case in CASES if isinstance(case, PullRequestCase) and case.defects)
         return RECORDED[next(case.name for case in reviews if case.defects[0].about == about)]["judge"]
     if asked.schema is not None and "verdicts" in asked.schema["properties"]:
-        return NOT_REFUTED
+        return {"verdicts": []}
     (name,) = [
         case.name for case in CASES if (case.failed if isinstance(case, WorkflowCase) else case.title) in asked.user
     ]
@@ -158,135 +155,75 @@ def test_invalid_reply_is_corrected_once_and_both_are_counted(sandbox: Sandbox, 
     assert spent > 0
 
 
-# --- the budget, and errors ------------------------------------------------------------------------------------------
-
-USAGE = Usage("claude-haiku-5-5", input_tokens=900, output_tokens=100, cost_usd=0.02)
-
-
-@dataclass
-class FakeClaude:
-    """Returns the reply, or raises the errors first. Each call costs 0.02 USD, and at most 0.05 USD."""
-
-    reply: Any
-    failing: list[BaseException] = field(default_factory=list)
-    most_usd: float | None = 0.05
-    verification: Any = field(default_factory=lambda: NOT_REFUTED)
-
-    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
-        return replace(USAGE, cost_usd=self.most_usd)
-
-    def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
-        if self.failing:
-            raise self.failing.pop(0)
-        is_verification = rendered.prompt.reply == "finding_verdicts"
-        reply = rendered.prompt.reply_model.model_validate(self.verification if is_verification else self.reply)
-        return ValidReply(rendered.prompt.id, rendered.prompt.reply, reply, USAGE)
+def test_budget_cannot_be_kept_if_the_price_is_unknown(sandbox: Sandbox, library: Library) -> None:
+    with connected(sandbox, library, model="claude-poet-9") as evaluator:
+        evaluator.claude.max_usd = 1.0
+        assert evaluator.estimate_usd(find("go-worker-pool")) is None
+        with pytest.raises(OverBudget, match="the price of claude-poet-9 is unknown, so --max-usd cannot be kept"):
+            evaluator.evaluate(find("go-worker-pool"))
 
 
-def metered(reply: Any, *, max_usd: float | None = None, most_usd: float | None = 0.05) -> MeteredClaude:
-    return MeteredClaude(FakeClaude(reply, most_usd=most_usd), max_usd, pause=_do_not_pause)
+# --- errors, and the settings ----------------------------------------------------------------------------------------
 
 
 def find(name: str) -> Case:
     return next(case for case in CASES if case.name == name)
 
 
-def test_evaluation_stops_before_a_call_that_could_exceed_the_budget(library: Library) -> None:
-    claude = metered(RECORDED["clean-sql-partial-index"]["replies"][0], max_usd=0.09)
-    evaluator = Evaluator(settings(), library, claude)
-    cases = [
-        find("clean-go-defer-loop"),
-        find("clean-sql-partial-index"),
-        find("go-worker-pool"),
-        find("c-packet-length"),
-    ]
-    shown: list[str] = []
-    runs, stopped = evaluate_runs(evaluator, cases, 2, show=shown.append)
-    assert [[result.name for result in run] for run in runs] == [
-        ["clean-go-defer-loop", "clean-sql-partial-index", "go-worker-pool"]
-    ]
-    assert shown[-1] == "run 1, 3 of 4: go-worker-pool: found 0, missed 2, invented 0"
-    reason = (
-        "run 1 stopped after 3 of 4 cases: the next call may cost 0.0500 USD, and 0.0300 USD are left; "
-        "spent in all: 0.0600 USD"
-    )
-    assert stopped == reason
-    text = format_evaluation(report.Evaluation("now", ("golden",), None, runs, stopped))
-    assert f"STOPPED: {reason}" in text
-    assert "cost, USD                                       0.0600" in text
+def with_fake(library: Library, claude: FakeClaude, **parts: Any) -> Evaluator:
+    return Evaluator(settings().model_copy(update=parts), library, MeteredClaude(claude, None, pause=_do_not_pause))
 
 
-def test_budget_cannot_be_kept_if_the_price_is_unknown(library: Library) -> None:
-    evaluator = Evaluator(settings(), library, metered({}, max_usd=1.0, most_usd=None))
-    with pytest.raises(OverBudget, match="the price of claude-haiku-5-5 is unknown, so --max-usd cannot be kept"):
-        evaluator.evaluate(find("go-worker-pool"))
-    assert evaluator.estimate_usd(find("go-worker-pool")) is None
+def recorded_review(name: str, **changes: Any) -> PullRequestAnalysis:
+    return PullRequestAnalysis.model_validate(RECORDED[name]["replies"][0] | changes)
 
 
 def test_claude_is_asked_again_after_pauses(library: Library) -> None:
     pauses: list[float] = []
-    reply = RECORDED["rust-lock-order"]["replies"][0]
-    claude = MeteredClaude(FakeClaude(reply, [CLAUDE_DOWN, CLAUDE_DOWN]), None, pause=pauses.append)
+    replies = [CLAUDE_DOWN, CLAUDE_DOWN, recorded_review("rust-lock-order"), FindingVerdicts(verdicts=[])]
+    claude = MeteredClaude(FakeClaude(replies), None, pause=pauses.append)
     result = Evaluator(settings(), library, claude).evaluate(find("rust-lock-order"))
     assert (len(result.score.found), pauses) == (1, [5.0, 20.0])
-    claude = MeteredClaude(FakeClaude(reply, [CLAUDE_DOWN] * 4), None, pause=pauses.append)
+    claude = MeteredClaude(FakeClaude([CLAUDE_DOWN]), None, pause=pauses.append)
     with pytest.raises(DependencyDown, match="Claude answered 529"):
         Evaluator(settings(), library, claude).evaluate(find("rust-lock-order"))
     assert pauses[2:] == [5.0, 20.0, 60.0]
 
 
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (ModelNotFound("no model x", dependency="claude", remedy="correct it"), "no model x"),
-        (KeyboardInterrupt(), "interrupted"),
-    ],
-)
-def test_results_before_an_error_are_kept(library: Library, error: BaseException, reason: str) -> None:
-    claude = FakeClaude(RECORDED["clean-sql-partial-index"]["replies"][0])
+def test_results_before_an_error_are_kept(library: Library) -> None:
+    claude = FakeClaude([recorded_review("clean-sql-partial-index")])
+    evaluator = with_fake(library, claude)
 
-    def show(line: str) -> None:
-        claude.failing.append(error)  # at the second case
+    def show(_line: str) -> None:
+        evaluator.claude.max_usd = 0.05  # at the second case
 
-    evaluator = Evaluator(settings(), library, MeteredClaude(claude, None, pause=_do_not_pause))
-    runs, stopped = evaluate_runs(evaluator, [find("go-worker-pool"), find("clean-go-defer-loop")], 2, show=show)
+    cases = [find("go-worker-pool"), find("clean-go-defer-loop")]
+    runs, stopped = evaluate_runs(evaluator, cases, 2, show=show)
     assert [[one.name for one in run] for run in runs] == [["go-worker-pool"]]
-    assert stopped == f"run 1 stopped after 1 of 2 cases: {reason}; spent in all: 0.0200 USD"
-
-
-# --- the settings ----------------------------------------------------------------------------------------------------
-
-
-def with_settings(library: Library, reply: Any, **parts: Any) -> Evaluator:
-    return Evaluator(settings().model_copy(update=parts), library, metered(reply))
+    assert stopped == (
+        "run 1 stopped after 1 of 2 cases: the next call may cost 0.0500 USD, and 0.0499 USD are left; "
+        "spent in all: 0.0001 USD"
+    )
+    text = format_evaluation(report.Evaluation("now", ("golden",), None, runs, stopped))
+    assert f"STOPPED: {stopped}" in text
 
 
 def test_finding_that_the_verification_refutes_does_not_count(library: Library) -> None:
     fact = {"fact": "it is so", "quote": "not shown", "is_decisive": True}
-    refuted = {"verdicts": [{"number": 1, "facts": [fact], "agrees": False}]}
-    reply = deepcopy(RECORDED["go-worker-pool"]["replies"][0])
-    reply["findings"][0]["confidence"] = 0.6
-    fake = FakeClaude(reply, verification=refuted)
-    claude = MeteredClaude(fake, None, pause=_do_not_pause)
-    result = Evaluator(settings(), library, claude).evaluate(find("go-worker-pool"))
+    refuted = FindingVerdicts.model_validate({"verdicts": [{"number": 1, "facts": [fact], "agrees": False}]})
+    first, *others = RECORDED["go-worker-pool"]["replies"][0]["findings"]
+    review = recorded_review("go-worker-pool", findings=[first | {"confidence": 0.6}, *others])
+    result = with_fake(library, FakeClaude([review, refuted])).evaluate(find("go-worker-pool"))
     assert (len(result.score.found), len(result.score.missed), result.score.reported) == (1, 1, 2)
 
 
 def test_prompt_that_the_settings_choose_is_asked(library: Library) -> None:
     chosen = Prompts.model_validate({"use": {"pull_request.opened": "pull_requests/changelog"}})
-    reply = {"worth_saying": True, "section": "Added", "summary": "s", "details": ""}
-    evaluator = with_settings(library, reply, prompts=chosen)
+    reply = library.prompts["pull_requests/changelog"].reply_model.model_validate(
+        {"worth_saying": True, "section": "Added", "summary": "s", "details": ""}
+    )
     with pytest.raises(CaseError, match=r"the replies of pull_requests/changelog \(GenericAnalysis\)"):
-        evaluator.evaluate(find("go-worker-pool"))
-
-
-def test_case_about_which_the_service_would_not_ask_costs_nothing(library: Library) -> None:
-    case = find("go-worker-pool")
-    assert isinstance(case, PullRequestCase)
-    locked = case.model_copy(update={"files": tuple(replace(file, path="go.sum") for file in case.files[:1])})
-    result = Evaluator(settings(), library, metered({})).evaluate(locked)
-    assert result.problem == ("none of the changed files has a patch to read (1 lock file), so Claude was not asked")
-    assert (len(result.score.missed), result.cost_usd) == (2, 0.0)
+        with_fake(library, FakeClaude([reply]), prompts=chosen).evaluate(find("go-worker-pool"))
 
 
 # --- several runs, and the comparison of two evaluations -------------------------------------------------------------
@@ -408,27 +345,3 @@ def test_command_reports_wrong_options(
 ) -> None:
     assert main(["--config", str(config), *arguments]) == 2
     assert capsys.readouterr().err.startswith(problem)
-
-
-def test_command_asks_about_a_public_set(
-    library: Library, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    comments = tmp_path / "set/offline/golden_comments/octo.json"
-    comments.parent.mkdir(parents=True)
-    about = find("typescript-order-total").defects[0].about  # type: ignore[union-attr]
-    golden = [
-        {"comment": about, "severity": "High", "category": "bug"},
-        {"comment": "x", "severity": "Low", "category": "api"},
-    ]
-    pull = {"pr_title": "Discounts for whole orders", "url": "https://github.com/octo/hello/pull/7", "comments": golden}
-    comments.write_text(json.dumps([pull, {**pull, "url": "https://github.com/octo/hello/pull/8"}]), encoding="utf-8")
-    diff = Path(__file__).with_name("pull_requests") / "typescript-order-total.diff"
-    (tmp_path / "set/diffs").mkdir()
-    (tmp_path / "set/diffs/octo_hello_7.diff").write_bytes(diff.read_bytes())
-    arguments = ["--config", str(config), "--output", str(tmp_path / "eval.json"), "--judge", JUDGE]
-    assert run(library, *arguments, "--set", f"martian:{tmp_path / 'set'}", "--profile", "strict") == 0
-    printed = capsys.readouterr()
-    assert printed.err == "martian (strict): 1 case left out, because there is no diff: octo_hello_8.diff\n"
-    assert "sets: martian (strict)\n" in printed.out
-    assert "found                                                1" in printed.out
-    assert report.load(tmp_path / "eval.json").sets == ("martian (strict)",)

@@ -26,12 +26,7 @@ def martian(folder: Path, **known: Any) -> None:
         {"comment": "The name is long.", "severity": "Low", "category": "style"},
     ]
     pull = {"pr_title": "Count visits", "url": "https://github.com/octo/hello/pull/7", "comments": comments}
-    other = {
-        **pull,
-        "url": "https://github.com/octo/hello/pull/8",
-        "original_url": "https://example.org",
-        "comments": [],
-    }
+    other = {**pull, "url": "https://github.com/octo/hello/pull/8", "original_url": "x", "comments": []}
     write(folder / "offline/golden_comments/hello.json", [{**pull, **known}, other])
     write(folder / "diffs/octo_hello_7.diff", DIFF)
 
@@ -40,6 +35,7 @@ def test_martians_comments_are_expected_if_the_profile_has_their_category(tmp_pa
     martian(tmp_path)
     strict, core = load_martian(tmp_path, "strict"), load_martian(tmp_path, "core")
     assert (strict.name, core.name) == ("martian (strict)", "martian (core)")
+    assert strict.without_diff == ("octo_hello_8.diff",)
     (case,) = strict.cases
     assert (case.name, case.title, case.kind) == ("octo_hello_7", "Count visits", "defects")
     assert [(one.about, one.severity, one.expected) for one in case.defects] == [
@@ -83,16 +79,9 @@ def reviewbench(folder: Path) -> None:
         "body": None,
         "language": "Python",
     }
-    place = {"file": "a.py", "start_line": 3, "end_line": 5}
+    place = {"file": "a.py", "start_line": 3, "end_line": 5, "scope": "introduced-by-pr"}
     findings = [
-        {
-            **place,
-            "message": "m1",
-            "severity": "high",
-            "category": "security",
-            "tp_fp": "tp",
-            "scope": "introduced-by-pr",
-        },
+        {**place, "message": "m1", "severity": "high", "category": "security", "tp_fp": "tp"},
         {**place, "message": "m2", "severity": "low", "category": "reliability", "tp_fp": "tp"},
         {**place, "message": "m3", "severity": "low", "category": "reliability", "tp_fp": "fp"},
     ]

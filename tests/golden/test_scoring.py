@@ -35,7 +35,7 @@ def place(line: int, **known: Any) -> dict[str, Any]:
 
 
 def case(**known: Any) -> PullRequestCase:
-    """A case with a defect of category bugs at line 10, and one of security or bugs at line 30 or 35."""
+    """A case with a defect of category bugs at line 10, and one of security at line 30 or 35."""
     plain = {
         "name": "a",
         "language": "Python",
@@ -44,12 +44,7 @@ def case(**known: Any) -> PullRequestCase:
         "files": parse_diff(DIFF),
         "defects": [
             {"about": "first", "places": [place(10)], "categories": ["bugs"], "severity": "high"},
-            {
-                "about": "second",
-                "places": [place(30), place(35)],
-                "categories": ["security", "bugs"],
-                "severity": "low",
-            },
+            {"about": "second", "places": [place(30), place(35)], "categories": ["security"], "severity": "low"},
         ],
     }
     return PullRequestCase.model_validate(plain | known)
@@ -66,7 +61,6 @@ def located(*findings: Finding) -> Located:
 @pytest.mark.parametrize(
     ("reported", "matches"),
     [
-        (at(10), {(0, 0)}),
         (at(13), {(0, 0)}),
         (at(7), {(0, 0)}),
         (at(14), set()),
@@ -74,8 +68,7 @@ def located(*findings: Finding) -> Located:
         (at(20, start_line=14), set()),
         (at(10, category="security"), set()),
         (at(30, category="security"), {(1, 0)}),
-        (at(38), {(1, 0)}),
-        (at(39), set()),
+        (at(38, category="security"), {(1, 0)}),
         (at(10, side="LEFT"), set()),
         (at(10, path="b.py"), set()),
     ],
@@ -87,15 +80,6 @@ def test_finding_matches_a_defect_by_file_side_lines_and_category(reported: Find
 def test_judge_compares_findings_of_any_category_up_to_ten_lines_away() -> None:
     findings = [at(20, category="style"), at(21), at(10, path="b.py")]
     assert find_candidates(case(defects=case().defects[:1]), findings) == {(0, 0)}
-    anywhere = case().defects[0].model_copy(update={"places": ()})
-    assert find_candidates(case(defects=(anywhere,)), findings) == {(0, 0), (0, 1), (0, 2)}
-
-
-def test_review_is_scored() -> None:
-    reported = located(at(11, severity="medium"), at(20))
-    score = score_review(case(), reported, {(0, 0)})
-    assert (score.found, score.missed, score.understated) == (("first",), ("second",), ("first",))
-    assert score.invented == ("a.py:20 at 20",)
 
 
 def test_nearest_finding_counts_and_a_second_one_about_the_defect_is_not_invented() -> None:
@@ -120,15 +104,8 @@ def test_defect_outside_of_the_profile_is_neither_found_nor_missed_nor_invented(
 
 def test_findings_are_counted_as_exact_moved_or_without_a_line(library: Library) -> None:
     facts = to_question(case(), SETTINGS, library, {})[0].facts
-    reply = pull_request_analysis(
-        findings=[
-            at(10),
-            at(99, quote="line 11"),
-            at(12, quote="nothing"),
-            at(13, confidence=0.2),
-            at(14, severity="low"),
-        ]
-    )
+    findings = [at(10), at(99, quote="line 11"), at(12, quote="nothing")]
+    reply = pull_request_analysis(findings=[*findings, at(13, confidence=0.2), at(14, severity="low")])
     found = locate(reply, facts, Findings(min_severity="medium", min_confidence=0.5))
     assert [one.line for one in found.findings] == [10, 11]
     assert (found.reported, found.exact, found.unanchored) == (3, 1, 1)
@@ -148,7 +125,7 @@ ISSUE = IssueCase(
 )
 
 
-def test_reply_about_an_issue_passes_all_checks() -> None:
+def test_reply_about_an_issue_is_scored() -> None:
     reply = issue_analysis(missing=["Which Version is it?"], recommended_response="Use an SSH key.")
     score = score_issue(ISSUE, reply)
     assert (score.missed, score.invented) == ((), ())
@@ -160,13 +137,10 @@ def test_reply_about_an_issue_passes_all_checks() -> None:
         "at most 1 requests",
         "answer: token or ssh  key",
     )
-
-
-def test_reply_about_an_issue_fails_all_checks() -> None:
-    reply = issue_analysis(
+    wrong = issue_analysis(
         kind="question", priority="low", worth_saying=False, missing=["Logs", "Steps"], summary="Sorry, it crashes."
     )
-    score = score_issue(ISSUE, reply)
+    score = score_issue(ISSUE, wrong)
     assert (score.found, len(score.missed), score.invented) == ((), 6, ("says 'sorry'",))
 
 
@@ -187,7 +161,6 @@ WORKFLOW = WorkflowCase(
     ("changes", "missed", "invented"),
     [
         ({}, (), ()),
-        ({"quote": "bye"}, ("quotes the line with the cause",), ()),
         ({"quote": "a.c:3: error: no y"}, ("quotes the line with the cause",), ()),
         ({"cause": "It failed."}, ("cause: no x or declared",), ()),
         ({"cause": "", "advice": "x is not declared."}, (), ()),
