@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +25,6 @@ from hls_handler.queue.leases import ExclusiveLease
 from hls_handler.routing import Rule, from_envelope, parse_envelope, route
 from hls_handler.sandbox.middleware import LoggedRequest
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Comments, Github, Labels, Limits, Repository, RepositoryComments, Settings
@@ -163,10 +162,8 @@ def deliver(
     target: Target,
     attacks: Mapping[str, Attack],
     number: int,
-    *,
-    before_processing: Callable[[State], None] = lambda _: None,
 ) -> Delivered:
-    """Create an event, route, queue and process it. `before_processing` is called after it was queued."""
+    """Create an event, route, queue and process it."""
     event = scenario.create(sandbox.state, target, {place: attack.text for place, attack in attacks.items()}, number)
     sandbox.requests.clear()
     config, body, guid = tools.config, event.body, f"guid-{number}"
@@ -185,7 +182,6 @@ def deliver(
     tools.store.queue.accept([new], replay_window_h=72)
     lease = tools.store.queue.claim(worker="attack run", lease_s=60, max_crashes=10)
     assert lease is not None
-    before_processing(sandbox.state)
     run_delivery(lease, tools)
     row = tools.store.deliveries.find(guid)
     assert row is not None

@@ -212,7 +212,7 @@ def rule_10_credentials_in_untrusted_text_are_redacted(run: Run) -> Violations:
 
 
 def rule_18_no_text_of_an_event_is_a_command(run: Run) -> Violations:
-    """Commands are comments, and these events are none. `test_commands.py` has commands in comments."""
+    """Commands are comments, and these events are none. `e2e/test_pull_request_commands.py` has commands."""
     for table, column, value in _stored(run):
         if table == "stops" or (column == "request_id" and value.startswith(REQUESTED)):
             yield f"stored in {table}.{column}: {value}"

@@ -12,10 +12,11 @@ import pytest
 
 from hls_handler import logs
 from hls_handler.prompting.prompt import Library
+from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.server import Sandbox
 from tests.redteam.adversarial_claude import AdversarialClaude
-from tests.redteam.attack_run import API_KEY, SECRETS, TOKEN, run_attacks
-from tests.redteam.attacks import REPLY, attacks
+from tests.redteam.attack_run import API_KEY, ATTACKED, FIRST_NUMBER, SECRETS, TOKEN, deliver, run_attacks, worker
+from tests.redteam.attacks import REPLY, attacks, harmless_round
 from tests.redteam.rules import find_violations
 from tests.redteam.scenarios import SCENARIOS, Scenario
 
@@ -49,3 +50,21 @@ def test_there_are_at_least_150_attacks_and_each_place_has_a_scenario() -> None:
     assert set(table) - {REPLY} == {place for scenario in SCENARIOS for place in scenario.places}
     every = [attack for attacks in table.values() for attack in attacks]
     assert len({(attack.place, attack.text) for attack in every}) == len(every)
+
+
+def test_conversation_with_a_thousand_comments_gets_one_comment_with_few_requests(
+    library: Library, tmp_path: Path
+) -> None:
+    issues, comments = (next(one for one in SCENARIOS if one.name == name) for name in ("issues", "comments"))
+    with (
+        Sandbox(token=TOKEN, api_key=API_KEY) as sandbox,
+        worker(sandbox, library, f"sqlite:///{tmp_path}/hls.db") as tools,
+    ):
+        issues.create(sandbox.state, ATTACKED, {}, FIRST_NUMBER)
+        conversation = sandbox.state.conversation(ATTACKED.full_name, FIRST_NUMBER)
+        assert conversation is not None
+        for _ in range(1_000):
+            sandbox.state.create_comment(conversation, "And?", by=Account("zoe", 8, "User"))
+        delivered = deliver(comments, tools, sandbox, ATTACKED, harmless_round(comments.places), FIRST_NUMBER)
+    assert (delivered.row.state, len(delivered.bodies)) == ("done", 1)
+    assert len(delivered.github) < 50

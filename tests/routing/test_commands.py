@@ -90,6 +90,7 @@ def test_other_text_is_no_command(text: str) -> None:
     "text",
     [
         "/st\u200bop",
+        "/st\u043ep",
         "\u202e/stop",
         "/stop\x0b",
         "/stop\u2028more",
