@@ -25,18 +25,11 @@ ATTACKS = {
     "mention behind a letter beyond ascii": "é@victim",
     "mention full width": "\uff20victim",
     "mention behind a backslash": "\\@victim",
-    "mention behind two backslashes": "\\\\@victim",
-    "mention as an entity": "&#64;victim &#x40;victim &commat;victim",
     "mention by a half entity": "&amp;#64;victim",
-    "mention in emphasis": "**@victim** _@victim_ ~~@victim~~",
     "mention behind emphasis": "_a_@victim *b*@victim",
-    "mention in a heading": "# @victim",
-    "mention in a list": "- @victim\n1. @victim",
-    "mention in a quote": "> @victim",
     "mention in a table": "| a |\n|---|\n| @victim |",
     "mention in a link": "[@victim](https://x.example)",
     "mention behind a link": "[a](https://x.example)@victim",
-    "mention behind an address": "https://x.example@victim www.x.example/@victim",
     "mention behind a number": "#12@victim",
     "mention behind an e-mail address": "a@b.example@victim",
     "mention with hidden characters": "@\u200bvictim @\u2060victim \u202e@victim",
@@ -51,12 +44,9 @@ ATTACKS = {
     "mention in a span cut by a definition": "[`]: `\n\n[a][`] @victim `",
     "mention in a span cut by an address": "<https://x.example/`> @victim `",
     "mention in a span cut by a bare address": "https://x.example/`a @victim `b",
-    "mention in a span cut by a quote": "> `\n@victim `",
     "mention in a fence that is indented code": "    ```\n@victim\n    ```",
     "mention in a fence that ends with its item": "- ```\n@victim\n  ```",
     "mention in a fence under an item": "- a\n  ```\n@victim\n  ```",
-    "mention in a fence that ends with its quote": "> ```\n@victim\n> ```",
-    "mention in a fence in a quote in an item": "- > ```\n@victim",
     "mention in a fence with backticks in its word": "``` a`b\n@victim\n```",
     "mention in a tilde fence in a quote": "> ~~~\n@victim",
     "mention behind a fence closed early": "````\n```\n````\n@victim",
@@ -65,20 +55,14 @@ ATTACKS = {
     "mention in a footnote": "a[^1]\n\n[^1]: @victim",
     "mention between dollars": "$`a`$ @victim $a`b$ `@victim`",
     "image": "![a](https://evil.example/x.png)",
-    "image without a text": "![](https://evil.example/x.png)",
-    "image in a link": "[![a](https://evil.example/x.png)](https://x.example)",
     "image by reference": "![a][r]\n\n[r]: https://evil.example/x.png",
     "image behind exclamation marks": "!![a](https://evil.example/x.png) !!!![b](/x)",
-    "image by shortcut": "![r]\n\n[r]: https://evil.example/x.png",
     "image by tag": "<img src=https://evil.example/x.png>",
     "image behind a backslash": "\\\\![a](https://evil.example/x.png)",
     "image made of a credential": "!ghp_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5(https://evil.example/x.png)",
     "image with hidden characters": "!\u200b[a](https://evil.example/x.png)",
-    "tag": "<b>bold</b>",
     "tag as a block": "<div>\n@victim\n</div>",
-    "tag with details": "<details><summary>x</summary>",
     "tag that is not closed": "<a href='https://x.example'",
-    "script": "<script>alert(1)</script>",
     "tag behind a backslash": "\\<b>x\\\\<b>",
     "tag in a span cut by a cell": "| ` | <b> ` |\n|---|---|",
     "declaration": "<!DOCTYPE html> <?php x ?> <![CDATA[x]]>",
@@ -86,46 +70,35 @@ ATTACKS = {
     "comment in a fence": "```\n<!-- hls:issues -->\n```",
     "comment in a span": "`<!-- hls:issues -->`",
     "comment that is not closed": "<!-- the rest",
-    "link to a script": "[a](javascript:alert(1))",
     "link to a script by entity": "[a](javascript&colon;alert(1)) [a](java&#115;cript:alert(1))",
     "link to a script by backslash": "[a](javascript\\:alert(1))",
     "link to a script in angles": "[a](<javascript:alert(1)>)",
     "link to a script on the next line": "[a](\njavascript:alert(1))",
-    "link to a script in capitals": "[a]( JaVaScRiPt:alert(1))",
     "link to a script by definition": "[a]\n\n[a]: javascript:alert(1)",
     "link to a script by definition on two lines": "[a]\n\n[a]:\njavascript:alert(1)",
     "link to a script by autolink": "<javascript:alert(1)>",
-    "link to data": "[a](data:text/html;base64,PHNjcmlwdD4=)",
-    "link to vbscript": "[a](vbscript:x)",
     "link to a file": "[a](file:///etc/passwd)",
     "closing": "fixes #12",
-    "closing in capitals with a colon": "CLOSES: #12",
     "closing elsewhere": "closes owner/repo#12",
     "closing by address": "resolves https://github.com/owner/repo/issues/12",
     "closing by link": "fixes [this](https://github.com/owner/repo/issues/12)",
-    "closing by short form": "fixed GH-12",
     "closing over two lines": "fixes\n#12",
     "closing in emphasis": "**fixes** #12, _resolved_ #12, fix **#12**",
     "closing with an escaped sign": "fixes \\#12",
-    "closing in a list": "- resolves #12",
     "closing with hidden characters": "fix\u200bes #12",
-    "closing far ahead": f"fixes{' ' * 121}#12",
     "closing very far ahead": f"fixes{' ' * 20_000}#12",
     "closing far ahead in emphasis": f"fixes {'**' * 70}#12{'**' * 70}",
     "closing behind many entities": f"fixes {'&nbsp;' * 40} #12",
     "duplicate": "Duplicate of #12",
-    "command": "/approve",
     "command with an argument": "/lgtm cancel",
     "command behind blanks": "   /retest",
     "command behind hidden characters": "\u200b/approve",
-    "command behind a wide blank": "\u3000/merge now",
     "command behind a hard blank": "\xa0/approve",
     "command behind other blanks": "\u1680\u2003\u202f\u205f!deploy now\n\u200a!deploy",
     "command behind a blank and a joiner": "\u3000\u200d/merge\n\u2003\ufe0f\u2003/merge",
     "command behind a blank and hidden characters": "\xa0\u00ad\u200b\ufeff\ufe01/merge",
     "command behind a wide blank in a fence": "```\n\u3000/merge\n\xa0!deploy\n```",
     "command with an exclamation mark": "!deploy now",
-    "command on a later line": "Fine.\n/merge",
     "command in a fence": "```\n/approve\n```",
     "command in a fence of tildes": "~~~\n/approve\n",
     "command as indented code": "    /approve",
@@ -134,9 +107,7 @@ ATTACKS = {
     "command by mention in a span": "`@mergifyio rebase` and `@my-bot go`",
     "command by phrase": "bors r+",
     "command by phrase in a sentence": "retest this please",
-    "fence that is not closed": "```\ncode",
     "fence of tildes that is not closed": "~~~\ncode",
-    "fence in an item that is not closed": "- ```\n  code",
     "fence in a quote that is not closed": "> ```\n> code",
     "fence longer than ours": "``````````\ncode",
     "fence closed with something behind": "```\ncode\n``` x",
@@ -151,133 +122,33 @@ ATTACKS = {
 }
 
 
-@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-@pytest.mark.parametrize(
-    "around", ["{}", "Before.\n{}\nafter", "Before.\n\n{}\n\nafter"], ids=["alone", "tight", "loose"]
-)
-def test_rule_15_an_attack_is_harmless(attack: str, around: str) -> None:
-    text = around.format(attack)
-    assert dangers(format_for_comment(text, "0" * 16)) == []
+AROUND_A_LINE = ("{}", "| x | {} |", "### {}", "- {}", "| a |\n|---|\n| {} |")
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-@pytest.mark.parametrize("around", ["{}", "| x | {} |", "### {}", "- {}", "| a |\n|---|\n| {} |"])
-def test_rule_15_an_attack_on_one_line_is_harmless(attack: str, around: str) -> None:
+def test_rule_15_an_attack_is_harmless(attack: str) -> None:
+    for text in (attack, f"Before.\n{attack}\nafter", f"Before.\n\n{attack}\n\nafter"):
+        assert dangers(format_for_comment(text, "0" * 16)) == []
     cell = format_for_cell(attack, "0" * 16)
     assert "\n" not in cell
-    assert dangers(around.format(cell)) == []
+    for around in AROUND_A_LINE:
+        assert dangers(around.format(cell)) == []
 
 
-def test_rule_15_the_attacks_are_many_and_dangerous_without_sanitizing() -> None:
-    assert len(ATTACKS) >= 60
-    assert {name for name, attack in ATTACKS.items() if not dangers(attack)} == NOT_DETECTED_BY_THIS_PARSER
+def test_rule_15_most_attacks_are_dangerous_without_sanitizing() -> None:
+    """The others are dangerous on GitHub, which links more, or after cleaning, or if they are sanitized wrongly."""
+    assert sum(not dangers(attack) for attack in ATTACKS.values()) == 20
 
 
-NOT_DETECTED_BY_THIS_PARSER = {
-    # GitHub links more than CommonMark does, and a link ends a text node
-    "mention behind a number",
-    "mention behind an e-mail address",
-    "mention in a span cut by a bare address",
-    "mention in a footnote",
-    # dangerous only after cleaning or redaction
-    "mention by a half entity",
-    "closing with hidden characters",
-    "command behind hidden characters",
-    "command behind a blank and a joiner",
-    "command behind a blank and hidden characters",
-    "image made of a credential",
-    "image with hidden characters",
-    # harmless unchanged, but dangerous if sanitized incorrectly
-    "mention behind an escaped run",
-    "mention in a link",
-    "mention in a span cut by a definition",
-    "mention in a span cut by a quote",
-    "closing by link",
-    "deep quotes",
-    "fence in a quote that is not closed",
-    "fence in an item that is not closed",
-    "list and quote that are not closed",
-    "tag that is not closed",
-    "underline of the text before",
-}
-
+PIECES = r"""
+@victim ＠v ` `` ``` ```` ~~~ | |---| || \ \\ [ ] ( ) ]( ]: ][ ! ![ < > <b> <!-- --> &#64; & &lt; #12 closes /approve
+!go $ _ * ** https://x.example/ www.a javascript: a " ' = : --- ^ ~ a@b.example mermaid <https://x.example> [a](/x) `a`
+ghp_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5
+"""
 FRAGMENTS = [
-    "@victim",
-    "\uff20v",
-    "`",
-    "``",
-    "```",
-    "````",
-    "~~~",
-    "\n",
-    "\n",
-    "\n\n",
-    "    ",
-    "  ",
-    "\t",
-    "> ",
-    "- ",
-    "1. ",
-]
-FRAGMENTS += [
-    "|",
-    "|---|",
-    "\\",
-    "\\\\",
-    "[",
-    "]",
-    "(",
-    ")",
-    "](",
-    "]:",
-    "][",
-    "!",
-    "![",
-    "<",
-    ">",
-    "<b>",
-    "<!--",
-    "-->",
-]
-FRAGMENTS += [
-    "&#64;",
-    "&",
-    "#12",
-    "fixes ",
-    "closes",
-    "/approve",
-    "!go",
-    "$",
-    "_",
-    "*",
-    "**",
-    "https://x.example/",
-    "www.a",
-]
-FRAGMENTS += [
-    "javascript:",
-    "a",
-    " ",
-    '"',
-    "'",
-    "=",
-    "---",
-    "[a]: /x",
-    "@dependabot merge",
-    "a@b.example",
-    "\u200b",
-    "^",
-    "~",
-]
-FRAGMENTS += [
-    "mermaid",
-    "<https://x.example>",
-    "[a](/x)",
-    "`a`",
-    "||",
-    "&lt;",
-    ":",
-    "ghp_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5",
+    *PIECES.split(),
+    *("\n", "\n", "\n\n", "    ", "  ", "\t", " ", "\u200b"),
+    *("> ", "- ", "1. ", "fixes ", "[a]: /x", "@dependabot merge"),
 ]
 
 
@@ -305,53 +176,50 @@ def test_rule_15_any_text_is_harmless(text: str) -> None:
 
 
 @settings(max_examples=150)
-@given(
-    nasty | nasty_letters, st.sampled_from(["{}", "| {} |", "| a |\n|---|\n| {} |", "# {}", "- {}", "**{}**", "> {}"])
-)
+@given(nasty | nasty_letters, st.sampled_from([*AROUND_A_LINE, "**{}**", "> {}"]))
 def test_rule_15_any_text_on_one_line_is_harmless(text: str, around: str) -> None:
     assert dangers(around.format(sanitize_inline(text))) == []
 
 
-CONTEXTS = {
-    "alone": "{{ x }}",
-    "in a list": "- a\n- {{ x }}\n- b",
-    "in a nested list": "- a\n  - {{ x }}",
-    "in a numbered list": "10. {{ x }}",
-    "in a quote": "> {{ x }}",
-    "in a quote in a list": "- > {{ x }}",
-    "in a table": "| a | b |\n|---|---|\n| {{ x }} | {{ y }} |",
-    "in emphasis": "**{{ x }}** _{{ y }}_",
-    "in a heading": "## {{ x }}",
-    "indented": "a\n    {{ x }}",
-    "behind our own code": "`own` {{ x }} `own`",
-    "in our own code": "See `{{ x }}`.",
-    "in our own code with more": "See `{{ x }}:{{ y }}`.",
-    "in our own code with two backticks": "``{{ x }}``",
-    "in our own code in a table": "| a | b |\n|---|---|\n| `{{ x }}` | {{ y }} |",
-    "in our own block": "```python\n{{ x }}\n```",
-    "in our own block of tildes": "~~~\n{{ x }}\n~~~",
-    "in our own block in a list": "- a\n  ```\n  {{ x }}\n  ```",
-    "in our own block in a quote": "> ```\n> {{ x }}\n> ```",
-    "two": "{{ x }}{{ y }}",
-    "two with a blank": "{{ x }} {{ y }}",
-    "two on two lines": "{{ x }}\n{{ y }}",
-    "before our own link": "{{ x }}[own](https://own.example)",
-    "before our own code": "{{ x }}`own`",
-    "as the text of our own link": "[{{ x }}](https://own.example)",
-    "as the target of our own link": "[own]({{ x }})",
-    "in the target of our own link": "[own](https://own.example/{{ x }}/{{ y }})",
-    "behind our own link text": "[own]{{ x }}",
-    "behind our own exclamation mark": "Look!{{ x }}",
-    "behind our own at sign": "by @{{ x }}",
-    "in our own angles": "<{{ x }}>",
-    "behind our own ampersand": "a &{{ x }}",
-}
-HTML_CONTEXTS = {
-    "in our own summary": "<details><summary>{{ x }}</summary>\n\n{{ y }}\n\n</details>",
-    "in our own block of html": "<div>\n{{ x }}\n</div>",
-    "in our own inline html": "a <sub>{{ x }}</sub> b",
-    "in an attribute of ours": '<a title="{{ x }}">own</a>',
-}
+CONTEXTS = [
+    "{{ x }}",
+    "- a\n- {{ x }}\n- b",
+    "- a\n  - {{ x }}",
+    "10. {{ x }}",
+    "> {{ x }}",
+    "- > {{ x }}",
+    "| a | b |\n|---|---|\n| {{ x }} | {{ y }} |",
+    "**{{ x }}** _{{ y }}_",
+    "## {{ x }}",
+    "a\n    {{ x }}",
+    "`own` {{ x }} `own`",
+    "See `{{ x }}`.",
+    "See `{{ x }}:{{ y }}`.",
+    "``{{ x }}``",
+    "| a | b |\n|---|---|\n| `{{ x }}` | {{ y }} |",
+    "```python\n{{ x }}\n```",
+    "~~~\n{{ x }}\n~~~",
+    "- a\n  ```\n  {{ x }}\n  ```",
+    "> ```\n> {{ x }}\n> ```",
+    "{{ x }}{{ y }}",
+    "{{ x }}\n{{ y }}",
+    "{{ x }}[own](https://own.example)",
+    "{{ x }}`own`",
+    "[{{ x }}](https://own.example)",
+    "[own]({{ x }})",
+    "[own](https://own.example/{{ x }}/{{ y }})",
+    "[own]{{ x }}",
+    "Look!{{ x }}",
+    "by @{{ x }}",
+    "<{{ x }}>",
+    "a &{{ x }}",
+]
+HTML_CONTEXTS = [
+    "<details><summary>{{ x }}</summary>\n\n{{ y }}\n\n</details>",
+    "<div>\n{{ x }}\n</div>",
+    "a <sub>{{ x }}</sub> b",
+    '<a title="{{ x }}">own</a>',
+]
 
 
 @cache
@@ -365,23 +233,25 @@ def comment(source: str, x: str, y: str) -> str:
     return placeholders.substitute(template(source).render(context), template="t")
 
 
-@pytest.mark.parametrize("source", CONTEXTS.values(), ids=CONTEXTS.keys())
+@pytest.mark.parametrize("source", CONTEXTS)
 def test_rule_15_an_attack_is_harmless_in_every_context_of_a_template(source: str) -> None:
     for name, attack in ATTACKS.items():
         for second in ("`", attack):
             assert dangers(comment(source, attack, second)) == [], name
 
 
-@pytest.mark.parametrize("source", CONTEXTS.values(), ids=CONTEXTS.keys())
-@settings(max_examples=60)
-@given(x=nasty | nasty_letters, y=nasty)
+@settings(max_examples=600)
+@given(source=st.sampled_from(CONTEXTS), x=nasty | nasty_letters, y=nasty)
 def test_rule_15_any_text_is_harmless_in_every_context_of_a_template(source: str, x: str, y: str) -> None:
     assert dangers(comment(source, x, y)) == []
 
 
-@pytest.mark.parametrize("source", HTML_CONTEXTS.values(), ids=HTML_CONTEXTS.keys())
-@settings(max_examples=60)
-@given(x=nasty | nasty_letters | st.sampled_from(sorted(ATTACKS.values())), y=nasty)
+@settings(max_examples=150)
+@given(
+    source=st.sampled_from(HTML_CONTEXTS),
+    x=nasty | nasty_letters | st.sampled_from(sorted(ATTACKS.values())),
+    y=nasty,
+)
 def test_rule_15_no_text_adds_html_to_that_of_a_template(source: str, x: str, y: str) -> None:
     own = [danger for danger in dangers(comment(source, "own", "own")) if danger.startswith("html")]
     found = dangers(comment(source, x, y))
@@ -522,40 +392,19 @@ def test_truncation_of_a_text_in_a_comment_is_visible() -> None:
 
 
 def test_rule_10_no_credential_is_posted() -> None:
-    token = "ghp_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5"
-    for source in ("{{ x }}", "`{{ x }}`", "```\n{{ x }}\n```", "<b>{{ x }}</b>"):
-        posted = comment(source, f"use {token} or ghp_\u200b{token[4:]}", "")
-        assert "aB3dE5" not in posted
-        assert "redacted: github-token" in posted
-
-
-def test_rule_10_a_credential_with_markdown_escapes_is_not_posted() -> None:
-    for token in ("ghp\\_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5", "ghp&#95;aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5"):
+    secret = "aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5"
+    for text in (f"use ghp_{secret} or ghp_\u200b{secret}", f"ghp\\_{secret}", f"ghp&#95;{secret}"):
         for source in ("{{ x }}", "`{{ x }}`", "```\n{{ x }}\n```", "<b>{{ x }}</b>"):
-            assert "aB3dE5" not in comment(source, token, "")
+            posted = comment(source, text, "")
+            assert secret[:6] not in posted
+            assert "redacted: github-token" in posted
 
 
 @pytest.mark.parametrize(
     "unit",
     [
-        "`",
-        "` `` ",
-        "`a",
-        "\\`",
-        "> ",
-        "- ",
-        "```\n",
-        "[a](",
-        "](",
-        "<",
-        "&",
-        "@",
-        "fixes ",
-        "~~~\n",
-        "fixes *",
-        "#1 fix ",
-        "\u3000/",
-        "pwd=(",
+        *("`", "` `` ", "`a", "\\`", "> ", "- ", "```\n", "[a](", "](", "<", "&", "@", "fixes ", "~~~\n", "fixes *"),
+        *("#1 fix ", "\u3000/", "pwd=("),
     ],
 )
 def test_a_hostile_text_takes_linear_time(unit: str) -> None:

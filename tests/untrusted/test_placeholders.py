@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import Enum, StrEnum
-from types import SimpleNamespace
 from typing import Annotated, Literal
 
 import pytest
@@ -17,12 +16,9 @@ from jinja2 import StrictUndefined, TemplateError, UndefinedError
 from jinja2.filters import FILTERS
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
-from pydantic import BaseModel
 
-from hls_handler.analysis import IssueAnalysis
 from hls_handler.errors import PromptError
-from hls_handler.events import Account, Issue, Label, Repository
-from hls_handler.untrusted.placeholders import Placeholders, Trusted, WrappedMapping, literal_strings, public_fields
+from hls_handler.untrusted.placeholders import Placeholders, Trusted, WrappedMapping
 from hls_handler.untrusted.untrusted_text import (
     DIGITS,
     PLACEHOLDER_END,
@@ -109,7 +105,7 @@ SUBJECTS = (
     "('http://' ~ title)",
     "('%s ' * 9) % ((title,) * 9)",
 )
-FOLLOW_UPS = ("", "| list", "| join")
+FOLLOW_UPS = ("", "| join")
 
 
 @pytest.mark.no_cover  # the lines of other tests, many thousand times
@@ -133,85 +129,52 @@ def test_rule_7_no_builtin_test_leaks_untrusted_text(name: str) -> None:
         assert is_clean_or_rejected(source), source
 
 
-SHOWN = {
-    "plain": "{{ title }}",
-    "tilde": "{{ 'Title: ' ~ title ~ 1 }}",
-    "percent": "{{ '%s' % title }}",
-    "percent r": "{{ '%r' % title }}",
-    "percent mapping": "{{ '%(t)s' % {'t': title} }}",
-    "format": "{{ '{}'.format(title) }}",
-    "format filter": "{{ '%s' | format(title) }}",
-    "format map": "{{ '{t}'.format_map({'t': title}) }}",
-    "upper": "{{ title | upper }}",
-    "safe": "{{ title | safe }}",
-    "escape": "{{ title | e }}",
-    "list": "{{ [title] }}",
-    "mapping": "{{ {'a': title} }}",
-    "item": "{{ labels[0].name }}",
-    "map": "{{ labels | map(attribute='name') | list }}",
-    "join": "{{ labels | map(attribute='name') | join(', ') }}",
-    "set block": "{% set s %}{{ title }}{% endset %}{{ s | upper ~ '!' }}",
-    "filtered set block": "{% set s | upper %}{{ title }}{% endset %}{{ s }}",
-    "filter block": "{% filter lower %}{{ title }}{% endfilter %}",
-    "macro": "{% macro m(t) %}-{{ t }}{% endmacro %}{{ m(title) | upper }}",
-    "call block": "{% macro m() %}{{ caller() }}{% endmacro %}{% call m() %}{{ title }}{% endcall %}",
-    "call block with argument": "{% macro m() %}{{ caller(title) }}{% endmacro %}{% call(t) m() %}{{ t }}{% endcall %}",
-    "autoescape": "{% autoescape true %}{{ title }}{{ title ~ '<' }}{% endautoescape %}",
-    "loop": "{% for label in labels %}{{ loop.index }}{{ label.name }}{% endfor %}",
-    "for else": "{% for x in [] %}{% else %}{{ title }}{% endfor %}",
-    "namespace": "{% set n = namespace(t=title) %}{{ n.t }}",
-    "with": "{% with t = title %}{{ t }}{% endwith %}",
-    "dict": "{{ dict(t=title).t }}",
-    "conditional": "{{ title if title else 'none' }}",
-    "or": "{{ '' or title }}",
-    "cycler": "{{ cycler(title, 'b').next() }}",
-    "joiner": "{% set j = joiner(title) %}{{ j() }}{{ j() }}",
-    "placeholders as list and joined again": "{{ title | string | list | join }}",
-    "sorted": "{{ labels | map(attribute='name') | sort | join(' ') }}",
-    "grouped": "{% for name, group in labels | groupby('name') %}{{ name }}{% endfor %}",
-    "largest": "{{ labels | map(attribute='name') | min }}",
-    "default": "{{ title | default('none', true) }}",
-    "bound method": "{{ title.excerpt }}",
-    "sliced list": "{{ labels[:1] | map(attribute='name') | first }}",
-    "looked up by itself": "{{ {'bug': 'known', title: title}[title] }}",
-}
-
-
-@pytest.mark.parametrize("source", SHOWN.values(), ids=SHOWN.keys())
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 'Title: ' ~ title ~ 1 }}",
+        "{{ '%r %(t)s' % {'t': title} }}",
+        "{{ '{} {t}'.format(title, t=title) }}",
+        "{{ title | upper }}",
+        "{{ [title] }} {{ {'a': title} }}",
+        "{{ labels | map(attribute='name') | sort | join(', ') }}",
+        "{% set s | upper %}{{ title }}{% endset %}{{ s | upper ~ '!' }}",
+        "{% filter lower %}{{ title }}{% endfilter %}",
+        "{% macro m(t) %}{{ caller(t) }}{% endmacro %}{% call(t) m(title) %}{{ t }}{% endcall %}",
+        "{% autoescape true %}{{ title }}{{ title ~ '<' }}{% endautoescape %}",
+        "{% for label in labels %}{{ loop.index }}{{ label.name }}{% endfor %}",
+        "{% set n = namespace(t=title) %}{{ n.t }}",
+        "{% set j = joiner(title) %}{{ j() }}{{ j() }}{{ cycler(title, 'b').next() }}",
+        "{{ title | string | list | join }}",
+        "{% for name, group in labels | groupby('name') %}{{ name }}{% endfor %}",
+        "{{ title.excerpt }}",
+        "{{ {'bug': 'known', title: title}[title] }}",
+    ],
+)
 def test_rule_7_untrusted_text_is_only_between_its_delimiters(source: str) -> None:
     rendered = render(source)
     assert CANARY in rendered
     assert not leaks(rendered)
 
 
-BROKEN = {
-    "slice": "{{ title[:20] }}",
-    "index": "{{ title[0] }}",
-    "iteration": "{% for c in title %}{{ c }}{% endfor %}",
-    "list": "{{ title | list }}",
-    "first": "{{ title | first }}",
-    "last": "{{ title | last }}",
-    "random": "{{ title | random }}",
-    "truncate": "{{ title | truncate(10) }}",
-    "truncate killing words": "{{ title | truncate(10, true) }}",
-    "include": "{% include title %}",
-    "placeholder cut at the start": "{{ (title | string)[1:] }}",
-    "placeholder cut at the end": "{{ (title | string)[:-1] }}",
-    "inside a placeholder": "{{ (title | string)[1:2] }}",
-    "placeholder reversed": "{{ title | string | reverse }}",
-    "placeholder in a format": "{{ '%.2s' | format(title) }}",
-    "replace": "{{ title | replace('" + PLACEHOLDER_START + "', '') }}",
-    "set block replaced": "{% set s %}{{ title }}{% endset %}{{ s | replace('" + PLACEHOLDER_START + "', '') }}",
-    "wordwrap of the placeholder": "{{ title | string | wordwrap(2) }}",
-    "repr of the placeholder": "{{ [title | string] }}",
-    "tojson of the placeholder": "{{ title | string | tojson }}",
-    "urlencode": "{{ title | urlencode }}",
-    "forged placeholder": "{{ '" + PLACEHOLDER_START + DIGITS[7] + PLACEHOLDER_END + "' }}",
-    "reserved character of the template": "{{ title }}" + PLACEHOLDER_END,
-}
-
-
-@pytest.mark.parametrize("source", BROKEN.values(), ids=BROKEN.keys())
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ title[:20] }}",
+        "{{ title[0] }}",
+        "{% for c in title %}{{ c }}{% endfor %}",
+        "{{ title | truncate(10) }}",
+        "{% include title %}",
+        "{{ (title | string)[1:] }}",
+        "{{ (title | string)[:-1] }}",
+        "{{ title | string | reverse }}",
+        "{{ title | replace('" + PLACEHOLDER_START + "', '') }}",
+        "{{ [title | string] }}",
+        "{{ title | string | tojson }}",
+        "{{ title | urlencode }}",
+        "{{ '" + PLACEHOLDER_START + DIGITS[7] + PLACEHOLDER_END + "' }}",
+    ],
+)
 def test_rule_7_a_broken_placeholder_is_an_error_with_advice(source: str) -> None:
     with pytest.raises(BrokenPlaceholder, match=r"use excerpt\(n\) or lines\(a, b\)"):
         render(source)
@@ -224,71 +187,49 @@ def test_the_error_names_template_and_line_and_the_text_before() -> None:
     assert caught.value.problems == (f"{where}; use excerpt(n) or lines(a, b) for that",)
 
 
-REJECTED = {
-    "plus": ("{{ title + 'x' }}", TypeError),
-    "plus from the right": ("{{ 'x' + title }}", TypeError),
-    "times": ("{{ title * 2 }}", TypeError),
-    "percent": ("{{ title % 1 }}", TypeError),
-    "width": ("{{ '{:>99}'.format(title) }}", TypeError),
-    "private name": ("{{ title._text }}", TemplateError),
-    "private item": ("{{ title['_text'] }}", TemplateError),
-    "private name in a format": ("{{ '{0._text}'.format(title) }}", TemplateError),
-    "private name by map": ("{{ [title] | map(attribute='_text') | join }}", TemplateError),
-    "class": ("{{ title.__class__.__mro__ }}", TemplateError),
-    "method of str": ("{{ title.lower() }}", TemplateError),
-    "method of str by map": ("{{ [title] | map(attribute='lower') | join }}", TemplateError),
-    "wordwrap": ("{{ title | wordwrap(2) }}", AttributeError),
-    "indent": ("{{ title | indent }}", TypeError),
-    "call": ("{{ title() }}", TypeError),
-    "tojson": ("{{ title | tojson }}", TypeError),
-    "sum": ("{{ [title] | sum(start='') }}", TypeError),
-    "ordered against a number": ("{{ title < 5 }}", TypeError),
-}
-
-
-@pytest.mark.parametrize(("source", "error"), REJECTED.values(), ids=REJECTED.keys())
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("{{ 'x' + title }}", TypeError),
+        ("{{ title * 2 }}", TypeError),
+        ("{{ '{:>99}'.format(title) }}", TypeError),
+        ("{{ title['_text'] }}", TemplateError),
+        ("{{ '{0._text}'.format(title) }}", TemplateError),
+        ("{{ [title] | map(attribute='_text') | join }}", TemplateError),
+        ("{{ title.__class__.__mro__ }}", TemplateError),
+        ("{{ title.lower() }}", TemplateError),
+        ("{{ title | wordwrap(2) }}", AttributeError),
+        ("{{ title | tojson }}", TypeError),
+        ("{{ title < 5 }}", TypeError),
+    ],
+)
 def test_rule_7_operations_for_trusted_strings_only_are_rejected(source: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         render(source)
 
 
-TESTED = {
-    "in": "'ignore' in title",
-    "not in": "'nothing of it' not in title",
-    "untrusted text in untrusted text": "title in title",
-    "equal": "labels[1].name == 'bug'",
-    "equal from the left": "'bug' == labels[1].name",
-    "not equal": "labels[0].name != 'bug'",
-    "equal to each other": "labels[0].name == title",
-    "member of a list": "labels[1].name in ['bug', 'feature']",
-    "member of untrusted texts": "'bug' in labels | map(attribute='name') | list",
-    "truth": "title and not empty",
-    "length": "labels[1].name | length == 3",
-    "count": "empty | count == 0",
-    "starts": "title.startswith('Canary') and title.startswith(title)",
-    "ends": "title.endswith('2nd') and not title.endswith('Canary')",
-    "order": "labels[1].name > 'a' and 'z' > labels[1].name and labels[1].name >= 'bug' and labels[1].name <= 'bug'",
-    "order of untrusted texts": "labels[0].name < labels[1].name",
-    "selectattr": "(labels | selectattr('name', 'equalto', 'bug') | list | length) == 1",
-    "selectattr in": "(labels | selectattr('name', 'in', ['bug']) | list | length) == 1",
-    "rejectattr": "(labels | rejectattr('name', '==', 'bug') | list | length) == 1",
-    "select": "([empty, title] | select | list | length) == 1",
-    "unique": "([title, title, empty] | unique | list | length) == 2",
-    "defined": "title is defined and title is not none and title is not mapping and title is not number",
-    "key of our own mapping": "{'bug': 1}[labels[1].name] == 1",
-    "default": "(empty | default('x', true)) == 'x'",
-    "not equal to other things": "title != 5 and title != none",
-}
-
-
-@pytest.mark.parametrize("condition", TESTED.values(), ids=TESTED.keys())
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "'ignore' in title and title in title and 'nothing of it' not in title",
+        "labels[1].name == 'bug' and 'bug' == labels[1].name and labels[0].name == title",
+        "labels[0].name != 'bug' and title != 5 and title != none",
+        "labels[1].name in ['bug', 'feature'] and 'bug' in labels | map(attribute='name') | list",
+        "title and not empty and empty | count == 0 and labels[1].name | length == 3",
+        "title.startswith('Canary') and title.startswith(title)",
+        "title.endswith('2nd') and not title.endswith('Canary')",
+        "labels[1].name > 'a' and 'z' > labels[1].name and labels[1].name >= 'bug' and labels[1].name <= 'bug'",
+        "labels[0].name < labels[1].name",
+        "(labels | selectattr('name', 'equalto', 'bug') | list | length) == 1",
+        "([empty, title] | select | list | length) == 1",
+        "([title, title, empty] | unique | list | length) == 2",
+        "title is defined and title is not none and title is not mapping and title is not number",
+        "{'bug': 1}[labels[1].name] == 1",
+        "(empty | default('x', true)) == 'x'",
+    ],
+)
 def test_untrusted_text_can_be_tested(condition: str) -> None:
     assert render(f"{{{{ 'yes' if {condition} else 'no' }}}}", empty="") == "yes"
-
-
-def test_lists_of_names_render_as_lists() -> None:
-    rendered = render("{{ labels | map(attribute='name') | list }}", labels=[{"name": "a"}, {"name": "b"}])
-    assert re.sub("[0-9a-f]{16}", "N", rendered) == "[<text N>a</text N>, <text N>b</text N>]"
 
 
 def test_a_text_that_contains_forged_placeholders_is_unchanged() -> None:
@@ -305,9 +246,10 @@ def nonce(source: str, *, key: bytes = b"k", **variables: object) -> str:
     return placeholders.substitute(ENVIRONMENT.from_string(source).render(context), template="t")[:16]
 
 
-def test_rule_8_equal_texts_render_equally() -> None:
-    assert nonce("{{ a }}", a="x") == nonce("{{ a }}", a="x")
+def test_rule_8_equal_texts_that_are_shown_have_equal_delimiters() -> None:
     assert re.fullmatch("[0-9a-f]{16}", nonce("{{ a }}", a="x"))
+    shown = "{% if b == 'huge' %}{% endif %}{{ a }}{# our own words #}"
+    assert nonce(shown, a="x", b="huge") == nonce(shown, a="x", b="other") == nonce("{{ a }}", a="x")
 
 
 def test_rule_8_other_texts_or_another_key_give_other_delimiters() -> None:
@@ -320,21 +262,10 @@ def test_rule_8_other_texts_or_another_key_give_other_delimiters() -> None:
         nonce("{{ a }}{{ b }}", a="xy", b=""),
         nonce("{{ a }}{{ b }}", a="x\0y", b=""),
         nonce("{{ a }}", a="x\0y"),
+        nonce("{{ a }}", a="\ud800"),
+        nonce("{{ a }}", a="\ud801"),
     ]
     assert len(set(nonces)) == len(nonces)
-
-
-def test_rule_8_text_that_is_not_shown_does_not_change_the_delimiters() -> None:
-    shown = "{% if b == 'huge' %}{% endif %}{{ a }}"
-    assert nonce(shown, a="x", b="huge") == nonce(shown, a="x", b="other") == nonce("{{ a }}", a="x")
-
-
-def test_rule_8_text_before_it_does_not_change_the_delimiters() -> None:
-    assert nonce("{{ a }}", a="x") == nonce("{{ a }}{# our own words #}", a="x")
-
-
-def test_rule_8_a_surrogate_does_not_stop_the_rendering() -> None:
-    assert nonce("{{ a }}", a="\ud800") != nonce("{{ a }}", a="\ud801")
 
 
 @pytest.mark.parametrize("source", ["{{ title }}", "{{ (title | string)[1:] }}", "{{ [title | string] }}"])
@@ -448,23 +379,16 @@ class Unknown:
     pass
 
 
-@pytest.mark.parametrize(
-    "value", [Unknown(), b"bytes", Unknown, len, SimpleNamespace(a="x")], ids=lambda v: str(type(v))
-)
-def test_rule_7_unknown_objects_are_rejected_by_name(value: object) -> None:
-    name = re.escape(f"{type(value).__module__}.{type(value).__qualname__}")
-    with pytest.raises(TypeError, match=f"a template cannot be given a {name}"):
-        Placeholders(key=b"k", show=frame).convert(value)
-
-
 @dataclass(frozen=True)
 class Box:
     text: object
 
 
-def test_a_nested_unknown_object_is_rejected_when_it_is_read() -> None:
-    with pytest.raises(TypeError, match="Unknown"):
-        render("{{ event.box.text }}", event={"box": Box(Unknown())})
+@pytest.mark.parametrize("value", [Unknown(), b"bytes", Unknown, len], ids=lambda v: str(type(v)))
+def test_rule_7_unknown_objects_are_rejected_by_name_when_they_are_read(value: object) -> None:
+    name = re.escape(f"{type(value).__module__}.{type(value).__qualname__}")
+    with pytest.raises(TypeError, match=f"a template cannot be given a {name}"):
+        render("{{ event.box.text }}", event={"box": Box(value)})
 
 
 @pytest.mark.parametrize("kind", ["list", "object"])
@@ -531,11 +455,10 @@ def test_rule_7_no_combination_of_expressions_leaks_a_text(pieces: list[str]) ->
     assert is_clean_or_rejected("".join(pieces))
 
 
-def test_leaks_detects_leaks() -> None:
-    detected: Callable[[str], bool] = leaks
-    assert detected("before CANARY")
-    assert detected(f"<text 0123456789abcdef>x</text 0123456789abcdef>{EVIL}")
-    assert not detected(f"<text 0123456789abcdef>{EVIL}</text 0123456789abcdef>")
+def test_leaks_are_detected() -> None:
+    assert leaks("before CANARY")
+    assert leaks(f"<text 0123456789abcdef>x</text 0123456789abcdef>{EVIL}")
+    assert not leaks(f"<text 0123456789abcdef>{EVIL}</text 0123456789abcdef>")
 
 
 Kind = Literal["bug", "question"]
@@ -625,31 +548,16 @@ def test_rule_7_a_string_that_its_literal_does_not_allow_is_untrusted() -> None:
 
 
 def test_rule_7_a_model_behaves_like_a_dataclass() -> None:
-    analysis = IssueAnalysis(
-        worth_saying=True,
-        kind="bug",
-        priority="high",
-        difficulty="easy",
-        component="none",
-        summary="bug",
-        missing=["a version"],
-        recommended_response="high",
-        suggested_labels=[],
-    )
-    shown = show("{{ a.kind }} {{ a.summary }} {{ a.missing }} {{ a.worth_saying }} {{ a }}", a=analysis)
-    assert shown == (
-        "bug «bug» [«a version»] True IssueAnalysis(worth_saying=True, kind='bug', priority='high', difficulty='easy', "
-        "component='none', summary=«bug», missing=[«a version»], recommended_response=«high», suggested_labels=[])"
-    )
+    assert show("{{ f.severity }} {{ f.title }}", f=finding(severity="high", title="high")) == "high «high»"
 
 
-@pytest.mark.parametrize("name", ["method", "_private", "nothing", "__class__", "__dict__", "_wrapped"])
+@pytest.mark.parametrize("name", ["method", "_private", "nothing", "__class__", "_wrapped"])
 def test_methods_and_private_names_are_inaccessible(name: str) -> None:
     with pytest.raises(TemplateError, match=r"has no|unsafe"):
         show(f"{{{{ facts.{name} }}}}", facts=FACTS)
 
 
-@pytest.mark.parametrize("name", ["model_dump", "model_fields", "model_extra", "copy", "dict"])
+@pytest.mark.parametrize("name", ["model_dump", "model_fields", "copy"])
 def test_attributes_of_pydantic_are_inaccessible(name: str) -> None:
     with pytest.raises(UndefinedError):
         show(f"{{{{ finding.{name} }}}}", finding=FINDING)
@@ -668,39 +576,3 @@ def test_records_work_with_the_filters_that_read_attributes() -> None:
         f=findings,
     )
     assert shown == "[«a.py», «b.py»] 1 «b.py» «T» 4 «a.py»1«b.py»1 2 True False"
-
-
-def test_a_typical_user_template_works() -> None:
-    repository = Repository(1, "owner/repo", private=False, description=None, default_branch="main", language=None)
-    user = Account("octocat", 1, "User")
-    labels = (Label("bug"), Label("ui"))
-    issue = Issue(
-        7, "Broken", "It is.", user, "open", locked=False, labels=labels, author_association="NONE", html_url=""
-    )
-    shown = show(
-        "{{ repository.name }} {{ issue.title }} {{ issue.body }} {{ issue.user.login }} "
-        "{{ issue.labels | map(attribute='name') | list }} {{ issue.state }} {{ issue.user.is_bot }}",
-        repository=repository,
-        issue=issue,
-    )
-    assert shown == "«repo» «Broken» «It is.» «octocat» [«bug», «ui»] open False"
-
-
-class Nested(BaseModel):
-    kind: Kind
-
-
-def test_literals_are_found_in_unions_and_sequences_only() -> None:
-    assert literal_strings(Kind) == {"bug", "question"}
-    assert literal_strings(tuple[Kind, ...] | None) == {"bug", "question"}
-    assert literal_strings(str) == frozenset()
-    assert literal_strings(dict[Kind, Kind]) == frozenset()
-    assert literal_strings(Literal[1]) == frozenset()
-    assert literal_strings(None) == frozenset()
-    assert public_fields(Nested) == {"kind": {"bug", "question"}}
-
-
-def test_fields_are_converted_when_they_are_read() -> None:
-    admitted = Placeholders(key=b"k", show=lambda text, nonce: text).convert(FACTS)
-    assert isinstance(getattr(admitted, "text"), UntrustedText)  # noqa: B009 (the proxy has it by __getattr__)
-    assert not isinstance(getattr(admitted, "kind"), UntrustedText)  # noqa: B009

@@ -89,14 +89,17 @@ CREDENTIALS = [
 ]
 
 
+AROUND = ("{}", "see {} here", "x={}\n", "({}),", "`{}`", "<{}>", "a/{}", "\n{}\nb", "a\\n{}", "\\u000a{}")
+
+
 @pytest.mark.parametrize(
     ("kind", "credential"), CREDENTIALS, ids=[f"{n}-{kind}" for n, (kind, _) in enumerate(CREDENTIALS)]
 )
-@pytest.mark.parametrize(
-    "around", ["{}", "see {} here", "'{}'", "x={}\n", "({}),", "`{}`", "<{}>", "a/{}", "\n{}\nb", "a\\n{}", "\\u000a{}"]
-)
-def test_rule_10_known_credentials_are_redacted_by_kind(kind: str, credential: str, around: str) -> None:
-    assert redact(around.format(credential)) == around.format(f"[redacted: {kind}]")
+def test_rule_10_known_credentials_are_redacted_by_kind(kind: str, credential: str) -> None:
+    for around in AROUND:
+        shown = around.format(f"[redacted: {kind}]")
+        assert redact(around.format(credential)) == shown == redact(shown)
+    assert redact_code(f"password = '{credential}'") == f"password = '[redacted: {kind}]'"
 
 
 IN_CONTEXT = [
@@ -172,6 +175,7 @@ IN_CONTEXT = [
 @pytest.mark.parametrize(("before", "after"), IN_CONTEXT, ids=[before[:30] for before, _ in IN_CONTEXT])
 def test_rule_10_only_the_value_is_redacted(before: str, after: str) -> None:
     assert redact(before) == after
+    assert redact(after) == after
 
 
 NEGATIVES = [
@@ -248,39 +252,15 @@ def test_rule_10_other_text_is_unchanged(text: str) -> None:
     assert redact(text) == text
 
 
-def test_rule_10_the_corpus_is_large_enough() -> None:
-    assert len(CREDENTIALS) + len(IN_CONTEXT) >= 40
-    assert len(NEGATIVES) >= 30
-
-
-@pytest.mark.parametrize("text", [credential for _, credential in CREDENTIALS] + [before for before, _ in IN_CONTEXT])
-def test_rule_10_redaction_is_idempotent(text: str) -> None:
-    assert redact(redact(text)) == redact(text)
-
-
-FRAGMENTS = ["password", "token", "secret", "api_key", "=", ": ", " ", "\n", '"', "'", "\\", "`", "://", "@", "hunter2"]
-FRAGMENTS += ["-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", B64, "eyJ", ".", "Bearer ", "Authorization: "]
-FRAGMENTS += ["[redacted: password]", "(", ")", "{", "<", ">", "--", "sk-", "swordfish", "a", "1", ","]
-FRAGMENTS += ["\\_", "\\=", "&#95;", "&quot;", "&", ";", "${x}", "DB_TOKEN", f"ghp_{A36}", f"ghp\\_{A36}", "."]
-FRAGMENTS += [
-    "%3D",
-    "%253D",
-    "%22",
-    "%26",
-    "--password ",
-    "DB_PASSWORD",
-    "correct-horse-battery",
-    "blue_turtle",
-    "-",
-    "+",
-    "**",
-    "|",
-    "ENV ",
-    "name: DB_PASSWORD",
-    "\nvalue: ",
-    "</b>",
-    "pass: ",
-    "db.",
+PIECES = r"""
+password token secret api_key = " ' \ ` :// @ hunter2 eyJ . ( ) { < > -- sk- swordfish a 1 , \_ \= &#95;
+&quot; & ; ${x} DB_TOKEN %3D %253D %22 %26 DB_PASSWORD correct-horse-battery blue_turtle - + ** | ENV </b> db.
+"""
+FRAGMENTS = [
+    *PIECES.split(),
+    *("-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", B64, f"ghp_{A36}", f"ghp\\_{A36}"),
+    *(": ", " ", "\n", "Bearer ", "Authorization: ", "[redacted: password]", "--password ", "name: DB_PASSWORD"),
+    *("\nvalue: ", "pass: "),
 ]
 
 
@@ -308,13 +288,6 @@ def test_a_truncated_key_is_redacted_to_its_end(rest: str) -> None:
 def test_text_after_a_truncated_key_is_not_redacted() -> None:
     text = f"My key:\n-----BEGIN RSA PRIVATE KEY-----\n{B64}\n{B64}\n(cut)\nWhat now? Nothing works."
     assert redact(text) == "My key:\n[redacted: private-key]\n(cut)\nWhat now? Nothing works."
-
-
-@pytest.mark.parametrize(
-    ("kind", "credential"), CREDENTIALS, ids=[f"{n}-{kind}" for n, (kind, _) in enumerate(CREDENTIALS)]
-)
-def test_rule_10_known_credentials_are_redacted_in_code(kind: str, credential: str) -> None:
-    assert redact_code(f"password = '{credential}'") == f"password = '[redacted: {kind}]'"
 
 
 @pytest.mark.parametrize(
@@ -447,86 +420,28 @@ def test_rule_10_no_pattern_backtracks_into_an_unbounded_repetition(pattern: re.
     assert unbounded(import_module("re._parser").parse(pattern.pattern, pattern.flags)) == []
 
 
-@pytest.mark.parametrize("module", sorted(module.name for module in iter_modules(untrusted.__path__)))
-def test_no_pattern_repeats_a_group_possessively(module: str) -> None:
-    found = vars(import_module(f"{untrusted.__name__}.{module}")).values()
-    parsed = [(p, import_module("re._parser").parse(p.pattern, p.flags)) for p in found if isinstance(p, re.Pattern)]
-    failures = [problem for _, tree in parsed for problem in unbounded(tree) if problem.startswith(("a poss", "an at"))]
-    assert failures == []
+def test_no_pattern_repeats_a_group_possessively() -> None:
+    for module in iter_modules(untrusted.__path__):
+        for value in vars(import_module(f"{untrusted.__name__}.{module.name}")).values():
+            if isinstance(value, re.Pattern):
+                found = unbounded(import_module("re._parser").parse(value.pattern, value.flags))
+                assert [problem for problem in found if problem.startswith(("a poss", "an at"))] == [], value.pattern
 
 
 HOSTILE_CHARS = 100_000
 HOSTILE = [
-    'password="',
-    "password=",
-    "password: a ",
-    'token: \\"',
-    "--a-b-token ",
-    "-----BEGIN PRIVATE KEY-----\n",
-    "-----BEGIN PRIVATE KEY-----",
-    "\n12345678901234567890123 MIIEpAIBAAKCAQEA0Z3V!",
-    "eyJ",
-    "eyJaaaaaaaaaaaa.",
-    "://",
-    "://a:",
-    "a:b",
-    "authorization: bearer ",
-    "Bearer a",
-    "ghp_",
-    "x",
-    "\\",
-    "<password>",
-    "secret='`\"",
-    "1:AA",
-    "\n",
-    "pwd=(",
-    "pwd=/",
-    "pwd=a,",
-    "pwd='pwd=\"pwd=`",
-    'pwd=\\"pwd=\\\\"',
-    "token={",
-    "TOKEN=$",
-    "TOKEN=%(",
-    "private_key=[",
-    "password=a.b(",
-    "password:a.b",
-    "\\_",
-    "&#95;",
-    "ghp\\_",
-    "pwd\\=(",
-    "pwd&#61;",
-    "&a",
-    "pwd=a-",
-    "pwd=aaa_",
-    "password=a+b ",
-    "--pwd=a",
-    "--a-a-a-pwd=",
-    "PWD=a.b.",
-    "%3D",
-    "%25",
-    "pwd%3Da",
-    "pwd%253Daaa-bbb-ccc%26",
-    "**pwd**: a",
-    "| token ",
-    "|token|a1",
-    "ENV A",
-    "ENV PWD a",
-    "pass: a-b-c-",
-    "pwd,\n",
-    "name: PWD\nvalue: a",
-    "pwd,value:",
-    "a.pwd=a",
-    "</b>pwd</b>:</b>",
-    'pwd="${',
-    "pwd='${pwd=\"${pwd=`${",
-    "pwd=&a",
-    "pwd=[redacted: ",
-    "pwd=a;pwd=",
-    "<pwd>a",
-    "| pwd | ",
-    "name: pwd",
-    "\nENV A_PWD",
-    "https://a:b",
+    *('password="', "password=", "password: a ", 'token: \\"', "--a-b-token "),
+    *("-----BEGIN PRIVATE KEY-----\n", "-----BEGIN PRIVATE KEY-----"),
+    *("\n12345678901234567890123 MIIEpAIBAAKCAQEA0Z3V!", "eyJ", "eyJaaaaaaaaaaaa.", "://", "://a:"),
+    *("a:b", "authorization: bearer ", "Bearer a", "ghp_", "x", "\\", "<password>"),
+    *("secret='`\"", "1:AA", "\n", "pwd=(", "pwd=/", "pwd=a,", "pwd='pwd=\"pwd=`"),
+    *('pwd=\\"pwd=\\\\"', "token={", "TOKEN=$", "TOKEN=%(", "private_key=[", "password=a.b("),
+    *("password:a.b", "\\_", "&#95;", "ghp\\_", "pwd\\=(", "pwd&#61;", "&a", "pwd=a-"),
+    *("pwd=aaa_", "password=a+b ", "--pwd=a", "--a-a-a-pwd=", "PWD=a.b.", "%3D", "%25", "pwd%3Da"),
+    *("pwd%253Daaa-bbb-ccc%26", "**pwd**: a", "| token ", "|token|a1", "ENV A", "ENV PWD a"),
+    *("pass: a-b-c-", "pwd,\n", "name: PWD\nvalue: a", "pwd,value:", "a.pwd=a", "</b>pwd</b>:</b>"),
+    *('pwd="${', "pwd='${pwd=\"${pwd=`${", "pwd=&a", "pwd=[redacted: ", "pwd=a;pwd=", "<pwd>a"),
+    *("| pwd | ", "name: pwd", "\nENV A_PWD", "https://a:b"),
 ]
 
 
@@ -578,14 +493,6 @@ def test_rule_19_no_part_of_a_secret_can_be_decoded_from_the_result(secret: str,
     assert len(masked.replace("***", "")) <= len(encoded) - len(secret.encode()) * 8 // 6 + 2
 
 
-def test_rule_19_the_longest_encoding_is_replaced_first() -> None:
+def test_rule_19_only_secrets_that_are_long_enough_are_masked_the_longest_first() -> None:
     assert mask_secrets("token-and-more token", ["token", "token-and-more"]) == "*** ***"
-
-
-def test_rule_19_an_empty_or_short_secret_changes_nothing() -> None:
-    assert mask_secrets("abc", []) == "abc"
-    assert mask_secrets("abc", ["", "a", "abc"]) == "abc"
-
-
-def test_rule_19_masking_does_not_change_other_text() -> None:
-    assert mask_secrets("nothing to see", ["a-real-webhook-secret"]) == "nothing to see"
+    assert mask_secrets("abc, nothing to see", ["", "a", "abc", "a-real-webhook-secret"]) == "abc, nothing to see"
