@@ -180,8 +180,9 @@ def recorded_review(name: str, **changes: Any) -> PullRequestAnalysis:
 
 def test_claude_is_asked_again_after_pauses(library: Library) -> None:
     pauses: list[float] = []
-    replies = [CLAUDE_DOWN, CLAUDE_DOWN, recorded_review("rust-lock-order"), FindingVerdicts(verdicts=[])]
-    claude = MeteredClaude(FakeClaude(replies), None, pause=pauses.append)
+    review = recorded_review("rust-lock-order")
+    fake = FakeClaude([CLAUDE_DOWN, CLAUDE_DOWN, review, FindingVerdicts(verdicts=[])])
+    claude = MeteredClaude(fake, None, pause=pauses.append)
     result = Evaluator(settings(), library, claude).evaluate(find("rust-lock-order"))
     assert (len(result.score.found), pauses) == (1, [5.0, 20.0])
     claude = MeteredClaude(FakeClaude([CLAUDE_DOWN]), None, pause=pauses.append)

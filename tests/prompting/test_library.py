@@ -17,7 +17,7 @@ from hls_handler.errors import PromptError
 from hls_handler.prompting.front_matter import Then
 from hls_handler.prompting.library import ReloadingLibrary, load_library
 from hls_handler.prompting.prompt import Library, Prompt
-from tests.prompting.samples import BASE, FAMILIES, FRONT, PLAIN, load, shipped, write
+from tests.prompting.samples import BASE, FAMILIES, FRONT, PLAIN, load, write
 
 
 def test_prompt_has_the_values_of_its_front_matter(tmp_path: Path) -> None:
@@ -82,28 +82,6 @@ def test_prompt_id_changes_with_each_of_its_files_and_no_other(tmp_path: Path) -
 def test_hidden_files_and_other_extensions_are_ignored(tmp_path: Path) -> None:
     files = {".git/issues/x.j2": "{{ broken", "issues/.x.j2.swp": "x", "issues/notes.md": "x", "issues/.y.j2": "{%"}
     assert list(load(tmp_path, PLAIN | files).prompts) == ["issues/plain"]
-
-
-def test_events_of_the_shipped_library() -> None:
-    library: Library = shipped()
-    assert {name: prompt.on for name, prompt in library.prompts.items()} == {
-        "issues/analyze": ("issues.opened", "issues.reopened", "issues.edited"),
-        "issues/respond": (),
-        "pull_requests/analyze": (
-            "pull_request.opened",
-            "pull_request.reopened",
-            "pull_request.ready_for_review",
-            "pull_request.review_requested",
-            "pull_request.synchronize",
-            "pull_request.edited",
-        ),
-        "pull_requests/changelog": (),
-        "pull_requests/verify": (),
-        "reviews/analyze": ("pull_request_review.submitted", "pull_request_review.edited"),
-        "workflows/analyze": ("workflow_run.completed",),
-        "releases/announce": ("release.published",),
-        "comments/reply": ("issue_comment.created",),
-    }
 
 
 def test_inherited_prompt_without_predecessor_is_unused_and_no_error(tmp_path: Path) -> None:

@@ -74,9 +74,6 @@ def examples() -> list[Example]:
     ]
 
 
-every_example = pytest.mark.parametrize("example", examples(), ids=lambda example: example.heading)
-
-
 def load_example(folder: Path, example: Example, monkeypatch: pytest.MonkeyPatch) -> Library:
     monkeypatch.chdir(folder)
     (folder / "prompts").symlink_to(SHIPPED)
@@ -120,12 +117,14 @@ def compute_result(library: Library, prompt: Prompt, fields: dict[str, Any], wha
     raise AssertionError(f"unknown block `text {what}`")
 
 
-@every_example
+@pytest.mark.parametrize("example", examples(), ids=lambda example: example.heading)
 def test_example_has_the_documented_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: Example) -> None:
+    assert example.files
     library = load_example(tmp_path, example, monkeypatch)
     prompts = [prompt for prompt in library.prompts.values() if prompt.on and prompt.path in example.files]
     for prompt in prompts:
         assert compute_result(library, prompt, {}, "asked")
+    assert list(example.expectations)
     for fields, what, expected in example.expectations:
         result = compute_result(library, prompts[0], fields, what)
         if what in ("asked", "excerpt"):
@@ -134,29 +133,6 @@ def test_example_has_the_documented_results(tmp_path: Path, monkeypatch: pytest.
             assert result.startswith(expected)
         else:
             assert result == expected
-
-
-@every_example
-def test_example_has_files_and_expected_results(example: Example) -> None:
-    assert example.files
-    assert list(example.expectations)
-
-
-def test_every_feature_has_an_example() -> None:
-    assert {example.heading for example in examples()} >= {
-        "Your own wording",
-        "A field of your own",
-        "Fewer values",
-        "Other values, and their labels",
-        "Other names for labels",
-        "Several labels of one field, and a label for yes",
-        "A second prompt, where it is needed",
-        "Model, length and effort of one prompt",
-        "A comment of your own",
-        "A part that several prompts share",
-        "A macro",
-        "A score card",
-    }
 
 
 def test_example_with_its_own_model_uses_that_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
