@@ -23,6 +23,10 @@ _LOCAL_SETTINGS = {"listen_addresses": "", "shared_buffers": "32MB"}
 _FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 
 
+ON_POSTGRESQL = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+"""A test with this mark does not run on SQLite."""
+
+
 class Cluster:
     """A running PostgreSQL."""
 

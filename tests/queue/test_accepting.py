@@ -111,20 +111,6 @@ def test_redelivered_ignored_delivery_can_be_queued(store: Storage) -> None:
     assert claim(store).body == b"{}"
 
 
-def test_redelivered_ignored_delivery_stores_the_new_reason(store: Storage) -> None:
-    accept(store, ignored("g1"))
-    answer = accept(store, ignored("g1", reason="a draft", reason_kind="draft"))
-    assert answer == [Accepted("ignored", "ignored", "g1", "a draft")]
-    row = store.deliveries.find("g1")
-    assert row is not None
-    assert row.reason == "a draft"
-
-
-def test_last_of_an_ignored_and_a_queued_delivery_in_one_batch_is_stored(store: Storage) -> None:
-    assert [a.outcome for a in accept(store, ignored("g1"), queued("g1"))] == ["ignored", "queued"]
-    assert state_of(store, "g1") == "queued"
-
-
 def test_redelivered_dead_letter_can_be_ignored(store: Storage) -> None:
     dead_letter(store, "g1")
     assert accept(store, ignored("g1"))[0].outcome == "ignored"
@@ -235,14 +221,6 @@ def test_push_does_not_change_a_running_delivery(store: Storage) -> None:
     assert find_newer(store, lease, "pull_requests/analyze").head_sha == "bbb"
 
 
-def test_redelivered_older_push_does_not_supersede_newer_delivery(store: Storage) -> None:
-    accept(store, push("g1", "aaa"))
-    store.queue.dead_letter(claim(store), reason="locked")
-    accept(store, push("g2", "bbb"))
-    accept(store, push("g1", "aaa"))
-    assert [state_of(store, guid) for guid in ("g1", "g2")] == ["queued", "queued"]
-
-
 def test_push_that_catch_up_read_late_supersedes_only_what_catch_up_read_before(store: Storage) -> None:
     accept(store, push("received", "ccc"))
     accept(store, push("missed-1", "aaa", request_id="caught-up:1"))
@@ -259,12 +237,6 @@ def test_closing_that_catch_up_read_late_supersedes_only_what_catch_up_read_befo
     accept(store, queued("missed-1", number=7, request_id="caught-up:1"))
     accept(store, queued("missed-2", number=7, request_id="caught-up:2", action="closed", supersedes="all"))
     assert [state_of(store, guid) for guid in ("reopened", "missed-1")] == ["queued", "superseded"]
-
-
-def test_received_push_supersedes_what_catch_up_read(store: Storage) -> None:
-    accept(store, push("missed", "aaa", request_id="caught-up:1"))
-    accept(store, push("received", "bbb"))
-    assert state_of(store, "missed") == "superseded"
 
 
 def test_closing_a_conversation_supersedes_its_queued_deliveries(store: Storage) -> None:
@@ -323,8 +295,3 @@ def test_further_counts_are_stored_with_the_batch(store: Storage) -> None:
     counts = {("webhooks", ""): 2, ("outcome", "pong"): 2}
     store.queue.accept([queued("g1", repository=None)], replay_window_h=72, counts=counts)
     assert store.statistics.counters() == {("webhooks", ""): 3, ("event", "issues.opened"): 1, ("outcome", "pong"): 2}
-
-
-def test_delivery_without_conversation_waits_for_no_other(store: Storage) -> None:
-    accept(store, queued("g1", number=None), queued("g2", repository_id=None, number=None), queued("g3", number=None))
-    assert [claim(store).guid for _ in range(3)] == ["g1", "g2", "g3"]

@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, text
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost
 from hls_handler.storage import Storage
-from tests.queue.builders import Skew, accept, begin, claim, dead_letter, nothing_is_due, push, queued, state_of
+from tests.queue.builders import Skew, accept, begin, claim, dead_letter, nothing_is_due, push, queued
 
 
 def test_lease_has_all_fields_of_the_delivery(store: Storage) -> None:
@@ -59,17 +59,6 @@ def test_debounced_delivery_is_not_due_before_its_time(store: Storage, skew: Ske
     assert 4 < waiting <= 5
     skew.advance(seconds=5)
     assert claim(store).guid == "g1"
-
-
-def test_only_the_last_of_several_pushes_runs_after_the_debounce(store: Storage, skew: Skew) -> None:
-    for sha in ("aaa", "bbb", "ccc"):
-        accept(store, push(sha, sha, settle_s=5.0))
-        assert nothing_is_due(store)
-        skew.advance(seconds=4)
-    assert nothing_is_due(store)
-    skew.advance(seconds=1)
-    assert (claim(store).guid, nothing_is_due(store)) == ("ccc", True)
-    assert [state_of(store, guid) for guid in ("aaa", "bbb", "ccc")] == ["superseded", "superseded", "running"]
 
 
 def test_running_deliveries_are_limited_by_concurrency(store: Storage, skew: Skew) -> None:
@@ -125,12 +114,6 @@ def test_same_number_in_another_repository_is_another_conversation(store: Storag
     assert [claim(store).guid for _ in range(2)] == ["g1", "g2"]
 
 
-def test_dead_letter_does_not_block_its_conversation(store: Storage) -> None:
-    store.queue.dead_letter(begin(store, "g1", number=7), reason="locked")
-    accept(store, queued("g2", number=7))
-    assert claim(store).guid == "g2"
-
-
 def test_unique_index_rejects_a_second_running_delivery_of_a_conversation(url: str, store: Storage) -> None:
     begin(store, "g1", number=7)
     accept(store, queued("g2", number=7))
@@ -157,13 +140,6 @@ def test_expired_lease_is_claimed_again_and_counts_as_a_crash(store: Storage, sk
     assert (lease.guid, lease.attempt, lease.crashes) == ("g1", 2, 1)
     with pytest.raises(LeaseLost, match="delivery g1"):
         store.queue.renew(stale, lease_s=30)
-
-
-def test_expired_lease_cannot_be_renewed(store: Storage, skew: Skew) -> None:
-    lease = begin(store, "g1")
-    skew.advance(seconds=31)
-    with pytest.raises(LeaseLost):
-        store.queue.renew(lease, lease_s=30)
 
 
 def test_delivery_is_dead_after_max_crashes(store: Storage, skew: Skew) -> None:
@@ -226,10 +202,3 @@ def test_seconds_until_due_skips_blocked_deliveries(store: Storage, skew: Skew) 
     assert 295 < waiting <= 300  # g2 is due, but g1 blocks it
     skew.advance(seconds=300)
     assert store.queue.seconds_until_due() == 0.0
-
-
-def test_seconds_until_due_is_zero_after_a_lease_expired(store: Storage, skew: Skew) -> None:
-    begin(store, "g1")
-    skew.advance(seconds=31)
-    assert store.queue.seconds_until_due() == 0.0
-    assert state_of(store, "g1") == "running"

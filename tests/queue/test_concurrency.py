@@ -1,12 +1,8 @@
-"""Concurrent workers and killed processes: nothing is processed twice, and nothing is lost."""
+"""Concurrent workers of several processes: nothing is processed twice, and nothing is lost."""
 
 from __future__ import annotations
 
 import itertools
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -20,7 +16,7 @@ import pytest
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost, Postponed, StoreUnavailable
 from hls_handler.storage import Storage
-from tests.postgres import Cluster
+from tests.postgres import ON_POSTGRESQL
 from tests.queue.builders import SAME_BODY, accept, begin, claim, nothing_is_due, push, queued, state_of
 
 T = TypeVar("T")
@@ -45,34 +41,6 @@ def run_at_once(threads: int, work: Callable[[int], T]) -> list[T]:
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(run, range(threads)))
-
-
-def test_eight_workers_process_each_delivery_once_and_each_conversation_in_order(store: Storage) -> None:
-    accept(store, *(queued(f"{i:03}", number=i % 20) for i in range(200)))
-    lock = threading.Lock()
-    order: dict[int | None, list[str]] = defaultdict(list)
-    running: Counter[int | None] = Counter()
-    running_counts = []
-
-    def work(number: int) -> None:
-        while True:
-            lease = store.queue.claim(worker=f"w{number}", lease_s=300, max_crashes=3)
-            if lease is None:
-                if store.queue.seconds_until_due() is None:
-                    return
-                continue
-            with lock:
-                order[lease.number].append(lease.guid)
-                running[lease.number] += 1
-                running_counts.append(running[lease.number])
-            with lock:
-                running[lease.number] -= 1
-            store.queue.finish(lease, "done", reason=None, took_s=0)
-
-    run_at_once(8, work)
-    assert dict(order) == {n: [f"{i:03}" for i in range(n, 200, 20)] for n in range(20)}
-    assert set(running_counts) == {1}
-    assert store.statistics.counters()["outcome", "done"] == 200
 
 
 def test_processes_that_accept_and_work_at_once_keep_each_conversation_in_order(
@@ -174,61 +142,36 @@ def test_slots_requested_at_once_differ(store: Storage) -> None:
     assert len(set(slots)) == 6
 
 
-def test_last_call_of_the_hourly_budget_is_begun_once(store: Storage) -> None:
+REQUESTS: dict[str, Callable[[Storage, Lease, Lease], object]] = {
+    "lock": lambda store, own, _: store.locks.acquire(own, "comment", ttl_s=60),
+    "end": lambda store, _, first: store.queue.finish(first, "done", reason=None, took_s=0),
+    "last call of the hour": lambda store, own, _: store.calls.begin(
+        own, index=0, prompt_id="p@1", model="m", requests_per_second=1000, calls_per_hour=1
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REQUESTS)
+def test_what_four_workers_request_at_once_is_granted_to_one(store: Storage, what: str) -> None:
     leases = [begin(store, f"g{i}") for i in range(4)]
 
-    def ask(number: int) -> object:
+    def request(number: int) -> bool:
         try:
-            return store.calls.begin(
-                leases[number],
-                index=0,
-                prompt_id="p@1",
-                model="m",
-                requests_per_second=1000,
-                calls_per_hour=1,
-            )
-        except Postponed as wait:
-            return wait.waiting_for
-
-    assert Counter(type(outcome).__name__ for outcome in run_at_once(4, ask)) == {"StartedCall": 1, "str": 3}
-    assert store.calls.count_last_hour() == 1
-
-
-def test_lock_requested_at_once_is_acquired_by_one(store: Storage) -> None:
-    leases = [begin(store, f"g{i}") for i in range(4)]
-
-    def ask(number: int) -> object:
-        try:
-            store.locks.acquire(leases[number], "comment", ttl_s=60)
-        except Postponed:
+            REQUESTS[what](store, leases[number], leases[0])
+        except (LeaseLost, Postponed):
             return False
         return True
 
-    assert sorted(map(bool, run_at_once(4, ask))) == [False, False, False, True]
+    assert sorted(run_at_once(4, request)) == [False, False, False, True]
 
 
-def test_lease_is_finished_once(store: Storage) -> None:
-    lease = begin(store, "g1")
-
-    def end(_number: int) -> object:
-        try:
-            store.queue.finish(lease, "done", reason=None, took_s=0)
-        except LeaseLost:
-            return False
-        return True
-
-    assert sorted(map(bool, run_at_once(4, end))) == [False, False, False, True]
-    assert store.statistics.counters()["outcome", "done"] == 1
-
-
-def test_a_claim_that_the_unique_index_rejects_raises_and_changes_nothing(postgres: Cluster) -> None:
+@ON_POSTGRESQL
+def test_a_claim_that_the_unique_index_rejects_raises_and_changes_nothing(url: str, store: Storage) -> None:
     """Another process claims a delivery of the same conversation in an open transaction."""
-    name = postgres.create()
-    store = Storage.open(postgres.url(name))
     accept(store, queued("g1", number=7))
     store.queue.dead_letter(claim(store), reason="locked")
     accept(store, queued("g2", number=7))
-    address = postgres.url(name).replace("+psycopg", "")
+    address = url.replace("+psycopg", "")
     with psycopg.connect(address) as other, psycopg.connect(address, autocommit=True) as watcher:
         in_a_minute = "extract(epoch FROM now()) * 1000 + 60000"
         other.execute(f"UPDATE deliveries SET state = 'running', lease_until = {in_a_minute} WHERE guid = 'g1'")
@@ -240,43 +183,3 @@ def test_a_claim_that_the_unique_index_rejects_raises_and_changes_nothing(postgr
             with pytest.raises(StoreUnavailable, match="uq_deliveries_one_running_per_conversation"):
                 claiming.result()
     assert state_of(store, "g2") == "queued"
-    store.close()
-    postgres.drop(name)
-
-
-@pytest.mark.parametrize("kills", [4])
-def test_accepted_deliveries_survive_kill_9_and_are_processed(url: str, store: Storage, kills: int) -> None:
-    accepted: set[str] = set()
-    saved: set[str] = set()
-    for run in range(kills):
-        service = subprocess.Popen(
-            [sys.executable, "-m", "tests.queue.killable_service", url, str(run)], stdout=subprocess.PIPE, text=True
-        )
-        assert service.stdout is not None
-        counts = Counter[str]()
-        for line in service.stdout:
-            event, guid = line.split()
-            counts[event] += 1
-            (accepted if event == "accepted" else saved).add(guid)
-            if counts["accepted"] >= 60 and counts["saved"] >= 20:
-                os.kill(service.pid, signal.SIGKILL)
-                break
-        rest = service.stdout.read().splitlines(keepends=True)
-        service.stdout.close()
-        assert service.wait() == -signal.SIGKILL
-        for line in rest:
-            if line.endswith("\n"):
-                event, guid = line.split()
-                (accepted if event == "accepted" else saved).add(guid)
-    stored = {row.guid: row for row in store.deliveries.newest(limit=100_000)}
-    assert accepted <= stored.keys()
-    assert all(store.checkpoints.load(guid) for guid in saved)
-    store.queue.release_all_leases()
-    leases: list[Lease] = []
-    while (lease := store.queue.claim(worker="after", lease_s=300, max_crashes=20)) is not None:
-        assert lease.body == b'{"delivery": "%s"}' % lease.guid.encode()
-        store.queue.finish(lease, "done", reason=None, took_s=0)
-        leases.append(lease)
-    assert {row.state for row in store.deliveries.newest(limit=100_000)} == {"done"}
-    assert store.statistics.counters()["outcome", "done"] == store.statistics.counters()["webhooks", ""] == len(stored)
-    assert sum(lease.crashes for lease in leases) <= 4 * kills  # four workers in each process

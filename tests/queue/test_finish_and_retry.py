@@ -18,7 +18,6 @@ from tests.queue.builders import (
     ignored,
     nothing_is_due,
     queued,
-    state_of,
 )
 
 
@@ -75,13 +74,6 @@ def test_delivery_ignored_by_a_worker_keeps_its_body_and_loses_the_digest(store:
     assert counters["ignored", "own account"] == 1
     assert counters["outcome", "ignored"] == 1
     assert ("processing_count", "") not in counters
-
-
-def test_superseded_delivery_has_no_processing_time(store: Storage) -> None:
-    store.queue.finish(begin(store, "g1"), "superseded", reason="a newer push", took_s=0.1)
-    assert state_of(store, "g1") == "superseded"
-    assert store.statistics.counters()["outcome", "superseded"] == 1
-    assert ("processing_count", "") not in store.statistics.counters()
 
 
 def test_dead_letter_stores_its_reason(store: Storage) -> None:

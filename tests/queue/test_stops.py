@@ -6,32 +6,20 @@ import pytest
 
 from hls_handler.errors import LeaseLost
 from hls_handler.storage import Storage
-from hls_handler.store.interruptions import Stop
 from tests.queue.builders import Skew, accept, begin, claim, nothing_is_due, push, queued, state_of
 
 
-def test_stop_belongs_to_one_pull_request(store: Storage) -> None:
-    lease = begin(store, "stop", number=7)
-    store.interruptions.stop(lease, 7, by="mona")
-    found = store.interruptions.find_stop(1, 7)
-    assert found is not None
-    assert found.by == "mona"
-    assert (store.interruptions.find_stop(1, 8), store.interruptions.find_stop(2, 7)) == (None, None)
-
-
-def test_second_stop_keeps_the_first(store: Storage) -> None:
+def test_first_stop_of_a_pull_request_is_kept_until_it_ends(store: Storage) -> None:
     lease = begin(store, "stop", number=7)
     store.interruptions.stop(lease, 7, by="mona")
     store.interruptions.stop(lease, 7, by="zoe")
-    assert isinstance(store.interruptions.find_stop(1, 7), Stop)
-    assert "mona stopped HLS" in str(store.interruptions.find_stop(1, 7))
-
-
-def test_stop_ends(store: Storage) -> None:
-    lease = begin(store, "stop", number=7)
-    store.interruptions.stop(lease, 7, by="mona")
-    store.interruptions.resume(lease, 7)
-    store.interruptions.resume(lease, 7)
+    found = store.interruptions.find_stop(1, 7)
+    assert found is not None
+    assert found.by == "mona"
+    assert "mona stopped HLS" in str(found)
+    assert (store.interruptions.find_stop(1, 8), store.interruptions.find_stop(2, 7)) == (None, None)
+    for _ in range(2):
+        store.interruptions.resume(lease, 7)
     assert store.interruptions.find_stop(1, 7) is None
 
 
