@@ -28,7 +28,7 @@ from hls_handler.errors import StoreUnavailable
 from hls_handler.storage import Storage
 from tests.e2e.postgresql_proxy import Proxy
 from tests.e2e.service import Waiting
-from tests.postgres import Cluster
+from tests.postgres import ON_POSTGRESQL, Cluster
 from tests.queue.builders import accept, claim, push, queued, state_of
 
 UNPRIVILEGED_UID = 65534
@@ -149,11 +149,10 @@ def test_lost_server_raises_until_it_accepts_connections_again(postgres: Cluster
     postgres.drop(name)
 
 
-def test_locked_postgresql_table_raises_and_names_the_cause(postgres: Cluster) -> None:
-    name = postgres.create()
-    Storage.open(postgres.url(name)).close()
-    store = Storage.open(f"{postgres.url(name)}&options=-c%20lock_timeout%3D50")
-    with psycopg.connect(postgres.url(name).replace("+psycopg", "")) as other:
+@ON_POSTGRESQL
+def test_locked_postgresql_table_raises_and_names_the_cause(url: str) -> None:
+    store = Storage.open(f"{url}&options=-c%20lock_timeout%3D50")
+    with psycopg.connect(url.replace("+psycopg", "")) as other:
         other.execute("LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(StoreUnavailable, match=r"lock timeout; another program has locked its tables"):
             accept(store, queued("g1"))
@@ -161,13 +160,12 @@ def test_locked_postgresql_table_raises_and_names_the_cause(postgres: Cluster) -
             store.database.check_writable()
     assert accept(store, queued("g1")) == [Accepted("queued", "queued", "g1")]
     store.close()
-    postgres.drop(name)
 
 
+@ON_POSTGRESQL
 @pytest.mark.parametrize("options", ["", "&options=-csearch_path%3Dpublic"])
-def test_postgresql_connections_have_timeouts(postgres: Cluster, options: str) -> None:
-    name = postgres.create()
-    database = Database(parse_url(postgres.url(name) + options), skew=no_skew, busy_timeout_s=5)
+def test_postgresql_connections_have_timeouts(url: str, options: str) -> None:
+    database = Database(parse_url(url + options), skew=no_skew, busy_timeout_s=5)
     with database.reading() as connection:
         timeouts = [
             connection.exec_driver_sql(f"SHOW {timeout}").scalar()
@@ -175,7 +173,6 @@ def test_postgresql_connections_have_timeouts(postgres: Cluster, options: str) -
         ]
     assert timeouts == ["5s", "10s", "4s"]
     database.close()
-    postgres.drop(name)
 
 
 @pytest.mark.parametrize("timeout", ["lock_timeout", "idle_in_transaction_session_timeout"])
@@ -285,10 +282,8 @@ def test_file_that_was_read_only_for_a_while_is_written_again() -> None:
         store.close()
 
 
-def test_silent_server_times_out_and_its_late_response_is_dropped(postgres: Cluster) -> None:
-    name = postgres.create()
-    store = Storage.open(postgres.url(name))
-
+@ON_POSTGRESQL
+def test_silent_server_times_out_and_its_late_response_is_dropped(store: Storage) -> None:
     def query() -> None:
         with store.database.reading() as connection:
             driver = connection.connection.driver_connection
@@ -302,13 +297,10 @@ def test_silent_server_times_out_and_its_late_response_is_dropped(postgres: Clus
     ):
         query()
     assert accept(store, queued("g1")) == [Accepted("queued", "queued", "g1")]
-    store.close()
-    postgres.drop(name)
 
 
-def test_close_ends_the_wait_for_a_silent_server(postgres: Cluster) -> None:
-    name = postgres.create()
-    store = Storage.open(postgres.url(name))
+@ON_POSTGRESQL
+def test_close_ends_the_wait_for_a_silent_server(store: Storage) -> None:
     entered, ended = threading.Event(), threading.Event()
 
     def read() -> None:
@@ -327,27 +319,25 @@ def test_close_ends_the_wait_for_a_silent_server(postgres: Cluster) -> None:
     store.close()
     assert ended.wait(5)
     thread.join()
-    postgres.drop(name)
 
 
-def test_next_of_several_hosts_takes_over(postgres: Cluster) -> None:
-    name = postgres.create()
+@ON_POSTGRESQL
+def test_next_of_several_hosts_takes_over(url: str, postgres: Cluster) -> None:
     with Proxy(postgres.socket) as one, Proxy(postgres.socket) as other:
         hosts = f"host=127.0.0.1:{one.port}&host=127.0.0.1:{other.port}&target_session_attrs=read-write"
-        user = parse_url(postgres.url(name)).username
-        store = Storage.open(f"postgresql+psycopg://{user}@/{name}?{hosts}")
+        known = parse_url(url)
+        store = Storage.open(f"postgresql+psycopg://{known.username}@/{known.database}?{hosts}")
         accept(store, queued("g1"))
         one.refuse()
         with suppress(StoreUnavailable):  # the open connection was lost
             accept(store, queued("g2"))
         assert accept(store, queued("g3"))[0].outcome == "queued"
         store.close()
-    postgres.drop(name)
 
 
-def test_idle_transaction_ends_after_its_timeout(postgres: Cluster) -> None:
-    name = postgres.create()
-    store = Storage.open(f"{postgres.url(name)}&options=-c%20idle_in_transaction_session_timeout%3D100")
+@ON_POSTGRESQL
+def test_idle_transaction_ends_after_its_timeout(url: str, postgres: Cluster) -> None:
+    store = Storage.open(f"{url}&options=-c%20idle_in_transaction_session_timeout%3D100")
     waiting = Waiting(10)
 
     def stay_idle() -> None:
@@ -359,11 +349,10 @@ def test_idle_transaction_ends_after_its_timeout(postgres: Cluster) -> None:
     with pytest.raises(StoreUnavailable, match="idle-in-transaction timeout"):
         stay_idle()
     store.close()
-    postgres.drop(name)
 
 
-def test_open_waits_for_a_starting_server(postgres: Cluster) -> None:
-    name = postgres.create()
+@ON_POSTGRESQL
+def test_open_waits_for_a_starting_server(url: str, postgres: Cluster, shared_database: str) -> None:
     pauses: list[float] = []
     with Proxy(postgres.socket) as proxy:
         proxy.is_starting = True
@@ -372,15 +361,15 @@ def test_open_waits_for_a_starting_server(postgres: Cluster) -> None:
             pauses.append(seconds)
             proxy.is_starting = len(pauses) < 3
 
-        store = Storage.open(postgres.url(name, port=proxy.port), pause=pause)
+        address = postgres.url(shared_database, port=proxy.port)
+        store = Storage.open(address, pause=pause)
         assert accept(store, queued("g1"))[0].outcome == "queued"
         assert pauses == [0.5, 0.5, 0.5]
         proxy.is_starting = True
         with pytest.raises(StoreUnavailable, match="the database system is starting up; wait until it has started"):
-            Storage.open(postgres.url(name, port=proxy.port), pause=pauses.append)
+            Storage.open(address, pause=pauses.append)
         assert len(pauses) == 3 + 60
         store.close()
-    postgres.drop(name)
 
 
 def test_check_writable_writes_as_many_bytes_as_a_delivery(store: Storage) -> None:

@@ -13,6 +13,7 @@ from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.storage import Storage
 from tests.queue.builders import accept, begin, claim, queued, start_call
+from tests.sqlite import create_database
 
 CHECKPOINT = Checkpoint("gather", 0, 1, "{}")
 Write = Callable[[Storage, Lease], object]
@@ -41,7 +42,7 @@ UNSYNCED: dict[str, Write] = {
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Storage]:
-    opened = Storage.open(f"sqlite:///{tmp_path}/hls.db")
+    opened = Storage.open(create_database(tmp_path / "hls.db"))
     yield opened
     opened.close()
 

@@ -18,6 +18,10 @@ from hls_handler.store.calls import ReviewBudget
 from hls_handler.store.periods import latest_period
 from hls_handler.store.reply_cache import CacheKey
 from tests.queue.builders import accept, claim, push, queued
+from tests.sqlite import create_database
+
+AT_ONCE = timedelta(seconds=-1)
+"""Age of old deliveries that those which just ended have, too."""
 
 
 @contextmanager
@@ -39,10 +43,13 @@ def statements() -> Iterator[list[str]]:
             connection.set_trace_callback(None)
 
 
-def plans_of(folder: Path, query: Callable[[Storage], object]) -> list[str]:
-    """Return the lines of the plans of all statements of the query."""
-    store = Storage.open(f"sqlite:///{folder}/hls.db")
+def plans_of(
+    folder: Path, query: Callable[[Storage], object], *, before: Callable[[Storage], object] = lambda _: None
+) -> list[str]:
+    """Return the lines of the plans of all statements of the query, but not of those of `before`."""
+    store = Storage.open(create_database(folder / "hls.db"))
     accept(store, push("g1", "aaa"), queued("g2"))
+    before(store)
     with statements() as executed:
         query(store)
     with sqlite3.connect(folder / "hls.db") as connection:
@@ -174,3 +181,26 @@ def test_frequent_queries_use_an_index(tmp_path: Path, query: Callable[[Storage]
 def test_search_for_analyses_does_not_read_all_deliveries_of_a_repository(tmp_path: Path) -> None:
     plans = plans_of(tmp_path, lambda store: store.analyses.find(AnalysisSearch(repository="octo/widgets")))
     assert [plan for plan in plans if "ix_deliveries_number" in plan] == []
+
+
+@pytest.mark.parametrize(
+    ("delete", "index"),
+    [
+        (
+            lambda store: store.retention.delete_deliveries(after=AT_ONCE, most=5),
+            "ix_deliveries_finished",
+        ),
+        (
+            lambda store: store.retention.delete_bodies(after=AT_ONCE, most=5),
+            "ix_deliveries_finished_with_body",
+        ),
+    ],
+    ids=["deliveries", "bodies"],
+)
+def test_old_deliveries_are_found_by_an_index(tmp_path: Path, delete: Callable[[Storage], object], index: str) -> None:
+    def finish(store: Storage) -> None:
+        store.queue.finish(claim(store), "done", reason=None, took_s=0)
+
+    plans = plans_of(tmp_path, delete, before=finish)
+    assert index in {word for plan in plans for word in plan.split()}
+    assert [plan for plan in plans if plan.startswith("SCAN") and "CONSTANT" not in plan] == []

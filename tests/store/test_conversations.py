@@ -25,14 +25,6 @@ def test_label_states_are_intended_ours_and_gone(store: Storage) -> None:
     assert history.labels() == {"bug": "set", "priority-high": "removed", "size/small": "intended"}
 
 
-def test_intent_replaces_the_earlier_state_of_a_label(store: Storage) -> None:
-    history = open_history(store, begin(store, "g1", number=7), "hls[bot]")
-    history.change_labels(["bug"], "set")
-    history.change_labels(["question"], "removed")
-    history.change_labels(["bug", "question"], "intended")
-    assert history.labels() == {"bug": "intended", "question": "intended"}
-
-
 def test_deleted_labels_have_no_state(store: Storage) -> None:
     history = open_history(store, begin(store, "g1", number=7), "hls[bot]")
     history.change_labels(["bug", "question", "bug"], "set")
@@ -129,15 +121,3 @@ def test_bot_account_is_stored_by_fingerprint(store: Storage) -> None:
     store.bot_accounts.save("fingerprint", Account("hls[bot]", 5, "Bot"))
     assert store.bot_accounts.find("fingerprint") == Account("hls[bot]", 5, "Bot")
     assert store.bot_accounts.find("other") is None
-
-
-def test_find_returns_a_conversation_without_a_lease(store: Storage) -> None:
-    history = open_history(store, begin(store, "g1", number=7), "hls[bot]")
-    history.change_labels(["bug", "size/small"], "intended")
-    history.change_labels(["bug"], "set")
-    history.store_comment("issues", StoredComment(11, "digest"))
-    open_history(store, begin(store, "g2", number=8), "hls[bot]").change_labels(["other conversation"], "set")
-    assert store.conversations.find(1, 7, "hls[bot]") == ConversationState(
-        labels={"bug": "set", "size/small": "intended"}, comments={"issues": StoredComment(11, "digest")}
-    )
-    assert store.conversations.find(1, 7, "mona") == ConversationState(labels={}, comments={})

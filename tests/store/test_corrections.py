@@ -75,14 +75,6 @@ def test_requested_labels_are_counted_when_they_are_set(store: Storage) -> None:
     assert feedback(store) == {PROMPT: {"kind": FieldFeedback(1, 0), "priority": FieldFeedback(1, 0)}}
 
 
-def test_label_set_again_is_not_counted_twice(store: Storage) -> None:
-    lease = begin(store, "g1", number=7)
-    set_labels(store, lease, "bug")
-    open_history(store, lease, "hls").change_labels(["bug"], "intended")
-    open_history(store, lease, "hls").change_labels(["bug"], "set")
-    assert feedback(store) == {PROMPT: {"kind": FieldFeedback(1, 0)}}
-
-
 def test_label_changed_by_a_person_is_a_correction(store: Storage, skew: Skew) -> None:
     set_bug_and_priority(store, skew)
     result = record_change(store, begin_later(store), "bug", "priority-low")
@@ -97,24 +89,6 @@ def test_correction_recorded_twice_counts_once(store: Storage, skew: Skew) -> No
     assert record_current(store, lease, "bug") == CorrectionResult(2, ())
     assert record_change(store, lease, "bug") == CorrectionResult(1, ())
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
-
-
-def test_record_current_covers_all_fields(store: Storage, skew: Skew) -> None:
-    set_bug_and_priority(store, skew)
-    assert record_current(store, begin_later(store), "question") == CorrectionResult(
-        2, (AppliedLabel("kind", "bug", PROMPT, "question"), replace(HIGH, corrected_to=""))
-    )
-
-
-def test_second_change_of_a_field_does_not_count_twice(store: Storage, skew: Skew) -> None:
-    set_bug_and_priority(store, skew)
-    lease = begin_later(store)
-    record_change(store, lease, "bug")
-    record_change(store, lease, "bug", "priority-low")
-    assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
-    assert store.repositories.history(lease, "hls").corrections(most=6) == (
-        Correction("priority", "priority-high", "priority-low", "Crash"),
-    )
 
 
 def test_reverted_change_withdraws_the_correction(store: Storage, skew: Skew) -> None:

@@ -89,14 +89,6 @@ def test_has_comment_depends_on_conversation_family_and_account(store: Storage) 
     assert not store.repositories.history(lease, "other").has_comment(7, "onboarding")
 
 
-def test_lease_can_be_moved_to_another_conversation(store: Storage) -> None:
-    """A workflow run is queued without a conversation; its comment belongs to its pull request."""
-    lease = replace(begin(store, "g1", number=None), number=13)
-    assert lease.conversation_key == "1#13"
-    open_history(store, lease, "hls").store_comment("workflows", StoredComment(901, "digest"))
-    assert store.repositories.history(lease, "hls").has_comment(13, "workflows")
-
-
 RESULT = RunResult(5, "push", "main", run_id=70, run_number=41, attempt=1, passed=False, head_sha="aaa")
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -17,10 +15,9 @@ from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.storage import Storage
 from hls_handler.store.calls import PromptStats
 from hls_handler.store.interruptions import NewerEvents
-from tests.db.test_query_plans import statements
 from tests.e2e.service import Waiting
 from tests.handlers.world import finding, pull_request_analysis
-from tests.postgres import Cluster
+from tests.postgres import ON_POSTGRESQL
 from tests.queue.builders import (
     SAME_BODY,
     Skew,
@@ -245,34 +242,21 @@ def test_replay_is_detected_after_the_body_is_deleted(store: Storage, skew: Skew
     assert (answer.outcome, answer.guid) == ("replay", "g1")
 
 
-def test_dead_letter_without_body_needs_a_redelivery(store: Storage, skew: Skew) -> None:
-    dead_letter(store, "g1")
-    skew.advance(days=15)
-    store.retention.delete_bodies(after=14 * DAY, most=50)
-    assert store.queue.retry("g1") == "dead"
-    (answer,) = accept(store, queued("g1"))
-    assert answer.outcome == "queued"
-    assert claim(store).body == b'{"delivery": "g1"}'
-
-
 # --- many at once ----------------------------------------------------------------------------------------------------
 
 
-def test_one_process_at_a_time_deletes_on_postgresql(postgres: Cluster) -> None:
-    url, skew = postgres.url(postgres.create()), Skew()
-    store = Storage.open(url, skew=skew)
+@ON_POSTGRESQL
+def test_one_process_at_a_time_deletes_on_postgresql(url: str, store: Storage, skew: Skew) -> None:
     finish(store, "g1")
     skew.advance(days=91)
     with connect(url) as other:
         other.execute("SELECT pg_advisory_xact_lock(7246176)")
         assert (delete_old(store), store.retention.delete_bodies(after=DAY, most=50)) == (None, None)
     assert delete_old(store) == 1
-    store.close()
 
 
-def test_redelivery_during_its_deletion_is_not_lost(postgres: Cluster) -> None:
-    url = postgres.url(postgres.create())
-    store = Storage.open(url)
+@ON_POSTGRESQL
+def test_redelivery_during_its_deletion_is_not_lost(url: str, store: Storage) -> None:
     dead_letter(store, "g1")
     with connect(url) as deleting:
         deleting.execute("DELETE FROM deliveries WHERE guid = 'g1'")
@@ -283,12 +267,10 @@ def test_redelivery_during_its_deletion_is_not_lost(postgres: Cluster) -> None:
     receiver.join(timeout=10)
     assert answers == ["queued"]
     assert state_of(store, "g1") == "queued"
-    store.close()
 
 
-def test_locked_delivery_is_deleted_next_time(postgres: Cluster) -> None:
-    url, skew = postgres.url(postgres.create()), Skew()
-    store = Storage.open(url, skew=skew)
+@ON_POSTGRESQL
+def test_locked_delivery_is_deleted_next_time(url: str, store: Storage, skew: Skew) -> None:
     finish(store, "held")
     finish(store, "free")
     skew.advance(days=91)
@@ -297,18 +279,6 @@ def test_locked_delivery_is_deleted_next_time(postgres: Cluster) -> None:
         assert delete_old(store) == 1
         assert stored_guids(store) == {"held"}
     assert delete_old(store) == 1
-    store.close()
-
-
-def test_deliveries_are_accepted_between_two_batches(store: Storage, skew: Skew) -> None:
-    for number in range(3):
-        finish(store, f"old{number}")
-    skew.advance(days=91)
-    for number in range(3):
-        assert delete_old(store, most=1) == 1
-        (answer,) = accept(store, queued(f"new{number}"))
-        assert answer.outcome == "queued"
-    assert stored_guids(store) == {"new0", "new1", "new2"}
 
 
 def test_interrupted_batch_changes_nothing(store: Storage, skew: Skew) -> None:
@@ -326,36 +296,6 @@ def test_interrupted_batch_changes_nothing(store: Storage, skew: Skew) -> None:
     store.database.insert = insert  # type: ignore[method-assign]
     assert count_rows(store) == before
     assert delete_old(store) == 1
-
-
-# --- query plans -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("delete", "index"),
-    [
-        (lambda store: store.retention.delete_deliveries(after=DAY, most=5), "ix_deliveries_finished"),
-        (lambda store: store.retention.delete_bodies(after=DAY, most=5), "ix_deliveries_finished_with_body"),
-    ],
-    ids=["deliveries", "bodies"],
-)
-def test_old_deliveries_are_found_by_an_index(tmp_path: Path, delete: Callable[[Storage], object], index: str) -> None:
-    skew = Skew()
-    store = Storage.open(f"sqlite:///{tmp_path}/hls.db", skew=skew)
-    finish(store, "g1")
-    skew.advance(days=2)
-    with statements() as executed:
-        delete(store)
-    with store.database.reading() as connection:
-        plans = [
-            str(row[3])
-            for statement in executed
-            if statement.startswith(("SELECT", "UPDATE", "DELETE"))
-            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}")
-        ]
-    store.close()
-    assert index in {word for plan in plans for word in plan.split()}
-    assert [plan for plan in plans if plan.startswith("SCAN") and "CONSTANT" not in plan] == []
 
 
 def connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
