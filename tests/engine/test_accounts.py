@@ -16,6 +16,7 @@ from hls_handler.settings.model import Github
 from hls_handler.storage import Storage
 from tests.engine.fakes import FakeGithub
 from tests.engine.world import MakeWorld
+from tests.sqlite import create_database
 
 FIRST, SPARE = Account("hls-bot", 1, "User"), Account("spare-bot", 2, "User")
 REJECTED = DependencyDown("401", dependency="github", remedy="set github.tokens[0]")
@@ -23,7 +24,7 @@ REJECTED = DependencyDown("401", dependency="github", remedy="set github.tokens[
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Storage]:
-    opened = Storage.open(f"sqlite:///{tmp_path}/hls.db")
+    opened = Storage.open(create_database(tmp_path / "hls.db"))
     yield opened
     opened.close()
 

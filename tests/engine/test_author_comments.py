@@ -103,19 +103,3 @@ def test_author_who_asks_something_is_answered_if_nothing_is_open(make_world: Ma
     world.run()
     assert (world.row("3").state, world.row("3").handler) == ("done", "CommentHandler")
     assert len(world.claude.asked) == 3
-
-
-def test_question_is_answered_with_one_call(make_world: MakeWorld) -> None:
-    world = make_world(BUG.model_copy(update={"kind": "question", "recommended_response": "Set DATABASE_URL."}))
-    world.accept()
-    world.run()
-    assert len(world.claude.asked) == 1
-    assert world.github.comments[1].startswith("Set DATABASE_URL.\n")
-
-
-def test_nothing_useful_sets_labels_without_a_comment(make_world: MakeWorld) -> None:
-    world = make_world(BUG.model_copy(update={"worth_saying": True, "recommended_response": ""}))
-    world.accept()
-    world.run()
-    assert world.github.labels[1] == ("bug", "priority-low", "difficulty-easy")
-    assert world.github.comments == {}

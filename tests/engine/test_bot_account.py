@@ -15,6 +15,7 @@ from hls_handler.events import Account
 from hls_handler.settings.model import Github
 from hls_handler.storage import Storage
 from tests.engine.fakes import HLS, FakeGithub
+from tests.sqlite import create_database
 
 API = "https://api.github.com"
 RENAMED = Account(login="hls-new", id=99, type="Bot")
@@ -22,7 +23,7 @@ RENAMED = Account(login="hls-new", id=99, type="Bot")
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Storage]:
-    opened = Storage.open(f"sqlite:///{tmp_path}/hls.db")
+    opened = Storage.open(create_database(tmp_path / "hls.db"))
     yield opened
     opened.close()
 

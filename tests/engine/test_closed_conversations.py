@@ -10,12 +10,11 @@ import pytest
 
 from hls_handler.analysis import GenericAnalysis
 from hls_handler.deliveries import Finished
-from hls_handler.engine.library import load_checked
 from hls_handler.events import PullRequest, parse_event
-from hls_handler.handlers import HANDLERS
 from hls_handler.prompting import recorded
 from hls_handler.settings.model import Prompts, Repository, RepositoryComments, Settings
 from tests.engine.fakes import ISSUE
+from tests.engine.shadow_world import load_cached
 from tests.engine.world import BUG, GUID, MakeWorld, World, settings
 from tests.handlers.world import file
 from tests.prompting.samples import SHIPPED, write
@@ -44,7 +43,7 @@ def closed_settings(
 
 def make(make_world: MakeWorld, given: Settings, *replies: object) -> World:
     world = make_world(*replies, given=given)
-    world.prompts = load_checked(given)
+    world.prompts = load_cached(given)
     return world
 
 
@@ -76,27 +75,6 @@ def test_prompt_for_closed_issues_labels_and_comments(make_world: MakeWorld, tmp
     assert world.github.comments == {1: "Closed: The README says committ."}
 
 
-def test_comment_about_the_closing_has_its_own_family() -> None:
-    """So it does not replace the comment of the analysis."""
-    payload = recorded.load("issues.opened").payload
-    closed = parse_event("issues", GUID, json.dumps({**payload, "action": "closed"}).encode())
-    opened = parse_event("issues", GUID, json.dumps(payload).encode())
-    families = [HANDLERS["issues"].comment_family(event) for event in (opened, closed)]
-    assert families == ["issues", "issues-closed-1"]
-
-
-def test_queued_event_before_the_closing_is_superseded_and_the_closing_runs(
-    make_world: MakeWorld, tmp_path: Path
-) -> None:
-    world = make(make_world, closed_settings(tmp_path), BUG)
-    world.github.issues = {1: replace(ISSUE, state="closed")}
-    world.accept()
-    accept_closed_issue(world)
-    assert world.finish().state == "superseded"
-    assert world.finish().state == "done"
-    assert len(world.claude.asked) == 1
-
-
 def test_issue_that_was_reopened_meanwhile_supersedes_its_closing(make_world: MakeWorld, tmp_path: Path) -> None:
     world = make(make_world, closed_settings(tmp_path), BUG)
     accept_closed_issue(world)
@@ -117,26 +95,20 @@ def test_templates_can_tell_merged_from_unmerged_pull_requests(
     assert [rendered.task for rendered in world.claude.asked] == [asked]
 
 
-def test_shipped_changelog_entry_is_stored_and_not_posted(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make(make_world, closed_settings(tmp_path, use=CHANGELOG))
-    world.claude.replies = [entry(world)]
-    world.github.pull_requests = {2: closed_pull()}
-    world.github.changed = {2: (file("a.py"),)}
-    world.accept("pull_request.closed")
-    assert world.run() == Finished(GUID, "done", "analysed; nothing to post")
-    assert (world.github.comments, world.github.labels) == ({}, {})
-    assert "Counts lines." in world.store.checkpoints.load(GUID)["ask", 0].value
-
-
-def test_shipped_changelog_entry_is_posted_on_the_issue_that_settings_name(
-    make_world: MakeWorld, tmp_path: Path
+@pytest.mark.parametrize(
+    ("post_to", "reason", "posted"),
+    [({}, "analysed; nothing to post", []), ({"pull_request.closed": 1}, "commented", [1])],
+    ids=["nowhere", "issue 1"],
+)
+def test_shipped_changelog_entry_is_stored_and_posted_only_where_settings_say(
+    make_world: MakeWorld, tmp_path: Path, post_to: dict[str, int], reason: str, posted: list[int]
 ) -> None:
-    world = make(make_world, closed_settings(tmp_path, use=CHANGELOG, post_to={"pull_request.closed": 1}))
+    world = make(make_world, closed_settings(tmp_path, use=CHANGELOG, post_to=post_to))
     world.claude.replies = [entry(world)]
     world.github.pull_requests = {2: closed_pull()}
     world.github.changed = {2: (file("a.py"),)}
     world.accept("pull_request.closed")
-    assert world.run() == Finished(GUID, "done", "commented")
-    assert list(world.github.comments) == [1]
-    assert world.github.comments[1].startswith("**Fixed** ([#2](")
-    assert world.github.labels == {}
+    assert world.run() == Finished(GUID, "done", reason)
+    assert (list(world.github.comments), world.github.labels) == (posted, {})
+    assert all(comment.startswith("**Fixed** ([#2](") for comment in world.github.comments.values())
+    assert "Counts lines." in world.store.checkpoints.load(GUID)["ask", 0].value

@@ -11,13 +11,13 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
+from hls_handler.analysis import Reply, UnusableReply
 from hls_handler.db.tables import deliveries
 from hls_handler.deliveries import Finished
 from hls_handler.engine.pipeline import process_delivery
 from hls_handler.events import parse_event
 from hls_handler.handlers.reader import FileAtRef, RepositoryPermission
 from hls_handler.prompting import recorded
-from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.routing import from_envelope, parse_envelope, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import GithubApp, Metrics, Settings
@@ -127,20 +127,11 @@ def test_requested_review_has_the_author_of_the_pull_request(
         assert connection.execute(requested).scalars().all() == [author]
 
 
-def test_requested_review_asks_claude_and_labels(make_world: MakeWorld) -> None:
-    world = make(make_world)
-    first = command(world, "/review")
-    assert first.reason is not None
-    assert first.reason.startswith("reacted with eyes; a review of what is new was requested (delivery ")
-    assert world.finish().state == "done"
-    assert len(world.claude.asked) == 1
-    assert world.github.labels[2] != ()
-
-
 def test_draft_is_reviewed_on_request(make_world: MakeWorld) -> None:
     world = make(make_world)
     set_pull_request(world, draft=True)
-    command(world, "/review")
+    finished = command(world, "/review")
+    assert (finished.reason or "").startswith("reacted with eyes; a review of what is new was requested (delivery ")
     assert (world.finish().state, len(world.claude.asked)) == ("done", 1)
 
 
@@ -169,23 +160,22 @@ def test_review_replaces_a_push_that_waits_for_newer_ones(make_world: MakeWorld)
     assert world.finish().state == "done"
 
 
-@pytest.mark.parametrize("permission", ["read", "none"])
+@pytest.mark.parametrize(
+    ("permission", "text"),
+    [("read", "/stop"), ("none", "/review"), ("read", "/reveiw")],
+    ids=["read", "none", "unknown"],
+)
 def test_rule_18_command_without_write_permission_has_no_effect(
-    make_world: MakeWorld, permission: RepositoryPermission
+    make_world: MakeWorld, permission: RepositoryPermission, text: str
 ) -> None:
     world = make(make_world, octocat=permission)
-    finished = command(world, "/stop")  # its `author_association` is OWNER
+    finished = command(world, text)  # its `author_association` is OWNER
     assert (finished.state, finished.reason) == (
         "ignored",
         f"octocat has the permission {permission}, and commands need write permission",
     )
     assert (world.github.reactions, world.github.comments, requested(world)) == ([], {}, [])
     assert world.store.interruptions.find_stop(186853002, 2) is None
-
-
-def test_administrator_may_give_commands(make_world: MakeWorld) -> None:
-    world = make(make_world, octocat="admin")
-    assert command(world, "/stop").reason == "octocat stopped HLS on this pull request; reacted with +1"
 
 
 def test_stop_ends_queued_and_later_deliveries_until_resume(make_world: MakeWorld) -> None:
@@ -205,45 +195,27 @@ def test_stop_ends_queued_and_later_deliveries_until_resume(make_world: MakeWorl
     assert (world.finish().state, len(world.claude.asked)) == ("done", 1)
 
 
-def test_command_does_not_wait_for_a_running_review_and_stops_it_before_posting(make_world: MakeWorld) -> None:
-    world = make(make_world)
+@pytest.mark.parametrize(
+    ("replies", "at", "asked"),
+    [([REPLY], "files 2", 0), ([INVALID, REPLY], "ask", 1), ([REPLY], "ask", 1)],
+    ids=["before the call to Claude", "between two calls", "before posting"],
+)
+def test_command_does_not_wait_for_a_running_review_and_stops_it(
+    make_world: MakeWorld, replies: list[Reply | UnusableReply], at: str, asked: int
+) -> None:
+    world = make(make_world, *replies, octocat="admin")
     receive_push(world)
 
-    def stop_during_the_call(_call: str) -> None:
-        world.claude.on_call = lambda _: None
-        assert command(world, "/stop").state == "done"
-
-    world.claude.on_call = stop_during_the_call
-    finished = world.finish()
-    assert (finished.guid, finished.state) == ("push", "ignored")
-    assert (finished.reason or "").startswith("octocat stopped HLS on this pull request at ")
-    assert (world.github.comments, world.github.labels) == ({}, {})
-
-
-def test_stop_takes_effect_before_the_call_to_claude(make_world: MakeWorld) -> None:
-    world = make(make_world)
-    receive_push(world)
-
-    def stop_during_the_read(call: str) -> None:
-        if call == "files 2":
+    def stop(call: str) -> None:
+        if call == at:
+            world.github.on_call = world.claude.on_call = lambda _: None
             assert command(world, "/stop").state == "done"
 
-    world.github.on_call = stop_during_the_read
-    assert world.finish().state == "ignored"
-    assert world.claude.asked == []
-
-
-def test_stop_takes_effect_between_two_calls_to_claude(make_world: MakeWorld) -> None:
-    world = make(make_world, INVALID, REPLY)  # an invalid reply causes a second call
-    receive_push(world)
-
-    def stop_during_the_call(_call: str) -> None:
-        world.claude.on_call = lambda _: None
-        assert command(world, "/stop").state == "done"
-
-    world.claude.on_call = stop_during_the_call
-    assert world.finish().state == "ignored"
-    assert len(world.claude.asked) == 1
+    world.github.on_call = world.claude.on_call = stop
+    finished = world.finish()
+    assert (finished.guid, finished.state, len(world.claude.asked)) == ("push", "ignored", asked)
+    assert (finished.reason or "").startswith("octocat stopped HLS on this pull request at ")
+    assert (world.github.comments, world.github.labels) == ({}, {})
 
 
 def test_review_of_a_stopped_pull_request_needs_resume(make_world: MakeWorld) -> None:
@@ -304,12 +276,6 @@ def test_unknown_command_of_a_person_with_write_permission_gets_a_reaction_and_o
     assert (world.github.calls.count("write comment"), world.claude.asked) == (1, [])
 
 
-def test_rule_18_unknown_command_without_write_permission_gets_nothing(make_world: MakeWorld) -> None:
-    world = make(make_world, octocat="read")
-    assert command(world, "/reveiw").state == "ignored"
-    assert (world.github.reactions, world.github.comments) == ([], {})
-
-
 def test_dry_run_writes_nothing(make_world: MakeWorld) -> None:
     world = make(make_world, given=settings(features={"dry_run": True}))
     assert command(world, "/help").reason == "would have reacted with +1; would comment"
@@ -339,29 +305,8 @@ def test_review_that_the_repository_settings_exclude_is_not_requested(make_world
     text = b"prompts: {use: {pull_request.synchronize: false}}\n"
     world.github.files_at["master:.github/hls.yaml"] = FileAtRef("file", "abc", text)
     finished = command(world, "/review")
-    assert world.github.reactions == [(77, "confused")]
+    assert (world.github.reactions, requested(world)) == ([(77, "confused")], [])
     assert ".github/hls.yaml:1" in (finished.reason or "")
-    assert requested(world) == []
-
-
-def test_why_shows_what_a_command_did(make_world: MakeWorld) -> None:
-    world = make(make_world)
-    command(world, "/stop")
-    _, accepted, state = format_report(load_report(world.store, world.row("command")))
-    assert (
-        accepted
-        == "  Accepted: the command /stop, and settings (repositories[0].events) enables events of pull requests."
-    )
-    assert state == "  Done: octocat stopped HLS on this pull request; reacted with +1."
-
-
-def test_commands_keep_their_own_order(make_world: MakeWorld) -> None:
-    world = make(make_world)
-    receive(world, "issue_comment", comment("/stop"), guid="1")
-    receive(world, "issue_comment", {**comment("/resume"), "number": 1}, guid="2")
-    first = world.claim()
-    assert first is not None
-    assert (first.guid, world.claim()) == ("1", None)
 
 
 def check_run(*, app_id: int = 12345, sha: str = HEAD, numbers: tuple[int, ...] = ()) -> dict[str, Any]:

@@ -59,11 +59,13 @@ def test_only_findings_of_the_listed_categories_are_asked_for_and_shown(make_wor
     assert "Left out: 1 finding that the settings do not ask for" in world.github.comments[2]
 
 
-def test_by_default_nothing_is_said_of_categories_and_style_is_left_out(make_world: MakeWorld) -> None:
+def test_by_default_a_review_is_asked_for_no_more_than_findings_and_style_is_left_out(make_world: MakeWorld) -> None:
     world = review(make_world, pull_request_analysis(findings=FOUND))
-    assert "wanted" not in world.claude.asked[0].task
-    assert "Slow" in world.github.comments[2]
-    assert "Ugly" not in world.github.comments[2]
+    asked = f"{world.claude.asked[0].task} {json.dumps(world.claude.asked[0].schema)}"
+    assert [word in asked for word in ("wanted", "priority", "file_summaries")] == [False, False, False]
+    assert set(world.github.labels[2]) == {"size/small", "type/bug-fix"}
+    comment = world.github.comments[2]
+    assert [text in comment for text in ("Slow", "Ugly", "What changes in")] == [True, False, False]
 
 
 def test_table_layout_shows_a_table_for_each_file(make_world: MakeWorld) -> None:
@@ -125,13 +127,6 @@ def test_pull_request_gets_a_priority_and_a_difficulty_if_settings_ask_for_it(ma
     assert set(world.github.labels[2]) == {"size/small", "type/bug-fix", "priority-low", "difficulty-easy"}
 
 
-def test_by_default_a_review_is_asked_for_neither(make_world: MakeWorld) -> None:
-    world = review(make_world, pull_request_analysis())
-    assert set(world.github.labels[2]) == {"size/small", "type/bug-fix"}
-    assert "priority" not in json.dumps(world.claude.asked[0].schema)
-    assert "priority" not in world.claude.asked[0].task
-
-
 def sums_up(*paths: str, summary: str = "Says b in place of a | c.") -> Reply:
     sentences = [{"path": path, "summary": summary} for path in paths]
     model = with_optional_fields(PullRequestAnalysis, ["file_summaries"])
@@ -167,13 +162,6 @@ def test_later_review_keeps_the_sentences_about_files_that_it_does_not_read(make
     world.github.changed[2] = world.github.changed[2][1:]
     push(world, "fourth", head_sha="e" * 40)
     assert "a.py" not in world.github.comments[2]
-
-
-def test_by_default_no_sentences_about_files_are_asked_for(make_world: MakeWorld) -> None:
-    world = review(make_world, sums_up("a.py"))
-    assert "file_summaries" not in world.claude.asked[0].task
-    assert "file_summaries" not in json.dumps(world.claude.asked[0].schema)
-    assert "What changes in" not in world.github.comments[2]
 
 
 def test_sentences_about_files_are_asked_for_only_if_the_comment_shows_them_and_then_there_is_one() -> None:

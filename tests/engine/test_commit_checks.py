@@ -143,29 +143,6 @@ def test_head_that_changed_when_its_files_were_read_is_superseded(make_world: Ma
     assert (world.claude.asked, "success" in shown(world)) == ([], False)
 
 
-def test_review_of_a_commit_that_was_the_head_only_for_a_while_is_superseded(make_world: MakeWorld) -> None:
-    world = make_world(REPLY)
-    world.github.pull_requests[2] = pull_request(number=2, head_sha=NEW)
-    world.github.changed[2] = (file(),)
-    world.accept("pull_request.opened", head_sha=OLD)
-
-    def push_back(_: str) -> None:
-        world.accept("pull_request.opened", guid="g2", head_sha=NEW, action="synchronize")
-        world.accept("pull_request.opened", guid="g3", head_sha=OLD, action="synchronize")
-
-    world.claude.on_call = push_back
-    finished = world.finish()
-    assert (finished.state, finished.reason) == ("superseded", "a newer push came meanwhile: aaaaaaaaaa")
-    assert world.github.comments == {}
-
-
-def test_pull_request_that_only_removes_files_is_reviewed(make_world: MakeWorld) -> None:
-    world = make_world(REPLY)
-    open_pull_request(world)
-    world.github.changed[2] = (file(status="removed", commit=OLD),)
-    assert (world.finish().state, shown(world)) == ("done", ["success"])
-
-
 REMOVED = file(status="removed", commit=OLD)
 
 
@@ -209,18 +186,6 @@ def test_list_of_the_old_base_is_read_again_after_a_change_of_the_base(make_worl
     assert [("run(input())" in asked.task) for asked in world.claude.asked] == [False, True]
 
 
-def test_receipt_names_the_prompt_of_a_reply_from_the_cache(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=settings(features={"dry_run": True}))
-    open_pull_request(world)
-    world.finish()
-    world.settings = settings()
-    open_pull_request(world, guid="later")
-    world.finish()
-    (action,) = world.github.check_actions
-    assert "| calls to Claude | 0 |\n" in action.summary
-    assert "| prompt | `pull_requests/analyze@" in action.summary
-
-
 def test_event_for_which_claude_is_not_asked_keeps_the_receipt(make_world: MakeWorld) -> None:
     world = make_world(REPLY)
     open_pull_request(world)
@@ -231,18 +196,6 @@ def test_event_for_which_claude_is_not_asked_keeps_the_receipt(make_world: MakeW
     assert len(world.claude.asked) == 1
     assert "| calls to Claude | 1 |\n| tokens | 900 in, 100 out |\n| cost | 0.0001 USD |\n" in first.summary
     assert (again.summary, again.description) == (first.summary, first.description)
-
-
-def test_receipt_is_of_the_last_review_also_if_that_set_no_check(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=with_review(check=False))
-    open_pull_request(world)
-    world.finish()
-    world.settings = settings()
-    accept_event(world, "again", **RETARGETED)
-    world.finish()
-    (action,) = world.github.check_actions
-    assert len(world.claude.asked) == 1
-    assert "| calls to Claude | 1 |\n" in action.summary
 
 
 def unusable(why: Unusable) -> UnusableReply:
@@ -262,15 +215,14 @@ def test_only_the_summary_of_a_failed_review_says_what_to_do(make_world: MakeWor
     )
 
 
-@pytest.mark.parametrize("incomplete", ["neutral", "failure"])
 @pytest.mark.parametrize(
-    "replies",
+    ("replies", "incomplete"),
     [
-        [unusable("refused")],
-        [unusable("truncated")],
-        [unusable("stopped")],
-        [INVALID, INVALID],
-        [Permanent("Claude answered 400")],
+        ([unusable("refused")], "neutral"),
+        ([unusable("truncated")], "failure"),
+        ([unusable("stopped")], "neutral"),
+        ([INVALID, INVALID], "failure"),
+        ([Permanent("Claude answered 400")], "neutral"),
     ],
     ids=["refused", "truncated", "stopped", "invalid twice", "rejected"],
 )
@@ -425,48 +377,6 @@ def test_check_of_an_uninstalled_app_is_given_up(make_world: MakeWorld) -> None:
     assert world.store.commit_checks.service_results(GUID) == ("failed: the GitHub App is not installed on o/r",)
 
 
-def test_two_processes_do_not_end_the_same_check(make_world: MakeWorld) -> None:
-    world = make_world(unusable("refused"))
-    open_pull_request(world)
-    world.finish()
-    world.github.on_call = lambda what: make_ender(world).run() if what.startswith("write check") else None
-    make_ender(world).run()
-    assert writes(world) == ["write check in_progress", "write check neutral"]
-
-
-def test_delivery_waits_while_another_process_ends_its_check(make_world: MakeWorld) -> None:
-    world = make_world(unusable("refused"), REPLY)
-    open_pull_request(world)
-    world.finish()
-    assert world.store.commit_checks.claim_unended(lease_s=ENDING_S, slowest_write_s=60) is not None
-    world.store.queue.retry(GUID)
-    assert world.run() is None
-    assert world.row().reason == "another process is ending the check on this commit"
-    world.advance(ENDING_S + 1)
-    assert world.finish().state == "done"
-    assert shown(world) == ["success"]
-
-
-def test_repeated_delivery_shows_a_new_check_after_its_first_has_ended(make_world: MakeWorld) -> None:
-    world = make_world(unusable("refused"), REPLY)
-    open_pull_request(world)
-    world.finish()
-    make_ender(world).run()
-    world.store.queue.retry(GUID)
-    assert world.finish().state == "done"
-    assert world.github.checks_on[SHA] == {GUID: "neutral", f"{GUID}:2": "success"}
-
-
-def test_next_delivery_takes_over_an_unended_check_on_the_same_commit(make_world: MakeWorld) -> None:
-    world = make_world(unusable("refused"), REPLY)
-    open_pull_request(world)
-    world.finish()
-    open_pull_request(world, guid="edited", action="edited")
-    assert world.finish().state == "done"
-    make_ender(world).run()
-    assert world.github.checks_on[SHA] == {GUID: "success"}
-
-
 @pytest.mark.parametrize(
     ("is_stored", "expected"),
     [
@@ -507,19 +417,6 @@ def test_dry_run_writes_no_check(make_world: MakeWorld, path: str) -> None:
     open_pull_request(world, path=path)
     assert world.finish().state == "done"
     assert (writes(world), check_outcome(world).kind) == ([], "dry_run")
-
-
-def test_push_over_the_hourly_limit_gets_a_check_that_says_so(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=settings(limits={"thread_runs_per_hour": 1}))
-    open_pull_request(world)
-    assert world.finish().state == "done"
-    accept_event(world, "edited", "edited")
-    open_pull_request(world, guid="pushed", action="synchronize")
-    assert [finished.state for finished in (world.run(), world.run()) if finished] == ["ignored", "ignored"]
-    world.advance(LATE_WRITE_S)
-    make_ender(world).run()
-    assert [list(of_commit.values()) for of_commit in world.github.checks_on.values()] == [["success"], ["neutral"]]
-    assert "thread_runs_per_hour" in world.github.check_actions[-1].summary
 
 
 def accept_event(
@@ -623,46 +520,15 @@ def test_review_that_never_begins_ends_with_a_check(make_world: MakeWorld, is_ki
     assert shown(world) == ["neutral"]
 
 
-def test_delivery_that_is_superseded_before_claude_is_asked_gets_no_check(make_world: MakeWorld) -> None:
-    world = make_world(REPLY)
-    accept_event(world, "first", "opened")
-    world.github.pull_requests[2] = pull_request(number=2, state="closed")
-    assert world.finish().state == "superseded"
-    make_ender(world).run()
-    assert world.github.checks_on == {}
-
-
-def test_setting_switches_the_check_off(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=with_review(check=False))
-    open_pull_request(world)
-    assert world.finish().state == "done"
-    assert writes(world) == []
-
-
-def leave_check_in_progress(world: World) -> None:
-    """Lose the response that creates the check, and reject the second attempt."""
+def test_rejection_of_a_check_does_not_apply_to_the_next_delivery(make_world: MakeWorld) -> None:
+    reply = pull_request_analysis(findings=[finding()])
+    world = make_world(reply, given=with_review(fail_on="high", verify=False))
     open_pull_request(world)
     world.github.lost_check_responses.append(NO_RESPONSE)
     assert world.run() is None
     world.advance(130)
     world.github.failing_checks.append(Permanent("GitHub answered 404"))
     assert (world.finish().state, shown(world)) == ("done", ["in_progress"])
-
-
-def test_check_that_may_be_in_progress_is_ended_although_github_rejected_the_second_attempt(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(REPLY)
-    leave_check_in_progress(world)
-    world.advance(700)
-    make_ender(world).run()
-    assert shown(world) == ["neutral"]
-
-
-def test_rejection_of_a_check_does_not_apply_to_the_next_delivery(make_world: MakeWorld) -> None:
-    reply = pull_request_analysis(findings=[finding()])
-    world = make_world(reply, given=with_review(fail_on="high", verify=False))
-    leave_check_in_progress(world)
     open_pull_request(world, guid="second")
     assert (world.finish().state, shown(world)) == ("done", ["failure"])
     world.advance(700)

@@ -14,8 +14,8 @@ from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
 from tests.engine.fakes import HLS
-from tests.engine.test_commands import PULL, comment, make, receive, receive_push, requested, set_pull_request
-from tests.engine.world import MakeWorld, World, settings
+from tests.engine.test_commands import PULL, comment, make, receive, receive_push, requested
+from tests.engine.world import MakeWorld, World
 
 IN_THREAD = LedgerEntry(
     key="a" * 16,
@@ -38,12 +38,10 @@ def make_reviewed(
     make_world: MakeWorld,
     *,
     state: FindingState = "open",
-    dry_run: bool = False,
     octocat: RepositoryPermission = "write",
 ) -> World:
     """A world in which HLS has raised two findings on pull request 2; the first one has a review comment."""
-    given = settings(features={"dry_run": True}) if dry_run else None
-    world = make(make_world, given=given, octocat=octocat)
+    world = make(make_world, octocat=octocat)
     receive_push(world, guid="first")
     lease = world.claim()
     assert lease is not None
@@ -138,14 +136,6 @@ def test_two_commands_at_once_dismiss_both_findings_with_one_review(make_world: 
     assert dismissals(world) == [("command one by octocat",), ("command two by octocat",)]
 
 
-def test_push_does_not_lose_a_dismissal(make_world: MakeWorld) -> None:
-    world = make_reviewed(make_world)
-    dismiss(world, "/dismiss 2")
-    receive_push(world, guid="newer", sha="b" * 40)
-    assert [state for state, _, _ in requested(world)] == ["superseded"]
-    assert dismissals(world) == [(), ("command command by octocat",)]
-
-
 def test_dismissal_does_not_take_the_place_of_a_full_review(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world)
     receive(world, "issue_comment", comment("/review full"), guid="full")
@@ -195,19 +185,6 @@ def test_promise_takes_back_only_a_dismissal(make_world: MakeWorld, state: Findi
     world = make_reviewed(make_world, state=state)
     reply(world, "OK, I will fix it")
     assert (len(requested(world)), len(world.github.reactions)) == (number, number)
-
-
-def test_dismissal_on_a_closed_pull_request_is_acknowledged(make_world: MakeWorld) -> None:
-    world = make_reviewed(make_world)
-    set_pull_request(world, state="closed")
-    reply(world, "Won't fix.")
-    assert (world.github.reactions, requested(world)) == ([(901, "+1")], [])
-
-
-def test_dry_run_reacts_to_no_dismissal(make_world: MakeWorld) -> None:
-    world = make_reviewed(make_world, dry_run=True)
-    assert (reply(world, "Won't fix.").reason or "").startswith("would have reacted with +1; ")
-    assert world.github.reactions == []
 
 
 def test_rule_18_person_without_write_permission_concludes_no_check(make_world: MakeWorld) -> None:

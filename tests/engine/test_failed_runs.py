@@ -98,21 +98,15 @@ def test_write_with_unknown_result_delays_only_its_own_delivery(
 
 
 @pytest.mark.parametrize("dependency", ["github", "claude"])
-def test_dependency_is_held_for_the_backoff_without_a_time_from_the_server(
+def test_dependency_is_held_for_the_backoff_and_reported_in_health(
     make_world: MakeWorld, dependency: Dependency
 ) -> None:
     world = make_world(given=settings(limits={"retry_backoff_s": 300}))
     before = world.store.now()
-    run_and_fail(world, DependencyDown("503", dependency=dependency, remedy="wait"))
+    run_and_fail(world, DependencyDown("401", dependency=dependency, remedy="replace the key"))
     until = world.store.rate_limiter.held_until(dependency)
     assert until is not None
     assert before <= until - timedelta(seconds=300) <= world.store.now()
-
-
-@pytest.mark.parametrize("dependency", ["github", "claude"])
-def test_outage_is_reported_in_health_with_its_remedy(make_world: MakeWorld, dependency: Dependency) -> None:
-    world = make_world()
-    run_and_fail(world, DependencyDown("401", dependency=dependency, remedy="replace the key"))
     part = world.health.snapshot().components[dependency]
     assert (part.state, part.message, part.remedy) == ("degraded", "401", "replace the key")
     assert world.health.snapshot().components["store"].state == "unknown"

@@ -9,7 +9,7 @@ from hls_handler.deliveries import Finished
 from hls_handler.events import Account, Label
 from hls_handler.prompting import recorded
 from hls_handler.store.corrections import FieldFeedback, feedback_in
-from tests.engine.fakes import HLS, ISSUE
+from tests.engine.fakes import ISSUE
 from tests.engine.world import MakeWorld, World, settings
 
 BOT_LABELS = ("bug", "priority-low", "difficulty-easy")
@@ -80,14 +80,6 @@ def test_label_of_a_field_without_bot_label_is_no_feedback(make_world: MakeWorld
     assert world.row("changed").reason_kind == "not a label of HLS"
 
 
-def test_worker_ignores_label_change_by_the_bot(make_world: MakeWorld) -> None:
-    world = make_labelled_world(make_world)
-    change_label(world, "unlabeled", "priority-low", "bug", by=HLS)
-    assert world.run() is not None
-    assert (world.row("changed").state, world.row("changed").reason_kind) == ("ignored", "own account")
-    assert feedback(world, "priority") == FieldFeedback(1, 0)
-
-
 def test_label_changes_without_a_delivery_are_found_by_the_next_one(make_world: MakeWorld) -> None:
     world = make_labelled_world(make_world)
     world.github.issues[1] = replace(ISSUE, labels=(Label("question"), Label("priority-low")))
@@ -119,14 +111,3 @@ def test_dry_run_gives_no_feedback(make_world: MakeWorld) -> None:
     world.run()
     assert world.row("changed").reason_kind == "not a label of HLS"
     assert feedback_in(world.store.statistics.counters()) == {}
-
-
-def test_label_change_by_another_bot_is_no_feedback(make_world: MakeWorld) -> None:
-    world = make_labelled_world(make_world)
-    change_label(world, "unlabeled", "priority-low", "bug", by=Account("labeler[bot]", 5, "Bot"))
-    world.run()
-    assert world.row("changed").reason_kind == "other bot"
-    world.github.issues[1] = replace(ISSUE, labels=(Label("bug"), Label("difficulty-easy")))
-    world.accept(guid="again")
-    world.run()
-    assert feedback(world, "priority") == FieldFeedback(1, 0)

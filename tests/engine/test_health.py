@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -137,30 +136,6 @@ def test_forgotten_component_is_unknown() -> None:
     assert health.snapshot().components["github"].state == "unknown"
     health.probe_ok("github")
     assert health.snapshot().components["github"].state == "healthy"
-
-
-def test_snapshot_is_immutable() -> None:
-    health = Health(SteppedClock())
-    before = health.snapshot()
-    health.report_problem("store", "disk full", "make room", severity="unhealthy")
-    assert before.overall == "healthy"
-
-
-def test_threads_report_concurrently() -> None:
-    health = Health(SteppedClock())
-
-    def use(component: Component) -> None:
-        for _ in range(500):
-            health.report_problem(component, "down", "wait")
-            health.ok(component)
-        health.report_problem(component, "down", "wait")
-
-    threads = [threading.Thread(target=use, args=(name,)) for name in COMPONENTS]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert {component.state for component in health.snapshot().components.values()} == {"degraded"}
 
 
 def test_unhealthy_and_its_end_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -40,20 +40,6 @@ def test_wake_wakes_one_worker_for_each_delivery() -> None:
     assert all(one.awake.wait(TIMEOUT_S) for one in sleepers)
 
 
-def test_wait_returns_at_once_after_a_missed_wake_up() -> None:
-    idle_workers = IdleWorkers(lambda: 0.0)
-    seen = idle_workers.wake_ups
-    idle_workers.wake(1)
-    assert Sleeper(idle_workers, seen=seen).awake.wait(TIMEOUT_S)
-
-
-def test_wake_of_zero_does_nothing() -> None:
-    idle_workers = IdleWorkers(lambda: 0.0)
-    seen = idle_workers.wake_ups
-    idle_workers.wake(0)
-    assert idle_workers.wake_ups == seen
-
-
 def test_only_one_worker_waits_with_a_timeout() -> None:
     idle_workers = IdleWorkers(lambda: 0.0)
     first = Sleeper(idle_workers, FOREVER_S)
@@ -79,16 +65,6 @@ def test_found_work_wakes_another_worker_to_poll() -> None:
     assert not waiting.awake.is_set()
     idle_workers.found_work()
     assert waiting.awake.wait(TIMEOUT_S)
-
-
-def test_found_work_wakes_no_worker_while_one_polls() -> None:
-    idle_workers = IdleWorkers(lambda: 0.0)
-    polling = Sleeper(idle_workers, FOREVER_S)
-    wait_until(is_waiting(idle_workers, 1))
-    idle_workers.found_work()
-    assert is_waiting(idle_workers, 1)()
-    idle_workers.wake()
-    assert polling.awake.wait(TIMEOUT_S)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

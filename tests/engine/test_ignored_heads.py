@@ -165,16 +165,6 @@ def test_ignored_head_gets_a_check_at_once_that_says_why(
     assert (finished.reason or "").endswith(f"; set the check to {check}: {title}")
 
 
-def test_head_at_the_run_limit_gets_a_check_as_an_incomplete_review(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=make_settings(runs=1, incomplete="failure"))
-    pushed = Pushed(world)
-    pushed.send("opened")
-    assert (world.finish().state, pushed.check) == ("done", "success")
-    pushed.head = f"{2:040x}"
-    pushed.send("synchronize")
-    assert (world.finish().state, pushed.check) == ("ignored", "failure")
-
-
 @pytest.mark.parametrize(
     "given",
     [
@@ -221,14 +211,6 @@ def test_check_of_an_ignored_head_is_written_after_an_outage(make_world: MakeWor
     assert (world.run(), pushed.check) == (None, None)
     drain(world)
     assert (pushed.check, len(world.github.checks_on[SHA])) == ("neutral", 1)
-
-
-def test_title_that_changes_before_the_review_gets_a_check(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=make_settings(incomplete="failure"))
-    pushed = Pushed(world)
-    pushed.send("opened")
-    world.github.pull_requests[2] = pull_request(number=2, title="[skip hls]")
-    assert (world.finish().state, pushed.check) == ("ignored", "failure")
 
 
 @pytest.mark.parametrize("incomplete", ["neutral", "failure"])

@@ -11,23 +11,16 @@ from pydantic import TypeAdapter
 
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT
 from hls_handler.deliveries import Lease
-from hls_handler.engine.job import Codec, Job
+from hls_handler.engine.job import Codec
 from hls_handler.engine.pipeline import RULE
 from hls_handler.errors import Dependency, LeaseLost, Permanent, Postponed, Superseded
-from tests.engine.world import GUID, MakeWorld, World
+from tests.engine.world import GUID, MakeWorld
 
 COUNT = Codec("count", 1, TypeAdapter(int))
 
 
 def fail_if_called() -> int:
     pytest.fail("this function must not be called")
-
-
-def make_stopping_job(world: World) -> Job:
-    world.accept()
-    job = world.job()
-    world.stopping = True
-    return job
 
 
 def test_step_runs_once(make_world: MakeWorld) -> None:
@@ -41,18 +34,6 @@ def test_step_runs_once(make_world: MakeWorld) -> None:
     assert later.run_step(COUNT, 1, lambda: 8) == 8
 
 
-def test_pending_checkpoints_are_saved_before_the_next_write(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept()
-    job = world.job()
-    job.note(RULE, 0, "settings.yaml:3 lets it in")
-    job.run_step(COUNT, 0, lambda: 7)
-    assert world.store.checkpoints.load(GUID) == {}
-    job.begin_write()
-    assert world.store.checkpoints.load(GUID).keys() == {("route", 0), ("count", 0)}
-    assert job.pending.take() == ()
-
-
 def test_pending_checkpoints_are_saved_when_a_slot_is_postponed(make_world: MakeWorld) -> None:
     world = make_world()
     world.accept()
@@ -62,6 +43,7 @@ def test_pending_checkpoints_are_saved_when_a_slot_is_postponed(make_world: Make
     with pytest.raises(Postponed):
         job.begin_write()
     assert world.store.checkpoints.load(GUID).keys() == {("count", 0)}
+    assert job.pending.take() == ()
 
 
 def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeWorld) -> None:
@@ -127,21 +109,6 @@ def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> No
         job.check_lease()
 
 
-def test_stopping_service_begins_no_step(make_world: MakeWorld) -> None:
-    world = make_world()
-    with pytest.raises(Postponed, match="the service is stopping"):
-        make_stopping_job(world).run_step(COUNT, 0, fail_if_called)
-    assert world.store.checkpoints.load(GUID) == {}
-
-
-def test_stopping_service_takes_no_slot(make_world: MakeWorld) -> None:
-    job = make_stopping_job(make_world())
-    with pytest.raises(Postponed, match="the service is stopping"):
-        job.wait_in_place(fail_if_called)
-    with pytest.raises(Postponed, match="the service is stopping"):
-        job.begin_write()
-
-
 @pytest.mark.parametrize(
     ("calls_before_stop", "github_calls", "claude_calls"),
     [
@@ -193,22 +160,27 @@ def test_worker_waits_in_place_only_for_a_near_slot_without_hold(
         assert world.paused_s == []
 
 
-def test_slot_is_not_taken_after_the_service_stopped(make_world: MakeWorld) -> None:
+def test_stopping_service_begins_no_step_and_takes_no_slot(make_world: MakeWorld) -> None:
     world = make_world()
     world.accept()
     job = world.job()
+    postponements = [Postponed("not yet", at=world.store.now() + timedelta(seconds=1))]
 
     def take_slot() -> int:
-        if world.stopping:
-            fail_if_called()
-        raise Postponed("not yet", at=world.store.now() + timedelta(seconds=1))
+        if postponements:
+            raise postponements.pop()
+        return fail_if_called()
 
     def stop_during_pause(_seconds: float) -> None:
         world.stopping = True
 
+    job = replace(job, context=replace(job.context, pause=stop_during_pause))
     with pytest.raises(Postponed, match="the service is stopping"):
-        replace(job, context=replace(job.context, pause=stop_during_pause)).wait_in_place(take_slot)
-    assert world.stopping
+        job.wait_in_place(take_slot)
+    for begin in (lambda: job.run_step(COUNT, 0, fail_if_called), job.begin_write):
+        with pytest.raises(Postponed, match="the service is stopping"):
+            begin()
+    assert world.store.checkpoints.load(GUID) == {}
 
 
 def test_github_is_not_read_during_a_hold(make_world: MakeWorld) -> None:

@@ -25,19 +25,6 @@ def test_result_from_a_worker_thread_reaches_all_waiting_requests() -> None:
     assert asyncio.run(wait()) == [DONE, DONE]
 
 
-def test_result_of_another_delivery_has_no_effect() -> None:
-    async def wait() -> bool:
-        outcomes = AwaitedDeliveries()
-        future = outcomes.expect("other")
-        outcomes.resolve(DONE)
-        await asyncio.sleep(0)
-        done = future.done()
-        future.cancel()
-        return done
-
-    assert asyncio.run(wait()) is False
-
-
 def test_cancelled_request_is_removed() -> None:
     async def wait() -> list[str]:
         outcomes = AwaitedDeliveries()
@@ -84,15 +71,3 @@ def test_earlier_result_of_a_redelivered_delivery_is_not_used() -> None:
         return done
 
     assert asyncio.run(wait()) is False
-
-
-def test_database_is_not_queried_without_waiting_requests() -> None:
-    async def wait() -> list[str]:
-        outcomes = AwaitedDeliveries()
-        future = outcomes.expect(DONE.guid)
-        outcomes.mark_committed([Accepted("queued", "queued", DONE.guid), Accepted("queued", "queued", "not-waiting")])
-        future.cancel()
-        await asyncio.sleep(0)
-        return look_up(outcomes, in_store=[DONE])
-
-    assert asyncio.run(wait()) == []

@@ -10,16 +10,15 @@ from typing import Literal
 import pytest
 
 from hls_handler import shipped
-from hls_handler.analysis import IssueResponse, Usage, ValidReply
+from hls_handler.analysis import IssueResponse, UnusableReply, Usage, ValidReply
 from hls_handler.deliveries import Finished
-from hls_handler.engine.library import load_checked
-from hls_handler.engine.runner import run_delivery
-from hls_handler.errors import Permanent, Retryable
+from hls_handler.errors import DependencyDown, Permanent, Retryable
 from hls_handler.prompting.prompt import Library
+from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Comments, Prompts, Review
-from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
-from tests.engine.shadow_world import ANALYZE
+from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE, FakeClaude
+from tests.engine.shadow_world import ANALYZE, load_cached
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, settings
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
 from tests.prompting.samples import load, write
@@ -60,7 +59,7 @@ def load_chain(folder: Path) -> Library:
     """The shipped library, in which a second prompt follows `issues/analyze` for questions."""
     write(folder, {"issues/analyze.j2": ANALYZE})
     directory = {"directory": [folder, shipped.PROMPTS]}
-    return load_checked(settings().model_copy(update={"prompts": Prompts.model_validate(directory)}))
+    return load_cached(settings().model_copy(update={"prompts": Prompts.model_validate(directory)}))
 
 
 def test_truncated_text_is_reported_for_each_prompt(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -79,39 +78,17 @@ def test_truncated_text_is_reported_for_each_prompt(make_world: MakeWorld, tmp_p
     )
 
 
-def test_omitted_files_are_reported(make_world: MakeWorld) -> None:
-    world = make_world(pull_request_analysis())
-    world.github.pull_requests[2] = pull_request(number=2, changed_files=2)
-    world.github.changed[2] = (file(), file("uv.lock"))
-    world.accept("pull_request.opened")
-    assert world.run() is not None
-    assert load_report(world.store, world.row()).omitted == ("1 of 2 files was not shown as a whole: 1 lock file",)
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "comment"),
-    [(True, False, "Thanks to whoever fixes it."), (False, True, "Set DATABASE_URL.")],
-    ids=["the first", "the second"],
-)
-def test_comment_of_a_chain_is_that_of_the_reply_worth_saying(
-    make_world: MakeWorld, tmp_path: Path, first: bool, second: bool, comment: str
-) -> None:
-    reply = IssueResponse(worth_saying=second, answer="Set DATABASE_URL.", certain=True)
-    world = make_world(QUESTION.model_copy(update={"worth_saying": first}), reply)
-    world.prompts = load_chain(tmp_path / "own")
-    world.accept()
-    world.run()
-    assert world.github.comments[1].startswith(comment)
-
-
 NO_INLINE = settings().model_copy(update={"review": Review(max_inline=0, verify=False)})
 
 
-def test_too_long_comment_loses_its_least_severe_findings(make_world: MakeWorld) -> None:
-    patch = "@@ -0,0 +1,50 @@\n" + "\n".join(f"+line {number}" for number in range(1, 51))
+@pytest.mark.parametrize(("number", "length", "kept"), [(30, 3_000, 20), (40, 3_900, 10)])
+def test_too_long_comment_loses_its_least_severe_findings(
+    make_world: MakeWorld, number: int, length: int, kept: int
+) -> None:
+    patch = "@@ -0,0 +1,50 @@\n" + "\n".join(f"+line {n}" for n in range(1, 51))
     found = [
-        finding(line=n, quote=f"line {n}", severity="low" if n > 3 else "high", title=f"Title {n}", body="b" * 3_000)
-        for n in range(1, 31)
+        finding(line=n, quote=f"line {n}", severity="low" if n > 3 else "high", title=f"Title {n}", body="b" * length)
+        for n in range(1, number + 1)
     ]
     world = make_world(pull_request_analysis(findings=found), given=NO_INLINE)
     world.github.pull_requests[2] = pull_request(number=2)
@@ -119,9 +96,9 @@ def test_too_long_comment_loses_its_least_severe_findings(make_world: MakeWorld)
     world.accept("pull_request.opened")
     world.run()
     comment = world.github.comments[2]
-    assert (comment.count("**Title "), len(comment) < 65_536) == (20, True)
-    assert ("**Title 20**" in comment, "**Title 21**" in comment) == (True, False)
-    assert "And 10 more findings, for which there is no room here." in comment
+    assert [f"**Title {n}**" in comment for n in range(1, number + 1)] == [n <= kept for n in range(1, number + 1)]
+    assert len(comment) < 65_536
+    assert f"And {number - kept} more findings, for which there is no room here." in comment
 
 
 def test_settings_of_comments_show_in_a_comment_without_findings(make_world: MakeWorld) -> None:
@@ -138,31 +115,22 @@ def test_settings_of_comments_show_in_a_comment_without_findings(make_world: Mak
     assert re.search(rf"\[Automatic comment\]\({about}\) by HLS, .*prompt `pull_requests/analyze@", comment)
 
 
-def test_much_too_long_comment_keeps_the_most_severe_findings(make_world: MakeWorld) -> None:
-    patch = "@@ -0,0 +1,50 @@\n" + "\n".join(f"+line {number}" for number in range(1, 51))
-    found = [
-        finding(line=n, quote=f"line {n}", severity="low" if n > 3 else "high", title=f"Title {n}", body="b" * 3_900)
-        for n in range(1, 41)
-    ]
-    world = make_world(pull_request_analysis(findings=found), given=NO_INLINE)
-    world.github.pull_requests[2] = pull_request(number=2)
-    world.github.changed[2] = (file(patch=patch, additions=50, deletions=0),)
-    world.accept("pull_request.opened")
-    world.run()
-    comment = world.github.comments[2]
-    assert [f"**Title {n}**" in comment for n in (1, 2, 3)] == [True] * 3
-    assert (comment.count("**Title "), "And 30 more findings, for which" in comment) == (10, True)
-
-
-def test_then_runs_a_second_prompt_that_writes_the_comment(make_world: MakeWorld, tmp_path: Path) -> None:
-    reply = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
-    world = make_world(QUESTION, reply)
+@pytest.mark.parametrize(
+    ("first", "second", "comment"),
+    [(True, False, "Thanks to whoever fixes it."), (False, True, "Set DATABASE_URL.")],
+    ids=["the first", "the second"],
+)
+def test_then_runs_a_second_prompt_and_the_comment_is_that_of_the_reply_worth_saying(
+    make_world: MakeWorld, tmp_path: Path, first: bool, second: bool, comment: str
+) -> None:
+    reply = IssueResponse(worth_saying=second, answer="Set DATABASE_URL.", certain=True)
+    world = make_world(QUESTION.model_copy(update={"worth_saying": first}), reply)
     world.prompts = load_chain(tmp_path / "own")
     world.accept()
     world.run()
     assert [rendered.prompt.name for rendered in world.claude.asked] == ["issues/analyze", "issues/respond"]
     assert world.github.labels[1][0] == "question"
-    assert world.github.comments[1].startswith("Set DATABASE_URL.")
+    assert world.github.comments[1].startswith(comment)
 
 
 def test_failing_then_condition_is_a_prompt_problem_and_does_not_repeat_the_call(
@@ -205,21 +173,6 @@ def test_custom_fields_are_used_for_labels_and_the_comment(make_world: MakeWorld
     assert world.row().state == "done"
 
 
-def test_changed_prompt_that_cannot_use_the_reply_calls_claude_again(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_world()
-    world.accept()
-    world.github.failing_writes = [GITHUB_DOWN]
-    assert world.run() is None
-    world.prompts = own_prompts(tmp_path)
-    model = world.prompts.prompts["issues/analyze"].reply_model
-    custom_fields = {"component": "none", "affected_version": "", "regression": False}
-    world.claude.replies = [model.model_validate({**BUG.model_dump(), **custom_fields})]
-    world.advance(60)
-    assert world.run() is not None
-    assert [len(rendered.schema["properties"]) for rendered in world.claude.asked] == [9, 11]  # type: ignore[arg-type]
-    assert world.github.labels == {1: ("defect", "priority-low", "difficulty-easy")}
-
-
 def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_world: MakeWorld) -> None:
     world = make_world(CLAUDE_DOWN, BUG)
     world.accept()
@@ -233,18 +186,6 @@ def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_world: MakeWo
     assert world.health.snapshot().components["claude"].state == "healthy"
 
 
-def test_failed_posting_is_retried_without_calling_claude_again(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept()
-    world.github.failing_writes = [GITHUB_DOWN]
-    assert world.run() is None
-    assert (world.row().analysis_status, world.row().posting_status) == ("done", "failed")
-    world.advance(60)
-    assert world.run() is not None
-    assert len(world.claude.asked) == 1
-    assert (world.row().state, world.row().posting_status) == ("done", "done")
-
-
 def test_outcome_is_relative_to_the_labels_before_the_first_attempt(make_world: MakeWorld) -> None:
     world = make_world()
     world.accept()
@@ -253,17 +194,6 @@ def test_outcome_is_relative_to_the_labels_before_the_first_attempt(make_world: 
     world.advance(60)
     assert world.run() is not None
     assert world.github.labels_before == [{}, {}]
-
-
-def test_applied_action_is_not_repeated(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept()
-    world.github.lost_responses = [GITHUB_DOWN]
-    assert world.run() is None
-    world.advance(60)
-    world.run()
-    assert world.github.calls.count("write labels") == 1
-    assert world.github.calls.count("write comment") == 1  # the retry finds the comment
 
 
 def test_invalid_reply_is_retried_once_with_the_error(make_world: MakeWorld) -> None:
@@ -308,15 +238,6 @@ def test_both_unusable_replies_are_kept_and_shown(make_world: MakeWorld) -> None
     assert '  Claude\'s reply to PROMPT could not be used: kind: still wrong. It was: {"kind": "BUGG"}' in lines
 
 
-def test_retry_by_an_operator_after_two_unusable_replies_begins_anew(make_world: MakeWorld) -> None:
-    world = make_world(INVALID, INVALID, INVALID, BUG)
-    world.accept()
-    world.finish()
-    world.store.queue.retry(GUID)
-    assert world.finish().state == "done"
-    assert [correction is None for correction in world.claude.corrections] == [True, False, True, False]
-
-
 def test_gateway_without_structured_output_is_named(make_world: MakeWorld) -> None:
     claude = settings().claude.model_copy(update={"base_url": "https://llm.example.org/v1"})
     world = make_world(INVALID, given=settings().model_copy(update={"claude": claude}))
@@ -355,13 +276,6 @@ def test_uncorrectable_reply_is_not_retried(
     world.run()
     assert world.row().state == "dead"
     assert len(world.claude.asked) == 1
-
-
-def test_permanent_error_is_final(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept()
-    world.github.failing = [Permanent("GET /repos/o/r/issues/1: 410 Gone")]
-    assert world.run() == Finished(GUID, "dead", "GET /repos/o/r/issues/1: 410 Gone")
 
 
 def test_delivery_is_dead_after_max_attempts(make_world: MakeWorld) -> None:
@@ -436,14 +350,6 @@ def test_newer_push_supersedes_the_running_delivery(
     assert world.row("newer").state == "queued"
 
 
-def test_conversation_closed_during_the_call_gets_nothing(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept()
-    world.claude.on_call = lambda _what: world.accept(guid="closing", action="closed")
-    assert world.run() == Finished(GUID, "superseded", "the conversation was closed meanwhile")
-    assert (world.github.labels, world.github.comments) == ({}, {})
-
-
 def test_retried_older_event_does_not_overwrite_a_newer_result(make_world: MakeWorld) -> None:
     world = make_world(BUG, BUG.model_copy(update={"recommended_response": "The guide says committ, too."}))
     world.accept()
@@ -460,14 +366,6 @@ def test_retried_older_event_does_not_overwrite_a_newer_result(make_world: MakeW
     assert len(world.claude.asked) == 2
 
 
-def test_dry_run_writes_nothing(make_world: MakeWorld) -> None:
-    world = make_world(given=settings(features={"dry_run": True}))
-    world.accept()
-    world.run()
-    assert (world.github.labels, world.github.comments) == ({}, {})
-    assert world.row().posting_status == "dry_run"
-
-
 @pytest.mark.parametrize(
     ("feature", "labels", "comments"), [("auto_labeling", False, True), ("auto_commenting", True, False)]
 )
@@ -479,38 +377,6 @@ def test_labels_and_comments_are_switched_off_separately(
     finished = world.finish()
     assert f"features.{feature}" in (finished.reason or "")
     assert (bool(world.github.labels), bool(world.github.comments)) == (labels, comments)
-
-
-def test_stopping_service_returns_the_delivery_to_the_queue(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept()
-    world.stopping = True
-    assert world.run() is None
-    row = world.row()
-    assert (row.state, row.failures, row.attempts) == ("queued", 0, 0)
-    world.stopping = False
-    assert world.run() is not None
-
-
-def test_worker_with_a_lost_lease_posts_nothing(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept()
-    lease = world.claim()
-    assert lease is not None
-    world.advance(31)
-    taken_over = world.claim()
-    assert taken_over is not None
-    assert run_delivery(lease, world.tools()) is None
-    assert (world.github.labels, world.github.comments) == ({}, {})
-    assert world.row().state == "running"
-
-
-def test_edit_without_change_of_title_or_body_is_ignored(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept("issues.edited")  # its `changes` are empty
-    finished = world.finish()
-    assert finished.state == "ignored"
-    assert world.store.deliveries.body(GUID) is not None  # for a retry by an operator
 
 
 def test_rule_17_runs_over_the_hourly_limit_of_a_conversation_are_ignored(make_world: MakeWorld) -> None:
@@ -589,10 +455,53 @@ def test_review_without_text_leaves_custom_fields_empty(make_world: MakeWorld, t
     assert (world.github.labels, world.github.comments) == ({2: ()}, {2: "Nothing to do."})
 
 
-def test_review_by_the_author_is_not_analysed(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept_review(by_author=True)
-    assert world.run() == Finished(
-        GUID, "done", "the review is by the author of the pull request, so Claude was not asked"
-    )
-    assert (world.claude.asked, world.github.comments, world.github.labels) == ([], {}, {})
+# Calls to Claude
+
+
+@pytest.mark.parametrize(
+    ("may_have_succeeded", "outcome", "counted", "asked", "state"),
+    [(True, "failed", 1, 1, "queued"), (False, "unavailable", 0, 2, "done")],
+    ids=["no answer in time", "not processed"],
+)
+def test_call_that_may_have_succeeded_uses_the_budget(
+    make_world: MakeWorld, may_have_succeeded: bool, outcome: str, counted: int, asked: int, state: str
+) -> None:
+    failure = DependencyDown("no answer", dependency="claude", remedy="wait", may_have_succeeded=may_have_succeeded)
+    world = make_world(failure, BUG, given=settings(claude={"calls_per_hour": 1}))
+    world.accept()
+    world.run()
+    assert [call.outcome for call in world.store.calls.calls_of(GUID)] == [outcome]
+    assert world.store.calls.count_last_hour() == counted
+    world.advance(60)
+    world.run()
+    assert (len(world.claude.asked), world.row().state) == (asked, state)
+
+
+def test_rule_10_unusable_reply_is_redacted_before_it_is_sent_back(make_world: MakeWorld) -> None:
+    world = make_world(replace(INVALID, text='{"summary": "ghp_0123456789abcdefghijklmnopqrstuvwxyzAB'), BUG)
+    world.accept()
+    world.run()
+    assert world.row().state == "done"
+    assert [correction and correction.text for correction in world.claude.corrections] == [
+        None,
+        '{"summary": "[redacted: github-token]',
+    ]
+
+
+def test_call_that_ends_after_the_lease_is_recorded_with_its_cost(make_world: MakeWorld) -> None:
+    world = make_world(BUG)
+    world.accept()
+    ask = world.claude.ask
+
+    class SlowClaude(FakeClaude):
+        def ask(
+            self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
+        ) -> ValidReply | UnusableReply:
+            world.advance(31)
+            return ask(rendered, correction=correction)
+
+    world.claude = SlowClaude([])
+    assert world.run() is None
+    assert world.row().state == "running"
+    assert world.store.checkpoints.load(GUID).keys() == {("route", 0), ("gather", 0)}
+    assert [(call.outcome, call.cost_usd) for call in world.store.calls.calls_of(GUID)] == [("ok", 0.00014)]

@@ -37,22 +37,6 @@ def test_comment_waits_for_its_lock(make_world: MakeWorld) -> None:
     assert list(world.github.comments) == [1]
 
 
-def test_comments_of_different_conversations_have_different_locks(make_world: MakeWorld) -> None:
-    world = make_world()
-    results: list[Finished | None] = []
-
-    def run_other_delivery(what: str) -> None:
-        if what == "write comment":
-            world.github.on_call = lambda _what: None  # only once
-            results.append(world.run())
-
-    world.github.on_call = run_other_delivery
-    world.accept()
-    world.accept(guid="second", number=7)
-    assert world.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; edited our comment")
-    assert results == [Finished("second", "done", "added bug, priority-low, difficulty-easy; commented")]
-
-
 @pytest.mark.parametrize(("on_github", "may_exist"), [(0, False), (1, False), (2, True), (None, True)])
 def test_comment_is_searched_unless_all_comments_are_known(
     make_world: MakeWorld, on_github: int | None, may_exist: bool
@@ -80,26 +64,18 @@ def test_retry_searches_the_comment_that_an_earlier_attempt_may_have_written(mak
     assert world.github.may_exist == [True, False, True]
 
 
-def test_lock_is_released_at_the_end(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept()
-    world.run()
-    world.accept(guid="second", number=7)
-    second = world.claim()
-    assert second is not None
-    world.store.locks.acquire(second, LOCK, ttl_s=20)  # raises Postponed while the first holds it
-    assert list(world.github.comments) == [1]
-
-
-def test_posting_status_is_done_after_a_successful_retry(make_world: MakeWorld) -> None:
+def test_retry_of_a_failed_posting_asks_nothing_and_repeats_no_action(make_world: MakeWorld) -> None:
     world = make_world()
     world.accept()
     world.github.lost_responses = [GITHUB_DOWN]
     assert world.run() is None
-    assert (world.row().posting_status, world.row().posting_error is None) == ("failed", False)
+    row = world.row()
+    assert (row.analysis_status, row.posting_status, row.posting_error is None) == ("done", "failed", False)
     world.advance(60)
     assert world.run() == Finished(GUID, "done", DONE)
     assert (world.row().posting_status, world.row().posting_error) == ("done", None)
+    assert len(world.claude.asked) == 1
+    assert [call for call in world.github.calls if call.startswith("write")] == ["write labels", "write comment"]
 
 
 def test_stored_outcome_of_another_action_is_not_used(make_world: MakeWorld) -> None:
@@ -160,16 +136,6 @@ def test_started_posting_is_finished_after_the_issue_was_closed(make_world: Make
     world.github.issues = {1: replace(ISSUE, state="closed")}
     world.advance(60)
     assert world.run() == Finished(GUID, "done", DONE)
-
-
-def test_comment_with_a_lost_response_is_reported_as_posted(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept()
-    world.github.lost_responses = [GITHUB_DOWN]
-    assert world.run() is None
-    world.advance(60)
-    assert world.run() == Finished(GUID, "done", DONE)
-    assert world.github.calls.count("write comment") == 1
 
 
 NO_RESPONSE = DependencyDown("no answer: ReadTimeout", dependency="github", remedy="wait", may_have_succeeded=True)

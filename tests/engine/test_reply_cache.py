@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.shadow import SHADOW
-from hls_handler.prompting import recorded
-from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Claude
 from tests.engine.fakes import INVALID, ISSUE
@@ -19,7 +17,6 @@ from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, World, settings
 from tests.prompting.samples import write
 from tests.queue.builders import analyses_of
 
-REPOSITORY = 186853002
 NO_LABELS = {"auto_labeling": False}
 """The fake's issues lack the labels that were set, so a third delivery would find corrections, another question."""
 
@@ -99,63 +96,38 @@ def test_cache_that_is_off_neither_stores_nor_counts(make_world: MakeWorld) -> N
 def test_rule_11_same_question_about_another_repository_is_asked_again(make_world: MakeWorld) -> None:
     world = make_world()
     process(world, GUID)
-    payload = recorded.load("issues.opened")
-    elsewhere = NewDelivery(
-        guid="elsewhere",
-        event="issues",
-        action="opened",
-        request_id="req-1",
-        state="queued",
-        repository_id=REPOSITORY + 1,
-        repository="Codertocat/Hello-World",  # the same name: only the id differs
-        number=1,
-        digest=b"elsewhere",
-        body=payload.body,
-    )
-    world.store.queue.accept([elsewhere], replay_window_h=72)
+    world.accept(guid="elsewhere", repository_id=1)  # of the same name
     assert world.finish().state == "done"
     assert [asked.task for asked in world.claude.asked] == [world.claude.asked[0].task] * 2
 
 
-def test_same_question_to_another_service_is_asked_again(make_world: MakeWorld) -> None:
-    world = make_world()
-    process(world, GUID)
-    change_claude(world, base_url="https://claude.example.com")
-    process(world, "second")
-    assert len(world.claude.asked) == 2
-
-
-def with_prompt(world: World, **changes: object) -> Library:
-    """The library with a changed `issues/analyze`."""
+def change_prompt(world: World, **changes: object) -> None:
     prompts = dict(world.prompts.prompts)
     prompts["issues/analyze"] = replace(prompts["issues/analyze"], **changes)  # type: ignore[arg-type]
-    return replace(world.prompts, prompts=prompts)
+    world.prompts = replace(world.prompts, prompts=prompts)
 
 
-@pytest.mark.parametrize("option", [{"effort": "high"}, {"max_tokens": 5001}], ids=["effort", "max_tokens"])
-def test_other_options_are_another_question(make_world: MakeWorld, option: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("change", "asked"),
+    [
+        (lambda world: change_claude(world, base_url="https://claude.example.com"), 2),
+        (lambda world: setattr(world.claude, "model", "claude-opus-5-5"), 2),
+        (lambda world: change_prompt(world, effort="high"), 2),
+        (lambda world: change_prompt(world, max_tokens=5001), 2),
+        (lambda world: change_prompt(world, id="issues/analyze@ffffff"), 1),  # such as after a change of its comment
+    ],
+    ids=["service", "model", "effort", "max_tokens", "prompt id"],
+)
+def test_service_model_and_options_are_part_of_the_question(
+    make_world: MakeWorld, change: Callable[[World], None], asked: int
+) -> None:
     world = make_world()
     process(world, GUID)
-    world.prompts = with_prompt(world, **option)
+    change(world)
     process(world, "second")
-    assert len(world.claude.asked) == 2
-
-
-def test_prompt_with_another_id_may_ask_the_same_question(make_world: MakeWorld) -> None:
-    world = make_world()
-    process(world, GUID)
-    world.prompts = with_prompt(world, id="issues/analyze@ffffff")  # such as after a change of its comment
-    process(world, "second")
-    assert len(world.claude.asked) == 1
-    assert [row.prompt_id for row in analyses_of(world.store, "second")] == ["issues/analyze@ffffff"]
-
-
-def test_model_is_part_of_the_question(make_world: MakeWorld) -> None:
-    world = make_world()
-    process(world, GUID)
-    world.claude.model = "claude-opus-5-5"
-    process(world, "second")
-    assert len(world.claude.asked) == 2
+    assert len(world.claude.asked) == asked
+    prompt_id = world.prompts.prompts["issues/analyze"].id
+    assert [row.prompt_id for row in analyses_of(world.store, "second")] == [prompt_id]
 
 
 def test_changed_text_is_another_question(make_world: MakeWorld) -> None:

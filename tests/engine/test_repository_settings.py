@@ -15,7 +15,7 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Prompts, Settings
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, ISSUE
-from tests.engine.world import BUG, GUID, MakeWorld, World, library, settings
+from tests.engine.world import BUG, GUID, MakeWorld, World, settings
 from tests.prompting.samples import BASE, FAMILIES, write
 
 FILE_KEY = "master:.github/hls.yaml"
@@ -108,15 +108,6 @@ def test_event_that_the_file_disables_is_ignored_without_a_call(
     assert (world.row().reason_kind, world.claude.asked) == (kind, [])
 
 
-def test_redelivered_ignored_event_reads_the_file_again(make_world: MakeWorld) -> None:
-    world = make_world_with_file(make_world, "enabled: false")
-    world.run()
-    world.github.files_at.clear()
-    world.advance(301)
-    world.accept()
-    assert world.run() == Finished(GUID, "done", DONE)
-
-
 def test_rule_23_file_cannot_enable_an_event_that_the_operator_disables(make_world: MakeWorld) -> None:
     given = settings(features=FEATURES)
     entry = given.repositories[0].model_copy(update={"events": ("pull_request",)})
@@ -180,15 +171,6 @@ def test_retry_uses_the_file_of_the_first_attempt(make_world: MakeWorld) -> None
     world.advance(3600)
     assert world.finish().state == "done"
     assert (world.github.comments, len(file_requests(world))) == ({}, 1)
-
-
-def test_deleted_file_no_longer_applies(make_world: MakeWorld) -> None:
-    world = make_world_with_file(make_world, "enabled: false")
-    world.run()
-    world.github.files_at.clear()
-    world.advance(301)
-    world.accept(guid="g2")
-    assert world.run() == Finished("g2", "done", DONE)
 
 
 def test_unknown_file_delays_the_delivery_while_github_is_down(make_world: MakeWorld) -> None:
@@ -275,22 +257,6 @@ def test_problem_of_a_file_version_is_reported_once(make_world: MakeWorld) -> No
     assert "lable: unknown key" in world.github.comments[1]
 
 
-def test_report_with_a_lost_response_is_repeated_by_its_delivery(make_world: MakeWorld) -> None:
-    world = make_world_with_file(make_world, BROKEN)
-
-    def lose_report_response(what: str) -> None:
-        if what == "write comment" and world.github.comments:
-            world.github.lost_responses.append(GITHUB_DOWN)
-
-    world.github.on_call = lose_report_response
-    assert world.run() is None
-    world.github.on_call = lambda _what: None
-    world.github.comments[1] = ""
-    world.advance(60)
-    assert world.run() is not None
-    assert "lables" in world.github.comments[1]
-
-
 def test_last_good_version_applies_while_the_file_is_invalid(make_world: MakeWorld) -> None:
     world = make_world_with_file(make_world, "features: {auto_labeling: false}\n")
     world.run()
@@ -315,16 +281,6 @@ def test_problem_is_only_logged_if_comments_are_switched_off(
     assert [record.message for record in caplog.records] == ["the repository settings cannot be used"]
 
 
-def test_dry_run_leaves_the_report_to_a_later_run(make_world: MakeWorld) -> None:
-    world = make_world_with_file(make_world, BROKEN, given=settings(features={**FEATURES, "dry_run": True}))
-    world.run()
-    assert world.github.comments == {}
-    world.settings = settings(features=FEATURES)
-    world.accept(guid="g2")
-    world.run()
-    assert "lables" in world.github.comments[1]
-
-
 @pytest.mark.parametrize("name", ["issues/none", "pull_requests/analyze"], ids=["unknown", "of another event"])
 def test_unknown_prompt_invalidates_only_its_line(make_world: MakeWorld, name: str) -> None:
     world = make_world_with_file(
@@ -337,16 +293,6 @@ def test_unknown_prompt_invalidates_only_its_line(make_world: MakeWorld, name: s
         f".github/hls.yaml:2: prompts.use.issues.opened: the operator has no prompt {name} for issues.opened; there "
     )
     assert expected_text in world.github.comments[1]
-
-
-def test_retry_succeeds_after_the_chosen_prompt_was_removed(make_world: MakeWorld, tmp_path: Path) -> None:
-    text = "prompts: {use: {issues.opened: issues/brief}}"
-    world = make_world_with_file(make_world, text, CLAUDE_DOWN, BUG, given=settings_with_two_prompts())
-    world.prompts = make_prompts(tmp_path)
-    assert world.run() is None
-    world.prompts = library()
-    world.advance(3600)
-    assert world.finish().state == "done"
 
 
 def test_rule_15_quoted_text_of_the_file_is_escaped_and_redacted(make_world: MakeWorld) -> None:

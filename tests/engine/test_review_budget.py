@@ -10,13 +10,13 @@ import pytest
 
 from hls_handler import shipped
 from hls_handler.analysis import UnusableReply, Usage
-from hls_handler.engine.library import load_checked
 from hls_handler.events import REQUEST_KEY
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Prompts, Repository, Review, Settings
 from tests.engine.fakes import INVALID
+from tests.engine.shadow_world import load_cached
 from tests.engine.world import GUID, MakeWorld, World, settings
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
 from tests.prompting.samples import write
@@ -46,15 +46,6 @@ def test_delivery_whose_first_call_does_not_fit_asks_nothing_and_is_no_success(m
     assert (finished.reason or "").endswith("neutral: 0 of 1 file reviewed")
     assert world.claude.asked == []
     assert world.health.snapshot().components["claude"].state == "unknown"
-
-
-def test_changes_are_reviewed_after_the_limit_was_raised(make_world: MakeWorld) -> None:
-    world = make_review_world(make_world, max_usd=0.04)
-    world.finish()
-    world.settings = world.settings.model_copy(update={"review": Review(max_usd=0.05, verify=False)})
-    world.accept("pull_request.opened", guid="later")
-    assert world.finish().state == "done"
-    assert len(world.claude.asked) == 1
 
 
 def test_correction_that_does_not_fit_is_not_asked_for(make_world: MakeWorld) -> None:
@@ -159,7 +150,7 @@ def with_follow_up(folder: Path) -> Library:
     files = {"analyze.j2": text.replace("\n---\n", f"\n{then}\n---\n", 1), "extra.j2": f"---\n{front}\n---\n{extra}"}
     write(folder, {f"pull_requests/{name}": content for name, content in files.items()})
     directory = Prompts.model_validate({"directory": [folder, shipped.PROMPTS]})
-    return load_checked(settings().model_copy(update={"prompts": directory}))
+    return load_cached(settings().model_copy(update={"prompts": directory}))
 
 
 def test_entry_of_the_repository_overrides_the_limit(make_world: MakeWorld) -> None:

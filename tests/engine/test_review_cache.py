@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -38,20 +39,44 @@ def push(world: World, *files: ChangedFile, to: PullRequest | None = None, guid:
     assert world.finish().state == "done"
 
 
-def test_same_diff_in_a_second_pull_request_costs_no_call(make_world: MakeWorld) -> None:
-    world = make_review_world(make_world)
-    push(world, FILE, to=OTHER, guid="second")
-    assert len(world.claude.asked) == 1
-    counters = world.store.statistics.counters()
-    assert (counters["reply_cache", "hits"], counters["reply_cache", "saved_micro_usd"]) == (1, 140)
-
-
-def test_cached_finding_is_raised_in_the_second_pull_request(make_world: MakeWorld) -> None:
+def test_same_diff_in_a_second_pull_request_costs_no_call_and_raises_the_same_finding(make_world: MakeWorld) -> None:
     reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
     world = make_review_world(make_world, reply)
     push(world, FILE, to=OTHER, guid="second")
     assert len(world.claude.asked) == 1
+    counters = world.store.statistics.counters()
+    assert (counters["reply_cache", "hits"], counters["reply_cache", "saved_micro_usd"]) == (1, 140)
     assert "Wrong" in world.github.comments[3]
+
+
+def change_guidance(world: World) -> None:
+    world.github.contexts["main"] = ReviewContext(guidance=(GuidanceFile("AGENTS.md", "Prices are in cents."),))
+
+
+def change_prompt(world: World) -> None:
+    name = "pull_requests/analyze"
+    changed = replace(world.prompts.prompts[name], id=f"{name}@ffffff")
+    world.prompts = replace(world.prompts, prompts={**world.prompts.prompts, name: changed})
+
+
+def change_language(world: World) -> None:
+    comments = world.settings.comments.model_copy(update={"language": "Brazilian Portuguese"})
+    world.settings = world.settings.model_copy(update={"comments": comments})
+
+
+def change_categories(world: World) -> None:
+    review = world.settings.review.model_copy(update={"categories": ("bugs", "style")})
+    world.settings = world.settings.model_copy(update={"review": review})
+
+
+@pytest.mark.parametrize("change", [change_guidance, change_prompt, change_language, change_categories])
+def test_same_diff_is_another_question_after_a_change_of(
+    make_world: MakeWorld, change: Callable[[World], None]
+) -> None:
+    world = make_review_world(make_world)
+    change(world)
+    push(world, FILE, to=OTHER, guid="second")
+    assert len(world.claude.asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -66,45 +91,6 @@ def test_cached_finding_is_raised_in_the_second_pull_request(make_world: MakeWor
 def test_another_file_is_another_question(make_world: MakeWorld, changed: ChangedFile) -> None:
     world = make_review_world(make_world)
     push(world, changed, to=OTHER, guid="second")
-    assert len(world.claude.asked) == 2
-
-
-def test_other_guidance_is_another_question(make_world: MakeWorld) -> None:
-    world = make_review_world(make_world)
-    world.github.contexts["main"] = ReviewContext(guidance=(GuidanceFile("AGENTS.md", "Prices are in cents."),))
-    push(world, FILE, to=OTHER, guid="second")
-    assert len(world.claude.asked) == 2
-
-
-def test_another_version_of_the_prompt_is_another_question(make_world: MakeWorld) -> None:
-    world = make_review_world(make_world)
-    name = "pull_requests/analyze"
-    changed = replace(world.prompts.prompts[name], id=f"{name}@ffffff")
-    world.prompts = replace(world.prompts, prompts={**world.prompts.prompts, name: changed})
-    push(world, FILE, to=OTHER, guid="second")
-    assert len(world.claude.asked) == 2
-
-
-def test_another_language_is_another_question(make_world: MakeWorld) -> None:
-    world = make_review_world(make_world)
-    comments = world.settings.comments.model_copy(update={"language": "Brazilian Portuguese"})
-    world.settings = world.settings.model_copy(update={"comments": comments})
-    push(world, FILE, to=OTHER, guid="second")
-    assert len(world.claude.asked) == 2
-
-
-def test_other_categories_are_another_question(make_world: MakeWorld) -> None:
-    world = make_review_world(make_world)
-    review = world.settings.review.model_copy(update={"categories": ("bugs", "style")})
-    world.settings = world.settings.model_copy(update={"review": review})
-    push(world, FILE, to=OTHER, guid="second")
-    assert len(world.claude.asked) == 2
-
-
-def test_diff_that_is_pushed_there_and_back_costs_two_calls(make_world: MakeWorld) -> None:
-    world = make_review_world(make_world)
-    push(world, replace(FILE, patch="@@ -1 +1 @@\n-a\n+c"), guid="there")
-    push(world, FILE, guid="back")
     assert len(world.claude.asked) == 2
 
 

@@ -146,11 +146,6 @@ def test_failure_that_a_retry_may_solve_ends_the_attempt() -> None:
         run(facts_of("a.py", "b.py"), Calls({0: found("a.py"), 51: CLAUDE_DOWN}))
 
 
-def test_refuted_finding_is_dropped() -> None:
-    answered = run(facts_of("a.py", "b.py"), Calls({0: found("a.py"), 51: found("b.py"), 90: verdicts(1)}))
-    assert shown(answered) == ["b.py"]
-
-
 def test_findings_are_kept_if_the_verification_fails() -> None:
     answered = run(facts_of("a.py"), Calls({0: found("a.py"), 90: REFUSED}))
     assert shown(answered) == ["a.py"]

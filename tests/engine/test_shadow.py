@@ -13,7 +13,7 @@ from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.shadow import SHADOW, PromptResult
 from hls_handler.errors import DependencyDown, LeaseLost, Permanent
 from hls_handler.settings.model import Prompts
-from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
+from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
 from tests.engine.shadow_world import (
     ANALYZE,
     BUG_LABELS,
@@ -32,10 +32,16 @@ from tests.queue.builders import analyses_of
 def test_shadow_runs_after_the_posted_prompt_and_posts_nothing(make_world: MakeWorld, tmp_path: Path) -> None:
     world = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
     assert world.run() == POSTED
-    assert [asked.prompt.name for asked in world.claude.asked] == ["issues/analyze", "issues/strict"]
+    first, second = world.claude.asked
+    assert (first.prompt.name, second.prompt.name) == ("issues/analyze", "issues/strict")
+    assert second.task == first.task
     assert world.github.calls == ["issue 1", "issue 1", "write labels", "write comment"]
     assert world.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
     assert (world.row().analysis_status, world.row().posting_status) == ("done", "done")
+    shadow = stored_shadow(world)
+    assert (shadow.prompt, shadow.state, shadow.reason) == ("issues/strict", "done", None)
+    assert without_hash(shadow.posted) == PromptResult("issues/analyze", BUG_LABELS, speaks=True)
+    assert without_hash(shadow.ran) == PromptResult("issues/strict", MINOR_LABELS, speaks=False)
 
 
 def test_posting_is_stored_and_its_lock_released_before_the_shadow_runs(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -57,15 +63,6 @@ def test_posting_is_stored_and_its_lock_released_before_the_shadow_runs(make_wor
     assert statuses == [("running", "done")]
 
 
-def test_shadow_result_is_stored_with_the_posted_result(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
-    world.run()
-    shadow = stored_shadow(world)
-    assert (shadow.prompt, shadow.state, shadow.reason) == ("issues/strict", "done", None)
-    assert without_hash(shadow.posted) == PromptResult("issues/analyze", BUG_LABELS, speaks=True)
-    assert without_hash(shadow.ran) == PromptResult("issues/strict", MINOR_LABELS, speaks=False)
-
-
 def test_analyses_and_calls_of_a_shadow_are_marked(make_world: MakeWorld, tmp_path: Path) -> None:
     world = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
     world.run()
@@ -82,23 +79,6 @@ def test_analyses_and_calls_of_a_shadow_are_marked(make_world: MakeWorld, tmp_pa
     assert (counted["prompt_calls", strict], counted["prompt_shadow_calls", strict]) == (1, 1)
     assert counted["prompt_cost_micro_usd", strict] == 140
     assert world.store.calls.count_last_hour() == 2
-
-
-def test_shadow_follows_then(make_world: MakeWorld, tmp_path: Path) -> None:
-    answer = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
-    world = make_shadow_world(make_world, tmp_path / "own", BUG, QUESTION, answer)
-    world.run()
-    names = [asked.prompt.name for asked in world.claude.asked]
-    assert names == ["issues/analyze", "issues/strict", "issues/respond"]
-    assert stored_shadow(world).ran is not None
-    assert [row.step_index >= FIRST_SHADOW_STEP for row in analyses_of(world.store, GUID)] == [False, True, True]
-    assert "Thanks to whoever fixes it." in world.github.comments[1]
-
-
-def test_shadow_is_rendered_with_the_same_facts(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_shadow_world(make_world, tmp_path / "own", BUG)
-    first, second = (world.run(), world.claude.asked)[1]
-    assert second.task == first.task
 
 
 @pytest.mark.parametrize(
@@ -124,6 +104,14 @@ def test_failed_shadow_is_recorded_and_has_no_other_effect(
     assert world.store.calls.calls_of(GUID)[-1].error is not None
 
 
+def test_rate_limit_response_to_a_shadow_holds_all_calls(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG)
+    until = world.store.now() + timedelta(minutes=5)
+    world.claude.replies = [BUG, DependencyDown("429", dependency="claude", remedy="wait", not_before=until)]
+    assert world.run() == POSTED
+    assert world.store.rate_limiter.held_until("claude") is not None
+
+
 def test_template_error_of_a_shadow_is_recorded(make_world: MakeWorld, tmp_path: Path) -> None:
     comment = "{% if issue.body == 'special' %}{{ 1 // (issue.number - 1) }}{% endif %}"
     write(tmp_path / "own", {"issues/broken.j2": ANALYZE, "issues/broken.comment.md.j2": comment})
@@ -135,17 +123,21 @@ def test_template_error_of_a_shadow_is_recorded(make_world: MakeWorld, tmp_path:
     assert message in ("integer division or modulo by zero", "division by zero")  # the second since Python 3.14
 
 
-def test_missing_shadow_prompt_is_recorded_without_a_call(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="issues/strikt")
-    assert world.run() == POSTED
-    assert stored_shadow(world).reason == "settings (prompts.use.issues) names issues/strikt, but no such prompt exists"
-    assert len(world.claude.asked) == 1
-
-
-def test_shadow_prompt_of_another_family_fails_only_the_shadow(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="reviews/analyze")
+@pytest.mark.parametrize(
+    ("prompt", "reason"),
+    [
+        ("issues/strikt", "settings (prompts.use.issues) names issues/strikt, but no such prompt exists"),
+        ("reviews/analyze", ""),
+    ],
+    ids=["missing", "of another family"],
+)
+def test_unusable_shadow_prompt_fails_without_a_call(
+    make_world: MakeWorld, tmp_path: Path, prompt: str, reason: str
+) -> None:
+    world = make_shadow_world(make_world, tmp_path / "own", BUG, prompt=prompt)
     assert world.run() == POSTED
     assert (stored_shadow(world).state, len(world.claude.asked)) == ("failed", 1)
+    assert reason in (stored_shadow(world).reason or "")
 
 
 def test_defect_in_a_shadow_does_not_fail_the_delivery(
@@ -155,15 +147,6 @@ def test_defect_in_a_shadow_does_not_fail_the_delivery(
     assert world.run() == POSTED
     assert stored_shadow(world).reason == "defect in HLS, please report it: AttributeError (the log has the trace)"
     assert "defect in a shadow prompt" in caplog.text
-
-
-def test_rate_limit_response_to_a_shadow_holds_all_calls(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_shadow_world(make_world, tmp_path / "own", BUG)
-    until = world.store.now() + timedelta(minutes=5)
-    rate_limited = DependencyDown("429", dependency="claude", remedy="wait", not_before=until)
-    world.claude.replies = [BUG, rate_limited]
-    assert world.run() == POSTED
-    assert world.store.rate_limiter.held_until("claude") is not None
 
 
 def test_shadow_is_skipped_near_the_hourly_budget(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -205,16 +188,6 @@ def test_stopping_service_skips_the_shadow_after_posting(make_world: MakeWorld, 
     world.github.on_call = stop
     assert world.run() == POSTED
     assert (stored_shadow(world).state, stored_shadow(world).reason) == ("skipped", "the service is stopping")
-
-
-def test_shadow_waits_until_posting_succeeds(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_shadow_world(make_world, tmp_path / "own", BUG)
-    world.github.failing_writes = [GITHUB_DOWN]
-    assert world.run() is None
-    assert [asked.prompt.name for asked in world.claude.asked] == ["issues/analyze"]
-    world.advance(60)
-    assert world.run() == POSTED
-    assert [asked.prompt.name for asked in world.claude.asked] == ["issues/analyze", "issues/strict"]
 
 
 def test_crash_during_a_shadow_does_not_repeat_finished_calls(make_world: MakeWorld, tmp_path: Path) -> None:

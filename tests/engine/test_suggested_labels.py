@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.engine.library import load_checked
 from hls_handler.events import parse_event
 from hls_handler.handlers.reader import RepositoryLabel
 from hls_handler.prompting import recorded
 from hls_handler.settings.model import Features, Labels, Prompts, Settings
+from tests.engine.shadow_world import load_cached
 from tests.engine.world import BUG, GUID, MakeWorld, World, settings
 from tests.handlers.world import file, pull_request_analysis
 from tests.prompting.samples import SHIPPED, USERS_TEMPLATE, write
@@ -33,7 +33,7 @@ SUGGESTION = BUG.model_validate(
 
 def make(make_world: MakeWorld, reply: object, labels: Labels, **changes: object) -> World:
     world = make_world(reply, given=settings().model_copy(update={"labels": labels, **changes}))
-    world.prompts = load_checked(world.settings)
+    world.prompts = load_cached(world.settings)
     world.github.repository_labels = (CART, STALE)
     world.accept()
     return world
@@ -96,7 +96,7 @@ def test_template_without_front_matter_at_a_shipped_path_sets_labels_and_comment
 ) -> None:
     given = users_settings(tmp_path, replaces_shipped=replaces_shipped)
     world = make_world(SUGGESTION, given=given)
-    world.prompts = load_checked(given)
+    world.prompts = load_cached(given)
     world.github.repository_labels = (CART, STALE)
     world.accept()
     assert world.finish().state == "done"

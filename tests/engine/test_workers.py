@@ -22,7 +22,7 @@ from hls_handler.queue.delivery_queue import DeliveryQueue
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.settings.model import Limits
 from hls_handler.storage import Storage
-from tests.engine.world import FOREVER_S, GUID, TIMEOUT_S, MakeWorld, World, settings
+from tests.engine.world import FOREVER_S, GUID, TIMEOUT_S, MakeWorld, World
 
 
 def do_nothing(*_what: object) -> None:
@@ -224,23 +224,6 @@ def test_failing_claim_does_not_end_the_worker(make_world: MakeWorld, error: Exc
     assert world.health.snapshot().components["store"].state == after
 
 
-def test_lost_lease_is_not_renewed_again(make_world: MakeWorld) -> None:
-    world, gate = make_world(), Gate()
-    world.github.on_call = gate.wait_until_open
-    world.accept()
-    world.accept(guid="held", number=7)
-    queue = QueueWithHooks(world.store, lost_leases=frozenset({GUID}))
-
-    def renewed_twice_after_the_loss() -> bool:
-        return GUID in queue.renewed and queue.renewed[queue.renewed.index(GUID) :].count("held") >= 2
-
-    with run_workers(world, queue, concurrency=2, lease_s=0.03):
-        with queue.renewing:
-            assert queue.renewing.wait_for(renewed_twice_after_the_loss, TIMEOUT_S)
-            assert queue.renewed.count(GUID) == 1
-        gate.open()
-
-
 def test_lease_is_not_renewed_after_its_delivery_ended(make_world: MakeWorld) -> None:
     world, gate = make_world(), Gate()
     world.accept()
@@ -300,20 +283,3 @@ def test_time_limit_of_stop_counts_from_begin_to_stop(make_world: MakeWorld) -> 
         now[0] = 1000.0
         gate.open()
         now[0] = 1000.0  # time for the workers to end
-
-
-def test_pausing_worker_ends_at_once_and_writes_nothing(make_world: MakeWorld) -> None:
-    given = settings(github={"min_seconds_between_writes": 1.0})
-    world, paused = make_world(given=given, is_clock_fixed=True), threading.Event()
-
-    def wait_until_stopping(stopping: threading.Event) -> None:
-        paused.set()
-        assert stopping.wait(TIMEOUT_S)
-
-    world.accept()
-    world.advance(1)  # the fixed clock varies by the duration of a statement: make sure that the delivery is due
-    with run_workers(world, QueueWithHooks(world.store), on_pause=wait_until_stopping) as running:
-        assert paused.wait(TIMEOUT_S)
-        assert running.workers.stop(within_s=TIMEOUT_S) == 0
-    assert world.github.calls == ["issue 1", "issue 1", "write labels"]
-    assert (world.row().state, world.row().failures) == ("queued", 0)

@@ -103,6 +103,7 @@ class World:
         number: int | None = None,
         action: str | None = None,
         body: bytes | None = None,
+        repository_id: int = 186853002,
     ) -> None:
         """Accept a recorded payload, or `body` in its place; `number` and `action` change only the queue's fields."""
         payload = recorded.load(name)
@@ -115,7 +116,7 @@ class World:
                     action=action or payload.action,
                     request_id="req-1",
                     state="queued",
-                    repository_id=186853002,
+                    repository_id=repository_id,
                     repository="Codertocat/Hello-World",
                     number=number,
                     head_sha=head_sha,
