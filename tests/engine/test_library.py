@@ -1,4 +1,4 @@
-"""The settings that a prompt library depends on, and the stored facts that check it."""
+"""The prompt library: warnings about enabled events and prompts, and the settings and stored facts it depends on."""
 
 from __future__ import annotations
 
@@ -7,10 +7,177 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.engine.library import FACTS, library_basis
+from hls_handler import shipped
+from hls_handler.engine.library import FACTS, families, library_basis, load_checked
+from hls_handler.engine.library_warnings import find_library_warnings, find_unused_shipped_prompts
+from hls_handler.errors import PromptError
+from hls_handler.prompting.library import load_library
 from hls_handler.sandbox.samples import recorded_facts
 from hls_handler.settings.github_events import ACTIONS
+from tests.prompting.samples import SHIPPED, write
 from tests.settings.files import SMALLEST, VARIABLES, load
+
+PUSH = "---\ndescription: x\non: [push]\nreply: generic_analysis\n---\n{{ event.ref }}"
+
+
+def warnings(folder: Path, settings_text: str, prompts: dict[str, str] | None = None) -> list[str]:
+    """Return the warnings for the shipped prompts and `prompts`."""
+    settings = load(folder, f"{SMALLEST}{settings_text}")
+    library = load_library(write(folder / "own", prompts or {}), SHIPPED, families=families(), shipped=SHIPPED)
+    return [one.replace(f"{folder}/", "") for one in find_library_warnings(settings, library)]
+
+
+def test_shipped_prompts_and_default_events_cause_no_warning(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    assert warnings(tmp_path, "") == []
+
+
+def test_shipped_prompts_of_other_events_are_not_in_use(tmp_path: Path) -> None:
+    settings = load(tmp_path, SMALLEST)
+    library = load_library(SHIPPED, families=families())
+    assert [prompt.name for prompt in find_unused_shipped_prompts(settings, library)] == [
+        "comments/reply",
+        "releases/announce",
+    ]
+
+
+@pytest.mark.parametrize("event", ["push", "issues.closed", "discussion"])
+def test_enabled_event_without_a_prompt_is_reported_with_its_line(tmp_path: Path, event: str) -> None:
+    (tmp_path / "own").mkdir()
+    assert warnings(tmp_path, f"    events:\n      - issues\n      - {event}\n") == [
+        (
+            f"settings.yaml:10 (repositories[0].events[1]): {event} is enabled, but no prompt is for it, so it is "
+            f"ignored; add {event} to the `on:` of a prompt, or do not enable it"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "    events: [issues.opened, issues.labeled, issue_comment, release.published]\n",
+        "    events: [issues.opened, pull_request.opened, merge_group]\n",
+        "    events: [push]\n    enabled: false\n",
+        "    events: [push]\nprompts: {use: {push: issues/analyze}}\n",
+        "    events: [push]\n    prompts: {use: {push: false}}\n",
+    ],
+    ids=["with prompts", "merge queue", "disabled repository", "chosen prompt", "switched off"],
+)
+def test_event_is_not_reported(tmp_path: Path, text: str) -> None:
+    (tmp_path / "own").mkdir()
+    assert warnings(tmp_path, text) == []
+
+
+def test_own_prompt_of_which_no_event_is_enabled_is_reported_with_its_line(tmp_path: Path) -> None:
+    assert warnings(tmp_path, "", {"push/tell.j2": PUSH}) == [
+        (
+            "own/push/tell.j2:3: on: no repository enables push; "
+            "add one to repositories[].events in settings.yaml, or remove the prompt"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt"),
+    [
+        ("    events: [push]\n", PUSH),
+        ("prompts: {use: {issues.edited: push/tell}}\n", PUSH),
+        ("", PUSH.replace("[push]", "[]")),
+    ],
+    ids=["enabled", "chosen by settings", "no event"],
+)
+def test_own_prompt_is_not_reported(tmp_path: Path, text: str, prompt: str) -> None:
+    assert warnings(tmp_path, text, {"push/tell.j2": prompt}) == []
+
+
+def test_review_without_patches_is_reported(tmp_path: Path) -> None:
+    front = "---\ndescription: x\non: []\nreply: pull_request_analysis\n---\n"
+    prompts = {"one.j2": "{{ pull_request.title }}", "two.j2": "{{ files[0].numbered | code }}"}
+    write(tmp_path / "own", {f"pull_requests/{name}": f"{front}{text}" for name, text in prompts.items()})
+    settings = load(tmp_path, f"{SMALLEST}prompts: {{directory: [{tmp_path}/own, {shipped.PROMPTS}]}}\n")
+    assert [one.replace(f"{tmp_path}/own/", "") for one in load_checked(settings).warnings] == [
+        (
+            "pull_requests/one.j2:4: reply: no template shows file.numbered, so all checks are incomplete; "
+            "show {{ file.numbered | code }} for each of files"
+        )
+    ]
+
+
+def test_field_that_nothing_uses_and_labels_of_a_discussion_are_reported(tmp_path: Path) -> None:
+    front = (
+        "---\ndescription: x\non: [discussion.created]\nreply: generic_analysis\n"
+        "fields:\n  area: {enum: [a, b]}\n  mood: {type: string}\n  team: {type: string}\n"
+        "labels: {area: 'area/{value}'}\n---\n{{ event.discussion.title }}"
+    )
+    write(
+        tmp_path / "own",
+        {"discussion/sort.j2": front, "discussion/sort.comment.md.j2": "{{ analysis.team }}", "issues/analyze.j2": "x"},
+    )
+    settings = load(tmp_path, f"{SMALLEST}    events: [discussion, issues]\nprompts: {{directory: {tmp_path}/own}}\n")
+    assert [one.replace(f"{tmp_path}/own/", "") for one in load_checked(settings).warnings] == [
+        (
+            "discussion/sort.j2:7: fields.mood: no template shows analysis.mood and no label uses it; "
+            "use it, or remove the field"
+        ),
+        (
+            "discussion/sort.j2:9: labels: the event discussion has no issue or pull request that can carry labels; "
+            "remove them"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"issues/b.comment.md.j2": "{% if analysis['mood'] %}x{% endif %}"},
+        {"issues/b.comment.md.j2": "{{ [analysis] | map(attribute='mood') | list }}"},
+        {"issues/b.comment.md.j2": "{% include 'issues/_mood.md.j2' %}", "issues/_mood.md.j2": "{{ analysis.mood }}"},
+        {"issues/b.j2": "mood == 'good'", "issues/c.j2": "x"},
+        {"issues/b.j2": "worth_saying", "issues/c.j2": "{{ analysis.mood }}"},
+    ],
+)
+def test_field_is_used_by_a_template_or_a_condition(tmp_path: Path, files: dict[str, str]) -> None:
+    then = f'then: {{prompt: issues/c, when: "analysis.{files["issues/b.j2"]}"}}\n' if "issues/b.j2" in files else ""
+    front = "---\ndescription: x\non: [issues.pinned]\nreply: issue_analysis\n"
+    prompts = {
+        "issues/b.j2": f"{front}fields: {{mood: {{type: string}}}}\n{then}---\n{{{{ issue.title }}}}",
+        **{name: text for name, text in files.items() if name not in ("issues/b.j2", "issues/c.j2")},
+    }
+    if "issues/c.j2" in files:
+        prompts["issues/c.j2"] = (
+            f"---\ndescription: y\nreply: issue_analysis\n---\n{files['issues/c.j2']} {{{{ issue }}}}"
+        )
+    library = load_library(write(tmp_path, prompts), families=families(), shipped=SHIPPED)
+    assert library.warnings == ()
+
+
+USES_TEAM = "{{ config.team }} {% if config.areas is defined %}{{ config.areas }}{% endif %} {{ issue.title }}"
+TWO = (
+    "    variables: {team: a, areas: [b]}\n  - name: owner/other\n  - {name: owner/off, enabled: false}\n"
+    "  - {name: owner/pulls, events: [pull_request]}\n"
+)
+
+
+def test_repository_without_a_variable_that_its_prompt_uses_is_reported(tmp_path: Path) -> None:
+    write(tmp_path / "own", {"issues/analyze.j2": USES_TEAM})
+    settings = load(tmp_path, f"{SMALLEST}{TWO}prompts: {{directory: [{tmp_path}/own, {SHIPPED}]}}\n")
+    assert [one.replace(f"{tmp_path}/", "") for one in load_checked(settings).warnings] == [
+        (
+            "settings.yaml:9 (repositories[1].variables): own/issues/analyze.j2 uses config.team, which owner/other "
+            "lacks; add team there or to prompts.variables"
+        )
+    ]
+
+
+def test_variable_that_no_repository_has_is_an_error_with_its_line(tmp_path: Path) -> None:
+    write(tmp_path / "own", {"issues/analyze.j2": "{{ issue.title }}\n{{ config.teem }}"})
+    settings = load(tmp_path, f"{SMALLEST}{TWO}prompts: {{directory: [{tmp_path}/own, {SHIPPED}]}}\n")
+    with pytest.raises(PromptError) as caught:
+        load_checked(settings)
+    assert caught.value.problems == (f"{tmp_path}/own/issues/analyze.j2:2: config has no 'teem'; did you mean 'team'?",)
+
+
+# Settings that the library depends on, and the stored facts that check it
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hls_handler.web.webhook import WebhookHeaders, new_delivery
 from tests.engine.fakes import HLS
 from tests.engine.test_ignored_heads import BOT, NAME, Pushed, drain, make_settings
 from tests.engine.world import MakeWorld, World
-from tests.handlers.world import file, finding, pull_request_analysis
+from tests.handlers.world import file, pull_request_analysis
 
 QUEUE = "c" * 40
 REPLY = pull_request_analysis()
@@ -88,15 +88,6 @@ def test_group_is_as_its_least_reviewed_pull_request(
     assert world.github.check_actions[-1].is_exempt == (second == {"author": BOT})
 
 
-def test_failed_review_fails_the_group(make_world: MakeWorld) -> None:
-    reply = pull_request_analysis(findings=[finding()])
-    world = make_world(reply, given=make_settings(fail_on="high", verify=False))
-    Pushed(world).send("opened")
-    world.finish()
-    request_checks(world)
-    assert (world.finish().state, queue_check(world)) == ("done", ["failure"])
-
-
 def test_group_waits_for_a_review_in_progress(make_world: MakeWorld) -> None:
     world = make_world(REPLY, given=make_settings())
     for number in (2, 3):
@@ -118,18 +109,19 @@ def test_group_waits_for_a_review_in_progress(make_world: MakeWorld) -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
-    [{"entry": {"enabled": False}}, {"check": False}, {"events": ("issues",)}, {"features": {"dry_run": True}}],
+    ("given", "action"),
+    [
+        ({"entry": {"enabled": False}}, "checks_requested"),
+        ({"check": False}, "checks_requested"),
+        ({"events": ("issues",)}, "checks_requested"),
+        ({"features": {"dry_run": True}}, "checks_requested"),
+        ({}, "destroyed"),
+    ],
 )
-def test_nothing_is_written_where_hls_sets_no_checks(make_world: MakeWorld, given: dict[str, Any]) -> None:
+def test_group_is_ignored_where_hls_sets_no_checks(make_world: MakeWorld, given: dict[str, Any], action: str) -> None:
     world = make_world(REPLY, given=make_settings(**given))
-    assert request_checks(world) == "ignored"
+    assert request_checks(world, action=action) == "ignored"
     assert world.github.calls == []
-
-
-def test_destroyed_group_is_ignored(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=make_settings())
-    assert request_checks(world, action="destroyed") == "ignored"
 
 
 def test_group_whose_pull_request_cannot_be_read_ends_as_incomplete(make_world: MakeWorld) -> None:

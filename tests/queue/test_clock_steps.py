@@ -1,12 +1,17 @@
-"""A clock that is set back: nothing waits longer than from now on."""
+"""The database's clock, and a clock that is set back: nothing waits longer than from now on."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from hls_handler.db.values import from_ms, to_ms
+from hls_handler.errors import Postponed
 from hls_handler.queue.clock_steps import ClockSteps
 from hls_handler.storage import Storage
-from tests.queue.builders import Skew, accept, begin, claim, nothing_is_due, queued
+from hls_handler.store.repositories import StoredFile
+from tests.queue.builders import Skew, accept, begin, claim, nothing_is_due, queued, start_call
 
 
 def check(steps: ClockSteps) -> bool:
@@ -46,3 +51,86 @@ def test_later_clock_changes_nothing(store: Storage, skew: Skew) -> None:
     skew.advance(seconds=5)
     assert not check(steps)
     assert nothing_is_due(store)
+
+
+# The clock
+
+
+def test_database_time_is_the_current_time(store: Storage) -> None:
+    before = datetime.now(UTC)
+    assert before - timedelta(milliseconds=2) <= store.now() <= datetime.now(UTC) + timedelta(milliseconds=2)
+
+
+def test_skew_advances_the_database_time(store: Storage, skew: Skew) -> None:
+    before = store.now()
+    skew.advance(hours=5)
+    assert timedelta(hours=5) <= store.now() - before < timedelta(hours=5, minutes=1)
+
+
+@pytest.mark.parametrize(("microseconds", "milliseconds"), [(0, 0), (1, 1), (999, 1), (1000, 1), (1001, 2)])
+def test_milliseconds_are_rounded_up(microseconds: int, milliseconds: int) -> None:
+    noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    assert to_ms(noon + timedelta(microseconds=microseconds)) - to_ms(noon) == milliseconds
+    assert from_ms(to_ms(noon)) == noon
+
+
+def test_clock_set_back_by_a_year_stops_no_delivery_and_no_lock(store: Storage, skew: Skew) -> None:
+    skew.advance(days=366)
+    waiting, running = begin(store, "waiting"), begin(store, "running")
+    store.queue.reschedule(waiting, at=store.now() + timedelta(hours=1), reason="later", failed=False, counts=False)
+    store.locks.acquire(running, "comment", ttl_s=120)
+    store.rate_limiter.hold("github", store.now() + timedelta(hours=1))
+    skew.advance(days=-366)
+    first, second = claim(store), claim(store)
+    assert {first.guid, second.guid} == {"waiting", "running"}
+    store.locks.acquire(first, "comment", ttl_s=120)
+    store.rate_limiter.take_slot(first, "github", interval_s=1.0)
+    assert store.rate_limiter.held_until("github") is None
+
+
+def test_calls_and_reads_that_seem_to_be_far_ahead_do_not_count(store: Storage, skew: Skew) -> None:
+    skew.advance(days=3)
+    earlier = begin(store, "g1", number=7)
+    start_call(store, earlier, "issues/analyze@3f9c2a")
+    store.repository_files.save(earlier, 1, "octo/widgets", "hls", StoredFile(version=None, text=None))
+    store.queue.finish(earlier, "done", reason=None, took_s=1)
+    skew.advance(days=-3)
+    assert store.calls.count_last_hour() == 0
+    assert store.calls.count_conversation_runs(begin(store, "g2", number=7)) == 0
+    stored = store.repository_files.find(1, "hls")
+    assert stored is not None
+    assert stored.age_s > 86400
+
+
+def test_clock_set_back_by_an_hour_does_not_stop_an_idle_service(store: Storage, skew: Skew) -> None:
+    skew.advance(hours=1)
+    lease, waiting = begin(store, "g1"), begin(store, "g2")
+    store.rate_limiter.take_slot(lease, "github", interval_s=60.0)
+    with pytest.raises(Postponed):
+        store.rate_limiter.take_slot(waiting, "github", interval_s=60.0)
+    skew.advance(hours=-1)
+    assert store.rate_limiter.all_waits(longer_than_s=60) == {}
+    store.rate_limiter.take_slot(lease, "github", interval_s=60.0)
+    with pytest.raises(Postponed) as postponed:  # its slot of before does not count either
+        store.rate_limiter.take_slot(waiting, "github", interval_s=60.0)
+    assert timedelta(seconds=50) < postponed.value.at - store.now() <= timedelta(seconds=60)
+
+
+def test_clock_set_back_by_an_hour_delays_no_write_after_a_restart(store: Storage, skew: Skew) -> None:
+    skew.advance(hours=1)
+    lease, next_lease = begin(store, "g1"), begin(store, "g2")
+    store.rate_limiter.take_slot(lease, "github", interval_s=60.0)
+    skew.advance(hours=-1)
+    store.queue.reschedule_waiting()
+    store.rate_limiter.take_slot(lease, "github", interval_s=60.0)
+    with pytest.raises(Postponed) as postponed:
+        store.rate_limiter.take_slot(next_lease, "github", interval_s=60.0)
+    assert timedelta(seconds=50) < postponed.value.at - store.now() <= timedelta(seconds=60)
+
+
+def test_no_delivery_waits_longer_than_two_days(store: Storage) -> None:
+    lease = begin(store, "g1")
+    store.queue.reschedule(lease, at=store.now() + timedelta(days=30), reason="later", failed=False, counts=False)
+    row = store.deliveries.find("g1")
+    assert row is not None
+    assert timedelta(days=1, hours=23) < row.due_at - store.now() <= timedelta(days=2)
