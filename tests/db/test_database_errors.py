@@ -30,6 +30,7 @@ from tests.e2e.postgresql_proxy import Proxy
 from tests.e2e.service import Waiting
 from tests.postgres import ON_POSTGRESQL, Cluster
 from tests.queue.builders import accept, claim, push, queued, state_of
+from tests.sqlite import create_database
 
 UNPRIVILEGED_UID = 65534
 
@@ -41,7 +42,7 @@ def database_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sqlite_store(database_file: Path) -> Iterator[Storage]:
-    store = Storage.open(f"sqlite:///{database_file}", busy_timeout_s=0.01)
+    store = Storage.open(create_database(database_file), busy_timeout_s=0.01)
     yield store
     store.close()
 
@@ -264,7 +265,7 @@ def test_file_that_was_read_only_for_a_while_is_written_again() -> None:
     with ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
         database_file = folder / "hls.db"
-        store = Storage.open(f"sqlite:///{database_file}")
+        store = Storage.open(create_database(database_file))
         accept(store, queued("g1"))
         store.close()
         # An open connection keeps the write-ahead log.

@@ -11,15 +11,16 @@ from sqlalchemy import insert
 
 from hls_handler.db.tables import secrets
 from hls_handler.storage import Storage
-from tests.postgres import Cluster
+from tests.postgres import ON_POSTGRESQL
 from tests.queue.builders import Skew, accept, begin, queued
+from tests.sqlite import create_database
 
 MB = 1_000_000
 
 
 def test_size_of_sqlite_includes_reusable_and_free_bytes(tmp_path: Path) -> None:
     skew = Skew()
-    store = Storage.open(f"sqlite:///{tmp_path}/hls.db", skew=skew)
+    store = Storage.open(create_database(tmp_path / "hls.db"), skew=skew)
     before = store.database.size()
     lease = begin(store, "g1", body=os.urandom(MB))
     after = store.database.size()
@@ -36,7 +37,7 @@ def test_size_of_sqlite_includes_reusable_and_free_bytes(tmp_path: Path) -> None
 
 def test_freed_pages_are_reused(tmp_path: Path) -> None:
     skew = Skew()
-    store = Storage.open(f"sqlite:///{tmp_path}/hls.db", skew=skew)
+    store = Storage.open(create_database(tmp_path / "hls.db"), skew=skew)
     for number in range(4):
         store.queue.finish(begin(store, f"g{number}", body=os.urandom(MB)), "done", reason=None, took_s=0)
         skew.advance(days=91)
@@ -45,16 +46,15 @@ def test_freed_pages_are_reused(tmp_path: Path) -> None:
     assert MB < (tmp_path / "hls.db").stat().st_size < 2.5 * MB
 
 
-def test_size_of_postgresql_is_its_database_bytes(postgres: Cluster) -> None:
-    store = Storage.open(postgres.url(postgres.create()))
+@ON_POSTGRESQL
+def test_size_of_postgresql_is_its_database_bytes(store: Storage) -> None:
     (size,) = store.database.size().items()
-    store.close()
     assert size[0] == "database_bytes"
     assert size[1] > MB
 
 
 def test_write_ahead_log_is_truncated_after_a_long_reader(tmp_path: Path) -> None:
-    store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
+    store = Storage.open(create_database(tmp_path / "hls.db"))
     accept(store, queued("g1"))
     reader = sqlite3.connect(tmp_path / "hls.db", isolation_level=None)
     reader.execute("BEGIN")
