@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hls_handler.analysis import WorkflowAnalysis
 from hls_handler.ci.steps import WorkflowStep
 from hls_handler.events import Account, Comment, Event, Issue, Release, WorkflowRun
-from hls_handler.handlers.reader import Correction, Failure, RunResult, WorkflowJob
-from hls_handler.review.record import NO_REVIEW, ReviewRecord
+from hls_handler.handlers.reader import EmptyHistory, Failure, RunResult, WorkflowJob
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from tests.handlers.world import MONA, ZOE, event, issue
@@ -66,40 +64,24 @@ LOG = """2026-11-20T09:00:10.0000000Z Current runner version: '2.330.0'
 2026-11-20T09:00:24.0000000Z ##[error]Process completed with exit code 1."""
 
 
-class FakeHistory:
-    """A fake history of a repository."""
+@dataclass(frozen=True)
+class FakeHistory(EmptyHistory):
+    """A history of a repository with failures, results of runs, and comments by number and family."""
 
-    account = "hls-bot"
-
-    def __init__(
-        self,
-        *failures: Failure,
-        ends: tuple[RunResult, ...] = (),
-        commented_on: tuple[tuple[int, str], ...] = (),
-        states: Mapping[tuple[int, str], str] | None = None,
-    ) -> None:
-        self._failures, self._ends, self._commented_on = failures, ends, commented_on
-        self._states = states or {}
+    failed: tuple[Failure, ...] = ()
+    ended: tuple[RunResult, ...] = ()
+    commented_on: tuple[tuple[int, str], ...] = ()
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         assert days <= 30
-        return tuple(failure for failure in self._failures if failure.workflow_id == workflow_id)
-
-    def corrections(self, *, most: int) -> tuple[Correction, ...]:
-        return ()
+        return tuple(failure for failure in self.failed if failure.workflow_id == workflow_id)
 
     def ends(self, workflow_id: int) -> tuple[RunResult, ...]:
         assert workflow_id == RUN.workflow_id
-        return tuple(sorted(self._ends, key=lambda end: end.order, reverse=True))
+        return tuple(sorted(self.ended, key=lambda end: end.order, reverse=True))
 
     def has_comment(self, number: int, family: str) -> bool:
-        return (number, family) in self._commented_on
-
-    def comment_state(self, number: int, family: str) -> str | None:
-        return self._states.get((number, family))
-
-    def review(self, number: int) -> ReviewRecord:
-        return NO_REVIEW
+        return (number, family) in self.commented_on
 
 
 def failure(**known: Any) -> Failure:

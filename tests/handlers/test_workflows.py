@@ -223,11 +223,13 @@ def test_a_job_that_passed_in_another_attempt_at_the_same_commit_is_flaky() -> N
 
 def test_a_step_that_failed_recently_on_other_branches_fails_elsewhere() -> None:
     known = FakeHistory(
-        failure(branch="main", head_sha="aaa"),
-        failure(branch="mona:fix", head_sha="older"),
-        failure(branch="copy", head_sha=RUN.head_sha),
-        failure(branch="try", head_sha="bbb", step="Run ruff"),
-        failure(branch="try", head_sha="bbb", workflow_id=6),
+        failed=(
+            failure(branch="main", head_sha="aaa"),
+            failure(branch="mona:fix", head_sha="older"),
+            failure(branch="copy", head_sha=RUN.head_sha),
+            failure(branch="try", head_sha="bbb", step="Run ruff"),
+            failure(branch="try", head_sha="bbb", workflow_id=6),
+        )
     )
     expected = [("fails elsewhere", "the same step failed on 1 other branch within 7 days: main")]
     assert evidence(facts(history=known)) == expected
@@ -260,7 +262,7 @@ def test_a_passed_run_without_an_earlier_failure_reads_nothing_more() -> None:
 
 
 def test_a_passed_run_after_a_failure_updates_the_comment() -> None:
-    found = facts(PASSED, history=FakeHistory(ends=(run_result(),)))
+    found = facts(PASSED, history=FakeHistory(ended=(run_result(),)))
     skipped = HANDLER.skip_reason(found)
     assert skipped is not None
     assert skipped.reply == NOTHING_FAILED
@@ -279,7 +281,7 @@ def test_a_passed_run_after_a_failure_updates_the_comment() -> None:
     ids=["another branch", "a pass"],
 )
 def test_a_passed_run_resolves_only_the_failure_right_before_it(before: RunResult) -> None:
-    skipped = HANDLER.skip_reason(facts(PASSED, history=FakeHistory(ends=(before,))))
+    skipped = HANDLER.skip_reason(facts(PASSED, history=FakeHistory(ended=(before,))))
     assert skipped is not None
     assert skipped.reply is None
 
@@ -299,7 +301,7 @@ def test_a_passed_run_resolves_only_the_failure_right_before_it(before: RunResul
     ids=["a run", "an attempt", "itself", "an earlier run", "another trigger"],
 )
 def test_a_later_run_or_attempt_supersedes_the_run(later: RunResult, why: str | None) -> None:
-    assert HANDLER.find_superseded_reason(run_event(RUN), facts(), FakeHistory(ends=(later,))) == why
+    assert HANDLER.find_superseded_reason(run_event(RUN), facts(), FakeHistory(ended=(later,))) == why
 
 
 # --- the comment -----------------------------------------------------------------------------------------------------
