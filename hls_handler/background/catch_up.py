@@ -148,7 +148,7 @@ class CatchUp:
         active: Callable[[], ActiveConfig],
         credentials_of: Callable[[Settings], Credentials],
         *,
-        wait: Callable[[float], bool],
+        wait: Callable[[float], bool | None],
         observe: Callable[[RateLimit], None] = lambda _: None,
         on_commit: Callable[[NewDelivery, Accepted], object] = lambda *_: None,
         connect: Callable[[Credentials, Callable[[RateLimit], None]], GithubHooks] = connect_hooks,

@@ -73,13 +73,9 @@ def _run(settings: Settings, *, dry_run: bool) -> Report:
             abort(*exc.problems)
         active = ActiveConfig(settings, RepositoryTable(settings), prompts, load_bot_accounts(settings.github, store))
 
-        def wait(seconds: float) -> bool:
-            time.sleep(seconds)
-            return False
-
         try:
             credentials = make_credentials(settings.github, observe=lambda _: None, now=utc_now)
-            with closing(CatchUp(store, lambda: active, lambda _: credentials, wait=wait)) as run:
+            with closing(CatchUp(store, lambda: active, lambda _: credentials, wait=time.sleep)) as run:
                 return run.run(dry_run=dry_run)
         except SettingsError as exc:
             abort(*exc.problems)

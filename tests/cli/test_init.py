@@ -550,6 +550,7 @@ def test_without_a_key_of_claude_the_remaining_step_names_it(run: Run, capsys: p
         ({"app": True, "token_file": Path("t")}, "--app and --token-file exclude each other"),
         ({**APP, "name": "x" * 35}, "expected 1 to 34 characters, found 35"),
         ({**APP, "webhook_url": "http://localhost:8000/webhook"}, "which GitHub rejects"),
+        ({**APP, "webhook_url": "http://[x"}, "is not an address"),
         ({**APP, "repositories": ("octo",)}, "expected a repository such as owner/repo"),
         (
             {**APP, "github_url": "http://ghe.example.com"},

@@ -33,7 +33,7 @@ from hls_handler.clients.app_setup import (
     make_manifest,
     new_app_url,
 )
-from hls_handler.clients.credentials import AppAccount, Owner
+from hls_handler.clients.credentials import Owner
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.clients.webhook_setup import UNSERVED_URL, WebhookSetup, connect_with_token
 from hls_handler.deliveries import DeliveryAttempt
@@ -91,7 +91,11 @@ def set_up_app(session: Session) -> Connection:
         created = True
     client = _find_stored(session)
     assert client is not None
-    app = _fetch(session, client)
+    try:
+        app = client.fetch_app()
+    except Permanent as exc:
+        files = f"remove {APP_ID} from {DOTENV} and delete {session.key_path.absolute()}"
+        raise Permanent(f"{exc}; if the App was deleted, {files}, then start `hls init` again") from None
     page = app.settings_url(web_url(session.github_url))
     print_line(f"GitHub App: {app.slug} (id {app.id}) of {app.owner.login}; its private key is in {session.key_path}")
     if session.organization not in (None, app.owner.login):
@@ -140,14 +144,6 @@ def _find_stored(session: Session) -> AppClient | None:
         raise SettingsError([f"{key}: {exc}"]) from None
 
 
-def _fetch(session: Session, client: AppClient) -> AppAccount:
-    try:
-        return client.fetch_app()
-    except Permanent as exc:
-        files = f"remove {APP_ID} from {DOTENV} and delete {session.key_path.absolute()}"
-        raise Permanent(f"{exc}; if the App was deleted, {files}, then start `hls init` again") from None
-
-
 def _create(session: Session) -> None:
     if WEBHOOK_SECRET in read_variables(DOTENV) and not session.confirm(
         f"{DOTENV} has a {WEBHOOK_SECRET}, and GitHub generates one for the App. Replace it? "
@@ -157,7 +153,9 @@ def _create(session: Session) -> None:
     with closing(connect_read_only(_github_section(session, "none"), now=session.now, anonymous=True)) as github:
         _require(_find_unknown_accounts(github, session.repositories))
         organization = _ask_organization(session, github)
-    name, webhook_url = _ask_name(session, organization), session.ask_webhook_url()
+    default = f"hls-{organization}"[:MAX_NAME_CHARS] if organization else None
+    name = session.name or session.terminal.ask_valid("Name of the App, unique on GitHub", default, check_name)
+    webhook_url = session.ask_webhook_url()
     web = web_url(session.github_url)
     with AppPage(port=session.port, exchange=partial(_exchange, session)) as page:
         manifest = make_manifest(
@@ -197,11 +195,6 @@ def _ask_organization(session: Session, github: ReadOnlyGithub) -> str | None:
     if session.organization is not None or not session.terminal.is_present:
         return check(session.organization or "")
     return session.terminal.ask_valid("Organisation that owns the App (Enter: your own account)", "", check)
-
-
-def _ask_name(session: Session, organization: str | None) -> str:
-    default = f"hls-{organization}"[:MAX_NAME_CHARS] if organization else None
-    return session.name or session.terminal.ask_valid("Name of the App, unique on GitHub", default, check_name)
 
 
 def _exchange(session: Session, code: str) -> str:
