@@ -54,6 +54,7 @@ def error_for(status: int, message: str | None = "No", **headers: str) -> StepFa
             f"{CALL}: 410 This issue was deleted: deleted, moved, or not visible to this token",
         ),
         (error_for(429, "Too many"), DependencyDown, f"{CALL}: 429 Too many"),
+        (error_for(451, "No"), Permanent, f"{CALL}: 451 No: deleted, moved, or not visible to this token"),
         (error_for(500, None), DependencyDown, f"{CALL}: 500 Internal Server Error"),
         (error_for(502, None), DependencyDown, f"{CALL}: 502 Bad Gateway"),
     ],

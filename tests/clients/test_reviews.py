@@ -219,6 +219,12 @@ def test_every_review_takes_a_slot_before_it_is_sent(world: ReviewWorld) -> None
     assert slots == [0, 1, 2]
 
 
+@pytest.mark.parametrize("key", ["", "a b", "a-->", "ä"])
+def test_key_that_could_break_the_marker_is_a_defect(world: ReviewWorld, key: str) -> None:
+    with pytest.raises(ValueError, match="invalid key"):
+        world.review(inline(2, key=key))
+
+
 # --- replies ---------------------------------------------------------------------------------------------------------
 
 

@@ -76,8 +76,9 @@ def test_code_that_looks_like_a_patch_is_code() -> None:
         ("@@ -1,3 +1 @@\n-a\n+b\n\n", 2),
         ("@@ -1 +1,3 @@\n-a\n+b\n\n", 2),
         ("@@ -1,2 +1,2 @@\n-a\n+b\n\n", 3),
+        ("@@ -1 +1 @@\n\n", 1),
     ],
-    ids=["behind the new side", "behind the old side", "inside both"],
+    ids=["behind the new side", "behind the old side", "inside both", "of one line"],
 )
 def test_empty_line_counts_only_if_both_sides_of_the_hunk_continue(text: str, lines: int) -> None:
     assert len(parse_patch(text).hunks[0].lines) == lines
