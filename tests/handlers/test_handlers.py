@@ -17,6 +17,7 @@ from hls_handler.handlers import HANDLERS, handler_for
 from hls_handler.handlers.asking import Answers
 from hls_handler.handlers.comments import CommentFacts, CommentHandler
 from hls_handler.handlers.handler import Handler, PromptLimits
+from hls_handler.handlers.issues import IssueHandler
 from hls_handler.handlers.job import Conversation, Result
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
@@ -253,6 +254,14 @@ class RecordedJob:
 
 
 LIMITS = PromptLimits(20_000, is_review=True, review=Review(check=True))
+
+
+def test_issue_is_asked_about_and_gets_labels_and_a_comment() -> None:
+    handler, received = IssueHandler(), event(issue())
+    facts = handler.gather(received, FakeReader(issue()), EMPTY_HISTORY, LIMITS)
+    job = RecordedJob(received, facts, issue_analysis(missing=["The version"]))
+    assert handler.run(job).reason == "posted"
+    assert job.done == ["is newest", 7, "ask", EnsureLabels, EnsureComment]
 
 
 def test_second_newcomer_of_a_conversation_costs_no_call() -> None:

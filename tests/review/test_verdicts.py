@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from hls_handler.analysis import Verdict
 from hls_handler.handlers.pull_request_findings import MAX_QUESTIONS
 from hls_handler.review.record import LedgerEntry, parse_record
 from tests.review.pushes import Pushes, found, said
@@ -176,6 +177,17 @@ def test_private_key_of_which_a_line_is_added_is_a_finding() -> None:
     assert [(one.title, one.line) for one in pushes.record.ledger] == [
         ("A credential of the form private-key is committed: revoke it", 3)
     ]
+
+
+@pytest.mark.parametrize("verdict", ["present", None])
+def test_fault_at_the_edited_line_of_a_dismissed_finding_is_another_one_unless_that_is_there(
+    verdict: Verdict | None,
+) -> None:
+    pushes, quote = raised(), "    *out = copy(x, 1);"
+    pushes.threads = [replace(one, thumbs_down=("mona",)) for one in pushes.threads]
+    head, there = {"a.c": FAULT.replace("copy(x)", "copy(x, 1)")}, said(1, "present", "a.c", 4, quote)
+    check = pushes.push(head, findings=[found("a.c", 4, quote, title="Other")], verdicts=[there] if verdict else [])
+    assert check == ("success" if verdict else "failure")
 
 
 @pytest.mark.parametrize("path", ["b/src/a.c"])
