@@ -18,7 +18,7 @@ _STATES = {"done": "done", "ignored": "ignored", "dead": "dead", "dead deliverie
 """Names of series that have the colour of a state, such as `.color-dead`; others have those of the plot."""
 
 _STEPS = (1, 2, 5, 10, 20, 60, 120, 300, 600, 1200, 3600, 7200, 18_000, 43_200, 86_400)
-"""Seconds between two ticks of durations."""
+"""Seconds between two values on the axis of durations."""
 
 Steps = Literal["any", "whole", "seconds"]
 
@@ -42,12 +42,12 @@ def draw(
     """Return an `svg` element. Bars of several series are stacked. The axis has only the labels `shown_labels`.
 
     `unit` formats a value, such as "1.5 s". All texts are escaped, and unprintable characters of names,
-    too. `title` is for screen readers. `steps` are the distances between ticks: fractions only for "any".
+    too. `title` is for screen readers. `steps` are the distances between the values on the axis: fractions only for "any".
     """
     labels = [*map(escape_unprintable, labels)]
     parts = [[value or 0 for value in values] for values in series.values()]
     tops = map(sum, zip(*parts, strict=True)) if kind == "bars" else map(max, parts)
-    heights = {one: re.sub(r"\.0+(?!\d)", "", unit(one)) for one in find_ticks(max(tops, default=0), steps)}
+    heights = {one: re.sub(r"\.0+(?!\d)", "", unit(one)) for one in axis_values(max(tops, default=0), steps)}
     left = 12 + 6 * max(map(len, heights.values()))
     slot, scale = (_RIGHT - left) / max(len(labels), 1), (_BASE - _TOP) / max(heights)
 
@@ -89,8 +89,8 @@ def draw(
     return Markup("").join([*drawn, Markup("</svg>")])
 
 
-def find_ticks(most: float, steps: Steps) -> list[float]:
-    """Return at most six ticks from 0 to a value above `most`, so that the plot has headroom: [0, 2, 4, 6] for 5."""
+def axis_values(most: float, steps: Steps) -> list[float]:
+    """Return at most six values from 0 to a value above `most`, so that the plot has headroom: [0, 2, 4, 6] for 5."""
     whole = list(_STEPS) if steps == "seconds" else []
     exponent = math.floor(math.log10(most)) - 1 if most > 0 else 0
     powers = [factor * 10.0**power for power in range(exponent, exponent + 4) for factor in (1, 2, 5)]

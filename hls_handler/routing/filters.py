@@ -185,7 +185,7 @@ def _find_unwanted(routing_input: RoutingInput, effective: EffectiveSettings) ->
     if when == "push" or routing_input.is_requested or not may_review:
         return None
     if when == "request":
-        return "nobody has asked for a review of this commit"
+        return "no review of this commit was requested"
     if when == "opened":
         is_opened = routing_input.action in OPENS
         return None if is_opened else "pull requests are reviewed when they are opened, and this event is a later one"

@@ -31,7 +31,7 @@ STORAGE_PREFIX = "/_storage/"
 
 Endpoint = Callable[[Call], Answer]
 
-NOBODY = Account("", 0, "User")
+ANONYMOUS = Account("", 0, "User")
 """Account of a request without a token, of which GitHub accepts 60 an hour."""
 
 
@@ -147,7 +147,7 @@ class GitHubApi:
         async def respond(request: Request) -> Response:
             endpoint, needs = endpoints.get(request.method, (None, ""))
             if "authorization" not in request.headers and _is_public(request, needs):
-                account, token = NOBODY, None
+                account, token = ANONYMOUS, None
             else:
                 account, token = self._authenticate(request)
             self._count(request, account.login if token is None else f"installation {token.installation.id}")

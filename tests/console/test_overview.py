@@ -19,7 +19,7 @@ from hls_handler.console.overview import (
     sum_prompts,
 )
 from hls_handler.console.pages import format_duration
-from hls_handler.console.plots import Steps, draw, find_ticks
+from hls_handler.console.plots import Steps, draw, axis_values
 from hls_handler.db.tables import counter_hours
 from hls_handler.engine.health import COMPONENTS
 from hls_handler.storage import Storage
@@ -287,7 +287,7 @@ def test_processing_is_paused_with_a_reason_and_resumed(store: Storage, browser:
     ],
 )
 def test_ticks_are_whole_and_leave_headroom(most: float, steps: Steps, ticks: list[float]) -> None:
-    assert find_ticks(most, steps) == ticks
+    assert axis_values(most, steps) == ticks
 
 
 def test_lines_have_gaps_and_bars_are_stacked() -> None:

@@ -365,7 +365,7 @@ def test_label_or_title_can_skip_a_conversation(title: str, labels: tuple[str, .
             {"opened", "reopened", "ready_for_review", "closed"},
             "pull requests are reviewed when they are opened, and this event is a later one",
         ),
-        ("request", {"closed"}, "nobody has asked for a review of this commit"),
+        ("request", {"closed"}, "no review of this commit was requested"),
         ("label:needs review", {"closed"}, "the pull request does not have the label needs review"),
     ],
 )

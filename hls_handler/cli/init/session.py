@@ -34,7 +34,7 @@ KEY_FILE_NAME = "github-app.pem"
 
 
 class Terminal:
-    """The terminal of this process. `stream` is its standard input; None: there is nobody to ask."""
+    """The terminal of this process. `stream` is its standard input; None: no person can answer."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self.is_present = stream is not None
@@ -158,7 +158,7 @@ class Session:
         return value
 
     def confirm(self, question: str) -> bool:
-        """Ask for a confirmation; the default is no. Raises `SettingsError` if there is nobody to ask."""
+        """Ask for a confirmation; the default is no. Raises `SettingsError` if no person can answer."""
         if self.yes:
             return True
         if not self.terminal.is_present:
