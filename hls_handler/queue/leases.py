@@ -138,13 +138,3 @@ class HeldLeases:
             key = (lease.guid, lease.attempt)
             if key in self._held:  # else `remove` was called meanwhile
                 self._held[key] = (self._held[key][0], asked_at + lease_s, lease_s)
-
-
-class ExclusiveLease:
-    """A lease check that always passes, because no other process can claim a delivery of a temporary database."""
-
-    def require(self, lease: Lease, *, least: float = 0.0) -> None:
-        pass
-
-    def secure(self, lease: Lease) -> None:
-        pass

@@ -24,6 +24,7 @@ from hls_handler.actions import (
 )
 from hls_handler.analysis import Reply, UnusableReply, Usage, ValidReply
 from hls_handler.clients.writer import label_origins
+from hls_handler.deliveries import Lease
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.labels import LabelState
@@ -388,3 +389,13 @@ class FakeClaude:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+class ExclusiveLease:
+    """A lease check that always passes."""
+
+    def require(self, lease: Lease, *, least: float = 0.0) -> None:
+        pass
+
+    def secure(self, lease: Lease) -> None:
+        pass

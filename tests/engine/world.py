@@ -20,13 +20,12 @@ from hls_handler.events import parse_event
 from hls_handler.handlers import HANDLERS
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
-from hls_handler.queue.leases import ExclusiveLease
 from hls_handler.routing import Rule, from_event, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Claude, Features, Github, Limits, Repository, Settings
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
-from tests.engine.fakes import HLS, FakeClaude, FakeGithub
+from tests.engine.fakes import HLS, ExclusiveLease, FakeClaude, FakeGithub
 from tests.sqlite import create_database
 
 MakeWorld = Callable[..., "World"]

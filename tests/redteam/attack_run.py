@@ -21,7 +21,6 @@ from hls_handler.engine.active_config import BotAccount, ChosenAccount, Delivery
 from hls_handler.engine.health import Health
 from hls_handler.engine.runner import run_delivery
 from hls_handler.prompting.prompt import Library
-from hls_handler.queue.leases import ExclusiveLease
 from hls_handler.routing import Rule, from_envelope, parse_envelope, route
 from hls_handler.sandbox.middleware import LoggedRequest
 from hls_handler.sandbox.server import Sandbox
@@ -31,6 +30,7 @@ from hls_handler.settings.model import Comments, Github, Labels, Limits, Reposit
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
+from tests.engine.fakes import ExclusiveLease
 from tests.redteam.attacks import Attack, harmless_round, rounds
 from tests.redteam.scenarios import FALLBACK_ISSUE, Event, Scenario, Target
 
