@@ -29,9 +29,8 @@ from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.trials.replay import NotRepeatable, StoredFacts, decode_answer, load_stored_facts
 
-MAX_READ, MAX_EVENTS, MAX_OFFERED = 100, 5, 20
-"""Newest deliveries that are read at first, most events of a prompt that are searched then, and most that are offered.
-"""
+MAX_EVENTS, MAX_OFFERED = 5, 20
+"""Most events of a prompt that are searched for deliveries, and most deliveries that are offered."""
 
 
 class UnsuitableDelivery(HlsError):
@@ -61,18 +60,11 @@ def list_events(library: Library, name: str) -> tuple[str, ...]:
 
 def list_deliveries(store: Storage, library: Library, name: str) -> list[DeliveryRow]:
     """Return finished deliveries of the prompt's events, the newest first. Reads a limited number of rows."""
-    keys = list_events(library, name)
-
-    def suits(row: DeliveryRow) -> bool:
-        return row.event in keys or row.event_key in keys
-
-    rows = [row for row in store.deliveries.newest(state="done", limit=MAX_READ) if suits(row)]
-    if not rows:  # a rare event: search further
-        for event in tuple(dict.fromkeys(key.partition(".")[0] for key in keys))[:MAX_EVENTS]:
-            found = store.searches.find(DeliverySearch(event=event, state="done")).rows
-            rows += [row for row in found if suits(row)]
-        rows.sort(key=lambda row: row.received_at, reverse=True)
-    return rows[:MAX_OFFERED]
+    keys, rows = list_events(library, name), list[DeliveryRow]()
+    for event in tuple(dict.fromkeys(key.partition(".")[0] for key in keys))[:MAX_EVENTS]:
+        found = store.searches.find(DeliverySearch(event=event, state="done")).rows
+        rows += [row for row in found if row.event in keys or row.event_key in keys]
+    return sorted(rows, key=lambda row: row.received_at, reverse=True)[:MAX_OFFERED]
 
 
 def choose_sources(
