@@ -251,7 +251,7 @@ class PromptEdits:
         sources, unsuitable = choose_sources(
             self._store, library, edit.name, table, settings, rows, guid=edit.guid, most=edit.most
         )
-        return sources, [unsuitable[row.guid] for row in corrected if row.guid in unsuitable]
+        return sources, [f"{unsuitable[row.guid]}." for row in corrected if row.guid in unsuitable]
 
     def _make_job(self, library: Library, edit: Edit, sources: Sequence[StoredFacts]) -> RenderJob:
         settings, source = self._frame.settings, _find_file(library, edit.name, edit.file)

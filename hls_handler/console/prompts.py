@@ -25,12 +25,9 @@ from hls_handler.reports.estimate import Estimate, estimate, format_cost
 from hls_handler.reports.prompt_input import choose_sources, list_deliveries, list_events, list_variables, make_input
 from hls_handler.reports.prompt_library import (
     LibraryStats,
-    Version,
-    add_feedback,
     add_up,
     format_custom_fields,
     format_known_cost,
-    format_share,
     format_triggers,
     list_labels,
     list_uses,
@@ -107,7 +104,7 @@ class PromptPages:
         for prompt in library.prompts.values():
             current, *earlier = stats.versions(prompt.id)
             total = add_up([version.calls for version in earlier]) if earlier else None
-            rows.append((prompt, format_triggers(library, prompt), describe_version(current, by_field=False), total))
+            rows.append((prompt, format_triggers(library, prompt), current, total))
         return self._frame.render(
             request,
             "prompts.html",
@@ -129,7 +126,8 @@ class PromptPages:
             "prompt.html",
             view=view,
             guid=guid,
-            versions=[describe_version(version) for version in versions[:MAX_VERSIONS]],
+            versions=versions[:MAX_VERSIONS],
+            format_cost=format_known_cost,
             has_more_versions=len(versions) > MAX_VERSIONS,
             may_edit=self._frame.settings.may_try_edits,
         )
@@ -181,33 +179,6 @@ def _document(library: Library, name: str) -> list[VariableDoc]:
     for other in library.predecessors(name):
         hints["analysis"] = library.prompts[other].reply_model
     return document_variables(hints, (variables for _, variables in family.samples()))
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    id: str
-    replies: int
-    cost: str
-    failures: str  # "2 invalid, 1 truncated"
-    corrections: str  # "priority: 6 of 40 labels, 15%; kind: ..."
-    last_error: str
-    last_error_at: str
-
-
-def describe_version(version: Version, *, by_field: bool = True) -> _Row:
-    calls = version.calls
-    corrections = {f"{field}: ": one for field, one in version.corrections.items()}
-    if not by_field and corrections:
-        corrections = {"": add_feedback(corrections.values())}
-    return _Row(
-        id=version.id,
-        replies=calls.replies,
-        cost=format_known_cost(calls),
-        failures=", ".join(f"{number} {outcome}" for outcome, number in sorted(version.failures.items())) or "none",
-        corrections="; ".join(f"{field}{format_share(one)}" for field, one in corrections.items()) or "none",
-        last_error=calls.last_error or "",
-        last_error_at="" if calls.last_error_at is None else f"{calls.last_error_at:%Y-%m-%d %H:%M}",
-    )
 
 
 def _describe_unused(library: Library, name: str) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 from hls_handler.deliveries import Checkpoint
 from hls_handler.engine.job import ASK, GATHER, decode_reply_for_display, facts_codec
 from hls_handler.engine.library import FACTS, GUID, families
-from hls_handler.errors import HlsError, PromptError
 from hls_handler.events import parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.asking import VERIFICATION
@@ -31,10 +30,6 @@ from hls_handler.trials.replay import NotRepeatable, StoredFacts, decode_answer,
 
 MAX_EVENTS, MAX_OFFERED = 5, 20
 """Most events of a prompt that are searched for deliveries, and most deliveries that are offered."""
-
-
-class UnsuitableDelivery(HlsError):
-    """A prompt cannot be rendered with this delivery. The message is a sentence about the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,47 +75,44 @@ def choose_sources(
 ) -> tuple[list[StoredFacts], Mapping[str, str]]:
     """Return the delivery `guid`, then the suitable ones of `rows`; without any, the first recorded event.
 
-    Also returns why rows are not suitable, by GUID. Raises `HlsError` if `guid` is not suitable, or if there is none.
+    Also returns why rows are not suitable, by GUID. Raises `NotRepeatable` if `guid` is not, or if there is none.
     """
     found, unsuitable = dict[str, StoredFacts](), dict[str, str]()
-    if guid:
-        row = store.deliveries.find(guid)
-        if row is None:
-            raise UnsuitableDelivery(f"there is no delivery {guid}, or it was deleted")
-        found[guid] = load_delivery(store, row, library, name, table)
-    for row in rows:
+    given = store.deliveries.find(guid) if guid else None
+    if guid and given is None:
+        raise NotRepeatable(f"there is no delivery {guid}, or it was deleted")
+    for row in (*filter(None, [given]), *rows):
         if len(found) == most:
             break
         try:
             found[row.guid] = found.get(row.guid) or load_delivery(store, row, library, name, table)
-        except (UnsuitableDelivery, PromptError) as exc:
-            unsuitable[row.guid] = f"{exc}."
+        except NotRepeatable as exc:
+            unsuitable[row.guid] = f"{row.guid}: {exc}"
+            if row is given:
+                raise NotRepeatable(unsuitable[guid]) from None
     return list(found.values()) or [load_sample(library, name, settings)], unsuitable
 
 
 def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str, table: RepositoryTable) -> StoredFacts:
-    """Return a delivery that the prompt can be rendered with. Raises `UnsuitableDelivery`."""
+    """Return a delivery that the prompt can be rendered with. Raises `NotRepeatable`."""
     events = {key.partition(".")[0] for key in list_events(library, name)}
     if row.event not in events:
         known = ", ".join(sorted(events)) or "no event"
-        raise UnsuitableDelivery(f"{row.guid} is the event {row.event}, and {name} is for {known}")
+        raise NotRepeatable(f"it is the event {row.event}, and {name} is for {known}")
     if row.handler not in (None, handler_for(row.event).name):  # a comment can be an answer for another handler
-        raise UnsuitableDelivery(f"{row.guid} was processed by the handler {row.handler}")
-    try:
-        stored = load_stored_facts(store, row, table)
-    except NotRepeatable as exc:
-        raise UnsuitableDelivery(f"{row.guid}: {exc}") from None
+        raise NotRepeatable(f"it was processed by the handler {row.handler}")
+    stored = load_stored_facts(store, row, table)
     skipped = stored.handler.skip_reason(stored.facts)
     if skipped is not None:
-        raise UnsuitableDelivery(f"{row.guid} was not a question for Claude: {skipped.reason}")
+        raise NotRepeatable(f"it was not a question for Claude: {skipped.reason}")
     needs_reply = stored.handler.verification == name or (library.predecessors(name) and not library.prompts[name].on)
     if needs_reply and make_input(stored, library, name).reply is None:
-        raise UnsuitableDelivery(f"{row.guid} has no reply of the prompt that precedes {name}")
+        raise NotRepeatable(f"it has no reply of the prompt that precedes {name}")
     return stored
 
 
 def load_sample(library: Library, name: str, settings: Settings) -> StoredFacts:
-    """Return the first recorded event of the prompt, with the facts that HLS ships. Raises `UnsuitableDelivery`."""
+    """Return the first recorded event of the prompt, with the facts that HLS ships. Raises `NotRepeatable`."""
     others: list[StoredFacts] = []
     for key in list_events(library, name):
         event, _, action = key.partition(".")
@@ -134,7 +126,7 @@ def load_sample(library: Library, name: str, settings: Settings) -> StoredFacts:
                 return made
             others.append(made)
     if not others:
-        raise UnsuitableDelivery("no delivery of its events is stored, and HLS ships no recorded one")
+        raise NotRepeatable("no delivery of its events is stored, and HLS ships no recorded one")
     return others[0]
 
 
@@ -154,13 +146,13 @@ def make_input(source: StoredFacts, library: Library, name: str) -> PromptInput:
 def list_variables(given: PromptInput, library: Library, name: str) -> Iterator[Mapping[str, object]]:
     """Yield the variables of each question: one for each part of the facts, but one for a prompt that follows another.
 
-    A prompt that follows another one gets the stored reply, or an invented one. Raises `UnsuitableDelivery`.
+    A prompt that follows another one gets the stored reply, or an invented one. Raises `NotRepeatable`.
     """
     handler = handler_for(given.event)
     event = parse_event(given.event, given.guid or GUID, given.body.encode())
     facts = facts_codec(handler).decode(given.facts)
     if facts is None:
-        raise UnsuitableDelivery("the facts are of another version of HLS")
+        raise NotRepeatable("the facts are of another version of HLS")
     answer = decode_answer(given.reply, library)
     reply = answer.reply if answer is not None else None
     before = library.predecessors(name)
@@ -173,7 +165,7 @@ def list_variables(given: PromptInput, library: Library, name: str) -> Iterator[
         if handler.verification == name:
             asked = None if reply is None else handler.verification_variables(facts, reply)
             if reply is not None and asked is None:
-                raise UnsuitableDelivery("the review has no findings to verify")
+                raise NotRepeatable("the review has no findings to verify")
             yield {**variables, **(asked or {})}
             return
         if before and (reply is not None or not library.prompts[name].on):

@@ -87,6 +87,17 @@ class Version:
     failures: Mapping[str, int]  # outcome ("invalid") -> number of stored calls that ended so
     corrections: Mapping[str, FieldFeedback]  # by field of the reply
 
+    @property
+    def failed(self) -> str:
+        """ "2 invalid, 1 truncated"."""
+        return ", ".join(f"{number} {outcome}" for outcome, number in sorted(self.failures.items())) or "none"
+
+    def corrected(self, *, by_field: bool = True) -> str:
+        """Return "priority: 6 of 40 labels, 15%; kind: ...", or the sum of all fields."""
+        if by_field:
+            return "; ".join(f"{name}: {format_share(one)}" for name, one in self.corrections.items()) or "none"
+        return format_share(add_feedback(self.corrections.values())) if self.corrections else "none"
+
 
 @dataclass(frozen=True, slots=True)
 class LibraryStats:

@@ -15,9 +15,10 @@ from hls_handler.engine.library import load_checked
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.render import RuleView
-from hls_handler.reports.prompt_input import PromptInput, UnsuitableDelivery, list_variables, load_delivery
+from hls_handler.reports.prompt_input import PromptInput, list_variables, load_delivery
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Labels, Prompts, Server
+from hls_handler.trials.replay import NotRepeatable
 from tests.console.browser import KEY
 from tests.console.rerun_world import RerunBrowser
 from tests.console.test_prompts import EDIT, PAGE, REPLY, TEMPLATE, edit, hidden, send, with_task
@@ -168,9 +169,7 @@ def test_delivery_without_a_question_is_not_suitable(world: World) -> None:
     job, facts = world.job(), facts_of("a.py")
     facts = replace(facts, selection=replace(facts.selection, calls=()))
     world.store.checkpoints.save(job.lease, facts_codec(job.handler).encode(facts))
-    with pytest.raises(
-        UnsuitableDelivery, match="was not a question for Claude: none of the changed files has a patch"
-    ):
+    with pytest.raises(NotRepeatable, match="was not a question for Claude: none of the changed files has a patch"):
         load_delivery(world.store, world.row(), world.prompts, REVIEW, RepositoryTable(world.settings))
 
 

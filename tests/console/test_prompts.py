@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import IssueAnalysis, UnusableReply, Usage
-from hls_handler.console.prompts import describe_version
 from hls_handler.console.render_child import JOB, RenderJob, RenderResult, render_edit
 from hls_handler.console.render_process import RenderBusy, RenderProcess
 from hls_handler.deliveries import Checkpoint, Lease
@@ -141,12 +140,11 @@ def test_library_shows_use_cost_and_failures_of_each_version(author: Browser, st
 def test_corrections_are_shown_by_field_and_in_the_library_together() -> None:
     feedback = {"priority": FieldFeedback(40, 6), "kind": FieldFeedback(10, 0)}
     version = Version("issues/analyze@000000", NO_CALLS, {"invalid": 2, "truncated": 1}, feedback)
-    row = describe_version(version)
-    assert (row.corrections, row.failures) == (
+    assert (version.corrected(), version.failed) == (
         "priority: 6 of 40 labels, 15%; kind: 0 of 10 labels, 0%",
         "2 invalid, 1 truncated",
     )
-    assert describe_version(version, by_field=False).corrections == "6 of 50 labels, 12%"
+    assert version.corrected(by_field=False) == "6 of 50 labels, 12%"
 
 
 def test_statistics_are_kept_for_ten_seconds(author: Browser, store: Storage) -> None:
@@ -194,7 +192,7 @@ def test_unsuitable_delivery_is_named_with_the_reason(author: Browser, store: St
     assert "there is no delivery none, or it was deleted." in author.get(f"{PAGE}?delivery=none").body.decode()
     store.queue.dead_letter(begin(store, "p1", event="push", action=None, number=None), reason="x")
     page = author.get(f"{PAGE}?delivery=p1").body.decode()
-    assert "p1 is the event push, and issues/analyze is for issues." in page
+    assert "p1: it is the event push, and issues/analyze is for issues." in page
     assert author.get("/prompts/issues/none").status == 404
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from hls_handler.engine.calls import PROMPT_SECRET
 from hls_handler.prompting.render import render
-from hls_handler.reports.prompt_input import UnsuitableDelivery, list_variables, load_delivery, make_input
+from hls_handler.reports.prompt_input import list_variables, load_delivery, make_input
 from hls_handler.settings.effective import RepositoryTable
+from hls_handler.trials.replay import NotRepeatable
 from tests.engine.conftest import make_world
 from tests.engine.test_repository_settings import make_world_with_file
 from tests.engine.world import BUG, MakeWorld
@@ -35,5 +36,5 @@ def test_delivery_of_another_handler_is_unsuitable(make_world: MakeWorld) -> Non
     world.accept()
     world.finish()
     row = replace(world.row(), handler="pull_requests")
-    with pytest.raises(UnsuitableDelivery, match="was processed by the handler pull_requests"):
+    with pytest.raises(NotRepeatable, match="was processed by the handler pull_requests"):
         load_delivery(world.store, row, world.prompts, PROMPT, RepositoryTable(world.settings))
