@@ -13,7 +13,6 @@ from typing import Any
 from zlib import crc32
 
 from hls_handler.actions import EnsureReview, InlineComment, Outcome
-from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.commit_checks import CheckEnder
 from hls_handler.engine.runner import run_delivery
 from hls_handler.errors import DependencyDown
@@ -213,21 +212,10 @@ class Simulation:
         self.github.changed[self.number] = self.list_files(version)
         for path, lines in version.head.items():
             self.github.head_files[f"{version.sha}:{path}"] = "".join(f"{line.text}\n" for line in lines)
-        delivery = NewDelivery(
-            guid=guid,
-            event="pull_request",
-            action=action,
-            request_id="r",
-            state="queued",
-            head_sha=version.sha,
-            digest=guid.encode(),
-            body=body,
-            repository_id=REPOSITORY_ID,
-            repository="Codertocat/Hello-World",
-            number=self.number,
-        )
         self.running[guid] = Running(guid, version)
-        self.world.store.queue.accept([delivery], replay_window_h=72)
+        self.world.accept(
+            "pull_request.opened", guid=guid, head_sha=version.sha, number=self.number, action=action, body=body
+        )
         self.totals.deliveries += 1
 
     def maybe_push(self) -> None:

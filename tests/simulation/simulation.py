@@ -34,6 +34,7 @@ from hls_handler.storage import Storage
 from tests.engine.fakes import HLS, ISSUE
 from tests.engine.world import BUG, library, settings
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
+from tests.queue.builders import queued
 from tests.simulation.github import SLOWEST_WRITE_S, Faults, SimulatedClaude, SimulatedGithub
 from tests.simulation.scheduler import Machine, Scheduler
 from tests.sqlite import create_database
@@ -258,17 +259,14 @@ class Simulation:
             sha = payload["pull_request"]["head"]["sha"] = conversation.head_sha
         elif action == "edited":
             payload["changes"] = {"title": {"from": "an earlier title"}}
-        return NewDelivery(
-            guid=guid,
+        return queued(
+            guid,
             event=kind,
             action=action,
-            request_id=f"req-{guid}",
-            state="queued",
             repository_id=186853002,
             repository=REPOSITORY,
             number=conversation.number,
             head_sha=sha,
-            digest=guid.encode(),
             body=json.dumps(payload).encode(),
             supersedes="older_commits" if sha else "nothing",
         )
