@@ -11,7 +11,6 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import Service, signed
-from tests.redteam.effects import Effects, effects_of
 
 REPOSITORY = "Codertocat/Hello-World"
 BUG, QUESTION, FEATURE = 11, 12, 13
@@ -58,16 +57,6 @@ def test_a_push_edits_the_pull_requests_comment_in_place(service: Service, sandb
     assert after.head_sha != before.head_sha
     assert [comment.id for comment in after.comments] == [before.comments[0].id]
     assert f"/blob/{after.head_sha}/" in after.comments[0].body
-
-
-def test_rule_15_comments_notify_and_close_nothing(service: Service, sandbox: Sandbox) -> None:
-    for name in ("demo/bug", "demo/question", "demo/feature"):
-        send(service, sandbox, name)
-    folded = Effects(html=("details", "summary"))  # of our own template
-    written = [request.body for request in sandbox.requests.all("github") if request.writes]
-    bodies = [str(part["body"]) for body in written for part in (body, *body.get("comments", ())) if "body" in part]
-    assert len(bodies) > 3
-    assert [effects_of(body) for body in bodies if effects_of(body) not in (Effects(), folded)] == []
 
 
 def test_a_repeated_id_is_a_duplicate_and_a_repeated_body_a_replay(service: Service, sandbox: Sandbox) -> None:

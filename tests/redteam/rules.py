@@ -26,7 +26,6 @@ from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact_code
 from tests.redteam.attack_run import ATTACKED, SECRETS, Run
 from tests.redteam.attacks import HARMLESS_WORD
-from tests.redteam.effects import effects_of
 from tests.redteam.scenarios import OFFERED_LABEL
 from tests.untrusted.github_reading import dangers
 
@@ -157,10 +156,6 @@ def rule_14_only_shipped_and_listed_labels_are_set_and_only_shipped_ones_are_cre
 def rule_15_comments_have_no_side_effects(run: Run) -> Violations:
     for one in run.rounds:
         for body in one.bodies:
-            effects = effects_of(body)
-            for effect in ("notifies", "closes", "images", "html", "commands"):
-                if getattr(effects, effect):
-                    yield f"{one.name}: {effect} {getattr(effects, effect)}"
             without_markers = SECTION_MARKER.sub("", FAMILY_MARKER.sub("", body))
             yield from (f"{one.name}: {danger}" for danger in dangers(without_markers))
 
