@@ -162,22 +162,6 @@ def test_a_value_names_the_line_of_the_entry_or_of_the_global_key(tmp_path: Path
     ]
 
 
-def test_a_merged_value_names_the_line_where_it_is_written(tmp_path: Path) -> None:
-    merging = """\
-  - &first
-    name: owner/first
-    enabled: false
-    features: {drafts: true}
-  - <<: *first
-    name: owner/second
-    features: {bots: true}
-"""
-    shown = lines(tmp_path, load(tmp_path, SMALLEST + merging), "owner/second")
-    assert "enabled = false   settings.yaml:10 (repositories[2].enabled)" in shown
-    assert "features.drafts = false   default" in shown
-    assert "features.bots = true   settings.yaml:14 (repositories[2].features.bots)" in shown
-
-
 def test_variables_of_an_entry_override_those_of_all_repositories_name_by_name(tmp_path: Path) -> None:
     own = '    variables: {team: shop, areas: [cart, 2, true], "on_call": false}\n'
     text = SMALLEST + own + "prompts: {variables: {team: core, limit: 1.5}}\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -84,19 +83,6 @@ prompts:
 def test_the_message_about_a_file_without_sections_names_the_expected_ones(tmp_path: Path, text: str) -> None:
     (problem,) = problems(tmp_path, text)
     assert problem.startswith("settings.yaml: expected sections such as github:, claude: and repositories:; see /")
-
-
-@pytest.mark.parametrize(
-    "root",
-    [
-        {"server": 5, "github": [], "repositories": "x", "storage": {"url": 5}, "claude": {"base_url": None}},
-        {"repositories": [5, {"name": 5, "events": 5, "prompts": {"use": []}}, {"events": [5]}]},
-        {"features": {"signature_validation": "perhaps"}, "server": {"host": "0.0.0.0"}},
-    ],
-)
-def test_values_of_a_wrong_type_are_reported_only_once(tmp_path: Path, root: object) -> None:
-    keys = [problem.split(": ")[1] for problem in problems(tmp_path, json.dumps(root))]
-    assert len(keys) == len(set(keys))
 
 
 @pytest.mark.parametrize(("host", "false"), [("0.0.0.0", "false"), ("::", "off"), ("example.com", '"${SIGNED}"')])

@@ -68,23 +68,6 @@ def test_the_schema_rejects_what_does_not_load(more: str, where: str | None) -> 
     assert rejected_paths(SMALLEST + more) == ([] if where is None else [where])
 
 
-def test_a_key_is_described_with_its_default_and_bounds() -> None:
-    assert SCHEMA["$defs"]["Server"]["properties"]["port"] == {
-        "description": "TCP port; 0 takes a free one and prints it",
-        "default": 8000,
-        "anyOf": [{"type": "integer", "minimum": 0, "maximum": 65535}, {"$ref": "#/$defs/Variable"}],
-    }
-    assert SCHEMA["$defs"]["Server"]["properties"]["api_key"] == {  # unset by default
-        "description": "key that opens the console, and that the API, /stats and the full /health "
-        "need in X-API-Key; at least 16 bytes",
-        "anyOf": [{"type": "string", "format": "password", "writeOnly": True}, {"type": "null"}],
-    }
-    assert SCHEMA["$defs"]["Logging"]["properties"]["format"]["anyOf"][0] == {
-        "enum": ["json", "text"],
-        "type": "string",
-    }
-
-
 @pytest.mark.parametrize("key", Reference().keys, ids=lambda key: key.path)
 def test_every_key_has_the_description_of_the_model_and_accepts_a_variable_for_a_single_value(key: Key) -> None:
     place = property_ = SCHEMA
