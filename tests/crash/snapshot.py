@@ -38,25 +38,9 @@ _OF_REPOSITORIES = (
 )
 _IGNORED_COLUMNS = frozenset(
     {"id", "guid", "delivery_id", "analysis_id", "repository_id", "request_id", "comment_id", "review_id", "check_id"}
-    | {
-        "worker",
-        "sort_key",
-        "lease_until",
-        "locked_until",
-        "attempt",
-        "crashes",
-        "has_progress",
-        "body_digest",
-        "digest",
-        "request_digest",
-        "took_s",
-        "duration_ms",
-        "github_requests",
-        "external_id",
-        "check_run_id",
-        "ending_until",
-        "comment_ids",
-    }
+    | {"worker", "sort_key", "lease_until", "locked_until", "attempt", "crashes", "has_progress", "ending_until"}
+    | {"body_digest", "digest", "request_digest", "took_s", "duration_ms", "github_requests", "external_id"}
+    | {"check_run_id", "comment_ids"}
 )
 _IGNORED_ENDINGS = ("_at", "_ms")
 _IGNORED_IN_RECEIPTS = frozenset({"calls", "input_tokens", "output_tokens", "cost_usd", "is_estimate"})

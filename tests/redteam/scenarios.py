@@ -83,18 +83,16 @@ def pull_request_opened(state: State, target: Target, texts: Texts, number: int)
 def reviewed(state: State, target: Target, texts: Texts, number: int) -> Event:
     opened, files = _pull_request(target, _with_defaults(texts, "pull_request.body", "file.previous_path"), number)
     state.seed("pull_request", opened, files=files)
-    payload = recorded.load("demo/review").payload
-    pull_request: Any = opened["pull_request"]
     counts = ("additions", "deletions", "changed_files")
-    without_counts = {key: value for key, value in pull_request.items() if key not in counts}
-    review: Any = payload["review"]
     zoe = _account("zoe")
-    payload |= {
-        "pull_request": without_counts,
-        "review": review | {"id": number, "user": zoe, "body": texts["review.body"], "commit_id": _sha(number)},
-        "repository": _repository(target, texts),
-        "sender": zoe,
-    }
+    payload = _payload(
+        target,
+        texts,
+        "demo/review",
+        review={"id": number, "user": zoe, "body": texts["review.body"], "commit_id": _sha(number)},
+    )
+    pull_request = {key: value for key, value in opened["pull_request"].items() if key not in counts}
+    payload |= {"pull_request": pull_request, "sender": zoe}
     state.seed("pull_request_review", payload)
     comment = {
         "id": number,
@@ -113,11 +111,11 @@ def reviewed(state: State, target: Target, texts: Texts, number: int) -> Event:
 def workflow_failed(state: State, target: Target, texts: Texts, number: int) -> Event:
     opened, files = _pull_request(target, _with_defaults(texts, "pull_request.body", "file.previous_path"), number)
     state.seed("pull_request", opened, files=files)
-    payload = recorded.load("demo/tests-failed").payload
-    run: Any = payload["workflow_run"]
-    payload |= {
-        "workflow_run": run
-        | {
+    payload = _payload(
+        target,
+        texts,
+        "demo/tests-failed",
+        workflow_run={
             "id": number,
             "workflow_id": number,
             "name": texts["workflow.name"],
@@ -127,8 +125,7 @@ def workflow_failed(state: State, target: Target, texts: Texts, number: int) -> 
             "pull_requests": [],
             "run_attempt": 1,
         },
-        "repository": _repository(target, texts),
-    }
+    )
     state.seed("workflow_run", payload)
     assert state.set_jobs(target.full_name, number, 1, (_job(texts, number),))
     return Event("workflow_run", payload, number)
@@ -137,24 +134,22 @@ def workflow_failed(state: State, target: Target, texts: Texts, number: int) -> 
 def released(state: State, target: Target, texts: Texts, number: int) -> Event:
     """Create a release whose predecessor is that of the previous round."""
     _create_fallback_issue(state, target)
-    payload = recorded.load("demo/release").payload
-    release: Any = payload["release"]
-    repository = _repository(target, texts)
     if not state.releases(target.full_name):
         first = {"id": 1, "tag_name": f"v0-{target.id}", "published_at": _stamp(0)}
-        state.seed("release", {**payload, "release": {**release, **first}, "repository": repository})
+        state.seed("release", _payload(target, texts, "demo/release", release=first))
     state.seed("push", _push(target, texts, number))
-    payload |= {
-        "release": release
-        | {
+    payload = _payload(
+        target,
+        texts,
+        "demo/release",
+        release={
             "id": number,
             "tag_name": f"{texts['release.tag']} {number}",
             "name": texts["release.name"],
             "body": texts["release.body"],
             "published_at": _stamp(number),
         },
-        "repository": repository,
-    }
+    )
     state.seed("release", payload)
     return Event("release", payload, FALLBACK_ISSUE)
 
@@ -162,23 +157,16 @@ def released(state: State, target: Target, texts: Texts, number: int) -> Event:
 def bot_mentioned(state: State, target: Target, texts: Texts, number: int) -> Event:
     opened = _issue(target, texts, number)
     state.seed("issues", opened)
-    issue: Any = opened["issue"]
 
-    def commented(at: int, login: str, body: str) -> dict[str, Any]:
-        payload = recorded.load("demo/mention").payload
-        comment: Any = payload["comment"]
-        comment |= {"id": number * 10 + at, "user": _account(login), "body": body, "created_at": _stamp(at)}
-        conversation = {**issue, "comments": 2}
-        return payload | {
-            "issue": conversation,
-            "comment": comment,
-            "repository": opened["repository"],
-            "sender": _account("mona"),
-        }
+    def commented(at: int, body: str) -> dict[str, Any]:
+        author = _account(texts["author.login"])
+        comment = {"id": number * 10 + at, "user": author, "body": body, "created_at": _stamp(at)}
+        payload = _payload(target, texts, "demo/mention", comment=comment)
+        return payload | {"issue": {**opened["issue"], "comments": 2}}
 
-    state.seed("issue_comment", commented(1, texts["author.login"], texts["earlier_comment.body"]))
+    state.seed("issue_comment", commented(1, texts["earlier_comment.body"]))
     question = f"@{BOT.login} what should be done about this one? {texts['comment.body']}"
-    return _create(state, "issue_comment", commented(2, texts["author.login"], question), number)
+    return _create(state, "issue_comment", commented(2, question), number)
 
 
 def pushed(state: State, target: Target, texts: Texts, number: int) -> Event:
@@ -188,31 +176,16 @@ def pushed(state: State, target: Target, texts: Texts, number: int) -> Event:
 
 def deployed(state: State, target: Target, texts: Texts, number: int) -> Event:
     _create_fallback_issue(state, target)
-    payload = recorded.load("deployment_status.created").payload
-    deployment: Any = payload["deployment"]
-    payload |= {
-        "deployment": deployment
-        | {
-            "id": number,
-            "environment": texts["deployment.environment"],
-            "payload": {texts["deployment.payload_key"]: texts["deployment.environment"]},
-        },
-        "repository": _repository(target, texts),
-        "sender": _account("mona"),
-    }
+    environment = texts["deployment.environment"]
+    deployment = {"id": number, "environment": environment, "payload": {texts["deployment.payload_key"]: environment}}
+    payload = _payload(target, texts, "deployment_status.created", deployment=deployment)
     return _create(state, "deployment_status", payload, FALLBACK_ISSUE)
 
 
 def discussed(state: State, target: Target, texts: Texts, number: int) -> Event:
     _create_fallback_issue(state, target)
-    payload = recorded.load("discussion.created").payload
-    discussion: Any = payload["discussion"]
-    payload |= {
-        "discussion": discussion
-        | {"id": number, "title": texts["discussion.title"], "user": _account(texts["author.login"])},
-        "repository": _repository(target, texts),
-        "sender": _account("mona"),
-    }
+    discussion = {"id": number, "title": texts["discussion.title"], "user": _account(texts["author.login"])}
+    payload = _payload(target, texts, "discussion.created", discussion=discussion)
     return _create(state, "discussion", payload, FALLBACK_ISSUE)
 
 
@@ -264,6 +237,13 @@ SCENARIOS = (
 )
 
 
+def _payload(target: Target, texts: Texts, recording: str, **objects: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recorded payload of the target's repository, with these changes to its objects."""
+    payload: dict[str, Any] = dict(recorded.load(recording).payload)
+    payload |= {name: {**payload[name], **changes} for name, changes in objects.items()}
+    return payload | {"repository": _repository(target, texts), "sender": _account("mona")}
+
+
 def _create(state: State, event: str, payload: dict[str, Any], number: int) -> Event:
     state.seed(event, payload)
     return Event(event, payload, number)
@@ -288,30 +268,20 @@ def _create_fallback_issue(state: State, target: Target) -> None:
 
 
 def _issue(target: Target, texts: Texts, number: int) -> dict[str, Any]:
-    payload = recorded.load("demo/bug").payload
-    issue: Any = payload["issue"]
-    label = {"id": number, "name": texts.get("label.name", "wontfix"), "color": "ffffff"}
-    author = _account(texts.get("author.login", "mona"))
     changes = {
         "id": number,
         "number": number,
         "title": texts.get("issue.title", "Something happens"),
         "body": texts.get("issue.body", "Here."),
-        "user": author,
-        "labels": [label],
+        "user": _account(texts.get("author.login", "mona")),
+        "labels": [{"id": number, "name": texts.get("label.name", "wontfix"), "color": "ffffff"}],
     }
-    return payload | {
-        "issue": issue | changes,
-        "repository": _repository(target, texts),
-        "sender": _account("mona"),
-    }
+    return _payload(target, texts, "demo/bug", issue=changes)
 
 
 def _pull_request(target: Target, texts: Texts, number: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    payload = recorded.load("demo/feature").payload
-    pull_request: Any = payload["pull_request"]
     branch = texts.get("branch", "fix")
-    head = {"ref": branch, "sha": _sha(number), "label": f"mona:{branch}"}
+    head: Any = recorded.load("demo/feature").payload["pull_request"]
     files = [_file(texts, "file.path", number), _file({}, "", number)]
     changes = {
         "id": number,
@@ -320,18 +290,12 @@ def _pull_request(target: Target, texts: Texts, number: int) -> tuple[dict[str, 
         "body": texts.get("pull_request.body", ""),
         "user": _account(texts.get("author.login", "mona")),
         "labels": [],
-        "head": {**pull_request["head"], **head},
+        "head": {**head["head"], "ref": branch, "sha": _sha(number), "label": f"mona:{branch}"},
         "additions": 4,
         "deletions": 0,
         "changed_files": len(files),
     }
-    payload |= {
-        "number": number,
-        "pull_request": pull_request | changes,
-        "repository": _repository(target, texts),
-        "sender": _account("mona"),
-    }
-    return payload, files
+    return {**_payload(target, texts, "demo/feature", pull_request=changes), "number": number}, files
 
 
 def _file(texts: Texts, place: str, number: int) -> dict[str, Any]:
@@ -383,17 +347,15 @@ def _job(texts: Texts, number: int) -> Job:
 
 
 def _push(target: Target, texts: Texts, number: int) -> dict[str, Any]:
-    payload = recorded.load("demo/push").payload
-    commits: Any = payload["commits"]
+    commits: Any = recorded.load("demo/push").payload["commits"]
     mallory = {"name": "Mallory", "email": "mallory@example.org"}
     commit = commits[0] | {"id": _sha(number), "message": texts["commit.message"], "author": mallory}
+    payload = _payload(target, texts, "demo/push")
     return payload | {
         "ref": "refs/heads/main",
         "after": _sha(number),
         "commits": [commit],
         "head_commit": commit,
-        "repository": _repository(target, texts),
-        "sender": _account("mona"),
     }
 
 
