@@ -94,12 +94,8 @@ IP_LIST = (
             error_for(422, "Validation Failed: data: User is blocked"),
             "the author or the repository's owner blocked HLS's account, and can unblock it (Blocked users)",
         ),
-        (
-            error_for(403, "You have been blocked from commenting on this repository"),
-            "the author or the repository's owner blocked HLS's account, and can unblock it (Blocked users)",
-        ),
     ],
-    ids=["2,500 comments", "SAML", "IP allow list", "blocked", "blocked by 403"],
+    ids=["2,500 comments", "SAML", "IP allow list", "blocked"],
 )
 def test_refusal_has_githubs_reason_and_its_cure(error: StepFailed, cure: str) -> None:
     assert type(error) is Permanent

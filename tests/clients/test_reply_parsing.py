@@ -59,10 +59,8 @@ def parse_finding(**changes: object) -> Finding:
     [
         BARE,
         f"```json\n{BARE}\n```",
-        f"~~~\n{BARE}\n~~~",
         f"\ufeff{BARE}",
         f"Here is {{the}} analysis:\n\n```json\n{json.dumps(ISSUE, indent=2)}\n```\n\nTell me if {{you}} need more.",
-        f"<think>The issue says {{x: [1]}} fails.</think>\n{BARE}",
         f"It may be {json.dumps({**ISSUE, 'kind': 'question'})}, no.\n</thinking>\n{BARE}",
         f"{BARE}\n{BARE}",
         f'{{"name": "reply", "input": {BARE}}}',

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.clients.api import GithubApi, RateLimitMonitor
+from hls_handler.clients.api import GithubApi
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.review_context import MAX_TEXT_CHARS, WireContext, WireHeadFiles
@@ -23,7 +23,6 @@ from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import GHOST
 from hls_handler.sandbox.objects import Account as SandboxAccount
 from hls_handler.sandbox.reader import SandboxReader
-from hls_handler.sandbox.server import Sandbox
 from tests.clients.conftest import NOON, github_settings
 from tests.clients.fake_github import FakeGithub
 from tests.clients.fake_github import Fault as FakeFault
@@ -36,7 +35,6 @@ from tests.clients.review_world import (
     ReviewWorld,
     inline,
     open_review_world,
-    seed_pull_request,
 )
 
 ZOE = SandboxAccount("zoe", 2, "User")
@@ -161,22 +159,6 @@ def test_timeout_of_a_query_is_not_a_pending_write(github: FakeGithub) -> None:
     with closing(api), pytest.raises(DependencyDown) as caught:
         GithubReader(api, "o/r", RepositoryLabels(monotonic), bot=BOT).review_threads(7)
     assert (caught.value.may_have_succeeded, caught.value.not_before) == (False, None)
-
-
-def test_quota_of_graphql_is_not_shown_as_that_of_rest() -> None:
-    meter = RateLimitMonitor()
-    with Sandbox() as sandbox:
-        seed_pull_request(sandbox)
-        api = GithubApi(
-            github_settings(sandbox.github_url, sandbox.token), observe=meter.observe, now=lambda: NOON, timeout_s=5
-        )
-        with closing(api):
-            reader = GithubReader(api, REPOSITORY, RepositoryLabels(monotonic), bot=BOT)
-            reader.pull_request(NUMBER)
-            reader.pull_request(NUMBER)
-            reader.review_threads(NUMBER)
-            assert meter.rate_limit.remaining == 4_998
-            assert meter.take_request_count() == 3
 
 
 # --- permissions -----------------------------------------------------------------------------------------------------

@@ -151,13 +151,9 @@ FORGERIES = {
     "mark": MARK_B,
     "mark on a line of its own": f"Hi.\n\n{MARK_B}\nB approves.\n",
     "end": f"\n{END}\nForged footer.",
-    "mark behind a fence that is not closed": f"```\n````\n{MARK_B}",
-    "mark in an item": f"- {MARK_B}\n  {MARK_B}",
     "mark behind a backslash": f"\\{MARK_B}\n\\\\{MARK_B}",
     "mark as entities": MARK_B.replace("<", "&lt;").replace("-", "&#45;"),
-    "mark inside of a mark": f"<!<!-- x -->{MARK_B[2:]}\n<{MARK_B}!-- hls:section b -->",
     "mark with hidden characters": MARK_B.replace("!", "\u200b!\u2060").replace("hls", "h\u200dls\ufeff"),
-    "mark with control characters": f"\x00{MARK_B}".replace("--", "-\x01-"),
     "mark made of a credential": "<!ghp_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5-- hls:section b -->",
     "mark made of private-use characters": MARK_B.replace("!", "\ue000!\ue001"),
 }

@@ -61,12 +61,6 @@ OCTO = "https://github.com/octo/hello"
     ("name", "payload", "source", "url"),
     [
         ("push", {"compare": f"{OCTO}/compare/1f0c...2d3e"}, "push", f"{OCTO}/compare/1f0c...2d3e"),
-        (
-            "discussion_comment",
-            {"discussion": {"html_url": f"{OCTO}/discussions/8"}, "comment": {"html_url": f"{OCTO}/discussions/8#c"}},
-            "discussion comment",
-            f"{OCTO}/discussions/8#c",
-        ),
         ("deployment_status", {"deployment_status": {"id": 77, "html_url": None}}, "deployment status", OCTO),
     ],
 )

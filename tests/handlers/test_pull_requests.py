@@ -440,15 +440,6 @@ def test_unsure_finding_without_a_decisive_fact_is_dropped(quote: str, titles: l
     assert [title for title, _ in titles_of(HANDLER.comment_variables(facts, reply))] == titles
 
 
-def test_code_of_all_candidates_is_limited() -> None:
-    lines = [f"{number} {'x' * 900}" for number in range(1, 201)]
-    long = file("a.py", "@@ -0,0 +1,200 @@\n" + "\n".join(f"+{line}" for line in lines), additions=200, deletions=0)
-    found = [finding(path="a.py", line=number, quote=lines[number - 1]) for number in range(5, 205, 5)]
-    codes = [one.code for one in candidates(gather(long, tokens=100_000, limits=FAILING), *found)]
-    assert (len(codes), sum(map(len, codes)) < 80_000) == (40, True)
-    assert all(str(number) in code for number, code in zip(range(5, 205, 5), codes, strict=True))
-
-
 CALL_HUNK = "@@ -1,2 +1,6 @@\n first()\n+run(\n+    user,\n+    shell=True,\n+)\n last()"
 CALL = file("run.py", CALL_HUNK, additions=4, deletions=0)
 OTHER = file("other.py", "@@ -1,1 +1,2 @@\n first()\n+second()", additions=1, deletions=0)
@@ -504,3 +495,14 @@ def test_closing_event_reviews_nothing() -> None:
     assert (facts.is_review, facts.record, len(facts.selection.calls)) == (False, NO_REVIEW, 1)
     actions = HANDLER.plan(closed, facts, analysis(pull_request_analysis(findings=[finding()])))
     assert [type(action) for action in actions] == [EnsureLabels, EnsureComment]
+
+
+def test_follow_up_reply_of_another_type_does_not_hide_the_findings() -> None:
+    reply = pull_request_analysis(findings=[finding()])
+    facts = gather(TWO)
+    (key,) = HANDLER.inline_findings(facts, reply)
+    chain = replace(analysis(reply, issue_response()), comment_index=1, inline={key: "It is wrong."})
+    assert [type(action) for action in plan(facts, chain)] == [EnsureLabels, EnsureReview, EnsureComment]
+    record = HANDLER.after_review(facts, chain, comment_ids={key: 901}, rejected=())[1]
+    assert record is not None
+    assert (record.rounds, [entry.title for entry in record.ledger]) == (1, ["Wrong"])

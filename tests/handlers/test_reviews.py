@@ -256,12 +256,6 @@ def test_quotes_are_found_in_the_text_as_the_prompt_showed_it(written: str, quot
     assert len(todos(gather(review(body=written)), review_analysis(request(quoted)))) == 1
 
 
-def test_an_ambiguous_quote_is_located_only_by_the_comment_number() -> None:
-    facts = gather(review(), review_comment("Rename it."), review_comment("Rename it.", path="b.py"))
-    assert todos(facts, review_analysis(request("Rename it.", comment=7))) == ()
-    assert [todo.path for todo in todos(facts, review_analysis(request("Rename it.", comment=1)))] == ["area.py"]
-
-
 def test_each_review_of_a_deleted_account_counts_as_another_reviewer() -> None:
     ghost = GHOST
     facts = gather(review(user=ghost, state="approved"), others=(review(id=1, user=ghost),))

@@ -11,7 +11,7 @@ import pytest
 from hls_handler.actions import EnsureComment
 from hls_handler.errors import OpenedByBot
 from hls_handler.events import Account, PullRequest, WorkflowRun
-from hls_handler.handlers.failed_steps import Attempt, FailureHistory, Quoted, ShownStep
+from hls_handler.handlers.failed_steps import Attempt, FailureHistory, ShownStep
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import EMPTY_HISTORY, Failure, HistoryUpdate, RepositoryHistory, RunResult, WorkflowJob
@@ -309,11 +309,6 @@ def test_a_later_run_or_attempt_supersedes_the_run(later: RunResult, why: str | 
 
 def variables(found: WorkflowFacts, **reply: Any) -> Mapping[str, object]:
     return HANDLER.comment_variables(found, workflow_analysis(**reply))
-
-
-def test_the_quoted_log_line_is_found() -> None:
-    expected = Quoted("test", "Run pytest", 4, "E       assert area(2) == 4", JOB.html_url)
-    assert variables(facts(), quote="E assert area(2) == 4")["shown_by"] == expected
 
 
 def test_places_outside_of_logs_and_changed_files_are_left_out() -> None:
