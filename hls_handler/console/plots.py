@@ -41,8 +41,8 @@ def draw(
 ) -> Markup:
     """Return an `svg` element. Bars of several series are stacked. The axis has only the labels `shown_labels`.
 
-    `unit` formats a value, such as "1.5 s". All texts are escaped, and unprintable characters of names,
-    too. `title` is for screen readers. `steps` are the distances between the values on the axis: fractions only for "any".
+    `unit` formats a value, such as "1.5 s". All texts are escaped, and unprintable characters of names, too. `title` is
+    for screen readers. `steps` are the distances between the values on the axis: fractions only for "any".
     """
     labels = [*map(escape_unprintable, labels)]
     parts = [[value or 0 for value in values] for values in series.values()]

@@ -19,7 +19,7 @@ from hls_handler.console.overview import (
     sum_prompts,
 )
 from hls_handler.console.pages import format_duration
-from hls_handler.console.plots import Steps, draw, axis_values
+from hls_handler.console.plots import Steps, axis_values, draw
 from hls_handler.db.tables import counter_hours
 from hls_handler.engine.health import COMPONENTS
 from hls_handler.storage import Storage
