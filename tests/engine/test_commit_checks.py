@@ -10,8 +10,7 @@ import pytest
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Unusable, UnusableReply, Usage
-from hls_handler.engine.commit_checks import ENDING_S, CheckEnder, begin_check
-from hls_handler.engine.pipeline import run_job
+from hls_handler.engine.commit_checks import ENDING_S, CheckEnder
 from hls_handler.engine.posting import OUTCOME
 from hls_handler.engine.runner import run_delivery
 from hls_handler.errors import AppNotInstalled, DependencyDown, HlsError, LeaseLost, Permanent, Retryable
@@ -20,7 +19,7 @@ from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Review, Settings
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
 from tests.engine.world import GUID, MakeWorld, World, settings
-from tests.handlers.world import PATCH, file, finding, pull_request, pull_request_analysis
+from tests.handlers.world import file, finding, pull_request, pull_request_analysis
 from tests.prompting.samples import load
 
 SHA = pull_request().head_sha
@@ -171,21 +170,6 @@ def test_list_of_only_removed_files_is_read_again_if_its_numbers_differ(
     assert (world.finish().state, shown(world)) == ("done", ["success"])
 
 
-def test_list_of_the_old_base_is_read_again_after_a_change_of_the_base(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, REPLY)
-    open_pull_request(world)
-    world.finish()
-    world.github.pull_requests[2] = pull_request(number=2, additions=2)
-    accept_event(world, "base", **RETARGETED)
-    assert world.run() is None
-    assert (world.row("base").reason or "").startswith("GitHub's list of the changed files is late: it has 1 file with")
-    assert "success" not in shown(world)[1:]
-    world.github.changed[2] = (file(patch=f"{PATCH}\n+run(input())", additions=2),)
-    world.advance(600)
-    assert (world.finish().state, shown(world)[-1]) == ("done", "success")
-    assert [("run(input())" in asked.task) for asked in world.claude.asked] == [False, True]
-
-
 def test_event_for_which_claude_is_not_asked_keeps_the_receipt(make_world: MakeWorld) -> None:
     world = make_world(REPLY)
     open_pull_request(world)
@@ -273,39 +257,6 @@ def test_superseded_delivery_ends_its_check(make_world: MakeWorld) -> None:
     assert f"  Check, ended by the service after the delivery: {ended}." in report
 
 
-def test_check_of_a_killed_worker_is_ended(make_world: MakeWorld) -> None:
-    world = make_world(REPLY)
-    open_pull_request(world)
-    job = world.job()
-    begin_check(job, SHA)
-    world.store.checkpoints.save(job.lease, *job.pending.take())
-    world.advance(31)
-    make_ender(world).run()
-    assert shown(world) == ["in_progress"]  # another worker may continue
-    for _ in range(10):
-        world.claim()
-        world.advance(31)
-    assert (world.claim(), world.row().state) == (None, "dead")
-    make_ender(world).run()
-    assert shown(world) == ["neutral"]
-
-
-def test_check_that_no_response_confirmed_is_ended_after_a_late_write(make_world: MakeWorld) -> None:
-    world = make_world(REPLY)
-    open_pull_request(world)
-    job = world.job()
-    world.github.lost_check_responses.append(NO_RESPONSE)
-    with pytest.raises(DependencyDown):
-        begin_check(job, SHA)
-    world.store.queue.dead_letter(job.lease, reason="the disk is full")
-    make_ender(world).run()
-    assert shown(world) == ["in_progress"]
-    world.advance(LATE_WRITE_S)
-    make_ender(world).run()
-    assert shown(world) == ["neutral"]
-    assert world.github.check_actions[0].title == "The review failed: the disk is full"
-
-
 @pytest.mark.parametrize("at", [0, 1], ids=["begin", "end"])
 def test_retry_after_a_lost_response_uses_the_same_check(make_world: MakeWorld, at: int) -> None:
     world = make_world(REPLY)
@@ -375,28 +326,6 @@ def test_check_of_an_uninstalled_app_is_given_up(make_world: MakeWorld) -> None:
     world.github.failing_checks.append(AppNotInstalled("the GitHub App is not installed on o/r"))
     make_ender(world).run()
     assert world.store.commit_checks.service_results(GUID) == ("failed: the GitHub App is not installed on o/r",)
-
-
-@pytest.mark.parametrize(
-    ("is_stored", "expected"),
-    [
-        (True, ["write check in_progress", "write check success"]),
-        (False, ["write check in_progress", "write check success", "write check success"]),
-    ],
-    ids=["after the outcome is stored", "before the outcome is stored"],
-)
-def test_worker_killed_after_the_result_does_not_begin_the_check_again(
-    make_world: MakeWorld, is_stored: bool, expected: list[str]
-) -> None:
-    world = make_world(REPLY)
-    open_pull_request(world)
-    job = world.job()
-    result = run_job(job)
-    if is_stored:
-        world.store.checkpoints.save(job.lease, *result.changes)
-    world.advance(LATE_WRITE_S)
-    assert world.finish().state == "done"
-    assert (writes(world), world.github.checks_on[SHA]) == (expected, {GUID: "success"})
 
 
 def test_pull_request_with_only_a_lock_file_gets_a_check_without_a_call(make_world: MakeWorld) -> None:
@@ -473,24 +402,6 @@ def test_commit_at_the_hourly_limit_gets_a_check(make_world: MakeWorld, action: 
     assert world.finish().state == "ignored"
     make_ender(world).run()
     assert shown(world) == ["neutral"]
-
-
-def test_later_review_is_not_undone_by_a_repeated_change_of_the_base(make_world: MakeWorld) -> None:
-    world = make_world(REPLY)
-    open_pull_request(world)
-    world.finish()
-    accept_event(world, "base", **RETARGETED)
-    world.github.failing = [DENIED]
-    assert world.finish().state == "dead"
-    make_ender(world).run()
-    accept_event(world, "later", "reopened")
-    assert world.finish().state == "done"
-    assert shown(world) == ["success", "neutral", "success"]
-    world.store.queue.retry("base")
-    world.github.pull_requests[2] = pull_request(number=2, title="[skip hls]")
-    assert world.finish().state == "ignored"
-    make_ender(world).run()
-    assert shown(world) == ["success", "neutral", "success"]
 
 
 # Before Claude is asked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hls_handler.engine.library import FACTS, families, library_basis, load_chec
 from hls_handler.engine.library_warnings import find_library_warnings, find_unused_shipped_prompts
 from hls_handler.errors import PromptError
 from hls_handler.prompting.library import load_library
+from hls_handler.prompting.prompt import Library
 from hls_handler.sandbox.samples import recorded_facts
 from hls_handler.settings.github_events import ACTIONS
 from tests.prompting.samples import SHIPPED, write
@@ -20,22 +22,27 @@ from tests.settings.files import SMALLEST, VARIABLES, load
 PUSH = "---\ndescription: x\non: [push]\nreply: generic_analysis\n---\n{{ event.ref }}"
 
 
+@cache
+def shipped_library() -> Library:
+    return load_library(SHIPPED, families=families(), shipped=SHIPPED)
+
+
 def warnings(folder: Path, settings_text: str, prompts: dict[str, str] | None = None) -> list[str]:
     """Return the warnings for the shipped prompts and `prompts`."""
     settings = load(folder, f"{SMALLEST}{settings_text}")
-    library = load_library(write(folder / "own", prompts or {}), SHIPPED, families=families(), shipped=SHIPPED)
+    library = shipped_library()
+    if prompts:
+        library = load_library(write(folder / "own", prompts), SHIPPED, families=families(), shipped=SHIPPED)
     return [one.replace(f"{folder}/", "") for one in find_library_warnings(settings, library)]
 
 
 def test_shipped_prompts_and_default_events_cause_no_warning(tmp_path: Path) -> None:
-    (tmp_path / "own").mkdir()
     assert warnings(tmp_path, "") == []
 
 
 def test_shipped_prompts_of_other_events_are_not_in_use(tmp_path: Path) -> None:
     settings = load(tmp_path, SMALLEST)
-    library = load_library(SHIPPED, families=families())
-    assert [prompt.name for prompt in find_unused_shipped_prompts(settings, library)] == [
+    assert [prompt.name for prompt in find_unused_shipped_prompts(settings, shipped_library())] == [
         "comments/reply",
         "releases/announce",
     ]
@@ -43,7 +50,6 @@ def test_shipped_prompts_of_other_events_are_not_in_use(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("event", ["push", "issues.closed", "discussion"])
 def test_enabled_event_without_a_prompt_is_reported_with_its_line(tmp_path: Path, event: str) -> None:
-    (tmp_path / "own").mkdir()
     assert warnings(tmp_path, f"    events:\n      - issues\n      - {event}\n") == [
         (
             f"settings.yaml:10 (repositories[0].events[1]): {event} is enabled, but no prompt is for it, so it is "
@@ -64,7 +70,6 @@ def test_enabled_event_without_a_prompt_is_reported_with_its_line(tmp_path: Path
     ids=["with prompts", "merge queue", "disabled repository", "chosen prompt", "switched off"],
 )
 def test_event_is_not_reported(tmp_path: Path, text: str) -> None:
-    (tmp_path / "own").mkdir()
     assert warnings(tmp_path, text) == []
 
 
