@@ -17,7 +17,7 @@ from hls_handler.store.analyses import AnalysisSearch
 from hls_handler.store.calls import ReviewBudget
 from hls_handler.store.periods import latest_period
 from hls_handler.store.reply_cache import CacheKey
-from tests.queue.builders import accept, claim, push, queued
+from tests.queue.builders import accept, claim, push, queued, start_call
 from tests.sqlite import create_database
 
 AT_ONCE = timedelta(seconds=-1)
@@ -66,15 +66,7 @@ def plans_of(
 
 def _begin_review_call(store: Storage) -> None:
     review = ReviewBudget(2.0, "review.max_usd", 10.0, "review.max_usd_per_pull_request")
-    store.calls.begin(
-        claim(store),
-        index=0,
-        prompt_id="pull_requests/analyze@3f9c2a",
-        model="claude-haiku-5-5",
-        requests_per_second=1000,
-        calls_per_hour=200,
-        review=review,
-    )
+    start_call(store, claim(store), review=review)
 
 
 @pytest.mark.parametrize(

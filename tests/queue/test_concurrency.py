@@ -17,7 +17,7 @@ from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost, Postponed, StoreUnavailable
 from hls_handler.storage import Storage
 from tests.postgres import ON_POSTGRESQL
-from tests.queue.builders import SAME_BODY, accept, begin, claim, nothing_is_due, push, queued, state_of
+from tests.queue.builders import SAME_BODY, accept, begin, claim, nothing_is_due, push, queued, start_call, state_of
 
 T = TypeVar("T")
 
@@ -145,9 +145,7 @@ def test_slots_requested_at_once_differ(store: Storage) -> None:
 REQUESTS: dict[str, Callable[[Storage, Lease, Lease], object]] = {
     "lock": lambda store, own, _: store.locks.acquire(own, "comment", ttl_s=60),
     "end": lambda store, _, first: store.queue.finish(first, "done", reason=None, took_s=0),
-    "last call of the hour": lambda store, own, _: store.calls.begin(
-        own, index=0, prompt_id="p@1", model="m", requests_per_second=1000, calls_per_hour=1
-    ),
+    "last call of the hour": lambda store, own, _: start_call(store, own, calls_per_hour=1),
 }
 
 

@@ -14,7 +14,7 @@ from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.queue.checkpoints import PendingChanges, StatusChange
 from hls_handler.queue.locks import LocksReleased
 from hls_handler.storage import Storage
-from tests.queue.builders import Skew, analyses_of, begin, claim, open_history
+from tests.queue.builders import Skew, analyses_of, begin, claim, open_history, start_call
 
 CHECKPOINT = Checkpoint("post", 0, 1, "{}")
 
@@ -43,15 +43,7 @@ WRITES: dict[str, Callable[[Storage, Lease], object]] = {
         lease, StatusChange({"analysis_status": "failed", "analysis_error": "refused"})
     ),
     "take_slot": lambda s, lease: s.rate_limiter.take_slot(lease, "github", interval_s=1, changes=[CHECKPOINT]),
-    "begin_call": lambda s, lease: s.calls.begin(
-        lease,
-        index=0,
-        prompt_id="p@1",
-        model="m",
-        requests_per_second=1,
-        calls_per_hour=1,
-        changes=[CHECKPOINT],
-    ),
+    "begin_call": lambda s, lease: start_call(s, lease, changes=[CHECKPOINT]),
     "acquire_lock": lambda s, lease: s.locks.acquire(lease, "comment", ttl_s=60, changes=[CHECKPOINT]),
     "release_lock": lambda s, lease: s.checkpoints.save(lease, LocksReleased()),
     "change_labels": lambda s, lease: open_history(s, lease, "hls").change_labels(["bug"], "intended"),

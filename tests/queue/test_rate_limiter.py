@@ -66,11 +66,6 @@ def test_rate_limits_are_independent_of_each_other(store: Storage) -> None:
     assert gets_slot(store, second, "other", interval_s=60)
 
 
-def test_interval_of_zero_grants_every_slot(store: Storage) -> None:
-    lease = begin(store, "g1")
-    assert [gets_slot(store, lease, "github", interval_s=0) for _ in range(3)] == [True, True, True]
-
-
 def test_hold_applies_to_slots_reserved_before_it(store: Storage, skew: Skew) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
     store.rate_limiter.take_slot(first, "github", interval_s=1)

@@ -8,38 +8,18 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import Usage
-from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint, Lease
+from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
 from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.storage import Storage
-from hls_handler.store.calls import CLAUDE_RATE_LIMIT, UNAVAILABLE, StartedCall
-from tests.queue.builders import Skew, begin, claim
+from hls_handler.store.calls import CLAUDE_RATE_LIMIT, UNAVAILABLE
+from tests.queue.builders import Skew, begin, claim, start_call
 
 USAGE = Usage("claude-haiku-5-5", 100, 20, 30, 40, cost_usd=0.0123456, took_s=1.5)
 
 
-def begin_call(
-    store: Storage,
-    lease: Lease,
-    *,
-    rps: float = 100_000,
-    per_hour: int = 200,
-    index: int = 0,
-    estimate: Usage | None = None,
-) -> StartedCall:
-    return store.calls.begin(
-        lease,
-        index=index,
-        prompt_id="issues/analyze@3f9c2a",
-        model="claude-haiku",
-        requests_per_second=rps,
-        calls_per_hour=per_hour,
-        estimate=estimate,
-    )
-
-
 def test_call_is_stored_with_tokens_cost_and_duration(store: Storage) -> None:
     lease = begin(store, "g1")
-    call = begin_call(store, lease, index=2)
+    call = start_call(store, lease, index=2)
     (row,) = store.calls.calls_of("g1")
     assert (row.id, row.index, row.prompt_id, row.model) == (
         call.id,
@@ -66,7 +46,7 @@ REPLY = Checkpoint("ask", 0, 1, '{"kind":"bug"}')
 
 def test_reply_checkpoint_is_stored_with_the_end_of_the_call(store: Storage) -> None:
     lease = begin(store, "g1")
-    call = begin_call(store, lease)
+    call = start_call(store, lease)
     store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None, changes=[REPLY])
     assert store.checkpoints.load("g1") == {("ask", 0): REPLY}
     assert [call.outcome for call in store.calls.calls_of("g1")] == ["ok"]
@@ -74,7 +54,7 @@ def test_reply_checkpoint_is_stored_with_the_end_of_the_call(store: Storage) -> 
 
 def test_reply_after_the_lease_counts_its_cost_but_stores_no_checkpoint(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1")
-    call = begin_call(store, lease)
+    call = start_call(store, lease)
     skew.advance(hours=1)
     with pytest.raises(LeaseLost):
         store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None, changes=[REPLY])
@@ -86,9 +66,9 @@ def test_reply_after_the_lease_counts_its_cost_but_stores_no_checkpoint(store: S
 def test_tokens_and_cost_are_counted(store: Storage) -> None:
     lease = begin(store, "g1")
     for _ in range(2):
-        store.calls.end(lease, begin_call(store, lease), outcome="answered", usage=USAGE, error=None)
-    store.calls.end(lease, begin_call(store, lease), outcome="overloaded", usage=None, error="529")
-    store.calls.end(lease, begin_call(store, lease), outcome="answered", usage=Usage("unknown", 1), error=None)
+        store.calls.end(lease, start_call(store, lease), outcome="answered", usage=USAGE, error=None)
+    store.calls.end(lease, start_call(store, lease), outcome="overloaded", usage=None, error="529")
+    store.calls.end(lease, start_call(store, lease), outcome="answered", usage=Usage("unknown", 1), error=None)
     spent = {
         key: n for key, n in store.statistics.counters().items() if key[0] not in ("webhooks", "event", "repository")
     }
@@ -126,15 +106,7 @@ def test_call_that_began_is_counted_with_an_estimate_until_its_usage_is_known(
     store: Storage, end: dict[str, Any] | None, outcome: str, cost: int, tokens: tuple[int, int]
 ) -> None:
     lease = begin(store, "g1")
-    call = store.calls.begin(
-        lease,
-        index=0,
-        prompt_id="issues/analyze@3f9c2a",
-        model="claude-haiku",
-        requests_per_second=100_000,
-        calls_per_hour=200,
-        estimate=ESTIMATE,
-    )
+    call = start_call(store, lease, estimate=ESTIMATE)
     if end is not None:
         store.calls.end(lease, call, error=None, **end)
     counted = store.statistics.counters()
@@ -149,7 +121,7 @@ def test_call_that_began_is_counted_with_an_estimate_until_its_usage_is_known(
 def test_shadow_calls_are_also_counted_separately(store: Storage) -> None:
     lease = begin(store, "g1")
     for index in (FIRST_SHADOW_STEP - 1, FIRST_SHADOW_STEP, FIRST_SHADOW_STEP + 1):
-        store.calls.end(lease, begin_call(store, lease, index=index), outcome="ok", usage=None, error=None)
+        store.calls.end(lease, start_call(store, lease, index=index), outcome="ok", usage=None, error=None)
     counted = store.statistics.counters()
     assert counted["prompt_calls", "issues/analyze@3f9c2a"] == 3
     assert counted["prompt_shadow_calls", "issues/analyze@3f9c2a"] == 2
@@ -159,13 +131,13 @@ def test_shadow_calls_are_also_counted_separately(store: Storage) -> None:
 def test_unavailable_calls_do_not_use_the_budget(store: Storage) -> None:
     lease = begin(store, "g1")
     for outcome in (UNAVAILABLE, "failed", UNAVAILABLE):
-        store.calls.end(lease, begin_call(store, lease), outcome=outcome, usage=None, error="529")
+        store.calls.end(lease, start_call(store, lease), outcome=outcome, usage=None, error="529")
     assert store.calls.count_last_hour() == 1
 
 
 def test_call_ends_once_even_after_the_lease(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1")
-    call = begin_call(store, lease)
+    call = start_call(store, lease)
     skew.advance(seconds=31)
     claim(store)
     store.calls.end(lease, call, outcome="answered", usage=USAGE, error=None)
@@ -176,14 +148,14 @@ def test_call_ends_once_even_after_the_lease(store: Storage, skew: Skew) -> None
 
 def test_calls_of_all_workers_share_a_rate_limit(store: Storage, skew: Skew) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
-    begin_call(store, first, rps=0.1)
+    start_call(store, first, requests_per_second=0.1)
     with pytest.raises(Postponed, match="waits for a slot to call Claude") as raised:
-        begin_call(store, second, rps=0.1)
+        start_call(store, second, requests_per_second=0.1)
     assert raised.value.waiting_for is None
     assert timedelta(seconds=9) < raised.value.at - store.now() <= timedelta(seconds=10)
     assert len(store.calls.calls_of("g2")) == 0
     skew.advance(seconds=10)
-    begin_call(store, second, rps=0.1)
+    start_call(store, second, requests_per_second=0.1)
     assert len(store.calls.calls_of("g2")) == 1
 
 
@@ -192,21 +164,21 @@ def test_hold_postpones_calls(store: Storage, skew: Skew) -> None:
     until = store.now() + timedelta(seconds=25)
     store.rate_limiter.hold(CLAUDE_RATE_LIMIT, until)
     with pytest.raises(Postponed) as raised:
-        begin_call(store, lease)
+        start_call(store, lease)
     assert raised.value.at >= until
     skew.advance(seconds=25)
-    begin_call(store, lease)
+    start_call(store, lease)
 
 
 def test_deliveries_over_the_hourly_budget_wait_for_different_times(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1")
-    begin_call(store, lease, per_hour=2)
+    start_call(store, lease, calls_per_hour=2)
     skew.advance(seconds=20)
-    begin_call(store, lease, per_hour=2)  # a call without an end counts, too
+    start_call(store, lease, calls_per_hour=2)  # a call without an end counts, too
     waits = []
     for i in range(3):
         with pytest.raises(Postponed, match=r"claude\.calls_per_hour allows 2 calls") as raised:
-            begin_call(store, begin(store, f"late-{i}"), per_hour=2)
+            start_call(store, begin(store, f"late-{i}"), calls_per_hour=2)
         assert raised.value.waiting_for == "claude"
         waits.append(raised.value.at)
     starts = [row.started_at for row in store.calls.calls_of("g1")]
@@ -216,34 +188,34 @@ def test_deliveries_over_the_hourly_budget_wait_for_different_times(store: Stora
 
 def test_budget_frees_after_an_hour(store: Storage, skew: Skew) -> None:
     first = begin(store, "g1")
-    begin_call(store, first, per_hour=1)
+    start_call(store, first, calls_per_hour=1)
     assert store.calls.count_last_hour() == 1
     skew.advance(minutes=60)
     assert store.calls.count_last_hour() == 0
-    begin_call(store, claim(store), per_hour=1)
+    start_call(store, claim(store), calls_per_hour=1)
     assert store.calls.count_last_hour() == 1
 
 
 def test_conversation_runs_count_other_deliveries_of_the_last_hour(store: Storage, skew: Skew) -> None:
     old = begin(store, "old", number=7)
-    begin_call(store, old)
+    start_call(store, old)
     store.queue.finish(old, "done", reason=None, took_s=1)
     skew.advance(minutes=60)
     for guid, number in (("g1", 7), ("g2", 7), ("g3", 8)):
         lease = begin(store, guid, number=number)
-        begin_call(store, lease)
-        begin_call(store, lease)
+        start_call(store, lease)
+        start_call(store, lease)
         store.queue.finish(lease, "done", reason=None, took_s=1)
     lease = begin(store, "g4", number=7)
-    begin_call(store, lease)
+    start_call(store, lease)
     assert store.calls.count_conversation_runs(lease) == 2
 
 
 def test_recent_calls_are_the_newest_finished_ones(store: Storage) -> None:
     for guid, event, number in (("g1", "issues", 1), ("g2", "pull_request", 2), ("g3", "release", None)):
         lease = begin(store, guid, event=event, number=number)
-        store.calls.end(lease, begin_call(store, lease), outcome="ok", usage=USAGE, error=None)
-    begin_call(store, begin(store, "g4"))  # in progress
+        store.calls.end(lease, start_call(store, lease), outcome="ok", usage=USAGE, error=None)
+    start_call(store, begin(store, "g4"))  # in progress
     calls = store.statistics.recent_calls(limit=2)
     assert [(call.event, call.conversation, call.took_s, call.cost_usd) for call in calls] == [
         ("release", None, 1.5, 0.012346),
@@ -254,7 +226,7 @@ def test_recent_calls_are_the_newest_finished_ones(store: Storage) -> None:
 def test_settled_counters_do_not_contain_the_estimate_of_a_call_in_progress(store: Storage) -> None:
     lease = begin(store, "g1")
     most = Usage("claude-haiku-5-5", 1000, 2000, 3000, 4000, cost_usd=1.5)
-    call = begin_call(store, lease, estimate=most)
+    call = start_call(store, lease, estimate=most)
     before = store.statistics.settled_counters()
     assert before["cost_micro_usd", ""] == before["prompt_cost_micro_usd", "issues/analyze@3f9c2a"] == 0
     assert [before["tokens", kind] for kind in ("input", "output", "cache_write", "cache_read")] == [0, 0, 0, 0]
@@ -266,6 +238,6 @@ def test_settled_counters_do_not_contain_the_estimate_of_a_call_in_progress(stor
 
 
 def test_settled_counters_contain_a_call_whose_end_was_not_stored(store: Storage, skew: Skew) -> None:
-    begin_call(store, begin(store, "g1"), estimate=USAGE)
+    start_call(store, begin(store, "g1"), estimate=USAGE)
     skew.advance(hours=1.1)
     assert store.statistics.settled_counters() == store.statistics.counters()

@@ -13,7 +13,7 @@ from hls_handler.handlers.labels import LabelOrigin, LabelState
 from hls_handler.queue.checkpoints import Change, PendingChanges
 from hls_handler.storage import Storage
 from hls_handler.store.conversations import ConversationState, field_label
-from tests.queue.builders import begin, open_history
+from tests.queue.builders import begin, open_history, start_call
 
 
 def test_label_states_are_intended_ours_and_gone(store: Storage) -> None:
@@ -67,15 +67,7 @@ WRITES: dict[str, Callable[[Storage, Lease, Sequence[Change]], object]] = {
     "save": lambda s, lease, pending: s.checkpoints.save(lease, *pending),
     "take a slot": lambda s, lease, pending: s.rate_limiter.take_slot(lease, "github", interval_s=0, changes=pending),
     "acquire a lock": lambda s, lease, pending: s.locks.acquire(lease, "comment", ttl_s=60, changes=pending),
-    "begin a call": lambda s, lease, pending: s.calls.begin(
-        lease,
-        index=0,
-        prompt_id="p@1",
-        model="m",
-        requests_per_second=1,
-        calls_per_hour=1,
-        changes=pending,
-    ),
+    "begin a call": lambda s, lease, pending: start_call(s, lease, changes=pending),
     "finish": lambda s, lease, pending: s.queue.finish(lease, "done", reason=None, took_s=1, changes=pending),
 }
 
@@ -101,13 +93,6 @@ def test_pending_changes_are_readable_and_stored_with_the_next_write(store: Stor
     known = ConversationState(labels=labels, comments={"issues": StoredComment(11, "digest")})
     assert store.conversations.find(1, 7, "hls[bot]") == known
     assert store.statistics.counters()["label_set", field_label("issues/analyze@1", "kind")] == 1
-
-
-def test_history_remains_after_the_delivery(store: Storage) -> None:
-    first = begin(store, "g1", number=7)
-    open_history(store, first, "hls[bot]").change_labels(["bug"], "set")
-    store.queue.finish(first, "done", reason=None, took_s=1)
-    assert open_history(store, begin(store, "g2", number=7), "hls[bot]").labels() == {"bug": "set"}
 
 
 def test_delivery_without_conversation_has_no_history(store: Storage) -> None:

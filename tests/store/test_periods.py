@@ -8,11 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hls_handler.analysis import Usage
-from hls_handler.deliveries import Lease
 from hls_handler.storage import Storage
-from hls_handler.store.calls import StartedCall
 from hls_handler.store.periods import Period, PeriodName, latest_period, percentile
-from tests.queue.builders import Skew, accept, begin, ignored, queued
+from tests.queue.builders import Skew, accept, begin, ignored, queued, start_call
 
 HOUR = timedelta(hours=1)
 
@@ -77,21 +75,9 @@ def test_only_named_counters_are_kept_by_hour(store: Storage, half_past: datetim
     }
 
 
-def begin_call(store: Storage, lease: Lease, cost_usd: float) -> StartedCall:
-    return store.calls.begin(
-        lease,
-        index=0,
-        prompt_id="issues/analyze@3f9c2a",
-        model="claude-haiku-5-5",
-        requests_per_second=1000,
-        calls_per_hour=200,
-        estimate=Usage("claude-haiku-5-5", cost_usd=cost_usd),
-    )
-
-
 def test_call_counts_in_the_hour_in_which_it_began(store: Storage, skew: Skew, half_past: datetime) -> None:
     lease = begin(store, "a")
-    call = begin_call(store, lease, 0.5)
+    call = start_call(store, lease, estimate=Usage("claude-haiku-5-5", cost_usd=0.5))
     period = Period(half_past, half_past + 2 * HOUR, HOUR)
     names = ["claude_calls", "cost_micro_usd", "repository_cost_micro_usd"]
     assert store.counter_hours.series(names, period) == {

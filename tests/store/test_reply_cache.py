@@ -123,16 +123,7 @@ def test_expired_replies_are_deleted_in_batches(store: Storage, skew: Skew) -> N
 
 
 def use(store: Storage, lease: Lease, prompt_id: str, sources: PromptSources = SOURCES) -> None:
-    store.calls.begin(
-        lease,
-        index=0,
-        prompt_id=prompt_id,
-        model="claude-haiku",
-        requests_per_second=1_000_000,
-        calls_per_hour=200,
-        request_digest=b"\x01" * 32,
-        sources=sources,
-    )
+    start_call(store, lease, prompt_id, request_digest=b"\x01" * 32, sources=sources)
 
 
 def ids(store: Storage, *prompt_ids: str) -> list[str]:

@@ -18,7 +18,7 @@ from hls_handler.errors import BudgetExceeded
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.storage import Storage
 from hls_handler.store.calls import UNAVAILABLE, ReviewBudget, StartedCall
-from tests.queue.builders import Skew, accept, begin, claim, queued
+from tests.queue.builders import Skew, accept, begin, claim, queued, start_call
 from tests.queue.test_concurrency import run_at_once
 
 ESTIMATE = Usage("claude-haiku-5-5", cache_write_tokens=9000, output_tokens=4000, cost_usd=0.05)
@@ -40,17 +40,7 @@ def begin_call(
     estimate: Usage = ESTIMATE,
     changes: tuple[Checkpoint, ...] = (),
 ) -> StartedCall:
-    return store.calls.begin(
-        lease,
-        index=0,
-        prompt_id="pull_requests/analyze@3f9c2a",
-        model="claude-haiku-5-5",
-        requests_per_second=1_000_000,
-        calls_per_hour=100_000,
-        estimate=estimate,
-        review=review,
-        changes=changes,
-    )
+    return start_call(store, lease, "pull_requests/analyze@3f9c2a", estimate=estimate, review=review, changes=changes)
 
 
 def run_call(store: Storage, lease: Lease, review: ReviewBudget | None, usage: Usage = USAGE) -> None:
