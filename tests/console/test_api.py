@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, dead_letter, ignored, queued, state_of
@@ -71,11 +69,11 @@ def test_session_alone_changes_nothing(browser: Browser, store: Storage) -> None
     assert state_of(store, "g1") == "dead"
 
 
-@pytest.mark.parametrize(("origin", "status"), [("http://127.0.0.1:8000", 403), ("https://evil.example", 403)])
-def test_without_a_key_no_web_page_changes_anything(store: Storage, origin: str, status: int) -> None:
+def test_without_a_key_no_web_page_changes_anything(store: Storage) -> None:
     dead_letter(store, "g1")
     browser = Browser(store)
-    assert browser.post("/api/deliveries/g1/retry", {}, origin=origin).status == status
+    for origin in ("http://127.0.0.1:8000", "https://evil.example"):
+        assert browser.post("/api/deliveries/g1/retry", {}, origin=origin).status == 403
     assert browser.post("/api/deliveries/g1/retry", {}).status == 202
 
 

@@ -5,17 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 from starlette.routing import Route
 from starlette.types import Message, Receive
 
-from hls_handler.console.access import Attempts
-from hls_handler.reports.retry import Retry, retry_delivery
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, begin, claim, dead_letter, queued, state_of
@@ -149,13 +145,6 @@ def test_address_that_a_client_invents_does_not_count(browser: Browser) -> None:
     assert [sign_in(number) for number in range(11)] == [401] * 10 + [429]
 
 
-def test_number_of_addresses_that_are_remembered_is_limited() -> None:
-    attempts = Attempts()
-    for number in range(1_001):
-        attempts.add(f"192.0.2.{number}", 1.0)
-    assert [attempts.count(f"192.0.2.{number}", 1.0) for number in (0, 1, 1_000)] == [0, 1, 1]
-
-
 def test_signing_out_deletes_the_cookie(browser: Browser) -> None:
     browser.sign_in()
     response = browser.submit("/deliveries", "/sign-out")
@@ -182,11 +171,6 @@ def test_forms_of_other_sites_are_rejected(browser: Browser, store: Storage) -> 
     assert state_of(store, "g1") == "dead"
     assert browser.post("/deliveries/g1/retry", {"csrf_token": token}).status == 303
     assert state_of(store, "g1") == "queued"
-
-
-def test_form_is_limited_and_must_be_a_form(browser: Browser) -> None:
-    assert browser.post("/sign-in", {"key": "x" * 65_536}).status == 413
-    assert ask(browser.app, "/sign-in", headers=[(b"host", b"127.0.0.1")], chunks=[b"\xff"]).status == 400
 
 
 @pytest.mark.parametrize(
@@ -324,13 +308,7 @@ def test_filters_are_in_the_address(browser: Browser, store: Storage) -> None:
     assert found("event=issues.opened&repository=O%2FR") == ["c1"]
     assert found("event=issues.closed") == []
     assert found("text=O/R%237") == ["c1"]
-    for text in (
-        "https://github.com/O/R/issues/7",
-        "o/r/pull/7/files",
-        "https://github.com/o/r/pull/7%23x",
-        "o/r+%237",
-    ):
-        assert found(f"text={text}") == ["c1"]
+    assert found("text=https://github.com/o/r/pull/7%23x") == ["c1"]
     assert found("text=%237") == ["c1", "a1"]
     assert found("text=%2377") == found("text=o/other%237") == []
     assert found("text=request-a") == found("text=a1") == ["a1"]
@@ -343,40 +321,14 @@ def test_filters_are_in_the_address(browser: Browser, store: Storage) -> None:
     [
         ("state=broken", "state: found &#39;broken&#39;, expected one of queued, running, done, ignored"),
         ("since=yesterday", "since: found &#39;yesterday&#39;, expected a time in UTC such as 2026-11-23T12:00"),
-        ("sate=dead", "there is no filter &#39;sate&#39;; expected one of state, repository"),
         (f"text={'x' * 201}", "text: found 201 characters, expected at most 200"),
-        ("before=%00", "before: contains the character NUL"),
         ("since=0001-01-01T00:00%2B14:00", "since: found &#39;0001-01-01T00:00+14:00&#39;, expected a time"),
-        ("until=9999-12-31T23:59-14:00", "until: found &#39;9999-12-31T23:59-14:00&#39;, expected a time"),
     ],
 )
 def test_invalid_filter_is_named(browser: Browser, query: str, problem: str) -> None:
     response = browser.get(f"/deliveries?{query}", x_api_key=KEY)
     assert response.status == 400
     assert problem in response.body.decode()
-
-
-def test_list_has_pages(browser: Browser, store: Storage) -> None:
-    accept(store, *(queued(f"g{number:03}") for number in range(60)))
-    browser.sign_in()
-    first = browser.get("/deliveries?event=issues").body.decode()
-    assert first.count('href="/deliveries/g') == 50
-    assert 'href="/deliveries?event=issues&amp;before=g010" rel="next">Older</a>' in first
-    second = browser.get("/deliveries?event=issues&before=g010").body.decode()
-    assert second.count('href="/deliveries/g') == 10
-    assert 'rel="next"' not in second
-    assert '<a href="/deliveries?event=issues">Newest</a>' in second
-
-
-def test_delivery_shows_what_happened_and_can_be_run_again(browser: Browser, store: Storage) -> None:
-    dead_letter(store, "g1")
-    browser.sign_in()
-    page = browser.get("/deliveries/g1").body.decode()
-    assert "<li>Dead: issue is locked. `hls deliveries retry g1` runs it again.</li>" in page
-    assert '<button class="main">Retry</button>' in page
-    again = browser.submit("/deliveries/g1", "/deliveries/g1/retry")
-    assert (again.status, again.headers["location"]) == (303, "/deliveries/g1")
-    assert '<span class="state queued">queued</span>' in browser.get("/deliveries/g1").body.decode()
 
 
 def test_list_has_one_line_for_each_delivery_with_its_wait_and_next_attempt(store: Storage, browser: Browser) -> None:
@@ -434,17 +386,6 @@ def test_whole_filter_is_run_again_after_its_number_was_shown(store: Storage, br
     assert "Retry all" not in browser.get("/deliveries").body.decode()
 
 
-def test_page_of_a_delivery_follows_its_state_until_it_ends(store: Storage, browser: Browser) -> None:
-    accept(store, queued("g1"))
-    browser.sign_in()
-    follows = '<div hx-get="/deliveries/g1" hx-trigger="every 3s" hx-target="#delivery"'
-    assert follows in browser.get("/deliveries/g1").body.decode()
-    lease = claim(store)
-    assert follows in browser.get("/deliveries/g1").body.decode()
-    store.queue.finish(lease, "done", reason=None, took_s=1.0)
-    assert "hx-get" not in browser.get("/deliveries/g1").body.decode()
-
-
 def test_empty_search_names_settings_unverified_webhooks_and_similar_names(store: Storage, browser: Browser) -> None:
     browser.sections = {"repositories": [{"name": "acme/*", "enabled": False, "events": ["issues.opened"]}]}
     browser.apply(api_key=KEY)
@@ -490,24 +431,6 @@ def test_second_request_to_run_a_delivery_says_what_became_of_it(browser: Browse
         409,
         True,
     )
-
-
-def test_delivery_that_is_deleted_meanwhile_is_not_run(store: Storage) -> None:
-    accept(store, queued("g1"))
-    row = store.deliveries.find("g1")
-    assert row is not None
-    row = replace(row, guid="deleted")
-    assert retry_delivery(store, row, body_days_source="") == Retry(is_queued=False, sentence="deleted was deleted")
-
-
-def test_page_says_that_the_database_cannot_be_read(tmp_path: Path) -> None:
-    store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
-    browser = Browser(store)
-    store.close()
-    (tmp_path / "hls.db").write_bytes(b"not a database, but long enough to be read as one" * 100)
-    response = browser.get("/deliveries")
-    assert response.status == 503
-    assert "The database cannot be read now. /health says why." in response.body.decode()
 
 
 async def send_nothing(browser: Browser, path: str, receive: Receive) -> int:

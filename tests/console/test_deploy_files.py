@@ -50,20 +50,6 @@ def test_processes_with_the_same_database_are_counted_once(path: Path) -> None:
     assert sums == []
 
 
-def test_panels_do_not_overlap_and_have_a_description() -> None:
-    panels = json.loads(DASHBOARD.read_text())["panels"]
-    cells = [
-        (column, row)
-        for panel in panels
-        for column in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
-        for row in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
-    ]
-    assert len(cells) == len(set(cells))
-    assert max(column for column, _ in cells) == 23
-    assert len({panel["id"] for panel in panels}) == len(panels)
-    assert [panel["title"] for panel in panels if panel["type"] != "row" and not panel["description"]] == []
-
-
 def test_scrape_configuration_names_the_job_of_the_rules() -> None:
     scraping = yaml.safe_load(SCRAPING.read_text())
     assert scraping["rule_files"] == [RULES.name]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
 from tests.web.fakes import WebSetup, ask, settings
 
@@ -36,20 +35,6 @@ def test_page_needs_no_key_and_has_the_frame_of_the_console(browser: Browser) ->
     assert "Sign out" in signed_in
 
 
-def test_page_is_shown_where_the_console_is_off(store: Storage) -> None:
-    off = Browser(store)
-    off.apply(host="0.0.0.0")
-    page = off.get("/docs/comments.md").body.decode()  # no key, not a loopback host
-    assert "<h1" in page
-    assert ("Sign in" in page, 'aria-label="Pages"' in page) == (False, False)
-
-
-def test_cells_of_tables_have_the_heading_of_their_column(browser: Browser) -> None:
-    page = browser.get("/docs/troubleshooting.md").body.decode()
-    assert '<th role="columnheader">symptom</th>' in page
-    assert '<td role="cell">GitHub shows 401</td>\n<td role="cell" data-label="cause and remedy">the secret' in page
-
-
 def test_each_link_leads_to_a_page_and_a_heading(browser: Browser) -> None:
     shown = {path.name: browser.get(f"/docs/{path.name}").body.decode() for path in DOCS.glob("*.md")}
     pages = {name: page.partition("<article")[2] for name, page in shown.items()}
@@ -60,13 +45,6 @@ def test_each_link_leads_to_a_page_and_a_heading(browser: Browser) -> None:
         target, _, anchor = link.partition("#")
         if not link.startswith("https://"):
             assert not anchor or f'id="{anchor}"' in pages[target or name], (name, link)
-
-
-def test_link_into_the_checkout_is_text(browser: Browser) -> None:
-    assert "](../compose.yaml)" in (DOCS / "machines.md").read_text()
-    page = browser.get("/docs/machines.md").body.decode()
-    assert "compose.yaml" in page
-    assert "../compose.yaml" not in page
 
 
 @pytest.mark.parametrize(

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from hls_handler.engine.job import facts_codec
-from hls_handler.errors import Permanent
 from hls_handler.settings.model import Review
 from tests.console.rerun_world import DRY_RUN, REPLY, RerunBrowser, run
 from tests.engine.conftest import make_world
 from tests.engine.fakes import CLAUDE_DOWN
 from tests.engine.shadow_world import MINOR, load_cached, shadow_settings
-from tests.engine.test_review_budget import make_review_world, with_follow_up
-from tests.engine.test_run_prompts import facts_of
+from tests.engine.test_review_budget import make_review_world
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld
 from tests.handlers.world import finding, pull_request_analysis
 from tests.queue.builders import analyses_of
@@ -143,48 +139,6 @@ def test_dry_run_of_a_review_keeps_to_its_limit(make_world: MakeWorld) -> None:
     assert begin(browser) == 303
     assert "failed at 1970-01-12 13:46:40: the next call to Claude may cost 0.050000 USD" in browser.finished()
     assert len(browser.client.asked) == 1
-
-
-def test_dry_run_of_a_review_counts_without_its_follow_up_prompt(make_world: MakeWorld, tmp_path: Path) -> None:
-    reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
-    world = make_review_world(make_world, reply, max_usd=0.05013, verify=False)
-    world.prompts = with_follow_up(tmp_path)
-    world.finish()
-    browser = RerunBrowser(world, reply)
-    assert begin(browser) == 303
-    assert "not posted; the follow-up prompt pull_requests/extra was left out: the next call" in browser.finished()
-    assert len(browser.client.asked) == 1
-
-
-def test_dead_delivery_and_one_from_the_cache_can_be_run(make_world: MakeWorld) -> None:
-    world = make_world(BUG)
-    world.accept()
-    world.github.failing_writes = [Permanent("locked")]
-    world.finish()
-    world.accept(guid="second")
-    world.finish()
-    browser = RerunBrowser(world, BUG)
-    begin(browser)
-    assert "dead: locked" in browser.finished()
-    browser.submit("/deliveries/second/dry-run", "/deliveries/second/dry-run")
-    assert "Calls 0 1 Tokens 0 1,000 Cost 0.000000 USD (from the cache of replies)" in browser.finished(
-        "/deliveries/second/dry-run"
-    )
-
-
-def test_delivery_without_a_question_is_not_run(make_world: MakeWorld) -> None:
-    world = make_world(BUG)
-    world.accept("pull_request.opened")
-    job = world.job()
-    facts = facts_of("a.py")
-    facts = replace(facts, selection=replace(facts.selection, calls=()))
-    world.store.checkpoints.save(job.lease, facts_codec(job.handler).encode(facts))
-    text = RerunBrowser(world, BUG).text(DRY_RUN)
-    assert (
-        "not possible: none of the changed files has a patch to read (1 with a line too long for one call), so Claude"
-        in text
-    )
-    assert "Run and pay" not in text
 
 
 def test_page_says_why_a_dry_run_is_not_possible(make_world: MakeWorld) -> None:

@@ -115,14 +115,6 @@ def test_api_has_the_numbers_of_the_page(page: Browser) -> None:
     }
 
 
-def test_figures_of_one_repository(page: Browser) -> None:
-    stats = page.get("/api/stats?repository=OCTO%2FDocs", x_api_key=KEY).json
-    assert [one["name"] for one in (*stats["repositories"], *stats["authors"])] == ["octo/docs", "=cmd()"]
-    shown = page.get("/figures?repository=octo/docs").body.decode()
-    assert "octo/widgets" not in shown
-    assert "All" not in [row[0] for row in rows_of(shown)]
-
-
 def test_dates_replace_the_period(page: Browser, filled: Storage) -> None:
     today = filled.now().date()
     tomorrow, yesterday = today + timedelta(days=1), today - timedelta(days=1)
@@ -147,18 +139,6 @@ def test_download_has_a_line_for_each_repository_and_author_without_formulas(pag
     assert (lines[0]["findings_raised"], lines[0]["processed"]) == ("3", "2")
     assert (lines[2]["findings_raised"], lines[2]["findings_false_positive_percent"]) == ("3", "66.67")
     assert (lines[2]["processing_seconds_p50"], lines[1]["findings_false_positive_percent"]) == ("90.0", "")
-
-
-def test_reports_are_kept_for_a_minute(browser: Browser, store: Storage) -> None:
-    browser.sign_in()
-    before = browser.get("/api/stats")
-    assert (before.json["total"]["processed"], before.status) == (0, 200)
-    finish(store, "g1")
-    again = browser.get("/api/stats", if_none_match=before.headers["etag"])
-    assert (again.status, again.body) == (304, b"")
-    assert browser.get("/api/stats?period=24h").json["total"]["processed"] == 1
-    browser.now += 60
-    assert browser.get("/api/stats").json["total"]["processed"] == 1
 
 
 @pytest.mark.parametrize(
@@ -213,18 +193,3 @@ def test_scores_are_a_table_and_from_the_second_day_on_a_plot(browser: Browser, 
     two_days = browser.get("/figures?period=7d").body.decode()
     assert [row[1:] for row in rows_of(two_days)][-2:] == [["2.0", "4.0"], ["–", "5.0"]]
     assert 'aria-label="Scores by day: style, tests"' in two_days
-
-
-def test_page_shows_the_twenty_with_the_most_deliveries(browser: Browser, store: Storage) -> None:
-    finish(store, "g1", repository="octo/a")
-    with store.database.writing() as connection:
-        row = dict(connection.execute(deliveries.select()).one()._mapping)
-        copies = [{**row, "id": n, "guid": f"c{n}", "repository": f"octo/r{n:02}"} for n in range(10, 70)]
-        connection.execute(deliveries.insert(), [*copies, {**copies[-1], "id": 70, "guid": "c70"}])
-    browser.sign_in()
-    shown = browser.get("/figures").body.decode()
-    assert "The 20 with the most deliveries. The download has all of them." in shown
-    assert [row[0] for row in rows_of(shown)][:4] == ["All", "octo/r69", "octo/a", "octo/r10"]
-    assert shown.count(">octo/r10<") == 3
-    assert "octo/r68" not in shown
-    assert "octo/r68" in browser.get("/figures.csv").body.decode()

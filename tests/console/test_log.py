@@ -222,20 +222,6 @@ def test_lines_that_are_gone_are_counted() -> None:
     assert (newest.messages[0], newest.messages[-1], len(newest.messages)) == ("4010", "5009", 1_000)
 
 
-def test_lines_that_are_written_too_fast_are_counted() -> None:
-    streams = LogStreams(ring_of("a"), FAST)
-
-    def write_many() -> None:
-        for number in range(MAX_LINES_AT_ONCE + 3):
-            streams.ring.add(line(str(number)))
-
-    stream = stream_of(streams)
-    stream.read(3, then=write_many, after=1)
-    assert stream.messages[:3] == ["a", "missed", "3"]
-    assert stream.events[1][2] == {"lines": 3}
-    assert len(stream.messages) == 2 + MAX_LINES_AT_ONCE
-
-
 @pytest.mark.parametrize("position", ["00000000-2", "x", "-", "00000000-²", "0" * 5_000])
 def test_position_of_another_process_leads_to_all_lines_of_this_one(position: str) -> None:
     stream = stream_of(LogStreams(ring_of("a", "b"), FAST), position)
@@ -250,13 +236,6 @@ def test_silent_stream_stays_alive_and_ends_by_age() -> None:
     assert set(stream.messages) == {"alive"}
     assert len(stream.messages) > 2
     assert {position for _, position, _ in stream.events} == {streams.position(1)}
-
-
-def test_stream_is_short_under_a_server_that_does_not_announce_its_end() -> None:
-    stream = stream_of(LogStreams(ring_of("a"), replace(FAST, foreign_age_s=0.02)))
-    del stream.scope["extensions"]
-    stream.read()  # to its end
-    assert stream.messages == ["a"]
 
 
 def test_streams_are_limited_and_end_with_the_service() -> None:

@@ -10,23 +10,17 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import UnusableReply, Usage
-from hls_handler.engine.job import facts_codec
 from hls_handler.engine.library import load_checked
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import ReloadingLibrary
-from hls_handler.prompting.render import RuleView
-from hls_handler.reports.prompt_input import PromptInput, list_variables, load_delivery
-from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import Labels, Prompts, Server
-from hls_handler.trials.replay import NotRepeatable
+from hls_handler.settings.model import Prompts, Server
 from tests.console.browser import KEY
 from tests.console.rerun_world import RerunBrowser
 from tests.console.test_prompts import EDIT, PAGE, REPLY, TEMPLATE, edit, hidden, send, with_task
 from tests.engine.conftest import make_world
 from tests.engine.fakes import CLAUDE_DOWN, ISSUE
-from tests.engine.test_run_prompts import facts_of
 from tests.engine.world import BUG, MakeWorld, World
-from tests.web.fakes import Response, ask
+from tests.web.fakes import Response
 
 __all__ = ["make_world"]
 
@@ -122,15 +116,6 @@ def test_trial_compares_new_labels_with_those_that_people_left(world: World, tmp
     assert world.store.calls.count_last_hour() == 3  # those of the deliveries
 
 
-def test_labels_are_those_that_settings_and_people_allow(world: World, tmp_path: Path) -> None:
-    author = Author(world, tmp_path / "own", HIGH)
-    author.use(world.settings.model_copy(update={"labels": Labels(allow=("bug", "priority-*"))}))
-    assert send(author, TEMPLATE, author.try_with("1")).status == 303
-    text = author.result()
-    assert "Old labels bug , priority-low People left bug , priority-low (no corrections)" in text
-    assert "New labels bug , priority-high Result no longer" in text
-
-
 def test_trial_ends_when_claude_is_down_or_the_service_stops(world: World, tmp_path: Path) -> None:
     author = Author(world, tmp_path / "own", HIGH, CLAUDE_DOWN, HIGH)
     assert send(author, TEMPLATE, author.try_with("5"), most="5").status == 303
@@ -154,35 +139,6 @@ def test_delivery_that_cannot_be_rendered_is_named(world: World, tmp_path: Path)
     assert "Claude for " in page.body.decode()
 
 
-def test_large_review_is_several_questions(world: World) -> None:
-    world.accept("pull_request.opened")
-    job = world.job()
-    checkpoint = facts_codec(job.handler).encode(facts_of("a.py", "b.py"))
-    body, rule = recorded.load("pull_request.opened").body.decode(), RuleView("pull_request.opened", REVIEW, False)
-    given = PromptInput("g", "pull_request", body, checkpoint, None, rule, {})
-    found = list(list_variables(given, world.prompts, REVIEW))
-    assert [[one.path for one in variables["files"]] for variables in found] == [["a.py"], ["b.py"]]  # type: ignore[attr-defined]
-
-
-def test_delivery_without_a_question_is_not_suitable(world: World) -> None:
-    world.accept("pull_request.opened")
-    job, facts = world.job(), facts_of("a.py")
-    facts = replace(facts, selection=replace(facts.selection, calls=()))
-    world.store.checkpoints.save(job.lease, facts_codec(job.handler).encode(facts))
-    with pytest.raises(NotRepeatable, match="was not a question for Claude: none of the changed files has a patch"):
-        load_delivery(world.store, world.row(), world.prompts, REVIEW, RepositoryTable(world.settings))
-
-
-def test_edit_continues_with_the_text_that_was_sent(world: World, tmp_path: Path) -> None:
-    author = Author(world, tmp_path / "own", HIGH)
-    assert send(author, with_task("Ü </textarea>"), author.try_with("1", with_task("Ü </textarea>"))).status == 303
-    author.result()
-    page = author.get(REPLY).body.decode()
-    form = page.partition('action="/prompts/issues/analyze/edit"')[2].partition("</form>")[0]
-    assert "Ü &lt;/textarea&gt; Title:" in hidden(form, "text")
-    assert (hidden(form, "file"), hidden(form, "most")) == ("issues/analyze.j2", "1")
-
-
 def test_text_is_kept_when_the_session_ended_or_the_form_is_rejected(world: World, tmp_path: Path) -> None:
     author = Author(world, tmp_path / "own", HIGH)
     form = {"text": with_task("Mine </textarea>"), "file": "issues/analyze.j2", "most": "5", "csrf_token": "old"}
@@ -201,18 +157,3 @@ def test_text_is_kept_when_the_session_ended_or_the_form_is_rejected(world: Worl
     unknown = author.submit(PAGE, EDIT, **(form | {"csrf_token": author.token(PAGE), "file": "gone.j2"}))
     assert unknown.status == 404
     assert "Mine &lt;/textarea&gt; Title:" in unknown.body.decode()
-
-
-@pytest.mark.parametrize("path", [EDIT, REPLY])
-def test_damaged_form_is_a_page(world: World, tmp_path: Path, path: str) -> None:
-    author = Author(world, tmp_path / "own")
-    headers = [(b"host", author.host.encode()), (b"cookie", author.cookie.encode())]
-    for chunks in ([], [b"\xff\xfe"], [b"text"]):  # []: the connection ended
-        response = ask(author.app, path, headers=headers, chunks=chunks)
-        assert (response.status, response.headers["content-type"]) == (400, "text/html; charset=utf-8")
-
-
-def test_lone_surrogate_is_named(world: World, tmp_path: Path) -> None:
-    author = Author(world, tmp_path / "own")
-    page = author.try_with("1", with_task("{{ '\\ud83d' }}")).body.decode()
-    assert "the template outputs U+D83D, a half of a character (a lone surrogate)" in page

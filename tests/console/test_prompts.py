@@ -147,21 +147,6 @@ def test_corrections_are_shown_by_field_and_in_the_library_together() -> None:
     assert version.corrected(by_field=False) == "6 of 50 labels, 12%"
 
 
-def test_statistics_are_kept_for_ten_seconds(author: Browser, store: Storage) -> None:
-    def replies() -> str:
-        return author.get("/prompts").body.decode().partition('data-label="Replies">')[2].partition("<")[0]
-
-    assert author.prompts is not None
-    prompt_id = author.prompts.latest.prompts["issues/analyze"].id
-    assert replies() == "0"
-    lease = begin(store, "g1")
-    store.calls.end(lease, start_call(store, lease, prompt_id), outcome="ok", usage=None, error=None)
-    author.now += 9.9
-    assert replies() == "0"
-    author.now += 0.1
-    assert replies() == "1"
-
-
 def test_problem_of_a_changed_file_is_at_the_top(author: Browser, library: Path) -> None:
     (library / "issues/analyze.j2").write_text(f"{TEMPLATE}{{{{ nosuch }}}}{{% if %}}", encoding="utf-8")
     assert author.prompts is not None
@@ -219,12 +204,6 @@ def test_edit_is_rendered_with_diff_and_cost_and_changes_no_file(author: Browser
     base = "{% block system %}{{ sender.login }}{% endblock %}{% block task %}{% endblock %}"
     wrong = edit(author, base, file="base.j2").body.decode()
     assert "<li>edit/base.j2:1: &#39;sender&#39; depends on the event, but the system block must be" in wrong
-
-
-def test_form_keeps_characters_that_pages_escape(author: Browser) -> None:
-    page = edit(author, with_task("a\u200bb \u202e")).body.decode()
-    assert "\na\u200bb \u202e Title:" in page.partition("<textarea")[2].partition("</textarea>")[0]
-    assert "\u202e" not in page.partition("</textarea>")[2]
 
 
 def test_edit_is_sent_only_after_its_cost_was_shown(author: Browser, store: Storage) -> None:
@@ -339,16 +318,12 @@ def test_without_a_key_edits_are_tried_only_if_claude_is_the_sandbox(author: Bro
     ("template", "problem"),
     [
         ("{% include '/etc/passwd' %}", "there is no template '/etc/passwd'"),
-        ("{% include '../../.env' %}", "there is no template '../../.env'"),
         ("{{ self.__init__.__globals__ }}", "access to attribute '__init__' of 'TemplateReference' object is unsafe"),
         ("{{ issue.__class__.__mro__ }}", "issue has no '__class__'"),
-        ("{{ ''|attr('__class__') }}", "access to attribute '__class__' of 'str' object is unsafe"),
-        ("{{ cycler.__init__.__globals__.os.popen('id').read() }}", "access to attribute '__init__'"),
         ("{{ '{0.__class__.__init__.__globals__}'.format(issue) }}", "is unsafe"),
         ("{% for i in range(10**9) %}{% endfor %}", "Range too big"),
         ("{% for i in range(99999) %}{{ 'x' * 1000 }}{% endfor %}", "outputs more than 4,000,000 characters"),
         ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "the template is nested too deeply"),
-        ("{{ nosuch }}", "unknown variable 'nosuch'"),
     ],
 )
 def test_rule_9_unsaved_template_is_sandboxed(library: Path, template: str, problem: str) -> None:

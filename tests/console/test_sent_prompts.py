@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from hls_handler.console.sent_prompts import DIFFERENT, IDENTICAL, UNKNOWN
+from hls_handler.console.sent_prompts import IDENTICAL, UNKNOWN
 from hls_handler.db.tables import calls
-from hls_handler.settings.model import Comments
 from tests.console.rerun_world import PROMPT, REPLY, RerunBrowser, run
 from tests.engine.conftest import make_world
 from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
 from tests.engine.shadow_world import make_shadow_world
 from tests.engine.test_repository_settings import make_world_with_file
-from tests.engine.world import BUG, GUID, QUESTION, MakeWorld
+from tests.engine.world import BUG, QUESTION, MakeWorld
 
 __all__ = ["make_world"]
 
@@ -37,22 +36,6 @@ def test_prompt_is_shown_as_sent_with_marked_text(make_world: MakeWorld) -> None
     assert text.count("«") == sent.task.count("<untrusted ") + 1  # and the legend
     assert " ".join(sent.system.split()) in text
     assert "900 in, 100 out, as Claude counted" in text
-
-
-def test_prompt_that_was_removed_since_is_shown(make_world: MakeWorld) -> None:
-    world = run(make_world, BUG)
-    world.prompts = replace(world.prompts, prompts={}, sources={})
-    text = RerunBrowser(world).text(PROMPT)
-    assert IDENTICAL in text
-    assert world.claude.asked[0].prompt.id in text
-
-
-def test_changed_settings_are_not_hidden(make_world: MakeWorld) -> None:
-    world = run(make_world, BUG)
-    (entry,) = world.settings.repositories
-    german = entry.model_copy(update={"comments": Comments(language="German")})
-    world.settings = world.settings.model_copy(update={"repositories": (german,)})
-    assert DIFFERENT in RerunBrowser(world).text(PROMPT)
 
 
 def test_settings_of_the_repository_apply_as_they_did_then(make_world: MakeWorld) -> None:
@@ -93,15 +76,6 @@ def test_correction_shows_what_else_was_sent(make_world: MakeWorld) -> None:
     text = browser.text(f"{PROMPT}/2")
     assert IDENTICAL in text
     assert '«{"kind": "bugg"}» Request to correct it That reply could not be used: kind: ' in text
-
-
-def test_each_page_shows_the_unusable_reply_of_its_call(make_world: MakeWorld) -> None:
-    browser = RerunBrowser(run(make_world, INVALID, replace(INVALID, text="again")))
-    second = browser.text(f"{PROMPT}/2")
-    assert "Claude's first reply «{" in second
-    assert "which could not be used kind: 'bugg' is not one of ... «again»" in second
-    page = browser.get(f"/deliveries/{GUID}").body.decode()
-    assert page.count("which could not be used</summary>") == 2
 
 
 def test_call_after_an_outage_repeats_what_was_sent_before_it(make_world: MakeWorld) -> None:
