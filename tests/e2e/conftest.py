@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,37 @@ import pytest
 from hls_handler.sandbox.server import Sandbox
 from tests.contracts import claude as claude_contract
 from tests.contracts import github as github_contract
-from tests.e2e.service import ROOT, Service, settings_text
+from tests.e2e.service import Service, free_port, settings_text
 
 MakeService = Callable[..., Service]
 
 
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    """A stand-in GitHub and Claude. At the end, every logged request must be valid for the published APIs."""
+@dataclass(frozen=True)
+class Shared:
+    """One running service and its sandbox for all tests of a module: each test uses its own issues."""
+
+    service: Service
+    sandbox: Sandbox
+
+
+@contextmanager
+def checked_sandbox() -> Iterator[Sandbox]:
+    """Run a stand-in GitHub and Claude. At the end, every logged request must be valid for the published APIs."""
     with Sandbox() as running:
         yield running
     assert violations(request.document() for request in running.requests.all()) == []
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with checked_sandbox() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    with checked_sandbox() as running, service_maker(running, tmp_path_factory.mktemp("shared")) as make:
+        yield Shared(make(port=free_port()).start(), running)
 
 
 def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -34,49 +55,27 @@ def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-@pytest.fixture
-def prompts(tmp_path: Path) -> Path:
-    """A copy of the shipped prompts for changes."""
-    return Path(shutil.copytree(ROOT / "prompts", tmp_path / "prompts"))
-
-
-@pytest.fixture
-def make_service(sandbox: Sandbox, tmp_path: Path) -> Iterator[MakeService]:
-    """Return a function that makes services without starting them; they are stopped at the end."""
+@contextmanager
+def service_maker(sandbox: Sandbox, folder: Path) -> Iterator[MakeService]:
+    """Yield a function that makes services without starting them; they are stopped at the end."""
     made: list[Service] = []
 
-    def make(
-        *,
-        more: str = "",
-        storage_url: str | None = None,
-        prompts: str = "prompts",
-        limits: str = "concurrency: 4",
-        server: str = "",
-        slowest_write_s: float = 1,
-        port: int = 0,
-        catch_up: str = "enabled: false",
-    ) -> Service:
-        url = storage_url or f"sqlite:///{tmp_path}/hls.db"
-        path = tmp_path / f"settings-{len(made)}.yaml"
-        path.write_text(
-            settings_text(
-                sandbox,
-                port=port,
-                storage_url=url,
-                prompts=prompts,
-                more=more,
-                limits=limits,
-                server=server,
-                slowest_write_s=slowest_write_s,
-                catch_up=catch_up,
-            )
-        )
-        made.append(Service(path, port, tmp_path / f"service-{len(made)}.log", url))
+    def make(*, storage_url: str | None = None, port: int = 0, **options: Any) -> Service:
+        url = storage_url or f"sqlite:///{folder}/hls.db"
+        path = folder / f"settings-{len(made)}.yaml"
+        path.write_text(settings_text(sandbox, port=port, storage_url=url, **options))
+        made.append(Service(path, port, folder / f"service-{len(made)}.log", url))
         return made[-1]
 
     yield make
     for service in made:
         service.stop()
+
+
+@pytest.fixture
+def make_service(sandbox: Sandbox, tmp_path: Path) -> Iterator[MakeService]:
+    with service_maker(sandbox, tmp_path) as make:
+        yield make
 
 
 @pytest.fixture

@@ -1,24 +1,26 @@
-"""Concurrent demos, and demos whose service was killed."""
+"""The demo as a process: its output, a demo beside another, and a demo whose service was killed."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
+import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from hls_handler.cli.service_process import ServiceProcess
 from hls_handler.db.files import hold_exclusively
-from hls_handler.errors import StoreUnavailable
+from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.load import load_settings
-from tests.e2e.conftest import MakeService
-from tests.e2e.service import ROOT, Waiting
+from tests.e2e.conftest import MakeService, violations
+from tests.e2e.fork_server import run_command
+from tests.e2e.service import ROOT
 
 COMMAND = [sys.executable, "-m", "hls_handler", "demo"]
 
@@ -37,51 +39,83 @@ def narrow() -> dict[str, str]:
     return known | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
+def hls(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return run_command(arguments, environ={**os.environ, "COLUMNS": "200"}, folder=folder)
+
+
+def test_the_demo_processes_its_events_and_exits_with_0(folder: Path) -> None:
+    said = ""
+    with subprocess.Popen(COMMAND, cwd=folder, env=narrow(), stdout=subprocess.PIPE, text=True) as demo:
+        try:
+            assert demo.stdout is not None
+            for line in demo.stdout:
+                said += line
+                if line.endswith("Ctrl-C ends the demo.\n"):
+                    break
+            assert "Ctrl-C ends the demo.\n" in said, said
+            page_url = said.splitlines()[-1].split()[1]
+            with urllib.request.urlopen(f"{page_url}_sandbox/requests", timeout=30) as answer:
+                requests = json.load(answer)
+            demo.send_signal(signal.SIGINT)
+            said += demo.stdout.read()
+            assert demo.wait(timeout=60) == 0, said
+        finally:
+            demo.kill()
+    lines = said.splitlines()
+    assert lines[0] == f"Demo (stand-ins for GitHub and Claude, canned replies): {page_url}"
+    assert lines[4] == f" 4 issues.edited                 +1 -1 labels         {page_url}11"
+    (opened,) = [line for line in lines if " pull_request.opened " in line]
+    assert " labels, review " in opened
+    assert [line[:2] for line in lines[1:17]] == [f"{number:>2}" for number in range(1, 17)]
+    assert lines[17].startswith("16 done: ")
+    (sends,) = [line for line in lines if line.startswith("Send ")]  # not wrapped, so that it can be copied
+    assert re.search(r" (hls|/\S+/bin/hls) send demo/question -c data/demo/settings.yaml$", sends.rstrip())
+    assert all(len(line) <= 80 for line in (*lines[:18], lines[21]))  # the others have the path of this environment
+    assert len(lines) == 23  # the last one is about Ctrl-C
+    assert "\x1b" not in said
+    assert {request["stand_in"] for request in requests} == {"github", "claude"}
+    assert violations(requests) == []
+    again = hls("demo", "--once", "--verbose", folder=folder)  # on the same data: nothing comes twice
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "   prompt    issues/analyze@" in again.stdout
+
+
+def test_the_demo_with_the_real_claude_prints_the_cost(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Another sandbox serves as the real Claude; the demo's own sandbox gets no request for Claude."""
+    (tmp_path / "mine.yaml").write_text(
+        f"""\
+github: {{token: "${{GITHUB_TOKEN}}", webhook_secret: "${{GITHUB_WEBHOOK_SECRET}}"}}
+claude: {{api_key: {sandbox.api_key}, base_url: "{sandbox.claude_url}", requests_per_second: 100, calls_per_hour: 25}}
+repositories: [{{name: octo/widgets}}]
+"""
+    )
+    real = ("demo", "--once", "--claude", "real", "--config", "mine.yaml")
+    result = hls(*real, folder=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    first, second, third, *_ = result.stdout.splitlines()
+    assert first.startswith("Demo: GitHub is a stand-in, at http://127.0.0.1:")
+    assert second == f"Claude is the real one at {sandbox.claude_url} (claude-haiku-5-5)."
+    assert third.startswith("It is asked up to 15 questions; about 0.0")
+    asked = [request for request in sandbox.requests.all("claude") if request.writes]
+    assert 8 <= len(asked) <= 15
+    written = [path for path in (tmp_path / "data/demo").rglob("*") if path.is_file()]
+    assert sandbox.api_key.encode() not in b"".join(path.read_bytes() for path in written)
+    again = hls(*real, folder=tmp_path)
+    assert again.returncode == 2
+    assert f"{len(asked)} were asked in the last hour, and claude.calls_per_hour allows 25" in again.stdout
+    assert len([request for request in sandbox.requests.all("claude") if request.writes]) == len(asked)
+
+
 @pytest.mark.parametrize("option", [[], ["--fresh"]], ids=["as it is", "fresh"])
 def test_a_second_demo_does_not_change_files_of_the_running_one(folder: Path, option: list[str]) -> None:
     settings = folder / "data" / "demo" / "settings.yaml"
     settings.write_text("those of the running demo")
     with hold_exclusively(f"sqlite:///{folder}/data/demo/hls.db"):
-        ended = subprocess.run([*COMMAND, *option], cwd=folder, env=narrow(), capture_output=True, text=True)
+        ended = hls("demo", *option, folder=folder)
     assert ended.returncode == 2
     assert f"the demo cannot run: the database sqlite:///{folder}/data/demo/hls.db is locked" in ended.stdout
     assert f"(process {os.getpid()})" in ended.stdout
     assert settings.read_text() == "those of the running demo"
-
-
-@pytest.fixture
-def demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(COMMAND, cwd=folder, env=narrow(), stdout=subprocess.PIPE, text=True) as process:
-        yield process
-        process.kill()
-
-
-def test_the_demo_does_not_wrap_commands_and_its_service_stops_with_it(
-    demo: subprocess.Popen[str], folder: Path
-) -> None:
-    assert demo.stdout is not None
-    said = []
-    for line in demo.stdout:
-        said.append(line)
-        if "Ctrl-C ends the demo" in line:
-            break
-    bin_ = Path(sys.executable).parent
-    (sends,) = [line for line in said if line.startswith("Send ")]
-    assert re.search(rf" (hls|{bin_}/hls) send demo/question -c data/demo/settings.yaml$", sends.rstrip())
-    demo.kill()
-    assert is_free(f"sqlite:///{folder}/data/demo/hls.db")
-
-
-def is_free(url: str) -> bool:
-    """Return whether the database is unlocked within 20 s."""
-    waiting = Waiting(20)
-    while waiting.more():
-        try:
-            with hold_exclusively(url):
-                return True
-        except StoreUnavailable:
-            continue
-    return False
 
 
 def test_last_words_contain_only_output_of_the_current_run(make_service: MakeService, tmp_path: Path) -> None:
@@ -95,24 +129,6 @@ def test_last_words_contain_only_output_of_the_current_run(make_service: MakeSer
             service.last_log_lines()
             == f"{tmp_path}/gone.yaml: there is no such file; name another with --config or HLS_CONFIG"
         )
-
-
-def test_two_concurrent_demos_use_different_ports(tmp_path: Path) -> None:
-    folders = [tmp_path / "one", tmp_path / "two"]
-    with ExitStack() as stack:
-        demos = []
-        for folder in folders:
-            folder.mkdir()
-            (folder / "prompts").symlink_to(ROOT / "prompts")
-            demo = subprocess.Popen(COMMAND, cwd=folder, env=narrow(), stdout=subprocess.PIPE, text=True)
-            demos.append(stack.enter_context(demo))
-            stack.callback(demo.kill)
-        for demo in demos:
-            assert demo.stdout is not None
-            assert any(line.startswith(" 1 ") for line in demo.stdout), "the demo ended before its first event"
-        assert [demo.poll() for demo in demos] == [None, None]
-    ports = [(folder / "data" / "demo" / "settings.yaml").read_text().partition("port: ")[2][:5] for folder in folders]
-    assert ports[0] != ports[1]
 
 
 def test_a_killed_service_of_the_demo_is_restarted(folder: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -14,13 +14,18 @@ import pytest
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.service import Service, settings_text
-from tests.e2e.slow_clients import BODY, HEADERS, LARGE_BODY, SILENCE, Attack, SlowClients
 
-MANY = 500
 FILES = 380
 """Limit of open files: the process needs 80, so that 300 clients can connect."""
 
 GITHUB_WAITS_S = 10.0
+
+HEADERS = b"POST /webhook HTTP/1.1\r\n"
+BODY = HEADERS + (
+    b"Host: hls\r\nContent-Type: application/json\r\nX-GitHub-Event: issues\r\n"
+    b"X-GitHub-Delivery: attack\r\nX-Hub-Signature-256: sha256=" + b"0" * 64 + b"\r\n"
+    b"Content-Length: 1900000\r\n\r\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +45,20 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             sandbox,
             storage_url=url,
             limits="concurrency: 1",
-            server="header_timeout_s: 3, body_timeout_s: 3, max_body_bytes: 2000000, max_connections: 1000",
+            server="header_timeout_s: 30, body_timeout_s: 30, max_body_bytes: 2000000, max_connections: 1000",
         )
         (path := folder / "settings.yaml").write_text(settings)
         made = Service(path, 0, folder / "service.log", url, max_files=FILES).start()
         yield made
         made.stop()
+
+
+def connect(clients: ExitStack, service: Service, opening: bytes) -> socket.socket:
+    """Open a connection that sends the beginning of a request, and then waits."""
+    client = clients.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=GITHUB_WAITS_S))
+    with suppress(ConnectionError):  # a large body may be evicted before it is sent
+        client.sendall(opening)
+    return client
 
 
 def peak_memory_bytes(service: Service) -> int:
@@ -61,18 +74,13 @@ def assert_answered(service: Service, bodies: Iterator[bytes], times: int) -> No
         assert time.monotonic() - began < GITHUB_WAITS_S
 
 
-@pytest.mark.parametrize(
-    "attacks",
-    [(SILENCE,), (HEADERS,), (BODY,), (SILENCE, HEADERS, BODY)],
-    ids=["silent", "slow headers", "slow bodies", "all of these"],
-)
-def test_rule_3_webhooks_are_answered_despite_500_slow_clients(
-    service: Service, bodies: Iterator[bytes], attacks: tuple[Attack, ...]
-) -> None:
-    with SlowClients(service.port, MANY, *attacks) as clients:
-        before = clients.closed
+def test_rule_3_webhooks_are_answered_despite_500_slow_clients(service: Service, bodies: Iterator[bytes]) -> None:
+    """Each client that connects above the limit ends the one that was idle longest."""
+    with ExitStack() as clients:
+        connected = [connect(clients, service, opening) for _ in range(167) for opening in (b"", HEADERS, BODY)]
         assert_answered(service, bodies, 10)
-        assert clients.closed > before, "the server closed no client"
+        with suppress(ConnectionError):
+            assert connected[0].recv(1) == b""
     with closing(service.open_store()) as store:
         assert store.deliveries.find("attack") is None
     assert "Traceback" not in service.log.read_text()
@@ -81,24 +89,11 @@ def test_rule_3_webhooks_are_answered_despite_500_slow_clients(
 def test_rule_3_slow_large_bodies_have_bounded_memory(service: Service, bodies: Iterator[bytes]) -> None:
     """Without a budget, 120 bodies of 1.8 MB take 270 MB; with it, 18 to 60 (up to 256 KB of each are still unread)."""
     before = peak_memory_bytes(service)
-    with SlowClients(service.port, 120, LARGE_BODY):
+    with ExitStack() as clients:
+        for _ in range(120):
+            connect(clients, service, BODY + b"a" * 1_800_000)
         assert_answered(service, bodies, 5)
         assert peak_memory_bytes(service) - before < 120_000_000
-
-
-def test_rule_3_silence_headers_and_bodies_have_a_deadline(service: Service) -> None:
-    with ExitStack() as connections:
-        for attack, answered in ((SILENCE, b""), (HEADERS, b"HTTP/1.1 408 "), (BODY, b"HTTP/1.1 408 ")):
-            one = connections.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=10))
-            one.sendall(attack.opening)
-            connections.callback(assert_closed, one, answered)
-
-
-def assert_closed(connection: socket.socket, answered: bytes) -> None:
-    """Read to the end; the response begins with `answered`, or is empty if that is."""
-    said = b"".join(iter(lambda: connection.recv(65536), b""))
-    assert said[: len(answered)] == answered
-    assert bool(said) == bool(answered)
 
 
 def test_too_few_open_files_are_logged(service: Service) -> None:

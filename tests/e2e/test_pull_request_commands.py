@@ -55,27 +55,6 @@ def calls(sandbox: Sandbox) -> int:
     return sum(request.path.endswith("/messages") for request in sandbox.requests.all("claude"))
 
 
-def test_commands_request_stop_and_resume_reviews(service: Service, sandbox: Sandbox) -> None:
-    comment(sandbox, service, "/review")
-    assert reactions(sandbox) == [("/review", "eyes")]
-    asked = calls(sandbox)
-    assert asked > 0
-    assert pull_request(sandbox).labels != ()
-    comment(sandbox, service, "/stop")
-    push = recorded.load("demo/feature-push")
-    sandbox.state.seed(push.event, push.payload)
-    assert service.deliver(push.event, push.body).status == 202
-    service.until_idle()
-    assert calls(sandbox) == asked
-    comment(sandbox, service, "/resume")
-    assert calls(sandbox) > asked
-    comment(sandbox, service, "/help")
-    comment(sandbox, service, "\n@hls-bot please /reveiw.")
-    assert reactions(sandbox)[1:4] == [("/stop", "+1"), ("/resume", "eyes"), ("/help", "+1")]
-    assert [content for _, content in reactions(sandbox)[4:]] == ["confused"]
-    assert sum("`/review full`" in one.body for one in pull_request(sandbox).comments) == 1
-
-
 def payload(body: str, *, login: str = "mona", kind: str = "User", action: str = "created") -> dict[str, Any]:
     """The payload of a comment, whose `author_association` claims more than the permission."""
     author = {"login": login, "id": 4711, "type": kind}
@@ -126,43 +105,6 @@ def test_red_team_nothing_is_written_or_asked_for_what_is_no_command_of_a_mainta
     with closing(service.open_store()) as store:
         rows = [store.deliveries.find(f"attack-{number}") for number in range(len(attacks))]
     assert [row.state for row in rows if row is not None] == ["ignored"] * len(attacks)
-
-
-def in_thread(event: str, action: str, *, login: str = "mona", **objects: Any) -> tuple[str, dict[str, Any]]:
-    """An event of a review thread of `PULL`."""
-    sender = {"login": login, "id": 4711, "type": "User"}
-    common = {"repository": PULL.payload["repository"], "pull_request": PULL.payload["pull_request"], "sender": sender}
-    return event, {"action": action, **common, **objects}
-
-
-def said(first: dict[str, Any], body: str, *, login: str = "mona", number: int = 9001) -> tuple[str, dict[str, Any]]:
-    """A reply to HLS's comment on a line."""
-    author = {"login": login, "id": 4711, "type": "User"}
-    comment = {**first, "id": number, "body": body, "user": author, "in_reply_to_id": first["id"]}
-    comment["pull_request_review_id"] = number + 1
-    return in_thread("pull_request_review_comment", "created", login=login, comment=comment)
-
-
-def test_dismissals_in_review_threads_get_a_reaction_and_conclude_the_check(service: Service, sandbox: Sandbox) -> None:
-    comment(sandbox, service, "/review")
-    (first, *_) = [one for _, one in pull_request(sandbox).review_comments()]
-    asked = calls(sandbox)
-    sandbox.state.set_permission(REPOSITORY, "rob", "read")
-    reply, outsider = said(first, "Not an issue, it is a test."), said(first, "By design", login="rob", number=9100)
-    comments = [{"id": first["id"], "body": first["body"]}]
-    resolved = in_thread("pull_request_review_thread", "resolved", thread={"node_id": "T", "comments": comments})
-    for event, payload in (reply, outsider, resolved):
-        sandbox.state.seed(event, payload)
-        assert service.deliver(event, json.dumps(payload).encode()).status == 202
-        service.until_idle()
-    reactions_in_threads = [(one.comment, one.content) for one in pull_request(sandbox).reactions]
-    assert reactions_in_threads == [(9001, "+1")]
-    with closing(service.open_store()) as store:
-        rows = store.deliveries.of_conversation(REPOSITORY, NUMBER)
-    assert [row.state for row in rows if row.request_id.startswith("requested:conclude:")] == ["done", "done"]
-    assert calls(sandbox) == asked
-    comment(sandbox, service, "/dismiss")
-    assert reactions(sandbox)[-1] == ("/dismiss", "confused")
 
 
 @dataclass(frozen=True)

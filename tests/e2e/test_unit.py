@@ -31,35 +31,24 @@ def unit() -> dict[str, list[str]]:
     return said
 
 
-def test_systemd_restarts_the_service_except_after_a_settings_error() -> None:
+def test_unit_restarts_the_service_except_after_a_settings_error_and_restricts_it() -> None:
     said = unit()
-    assert (said["Restart"], said["RestartPreventExitStatus"], said["StartLimitIntervalSec"]) == (
-        ["on-failure"],
-        ["2"],
-        ["0"],
-    )
-
-
-def test_the_stop_timeout_covers_the_shutdown() -> None:
-    assert float(unit()["TimeoutStopSec"][0]) >= Limits().shutdown_s + _CLOSE_TIMEOUT_S + 10
-
-
-def test_the_service_has_its_own_user_and_can_write_only_its_database() -> None:
-    said = unit()
-    assert {key: said[key] for key in ("User", "ProtectSystem", "ProtectHome", "NoNewPrivileges")} == {
-        "User": ["hls"],
-        "ProtectSystem": ["strict"],
-        "ProtectHome": ["yes"],
-        "NoNewPrivileges": ["yes"],
+    expected = {
+        "Restart": "on-failure",
+        "RestartPreventExitStatus": "2",
+        "StartLimitIntervalSec": "0",
+        "User": "hls",
+        "ProtectSystem": "strict",
+        "ProtectHome": "yes",
+        "NoNewPrivileges": "yes",
+        "StateDirectory": "hls",
+        "UMask": "0077",
+        "EnvironmentFile": "/etc/hls/environment",  # and no secret in the unit
+        "Environment": "PYTHONDONTWRITEBYTECODE=1",
     }
-    assert (said["StateDirectory"], said["UMask"]) == (["hls"], ["0077"])
+    assert {key: said[key] for key in expected} == {key: [value] for key, value in expected.items()}
     assert not {"ReadWritePaths", "BindPaths", "BindReadOnlyPaths"} & said.keys()
-
-
-def test_secrets_are_in_an_environment_file_and_not_in_the_unit() -> None:
-    said = unit()
-    assert said["EnvironmentFile"] == ["/etc/hls/environment"]
-    assert said["Environment"] == ["PYTHONDONTWRITEBYTECODE=1"]
+    assert float(said["TimeoutStopSec"][0]) >= Limits().shutdown_s + _CLOSE_TIMEOUT_S + 10
 
 
 def test_the_command_of_the_unit_serves_and_stops_at_sigterm(make_service: MakeService) -> None:
