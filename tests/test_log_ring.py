@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from hls_handler import logs
-from hls_handler.log_ring import MAX_CHARACTERS, MAX_LINES, LogFilter, LogRing
+from hls_handler.log_ring import MAX_LINES, LogFilter, LogRing
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
 
@@ -68,13 +68,6 @@ def test_only_the_newest_lines_are_kept_and_lost_ones_are_counted() -> None:
     found = ring.find(ALL, limit=MAX_LINES, after=8)
     assert (found.lines[0].number, found.last, found.missed) == (11, MAX_LINES + 10, 2)
     assert ring.find(ALL, limit=MAX_LINES, after=10).missed == 0
-
-
-def test_long_lines_leave_room_for_fewer() -> None:
-    ring = ring_of(*(line("x" * (MAX_CHARACTERS // 4)) for _ in range(5)), line("newest"))
-    assert [len(message) for message in messages(ring)] == [MAX_CHARACTERS // 4] * 3 + [6]
-    ring.add(line("x" * MAX_CHARACTERS))
-    assert (messages(ring), ring.last, ring.begins_at()) == ([], 7, None)
 
 
 @pytest.mark.parametrize(

@@ -103,20 +103,6 @@ def test_undocumented_requests_are_violations(bad: dict[str, Any], named: str) -
     assert violations([request("GET", "/user"), bad]) == [f"{bad['method']} {bad['path']}: {named}"]
 
 
-def test_all_violations_of_all_requests_are_listed() -> None:
-    assert violations([request("GET", "/zen"), request("GET", "/user", {}, query={"a": "1", "b": "2"})]) == [
-        "GET /zen: Path not found for https://api.github.com/zen",
-        "GET /user: unknown query parameter a",
-        "GET /user: unknown query parameter b",
-        "GET /user: a body, where this operation has none",
-    ]
-
-
-def test_a_long_body_is_truncated_in_the_message() -> None:
-    (sentence,) = violations([request("POST", f"{ISSUE}/labels", {"labels": "x" * 10_000})])
-    assert len(sentence) < 350
-
-
 def test_the_subset_contains_exactly_the_operations_in_use() -> None:
     paths = json.loads(SUBSET.read_text(encoding="utf-8"))["paths"]
     assert {path: tuple(methods) for path, methods in paths.items()} == dict(OPERATIONS)

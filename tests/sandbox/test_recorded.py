@@ -18,17 +18,6 @@ def test_all_329_recorded_payloads_of_58_events_are_listed() -> None:
     assert len({one.event for one in shipped}) == 58
 
 
-def test_names_are_numbered_within_event_and_action() -> None:
-    assert [name for name in recorded.names() if name.startswith("issues.opened")] == [
-        "issues.opened",
-        "issues.opened.2",
-        "issues.opened.3",
-        "issues.opened.4",
-    ]
-    assert recorded.load("issues.opened.2").body == (PAYLOADS / "recorded/issues/17.opened.json").read_bytes()
-    assert recorded.load("push.2").body == (PAYLOADS / "recorded/push/02.none.json").read_bytes()
-
-
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
@@ -55,12 +44,6 @@ def test_the_event_of_a_file_is_detected_correctly_or_not_at_all(tmp_path: Path)
     detected = {one.name: (detected_event(one, file), one.event) for one in map(recorded.load, recorded.names())}
     assert [name for name, (guess, event) in detected.items() if guess not in (None, event)] == []
     assert sum(guess is not None for guess, _ in detected.values()) == 212
-
-
-def test_a_given_event_is_not_detected(tmp_path: Path) -> None:
-    own = tmp_path / "event.json"
-    own.write_text("{}")
-    assert recorded.from_file(own, "watch").event == "watch"
 
 
 @pytest.mark.parametrize(

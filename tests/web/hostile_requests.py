@@ -92,7 +92,6 @@ NOT_FORM: Sequence[bytes] = (
     b"payload=%ff%fe",
     b"payload=1&payload=2",
     b"payload=" + quote_plus(_GOOD).encode() + b"%00",
-    b"payload[]=" + quote_plus(_GOOD).encode(),
     b"&" * 50_000,
 )
 
@@ -151,7 +150,6 @@ FRAMING: Sequence[bytes] = (
     _HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
     _HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     _CHUNKED + b"Content-Length: 5\r\n\r\n0\r\n\r\n",
-    _HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
     _HEAD + b"X: a\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     _HEAD + b"Content-Length: -2\r\n\r\n{}",
     _HEAD + b"Content-Length: two\r\n\r\n{}",
@@ -159,7 +157,6 @@ FRAMING: Sequence[bytes] = (
     _HEAD + b"Content-Length: 25000001\r\n\r\n{}",
     # chunks
     _CHUNKED + b"\r\nzz\r\n",
-    _CHUNKED + b"\r\n1\r\nab\r\n0\r\n\r\n",
     _CHUNKED + b"\r\nfffffffffffffffff\r\na",
     _CHUNKED + b"\r\n1;" + b"e" * 70_000,
     _CHUNKED + b"\r\n0\r\n" + b"a: b\r\n" * 20_000,
@@ -167,37 +164,28 @@ FRAMING: Sequence[bytes] = (
 )
 
 STARTS: Sequence[bytes] = (
-    b"POST /webhook HTTP/9.9",
-    b"POST / HTTP/1.1",
     b"POST /webhook/ HTTP/1.1",
     b"POST /webhook/../stats HTTP/1.1",
     b"POST /%2e%2e/%2e%2e/etc/passwd HTTP/1.1",
-    b"POST /%ff%fe HTTP/1.1",
     b"POST /\xff HTTP/1.1",
-    b"POST http://hls:99999/webhook HTTP/1.1",
     b"POST http://[::1/webhook HTTP/1.1",
     b"POST * HTTP/1.1",
     b"POST /webhook?" + b"a" * 60_000 + b" HTTP/1.1",
     b"POST /" + b"../" * 10_000 + b" HTTP/1.1",
     b"CONNECT hls:443 HTTP/1.1",
-    b"OPTIONS * HTTP/1.1",
     b"HEAD /webhook HTTP/1.1",
     b"GET /stats?api_key=a HTTP/1.1",
     b"PRI * HTTP/2.0",
-    b"BREW /pot HTTP/1.1",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
 )
 
 LINES: Sequence[bytes] = (
     b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
     b"Expect: 100-continue",
-    b"Expect: 200-ok",
     b"Host: \xff",
     b"a: " + b"b" * 70_000,
     b"\r\n".join(b"a: b" for _ in range(9_000)),
     b"a: b\0c",
-    b"no colon",
-    b"a: b\r\n\tfolded",
     b"X-Request-ID: \xff\r\nX-API-Key: \xff",
     b"Content-Encoding: gzip",
     b"Cookie: " + b"a=b; " * 5_000,

@@ -148,28 +148,6 @@ def test_rule_3_costliest_slow_body_is_evicted_when_others_need_the_memory() -> 
     )
 
 
-def test_rule_3_body_that_is_evicted_at_its_deadline_is_408() -> None:
-    async def late() -> Message:
-        await asyncio.sleep(0)  # until the deadline of the other body is due
-        return {"type": "http.request", "body": b"f" * 50, "more_body": False}
-
-    async def scenario() -> None:
-        budget = BodyBudget(FakeClock())
-        for _ in range(3):
-            await budget.read(Chunks(b"c" * 100), declared=None, max_bytes=100, timeout_s=5)
-        slow = asyncio.create_task(
-            budget.read(Chunks(b"s" * 100, ends=False), declared=None, max_bytes=100, timeout_s=0)
-        )
-        fast = asyncio.create_task(budget.read(late, declared=None, max_bytes=100, timeout_s=5))
-        assert await fast == b"f" * 50
-        with pytest.raises(Rejected) as rejected:
-            await slow
-        assert rejected.value.status == 408
-        assert budget.used_bytes == 350
-
-    asyncio.run(scenario())
-
-
 def test_rule_3_the_growing_body_is_rejected_if_it_is_the_costliest() -> None:
     async def scenario() -> None:
         arrivals = Arrivals()

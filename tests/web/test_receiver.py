@@ -169,7 +169,6 @@ def test_a_store_failure_is_503_and_reported_in_health(setup: WebSetup) -> None:
         ("done", 200, {"status": "processed", "reason": "why"}),
         ("dead", 200, {"status": "failed", "reason": "why"}),
         ("ignored", 200, {"status": "ignored", "reason": "why"}),
-        ("superseded", 200, {"status": "ignored", "reason": "why"}),
         ("queued", 202, {"status": "queued"}),
     ],
 )
@@ -214,20 +213,6 @@ def test_without_async_processing_only_queued_deliveries_are_waited_for(answer: 
     body = payload()
     assert ask(setup.app(), headers=headers(body), chunks=[body]).status == status
     assert [future.cancelled() for future in setup.workers.waited] == [True]
-
-
-def test_without_async_processing_the_outcome_is_subscribed_before_the_delivery_is_accepted() -> None:
-    setup = WebSetup(settings(features={"async_processing": False}))
-
-    class Watching(FakeStore):
-        async def accept(self, new: Any) -> Accepted:
-            assert len(setup.workers.waited) == 1
-            return await super().accept(new)
-
-    setup.store = Watching()
-    setup.workers.state = "done"
-    body = payload()
-    assert ask(setup.app(), headers=headers(body), chunks=[body]).status == 200
 
 
 def test_disconnected_sender_writes_no_log_line(setup: WebSetup, caplog: pytest.LogCaptureFixture) -> None:
@@ -333,14 +318,6 @@ def test_level_of_ignored_webhooks_is_configurable(caplog: pytest.LogCaptureFixt
         body = payload(action=action)
         ask(app, headers=headers(body, x_github_delivery=action), chunks=[body])
     assert [record.levelname for record in caplog.records] == [level, "INFO"]
-
-
-def test_requests_without_a_webhook_are_counted_and_not_logged(
-    setup: WebSetup, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG, logger="hls_handler.web.receiver")
-    ask(setup.app(), method="GET")
-    assert (caplog.records, setup.store.rejections) == ([], [405])
 
 
 class DefectiveStore(FakeStore):

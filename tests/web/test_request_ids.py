@@ -5,18 +5,14 @@ from __future__ import annotations
 import io
 import json
 import logging
-import re
 from collections.abc import Iterator
 
 import pytest
-from starlette.responses import Response
 
 from hls_handler import logs
 from hls_handler.deliveries import CAUGHT_UP
-from hls_handler.web.request_ids import RequestIdMiddleware, given_request_id, new_request_id
+from hls_handler.web.request_ids import given_request_id, new_request_id
 from tests.web.fakes import GUID, WebSetup, ask, headers, payload, settings
-
-FRESH = re.compile(r"[0-9a-f]{32}")
 
 
 @pytest.mark.parametrize("given", [b"12345678", b"a" * 64, b"72d3162e-cc78-11e3"])
@@ -33,23 +29,15 @@ def test_request_id_of_a_caller_is_never_the_guid_of_a_delivery(given: str) -> N
     "given",
     [
         (),
-        (b"",),
         (b"1234567",),
         (b"a" * 65,),
         (b"12345678\r\nset-cookie: a",),
-        (b"12345678 ",),
-        (b'"12345678"',),
         (b"\xff" * 8,),
         (b"12345678", b"12345678"),
     ],
 )
 def test_rule_4_other_values_are_ignored(given: tuple[bytes, ...]) -> None:
     assert given_request_id([(b"x-request-id", value) for value in given]) is None
-
-
-def test_new_request_ids_differ() -> None:
-    assert FRESH.fullmatch(new_request_id())
-    assert new_request_id() != new_request_id()
 
 
 @pytest.fixture
@@ -91,10 +79,3 @@ def test_log_lines_contain_request_id_and_delivery_id(lines: io.StringIO) -> Non
 def test_rule_2_no_request_passes_as_a_delivery_that_catch_up_read() -> None:
     assert given_request_id([(b"x-request-id", f"{CAUGHT_UP}1234567".encode())]) is None
     assert not new_request_id().startswith(CAUGHT_UP)
-
-
-def test_response_that_may_be_cached_has_one_header_about_it() -> None:
-    headers = {"cache-control": "public, max-age=3600"}
-    response = ask(RequestIdMiddleware(Response("text", headers=headers)), method="GET")
-    assert response.headers["cache-control"] == "public, max-age=3600"  # the last one: a second one would be here
-    assert response.headers["x-content-type-options"] == "nosniff"

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from hls_handler.errors import StoreUnavailable
-from hls_handler.web.single_flight import MAX_VALUES, SingleFlightCache
+from hls_handler.web.single_flight import SingleFlightCache
 from tests.web.fakes import FakeClock
 
 TIMEOUT_S = 30.0
@@ -92,13 +92,3 @@ def test_reading_that_hangs_times_out_and_no_other_one_begins() -> None:
 
     assert asyncio.run(value()) == 1
     assert source.keys == ["a"]
-
-
-def test_oldest_value_is_removed_if_there_are_too_many() -> None:
-    async def values() -> list[int]:
-        cache = cache_of(Source(), FakeClock())
-        for number in range(MAX_VALUES + 1):
-            await cache.get(str(number))
-        return [await cache.get(str(MAX_VALUES)), await cache.get("1"), await cache.get("0")]
-
-    assert asyncio.run(values()) == [MAX_VALUES + 1, 2, MAX_VALUES + 2]
