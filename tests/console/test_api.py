@@ -18,13 +18,6 @@ def test_list_has_the_filters_of_the_page_and_the_address_of_the_next_one(browse
     assert browser.get("/api/deliveries?event=push", x_api_key=KEY).json["deliveries"] == []
 
 
-def test_one_delivery_is_the_document_of_the_command(browser: Browser, store: Storage) -> None:
-    dead_letter(store, "g1")
-    document = browser.get("/api/deliveries/g1", x_api_key=KEY).json
-    assert (document["delivery"], document["state"], document["reason"]) == ("g1", "dead", "issue is locked")
-    assert document["calls"] == []
-
-
 def test_unchanged_document_is_not_sent_again(browser: Browser, store: Storage) -> None:
     dead_letter(store, "g1")
     tag = browser.get("/api/deliveries/g1", x_api_key=KEY).headers["etag"]
@@ -61,14 +54,6 @@ def test_errors_are_problem_details(browser: Browser, store: Storage) -> None:
     assert problem("POST", "/api/deliveries/g1/retry", **key)[0] == 409
 
 
-def test_session_alone_changes_nothing(browser: Browser, store: Storage) -> None:
-    dead_letter(store, "g1")
-    browser.sign_in()
-    assert browser.get("/api/deliveries/g1").status == 200
-    assert browser.post("/api/deliveries/g1/retry", {}).status == 403
-    assert state_of(store, "g1") == "dead"
-
-
 def test_without_a_key_no_web_page_changes_anything(store: Storage) -> None:
     dead_letter(store, "g1")
     browser = Browser(store)
@@ -95,3 +80,11 @@ def test_whole_filter_is_run_again_with_its_number(browser: Browser, store: Stor
     assert retry("state=ignored&number=1")[1] == (
         f"0 deliveries are queued; 1 not, the first because {no_body}; trigger a new event on the issue or pull request"
     )
+
+
+def test_session_alone_changes_nothing(browser: Browser, store: Storage) -> None:
+    dead_letter(store, "g1")
+    browser.sign_in()
+    assert browser.get("/api/deliveries/g1").status == 200
+    assert browser.post("/api/deliveries/g1/retry", {}).status == 403
+    assert state_of(store, "g1") == "dead"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from datetime import timedelta
 from urllib.parse import urlencode
 
 import pytest
@@ -102,10 +101,6 @@ def test_cookie_is_secure_if_the_proxy_says_that_it_uses_tls(store: Storage) -> 
         value, _, rest = response.headers["set-cookie"].partition(";")
         assert (value.partition("=")[0], f";{rest}") == (name, attributes)
         assert browser.get("/deliveries", cookie=value, x_forwarded_proto=scheme).status == 200
-        token = browser.get("/deliveries", cookie=value, x_forwarded_proto=scheme).body.decode()
-        out = {"csrf_token": token.partition('name="csrf_token" value="')[2].partition('"')[0]}
-        ended = browser.post("/sign-out", out, cookie=value, origin="https://hls.example.com", x_forwarded_proto=scheme)
-        assert (ended.status, ended.headers["set-cookie"].partition("=")[0]) == (303, name)
 
 
 def test_wrong_keys_are_limited_in_the_form_only(browser: Browser) -> None:
@@ -134,24 +129,6 @@ def test_wrong_keys_of_others_do_not_lock_the_operator_out(browser: Browser, cap
     assert try_key(browser, "fe80::1%eth0", KEY) == 303
 
 
-def test_address_that_a_client_invents_does_not_count(browser: Browser) -> None:
-    def sign_in(number: int) -> int:
-        given = {b"host": b"127.0.0.1:8000", b"x-forwarded-for": f"192.0.2.{number}".encode()}
-        body = urlencode({"csrf_token": token, "key": "wrong"}).encode()
-        client = ("198.51.100.7", 4711)  # not a proxy on this machine, and server.public_url is not set
-        return ask(browser.app, "/sign-in", headers=[*given.items()], chunks=[body], client=client).status
-
-    token = browser.token("/sign-in")
-    assert [sign_in(number) for number in range(11)] == [401] * 10 + [429]
-
-
-def test_signing_out_deletes_the_cookie(browser: Browser) -> None:
-    browser.sign_in()
-    response = browser.submit("/deliveries", "/sign-out")
-    assert (response.status, response.headers["location"]) == (303, "/sign-in")
-    assert response.headers["set-cookie"].startswith('hls=""; expires=')
-
-
 @pytest.mark.parametrize("wanted", ["https://evil.example", "//evil.example", "/\\evil.example", "x", "/a\r\nb: c"])
 def test_sign_in_leads_to_no_other_site(browser: Browser, wanted: str) -> None:
     response = browser.submit("/sign-in", "/sign-in", key=KEY, next=wanted)
@@ -178,12 +155,10 @@ def test_forms_of_other_sites_are_rejected(browser: Browser, store: Storage) -> 
     [
         (b"--x\r\nContent-Disposition: form-data", b"multipart/form-data; boundary=x", 400),
         ("csrf_token=x".encode("utf-16"), b"application/x-www-form-urlencoded; charset=utf-16", 400),
-        (b"csrf_token=\xff", b"application/x-www-form-urlencoded", 400),
-        (b"csrf_token=%ff%00", b"application/x-www-form-urlencoded", 403),
         (b"x=" + b"y" * 65_536, b"application/x-www-form-urlencoded", 413),
         (b"&" * 60_000, b"application/x-www-form-urlencoded", 400),
     ],
-    ids=["multipart", "charset", "not UTF-8", "no token", "too long", "empty fields"],
+    ids=["multipart", "charset", "too long", "empty fields"],
 )
 def test_damaged_form_is_a_page_about_the_problem(
     store: Storage, body: bytes, content_type: bytes, status: int
@@ -331,32 +306,6 @@ def test_invalid_filter_is_named(browser: Browser, query: str, problem: str) -> 
     assert problem in response.body.decode()
 
 
-def test_list_has_one_line_for_each_delivery_with_its_wait_and_next_attempt(store: Storage, browser: Browser) -> None:
-    at = store.now() + timedelta(minutes=90)
-    store.queue.reschedule(begin(store, "w"), at=at, reason="GitHub is down", failed=True, counts=False)
-    accept(store, queued("p", repository="octo/docs"), queued("f"))
-    store.pauses.pause("octo/docs", reason="a migration")
-    browser.sign_in()
-    page = browser.get("/deliveries?state=queued").body.decode()
-    assert re.search(
-        r'<td role="cell" title="GitHub is down"><span class="quiet">again <time [^>]+>in (89|90) min<', page
-    )
-    assert re.search(r'title="octo/docs is paused since [-0-9: ]+ UTC: a migration">paused: a migration</td>', page)
-    assert '<span class="quiet">again now:</span> waits for a worker</td>' in page
-    assert re.search(r'<time datetime="[^"]+" title="[-0-9]+ [:0-9]+ UTC">(now|1 s ago|2 s ago)</time>', page)
-
-
-def test_dead_deliveries_are_grouped_by_reason(store: Storage, browser: Browser) -> None:
-    for guid, reason in (("a", "still failing, last at 12:00"), ("b", "still failing, last at 13:30"), ("c", "locked")):
-        store.queue.dead_letter(begin(store, guid), reason=reason)
-    browser.sign_in()
-    page = browser.get("/deliveries?state=dead&repository=octo/widgets").body.decode()
-    address = "/deliveries?state=dead&amp;repository=octo%2Fwidgets&amp;text="
-    assert f'<li><a href="{address}still+failing%2C+last+at">2</a>: still failing, last at 1' in page
-    assert f'<li><a href="{address}locked">1</a>: locked</li>' in page
-    assert "By reason" not in browser.get("/deliveries?state=done").body.decode()
-
-
 def test_whole_filter_is_run_again_after_its_number_was_shown(store: Storage, browser: Browser) -> None:
     for guid in ("a", "b"):
         dead_letter(store, guid)
@@ -405,34 +354,6 @@ def test_empty_search_names_settings_unverified_webhooks_and_similar_names(store
     assert "1 webhook of acme/website got 401: its secret is for other entries. " in other
 
 
-def test_finished_delivery_cannot_be_run_again(browser: Browser, store: Storage) -> None:
-    accept(store, queued("g1", state="ignored", reason="not enabled"))
-    browser.sign_in()
-    assert "Retry" not in browser.get("/deliveries/g1").body.decode()
-    refused = browser.submit("/deliveries", "/deliveries/g1/retry")
-    assert refused.status == 409
-    assert "g1 stays ignored (not enabled): its body is not stored;" in refused.body.decode()
-    assert browser.submit("/deliveries", "/deliveries/none/retry").status == 404
-    assert browser.get("/deliveries/none").status == browser.get("/deliveries/\0").status == 404
-
-
-def test_second_request_to_run_a_delivery_says_what_became_of_it(browser: Browser, store: Storage) -> None:
-    dead_letter(store, "g1")
-    browser.sign_in()
-    form = {"csrf_token": browser.token("/deliveries/g1")}
-    assert browser.post("/deliveries/g1/retry", form).status == browser.post("/deliveries/g1/retry", form).status == 303
-    lease = claim(store)
-    running = browser.post("/deliveries/g1/retry", form)
-    assert (running.status, b"g1 is running already." in running.body) == (409, True)
-    assert b'<span class="state running">running</span>' in running.body
-    store.queue.finish(lease, "done", reason="no change", took_s=1.0)
-    done = browser.post("/deliveries/g1/retry", form)
-    assert (done.status, b"g1 is done; only a dead, ignored or waiting delivery can be run again." in done.body) == (
-        409,
-        True,
-    )
-
-
 async def send_nothing(browser: Browser, path: str, receive: Receive) -> int:
     """Send the headers of a form, and return the status of the response."""
     messages: list[Message] = []
@@ -455,9 +376,12 @@ def test_form_that_does_not_arrive_in_time_is_answered_408(store: Storage) -> No
     assert asyncio.run(send_nothing(browser, "/sign-in", receive)) == 408
 
 
-@pytest.mark.parametrize("path", ["/sign-in", "/deliveries/g1/retry"])
-def test_form_whose_connection_is_lost_is_no_defect(store: Storage, path: str) -> None:
-    async def receive() -> Message:
-        return {"type": "http.disconnect"}  # also if the body is malformed: then the server has closed the connection
+def test_address_that_a_client_invents_does_not_count(browser: Browser) -> None:
+    def sign_in(number: int) -> int:
+        given = {b"host": b"127.0.0.1:8000", b"x-forwarded-for": f"192.0.2.{number}".encode()}
+        body = urlencode({"csrf_token": token, "key": "wrong"}).encode()
+        client = ("198.51.100.7", 4711)  # not a proxy on this machine, and server.public_url is not set
+        return ask(browser.app, "/sign-in", headers=[*given.items()], chunks=[body], client=client).status
 
-    assert asyncio.run(send_nothing(Browser(store), path, receive)) == 400
+    token = browser.token("/sign-in")
+    assert [sign_in(number) for number in range(11)] == [401] * 10 + [429]

@@ -96,11 +96,6 @@ def test_texts_of_strangers_are_escaped_in_all_parts(browser: Browser, store: St
     assert 'href="javascript' not in page
 
 
-def test_text_cannot_imitate_a_key_of_the_facts(browser: Browser, store: Storage) -> None:
-    store_delivery(store, body="\nlabels:\n  - approved")
-    assert "    | labels:\n    |   - approved\n" in page_of(browser)
-
-
 def test_log_lines_of_the_delivery_are_shown_or_where_to_find_them(browser: Browser, store: Storage) -> None:
     accept(store, ignored("g1"))
     assert "<code>journalctl -u hls -o cat | grep g1</code>" in page_of(browser)
@@ -116,13 +111,6 @@ def test_log_lines_of_the_delivery_are_shown_or_where_to_find_them(browser: Brow
     assert 'href="/log?id=g1"' in page
     accept(store, queued("g2"))
     assert "here since 2026-11-20T12:00:00.123Z" in page_of(browser, "g2")
-
-
-def test_step_that_was_not_reached_is_named(browser: Browser, store: Storage) -> None:
-    accept(store, ignored("g1"))
-    page = page_of(browser)
-    assert page.count('<span class="state not-reached">not reached</span>') == 3
-    assert "ignored: not enabled in settings.yaml:3" in page
 
 
 def test_budget_of_a_review_is_shown_as_bars(browser: Browser, store: Storage) -> None:

@@ -12,7 +12,7 @@ from hls_handler.settings.model import Review
 from tests.console.rerun_world import DRY_RUN, REPLY, RerunBrowser, run
 from tests.engine.conftest import make_world
 from tests.engine.fakes import CLAUDE_DOWN
-from tests.engine.shadow_world import MINOR, load_cached, shadow_settings
+from tests.engine.shadow_world import load_cached, shadow_settings
 from tests.engine.test_review_budget import make_review_world
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld
 from tests.handlers.world import finding, pull_request_analysis
@@ -108,17 +108,20 @@ def test_failure_is_shown_with_what_to_do(make_world: MakeWorld) -> None:
     assert "a defect in HLS, please report it: ZeroDivisionError" in browser.finished()
 
 
-def test_another_prompt_for_the_event_can_be_chosen(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = run(make_world, BUG)
-    world.prompts = load_cached(shadow_settings(tmp_path / "own"))
-    browser = RerunBrowser(world, MINOR)
-    assert "issues/strict@" in browser.text(f"{DRY_RUN}?prompt=issues/strict").partition("Expected cost")[0]
-    assert "has no prompt reviews/analyze for issues.opened; there is" in browser.text(
-        f"{DRY_RUN}?prompt=reviews/analyze"
-    )
-    assert begin(browser, prompt="reviews/analyze") == 409
-    assert begin(browser, prompt="issues/strict") == 303
-    assert "issues/strict@" in browser.finished().partition("Calls")[0]
+def test_page_says_why_a_dry_run_is_not_possible(make_world: MakeWorld) -> None:
+    world = make_world(BUG)
+    world.accept()
+    browser = RerunBrowser(world, BUG)
+    assert "not possible: it ended, or waits, before its facts were read from GitHub" in browser.text(DRY_RUN)
+    world.finish()
+    token = browser.token(DRY_RUN)
+    world.advance(3600)
+    world.store.retention.delete_bodies(after=timedelta(minutes=1), most=20)
+    assert "not possible: its event is not stored" in browser.text(DRY_RUN)
+    assert browser.post(DRY_RUN, {"csrf_token": token}).status == 409
+    assert browser.post("/deliveries/unknown/dry-run", {"csrf_token": token}).status == 404
+    assert browser.post(DRY_RUN, {"csrf_token": "x"}).status == 403
+    assert browser.client.asked == []
 
 
 def test_dry_run_of_a_review_keeps_to_its_limit(make_world: MakeWorld) -> None:
@@ -139,19 +142,3 @@ def test_dry_run_of_a_review_keeps_to_its_limit(make_world: MakeWorld) -> None:
     assert begin(browser) == 303
     assert "failed at 1970-01-12 13:46:40: the next call to Claude may cost 0.050000 USD" in browser.finished()
     assert len(browser.client.asked) == 1
-
-
-def test_page_says_why_a_dry_run_is_not_possible(make_world: MakeWorld) -> None:
-    world = make_world(BUG)
-    world.accept()
-    browser = RerunBrowser(world, BUG)
-    assert "not possible: it ended, or waits, before its facts were read from GitHub" in browser.text(DRY_RUN)
-    world.finish()
-    token = browser.token(DRY_RUN)
-    world.advance(3600)
-    world.store.retention.delete_bodies(after=timedelta(minutes=1), most=20)
-    assert "not possible: its event is not stored" in browser.text(DRY_RUN)
-    assert browser.post(DRY_RUN, {"csrf_token": token}).status == 409
-    assert browser.post("/deliveries/unknown/dry-run", {"csrf_token": token}).status == 404
-    assert browser.post(DRY_RUN, {"csrf_token": "x"}).status == 403
-    assert browser.client.asked == []

@@ -198,20 +198,6 @@ def test_stream_sends_the_lines_after_the_page_and_then_new_ones(browser: Browse
     }
 
 
-def test_stream_goes_on_after_the_last_event_of_the_client(browser: Browser) -> None:
-    for message in "abc":
-        browser.log_ring.add(line(message))
-    first = Stream(browser.app, "/log/events")
-    first.read(3)
-    assert first.messages == ["a", "b", "c"]
-    again = Stream(browser.app, "/log/events", f"after={first.events[0][1]}", last_event_id=first.events[1][1])
-    again.read(1)
-    assert again.messages == ["c"]
-    filtered = Stream(browser.app, "/log/events", "text=B")
-    filtered.read(1)
-    assert filtered.messages == ["b"]
-
-
 def test_lines_that_are_gone_are_counted() -> None:
     streams = LogStreams(ring_of(*map(str, range(MAX_LINES + 10))), FAST)
     stream = stream_of(streams, streams.position(4), LogFilter(text="4999"))
@@ -222,20 +208,11 @@ def test_lines_that_are_gone_are_counted() -> None:
     assert (newest.messages[0], newest.messages[-1], len(newest.messages)) == ("4010", "5009", 1_000)
 
 
-@pytest.mark.parametrize("position", ["00000000-2", "x", "-", "00000000-²", "0" * 5_000])
+@pytest.mark.parametrize("position", ["00000000-2", "00000000-²"])
 def test_position_of_another_process_leads_to_all_lines_of_this_one(position: str) -> None:
     stream = stream_of(LogStreams(ring_of("a", "b"), FAST), position)
     stream.read(3)
     assert stream.messages == ["other", "a", "b"]
-
-
-def test_silent_stream_stays_alive_and_ends_by_age() -> None:
-    streams = LogStreams(ring_of("a"), replace(FAST, heartbeat_s=0.004, age_s=0.1))
-    stream = stream_of(streams, streams.position(1))
-    stream.read()  # to its end
-    assert set(stream.messages) == {"alive"}
-    assert len(stream.messages) > 2
-    assert {position for _, position, _ in stream.events} == {streams.position(1)}
 
 
 def test_streams_are_limited_and_end_with_the_service() -> None:
@@ -263,19 +240,6 @@ def test_streams_are_limited_and_end_with_the_service() -> None:
         assert stopped.status == 503
 
     asyncio.run(scenario())
-
-
-def test_changed_settings_end_open_streams(browser: Browser) -> None:
-    stream = Stream(browser.app, "/log/events")
-    stream.read(then=lambda: browser.apply(api_key="another-key-of-the-service"))
-    assert stream.messages == ["alive"]
-    again = Stream(browser.app, "/log/events")
-    again.read()
-    assert again.status == 303
-    browser.console.stop()
-    stopped = Stream(browser.app, "/log/events", x_api_key="another-key-of-the-service")
-    stopped.read()
-    assert stopped.status == 503
 
 
 @contextmanager
@@ -354,3 +318,16 @@ def test_client_that_reads_nothing_is_disconnected(caplog: pytest.LogCaptureFixt
             for _ in range(MAX_LINES_AT_ONCE):
                 streams.ring.add(line("x" * 2_000))
     assert caplog.messages == []
+
+
+def test_changed_settings_end_open_streams(browser: Browser) -> None:
+    stream = Stream(browser.app, "/log/events")
+    stream.read(then=lambda: browser.apply(api_key="another-key-of-the-service"))
+    assert stream.messages == ["alive"]
+    again = Stream(browser.app, "/log/events")
+    again.read()
+    assert again.status == 303
+    browser.console.stop()
+    stopped = Stream(browser.app, "/log/events", x_api_key="another-key-of-the-service")
+    stopped.read()
+    assert stopped.status == 503

@@ -104,15 +104,6 @@ def test_rule_6_metrics_need_the_key_in_one_header(browser: Browser) -> None:
         assert response.body.startswith(b"send the service's key (server.api_key) as Authorization: Bearer")
 
 
-def test_without_a_key_metrics_are_local(store: Storage) -> None:
-    assert Browser(store).get("/metrics").status == 200
-    assert Browser(store, "rebound.example").get("/metrics").status == 403
-    browser = Browser(store, host="0.0.0.0")
-    browser.apply(host="0.0.0.0")
-    response = browser.get("/metrics")
-    assert (response.status, response.headers["content-type"]) == (404, "text/plain; charset=utf-8")
-
-
 def total(name: str, counts: dict[str, int]) -> dict[tuple[str, ...], float]:
     return dict(add_up(next(one for one in TOTALS if one.name == name), counts))
 
@@ -122,13 +113,6 @@ def test_versions_of_a_prompt_are_one_series() -> None:
     assert total("hls_prompt_cost_usd", costs) == {("issues/analyze",): 1.0}
     labels = {"issues/analyze@3f9c2a:kind": 2, "issues/analyze@77aa01:kind": 3}
     assert total("hls_labels_set", labels) == {("issues/analyze", "kind"): 5}
-
-
-def test_number_of_series_is_bounded() -> None:
-    outcomes = {f"octo/r{number}:done": 1 for number in range(MAX_SERIES + 7)}
-    found = total("hls_repository_deliveries", {**outcomes, "octo/busy:dead": 9})
-    assert len(found) == MAX_SERIES + 1
-    assert (found["octo/busy", "dead"], found["other", "other"]) == (9, 8)
 
 
 def test_buckets_of_the_processing_time_are_cumulative() -> None:
@@ -141,3 +125,10 @@ def test_buckets_of_the_processing_time_are_cumulative() -> None:
     buckets, sum_s = read_histogram(counters)
     assert buckets[:5] == [("0.1", 0), ("0.25", 0), ("0.5", 2), ("1.0", 3), ("2.5", 3)]
     assert (buckets[-2:], sum_s) == ([("300.0", 3), ("+Inf", 4)], 401.5)
+
+
+def test_number_of_series_is_bounded() -> None:
+    outcomes = {f"octo/r{number}:done": 1 for number in range(MAX_SERIES + 7)}
+    found = total("hls_repository_deliveries", {**outcomes, "octo/busy:dead": 9})
+    assert len(found) == MAX_SERIES + 1
+    assert (found["octo/busy", "dead"], found["other", "other"]) == (9, 8)

@@ -109,12 +109,3 @@ def test_documentation_of_the_api_shows_each_endpoint_with_an_example(browser: B
     assert set(links) <= set(anchors)
     assert len(anchors) == len(set(anchors))
     assert not re.search(r'(src|href)="(https?:)?//', page)
-
-
-def test_documentation_of_the_api_names_the_public_address(store: Storage) -> None:
-    browser = Browser(store, "hls.example.com", api_key=KEY, public_url="https://hls.example.com/")
-    page = browser.get("/docs").body.decode()
-    assert "'https://hls.example.com/health'" in page
-    assert "Sign out" not in page
-    assert "Sign out" in browser.get("/docs", x_api_key=KEY).body.decode()
-    assert "X-API-Key: $" not in Browser(store).get("/docs").body.decode()

@@ -130,15 +130,6 @@ def test_trial_ends_when_claude_is_down_or_the_service_stops(world: World, tmp_p
     assert "The service was stopped. issues.opened" in text
 
 
-def test_delivery_that_cannot_be_rendered_is_named(world: World, tmp_path: Path) -> None:
-    author = Author(world, tmp_path / "own", HIGH, HIGH)
-    text = with_task("{% if issue.title == 'Two' %}{{ issue.title[:1] }}{% endif %}")
-    page = author.try_with("20", text)
-    assert tried(page) == ["issue-3", "issue-1"]
-    assert 'data-label="Cannot be rendered">edit/issues/analyze.j2:9: ' in page.body.decode()
-    assert "Claude for " in page.body.decode()
-
-
 def test_text_is_kept_when_the_session_ended_or_the_form_is_rejected(world: World, tmp_path: Path) -> None:
     author = Author(world, tmp_path / "own", HIGH)
     form = {"text": with_task("Mine </textarea>"), "file": "issues/analyze.j2", "most": "5", "csrf_token": "old"}

@@ -21,9 +21,7 @@ from hls_handler.handlers import handler_for
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.reports.prompt_input import load_sample, make_input
-from hls_handler.reports.prompt_library import NO_CALLS, Version
 from hls_handler.storage import Storage
-from hls_handler.store.corrections import FieldFeedback
 from tests.console.browser import KEY, Browser
 from tests.engine.fakes import FakeClaude
 from tests.queue.builders import begin, start_call
@@ -137,16 +135,6 @@ def test_library_shows_use_cost_and_failures_of_each_version(author: Browser, st
     assert 'data-label="Failed calls">1 invalid</td>' in versions
 
 
-def test_corrections_are_shown_by_field_and_in_the_library_together() -> None:
-    feedback = {"priority": FieldFeedback(40, 6), "kind": FieldFeedback(10, 0)}
-    version = Version("issues/analyze@000000", NO_CALLS, {"invalid": 2, "truncated": 1}, feedback)
-    assert (version.corrected(), version.failed) == (
-        "priority: 6 of 40 labels, 15%; kind: 0 of 10 labels, 0%",
-        "2 invalid, 1 truncated",
-    )
-    assert version.corrected(by_field=False) == "6 of 50 labels, 12%"
-
-
 def test_problem_of_a_changed_file_is_at_the_top(author: Browser, library: Path) -> None:
     (library / "issues/analyze.j2").write_text(f"{TEMPLATE}{{{{ nosuch }}}}{{% if %}}", encoding="utf-8")
     assert author.prompts is not None
@@ -169,25 +157,6 @@ def test_prompt_is_rendered_with_the_newest_delivery_and_its_text_is_marked(auth
     assert "<mark>&lt;/textarea&gt;&lt;/pre&gt;&lt;script&gt;alert(1)" in older
     assert "<script>" not in older
     assert "<img" not in older
-
-
-def test_unsuitable_delivery_is_named_with_the_reason(author: Browser, store: Storage) -> None:
-    begin(store, "g1")
-    assert "g1: its event cannot be read: " in author.get(f"{PAGE}?delivery=g1").body.decode()
-    assert "there is no delivery none, or it was deleted." in author.get(f"{PAGE}?delivery=none").body.decode()
-    store.queue.dead_letter(begin(store, "p1", event="push", action=None, number=None), reason="x")
-    page = author.get(f"{PAGE}?delivery=p1").body.decode()
-    assert "p1: it is the event push, and issues/analyze is for issues." in page
-    assert author.get("/prompts/issues/none").status == 404
-
-
-def test_page_shows_files_schema_variables_and_where_it_is_used(author: Browser, library: Path) -> None:
-    page = author.get(PAGE).body.decode()
-    assert f'<code>{library}/issues/analyze.j2</code> <span class="quiet">uses base.j2</span>' in page
-    assert "<dt>Labels of priority</dt><dd>priority-high, priority-medium, priority-low</dd>" in page
-    assert "&#34;recommended_response&#34;: {" in page
-    assert '<code>issue.title</code></td><td role="cell">untrusted</td><td role="cell">text</td>' in page
-    assert '<td role="cell">owner/repo</td><td role="cell">issues.opened</td>' in page
 
 
 def test_edit_is_rendered_with_diff_and_cost_and_changes_no_file(author: Browser, library: Path) -> None:
@@ -375,12 +344,3 @@ def test_edit_is_rendered_in_a_process_whose_libraries_wait_after_a_fork(library
     given = JOB.dump_json(make_job(library, TEMPLATE))
     ran = subprocess.run([sys.executable, "-c", RENDER_IN_UVLOOP], input=given, capture_output=True, timeout=30)
     assert ran.stdout == b"True\n"
-
-
-def test_comment_template_is_rendered_with_an_invented_reply(library: Path) -> None:
-    (library / "issues/analyze.comment.md.j2").write_text("{{ analysis.summary }}", encoding="utf-8")
-    job = make_job(library, "Summary: {{ analysis.summary }}", "issues/analyze.comment.md.j2")
-    rendered = render_edit(job).rendered
-    assert rendered is not None
-    assert rendered.comment is not None
-    assert rendered.comment.startswith("Summary: some ")

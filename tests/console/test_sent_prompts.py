@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from hls_handler.console.sent_prompts import IDENTICAL, UNKNOWN
+from hls_handler.console.sent_prompts import IDENTICAL
 from hls_handler.db.tables import calls
 from tests.console.rerun_world import PROMPT, REPLY, RerunBrowser, run
 from tests.engine.conftest import make_world
-from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
+from tests.engine.fakes import INVALID, ISSUE
 from tests.engine.shadow_world import make_shadow_world
 from tests.engine.test_repository_settings import make_world_with_file
 from tests.engine.world import BUG, QUESTION, MakeWorld
@@ -46,13 +46,6 @@ def test_settings_of_the_repository_apply_as_they_did_then(make_world: MakeWorld
     assert IDENTICAL in RerunBrowser(world).text(PROMPT)
 
 
-def test_call_of_an_earlier_version_is_not_called_identical(make_world: MakeWorld) -> None:
-    world = run(make_world, BUG)
-    with world.store.database.writing() as connection:
-        connection.execute(update(calls).values(request_digest=None))
-    assert UNKNOWN in RerunBrowser(world).text(PROMPT)
-
-
 def test_each_call_has_a_page_also_those_of_a_shadow_prompt(make_world: MakeWorld, tmp_path: Path) -> None:
     world = make_shadow_world(make_world, tmp_path / "own", BUG, QUESTION, REPLY)
     world.run()
@@ -76,18 +69,6 @@ def test_correction_shows_what_else_was_sent(make_world: MakeWorld) -> None:
     text = browser.text(f"{PROMPT}/2")
     assert IDENTICAL in text
     assert '«{"kind": "bugg"}» Request to correct it That reply could not be used: kind: ' in text
-
-
-def test_call_after_an_outage_repeats_what_was_sent_before_it(make_world: MakeWorld) -> None:
-    world = make_world(CLAUDE_DOWN, INVALID, CLAUDE_DOWN, BUG)
-    world.accept()
-    for _ in range(2):
-        assert world.run() is None
-        world.advance(300)
-    world.finish()
-    texts = [RerunBrowser(world).text(f"{PROMPT}/{number}") for number in (1, 2, 3, 4)]
-    assert all(IDENTICAL in text for text in texts)
-    assert ["Request to correct it" in text for text in texts] == [False, False, True, True]
 
 
 def test_page_says_what_is_not_stored(make_world: MakeWorld) -> None:

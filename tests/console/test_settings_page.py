@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from html import unescape
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 
@@ -102,24 +101,6 @@ def store_file(store: Storage, text: str) -> None:
     store.repository_files.save(begin(store, "g1"), 1, "octo/widgets", "hls", stored)
 
 
-@pytest.mark.parametrize(
-    ("repository", "problem"),
-    [
-        ("other/thing", "settings.yaml:6 (repositories) matches other/thing; add `- name: other/thing` there"),
-        (f"{EVIL}/x", f"{EVIL}/x is no name of a repository; write it as owner/repo."),
-    ],
-)
-def test_repository_without_settings_is_named(
-    store: Storage, settings: Settings, repository: str, problem: str
-) -> None:
-    browser = Browser(store)
-    browser.use(settings)
-    response = browser.get(f"/settings?repository={quote(repository)}")
-    assert response.status == 404
-    assert problem in unescape(response.body.decode())
-    assert EVIL not in response.body.decode()
-
-
 def test_warnings_and_changed_files_that_are_not_in_use_are_at_the_top(store: Storage, settings: Settings) -> None:
     browser = Browser(store)
     browser.use(settings)
@@ -129,15 +110,6 @@ def test_warnings_and_changed_files_that_are_not_in_use_are_at_the_top(store: St
     notes = re.findall(r'<p role="alert" class="note">(.*?)</p>', page)
     assert notes[0].endswith("the last valid ones stay active: has *** (fix the file)")
     assert notes[1].endswith("(claude.temperature): has no effect, models accept no temperature; remove the key")
-
-
-def test_text_of_the_own_file_is_escaped(store: Storage, settings: Settings) -> None:
-    browser = Browser(store)
-    browser.use(settings)
-    store_file(store, f"'{EVIL}': 1\npaths: {{ignore: ['{EVIL}']}}\n")
-    page = browser.get("/settings?repository=octo/widgets").body.decode()
-    assert EVIL not in page
-    assert EVIL in unescape(page)
 
 
 def test_rule_19_no_secret_is_on_the_page(store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,3 +146,12 @@ repositories:
     assert "postgresql+psycopg://hls:***@db/hls?sslpassword=***" in unescape(
         browser.get("/settings", x_api_key="server-marker-0002").body.decode()
     )
+
+
+def test_text_of_the_own_file_is_escaped(store: Storage, settings: Settings) -> None:
+    browser = Browser(store)
+    browser.use(settings)
+    store_file(store, f"'{EVIL}': 1\npaths: {{ignore: ['{EVIL}']}}\n")
+    page = browser.get("/settings?repository=octo/widgets").body.decode()
+    assert EVIL not in page
+    assert EVIL in unescape(page)
