@@ -73,19 +73,6 @@ def test_a_key_suffices_if_there_is_no_settings_file(folder: Path) -> None:
     assert load_claude_settings(None) == REAL
 
 
-def test_the_claude_section_of_the_settings_is_used_and_no_other_credential_is_needed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
-    (folder / "config").mkdir()
-    (folder / "config" / "settings.yaml").write_text(
-        SMALLEST.replace('_KEY}"\n', '_KEY}"\n  model: claude-sonnet-5-5\n  base_url: https://claude.example.com\n')
-    )
-    assert load_claude_settings(None) == Claude(
-        api_key=SecretStr(KEY), model="claude-sonnet-5-5", base_url="https://claude.example.com"
-    )
-
-
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
@@ -110,15 +97,6 @@ def test_a_missing_key_is_reported_with_the_place_to_set_it(folder: Path, settin
     result = CliRunner().invoke(app, ["demo", "--once", "--claude", "real"])
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", complaint.replace("FOLDER", str(folder)))
     assert not (folder / "data").exists()
-
-
-def test_a_key_that_is_invalid_in_a_header_is_rejected_and_not_shown(folder: Path) -> None:
-    (folder / ".env").write_text(f"ANTHROPIC_API_KEY={KEY}\u00e9\n", encoding="utf-8")
-    result = CliRunner().invoke(app, ["demo", "--once", "--claude", "real"])
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == (
-        "ANTHROPIC_API_KEY contains a character that is not allowed in HTTP headers; copy it again\n"
-    )
 
 
 def test_rule_19_the_key_is_written_to_no_file() -> None:

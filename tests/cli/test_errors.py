@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import subprocess
@@ -19,6 +18,7 @@ from hls_handler.db.values import compress
 from hls_handler.deliveries import Checkpoint
 from hls_handler.storage import Storage
 from tests.queue.builders import begin, dead_letter
+from tests.sqlite import create_database
 
 PROMPTS = Path("prompts").resolve()
 SETTINGS = """\
@@ -61,7 +61,7 @@ def config(folder: Path) -> tuple[str, str]:
 @pytest.fixture
 def database(folder: Path) -> Path:
     """A database with a dead delivery, and one of octo/widgets#7 with a checkpoint."""
-    with closing(Storage.open(f"sqlite:///{folder}/hls.db")) as store:
+    with closing(Storage.open(create_database(folder / "hls.db"))) as store:
         dead_letter(store, "dead-1")
         store.checkpoints.save(begin(store, "guid-1", number=7), Checkpoint("route", 0, 1, '"settings.yaml:3"', 0.01))
     return folder / "hls.db"
@@ -73,19 +73,9 @@ def changed(database: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def test_a_payload_of_another_shape_is_not_sent(folder: Path, config: tuple[str, str]) -> None:
-    (folder / "event.json").write_text('{"issue": {"title": "x"}}')
-    sent = hls("send", "./event.json", *config)
-    assert sent.exit_code == 2
-    assert sent.stderr == (
-        f"{folder}/event.json: invalid payload: Object missing required field `number` - at `$.issue`\n"
-    )
-
-
-@pytest.mark.parametrize("command", ["send", "render"])
-def test_a_payload_that_is_nested_too_deeply_is_rejected(folder: Path, config: tuple[str, str], command: str) -> None:
+def test_a_payload_that_is_nested_too_deeply_is_rejected(folder: Path, config: tuple[str, str]) -> None:
     (folder / "event.json").write_text("[" * 200_000)
-    result = hls(command, "./event.json", *config)
+    result = hls("send", "./event.json", *config)
     assert result.exit_code == 2
     assert result.stderr == f"{folder}/event.json is not JSON: it is nested too deeply\n"
 
@@ -145,12 +135,6 @@ def test_a_command_that_reads_deliveries_creates_no_database(
     assert not (folder / "hls.db").exists()
 
 
-def test_a_list_of_deliveries_without_a_database_is_still_json(folder: Path, config: tuple[str, str]) -> None:
-    result = hls("deliveries", "list", "--json", *config)
-    assert (result.exit_code, json.loads(result.stdout)) == (0, {"deliveries": []})
-    assert f"there is no database at {folder}/hls.db yet" in result.stderr
-
-
 def test_serve_exits_with_2_if_the_tables_are_of_a_newer_version(
     folder: Path, config: tuple[str, str], database: Path
 ) -> None:
@@ -174,7 +158,7 @@ def test_folder_whose_name_the_locale_cannot_encode_is_no_error(tmp_path: Path) 
     folder = tmp_path / "bücher"
     folder.mkdir()
     (folder / "settings.yaml").write_text(f'{SETTINGS}storage: {{url: "sqlite:///hls.db"}}\n')
-    Storage.open(f"sqlite:///{folder}/hls.db").close()
+    create_database(folder / "hls.db")
     result = hls_with_ascii_locale(folder, "backup", "copy.db")
     assert (result.returncode, result.stderr) == (0, "")
 
@@ -205,13 +189,4 @@ def test_a_damaged_checkpoint_is_reported(
     assert result.stderr == (
         f"{database.parent}/settings.yaml:4 (storage.url): a stored value cannot be read ({problem}): the database may "
         "be damaged; restore a backup\n"
-    )
-
-
-def test_a_demo_without_write_access_does_not_report_another_running_demo(folder: Path) -> None:
-    (folder / "data").write_text("a file where the folder should be")
-    result = hls("demo", "--once")
-    assert result.exit_code == 2
-    assert result.output.startswith(
-        f"the demo cannot run: the database sqlite:///{folder}/data/demo/hls.db cannot be opened: "
     )

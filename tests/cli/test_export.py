@@ -16,13 +16,14 @@ from hls_handler.cli import app
 from hls_handler.storage import Storage
 from tests.cli.test_deliveries import SETTINGS
 from tests.queue.builders import accept, dead_letter, queued
+from tests.sqlite import create_database
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Storage]:
     url = f"sqlite:///{tmp_path}/hls.db"
     (tmp_path / "settings.yaml").write_text(SETTINGS.format(url=url))
-    with closing(Storage.open(url)) as opened:
+    with closing(Storage.open(create_database(tmp_path / "hls.db"))) as opened:
         yield opened
 
 

@@ -67,15 +67,6 @@ def test_a_failed_write_leaves_the_file_and_no_other(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["folder"]  # noqa: PTH208 (hidden files, too)
 
 
-def test_a_file_is_private_whatever_the_umask(tmp_path: Path) -> None:
-    before = os.umask(0)
-    try:
-        write_file(tmp_path / "new" / "key.pem", "text")
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / "new" / "key.pem").stat().st_mode) == 0o600
-
-
 def test_the_settings_are_valid_and_contain_every_choice(tmp_path: Path) -> None:
     text = settings_text(
         None,

@@ -82,8 +82,3 @@ def test_a_failed_exchange_is_shown_and_kept(page: AppPage, exchange: Exchange) 
     assert (shown.status, "&lt;404&gt;" in shown.text) == (502, True)
     assert page.ended.wait(10)
     assert page.problem is exchange.problem
-
-
-def test_requests_are_not_logged(page: AppPage, capsys: pytest.CaptureFixture[str]) -> None:
-    get(page, f"/code?code=c-1&state={page.state}")
-    assert capsys.readouterr() == ("", "")

@@ -107,12 +107,6 @@ def test_variables_are_listed_with_their_types(folder: Path) -> None:
     assert_documented(document, "hls prompts vars")
 
 
-def test_recorded_payloads_are_listed(folder: Path) -> None:
-    document = run("send", "--list")
-    assert "demo/question" in document["payloads"]
-    assert_documented(document, "hls send")
-
-
 def test_settings_are_listed_with_their_sources(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNSET", "a-token")
     document = run("config", "explain", "https://github.com/octo/widgets", "--event", "issues.opened")

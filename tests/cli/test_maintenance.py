@@ -15,6 +15,7 @@ from hls_handler.cli.maintenance import add_author
 from hls_handler.storage import Storage
 from tests.queue.builders import accept, claim, queued
 from tests.settings.files import SMALLEST, VARIABLES
+from tests.sqlite import create_database
 
 Hls = Callable[..., Result]
 SINCE = r"since \d{4}-\d\d-\d\d \d\d:\d\d UTC"
@@ -27,7 +28,7 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def hls(tmp_path: Path, url: str) -> Hls:
-    Storage.open(url).close()
+    create_database(tmp_path / "hls.db")
     config = tmp_path / "settings.yaml"
     config.write_text(f'{SMALLEST}storage: {{url: "{url}"}}\n')
 
@@ -81,14 +82,6 @@ def test_resume_prints_the_pauses_that_still_apply(hls: Hls) -> None:
         0,
         ("octo/docs is paused since T: two; `hls resume octo/docs` ends the pause\neverything resumed: 0 queued\n"),
     )
-
-
-@pytest.mark.usefixtures("waiting")
-def test_a_repository_without_any_webhook_gets_a_hint_about_the_spelling(hls: Hls) -> None:
-    assert hls("pause", "octo/wigdets").output.endswith(
-        "no webhook was ever received from octo/wigdets; check the spelling\n"
-    )
-    assert "ever received" not in hls("pause", "Octo/Docs").output
 
 
 @pytest.mark.parametrize("name", ["widgets", "octo/*", "https://gitlab.com/octo/widgets", ""])

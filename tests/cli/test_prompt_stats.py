@@ -18,24 +18,6 @@ def at(hour: int) -> datetime:
     return datetime(2026, 11, 20, hour, tzinfo=UTC)
 
 
-def test_a_prompt_that_was_never_used_has_zero_answers_and_cost() -> None:
-    assert shown() == ["answers     0", "cost        0.000000 USD", "last error  none"]
-
-
-def test_the_latest_error_of_earlier_versions_is_shown() -> None:
-    assert shown(
-        PromptStats("issues/analyze@000000", 1, 0.25, 0, "the later one", at(11)),
-        PromptStats("issues/analyze@111111", 2, 0.5, 2, "the earlier one", at(10)),
-        PromptStats("issues/analyze@222222", 4, 0.0, 0, None, None),
-        PromptStats("issues/analyze@aaaaaa", 8, 0.125, 1, "now", at(9)),
-    ) == [
-        "answers     8 (earlier versions: 7)",
-        "cost        0.125000 USD, and unknown for 1 call (earlier versions: 0.750000 USD, and unknown for 2 calls)",
-        "last error  2026-11-20 09:00:00 UTC: now",
-        "            (earlier versions: 2026-11-20 11:00:00 UTC: the later one)",
-    ]
-
-
 def test_corrected_labels_are_shown_by_field_with_earlier_versions_in_parentheses() -> None:
     feedback = {
         "issues/analyze@000000": {"priority": FieldFeedback(10, 5), "kind": FieldFeedback(3, 0)},

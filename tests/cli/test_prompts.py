@@ -80,13 +80,6 @@ def test_list_shows_events_and_files_and_creates_no_database(hls: Hls, tmp_path:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lib", "settings.yaml"]
 
 
-def test_list_marks_a_prompt_that_runs_only_as_a_shadow(hls: Hls, tmp_path: Path) -> None:
-    shadow = "prompts:\n  directory: lib\n  use: {issues.opened: {prompt: issues/strict, shadow: true}}\n"
-    (tmp_path / "settings.yaml").write_text(SETTINGS.replace("prompts: {directory: lib}\n", shadow))
-    write(tmp_path / "lib", {"issues/strict.j2": f"{FRONT}---\n{TASK}"})
-    assert "  for         issues.opened; only as a shadow\n" in hls("list").stdout
-
-
 def test_list_shows_the_folder_of_each_prompt(hls: Hls, tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text(SETTINGS.replace("directory: lib", "directory: [own, lib]"))
     write(tmp_path / "own", {"issues/more.j2": f"{TASK}Kindly.\n"})
@@ -134,16 +127,6 @@ def test_list_shows_statistics_of_the_current_version_and_of_earlier_ones_in_par
     )
 
 
-def test_an_unusable_database_is_reported_with_its_setting(hls: Hls, tmp_path: Path) -> None:
-    (tmp_path / "hls.db").write_text("no database, but a text that is long enough to be looked at")
-    listed = hls("list")
-    assert listed.exit_code == 2
-    assert listed.stderr.startswith(
-        f"{tmp_path}/settings.yaml:4 (storage.url): the database sqlite:///{tmp_path}/hls.db cannot be used: "
-    )
-    assert listed.stdout == ""
-
-
 def test_variables_have_owner_type_and_example_and_those_of_comments_come_last(hls: Hls) -> None:
     result = hls("vars", "pull_requests")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -163,13 +146,6 @@ def test_variables_have_owner_type_and_example_and_those_of_comments_come_last(h
         "Variables of comments, and of prompts that follow with `then`, if the reply is pull_request_analysis:" in below
     )
     assert "  analysis.worth_saying               -           true or false  true" in below
-
-
-def test_a_family_is_found_by_its_name_and_by_its_event(hls: Hls) -> None:
-    by_family, by_event = hls("vars", "reviews"), hls("vars", "pull_request_review")
-    assert (by_family.exit_code, by_event.exit_code) == (0, 0)
-    assert by_family.stdout == by_event.stdout
-    assert by_event.stdout.startswith("Variables of prompts and comments about pull_request_review:\n")
 
 
 def test_the_error_for_an_unknown_family_lists_the_families(hls: Hls) -> None:
@@ -221,21 +197,6 @@ def test_vars_lists_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
     )
 
 
-def test_show_prints_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
-    write(tmp_path / "lib", {"issues/own.j2": f"{FRONT}{OWN}---\n{TASK}".replace("opened", "edited")})
-    shown = hls("show", "issues/own").stdout
-    assert (
-        "reply       issue_analysis\n"
-        "fields      component: one of payments, search, none\n"
-        "            areas: list: one of api, docs\n"
-        "            version: text\n"
-        "labels      kind: defect\n"
-        "            component: component-payments, component-search\n"
-        "            areas: area/api, area/docs\n"
-        "\n"
-    ) in shown
-
-
 def test_check_prints_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
     files = {"issues/own.j2": f"{FRONT}{OWN}---\n{TASK}".replace("opened", "edited")}
     write(tmp_path / "lib", {**files, "issues/own.comment.md.j2": "{{ analysis.version }}"})
@@ -277,13 +238,6 @@ def test_show_prints_the_files_with_line_numbers(hls: Hls) -> None:
         )
 
 
-def test_show_rejects_the_id_of_another_version(hls: Hls) -> None:
-    shown = hls("show", "issues/mine@000000")
-    assert (shown.exit_code, shown.stdout) == (1, "")
-    mine = identity(hls, "issues/mine")
-    assert shown.stderr == f"issues/mine@000000 is another version; the current one is {mine}\n"
-
-
 def test_diff_covers_all_files_of_two_prompts(hls: Hls) -> None:
     compared = hls("diff", "issues/mine", "issues/more")
     assert (compared.exit_code, compared.stderr) == (1, "")
@@ -309,11 +263,6 @@ def test_diff_of_one_prompt_compares_with_the_shipped_one(hls: Hls, tmp_path: Pa
     assert (first, second) == (f"--- {shipped.PROMPTS}/reviews/analyze.j2", "+++ lib/reviews/analyze.j2")
     changed = [line[:11] for line in lines if line.startswith(("+", "-")) and "task" in line]
     assert changed == ["-# Your tas", "+# Thy task"]
-
-
-def test_diff_without_differences(hls: Hls) -> None:
-    twice = hls("diff", "issues/mine", "issues/mine")
-    assert (twice.exit_code, twice.stdout) == (0, "no differences: issues/mine and issues/mine\n")
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,9 @@ def rendered(model: str | None) -> RenderedPrompt:
     ("model", "shown", "costs"),
     [
         (None, "claude-haiku-5-5", "0.000022 to 0.002028 USD"),
-        ("claude-opus-5-5", "claude-opus-5-5", "0.000884 to 0.081105 USD"),
         ("claude-3-haiku-20240307", "claude-haiku-5-5", "0.000022 to 0.002028 USD"),
     ],
-    ids=["of settings", "of the prompt", "retired"],
+    ids=["of settings", "retired"],
 )
 def test_the_model_is_printed_with_its_estimated_cost(
     tmp_path: Path, model: str | None, shown: str, costs: str

@@ -70,12 +70,8 @@ POSTED = PromptResult("issues/analyze@1", (RequestedLabel("bug", "kind"),), spea
             ShadowResult("issues/strict", "failed", "Claude answered 400", None, POSTED),
             "Shadow prompt issues/strict failed: Claude answered 400",
         ),
-        (
-            ShadowResult("issues/strict", "skipped", "waits for a slot to call Claude", None, POSTED),
-            "Shadow prompt issues/strict was not asked: waits for a slot to call Claude",
-        ),
     ],
-    ids=["silent", "failed", "skipped"],
+    ids=["silent", "failed"],
 )
 def test_a_shadow_is_described_by_what_it_would_have_done(shadow: ShadowResult, description: str) -> None:
     assert describe_shadow(shadow) == description
