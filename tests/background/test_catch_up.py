@@ -324,6 +324,13 @@ def test_missing_permission_is_one_state_with_the_remedy(world: World, caplog: p
     assert [record.message for record in caplog.records] == ["catch-up is incomplete"]
 
 
+def test_switched_off_sends_no_request(world: World) -> None:
+    world.settings = make_settings(enabled=False)
+    loop, health = make_loop(world)
+    loop.run()
+    assert (component(health).state, world.github.requests) == ("healthy", [])
+
+
 def test_run_while_github_is_down_is_repeated_by_the_next_one(world: World) -> None:
     world.github.send("guid")
     loop, health = make_loop(world)
@@ -406,6 +413,13 @@ def test_several_hooks_with_our_path_are_reported_and_none_is_read(world: World)
     world.github.send("guid")
     assert problems(world) == [f"{REPOSITORY} has several webhooks that end with /webhook: 1, 2"]
     world.settings = make_settings(hook_id=2)
+    assert problems(world) == []
+
+
+def test_repository_without_a_hook_is_reported_unless_its_organisation_has_one(world: World) -> None:
+    world.github.hook_lists = {f"/repos/{REPOSITORY}": []}
+    assert problems(world) == [f"{REPOSITORY} has no active webhook whose URL ends with /webhook"]
+    world.github.hook_lists["/orgs/octo"] = [hook(5)]
     assert problems(world) == []
 
 
@@ -531,6 +545,16 @@ def test_list_that_cannot_be_read_does_not_stop_other_hooks(world: World, error:
     assert world.process_all() == ["other"]
     world.github.list_errors.clear()
     assert catch_up.run().accepted == 1
+
+
+def test_hooks_that_cannot_be_listed_do_not_stop_other_repositories(world: World) -> None:
+    two_repositories(world)
+    world.github.hook_lists[f"/repos/{REPOSITORY}"] = server_error("502")
+    world.github.send("other", repository_id=OTHER_ID)
+    report = world.catch_up().run()
+    assert [problem.message for problem in report.problems] == [f"the webhooks of {REPOSITORY} cannot be listed: 502"]
+    assert [problem.remedy for problem in report.problems] == ["wait"]
+    assert world.process_all() == ["other"]
 
 
 def changed_payload(**changes: object) -> bytes:

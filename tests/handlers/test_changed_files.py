@@ -152,8 +152,8 @@ def test_files_with_similar_names_are_shown() -> None:
 def test_files_are_ordered_source_tests_documentation_removed() -> None:
     ordered = [".github/workflows/ci.yml", "src/area.py", "Makefile", "tests/test_area.py", "src/area_test.go"]
     ordered += ["ui/button.spec.ts", "README.md", "settings.yaml", "docs/guide.html"]
-    documents, others = ordered[6:], ordered[:6]
-    assert paths(file("gone.py", status="removed"), *map(file, documents + others)) == [*ordered, "gone.py"]
+    sources, tests, documents = ordered[:3], ordered[3:6], ordered[6:]
+    assert paths(file("gone.py", status="removed"), *map(file, documents + tests + sources)) == [*ordered, "gone.py"]
 
 
 # Calls

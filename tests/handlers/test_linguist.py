@@ -25,6 +25,7 @@ from tests.handlers.world import file
         ("*.py linguist-generated=perhaps", "a.py", None),
         ("# *.py linguist-generated", "a.py", None),
         ('"\\303\\244 \\"b\\".py" linguist-generated', 'ä "b".py', True),
+        ('"a b.py linguist-generated', '"a', True),  # b.py is another attribute
         ("a\\*.py linguist-generated", "a*.py", True),
         ("v[0-9]/*.p[!b] linguist-generated", "v2/a.py", True),
         ("[b-a].py linguist-generated", "b.py", True),
