@@ -145,6 +145,22 @@ def test_head_that_changed_when_its_files_were_read_is_superseded(make_world: Ma
 REMOVED = file(status="removed", commit=OLD)
 
 
+def test_review_of_a_commit_that_was_the_head_only_for_a_while_is_superseded(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    world.github.pull_requests[2] = pull_request(number=2, head_sha=NEW)
+    world.github.changed[2] = (file(),)
+    world.accept("pull_request.opened", head_sha=OLD)
+
+    def push_back(_: str) -> None:
+        world.accept("pull_request.opened", guid="g2", head_sha=NEW, action="synchronize")
+        world.accept("pull_request.opened", guid="g3", head_sha=OLD, action="synchronize")
+
+    world.claude.on_call = push_back
+    finished = world.finish()
+    assert (finished.state, finished.reason) == ("superseded", "a newer push came meanwhile: aaaaaaaaaa")
+    assert world.github.comments == {}
+
+
 @pytest.mark.parametrize(
     ("numbers", "described"),
     [
@@ -405,6 +421,24 @@ def test_commit_at_the_hourly_limit_gets_a_check(make_world: MakeWorld, action: 
 
 
 # Before Claude is asked
+
+
+def test_later_review_is_not_undone_by_a_repeated_change_of_the_base(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.finish()
+    accept_event(world, "base", **RETARGETED)
+    world.github.failing = [DENIED]
+    assert world.finish().state == "dead"
+    make_ender(world).run()
+    accept_event(world, "later", "reopened")
+    assert world.finish().state == "done"
+    assert shown(world) == ["success", "neutral", "success"]
+    world.store.queue.retry("base")
+    world.github.pull_requests[2] = pull_request(number=2, title="[skip hls]")
+    assert world.finish().state == "ignored"
+    make_ender(world).run()
+    assert shown(world) == ["success", "neutral", "success"]
 
 
 def test_dead_letter_before_claude_is_asked_has_a_check(make_world: MakeWorld) -> None:

@@ -239,6 +239,20 @@ def test_closing_that_catch_up_read_late_supersedes_only_what_catch_up_read_befo
     assert [state_of(store, guid) for guid in ("reopened", "missed-1")] == ["queued", "superseded"]
 
 
+def test_redelivered_older_push_does_not_supersede_newer_delivery(store: Storage) -> None:
+    accept(store, push("g1", "aaa"))
+    store.queue.dead_letter(claim(store), reason="locked")
+    accept(store, push("g2", "bbb"))
+    accept(store, push("g1", "aaa"))
+    assert [state_of(store, guid) for guid in ("g1", "g2")] == ["queued", "queued"]
+
+
+def test_received_push_supersedes_what_catch_up_read(store: Storage) -> None:
+    accept(store, push("missed", "aaa", request_id="caught-up:1"))
+    accept(store, push("received", "bbb"))
+    assert state_of(store, "missed") == "superseded"
+
+
 def test_closing_a_conversation_supersedes_its_queued_deliveries(store: Storage) -> None:
     accept(store, queued("g1", number=7), queued("g2", number=7, event="issue_comment"), queued("g3", number=8))
     accept(store, ignored("g4", number=7, action="closed", supersedes="all"))

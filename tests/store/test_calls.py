@@ -28,7 +28,7 @@ def test_call_is_stored_with_tokens_cost_and_duration(store: Storage) -> None:
         "claude-haiku",
     )
     assert (row.finished_at, row.outcome, row.cost_usd, row.took_s) == (None, None, None, None)
-    store.calls.end(lease, call, outcome="answered", usage=USAGE, error=None)
+    store.calls.end(lease, call, outcome="answered", usage=USAGE, error=None, request_id="req_011")
     (row,) = store.calls.calls_of("g1")
     assert (row.model, row.outcome, row.error, row.cost_usd, row.took_s) == (
         "claude-haiku-5-5",
@@ -39,6 +39,7 @@ def test_call_is_stored_with_tokens_cost_and_duration(store: Storage) -> None:
     )
     assert (row.input_tokens, row.output_tokens, row.cache_write_tokens, row.cache_read_tokens) == (100, 20, 30, 40)
     assert row.finished_at is not None
+    assert row.request_id == "req_011"
 
 
 REPLY = Checkpoint("ask", 0, 1, '{"kind":"bug"}')
@@ -184,6 +185,17 @@ def test_deliveries_over_the_hourly_budget_wait_for_different_times(store: Stora
     starts = [row.started_at for row in store.calls.calls_of("g1")]
     hour = timedelta(hours=1)
     assert waits == [starts[0] + hour, starts[1] + hour, starts[0] + 2 * hour]
+
+
+def test_waiting_delivery_is_counted_once_in_the_budget(store: Storage) -> None:
+    lease = begin(store, "g1")
+    start_call(store, lease, calls_per_hour=1)
+    waits = set()
+    for _ in range(3):
+        with pytest.raises(Postponed) as raised:
+            start_call(store, lease, calls_per_hour=1)
+        waits.add(raised.value.at)
+    assert len(waits) == 1
 
 
 def test_budget_frees_after_an_hour(store: Storage, skew: Skew) -> None:

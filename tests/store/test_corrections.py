@@ -91,6 +91,17 @@ def test_correction_recorded_twice_counts_once(store: Storage, skew: Skew) -> No
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
 
 
+def test_second_change_of_a_field_does_not_count_twice(store: Storage, skew: Skew) -> None:
+    set_bug_and_priority(store, skew)
+    lease = begin_later(store)
+    record_change(store, lease, "bug")
+    record_change(store, lease, "bug", "priority-low")
+    assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
+    assert store.repositories.history(lease, "hls").corrections(most=6) == (
+        Correction("priority", "priority-high", "priority-low", "Crash"),
+    )
+
+
 def test_reverted_change_withdraws_the_correction(store: Storage, skew: Skew) -> None:
     set_bug_and_priority(store, skew)
     lease = begin_later(store)
