@@ -17,6 +17,7 @@ from jinja2.filters import FILTERS
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
 
+from hls_handler.analysis import IssueResponse
 from hls_handler.errors import PromptError
 from hls_handler.untrusted.placeholders import Placeholders, Trusted, WrappedMapping
 from hls_handler.untrusted.untrusted_text import (
@@ -535,6 +536,8 @@ def test_rule_7_a_string_that_its_literal_does_not_allow_is_untrusted() -> None:
 
 def test_rule_7_a_model_behaves_like_a_dataclass() -> None:
     assert show("{{ f.severity }} {{ f.title }}", f=finding(severity="high", title="high")) == "high «high»"
+    response = IssueResponse(worth_saying=True, answer="yes", certain=False)
+    assert show("{{ r }}", r=response) == "IssueResponse(worth_saying=True, answer=«yes», certain=False)"
 
 
 @pytest.mark.parametrize("name", ["method", "_private", "nothing", "__class__", "_wrapped"])
