@@ -155,6 +155,18 @@ def test_a_short_page_is_not_the_last_while_github_links_to_another(api: GithubA
     assert list(api.pages(FILES, NUMBERS, max_pages=9)) == [(1,), (2,)]
 
 
+def test_list_is_read_up_to_the_page_limit(api: GithubApi, github: FakeGithub) -> None:
+    github.documents[FILES] = list(range(500))
+    assert len(list(api.pages(FILES, NUMBERS, max_pages=2))) == 2
+    assert len(github.seen) == 2
+
+
+def test_base_url_without_port_and_path_is_accepted() -> None:
+    api = GithubApi(github_settings("https://api.github.com"), observe=lambda _: None, now=lambda: NOON)
+    assert api.base_url == "https://api.github.com"
+    api.close()
+
+
 def test_quota_is_read_from_every_response_and_every_request_is_counted(
     api: GithubApi, github: FakeGithub, meter: RateLimitMonitor
 ) -> None:

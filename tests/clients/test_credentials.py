@@ -233,6 +233,16 @@ def test_permission_that_was_not_granted_is_not_requested(world: World) -> None:
     )
 
 
+def test_new_permission_is_used_without_a_restart(world: World) -> None:
+    world.sandbox.apps.grant(world.installation.id, {"issues": "read", "metadata": "read"})
+    world.read()
+    world.sandbox.apps.grant(world.installation.id, ALL)
+    world.now.append(NOON + timedelta(minutes=2))
+    with closing(world.connect()) as github, pytest.raises(Permanent, match="404"):
+        github.reader(REPOSITORY).jobs(1, 1)
+    assert len(world.token_requests()) == 2
+
+
 def test_identity_names_app_installations_and_permissions(world: World) -> None:
     with closing(world.connect()) as github:
         identity = github.fetch_identity()
