@@ -173,6 +173,17 @@ def test_browser_gets_a_page_about_an_error(setup: WebSetup, method: str, path: 
     )
 
 
+def test_webhook_to_another_path_is_logged(setup: WebSetup, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        assert ask(setup.app(), "/webhooks", headers=[(b"x-github-event", b"issues")]).status == 404
+        assert ask(setup.app(), "/favicon.ico", method="GET").status == 404
+    (record,) = caplog.records
+    assert (record.message, record.__dict__["reason"]) == (
+        "webhook received",
+        "the path is /webhooks, and not server.webhook_path",
+    )
+
+
 @pytest.mark.parametrize("path", ["/health", "/stats", "/webhook", "/nowhere"])
 def test_rule_6_responses_forbid_caching_and_sniffing_and_have_a_strict_policy(setup: WebSetup, path: str) -> None:
     response = ask(setup.app(), path, method="GET")
