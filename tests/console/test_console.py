@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from datetime import timedelta
 from urllib.parse import urlencode
 
 import pytest
@@ -385,3 +386,53 @@ def test_address_that_a_client_invents_does_not_count(browser: Browser) -> None:
 
     token = browser.token("/sign-in")
     assert [sign_in(number) for number in range(11)] == [401] * 10 + [429]
+
+
+def test_signing_out_deletes_the_cookie(browser: Browser) -> None:
+    browser.sign_in()
+    response = browser.submit("/deliveries", "/sign-out")
+    assert (response.status, response.headers["location"]) == (303, "/sign-in")
+    assert response.headers["set-cookie"].startswith('hls=""; expires=')
+
+
+def test_list_has_one_line_for_each_delivery_with_its_wait_and_next_attempt(store: Storage, browser: Browser) -> None:
+    at = store.now() + timedelta(minutes=90)
+    store.queue.reschedule(begin(store, "w"), at=at, reason="GitHub is down", failed=True, counts=False)
+    accept(store, queued("p", repository="octo/docs"), queued("f"))
+    store.pauses.pause("octo/docs", reason="a migration")
+    browser.sign_in()
+    page = browser.get("/deliveries?state=queued").body.decode()
+    assert re.search(
+        r'<td role="cell" title="GitHub is down"><span class="quiet">again <time [^>]+>in (89|90) min<', page
+    )
+    assert re.search(r'title="octo/docs is paused since [-0-9: ]+ UTC: a migration">paused: a migration</td>', page)
+    assert '<span class="quiet">again now:</span> waits for a worker</td>' in page
+    assert re.search(r'<time datetime="[^"]+" title="[-0-9]+ [:0-9]+ UTC">(now|1 s ago|2 s ago)</time>', page)
+
+
+def test_dead_deliveries_are_grouped_by_reason(store: Storage, browser: Browser) -> None:
+    for guid, reason in (("a", "still failing, last at 12:00"), ("b", "still failing, last at 13:30"), ("c", "locked")):
+        store.queue.dead_letter(begin(store, guid), reason=reason)
+    browser.sign_in()
+    page = browser.get("/deliveries?state=dead&repository=octo/widgets").body.decode()
+    address = "/deliveries?state=dead&amp;repository=octo%2Fwidgets&amp;text="
+    assert f'<li><a href="{address}still+failing%2C+last+at">2</a>: still failing, last at 1' in page
+    assert f'<li><a href="{address}locked">1</a>: locked</li>' in page
+    assert "By reason" not in browser.get("/deliveries?state=done").body.decode()
+
+
+def test_second_request_to_run_a_delivery_says_what_became_of_it(browser: Browser, store: Storage) -> None:
+    dead_letter(store, "g1")
+    browser.sign_in()
+    form = {"csrf_token": browser.token("/deliveries/g1")}
+    assert browser.post("/deliveries/g1/retry", form).status == browser.post("/deliveries/g1/retry", form).status == 303
+    lease = claim(store)
+    running = browser.post("/deliveries/g1/retry", form)
+    assert (running.status, b"g1 is running already." in running.body) == (409, True)
+    assert b'<span class="state running">running</span>' in running.body
+    store.queue.finish(lease, "done", reason="no change", took_s=1.0)
+    done = browser.post("/deliveries/g1/retry", form)
+    assert (done.status, b"g1 is done; only a dead, ignored or waiting delivery can be run again." in done.body) == (
+        409,
+        True,
+    )
