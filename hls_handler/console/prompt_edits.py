@@ -24,7 +24,7 @@ from hls_handler import shipped
 from hls_handler.console.claude_runs import CallRefused, ClaudeRuns
 from hls_handler.console.frame import Form, Frame
 from hls_handler.console.prompts import Shown, prompt_name, show_rendered
-from hls_handler.console.render_child import Rendered, RenderJob, RenderResult
+from hls_handler.console.render_child import RenderJob, RenderResult
 from hls_handler.console.render_process import NO_RESULT, RenderBusy, RunRenderJob
 from hls_handler.engine.library import all_variables
 from hls_handler.errors import HlsError, StoreUnavailable
@@ -196,10 +196,9 @@ class PromptEdits:
         try:
             sources, unsuitable = await asyncio.to_thread(self._choose, library, edit)
             result = await self._run(self._make_job(library, edit, sources))
-            if result.rendered is None:
+            if not result.requests:
                 return result, None
-            prepare = partial(self._prepare, library, edit, result, result.rendered, sources, unsuitable)
-            return result, await asyncio.to_thread(prepare)
+            return result, await asyncio.to_thread(self._prepare, library, edit, result, sources, unsuitable)
         except StoreUnavailable:
             raise
         except HlsError as exc:
@@ -210,18 +209,17 @@ class PromptEdits:
         library: Library,
         edit: Edit,
         result: RenderResult,
-        rendered: Rendered,
         sources: Sequence[StoredFacts],
         unsuitable: Sequence[str],
     ) -> Prepared:
         """Raises `HlsError` if the child process returned something else than the prompt."""
-        if len(rendered.requests) != len(sources):
+        if len(result.requests) != len(sources):
             raise HlsError(NO_RESULT)
-        prompt, claude = _to_prompt(library.prompts[edit.name], rendered), self._frame.settings.claude
+        prompt, claude = _to_prompt(library.prompts[edit.name], result), self._frame.settings.claude
         schema = prompt.reply_model.model_json_schema()
         failed = [(sentence, "") for sentence in unsuitable]
         trials: list[Trial] = []
-        for source, made in zip(sources, rendered.requests, strict=True):
+        for source, made in zip(sources, result.requests, strict=True):
             if isinstance(made, str):
                 failed.append((source.title, made))
                 continue
@@ -313,7 +311,7 @@ def _diff_label(source: SourceFile) -> str:
     return f"{folder.name}/{source.name}"
 
 
-def _to_prompt(before: Prompt, rendered: Rendered) -> Prompt:
+def _to_prompt(before: Prompt, rendered: RenderResult) -> Prompt:
     """Return the prompt that the child process rendered, with a reply type made from its front matter.
 
     This parses YAML and compiles no template. Raises `HlsError` if the front matter is not valid.

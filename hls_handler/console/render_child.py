@@ -70,21 +70,16 @@ class RenderedRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
-    prompt_id: str  # the id that the prompt would have if the edit were saved
-    requests: tuple[tuple[RenderedRequest, ...] | str, ...]  # for each of `given`; or why it cannot be rendered
-    front: str  # the front matter, without fences
-    comment: str | None  # with invented values; None unless a comment template was edited
-
-
-@dataclass(frozen=True, slots=True)
 class RenderResult:
     """The diff, and either the rendered prompt or the problems: "edit/issues/analyze.j2:3: ..."."""
 
     diff: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    rendered: Rendered | None = None
+    prompt_id: str = ""  # the id that the prompt would have if the edit were saved
+    requests: tuple[tuple[RenderedRequest, ...] | str, ...] = ()  # for each of `given`; or why it cannot be rendered
+    front: str = ""  # the front matter, without fences
+    comment: str | None = None  # with invented values; None unless a comment template was edited
 
 
 JOB, RESULT = TypeAdapter(RenderJob), TypeAdapter(RenderResult)
@@ -129,9 +124,14 @@ def render_edit(job: RenderJob, *, seal: Callable[[], None] = lambda: None) -> R
             shadows=frozenset(job.shadows),
             config=job.config,
         )
-        rendered = _render(job, library)
-        shown = tuple(hide(one) if isinstance(one, str) else one for one in rendered.requests)
-        rendered = replace(rendered, requests=shown)
+        return RenderResult(
+            diff,
+            warnings=tuple(map(hide, library.warnings)),
+            requests=tuple(hide(one) if isinstance(one, str) else one for one in _render_all(job, library)),
+            comment=_render_edited_comment(job, library),
+            prompt_id=library.prompts[job.prompt].id,
+            front=library.sources[job.prompt].front,
+        )
     except PromptError as exc:
         return RenderResult(diff, tuple(map(hide, exc.problems[:MAX_PROBLEMS])))
     except HlsError as exc:
@@ -141,10 +141,9 @@ def render_edit(job: RenderJob, *, seal: Callable[[], None] = lambda: None) -> R
         return RenderResult(diff, (f"{UNSAVED}/{job.file}: {problem}",))
     except (MemoryError, RecursionError) as exc:  # not while a template is rendered, which would name its line
         return RenderResult((), (f"{UNSAVED}/{job.file}: the template needs too much memory ({type(exc).__name__})",))
-    return RenderResult(diff, (), tuple(map(hide, library.warnings)), rendered)
 
 
-def _render(job: RenderJob, library: Library) -> Rendered:
+def _render_all(job: RenderJob, library: Library) -> list[tuple[RenderedRequest, ...] | str]:
     if job.prompt not in library.prompts:
         raise HlsError(f"with this edit, there is no prompt {job.prompt} any more")
     requests: list[tuple[RenderedRequest, ...] | str] = []
@@ -157,12 +156,7 @@ def _render(job: RenderJob, library: Library) -> Rendered:
             requests.append("; ".join(exc.problems) if isinstance(exc, PromptError) else str(exc))
     if all(isinstance(one, str) for one in requests):
         raise HlsError(str(requests[0]))
-    comment = None
-    if job.file.endswith((COMMENT_SUFFIX, ".md.j2")) or job.file == SHARED_COMMENT:
-        comment = _render_comment(job, library)
-        _require_sendable(job, comment or "")
-    front = library.sources[job.prompt].front
-    return Rendered(library.prompts[job.prompt].id, tuple(requests), front, comment)
+    return requests
 
 
 def _render_requests(job: RenderJob, library: Library, given: PromptInput) -> Iterator[RenderedRequest]:
@@ -181,12 +175,18 @@ def _require_sendable(job: RenderJob, text: str) -> None:
         )
 
 
-def _render_comment(job: RenderJob, library: Library) -> str | None:
+def _render_edited_comment(job: RenderJob, library: Library) -> str | None:
+    """Return the comment with an invented reply; None unless its template is the edited file."""
+    if not job.file.endswith((COMMENT_SUFFIX, ".md.j2")) and job.file != SHARED_COMMENT:
+        return None
     given = job.given[0]
     variables, family = next(list_variables(given, library, job.prompt)), families()[given.event]
     invented = {name: sample_values(hint)[0] for name, hint in family.comment_variables.items()}
     reply = sample_values(library.prompts[job.prompt].reply_model)[0]
-    return render_comment(library, job.prompt, {**variables, **invented, "analysis": reply}, key=bytes.fromhex(job.key))
+    variables = {**variables, **invented, "analysis": reply}
+    comment = render_comment(library, job.prompt, variables, key=bytes.fromhex(job.key))
+    _require_sendable(job, comment or "")
+    return comment
 
 
 @cache

@@ -297,7 +297,7 @@ def test_without_a_key_edits_are_tried_only_if_claude_is_the_sandbox(author: Bro
 )
 def test_rule_9_unsaved_template_is_sandboxed(library: Path, template: str, problem: str) -> None:
     result = render_edit(make_job(library, with_task(template)))
-    assert result.rendered is None
+    assert result.requests == ()
     assert all(one.startswith("edit/issues/analyze.j2:") for one in result.problems)
     assert problem in result.problems[0]
     assert str(library) not in str(result)
@@ -336,7 +336,7 @@ from hls_handler.console.render_child import JOB
 from hls_handler.console.render_process import RenderProcess
 os.register_at_fork(after_in_child=threading.Event().wait)
 job = JOB.validate_json(sys.stdin.buffer.read())
-print(uvloop.run(RenderProcess().run(job)).rendered is not None)
+print(uvloop.run(RenderProcess().run(job)).requests != ())
 """
 
 
@@ -344,3 +344,11 @@ def test_edit_is_rendered_in_a_process_whose_libraries_wait_after_a_fork(library
     given = JOB.dump_json(make_job(library, TEMPLATE))
     ran = subprocess.run([sys.executable, "-c", RENDER_IN_UVLOOP], input=given, capture_output=True, timeout=30)
     assert ran.stdout == b"True\n"
+
+
+def test_comment_template_is_rendered_with_an_invented_reply(library: Path) -> None:
+    (library / "issues/analyze.comment.md.j2").write_text("{{ analysis.summary }}", encoding="utf-8")
+    job = make_job(library, "Summary: {{ analysis.summary }}", "issues/analyze.comment.md.j2")
+    comment = render_edit(job).comment
+    assert comment is not None
+    assert comment.startswith("Summary: some ")
