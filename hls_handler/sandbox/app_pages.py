@@ -56,43 +56,37 @@ def app_page_routes(apps: Apps) -> list[Route]:
     async def confirm(request: Request) -> Response:
         _require_same_origin(request)
         form = await _parse_form(request)
-        organization = form.get("organization") or None
-        document = {**json.loads(form["manifest"]), "name": form.get("name", "")}
-        text, state = json.dumps(document), form.get("state", "")
+        organization, state = form.get("organization") or None, form.get("state", "")
+        text = json.dumps({**json.loads(form["manifest"]), "name": form.get("name", "")})
         try:
-            manifest = parse_manifest(document)
-            if not manifest.name.strip():
-                raise InvalidManifest("Name can't be blank")
+            manifest = parse_manifest(json.loads(text))
             code = apps.confirm(manifest, apps.owner_named(organization))
         except InvalidManifest as exc:
             return new_app_page(text, organization, state, str(exc))
-        query = urlencode({"code": code, **({"state": state} if state else {})})
         separator = "&" if "?" in manifest.redirect_url else "?"
-        return RedirectResponse(f"{manifest.redirect_url}{separator}{query}", 302)
+        return RedirectResponse(f"{manifest.redirect_url}{separator}{urlencode({'code': code, 'state': state})}", 302)
 
-    def find_app(request: Request) -> App | None:
-        return apps.state.world.apps.get(request.path_params["slug"])
+    def find_app(request: Request) -> App:
+        app = apps.state.world.apps.get(request.path_params["slug"])
+        if app is None:
+            raise HTTPException(404, "There is no such App in the sandbox.")
+        return app
 
     async def to_installation(request: Request) -> Response:
         return RedirectResponse(f"/apps/{request.path_params['slug']}/installations/new")
 
     async def installation(request: Request) -> Response:
         app = find_app(request)
-        if app is None:
-            return page(404, title="Not found", message="There is no such App in the sandbox.")
         present = next(iter(apps.installations(app)), None)
         names = apps.installable(app)
         chosen = names if present is None or present.repositories is None else present.repositories
-        return page(
-            title=f"Install {app.name}",
-            app={"app": app, "repositories": names, "chosen": chosen, "all": present and present.repositories is None},
-        )
+        everything = present is not None and present.repositories is None
+        shown = {"app": app, "repositories": names, "chosen": chosen, "all": everything}
+        return page(title=f"Install {app.name}", app=shown)
 
     async def install(request: Request) -> Response:
         _require_same_origin(request)
         app = find_app(request)
-        if app is None:
-            return page(404, title="Not found", message="There is no such App in the sandbox.")
         form = parse_qs((await request.body()).decode())
         selected = tuple(name for name in form.get("repository", []) if name in apps.installable(app))
         everything = form.get("selection") == ["all"]
@@ -102,15 +96,14 @@ def app_page_routes(apps: Apps) -> list[Route]:
         made = await asyncio.to_thread(apps.install, app, app.owner, None if everything else selected)
         return page(title=f"{app.name} is installed", installed=made.repositories or (f"all of {app.owner.login}",))
 
+    settings, of_organization = "/settings/apps", "/organizations/{organization}/settings/apps"
+    redirected = ["/apps/{slug}"]
+    redirected += [f"{path}/{{slug}}{end}" for path in (settings, of_organization) for end in ("", "/installations")]
     return [
-        Route("/settings/apps/new", new_app, methods=["POST"]),
-        Route("/organizations/{organization}/settings/apps/new", new_app, methods=["POST"]),
-        Route("/settings/apps/confirm", confirm, methods=["POST"]),
-        Route("/apps/{slug}", to_installation, methods=["GET"]),
-        Route("/settings/apps/{slug}", to_installation, methods=["GET"]),
-        Route("/settings/apps/{slug}/installations", to_installation, methods=["GET"]),
-        Route("/organizations/{organization}/settings/apps/{slug}", to_installation, methods=["GET"]),
-        Route("/organizations/{organization}/settings/apps/{slug}/installations", to_installation, methods=["GET"]),
+        Route(f"{settings}/new", new_app, methods=["POST"]),
+        Route(f"{of_organization}/new", new_app, methods=["POST"]),
+        Route(f"{settings}/confirm", confirm, methods=["POST"]),
+        *(Route(path, to_installation, methods=["GET"]) for path in redirected),
         Route("/apps/{slug}/installations/new", installation, methods=["GET"]),
         Route("/apps/{slug}/installations/new", install, methods=["POST"]),
     ]

@@ -25,7 +25,7 @@ from hls_handler.settings.values import is_loopback
 
 CODE_LIFETIME = timedelta(hours=1)
 TOKEN_LIFETIME = timedelta(hours=1)
-MAX_JWT_LIFETIME = timedelta(minutes=10)
+MAX_JWT_LIFETIME_S = 600
 MAX_NAME_CHARS = 34
 CLOCK_SKEW_S = 60
 
@@ -78,6 +78,8 @@ class Apps:
 
     def confirm(self, manifest: Manifest, owner: Account) -> str:
         """Return a code for the new App, as after the button on GitHub's page. Raises `InvalidManifest`."""
+        if not manifest.name.strip():
+            raise InvalidManifest("Name can't be blank")
         if slug_of(manifest.name) in self.state.world.apps:
             raise InvalidManifest("Name is already taken")
         code = secrets.token_hex(20)
@@ -95,8 +97,7 @@ class Apps:
         events: tuple[str, ...] = (),
     ) -> App:
         """Create an App of an existing key, without a manifest."""
-        manifest = Manifest(name, redirect_url="", webhook_url=webhook_url, permissions=permissions, events=events)
-        return self._store(manifest, owner, public_key)
+        return self._store(Manifest(name, "", webhook_url, permissions, events), owner, public_key)
 
     def convert(self, code: str) -> tuple[App, str]:
         """Create the App, and return it with its private key. Raises `GitHubError` (404) for a used or expired code."""
@@ -136,9 +137,8 @@ class Apps:
 
     def installable(self, app: App) -> tuple[str, ...]:
         """Return the repositories of the App's owner: an App that is not public can be installed only there."""
-        owner = app.owner.login.lower()
-        names = [home.full_name for home in self.state.world.repositories.values()]
-        return tuple(sorted(name for name in names if name.lower().startswith(f"{owner}/")))
+        names = (home.full_name for home in self.state.world.repositories.values())
+        return tuple(sorted(name for name in names if name.lower().startswith(f"{app.owner.login.lower()}/")))
 
     def install(self, app: App, account: Account, repositories: Sequence[str] | None) -> Installation:
         """Install the App, or change the repositories of the installation on this account.
@@ -191,13 +191,9 @@ class Apps:
 
     def repositories_of(self, token: InstallationToken) -> tuple[str, ...]:
         """Return the existing repositories that the token can read."""
-        names = [home.full_name for home in self.state.world.repositories.values()]
-        chosen = None if token.repositories is None else {name.lower() for name in token.repositories}
-        return tuple(
-            name
-            for name in sorted(names)
-            if covers(token.installation, name) and (chosen is None or name.lower() in chosen)
-        )
+        names = sorted(home.full_name for home in self.state.world.repositories.values())
+        chosen = {name.lower() for name in (names if token.repositories is None else token.repositories)}
+        return tuple(name for name in names if covers(token.installation, name) and name.lower() in chosen)
 
     def send_webhook(self, event: str, payload: Document) -> list[Attempt]:
         """Send a webhook to the hooks of the payload's repository, and to the Apps that are installed on it. Blocks."""
@@ -214,27 +210,18 @@ class Apps:
 
     def authenticate(self, encoded: str) -> App:
         """Return the App that signed a JWT. Raises `GitHubError` (401 or 404)."""
-        options: Any = {"verify_signature": False}
         try:
-            issuer = str(jwt.decode(encoded, options=options).get("iss", ""))
+            issuer = str(jwt.decode(encoded, options={"verify_signature": False}).get("iss", ""))
             app = self.state.world.app(int(issuer)) if issuer.isdigit() else None
             if app is None:
                 raise GitHubError(404, "Integration not found")
-            claims = jwt.decode(
-                encoded,
-                app.public_key,
-                algorithms=["RS256"],
-                options={"require": ["iat", "exp", "iss"], "verify_exp": False, "verify_iat": False},
-            )
+            options: Any = {"require": ["iat", "exp", "iss"], "verify_exp": False, "verify_iat": False}
+            claims = jwt.decode(encoded, app.public_key, algorithms=["RS256"], options=options)
         except (jwt.InvalidTokenError, ValueError):
             raise GitHubError(401, "A JSON web token could not be decoded") from None
         now = self._clock().timestamp()
-        if claims["exp"] <= now:
-            raise GitHubError(
-                401, "'Expiration time' claim ('exp') must be a numeric value representing the future time"
-            )
-        if claims["exp"] > now + MAX_JWT_LIFETIME.total_seconds():
-            raise GitHubError(401, "'Expiration time' claim ('exp') is too far in the future")
+        if not now < claims["exp"] <= now + MAX_JWT_LIFETIME_S:
+            raise GitHubError(401, "'Expiration time' claim ('exp') is in the past or too far in the future")
         if claims["iat"] > now + CLOCK_SKEW_S:
             raise GitHubError(401, "'Issued at' claim ('iat') must be an Integer representing the time in the past")
         return app
@@ -246,10 +233,11 @@ class Apps:
             raise GitHubError(404, "Not Found")
         if installation.suspended_at is not None:
             raise GitHubError(403, "This installation has been suspended")
-        repositories = self._requested_repositories(installation, body.get("repositories"))
-        granted, wanted = installation.permissions, body.get("permissions")
-        # GitHub grants `metadata` to every installation.
-        granted = {"metadata": "read", **granted}
+        names, wanted = body.get("repositories"), body.get("permissions")
+        repositories = None if names is None else tuple(f"{installation.account.login}/{name}" for name in names)
+        if not all(self.state.repository(name) and covers(installation, name) for name in repositories or ()):
+            raise GitHubError(422, "A repository does not exist or is not accessible to the parent installation.")
+        granted = {"metadata": "read", **installation.permissions}  # GitHub grants `metadata` to every installation
         if wanted is not None and not all(includes(granted.get(name), level) for name, level in wanted.items()):
             raise GitHubError(422, "The permissions requested are not granted to this installation.")
         token = InstallationToken(
@@ -267,18 +255,6 @@ class Apps:
         present = next((one for one in self.state.world.installations if one.id == token.installation.id), None)
         return None if present is None or present.suspended_at is not None else replace(token, installation=present)
 
-    def _requested_repositories(self, installation: Installation, names: Any) -> tuple[str, ...] | None:
-        if names is None:
-            return None
-        full_names = [f"{installation.account.login}/{name}" for name in names]
-        known = [self.state.repository(name) for name in full_names]
-        if not all(home is not None and covers(installation, home.full_name) for home in known):
-            message = (
-                "There is at least one repository that does not exist or is not accessible to the parent installation."
-            )
-            raise GitHubError(422, message)
-        return tuple(full_names)
-
 
 def parse_manifest(document: Any) -> Manifest:
     """Return the manifest. Raises `InvalidManifest` with the reason that GitHub's page shows."""
@@ -286,17 +262,16 @@ def parse_manifest(document: Any) -> Manifest:
         raise InvalidManifest("The manifest is not a JSON object")
     hook = document.get("hook_attributes", {})
     for place, key in ((document, "url"), (document, "redirect_url"), (hook, "url")):
-        if not isinstance(place, dict) or not _is_url(place.get(key)):
+        if not re.match(r"https?://[^/]", str(place.get(key))):
             raise InvalidManifest(f'Error "{key}" wasn\'t supplied.')
     if is_loopback(urlsplit(hook["url"]).hostname or ""):
         raise InvalidManifest("Hook url is not supported because it isn't reachable over the public Internet")
     permissions, events = document.get("default_permissions", {}), document.get("default_events", [])
     for event in events:
-        needed = EVENT_PERMISSIONS.get(event, ())
-        if not any(permissions.get(name) in ("read", "write") for name in needed):
+        if not permissions.keys() & set(EVENT_PERMISSIONS.get(event, ())):
             raise InvalidManifest(f"Default events unsupported: {event}")
-    name = document.get("name") or ""
-    if not isinstance(name, str) or len(name) > MAX_NAME_CHARS:
+    name = str(document.get("name") or "")
+    if len(name) > MAX_NAME_CHARS:
         raise InvalidManifest(f"Name is too long (maximum is {MAX_NAME_CHARS} characters)")
     return Manifest(name, document["redirect_url"], hook["url"], dict(permissions), tuple(events))
 
@@ -319,10 +294,6 @@ def covers(installation: Installation, full_name: str) -> bool:
 def includes(granted: str | None, wanted: str) -> bool:
     """Return True if a permission that was granted at the level `granted` suffices for the level `wanted`."""
     return granted is not None and (granted == wanted or (granted, wanted) == ("write", "read"))
-
-
-def _is_url(value: Any) -> bool:
-    return isinstance(value, str) and re.match(r"https?://[^/]", value) is not None
 
 
 def _make_key() -> tuple[str, str]:

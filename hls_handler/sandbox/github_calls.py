@@ -29,6 +29,7 @@ from hls_handler.sandbox.github_request import (
 from hls_handler.sandbox.objects import Comment, Conversation, Document, Repository
 
 MAX_FILES = 3000
+REACTIONS = ("+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes")
 MAX_LABELS = 100  # on one issue or pull request
 MAX_DESCRIPTION_CHARACTERS = 100
 
@@ -129,11 +130,14 @@ def edit_comment(call: Call) -> Answer:
 
 
 def create_reaction(call: Call) -> Answer:
-    """React to a comment: 201, or 200 if the account has reacted so before."""
-    home = writable_repository(call)
-    conversation, known = _comment(call, home)
-    reaction, is_new = call.state.react(conversation, known, github_request.reaction_content(call.body), by=call.me)
-    return Answer(shapes.reaction(reaction), status=201 if is_new else 200)
+    """React to a comment, also on a line of a pull request: 201, or 200 if the account has reacted so before."""
+    content = github_request.valid_fields(call.body, "content")["content"]
+    if content not in REACTIONS:
+        raise failed("Reaction", "invalid", "content")
+    is_new = call.state.react(writable_repository(call).full_name, int(call.path["id"]), call.me.login, content)
+    if is_new is None:
+        raise GitHubError(404, "Not Found")
+    return Answer({"user": shapes.account(call.me), "content": content}, status=201 if is_new else 200)
 
 
 # --- labels ----------------------------------------------------------------------------------------------------------
@@ -162,8 +166,8 @@ def create_label(call: Call) -> Answer:
     check_length("Label", "description", given["description"] or "", MAX_DESCRIPTION_CHARACTERS)
     if name.lower() in home.labels:
         raise failed("Label", "already_exists", "name")
-    labelled = call.state.create_label(home.full_name, name, color, given["description"])
-    return Answer(shapes.label(home.full_name, labelled.labels[name.lower()]), status=201)
+    call.state.create_label(home.full_name, name, color, given["description"])
+    return Answer(shapes.label(home.full_name, repository_of(call).labels[name.lower()]), status=201)
 
 
 def conversation_labels(call: Call) -> Answer:
@@ -220,6 +224,7 @@ ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
     ("GET", "/repos/{owner}/{repo}/issues/comments/{id:int}", comment, "issues=read; pull_requests=read"),
     ("PATCH", "/repos/{owner}/{repo}/issues/comments/{id:int}", edit_comment, ISSUES),
     ("POST", "/repos/{owner}/{repo}/issues/comments/{id:int}/reactions", create_reaction, ISSUES),
+    ("POST", "/repos/{owner}/{repo}/pulls/comments/{id:int}/reactions", create_reaction, "pull_requests=write"),
     ("GET", "/repos/{owner}/{repo}/issues/{number:int}/labels", conversation_labels, "issues=read; pull_requests=read"),
     ("POST", "/repos/{owner}/{repo}/issues/{number:int}/labels", add_labels, ISSUES),
     ("DELETE", "/repos/{owner}/{repo}/issues/{number:int}/labels/{name:path}", remove_label, ISSUES),

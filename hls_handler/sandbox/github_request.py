@@ -14,7 +14,6 @@ from hls_handler.sandbox.state import State
 
 MAX_COMMENT_CHARACTERS = 65_536
 MAX_LABEL_CHARACTERS = 50
-REACTIONS = ("+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes")
 DOCUMENTATION = "https://docs.github.com/rest"
 LOCKED = "https://docs.github.com/articles/locking-conversations/"
 
@@ -143,14 +142,6 @@ def comment_body(body: Any) -> str:
         raise failed("IssueComment", "missing_field", "body")
     check_length("IssueComment", "body", text, MAX_COMMENT_CHARACTERS)
     return text
-
-
-def reaction_content(body: Any) -> str:
-    """Return the content of a reaction to create. Raises `GitHubError` if there is no such reaction."""
-    content = valid_fields(body, "content")["content"]
-    if content not in REACTIONS:
-        raise failed("Reaction", "invalid", "content")
-    return str(content)
 
 
 def label_name(name: Any) -> str:

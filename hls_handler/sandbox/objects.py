@@ -108,14 +108,6 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
-class Reaction:
-    id: int
-    by: Account
-    content: str  # "+1", "eyes"
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Comment:
     id: int
     author: Account
@@ -123,7 +115,6 @@ class Comment:
     created_at: datetime
     updated_at: datetime
     edits: tuple[Edit, ...] = ()  # earlier versions, oldest first
-    reactions: tuple[Reaction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +129,8 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
-class LineReaction:
-    """A reaction to a review comment."""
+class Reaction:
+    """A reaction to a comment of a conversation or of a review."""
 
     comment: int
     login: str
@@ -186,7 +177,7 @@ class Conversation:
     files: tuple[Document, ...] = ()
     reviews: tuple[Review, ...] = ()  # of a pull request, in the order of their events
     resolved: Mapping[int, str] = field(default_factory=dict)  # first comments of resolved threads, to who resolved it
-    reactions: tuple[LineReaction, ...] = ()  # to review comments, oldest first
+    reactions: tuple[Reaction, ...] = ()  # to its comments and review comments, oldest first
     gone: Literal["deleted", "transferred"] | None = None
     moved_to: str | None = None  # API URL of the new issue after a transfer
 
@@ -210,13 +201,13 @@ class Conversation:
     def head_sha(self) -> str:
         return str((self.document.get("head") or {}).get("sha") or "")
 
-    def is_open_from(self, head: str) -> bool:
-        """Return True for an open pull request from the branch `head`, such as "octocat:fix/checkout"."""
-        label = (self.document.get("head") or {}).get("label")
-        return self.kind == "pull" and not self.gone and self.state == "open" and label == head
-
     def review(self, review_id: int) -> Review | None:
         return next((review for review in self.reviews if review.id == review_id), None)
+
+    def has_comment(self, full_name: str, comment: int) -> bool:
+        """Return True if it is of the repository and has a comment or a review comment with this id."""
+        ids = {*(one.id for one in self.comments), *(one["id"] for _, one in self.review_comments())}
+        return self.repository.lower() == full_name.lower() and not self.gone and comment in ids
 
     def review_comments(self) -> tuple[tuple[Review, Document], ...]:
         """Return the comments of all reviews, each with its review."""

@@ -22,7 +22,6 @@ from hls_handler.sandbox.github_request import (
     GitHubError,
     comment_body,
     pull_of,
-    reaction_content,
     repository_of,
     require_unlocked,
     valid_fields,
@@ -109,20 +108,6 @@ def add_reply(
     keys = ("path", "line", "original_line", "side", "start_line", "original_start_line", "start_side", "diff_hunk")
     document = {**{key: first[key] for key in keys if key in first}, "body": body, "in_reply_to_id": first_id}
     return state.create_review(pull, "", pull.head_sha, [document], by=by)
-
-
-def create_reaction(call: Call) -> Answer:
-    """React to a comment on a line: 201, or 200 if the account has reacted so before."""
-    home, comment, content = writable_repository(call), int(call.path["id"]), reaction_content(call.body)
-    pulls = [one for one in call.state.conversations() if one.repository.lower() == home.full_name.lower()]
-    pull = next((one for one in pulls if comment in {each["id"] for _, each in one.review_comments()}), None)
-    if pull is None:
-        raise GitHubError(404, "Not Found")
-    known = {(one.comment, one.login, one.content) for one in pull.reactions}
-    is_new = (comment, call.me.login, content) not in known
-    if is_new:
-        call.state.react_to_line(home.full_name, pull.number, comment, call.me.login, content)
-    return Answer({"user": shapes.account(call.me), "content": content}, status=201 if is_new else 200)
 
 
 def list_webhooks(state: State, pull: Conversation, review: Review) -> tuple[tuple[str, Document], ...]:
@@ -339,6 +324,5 @@ ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
     ("GET", f"{PULL}/reviews/{{review:int}}/comments", comments_of_review, "pull_requests=read"),
     ("GET", f"{PULL}/comments", comments_of_pull, "pull_requests=read"),
     ("POST", f"{PULL}/comments/{{id:int}}/replies", reply, "pull_requests=write"),
-    ("POST", "/repos/{owner}/{repo}/pulls/comments/{id:int}/reactions", create_reaction, "pull_requests=write"),
 )
 """(method, path, endpoint, permissions that a fine-grained token needs) of each route."""

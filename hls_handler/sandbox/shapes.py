@@ -21,7 +21,6 @@ from hls_handler.sandbox.objects import (
     Job,
     Label,
     Permission,
-    Reaction,
     Release,
     Repository,
     Review,
@@ -121,10 +120,6 @@ def comment(conversation: Conversation, this: Comment) -> Document:
         "created_at": stamp(this.created_at),
         "body": this.body,
     }
-
-
-def reaction(this: Reaction) -> Document:
-    return {"id": this.id, "user": account(this.by), "content": this.content}
 
 
 # --- reviews ---------------------------------------------------------------------------------------------------------

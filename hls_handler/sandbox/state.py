@@ -23,7 +23,6 @@ from hls_handler.sandbox.objects import (
     Document,
     Edit,
     Job,
-    LineReaction,
     Permission,
     Reaction,
     Release,
@@ -164,7 +163,9 @@ class State:
             at = self._clock()
             edits = comment.edits if body == comment.body else (*comment.edits, Edit(at, comment.body))
             edited = replace(comment, body=body, updated_at=at, edits=edits)
-            self._store(_with_comment(self._world, conversation, edited))
+            current = self._world.threads[conversation.key.lower()]
+            comments = tuple(edited if known.id == edited.id else known for known in current.comments)
+            self._store(self._world.with_conversation(replace(current, comments=comments)))
             return edited
 
     def create_review(
@@ -183,49 +184,29 @@ class State:
 
     def set_resolved(self, full_name: str, number: int, comment: int, by: str | None) -> bool:
         """Resolve the review thread that begins with `comment`, or reopen it (None). Return False if it is unknown."""
-
-        def change(pull: Conversation) -> Conversation:
-            others = {first: login for first, login in pull.resolved.items() if first != comment}
-            return replace(pull, resolved=others if by is None else {**others, comment: by})
-
-        return self._change_review_comment(full_name, number, comment, change)
-
-    def react_to_line(self, full_name: str, number: int, comment: int, login: str, content: str) -> bool:
-        """Add a reaction to a review comment. Return False for an unknown comment."""
-
-        def change(pull: Conversation) -> Conversation:
-            return replace(pull, reactions=(*pull.reactions, LineReaction(comment, login, content)))
-
-        return self._change_review_comment(full_name, number, comment, change)
-
-    def _change_review_comment(
-        self, full_name: str, number: int, comment: int, change: Callable[[Conversation], Conversation]
-    ) -> bool:
         with self._lock:
             pull = self._world.conversation(full_name, number)
             if pull is None or comment not in {one["id"] for _, one in pull.review_comments()}:
                 return False
-            self._store(self._world.with_conversation(change(pull)))
+            others = {first: login for first, login in pull.resolved.items() if first != comment}
+            resolved = others if by is None else {**others, comment: by}
+            self._store(self._world.with_conversation(replace(pull, resolved=resolved)))
             return True
 
-    def react(
-        self, conversation: Conversation, comment: Comment, content: str, *, by: Account | None = None
-    ) -> tuple[Reaction, bool]:
-        """Return the account's reaction to a comment, and True if it is new."""
+    def react(self, full_name: str, comment: int, login: str, content: str) -> bool | None:
+        """Add a reaction to a comment, and return True if it is new; None for an unknown comment."""
         with self._lock:
-            author = by or self.me
-            known = next((one for one in comment.reactions if (one.by.id, one.content) == (author.id, content)), None)
-            if known is not None:
-                return known, False
-            reaction = Reaction(self._world.next_id, author, content, self._clock())
-            world = replace(self._world.with_account(author), next_id=self._world.next_id + 1)
-            self._store(_with_comment(world, conversation, replace(comment, reactions=(*comment.reactions, reaction))))
-            return reaction, True
+            found = next((one for one in self.conversations() if one.has_comment(full_name, comment)), None)
+            if found is None:
+                return None
+            reaction = Reaction(comment, login, content)
+            if reaction not in found.reactions:
+                changed = replace(found, reactions=(*found.reactions, reaction))
+                self._store(self._world.with_conversation(changed))
+            return reaction not in found.reactions
 
-    def create_label(self, full_name: str, name: str, color: str, description: str | None) -> Repository:
-        with self._lock:
-            self._store(self._world.with_label(full_name, name, color, description))
-            return self._world.repositories[full_name.lower()]
+    def create_label(self, full_name: str, name: str, color: str, description: str | None) -> None:
+        self.change(lambda world: world.with_label(full_name, name, color, description))
 
     def add_labels(
         self, conversation: Conversation, names: tuple[str, ...], *, by: Account | None = None
@@ -240,45 +221,40 @@ class State:
             return world.threads[conversation.key.lower()]
 
     def remove_label(self, conversation: Conversation, name: str, *, by: Account | None = None) -> Conversation:
-        with self._lock:
-            self._store(self._world.without_conversation_label(conversation.key, name, by or self.me, self._clock()))
-            return self._world.threads[conversation.key.lower()]
+        key, at = conversation.key, self._clock()
+        self.change(lambda world: world.without_conversation_label(key, name, by or self.me, at))
+        return self._world.threads[key.lower()]
 
     def set_permission(self, full_name: str, login: str, permission: Permission) -> None:
         self.add_person(login)
-        with self._lock:
-            key = f"{full_name}@{login}".lower()
-            self._store(replace(self._world, permissions={**self._world.permissions, key: permission}))
+        key = f"{full_name}@{login}".lower()
+        self.change(lambda world: replace(world, permissions={**world.permissions, key: permission}))
 
     def set_file(self, full_name: str, path: str, text: str | None, *, branch: str | None = None) -> bool:
         """Set or delete a file, by default on the default branch. Return False for an unknown repository."""
-        with self._lock:
-            home = self._world.repository(full_name)
-            if home is None:
-                return False
-            self._store(self._world.with_file(home.full_name, branch or home.default_branch, path, text))
-            return True
+        home = self._world.repository(full_name)
+        if home is None:
+            return False
+        self.change(lambda world: world.with_file(home.full_name, branch or home.default_branch, path, text))
+        return True
 
     def set_log(self, full_name: str, job_id: int, log: str | None) -> bool:
         """Replace the log of a job; None means that it has expired. Return False for an unknown job."""
-        with self._lock:
-            found = self.find_job(full_name, job_id)
-            if found is None:
-                return False
-            run, attempt, job = found
-            jobs = tuple(replace(job, log=log) if one is job else one for one in attempt.jobs)
-            self._store(self._world.with_run(_with_attempt(run, replace(attempt, jobs=jobs))))
-            return True
+        found = self.find_job(full_name, job_id)
+        if found is None:
+            return False
+        run, attempt, job = found
+        jobs = tuple(replace(job, log=log) if one is job else one for one in attempt.jobs)
+        return self.set_jobs(full_name, run.id, attempt.number, jobs)
 
-    def set_jobs(self, full_name: str, run_id: int, attempt: int, jobs: tuple[Job, ...]) -> bool:
+    def set_jobs(self, full_name: str, run_id: int, number: int, jobs: tuple[Job, ...]) -> bool:
         """Replace the jobs of an attempt. Return False for an unknown attempt."""
-        with self._lock:
-            run = self._world.run(full_name, run_id)
-            found = run.attempt(attempt) if run else None
-            if run is None or found is None:
-                return False
-            self._store(self._world.with_run(_with_attempt(run, replace(found, jobs=jobs))))
-            return True
+        run = self._world.run(full_name, run_id)
+        if run is None or run.attempt(number) is None:
+            return False
+        attempts = tuple(replace(one, jobs=jobs) if one.number == number else one for one in run.attempts)
+        self.change(lambda world: world.with_run(replace(run, attempts=attempts)))
+        return True
 
     def change(self, change: Callable[[World], World]) -> None:
         """Store the world that `change` returns for the present one."""
@@ -291,16 +267,6 @@ class State:
             temporary.write_bytes(msgspec.json.encode(world))
             temporary.replace(self._path)  # atomic: a killed process leaves no partial state file
         self._world = world
-
-
-def _with_attempt(run: Run, attempt: Attempt) -> Run:
-    return replace(run, attempts=tuple(attempt if one.number == attempt.number else one for one in run.attempts))
-
-
-def _with_comment(world: World, conversation: Conversation, changed: Comment) -> World:
-    current = world.threads[conversation.key.lower()]
-    comments = tuple(changed if known.id == changed.id else known for known in current.comments)
-    return world.with_conversation(replace(current, comments=comments))
 
 
 def _load(path: Path) -> World:

@@ -69,7 +69,7 @@ def test_threads_have_resolution_replies_and_reactions(world: ReviewWorld) -> No
     world.reply(ids["f2"])
     state.set_resolved(REPOSITORY, NUMBER, ids["f3"], "mona")
     for login, content in (("mona", "-1"), ("zoe", "+1"), ("octocat", "-1")):
-        state.react_to_line(REPOSITORY, NUMBER, ids["f3"], login, content)
+        state.react(REPOSITORY, ids["f3"], login, content)
     first = ReviewThread(
         comment_id=ids["f2"],
         key="f2",
@@ -115,7 +115,7 @@ def test_app_is_known_by_its_login_with_and_without_the_suffix(world: ReviewWorl
 def test_owner_of_a_personal_token_can_reply_and_react(world: ReviewWorld) -> None:
     ours = world.review(inline(2)).comment_ids["f2"]
     add(world, "Won't fix.", by=SandboxAccount(BOT.login, BOT.id, "User"), to=ours)
-    world.sandbox.state.react_to_line(REPOSITORY, NUMBER, ours, BOT.login, "-1")
+    world.sandbox.state.react(REPOSITORY, ours, BOT.login, "-1")
     (thread,) = read_threads(world)
     assert (thread.replies, thread.thumbs_down) == ((ThreadReply(BOT.login, "Won't fix."),), (BOT.login,))
 

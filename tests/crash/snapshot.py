@@ -93,7 +93,9 @@ def _conversation(conversation: Conversation, repository: FreshRepository) -> Sn
                 "author": comment.author.login,
                 "body": normalize(comment.body, repository),
                 "edits": len(comment.edits),
-                "reactions": [[reaction.by.login, reaction.content] for reaction in comment.reactions],
+                "reactions": [
+                    [made.login, made.content] for made in conversation.reactions if made.comment == comment.id
+                ],
             }
             for comment in conversation.comments
         ],
