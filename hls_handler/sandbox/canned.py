@@ -90,8 +90,6 @@ def _fill(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
         return _choose(node["enum"], name, reading)
     if "anyOf" in node:
         return _fill(_alternative(node["anyOf"]), name, reading, root)
-    if "allOf" in node:
-        return _fill({key: value for part in node["allOf"] for key, value in part.items()}, name, reading, root)
     kind = node.get("type")
     if kind == "object":
         return {key: _fill(part, key, reading, root) for key, part in node.get("properties", {}).items()}
@@ -215,11 +213,6 @@ def _text(name: str, node: Mapping[str, Any], reading: Reading) -> str:
     }
     if name in known:
         return known[name](reading)
-    formats = {"date": "2026-11-02", "date-time": "2026-11-02T09:14:31Z", "time": "09:14:31Z", "duration": "P1D"}
-    formats |= {"email": "somebody@example.org", "uri": "https://example.org/", "hostname": "example.org"}
-    formats |= {"ipv4": "192.0.2.1", "ipv6": "2001:db8::1", "uuid": "7d0f6a52-6d3c-4c1e-9a57-0d2f6c1b8f10"}
-    if "format" in node:
-        return formats[node["format"]]
     return "" if "empty" in str(node.get("description", "")).lower() else reading.title
 
 

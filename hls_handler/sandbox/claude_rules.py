@@ -114,66 +114,28 @@ def _blocks(content: Any, where: str) -> Iterator[dict[str, Any]]:
 
 # --- the supported JSON Schema ---------------------------------------------------------------------------------------
 
-KEYWORDS: Mapping[str, frozenset[str]] = {
-    "object": frozenset({"properties", "required", "additionalProperties"}),
-    "array": frozenset({"items", "minItems"}),
-    "string": frozenset({"format"}),
-    "integer": frozenset(),
-    "number": frozenset(),
-    "boolean": frozenset(),
-    "null": frozenset(),
-}
-EVERYWHERE = frozenset({"type", "title", "description", "enum", "const", "$defs", "default", "anyOf", "allOf"})
-FORMATS = frozenset(["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"])
+EVERYWHERE = frozenset({"type", "title", "description", "enum", "const", "default", "anyOf", "$ref", "$defs"})
+OF_ONE_TYPE = frozenset({"properties", "required", "additionalProperties", "items", "minItems", "format"})
 
 
-def check_schema(schema: Any) -> None:
-    """Raise `ClaudeError` if the schema is recursive, permits additional properties, or has unsupported keywords."""
-    _check_node(schema, schema, "", ())
-
-
-def _check_node(node: Any, root: Any, where: str, within: tuple[str, ...]) -> None:
-    if not isinstance(node, dict):
-        raise _bad(where, "a schema must be a JSON object")
-    for name, definition in node.get("$defs", {}).items():
-        _check_node(definition, root, f"{where}/$defs/{name}", (*within, f"#/$defs/{name}"))
-    if "$ref" in node:
-        _check_reference(node["$ref"], root, where, within)
-        return
-    for combiner in ("anyOf", "allOf"):
-        for index, part in enumerate(node.get(combiner, ())):
-            _check_node(part, root, f"{where}/{combiner}/{index}", within)
+def check_schema(node: Any, where: str = "") -> None:
+    """Raise `ClaudeError` if the schema has keywords that the API rejects, or permits additional properties."""
+    if not isinstance(node, dict) or not node.keys() & {"type", "anyOf", "enum", "const", "$ref"}:
+        raise _bad(where, "a schema must be an object with one of the keys type, anyOf, enum, const and $ref")
     kind = node.get("type")
-    if kind is None and not node.keys() & {"anyOf", "allOf", "enum", "const"}:
-        raise _bad(where, "a schema must have one of the keys type, anyOf, allOf, enum and const")
-    if kind is not None and (not isinstance(kind, str) or kind not in KEYWORDS):
-        raise _bad(where, f"type '{kind}' is not supported; use anyOf for several types")
-    for key in node.keys() - EVERYWHERE - KEYWORDS.get(kind or "", frozenset()):
+    if isinstance(kind, list):
+        raise _bad(where, "'type' must be a single name; use anyOf for several types")
+    for key in node.keys() - EVERYWHERE - OF_ONE_TYPE:
         raise _bad(where, f"For '{kind or 'any'}' type, property '{key}' is not supported")
-    if node.get("enum") == [] or any(isinstance(value, dict | list) for value in node.get("enum", ())):
-        raise _bad(where, "'enum' must be a non-empty list of strings, numbers, booleans and null")
-    if kind == "object":
-        if node.get("additionalProperties") is not False:
-            raise _bad(where, "For 'object' type, 'additionalProperties' must be explicitly set to false")
-        for name in set(node.get("required", ())) - set(node.get("properties", {})):
-            raise _bad(where, f"'{name}' is in 'required' but not in 'properties'")
-        for name, part in node.get("properties", {}).items():
-            _check_node(part, root, f"{where}/properties/{name}", within)
-    elif kind == "array":
-        if "items" not in node or node.get("minItems", 0) not in {0, 1}:
-            raise _bad(where, "For 'array' type, 'items' is required, and 'minItems' must be 0 or 1")
-        _check_node(node["items"], root, f"{where}/items", within)
-    elif kind == "string" and node.get("format", "date") not in FORMATS:
-        raise _bad(where, f"For 'string' type, format '{node['format']}' is not supported")
-
-
-def _check_reference(reference: str, root: Any, where: str, within: tuple[str, ...]) -> None:
-    target = root.get("$defs", {}).get(reference.removeprefix("#/$defs/"))
-    if target is None:
-        raise _bad(where, f"the definition {reference!r}, which a $ref names, does not exist")
-    if reference in within:
-        raise _bad(where, f"recursive schemas are not supported: {reference} contains itself")
-    _check_node(target, root, reference, (*within, reference))
+    if kind == "object" and node.get("additionalProperties") is not False:
+        raise _bad(where, "For 'object' type, 'additionalProperties' must be explicitly set to false")
+    if node.get("minItems", 0) not in {0, 1}:
+        raise _bad(where, "For 'array' type, 'minItems' values other than 0 or 1 are not supported")
+    for group in ("properties", "$defs"):
+        for name, part in node.get(group, {}).items():
+            check_schema(part, f"{where}/{group}/{name}")
+    for part in (*node.get("anyOf", ()), *([node["items"]] if "items" in node else [])):
+        check_schema(part, f"{where}/{'items' if 'items' in node else 'anyOf'}")
 
 
 def _bad(where: str, problem: str) -> ClaudeError:

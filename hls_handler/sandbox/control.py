@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from hls_handler import __version__
 from hls_handler.prompting import recorded
 from hls_handler.sandbox import shapes
 from hls_handler.sandbox.apps import Apps
@@ -90,11 +89,6 @@ def control_routes(
 ) -> list[Route]:
     """Return the routes. Request bodies must be JSON, so that forms on other web pages cannot change the sandbox."""
 
-    async def about(request: Request) -> Response:
-        del request
-        service = {"service": "hls-sandbox", "version": __version__, "what": "canned answers: not GitHub, not Claude"}
-        return JSONResponse({**service, **urls, "threads": len(state.conversations()), "requests": len(log.all())})
-
     async def add_fault(request: Request) -> Response:
         faults.add(await _parse(request, Fault))
         return Response(status_code=201)
@@ -109,7 +103,6 @@ def control_routes(
         return Response(status_code=204)
 
     return [
-        Route("/_sandbox", about, methods=["GET"]),
         Route("/_sandbox/faults", add_fault, methods=["POST"]),
         Route("/_sandbox/requests", requests, methods=["GET"]),
         Route("/_sandbox/requests", clear_requests, methods=["DELETE"]),

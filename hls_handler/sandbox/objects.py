@@ -138,16 +138,7 @@ class Reaction:
 
 
 ConversationEventKind = Literal[
-    "labeled",
-    "unlabeled",
-    "renamed",
-    "pushed",
-    "closed",
-    "reopened",
-    "locked",
-    "unlocked",
-    "reviewed",
-    "review_dismissed",
+    "labeled", "unlabeled", "renamed", "pushed", "closed", "reopened", "locked", "unlocked", "reviewed"
 ]
 
 

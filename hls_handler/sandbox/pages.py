@@ -68,7 +68,6 @@ DESCRIPTIONS = {
     "locked": "locked this conversation",
     "unlocked": "unlocked this conversation",
     "reviewed": "reviewed",
-    "review_dismissed": "dismissed a review",
     "approved": "approved these changes",
     "changes_requested": "requested changes",
     "dismissed": "left a review, which was dismissed,",

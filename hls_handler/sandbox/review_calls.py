@@ -8,13 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count, takewhile
 from typing import Any, Literal
 
-from hls_handler.clients.review_context import REVIEW_CONTEXT_QUERY, head_files_query
-from hls_handler.clients.review_threads import REVIEW_THREADS_QUERY
 from hls_handler.review.patches import HUNK_HEADER
-from hls_handler.sandbox import shapes
+from hls_handler.sandbox import github_request, shapes
 from hls_handler.sandbox.github_request import (
     MAX_COMMENT_CHARACTERS,
     Answer,
@@ -206,15 +203,10 @@ def _hunks(patch: str) -> Iterator[Mapping[tuple[str, int], str]]:
 def query(state: State, body: Any, *, can_read: Callable[[str], bool]) -> Document:
     """Return the response to a GraphQL query. `can_read` returns True if the token can read "owner/repo".
 
-    The sandbox knows the queries of HLS. All others are errors, which also have the status 200.
+    The sandbox knows the queries of HLS, which `tests/contracts` checks. Errors also have the status 200.
     """
-    text, variables = (body.get("query"), body.get("variables")) if isinstance(body, dict) else (None, None)
-    expressions = _expressions(variables)
-    is_known = text in (REVIEW_THREADS_QUERY, REVIEW_CONTEXT_QUERY) or (
-        bool(expressions) and text == head_files_query(len(expressions))
-    )
-    if not is_known or not isinstance(variables, dict):
-        return _graphql_error("UNKNOWN_QUERY", "The sandbox knows only the queries of HLS")
+    variables = github_request.valid_fields(body, "query", "variables")["variables"]
+    expressions = [variables[f"e{index}"] for index in range(len(variables)) if f"e{index}" in variables]
     full_name = f"{variables['owner']}/{variables['name']}"
     home = state.repository(full_name)
     if home is None or not can_read(home.full_name):
@@ -226,15 +218,9 @@ def query(state: State, body: Any, *, can_read: Callable[[str], bool]) -> Docume
     if pull is None or pull.kind != "pull" or pull.gone:
         message = f"Could not resolve to a PullRequest with the number of {variables['number']}."
         return _graphql_error("NOT_FOUND", message)
-    if text == REVIEW_CONTEXT_QUERY:
+    if "attributes" in variables:
         return {"data": review_context(state, pull, variables)}
     return {"data": review_threads(pull, after=int(variables["after"] or 0))}
-
-
-def _expressions(variables: Any) -> list[str]:
-    names = (f"e{index}" for index in count())
-    found = takewhile(lambda name: isinstance(variables, dict) and name in variables, names)
-    return [str(variables[name]) for name in found]
 
 
 def review_context(state: State, pull: Conversation, variables: Mapping[str, Any]) -> Document:

@@ -25,31 +25,14 @@ from hls_handler.sandbox.objects import (
     read_time,
 )
 from hls_handler.sandbox.seeding_pull_requests import generate_files, seed_review
-from hls_handler.sandbox.seeding_repository import seed_push, seed_release, seed_run
+from hls_handler.sandbox.seeding_repository import seed_release, seed_run
 from hls_handler.sandbox.world import World
 
 Files = Sequence[Mapping[str, object]]
 
 COUNTS = ("changed_files", "additions", "deletions")  # numbers of a pull request
 
-KEYS_OF_BOTH = frozenset(
-    {
-        "number",
-        "title",
-        "body",
-        "user",
-        "state",
-        "locked",
-        "draft",
-        "assignee",
-        "assignees",
-        "milestone",
-        "author_association",
-        "created_at",
-        "updated_at",
-        "closed_at",
-    }
-)
+KEYS_OF_BOTH = frozenset({"number", "title", "body", "user", "state", "locked", "draft", "closed_at"})
 """Keys with the same meaning in the issue object and the pull request object of one pull request."""
 
 
@@ -70,8 +53,7 @@ def seed(
     actor = read_account(payload.get("sender"))
     world = world.with_account(actor)
     world = seed_run(world, full_name, event, payload, now)
-    world = seed_release(world, full_name, event, payload, now)
-    world = seed_push(world, full_name, event, payload, now)
+    world = seed_release(world, full_name, event, payload)
     shown, kind = _shown_conversation(payload)
     if shown is None:
         return world, None

@@ -32,7 +32,7 @@ def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], 
     if event == "pull_request_review":
         shown = payload.get("review")
         if isinstance(shown, Mapping) and isinstance(shown.get("id"), int):
-            return _with_review(world, conversation, shown, payload, now)
+            return _with_review(world, conversation, shown, now)
     if event == "pull_request_review_comment":
         shown = payload.get("comment")
         if isinstance(shown, Mapping) and isinstance(shown.get("id"), int):
@@ -40,9 +40,7 @@ def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], 
     return world
 
 
-def _with_review(
-    world: World, conversation: Conversation, shown: Mapping[str, Any], payload: Mapping[str, Any], now: datetime
-) -> World:
+def _with_review(world: World, conversation: Conversation, shown: Mapping[str, Any], now: datetime) -> World:
     known = conversation.review(shown["id"])
     review = Review(
         id=shown["id"],
@@ -54,11 +52,7 @@ def _with_review(
         # A payload of a review contains no comments.
         comments=known.comments if known else tuple(map(_valid_comment, derived.review_comments_of(shown["id"]))),
     )
-    world = _with_stored_review(world, conversation, review, now)
-    if known is not None and known.state != review.state == "dismissed":
-        actor = read_account(payload.get("sender"))
-        return world.with_event(world.threads[conversation.key.lower()], now, actor, "review_dismissed", str(review.id))
-    return world
+    return _with_stored_review(world, conversation, review, now)
 
 
 def _with_line_comment(

@@ -1,8 +1,7 @@
-"""Stores workflow runs, releases, commits and tags from payloads in the stand-in GitHub."""
+"""Stores workflow runs and releases from payloads in the stand-in GitHub."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,7 +11,6 @@ from hls_handler.sandbox import derived
 from hls_handler.sandbox.objects import Attempt, Document, Job, Release, Run, read_count, read_text, read_time
 from hls_handler.sandbox.world import World
 
-NO_COMMIT = "0" * 40  # `after` of a push that deletes its ref
 MAX_ATTEMPTS = 50  # of one run; earlier attempts are generated
 
 WITHOUT_JOBS = frozenset({"startup_failure", "action_required", "stale"})
@@ -90,77 +88,26 @@ def _stamp(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def seed_release(world: World, full_name: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
-    """Store or delete the release of a `release` event; other events change nothing.
+def seed_release(world: World, full_name: str, event: str, payload: Mapping[str, Any]) -> World:
+    """Store the release of a `release` event; other events change nothing.
 
     For a release of the demo, the releases and commits before it are stored, too. If the release's tag does not
-    exist, it is set to the newest commit. A repository without commits first gets a generated commit.
+    exist, it is set to the newest commit.
     """
     shown = payload.get("release")
     if event != "release" or not isinstance(shown, Mapping) or not isinstance(shown.get("id"), int):
         return world
-    release = Release(full_name, shown["id"], {**shown, "tag_name": read_text(shown.get("tag_name"))})
     if payload.get("action") == "deleted":
-        return world.without_release(release)
+        return world
+    release = Release(full_name, shown["id"], {**shown, "tag_name": read_text(shown.get("tag_name"))})
     for earlier in derived.releases_before(release.id):
         world = world.with_release(Release(full_name, int(str(earlier["id"])), dict(earlier)))
-    world = _with_history(world, full_name, derived.history_of(release.id))
-    if not release.tag or world.commit_at(full_name, release.tag):
-        return world.with_release(release)
-    if not world.history.get(full_name.lower()):
-        world = world.with_commits(full_name, [_generate_commit(release, now)])
-    newest = world.history[full_name.lower()][-1]["sha"]
-    return world.with_ref(full_name, release.tag, str(newest)).with_release(release)
-
-
-def _with_history(world: World, full_name: str, commits: tuple[Mapping[str, object], ...]) -> World:
-    for commit in commits:
-        document = {key: value for key, value in commit.items() if key != "tags"}
-        world = world.with_commits(full_name, [document])
+    for commit in derived.history_of(release.id):
+        world = world.with_commit(full_name, dict(commit))
         names: Any = commit.get("tags", ())
         for tag in names:
-            world = world.with_ref(full_name, tag, str(document["sha"]))
-    return world
-
-
-def seed_push(world: World, full_name: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
-    """Append the commits of a `push` event to the history, and set the pushed branch or tag to the commit `after`."""
-    ref, after = read_text(payload.get("ref")), read_text(payload.get("after"))
-    if event != "push" or not ref or len(after) != 40:
-        return world
-    name = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
-    shown = payload.get("commits")
-    commits = [one for one in (shown if isinstance(shown, list) else ()) if isinstance(one, Mapping) and one.get("id")]
-    world = world.with_commits(full_name, [_pushed(commit, now) for commit in commits])
-    return world if after == NO_COMMIT else world.with_ref(full_name, name, after)
-
-
-def _pushed(shown: Mapping[str, Any], now: datetime) -> Document:
-    who = shown.get("author")
-    author: Mapping[str, Any] = who if isinstance(who, Mapping) else {}
-    login = author.get("username")
-    return commit(
-        str(shown["id"]),
-        read_text(shown.get("message")),
-        name=read_text(author.get("name")),
-        email=read_text(author.get("email")),
-        login=login if isinstance(login, str) else None,
-        at=read_time(shown.get("timestamp"), now),
-    )
-
-
-def _generate_commit(release: Release, now: datetime) -> Document:
-    sha = hashlib.sha1(f"{release.key} {release.tag}".encode()).hexdigest()
-    return commit(sha, f"Release {release.tag}", name="ghost", email="", login=None, at=now)
-
-
-def commit(sha: str, message: str, *, name: str, email: str, login: str | None, at: datetime) -> Document:
-    """Return a commit as in `GET compare/{base}...{head}`, without URLs. `login` is the author's account, if any."""
-    by = {"name": name, "email": email, "date": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
-    account = {"login": login} if login else None
-    return {
-        "sha": sha,
-        "commit": {"message": message, "author": by, "committer": by},
-        "author": account,
-        "committer": account,
-    }
+            world = world.with_ref(full_name, tag, str(commit["sha"]))
+    commits = world.history.get(full_name.lower())
+    if release.tag and commits and not world.commit_at(full_name, release.tag):
+        world = world.with_ref(full_name, release.tag, str(commits[-1]["sha"]))
+    return world.with_release(release)

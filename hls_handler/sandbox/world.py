@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -73,15 +73,12 @@ class World:
     def with_release(self, release: Release) -> World:
         return replace(self, releases={**self.releases, release.key.lower(): release})
 
-    def without_release(self, release: Release) -> World:
-        return replace(self, releases={k: r for k, r in self.releases.items() if k != release.key.lower()})
-
-    def with_commits(self, full_name: str, commits: Iterable[Document]) -> World:
-        """Return a copy with `commits` appended to the history. Commits that the history contains are skipped."""
-        before = self.history.get(full_name.lower(), ())
-        known = {commit["sha"] for commit in before}
-        new = tuple(commit for commit in commits if commit["sha"] not in known)
-        return replace(self, history={**self.history, full_name.lower(): (*before, *new)})
+    def with_commit(self, full_name: str, commit: Document) -> World:
+        """Return a copy with `commit` appended to the history, unless the history contains it."""
+        commits = self.history.get(full_name.lower(), ())
+        if any(known["sha"] == commit["sha"] for known in commits):
+            return self
+        return replace(self, history={**self.history, full_name.lower(): (*commits, commit)})
 
     def with_ref(self, full_name: str, ref: str, sha: str) -> World:
         return replace(self, refs={**self.refs, f"{full_name.lower()}@{ref}": sha})
