@@ -14,15 +14,15 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from hls_handler.sandbox import pages
 from hls_handler.sandbox.apps import Apps, InvalidManifest, parse_manifest
 from hls_handler.sandbox.objects import App
 
 HEADERS = {
+    **pages.HEADERS,
     # Without form-action: the form of the first page redirects to the address of `hls init`.
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
 }
 EMPTY_PAGE: dict[str, Any] = {"title": "", "message": "", "new": None, "app": None, "installed": None}
 
