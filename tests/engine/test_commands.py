@@ -18,6 +18,7 @@ from hls_handler.engine.pipeline import process_delivery
 from hls_handler.events import parse_event
 from hls_handler.handlers.reader import FileAtRef, RepositoryPermission
 from hls_handler.prompting import recorded
+from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.routing import from_envelope, parse_envelope, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import GithubApp, Metrics, Settings
@@ -307,6 +308,17 @@ def test_review_that_the_repository_settings_exclude_is_not_requested(make_world
     finished = command(world, "/review")
     assert (world.github.reactions, requested(world)) == ([(77, "confused")], [])
     assert ".github/hls.yaml:1" in (finished.reason or "")
+
+
+def test_why_shows_what_a_command_did(make_world: MakeWorld) -> None:
+    world = make(make_world)
+    command(world, "/stop")
+    _, accepted, state = format_report(load_report(world.store, world.row("command")))
+    assert (
+        accepted
+        == "  Accepted: the command /stop, and settings (repositories[0].events) enables events of pull requests."
+    )
+    assert state == "  Done: octocat stopped HLS on this pull request; reacted with +1."
 
 
 def check_run(*, app_id: int = 12345, sha: str = HEAD, numbers: tuple[int, ...] = ()) -> dict[str, Any]:
