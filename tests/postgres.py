@@ -30,8 +30,11 @@ ON_POSTGRESQL = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 class Cluster:
     """A running PostgreSQL."""
 
-    def __init__(self, sockets: Path, user: str, *, start: Sequence[str], stop: Sequence[str]) -> None:
-        self._sockets, self._user = sockets, user
+    def __init__(
+        self, sockets: Path, user: str, *, as_user: Sequence[str], start: Sequence[str], stop: Sequence[str]
+    ) -> None:
+        self._sockets = sockets
+        self._user, self._as_user = user, as_user
         self._start, self._stop = start, stop
         self._numbers = itertools.count(1)
 
@@ -45,6 +48,12 @@ class Cluster:
 
     def stop(self, mode: Literal["fast", "immediate"]) -> None:
         _check([*self._stop, "-m", mode], self._sockets)
+
+    def limit_file_size(self, size_bytes: int | None) -> None:
+        """Let new server processes fail to write beyond this file size, as on a full disk; None removes the limit."""
+        pid = self.socket.with_name(f"{self.socket.name}.lock").read_text().splitlines()[0]  # of the postmaster
+        limit = "unlimited" if size_bytes is None else size_bytes
+        _check([*self._as_user, "prlimit", f"--fsize={limit}:", "--pid", pid], self._sockets)
 
     def url(self, database: str, *, port: int | None = None) -> str:
         """URL of a database, by the socket or by a local port that is forwarded to it."""
@@ -76,7 +85,9 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(*, fsync: bool = False, within: Path | None = None, **settings: str) -> Iterator[Cluster]:
+def running_cluster(
+    *, fsync: bool = False, within: Path | None = None, wal_segment_mb: int = 16, **settings: str
+) -> Iterator[Cluster]:
     """Run a PostgreSQL cluster in the block; `settings` are server settings such as max_connections.
 
     `fsync` makes it durable, which most tests do not need. Its data is in `within`, a folder that any user may enter,
@@ -93,12 +104,12 @@ def running_cluster(*, fsync: bool = False, within: Path | None = None, **settin
             shutil.chown(data_folder, user)
         data, log = Path(data_folder).resolve() / "data", home / "log"
         run = [*as_user, str(programs / "initdb"), "-D", str(data), "-U", user, "-A", "trust", "-E", "UTF8"]
-        _check([*run, "--locale=C", "--no-sync"], home)
+        _check([*run, "--locale=C", "--no-sync", f"--wal-segsize={wal_segment_mb}"], home)
         all_settings = _LOCAL_SETTINGS | ({} if fsync else _FAST_SETTINGS) | settings
         options = " ".join(f"-c {name}='{value}'" for name, value in all_settings.items())
         pg_ctl = [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-w"]
         start = [*pg_ctl, "-l", str(log), "-o", f"-k {home} {options}", "start"]
-        cluster = Cluster(home, user, start=start, stop=[*pg_ctl, "stop"])
+        cluster = Cluster(home, user, as_user=as_user, start=start, stop=[*pg_ctl, "stop"])
         cluster.start()
         try:
             yield cluster

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from hls_handler.errors import StoreUnavailable
@@ -63,7 +64,7 @@ class PostgresqlSetup:
 @pytest.fixture(scope="module")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresqlSetup]:
     with ExitStack() as held:
-        cluster = held.enter_context(running_cluster())
+        cluster = held.enter_context(running_cluster(wal_segment_mb=1, max_connections="20"))
         proxy = held.enter_context(Proxy(cluster.socket))
         name = cluster.create()
         setup = held.enter_context(
@@ -158,6 +159,22 @@ def hanging(proxy: Proxy) -> Iterator[None]:
 
 
 @contextmanager
+def used_up(cluster: Cluster) -> Iterator[None]:
+    """Use up all connections of PostgreSQL."""
+    with ExitStack() as held:
+        ours = held.enter_context(cluster.connect())
+        for _ in range(40):  # terminate the service's connections, and open others in their place
+            ours.execute(END_THE_SERVICES)
+            with suppress(psycopg.OperationalError):
+                while True:
+                    held.enter_context(cluster.connect())
+        yield
+
+
+END_THE_SERVICES = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'test_1'"
+
+
+@contextmanager
 def files_may_not_grow(pid: int, bound: int) -> Iterator[None]:
     """Limit the size of files, so that writes fail as on a full disk."""
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
@@ -166,6 +183,18 @@ def files_may_not_grow(pid: int, bound: int) -> Iterator[None]:
         yield
     finally:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def full_data_of(cluster: Cluster) -> Iterator[None]:
+    largest = cluster.query("SELECT max(pg_relation_size(oid)) FROM pg_class", database="test_1")
+    cluster.limit_file_size(max(largest + 200_000, 1_500_000))  # PostgreSQL stops unless a WAL segment of 1 MB fits
+    cluster.run(END_THE_SERVICES)
+    try:
+        yield
+    finally:
+        cluster.limit_file_size(None)
+        cluster.run(END_THE_SERVICES)
 
 
 def test_service_survives_a_restart_of_postgresql(postgresql: PostgresqlSetup) -> None:
@@ -194,6 +223,18 @@ def test_connections_that_are_slow_and_cut_lose_and_double_nothing(postgresql: P
         stream.wait_for(202)
     proxy.delay_s = 0.0
     stream.assert_all_processed()
+
+
+def test_service_survives_exhausted_connections_of_postgresql(postgresql: PostgresqlSetup) -> None:
+    said = go_through(postgresql.setup, used_up(postgresql.cluster))
+    assert "raise PostgreSQL's max_connections" in said
+
+
+def test_service_survives_a_full_disk_of_postgresql(postgresql: PostgresqlSetup) -> None:
+    postgresql.setup.stream.padding_bytes = 400_000
+    said = go_through(postgresql.setup, full_data_of(postgresql.cluster), stats=200)
+    postgresql.setup.stream.padding_bytes = 0
+    assert "free disk space where PostgreSQL keeps its data" in said
 
 
 def test_a_delivery_with_a_lost_commit_response_is_a_duplicate_when_sent_again(postgresql: PostgresqlSetup) -> None:
