@@ -35,12 +35,13 @@ def render(
     live: Annotated[bool, typer.Option("--live", help=LIVE_HELP)] = False,
     config: Config = None,
 ) -> None:
-    """Print the exact request to Claude for an event; for a large pull request, each of several.
+    """Print the exact request to Claude for an event.
 
-    Prints the system message, the user message with untrusted text between delimiters, the JSON schema of the reply,
-    and an estimate of tokens and cost. Claude is not asked and nothing is written. The facts about the event come from
-    the built-in sandbox. With --live, or for the URL of an issue or a pull request, the facts are read from GitHub.
-    Prompts that are named in `then` cannot be rendered, because they need Claude's reply to an earlier prompt.
+    A large pull request has several requests. Prints the system message, the user message with untrusted text between
+    delimiters, the JSON schema of the reply, and an estimate of tokens and cost. Claude is not asked and nothing is
+    written. The facts about the event come from the built-in sandbox. With --live, or for the URL of an issue or a pull
+    request, the facts are read from GitHub. Prompts that are named in `then` cannot be rendered, because they need
+    Claude's reply to an earlier prompt.
 
     Exit codes: 0 printed; 1 Claude would not be asked (the reason is printed); 2 usage error, or unusable settings or
     prompts.

@@ -25,7 +25,7 @@ from hls_handler.sandbox.objects import (
     read_time,
 )
 from hls_handler.sandbox.seeding_pull_requests import generate_files, seed_review
-from hls_handler.sandbox.seeding_repository import seed_release, seed_run
+from hls_handler.sandbox.seeding_repository import seed_push, seed_release, seed_run
 from hls_handler.sandbox.world import World
 
 Files = Sequence[Mapping[str, object]]
@@ -54,6 +54,7 @@ def seed(
     world = world.with_account(actor)
     world = seed_run(world, full_name, event, payload, now)
     world = seed_release(world, full_name, event, payload)
+    world = seed_push(world, full_name, event, payload)
     shown, kind = _shown_conversation(payload)
     if shown is None:
         return world, None

@@ -1,4 +1,4 @@
-"""Stores workflow runs and releases from payloads in the stand-in GitHub."""
+"""Stores workflow runs, releases and pushed commits from payloads in the stand-in GitHub."""
 
 from __future__ import annotations
 
@@ -111,3 +111,18 @@ def seed_release(world: World, full_name: str, event: str, payload: Mapping[str,
     if release.tag and commits and not world.commit_at(full_name, release.tag):
         world = world.with_ref(full_name, release.tag, str(commits[-1]["sha"]))
     return world.with_release(release)
+
+
+def seed_push(world: World, full_name: str, event: str, payload: Mapping[str, Any]) -> World:
+    """Append the commits of a `push` event to the history, and set the pushed branch or tag to the commit `after`."""
+    ref, after, shown = read_text(payload.get("ref")), read_text(payload.get("after")), payload.get("commits")
+    if event != "push" or not ref or len(after) != 40:
+        return world
+    for one in shown if isinstance(shown, list) else ():
+        if isinstance(one, Mapping) and one.get("id"):
+            author = {"name": "ghost", "email": "", "date": read_text(one.get("timestamp"))}
+            by = {"message": read_text(one.get("message")), "author": author, "committer": author}
+            world = world.with_commit(
+                full_name, {"sha": str(one["id"]), "commit": by, "author": None, "committer": None}
+            )
+    return world.with_ref(full_name, ref.removeprefix("refs/heads/").removeprefix("refs/tags/"), after)

@@ -48,12 +48,12 @@ def service(make_service: MakeService) -> Service:
 
 
 def generated(count: int) -> list[Hostile]:
-    """Return deterministic examples of hypothesis; two examples are about five requests."""
+    """Return deterministic examples of hypothesis; five examples are about ten requests."""
     found: list[Hostile] = []
 
     @given(some.one_of(mutated([*FRAMING[:-4], *INCOMPLETE]), random_requests(), signed_garbage(SECRET)))
     @effort(
-        max_examples=count // 2,
+        max_examples=count * 3 // 5,
         derandomize=True,
         database=None,
         deadline=None,

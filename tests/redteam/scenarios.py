@@ -135,6 +135,7 @@ def released(state: State, target: Target, texts: Texts, number: int) -> Event:
     """Create a release whose predecessor is that of the previous round."""
     _create_fallback_issue(state, target)
     if not state.releases(target.full_name):
+        state.seed("push", _push(target, {"commit.message": "Begin"}, 0))
         first = {"id": 1, "tag_name": f"v0-{target.id}", "published_at": _stamp(0)}
         state.seed("release", _payload(target, texts, "demo/release", release=first))
     state.seed("push", _push(target, texts, number))
