@@ -182,19 +182,17 @@ def test_receiver_that_does_not_answer_delays_neither_work_nor_the_end(receiver:
     receiver.may_answer.clear()
     session = find_proxy_settings(receiver.endpoint).new_session()
     tracing = connect(receiver.endpoint, {}, instance="host-1", session=session)
-    begun = started = time.monotonic()
+    begun = time.monotonic()
     for _ in range(MAX_WAITING):  # three times as many spans
         with tracing.trace("delivery", {}), span("step"), span("call"):
             pass
-    assert time.monotonic() - started < 10  # about 0.3 s on an idle core
-    started = time.monotonic()
     tracing.close(0.05)
-    assert time.monotonic() - started < 1
+    sending = [thread for thread in threading.enumerate() if thread.name == "traces"]
+    assert [thread.is_alive() for thread in sending] == [True]  # the end did not wait for an answer
     timeouts = int((time.monotonic() - begun) / SEND_TIMEOUT_S)  # after each, the next batch is sent
     receiver.may_answer.set()
-    for thread in threading.enumerate():
-        if thread.name == "traces":
-            thread.join(20)
+    sending[0].join(20)
+    # Work dropped spans instead of waiting for a place.
     assert 0 < len(receiver.spans) <= MAX_WAITING + (1 + timeouts) * MAX_SENT
 
 
