@@ -33,7 +33,7 @@ def messages(ring: LogRing, wanted: LogFilter = ALL, *, limit: int = 100, after:
     return [found.message for found in ring.find(wanted, limit=limit, after=after).lines]
 
 
-def test_log_of_a_delivery_has_no_lines_that_strangers_can_cause() -> None:
+def test_log_of_a_delivery_has_no_lines_that_other_people_can_cause() -> None:
     ring = ring_of(
         line("webhook received", delivery="g-1", decision="queued"),
         line("by a forged header of an unsigned request", delivery="g-1", decision="rejected"),

@@ -69,7 +69,7 @@ def addresses(page: Page, service: Service) -> list[str]:
     return found
 
 
-def test_pages_are_accessible_and_run_no_script_of_strangers(service: Service, open_page: OpenPage) -> None:
+def test_pages_are_accessible_and_run_no_untrusted_script(service: Service, open_page: OpenPage) -> None:
     for width, dark in ((1280, False), (375, True)):
         page = open_page(width=width, dark=dark)
         page.goto(f"http://127.0.0.1:{service.port}/sign-in")

@@ -97,7 +97,7 @@ IP_LIST = (
     ],
     ids=["2,500 comments", "SAML", "IP allow list", "blocked"],
 )
-def test_refusal_has_githubs_reason_and_its_cure(error: StepFailed, cure: str) -> None:
+def test_rejection_has_the_reason_of_github_and_a_remedy(error: StepFailed, cure: str) -> None:
     assert type(error) is Permanent
     assert str(error).startswith(f"{CALL}: 4")
     assert str(error).endswith(f": {cure}")

@@ -285,8 +285,8 @@ def test_label_that_github_refuses_to_create_costs_only_itself(
 def test_label_that_github_refuses_to_set_costs_only_itself(
     keep: Keep, history: FakeHistory, github: FakeGithub
 ) -> None:
-    refusal = {"message": "Validation Failed", "errors": [{"field": "labels", "code": "custom"}]}
-    github.faults = [Fault("POST", ON, status=422, body=refusal), Fault("POST", ON, status=422, body=refusal)]
+    rejection = {"message": "Validation Failed", "errors": [{"field": "labels", "code": "custom"}]}
+    github.faults = [Fault("POST", ON, status=422, body=rejection), Fault("POST", ON, status=422, body=rejection)]
     outcome = keep(BUG, HIGH)
     assert outcome.detail == "added priority-high; bug not added: GitHub refused it (422 labels: custom)"
     assert github.issue_labels == ["priority-high"]

@@ -77,7 +77,7 @@ def test_page_shows_steps_actions_facts_and_replies(browser: Browser, store: Sto
     assert "&#34;answer&#34;: &#34;Yes.&#34;" in page
 
 
-def test_texts_of_strangers_are_escaped_in_all_parts(browser: Browser, store: Storage) -> None:
+def test_untrusted_texts_are_escaped_in_all_parts(browser: Browser, store: Storage) -> None:
     store_delivery(store, title=EVIL, sender=EVIL, body=f"{EVIL}\n{EVIL}", answer=EVIL, url="javascript:alert(1)")
     browser.log_ring.add(
         json.dumps(

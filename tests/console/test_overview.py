@@ -186,7 +186,7 @@ def test_processing_is_paused_with_a_reason_and_resumed(store: Storage, browser:
 
 
 @pytest.mark.parametrize(
-    ("most", "steps", "ticks"),
+    ("most", "steps", "values"),
     [
         (1, "whole", [0, 1, 2]),
         (14, "whole", [0, 5, 10, 15]),
@@ -195,8 +195,8 @@ def test_processing_is_paused_with_a_reason_and_resumed(store: Storage, browser:
         (0.0031, "any", [0, 0.001, 0.002, 0.003, 0.004]),
     ],
 )
-def test_ticks_are_whole_and_leave_headroom(most: float, steps: Steps, ticks: list[float]) -> None:
-    assert axis_values(most, steps) == ticks
+def test_axis_values_are_whole_and_leave_headroom(most: float, steps: Steps, values: list[float]) -> None:
+    assert axis_values(most, steps) == values
 
 
 def test_lines_have_gaps_and_bars_are_stacked() -> None:

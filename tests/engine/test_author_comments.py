@@ -34,7 +34,7 @@ def ask_for_the_version(world: World) -> None:
     world.run()
 
 
-def test_comment_of_the_author_ticks_the_checklist_and_removes_the_label(make_world: MakeWorld) -> None:
+def test_comment_of_the_author_completes_the_checklist_and_removes_the_label(make_world: MakeWorld) -> None:
     world = make_world(ASKED, ANSWERED)
     ask_for_the_version(world)
     assert world.github.comments[1].startswith(

@@ -21,7 +21,7 @@ from tests.engine.world import GUID, MakeWorld, World, settings
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
 from tests.prompting.samples import write
 
-REFUSAL = UnusableReply("", "refused", "Claude refused", "", Usage("claude-haiku-5-5"))
+REFUSED = UnusableReply("", "refused", "Claude refused", "", Usage("claude-haiku-5-5"))
 
 
 def make_review_world(make_world: MakeWorld, *replies: object, given: Settings | None = None, **review: float) -> World:
@@ -119,7 +119,7 @@ def request_full_review(world: World, guid: str) -> None:
 @pytest.mark.parametrize(
     ("after", "limit", "why", "shown"),
     [
-        ([REFUSAL], 1.0, "Claude refused", "Claude gave no usable reply"),
+        ([REFUSED], 1.0, "Claude refused", "Claude gave no usable reply"),
         ([INVALID, INVALID], 1.0, "Claude's two replies to pull_requests/extra@", "Claude gave no usable reply"),
         ([], 0.0501, "this call needs up to 0.0500 USD", "the budget for reviews is used up"),
     ],

@@ -190,7 +190,7 @@ def test_cost_of_several_calls_is_unknown_if_one_is() -> None:
 # Retries
 
 
-REFUSAL = UnusableReply("", "refused", "Claude refused", "", Usage("claude-haiku-5-5"))
+REFUSED_REPLY = UnusableReply("", "refused", "Claude refused", "", Usage("claude-haiku-5-5"))
 
 
 def asked_in(world: World, facts: PullRequestFacts) -> Answers | None:
@@ -206,7 +206,7 @@ def asked_in(world: World, facts: PullRequestFacts) -> Answers | None:
 
 
 def test_retry_repeats_no_call_that_was_paid_for(make_world: MakeWorld) -> None:
-    world = make_world(REFUSAL, found("b.py"), CLAUDE_DOWN, found("c.py"), verdicts(1))
+    world = make_world(REFUSED_REPLY, found("b.py"), CLAUDE_DOWN, found("c.py"), verdicts(1))
     world.accept("pull_request.opened")
     facts = facts_of("a.py", "b.py", "c.py")
     assert asked_in(world, facts) is None
@@ -229,7 +229,7 @@ def test_nothing_more_is_asked_after_a_newer_push(make_world: MakeWorld, paths: 
 
 
 def test_retry_after_all_calls_were_refused_begins_anew(make_world: MakeWorld) -> None:
-    world = make_world(REFUSAL, REFUSAL, found("a.py"), found("b.py"), verdicts())
+    world = make_world(REFUSED_REPLY, REFUSED_REPLY, found("a.py"), found("b.py"), verdicts())
     world.accept("pull_request.opened")
     facts = facts_of("a.py", "b.py")
     assert asked_in(world, facts) is None
@@ -240,7 +240,7 @@ def test_retry_after_all_calls_were_refused_begins_anew(make_world: MakeWorld) -
 
 
 def test_refused_verification_is_not_repeated(make_world: MakeWorld) -> None:
-    world = make_world(found("a.py"), REFUSAL)
+    world = make_world(found("a.py"), REFUSED_REPLY)
     world.accept("pull_request.opened")
     facts = facts_of("a.py")
     job = world.job()

@@ -30,10 +30,10 @@ def to_question(
 
     Without an entry, it is the prompt that the service would use for the event. Raises `CaseError` if there is none.
     """
-    happened, reader = _to_event(case)
-    handler, effective = handler_for(happened.name), find_effective_settings(settings)
-    prompt = prompts.get(handler.family) or _find_prompt(happened.key, effective, library)
-    return read_facts(happened, reader, settings, library, effective, prompt), prompt
+    event, reader = _to_event(case)
+    handler, effective = handler_for(event.name), find_effective_settings(settings)
+    prompt = prompts.get(handler.family) or _find_prompt(event.key, effective, library)
+    return read_facts(event, reader, settings, library, effective, prompt), prompt
 
 
 def find_effective_settings(settings: Settings) -> EffectiveSettings:

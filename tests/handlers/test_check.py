@@ -144,9 +144,9 @@ def test_rule_18_dismissal_without_write_permission_does_not_turn_a_failing_chec
 
 
 def test_annotations_show_lines_of_the_commit() -> None:
-    removed, nowhere = replace(HIGH, side="LEFT"), replace(HIGH, line=None)
+    removed, without_line = replace(HIGH, side="LEFT"), replace(HIGH, line=None)
     single, commented = replace(HIGH, severity="medium", body=""), replace(HIGH, comment_id=7)
-    assert check(REVIEWED, findings=(removed, nowhere, single, commented, HIGH)).annotations == (
+    assert check(REVIEWED, findings=(removed, without_line, single, commented, HIGH)).annotations == (
         Annotation("area.py", 3, 3, "failure", "Wrong", "It is *wrong*."),
         Annotation("area.py", 3, 3, "warning", "Wrong", "Wrong"),
     )

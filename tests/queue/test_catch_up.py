@@ -50,7 +50,7 @@ def test_progress_is_stored_for_each_hook(store: Storage) -> None:
     assert store.statistics.counters() == {}
 
 
-def test_known_guids_are_found_among_many(store: Storage) -> None:
+def test_stored_guids_are_found(store: Storage) -> None:
     accept(store, queued("g1"), ignored("g2"))
     assert store.catch_up.find_known([f"g{number}" for number in range(1_200)]) == {"g1", "g2"}
 

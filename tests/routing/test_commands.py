@@ -139,7 +139,7 @@ def test_command_that_hls_does_not_have_is_unknown_if_it_is_like_one_or_addresse
     assert routed.description == "a command that HLS does not have"
 
 
-def test_command_addresses_any_account_of_hls_and_nobody_else() -> None:
+def test_command_addresses_only_accounts_of_hls() -> None:
     assert isinstance(decide(comment("@mona /review"), prompts={}, bot=BOT, others=(PERSON,)), Command)
     for text in ("@mona /review", "@hls-2 /review", "@octo/hls /review", "@mona /deploy"):
         assert find_command(comment(text), bot=BOT) is None

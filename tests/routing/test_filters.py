@@ -369,7 +369,7 @@ def test_label_or_title_can_skip_a_conversation(title: str, labels: tuple[str, .
         ("label:needs review", {"closed"}, "the pull request does not have the label needs review"),
     ],
 )
-def test_review_when_chooses_the_events_that_are_reviewed_unasked(
+def test_review_when_chooses_the_events_that_are_reviewed_without_a_request(
     value: str, reviewed: set[str], why: str | None
 ) -> None:
     by = settings(review={"when": value}, lines={"review.when": 40})

@@ -61,7 +61,7 @@ def test_call_whose_estimate_does_not_fit_is_not_begun_and_names_setting_and_amo
     assert store.statistics.counters()["claude_calls", "ok"] == 1
 
 
-def test_refusal_tells_what_is_spent_from_what_is_reserved(store: Storage) -> None:
+def test_error_of_the_limit_names_what_is_spent_and_what_is_reserved(store: Storage) -> None:
     first, second = (begin(store, guid, number=number) for guid, number in (("g1", 7), ("g2", 8)))
     review, second = budget(per_pull_request=0.1), replace(second, number=7)
     run_call(store, first, review)

@@ -10,14 +10,14 @@ from hls_handler.engine.job import facts_codec
 from hls_handler.handlers.asking import FIRST_PART, VERIFICATION
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.trials.replay import load_stored_facts, make_restore, render_again, replay
-from tests.engine.test_run_prompts import REFUSAL, facts_of, found, shown, verdicts
+from tests.engine.test_run_prompts import REFUSED_REPLY, facts_of, found, shown, verdicts
 from tests.engine.world import MakeWorld, World
 
 
 @pytest.fixture
 def world(make_world: MakeWorld) -> World:
     """A review of three files in three calls, of which Claude refused the second, and the verification."""
-    world = make_world(found("a.py"), REFUSAL, found("c.py"), verdicts(1))
+    world = make_world(found("a.py"), REFUSED_REPLY, found("c.py"), verdicts(1))
     world.accept("pull_request.opened")
     facts, job = facts_of("a.py", "b.py", "c.py"), world.job()
     job.add(facts_codec(job.handler), facts)
