@@ -1,7 +1,8 @@
 """`hls` with a record of the files that process one webhook: `python -m tests.e2e.called_files serve --config FILE`.
 
-SIGUSR1 starts a new record. SIGUSR2 writes it to the file that the variable HLS_CALLED_FILES names, as JSON: for each
-step its files in the order of their first call, {"receive": ["web/limits.py", ...], "store": [...], "work": [...]}.
+SIGUSR1 starts a new record; a delivery belongs to the record of the time of its claim. SIGUSR2 writes the record to
+the file that the variable HLS_CALLED_FILES names, as JSON: for each step its files in the order of their first call,
+{"receive": ["web/limits.py", ...], "store": [...], "work": [...]}.
 """
 
 from __future__ import annotations
@@ -22,18 +23,21 @@ PACKAGE = f"{Path(hls_handler.__file__).parent}{os.sep}"
 STORE, WORK = ("queue/group_commit.py", "_commit"), ("engine/workers.py", "_next")
 SIGNAL_POLL = ("cli/serve.py", "_run")  # runs beside the requests in the same thread
 STEPS = {STORE: "store", WORK: "work"}
+CLAIMED = ("queue/leases.py", "add")
 
 _local = threading.local()
-_records: list[dict[str, list[str]]] = []  # a step that began before SIGUSR1 is not in the new record
+_records: list[dict[str, list[str]]] = [{}]
 
 
 def _profile(frame: FrameType, event: str, _arg: object) -> None:
-    if not _records or not frame.f_code.co_filename.startswith(PACKAGE) or frame.f_code.co_name == "<module>":
+    if not frame.f_code.co_filename.startswith(PACKAGE) or frame.f_code.co_name == "<module>":
         return
     function = _function(frame)
     if event == "call":
         if function in STEPS:
             _local.record, _local.files = _records[-1], {}
+        elif function == CLAIMED:
+            _local.record = _records[-1]
         if threading.current_thread() is threading.main_thread():
             if SIGNAL_POLL not in map(_function, _with_callers(frame)):
                 _add(_records[-1], "receive", [*_records[-1].get("receive", ()), function[0]])
