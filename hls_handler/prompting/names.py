@@ -1,13 +1,13 @@
 """Checks the names in templates without running them, so that rarely used branches are checked, too.
 
 Checked: variables, filters, tests, and attributes of typed values. A name has all types that the templates assign to
-it, wherever they do. Not checked: the payload in `event`, parameters of macros, and results of most filters; the smoke
+it, wherever they do. Not checked: the payload in `event`, parameters of macros, and results of filters; the smoke
 render finds errors in these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from jinja2 import nodes
 
@@ -25,9 +25,9 @@ ATTRIBUTE_FILTERS = frozenset({"selectattr", "rejectattr", "groupby"})
 """Filters whose first positional argument names an attribute of the elements: `groupby('kind')`."""
 
 JINJA_VARIABLES = frozenset({"self", "super", "loop", "caller", "varargs", "kwargs"})
-FILTERS_KEEPING_LIST = frozenset({"list", "sort", "reverse", "unique", "selectattr", "rejectattr", "select", "reject"})
-FILTERS_GIVING_ELEMENT = frozenset({"first", "last", "random", "min", "max"})
-FILTERS_KEEPING_TYPE = frozenset({"default", "d", "excerpt", "lines", "code", "inline"})
+
+Types = dict[str, list[object]]
+"""Name -> all types of its values."""
 
 Found = tuple[nodes.Node, str]
 """A node and the message of its problem."""
@@ -39,122 +39,53 @@ def check_names(templates: ParsedTemplates, template: str, variables: Mapping[st
     `variables` maps names to types: {"issue": Issue}.
     """
     names = [name for name in find_used_templates(templates, template) if name in templates.trees]
-    checker = _NameChecker(templates.environment, variables)
+    types: Types = {name: [*iter_alternatives(hint)] for name, hint in variables.items()}
     for name in names:
-        checker.add_types(templates.trees[name])
-    return list(
-        dict.fromkeys(
-            Problem(templates.files[name], node.lineno, message)
-            for name in names
-            for node, message in checker.check(templates.trees[name])
-        )
-    )
+        _add_types(types, templates.trees[name])
+    found: dict[Problem, None] = {}
+    for name in names:
+        tree, file = templates.trees[name], templates.files[name]
+        problems = [*_check_tree(tree, types, templates.environment), *_check_system_blocks(tree, variables)]
+        found |= {Problem(file, node.lineno, message): None for node, message in problems}
+    return list(found)
 
 
-class _NameChecker:
-    def __init__(self, environment: PromptEnvironment, variables: Mapping[str, object]) -> None:
-        self._environment, self._variables = environment, variables
-        self._types: dict[str, list[object]] = {name: [*iter_alternatives(hint)] for name, hint in variables.items()}
+def _add_types(types: Types, tree: nodes.Template) -> None:
+    """Add the types of all names that a template assigns."""
+    typed: set[nodes.Node] = set()
 
-    def add_types(self, tree: nodes.Template) -> None:
-        """Add the types of all names that a template assigns."""
-        for node, parameters in _walk(tree):
-            match node:
-                case nodes.For():
-                    self._assign(node.target, _element_types(self._infer(node.iter, parameters)))
-                case nodes.Assign():
-                    self._assign(node.target, self._infer(node.node, parameters))
-                case nodes.With():
-                    for target, value in zip(node.targets, node.values, strict=True):
-                        self._assign(target, self._infer(value, parameters))
-                case nodes.AssignBlock():
-                    self._assign(node.target, [ANYTHING])
-                case nodes.Macro():
-                    self._add(node.name, [ANYTHING])
-                case nodes.Import():
-                    self._add(node.target, [ANYTHING])
-                case nodes.FromImport():
-                    for name in node.names:
-                        self._add(name if isinstance(name, str) else name[1], [ANYTHING])
+    def assign(target: nodes.Node, assigned: list[object]) -> None:
+        if isinstance(target, nodes.Name):
+            typed.add(target)
+            types.setdefault(target.name, []).extend(assigned)
 
-    def _assign(self, target: nodes.Node, types: list[object]) -> None:
-        for name in [target] if isinstance(target, nodes.Name) else target.find_all(nodes.Name):
-            self._add(name.name, types if name is target else [ANYTHING])
-
-    def _add(self, name: str, types: list[object]) -> None:
-        self._types.setdefault(name, []).extend(types)
-
-    def _infer(self, node: nodes.Node, parameters: frozenset[str]) -> list[object]:
+    for node in tree.find_all(nodes.Node):
+        untyped: Sequence[str | tuple[str, str]] = ()
         match node:
-            case nodes.Name() if node.name not in parameters:
-                return self._types.get(node.name, [ANYTHING])
-            case nodes.Getattr(attr=name) | nodes.Getitem(arg=nodes.Const(value=str(name))):
-                return _member_types(self._infer(node.node, parameters), name)
-            case nodes.Getitem(arg=nodes.Slice()):
-                return self._infer(node.node, parameters)
-            case nodes.Getitem():
-                return _element_types(self._infer(node.node, parameters))
-            case nodes.Filter() if node.node is not None:
-                types = self._infer(node.node, parameters)
-                if node.name in FILTERS_GIVING_ELEMENT:
-                    return _element_types(types)
-                is_list = any(find_element_type(kind) is not None for kind in types)
-                kept = node.name in FILTERS_KEEPING_TYPE or (node.name in FILTERS_KEEPING_LIST and is_list)
-                return types if kept else [ANYTHING]
-        return [ANYTHING]
-
-    def check(self, tree: nodes.Template) -> Iterator[Found]:
-        """Yield the problems of a template, after the types of all templates were added."""
-        optional = {
-            node.node.name
-            for node in tree.find_all((nodes.Test, nodes.Filter))
-            if isinstance(node.node, nodes.Name) and node.name in ("defined", "undefined", "default", "d")
-        }
-        for node, parameters in _walk(tree):
-            match node:
-                case nodes.Name(ctx="load") if node.name not in optional | parameters:
-                    yield from self._check_variable(node)
-                case nodes.Getattr(attr=name) | nodes.Getitem(arg=nodes.Const(value=str(name))):
-                    yield from _check_member(node, _describe(node.node), self._infer(node.node, parameters), name)
-                case nodes.Test() if node.name not in self._environment.tests:
-                    yield node, f"unknown test {node.name!r}; {suggest_name(node.name, self._environment.tests)}"
-                case nodes.Filter():
-                    yield from self._check_filter(node, parameters)
-                case nodes.Block(name="system"):
-                    yield from self._check_system_block(node)
-
-    def _check_variable(self, node: nodes.Name) -> Iterator[Found]:
-        if node.name not in self._types.keys() | self._environment.globals.keys() | JINJA_VARIABLES:
-            yield node, f"unknown variable {node.name!r}; {suggest_name(node.name, self._types)}"
-
-    def _check_filter(self, node: nodes.Filter, parameters: frozenset[str]) -> Iterator[Found]:
-        known = self._environment.filters
-        if node.name not in known and node.name in ALLOWED_ONLY_IN:
-            yield node, f"the filter {node.name!r} is for {ALLOWED_ONLY_IN[node.name]} only"
-        elif node.name not in known:
-            yield node, f"unknown filter {node.name!r}; {suggest_name(node.name, known)}"
-        if node.node is None:
-            return
-        types = _element_types(self._infer(node.node, parameters))
-        for name in _attribute_path(node):
-            yield from _check_member(node, f"an element of {_describe(node.node)}", types, name)
-            types = _member_types(types, name)
-
-    def _check_system_block(self, block: nodes.Block) -> Iterator[Found]:
-        for node in block.find_all(nodes.Name):
-            if node.name in self._variables:
-                message = f"{node.name!r} depends on the event, but the system block must be the same for all events"
-                yield node, f"{message}; use it in the task block"
+            case nodes.For():
+                assign(node.target, _element_types(_infer(types, node.iter)))
+            case nodes.Assign():
+                assign(node.target, _infer(types, node.node))
+            case nodes.With():
+                for target, value in zip(node.targets, node.values, strict=True):
+                    assign(target, _infer(types, value))
+            case nodes.Name(name=name) if node.ctx != "load" and node not in typed:
+                untyped = [name]  # a parameter, one of several targets, or the target of a block
+            case nodes.Macro(name=name) | nodes.Import(target=name):
+                untyped = [name]
+            case nodes.FromImport():
+                untyped = node.names
+        for one in untyped:
+            types.setdefault(one if isinstance(one, str) else one[1], []).append(ANYTHING)
 
 
-def _walk(node: nodes.Node, parameters: frozenset[str] = frozenset()) -> Iterator[tuple[nodes.Node, frozenset[str]]]:
-    """Yield each node below `node`, and the parameters of the macros that contain it."""
-    for child in node.iter_child_nodes():
-        visible = parameters
-        if isinstance(child, nodes.Macro | nodes.CallBlock):
-            visible = parameters.union(argument.name for argument in child.args)
-        yield child, visible
-        yield from _walk(child, visible)
+def _infer(types: Types, node: nodes.Node) -> list[object]:
+    match node:
+        case nodes.Name():
+            return types.get(node.name, [ANYTHING])
+        case nodes.Getattr(attr=name) | nodes.Getitem(arg=nodes.Const(value=str(name))):
+            return _member_types(_infer(types, node.node), name)
+    return [ANYTHING]
 
 
 def _element_types(types: Iterable[object]) -> list[object]:
@@ -163,6 +94,40 @@ def _element_types(types: Iterable[object]) -> list[object]:
 
 def _member_types(types: Iterable[object], name: str) -> list[object]:
     return [one for kind in types for one in iter_alternatives((members_of(kind) or {}).get(name, ANYTHING))]
+
+
+def _check_tree(tree: nodes.Template, types: Types, environment: PromptEnvironment) -> Iterator[Found]:
+    """Yield the problems of a template. `types` has the names of all templates."""
+    optional = {
+        node.node.name
+        for node in tree.find_all((nodes.Test, nodes.Filter))
+        if isinstance(node.node, nodes.Name) and node.name in ("defined", "undefined", "default", "d")
+    }
+    known = types.keys() | environment.globals.keys() | JINJA_VARIABLES | optional
+    for node in tree.find_all(nodes.Node):
+        match node:
+            case nodes.Name(name=name) if name not in known:
+                yield node, f"unknown variable {name!r}; {suggest_name(name, types)}"
+            case nodes.Getattr(attr=name) | nodes.Getitem(arg=nodes.Const(value=str(name))):
+                yield from _check_member(node, _describe(node.node), _infer(types, node.node), name)
+            case nodes.Test(name=name) if name not in environment.tests:
+                yield node, f"unknown test {name!r}; {suggest_name(name, environment.tests)}"
+            case nodes.Filter(name=name):
+                if name not in environment.filters and name in ALLOWED_ONLY_IN:
+                    yield node, f"the filter {name!r} is for {ALLOWED_ONLY_IN[name]} only"
+                elif name not in environment.filters:
+                    yield node, f"unknown filter {name!r}; {suggest_name(name, environment.filters)}"
+                if node.node is not None and (attribute := _find_attribute(node)) is not None:
+                    elements = _element_types(_infer(types, node.node))
+                    yield from _check_member(node, f"an element of {_describe(node.node)}", elements, attribute)
+
+
+def _check_system_blocks(tree: nodes.Template, variables: Mapping[str, object]) -> Iterator[Found]:
+    for block in tree.find_all(nodes.Block):
+        for node in block.find_all(nodes.Name) if block.name == "system" else ():
+            if node.name in variables:
+                message = f"{node.name!r} depends on the event, but the system block must be the same for all events"
+                yield node, f"{message}; use it in the task block"
 
 
 def _check_member(node: nodes.Node, owner: str, types: Iterable[object], name: str) -> Iterator[Found]:
@@ -180,14 +145,15 @@ def _check_member(node: nodes.Node, owner: str, types: Iterable[object], name: s
         yield node, f"{owner} has no {name!r}; {suggest_name(name, known)}"
 
 
-def _attribute_path(node: nodes.Filter) -> list[str]:
+def _find_attribute(node: nodes.Filter) -> str | None:
+    """Return the attribute of the elements that a filter reads: "user" for `map(attribute='user.login')`."""
     given = [pair.value for pair in node.kwargs if pair.key == "attribute"]
     if node.name in ATTRIBUTE_FILTERS:
         given += node.args[:1]
     match given:
         case [nodes.Const(value=str(path))]:
-            return path.split(".")  # ["user", "login"] for `map(attribute='user.login')`
-    return []
+            return path.partition(".")[0]
+    return None
 
 
 def _describe(node: nodes.Node) -> str:
@@ -197,8 +163,4 @@ def _describe(node: nodes.Node) -> str:
             return node.name
         case nodes.Getattr():
             return f"{_describe(node.node)}.{node.attr}"
-        case nodes.Getitem():
-            return f"{_describe(node.node)}[...]"
-        case nodes.Filter() if node.node is not None:
-            return f"{_describe(node.node)} | {node.name}"
     return "this value"
