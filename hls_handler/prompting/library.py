@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from hashlib import sha256
@@ -230,30 +229,22 @@ class ReloadingLibrary:
         load: Callable[[], Library],
         *folders: Path,
         before: Library | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        wait_s: float = RELOAD_WAIT_S,
     ) -> None:
         """Load the library. If `load` raises `PromptError`, use the library `before`; if that is None, raise the error.
 
         A change of a file in `folders` causes a reload.
         """
-        self._load = load
-        self._folders = folders
-        self._clock = clock
+        self._load, self._folders, self._wait_s = load, folders, wait_s
         self._lock = threading.Lock()
-        self._reload_began_at: float | None = None
         self._loaded_state = _file_state(folders)  # before `load`, so that `current` notices changes during it
-        self._last_error: str | None = None
+        self.reload_error: str | None = None  # of the last reload, or of one that does not end
         if before is None:
             self.latest = load()  # as last loaded; the receiver reads it without a check for changed files
             self._log_warnings()
         else:
             self.latest = before
             self._reload()
-
-    @property
-    def reload_error(self) -> str | None:
-        """The error message of the last reload, or of one that does not end; None if the last reload succeeded."""
-        return _ENDLESS if self._reload_s() >= RELOAD_WAIT_S else self._last_error
 
     def current(self) -> Library:
         """Return the library, reloaded if a file has changed. If a new file is invalid, return the last valid library.
@@ -262,17 +253,20 @@ class ReloadingLibrary:
         After `RELOAD_WAIT_S`, they return the last valid library. An error of `load` other than `PromptError` is raised
         once. Later calls return the last valid library until a file changes.
         """
-        if not self._lock.acquire(timeout=max(RELOAD_WAIT_S - self._reload_s(), 0.0)):
+        if not self._lock.acquire(timeout=0.0 if self.reload_error == _ENDLESS else self._wait_s):
+            self.reload_error = _ENDLESS
             return self.latest
         try:
             if _file_state(self._folders) != self._loaded_state:
                 self._reload()
+            elif self.reload_error == _ENDLESS:  # it was set while the reload ended
+                self.reload_error = None
             return self.latest
         finally:
             self._lock.release()
 
     def _reload(self) -> None:
-        self._loaded_state, self._reload_began_at = _file_state(self._folders), self._clock()
+        self._loaded_state = _file_state(self._folders)
         problem: str | None = "the changed prompts cannot be read; the last valid version stays in use; see the log"
         try:
             self.latest = self._load()
@@ -284,15 +278,11 @@ class ReloadingLibrary:
             problem = f"the changed {message}: {'; '.join(exc.problems)}"
             log.error(message, extra={"problems": list(exc.problems)})
         finally:  # also after other exceptions, which are raised to the caller
-            self._last_error, self._reload_began_at = problem, None
+            self.reload_error = problem
 
     def _log_warnings(self) -> None:
         for warning in self.latest.warnings:
             log.warning(warning)
-
-    def _reload_s(self) -> float:
-        began_at = self._reload_began_at
-        return 0.0 if began_at is None else self._clock() - began_at
 
 
 def _file_state(folders: Iterable[Path]) -> FileState:

@@ -197,7 +197,7 @@ def test_unexpected_exception_during_reload_is_raised_once_and_remains_as_error(
 
 
 def test_reload_that_does_not_end_stops_no_other_thread(loader: CountingLoader) -> None:
-    is_loading, may_end, now = threading.Event(), threading.Event(), [0.0]
+    is_loading, may_end = threading.Event(), threading.Event()
 
     def load() -> Library:
         if loader.times:
@@ -205,13 +205,12 @@ def test_reload_that_does_not_end_stops_no_other_thread(loader: CountingLoader) 
             assert may_end.wait(TIMEOUT_S)
         return loader()
 
-    live = ReloadingLibrary(load, loader.folder, clock=lambda: now[0])
+    live = ReloadingLibrary(load, loader.folder, wait_s=0.0)
     good = live.current()
     change(loader.folder, FRONT + "Other words")
     reloading = threading.Thread(target=live.current)
     reloading.start()
     assert is_loading.wait(TIMEOUT_S)
-    now[0] = 30.0
     assert live.current() is good
     assert live.reload_error is not None
     assert "not loaded within 30 s, perhaps because a template has a loop that does not end" in live.reload_error
