@@ -22,7 +22,7 @@ from hls_handler.prompting.prompt import Library, origin
 from hls_handler.prompting.render import COMMON, RenderedPrompt, estimate_tokens, render
 from hls_handler.prompting.variables import VariableDoc, document_variables
 from hls_handler.reports.estimate import Estimate, estimate, format_cost
-from hls_handler.reports.prompt_input import choose_sources, list_deliveries, list_events, list_variables, make_input
+from hls_handler.reports.prompt_input import choose_sources, list_deliveries, list_variables, make_input
 from hls_handler.reports.prompt_library import (
     LibraryStats,
     add_up,
@@ -171,7 +171,7 @@ def prompt_name(request: Request) -> str:
 
 def _document(library: Library, name: str) -> list[VariableDoc]:
     by_event = families()
-    event = next((key.partition(".")[0] for key in list_events(library, name)), None)
+    event = next((key.partition(".")[0] for key in library.events(name, by_event)), None)
     if event is None or event not in by_event:
         return []
     family = by_event[event]

@@ -68,18 +68,8 @@ class LibraryCheck:
         default_factory=dict, init=False, repr=False, compare=False
     )  # event -> samples
 
-    def events(self, name: str) -> tuple[str, ...]:
-        """Return the event keys in the `on` of a prompt, and in the `on` of all prompts that lead to it by `then`.
-
-        If there are none, only settings can choose the prompt: return the events of its folder.
-        """
-        prompts = self.library.prompts
-        names = [name, *(other for other in prompts if name in self.library.followers(other))]
-        keys = tuple(dict.fromkeys(key for other in names for key in prompts[other].on))
-        return keys or tuple(event for event, family in self.families.items() if family.name == name.rpartition("/")[0])
-
     def event_families(self, name: str) -> Mapping[str, Family]:
-        names = dict.fromkeys(key.partition(".")[0] for key in self.events(name))
+        names = dict.fromkeys(key.partition(".")[0] for key in self.library.events(name, self.families))
         return {event: self.families[event] for event in names if event in self.families}
 
     def files_of(self, name: str) -> set[str]:
@@ -220,7 +210,7 @@ class LibraryCheck:
         return list(found.values())
 
     def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
-        events = self.events(name)
+        events = self.library.events(name, self.families)
         for event, family in self.event_families(name).items():
             if event not in self._recorded:
                 self._recorded[event] = tuple(family.samples())

@@ -209,6 +209,15 @@ class Library:
         """Return the prompts whose `then` names the prompt `name`."""
         return tuple(other for other, prompt in self.prompts.items() if prompt.then and prompt.then.prompt == name)
 
+    def events(self, name: str, families: Mapping[str, Family]) -> tuple[str, ...]:
+        """Return the event keys in the `on` of a prompt, and in the `on` of all prompts that lead to it by `then`.
+
+        If there are none, only settings can choose the prompt: return the events of its folder.
+        """
+        names = [name, *(other for other in self.prompts if name in self.followers(other))]
+        keys = tuple(dict.fromkeys(key for other in names for key in self.prompts[other].on))
+        return keys or tuple(event for event, family in families.items() if family.name == name.rpartition("/")[0])
+
     def find_next_prompt(self, name: str, reply: Reply) -> str | None:
         """Return `then.prompt` if `then.when` is true for the reply, else None. Raises as `Condition.holds` does."""
         then = self.prompts[name].then

@@ -43,19 +43,9 @@ class PromptInput:
     config: Mapping[str, Any]  # the values of `variables` in the settings
 
 
-def list_events(library: Library, name: str) -> tuple[str, ...]:
-    """Return the event keys of a prompt: those of its `on` and of all prompts that lead to it.
-
-    If there are none, only settings can choose the prompt: return the events of its folder.
-    """
-    names = [name, *(other for other in library.prompts if name in library.followers(other))]
-    keys = tuple(dict.fromkeys(key for other in names for key in library.prompts[other].on))
-    return keys or tuple(event for event, family in families().items() if family.name == name.rpartition("/")[0])
-
-
 def list_deliveries(store: Storage, library: Library, name: str) -> list[DeliveryRow]:
     """Return finished deliveries of the prompt's events, the newest first. Reads a limited number of rows."""
-    keys, rows = list_events(library, name), list[DeliveryRow]()
+    keys, rows = library.events(name, families()), list[DeliveryRow]()
     for event in tuple(dict.fromkeys(key.partition(".")[0] for key in keys))[:MAX_EVENTS]:
         found = store.searches.find(DeliverySearch(event=event, state="done")).rows
         rows += [row for row in found if row.event in keys or row.event_key in keys]
@@ -95,7 +85,7 @@ def choose_sources(
 
 def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str, table: RepositoryTable) -> StoredFacts:
     """Return a delivery that the prompt can be rendered with. Raises `NotRepeatable`."""
-    events = {key.partition(".")[0] for key in list_events(library, name)}
+    events = {key.partition(".")[0] for key in library.events(name, families())}
     if row.event not in events:
         known = ", ".join(sorted(events)) or "no event"
         raise NotRepeatable(f"it is the event {row.event}, and {name} is for {known}")
@@ -114,7 +104,7 @@ def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str,
 def load_sample(library: Library, name: str, settings: Settings) -> StoredFacts:
     """Return the first recorded event of the prompt, with the facts that HLS ships. Raises `NotRepeatable`."""
     others: list[StoredFacts] = []
-    for key in list_events(library, name):
+    for key in library.events(name, families()):
         event, _, action = key.partition(".")
         file, handler = FACTS / f"{event}.json", handler_for(event)
         stored: dict[str, object] = json.loads(file.read_bytes()) if file.exists() else {}
