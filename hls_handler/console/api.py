@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 from urllib.parse import urlencode
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from hls_handler.console.delivery_search import parse_retried, parse_search, parse_time, to_query
+from hls_handler.console.delivery_search import parse_retried, parse_search, parse_time, require_delivery, to_query
 from hls_handler.console.endpoints import (
     ANALYSIS_ID,
     LIST_ANALYSES,
@@ -29,14 +30,13 @@ from hls_handler.console.endpoints import (
     RetriesDocument,
     RetryDocument,
 )
-from hls_handler.console.frame import Frame, Problem, send_json
+from hls_handler.console.frame import Frame, send_json
 from hls_handler.events import event_key
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.reports.json_documents import DeliveriesPage, deliveries_to_dict, report_to_dict, to_document
 from hls_handler.reports.retry import retry_delivery, retry_matching
 from hls_handler.storage import Storage
 from hls_handler.store.analyses import KINDS, AnalysisRow, AnalysisSearch
-from hls_handler.store.statistics import DeliveryRow
 
 MAX_QUOTED = 100  # characters of an invalid value that an error quotes
 
@@ -78,7 +78,7 @@ class Api:
         is_id = re.fullmatch(ANALYSIS_ID, given, re.ASCII)
         row = self._store.analyses.get(guid, int(index)) if is_id else None
         if row is None:
-            raise Problem(404, "there is no such analysis, or it was deleted")
+            raise HTTPException(404, "there is no such analysis, or it was deleted")
         return send_json(request, _analysis_to_dict(row))
 
     def _list(self, request: Request) -> Response:
@@ -93,21 +93,15 @@ class Api:
         return send_json(request, document)
 
     def _show(self, request: Request) -> Response:
-        row = self._find(request)
+        row = require_delivery(self._store, request)
         return send_json(request, report_to_dict(load_report(self._store, row)))
 
-    def _find(self, request: Request) -> DeliveryRow:
-        row = self._store.deliveries.find(request.path_params["guid"])
-        if row is None:
-            raise Problem(404, "there is no such delivery, or it was deleted")
-        return row
-
     def _retry(self, request: Request) -> Response:
-        row = self._find(request)
+        row = require_delivery(self._store, request)
         source = self._frame.settings.sources.where("storage.body_days")
         result = retry_delivery(self._store, row, body_days_source=source)
         if not result.is_queued:
-            raise Problem(409, result.sentence)
+            raise HTTPException(409, result.sentence)
         document: RetryDocument = {"delivery": row.guid, "detail": result.sentence}
         return send_json(request, document, status=202)
 
@@ -118,7 +112,7 @@ class Api:
         source = self._frame.settings.sources.where("storage.body_days")
         result = retry_matching(self._store, search, number=number, body_days_source=source)
         if result.queued is None:
-            raise Problem(409, result.sentence)
+            raise HTTPException(409, result.sentence)
         document: RetriesDocument = {"queued": result.queued, "detail": result.sentence}
         return send_json(request, document, status=202)
 
@@ -126,9 +120,9 @@ class Api:
 def _parse_analysis_search(query: Mapping[str, str]) -> AnalysisSearch:
     repository, kind = query.get("repo_full_name"), query.get("kind")
     if repository is not None and not re.fullmatch(REPOSITORY, repository):
-        raise Problem(400, f"repo_full_name: found {repository[:MAX_QUOTED]!r}, expected owner/repo")
+        raise HTTPException(400, f"repo_full_name: found {repository[:MAX_QUOTED]!r}, expected owner/repo")
     if kind is not None and kind not in KINDS:
-        raise Problem(400, f"kind: found {kind[:MAX_QUOTED]!r}, expected one of {', '.join(KINDS)}")
+        raise HTTPException(400, f"kind: found {kind[:MAX_QUOTED]!r}, expected one of {', '.join(KINDS)}")
     return AnalysisSearch(
         repository=repository,
         number=_parse_number(query, "pr_number", None, 1, MAX_NUMBER),
@@ -147,7 +141,7 @@ def _parse_number(query: Mapping[str, str], name: str, default: Default, least: 
     if given is None:
         return default
     if not re.fullmatch("[0-9]{1,10}", given) or not least <= int(given) <= most:
-        raise Problem(400, f"{name}: found {given[:MAX_QUOTED]!r}, expected a number from {least} to {most}")
+        raise HTTPException(400, f"{name}: found {given[:MAX_QUOTED]!r}, expected a number from {least} to {most}")
     return int(given)
 
 

@@ -42,8 +42,11 @@ class ReasonGroup:
     first_due_at: datetime
 
 
-class InvalidFilter(ValueError):
-    """A filter in the address has an invalid value. The message is a sentence for the operator."""
+class InvalidFilter(HTTPException):
+    """A filter in the address has an invalid value. `detail` is a sentence for the operator."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(400, detail)
 
 
 def read_filters(query: Mapping[str, str], known: Sequence[str]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from hls_handler.console.access import Access
 from hls_handler.console.delivery_search import InvalidFilter
-from hls_handler.console.endpoints import Endpoint, ProblemDocument
+from hls_handler.console.endpoints import Endpoint
 from hls_handler.console.pages import render
 from hls_handler.errors import StoreUnavailable
 from hls_handler.settings.effective import RepositoryTable
@@ -38,23 +38,6 @@ Answer = Callable[[Request], Response] | Callable[[Request], Awaitable[Response]
 """Answers a request. A function that is no coroutine runs in a thread, because it may block."""
 
 Form = Mapping[str, str]
-
-
-class Problem(Exception):
-    """An error that the API answers as problem details (RFC 9457)."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status, self.detail = status, detail
-
-    def respond(self) -> Response:
-        content: ProblemDocument = {
-            "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "detail": self.detail,
-        }
-        return Response(json.dumps(content), self.status, media_type="application/problem+json")
 
 
 class Frame:
@@ -83,11 +66,9 @@ class Frame:
                 return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': wanted})}", 303)
             try:
                 return await _run(show, request)
-            except InvalidFilter as exc:
-                return self.message(request, f"{exc}.", status=400)
             except HTTPException as exc:
-                text = f"{exc.detail[:1].upper()}{exc.detail[1:]}."
-                return self.message(request, text, status=exc.status_code, kept=self._find_kept(request, keep))
+                detail = exc.detail if isinstance(exc, InvalidFilter) else f"{exc.detail[:1].upper()}{exc.detail[1:]}"
+                return self.message(request, f"{detail}.", status=exc.status_code, kept=self._find_kept(request, keep))
             except StoreUnavailable:
                 text = "The database cannot be read now. /health says why."
                 return self.message(request, text, status=503, kept=self._find_kept(request, keep))
@@ -95,19 +76,15 @@ class Frame:
         return Route(path, guarded, methods=[method])
 
     def endpoint(self, endpoint: Endpoint, answer: Answer) -> Sequence[Route]:
-        """Return the routes of an endpoint. `answer` gets no unknown or repeated parameter, and may raise `Problem`."""
+        """Return the routes of an endpoint. `answer` gets no unknown or repeated parameter."""
 
         async def guarded(request: Request) -> Response:
+            self._require_program(request)
+            _check_parameters(endpoint, [name for name, _ in request.query_params.multi_items()])
             try:
-                self._require_program(request)
-                _check_parameters(endpoint, [name for name, _ in request.query_params.multi_items()])
                 return await _run(answer, request)
-            except InvalidFilter as exc:
-                return Problem(400, str(exc)).respond()
-            except Problem as exc:
-                return exc.respond()
             except StoreUnavailable:
-                return Problem(503, "the database cannot be read now; see /health").respond()
+                raise HTTPException(503, "the database cannot be read now; see /health") from None
 
         paths = (endpoint.path,) if endpoint.other_path is None else (endpoint.path, endpoint.other_path)
         return [Route(path, guarded, methods=[endpoint.method]) for path in paths]
@@ -119,13 +96,11 @@ class Frame:
             raise HTTPException(*rejection)
 
     def _require_program(self, request: Request) -> None:
-        rejection = self.access.find_rejection(request)
-        if rejection is not None:
-            raise Problem(*rejection)
+        self.require_permitted_origin(request)
         if not self.access.is_allowed(request):
-            raise Problem(401, "send the service's key (server.api_key) in the header X-API-Key")
+            raise HTTPException(401, "send the service's key (server.api_key) in the header X-API-Key")
         if request.method == "POST" and not self.access.is_program(request):
-            raise Problem(403, "send the key in the header X-API-Key; without a key, send no Origin")
+            raise HTTPException(403, "send the key in the header X-API-Key; without a key, send no Origin")
 
     def render(self, request: Request, template: str, *, status: int = 200, **variables: object) -> Response:
         """Return the page. `variables` are those of the template besides `base.html`'s."""
@@ -192,9 +167,9 @@ def _check_parameters(endpoint: Endpoint, given: Sequence[str]) -> None:
     for name in given:
         if name not in known:
             expected = f"expected one of {', '.join(known)}" if known else "expected none"
-            raise Problem(400, f"there is no filter {name[:MAX_NAME]!r}; {expected}")
+            raise HTTPException(400, f"there is no filter {name[:MAX_NAME]!r}; {expected}")
         if given.count(name) > 1:
-            raise Problem(400, f"{name}: given more than once")
+            raise HTTPException(400, f"{name}: given more than once")
 
 
 def _to_json(value: object) -> object:

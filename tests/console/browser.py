@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
@@ -20,7 +19,7 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from tests.web.fakes import NOON, Response, ask, settings
+from tests.web.fakes import NOON, Response, WebSetup, ask, settings
 
 KEY = "the-key-of-this-service"
 
@@ -58,7 +57,8 @@ class Browser:
         self.use(settings(server=server, **{**sandbox, **self.sections}))
 
     def use(self, given: Settings) -> None:
-        self.app = Starlette(routes=[*self.console.routes(given, _show_start)])
+        self.app = WebSetup(given).app()
+        self.app.router.routes = [*self.console.routes(given, _show_start)]
 
     def _prompts(self) -> ReloadingLibrary:
         assert self.prompts is not None

@@ -49,7 +49,7 @@ def test_errors_are_problem_details(browser: Browser, store: Storage) -> None:
         "send the service's key (server.api_key) in the header X-API-Key",
     )
     assert problem("GET", "/api/deliveries?limit=5", **key)[0] == 400
-    assert problem("GET", "/api/deliveries/none", **key) == (404, "there is no such delivery, or it was deleted")
+    assert problem("GET", "/api/deliveries/none", **key) == (404, "there is no delivery none, or it was deleted")
     assert problem("POST", "/api/deliveries/none/retry", **key)[0] == 404
     assert problem("POST", "/api/deliveries/g1/retry", **key)[0] == 409
 
