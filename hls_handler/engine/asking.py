@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -23,14 +22,9 @@ from hls_handler.analysis import (
 from hls_handler.clients.claude import cost_of_output
 from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
 from hls_handler.deliveries import FIRST_SHADOW_STEP
-from hls_handler.engine.calls import OMISSIONS, PROMPT_SECRET, UNSHOWN, ask_claude
+from hls_handler.engine.calls import OMISSIONS, UNSHOWN, ask_claude
 from hls_handler.engine.job import ASK, Codec, Job, decode_reply
-from hls_handler.errors import (
-    BudgetExceeded,
-    Permanent,
-    PromptError,
-    Retryable,
-)
+from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.events import Event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.asking import Answers, Asking
@@ -62,20 +56,12 @@ UNVERIFIED = Codec("unverified", 1, TypeAdapter(str))
 """Why the findings were not verified; "" if a later attempt verified them."""
 
 
-@contextmanager
-def _template_errors_as_retryable() -> Iterator[None]:
-    try:
-        yield
-    except PromptError as exc:
-        raise Retryable(str(exc)) from exc  # a retry succeeds after the template is corrected
-
-
-@_template_errors_as_retryable()
 def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
     """Ask Claude `job.rule.prompt` and its follow-up prompts (see `Handler.consult`).
 
     `shadow` is the name of a shadow prompt to run instead. The checkpoints then have indexes from
-    `FIRST_SHADOW_STEP`, and errors do not change `/health`. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
+    `FIRST_SHADOW_STEP`, and errors do not change `/health`. Raises `Postponed`, `LeaseLost`,
+    `PromptError` or a `StepFailed`.
     """
     library, first_index, is_recalled = job.config.library, FIRST_SHADOW_STEP if shadow else 0, False
 
@@ -124,23 +110,6 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
     return answers
 
 
-@_template_errors_as_retryable()
-def analyse(job: Job, answered: Answers, facts: Any) -> Analysis:
-    """Render the comments for the replies (see `render_chain`). `facts` may be newer than those of `answered`."""
-    key = job.store.database.secret(PROMPT_SECRET)
-    variables = {**answered.variables, **job.handler.variables(facts)}
-    analysis = render_chain(job.config.library, answered.names, job.handler, facts, answered.answers, variables, key)
-    return replace(analysis, left_out=answered.left_out_shown)
-
-
-@_template_errors_as_retryable()
-def analyse_static_reply(job: Job, facts: Any, reply: Reply) -> Analysis:
-    """Return an analysis without a call to Claude. Its comment is rendered from `reply`, which the handler wrote."""
-    job.pending.add(ANALYSED)
-    key = job.store.database.secret(PROMPT_SECRET)
-    return render_static(job.config.library, job.rule, job.event, job.handler, facts, reply, key)
-
-
 def render_static(
     library: Library, rule: Rule, event: Event, handler: Handler[Any], facts: Any, reply: Reply, key: bytes
 ) -> Analysis:
@@ -151,20 +120,13 @@ def render_static(
     return Analysis((), comment, footer)
 
 
-def render_chain(
-    library: Library,
-    names: tuple[str, ...],
-    handler: Handler[Any],
-    facts: Any,
-    answers: tuple[ValidReply, ...],
-    variables: Mapping[str, object],
-    key: bytes,
-) -> Analysis:
-    """Render the comments for the replies `answers` of the prompts `names`. Raises `PromptError`.
+def render_replies(library: Library, handler: Handler[Any], facts: Any, answered: Answers, key: bytes) -> Analysis:
+    """Render the comments for the replies. `facts` may be newer than those of `answered`. Raises `PromptError`.
 
     The comment is that of the last prompt that has one and whose reply is worth saying, so that a second reply without
     an answer does not hide the first one. If there is none, it is the comment of the last prompt.
     """
+    names, answers = answered.names, answered.answers
     worth_saying = [
         index
         for index, answer in enumerate(answers)
@@ -172,14 +134,15 @@ def render_chain(
     ]
     index = worth_saying[-1] if worth_saying else len(answers) - 1
     reply = answers[index].reply
-    variables = {**variables, "files_cost": _estimate_files_cost(answers[0])}
+    variables = {**answered.variables, **handler.variables(facts), "files_cost": _estimate_files_cost(answers[0])}
     comment, footer = _render_comment(library, names[index], handler, facts, reply, variables, key)
     inline = {
         finding: render_review_comment(library, name, {**variables, "analysis": answer.reply, **extra}, key=key)
         for name, answer in zip(names, answers, strict=True)
         for finding, extra in handler.inline_findings(facts, answer.reply).items()
     }
-    return Analysis(answers, comment, footer, comment_index=index, inline=inline)
+    left_out = answered.left_out_shown
+    return Analysis(answers, comment, footer, comment_index=index, inline=inline, left_out=left_out)
 
 
 def _estimate_files_cost(answer: ValidReply) -> PartialCost | None:

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 from hls_handler.actions import Action, EnsureCheck, EnsureLabels, Outcome
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.deliveries import REQUESTED, Posted
-from hls_handler.engine.asking import analyse, analyse_static_reply, ask, prompt_limits
-from hls_handler.engine.calls import OMISSIONS
+from hls_handler.engine.asking import ask, prompt_limits, render_replies, render_static
+from hls_handler.engine.calls import OMISSIONS, PROMPT_SECRET
 from hls_handler.engine.commit_checks import begin_check
 from hls_handler.engine.job import ASK, Codec, Job, Part, facts_codec, reads_postponed
 from hls_handler.engine.posting import is_check_ended, post, post_without_reply, store_unposted
@@ -24,7 +24,7 @@ from hls_handler.events import Event
 from hls_handler.handlers.asking import Answers
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation, Result
-from hls_handler.queue.checkpoints import StatusChange
+from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.store.calls import CallRow, make_receipt
@@ -119,10 +119,19 @@ class HandlerJob:
         return ask(self._job, facts)
 
     def render(self, answered: Answers, facts: Any) -> Analysis:
-        return self._with_receipt(analyse(self._job, answered, facts))
+        job = self._job
+        analysis = render_replies(job.config.library, job.handler, facts, answered, self._key)
+        return self._with_receipt(analysis)
 
     def render_static(self, facts: Any, reply: Reply) -> Analysis:
-        return self._with_receipt(analyse_static_reply(self._job, facts, reply))
+        job = self._job
+        job.pending.add(ANALYSED)
+        analysis = render_static(job.config.library, job.rule, job.event, job.handler, facts, reply, self._key)
+        return self._with_receipt(analysis)
+
+    @property
+    def _key(self) -> bytes:
+        return self._job.store.database.secret(PROMPT_SECRET)
 
     def _with_receipt(self, analysis: Analysis) -> Analysis:
         """Return the analysis with the calls of this delivery."""

@@ -25,15 +25,9 @@ from hls_handler.engine.handler_job import HandlerJob, plan_check, require_runs_
 from hls_handler.engine.ignored_heads import end_ignored_check, outdate_check
 from hls_handler.engine.job import Codec, Job
 from hls_handler.engine.merge_groups import end_group_check
-from hls_handler.engine.posting import (
-    describe_label_correction,
-    record_label_correction,
-)
-from hls_handler.engine.repository_settings import (
-    load_repository_settings,
-    route_with_repository_settings,
-)
-from hls_handler.errors import ConversationIgnored, PayloadError, Permanent, StepFailed
+from hls_handler.engine.posting import describe_label_correction, record_label_correction
+from hls_handler.engine.repository_settings import load_repository_settings, route_with_repository_settings
+from hls_handler.errors import ConversationIgnored, PayloadError, Permanent, PromptError, Retryable, StepFailed
 from hls_handler.events import REQUEST_KEY, Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Handler
@@ -206,7 +200,10 @@ def run_job(job: Job) -> DeliveryResult:
     """Let the handler process a routed delivery. Raises `Postponed`, `Superseded`, `LeaseLost` or a `StepFailed`."""
     work = HandlerJob(job)
     with job.record_failure(lambda: work.part):
-        result = job.handler.run(work)
+        try:
+            result = job.handler.run(work)
+        except PromptError as exc:
+            raise Retryable(str(exc)) from exc  # a retry succeeds after the template is corrected
     changes = job.pending.take()
     name, posting = job.handler.name, result.posting
     return DeliveryResult("done", result.reason, handler=name, posting=posting, changes=changes, calls=work.calls)

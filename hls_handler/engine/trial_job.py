@@ -8,7 +8,7 @@ from typing import Any
 
 from hls_handler.actions import Action, EnsureCheck, Outcome
 from hls_handler.analysis import Analysis, Reply
-from hls_handler.engine.asking import render_chain, render_static
+from hls_handler.engine.asking import render_replies, render_static
 from hls_handler.errors import Permanent
 from hls_handler.events import Event
 from hls_handler.handlers.asking import Answers
@@ -62,8 +62,7 @@ class TrialJob:
         return self.answered
 
     def render(self, answered: Answers, facts: Any) -> Analysis:
-        names, variables = answered.names, {**answered.variables, **self.handler.variables(facts)}
-        return render_chain(self.library, names, self.handler, facts, answered.answers, variables, self.key)
+        return render_replies(self.library, self.handler, facts, answered, self.key)
 
     def render_static(self, facts: Any, reply: Reply) -> Analysis:
         return render_static(self.library, self.rule, self.event, self.handler, facts, reply, self.key)
