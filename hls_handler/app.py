@@ -39,7 +39,6 @@ from hls_handler.console.pages import show_error
 from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.db.migrate import UnsupportedTables
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
-from hls_handler.engine.accounts import Candidate, choose_account
 from hls_handler.engine.active_config import (
     ActiveConfig,
     CachedClient,
@@ -47,6 +46,7 @@ from hls_handler.engine.active_config import (
     ConfigReloader,
     DeliveryConfig,
     WorkerContext,
+    choose_account,
     load_bot_accounts,
     route_envelope,
 )
@@ -269,9 +269,8 @@ class Service:
         wrote = frozenset[str]()
         if repository_id is not None and number is not None:
             wrote = self._store.conversations.find_writers(repository_id, number)
-        tokens = zip(credentials.all, active.bots, strict=True)
-        candidates = [Candidate(github.with_token(token), bot) for token, bot in tokens]
-        return choose_account(candidates, lambda: credentials.preferred.index, wrote)
+        clients = [github.with_token(token) for token in credentials.all]
+        return choose_account(clients, active.bots, wrote, credentials.preferred.index)
 
     def _current_config(self) -> tuple[ActiveConfig, DeliveryConfig]:
         config = self._reloader.current()

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -24,7 +24,6 @@ from hls_handler.actions import (
 )
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
 from hls_handler.db.database import Database
-from hls_handler.deliveries import Lease
 from hls_handler.engine.health import Health
 from hls_handler.errors import SettingsError, StoreUnavailable
 from hls_handler.events import Account
@@ -33,6 +32,7 @@ from hls_handler.handlers.reader import Reader
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.queue.leases import HeldLeases
 from hls_handler.routing import Ignored, RoutingResult, WebhookEnvelope, from_envelope, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile, SettingsReload, plan_reload
@@ -145,18 +145,6 @@ class Claude(Protocol):
     def ask(
         self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
     ) -> ValidReply | UnusableReply: ...
-
-
-class LeaseCheck(Protocol):
-    """Checks by the local clock that a lease has not expired. Both methods raise `LeaseLost` if it has expired."""
-
-    def require(self, lease: Lease, *, least: float = 0.0) -> None:
-        """Raise `LeaseLost` unless more than `least` of the lease's duration is left; 0.5 is half of the duration."""
-        ...
-
-    def secure(self, lease: Lease) -> None:
-        """Renew the lease if too little time is left for a write to GitHub. Raises `LeaseLost`, `StoreUnavailable`."""
-        ...
 
 
 ClientSettings = TypeVar("ClientSettings")
@@ -277,12 +265,27 @@ class ChosenAccount:
     others: tuple[Account, ...] = ()  # HLS's other accounts: their events are ignored, too
 
 
+def choose_account(
+    clients: Sequence[Github], bots: Sequence[BotAccount], wrote: Collection[str], preferred: int
+) -> ChosenAccount:
+    """Return the account that wrote on the conversation; if there is none, that of the token at `preferred`.
+
+    Another account would not find the comment of the first, and would post a second one beside it. `clients` and `bots`
+    are those of each token; `wrote` has the logins that wrote on the conversation. Raises `DependencyDown` if GitHub
+    does not return the account.
+    """
+    known = [bot.cached for bot in bots]
+    index = next((n for n, account in enumerate(known) if account is not None and account.login in wrote), preferred)
+    bot = bots[index].get_or_fetch(clients[index])
+    return ChosenAccount(clients[index], bot, tuple(one for one in known if one is not None and one.id != bot.id))
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
     """The clients and functions that a worker uses for one delivery."""
 
     store: Storage
-    leases: LeaseCheck
+    leases: HeldLeases
     github: Github
     claude: Claude
     health: Health

@@ -40,6 +40,7 @@ from hls_handler.handlers.reader import (
     WorkflowJob,
 )
 from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.queue.leases import HeldLeases
 from hls_handler.review.record import ReviewThread
 from hls_handler.settings.model import Labels
 from hls_handler.store.conversations import ConversationHistory
@@ -391,8 +392,11 @@ class FakeClaude:
         """Nothing is open."""
 
 
-class ExclusiveLease:
-    """A lease check that always passes."""
+class ExclusiveLease(HeldLeases):
+    """Leases that never expire."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _lease, _seconds: None, lease_s=lambda: 30.0)
 
     def require(self, lease: Lease, *, least: float = 0.0) -> None:
         pass

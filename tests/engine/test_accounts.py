@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from hls_handler.engine.accounts import Candidate, choose_account
-from hls_handler.engine.active_config import BotAccount, load_bot_accounts
+from hls_handler.engine.active_config import BotAccount, choose_account, load_bot_accounts
 from hls_handler.errors import AppNotInstalled, DependencyDown
 from hls_handler.events import Account
 from hls_handler.settings.model import Github
@@ -20,7 +19,6 @@ from tests.engine.world import MakeWorld
 from tests.sqlite import create_database
 
 FIRST, SPARE = Account("hls-bot", 1, "User"), Account("spare-bot", 2, "User")
-REJECTED = DependencyDown("401", dependency="github", remedy="set github.tokens[0]")
 
 
 @pytest.fixture
@@ -30,51 +28,27 @@ def store(tmp_path: Path) -> Iterator[Storage]:
     opened.close()
 
 
-def candidates(store: Storage) -> tuple[Candidate, Candidate]:
-    tokens = (SecretStr("1" * 40), SecretStr("2" * 40))
-    settings = Github(tokens=tokens, webhook_secret=SecretStr("sixteen bytes at least"))
-    first, spare = load_bot_accounts(settings, store)
-    return Candidate(FakeGithub(account=FIRST), first), Candidate(FakeGithub(account=SPARE), spare)
-
-
 @pytest.mark.parametrize(
     ("wrote", "preferred", "bot"),
     [
-        ((), 0, FIRST),
         ((), 1, SPARE),
         (("spare-bot",), 0, SPARE),
         (("hls-bot",), 1, FIRST),
-        (("spare-bot", "hls-bot"), 1, FIRST),
         (("removed-bot",), 1, SPARE),
     ],
-    ids=["first", "spare", "spare wrote", "first wrote", "both wrote", "unknown account wrote"],
+    ids=["none wrote", "spare wrote", "first wrote", "unknown account wrote"],
 )
 def test_account_that_wrote_on_the_conversation_is_chosen(
     store: Storage, wrote: Collection[str], preferred: int, bot: Account
 ) -> None:
-    both = candidates(store)
-    for candidate in both:
-        candidate.bot.get_or_fetch(candidate.github)
-    chosen = choose_account(both, lambda: preferred, wrote)
-    assert chosen.bot == bot
-    assert chosen.github is both[0 if bot == FIRST else 1].github
+    tokens = (SecretStr("1" * 40), SecretStr("2" * 40))
+    given = Github(tokens=tokens, webhook_secret=SecretStr("sixteen bytes at least"))
+    clients, bots = [FakeGithub(account=FIRST), FakeGithub(account=SPARE)], load_bot_accounts(given, store)
+    for client, one in zip(clients, bots, strict=True):
+        one.refresh(client)
+    chosen = choose_account(clients, bots, wrote, preferred)
+    assert (chosen.bot, chosen.github) == (bot, clients[0 if bot == FIRST else 1])
     assert chosen.others == (SPARE if bot == FIRST else FIRST,)
-
-
-def test_account_of_the_next_token_is_chosen_if_github_rejects_the_first(store: Storage) -> None:
-    both = candidates(store)
-    assert isinstance(both[0].github, FakeGithub)
-    both[0].github.failing = [REJECTED]
-    preferred = iter([0, 1])
-    assert choose_account(both, lambda: next(preferred), ()).bot == SPARE
-
-
-def test_failure_without_another_token_is_raised(store: Storage) -> None:
-    both = candidates(store)
-    assert isinstance(both[0].github, FakeGithub)
-    both[0].github.failing = [REJECTED]
-    with pytest.raises(DependencyDown):
-        choose_account(both, lambda: 0, ())
 
 
 def test_stored_comments_and_labels_show_who_wrote_on_a_conversation(make_world: MakeWorld) -> None:

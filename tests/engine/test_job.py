@@ -10,10 +10,10 @@ import pytest
 from pydantic import TypeAdapter
 
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT
-from hls_handler.deliveries import Lease
 from hls_handler.engine.job import Codec
 from hls_handler.engine.pipeline import RULE
 from hls_handler.errors import Dependency, LeaseLost, Permanent, Postponed, Superseded
+from hls_handler.queue.leases import HeldLeases
 from tests.engine.world import GUID, MakeWorld
 
 COUNT = Codec("count", 1, TypeAdapter(int))
@@ -85,20 +85,11 @@ def test_note_is_saved_when_a_phase_ends_with_an_error(make_world: MakeWorld, er
     assert world.store.checkpoints.load(GUID).keys() == {("route", 0)}
 
 
-class LostLeases:
-    """Leases that have all ended by the local clock."""
-
-    def require(self, lease: Lease, *, least: float = 0.0) -> None:
-        raise LeaseLost("over")
-
-    def secure(self, lease: Lease) -> None:
-        self.require(lease)
-
-
 def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> None:
     world = make_world()
     world.accept()
-    job = replace(world.job(), context=replace(world.tools(), leases=LostLeases()))
+    no_leases = HeldLeases(lambda *_: None, lease_s=lambda: 30.0)
+    job = replace(world.job(), context=replace(world.tools(), leases=no_leases))
     with pytest.raises(LeaseLost):
         job.run_step(COUNT, 0, fail_if_called)
     with pytest.raises(LeaseLost):
