@@ -6,21 +6,20 @@ import json
 import logging
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, assert_never
 
 from pydantic import TypeAdapter
 
 from hls_handler.actions import EnsureComment, Outcome, Reaction
-from hls_handler.deliveries import CONCLUDED, PRIORITY_BOT_REQUEST, REQUESTED, Lease, NewDelivery, Posted
+from hls_handler.deliveries import CONCLUDED, PRIORITY_BOT_REQUEST, REQUESTED, Lease, NewDelivery
 from hls_handler.engine.job import Codec, Job
 from hls_handler.engine.posting import OUTCOME, make_writer, write_under_lock
 from hls_handler.engine.repository_settings import apply_to_rule
 from hls_handler.errors import PayloadError, Permanent, Superseded
 from hls_handler.events import REQUEST_KEY, Account, PullRequest, RequestedReview, parse_event
 from hls_handler.handlers.handler import check_conversation
-from hls_handler.handlers.job import Conversation
+from hls_handler.handlers.job import Conversation, Result
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.review.dismissals import is_promise
 from hls_handler.review.record import LedgerEntry
@@ -69,13 +68,7 @@ HLS reacts with 👍 (done), 👀 (begun) or 😕 (not possible, or not a comman
 *Automatic comment by HLS.*"""
 
 
-@dataclass(frozen=True, slots=True)
-class CommandResult:
-    reason: str  # a sentence
-    posting: Posted
-
-
-def run_command(job: Job, command: Command) -> CommandResult | Ignored:
+def run_command(job: Job, command: Command) -> Result | Ignored:
     """Execute the command if the repository's settings and the permission of its author allow it.
 
     A retry repeats all steps, which have no effect then. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
@@ -96,7 +89,7 @@ def run_command(job: Job, command: Command) -> CommandResult | Ignored:
             return Ignored("no permission", reason)
         reason = _run(job, command, login)
         job.context.health.ok("github")
-        return CommandResult(reason, "dry_run" if job.rule.effective.features.dry_run else "done")
+        return Result(reason, "dry_run" if job.rule.effective.features.dry_run else "done")
 
 
 def find_finding(store: Storage, lease: Lease, bot: Account, command: Command) -> LedgerEntry | None:
