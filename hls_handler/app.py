@@ -50,9 +50,9 @@ from hls_handler.engine.active_config import (
     load_bot_accounts,
     route_envelope,
 )
-from hls_handler.engine.commit_checks import END_EVERY_S, CheckEnder
 from hls_handler.engine.health import Health
 from hls_handler.engine.library import library_basis, load_checked
+from hls_handler.engine.unreviewed_checks import END_EVERY_S, CheckEnder
 from hls_handler.engine.workers import AwaitedDeliveries, Workers
 from hls_handler.errors import (
     DatabaseUnavailable,

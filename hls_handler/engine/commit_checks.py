@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
-from typing import Protocol
 
-from hls_handler.actions import CommitCheck, Conclusion, EnsureCheck, Outcome, WrittenCheck
-from hls_handler.analysis import Receipt
+from hls_handler.actions import CommitCheck, EnsureCheck, Outcome, WrittenCheck
 from hls_handler.engine.active_config import Checks
 from hls_handler.engine.job import Job
 from hls_handler.errors import (
-    AppNotInstalled,
     DependencyDown,
-    LeaseLost,
-    Postponed,
     StepFailed,
-    StoreUnavailable,
     TokenReplaced,
 )
-from hls_handler.handlers.check import plan_unreviewed_check
 from hls_handler.queue.locks import WriteCompleted
-from hls_handler.settings.effective import RepositoryTable, without_entry
-from hls_handler.settings.model import Review, Settings
-from hls_handler.storage import Storage
-from hls_handler.store.calls import make_receipt
-from hls_handler.store.commit_checks import CheckChange, UnendedCheck
+from hls_handler.store.commit_checks import CheckChange
 
 log = logging.getLogger(__name__)
 
-END_EVERY_S = 30.0
-"""Seconds between two searches for checks of finished deliveries."""
-ENDING_S = 60.0
-"""Time in which a process ends one check; then another process may."""
-MAX_WAIT_S = 15.0
-"""Longest wait for a slot of the rate limit."""
 LOCK_S = 120.0
 """Seconds after which another delivery may take over the lock of a check."""
 
@@ -114,112 +95,3 @@ def _write(
         change = replace(change, conclusion=ending.conclusion, is_exempt=ending.is_exempt)
     job.pending.add(change)
     return written
-
-
-class Connection(Protocol):
-    """The connection to GitHub of the thread that ends checks."""
-
-    def rate_limit(self, repository: str) -> str: ...
-
-    def checks(
-        self, repository: str, *, begin_write: Callable[[], None], check_lease: Callable[[], None]
-    ) -> Checks: ...
-
-
-class CheckEnder:
-    """Ends the checks of finished deliveries that have not set a result: dead, superseded, ignored or killed ones."""
-
-    def __init__(
-        self,
-        store: Storage,
-        connect: Callable[[], Connection],
-        *,
-        settings: Callable[[], Settings],
-        wait: Callable[[float], bool],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """`wait` sleeps for the given seconds, and returns True to stop."""
-        self._store, self._connect, self._settings = store, connect, settings
-        self._wait, self._clock = wait, clock
-
-    def run(self) -> None:
-        """Try to end each such check once. After a failure, a check is tried again after `ENDING_S`."""
-        try:
-            while not self._wait(0.0) and self._end_next():
-                pass
-        except StoreUnavailable as exc:  # receiver and workers report the problem to /health
-            log.warning("checks of finished deliveries are ended later", extra={"why": str(exc)})
-
-    def _end_next(self) -> bool:
-        settings = self._settings()
-        slowest_write_s = settings.github.slowest_write_s
-        unended = self._store.commit_checks.claim_unended(lease_s=ENDING_S, slowest_write_s=slowest_write_s)
-        if unended is None:
-            return False
-        until = self._clock() + ENDING_S
-        conclusion: Conclusion | None = None
-        try:
-            action = self._end(unended, settings, until)
-            result, conclusion = f"{action.conclusion}: {action.title}", action.conclusion
-        except (DependencyDown, Postponed, LeaseLost) as exc:
-            if not isinstance(exc, AppNotInstalled):
-                log.warning("the check is ended later", extra={"delivery": unended.guid, "why": str(exc)})
-                return True
-            log.warning("the check cannot be ended", extra={"delivery": unended.guid, "error": str(exc)})
-            result = f"failed: {exc}"
-        except StepFailed as exc:  # a retry would fail, too
-            log.warning("the check cannot be ended", extra={"delivery": unended.guid, "error": str(exc)})
-            result = f"failed, because GitHub rejected it: {exc}"
-        self._store.commit_checks.mark_ended(unended, result, conclusion)
-        return True
-
-    def _end(self, unended: UnendedCheck, settings: Settings, until: float) -> EnsureCheck:
-        """End the check on GitHub, and return how."""
-        github, limiter = self._connect(), self._store.rate_limiter
-        rate_limit = github.rate_limit(unended.repository)
-        held_until = limiter.held_until(rate_limit)
-        if held_until is not None:
-            raise Postponed("GitHub failed or asked to wait", at=held_until)
-
-        def begin_write() -> None:
-            interval_s = settings.github.min_seconds_between_writes
-            at = limiter.reserve_slot(rate_limit, interval_s=interval_s, within_s=MAX_WAIT_S)
-            if self._wait(max((at - self._store.now()).total_seconds(), 0.0)):
-                raise Postponed("the service is stopping", at=at)
-
-        def check_lease() -> None:
-            if self._clock() > until - ENDING_S / 2:
-                raise LeaseLost("too little time is left to end the check; the next run tries again")
-
-        effective = RepositoryTable(settings).find(unended.repository) or without_entry(settings)
-        receipt = make_receipt(self._store.calls.calls_of(unended.guid))
-        action = plan_end(unended, effective.review, settings.shorten_paths, receipt)
-        try:
-            checks = github.checks(unended.repository, begin_write=begin_write, check_lease=check_lease)
-            checks.end(unended.check, action)
-        except DependencyDown as exc:
-            limiter.hold(rate_limit, exc.not_before or self._store.now() + timedelta(seconds=END_EVERY_S))
-            raise
-        log.info("check ended", extra={"delivery": unended.guid, "conclusion": action.conclusion})
-        return action
-
-
-def plan_end(
-    unended: UnendedCheck, review: Review, shorten_paths: Callable[[str], str], receipt: Receipt
-) -> EnsureCheck:
-    """Return the check of a delivery that ended without a result. It is never a success.
-
-    `shorten_paths` removes folders of this machine from a text.
-    """
-    reason = shorten_paths(unended.reason or "no reason was stored")
-    if unended.state == "done":
-        reason = "the last event of the pull request caused no review"
-    conclusion: Conclusion = "cancelled" if unended.state == "superseded" else review.incomplete
-    title, details = "Not reviewed", ""
-    if unended.state == "dead":
-        title = "The review failed"
-        reason, _, details = reason.partition("; ")  # errors say behind it what the operator should do
-    if unended.check.rejected is not None:
-        title, details = "The result was not set", ""
-        reason = shorten_paths(f"GitHub rejected it: {unended.check.rejected}")
-    return plan_unreviewed_check(unended.check.commit, conclusion, title, reason, receipt, details=details)

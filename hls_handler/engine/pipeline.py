@@ -22,11 +22,10 @@ from hls_handler.deliveries import Lease, Posted
 from hls_handler.engine.active_config import WorkerContext
 from hls_handler.engine.commands import find_finding, run_command
 from hls_handler.engine.handler_job import HandlerJob, plan_check, require_runs_left
-from hls_handler.engine.ignored_heads import end_ignored_check, outdate_check
 from hls_handler.engine.job import Codec, Job
-from hls_handler.engine.merge_groups import end_group_check
 from hls_handler.engine.posting import describe_label_correction, record_label_correction
 from hls_handler.engine.repository_settings import load_repository_settings, route_with_repository_settings
+from hls_handler.engine.unreviewed_checks import end_group_check, end_ignored_check, outdate_check
 from hls_handler.errors import ConversationIgnored, PayloadError, Permanent, PromptError, Retryable, StepFailed
 from hls_handler.events import REQUEST_KEY, Event, parse_event
 from hls_handler.handlers import handler_for

@@ -10,9 +10,9 @@ import pytest
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Unusable, UnusableReply, Usage
-from hls_handler.engine.commit_checks import ENDING_S, CheckEnder
 from hls_handler.engine.posting import OUTCOME
 from hls_handler.engine.runner import run_delivery
+from hls_handler.engine.unreviewed_checks import ENDING_S, CheckEnder
 from hls_handler.errors import AppNotInstalled, DependencyDown, HlsError, LeaseLost, Permanent, Retryable
 from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import format_report, load_report

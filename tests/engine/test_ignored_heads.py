@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import Reply, UnusableReply, Usage
-from hls_handler.engine.commit_checks import CheckEnder
+from hls_handler.engine.unreviewed_checks import CheckEnder
 from hls_handler.errors import DependencyDown, HlsError, Permanent
 from hls_handler.events import Label
 from hls_handler.handlers.reader import FileAtRef

@@ -13,8 +13,8 @@ from typing import Any
 from zlib import crc32
 
 from hls_handler.actions import EnsureReview, InlineComment, Outcome
-from hls_handler.engine.commit_checks import CheckEnder
 from hls_handler.engine.runner import run_delivery
+from hls_handler.engine.unreviewed_checks import CheckEnder
 from hls_handler.errors import DependencyDown
 from hls_handler.events import parse_event
 from hls_handler.handlers.asking import NO_BUDGET

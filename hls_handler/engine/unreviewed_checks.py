@@ -1,0 +1,234 @@
+"""Checks that end without a review: of ignored events, of merge queues, and of deliveries that failed.
+
+Every head commit of an enabled repository's pull request ends with a check: that of an ignored event says why.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from hls_handler.actions import Conclusion, EnsureCheck, Outcome
+from hls_handler.analysis import Receipt
+from hls_handler.engine.active_config import Github
+from hls_handler.engine.commit_checks import ensure_check
+from hls_handler.engine.job import Job
+from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
+from hls_handler.errors import (
+    AppNotInstalled,
+    DependencyDown,
+    LeaseLost,
+    Permanent,
+    Postponed,
+    StepFailed,
+    StoreUnavailable,
+)
+from hls_handler.events import MergeGroup
+from hls_handler.handlers.check import plan_ignored_check, plan_unreviewed_check
+from hls_handler.handlers.merge_groups import HeadCheck, find_merged, find_queued, plan_group_check
+from hls_handler.handlers.reader import Reader
+from hls_handler.routing import BY_OPERATOR, IgnoredKind, RoutingInput, brings_diff, is_retargeted, may_have_checks
+from hls_handler.settings.effective import RepositoryTable, without_entry
+from hls_handler.settings.model import Review, Settings
+from hls_handler.storage import Storage
+from hls_handler.store.calls import make_receipt
+from hls_handler.store.commit_checks import UnendedCheck
+
+log = logging.getLogger(__name__)
+
+POLL_S = 10.0
+"""Pause while a review of one of the pull requests of a merge queue is in progress."""
+END_EVERY_S = 30.0
+"""Seconds between two searches for checks of finished deliveries."""
+ENDING_S = 60.0
+"""Time in which a process ends one check; then another process may."""
+MAX_WAIT_S = 15.0
+"""Longest wait for a slot of the rate limit."""
+
+
+def end_ignored_check(job: Job, routing_input: RoutingInput, kind: IgnoredKind, reason: str) -> Outcome | None:
+    """End the check on the head commit of an event that is ignored for `reason`; return None if it needs none.
+
+    If an earlier event has set a check on the commit, what the operator's settings decide leaves it as it is, unless
+    the base branch was changed. A check that a later event has set always stays.
+    """
+    commit = _find_head(job, routing_input)
+    if commit is None:
+        return None
+    checks = job.store.commit_checks
+    newest = checks.find_order(job.lease, commit)
+    is_by_operator = kind in BY_OPERATOR
+    is_kept = newest == "earlier" and is_by_operator and not is_retargeted(routing_input)
+    if newest == "later" or is_kept:
+        return None
+    reason, is_exempt = job.config.settings.shorten_paths(reason), is_by_operator and newest is None
+    return _end_check(
+        job, commit, lambda job: plan_ignored_check(commit, reason, job.rule.effective.review, is_exempt=is_exempt)
+    )
+
+
+def _end_check(job: Job, commit: str, plan: Callable[[Job], EnsureCheck]) -> Outcome | None:
+    """End the check as planned with the repository's settings; return None if they allow none."""
+    job.store.commit_checks.plan(job.lease, commit)  # so that a dead letter has a check, too
+    job = apply_to_rule(load_repository_settings(job))
+    if not may_have_checks(job.rule.effective):
+        return None
+    job.require_reads_allowed()
+    outcome = ensure_check(job, plan(job))
+    job.context.health.ok("github")
+    return outcome
+
+
+def outdate_check(job: Job, routing_input: RoutingInput) -> None:
+    """Let the check that HLS has set on the head commit end even if the delivery ends without a review."""
+    commit = _find_head(job, routing_input)
+    if commit is not None and job.store.commit_checks.find_order(job.lease, commit) == "earlier":
+        job.store.commit_checks.plan(job.lease, commit, must_end=True)
+
+
+def _find_head(job: Job, routing_input: RoutingInput) -> str | None:
+    """Return the head commit, if the event may bring another diff and the settings enable checks."""
+    pull_request = job.event.pull_request
+    if pull_request is None or not brings_diff(routing_input) or not may_have_checks(job.rule.effective):
+        return None
+    return pull_request.head_sha
+
+
+def end_group_check(job: Job) -> Outcome | None:
+    """End the check of a merge group; return None if the repository's settings allow none.
+
+    Raises `Postponed` while one of the pull requests is reviewed.
+    """
+    group = job.event.merge_group
+    if group is None:
+        raise Permanent("the payload does not fit the event merge_group: it has no merge_group")
+    return _end_check(job, group.head_sha, lambda job: _plan_group(job, group))
+
+
+def _plan_group(job: Job, group: MergeGroup) -> EnsureCheck:
+    reader, queued = job.context.github.reader(job.event.repository.full_name), find_queued(group.head_ref)
+    merged = None
+    if queued is not None:
+        merged = find_merged(queued, reader.commits_between(group.base_sha, group.head_sha))
+    found = [_find_head_check(job, reader, number, is_queued=number == queued) for number in merged or ()]
+    heads = [head for head in found if head is not None]
+    return plan_group_check(group.head_sha, heads, job.rule.effective.review)
+
+
+def _find_head_check(job: Job, reader: Reader, number: int, *, is_queued: bool) -> HeadCheck | None:
+    """Return the check of a pull request; None if a commit only names one that is not in the queue: it is not open."""
+    try:
+        pull_request = reader.pull_request(number)
+    except Permanent:
+        if is_queued:
+            raise
+        return None  # the number of an issue
+    if pull_request.state == "closed" and not is_queued:
+        return None
+    repository_id, commit = job.event.repository.id, pull_request.head_sha
+    result = job.store.commit_checks.find_result(repository_id, number, commit)
+    if result is None:
+        return HeadCheck(number, commit)
+    if result.is_running:
+        at = job.store.now() + timedelta(seconds=POLL_S)
+        raise Postponed(f"pull request {number} of the merge queue is being reviewed", at=at)
+    return HeadCheck(number, commit, result.conclusion, result.is_exempt)
+
+
+class CheckEnder:
+    """Ends the checks of finished deliveries that have not set a result: dead, superseded, ignored or killed ones."""
+
+    def __init__(
+        self,
+        store: Storage,
+        connect: Callable[[], Github],
+        *,
+        settings: Callable[[], Settings],
+        wait: Callable[[float], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`wait` sleeps for the given seconds, and returns True to stop."""
+        self._store, self._connect, self._settings = store, connect, settings
+        self._wait, self._clock = wait, clock
+
+    def run(self) -> None:
+        """Try to end each such check once. After a failure, a check is tried again after `ENDING_S`."""
+        try:
+            while not self._wait(0.0) and self._end_next():
+                pass
+        except StoreUnavailable as exc:  # receiver and workers report the problem to /health
+            log.warning("checks of finished deliveries are ended later", extra={"why": str(exc)})
+
+    def _end_next(self) -> bool:
+        settings = self._settings()
+        slowest_write_s = settings.github.slowest_write_s
+        unended = self._store.commit_checks.claim_unended(lease_s=ENDING_S, slowest_write_s=slowest_write_s)
+        if unended is None:
+            return False
+        until = self._clock() + ENDING_S
+        conclusion: Conclusion | None = None
+        try:
+            action = self._end(unended, settings, until)
+            result, conclusion = f"{action.conclusion}: {action.title}", action.conclusion
+        except (StepFailed, Postponed, LeaseLost) as exc:
+            fields = {"delivery": unended.guid, "why": str(exc)}
+            if isinstance(exc, DependencyDown | Postponed | LeaseLost) and not isinstance(exc, AppNotInstalled):
+                log.warning("the check is ended later", extra=fields)
+                return True
+            log.warning("the check cannot be ended", extra=fields)  # a retry would fail, too
+            result = f"failed: {exc}"
+        self._store.commit_checks.mark_ended(unended, result, conclusion)
+        return True
+
+    def _end(self, unended: UnendedCheck, settings: Settings, until: float) -> EnsureCheck:
+        """End the check on GitHub, and return how."""
+        github, limiter = self._connect(), self._store.rate_limiter
+        rate_limit = github.rate_limit(unended.repository)
+        held_until = limiter.held_until(rate_limit)
+        if held_until is not None:
+            raise Postponed("GitHub failed or asked to wait", at=held_until)
+
+        def begin_write() -> None:
+            interval_s = settings.github.min_seconds_between_writes
+            at = limiter.reserve_slot(rate_limit, interval_s=interval_s, within_s=MAX_WAIT_S)
+            if self._wait(max((at - self._store.now()).total_seconds(), 0.0)):
+                raise Postponed("the service is stopping", at=at)
+
+        def check_lease() -> None:
+            if self._clock() > until - ENDING_S / 2:
+                raise LeaseLost("too little time is left to end the check; the next run tries again")
+
+        effective = RepositoryTable(settings).find(unended.repository) or without_entry(settings)
+        receipt = make_receipt(self._store.calls.calls_of(unended.guid))
+        action = plan_end(unended, effective.review, settings.shorten_paths, receipt)
+        try:
+            checks = github.checks(unended.repository, begin_write=begin_write, check_lease=check_lease)
+            checks.end(unended.check, action)
+        except DependencyDown as exc:
+            limiter.hold(rate_limit, exc.not_before or self._store.now() + timedelta(seconds=END_EVERY_S))
+            raise
+        log.info("check ended", extra={"delivery": unended.guid, "conclusion": action.conclusion})
+        return action
+
+
+def plan_end(
+    unended: UnendedCheck, review: Review, shorten_paths: Callable[[str], str], receipt: Receipt
+) -> EnsureCheck:
+    """Return the check of a delivery that ended without a result. It is never a success.
+
+    `shorten_paths` removes folders of this machine from a text.
+    """
+    reason = shorten_paths(unended.reason or "no reason was stored")
+    if unended.state == "done":
+        reason = "the last event of the pull request caused no review"
+    conclusion: Conclusion = "cancelled" if unended.state == "superseded" else review.incomplete
+    title, details = "Not reviewed", ""
+    if unended.state == "dead":
+        title = "The review failed"
+        reason, _, details = reason.partition("; ")  # errors say behind it what the operator should do
+    if unended.check.rejected is not None:
+        title, details = "The result was not set", ""
+        reason = shorten_paths(f"GitHub rejected it: {unended.check.rejected}")
+    return plan_unreviewed_check(unended.check.commit, conclusion, title, reason, receipt, details=details)
