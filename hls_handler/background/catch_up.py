@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
-from hls_handler.background.hooks import HookSearch, Problem, Source, Sources, applies_to_all
+from hls_handler.background.hooks import Problem, Source, applies_to_all, find_sources
 from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor
 from hls_handler.clients.credentials import App
 from hls_handler.clients.github import Credentials
@@ -44,7 +44,9 @@ RESERVED_SHARE = 0.25
 GIVE_UP_AFTER = timedelta(hours=1)
 """Time after its first failed request at which a payload that cannot be read counts as lost."""
 MAX_FAILURES_IN_A_ROW = 3
-"""Failed requests after which a hook is left. If one more request fails, GitHub is down and the run ends."""
+"""Failed requests after which GitHub is down, and the run ends."""
+SEARCH_EVERY_S = 60.0
+"""Seconds for which the hooks that were found are used again: `hls listen` reads them every few seconds."""
 READ_REMEDY = "check that the webhook still exists; `hls catch-up --dry-run` tries again"
 NOTHING_TO_READ = Problem(
     "no webhook is read, because `repositories` has only patterns and no event was received yet",
@@ -169,7 +171,8 @@ class CatchUp:
         self._clients: CachedClient[Credentials, GithubHooks] = CachedClient(
             lambda one: connect(one, count_request), close=lambda github: github.close()
         )
-        self._search = HookSearch(clock=time.monotonic)
+        self._searched: tuple[object, ...] = ()  # client and settings of the last search for hooks
+        self._sources, self._search_at = list[Source | Problem](), 0.0
         self._settled = set[str]()  # GUIDs that are not stored and must not be read again: lost or rejected
         self._failing_since = dict[str, datetime]()  # by GUID: time of the first failed request for its payload
         self._names = dict[int, str]()  # repository id -> "owner/repo"
@@ -215,18 +218,23 @@ class CatchUp:
             self._store.catch_up.release(self._lease)
         return report
 
-    def _find_sources(self) -> tuple[Source, ...]:
+    def _find_sources(self) -> list[Source]:
         config = self._active()
         credentials = self._credentials_of(config.settings)
         self._github = self._clients.of(credentials)
         if isinstance(credentials, App):
-            found = Sources((Source(f"{self._github.base_url}/app/{credentials.id}/hook", "/app/hook", None),))
-        else:
+            found = [Source(f"{self._github.base_url}/app/{credentials.id}/hook", "/app/hook", None)]
+            self.report.hooks = 1
+            return found
+        searched, now = (self._github, config.settings), time.monotonic()
+        if searched != self._searched or now >= self._search_at:
             received = self._store.catch_up.received_repositories()
-            found = self._search.find(self._github, config, received, self._request)
-        self.report.problems += found.problems
-        self.report.hooks = len(found.found)
-        return found.found
+            self._sources = find_sources(self._github, config, received, self._request)
+            self._searched, self._search_at = searched, now + SEARCH_EVERY_S
+        found = [one for one in self._sources if isinstance(one, Source)]
+        self.report.problems += [one for one in self._sources if isinstance(one, Problem)]
+        self.report.hooks = len(found)
+        return found
 
     def _read(self, source: Source, *, dry_run: bool, on_progress: Callable[[], object]) -> None:
         began, report, self._complete_to = self._store.now(), self.report, 0
@@ -239,8 +247,6 @@ class CatchUp:
         report.remaining += len(waiting)
         # Those that could not be read come last, so that they do not delay the others.
         for attempt in sorted(waiting, key=lambda attempt: (attempt.guid in self._failing_since, attempt.id)):
-            if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
-                return
             if self._process(source, attempt, began):
                 self._failing_since.pop(attempt.guid, None)
                 report.remaining -= 1
@@ -344,12 +350,12 @@ class CatchUp:
         if renewed is None:
             raise Stopped("this process was suspended, and another one is catching up")
         self._lease = renewed
-        failures, self._failures_in_a_row = self._failures_in_a_row, 0
+        failures, self._failures_in_a_row = self._failures_in_a_row + 1, 0
         try:
             yield
         except DependencyDown as exc:
-            self._failures_in_a_row = failures + 1
-            if self._failures_in_a_row > MAX_FAILURES_IN_A_ROW:
+            self._failures_in_a_row = failures
+            if failures >= MAX_FAILURES_IN_A_ROW:
                 exc.applies_to_all_calls = True
             raise
 

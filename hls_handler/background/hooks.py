@@ -14,8 +14,6 @@ from hls_handler.errors import DependencyDown, StepFailed
 from hls_handler.settings.effective import RepositoryTable, is_pattern
 from hls_handler.settings.model import Settings
 
-FOUND_FOR_S, PROBLEMS_FOR_S = 600.0, 60.0
-"""Seconds for which a result is used again, without and with problems."""
 MAX_REPOSITORIES = 50
 """Repositories that only a pattern such as owner/* matches and that are looked at, the last active ones first."""
 
@@ -39,12 +37,6 @@ class Source:
 class Problem:
     message: str
     remedy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    found: tuple[Source, ...]
-    problems: tuple[Problem, ...] = ()
 
 
 def own_hooks(hooks: Sequence[Hook], *, webhook_paths: tuple[str, ...], hook_id: int | None) -> tuple[Hook, ...]:
@@ -71,46 +63,26 @@ def applies_to_all(exc: StepFailed) -> bool:
     return isinstance(exc, DependencyDown) and exc.applies_to_all_calls
 
 
-class HookSearch:
-    """Finds the hooks of all configured repositories, and keeps the result for some minutes. Not thread-safe."""
+def find_sources(
+    github: GithubHooks, config: ActiveConfig, received: Sequence[str], request: Request
+) -> list[Source | Problem]:
+    """Find the hooks of all configured repositories, and those of organisations with a pattern or without another hook.
 
-    def __init__(self, *, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._searched: tuple[object, ...] = ()
-        self._sources, self._valid_until = Sources(()), 0.0
-
-    def find(self, github: GithubHooks, config: ActiveConfig, received: Sequence[str], request: Request) -> Sources:
-        """Return the hooks. `received` are the repositories whose events were received, the last active one first."""
-        names = [entry.name for entry in config.settings.repositories if entry.enabled]
-        exact = [name for name in names if not is_pattern(name)]
-        others = [name for name in received if name not in exact and _is_enabled(config.table, name)]
-        by_pattern = others[:MAX_REPOSITORIES]
-        searched, now = (github, config.settings, by_pattern), self._clock()
-        if searched != self._searched or now >= self._valid_until:
-            owners = {name.split("/")[0] for name in names if is_pattern(name)}
-            find = partial(_find_source, github, config.settings, request)
-            self._sources = _search(find, exact, by_pattern, {owner for owner in owners if not is_pattern(owner)})
-            self._searched = searched
-            self._valid_until = now + (PROBLEMS_FOR_S if self._sources.problems else FOUND_FOR_S)
-        return self._sources
-
-
-def _search(
-    find: Callable[[str, str | None], Source | Problem | None],
-    exact: Sequence[str],
-    by_pattern: Sequence[str],
-    owners: set[str],
-) -> Sources:
-    """Search the repositories, and the organisations in `owners` or with a repository that has no hook."""
-    found = {name: find(f"/repos/{name}", name) for name in (*exact, *by_pattern)}
-    without = {name.split("/")[0] for name, one in found.items() if not isinstance(one, Source)}
-    of_owners = {owner: find(f"/orgs/{owner}", None) for owner in sorted(owners | without)}
-    sources = [one for one in (*found.values(), *of_owners.values()) if isinstance(one, Source)]
+    `received` are the repositories whose events were received, the last active one first.
+    """
+    names = [entry.name for entry in config.settings.repositories if entry.enabled]
+    exact = [name for name in names if not is_pattern(name)]
+    others = [name for name in received if name not in exact and _is_enabled(config.table, name)]
+    find = partial(_find_source, github, config.settings, request)
+    found = {name: find(f"/repos/{name}", name) for name in (*exact, *others[:MAX_REPOSITORIES])}
+    owners = {name.split("/")[0] for name in names if is_pattern(name)}
+    owners |= {name.split("/")[0] for name, one in found.items() if not isinstance(one, Source)}
+    of_owners = {owner: find(f"/orgs/{owner}", None) for owner in sorted(owners) if not is_pattern(owner)}
     # A hook of the organisation also sends the events of its repositories. People have no such hook.
     covered = {owner for owner, one in of_owners.items() if isinstance(one, Source)}
-    missing = [found[name] for name in exact if name.split("/")[0] not in covered]
-    problems = [one for one in (*missing, *of_owners.values()) if isinstance(one, Problem)]
-    return Sources(tuple(sources), tuple(problems))
+    needed = {name for name in exact if name.split("/")[0] not in covered}
+    of_repositories = [one for name, one in found.items() if isinstance(one, Source) or name in needed]
+    return [one for one in (*of_repositories, *of_owners.values()) if one is not None]
 
 
 def _find_source(
