@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -166,21 +165,14 @@ def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
 
 
 def _check_webhooks(statistics: Statistics, config: ActiveConfig, *, now: datetime) -> Mapping[str, object]:
-    expected = expectations(config.settings)
-    received_at = statistics.last_webhooks()
+    received_at, expected = statistics.last_webhooks(), list_expected(config.settings)
     newest = received_at.get("")
     metrics = {"last_received_at": newest.isoformat() if newest else None, "is_expected": bool(expected)}
-    if not expected:
-        return metrics
-    since = statistics.expected_since(one.name for one in expected)
-    overdue: list[str] = []
-    for one in expected:
-        last, where = last_received(one, received_at, config.table), config.settings.sources.where(one.key)
-        silence = find_silence(one, last, since=since[one.name], now=now, where=where)
-        if silence is not None:
-            overdue.append(silence)
-    if overdue:
-        raise ProblemFound("; ".join(overdue), remedy=WEBHOOKS_REMEDY)
+    if expected:
+        since = statistics.expected_since(name for name, _, _ in expected)
+        overdue = list(find_overdue(config.settings, config.table, received_at, since, now=now))
+        if overdue:
+            raise ProblemFound("; ".join(overdue), remedy=WEBHOOKS_REMEDY)
     return metrics
 
 
@@ -191,56 +183,39 @@ WEBHOOKS_REMEDY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
-    name: str  # "" for webhooks of any kind, else an entry of repositories: "owner/*"
-    key: str  # "server.expect_webhook_within_h", for `Sources.where`
-    entry: str  # "repositories[0]"; "" for webhooks of any kind
-    within: timedelta
+def list_expected(settings: Settings) -> list[tuple[str, str, float]]:
+    """Return name, section and value of each `expect_webhook_within_h`: ("owner/*", "repositories[0]", 24).
 
-
-def expectations(settings: Settings) -> tuple[Expectation, ...]:
-    """Return each `expect_webhook_within_h` that is set: first that of `server`, then those of `repositories`."""
-    entries = [("", "server", "", settings.server.expect_webhook_within_h)]
+    The name "" stands for webhooks of any kind, which the section `server` expects.
+    """
+    entries = [("", "server", settings.server.expect_webhook_within_h)]
     for index, entry in enumerate(settings.repositories):
-        key = f"repositories[{index}]"
-        entries.append((entry.name, key, key, entry.expect_webhook_within_h))
-    return tuple(
-        Expectation(name, f"{section}.expect_webhook_within_h", key, timedelta(hours=within_h))
-        for name, section, key, within_h in entries
-        if within_h is not None
-    )
+        entries.append((entry.name, f"repositories[{index}]", entry.expect_webhook_within_h))
+    return [(name, section, within_h) for name, section, within_h in entries if within_h is not None]
 
 
-def last_received(
-    expected: Expectation, received_at: Mapping[str, datetime], table: RepositoryTable
-) -> datetime | None:
-    """Return the time of the last webhook that counts for `expected` (aware UTC); None if there was none.
+def find_overdue(
+    settings: Settings,
+    table: RepositoryTable,
+    received_at: Mapping[str, datetime],
+    since: Mapping[str, datetime],
+    *,
+    now: datetime,
+) -> Iterator[str]:
+    """Yield a message for each expected webhook that is overdue.
 
-    `received_at` is the result of `Statistics.last_webhooks`. If `expected.entry` is set, a webhook counts only if this
-    entry of the settings applies to its repository.
+    `received_at` is the result of `Statistics.last_webhooks`. A webhook counts for the entry of `repositories` that
+    applies to its repository. If there was none, the time since which one is expected is used: `since`, by name.
     """
-    if not expected.entry:
-        return received_at.get("")
-    decided = ((name, table.find(name)) for name in received_at if name)
-    times = [received_at[name] for name, entry in decided if entry is not None and entry.key == expected.entry]
-    return max(times, default=None)
-
-
-def find_silence(
-    expected: Expectation, last: datetime | None, *, since: datetime, now: datetime, where: str
-) -> str | None:
-    """Return a message if the expected webhook is overdue; else None.
-
-    `last` is the time of the last webhook. If `last` is None, `since` is used instead. In the message, `where` stands
-    for the setting: "config/settings.yaml:14 (server.expect_webhook_within_h)".
-    """
-    quiet = now - (last or since)
-    if quiet <= expected.within:
-        return None
-    of = f" of {expected.name}" if expected.name else ""
-    known = f"the last came at {last:%Y-%m-%d %H:%M} UTC" if last else f"none came since {since:%Y-%m-%d %H:%M} UTC"
-    return (
-        f"no webhook{of} for {quiet / timedelta(hours=1):.1f} h: {known}; "
-        f"{where} expects one within {expected.within / timedelta(hours=1):g} h"
-    )
+    entries = {name: table.find(name) for name in received_at if name}
+    for name, section, within_h in list_expected(settings):
+        times = [received_at[one] for one, entry in entries.items() if entry is not None and entry.key == section]
+        last = max(times, default=None) if name else received_at.get("")
+        quiet_h = (now - (last or since[name])) / timedelta(hours=1)
+        if quiet_h > within_h:
+            of = f" of {name}" if name else ""
+            known = (
+                f"the last came at {last:%Y-%m-%d %H:%M}" if last else f"none came since {since[name]:%Y-%m-%d %H:%M}"
+            )
+            where = settings.sources.where(f"{section}.expect_webhook_within_h")
+            yield f"no webhook{of} for {quiet_h:.1f} h: {known} UTC; {where} expects one within {within_h:g} h"

@@ -9,14 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from hls_handler.background.checks import (
-    Expectation,
-    IdentityClient,
-    expectations,
-    find_silence,
-    last_received,
-    make_checks,
-)
+from hls_handler.background.checks import IdentityClient, find_overdue, make_checks
 from hls_handler.background.threads import Check, ProblemFound, run_checks
 from hls_handler.clients.identity import Identity
 from hls_handler.engine.active_config import ActiveConfig, BotAccount, ConfigReloader
@@ -214,64 +207,35 @@ FILE = (
   - name: other/*
 """
 )
-ANY = Expectation("", "server.expect_webhook_within_h", "", timedelta(hours=24))
-ONE = Expectation("owner/repo", "repositories[0].expect_webhook_within_h", "repositories[0]", timedelta(minutes=30))
-OWNER = Expectation("owner/*", "repositories[1].expect_webhook_within_h", "repositories[1]", timedelta(hours=72))
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return load(tmp_path, FILE)
-
-
-def test_expectations_cover_the_server_and_each_entry(settings: Settings) -> None:
-    assert expectations(settings) == (ANY, ONE, OWNER)
-
-
-def test_last_received_covers_the_repositories_of_an_entry(settings: Settings) -> None:
-    times = {
-        "": NOON,
-        "owner/repo": NOON - timedelta(hours=1),
-        "Owner/Tools": NOON - timedelta(hours=3),
-        "owner/docs": NOON - timedelta(hours=4),
-        "other/x": NOON - timedelta(hours=2),
-        "unlisted/x": NOON - timedelta(hours=2),
-    }
-    table = RepositoryTable(settings)
-    assert [last_received(one, times, table) for one in (ANY, ONE, OWNER)] == [
-        NOON,
-        NOON - timedelta(hours=1),
-        NOON - timedelta(hours=3),
-    ]
-    assert last_received(ONE, {"": NOON}, table) is None
+NEVER = "for 100.0 h: none came since 2026-11-16 08:00 UTC"
 
 
 @pytest.mark.parametrize(
-    ("expected", "last_h", "since_h", "message"),
+    ("received_h", "overdue"),
     [
-        (ANY, 24, 500, None),
-        (ANY, None, 24, None),
+        ({"": 24, "owner/repo": 0.5, "Owner/Tools": 72, "owner/docs": 90}, []),
         (
-            ANY,
-            24.1,
-            500,
-            "no webhook for 24.1 h: the last came at 2026-11-19 11:54 UTC; settings.yaml:1 expects one within 24 h",
+            {"": 24.1, "owner/repo": 0.4, "Owner/Tools": 30},
+            ["no webhook for 24.1 h: the last came at 2026-11-19 11:54 UTC; LINE 1 (server) expects one within 24 h"],
         ),
         (
-            ONE,
-            None,
-            48,
-            (
-                "no webhook of owner/repo for 48.0 h: none came since 2026-11-18 12:00 UTC; "
-                "settings.yaml:1 expects one within 0.5 h"
-            ),
+            {"": 1, "other/x": 1, "unlisted/x": 1},
+            [
+                f"no webhook of owner/repo {NEVER}; LINE 10 (repositories[0]) expects one within 0.5 h",
+                f"no webhook of owner/* {NEVER}; LINE 12 (repositories[1]) expects one within 72 h",
+            ],
         ),
     ],
-    ids=["in time", "newly expected", "overdue", "never"],
+    ids=["in time", "overdue", "never"],
 )
-def test_find_silence_reports_overdue_webhooks(
-    expected: Expectation, last_h: float | None, since_h: float, message: str | None
+def test_expected_webhooks_of_the_server_and_of_each_entry_are_overdue(
+    tmp_path: Path, received_h: dict[str, float], overdue: list[str]
 ) -> None:
-    last = None if last_h is None else NOON - timedelta(hours=last_h)
-    since = NOON - timedelta(hours=since_h)
-    assert find_silence(expected, last, since=since, now=NOON, where="settings.yaml:1") == message
+    settings = load(tmp_path, FILE)
+    received_at = {name: NOON - timedelta(hours=hours) for name, hours in received_h.items()}
+    since = dict.fromkeys(("", "owner/repo", "owner/*"), NOON - timedelta(hours=100))
+    messages = find_overdue(settings, RepositoryTable(settings), received_at, since, now=NOON)
+    shown = [
+        one.replace(f"{tmp_path}/settings.yaml:", "LINE ").replace(".expect_webhook_within_h)", ")") for one in messages
+    ]
+    assert shown == overdue
