@@ -20,8 +20,7 @@ from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.clients.hooks import Hook
 from hls_handler.clients.identity import Identity
-from hls_handler.engine.library import load_checked
-from hls_handler.engine.library_warnings import find_own_prompts, find_unused_shipped_prompts
+from hls_handler.engine.library import find_own_prompts, find_unused_shipped_prompts, load_checked
 from hls_handler.errors import DependencyDown, HlsError, Permanent, PromptError, SettingsError, with_remedy
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library

@@ -1,27 +1,36 @@
-"""Loads the prompt library that the settings name, and provides the recorded events with which it is checked."""
+"""Loads the prompt library that the settings name, checks it with recorded events, and finds what does not fit."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from hls_handler import shipped
 from hls_handler.deliveries import Checkpoint
 from hls_handler.engine.job import GATHER, facts_codec
-from hls_handler.engine.library_warnings import find_library_warnings
 from hls_handler.errors import HlsError, PromptError
-from hls_handler.events import parse_event
+from hls_handler.events import event_key, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import template_variables
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import build_library, load_library
-from hls_handler.prompting.prompt import Family, Library
-from hls_handler.prompting.source_files import read_source_files
-from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts, list_prompt_choices
+from hls_handler.prompting.prompt import Family, Library, Prompt
+from hls_handler.prompting.source_files import SHIPPED_FRONT_MATTER, read_folder, read_source_files
+from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED
+from hls_handler.routing.router import LABEL_CORRECTION_EVENTS
+from hls_handler.settings.effective import (
+    EffectiveSettings,
+    RepositoryTable,
+    find_chosen_events,
+    find_chosen_prompts,
+    find_shadow_only_prompts,
+    list_prompt_choices,
+)
 from hls_handler.settings.github_events import ACTIONS, CONVERSATION_EVENTS
-from hls_handler.settings.model import DEFAULT_FOLDERS, Settings
+from hls_handler.settings.model import DEFAULT_FOLDERS, Repository, Settings
 
 FACTS = recorded.PAYLOADS / "facts"
 """Folder with the facts of recorded events. "issues.json" maps names of recorded `issues` events to their facts.
@@ -108,3 +117,91 @@ def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
         prompt = f"{handler.family}/sample"
         samples.append((sample.name, template_variables(event, handler, facts, prompt=prompt)))
     return tuple(samples)
+
+
+LABEL_CHANGES = frozenset(event_key(event, action) for event in LABEL_CORRECTION_EVENTS for action in LABEL_ACTIONS)
+NEED_NO_PROMPT = LABEL_CHANGES | {"merge_group", "merge_group.checks_requested"}
+"""Events that can be label corrections, and those that get a check without Claude."""
+
+
+def find_library_warnings(settings: Settings, library: Library) -> Iterator[str]:
+    """Yield a warning for each enabled event without a prompt, and each prompt of which no event is enabled.
+
+    Prompts with shipped front matter are left out of the latter, because the operator did not choose their events.
+    Also yield a warning for each repository that lacks a variable of a prompt that can run for it.
+    """
+    for entry, effective in _enabled_entries(settings):
+        for position, event in enumerate(entry.events):
+            if event not in NEED_NO_PROMPT and not _has_prompt(event, effective, library):
+                where = settings.sources.where(f"{effective.key}.events[{position}]")
+                advice = f"add {event} to the `on:` of a prompt, or do not enable it"
+                yield f"{where}: {event} is enabled, but no prompt is for it, so it is ignored; {advice}"
+    own = find_own_prompts(library)
+    for prompt in _find_unused(settings, library):
+        if prompt in own:
+            sources = library.sources[prompt.name]
+            line = next((number for number, text in sources.numbered_front if text.startswith("on")), 1)
+            advice = f"add one to repositories[].events in {settings.sources.file}, or remove the prompt"
+            where = f"{Path(sources.front_file).absolute()}:{line}"
+            yield f"{where}: on: no repository enables {' or '.join(prompt.on)}; {advice}"
+    for _, effective in _enabled_entries(settings):
+        where = settings.sources.where(f"{effective.key}.variables")
+        for name, prompt in library.prompts.items():
+            if _can_run(name, effective, library):
+                for variable in sorted(library.used_variables(name) - effective.variables.keys()):
+                    advice = f"add {variable} there or to prompts.variables"
+                    uses = f"{prompt.absolute_path} uses config.{variable}"
+                    yield f"{where}: {uses}, which {effective.pattern} lacks; {advice}"
+
+
+def find_own_prompts(library: Library) -> tuple[Prompt, ...]:
+    """Return the prompts whose front matter is not the shipped one."""
+    shipped = {source.prompt: source.front for source in read_folder(SHIPPED_FRONT_MATTER)[0].values()}
+    return tuple(p for p in library.prompts.values() if shipped.get(p.name) != library.sources[p.name].front)
+
+
+def find_unused_shipped_prompts(settings: Settings, library: Library) -> tuple[Prompt, ...]:
+    """Return the prompts with shipped front matter of which no repository enables an event."""
+    own = find_own_prompts(library)
+    return tuple(prompt for prompt in _find_unused(settings, library) if prompt not in own)
+
+
+def _enabled_entries(settings: Settings) -> list[tuple[Repository, EffectiveSettings]]:
+    effective = {one.pattern: one for one in RepositoryTable(settings).all()}
+    return [(entry, effective[entry.name]) for entry in settings.repositories if entry.enabled]
+
+
+def _has_prompt(event: str, effective: EffectiveSettings, library: Library) -> bool:
+    if effective.find_prompt(event) is not None:  # a prompt, or False: switched off by the operator
+        return True
+    keys = {key for prompt in library.prompts.values() for key in prompt.on} | effective.use.keys()
+    return any(_overlap(event, key) and (key in effective.use or library.on(key)) for key in keys)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Return whether two keys have an event in common: "issues" has one with "issues.opened"."""
+    return one == other or one == other.partition(".")[0] or other == one.partition(".")[0]
+
+
+def _can_run(name: str, effective: EffectiveSettings, library: Library) -> bool:
+    """Return True if an enabled event of the entry can lead to the prompt, also as a follow-up or a shadow prompt."""
+    first = {name, *(other for other in library.prompts if name in library.followers(other))}
+    named = {prompt for prompt, _ in (*effective.use.values(), *effective.shadows.values())}
+    return any(
+        one in named
+        or any(_enables(effective, key) and effective.find_prompt(key) is None for key in library.prompts[one].on)
+        for one in first
+    )
+
+
+def _find_unused(settings: Settings, library: Library) -> Iterator[Prompt]:
+    chosen, entries = find_chosen_prompts(settings), _enabled_entries(settings)
+    for name, prompt in library.prompts.items():
+        runs_otherwise = name in chosen or name in library.shadows or library.predecessors(name)
+        if prompt.on and not runs_otherwise and not any(_enables(one, key) for _, one in entries for key in prompt.on):
+            yield prompt
+
+
+def _enables(effective: EffectiveSettings, key: str) -> bool:
+    key = "pull_request" if key == event_key("pull_request", REVIEW_REQUESTED) else key  # any of its events enables it
+    return any(_overlap(event, key) for event in effective.events)

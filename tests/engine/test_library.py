@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 
 from hls_handler import shipped
-from hls_handler.engine.library import FACTS, families, library_basis, load_checked
-from hls_handler.engine.library_warnings import find_library_warnings, find_unused_shipped_prompts
+from hls_handler.engine.library import (
+    FACTS,
+    families,
+    find_library_warnings,
+    find_unused_shipped_prompts,
+    library_basis,
+    load_checked,
+)
 from hls_handler.errors import PromptError
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
