@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -20,53 +19,6 @@ from hls_handler.queue.leases import HeldLeases
 from hls_handler.settings.model import Limits
 
 log = logging.getLogger(__name__)
-
-
-class IdleWorkers:
-    """Lets one idle worker poll the queue, while the others sleep until they are woken. Thread-safe.
-
-    If all idle workers polled, each new delivery would cause one claim per worker and delay the receiver's next write.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._changed = threading.Condition()
-        self.wake_ups = 0  # read it before a poll, and pass it to `wait` if nothing was due
-        self._next_poll = math.inf  # when the polling worker polls, by `clock`
-
-    def wake(self, workers: int | None = None) -> None:
-        """Wake this many idle workers; None wakes all."""
-        if workers == 0:
-            return
-        with self._changed:
-            self.wake_ups += 1
-            if workers is None:
-                self._changed.notify_all()
-            else:
-                self._changed.notify(workers)
-
-    def found_work(self) -> None:
-        """Wake a sleeping worker to poll, because the caller stops polling. Does nothing if a worker already polls."""
-        with self._changed:
-            if self._next_poll == math.inf:
-                self._changed.notify()
-
-    def wait(self, seen: int, seconds: float) -> None:
-        """Sleep until woken. Return at once if `wake_ups` differs from `seen`.
-
-        The worker that polls sleeps at most `seconds`; the others sleep without a limit.
-        """
-        until = self._clock() + seconds
-        with self._changed:
-            if self.wake_ups != seen:
-                return
-            if until >= self._next_poll:
-                self._changed.wait()
-                return
-            self._next_poll = until
-            self._changed.wait(timeout=seconds)
-            if self._next_poll == until:
-                self._next_poll = math.inf
 
 
 POLL_S = 2.0
@@ -99,7 +51,8 @@ class Workers:
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._stop_began_at = 0.0
-        self._idle = IdleWorkers(clock)
+        self._woken = threading.Condition()
+        self._wake_ups = 0  # a worker reads it before it looks for work, so that no wake-up is lost until it sleeps
         self._threads = [
             threading.Thread(target=self._loop, args=(f"{name}-{n}",), name=f"worker-{n}", daemon=True)
             for n in range(limits().concurrency + 1)
@@ -112,7 +65,11 @@ class Workers:
 
     def wake(self, workers: int | None = None) -> None:
         """Wake this many idle workers to claim deliveries; None wakes all."""
-        self._idle.wake(workers)
+        if workers == 0:
+            return
+        with self._woken:
+            self._wake_ups += 1
+            self._woken.notify(len(self._threads) if workers is None else workers)
 
     def begin_to_stop(self) -> None:
         """Stop claiming deliveries, and start the time limit of `stop`."""
@@ -143,20 +100,18 @@ class Workers:
                 self._health.report_store_problem(exc)
             except Exception:  # a defect must not end the thread; the delivery's lease expires
                 log.exception("defect in a worker")
-            self._idle.found_work()
             self._stopping.wait(self._poll_s)
 
     def _next(self, name: str, make_context: Callable[[], WorkerContext]) -> None:
-        seen = self._idle.wake_ups
+        seen = self._wake_ups
         if self._stopping.is_set():
-            return  # `seen` includes the wake-up of `begin_to_stop`, so `wait` would sleep
+            return  # `seen` includes the wake-up of `begin_to_stop`
         limits, asked_at = self._limits(), self._leases.now()
         lease = self._queue.claim(
             worker=name, lease_s=limits.lease_s, max_crashes=limits.max_crashes, concurrency=limits.concurrency
         )
         if lease is not None:
             self._leases.add(lease, asked_at=asked_at, lease_s=limits.lease_s)
-            self._idle.found_work()
             self._health.probe_ok("store")  # claiming does not prove that bodies can be written
             try:
                 with log_context(delivery=lease.guid, request_id=lease.request_id, repository=lease.repository):
@@ -166,10 +121,12 @@ class Workers:
                 self._leases.remove(lease)
             if finished is not None:
                 self._finished(finished)
-            self._idle.wake(1)  # the next delivery of this conversation may start now
+            self.wake(1)  # the next delivery of this conversation may start now
             return
         idle_s = self._queue.seconds_until_due(concurrency=limits.concurrency)
-        self._idle.wait(seen, self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
+        with self._woken:
+            if self._wake_ups == seen:
+                self._woken.wait(self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
 
     def _renew(self) -> None:
         # A lease may be renewed any number of times: all calls of a delivery have timeouts, so every delivery ends.
