@@ -51,7 +51,7 @@ from hls_handler.engine.active_config import (
     route_envelope,
 )
 from hls_handler.engine.health import Health
-from hls_handler.engine.library import library_basis, load_checked
+from hls_handler.engine.library import load_checked
 from hls_handler.engine.unreviewed_checks import END_EVERY_S, CheckEnder
 from hls_handler.engine.workers import AwaitedDeliveries, Workers
 from hls_handler.errors import (
@@ -287,11 +287,9 @@ class Service:
         github, claude = self._clients(settings)
         github.close()
         claude.close()
-        prompts, bots, old = before.prompts, before.bots, before.settings
-        if library_basis(settings) != library_basis(old):
-            folders, earlier = settings.prompts.folders.values(), prompts.latest
-            prompts = ReloadingLibrary(lambda: self._load(settings), *folders, before=earlier)
-        if not uses_same_credentials(settings.github, old.github):
+        folders, earlier = settings.prompts.folders.values(), before.prompts.latest
+        prompts, bots = ReloadingLibrary(lambda: self._load(settings), *folders, before=earlier), before.bots
+        if not uses_same_credentials(settings.github, before.settings.github):
             bots = load_bot_accounts(settings.github, self._store)
         return ActiveConfig(settings, RepositoryTable(settings), prompts, bots)
 

@@ -27,7 +27,6 @@ from hls_handler.settings.effective import (
     find_chosen_events,
     find_chosen_prompts,
     find_shadow_only_prompts,
-    list_prompt_choices,
 )
 from hls_handler.settings.github_events import ACTIONS, CONVERSATION_EVENTS
 from hls_handler.settings.model import DEFAULT_FOLDERS, Repository, Settings
@@ -68,13 +67,6 @@ def all_variables(settings: Settings) -> dict[str, object]:
     """Return a value for each name in `prompts.variables` and in the `variables` of the entries of `repositories`."""
     maps = [*(entry.variables for entry in reversed(settings.repositories)), settings.prompts.variables]
     return {name: value for variables in maps for name, value in variables.items()}
-
-
-def library_basis(settings: Settings) -> tuple[object, ...]:
-    """Return all values that `load_checked` reads from the settings. If no value changed, no reload is needed."""
-    where = settings.sources.where("prompts.directory")
-    entries = tuple((e.name, e.enabled, e.events, tuple(e.variables.items())) for e in settings.repositories)
-    return settings.prompts, list_prompt_choices(settings), entries, where
 
 
 def load_shipped(settings: Settings) -> Library:

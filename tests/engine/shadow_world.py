@@ -8,7 +8,7 @@ from pathlib import Path
 from hls_handler import shipped
 from hls_handler.actions import RequestedLabel
 from hls_handler.deliveries import Finished
-from hls_handler.engine.library import library_basis, load_checked
+from hls_handler.engine.library import load_checked
 from hls_handler.engine.shadow import SHADOW, PromptResult, ShadowResult
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Prompts, Settings
@@ -52,8 +52,7 @@ def load_cached(given: Settings) -> Library:
         tuple((file.relative_to(folder), file.read_bytes()) for file in sorted(folder.rglob("*")) if file.is_file())
         for folder in given.prompts.folders.values()
     )
-    _, *basis = library_basis(given)
-    key = (*texts, repr(given.prompts.use), *basis)
+    key = (*texts, repr(given.prompts), repr(given.repositories))
     if key not in _loaded:
         _loaded[key] = load_checked(given)
     return _loaded[key]

@@ -14,7 +14,6 @@ from hls_handler.engine.library import (
     families,
     find_library_warnings,
     find_unused_shipped_prompts,
-    library_basis,
     load_checked,
 )
 from hls_handler.errors import PromptError
@@ -23,7 +22,7 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.sandbox.samples import recorded_facts
 from hls_handler.settings.github_events import ACTIONS
 from tests.prompting.samples import SHIPPED, write
-from tests.settings.files import SMALLEST, VARIABLES, load
+from tests.settings.files import SMALLEST, load
 
 PUSH = "---\ndescription: x\non: [push]\nreply: generic_analysis\n---\n{{ event.ref }}"
 
@@ -188,24 +187,7 @@ def test_variable_that_no_repository_has_is_an_error_with_its_line(tmp_path: Pat
     assert caught.value.problems == (f"{tmp_path}/own/issues/analyze.j2:2: config has no 'teem'; did you mean 'team'?",)
 
 
-# Settings that the library depends on, and the stored facts that check it
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "prompts: {directory: elsewhere}",
-        "prompts: {use: {issues.opened: issues/analyze}}",
-        "    prompts: {use: {issues.opened: issues/analyze}}",
-    ],
-)
-def test_library_basis_changes_with_the_prompt_settings(tmp_path: Path, text: str) -> None:
-    assert library_basis(load(tmp_path, f"{SMALLEST}{text}\n")) != library_basis(load(tmp_path, SMALLEST))
-
-
-def test_library_basis_does_not_depend_on_credentials(tmp_path: Path) -> None:
-    other = load(tmp_path, SMALLEST, {**VARIABLES, "GITHUB_TOKEN": "another-github-token"})
-    assert library_basis(other) == library_basis(load(tmp_path, SMALLEST))
+# The stored facts that check the library
 
 
 @pytest.mark.parametrize(
