@@ -13,13 +13,13 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import EnsureComment, Outcome, Reaction
 from hls_handler.deliveries import CONCLUDED, PRIORITY_BOT_REQUEST, REQUESTED, Lease, NewDelivery
-from hls_handler.engine.job import Codec, Job
+from hls_handler.engine.job import RULE, Codec, DeliveryResult, Job
 from hls_handler.engine.posting import OUTCOME, make_writer, write_under_lock
-from hls_handler.engine.repository_settings import apply_to_rule
+from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import PayloadError, Permanent, Superseded
 from hls_handler.events import REQUEST_KEY, Account, PullRequest, RequestedReview, parse_event
 from hls_handler.handlers.handler import check_conversation
-from hls_handler.handlers.job import Conversation, Result
+from hls_handler.handlers.job import Conversation
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.review.dismissals import is_promise
 from hls_handler.review.record import LedgerEntry
@@ -34,6 +34,7 @@ from hls_handler.routing import (
     route_with_settings,
 )
 from hls_handler.storage import Storage
+from hls_handler.tracing import span
 from hls_handler.untrusted.cleaning import clean_title
 
 log = logging.getLogger(__name__)
@@ -68,28 +69,35 @@ HLS reacts with 👍 (done), 👀 (begun) or 😕 (not possible, or not a comman
 *Automatic comment by HLS.*"""
 
 
-def run_command(job: Job, command: Command) -> Result | Ignored:
+def run_command(job: Job, command: Command) -> DeliveryResult:
     """Execute the command if the repository's settings and the permission of its author allow it.
 
     A retry repeats all steps, which have no effect then. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
     """
-    job = apply_to_rule(job)
+    job = apply_to_rule(load_repository_settings(job))
+    job.note(RULE, 0, command.why(job.config.settings.sources))
+    with span("command", {"hls.command": command.name}), job.record_failure("posting"):
+        login = job.event.sender.login
+        ignored = _find_reason_to_ignore(job, command, login)
+        if ignored is not None:
+            return DeliveryResult("ignored", ignored.reason, kind=ignored.kind)
+        reason = _run(job, command, login)
+        job.context.health.ok("github")
+        return DeliveryResult("done", reason, posting="dry_run" if job.rule.effective.features.dry_run else "done")
+
+
+def _find_reason_to_ignore(job: Job, command: Command, login: str) -> Ignored | None:
     disabled = find_disabled(from_event(job.event), job.config.settings, job.rule.effective)
     if disabled is not None:
         return disabled
-    with job.record_failure("posting"):
-        job.require_reads_allowed()
-        login, reader = job.event.sender.login, job.context.github.reader(job.event.repository.full_name)
-        if command.thread is not None and (unchanged := _find_unchanged(job, command)):
-            return Ignored("nothing relevant changed", unchanged)
-        permission = reader.permission(login)
-        if permission not in MAY_COMMAND:
-            what = "commands need" if command.thread is None else "the check counts only dismissals of people with"
-            reason = f"{login} has the permission {permission}, and {what} write permission"
-            return Ignored("no permission", reason)
-        reason = _run(job, command, login)
-        job.context.health.ok("github")
-        return Result(reason, "dry_run" if job.rule.effective.features.dry_run else "done")
+    job.require_reads_allowed()
+    if command.thread is not None and (unchanged := _find_unchanged(job, command)):
+        return Ignored("nothing relevant changed", unchanged)
+    permission = job.context.github.reader(job.event.repository.full_name).permission(login)
+    if permission in MAY_COMMAND:
+        return None
+    what = "commands need" if command.thread is None else "the check counts only dismissals of people with"
+    return Ignored("no permission", f"{login} has the permission {permission}, and {what} write permission")
 
 
 def find_finding(store: Storage, lease: Lease, bot: Account, command: Command) -> LedgerEntry | None:

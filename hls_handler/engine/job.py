@@ -26,7 +26,7 @@ it, the checkpoint is ignored and the step runs again. The codec and the name of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -37,17 +37,18 @@ from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.analysis import REPLY_TYPES, Reply, Usage, ValidReply
 from hls_handler.clients.reply_parsing import fit
-from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.deliveries import Checkpoint, Lease, Posted
 from hls_handler.engine.active_config import DeliveryConfig, WorkerContext
 from hls_handler.errors import HlsError, LeaseLost, Postponed, StepFailed, StoreUnavailable, Superseded, WorkStopped
 from hls_handler.events import Account, Event
 from hls_handler.handlers.handler import Handler
 from hls_handler.prompting.reply_fields import permissive_reply_model, with_optional_fields
-from hls_handler.queue.checkpoints import PendingChanges, StatusChange
+from hls_handler.queue.checkpoints import Change, PendingChanges, StatusChange
 from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE
-from hls_handler.routing import Rule
+from hls_handler.routing import IgnoredKind, Rule
 from hls_handler.settings.repository import RepositorySettingsFile
 from hls_handler.storage import Storage
+from hls_handler.store.calls import CallRow
 from hls_handler.store.interruptions import NO_SITUATION, Interruption, InterruptionCheck, Situation
 from hls_handler.tracing import span
 from hls_handler.untrusted.cleaning import CodeText, clean, clean_and_redact
@@ -109,6 +110,8 @@ def map_strings(value: Any, change: Callable[[str], str], change_code: Callable[
     return value
 
 
+RULE = Codec("route", 1, TypeAdapter(str))
+"""A sentence for `hls why`: the rule and the settings that admitted the event."""
 FAILURE = Codec("failure", 1, TypeAdapter(str))
 """The name of the step that failed last, with its start, duration and requests."""
 
@@ -291,6 +294,19 @@ class Job:
             if changes:
                 self.store.checkpoints.save(self.lease, *changes)
             raise
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryResult:
+    """The result of a delivery in which no step failed."""
+
+    state: Literal["done", "ignored", "superseded"]
+    reason: str  # a sentence
+    kind: IgnoredKind | None = None  # the counter of an ignored delivery
+    handler: str | None = None  # "IssueHandler"
+    posting: Posted | None = None  # None if there was nothing to post
+    calls: Sequence[CallRow] | None = None  # of the delivery, if they were read after the last one
+    changes: tuple[Change, ...] = ()  # to store in the transaction that finishes the delivery
 
 
 def reads_postponed(until: datetime) -> Postponed:

@@ -8,21 +8,20 @@ before the next call to Claude and the next write to GitHub, so a retry continue
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from math import inf
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
-from pydantic import TypeAdapter
 
 from hls_handler.deliveries import Lease, Posted
 from hls_handler.engine.active_config import WorkerContext
 from hls_handler.engine.commands import find_finding, run_command
 from hls_handler.engine.handler_job import HandlerJob, plan_check, require_runs_left
-from hls_handler.engine.job import Codec, Job
+from hls_handler.engine.job import RULE, DeliveryResult, Job
 from hls_handler.engine.posting import describe_label_correction, record_label_correction
 from hls_handler.engine.repository_settings import load_repository_settings, route_with_repository_settings
 from hls_handler.engine.unreviewed_checks import end_group_check, end_ignored_check, outdate_check
@@ -31,7 +30,6 @@ from hls_handler.events import REQUEST_KEY, Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.issues import has_open_requests
-from hls_handler.queue.checkpoints import Change
 from hls_handler.routing import (
     Command,
     Ignored,
@@ -47,30 +45,12 @@ from hls_handler.routing import (
     route_author_comment,
 )
 from hls_handler.settings.effective import without_entry
-from hls_handler.store.calls import CallRow
-from hls_handler.tracing import span
 
 RECENT_S = 60.0
 """A payload that is younger than this is analysed as it is. Before posting, the state is read in any case."""
 
 UNLESS_TAKING_OVER: frozenset[IgnoredKind] = frozenset({"event not enabled", "draft", "not requested"})
 """Kinds of reasons to ignore a push that do not apply if it superseded a review."""
-
-RULE = Codec("route", 1, TypeAdapter(str))
-"""Checkpoint of a sentence for `hls why`: the rule and the settings that admitted the event."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryResult:
-    """The result of a delivery in which no step failed."""
-
-    state: Literal["done", "ignored", "superseded"]
-    reason: str  # a sentence
-    kind: IgnoredKind | None = None  # the counter of an ignored delivery
-    handler: str | None = None  # "IssueHandler"
-    posting: Posted | None = None  # None if there was nothing to post
-    changes: tuple[Change, ...] = ()  # to store in the transaction that finishes the delivery
-    calls: Sequence[CallRow] | None = None  # of the delivery, if they were read after the last one
 
 
 def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
@@ -98,9 +78,11 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
     except ConversationIgnored as exc:
         result = DeliveryResult("ignored", str(exc), kind=exc.kind, handler=handler.name)
     outcome = None if result.kind is None else end_ignored_check(job, routing_input, result.kind, result.reason)
-    if outcome is None:
-        return result
-    return replace(result, reason=f"{result.reason}; {outcome.detail}", changes=(*result.changes, *job.pending.take()))
+    if outcome is not None:
+        result = replace(result, reason=f"{result.reason}; {outcome.detail}")
+    elif result.state == "ignored":
+        return result  # without the notes for `hls why`
+    return replace(result, changes=job.pending.take())
 
 
 def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
@@ -125,7 +107,7 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
     if isinstance(rule, QueueCheck):
         return _check_merge_group(job, rule)
     if isinstance(rule, Command):
-        return _run_command(job, rule)
+        return run_command(job, rule)
     correction = find_label_correction(
         routing_input, rule.effective, config.library, settings=config.settings, bot=bot, others=job.others
     )
@@ -141,8 +123,7 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
     elif rule.is_author_comment:
         return DeliveryResult("ignored", "the issue has no open checklist for its author", kind="nothing asked")
     try:
-        with span("repository_settings"):
-            job = load_repository_settings(job)
+        job = load_repository_settings(job)
     except StepFailed:
         plan_check(job)
         raise
@@ -152,7 +133,7 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
     require_runs_left(replace(job, rule=rule), job.situation.runs)
     if (RULE.name, 0) not in job.steps:
         job.note(RULE, 0, rule.why(job.config.settings.sources))
-    return run_job(replace(job, rule=rule))
+    return _run_handler(replace(job, rule=rule))
 
 
 def _take_over_review(job: Job, kind: IgnoredKind, decide: Callable[[RoutingInput], RoutingResult]) -> Event | None:
@@ -181,31 +162,17 @@ def _check_merge_group(job: Job, rule: QueueCheck) -> DeliveryResult:
     if outcome is None:
         return DeliveryResult("ignored", "the repository's settings allow no check", kind="repository disabled")
     posting: Posted = "dry_run" if outcome.kind == "dry_run" else "done"
-    return DeliveryResult("done", outcome.detail, posting=posting, changes=job.pending.take())
+    return DeliveryResult("done", outcome.detail, posting=posting)
 
 
-def _run_command(job: Job, command: Command) -> DeliveryResult:
-    with span("repository_settings"):
-        job = load_repository_settings(job)
-    job.note(RULE, 0, command.why(job.config.settings.sources))
-    with span("command", {"hls.command": command.name}):
-        result = run_command(job, command)
-    if isinstance(result, Ignored):
-        return DeliveryResult("ignored", result.reason, kind=result.kind)
-    return DeliveryResult("done", result.reason, posting=result.posting, changes=job.pending.take())
-
-
-def run_job(job: Job) -> DeliveryResult:
-    """Let the handler process a routed delivery. Raises `Postponed`, `Superseded`, `LeaseLost` or a `StepFailed`."""
+def _run_handler(job: Job) -> DeliveryResult:
     work = HandlerJob(job)
     with job.record_failure(lambda: work.part):
         try:
             result = job.handler.run(work)
         except PromptError as exc:
             raise Retryable(str(exc)) from exc  # a retry succeeds after the template is corrected
-    changes = job.pending.take()
-    name, posting = job.handler.name, result.posting
-    return DeliveryResult("done", result.reason, handler=name, posting=posting, changes=changes, calls=work.calls)
+    return DeliveryResult("done", result.reason, handler=job.handler.name, posting=result.posting, calls=work.calls)
 
 
 def _parse_event(lease: Lease) -> Event:

@@ -30,6 +30,7 @@ from hls_handler.settings.repository import (
 )
 from hls_handler.settings.yaml_parser import Sources
 from hls_handler.store.repositories import StoredFile
+from hls_handler.tracing import span
 from hls_handler.untrusted.redaction import redact
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ FRESH_S = 300.0
 SETTINGS_FILE = Codec("repository_settings", 5, TypeAdapter(RepositorySettingsFile))
 
 
+@span("repository_settings")
 def load_repository_settings(job: Job) -> Job:
     """Return the job with the settings of `.github/hls.yaml`; unchanged if the operator's settings disallow the file.
 

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 from hls_handler.deliveries import Finished, Lease
 from hls_handler.engine.active_config import WorkerContext
-from hls_handler.engine.pipeline import DeliveryResult, process_delivery
+from hls_handler.engine.job import DeliveryResult
+from hls_handler.engine.pipeline import process_delivery
 from hls_handler.errors import (
     AppNotInstalled,
     DependencyDown,

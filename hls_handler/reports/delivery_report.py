@@ -13,8 +13,7 @@ from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.asking import UNVERIFIED
 from hls_handler.engine.calls import OMISSIONS, UNUSABLE
 from hls_handler.engine.handler_job import CONTEXT
-from hls_handler.engine.job import ASK, GATHER, decode_reply_for_display
-from hls_handler.engine.pipeline import RULE
+from hls_handler.engine.job import ASK, GATHER, RULE, decode_reply_for_display
 from hls_handler.engine.posting import OUTCOME
 from hls_handler.engine.repository_settings import PROBLEMS_REPORTED, SETTINGS_FILE
 from hls_handler.engine.shadow import SHADOW, ShadowResult

@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
-from hls_handler.engine.job import ASK, FAILURE, GATHER, decode_reply_for_display
-from hls_handler.engine.pipeline import RULE
+from hls_handler.engine.job import ASK, FAILURE, GATHER, RULE, decode_reply_for_display
 from hls_handler.engine.posting import OUTCOME
 from hls_handler.handlers.asking import FIRST_PART, VERIFICATION
 from hls_handler.store.calls import CallRow

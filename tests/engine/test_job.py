@@ -10,8 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT
-from hls_handler.engine.job import Codec
-from hls_handler.engine.pipeline import RULE
+from hls_handler.engine.job import RULE, Codec
 from hls_handler.errors import Dependency, LeaseLost, Permanent, Postponed, Superseded
 from hls_handler.queue.leases import HeldLeases
 from tests.engine.world import GUID, MakeWorld
