@@ -474,16 +474,6 @@ def test_unread_payload_delays_neither_later_deliveries_nor_other_hooks(world: W
     assert world.github.read == 0
 
 
-def test_progress_is_not_stored_beyond_an_unread_delivery(world: World) -> None:
-    world.github.send("first", number=1)
-    world.github.send("bad", number=2)
-    world.github.send("last", number=3)
-    world.github.errors["bad"] = server_error()
-    world.catch_up().run()
-    assert world.store.catch_up.caught_up_to(f"https://api.github.com/repos/{REPOSITORY}/hooks/1") == 1
-    assert [one.attempt.guid for one in world.catch_up().run(dry_run=True).missed] == ["bad"]
-
-
 @pytest.mark.parametrize("every_s", [None, 5.0])
 def test_delivery_that_could_not_be_read_for_an_hour_is_lost_with_one_warning(
     world: World, caplog: pytest.LogCaptureFixture, every_s: float | None

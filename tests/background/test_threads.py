@@ -231,12 +231,6 @@ def test_batches_are_deleted_until_none_is_left(caplog: pytest.LogCaptureFixture
     assert deleted == [("old deliveries deleted", 41, 3, 21)]
 
 
-def test_nothing_is_logged_if_nothing_is_deleted(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
-        retain(FakeStore(), [])
-    assert caplog.records == []
-
-
 @pytest.mark.parametrize(("took_s", "pause_s"), [(0.001, 0.05), (0.5, 4.5)], ids=["quick", "slow"])
 def test_pause_after_a_batch_is_nine_times_its_duration(took_s: float, pause_s: float) -> None:
     store, pauses = FakeStore(deliveries=2 * BATCH, took_s=took_s), list[float]()

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from hls_handler.engine.active_config import BotAccount, choose_account, load_bot_accounts
-from hls_handler.errors import AppNotInstalled, DependencyDown
+from hls_handler.errors import AppNotInstalled
 from hls_handler.events import Account
 from hls_handler.settings.model import Github
 from hls_handler.storage import Storage
@@ -129,15 +129,6 @@ def test_refresh_stores_a_new_login(store: Storage) -> None:
     bot.refresh(github)
     assert (bot.cached, bot.get_or_fetch(github), bot_account(store).cached) == (RENAMED, RENAMED, RENAMED)
     assert github.calls == ["who_am_i", "who_am_i"]
-
-
-def test_account_remains_known_while_github_is_down(store: Storage) -> None:
-    bot, github = bot_account(store), FakeGithub()
-    bot.get_or_fetch(github)
-    github.failing = [DependencyDown("GitHub answered 502", dependency="github", remedy="wait")]
-    with pytest.raises(DependencyDown):
-        bot.refresh(github)
-    assert bot.cached == HLS
 
 
 def test_known_account_is_returned_during_a_refresh(store: Storage) -> None:

@@ -50,16 +50,6 @@ def test_comment_of_the_author_completes_the_checklist_and_removes_the_label(mak
     assert (world.row("2").state, world.row("2").handler) == ("done", "IssueHandler")
 
 
-def test_comment_that_answers_only_a_part_leaves_the_rest_open(make_world: MakeWorld) -> None:
-    two = ASKED.model_copy(update={"missing": ["The version", "The log"]})
-    world = make_world(two, ASKED)
-    ask_for_the_version(world)
-    says(world, "The log is empty.", guid="2")
-    world.run()
-    assert "- [ ] The version\n- [x] The log\n" in world.github.comments[1]
-    assert "status/needs-info" in world.github.labels[1]
-
-
 def test_comment_of_the_author_is_ignored_without_requests_if_nothing_is_open(make_world: MakeWorld) -> None:
     world = make_world(ASKED, ANSWERED)
     ask_for_the_version(world)

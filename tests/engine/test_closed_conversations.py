@@ -83,18 +83,6 @@ def test_issue_that_was_reopened_meanwhile_supersedes_its_closing(make_world: Ma
     assert world.claude.asked == []
 
 
-@pytest.mark.parametrize(("merged", "asked"), [(True, "True"), (False, "False")])
-def test_templates_can_tell_merged_from_unmerged_pull_requests(
-    make_world: MakeWorld, tmp_path: Path, merged: bool, asked: str
-) -> None:
-    world = make(make_world, closed_settings(tmp_path), GenericAnalysis(worth_saying=True, summary="x", details=""))
-    world.github.pull_requests = {2: closed_pull(merged=merged)}
-    world.github.changed = {2: (file("a.py"),)}
-    world.accept("pull_request.closed")
-    assert world.finish().state == "done"
-    assert [rendered.task for rendered in world.claude.asked] == [asked]
-
-
 @pytest.mark.parametrize(
     ("post_to", "reason", "posted"),
     [({}, "analysed; nothing to post", []), ({"pull_request.closed": 1}, "commented", [1])],

@@ -19,11 +19,8 @@ from hls_handler.events import parse_event
 from hls_handler.handlers.reader import FileAtRef, RepositoryPermission
 from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.routing import from_envelope, parse_envelope, route
-from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import GithubApp, Metrics, Settings
-from hls_handler.web.webhook import WebhookHeaders, new_delivery
-from tests.engine.fakes import GITHUB_DOWN, HLS, INVALID
+from tests.engine.fakes import GITHUB_DOWN, INVALID
 from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.world import file, pull_request_analysis
 
@@ -67,30 +64,14 @@ def comment(body: str, *, by: str = "octocat", kind: str = "User", action: str =
     }
 
 
-def receive(world: World, event: str, payload: Mapping[str, Any], *, guid: str = "command", settle_s: float = 0) -> str:
-    """Route and store a webhook, as the receiver does; return the outcome."""
-    body = json.dumps(payload).encode()
-    envelope = parse_envelope(body)
-    routed = route(
-        from_envelope(event, envelope),
-        settings=world.settings,
-        table=RepositoryTable(world.settings),
-        catalogue=world.prompts,
-        bot=HLS,
-    )
-    headers = WebhookHeaders(event, guid, b"", is_form=False, content_length=None)
-    new = new_delivery(headers, envelope, routed, body, request_id=guid, settle_s=settle_s)
-    return world.store.queue.accept([new], replay_window_h=72)[0].outcome
-
-
 def receive_push(world: World, *, guid: str = "push", settle_s: float = 0, sha: str = HEAD) -> None:
     payload = copy.deepcopy(dict(PULL.payload)) | {"action": "synchronize"}
     payload["pull_request"]["head"]["sha"] = sha
-    assert receive(world, "pull_request", payload, guid=guid, settle_s=settle_s) == "queued"
+    assert world.receive("pull_request", payload, guid=guid, settle_s=settle_s) == "queued"
 
 
 def command(world: World, body: str, *, guid: str = "command", **known: Any) -> Finished:
-    assert receive(world, "issue_comment", comment(body, **known), guid=guid) == "queued"
+    assert world.receive("issue_comment", comment(body, **known), guid=guid) == "queued"
     return world.finish()
 
 
@@ -138,7 +119,7 @@ def test_draft_is_reviewed_on_request(make_world: MakeWorld) -> None:
 
 def test_retry_of_a_command_requests_one_review(make_world: MakeWorld) -> None:
     world = make(make_world)
-    receive(world, "issue_comment", comment("/review"))
+    world.receive("issue_comment", comment("/review"), guid="command")
     lease = world.claim()
     assert lease is not None
     process_delivery(lease, world.tools())  # the process is killed before the result is stored
@@ -182,7 +163,7 @@ def test_rule_18_command_without_write_permission_has_no_effect(
 def test_stop_ends_queued_and_later_deliveries_until_resume(make_world: MakeWorld) -> None:
     world = make(make_world)
     receive_push(world, guid="before", settle_s=0)
-    assert receive(world, "issue_comment", comment("/stop")) == "queued"
+    assert world.receive("issue_comment", comment("/stop"), guid="command") == "queued"
     ended = {finished.guid: finished for finished in (world.finish(), world.finish())}
     assert ended["command"].state == "done"
     assert world.github.reactions == [(77, "+1")]
@@ -286,7 +267,7 @@ def test_dry_run_writes_nothing(make_world: MakeWorld) -> None:
 def test_failed_reaction_is_retried_and_the_stop_applies_at_once(make_world: MakeWorld) -> None:
     world = make(make_world)
     world.github.failing_writes = [GITHUB_DOWN]
-    receive(world, "issue_comment", comment("/stop"))
+    world.receive("issue_comment", comment("/stop"), guid="command")
     assert world.run() is None
     assert world.store.interruptions.find_stop(186853002, 2) is not None
     world.advance(600)
@@ -346,7 +327,7 @@ def test_check_that_a_person_runs_again_requests_a_full_review(make_world: MakeW
     world = make(make_world, given=app_settings())
     receive_push(world)  # the commit of a fork, of whose pull request the check has no number
     assert world.finish().state == "done"
-    assert receive(world, "check_run", check_run(), guid="rerun") == "queued"
+    assert world.receive("check_run", check_run(), guid="rerun") == "queued"
     finished = world.finish()
     assert (finished.guid, finished.state) == ("rerun", "done")
     assert (finished.reason or "").startswith("a review of all changes was requested (delivery ")
@@ -359,7 +340,7 @@ def test_check_that_a_person_runs_again_requests_a_full_review(make_world: MakeW
 
 def test_pull_request_of_a_check_without_stored_events_is_the_one_that_github_names(make_world: MakeWorld) -> None:
     world = make(make_world, given=app_settings())
-    receive(world, "check_run", check_run(numbers=(2,)))
+    world.receive("check_run", check_run(numbers=(2,)), guid="rerun")
     assert (world.finish().reason or "").startswith("a review of all changes was requested")
 
 
@@ -378,12 +359,12 @@ def test_check_of_another_commit_requests_no_review(
     make_world: MakeWorld, sha: str, numbers: tuple[int, ...], reason: str
 ) -> None:
     world = make(make_world, given=app_settings())
-    receive(world, "check_run", check_run(sha=sha, numbers=numbers))
+    world.receive("check_run", check_run(sha=sha, numbers=numbers), guid="rerun")
     assert world.finish().reason == reason
     assert requested(world) == []
 
 
 def test_check_run_again_without_write_permission_has_no_effect(make_world: MakeWorld) -> None:
     world = make(make_world, given=app_settings(), octocat="read")
-    receive(world, "check_run", check_run(numbers=(2,)))
+    world.receive("check_run", check_run(numbers=(2,)), guid="rerun")
     assert (world.finish().state, requested(world)) == ("ignored", [])

@@ -8,12 +8,11 @@ from typing import Any
 from hls_handler.analysis import PullRequestAnalysis, Reply
 from hls_handler.engine.asking import prompt_limits
 from hls_handler.events import Label
-from hls_handler.prompting import recorded
 from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from tests.engine.world import MakeWorld, World, library, settings
-from tests.handlers.world import file, finding, issue_analysis, pull_request, pull_request_analysis
+from tests.handlers.world import file, finding, pull_request_analysis
 
 FILES = (file("a.py", "@@ -1 +1 @@\n-a\n+b"), file("z.py", "@@ -1 +1 @@\n-y\n+z"))
 FOUND = [
@@ -40,12 +39,8 @@ def review(make_world: MakeWorld, reply: Reply, **sections: Any) -> World:
 
 
 def push(world: World, guid: str, **known: Any) -> None:
-    shown = pull_request(number=2, changed_files=2, **known)
-    payload = json.loads(recorded.load("pull_request.opened").body)
-    payload["number"] = payload["pull_request"]["number"] = shown.number
-    world.github.pull_requests[shown.number] = shown
-    world.github.changed.setdefault(shown.number, FILES)
-    world.accept("pull_request.opened", guid=guid, number=shown.number, body=json.dumps(payload).encode())
+    files = world.github.changed.get(2, FILES)
+    world.open_pull_request(*files, guid=guid, changed_files=2, **known)
     assert world.finish().state == "done"
 
 
@@ -66,46 +61,6 @@ def test_by_default_a_review_is_asked_for_no_more_than_findings_and_style_is_lef
     assert set(world.github.labels[2]) == {"size/small", "type/bug-fix"}
     comment = world.github.comments[2]
     assert [text in comment for text in ("Slow", "Ugly", "What changes in")] == [True, False, False]
-
-
-def test_table_layout_shows_a_table_for_each_file(make_world: MakeWorld) -> None:
-    categories = ["performance", "style"]
-    reply = pull_request_analysis(findings=FOUND)
-    world = review(make_world, reply, review={"categories": categories}, comments={"layout": "table"})
-    head = "| Line | Severity | Category | Finding |\n|---|---|---|---|\n| [1]("
-    first, second = (
-        world.github.comments[2].index(f"`a.py`\n\n{head}"),
-        world.github.comments[2].index(f"`z.py`\n\n{head}"),
-    )
-    assert first < second
-    assert "| low | style | **Ugly**: It is wrong. (`/dismiss 2`) |" in world.github.comments[2][first:second]
-    assert "| high | performance | **Slow**: It is wrong. (`/dismiss 1`) |" in world.github.comments[2][second:]
-
-
-def test_table_shows_the_category_of_an_open_finding_of_an_earlier_review(make_world: MakeWorld) -> None:
-    world = review(make_world, pull_request_analysis(findings=FOUND), comments={"layout": "table"})
-    push(world, "second", title="Another title")
-    assert "Still open from before:\n\n`z.py`\n\n| Line |" in world.github.comments[2]
-    assert "| high | performance | **Slow**: It is wrong. (`/dismiss 1`) |" in world.github.comments[2]
-
-
-QUIET = issue_analysis(worth_saying=False, recommended_response="", summary="The export fails.", priority="high")
-
-
-def test_every_issue_gets_a_summary_with_the_suggested_labels_if_settings_ask_for_it(make_world: MakeWorld) -> None:
-    world = make_world(QUIET, given=given(comments={"summary": "always"}, labels={"allow": ["bug", "priority-*"]}))
-    world.accept("issues.opened")
-    world.run()
-    assert world.github.comments[1].startswith("The export fails.\n\nSuggested labels: `bug`, `priority-high`\n")
-    assert "`summary` is posted on the issue, too" in world.claude.asked[0].task
-
-
-def test_by_default_an_issue_gets_no_summary(make_world: MakeWorld) -> None:
-    world = make_world(QUIET)
-    world.accept("issues.opened")
-    world.run()
-    assert world.github.comments == {}
-    assert "is posted" not in world.claude.asked[0].task
 
 
 ASSESSED = {"assess": ["issues", "pull_requests"]}

@@ -32,12 +32,6 @@ def with_review(**review: Any) -> Settings:
     return settings().model_copy(update={"review": Review(**review)})
 
 
-def open_pull_request(world: World, *, guid: str = GUID, path: str = "area.py", action: str | None = None) -> None:
-    world.github.pull_requests[2] = pull_request(number=2)
-    world.github.changed[2] = (file(path),)
-    world.accept("pull_request.opened", guid=guid, action=action)
-
-
 def make_ender(world: World) -> CheckEnder:
     def wait(seconds: float) -> bool:
         world.advance(seconds)
@@ -64,7 +58,7 @@ def writes(world: World) -> list[str]:
 
 def test_check_is_in_progress_while_claude_is_asked_and_then_a_success(make_world: MakeWorld) -> None:
     world = make_world(REPLY)
-    open_pull_request(world)
+    world.open_pull_request()
     during: list[list[str]] = []
     world.claude.on_call = lambda _: during.append(shown(world))
     assert world.finish().state == "done"
@@ -99,7 +93,7 @@ def test_what_the_prompt_of_the_operator_leaves_out_is_not_reviewed(
     world = make_world(REPLY)
     front = "---\ndescription: Reads\non: [pull_request]\nreply: pull_request_analysis\n---\n"
     world.prompts = load(tmp_path / "prompts", {"pull_requests/analyze.j2": f"{front}Read this.\n{body}"})
-    open_pull_request(world)
+    world.open_pull_request()
     world.github.changed[2] = (file("a.py", MARK, additions=3, deletions=0), file("b.py"))
     # The retry after a failed write takes the reply, and what it did not show, from the checkpoints.
     world.claude.on_call = lambda _: world.github.failing.append(GITHUB_DOWN)
@@ -116,7 +110,7 @@ OLD, NEW = "a" * 40, "b" * 40
 
 def test_list_of_files_of_another_commit_is_read_again(make_world: MakeWorld) -> None:
     world = make_world(REPLY)
-    open_pull_request(world)
+    world.open_pull_request()
     world.github.changed[2] = (file(commit=SHA), file("b.py", commit=OLD), file("c.py", status="removed", commit=NEW))
     assert world.run() is None
     assert world.row().reason == "GitHub still lists the changed files of commit aaaaaaaaaa, but the head is 0123456789"
@@ -129,7 +123,7 @@ def test_list_of_files_of_another_commit_is_read_again(make_world: MakeWorld) ->
 @pytest.mark.parametrize("commit", [NEW, None], ids=["list of the new head", "list without commits"])
 def test_head_that_changed_when_its_files_were_read_is_superseded(make_world: MakeWorld, commit: str | None) -> None:
     world = make_world(REPLY)
-    open_pull_request(world)
+    world.open_pull_request()
     world.github.changed[2] = (file(status="modified" if commit else "removed", commit=commit),)
 
     def push(call: str) -> None:
@@ -145,22 +139,6 @@ def test_head_that_changed_when_its_files_were_read_is_superseded(make_world: Ma
 REMOVED = file(status="removed", commit=OLD)
 
 
-def test_review_of_a_commit_that_was_the_head_only_for_a_while_is_superseded(make_world: MakeWorld) -> None:
-    world = make_world(REPLY)
-    world.github.pull_requests[2] = pull_request(number=2, head_sha=NEW)
-    world.github.changed[2] = (file(),)
-    world.accept("pull_request.opened", head_sha=OLD)
-
-    def push_back(_: str) -> None:
-        world.accept("pull_request.opened", guid="g2", head_sha=NEW, action="synchronize")
-        world.accept("pull_request.opened", guid="g3", head_sha=OLD, action="synchronize")
-
-    world.claude.on_call = push_back
-    finished = world.finish()
-    assert (finished.state, finished.reason) == ("superseded", "a newer push came meanwhile: aaaaaaaaaa")
-    assert world.github.comments == {}
-
-
 @pytest.mark.parametrize(
     ("numbers", "described"),
     [
@@ -174,7 +152,7 @@ def test_list_of_only_removed_files_is_read_again_if_its_numbers_differ(
     make_world: MakeWorld, numbers: dict[str, int], described: str
 ) -> None:
     world = make_world(REPLY)
-    open_pull_request(world)
+    world.open_pull_request()
     world.github.pull_requests[2] = pull_request(number=2, **numbers)
     world.github.changed[2] = (REMOVED,)
     assert world.run() is None
@@ -188,7 +166,7 @@ def test_list_of_only_removed_files_is_read_again_if_its_numbers_differ(
 
 def test_event_for_which_claude_is_not_asked_keeps_the_receipt(make_world: MakeWorld) -> None:
     world = make_world(REPLY)
-    open_pull_request(world)
+    world.open_pull_request()
     world.finish()
     accept_event(world, "again", **RETARGETED)
     assert world.finish().state == "done"
@@ -204,7 +182,7 @@ def unusable(why: Unusable) -> UnusableReply:
 
 def test_only_the_summary_of_a_failed_review_says_what_to_do(make_world: MakeWorld) -> None:
     world = make_world(Permanent("Claude answered 400 to a/b@1: prompt is odd; shorten that prompt"))
-    open_pull_request(world)
+    world.open_pull_request()
     assert world.finish().state == "dead"
     make_ender(world).run()
     (action,) = world.github.check_actions
@@ -228,7 +206,7 @@ def test_only_the_summary_of_a_failed_review_says_what_to_do(make_world: MakeWor
 )
 def test_failed_review_ends_without_success(make_world: MakeWorld, replies: list[Any], incomplete: str) -> None:
     world = make_world(*replies, given=with_review(incomplete=incomplete))
-    open_pull_request(world)
+    world.open_pull_request()
     assert world.finish().state == "dead"
     assert shown(world) == ["in_progress"]
     make_ender(world).run()
@@ -246,7 +224,7 @@ def test_failed_review_ends_without_success(make_world: MakeWorld, replies: list
 
 def test_check_stays_in_progress_while_claude_is_down_and_ends_with_the_dead_letter(make_world: MakeWorld) -> None:
     world = make_world(CLAUDE_DOWN)
-    open_pull_request(world)
+    world.open_pull_request()
     assert world.run() is None
     make_ender(world).run()
     assert (shown(world), writes(world)) == (["in_progress"], ["write check in_progress"])
@@ -258,7 +236,7 @@ def test_check_stays_in_progress_while_claude_is_down_and_ends_with_the_dead_let
 
 def test_superseded_delivery_ends_its_check(make_world: MakeWorld) -> None:
     world = make_world(REPLY)
-    open_pull_request(world)
+    world.open_pull_request()
 
     def push(_: str) -> None:
         world.accept("pull_request.opened", guid="newer", head_sha="c0ffee", action="synchronize")
@@ -276,7 +254,7 @@ def test_superseded_delivery_ends_its_check(make_world: MakeWorld) -> None:
 @pytest.mark.parametrize("at", [0, 1], ids=["begin", "end"])
 def test_retry_after_a_lost_response_uses_the_same_check(make_world: MakeWorld, at: int) -> None:
     world = make_world(REPLY)
-    open_pull_request(world)
+    world.open_pull_request()
 
     def lose(what: str) -> None:
         if what.startswith("write check") and len(writes(world)) == at + 1:
@@ -292,7 +270,7 @@ def test_retry_after_a_lost_response_uses_the_same_check(make_world: MakeWorld, 
 @pytest.mark.parametrize("error", [Permanent("403: GitHub asks for checks=write"), Retryable("422: no such commit")])
 def test_rejected_check_does_not_fail_the_delivery_and_is_tried_once(make_world: MakeWorld, error: HlsError) -> None:
     world = make_world(REPLY)
-    open_pull_request(world)
+    world.open_pull_request()
     world.github.failing_checks.append(error)
     finished = world.finish()
     assert (finished.state, writes(world)) == ("done", ["write check in_progress"])
@@ -305,7 +283,7 @@ def test_rejected_check_does_not_fail_the_delivery_and_is_tried_once(make_world:
 
 def test_check_whose_end_was_rejected_does_not_stay_in_progress(make_world: MakeWorld) -> None:
     world = make_world(REPLY)
-    open_pull_request(world)
+    world.open_pull_request()
 
     def reject(what: str) -> None:
         if what.startswith("write check") and len(writes(world)) == 2:
@@ -323,7 +301,7 @@ def test_check_whose_end_was_rejected_does_not_stay_in_progress(make_world: Make
 
 def test_check_is_ended_when_github_works_again(make_world: MakeWorld) -> None:
     world = make_world(unusable("refused"))
-    open_pull_request(world)
+    world.open_pull_request()
     world.finish()
     world.github.failing_checks.append(GITHUB_DOWN)
     make_ender(world).run()
@@ -337,7 +315,7 @@ def test_check_is_ended_when_github_works_again(make_world: MakeWorld) -> None:
 
 def test_check_of_an_uninstalled_app_is_given_up(make_world: MakeWorld) -> None:
     world = make_world(unusable("refused"))
-    open_pull_request(world)
+    world.open_pull_request()
     world.finish()
     world.github.failing_checks.append(AppNotInstalled("the GitHub App is not installed on o/r"))
     make_ender(world).run()
@@ -346,7 +324,7 @@ def test_check_of_an_uninstalled_app_is_given_up(make_world: MakeWorld) -> None:
 
 def test_pull_request_with_only_a_lock_file_gets_a_check_without_a_call(make_world: MakeWorld) -> None:
     world = make_world(REPLY)
-    open_pull_request(world, path="uv.lock")
+    world.open_pull_request(file("uv.lock"))
     assert world.finish().state == "done"
     assert (world.claude.asked, writes(world), shown(world)) == ([], ["write check success"], ["success"])
     assert check_outcome(world).detail == "set the check to success: Nothing needs a review: 1 lock file"
@@ -359,7 +337,7 @@ def test_pull_request_with_only_a_lock_file_gets_a_check_without_a_call(make_wor
 @pytest.mark.parametrize("path", ["area.py", "uv.lock"])
 def test_dry_run_writes_no_check(make_world: MakeWorld, path: str) -> None:
     world = make_world(REPLY, given=settings(features={"dry_run": True}))
-    open_pull_request(world, path=path)
+    world.open_pull_request(file(path))
     assert world.finish().state == "done"
     assert (writes(world), check_outcome(world).kind) == ([], "dry_run")
 
@@ -398,7 +376,7 @@ def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
     make_world: MakeWorld, given: Any, event: Any, failing: HlsError | None, state: str
 ) -> None:
     world = make_world(REPLY, given=settings(**given))
-    open_pull_request(world)
+    world.open_pull_request()
     assert world.finish().state == "done"
     accept_event(world, "later", **event)
     world.github.failing = [failing] if failing else []
@@ -411,7 +389,7 @@ def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
 @pytest.mark.parametrize("action", ["opened", "reopened", "ready_for_review"])
 def test_commit_at_the_hourly_limit_gets_a_check(make_world: MakeWorld, action: str) -> None:
     world = make_world(REPLY, given=settings(**LIMITED))
-    open_pull_request(world)
+    world.open_pull_request()
     world.github.pull_requests[2] = pull_request(number=2, head_sha="c0ffee")
     assert world.finish().state == "done"
     accept_event(world, "later", action)
@@ -425,7 +403,7 @@ def test_commit_at_the_hourly_limit_gets_a_check(make_world: MakeWorld, action: 
 
 def test_later_review_is_not_undone_by_a_repeated_change_of_the_base(make_world: MakeWorld) -> None:
     world = make_world(REPLY)
-    open_pull_request(world)
+    world.open_pull_request()
     world.finish()
     accept_event(world, "base", **RETARGETED)
     world.github.failing = [DENIED]
@@ -468,13 +446,13 @@ def test_review_that_never_begins_ends_with_a_check(make_world: MakeWorld, is_ki
 def test_rejection_of_a_check_does_not_apply_to_the_next_delivery(make_world: MakeWorld) -> None:
     reply = pull_request_analysis(findings=[finding()])
     world = make_world(reply, given=with_review(fail_on="high", verify=False))
-    open_pull_request(world)
+    world.open_pull_request()
     world.github.lost_check_responses.append(NO_RESPONSE)
     assert world.run() is None
     world.advance(130)
     world.github.failing_checks.append(Permanent("GitHub answered 404"))
     assert (world.finish().state, shown(world)) == ("done", ["in_progress"])
-    open_pull_request(world, guid="second")
+    world.open_pull_request(guid="second")
     assert (world.finish().state, shown(world)) == ("done", ["failure"])
     world.advance(700)
     make_ender(world).run()
@@ -485,7 +463,7 @@ def test_rejection_of_a_check_does_not_apply_to_the_next_delivery(make_world: Ma
 def test_file_whose_name_has_a_credential_is_not_reviewed(make_world: MakeWorld, name: str) -> None:
     """Stored facts are redacted: two such files would have one name, and one of them would not be shown."""
     world = make_world(REPLY)
-    open_pull_request(world)
+    world.open_pull_request()
     paths = [name.format(text * 18) for text in ("a1", "b2")]
     patches = [f"@@ -1 +1,2 @@\n import os\n+os.{call}" for call in ("system(name)", "getcwd()")]
     changed = [file(path, patch, additions=1, deletions=0) for path, patch in zip(paths, patches, strict=True)]

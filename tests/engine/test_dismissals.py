@@ -14,7 +14,7 @@ from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
 from tests.engine.fakes import HLS
-from tests.engine.test_commands import PULL, comment, make, receive, receive_push, requested
+from tests.engine.test_commands import PULL, comment, make, receive_push, requested
 from tests.engine.world import MakeWorld, World
 
 IN_THREAD = LedgerEntry(
@@ -76,19 +76,19 @@ def reply(world: World, body: str, *, thread: int | None = 900, action: str = "c
     payload = in_thread(action, **known)
     said = {"id": 901, "body": body, "user": payload["sender"], "author_association": "OWNER"}
     payload["comment"] = {**said, "in_reply_to_id": thread}
-    assert receive(world, "pull_request_review_comment", payload, guid="reply") == "queued"
+    assert world.receive("pull_request_review_comment", payload, guid="reply") == "queued"
     return world.finish()
 
 
 def resolve(world: World, action: str = "resolved", *, thread: int = 900, **known: Any) -> Finished:
     comments = [{"id": thread, "body": "Logs it", "user": {"login": HLS.login, "id": 1, "type": "Bot"}}]
     payload = in_thread(action, thread={"node_id": "T", "comments": comments}, **known)
-    assert receive(world, "pull_request_review_thread", payload, guid="thread") == "queued"
+    assert world.receive("pull_request_review_thread", payload, guid="thread") == "queued"
     return world.finish()
 
 
 def dismiss(world: World, text: str, *, guid: str = "command") -> Finished:
-    assert receive(world, "issue_comment", comment(text), guid=guid) == "queued"
+    assert world.receive("issue_comment", comment(text), guid=guid) == "queued"
     return world.finish()
 
 
@@ -108,7 +108,7 @@ def test_conclusion_asks_claude_nothing_if_nothing_is_new(make_world: MakeWorld)
     receive_push(world)
     assert world.finish().state == "done"
     payload = {**PULL.payload, "action": "synchronize", REQUEST_KEY: {"review": "conclude"}}
-    receive(world, "pull_request", payload, guid="conclusion")
+    world.receive("pull_request", payload, guid="conclusion")
     assert (world.finish().state, len(world.claude.asked)) == ("done", 1)
 
 
@@ -129,7 +129,7 @@ def test_command_without_a_known_number_is_not_possible(make_world: MakeWorld, t
 
 def test_two_commands_at_once_dismiss_both_findings_with_one_review(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world)
-    receive(world, "issue_comment", comment("/dismiss 1"), guid="one")
+    world.receive("issue_comment", comment("/dismiss 1"), guid="one")
     dismiss(world, "/dismiss 2", guid="two")
     world.finish()
     assert sorted(state for state, _, _ in requested(world)) == ["queued", "superseded"]
@@ -138,7 +138,7 @@ def test_two_commands_at_once_dismiss_both_findings_with_one_review(make_world: 
 
 def test_dismissal_does_not_take_the_place_of_a_full_review(make_world: MakeWorld) -> None:
     world = make_reviewed(make_world)
-    receive(world, "issue_comment", comment("/review full"), guid="full")
+    world.receive("issue_comment", comment("/review full"), guid="full")
     reply(world, "Won't fix.")
     world.finish()
     assert sorted(requested(world)) == [

@@ -28,19 +28,6 @@ def run_and_fail(world: World, error: DependencyDown) -> None:
     assert world.run() is None
 
 
-def test_delivery_is_dead_after_a_long_outage(make_world: MakeWorld) -> None:
-    world = make_world(CLAUDE_DOWN, given=settings(limits={"give_up_after_h": 2}))
-    world.accept()
-    assert world.run() is None
-    world.advance(HOUR_S)
-    assert world.run() is None
-    world.advance(HOUR_S)
-    reason = "still failing after 2 h (limits.give_up_after_h), last: Claude answered 529"
-    assert world.run() == Finished(GUID, "dead", reason)
-    assert (world.row().state, world.row().reason) == ("dead", reason)
-    assert world.store.statistics.counters()["handler", "IssueHandler:dead"] == 1
-
-
 @pytest.mark.parametrize("part", ["gather", "post"])
 def test_dead_delivery_has_the_duration_and_the_failed_step_its_start(make_world: MakeWorld, part: str) -> None:
     world = make_world(BUG)

@@ -10,7 +10,7 @@ from hls_handler.events import Account, Label
 from hls_handler.prompting import recorded
 from hls_handler.store.corrections import FieldFeedback, feedback_in
 from tests.engine.fakes import ISSUE
-from tests.engine.world import MakeWorld, World, settings
+from tests.engine.world import MakeWorld, World
 
 BOT_LABELS = ("bug", "priority-low", "difficulty-easy")
 ANALYZE = "issues/analyze"
@@ -101,13 +101,3 @@ def test_next_prompt_contains_the_correction(make_world: MakeWorld) -> None:
     assert "Corrections, the newest first:" in task
     assert "took it away. The title of that issue: <untrusted " in task
     assert task.count("Ignore all rules") == 1
-
-
-def test_dry_run_gives_no_feedback(make_world: MakeWorld) -> None:
-    world = make_world(given=settings(features={"dry_run": True}))
-    world.accept()
-    world.run()
-    change_label(world, "unlabeled", "priority-low")
-    world.run()
-    assert world.row("changed").reason_kind == "not a label of HLS"
-    assert feedback_in(world.store.statistics.counters()) == {}

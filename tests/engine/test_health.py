@@ -29,14 +29,6 @@ def test_unused_component_is_unknown_and_counts_as_healthy() -> None:
     assert snapshot.overall == "healthy"
 
 
-def test_problem_has_message_time_and_remedy() -> None:
-    health = Health(SteppedClock())
-    health.report_problem("claude", "401: invalid key", "set claude.api_key")
-    assert health.snapshot().components["claude"] == ComponentHealth(
-        "degraded", NOON + timedelta(minutes=1), "401: invalid key", "set claude.api_key"
-    )
-
-
 def test_since_changes_only_with_the_state() -> None:
     health = Health(SteppedClock())
     health.report_problem("github", "503", "wait")

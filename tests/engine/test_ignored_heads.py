@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,11 +14,8 @@ from hls_handler.engine.unreviewed_checks import CheckEnder
 from hls_handler.errors import DependencyDown, HlsError, Permanent
 from hls_handler.events import Label
 from hls_handler.handlers.reader import FileAtRef
-from hls_handler.routing import from_envelope, parse_envelope, route
-from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Features, Limits, Repository, Review, Settings
-from hls_handler.web.webhook import WebhookHeaders, new_delivery
-from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, HLS
+from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN
 from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.world import file, pull_request, pull_request_analysis
 
@@ -96,13 +92,7 @@ class Pushed:
             "nonce": self.sent,  # so that no body is a replay
             **changes,
         }
-        body = json.dumps(payload).encode()
-        envelope, by = parse_envelope(body), self.world.settings
-        table, library = RepositoryTable(by), self.world.prompts
-        routed = route(from_envelope("pull_request", envelope), settings=by, table=table, catalogue=library, bot=HLS)
-        headers = WebhookHeaders("pull_request", f"{self.number}-{self.sent}", b"", is_form=False, content_length=None)
-        new = new_delivery(headers, envelope, routed, body, request_id="r", settle_s=0)
-        return self.world.store.queue.accept([new], replay_window_h=72)[0].outcome
+        return self.world.receive("pull_request", payload, guid=f"{self.number}-{self.sent}")
 
     @property
     def check(self) -> str | None:

@@ -150,29 +150,6 @@ def test_worker_waits_in_place_only_for_a_near_slot_without_hold(
         assert world.paused_s == []
 
 
-def test_stopping_service_begins_no_step_and_takes_no_slot(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept()
-    job = world.job()
-    postponements = [Postponed("not yet", at=world.store.now() + timedelta(seconds=1))]
-
-    def take_slot() -> int:
-        if postponements:
-            raise postponements.pop()
-        return fail_if_called()
-
-    def stop_during_pause(_seconds: float) -> None:
-        world.stopping = True
-
-    job = replace(job, context=replace(job.context, pause=stop_during_pause))
-    with pytest.raises(Postponed, match="the service is stopping"):
-        job.wait_in_place(take_slot)
-    for begin in (lambda: job.run_step(COUNT, 0, fail_if_called), job.begin_write):
-        with pytest.raises(Postponed, match="the service is stopping"):
-            begin()
-    assert world.store.checkpoints.load(GUID) == {}
-
-
 def test_github_is_not_read_during_a_hold(make_world: MakeWorld) -> None:
     world = make_world()
     until = world.store.now() + timedelta(hours=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +9,6 @@ import pytest
 
 from hls_handler.errors import Permanent
 from hls_handler.handlers.reader import Commit, Comparison
-from hls_handler.routing import from_envelope, parse_envelope, route
-from hls_handler.settings.effective import RepositoryTable
-from hls_handler.web.webhook import WebhookHeaders, new_delivery
-from tests.engine.fakes import HLS
 from tests.engine.test_ignored_heads import BOT, NAME, Pushed, drain, make_settings
 from tests.engine.world import MakeWorld, World
 from tests.handlers.world import file, pull_request_analysis
@@ -37,13 +32,7 @@ def request_checks(world: World, *messages: str, number: int = 2, action: str = 
         "repository": {"id": 186853002, "full_name": NAME},
         "sender": {"login": "github-merge-queue[bot]", "id": 9, "type": "Bot"},
     }
-    body = json.dumps(payload).encode()
-    envelope, by = parse_envelope(body), world.settings
-    table, library = RepositoryTable(by), world.prompts
-    routed = route(from_envelope("merge_group", envelope), settings=by, table=table, catalogue=library, bot=HLS)
-    headers = WebhookHeaders("merge_group", "queue", b"", is_form=False, content_length=None)
-    new = new_delivery(headers, envelope, routed, body, request_id="r", settle_s=0)
-    return world.store.queue.accept([new], replay_window_h=72)[0].outcome
+    return world.receive("merge_group", payload, guid="queue")
 
 
 def queue_check(world: World) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -12,15 +11,15 @@ import pytest
 from hls_handler import shipped
 from hls_handler.analysis import IssueResponse, UnusableReply, Usage, ValidReply
 from hls_handler.deliveries import Finished
-from hls_handler.errors import DependencyDown, Permanent, Retryable
+from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.settings.model import Comments, Prompts, Review
+from hls_handler.settings.model import Prompts
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE, FakeClaude
 from tests.engine.shadow_world import ANALYZE, load_cached
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, settings
-from tests.handlers.world import file, finding, pull_request, pull_request_analysis
+from tests.handlers.world import pull_request_analysis
 from tests.prompting.samples import load, write
 
 OWN_PROMPT = """---
@@ -76,43 +75,6 @@ def test_truncated_text_is_reported_for_each_prompt(make_world: MakeWorld, tmp_p
         f"1 text was cut by 4,000 characters ({ids[0]})",
         f"1 text was cut by 4,000 characters ({ids[1]})",
     )
-
-
-NO_INLINE = settings().model_copy(update={"review": Review(max_inline=0, verify=False)})
-
-
-@pytest.mark.parametrize(("number", "length", "kept"), [(30, 3_000, 20), (40, 3_900, 10)])
-def test_too_long_comment_loses_its_least_severe_findings(
-    make_world: MakeWorld, number: int, length: int, kept: int
-) -> None:
-    patch = "@@ -0,0 +1,50 @@\n" + "\n".join(f"+line {n}" for n in range(1, 51))
-    found = [
-        finding(line=n, quote=f"line {n}", severity="low" if n > 3 else "high", title=f"Title {n}", body="b" * length)
-        for n in range(1, number + 1)
-    ]
-    world = make_world(pull_request_analysis(findings=found), given=NO_INLINE)
-    world.github.pull_requests[2] = pull_request(number=2)
-    world.github.changed[2] = (file(patch=patch, additions=50, deletions=0),)
-    world.accept("pull_request.opened")
-    world.run()
-    comment = world.github.comments[2]
-    assert [f"**Title {n}**" in comment for n in range(1, number + 1)] == [n <= kept for n in range(1, number + 1)]
-    assert len(comment) < 65_536
-    assert f"And {number - kept} more findings, for which there is no room here." in comment
-
-
-def test_settings_of_comments_show_in_a_comment_without_findings(make_world: MakeWorld) -> None:
-    about = "https://wiki.example.com/hls"
-    comments = Comments.model_validate({"summary": "always", "show_prompt": True, "about_url": about})
-    reply = pull_request_analysis(summary="Counts the lines of a file.")
-    world = make_world(reply, given=settings().model_copy(update={"comments": comments}))
-    world.github.pull_requests[2] = pull_request(number=2)
-    world.github.changed[2] = (file(),)
-    world.accept("pull_request.opened")
-    world.run()
-    comment = world.github.comments[2]
-    assert comment.startswith("Counts the lines of a file.")
-    assert re.search(rf"\[Automatic comment\]\({about}\) by HLS, .*prompt `pull_requests/analyze@", comment)
 
 
 @pytest.mark.parametrize(
@@ -278,15 +240,6 @@ def test_uncorrectable_reply_is_not_retried(
     assert len(world.claude.asked) == 1
 
 
-def test_delivery_is_dead_after_max_attempts(make_world: MakeWorld) -> None:
-    world = make_world(given=settings(limits={"max_attempts": 2}))
-    world.accept()
-    world.github.failing = [Retryable("422"), Retryable("422")]
-    assert world.run() is None
-    world.advance(60)
-    assert world.run() == Finished(GUID, "dead", "failed 2 times (limits.max_attempts), last: 422")
-
-
 def test_defect_is_retried_and_does_not_end_the_worker(make_world: MakeWorld) -> None:
     world = make_world()
     world.github.issues = {}  # the fake raises KeyError
@@ -335,9 +288,7 @@ def test_newer_push_supersedes_the_running_delivery(
     make_world: MakeWorld, call_name: str, claude_calls: int, is_labelled: bool
 ) -> None:
     world = make_world(pull_request_analysis())
-    world.github.pull_requests = {2: pull_request(number=2)}
-    world.github.changed = {2: (file("a.py"),)}
-    world.accept("pull_request.opened", head_sha="older")
+    world.open_pull_request(head_sha="older")
 
     def push(what: str) -> None:
         if what == call_name:
@@ -440,19 +391,6 @@ def test_review_without_text_needs_no_call_and_no_section(make_world: MakeWorld)
     assert world.github.comments == {2: ""}
     assert (world.row().analysis_status, world.row().posting_status) == ("done", "done")
     assert world.store.calls.calls_of(GUID) == []
-
-
-def test_review_without_text_leaves_custom_fields_empty(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_world()
-    front = "---\ndescription: a\non: [pull_request_review.submitted]\nreply: review_analysis\n"
-    files = {
-        "reviews/a.j2": f"{front}fields: {{tone: {{enum: [calm, heated]}}}}\nlabels: {{tone: '{{value}}'}}\n---\nx",
-        "reviews/a.comment.md.j2": "Nothing to do{{ analysis.tone }}.",
-    }
-    world.prompts = load(tmp_path / "prompts", files)
-    world.accept_review(state="approved", body="")
-    assert world.run() is not None
-    assert (world.github.labels, world.github.comments) == ({2: ()}, {2: "Nothing to do."})
 
 
 # Calls to Claude

@@ -15,7 +15,7 @@ from hls_handler.handlers.job import Conversation
 from hls_handler.queue.locks import LocksReleased
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, ISSUE
 from tests.engine.world import BUG, GUID, MakeWorld
-from tests.handlers.world import file, finding, pull_request, pull_request_analysis
+from tests.handlers.world import file, finding, pull_request_analysis
 
 LOCK = "186853002#1/issues"
 DONE = "added bug, priority-low, difficulty-easy; commented"
@@ -100,10 +100,8 @@ def test_stored_outcome_of_another_action_is_not_used(make_world: MakeWorld) -> 
 )
 def test_refused_action_costs_no_other_action(make_world: MakeWorld, error: HlsError, state: str) -> None:
     world = make_world(pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")]))
-    world.github.pull_requests[2] = pull_request(number=2)
-    world.github.changed[2] = (file("a.py", "@@ -1 +1 @@\n-a\n+b"),)
     world.github.failing_writes = [error]
-    world.accept("pull_request.opened")
+    world.open_pull_request(file("a.py", "@@ -1 +1 @@\n-a\n+b"))
     finished = world.run()
     assert (len(world.github.inline_comments), len(world.github.comments), len(world.github.check_actions)) == (1, 1, 1)
     assert world.row().posting_error == str(error)
@@ -114,10 +112,8 @@ def test_refused_action_costs_no_other_action(make_world: MakeWorld, error: HlsE
 
 def test_findings_of_a_refused_review_are_in_the_summary(make_world: MakeWorld) -> None:
     world = make_world(pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b", body="Off by one.")]))
-    world.github.pull_requests[2] = pull_request(number=2)
-    world.github.changed[2] = (file("a.py", "@@ -1 +1 @@\n-a\n+b"),)
     world.github.on_call = lambda what: _refuse(what == "write review")
-    world.accept("pull_request.opened")
+    world.open_pull_request(file("a.py", "@@ -1 +1 @@\n-a\n+b"))
     assert world.finish().state == "dead"
     assert "Off by one." in world.github.comments[2]
     assert len(world.github.check_actions) == 1

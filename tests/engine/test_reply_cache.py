@@ -74,16 +74,6 @@ def test_hit_uses_neither_the_hourly_budget_nor_a_slot(make_world: MakeWorld) ->
     assert (len(world.claude.asked), world.store.calls.count_last_hour(), world.paused_s) == (1, 1, [])
 
 
-def test_reply_expires(make_world: MakeWorld) -> None:
-    world = make_world(given=settings(features=NO_LABELS, claude={"cache_ttl_h": 2}))
-    process(world, GUID)
-    world.advance(7_190)
-    process(world, "second")
-    world.advance(10)
-    process(world, "third")
-    assert [len(world.store.calls.calls_of(guid)) for guid in (GUID, "second", "third")] == [1, 0, 1]
-
-
 def test_cache_that_is_off_neither_stores_nor_counts(make_world: MakeWorld) -> None:
     world = make_world(given=settings(features=NO_LABELS, claude={"cache_ttl_h": 0}))
     process(world, GUID, "second")

@@ -11,7 +11,7 @@ from hls_handler.engine.job import decode_reply, decode_reply_for_display, encod
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from tests.engine.fakes import CLAUDE_DOWN
 from tests.engine.world import GUID, MakeWorld
-from tests.handlers.world import file, finding, issue_analysis, pull_request, pull_request_analysis
+from tests.handlers.world import file, finding, issue_analysis, pull_request_analysis
 from tests.prompting.samples import load
 from tests.prompting.test_library_errors import front
 
@@ -125,9 +125,7 @@ PATCH = f"@@ -1,1 +1,3 @@\n def area(side):\n+{LINE}\n+    token = '{TOKEN}'"
 
 def test_rule_10_patch_and_prompt_are_the_same_after_a_restart(make_world: MakeWorld) -> None:
     world = make_world(CLAUDE_DOWN, pull_request_analysis())
-    world.github.pull_requests[2] = pull_request(number=2, title="Use password=swordfish")
-    world.github.changed[2] = (file(patch=PATCH, additions=2, deletions=0),)
-    world.accept("pull_request.opened")
+    world.open_pull_request(file(patch=PATCH, additions=2, deletions=0), title="Use password=swordfish")
     assert world.run() is None  # the facts are stored
     world.github.changed[2] = ()
     world.advance(600)

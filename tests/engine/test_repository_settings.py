@@ -58,13 +58,6 @@ def settings_with_two_prompts() -> Settings:
 # --- content -------------------------------------------------------------------------------------------------------
 
 
-def test_settings_of_the_operator_apply_without_a_file(make_world: MakeWorld) -> None:
-    world = make_world_with_file(make_world, None)
-    assert world.run() == Finished(GUID, "done", DONE)
-    assert file_requests(world) == ["find_file .github/hls.yaml master"]
-    assert load_report(world.store, world.row()).repository_settings is None
-
-
 def test_file_switches_comments_off_and_its_line_is_reported(make_world: MakeWorld) -> None:
     world = make_world_with_file(make_world, "# ours\nfeatures:\n  auto_commenting: false\n")
     assert world.run() == Finished(

@@ -14,11 +14,11 @@ from hls_handler.events import REQUEST_KEY
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.settings.model import Prompts, Repository, Review, Settings
+from hls_handler.settings.model import Prompts, Review, Settings
 from tests.engine.fakes import INVALID
 from tests.engine.shadow_world import load_cached
 from tests.engine.world import GUID, MakeWorld, World, settings
-from tests.handlers.world import file, finding, pull_request, pull_request_analysis
+from tests.handlers.world import file, finding, pull_request_analysis
 from tests.prompting.samples import write
 
 REFUSED = UnusableReply("", "refused", "Claude refused", "", Usage("claude-haiku-5-5"))
@@ -28,9 +28,7 @@ def make_review_world(make_world: MakeWorld, *replies: object, given: Settings |
     """A world with an opened pull request; the fake's estimate of each call is 0.05 USD."""
     given = (given or settings()).model_copy(update={"review": Review.model_validate(review)})
     world = make_world(*(replies or (pull_request_analysis(),)), given=given)
-    world.github.pull_requests[2] = pull_request(number=2)
-    world.github.changed[2] = (file("a.py", "@@ -1 +1 @@\n-a\n+b"),)
-    world.accept("pull_request.opened")
+    world.open_pull_request(file("a.py", "@@ -1 +1 @@\n-a\n+b"))
     return world
 
 
@@ -151,15 +149,6 @@ def with_follow_up(folder: Path) -> Library:
     write(folder, {f"pull_requests/{name}": content for name, content in files.items()})
     directory = Prompts.model_validate({"directory": [folder, shipped.PROMPTS]})
     return load_cached(settings().model_copy(update={"prompts": directory}))
-
-
-def test_entry_of_the_repository_overrides_the_limit(make_world: MakeWorld) -> None:
-    entry = Repository.model_validate(
-        {"name": "Codertocat/Hello-World", "events": ["pull_request"], "review": {"max_usd": 0.04}}
-    )
-    given = settings().model_copy(update={"repositories": (entry,)})
-    world = make_review_world(make_world, given=given, max_usd=5)
-    assert "limit 0.0400 USD" in (world.finish().reason or "")
 
 
 def test_shadow_prompt_neither_counts_for_the_budget_nor_is_stopped_by_it(make_world: MakeWorld) -> None:

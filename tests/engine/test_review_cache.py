@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from hls_handler.events import PullRequest
 from hls_handler.handlers.reader import ChangedFile, GuidanceFile, ReviewContext
-from hls_handler.prompting import recorded
 from hls_handler.settings.model import Review
 from tests.engine.world import MakeWorld, World, settings
-from tests.handlers.world import file, finding, pull_request, pull_request_analysis
+from tests.handlers.world import file, finding, pull_request_analysis
 
 FILE = file("a.py", "@@ -1 +1 @@\n-a\n+b")
-OTHER = pull_request(number=3, title="The same again", body="Another text.", head_ref="again", head_sha="f" * 40)
+OTHER: dict[str, Any] = {
+    "number": 3,
+    "title": "The same again",
+    "body": "Another text.",
+    "head_ref": "again",
+    "head_sha": "f" * 40,
+}
 
 
 def make_review_world(make_world: MakeWorld, *replies: object) -> World:
@@ -28,21 +32,16 @@ def make_review_world(make_world: MakeWorld, *replies: object) -> World:
     return world
 
 
-def push(world: World, *files: ChangedFile, to: PullRequest | None = None, guid: str = "first") -> None:
+def push(world: World, *files: ChangedFile, guid: str = "first", **known: Any) -> None:
     """Review a pull request, by default number 2, whose changed files are `files`."""
-    shown = to or pull_request(number=2)
-    payload = json.loads(recorded.load("pull_request.opened").body)
-    payload["number"] = payload["pull_request"]["number"] = shown.number
-    world.github.pull_requests[shown.number] = shown
-    world.github.changed[shown.number] = files
-    world.accept("pull_request.opened", guid=guid, number=shown.number, body=json.dumps(payload).encode())
+    world.open_pull_request(*files, guid=guid, **known)
     assert world.finish().state == "done"
 
 
 def test_same_diff_in_a_second_pull_request_costs_no_call_and_raises_the_same_finding(make_world: MakeWorld) -> None:
     reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
     world = make_review_world(make_world, reply)
-    push(world, FILE, to=OTHER, guid="second")
+    push(world, FILE, guid="second", **OTHER)
     assert len(world.claude.asked) == 1
     counters = world.store.statistics.counters()
     assert (counters["reply_cache", "hits"], counters["reply_cache", "saved_micro_usd"]) == (1, 140)
@@ -75,7 +74,7 @@ def test_same_diff_is_another_question_after_a_change_of(
 ) -> None:
     world = make_review_world(make_world)
     change(world)
-    push(world, FILE, to=OTHER, guid="second")
+    push(world, FILE, guid="second", **OTHER)
     assert len(world.claude.asked) == 2
 
 
@@ -90,7 +89,7 @@ def test_same_diff_is_another_question_after_a_change_of(
 )
 def test_another_file_is_another_question(make_world: MakeWorld, changed: ChangedFile) -> None:
     world = make_review_world(make_world)
-    push(world, changed, to=OTHER, guid="second")
+    push(world, changed, guid="second", **OTHER)
     assert len(world.claude.asked) == 2
 
 
@@ -99,17 +98,17 @@ def test_reply_about_a_part_of_a_diff_is_not_the_reply_about_all_of_it(make_worl
     both = replace(FILE, patch="@@ -1,2 +1,2 @@\n-a\n-x\n+b\n+y")
     push(world, both, guid="later")
     assert "Changed since the last review" in world.claude.asked[1].task
-    push(world, both, to=OTHER, guid="second")
+    push(world, both, guid="second", **OTHER)
     assert len(world.claude.asked) == 3
 
 
 def test_review_with_earlier_findings_is_not_answered_from_the_cache(make_world: MakeWorld) -> None:
     world = make_review_world(make_world)
     both = file("a.py", "@@ -1 +1,2 @@\n-a\n+c\n+d", additions=2)
-    push(world, both, to=pull_request(number=4), guid="cached")
+    push(world, both, guid="cached", number=4)
     found = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="c")])
     world.claude.replies = [found, pull_request_analysis()]
-    push(world, file("a.py", "@@ -1 +1 @@\n-a\n+c"), to=OTHER, guid="second")
-    push(world, both, to=OTHER, guid="third")
+    push(world, file("a.py", "@@ -1 +1 @@\n-a\n+c"), guid="second", **OTHER)
+    push(world, both, guid="third", **OTHER)
     assert len(world.claude.asked) == 4
     assert "Earlier findings of this pull request" in world.claude.asked[3].task

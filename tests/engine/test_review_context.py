@@ -10,7 +10,7 @@ from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import RepositoryReview
 from tests.engine.world import MakeWorld, World, library, settings
-from tests.handlers.world import file, pull_request, pull_request_analysis
+from tests.handlers.world import file, pull_request_analysis
 
 CONTEXT = ReviewContext(
     guidance=(GuidanceFile("AGENTS.md", "Prices are in cents."),),
@@ -20,11 +20,9 @@ HEAD = "0123456789abcdef0123456789abcdef01234567"
 
 
 def review(world: World) -> None:
-    world.github.pull_requests[2] = pull_request(number=2)
-    world.github.changed[2] = (file(patch="@@ -2,1 +2,2 @@\n     side += 1\n+    return side ** 2"),)
     world.github.contexts["main"] = CONTEXT
     world.github.head_files[f"{HEAD}:area.py"] = "def area(side):\n    side += 1\n    return side ** 2\n"
-    world.accept("pull_request.opened")
+    world.open_pull_request(file(patch="@@ -2,1 +2,2 @@\n     side += 1\n+    return side ** 2"))
     assert world.run() is not None
 
 

@@ -20,7 +20,7 @@ from hls_handler.analysis import (
 )
 from hls_handler.engine.asking import ask
 from hls_handler.errors import BudgetExceeded, DependencyDown, Permanent, StepFailed, Superseded
-from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, Answers, Asking
+from hls_handler.handlers.asking import Answers, Asking
 from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
@@ -122,9 +122,7 @@ def test_findings_that_were_left_out_make_the_part_incomplete_and_keep_the_other
     reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
     lost = {"findings": "1 of 2 entries of findings in Claude's reply could be used"}
     world = make_world(ValidReply("", "pull_request_analysis", reply, Usage("claude-haiku-5-5"), lost=lost))
-    world.github.pull_requests[2] = pull_request(number=2)
-    world.github.changed[2] = (file("a.py", "@@ -1 +1 @@\n-a\n+b"),)
-    world.accept("pull_request.opened")
+    world.open_pull_request(file("a.py", "@@ -1 +1 @@\n-a\n+b"))
     assert world.finish().state == "done"
     (check,) = world.github.check_actions
     assert (len(world.github.inline_comments), check.conclusion) == (1, "neutral")
@@ -170,13 +168,6 @@ def test_nothing_is_verified(verify: bool, is_verified: bool, reply: Reply) -> N
     calls = Calls({0: reply})
     run(facts_of("a.py", verify=verify), calls, is_verified=is_verified)
     assert calls.asked == [(ANALYZE, 0)]
-
-
-def test_indexes_of_parts_and_verification_do_not_meet_those_of_follow_up_prompts() -> None:
-    assert (FIRST_PART, VERIFICATION) == (50, 90)
-    calls = Calls({0: pull_request_analysis(), **{50 + number: pull_request_analysis() for number in range(1, 30)}})
-    run(facts_of(*(f"{number}.py" for number in range(40))), calls)
-    assert [index for _, index in calls.asked] == [0, *range(51, 80)]
 
 
 def test_cost_of_several_calls_is_unknown_if_one_is() -> None:

@@ -179,17 +179,6 @@ def test_shadow_is_skipped_if_its_slot_is_not_near(make_world: MakeWorld, tmp_pa
     assert (stored_shadow(world).state, stored_shadow(world).reason) == ("skipped", "waits for a slot to call Claude")
 
 
-def test_stopping_service_skips_the_shadow_after_posting(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_shadow_world(make_world, tmp_path / "own", BUG)
-
-    def stop(what: str) -> None:
-        world.stopping = what == "write comment"
-
-    world.github.on_call = stop
-    assert world.run() == POSTED
-    assert (stored_shadow(world).state, stored_shadow(world).reason) == ("skipped", "the service is stopping")
-
-
 def test_crash_during_a_shadow_does_not_repeat_finished_calls(make_world: MakeWorld, tmp_path: Path) -> None:
     answer = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
     world = make_shadow_world(make_world, tmp_path / "own", BUG, QUESTION, LeaseLost("it died"), answer)

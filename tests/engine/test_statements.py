@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,8 +10,6 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from hls_handler.events import parse_event
-from hls_handler.prompting import recorded
 from tests.engine.fakes import ISSUE
 from tests.engine.world import MakeWorld, World
 from tests.handlers.world import file, pull_request_analysis
@@ -49,16 +46,9 @@ def accept_issue(world: World, guid: str, number: int) -> None:
 
 
 def accept_pull_request(world: World, guid: str, number: int) -> None:
-    payload = json.loads(recorded.load("pull_request.opened").body)
-    payload["number"] = payload["pull_request"]["number"] = number
-    payload["pull_request"]["head"]["sha"] = f"{number}" * 40
-    body = json.dumps(payload).encode()
-    opened = parse_event("pull_request", guid, body).pull_request
-    assert opened is not None
-    world.github.pull_requests[number] = opened
-    world.github.changed[number] = (file(f"src/module_{number}.py"),)
     world.claude.replies = [pull_request_analysis()]
-    world.accept("pull_request.opened", guid=guid, number=number, head_sha=opened.head_sha, body=body)
+    sha = f"{number}" * 40
+    world.open_pull_request(file(f"src/module_{number}.py"), guid=guid, number=number, head_sha=sha)
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.events import parse_event
 from hls_handler.handlers.reader import RepositoryLabel
-from hls_handler.prompting import recorded
 from hls_handler.settings.model import Features, Labels, Prompts, Settings
 from tests.engine.shadow_world import load_cached
-from tests.engine.world import BUG, GUID, MakeWorld, World, settings
-from tests.handlers.world import file, pull_request_analysis
+from tests.engine.world import BUG, MakeWorld, World, settings
+from tests.handlers.world import pull_request_analysis
 from tests.prompting.samples import SHIPPED, USERS_TEMPLATE, write
 
 SUGGEST = Labels(suggest=True, min_confidence=0.6)
@@ -70,12 +68,8 @@ def test_labels_of_the_repository_are_not_read_if_nothing_needs_them(
 def test_labels_of_pull_requests_are_suggested_as_well(make_world: MakeWorld) -> None:
     reply = pull_request_analysis(suggested_labels=[{"name": "area/cart", "confidence": 0.9}])
     world = make_world(reply, given=settings().model_copy(update={"labels": SUGGEST}))
-    event = parse_event("pull_request", GUID, recorded.load("pull_request.opened").body)
-    assert event.pull_request is not None
-    world.github.pull_requests = {2: event.pull_request}
-    world.github.changed = {2: (file("a.py"),)}
     world.github.repository_labels = (CART, STALE)
-    world.accept("pull_request.opened")
+    world.open_pull_request()
     assert world.finish().state == "done"
     assert requested(world) == [("size/small", "area/cart", "type/bug-fix")]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from hls_handler.analysis import IssueAnalysis
 from hls_handler.deliveries import Finished, Lease, NewDelivery
@@ -18,14 +20,17 @@ from hls_handler.engine.library import load_checked
 from hls_handler.engine.runner import run_delivery
 from hls_handler.events import parse_event
 from hls_handler.handlers import HANDLERS
+from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
-from hls_handler.routing import Rule, from_event, route
+from hls_handler.routing import Rule, from_envelope, from_event, parse_envelope, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Claude, Features, Github, Limits, Repository, Settings
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
+from hls_handler.web.webhook import WebhookHeaders, new_delivery
 from tests.engine.fakes import HLS, ExclusiveLease, FakeClaude, FakeGithub
+from tests.handlers.world import file, pull_request
 from tests.sqlite import create_database
 
 MakeWorld = Callable[..., "World"]
@@ -125,6 +130,26 @@ class World:
             ],
             replay_window_h=72,
         )
+
+    def receive(self, event: str, payload: Mapping[str, Any], *, guid: str, settle_s: float = 0) -> str:
+        """Route and store a webhook, as the receiver does; return the outcome."""
+        body, given = json.dumps(payload).encode(), self.settings
+        envelope = parse_envelope(body)
+        routing_input, table = from_envelope(event, envelope), RepositoryTable(given)
+        routed = route(routing_input, settings=given, table=table, catalogue=self.prompts, bot=HLS)
+        headers = WebhookHeaders(event, guid, b"", is_form=False, content_length=None)
+        new = new_delivery(headers, envelope, routed, body, request_id=guid, settle_s=settle_s)
+        return self.store.queue.accept([new], replay_window_h=72)[0].outcome
+
+    def open_pull_request(self, *files: ChangedFile, guid: str = GUID, action: str | None = None, **known: Any) -> None:
+        """Accept the opening of pull request 2, which GitHub returns with `known` and the changed `files`."""
+        shown, payload = pull_request(**{"number": 2, **known}), json.loads(recorded.load("pull_request.opened").body)
+        payload["number"] = payload["pull_request"]["number"] = number = shown.number
+        if "head_sha" in known:
+            payload["pull_request"]["head"]["sha"] = shown.head_sha
+        self.github.pull_requests[number], self.github.changed[number] = shown, files or (file(),)
+        body, sha = json.dumps(payload).encode(), known.get("head_sha")
+        self.accept("pull_request.opened", guid=guid, number=number, action=action, head_sha=sha, body=body)
 
     def accept_review(self, *, guid: str = GUID, by_author: bool = False, **changes: object) -> None:
         """Accept the recorded review of pull request 2, which GitHub now returns with `changes`."""
