@@ -17,19 +17,19 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import certifi
 import httpx2
-import requests
-from urllib3.exceptions import LocationParseError
-from urllib3.util import parse_url
 
 from hls_handler.errors import SettingsError
 from hls_handler.logs import mask_secrets
 from hls_handler.settings.load import CA_VARIABLES, NO_PROXY_VARIABLES, PROXY_VARIABLES, both_cases
 from hls_handler.settings.values import is_loopback
+
+if TYPE_CHECKING:
+    import requests
 
 EXTENSION_REMEDY = (
     "issue the certificates again with this extension, which Python 3.13 and newer require of a private authority's "
@@ -47,7 +47,7 @@ class ProxySettings:
 
     @property
     def proxy_without_credentials(self) -> str | None:
-        return None if self.proxy is None else f"http://{parse_url(self.proxy).netloc}"
+        return None if self.proxy is None else str(httpx2.URL(self.proxy).copy_with(userinfo=b""))
 
     def new_transport(self, **options: Any) -> LimitedTransport:
         """Return a transport with the proxy and the authorities. `options` are those of httpx2's transport."""
@@ -55,6 +55,8 @@ class ProxySettings:
 
     def new_session(self) -> requests.Session:
         """Return a session with the proxy. The caller must pass `ca_path` with each request."""
+        import requests  # only for traces
+
         session = requests.Session()
         session.trust_env = False
         session.proxies = {"https": self.proxy} if self.proxy else {}
@@ -179,10 +181,10 @@ def _find_proxy(address: SplitResult, environ: Mapping[str, str]) -> str | None:
 
 def _parse_proxy_url(variable: str, value: str) -> str:
     try:
-        url = parse_url(value if "://" in value else f"http://{value}")
+        url = httpx2.URL(value if "://" in value else f"http://{value}")
         if url.scheme == "http" and url.host and url.port != 0:
-            return url.url
-    except LocationParseError:
+            return str(url)
+    except httpx2.InvalidURL:
         pass
     raise SettingsError(  # raised outside of `except`, because the parser's error may contain a password
         [f"the variable {variable} must be the URL of an http:// proxy, such as http://proxy.example:3128"]
@@ -259,33 +261,25 @@ MAX_WAIT = timedelta(hours=2)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> datetime | None:
-    """Return the time given by `retry-after-ms` or `retry-after` (seconds or an HTTP date); None if neither is valid.
+    """Return the time given by `retry-after` (seconds or an HTTP date); None if it is not valid.
 
     `headers` has lower-case names. A time before `now` is replaced by `now`. The wait is limited to two hours.
     https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
     """
-    given = headers.get("retry-after")
-    waits = (
-        _parse_number(headers.get("retry-after-ms"), unit_s=0.001),
-        _parse_number(given, unit_s=1.0),
-        _seconds_until(given, now),
-    )
-    wait_s = next((wait for wait in waits if wait is not None), None)
-    return None if wait_s is None else now + timedelta(seconds=min(max(wait_s, 0.0), MAX_WAIT.total_seconds()))
-
-
-def _parse_number(header: str | None, *, unit_s: float) -> float | None:
+    given = headers.get("retry-after", "")
     try:
-        value = float(header or "")
+        wait_s = float(given)
     except ValueError:
+        wait_s = _seconds_until(given, now)
+    if math.isnan(wait_s):
         return None
-    return value * unit_s if math.isfinite(value) else None
+    return now + timedelta(seconds=min(max(wait_s, 0.0), MAX_WAIT.total_seconds()))
 
 
-def _seconds_until(header: str | None, now: datetime) -> float | None:
+def _seconds_until(date: str, now: datetime) -> float:
     try:
-        date = parsedate_to_datetime(header or "")
+        parsed = parsedate_to_datetime(date)
     except ValueError:
-        return None
-    aware = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+        return math.nan
+    aware = parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
     return (aware - now).total_seconds()
