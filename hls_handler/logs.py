@@ -63,8 +63,8 @@ def configure(
 ) -> None:
     """Send the lines of all loggers to `stream`, with `secrets` and everything that looks like a credential masked.
 
-    Replaces any earlier configuration. Call it after the imports, because it also removes the handlers that PyGithub
-    and uvicorn install on import. HTTP libraries log requests only if `level` is "DEBUG". `colours` is for "text".
+    Replaces any earlier configuration. Call it after the imports, because it also removes the handlers that libraries
+    such as uvicorn install on import. HTTP libraries log requests only if `level` is "DEBUG". `colours` is for "text".
     `ring` also gets each line, as JSON.
     """
     clean = _Cleaner(secrets)

@@ -30,7 +30,6 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
 LAYER_OF = {package: layer for layer, packages in LAYERS.items() for package in packages}
 
 ONLY_IN: Mapping[str, tuple[str, ...]] = {
-    "github": ("clients",),
     "anthropic": ("clients",),
     "genai_prices": ("clients", "sandbox"),
     "sqlalchemy": ("db", "store", "queue"),

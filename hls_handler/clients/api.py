@@ -1,7 +1,6 @@
 """GitHub's API: each call sends one request and returns validated values or raises an HLS error.
 
-A request is sent twice only if its credential was outdated, so that GitHub has executed nothing. Of PyGithub, only the
-requester is used, because its other objects send hidden requests.
+A request is sent twice only if its credential was outdated, so that GitHub has executed nothing.
 """
 
 from __future__ import annotations
@@ -12,20 +11,21 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import cache
 from typing import Any, Literal, Protocol, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-import github
 import httpx2
-from github.Requester import HTTPSRequestsConnectionClass, RequestsResponse
 from pydantic import TypeAdapter, ValidationError
 
 from hls_handler import __version__
 from hls_handler.clients.github_errors import (
     ANONYMOUS_REMEDY,
     GRAPHQL_CALL,
+    GRAPHQL_PATH,
     TOKEN_REMEDY,
+    rate_limit_reset,
     rejects_account,
     translate_exception,
     translate_graphql_errors,
@@ -43,7 +43,12 @@ T = TypeVar("T")
 
 KEEPALIVE_S = 60.0  # for which an idle connection is kept
 PAGE_SIZE = 100  # items per page, GitHub's maximum
-_MAX_TIMESTAMP = 32_503_680_000  # the start of the year 3000; a later reset of the quota is ignored
+HEADERS = {
+    "Accept-Encoding": "gzip, deflate",
+    "Content-Type": "application/json",
+    "User-Agent": f"hls/{__version__}",
+    "X-GitHub-Api-Version": "2022-11-28",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class RateLimitMonitor:
 class Response:
     status: int
     headers: Mapping[str, str]  # names in lower case
-    data: Any  # parsed JSON; None for an empty body; the text itself if it is not parsed
+    data: Any  # parsed JSON; None for an empty body; the bytes themselves if they are not parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,9 @@ class _Request:
     is_parsed: bool = True
     shown_path: str | None = None  # the path in messages, if it is not `path`
     secret: str = ""  # removed from messages, besides the token
+    before_send: Callable[[], None] = lambda: None
+    """Called before headers and body are sent on the open connection, because opening it can take many seconds. An
+    exception stops the request."""
 
     @property
     def call(self) -> str:
@@ -163,54 +171,26 @@ class Anonymous:
         return False
 
 
-class _RequestAuth(github.Auth.Auth):
-    token_type = token = ""
+class _Connection:
+    """Sends each request once. Clients with different credentials share it."""
 
-    def __init__(self) -> None:
-        self.authorization = ""
-
-    def authentication(self, headers: dict[str, Any]) -> None:
-        if self.authorization:
-            headers["Authorization"] = self.authorization
-
-
-class _Intercepted(Exception):
-    """A redirect, which PyGithub would follow or take for success, or a 202, after which it repeats the request."""
-
-    def __init__(self, response: httpx2.Response) -> None:
-        super().__init__(response.status_code)
-        self.status, self.location = response.status_code, response.headers.get("location")
-
-
-class _Connection(HTTPSRequestsConnectionClass):
-    """Sends the requests of PyGithub's requester, each once."""
-
-    def __init__(self, base_url: str, transport: httpx2.BaseTransport, timeout_s: float) -> None:
+    def __init__(self, transport: httpx2.BaseTransport, timeout_s: float) -> None:
+        self._transport, self._timeout = transport, httpx2.Timeout(timeout_s).as_dict()
         self.requests_sent = 0
-        base = urlsplit(base_url)
-        self._origin, self._transport = f"{base.scheme}://{base.netloc}", transport
-        self._extensions = {"timeout": httpx2.Timeout(timeout_s).as_dict(), "trace": self._trace}
-        self.before_send: Callable[[], None] = lambda: None
-        """Called before headers and body are sent on the open connection, because opening it can take many seconds. An
-        exception stops the request."""
 
-    def _trace(self, event: str, _info: object) -> None:
-        if event in ("http11.send_request_headers.started", "http11.send_request_body.started"):
-            self.before_send()
+    def send(self, request: _Request, url: str, headers: Mapping[str, str]) -> httpx2.Response:
+        def trace(event: str, _info: object) -> None:
+            if event in ("http11.send_request_headers.started", "http11.send_request_body.started"):
+                request.before_send()
 
-    def request(self, verb: str, url: str, input: Any, headers: dict[str, str], stream: bool = False) -> None:  # noqa: A002, ARG002 (of PyGithub)
         self.requests_sent += 1
-        headers = {"Accept-Encoding": "gzip, deflate", **headers}
-        target = f"{self._origin}{url}"
-        self._request = httpx2.Request(verb, target, headers=headers, content=input, extensions=self._extensions)
-
-    def getresponse(self) -> RequestsResponse:
-        response: Any = self._transport.handle_request(self._request)
-        if response.status_code == 202 or response.is_redirect:
-            response.close()
-            raise _Intercepted(response)
+        content = None if request.body is None else json.dumps(request.body)
+        extensions = {"timeout": self._timeout, "trace": trace}
+        query = request.parameters or None
+        sent = httpx2.Request(request.verb, url, params=query, headers=headers, content=content, extensions=extensions)
+        response = self._transport.handle_request(sent)
         response.read()
-        return RequestsResponse(response)  # it has all that PyGithub uses of a response of requests
+        return response
 
     def close(self) -> None:
         self._transport.close()
@@ -239,19 +219,9 @@ class GithubApi:
         self.base_url, self.now, self.timeout_s = settings.base_url, now, timeout_s
         self._observe = observe
         self._credential = credential or StaticToken(settings.access_tokens[0])
-        self._auth = _RequestAuth()
-        client = github.Github(
-            auth=self._auth,
-            base_url=settings.base_url,
-            user_agent=f"hls/{__version__}",
-            seconds_between_requests=None,
-            seconds_between_writes=None,
-            api_version="2022-11-28",
-        )
-        self._requester = client.requester
         self.proxy_settings = find_proxy_settings(settings.base_url)
         transport = self.proxy_settings.new_transport(limits=httpx2.Limits(keepalive_expiry=KEEPALIVE_S))
-        self._connection = _Connection(settings.base_url, transport, timeout_s)
+        self._connection = _Connection(transport, timeout_s)
 
     @property
     def requests_sent(self) -> int:
@@ -267,24 +237,24 @@ class GithubApi:
         other._credential = credential
         return other
 
-    def get(self, path: str, shape: TypeAdapter[T]) -> T:
+    def get(self, path: str, shape: type[T]) -> T:
         return self.get_with_headers(path, shape)[0]
 
     def get_with_headers(
-        self, path: str, shape: TypeAdapter[T], *, query: Mapping[str, str] | None = None
+        self, path: str, shape: type[T], *, query: Mapping[str, str] | None = None
     ) -> tuple[T, Mapping[str, str]]:
         response = self._send(_Request("GET", path, query or {}))
         return validate(f"GET {path}", shape, response.data), response.headers
 
-    def find(self, path: str, shape: TypeAdapter[T], *, query: Mapping[str, str] | None = None) -> T | None:
+    def find(self, path: str, shape: type[T], *, query: Mapping[str, str] | None = None) -> T | None:
         """Return the validated response; None if the resource does not exist (404, 410)."""
         response = self._send(_Request("GET", path, query or {}, expected=(404, 410)))
         return None if response.status in (404, 410) else validate(f"GET {path}", shape, response.data)
 
-    def find_text(self, path: str) -> str | None:
+    def find_content(self, path: str) -> bytes | None:
         """Return the body of the response, which is not parsed; None if the resource does not exist (404, 410)."""
         response = self._send(_Request("GET", path, expected=(404, 410), is_parsed=False))
-        return None if response.status in (404, 410) else str(response.data)
+        return None if response.status in (404, 410) else bytes(response.data)
 
     def find_redirect_url(self, path: str) -> str | None:
         """Return the URL that GitHub redirects a download to; None if the file does not exist (404, 410).
@@ -302,7 +272,7 @@ class GithubApi:
     def pages(
         self,
         path: str,
-        shape: TypeAdapter[tuple[T, ...]],
+        shape: type[tuple[T, ...]],
         *,
         max_pages: int,
         items_key: str | None = None,
@@ -316,10 +286,23 @@ class GithubApi:
             if 'rel="next"' not in links if links else len(items) < PAGE_SIZE:
                 return
 
+    def items(
+        self,
+        path: str,
+        shape: type[tuple[T, ...]],
+        *,
+        max_pages: int,
+        items_key: str | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Iterator[T]:
+        """Yield the items of a list, which is read page by page."""
+        for page in self.pages(path, shape, max_pages=max_pages, items_key=items_key, query=query):
+            yield from page
+
     def page(
         self,
         path: str,
-        shape: TypeAdapter[tuple[T, ...]],
+        shape: type[tuple[T, ...]],
         number: int,
         *,
         items_key: str | None = None,
@@ -358,22 +341,15 @@ class GithubApi:
             guard.check_lease()
             sent = True
 
-        self._connection.before_send = before_send
         try:
-            return self._send(_Request(verb, path, body=body, expected=expected))
+            return self._send(_Request(verb, path, body=body, expected=expected, before_send=before_send))
         except DependencyDown as exc:
             exc.may_have_succeeded = exc.may_have_succeeded and sent
             raise
-        finally:
-            self._connection.before_send = lambda: None
 
-    def query(self, query: str, variables: Mapping[str, object], shape: TypeAdapter[T]) -> T:
-        """Send a GraphQL query, and return its validated `data`. `query` only reads, so it needs no `WriteGuard`.
-
-        Its URL is that of PyGithub: "https://HOST/api/graphql" for the base URL "https://HOST/api/v3".
-        """
-        body = {"query": query, "variables": variables}
-        response = self._send(_Request("POST", self._requester.graphql_url, body=body, shown_path="/graphql"))
+    def query(self, query: str, variables: Mapping[str, object], shape: type[T]) -> T:
+        """Send a GraphQL query, and return its validated `data`. `query` only reads, so it needs no `WriteGuard`."""
+        response = self._send(_Request("POST", GRAPHQL_PATH, body={"query": query, "variables": variables}))
         found = response.data.get("data") if isinstance(response.data, dict) else None
         return validate(GRAPHQL_CALL, shape, found)
 
@@ -404,50 +380,51 @@ class GithubApi:
             is_repeated = True
 
     def _exchange(self, request: _Request, authorization: str) -> tuple[Response, StepFailed | None]:
-        call, self._auth.authorization = request.call, authorization
-        rate_limit = RateLimit()
+        call, rate_limit = request.call, RateLimit()
+        headers = {**HEADERS, "Authorization": authorization} if authorization else HEADERS
+        # Of a GitHub Enterprise Server, the REST API is at /api/v3, and GraphQL at /api/graphql.
+        base_url = self.base_url.removesuffix("/v3") if call == GRAPHQL_CALL else self.base_url
         try:
-            status, headers, text = self._requester.requestJson(
-                request.verb, request.path, dict(request.parameters), input=request.body, cnx=self._connection
-            )
+            received = self._connection.send(request, f"{base_url}{request.path}", headers)
             if call != GRAPHQL_CALL:  # which has a quota of its own
-                rate_limit = self._rate_limit(headers)
+                rate_limit = _read_rate_limit(received.headers)
         except httpx2.HTTPError as exc:
             # `from None`, because the exception's text may contain the request's headers, and with them the token
             raise translate_exception(call, exc, self.now(), self.proxy_settings) from None
-        except _Intercepted as exc:
-            if exc.status in request.expected:
-                return Response(exc.status, {"location": exc.location or ""}, None), None
-            if exc.status == 202:
-                raise unexpected_response(call, "202 (not ready yet)") from None
-            raise translate_redirect(call, exc.status, exc.location, self.base_url) from None
-        except (ValueError, ArithmeticError):
-            raise unexpected_response(call, "an invalid header") from None
         finally:
             self._observe(rate_limit)
-        data = _parse_json(text) if request.is_parsed or status >= 400 else text
+        status, content = received.status_code, received.content
+        data = _parse_json(content) if request.is_parsed or status >= 400 else content
+        response = Response(status, received.headers, data)
+        if received.is_redirect:
+            if status in request.expected:
+                return response, None
+            raise translate_redirect(call, status, received.headers.get("location"), self.base_url)
+        if status == 202 and status not in request.expected:
+            raise unexpected_response(call, "202 (not ready yet)")
         message = data.get("message") if isinstance(data, dict) else None
         if status == 422 and isinstance(message, str) and (details := describe_errors(data)) != message:
             message = f"{message}: {details}"
         secrets = (request.secret, authorization.partition(" ")[2])
         error_message = redact_secret(message, *secrets) if isinstance(message, str) else None
-        response = Response(status, headers, data)
         is_expected = status in request.expected and error_message is not None and not rejects_account(error_message)
         if status >= 400 and not is_expected:
             remedy = self._credential.remedy
-            return response, translate_status(call, status, headers, error_message, self.now(), token_remedy=remedy)
-        if data is None and text:
+            error = translate_status(call, status, received.headers, error_message, self.now(), token_remedy=remedy)
+            return response, error
+        if data is None and content:
             raise unexpected_response(call, f"{status} with a body that is not JSON")
         if call == GRAPHQL_CALL and isinstance(data, dict) and data.get("errors"):
-            return response, translate_graphql_errors(data["errors"], headers, self.now(), secret=secrets[1])
+            return response, translate_graphql_errors(data["errors"], received.headers, self.now(), secret=secrets[1])
         return response, None
 
-    def _rate_limit(self, headers: Mapping[str, str]) -> RateLimit:
-        if not headers.keys() >= {"x-ratelimit-limit", "x-ratelimit-remaining"}:
-            return RateLimit()
-        remaining, limit = self._requester.rate_limiting
-        reset = self._requester.rate_limiting_resettime
-        return RateLimit(limit, remaining, datetime.fromtimestamp(reset, UTC) if 0 < reset < _MAX_TIMESTAMP else None)
+
+def _read_rate_limit(headers: Mapping[str, str]) -> RateLimit:
+    try:
+        limit, remaining = int(headers["x-ratelimit-limit"]), int(headers["x-ratelimit-remaining"])
+    except (KeyError, ValueError):
+        return RateLimit()
+    return RateLimit(limit, remaining, rate_limit_reset(headers))
 
 
 _PATH_WORD = re.compile(
@@ -464,9 +441,9 @@ def repository_path(repository: str) -> str:
     return f"/repos/{repository}"
 
 
-def _parse_json(text: str) -> Any:
+def _parse_json(content: bytes) -> Any:
     try:
-        return json.loads(text) if text else None
+        return json.loads(content) if content else None
     except (ValueError, RecursionError):
         return None
 
@@ -483,10 +460,14 @@ def describe_errors(data: Any) -> str:
     return "; ".join(filter(None, parts)) or str(data.get("message"))
 
 
-def validate(call: str, shape: TypeAdapter[T], data: object) -> T:
+_cached_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter[Any])
+
+
+def validate(call: str, shape: type[T], data: object) -> T:
     """Parse the response to `call` ("GET /user"). Raises `DependencyDown` if a field is missing or invalid."""
+    adapter: TypeAdapter[T] = _cached_adapter(shape)
     try:
-        return shape.validate_python(data)
+        return adapter.validate_python(data)
     except ValidationError as exc:
         first = exc.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the response"

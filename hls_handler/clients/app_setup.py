@@ -10,7 +10,7 @@ from contextlib import closing
 from datetime import datetime
 from urllib.parse import quote
 
-from pydantic import BaseModel, Field, SecretStr, TypeAdapter
+from pydantic import BaseModel, Field, SecretStr
 
 from hls_handler.clients.api import PAGE_SIZE, Anonymous, GithubApi, RateLimitMonitor, StaticToken, validate
 from hls_handler.clients.credentials import JWT_REMEDY, REQUESTED_PERMISSIONS, App, AppAccount, Installation
@@ -50,7 +50,6 @@ class CreatedApp(BaseModel):
     webhook_secret: str = Field(repr=False)
 
 
-_CREATED_APP = TypeAdapter(CreatedApp)
 _UNUSED = SecretStr("x" * 16)
 
 
@@ -90,7 +89,7 @@ def convert_code(base_url: str, code: str, *, now: Callable[[], datetime]) -> Cr
     if response.status in (404, 422):
         reason = "it was used already, or is older than an hour"
         raise Permanent(f"GitHub did not accept the code ({response.status}): {reason}")
-    return validate("POST /app-manifests/CODE/conversions", _CREATED_APP, response.data)
+    return validate("POST /app-manifests/CODE/conversions", CreatedApp, response.data)
 
 
 class _Repository(BaseModel):
@@ -108,10 +107,6 @@ class _Hook(BaseModel):
 
 class _Token(BaseModel):
     token: str = Field(repr=False)
-
-
-_HOOK, _TOKEN = TypeAdapter(_Hook), TypeAdapter(_Token)
-_REPOSITORIES = TypeAdapter(_Repositories)
 
 
 class AppClient:
@@ -133,7 +128,7 @@ class AppClient:
 
     def fetch_webhook_url(self) -> str:
         with closing(self._app.connect()) as api:
-            return api.get("/app/hook/config", _HOOK).url
+            return api.get("/app/hook/config", _Hook).url
 
     def is_installed_on(self, repository: str) -> bool:
         try:
@@ -161,8 +156,8 @@ class AppClient:
             return everything
         with closing(self._app.connect()) as api:
             created = api.request_token(installation.id, {"permissions": {"metadata": "read"}})
-            token = validate("requesting an installation token", _TOKEN, created.data).token
+            token = validate("requesting an installation token", _Token, created.data).token
             path = f"/installation/repositories?per_page={PAGE_SIZE}"
-            listed = api.with_credential(StaticToken(token)).get(path, _REPOSITORIES)
+            listed = api.with_credential(StaticToken(token)).get(path, _Repositories)
         names = tuple(one.full_name for one in listed.repositories)
         return names if len(names) == listed.total_count else everything

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import AliasPath, BaseModel, Field, TypeAdapter
+from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
 from hls_handler.clients.api import GithubApi, WriteGuard, repository_path, validate
@@ -42,10 +42,6 @@ class _WireCheckRun(BaseModel):
     annotations: int = Field(0, validation_alias=AliasPath("output", "annotations_count"))
 
 
-_CHECK_RUN = TypeAdapter(_WireCheckRun)
-_CHECK_RUNS = TypeAdapter(tuple[_WireCheckRun, ...])
-
-
 class GithubChecks:
     """Checks on commits of one repository. Each write calls the guard first; both functions may raise its errors.
 
@@ -75,7 +71,7 @@ class GithubChecks:
         sent = 0
         if found is not None and action.annotations and not check.is_new:
             # GitHub adds the annotations of each request to those of earlier ones
-            current = self._api.get(f"{self._base}/check-runs/{found.id}", _CHECK_RUN)
+            current = self._api.get(f"{self._base}/check-runs/{found.id}", _WireCheckRun)
             sent = current.annotations
         written = None if found is None else WrittenCheck(found.id, found.html_url)
         batches = _split(action.annotations[sent:])
@@ -93,23 +89,20 @@ class GithubChecks:
         if check.is_new:
             return None
         path, query = f"{self._base}/commits/{check.commit}/check-runs", {"check_name": CHECK_NAME, "filter": "all"}
-        for number in range(1, MAX_PAGES + 1):
-            runs, headers = self._api.page(path, _CHECK_RUNS, number, items_key="check_runs", query=query)
-            found = next((run for run in runs if run.external_id == check.external_id), None)
-            if found is not None or 'rel="next"' not in headers.get("link", ""):
-                return found
-        return None
+        shape = tuple[_WireCheckRun, ...]
+        runs = self._api.items(path, shape, max_pages=MAX_PAGES, items_key="check_runs", query=query)
+        return next((run for run in runs if run.external_id == check.external_id), None)
 
     def _create(self, check: CommitCheck, body: Mapping[str, object]) -> WrittenCheck:
         body = {"name": CHECK_NAME, "head_sha": check.commit, "external_id": check.external_id, **body}
         response = self._api.write("POST", f"{self._base}/check-runs", body, guard=self._guard)
-        made = validate(f"POST {self._base}/check-runs", _CHECK_RUN, response.data)
+        made = validate(f"POST {self._base}/check-runs", _WireCheckRun, response.data)
         return WrittenCheck(made.id, made.html_url)
 
     def _update(self, written: WrittenCheck, body: Mapping[str, object]) -> WrittenCheck:
         path = f"{self._base}/check-runs/{written.check_run_id}"
         response = self._api.write("PATCH", path, body, guard=self._guard)
-        return WrittenCheck(written.check_run_id, validate(f"PATCH {path}", _CHECK_RUN, response.data).html_url)
+        return WrittenCheck(written.check_run_id, validate(f"PATCH {path}", _WireCheckRun, response.data).html_url)
 
     def _set_status(self, commit: str, state: str, description: str) -> WrittenCheck:
         body = {"state": state, "context": CHECK_NAME, "description": _truncate(description, MAX_DESCRIPTION_CHARS)}

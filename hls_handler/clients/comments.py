@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from pydantic import TypeAdapter
-
 from hls_handler.actions import (
     COMMENT_CREATED,
     COMMENT_EDITED,
@@ -22,9 +20,6 @@ from hls_handler.events import Account, Comment
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 
 MAX_PAGES = 100  # only the first 10,000 comments of a conversation are searched
-
-_COMMENT = TypeAdapter(Comment)
-_COMMENTS = TypeAdapter(tuple[Comment, ...])
 
 
 class History(Protocol):
@@ -101,7 +96,7 @@ class ConversationComments:
                 outcome = Outcome("comment", "unchanged", COMMENT_UP_TO_DATE, comment_id=known.comment_id, body=body)
                 is_stored = known.state == action.state
                 return NoWrite(outcome, seen=None if is_stored else replace(known, state=action.state))
-            found = self._api.find(f"{self._base}/issues/comments/{known.comment_id}", _COMMENT)
+            found = self._api.find(f"{self._base}/issues/comments/{known.comment_id}", Comment)
             if found is None:
                 return _declined("a person deleted our comment: it is not posted again", known.comment_id)
             if is_by(found.user, self._bot) and not _ends_with(found, mark):
@@ -132,9 +127,10 @@ class ConversationComments:
         return NoWrite(outcome, seen=None if is_known else StoredComment(found.id, decision.digest, action.state))
 
     def _find_oldest(self, mark: str) -> Comment | None:
-        pages = self._api.pages(f"{self._base}/issues/{self._number}/comments", _COMMENTS, max_pages=MAX_PAGES)
+        path = f"{self._base}/issues/{self._number}/comments"
+        comments = self._api.items(path, tuple[Comment, ...], max_pages=MAX_PAGES)
         # Other people can write `mark`, and the account can write other comments (SECURITY.md rule 16).
-        return next((c for page in pages for c in page if is_by(c.user, self._bot) and _ends_with(c, mark)), None)
+        return next((one for one in comments if is_by(one.user, self._bot) and _ends_with(one, mark)), None)
 
     def _write(self, change: CommentWrite, family: str, guard: WriteGuard) -> Outcome:
         body = {"body": change.body}
@@ -148,7 +144,7 @@ class ConversationComments:
                 detail = "a person has just deleted our comment: it is not posted again"
                 return _declined(detail, change.comment_id).outcome
             outcome = Outcome("comment", "edited", COMMENT_EDITED)
-        written = validate("writing a comment", _COMMENT, response.data)
+        written = validate("writing a comment", Comment, response.data)
         self._history.store_comment(family, StoredComment(written.id, change.digest, change.state))
         return replace(outcome, comment_id=written.id, url=written.html_url, body=change.body)
 

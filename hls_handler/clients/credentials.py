@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 import jwt
-from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, Field
 
 from hls_handler.clients.api import GithubApi, RateLimit, Response, repository_path, validate
 from hls_handler.clients.github_errors import translate_status
@@ -98,12 +98,6 @@ class _Token(BaseModel):
         return f"token {self.token}"
 
 
-_APP = TypeAdapter(AppAccount)
-_INSTALLATION = TypeAdapter(Installation)
-_INSTALLATIONS = TypeAdapter(tuple[Installation, ...])
-_TOKEN = TypeAdapter(_Token)
-
-
 class AppJwt:
     """Authenticates as the App itself, which may read its installations and request their tokens."""
 
@@ -150,18 +144,17 @@ class App:
 
     def fetch(self) -> AppAccount:
         with closing(self.connect()) as api:
-            return api.get("/app", _APP)
+            return api.get("/app", AppAccount)
 
     def fetch_installations(self) -> tuple[Installation, ...]:
         """Return the installations, at most 1,000."""
         with closing(self.connect()) as api:
-            pages = api.pages("/app/installations", _INSTALLATIONS, max_pages=MAX_INSTALLATION_PAGES)
-            return tuple(installation for page in pages for installation in page)
+            return tuple(api.items("/app/installations", tuple[Installation, ...], max_pages=MAX_INSTALLATION_PAGES))
 
     def find_installation(self, repository: str) -> Installation:
         """Return the installation on "owner/repo". Raises `AppNotInstalled` if there is none, or it is suspended."""
         with closing(self.connect()) as api:
-            found = api.find(f"{repository_path(repository)}/installation", _INSTALLATION)
+            found = api.find(f"{repository_path(repository)}/installation", Installation)
         if found is None:
             raise AppNotInstalled(f"the GitHub App is not installed on {repository}")
         if found.suspended_at is not None:
@@ -260,7 +253,7 @@ class RepositoryToken:
                 response = self._post(api, wanted)
         if response.status >= 400:
             raise self._explain(response)
-        made = validate("requesting an installation token", _TOKEN, response.data)
+        made = validate("requesting an installation token", _Token, response.data)
         self._requested_at = requested_at
         return made
 

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from pydantic import AliasPath, BaseModel, Field, TypeAdapter
+from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.clients.api import Anonymous, GithubApi, RateLimit, RateLimitMonitor, WriteGuard, repository_path
 from hls_handler.clients.checks import GithubChecks
@@ -34,7 +34,6 @@ from hls_handler.settings.values import web_url
 ACCOUNT_REMEDY = (
     "use a personal access token of the account that HLS should use, and check that github.base_url is GitHub's API"
 )
-_ACCOUNT, _OWNER = TypeAdapter(Account), TypeAdapter(Owner)
 
 
 class _WireRepository(BaseModel):  # https://docs.github.com/en/rest/repos/repos#get-a-repository
@@ -44,9 +43,6 @@ class _WireRepository(BaseModel):  # https://docs.github.com/en/rest/repos/repos
     has_issues: bool = True
     triage: bool = Field(False, validation_alias=AliasPath("permissions", "triage"))  # of the account, not of the token
     push: bool = Field(False, validation_alias=AliasPath("permissions", "push"))
-
-
-_REPOSITORY = TypeAdapter(_WireRepository)
 
 
 Credentials = App | Tokens
@@ -150,11 +146,11 @@ class Github:
                     return Account(f"{app.fetch().slug}[bot]", 0, "Bot")
                 case Token() as token:
                     token.require_limit_not_used_up()
-                    account, headers = self._api.with_credential(token.unchecked).get_with_headers("/user", _ACCOUNT)
+                    account, headers = self._api.with_credential(token.unchecked).get_with_headers("/user", Account)
                     token.report_success(account.login, scopes=headers.get("x-oauth-scopes"))
                     return account
                 case None:
-                    return self._api.get("/user", _ACCOUNT)
+                    return self._api.get("/user", Account)
         except Permanent as exc:
             remedy = JWT_REMEDY if isinstance(self._access, App) else ACCOUNT_REMEDY
             raise DependencyDown(str(exc), dependency="github", remedy=remedy) from exc
@@ -173,7 +169,7 @@ class Github:
         """
         try:
             api = self._api_for(repository)
-            found, headers = api.get_with_headers(repository_path(repository), _REPOSITORY)
+            found, headers = api.get_with_headers(repository_path(repository), _WireRepository)
         except (Permanent, AppNotInstalled) as exc:
             return [str(exc)]
         missing = []
@@ -203,11 +199,11 @@ class Github:
 
     def find_account(self, login: str) -> Owner | None:
         """Return a person or an organisation; None if GitHub has no account of this name."""
-        return self._api.find(f"/users/{quote(login, safe='')}", _OWNER)
+        return self._api.find(f"/users/{quote(login, safe='')}", Owner)
 
     def has_repository(self, repository: str) -> bool:
         """Return False if GitHub has no such repository, or the credential may not read it."""
-        return self._api_for(repository).find(repository_path(repository), _REPOSITORY) is not None
+        return self._api_for(repository).find(repository_path(repository), _WireRepository) is not None
 
     def list_hooks(self, path: str) -> tuple[Hook, ...]:
         """Return the webhooks at "/repos/owner/repo" or "/orgs/owner".
@@ -266,8 +262,6 @@ ANONYMOUS_ACCOUNT = Account("hls[bot]", 0, "Bot")
 NOT_IN_WEBHOOKS = ("permissions", "temp_clone_token")
 """Keys of a repository that the API returns and webhooks do not have; the second is a credential."""
 
-_DOCUMENT = TypeAdapter(dict[str, Any])
-
 
 def connect_read_only(
     settings: GithubSettings, *, now: Callable[[], datetime], assume_open: bool = False, anonymous: bool = False
@@ -305,8 +299,8 @@ class ReadOnlyGithub(Github):
     def opened(self, repository: str, number: int) -> tuple[str, dict[str, object]]:
         """Return the name and payload of an `opened` event, made from the current issue or pull request."""
         base, api = repository_path(repository), self._api_for(repository)
-        repository_json = api.get(base, _DOCUMENT)
-        conversation = api.get(f"{base}/issues/{number}", _DOCUMENT)
+        repository_json = api.get(base, dict[str, Any])
+        conversation = api.get(f"{base}/issues/{number}", dict[str, Any])
         common = {
             "action": "opened",
             "repository": {key: value for key, value in repository_json.items() if key not in NOT_IN_WEBHOOKS},
@@ -314,7 +308,7 @@ class ReadOnlyGithub(Github):
         }
         if conversation.get("pull_request") is None:
             return "issues", {**common, "issue": conversation}
-        pull_request = api.get(f"{base}/pulls/{number}", _DOCUMENT)
+        pull_request = api.get(f"{base}/pulls/{number}", dict[str, Any])
         return "pull_request", {**common, "number": number, "pull_request": pull_request}
 
     def reader(self, repository: str, *, bot: Account | None = None) -> GithubReader:

@@ -13,7 +13,6 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import httpx2
-from github.Requester import Requester
 
 from hls_handler.clients.transport import MAX_WAIT, ProxySettings, redact_secret, retry_after
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
@@ -21,7 +20,8 @@ from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 SECONDARY_LIMIT_PAUSE = timedelta(seconds=60)
 """Pause that GitHub requires after a secondary rate limit if its response does not say how long to wait."""
 
-GRAPHQL_CALL = "POST /graphql"
+GRAPHQL_PATH = "/graphql"
+GRAPHQL_CALL = f"POST {GRAPHQL_PATH}"
 """Name of all GraphQL queries in messages. HLS sends no GraphQL mutations, so it is not a write."""
 
 TOKEN_REMEDY = "set github.token to a valid token: this one is wrong, expired or revoked"  # noqa: S105 (a sentence)
@@ -34,6 +34,7 @@ WRITES_REMEDY = "wait: GitHub limits how fast an account writes; a greater githu
 ACCOUNT_REMEDY = "ask https://support.github.com to review the account: it was suspended or taken for spam"
 
 TOO_FAST = re.compile("too quickly|secondary rate limit|abuse detection", re.IGNORECASE)
+LIMIT = re.compile(r"rate limit|retry your request again later\.$|wait a few minutes before you try again\.$", re.I)
 REJECTED_ACCOUNT = re.compile(
     r"account (?:was|is|has been) (?:suspended|flagged)|flagged as spam|been spammed", re.IGNORECASE
 )
@@ -186,18 +187,23 @@ def translate_redirect(call: str, status: int, location: str | None, base_url: s
 
 
 def _is_limit(headers: Mapping[str, str], message: str | None) -> bool:
-    text = (message or "").lower()
-    is_limit = Requester.isRateLimitError(text) or "rate limit" in text or TOO_FAST.search(text) is not None
+    is_limit = any(pattern.search(message or "") for pattern in (LIMIT, TOO_FAST))
     return is_limit or "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0"
+
+
+def rate_limit_reset(headers: Mapping[str, str]) -> datetime | None:
+    """Return when the quota resets; None if GitHub does not say so."""
+    reset = headers.get("x-ratelimit-reset", "")
+    return datetime.fromtimestamp(int(reset), UTC) if re.fullmatch("[0-9]{1,10}", reset) else None
 
 
 def _limited_until(headers: Mapping[str, str], now: datetime) -> datetime:
     retry_at = retry_after(headers, now)
     if retry_at is not None:
         return retry_at
-    reset = headers.get("x-ratelimit-reset", "")
-    if headers.get("x-ratelimit-remaining") == "0" and reset.isascii() and reset.isdigit() and len(reset) <= 10:
-        return min(max(datetime.fromtimestamp(int(reset), UTC), now), now + MAX_WAIT)
+    reset = rate_limit_reset(headers)
+    if headers.get("x-ratelimit-remaining") == "0" and reset is not None:
+        return min(max(reset, now), now + MAX_WAIT)
     return now + SECONDARY_LIMIT_PAUSE
 
 

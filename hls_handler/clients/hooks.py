@@ -11,7 +11,7 @@ from typing import Annotated
 from urllib.parse import unquote
 
 import msgspec
-from pydantic import AliasPath, AwareDatetime, BaseModel, Field, TypeAdapter
+from pydantic import AliasPath, AwareDatetime, BaseModel, Field
 
 from hls_handler.clients.api import PAGE_SIZE, GithubApi
 from hls_handler.clients.github_errors import unexpected_response
@@ -54,8 +54,6 @@ class _WireDetails(msgspec.Struct):
     request: _WireRequest
 
 
-_HOOKS = TypeAdapter(tuple[Hook, ...])
-_ATTEMPTS = TypeAdapter(tuple[_WireAttempt, ...])
 _DETAILS = msgspec.json.Decoder(_WireDetails)
 
 
@@ -71,8 +69,7 @@ class GithubHooks:
 
     def hooks(self, path: str) -> tuple[Hook, ...]:
         """Return the hooks of "/repos/owner/repo" or "/orgs/owner". Raises `Permanent` without the permission."""
-        pages = self._api.pages(f"{path}/hooks", _HOOKS, max_pages=MAX_HOOK_PAGES)
-        return tuple(hook for page in pages for hook in page)
+        return tuple(self._api.items(f"{path}/hooks", tuple[Hook, ...], max_pages=MAX_HOOK_PAGES))
 
     def page(self, path: str, cursor: str | None) -> tuple[tuple[DeliveryAttempt, ...], str | None]:
         """Return a page of attempts, newest first, and the cursor of the next page; None after the last page.
@@ -80,7 +77,7 @@ class GithubHooks:
         `path` is that of the hook: "/repos/owner/repo/hooks/5", "/orgs/owner/hooks/5" or "/app/hook".
         """
         query = {"per_page": str(PAGE_SIZE)} | ({"cursor": cursor} if cursor else {})
-        found, headers = self._api.get_with_headers(f"{path}/deliveries", _ATTEMPTS, query=query)
+        found, headers = self._api.get_with_headers(f"{path}/deliveries", tuple[_WireAttempt, ...], query=query)
         following = _NEXT_CURSOR.search(headers.get("link", ""))
         return tuple(DeliveryAttempt(**dict(one)) for one in found), unquote(following[1]) if following else None
 
@@ -90,25 +87,25 @@ class GithubHooks:
         Raises `PayloadError` if the response has a text or a depth that no webhook may have.
         """
         path = f"{path}/deliveries/{attempt_id}"
-        text = self._api.find_text(path)
-        if text is None:
+        content = self._api.find_content(path)
+        if content is None:
             return None
         try:
-            payload = bytes(_DETAILS.decode(text).request.payload)
+            payload = bytes(_DETAILS.decode(content).request.payload)
         except RecursionError as exc:
             raise PayloadError("the payload is nested too deeply") from exc
         except msgspec.ValidationError as exc:
             raise unexpected_response(f"GET {path}", str(exc)) from None
         except msgspec.DecodeError as exc:
-            if _is_json_with_lone_surrogates(text):
+            if _is_json_with_lone_surrogates(content):
                 raise PayloadError("the payload is not valid JSON: it has a lone surrogate") from exc
             raise unexpected_response(f"GET {path}", "a body that is not JSON") from None
         return None if payload == b"null" else payload
 
 
-def _is_json_with_lone_surrogates(text: str) -> bool:
+def _is_json_with_lone_surrogates(content: bytes) -> bool:
     try:
-        json.loads(text)  # accepts them; the decoder of msgspec does not
+        json.loads(content)  # accepts them; the decoder of msgspec does not
     except (ValueError, RecursionError):
         return False
     return True

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote
 
-from pydantic import Base64Bytes, BaseModel, TypeAdapter
+from pydantic import Base64Bytes, BaseModel
 
-from hls_handler.clients.api import GithubApi, repository_path
+from hls_handler.clients.api import GithubApi, repository_path, validate
 from hls_handler.clients.job_log import read_log
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.review_context import read_head_files, read_review_context
@@ -60,21 +60,6 @@ MAX_JOB_PAGES = 10
 LAST_PAGE_LINK = re.compile(r'<[^>]*[?&]page=(\d{1,7})[^>]*>;\s*rel="last"')
 
 
-_ISSUE = TypeAdapter(Issue)
-_PULL_REQUEST = TypeAdapter(PullRequest)
-_DOCUMENT = TypeAdapter(dict[str, object])
-_FILES = TypeAdapter(tuple[ChangedFile, ...])
-_REVIEWS = TypeAdapter(tuple[Review, ...])
-_REVIEW_COMMENTS = TypeAdapter(tuple[ReviewComment, ...])
-_COMMENTS = TypeAdapter(tuple[Comment, ...])
-_JOBS = TypeAdapter(tuple[WorkflowJob, ...])
-_PULL_REQUESTS = TypeAdapter(tuple[PullRequest, ...])
-_RELEASES = TypeAdapter(tuple[Release, ...])
-_CONTENT: TypeAdapter[WireContent | list[Any]] = TypeAdapter(WireContent | list[Any])  # a directory is a list
-_COMPARISON = TypeAdapter(Comparison)
-_PERMISSION = TypeAdapter(WirePermission)
-
-
 def _lacks_patch(file: ChangedFile) -> bool:
     return file.patch is None and 0 < file.additions + file.deletions <= MODERATE_LINES
 
@@ -89,17 +74,17 @@ class GithubReader:
         self._base = repository_path(repository)
 
     def issue(self, number: int) -> Issue:
-        return self._api.get(f"{self._base}/issues/{number}", _ISSUE)
+        return self._api.get(f"{self._base}/issues/{number}", Issue)
 
     def pull_request(self, number: int) -> PullRequest:
-        return self._api.get(f"{self._base}/pulls/{number}", _PULL_REQUEST)
+        return self._api.get(f"{self._base}/pulls/{number}", PullRequest)
 
     def pull_request_document(self, number: int) -> dict[str, object]:
-        return self._api.get(f"{self._base}/pulls/{number}", _DOCUMENT)
+        return self._api.get(f"{self._base}/pulls/{number}", dict[str, object])
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         path = f"{self._base}/pulls/{number}/files"
-        pages = self._api.pages(path, _FILES, max_pages=MAX_FILE_PAGES)
+        pages = self._api.pages(path, tuple[ChangedFile, ...], max_pages=MAX_FILE_PAGES)
         return tuple(file for index, page in enumerate(pages) for file in self._with_missing_patches(path, index, page))
 
     def _with_missing_patches(self, path: str, index: int, page: tuple[ChangedFile, ...]) -> tuple[ChangedFile, ...]:
@@ -107,18 +92,17 @@ class GithubReader:
         if not any(_lacks_patch(file) for file in page):
             return page
         halves = [index * 2 + 1, *([index * 2 + 2] if len(page) > SMALL_PAGE else [])]
-        again = [self._api.page(path, _FILES, half, per_page=SMALL_PAGE)[0] for half in halves]
+        again = [self._api.page(path, tuple[ChangedFile, ...], half, per_page=SMALL_PAGE)[0] for half in halves]
         read = {file.path: file for half in again for file in half}
         return tuple(read.get(file.path, file) if _lacks_patch(file) else file for file in page)
 
     def reviews(self, number: int) -> tuple[Review, ...]:
-        pages = self._api.pages(f"{self._base}/pulls/{number}/reviews", _REVIEWS, max_pages=MAX_REVIEW_PAGES)
-        return tuple(review for page in pages for review in page)
+        path = f"{self._base}/pulls/{number}/reviews"
+        return tuple(self._api.items(path, tuple[Review, ...], max_pages=MAX_REVIEW_PAGES))
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
         path = f"{self._base}/pulls/{number}/reviews/{review_id}/comments"
-        pages = self._api.pages(path, _REVIEW_COMMENTS, max_pages=MAX_REVIEW_PAGES)
-        return tuple(comment for page in pages for comment in page)
+        return tuple(self._api.items(path, tuple[ReviewComment, ...], max_pages=MAX_REVIEW_PAGES))
 
     def review_threads(self, number: int) -> tuple[ReviewThread, ...]:
         if self._bot is None:
@@ -134,24 +118,23 @@ class GithubReader:
         return read_head_files(self._api, self._repository, sha, paths)
 
     def permission(self, login: str) -> RepositoryPermission:
-        found = self._api.find(f"{self._base}/collaborators/{quote(login, safe='')}/permission", _PERMISSION)
+        found = self._api.find(f"{self._base}/collaborators/{quote(login, safe='')}/permission", WirePermission)
         return found.permission if found else "none"
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
         path = f"{self._base}/issues/{number}/comments"
-        first, headers = self._api.page(path, _COMMENTS, 1)
+        first, headers = self._api.page(path, tuple[Comment, ...], 1)
         last = LAST_PAGE_LINK.search(headers.get("link", ""))
         page, found = int(last[1]) if last else 1, tuple[Comment, ...]()
         while len(found) < most and page > 1:
-            found = (*self._api.page(path, _COMMENTS, page)[0], *found)
+            found = (*self._api.page(path, tuple[Comment, ...], page)[0], *found)
             page -= 1
         newest = found if len(found) >= most else (*first, *found)
         return newest[max(len(newest) - most, 0) :]
 
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
         path = f"{self._base}/actions/runs/{run_id}/attempts/{attempt}/jobs"
-        pages = self._api.pages(path, _JOBS, max_pages=MAX_JOB_PAGES, items_key="jobs")
-        return tuple(job for page in pages for job in page)
+        return tuple(self._api.items(path, tuple[WorkflowJob, ...], max_pages=MAX_JOB_PAGES, items_key="jobs"))
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
         path = f"{self._base}/actions/jobs/{job_id}/logs"
@@ -166,22 +149,23 @@ class GithubReader:
         if not owner or not branch:  # GitHub would ignore such a filter and list all pull requests
             return ()
         query = {"state": "open", "head": head}
-        found, _ = self._api.page(f"{self._base}/pulls", _PULL_REQUESTS, 1, query=query)
+        found, _ = self._api.page(f"{self._base}/pulls", tuple[PullRequest, ...], 1, query=query)
         return found
 
     def releases(self) -> tuple[Release, ...]:
-        return self._api.page(f"{self._base}/releases", _RELEASES, 1)[0]
+        return self._api.page(f"{self._base}/releases", tuple[Release, ...], 1)[0]
 
     def commits_between(self, base: str, head: str) -> Comparison | None:
         path = f"{self._base}/compare/{quote(base, safe='')}...{quote(head, safe='')}"
-        return self._api.find(path, _COMPARISON)
+        return self._api.find(path, Comparison)
 
     def labels(self) -> tuple[RepositoryLabel, ...]:
         return self._labels.find_or_list(self._api, self._repository)
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
         query = {"ref": ref} if ref else None
-        found = self._api.find(f"{self._base}/contents/{quote(path)}", _CONTENT, query=query)
+        call = f"{self._base}/contents/{quote(path)}"
+        found = self._api.find(call, object, query=query)
         if isinstance(found, list):
             return FileAtRef("directory", "", None)
-        return found.value() if found else None
+        return None if found is None else validate(f"GET {call}", WireContent, found).value()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from pydantic import TypeAdapter
-
 from hls_handler.clients.api import GithubApi, repository_path
 from hls_handler.handlers.reader import RepositoryLabel
 
@@ -14,8 +12,6 @@ MAX_PAGES = 50  # only the first 5,000 labels of a repository are searched
 
 LABELS_FRESH_S = 3600.0
 """Time for which the labels of a repository are known. If a person deletes one within it, GitHub creates it again."""
-
-_LABELS = TypeAdapter(tuple[RepositoryLabel, ...])
 
 
 class RepositoryLabels:
@@ -37,8 +33,8 @@ class RepositoryLabels:
         """Return the labels, read from GitHub if they are not known or too old."""
         known = self.find(repository)
         if known is None:
-            pages = api.pages(f"{repository_path(repository)}/labels", _LABELS, max_pages=MAX_PAGES)
-            known = tuple(label for page in pages for label in page)
+            path = f"{repository_path(repository)}/labels"
+            known = tuple(api.items(path, tuple[RepositoryLabel, ...], max_pages=MAX_PAGES))
             with self._lock:
                 self._listed[repository] = (self._clock(), known)
         return known

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Annotated
 
-from pydantic import AliasPath, BaseModel, Field, TypeAdapter
+from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.clients.api import GithubApi
 from hls_handler.events import Text, null_to
@@ -113,10 +113,6 @@ class WireHeadFiles(BaseModel):
         }
 
 
-_CONTEXT = TypeAdapter(WireContext)
-_HEAD_FILES = TypeAdapter(WireHeadFiles)
-
-
 def context_variables(
     repository: str, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
 ) -> Mapping[str, object]:
@@ -132,7 +128,7 @@ def read_review_context(
     api: GithubApi, repository: str, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
 ) -> ReviewContext:
     variables = context_variables(repository, number, base_ref, guidance=guidance, linked_issues=linked_issues)
-    return api.query(REVIEW_CONTEXT_QUERY, variables, _CONTEXT).value()
+    return api.query(REVIEW_CONTEXT_QUERY, variables, WireContext).value()
 
 
 def read_head_files(api: GithubApi, repository: str, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
@@ -141,7 +137,7 @@ def read_head_files(api: GithubApi, repository: str, sha: str, paths: Sequence[s
     if not first:
         return {}
     variables = {"owner": owner, "name": name, **{f"e{index}": f"{sha}:{path}" for index, path in enumerate(first)}}
-    return api.query(head_files_query(len(first)), variables, _HEAD_FILES).texts(first)
+    return api.query(head_files_query(len(first)), variables, WireHeadFiles).texts(first)
 
 
 def _text(blob: _Blob | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import AliasPath, BaseModel, Field, TypeAdapter
+from pydantic import AliasPath, BaseModel, Field
 
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.comments import is_by
@@ -97,16 +97,13 @@ class WireData(BaseModel):
         return (own for thread in self.threads if (own := _to_own_thread(thread, bot)) is not None)
 
 
-_DATA = TypeAdapter(WireData)
-
-
 def read_review_threads(api: GithubApi, repository: str, number: int, *, bot: Account) -> Iterator[ReviewThread]:
     """Yield the threads that `bot` opened, in GitHub's order; one request for each 50 threads of anybody."""
     owner, _, name = repository.partition("/")
     after: str | None = None
     for _ in range(MAX_PAGES):
         variables = {"owner": owner, "name": name, "number": number, "after": after}
-        data = api.query(REVIEW_THREADS_QUERY, variables, _DATA)
+        data = api.query(REVIEW_THREADS_QUERY, variables, WireData)
         yield from data.own_threads(bot)
         if not data.has_next or data.end is None:
             return

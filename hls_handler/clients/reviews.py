@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from hls_handler.actions import REPLY_CREATED, REPLY_EXISTS, EnsureReply, EnsureReview, InlineComment, Outcome
 from hls_handler.clients.api import GithubApi, WriteGuard, describe_errors, repository_path, validate
@@ -57,12 +57,6 @@ class _PostedReview:
 class _Rejection:
     reasons: str  # GitHub's sentences in a 422
     is_position: bool  # a comment is not on a line of the patch
-
-
-_COMMENT = TypeAdapter(_ReviewComment)
-_COMMENTS = TypeAdapter(tuple[_ReviewComment, ...])
-_PULL_REQUEST = TypeAdapter(PullRequest)
-_REVIEW = TypeAdapter(_PostedReview)
 
 
 def find_marker(body: str, kind: Literal["finding", "reply"]) -> str | None:
@@ -141,11 +135,11 @@ class PullRequestReviews:
         }
         response = self._api.write("POST", path, body, guard=guard, expected=(422,))
         if response.status != 422:
-            return validate(f"POST {path}", _REVIEW, response.data)
+            return validate(f"POST {path}", _PostedReview, response.data)
         reasons = describe_errors(response.data)
         rejection = _Rejection(reasons, is_position=bool(_POSITION.search(reasons) and not _COMMIT.search(reasons)))
         if not rejection.is_position:
-            head = self._api.get(f"{self._base}/pulls/{self._number}", _PULL_REQUEST).head_sha
+            head = self._api.get(f"{self._base}/pulls/{self._number}", PullRequest).head_sha
             if head != commit:
                 raise Superseded(f"a newer push came meanwhile: {head[:10]}")
         return rejection
@@ -163,10 +157,10 @@ class PullRequestReviews:
         return {comment.key: found[comment.key] for comment in action.comments if comment.key in found}
 
     def _own_comments(self) -> Iterator[_ReviewComment]:
-        """Yield the bot's review comments, newest first."""
+        """Return the bot's review comments, newest first."""
         path, query = f"{self._base}/pulls/{self._number}/comments", {"sort": "created", "direction": "desc"}
-        for page in self._api.pages(path, _COMMENTS, max_pages=MAX_PAGES, query=query):
-            yield from (comment for comment in page if is_by(comment.user, self._bot))
+        comments = self._api.items(path, tuple[_ReviewComment, ...], max_pages=MAX_PAGES, query=query)
+        return (comment for comment in comments if is_by(comment.user, self._bot))
 
     def ensure_reply(self, action: EnsureReply, *, is_retry: bool) -> Outcome:
         """Reply in the review thread.
@@ -183,7 +177,7 @@ class PullRequestReviews:
         response = self._api.write("POST", path, {"body": body}, guard=self._guard, expected=(404, 410))
         if response.status in (404, 410):
             return Outcome("reply", "declined", "our comment in the review thread was deleted: no reply is posted")
-        written = validate(f"POST {path}", _COMMENT, response.data)
+        written = validate(f"POST {path}", _ReviewComment, response.data)
         return Outcome("reply", "created", REPLY_CREATED, comment_id=written.id, url=written.html_url, body=body)
 
 

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Literal
 
-from pydantic import TypeAdapter
-
 from hls_handler.clients.api import GithubApi, RateLimitMonitor, StaticToken, WriteGuard, validate
 from hls_handler.clients.hooks import GithubHooks, Hook
 from hls_handler.deliveries import DeliveryAttempt
@@ -27,8 +25,6 @@ only deliveries that it tried to send."""
 
 UNGUARDED = WriteGuard(lambda: None, lambda: None)  # there is no service yet whose writes could compete
 PING = "ping"
-
-_HOOK = TypeAdapter(Hook)
 
 
 def connect_with_token(settings: Github, token: str, *, now: Callable[[], datetime]) -> GithubApi:
@@ -57,10 +53,10 @@ class WebhookSetup:
         if present is None:
             new = f"{self._path}/hooks"
             response = self._api.write("POST", new, {"name": "web", **body}, guard=UNGUARDED)
-            return validate(f"POST {new}", _HOOK, response.data), "created"
+            return validate(f"POST {new}", Hook, response.data), "created"
         changed = f"{self._path}/hooks/{present.id}"
         response = self._api.write("PATCH", changed, body, guard=UNGUARDED)
-        return validate(f"PATCH {changed}", _HOOK, response.data), "updated"
+        return validate(f"PATCH {changed}", Hook, response.data), "updated"
 
     def ping(self, hook_id: int, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
         """Let GitHub ping the webhook, and return the attempt; None if GitHub lists none in time."""

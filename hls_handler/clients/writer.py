@@ -7,20 +7,15 @@ from dataclasses import replace
 from typing import Literal
 from urllib.parse import quote
 
-from pydantic import TypeAdapter
-
 from hls_handler.actions import EnsureComment, EnsureLabels, EnsureReply, EnsureReview, Outcome, Reaction
-from hls_handler.clients.api import PAGE_SIZE, GithubApi, Response, WriteGuard, describe_errors, repository_path
+from hls_handler.clients.api import GithubApi, Response, WriteGuard, describe_errors, repository_path
 from hls_handler.clients.comments import ConversationComments, History
 from hls_handler.clients.repository_labels import MAX_PAGES, RepositoryLabels
 from hls_handler.clients.reviews import PullRequestReviews
 from hls_handler.clients.transport import shorten
 from hls_handler.events import Account, Label
-from hls_handler.handlers.labels import MAX_LABELS, LabelDifference, LabelOrigin, LabelSpec, LabelState, decide_labels
+from hls_handler.handlers.labels import LabelDifference, LabelOrigin, LabelSpec, LabelState, decide_labels
 from hls_handler.settings.model import EffectiveLabels
-
-_LABEL = TypeAdapter(Label)
-_LABELS = TypeAdapter(tuple[Label, ...])
 
 
 class GithubWriter:
@@ -104,8 +99,8 @@ class GithubWriter:
         return _label_outcome(_merge_earlier_attempts(difference, rank, before=before, after=self._history.labels()))
 
     def _read_labels(self, number: int) -> frozenset[str]:
-        pages = self._api.pages(f"{self._base}/issues/{number}/labels", _LABELS, max_pages=MAX_LABELS // PAGE_SIZE)
-        return frozenset(label.name for page in pages for label in page)
+        path = f"{self._base}/issues/{number}/labels"
+        return frozenset(label.name for label in self._api.items(path, tuple[Label, ...], max_pages=1))
 
     def _compare_labels(
         self, action: EnsureLabels, settings: EffectiveLabels, present: frozenset[str]
@@ -128,12 +123,13 @@ class GithubWriter:
 
     def _find_in_repository(self, names: Sequence[str]) -> frozenset[str]:
         if len(names) == 1:
-            found = self._api.find(f"{self._base}/labels/{quote(names[0], safe='')}", _LABEL)
+            found = self._api.find(f"{self._base}/labels/{quote(names[0], safe='')}", Label)
             return frozenset([names[0]] if found else [])
         missing = {name.casefold(): name for name in names}
         existing = set[str]()
-        for page in self._api.pages(f"{self._base}/labels", _LABELS, max_pages=MAX_PAGES):
-            existing.update(missing.pop(label.name.casefold()) for label in page if label.name.casefold() in missing)
+        for label in self._api.items(f"{self._base}/labels", tuple[Label, ...], max_pages=MAX_PAGES):
+            if label.name.casefold() in missing:
+                existing.add(missing.pop(label.name.casefold()))
             if not missing:
                 break
         return frozenset(existing)

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import TypeVar
 from urllib.parse import unquote
 
-from pydantic import TypeAdapter
-
 from hls_handler.clients.api import PAGE_SIZE, GithubApi, validate
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.repository_labels import RepositoryLabels
@@ -30,12 +28,12 @@ class _LocalApi(GithubApi):
         self._state = state
 
     def get_with_headers(
-        self, path: str, shape: TypeAdapter[T], *, query: Mapping[str, str] | None = None
+        self, path: str, shape: type[T], *, query: Mapping[str, str] | None = None
     ) -> tuple[T, Mapping[str, str]]:
         answer = self._answer(path, query or {})
         return validate(f"GET {path}", shape, answer.document), answer.headers
 
-    def find(self, path: str, shape: TypeAdapter[T], *, query: Mapping[str, str] | None = None) -> T | None:
+    def find(self, path: str, shape: type[T], *, query: Mapping[str, str] | None = None) -> T | None:
         try:
             return self.get_with_headers(path, shape, query=query)[0]
         except Permanent:
@@ -44,7 +42,7 @@ class _LocalApi(GithubApi):
     def page(
         self,
         path: str,
-        shape: TypeAdapter[tuple[T, ...]],
+        shape: type[tuple[T, ...]],
         number: int,
         *,
         items_key: str | None = None,
@@ -57,7 +55,7 @@ class _LocalApi(GithubApi):
         items, headers = paginate(answer.document, query, path)
         return validate(f"GET {path}", shape, items), headers
 
-    def query(self, query: str, variables: Mapping[str, object], shape: TypeAdapter[T]) -> T:
+    def query(self, query: str, variables: Mapping[str, object], shape: type[T]) -> T:
         body = {"query": query, "variables": variables}
         answer = review_calls.query(self._state, body, can_read=lambda _: True)
         if answer["data"] is None:

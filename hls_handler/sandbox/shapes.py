@@ -1,4 +1,4 @@
-"""REST objects of the stand-in GitHub, with the fields that HLS and PyGithub read. https://docs.github.com/en/rest
+"""REST objects of the stand-in GitHub, with the fields that HLS reads. https://docs.github.com/en/rest
 
 URLs are those of api.github.com and github.com until `localised` replaces them.
 """
@@ -35,7 +35,7 @@ MAX_COMMITS = 250  # in a comparison
 def localised(value: Any, *, api_url: str, web_url: str) -> Any:
     """Replace GitHub's URLs in a REST object by those of the stand-in.
 
-    PyGithub does not follow URLs of other hosts. Only values of keys such as `html_url` change; URLs in texts stay.
+    Only values of keys such as `html_url` change; URLs in texts stay.
     """
     if isinstance(value, Mapping):
         return {

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 
 from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard
 from hls_handler.clients.hooks import GithubHooks
@@ -18,8 +17,6 @@ from hls_handler.errors import DependencyDown, HlsError, LeaseLost, PayloadError
 from tests.clients.conftest import NOON, github_settings, peak_memory
 from tests.clients.fake_github import TOKEN, FakeGithub, Fault
 
-ANYTHING: TypeAdapter[object] = TypeAdapter(object)
-NUMBERS = TypeAdapter(tuple[int, ...])
 ISSUE = "/repos/o/r/issues/7"
 FILES = "/repos/o/r/pulls/7/files"
 UNGUARDED = WriteGuard(lambda: None, lambda: None)
@@ -27,7 +24,7 @@ UNGUARDED = WriteGuard(lambda: None, lambda: None)
 
 def test_request_has_token_api_version_and_user_agent(api: GithubApi, github: FakeGithub) -> None:
     github.documents[ISSUE] = {"number": 7}
-    assert api.get(ISSUE, ANYTHING) == {"number": 7}
+    assert api.get(ISSUE, object) == {"number": 7}
     headers = github.seen[0].headers
     assert headers["authorization"] == f"token {TOKEN}"
     assert headers["x-github-api-version"] == "2022-11-28"
@@ -51,7 +48,7 @@ def test_failure_of_github_sends_one_request_and_raises_dependency_down(
 ) -> None:
     github.faults = [fault]
     with pytest.raises(DependencyDown, match=r"^GET /repos/o/r/issues/7: ") as caught:
-        api.get(ISSUE, ANYTHING)
+        api.get(ISSUE, object)
     assert caught.value.dependency == "github"
     assert github.calls == [f"GET {ISSUE}"]
 
@@ -62,7 +59,7 @@ def test_error_response_is_read_up_to_a_limit(api: GithubApi, github: FakeGithub
     github.faults = [Fault("GET", ISSUE, status=500, body=gzip.compress(body, 1) if headers else body, headers=headers)]
     del body
     with peak_memory() as peak, pytest.raises(DependencyDown, match=r"^GET /repos/o/r/issues/7: .*500"):
-        api.get(ISSUE, ANYTHING)
+        api.get(ISSUE, object)
     assert peak.bytes < 5_000_000
 
 
@@ -71,8 +68,8 @@ def test_connection_is_used_again_after_an_error_response(api: GithubApi, github
     github.faults = [Fault("GET", ISSUE, status=422, body=body, headers={"Content-Encoding": "gzip"})]
     github.documents[ISSUE] = {"number": 7}
     with pytest.raises(Retryable, match="Validation Failed"):
-        api.get(ISSUE, ANYTHING)
-    assert api.get(ISSUE, ANYTHING) == {"number": 7}
+        api.get(ISSUE, object)
+    assert api.get(ISSUE, object) == {"number": 7}
     assert github.connections == 1
 
 
@@ -82,7 +79,7 @@ def test_write_that_timed_out_is_not_retried_before_it_must_have_ended(
 ) -> None:
     api = GithubApi(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON, timeout_s=0.05)
     github.faults = [Fault(verb, ISSUE, "hang")]
-    ask = partial(api.get, ISSUE, ANYTHING) if verb == "GET" else partial(api.write, verb, ISSUE, {}, guard=UNGUARDED)
+    ask = partial(api.get, ISSUE, object) if verb == "GET" else partial(api.write, verb, ISSUE, {}, guard=UNGUARDED)
     with pytest.raises(DependencyDown) as caught:
         ask()
     assert caught.value.not_before == (None if waits_s is None else NOON + timedelta(seconds=waits_s))
@@ -122,18 +119,18 @@ def test_redirect_to_a_moved_resource_is_not_followed(api: GithubApi, github: Fa
     with pytest.raises(
         Permanent, match="the repository or issue was moved; if it has a new name, update `repositories`"
     ):
-        api.get(ISSUE, ANYTHING)
+        api.get(ISSUE, object)
     with pytest.raises(Permanent, match=r"^PATCH /repos/o/r/issues/7: 30"):
         api.write("PATCH", ISSUE, {}, guard=UNGUARDED)
     assert github.calls == [f"GET {ISSUE}", f"PATCH {ISSUE}"]
 
 
 def test_find_distinguishes_404_of_github_from_404_of_a_proxy(api: GithubApi, github: FakeGithub) -> None:
-    assert api.find("/repos/o/r/labels/nope", ANYTHING) is None
+    assert api.find("/repos/o/r/labels/nope", object) is None
     for page in (b"a proxy's page", {"error": "no route"}):
         github.faults = [Fault("GET", ISSUE, status=404, body=page)]
         with pytest.raises(DependencyDown, match="404 Not Found: not a response of GitHub's API"):
-            api.find(ISSUE, ANYTHING)
+            api.find(ISSUE, object)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +139,7 @@ def test_find_distinguishes_404_of_github_from_404_of_a_proxy(api: GithubApi, gi
 )
 def test_a_list_is_read_to_its_end(api: GithubApi, github: FakeGithub, items: int, links: bool, requests: int) -> None:
     github.documents[FILES], github.links = list(range(items)), links
-    pages = api.pages(FILES, NUMBERS, max_pages=9)
+    pages = api.pages(FILES, tuple[int, ...], max_pages=9)
     assert [number for page in pages for number in page] == list(range(items))
     assert [seen.query for seen in github.seen] == [{"per_page": "100", "page": str(n + 1)} for n in range(requests)]
 
@@ -152,12 +149,12 @@ def test_a_short_page_is_not_the_last_while_github_links_to_another(api: GithubA
         Fault("GET", FILES, status=200, body=[1], headers={"Link": '<x?page=2>; rel="next"'}),
         Fault("GET", FILES, status=200, body=[2], headers={"Link": '<x?page=1>; rel="prev"'}),
     ]
-    assert list(api.pages(FILES, NUMBERS, max_pages=9)) == [(1,), (2,)]
+    assert list(api.pages(FILES, tuple[int, ...], max_pages=9)) == [(1,), (2,)]
 
 
 def test_list_is_read_up_to_the_page_limit(api: GithubApi, github: FakeGithub) -> None:
     github.documents[FILES] = list(range(500))
-    assert len(list(api.pages(FILES, NUMBERS, max_pages=2))) == 2
+    assert len(list(api.pages(FILES, tuple[int, ...], max_pages=2))) == 2
     assert len(github.seen) == 2
 
 
@@ -176,19 +173,19 @@ def test_quota_is_read_from_every_response_and_every_request_is_counted(
         "X-RateLimit-Remaining": "4990",
         "X-RateLimit-Reset": "1795176000",
     }
-    api.get(ISSUE, ANYTHING)
+    api.get(ISSUE, object)
     expected = RateLimit(5000, 4990, datetime(2026, 11, 20, 12, 0, tzinfo=UTC))
     assert (meter.take_request_count(), meter.rate_limit) == (1, expected)
     github.faults = [Fault("GET", ISSUE, "drop"), Fault("GET", ISSUE, status=500)]
     for _ in range(2):
         with pytest.raises(DependencyDown):
-            api.get(ISSUE, ANYTHING)
+            api.get(ISSUE, object)
     assert (meter.take_request_count(), meter.rate_limit) == (2, expected)
 
 
 def test_reset_time_out_of_range_is_ignored(api: GithubApi, github: FakeGithub, meter: RateLimitMonitor) -> None:
     github.headers = {"X-RateLimit-Limit": "1", "X-RateLimit-Remaining": "1", "X-RateLimit-Reset": "9e30"}
-    api.get(ISSUE, ANYTHING)
+    api.get(ISSUE, object)
     assert meter.rate_limit == RateLimit(1, 1, None)
 
 
@@ -207,7 +204,7 @@ def everything_shown(error: BaseException) -> str:
 def test_no_error_shows_the_token(api: GithubApi, github: FakeGithub, fault: Fault) -> None:
     github.faults = [fault]
     with pytest.raises(HlsError) as caught:
-        api.get(ISSUE, ANYTHING)
+        api.get(ISSUE, object)
     assert TOKEN not in everything_shown(caught.value)
 
 
@@ -226,7 +223,7 @@ class LeaseCheck:
 @pytest.mark.parametrize("fail_from", [1, 2], ids=["before the head", "between head and body"])
 def test_write_after_a_lost_lease_never_reaches_github(api: GithubApi, github: FakeGithub, fail_from: int) -> None:
     github.documents[ISSUE] = {"number": 7}
-    api.get(ISSUE, ANYTHING)
+    api.get(ISSUE, object)
     with pytest.raises(LeaseLost, match="the lease is lost"):
         api.write(
             "POST",
@@ -235,7 +232,7 @@ def test_write_after_a_lost_lease_never_reaches_github(api: GithubApi, github: F
             guard=WriteGuard(lambda: None, LeaseCheck(fail_from=fail_from)),
         )
     assert github.calls == [f"GET {ISSUE}"]
-    assert api.get(ISSUE, ANYTHING) == {"number": 7}  # the client is still usable
+    assert api.get(ISSUE, object) == {"number": 7}  # the client is still usable
 
 
 def test_lease_is_checked_for_writes_and_not_for_reads(api: GithubApi, github: FakeGithub) -> None:
@@ -244,7 +241,7 @@ def test_lease_is_checked_for_writes_and_not_for_reads(api: GithubApi, github: F
     api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, guard=WriteGuard(lambda: None, check))
     calls = check.calls
     assert calls > 0
-    api.get(ISSUE, ANYTHING)
+    api.get(ISSUE, object)
     assert check.calls == calls
 
 

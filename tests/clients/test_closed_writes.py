@@ -121,9 +121,9 @@ def test_rule_12_no_other_module_writes_or_sends_http_to_github() -> None:
             assert on_api == [], name
         if name != "clients/api.py":
             sent = [call for call in calls_of(tree, "_send") if "api" in ast.unparse(call.func)]
-            assert [*sent, *calls_of(tree, "requestJson", "requestJsonAndCheck")] == [], name
-            assert "requester" not in {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}, name
-        assert list(calls_of(tree, "get_repo", "get_user", "get_organization")) == [], name  # objects of PyGithub
+            assert sent == [], name
+        if name not in ("clients/api.py", "clients/job_log.py", "clients/transport.py"):
+            assert list(calls_of(tree, "handle_request")) == [], name
 
 
 def imported(tree: ast.AST) -> set[str]:
