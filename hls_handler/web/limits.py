@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
-from starlette.types import Message, Receive
+from starlette.types import Receive
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from hls_handler.settings.model import Server as ServerSettings
@@ -23,10 +23,6 @@ log = logging.getLogger(__name__)
 
 BODIES_AT_ONCE = 4
 """The memory budget is this many times server.max_body_bytes. Thousands of bodies of usual size fit into it."""
-
-READ_FACTOR = 2
-"""A body over the limit is read, and dropped, up to this many limits. A proxy in front answers 502 instead of our 413
-if it cannot send a whole body."""
 
 EVICTED = "the body arrived too slowly while other requests needed the memory; send it again later"
 
@@ -44,7 +40,6 @@ STREAM = "hls.stream"
 class _Body:
     started_at: float
     deadline: asyncio.Timeout
-    is_too_large: bool
     received: bytearray = field(default_factory=bytearray)  # a list of one-byte chunks would take far more
 
 
@@ -65,12 +60,10 @@ class BodyBudget:
 
         `receive` is the function of ASGI, and `declared` the Content-Length. Raises `ClientDisconnect`, or `Rejected`:
         413 above `max_bytes`, 408 after `timeout_s`, 408 if this body is dropped because all bodies exceed the budget.
-        A body of up to twice `max_bytes` is read to its end before the 413.
         """
-        if declared is not None and declared > READ_FACTOR * max_bytes:
+        if declared is not None and declared > max_bytes:
             raise _too_large(max_bytes)
-        is_too_large = declared is not None and declared > max_bytes
-        body = _Body(self.clock(), asyncio.timeout(timeout_s), is_too_large)
+        body = _Body(self.clock(), asyncio.timeout(timeout_s))
         self._arriving.add(body)
         returned = b""
         try:
@@ -79,8 +72,6 @@ class BodyBudget:
             returned = bytes(body.received)
             return returned
         except TimeoutError:
-            if body.is_too_large:
-                raise _too_large(max_bytes) from None
             late = f"the body did not arrive within {timeout_s:g} s"
             raise Rejected(408, late if body in self._arriving else EVICTED) from None
         finally:
@@ -97,11 +88,7 @@ class BodyBudget:
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             chunk, is_complete = message.get("body", b""), not message.get("more_body", False)
-            number_of_bytes = len(body.received) + len(chunk)
-            if body.is_too_large or number_of_bytes > max_bytes:
-                body.is_too_large = True
-                self._drop(body)
-                await _read_rest(receive, message, READ_FACTOR * max_bytes - number_of_bytes)
+            if len(body.received) + len(chunk) > max_bytes:
                 raise _too_large(max_bytes)
             body.received += chunk
             self.used_bytes += len(chunk)
@@ -113,23 +100,11 @@ class BodyBudget:
     def _evict_costliest(self) -> None:
         now = self.clock()
         costliest = max(self._arriving, key=lambda one: (len(one.received) * (now - one.started_at), len(one.received)))
-        self._drop(costliest)
+        self._arriving.discard(costliest)
+        self.release(len(costliest.received))
+        costliest.received.clear()
         if not costliest.deadline.expired():
             costliest.deadline.reschedule(0)  # ends `receive`, so that the request gets its 408 now
-
-    def _drop(self, body: _Body) -> None:
-        self._arriving.discard(body)
-        self.release(len(body.received))
-        body.received.clear()
-
-
-async def _read_rest(receive: Receive, message: Message, max_bytes: int) -> None:
-    """Read and drop what follows `message`, up to its end or until it exceeds `max_bytes`."""
-    while message.get("more_body", False) and max_bytes >= 0:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        max_bytes -= len(message.get("body", b""))
 
 
 def _too_large(max_bytes: int) -> Rejected:
