@@ -26,7 +26,8 @@ from hls_handler.routing import RoutingResult, WebhookEnvelope, from_envelope, r
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.web.app import Ports, WebApplication
+from hls_handler.web.app import WebApplication
+from hls_handler.web.receiver import Ports
 from hls_handler.web.server import make_server
 from hls_handler.web.stats import Snapshot
 

@@ -80,7 +80,8 @@ from hls_handler.settings.load import (
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.web.app import Ports, WebApplication
+from hls_handler.web.app import WebApplication
+from hls_handler.web.receiver import Ports
 from hls_handler.web.stats import RECENT_CALLS, Snapshot
 
 log = logging.getLogger(__name__)

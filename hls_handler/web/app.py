@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import html
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import (
     NotRequired,  # pydantic accepts those of `typing` from Python 3.12 on
@@ -26,18 +24,14 @@ from starlette.types import Lifespan
 from typing_extensions import TypedDict
 
 from hls_handler import __version__, shipped
-from hls_handler.clients.api import RateLimit
-from hls_handler.deliveries import Accepted, Finished, NewDelivery
-from hls_handler.engine.health import ComponentHealth, ComponentState, Health, Overall
+from hls_handler.engine.health import ComponentHealth, ComponentState, Overall
 from hls_handler.errors import StoreUnavailable
-from hls_handler.routing import RoutingResult, WebhookEnvelope
-from hls_handler.routing.envelope import InstallationChange
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.web.limits import BodyBudget
-from hls_handler.web.receiver import WebhookReceiver
+from hls_handler.web.receiver import Ports, WebhookReceiver
 from hls_handler.web.request_ids import RequestIdMiddleware
-from hls_handler.web.stats import Snapshot, StatsReader
+from hls_handler.web.stats import StatsReader
 from hls_handler.web.webhook import WebhookSecrets
 
 SERVICE = "github-webhook-handler"
@@ -76,22 +70,6 @@ answers with labels and a comment.</p>
 </main>
 </html>
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The functions that the web application calls; `hls_handler/app.py` passes them, and tests pass fakes."""
-
-    route: Callable[[str, WebhookEnvelope], Awaitable[RoutingResult]]  # never blocks the event loop
-    accept: Callable[[NewDelivery], Awaitable[Accepted]]  # returns after the commit; raises StoreUnavailable
-    count_ping: Callable[[], None]  # never blocks
-    count_rejection: Callable[[int], None]  # of a request to the webhook path, by the response's status; never blocks
-    outcome: Callable[[str], asyncio.Future[Finished]]  # GUID of a delivery -> future of its end; the caller cancels it
-    stats: Callable[[], Snapshot]  # blocks; raises StoreUnavailable
-    rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
-    health: Health
-    clock: Callable[[], float]  # monotonic seconds
-    installation_changed: Callable[[InstallationChange], None] = lambda _change: None  # never blocks
 
 
 @with_config(ConfigDict(extra="allow"))
@@ -160,18 +138,7 @@ class WebApplication:
             *self._more_routes(settings, self._show_start),
         ]
         if self._receives_webhooks:
-            receiver = WebhookReceiver(
-                settings,
-                WebhookSecrets(settings, table),
-                self._budget,
-                route=self._ports.route,
-                accept=self._ports.accept,
-                count_ping=self._ports.count_ping,
-                count_rejection=self._ports.count_rejection,
-                outcome=self._ports.outcome,
-                installation_changed=self._ports.installation_changed,
-                health=self._ports.health,
-            )
+            receiver = WebhookReceiver(settings, WebhookSecrets(settings, table), self._budget, self._ports)
             routes[:0] = [Route(path, receiver) for path in settings.server.webhook_paths]
         self.app.router.routes = [*routes]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -14,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hls_handler import logs
+from hls_handler.clients.api import RateLimit
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.engine.health import Health
 from hls_handler.errors import PayloadError, StoreUnavailable
@@ -30,6 +32,7 @@ from hls_handler.routing import (
 from hls_handler.routing.envelope import INSTALLATION_EVENTS, InstallationChange, parse_installation_change
 from hls_handler.settings.model import Settings
 from hls_handler.web.limits import BodyBudget
+from hls_handler.web.stats import Snapshot
 from hls_handler.web.webhook import (
     Rejected,
     WebhookHeaders,
@@ -62,33 +65,33 @@ class ReceivedLine(msgspec.Struct):
     status: int = 0  # of the response
 
 
-class WebhookReceiver:
-    """The endpoint at `server.webhook_path` for one version of the settings. `Ports` explains the keyword arguments."""
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The functions that the web application calls; `hls_handler/app.py` passes them, and tests pass fakes."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        secrets: WebhookSecrets,
-        budget: BodyBudget,
-        *,
-        route: Callable[[str, WebhookEnvelope], Awaitable[RoutingResult]],
-        accept: Callable[[NewDelivery], Awaitable[Accepted]],
-        count_ping: Callable[[], None],
-        count_rejection: Callable[[int], None],
-        outcome: Callable[[str], asyncio.Future[Finished]],
-        installation_changed: Callable[[InstallationChange], None],
-        health: Health,
-    ) -> None:
-        self._settings, self._secrets, self._budget = settings, secrets, budget
-        self._route, self._accept, self._count_ping, self._outcome = route, accept, count_ping, outcome
-        self._installation_changed, self._health = installation_changed, health
-        self._count_rejection = count_rejection
+    route: Callable[[str, WebhookEnvelope], Awaitable[RoutingResult]]  # never blocks the event loop
+    accept: Callable[[NewDelivery], Awaitable[Accepted]]  # returns after the commit; raises StoreUnavailable
+    count_ping: Callable[[], None]  # never blocks
+    count_rejection: Callable[[int], None]  # of a request to the webhook path, by the response's status; never blocks
+    outcome: Callable[[str], asyncio.Future[Finished]]  # GUID of a delivery -> future of its end; the caller cancels it
+    stats: Callable[[], Snapshot]  # blocks; raises StoreUnavailable
+    rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
+    health: Health
+    clock: Callable[[], float]  # monotonic seconds
+    installation_changed: Callable[[InstallationChange], None] = lambda _change: None  # never blocks
+
+
+class WebhookReceiver:
+    """The endpoint at `server.webhook_path` for one version of the settings."""
+
+    def __init__(self, settings: Settings, secrets: WebhookSecrets, budget: BodyBudget, ports: Ports) -> None:
+        self._settings, self._secrets, self._budget, self._ports = settings, secrets, budget, ports
         self._ignored_level = logging.DEBUG if settings.logging.ignored == "debug" else logging.INFO
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request, then log it. A rejection before the whole body was read closes the connection."""
         if scope["method"] != "POST":
-            self._count_rejection(405)
+            self._ports.count_rejection(405)
             raise HTTPException(405, "webhooks are sent with POST", {"allow": "POST"})
         line = ReceivedLine()
         try:
@@ -112,7 +115,7 @@ class WebhookReceiver:
 
     def _reject(self, line: ReceivedLine, rejected: Rejected, headers: dict[str, str] | None = None) -> Response:
         line.decision, line.reason = "rejected", rejected.why
-        self._count_rejection(rejected.status)
+        self._ports.count_rejection(rejected.status)
         return _json(rejected.status, {"detail": rejected.detail}, headers)
 
     async def _respond(
@@ -137,7 +140,7 @@ class WebhookReceiver:
         except PayloadError as exc:
             return self._reject(line, Rejected(400, str(exc)))
         except StoreUnavailable as exc:
-            self._health.report_problem("store", str(exc), STORE_REMEDY, severity="unhealthy")
+            self._ports.health.report_problem("store", str(exc), STORE_REMEDY, severity="unhealthy")
             logger.error("webhook could not be stored", extra={"why": str(exc)})
             detail = "the delivery could not be stored; redeliver it later"
             return self._reject(line, Rejected(503, detail, why=str(exc)), RETRY_AFTER)
@@ -150,12 +153,12 @@ class WebhookReceiver:
         line.repository = envelope.repository.full_name or None if envelope.repository else None
         ids = {"request_id": request_id, "delivery": headers.delivery}
         if headers.event == "ping":
-            self._count_ping()
+            self._ports.count_ping()
             line.decision = "pong"
             return _json(200, {"status": "pong", **ids})
         if headers.event in INSTALLATION_EVENTS:
-            self._installation_changed(parse_installation_change(payload))
-        routed = await self._route(headers.event, envelope)
+            self._ports.installation_changed(parse_installation_change(payload))
+        routed = await self._ports.route(headers.event, envelope)
         new = new_delivery(
             headers,
             envelope,
@@ -191,8 +194,8 @@ class WebhookReceiver:
         return envelope, payload
 
     async def _commit(self, new: NewDelivery, routed: RoutingResult, line: ReceivedLine) -> Accepted:
-        accepted = await self._accept(new)
-        self._health.ok("store")
+        accepted = await self._ports.accept(new)
+        self._ports.health.ok("store")
         line.decision, line.reason = accepted.outcome, _describe(accepted, routed)
         return accepted
 
@@ -203,7 +206,7 @@ class WebhookReceiver:
         ids: dict[str, str],
         line: ReceivedLine,
     ) -> Response:
-        outcome = self._outcome(new.guid)  # before the commit, because a fast delivery may end right after it
+        outcome = self._ports.outcome(new.guid)  # before the commit, because a fast delivery may end right after it
         try:
             accepted = await self._commit(new, routed, line)
             if accepted.outcome != "queued":

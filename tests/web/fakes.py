@@ -27,7 +27,8 @@ from hls_handler.routing import Ignored, Rule, WebhookEnvelope
 from hls_handler.routing.envelope import InstallationChange
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.web.app import Ports, WebApplication
+from hls_handler.web.app import WebApplication
+from hls_handler.web.receiver import Ports
 from hls_handler.web.stats import Snapshot
 
 SECRET = "the-global-secret-of-all"
