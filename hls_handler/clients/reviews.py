@@ -65,14 +65,13 @@ def find_marker(body: str, kind: Literal["finding", "reply"]) -> str | None:
     return found["key"] if found and found["kind"] == kind else None
 
 
-class PullRequestReviews:
-    """Writes reviews and replies on one pull request. Without a `guard`, it only reports what it would write."""
+class BotReviews:
+    """Writes reviews and replies in one repository. Without a `guard`, it only reports what it would write."""
 
-    def __init__(self, api: GithubApi, repository: str, number: int, *, bot: Account, guard: WriteGuard | None) -> None:
-        self._api, self._base, self._number = api, repository_path(repository), number
-        self._bot, self._guard = bot, guard
+    def __init__(self, api: GithubApi, repository: str, *, bot: Account, guard: WriteGuard | None) -> None:
+        self._api, self._base, self._bot, self._guard = api, repository_path(repository), bot, guard
 
-    def ensure_review(self, action: EnsureReview, *, is_retry: bool) -> Outcome:
+    def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool) -> Outcome:
         """Post the comments of the action as one review, and return the outcome with the ids of all.
 
         `is_retry` means that an earlier attempt may have posted some of them, so only the missing ones are posted. If
@@ -83,12 +82,12 @@ class PullRequestReviews:
         """
         if not action.comments:
             return Outcome("review", "unchanged", "no comments on lines")
-        found = self._find_posted(action) if is_retry else {}
+        found = self._find_posted(number, action) if is_retry else {}
         missing = [comment for comment in action.comments if comment.key not in found]
         if self._guard is None:
             detail = f"would have posted {_describe(len(missing))}"
             return Outcome("review", "dry_run", detail, comment_ids={key: comment.id for key, comment in found.items()})
-        post = partial(self._try_post, self._guard, action.commit)
+        post = partial(self._try_post, number, self._guard, action.commit)
         reviews, rejected, reason = list[_PostedReview](), list[str](), ""
         try:
             whole = post(missing) if missing else None
@@ -105,7 +104,7 @@ class PullRequestReviews:
                 if not is_retry:
                     raise Retryable(reason)
                 rejected = [comment.key for comment in missing]
-            known = self._find_posted(action) if reviews else found
+            known = self._find_posted(number, action) if reviews else found
         except DependencyDown as exc:
             exc.may_have_succeeded = exc.may_have_succeeded or bool(reviews)
             raise
@@ -123,9 +122,9 @@ class PullRequestReviews:
         )
 
     def _try_post(
-        self, guard: WriteGuard, commit: str, comments: Sequence[InlineComment]
+        self, number: int, guard: WriteGuard, commit: str, comments: Sequence[InlineComment]
     ) -> _PostedReview | _Rejection:
-        path = f"{self._base}/pulls/{self._number}/reviews"
+        path = f"{self._base}/pulls/{number}/reviews"
         body = {
             "commit_id": commit,
             "event": "COMMENT",
@@ -139,16 +138,16 @@ class PullRequestReviews:
         reasons = describe_errors(response.data)
         rejection = _Rejection(reasons, is_position=bool(_POSITION.search(reasons) and not _COMMIT.search(reasons)))
         if not rejection.is_position:
-            head = self._api.get(f"{self._base}/pulls/{self._number}", PullRequest).head_sha
+            head = self._api.get(f"{self._base}/pulls/{number}", PullRequest).head_sha
             if head != commit:
                 raise Superseded(f"a newer push came meanwhile: {head[:10]}")
         return rejection
 
-    def _find_posted(self, action: EnsureReview) -> Mapping[str, _ReviewComment]:
+    def _find_posted(self, number: int, action: EnsureReview) -> Mapping[str, _ReviewComment]:
         """Return the bot's comments, by the keys in their markers, in the order of the action."""
         wanted = {comment.key for comment in action.comments}
         found = dict[str, _ReviewComment]()
-        for comment in self._own_comments():
+        for comment in self._own_comments(number):
             key = find_marker(comment.body, "finding")
             if key in wanted and comment.thread_id is None:
                 found[key] = comment  # the oldest one
@@ -156,24 +155,24 @@ class PullRequestReviews:
                 break
         return {comment.key: found[comment.key] for comment in action.comments if comment.key in found}
 
-    def _own_comments(self) -> Iterator[_ReviewComment]:
+    def _own_comments(self, number: int) -> Iterator[_ReviewComment]:
         """Return the bot's review comments, newest first."""
-        path, query = f"{self._base}/pulls/{self._number}/comments", {"sort": "created", "direction": "desc"}
+        path, query = f"{self._base}/pulls/{number}/comments", {"sort": "created", "direction": "desc"}
         comments = self._api.items(path, tuple[_ReviewComment, ...], max_pages=MAX_PAGES, query=query)
         return (comment for comment in comments if is_by(comment.user, self._bot))
 
-    def ensure_reply(self, action: EnsureReply, *, is_retry: bool) -> Outcome:
+    def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool) -> Outcome:
         """Reply in the review thread.
 
         `is_retry` means that the bot's reply with this key may exist already; then it is not written again.
         """
-        for comment in self._own_comments() if is_retry else ():
+        for comment in self._own_comments(number) if is_retry else ():
             if comment.thread_id == action.comment_id and find_marker(comment.body, "reply") == action.key:
                 return Outcome("reply", "unchanged", REPLY_EXISTS, comment_id=comment.id, url=comment.html_url)
         body = _with_marker(action.body, "reply", action.key)
         if self._guard is None:
             return Outcome("reply", "dry_run", "would have replied in a review thread", body=body)
-        path = f"{self._base}/pulls/{self._number}/comments/{action.comment_id}/replies"
+        path = f"{self._base}/pulls/{number}/comments/{action.comment_id}/replies"
         response = self._api.write("POST", path, {"body": body}, guard=self._guard, expected=(404, 410))
         if response.status in (404, 410):
             return Outcome("reply", "declined", "our comment in the review thread was deleted: no reply is posted")

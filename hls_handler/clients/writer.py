@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from hls_handler.actions import EnsureComment, EnsureLabels, EnsureReply, EnsureReview, Outcome, Reaction
 from hls_handler.clients.api import GithubApi, Response, WriteGuard, describe_errors, repository_path
-from hls_handler.clients.comments import ConversationComments, History
+from hls_handler.clients.comments import BotComments, History
 from hls_handler.clients.repository_labels import MAX_PAGES, RepositoryLabels
-from hls_handler.clients.reviews import PullRequestReviews
+from hls_handler.clients.reviews import BotReviews
 from hls_handler.clients.transport import shorten
 from hls_handler.events import Account, Label
 from hls_handler.handlers.labels import LabelDifference, LabelOrigin, LabelSpec, LabelState, decide_labels
@@ -31,24 +31,19 @@ class GithubWriter:
         labels: RepositoryLabels,
         guard: WriteGuard | None,
     ) -> None:
-        self._api, self._repository, self._bot, self._history = api, repository, bot, history
-        self._labels = labels
+        self._api, self._repository, self._history, self._labels = api, repository, history, labels
         self._base, self._guard = repository_path(repository), guard
+        self._comments = BotComments(api, repository, bot=bot, history=history, guard=guard)
+        self._reviews = BotReviews(api, repository, bot=bot, guard=guard)
 
     def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome:
-        comments = ConversationComments(
-            self._api, self._repository, number, bot=self._bot, history=self._history, guard=self._guard
-        )
-        return comments.ensure_comment(action, may_exist=may_exist)
+        return self._comments.ensure_comment(number, action, may_exist=may_exist)
 
     def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
-        return self._reviews(number).ensure_review(action, is_retry=is_retry)
+        return self._reviews.ensure_review(number, action, is_retry=is_retry)
 
     def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool = False) -> Outcome:
-        return self._reviews(number).ensure_reply(action, is_retry=is_retry)
-
-    def _reviews(self, number: int) -> PullRequestReviews:
-        return PullRequestReviews(self._api, self._repository, number, bot=self._bot, guard=self._guard)
+        return self._reviews.ensure_reply(number, action, is_retry=is_retry)
 
     def ensure_reaction(self, comment_id: int, content: Reaction, *, is_review_comment: bool = False) -> str:
         """React to a comment of an issue or pull request or in a review thread, and return a sentence about it.
