@@ -271,7 +271,7 @@ class Service:
         if repository_id is not None and number is not None:
             wrote = self._store.conversations.find_writers(repository_id, number)
         clients = [github.with_token(token) for token in credentials.all]
-        return choose_account(clients, active.bots, wrote, credentials.preferred.index)
+        return choose_account(clients, active.bots, wrote, credentials.all.index(credentials.preferred))
 
     def _current_config(self) -> tuple[ActiveConfig, DeliveryConfig]:
         config = self._reloader.current()

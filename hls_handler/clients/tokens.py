@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from hls_handler.clients.api import Response
 from hls_handler.clients.github_errors import LIMIT_REMEDY
@@ -45,7 +45,7 @@ class Tokens:
         """`now` returns aware UTC. `changed` is called when one of several tokens stops or starts to work."""
         self.settings, self.now, self._changed = settings, now, changed
         self._lock = threading.Lock()
-        self._problems: dict[int, TokenProblem] = {}  # by the token's position
+        self._problems: dict[Token, TokenProblem] = {}
         self._denied: dict[str, datetime] = {}
         self.all = tuple(Token(self, index, text, settings) for index, text in enumerate(settings.access_tokens))
 
@@ -53,41 +53,47 @@ class Tokens:
     def preferred(self) -> Token:
         """The first token without a problem; if all have one, the token that works again first."""
         problems = self.problems()
-        working = [token for token in self.all if token not in problems]
-        if working:
-            return working[0]
-        return min(self.all, key=lambda token: problems[token].until or datetime.max.replace(tzinfo=self.now().tzinfo))
+
+        def usable_at(token: Token) -> datetime:
+            if token not in problems:
+                return datetime.min.replace(tzinfo=UTC)
+            return problems[token].until or datetime.max.replace(tzinfo=UTC)
+
+        return min(self.all, key=usable_at)
 
     def problems(self) -> dict[Token, TokenProblem]:
         with self._lock:
             now = self.now()
-            for index, problem in list(self._problems.items()):
+            for token, problem in list(self._problems.items()):
                 if problem.until is not None and problem.until <= now:
-                    self._clear(self.all[index])
-            return {self.all[index]: problem for index, problem in self._problems.items()}
+                    self._clear(token)
+            return dict(self._problems)
 
-    def report_problem(self, token: Token, problem: TokenProblem) -> Token | None:
-        """Store the problem, and return the token that takes over; None if none works.
+    def report_error(self, token: Token, response: Response, error: StepFailed) -> tuple[TokenProblem, Token] | None:
+        """Store the problem that a response shows. Return it, and the token that takes over; None if none does.
 
         A limit belongs to an account, so it concerns all tokens that are known to belong to the same account.
         """
+        problem = find_problem(response, error, self.now())
+        if problem is None or len(self.all) == 1:
+            return None
         with self._lock:
-            is_new = token.index not in self._problems
-            self._problems[token.index] = problem
+            is_new = token not in self._problems
+            self._problems[token] = problem
             if problem.until is not None and token.login is not None:
-                self._problems |= {one.index: problem for one in self.all if one.login == token.login}
+                self._problems |= {one: problem for one in self.all if one.login == token.login}
         problems = self.problems()
         following = next((one for one in self.all if one not in problems), None)
-        if is_new and len(self.all) > 1:
+        if is_new:
             fields = {"token": token.key, "why": problem.sentence, "next": following.key if following else None}
             log.warning("a GitHub token cannot be used", extra=fields)
             self._changed()
-        return following
+        return None if following is None else (problem, following)
 
     def report_success(self, token: Token) -> None:
         """Clear a rejection, because GitHub has accepted the token."""
         with self._lock:
-            problem = self._problems.get(token.index)
+            problem = self._problems.get(token)
             was_rejected = problem is not None and problem.until is None
             if was_rejected:
                 self._clear(token)
@@ -95,7 +101,7 @@ class Tokens:
             self._changed()
 
     def _clear(self, token: Token) -> None:
-        del self._problems[token.index]
+        del self._problems[token]
         log.warning("a GitHub token can be used again", extra={"token": token.key})
 
     def report_denial(self, permissions: str) -> None:
@@ -114,7 +120,7 @@ class Token:
     """One token. Its requests are never sent with another one, because a conversation stays with its account."""
 
     def __init__(self, tokens: Tokens, index: int, text: str, settings: GithubSettings) -> None:
-        self._tokens, self.index = tokens, index
+        self.tokens = tokens
         self.key = f"{settings.credential_key}[{index}]" if settings.tokens else settings.credential_key
         self.remedy = f"set {self.key} to a valid token: this one is wrong, expired or revoked"
         self.rate_limit = f"{GITHUB_RATE_LIMIT} {index + 1}" if index else GITHUB_RATE_LIMIT
@@ -122,24 +128,20 @@ class Token:
         self.scopes: str | None = None  # of a classic token: "repo, workflow"; None if unknown or fine-grained
         self.unchecked = UncheckedToken(self, text)
 
-    @property
-    def tokens(self) -> Tokens:
-        return self._tokens
-
     def report_success(self, login: str, *, scopes: str | None) -> None:
         """Store the account and the scopes, which GitHub returned for the token."""
         self.login, self.scopes = login, scopes
-        self._tokens.report_success(self)
+        self.tokens.report_success(self)
 
     def require_limit_not_used_up(self) -> None:
         """Raise `DependencyDown` if the limit of the account is known to be used up."""
-        problem = self._tokens.problems().get(self)
+        problem = self.tokens.problems().get(self)
         if problem is not None and problem.until is not None:
             raise DependencyDown(f"{self.key}: {problem.sentence}", dependency="github", remedy=LIMIT_REMEDY)
 
     def authorization(self) -> str:
         """Return the header. Raises `Postponed` or `DependencyDown` while the token has a problem."""
-        problem = self._tokens.problems().get(self)
+        problem = self.tokens.problems().get(self)
         if problem is None:
             return self.unchecked.authorization()
         sentence = f"{self.key}: {problem.sentence}"
@@ -149,15 +151,14 @@ class Token:
 
     def handle_error(self, _authorization: str, response: Response, error: StepFailed, /) -> bool:
         """Store the problem. Raises `TokenReplaced` if another token can take over."""
-        problem = find_problem(response, error, self._tokens.now())
-        if problem is not None and len(self._tokens.all) > 1:
-            following = self._tokens.report_problem(self, problem)
-            if following is not None:
-                sentence = f"{self.key}: {problem.sentence}; {following.key} takes over"
-                raise TokenReplaced(sentence, at=self._tokens.now())
+        replaced = self.tokens.report_error(self, response, error)
+        if replaced is not None:
+            problem, following = replaced
+            sentence = f"{self.key}: {problem.sentence}; {following.key} takes over"
+            raise TokenReplaced(sentence, at=self.tokens.now())
         permissions = response.headers.get("x-accepted-github-permissions")
-        if problem is None and response.status == 403 and permissions:
-            self._tokens.report_denial(permissions)
+        if response.status == 403 and permissions and find_problem(response, error, self.tokens.now()) is None:
+            self.tokens.report_denial(permissions)
         return False
 
 
@@ -171,9 +172,7 @@ class UncheckedToken:
         return self._authorization
 
     def handle_error(self, _authorization: str, response: Response, error: StepFailed, /) -> bool:
-        problem = find_problem(response, error, self._token.tokens.now())
-        if problem is not None and len(self._token.tokens.all) > 1:
-            self._token.tokens.report_problem(self._token, problem)
+        self._token.tokens.report_error(self._token, response, error)
         return False
 
 
@@ -191,11 +190,8 @@ class AnyToken:
         return self._tokens.preferred.unchecked.authorization()
 
     def handle_error(self, authorization: str, response: Response, error: StepFailed, /) -> bool:
-        problem = find_problem(response, error, self._tokens.now())
-        used = next((token for token in self._tokens.all if token.unchecked.authorization() == authorization), None)
-        if problem is None or used is None:
-            return False
-        return self._tokens.report_problem(used, problem) is not None
+        used = next(token for token in self._tokens.all if token.unchecked.authorization() == authorization)
+        return self._tokens.report_error(used, response, error) is not None
 
 
 def find_problem(response: Response, error: StepFailed, now: datetime) -> TokenProblem | None:
