@@ -74,7 +74,7 @@ def _run(settings: Settings, *, dry_run: bool) -> Report:
         active = ActiveConfig(settings, RepositoryTable(settings), prompts, load_bot_accounts(settings.github, store))
 
         try:
-            credentials = make_credentials(settings.github, observe=lambda _: None, now=utc_now)
+            credentials = make_credentials(settings.github, now=utc_now)
             with closing(CatchUp(store, lambda: active, lambda _: credentials, wait=time.sleep)) as run:
                 return run.run(dry_run=dry_run)
         except SettingsError as exc:

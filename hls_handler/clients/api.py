@@ -82,6 +82,10 @@ class RateLimitMonitor:
             return new
 
 
+def ignore(_rate_limit: RateLimit) -> None:
+    """Do nothing with the quota, for the clients of commands."""
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     status: int
@@ -207,7 +211,7 @@ class GithubApi:
         self,
         settings: GithubSettings,
         *,
-        observe: Callable[[RateLimit], None],
+        observe: Callable[[RateLimit], None] = ignore,
         now: Callable[[], datetime],
         timeout_s: float = 15.0,
         credential: Credential | None = None,

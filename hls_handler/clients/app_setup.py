@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, Field, SecretStr
 
-from hls_handler.clients.api import PAGE_SIZE, Anonymous, GithubApi, RateLimitMonitor, StaticToken, validate
+from hls_handler.clients.api import PAGE_SIZE, Anonymous, GithubApi, StaticToken, validate
 from hls_handler.clients.credentials import JWT_REMEDY, REQUESTED_PERMISSIONS, App, AppAccount, Installation
 from hls_handler.clients.webhook_setup import WebhookSetup
 from hls_handler.deliveries import DeliveryAttempt
@@ -84,7 +84,7 @@ def convert_code(base_url: str, code: str, *, now: Callable[[], datetime]) -> Cr
     exchanged later. Messages never contain the code.
     """
     settings = Github(token=_UNUSED, webhook_secret=_UNUSED, base_url=base_url)
-    with closing(GithubApi(settings, observe=RateLimitMonitor().observe, now=now, credential=Anonymous())) as api:
+    with closing(GithubApi(settings, now=now, credential=Anonymous())) as api:
         response = api.convert_code(code)
     if response.status in (404, 422):
         reason = "it was used already, or is older than an hour"
@@ -115,7 +115,7 @@ class AppClient:
     def __init__(self, base_url: str, app_id: int, key: AppKey, *, now: Callable[[], datetime]) -> None:
         section = GithubApp(id=app_id, private_key=key)
         settings = Github(app=section, webhook_secret=_UNUSED, base_url=base_url)
-        self._app = App(settings, observe=RateLimitMonitor().observe, now=now)
+        self._app = App(settings, now=now)
 
     def fetch_app(self) -> AppAccount:
         """Return the App. Raises `Permanent` if GitHub has no App with this id and key."""

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import jwt
 from pydantic import AwareDatetime, BaseModel, Field
 
-from hls_handler.clients.api import GithubApi, RateLimit, Response, repository_path, validate
+from hls_handler.clients.api import GithubApi, RateLimit, Response, ignore, repository_path, validate
 from hls_handler.clients.github_errors import translate_status
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent, StepFailed
 from hls_handler.settings.model import Github as GithubSettings
@@ -129,7 +129,7 @@ class App:
     """
 
     def __init__(
-        self, settings: GithubSettings, *, observe: Callable[[RateLimit], None], now: Callable[[], datetime]
+        self, settings: GithubSettings, *, now: Callable[[], datetime], observe: Callable[[RateLimit], None] = ignore
     ) -> None:
         assert settings.app is not None
         self.id = settings.app.id

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from pydantic import AliasPath, BaseModel, Field
 
-from hls_handler.clients.api import Anonymous, GithubApi, RateLimit, RateLimitMonitor, WriteGuard, repository_path
+from hls_handler.clients.api import Anonymous, GithubApi, RateLimit, WriteGuard, ignore, repository_path
 from hls_handler.clients.checks import GithubChecks
 from hls_handler.clients.comments import History
 from hls_handler.clients.credentials import JWT_REMEDY, App, Owner
@@ -51,7 +51,7 @@ Credentials = App | Tokens
 def make_credentials(
     settings: GithubSettings,
     *,
-    observe: Callable[[RateLimit], None],
+    observe: Callable[[RateLimit], None] = ignore,
     now: Callable[[], datetime],
     changed: Callable[[], object] = lambda: None,
 ) -> Credentials:
@@ -71,7 +71,7 @@ def uses_same_credentials(one: GithubSettings, other: GithubSettings) -> bool:
 def connect(
     credentials: Credentials,
     *,
-    observe: Callable[[RateLimit], None],
+    observe: Callable[[RateLimit], None] = ignore,
     now: Callable[[], datetime],
     labels: RepositoryLabels | None = None,
 ) -> Github:
@@ -270,14 +270,13 @@ def connect_read_only(
 
     The call itself sends no request. Raises `SettingsError` if the proxy or certificate settings cannot be used.
     """
-    observe = RateLimitMonitor().observe
     if anonymous:
-        api = GithubApi(settings, observe=observe, now=now, credential=Anonymous())
+        api = GithubApi(settings, now=now, credential=Anonymous())
         return ReadOnlyGithub(api, None, assume_open=assume_open, account=ANONYMOUS_ACCOUNT)
-    access = make_credentials(settings, observe=observe, now=now)
+    access = make_credentials(settings, now=now)
     if isinstance(access, App):
         return ReadOnlyGithub(access.connect(), access, assume_open=assume_open)
-    api = GithubApi(settings, observe=observe, now=now, credential=AnyToken(access))
+    api = GithubApi(settings, now=now, credential=AnyToken(access))
     return ReadOnlyGithub(api, access.preferred, assume_open=assume_open)
 
 

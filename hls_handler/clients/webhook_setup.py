@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Literal
 
-from hls_handler.clients.api import GithubApi, RateLimitMonitor, StaticToken, WriteGuard, validate
+from hls_handler.clients.api import GithubApi, StaticToken, WriteGuard, validate
 from hls_handler.clients.hooks import GithubHooks, Hook
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import Permanent
@@ -28,7 +28,7 @@ PING = "ping"
 
 
 def connect_with_token(settings: Github, token: str, *, now: Callable[[], datetime]) -> GithubApi:
-    return GithubApi(settings, observe=RateLimitMonitor().observe, now=now, credential=StaticToken(token))
+    return GithubApi(settings, now=now, credential=StaticToken(token))
 
 
 class WebhookSetup:

@@ -139,7 +139,7 @@ class World:
     def catch_up(self, **options: Any) -> CatchUp:
         bots = load_bot_accounts(self.settings.github, self.store)
         active = ActiveConfig(self.settings, RepositoryTable(self.settings), ReloadingLibrary(library), bots)
-        credentials = make_credentials(self.settings.github, observe=lambda _: None, now=lambda: datetime.now(UTC))
+        credentials = make_credentials(self.settings.github, now=lambda: datetime.now(UTC))
 
         def wait(_: float) -> bool:
             return len(self.github.requests) >= self.requests_before_stop

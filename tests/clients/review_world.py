@@ -53,7 +53,7 @@ def connect_to(sandbox: Sandbox, token: str | None = None) -> GithubApi:
     settings = GithubSettings(
         token=SecretStr(token or sandbox.token), webhook_secret=SecretStr("x" * 32), base_url=sandbox.github_url
     )
-    return GithubApi(settings, observe=lambda _: None, now=lambda: NOON)
+    return GithubApi(settings, now=lambda: NOON)
 
 
 def inline(line: int, **known: Any) -> InlineComment:

@@ -159,7 +159,7 @@ def test_list_is_read_up_to_the_page_limit(api: GithubApi, github: FakeGithub) -
 
 
 def test_base_url_without_port_and_path_is_accepted() -> None:
-    api = GithubApi(github_settings("https://api.github.com"), observe=lambda _: None, now=lambda: NOON)
+    api = GithubApi(github_settings("https://api.github.com"), now=lambda: NOON)
     assert api.base_url == "https://api.github.com"
     api.close()
 

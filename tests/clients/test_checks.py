@@ -49,8 +49,8 @@ def token(world: World) -> Iterator[Github]:
         webhook_secret=SecretStr("sixteen bytes at least"),
         base_url=world.sandbox.github_url,
     )
-    credentials = make_credentials(settings, observe=lambda _: None, now=lambda: NOON)
-    with closing(connect(credentials, observe=lambda _: None, now=lambda: NOON)) as github:
+    credentials = make_credentials(settings, now=lambda: NOON)
+    with closing(connect(credentials, now=lambda: NOON)) as github:
         yield github
 
 

@@ -58,7 +58,7 @@ class World:
         secret = SecretStr("sixteen bytes at least")
         app = GithubApp(id=self.registered.id, private_key=SecretStr(app_key()))
         settings = GithubSettings(app=app, webhook_secret=secret, base_url=self.sandbox.github_url)
-        credentials = make_credentials(settings, observe=lambda _: None, now=self.time)
+        credentials = make_credentials(settings, now=self.time)
         assert isinstance(credentials, App)
         self.app = credentials
 
@@ -69,7 +69,7 @@ class World:
         return self.now[-1]
 
     def connect(self) -> Github:
-        return connect(self.app, observe=lambda _: None, now=self.time)
+        return connect(self.app, now=self.time)
 
     def read(self) -> str:
         with closing(self.connect()) as github:
@@ -307,8 +307,8 @@ def test_each_installation_has_its_own_rate_limit(world: World) -> None:
 def test_key_of_another_app_is_rejected_with_a_remedy(world: World) -> None:
     app = GithubApp(id=world.registered.id, private_key=SecretStr(app_key("second")))
     settings = world.app.settings.model_copy(update={"app": app})
-    credentials = make_credentials(settings, observe=lambda _: None, now=world.time)
-    with closing(connect(credentials, observe=lambda _: None, now=world.time)) as github:
+    credentials = make_credentials(settings, now=world.time)
+    with closing(connect(credentials, now=world.time)) as github:
         with pytest.raises(DependencyDown, match="A JSON web token could not be decoded") as caught:
             github.fetch_bot_account()
         assert "its private key" in caught.value.remedy

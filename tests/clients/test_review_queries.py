@@ -154,7 +154,7 @@ def test_unexpected_response_is_an_outage(world: ReviewWorld, document: object) 
 
 
 def test_timeout_of_a_query_is_not_a_pending_write(github: FakeGithub) -> None:
-    api = GithubApi(github_settings(github.base_url), observe=lambda _: None, now=lambda: NOON, timeout_s=0.05)
+    api = GithubApi(github_settings(github.base_url), now=lambda: NOON, timeout_s=0.05)
     github.faults = [FakeFault("POST", "/graphql", "hang")]
     with closing(api), pytest.raises(DependencyDown) as caught:
         GithubReader(api, "o/r", RepositoryLabels(monotonic), bot=BOT).review_threads(7)

@@ -44,9 +44,7 @@ class World:
             webhook_secret=SecretStr("sixteen bytes at least"),
             base_url=self.sandbox.github_url,
         )
-        credentials = make_credentials(
-            self.settings, observe=lambda _: None, now=lambda: self.now[-1], changed=self._record
-        )
+        credentials = make_credentials(self.settings, now=lambda: self.now[-1], changed=self._record)
         assert isinstance(credentials, Tokens)
         self.tokens = credentials
 
@@ -55,7 +53,7 @@ class World:
 
     def connect(self) -> Github:
         """Return a client that uses the first token."""
-        return connect(self.tokens, observe=lambda _: None, now=lambda: self.now[-1])
+        return connect(self.tokens, now=lambda: self.now[-1])
 
     def read(self) -> str:
         """Read an issue with the token that is used now; return its key."""

@@ -117,9 +117,7 @@ class Network:
         self.set_variable("HTTPS_PROXY", f"http://{credentials}@{address or self.proxy.place}")
 
     def ask_github(self) -> object:
-        with closing(
-            GithubApi(github_settings(self.github_url), observe=lambda _: None, now=lambda: NOON, timeout_s=10)
-        ) as api:
+        with closing(GithubApi(github_settings(self.github_url), now=lambda: NOON, timeout_s=10)) as api:
             return Github(api).fetch_bot_account().login
 
     def ask_claude(self) -> object:

@@ -118,7 +118,7 @@ def settings(sandbox: Sandbox) -> Settings:
 def worker(sandbox: Sandbox, library: Library, url: str) -> Iterator[WorkerContext]:
     """Make the context of a worker, with real clients."""
     given, store = settings(sandbox), Storage.open(url)
-    api = GithubApi(given.github, observe=lambda _: None, now=lambda: datetime.now(UTC))
+    api = GithubApi(given.github, now=lambda: datetime.now(UTC))
     hours = count(step=3600)
     github = GithubClient(api, labels=RepositoryLabels(lambda: next(hours)))  # every use lists the labels again
     claude = Claude(given.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
