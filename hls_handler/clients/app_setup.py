@@ -13,7 +13,14 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field, SecretStr
 
 from hls_handler.clients.api import PAGE_SIZE, Anonymous, GithubApi, StaticToken, validate
-from hls_handler.clients.credentials import JWT_REMEDY, REQUESTED_PERMISSIONS, App, AppAccount, Installation
+from hls_handler.clients.credentials import (
+    JWT_REMEDY,
+    REQUESTED_PERMISSIONS,
+    App,
+    AppAccount,
+    Installation,
+    InstallationToken,
+)
 from hls_handler.clients.webhook_setup import WebhookSetup
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
@@ -105,10 +112,6 @@ class _Hook(BaseModel):
     url: str
 
 
-class _Token(BaseModel):
-    token: str = Field(repr=False)
-
-
 class AppClient:
     """Reads an App, its webhook and its installations. Errors are those of `clients/`."""
 
@@ -156,7 +159,7 @@ class AppClient:
             return everything
         with closing(self._app.connect()) as api:
             created = api.request_token(installation.id, {"permissions": {"metadata": "read"}})
-            token = validate("requesting an installation token", _Token, created.data).token
+            token = validate("requesting an installation token", InstallationToken, created.data).token
             path = f"/installation/repositories?per_page={PAGE_SIZE}"
             listed = api.with_credential(StaticToken(token)).get(path, _Repositories)
         names = tuple(one.full_name for one in listed.repositories)

@@ -38,7 +38,7 @@ REQUESTED_PERMISSIONS: Mapping[str, Level] = {
 JWT_LIFETIME = timedelta(minutes=9)  # GitHub allows 10
 JWT_RENEWAL = timedelta(minutes=3)  # a JWT is used for this long
 CLOCK_SKEW = timedelta(minutes=1)  # GitHub rejects a JWT from the future, so its `iat` is this much in the past
-RENEW_BEFORE = timedelta(minutes=5)  # a token that expires within this time is renewed by one thread
+RENEW_BEFORE = timedelta(minutes=5)  # a token that expires within this time is renewed
 RENEW_AGAIN_AFTER = timedelta(seconds=30)  # pause after a failed renewal, while the old token is valid
 MIN_LIFETIME = timedelta(seconds=30)  # a token that expires within this time is not used any more
 MIN_AGE = timedelta(minutes=1)  # a younger token has the current permissions, so it is not renewed after a 403 or 404
@@ -89,7 +89,7 @@ class Installation(BaseModel):
         return self.account.login if self.account else "an unknown account"
 
 
-class _Token(BaseModel):
+class InstallationToken(BaseModel):
     token: str = Field(min_length=1, repr=False)
     expires_at: AwareDatetime
 
@@ -187,7 +187,7 @@ class RepositoryToken:
     def __init__(self, app: App, repository: str) -> None:
         self._app, self._repository = app, repository
         self._renewing = threading.Lock()
-        self._token: _Token | None = None
+        self._token: InstallationToken | None = None
         self._requested_at = datetime.min.replace(tzinfo=UTC)
         self._renew_at: datetime | None = None  # after a failed renewal
         self._installation_id: int | None = None
@@ -198,28 +198,22 @@ class RepositoryToken:
             self._installation_id = installation_id
 
     def authorization(self) -> str:
-        """Return the header. While one thread renews a token, the others use the old one until shortly before its end.
+        """Return the header; renew the token before it expires. Raises `AppNotInstalled`, or a `StepFailed`.
 
-        Raises `AppNotInstalled`, or a `StepFailed` if GitHub fails.
+        If the renewal fails, the old token is used until shortly before its end.
         """
-        token, now = self._token, self._app.now()
-        if token is None or now >= token.expires_at - MIN_LIFETIME:
-            with self._renewing:
-                if self._token is token or self._token is None:  # else another thread renewed it meanwhile
-                    self._token = self._request()
-                return self._token.authorization
-        is_due = now >= (self._renew_at or token.expires_at - RENEW_BEFORE)
-        if is_due and self._renewing.acquire(blocking=False):
-            try:
-                if self._token is token:
-                    token = self._token = self._request()
-                    self._renew_at = None
-            except StepFailed as exc:
-                self._renew_at = now + RENEW_AGAIN_AFTER
-                log.warning("the token of the GitHub App could not be renewed yet", extra={"error": str(exc)})
-            finally:
-                self._renewing.release()
-        return token.authorization
+        with self._renewing:
+            token, now = self._token, self._app.now()
+            if token is None or now >= (self._renew_at or token.expires_at - RENEW_BEFORE):
+                try:
+                    token, self._renew_at = self._request(), None
+                except StepFailed as exc:
+                    if token is None or now >= token.expires_at - MIN_LIFETIME:
+                        raise
+                    self._renew_at = now + RENEW_AGAIN_AFTER
+                    log.warning("the token of the GitHub App could not be renewed yet", extra={"error": str(exc)})
+                self._token = token
+            return token.authorization
 
     def handle_error(self, authorization: str, response: Response, error: StepFailed) -> bool:
         """Request the token anew after a 401. After a 403 or 404, do so only if its permissions may have changed.
@@ -240,7 +234,7 @@ class RepositoryToken:
             self._token = None
         return True
 
-    def _request(self) -> _Token:
+    def _request(self) -> InstallationToken:
         wanted: Mapping[str, Level] = REQUESTED_PERMISSIONS
         with closing(self._app.connect()) as api:
             requested_at = self._app.now()
@@ -253,7 +247,7 @@ class RepositoryToken:
                 response = self._post(api, wanted)
         if response.status >= 400:
             raise self._explain(response)
-        made = validate("requesting an installation token", _Token, response.data)
+        made = validate("requesting an installation token", InstallationToken, response.data)
         self._requested_at = requested_at
         return made
 
