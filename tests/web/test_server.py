@@ -176,11 +176,6 @@ def test_rule_3_an_endless_chunked_request_is_closed(running: Running, path: str
             send_without_end(connection, endless)
 
 
-def test_rule_3_excessive_pipelining_closes_the_connection(running: Running) -> None:
-    with running.connection() as connection, pytest.raises(ConnectionError):
-        send_without_end(connection, request(start=b"GET /health HTTP/1.1") * 1000)
-
-
 @pytest.mark.parametrize(
     ("sent", "problem"),
     [
