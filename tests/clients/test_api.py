@@ -14,7 +14,7 @@ import pytest
 from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard
 from hls_handler.clients.hooks import GithubHooks
 from hls_handler.errors import DependencyDown, HlsError, LeaseLost, PayloadError, Permanent, Retryable
-from tests.clients.conftest import NOON, github_settings, peak_memory
+from tests.clients.conftest import NOON, github_settings
 from tests.clients.fake_github import TOKEN, FakeGithub, Fault
 
 ISSUE = "/repos/o/r/issues/7"
@@ -51,16 +51,6 @@ def test_failure_of_github_sends_one_request_and_raises_dependency_down(
         api.get(ISSUE, object)
     assert caught.value.dependency == "github"
     assert github.calls == [f"GET {ISSUE}"]
-
-
-@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}], ids=["plain", "compressed"])
-def test_error_response_is_read_up_to_a_limit(api: GithubApi, github: FakeGithub, headers: dict[str, str]) -> None:
-    body = b'{"message": "' + b"x" * 10_000_000 + b'"}'
-    github.faults = [Fault("GET", ISSUE, status=500, body=gzip.compress(body, 1) if headers else body, headers=headers)]
-    del body
-    with peak_memory() as peak, pytest.raises(DependencyDown, match=r"^GET /repos/o/r/issues/7: .*500"):
-        api.get(ISSUE, object)
-    assert peak.bytes < 5_000_000
 
 
 def test_connection_is_used_again_after_an_error_response(api: GithubApi, github: FakeGithub) -> None:
@@ -112,15 +102,14 @@ def test_maybe_done_is_true_after_a_response_of_a_gateway(
     assert getattr(caught.value, "may_have_succeeded", False) == may_have_succeeded
 
 
-@pytest.mark.parametrize("status", [301, 308])
-def test_redirect_to_a_moved_resource_is_not_followed(api: GithubApi, github: FakeGithub, status: int) -> None:
+def test_redirect_to_a_moved_resource_is_not_followed(api: GithubApi, github: FakeGithub) -> None:
     moved = {"Location": f"{github.base_url}/repositories/5/issues/7"}
-    github.faults = [Fault(verb, ISSUE, status=status, headers=moved) for verb in ("GET", "PATCH")]
+    github.faults = [Fault("GET", ISSUE, status=301, headers=moved), Fault("PATCH", ISSUE, status=307, headers=moved)]
     with pytest.raises(
         Permanent, match="the repository or issue was moved; if it has a new name, update `repositories`"
     ):
         api.get(ISSUE, object)
-    with pytest.raises(Permanent, match=r"^PATCH /repos/o/r/issues/7: 30"):
+    with pytest.raises(Permanent, match=r"^PATCH /repos/o/r/issues/7: 307 "):
         api.write("PATCH", ISSUE, {}, guard=UNGUARDED)
     assert github.calls == [f"GET {ISSUE}", f"PATCH {ISSUE}"]
 
@@ -158,12 +147,6 @@ def test_list_is_read_up_to_the_page_limit(api: GithubApi, github: FakeGithub) -
     assert len(github.seen) == 2
 
 
-def test_base_url_without_port_and_path_is_accepted() -> None:
-    api = GithubApi(github_settings("https://api.github.com"), now=lambda: NOON)
-    assert api.base_url == "https://api.github.com"
-    api.close()
-
-
 def test_quota_is_read_from_every_response_and_every_request_is_counted(
     api: GithubApi, github: FakeGithub, meter: RateLimitMonitor
 ) -> None:
@@ -181,12 +164,9 @@ def test_quota_is_read_from_every_response_and_every_request_is_counted(
         with pytest.raises(DependencyDown):
             api.get(ISSUE, object)
     assert (meter.take_request_count(), meter.rate_limit) == (2, expected)
-
-
-def test_reset_time_out_of_range_is_ignored(api: GithubApi, github: FakeGithub, meter: RateLimitMonitor) -> None:
-    github.headers = {"X-RateLimit-Limit": "1", "X-RateLimit-Remaining": "1", "X-RateLimit-Reset": "9e30"}
+    github.headers |= {"X-RateLimit-Reset": "9e30"}
     api.get(ISSUE, object)
-    assert meter.rate_limit == RateLimit(1, 1, None)
+    assert meter.rate_limit == RateLimit(5000, 4990, None)
 
 
 def everything_shown(error: BaseException) -> str:
@@ -233,16 +213,6 @@ def test_write_after_a_lost_lease_never_reaches_github(api: GithubApi, github: F
         )
     assert github.calls == [f"GET {ISSUE}"]
     assert api.get(ISSUE, object) == {"number": 7}  # the client is still usable
-
-
-def test_lease_is_checked_for_writes_and_not_for_reads(api: GithubApi, github: FakeGithub) -> None:
-    github.documents[ISSUE] = {"number": 7}
-    check = LeaseCheck()
-    api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, guard=WriteGuard(lambda: None, check))
-    calls = check.calls
-    assert calls > 0
-    api.get(ISSUE, object)
-    assert check.calls == calls
 
 
 HOOK = "/repos/o/r/hooks/1"

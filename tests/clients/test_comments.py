@@ -243,16 +243,6 @@ def keep_both(keep_section: Keep) -> None:
     keep_section("ci-2", "The build fails.", "Footer 2.")
 
 
-def test_first_source_creates_the_comment(keep_section: Keep, history: FakeHistory, github: FakeGithub) -> None:
-    slots = WriteSlots()
-    body = f"{SQUASH}\nPlease squash.\n\n{END}\nFooter 1.\n{MARKER}"
-    made = Outcome("comment", "created", "commented", comment_id=1000, url=URL, body=body)
-    assert keep_section(slots=slots) == made
-    assert github.calls == [f"GET {COMMENTS}", f"POST {COMMENTS}"]
-    assert github.bodies() == [body]
-    assert (history.known["reviews"].comment_id, slots.taken) == (1000, 1)
-
-
 def test_next_source_adds_its_section_before_the_one_footer(keep_section: Keep, github: FakeGithub) -> None:
     keep_section()
     github.seen.clear()

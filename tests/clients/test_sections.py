@@ -54,10 +54,6 @@ def test_no_section_runs_into_the_next(text: str) -> None:
     assert last == [("B says.", 1), ("", 0), ("The footer.", 1)]
 
 
-def test_digest_is_16_hex_digits_of_the_text() -> None:
-    assert digest_of("Please squash.") == "26afacb62da7407a"
-
-
 @pytest.mark.parametrize("key", ["", "a b", "a-->", "a\n", "x" * 101])
 def test_section_key_that_could_break_its_mark_raises_value_error(key: str) -> None:
     with pytest.raises(ValueError, match="expected 1 to 100 letters, digits and hyphens"):
