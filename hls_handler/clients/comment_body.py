@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -96,33 +96,29 @@ _ITEM = re.compile(r"(?P<before>[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]+\[)(?P<box>[
 def copy_checked_boxes(older: str, newer: str) -> str:
     """Check the task list items of `newer` that are checked in `older`, and return the text. No check is removed.
 
-    Items match by text, apart from white space. If an item occurs several times, at least as many are checked as in
-    `older`, at the same positions if possible. If `newer` differs from `older` only by missing checks, the result is
-    `older`. Boxes in code blocks are ignored.
+    Items match by text, apart from white space; the second item with a text matches the second one. If `newer` differs
+    from `older` only by missing checks, the result is `older`. Boxes in code blocks are ignored.
     """
     lines = newer.split("\n")
-    older_boxes = _find_boxes(older)
-    for text, boxes in _find_boxes(newer).items():
-        before = [box for _, box in older_boxes.get(text, ())]
-        missing = sum(box != " " for box in before) - sum(box != " " for _, box in boxes)
-        same_position = {
-            index: old_box for (index, box), old_box in zip(boxes, before, strict=False) if box == " " != old_box
-        }
-        elsewhere = {index: "x" for index, box in boxes if box == " " and index not in same_position}
-        for index, box in [*same_position.items(), *elsewhere.items()][: max(missing, 0)]:
-            lines[index] = _ITEM.sub(rf"\g<before>{box}\g<after>", lines[index], count=1)
+    checked = {item: box for item, (_, box) in _find_boxes(older).items() if box != " "}
+    for item, (index, box) in _find_boxes(newer).items():
+        if box == " " and item in checked:
+            lines[index] = _ITEM.sub(rf"\g<before>{checked[item]}\g<after>", lines[index], count=1)
     return "\n".join(lines)
 
 
-def _find_boxes(text: str) -> Mapping[str, list[tuple[int, str]]]:
-    """Map the text of each task list item to line indexes and boxes: {"Run the migration": [(4, "x"), (9, " ")]}."""
-    found = defaultdict[str, list[tuple[int, str]]](list)
+def _find_boxes(text: str) -> Mapping[tuple[str, int], tuple[int, str]]:
+    """Map the text of each task list item, and its number among equal ones, to line index and box."""
+    found: dict[tuple[str, int], tuple[int, str]] = {}
+    times = Counter[str]()
     fence: str | None = None
     for index, line in enumerate(text.split("\n")):
         was_in_code, fence = fence is not None, _next_open_fence(line, fence)
         item = None if was_in_code else _ITEM.match(line)
         if item is not None:
-            found[" ".join(item["text"].split())].append((index, item["box"]))
+            words = " ".join(item["text"].split())
+            found[words, times[words]] = index, item["box"]
+            times[words] += 1
     return found
 
 
