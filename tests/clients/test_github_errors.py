@@ -48,15 +48,9 @@ def error_for(status: int, message: str | None = "No", **headers: str) -> StepFa
         ),
         (error_for(404, None), DependencyDown, f"{CALL}: 404 Not Found: not a response of GitHub's API"),
         (error_for(409, "Conflict"), Retryable, f"{CALL}: 409 Conflict"),
-        (
-            error_for(410, "This issue was deleted"),
-            Permanent,
-            f"{CALL}: 410 This issue was deleted: deleted, moved, or not visible to this token",
-        ),
         (error_for(429, "Too many"), DependencyDown, f"{CALL}: 429 Too many"),
         (error_for(451, "No"), Permanent, f"{CALL}: 451 No: deleted, moved, or not visible to this token"),
         (error_for(500, None), DependencyDown, f"{CALL}: 500 Internal Server Error"),
-        (error_for(502, None), DependencyDown, f"{CALL}: 502 Bad Gateway"),
     ],
     ids=lambda value: str(value)[len(CALL) + 2 :][:24] if isinstance(value, StepFailed) else "",
 )

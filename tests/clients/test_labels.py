@@ -84,12 +84,6 @@ def test_existing_labels_take_one_read_and_no_write(keep: Keep, github: FakeGith
     assert slots.taken == 0
 
 
-def test_one_missing_label_is_looked_up_by_its_name_if_none_may_be_created(keep: Keep, github: FakeGithub) -> None:
-    github.add_label("bug")
-    keep(BUG, settings=EffectiveLabels(create=False))
-    assert github.calls == [f"GET {ON}", f"GET {ALL}/bug", f"POST {ON}"]
-
-
 def test_labels_of_a_repository_are_listed_once_an_hour(api: GithubApi, github: FakeGithub) -> None:
     now = 0.0
     client = Github(api, labels=RepositoryLabels(lambda: now))

@@ -33,19 +33,13 @@ def request(method: str, path: str, body: object = None, **known: Any) -> dict[s
     [
         request("GET", ISSUE),
         request("GET", f"{ISSUE}/comments", query={"per_page": "100", "page": "2"}),
-        request("GET", f"{ISSUE}/comments", query={"since": "2026-11-20T12:00:00Z"}),
         request("POST", f"{ISSUE}/comments", {"body": "Hello."}),
-        request("POST", f"{ISSUE}/labels", {"labels": ["bug", "type/docs"]}),
         request("DELETE", f"{ISSUE}/labels/type%2Fdocs"),
         request("DELETE", f"{ISSUE}/labels/type/docs"),
-        request("POST", "/repos/octo/hello/labels", {"name": "bug", "color": "d73a4a", "description": "Broken"}),
-        request("GET", "/repos/octo/hello/labels/size%2Fsmall"),
         request("GET", "/repos/octo/hello/contents/.github/hls.yaml", query={"ref": "main"}),
-        request("GET", "/repos/octo/hello/compare/v1...release%2F2"),
         request(
             "POST", f"{PULL}/reviews", {"commit_id": "a" * 40, "event": "COMMENT", "body": "x", "comments": [INLINE]}
         ),
-        request("GET", f"{PULL}/comments", query={"sort": "created", "direction": "desc", "per_page": "100"}),
         request("POST", "/graphql", {"query": REVIEW_THREADS_QUERY, "variables": {"number": 8}}),
         request("GET", f"/api/v3{ISSUE}"),
     ],
@@ -66,27 +60,12 @@ def test_a_documented_request_is_valid(good: dict[str, Any]) -> None:
         ),
         (request("POST", "/graphql", {"query": "{viewer{login}}", "variables": {}}), "unknown GraphQL query"),
         (request("POST", "/graphql", {"query": ""}), "the body has not the keys query and variables"),
-        (
-            request("DELETE", "/repos/octo/hello"),
-            "Operation delete not found for https://api.github.com/repos/octo/hello",
-        ),
         (request("GET", "/repos/octo/hello/issues/seven"), "Path parameter error: issue_number"),
-        (
-            request("GET", f"{ISSUE}/comments", query={"since": "lately"}),
-            "Invalid query parameter: since: 'lately' is not a 'date-time'",
-        ),
         (request("GET", ISSUE, {"body": "x"}), "a body, where this operation has none"),
         (request("POST", f"{ISSUE}/comments"), "Missing required request body"),
         (
             request("POST", f"{ISSUE}/comments", {"body": "x", "event": "APPROVE"}),
             "the body at $: Additional properties are not allowed ('event' was unexpected)",
-        ),
-        (
-            request("POST", f"{ISSUE}/comments", {"body": "x"}, headers={**HEADERS, "content-type": "text/plain"}),
-            (
-                "Request body validation error: Content for the following mimetype not found: text/plain. "
-                "Valid mimetypes: ['application/json']"
-            ),
         ),
         (request("GET", "/user", headers={**HEADERS, "user-agent": ""}), "no User-Agent: GitHub answers 403"),
         (
