@@ -30,7 +30,7 @@ from hls_handler.clients.transport import (
 from hls_handler.errors import DependencyDown, SettingsError
 from hls_handler.settings.model import Claude as ClaudeSettings
 from tests.clients.conftest import NOON, github_settings
-from tests.clients.fake_claude import KEY, FakeClaude, Say
+from tests.clients.fake_claude import KEY, FakeClaude
 from tests.clients.fake_github import FakeGithub
 from tests.clients.fake_network import HOST, Authority, Proxy, tls_server
 
@@ -148,14 +148,6 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network
         one = Network(authority, proxy, github, claude, tmp_path, monkeypatch.setenv)
         one.use_proxy()
         yield one
-
-
-def test_github_log_and_claude_are_reached_through_proxy_with_own_authority(network: Network) -> None:
-    network.claude.says = [Say(body={"id": "claude-haiku-5-5", "lifecycle": "active"})]
-    network.github.log = b"one\n"
-    assert (network.ask_github(), network.ask_claude(), network.read_log()) == ("hls-bot", "active", ["one"])
-    assert network.proxy.asked == ["api.github.test:443", "api.claude.test:443", "api.github.test:443"]
-    assert "proxy-authorization" not in str([seen.headers for seen in network.github.seen] + network.claude.headers)
 
 
 def test_untrusted_certificate_is_reported_with_the_authority_file(network: Network) -> None:
