@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -14,14 +16,17 @@ IN_AN_HOUR = str(int((NOON + timedelta(hours=1)).timestamp()))
 CALL = "POST /repos/o/r/issues/7/comments"
 
 
-def error_for(status: int, message: str | None = "No", **headers: str) -> StepFailed:
-    return translate_status(
-        CALL, status, {name.replace("_", "-"): value for name, value in headers.items()}, message, NOON
-    )
+Translate = Callable[[], StepFailed]
+
+
+def error_for(status: int, message: str | None = "No", **headers: str) -> Translate:
+    """Return a function that translates a response."""
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    return partial(translate_status, CALL, status, given, message, NOON)
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "text"),
+    ("translate", "kind", "text"),
     [
         (error_for(401, "Bad credentials"), DependencyDown, f"{CALL}: 401 Bad credentials"),
         (
@@ -52,9 +57,9 @@ def error_for(status: int, message: str | None = "No", **headers: str) -> StepFa
         (error_for(451, "No"), Permanent, f"{CALL}: 451 No: deleted, moved, or not visible to this token"),
         (error_for(500, None), DependencyDown, f"{CALL}: 500 Internal Server Error"),
     ],
-    ids=lambda value: str(value)[len(CALL) + 2 :][:24] if isinstance(value, StepFailed) else "",
 )
-def test_status_is_translated_to_an_error(error: StepFailed, kind: type[StepFailed], text: str) -> None:
+def test_status_is_translated_to_an_error(translate: Translate, kind: type[StepFailed], text: str) -> None:
+    error = translate()
     assert type(error) is kind
     assert str(error) == text
 
@@ -70,7 +75,7 @@ IP_LIST = (
 
 
 @pytest.mark.parametrize(
-    ("error", "cure"),
+    ("translate", "cure"),
     [
         (
             error_for(403, "Commenting is disabled on issues with more than 2500 comments", x_accepted_oauth_scopes=""),
@@ -91,7 +96,8 @@ IP_LIST = (
     ],
     ids=["2,500 comments", "SAML", "IP allow list", "blocked"],
 )
-def test_rejection_has_the_reason_of_github_and_a_remedy(error: StepFailed, cure: str) -> None:
+def test_rejection_has_the_reason_of_github_and_a_remedy(translate: Translate, cure: str) -> None:
+    error = translate()
     assert type(error) is Permanent
     assert str(error).startswith(f"{CALL}: 4")
     assert str(error).endswith(f": {cure}")
@@ -138,38 +144,31 @@ def test_used_up_limit_of_graphql_stops_only_queries_and_a_secondary_limit_all_c
     assert (secondary.not_before, secondary.applies_to_all_calls) == (NOON + timedelta(seconds=60), True)
 
 
+SUSPENDED = "ask https://support.github.com to review the account: it was suspended or taken for spam"
+TOO_FAST = "wait: GitHub limits how fast an account writes; a greater github.min_seconds_between_writes avoids it"
+SECONDARY = "You have exceeded a secondary rate limit and have been temporarily blocked from creation."
+
+
 @pytest.mark.parametrize(
-    "message",
+    ("translate", "remedy", "waits_s"),
     [
-        "Sorry. Your account was suspended",
-        "Validation Failed: data: was flagged as spam",
+        (error_for(401), "set github.token to a valid token: this one is wrong, expired or revoked", None),
+        (error_for(500), "wait: GitHub is temporarily unavailable (https://www.githubstatus.com)", None),
+        (error_for(403, "Sorry. Your account was suspended"), SUSPENDED, None),
+        (error_for(422, "Validation Failed: data: was flagged as spam"), SUSPENDED, None),
+        (error_for(422, "Validation Failed: data: was submitted too quickly"), TOO_FAST, 60),
+        (error_for(403, SECONDARY), TOO_FAST, 60),
     ],
 )
-def test_work_of_an_account_that_github_suspended_or_flagged_waits(message: str) -> None:
-    error = error_for(422 if "Validation" in message else 403, message)
+def test_error_that_is_no_defect_waits_and_has_a_remedy(translate: Translate, remedy: str, waits_s: int | None) -> None:
+    error = translate()
     assert isinstance(error, DependencyDown)
-    assert str(error).endswith(message)
-    assert error.remedy == "ask https://support.github.com to review the account: it was suspended or taken for spam"
+    assert (error.dependency, error.remedy) == ("github", remedy)
+    assert error.not_before == (None if waits_s is None else NOON + timedelta(seconds=waits_s))
 
 
 @pytest.mark.parametrize(
-    "error",
-    [
-        error_for(422, "Validation Failed: data: was submitted too quickly"),
-        error_for(403, "You have exceeded a secondary rate limit and have been temporarily blocked from creation."),
-    ],
-    ids=["too quickly", "secondary"],
-)
-def test_write_that_was_too_fast_waits_and_names_the_setting(error: StepFailed) -> None:
-    assert isinstance(error, DependencyDown)
-    assert error.not_before == NOON + timedelta(seconds=60)
-    assert error.remedy == (
-        "wait: GitHub limits how fast an account writes; a greater github.min_seconds_between_writes avoids it"
-    )
-
-
-@pytest.mark.parametrize(
-    ("error", "not_before"),
+    ("translate", "not_before"),
     [
         (error_for(429, retry_after="30"), NOON + timedelta(seconds=30)),
         (error_for(403, "You have exceeded a secondary rate limit."), NOON + timedelta(seconds=60)),
@@ -187,22 +186,10 @@ def test_write_that_was_too_fast_waits_and_names_the_setting(error: StepFailed) 
         (error_for(503, None), None),
     ],
 )
-def test_not_before_comes_from_the_headers(error: StepFailed, not_before: datetime | None) -> None:
+def test_not_before_comes_from_the_headers(translate: Translate, not_before: datetime | None) -> None:
+    error = translate()
     assert isinstance(error, DependencyDown)
     assert error.not_before == not_before
-
-
-@pytest.mark.parametrize(
-    ("status", "remedy"),
-    [
-        (401, "set github.token to a valid token: this one is wrong, expired or revoked"),
-        (500, "wait: GitHub is temporarily unavailable (https://www.githubstatus.com)"),
-    ],
-)
-def test_error_has_a_remedy(status: int, remedy: str) -> None:
-    error = error_for(status)
-    assert isinstance(error, DependencyDown)
-    assert (error.dependency, error.remedy) == ("github", remedy)
 
 
 @pytest.mark.parametrize(
