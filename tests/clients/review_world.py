@@ -7,8 +7,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import SecretStr
-
 from hls_handler.actions import EnsureReply, EnsureReview, InlineComment, Outcome
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
@@ -20,8 +18,7 @@ from hls_handler.sandbox.objects import Account as SandboxAccount
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT as SANDBOX_BOT
-from hls_handler.settings.model import Github as GithubSettings
-from tests.clients.conftest import NOON
+from tests.clients.conftest import NOON, github_settings
 from tests.clients.fake_history import FakeHistory
 from tests.contracts.github import violations
 
@@ -49,11 +46,8 @@ def seed_pull_request(sandbox: Sandbox, *, head: str = HEAD) -> None:
     sandbox.state.seed("pull_request", {**payload, "pull_request": shown}, files=FILES)
 
 
-def connect_to(sandbox: Sandbox, token: str | None = None) -> GithubApi:
-    settings = GithubSettings(
-        token=SecretStr(token or sandbox.token), webhook_secret=SecretStr("x" * 32), base_url=sandbox.github_url
-    )
-    return GithubApi(settings, now=lambda: NOON)
+def connect_to(sandbox: Sandbox) -> GithubApi:
+    return GithubApi(github_settings(sandbox.github_url, sandbox.token), now=lambda: NOON)
 
 
 def inline(line: int, **known: Any) -> InlineComment:

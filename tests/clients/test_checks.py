@@ -7,7 +7,6 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
 from hls_handler.clients.checks import CHECK_NAME
@@ -15,8 +14,7 @@ from hls_handler.clients.github import Github, connect, make_credentials
 from hls_handler.engine.active_config import Checks
 from hls_handler.errors import LeaseLost
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.settings.model import Github as GithubSettings
-from tests.clients.conftest import NOON
+from tests.clients.conftest import NOON, github_settings
 from tests.clients.test_credentials import REPOSITORY, World
 from tests.contracts.github import violations
 
@@ -44,11 +42,7 @@ def app(world: World) -> Iterator[Github]:
 
 @pytest.fixture
 def token(world: World) -> Iterator[Github]:
-    settings = GithubSettings(
-        token=SecretStr(world.sandbox.token),
-        webhook_secret=SecretStr("sixteen bytes at least"),
-        base_url=world.sandbox.github_url,
-    )
+    settings = github_settings(world.sandbox.github_url, world.sandbox.token)
     credentials = make_credentials(settings, now=lambda: NOON)
     with closing(connect(credentials, now=lambda: NOON)) as github:
         yield github

@@ -48,8 +48,12 @@ def world() -> Iterator[ReviewWorld]:
         yield opened
 
 
+def reader(world: ReviewWorld, bot: Account | None = None) -> GithubReader:
+    return GithubReader(world.api, REPOSITORY, RepositoryLabels(monotonic), bot=bot)
+
+
 def read_threads(world: ReviewWorld, bot: Account = BOT) -> tuple[ReviewThread, ...]:
-    return GithubReader(world.api, REPOSITORY, RepositoryLabels(monotonic), bot=bot).review_threads(NUMBER)
+    return reader(world, bot).review_threads(NUMBER)
 
 
 def add(world: ReviewWorld, body: str, *, by: SandboxAccount, to: int | None = None) -> int:
@@ -134,7 +138,7 @@ def test_pages_of_fifty_threads_are_read_up_to_five_hundred(world: ReviewWorld) 
 
 
 def test_reader_without_account_sends_no_request(world: ReviewWorld) -> None:
-    assert GithubReader(world.api, REPOSITORY, RepositoryLabels(monotonic)).review_threads(NUMBER) == ()
+    assert reader(world).review_threads(NUMBER) == ()
     assert world.calls() == []
 
 
@@ -168,9 +172,8 @@ def test_rule_18_permission_is_that_of_the_repository(world: ReviewWorld) -> Non
     state = world.sandbox.state
     state.change(lambda now: now.with_account(MONA).with_account(ZOE))
     state.set_permission(REPOSITORY, "mona", "write")
-    reader = GithubReader(world.api, REPOSITORY, RepositoryLabels(monotonic))
     logins = ("Codertocat", "mona", "zoe", "nobody", "a/b?c=d")
-    assert [reader.permission(login) for login in logins] == ["admin", "write", "read", "none", "none"]
+    assert [reader(world).permission(login) for login in logins] == ["admin", "write", "read", "none", "none"]
     without_http = SandboxReader(state, REPOSITORY)
     assert [without_http.permission(login) for login in logins] == ["admin", "write", "read", "none", "none"]
     assert world.calls()[-1] == f"GET /repos/{REPOSITORY}/collaborators/a%2Fb%3Fc%3Dd/permission"
@@ -180,14 +183,10 @@ def test_rule_18_permission_is_that_of_the_repository(world: ReviewWorld) -> Non
 def test_permission_is_the_base_of_the_role(world: ReviewWorld, role: str, permission: str) -> None:
     body = json.dumps({"permission": permission, "role_name": role, "user": None})
     world.sandbox.faults.add(Fault(effect="status", path="/permission$", status=200, body=body))
-    assert GithubReader(world.api, REPOSITORY, RepositoryLabels(monotonic)).permission("mona") == permission
+    assert reader(world).permission("mona") == permission
 
 
 OTHER = "octo/secrets"
-
-
-def reader(world: ReviewWorld) -> GithubReader:
-    return GithubReader(world.api, REPOSITORY, RepositoryLabels(monotonic))
 
 
 def read_context(world: ReviewWorld, *, guidance: bool = True, linked_issues: bool = True) -> ReviewContext:
