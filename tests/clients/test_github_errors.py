@@ -193,6 +193,21 @@ def test_not_before_comes_from_the_headers(translate: Translate, not_before: dat
 
 
 @pytest.mark.parametrize(
+    ("translate", "stops_all"),
+    [
+        (error_for(401), True),
+        (error_for(503, None, retry_after="7"), True),
+        (error_for(503, None), False),
+        (error_for(404, None), False),
+    ],
+)
+def test_other_calls_stop_only_for_an_error_that_concerns_them(translate: Translate, stops_all: bool) -> None:
+    error = translate()
+    assert isinstance(error, DependencyDown)
+    assert error.applies_to_all_calls is stops_all
+
+
+@pytest.mark.parametrize(
     ("location", "kind"),
     [
         ("https://api.github.com/repositories/1/issues/7", Permanent),
