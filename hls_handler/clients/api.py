@@ -25,7 +25,6 @@ from hls_handler.clients.github_errors import (
     GRAPHQL_CALL,
     GRAPHQL_PATH,
     TOKEN_REMEDY,
-    rate_limit_reset,
     rejects_account,
     translate_exception,
     translate_graphql_errors,
@@ -33,7 +32,7 @@ from hls_handler.clients.github_errors import (
     translate_status,
     unexpected_response,
 )
-from hls_handler.clients.transport import find_proxy_settings, redact_secret
+from hls_handler.clients.transport import find_proxy_settings, rate_limit_reset, redact_secret
 from hls_handler.errors import DependencyDown, Permanent, StepFailed
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.settings.model import Github as GithubSettings

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import httpx2
 
-from hls_handler.clients.transport import MAX_WAIT, ProxySettings, redact_secret, retry_after
+from hls_handler.clients.transport import MAX_WAIT, ProxySettings, rate_limit_reset, redact_secret, retry_after
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 
 SECONDARY_LIMIT_PAUSE = timedelta(seconds=60)
@@ -189,12 +189,6 @@ def translate_redirect(call: str, status: int, location: str | None, base_url: s
 def _is_limit(headers: Mapping[str, str], message: str | None) -> bool:
     is_limit = any(pattern.search(message or "") for pattern in (LIMIT, TOO_FAST))
     return is_limit or "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0"
-
-
-def rate_limit_reset(headers: Mapping[str, str]) -> datetime | None:
-    """Return when the quota resets; None if GitHub does not say so."""
-    reset = headers.get("x-ratelimit-reset", "")
-    return datetime.fromtimestamp(int(reset), UTC) if re.fullmatch("[0-9]{1,10}", reset) else None
 
 
 def _limited_until(headers: Mapping[str, str], now: datetime) -> datetime:

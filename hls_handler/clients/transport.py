@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import ssl
 import threading
 from collections.abc import Iterable, Mapping
@@ -283,3 +284,9 @@ def _seconds_until(date: str, now: datetime) -> float:
         return math.nan
     aware = parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
     return (aware - now).total_seconds()
+
+
+def rate_limit_reset(headers: Mapping[str, str]) -> datetime | None:
+    """Return when GitHub's quota resets; None if GitHub does not say so."""
+    reset = headers.get("x-ratelimit-reset", "")
+    return datetime.fromtimestamp(int(reset), UTC) if re.fullmatch("[0-9]{1,10}", reset) else None

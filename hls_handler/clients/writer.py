@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 from urllib.parse import quote
 
@@ -33,17 +34,17 @@ class GithubWriter:
     ) -> None:
         self._api, self._repository, self._history, self._labels = api, repository, history, labels
         self._base, self._guard = repository_path(repository), guard
-        self._comments = BotComments(api, repository, bot=bot, history=history, guard=guard)
-        self._reviews = BotReviews(api, repository, bot=bot, guard=guard)
+        self._comments = partial(BotComments, api, repository, bot=bot, history=history, guard=guard)
+        self._reviews = partial(BotReviews, api, repository, bot=bot, guard=guard)
 
     def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome:
-        return self._comments.ensure_comment(number, action, may_exist=may_exist)
+        return self._comments().ensure_comment(number, action, may_exist=may_exist)
 
     def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
-        return self._reviews.ensure_review(number, action, is_retry=is_retry)
+        return self._reviews().ensure_review(number, action, is_retry=is_retry)
 
     def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool = False) -> Outcome:
-        return self._reviews.ensure_reply(number, action, is_retry=is_retry)
+        return self._reviews().ensure_reply(number, action, is_retry=is_retry)
 
     def ensure_reaction(self, comment_id: int, content: Reaction, *, is_review_comment: bool = False) -> str:
         """React to a comment of an issue or pull request or in a review thread, and return a sentence about it.
