@@ -87,16 +87,11 @@ def test_filters_of_older_clients(browser: Browser, store: Storage) -> None:
     add_analyses(store, "issue", number=3)
     add_analyses(store, "pull", event="pull_request", number=7, head_sha="aaa")
     add_analyses(store, "other", event="pull_request", number=7, repository="octo/other", repository_id=2)
-    add_analyses(store, "push", event="push", action=None, number=None)
 
     def found(query: str) -> list[str]:
         return [one["delivery"] for one in browser.get(f"/analyses?{query}", x_api_key=KEY).json["analyses"]]
 
-    assert found("repo_full_name=octo/widgets") == ["push", "pull", "issue"]
     assert found("repo_full_name=octo%2Fwidgets&pr_number=7") == ["pull"]
     assert found("pr_number=7") == ["other", "pull"]
-    assert found("kind=pull_request") == ["other", "pull"]
-    assert found("kind=pull_request&repo_full_name=octo/other&pr_number=7&limit=1") == ["other"]
-    assert found("kind=generic") == ["push"]
     assert found("since=2000-01-01T00:00:00Z&kind=issue") == ["issue"]
     assert found("since=2999-01-01T00:00:00Z") == []

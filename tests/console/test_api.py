@@ -27,13 +27,6 @@ def test_unchanged_document_is_not_sent_again(browser: Browser, store: Storage) 
     assert browser.get("/api/deliveries/g1", x_api_key=KEY, if_none_match=tag).status == 200
 
 
-def test_delivery_is_run_again(browser: Browser, store: Storage) -> None:
-    dead_letter(store, "g1")
-    response = browser.post("/api/deliveries/g1/retry", {}, x_api_key=KEY)
-    assert (response.status, response.json["delivery"]) == (202, "g1")
-    assert state_of(store, "g1") == "queued"
-
-
 def test_errors_are_problem_details(browser: Browser, store: Storage) -> None:
     accept(store, queued("g1", state="ignored", reason="not enabled"))
 

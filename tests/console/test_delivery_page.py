@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from urllib.parse import urlencode
 
 import pytest
 
@@ -88,7 +89,8 @@ def test_untrusted_texts_are_escaped_in_all_parts(browser: Browser, store: Stora
     page, listed = page_of(browser), browser.get("/deliveries").body.decode()
     assert page.count("&lt;script&gt;alert(1)") == 9
     assert listed.count("&lt;script&gt;alert(1)") == 4
-    for found in (page, listed):
+    searched = browser.get("/deliveries?" + urlencode({"text": EVIL, "repository": EVIL})).body.decode()
+    for found in (page, listed, searched):
         assert "<script>alert" not in found
         assert "<img" not in found
         assert "\u202e" not in found

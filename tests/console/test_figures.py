@@ -86,32 +86,12 @@ def test_authors_are_not_shown_unless_settings_say_so(page: Browser) -> None:
 
 def test_api_has_the_numbers_of_the_page(page: Browser) -> None:
     stats = page.get("/api/stats?period=24h", x_api_key=KEY).json
-    docs, widgets = stats["repositories"]
-    assert [docs["name"], widgets["name"], *(one["name"] for one in stats["authors"])] == [
-        "octo/docs",
-        "octo/widgets",
-        "=cmd()",
-        "mona",
-    ]
+    names = [one["name"] for one in (*stats["repositories"], *stats["authors"])]
+    assert names == ["octo/docs", "octo/widgets", "=cmd()", "mona"]
     assert (stats["total"]["name"], stats["total"]["processed"], stats["is_complete"]) == ("total", 2, True)
-    times = {"count": 1, "p50": 90.0, "p95": 90.0, "p99": 90.0}
-    assert widgets == {
-        "name": "octo/widgets",
-        "processed": 1,
-        "done": 1,
-        "dead": 0,
-        "per_minute": 0.0007,
-        "success_percent": 100.0,
-        "recovered": 1,
-        "recovery_percent": 100.0,
-        "processing_seconds": times,
-        "first_reply_seconds": {"count": 1, "p50": 120.0, "p95": 120.0, "p99": 120.0},
-        "pull_requests_analysed": 1,
-        "findings": {"raised": 3, "accepted": 0, "fixed": 0, "dismissed": 2, "false_positive_percent": 66.67},
-        "cost_usd": 0.0,
-        "cost_per_pull_request_usd": None,
-        "reply_cache": {"replies": 0, "hits": 0, "hit_percent": None, "saved_usd": 0.0},
-    }
+    widgets = stats["repositories"][1]
+    assert widgets["processing_seconds"] == {"count": 1, "p50": 90.0, "p95": 90.0, "p99": 90.0}
+    assert (widgets["findings"]["false_positive_percent"], widgets["cost_per_pull_request_usd"]) == (66.67, None)
 
 
 def test_download_has_a_line_for_each_repository_and_author_without_formulas(page: Browser) -> None:

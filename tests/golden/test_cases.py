@@ -184,9 +184,3 @@ Binary files "a/r\\303\\251sum\\303\\251.png" and "b/r\\303\\251sum\\303\\251.pn
         ChangedFile("b name.py", "a name.py", "renamed", 0, 0, None),
         ChangedFile("résumé.png", None, "modified", 0, 0, None),
     )
-
-
-@pytest.mark.parametrize("text", ["", "diff --cc x\n"])
-def test_other_diffs_are_rejected(text: str) -> None:
-    with pytest.raises(ValueError, match="diff --git a/PATH b/PATH"):
-        parse_diff(text)

@@ -18,7 +18,6 @@ from hls_handler.errors import DependencyDown
 from hls_handler.prompting.prompt import Library
 from hls_handler.sandbox.claude import Asked
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.settings.model import Prompts
 from tests.engine.fakes import CLAUDE_DOWN, FakeClaude
 from tests.engine.world import settings
 from tests.golden import report
@@ -146,15 +145,6 @@ def test_judge_decides_which_findings_describe_a_defect(sandbox: Sandbox, librar
     assert judged.models == ("claude-haiku-5-5", "claude-sonnet-5-5")
 
 
-def test_invalid_reply_is_corrected_once_and_both_are_counted(sandbox: Sandbox, library: Library) -> None:
-    with connected(sandbox, library) as evaluator:
-        ((corrected,),) = evaluate(evaluator, "java-cache-key").runs
-        spent = evaluator.claude.spent_usd
-    assert (corrected.problem, len(corrected.score.found), corrected.output_tokens) == (None, 1, 145)
-    assert corrected.cost_usd == pytest.approx(spent)
-    assert spent > 0
-
-
 def test_budget_cannot_be_kept_if_the_price_is_unknown(sandbox: Sandbox, library: Library) -> None:
     with connected(sandbox, library, model="claude-poet-9") as evaluator:
         evaluator.claude.max_usd = 1.0
@@ -216,15 +206,6 @@ def test_finding_that_the_verification_refutes_does_not_count(library: Library) 
     review = recorded_review("go-worker-pool", findings=[first | {"confidence": 0.6}, *others])
     result = with_fake(library, FakeClaude([review, refuted])).evaluate(find("go-worker-pool"))
     assert (len(result.score.found), len(result.score.missed), result.score.reported) == (1, 1, 2)
-
-
-def test_prompt_that_the_settings_choose_is_asked(library: Library) -> None:
-    chosen = Prompts.model_validate({"use": {"pull_request.opened": "pull_requests/changelog"}})
-    reply = library.prompts["pull_requests/changelog"].reply_model.model_validate(
-        {"worth_saying": True, "section": "Added", "summary": "s", "details": ""}
-    )
-    with pytest.raises(CaseError, match=r"the replies of pull_requests/changelog \(GenericAnalysis\)"):
-        with_fake(library, FakeClaude([reply]), prompts=chosen).evaluate(find("go-worker-pool"))
 
 
 # --- several runs, and the comparison of two evaluations -------------------------------------------------------------
@@ -324,12 +305,6 @@ def test_command_with_estimate_asks_nothing(
     assert run(library, "--config", str(config), "--output", str(output), "--estimate") == 0
     assert capsys.readouterr().out.startswith("51 cases, 1 run; estimated cost: at most ")
     assert (len(sandbox.requests.all()), output.exists()) == (asked, False)
-
-
-def test_command_that_is_stopped_exits_with_1(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--config", str(config), "--output", str(tmp_path / "eval.json"), "--cases", "rust-*"]
-    assert main([*arguments, "--max-usd", "0.000001"]) == 1
-    assert "STOPPED: run 1 stopped after 0 of 2 cases: the next call may cost 0.00" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -61,13 +61,6 @@ def test_martians_files_in_another_format_are_rejected(tmp_path: Path, changes: 
         load_martian(tmp_path, "core")
 
 
-def test_another_folder_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(CaseError, match="PATH is a checkout of withmartian/code-review-benchmark"):
-        load_martian(tmp_path, "core")
-    with pytest.raises(CaseError, match=r"corpus/manifest.json cannot be read"):
-        load_reviewbench(tmp_path)
-
-
 def reviewbench(folder: Path) -> None:
     pull = {
         "repo": "https://github.com/octo/hello",

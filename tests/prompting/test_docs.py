@@ -89,17 +89,6 @@ def test_working_examples_render(tmp_path: Path, content: str) -> None:
     assert "<untrusted " in render(library, "issues/example", issue_variables(), key=KEY).task
 
 
-def test_tag_at_the_end_of_a_line_joins_it_with_the_next_line_unless_it_has_a_plus(tmp_path: Path) -> None:
-    example = next(content for content in WORKING if "endif +%}" in content)
-    files = {"issues/kept.j2": example, "issues/joined.j2": example.replace("+%}", "%}")}
-    fronts = [FRONT, FRONT.replace("opened", "edited")]
-    prompts = {name: front + text for front, (name, text) in zip(fronts, files.items(), strict=True)}
-    library = load_library(write(tmp_path, parts() | prompts), families=FAMILIES)
-    tasks = [render(library, f"issues/{name}", issue_variables(), key=KEY).task for name in ("kept", "joined")]
-    assert [" (with a text)\nAuthor: " in task for task in tasks] == [True, False]
-    assert " (with a text)Author: " in tasks[1]
-
-
 @pytest.mark.parametrize("content", COMMENTS)
 def test_comment_examples_render(tmp_path: Path, content: str) -> None:
     files = {"issues/example.j2": FRONT + "x", "issues/example.comment.md.j2": content}
@@ -115,13 +104,6 @@ def test_failing_examples_give_the_message_in_the_guide(tmp_path: Path, content:
     with pytest.raises(PromptError) as caught:
         load_library(tmp_path, families=FAMILIES)
     assert str(caught.value).replace(tmp_path.as_posix(), "prompts") == message.strip()
-
-
-def test_example_without_front_matter_uses_that_of_the_second_folder(tmp_path: Path) -> None:
-    write(tmp_path / "own", {"issues/analyze.j2": WORKING[0]})
-    library = load_library(tmp_path / "own", SHIPPED, families=FAMILIES)
-    assert "issues/analyze" in library.comments
-    assert render(library, "issues/analyze", issue_variables(), key=KEY).task.startswith("<untrusted ")
 
 
 def test_shadow_example_loads_and_is_routed_next_to_the_original(tmp_path: Path) -> None:
@@ -169,10 +151,6 @@ def test_example_for_merged_pull_requests_is_routed_to_the_changelog_prompt(tmp_
     rule = route(event, settings=settings, table=table, catalogue=load_checked(settings), bot=None)
     assert isinstance(rule, Rule)
     assert (rule.prompt, rule.effective.find_fallback_number(rule.event_key)) == ("pull_requests/changelog", 12)
-
-
-def test_the_guide_has_examples_of_every_kind() -> None:
-    assert (len(WORKING), len(COMMENTS), len(FAILING)) == (3, 1, 4)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from jinja2 import TemplateError
 
 from hls_handler.errors import PromptError
 from hls_handler.prompting.environment import PromptEnvironment, RenderLimitError, join_chunks, place_of
@@ -59,11 +58,6 @@ def test_a_text_that_is_shown_too_often_is_stopped() -> None:
     assert place_of(caught.value) == ("prompts/t.j2", 2)
 
 
-def test_filler_text_is_not_there() -> None:
-    with pytest.raises(TemplateError, match="'lipsum' is undefined"):
-        written("{{ lipsum() }}")
-
-
 LONG = replace(ISSUE, title="One\nTwo <!-- hidden -->\nThree | `four`", body="x" * 70_000)
 
 
@@ -87,10 +81,6 @@ def in_prompt(folder: Path, template: str) -> str:
 )
 def test_filters_in_prompts(tmp_path: Path, template: str, text: str) -> None:
     assert in_prompt(tmp_path, template) == text
-
-
-def test_code_is_not_truncated(tmp_path: Path) -> None:
-    assert len(in_prompt(tmp_path, "{{ issue.body | code }}")) == 70_000 + len("<untrusted></untrusted>")
 
 
 @pytest.mark.parametrize(

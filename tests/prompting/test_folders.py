@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from hls_handler.errors import PromptError
-from hls_handler.prompting.library import ReloadingLibrary, load_library
+from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library, origin
 from hls_handler.prompting.render import render
 from hls_handler.prompting.source_files import SHIPPED_FRONT_MATTER, read_folder
@@ -54,20 +53,6 @@ def test_file_is_taken_from_the_first_folder_that_has_it() -> None:
     assert "issues/plain" in library.comments
 
 
-@pytest.mark.parametrize(
-    ("own", "expected"),
-    [
-        ({}, "team/issues/plain.j2, your own"),
-        ({"issues/plain.j2": f"{FRONT}x\n"}, "own/issues/plain.j2, your own; from team: base.j2, comment"),
-        ({"issues/plain.j2": WORDS}, "own/issues/plain.j2, your own; from team: front matter, base.j2, comment"),
-        ({"issues/_issue.j2": "x"}, "team/issues/plain.j2, your own; from own: issues/_issue.j2"),
-    ],
-    ids=["nothing", "a prompt", "its words", "a part"],
-)
-def test_origin_names_the_folder_of_each_file(own: dict[str, str], expected: str) -> None:
-    assert origin(load(own).sources["issues/plain"], Path("shipped")) == expected
-
-
 def test_template_without_front_matter_uses_that_of_the_next_folder_before_the_shipped_one(here: Path) -> None:
     shipped = TEAM | {"issues/plain.j2": FRONT.replace("A test", "Shipped")}
     library = load({"issues/plain.j2": WORDS}, shipped=shipped)
@@ -95,16 +80,6 @@ def test_missing_folders_and_folders_without_a_prompt_are_reported(here: Path) -
     assert caught.value.problems == (
         f"{here}/a:1: there is no prompt in any of a, b; a prompt is a file such as issues/analyze.j2",
     )
-
-
-def test_change_in_a_later_folder_is_used_from_the_next_delivery(here: Path) -> None:
-    write(here / "own", {"_unused.j2": "x"})
-    live = ReloadingLibrary(
-        lambda: load_library(Path("own"), Path("team"), families=FAMILIES), Path("own"), Path("team")
-    )
-    write(here / "team", {"issues/plain.j2": f"{FRONT}Changed"})
-    os.utime(here / "team/issues/plain.j2", (2_000_000_000, 2_000_000_000))
-    assert task(live.current()) == "Changed"
 
 
 # --- a template without front matter, in place of a shipped one ------------------------------------------------------

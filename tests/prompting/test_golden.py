@@ -36,7 +36,7 @@ from hls_handler.handlers.shown_findings import ShownFinding
 from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
-from hls_handler.prompting.render import DEFAULT_LABELS, RuleView, render, render_comment, render_footer
+from hls_handler.prompting.render import DEFAULT_LABELS, RuleView, render, render_comment
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.patches import parse_numbered
 from hls_handler.review.positions import locate
@@ -404,15 +404,6 @@ def test_generic_prompt_shows_the_upper_levels_of_a_deeply_nested_payload(librar
     assert task.count("in:") + task.count("[") < 10
 
 
-def test_lists_of_a_review_say_how_many_entries_are_left_out(library: Library) -> None:
-    variables = reviewed(findings=(shown(FINDING),) * 51, unrepeated=(shown(FINDING),) * 25, still_open=25)
-    comment = render_comment(library, "pull_requests/analyze", variables, key=KEY) or ""
-    assert [line for line in comment.split("\n") if line.startswith("And ")] == [
-        "And 1 more finding, for which there is no room here.",
-        "And 5 more that are still open.",
-    ]
-
-
 # --- the examples that the prompts give ------------------------------------------------------------------------------
 
 EVERYTHING = {name: value for samples in SAMPLES.values() for name, value in next(iter(samples.values())).items()}
@@ -492,8 +483,3 @@ def test_footer_of_a_comment_posted_elsewhere_links_to_its_source() -> None:
     url = "https://github.com/octo/shop/compare/1f0c...2d3e"
     footer = footer_with(about_url="https://wiki.example.com/hls", post_to=12, source="push", source_url=url)
     assert footer.startswith(f"*[Automatic comment](https://wiki.example.com/hls) about [this push]({url}) by HLS, ")
-
-
-def test_the_footer_alone_is_that_of_every_comment(library: Library) -> None:
-    for prompt, variables in COMMENTS.values():
-        assert render_footer(library, prompt, variables, key=KEY).endswith(footer_with())

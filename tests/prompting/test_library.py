@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 from collections.abc import Iterator
 from itertools import count
@@ -12,37 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.analysis import IssueAnalysis
 from hls_handler.errors import PromptError
-from hls_handler.prompting.front_matter import Then
 from hls_handler.prompting.library import ReloadingLibrary, load_library
-from hls_handler.prompting.prompt import Library, Prompt
+from hls_handler.prompting.prompt import Library
 from tests.prompting.samples import BASE, FAMILIES, FRONT, PLAIN, load, write
-
-
-def test_prompt_has_the_values_of_its_front_matter(tmp_path: Path) -> None:
-    front = (
-        "---\ndescription: Sort it\non: [issues.opened, issues.edited]\nreply: issue_analysis\n"
-        "model: claude-opus-5-5\nmax_tokens: 900\neffort: low\n"
-        "then: {prompt: issues/more.j2, when: analysis.worth_saying}\n---\n"
-    )
-    more = "---\ndescription: More\nreply: issue_response\n---\n{{ analysis.summary }}"
-    files = {"issues/sort.j2": front + "{{ issue.title }}", "issues/more.j2": more, "issues/sort.comment.md.j2": "x"}
-    library = load(tmp_path, files)
-    assert library.prompts["issues/sort"] == Prompt(
-        name="issues/sort",
-        id=library.prompts["issues/sort"].id,
-        path=f"{tmp_path.as_posix()}/issues/sort.j2",
-        on=("issues.opened", "issues.edited"),
-        reply="issue_analysis",
-        reply_model=IssueAnalysis,
-        model="claude-opus-5-5",
-        max_tokens=900,
-        effort="low",
-        then=Then(prompt="issues/more", when="analysis.worth_saying"),
-    )
-    assert re.fullmatch(r"issues/sort@[0-9a-f]{6}", library.prompts["issues/sort"].id)
-    assert "issues/more" not in library.comments
 
 
 def test_prompts_of_an_event_exclude_followers(tmp_path: Path) -> None:
@@ -165,16 +137,6 @@ def test_invalid_change_keeps_the_last_valid_version_until_it_is_corrected(
     assert caplog.records[-1].__dict__["prompts"] == [live.latest.prompts["issues/plain"].id]
 
 
-def test_removed_folder_is_an_error_but_does_not_raise(loader: CountingLoader, tmp_path: Path) -> None:
-    (loader.folder / "notes.md").symlink_to(loader.folder / "gone.md")  # is ignored
-    live = ReloadingLibrary(loader, loader.folder)
-    good = live.current()
-    loader.folder.rename(tmp_path.parent / f"{tmp_path.name}-elsewhere")
-    assert live.current() is good
-    assert live.reload_error is not None
-    assert "there is no such folder" in live.reload_error
-
-
 def test_unexpected_exception_during_reload_is_raised_once_and_remains_as_error(loader: CountingLoader) -> None:
     """The first caller gets the exception; later callers get the last valid version."""
 
@@ -258,15 +220,3 @@ def test_other_threads_wait_for_a_reload_and_get_its_result(loader: CountingLoad
     assert got == [live.latest, live.latest]
     assert live.latest is not old
     assert loader.times == 2
-
-
-def test_change_during_a_reload_causes_another_reload(loader: CountingLoader) -> None:
-    def changing() -> Library:
-        library = loader()
-        if loader.times == 1:
-            change(loader.folder, FRONT + "Changed meanwhile")
-        return library
-
-    live = ReloadingLibrary(changing, loader.folder)
-    first = live.latest.prompts["issues/plain"].id
-    assert live.current().prompts["issues/plain"].id != first

@@ -32,35 +32,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_sources_include_all_templates_of_prompt_and_comment(here: Path) -> None:
-    sources = find_sources(here, SHIPPED)
-    assert [source.name for source in sources.sources] == [
-        "issues/plain.j2",
-        "issues/_issue.j2",
-        "base.j2",
-        "issues/plain.comment.md.j2",
-        "_footer.md.j2",
-    ]
-
-
 def test_shipped_library_is_recognised_through_a_symlink(here: Path) -> None:
     write(here / "shipped", SHIPPED)
     (here / "lib").symlink_to(here / "shipped")
     assert origin(find_sources(here, {}), here / "shipped") == "lib/issues/plain.j2, in the shipped library"
-
-
-def test_line_numbers_are_those_of_the_file(here: Path) -> None:
-    sources = find_sources(here, SHIPPED)
-    assert list(sources.numbered_front) == [
-        (2, "description: A test"),
-        (3, "on: [issues.opened]"),
-        (4, "reply: issue_analysis"),
-    ]
-    assert list(sources.numbered_template) == [(6, "Judge this."), (7, '{% include "issues/_issue.j2" %}')]
-    inheriting = find_sources(here, {"issues/plain.j2": "One\n\nThree"})
-    assert list(inheriting.numbered_template) == [(1, "One"), (2, ""), (3, "Three")]
-    assert inheriting.front_file == f"{here}/shipped/issues/plain.j2"
-    assert next(iter(inheriting.numbered_front)) == (2, "description: A test")
 
 
 def shipped(here: Path) -> PromptSources:
@@ -81,29 +56,6 @@ def test_template_with_inherited_front_matter_differs_only_in_the_template(here:
         "-Judge this.",
         "+Weigh this.",
         ' {% include "issues/_issue.j2" %}',
-    ]
-
-
-def test_templates_and_comments_are_compared_regardless_of_file_name(here: Path) -> None:
-    edited = FRONT.replace("opened", "edited")
-    files = {"base.j2": BASE, "issues/a.j2": f"{FRONT}x\n", "issues/b.j2": f"{edited}x\n"}
-    files |= {"issues/a.comment.md.j2": "One\n", "issues/b.comment.md.j2": "Two\n"}
-    assert diff_prompts(find_sources(here, files, "issues/a"), find_sources(here, files, "issues/b")) == [
-        "--- lib/issues/a.j2",
-        "+++ lib/issues/b.j2",
-        "@@ -1,6 +1,6 @@",
-        " ---",
-        " description: A test",
-        "-on: [issues.opened]",
-        "+on: [issues.edited]",
-        " reply: issue_analysis",
-        " ---",
-        " x",
-        "--- lib/issues/a.comment.md.j2",
-        "+++ lib/issues/b.comment.md.j2",
-        "@@ -1 +1 @@",
-        "-One",
-        "+Two",
     ]
 
 

@@ -17,8 +17,6 @@ from hls_handler.prompting.environment import MAX_CHARACTERS
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.render import (
     RuleView,
-    estimate_tokens,
-    find_references,
     render,
     render_comment,
     render_footer,
@@ -31,12 +29,10 @@ from tests.prompting.samples import (
     FRONT,
     ISSUE,
     KEY,
-    PULL_REQUEST,
     comment_variables,
     issue_variables,
     load,
     pull_request_variables,
-    run_variables,
     shipped,
 )
 
@@ -196,25 +192,11 @@ def test_references_leave_no_back_link_unless_the_conversation_has_them(known: d
     assert comment.partition("\n")[0] == posted
 
 
-def test_references_of_the_pull_request_of_a_failed_run_stay() -> None:
-    rule = replace(ELSEWHERE, event="workflow_run.completed")
-    found = find_references(run_variables(pull_request=replace(PULL_REQUEST, body="Like #3"), rule=rule))
-    assert found is not None
-    assert {"acme/shop#3", f"acme/shop#{PULL_REQUEST.number}"} <= found.known
-
-
 def test_footer_has_the_variables_of_the_comment_without_commit(tmp_path: Path) -> None:
     footer = "{{ prompt_id }} in {{ repository.full_name }}{% if commit is defined %} {{ commit }}{% endif %}"
     library = load(tmp_path, {"issues/t.j2": FRONT + "x", "_footer.md.j2": footer})
     shown = render_footer(library, "issues/t", {**issue_variables(), "commit": "1f0c2d3e4b"}, key=KEY)
     assert shown == f"{library.prompts['issues/t'].id} in acme/shop"
-
-
-@pytest.mark.parametrize(
-    ("text", "tokens"), [("", 0), ("a", 1), ("abcdefg", 2), ("abcdefgh", 3), ("日本語", 5), ("naïve", 3)]
-)
-def test_estimate_of_tokens(text: str, tokens: int) -> None:
-    assert estimate_tokens(text) == tokens
 
 
 # --- texts that are appended to a prompt -----------------------------------------------------------------------------

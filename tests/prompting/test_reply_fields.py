@@ -10,7 +10,6 @@ import pytest
 from pydantic import ValidationError
 
 from hls_handler.analysis import (
-    REPLY_TYPES,
     IssueAnalysis,
     IssueResponse,
     Reply,
@@ -33,7 +32,7 @@ from hls_handler.prompting.reply_fields import (
 from hls_handler.sandbox.claude_rules import check_request
 from tests.prompting.samples import ANALYSIS, FRONT, KEY, issue_variables, load, shipped
 from tests.prompting.test_library_errors import FIELDS as REJECTED_FIELDS
-from tests.prompting.test_library_errors import front, problems
+from tests.prompting.test_library_errors import front
 
 FIELDS = """
   kind: {enum: [bug, question]}
@@ -78,25 +77,13 @@ def make_reply(kind: type[Reply], /, **other: object) -> Reply:
     return kind.model_validate({**ANALYSIS.model_dump(), **VALUES, **other})
 
 
-def test_reply_type_with_additional_fields_is_a_subclass_of_the_shipped_type(tmp_path: Path) -> None:
-    reply = make_reply(model(tmp_path))
-    assert isinstance(reply, IssueAnalysis)
-    assert list(type(reply).model_fields) == [*IssueAnalysis.model_fields, *list(VALUES)[1:]]
-    assert {name: getattr(reply, name) for name in VALUES} == VALUES
-    assert type(reply).model_validate_json(reply.model_dump_json()) == reply
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
         {"kind": "enhancement"},
-        {"component": "backend"},
-        {"areas": ["api", "paint"]},
         {"areas": ["api", "api", "api"]},
         {"affected_version": "x" * 4001},
-        {"affected_version": None},
         {"steps": ["x"] * 21},
-        {"steps": ["x" * 501]},
         {"certainty": "inf"},
         {"unheard_of": 1},
     ],
@@ -264,12 +251,9 @@ def test_labels_override_the_shipped_rules_field_by_field(tmp_path: Path) -> Non
     ("rule", "value", "label"),
     [
         ("{value}", "bug", "bug"),
-        ("is-{value}-ish", "bug", "is-bug-ish"),
-        ("c-{value}", "none", None),
         ("c-{value}", "", None),
         ("regression", True, "regression"),
         ("regression", False, None),
-        ({"bug": "defect", "none": "unsorted"}, "bug", "defect"),
         ({"bug": "defect", "none": "unsorted"}, "none", "unsorted"),
         ({"bug": "defect"}, "question", None),
         ({"true": "old", "false": "new"}, False, "new"),
@@ -277,18 +261,3 @@ def test_labels_override_the_shipped_rules_field_by_field(tmp_path: Path) -> Non
 )
 def test_label_of_a_value(rule: str | dict[str, str], value: object, label: str | None) -> None:
     assert [find_label(rule, one) for one in to_rule_values(value)] == [label]
-
-
-def test_value_that_makes_a_shipped_label_too_long_is_reported_at_its_line(tmp_path: Path) -> None:
-    value = "x" * 41
-    fields = f"\n  component:\n    enum: [a, {value}]"
-    files = {"base.j2": "{% block task %}{% endblock %}", "issues/a.j2": front(fields=fields) + "x"}
-    assert problems(tmp_path, files) == [
-        f"issues/a.j2:6: fields.component: the label 'component-{value}' has 51 characters; GitHub allows 50"
-    ]
-
-
-def test_every_shipped_rule_is_for_a_field_with_known_values() -> None:
-    for name, kind in REPLY_TYPES.items():
-        for field, rule in kind.label_rules.items():
-            assert list_possible_labels(rule, kind.model_fields[field].annotation) != (), f"{name}.{field}"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 import pytest
 
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.prompting.render import RuleView
-from hls_handler.prompting.variables import SAMPLE_TEXT, Trust, document_variables, sample_values
-from hls_handler.untrusted.placeholders import Trusted
+from hls_handler.prompting.variables import Trust, document_variables, sample_values
 
 
 @dataclass(frozen=True)
@@ -72,40 +70,6 @@ def test_trust_is_known_without_a_recorded_example() -> None:
         *("source", "labels.allow[]", "labels.assess[]", "categories[]"),
     }
     assert names["untrusted"] == {"labels.repository_allow[]", "paths.ignore[]", "source_url"}
-
-
-@pytest.mark.parametrize(
-    ("hint", "value", "row"),
-    [
-        (str, Trusted("issues/analyze@3f9c2a"), ("text", "trusted", "issues/analyze@3f9c2a")),
-        (int | str, 5, ("whole number or text", "", "5")),
-        (Literal["LEFT", "RIGHT"] | None, None, ("one of LEFT, RIGHT or none", "untrusted", None)),
-        (
-            Mapping[str, object],
-            {"action": "opened", "issue": {}},
-            ("the payload, as GitHub sent it", "untrusted", "its keys are action, issue"),
-        ),
-    ],
-    ids=["trusted", "union", "literal", "payload"],
-)
-def test_value_is_documented(hint: object, value: object, row: tuple[str, str, str | None]) -> None:
-    assert rows(hint, value) == [("it", *row)]
-
-
-@pytest.mark.parametrize(
-    ("hint", "full", "minimal"),
-    [
-        (str | None, SAMPLE_TEXT, None),
-        (int | str, 7, 0),
-        (Mapping[str, str], {}, {}),
-        (Annotated[Literal["a", "b", "c"], "why"], "a", "c"),
-        (Part, Part(SAMPLE_TEXT, "big"), Part("", "small")),
-        (list[float], [0.8, 0.8], []),
-    ],
-    ids=str,
-)
-def test_type_has_a_full_and_a_minimal_value(hint: object, full: object, minimal: object) -> None:
-    assert sample_values(hint) == (full, minimal)
 
 
 @pytest.mark.parametrize("name", REPLY_TYPES)
