@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
 from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
@@ -42,8 +41,6 @@ MAX_QUOTED = 100  # characters of an invalid value that an error quotes
 
 
 class Api:
-    """The routes for one set of settings."""
-
     def __init__(self, frame: Frame, store: Storage) -> None:
         self._frame, self._store = frame, store
 
@@ -107,7 +104,7 @@ class Api:
 
     def _retry_all(self, request: Request) -> Response:
         given = dict(request.query_params)
-        number = _parse_number(given, "number", 0, 0, MAX_NUMBER)
+        number = _parse_number(given, "number", 0, MAX_NUMBER) or 0
         search = parse_retried({name: value for name, value in given.items() if name != "number"})
         source = self._frame.settings.sources.where("storage.body_days")
         result = retry_matching(self._store, search, number=number, body_days_source=source)
@@ -125,21 +122,18 @@ def _parse_analysis_search(query: Mapping[str, str]) -> AnalysisSearch:
         raise HTTPException(400, f"kind: found {kind[:MAX_QUOTED]!r}, expected one of {', '.join(KINDS)}")
     return AnalysisSearch(
         repository=repository,
-        number=_parse_number(query, "pr_number", None, 1, MAX_NUMBER),
+        number=_parse_number(query, "pr_number", 1, MAX_NUMBER),
         kind=next((one for one in KINDS if one == kind), None),
         since=parse_time("since", query.get("since")),
-        limit=_parse_number(query, "limit", 20, 1, MAX_LIMIT),
-        offset=_parse_number(query, "offset", 0, 0, MAX_OFFSET),
+        limit=_parse_number(query, "limit", 1, MAX_LIMIT) or 20,
+        offset=_parse_number(query, "offset", 0, MAX_OFFSET) or 0,
     )
 
 
-Default = TypeVar("Default", int, None)
-
-
-def _parse_number(query: Mapping[str, str], name: str, default: Default, least: int, most: int) -> int | Default:
+def _parse_number(query: Mapping[str, str], name: str, least: int, most: int) -> int | None:
     given = query.get(name)
     if given is None:
-        return default
+        return None
     if not re.fullmatch("[0-9]{1,10}", given) or not least <= int(given) <= most:
         raise HTTPException(400, f"{name}: found {given[:MAX_QUOTED]!r}, expected a number from {least} to {most}")
     return int(given)

@@ -55,8 +55,6 @@ class ConsolePorts:
 
 
 class Console:
-    """The console of one process."""
-
     def __init__(self, ports: ConsolePorts, *, run: RunRenderJob | None = None) -> None:
         """`run` renders unsaved prompts; by default, a child process does."""
         self._ports = ports

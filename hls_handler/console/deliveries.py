@@ -75,7 +75,6 @@ class DeliveryPages:
         said: str = "",
         status: int = 200,
     ) -> Response:
-        """Return the page. `given` are the filters of the address."""
         store = self._store
         found, pauses = store.searches.find(search), store.pauses.active()
         reasons = store.searches.count_reasons(search) if search.state in RETRIED else []
@@ -242,7 +241,6 @@ class Budget(NamedTuple):
 
 
 def _title(step: Step) -> str:
-    """Return "Ask Claude 2" for "ask 2"."""
     name, _, rest = step.name.partition(" ")
     return f"{STEP_TITLES.get(name, name)} {rest}".rstrip()
 

@@ -91,7 +91,6 @@ def parse_retried(query: Mapping[str, str]) -> DeliverySearch:
 
 
 def parse_time(name: str, given: str | None) -> datetime | None:
-    """Return the time, aware UTC; None for None. Raises `InvalidFilter`."""
     if given is None:
         return None
     try:

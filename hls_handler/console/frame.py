@@ -90,7 +90,6 @@ class Frame:
         return [Route(path, guarded, methods=[endpoint.method]) for path in paths]
 
     def require_permitted_origin(self, request: Request) -> None:
-        """Raise `HTTPException` if requests from this place are rejected."""
         rejection = self.access.find_rejection(request)
         if rejection is not None:
             raise HTTPException(*rejection)
@@ -103,7 +102,6 @@ class Frame:
             raise HTTPException(403, "send the key in the header X-API-Key; without a key, send no Origin")
 
     def render(self, request: Request, template: str, *, status: int = 200, **variables: object) -> Response:
-        """Return the page. `variables` are those of the template besides `base.html`'s."""
         access = self.access
         return render(
             request,

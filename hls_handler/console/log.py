@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from hls_handler.console.delivery_search import InvalidFilter, read_filters
 from hls_handler.console.frame import Frame
@@ -37,10 +37,10 @@ MAX_FIRST_LINES, MAX_LINES_AT_ONCE = 1_000, 200
 """Limit on the lines of the first event and of each later reading; more would take a browser too long."""
 
 RETRY_MS, RETRY_FULL_S = 2_000, 30
-HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"x-accel-buffering", b"no"),  # nginx would collect the events otherwise
-]
+HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "x-accel-buffering": "no",  # nginx would collect the events otherwise
+}
 
 
 class LogPages:
@@ -72,7 +72,7 @@ class LogPages:
 
     async def _stream(self, request: Request) -> Response:
         if request.method == "HEAD":
-            return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
+            return Response(headers=HEADERS)
         if request.headers.get("sec-fetch-mode") == "navigate":  # a link of another site could take one of the streams
             return self._frame.message(request, "This address is the stream of the page /log.", status=400)
         query = request.query_params
@@ -82,7 +82,6 @@ class LogPages:
 
 
 def _parse_filter(query: Mapping[str, str]) -> LogFilter:
-    """Return the filter of an address such as `/log?level=ERROR`. Raises `InvalidFilter`."""
     wanted = LogFilter(**read_filters(query, FILTERS))
     if wanted.level and wanted.level not in LEVELS:
         raise InvalidFilter(f"level: found {wanted.level!r}, expected one of {', '.join(LEVELS)}")
@@ -125,8 +124,6 @@ def _find_link(name: str, value: object) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class StreamTimes:
-    """Times in s."""
-
     poll_s: float = 0.25
     heartbeat_s: float = 15.0  # a proxy closes a connection without data; nginx does after 60 s
     age_s: float = 900.0  # then the client connects again, and its session is checked again
@@ -158,7 +155,6 @@ class LogStreams:
         return f"{self._process}-{number}"
 
     def find_number(self, position: str) -> int | None:
-        """Return the number of the line; None if the id is not one of this process."""
         process, _, number = position.rpartition("-")
         is_own = process == self._process and number.isascii() and number.isdecimal() and len(number) < 20
         return int(number) if is_own else None
@@ -199,37 +195,34 @@ class LogStream(Response):
                 full = JSONResponse({"detail": detail}, 503, headers={"retry-after": str(RETRY_FULL_S)})
                 await full(scope, receive, send)
                 return
-            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-            gone = asyncio.create_task(_wait_until_gone(receive))
+
+            async def send_in_time(message: Message) -> None:
+                async with asyncio.timeout(self._streams.times.stalled_s):
+                    await send(message)
+
+            response = StreamingResponse(self._texts(may_go_on, is_own=connection is not None), headers=HEADERS)
             try:
-                await self._send_lines(send, gone, may_go_on, is_own=connection is not None)
+                await response(scope, receive, send_in_time)
             except TimeoutError:
                 if connection is not None:
                     connection.abort()
-                    await gone
-            finally:
-                gone.cancel()
+                    await response.listen_for_disconnect(receive)
 
-    async def _send_lines(
-        self, send: Send, gone: asyncio.Task[None], may_go_on: Callable[[], bool], *, is_own: bool
-    ) -> None:
+    async def _texts(self, may_go_on: Callable[[], bool], *, is_own: bool) -> AsyncIterator[str]:
         times, now = self._streams.times, asyncio.get_running_loop().time
         ends_at, sent_at = now() + (times.age_s if is_own else times.foreign_age_s), now()
         text = f"retry: {RETRY_MS}\n\n" + self._event("other", {} if self._is_other else None)
         text += self._new_lines(MAX_FIRST_LINES) or self._event("alive", {})
-        while may_go_on() and now() < ends_at and not gone.done():
+        while True:
+            if text:
+                yield text
+                sent_at = now()
+            if not may_go_on() or now() >= ends_at:
+                return
+            await asyncio.sleep(times.poll_s)
+            text = self._new_lines(MAX_LINES_AT_ONCE)
             if not text and now() - sent_at >= times.heartbeat_s:
                 text = self._event("alive", {})
-            if text:
-                await self._respond(send, text, more=True)
-                sent_at = now()
-            await asyncio.wait({gone}, timeout=times.poll_s)
-            text = self._new_lines(MAX_LINES_AT_ONCE)
-        await self._respond(send, text, more=False)
-
-    async def _respond(self, send: Send, text: str, *, more: bool) -> None:
-        async with asyncio.timeout(self._streams.times.stalled_s):
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": more})
 
     def _new_lines(self, limit: int) -> str:
         ring = self._streams.ring
@@ -248,8 +241,3 @@ class LogStream(Response):
         if content is None:
             return ""
         return f"event: {name}\nid: {self._streams.position(self._after)}\ndata: {json.dumps(content)}\n\n"
-
-
-async def _wait_until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

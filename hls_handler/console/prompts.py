@@ -49,8 +49,6 @@ MAX_VERSIONS, MAX_CORRECTED = 50, 20
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A rendered prompt as pages show it."""
-
     title: str  # of the event that it is rendered with
     guid: str | None  # of its delivery; None for a recorded event
     parts: Sequence[tuple[str, bool]]  # of the user message, and whether each is untrusted text
@@ -133,7 +131,6 @@ class PromptPages:
         )
 
     def _view(self, library: Library, name: str, guid: str) -> Mapping[str, object]:
-        """Return the content of the page, without the statistics."""
         settings = self._frame.settings
         offered = list_deliveries(self._store, library, name)
         shown, problem = None, ""
@@ -165,7 +162,6 @@ class PromptPages:
 
 
 def prompt_name(request: Request) -> str:
-    """Return the prompt's name, such as "issues/analyze"."""
     return f"{request.path_params['family']}/{request.path_params['name']}"
 
 

@@ -61,7 +61,6 @@ class SettingsPages:
         yield from self._settings.warnings
 
     def _report(self, repository: str) -> tuple[RepositoryReport | None, str]:
-        """Return the report, or the reason why there is none."""
         if not REPOSITORY_NAME.fullmatch(repository):
             return None, f"{repository} is no name of a repository; write it as owner/repo."
         matching = self._frame.table.find_all(repository)

@@ -52,6 +52,5 @@ class SignInPages:
 
 
 def _local_path(given: str | None) -> str:
-    """Return the path if it is one of this service, else that of the overview."""
     is_local = given is not None and given.startswith("/") and not given.startswith(("//", "/\\"))
     return given if given is not None and is_local and given.isprintable() else "/"

@@ -42,8 +42,6 @@ NO_NEWLINE = "\n\\ No newline at end of file"
 
 @dataclass(frozen=True, slots=True)
 class PromptSources:
-    """The front matter and the source files of one prompt. The hash in the prompt's id is computed from them."""
-
     name: str  # "issues/analyze"
     front: str  # the front matter as written, without the fences
     front_file: str  # file of the front matter: a shipped file if the author's file has none
@@ -148,7 +146,6 @@ class Prompt:
 
     @property
     def absolute_path(self) -> str:
-        """The path for errors and warnings."""
         return str(Path(self.path).absolute())
 
 
@@ -172,8 +169,6 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """All prompts of a prompt library, with their templates and source files."""
-
     prompts: Mapping[str, Prompt]
     environment: PromptEnvironment = field(repr=False)  # the templates, with the filters for prompts
     comment_environment: PromptEnvironment = field(repr=False)  # the templates, with the filters for comments
@@ -206,7 +201,6 @@ class Library:
         return tuple(found)
 
     def predecessors(self, name: str) -> tuple[str, ...]:
-        """Return the prompts whose `then` names the prompt `name`."""
         return tuple(other for other, prompt in self.prompts.items() if prompt.then and prompt.then.prompt == name)
 
     def events(self, name: str, families: Mapping[str, Family]) -> tuple[str, ...]:
@@ -263,5 +257,4 @@ class Library:
         return any(variable in self.names_read[one] or variable in self.appended[one] for one in names)
 
     def file(self, name: str) -> str:
-        """Return the path of a prompt's template, for messages. Raises `KeyError` if there is no such prompt."""
         return self.prompts[name].path

@@ -64,7 +64,6 @@ class Recorded:
 
     @property
     def key(self) -> str:
-        """The event key: "issues.opened"; "push" for an event without an action."""
         return event_key(self.event, self.action)
 
     @property

@@ -43,8 +43,6 @@ from hls_handler.untrusted.untrusted_text import CommentFormatter, UntrustedText
 
 @dataclass(frozen=True, slots=True)
 class LabelsView:
-    """The `labels` settings of the repository."""
-
     create: bool
     allow: tuple[str, ...]  # globs of the operator
     repository_allow: tuple[str, ...]  # globs of `.github/hls.yaml`; a label must match both
@@ -205,7 +203,6 @@ def render(library: Library, name: str, variables: Mapping[str, object], *, key:
 
 
 def _optional_fields(variables: Mapping[str, object]) -> Iterator[str]:
-    """Yield the optional fields that the settings ask of a review."""
     rule = variables.get("rule")
     if isinstance(rule, RuleView) and "pull_requests" in rule.labels.assess:
         yield from ASSESSMENT

@@ -60,7 +60,6 @@ class SourceFile:
 
     @property
     def fence_problem(self) -> Problem | None:
-        """A mistake in the fences of the front matter."""
         found = find_fence_problem(self.text)
         return None if found is None else Problem(self.file, *found)
 

@@ -15,8 +15,6 @@ from hls_handler.wording import add_usd
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The expected tokens and cost of questions to Claude."""
-
     questions: int
     models: tuple[str, ...]  # if a configured model is retired, its successor
     max_tokens: int  # the highest limit on the tokens of a reply

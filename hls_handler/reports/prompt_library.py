@@ -31,7 +31,6 @@ def format_custom_fields(prompt: Prompt) -> list[str]:
 
 
 def list_labels(model: type[Reply]) -> Iterator[tuple[str, str]]:
-    """Yield each field that sets labels, with all its labels: ("priority", "priority-high, priority-medium")."""
     for name, rule in model.label_rules.items():
         yield name, ", ".join(list_possible_labels(rule, model.model_fields[name].annotation))
 
@@ -80,8 +79,6 @@ def format_share(one: FieldFeedback) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """The figures of one version of a prompt."""
-
     id: str
     calls: PromptStats
     failures: Mapping[str, int]  # outcome ("invalid") -> number of stored calls that ended so
@@ -89,7 +86,6 @@ class Version:
 
     @property
     def failed(self) -> str:
-        """ "2 invalid, 1 truncated"."""
         return ", ".join(f"{number} {outcome}" for outcome, number in sorted(self.failures.items())) or "none"
 
     def corrected(self, *, by_field: bool = True) -> str:
@@ -101,8 +97,6 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class LibraryStats:
-    """The stored figures of all prompts."""
-
     rows: Sequence[PromptStats] = ()
     failures: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # prompt id -> outcome -> number of calls
     feedback: Mapping[str, Mapping[str, FieldFeedback]] = field(default_factory=dict)  # prompt id -> field of the reply

@@ -38,8 +38,6 @@ class RepositoryFileState:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryReport:
-    """The settings of one repository."""
-
     entry: SourcedValue  # "name", the pattern of the entry of `repositories` that applies, and its line
     precedence: tuple[str, ...]  # why it has precedence over others: "octo/*   hls.yaml:4 (...): a whole name ..."
     file: SourcedValue  # what is known about `.github/hls.yaml`

@@ -148,7 +148,6 @@ class _Timeline:
         return replace(_measured(failure, error, None), name=name, status="failed")
 
     def _next(self) -> str:
-        """Return the name of the step that a running delivery is at."""
         if (GATHER, 0) not in self._steps:
             return GATHER
         return POST if self._is_asked else ASK
