@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hls_handler.analysis import Category, IssueAnalysis, Severity, enum_values
 from hls_handler.handlers.reader import ChangedFile
-from hls_handler.review.patches import HUNK_HEADER, Hunk, Line, Side, parse_patch
+from hls_handler.review.patches import Hunk, Line, Side, parse_patch
 
 FOLDER = Path(__file__).parent
 
@@ -137,7 +137,6 @@ def load_cases(folder: Path = FOLDER) -> tuple[Case, ...]:
                 continue
             problems += [f"{kind}/{path.name}: {problem}" for problem in find_problems(case)]
             cases.append(case)
-    problems += _find_duplicates(cases)
     if problems:
         raise CaseError(problems)
     return tuple(cases)
@@ -237,7 +236,6 @@ def _pull_request_problems(case: PullRequestCase) -> Iterator[str]:
         hunks[file.path] = parse_patch(file.patch or "").hunks
         if not hunks[file.path]:
             yield f"{file.path}: it has no patch"
-        yield from (f"{file.path}: {problem}" for problem in find_hunk_problems(file.patch or ""))
     if not case.defects and not case.traps:
         yield "a clean case needs a trap: a finding that it tempts to"
     places = [(defect.about, place) for defect in case.defects for place in defect.places]
@@ -258,53 +256,6 @@ def _place_problems(place: Place, lines: Sequence[Line]) -> Iterator[str]:
         yield f"the quote {place.quote!r} occurs {len(quoted)} times in {place.path}"
     elif (quoted[0].side, quoted[0].number) != (place.side, place.line):
         yield f"the quote is at {quoted[0].side} {quoted[0].number}, not at {place.side} {place.line}"
-
-
-def find_hunk_problems(patch: str) -> Iterator[str]:
-    """Yield a sentence for each hunk header whose numbers differ from its lines. Uses no code of `review.patches`."""
-    offset, last_old = 0, 0
-    for part in re.split(r"^(?=@@ )", patch, flags=re.MULTILINE)[1:]:
-        header, *lines = part.removesuffix("\n").split("\n")
-        numbers = HUNK_HEADER.match(header)
-        if numbers is None:
-            yield f"{header!r} is not a hunk header"
-            continue
-        old_start, old, new_start, new = (int(number or 1) for number in numbers.groups())
-        marks = [line[:1] for line in lines]
-        if unknown := [line for line in lines if line[:1] not in (" ", "+", "-", "\\")]:
-            yield f"{header!r}: the line {unknown[0]!r} has no mark"
-        counted = (marks.count(" ") + marks.count("-"), marks.count(" ") + marks.count("+"))
-        if counted != (old, new):
-            yield f"{header!r}: the hunk has {counted[0]} old and {counted[1]} new lines"
-        elif not (old and new):
-            continue  # an added or removed file
-        elif new_start - old_start != offset:
-            yield f"{header!r}: the new file's first line should be {old_start + offset}"
-        if old_start < last_old:
-            yield f"{header!r}: the hunk begins before the end of the last one"
-        offset, last_old = offset + new - old, old_start + old
-
-
-def _find_duplicates(cases: Iterable[Case]) -> Iterator[str]:
-    seen: dict[object, str] = {}
-    for case in cases:
-        for content in _contents(case):
-            if content in seen:
-                yield f"{case.name} repeats {seen[content]}"
-            seen.setdefault(content, case.name)
-
-
-def _contents(case: Case) -> Iterator[object]:
-    yield case.name
-    match case:
-        case PullRequestCase():
-            yield case.title.casefold()
-            yield from (file.patch for file in case.files)
-        case IssueCase():
-            yield case.title.casefold()
-            yield case.body
-        case WorkflowCase():
-            yield case.log
 
 
 def counts_by_kind(cases: Iterable[Case]) -> Mapping[Kind, int]:
