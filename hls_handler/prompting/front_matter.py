@@ -42,8 +42,6 @@ def find_fence_problem(text: str) -> tuple[int, str] | None:
     is_fence = first == 0 and opening.rstrip() == FENCE
     if not is_fence and not (_DASHES.fullmatch(opening.strip()) and _KEY_OR_COMMENT.match(below)):
         return None
-    if text.startswith(BYTE_ORDER_MARK):
-        return 1, "a byte order mark (BOM) precedes the front matter; save the file as UTF-8 without BOM"
     if first > 0:
         return first + 1, "front matter must begin in line 1; remove the blank lines above it"
     if not is_fence:

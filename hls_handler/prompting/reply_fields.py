@@ -71,23 +71,16 @@ def _resolve_label_rules(
 
 def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
     values = possible_values(hint)
-    placeholders = PLACEHOLDER.findall(given) if isinstance(given, str) else []
-    unknown = next((found for found in placeholders if found != VALUE), None)
     if not values:
         message = "only booleans and fields with an enum can become labels"
         yield "", f"{message}, because the values of other fields are not known in advance"
-    elif isinstance(given, str) and unknown is not None:
-        advice = "write the label for true" if hint is bool else f"write {VALUE}"
-        yield "", f"unknown placeholder {unknown} in {given!r}; {advice}"
-    elif isinstance(given, str) and hint is bool:
-        if VALUE in given:
-            yield "", "the field is a boolean; write the label for true, without {value}"
-    elif isinstance(given, str):
-        if given.count(VALUE) != 1 or set("{}") & set(given.replace(VALUE, "")):
-            message = f"must be a pattern with {VALUE} once, false (no label), or a label for each value"
-            yield "", f"{message}; found {given!r}"
+    elif hint is bool and isinstance(given, str):
+        if PLACEHOLDER.search(given):
+            yield "", f"the field is a boolean; write the label for true, without a placeholder; found {given!r}"
+    elif isinstance(given, str) and VALUE in given and not set("{}") & set(given.replace(VALUE, "", 1)):
+        return
     elif not isinstance(given, Mapping) or not given:
-        yield "", f"must be a pattern with {VALUE}, false (no label), or a label for each value; found {given!r}"
+        yield "", f"must be a pattern with {VALUE} once, false (no label), or a label for each value; found {given!r}"
     else:
         for value, label in given.items():
             if value not in values:

@@ -94,10 +94,6 @@ FRONT_KEYS = "description: x\non: [issues.opened]\nreply: issue_analysis\n"
         (f" ---\n{FRONT_KEYS}---\nx", "1: front matter begins with ' ---'; write exactly ---"),
         (f"---\n{FRONT_KEYS}----\nx\n---\n", "5: the front matter ends with '----'; write exactly ---"),
         (f" \n\n--\n{FRONT_KEYS}--\nx", "3: front matter must begin in line 1; remove the blank lines above it"),
-        (
-            f"\ufeff---\n{FRONT_KEYS}---\nx",
-            "1: a byte order mark (BOM) precedes the front matter; save the file as UTF-8 without BOM",
-        ),
         (f"---\n{FRONT_KEYS}x", "1: the front matter has no end; close it with a line ---"),
     ],
 )
@@ -110,11 +106,12 @@ def test_mistake_in_a_fence_is_reported_instead_of_using_the_shipped_front_matte
     assert caught.value.problems == (f"{here}/mine/issues/analyze.j2:{problem}",)
 
 
-@pytest.mark.parametrize("above", ["\ufeff", "----\n"], ids=["a byte order mark", "dashes"])
-def test_what_is_no_front_matter_is_text_except_a_byte_order_mark(here: Path, above: str) -> None:
-    write(here / "mine", {"issues/analyze.j2": f"{above}Sort {{{{ issue.title }}}}"})
+def test_what_is_no_front_matter_is_text_except_a_byte_order_mark(here: Path) -> None:
+    marked = f"\ufeff{FRONT.replace('[issues.opened]', '[]')}Sort {{{{ issue.title }}}}"
+    write(here / "mine", {"issues/analyze.j2": "----\nSort {{ issue.title }}", "issues/marked.j2": marked})
     library = load_library(Path("mine"), families=FAMILIES, shipped=SHIPPED)
-    assert task(library, "issues/analyze").startswith(f"{above.removeprefix(chr(0xFEFF))}Sort <untrusted ")
+    assert task(library, "issues/analyze").startswith("----\nSort <untrusted ")
+    assert task(library, "issues/marked").startswith("Sort <untrusted ")
 
 
 def test_template_that_replaces_a_shipped_file_keeps_the_shipped_front_matter_and_comment(here: Path) -> None:
