@@ -177,12 +177,10 @@ class DeliveryPages:
             log_begins_at=self._log_ring.begins_at(),
             budgets=[*self._load_budgets(row)] if report.calls else (),
             said=said,
-            can_retry=row.state in ("dead", "queued") or (row.state == "ignored" and self._has_body(row)),
+            can_retry=row.state in ("dead", "queued")
+            or (row.state == "ignored" and self._store.deliveries.body(row.guid) is not None),
             is_open=row.state in OPEN_STATES,
         )
-
-    def _has_body(self, row: DeliveryRow) -> bool:
-        return self._store.deliveries.body(row.guid) is not None
 
     def _load_budgets(self, row: DeliveryRow) -> Iterator[Budget]:
         effective, settings = self._frame.table.find(row.repository or ""), self._frame.settings

@@ -31,6 +31,7 @@ DIFFERENT = (
     "This was rendered again and differs from what was sent: the settings of the repository, the facts or HLS itself "
     "have changed since."
 )
+NOT_STORED = "(the problem is not stored any more)"
 UNKNOWN = "This was rendered again; the version of HLS that sent it recorded no SHA-256, so it may differ."
 
 
@@ -61,30 +62,19 @@ def render_sent_prompt(
     verdict = IDENTICAL if is_identical else UNKNOWN if call.request_digest is None else DIFFERENT
     replies = UNUSABLE.decode(stored.steps.get((UNUSABLE.name, call.index))) or ()
     correction = None
-    if call.id in _find_corrections(calls):
-        correction = _describe_correction(replies[0] if replies else None)
+    if _is_correction(calls, call):
+        reply, problem = (replies[0].text, replies[0].problem) if replies else (None, NOT_STORED)
+        correction = Correction(reply, CORRECTION.format(problem=problem))
     failed = [one.id for one in calls if one.index == call.index and one.outcome not in (*FREE, SUCCESS, None)]
     unusable = dict(zip(reversed(failed), reversed(replies), strict=False)).get(call.id)
     return SentPrompt(rendered, is_identical, verdict, correction, unusable)
 
 
-def _find_corrections(calls: Sequence[CallRow]) -> frozenset[int]:
-    """Return the ids of the calls that asked to correct an invalid reply. `calls` are in the order of their start."""
-    found: set[int] = set()
-    is_invalid: dict[int, bool] = {}  # index -> the next call asks for a correction
-    for call in calls:
-        is_correction = is_invalid.get(call.index, False)
-        if is_correction:
-            found.add(call.id)
-        if call.outcome not in (*FREE, None):  # after those, the same is asked again
-            is_invalid[call.index] = call.outcome == "invalid" and not is_correction
-    return frozenset(found)
-
-
-def _describe_correction(unusable: UnusableReply | None) -> Correction:
-    if unusable is None:
-        return Correction(None, CORRECTION.format(problem="(the problem is not stored any more)"))
-    return Correction(unusable.text, CORRECTION.format(problem=unusable.problem))
+def _is_correction(calls: Sequence[CallRow], call: CallRow) -> bool:
+    """Return True if the call asked to correct the invalid reply to the one before. `calls` are in their order."""
+    earlier = (one for one in calls[: calls.index(call)] if one.index == call.index)
+    before = [one for one in earlier if one.outcome not in (*FREE, None)]  # after those, the same is asked again
+    return bool(before) and before[-1].outcome == "invalid" and not _is_correction(calls, before[-1])
 
 
 class SentPromptPages:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hls_handler.analysis import REPLY_TYPES, Reply, list_possible_labels
@@ -135,7 +135,7 @@ def list_uses(settings: Settings, library: Library, name: str) -> list[Use]:
     """
     found: list[Use] = []
     for entry in RepositoryTable(settings).all():
-        keys = _events_that_run(library, name, entry.use.keys())
+        keys = dict.fromkeys([*library.prompts[name].on, *entry.use])
         chosen = {key: entry.find_prompt(key) for key in keys}
         run = [
             key
@@ -152,7 +152,3 @@ def list_uses(settings: Settings, library: Library, name: str) -> list[Use]:
             pattern = settings.repositories[int(index)].name if index else "all"
             found.append(Use(kind, pattern, settings.sources.where(choice.key)))
     return found
-
-
-def _events_that_run(library: Library, name: str, chosen: Collection[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*library.prompts[name].on, *chosen]))
