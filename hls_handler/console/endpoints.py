@@ -128,6 +128,11 @@ def _text(name: str, description: str, example: str | None = None) -> Parameter:
     return Parameter(name, description, schema, example)
 
 
+def _number(name: str, description: str, least: int, most: int, **other: int) -> Parameter:
+    """`other` are more keys of the schema, such as `default`."""
+    return Parameter(name, description, {"type": "integer", "minimum": least, "maximum": most, **other})
+
+
 def _time(name: str, description: str) -> Parameter:
     return Parameter(name, f"{description}; UTC without an offset", {"anyOf": [TIME, {"const": ""}]})
 
@@ -153,16 +158,8 @@ LIST_ANALYSES = Endpoint(
         ),
         Parameter("kind", "only of events of this family", {"type": "string", "enum": list(KINDS)}),
         Parameter("since", "only replies from this time on; UTC without an offset", TIME),
-        Parameter(
-            "limit",
-            "analyses on a page",
-            {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 20},
-        ),
-        Parameter(
-            "offset",
-            "matching analyses to skip",
-            {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0},
-        ),
+        _number("limit", "analyses on a page", 1, MAX_LIMIT, default=20),
+        _number("offset", "matching analyses to skip", 0, MAX_OFFSET, default=0),
     ),
     other_path="/analyses",
 )
@@ -197,11 +194,7 @@ RETRY_DELIVERIES = Endpoint(
     parameters=(
         Parameter("state", "of the deliveries", {"type": "string", "enum": [*RETRIED, ""], "default": "dead"}, "dead"),
         *(one for one in LIST_DELIVERIES.parameters if one.name not in ("state", "before")),
-        Parameter(
-            "number",
-            "how many deliveries match",
-            {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER, "default": 0},
-        ),
+        _number("number", "how many deliveries match", 0, MAX_NUMBER, default=0),
     ),
     statuses=(202,),
     errors=(400, 401, 403, 405, 409, 503),

@@ -74,7 +74,7 @@ def make_document() -> dict[str, Any]:
     schemas, definitions = TypeAdapter.json_schemas(
         [(one, "serialization", TypeAdapter(one)) for one in types],
         ref_template="#/components/schemas/{model}",
-        schema_generator=_WithoutTitles,
+        schema_generator=_Schemas,
     )
     by_type = {one: schemas[one, "serialization"] for one in types}
     paths: dict[str, dict[str, object]] = {}
@@ -99,9 +99,12 @@ def make_document() -> dict[str, Any]:
     }
 
 
-class _WithoutTitles(GenerateJsonSchema):
+class _Schemas(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
         return False  # the titles would only repeat the names
+
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        return field["type"] == "dataclass-field" or super().field_is_required(field, total)
 
 
 def _operation(endpoint: Endpoint, schemas: Mapping[Any, object]) -> dict[str, object]:

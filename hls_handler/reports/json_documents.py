@@ -16,7 +16,7 @@ from hls_handler.deliveries import State
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause
 from hls_handler.reports.delivery_report import DeliveryReport, describe_shadow
 from hls_handler.reports.reply_text import describe_reply
-from hls_handler.reports.timeline import ROUTE, StepStatus
+from hls_handler.reports.timeline import ROUTE, Step
 from hls_handler.store.statistics import DeliveryRow
 
 Document = TypeVar("Document")
@@ -96,22 +96,6 @@ class CallDocument(TypedDict):
     request_id: str | None
 
 
-class StepDocument(TypedDict):
-    """A step of the way of a delivery."""
-
-    name: str
-    status: StepStatus
-    detail: str | None
-    url: str | None
-    started_at: str | None
-    took_s: float | None
-    input_tokens: int | None
-    output_tokens: int | None
-    cost_usd: float | None
-    is_estimate: bool
-    github_requests: int | None
-
-
 class DeliveryDocument(ListedDelivery):
     """All that is known about a delivery, except the body and what was read from GitHub."""
 
@@ -141,7 +125,7 @@ class DeliveryDocument(ListedDelivery):
     posting_error: str | None
     shadow: str | None
     calls: list[CallDocument]
-    steps: list[StepDocument]
+    steps: list[Step]
     comment: str | None
 
 
@@ -199,7 +183,7 @@ def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
         ],
         shadow=describe_shadow(report.shadow) if report.shadow else None,
         calls=[to_document(CallDocument, one, shadow=one.of_shadow, took_s=one.lasted_s) for one in report.calls],
-        steps=[to_document(StepDocument, step) for step in report.steps],
+        steps=[to_document(Step, step) for step in report.steps],
         comment=report.comment,
     )
 
