@@ -11,11 +11,15 @@ import pytest
 
 from hls_handler.console.overview import (
     LINKS,
+    describe_totals,
     draw_plots,
+    sum_prompts,
 )
 from hls_handler.console.plots import Steps, axis_values, draw
 from hls_handler.engine.health import COMPONENTS
 from hls_handler.storage import Storage
+from hls_handler.store.calls import PromptStats
+from hls_handler.store.corrections import FieldFeedback
 from hls_handler.store.periods import Period
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, begin, claim, dead_letter, queued
@@ -206,6 +210,24 @@ def test_lines_have_gaps_and_bars_are_stacked() -> None:
     ]
 
 
+def test_versions_of_a_prompt_are_added_up() -> None:
+    rows = [
+        PromptStats("issues/analyze@1", 3, 0.25, 0, "Claude: refusal", NOON),
+        PromptStats("issues/analyze@2", 4, 0.5, 0, "Claude: truncated", NOON - timedelta(days=1)),
+        PromptStats("pull_requests/analyze@1", 9, 1.0, 0, None, None),
+    ]
+    counted = {
+        ("label_set", "issues/analyze@1:type"): 10,
+        ("label_set", "issues/analyze@2:type"): 5,
+        ("label_corrected", "issues/analyze@1:type"): 3,
+        ("label_correction_withdrawn", "issues/analyze@1:type"): 1,
+    }
+    assert sum_prompts(rows, counted) == (
+        ("pull_requests/analyze", 1, PromptStats("", 9, 1.0, 0, None, None), FieldFeedback(0, 0)),
+        ("issues/analyze", 2, PromptStats("", 7, 0.75, 0, "Claude: refusal", NOON), FieldFeedback(15, 2)),
+    )
+
+
 SERIES = {
     ("webhooks", ""): (5, 0),
     ("caught_up", ""): (1, 0),
@@ -242,3 +264,17 @@ def test_each_plot_has_a_table_with_its_values() -> None:
             (("11-23 10:00", ("1", "1", "0")), ("11-23 11:00", ("0", "0", "3"))),
         ),
     }
+
+
+def test_totals_are_those_of_the_period() -> None:
+    assert describe_totals(SERIES) == {
+        "Received": "6",
+        "Done": "3",
+        "Ignored": "2",
+        "Dead": "1",
+        "Success": "75.0%",
+        "p50": "0.75 s",
+        "p95": "0.97 s",
+        "Cost": "0.2505 USD",
+    }
+    assert describe_totals({})["Success"] == describe_totals({})["p95"] == "–"
