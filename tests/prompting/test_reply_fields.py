@@ -77,21 +77,20 @@ def make_reply(kind: type[Reply], /, **other: object) -> Reply:
     return kind.model_validate({**ANALYSIS.model_dump(), **VALUES, **other})
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
+def test_reply_that_violates_a_field_definition_is_rejected(tmp_path: Path) -> None:
+    kind = model(tmp_path)
+    assert make_reply(kind).model_dump() | VALUES == make_reply(kind).model_dump()
+    wrong: tuple[dict[str, object], ...] = (
         {"kind": "enhancement"},
         {"areas": ["api", "api", "api"]},
         {"affected_version": "x" * 4001},
         {"steps": ["x"] * 21},
         {"certainty": "inf"},
         {"unheard_of": 1},
-    ],
-    ids=str,
-)
-def test_reply_that_violates_a_field_definition_is_rejected(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        make_reply(model(tmp_path), **wrong)
+    )
+    for given in wrong:
+        with pytest.raises(ValidationError):
+            make_reply(kind, **given)
 
 
 def test_reloaded_library_has_the_same_reply_type(tmp_path: Path) -> None:
