@@ -18,8 +18,8 @@ from bench.process import serve_on
 from bench.requests import SECRET
 from hls_handler import logs
 from hls_handler.clients.api import RateLimit
+from hls_handler.deliveries import Finished
 from hls_handler.engine.health import Health
-from hls_handler.engine.workers import AwaitedDeliveries
 from hls_handler.log_ring import LogRing
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.routing import RoutingResult, WebhookEnvelope, from_envelope, route
@@ -62,7 +62,7 @@ def product(url: str) -> tuple[uvicorn.Server, LogRing]:
         accept=accepts.accept,
         count_ping=lambda: None,
         count_rejection=lambda _status: None,
-        outcome=AwaitedDeliveries().expect,
+        outcome=_never,
         stats=lambda: Snapshot(store.statistics.counters(), asdict(store.deliveries.queue_state())),
         rate_limit=lambda: RateLimit(None, None, None),
         health=Health(lambda: datetime.now(UTC)),
@@ -71,6 +71,10 @@ def product(url: str) -> tuple[uvicorn.Server, LogRing]:
     browser = make_browser(store)
     application = WebApplication(settings, table, ports, lifespan=lifespan, more_routes=browser.console.routes)
     return make_server(application.app, lambda: settings), browser.log_ring
+
+
+async def _never(_guid: str) -> Finished:
+    raise AssertionError("webhooks are processed later")
 
 
 class _OnePrompt:

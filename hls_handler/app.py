@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import random
@@ -53,7 +54,7 @@ from hls_handler.engine.active_config import (
 from hls_handler.engine.health import Health
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.unreviewed_checks import END_EVERY_S, CheckEnder
-from hls_handler.engine.workers import AwaitedDeliveries, Workers
+from hls_handler.engine.workers import Workers
 from hls_handler.errors import (
     DatabaseUnavailable,
     Dependency,
@@ -93,6 +94,7 @@ Role = Literal["all", "web", "worker"]
 """Role of a process: `web` only receives webhooks, `worker` only processes deliveries, `all` does both."""
 
 PING = {("webhooks", ""): 1, ("event", "ping"): 1, ("outcome", "pong"): 1}
+OUTCOME_EVERY_S = 0.25  # pause between two looks at a delivery whose sender waits for the result
 TRACES_CLOSE_S = 2.0  # for the last traces, when the service stops
 PROMPTS_REMEDY = "fix the file that the message names; `hls check` checks all prompts"
 
@@ -155,7 +157,6 @@ class Service:
         self._credentials: Credentials | None = None
         self._credentials_lock = threading.Lock()
         self._labels = RepositoryLabels(time.monotonic)
-        self._awaited = AwaitedDeliveries()
         self._secrets = set(collect_secrets(settings))  # secrets of all settings since the start
         self._reschedule = threading.Event()  # if set, the next `_check_changes` makes waiting deliveries due
         self._installed = threading.Event()  # the same, but servers that asked to wait keep their holds
@@ -182,7 +183,7 @@ class Service:
             replay_window_h=lambda: self.settings().limits.replay_window_h,
             on_commit=self._committed,
         )
-        self._notifier = Notifier(settings.storage.url, on_wake_up=self._on_notification)
+        self._notifier = Notifier(settings.storage.url, on_wake_up=self._wake)
         github, claude = self._clients(settings)  # only the thread `probe` uses these clients
         checks = make_checks(
             self._store,
@@ -331,26 +332,23 @@ class Service:
         except StoreUnavailable as exc:
             self._health.report_store_problem(exc)
         self._accepts.commit_counts()
-        self._poll_awaited()
 
     def _wake(self, workers: int | None = None) -> None:
         if self._workers is not None:
             self._workers.wake(workers)
 
     def _committed(self, accepted: Sequence[Accepted]) -> None:
-        self._awaited.mark_committed(accepted)
         self._wake(sum(one.outcome == "queued" for one in accepted))
 
-    def _on_notification(self) -> None:
-        self._wake()
-        self._poll_awaited()
-
-    def _poll_awaited(self) -> None:
-        with suppress(StoreUnavailable):  # checked again in a second; without success, the response is "queued"
-            self._awaited.poll(self._store.deliveries.finished)
+    async def _outcome(self, guid: str) -> Finished:
+        """Wait until a delivery has ended, in this process or in another one."""
+        while True:
+            with suppress(StoreUnavailable):
+                for finished in await asyncio.to_thread(self._store.deliveries.finished, [guid]):
+                    return finished
+            await asyncio.sleep(OUTCOME_EVERY_S)
 
     def _finished(self, end: Finished) -> None:
-        self._awaited.resolve(end)
         if end.state != "done":
             self._check_ender.run_soon()
         if self._listening is not None:
@@ -398,7 +396,7 @@ class Service:
             count_ping=lambda: self._accepts.count(PING),
             # Without a commit of its own: anybody can cause rejections.
             count_rejection=lambda status: self._accepts.count({("rejected", str(status)): 1}, commit=False),
-            outcome=self._awaited.expect,
+            outcome=self._outcome,
             stats=self._read_stats,
             rate_limit=lambda: self._rates.rate_limit,
             health=self._health,

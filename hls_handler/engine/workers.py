@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable
 
-from hls_handler.deliveries import Accepted, Finished
+from hls_handler.deliveries import Finished
 from hls_handler.engine.active_config import WorkerContext
 from hls_handler.engine.health import Health
 from hls_handler.engine.runner import run_delivery
@@ -133,57 +132,3 @@ class Workers:
         answered = True
         while not self._ended.wait(self._limits().lease_s / (3 if answered else 15)):
             answered = self._leases.renew_all()
-
-
-class AwaitedDeliveries:
-    """Futures for HTTP requests that wait until a delivery is finished, by this process or another one.
-
-    `expect` is called on the event loop, the other methods from any thread.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._expected: dict[str, list[asyncio.Future[Finished]]] = {}
-        # Expected deliveries that are committed. Before that, a stored final state belongs to an earlier run.
-        self._committed: set[str] = set()
-
-    def expect(self, guid: str) -> asyncio.Future[Finished]:
-        """Return a future that gets the result of this delivery. Cancel it to stop waiting."""
-        future: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
-        with self._lock:
-            self._expected.setdefault(guid, []).append(future)
-        future.add_done_callback(lambda done: self._forget(guid, done))
-        return future
-
-    def mark_committed(self, accepted: Iterable[Accepted]) -> None:
-        """Record that these deliveries are in the database. `poll` looks up only such deliveries."""
-        with self._lock:
-            self._committed.update(a.guid for a in accepted if a.outcome == "queued" and a.guid in self._expected)
-
-    def poll(self, find_finished: Callable[[Collection[str]], Iterable[Finished]]) -> None:
-        """Resolve the futures of deliveries that another process finished. May block and raise `StoreUnavailable`."""
-        with self._lock:
-            waiting = tuple(self._committed)
-        if waiting:
-            for finished in find_finished(waiting):
-                self.resolve(finished)
-
-    def resolve(self, finished: Finished) -> None:
-        with self._lock:
-            futures = list(self._expected.get(finished.guid, ()))
-        for future in futures:
-            future.get_loop().call_soon_threadsafe(_resolve, future, finished)
-
-    def _forget(self, guid: str, future: asyncio.Future[Finished]) -> None:
-        with self._lock:
-            left = [other for other in self._expected.get(guid, ()) if other is not future]
-            if left:
-                self._expected[guid] = left
-            else:
-                self._expected.pop(guid, None)
-                self._committed.discard(guid)
-
-
-def _resolve(future: asyncio.Future[Finished], finished: Finished) -> None:
-    if not future.done():
-        future.set_result(finished)

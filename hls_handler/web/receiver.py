@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,7 +74,7 @@ class Ports:
     accept: Callable[[NewDelivery], Awaitable[Accepted]]  # returns after the commit; raises StoreUnavailable
     count_ping: Callable[[], None]  # never blocks
     count_rejection: Callable[[int], None]  # of a request to the webhook path, by the response's status; never blocks
-    outcome: Callable[[str], asyncio.Future[Finished]]  # GUID of a delivery -> future of its end; the caller cancels it
+    outcome: Callable[[str], Awaitable[Finished]]  # of a delivery by GUID; returns when it has ended
     stats: Callable[[], Snapshot]  # blocks; raises StoreUnavailable
     rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
     health: Health
@@ -168,10 +169,14 @@ class WebhookReceiver:
             settle_s=self._settings.limits.settle_s,
             has_author=self._settings.metrics.authors,
         )
-        if self._settings.features.async_processing or new.state == "ignored":
-            accepted = await self._commit(new, routed, line)
-            return self._accepted_response(accepted, ids)
-        return await self._commit_and_wait(new, routed, ids, line)
+        accepted = await self._ports.accept(new)
+        self._ports.health.ok("store")
+        line.decision, line.reason = accepted.outcome, _describe(accepted, routed)
+        if accepted.outcome == "queued" and not self._settings.features.async_processing:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.server.sync_timeout_s):
+                    return self._finished_response(await self._ports.outcome(new.guid), ids)
+        return self._accepted_response(accepted, ids)
 
     async def _verify(self, headers: WebhookHeaders, body: bytes) -> tuple[WebhookEnvelope, bytes]:
         secret = None
@@ -192,29 +197,6 @@ class WebhookReceiver:
                 f"the secret that matched is not valid for {repository or 'events without a repository'}"
             )
         return envelope, payload
-
-    async def _commit(self, new: NewDelivery, routed: RoutingResult, line: ReceivedLine) -> Accepted:
-        accepted = await self._ports.accept(new)
-        self._ports.health.ok("store")
-        line.decision, line.reason = accepted.outcome, _describe(accepted, routed)
-        return accepted
-
-    async def _commit_and_wait(
-        self,
-        new: NewDelivery,
-        routed: RoutingResult,
-        ids: dict[str, str],
-        line: ReceivedLine,
-    ) -> Response:
-        outcome = self._ports.outcome(new.guid)  # before the commit, because a fast delivery may end right after it
-        try:
-            accepted = await self._commit(new, routed, line)
-            if accepted.outcome != "queued":
-                return self._accepted_response(accepted, ids)
-            await asyncio.wait((outcome,), timeout=self._settings.server.sync_timeout_s)
-            return self._finished_response(outcome.result(), ids) if outcome.done() else _queued(ids)
-        finally:
-            outcome.cancel()
 
     def _accepted_response(self, accepted: Accepted, ids: dict[str, str]) -> Response:
         match accepted.outcome:

@@ -93,19 +93,18 @@ class FakeStore:
 
 
 class FakeWorkers:
-    """Completes a delivery with `state` when its outcome is requested; never if `state` is None."""
+    """Completes a delivery with `state`; never if `state` is None."""
 
     def __init__(self) -> None:
         self.state: State | None = None
         self.reason: str | None = None
-        self.waited: list[asyncio.Future[Finished]] = []
+        self.waited: list[str] = []  # GUIDs
 
-    def outcome(self, guid: str) -> asyncio.Future[Finished]:
-        future: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
-        if self.state is not None:
-            future.set_result(Finished(guid, self.state, self.reason))
-        self.waited.append(future)
-        return future
+    async def outcome(self, guid: str) -> Finished:
+        self.waited.append(guid)
+        if self.state is None:
+            await asyncio.Event().wait()
+        return Finished(guid, self.state or "done", self.reason)
 
 
 class FakeClock:

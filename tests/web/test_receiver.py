@@ -199,7 +199,7 @@ def test_without_async_processing_work_that_takes_too_long_is_queued() -> None:
     body = payload()
     response = ask(setup.app(), headers=headers(body, **WITH_ID), chunks=[body])
     assert (response.status, response.json) == (202, {"status": "queued", **IDS})
-    assert [future.cancelled() for future in setup.workers.waited] == [True]
+    assert len(setup.workers.waited) == 1
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_without_async_processing_only_queued_deliveries_are_waited_for(answer: 
     setup.store.answer, setup.store.broken = answer, None if answer else "disk full"
     body = payload()
     assert ask(setup.app(), headers=headers(body), chunks=[body]).status == status
-    assert [future.cancelled() for future in setup.workers.waited] == [True]
+    assert setup.workers.waited == []
 
 
 def test_disconnected_sender_writes_no_log_line(setup: WebSetup, caplog: pytest.LogCaptureFixture) -> None:
