@@ -116,7 +116,6 @@ def _call(
     except LeaseLost as exc:
         store.calls.end(job.lease, call, outcome=UNAVAILABLE, usage=None, error=f"not sent: {exc}")
         raise
-    started_at = job.context.health.clock()
     try:
         answer = job.context.claude.ask(rendered, correction=correction)
     except StepFailed as exc:
@@ -125,7 +124,7 @@ def _call(
             _report_problem(job, index, str(exc), "do what the message says; the next valid reply clears this problem")
         raise
     if isinstance(answer, ValidReply):
-        job.context.health.ok("claude", begun_at=started_at)
+        job.context.health.ok("claude")
         stored_as = None if answer.lost or _is_later_review(job, rendered.prompt, variables) else cache_key
         return _end_valid(job, call, rendered.prompt, answer, index=index, cache_key=stored_as)
     return _end_unusable(job, call, answer, index=index, correction=correction)

@@ -12,12 +12,12 @@ from typing import Any, assert_never
 from pydantic import TypeAdapter
 
 from hls_handler.actions import EnsureComment, Outcome, Reaction
-from hls_handler.deliveries import CONCLUDED, PRIORITY_BOT_REQUEST, REQUESTED, Lease, NewDelivery
+from hls_handler.deliveries import CONCLUDED, PRIORITY_BOT_REQUEST, REQUESTED, NewDelivery
 from hls_handler.engine.job import RULE, Codec, DeliveryResult, Job
 from hls_handler.engine.posting import OUTCOME, make_writer, write_under_lock
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import PayloadError, Permanent, Superseded
-from hls_handler.events import REQUEST_KEY, Account, PullRequest, RequestedReview, parse_event
+from hls_handler.events import REQUEST_KEY, PullRequest, RequestedReview, parse_event
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
 from hls_handler.queue.checkpoints import StatusChange
@@ -33,7 +33,6 @@ from hls_handler.routing import (
     route,
     route_with_settings,
 )
-from hls_handler.storage import Storage
 from hls_handler.tracing import span
 from hls_handler.untrusted.cleaning import clean_title
 
@@ -100,11 +99,12 @@ def _find_reason_to_ignore(job: Job, command: Command, login: str) -> Ignored | 
     return Ignored("no permission", f"{login} has the permission {permission}, and {what} write permission")
 
 
-def find_finding(store: Storage, lease: Lease, bot: Account, command: Command) -> LedgerEntry | None:
-    """Return the finding of the lease's pull request that the command names, by its thread or its number."""
-    if lease.number is None:
+def find_finding(job: Job, command: Command) -> LedgerEntry | None:
+    """Return the finding of the pull request that the command names, by its thread or its number."""
+    number = job.lease.number
+    if number is None:
         return None
-    ledger = store.repositories.history(lease, bot.login).review(lease.number).ledger
+    ledger = job.store.repositories.history(job.lease, job.bot.login).review(number).ledger
     if command.thread is not None:
         return next((entry for entry in ledger if entry.comment_id == command.thread), None)
     return next((entry for entry in ledger if entry.number == command.finding), None)
@@ -140,7 +140,7 @@ def _run(job: Job, command: Command, login: str) -> str:
 
 def _find_unchanged(job: Job, command: Command) -> str:
     """Return why an event in a review thread of HLS changes nothing at once; "" if it does."""
-    entry, comment = find_finding(job.store, job.lease, job.bot, command), job.event.comment
+    entry, comment = find_finding(job, command), job.event.comment
     state = entry.state if entry is not None else "gone"
     if state in ("fixed", "gone"):
         return f"the finding of this review thread is {state}, so the check does not count it"
@@ -150,7 +150,7 @@ def _find_unchanged(job: Job, command: Command) -> str:
 
 
 def _dismiss(job: Job, command: Command, number: int, login: str) -> str:
-    entry = find_finding(job.store, job.lease, job.bot, command) if command.finding else None
+    entry = find_finding(job, command) if command.finding else None
     if entry is None:
         is_missing = command.finding is None
         found = "the number is missing" if is_missing else f"no finding has the number {command.finding}"

@@ -65,15 +65,9 @@ class Health:
         self._worked_in_use: set[Component] = set()
         self._lasting: set[Component] = set()
 
-    def ok(self, component: Component, *, begun_at: datetime | None = None) -> None:
-        """Record a successful use, and clear the component's problem, unless only a probe can see that it has ended.
-
-        `begun_at` is when the use began. If another use has failed since then, the problem stays.
-        """
+    def ok(self, component: Component) -> None:
+        """Record a successful use, and clear the component's problem, unless only a probe can see that it has ended."""
         with self._lock:
-            failed_at = self._failed_in_use_at.get(component)
-            if begun_at is not None and failed_at is not None and failed_at > begun_at:
-                return
             self._failed_in_use_at.pop(component, None)
             self._worked_in_use.add(component)
             if component not in self._lasting:

@@ -87,11 +87,10 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
 
 def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
     """Process a delivery. The rule of `job` has the settings of the event's repository, and no prompt."""
-    lease, event, bot, config, store = job.lease, job.event, job.bot, job.config, job.store
-    settings, table, catalogue = config.settings, config.table, config.library
-    decide = partial(route, settings=settings, table=table, catalogue=catalogue, bot=bot, others=job.others)
+    bot, settings, library = job.bot, job.config.settings, job.config.library
+    decide = partial(route, settings=settings, table=job.config.table, catalogue=library, bot=bot, others=job.others)
     rule = decide(routing_input)
-    if isinstance(rule, Command) and rule.thread is not None and find_finding(store, lease, bot, rule) is None:
+    if isinstance(rule, Command) and rule.thread is not None and find_finding(job, rule) is None:
         rule = decide(msgspec.structs.replace(routing_input, thread=None))  # the thread is not one of HLS
     if isinstance(rule, Ignored):
         wanted = _take_over_review(job, rule.kind, decide)
@@ -99,7 +98,7 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
             return _process(replace(job, event=wanted), from_event(wanted))
         return DeliveryResult("ignored", rule.reason, kind=rule.kind)
     if isinstance(rule, LabelCorrection):
-        result = record_label_correction(store.corrections, lease, event, bot, rule, config.library)
+        result = record_label_correction(job, rule)
         reason = describe_label_correction(result, rule.group)
         if not result.compared:
             return DeliveryResult("ignored", reason, kind="not a label of HLS")
@@ -109,10 +108,10 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
     if isinstance(rule, Command):
         return run_command(job, rule)
     correction = find_label_correction(
-        routing_input, rule.effective, config.library, settings=config.settings, bot=bot, others=job.others
+        routing_input, rule.effective, library, settings=settings, bot=bot, others=job.others
     )
     if isinstance(correction, LabelCorrection):  # an event can be a correction and have a prompt
-        record_label_correction(store.corrections, lease, event, bot, correction, config.library)
+        record_label_correction(job, correction)
     job = replace(job, rule=rule, handler=_handler_for(rule))
     outdate_check(job, routing_input)
     if job.situation.stop is not None:

@@ -24,12 +24,11 @@ from hls_handler.actions import (
     EnsureReview,
     Outcome,
 )
-from hls_handler.deliveries import Lease
 from hls_handler.engine.active_config import Writer
 from hls_handler.engine.commit_checks import ensure_check, preview_check
 from hls_handler.engine.job import Codec, Job
 from hls_handler.errors import DependencyDown, Postponed, Retryable, StepFailed, Superseded
-from hls_handler.events import Account, Event, Issue, PullRequest
+from hls_handler.events import Issue, PullRequest
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, LabelState
@@ -39,7 +38,7 @@ from hls_handler.routing import LabelCorrection
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.store.conversations import ConversationHistory
-from hls_handler.store.corrections import CorrectionResult, Corrections, ShownLabels
+from hls_handler.store.corrections import CorrectionResult, ShownLabels
 from hls_handler.store.interruptions import InterruptionCheck
 from hls_handler.tracing import annotate
 
@@ -389,13 +388,13 @@ def _history(job: Job) -> ConversationHistory:
     return job.store.conversations.history(job.lease, job.bot.login, pending=job.pending)
 
 
-def record_label_correction(
-    corrections: Corrections, lease: Lease, event: Event, bot: Account, correction: LabelCorrection, library: Library
-) -> CorrectionResult:
+def record_label_correction(job: Job, correction: LabelCorrection) -> CorrectionResult:
     """Store that a person changed a label of the bot. Uses only the event and sends no request to GitHub."""
-    assert event.conversation is not None  # parse_event rejects a label event without its issue or pull request
-    shown = _shown_labels(event.conversation, library, correction.effective)
-    result = corrections.record_change(lease, bot.login, correction.group, shown, at=lease.received_at)
+    conversation, lease = job.event.conversation, job.lease
+    assert conversation is not None  # parse_event rejects a label event without its issue or pull request
+    shown = _shown_labels(conversation, job.config.library, correction.effective)
+    at = lease.received_at
+    result = job.store.corrections.record_change(lease, job.bot.login, correction.group, shown, at=at)
     _log_corrections(result)
     return result
 

@@ -84,16 +84,6 @@ def test_successful_use_does_not_end_what_only_the_probe_can_see() -> None:
     assert health.snapshot().components["github"].state == "healthy"
 
 
-def test_use_begun_before_a_problem_does_not_end_it() -> None:
-    health = Health(SteppedClock())
-    begun_at = health.clock()
-    health.report_problem("claude", "the hourly budget is used up", "raise it")
-    health.ok("claude", begun_at=begun_at)
-    assert health.snapshot().components["claude"].state == "degraded"
-    health.ok("claude", begun_at=health.clock())
-    assert health.snapshot().components["claude"].state == "healthy"
-
-
 def test_worse_state_resets_since() -> None:
     health = Health(SteppedClock())
     health.report_problem("store", "slow", "look")
