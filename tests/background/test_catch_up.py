@@ -291,13 +291,6 @@ def test_complete_run_is_not_repeated_but_attempts_listed_late_are_found(world: 
     assert [one.attempt.guid for one in world.catch_up().run().missed] == ["second"]
 
 
-def test_dry_run_stores_nothing(world: World) -> None:
-    world.github.send("guid")
-    report = world.catch_up().run(dry_run=True)
-    assert ([one.repository for one in report.missed], world.github.read) == ([REPOSITORY], 0)
-    assert world.catch_up().run().accepted == 1
-
-
 def test_only_one_process_catches_up_at_a_time(world: World) -> None:
     lease = world.store.catch_up.acquire()
     assert lease is not None
@@ -474,13 +467,12 @@ def test_unread_payload_delays_neither_later_deliveries_nor_other_hooks(world: W
     assert world.github.read == 0
 
 
-@pytest.mark.parametrize("every_s", [None, 5.0])
 def test_delivery_that_could_not_be_read_for_an_hour_is_lost_with_one_warning(
-    world: World, caplog: pytest.LogCaptureFixture, every_s: float | None
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.github.send("bad")
     world.github.errors["bad"] = server_error()
-    loop, health = make_loop(world, every_s=every_s)
+    loop, health = make_loop(world)
     with caplog.at_level(logging.WARNING):
         loop.run()
         world.ahead.append(timedelta(minutes=59))
@@ -496,25 +488,6 @@ def test_delivery_that_could_not_be_read_for_an_hour_is_lost_with_one_warning(
     assert world.catch_up().run().looked_at == 0
 
 
-def test_outage_costs_a_few_requests_and_loses_nothing(world: World) -> None:
-    two_repositories(world)
-    guids = [f"guid-{number}" for number in range(1, 41)]
-    for number, guid in enumerate(guids, 1):
-        world.github.send(guid, number=number)
-    catch_up = world.catch_up()
-    world.requests_before_stop = 12
-    catch_up.run()
-    world.requests_before_stop = 1_000_000
-    world.github.requests.clear()
-    world.github.down = server_error("502")
-    for _ in range(5):
-        assert len(catch_up.run().problems) > 0
-    assert len(world.github.requests) <= 20
-    world.github.down = None
-    catch_up.run()
-    assert sorted(world.process_all()) == sorted(guids)
-
-
 def test_outage_in_the_middle_of_a_run_ends_it_after_a_few_requests(world: World) -> None:
     for number in range(1, 41):
         world.github.send(f"guid-{number}", number=number)
@@ -524,14 +497,13 @@ def test_outage_in_the_middle_of_a_run_ends_it_after_a_few_requests(world: World
     assert (report.accepted, report.unread, world.github.read) == (10, 2, 13)
 
 
-@pytest.mark.parametrize("error", [server_error("502")])
-def test_list_that_cannot_be_read_does_not_stop_other_hooks(world: World, error: Exception) -> None:
+def test_list_that_cannot_be_read_does_not_stop_other_hooks(world: World) -> None:
     two_repositories(world)
     world.github.send("here", number=1)
     world.github.send("other", number=2, repository_id=OTHER_ID)
-    world.github.list_errors[f"/repos/{REPOSITORY}"] = error
+    world.github.list_errors[f"/repos/{REPOSITORY}"] = server_error("502")
     catch_up = world.catch_up()
-    assert [problem.message for problem in catch_up.run().problems] == [str(error)]
+    assert [problem.message for problem in catch_up.run().problems] == ["502"]
     assert world.process_all() == ["other"]
     world.github.list_errors.clear()
     assert catch_up.run().accepted == 1

@@ -13,7 +13,7 @@ from tests.console.rerun_world import DRY_RUN, REPLY, RerunBrowser, run
 from tests.engine.conftest import make_world
 from tests.engine.fakes import CLAUDE_DOWN
 from tests.engine.shadow_world import load_cached, shadow_settings
-from tests.engine.test_review_budget import make_review_world
+from tests.engine.test_run_prompts import make_review_world
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld
 from tests.handlers.world import finding, pull_request_analysis
 from tests.queue.builders import analyses_of

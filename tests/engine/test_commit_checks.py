@@ -19,7 +19,7 @@ from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Review, Settings
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
 from tests.engine.world import GUID, MakeWorld, World, settings
-from tests.handlers.world import file, finding, pull_request, pull_request_analysis
+from tests.handlers.world import file, pull_request, pull_request_analysis
 from tests.prompting.samples import load
 
 SHA = pull_request().head_sha
@@ -80,12 +80,9 @@ MARK = "\n".join(["@@ -1,2 +1,3 @@", "+a = '<!--'", "+run(input())", "+b = '-->'
         ("{% for file in files %}{{ file.numbered | code }}{% endfor %}", []),
         ("{% for file in files %}{{ file.numbered | code | excerpt(5000) }}{% endfor %}", ["a.py"]),
         ("{% for file in files[:1] %}{{ file.numbered | code }}{% endfor %}", ["b.py"]),
-        ("{% for file in files %}{{ file.numbered | code | excerpt(40) }}{% endfor %}", ["a.py", "b.py"]),
         ("{% for file in files %}{{ file.numbered | code | lines(1, 3) }}{% endfor %}", ["a.py", "b.py"]),
-        ("{% for file in files %}{{ file.numbered }}{% endfor %}", ["a.py"]),
-        ("{{ pull_request.title }}", ["a.py", "b.py"]),
     ],
-    ids=["whole", "long excerpt, which removes comments", "first file", "excerpt", "lines", "as Markdown", "no file"],
+    ids=["whole", "long excerpt, which removes comments", "first file", "lines"],
 )
 def test_what_the_prompt_of_the_operator_leaves_out_is_not_reviewed(
     make_world: MakeWorld, tmp_path: Path, body: str, unread: list[str]
@@ -140,20 +137,19 @@ REMOVED = file(status="removed", commit=OLD)
 
 
 @pytest.mark.parametrize(
-    ("numbers", "described"),
+    ("name", "described"),
     [
-        ({"changed_files": 2}, "2 files with 1 added and 1 removed lines"),
-        ({"additions": 8}, "1 file with 8 added and 1 removed lines"),
-        ({"deletions": 0}, "1 file with 1 added and 0 removed lines"),
+        ("changed_files", "8 files with 1 added and 1 removed lines"),
+        ("additions", "1 file with 8 added and 1 removed lines"),
+        ("deletions", "1 file with 1 added and 8 removed lines"),
     ],
-    ids=["files", "additions", "deletions"],
 )
 def test_list_of_only_removed_files_is_read_again_if_its_numbers_differ(
-    make_world: MakeWorld, numbers: dict[str, int], described: str
+    make_world: MakeWorld, name: str, described: str
 ) -> None:
     world = make_world(REPLY)
     world.open_pull_request()
-    world.github.pull_requests[2] = pull_request(number=2, **numbers)
+    world.github.pull_requests[2] = pull_request(number=2, **{name: 8})
     world.github.changed[2] = (REMOVED,)
     assert world.run() is None
     late = "GitHub's list of the changed files is late: it has 1 file with 1 added and 1 removed lines, but the pull"
@@ -386,13 +382,12 @@ def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
     assert shown(world) == ["success", "neutral"]
 
 
-@pytest.mark.parametrize("action", ["opened", "reopened", "ready_for_review"])
-def test_commit_at_the_hourly_limit_gets_a_check(make_world: MakeWorld, action: str) -> None:
+def test_commit_at_the_hourly_limit_gets_a_check(make_world: MakeWorld) -> None:
     world = make_world(REPLY, given=settings(**LIMITED))
     world.open_pull_request()
     world.github.pull_requests[2] = pull_request(number=2, head_sha="c0ffee")
     assert world.finish().state == "done"
-    accept_event(world, "later", action)
+    accept_event(world, "later", "reopened")
     assert world.finish().state == "ignored"
     make_ender(world).run()
     assert shown(world) == ["neutral"]
@@ -419,16 +414,6 @@ def test_later_review_is_not_undone_by_a_repeated_change_of_the_base(make_world:
     assert shown(world) == ["success", "neutral", "success"]
 
 
-def test_dead_letter_before_claude_is_asked_has_a_check(make_world: MakeWorld) -> None:
-    world = make_world(REPLY)
-    accept_event(world, "first", "opened")
-    world.github.failing = [DENIED]
-    assert world.finish().state == "dead"
-    make_ender(world).run()
-    assert shown(world) == ["neutral"]
-    assert world.github.check_actions[0].title == "The review failed: GitHub answered 422"
-
-
 @pytest.mark.parametrize("is_killed", [False, True], ids=["outage", "killed"])
 def test_review_that_never_begins_ends_with_a_check(make_world: MakeWorld, is_killed: bool) -> None:
     world = make_world(REPLY)
@@ -441,33 +426,3 @@ def test_review_that_never_begins_ends_with_a_check(make_world: MakeWorld, is_ki
     world.github.failing = []
     make_ender(world).run()
     assert shown(world) == ["neutral"]
-
-
-def test_rejection_of_a_check_does_not_apply_to_the_next_delivery(make_world: MakeWorld) -> None:
-    reply = pull_request_analysis(findings=[finding()])
-    world = make_world(reply, given=with_review(fail_on="high", verify=False))
-    world.open_pull_request()
-    world.github.lost_check_responses.append(NO_RESPONSE)
-    assert world.run() is None
-    world.advance(130)
-    world.github.failing_checks.append(Permanent("GitHub answered 404"))
-    assert (world.finish().state, shown(world)) == ("done", ["in_progress"])
-    world.open_pull_request(guid="second")
-    assert (world.finish().state, shown(world)) == ("done", ["failure"])
-    world.advance(700)
-    make_ender(world).run()
-    assert (shown(world), len(world.claude.asked)) == (["failure"], 1)
-
-
-@pytest.mark.parametrize("name", ["ghp_{}.py", "token={}"])
-def test_file_whose_name_has_a_credential_is_not_reviewed(make_world: MakeWorld, name: str) -> None:
-    """Stored facts are redacted: two such files would have one name, and one of them would not be shown."""
-    world = make_world(REPLY)
-    world.open_pull_request()
-    paths = [name.format(text * 18) for text in ("a1", "b2")]
-    patches = [f"@@ -1 +1,2 @@\n import os\n+os.{call}" for call in ("system(name)", "getcwd()")]
-    changed = [file(path, patch, additions=1, deletions=0) for path, patch in zip(paths, patches, strict=True)]
-    world.github.changed[2] = (*changed, file())
-    assert (world.finish().state, shown(world)) == ("done", ["neutral"])
-    assert world.github.check_actions[-1].title == "1 of 3 files reviewed"
-    assert "a1a1" not in str(world.github.check_actions)

@@ -1,7 +1,8 @@
-"""Failed runs: the delivery's next attempt, holds of dependencies, health, and the decision to retry."""
+"""What follows from a failed attempt: retry, hold or dead letter; and the log line about a finished delivery."""
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 
 import pytest
@@ -11,8 +12,9 @@ from hls_handler.engine.runner import GiveUp, Retry, decide_retry
 from hls_handler.errors import Dependency, DependencyDown, Permanent, Retryable, StepFailed, StoreUnavailable
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.settings.model import Limits
-from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN
+from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
 from tests.engine.world import BUG, GUID, NOON, MakeWorld, World, settings
+from tests.queue.builders import accept, queued
 
 HOUR_S = 3600.0
 OTHER: dict[Dependency, str] = {"github": "claude", "claude": "github"}
@@ -174,3 +176,90 @@ def test_failure_at_the_last_attempt_gives_up() -> None:
 
 def test_permanent_failure_is_not_retried() -> None:
     assert decide(Permanent("issue is locked")) == GiveUp("issue is locked")
+
+
+# The log line about a finished delivery, and the requests to GitHub that it counts
+
+
+FIELDS = ("state", "handler", "model", "input_tokens", "output_tokens", "cost_usd", "github_requests", "attempts")
+
+
+def finish_lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.message == "delivery finished"]
+
+
+def test_finished_delivery_is_logged_once_with_its_cost(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    world = make_world(CLAUDE_DOWN, BUG)
+    world.accept()
+    assert world.run() is None
+    sent_first = world.github.requests_sent
+    world.advance(3600)
+    world.finish()
+    (line,) = finish_lines(caplog)
+    fields = line.__dict__
+    assert line.levelname == "INFO"
+    assert [fields[name] for name in FIELDS] == [
+        "done",
+        "IssueHandler",
+        "claude-haiku-5-5",
+        900,
+        100,
+        0.00014,
+        world.github.requests_sent,
+        2,
+    ]
+    assert 0 < sent_first < world.github.requests_sent
+    assert fields["prompt"].startswith("issues/analyze@")
+    assert fields["duration_ms"] >= 3_600_000
+    assert fields["reason"] == world.row().reason
+    assert world.row().github_requests == world.github.requests_sent
+    gather = world.store.checkpoints.load(world.row().guid)["gather", 0]
+    assert gather.started_at is not None
+    assert 0 < (gather.github_requests or 0) < world.github.requests_sent
+
+
+def test_dead_letter_is_logged_as_an_error_with_its_cost(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make_world(INVALID, INVALID)
+    world.accept()
+    world.finish()
+    (line,) = finish_lines(caplog)
+    assert (line.levelname, line.__dict__["state"], line.__dict__["attempts"]) == ("ERROR", "dead", 1)
+    assert line.__dict__["model"] == "claude-haiku-5-5"
+    assert line.__dict__["reason"] == world.row().reason
+
+
+def test_delivery_without_a_call_has_no_prompt_and_no_cost(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    world = make_world()
+    world.accept()
+    world.github.failing = [Permanent("GitHub answered 404")]
+    world.finish()
+    (line,) = finish_lines(caplog)
+    fields = line.__dict__
+    assert (fields["prompt"], fields["model"], fields["cost_usd"]) == (None, None, 0)
+    assert (fields["input_tokens"], fields["output_tokens"], fields["github_requests"]) == (0, 0, 1)
+
+
+def test_superseded_delivery_and_one_whose_worker_died_are_logged(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    world = make_world()
+    accept(world.store, queued("g1", number=7))
+    accept(world.store, queued("g2", number=7, action="closed", supersedes="all"))
+    (superseded,) = finish_lines(caplog)
+    assert (superseded.__dict__["delivery"], superseded.__dict__["state"]) == ("g1", "superseded")
+    caplog.clear()
+    world.store.queue.claim(worker="w", lease_s=30, max_crashes=1)
+    world.advance(31)
+    world.store.queue.claim(worker="w", lease_s=30, max_crashes=1)
+    (dead,) = finish_lines(caplog)
+    assert (dead.__dict__["delivery"], dead.__dict__["state"], dead.levelname) == ("g2", "dead", "ERROR")
+    assert dead.__dict__["reason"] == "its worker died 1 time without completing another step"

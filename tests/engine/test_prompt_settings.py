@@ -1,16 +1,19 @@
-"""Settings of what comments show and what Claude is asked for them, from the settings to GitHub."""
+"""Settings of what Claude gets and what comments show, from the settings to GitHub."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from hls_handler.analysis import PullRequestAnalysis, Reply
 from hls_handler.engine.asking import prompt_limits
 from hls_handler.events import Label
+from hls_handler.handlers.reader import GuidanceFile, LinkedIssue, ReviewContext
 from hls_handler.prompting.reply_fields import with_optional_fields
+from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import Settings
+from hls_handler.settings.model import RepositoryReview, Settings
 from tests.engine.world import MakeWorld, World, library, settings
 from tests.handlers.world import file, finding, pull_request_analysis
 
@@ -119,13 +122,59 @@ def test_later_review_keeps_the_sentences_about_files_that_it_does_not_read(make
     assert "a.py" not in world.github.comments[2]
 
 
-def test_sentences_about_files_are_asked_for_only_if_the_comment_shows_them_and_then_there_is_one() -> None:
-    both = given(comments={"files": True})
+# The context of a review
+
+
+CONTEXT = ReviewContext(
+    guidance=(GuidanceFile("AGENTS.md", "Prices are in cents."),),
+    linked_issues=(LinkedIssue(7, "Wrong price", "It is 100 times too high."),),
+)
+HEAD = "0123456789abcdef0123456789abcdef01234567"
+
+
+def review_with_context(world: World) -> None:
+    world.github.contexts["main"] = CONTEXT
+    world.github.head_files[f"{HEAD}:area.py"] = "def area(side):\n    side += 1\n    return side ** 2\n"
+    world.open_pull_request(file(patch="@@ -2,1 +2,2 @@\n     side += 1\n+    return side ** 2"))
+    assert world.run() is not None
+
+
+def test_context_is_in_the_task_as_untrusted_text_and_in_the_report(make_world: MakeWorld) -> None:
+    world = make_world(pull_request_analysis())
+    review_with_context(world)
+    (asked,) = world.claude.asked
+    code = asked.task.partition("<untrusted ")[2][:16]
+    name = f"<untrusted {code}>AGENTS.md</untrusted {code}>"
+    assert f"Guidance of the repository, {name}:\n<untrusted {code}>Prices are in cents." in asked.task
+    assert f"Issue 7, which the pull request closes:\n<untrusted {code}>Wrong price</untrusted {code}>" in asked.task
+    assert f"Lines above:\n<untrusted {code}>R    1   def area(side):</untrusted {code}>\nPatch:\n" in asked.task
+    assert "Prices" not in asked.system
+    sent = "AGENTS.md (about 6 tokens), issue #7 (about 11 tokens), lines above 1 hunk (about 7 tokens)"
+    assert f"  Context of the review: {sent}." in format_report(load_report(world.store, world.row()))
+
+
+def test_settings_of_a_repository_switch_the_context_off(make_world: MakeWorld) -> None:
+    off = RepositoryReview(guidance=False, linked_issues=False, functions=False)
+    given = settings()
+    repositories = tuple(one.model_copy(update={"review": off}) for one in given.repositories)
+    world = make_world(pull_request_analysis())
+    world.settings = given.model_copy(update={"repositories": repositories})
+    review_with_context(world)
+    assert "Guidance of" not in world.claude.asked[0].task
+    assert not any(call.startswith("head_files") for call in world.github.calls)
+
+
+def test_only_what_a_prompt_shows_is_read_and_asked_for() -> None:
+    both, whole = given(comments={"files": True}), library()
     (effective,) = RepositoryTable(both).all()
-
-    def limits(prompt: str) -> tuple[bool, str]:
-        found = prompt_limits(both, library(), "pull_request", effective, prompt)
-        return found.sums_up_files, found.summary
-
-    assert limits("pull_requests/analyze") == (True, "always")
-    assert limits("pull_requests/changelog") == (False, "on_findings")
+    prompts = {name: prompt for name, prompt in whole.prompts.items() if name != "pull_requests/verify"}
+    analyze, changelog, unverified = (
+        prompt_limits(both, of, "pull_request", effective, f"pull_requests/{name}")
+        for of, name in ((whole, "analyze"), (whole, "changelog"), (replace(whole, prompts=prompts), "analyze"))
+    )
+    names = ("guidance", "linked_issues", "functions")
+    assert [getattr(analyze.review, name) for name in names] == [True, True, True]
+    assert [getattr(changelog.review, name) for name in names] == [False, False, False]
+    assert (analyze.sums_up_files, analyze.summary) == (True, "always")  # there is a comment, because they were paid
+    assert (changelog.sums_up_files, changelog.summary) == (False, "on_findings")
+    assert (analyze.review.verify, unverified.review.verify) == (True, False)
