@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 from hls_handler.errors import SettingsError
 from hls_handler.settings.model import Settings
 from hls_handler.web.limits import MAX_HEADER_BYTES
-from hls_handler.web.server import listen, make_server
+from hls_handler.web.server import ConnectionLimit, listen, make_server, raise_file_limit
 from tests.web.fakes import SECRET, WebSetup, headers, payload, settings, signature
 
 BODY = payload()
@@ -298,3 +299,32 @@ def test_rule_3_at_the_limit_the_longest_idle_connection_is_closed(
             assert answer_of(connection)[0] == 200
     logged = [record for record in caplog.records if record.message.startswith("too many connections")]
     assert [record.__dict__["closed"] for record in logged] == [1]
+
+
+# --- the limit of open files ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def file_limit() -> Iterator[int]:
+    """Restore the limit of open files at the end; the value is the system's maximum."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield before[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_rule_3_the_limit_leaves_files_for_the_service_itself(
+    file_limit: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = settings(server={"max_connections": 500}, limits={"concurrency": 4})
+    assert ConnectionLimit(lambda: given)() == 500
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 596
+    assert caplog.records == []
+
+
+def test_the_limit_is_raised_as_needed_and_never_lowered(file_limit: int) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, file_limit))
+    assert raise_file_limit(150) == 150
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (200, file_limit)
+    assert raise_file_limit(250) == 250
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (250, file_limit)
+    assert raise_file_limit(file_limit + 1) == file_limit
