@@ -1,14 +1,37 @@
-"""Truncation of comment bodies, and checked boxes in them."""
+"""Bodies of comments: truncation, checked boxes, and sections that are parsed again after edits by people."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hls_handler.clients.comment_body import TRUNCATION_NOTE, copy_checked_boxes, truncate_comment
+from hls_handler.clients.comment_body import (
+    MAX_COMMENT_CHARS,
+    OLDER_LEFT_OUT,
+    TRUNCATION_NOTE,
+    Section,
+    Sections,
+    copy_checked_boxes,
+    digest_of,
+    parse_sections,
+    render_sections,
+    section_text,
+    truncate_comment,
+)
+from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
+from hls_handler.untrusted.markdown import (
+    sanitize_blocks,
+    sanitize_code_block,
+    sanitize_code_span,
+    sanitize_html,
+    sanitize_inline,
+    sanitize_link_target,
+)
+from tests.untrusted.github_reading import MARKDOWN
 
 MAX_CHARS = 10_000
 
@@ -110,3 +133,200 @@ def test_only_boxes_are_changed_and_only_to_checked(older: str, newer: str) -> N
     boxes = zip(ITEM.findall(newer), ITEM.findall(result), strict=True)
     assert all(was in (now, " ") for (_, was, _), (_, now, _) in boxes)
     assert copy_checked_boxes(older, result) == result
+
+
+# --- sections --------------------------------------------------------------------------------------------------------
+
+MARKER = "<!-- hls:pull_requests -->"
+A = Section("a", "aaaaaaaaaaaaaaaa", "A says.")
+B = Section("b", "bbbbbbbbbbbbbbbb", "B says.")
+MARK_A, MARK_B = "<!-- hls:section a aaaaaaaaaaaaaaaa -->", "<!-- hls:section b bbbbbbbbbbbbbbbb -->"
+END = "<!-- hls:sections end -->"
+
+
+def test_sections_have_invisible_marks_followed_by_footer_and_marker() -> None:
+    body = render_sections(Sections((A, B)), newest="b", footer="The footer.", marker=MARKER)
+    assert body == f"{MARK_A}\nA says.\n\n{MARK_B}\nB says.\n\n{END}\nThe footer.\n{MARKER}"
+    tokens = MARKDOWN.parse(body)
+    assert [token.content for token in tokens if token.type == "inline"] == ["A says.", "B says.", "The footer."]
+    assert parse_sections(body, marker=MARKER) == Sections((A, B))
+
+
+@pytest.mark.parametrize("text", ["- an item\n\n  of two paragraphs", "    code", "| a |\n|---|\n| b |"])
+def test_no_section_runs_into_the_next(text: str) -> None:
+    body = render_sections(
+        Sections((Section("a", "", text), B)), newest="b", footer="***\n\nThe footer.", marker=MARKER
+    )
+    tokens = MARKDOWN.parse(body)
+    last = [(token.content, token.level) for token in tokens if token.type in {"inline", "hr"}][-3:]
+    assert last == [("B says.", 1), ("", 0), ("The footer.", 1)]
+
+
+@pytest.mark.parametrize("key", ["", "a b", "a-->", "a\n", "x" * 101])
+def test_section_key_that_could_break_its_mark_raises_value_error(key: str) -> None:
+    with pytest.raises(ValueError, match="expected 1 to 100 letters, digits and hyphens"):
+        render_sections(Sections((Section(key, "", "text"),)), newest=key, footer="", marker=MARKER)
+
+
+# --- edits by people ------------------------------------------------------------------------------------------------
+
+WHOLE = f"{MARK_A}\nA says.\n\n{MARK_B}\nB says.\n\n{END}\nThe footer.\n{MARKER}"
+
+
+@pytest.mark.parametrize(
+    ("body", "sections"),
+    [
+        pytest.param(WHOLE.replace("\n", "\r\n"), (A, B), id="windows' line ends"),
+        pytest.param(f"A note.\n\n{WHOLE}", (A, B), id="text in front of the first mark is dropped"),
+        pytest.param(WHOLE.replace(MARK_A, "<!-- hls:sect"), (B,), id="so is what stands under a damaged first mark"),
+        pytest.param(
+            WHOLE.replace(MARK_B, "<!-- hls:section b bbb"),
+            (Section("a", A.digest, "A says.\n\n<!-- hls:section b bbb\nB says."),),
+            id="what stands under a damaged mark belongs to the section above",
+        ),
+        pytest.param(
+            WHOLE.replace(f"{MARK_B}\n", ""),
+            (Section("a", A.digest, "A says.\n\nB says."),),
+            id="and so does what lost its mark",
+        ),
+        pytest.param(WHOLE.replace(MARK_B, f"  {MARK_B} \t"), (A, B), id="blanks around a mark"),
+        pytest.param(WHOLE.replace(MARKER, WHOLE), (A, B), id="everything twice"),
+        pytest.param(
+            WHOLE.replace(f"{END}\n", ""),
+            (A, Section("b", B.digest, "B says.\n\nThe footer.")),
+            id="a footer that lost its mark is the last section's",
+        ),
+        pytest.param(f"{END}\nThe footer.\n{MARK_A}\nA says.\n{MARKER}", (A,), id="a footer on top"),
+        pytest.param(
+            WHOLE.replace("A says.", f"Inside {MARK_B} of a line"),
+            (Section("a", A.digest, f"Inside {MARK_B} of a line"), B),
+            id="a mark inside of a line is none",
+        ),
+        pytest.param(WHOLE.replace("A says.\n", ""), (Section("a", A.digest, ""), B), id="a text that is gone"),
+        pytest.param("", (), id="nothing"),
+    ],
+)  # fmt: skip
+def test_edited_comment_is_parsed(body: str, sections: tuple[Section, ...]) -> None:
+    assert parse_sections(body, marker=MARKER) == Sections(sections)
+
+
+MARKS = [MARK_A, MARK_B, END, MARKER, OLDER_LEFT_OUT, "<!-- hls:section a -->", "<!-- hls:section c c -->"]
+MARKS += ["<!-- hls:section b", "<!-- hls:sections left-out -->", "<!-- hls:section ü -->", "<!-- hls:", "<!-- x -->"]
+PIECES = st.sampled_from([*MARKS, "-->", "<!--", "\r\n", "    ", "```", "- [x] a", *"\n\n\n\r \t\u2028\x0b\x85\udc80"])
+BODIES = st.lists(PIECES, max_size=30).map("".join)
+
+
+@given(texts=st.dictionaries(st.from_regex(r"[A-Za-z0-9-]{1,100}", fullmatch=True), BODIES, max_size=6), footer=BODIES)
+def test_rendered_sections_are_parsed_back(texts: dict[str, str], footer: str) -> None:
+    each = tuple(Section(key, digest_of(text), section_text(text)) for key, text in texts.items())
+    for sections in (Sections(each), Sections(each, older_left_out=True)):
+        assert (
+            parse_sections(render_sections(sections, newest="a", footer=footer, marker=MARKER), marker=MARKER)
+            == sections
+        )
+
+
+@given(standing=BODIES, body=BODIES, footer=BODIES)
+@example(standing=f"{MARK_B}\n\r<!-- hls:section c -->\n", body="", footer="")
+@example(standing=f"{MARK_B}\n<!-- hls:section c -->\r\r\n\r", body="", footer="")
+def test_source_changes_only_its_own_section(standing: str, body: str, footer: str) -> None:
+    before = parse_sections(standing, marker=MARKER)
+    ours = Section("a", digest_of(section_text(body)), section_text(body))
+    written = render_sections(before.with_section(ours), newest="a", footer=footer, marker=MARKER)
+    after = parse_sections(written, marker=MARKER)
+    assert after.find("a") == ours
+    assert [s for s in after.each if s.key != "a"] == [s for s in before.each if s.key != "a"]
+    assert written.endswith(f"\n{MARKER}")
+    again = render_sections(after, newest="a", footer=footer, marker=MARKER)
+    assert again == written
+
+
+# --- untrusted text --------------------------------------------------------------------------------------------------
+
+PLACES: Mapping[str, Callable[[str], str]] = {
+    "text": sanitize_blocks,
+    "cell": sanitize_inline,
+    "code span": lambda text: f"`{sanitize_code_span(text)}`",
+    "code block": lambda text: f"```\n{sanitize_code_block(text)}\n```",
+    "link": lambda text: f"[a]({sanitize_link_target(text)})",
+    "html": sanitize_html,
+}
+FORGERIES = {
+    "mark": MARK_B,
+    "mark on a line of its own": f"Hi.\n\n{MARK_B}\nB approves.\n",
+    "end": f"\n{END}\nForged footer.",
+    "mark behind a backslash": f"\\{MARK_B}\n\\\\{MARK_B}",
+    "mark as entities": MARK_B.replace("<", "&lt;").replace("-", "&#45;"),
+    "mark with hidden characters": MARK_B.replace("!", "\u200b!\u2060").replace("hls", "h\u200dls\ufeff"),
+    "mark made of a credential": "<!ghp_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5-- hls:section b -->",
+    "mark made of private-use characters": MARK_B.replace("!", "\ue000!\ue001"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_rule_16_scrubbed_text_cannot_forge_a_mark(forgery: str, place: str) -> None:
+    scrubbed = PLACES[place](FORGERIES[forgery])
+    assert "<!--" not in scrubbed  # `parse_sections` and the search for the marker rely on this
+    body = f"**Claude says:**\n\n{scrubbed}\n\nThe end."
+    assert section_text(body) == body.strip("\n")  # nothing had to be removed
+    posted = render_sections(
+        Sections((Section("a", "", section_text(body)), B)), newest="a", footer=scrubbed, marker=MARKER
+    )
+    assert [section.key for section in parse_sections(posted, marker=MARKER).each] == ["a", "b"]
+    assert posted.count(MARKER) == 1
+
+
+def test_mark_written_by_a_template_is_not_recognized() -> None:
+    text = section_text(f"{MARK_B}\n<!-- hls:note --> <!-- mine -->\n{MARKER}")
+    assert text == (
+        f"<!-- hls{ZERO_WIDTH_SPACE}:section b bbbbbbbbbbbbbbbb -->\n"
+        f"<!-- hls{ZERO_WIDTH_SPACE}:note --> <!-- mine -->\n"
+        f"<!-- hls{ZERO_WIDTH_SPACE}:pull_requests -->"
+    )
+    posted = render_sections(Sections((A,)), newest="a", footer=f"{MARK_B}\nFooter.", marker=MARKER)
+    assert parse_sections(posted, marker=MARKER) == Sections((A,))
+
+
+# --- length limits ---------------------------------------------------------------------------------------------------
+
+
+def long_section(key: str, length: int) -> Section:
+    return Section(key, "0123456789abcdef", key * length)
+
+
+def test_oldest_sections_are_dropped_until_the_comment_fits_with_a_note() -> None:
+    each = (long_section("a", 20_000), long_section("b", 20_000), long_section("c", 20_000), long_section("d", 20_000))
+    body = render_sections(Sections(each), newest="a", footer="The footer.", marker=MARKER)
+    assert len(body) <= 65_536
+    assert body.startswith(
+        f"<!-- hls:sections left-out -->\n{OLDER_LEFT_OUT}\n\n<!-- hls:section a 0123456789abcdef -->\n"
+    )
+    assert body.endswith(f"dd\n\n{END}\nThe footer.\n{MARKER}")
+    after = parse_sections(body, marker=MARKER)
+    assert after == Sections((each[0], each[2], each[3]), older_left_out=True)
+    later = after.with_section(long_section("b", 20_000))
+    body = render_sections(later, newest="b", footer="The footer.", marker=MARKER)
+    assert parse_sections(body, marker=MARKER) == Sections((each[2], each[3], each[1]), older_left_out=True)
+    assert body.count(OLDER_LEFT_OUT) == 1
+
+
+@given(
+    lengths=st.lists(st.integers(0, 70_000), max_size=8),
+    asked=st.integers(0, 70_000),
+    footer=st.integers(0, 70_000),
+    at=st.integers(0, 8),
+)
+def test_comment_always_fits_and_contains_the_newest_section(
+    lengths: list[int], asked: int, footer: int, at: int
+) -> None:
+    others = [Section(f"s{number}", "", "x" * length) for number, length in enumerate(lengths)]
+    newest = Section("new", "", section_text("y" * asked))
+    each = (*others[:at], newest, *others[at:])
+    body = render_sections(Sections(each), newest="new", footer="z" * footer, marker=MARKER)
+    assert len(body) <= MAX_COMMENT_CHARS
+    after = parse_sections(body, marker=MARKER)
+    remaining = [section for section in after.each if section.key != "new"]
+    assert remaining == others[len(others) - len(remaining) :]
+    assert after.find("new") == newest
+    assert after.older_left_out == (len(remaining) < len(others))
