@@ -22,7 +22,7 @@ from hls_handler.deliveries import Finished
 from hls_handler.engine.health import Health
 from hls_handler.log_ring import LogRing
 from hls_handler.queue.group_commit import AcceptQueue
-from hls_handler.routing import RoutingResult, WebhookEnvelope, from_envelope, route
+from hls_handler.routing import Router, RoutingResult, WebhookEnvelope, from_envelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
@@ -49,7 +49,7 @@ def product(url: str) -> tuple[uvicorn.Server, LogRing]:
     )
 
     async def route_envelope(event: str, envelope: WebhookEnvelope) -> RoutingResult:
-        return route(from_envelope(event, envelope), settings=settings, table=table, catalogue=_OnePrompt(), bot=None)
+        return Router(settings, table, _OnePrompt()).route(from_envelope(event, envelope))
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

@@ -26,7 +26,7 @@ from hls_handler.engine.health import Health
 from hls_handler.errors import DependencyDown, HlsError, PayloadError, StepFailed, StoreUnavailable
 from hls_handler.events import event_key
 from hls_handler.handlers.issues import FAMILY, is_open
-from hls_handler.routing import RoutingResult, WebhookEnvelope, may_be_processed
+from hls_handler.routing import RoutingResult, WebhookEnvelope, from_envelope
 from hls_handler.settings.model import CatchUp as CatchUpSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
@@ -294,7 +294,7 @@ class CatchUp:
         config = self._active()
 
         def decide(event: str, envelope: WebhookEnvelope) -> RoutingResult:
-            return config.route(event, envelope, config.prompts.latest)
+            return config.router(config.prompts.latest).route(from_envelope(event, envelope))
 
         try:
             with self._request():
@@ -365,13 +365,10 @@ class CatchUp:
 
     def _is_wanted(self, source: Source, attempt: DeliveryAttempt) -> bool:
         config = self._active()
-        return may_be_processed(
+        return config.router(config.prompts.latest).may_be_processed(
             attempt.event,
             attempt.action,
             self._repository(source, attempt),
-            settings=config.settings,
-            table=config.table,
-            catalogue=config.prompts.latest,
             awaits_answers=attempt.event == "issue_comment" and self._awaits_answers(attempt.repository_id),
         )
 

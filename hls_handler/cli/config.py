@@ -38,7 +38,7 @@ from hls_handler.reports.settings_report import (
 )
 from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
 from hls_handler.routing.filters import ANALYSED_FIELDS, FAILED, Ignored
-from hls_handler.routing.router import QueueCheck, RoutingResult, Rule, route, route_with_settings
+from hls_handler.routing.router import QueueCheck, Router, RoutingResult, Rule
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable, SourcedValue
 from hls_handler.settings.github_events import find_single_event_problem
 from hls_handler.settings.model import Settings
@@ -163,12 +163,10 @@ def explain(
     if event is not None:
         routing_input = _event_by_person(event, repository)
         library = load_library(settings)
-        result = route(routing_input, settings=settings, table=table, catalogue=library, bot=None)
+        result = Router(settings, table, library).route(routing_input)
         if isinstance(result, Rule):
             settings = report.settings
-            result = route_with_settings(
-                routing_input, report.effective, settings=settings, catalogue=library, bot=None
-            )
+            result = Router(settings, table, library).route_enabled(routing_input, report.effective)
     if event is not None and result is not None:
         mask = make_mask(settings)
         decision = _decide(settings, event, result)

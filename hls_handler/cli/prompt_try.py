@@ -46,7 +46,7 @@ from hls_handler.errors import (
 from hls_handler.events import Account, Event, parse_event
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.prompting.prompt import Library, Prompt
-from hls_handler.routing import Command, Ignored, LabelCorrection, QueueCheck, Rule, from_event, parse_envelope, route
+from hls_handler.routing import Command, Ignored, LabelCorrection, QueueCheck, Router, Rule, from_event, parse_envelope
 from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
@@ -191,7 +191,7 @@ def try_event(
     check_payload(subject.event, parse_envelope(subject.body))
     event, bot = parse_event(subject.event, GUID, subject.body), github.fetch_bot_account()
     repository, table = event.repository.full_name, RepositoryTable(settings)
-    routed = route(from_event(event), settings=settings, table=table, catalogue=library, bot=bot)
+    routed = Router(settings, table, library, (bot,)).route(from_event(event))
     if isinstance(routed, LabelCorrection | Command | QueueCheck):
         routed = Ignored("no prompt", f"{routed.why(settings.sources)}; no prompt is used for them")
     rule = routed if isinstance(routed, Rule) else None

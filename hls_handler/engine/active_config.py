@@ -33,7 +33,7 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.queue.leases import HeldLeases
-from hls_handler.routing import Ignored, RoutingResult, WebhookEnvelope, from_envelope, route
+from hls_handler.routing import Ignored, Router, RoutingResult, WebhookEnvelope, from_envelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile, SettingsReload, plan_reload
 from hls_handler.settings.model import EffectiveLabels, Settings
@@ -234,17 +234,9 @@ class ActiveConfig:
     def bot(self) -> BotAccount:
         return self.bots[0]
 
-    def route(self, event: str, envelope: WebhookEnvelope, catalogue: Library) -> RoutingResult:
-        """Return the routing result of a received webhook."""
-        others = tuple(bot.cached for bot in self.bots[1:] if bot.cached is not None)
-        return route(
-            from_envelope(event, envelope),
-            settings=self.settings,
-            table=self.table,
-            catalogue=catalogue,
-            bot=self.bot.cached,
-            others=others,
-        )
+    def router(self, catalogue: Library) -> Router:
+        known = () if self.bot.cached is None else tuple(bot.cached for bot in self.bots if bot.cached is not None)
+        return Router(self.settings, self.table, catalogue, known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,9 +292,10 @@ class WorkerContext:
 
 async def route_envelope(active: ActiveConfig, event: str, envelope: WebhookEnvelope) -> RoutingResult:
     """Return the routing result. If no prompt or several prompts match, load changed prompts and route again."""
-    rule = active.route(event, envelope, active.prompts.latest)
+    routing_input = from_envelope(event, envelope)
+    rule = active.router(active.prompts.latest).route(routing_input)
     if isinstance(rule, Ignored) and rule.kind in ("no prompt", "several prompts"):
-        return active.route(event, envelope, await asyncio.to_thread(active.prompts.current))
+        return active.router(await asyncio.to_thread(active.prompts.current)).route(routing_input)
     return rule
 
 

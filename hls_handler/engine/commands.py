@@ -7,7 +7,7 @@ import logging
 import uuid
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, assert_never
+from typing import assert_never
 
 from pydantic import TypeAdapter
 
@@ -30,8 +30,6 @@ from hls_handler.routing import (
     Rule,
     find_disabled,
     from_event,
-    route,
-    route_with_settings,
 )
 from hls_handler.tracing import span
 from hls_handler.untrusted.cleaning import clean_title
@@ -242,11 +240,9 @@ def _find_review(job: Job, number: int, review: RequestedReview) -> NewDelivery 
 
 def _find_ignored(job: Job, review: RoutingInput) -> Ignored | None:
     """Return the reason for which the operator's or the repository's settings would ignore the review."""
-    settings, library = job.config.settings, job.config.library
-    accounts: dict[str, Any] = {"bot": job.bot, "others": job.others}
-    routed = route(review, settings=settings, table=job.config.table, catalogue=library, **accounts)
+    routed = job.router.route(review)
     if isinstance(routed, Rule):
-        routed = route_with_settings(review, job.rule.effective, settings=settings, catalogue=library, **accounts)
+        routed = job.router.route_enabled(review, job.rule.effective)
     return routed if isinstance(routed, Ignored) else None
 
 

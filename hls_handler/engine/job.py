@@ -45,7 +45,7 @@ from hls_handler.handlers.handler import Handler
 from hls_handler.prompting.reply_fields import permissive_reply_model, with_optional_fields
 from hls_handler.queue.checkpoints import Change, PendingChanges, StatusChange
 from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE
-from hls_handler.routing import IgnoredKind, Rule
+from hls_handler.routing import IgnoredKind, Router, Rule
 from hls_handler.settings.repository import RepositorySettingsFile
 from hls_handler.storage import Storage
 from hls_handler.store.calls import CallRow
@@ -142,6 +142,10 @@ class Job:
     @property
     def store(self) -> Storage:
         return self.context.store
+
+    @property
+    def router(self) -> Router:
+        return Router(self.config.settings, self.config.table, self.config.library, (self.bot, *self.others))
 
     @property
     def github_rate_limit(self) -> str:

@@ -8,10 +8,9 @@ before the next call to Claude and the next write to GitHub, so a retry continue
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from math import inf
 from typing import Any
 
@@ -37,12 +36,8 @@ from hls_handler.routing import (
     LabelCorrection,
     QueueCheck,
     RoutingInput,
-    RoutingResult,
     Rule,
-    find_label_correction,
     from_event,
-    route,
-    route_author_comment,
 )
 from hls_handler.settings.effective import without_entry
 
@@ -87,13 +82,11 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
 
 def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
     """Process a delivery. The rule of `job` has the settings of the event's repository, and no prompt."""
-    bot, settings, library = job.bot, job.config.settings, job.config.library
-    decide = partial(route, settings=settings, table=job.config.table, catalogue=library, bot=bot, others=job.others)
-    rule = decide(routing_input)
+    rule = job.router.route(routing_input)
     if isinstance(rule, Command) and rule.thread is not None and find_finding(job, rule) is None:
-        rule = decide(msgspec.structs.replace(routing_input, thread=None))  # the thread is not one of HLS
+        rule = job.router.route(msgspec.structs.replace(routing_input, thread=None))  # the thread is not one of HLS
     if isinstance(rule, Ignored):
-        wanted = _take_over_review(job, rule.kind, decide)
+        wanted = _take_over_review(job, rule.kind)
         if wanted is not None:
             return _process(replace(job, event=wanted), from_event(wanted))
         return DeliveryResult("ignored", rule.reason, kind=rule.kind)
@@ -107,9 +100,7 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
         return _check_merge_group(job, rule)
     if isinstance(rule, Command):
         return run_command(job, rule)
-    correction = find_label_correction(
-        routing_input, rule.effective, library, settings=settings, bot=bot, others=job.others
-    )
+    correction = job.router.find_label_correction(routing_input, rule.effective)
     if isinstance(correction, LabelCorrection):  # an event can be a correction and have a prompt
         record_label_correction(job, correction)
     job = replace(job, rule=rule, handler=_handler_for(rule))
@@ -135,7 +126,7 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
     return _run_handler(replace(job, rule=rule))
 
 
-def _take_over_review(job: Job, kind: IgnoredKind, decide: Callable[[RoutingInput], RoutingResult]) -> Event | None:
+def _take_over_review(job: Job, kind: IgnoredKind) -> Event | None:
     """Return a push as a request for the review that it superseded; None if it superseded none that would have run.
 
     Otherwise a push after `/review`, or after the pull request was opened, would cancel the review, and be ignored.
@@ -149,7 +140,7 @@ def _take_over_review(job: Job, kind: IgnoredKind, decide: Callable[[RoutingInpu
             superseded = parse_event(event.name, guid, body or b"")
         except PayloadError:  # its body was deleted
             continue
-        if isinstance(decide(from_event(superseded)), Rule):
+        if isinstance(job.router.route(from_event(superseded)), Rule):
             request = {"review": superseded.requested_review or "new"}
             return replace(event, payload={**event.payload, REQUEST_KEY: request})
     return None
@@ -194,14 +185,7 @@ def _find_answer_rule(job: Job, routing_input: RoutingInput) -> Rule | None:
 
     This rule takes precedence over a reply to the comment.
     """
-    rule = route_author_comment(
-        routing_input,
-        job.rule.effective,
-        settings=job.config.settings,
-        catalogue=job.config.library,
-        bot=job.bot,
-        others=job.others,
-    )
+    rule = job.router.route_author_comment(routing_input, job.rule.effective)
     if not isinstance(rule, Rule) or job.lease.number is None:
         return None
     history = job.store.repositories.history(job.lease, job.bot.login)

@@ -15,7 +15,7 @@ from hls_handler.errors import Permanent, Postponed, Retryable, SettingsError
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import FileAtRef
 from hls_handler.prompting.prompt import Library
-from hls_handler.routing import Ignored, Rule, from_event, route_author_comment, route_with_settings
+from hls_handler.routing import Ignored, Rule, from_event
 from hls_handler.settings.effective import apply_repository_settings
 from hls_handler.settings.repository import (
     EMPTY_REPOSITORY_SETTINGS,
@@ -74,15 +74,9 @@ def route_with_repository_settings(job: Job) -> Rule | Ignored:
     """
     if job.repository_settings is None:
         return job.rule
-    route = route_author_comment if job.rule.is_author_comment else route_with_settings
-    routed = route(
-        from_event(job.event),
-        apply_repository_settings(job.rule.effective, job.repository_settings.settings),
-        settings=job.config.settings,
-        catalogue=job.config.library,
-        bot=job.bot,
-        others=job.others,
-    )
+    route = job.router.route_author_comment if job.rule.is_author_comment else job.router.route_enabled
+    effective = apply_repository_settings(job.rule.effective, job.repository_settings.settings)
+    routed = route(from_event(job.event), effective)
     assert routed is not None  # the event was routed in the same way before
     return routed
 

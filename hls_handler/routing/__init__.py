@@ -1,7 +1,6 @@
 """Routing: decides if an event is processed, by which prompt, and which line of the settings is the reason."""
 
 from hls_handler.routing.commands import Command as Command
-from hls_handler.routing.commands import route_command as route_command
 from hls_handler.routing.envelope import RoutingInput as RoutingInput
 from hls_handler.routing.envelope import WebhookEnvelope as WebhookEnvelope
 from hls_handler.routing.envelope import from_envelope as from_envelope
@@ -20,13 +19,9 @@ from hls_handler.routing.filters import brings_diff as brings_diff
 from hls_handler.routing.filters import is_retargeted as is_retargeted
 from hls_handler.routing.router import LabelCorrection as LabelCorrection
 from hls_handler.routing.router import QueueCheck as QueueCheck
+from hls_handler.routing.router import Router as Router
 from hls_handler.routing.router import RoutingResult as RoutingResult
 from hls_handler.routing.router import Rule as Rule
 from hls_handler.routing.router import Shadow as Shadow
 from hls_handler.routing.router import find_disabled as find_disabled
-from hls_handler.routing.router import find_label_correction as find_label_correction
-from hls_handler.routing.router import may_be_processed as may_be_processed
 from hls_handler.routing.router import may_have_checks as may_have_checks
-from hls_handler.routing.router import route as route
-from hls_handler.routing.router import route_author_comment as route_author_comment
-from hls_handler.routing.router import route_with_settings as route_with_settings

@@ -11,7 +11,7 @@ from typing import Literal
 from hls_handler.events import Account
 from hls_handler.review.dismissals import is_dismissal, is_promise
 from hls_handler.routing.envelope import RoutingInput
-from hls_handler.routing.filters import Ignored, ignore_own_action, is_own_action, mention_of, own_accounts, same_login
+from hls_handler.routing.filters import Ignored, find_own_action, mention_of, same_login
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import Sources
@@ -91,10 +91,8 @@ def list_needed_events(effective: EffectiveSettings, settings: Settings) -> froz
 def route_command(
     routing_input: RoutingInput,
     effective: EffectiveSettings,
-    *,
     settings: Settings,
-    bot: Account | None,
-    others: Sequence[Account] = (),
+    accounts: Sequence[Account],
 ) -> Command | Ignored | None:
     """Return the command, `Ignored` if HLS itself or a bot gave it, and None if the event is no command.
 
@@ -102,13 +100,11 @@ def route_command(
     or the request to run HLS's own check again. Commands need no entry in `effective.events`, if it has
     any event of pull requests.
     """
-    accounts = own_accounts(bot, others)
     found = _find_command(routing_input, settings, accounts)
     if found is None or not may_be_command(routing_input.key, effective, settings):
         return None
-    for account in accounts:
-        if is_own_action(routing_input, account):
-            return ignore_own_action(settings, account)
+    if own := find_own_action(routing_input, settings, accounts):
+        return own
     if routing_input.sender_is_bot:
         return Ignored("other bot", f"{routing_input.sender} is a bot; only people can give HLS commands")
     name, number = found

@@ -129,15 +129,13 @@ def find_ignored(
     prompt_file: str,
     effective: EffectiveSettings,
     settings: Settings,
-    bot: Account | None,
-    others: Sequence[Account] = (),
+    accounts: Sequence[Account],
 ) -> Ignored | None:
     """Check an event that the settings enable. Return the first reason to ignore it; None if there is no reason.
 
-    `bot` is the bot account. While it is None, events that HLS itself caused are not ignored. `others` are the
-    accounts of HLS's spare tokens.
+    `accounts` are those of `Router`.
     """
-    accounts = own_accounts(bot, others)
+    bot = accounts[0] if accounts else None
     if routing_input.action == "edited" and not routing_input.changed & ANALYSED_FIELDS:
         changed = ", ".join(sorted(routing_input.changed)) or "nothing"
         rerun = f"{prompt_file} runs again only when the title, the body or the base branch changes"
@@ -153,9 +151,8 @@ def find_ignored(
             "another's review",
             f"a review by {whom} was requested; request one by {bot.login}, the account of HLS, to have it analysed",
         )
-    for account in accounts:
-        if is_own_action(routing_input, account):
-            return ignore_own_action(settings, account)
+    if own := find_own_action(routing_input, settings, accounts):
+        return own
     if routing_input.event == "issue_comment" and not _is_question(routing_input, accounts):
         whom = f"@{bot.login}" if bot is not None else "HLS's account"
         return Ignored("nothing asked", f"the comment neither asks how to start nor asks {whom} anything")
@@ -240,6 +237,12 @@ def is_retargeted(routing_input: RoutingInput) -> bool:
     return routing_input.action == "edited" and "base" in routing_input.changed
 
 
+def find_own_action(routing_input: RoutingInput, settings: Settings, accounts: Iterable[Account]) -> Ignored | None:
+    """Return `Ignored` if HLS itself caused the event, else None."""
+    own = next((account for account in accounts if is_own_action(routing_input, account)), None)
+    return ignore_own_action(settings, own) if own is not None else None
+
+
 def ignore_own_action(settings: Settings, bot: Account) -> Ignored:
     what = "whose App" if settings.github.app else "whose token"
     where = settings.sources.where(settings.github.credential_key)
@@ -258,11 +261,6 @@ def asked_to_skip(title: str, labels: Iterable[str]) -> str | None:
 
 
 _LOOPS = "its own actions are ignored, because otherwise HLS would answer itself"
-
-
-def own_accounts(bot: Account | None, others: Sequence[Account]) -> tuple[Account, ...]:
-    """Return HLS's accounts: the bot account, if it is known, and the accounts of spare tokens."""
-    return (*((bot,) if bot is not None else ()), *others)
 
 
 def is_own_action(routing_input: RoutingInput, bot: Account) -> bool:

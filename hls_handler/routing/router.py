@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,7 +21,6 @@ from hls_handler.routing.filters import (
     brings_diff,
     find_ignored,
     ignore_own_action,
-    own_accounts,
     same_login,
 )
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
@@ -117,102 +116,169 @@ NO_PROMPT_KINDS: frozenset[IgnoredKind] = frozenset({"event not enabled", "no pr
 """An event that is ignored for one of these reasons can still be a label correction, which needs no prompt."""
 
 
-def route(
-    routing_input: RoutingInput,
-    *,
-    settings: Settings,
-    table: RepositoryTable,
-    catalogue: PromptCatalogue,
-    bot: Account | None,
-    others: Sequence[Account] = (),
-) -> RoutingResult:
-    """Route one event. The receiver calls this, and later the worker, because the settings may have changed.
+@dataclass(frozen=True, slots=True)
+class Router:
+    """Routes events by settings and prompts: in the receiver, and later in the worker, because both may have changed.
 
-    `bot` is the bot account. While it is None, events that HLS itself caused are not ignored. `others` are the
-    accounts of HLS's spare tokens.
+    Settings of an event's repository may include those of its `.github/hls.yaml`.
     """
-    effective = _find_settings(routing_input, settings, table)
-    if isinstance(effective, Ignored):
-        return effective
-    if routing_input.key == CHECKS_REQUESTED and may_have_checks(effective):
-        return QueueCheck(routing_input.key, effective)
-    command = route_command(routing_input, effective, settings=settings, bot=bot, others=others)
-    if command is not None:
-        return command
-    accounts = own_accounts(bot, others)
-    if not _is_event_enabled(as_request(routing_input, effective, accounts), effective):
-        listed = settings.sources.where(f"{effective.key}.events")
-        reason = f"{routing_input.key} is not among the events of {listed}; add it there to process it"
-        routed: Rule | Ignored = Ignored("event not enabled", reason)
-    else:
-        routed = route_with_settings(
-            routing_input, effective, settings=settings, catalogue=catalogue, bot=bot, others=others
+
+    settings: Settings
+    table: RepositoryTable
+    catalogue: PromptCatalogue
+    accounts: tuple[Account, ...] = ()
+    """HLS's accounts, the bot account first. While it is unknown, (): then events that HLS caused are not ignored."""
+
+    def route(self, routing_input: RoutingInput) -> RoutingResult:
+        effective = _find_settings(routing_input, self.settings, self.table)
+        if isinstance(effective, Ignored):
+            return effective
+        if routing_input.key == CHECKS_REQUESTED and may_have_checks(effective):
+            return QueueCheck(routing_input.key, effective)
+        command = route_command(routing_input, effective, self.settings, self.accounts)
+        if command is not None:
+            return command
+        if not _is_event_enabled(as_request(routing_input, effective, self.accounts), effective):
+            listed = self.settings.sources.where(f"{effective.key}.events")
+            reason = f"{routing_input.key} is not among the events of {listed}; add it there to process it"
+            routed: Rule | Ignored = Ignored("event not enabled", reason)
+        else:
+            routed = self.route_enabled(routing_input, effective)
+        if isinstance(routed, Ignored) and routed.kind in AUTHOR_COMMENT_KINDS:
+            answer = self.route_author_comment(routing_input, effective)
+            if isinstance(answer, Rule):
+                return answer
+        if isinstance(routed, Rule):
+            return routed
+        if brings_diff(routing_input) and may_have_checks(effective):
+            return dataclasses.replace(routed, is_for_worker=True)
+        if routed.kind not in NO_PROMPT_KINDS:
+            return routed
+        return self.find_label_correction(routing_input, effective) or routed
+
+    def route_enabled(self, routing_input: RoutingInput, effective: EffectiveSettings) -> Rule | Ignored:
+        """Route an event that the settings enable."""
+        routing_input = as_request(routing_input, effective, self.accounts)
+        rule = find_disabled(routing_input, self.settings, effective) or self._find_rule(routing_input, effective)
+        if isinstance(rule, Ignored):
+            return rule
+        ignored = find_ignored(
+            routing_input,
+            prompt_file=rule.file,
+            effective=effective,
+            settings=self.settings,
+            accounts=self.accounts,
         )
-    if isinstance(routed, Ignored) and routed.kind in AUTHOR_COMMENT_KINDS:
-        answer = route_author_comment(
-            routing_input, effective, settings=settings, catalogue=catalogue, bot=bot, others=others
+        return rule if ignored is None else ignored
+
+    def route_author_comment(self, routing_input: RoutingInput, effective: EffectiveSettings) -> Rule | Ignored | None:
+        """Route a comment by an issue's author like an edit of the issue. Return None for any other event.
+
+        The comment may have the information that HLS asked for. Whether it asked for some is known only to the worker.
+        """
+        is_by_author = routing_input.comment_author is not None and routing_input.comment_author == routing_input.author
+        if routing_input.key not in NEW_COMMENT or not is_by_author or routing_input.is_pull_request:
+            return None
+        edit = _as_edit(routing_input)
+        if not _is_event_enabled(edit, effective):
+            return None
+        rule = self.route_enabled(edit, effective)
+        return dataclasses.replace(rule, is_author_comment=True) if isinstance(rule, Rule) else rule
+
+    def find_label_correction(
+        self, routing_input: RoutingInput, effective: EffectiveSettings
+    ) -> LabelCorrection | Ignored | None:
+        """Return a `LabelCorrection` if a person changed a label that Claude can set; None for any other event.
+
+        If HLS or a bot changed the label, or if `skip-hls` is set, returns `Ignored`. Returns None if
+        `effective.events` has neither the event's name, such as "issues", nor a key that begins with it, such as
+        "issues.opened".
+        """
+        if routing_input.label is None or not self._may_be_label_correction(routing_input, effective):
+            return None
+        groups = self.catalogue.label_groups(routing_input.event, effective.labels.assess)
+        group = groups.get(routing_input.label.casefold())
+        if group is None:
+            return None
+        for account in self.accounts:
+            if same_login(routing_input.sender, account.login):
+                return ignore_own_action(self.settings, account)
+        if routing_input.sender_is_bot:
+            reason = f"{routing_input.sender} is a bot; label changes by bots do not count as corrections"
+            return Ignored("other bot", reason)
+        if skip_reason := asked_to_skip(routing_input.title, routing_input.labels):
+            return Ignored("asked to skip", skip_reason)
+        return LabelCorrection(routing_input.key, group, effective)
+
+    def may_be_processed(self, event: str, action: str | None, repository: str | None, *, awaits_answers: bool) -> bool:
+        """Return whether `route` could admit an event of which only these values are known, not the payload.
+
+        `repository` is None if it is unknown, as in GitHub's list of an App's deliveries. `awaits_answers` is True if
+        HLS asked the author of an issue for something, so that a comment may be the answer.
+        """
+        given = RoutingInput(event=event, action=action, repository=repository, sender="", sender_is_bot=False)
+        found = self.table.find(repository) if repository is not None else None
+        routing_inputs = (given, _as_edit(given)) if awaits_answers and given.key in NEW_COMMENT else (given,)
+        candidates = self.table.all() if repository is None else (found,) if found is not None else ()
+        return any(
+            effective.enabled
+            and (
+                may_be_command(given.key, effective, self.settings)
+                or (given.key == "pull_request.labeled" and effective.review_label is not None)
+                or (given.key in (*MAY_BRING_DIFF, CHECKS_REQUESTED) and may_have_checks(effective))
+                or self._may_be_label_correction(given, effective)
+                or any(
+                    _is_event_enabled(one, effective) and isinstance(self._find_rule(one, effective), Rule)
+                    for one in routing_inputs
+                )
+            )
+            for effective in candidates
         )
-        if isinstance(answer, Rule):
-            return answer
-    if isinstance(routed, Rule):
-        return routed
-    if brings_diff(routing_input) and may_have_checks(effective):
-        return dataclasses.replace(routed, is_for_worker=True)
-    if routed.kind not in NO_PROMPT_KINDS:
-        return routed
-    correction = find_label_correction(routing_input, effective, catalogue, settings=settings, bot=bot, others=others)
-    return correction or routed
+
+    def _may_be_label_correction(self, routing_input: RoutingInput, effective: EffectiveSettings) -> bool:
+        return (
+            routing_input.event in LABEL_CORRECTION_EVENTS
+            and routing_input.action in LABEL_ACTIONS
+            and bool(self.catalogue.label_groups(routing_input.event))
+            and any(name.partition(".")[0] == routing_input.event for name in effective.events)
+        )
+
+    def _find_rule(self, routing_input: RoutingInput, effective: EffectiveSettings) -> Rule | Ignored:
+        key, settings, catalogue = routing_input.key, self.settings, self.catalogue
+        chosen, shadowed = effective.find_prompt(key), effective.find_shadow_prompt(key)
+        shadow = Shadow(*shadowed) if shadowed is not None else None
+        if chosen is not None:
+            name, key_path = chosen
+            if name is False:
+                chosen_at = settings.sources.where(key_path)
+                reason = f"{chosen_at} switches the prompt for {key} off; remove that line to process it"
+                return Ignored("prompt switched off", reason)
+            try:
+                file = catalogue.file(name)
+            except KeyError:
+                chosen_at = settings.sources.where(key_path)
+                reason = f"{chosen_at} chooses the prompt {name} for {key}, but no prompt has that name; correct it"
+                return Ignored("no prompt", reason)
+            return Rule(key, name, effective, file, key_path, shadow if shadow and shadow.prompt != name else None)
+        names = _exclude_shadow(shadow, catalogue.on(key)) or _exclude_shadow(shadow, catalogue.on(routing_input.event))
+        if not names:
+            change = settings.sources.change("prompts.directory", "another folder")
+            folders = " or ".join(f"{folder}/" for folder in settings.prompts.folders.values())
+            reason = f"no prompt in {folders} has {key} in its `on:`; add it to a prompt to process it"
+            if shadow is not None:
+                reason = f"{reason} ({settings.sources.where(shadow.chosen_by)} runs {shadow.prompt} as a shadow only)"
+            return Ignored("no prompt", f"{reason}, or {change}")
+        if len(names) > 1:
+            files = " and ".join(catalogue.file(name) for name in names)
+            change = settings.sources.change(f"prompts.use.{key}", "the name of one")
+            return Ignored("several prompts", f"{files} are each for {key}; {change}")
+        return Rule(key, names[0], effective, catalogue.file(names[0]), shadow=shadow)
 
 
 def may_have_checks(effective: EffectiveSettings) -> bool:
     """Return whether HLS sets a check on every head commit of the repository's pull requests."""
     has_pull_requests = any(event.partition(".")[0] == "pull_request" for event in effective.events)
     return effective.enabled and has_pull_requests and effective.review.check and not effective.features.dry_run
-
-
-def route_with_settings(
-    routing_input: RoutingInput,
-    effective: EffectiveSettings,
-    *,
-    settings: Settings,
-    catalogue: PromptCatalogue,
-    bot: Account | None,
-    others: Sequence[Account] = (),
-) -> Rule | Ignored:
-    """Route an enabled event. `effective` may include the settings of the repository's `.github/hls.yaml`."""
-    routing_input = as_request(routing_input, effective, own_accounts(bot, others))
-    rule = find_disabled(routing_input, settings, effective) or _find_rule(
-        routing_input, settings, effective, catalogue
-    )
-    if isinstance(rule, Ignored):
-        return rule
-    ignored = find_ignored(
-        routing_input, prompt_file=rule.file, effective=effective, settings=settings, bot=bot, others=others
-    )
-    return rule if ignored is None else ignored
-
-
-def route_author_comment(
-    routing_input: RoutingInput,
-    effective: EffectiveSettings,
-    *,
-    settings: Settings,
-    catalogue: PromptCatalogue,
-    bot: Account | None,
-    others: Sequence[Account] = (),
-) -> Rule | Ignored | None:
-    """Route a comment by an issue's author like an edit of the issue. Return None for any other event.
-
-    The comment may have the information that HLS asked for. Whether it asked for some is known only to the worker.
-    """
-    is_by_author = routing_input.comment_author is not None and routing_input.comment_author == routing_input.author
-    if routing_input.key not in NEW_COMMENT or not is_by_author or routing_input.is_pull_request:
-        return None
-    edit = _as_edit(routing_input)
-    if not _is_event_enabled(edit, effective):
-        return None
-    rule = route_with_settings(edit, effective, settings=settings, catalogue=catalogue, bot=bot, others=others)
-    return dataclasses.replace(rule, is_author_comment=True) if isinstance(rule, Rule) else rule
 
 
 MAY_BRING_DIFF = tuple(f"pull_request.{action}" for action in (*BRINGS_DIFF, "edited"))
@@ -222,41 +288,6 @@ NEW_COMMENT = ("issue_comment.created", "issue_comment.edited")
 
 def _as_edit(routing_input: RoutingInput) -> RoutingInput:
     return replace(routing_input, event="issues", action="edited", changed=frozenset({"body"}))
-
-
-def may_be_processed(
-    event: str,
-    action: str | None,
-    repository: str | None,
-    *,
-    settings: Settings,
-    table: RepositoryTable,
-    catalogue: PromptCatalogue,
-    awaits_answers: bool,
-) -> bool:
-    """Return whether `route` could admit an event of which only these values are known, not the payload.
-
-    `repository` is None if it is unknown, as in GitHub's list of an App's deliveries. `awaits_answers` is True if HLS
-    asked the author of an issue for something, so that a comment may be the answer.
-    """
-    routing_input = RoutingInput(event=event, action=action, repository=repository, sender="", sender_is_bot=False)
-    found = table.find(repository) if repository is not None else None
-    may_be_answer = awaits_answers and routing_input.key in NEW_COMMENT
-    candidates = table.all() if repository is None else (found,) if found is not None else ()
-    return any(
-        effective.enabled
-        and (
-            may_be_command(routing_input.key, effective, settings)
-            or (routing_input.key == "pull_request.labeled" and effective.review_label is not None)
-            or (routing_input.key in (*MAY_BRING_DIFF, CHECKS_REQUESTED) and may_have_checks(effective))
-            or _may_be_label_correction(routing_input, effective, catalogue)
-            or any(
-                _is_event_enabled(one, effective) and isinstance(_find_rule(one, settings, effective, catalogue), Rule)
-                for one in (routing_input, *([_as_edit(routing_input)] if may_be_answer else []))
-            )
-        )
-        for effective in candidates
-    )
 
 
 def _find_settings(
@@ -301,87 +332,9 @@ def _is_event_enabled(routing_input: RoutingInput, effective: EffectiveSettings)
     return is_explicit and any(event.startswith("pull_request.") for event in effective.events)
 
 
-def _find_rule(
-    routing_input: RoutingInput, settings: Settings, effective: EffectiveSettings, catalogue: PromptCatalogue
-) -> Rule | Ignored:
-    key = routing_input.key
-    chosen, shadowed = effective.find_prompt(key), effective.find_shadow_prompt(key)
-    shadow = Shadow(*shadowed) if shadowed is not None else None
-    if chosen is not None:
-        name, key_path = chosen
-        if name is False:
-            chosen_at = settings.sources.where(key_path)
-            reason = f"{chosen_at} switches the prompt for {key} off; remove that line to process it"
-            return Ignored("prompt switched off", reason)
-        try:
-            file = catalogue.file(name)
-        except KeyError:
-            chosen_at = settings.sources.where(key_path)
-            reason = f"{chosen_at} chooses the prompt {name} for {key}, but no prompt has that name; correct it"
-            return Ignored("no prompt", reason)
-        return Rule(key, name, effective, file, key_path, shadow if shadow and shadow.prompt != name else None)
-    names = _exclude_shadow(shadow, catalogue.on(key)) or _exclude_shadow(shadow, catalogue.on(routing_input.event))
-    if not names:
-        change = settings.sources.change("prompts.directory", "another folder")
-        folders = " or ".join(f"{folder}/" for folder in settings.prompts.folders.values())
-        reason = f"no prompt in {folders} has {key} in its `on:`; add it to a prompt to process it"
-        if shadow is not None:
-            reason = f"{reason} ({settings.sources.where(shadow.chosen_by)} runs {shadow.prompt} as a shadow only)"
-        return Ignored("no prompt", f"{reason}, or {change}")
-    if len(names) > 1:
-        files = " and ".join(catalogue.file(name) for name in names)
-        change = settings.sources.change(f"prompts.use.{key}", "the name of one")
-        return Ignored("several prompts", f"{files} are each for {key}; {change}")
-    return Rule(key, names[0], effective, catalogue.file(names[0]), shadow=shadow)
-
-
 def _exclude_shadow(shadow: Shadow | None, names: tuple[str, ...]) -> tuple[str, ...]:
     return names if shadow is None else tuple(name for name in names if name != shadow.prompt)
 
 
 LABEL_CORRECTION_EVENTS = ("issues", "pull_request")
 """Events whose actions `labeled` and `unlabeled` can be label corrections."""
-
-
-def find_label_correction(
-    routing_input: RoutingInput,
-    effective: EffectiveSettings,
-    catalogue: PromptCatalogue,
-    *,
-    settings: Settings,
-    bot: Account | None,
-    others: Sequence[Account] = (),
-) -> LabelCorrection | Ignored | None:
-    """Return a `LabelCorrection` if a person changed a label that Claude can set; None for any other event.
-
-    If HLS or a bot changed the label, or if `skip-hls` is set, returns `Ignored`. Returns None if `effective.events`
-    has neither the event's name, such as "issues", nor a key that begins with it, such as "issues.opened".
-    """
-    if routing_input.label is None or not _may_be_label_correction(routing_input, effective, catalogue):
-        return None
-    groups = catalogue.label_groups(routing_input.event, effective.labels.assess)
-    group = groups.get(routing_input.label.casefold())
-    if group is None:
-        return None
-    for account in own_accounts(bot, others):
-        if same_login(routing_input.sender, account.login):
-            return ignore_own_action(settings, account)
-    if routing_input.sender_is_bot:
-        return Ignored(
-            "other bot", f"{routing_input.sender} is a bot; label changes by bots do not count as corrections"
-        )
-    skip_reason = asked_to_skip(routing_input.title, routing_input.labels)
-    return (
-        Ignored("asked to skip", skip_reason) if skip_reason else LabelCorrection(routing_input.key, group, effective)
-    )
-
-
-def _may_be_label_correction(
-    routing_input: RoutingInput, effective: EffectiveSettings, catalogue: PromptCatalogue
-) -> bool:
-    return (
-        routing_input.event in LABEL_CORRECTION_EVENTS
-        and routing_input.action in LABEL_ACTIONS
-        and bool(catalogue.label_groups(routing_input.event))
-        and any(name.partition(".")[0] == routing_input.event for name in effective.events)
-    )

@@ -17,7 +17,7 @@ from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting import recorded
 from hls_handler.prompting.render import render
-from hls_handler.routing import Ignored, Rule, from_envelope, from_event, parse_envelope, route
+from hls_handler.routing import Ignored, Router, Rule, from_envelope, from_event, parse_envelope
 from hls_handler.sandbox.reader import SandboxReader
 from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
@@ -72,13 +72,12 @@ def process(payload_file: recorded.Recorded, payload: dict[str, Any], state: Sta
         check_payload(payload_file.event, envelope)
     except PayloadError:
         return
-    first_result = route(
-        from_envelope(payload_file.event, envelope), settings=SETTINGS, table=table, catalogue=library(), bot=HLS
-    )
+    router = Router(SETTINGS, table, library(), (HLS,))
+    first_result = router.route(from_envelope(payload_file.event, envelope))
     if isinstance(first_result, Ignored):
         return
     event = parse_event(payload_file.event, "guid", body)
-    rule = route(from_event(event), settings=SETTINGS, table=table, catalogue=library(), bot=HLS)
+    rule = router.route(from_event(event))
     complete = parse_event(payload_file.event, "guid", payload_file.body)
     if not isinstance(rule, Rule) or replace(event, payload={}) == replace(complete, payload={}):
         return  # the prompts read nothing else, so the result is that of the complete payload

@@ -23,7 +23,7 @@ from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
-from hls_handler.routing import Rule, from_envelope, from_event, parse_envelope, route
+from hls_handler.routing import Router, Rule, from_envelope, from_event, parse_envelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Claude, Features, Github, Limits, Repository, Settings
 from hls_handler.storage import Storage
@@ -135,8 +135,8 @@ class World:
         """Route and store a webhook, as the receiver does; return the outcome."""
         body, given = json.dumps(payload).encode(), self.settings
         envelope = parse_envelope(body)
-        routing_input, table = from_envelope(event, envelope), RepositoryTable(given)
-        routed = route(routing_input, settings=given, table=table, catalogue=self.prompts, bot=HLS)
+        router = Router(given, RepositoryTable(given), self.prompts, (HLS,))
+        routed = router.route(from_envelope(event, envelope))
         headers = WebhookHeaders(event, guid, b"", is_form=False, content_length=None)
         new = new_delivery(headers, envelope, routed, body, request_id=guid, settle_s=settle_s)
         return self.store.queue.accept([new], replay_window_h=72)[0].outcome
@@ -182,7 +182,7 @@ class World:
         assert lease is not None, "nothing is due"
         context = self.tools()
         config, event = context.config, parse_event(lease.event, lease.guid, lease.body)
-        rule = route(from_event(event), settings=config.settings, table=config.table, catalogue=config.library, bot=HLS)
+        rule = Router(config.settings, config.table, config.library, (HLS,)).route(from_event(event))
         assert isinstance(rule, Rule)
         return Job(
             lease, context, config, event, HLS, rule, HANDLERS[event.name], self.store.checkpoints.load(lease.guid)

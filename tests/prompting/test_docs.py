@@ -17,7 +17,7 @@ from hls_handler.prompting.front_matter import FrontMatter
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
 from hls_handler.prompting.variables import find_element_type, has_members, iter_alternatives
-from hls_handler.routing import Rule, Shadow, route
+from hls_handler.routing import Router, Rule, Shadow
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.untrusted.placeholders import public_hints
@@ -117,7 +117,7 @@ def test_shadow_example_loads_and_is_routed_next_to_the_original(tmp_path: Path)
         tmp_path, SMALLEST + settings_text.replace("[own, shipped]", f"[{tmp_path}/own, shipped]")
     )
     event = routing_input(repository="owner/repo")
-    rule = route(event, settings=settings, table=RepositoryTable(settings), catalogue=load_checked(settings), bot=None)
+    rule = Router(settings, RepositoryTable(settings), load_checked(settings)).route(event)
     assert isinstance(rule, Rule)
     assert (rule.prompt, rule.shadow) == ("issues/analyze", Shadow("issues/strict", "prompts.use.issues.opened"))
 
@@ -148,7 +148,7 @@ def test_example_for_merged_pull_requests_is_routed_to_the_changelog_prompt(tmp_
     settings = load_with(tmp_path, example_of("yaml", "closed"))
     table = RepositoryTable(settings)
     event = routing_input("pull_request.closed", repository="octo/shop")
-    rule = route(event, settings=settings, table=table, catalogue=load_checked(settings), bot=None)
+    rule = Router(settings, table, load_checked(settings)).route(event)
     assert isinstance(rule, Rule)
     assert (rule.prompt, rule.effective.find_fallback_number(rule.event_key)) == ("pull_requests/changelog", 12)
 

@@ -21,7 +21,7 @@ from hls_handler.engine.active_config import BotAccount, ChosenAccount, Delivery
 from hls_handler.engine.health import Health
 from hls_handler.engine.runner import run_delivery
 from hls_handler.prompting.prompt import Library
-from hls_handler.routing import Rule, from_envelope, parse_envelope, route
+from hls_handler.routing import Router, Rule, from_envelope, parse_envelope
 from hls_handler.sandbox.middleware import LoggedRequest
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.effective import RepositoryTable
@@ -169,13 +169,7 @@ def deliver(
     config, body, guid = tools.config, event.body, f"guid-{number}"
     envelope = parse_envelope(body)
     check_payload(event.name, envelope)
-    routed = route(
-        from_envelope(event.name, envelope),
-        settings=config.settings,
-        table=config.table,
-        catalogue=config.library,
-        bot=None,
-    )
+    routed = Router(config.settings, config.table, config.library).route(from_envelope(event.name, envelope))
     assert isinstance(routed, Rule), routed
     headers = WebhookHeaders(event.name, guid, b"", is_form=False, content_length=None)
     new = new_delivery(headers, envelope, routed, body, request_id=guid, settle_s=0)

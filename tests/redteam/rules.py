@@ -16,7 +16,7 @@ from hls_handler.deliveries import REQUESTED
 from hls_handler.events import Account, parse_event
 from hls_handler.handlers.labels import SHIPPED_LABELS
 from hls_handler.prompting import recorded
-from hls_handler.routing import Ignored, from_event, route
+from hls_handler.routing import Ignored, Router, from_event
 from hls_handler.sandbox.middleware import LoggedRequest
 from hls_handler.sandbox.objects import Comment
 from hls_handler.sandbox.reading import text_of
@@ -187,7 +187,7 @@ def rule_17_comments_of_the_bot_are_ignored(run: Run) -> Violations:
             comment = {"id": 1, "user": sender, "body": question}
             body_of_event = json.dumps({**payload, "comment": comment, "sender": sender}).encode()
             event = parse_event("issue_comment", "guid", body_of_event)
-            routed = route(from_event(event), settings=run.settings, table=table, catalogue=run.library, bot=bot)
+            routed = Router(run.settings, table, run.library, (bot,)).route(from_event(event))
             if not isinstance(routed, Ignored) or routed.kind != "own account":
                 yield f"{one.name}: a comment of the bot was not ignored"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hls_handler.events import Account
-from hls_handler.routing import Ignored, LabelCorrection, RoutingInput, Rule, find_label_correction
+from hls_handler.routing import Ignored, LabelCorrection, Router, RoutingInput, Rule
 from hls_handler.settings.effective import RepositoryTable
 from tests.routing.world import PROMPTS, FakeCatalogue, decide, ignored, routing_input, settings
 
@@ -77,6 +77,5 @@ def test_label_change_with_a_prompt_of_its_own_is_processed_and_also_a_correctio
     assert rule.prompt == "issues/triage"
     effective = RepositoryTable(by).find("octo/hello")
     assert effective is not None
-    assert isinstance(
-        find_label_correction(changed(), effective, FakeCatalogue(), settings=by, bot=WE), LabelCorrection
-    )
+    router = Router(by, RepositoryTable(by), FakeCatalogue(), (WE,))
+    assert isinstance(router.find_label_correction(changed(), effective), LabelCorrection)

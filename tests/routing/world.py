@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from hls_handler.events import Account
-from hls_handler.routing import Ignored, RoutingInput, RoutingResult, Rule, may_be_processed, route
+from hls_handler.routing import Ignored, Router, RoutingInput, RoutingResult, Rule
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import Sources
@@ -87,9 +87,8 @@ def decide(
     others: tuple[Account, ...] = (),
 ) -> RoutingResult:
     by = by or settings()
-    return route(
-        event, settings=by, table=RepositoryTable(by), catalogue=FakeCatalogue(prompts), bot=bot, others=others
-    )
+    accounts = (bot, *others) if bot else ()
+    return Router(by, RepositoryTable(by), FakeCatalogue(prompts), accounts).route(event)
 
 
 def ignored(event: RoutingInput, by: Settings | None = None, *, bot: Account | None = None) -> tuple[str, str]:
@@ -116,12 +115,5 @@ def may_matter(
 ) -> bool:
     """Whether an event of which the payload is unknown may be processed."""
     event, _, action = key.partition(".")
-    return may_be_processed(
-        event,
-        action or None,
-        repository,
-        settings=by,
-        table=RepositoryTable(by),
-        catalogue=FakeCatalogue(prompts),
-        awaits_answers=awaits_answers,
-    )
+    router = Router(by, RepositoryTable(by), FakeCatalogue(prompts))
+    return router.may_be_processed(event, action or None, repository, awaits_answers=awaits_answers)
