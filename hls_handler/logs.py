@@ -19,6 +19,7 @@ import time
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii
 from types import MappingProxyType
 from typing import IO, Literal
@@ -226,20 +227,9 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     return {name: value for name, value in record.__dict__.items() if name not in _NON_FIELDS}
 
 
-class _Clock:
-    """Formats times as "2026-11-20T12:00:00.123Z". The last second is remembered."""
-
-    def __init__(self) -> None:
-        self._last = (-1, "")
-
-    def timestamp(self, seconds: float) -> str:
-        milliseconds = int(seconds * 1000)
-        second = milliseconds // 1000
-        known, text = self._last
-        if known != second:
-            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-            self._last = (second, text)
-        return f"{text}.{milliseconds % 1000:03}Z"
+def _format_time(seconds: float) -> str:
+    """Return "2026-11-20T12:00:00.123Z"."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class JsonLines(logging.Formatter):
@@ -250,13 +240,13 @@ class JsonLines(logging.Formatter):
 
     def __init__(self, cleaner: _Cleaner) -> None:
         super().__init__()
-        self._cleaner, self._clock = cleaner, _Clock()
+        self._cleaner = cleaner
         self._repeated: dict[Hashable, str] = {}
 
     def format(self, record: logging.LogRecord) -> str:
         clean, clean_value = self._cleaner.clean, self._cleaner.clean_value
         line: dict[str, object] = {
-            "timestamp": self._clock.timestamp(record.created),
+            "timestamp": _format_time(record.created),
             "level": record.levelname,
             "logger": clean(record.name),
             "message": clean(record.getMessage()),
@@ -282,7 +272,7 @@ class JsonLines(logging.Formatter):
             self._repeated[key] = rest
         clean = self._cleaner.clean
         ids = "".join(f'"{name}": {encode_basestring_ascii(clean(value))}, ' for name, value in _bound.get().items())
-        return f'{{"timestamp": "{self._clock.timestamp(time.time())}", {ids}{rest}'
+        return f'{{"timestamp": "{_format_time(time.time())}", {ids}{rest}'
 
 
 _RESET, _DIM = "\x1b[0m", "\x1b[2m"
@@ -297,12 +287,12 @@ class TextLines(logging.Formatter):
 
     def __init__(self, cleaner: _Cleaner, *, colours: bool) -> None:
         super().__init__()
-        self._cleaner, self._colours, self._clock = cleaner, colours, _Clock()
+        self._cleaner, self._colours = cleaner, colours
 
     def format(self, record: logging.LogRecord) -> str:
         clean = self._cleaner.clean
         where = record.name.removeprefix("hls_handler.")
-        time_ = self._clock.timestamp(record.created).replace("T", " ").removesuffix("Z")
+        time_ = _format_time(record.created).replace("T", " ").removesuffix("Z")
         level = self._coloured(f"{record.levelname:<8}", _LEVEL_COLOURS.get(record.levelname, ""))
         fields = "".join(
             f"  {clean(name)}={_format_value(self._cleaner.clean_value(value))}"
