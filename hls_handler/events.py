@@ -21,7 +21,6 @@ from pydantic import (
     AliasChoices,
     AliasPath,
     AwareDatetime,
-    BaseModel,
     BeforeValidator,
     Field,
     SkipValidation,
@@ -347,21 +346,14 @@ class Event:
         return self.name in ("issues", "pull_request") and self.action == "closed"
 
 
-class _RunPullRequest(BaseModel):
+@dataclass(frozen=True, slots=True)
+class _ListedPullRequest:
     number: int
-    base_repository_id: int | None = Field(default=None, validation_alias=AliasPath("base", "repo", "id"))
-
-
-class _RunPullRequests(BaseModel):
-    each: Annotated[tuple[_RunPullRequest, ...], null_to(())] = Field(
-        default=(),
-        validation_alias=AliasChoices(
-            AliasPath("workflow_run", "pull_requests"), AliasPath("check_run", "pull_requests")
-        ),
-    )
+    base_repository_id: Annotated[int | None, Field(default=None, validation_alias=AliasPath("base", "repo", "id"))]
 
 
 _EVENT = TypeAdapter(Event)
+_LISTED = TypeAdapter(Annotated[tuple[_ListedPullRequest, ...], null_to(())])
 
 
 def parse_event(name: str, delivery: str, body: bytes) -> Event:
@@ -370,15 +362,12 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
         payload = msgspec.json.decode(body, type=dict[str, Any])
         ours = {"delivery": delivery, "name": name, "payload": payload, "is_recent": False}
         event = _EVENT.validate_python(payload | ours)
-        run, check_run = event.workflow_run, event.check_run
-        if run is not None or check_run is not None:  # drop pull requests into forks, which GitHub also lists
-            listed = _RunPullRequests.model_validate(payload).each
-            numbers = tuple(pull.number for pull in listed if pull.base_repository_id == event.repository.id)
-            event = replace(
-                event,
-                workflow_run=replace(run, pull_request_numbers=numbers) if run else None,
-                check_run=replace(check_run, pull_request_numbers=numbers) if check_run else None,
-            )
+        for key, run in (("workflow_run", event.workflow_run), ("check_run", event.check_run)):
+            if run is not None:  # drop pull requests into forks, which GitHub also lists
+                listed = _LISTED.validate_python(payload[key].get("pull_requests"))
+                numbers = tuple(pull.number for pull in listed if pull.base_repository_id == event.repository.id)
+                changed: dict[str, Any] = {key: replace(run, pull_request_numbers=numbers)}
+                event = replace(event, **changed)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise PayloadError(f"the body of the event {name} is not a JSON object") from exc
     except ValidationError as exc:
