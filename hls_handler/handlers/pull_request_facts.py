@@ -2,66 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
-from hls_handler.analysis import FileSummary, Finding, PullRequestAnalysis, Reply, Severity
+from hls_handler.analysis import (
+    MAX_FILE_SUMMARIES,
+    FileSummary,
+    Finding,
+    PullRequestAnalysis,
+    Reply,
+    Severity,
+    file_summaries_of,
+)
 from hls_handler.events import PullRequest
-from hls_handler.handlers.changed_files import PatchedFile, Selection, cover, show_files
+from hls_handler.handlers.changed_files import PatchedFile, Selection, cover, find_unread, show_files
 from hls_handler.handlers.committed_credentials import Credential, find_committed
 from hls_handler.handlers.labels import LabelOffer
-from hls_handler.handlers.reader import ReviewContext
-from hls_handler.handlers.review_context import NO_CONTEXT
-from hls_handler.prompting.render import estimate_tokens
-from hls_handler.review.blocks import Block
+from hls_handler.handlers.reader import NO_CONTEXT, ReviewContext
+from hls_handler.review.blocks import Block, match_blocks
 from hls_handler.review.coverage import Coverage
-from hls_handler.review.ledger import PresentFiles, add, sort_entries
-from hls_handler.review.patches import Hunk, Patch, Side, number_line, numbered
+from hls_handler.review.ledger import PresentFiles, add, is_failing, sort_entries
 from hls_handler.review.positions import RANK, Located, locate
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
 from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts
 from hls_handler.settings.model import Findings, Review
 from hls_handler.settings.values import Summary
-from hls_handler.untrusted.cleaning import truncate
 
 Size = Literal["small", "medium", "large"]
 
 QUESTION_TOKENS = 150  # of each earlier finding in the prompt
-EXCERPT_LINES = (40, 20, 10, 5, 2, 0)  # above and below a finding; the first that fits
-MAX_CHARS = 1_000  # of the line that a claim names, or of an excerpt that is one line
-MAX_EARLIER_CHARACTERS = 160  # of the text of an earlier finding that the prompt shows
-
-
-@dataclass(frozen=True, slots=True)
-class EarlierFinding:
-    """A finding in the prompt, about which Claude gives a verdict."""
-
-    number: int
-    path: str
-    line: int | None  # None: its block changed, or it is about the file
-    severity: Severity
-    category: str
-    title: str
-    body: str
-    quote: str
-    code: str  # its present lines, numbered; "" if they are gone or among the patches of the call
-    is_changed: bool  # True: the lines that it is about are no longer as they were
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A finding, as the second look sees it."""
-
-    number: int
-    path: str
-    line: int
-    severity: Severity
-    title: str
-    body: str
-    code: str  # the numbered lines around it, and around the line that a claim names
-    claim: str  # what the review says of an earlier finding; "" if the finding is new
+MAX_QUESTIONS = 30  # earlier findings about which one review asks
+MAX_PAST_BLOCKS = 500  # of a file, that were reviewed and are not in its patch any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,24 +152,6 @@ class PullRequestFacts:
         return frozenset(number for number, call in self.questions.items() if call not in self.unanswered)
 
     @property
-    def earlier_findings(self) -> tuple[EarlierFinding, ...]:
-        entries, patches = {entry.number: entry for entry in self.record.ledger}, self.selection.patches
-        asked = [entries[number] for number, call in self.questions.items() if self.call in (None, call)]
-        return tuple(
-            _to_earlier(one, show_excerpt(patches, one.path, one.side, one.line, QUESTION_TOKENS // 2)) for one in asked
-        )
-
-    @property
-    def known_findings(self) -> tuple[EarlierFinding, ...]:
-        shown = {file.path for file in self.files}
-        return tuple(
-            _to_earlier(entry, "")
-            for entry in self.record.ledger
-            if entry.state == "open" and entry.path in shown and not entry.has_vanished
-            if entry.number not in self.questions
-        )
-
-    @property
     def coverage(self) -> Coverage:
         return cover(self.selection, self.incomplete, unlisted=self.unlisted, known=self.known_blocks)
 
@@ -211,18 +166,53 @@ class PullRequestFacts:
         return self.record.blocks if self.is_full else {}
 
 
-def _to_earlier(entry: LedgerEntry, code: str) -> EarlierFinding:
-    place = (entry.number, entry.path, entry.line, entry.severity, entry.category, entry.title)
-    body = truncate(entry.body, MAX_EARLIER_CHARACTERS)
-    return EarlierFinding(*place, body, entry.quote, code, is_changed=entry.has_vanished)
+def list_to_ask(ledger: Iterable[LedgerEntry], *, fail_on: Severity | None, asks_all: bool) -> list[LedgerEntry]:
+    """Return the findings to ask about: undecided ones, then open ones that fail the check, or all open ones."""
+    entries = [one for one in sort_entries(ledger) if not one.form and not one.is_closed]
+    undecided = [one for one in entries if one.has_vanished or one.is_undecided or one.has_lost_proof]
+    undecided.sort(key=lambda one: not one.was_left_out)
+    still_open = [one for one in entries if one.state == "open" and one not in undecided]
+    return (undecided + [one for one in still_open if asks_all or is_failing(one.severity, fail_on)])[:MAX_QUESTIONS]
 
 
-def show_excerpt(patches: Mapping[str, Patch], path: str, side: Side, number: int | None, tokens: int) -> str:
-    """Return a line as numbered text, with as many around it as fit into `tokens`; "" if the patches lack it."""
-    for hunk in patches[path].hunks if path in patches else ():
-        for at, line in enumerate(hunk.lines):
-            if (line.side, line.number) == (side, number):
-                ranges = (hunk.lines[max(at - around, 0) : at + around + 1] for around in EXCERPT_LINES)
-                texts = (numbered(Patch((Hunk(hunk.header, lines),))) for lines in ranges)
-                return next((text for text in texts if estimate_tokens(text) <= tokens), number_line(line)[:MAX_CHARS])
-    return ""
+def plan_questions(selection: Selection, wanted: Sequence[LedgerEntry]) -> Mapping[int, int]:
+    """Return the call of each question: the first one that shows the finding's file, else the first one of all."""
+    shown = [{selection.files[part.file].base_path for part in call} for call in selection.calls]
+    calls = (next((number for number, files in enumerate(shown) if one.file in files), 0) for one in wanted)
+    return dict(zip((one.number for one in wanted), calls, strict=True)) if shown else {}
+
+
+def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
+    """Return `ReviewRecord.blocks` after a review."""
+    blocks = dict(facts.record.blocks)
+    unread = {block for block, _ in find_unread(facts.selection, facts.incomplete, facts.known_blocks)}
+    for name, present in facts.present.by_file.items():
+        read, known = [one for one in present if one not in unread], blocks.get(name, ())
+        same = match_blocks(known, read)
+        rounds = (known[same[index]].round if index in same else facts.round for index in range(len(read)))
+        past = [
+            replace(block, until=block.until or facts.record.rounds)
+            for index, block in enumerate(known)
+            if index not in same.values()
+        ]
+        now = (replace(one.block, round=first) for one, first in zip(read, rounds, strict=True))
+        if read or past:
+            blocks[name] = (*now, *past[:MAX_PAST_BLOCKS])
+    return blocks
+
+
+def count_summarized(facts: PullRequestFacts) -> int:
+    """Return the number of a call's files, from the first, that get a sentence in its reply."""
+    before = {part.file for call in facts.selection.calls[: facts.call or 0] for part in call}
+    return 0 if facts.file_summaries is None else min(len(facts.files), max(MAX_FILE_SUMMARIES - len(before), 0))
+
+
+def list_summaries(facts: PullRequestFacts, reply: Reply | None) -> tuple[FileSummary, ...]:
+    """Return a sentence about each file, the most important first; the earlier one if `reply` has none.
+
+    A later review gives sentences only about files that it reads again.
+    """
+    if facts.file_summaries is None:
+        return ()
+    by_path = {one.path: one for one in (*facts.file_summaries, *file_summaries_of(reply))}
+    return tuple(by_path[file.path] for file in facts.selection.files if file.path in by_path)[:MAX_FILE_SUMMARIES]

@@ -13,6 +13,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from hls_handler.actions import Action, EnsureCheck, EnsureReply, EnsureReview, InlineComment, Outcome, RequestedLabel
 from hls_handler.analysis import (
     NO_CALLS,
@@ -28,7 +30,6 @@ from hls_handler.analysis import (
 )
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.events import Event, PullRequest
-from hls_handler.handlers import summarized_files
 from hls_handler.handlers.asking import (
     FIRST_PART,
     NO_BUDGET,
@@ -51,27 +52,44 @@ from hls_handler.handlers.changed_files import (
 )
 from hls_handler.handlers.check import ReviewNotes, plan_check
 from hls_handler.handlers.committed_credentials import find_credentials, follow_credentials
-from hls_handler.handlers.file_list import read_changed_files
-from hls_handler.handlers.handler import Handler, PromptLimits, SkipReason, check_conversation, plan_comment, web_url
+from hls_handler.handlers.finding_views import (
+    Candidate,
+    EarlierFinding,
+    ShownFinding,
+    apply_second_look,
+    list_asked,
+    list_candidates,
+    list_known,
+    show_earlier,
+    show_raised,
+    show_unlocated,
+    to_shown,
+)
+from hls_handler.handlers.handler import (
+    Handler,
+    PromptLimits,
+    SkipReason,
+    check_conversation,
+    parse_comment_state,
+    plan_comment,
+    web_url,
+)
 from hls_handler.handlers.job import Job, Result
 from hls_handler.handlers.labels import plan_labels, select_offer
 from hls_handler.handlers.linguist import parse_attributes
 from hls_handler.handlers.pull_request_facts import (
     QUESTION_TOKENS,
-    Candidate,
-    EarlierFinding,
     PullRequestFacts,
     ReviewFindings,
     Size,
-)
-from hls_handler.handlers.pull_request_findings import (
-    find_present,
+    count_summarized,
     list_blocks,
+    list_summaries,
     list_to_ask,
     plan_questions,
-    read_discussion,
 )
 from hls_handler.handlers.reader import (
+    NO_CONTEXT,
     GuidanceFile,
     LinkedIssue,
     Reader,
@@ -79,15 +97,15 @@ from hls_handler.handlers.reader import (
     RepositoryLabel,
     read_optional,
 )
-from hls_handler.handlers.review_context import (
-    NO_CONTEXT,
+from hls_handler.handlers.review_input import (
     describe_context,
+    find_present,
     limit_context,
+    read_changed_files,
     read_context,
+    read_discussion,
     with_lines_above,
 )
-from hls_handler.handlers.second_look import apply_second_look, list_candidates
-from hls_handler.handlers.shown_findings import ShownFinding, show_earlier, show_raised, show_unlocated, to_shown
 from hls_handler.handlers.skipped_files import SkippedFile, count_lines
 from hls_handler.review.coverage import Coverage, count_reasons
 from hls_handler.review.dismissals import FIXED
@@ -97,20 +115,23 @@ from hls_handler.wording import count, was_or_were
 
 log = logging.getLogger(__name__)
 
+SUMMARIES = TypeAdapter(tuple[FileSummary, ...])
+"""The state of the comment: the sentences about changed files (`comments.files`)."""
+
 VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
     "pull_request": (PullRequest, lambda facts: facts.pull_request),
     "files": (tuple[PatchedFile, ...], lambda facts: facts.files),
     "skipped": (tuple[SkippedFile, ...], lambda facts: facts.selection.skipped),
     "unlisted": (int, lambda facts: facts.unlisted),
-    "summarized_files": (int, summarized_files.count_asked),
+    "summarized_files": (int, count_summarized),
     "size": (Size, lambda facts: facts.size),
     "round": (int, lambda facts: facts.round),
     "part": (int, lambda facts: 1 if facts.call is None else facts.call + 1),
     "parts": (int, lambda facts: len(facts.selection.calls)),
     "earlier_kind": (str, lambda facts: facts.record.kind),
     "earlier_summary": (str, lambda facts: facts.record.summary),
-    "known_findings": (tuple[EarlierFinding, ...], lambda facts: facts.known_findings),
-    "earlier_findings": (tuple[EarlierFinding, ...], lambda facts: facts.earlier_findings),
+    "known_findings": (tuple[EarlierFinding, ...], list_known),
+    "earlier_findings": (tuple[EarlierFinding, ...], list_asked),
     "guidance": (tuple[GuidanceFile, ...], lambda facts: facts.context.guidance),
     "linked_issues": (tuple[LinkedIssue, ...], lambda facts: facts.context.linked_issues),
     "candidates": (tuple[Candidate, ...], lambda _: ()),  # only the prompt of the second look has some
@@ -118,22 +139,22 @@ VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
 }
 """The type and the value of each variable of prompts."""
 
-COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts, ReviewFindings], object]]] = {
-    "commit": (str, lambda facts, _: facts.pull_request.head_sha[:10]),
-    "commit_url": (str, lambda facts, _: web_url(facts.pull_request.html_url, f"commit/{facts.pull_request.head_sha}")),
-    "findings": (tuple[ShownFinding, ...], lambda facts, found: show_raised(facts, found.raised, found.inline)),
-    "unlocated": (tuple[ShownFinding, ...], lambda facts, found: show_unlocated(facts, found.unlocated)),
-    "held_back": (int, lambda _, found: found.held_back),
-    "fixed": (int, lambda _, found: found.count("fixed")),
-    "still_open": (int, lambda _, found: found.count("open")),
-    "gone": (int, lambda _, found: found.count("gone")),
-    "dismissed": (int, lambda _, found: found.count("dismissed")),
-    "undecided": (int, lambda _, found: sum(entry.is_undecided for entry in found.open)),
-    "still_counted": (int, lambda facts, found: found.count("dismissed", by_readers=True) * facts.review.check),
-    "unrepeated": (tuple[ShownFinding, ...], lambda facts, found: show_earlier(facts, found.open)),
-    "coverage": (Coverage, lambda facts, _: facts.coverage),
-    "scores": (tuple[Score, ...], lambda facts, _: facts.record.scores),
-    "file_summaries": (tuple[FileSummary, ...], lambda facts, _: summarized_files.list_all(facts, None)),
+COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
+    "commit": (str, lambda facts: facts.pull_request.head_sha[:10]),
+    "commit_url": (str, lambda facts: web_url(facts.pull_request.html_url, f"commit/{facts.pull_request.head_sha}")),
+    "findings": (tuple[ShownFinding, ...], show_raised),
+    "unlocated": (tuple[ShownFinding, ...], lambda facts: show_unlocated(facts, facts.found.unlocated)),
+    "held_back": (int, lambda facts: facts.found.held_back),
+    "fixed": (int, lambda facts: facts.found.count("fixed")),
+    "still_open": (int, lambda facts: facts.found.count("open")),
+    "gone": (int, lambda facts: facts.found.count("gone")),
+    "dismissed": (int, lambda facts: facts.found.count("dismissed")),
+    "undecided": (int, lambda facts: sum(entry.is_undecided for entry in facts.found.open)),
+    "still_counted": (int, lambda facts: facts.found.count("dismissed", by_readers=True) * facts.review.check),
+    "unrepeated": (tuple[ShownFinding, ...], lambda facts: show_earlier(facts, facts.found.open)),
+    "coverage": (Coverage, lambda facts: facts.coverage),
+    "scores": (tuple[Score, ...], lambda facts: facts.record.scores),
+    "file_summaries": (tuple[FileSummary, ...], lambda facts: list_summaries(facts, None)),
 }
 """The type and the value of each variable of comments."""
 
@@ -151,14 +172,13 @@ class PullRequestHandler(Handler[PullRequestFacts]):
 
     def run(self, job: Job) -> Result:
         facts = job.gather()
-        job.require_newest(facts)
         conversation, skipped = self.conversation(job.event, facts, job.rule), self.skip_reason(facts)
         if skipped is not None and skipped.reply is None:
             return job.post_check(self.plan_without_reply(facts), skipped.reason)
         job.choose(conversation)
         if skipped is not None and skipped.reply is not None:
             return self._post(job, facts, job.render_static(facts, skipped.reply), skipped.reason)
-        job.note(omitted=self.describe_omissions(facts), sent=self.describe_context(facts))
+        job.note(omitted=self.describe_omissions(facts), sent=describe_context(facts))
         if (commit := self.check_commit(facts)) is not None:
             job.begin_check(commit)
         try:
@@ -248,7 +268,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             unread=frozenset(files.unread),
             questions=plan_questions(selection, wanted),
             offer=select_offer(reader.labels(), limits.offer) if limits.offer is not None else None,
-            file_summaries=summarized_files.recall(limits, history, pull_request.number, self.family),
+            file_summaries=_recall_summaries(limits, history, pull_request.number),
         )
 
     def variables(self, facts: PullRequestFacts) -> Mapping[str, object]:
@@ -288,10 +308,6 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         number, total = len(reasons), count(len(files) + facts.unlisted, "file")
         shown = f"{number} of {total} {was_or_were(number)} not shown as a whole"
         return f"{shown}: {count_reasons(reasons)}" if reasons else None
-
-    def describe_context(self, facts: PullRequestFacts) -> str | None:
-        above = [text for of_file in facts.selection.above.values() for text in of_file.values()]
-        return describe_context(facts.context, above, facts.context_problem)
 
     def split(self, facts: PullRequestFacts) -> tuple[PullRequestFacts, ...]:
         """Return the facts for each call; at least one."""
@@ -369,10 +385,10 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         }
 
     def comment_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
-        found = facts.with_reply(reply).found
-        variables = {name: value(facts, found) for name, (_, value) in COMMENT_VARIABLES.items()}
+        facts = facts.with_reply(reply)
+        variables = {name: value(facts) for name, (_, value) in COMMENT_VARIABLES.items()}
         scores = lowest_scores([reply]) or facts.record.scores
-        return {**variables, "scores": scores, "file_summaries": summarized_files.list_all(facts, reply)}
+        return {**variables, "scores": scores, "file_summaries": list_summaries(facts, reply)}
 
     def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels, a review, replies in threads, and a comment, which is created only if something was found."""
@@ -387,7 +403,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         is_shown = review is not None and analysis.answers[analysis.comment_index] is review
         create = facts.summary == "always" or bool(is_found if is_shown else analysis.worth_saying)
         comments = plan_comment(analysis, self.family, create=create and bool(analysis.answers))
-        comments = tuple(summarized_files.keep(comments, facts, facts.reply))
+        if facts.file_summaries is not None:
+            state = SUMMARIES.dump_json(list_summaries(facts, facts.reply)).decode()
+            comments = tuple(replace(comment, state=state) for comment in comments)
         comments_inline = tuple(
             InlineComment(entry.key, found.path, found.side, found.start_line, found.line, analysis.inline[entry.key])
             for entry, found in ((entry, located.finding) for entry, located in result.inline)
@@ -444,6 +462,13 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             scores=lowest_scores([reply]) or facts.record.scores,
         )
         return replace(facts, not_inline=frozenset(rejected), comment_ids=dict(comment_ids)), record
+
+
+def _recall_summaries(limits: PromptLimits, history: RepositoryHistory, number: int) -> tuple[FileSummary, ...] | None:
+    """Return the sentences that the comment has now; None if the settings ask for no sentences."""
+    if not limits.sums_up_files:
+        return None
+    return parse_comment_state(SUMMARIES, history.comment_state(number, PullRequestHandler.family))
 
 
 def _find_review(answers: Sequence[ValidReply]) -> ValidReply | None:

@@ -128,6 +128,8 @@ class ReviewContext:
     linked_issues: tuple[LinkedIssue, ...] = ()  # at most 3
 
 
+NO_CONTEXT = ReviewContext()
+
 _LOGIN, _GIT_NAME = AliasPath("author", "login"), AliasPath("commit", "author", "name")
 
 

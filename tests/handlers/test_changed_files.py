@@ -25,8 +25,8 @@ from hls_handler.handlers.changed_files import (
     show_files,
 )
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
-from hls_handler.handlers.pull_request_findings import find_present
 from hls_handler.handlers.reader import ChangedFile
+from hls_handler.handlers.review_input import find_present
 from hls_handler.handlers.skipped_files import Reason
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.blocks import Block

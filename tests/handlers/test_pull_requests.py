@@ -31,12 +31,11 @@ from hls_handler.analysis import (
     lowest_scores,
 )
 from hls_handler.handlers.asking import join_replies
+from hls_handler.handlers.finding_views import Candidate, ShownFinding, apply_second_look
 from hls_handler.handlers.handler import PromptLimits, SkipReason
-from hls_handler.handlers.pull_request_facts import Candidate, PullRequestFacts
+from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile, EmptyHistory
-from hls_handler.handlers.second_look import apply_second_look
-from hls_handler.handlers.shown_findings import ShownFinding
 from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
 from hls_handler.prompting.reply_fields import build_reply_model, with_optional_fields

@@ -18,7 +18,6 @@ from hls_handler.handlers.changed_files import (
 )
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.pull_request_findings import find_present
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import (
     EMPTY_HISTORY,
@@ -28,7 +27,7 @@ from hls_handler.handlers.reader import (
     LinkedIssue,
     ReviewContext,
 )
-from hls_handler.handlers.review_context import with_lines_above
+from hls_handler.handlers.review_input import describe_context, find_present, with_lines_above
 from hls_handler.review.record import NO_REVIEW, ReviewRecord
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import EMPTY_PATH_FILTER
@@ -86,7 +85,7 @@ def test_nothing_is_read_if_there_is_nothing_to_ask() -> None:
         facts = gather(github, history=history)
         assert facts.selection.calls == ()
         assert (github.context_requests, github.head_requests) == ([], [])
-        assert HANDLER.describe_context(facts) is None
+        assert describe_context(facts) is None
 
 
 @pytest.mark.parametrize(
@@ -109,7 +108,7 @@ def test_settings_switch_parts_off(
     facts = gather(github, replace(LIMITS, review=review))
     assert github.context_requests == requests
     assert len(github.head_requests) == heads
-    assert HANDLER.describe_context(facts) == described
+    assert describe_context(facts) == described
 
 
 def down(*, applies_to_all_calls: bool) -> DependencyDown:
@@ -124,7 +123,7 @@ def test_a_context_that_cannot_be_read_does_not_stop_the_review(error: StepFaile
     assert [(one.path, one.is_complete) for one in facts.coverage.files] == [("area.py", True), ("uv.lock", False)]
     assert [one.path for one in facts.files] == ["area.py"]
     assert github.head_requests == []
-    assert HANDLER.describe_context(facts) == f"not guidance, linked issues and .gitattributes: {error}"
+    assert describe_context(facts) == f"not guidance, linked issues and .gitattributes: {error}"
 
 
 def test_an_outage_while_the_context_is_read_is_retried() -> None:

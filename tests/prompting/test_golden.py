@@ -28,11 +28,10 @@ from hls_handler.analysis import (
     is_worth_saying,
 )
 from hls_handler.events import Label
+from hls_handler.handlers.finding_views import Candidate, EarlierFinding, ShownFinding
 from hls_handler.handlers.issues import InformationRequest
-from hls_handler.handlers.pull_request_facts import Candidate, EarlierFinding
 from hls_handler.handlers.reader import RepositoryLabel
 from hls_handler.handlers.reviews import Todo
-from hls_handler.handlers.shown_findings import ShownFinding
 from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library

@@ -19,7 +19,7 @@ from hls_handler.handlers.reader import (
     ReviewComment,
     ReviewContext,
 )
-from hls_handler.handlers.review_context import MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS
+from hls_handler.handlers.review_input import MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS
 from hls_handler.prompting.render import estimate_tokens, render
 from tests.handlers.world import FakeReader, event, file, issue, pull_request, review, review_event
 from tests.prompting.samples import KEY, common, shipped

@@ -12,7 +12,7 @@ import pytest
 from hls_handler.analysis import Category, CommentReply, IssueAnalysis
 from hls_handler.errors import PromptError
 from hls_handler.events import Label
-from hls_handler.handlers.pull_request_facts import EarlierFinding
+from hls_handler.handlers.finding_views import EarlierFinding
 from hls_handler.prompting.environment import MAX_CHARACTERS
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.render import (

@@ -19,11 +19,11 @@ from hls_handler.analysis import (
     ValidReply,
     Verdict,
 )
+from hls_handler.handlers.finding_views import apply_second_look
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import ChangedFile, EmptyHistory
-from hls_handler.handlers.second_look import apply_second_look
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord, ReviewThread
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import PathFilter

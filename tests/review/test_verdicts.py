@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hls_handler.analysis import Verdict
-from hls_handler.handlers.pull_request_findings import MAX_QUESTIONS
+from hls_handler.handlers.pull_request_facts import MAX_QUESTIONS
 from hls_handler.review.record import LedgerEntry, parse_record
 from tests.review.pushes import Pushes, found, said
 

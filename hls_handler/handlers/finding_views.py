@@ -1,0 +1,226 @@
+"""Findings as prompts and comments show them, and the second look at the findings that decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import get_args
+
+from hls_handler.analysis import Category, Finding, FindingVerdict, FindingVerdicts, Severity
+from hls_handler.handlers.handler import permalink
+from hls_handler.handlers.pull_request_facts import QUESTION_TOKENS, PullRequestFacts
+from hls_handler.prompting.render import estimate_tokens
+from hls_handler.review.ledger import is_failing
+from hls_handler.review.patches import Hunk, Patch, Side, number_line, numbered
+from hls_handler.review.positions import Located, letters_of
+from hls_handler.review.record import LedgerEntry
+from hls_handler.untrusted.cleaning import truncate
+
+EXCERPT_LINES = (40, 20, 10, 5, 2, 0)  # above and below a finding; the first that fits
+MAX_CHARS = 1_000  # of the line that a claim names, or of an excerpt that is one line
+MAX_EARLIER_CHARACTERS = 160  # of the text of an earlier finding that the prompt shows
+MAX_CANDIDATES = 40  # new findings of one review that get a second look
+EXCERPT_TOKENS = 20_000  # of all candidates together
+UNSURE = 0.7
+"""Confidence below which a new finding gets a second look, and is dropped if a decisive fact is not shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierFinding:
+    """A finding in the prompt, about which Claude gives a verdict."""
+
+    number: int
+    path: str
+    line: int | None  # None: its block changed, or it is about the file
+    severity: Severity
+    category: str
+    title: str
+    body: str
+    quote: str
+    code: str  # its present lines, numbered; "" if they are gone or among the patches of the call
+    is_changed: bool  # True: the lines that it is about are no longer as they were
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A finding, as the second look sees it."""
+
+    number: int
+    path: str
+    line: int
+    severity: Severity
+    title: str
+    body: str
+    code: str  # the numbered lines around it, and around the line that a claim names
+    claim: str  # what the review says of an earlier finding; "" if the finding is new
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFinding:
+    """A finding as the comment shows it. The fields of an earlier finding that are not stored are empty."""
+
+    path: str
+    side: Side
+    start_line: int | None
+    line: int | None
+    severity: Severity
+    category: Category | None
+    confidence: float | None
+    title: str
+    body: str
+    quote: str
+    suggestion: str | None
+    url: str  # of the review comment, or the permanent address of the lines on GitHub; "" if unknown
+    is_inline: bool  # True if a review comment has the text
+    number: int = 0  # 0: it cannot be dismissed, because it does not count
+    is_undecided: bool = False
+
+
+def list_asked(facts: PullRequestFacts) -> tuple[EarlierFinding, ...]:
+    """Return the earlier findings that the call asks about."""
+    entries, patches = {entry.number: entry for entry in facts.record.ledger}, facts.selection.patches
+    asked = [entries[number] for number, call in facts.questions.items() if facts.call in (None, call)]
+    return tuple(
+        _to_earlier(one, _show_excerpt(patches, one.path, one.side, one.line, QUESTION_TOKENS // 2)) for one in asked
+    )
+
+
+def list_known(facts: PullRequestFacts) -> tuple[EarlierFinding, ...]:
+    """Return the open findings in the files of the call that it does not ask about."""
+    shown = {file.path for file in facts.files}
+    return tuple(
+        _to_earlier(entry, "")
+        for entry in facts.record.ledger
+        if entry.state == "open" and entry.path in shown and not entry.has_vanished
+        if entry.number not in facts.questions
+    )
+
+
+def _to_earlier(entry: LedgerEntry, code: str) -> EarlierFinding:
+    place = (entry.number, entry.path, entry.line, entry.severity, entry.category, entry.title)
+    body = truncate(entry.body, MAX_EARLIER_CHARACTERS)
+    return EarlierFinding(*place, body, entry.quote, code, is_changed=entry.has_vanished)
+
+
+def _show_excerpt(patches: Mapping[str, Patch], path: str, side: Side, number: int | None, tokens: int) -> str:
+    """Return a line as numbered text, with as many around it as fit into `tokens`; "" if the patches lack it."""
+    for hunk in patches[path].hunks if path in patches else ():
+        for at, line in enumerate(hunk.lines):
+            if (line.side, line.number) == (side, number):
+                ranges = (hunk.lines[max(at - around, 0) : at + around + 1] for around in EXCERPT_LINES)
+                texts = (numbered(Patch((Hunk(hunk.header, lines),))) for lines in ranges)
+                return next((text for text in texts if estimate_tokens(text) <= tokens), number_line(line)[:MAX_CHARS])
+    return ""
+
+
+def list_candidates(facts: PullRequestFacts) -> tuple[Candidate, ...]:
+    """Return what the second look decides about: new findings that would fail the check or are unsure, and claims."""
+    patches, claims = facts.selection.patches, facts.found.claims
+    raised = [entry for entry, _ in facts.found.raised if facts.review.verify]
+    new = [one for one in raised if is_failing(one.severity, facts.fail_on) or one.confidence < UNSURE]
+    new = [one for one in new if not one.form][:MAX_CANDIDATES]
+    tokens = EXCERPT_TOKENS // max(len(new) + 2 * len(claims), 1)
+
+    def to_candidate(entry: LedgerEntry, proof: str = "", claim: str = "") -> Candidate:
+        own = _show_excerpt(patches, entry.path, entry.side, entry.line, tokens)
+        code = own if proof in own else f"{own}\n{proof}".strip("\n")
+        return Candidate(
+            entry.number, entry.path, entry.line or 0, entry.severity, entry.title, entry.body, code, claim
+        )
+
+    candidates = [*map(to_candidate, new)]
+    for one in claims:
+        text = f"{one.text} {one.path}, line {one.line.number}: {one.line.text.strip()[:MAX_CHARS]}"
+        proof = _show_excerpt(patches, one.path, one.line.side, one.line.number, tokens)
+        candidates.append(to_candidate(one.entry, proof, text))
+    return tuple(candidates)
+
+
+def apply_second_look(facts: PullRequestFacts, verdicts: FindingVerdicts) -> PullRequestFacts:
+    """Return the facts with the new findings to drop, and the earlier findings with a confirmed claim.
+
+    Unknown numbers are ignored. If a finding has two verdicts, both must agree with the claim.
+    """
+    entries = {entry.number: entry for entry in (*facts.found.ledger, *(one for one, _ in facts.found.raised))}
+    dropped: set[str] = set()
+    agreed: set[str] = set()
+    for candidate in list_candidates(facts):
+        entry = entries[candidate.number]
+        own = [one for one in verdicts.verdicts if one.number == candidate.number]
+        proved = [one for one in own if _has_decisive_facts(one, candidate)]
+        if candidate.claim and own and all(one in proved and one.agrees for one in own):
+            agreed.add(entry.key)
+        elif not candidate.claim and own and not proved and entry.confidence < UNSURE and entry.line is not None:
+            dropped.add(entry.key)
+    return replace(facts, dropped=frozenset(dropped), agreed=frozenset(agreed))
+
+
+def _has_decisive_facts(verdict: FindingVerdict, candidate: Candidate) -> bool:
+    """Return True if the second look was shown each line that decides about its subject."""
+    shown = letters_of(candidate.code)
+    quotes = [letters_of(fact.quote) for fact in verdict.facts if fact.is_decisive]
+    return all(quote and quote in shown for quote in quotes) and (bool(quotes) or not candidate.claim)
+
+
+def show_raised(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
+    """Return the new findings; those with a review comment are `is_inline`."""
+    keys = {entry.key for entry, _ in facts.found.inline}
+    return tuple(to_shown(facts, entry, one, is_inline=entry.key in keys) for entry, one in facts.found.raised)
+
+
+def to_shown(facts: PullRequestFacts, entry: LedgerEntry, located: Located, *, is_inline: bool) -> ShownFinding:
+    found, line = located.finding, None if located.line is None else located.finding.line
+    url = _find_url(facts, facts.comment_ids.get(entry.key), found.path, found.side, found.start_line or line, line)
+    return _to_shown(found, line, url, is_inline=is_inline, number=entry.number)
+
+
+def show_unlocated(facts: PullRequestFacts, findings: Iterable[Finding]) -> tuple[ShownFinding, ...]:
+    return tuple(_to_shown(one, None, _find_url(facts, None, one.path, "RIGHT", None, None)) for one in findings)
+
+
+def _to_shown(
+    finding: Finding, line: int | None, url: str, *, is_inline: bool = False, number: int = 0
+) -> ShownFinding:
+    known = {name: value for name, value in finding if name not in ("line", "continues")}
+    return ShownFinding(**known, line=line, url=url, is_inline=is_inline, number=number)
+
+
+def show_earlier(facts: PullRequestFacts, entries: Iterable[LedgerEntry]) -> tuple[ShownFinding, ...]:
+    return tuple(_earlier_to_shown(facts, entry) for entry in entries)
+
+
+def _earlier_to_shown(facts: PullRequestFacts, entry: LedgerEntry) -> ShownFinding:
+    is_inline = entry.comment_id is not None
+    return ShownFinding(
+        path=entry.path,
+        side=entry.side,
+        start_line=None,
+        line=entry.line,
+        severity=entry.severity,
+        category=next((one for one in get_args(Category) if one == entry.category), None),
+        confidence=None,
+        title=entry.title,
+        body="" if is_inline else entry.body,
+        quote="",
+        suggestion=None,
+        url=_find_url(facts, entry.comment_id, entry.path, entry.side, entry.line, entry.line),
+        is_inline=is_inline,
+        number=entry.number,
+        is_undecided=entry.is_undecided,
+    )
+
+
+def _find_url(
+    facts: PullRequestFacts, comment_id: int | None, path: str, side: Side, start: int | None, line: int | None
+) -> str:
+    """Return the address of the review comment, else of lines in the analysed commit; "" if unknown.
+
+    Removed lines are in the base commit.
+    """
+    pull_request = facts.pull_request
+    if comment_id is not None:
+        return f"{pull_request.html_url}#discussion_r{comment_id}"
+    if side == "LEFT":
+        path = facts.present.name(path)
+    commit = pull_request.base_sha if side == "LEFT" else pull_request.head_sha
+    return permalink(pull_request.html_url, commit, path, line, start=start)

@@ -1,0 +1,195 @@
+"""Reads what a review needs besides the pull request: changed files, review threads, guidance, whole functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from hls_handler.errors import Retryable, Superseded
+from hls_handler.events import Event, PullRequest
+from hls_handler.handlers.changed_files import TOKENS_PER_FILE, Selection, is_shortened, show_files
+from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.handlers.reader import (
+    NO_CONTEXT,
+    ChangedFile,
+    GuidanceFile,
+    LinkedIssue,
+    Reader,
+    ReviewContext,
+    read_optional,
+)
+from hls_handler.handlers.skipped_files import EMPTY_BLOBS
+from hls_handler.prompting.render import estimate_tokens
+from hls_handler.review.dismissals import FIXED, find_dismissals
+from hls_handler.review.functions import find_lines_above
+from hls_handler.review.ledger import PresentFiles
+from hls_handler.review.patches import Patch, number_line
+from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
+from hls_handler.settings.model import Review
+from hls_handler.wording import count
+
+MAX_LISTED_FILES = 3_000  # GitHub lists no more
+ABOVE_SHARE = 0.15  # of the tokens of a call, at most, for lines above hunks
+TOKENS_PER_TEXT = 100  # tokens of a text in addition to itself: name and delimiters
+MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS = 6_000, 3_000
+"""Characters of one file of guidance and of the body of one linked issue that `pull_requests/analyze` shows."""
+
+
+def read_changed_files(event: Event, pull_request: PullRequest, reader: Reader) -> tuple[ChangedFile, ...]:
+    """Return the changed files of the head commit. Raises `Superseded` if another commit is the head by now.
+
+    GitHub lists the files of the present head, and the list may be late. Raises `Retryable` if it is of another commit.
+    If the list names no commit, or only the base changed, its sums of lines and files must equal the sums of the pull
+    request.
+    """
+    number, head = pull_request.number, pull_request.head_sha
+    listed = reader.files(number)
+    commits = {file.commit for file in listed if file.status != "removed"}
+    is_retargeted = _changes_base(event)
+    if commits == {head} and not is_retargeted:
+        return listed
+    now = reader.pull_request(number)
+    if now.head_sha != head:
+        raise Superseded(f"a newer push came meanwhile: {now.head_sha[:10]}")
+    others = sorted(commit for commit in commits if commit not in (None, head))
+    if others:
+        raise Retryable(f"GitHub still lists the changed files of commit {others[0][:10]}, but the head is {head[:10]}")
+    if is_retargeted or head not in commits:
+        _check_numbers(listed, now)
+    return listed
+
+
+def _changes_base(event: Event) -> bool:
+    changes = event.payload.get("changes")
+    return event.action == "edited" and isinstance(changes, Mapping) and "base" in changes
+
+
+def _check_numbers(listed: Sequence[ChangedFile], pull_request: PullRequest) -> None:
+    """Raise `Retryable` if a complete list has other numbers than the pull request."""
+    found = len(listed), sum(file.additions for file in listed), sum(file.deletions for file in listed)
+    wanted = pull_request.changed_files, pull_request.additions, pull_request.deletions
+    if found != wanted and len(listed) < MAX_LISTED_FILES:
+        raise Retryable(
+            f"GitHub's list of the changed files is late: it has {_describe_numbers(*found)}, but the pull request has "
+            f"{_describe_numbers(*wanted)}"
+        )
+
+
+def _describe_numbers(files: int, additions: int, deletions: int) -> str:
+    return f"{count(files, 'file')} with {additions} added and {deletions} removed lines"
+
+
+@dataclass(frozen=True, slots=True)
+class Discussion:
+    """The review threads of a pull request, with the people who may dismiss findings."""
+
+    threads: tuple[ReviewThread, ...] = ()
+    writers: tuple[str, ...] = ()  # logins of those who dismissed a finding and may write to the repository
+    replied: tuple[str, ...] = ()  # keys of findings that get no reply: their thread has one, or a person deleted it
+
+
+def read_discussion(number: int, reader: Reader, ledger: Sequence[LedgerEntry]) -> Discussion:
+    """Read the review threads, unless no finding has one."""
+    if not any(entry.comment_id for entry in ledger):
+        return Discussion()
+    threads = reader.review_threads(number)
+    people = dict.fromkeys(login for thread in threads for login in find_dismissals(thread).values())
+    writers = (login for login in people if login and reader.permission(login) in ("admin", "write"))
+    unreplied = {thread.key for thread in threads if FIXED not in thread.own_replies}
+    return Discussion(threads, tuple(writers), tuple(entry.key for entry in ledger if entry.key not in unreplied))
+
+
+def find_present(
+    listed: Sequence[ChangedFile], patches: Mapping[str, Patch], unlisted: int, record: ReviewRecord
+) -> PresentFiles:
+    """Return the present files. GitHub may have shortened or left out the patches of some of them."""
+    unread = [file for file in listed if _is_unread(file)]
+    return PresentFiles(
+        patches,
+        {file.path: file.previous_path for file in listed if file.previous_path and file.status == "renamed"},
+        unread=frozenset(path for file in unread for path in (file.path, file.previous_path) if path),
+        is_complete=not unlisted,
+        skipped={file.path: record.skipped_since(file.path, file.sha) for file in listed},
+    )
+
+
+def _is_unread(file: ChangedFile) -> bool:
+    if file.patch:
+        return is_shortened(file)
+    is_empty = file.status == "removed" or file.sha in EMPTY_BLOBS
+    return not is_empty and not (file.status == "renamed" and not file.additions and not file.deletions)
+
+
+def read_context(pull_request: PullRequest, reader: Reader, review: Review) -> tuple[ReviewContext, str]:
+    """Return the context, or an empty one and the reason: a review without it is better than none."""
+    number, branch = pull_request.number, pull_request.base_ref
+    wanted = {"guidance": review.guidance, "linked_issues": review.linked_issues}
+    context, problem = read_optional(lambda: reader.review_context(number, branch, **wanted), NO_CONTEXT)
+    return context, f"guidance, linked issues and .gitattributes: {problem}" if problem else ""
+
+
+def limit_context(context: ReviewContext, tokens: int) -> tuple[ReviewContext, int]:
+    """Return the context without the files and issues that exceed `tokens`, and its number of tokens."""
+    left = tokens
+
+    def has_room(text: str) -> bool:
+        nonlocal left
+        needed = TOKENS_PER_TEXT + estimate_tokens(text)
+        fits = needed <= left
+        left -= needed if fits else 0
+        return fits
+
+    guidance = tuple(file for file in context.guidance if has_room(_shown_guidance(file)))
+    issues = tuple(issue for issue in context.linked_issues if has_room(_shown_issue(issue)))
+    return replace(context, guidance=guidance, linked_issues=issues), tokens - left
+
+
+def _shown_guidance(file: GuidanceFile) -> str:
+    return file.text[:MAX_GUIDANCE_CHARS]
+
+
+def _shown_issue(issue: LinkedIssue) -> str:
+    return issue.title + issue.body[:MAX_LINKED_ISSUE_CHARS]
+
+
+def describe_context(facts: PullRequestFacts) -> str | None:
+    """Return a text such as "AGENTS.md (about 120 tokens), issue #7 (about 80 tokens)"; None without context."""
+    context, problem = facts.context, facts.context_problem
+    above = [text for of_file in facts.selection.above.values() for text in of_file.values()]
+    parts = [
+        *((file.path, _shown_guidance(file)) for file in context.guidance),
+        *((f"issue #{issue.number}", _shown_issue(issue)) for issue in context.linked_issues),
+        *([(f"lines above {count(len(above), 'hunk')}", "\n".join(above))] if above else []),
+    ]
+    texts = [f"{name} (about {count(estimate_tokens(text), 'token')})" for name, text in parts]
+    missing = [f"not {problem}"] if problem else []
+    return ", ".join([*texts, *missing]) or None
+
+
+def with_lines_above(
+    selection: Selection, read: Callable[[Sequence[str]], Mapping[str, str]], *, tokens: int
+) -> Selection:
+    """Return the selection with the lines above the hunks. `read` returns the texts of new files, by path.
+
+    Each call gets as many as its `tokens` have room for beside its patches, and at most `ABOVE_SHARE` of `tokens`. So
+    the patches and their division into calls do not change.
+    """
+    files = dict.fromkeys(selection.files[part.file] for call in selection.calls for part in call)
+    paths = [file.path for file in files if file.status not in ("added", "removed")]
+    hunks = {path: selection.patches[path].hunks for path in paths}
+    paths = [path for path in paths if any(hunk.lines and hunk.lines[0].number > 1 for hunk in hunks[path])]
+    texts = read(paths) if paths else {}
+    found = {path: find_lines_above(text, selection.patches[path]) for path, text in texts.items()}
+    above: dict[str, dict[int, str]] = {}
+    for call in selection.calls:
+        used = sum(estimate_tokens(file.numbered) + TOKENS_PER_FILE for file in show_files(selection, call))
+        room = min(tokens - used, int(tokens * ABOVE_SHARE))
+        for part in call:
+            path = selection.files[part.file].path
+            for number in part.hunks if path in found and (part.lines or (0, 0))[0] == 0 else ():
+                text = "\n".join(map(number_line, found[path][number]))
+                needed = estimate_tokens(f"{text}\n")
+                if text and needed <= room:
+                    above.setdefault(path, {})[number] = text
+                    room -= needed
+    return replace(selection, above=above)
