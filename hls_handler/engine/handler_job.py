@@ -69,12 +69,10 @@ class HandlerJob:
             job.context.health.ok("github")
             return facts
 
-        return job.run_step(facts_codec(handler), 0, read)
-
-    def require_newest(self, facts: Any) -> None:
-        job = self._job
-        job.store.interruptions.require(job.check_newest(job.handler.head_commit(facts)))
+        facts = job.run_step(facts_codec(handler), 0, read)
+        job.store.interruptions.require(job.check_newest(handler.head_commit(facts)))
         self._require_needed(facts)
+        return facts
 
     def _require_needed(self, facts: Any) -> None:
         """Raise `Superseded` if a later stored result makes the facts outdated."""

@@ -45,9 +45,6 @@ class TrialJob:
     def gather(self) -> Any:
         return self.facts
 
-    def require_newest(self, facts: Any) -> None:
-        """Accept all facts, because those of a trial may be old."""
-
     def choose(self, conversation: Conversation | None) -> None:
         self.conversation = conversation
 

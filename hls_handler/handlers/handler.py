@@ -88,7 +88,6 @@ class Handler(ABC, Generic[Facts]):
     def run(self, job: Job) -> Result:
         """Process an event: read, ask Claude, plan, post. Reviews of pull requests have a story of their own."""
         facts = job.gather()
-        job.require_newest(facts)
         conversation, skipped = self.conversation(job.event, facts, job.rule), self.skip_reason(facts)
         if skipped is not None and skipped.reply is None:
             return Result(skipped.reason)

@@ -45,11 +45,10 @@ class Job(Protocol):
     def rule(self) -> Rule: ...
 
     def gather(self) -> Any:
-        """Return the facts that `Handler.gather` reads from GitHub."""
-        ...
+        """Return the facts that `Handler.gather` reads from GitHub.
 
-    def require_newest(self, facts: Any) -> None:
-        """Raise `Superseded` if a newer event, or a later stored result, makes the facts outdated."""
+        Raises `Superseded` if a newer event, or a later stored result, makes them outdated.
+        """
         ...
 
     def choose(self, conversation: Conversation | None) -> None:

@@ -208,9 +208,6 @@ class RecordedJob:
     def gather(self) -> Any:
         return self.facts
 
-    def require_newest(self, facts: Any) -> None:
-        self.done.append("is newest")
-
     def choose(self, conversation: Conversation | None) -> None:
         self.done.append(conversation and conversation.number)
 
@@ -261,7 +258,7 @@ def test_issue_is_asked_about_and_gets_labels_and_a_comment() -> None:
     facts = handler.gather(received, FakeReader(issue()), EMPTY_HISTORY, LIMITS)
     job = RecordedJob(received, facts, issue_analysis(missing=["The version"]))
     assert handler.run(job).reason == "posted"
-    assert job.done == ["is newest", 7, "ask", EnsureLabels, EnsureComment]
+    assert job.done == [7, "ask", EnsureLabels, EnsureComment]
 
 
 def test_second_newcomer_of_a_conversation_costs_no_call() -> None:
@@ -269,7 +266,7 @@ def test_second_newcomer_of_a_conversation_costs_no_call() -> None:
     facts = CommentFacts(issue(), newcomer, "how to start", (), replied=True)
     job = RecordedJob(event(issue()), facts)
     assert CommentHandler().run(job) == Result("this conversation already has our reply to newcomers")
-    assert job.done == ["is newest"]
+    assert job.done == []
 
 
 def pull_request_job(*files: str, error: BudgetExceeded | None = None) -> RecordedJob:
@@ -282,10 +279,10 @@ def pull_request_job(*files: str, error: BudgetExceeded | None = None) -> Record
 def test_review_without_budget_posts_what_is_known_without_claude() -> None:
     job = pull_request_job("area.py", error=BudgetExceeded("2 USD are spent"))
     assert PullRequestHandler().run(job).reason == "2 USD are spent"
-    assert job.done == ["is newest", 8, "check on 0123", "ask", EnsureLabels, EnsureComment, EnsureCheck, "review 0"]
+    assert job.done == [8, "check on 0123", "ask", EnsureLabels, EnsureComment, EnsureCheck, "review 0"]
 
 
 def test_pull_request_without_files_gets_only_its_check() -> None:
     job = pull_request_job()
     assert PullRequestHandler().run(job).reason == "the pull request changes no files, so Claude was not asked"
-    assert job.done == ["is newest", "success"]
+    assert job.done == ["success"]
