@@ -8,7 +8,7 @@ bounded repetitions, or has repetitions that can begin in one place only.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from hls_handler.ci.log_lines import RawLine
 
@@ -193,16 +193,11 @@ SOME_FAILED = re.compile(
 )
 
 
-def weigh_line(line: RawLine, texts: Sequence[str] = ()) -> int:
-    """Return the greatest weight of the patterns that match the line; 0 for most lines.
-
-    `texts` are what the line says without the prefix of a task; by default its whole text.
-    """
+def weigh_line(line: RawLine) -> int:
+    """Return the greatest weight of the patterns that match the line without the prefix of a task; 0 for most lines."""
     if line.mark in {"warning", "notice", "debug", "command", "group", "endgroup"} or line.is_binary:
         return 0
-    weight = _weigh_text((texts[0] if texts else line.text)[:MAX_WEIGHED_CHARS])
-    for text in texts[1:]:
-        weight = max(weight, _weigh_text(text[:MAX_WEIGHED_CHARS]))
+    weight = max(_weigh_text(text[:MAX_WEIGHED_CHARS]) for text in line.texts)
     if line.mark == "error":
         return EXIT_CODE if EXIT_CODE_LINE.match(line.text) else max(weight, ERROR_MARK)
     return weight

@@ -18,8 +18,7 @@ from typing import Annotated
 from pydantic import Field
 
 from hls_handler.ci.error_patterns import weigh_line
-from hls_handler.ci.log_lines import LogLine, PrivateKeyFilter, RawLine, display_text, parse_line
-from hls_handler.ci.tasks import split_tasks
+from hls_handler.ci.log_lines import LogLine, PrivateKeyFilter, RawLine, display_text, parse_line, split_tasks
 from hls_handler.events import OptionalTime, Text
 
 MAX_GROUP_LINES = 200
@@ -197,20 +196,19 @@ def _annotate(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[A
     tracker, command_group = StepTracker(steps), _CommandGroup()
     key_filters: dict[str, PrivateKeyFilter] = defaultdict(PrivateKeyFilter)  # by task
     last: tuple[str, str, int] = ("", "", 0)
-    for number, task_line in enumerate(split_tasks(map(parse_line, lines)), start=1):
-        line, texts, task = task_line.line, task_line.texts, task_line.task
+    for number, line in enumerate(split_tasks(map(parse_line, lines)), start=1):
         is_command = command_group.includes(line)
         if line.mark != last[0] or line.text != last[1] or line.is_binary:
-            last = (line.mark, line.text, weigh_line(line, texts))
+            last = (line.mark, line.text, weigh_line(line))
         shown = display_text(line)
-        prefix = "" if shown is not line.text else shown[: len(shown) - len(texts[-1])]
+        prefix = "" if shown is not line.text else shown[: len(shown) - len(line.texts[-1])]
         yield AnnotatedLine(
-            LogLine(number, prefix + key_filters[task].redact_line(shown[len(prefix) :]), unread=line.unread),
+            LogLine(number, prefix + key_filters[line.task].redact_line(shown[len(prefix) :]), unread=line.unread),
             tracker.step_of(line),
             0 if is_command and line.mark != "error" else last[2],  # the step did not print its command
             is_command,
             opens_command(line),
-            task,
+            line.task,
             line.length,
             line.length if line.is_binary else 0,
         )

@@ -7,7 +7,7 @@ from importlib import import_module
 
 import pytest
 
-from hls_handler.ci import error_patterns, excerpts, log_lines, tasks
+from hls_handler.ci import error_patterns, excerpts, log_lines
 from hls_handler.ci.error_patterns import (
     CAUSE,
     ERROR_MARK,
@@ -171,7 +171,7 @@ def test_harmless_lines_have_no_weight(text: str) -> None:
     [pattern for rows in error_patterns.PATTERNS_BY_NEEDLE.values() for _, pattern in rows]
     + [
         p
-        for module in (error_patterns, log_lines, excerpts, tasks)
+        for module in (error_patterns, log_lines, excerpts)
         for p in vars(module).values()
         if isinstance(p, re.Pattern)
     ],
