@@ -19,23 +19,16 @@ from hls_handler.handlers.changed_files import (
     find_unread,
     find_unshown,
     leave_out,
-    number_patch,
-    redact_patch,
-    select_files,
     show_files,
 )
-from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.handlers.reader import ChangedFile
-from hls_handler.handlers.review_input import find_present
 from hls_handler.handlers.skipped_files import Reason
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.blocks import Block
 from hls_handler.review.coverage import FileCoverage
-from hls_handler.review.record import NO_REVIEW
-from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.untrusted.cleaning import CodeText, format_for_prompt
 from hls_handler.untrusted.redaction import redact_code
-from tests.handlers.world import PATCH, file
+from tests.handlers.world import PATCH, file, select
 
 BUDGET = 100_000
 LONG_LINE = "with a line too long for one call"
@@ -43,27 +36,6 @@ SHORTENED = "GitHub shortened its patch"
 
 
 Known = Mapping[str, Sequence[Block]]
-
-
-def select(
-    *files: ChangedFile,
-    tokens: int = BUDGET,
-    reviewed: Known | None = None,
-    max_calls: int = 30,
-    ignored_paths: PathFilter = EMPTY_PATH_FILTER,
-    attributes: LinguistAttributes | None = NO_ATTRIBUTES,
-) -> Selection:
-    patches = {file.path: redact_patch(number_patch(file.patch)) for file in files if file.patch}
-    new = find_present(files, patches, 0, NO_REVIEW).find_new(reviewed or {})
-    return select_files(
-        files,
-        patches,
-        new=new,
-        tokens=tokens,
-        ignored_paths=ignored_paths,
-        max_calls=max_calls,
-        attributes=attributes,
-    )
 
 
 def digest_reviewed(selection: Selection, unanswered: Collection[int]) -> Known:

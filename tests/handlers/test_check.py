@@ -10,20 +10,18 @@ import pytest
 from hls_handler.actions import Annotation, EnsureCheck
 from hls_handler.analysis import Receipt, Severity
 from hls_handler.handlers.check import ReviewNotes, plan_check, plan_unreviewed_check
-from hls_handler.handlers.handler import PromptLimits, SkipReason
+from hls_handler.handlers.handler import SkipReason
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
-from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.model import Review
 from tests.handlers.world import (
-    FakeReader,
     analysis,
-    count_changes,
     event,
     file,
     finding,
+    gather_review,
     pull_request,
     pull_request_analysis,
 )
@@ -176,13 +174,6 @@ def test_rule_10_credentials_are_redacted_in_annotations_and_reasons() -> None:
 HANDLER = PullRequestHandler()
 
 
-def gather(*files: ChangedFile, tokens: int = 10_000, **known: Any) -> PullRequestFacts:
-    now = pull_request(**{**count_changes(files), **known})
-    return HANDLER.gather(
-        event(pull_request()), FakeReader(now, files), EMPTY_HISTORY, PromptLimits(tokens, is_review=True)
-    )
-
-
 def planned_by_handler(facts: PullRequestFacts, reply: Any) -> EnsureCheck:
     action = HANDLER.plan(event(pull_request()), facts, replace(analysis(reply), receipt=RECEIPT))[-1]
     assert isinstance(action, EnsureCheck)
@@ -190,7 +181,7 @@ def planned_by_handler(facts: PullRequestFacts, reply: Any) -> EnsureCheck:
 
 
 def test_check_is_on_the_commit_that_was_read_and_has_the_open_findings() -> None:
-    facts = gather(file(), head_sha="f" * 40)
+    facts = gather_review(file(), head_sha="f" * 40)
     planned = planned_by_handler(facts, pull_request_analysis(findings=[finding()]))
     assert (HANDLER.check_commit(facts), planned.commit) == ("f" * 40, "f" * 40)
     assert planned.title == "1 open finding, 1 high; 1 of 1 file reviewed"
@@ -203,14 +194,14 @@ def test_check_is_on_the_commit_that_was_read_and_has_the_open_findings() -> Non
 def test_pull_request_without_a_patch_to_read_gets_a_check_without_a_call() -> None:
     lock_file, huge = file("uv.lock"), file("big.py", None, additions=20_000)
     for files, conclusion in (((lock_file,), "success"), ((lock_file, huge), "neutral"), ((), "success")):
-        facts = gather(*files)
+        facts = gather_review(*files)
         (planned,) = HANDLER.plan_without_reply(facts)
         assert isinstance(HANDLER.skip_reason(facts), SkipReason)
         assert (planned.conclusion, planned.commit) == (conclusion, facts.pull_request.head_sha)
 
 
 def test_no_check_if_settings_switch_it_off_or_the_prompt_reviews_nothing() -> None:
-    off = replace(gather(file()), review=Review(check=False))
+    off = replace(gather_review(file()), review=Review(check=False))
     other = replace(off, review=Review(), is_review=False)
     for facts in (off, other):
         assert HANDLER.check_commit(facts) is None
@@ -220,12 +211,12 @@ def test_no_check_if_settings_switch_it_off_or_the_prompt_reviews_nothing() -> N
 
 
 def test_event_without_a_call_keeps_the_receipt_of_the_last_review() -> None:
-    first = gather(file(), head_sha="a" * 40)
+    first = gather_review(file(), head_sha="a" * 40)
     reply = replace(analysis(pull_request_analysis()), receipt=RECEIPT)
     _, record = HANDLER.after_review(first, reply, comment_ids={}, rejected=())
     assert record is not None
     for head, commits in (("a" * 40, []), ("b" * 40, [f"| Claude was last asked for commit | `{'a' * 40}` |"])):
-        facts = replace(gather(file(), head_sha=head), record=record)
+        facts = replace(gather_review(file(), head_sha=head), record=record)
         (planned,) = HANDLER.plan_without_reply(facts)
         rows = planned.summary.splitlines()
         assert [row for row in rows if "last asked" in row] == commits

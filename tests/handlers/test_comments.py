@@ -74,16 +74,10 @@ def test_each_question_has_its_own_comment_and_newcomers_share_one() -> None:
     assert HANDLER.plan(comment_event(QUESTION), asked, analysis(REPLY)) == (
         EnsureComment("comments-901", "Hello.", create=True),
     )
-    assert HANDLER.plan(comment_event(NEWCOMER), started, analysis(REPLY)) == (
-        EnsureComment("onboarding", "Hello.", create=True),
-    )
-
-
-def test_no_comment_is_created_if_the_answer_is_not_worth_saying() -> None:
     silent = analysis(REPLY.model_copy(update={"worth_saying": False}))
-    (action,) = HANDLER.plan(comment_event(QUESTION), facts(QUESTION), silent)
-    assert isinstance(action, EnsureComment)
-    assert not action.create
+    assert HANDLER.plan(comment_event(NEWCOMER), started, silent) == (
+        EnsureComment("onboarding", "Hello.", create=False),
+    )
 
 
 def test_the_answer_is_posted_on_the_conversation_of_the_question() -> None:

@@ -40,18 +40,21 @@ def test_only_the_state_of_the_conversation_is_read() -> None:
         HANDLER.gather(COMMENT_ON_A_LINE, reader, EMPTY_HISTORY, PromptLimits(1_000))
 
 
-def test_each_object_in_payloads_has_its_own_comment() -> None:
+@pytest.mark.parametrize(
+    ("name", "payload", "family"),
+    [
+        ("discussion", {"discussion": {"id": 801, "title": "Is it broken?"}}, "discussion-801"),
+        ("deployment_status", {"deployment": {"id": 31}, "deployment_status": {"id": 77}}, "deployment_status-31"),
+        ("push", {"push": {"id": "801"}}, "push"),
+        ("push", {"push": "id"}, "push"),
+    ],
+)
+def test_each_object_in_payloads_has_its_own_comment(name: str, payload: dict[str, object], family: str) -> None:
     """A second discussion does not overwrite the comment about the first."""
-    handler = GenericHandler("discussion")
-    received = replace(PUSH, name="discussion", payload={"discussion": {"id": 801, "title": "Is it broken?"}})
-    (action,) = handler.plan(received, GenericFacts(), analysis(ANALYSIS))
+    received = replace(PUSH, name=name, payload=payload)
+    (action,) = GenericHandler(name).plan(received, GenericFacts(), analysis(ANALYSIS))
     assert isinstance(action, EnsureComment)
-    assert action.family == "discussion-801"
-    status = {"deployment": {"id": 31}, "deployment_status": {"id": 77}}
-    received = replace(PUSH, name="deployment_status", payload=status)
-    (action,) = GenericHandler("deployment_status").plan(received, GenericFacts(), analysis(ANALYSIS))
-    assert isinstance(action, EnsureComment)
-    assert action.family == "deployment_status-31"
+    assert action.family == family
 
 
 OCTO = "https://github.com/octo/hello"
@@ -74,10 +77,3 @@ def test_comment_on_the_fallback_issue_links_to_its_source(
         rule = variables["rule"]
         assert isinstance(rule, RuleView)
         assert (rule.source, rule.source_url) == (source, link)
-
-
-@pytest.mark.parametrize("payload", [{"push": {"id": "801"}}, {"push": "id"}])
-def test_events_without_an_object_id_share_one_comment(payload: dict[str, object]) -> None:
-    (action,) = HANDLER.plan(replace(PUSH, payload=payload), GenericFacts(), analysis(ANALYSIS))
-    assert isinstance(action, EnsureComment)
-    assert action.family == "push"

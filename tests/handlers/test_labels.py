@@ -20,7 +20,6 @@ from hls_handler.handlers.labels import (
     LabelDifference,
     LabelOffer,
     LabelSpec,
-    LabelState,
     OfferLimits,
     decide_labels,
     find_changed_corrections,
@@ -330,26 +329,16 @@ def plan(*suggested: tuple[str, float], offer: LabelOffer | None = OFFER) -> Ens
     return action
 
 
-def suggested_by(action: EnsureLabels) -> list[str]:
-    return [label.name for label in action.requested if label.group.startswith("suggested_labels ")]
-
-
-def test_rule_14_only_labels_of_the_list_are_set_with_the_spelling_of_the_repository() -> None:
-    action = plan(("AREA/cart", 0.9), ("admin", 1.0), ("area/search", 0.7))
-    assert suggested_by(action) == ["area/Cart", "area/search"]
-    assert action.rejected == (("admin", "it is not among the labels that the prompt listed"),)
-
-
-def test_label_below_the_confidence_is_only_listed() -> None:
-    action = plan(("area/search", 0.69))
-    assert suggested_by(action) == []
-    assert action.rejected == (("area/search", "Claude's confidence is 0.69, and labels.min_confidence is 0.7"),)
-
-
-def test_suggestions_without_a_list_are_only_listed() -> None:
-    action = plan(("area/search", 1.0), offer=None)
-    assert suggested_by(action) == []
-    assert action.rejected == (("area/search", "the prompt did not list the repository's labels"),)
+def test_rule_14_only_sure_suggestions_of_the_list_are_set_as_the_repository_spells_them() -> None:
+    action = plan(("AREA/cart", 0.7), ("admin", 1.0), ("area/search", 0.69))
+    suggested = [label.name for label in action.requested if label.group.startswith("suggested_labels ")]
+    assert suggested == ["area/Cart"]
+    assert action.rejected == (
+        ("admin", "it is not among the labels that the prompt listed"),
+        ("area/search", "Claude's confidence is 0.69, and labels.min_confidence is 0.7"),
+    )
+    unlisted = plan(("area/search", 1.0), offer=None).rejected
+    assert unlisted == (("area/search", "the prompt did not list the repository's labels"),)
 
 
 def test_rule_14_rejected_name_is_shown_without_line_breaks_and_control_characters() -> None:
@@ -368,16 +357,6 @@ def test_rule_14_label_that_was_deleted_meanwhile_is_not_created() -> None:
     )
     assert "area/search" not in difference.add
     assert ("area/search", "the repository has no such label") in difference.withheld
-
-
-def test_rule_14_suggested_label_that_a_person_removed_does_not_come_back() -> None:
-    action, known = plan(("area/search", 0.9)), frozenset({"area/search"})
-    states: tuple[LabelState, ...] = ("set", "removed")  # removed since the last check, or before
-    for state in states:
-        difference = decide_labels(
-            action, SETTINGS, present=frozenset(), stored={"area/search": state}, in_repository=known
-        )
-        assert ("area/search", "a person removed it") in difference.withheld
 
 
 def test_offer_has_allowed_labels_that_nothing_else_sets() -> None:

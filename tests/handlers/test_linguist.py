@@ -10,10 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hls_handler.handlers.changed_files import number_patch, redact_patch, select_files
-from hls_handler.handlers.linguist import MAX_RULES, NO_ATTRIBUTES, parse_attributes
-from hls_handler.settings.values import PathFilter
-from tests.handlers.world import file
+from hls_handler.handlers.linguist import MAX_RULES, parse_attributes
+from tests.handlers.world import file, select
 
 NAMES = ("a", "b.py", "ab.py", "a b.py", "A9", "a-b", "[a]", "ä.py", "!b")
 PATHS = (*NAMES, *(f"{folder}/{name}" for folder in ("a", "b.py", "x/a", "a/x") for name in NAMES))
@@ -87,16 +85,8 @@ def test_the_number_of_rules_is_limited() -> None:
     assert attributes.find("file_500.py") == {}
 
 
-def skipped(text: str, *paths: str, ignored: PathFilter | None = None) -> dict[str, str]:
-    files = [file(path) for path in paths]
-    selection = select_files(
-        files,
-        {file.path: redact_patch(number_patch(file.patch)) for file in files if file.patch},
-        new={},
-        tokens=100_000,
-        ignored_paths=ignored or PathFilter(),
-        attributes=parse_attributes(text) if text else NO_ATTRIBUTES,
-    )
+def skipped(text: str, *paths: str) -> dict[str, str]:
+    selection = select(*map(file, paths), attributes=parse_attributes(text))
     for one in selection.skipped:
         assert one.needs_review == (one.reason == "perhaps generated or vendored")
     return {one.path: one.reason for one in selection.skipped}

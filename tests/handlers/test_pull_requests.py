@@ -35,11 +35,11 @@ from hls_handler.handlers.finding_views import Candidate, ShownFinding, apply_se
 from hls_handler.handlers.handler import PromptLimits, SkipReason
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
-from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile, EmptyHistory
+from hls_handler.handlers.reader import ChangedFile, EmptyHistory
 from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
 from hls_handler.prompting.reply_fields import build_reply_model, with_optional_fields
-from hls_handler.review.record import NO_REVIEW, ReviewRecord, ReviewThread
+from hls_handler.review.record import NO_REVIEW, ReviewRecord
 from hls_handler.settings.model import Findings, Review
 from hls_handler.settings.values import PathFilter, Summary
 from hls_handler.settings.yaml_parser import Sources
@@ -47,10 +47,10 @@ from tests.handlers.world import (
     PATCH,
     FakeReader,
     analysis,
-    count_changes,
     event,
     file,
     finding,
+    gather_review,
     issue_response,
     pull_request,
     pull_request_analysis,
@@ -58,31 +58,6 @@ from tests.handlers.world import (
 
 HANDLER = PullRequestHandler()
 LOGO = file("logo.png", None, additions=0, deletions=0)
-
-
-def gather(
-    *files: ChangedFile,
-    tokens: int = 10_000,
-    record: ReviewRecord = NO_REVIEW,
-    threads: tuple[ReviewThread, ...] | None = None,
-    writers: tuple[str, ...] = (),
-    limits: Mapping[str, Any] | None = None,
-    head_files: Mapping[str, str] | None = None,
-    **known: Any,
-) -> PullRequestFacts:
-    """Gather the facts of a review. `threads` are those without an answer unless they are given."""
-    if threads is None:
-        threads = tuple(thread(entry.key) for entry in record.ledger)
-    now = pull_request(**{**count_changes(files), **known})
-    reader = FakeReader(
-        now, files, review_threads=threads, permissions=dict.fromkeys(writers, "write"), head_files=head_files
-    )
-    given = PromptLimits(tokens, **{"is_review": True, **(limits or {})})
-    return HANDLER.gather(event(pull_request()), reader, EmptyHistory(reviewed=record), given)
-
-
-def thread(key: str, **known: Any) -> ReviewThread:
-    return replace(ReviewThread(901, key, False, None, (), (), (), ()), **known)
 
 
 def review(facts: PullRequestFacts, *findings: Finding) -> ReviewRecord:
@@ -94,12 +69,6 @@ def review(facts: PullRequestFacts, *findings: Finding) -> ReviewRecord:
     return record
 
 
-def raised(facts: PullRequestFacts, *findings: Finding) -> list[str]:
-    """Return the titles of the new findings in the comment."""
-    variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=list(findings)))
-    return [title for title, _ in titles_of(variables)]
-
-
 def plan(facts: PullRequestFacts, given: Analysis) -> tuple[Action, ...]:
     """Return the planned actions without the check, which tests/handlers/test_check.py tests."""
     planned = HANDLER.plan(event(pull_request()), facts, given)
@@ -107,7 +76,7 @@ def plan(facts: PullRequestFacts, given: Analysis) -> tuple[Action, ...]:
 
 
 def test_the_current_pull_request_and_its_patches_are_read() -> None:
-    facts = gather(file(), LOGO, title="Cube it", head_sha="f" * 40)
+    facts = gather_review(file(), LOGO, title="Cube it", head_sha="f" * 40)
     variables = HANDLER.variables(facts)
     assert variables["pull_request"] == pull_request(title="Cube it", head_sha="f" * 40, changed_files=2)
     assert [f.path for f in facts.files] == ["area.py"]
@@ -121,44 +90,32 @@ def test_the_current_pull_request_and_its_patches_are_read() -> None:
 DOCS = PathFilter(("docs/**",), "config/settings.yaml:14 (repositories[0].paths.ignore)")
 
 
-def leaving_out_docs(*files: ChangedFile) -> PullRequestFacts:
-    now = pull_request(changed_files=len(files))
-    return HANDLER.gather(
-        event(pull_request()), FakeReader(now, files), EMPTY_HISTORY, PromptLimits(10_000, ignored_paths=DOCS)
-    )
-
-
-def test_files_left_out_by_settings_are_neither_shown_nor_counted_in_the_size() -> None:
-    facts = leaving_out_docs(file("docs/guide.md", additions=60, deletions=0), file())
-    assert [f.path for f in facts.files] == ["area.py"]
-    assert facts.selection.skipped == (SkippedFile("docs/guide.md", "left out by settings"),)
-    assert facts.size == "small"
-
-
-def test_omissions_are_described() -> None:
-    long = f"@@ -0,0 +1 @@\n+{'x' * 9_000}"
-    facts = gather(file("a.py", long, additions=1, deletions=0), file("uv.lock"), LOGO, tokens=2_000, changed_files=4)
-    assert HANDLER.describe_omissions(facts) == (
-        "4 of 4 files were not shown as a whole: 1 with a line too long for one call, 1 lock file, 1 binary or empty, "
-        "1 beyond those that GitHub lists"
-    )
-    assert (
-        HANDLER.describe_omissions(gather(file(), LOGO)) == "1 of 2 files was not shown as a whole: 1 binary or empty"
-    )
-    assert HANDLER.describe_omissions(gather(LOGO)) == "1 of 1 file was not shown as a whole: 1 binary or empty"
-    assert HANDLER.describe_omissions(gather(file())) is None
-    shortened = gather(file(additions=400))
-    assert HANDLER.describe_omissions(shortened) == (
-        "1 of 1 file was not shown as a whole: 1 GitHub shortened its patch"
-    )
+@pytest.mark.parametrize(
+    ("files", "known", "described"),
+    [
+        (
+            [file("a.py", f"@@ -0,0 +1 @@\n+{'x' * 9_000}", additions=1, deletions=0), file("uv.lock"), LOGO],
+            {"tokens": 2_000, "changed_files": 4},
+            (
+                "4 of 4 files were not shown as a whole: 1 with a line too long for one call, 1 lock file, "
+                "1 binary or empty, 1 beyond those that GitHub lists"
+            ),
+        ),
+        ([file(), LOGO], {}, "1 of 2 files was not shown as a whole: 1 binary or empty"),
+        ([file()], {}, None),
+        ([file(additions=400)], {}, "1 of 1 file was not shown as a whole: 1 GitHub shortened its patch"),
+    ],
+)
+def test_omissions_are_described(files: list[ChangedFile], known: dict[str, Any], described: str | None) -> None:
+    assert HANDLER.describe_omissions(gather_review(*files, **known)) == described
 
 
 def test_files_that_github_does_not_list_are_counted() -> None:
-    assert gather(file(), changed_files=3_141).unlisted == 3_140
-    assert gather(file(), changed_files=0).unlisted == 0
+    assert gather_review(file(), changed_files=3_141).unlisted == 3_140
+    assert gather_review(file(), changed_files=0).unlisted == 0
     # GitHub lists no more: a list of this length is not compared with the numbers of the pull request
     removed = [file(f"{n}.py", None, status="removed", additions=0, deletions=1) for n in range(3_000)]
-    assert gather(*removed, changed_files=3_141, deletions=3_141).unlisted == 141
+    assert gather_review(*removed, changed_files=3_141, deletions=3_141).unlisted == 141
 
 
 @pytest.mark.parametrize(
@@ -168,11 +125,14 @@ def test_files_that_github_does_not_list_are_counted() -> None:
         ("cube.py", 25, 25, "medium"),
         ("cube.py", 0, 200, "large"),
         ("uv.lock", 9_000, 0, "small"),  # which no review reads
+        ("docs/guide.md", 60, 0, "small"),  # which settings leave out
     ],
 )
-def test_size_depends_on_changed_lines_of_all_files(path: str, additions: int, deletions: int, size: str) -> None:
-    facts = gather(file(path, additions=additions, deletions=0), file(additions=0, deletions=deletions))
+def test_size_depends_on_changed_lines_of_files_to_review(path: str, additions: int, deletions: int, size: str) -> None:
+    files = file(path, additions=additions, deletions=0), file(additions=0, deletions=deletions)
+    facts = gather_review(*files, limits={"ignored_paths": DOCS})
     assert facts.size == size
+    assert {one.reason for one in facts.selection.skipped} <= {"lock file", "left out by settings"}
 
 
 @pytest.mark.parametrize(
@@ -187,12 +147,12 @@ def test_size_depends_on_changed_lines_of_all_files(path: str, additions: int, d
     ids=["no files", "nothing to read"],
 )
 def test_claude_is_not_asked_without_a_patch(files: tuple[ChangedFile, ...], sentence: str) -> None:
-    assert HANDLER.skip_reason(gather(*files)) == SkipReason(sentence)
+    assert HANDLER.skip_reason(gather_review(*files)) == SkipReason(sentence)
 
 
 def test_an_analysis_with_findings_becomes_labels_a_review_and_a_comment() -> None:
     reply = pull_request_analysis(findings=[finding(start_line=1)])
-    facts = gather(file(additions=60))
+    facts = gather_review(file(additions=60))
     (key,) = HANDLER.inline_findings(facts, reply)
     assert plan(facts, replace(analysis(reply, comment="Squares."), inline={key: "It is wrong."})) == (
         EnsureLabels(
@@ -220,7 +180,7 @@ def test_an_analysis_with_findings_becomes_labels_a_review_and_a_comment() -> No
 def test_comment_is_created_if_something_was_found_or_always(
     summary: Summary, findings: list[Finding], create: bool
 ) -> None:
-    facts = replace(gather(file()), summary=summary)
+    facts = replace(gather_review(file()), summary=summary)
     actions = plan(facts, analysis(pull_request_analysis(findings=findings)))
     assert [type(action) for action in actions] == [EnsureLabels, EnsureComment]
     assert isinstance(actions[1], EnsureComment)
@@ -237,7 +197,7 @@ def test_comment_is_created_if_something_was_found_or_always(
     ids=["line", "lines", "removed line of a renamed file"],
 )
 def test_finding_links_to_its_lines_in_the_commit(known: dict[str, Any], url: str) -> None:
-    facts = gather(file(previous_path="old (name).py", status="renamed"), base_sha="b" * 40)
+    facts = gather_review(file(previous_path="old (name).py", status="renamed"), base_sha="b" * 40)
     variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[finding(**known)]))
     (shown,) = cast(tuple[ShownFinding, ...], variables["findings"])
     assert shown.url == f"https://github.com/o/r/blob/{url}"
@@ -265,7 +225,7 @@ def test_findings_below_thresholds_and_of_other_categories_are_counted_and_not_s
         finding(title="Ugly", severity="low", confidence=0.9, category="style"),
     ]
     review = Review.model_validate({} if categories is None else {"categories": categories})
-    facts = gather(file(), limits={"shown": Findings.model_validate(shown), "review": review})
+    facts = gather_review(file(), limits={"shown": Findings.model_validate(shown), "review": review})
     variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=found))
     assert [f.title for f in variables["findings"]] == titles  # type: ignore[attr-defined]
     assert (variables["held_back"], variables["unlocated"]) == (3 - len(titles), ())
@@ -273,14 +233,14 @@ def test_findings_below_thresholds_and_of_other_categories_are_counted_and_not_s
 
 def test_at_most_thirty_files_get_a_sentence_over_all_calls() -> None:
     files = [file(f"{number:02}.py", "@@ -0,0 +1,20 @@\n" + "+x = 1\n" * 20, additions=20) for number in range(40)]
-    facts = gather(*files, tokens=2_500, limits={"sums_up_files": True})
+    facts = gather_review(*files, tokens=2_500, limits={"sums_up_files": True})
     asked = [(len(part.files), HANDLER.variables(part)["summarized_files"]) for part in HANDLER.split(facts)]
     assert sum(number for number, _ in asked) == 40
     assert sum(number for _, number in asked) == 30  # type: ignore[misc]
     assert len(asked) > 2
     assert asked[0][0] == asked[0][1]
     assert asked[-1][1] == 0
-    assert [HANDLER.variables(one)["summarized_files"] for one in HANDLER.split(gather(*files))] == [0]
+    assert [HANDLER.variables(one)["summarized_files"] for one in HANDLER.split(gather_review(*files))] == [0]
 
 
 # Rounds
@@ -288,14 +248,11 @@ def test_at_most_thirty_files_get_a_sentence_over_all_calls() -> None:
 
 TWO_HUNKS = f"{PATCH}\n@@ -20,2 +20,2 @@\n def volume(side):\n-    return side * 3\n+    return side ** 3"
 TWO = file(patch=TWO_HUNKS, additions=2, deletions=2)
-PUSHED = file(patch=TWO_HUNKS.replace("** 3", "** 4"), additions=2, deletions=2)
-REMOVED = finding(side="LEFT", line=21, quote="    return side * 3", title="Removed")
-BESIDE = finding(line=20, quote="def volume(side):", title="Beside")
 
 
 def test_claude_is_not_asked_if_nothing_changed() -> None:
     rebased = file(patch=TWO_HUNKS.replace("-20,2 +20,2", "-60,2 +70,2"), additions=2, deletions=2)
-    facts = gather(rebased, record=review(gather(TWO), finding()))
+    facts = gather_review(rebased, record=review(gather_review(TWO), finding()))
     skip = HANDLER.skip_reason(facts)
     assert skip is not None
     assert skip.reason == "nothing changed since the last review, so Claude was not asked"
@@ -303,15 +260,12 @@ def test_claude_is_not_asked_if_nothing_changed() -> None:
     assert (skip.reply.type, skip.reply.summary, skip.reply.findings) == ("bug-fix", "Squares.", [])
 
 
-CRITICAL = BESIDE.model_copy(update={"severity": "critical", "title": "Critical"})
-
-
 # Several calls
 
 
 def test_each_call_shows_its_part() -> None:
     long = "@@ -0,0 +1 @@\n" + "\n".join(["+" + "x" * 25] * 60)
-    facts = gather(
+    facts = gather_review(
         file("a.py", long, additions=60, deletions=0), file("b.py", long, additions=60, deletions=0), tokens=800
     )
     parts = HANDLER.split(facts)
@@ -376,7 +330,7 @@ def scored(*scores: int, **fields: Any) -> Reply:
 
 
 def test_scores_are_the_lowest_of_several_calls_and_stay_until_there_are_others() -> None:
-    facts = gather(TWO)
+    facts = gather_review(TWO)
     merged = merge(scored(4, 2), scored(3, 5))
     lowest = (Score(dimension="tests", score=3), Score(dimension="readability", score=2))
     assert lowest_scores([merged]) == lowest
@@ -384,7 +338,7 @@ def test_scores_are_the_lowest_of_several_calls_and_stay_until_there_are_others(
     record = HANDLER.after_review(facts, analysis(merged), comment_ids={}, rejected=())[1]
     assert record is not None
     assert record.scores == lowest
-    facts = gather(TWO, record=record)
+    facts = gather_review(TWO, record=record)
     unchanged = HANDLER.skip_reason(facts)
     assert unchanged is not None
     assert unchanged.reply is not None
@@ -422,11 +376,11 @@ SURE = finding(line=21, quote="    return side ** 3", severity="medium", title="
 
 
 def test_only_findings_that_decide_get_a_second_look() -> None:
-    facts = gather(TWO, limits=FAILING)
+    facts = gather_review(TWO, limits=FAILING)
     severe = finding(line=21, quote="    return side ** 3", category="security", severity="high", title="Severe")
     assert [one.title for one in candidates(facts, UNSURE, SURE, severe)] == ["Severe", "Unsure"]
-    assert candidates(gather(TWO, limits={"review": Review(fail_on="high", verify=False)}), UNSURE, severe) == ()
-    assert candidates(gather(TWO, limits={"is_review": False}), UNSURE, severe) == ()
+    assert candidates(gather_review(TWO, limits={"review": Review(fail_on="high", verify=False)}), UNSURE, severe) == ()
+    assert candidates(gather_review(TWO, limits={"is_review": False}), UNSURE, severe) == ()
 
 
 @pytest.mark.parametrize(
@@ -434,19 +388,16 @@ def test_only_findings_that_decide_get_a_second_look() -> None:
     [("return side ** 2", ["Sure", "Unsure"]), ("not shown", ["Sure"])],
 )
 def test_unsure_finding_without_a_decisive_fact_is_dropped(quote: str, titles: list[str]) -> None:
-    facts, reply = gather(TWO), pull_request_analysis(findings=[UNSURE, SURE])
+    facts, reply = gather_review(TWO), pull_request_analysis(findings=[UNSURE, SURE])
     facts = apply_second_look(facts.with_reply(reply), look((2, quote), (9, quote)))
     assert [title for title, _ in titles_of(HANDLER.comment_variables(facts, reply))] == titles
 
 
-CALL_HUNK = "@@ -1,2 +1,6 @@\n first()\n+run(\n+    user,\n+    shell=True,\n+)\n last()"
-CALL = file("run.py", CALL_HUNK, additions=4, deletions=0)
-OTHER = file("other.py", "@@ -1,1 +1,2 @@\n first()\n+second()", additions=1, deletions=0)
 # Review comments
 
 
 def test_most_severe_findings_get_a_review_comment() -> None:
-    facts = gather(TWO, limits={"review": Review(max_inline=1)})
+    facts = gather_review(TWO, limits={"review": Review(max_inline=1)})
     inline = HANDLER.inline_findings(facts, TWO_FINDINGS)
     assert [cast(ShownFinding, one["finding"]).title for one in inline.values()] == ["Overflows"]
     variables = HANDLER.comment_variables(facts, TWO_FINDINGS)
@@ -454,14 +405,14 @@ def test_most_severe_findings_get_a_review_comment() -> None:
     assert [(one.title, one.is_inline) for one in shown] == [("Overflows", True), ("Wrong", False)]
     record = review(facts, *TWO_FINDINGS.findings)
     assert [(entry.title, entry.comment_id) for entry in record.ledger] == [("Overflows", 901), ("Wrong", None)]
-    later = HANDLER.comment_variables(gather(TWO, record=record), pull_request_analysis())
+    later = HANDLER.comment_variables(gather_review(TWO, record=record), pull_request_analysis())
     earlier = cast(tuple[ShownFinding, ...], later["unrepeated"])
     assert [(one.title, one.body) for one in earlier] == [("Overflows", ""), ("Wrong", TWO_FINDINGS.findings[0].body)]
-    assert HANDLER.inline_findings(gather(TWO, limits={"review": Review(max_inline=0)}), TWO_FINDINGS) == {}
+    assert HANDLER.inline_findings(gather_review(TWO, limits={"review": Review(max_inline=0)}), TWO_FINDINGS) == {}
 
 
 def test_rejected_review_comment_moves_to_the_comment() -> None:
-    facts = gather(TWO)
+    facts = gather_review(TWO)
     first, second = HANDLER.inline_findings(facts, TWO_FINDINGS)
     given = analysis(TWO_FINDINGS)
     after, record = HANDLER.after_review(facts, given, comment_ids={second: 902}, rejected=[first])
@@ -478,8 +429,8 @@ def test_rejected_review_comment_moves_to_the_comment() -> None:
 def test_prompt_that_reviews_nothing_stores_nothing_and_has_one_call() -> None:
     long = "@@ -0,0 +1 @@\n" + "\n".join(["+" + "x" * 25] * 60)
     files = [file("a.py", long, additions=60, deletions=0), file("b.py", long, additions=60, deletions=0)]
-    record = review(gather(*files))
-    facts = gather(*files, tokens=800, record=record, limits={"is_review": False})
+    record = review(gather_review(*files))
+    facts = gather_review(*files, tokens=800, record=record, limits={"is_review": False})
     assert (facts.record, len(facts.selection.calls), len(HANDLER.split(facts))) == (NO_REVIEW, 1, 1)
     reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="x" * 25)])
     assert HANDLER.inline_findings(facts, reply) == {}
@@ -489,7 +440,7 @@ def test_prompt_that_reviews_nothing_stores_nothing_and_has_one_call() -> None:
 def test_closing_event_reviews_nothing() -> None:
     closed = replace(event(pull_request()), action="closed")
     now = pull_request(state="closed", merged=True)
-    history = EmptyHistory(reviewed=review(gather(file())))
+    history = EmptyHistory(reviewed=review(gather_review(file())))
     facts = HANDLER.gather(closed, FakeReader(now, (file(),)), history, PromptLimits(10_000, is_review=True))
     assert (facts.is_review, facts.record, len(facts.selection.calls)) == (False, NO_REVIEW, 1)
     actions = HANDLER.plan(closed, facts, analysis(pull_request_analysis(findings=[finding()])))
@@ -498,7 +449,7 @@ def test_closing_event_reviews_nothing() -> None:
 
 def test_follow_up_reply_of_another_type_does_not_hide_the_findings() -> None:
     reply = pull_request_analysis(findings=[finding()])
-    facts = gather(TWO)
+    facts = gather_review(TWO)
     (key,) = HANDLER.inline_findings(facts, reply)
     chain = replace(analysis(reply, issue_response()), comment_index=1, inline={key: "It is wrong."})
     assert [type(action) for action in plan(facts, chain)] == [EnsureLabels, EnsureReview, EnsureComment]

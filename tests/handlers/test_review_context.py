@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,10 +9,6 @@ import pytest
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 from hls_handler.events import PullRequest
 from hls_handler.handlers.changed_files import (
-    Selection,
-    number_patch,
-    redact_patch,
-    select_files,
     show_files,
 )
 from hls_handler.handlers.handler import PromptLimits
@@ -27,11 +22,10 @@ from hls_handler.handlers.reader import (
     LinkedIssue,
     ReviewContext,
 )
-from hls_handler.handlers.review_input import describe_context, find_present, with_lines_above
-from hls_handler.review.record import NO_REVIEW, ReviewRecord
+from hls_handler.handlers.review_input import describe_context, with_lines_above
+from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.model import Review
-from hls_handler.settings.values import EMPTY_PATH_FILTER
-from tests.handlers.world import FakeReader, event, file, pull_request
+from tests.handlers.world import FakeReader, event, file, pull_request, select
 
 HANDLER = PullRequestHandler()
 LIMITS = PromptLimits(10_000, is_review=True)
@@ -50,12 +44,6 @@ def gather(
 
 def reader(*files: ChangedFile, now: PullRequest | None = None, context: ReviewContext = CONTEXT) -> FakeReader:
     return FakeReader(now or pull_request(), files or (DEEP,), context=context, head_files={"area.py": TEXT})
-
-
-def select(files: Sequence[ChangedFile], *, tokens: int) -> Selection:
-    patches = {file.path: redact_patch(number_patch(file.patch)) for file in files if file.patch}
-    new = find_present(files, patches, 0, NO_REVIEW).find_new({})
-    return select_files(files, patches, new=new, tokens=tokens, ignored_paths=EMPTY_PATH_FILTER)
 
 
 def test_guidance_and_linked_issues_of_the_base_branch_are_variables() -> None:
@@ -144,7 +132,7 @@ def test_lines_above_a_hunk_are_shown_beside_its_patch() -> None:
 
 
 def test_lines_above_take_only_the_room_that_patches_leave() -> None:
-    selection = select([DEEP], tokens=1_000)
+    selection = select(DEEP, tokens=1_000)
 
     def above(tokens: int) -> str:
         changed = with_lines_above(selection, lambda _: {"area.py": TEXT}, tokens=tokens)
@@ -159,7 +147,7 @@ def test_lines_above_take_only_the_room_that_patches_leave() -> None:
 def test_lines_above_a_hunk_that_is_split_are_shown_with_its_first_part() -> None:
     added = [f"    x = {number:030}" for number in range(98)]
     patch = "\n".join(["@@ -9 +9,99 @@", "     return side ** 2", *(f"+{line}" for line in added)])
-    selection = select([file("area.py", patch, additions=98, deletions=0)], tokens=700)
+    selection = select(file("area.py", patch, additions=98, deletions=0), tokens=700)
     changed = with_lines_above(selection, lambda _: {"area.py": TEXT + "\n".join(added)}, tokens=900)
     shown = [show_files(changed, call)[0].above.partition("\n")[0] for call in changed.calls]
     assert shown == ["R    1   def area(side):", "", ""]

@@ -20,9 +20,15 @@ from hls_handler.analysis import (
 )
 from hls_handler.errors import HlsError
 from hls_handler.events import Account, Comment, Event, Issue, Label, PullRequest, Release, Repository, Review
+from hls_handler.handlers.changed_files import Selection, number_patch, redact_patch, select_files
+from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
+from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import (
     ChangedFile,
     Comparison,
+    EmptyHistory,
     FileAtRef,
     NoLog,
     RepositoryLabel,
@@ -31,9 +37,12 @@ from hls_handler.handlers.reader import (
     ReviewContext,
     WorkflowJob,
 )
-from hls_handler.review.record import ReviewThread
+from hls_handler.handlers.review_input import find_present
+from hls_handler.review.blocks import Block
+from hls_handler.review.record import NO_REVIEW, ReviewRecord, ReviewThread
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from tests.routing.world import settings
 
 MONA = Account("mona", 1, "User")
@@ -302,3 +311,33 @@ def finding(**known: Any) -> Finding:
         "continues": None,
     }
     return Finding.model_validate({**plain, **known})
+
+
+def select(
+    *files: ChangedFile,
+    tokens: int = 100_000,
+    reviewed: Mapping[str, Sequence[Block]] | None = None,
+    max_calls: int = 30,
+    ignored_paths: PathFilter = EMPTY_PATH_FILTER,
+    attributes: LinguistAttributes | None = NO_ATTRIBUTES,
+) -> Selection:
+    """The selection of files for a review. `reviewed` are blocks that an earlier review has read."""
+    patches = {file.path: redact_patch(number_patch(file.patch)) for file in files if file.patch}
+    new = find_present(files, patches, 0, NO_REVIEW).find_new(reviewed or {})
+    given: dict[str, Any] = {"ignored_paths": ignored_paths, "max_calls": max_calls, "attributes": attributes}
+    return select_files(files, patches, new=new, tokens=tokens, **given)
+
+
+def gather_review(
+    *files: ChangedFile,
+    tokens: int = 10_000,
+    record: ReviewRecord = NO_REVIEW,
+    limits: Mapping[str, Any] | None = None,
+    **known: Any,
+) -> PullRequestFacts:
+    """The facts of a review of the files. The findings in `record` have review threads without an answer."""
+    now = pull_request(**{**count_changes(files), **known})
+    threads = tuple(ReviewThread(901, entry.key, False, None, (), (), (), ()) for entry in record.ledger)
+    given = PromptLimits(tokens, **{"is_review": True, **(limits or {})})
+    reader = FakeReader(now, files, review_threads=threads)
+    return PullRequestHandler().gather(event(pull_request()), reader, EmptyHistory(reviewed=record), given)
