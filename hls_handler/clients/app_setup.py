@@ -67,7 +67,6 @@ def new_app_url(base_url: str, organization: str | None, *, state: str) -> str:
 
 
 def installation_url(app_url: str) -> str:
-    """Return the page that installs the App, for its `html_url`."""
     return f"{app_url}/installations/new"
 
 
@@ -141,7 +140,6 @@ class AppClient:
         return True
 
     def redeliver_ping(self, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
-        """Return the new attempt to deliver the ping of the App's webhook; None if there is none in time."""
         with closing(self._app.connect()) as api:
             return WebhookSetup(api, "/app").redeliver_ping(sleep=sleep)
 

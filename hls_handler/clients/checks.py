@@ -53,7 +53,6 @@ class GithubChecks:
         self._uses_check_runs = uses_check_runs
 
     def begin(self, check: CommitCheck) -> WrittenCheck:
-        """Show the check in progress."""
         if not self._uses_check_runs:
             return self._set_status(check.commit, "pending", IN_PROGRESS)
         found = self._find(check)

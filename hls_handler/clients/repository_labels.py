@@ -23,24 +23,18 @@ class RepositoryLabels:
         self._lock = threading.Lock()
         self._listed: dict[str, tuple[float, tuple[RepositoryLabel, ...]]] = {}  # with the time of the listing
 
-    def find(self, repository: str) -> tuple[RepositoryLabel, ...] | None:
-        """Return the labels; None if they are not known or too old."""
-        with self._lock:
-            at, labels = self._listed.get(repository, (0.0, None))
-            return labels if labels is not None and self._clock() - at < LABELS_FRESH_S else None
-
     def find_or_list(self, api: GithubApi, repository: str) -> tuple[RepositoryLabel, ...]:
         """Return the labels, read from GitHub if they are not known or too old."""
-        known = self.find(repository)
-        if known is None:
+        with self._lock:
+            at, labels = self._listed.get(repository, (0.0, None))
+        if labels is None or self._clock() - at >= LABELS_FRESH_S:
             path = f"{repository_path(repository)}/labels"
-            known = tuple(api.items(path, tuple[RepositoryLabel, ...], max_pages=MAX_PAGES))
+            labels = tuple(api.items(path, tuple[RepositoryLabel, ...], max_pages=MAX_PAGES))
             with self._lock:
-                self._listed[repository] = (self._clock(), known)
-        return known
+                self._listed[repository] = (self._clock(), labels)
+        return labels
 
     def add(self, repository: str, name: str) -> None:
-        """Add a label that was just created to the known ones."""
         with self._lock:
             if repository in self._listed:
                 at, labels = self._listed[repository]

@@ -113,21 +113,15 @@ class WireHeadFiles(BaseModel):
         }
 
 
-def context_variables(
-    repository: str, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
-) -> Mapping[str, object]:
-    """Return the variables of `REVIEW_CONTEXT_QUERY`. Files are those of the branch, also if a tag has its name."""
-    owner, _, name = repository.partition("/")
-    branch = f"refs/heads/{base_ref}"
-    hls, agents = (f"{branch}:{path}" for path in GUIDANCE_PATHS)
-    files = {"attributes": f"{branch}:{ATTRIBUTES_PATH}", "hls": hls, "agents": agents}
-    return {"owner": owner, "name": name, "number": number, "guidance": guidance, "issues": linked_issues, **files}
-
-
 def read_review_context(
     api: GithubApi, repository: str, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
 ) -> ReviewContext:
-    variables = context_variables(repository, number, base_ref, guidance=guidance, linked_issues=linked_issues)
+    owner, _, name = repository.partition("/")
+    branch = f"refs/heads/{base_ref}"  # not a tag of this name
+    hls, agents = (f"{branch}:{path}" for path in GUIDANCE_PATHS)
+    files = {"attributes": f"{branch}:{ATTRIBUTES_PATH}", "hls": hls, "agents": agents}
+    wanted = {"guidance": guidance, "issues": linked_issues}
+    variables = {"owner": owner, "name": name, "number": number, **wanted, **files}
     return api.query(REVIEW_CONTEXT_QUERY, variables, WireContext).value()
 
 

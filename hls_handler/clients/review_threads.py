@@ -92,10 +92,6 @@ class WireData(BaseModel):
     has_next: Annotated[bool, Field(validation_alias=AliasPath(*_THREADS, "pageInfo", "hasNextPage"))]
     end: Annotated[str | None, Field(validation_alias=AliasPath(*_THREADS, "pageInfo", "endCursor"))]
 
-    def own_threads(self, bot: Account) -> Iterator[ReviewThread]:
-        """Yield the threads that `bot` opened."""
-        return (own for thread in self.threads if (own := _to_own_thread(thread, bot)) is not None)
-
 
 def read_review_threads(api: GithubApi, repository: str, number: int, *, bot: Account) -> Iterator[ReviewThread]:
     """Yield the threads that `bot` opened, in GitHub's order; one request for each 50 threads of anybody."""
@@ -104,7 +100,7 @@ def read_review_threads(api: GithubApi, repository: str, number: int, *, bot: Ac
     for _ in range(MAX_PAGES):
         variables = {"owner": owner, "name": name, "number": number, "after": after}
         data = api.query(REVIEW_THREADS_QUERY, variables, WireData)
-        yield from data.own_threads(bot)
+        yield from filter(None, (_to_own_thread(thread, bot) for thread in data.threads))
         if not data.has_next or data.end is None:
             return
         after = data.end

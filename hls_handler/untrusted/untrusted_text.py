@@ -13,7 +13,6 @@ from typing import Literal
 from hls_handler.errors import PromptError
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, ZERO_WIDTH_SPACE, CodeText, clean_and_redact, truncate
 from hls_handler.untrusted.markdown import (
-    sanitize_blocks,
     sanitize_code_block,
     sanitize_code_span,
     sanitize_html,
@@ -133,11 +132,6 @@ class CommentFormatter:
                 return sanitize_html(text, self.references)
 
 
-format_for_comment = CommentFormatter(sanitize_blocks)
-format_for_cell = CommentFormatter(sanitize_inline)
-"""Formatter for a text on one line of a comment: in a table cell, heading or list item."""
-
-
 @total_ordering
 class UntrustedText:
     """An untrusted text as a template sees it. `str(text)` returns a placeholder, never the text.
@@ -251,9 +245,8 @@ def with_formatter(value: object, show: TextFormatter) -> object:
 def as_one_line(value: object) -> object:
     """If `value` is an `UntrustedText`, return a copy that comments show on one line, else return `value`."""
     show = value._show if isinstance(value, UntrustedText) else None
-    return with_formatter(
-        value, replace(show, sanitize=sanitize_inline) if isinstance(show, CommentFormatter) else format_for_cell
-    )
+    in_comment = show if isinstance(show, CommentFormatter) else CommentFormatter(sanitize_inline)
+    return with_formatter(value, replace(in_comment, sanitize=sanitize_inline))
 
 
 def _plain(text: str | UntrustedText) -> str:

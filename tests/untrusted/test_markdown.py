@@ -13,10 +13,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
 from hls_handler.untrusted.markdown import sanitize_blocks, sanitize_code_block, sanitize_inline
 from hls_handler.untrusted.placeholders import Placeholders
-from hls_handler.untrusted.untrusted_text import format_for_cell, format_for_comment
+from hls_handler.untrusted.untrusted_text import CommentFormatter
 from tests.untrusted.github_reading import MARKDOWN, dangers
 
 ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
+format_for_comment = CommentFormatter(sanitize_blocks)
 
 ATTACKS = {
     "mention": "@victim",
@@ -111,7 +112,7 @@ AROUND_A_LINE = ("{}", "| x | {} |", "### {}", "- {}", "| a |\n|---|\n| {} |")
 def test_rule_15_an_attack_is_harmless(attack: str) -> None:
     for text in (attack, f"Before.\n{attack}\nafter", f"Before.\n\n{attack}\n\nafter"):
         assert dangers(format_for_comment(text, "0" * 16)) == []
-    cell = format_for_cell(attack, "0" * 16)
+    cell = sanitize_inline(attack)
     assert "\n" not in cell
     for around in AROUND_A_LINE:
         assert dangers(around.format(cell)) == []

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hls_handler.untrusted.cleaning import format_for_prompt
-from hls_handler.untrusted.markdown import sanitize_code_span
-from hls_handler.untrusted.untrusted_text import format_for_cell, format_for_comment
+from hls_handler.untrusted.markdown import sanitize_blocks, sanitize_code_span, sanitize_inline
 
 NONCE = "0123456789abcdef"
 
@@ -27,6 +26,5 @@ TEXTS = {
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
 def test_text_in_any_script_is_unchanged(text: str) -> None:
     assert format_for_prompt(text, NONCE) == f"<untrusted {NONCE}>{text}</untrusted {NONCE}>"
-    assert format_for_comment(text, NONCE) == text
-    assert format_for_cell(text, NONCE) == text
+    assert sanitize_blocks(text) == sanitize_inline(text) == text
     assert sanitize_code_span(text) == text
