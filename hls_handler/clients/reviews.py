@@ -88,25 +88,22 @@ class BotReviews:
             detail = f"would have posted {_describe(len(missing))}"
             return Outcome("review", "dry_run", detail, comment_ids={key: comment.id for key, comment in found.items()})
         post = partial(self._try_post, number, self._guard, action.commit)
-        reviews, rejected, reason = list[_PostedReview](), list[str](), ""
+        is_posted, rejected, reason = False, list[str](), ""
         try:
-            whole = post(missing) if missing else None
-            if isinstance(whole, _PostedReview):
-                reviews.append(whole)
-            elif whole is not None and whole.is_position:
-                for posted in _post_valid(post, missing):
-                    if isinstance(posted, str):
-                        rejected.append(posted)
-                    else:
-                        reviews.append(posted)
-            elif whole is not None:
-                reason = f"GitHub rejected the review (422): {shorten(whole.reasons)}"
+            rejection = post(missing) if missing else None
+            is_posted = rejection is None and missing != []
+            if rejection is not None and rejection.is_position:
+                for key in _post_valid(post, missing):
+                    is_posted = is_posted or key is None
+                    rejected += [] if key is None else [key]
+            elif rejection is not None:
+                reason = f"GitHub rejected the review (422): {shorten(rejection.reasons)}"
                 if not is_retry:
                     raise Retryable(reason)
                 rejected = [comment.key for comment in missing]
-            known = self._find_posted(number, action) if reviews else found
+            known = self._find_posted(number, action) if is_posted else found
         except DependencyDown as exc:
-            exc.may_have_succeeded = exc.may_have_succeeded or bool(reviews)
+            exc.may_have_succeeded = exc.may_have_succeeded or is_posted
             raise
         added = len(action.comments) - len(rejected)
         details = [f"posted {_describe(added)}"] if added else []
@@ -123,7 +120,7 @@ class BotReviews:
 
     def _try_post(
         self, number: int, guard: WriteGuard, commit: str, comments: Sequence[InlineComment]
-    ) -> _PostedReview | _Rejection:
+    ) -> _Rejection | None:
         path = f"{self._base}/pulls/{number}/reviews"
         body = {
             "commit_id": commit,
@@ -134,7 +131,8 @@ class BotReviews:
         }
         response = self._api.write("POST", path, body, guard=guard, expected=(422,))
         if response.status != 422:
-            return validate(f"POST {path}", _PostedReview, response.data)
+            validate(f"POST {path}", _PostedReview, response.data)
+            return None
         reasons = describe_errors(response.data)
         rejection = _Rejection(reasons, is_position=bool(_POSITION.search(reasons) and not _COMMIT.search(reasons)))
         if not rejection.is_position:
@@ -185,9 +183,9 @@ def _describe(comments: int) -> str:
 
 
 def _post_valid(
-    post: Callable[[Sequence[InlineComment]], _PostedReview | _Rejection], comments: Sequence[InlineComment]
-) -> Iterator[_PostedReview | str]:
-    """Post the comments of a rejected review without the invalid ones. Yield the reviews and the rejected keys.
+    post: Callable[[Sequence[InlineComment]], _Rejection | None], comments: Sequence[InlineComment]
+) -> Iterator[str | None]:
+    """Post the comments of a rejected review without the invalid ones. Yield None for each review, and rejected keys.
 
     GitHub rejects a review as a whole and does not name the invalid comment. A rejected attempt shows nothing to
     people, so each comment is left out once: if only one is invalid, the others are posted as one review. If several
@@ -198,15 +196,13 @@ def _post_valid(
         return
     if 2 < len(comments) <= MAX_LEFT_OUT:  # of two comments, each half leaves one out
         for index, left_out in enumerate(comments):
-            posted = post((*comments[:index], *comments[index + 1 :]))
-            if isinstance(posted, _PostedReview):
-                yield from (posted, left_out.key)
+            if post((*comments[:index], *comments[index + 1 :])) is None:
+                yield from (None, left_out.key)
                 return
     middle = len(comments) // 2
     for half in (comments[:middle], comments[middle:]):
-        posted = post(half)
-        if isinstance(posted, _PostedReview):
-            yield posted
+        if post(half) is None:
+            yield None
         else:
             yield from _post_valid(post, half)
 
