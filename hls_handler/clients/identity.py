@@ -60,12 +60,11 @@ def describe_app(
     owners = ", ".join(f"{one.owner}{' (suspended)' if one.suspended_at else ''}" for one in installations)
     details = {"kind": "app", "login": login, "app_id": app.id, "app_slug": app.slug, "installations": listed}
     sentence = f"GitHub: the App {app.slug} (id {app.id}) acts as {login}; installed on {owners or 'no account'}"
-    if installations and all(one.suspended_at is not None for one in installations):
-        where = f"{app.html_url}/installations/new"
-        missing.append(f"every installation of the App {app.slug} is suspended; unsuspend one at {where}")
-    if not installations:
-        missing.append(f"the App {app.slug} is installed on no account; install it at {app.html_url}/installations/new")
     is_installed = any(one.suspended_at is None for one in installations)
+    if not is_installed:
+        suspended = f"every installation of the App {app.slug} is suspended; unsuspend one"
+        absent = f"the App {app.slug} is installed on no account; install it"
+        missing.append(f"{suspended if installations else absent} at {app.html_url}/installations/new")
     organizations = tuple(one.owner for one in installations if one.account and one.account.is_organization)
     return Identity(
         details,
