@@ -10,6 +10,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from bench.process import MeasuredProcess
 from bench.requests import SECRET, webhooks
 from bench.stand_in import StandIn
 from hls_handler.storage import Storage
+from hls_handler.store.search import DeliverySearch
 from hls_handler.web.webhook import sign
 
 ACKNOWLEDGEMENT, END_TO_END = "acknowledgement", "end to end"
@@ -46,7 +48,7 @@ class Watcher:
     def poll(self) -> None:
         while True:
             gevent.sleep(POLL_S)
-            for row in self._store.deliveries.newest(limit=MAX_ROWS):
+            for row in islice(self._store.searches.read_all(DeliverySearch()), MAX_ROWS):
                 if row.state not in _OPEN and row.guid in self._waiting:
                     self._waiting.pop(row.guid).set(row.state)
 

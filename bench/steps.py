@@ -21,6 +21,7 @@ from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.runner import run_delivery
 from hls_handler.prompting import recorded
 from hls_handler.storage import Storage
+from hls_handler.store.search import DeliverySearch
 from tests.engine.fakes import FakeClaude, FakeGithub
 from tests.engine.world import BUG, World, settings
 
@@ -47,7 +48,7 @@ def measure(folder: Path, *, rounds: int = ROUNDS, deliveries: int = DELIVERIES)
         for _ in range(rounds):
             database.append(_deliveries_per_s(with_database, deliveries))
             memory.append(_deliveries_per_s(without, deliveries))
-        newest = store.deliveries.newest(state="done", limit=1)[0]
+        newest = next(store.searches.read_all(DeliverySearch(state="done")))
         checkpoints = len(store.checkpoints.load(newest.guid))
         assert checkpoints == CHECKPOINTS, f"{checkpoints} checkpoints"
     ratios = [one / other for one, other in zip(database, memory, strict=True)]

@@ -18,6 +18,7 @@ from bench.row import Row, describe_rounds, median
 from bench.service import deliver, issues, service, wait_until_idle
 from bench.stand_in import StandIn, stand_in
 from hls_handler.storage import Storage
+from hls_handler.store.search import DeliverySearch
 
 CLAUDE_S, GITHUB_S = 2.0, 0.05
 GITHUB_CALLS = 3
@@ -74,7 +75,7 @@ def _deliveries_per_s(
 ) -> float:
     """Return the throughput from the first accept to the last end, by the clock of the database."""
     _process(upstream, ours, store, deliveries)
-    rows = store.deliveries.newest(state="done", limit=len(deliveries))
+    rows = list(islice(store.searches.read_all(DeliverySearch(state="done")), len(deliveries)))
     assert len(rows) == len(deliveries), "not all were done"
     paths = [request["path"] for request in upstream.requests()]  # includes health checks
     assert paths.count("/v1/messages") == len(deliveries), "expected one call of Claude per delivery"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated, get_args
 
 import typer
@@ -81,7 +82,8 @@ def list_(
     with open_existing_store(settings) as store:
         if store is None:
             print_line(describe_missing_database(settings), err=as_json)
-        rows = store.deliveries.newest(state=state, repository=repository, limit=limit) if store else ()
+        search = DeliverySearch(state=state, repository=repository)
+        rows = list(islice(store.searches.read_all(search), limit)) if store else []
         pauses = store.pauses.active() if store else ()
     if as_json:
         print_json(deliveries_to_dict(rows, pauses))

@@ -46,7 +46,6 @@ MAX_OVERVIEW_AGE_S = 10.0
 
 PERCENTILES: Mapping[str, float] = {"p50": 0.5, "p95": 0.95}
 TOP = 10
-MAX_WAITING = 1000
 QUEUED, DEAD = {"state": "queued"}, {"state": "dead"}  # filters of the list of deliveries
 
 _CAUSES = {
@@ -259,9 +258,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
         queue=deliveries.queue_state(),
         pauses=tuple((describe_pause(pause), pause.repository or "") for pause in store.pauses.active()),
         holds=store.rate_limiter.all_held(),
-        waits=group_reasons(
-            ((reason, 1, due_at) for reason, due_at in deliveries.waiting_reasons(limit=MAX_WAITING)), QUEUED
-        ),
+        waits=group_reasons(store.searches.count_reasons(DeliverySearch(state="queued"), is_waiting=True), QUEUED),
         dead=group_reasons(store.searches.count_reasons(DeliverySearch(state="dead")), DEAD),
         calls_last_hour=store.calls.count_last_hour(),
         totals=describe_totals(series),

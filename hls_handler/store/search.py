@@ -14,6 +14,7 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries
 from hls_handler.db.values import HOUR_MS, from_ms, from_row, literal, to_ms
 from hls_handler.deliveries import State
+from hls_handler.queue.pauses import is_paused
 from hls_handler.store.statistics import DELIVERY_COLUMNS, LAST_ID, DeliveryRow
 
 PAGE_ROWS = 50
@@ -85,15 +86,21 @@ class DeliverySearches:
                 return
             bounds = _Bounds(bounds.first, block.end)
 
-    def count_reasons(self, search: DeliverySearch) -> list[tuple[str, int, datetime]]:
+    def count_reasons(self, search: DeliverySearch, *, is_waiting: bool = False) -> list[tuple[str, int, datetime]]:
         """Return each reason of the matching deliveries with their number and the time when the first one is due.
 
-        `before` is ignored. Reads all deliveries in the state; only those of "queued" and "dead" have an index.
+        With `is_waiting`, only of those that wait until a later time and are not paused. `before` is ignored. Reads all
+        deliveries in the state; only those of "queued" and "dead" have an index.
         """
         reason, first_due_at = func.coalesce(_c.reason, ""), func.min(_c.due_at)
-        query = _query(self._database, search).with_only_columns(reason, func.count(), first_due_at).order_by(None)
+        query = _query(self._database, search).with_only_columns(reason, func.count(), first_due_at)
+        query = query.group_by(reason).order_by(None).order_by(first_due_at, reason)
+        if is_waiting:
+            query = query.where(_c.due_at > self._database.now, _c.reason.is_not(None), ~is_paused(deliveries))
+        if search.state == "dead":
+            query = query.where(_c.id > literal_column("0"))  # else SQLite does not use the partial index
         with self._database.reading() as connection:
-            rows = connection.execute(query.where(_c.id > literal_column("0")).group_by(reason)).all()
+            rows = connection.execute(query).all()
         return [(text, number, from_ms(due_ms)) for text, number, due_ms in rows]
 
     def _read(self, connection: Connection, search: DeliverySearch, bounds: _Bounds) -> _Block:

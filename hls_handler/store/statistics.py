@@ -104,17 +104,6 @@ class Deliveries:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def newest(
-        self, *, state: State | None = None, repository: str | None = None, limit: int = 50
-    ) -> list[DeliveryRow]:
-        """Return the newest deliveries, newest first, optionally of one state or one repository ("owner/repo")."""
-        query = select(*DELIVERY_COLUMNS).order_by(_c.id.desc()).limit(limit)
-        if state is not None:
-            query = query.where(_c.state == literal(state))
-        if repository is not None:
-            query = query.where(_c.repository == repository)
-        return self._rows(query)
-
     def find(self, id_or_prefix: str) -> DeliveryRow | None:
         """Return the delivery with this GUID, or the only one whose GUID has this prefix or with this request id."""
         if "\0" in id_or_prefix:
@@ -197,25 +186,6 @@ class Deliveries:
                 oldest_due_s=None if oldest is None else (now - oldest) / 1000,
                 waiting_reason=connection.execute(reason).scalar(),
             )
-
-    def waiting_reasons(self, *, limit: int) -> list[tuple[str, datetime]]:
-        """Return reason and due time of the deliveries that wait until later, in the order of claims, at most `limit`.
-
-        Leaves out paused deliveries, and those that wait only for a worker.
-        """
-        query = (
-            select(_c.reason, _c.due_at)
-            .where(
-                _c.state == literal("queued"),
-                _c.due_at > self._database.now,
-                _c.reason.is_not(None),
-                ~is_paused(deliveries),
-            )
-            .order_by(_c.sort_key, _c.id)
-            .limit(limit)
-        )
-        with self._database.reading() as connection:
-            return [(row.reason, from_ms(row.due_at)) for row in connection.execute(query)]
 
     def count_open(self, repository: str | None) -> tuple[int, int]:
         """Return the numbers of queued and of running deliveries of "owner/repo"; None stands for all repositories."""

@@ -33,7 +33,7 @@ from hls_handler.store.conversations import ConversationState
 from tests.cli.test_json import assert_documented
 from tests.engine.shadow_world import ANALYZE
 from tests.prompting.samples import write
-from tests.queue.builders import begin, open_history
+from tests.queue.builders import begin, newest, open_history
 from tests.sandbox.conftest import seed_story
 from tests.settings.files import load
 
@@ -173,7 +173,7 @@ def test_the_existing_comment_would_be_edited_and_label_corrections_are_respecte
     )
     assert (commented["detail"], commented["comment_id"]) == ("would have edited our comment", comment.id)
     with closing(Storage.open("sqlite:///hls.db")) as store:
-        assert [row.guid for row in store.deliveries.newest()] == ["g1"]
+        assert [row.guid for row in newest(store)] == ["g1"]
         assert store.calls.count_last_hour() == 0
     assert writes(sandbox) == []
 

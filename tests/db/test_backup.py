@@ -12,7 +12,7 @@ import pytest
 from hls_handler.db.files import back_up
 from hls_handler.errors import StoreUnavailable
 from hls_handler.storage import Storage
-from tests.queue.builders import accept, begin, claim, queued
+from tests.queue.builders import accept, begin, claim, newest, queued
 
 
 def url(path: Path) -> str:
@@ -63,7 +63,7 @@ def test_restored_backup_continues_from_its_state(tmp_path: Path) -> None:
     copy.replace(source)
     again = Storage.open(url(source))
     again.queue.release_all_leases()
-    assert [(row.guid, row.state) for row in again.deliveries.newest()] == [("g1", "running")]
+    assert [(row.guid, row.state) for row in newest(again)] == [("g1", "running")]
     assert claim(again).guid == "g1"
     again.close()
 

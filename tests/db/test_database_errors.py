@@ -29,7 +29,7 @@ from hls_handler.storage import Storage
 from tests.e2e.postgresql_proxy import Proxy
 from tests.e2e.service import Waiting
 from tests.postgres import ON_POSTGRESQL, Cluster
-from tests.queue.builders import accept, claim, push, queued, state_of
+from tests.queue.builders import accept, claim, newest, push, queued, state_of
 from tests.sqlite import create_database
 
 UNPRIVILEGED_UID = 65534
@@ -92,7 +92,7 @@ def test_locked_sqlite_database_raises_and_names_the_cause(database_file: Path, 
             accept(sqlite_store, queued("g1"))
         with pytest.raises(StoreUnavailable, match="locked"):
             sqlite_store.database.check_writable()
-        assert sqlite_store.deliveries.newest() == []  # reading still works
+        assert newest(sqlite_store) == []  # reading still works
     sqlite_store.database.check_writable()
     assert accept(sqlite_store, queued("g1"))[0].outcome == "queued"
 
@@ -117,9 +117,9 @@ def test_full_disk_raises_and_loses_no_stored_delivery(database_file: Path, sqli
             accept(sqlite_store, queued("large", body=random.Random(0).randbytes(3_000_000)))
         with pytest.raises(StoreUnavailable, match="cannot be used"):
             accept_until_error(sqlite_store)
-    stored = len(sqlite_store.deliveries.newest(limit=20_000))
+    stored = len(newest(sqlite_store))
     assert accept(sqlite_store, queued("after"))[0].outcome == "queued"
-    assert len(sqlite_store.deliveries.newest(limit=20_000)) == stored + 1
+    assert len(newest(sqlite_store)) == stored + 1
     assert sqlite_store.statistics.counters()["webhooks", ""] == stored + 1
 
 
@@ -128,7 +128,7 @@ def test_failed_batch_stores_nothing(store: Storage) -> None:
     before = store.statistics.counters()
     with pytest.raises(StoreUnavailable):
         accept(store, push("g1", "bbb"), queued("g2", event=None))
-    assert [row.guid for row in store.deliveries.newest()] == ["old"]
+    assert [row.guid for row in newest(store)] == ["old"]
     assert state_of(store, "old") == "queued"
     assert store.statistics.counters() == before
 
@@ -225,7 +225,7 @@ def test_removed_database_file_raises_until_it_is_restored(database_file: Path, 
     assert not database_file.exists()  # no empty database was created in its place
     away.rename(database_file)
     assert accept(sqlite_store, queued("g2"))[0].outcome == "queued"
-    assert [row.guid for row in sqlite_store.deliveries.newest()] == ["g2", "g1"]
+    assert [row.guid for row in newest(sqlite_store)] == ["g2", "g1"]
 
 
 def test_file_removed_during_a_write_raises(database_file: Path, sqlite_store: Storage) -> None:
@@ -255,9 +255,9 @@ def test_backup_restored_under_a_running_service_is_used(database_file: Path, sq
         file.unlink()
     copy.rename(database_file)
     with pytest.raises(StoreUnavailable, match="was removed"):
-        sqlite_store.deliveries.newest()
+        newest(sqlite_store)
     assert accept(sqlite_store, queued("g3"))[0].outcome == "queued"
-    assert [row.guid for row in sqlite_store.deliveries.newest()] == ["g3", "g1"]
+    assert [row.guid for row in newest(sqlite_store)] == ["g3", "g1"]
 
 
 def test_file_that_was_read_only_for_a_while_is_written_again() -> None:

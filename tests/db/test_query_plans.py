@@ -17,6 +17,7 @@ from hls_handler.store.analyses import AnalysisSearch
 from hls_handler.store.calls import ReviewBudget
 from hls_handler.store.periods import latest_period
 from hls_handler.store.reply_cache import CacheKey
+from hls_handler.store.search import DeliverySearch
 from tests.queue.builders import accept, claim, push, queued, start_call
 from tests.sqlite import create_database
 
@@ -80,12 +81,12 @@ def _begin_review_call(store: Storage) -> None:
             lambda store: store.queue.seconds_until_due(),
             {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_conversation"},
         ),
-        (lambda store: accept(store, push("g3", "bbb")), {"ix_deliveries_commit", "ix_deliveries_digest"}),
+        (lambda store: accept(store, push("g3", "bbb")), {"ix_deliveries_conversation", "ix_deliveries_digest"}),
         (
             lambda store: accept(store, queued("g3", number=7, supersedes="all")),
             {"ix_deliveries_conversation"},
         ),
-        (lambda store: store.deliveries.newest(state="dead"), {"ix_deliveries_dead"}),
+        (lambda store: store.searches.count_reasons(DeliverySearch(state="dead")), {"ix_deliveries_dead"}),
         (
             lambda store: store.deliveries.of_conversation("octo/widgets", 7),
             {"ix_deliveries_number", "ix_deliveries_posted_on"},
@@ -117,7 +118,10 @@ def _begin_review_call(store: Storage) -> None:
             lambda store: store.retention.delete_cached_replies(after=timedelta(days=7), most=20),
             {"ix_cached_replies_stored"},
         ),
-        (lambda store: store.deliveries.waiting_reasons(limit=1000), {"ix_deliveries_queued"}),
+        (
+            lambda store: store.searches.count_reasons(DeliverySearch(state="queued"), is_waiting=True),
+            {"ix_deliveries_queued"},
+        ),
         (
             lambda store: store.counter_hours.series(["webhooks"], latest_period("30d", store.now())),
             {"SEARCH", "counter_hours"},

@@ -28,7 +28,7 @@ from tests.db.released.fill import PROMPT, new_delivery
 from tests.db.released.make import SCRIPTS, digest, migration_file, recorded_digests, stored_file
 from tests.e2e.service import ROOT, Waiting
 from tests.postgres import Cluster
-from tests.queue.builders import accept, claim, state_of
+from tests.queue.builders import accept, claim, newest, state_of
 
 MAKE = "python -m tests.db.released.make"
 
@@ -118,7 +118,7 @@ def test_upgraded_history_is_shown_and_used(released_url: str, tmp_path: Path) -
 
 def test_upgraded_deliveries_are_processed(released_url: str) -> None:
     with closing(Storage.open(released_url)) as store:
-        assert {row.guid: row.state for row in store.deliveries.newest()} == {
+        assert {row.guid: row.state for row in newest(store)} == {
             "done": "done",
             "ignored": "ignored",
             "dead": "dead",

@@ -16,6 +16,7 @@ from hls_handler.sandbox.hooks import Hook
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import SECRET, Service, Waiting, free_port
+from tests.queue.builders import newest
 
 REPOSITORY = "Codertocat/Hello-World"
 ENTRY = f'  - {{name: "{REPOSITORY}", events: [issues]}}'
@@ -69,7 +70,7 @@ def test_missed_webhooks_are_processed_once_although_the_service_is_killed_meanw
     until_complete(service, of=5)
     service.until_idle()
     with closing(service.open_store()) as store:
-        rows = {row.guid: row for row in store.deliveries.newest()}
+        rows = {row.guid: row for row in newest(store)}
     assert {guid: (rows[guid].state, rows[guid].is_caught_up) for guid in guids} == {
         **dict.fromkeys(guids[:5], ("done", True)),
         guids[5]: ("done", False),

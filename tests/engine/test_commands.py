@@ -27,6 +27,7 @@ from hls_handler.store.reviews import ReviewChange
 from tests.engine.fakes import GITHUB_DOWN, HLS, INVALID
 from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.world import file, pull_request_analysis
+from tests.queue.builders import newest
 
 PULL = recorded.load("pull_request.opened")
 HEAD = "ec26c3e57ca3a959ca5aad62de7213c562f8c821"
@@ -81,7 +82,7 @@ def command(world: World, body: str, *, guid: str = "command", **known: Any) -> 
 
 def requested(world: World) -> list[tuple[str, str, str | None]]:
     """State, request id and action of the reviews that were requested."""
-    rows = world.store.deliveries.newest()
+    rows = newest(world.store)
     return [(row.state, row.request_id, row.action) for row in rows if row.request_id.startswith("requested:")]
 
 

@@ -19,6 +19,8 @@ from hls_handler.storage import Storage
 from hls_handler.store.calls import StartedCall
 from hls_handler.store.conversations import ConversationHistory
 from hls_handler.store.interruptions import Interruption, NewerEvents
+from hls_handler.store.search import DeliverySearch
+from hls_handler.store.statistics import DeliveryRow
 
 
 class Skew:
@@ -99,6 +101,11 @@ def begin(store: Storage, guid: str, **other: Any) -> Lease:
 def dead_letter(store: Storage, guid: str) -> None:
     """Accept a delivery and dead-letter it."""
     store.queue.dead_letter(begin(store, guid), reason="issue is locked")
+
+
+def newest(store: Storage, **filters: Any) -> list[DeliveryRow]:
+    """Return the deliveries that match, the newest first."""
+    return list(store.searches.read_all(DeliverySearch(**filters)))
 
 
 def state_of(store: Storage, guid: str) -> str:

@@ -19,6 +19,7 @@ from tests.queue.builders import (
     dead_letter,
     find_newer,
     ignored,
+    newest,
     nothing_is_due,
     push,
     queued,
@@ -66,7 +67,7 @@ def test_duplicate_returns_the_state_of_the_first_delivery(store: Storage) -> No
 def test_guid_twice_in_one_batch_is_stored_once(store: Storage) -> None:
     first, second = accept(store, queued("g1"), queued("g1"))
     assert (first.outcome, second.outcome) == ("queued", "duplicate")
-    assert [row.guid for row in store.deliveries.newest()] == ["g1"]
+    assert [row.guid for row in newest(store)] == ["g1"]
 
 
 def test_redelivered_dead_letter_runs_again_with_its_checkpoints(store: Storage) -> None:

@@ -17,7 +17,18 @@ from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost, Postponed, StoreUnavailable
 from hls_handler.storage import Storage
 from tests.postgres import ON_POSTGRESQL
-from tests.queue.builders import SAME_BODY, accept, begin, claim, nothing_is_due, push, queued, start_call, state_of
+from tests.queue.builders import (
+    SAME_BODY,
+    accept,
+    begin,
+    claim,
+    newest,
+    nothing_is_due,
+    push,
+    queued,
+    start_call,
+    state_of,
+)
 
 T = TypeVar("T")
 
@@ -87,7 +98,7 @@ def test_delivery_sent_to_all_processes_at_once_is_stored_once(stores: list[Stor
 
     outcomes = run_at_once(4, send)
     assert Counter(itertools.chain(*outcomes)) == {"queued": 10, "duplicate": 30}
-    assert len(store.deliveries.newest()) == 10
+    assert len(newest(store)) == 10
 
 
 def test_body_sent_to_all_processes_at_once_is_queued_once(stores: list[Storage], store: Storage) -> None:
@@ -111,7 +122,7 @@ def test_accepts_claims_and_pushes_at_once_do_not_deadlock(stores: list[Storage]
                 store.queue.finish(lease, "done", reason=None, handler="H", took_s=0)
 
     run_at_once(6, lambda number: accept_pushes(number) if number < 3 else work())
-    assert len(store.deliveries.newest(limit=1000)) == 90
+    assert len(newest(store)) == 90
     counters = store.statistics.counters()
     assert counters["webhooks", ""] == 90
     while (lease := store.queue.claim(worker="w", lease_s=300, max_crashes=3)) is not None:
@@ -123,7 +134,7 @@ def test_accepts_claims_and_pushes_at_once_do_not_deadlock(stores: list[Storage]
 def test_writers_of_one_process_do_not_need_the_busy_timeout(tmp_path: Path) -> None:
     store = Storage.open(f"sqlite:///{tmp_path}/hls.db", busy_timeout_s=0)
     run_at_once(8, lambda number: [accept(store, queued(f"{number}-{i}")) for i in range(20)])
-    assert len(store.deliveries.newest(limit=1000)) == 160
+    assert len(newest(store)) == 160
     store.close()
 
 

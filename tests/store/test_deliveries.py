@@ -8,17 +8,17 @@ import pytest
 
 from hls_handler.deliveries import Checkpoint, Finished
 from hls_handler.storage import Storage
+from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import QueueState
-from tests.queue.builders import Skew, accept, begin, claim, dead_letter, ignored, queued
+from tests.queue.builders import Skew, accept, begin, claim, dead_letter, ignored, newest, queued
 
 
 def test_newest_filters_and_sorts_deliveries(store: Storage) -> None:
     dead_letter(store, "g1")
     accept(store, queued("g2"), queued("g3", repository="octo/other"), ignored("g4"))
-    assert [row.guid for row in store.deliveries.newest()] == ["g4", "g3", "g2", "g1"]
-    assert [row.guid for row in store.deliveries.newest(limit=2)] == ["g4", "g3"]
-    assert [row.guid for row in store.deliveries.newest(state="dead")] == ["g1"]
-    assert [row.guid for row in store.deliveries.newest(state="queued", repository="octo/other")] == ["g3"]
+    assert [row.guid for row in newest(store)] == ["g4", "g3", "g2", "g1"]
+    assert [row.guid for row in newest(store, state="dead")] == ["g1"]
+    assert [row.guid for row in newest(store, state="queued", repository="octo/other")] == ["g3"]
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,11 @@ def test_reasons_are_those_of_deliveries_that_wait_until_later(store: Storage, s
         store.queue.reschedule(lease, at=later, reason=f"503 of {guid}", failed=True, counts=False)
     accept(store, queued("due"))
     store.pauses.pause("octo/docs", reason=None)
-    assert store.deliveries.waiting_reasons(limit=9) == [("503 of a", later), ("503 of c", later)]
-    assert store.deliveries.waiting_reasons(limit=1) == [("503 of a", later)]
+    queued_ones = DeliverySearch(state="queued")
+    waiting = store.searches.count_reasons(queued_ones, is_waiting=True)
+    assert waiting == [("503 of a", 1, later), ("503 of c", 1, later)]
     skew.advance(hours=2)
-    assert store.deliveries.waiting_reasons(limit=9) == []
+    assert store.searches.count_reasons(queued_ones, is_waiting=True) == []
 
 
 def test_paused_deliveries_are_not_due(store: Storage, skew: Skew) -> None:
@@ -129,7 +130,7 @@ def test_another_process_reads_while_the_service_runs(url: str, store: Storage) 
     accept(store, queued("g1"))
     lease = claim(store)
     reader = Storage.open(url)
-    assert [row.state for row in reader.deliveries.newest()] == ["running"]
+    assert [row.state for row in newest(reader)] == ["running"]
     store.queue.finish(lease, "done", reason=None, took_s=1)
-    assert [row.state for row in reader.deliveries.newest()] == ["done"]
+    assert [row.state for row in newest(reader)] == ["done"]
     reader.close()

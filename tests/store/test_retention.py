@@ -27,6 +27,7 @@ from tests.queue.builders import (
     dead_letter,
     find_newer,
     ignored,
+    newest,
     queued,
     record_reply,
     start_call,
@@ -42,7 +43,7 @@ def delete_old(store: Storage, *, after: timedelta = 90 * DAY, most: int = 50) -
 
 
 def stored_guids(store: Storage) -> set[str]:
-    return {row.guid for row in store.deliveries.newest(limit=1000)}
+    return {row.guid for row in newest(store)}
 
 
 def finish(store: Storage, guid: str, state: str = "done", **other: object) -> None:
@@ -113,7 +114,7 @@ def test_open_deliveries_are_never_deleted(store: Storage, skew: Skew) -> None:
     skew.advance(days=3650)
     assert delete_old(store, after=DAY) == 0
     assert store.retention.delete_bodies(after=DAY, most=50) == 0
-    assert {row.guid: row.state for row in store.deliveries.newest()} == {
+    assert {row.guid: row.state for row in newest(store)} == {
         "running": "running",
         "postponed": "queued",
         "again": "queued",
