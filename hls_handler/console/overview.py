@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,10 +29,8 @@ from hls_handler.engine.health import Component, ComponentHealth, Health, Severi
 from hls_handler.errors import StoreUnavailable
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.queue.pauses import describe_pause
-from hls_handler.reports.prompt_library import add_feedback, add_up
 from hls_handler.storage import Storage
-from hls_handler.store.calls import SUCCESS, UNFINISHED, PromptStats
-from hls_handler.store.corrections import FieldFeedback, feedback_in
+from hls_handler.store.calls import SUCCESS, UNFINISHED
 from hls_handler.store.periods import Period, PeriodName, latest_period, percentile
 from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import QueueState
@@ -95,15 +92,6 @@ class Plot(NamedTuple):
     rows: Rows
 
 
-class PromptUse(NamedTuple):
-    """All versions of one prompt together."""
-
-    name: str
-    versions: int
-    calls: PromptStats
-    labels: FieldFeedback
-
-
 @dataclass(frozen=True, slots=True)
 class Overview:
     """Numbers of the database about now and about a period."""
@@ -119,7 +107,6 @@ class Overview:
     plots: tuple[Plot, ...]
     events: Rows
     repositories: Rows
-    prompts: tuple[PromptUse, ...]
     rejections: Sequence[tuple[str, int]]  # status and number of rejected requests
     last_webhook_at: datetime | None  # verified, a ping included; None: none was received yet
     caught_up: int  # missed webhooks that were read from GitHub
@@ -253,7 +240,6 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
     names = [*_RECEIVED, _OUTCOME, _RUN_AGAIN, _LATENCY, _CLAUDE, REJECTED, _COST]
     series = count_last_ends(hours.series(names, period))
     since = hours.first_hour()
-    counters = store.statistics.counters()
     return Overview(
         queue=deliveries.queue_state(),
         pauses=tuple((describe_pause(pause), pause.repository or "") for pause in store.pauses.active()),
@@ -272,10 +258,9 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
         plots=tuple(draw_plots(name, period, series)),
         events=_rows("event", hours.top("event", period, limit=TOP), period),
         repositories=_rows("repository", hours.top("repository", period, limit=TOP), period),
-        prompts=sum_prompts(store.calls.prompt_stats(), counters),
         rejections=hours.top(REJECTED, period, limit=TOP),
         last_webhook_at=store.statistics.last_webhooks().get(""),
-        caught_up=counters.get(("caught_up", ""), 0),
+        caught_up=store.statistics.counters().get(("caught_up", ""), 0),
         counted_since=since,
         is_whole=since is not None and since <= period.since,
     )
@@ -286,18 +271,6 @@ def _rows(kind: Literal["event", "repository"], sums: Iterable[tuple[str, int]],
         (label, "" if label == PING else list_address({kind: label}, since=period.since), (f"{number:,}",))
         for label, number in sums
     )
-
-
-def sum_prompts(rows: Iterable[PromptStats], counted: Mapping[tuple[str, str], int]) -> tuple[PromptUse, ...]:
-    """Return the prompts with the most replies first. `counted` is `Statistics.counters()`."""
-    versions, feedback = defaultdict[str, list[PromptStats]](list), feedback_in(counted)
-    for row in rows:
-        versions[row.prompt_id.rpartition("@")[0]].append(row)
-    uses = []
-    for name, of_prompt in versions.items():
-        fields = [one for row in of_prompt for one in feedback.get(row.prompt_id, {}).values()]
-        uses.append(PromptUse(name, len(of_prompt), add_up(of_prompt), add_feedback(fields)))
-    return tuple(sorted(uses, key=lambda use: (-use.calls.replies, use.name)))
 
 
 def describe_rejection(status: str, number: int) -> tuple[str, str]:

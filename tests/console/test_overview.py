@@ -13,13 +13,10 @@ from hls_handler.console.overview import (
     LINKS,
     describe_totals,
     draw_plots,
-    sum_prompts,
 )
 from hls_handler.console.plots import Steps, axis_values, draw
 from hls_handler.engine.health import COMPONENTS
 from hls_handler.storage import Storage
-from hls_handler.store.calls import PromptStats
-from hls_handler.store.corrections import FieldFeedback
 from hls_handler.store.periods import Period
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, begin, claim, dead_letter, queued
@@ -208,24 +205,6 @@ def test_lines_have_gaps_and_bars_are_stacked() -> None:
         ("111.2", "33.8"),
         ("43.8", "67.5"),
     ]
-
-
-def test_versions_of_a_prompt_are_added_up() -> None:
-    rows = [
-        PromptStats("issues/analyze@1", 3, 0.25, 0, "Claude: refusal", NOON),
-        PromptStats("issues/analyze@2", 4, 0.5, 0, "Claude: truncated", NOON - timedelta(days=1)),
-        PromptStats("pull_requests/analyze@1", 9, 1.0, 0, None, None),
-    ]
-    counted = {
-        ("label_set", "issues/analyze@1:type"): 10,
-        ("label_set", "issues/analyze@2:type"): 5,
-        ("label_corrected", "issues/analyze@1:type"): 3,
-        ("label_correction_withdrawn", "issues/analyze@1:type"): 1,
-    }
-    assert sum_prompts(rows, counted) == (
-        ("pull_requests/analyze", 1, PromptStats("", 9, 1.0, 0, None, None), FieldFeedback(0, 0)),
-        ("issues/analyze", 2, PromptStats("", 7, 0.75, 0, "Claude: refusal", NOON), FieldFeedback(15, 2)),
-    )
 
 
 SERIES = {
