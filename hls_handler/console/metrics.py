@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, get_args
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -53,16 +53,6 @@ class Total:
     # The counter's label to the metric's; None: left out.
     read: Callable[[str], tuple[str, ...] | None] = lambda label: (label,)
     known: tuple[str, ...] = ()  # counter's labels that are 0 before they are counted: else the first is no increase
-
-
-class Family(NamedTuple):
-    """All series of one metric: values by the values of the labels; the key is () for a metric without labels."""
-
-    kind: Literal["counter", "gauge"]
-    name: str
-    meaning: str
-    labels: tuple[str, ...]
-    series: Mapping[tuple[str, ...], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,28 +147,49 @@ class MetricsPage:
             numbers = await self._numbers.get()
         except StoreUnavailable:
             numbers = None  # hls_health_state is most useful now
-        families = [
-            *self._of_process(),
-            _gauge("hls_store_readable", "1 if the database can be read, else 0", int(numbers is not None)),
-        ]
-        body, media_type = await asyncio.to_thread(expose, families, numbers, request.headers.get("accept", ""))
+        body, media_type = await asyncio.to_thread(self._expose, numbers, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": media_type, "cache-control": "no-store"})
 
-    def _of_process(self) -> Iterator[Family]:
+    def _expose(self, numbers: StoreNumbers | None, accept: str) -> tuple[bytes, str]:
+        """Return all metrics in the format that `Accept` prefers, and its media type.
+
+        `numbers` is None if the database cannot be read.
+        """
+        from prometheus_client.exposition import choose_encoder
+        from prometheus_client.registry import Collector
+
+        metrics = [*self._of_process(is_store_readable=numbers is not None)]
+        metrics += _of_store(numbers) if numbers is not None else ()
+
+        class Collected(Collector):
+            def collect(self) -> Iterable[Metric]:
+                return metrics
+
+        try:
+            encode, media_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # the header has a version that is no number
+            encode, media_type = choose_encoder("")
+        return encode(Collected()), media_type
+
+    def _of_process(self, *, is_store_readable: bool) -> Iterator[Metric]:
         """Yield the metrics that this process has without the database."""
-        states: dict[tuple[str, ...], float] = {
-            (name, state): float(component.state == state)
-            for name, component in self._health.snapshot().components.items()
-            for state in get_args(ComponentState)
-        }
+        from prometheus_client.core import GaugeMetricFamily as Gauge  # without a value, a gauge has no series
+
+        build = Gauge("hls_build_info", "Version of HLS", labels=("version",))
+        build.add_metric((__version__,), 1)
+        yield build
+        states = Gauge("hls_health_state", "1 for the present state, else 0", labels=("component", "state"))
+        for name, component in self._health.snapshot().components.items():
+            for state in get_args(ComponentState):
+                states.add_metric((name, state), float(component.state == state))
+        yield states
         limit = self._rate_limit()
         reset_at = None if limit.reset_at is None else limit.reset_at.timestamp()
-        yield Family("gauge", "hls_build_info", "Version of HLS", ("version",), {(__version__,): 1})
-        yield Family("gauge", "hls_health_state", "1 for the present state, else 0", ("component", "state"), states)
-        yield _gauge("hls_github_rate_limit_requests", "GitHub's limit on requests an hour", limit.limit)
-        yield _gauge("hls_github_rate_limit_remaining_requests", "Requests left until the reset", limit.remaining)
-        yield _gauge("hls_github_rate_limit_reset_timestamp_seconds", "Time of the reset", reset_at)
-        yield _gauge("hls_claude_budget_calls", "claude.calls_per_hour", self._settings.claude.calls_per_hour)
+        yield Gauge("hls_github_rate_limit_requests", "GitHub's limit on requests an hour", limit.limit)
+        yield Gauge("hls_github_rate_limit_remaining_requests", "Requests left until the reset", limit.remaining)
+        yield Gauge("hls_github_rate_limit_reset_timestamp_seconds", "Time of the reset", reset_at)
+        yield Gauge("hls_claude_budget_calls", "claude.calls_per_hour", self._settings.claude.calls_per_hour)
+        yield Gauge("hls_store_readable", "1 if the database can be read, else 0", int(is_store_readable))
 
 
 def read_numbers(store: Storage) -> StoreNumbers:
@@ -193,60 +204,32 @@ def read_numbers(store: Storage) -> StoreNumbers:
     )
 
 
-def expose(families: Iterable[Family], numbers: StoreNumbers | None, accept: str) -> tuple[bytes, str]:
-    """Return `families` and the metrics of the database, and their media type, in the format that `Accept` prefers.
+def _of_store(numbers: StoreNumbers) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+    from prometheus_client.core import GaugeMetricFamily as Gauge
 
-    `numbers` is None if the database cannot be read.
-    """
-    from prometheus_client import CollectorRegistry
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-    from prometheus_client.exposition import choose_encoder
-    from prometheus_client.registry import Collector
-
-    class Numbers(Collector):
-        def collect(self) -> Iterable[Metric]:
-            for family in (*families, *(_of_store(numbers) if numbers is not None else ())):
-                new = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
-                metric = new(family.name, family.meaning, labels=family.labels)
-                for labels, value in family.series.items():
-                    metric.add_metric(labels, value)
-                yield metric
-            if numbers is not None:
-                meaning = "Time from the receipt of a delivery to its end"
-                buckets, sum_s = read_histogram(numbers.counters)
-                yield HistogramMetricFamily("hls_processing_seconds", meaning, buckets=buckets, sum_value=sum_s)
-
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Numbers())
-    try:
-        encode, media_type = choose_encoder(accept)
-    except (TypeError, ValueError):  # the header has a version that is no number
-        encode, media_type = choose_encoder("")
-    return encode(registry), media_type
-
-
-def _of_store(numbers: StoreNumbers) -> Iterator[Family]:
     queue, counted = numbers.queue, defaultdict[str, dict[str, int]](dict)
     for (name, label), count in numbers.counters.items():
         counted[name][label] = count
     for total in TOTALS:
-        yield Family("counter", total.name, total.meaning, total.labels, add_up(total, counted[total.counter]))
+        metric = CounterMetricFamily(total.name, total.meaning, labels=total.labels)
+        for labels, value in add_up(total, counted[total.counter]).items():
+            metric.add_metric(labels, value)
+        yield metric
+    buckets, sum_s = read_histogram(numbers.counters)
+    meaning = "Time from the receipt of a delivery to its end"
+    yield HistogramMetricFamily("hls_processing_seconds", meaning, buckets=buckets, sum_value=sum_s)
     unfinished = numbers.counters.get(("claude_calls", UNFINISHED), 0)
-    yield _gauge("hls_claude_unfinished_calls", "Calls in progress, or whose end could not be stored", unfinished)
-    yield _gauge("hls_claude_last_hour_calls", "Calls that count for claude.calls_per_hour", numbers.calls_last_hour)
-    yield _gauge("hls_last_webhook_timestamp_seconds", "Time of the last verified webhook", numbers.last_webhook_at)
-    yield _gauge("hls_queued_deliveries", "Deliveries that wait", queue.queued)
-    yield _gauge("hls_due_deliveries", "Of those: due and not paused", queue.due)
-    yield _gauge("hls_held_deliveries", "Of those: paused", queue.held)
-    yield _gauge("hls_running_deliveries", "Deliveries in work", queue.running)
-    yield _gauge("hls_dead_deliveries", "Dead letters", queue.dead)
-    yield _gauge("hls_oldest_due_seconds", "How long the oldest due delivery has been due", queue.oldest_due_s or 0)
-    yield _gauge("hls_pauses", "Pauses of a repository or of everything", numbers.pauses)
-
-
-def _gauge(name: str, meaning: str, value: float | None) -> Family:
-    """Return a metric without labels. It has no series if `value` is None."""
-    return Family("gauge", name, meaning, (), {} if value is None else {(): value})
+    yield Gauge("hls_claude_unfinished_calls", "Calls in progress, or whose end could not be stored", unfinished)
+    yield Gauge("hls_claude_last_hour_calls", "Calls that count for claude.calls_per_hour", numbers.calls_last_hour)
+    yield Gauge("hls_last_webhook_timestamp_seconds", "Time of the last verified webhook", numbers.last_webhook_at)
+    yield Gauge("hls_queued_deliveries", "Deliveries that wait", queue.queued)
+    yield Gauge("hls_due_deliveries", "Of those: due and not paused", queue.due)
+    yield Gauge("hls_held_deliveries", "Of those: paused", queue.held)
+    yield Gauge("hls_running_deliveries", "Deliveries in work", queue.running)
+    yield Gauge("hls_dead_deliveries", "Dead letters", queue.dead)
+    yield Gauge("hls_oldest_due_seconds", "How long the oldest due delivery has been due", queue.oldest_due_s or 0)
+    yield Gauge("hls_pauses", "Pauses of a repository or of everything", numbers.pauses)
 
 
 def add_up(total: Total, counts: Mapping[str, int]) -> Mapping[tuple[str, ...], float]:
