@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import CompoundSelect, Connection, Row, Select, and_, bindparam, literal_column, or_, select, union_all
-from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy import Connection, Row, and_, bindparam, or_, select
 
 from hls_handler.db.counters import LAST_WEBHOOK, CounterWriter, Counts, count_end
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, slots
-from hls_handler.db.values import HOUR_MS, compress, is_caught_up, literal
-from hls_handler.deliveries import CONCLUDED, Accepted, NewDelivery, State, sort_key
+from hls_handler.db.values import HOUR_MS, compress, literal
+from hls_handler.deliveries import CAUGHT_UP, CONCLUDED, Accepted, NewDelivery, State, sort_key
 from hls_handler.events import event_key
 
 log = logging.getLogger(__name__)
@@ -25,49 +24,18 @@ _ROUTED_AGAIN: tuple[State, ...] = ("dead", "ignored")  # processed again if Git
 _RECORD_WEBHOOK_EVERY_MS = 1000
 
 _c = deliveries.c
-_older, _newer = deliveries.alias("older"), deliveries.alias("newer")
 _ROUTE_AGAIN = (
     deliveries.update()
     .where(_c.guid == bindparam("known_guid"), _c.state.in_((literal("dead"), literal("ignored"))))
     .values(attempts=0, failures=0, crashes=0, first_failure_at=None)
 )
 _DELETE_SLOTS = slots.delete().where(slots.c.delivery_id.in_(bindparam("delivery_ids", expanding=True)))
-_OLDER_OF_CONVERSATION = (
-    select(_older.c.id)
-    .where(_older.c.conversation_key == bindparam("of_conversation"), _older.c.state == literal("queued"))
-    .where(_older.c.id < select(_newer.c.id).where(_newer.c.guid == bindparam("by_guid")).scalar_subquery())
+_SUPERSEDE = (
+    deliveries.update()
+    .where(_c.id.in_(bindparam("ids", expanding=True)), _c.state == literal("queued"))  # a worker may have claimed it
+    .values(state="superseded", reason=bindparam("why"), finished_at=bindparam("now"))
+    .returning(_c.id, _c.guid, _c.repository, _c.reason)
 )
-_OLDER_CAUGHT_UP = _OLDER_OF_CONVERSATION.where(is_caught_up(_older))
-_OLDER_PUSHES = _OLDER_OF_CONVERSATION.where(_older.c.event == literal_column("'pull_request'"))
-# `<` and `>` read two ranges of an index; `!=` would read every queued event of the commit `sha`.
-_OLDER_SYNCHRONIZE = _OLDER_PUSHES.where(_older.c.action == literal_column("'synchronize'"))
-_OLDER_CONCLUSIONS = _OLDER_SYNCHRONIZE.where(_older.c.request_id.startswith(CONCLUDED))
-_OLDER_COMMITS = union_all(
-    _OLDER_PUSHES.where(_older.c.head_sha < bindparam("sha")), _OLDER_PUSHES.where(_older.c.head_sha > bindparam("sha"))
-)
-
-
-def _supersede_statement(older: Select[int] | CompoundSelect[int]) -> ReturningUpdate[Any]:
-    return (
-        deliveries.update()
-        .where(_c.id.in_(older), _c.state == literal("queued"))
-        .values(state="superseded", reason=bindparam("why"), finished_at=bindparam("now"))
-        .returning(_c.id, _c.guid, _c.repository, _c.reason)
-    )
-
-
-_SUPERSEDE = {
-    "all": _supersede_statement(_OLDER_OF_CONVERSATION),
-    "older_commits": _supersede_statement(_OLDER_COMMITS),
-    "pushes": _supersede_statement(_OLDER_SYNCHRONIZE),
-    "conclusions": _supersede_statement(_OLDER_CONCLUSIONS),
-}
-_IS_OTHER_COMMIT = and_(_older.c.event == literal_column("'pull_request'"), _older.c.head_sha != bindparam("sha"))
-# A delivery that catch-up read may be older than webhooks that were stored before it. Catch-up reads in order.
-_SUPERSEDE_CAUGHT_UP = {
-    "all": _supersede_statement(_OLDER_CAUGHT_UP),
-    "older_commits": _supersede_statement(_OLDER_CAUGHT_UP.where(_IS_OTHER_COMMIT)),
-}
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -120,8 +88,11 @@ class BatchAcceptor:
             .with_for_update(read=True, key_share=True)  # wait if retention is deleting the row: the GUID is then new
         )
         # With the state "queued" alone, PostgreSQL may read the index `ix_deliveries_queued` of the whole queue.
-        self._find_open = select(_c.conversation_key, _c.guid, _c.state).where(
-            database.is_one_of(_c.conversation_key, "keys"), _c.state.in_((literal("queued"), literal("running")))
+        is_open = _c.state.in_((literal("queued"), literal("running")))
+        self._find_open = select(
+            _c.id, _c.guid, _c.conversation_key, _c.event, _c.action, _c.head_sha, _c.request_id, _c.state
+        ).where(
+            or_(database.is_one_of(_c.guid, "guids"), and_(database.is_one_of(_c.conversation_key, "keys"), is_open))
         )
 
     def accept(self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None) -> list[Accepted]:
@@ -180,30 +151,41 @@ class BatchAcceptor:
         ended: list[Row[Any]] = []
         if not newer:
             return ended
-        found = connection.execute(self._find_open, {"keys": [new.conversation_key for new in newer]})
-        queued = [row for row in found if row.state == "queued"]
-        guids, number_queued = {row.guid for row in queued}, Counter(row.conversation_key for row in queued)
+        terms = {"keys": [new.conversation_key for new in newer], "guids": [new.guid for new in newer]}
+        rows = {row.guid: row for row in connection.execute(self._find_open, terms)}
         for new in newer:
-            if number_queued[new.conversation_key] == (1 if new.guid in guids else 0):
-                continue  # usual case: no other delivery of the conversation is queued
-            if new.supersedes == "all":
-                why = f"{event_key(new.event, new.action)} ended the work on this conversation (delivery {new.guid})"
-            elif new.supersedes in ("pushes", "conclusions"):
-                why = f"a review of this pull request was requested before this delivery started (delivery {new.guid})"
-            else:
-                why = f"a newer commit, {new.head_sha}, was pushed before this delivery started (delivery {new.guid})"
-            terms = {
-                "of_conversation": new.conversation_key,
-                "by_guid": new.guid,
-                "why": why,
-                "now": now,
-                "sha": new.head_sha,
-            }
-            statements = _SUPERSEDE_CAUGHT_UP if new.is_caught_up else _SUPERSEDE
-            ended += connection.execute(statements[new.supersedes], terms)
+            ids = [
+                old.id
+                for old in rows.values()
+                if old.state == "queued"
+                and old.conversation_key == new.conversation_key
+                and old.id < rows[new.guid].id
+                and is_superseded(old, new)
+            ]
+            if ids:
+                ended += connection.execute(_SUPERSEDE, {"ids": ids, "why": _describe_end(new), "now": now})
         if ended:
             connection.execute(_DELETE_SLOTS, {"delivery_ids": [old.id for old in ended]})
         return ended
+
+
+def is_superseded(old: Row[*tuple[Any, ...]], new: NewDelivery) -> bool:
+    """Return whether `new` makes a queued delivery of its conversation that was stored before it unnecessary."""
+    if new.is_caught_up and not old.request_id.startswith(CAUGHT_UP):
+        return False  # catch-up reads in order, but late: webhooks that were stored before may be newer
+    if new.supersedes == "all" or old.event != "pull_request":
+        return new.supersedes == "all"
+    if new.supersedes == "older_commits":
+        return None not in (old.head_sha, new.head_sha) and old.head_sha != new.head_sha
+    return old.action == "synchronize" and (new.supersedes == "pushes" or old.request_id.startswith(CONCLUDED))
+
+
+def _describe_end(new: NewDelivery) -> str:
+    if new.supersedes == "all":
+        return f"{event_key(new.event, new.action)} ended the work on this conversation (delivery {new.guid})"
+    if new.supersedes == "older_commits":
+        return f"a newer commit, {new.head_sha}, was pushed before this delivery started (delivery {new.guid})"
+    return f"a review of this pull request was requested before this delivery started (delivery {new.guid})"
 
 
 def decide_outcomes(batch: Sequence[NewDelivery], existing: Duplicates) -> list[Accepted]:
