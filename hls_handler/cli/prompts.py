@@ -38,7 +38,6 @@ from hls_handler.reports.prompt_library import (
     LibraryStats,
     Version,
     add_feedback,
-    add_up,
     format_custom_fields,
     format_known_cost,
     format_share,
@@ -47,7 +46,7 @@ from hls_handler.reports.prompt_library import (
     read_library_stats,
 )
 from hls_handler.settings.model import Settings
-from hls_handler.store.calls import PromptStats
+from hls_handler.store.calls import PromptStats, add_up_stats
 from hls_handler.store.corrections import FieldFeedback
 
 prompts = typer.Typer(
@@ -254,7 +253,7 @@ def format_versions(versions: Sequence[Version]) -> Iterator[str]:
 
     Parentheses mark earlier versions.
     """
-    current, earlier = versions[0].calls, add_up([one.calls for one in versions[1:]]) if versions[1:] else None
+    current, earlier = versions[0].calls, add_up_stats([one.calls for one in versions[1:]]) if versions[1:] else None
     yield f"answers     {current.replies}" + (f" (earlier versions: {earlier.replies})" if earlier else "")
     cost = f" (earlier versions: {format_known_cost(earlier)})" if earlier else ""
     yield f"cost        {format_known_cost(current)}{cost}"

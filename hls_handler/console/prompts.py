@@ -25,7 +25,6 @@ from hls_handler.reports.estimate import Estimate, estimate, format_cost
 from hls_handler.reports.prompt_input import choose_sources, list_deliveries, list_variables, make_input
 from hls_handler.reports.prompt_library import (
     LibraryStats,
-    add_up,
     format_custom_fields,
     format_known_cost,
     format_triggers,
@@ -34,6 +33,7 @@ from hls_handler.reports.prompt_library import (
 )
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.store.calls import add_up_stats
 from hls_handler.trials.replay import StoredFacts
 from hls_handler.untrusted.cleaning import split_untrusted
 from hls_handler.web.single_flight import SingleFlightCache
@@ -101,7 +101,7 @@ class PromptPages:
         rows = []
         for prompt in library.prompts.values():
             current, *earlier = stats.versions(prompt.id)
-            total = add_up([version.calls for version in earlier]) if earlier else None
+            total = add_up_stats([version.calls for version in earlier]) if earlier else None
             rows.append((prompt, format_triggers(library, prompt), current, total))
         return self._frame.render(
             request,

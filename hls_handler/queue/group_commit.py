@@ -37,7 +37,6 @@ class BatchStore(Protocol):
 class _Waiting:
     new: NewDelivery
     result: asyncio.Future[Accepted]
-    loop: asyncio.AbstractEventLoop
 
 
 class AcceptQueue:
@@ -72,7 +71,7 @@ class AcceptQueue:
         Raises `StoreUnavailable`, also after `timeout_s`. A commit that has begun by then may still succeed.
         """
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(new, loop.create_future(), loop)
+        waiting = _Waiting(new, loop.create_future())
         with self._changed:
             if self._is_closed:
                 raise StoreUnavailable("the service is shutting down: send the delivery again")
@@ -156,23 +155,16 @@ class AcceptQueue:
             results = [exc] * len(batch)
         with self._changed:  # before the callers continue, who may send the next deliveries
             self._expected = min(len(batch) + len(self._waiting), _MAX_BATCH)
-        _resolve(batch, results)
+        if batch:
+            with suppress(RuntimeError):  # the event loop of the service is closed
+                batch[0].result.get_loop().call_soon_threadsafe(_set_results, batch, results)
 
 
-def _resolve(batch: Sequence[_Waiting], results: Sequence[Accepted | Exception]) -> None:
-    for loop in {waiting.loop for waiting in batch}:
-        resolved = [
-            (waiting.result, result) for waiting, result in zip(batch, results, strict=True) if waiting.loop is loop
-        ]
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(_set_results, resolved)
-
-
-def _set_results(resolved: Sequence[tuple[asyncio.Future[Accepted], Accepted | Exception]]) -> None:
-    for future, result in resolved:
-        if future.done():  # its caller was cancelled
+def _set_results(batch: Sequence[_Waiting], results: Sequence[Accepted | Exception]) -> None:
+    for waiting, result in zip(batch, results, strict=True):
+        if waiting.result.done():  # its caller was cancelled
             continue
         if isinstance(result, Exception):
-            future.set_exception(result)
+            waiting.result.set_exception(result)
         else:
-            future.set_result(result)
+            waiting.result.set_result(result)

@@ -96,9 +96,6 @@ _SELECT = (
 class RateLimiter:
     def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
         self._database, self._checkpoints, self._locks = database, checkpoints, LockStatements(database)
-        is_held = ~has_passed(rate_limits.c.held_until, database.now)
-        self._select_held = select(rate_limits.c.held_until).where(rate_limits.c.name == bindparam("of_name"), is_held)
-        self._select_all_held = select(rate_limits.c.name, rate_limits.c.held_until).where(is_held)
 
     def take_slot(
         self,
@@ -156,15 +153,14 @@ class RateLimiter:
 
     def held_until(self, name: str) -> datetime | None:
         """Return the time until which the rate limit is held (aware UTC); None if it is not held."""
-        with self._database.reading() as connection:
-            until: int | None = connection.execute(self._select_held, {"of_name": name}).scalar()
-        return None if until is None else from_ms(until)
+        return self.all_held().get(name)
 
     def all_held(self) -> dict[str, datetime]:
         """Return {name: until when it is held (aware UTC)} of the rate limits that are held now."""
+        is_held = ~has_passed(rate_limits.c.held_until, self._database.now)
+        held = select(rate_limits.c.name, rate_limits.c.held_until).where(is_held).order_by(rate_limits.c.name)
         with self._database.reading() as connection:
-            rows = connection.execute(self._select_all_held.order_by(rate_limits.c.name)).all()
-        return {row.name: from_ms(row.held_until) for row in rows}
+            return {row.name: from_ms(row.held_until) for row in connection.execute(held)}
 
     def all_waits(self, *, longer_than_s: float) -> dict[str, datetime]:
         """Return {name: next slot (aware UTC)} of the rate limits whose next slot is further away."""

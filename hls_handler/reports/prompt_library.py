@@ -45,19 +45,6 @@ def _is_version_of(prompt_id: str, other_id: str) -> bool:
     return prompt_id.partition("@")[0] == other_id.partition("@")[0]
 
 
-def add_up(rows: Sequence[PromptStats]) -> PromptStats:
-    """Return the totals of several versions, at least one, with the error of the latest failure."""
-    latest = max(rows, key=lambda row: (row.last_error_at is not None, row.last_error_at))
-    return PromptStats(
-        prompt_id="",
-        replies=sum(row.replies for row in rows),
-        cost_usd=sum(row.cost_usd for row in rows),
-        calls_of_unknown_cost=sum(row.calls_of_unknown_cost for row in rows),
-        last_error=latest.last_error,
-        last_error_at=latest.last_error_at,
-    )
-
-
 def add_feedback(fields: Iterable[FieldFeedback]) -> FieldFeedback:
     both = [(one.set, one.corrected) for one in fields]
     return FieldFeedback(sum(number for number, _ in both), sum(number for _, number in both))

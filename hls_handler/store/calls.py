@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -180,6 +180,19 @@ class PromptStats:
     calls_of_unknown_cost: int  # no known price; calls that Claude rejected or did not get cost nothing
     last_error: str | None
     last_error_at: datetime | None
+
+
+def add_up_stats(rows: Sequence[PromptStats], prompt_id: str = "") -> PromptStats:
+    """Return the totals of at least one row, with the error of the latest failure."""
+    latest = max(rows, key=lambda row: (row.last_error_at is not None, row.last_error_at))
+    return PromptStats(
+        prompt_id=prompt_id,
+        replies=sum(row.replies for row in rows),
+        cost_usd=sum(row.cost_usd for row in rows),
+        calls_of_unknown_cost=sum(row.calls_of_unknown_cost for row in rows),
+        last_error=latest.last_error,
+        last_error_at=latest.last_error_at,
+    )
 
 
 def budget_frees_at(started: Sequence[int], *, limit: int, ahead: int) -> int | None:
@@ -404,10 +417,10 @@ class ClaudeCalls:
         """Return the totals of every prompt version that was ever used, sorted by prompt id."""
         with self._database.reading() as connection:
             rows = sum_calls(connection, true(), with_deleted=True)
-        by_prompt: dict[str, list[dict[str, Any]]] = {}
+        by_prompt = defaultdict[str, list[PromptStats]](list)
         for row in rows:
-            by_prompt.setdefault(row["prompt_id"], []).append(row)
-        return [_prompt_stats(prompt_id, by_prompt[prompt_id]) for prompt_id in sorted(by_prompt)]
+            by_prompt[row["prompt_id"]].append(_to_prompt_stats(row))
+        return [add_up_stats(by_prompt[prompt_id], prompt_id) for prompt_id in sorted(by_prompt)]
 
     def failures(self) -> dict[str, dict[str, int]]:
         """Return {prompt id: {outcome: number}} of the stored calls that ended without a valid reply."""
@@ -465,15 +478,14 @@ def _usd(micro_usd: int) -> str:
     return f"{micro_usd / 1_000_000:.4f} USD"
 
 
-def _prompt_stats(prompt_id: str, totals: Sequence[Mapping[str, Any]]) -> PromptStats:
-    last = max(totals, key=lambda row: -1 if row["last_error_at"] is None else row["last_error_at"])
+def _to_prompt_stats(row: Mapping[str, Any]) -> PromptStats:
     return PromptStats(
-        prompt_id=prompt_id,
-        replies=sum(row["replies"] for row in totals),
-        cost_usd=sum(row["cost_micro_usd"] for row in totals) / 1_000_000,
-        calls_of_unknown_cost=sum(row["calls_of_unknown_cost"] for row in totals),
-        last_error=last["last_error"],
-        last_error_at=None if last["last_error_at"] is None else from_ms(last["last_error_at"]),
+        prompt_id=row["prompt_id"],
+        replies=row["replies"],
+        cost_usd=row["cost_micro_usd"] / 1_000_000,
+        calls_of_unknown_cost=row["calls_of_unknown_cost"],
+        last_error=row["last_error"],
+        last_error_at=None if row["last_error_at"] is None else from_ms(row["last_error_at"]),
     )
 
 

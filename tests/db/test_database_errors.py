@@ -217,7 +217,7 @@ def test_removed_database_file_raises_until_it_is_restored(database_file: Path, 
     away = database_file.rename(database_file.with_name("away"))
     for operation in (
         lambda: accept(sqlite_store, queued("g2")),
-        sqlite_store.deliveries.newest,
+        lambda: newest(sqlite_store),
         lambda: claim(sqlite_store),
     ):
         with pytest.raises(StoreUnavailable, match=r"cannot be used: .*put "):
