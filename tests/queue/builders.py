@@ -108,10 +108,14 @@ def newest(store: Storage, **filters: Any) -> list[DeliveryRow]:
     return list(store.searches.read_all(DeliverySearch(**filters)))
 
 
-def state_of(store: Storage, guid: str) -> str:
+def row_of(store: Storage, guid: str) -> DeliveryRow:
     row = store.deliveries.find(guid)
     assert row is not None, f"{guid} is not stored"
-    return row.state
+    return row
+
+
+def state_of(store: Storage, guid: str) -> str:
+    return row_of(store, guid).state
 
 
 def record_reply(store: Storage, lease: Lease, reply: ValidReply, *, index: int = 0, is_last: bool = False) -> None:

@@ -19,31 +19,26 @@ from tests.queue.builders import (
     dead_letter,
     find_newer,
     ignored,
-    newest,
     nothing_is_due,
     push,
     queued,
+    row_of,
     state_of,
 )
 
 
 def test_accept_stores_all_fields_and_the_body(store: Storage) -> None:
-    new = queued("g1", number=7, head_sha="abc", priority=2)
-    assert accept(store, new) == [Accepted("queued", "queued", "g1")]
-    row = store.deliveries.find("g1")
-    assert row is not None
+    special = 'ä\U0001f600"{},\\ NULL'
+    accept(
+        store, queued("g2", repository_id=2**62, head_sha=special), queued("g1", number=7, head_sha="abc", priority=2)
+    )
+    assert (row_of(store, "g2").repository_id, row_of(store, "g2").head_sha) == (2**62, special)
+    row = row_of(store, "g1")
     assert (row.event, row.action, row.repository_id, row.repository) == ("issues", "opened", 1, "octo/widgets")
     assert (row.number, row.head_sha, row.priority) == (7, "abc", 2)
     assert (row.request_id, row.attempt, row.failures, row.finished_at) == ("request-g1", 0, 0, None)
     assert store.deliveries.body("g1") == b'{"delivery": "g1"}'
     assert store.now() - row.received_at < timedelta(minutes=1)
-
-
-def test_batch_stores_large_numbers_and_special_characters(store: Storage) -> None:
-    special = 'ä\U0001f600"{},\\ NULL'
-    accept(store, queued("g1", head_sha="abc"), queued("g2", repository_id=2**62, head_sha=special))
-    rows = [store.deliveries.find(guid) for guid in ("g1", "g2")]
-    assert [(row.repository_id, row.head_sha) for row in rows if row] == [(1, "abc"), (2**62, special)]
 
 
 def test_batch_returns_results_in_its_order(store: Storage) -> None:
@@ -62,12 +57,6 @@ def test_duplicate_returns_the_state_of_the_first_delivery(store: Storage) -> No
     assert accept(store, queued("g1")) == [Accepted("duplicate", "running", "g1")]
     store.queue.finish(lease, "done", reason=None, took_s=1)
     assert accept(store, queued("g1")) == [Accepted("duplicate", "done", "g1")]
-
-
-def test_guid_twice_in_one_batch_is_stored_once(store: Storage) -> None:
-    first, second = accept(store, queued("g1"), queued("g1"))
-    assert (first.outcome, second.outcome) == ("queued", "duplicate")
-    assert [row.guid for row in newest(store)] == ["g1"]
 
 
 def test_redelivered_dead_letter_runs_again_with_its_checkpoints(store: Storage) -> None:
@@ -93,21 +82,14 @@ def test_rule_2_other_delivery_with_the_guid_does_not_replace_a_dead_letter(
     accept(store, queued("g1", number=7))
     store.queue.dead_letter(claim(store), reason="failed")
     assert accept(store, queued("g1", **({"number": 7} | other))) == [Accepted("duplicate", "dead", "g1")]
-    stored = store.deliveries.find("g1")
-    assert stored is not None
+    stored = row_of(store, "g1")
     assert (stored.state, stored.repository, stored.number) == ("dead", "octo/widgets", 7)
-
-
-def test_rule_2_other_delivery_with_the_guid_does_not_replace_an_ignored_one(store: Storage) -> None:
-    accept(store, ignored("g1", number=7))
-    assert accept(store, queued("g1", number=7, repository_id=2)) == [Accepted("duplicate", "ignored", "g1")]
 
 
 def test_redelivered_ignored_delivery_can_be_queued(store: Storage) -> None:
     accept(store, ignored("g1"))
     assert accept(store, queued("g1", body=b"{}")) == [Accepted("queued", "queued", "g1")]
-    row = store.deliveries.find("g1")
-    assert row is not None
+    row = row_of(store, "g1")
     assert (row.state, row.reason, row.reason_kind, row.finished_at) == ("queued", None, None, None)
     assert claim(store).body == b"{}"
 
@@ -125,22 +107,6 @@ def test_ignored_delivery_is_stored_without_body_and_digest(store: Storage) -> N
     assert accept(store, queued("g2", digest=b"d" * 32, **SAME_BODY))[0].outcome == "queued"
 
 
-@pytest.mark.parametrize("state", ["queued", "running", "done", "dead", "superseded"])
-def test_same_body_with_another_guid_is_a_replay_in_every_state(store: Storage, state: str) -> None:
-    accept(store, push("g1", "aaa", **SAME_BODY))
-    if state == "superseded":
-        accept(store, push("g3", "bbb"))
-    elif state != "queued":
-        lease = claim(store)
-        if state == "done":
-            store.queue.finish(lease, "done", reason=None, took_s=1)
-        elif state == "dead":
-            store.queue.dead_letter(lease, reason="locked")
-    answers = accept(store, queued("g2", **SAME_BODY))
-    assert [(a.outcome, a.state, a.guid) for a in answers] == [("replay", state, "g1")]
-    assert store.deliveries.find("g2") is None
-
-
 def test_replay_is_detected_only_within_the_replay_window(store: Storage, skew: Skew) -> None:
     accept(store, queued("g1", **SAME_BODY))
     skew.advance(hours=71)
@@ -149,20 +115,13 @@ def test_replay_is_detected_only_within_the_replay_window(store: Storage, skew: 
     assert accept(store, queued("g3", **SAME_BODY))[0].outcome == "queued"
 
 
-@pytest.mark.parametrize("names", [{"number": None}, {"repository": None}, {"repository": None, "number": None}])
-def test_replay_is_detected_without_a_conversation_or_repository(store: Storage, names: Mapping[str, None]) -> None:
+@pytest.mark.parametrize(
+    "names", [{}, {"number": None}, {"repository": None}, {"repository": "nul\x00"}, {"repository": "half\ud800"}]
+)
+def test_same_body_with_another_guid_is_a_replay(store: Storage, names: Mapping[str, str | None]) -> None:
     accept(store, queued("other"), queued("g1", **{**SAME_BODY, **names}))
     answers = accept(store, queued("g2", **{**SAME_BODY, **names}), queued("g3"))
     assert [(a.outcome, a.guid) for a in answers] == [("replay", "g1"), ("queued", "g3")]
-
-
-@pytest.mark.parametrize("repository", ["nul\x00", "half\ud800"])
-def test_repository_name_that_cannot_be_stored_fails_neither_batch_nor_replay_check(
-    store: Storage, repository: str
-) -> None:
-    names = {**SAME_BODY, "repository": repository}
-    answers = accept(store, queued("g1", **names)) + accept(store, queued("g2", **names), queued("g3"))
-    assert [(a.outcome, a.guid) for a in answers] == [("queued", "g1"), ("replay", "g1"), ("queued", "g3")]
 
 
 def test_replay_window_of_zero_detects_no_replay(store: Storage) -> None:
@@ -178,40 +137,69 @@ def test_redelivered_dead_letter_restarts_the_replay_window(store: Storage, skew
     assert accept(store, queued("g2", **SAME_BODY))[0].outcome == "replay"
 
 
-def test_newer_push_supersedes_queued_deliveries_of_older_commits(store: Storage) -> None:
-    accept(store, push("g1", "aaa"), push("g2", "aaa", action="edited", supersedes="nothing"))
-    accept(store, push("g3", "bbb"))
-    assert {guid: state_of(store, guid) for guid in ("g1", "g2", "g3")} == {
-        "g1": "superseded",
-        "g2": "superseded",
-        "g3": "queued",
-    }
-    row = store.deliveries.find("g1")
-    assert row is not None
-    assert row.reason == "a newer commit, bbb, was pushed before this delivery started (delivery g3)"
+PUSH = push("new", "bbb")
+PUSH_READ_LATE = push("new", "bbb", request_id="caught-up:2")
+CLOSING = queued("new", number=7, action="closed", supersedes="all")
+CLOSING_READ_LATE = queued("new", number=7, action="closed", supersedes="all", request_id="caught-up:2")
+REQUESTED_REVIEW = push("new", "aaa", supersedes="pushes", request_id="requested:1")
+CONCLUSION = push("new", "aaa", supersedes="conclusions", request_id="requested:conclude:2")
+COMMENT = queued("old", number=7, event="issue_comment", head_sha="aaa")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "state"),
+    [
+        (push("old", "aaa"), PUSH, "superseded"),
+        (push("old", "aaa", action="edited", supersedes="nothing"), PUSH, "superseded"),
+        (push("old", "bbb"), PUSH, "queued"),
+        (push("old", "aaa", number=8), PUSH, "queued"),
+        (push("old", "aaa", repository_id=2), PUSH, "queued"),
+        (COMMENT, PUSH, "queued"),
+        (queued("old", number=7, event="pull_request", head_sha=None), PUSH, "queued"),
+        (push("old", "aaa", request_id="caught-up:1"), PUSH, "superseded"),
+        (push("old", "aaa", request_id="caught-up:1"), PUSH_READ_LATE, "superseded"),
+        (push("old", "ccc"), PUSH_READ_LATE, "queued"),
+        (COMMENT, CLOSING, "superseded"),
+        (queued("old", number=8), CLOSING, "queued"),
+        (queued("old", number=7, is_command=True), CLOSING, "queued"),
+        (queued("old", number=7, request_id="caught-up:1"), CLOSING_READ_LATE, "superseded"),
+        (queued("old", number=7, action="reopened"), CLOSING_READ_LATE, "queued"),
+        (push("old", "aaa"), REQUESTED_REVIEW, "superseded"),
+        (push("old", "aaa", action="opened"), REQUESTED_REVIEW, "queued"),
+        (COMMENT, REQUESTED_REVIEW, "queued"),
+        (push("old", "aaa", request_id="requested:conclude:1"), CONCLUSION, "superseded"),
+        (push("old", "aaa"), CONCLUSION, "queued"),
+    ],
+)
+def test_newer_event_supersedes_queued_deliveries_that_it_makes_unnecessary(
+    store: Storage, old: NewDelivery, new: NewDelivery, state: str
+) -> None:
+    accept(store, old)
+    accept(store, new)
+    assert state_of(store, "old") == state
+
+
+@pytest.mark.parametrize(
+    ("new", "reason"),
+    [
+        (PUSH, "a newer commit, bbb, was pushed before this delivery started (delivery new)"),
+        (ignored("new", number=7, action="closed", supersedes="all"), "issues.closed ended the work on this conversa"),
+        (REQUESTED_REVIEW, "a review of this pull request was requested before this delivery started (delivery new)"),
+    ],
+    ids=["push", "closing", "requested review"],
+)
+def test_superseded_delivery_names_the_newer_one_and_is_counted(store: Storage, new: NewDelivery, reason: str) -> None:
+    accept(store, push("old", "aaa"))
+    accept(store, new)
+    row, counters = row_of(store, "old"), store.statistics.counters()
+    assert (row.reason or "").startswith(reason)
     assert row.finished_at is not None
+    assert counters["outcome", "superseded"] == counters["repository_outcome", "octo/widgets:superseded"] == 1
 
 
 def test_push_supersedes_earlier_pushes_of_its_batch(store: Storage) -> None:
     accept(store, push("g1", "aaa"), push("g2", "bbb"), push("g3", "aaa"))
     assert [state_of(store, guid) for guid in ("g1", "g2", "g3")] == ["superseded", "superseded", "queued"]
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        push("old", "bbb"),
-        push("old", "aaa", number=8),
-        push("old", "aaa", repository_id=2),
-        queued("old", number=7, event="issue_comment", head_sha="aaa"),
-        queued("old", number=7, event="pull_request", head_sha=None),
-    ],
-    ids=["same commit", "other pull request", "other repository", "other event", "no commit known"],
-)
-def test_push_does_not_supersede_other_queued_deliveries(store: Storage, other: NewDelivery) -> None:
-    accept(store, other)
-    accept(store, push("new", "bbb"))
-    assert state_of(store, "old") == "queued"
 
 
 def test_push_does_not_change_a_running_delivery(store: Storage) -> None:
@@ -222,45 +210,12 @@ def test_push_does_not_change_a_running_delivery(store: Storage) -> None:
     assert find_newer(store, lease, "pull_requests/analyze").head_sha == "bbb"
 
 
-def test_push_that_catch_up_read_late_supersedes_only_what_catch_up_read_before(store: Storage) -> None:
-    accept(store, push("received", "ccc"))
-    accept(store, push("missed-1", "aaa", request_id="caught-up:1"))
-    accept(store, push("missed-2", "bbb", request_id="caught-up:2"))
-    assert [state_of(store, guid) for guid in ("received", "missed-1", "missed-2")] == [
-        "queued",
-        "superseded",
-        "queued",
-    ]
-
-
-def test_closing_that_catch_up_read_late_supersedes_only_what_catch_up_read_before(store: Storage) -> None:
-    accept(store, queued("reopened", number=7, action="reopened"))
-    accept(store, queued("missed-1", number=7, request_id="caught-up:1"))
-    accept(store, queued("missed-2", number=7, request_id="caught-up:2", action="closed", supersedes="all"))
-    assert [state_of(store, guid) for guid in ("reopened", "missed-1")] == ["queued", "superseded"]
-
-
 def test_redelivered_older_push_does_not_supersede_newer_delivery(store: Storage) -> None:
     accept(store, push("g1", "aaa"))
     store.queue.dead_letter(claim(store), reason="locked")
     accept(store, push("g2", "bbb"))
     accept(store, push("g1", "aaa"))
     assert [state_of(store, guid) for guid in ("g1", "g2")] == ["queued", "queued"]
-
-
-def test_received_push_supersedes_what_catch_up_read(store: Storage) -> None:
-    accept(store, push("missed", "aaa", request_id="caught-up:1"))
-    accept(store, push("received", "bbb"))
-    assert state_of(store, "missed") == "superseded"
-
-
-def test_closing_a_conversation_supersedes_its_queued_deliveries(store: Storage) -> None:
-    accept(store, queued("g1", number=7), queued("g2", number=7, event="issue_comment"), queued("g3", number=8))
-    accept(store, ignored("g4", number=7, action="closed", supersedes="all"))
-    assert [state_of(store, guid) for guid in ("g1", "g2", "g3")] == ["superseded", "superseded", "queued"]
-    row = store.deliveries.find("g1")
-    assert row is not None
-    assert row.reason == "issues.closed ended the work on this conversation (delivery g4)"
 
 
 def test_redelivered_closing_does_not_undo_a_newer_closing(store: Storage) -> None:
@@ -278,8 +233,7 @@ def test_duplicate_supersedes_nothing(store: Storage) -> None:
 
 def test_characters_that_cannot_be_stored_are_replaced(store: Storage) -> None:
     accept(store, queued("g1", action="nul\x00 half\ud800", repository="octo/w"))
-    row = store.deliveries.find("g1")
-    assert row is not None
+    row = row_of(store, "g1")
     assert row.action == "nul\ufffd half?"
 
 
@@ -296,14 +250,6 @@ def test_results_of_accept_are_counted(store: Storage) -> None:
         ("repository_outcome", "octo/widgets:ignored"): 1,
         ("ignored", "event not enabled"): 1,
     }
-
-
-def test_superseded_deliveries_are_counted(store: Storage) -> None:
-    accept(store, push("g1", "aaa"), push("g2", "aaa", supersedes="nothing"))
-    accept(store, push("g3", "bbb"))
-    counters = store.statistics.counters()
-    assert counters["outcome", "superseded"] == 2
-    assert counters["repository_outcome", "octo/widgets:superseded"] == 2
 
 
 def test_further_counts_are_stored_with_the_batch(store: Storage) -> None:

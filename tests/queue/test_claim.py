@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, text
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost
 from hls_handler.storage import Storage
-from tests.queue.builders import Skew, accept, begin, claim, dead_letter, nothing_is_due, push, queued
+from tests.queue.builders import Skew, accept, begin, claim, dead_letter, nothing_is_due, push, queued, row_of
 
 
 def test_lease_has_all_fields_of_the_delivery(store: Storage) -> None:
@@ -20,9 +20,14 @@ def test_lease_has_all_fields_of_the_delivery(store: Storage) -> None:
     assert (lease.attempts, lease.failures, lease.crashes, lease.first_failure_at) == (0, 0, 0, None)
     assert (lease.body, lease.request_id, lease.conversation_key) == (b"as received \xff", "request-g1", "1#7")
     assert timedelta(seconds=25) < lease.lease_until - store.now() <= timedelta(seconds=30)
-    row = store.deliveries.find("g1")
-    assert row is not None
+    row = row_of(store, "g1")
     assert (row.state, row.worker, row.lease_until) == ("running", "worker", lease.lease_until)
+
+
+def seconds_until_due(store: Storage, concurrency: int = 100) -> float:
+    seconds = store.queue.seconds_until_due(concurrency=concurrency)
+    assert seconds is not None
+    return seconds
 
 
 def test_claim_takes_higher_priority_first_and_then_the_oldest(store: Storage) -> None:
@@ -51,12 +56,9 @@ def test_debounced_delivery_is_not_due_before_its_time(store: Storage, skew: Ske
     accept(store, push("g1", "aaa", settle_s=5.0), queued("g2"))
     assert claim(store).guid == "g2"
     assert nothing_is_due(store)
-    row = store.deliveries.find("g1")
-    assert row is not None
+    row = row_of(store, "g1")
     assert row.reason == "waits 5 s for a newer push (limits.settle_s)"
-    waiting = store.queue.seconds_until_due()
-    assert waiting is not None
-    assert 4 < waiting <= 5
+    assert 4 < seconds_until_due(store) <= 5
     skew.advance(seconds=5)
     assert claim(store).guid == "g1"
 
@@ -71,9 +73,7 @@ def test_running_deliveries_are_limited_by_concurrency(store: Storage, skew: Ske
     assert first is not None
     assert second is not None
     assert claim_one() is None
-    waiting = store.queue.seconds_until_due(concurrency=2)
-    assert waiting is not None
-    assert 25 < waiting <= 30  # the first lease ends then
+    assert 25 < seconds_until_due(store, concurrency=2) <= 30  # the first lease ends then
     store.queue.finish(first, "done", reason=None, took_s=1)
     assert store.queue.seconds_until_due(concurrency=2) == 0.0
     third = claim_one()
@@ -91,7 +91,7 @@ def test_one_command_runs_beyond_the_concurrency(store: Storage) -> None:
 
 
 def test_conversation_runs_one_delivery_at_a_time_oldest_first(store: Storage) -> None:
-    accept(store, queued("g1", number=7), queued("g2", number=7, priority=9), queued("g3", number=8))
+    accept(store, queued("g1", number=7), queued("g2", number=7, priority=9), queued("g3", number=7, repository_id=2))
     first = claim(store)
     assert (first.guid, claim(store).guid) == ("g1", "g3")
     assert nothing_is_due(store)
@@ -109,11 +109,6 @@ def test_waiting_delivery_blocks_only_its_own_conversation(store: Storage, skew:
     assert claim(store).guid == "g1"
 
 
-def test_same_number_in_another_repository_is_another_conversation(store: Storage) -> None:
-    accept(store, queued("g1", number=7), queued("g2", number=7, repository_id=2))
-    assert [claim(store).guid for _ in range(2)] == ["g1", "g2"]
-
-
 def test_unique_index_rejects_a_second_running_delivery_of_a_conversation(url: str, store: Storage) -> None:
     begin(store, "g1", number=7)
     accept(store, queued("g2", number=7))
@@ -121,16 +116,6 @@ def test_unique_index_rejects_a_second_running_delivery_of_a_conversation(url: s
     with pytest.raises(Exception, match=r"(?i)unique"), engine.begin() as connection:
         connection.execute(text("UPDATE deliveries SET state = 'running' WHERE guid = 'g2'"))
     engine.dispose()
-
-
-def test_renewed_lease_lasts_longer(store: Storage, skew: Skew) -> None:
-    lease = begin(store, "g1")
-    skew.advance(seconds=20)
-    renewed = store.queue.renew(lease, lease_s=30)
-    assert renewed.lease_until - lease.lease_until >= timedelta(seconds=20)
-    skew.advance(seconds=20)
-    assert nothing_is_due(store)
-    assert store.queue.renew(renewed, lease_s=30).attempt == 1
 
 
 def test_expired_lease_is_claimed_again_and_counts_as_a_crash(store: Storage, skew: Skew) -> None:
@@ -148,8 +133,7 @@ def test_delivery_is_dead_after_max_crashes(store: Storage, skew: Skew) -> None:
         assert claim(store, max_crashes=3).crashes == crashes
         skew.advance(seconds=31)
     assert store.queue.claim(worker="worker", lease_s=30, max_crashes=3) is None
-    row = store.deliveries.find("g1")
-    assert row is not None
+    row = row_of(store, "g1")
     assert (row.state, row.crashes) == ("dead", 3)
     assert row.reason == "its worker died 3 times without completing another step"
     assert store.statistics.counters()["outcome", "dead"] == 1
@@ -179,26 +163,12 @@ def test_released_leases_can_be_claimed_at_once_and_count_as_crashes(store: Stor
     assert sorted((lease.guid, lease.attempt, lease.crashes) for lease in after) == [("g1", 2, 1), ("g2", 2, 1)]
 
 
-def test_seconds_until_due_of_an_empty_queue_is_none(store: Storage) -> None:
-    assert store.queue.seconds_until_due() is None
-    store.queue.finish(begin(store, "g1"), "done", reason=None, took_s=1)
-    assert store.queue.seconds_until_due() is None
-
-
-def test_seconds_until_due_is_zero_while_a_delivery_is_due(store: Storage) -> None:
-    accept(store, queued("g1"))
-    assert store.queue.seconds_until_due() == 0.0
-
-
 def test_seconds_until_due_skips_blocked_deliveries(store: Storage, skew: Skew) -> None:
+    assert store.queue.seconds_until_due() is None
     first = begin(store, "g1", number=7)
     accept(store, queued("g2", number=7))
-    waiting = store.queue.seconds_until_due()
-    assert waiting is not None
-    assert 25 < waiting <= 30  # until the lease of g1 ends
+    assert 25 < seconds_until_due(store) <= 30  # until the lease of g1 ends
     store.queue.reschedule(first, at=store.now() + timedelta(seconds=300), reason="503", failed=True, counts=False)
-    waiting = store.queue.seconds_until_due()
-    assert waiting is not None
-    assert 295 < waiting <= 300  # g2 is due, but g1 blocks it
+    assert 295 < seconds_until_due(store) <= 300  # g2 is due, but g1 blocks it
     skew.advance(seconds=300)
     assert store.queue.seconds_until_due() == 0.0

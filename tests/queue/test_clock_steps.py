@@ -11,7 +11,7 @@ from hls_handler.errors import Postponed
 from hls_handler.queue.clock_steps import ClockSteps
 from hls_handler.storage import Storage
 from hls_handler.store.repositories import StoredFile
-from tests.queue.builders import Skew, accept, begin, claim, nothing_is_due, queued, start_call
+from tests.queue.builders import Skew, accept, begin, claim, nothing_is_due, queued, row_of, start_call
 
 
 def check(steps: ClockSteps) -> bool:
@@ -59,12 +59,6 @@ def test_later_clock_changes_nothing(store: Storage, skew: Skew) -> None:
 def test_database_time_is_the_current_time(store: Storage) -> None:
     before = datetime.now(UTC)
     assert before - timedelta(milliseconds=2) <= store.now() <= datetime.now(UTC) + timedelta(milliseconds=2)
-
-
-def test_skew_advances_the_database_time(store: Storage, skew: Skew) -> None:
-    before = store.now()
-    skew.advance(hours=5)
-    assert timedelta(hours=5) <= store.now() - before < timedelta(hours=5, minutes=1)
 
 
 @pytest.mark.parametrize(("microseconds", "milliseconds"), [(0, 0), (1, 1), (999, 1), (1000, 1), (1001, 2)])
@@ -116,21 +110,8 @@ def test_clock_set_back_by_an_hour_does_not_stop_an_idle_service(store: Storage,
     assert timedelta(seconds=50) < postponed.value.at - store.now() <= timedelta(seconds=60)
 
 
-def test_clock_set_back_by_an_hour_delays_no_write_after_a_restart(store: Storage, skew: Skew) -> None:
-    skew.advance(hours=1)
-    lease, next_lease = begin(store, "g1"), begin(store, "g2")
-    store.rate_limiter.take_slot(lease, "github", interval_s=60.0)
-    skew.advance(hours=-1)
-    store.queue.reschedule_waiting()
-    store.rate_limiter.take_slot(lease, "github", interval_s=60.0)
-    with pytest.raises(Postponed) as postponed:
-        store.rate_limiter.take_slot(next_lease, "github", interval_s=60.0)
-    assert timedelta(seconds=50) < postponed.value.at - store.now() <= timedelta(seconds=60)
-
-
 def test_no_delivery_waits_longer_than_two_days(store: Storage) -> None:
     lease = begin(store, "g1")
     store.queue.reschedule(lease, at=store.now() + timedelta(days=30), reason="later", failed=False, counts=False)
-    row = store.deliveries.find("g1")
-    assert row is not None
+    row = row_of(store, "g1")
     assert timedelta(days=1, hours=23) < row.due_at - store.now() <= timedelta(days=2)

@@ -10,24 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-import psycopg
 import pytest
 
 from hls_handler.deliveries import Checkpoint, Lease
-from hls_handler.errors import LeaseLost, Postponed, StoreUnavailable
+from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.storage import Storage
-from tests.postgres import ON_POSTGRESQL
 from tests.queue.builders import (
     SAME_BODY,
     accept,
     begin,
-    claim,
     newest,
-    nothing_is_due,
     push,
     queued,
     start_call,
-    state_of,
 )
 
 T = TypeVar("T")
@@ -172,23 +167,3 @@ def test_what_four_workers_request_at_once_is_granted_to_one(store: Storage, wha
         return True
 
     assert sorted(run_at_once(4, request)) == [False, False, False, True]
-
-
-@ON_POSTGRESQL
-def test_a_claim_that_the_unique_index_rejects_raises_and_changes_nothing(url: str, store: Storage) -> None:
-    """Another process claims a delivery of the same conversation in an open transaction."""
-    accept(store, queued("g1", number=7))
-    store.queue.dead_letter(claim(store), reason="locked")
-    accept(store, queued("g2", number=7))
-    address = url.replace("+psycopg", "")
-    with psycopg.connect(address) as other, psycopg.connect(address, autocommit=True) as watcher:
-        in_a_minute = "extract(epoch FROM now()) * 1000 + 60000"
-        other.execute(f"UPDATE deliveries SET state = 'running', lease_until = {in_a_minute} WHERE guid = 'g1'")
-        with ThreadPoolExecutor(1) as pool:
-            claiming = pool.submit(nothing_is_due, store)
-            while not watcher.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
-                assert not claiming.done()
-            other.commit()
-            with pytest.raises(StoreUnavailable, match="uq_deliveries_one_running_per_conversation"):
-                claiming.result()
-    assert state_of(store, "g2") == "queued"

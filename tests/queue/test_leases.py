@@ -10,7 +10,7 @@ import pytest
 from hls_handler.db.values import EPOCH
 from hls_handler.deliveries import Lease
 from hls_handler.errors import HlsError, LeaseLost, StoreUnavailable
-from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE, HeldLeases, machine_seconds
+from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE, HeldLeases
 
 
 @dataclass
@@ -162,8 +162,3 @@ def test_lease_removed_during_its_renewal_stays_removed() -> None:
     leases.renew_all()
     assert renewals.renewed == ["g1/1"]
     assert not holds(leases)
-
-
-def test_local_clock_increases() -> None:
-    before = machine_seconds()
-    assert machine_seconds() >= before > 0

@@ -66,15 +66,6 @@ def test_next_slot(state: RateLimitState, reserved: int | None, expected: Slot) 
     assert next_slot(state, reserved=reserved, interval_ms=1000, now=NOW) == expected
 
 
-def test_reserved_slots_are_one_interval_apart() -> None:
-    state, slots = RateLimitState(0, 0, 0), []
-    for _ in range(4):
-        slot = next_slot(state, reserved=None, interval_ms=250, now=NOW)
-        state = slot.after
-        slots.append(slot.slot_at)
-    assert slots == [NOW, NOW + 250, NOW + 500, NOW + 750]
-
-
 @pytest.mark.parametrize(
     ("state", "interval_ms", "expected"),
     [

@@ -91,20 +91,6 @@ def test_batch_notifies_once_and_only_if_it_queues_a_delivery(url: str, store: S
         assert wake_ups.times == 3
 
 
-def test_rolled_back_transaction_does_not_notify(url: str, store: Storage) -> None:
-    def notify_and_fail() -> None:
-        with store.database.writing() as connection:
-            store.database.notify(connection)
-            raise ZeroDivisionError
-
-    with listening(url) as wake_ups:
-        with pytest.raises(ZeroDivisionError):
-            notify_and_fail()
-        accept(store, queued("g1"))
-        wake_ups.wait_for(2)
-        assert wake_ups.times == 2
-
-
 def test_reconnect_wakes_up_for_missed_notifications(
     url: str, store: Storage, postgres: Cluster, shared_database: str
 ) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from hls_handler.errors import LeaseLost
 from hls_handler.storage import Storage
-from tests.queue.builders import Skew, accept, begin, claim, nothing_is_due, push, queued, state_of
+from tests.queue.builders import Skew, accept, begin, claim, nothing_is_due, push, queued
 
 
 def test_first_stop_of_a_pull_request_is_kept_until_it_ends(store: Storage) -> None:
@@ -47,21 +47,6 @@ def test_commands_of_a_conversation_run_in_their_order(store: Storage) -> None:
     assert (first.guid, nothing_is_due(store)) == ("1", True)
     store.queue.finish(first, "done", reason=None, took_s=0)
     assert claim(store).guid == "2"
-
-
-def test_closing_does_not_supersede_a_command(store: Storage) -> None:
-    accept(store, queued("command", number=7, is_command=True))
-    accept(store, queued("close", number=7, action="closed", supersedes="all"))
-    assert state_of(store, "command") == "queued"
-
-
-def test_requested_review_supersedes_only_queued_pushes(store: Storage) -> None:
-    others = {"edit": "edited", "label": "labeled", "open": "opened"}
-    accept(store, *(push(guid, "aaa", action=action, supersedes="nothing") for guid, action in others.items()))
-    accept(store, push("push", "aaa"), queued("comment", event="issue_comment", action="created", number=7))
-    accept(store, push("review", "aaa", supersedes="pushes", request_id="requested:1"))
-    states = {guid: state_of(store, guid) for guid in (*others, "push", "comment", "review")}
-    assert states == {**dict.fromkeys((*others, "comment", "review"), "queued"), "push": "superseded"}
 
 
 def test_requested_review_is_not_counted_as_an_event_of_github(store: Storage) -> None:

@@ -11,7 +11,7 @@ from hls_handler.reports.delivery_report import load_report
 from hls_handler.reports.json_documents import report_to_dict
 from hls_handler.reports.timeline import Step
 from hls_handler.storage import Storage
-from tests.queue.builders import Skew, accept, begin, claim, ignored, queued, start_call
+from tests.queue.builders import Skew, accept, begin, claim, ignored, queued, row_of, start_call
 from tests.store.test_calls import REPLY, USAGE
 
 RULE = Checkpoint("route", 0, 1, '"issues.opened is enabled"')
@@ -32,8 +32,7 @@ def steps(store: Storage, guid: str = "g1") -> list[tuple[str, str, str | None]]
 
 
 def found(store: Storage, guid: str = "g1") -> tuple[Step, ...]:
-    row = store.deliveries.find(guid)
-    assert row is not None
+    row = row_of(store, guid)
     return load_report(store, row).steps
 
 
@@ -73,8 +72,7 @@ def test_finished_delivery_has_all_steps_with_their_cost(store: Storage, skew: S
         20,
         0.012346,
     )
-    row = store.deliveries.find("g1")
-    assert row is not None
+    row = row_of(store, "g1")
     document = report_to_dict(load_report(store, row))
     assert (document["success"], document["github_requests"], len(document["steps"])) == (True, 6, 7)
     assert document["cost_usd"] == 0.037038
