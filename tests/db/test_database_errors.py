@@ -27,7 +27,6 @@ from hls_handler.deliveries import Accepted
 from hls_handler.errors import StoreUnavailable
 from hls_handler.storage import Storage
 from tests.e2e.postgresql_proxy import Proxy
-from tests.e2e.service import Waiting
 from tests.postgres import ON_POSTGRESQL, Cluster
 from tests.queue.builders import accept, claim, newest, push, queued, state_of
 from tests.sqlite import create_database
@@ -90,24 +89,12 @@ def test_locked_sqlite_database_raises_and_names_the_cause(database_file: Path, 
     with locked_by_another_program(database_file):
         with pytest.raises(StoreUnavailable, match=r"hls\.db cannot be used: database is locked; another program"):
             accept(sqlite_store, queued("g1"))
-        with pytest.raises(StoreUnavailable, match="locked"):
-            sqlite_store.database.check_writable()
+        for write in (sqlite_store.database.check_writable, lambda: claim(sqlite_store)):
+            with pytest.raises(StoreUnavailable, match="locked"):
+                write()
         assert newest(sqlite_store) == []  # reading still works
     sqlite_store.database.check_writable()
     assert accept(sqlite_store, queued("g1"))[0].outcome == "queued"
-
-
-def test_worker_continues_after_a_locked_database(database_file: Path, sqlite_store: Storage) -> None:
-    accept(sqlite_store, queued("g1"))
-    lease = claim(sqlite_store)
-    with locked_by_another_program(database_file):
-        with pytest.raises(StoreUnavailable):
-            sqlite_store.queue.finish(lease, "done", reason=None, took_s=1)
-        with pytest.raises(StoreUnavailable):
-            sqlite_store.queue.renew(lease, lease_s=30)
-        with pytest.raises(StoreUnavailable):
-            claim(sqlite_store)
-    sqlite_store.queue.finish(lease, "done", reason=None, took_s=1)
 
 
 def test_full_disk_raises_and_loses_no_stored_delivery(database_file: Path, sqlite_store: Storage) -> None:
@@ -334,22 +321,6 @@ def test_next_of_several_hosts_takes_over(url: str, postgres: Cluster) -> None:
             accept(store, queued("g2"))
         assert accept(store, queued("g3"))[0].outcome == "queued"
         store.close()
-
-
-@ON_POSTGRESQL
-def test_idle_transaction_ends_after_its_timeout(url: str, postgres: Cluster) -> None:
-    store = Storage.open(f"{url}&options=-c%20idle_in_transaction_session_timeout%3D100")
-    waiting = Waiting(10)
-
-    def stay_idle() -> None:
-        with store.database.writing() as connection:
-            backend = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
-            while postgres.query(f"SELECT count(*) FROM pg_stat_activity WHERE pid = {backend}") and waiting.more():
-                pass
-
-    with pytest.raises(StoreUnavailable, match="idle-in-transaction timeout"):
-        stay_idle()
-    store.close()
 
 
 @ON_POSTGRESQL

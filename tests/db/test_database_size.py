@@ -35,17 +35,6 @@ def test_size_of_sqlite_includes_reusable_and_free_bytes(tmp_path: Path) -> None
     store.close()
 
 
-def test_freed_pages_are_reused(tmp_path: Path) -> None:
-    skew = Skew()
-    store = Storage.open(create_database(tmp_path / "hls.db"), skew=skew)
-    for number in range(4):
-        store.queue.finish(begin(store, f"g{number}", body=os.urandom(MB)), "done", reason=None, took_s=0)
-        skew.advance(days=91)
-        assert store.retention.delete_deliveries(after=timedelta(days=90), most=5) == 1
-    store.close()  # moves the write-ahead log into the file
-    assert MB < (tmp_path / "hls.db").stat().st_size < 2.5 * MB
-
-
 @ON_POSTGRESQL
 def test_size_of_postgresql_is_its_database_bytes(store: Storage) -> None:
     (size,) = store.database.size().items()

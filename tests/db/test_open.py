@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -114,28 +115,6 @@ def schema(url: str) -> list[str]:
     return sorted(", ".join(sorted(part.strip("() ") for part in line.split(","))) for line in found)
 
 
-def test_open_rejects_tables_of_a_newer_version(fresh_url: str) -> None:
-    Storage.open(fresh_url).close()
-    engine = create_engine(fresh_url)
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE hls_version SET version_num = '9999'"))
-    with pytest.raises(StoreUnavailable, match=r"newer HLS \(its tables are version 9999.*supports .* up to 0\.4\.0\)"):
-        Storage.open(fresh_url)
-    with engine.connect() as connection:
-        assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == "9999"
-    engine.dispose()
-
-
-def test_open_rejects_tables_from_before_0_2_0(fresh_url: str) -> None:
-    Storage.open(fresh_url).close()
-    engine = create_engine(fresh_url)
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE hls_version SET version_num = '0008'"))
-    engine.dispose()
-    with pytest.raises(StoreUnavailable, match=r"before 0\.2\.0 \(its tables are version 0008\).*name a new database"):
-        Storage.open(fresh_url)
-
-
 @pytest.mark.parametrize(
     "url", ["mysql://u:hunter2@h/d", "postgresql://u:hunter2@h/d", "sqlite://", "sqlite:///:memory:", "nonsense", ""]
 )
@@ -243,32 +222,32 @@ def test_closed_sqlite_database_is_one_file(tmp_path: Path) -> None:
     connection.close()
 
 
-def test_an_existing_database_is_opened_without_a_migration(fresh_url: str) -> None:
-    store = Storage.open(fresh_url)
-    accept(store, queued("g1"))
-    existing = Storage.open_existing(fresh_url)
-    assert state_of(existing, "g1") == "queued"
-    existing.close()
-    store.close()
-
-
 @pytest.mark.parametrize(
-    ("version", "problem"),
+    ("open_store", "version", "problem"),
     [
-        (None, r"are missing or older than version 0\.4\.0: start `hls serve`, which creates or migrates them"),
-        ("0001", r"before 0\.2\.0 \(its tables are version 0001\)"),
-        ("9999", r"newer HLS \(its tables are version 9999"),
+        (Storage.open, "0008", r"before 0\.2\.0 \(its tables are version 0008\).*name a new database"),
+        (Storage.open, "9999", r"newer HLS \(its tables are version 9999.*supports .* up to 0\.4\.0\)"),
+        (Storage.open_existing, "9999", r"newer HLS \(its tables are version 9999"),
+        (
+            Storage.open_existing,
+            None,
+            r"missing or older than version 0\.4\.0: start `hls serve`, which creates",
+        ),
     ],
+    ids=["before 0.2.0", "newer", "a command, newer", "a command, none"],
 )
-def test_opening_an_existing_database_changes_no_tables(fresh_url: str, version: str | None, problem: str) -> None:
+def test_tables_of_another_version_are_rejected_and_not_changed(
+    fresh_url: str, open_store: Callable[[str], Storage], version: str | None, problem: str
+) -> None:
     Storage.open(fresh_url).close()
+    Storage.open_existing(fresh_url).close()
     engine = create_engine(fresh_url)
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM hls_version"))
         if version:
             connection.execute(text(f"INSERT INTO hls_version VALUES ('{version}')"))
     with pytest.raises(StoreUnavailable, match=problem):
-        Storage.open_existing(fresh_url)
+        open_store(fresh_url)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == version
     engine.dispose()

@@ -49,14 +49,6 @@ def test_reply_is_stored_with_its_prompt_and_model(store: Storage) -> None:
     assert json.loads(second.reply) == {"worth_saying": True, "answer": "Use --force.", "certain": False}
 
 
-def test_reply_recorded_again_replaces_the_first(store: Storage) -> None:
-    lease = begin(store, "g1")
-    record_reply(store, lease, review(FINDING, FINDING), index=0)
-    record_reply(store, lease, review(FINDING), index=0)
-    (stored,) = analyses_of(store, "g1")
-    assert len(json.loads(stored.reply)["findings"]) == 1
-
-
 def test_analyses_of_a_pull_request_include_those_of_other_events_that_commented_on_it(store: Storage) -> None:
     add_analyses(store, "g1", number=7)
     add_analyses(store, "g2", event="workflow_run", action="completed", number=None, posted_on=7)

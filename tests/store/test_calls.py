@@ -11,7 +11,7 @@ from hls_handler.analysis import Usage
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
 from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.storage import Storage
-from hls_handler.store.calls import CLAUDE_RATE_LIMIT, UNAVAILABLE
+from hls_handler.store.calls import UNAVAILABLE
 from tests.queue.builders import Skew, begin, claim, start_call
 
 USAGE = Usage("claude-haiku-5-5", 100, 20, 30, 40, cost_usd=0.0123456, took_s=1.5)
@@ -43,14 +43,6 @@ def test_call_is_stored_with_tokens_cost_and_duration(store: Storage) -> None:
 
 
 REPLY = Checkpoint("ask", 0, 1, '{"kind":"bug"}')
-
-
-def test_reply_checkpoint_is_stored_with_the_end_of_the_call(store: Storage) -> None:
-    lease = begin(store, "g1")
-    call = start_call(store, lease)
-    store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None, changes=[REPLY])
-    assert store.checkpoints.load("g1") == {("ask", 0): REPLY}
-    assert [call.outcome for call in store.calls.calls_of("g1")] == ["ok"]
 
 
 def test_reply_after_the_lease_counts_its_cost_but_stores_no_checkpoint(store: Storage, skew: Skew) -> None:
@@ -158,17 +150,6 @@ def test_calls_of_all_workers_share_a_rate_limit(store: Storage, skew: Skew) -> 
     skew.advance(seconds=10)
     start_call(store, second, requests_per_second=0.1)
     assert len(store.calls.calls_of("g2")) == 1
-
-
-def test_hold_postpones_calls(store: Storage, skew: Skew) -> None:
-    lease = begin(store, "g1")
-    until = store.now() + timedelta(seconds=25)
-    store.rate_limiter.hold(CLAUDE_RATE_LIMIT, until)
-    with pytest.raises(Postponed) as raised:
-        start_call(store, lease)
-    assert raised.value.at >= until
-    skew.advance(seconds=25)
-    start_call(store, lease)
 
 
 def test_deliveries_over_the_hourly_budget_wait_for_different_times(store: Storage, skew: Skew) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from hls_handler.actions import CommitCheck
 from hls_handler.deliveries import Lease
-from hls_handler.errors import LeaseLost, Postponed
+from hls_handler.errors import Postponed
 from hls_handler.storage import Storage
 from hls_handler.store.commit_checks import CheckChange, UnendedCheck
 from tests.queue.builders import Skew, begin, claim, state_of
@@ -37,13 +37,6 @@ def test_check_is_new_until_it_is_recorded(store: Storage) -> None:
     store.checkpoints.save(lease, CheckChange(SHA, 7, is_ended=False))
     assert store.commit_checks.begin(lease, SHA) == CommitCheck(SHA, "g1", 7, is_shown=True, is_new=False)
     assert store.commit_checks.begin(lease, OTHER_SHA) == CommitCheck(OTHER_SHA, "g1", is_new=True)
-
-
-def test_check_is_not_begun_after_the_lease_is_lost(store: Storage, skew: Skew) -> None:
-    lease = begin(store, "g1")
-    skew.advance(seconds=31)
-    with pytest.raises(LeaseLost):
-        store.commit_checks.begin(lease, SHA)
 
 
 def test_rejected_check_is_not_begun_again(store: Storage) -> None:

@@ -16,31 +16,12 @@ from hls_handler.store.conversations import ConversationState, field_label
 from tests.queue.builders import begin, open_history, start_call
 
 
-def test_label_states_are_intended_ours_and_gone(store: Storage) -> None:
-    history = open_history(store, begin(store, "g1", number=7), "hls[bot]")
-    assert history.labels() == {}
-    history.change_labels(["bug", "priority-high", "size/small"], "intended")
-    history.change_labels(["bug", "priority-high"], "set")
-    history.change_labels(["priority-high"], "removed")
-    assert history.labels() == {"bug": "set", "priority-high": "removed", "size/small": "intended"}
-
-
 def test_deleted_labels_have_no_state(store: Storage) -> None:
     history = open_history(store, begin(store, "g1", number=7), "hls[bot]")
     history.change_labels(["bug", "question", "bug"], "set")
     history.change_labels(["bug", "never seen"], None)
     history.change_labels([], None)
     assert history.labels() == {"question": "set"}
-
-
-def test_comment_is_stored_for_each_family(store: Storage) -> None:
-    history = open_history(store, begin(store, "g1", number=7), "hls[bot]")
-    assert history.comment("issues") is None
-    history.store_comment("issues", StoredComment(11, "first"))
-    history.store_comment("issues", StoredComment(12, "second"))
-    history.store_comment("reviews", StoredComment(13, "other"))
-    assert history.comment("issues") == StoredComment(comment_id=12, body_digest="second")
-    assert history.comment("reviews") == StoredComment(comment_id=13, body_digest="other")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hls_handler.deliveries import Checkpoint, Finished
 from hls_handler.storage import Storage
 from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import QueueState
-from tests.queue.builders import Skew, accept, begin, claim, dead_letter, ignored, newest, queued
+from tests.queue.builders import Skew, accept, begin, dead_letter, ignored, newest, queued
 
 
 def test_newest_filters_and_sorts_deliveries(store: Storage) -> None:
@@ -59,12 +59,6 @@ def test_of_conversation_returns_deliveries_oldest_first(store: Storage) -> None
     accept(store, queued("g1", number=7), ignored("g2", number=7), queued("g3", number=8))
     accept(store, queued("g4", number=7, repository="octo/other", repository_id=2))
     assert [row.guid for row in store.deliveries.of_conversation("octo/widgets", 7)] == ["g1", "g2"]
-
-
-def test_body_is_returned_as_received(store: Storage) -> None:
-    accept(store, queued("g1", body=b"\xff\x00{}" * 5000))
-    assert store.deliveries.body("g1") == b"\xff\x00{}" * 5000
-    assert store.deliveries.body("unknown") is None
 
 
 def test_finished_returns_only_finished_deliveries(store: Storage) -> None:
@@ -124,13 +118,3 @@ def test_count_open_counts_all_or_one_repository_in_any_case(store: Storage) -> 
     assert store.deliveries.count_open(None) == (3, 1)
     assert store.deliveries.count_open("Octo/Widgets") == (2, 1)
     assert store.deliveries.count_open("octo/nothing") == (0, 0)
-
-
-def test_another_process_reads_while_the_service_runs(url: str, store: Storage) -> None:
-    accept(store, queued("g1"))
-    lease = claim(store)
-    reader = Storage.open(url)
-    assert [row.state for row in newest(reader)] == ["running"]
-    store.queue.finish(lease, "done", reason=None, took_s=1)
-    assert [row.state for row in newest(reader)] == ["done"]
-    reader.close()

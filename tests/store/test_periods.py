@@ -29,6 +29,7 @@ def count_up(store: Storage, **counts: int) -> None:
 
 
 def test_counters_are_kept_by_hour(store: Storage, skew: Skew, half_past: datetime) -> None:
+    assert store.counter_hours.first_hour() is None
     accept(store, queued("a"), ignored("b", repository="octo/docs"))
     skew.advance(hours=1)
     accept(store, queued("c"), queued("a"))
@@ -57,15 +58,6 @@ def test_only_named_counters_are_kept_by_hour(store: Storage, half_past: datetim
     count_up(store, github_requests=3)
     period = Period(half_past, half_past + HOUR, HOUR)
     names = {name for name, _ in store.statistics.counters()}
-    assert names == {
-        "webhooks",
-        "event",
-        "repository",
-        "outcome",
-        "repository_outcome",
-        "ignored",
-        "github_requests",
-    }
     assert store.counter_hours.series(names, period).keys() == {
         ("webhooks", ""),
         ("event", "issues.opened"),
@@ -105,10 +97,6 @@ def test_hours_are_deleted_after_their_time(store: Storage, skew: Skew, half_pas
     assert store.statistics.counters() == {("event", ""): 11}
 
 
-def test_nothing_was_counted_yet(store: Storage) -> None:
-    assert store.counter_hours.first_hour() is None
-
-
 @pytest.mark.parametrize(
     ("name", "since", "until", "parts"),
     [
@@ -130,13 +118,11 @@ def test_latest_period_ends_with_the_present_part(
     [
         ({}, 0.5, None),
         ({"1": 4}, 0.5, 0.75),
-        ({"1": 4}, 1.0, 1.0),
         ({"0.1": 1, "1": 1}, 0.5, 0.1),
         ({"0.1": 50, "300": 50}, 0.75, 210.0),
         ({"0.1": 1, "inf": 1}, 0.99, 300.0),
-        ({"inf": 3}, 0.5, 300.0),
     ],
-    ids=["nothing", "halfway", "the bound", "first bucket", "far apart", "over the last bound", "all over it"],
+    ids=["nothing", "halfway", "first bucket", "far apart", "over the last bound"],
 )
 def test_percentiles_are_interpolated_within_their_bucket(
     histogram: Mapping[str, int], share: float, seconds: float | None

@@ -19,10 +19,6 @@ def end_call(store: Storage, lease: Lease, prompt_id: str, outcome: str, cost_us
     store.calls.end(lease, start_call(store, lease, prompt_id), outcome=outcome, usage=usage, error=error)
 
 
-def test_database_without_calls_has_no_prompt_stats(store: Storage) -> None:
-    assert store.calls.prompt_stats() == []
-
-
 def test_replies_and_cost_are_summed_for_each_prompt_version(store: Storage) -> None:
     lease = begin(store, "g1")
     end_call(store, lease, OTHER, SUCCESS, 0.25)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from hls_handler.actions import StoredComment
-from hls_handler.errors import LeaseLost
 from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.storage import Storage
@@ -24,37 +21,18 @@ def test_failures_of_a_workflow_are_returned_newest_first(store: Storage, skew: 
     store.repositories.save(lease, HistoryUpdate((FAILED,)))
     skew.advance(seconds=10)
     later = replace(FAILED, run_id=71, branch="mona:fix", head_sha="bbb")
-    store.repositories.save(
-        lease,
-        HistoryUpdate(
-            (
-                later,
-                replace(FAILED, workflow_id=6, run_id=72),
-            )
-        ),
-    )
-    assert store.repositories.history(lease, "hls").failures(5, days=30) == (later, FAILED)
-    assert [failure.run_id for failure in store.repositories.history(lease, "hls").failures(6, days=30)] == [72]
+    store.repositories.save(lease, HistoryUpdate((later, replace(FAILED, workflow_id=6, run_id=72))))
+    history = store.repositories.history(lease, "hls")
+    assert history.failures(5, days=30) == (later, FAILED)
+    assert [failure.run_id for failure in history.failures(6, days=30)] == [72]
 
 
 def test_failure_saved_twice_is_stored_once(store: Storage) -> None:
     lease = begin(store, "g1", number=None)
     store.repositories.save(lease, HistoryUpdate((FAILED,)))
-    store.repositories.save(
-        lease,
-        HistoryUpdate(
-            (
-                FAILED,
-                replace(FAILED, step="Run ruff"),
-            )
-        ),
-    )
-    store.repositories.save(lease, HistoryUpdate())
-    assert {failure.step for failure in store.repositories.history(lease, "hls").failures(5, days=30)} == {
-        "Run pytest",
-        "Run ruff",
-    }
-    assert len(store.repositories.history(lease, "hls").failures(5, days=30)) == 2
+    store.repositories.save(lease, HistoryUpdate((FAILED, replace(FAILED, step="Run ruff"))))
+    found = store.repositories.history(lease, "hls").failures(5, days=30)
+    assert sorted(failure.step for failure in found) == ["Run pytest", "Run ruff"]
 
 
 def test_failures_expire_after_a_month(store: Storage, skew: Skew) -> None:
@@ -73,20 +51,14 @@ def test_failures_are_separate_by_repository(store: Storage) -> None:
     assert store.repositories.history(other, "hls").failures(5, days=30) == ()
 
 
-def test_worker_with_a_lost_lease_saves_nothing(store: Storage, skew: Skew) -> None:
-    stale = begin(store, "g1", number=None)
-    skew.advance(minutes=1)
-    with pytest.raises(LeaseLost):
-        store.repositories.save(stale, HistoryUpdate((FAILED,)))
-
-
 def test_has_comment_depends_on_conversation_family_and_account(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
-    assert not store.repositories.history(lease, "hls").has_comment(7, "onboarding")
+    history = store.repositories.history(lease, "hls")
+    assert not history.has_comment(7, "onboarding")
     open_history(store, lease, "hls").store_comment("onboarding", StoredComment(900, "digest"))
-    assert store.repositories.history(lease, "hls").has_comment(7, "onboarding")
-    assert not store.repositories.history(lease, "hls").has_comment(8, "onboarding")
-    assert not store.repositories.history(lease, "hls").has_comment(7, "issues")
+    assert history.has_comment(7, "onboarding")
+    assert not history.has_comment(8, "onboarding")
+    assert not history.has_comment(7, "issues")
     assert not store.repositories.history(lease, "other").has_comment(7, "onboarding")
 
 
@@ -157,13 +129,3 @@ def test_report_of_a_version_is_claimed_by_one_delivery(store: Storage) -> None:
     assert store.repository_files.claim_report(first, 1, "hls", "bad")
     assert store.repository_files.claim_report(second, 1, "hls", "worse")
     assert store.repository_files.claim_report(second, 2, "hls", "bad")
-
-
-def test_worker_with_a_lost_lease_saves_and_claims_nothing(store: Storage, skew: Skew) -> None:
-    stale = begin(store, "g1")
-    skew.advance(minutes=1)
-    with pytest.raises(LeaseLost):
-        store.repository_files.save(stale, 1, "octo/hello", "hls", GOOD)
-    with pytest.raises(LeaseLost):
-        store.repository_files.claim_report(stale, 1, "hls", "bad")
-    assert store.repository_files.find(1, "hls") is None

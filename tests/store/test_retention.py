@@ -13,7 +13,6 @@ from hls_handler.analysis import PullRequestAnalysis, Usage, ValidReply
 from hls_handler.db.tables import metadata
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.storage import Storage
-from hls_handler.store.calls import PromptStats
 from hls_handler.store.interruptions import NewerEvents
 from tests.e2e.service import Waiting
 from tests.handlers.world import finding, pull_request_analysis
@@ -94,16 +93,6 @@ def test_old_delivery_is_deleted_with_all_its_rows(store: Storage, skew: Skew) -
     assert store.deliveries.of_conversation("octo/widgets", 7) == []
 
 
-def test_recently_finished_delivery_is_not_deleted(store: Storage, skew: Skew) -> None:
-    finish(store, "g1")
-    skew.advance(days=89)
-    finish(store, "g2")
-    assert delete_old(store) == 0
-    skew.advance(days=2)
-    assert delete_old(store) == 1
-    assert stored_guids(store) == {"g2"}
-
-
 def test_open_deliveries_are_never_deleted(store: Storage, skew: Skew) -> None:
     leased = begin(store, "running", number=1)
     postponed = begin(store, "postponed", number=2)
@@ -172,28 +161,6 @@ def test_counters_and_prompt_stats_do_not_change(store: Storage, skew: Skew) -> 
     assert delete_old(store) == 1
     assert (store.calls.prompt_stats(), store.statistics.counters()) == (prompt_stats, counters)
     assert store.calls.count_last_hour() == 0
-
-
-def test_last_error_is_the_latest_after_any_deletion(store: Storage, skew: Skew) -> None:
-    lease = begin(store, "g1")
-    end_call(store, lease, PROMPT, "first", 1.0)
-    store.queue.finish(lease, "done", reason=None, took_s=1)
-    skew.advance(days=91)
-    delete_old(store)
-    lease = begin(store, "g2")
-    end_call(store, lease, PROMPT, "second", 1.0)
-    assert [row.last_error for row in store.calls.prompt_stats()] == ["Claude: second"]
-    store.queue.finish(lease, "done", reason=None, took_s=1)
-    skew.advance(days=91)
-    lease = begin(store, "g3")
-    end_call(store, lease, PROMPT, "ok", 1.0)
-    store.queue.finish(lease, "done", reason=None, took_s=1)
-    delete_old(store)
-    (row,) = store.calls.prompt_stats()
-    assert row == PromptStats(PROMPT, 1, 3.0, 0, "Claude: second", row.last_error_at)
-    skew.advance(days=91)
-    delete_old(store)
-    assert store.calls.prompt_stats() == [row]
 
 
 def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(store: Storage, skew: Skew) -> None:
@@ -268,35 +235,6 @@ def test_redelivery_during_its_deletion_is_not_lost(url: str, store: Storage) ->
     receiver.join(timeout=10)
     assert answers == ["queued"]
     assert state_of(store, "g1") == "queued"
-
-
-@ON_POSTGRESQL
-def test_locked_delivery_is_deleted_next_time(url: str, store: Storage, skew: Skew) -> None:
-    finish(store, "held")
-    finish(store, "free")
-    skew.advance(days=91)
-    with connect(url) as other:
-        other.execute("SELECT 1 FROM deliveries WHERE guid = 'held' FOR UPDATE")
-        assert delete_old(store) == 1
-        assert stored_guids(store) == {"held"}
-    assert delete_old(store) == 1
-
-
-def test_interrupted_batch_changes_nothing(store: Storage, skew: Skew) -> None:
-    process_delivery(store, "g1")
-    skew.advance(days=91)
-    before = count_rows(store)
-    insert = store.database.insert
-
-    def interrupt(_table: object) -> object:
-        raise KeyboardInterrupt
-
-    store.database.insert = interrupt  # type: ignore[method-assign, assignment]
-    with pytest.raises(KeyboardInterrupt):
-        delete_old(store)
-    store.database.insert = insert  # type: ignore[method-assign]
-    assert count_rows(store) == before
-    assert delete_old(store) == 1
 
 
 def connect(url: str) -> psycopg.Connection[tuple[object, ...]]:

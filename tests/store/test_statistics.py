@@ -31,15 +31,3 @@ def test_expected_since_is_the_first_request_for_each_name(store: Storage, skew:
     assert second["octo/*"] == first["octo/*"] == first[""]
     assert second["new/*"] - first[""] >= timedelta(hours=2)
     assert store.statistics.expected_since([]) == {}
-
-
-def test_times_are_not_counters(store: Storage) -> None:
-    store.queue.accept([queued("a")], replay_window_h=72)
-    store.statistics.expected_since([""])
-    assert {name for name, _ in store.statistics.counters()} == {"webhooks", "event", "repository"}
-
-
-def test_counters_add_up(store: Storage) -> None:
-    for counts in ({("github_requests", ""): 3, ("outcome", "pong"): 1}, {("github_requests", ""): 2}, {}):
-        store.queue.accept([], replay_window_h=72, counts=counts)
-    assert store.statistics.counters() == {("github_requests", ""): 5, ("outcome", "pong"): 1}
