@@ -113,11 +113,6 @@ class Overview:
     counted_since: datetime | None  # None: nothing was counted yet
     is_whole: bool  # False: an earlier part of the period was not counted
 
-    @property
-    def waiting(self) -> int:
-        """Queued deliveries that wait until a later time, without those of a pause."""
-        return max(self.queue.queued - self.queue.due - self.queue.held, 0)
-
 
 class OverviewPage:
     def __init__(

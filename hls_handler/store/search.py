@@ -60,11 +60,10 @@ class DeliverySearches:
     def find(self, search: DeliverySearch) -> DeliveryPage:
         """Return the page of deliveries. Raises `StoreUnavailable`. An unknown `before` finds nothing."""
         with self._database.reading() as connection:
-            bounds = _find_bounds(connection, search, short=self._max_read // 10)
+            first, end = _find_bounds(connection, search)
             if search.before is not None:
-                last = connection.execute(select(_c.id).where(_c.guid == search.before)).scalar()
-                bounds = _Bounds(bounds.first, min(bounds.end, last or 0))
-            block = self._read(connection, search, bounds)
+                end = min(end, connection.execute(select(_c.id).where(_c.guid == search.before)).scalar() or 0)
+            block = self._read(connection, search, first, end)
             rows = tuple(from_row(DeliveryRow, row) for row in block.found)
             if block.end is None or block.is_full:
                 return DeliveryPage(rows, rows[-1].guid if block.is_full else None, is_complete=True)
@@ -77,14 +76,12 @@ class DeliverySearches:
         Only one page of them is in memory. Between pages, no transaction is open.
         """
         with self._database.reading() as connection:
-            bounds = _find_bounds(connection, search, short=self._max_read // 10)
-        while True:
+            first, end = _find_bounds(connection, search)
+        block = _Block((), is_full=False, end=end)
+        while block.end is not None:
             with self._database.reading() as connection:
-                block = self._read(connection, search, bounds)
+                block = self._read(connection, search, first, block.end)
             yield from (from_row(DeliveryRow, row) for row in block.found)
-            if block.end is None:
-                return
-            bounds = _Bounds(bounds.first, block.end)
 
     def count_reasons(self, search: DeliverySearch, *, is_waiting: bool = False) -> list[tuple[str, int, datetime]]:
         """Return each reason of the matching deliveries with their number and the time when the first one is due.
@@ -103,56 +100,46 @@ class DeliverySearches:
             rows = connection.execute(query).all()
         return [(text, number, from_ms(due_ms)) for text, number, due_ms in rows]
 
-    def _read(self, connection: Connection, search: DeliverySearch, bounds: _Bounds) -> _Block:
+    def _read(self, connection: Connection, search: DeliverySearch, lowest: int, end: int) -> _Block:
         # Few ids are unused, so a range of ids is a range of rows. To count rows would mean to read them.
-        first = max(bounds.first, bounds.end - self._max_read)
-        query = _query(self._database, search).where(_c.id >= first, _c.id < bounds.end).limit(PAGE_ROWS + 1)
+        first = max(lowest, end - self._max_read)
+        query = _query(self._database, search).where(_c.id >= first, _c.id < end).limit(PAGE_ROWS + 1)
         found = connection.execute(query).all()
         if len(found) > PAGE_ROWS:
             return _Block(found[:PAGE_ROWS], True, found[PAGE_ROWS - 1].id)
-        return _Block(found, False, first if first > bounds.first else None)
-
-
-class _Bounds(NamedTuple):
-    first: int  # the lowest id
-    end: int  # above the highest id
+        return _Block(found, False, first if first > lowest else None)
 
 
 class _Block(NamedTuple):
     found: Sequence[Row[Any]]  # newest first, at most `PAGE_ROWS`
     is_full: bool  # more rows of the block match
-    end: int | None  # `_Bounds.end` of the next block; None if this is the last one
+    end: int | None  # above the highest id of the next block; None if this is the last one
 
 
-def _find_bounds(connection: Connection, search: DeliverySearch, *, short: int) -> _Bounds:
-    """Return the range of ids that may match `since` and `until`, with up to `short` more ids at each end."""
+def _find_bounds(connection: Connection, search: DeliverySearch) -> tuple[int, int]:
+    """Return the lowest id that may match `since` and `until`, and the end above the highest."""
     ends = (select(_c.id).order_by(order).limit(1).scalar_subquery() for order in (_c.id, _c.id.desc()))
     lowest, highest = connection.execute(select(*ends)).one()
     if lowest is None:
-        return _Bounds(0, 0)
-    bounds = _Bounds(lowest, highest + 1)
-    first, end = bounds
+        return 0, 0
+    first, end = lowest, highest + 1
     if search.since is not None:
-        first = _find_id(connection, bounds, to_ms(search.since) - SLACK_MS, short=short).first
+        first = _find_id(connection, lowest, end, to_ms(search.since) - SLACK_MS)
     if search.until is not None:
-        end = _find_id(connection, bounds, to_ms(search.until) + SLACK_MS, short=short).end
-    return _Bounds(first, end)
+        end = _find_id(connection, lowest, end, to_ms(search.until) + SLACK_MS)
+    return first, end
 
 
-def _find_id(connection: Connection, bounds: _Bounds, received_ms: int, *, short: int) -> _Bounds:
-    """Return a range of at most `short` ids, with that of the first delivery received at `received_ms` or later.
-
-    This is a binary search over all ids. Deliveries before the range were received earlier, those after it later.
-    """
-    low, high = bounds
-    while high - low > short:
+def _find_id(connection: Connection, low: int, high: int, received_ms: int) -> int:
+    """Return the lowest id of a delivery received at `received_ms` or later, by a binary search; `high` for none."""
+    while low < high:
         middle = (low + high) // 2
         row = connection.execute(_FIRST_OF, {"middle": middle, "end": high}).first()
         if row is None or row.received_at >= received_ms:
             high = middle
         else:
             low = row.id + 1
-    return _Bounds(low, high)
+    return low
 
 
 def _query(database: Database, search: DeliverySearch) -> Select[Any]:
