@@ -76,7 +76,6 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
         recalled = decode_reply(job.steps.get((ASK, index)), reply_type=prompt.reply, model=prompt.reply_model)
         is_recalled = recalled is not None
         if recalled is not None:
-            job.store.calls.save_analysis(job.lease, index=index, reply=recalled)
             return replace(recalled, unshown=job.find_result(UNSHOWN, index) or ())
         try:
             return ask_claude(job, name, variables, index)

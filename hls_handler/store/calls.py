@@ -219,10 +219,9 @@ class ClaudeCalls:
     ) -> None:
         self._database, self._checkpoints, self._rate_limiter = database, checkpoints, rate_limiter
         self._reply_cache, self._prompt_versions = reply_cache, prompt_versions
-        replaced = ("prompt_id", "reply_type", "model", "reply", "analysed_at")
+        replaced = ("prompt_id", "reply_type", "model", "reply", "analysed_at", "saved_micro_usd")
         now = database.now
-        self._save_analysis_again = database.upsert(analyses, *replaced).values(analysed_at=now)
-        self._save_analysis = database.upsert(analyses, *replaced, "saved_micro_usd").values(analysed_at=now)
+        self._save_analysis = database.upsert(analyses, *replaced).values(analysed_at=now)
         self._begin = calls.insert().values(started_at=now).returning(_c.id, _c.started_at)
         is_open = and_(_c.id == bindparam("of_call"), _IS_OPEN)
         self._end = calls.update().where(is_open).values(finished_at=now).returning(_c.step_index)
@@ -342,11 +341,6 @@ class ClaudeCalls:
                 self._checkpoints.counters.add(connection, changed, at=call.started_at)
         if needs_lease and row_id is None:
             raise lease_lost(lease)
-
-    def save_analysis(self, lease: Lease, *, index: int, reply: ValidReply) -> None:
-        """Store a reply that a retry read from a checkpoint; replace the reply at this index. Raises `LeaseLost`."""
-        with self._checkpoints.writing(lease, durable=False) as (connection, row_id):
-            connection.execute(self._save_analysis_again, _analysis(row_id, index, reply))
 
     def save_cached(
         self,

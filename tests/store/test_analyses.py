@@ -8,8 +8,9 @@ from datetime import timedelta
 from hls_handler.analysis import Finding, IssueResponse, PullRequestAnalysis, Usage, ValidReply
 from hls_handler.storage import Storage
 from hls_handler.store.analyses import Analyses, AnalysisSearch
+from hls_handler.store.reply_cache import CachedReply
 from tests.handlers.world import finding
-from tests.queue.builders import Skew, add_analyses, analyses_of, begin, record_reply, start_call
+from tests.queue.builders import SOURCES, Skew, add_analyses, analyses_of, begin, record_reply, start_call
 
 ANSWER = IssueResponse(worth_saying=True, answer="Use --force.", certain=False)
 FINDING = finding(
@@ -77,7 +78,9 @@ def test_cost_of_an_analysis_is_that_of_all_calls_of_its_step(store: Storage) ->
 
 def test_reply_from_the_cache_cost_nothing(store: Storage) -> None:
     lease = begin(store, "g1")
-    store.calls.save_analysis(lease, index=0, reply=ValidReply("b@2", "issue_response", ANSWER, Usage("m")))
+    cached = CachedReply("issue_response", "m", ANSWER.model_dump_json(), 900, store.now())
+    reply = ValidReply("b@2", "issue_response", ANSWER, Usage("m"))
+    store.calls.save_cached(lease, cached, index=0, reply=reply, sources=SOURCES, changes=())
     found = store.analyses.get("g1", 0)
     assert found is not None
     assert (found.input_tokens, found.output_tokens, found.cost_usd) == (0, 0, 0.0)
