@@ -49,7 +49,7 @@ from hls_handler.routing import IgnoredKind, Router, Rule
 from hls_handler.settings.repository import RepositorySettingsFile
 from hls_handler.storage import Storage
 from hls_handler.store.calls import CallRow
-from hls_handler.store.interruptions import NO_SITUATION, Interruption, InterruptionCheck, Situation
+from hls_handler.store.interruptions import NO_SITUATION, InterruptionCheck, Situation
 from hls_handler.tracing import span
 from hls_handler.untrusted.cleaning import CodeText, clean, clean_and_redact
 from hls_handler.untrusted.redaction import redact, redact_code
@@ -238,7 +238,7 @@ class Job:
         GitHub, see `Interruptions.check`.
         """
 
-        def decide(found: Interruption) -> HlsError | None:
+        def decide(found: Situation) -> HlsError | None:
             if found.stop is not None:
                 return WorkStopped(str(found.stop))
             if found.newer.head_sha is not None and self.handler.superseded_by_push:

@@ -101,23 +101,15 @@ class NewerEvents:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """The state of a delivery's conversation when its processing begins."""
+    """The state of a delivery's conversation, as read when its processing begins and before each write."""
 
     stop: Stop | None = None  # of its pull request
     held_until: datetime | None = None  # no request to GitHub before this time
-    runs: int = 0  # see `ClaudeCalls.count_conversation_runs`
+    runs: int = 0  # when the processing began; see `ClaudeCalls.count_conversation_runs`
+    newer: NewerEvents = NewerEvents()  # before a write
 
 
 NO_SITUATION = Situation()
-
-
-@dataclass(frozen=True, slots=True)
-class Interruption:
-    """The reasons, as read from the database, to end a delivery early."""
-
-    stop: Stop | None
-    held_until: datetime | None
-    newer: NewerEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +120,7 @@ class InterruptionCheck:
     terms: Mapping[str, object]
     lease: Lease
     described: str | None
-    decide: Callable[[Interruption], HlsError | None]
+    decide: Callable[[Situation], HlsError | None]
 
     def find_error(self, connection: Connection, row: Row[Any]) -> HlsError | None:
         newer = NewerEvents()
@@ -140,7 +132,7 @@ class InterruptionCheck:
                 is_closed=found.closing is not None and found.closing != "reopened",
                 is_answered=bool(found.is_answered),
             )
-        return self.decide(Interruption(_to_stop(row), _to_time(row.held_until), newer))
+        return self.decide(Situation(_to_stop(row), _to_time(row.held_until), newer=newer))
 
 
 class Interruptions:
@@ -163,7 +155,7 @@ class Interruptions:
     def check(
         self,
         lease: Lease,
-        decide: Callable[[Interruption], HlsError | None],
+        decide: Callable[[Situation], HlsError | None],
         *,
         prompt: str,
         rate_limit: str,

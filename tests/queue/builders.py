@@ -18,7 +18,7 @@ from hls_handler.queue.checkpoints import ANALYSED, Change, PendingChanges, Stat
 from hls_handler.storage import Storage
 from hls_handler.store.calls import StartedCall
 from hls_handler.store.conversations import ConversationHistory
-from hls_handler.store.interruptions import Interruption, NewerEvents
+from hls_handler.store.interruptions import NewerEvents, Situation
 from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
 
@@ -158,7 +158,7 @@ def find_newer(
     store: Storage, lease: Lease, prompt: str = "issues/analyze", *, described: str | None = None
 ) -> NewerEvents:
     """The newer events that may supersede the delivery."""
-    found = list[Interruption]()
+    found = list[Situation]()
     check = store.interruptions.check(lease, found.append, prompt=prompt, rate_limit="github", described=described)
     store.interruptions.require(check)
     return found[0].newer
