@@ -64,22 +64,14 @@ def parse_figures_query(query: Mapping[str, str]) -> FiguresQuery:
     return FiguresQuery(None if since else period, since, until, given.get("repository"))
 
 
-@dataclass(frozen=True, slots=True)
-class DrawnReport:
-    report: FiguresReport
-    plots: tuple[Markup, ...]  # of the scores
-
-
-def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> DrawnReport:
-    """Read the database and draw the plots. Blocks; raises `InvalidFilter` if the period has not begun."""
+def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> FiguresReport:
+    """Read the database. Blocks; raises `InvalidFilter` if the period has not begun."""
     now = store.now()
     since = query.since or now - PERIODS[query.period or DEFAULT_PERIOD][0]
     if since >= now:
         raise InvalidFilter("since: expected a time in the past")
-    report = store.figures.read(
-        since, min(query.until or now, now), repository=query.repository, has_authors=has_authors
-    )
-    return DrawnReport(report, tuple(_draw_scores(report.scores)))
+    until = min(query.until or now, now)
+    return store.figures.read(since, until, repository=query.repository, has_authors=has_authors)
 
 
 class FiguresPages:
@@ -101,39 +93,34 @@ class FiguresPages:
             *self._frame.endpoint(SHOW_FIGURES, self._send_stats),
         ]
 
-    async def _read(self, request: Request) -> tuple[FiguresQuery, DrawnReport]:
-        query = parse_figures_query(request.query_params)
-        return query, await self._reports.get(query)
-
     async def _show(self, request: Request) -> Response:
-        query, drawn = await self._read(request)
+        query = parse_figures_query(request.query_params)
+        report = await self._reports.get(query)
         return self._frame.render(
             request,
             "figures.html",
-            report=drawn.report,
+            report=report,
             query=query,
             given=dict(request.query_params),
             download=f"/figures.csv?{request.url.query}",
             periods=PERIOD_TITLES,
-            groups=list(_group(drawn.report)),
+            groups=list(_group(report)),
             max_rows=MAX_ROWS,
             max_deliveries=f"{MAX_DELIVERIES:,}",
             keep_days=f"{self._frame.settings.storage.keep_days:g}",
             has_authors=self._frame.settings.metrics.authors,
-            scores=_arrange_scores(drawn.report.scores),
-            plots=drawn.plots,
+            scores=_arrange_scores(report.scores),
+            plots=tuple(_draw_scores(report.scores)),
         )
 
     async def _download(self, request: Request) -> Response:
-        _, drawn = await self._read(request)
-        report = drawn.report
+        report = await self._reports.get(parse_figures_query(request.query_params))
         name = f"hls-figures-{report.since:%Y-%m-%d}-{report.until:%Y-%m-%d}.csv"
         headers = {"content-disposition": f'attachment; filename="{name}"', "x-content-type-options": "nosniff"}
         return Response(await asyncio.to_thread(to_csv, report), headers=headers, media_type="text/csv")
 
     async def _send_stats(self, request: Request) -> Response:
-        _, drawn = await self._read(request)
-        return send_json(request, drawn.report)
+        return send_json(request, await self._reports.get(parse_figures_query(request.query_params)))
 
 
 TABLES: Mapping[str, Mapping[str, Callable[[Figures], str]]] = {
