@@ -226,7 +226,7 @@ def retry(
         raise typer.BadParameter("a delivery cannot have filters, too", param_hint="DELIVERY")
     with require_existing_store(settings) as store:
         if guid is None:
-            number = sum(found for _, found, _ in store.searches.count_reasons(search))
+            number = store.searches.count(search)
             print_line(f"{count(number, 'delivery')} {'matches' if number == 1 else 'match'}")
             if number and not yes:
                 _require_confirmation()

@@ -15,6 +15,7 @@ from hls_handler.cli.options import Config, fail, load, open_store, print_line
 from hls_handler.db.files import back_up
 from hls_handler.errors import StoreUnavailable
 from hls_handler.queue.pauses import describe_pause, resume_command
+from hls_handler.store.search import DeliverySearch
 
 RepositoryArgument = Annotated[
     str | None,
@@ -46,7 +47,8 @@ def pause(
         store.pauses.pause(repository, reason=add_author(reason))
         name = (repository or "").lower()
         current = next(one for one in store.pauses.active() if (one.repository or "").lower() == name)
-        queued, running = store.deliveries.count_open(repository)
+        queued = store.searches.count(DeliverySearch(state="queued", repository=repository))
+        running = store.searches.count(DeliverySearch(state="running", repository=repository))
         known = repository is None or name in {
             label.lower() for counter, label in store.statistics.counters() if counter == "repository"
         }
@@ -70,7 +72,7 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
         repository = require_repository(repository, base_url=settings.github.base_url)
     with open_store(settings) as store:
         ended, others = store.pauses.resume(repository), store.pauses.active()
-        queued, _ = store.deliveries.count_open(repository)
+        queued = store.searches.count(DeliverySearch(state="queued", repository=repository))
     name = repository or "everything"
     for other in others:
         print_line(f"{describe_pause(other)}; {resume_command(other)} ends the pause")

@@ -100,6 +100,10 @@ class DeliverySearches:
             rows = connection.execute(query).all()
         return [(text, number, from_ms(due_ms)) for text, number, due_ms in rows]
 
+    def count(self, search: DeliverySearch) -> int:
+        """Return the number of matching deliveries, as `count_reasons`."""
+        return sum(number for _, number, _ in self.count_reasons(search))
+
     def _read(self, connection: Connection, search: DeliverySearch, lowest: int, end: int) -> _Block:
         # Few ids are unused, so a range of ids is a range of rows. To count rows would mean to read them.
         first = max(lowest, end - self._max_read)

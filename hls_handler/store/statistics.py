@@ -187,17 +187,6 @@ class Deliveries:
                 waiting_reason=connection.execute(reason).scalar(),
             )
 
-    def count_open(self, repository: str | None) -> tuple[int, int]:
-        """Return the numbers of queued and of running deliveries of "owner/repo"; None stands for all repositories."""
-        query = select(
-            func.count().filter(_c.state == literal("queued")), func.count().filter(_c.state == literal("running"))
-        ).where(_c.state.in_((literal("queued"), literal("running"))))
-        if repository is not None:
-            query = query.where(func.lower(_c.repository) == repository.lower())
-        with self._database.reading() as connection:
-            queued, running = connection.execute(query).one()
-        return queued, running
-
     def _rows(self, query: Select[Any]) -> list[DeliveryRow]:
         with self._database.reading() as connection:
             return [from_row(DeliveryRow, row) for row in connection.execute(query)]

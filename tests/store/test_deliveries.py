@@ -110,11 +110,3 @@ def test_paused_deliveries_are_not_due(store: Storage, skew: Skew) -> None:
     store.pauses.pause(None, reason=None)
     state = store.deliveries.queue_state()
     assert (state.queued, state.due, state.held, state.oldest_due_s) == (2, 0, 2, None)
-
-
-def test_count_open_counts_all_or_one_repository_in_any_case(store: Storage) -> None:
-    begin(store, "running")
-    accept(store, queued("one"), queued("two"), queued("three", repository="octo/docs", repository_id=2), ignored("no"))
-    assert store.deliveries.count_open(None) == (3, 1)
-    assert store.deliveries.count_open("Octo/Widgets") == (2, 1)
-    assert store.deliveries.count_open("octo/nothing") == (0, 0)

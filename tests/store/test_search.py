@@ -39,6 +39,8 @@ def test_text_that_names_a_repository_finds_its_deliveries_and_titles_with_it(st
     )
     assert guids(store, text="Octo/Widgets") == ["g2", "g1"]
     assert guids(store, text="octo/widgets#7") == ["g1"]
+    assert store.searches.count(DeliverySearch(state="queued", repository="OCTO/widgets")) == 1
+    assert store.searches.count(DeliverySearch(state="running")) == 0
 
 
 def test_page_reads_a_limited_number_of_rows(store: Storage) -> None:
