@@ -55,7 +55,6 @@ RANKS = ("503", "401", "413", "400")
 """Statuses of rejected requests that may be GitHub's, the most severe first."""
 
 _LATENCY, _OUTCOME, _CLAUDE, REJECTED = "processing_le", "outcome", "claude_calls", "rejected"
-_RUN_AGAIN = "run_again"
 _RECEIVED = ("webhooks", "caught_up")
 _COST = "cost_micro_usd"
 
@@ -232,8 +231,8 @@ def list_problems(
 def read_overview(store: Storage, name: PeriodName) -> Overview:
     """Read the database and draw the plots. Blocks; raises `StoreUnavailable`."""
     period, hours, deliveries = latest_period(name, store.now()), store.counter_hours, store.deliveries
-    names = [*_RECEIVED, _OUTCOME, _RUN_AGAIN, _LATENCY, _CLAUDE, REJECTED, _COST]
-    series = count_last_ends(hours.series(names, period))
+    names = [*_RECEIVED, _OUTCOME, _LATENCY, _CLAUDE, REJECTED, _COST]
+    series = hours.series(names, period)
     since = hours.first_hour()
     return Overview(
         queue=deliveries.queue_state(),
@@ -271,17 +270,6 @@ def _rows(kind: Literal["event", "repository"], sums: Iterable[tuple[str, int]],
 def describe_rejection(status: str, number: int) -> tuple[str, str]:
     """Return a sentence about the rejected requests with a status, without the period, and their likely cause."""
     return f"{count(number, 'request')} to the webhook path got {status}", _CAUSES.get(status, "see the log")
-
-
-def count_last_ends(series: Series) -> Series:
-    """Return the series with one outcome for each delivery: one that was queued again counts as it ended last."""
-    earlier = {label: values for (name, label), values in series.items() if name == _RUN_AGAIN}
-    return {
-        (name, label): tuple(max(ends - again, 0) for ends, again in zip(values, earlier[label], strict=True))
-        if name == _OUTCOME and label in earlier
-        else values
-        for (name, label), values in series.items()
-    }
 
 
 def describe_totals(series: Series) -> dict[str, str]:

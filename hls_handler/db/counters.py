@@ -42,7 +42,6 @@ HOURLY = frozenset(
         "reply_cache",
         "repository",
         "repository_cost_micro_usd",
-        "run_again",
         "tokens",
         "webhooks",
     }
@@ -78,12 +77,10 @@ class CounterWriter:
         if hourly:
             connection.execute(self._increment_hour, hourly)
 
-    def add_run_again(self, connection: Connection, state: State, finished_at: int) -> None:
-        """Count a dead or ignored delivery that is queued again, in the hour in which it ended (ms).
-
-        So reports by hour can count it once, as it ended last, although `outcome` has each of its ends.
-        """
-        self.add(connection, {("run_again", state): 1}, at=finished_at)
+    def uncount_end(self, connection: Connection, state: State, finished_at: int) -> None:
+        """Take back a delivery that is queued again from the hour in which it ended (ms); the total keeps each end."""
+        hour = finished_at - finished_at % HOUR_MS
+        connection.execute(self._increment_hour, [{"name": "outcome", "label": state, "value": -1, "hour": hour}])
 
     def set_values(self, connection: Connection, name: str, values: Mapping[str, int]) -> None:
         """Replace values of the counter `name`, such as times in ms. The keys of `values` are counter labels."""

@@ -114,7 +114,7 @@ class BatchAcceptor:
                 increments += count_end("superseded", repository=old.repository)
             self._counters.add(connection, increments + _count_outcomes(batch, outcomes))
             for guid in sorted(existing_guids & stored.keys()):
-                self._counters.add_run_again(connection, ended[guid].state, ended[guid].finished_at or now)
+                self._counters.uncount_end(connection, ended[guid].state, ended[guid].finished_at or now)
             recorded = self._record_webhooks(connection, _webhook_labels(batch, increments), now)
             if any(outcome.outcome == "queued" for outcome in outcomes):
                 self._database.notify(connection)

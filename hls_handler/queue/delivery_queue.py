@@ -294,7 +294,7 @@ class DeliveryQueue:
             ended = connection.execute(select(_c.state, _c.finished_at).where(is_retried).with_for_update()).first()
             connection.execute(again)
             if ended is not None:
-                self._counters.add_run_again(connection, ended.state, ended.finished_at)
+                self._counters.uncount_end(connection, ended.state, ended.finished_at)
             self._database.notify(connection)
             return connection.execute(select(_c.state).where(_c.guid == guid)).scalar()
 

@@ -8,6 +8,7 @@ import pytest
 
 from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.storage import Storage
+from hls_handler.store.periods import latest_period
 from tests.queue.builders import (
     SAME_BODY,
     Skew,
@@ -164,7 +165,9 @@ def test_retry_of_an_ignored_delivery_with_a_body_queues_it(store: Storage) -> N
     row = row_of(store, "g1")
     assert (row.reason, row.reason_kind) == ("an operator runs it again", None)
     assert claim(store).body == b'{"delivery": "g1"}'
-    assert store.statistics.counters()["run_again", "ignored"] == 1
+    assert store.statistics.counters()["outcome", "ignored"] == 1
+    series = store.counter_hours.series(["outcome"], latest_period("24h", store.now()))
+    assert sum(series["outcome", "ignored"]) == 0  # it counts as it will end
 
 
 def test_retry_changes_no_finished_delivery_and_none_without_a_body(store: Storage) -> None:
