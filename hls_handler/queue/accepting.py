@@ -108,8 +108,7 @@ class BatchAcceptor:
             for i in stored.values():
                 rows[i] |= _times(batch[i], now)
             _store(self._database, connection, {guid: rows[i] for guid, i in stored.items()}, existing_guids, now)
-            superseding = _superseding([batch[i] for i in stored.values()], existing_guids)
-            superseded = self._supersede(connection, superseding, now)
+            superseded = self._supersede(connection, [batch[i] for i in stored.values()], now)
             for old in superseded:
                 increments += count_end("superseded", repository=old.repository)
             self._counters.add(connection, increments + _count_outcomes(batch, outcomes))
@@ -147,8 +146,9 @@ class BatchAcceptor:
                 found.bodies.setdefault(row.digest, {})[row.guid] = row.state
         return found
 
-    def _supersede(self, connection: Connection, newer: Sequence[NewDelivery], now: int) -> list[Row[Any]]:
+    def _supersede(self, connection: Connection, stored: Sequence[NewDelivery], now: int) -> list[Row[Any]]:
         ended: list[Row[Any]] = []
+        newer = [new for new in stored if new.supersedes != "nothing" and new.conversation_key is not None]
         if not newer:
             return ended
         terms = {"keys": [new.conversation_key for new in newer], "guids": [new.guid for new in newer]}
@@ -262,17 +262,6 @@ def _store(
     database.insert_rows(connection, deliveries, new)
     for guid in sorted(existing_guids & rows.keys()):
         connection.execute(_ROUTE_AGAIN, rows[guid] | {"known_guid": guid})
-
-
-def _superseding(batch: Sequence[NewDelivery], existing_guids: frozenset[str]) -> list[NewDelivery]:
-    # Of new deliveries with the same key, only the last is returned. Deliveries that GitHub sent again are all returned
-    # (the key contains their GUID), because each supersedes only rows before its own old row.
-    newest = {
-        (new.conversation_key, new.supersedes, new.head_sha, new.guid if new.guid in existing_guids else None): new
-        for new in batch
-        if new.supersedes != "nothing" and new.conversation_key is not None
-    }
-    return list(newest.values())
 
 
 def _webhook_labels(batch: Sequence[NewDelivery], counted: Counts) -> set[str]:
