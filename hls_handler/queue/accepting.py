@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, bindparam, or_, select
+from sqlalchemy import Boolean, Connection, Row, and_, bindparam, or_, select
 
 from hls_handler.db.counters import LAST_WEBHOOK, CounterWriter, Counts, count_end
 from hls_handler.db.database import Database
@@ -89,11 +89,11 @@ class BatchAcceptor:
         )
         # With the state "queued" alone, PostgreSQL may read the index `ix_deliveries_queued` of the whole queue.
         is_open = _c.state.in_((literal("queued"), literal("running")))
+        may_end = or_(_c.event == "pull_request", bindparam("is_closing", type_=Boolean()))
+        of_conversation = and_(database.is_one_of(_c.conversation_key, "keys"), is_open, may_end)
         self._find_open = select(
             _c.id, _c.guid, _c.conversation_key, _c.event, _c.action, _c.head_sha, _c.request_id, _c.state
-        ).where(
-            or_(database.is_one_of(_c.guid, "guids"), and_(database.is_one_of(_c.conversation_key, "keys"), is_open))
-        )
+        ).where(or_(database.is_one_of(_c.guid, "guids"), of_conversation))
 
     def accept(self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None) -> list[Accepted]:
         """See `DeliveryQueue.accept`."""
@@ -151,19 +151,23 @@ class BatchAcceptor:
         newer = [new for new in stored if new.supersedes != "nothing" and new.conversation_key is not None]
         if not newer:
             return ended
-        terms = {"keys": [new.conversation_key for new in newer], "guids": [new.guid for new in newer]}
-        rows = {row.guid: row for row in connection.execute(self._find_open, terms)}
-        for new in newer:
-            ids = [
-                old.id
-                for old in rows.values()
-                if old.state == "queued"
-                and old.conversation_key == new.conversation_key
-                and old.id < rows[new.guid].id
-                and is_superseded(old, new)
-            ]
+        terms = {
+            "guids": [new.guid for new in newer],
+            "keys": [new.conversation_key for new in newer],
+            "is_closing": any(new.supersedes == "all" for new in newer),
+        }
+        rows = connection.execute(self._find_open, terms).all()
+        new_ids, waiting = {row.guid: row.id for row in rows}, defaultdict[str, list[Row[*tuple[Any, ...]]]](list)
+        for row in rows:
+            if row.state == "queued":
+                waiting[row.conversation_key].append(row)
+        for new in reversed(newer):  # the newest ends most
+            older = [row for row in waiting[str(new.conversation_key)] if row.id < new_ids[new.guid]]
+            ids = {row.id for row in older if is_superseded(row, new)}
             if ids:
-                ended += connection.execute(_SUPERSEDE, {"ids": ids, "why": _describe_end(new), "now": now})
+                ended += connection.execute(_SUPERSEDE, {"ids": list(ids), "why": _describe_end(new), "now": now})
+                still = [row for row in waiting[str(new.conversation_key)] if row.id not in ids]
+                waiting[str(new.conversation_key)] = still
         if ended:
             connection.execute(_DELETE_SLOTS, {"delivery_ids": [old.id for old in ended]})
         return ended
