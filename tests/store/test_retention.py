@@ -146,6 +146,7 @@ def test_counters_and_prompt_stats_do_not_change(store: Storage, skew: Skew) -> 
     skew.advance(days=60)
     lease = begin(store, "g2")
     end_call(store, lease, PROMPT, "ok", 1.0)
+    end_call(store, lease, PROMPT, "truncated", 0.0)
     end_call(store, lease, OTHER, "ok", 0.125)
     store.queue.finish(lease, "done", reason=None, took_s=1)
     prompt_stats, counters = store.calls.prompt_stats(), store.statistics.counters()
@@ -153,7 +154,7 @@ def test_counters_and_prompt_stats_do_not_change(store: Storage, skew: Skew) -> 
         (PROMPT, 2, 1.75, 0),
         (OTHER, 1, 0.125, 1),
     ]
-    assert [row.last_error for row in prompt_stats] == ["Claude: invalid", "Claude: failed"]
+    assert [row.last_error for row in prompt_stats] == ["Claude: truncated", "Claude: failed"]
     skew.advance(days=40)
     assert delete_old(store) == 1  # the older one
     assert (store.calls.prompt_stats(), store.statistics.counters()) == (prompt_stats, counters)
