@@ -67,7 +67,6 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.queue.leases import HeldLeases
-from hls_handler.queue.notifier import Notifier
 from hls_handler.queue.pauses import pause_to_dict
 from hls_handler.routing.envelope import InstallationChange
 from hls_handler.settings.effective import RepositoryTable
@@ -183,7 +182,6 @@ class Service:
             replay_window_h=lambda: self.settings().limits.replay_window_h,
             on_commit=self._committed,
         )
-        self._notifier = Notifier(settings.storage.url, on_wake_up=self._wake)
         github, claude = self._clients(settings)  # only the thread `probe` uses these clients
         checks = make_checks(
             self._store,
@@ -439,7 +437,6 @@ class Service:
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         if self._workers is not None:
             self._workers.start()
-        self._notifier.start()
         for thread in self._periodic:
             thread.start()
         try:
@@ -448,7 +445,6 @@ class Service:
             self._console.stop()
             for thread in reversed(self._periodic):
                 thread.stop()
-            await anyio.to_thread.run_sync(self._notifier.stop)
             if self._workers is not None:
                 await anyio.to_thread.run_sync(self._workers.stop, self.settings().limits.shutdown_s)
             await anyio.to_thread.run_sync(self._accepts.close)

@@ -27,7 +27,6 @@ from sqlalchemy import (
     false,
     func,
     select,
-    text,
 )
 from sqlalchemy import exc as sql
 from sqlalchemy.dialects import postgresql, sqlite
@@ -54,11 +53,6 @@ _WRITER_LOCK_S = 5.0
 """Seconds that a writer waits at most for the other writers of this process."""
 
 Insert = sqlite.Insert | postgresql.Insert
-
-CHANNEL: Final = "hls_wake_up"
-"""The channel of PostgreSQL on which processes wake each other; notifications have no payload."""
-
-_NOTIFY = text(f"NOTIFY {CHANNEL}")
 
 _PROBE, _PROBE_BYTES = "write-probe", 64_000  # a full disk may still accept a few bytes
 
@@ -242,11 +236,6 @@ class Database:
         """Take the lock for claims until the transaction ends. SQLite needs no lock, because it has one writer."""
         if self.file is None:
             connection.execute(self._lock_claims)
-
-    def notify(self, connection: Connection) -> None:
-        """Wake all processes on a PostgreSQL database when this transaction is committed. No effect on SQLite."""
-        if self.file is None:
-            connection.execute(_NOTIFY)
 
     def now_in(self, connection: Connection) -> int:
         """Return the database's time in milliseconds. SQLite uses the clock of this machine."""

@@ -117,12 +117,6 @@ def disable_timeout(connection: Connection) -> None:
     connection.detach()
 
 
-def connect_arguments(url: URL) -> dict[str, Any]:
-    """Return the arguments of `psycopg.connect` for a connection that is not from the engine's pool."""
-    _, arguments = create_engine(url).dialect.create_connect_args(url)
-    return {**arguments, **_arguments(url)}
-
-
 def find_missing_timeout(connection: Connection) -> str | None:
     """Return the name of a timeout that the session does not have: a connection pooler may drop HLS's options."""
     names = ("lock_timeout", "idle_in_transaction_session_timeout")

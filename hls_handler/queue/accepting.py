@@ -115,8 +115,6 @@ class BatchAcceptor:
             for guid in sorted(existing_guids & stored.keys()):
                 self._counters.uncount_end(connection, ended[guid].state, ended[guid].finished_at or now)
             recorded = self._record_webhooks(connection, _webhook_labels(batch, increments), now)
-            if any(outcome.outcome == "queued" for outcome in outcomes):
-                self._database.notify(connection)
         self._last_webhooks.update(recorded)
         for old in superseded:
             ids = {"delivery": old.guid, "repository": old.repository}

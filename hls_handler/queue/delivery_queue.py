@@ -250,7 +250,6 @@ class DeliveryQueue:
             if github_requests:
                 key = event_key(lease.event, lease.action)
                 self._counters.add(connection, _count_github_requests(key, github_requests, is_end=False))
-            self._database.notify(connection)  # fewer deliveries run now, so another may start
 
     def reschedule_waiting(self, *, forget_servers: bool = True) -> int:
         """Make all waiting deliveries due now; return their number. Also deletes all reserved slots of rate limits.
@@ -266,7 +265,6 @@ class DeliveryQueue:
             waited = connection.execute(due.values(due_at=self._database.now)).rowcount
             connection.execute(rate_limits.update().values(reset))
             connection.execute(slots.delete())
-            self._database.notify(connection)
         return waited
 
     def retry(self, guid: str) -> State | None:
@@ -295,7 +293,6 @@ class DeliveryQueue:
             connection.execute(again)
             if ended is not None:
                 self._counters.uncount_end(connection, ended.state, ended.finished_at)
-            self._database.notify(connection)
             return connection.execute(select(_c.state).where(_c.guid == guid)).scalar()
 
     def _take_back_expired(self, connection: Connection, max_crashes: int) -> list[tuple[str, str | None, str]]:
@@ -350,7 +347,6 @@ class DeliveryQueue:
                     counts["recovered_by_retry", ""] = 1
                     counts["errors_recovered", ""] = row.failures
             self._counters.add(connection, counts)
-            self._database.notify(connection)  # a delivery or a request may wait for this end
 
 
 def _lease(row: Row[Any]) -> Lease:

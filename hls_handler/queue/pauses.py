@@ -42,7 +42,6 @@ class Pauses:
         """End the pause of "owner/repo", or the pause of everything (None). Return False if there is no such pause."""
         with self._database.writing() as connection:
             deleted = connection.execute(pauses.delete().where(pauses.c.name == _name(repository)))
-            self._database.notify(connection)
         return deleted.rowcount > 0
 
     def active(self) -> list[Pause]:

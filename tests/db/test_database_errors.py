@@ -18,6 +18,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from hls_handler.db.counters import CounterWriter
 from hls_handler.db.database import Database, parse_url
 from hls_handler.db.postgresql import TimedConnection
 from hls_handler.db.sqlite import require_returning
@@ -321,6 +322,24 @@ def test_next_of_several_hosts_takes_over(url: str, postgres: Cluster) -> None:
             accept(store, queued("g2"))
         assert accept(store, queued("g3"))[0].outcome == "queued"
         store.close()
+
+
+@ON_POSTGRESQL
+@pytest.mark.parametrize("more_counters", [0, 2])
+def test_process_frozen_in_a_transaction_does_not_block_others(url: str, store: Storage, more_counters: int) -> None:
+    """Otherwise it would hold the locks of the counters, and no process could accept a delivery."""
+    frozen = Storage.open(url)
+
+    def freeze() -> None:
+        with frozen.database.writing() as connection:
+            counts = {("webhooks", ""): 1} | {("event", f"e{n}"): 1 for n in range(more_counters)}
+            CounterWriter(frozen.database).add(connection, counts)
+            accept(store, queued("g1"))  # while `frozen` has an open transaction
+
+    with pytest.raises(StoreUnavailable, match="idle-in-transaction timeout"):
+        freeze()
+    frozen.close()
+    assert store.statistics.counters()["webhooks", ""] == 1
 
 
 @ON_POSTGRESQL
