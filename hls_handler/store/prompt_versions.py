@@ -21,13 +21,12 @@ class PromptVersions:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # The lock keeps retention from deleting a version that a call begins to use.
-        self._lock = select(_c.prompt_id).where(_OF_ID).with_for_update(read=True)
+        self._find = select(_c.prompt_id).where(_OF_ID)
         self._insert = database.insert(prompt_versions).on_conflict_do_nothing(index_elements=["prompt_id"])
 
     def keep(self, connection: Connection, prompt_id: str, sources: PromptSources) -> None:
         """Store a version in the caller's transaction, unless it is stored already."""
-        if connection.execute(self._lock, {"of_id": prompt_id}).first() is None:
+        if connection.execute(self._find, {"of_id": prompt_id}).first() is None:
             row = {"prompt_id": prompt_id, "sources": compress(_SOURCES.dump_json(sources))}
             connection.execute(self._insert, row)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, and_, case, cast, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, Text, case, cast, exists, func, or_, select, tuple_
 
 from hls_handler.db.counters import HOURLY
 from hls_handler.db.database import Database
@@ -113,19 +113,13 @@ class RetentionStore:
 
         Returns the number of versions, or None if another process is deleting.
         """
-        c = prompt_versions.c
-        is_called = exists().where(calls.c.prompt_id == c.prompt_id)
+        has_no_call, has_no_reply = (
+            ~exists().where(table.c.prompt_id == prompt_versions.c.prompt_id) for table in (calls, analyses)
+        )
         with self._exclusive() as connection:
             if connection is None:
                 return None
-            # A call that begins now waits for the lock of its version, or the delete sees the call.
-            locked = select(c.prompt_id).where(~is_called).with_for_update(of=prompt_versions, skip_locked=True)
-            ids = list(connection.execute(locked).scalars())
-            if not ids:
-                return 0
-            used = select(analyses.c.prompt_id).where(analyses.c.prompt_id.in_(ids))
-            is_unused = and_(c.prompt_id.in_(ids), ~is_called, c.prompt_id.not_in(used))
-            return connection.execute(prompt_versions.delete().where(is_unused)).rowcount
+            return connection.execute(prompt_versions.delete().where(has_no_call, has_no_reply)).rowcount
 
     def delete_counter_hours(self, *, after: timedelta) -> None:
         """Delete the counters of hours that began longer ago than `after`. The totals in `counters` stay."""
