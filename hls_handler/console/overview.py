@@ -109,8 +109,6 @@ class Overview:
     rejections: Sequence[tuple[str, int]]  # status and number of rejected requests
     last_webhook_at: datetime | None  # verified, a ping included; None: none was received yet
     caught_up: int  # missed webhooks that were read from GitHub
-    counted_since: datetime | None  # None: nothing was counted yet
-    is_whole: bool  # False: an earlier part of the period was not counted
 
 
 class OverviewPage:
@@ -233,7 +231,6 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
     period, hours, deliveries = latest_period(name, store.now()), store.counter_hours, store.deliveries
     names = [*_RECEIVED, _OUTCOME, _LATENCY, _CLAUDE, REJECTED, _COST]
     series = hours.series(names, period)
-    since = hours.first_hour()
     return Overview(
         queue=deliveries.queue_state(),
         pauses=tuple((describe_pause(pause), pause.repository or "") for pause in store.pauses.active()),
@@ -255,8 +252,6 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
         rejections=hours.top(REJECTED, period, limit=TOP),
         last_webhook_at=store.statistics.last_webhooks().get(""),
         caught_up=store.statistics.counters().get(("caught_up", ""), 0),
-        counted_since=since,
-        is_whole=since is not None and since <= period.since,
     )
 
 

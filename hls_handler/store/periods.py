@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, and_, func, select
 from hls_handler.db.counters import BUCKETS_S
 from hls_handler.db.database import Database
 from hls_handler.db.tables import counter_hours
-from hls_handler.db.values import EPOCH, from_ms, to_ms
+from hls_handler.db.values import EPOCH, to_ms
 
 PeriodName = Literal["24h", "7d", "30d"]
 
@@ -57,17 +57,10 @@ def latest_period(name: PeriodName, now: datetime) -> Period:
 
 
 class CounterHours:
-    """Reads the counters by hour. Hours before the first one were not counted, because an earlier version ran."""
+    """Reads the counters by hour, which versions before 0.4.0 did not count."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    def first_hour(self) -> datetime | None:
-        """Return the beginning of the first hour in which an event was counted (aware UTC); None if there is none."""
-        first = select(func.min(_c.hour)).where(_c.name == "event")
-        with self._database.reading() as connection:
-            found: int | None = connection.execute(first).scalar()
-        return None if found is None else from_ms(found)
 
     def top(self, name: str, period: Period, *, limit: int) -> list[tuple[str, int]]:
         """Return the labels with the largest sums, such as [("issues.opened", 7), ("push", 2)], at most `limit`."""
