@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from rich.console import Console
@@ -13,7 +13,7 @@ from hls_handler.cli.event_input import Subject
 from hls_handler.cli.options import print_line, print_lines
 from hls_handler.events import Event
 from hls_handler.routing import Ignored, Rule
-from hls_handler.settings.yaml_parser import Sources
+from hls_handler.settings.yaml_parser import Sources, format_yaml
 from hls_handler.trials.trial import Question
 from hls_handler.wording import add_usd, count, format_usd
 
@@ -102,7 +102,7 @@ def _show_question(question: Question, *, full: bool) -> None:
         return
     if isinstance(answer, ValidReply):
         print_line(f"reply       {answer.reply_type}")
-        _show_text("\n".join(_format_value(answer.reply.model_dump(mode="json"))))
+        _show_text(format_yaml(answer.reply.model_dump(mode="json")))
     else:
         print_line(f"reply       invalid: {answer.problem}")
         if answer.text:
@@ -112,27 +112,6 @@ def _show_question(question: Question, *, full: bool) -> None:
 
 def _show_text(text: str) -> None:
     print_lines("\n".join(f"{MARGIN}{line}" for line in text.split("\n")))
-
-
-def _format_value(value: object, indent: str = "") -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            yield from _format_entry(f"{indent}{key}:", part, indent)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _format_entry(f"{indent}-", part, indent)
-    else:
-        yield from (f"{indent}{line}" for line in str(value).split("\n"))
-
-
-def _format_entry(name: str, value: object, indent: str) -> Iterator[str]:
-    if isinstance(value, (Mapping, list)) or (isinstance(value, str) and "\n" in value):
-        yield name if value else f"{name} none"
-        yield from _format_value(value, f"{indent}  ")
-    elif isinstance(value, bool):
-        yield f"{name} {'yes' if value else 'no'}"
-    else:
-        yield f"{name} {'none' if value is None or value == '' else value}"
 
 
 def to_dict(subject: Subject, tried: TryResult, notes: Sequence[str], *, claude: str) -> dict[str, object]:

@@ -175,6 +175,19 @@ def _sentence(exc: yaml.MarkedYAMLError) -> str:
     return next((words for part, words in _YAML_MESSAGES.items() if part in problem), "this line cannot be parsed")
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes a text of several lines as such."""
+
+
+_Dumper.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar(f"{_TAG}str", text, style="|" if "\n" in text else None)
+)
+
+
+def format_yaml(value: object) -> str:
+    return yaml.dump(value, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=1_000_000).rstrip("\n")
+
+
 def iter_leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Yield (key path, value) for each single value in nested dicts, lists and tuples: ("server.port", 8000)."""
     if isinstance(value, dict):
