@@ -24,7 +24,7 @@ from hls_handler.cli.demo_claude import (
     require_budget,
     require_claude_access,
 )
-from hls_handler.cli.demo_report import SUCCESSFUL, format_details, format_event, format_totals
+from hls_handler.cli.demo_report import SUCCESSFUL, format_event, format_totals
 from hls_handler.cli.options import Config, print_line, print_lines
 from hls_handler.cli.send import Response, post_webhook, with_sandbox_links
 from hls_handler.cli.service_process import ServiceProcess
@@ -34,7 +34,7 @@ from hls_handler.engine.library import load_checked
 from hls_handler.errors import HlsError, with_remedy
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded
-from hls_handler.reports.delivery_report import DeliveryReport, load_report
+from hls_handler.reports.delivery_report import DeliveryReport, describe_steps, format_report, load_report
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.storage import Storage
@@ -218,8 +218,8 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess, *
             print_line(format_event(number, report, sandbox.page_url), colour=STATE_COLOURS.get(report.delivery.state))
             if not succeeded:
                 print_line(f"   {report.delivery.reason}")
-            for line in format_details(report) if verbose else ():
-                print_line(line)
+            for line in (*format_report(report), *describe_steps(report)) if verbose else ():
+                print_line(f"   {line}")
     print_line(format_totals(reports, paid=paid))
     return all_succeeded
 

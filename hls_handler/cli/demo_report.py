@@ -1,12 +1,11 @@
-"""The results of the demo's events: one line for each, their details, and the totals."""
+"""The results of the demo's events: one line for each, and the totals."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from hls_handler.cli.prompt_try_report import format_usages
 from hls_handler.events import event_key
 from hls_handler.reports.delivery_report import DeliveryReport
 from hls_handler.wording import add_usd, count, format_usd
@@ -48,22 +47,6 @@ def _find_conversation(report: DeliveryReport) -> str | None:
     linked = (match[1] for match in map(CONVERSATION.search, urls) if match)
     number = report.delivery.number
     return str(number) if number is not None else next(linked, None)
-
-
-def format_details(report: DeliveryReport) -> Iterator[str]:
-    """Yield the lines of --verbose."""
-    row = report.delivery
-    yield f"   delivery  {row.guid}: {row.state}" + (f", {row.reason}" if row.reason else "")
-    for answered in report.answers:
-        yield f"   prompt    {answered.prompt_id}: {format_usages([answered.usage])}"
-    yield f"   labels    {', '.join(report.labels) or 'none added'}"
-    lines = (report.comment or "").splitlines()
-    comment = [line for line in lines if line.strip() and not line.startswith("<!-- hls:")]  # without HLS's marker
-    yield f"   comment   {comment[0] if comment else 'none'}"
-    yield from (f"             {line}" for line in comment[1:3])
-    yield "   took      " + ", ".join(
-        f"{step.name} {step.took_s * 1000:.0f} ms" for step in report.steps if step.took_s is not None
-    )
 
 
 def format_totals(reports: Iterable[DeliveryReport], *, paid: bool) -> str:

@@ -77,7 +77,7 @@ def test_the_demo_processes_its_events_and_exits_with_0(folder: Path) -> None:
     assert violations(requests) == []
     again = hls("demo", "--once", "--verbose", folder=folder)  # on the same data: nothing comes twice
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "   prompt    issues/analyze@" in again.stdout
+    assert "Claude's reply to issues/analyze@" in again.stdout
 
 
 def test_the_demo_with_the_real_claude_prints_the_cost(tmp_path: Path, sandbox: Sandbox) -> None:
