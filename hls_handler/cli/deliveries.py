@@ -14,7 +14,6 @@ from hls_handler.cli.github_names import require_conversation, require_repositor
 from hls_handler.cli.options import (
     AsJson,
     Config,
-    abort,
     describe_missing_database,
     fail,
     find_age,
@@ -24,6 +23,7 @@ from hls_handler.cli.options import (
     print_json_line,
     print_line,
     print_lines,
+    require_confirmation,
     require_existing_store,
     utc_now,
 )
@@ -229,7 +229,7 @@ def retry(
             number = store.searches.count(search)
             print_line(f"{count(number, 'delivery')} {'matches' if number == 1 else 'match'}")
             if number and not yes:
-                _require_confirmation()
+                require_confirmation("Run them again?", what="the number", otherwise="none was queued")
             all_results = retry_matching(store, search, number=number, body_days_source=body_days_source)
             if all_results.queued is None or (number and not all_results.queued):
                 fail(all_results.sentence)
@@ -240,13 +240,6 @@ def retry(
     if not result.is_queued:
         fail(result.sentence)
     print_line(result.sentence)
-
-
-def _require_confirmation() -> None:
-    if not sys.stdin.isatty():
-        abort("standard input is not a terminal, so the number cannot be confirmed; add --yes to confirm it")
-    if not typer.confirm("Run them again?"):
-        fail("none was queued")
 
 
 def _require_found(row: DeliveryRow | None, guid: str) -> DeliveryRow:

@@ -9,6 +9,7 @@ import typer
 
 from hls_handler.cli.options import abort
 from hls_handler.events import REPOSITORY_NAME
+from hls_handler.settings.values import web_url
 
 SHORT_NAME = re.compile(r"(?P<repository>[^\s#:]+)#(?P<number>[1-9][0-9]{0,8})")
 CONVERSATION_PATH = re.compile(r"/(?P<repository>[^/]+/[^/]+)/(?:issues|pull)/(?P<number>[1-9][0-9]{0,8})(?:/.*)?")
@@ -64,14 +65,8 @@ def _parse_url(given: str, base_url: str, path: re.Pattern[str], what: str, exam
 
 
 def web_host(base_url: str) -> str:
-    """Return the host of GitHub's web pages: "github.com" for the API URL https://api.github.com.
-
-    On GitHub Enterprise Server, the API is a path of the same host: https://HOST/api/v3. On GitHub Enterprise Cloud
-    with data residency, the API has its own host: https://api.SUBDOMAIN.ghe.com.
-    https://docs.github.com/en/enterprise-server/rest/using-the-rest-api/getting-started-with-the-rest-api
-    """
-    url = urlsplit(base_url)
-    return _host_and_port(url) if url.path.strip("/") else _host_and_port(url).removeprefix("api.")
+    """Return the host of GitHub's web pages: "github.com" for the API URL https://api.github.com."""
+    return _host_and_port(urlsplit(web_url(base_url)))
 
 
 def _host_and_port(url: SplitResult) -> str:

@@ -168,6 +168,14 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def require_confirmation(question: str, *, what: str, otherwise: str, err: bool = False) -> None:
+    """Ask a question. Exit with 1 for a no, which `otherwise` describes, and with 2 if there is no terminal."""
+    if not sys.stdin.isatty():
+        abort(f"standard input is not a terminal, so {what} cannot be confirmed; add --yes to confirm it")
+    if not typer.confirm(question, err=err):
+        fail(otherwise)
+
+
 def abort(*problems: str) -> NoReturn:
     """Print the problems to standard error, one per line, and exit with 2."""
     for problem in problems:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from hls_handler.cli.options import (
     print_json,
     print_line,
     print_lines,
+    require_confirmation,
 )
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.engine.active_config import DeliveryConfig
@@ -134,7 +134,7 @@ def _ask(
     if trials:
         print_line(_describe_cost(settings, prompt, trials), err=err)
         if not yes:
-            _require_confirmation(err=err)
+            require_confirmation("Ask Claude?", what="the cost", otherwise="Claude was not asked", err=err)
     try:
         client = connect_claude(settings.claude)
     except SettingsError as exc:
@@ -183,13 +183,6 @@ def _describe_cost(settings: Settings, prompt: Prompt, trials: Sequence[Trial]) 
     follow_up = f", and more if {prompt.then.prompt} follows" if prompt.then is not None else ""
     questions = f"{count(total.questions, 'question')} to {', '.join(total.models)}"
     return f"{prompt.id}: {questions}, about {total.input_tokens} input tokens; {cost}{follow_up}; nothing is posted"
-
-
-def _require_confirmation(*, err: bool) -> None:
-    if not sys.stdin.isatty():
-        abort("standard input is not a terminal, so the cost cannot be confirmed; add --yes to confirm it")
-    if not typer.confirm("Ask Claude?", err=err):
-        fail("Claude was not asked")
 
 
 def format_comparison(report: Report) -> Iterator[str]:

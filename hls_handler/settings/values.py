@@ -454,7 +454,10 @@ def webhook_secrets(value: SecretStr | tuple[SecretStr, ...] | None) -> tuple[by
 
 
 def web_url(base_url: str) -> str:
-    """Return the address of GitHub's web pages: "https://github.com" for "https://api.github.com"."""
+    """Return the address of GitHub's web pages: "https://github.com" for "https://api.github.com".
+
+    The API of Enterprise Server is https://HOST/api/v3, that of Enterprise Cloud https://api.SUBDOMAIN.ghe.com.
+    """
     parts = urlsplit(base_url)
-    host = parts.netloc.removeprefix("api.") if not parts.path else parts.netloc  # Enterprise Server has /api/v3
+    host = parts.netloc.removeprefix("api.") if not parts.path else parts.netloc
     return f"{parts.scheme}://{host}"
