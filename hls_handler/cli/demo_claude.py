@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import SecretStr
-
-from hls_handler.cli.options import DOTENV, abort, connect_claude, load, require_claude_key
+from hls_handler.cli.options import connect_claude, load, require_claude_key
 from hls_handler.clients.claude_errors import MODEL_REMEDY
 from hls_handler.errors import DependencyDown, SettingsError
 from hls_handler.handlers import handler_for
@@ -19,12 +16,10 @@ from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
 from hls_handler.reports.estimate import Estimate, estimate, estimate_from_tokens
-from hls_handler.settings.load import SETTINGS_FILE, read_environment
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.wording import add_usd, count, was_or_were
 
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
-KEY_ALTERNATIVE = "omit --claude real"
 KEY_PLACEHOLDER = f"${{{KEY_VARIABLE}:-only-the-service-of-the-demo-has-it}}"
 """Value of claude.api_key in the demo's settings file. The key itself is only in the service's environment."""
 
@@ -46,23 +41,13 @@ class StoryCost:
 
 
 def load_claude_settings(config: Path | None) -> ClaudeSettings:
-    """Return the claude section of the settings file. Without a file, use the defaults and ANTHROPIC_API_KEY.
+    """Return the claude section of the settings file. Exits with 2 if there is no key or the file cannot be used.
 
-    Exits with 2 if there is no key or the settings cannot be used.
+    Without a file, ANTHROPIC_API_KEY suffices.
     """
-    if config is not None or os.environ.get("HLS_CONFIG") or SETTINGS_FILE.is_file():
-        settings = load(config, credentials=False)
-        require_claude_key(settings, alternative=KEY_ALTERNATIVE)
-        return settings.claude
-    try:
-        key = read_environment(os.environ, DOTENV).get(KEY_VARIABLE, "").strip()
-    except SettingsError as exc:
-        abort(*exc.problems)
-    if not key:
-        abort(f"{KEY_VARIABLE} is not set; set it in the environment or in {DOTENV.absolute()}, or {KEY_ALTERNATIVE}")
-    if not (key.isascii() and key.isprintable()):
-        abort(f"{KEY_VARIABLE} contains a character that is not allowed in HTTP headers; copy it again")
-    return ClaudeSettings(api_key=SecretStr(key))
+    settings = load(config, credentials=False)
+    require_claude_key(settings, alternative="omit --claude real")
+    return settings.claude
 
 
 def format_claude_section(claude: ClaudeSettings) -> str:

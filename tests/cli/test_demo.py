@@ -12,6 +12,7 @@ import yaml
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
+from hls_handler import shipped
 from hls_handler.cli import app
 from hls_handler.cli.demo import find_hls_command
 from hls_handler.cli.demo_claude import (
@@ -78,7 +79,10 @@ def test_a_key_suffices_if_there_is_no_settings_file(folder: Path) -> None:
     [
         (
             None,
-            "ANTHROPIC_API_KEY is not set; set it in the environment or in FOLDER/.env, or omit --claude real\n",
+            (
+                "SHIPPED:38 (claude.api_key): ANTHROPIC_API_KEY is not set; set it in the environment or in "
+                "FOLDER/.env, or omit --claude real\n"
+            ),
         ),
         (
             SMALLEST,
@@ -95,7 +99,8 @@ def test_a_missing_key_is_reported_with_the_place_to_set_it(folder: Path, settin
         (folder / "config").mkdir()
         (folder / "config" / "settings.yaml").write_text(settings)
     result = CliRunner().invoke(app, ["demo", "--once", "--claude", "real"])
-    assert (result.exit_code, result.stdout, result.stderr) == (2, "", complaint.replace("FOLDER", str(folder)))
+    expected = complaint.replace("FOLDER", str(folder)).replace("SHIPPED", str(shipped.SETTINGS))
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", expected)
     assert not (folder / "data").exists()
 
 
