@@ -13,8 +13,11 @@ from typer.testing import CliRunner, Result
 from hls_handler import shipped
 from hls_handler.analysis import Usage
 from hls_handler.cli import app
+from hls_handler.cli.prompts import format_versions
 from hls_handler.deliveries import Lease
+from hls_handler.reports.prompt_library import LibraryStats
 from hls_handler.storage import Storage
+from hls_handler.store.corrections import FieldFeedback
 from tests.prompting.samples import write
 from tests.queue.builders import begin, start_call
 
@@ -125,6 +128,21 @@ def test_list_shows_statistics_of_the_current_version_and_of_earlier_ones_in_par
         "  cost        0.000000 USD\n"
         "  last error  none\n"
     )
+
+
+def test_corrected_labels_are_shown_by_field_with_earlier_versions_in_parentheses() -> None:
+    feedback = {
+        "issues/analyze@000000": {"priority": FieldFeedback(10, 5), "kind": FieldFeedback(3, 0)},
+        "issues/analyze@111111": {"priority": FieldFeedback(10, 1)},
+        "issues/analyze@aaaaaa": {"priority": FieldFeedback(40, 6), "component": FieldFeedback(1, 1)},
+        "issues/other@aaaaaa": {"priority": FieldFeedback(1, 1)},
+    }
+    versions = LibraryStats(feedback=feedback).versions("issues/analyze@aaaaaa")
+    assert list(format_versions(versions))[4:] == [
+        "corrected   priority: 6 of 40 labels, 15% (earlier versions: 6 of 20 labels, 30%)",
+        "            component: 1 of 1 label, 100%",
+        "            kind: 0 of 0 labels (earlier versions: 0 of 3 labels, 0%)",
+    ]
 
 
 def test_variables_have_owner_type_and_example_and_those_of_comments_come_last(hls: Hls) -> None:
