@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 from typer.testing import CliRunner, Result
 
+from hls_handler import shipped
 from hls_handler.cli import app
 from tests.prompting.samples import write
 
@@ -240,16 +242,21 @@ def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     )
 
 
-SHIPPED = Path("config/settings.schema.json").resolve()
-
-
-def test_the_printed_schema_is_the_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("arguments", "name"), [((), "settings"), (("--repository",), "repository")])
+def test_the_printed_schema_is_the_shipped_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], name: str
+) -> None:
+    shipped_text = Path(f"config/{name}.schema.json").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)  # a folder without settings
     monkeypatch.setenv("HLS_CONFIG", "missing.yaml")
-    printed = CliRunner().invoke(app, ["settings", "schema"])
-    assert (printed.exit_code, printed.stderr) == (0, "")
-    assert printed.stdout == SHIPPED.read_text(encoding="utf-8")
-    assert json.loads(printed.stdout)["title"] == "Settings of HLS"
+    printed = CliRunner().invoke(app, ["settings", "schema", *arguments])
+    assert (printed.exit_code, printed.stderr, printed.stdout) == (0, "", shipped_text)
+    Draft202012Validator.check_schema(json.loads(printed.stdout))
+
+
+def test_the_shipped_settings_name_their_schema_for_editors() -> None:
+    first, *_ = shipped.SETTINGS.read_text(encoding="utf-8").splitlines()
+    assert first == "# yaml-language-server: $schema=settings.schema.json"
 
 
 @pytest.mark.parametrize(
