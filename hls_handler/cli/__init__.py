@@ -42,7 +42,6 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 
 def load_command(name: str) -> TyperCommand | TyperGroup:
-    """Import the command or group of commands `name`."""
     module, _, attribute = COMMANDS[name][0].partition(":")
     loaded = getattr(import_module(f"hls_handler.cli.{module}"), attribute)
     parent = typer.Typer(rich_markup_mode=None)

@@ -206,7 +206,6 @@ def _check_webhooks(
 
 
 def _find_missing_issues(settings: Settings, effective: EffectiveSettings, github: ReadOnlyGithub) -> Iterator[str]:
-    """Yield a sentence for each issue in `comments.post_to` that cannot be read."""
     for event, number in effective.comments.post_to.items():
         try:
             github.reader(effective.pattern).issue(number)

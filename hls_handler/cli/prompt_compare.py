@@ -125,7 +125,6 @@ def _ask(
     yes: bool,
     err: bool,
 ) -> Report:
-    """Ask Claude about stored deliveries, after the cost is confirmed."""
     library = load_library(settings)
     prompt, config = get_prompt(library, name), DeliveryConfig(settings, RepositoryTable(settings), library)
     if not prompt.on:

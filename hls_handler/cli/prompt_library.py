@@ -101,7 +101,6 @@ def _list_label_section(title: str, model: type[Reply]) -> Iterator[VariableSect
 
 
 def format_sections(sections: Iterable[VariableSection]) -> Iterator[str]:
-    """Yield the lines of `hls prompts vars`."""
     for position, section in enumerate(sections):
         if position:
             yield ""

@@ -74,7 +74,6 @@ def _render(settings: Settings, library: Library, chosen: Subject, prompt: str |
 
 
 def format_request(settings: Settings, rendered: RenderedPrompt) -> str:
-    """Return the output of `hls render`: an estimate of tokens and cost, then the request."""
     prompt, expected = rendered.prompt, estimate(settings.claude, rendered)
     cost = format_cost(expected)
     effort = f", effort {prompt.effort}" if prompt.effort else ""

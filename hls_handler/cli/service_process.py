@@ -63,7 +63,6 @@ class ServiceProcess:
         return b"cannot listen on" in self._new_log()
 
     def last_log_lines(self) -> str:
-        """Return the last 20 lines that the service has logged since its last start."""
         return "\n".join(self._new_log().decode(errors="replace").splitlines()[-20:])
 
     def restart_if_ended(self) -> None:

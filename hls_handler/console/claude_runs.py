@@ -112,7 +112,6 @@ class ClaudeRuns:
         threading.Thread(target=run, name=kind.replace(" ", "-"), daemon=True).start()
 
     def stop(self) -> None:
-        """Make no further call."""
         self._stopping.set()
 
     def _run(

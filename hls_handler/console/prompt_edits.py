@@ -181,7 +181,6 @@ class PromptEdits:
         return name, library
 
     async def _read(self, request: Request) -> tuple[Library, Edit, Form]:
-        """Return the library, the edit of the form, and the form."""
         form = await self._frame.read_own_form(request, max_bytes=MAX_EDIT_BYTES)
         name, library = self._check(request)
         text = form.get("text", "").replace("\r\n", "\n")  # browsers send CRLF

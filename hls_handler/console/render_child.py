@@ -86,7 +86,6 @@ JOB, RESULT = TypeAdapter(RenderJob), TypeAdapter(RenderResult)
 
 
 def main() -> None:
-    """Read a job, render it and write the result."""
     limit_resources()
     job = JOB.validate_json(sys.stdin.buffer.read())
     sys.stdout.buffer.write(RESULT.dump_json(render_edit(job, seal=forbid_new_files)))

@@ -304,7 +304,6 @@ class SourcedValue:
     overrides: tuple[str, ...] = ()  # other places that set the key, which `source` has precedence over
 
     def __str__(self) -> str:
-        """Return "key = value   source"."""
         return f"{self.key} = {self.value}{f'   {self.source}' if self.source else ''}"
 
 

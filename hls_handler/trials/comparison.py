@@ -50,12 +50,10 @@ class Run:
 
     @property
     def text(self) -> str:
-        """The replies as JSON."""
         return "\n".join(json.dumps(reply, indent=2, ensure_ascii=False) for _, reply in self.replies)
 
 
 def sum_calls(spent: Sequence[CallRow | Usage]) -> dict[str, Any]:
-    """Return `calls`, `tokens` and `cost_usd` of a `Run`."""
     counts = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
     return {
         "calls": len(spent),
@@ -294,12 +292,10 @@ class Report:
 
     @property
     def corrected(self) -> int:
-        """Number of deliveries whose old labels people corrected."""
         return sum(one.left != one.old for one in self.labels)
 
     @property
     def field_counts(self) -> Sequence[FieldCount]:
-        """The counts of all fields together, and then of each."""
         labels = [label for one in self.labels for labels in (one.old, one.new, one.left) for label in labels]
         fields = sorted({field_of(label.group) for label in labels})
         return [self._count_field(field) for field in (None, *fields)]

@@ -168,7 +168,6 @@ class Trial:
 
     @property
     def begun(self) -> Comparison:
-        """The comparison before there is a new result."""
         event = self.source.event
         conversation = event.conversation
         name = event.repository.full_name + (f"#{conversation.number}" if conversation else "")
@@ -342,7 +341,6 @@ def is_named(given: str, prompt_id: str) -> bool:
 
 
 def list_prompts(library: Library, event: Event) -> tuple[str, ...]:
-    """Return the names of the prompts for an event."""
     return tuple(name for name, prompt in library.prompts.items() if event.key in prompt.on or event.name in prompt.on)
 
 
