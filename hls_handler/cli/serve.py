@@ -20,10 +20,10 @@ import uvicorn
 
 from hls_handler import shipped
 from hls_handler.app import Role, Service, configure_logs
-from hls_handler.cli.options import DOTENV, Config, abort, config_path, fail, http_origin, print_line
+from hls_handler.cli.options import DOTENV, Config, abort, config_path, fail, http_origin, load, print_line
 from hls_handler.errors import DatabaseUnavailable, SettingsError
 from hls_handler.log_ring import LogRing
-from hls_handler.settings.load import CREDENTIALS, SETTINGS_FILE, SettingsFile, find_missing_credentials
+from hls_handler.settings.load import SETTINGS_FILE, SettingsFile
 from hls_handler.settings.model import Settings
 from hls_handler.web.server import graceful_shutdown_s, listen, make_server
 
@@ -31,6 +31,12 @@ log = logging.getLogger(__name__)
 
 OFF = "off, because server.api_key is not set"  # the console
 SIGNAL_POLL_S = 0.1
+CREDENTIALS = {
+    "github.token": "GITHUB_TOKEN",
+    "github.webhook_secret": "GITHUB_WEBHOOK_SECRET",
+    "claude.api_key": "ANTHROPIC_API_KEY",
+}
+"""Keys of the shipped settings that have no value without these variables."""
 
 RoleOption = Annotated[
     Role,
@@ -182,18 +188,9 @@ def up(config: Config = None) -> None:
     a credential is missing, or the service or the demo could not start.
     """
     path = config_path(config)
-    if path != shipped.SETTINGS and path.exists():
-        raise typer.Exit(run_service(path))
-    try:
-        missing = find_missing_credentials(os.environ, DOTENV)
-    except SettingsError as exc:
-        abort(*exc.problems)
-    if len(missing) == len(CREDENTIALS):
+    if path == shipped.SETTINGS and load(path, credentials=False).unset.keys() >= CREDENTIALS.keys():
         from hls_handler.cli.demo import run_demo  # here: `hls serve` does not need it
 
-        print_line(f"None of {', '.join(CREDENTIALS)} is set: running the demo against a built-in sandbox.")
+        print_line(f"None of {', '.join(CREDENTIALS.values())} is set: running the demo against a built-in sandbox.")
         raise typer.Exit(run_demo(once=False, fresh=False))
-    if missing:
-        advice = f"set it in the environment or in {DOTENV.absolute()} (see README.md)"
-        abort(*[f"{name} is not set: {advice}" for name in missing])
     raise typer.Exit(run_service(path))

@@ -310,15 +310,6 @@ def read_environment(environ: Mapping[str, str], dotenv: Path | None) -> Mapping
     return {b.key: b.value for b in bindings if b.key is not None and b.value is not None} | dict(environ)
 
 
-CREDENTIALS = ("GITHUB_TOKEN", "GITHUB_WEBHOOK_SECRET", "ANTHROPIC_API_KEY")
-
-
-def find_missing_credentials(environ: Mapping[str, str], dotenv: Path | None) -> tuple[str, ...]:
-    """Return the names in `CREDENTIALS` that are unset or blank. Raises `SettingsError` as `read_environment` does."""
-    variables = read_environment(environ, dotenv)
-    return tuple(name for name in CREDENTIALS if not variables.get(name, "").strip())
-
-
 MASK = "***"
 _MIN_CHARS = 8  # a shorter text may occur inside ordinary words
 _PASSWORDS = (re.compile(r"://[^:/]*:([^@]+)@"), re.compile(r"[?&](?:ssl)?password=([^&]+)"))

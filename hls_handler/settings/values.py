@@ -225,10 +225,8 @@ def find_glob_problem(glob: str) -> str | None:
         return "has //, /./ or /../, which no path has; write the path as GitHub shows it"
     if glob != glob.strip():
         return "starts or ends with white space; remove it"
-    if glob.startswith("!"):
-        return "begins with !; exceptions are not supported, so name only the files to leave out"
-    if re.search(r"\{[^{}]*,[^{}]*\}", glob):
-        return "has alternatives in braces, which are not supported; write one glob for each"
+    if (found := _find_label_glob_problem(glob)) is not None:
+        return found
     if any(ANY_FOLDERS in part and part != ANY_FOLDERS for part in parts):
         return "has ** inside a name; write it alone between slashes, such as **/*.snap"
     return None
@@ -236,7 +234,7 @@ def find_glob_problem(glob: str) -> str | None:
 
 def _find_label_glob_problem(glob: str) -> str | None:
     if glob.startswith("!"):
-        return "begins with !; exceptions are not supported, so name only the labels to set"
+        return "begins with !; exceptions are not supported, so name only what is to match"
     if re.search(r"\{[^{}]*,[^{}]*\}", glob):
         return "has alternatives in braces, which are not supported; write one glob for each"
     return None

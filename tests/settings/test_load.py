@@ -16,11 +16,9 @@ from pydantic import SecretStr
 from hls_handler import shipped
 from hls_handler.errors import SettingsError
 from hls_handler.settings.load import (
-    CREDENTIALS,
     SettingsFile,
     collect_secrets,
     export_proxy_settings,
-    find_missing_credentials,
     find_settings_file,
     load_settings,
     masked,
@@ -381,18 +379,6 @@ def test_proxy_and_certificate_variables_in_dotenv_are_copied_unless_already_set
     unchanged: dict[str, str] = {}
     export_proxy_settings(unchanged, dotenv)
     assert unchanged == {}
-
-
-ALL = {"GITHUB_TOKEN": "t", "GITHUB_WEBHOOK_SECRET": "s", "ANTHROPIC_API_KEY": "k"}
-
-
-def test_an_empty_credential_is_missing(tmp_path: Path) -> None:
-    environ = {"GITHUB_TOKEN": "t", "GITHUB_WEBHOOK_SECRET": " "}
-    assert find_missing_credentials({}, None) == CREDENTIALS
-    assert find_missing_credentials(environ, None) == ("GITHUB_WEBHOOK_SECRET", "ANTHROPIC_API_KEY")
-    assert find_missing_credentials(ALL, tmp_path / "absent") == ()
-    (tmp_path / ".env").write_text("GITHUB_TOKEN=t\nANTHROPIC_API_KEY=\n", encoding="utf-8")
-    assert find_missing_credentials({"GITHUB_WEBHOOK_SECRET": "s"}, tmp_path / ".env") == ("ANTHROPIC_API_KEY",)
 
 
 def test_settings_load_without_the_variables_that_they_name(tmp_path: Path) -> None:
