@@ -170,15 +170,6 @@ def test_a_usage_error_names_what_is_expected(path: Path, arguments: tuple[str, 
     assert message in result.stderr
 
 
-def test_unusable_settings_are_reported(path: Path) -> None:
-    path.write_text(SETTINGS.replace("enabled", "enabeld"))
-    result = explain(path, "octo/widgets")
-    assert result.exit_code == 2
-    assert result.stderr == (
-        f"{path}:12: repositories[2].enabeld: unknown key; did you mean repositories[2].enabled?\n"
-    )
-
-
 def test_unusable_prompts_are_reported_only_with_event(path: Path) -> None:
     path.write_text(f"{SETTINGS}prompts: {{directory: nowhere}}\n")
     assert explain(path, "octo/widgets").exit_code == 0
