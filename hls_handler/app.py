@@ -26,8 +26,7 @@ from starlette.applications import Starlette
 
 from hls_handler import logs, tracing
 from hls_handler.background.catch_up import CatchUp, CatchUpLoop, Listening
-from hls_handler.background.checks import make_checks
-from hls_handler.background.connections import ConnectionReport
+from hls_handler.background.checks import ConnectionReport, make_checks
 from hls_handler.background.threads import WATCH_EVERY_S, PeriodicThread, make_probe, make_retention
 from hls_handler.clients.api import RateLimitMonitor
 from hls_handler.clients.claude import Claude
