@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Mapping
 from functools import partial
 from typing import assert_never
 
@@ -217,7 +216,11 @@ def _find_review(job: Job, number: int, review: RequestedReview) -> NewDelivery 
     if stop is not None:
         return str(stop)
     document = job.context.github.reader(job.event.repository.full_name).pull_request_document(number)
-    guid, body = _make_guid(job.lease.guid), json.dumps(_make_payload(job, number, document, review)).encode()
+    payload = {key: job.event.payload[key] for key in COMMON_KEYS if key in job.event.payload}
+    payload |= {"action": "synchronize", "number": number, "pull_request": document, REQUEST_KEY: {"review": review}}
+    # Each attempt at the command makes the same GUID.
+    guid = str(uuid.uuid5(uuid.NAMESPACE_OID, f"review requested by {job.lease.guid}"))
+    body = json.dumps(payload).encode()
     try:
         event = parse_event("pull_request", guid, body)
         routing_input = from_event(event)
@@ -244,24 +247,6 @@ def _find_ignored(job: Job, review: RoutingInput) -> Ignored | None:
     if isinstance(routed, Rule):
         routed = job.router.route_enabled(review, job.rule.effective)
     return routed if isinstance(routed, Ignored) else None
-
-
-def _make_guid(command: str) -> str:
-    """Return the GUID of the review that the delivery `command` requests: the same one for each attempt."""
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"review requested by {command}"))
-
-
-def _make_payload(
-    job: Job, number: int, document: Mapping[str, object], review: RequestedReview
-) -> Mapping[str, object]:
-    common = {key: job.event.payload[key] for key in COMMON_KEYS if key in job.event.payload}
-    return {
-        **common,
-        "action": "synchronize",
-        "number": number,
-        "pull_request": document,
-        REQUEST_KEY: {"review": review},
-    }
 
 
 def _make_delivery(job: Job, pull_request: PullRequest, guid: str, body: bytes, review: RequestedReview) -> NewDelivery:
