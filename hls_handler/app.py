@@ -27,7 +27,14 @@ from starlette.applications import Starlette
 from hls_handler import logs, tracing
 from hls_handler.background.catch_up import CatchUp, CatchUpLoop, Listening
 from hls_handler.background.checks import ConnectionReport, make_checks
-from hls_handler.background.threads import WATCH_EVERY_S, PeriodicThread, make_probe, make_retention
+from hls_handler.background.threads import (
+    WATCH_EVERY_S,
+    Check,
+    PeriodicThread,
+    make_retention,
+    probe_every_s,
+    run_checks,
+)
 from hls_handler.clients.api import RateLimitMonitor
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.credentials import App
@@ -189,7 +196,7 @@ class Service:
             lookup_model=lambda of: claude.of(of.claude).lookup_model(of.claude.model),
             health=self._health,
         )
-        self._probe = make_probe(checks, self._health, report=self.connections.report)
+        self._probe = PeriodicThread("probe", partial(self._check_health, checks), lambda: probe_every_s(self._health))
         watcher = PeriodicThread("watcher", self._check_changes, lambda: WATCH_EVERY_S)
         self._catch_up = self._make_catch_up(listening)
         retention = make_retention(self._store.retention, self.settings)
@@ -321,6 +328,10 @@ class Service:
             raise
         self._wake()
         self._probe.run_soon()
+
+    def _check_health(self, checks: Sequence[Check]) -> None:
+        run_checks(checks, self._health)
+        self.connections.report()
 
     def _check_changes(self) -> None:
         try:

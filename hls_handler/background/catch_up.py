@@ -60,16 +60,12 @@ COUNTS = ("hooks", "looked_at", "fetched", "accepted", "unread", "lost", "remain
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """A delivery that was not received, and that the settings may admit."""
-
     attempt: DeliveryAttempt
     repository: str | None  # "owner/repo", if known
 
 
 @dataclass(slots=True)
 class Report:
-    """Progress and result of one run."""
-
     hooks: int = 0
     looked_at: int = 0  # attempts in GitHub's lists
     fetched: int = 0  # payloads
@@ -182,7 +178,6 @@ class CatchUp:
         self.report = Report()
 
     def close(self) -> None:
-        """Close the connection to GitHub."""
         self._clients.close()
 
     def run(self, *, dry_run: bool = False, on_progress: Callable[[], object] = lambda: None) -> Report:

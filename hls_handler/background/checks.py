@@ -279,7 +279,6 @@ class ConnectionReport:
 
 
 def find_missing(identity: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the sentences about missing permissions in the identity that `/health` shows."""
     yield from identity.get("missing_permissions") or ()
     installations: Sequence[Mapping[str, Any]] = identity.get("installations") or ()
     for one in installations:

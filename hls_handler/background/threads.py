@@ -130,16 +130,6 @@ def probe_every_s(health: Health) -> float:
     return PROBE_UNHEALTHY_EVERY_S if health.snapshot().overall == "unhealthy" else PROBE_EVERY_S
 
 
-def make_probe(checks: Sequence[Check], health: Health, *, report: Callable[[], None]) -> PeriodicThread:
-    """Return the thread that runs the checks. It calls `report` after each run."""
-
-    def run() -> None:
-        run_checks(checks, health)
-        report()
-
-    return PeriodicThread("probe", run, lambda: probe_every_s(health))
-
-
 def delete_old(
     store: RetentionStore,
     settings: Settings,

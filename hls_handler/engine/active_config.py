@@ -86,9 +86,7 @@ class Writer(Protocol):
 class Checks(Protocol):
     """Writes of checks on commits of one repository; `clients.checks.GithubChecks` implements it."""
 
-    def begin(self, check: CommitCheck) -> WrittenCheck:
-        """Show the check in progress."""
-        ...
+    def begin(self, check: CommitCheck) -> WrittenCheck: ...
 
     def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck:
         """End the check, which need not have begun."""
@@ -250,8 +248,6 @@ class DeliveryConfig:
 
 @dataclass(frozen=True, slots=True)
 class ChosenAccount:
-    """The account that processes a delivery."""
-
     github: Github
     bot: Account
     others: tuple[Account, ...] = ()  # HLS's other accounts: their events are ignored, too

@@ -87,7 +87,6 @@ class Health:
                 self._set_healthy(component)
 
     def forget(self, component: Component) -> None:
-        """Set the component's state to "unknown"."""
         with self._lock:
             self._failed_in_use_at.pop(component, None)
             self._worked_in_use.discard(component)

@@ -82,15 +82,12 @@ class FakeGithub:
     reacted_in: list[str] = field(default_factory=list)
     changed: dict[int, tuple[ChangedFile, ...]] = field(default_factory=dict)
     reviews_of: dict[int, tuple[Review, ...]] = field(default_factory=dict)
-    review_comments_of: dict[int, tuple[ReviewComment, ...]] = field(default_factory=dict)
     review_threads_of: dict[int, tuple[ReviewThread, ...]] = field(default_factory=dict)  # by pull request
     contexts: dict[str, ReviewContext] = field(default_factory=dict)  # by base branch
     head_files: dict[str, str] = field(default_factory=dict)  # text by "commit:path"
     permissions: dict[str, RepositoryPermission] = field(default_factory=dict)  # by login; "read" for others
     comments_of: dict[int, tuple[Comment, ...]] = field(default_factory=dict)  # by others
-    jobs_of: dict[tuple[int, int], tuple[WorkflowJob, ...]] = field(default_factory=dict)  # by run and attempt
     logs: dict[int, str] = field(default_factory=dict)  # by job; a missing log has expired
-    pulls_from: dict[str, tuple[PullRequest, ...]] = field(default_factory=dict)  # by "owner:branch"
     released: tuple[Release, ...] = ()
     comparison: Comparison | None = None
     files_at: dict[str, FileAtRef] = field(default_factory=dict)  # by "branch:path"
@@ -200,7 +197,7 @@ class FakeReader:
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
         self.github._call(f"review_comments {number} {review_id}")
-        return self.github.review_comments_of.get(review_id, ())
+        return ()
 
     def review_threads(self, number: int) -> tuple[ReviewThread, ...]:
         self.github._call(f"review_threads {number}")
@@ -227,7 +224,7 @@ class FakeReader:
 
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
         self.github._call(f"jobs {run_id} {attempt}")
-        return self.github.jobs_of.get((run_id, attempt), ())
+        return ()
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
         self.github._call(f"job_log {job_id}")
@@ -235,7 +232,7 @@ class FakeReader:
 
     def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
         self.github._call(f"pull_requests_from {head}")
-        return self.github.pulls_from.get(head, ())
+        return ()
 
     def releases(self) -> tuple[Release, ...]:
         self.github._call("releases")

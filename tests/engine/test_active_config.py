@@ -151,21 +151,10 @@ def test_unavailable_database_postpones_the_reload(setup: ReloadSetup) -> None:
 
 
 def test_client_is_replaced_and_closed_only_when_its_settings_change() -> None:
-    made: list[str] = []
     closed: list[str] = []
-
-    def make(token: str) -> str:
-        made.append(token)
-        return f"client of {token}"
-
-    cached = CachedClient(make, close=closed.append)
-    assert [cached.of(token) for token in ("old", "old", "new", "new")] == [
-        "client of old",
-        "client of old",
-        "client of new",
-        "client of new",
-    ]
-    assert (made, closed) == (["old", "new"], ["client of old"])
+    cached = CachedClient(lambda token: f"client of {token}", close=closed.append)
+    assert cached.of("old") is cached.of("old")
+    assert (cached.of("new"), closed) == ("client of new", ["client of old"])
     cached.close()
     cached.close()
     assert closed == ["client of old", "client of new"]

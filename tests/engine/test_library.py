@@ -136,31 +136,6 @@ def test_field_that_nothing_uses_and_labels_of_a_discussion_are_reported(tmp_pat
     ]
 
 
-@pytest.mark.parametrize(
-    "files",
-    [
-        {"issues/b.comment.md.j2": "{% if analysis['mood'] %}x{% endif %}"},
-        {"issues/b.comment.md.j2": "{{ [analysis] | map(attribute='mood') | list }}"},
-        {"issues/b.comment.md.j2": "{% include 'issues/_mood.md.j2' %}", "issues/_mood.md.j2": "{{ analysis.mood }}"},
-        {"issues/b.j2": "mood == 'good'", "issues/c.j2": "x"},
-        {"issues/b.j2": "worth_saying", "issues/c.j2": "{{ analysis.mood }}"},
-    ],
-)
-def test_field_is_used_by_a_template_or_a_condition(tmp_path: Path, files: dict[str, str]) -> None:
-    then = f'then: {{prompt: issues/c, when: "analysis.{files["issues/b.j2"]}"}}\n' if "issues/b.j2" in files else ""
-    front = "---\ndescription: x\non: [issues.pinned]\nreply: issue_analysis\n"
-    prompts = {
-        "issues/b.j2": f"{front}fields: {{mood: {{type: string}}}}\n{then}---\n{{{{ issue.title }}}}",
-        **{name: text for name, text in files.items() if name not in ("issues/b.j2", "issues/c.j2")},
-    }
-    if "issues/c.j2" in files:
-        prompts["issues/c.j2"] = (
-            f"---\ndescription: y\nreply: issue_analysis\n---\n{files['issues/c.j2']} {{{{ issue }}}}"
-        )
-    library = load_library(write(tmp_path, prompts), families=families(), shipped=SHIPPED)
-    assert library.warnings == ()
-
-
 USES_TEAM = "{{ config.team }} {% if config.areas is defined %}{{ config.areas }}{% endif %} {{ issue.title }}"
 TWO = (
     "    variables: {team: a, areas: [b]}\n  - name: owner/other\n  - {name: owner/off, enabled: false}\n"

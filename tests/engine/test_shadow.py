@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import IssueResponse
-from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.shadow import SHADOW, PromptResult
 from hls_handler.errors import DependencyDown, LeaseLost, Permanent
 from hls_handler.settings.model import Prompts
@@ -26,7 +25,6 @@ from tests.engine.shadow_world import (
 )
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld
 from tests.prompting.samples import write
-from tests.queue.builders import analyses_of
 
 
 def test_shadow_runs_after_the_posted_prompt_and_posts_nothing(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -61,24 +59,6 @@ def test_posting_is_stored_and_its_lock_released_before_the_shadow_runs(make_wor
     world.claude.on_call = record_status
     assert world.run() == POSTED
     assert statuses == [("running", "done")]
-
-
-def test_analyses_and_calls_of_a_shadow_are_marked(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
-    world.run()
-    analyses = [
-        (row.prompt_id.partition("@")[0], row.step_index >= FIRST_SHADOW_STEP) for row in analyses_of(world.store, GUID)
-    ]
-    assert analyses == [("issues/analyze", False), ("issues/strict", True)]
-    assert [(call.outcome, call.of_shadow) for call in world.store.calls.calls_of(GUID)] == [
-        ("ok", False),
-        ("ok", True),
-    ]
-    counted = world.store.statistics.counters()
-    strict = analyses_of(world.store, GUID)[1].prompt_id
-    assert (counted["prompt_calls", strict], counted["prompt_shadow_calls", strict]) == (1, 1)
-    assert counted["prompt_cost_micro_usd", strict] == 140
-    assert world.store.calls.count_last_hour() == 2
 
 
 @pytest.mark.parametrize(
