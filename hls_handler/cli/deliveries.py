@@ -208,7 +208,6 @@ def retry(
     2 usage error, or unusable settings or database.
     """
     settings = load(config, credentials=False)
-    body_days_source = settings.sources.where("storage.body_days")
     if (guid is None) == (state is None):
         raise typer.BadParameter("give either a delivery or --state dead", param_hint="DELIVERY")
     if state is not None and state not in RETRIED:
@@ -230,13 +229,13 @@ def retry(
             print_line(f"{count(number, 'delivery')} {'matches' if number == 1 else 'match'}")
             if number and not yes:
                 require_confirmation("Run them again?", what="the number", otherwise="none was queued")
-            all_results = retry_matching(store, search, number=number, body_days_source=body_days_source)
+            all_results = retry_matching(store, search, settings, number=number)
             if all_results.queued is None or (number and not all_results.queued):
                 fail(all_results.sentence)
             print_line(all_results.sentence)
             return
         row = _require_found(store.deliveries.find(guid), guid)
-        result = retry_delivery(store, row, body_days_source=body_days_source)
+        result = retry_delivery(store, row, settings)
     if not result.is_queued:
         fail(result.sentence)
     print_line(result.sentence)

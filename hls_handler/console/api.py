@@ -95,8 +95,7 @@ class Api:
 
     def _retry(self, request: Request) -> Response:
         row = require_delivery(self._store, request)
-        source = self._frame.settings.sources.where("storage.body_days")
-        result = retry_delivery(self._store, row, body_days_source=source)
+        result = retry_delivery(self._store, row, self._frame.settings)
         if not result.is_queued:
             raise HTTPException(409, result.sentence)
         document: RetryDocument = {"delivery": row.guid, "detail": result.sentence}
@@ -106,8 +105,7 @@ class Api:
         given = dict(request.query_params)
         number = _parse_number(given, "number", 0, MAX_NUMBER) or 0
         search = parse_retried({name: value for name, value in given.items() if name != "number"})
-        source = self._frame.settings.sources.where("storage.body_days")
-        result = retry_matching(self._store, search, number=number, body_days_source=source)
+        result = retry_matching(self._store, search, self._frame.settings, number=number)
         if result.queued is None:
             raise HTTPException(409, result.sentence)
         document: RetriesDocument = {"queued": result.queued, "detail": result.sentence}

@@ -138,8 +138,8 @@ class DeliveryPages:
 
     def _run_matching(self, request: Request, number: int) -> Response:
         given = {name: value for name, value in request.query_params.items() if value}
-        search, source = parse_retried(given), self._frame.settings.sources.where("storage.body_days")
-        result = retry_matching(self._store, search, number=number, body_days_source=source)
+        search = parse_retried(given)
+        result = retry_matching(self._store, search, self._frame.settings, number=number)
         if result.received is not None and not result.refused:
             first, last = result.received
             kept = {name: value for name, value in given.items() if name in ("repository", "event", "sender")}
@@ -199,8 +199,7 @@ class DeliveryPages:
 
     def _run(self, request: Request) -> Response:
         row = require_delivery(self._store, request)
-        source = self._frame.settings.sources.where("storage.body_days")
-        result = retry_delivery(self._store, row, body_days_source=source)
+        result = retry_delivery(self._store, row, self._frame.settings)
         if result.is_queued:
             return RedirectResponse(f"/deliveries/{row.guid}", 303)
         row = require_delivery(self._store, request)  # its state may have changed meanwhile

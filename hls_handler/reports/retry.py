@@ -7,6 +7,7 @@ from datetime import datetime
 
 from hls_handler.deliveries import State
 from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
+from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
@@ -22,8 +23,8 @@ class Retry:
     sentence: str  # without a full stop
 
 
-def retry_delivery(store: Storage, row: DeliveryRow, *, body_days_source: str) -> Retry:
-    """Queue a dead, ignored or waiting delivery to run now. `body_days_source` is the place of `storage.body_days`."""
+def retry_delivery(store: Storage, row: DeliveryRow, settings: Settings) -> Retry:
+    """Queue a dead, ignored or waiting delivery to run now."""
     state = store.queue.retry(row.guid)
     if state is None:
         return Retry(False, f"{row.guid} was deleted")
@@ -38,11 +39,11 @@ def retry_delivery(store: Storage, row: DeliveryRow, *, body_days_source: str) -
     if state not in ("dead", "queued"):
         return Retry(False, f"{row.guid} is {state}; only a dead, ignored or waiting delivery can be run again")
     if state == "dead":
+        where = settings.sources.where("storage.body_days")
         return Retry(
             False,
-            f"{row.guid} stays dead: its body was deleted ({body_days_source}); redeliver it from the "
-            "webhook's Recent Deliveries, which GitHub allows for 3 days, or trigger a new event on the issue or pull "
-            "request",
+            f"{row.guid} stays dead: its body was deleted ({where}); redeliver it from the webhook's Recent "
+            "Deliveries, which GitHub allows for 3 days, or trigger a new event on the issue or pull request",
         )
     pause = find_pause(row.repository, store.pauses.active())
     if pause is not None:
@@ -59,7 +60,7 @@ class FilterRetry:
     received: tuple[datetime, datetime] | None = None  # when the first and the last of them were received
 
 
-def retry_matching(store: Storage, search: DeliverySearch, *, number: int, body_days_source: str) -> FilterRetry:
+def retry_matching(store: Storage, search: DeliverySearch, settings: Settings, *, number: int) -> FilterRetry:
     """Queue all deliveries that match to run now, the oldest first, each in a transaction of its own.
 
     `number` is the number of matching deliveries that the operator saw. If it is another one by now, queue none.
@@ -68,7 +69,7 @@ def retry_matching(store: Storage, search: DeliverySearch, *, number: int, body_
     if len(rows) != number:
         matching = f"{count(len(rows), 'delivery')} {'matches' if len(rows) == 1 else 'match'} now"
         return FilterRetry(None, f"{matching}, and the number given is {number}; none was queued")
-    results = [retry_delivery(store, row, body_days_source=body_days_source) for row in reversed(rows)]
+    results = [retry_delivery(store, row, settings) for row in reversed(rows)]
     refused = [one.sentence for one in results if not one.is_queued]
     queued = len(results) - len(refused)
     sentence = f"{count(queued, 'delivery')} {is_or_are(queued)} queued"
