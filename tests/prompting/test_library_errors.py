@@ -133,10 +133,6 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
             ["issues/first.j2:5: then.when: analysis has no 'knid'; did you mean 'kind'?"],
         ),
         (
-            {"base.j2": BASE, **CHAIN, "issues/first.j2": CHAIN["issues/first.j2"].replace("analysis.", "issue.")},
-            ["issues/first.j2:5: then.when: unknown variable 'issue'; known: analysis"],
-        ),
-        (
             {
                 "base.j2": BASE,
                 **CHAIN,
