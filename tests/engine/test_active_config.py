@@ -152,7 +152,7 @@ def test_unavailable_database_postpones_the_reload(setup: ReloadSetup) -> None:
 
 def test_client_is_replaced_and_closed_only_when_its_settings_change() -> None:
     closed: list[str] = []
-    cached = CachedClient(lambda token: f"client of {token}", close=closed.append)
+    cached: CachedClient[str, str] = CachedClient(lambda token: f"client of {token}", close=closed.append)
     assert cached.of("old") is cached.of("old")
     assert (cached.of("new"), closed) == ("client of new", ["client of old"])
     cached.close()
