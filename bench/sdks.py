@@ -1,4 +1,4 @@
-"""`python -m bench.sdks PORT`: repeat all requests that a stand-in has recorded, with the SDKs alone.
+"""`python -m bench.sdks PORT`: repeat all requests that a stand-in has recorded, with httpx2 and anthropic alone.
 
 Prints the CPU time of all calls in milliseconds.
 """
@@ -9,8 +9,8 @@ import sys
 import time
 from typing import Any
 
+import httpx2
 from anthropic import Anthropic
-from github import Auth, Github
 
 from bench.process import MeasuredProcess
 from bench.stand_in import StandIn
@@ -19,16 +19,8 @@ from bench.stand_in import StandIn
 def _replay(upstream: StandIn) -> float:
     settings = upstream.settings
     token, api_key = settings["credentials"]
-    github = Github(
-        auth=Auth.Token(token),
-        base_url=settings["github_url"],
-        retry=None,
-        seconds_between_requests=None,
-        seconds_between_writes=None,
-        timeout=15,
-        lazy=True,
-        api_version="2022-11-28",
-    )
+    headers = {"Authorization": f"Bearer {token}", "User-Agent": "bench"}
+    github = httpx2.Client(base_url=settings["github_url"], headers=headers, timeout=15)
     claude = Anthropic(api_key=api_key, base_url=settings["claude_url"], max_retries=0, timeout=60)
     requests = upstream.requests()
     for request in requests[:20]:  # so that imports and connections are not measured
@@ -39,13 +31,11 @@ def _replay(upstream: StandIn) -> float:
     return (time.process_time() - before_s) * 1000
 
 
-def _send(github: Github, claude: Anthropic, request: dict[str, Any]) -> None:
+def _send(github: httpx2.Client, claude: Anthropic, request: dict[str, Any]) -> None:
     if request["stand_in"] == "claude":
         claude.messages.create(**request["body"])
     else:
-        github.requester.requestJson(
-            request["method"], request["path"], request["query"] or None, None, request["body"]
-        )
+        github.request(request["method"], request["path"], params=request["query"] or None, json=request["body"])
 
 
 if __name__ == "__main__":
