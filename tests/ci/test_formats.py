@@ -48,7 +48,7 @@ FORMATS = {
     ],
     "dart analyze": ["»   error • lib/price.dart:3:5 • Undefined name 'discount'. • undefined_identifier"],
     "dotnet format": [
-        "» /work/shop/Price.cs(12,1): error WHITESPACE: Fix whitespace formatting. Insert '\\s'. [shop.csproj]",
+        "» /src/shop/Price.cs(12,1): error WHITESPACE: Fix whitespace formatting. Insert '\\s'. [shop.csproj]",
     ],
     "flake8": ["» src/shop.py:3:1: F401 'os' imported but unused"],
     "git diff --exit-code": ["» diff --git a/src/generated.py b/src/generated.py"],
