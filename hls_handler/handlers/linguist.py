@@ -1,45 +1,83 @@
-"""Reads the attributes `linguist-generated` and `linguist-vendored` of a `.gitattributes` file, nearly as git does.
+"""Reads the attributes `linguist-generated` and `linguist-vendored` of a `.gitattributes` file, as git does.
 
-Unlike git, it knows no classes such as `[[:digit:]]`, and no octal escapes in quoted patterns.
 https://docs.github.com/en/repositories/working-with-files/managing-files/customizing-how-changed-files-appear-on-github
 """
 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Mapping
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import Literal
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, cast, get_args
 
 from hls_handler.settings.values import match_items
 
 Attribute = Literal["generated", "vendored"]
-States = Mapping[Attribute, bool | None]  # None: unspecified
+State = tuple[bytes, bytes | bool | None]  # b"linguist-generated", True; None: unspecified by `!`
+Item = frozenset[int] | None  # the bytes that match; None is a star
 
-NAMES: Mapping[str, Attribute] = {"linguist-generated": "generated", "linguist-vendored": "vendored"}
-SIGNS: Mapping[str, bool | None] = {"": True, "-": False, "!": None}
+NAMES: Mapping[bytes, Attribute] = {f"linguist-{name}".encode(): cast(Attribute, name) for name in get_args(Attribute)}
+VALUES: Mapping[object, bool] = {True: True, False: False, b"true": True, b"false": False}
 MAX_RULES = 500  # lines that set one of the attributes, or a macro; later ones are ignored
 MAX_LINE_BYTES = 2048  # git ignores longer lines
 
-LINE = re.compile(r'[ \t]*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?![#!])(?P<plain>[^ \t\r]+))(?P<states>.*)', re.DOTALL)
-STATE = re.compile(r"(?P<sign>[-!]?)(?P<name>[A-Za-z0-9_.][-A-Za-z0-9_.]*)(?:=(?P<value>.*))?", re.DOTALL)
-ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-MACRO = "[attr]"
-FOLDERS = "**"  # a part of a pattern that matches any number of folders
+BLANKS = b" \t\r"
+MACRO = b"[attr]"
+STATE = re.compile(rb"([-!]?)([A-Za-z0-9_.][-A-Za-z0-9_.]*)(?:=(.*))?", re.DOTALL)
+QUOTED = re.compile(rb'"((?:[^"\\]|\\(?:[abfnrtv\\"]|[0-3][0-7]{2}))*)"')
+ESCAPE = re.compile(rb"\\([0-3][0-7]{2}|.)", re.DOTALL)
+ESCAPES = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
+
+# `[!a-z[:digit:]]` is a set; its first member may be `]`.
+ITEM = re.compile(
+    rb"\\.|\[(?P<not>[!^]?+)(?P<set>(?>\\.|\[:[^\]]*:\]|[^\\])(?>\\.|\[:[^\]]*:\]|[^\]\\])*)\]|[^\\\[]|(?P<broken>.)",
+    re.DOTALL,
+)
+MEMBER = re.compile(rb"\[:([^\]]*):\]|(\\?.)(?:-(?!\])(\\?.))?", re.DOTALL)
+STAR: Item = None
+FOLDERS = (STAR, STAR)  # a part `**`: any number of folders
+ANY_BYTE = frozenset(range(256))
+CLASSES = {
+    b"alpha": string.ascii_letters,
+    b"alnum": string.ascii_letters + string.digits,
+    b"digit": string.digits,
+    b"lower": string.ascii_lowercase,
+    b"upper": string.ascii_uppercase,
+    b"xdigit": string.hexdigits,
+    b"punct": string.punctuation,
+    b"space": string.whitespace,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    parts: tuple[tuple[Item, ...], ...]  # of the pattern, one for each folder and the last for the name
+    states: tuple[State, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LinguistAttributes:
-    rules: tuple[tuple[tuple[str, ...], States], ...] = ()  # the parts of each pattern, as `fnmatch` reads them
+    rules: tuple[Rule, ...] = ()
+    macros: Mapping[bytes, tuple[State, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def find(self, path: str) -> Mapping[Attribute, bool]:
         """Return the attributes that are set for a file to true or false."""
-        parts, states = path.split("/"), dict[Attribute, bool | None]()
-        for pattern, of_rule in self.rules:
-            if match_items(pattern, parts, any_number=FOLDERS, item_matches=lambda part, name: fnmatchcase(name, part)):
-                states.update(of_rule)
-        return {attribute: value for attribute, value in states.items() if value is not None}
+        parts, states = path.encode(errors="surrogatepass").split(b"/"), dict[bytes, object]()
+        for rule in reversed(self.rules):
+            if match_items(rule.parts, parts, any_number=FOLDERS, item_matches=_match_name):
+                self._add(states, rule.states)
+        values = {attribute: VALUES.get(states.get(name)) for name, attribute in NAMES.items()}
+        return {attribute: value for attribute, value in values.items() if value is not None}
+
+    def _add(self, states: dict[bytes, object], added: tuple[State, ...]) -> None:
+        """Add the states of a line and of its macros. The last one that git reads wins, so lines come in reverse."""
+        for name, value in reversed(added):
+            if name not in states:
+                states[name] = value
+                if value is True:
+                    self._add(states, self.macros.get(name, ()))
 
 
 NO_ATTRIBUTES = LinguistAttributes()
@@ -50,41 +88,87 @@ def parse_attributes(text: str) -> LinguistAttributes:
 
     https://git-scm.com/docs/gitattributes
     """
-    rules: list[tuple[tuple[str, ...], States]] = []
-    macros: dict[str, States] = {}
-    for line in text.removeprefix("\ufeff").split("\n"):
-        found = LINE.fullmatch(line)
-        if found is None or len(line.encode(errors="surrogatepass")) >= MAX_LINE_BYTES:
-            continue
-        states = _parse_states(found["states"], macros)
-        if not states or len(rules) + len(macros) >= MAX_RULES:
-            continue
-        pattern = found["plain"] if found["quoted"] is None else ESCAPE.sub(r"\1", found["quoted"])
-        if pattern.startswith(MACRO):
-            macros[pattern.removeprefix(MACRO)] = states
-        elif not pattern.endswith("/"):  # only folders, which have no attributes
-            rules.append((_parse_pattern(pattern), states))
-    return LinguistAttributes(tuple(rules))
+    raw = text.removeprefix("\ufeff").encode(errors="surrogatepass")
+    lines = [parsed for line in raw.split(b"\n") if (parsed := _parse_line(line)) is not None]
+    names = NAMES.keys() | {pattern.removeprefix(MACRO) for pattern, _ in lines if _is_macro(pattern)}
+    relevant = ((pattern, tuple(state for state in states if state[0] in names)) for pattern, states in lines)
+    used = [(pattern, states) for pattern, states in relevant if states][:MAX_RULES]
+    rules = (
+        Rule(parts, states)
+        for pattern, states in used
+        if not _is_macro(pattern) and (parts := _parse_pattern(pattern)) is not None
+    )
+    macros = {pattern.removeprefix(MACRO): states for pattern, states in used if _is_macro(pattern)}
+    return LinguistAttributes(tuple(rules), MappingProxyType(macros))
 
 
-def _parse_states(text: str, macros: Mapping[str, States]) -> States:
-    states: dict[Attribute, bool | None] = {}
-    for found in map(STATE.fullmatch, text.split()):
-        if found is None:
-            return {}  # git ignores the line
-        if (attribute := NAMES.get(found["name"])) is not None:
-            values = {"true": True, "false": False}
-            is_plain = found["sign"] or found["value"] is None
-            states[attribute] = SIGNS[found["sign"]] if is_plain else values.get(found["value"])
-        elif not found["sign"] and found["value"] is None:
-            states.update(macros.get(found["name"], {}))
-    return states
+def _is_macro(pattern: bytes) -> bool:
+    return pattern.startswith(MACRO) and pattern != MACRO
 
 
-def _parse_pattern(pattern: str) -> tuple[str, ...]:
-    """Return the parts of a pattern: one for each folder, and the last for the name."""
-    glob = ESCAPE.sub(r"[\1]", pattern).replace("[^", "[!")
-    parts = glob.removeprefix("/").split("/")
-    if "/" not in glob:
-        return (FOLDERS, glob)
-    return (*parts, "*") if parts[-1] == FOLDERS else tuple(parts)
+def _parse_line(line: bytes) -> tuple[bytes, tuple[State, ...]] | None:
+    """Return the pattern, or `[attr]` and the name of a macro, and the states; None for a line that git ignores."""
+    text = line.strip(BLANKS)
+    if not text or text.startswith(b"#") or len(line) >= MAX_LINE_BYTES:
+        return None
+    quoted = QUOTED.match(text)
+    if quoted is not None:
+        pattern, rest = ESCAPE.sub(_unescape, quoted[1]), text[quoted.end() :]
+    else:
+        pattern, *others = re.split(rb"[ \t\r]+", text, maxsplit=1)
+        rest = b"".join(others)
+    found = [STATE.fullmatch(word) for word in re.split(rb"[ \t\r]+", rest) if word]
+    states = tuple(_parse_state(one) for one in found if one is not None)
+    is_invalid = len(states) < len(found) or pattern.startswith(b"!")
+    return None if is_invalid else (pattern, states)
+
+
+def _unescape(found: re.Match[bytes]) -> bytes:
+    escaped = found[1]
+    return bytes([int(escaped, 8)]) if len(escaped) > 1 else bytes([ESCAPES.get(escaped[0], escaped[0])])
+
+
+def _parse_state(found: re.Match[bytes]) -> State:
+    sign, name, value = found.groups()
+    if sign:
+        return name, False if sign == b"-" else None
+    return name, True if value is None else value
+
+
+def _parse_pattern(pattern: bytes) -> tuple[tuple[Item, ...], ...] | None:
+    """Return the parts of a pattern; None if it matches no file."""
+    if pattern.endswith(b"/"):  # only folders, which have no attributes
+        return None
+    parts: list[list[Item]] = [[]]
+    try:
+        for found in ITEM.finditer(pattern):
+            if found[0].endswith(b"/") and found["set"] is None:
+                parts.append([])
+            else:
+                parts[-1].append(_parse_item(found))
+    except (IndexError, KeyError):  # a bracket that is not closed, an unknown class, or a backslash at the end
+        return None
+    whole = [FOLDERS if len(part) > 1 and set(part) == {STAR} else tuple(part) for part in parts]
+    if b"/" not in pattern:
+        return (FOLDERS, tuple(parts[0]))
+    after = ((STAR,),) if whole[-1] == FOLDERS else ()
+    return (*(whole if parts[0] else whole[1:]), *after)  # it may begin with /
+
+
+def _parse_item(found: re.Match[bytes]) -> Item:
+    """Raises `IndexError` or `KeyError` if the item is not valid."""
+    if found["set"] is not None:
+        members = set[int]()
+        for name, first, last in MEMBER.findall(found["set"]):
+            # git compares with the first byte before it reads the range, so `[b-a]` matches b
+            members.update(CLASSES[name].encode() if name else (first[-1], *range(first[-1], (last or first)[-1] + 1)))
+        return ANY_BYTE - members if found["not"] else frozenset(members)
+    if found["broken"] is not None:
+        raise IndexError
+    return STAR if found[0] == b"*" else ANY_BYTE if found[0] == b"?" else frozenset(found[0][-1:])
+
+
+def _match_name(pattern: tuple[Item, ...], name: bytes) -> bool:
+    return match_items(
+        pattern, name, any_number=STAR, item_matches=lambda wanted, found: wanted is not None and found in wanted
+    )
