@@ -1,8 +1,13 @@
-"""The webhook envelope: the few fields of a body that the receiver parses. Also the input of routing."""
+"""The webhook envelope: the few fields of a body that the receiver parses. Also the input of routing.
+
+The receiver also checks the types of fields that routing does not use. So it rejects a body that the worker's
+`parse_event` could not parse.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -37,6 +42,10 @@ class EnvelopeCommit(msgspec.Struct, frozen=True):
     sha: Name = ""
 
 
+class EnvelopeAuthor(EnvelopeAccount, frozen=True, kw_only=True):
+    id: int
+
+
 class EnvelopeConversation(msgspec.Struct, frozen=True):
     """An issue or a pull request."""
 
@@ -45,7 +54,12 @@ class EnvelopeConversation(msgspec.Struct, frozen=True):
     draft: bool | None = None
     labels: tuple[EnvelopeLabel, ...] | None = None
     head: EnvelopeCommit | None = None
-    user: EnvelopeAccount | None = None
+    user: EnvelopeAuthor | None = None
+    body: str | None = None
+    state: Literal["open", "closed"] = "open"
+    locked: bool = False
+    author_association: str = "NONE"
+    html_url: str = ""
     pull_request: dict[str, object] | None = None
 
 
@@ -56,8 +70,11 @@ class EnvelopeReview(msgspec.Struct, frozen=True):
 
 class EnvelopeComment(msgspec.Struct, frozen=True):
     id: int
-    user: EnvelopeAccount | None = None
+    user: EnvelopeAuthor | None = None
     body: str | None = None
+    author_association: str = "NONE"
+    html_url: str | None = None
+    created_at: datetime | None = None
     in_reply_to_id: int | None = None  # id of the first comment of the review thread; None if this is the first one
 
 
@@ -66,8 +83,20 @@ class EnvelopeThread(msgspec.Struct, frozen=True):
 
 
 class EnvelopeWorkflowRun(msgspec.Struct, frozen=True):
+    id: int
+    workflow_id: int
     head_sha: Name
     conclusion: str | None = None
+    name: str | None = None
+    path: str | None = None
+    run_number: int = 0
+    run_attempt: int | None = None
+    event: str | None = None
+    status: str | None = None
+    head_branch: str | None = None
+    actor: EnvelopeAuthor | None = None
+    triggering_actor: EnvelopeAuthor | None = None
+    html_url: str | None = None
 
 
 class EnvelopeApp(msgspec.Struct, frozen=True):
@@ -75,17 +104,28 @@ class EnvelopeApp(msgspec.Struct, frozen=True):
 
 
 class EnvelopeCheckRun(msgspec.Struct, frozen=True):
+    id: int
     head_sha: Name
     app: EnvelopeApp | None = None
 
 
 class EnvelopeMergeGroup(msgspec.Struct, frozen=True):
     head_sha: Name
+    base_sha: Name | None = None
     head_ref: str | None = None
 
 
 class EnvelopeRelease(msgspec.Struct, frozen=True):
-    author: EnvelopeAccount | None = None
+    id: int
+    tag_name: str
+    name: str | None = None
+    body: str | None = None
+    draft: bool = False
+    prerelease: bool = False
+    author: EnvelopeAuthor | None = None
+    html_url: str | None = None
+    published_at: datetime | None = None
+    target_commitish: str | None = None
 
 
 class EnvelopeRequest(msgspec.Struct, frozen=True):

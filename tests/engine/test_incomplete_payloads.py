@@ -41,12 +41,6 @@ REQUIRED_BY_WORKER = frozenset(
         *("pull_request.additions", "pull_request.deletions", "release.author.login"),
         *("review.id", "review.state", "review.user.id", "review.user.login"),
         *("workflow_run.actor.login", "workflow_run.triggering_actor.login"),
-        *("workflow_run.actor.id", "workflow_run.triggering_actor.id", "workflow_run.id", "workflow_run.run_number"),
-        *("workflow_run.actor.type", "workflow_run.triggering_actor.type"),
-        *("issue.author_association", "issue.locked", "issue.state", "issue.user.id", "comment.user.id"),
-        *("pull_request.author_association", "pull_request.locked", "pull_request.state", "pull_request.user.id"),
-        *("comment.author_association", "release.author.id", "release.draft", "release.id", "release.prerelease"),
-        *("release.tag_name",),
     )
 )
 """Fields that GitHub always sends. The receiver does not check them; the worker's error names the missing one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -124,10 +124,22 @@ def test_input_has_author_and_text_of_the_comment_or_review(
     assert (routing_input.comment_author, MARKER in routing_input.comment_body) == (author, marked)
 
 
-@pytest.mark.parametrize(("name", "invalid"), [("labels", ["bug"]), ("title", [1]), ("number", None)])
-def test_both_parsers_reject_invalid_fields(name: str, invalid: object) -> None:
+@pytest.mark.parametrize(
+    "invalid",
+    [
+        {"body": [1]},
+        {"labels": ["bug"]},
+        {"state": "merged"},
+        {"user": {"login": "mona"}},
+        {"author_association": None},
+    ],
+    ids=lambda invalid: str(invalid),
+)
+def test_both_parsers_reject_invalid_fields(invalid: dict[str, Any]) -> None:
     payload = recorded.load("issues.opened").payload
-    body = json.dumps({**payload, "issue": {**cast(dict[str, object], payload["issue"]), name: invalid}}).encode()
+    assert isinstance(payload["issue"], dict)
+    payload["issue"] |= invalid
+    body = json.dumps(payload).encode()
     with pytest.raises(PayloadError, match="the payload does not fit the event issues"):
         parse_event("issues", "guid", body)
     with pytest.raises(PayloadError, match="invalid payload"):
