@@ -23,7 +23,6 @@ for imported_on_first_use in (
     "tests.e2e.fork_server",
     *(f"hls_handler.cli.{place.partition(':')[0]}" for place, _ in COMMANDS.values()),
     "anthropic.resources.messages",
-    "github",
     "httpcore2",
     "truststore",
     "psycopg.pq",
