@@ -48,6 +48,12 @@ def _profile(frame: FrameType, event: str, _arg: object) -> None:
         del _local.files
 
 
+def _begin_thread(_frame: FrameType, _event: str, _arg: object) -> None:
+    """Profile the threads that process webhooks; with all profiled, the start would take many times as long."""
+    is_recorded = threading.current_thread().name.startswith(("accept", "worker"))
+    sys.setprofile(_profile if is_recorded else None)
+
+
 def _function(frame: FrameType) -> tuple[str, str]:
     return frame.f_code.co_filename.removeprefix(PACKAGE), frame.f_code.co_name
 
@@ -63,6 +69,11 @@ def _add(record: dict[str, list[str]], step: str, files: list[str]) -> None:
     record[step] = max(record.get(step, []), list(dict.fromkeys(files)), key=len)
 
 
+def _begin(_signal: int, _frame: FrameType | None) -> None:
+    _records.append({})
+    sys.setprofile(_profile)
+
+
 def _write(_signal: int, _frame: FrameType | None) -> None:
     path = Path(os.environ["HLS_CALLED_FILES"])
     path.with_suffix(".new").write_text(json.dumps(_records[-1]))
@@ -70,8 +81,7 @@ def _write(_signal: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGUSR1, lambda _signal, _frame: _records.append({}))
+    signal.signal(signal.SIGUSR1, _begin)
     signal.signal(signal.SIGUSR2, _write)
-    threading.setprofile(_profile)
-    sys.setprofile(_profile)
+    threading.setprofile(_begin_thread)
     app()
