@@ -1,11 +1,14 @@
-"""A pull request in the sandbox with patches, and the real client, for tests of reviews and review threads."""
+"""A pull request in the sandbox with patches, and the real client: for tests of labels, comments and reviews."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
+
+from pydantic import SecretStr
 
 from hls_handler.actions import EnsureReply, EnsureReview, InlineComment, Outcome
 from hls_handler.clients.api import GithubApi
@@ -18,10 +21,13 @@ from hls_handler.sandbox.objects import Account as SandboxAccount
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT as SANDBOX_BOT
-from tests.clients.conftest import NOON, github_settings
+from hls_handler.sandbox.world import World
+from hls_handler.settings.model import Github as GithubSettings
 from tests.clients.fake_history import FakeHistory
 from tests.contracts.github import violations
 
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+TOKEN = "ghp_secretsecretsecretsecret"
 REPOSITORY, NUMBER = "Codertocat/Hello-World", 2
 HEAD = "ec26c3e57ca3a959ca5aad62de7213c562f8c821"  # of the recorded pull request 2
 PATCH = (
@@ -40,14 +46,19 @@ REVIEWS = f"/repos/{REPOSITORY}/pulls/{NUMBER}/reviews"
 COMMENTS = f"/repos/{REPOSITORY}/pulls/{NUMBER}/comments"
 
 
+def github_settings(base_url: str, token: str = TOKEN) -> GithubSettings:
+    return GithubSettings(token=SecretStr(token), webhook_secret=SecretStr("sixteen bytes at least"), base_url=base_url)
+
+
 def seed_pull_request(sandbox: Sandbox, *, head: str = HEAD) -> None:
     payload = recorded.load("pull_request.opened").payload
     shown: dict[str, Any] = {**payload["pull_request"], "head": {**payload["pull_request"]["head"], "sha": head}}
     sandbox.state.seed("pull_request", {**payload, "pull_request": shown}, files=FILES)
 
 
-def connect_to(sandbox: Sandbox) -> GithubApi:
-    return GithubApi(github_settings(sandbox.github_url, sandbox.token), now=lambda: NOON)
+def connect_to(sandbox: Sandbox, *, timeout_s: float = 15.0) -> GithubApi:
+    settings = github_settings(sandbox.github_url, sandbox.token)
+    return GithubApi(settings, now=lambda: NOON, timeout_s=timeout_s)
 
 
 def inline(line: int, **known: Any) -> InlineComment:
@@ -61,12 +72,20 @@ class ReviewWorld:
     sandbox: Sandbox
     api: GithubApi
     bot: Account = BOT
+    history: FakeHistory = field(default_factory=FakeHistory)
 
-    def writer(self, begin_write: Callable[[], None] = lambda: None, *, dry_run: bool = False) -> GithubWriter:
-        return Github(self.api).writer(
+    def writer(
+        self,
+        begin_write: Callable[[], None] = lambda: None,
+        *,
+        dry_run: bool = False,
+        github: Github | None = None,
+        history: FakeHistory | None = None,
+    ) -> GithubWriter:
+        return (github or Github(self.api)).writer(
             REPOSITORY,
             bot=self.bot,
-            history=FakeHistory(),
+            history=history or self.history,
             begin_write=begin_write,
             check_lease=lambda: None,
             dry_run=dry_run,
@@ -99,10 +118,12 @@ class ReviewWorld:
 
 
 @contextmanager
-def open_review_world() -> Iterator[ReviewWorld]:
-    """Open a sandbox with the pull request. At the end, all requests to GitHub must match its published description."""
-    with Sandbox() as sandbox:
-        seed_pull_request(sandbox)
-        with closing(connect_to(sandbox)) as api:
-            yield ReviewWorld(sandbox, api)
-        assert violations(one.document() for one in sandbox.requests.all("github")) == []
+def open_review_world(sandbox: Sandbox) -> Iterator[ReviewWorld]:
+    """Reset a running sandbox to the pull request. At the end, all requests must match GitHub's description."""
+    sandbox.state.change(lambda _: World().with_account(sandbox.state.me))
+    sandbox.faults.clear()
+    seed_pull_request(sandbox)
+    with closing(connect_to(sandbox)) as api:
+        sandbox.requests.clear()
+        yield ReviewWorld(sandbox, api)
+    assert violations(one.document() for one in sandbox.requests.all("github")) == []

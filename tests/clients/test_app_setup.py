@@ -9,7 +9,7 @@ from hls_handler.errors import DependencyDown
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.values import web_url
-from tests.clients.conftest import NOON
+from tests.clients.review_world import NOON
 
 CODE = "c0de-c0de-c0de-c0de"
 

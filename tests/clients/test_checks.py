@@ -14,7 +14,7 @@ from hls_handler.clients.github import Github, connect, make_credentials
 from hls_handler.engine.active_config import Checks
 from hls_handler.errors import LeaseLost
 from hls_handler.sandbox.server import Sandbox
-from tests.clients.conftest import NOON, github_settings
+from tests.clients.review_world import NOON, github_settings
 from tests.clients.test_credentials import REPOSITORY, World
 from tests.contracts.github import violations
 

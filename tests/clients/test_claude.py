@@ -6,6 +6,7 @@ import gzip
 import json
 import socket
 import traceback
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -20,9 +21,10 @@ from hls_handler.errors import DependencyDown, Permanent, StepFailed
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Claude as ClaudeSettings
-from tests.clients.conftest import NOON, peak_memory
-from tests.clients.fake_claude import KEY, FakeClaude, Say, error, message
+from tests.clients.fake_server import FakeServer, Say
+from tests.clients.review_world import NOON
 
+KEY = "sk-ant-secretsecretsecret"
 PROMPT = Prompt(
     name="issues/respond",
     id="issues/respond@3f9c2a",
@@ -42,6 +44,25 @@ USAGE = Usage("claude-haiku-5-5", input_tokens=1000, output_tokens=1000, cost_us
 Build = Callable[..., Claude]
 
 
+def message(text: str, *, stop_reason: str | None = "end_turn", **more: Any) -> dict[str, Any]:
+    """Return a response of the Messages API."""
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-haiku-5-5",
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": stop_reason,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 1000, "output_tokens": 1000},
+        **more,
+    }
+
+
+def error(kind: str, text: str, **details: Any) -> dict[str, Any]:
+    return {"type": "error", "error": {"type": kind, "message": text, **({"details": details} if details else {})}}
+
+
 class Clock:
     """Advances by 2.5 seconds with each call."""
 
@@ -54,18 +75,11 @@ class Clock:
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeClaude]:
-    server = FakeClaude()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def build(fake: FakeClaude) -> Iterator[Build]:
+def build(server: FakeServer) -> Iterator[Build]:
     clients: list[Claude] = []
 
     def make(**changes: Any) -> Claude:
-        keys = {"api_key": SecretStr(KEY), "base_url": fake.base_url, "max_tokens": 4000, **changes}
+        keys = {"api_key": SecretStr(KEY), "base_url": server.url, "max_tokens": 4000, **changes}
         clients.append(Claude(ClaudeSettings(**keys), clock=Clock(), now=lambda: NOON))
         return clients[-1]
 
@@ -75,14 +89,14 @@ def build(fake: FakeClaude) -> Iterator[Build]:
 
 
 def ask(
-    build: Build, fake: FakeClaude, *says: Say, rendered: RenderedPrompt = RENDERED, **more: Any
+    build: Build, server: FakeServer, *says: Say, rendered: RenderedPrompt = RENDERED, **more: Any
 ) -> ValidReply | UnusableReply:
-    fake.says = list(says)
+    server.says = list(says)
     return build().ask(rendered, **more)
 
 
-def test_valid_reply_is_returned_with_its_usage(build: Build, fake: FakeClaude) -> None:
-    assert ask(build, fake, Say(body=message(GOOD))) == ValidReply(
+def test_valid_reply_is_returned_with_its_usage(build: Build, server: FakeServer) -> None:
+    assert ask(build, server, Say(body=message(GOOD))) == ValidReply(
         prompt_id="issues/respond@3f9c2a",
         reply_type="issue_response",
         reply=IssueResponse(worth_saying=True, answer="Upgrade.", certain=False),
@@ -90,10 +104,10 @@ def test_valid_reply_is_returned_with_its_usage(build: Build, fake: FakeClaude) 
     )
 
 
-def test_rule_11_the_request_is_what_the_api_expects_and_has_no_tools(build: Build, fake: FakeClaude) -> None:
-    ask(build, fake, Say(body=message(GOOD)))
-    assert fake.paths == ["POST /v1/messages"]
-    assert fake.asked == [
+def test_rule_11_the_request_is_what_the_api_expects_and_has_no_tools(build: Build, server: FakeServer) -> None:
+    ask(build, server, Say(body=message(GOOD)))
+    assert server.calls == ["POST /v1/messages"]
+    assert [seen.body for seen in server.seen] == [
         {
             "model": "claude-haiku-5-5",
             "max_tokens": 4000,
@@ -104,14 +118,14 @@ def test_rule_11_the_request_is_what_the_api_expects_and_has_no_tools(build: Bui
             },
         }
     ]
-    assert fake.headers[0]["authorization"] == f"Bearer {KEY}"
+    assert server.seen[0].headers["authorization"] == f"Bearer {KEY}"
 
 
-def test_model_max_tokens_and_effort_of_the_prompt_override_settings(build: Build, fake: FakeClaude) -> None:
+def test_model_max_tokens_and_effort_of_the_prompt_override_settings(build: Build, server: FakeServer) -> None:
     prompt = replace(PROMPT, model="claude-opus-5-5", max_tokens=900, effort="low")
     rendered = replace(RENDERED, prompt=prompt)
-    ask(build, fake, Say(body=message(GOOD)), rendered=rendered)
-    (asked,) = fake.asked
+    ask(build, server, Say(body=message(GOOD)), rendered=rendered)
+    asked = server.seen[0].body
     assert (asked["model"], asked["max_tokens"], asked["output_config"]["effort"]) == ("claude-opus-5-5", 900, "low")
     assert build().model_for(rendered) == "claude-opus-5-5"
     assert build().model_for(RENDERED) == "claude-haiku-5-5"
@@ -119,9 +133,9 @@ def test_model_max_tokens_and_effort_of_the_prompt_override_settings(build: Buil
     assert build().model_for(replace(RENDERED, prompt=retired)) == "claude-sonnet-5-5"
 
 
-def test_blank_system_message_is_omitted(build: Build, fake: FakeClaude) -> None:
-    ask(build, fake, Say(body=message(GOOD)), rendered=replace(RENDERED, system=" \n"))
-    assert "system" not in fake.asked[0]
+def test_blank_system_message_is_omitted(build: Build, server: FakeServer) -> None:
+    ask(build, server, Say(body=message(GOOD)), rendered=replace(RENDERED, system=" \n"))
+    assert "system" not in server.seen[0].body
 
 
 @pytest.mark.parametrize("reply_type", sorted(REPLY_TYPES))
@@ -149,40 +163,40 @@ def test_schemas_are_sent_without_keywords_that_the_api_rejects(reply_type: str)
     ],
 )
 def test_reply_that_was_cut_off_or_refused_is_unusable_even_if_valid(
-    build: Build, fake: FakeClaude, stop_reason: str | None, why: Any, problem: str
+    build: Build, server: FakeServer, stop_reason: str | None, why: Any, problem: str
 ) -> None:
-    answer = ask(build, fake, Say(body=message(GOOD, stop_reason=stop_reason)))
+    answer = ask(build, server, Say(body=message(GOOD, stop_reason=stop_reason)))
     assert answer == UnusableReply("issues/respond@3f9c2a", why, problem, GOOD, USAGE)
 
 
 @pytest.mark.parametrize("stop_reason", ["something_new", None])
 def test_valid_reply_with_any_other_stop_reason_is_used(
-    build: Build, fake: FakeClaude, stop_reason: str | None
+    build: Build, server: FakeServer, stop_reason: str | None
 ) -> None:
-    assert isinstance(ask(build, fake, Say(body=message(GOOD, stop_reason=stop_reason))), ValidReply)
+    assert isinstance(ask(build, server, Say(body=message(GOOD, stop_reason=stop_reason))), ValidReply)
 
 
-def test_invalid_reply_with_an_unknown_stop_reason_names_it(build: Build, fake: FakeClaude) -> None:
-    answer = ask(build, fake, Say(body=message("Let me", stop_reason="pause_turn")))
+def test_invalid_reply_with_an_unknown_stop_reason_names_it(build: Build, server: FakeServer) -> None:
+    answer = ask(build, server, Say(body=message("Let me", stop_reason="pause_turn")))
     problem = "Claude stopped without a reply (pause_turn)"
     assert answer == UnusableReply("issues/respond@3f9c2a", "stopped", problem, "Let me", USAGE)
 
 
-def test_refused_reply_names_category_and_explanation(build: Build, fake: FakeClaude) -> None:
+def test_refused_reply_names_category_and_explanation(build: Build, server: FakeServer) -> None:
     details = {"type": "refusal", "category": "cyber", "explanation": "It could\nhelp an attacker."}
-    answer = ask(build, fake, Say(body=message("", stop_reason="refusal", stop_details=details)))
+    answer = ask(build, server, Say(body=message("", stop_reason="refusal", stop_details=details)))
     assert isinstance(answer, UnusableReply)
     assert answer.problem == "Claude refused to answer (cyber): It could help an attacker"
 
 
-def test_cached_tokens_are_counted_separately(build: Build, fake: FakeClaude) -> None:
+def test_cached_tokens_are_counted_separately(build: Build, server: FakeServer) -> None:
     usage = {
         "input_tokens": 10,
         "output_tokens": 0,
         "cache_creation_input_tokens": 2000,
         "cache_read_input_tokens": 3000,
     }
-    answer = ask(build, fake, Say(body=message(GOOD, usage=usage)))
+    answer = ask(build, server, Say(body=message(GOOD, usage=usage)))
     assert answer.usage == Usage("claude-haiku-5-5", 10, 0, 2000, 3000, 0.000281, 2.5)
 
 
@@ -201,16 +215,16 @@ ESTIMATE = Usage(
     ],
 )
 def test_reply_with_an_impossible_usage_is_used_and_has_an_upper_estimate(
-    build: Build, fake: FakeClaude, usage: object
+    build: Build, server: FakeServer, usage: object
 ) -> None:
-    answer = ask(build, fake, Say(body=message(GOOD, usage=usage)))
+    answer = ask(build, server, Say(body=message(GOOD, usage=usage)))
     assert isinstance(answer, ValidReply)
     assert answer.usage == ESTIMATE
 
 
 @pytest.mark.parametrize("body", [message("x" * 5_000_000), b" " * 144_385], ids=["long text", "one byte too many"])
-def test_reply_over_the_limit_of_bytes_is_unusable(build: Build, fake: FakeClaude, body: object) -> None:
-    assert ask(build, fake, Say(body=body)) == UnusableReply(
+def test_reply_over_the_limit_of_bytes_is_unusable(build: Build, server: FakeServer, body: object) -> None:
+    assert ask(build, server, Say(body=body)) == UnusableReply(
         "issues/respond@3f9c2a",
         "oversized",
         "the response is over 144384 bytes (16384, and 32 for each of 4000 max_tokens)",
@@ -232,18 +246,18 @@ def test_reply_over_the_limit_of_bytes_is_unusable(build: Build, fake: FakeClaud
         ),
     ],
 )
-def test_invalid_reply_lists_its_problems(build: Build, fake: FakeClaude, text: str, problem: str) -> None:
-    answer = ask(build, fake, Say(body=message(text)))
+def test_invalid_reply_lists_its_problems(build: Build, server: FakeServer, text: str, problem: str) -> None:
+    answer = ask(build, server, Say(body=message(text)))
     assert isinstance(answer, UnusableReply)
     assert (answer.why, answer.text, answer.usage) == ("invalid", text, USAGE)
     assert answer.problem.startswith(problem)
 
 
-def test_second_request_contains_first_reply_and_its_problems(build: Build, fake: FakeClaude) -> None:
-    first = ask(build, fake, Say(body=message('{"answer": 1}')))
+def test_second_request_contains_first_reply_and_its_problems(build: Build, server: FakeServer) -> None:
+    first = ask(build, server, Say(body=message('{"answer": 1}')))
     assert isinstance(first, UnusableReply)
-    assert isinstance(ask(build, fake, Say(body=message(GOOD)), correction=first), ValidReply)
-    assert fake.asked[1]["messages"] == [
+    assert isinstance(ask(build, server, Say(body=message(GOOD)), correction=first), ValidReply)
+    assert server.seen[1].body["messages"] == [
         {"role": "user", "content": "What now?"},
         {"role": "assistant", "content": '{"answer": 1}'},
         {
@@ -253,34 +267,36 @@ def test_second_request_contains_first_reply_and_its_problems(build: Build, fake
             "Answer again with the whole JSON object, corrected. All earlier instructions still apply.",
         },
     ]
-    assert {key: fake.asked[0][key] for key in ("model", "system", "output_config")} == {
-        key: fake.asked[1][key] for key in ("model", "system", "output_config")
+    assert {key: server.seen[0].body[key] for key in ("model", "system", "output_config")} == {
+        key: server.seen[1].body[key] for key in ("model", "system", "output_config")
     }
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 
-def failure(build: Build, fake: FakeClaude, say: Say, **settings: Any) -> StepFailed:
-    fake.says = [say]
+def failure(build: Build, server: FakeServer, say: Say, **settings: Any) -> StepFailed:
+    server.says = [say]
     client = build(**settings)
     with pytest.raises(StepFailed) as caught:
         client.ask(RENDERED)
-    assert len(fake.asked) == 1  # never a retry of the SDK's own
+    assert len(server.seen) == 1  # never a retry of the SDK's own
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
     assert KEY not in shown
     return caught.value
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}], ids=["plain", "compressed"])
-def test_error_response_is_read_up_to_a_limit(build: Build, fake: FakeClaude, headers: dict[str, str]) -> None:
+def test_error_response_is_read_up_to_a_limit(build: Build, server: FakeServer, headers: dict[str, str]) -> None:
     body = json.dumps(error("api_error", "x" * 10_000_000)).encode()
     say = Say(500, gzip.compress(body, 1) if headers else body, headers)
     del body
-    with peak_memory() as peak:
-        down = failure(build, fake, say)
+    tracemalloc.start()
+    down = failure(build, server, say)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert "Claude answered 500 to issues/respond@3f9c2a: no reason given" in str(down)
-    assert peak.bytes < 5_000_000
+    assert peak_bytes < 5_000_000
 
 
 @pytest.mark.parametrize(
@@ -289,7 +305,6 @@ def test_error_response_is_read_up_to_a_limit(build: Build, fake: FakeClaude, he
         (Say(500, error("api_error", "Oops")), "500 to issues/respond@3f9c2a: Oops", "status.claude.com", None),
         (Say(429, error("rate_limit_error", "Slow down"), {"retry-after": "5400"}), "429", "requests_per_second", 5400),
         (Say(529, error("overloaded_error", "Overloaded"), {"x-should-retry": "true"}), "529", "wait", None),
-        (Say(503, b"<html>", {"retry-after": "7"}), "503", "status.claude.com", 7),
         (
             Say(400, error("invalid_request_error", "Your credit balance is too low to access the API.")),
             "credit balance is too low",
@@ -324,9 +339,9 @@ def test_error_response_is_read_up_to_a_limit(build: Build, fake: FakeClaude, he
     ids=lambda value: f"{value.status} {str(value.body)[:60]} {value.headers}" if isinstance(value, Say) else "",
 )
 def test_failure_of_claude_raises_dependency_down_with_remedy(
-    build: Build, fake: FakeClaude, say: Say, text: str, remedy: str, wait_s: float | None
+    build: Build, server: FakeServer, say: Say, text: str, remedy: str, wait_s: float | None
 ) -> None:
-    down = failure(build, fake, say, timeout_s=0.2 if say.kind == "hang" else 60)
+    down = failure(build, server, say, timeout_s=0.2 if say.kind == "hang" else 60)
     assert isinstance(down, DependencyDown)
     assert down.dependency == "claude"
     assert down.may_have_succeeded == (say.kind != "answer" or say.status == 200)  # it may have been billed
@@ -345,8 +360,8 @@ def test_failure_of_claude_raises_dependency_down_with_remedy(
         (Say(413, b"too large"), "Claude answered 413 to issues/respond@3f9c2a: no reason given"),
     ],
 )
-def test_rejected_request_raises_permanent(build: Build, fake: FakeClaude, say: Say, text: str) -> None:
-    refused = failure(build, fake, say)
+def test_rejected_request_raises_permanent(build: Build, server: FakeServer, say: Say, text: str) -> None:
+    refused = failure(build, server, say)
     assert type(refused) is Permanent
     remedy = "check that prompt with `hls render`, shorten or correct it, then run the delivery again"
     assert str(refused) == f"{text}; {remedy}"
@@ -362,7 +377,7 @@ def test_refused_connection_raises_dependency_down(build: Build) -> None:
 
 
 def test_environment_variables_of_the_sdk_are_ignored(
-    build: Build, fake: FakeClaude, monkeypatch: pytest.MonkeyPatch
+    build: Build, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {
         "ANTHROPIC_API_KEY": "sk-ant-other",
@@ -372,24 +387,24 @@ def test_environment_variables_of_the_sdk_are_ignored(
         "ANTHROPIC_PROFILE": "other",
     }.items():
         monkeypatch.setenv(name, value)
-    ask(build, fake, Say(body=message(GOOD)))
-    assert fake.headers[0]["authorization"] == f"Bearer {KEY}"
-    assert "x-spy" not in fake.headers[0]
+    ask(build, server, Say(body=message(GOOD)))
+    assert server.seen[0].headers["authorization"] == f"Bearer {KEY}"
+    assert "x-spy" not in server.seen[0].headers
 
 
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
-def test_lookup_model_returns_lifecycle(build: Build, fake: FakeClaude) -> None:
+def test_lookup_model_returns_lifecycle(build: Build, server: FakeServer) -> None:
     known = {"id": "claude-haiku-5-5", "type": "model", "lifecycle": "deprecated", "max_tokens": 64_000}
-    fake.says = [Say(body=known), Say(body={"id": "llama-9"})]  # another provider omits it
+    server.says = [Say(body=known), Say(body={"id": "llama-9"})]  # another provider omits it
     assert build().lookup_model("claude-haiku-5-5") == "deprecated"
     assert build().lookup_model("llama-9") == "active"
-    assert fake.paths == ["GET /v1/models/claude-haiku-5-5", "GET /v1/models/llama-9"]
+    assert server.calls == ["GET /v1/models/claude-haiku-5-5", "GET /v1/models/llama-9"]
 
 
-def test_service_that_has_only_the_messages_api_lists_no_models(build: Build, fake: FakeClaude) -> None:
-    fake.says = [Say(404, {"detail": "Not Found"})]
+def test_service_that_has_only_the_messages_api_lists_no_models(build: Build, server: FakeServer) -> None:
+    server.says = [Say(404, {"detail": "Not Found"})]
     assert build().lookup_model("claude-haiku-5-5") == "unlisted"
 
 
@@ -417,8 +432,10 @@ def test_upper_estimate_covers_what_a_thousand_repetitions_cost(build: Build, te
     [("req_011CSHoEeqs5C35K2UUqR7Fy", "req_011CSHoEeqs5C35K2UUqR7Fy"), ("x" * 101, None)],
     ids=["usual", "too long"],
 )
-def test_request_id_of_a_response_is_returned(build: Build, fake: FakeClaude, header: str, stored: str | None) -> None:
-    fake.says = [
+def test_request_id_of_a_response_is_returned(
+    build: Build, server: FakeServer, header: str, stored: str | None
+) -> None:
+    server.says = [
         Say(body=message(GOOD), headers={"request-id": header}),
         Say(529, error("overloaded_error", "Overloaded"), headers={"request-id": header}),
     ]

@@ -1,213 +1,228 @@
-"""The bot's comment in a conversation, with sections of several sources, and reactions, over real HTTP."""
+"""The bot's comment in a conversation of the sandbox, with sections of several sources, and reactions."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from hls_handler.actions import EnsureComment, Outcome, StoredComment
-from hls_handler.clients.api import GithubApi
-from hls_handler.clients.github import Github
 from hls_handler.errors import DependencyDown
-from tests.clients.conftest import Keep, make_writer
-from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
-from tests.clients.fake_history import FakeHistory
-from tests.clients.test_labels import WriteSlots
+from hls_handler.sandbox.faults import Effect, Fault
+from hls_handler.sandbox.objects import Account, Comment
+from hls_handler.sandbox.state import BOT
+from tests.clients.review_world import MONA, NUMBER, REPOSITORY, ReviewWorld
 
-COMMENTS = "/repos/o/r/issues/7/comments"
-FIRST = "/repos/o/r/issues/comments/1000"
+COMMENTS = f"/repos/{REPOSITORY}/issues/{NUMBER}/comments"
+COMMENT = f"/repos/{REPOSITORY}/issues/comments"
 MARK = "<!-- hls:issues -->"
-URL = "https://github.com/o/r/issues/7#issuecomment-1000"
+BODY = f"Looks like a bug.\n{MARK}"
 
 
-@pytest.fixture
-def keep(api: GithubApi, history: FakeHistory) -> Keep:
-    def keep(
-        body: str = "Looks like a bug.", *, create: bool = True, slots: WriteSlots | None = None, dry_run: bool = False
-    ) -> Outcome:
-        writer = make_writer(Github(api), history, slots or WriteSlots(), dry_run=dry_run)
-        return writer.ensure_comment(7, EnsureComment("issues", body, create))
-
-    return keep
-
-
-def test_first_comment_ends_with_the_marker(keep: Keep, history: FakeHistory, github: FakeGithub) -> None:
-    slots = WriteSlots()
-    body = f"Looks like a bug.\n{MARK}"
-    assert keep(slots=slots) == Outcome("comment", "created", "commented", comment_id=1000, url=URL, body=body)
-    assert github.calls == [f"GET {COMMENTS}", f"POST {COMMENTS}"]
-    assert github.bodies() == [body]
-    assert history.known["issues"].comment_id == 1000
-    assert slots.taken == 1
+def keep(
+    world: ReviewWorld,
+    body: str = "Looks like a bug.",
+    *,
+    create: bool = True,
+    dry_run: bool = False,
+    begin_write: Callable[[], None] = lambda: None,
+) -> Outcome:
+    writer = world.writer(begin_write, dry_run=dry_run)
+    return writer.ensure_comment(NUMBER, EnsureComment("issues", body, create))
 
 
-def test_nothing_is_written_when_nothing_changed(keep: Keep, history: FakeHistory, github: FakeGithub) -> None:
-    slots = WriteSlots()
-    keep()
-    github.seen.clear()
-    changes = history.changes
-    assert keep(slots=slots) == Outcome(
-        *("comment", "unchanged", "our comment is up to date"),
-        comment_id=1000,
-        body=f"Looks like a bug.\n{MARK}",
+def comment(world: ReviewWorld) -> Comment:
+    """Return the last comment."""
+    return world.pull.comments[-1]
+
+
+def bodies(world: ReviewWorld) -> list[str]:
+    return [one.body for one in world.pull.comments]
+
+
+def add(world: ReviewWorld, body: str, *, by: Account = MONA) -> int:
+    return world.sandbox.state.create_comment(world.pull, body, by=by).id
+
+
+def edit_by_hand(world: ReviewWorld, body: str) -> None:
+    world.sandbox.state.edit_comment(world.pull, comment(world), body)
+
+
+def delete_comments(world: ReviewWorld) -> None:
+    world.sandbox.state.change(lambda now: now.with_conversation(replace(world.pull, comments=())))
+
+
+def writes(world: ReviewWorld) -> list[str]:
+    return [one.method for one in world.seen() if one.writes]
+
+
+def test_first_comment_ends_with_the_marker(world: ReviewWorld) -> None:
+    slots: list[int] = []
+    outcome = keep(world, begin_write=lambda: slots.append(len(bodies(world))))
+    made = comment(world)
+    url = f"{world.sandbox.page_url}{REPOSITORY}/pull/2#issuecomment-{made.id}"
+    assert outcome == Outcome("comment", "created", "commented", comment_id=made.id, url=url, body=BODY)
+    assert world.calls() == [f"GET {COMMENTS}", f"POST {COMMENTS}"]
+    assert bodies(world) == [BODY]
+    assert world.history.known["issues"].comment_id == made.id
+    assert slots == [0]
+
+
+def test_nothing_is_sent_when_nothing_changed(world: ReviewWorld) -> None:
+    keep(world)
+    world.sandbox.requests.clear()
+    changes = world.history.changes
+    assert keep(world) == Outcome(
+        *("comment", "unchanged", "our comment is up to date"), comment_id=comment(world).id, body=BODY
     )
-    assert github.calls == []
-    assert (slots.taken, history.changes) == (0, changes)
+    assert world.calls() == []
+    assert world.history.changes == changes
 
 
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault("POST", COMMENTS, "drop", after=True),
-        Fault("POST", COMMENTS, status=201, body={"id": "?"}, after=True),
-        Fault("POST", COMMENTS, "drop"),
-        Fault("GET", COMMENTS, status=503),
+        Fault(effect="drop_after", method="POST"),
+        Fault(effect="garbage", method="POST"),
+        Fault(effect="drop", method="POST"),
+        Fault(effect="status", method="GET", status=503),
     ],
-    ids=lambda fault: f"{fault.verb} {fault.kind} {fault.status} {'after' if fault.after else 'before'}",
+    ids=lambda fault: fault.effect,
 )
-def test_lost_response_does_not_cause_a_second_comment(
-    keep: Keep, history: FakeHistory, github: FakeGithub, fault: Fault
-) -> None:
-    github.faults = [fault]
+def test_lost_response_does_not_cause_a_second_comment(world: ReviewWorld, fault: Fault) -> None:
+    world.sandbox.faults.add(fault)
     with pytest.raises(DependencyDown):
-        keep()
-    outcome = keep()
-    assert outcome.comment_id == 1000
-    assert github.bodies() == [f"Looks like a bug.\n{MARK}"]
-    assert github.events == ["commented"]
-    assert history.known["issues"].comment_id == 1000
+        keep(world)
+    assert keep(world).comment_id == comment(world).id
+    assert bodies(world) == [BODY]
+    assert comment(world).edits == ()
+    assert world.history.known["issues"].comment_id == comment(world).id
 
 
-@pytest.mark.parametrize("after", [True, False])
-def test_edit_with_lost_response_is_not_made_twice(
-    keep: Keep, history: FakeHistory, github: FakeGithub, after: bool
-) -> None:
-    keep()
-    github.faults = [Fault("PATCH", FIRST, "drop", after=after)]
+@pytest.mark.parametrize(("effect", "kind"), [("drop_after", "unchanged"), ("drop", "edited")])
+def test_edit_with_lost_response_is_not_made_twice(world: ReviewWorld, effect: Effect, kind: str) -> None:
+    keep(world)
+    world.sandbox.faults.add(Fault(effect=effect, method="PATCH"))
     with pytest.raises(DependencyDown):
-        keep("It is a bug.")
-    assert keep("It is a bug.").kind == ("unchanged" if after else "edited")
-    assert github.events == ["commented", "edited"]
-    assert keep().kind == "edited"  # the history has the last written digest
+        keep(world, "It is a bug.")
+    assert keep(world, "It is a bug.").kind == kind
+    assert len(comment(world).edits) == 1
+    assert keep(world).kind == "edited"  # the history has the last written digest
 
 
-def test_comment_deleted_by_a_person_is_not_posted_again(keep: Keep, github: FakeGithub) -> None:
-    keep()
-    github.comments.clear()
-    github.seen.clear()
+def test_comment_deleted_by_a_person_is_not_posted_again(world: ReviewWorld) -> None:
+    keep(world)
+    ours = comment(world).id
+    delete_comments(world)
+    world.sandbox.requests.clear()
     for _ in range(2):
-        assert keep("Again!") == Outcome(
-            *("comment", "declined", "a person deleted our comment: it is not posted again"), comment_id=1000
+        assert keep(world, "Again!") == Outcome(
+            *("comment", "declined", "a person deleted our comment: it is not posted again"), comment_id=ours
         )
-    assert github.calls == [f"GET {FIRST}"] * 2
-    assert github.comments == []
+    assert world.calls() == [f"GET {COMMENT}/{ours}"] * 2
 
 
-def test_rule_16_copy_of_the_marker_by_another_account_is_ignored(keep: Keep, github: FakeGithub) -> None:
-    joke = github.add_comment(MALLORY, f"ha\n{MARK}")
-    outcome = keep()
-    assert (outcome.kind, outcome.comment_id) == ("created", joke + 1)
-    assert github.bodies()[0] == f"ha\n{MARK}"
+def test_rule_16_copy_of_the_marker_by_another_account_is_ignored(world: ReviewWorld) -> None:
+    add(world, f"ha\n{MARK}")
+    assert keep(world).kind == "created"
+    assert bodies(world) == [f"ha\n{MARK}", BODY]
 
 
-def test_rule_16_other_comments_of_our_account_are_not_edited(keep: Keep, github: FakeGithub) -> None:
-    github.add_comment(HLS, "I am also a person.")
-    github.add_comment(HLS, f"A quote of {MARK} in the middle.")
-    github.add_comment(HLS, "Another family.\n<!-- hls:pull_requests -->")
-    assert keep().kind == "created"
-    assert github.events.count("edited") == 0
+def test_rule_16_other_comments_of_our_account_are_not_edited(world: ReviewWorld) -> None:
+    for body in (
+        "I am also a person.",
+        f"A quote of {MARK} in the middle.",
+        "Another family.\n<!-- hls:pull_requests -->",
+    ):
+        add(world, body, by=BOT)
+    assert keep(world).kind == "created"
+    assert writes(world) == ["POST"]
 
 
-def test_our_comment_is_found_without_memory_after_a_rename_of_the_account(
-    keep: Keep, history: FakeHistory, github: FakeGithub
-) -> None:
+def test_our_comment_is_found_without_memory_after_a_rename_of_the_account(world: ReviewWorld) -> None:
     for number in range(220):
-        github.add_comment(MALLORY, f"comment {number}")
-    ours = github.add_comment({**HLS, "login": "HLS-before"}, f"Old.\r\n{MARK}\n")
-    github.add_comment(MALLORY, "last")
-    assert keep("Old.").kind == "unchanged"
-    assert keep("New.").comment_id == ours
-    assert github.calls[:3] == [f"GET {COMMENTS}"] * 3
-    assert history.known["issues"].comment_id == ours
+        add(world, f"comment {number}")
+    ours = add(world, f"Old.\r\n{MARK}\n", by=replace(BOT, login="HLS-before"))
+    add(world, "last")
+    assert keep(world, "Old.").kind == "unchanged"
+    assert keep(world, "New.").comment_id == ours
+    assert world.calls()[:3] == [f"GET {COMMENTS}"] * 3
+    assert world.history.known["issues"].comment_id == ours
 
 
-def test_comment_edited_by_a_person_is_replaced_only_by_new_text(keep: Keep, github: FakeGithub) -> None:
-    keep()
-    github.comments[0]["body"] = f"Fixed a typo.\n{MARK}"
-    assert keep().kind == "unchanged"
-    assert github.bodies() == [f"Fixed a typo.\n{MARK}"]
-    assert keep("It is a bug.").kind == "edited"
-    assert github.bodies() == [f"It is a bug.\n{MARK}"]
+def test_comment_edited_by_a_person_is_replaced_only_by_new_text(world: ReviewWorld) -> None:
+    keep(world)
+    edit_by_hand(world, f"Fixed a typo.\n{MARK}")
+    assert keep(world).kind == "unchanged"
+    assert bodies(world) == [f"Fixed a typo.\n{MARK}"]
+    assert keep(world, "It is a bug.").kind == "edited"
+    assert bodies(world) == [f"It is a bug.\n{MARK}"]
 
 
 @pytest.mark.parametrize("memory_is_lost", [False, True])
-def test_box_checked_by_a_person_causes_no_write(
-    keep: Keep, history: FakeHistory, github: FakeGithub, memory_is_lost: bool
-) -> None:
-    keep("- [ ] squash\n- [ ] squash")
+def test_box_checked_by_a_person_causes_no_write(world: ReviewWorld, memory_is_lost: bool) -> None:
+    keep(world, "- [ ] squash\n- [ ] squash")
     checked = f"- [ ] squash\n- [x] squash\n{MARK}"
-    github.comments[0]["body"] = checked
+    edit_by_hand(world, checked)
     if memory_is_lost:
-        history.known.clear()
+        world.history.known.clear()
     for _ in range(2):
-        outcome = keep("- [ ] squash\n- [ ] squash")
+        outcome = keep(world, "- [ ] squash\n- [ ] squash")
         assert (outcome.kind, outcome.detail) == ("unchanged", "our comment is up to date")
-    assert (github.events, github.bodies()) == (["commented"], [checked])
+    assert (writes(world), bodies(world)) == (["POST"], [checked])
 
 
-def test_comment_without_its_marker_is_not_edited(keep: Keep, github: FakeGithub) -> None:
-    keep()
-    github.comments[0]["body"] = "Never mind the bot."
-    assert keep("It is a bug.") == Outcome(
+def test_comment_without_its_marker_is_not_edited(world: ReviewWorld) -> None:
+    keep(world)
+    edit_by_hand(world, "Never mind the bot.")
+    assert keep(world, "It is a bug.") == Outcome(
         *("comment", "declined", "a person removed our marker from our comment: it is not edited any more"),
-        comment_id=1000,
+        comment_id=comment(world).id,
     )
-    assert github.bodies() == ["Never mind the bot."]
+    assert bodies(world) == ["Never mind the bot."]
 
 
-def test_rule_16_comment_by_the_previous_bot_account_is_ignored(
-    keep: Keep, history: FakeHistory, github: FakeGithub
-) -> None:
-    github.add_comment(MALLORY, f"Old.\n{MARK}")
-    history.known["issues"] = StoredComment(1000, "digest")
-    assert keep().comment_id == 1001
-    assert github.bodies()[0] == f"Old.\n{MARK}"
+def test_rule_16_comment_by_the_previous_bot_account_is_ignored(world: ReviewWorld) -> None:
+    previous = add(world, f"Old.\n{MARK}")
+    world.history.known["issues"] = StoredComment(previous, "digest")
+    assert keep(world).kind == "created"
+    assert bodies(world) == [f"Old.\n{MARK}", BODY]
 
 
-def test_without_create_only_an_existing_comment_is_edited(keep: Keep, github: FakeGithub) -> None:
-    assert keep(create=False) == Outcome(
-        "comment", "withheld", "nothing worth saying, and no existing comment to update"
+def test_without_create_only_an_existing_comment_is_edited(world: ReviewWorld) -> None:
+    nothing = Outcome("comment", "withheld", "nothing worth saying, and no existing comment to update")
+    assert keep(world, create=False) == nothing
+    assert bodies(world) == []
+    keep(world)
+    assert keep(world, "It is a question.", create=False).kind == "edited"
+    assert bodies(world) == [f"It is a question.\n{MARK}"]
+
+
+def test_dry_run_decides_and_writes_nothing(world: ReviewWorld) -> None:
+    assert keep(world, dry_run=True) == Outcome("comment", "dry_run", "would have commented", body=BODY)
+    assert bodies(world) == []
+    keep(world)
+    world.sandbox.requests.clear()
+    changes, ours = world.history.changes, comment(world).id
+    assert keep(world, "News.", dry_run=True) == Outcome(
+        *("comment", "dry_run", "would have edited our comment"), comment_id=ours, body=f"News.\n{MARK}"
     )
-    assert github.events == []
-    keep()
-    assert keep("It is a question.", create=False).kind == "edited"
-    assert github.bodies() == [f"It is a question.\n{MARK}"]
+    assert keep(world, dry_run=True).kind == "unchanged"
+    assert world.calls() == [f"GET {COMMENT}/{ours}"]
+    assert world.history.changes == changes
 
 
-def test_dry_run_decides_and_writes_nothing(keep: Keep, history: FakeHistory, github: FakeGithub) -> None:
-    body = f"Looks like a bug.\n{MARK}"
-    assert keep(dry_run=True) == Outcome("comment", "dry_run", "would have commented", body=body)
-    assert github.events == []
-    keep()
-    github.seen.clear()
-    changes = history.changes
-    assert keep("News.", dry_run=True) == Outcome(
-        *("comment", "dry_run", "would have edited our comment"), comment_id=1000, body=f"News.\n{MARK}"
-    )
-    assert keep(dry_run=True).kind == "unchanged"
-    assert github.calls == [f"GET {FIRST}"]
-    assert history.changes == changes
-
-
-def test_reaction_is_one_request_and_github_stores_it_once(api: GithubApi, github: FakeGithub) -> None:
-    number, writer = github.add_comment(MALLORY, "/review"), make_writer(Github(api), FakeHistory())
+def test_reaction_is_one_request_and_github_stores_it_once(world: ReviewWorld) -> None:
+    number, writer = add(world, "/review"), world.writer()
     assert [writer.ensure_reaction(number, "eyes") for _ in range(2)] == ["reacted with eyes"] * 2
-    assert github.reactions == [(number, "eyes")]
     assert writer.ensure_reaction(number, "+1", is_review_comment=True) == "reacted with +1"
     assert writer.ensure_reaction(5, "+1") == "a person deleted the comment, so it got no reaction"
+    assert [(one.comment, one.content) for one in world.pull.reactions] == [(number, "eyes"), (number, "+1")]
+    dry = world.writer(dry_run=True)
+    assert dry.ensure_reaction(number, "+1") == "would have reacted with +1"
     paths = (f"issues/comments/{number}", f"issues/comments/{number}", f"pulls/comments/{number}", "issues/comments/5")
-    assert github.calls == [f"POST /repos/o/r/{path}/reactions" for path in paths]
-    dry = make_writer(Github(api), FakeHistory(), dry_run=True)
-    assert (dry.ensure_reaction(number, "+1"), len(github.calls)) == ("would have reacted with +1", 4)
+    assert world.calls() == [f"POST /repos/{REPOSITORY}/{path}/reactions" for path in paths]
 
 
 # --- sections of several sources -----------------------------------------------------------------------------------
@@ -222,97 +237,93 @@ BOTH = f"{SQUASH}\nPlease squash.\n\n{FAILS}\nThe build fails.\n\n{END}\nFooter 
 THEIRS = "a person edited our comment, and there is nothing new to write"
 
 
-@pytest.fixture
-def keep_section(api: GithubApi, history: FakeHistory) -> Keep:
-    def keep_section(
-        section: str = "reviewer-1",
-        body: str = "Please squash.",
-        footer: str = "Footer 1.",
-        *,
-        create: bool = True,
-        slots: WriteSlots | None = None,
-    ) -> Outcome:
-        writer = make_writer(Github(api), history, slots or WriteSlots())
-        return writer.ensure_comment(7, EnsureComment("reviews", body, create, section=section, footer=footer))
-
-    return keep_section
+def keep_section(
+    world: ReviewWorld,
+    section: str = "reviewer-1",
+    body: str = "Please squash.",
+    footer: str = "Footer 1.",
+    *,
+    create: bool = True,
+) -> Outcome:
+    action = EnsureComment("reviews", body, create, section=section, footer=footer)
+    return world.writer().ensure_comment(NUMBER, action)
 
 
-def keep_both(keep_section: Keep) -> None:
-    keep_section()
-    keep_section("ci-2", "The build fails.", "Footer 2.")
+def keep_both(world: ReviewWorld) -> Outcome:
+    keep_section(world)
+    return keep_section(world, "ci-2", "The build fails.", "Footer 2.")
 
 
-def test_next_source_adds_its_section_before_the_one_footer(keep_section: Keep, github: FakeGithub) -> None:
-    keep_section()
-    github.seen.clear()
-    edited = Outcome("comment", "edited", "edited our comment", comment_id=1000, url=URL, body=BOTH)
-    assert keep_section("ci-2", "The build fails.", "Footer 2.") == edited
-    assert github.calls == [f"GET {FIRST}", f"PATCH {FIRST}"]
-    assert github.bodies() == [BOTH]
+def test_next_source_adds_its_section_before_the_one_footer(world: ReviewWorld) -> None:
+    outcome = keep_both(world)
+    ours = comment(world).id
+    assert (outcome.kind, outcome.comment_id, outcome.body) == ("edited", ours, BOTH)
+    assert world.calls()[2:] == [f"GET {COMMENT}/{ours}", f"PATCH {COMMENT}/{ours}"]
+    assert bodies(world) == [BOTH]
 
 
-def test_edit_of_a_section_by_a_person_stays_until_its_source_changes(keep_section: Keep, github: FakeGithub) -> None:
-    keep_both(keep_section)
+def test_edit_of_a_section_by_a_person_stays_until_its_source_changes(world: ReviewWorld) -> None:
+    keep_both(world)
     by_hand = BOTH.replace("Please squash.", "Squash,\n\n  please.\n").replace("\n", "\r\n")
-    github.comments[0]["body"] = by_hand
-    theirs = Outcome("comment", "unchanged", THEIRS, comment_id=1000, url=URL, body=by_hand)
-    assert keep_section() == theirs
-    keep_section("ci-2", "The build is green.", "Footer 4.")
-    assert github.bodies() == [
+    edit_by_hand(world, by_hand)
+    same = keep_section(world)
+    assert (same.kind, same.detail, same.body) == ("unchanged", THEIRS, by_hand)
+    keep_section(world, "ci-2", "The build is green.", "Footer 4.")
+    assert bodies(world) == [
         f"{SQUASH}\nSquash,\r\n\r\n  please.\n\n{GREEN}\nThe build is green.\n\n{END}\nFooter 4.\n{MARKER}"
     ]
-    keep_section(body="Looks fine.", footer="Footer 5.")
-    assert github.bodies() == [f"{FINE}\nLooks fine.\n\n{GREEN}\nThe build is green.\n\n{END}\nFooter 5.\n{MARKER}"]
+    keep_section(world, body="Looks fine.", footer="Footer 5.")
+    assert bodies(world) == [f"{FINE}\nLooks fine.\n\n{GREEN}\nThe build is green.\n\n{END}\nFooter 5.\n{MARKER}"]
 
 
-def test_section_without_text_is_removed(keep_section: Keep, github: FakeGithub) -> None:
-    keep_both(keep_section)
-    assert keep_section(body="", footer="Footer 3.", create=False).kind == "edited"
-    assert github.bodies() == [f"{FAILS}\nThe build fails.\n\n{END}\nFooter 3.\n{MARKER}"]
-    assert keep_section(body="", footer="Footer 3.", create=False).detail == "our comment is up to date"
+def test_section_without_text_is_removed(world: ReviewWorld) -> None:
+    keep_both(world)
+    assert keep_section(world, body="", footer="Footer 3.", create=False).kind == "edited"
+    assert bodies(world) == [f"{FAILS}\nThe build fails.\n\n{END}\nFooter 3.\n{MARKER}"]
+    assert keep_section(world, body="", footer="Footer 3.", create=False).detail == "our comment is up to date"
 
 
-def test_comment_without_sections_says_so_until_the_next_section(keep_section: Keep, github: FakeGithub) -> None:
-    keep_section()
-    keep_section(body="", create=False)
-    assert github.bodies() == [f"*There is nothing to report here any more.*\n\n{END}\nFooter 1.\n{MARKER}"]
-    keep_section()
-    assert github.bodies() == [f"{SQUASH}\nPlease squash.\n\n{END}\nFooter 1.\n{MARKER}"]
+def test_comment_without_sections_says_so_until_the_next_section(world: ReviewWorld) -> None:
+    keep_section(world)
+    keep_section(world, body="", create=False)
+    assert bodies(world) == [f"*There is nothing to report here any more.*\n\n{END}\nFooter 1.\n{MARKER}"]
+    keep_section(world)
+    assert bodies(world) == [f"{SQUASH}\nPlease squash.\n\n{END}\nFooter 1.\n{MARKER}"]
 
 
-def test_section_deleted_by_a_person_returns_only_with_new_text(keep_section: Keep, github: FakeGithub) -> None:
-    keep_both(keep_section)
-    github.comments[0]["body"] = BOTH.replace("Please squash.\n\n", "")
-    assert keep_section().detail == THEIRS  # its mark is still there
-    assert keep_section(body="Looks fine.").kind == "edited"
+def test_section_deleted_by_a_person_returns_only_with_new_text(world: ReviewWorld) -> None:
+    keep_both(world)
+    edit_by_hand(world, BOTH.replace("Please squash.\n\n", ""))
+    assert keep_section(world).detail == THEIRS  # its mark is still there
+    assert keep_section(world, body="Looks fine.").kind == "edited"
 
 
-def test_without_create_only_an_existing_section_is_edited(keep_section: Keep, github: FakeGithub) -> None:
+def test_without_create_only_an_existing_section_is_edited(world: ReviewWorld) -> None:
     nothing = Outcome("comment", "withheld", "nothing worth saying, and no existing comment to update")
-    assert keep_section(create=False) == nothing
-    keep_section()
-    nothing = Outcome("comment", "withheld", "nothing worth saying, and no existing section to update")
-    withheld = keep_section("ci-2", "The build fails.", create=False)
-    assert (withheld.kind, withheld.detail, withheld.comment_id) == ("withheld", nothing.detail, 1000)
-    assert github.events == ["commented"]
-    assert keep_section(body="Looks fine.", create=False).kind == "edited"
-    assert github.bodies() == [f"{FINE}\nLooks fine.\n\n{END}\nFooter 1.\n{MARKER}"]
+    assert keep_section(world, create=False) == nothing
+    keep_section(world)
+    withheld = keep_section(world, "ci-2", "The build fails.", create=False)
+    assert (withheld.kind, withheld.detail, withheld.comment_id) == (
+        *("withheld", "nothing worth saying, and no existing section to update"),
+        comment(world).id,
+    )
+    assert writes(world) == ["POST"]
+    assert keep_section(world, body="Looks fine.", create=False).kind == "edited"
+    assert bodies(world) == [f"{FINE}\nLooks fine.\n\n{END}\nFooter 1.\n{MARKER}"]
 
 
-def test_boxes_of_a_section_stay_checked(keep_section: Keep, history: FakeHistory, github: FakeGithub) -> None:
-    keep_section(body="- [ ] squash\n- [ ] rebase")
-    keep_section("ci-2", "- [ ] squash\n- [ ] rebase")
+def test_boxes_of_a_section_stay_checked(world: ReviewWorld) -> None:
+    keep_section(world, body="- [ ] squash\n- [ ] rebase")
+    keep_section(world, "ci-2", "- [ ] squash\n- [ ] rebase")
     ours = "<!-- hls:section reviewer-1 {} -->\n{}\n\n"
     its = "<!-- hls:section ci-2 10e8cda04f9fd20e -->\n- [ ] squash\n- [ ] rebase\n\n"
     rest = f"{its}{END}\nFooter 1.\n{MARKER}"
     checked = ours.format("10e8cda04f9fd20e", "- [x] squash\n- [ ] rebase") + rest
-    github.comments[0]["body"] = checked
-    changes = history.changes
-    same = keep_section(body="- [ ] squash\n- [ ] rebase")
+    edit_by_hand(world, checked)
+    changes = world.history.changes
+    same = keep_section(world, body="- [ ] squash\n- [ ] rebase")
     assert (same.kind, same.detail, same.body) == ("unchanged", "our comment is up to date", checked)
-    assert github.events.count("edited") == 1
-    assert history.changes == changes
-    keep_section(body="- [ ] squash\n- [ ] sign off")
-    assert github.bodies() == [ours.format("372f926c8d849a26", "- [x] squash\n- [ ] sign off") + rest]
-    assert keep_section(body="- [ ] squash\n- [ ] sign off").kind == "unchanged"
+    assert (writes(world), world.history.changes) == (["POST", "PATCH"], changes)
+    keep_section(world, body="- [ ] squash\n- [ ] sign off")
+    assert bodies(world) == [ours.format("372f926c8d849a26", "- [x] squash\n- [ ] sign off") + rest]
+    assert keep_section(world, body="- [ ] squash\n- [ ] sign off").kind == "unchanged"

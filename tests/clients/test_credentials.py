@@ -25,7 +25,7 @@ from hls_handler.sandbox.objects import Installation
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import GithubApp
-from tests.clients.conftest import NOON
+from tests.clients.review_world import NOON
 from tests.sandbox.conftest import ask
 from tests.settings.files import app_key
 
@@ -104,21 +104,17 @@ def test_rule_20_token_is_requested_with_least_permissions_and_for_one_repositor
     ]
 
 
-def test_installation_in_a_payload_saves_the_look_up(world: World) -> None:
-    with closing(world.connect()) as github:
-        github.remember_installation(REPOSITORY, world.installation.id)
-        github.reader(REPOSITORY).issue(world.number)
-    assert [one.path for one in world.sandbox.requests.all("github")] == [
-        f"/app/installations/{world.installation.id}/access_tokens",
-        f"/repos/{REPOSITORY}/issues/{world.number}",
-    ]
-
-
-def test_outdated_installation_in_a_payload_is_looked_up_again(world: World) -> None:
-    with closing(world.connect()) as github:
-        github.remember_installation(REPOSITORY, 7)
-        assert github.reader(REPOSITORY).issue(world.number).number == world.number
-    assert len(world.token_requests()) == 2
+def test_replaced_installation_is_looked_up_again(world: World) -> None:
+    world.read()
+    world.sandbox.apps.uninstall(world.installation.id)
+    world.sandbox.apps.install(
+        world.registered, SandboxAccount("octo-org", 583_231, "Organization"), ()
+    )  # takes its id
+    world.install()
+    world.now.append(NOON + timedelta(minutes=56))
+    world.read()
+    tokens = [one.path for one in world.sandbox.requests.all("github") if one.path.endswith("/access_tokens")]
+    assert len(set(tokens)) == 2
 
 
 def test_jwt_is_signed_once_for_several_requests(world: World) -> None:
@@ -188,7 +184,6 @@ def test_rejected_token_is_renewed_once_and_the_request_is_sent_again(world: Wor
     assert len(world.token_requests()) == 2
 
 
-@pytest.mark.parametrize("known", [True], ids=["cached token"])
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -197,9 +192,8 @@ def test_rejected_token_is_renewed_once_and_the_request_is_sent_again(world: Wor
         ("suspended", "on Codertocat/Hello-World is suspended"),
     ],
 )
-def test_missing_installation_is_an_error_of_its_own(world: World, change: str, reason: str, known: bool) -> None:
-    if known:
-        world.read()
+def test_missing_installation_is_an_error_of_its_own(world: World, change: str, reason: str) -> None:
+    world.read()
     if change == "removed":
         world.sandbox.apps.uninstall(world.installation.id)
     elif change == "suspended":
@@ -208,12 +202,6 @@ def test_missing_installation_is_an_error_of_its_own(world: World, change: str, 
         world.install(("Codertocat/other",))
     with pytest.raises(AppNotInstalled, match=reason):
         world.read()
-
-
-def test_missing_issue_is_not_mistaken_for_a_missing_installation(world: World) -> None:
-    with closing(world.connect()) as github, pytest.raises(Permanent, match="404"):
-        github.reader(REPOSITORY).issue(9999)
-    assert len(world.token_requests()) == 1
 
 
 def test_permission_that_was_not_granted_is_not_requested(world: World) -> None:
@@ -289,19 +277,13 @@ def test_several_installations_work_at_the_same_time(world: World) -> None:
     with closing(world.connect()) as github:
         first, second = github.reader(REPOSITORY), github.reader("octo-org/Hello-World")
         assert [reader.issue(world.number).number for reader in (first, second, first)] == [world.number] * 3
+        limits = {github.rate_limit(name) for name in (REPOSITORY, "codertocat/other", "octo-org/repo")}
+        assert limits == {"github codertocat", "github octo-org"}
     requested = [one.path for one in world.sandbox.requests.all("github") if one.path.endswith("/access_tokens")]
     assert requested == [f"/app/installations/{one.id}/access_tokens" for one in (world.installation, installed)]
     own = world.app.credential("octo-org/Hello-World").authorization()
     answer = ask(world.sandbox.github_url, "GET", f"/repos/{REPOSITORY}", headers={"Authorization": own})
     assert answer.status == 404
-
-
-def test_each_installation_has_its_own_rate_limit(world: World) -> None:
-    with closing(world.connect()) as github:
-        assert (
-            github.rate_limit("Codertocat/Hello-World") == github.rate_limit("codertocat/other") == "github codertocat"
-        )
-        assert github.rate_limit("octo-org/repo") == "github octo-org"
 
 
 def test_key_of_another_app_is_rejected_with_a_remedy(world: World) -> None:

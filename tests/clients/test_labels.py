@@ -1,27 +1,27 @@
-"""Labels of a conversation over real HTTP: minimal changes, and recovery from lost responses."""
+"""Labels of a conversation in the sandbox: minimal changes, and recovery from lost responses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from hls_handler.actions import EnsureLabels, Outcome, RequestedLabel
-from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.errors import DependencyDown, HlsError, Postponed
 from hls_handler.handlers.labels import LabelOrigin, LabelState
-from hls_handler.handlers.reader import RepositoryLabel
+from hls_handler.sandbox.faults import Effect, Fault
 from hls_handler.settings.model import EffectiveLabels
-from tests.clients.conftest import NOON, Keep, make_writer
-from tests.clients.fake_github import FakeGithub, Fault
 from tests.clients.fake_history import FakeHistory
+from tests.clients.review_world import NOON, NUMBER, REPOSITORY, ReviewWorld
 
-ON = "/repos/o/r/issues/7/labels"
-ALL = "/repos/o/r/labels"
-BUG, HIGH, LOW = (
-    RequestedLabel("bug", "kind"),
+ALL = f"/repos/{REPOSITORY}/labels"
+ON = f"/repos/{REPOSITORY}/issues/{NUMBER}/labels"
+BUG, CHORE, HIGH, LOW = (
+    RequestedLabel("bug", "kind"),  # the only one of them that every new repository has
+    RequestedLabel("maintenance", "kind"),
     RequestedLabel("priority-high", "priority"),
     RequestedLabel("priority-low", "priority"),
 )
@@ -41,89 +41,85 @@ class WriteSlots:
         self.taken += 1
 
 
-@pytest.fixture
-def keep(api: GithubApi, history: FakeHistory) -> Keep:
-    def keep(
-        *requested: RequestedLabel,
-        slots: WriteSlots | None = None,
-        dry_run: bool = False,
-        settings: EffectiveLabels | None = None,
-        before: Mapping[str, LabelState] | None = None,
-    ) -> Outcome:
-        writer = make_writer(Github(api), history, slots or WriteSlots(), dry_run=dry_run)
-        action = EnsureLabels(requested, ("kind", "priority", "size"))
-        known = history.labels() if before is None else before
-        return writer.ensure_labels(7, action, labels=settings or EffectiveLabels(), before=known)
-
-    return keep
+def keep(
+    world: ReviewWorld,
+    *requested: RequestedLabel,
+    slots: WriteSlots | None = None,
+    dry_run: bool = False,
+    settings: EffectiveLabels | None = None,
+    before: Mapping[str, LabelState] | None = None,
+) -> Outcome:
+    action = EnsureLabels(requested, ("kind", "priority", "size"))
+    known = world.history.labels() if before is None else before
+    writer = world.writer(slots or WriteSlots(), dry_run=dry_run)
+    return writer.ensure_labels(NUMBER, action, labels=settings or EffectiveLabels(), before=known)
 
 
-def test_missing_labels_are_created_with_colour_and_set_in_one_request(
-    keep: Keep, history: FakeHistory, github: FakeGithub
-) -> None:
+def write_only(world: ReviewWorld, github: Github, action: EnsureLabels, history: FakeHistory | None = None) -> Outcome:
+    """Set labels that the conversation is known not to have."""
+    writer = world.writer(github=github, history=history or FakeHistory())
+    return writer.ensure_labels(NUMBER, action, labels=EffectiveLabels(), before={}, present=frozenset())
+
+
+def events(world: ReviewWorld) -> list[str]:
+    return [f"{event.kind} {event.detail}" for event in world.pull.events]
+
+
+def take_calls(world: ReviewWorld) -> list[str]:
+    calls = world.calls()
+    world.sandbox.requests.clear()
+    return calls
+
+
+def add_to_repository(world: ReviewWorld, *names: str) -> None:
+    for name in names:
+        world.sandbox.state.create_label(REPOSITORY, name, "ededed", None)
+
+
+def refuse(world: ReviewWorld, method: str, path: str, errors: str = "[]", times: int = 1) -> None:
+    body = f'{{"message": "Validation Failed", "errors": {errors}}}'
+    world.sandbox.faults.add(Fault(effect="status", method=method, path=f"{path}$", status=422, body=body, times=times))
+
+
+def test_missing_labels_are_created_with_colour_and_set_in_one_request(world: ReviewWorld) -> None:
     slots = WriteSlots()
-    outcome = keep(BUG, HIGH, slots=slots)
-    assert outcome == Outcome("labels", "changed", "added bug, priority-high", added=("bug", "priority-high"))
-    assert github.calls == [f"GET {ON}", f"GET {ALL}", f"POST {ALL}", f"POST {ALL}", f"POST {ON}"]
-    assert github.labels["priority-high"] == {
-        "name": "priority-high",
-        "color": "b60205",
-        "description": "Hurts many people, or hurts much",
-    }
-    assert github.events == ["labeled bug", "labeled priority-high"]
-    assert history.label_states == {"bug": "set", "priority-high": "set"}
+    outcome = keep(world, CHORE, HIGH, slots=slots)
+    added = ("maintenance", "priority-high")
+    assert outcome == Outcome("labels", "changed", "added maintenance, priority-high", added=added)
+    assert take_calls(world) == [f"GET {ON}", f"GET {ALL}", f"POST {ALL}", f"POST {ALL}", f"POST {ON}"]
+    made = world.sandbox.state.world.repositories[REPOSITORY.lower()].labels["priority-high"]
+    assert (made.color, made.description) == ("b60205", "Hurts many people, or hurts much")
+    assert events(world) == ["labeled maintenance", "labeled priority-high"]
+    assert world.history.label_states == {"maintenance": "set", "priority-high": "set"}
+    assert slots.taken == 3
+    assert keep(world, CHORE, HIGH, slots=slots) == Outcome("labels", "unchanged", "the labels are as they should be")
+    assert take_calls(world) == [f"GET {ON}"]
     assert slots.taken == 3
 
 
-def test_existing_labels_take_one_read_and_no_write(keep: Keep, github: FakeGithub) -> None:
-    keep(BUG, HIGH)
-    github.seen.clear()
-    slots = WriteSlots()
-    assert keep(BUG, HIGH, slots=slots) == Outcome("labels", "unchanged", "the labels are as they should be")
-    assert github.calls == [f"GET {ON}"]
-    assert slots.taken == 0
-
-
-def test_labels_of_a_repository_are_listed_once_an_hour(api: GithubApi, github: FakeGithub) -> None:
+def test_labels_of_a_repository_are_listed_once_an_hour_for_prompt_and_writes(world: ReviewWorld) -> None:
     now = 0.0
-    client = Github(api, labels=RepositoryLabels(lambda: now))
-    github.add_label("bug")
+    github = Github(world.api, labels=RepositoryLabels(lambda: now))
 
-    def set_labels(number: int, *requested: RequestedLabel) -> list[str]:
-        writer = make_writer(client, FakeHistory())
-        github.seen.clear()
-        action = EnsureLabels(requested, ("kind", "priority"))
-        writer.ensure_labels(number, action, labels=EffectiveLabels(), before={}, present=frozenset())
-        return github.calls
+    def write(*requested: RequestedLabel) -> list[str]:
+        write_only(world, github, EnsureLabels(requested, ("kind", "priority")))
+        return take_calls(world)
 
-    assert set_labels(7, BUG) == [f"GET {ALL}", f"POST {ON}"]
-    assert set_labels(7, BUG, HIGH) == [f"POST {ALL}", f"POST {ON}"]  # the list says that it must be created
-    assert set_labels(7, HIGH) == [f"POST {ON}"]  # it was created, so it exists
+    assert "bug" in {label.name for label in github.reader(REPOSITORY).labels()}
+    assert write(BUG) == [f"GET {ALL}", f"POST {ON}"]
+    assert write(BUG, HIGH) == [f"POST {ALL}", f"POST {ON}"]  # the list says that it must be created
+    assert write(HIGH) == [f"POST {ON}"]  # it was created, so it exists
     now = 3600.0
-    assert set_labels(7, BUG) == [f"GET {ALL}", f"POST {ON}"]
+    assert write(BUG) == [f"GET {ALL}", f"POST {ON}"]
 
 
-def test_one_listing_serves_the_prompt_and_the_writes(api: GithubApi, github: FakeGithub) -> None:
-    client = Github(api)
-    github.add_label("bug")
-    github.labels["area/cart"] = {"name": "area/cart", "description": "The cart"}
-    github.labels["stale"] = {"name": "stale", "description": None}  # type: ignore[dict-item]
-    assert client.reader("o/r").labels() == (
-        RepositoryLabel("bug", ""),
-        RepositoryLabel("area/cart", "The cart"),
-        RepositoryLabel("stale", ""),
-    )
-    writer = make_writer(client, FakeHistory())
-    writer.ensure_labels(7, EnsureLabels((BUG,), ("kind",)), labels=EffectiveLabels(), before={}, present=frozenset())
-    assert client.reader("o/r").labels()[0] == RepositoryLabel("bug", "")
-    assert github.calls == [f"GET {ALL}", f"POST {ON}"]
-
-
-def test_rule_14_suggested_label_is_looked_up_and_never_created(api: GithubApi, github: FakeGithub) -> None:
-    client = Github(api)
-    github.add_label("area/cart")
-    client.reader("o/r").labels()
-    del github.labels["area/cart"]  # a person deletes it while the listing is known
+def test_rule_14_suggested_label_is_looked_up_and_never_created(world: ReviewWorld) -> None:
+    github = Github(world.api)
+    add_to_repository(world, "area/cart")
+    github.reader(REPOSITORY).labels()
+    home = world.sandbox.state.world.repositories[REPOSITORY.lower()]
+    deleted = replace(home, labels={name: label for name, label in home.labels.items() if name != "area/cart"})
+    world.sandbox.state.change(lambda now: now.with_repository(deleted))  # by a person, while the listing is known
     cart = RequestedLabel("area/cart", "suggested_labels area/cart")
     action = EnsureLabels(
         (cart, BUG),
@@ -131,115 +127,95 @@ def test_rule_14_suggested_label_is_looked_up_and_never_created(api: GithubApi, 
         existing_only=frozenset({"area/cart"}),
         rejected=(("admin", "it is not among the labels that the prompt listed"),),
     )
-    writer = make_writer(client, FakeHistory())
-    outcome = writer.ensure_labels(7, action, labels=EffectiveLabels(), before={}, present=frozenset())
-    assert outcome.detail == (
+    assert write_only(world, github, action).detail == (
         "added bug; admin not added: it is not among the labels that the prompt listed; "
         "area/cart not added: the repository has no such label"
     )
-    assert github.calls == [f"GET {ALL}", f"GET {ALL}/area%2Fcart", f"POST {ALL}", f"POST {ON}"]
-    assert github.issue_labels == ["bug"]
+    assert world.calls() == [f"GET {ALL}", f"GET {ALL}/area%2Fcart", f"POST {ON}"]
+    assert world.pull.labels == ("bug",)
 
 
-def test_label_is_stored_with_the_prompt_that_requested_it(api: GithubApi) -> None:
+def test_label_is_stored_with_the_prompt_that_requested_it(world: ReviewWorld) -> None:
     history, small = FakeHistory(), RequestedLabel("size/small", "size")
-    writer = make_writer(Github(api), history)
-    action = EnsureLabels(
-        (BUG, HIGH, small), ("kind", "priority", "size"), prompt_ids={"kind": "p@1", "priority": "q@2"}
-    )
-    writer.ensure_labels(7, action, labels=EffectiveLabels(), before={})
+    prompts = {"kind": "p@1", "priority": "q@2"}
+    action = EnsureLabels((BUG, HIGH, small), ("kind", "priority", "size"), prompt_ids=prompts)
+    write_only(world, Github(world.api), action, history)
     assert history.origins == {"bug": LabelOrigin("kind", "p@1"), "priority-high": LabelOrigin("priority", "q@2")}
 
 
-def test_label_names_are_quoted_in_urls(keep: Keep, github: FakeGithub) -> None:
-    settings = EffectiveLabels(create=False)
-    github.add_label("size/small")
-    github.add_label("size/large")
-    keep(RequestedLabel("size/small", "size"), settings=settings)
-    keep(RequestedLabel("size/large", "size"), settings=settings)
-    assert github.issue_labels == ["size/large"]
-    assert f"GET {ALL}/size%2Fsmall" in github.calls
-    assert f"DELETE {ON}/size%2Fsmall" in github.calls
+def test_label_names_are_quoted_in_urls(world: ReviewWorld) -> None:
+    add_to_repository(world, "size/small", "size/large")
+    for name in ("size/small", "size/large"):
+        keep(world, RequestedLabel(name, "size"), settings=EffectiveLabels(create=False))
+    assert world.pull.labels == ("size/large",)
+    assert f"GET {ALL}/size%2Fsmall" in world.calls()
+    assert f"DELETE {ON}/size%2Fsmall" in world.calls()
 
 
-def test_reading_of_labels_stops_when_all_names_are_found(keep: Keep, github: FakeGithub) -> None:
-    for number in range(350):
-        github.add_label(f"label {number}")
-        if number == 150:
-            github.add_label("BUG")
-            github.add_label("Priority-High")
-    keep(BUG, HIGH, settings=EffectiveLabels(create=False))
-    assert github.calls == [f"GET {ON}", f"GET {ALL}", f"GET {ALL}", f"POST {ON}"]
-    assert github.issue_labels == ["BUG", "Priority-High"]
+def test_reading_of_labels_stops_when_all_names_are_found(world: ReviewWorld) -> None:
+    add_to_repository(world, *(f"label {number}" for number in range(150)), "Maintenance", "Priority-High")
+    add_to_repository(world, *(f"later {number}" for number in range(150)))
+    keep(world, CHORE, HIGH, settings=EffectiveLabels(create=False))
+    assert world.calls() == [f"GET {ON}", f"GET {ALL}", f"GET {ALL}", f"POST {ON}"]
+    assert world.pull.labels == ("Maintenance", "Priority-High")
 
 
-def test_rule_14_label_removed_by_a_person_is_not_set_again(
-    keep: Keep, history: FakeHistory, github: FakeGithub
-) -> None:
-    keep(BUG)
-    github.issue_labels.clear()
+def test_rule_14_label_removed_by_a_person_is_not_set_again(world: ReviewWorld) -> None:
+    keep(world, BUG)
+    world.sandbox.state.remove_label(world.pull, "bug")
+    withheld = "the labels are as they should be; bug not added: a person removed it"
     for _ in range(2):
-        assert keep(BUG) == Outcome(
-            "labels", "withheld", "the labels are as they should be; bug not added: a person removed it"
-        )
-    assert github.issue_labels == []
-    assert history.label_states == {"bug": "removed"}
+        assert keep(world, BUG) == Outcome("labels", "withheld", withheld)
+    assert world.pull.labels == ()
+    assert world.history.label_states == {"bug": "removed"}
 
 
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault("POST", ON, "drop", after=True),
-        Fault("POST", ALL, status=502, after=True),
-        Fault("POST", ON, "drop"),
-        Fault("GET", ON, "drop"),
+        Fault(effect="drop_after", method="POST", path=f"{ON}$"),
+        Fault(effect="status_after", status=502, method="POST", path=f"{ALL}$"),
+        Fault(effect="drop", method="POST", path=f"{ON}$"),
+        Fault(effect="drop", method="GET", path=f"{ON}$"),
     ],
-    ids=lambda fault: f"{fault.verb} {fault.path} {fault.kind} {'after' if fault.after else 'before'}",
+    ids=lambda fault: f"{fault.method} {fault.effect}",
 )
-def test_lost_response_causes_no_second_label_event(
-    keep: Keep, history: FakeHistory, github: FakeGithub, fault: Fault
-) -> None:
-    github.faults = [fault]
+def test_lost_response_causes_no_second_label_event(world: ReviewWorld, fault: Fault) -> None:
+    world.sandbox.faults.add(fault)
     with pytest.raises(DependencyDown):
-        keep(BUG, HIGH)
-    outcome = keep(BUG, HIGH)
-    assert outcome == Outcome("labels", "changed", "added bug, priority-high", added=("bug", "priority-high"))
-    assert github.events == ["labeled bug", "labeled priority-high"]
-    assert history.label_states == {"bug": "set", "priority-high": "set"}
+        keep(world, CHORE, HIGH)
+    added = ("maintenance", "priority-high")
+    assert keep(world, CHORE, HIGH) == Outcome("labels", "changed", "added maintenance, priority-high", added=added)
+    assert events(world) == ["labeled maintenance", "labeled priority-high"]
+    assert world.history.label_states == {"maintenance": "set", "priority-high": "set"}
 
 
-def test_outcome_includes_writes_of_earlier_runs(keep: Keep, history: FakeHistory, github: FakeGithub) -> None:
-    keep(LOW)
-    before = history.labels()
+def test_outcome_includes_writes_of_earlier_runs(world: ReviewWorld) -> None:
+    keep(world, LOW)
+    before = world.history.labels()
     for _ in range(3):  # one removal, two creations
         with pytest.raises(Postponed):
-            keep(BUG, HIGH, slots=WriteSlots(None, Postponed("not our turn", at=NOON)), before=before)
-    last = keep(BUG, HIGH, before=before)
+            keep(world, CHORE, HIGH, slots=WriteSlots(None, Postponed("not our turn", at=NOON)), before=before)
+    last = keep(world, CHORE, HIGH, before=before)
     assert last == Outcome(
-        "labels",
-        "changed",
-        "added bug, priority-high; removed priority-low",
-        added=("bug", "priority-high"),
+        *("labels", "changed", "added maintenance, priority-high; removed priority-low"),
+        added=("maintenance", "priority-high"),
         removed=("priority-low",),
     )
-    assert keep(BUG, HIGH, before=before) == last  # as if the service had stopped before it stored the outcome
-    assert github.events[1:] == ["unlabeled priority-low", "labeled bug", "labeled priority-high"]
+    assert keep(world, CHORE, HIGH, before=before) == last  # as if the service had stopped before it was stored
+    assert events(world)[1:] == ["unlabeled priority-low", "labeled maintenance", "labeled priority-high"]
 
 
-@pytest.mark.parametrize("after", [True, False], ids=["after the effect", "before it"])
-def test_removal_with_lost_response_does_not_count_as_removal_by_a_person(
-    keep: Keep, history: FakeHistory, github: FakeGithub, after: bool
-) -> None:
-    keep(LOW)
-    github.faults = [Fault("DELETE", f"{ON}/priority-low", "drop", after=after)]
+@pytest.mark.parametrize("effect", ["drop_after", "drop"])
+def test_removal_with_lost_response_does_not_count_as_removal_by_a_person(world: ReviewWorld, effect: Effect) -> None:
+    keep(world, LOW)
+    world.sandbox.faults.add(Fault(effect=effect, method="DELETE"))
     with pytest.raises(DependencyDown):
-        keep(HIGH)
-    keep(HIGH)
-    assert github.issue_labels == ["priority-high"]
-    assert history.label_states == {"priority-high": "set"}
-    keep(LOW)
-    assert github.issue_labels == ["priority-low"]
-    assert github.events == [
+        keep(world, HIGH)
+    keep(world, HIGH)
+    assert world.history.label_states == {"priority-high": "set"}
+    keep(world, LOW)
+    assert events(world) == [
         "labeled priority-low",
         "unlabeled priority-low",
         "labeled priority-high",
@@ -248,56 +224,52 @@ def test_removal_with_lost_response_does_not_count_as_removal_by_a_person(
     ]
 
 
-def test_label_removed_concurrently_is_no_error(keep: Keep, github: FakeGithub) -> None:
-    keep(LOW)
-    github.faults = [Fault("DELETE", f"{ON}/priority-low", status=404, body={"message": "Label does not exist"})]
-    assert keep(HIGH).removed == ("priority-low",)
+def test_label_removed_concurrently_is_no_error(world: ReviewWorld) -> None:
+    keep(world, LOW)
+    body = '{"message": "Label does not exist"}'
+    world.sandbox.faults.add(Fault(effect="status", method="DELETE", status=404, body=body))
+    assert keep(world, HIGH).removed == ("priority-low",)
 
 
-def test_refused_removal_costs_only_itself(keep: Keep, history: FakeHistory, github: FakeGithub) -> None:
-    keep(LOW)
-    github.faults = [Fault("DELETE", f"{ON}/priority-low", status=422, body={"message": "Validation Failed"})]
-    outcome = keep(HIGH)
+def test_refused_removal_costs_only_itself(world: ReviewWorld) -> None:
+    keep(world, LOW)
+    refuse(world, "DELETE", "priority-low")
+    outcome = keep(world, HIGH)
     assert outcome.detail == (
         "added priority-high; priority-low not removed: GitHub refused it (422 Validation Failed)"
     )
     assert (outcome.added, outcome.removed) == (("priority-high",), ())
-    assert github.issue_labels == ["priority-low", "priority-high"]
-    assert history.label_states == {"priority-low": "set", "priority-high": "set"}
-    assert keep(HIGH).removed == ("priority-low",)
+    assert world.pull.labels == ("priority-low", "priority-high")
+    assert world.history.label_states == {"priority-low": "set", "priority-high": "set"}
+    assert keep(world, HIGH).removed == ("priority-low",)
 
 
-def test_label_that_github_refuses_to_create_costs_only_itself(
-    keep: Keep, history: FakeHistory, github: FakeGithub
+@pytest.mark.parametrize(
+    ("path", "errors", "times", "reason"),
+    [
+        (ALL, '[{"code": "invalid", "field": "name"}]', 1, "name: invalid"),
+        (ON, '[{"code": "custom", "field": "labels"}]', 2, "labels: custom"),  # together, and alone
+    ],
+    ids=["create", "set"],
+)
+def test_label_that_github_refuses_costs_only_itself(
+    world: ReviewWorld, path: str, errors: str, times: int, reason: str
 ) -> None:
-    outcome = keep(RequestedLabel("a,b", "kind"), HIGH)
-    assert outcome.detail == "added priority-high; a,b not added: GitHub refused it (422 name: invalid)"
-    assert (outcome.added, github.issue_labels) == (("priority-high",), ["priority-high"])
-    assert history.label_states == {"priority-high": "set"}
+    refuse(world, "POST", path, errors, times)
+    outcome = keep(world, CHORE, HIGH)
+    assert outcome.detail == f"added priority-high; maintenance not added: GitHub refused it (422 {reason})"
+    assert (outcome.added, world.pull.labels) == (("priority-high",), ("priority-high",))
+    assert world.history.label_states == {"priority-high": "set"}
 
 
-def test_label_that_github_refuses_to_set_costs_only_itself(
-    keep: Keep, history: FakeHistory, github: FakeGithub
-) -> None:
-    rejection = {"message": "Validation Failed", "errors": [{"field": "labels", "code": "custom"}]}
-    github.faults = [Fault("POST", ON, status=422, body=rejection), Fault("POST", ON, status=422, body=rejection)]
-    outcome = keep(BUG, HIGH)
-    assert outcome.detail == "added priority-high; bug not added: GitHub refused it (422 labels: custom)"
-    assert github.issue_labels == ["priority-high"]
-    assert history.label_states == {"priority-high": "set"}
-
-
-def test_dry_run_decides_and_writes_nothing(keep: Keep, history: FakeHistory, github: FakeGithub) -> None:
-    keep(LOW)
-    github.seen.clear()
-    changes = history.changes
-    outcome = keep(BUG, HIGH, dry_run=True)
-    assert outcome == Outcome(
-        "labels",
-        "dry_run",
-        "would have: added bug, priority-high; removed priority-low",
-        added=("bug", "priority-high"),
+def test_dry_run_decides_and_writes_nothing(world: ReviewWorld) -> None:
+    keep(world, LOW)
+    take_calls(world)
+    changes = world.history.changes
+    assert keep(world, CHORE, HIGH, dry_run=True) == Outcome(
+        *("labels", "dry_run", "would have: added maintenance, priority-high; removed priority-low"),
+        added=("maintenance", "priority-high"),
         removed=("priority-low",),
     )
-    assert github.calls == [f"GET {ON}", f"GET {ALL}"]
-    assert history.changes == changes
+    assert take_calls(world) == [f"GET {ON}", f"GET {ALL}"]
+    assert world.history.changes == changes

@@ -14,9 +14,12 @@ from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Account, Comment, Issue, Label, Release
-from hls_handler.handlers.reader import ChangedFile, Commit, Comparison, FileAtRef, WorkflowJob
-from tests.clients.fake_github import MALLORY, FakeGithub, Fault
+from hls_handler.handlers.reader import ChangedFile, Commit, Comparison, FileAtRef, RepositoryLabel, WorkflowJob
+from tests.clients.fake_server import FakeServer, Say
+from tests.clients.review_world import NUMBER, REPOSITORY, ReviewWorld
 
+MALLORY = {"login": "mallory", "id": 13, "type": "User"}
+GHOST = Account("ghost", 10137, "User")
 ISSUE: dict[str, Any] = {
     "number": 7,
     "title": "It crashes",
@@ -39,14 +42,15 @@ PULL_REQUEST: dict[str, Any] = {
     "changed_files": 2,
     "commits": 1,
 }
+CHANGED = {"filename": "f", "status": "modified", "additions": 2, "deletions": 1, "patch": "@@ -1 +1,2 @@"}
 
 
-FILES = "/repos/o/r/pulls/7/files"
-CONTENT = "/repos/o/r/contents/.github/hls.yaml"
+def page(*items: object, last: bool = True) -> Say:
+    return Say(body=list(items), headers={} if last else {"Link": '<x?page=2>; rel="next"'})
 
 
-def test_issue_takes_one_request(reader: GithubReader, github: FakeGithub) -> None:
-    github.documents["/repos/o/r/issues/7"] = ISSUE
+def test_issue_takes_one_request(reader: GithubReader, server: FakeServer) -> None:
+    server.says = [Say(body=ISSUE)]
     assert reader.issue(7) == Issue(
         number=7,
         title="It crashes",
@@ -58,41 +62,33 @@ def test_issue_takes_one_request(reader: GithubReader, github: FakeGithub) -> No
         author_association="NONE",
         html_url="https://github.com/o/r/issues/7",
     )
-    assert github.calls == ["GET /repos/o/r/issues/7"]
+    assert server.calls == ["GET /repos/o/r/issues/7"]
 
 
-def test_files_are_read_page_by_page_in_githubs_order(reader: GithubReader, github: FakeGithub) -> None:
+def test_files_are_read_page_by_page_in_githubs_order(reader: GithubReader, server: FakeServer) -> None:
     moved = {"filename": "b", "previous_filename": "a", "status": "renamed", "additions": 0, "deletions": 0}
-    changed = {"filename": "f", "status": "modified", "additions": 2, "deletions": 1, "patch": "@@ -1 +1,2 @@"}
     url = "https://api.github.com/repos/o/r/contents/b%3Fref=%40?ref="
-    github.documents[FILES] = [
-        {**moved, "contents_url": url + "a" * 40},
-        *[changed] * 148,
-        {**changed, "contents_url": url},
-    ]
+    first = page({**moved, "contents_url": url + "a" * 40}, *[CHANGED] * 99, last=False)
+    server.says = [first, page({**CHANGED, "contents_url": url})]
     files = reader.files(7)
-    assert len(files) == 150
+    assert len(files) == 101
     assert files[0] == ChangedFile("b", "a", "renamed", 0, 0, None, commit="a" * 40)
-    assert files[149] == ChangedFile("f", None, "modified", 2, 1, "@@ -1 +1,2 @@")
-    assert github.calls == ["GET /repos/o/r/pulls/7/files"] * 2
+    assert files[100] == ChangedFile("f", None, "modified", 2, 1, "@@ -1 +1,2 @@")
+    assert server.calls == ["GET /repos/o/r/pulls/7/files"] * 2
 
 
 def test_page_without_a_patch_of_moderate_size_is_read_again_in_smaller_pages(
-    reader: GithubReader, github: FakeGithub
+    reader: GithubReader, server: FakeServer
 ) -> None:
-    whole = {"filename": "f", "status": "modified", "additions": 2, "deletions": 1, "patch": "@@ -1 +1,2 @@"}
-    github.documents[FILES] = [{**whole, "filename": f"f{number}"} for number in range(120)]
-    github.most_files_with_patches = 50
-    files = reader.files(7)
-    assert [file.path for file in files] == [f"f{number}" for number in range(120)]
-    assert {file.patch for file in files} == {"@@ -1 +1,2 @@"}
-    assert [(seen.query["per_page"], seen.query["page"]) for seen in github.seen] == [
-        ("100", "1"),
-        ("50", "1"),
-        ("50", "2"),
-        ("100", "2"),
-        ("50", "3"),
-    ]
+    files = [{**CHANGED, "filename": f"f{number}"} for number in range(120)]
+    without = [{key: value for key, value in file.items() if key != "patch"} for file in files]
+    server.says = [page(*without[:100], last=False), page(*files[:50]), page(*files[50:100])]
+    server.says += [page(*without[100:]), page(*files[100:])]
+    found = reader.files(7)
+    assert [file.path for file in found] == [f"f{number}" for number in range(120)]
+    assert {file.patch for file in found} == {"@@ -1 +1,2 @@"}
+    asked = [(seen.query["per_page"], seen.query["page"]) for seen in server.seen]
+    assert asked == [("100", "1"), ("50", "1"), ("50", "2"), ("100", "2"), ("50", "3")]
 
 
 @pytest.mark.parametrize(
@@ -104,21 +100,16 @@ def test_page_without_a_patch_of_moderate_size_is_read_again_in_smaller_pages(
     ids=["binary", "huge"],
 )
 def test_file_that_has_no_patch_is_not_read_again(
-    reader: GithubReader, github: FakeGithub, file: dict[str, Any]
+    reader: GithubReader, server: FakeServer, file: dict[str, Any]
 ) -> None:
-    github.documents[FILES] = [file]
+    server.says = [page(file)]
     assert reader.files(7)[0].patch is None
-    assert len(github.calls) == 1
 
 
-def test_at_most_3000_files_are_read(reader: GithubReader, github: FakeGithub) -> None:
-    github.documents[FILES] = [{"filename": "f", "status": "added"}] * 3_100
+def test_at_most_3000_files_are_read(reader: GithubReader, server: FakeServer) -> None:
+    server.says = [page(*[{"filename": "f", "status": "added"}] * 100, last=False)] * 31
     assert len(reader.files(7)) == 3_000
-    assert len(github.calls) == 30
-
-
-def a_comment(number: int) -> dict[str, Any]:
-    return {"id": number, "user": MALLORY, "body": f"comment {number}", "created_at": "2026-11-02T09:14:31Z"}
+    assert len(server.calls) == 30
 
 
 @pytest.mark.parametrize(
@@ -126,45 +117,45 @@ def a_comment(number: int) -> dict[str, Any]:
     [
         (0, 10, ["1"]),
         (105, 20, ["1", "2"]),
-        (1_950, 50, ["1", "20"]),
-        (1_950, 60, ["1", "20", "19"]),
-        (1_950, 151, ["1", "20", "19", "18"]),
+        (950, 50, ["1", "10"]),
+        (950, 151, ["1", "10", "9", "8"]),
     ],
 )
-def test_the_newest_comments_are_read_from_the_end(
-    reader: GithubReader, github: FakeGithub, there: int, most: int, pages: list[str]
-) -> None:
-    github.comments = [a_comment(number) for number in range(1, there + 1)]
-    found = reader.comments(7, most=most)
-    assert [comment.id for comment in found] == list(range(1, there + 1))[max(there - most, 0) :]
-    assert [seen.query["page"] for seen in github.seen] == pages
+def test_the_newest_comments_are_read_from_the_end(world: ReviewWorld, there: int, most: int, pages: list[str]) -> None:
+    for number in range(1, there + 1):
+        world.sandbox.state.create_comment(world.pull, f"comment {number}")
+    reader = GithubReader(world.api, REPOSITORY, RepositoryLabels(monotonic))
+    found = reader.comments(NUMBER, most=most)
+    assert [one.body for one in found] == [f"comment {n}" for n in range(max(there - most, 0) + 1, there + 1)]
+    assert [one.query["page"] for one in world.seen()] == pages
 
 
-def test_comment_has_author_text_and_time(reader: GithubReader, github: FakeGithub) -> None:
+def test_comment_has_author_text_and_time(reader: GithubReader, server: FakeServer) -> None:
     url = "https://github.com/o/r/issues/7#issuecomment-5"
-    whole = {**a_comment(5), "author_association": "MEMBER", "html_url": url}
-    github.comments = [whole, {"id": 6, "user": None, "body": None}]
+    whole = {"id": 5, "user": MALLORY, "body": "Hi.", "created_at": "2026-11-02T09:14:31Z"}
+    server.says = [page({**whole, "author_association": "MEMBER", "html_url": url}, {"id": 6, "user": None})]
+    at = datetime(2026, 11, 2, 9, 14, 31, tzinfo=UTC)
     assert reader.comments(7, most=9) == (
-        Comment(
-            5, Account("mallory", 13, "User"), "comment 5", "MEMBER", url, datetime(2026, 11, 2, 9, 14, 31, tzinfo=UTC)
-        ),
-        Comment(6, Account("ghost", 10137, "User"), "", "NONE", "", None),
+        Comment(5, Account("mallory", 13, "User"), "Hi.", "MEMBER", url, at),
+        Comment(6, GHOST, "", "NONE", "", None),
     )
+
+
+def test_label_without_description_has_an_empty_one(reader: GithubReader, server: FakeServer) -> None:
+    server.says = [page({"name": "area/cart", "description": "The cart"}, {"name": "stale", "description": None})]
+    assert reader.labels() == (RepositoryLabel("area/cart", "The cart"), RepositoryLabel("stale", ""))
 
 
 JOB: dict[str, Any] = {
     "id": 6,
-    "run_id": 5,
     "run_attempt": 1,
     "name": "test (3.11)",
-    "status": "completed",
     "conclusion": "failure",
     "html_url": "https://github.com/o/r/actions/runs/5/job/6",
     "steps": [
         {
             "number": 3,
             "name": "Run make test",
-            "status": "completed",
             "conclusion": "failure",
             "started_at": "2026-11-02T10:24:55.000Z",
             "completed_at": "2026-11-02T11:25:02+01:00",
@@ -174,43 +165,33 @@ JOB: dict[str, Any] = {
 }
 
 
-def test_jobs_of_an_attempt_include_their_steps(reader: GithubReader, github: FakeGithub) -> None:
+def test_jobs_of_an_attempt_include_their_steps(reader: GithubReader, server: FakeServer) -> None:
     lint = {"id": 7, "name": "lint", "conclusion": "skipped", "run_attempt": 2, "steps": None}
-    github.documents["/repos/o/r/actions/runs/5/attempts/2/jobs"] = {"total_count": 2, "jobs": [JOB, lint]}
+    server.says = [Say(body={"total_count": 2, "jobs": [JOB, lint]})]
+    begun, ended = datetime(2026, 11, 2, 10, 24, 55, tzinfo=UTC), datetime(2026, 11, 2, 10, 25, 2, tzinfo=UTC)
+    steps = (
+        WorkflowStep(3, "Run make test", "failure", begun, ended),
+        WorkflowStep(4, "Complete job", None, None, None),
+    )
     assert reader.jobs(5, 2) == (
-        WorkflowJob(
-            id=6,
-            name="test (3.11)",
-            conclusion="failure",
-            attempt=1,
-            html_url="https://github.com/o/r/actions/runs/5/job/6",
-            steps=(
-                WorkflowStep(
-                    number=3,
-                    name="Run make test",
-                    conclusion="failure",
-                    started_at=datetime(2026, 11, 2, 10, 24, 55, tzinfo=UTC),
-                    completed_at=datetime(2026, 11, 2, 10, 25, 2, tzinfo=UTC),
-                ),
-                WorkflowStep(4, "Complete job", None, None, None),
-            ),
-        ),
+        WorkflowJob(6, "test (3.11)", "failure", 1, "https://github.com/o/r/actions/runs/5/job/6", steps),
         WorkflowJob(7, "lint", "skipped", 2, "", ()),
     )
+    assert server.calls == ["GET /repos/o/r/actions/runs/5/attempts/2/jobs"]
 
 
 @pytest.mark.parametrize("data", [{"total_count": 1}, None])
-def test_jobs_without_their_key_raise_dependency_down(reader: GithubReader, github: FakeGithub, data: Any) -> None:
-    github.faults = [Fault("GET", "/repos/o/r/actions/.*", status=200, body=data)]
+def test_jobs_without_their_key_raise_dependency_down(reader: GithubReader, server: FakeServer, data: Any) -> None:
+    server.says = [Say(body=data)]
     with pytest.raises(DependencyDown, match="unexpected response from GitHub: the response: "):
         reader.jobs(5, 2)
 
 
-def test_pull_requests_are_filtered_by_owner_and_branch(reader: GithubReader, github: FakeGithub) -> None:
-    github.documents["/repos/o/r/pulls"] = [{**PULL_REQUEST, "number": 9}, PULL_REQUEST]
+def test_pull_requests_are_filtered_by_owner_and_branch(reader: GithubReader, server: FakeServer) -> None:
+    server.says = [page({**PULL_REQUEST, "number": 9}, PULL_REQUEST)]
     found = reader.pull_requests_from("octocat:fix/a&state=all #1 ä")
     assert [pull.number for pull in found] == [9, 7]
-    assert github.seen[0].query == {
+    assert server.seen[0].query == {
         "state": "open",
         "head": "octocat:fix/a&state=all #1 ä",
         "page": "1",
@@ -220,30 +201,27 @@ def test_pull_requests_are_filtered_by_owner_and_branch(reader: GithubReader, gi
 
 @pytest.mark.parametrize("head", ["", ":fix", "octocat:"])
 def test_incomplete_branch_is_not_sent_because_github_would_list_all(
-    reader: GithubReader, github: FakeGithub, head: str
+    reader: GithubReader, server: FakeServer, head: str
 ) -> None:
-    github.documents["/repos/o/r/pulls"] = [PULL_REQUEST]
     assert reader.pull_requests_from(head) == ()
-    assert github.calls == []
+    assert server.calls == []
 
 
-RELEASE: dict[str, Any] = {
-    "id": 4,
-    "tag_name": "v1.1.0",
-    "name": "1.1.0",
-    "body": "- Faster.",
-    "draft": False,
-    "prerelease": True,
-    "author": MALLORY,
-    "html_url": "https://github.com/o/r/releases/tag/v1.1.0",
-    "published_at": "2026-11-02T09:14:31Z",
-    "target_commitish": "main",
-}
-
-
-def test_releases_take_one_request(reader: GithubReader, github: FakeGithub) -> None:
+def test_releases_take_one_request(reader: GithubReader, server: FakeServer) -> None:
+    release = {
+        "id": 4,
+        "tag_name": "v1.1.0",
+        "name": "1.1.0",
+        "body": "- Faster.",
+        "draft": False,
+        "prerelease": True,
+        "author": MALLORY,
+        "html_url": "https://github.com/o/r/releases/tag/v1.1.0",
+        "published_at": "2026-11-02T09:14:31Z",
+        "target_commitish": "main",
+    }
     nameless = {"id": 3, "tag_name": "v1.0.0", "name": None, "body": None, "author": None, "published_at": None}
-    github.documents["/repos/o/r/releases"] = [RELEASE, nameless, *[RELEASE] * 150]
+    server.says = [page(release, nameless, *[nameless] * 98, last=False)]
     found = reader.releases()
     assert len(found) == 100
     assert found[0] == Release(
@@ -258,29 +236,23 @@ def test_releases_take_one_request(reader: GithubReader, github: FakeGithub) -> 
         published_at=datetime(2026, 11, 2, 9, 14, 31, tzinfo=UTC),
         target_commitish="main",
     )
-    ghost = Account("ghost", 10137, "User")
-    assert found[1] == Release(3, "v1.0.0", "", "", False, False, ghost, "", None, "")
-    assert github.calls == ["GET /repos/o/r/releases"]
+    assert found[1] == Release(3, "v1.0.0", "", "", False, False, GHOST, "", None, "")
+    assert server.calls == ["GET /repos/o/r/releases"]
 
 
-def test_commits_between_two_refs_have_authors(reader: GithubReader, github: FakeGithub) -> None:
+def test_commits_between_two_refs_have_authors(reader: GithubReader, server: FakeServer) -> None:
     by = {"name": "Mona Lisa", "email": "mona@example.org"}
-    github.documents["/repos/o/r/compare/release%2F1...v2%23x"] = {
-        "total_commits": 300,
-        "commits": [
-            {"sha": "a1", "commit": {"message": "One\n\nBody", "author": by}, "author": MALLORY},
-            {"sha": "b2", "commit": {"message": "Two", "author": by}, "author": None},
-            {"sha": "c3", "commit": {"message": "Three", "author": None}, "author": {}},
-        ],
-    }
+    commits = [
+        {"sha": "a1", "commit": {"message": "One\n\nBody", "author": by}, "author": MALLORY},
+        {"sha": "b2", "commit": {"message": "Two", "author": by}, "author": None},
+        {"sha": "c3", "commit": {"message": "Three", "author": None}, "author": {}},
+    ]
+    server.says = [Say(body={"total_commits": 300, "commits": commits}), Say(404, {"message": "Not Found"})]
     assert reader.commits_between("release/1", "v2#x") == Comparison(
         total=300,
         commits=(Commit("a1", "One\n\nBody", "mallory"), Commit("b2", "Two", "Mona Lisa"), Commit("c3", "Three", "")),
     )
-    assert github.calls == ["GET /repos/o/r/compare/release%2F1...v2%23x"]
-
-
-def test_comparison_of_unknown_refs_is_none(reader: GithubReader, github: FakeGithub) -> None:
+    assert server.calls == ["GET /repos/o/r/compare/release%2F1...v2%23x"]
     assert reader.commits_between("v0", "v1") is None
 
 
@@ -297,27 +269,26 @@ BLOB: dict[str, Any] = {"type": "file", "sha": "c0ffee", "size": 14, "path": ".g
         ({**BLOB, "encoding": "none", "content": ""}, FileAtRef("file", "c0ffee", None)),
         ({**BLOB, "type": "symlink", "target": "/etc/passwd"}, FileAtRef("symlink", "c0ffee", None)),
         ([{**BLOB, "type": "file"}], FileAtRef("directory", "", None)),
-        (None, None),
     ],
-    ids=["file", "too large", "symlink", "directory", "nothing"],
+    ids=["file", "too large", "symlink", "directory"],
 )
 def test_file_at_ref_takes_one_request(
-    reader: GithubReader, github: FakeGithub, content: Any, found: FileAtRef | None
+    reader: GithubReader, server: FakeServer, content: Any, found: FileAtRef | None
 ) -> None:
-    github.documents[CONTENT] = content
+    server.says = [Say(body=content)]
     assert reader.find_file(".github/hls.yaml", ref="release/1") == found
-    (seen,) = github.seen
+    (seen,) = server.seen
     assert (seen.call, seen.query) == ("GET /repos/o/r/contents/.github/hls.yaml", {"ref": "release/1"})
 
 
-def test_no_ref_is_sent_for_the_default_branch(reader: GithubReader, github: FakeGithub) -> None:
+def test_no_ref_is_sent_for_the_default_branch(reader: GithubReader, server: FakeServer) -> None:
+    server.says = [Say(404, {"message": "Not Found"})]
     assert reader.find_file(".github/hls.yaml", ref=None) is None
-    assert github.seen[0].query == {}
+    assert server.seen[0].query == {}
 
 
 @pytest.mark.parametrize("name", ["o/../o/r", "o/r?x=1", "o/..", "o"])
-def test_rule_13_invalid_repository_name_sends_no_request(api: GithubApi, github: FakeGithub, name: str) -> None:
-    github.documents["/repos/o/r/issues/7"] = ISSUE
+def test_rule_13_invalid_repository_name_sends_no_request(api: GithubApi, server: FakeServer, name: str) -> None:
     with pytest.raises(Permanent, match=r" is not a repository name; expected owner/repo$"):
         GithubReader(api, name, RepositoryLabels(monotonic)).issue(7)
-    assert github.calls == []
+    assert server.calls == []

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from contextlib import closing
 from time import monotonic
 from typing import Any
 
 import pytest
 
-from hls_handler.clients.api import GithubApi
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.review_context import MAX_TEXT_CHARS, WireContext, WireHeadFiles
@@ -22,10 +20,6 @@ from hls_handler.review.record import ReviewThread, ThreadReply
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import GHOST
 from hls_handler.sandbox.objects import Account as SandboxAccount
-from hls_handler.sandbox.reader import SandboxReader
-from tests.clients.conftest import NOON, github_settings
-from tests.clients.fake_github import FakeGithub
-from tests.clients.fake_github import Fault as FakeFault
 from tests.clients.review_world import (
     BOT,
     HEAD,
@@ -33,19 +27,13 @@ from tests.clients.review_world import (
     NUMBER,
     REPOSITORY,
     ReviewWorld,
+    connect_to,
     inline,
-    open_review_world,
 )
 
 ZOE = SandboxAccount("zoe", 2, "User")
 APP = SandboxAccount("my-hls[bot]", 200_000_007, "Bot")
 NAMESAKE = SandboxAccount("my-hls", 8, "User")  # a person may have the name of the App
-
-
-@pytest.fixture
-def world() -> Iterator[ReviewWorld]:
-    with open_review_world() as opened:
-        yield opened
 
 
 def reader(world: ReviewWorld, bot: Account | None = None) -> GithubReader:
@@ -88,7 +76,6 @@ def test_threads_have_resolution_replies_and_reactions(world: ReviewWorld) -> No
     world.sandbox.requests.clear()
     assert read_threads(world) == (first, second)
     assert [(f"{one.method} {one.path}", one.writes) for one in world.seen()] == [("POST /graphql", False)]
-    assert SandboxReader(state, REPOSITORY).review_threads(NUMBER) == (first, second)
     state.set_resolved(REPOSITORY, NUMBER, ids["f3"], None)
     assert [thread.is_resolved for thread in read_threads(world)] == [False, False]
 
@@ -145,23 +132,17 @@ def test_reader_without_account_sends_no_request(world: ReviewWorld) -> None:
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 
-def _fail_with(world: ReviewWorld, document: object, headers: Mapping[str, str] | None = None) -> None:
-    fault = Fault(effect="status", path="^/graphql$", status=200, body=json.dumps(document), headers=headers or {})
-    world.sandbox.faults.add(fault)
-
-
-@pytest.mark.parametrize("document", [{"data": {"repository": {"pullRequest": None}}}, {"data": {"repository": 5}}])
-def test_unexpected_response_is_an_outage(world: ReviewWorld, document: object) -> None:
-    _fail_with(world, document)
+def test_unexpected_response_is_an_outage(world: ReviewWorld) -> None:
+    body = '{"data": {"repository": {"pullRequest": null}}}'
+    world.sandbox.faults.add(Fault(effect="status", path="^/graphql$", status=200, body=body))
     with pytest.raises(DependencyDown, match="POST /graphql: unexpected response from GitHub"):
         read_threads(world)
 
 
-def test_timeout_of_a_query_is_not_a_pending_write(github: FakeGithub) -> None:
-    api = GithubApi(github_settings(github.base_url), now=lambda: NOON, timeout_s=0.05)
-    github.faults = [FakeFault("POST", "/graphql", "hang")]
-    with closing(api), pytest.raises(DependencyDown) as caught:
-        GithubReader(api, "o/r", RepositoryLabels(monotonic), bot=BOT).review_threads(7)
+def test_timeout_of_a_query_is_not_a_pending_write(world: ReviewWorld) -> None:
+    world.sandbox.faults.add(Fault(effect="hang", path="^/graphql$"))
+    with closing(connect_to(world.sandbox, timeout_s=0.05)) as api, pytest.raises(DependencyDown) as caught:
+        GithubReader(api, REPOSITORY, RepositoryLabels(monotonic), bot=BOT).review_threads(NUMBER)
     assert (caught.value.may_have_succeeded, caught.value.not_before) == (False, None)
 
 
@@ -174,8 +155,6 @@ def test_rule_18_permission_is_that_of_the_repository(world: ReviewWorld) -> Non
     state.set_permission(REPOSITORY, "mona", "write")
     logins = ("Codertocat", "mona", "zoe", "nobody", "a/b?c=d")
     assert [reader(world).permission(login) for login in logins] == ["admin", "write", "read", "none", "none"]
-    without_http = SandboxReader(state, REPOSITORY)
-    assert [without_http.permission(login) for login in logins] == ["admin", "write", "read", "none", "none"]
     assert world.calls()[-1] == f"GET /repos/{REPOSITORY}/collaborators/a%2Fb%3Fc%3Dd/permission"
 
 
@@ -189,12 +168,8 @@ def test_permission_is_the_base_of_the_role(world: ReviewWorld, role: str, permi
 OTHER = "octo/secrets"
 
 
-def read_context(world: ReviewWorld, *, guidance: bool = True, linked_issues: bool = True) -> ReviewContext:
-    """Read over HTTP and without it, which must be equal."""
-    wanted = {"guidance": guidance, "linked_issues": linked_issues}
-    found = reader(world).review_context(NUMBER, "master", **wanted)
-    assert SandboxReader(world.sandbox.state, REPOSITORY).review_context(NUMBER, "master", **wanted) == found
-    return found
+def read_context(world: ReviewWorld) -> ReviewContext:
+    return reader(world).review_context(NUMBER, "master", guidance=True, linked_issues=True)
 
 
 def add_issue(world: ReviewWorld, number: int, title: str, *, repository: str = REPOSITORY) -> None:
@@ -284,7 +259,6 @@ def test_text_of_files_at_the_head_commit(world: ReviewWorld) -> None:
     world.sandbox.requests.clear()
     found = reader(world).head_files(HEAD, paths)
     assert found == {"a.py": "import os\n", "fits.py": "x" * 200_000}
-    assert SandboxReader(world.sandbox.state, REPOSITORY).head_files(HEAD, paths) == found
     assert world.calls() == ["POST /graphql"]
 
 

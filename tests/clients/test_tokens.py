@@ -20,7 +20,7 @@ from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.server import TOKEN, Sandbox
 from hls_handler.sandbox.state import BOT
 from hls_handler.settings.model import Github as GithubSettings
-from tests.clients.conftest import NOON
+from tests.clients.review_world import NOON
 
 REPOSITORY = "Codertocat/Hello-World"
 SPARE, SPARE_TOKEN = Account("spare-bot", 99_000_002, "User"), "spare-token"

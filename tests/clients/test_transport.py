@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import socket
-import ssl
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,10 +15,8 @@ from pydantic import SecretStr
 
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.claude import Claude
-from hls_handler.clients.github import Github
 from hls_handler.clients.job_log import read_log
 from hls_handler.clients.transport import (
-    ProxySettings,
     describe_cause,
     find_proxy_settings,
     proxy_passwords,
@@ -29,12 +25,10 @@ from hls_handler.clients.transport import (
 )
 from hls_handler.errors import DependencyDown, SettingsError
 from hls_handler.settings.model import Claude as ClaudeSettings
-from tests.clients.conftest import NOON, github_settings
-from tests.clients.fake_claude import KEY, FakeClaude
-from tests.clients.fake_github import FakeGithub
 from tests.clients.fake_network import HOST, Authority, Proxy, tls_server
+from tests.clients.review_world import NOON, github_settings
 
-GITHUB, CLAUDE = "https://api.github.test/api", "https://api.claude.test"
+GITHUB, CLAUDE = "https://api.github.test", "https://api.claude.test"
 PASSWORD = "pr0xy-passw0rd"
 PROXY = "http://proxy.example:3128"
 NO_PROXY_VARIABLES = "https://ghe.corp.example/api/v3"
@@ -102,33 +96,39 @@ def test_proxy_passwords_are_secret_encoded_and_decoded() -> None:
 
 @dataclass
 class Network:
-    """GitHub and Claude behind TLS and a proxy."""
+    """A server with TLS behind a proxy."""
 
-    authority: Authority
     proxy: Proxy
-    github: FakeGithub
-    claude: FakeClaude
     folder: Path
     set_variable: Callable[[str, str], None]
-    github_url: str = GITHUB
-    claude_url: str = CLAUDE
 
     def use_proxy(self, credentials: str = f"hls:{PASSWORD}", *, address: str | None = None) -> None:
         self.set_variable("HTTPS_PROXY", f"http://{credentials}@{address or self.proxy.place}")
 
-    def ask_github(self) -> object:
-        with closing(GithubApi(github_settings(self.github_url), now=lambda: NOON, timeout_s=10)) as api:
-            return Github(api).fetch_bot_account().login
+    def errors(self) -> list[DependencyDown]:
+        """Return the errors of GitHub's client, the log reader and Claude's client; none contains a password."""
+        return [self._error(ask) for ask in (self._ask_github, self._read_log, self._ask_claude)]
 
-    def ask_claude(self) -> object:
-        settings = ClaudeSettings(api_key=SecretStr(KEY), base_url=self.claude_url, timeout_s=10)
+    def _error(self, ask: Callable[[], object]) -> DependencyDown:
+        with pytest.raises(DependencyDown) as down:
+            ask()
+        shown = "".join(traceback.format_exception(down.value))
+        assert PASSWORD not in shown
+        assert "wr0ng-passw0rd" not in shown
+        assert "aGxzO" not in shown  # of "hls:...", as it is sent
+        return down.value
+
+    def _ask_github(self) -> None:
+        with closing(GithubApi(github_settings(GITHUB), now=lambda: NOON, timeout_s=10)) as api:
+            api.get("/user", object)
+
+    def _ask_claude(self) -> None:
+        settings = ClaudeSettings(api_key=SecretStr("sk-ant-secret"), base_url=CLAUDE, timeout_s=10)
         with closing(Claude(settings, clock=lambda: 0.0, now=lambda: NOON)) as claude:
-            return claude.lookup_model("claude-haiku-5-5")
+            claude.lookup_model("claude-haiku-5-5")
 
-    def read_log(self) -> object:
-        address = f"{self.github_url.removesuffix('/api')}/stored/6?signature=5ecret"
-        lines = read_log("GET log", address, base_url=self.github_url, now=lambda: NOON, timeout_s=10)
-        return list(lines) if isinstance(lines, Iterator) else lines
+    def _read_log(self) -> None:
+        read_log("GET log", "https://api.github.test/6", base_url=GITHUB, now=lambda: NOON, timeout_s=10)
 
 
 @pytest.fixture
@@ -138,14 +138,9 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network
         monkeypatch.setenv(name.lower(), "")
     authority = Authority(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-    with ExitStack() as stack:
-        github, claude = FakeGithub(), FakeClaude()
-        stack.callback(github.close)
-        stack.callback(claude.close)
-        behind = {"api.github.test": github.base_url.removesuffix("/api"), "api.claude.test": claude.base_url}
-        server = stack.enter_context(tls_server(authority.certificate_for(*behind), behind))
-        proxy = stack.enter_context(Proxy(lambda: server.port, user="hls", password=PASSWORD))
-        one = Network(authority, proxy, github, claude, tmp_path, monkeypatch.setenv)
+    certificate = authority.certificate_for("api.github.test", "api.claude.test")
+    with tls_server(certificate, {}) as server, Proxy(lambda: server.port, user="hls", password=PASSWORD) as proxy:
+        one = Network(proxy, tmp_path, monkeypatch.setenv)
         one.use_proxy()
         yield one
 
@@ -153,7 +148,7 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network
 def test_untrusted_certificate_is_reported_with_the_authority_file(network: Network) -> None:
     other = Authority(network.folder, "untrusted").file
     network.set_variable("SSL_CERT_FILE", str(other))
-    for down in errors_of(network):
+    for down in network.errors():
         assert str(down).endswith(
             f"through the proxy http://{network.proxy.place}: certificate verification failed: "
             "unable to get local issuer certificate"
@@ -164,70 +159,27 @@ def test_untrusted_certificate_is_reported_with_the_authority_file(network: Netw
         )
 
 
-def test_certificate_without_the_extension_that_python_3_13_requires_is_reported_with_that_reason() -> None:
-    failed = ssl.SSLCertVerificationError()
-    failed.verify_message = "Missing Authority Key Identifier"
-    assert ProxySettings(None, "own.pem", "SSL_CERT_FILE").explain_failure(failed, otherwise="wait") == (
-        ": certificate verification failed: Missing Authority Key Identifier",
-        (
-            "issue the certificates again with this extension, which Python 3.13 and newer require of a private "
-            "authority's certificates (with OpenSSL: authorityKeyIdentifier = keyid in the section of the extensions)"
-        ),
-    )
-
-
 def test_unreachable_proxy_is_reported_with_its_address(network: Network) -> None:
     with socket.socket() as free:
         free.bind((HOST, 0))
         address = f"{HOST}:{free.getsockname()[1]}"
     network.use_proxy(address=address)
-    for down in errors_of(network):
+    for down in network.errors():
         assert str(down).endswith(f"through the proxy http://{address}: Connection refused")
         assert down.remedy.startswith("check the proxy that HTTPS_PROXY names, or add the host to NO_PROXY")
 
 
 def test_rejected_proxy_password_is_reported(network: Network) -> None:
     network.use_proxy("hls:wr0ng-passw0rd")
-    for down in errors_of(network):
+    for down in network.errors():
         assert str(down).endswith(
             f"through the proxy http://{network.proxy.place}: it rejected the user name or password (407)"
         )
         assert down.remedy == "correct the user name and password in HTTPS_PROXY, and restart"
 
 
-def errors_of(network: Network) -> list[DependencyDown]:
-    """Return the errors of GitHub's client, the log reader and Claude's client; none contains a password."""
-    errors = []
-    for ask in (network.ask_github, network.read_log, network.ask_claude):
-        with pytest.raises(DependencyDown) as down:
-            ask()
-        errors.append(down.value)
-        shown = "".join(traceback.format_exception(down.value))
-        assert PASSWORD not in shown
-        assert "wr0ng-passw0rd" not in shown
-        assert "aGxzO" not in shown  # of "hls:...", as it is sent
-    return errors
-
-
-SECRET = "sk-ant/+=secret?"
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        SECRET,
-        "sk-ant%2F%2B%3Dsecret%3F",
-        base64.b64encode(SECRET.encode()).decode(),
-        base64.urlsafe_b64encode(SECRET.encode()).decode(),
-    ],
-    ids=["plain", "in a URL", "base64", "base64 for URLs"],
-)
-def test_secret_is_redacted_in_every_encoding(form: str) -> None:
-    assert redact_secret(f"the key {form} is wrong", SECRET).replace("=", "") == "the key *** is wrong"
-
-
 def test_text_becomes_one_short_line() -> None:
-    assert redact_secret("a\n b\t\x0bc", "k" * 20) == "a b c"
+    assert redact_secret("a\n b\t\x0bc of " + "k" * 20, "k" * 20) == "a b c of ***"
     assert redact_secret("x" * 301, "k" * 20) == "x" * 299 + "…"
 
 
@@ -243,9 +195,7 @@ def test_cause_of_a_failure_is_the_message_of_the_system() -> None:
     [
         ({"retry-after": "90"}, timedelta(seconds=90)),
         ({"retry-after": "1.5"}, timedelta(seconds=1.5)),
-        ({"retry-after": "Fri, 20 Nov 2026 12:05:00 GMT"}, timedelta(minutes=5)),
-        ({"retry-after": "Fri, 20 Nov 2026 12:05:00 -0000"}, timedelta(minutes=5)),
-        ({"retry-after": "Fri, 20 Nov 2026 11:00:00 GMT"}, timedelta()),
+        ({"retry-after": "-5"}, timedelta()),
         ({"retry-after": "86400"}, timedelta(hours=2)),
     ],
 )
