@@ -131,13 +131,13 @@ OLDER_LEFT_OUT = "*Older parts of this comment were left out: GitHub shows 65,53
 NO_SECTIONS = "*There is nothing to report here any more.*"
 """Text of a comment whose last section was removed. HLS does not delete comments."""
 
+LEFT_OUT = "older-left-out"  # key of the section that says that older ones were left out; no source has this key
+
 _MARK_PREFIX = "<!-- hls:"
 _END_MARK = "<!-- hls:sections end -->"  # never equal to a marker, because no `EnsureComment.family` has a space
-_LEFT_OUT_MARK = "<!-- hls:sections left-out -->"
 _KEY = r"[A-Za-z0-9-]{1,100}"
 _MARK = re.compile(
-    rf"^[ \t\r]*<!-- hls:(?:section (?P<key>{_KEY})(?: (?P<digest>[0-9A-Za-z]{{0,64}}))?"
-    r"|sections (?P<part>end|left-out)) -->[ \t\r]*$",
+    rf"^[ \t\r]*<!-- hls:(?:section (?P<key>{_KEY})(?: (?P<digest>[0-9A-Za-z]{{0,64}}))?|sections end) -->[ \t\r]*$",
     re.MULTILINE,
 )
 
@@ -146,26 +146,12 @@ _MARK = re.compile(
 class Section:
     """The text in the bot's comment that one source writes, such as a reviewer or a workflow."""
 
-    key: str  # "reviewer-21031067": letters, digits and hyphens
     digest: str  # `digest_of` the text last requested by the source; "" if a person damaged the mark
     text: str  # as it is in the comment, without surrounding newlines
 
 
-@dataclass(frozen=True, slots=True)
-class Sections:
-    """The sections of one comment, oldest first. `older_left_out` is True if sections were dropped for length."""
-
-    each: tuple[Section, ...] = ()
-    older_left_out: bool = False
-
-    def find(self, key: str) -> Section | None:
-        return next((section for section in self.each if section.key == key), None)
-
-    def with_section(self, new: Section) -> Sections:
-        """Return the sections with `new`, which replaces the section with the same key or is appended."""
-        if self.find(new.key) is None:
-            return replace(self, each=(*self.each, new))
-        return replace(self, each=tuple(new if section.key == new.key else section for section in self.each))
+Sections = Mapping[str, Section]
+"""The sections of one comment, oldest first, by keys of letters, digits and hyphens: "reviewer-21031067"."""
 
 
 def section_text(body: str) -> str:
@@ -178,17 +164,16 @@ def digest_of(text: str) -> str:
     return _digest(text)[:16]
 
 
-def parse_sections(body: str, *, marker: str) -> Sections:
+def parse_sections(body: str, *, marker: str) -> dict[str, Section]:
     """Return the sections of a comment, even if people edited it. `marker` is the last line: "<!-- hls:issues -->"."""
     body = body.rstrip().removesuffix(marker)
     marks = list(_MARK.finditer(body))
     ends = [*(mark.start() for mark in marks), len(body)][1:]
-    each: dict[str, Section] = {}
+    found: dict[str, Section] = {}
     for mark, end in zip(marks, ends, strict=True):
-        key = mark["key"]
-        if key is not None and key not in each:
-            each[key] = Section(key, mark["digest"] or "", body[mark.end() : end].strip("\r\n"))
-    return Sections(tuple(each.values()), any(mark["part"] == "left-out" for mark in marks))
+        if mark["key"] is not None:
+            found.setdefault(mark["key"], Section(mark["digest"] or "", body[mark.end() : end].strip("\r\n")))
+    return found
 
 
 def render_sections(sections: Sections, *, newest: str, footer: str, marker: str) -> str:
@@ -198,25 +183,25 @@ def render_sections(sections: Sections, *, newest: str, footer: str, marker: str
     """
     footer = truncate_comment(_without_marks(footer), MAX_FOOTER_CHARS, note=SECTION_TRUNCATED).strip("\r\n")
     body = _join(sections, footer, marker)
-    others = [section for section in sections.each if section.key != newest]
-    while len(body) > MAX_COMMENT_CHARS and others:
-        oldest = others.pop(0)
-        sections = Sections(tuple(section for section in sections.each if section is not oldest), older_left_out=True)
+    oldest_first = [key for key in sections if key not in (newest, LEFT_OUT)]
+    while len(body) > MAX_COMMENT_CHARS and oldest_first:
+        dropped = oldest_first.pop(0)
+        rest = {key: section for key, section in sections.items() if key not in (dropped, LEFT_OUT)}
+        sections = {LEFT_OUT: Section("", OLDER_LEFT_OUT), **rest}
         body = _join(sections, footer, marker)
     return body
 
 
 def _join(sections: Sections, footer: str, marker: str) -> str:
-    parts = [f"{_LEFT_OUT_MARK}\n{OLDER_LEFT_OUT}"] if sections.older_left_out else []
-    parts += [f"{_mark(section)}\n{section.text}" for section in sections.each]
+    parts = [f"{_mark(key, section.digest)}\n{section.text}" for key, section in sections.items()]
     parts += [f"{_END_MARK}\n{footer}"] if footer else []
     return "\n\n".join(parts) + f"\n{marker}"
 
 
-def _mark(section: Section) -> str:
-    if re.fullmatch(_KEY, section.key) is None:
-        raise ValueError(f"invalid section key {section.key!r}: expected 1 to 100 letters, digits and hyphens")
-    return f"{_MARK_PREFIX}section {section.key}{f' {section.digest}' if section.digest else ''} -->"
+def _mark(key: str, digest: str) -> str:
+    if re.fullmatch(_KEY, key) is None:
+        raise ValueError(f"invalid section key {key!r}: expected 1 to 100 letters, digits and hyphens")
+    return f"{_MARK_PREFIX}section {key}{f' {digest}' if digest else ''} -->"
 
 
 def _without_marks(text: str) -> str:
@@ -243,7 +228,16 @@ def decide_body(action: EnsureComment, current_body: str | None, *, last_digest:
     """
     if action.section is not None:
         return _decide_section(action, action.section, current_body)
-    return _decide_whole(action, current_body, last_digest=last_digest)
+    requested = requested_body(action)
+    digest = _digest(requested)
+    if current_body is None:
+        return BodyDecision("changed", requested, digest) if action.create else None
+    body = copy_checked_boxes(current_body, requested)
+    if _normalize(current_body) == _normalize(body):
+        return BodyDecision("unchanged", body, digest)
+    if last_digest == digest:
+        return BodyDecision("edited by a person", current_body, digest)
+    return BodyDecision("changed", body, digest)
 
 
 def is_last_written(action: EnsureComment, last_digest: str) -> bool:
@@ -257,52 +251,34 @@ def requested_body(action: EnsureComment) -> str:
     return truncate_comment(action.body, MAX_COMMENT_CHARS - len(mark)) + mark
 
 
-def _normalize(body: str) -> str:
-    return body.replace("\r\n", "\n").strip()  # GitHub's editor writes CRLF
-
-
-def _decide_whole(action: EnsureComment, current_body: str | None, *, last_digest: str | None) -> BodyDecision | None:
-    requested = requested_body(action)
-    digest = _digest(requested)
-    if current_body is None:
-        return BodyDecision("changed", requested, digest) if action.create else None
-    body = copy_checked_boxes(current_body, requested)
-    if _normalize(current_body) == _normalize(body):
-        return BodyDecision("unchanged", body, digest)
-    if last_digest == digest:
-        return BodyDecision("edited by a person", current_body, digest)
-    return BodyDecision("changed", body, digest)
-
-
 def _decide_section(action: EnsureComment, key: str, current_body: str | None) -> BodyDecision | None:
     mark = marker(action.family)
-    sections = Sections() if current_body is None else parse_sections(current_body, marker=mark)
-    current_section = sections.find(key)
-    requested = section_text(action.body)
-    if current_body is not None and not requested.strip():
-        return _remove_section(action, sections, current_body)
-    if current_section is None and not action.create:
+    sections = parse_sections(current_body or "", marker=mark)
+    current, requested = sections.get(key), section_text(action.body)
+    if current_body is not None:
+        unchanged = BodyDecision("unchanged", current_body, _digest(current_body))
+        if not requested.strip():
+            return unchanged if sections.pop(key, None) is None else _written(action, sections)
+        if current is not None:
+            text = copy_checked_boxes(current.text, requested)
+            if _normalize(current.text) == _normalize(text):
+                return unchanged
+            if current.digest == digest_of(requested):
+                return replace(unchanged, change="edited by a person")
+            return _written(action, {**sections, key: Section(digest_of(requested), text)})
+    if not action.create:
         return None
-    text = requested if current_section is None else copy_checked_boxes(current_section.text, requested)
-    if current_body is not None and current_section is not None:
-        if _normalize(current_section.text) == _normalize(text):
-            return BodyDecision("unchanged", current_body, _digest(current_body))
-        if current_section.digest == digest_of(requested):
-            return BodyDecision("edited by a person", current_body, _digest(current_body))
-    sections = sections.with_section(Section(key, digest_of(requested), text))
-    body = render_sections(sections, newest=key, footer=action.footer, marker=mark)
+    return _written(action, {**sections, key: Section(digest_of(requested), requested)})
+
+
+def _written(action: EnsureComment, sections: Sections) -> BodyDecision:
+    body = render_sections(sections, newest=action.section or "", footer=action.footer, marker=marker(action.family))
+    body = body if sections else f"{NO_SECTIONS}\n\n{body}"
     return BodyDecision("changed", body, _digest(body))
 
 
-def _remove_section(action: EnsureComment, sections: Sections, current_body: str) -> BodyDecision:
-    others = tuple(section for section in sections.each if section.key != action.section)
-    if others == sections.each:
-        return BodyDecision("unchanged", current_body, _digest(current_body))
-    rest = replace(sections, each=others)
-    body = render_sections(rest, newest="", footer=action.footer, marker=marker(action.family))
-    if not others:
-        body = f"{NO_SECTIONS}\n\n{body}"
-    return BodyDecision("changed", body, _digest(body))
+def _normalize(body: str) -> str:
+    return body.replace("\r\n", "\n").strip()  # GitHub's editor writes CRLF
 
 
 def _digest(body: str) -> str:

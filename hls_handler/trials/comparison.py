@@ -174,7 +174,7 @@ class Comparison:
         if posted is None:
             return None, new
         if planned is not None and planned.section is not None:
-            section = parse_sections(posted, marker=marker(planned.family)).find(planned.section)
+            section = parse_sections(posted, marker=marker(planned.family)).get(planned.section)
             posted = posted if section is None else section.text
         return _without_marks(posted), new
 

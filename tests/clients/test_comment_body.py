@@ -10,11 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hls_handler.clients.comment_body import (
+    LEFT_OUT,
     MAX_COMMENT_CHARS,
     OLDER_LEFT_OUT,
     TRUNCATION_NOTE,
     Section,
-    Sections,
     copy_checked_boxes,
     digest_of,
     parse_sections,
@@ -75,27 +75,15 @@ def test_too_long_last_paragraph_is_cut() -> None:
     ("older", "newer", "expected"),
     [
         ("- [x] a\n- [ ] b", "Now:\n- [ ] b\n- [ ] a", "Now:\n- [ ] b\n- [x] a"),
-        ("- [x] run  the\ttests \r", "- [ ] run the tests", "- [x] run the tests"),
-        ("* [x] a", "1. [ ] a", "1. [x] a"),
-        ("- [x] a", "- [ ] b", "- [ ] b"),
+        ("- [x] run  the\ttests \r", "1. [ ] run the tests", "1. [x] run the tests"),
         ("- [x] a", "- [ ] A", "- [ ] A"),
         ("no list [x] a", "- [ ] a", "- [ ] a"),
         ("- [x] [ ] a", "- [ ] [ ] a", "- [x] [ ] a"),
+        ("- [x] a", "- [ ] a\n- [ ] a", "- [x] a\n- [ ] a"),  # equal items match in their order
+        ("- [ ] a\n- [x] a", "- [ ] a\n- [ ] a", "- [ ] a\n- [x] a"),
     ],
 )
 def test_checked_item_stays_checked(older: str, newer: str, expected: str) -> None:
-    assert copy_checked_boxes(older, newer) == expected
-
-
-@pytest.mark.parametrize(
-    ("older", "newer", "expected"),
-    [
-        ("- [ ] a\n- [x] a", "- [ ] a\n- [ ] a", "- [ ] a\n- [x] a"),
-        ("- [x] a", "- [ ] a\n- [ ] a\n- [ ] a", "- [x] a\n- [ ] a\n- [ ] a"),
-        ("- [x] a\n- [x] a", "- [x] a\n- [ ] a", "- [x] a\n- [x] a"),
-    ],
-)
-def test_equal_items_match_in_their_order(older: str, newer: str, expected: str) -> None:
     assert copy_checked_boxes(older, newer) == expected
 
 
@@ -103,7 +91,6 @@ def test_equal_items_match_in_their_order(older: str, newer: str, expected: str)
 def test_boxes_in_code_and_quotes_are_ignored(code: str) -> None:
     checked, empty = code.format("- [x] a"), code.format("- [ ] a")
     assert copy_checked_boxes(checked, "- [ ] a") == "- [ ] a"
-    assert copy_checked_boxes("- [x] a", empty) == empty
     assert copy_checked_boxes(f"{empty}\n\n- [x] a", f"{empty}\n\n- [ ] a") == f"{empty}\n\n- [x] a"
 
 
@@ -114,22 +101,11 @@ TEXTS = st.lists(LINES, max_size=12).map("\n".join)
 ITEM = re.compile(r"^( *(?:[-*]|1\.) \[)([ xX])\] (\w)", re.MULTILINE)
 
 
-def uncheck_all(text: str) -> str:
-    return ITEM.sub(r"\1 ] \3", text)
-
-
-@given(asked=TEXTS, data=st.data())
-def test_text_that_differs_only_in_checked_boxes_becomes_the_older_one(asked: str, data: st.DataObject) -> None:
-    asked = asked.replace("```", "code")
-    mark = st.sampled_from(" xX")
-    older = ITEM.sub(lambda item: f"{item[1]}{data.draw(mark) if item[2] == ' ' else item[2]}] {item[3]}", asked)
-    assert copy_checked_boxes(older, asked) == older
-
-
 @given(older=TEXTS, newer=TEXTS)
 def test_only_boxes_are_changed_and_only_to_checked(older: str, newer: str) -> None:
     result = copy_checked_boxes(older, newer)
-    assert uncheck_all(result) == uncheck_all(newer)
+    unchecked = r"\1 ] \3"
+    assert ITEM.sub(unchecked, result) == ITEM.sub(unchecked, newer)
     boxes = zip(ITEM.findall(newer), ITEM.findall(result), strict=True)
     assert all(was in (now, " ") for (_, was, _), (_, now, _) in boxes)
     assert copy_checked_boxes(older, result) == result
@@ -138,25 +114,23 @@ def test_only_boxes_are_changed_and_only_to_checked(older: str, newer: str) -> N
 # --- sections --------------------------------------------------------------------------------------------------------
 
 MARKER = "<!-- hls:pull_requests -->"
-A = Section("a", "aaaaaaaaaaaaaaaa", "A says.")
-B = Section("b", "bbbbbbbbbbbbbbbb", "B says.")
+A, B = Section("aaaaaaaaaaaaaaaa", "A says."), Section("bbbbbbbbbbbbbbbb", "B says.")
+AB = {"a": A, "b": B}
 MARK_A, MARK_B = "<!-- hls:section a aaaaaaaaaaaaaaaa -->", "<!-- hls:section b bbbbbbbbbbbbbbbb -->"
 END = "<!-- hls:sections end -->"
 
 
 def test_sections_have_invisible_marks_followed_by_footer_and_marker() -> None:
-    body = render_sections(Sections((A, B)), newest="b", footer="The footer.", marker=MARKER)
+    body = render_sections(AB, newest="b", footer="The footer.", marker=MARKER)
     assert body == f"{MARK_A}\nA says.\n\n{MARK_B}\nB says.\n\n{END}\nThe footer.\n{MARKER}"
     tokens = MARKDOWN.parse(body)
     assert [token.content for token in tokens if token.type == "inline"] == ["A says.", "B says.", "The footer."]
-    assert parse_sections(body, marker=MARKER) == Sections((A, B))
+    assert parse_sections(body, marker=MARKER) == AB
 
 
 @pytest.mark.parametrize("text", ["- an item\n\n  of two paragraphs", "    code", "| a |\n|---|\n| b |"])
 def test_no_section_runs_into_the_next(text: str) -> None:
-    body = render_sections(
-        Sections((Section("a", "", text), B)), newest="b", footer="***\n\nThe footer.", marker=MARKER
-    )
+    body = render_sections({"a": Section("", text), "b": B}, newest="b", footer="***\n\nThe footer.", marker=MARKER)
     tokens = MARKDOWN.parse(body)
     last = [(token.content, token.level) for token in tokens if token.type in {"inline", "hr"}][-3:]
     assert last == [("B says.", 1), ("", 0), ("The footer.", 1)]
@@ -165,7 +139,7 @@ def test_no_section_runs_into_the_next(text: str) -> None:
 @pytest.mark.parametrize("key", ["", "a b", "a-->", "a\n", "x" * 101])
 def test_section_key_that_could_break_its_mark_raises_value_error(key: str) -> None:
     with pytest.raises(ValueError, match="expected 1 to 100 letters, digits and hyphens"):
-        render_sections(Sections((Section(key, "", "text"),)), newest=key, footer="", marker=MARKER)
+        render_sections({key: Section("", "text")}, newest=key, footer="", marker=MARKER)
 
 
 # --- edits by people ------------------------------------------------------------------------------------------------
@@ -176,38 +150,32 @@ WHOLE = f"{MARK_A}\nA says.\n\n{MARK_B}\nB says.\n\n{END}\nThe footer.\n{MARKER}
 @pytest.mark.parametrize(
     ("body", "sections"),
     [
-        pytest.param(WHOLE.replace("\n", "\r\n"), (A, B), id="windows' line ends"),
-        pytest.param(f"A note.\n\n{WHOLE}", (A, B), id="text in front of the first mark is dropped"),
-        pytest.param(WHOLE.replace(MARK_A, "<!-- hls:sect"), (B,), id="so is what stands under a damaged first mark"),
+        pytest.param(WHOLE.replace("\n", "\r\n"), AB, id="windows' line ends"),
+        pytest.param(f"A note.\n\n{WHOLE}", AB, id="text in front of the first mark is dropped"),
+        pytest.param(WHOLE.replace(MARK_A, "<!-- hls:sect"), {"b": B}, id="so is what stands under a damaged mark"),
         pytest.param(
             WHOLE.replace(MARK_B, "<!-- hls:section b bbb"),
-            (Section("a", A.digest, "A says.\n\n<!-- hls:section b bbb\nB says."),),
+            {"a": Section(A.digest, "A says.\n\n<!-- hls:section b bbb\nB says.")},
             id="what stands under a damaged mark belongs to the section above",
         ),
-        pytest.param(
-            WHOLE.replace(f"{MARK_B}\n", ""),
-            (Section("a", A.digest, "A says.\n\nB says."),),
-            id="and so does what lost its mark",
-        ),
-        pytest.param(WHOLE.replace(MARK_B, f"  {MARK_B} \t"), (A, B), id="blanks around a mark"),
-        pytest.param(WHOLE.replace(MARKER, WHOLE), (A, B), id="everything twice"),
+        pytest.param(WHOLE.replace(MARK_B, f"  {MARK_B} \t"), AB, id="blanks around a mark"),
+        pytest.param(WHOLE.replace(MARKER, WHOLE), AB, id="everything twice"),
         pytest.param(
             WHOLE.replace(f"{END}\n", ""),
-            (A, Section("b", B.digest, "B says.\n\nThe footer.")),
+            {"a": A, "b": Section(B.digest, "B says.\n\nThe footer.")},
             id="a footer that lost its mark is the last section's",
         ),
-        pytest.param(f"{END}\nThe footer.\n{MARK_A}\nA says.\n{MARKER}", (A,), id="a footer on top"),
+        pytest.param(f"{END}\nThe footer.\n{MARK_A}\nA says.\n{MARKER}", {"a": A}, id="a footer on top"),
         pytest.param(
             WHOLE.replace("A says.", f"Inside {MARK_B} of a line"),
-            (Section("a", A.digest, f"Inside {MARK_B} of a line"), B),
+            {"a": Section(A.digest, f"Inside {MARK_B} of a line"), "b": B},
             id="a mark inside of a line is none",
         ),
-        pytest.param(WHOLE.replace("A says.\n", ""), (Section("a", A.digest, ""), B), id="a text that is gone"),
-        pytest.param("", (), id="nothing"),
+        pytest.param("", {}, id="nothing"),
     ],
-)  # fmt: skip
-def test_edited_comment_is_parsed(body: str, sections: tuple[Section, ...]) -> None:
-    assert parse_sections(body, marker=MARKER) == Sections(sections)
+)
+def test_edited_comment_is_parsed(body: str, sections: dict[str, Section]) -> None:
+    assert parse_sections(body, marker=MARKER) == sections
 
 
 MARKS = [MARK_A, MARK_B, END, MARKER, OLDER_LEFT_OUT, "<!-- hls:section a -->", "<!-- hls:section c c -->"]
@@ -218,12 +186,9 @@ BODIES = st.lists(PIECES, max_size=30).map("".join)
 
 @given(texts=st.dictionaries(st.from_regex(r"[A-Za-z0-9-]{1,100}", fullmatch=True), BODIES, max_size=6), footer=BODIES)
 def test_rendered_sections_are_parsed_back(texts: dict[str, str], footer: str) -> None:
-    each = tuple(Section(key, digest_of(text), section_text(text)) for key, text in texts.items())
-    for sections in (Sections(each), Sections(each, older_left_out=True)):
-        assert (
-            parse_sections(render_sections(sections, newest="a", footer=footer, marker=MARKER), marker=MARKER)
-            == sections
-        )
+    sections = {key: Section(digest_of(text), section_text(text)) for key, text in texts.items()}
+    body = render_sections(sections, newest="a", footer=footer, marker=MARKER)
+    assert parse_sections(body, marker=MARKER) == sections
 
 
 @given(standing=BODIES, body=BODIES, footer=BODIES)
@@ -231,14 +196,12 @@ def test_rendered_sections_are_parsed_back(texts: dict[str, str], footer: str) -
 @example(standing=f"{MARK_B}\n<!-- hls:section c -->\r\r\n\r", body="", footer="")
 def test_source_changes_only_its_own_section(standing: str, body: str, footer: str) -> None:
     before = parse_sections(standing, marker=MARKER)
-    ours = Section("a", digest_of(section_text(body)), section_text(body))
-    written = render_sections(before.with_section(ours), newest="a", footer=footer, marker=MARKER)
+    ours = Section(digest_of(section_text(body)), section_text(body))
+    written = render_sections({**before, "a": ours}, newest="a", footer=footer, marker=MARKER)
     after = parse_sections(written, marker=MARKER)
-    assert after.find("a") == ours
-    assert [s for s in after.each if s.key != "a"] == [s for s in before.each if s.key != "a"]
+    assert after == {**before, "a": ours}
     assert written.endswith(f"\n{MARKER}")
-    again = render_sections(after, newest="a", footer=footer, marker=MARKER)
-    assert again == written
+    assert render_sections(after, newest="a", footer=footer, marker=MARKER) == written
 
 
 # --- untrusted text --------------------------------------------------------------------------------------------------
@@ -270,10 +233,9 @@ def test_rule_16_scrubbed_text_cannot_forge_a_mark(forgery: str, place: str) -> 
     assert "<!--" not in scrubbed  # `parse_sections` and the search for the marker rely on this
     body = f"**Claude says:**\n\n{scrubbed}\n\nThe end."
     assert section_text(body) == body.strip("\n")  # nothing had to be removed
-    posted = render_sections(
-        Sections((Section("a", "", section_text(body)), B)), newest="a", footer=scrubbed, marker=MARKER
-    )
-    assert [section.key for section in parse_sections(posted, marker=MARKER).each] == ["a", "b"]
+    sections = {"a": Section("", section_text(body)), "b": B}
+    posted = render_sections(sections, newest="a", footer=scrubbed, marker=MARKER)
+    assert list(parse_sections(posted, marker=MARKER)) == ["a", "b"]
     assert posted.count(MARKER) == 1
 
 
@@ -284,31 +246,23 @@ def test_mark_written_by_a_template_is_not_recognized() -> None:
         f"<!-- hls{ZERO_WIDTH_SPACE}:note --> <!-- mine -->\n"
         f"<!-- hls{ZERO_WIDTH_SPACE}:pull_requests -->"
     )
-    posted = render_sections(Sections((A,)), newest="a", footer=f"{MARK_B}\nFooter.", marker=MARKER)
-    assert parse_sections(posted, marker=MARKER) == Sections((A,))
+    posted = render_sections({"a": A}, newest="a", footer=f"{MARK_B}\nFooter.", marker=MARKER)
+    assert parse_sections(posted, marker=MARKER) == {"a": A}
 
 
 # --- length limits ---------------------------------------------------------------------------------------------------
 
 
-def long_section(key: str, length: int) -> Section:
-    return Section(key, "0123456789abcdef", key * length)
-
-
 def test_oldest_sections_are_dropped_until_the_comment_fits_with_a_note() -> None:
-    each = (long_section("a", 20_000), long_section("b", 20_000), long_section("c", 20_000), long_section("d", 20_000))
-    body = render_sections(Sections(each), newest="a", footer="The footer.", marker=MARKER)
+    each = {key: Section("0123456789abcdef", key * 20_000) for key in "abcd"}
+    body = render_sections(each, newest="a", footer="The footer.", marker=MARKER)
     assert len(body) <= 65_536
-    assert body.startswith(
-        f"<!-- hls:sections left-out -->\n{OLDER_LEFT_OUT}\n\n<!-- hls:section a 0123456789abcdef -->\n"
-    )
+    assert body.startswith(f"<!-- hls:section older-left-out -->\n{OLDER_LEFT_OUT}\n\n<!-- hls:section a 01234")
     assert body.endswith(f"dd\n\n{END}\nThe footer.\n{MARKER}")
     after = parse_sections(body, marker=MARKER)
-    assert after == Sections((each[0], each[2], each[3]), older_left_out=True)
-    later = after.with_section(long_section("b", 20_000))
-    body = render_sections(later, newest="b", footer="The footer.", marker=MARKER)
-    assert parse_sections(body, marker=MARKER) == Sections((each[2], each[3], each[1]), older_left_out=True)
-    assert body.count(OLDER_LEFT_OUT) == 1
+    assert list(after) == [LEFT_OUT, "a", "c", "d"]
+    body = render_sections({**after, "b": each["b"]}, newest="b", footer="The footer.", marker=MARKER)
+    assert list(parse_sections(body, marker=MARKER)) == [LEFT_OUT, "c", "d", "b"]
 
 
 @given(
@@ -320,13 +274,12 @@ def test_oldest_sections_are_dropped_until_the_comment_fits_with_a_note() -> Non
 def test_comment_always_fits_and_contains_the_newest_section(
     lengths: list[int], asked: int, footer: int, at: int
 ) -> None:
-    others = [Section(f"s{number}", "", "x" * length) for number, length in enumerate(lengths)]
-    newest = Section("new", "", section_text("y" * asked))
-    each = (*others[:at], newest, *others[at:])
-    body = render_sections(Sections(each), newest="new", footer="z" * footer, marker=MARKER)
+    others = [(f"s{number}", Section("", "x" * length)) for number, length in enumerate(lengths)]
+    newest = ("new", Section("", section_text("y" * asked)))
+    body = render_sections(dict([*others[:at], newest, *others[at:]]), newest="new", footer="z" * footer, marker=MARKER)
     assert len(body) <= MAX_COMMENT_CHARS
     after = parse_sections(body, marker=MARKER)
-    remaining = [section for section in after.each if section.key != "new"]
+    remaining = [(key, section) for key, section in after.items() if key not in ("new", LEFT_OUT)]
     assert remaining == others[len(others) - len(remaining) :]
-    assert after.find("new") == newest
-    assert after.older_left_out == (len(remaining) < len(others))
+    assert after["new"] == newest[1]
+    assert (LEFT_OUT in after) == (len(remaining) < len(others))
