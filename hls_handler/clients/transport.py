@@ -14,7 +14,6 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from functools import cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -31,11 +30,6 @@ from hls_handler.settings.values import is_loopback
 
 if TYPE_CHECKING:
     import requests
-
-EXTENSION_REMEDY = (
-    "issue the certificates again with this extension, which Python 3.13 and newer require of a private authority's "
-    "certificates (with OpenSSL: authorityKeyIdentifier = keyid in the section of the extensions)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +61,6 @@ class ProxySettings:
         """Return the cause, such as ": Connection refused", and the remedy. `otherwise` is the default remedy."""
         through = f" through the proxy {self.proxy_without_credentials}" if self.proxy else ""
         certificate_problems = [e.verify_message for e in _causes(exc) if isinstance(e, ssl.SSLCertVerificationError)]
-        if certificate_problems and "Key Identifier" in certificate_problems[0]:
-            return f"{through}: certificate verification failed: {certificate_problems[0]}", EXTENSION_REMEDY
         if certificate_problems:
             source = f"{self.ca_variable} ({self.ca_path})" if self.ca_variable else f"the system's {self.ca_path}"
             remedy = (
@@ -262,28 +254,15 @@ MAX_WAIT = timedelta(hours=2)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> datetime | None:
-    """Return the time given by `retry-after` (seconds or an HTTP date); None if it is not valid.
+    """Return the time given by `retry-after` in seconds; None if it is absent or not a number.
 
-    `headers` has lower-case names. A time before `now` is replaced by `now`. The wait is limited to two hours.
-    https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+    `headers` has lower-case names. The wait is limited to two hours.
     """
-    given = headers.get("retry-after", "")
     try:
-        wait_s = float(given)
-    except ValueError:
-        wait_s = _seconds_until(given, now)
-    if math.isnan(wait_s):
+        wait_s = float(headers.get("retry-after", "nan"))
+    except ValueError:  # a date, which neither GitHub nor Claude sends
         return None
-    return now + timedelta(seconds=min(max(wait_s, 0.0), MAX_WAIT.total_seconds()))
-
-
-def _seconds_until(date: str, now: datetime) -> float:
-    try:
-        parsed = parsedate_to_datetime(date)
-    except ValueError:
-        return math.nan
-    aware = parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
-    return (aware - now).total_seconds()
+    return None if math.isnan(wait_s) else now + timedelta(seconds=min(max(wait_s, 0.0), MAX_WAIT.total_seconds()))
 
 
 def rate_limit_reset(headers: Mapping[str, str]) -> datetime | None:

@@ -203,6 +203,6 @@ def test_header_gives_a_time(headers: dict[str, str], wait: timedelta) -> None:
     assert retry_after(headers, NOON) == NOON + wait
 
 
-@pytest.mark.parametrize("header", [{}, {"retry-after": "nan"}])
+@pytest.mark.parametrize("header", [{}, {"retry-after": "nan"}, {"retry-after": "Fri, 20 Nov 2026 12:05:00 GMT"}])
 def test_invalid_header_gives_none(header: dict[str, str]) -> None:
     assert retry_after(header, NOON) is None
