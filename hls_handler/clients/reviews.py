@@ -48,17 +48,6 @@ class _ReviewComment:  # https://docs.github.com/en/rest/pulls/comments#list-rev
     review_id: Annotated[int | None, Field(default=None, validation_alias="pull_request_review_id")]
 
 
-@dataclass(frozen=True, slots=True)
-class _PostedReview:
-    id: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Rejection:
-    reasons: str  # GitHub's sentences in a 422
-    is_position: bool  # a comment is not on a line of the patch
-
-
 def find_marker(body: str, kind: Literal["finding", "reply"]) -> str | None:
     """Return the key in the marker at the end of the body; None if the body does not end with a marker of this kind."""
     found = _MARKER.search(body)
@@ -92,12 +81,12 @@ class BotReviews:
         try:
             rejection = post(missing) if missing else None
             is_posted = rejection is None and missing != []
-            if rejection is not None and rejection.is_position:
+            if rejection is not None and _is_position(rejection):
                 for key in _post_valid(post, missing):
                     is_posted = is_posted or key is None
                     rejected += [] if key is None else [key]
             elif rejection is not None:
-                reason = f"GitHub rejected the review (422): {shorten(rejection.reasons)}"
+                reason = f"GitHub rejected the review (422): {shorten(rejection)}"
                 if not is_retry:
                     raise Retryable(reason)
                 rejected = [comment.key for comment in missing]
@@ -118,9 +107,8 @@ class BotReviews:
             rejected=tuple(rejected),
         )
 
-    def _try_post(
-        self, number: int, guard: WriteGuard, commit: str, comments: Sequence[InlineComment]
-    ) -> _Rejection | None:
+    def _try_post(self, number: int, guard: WriteGuard, commit: str, comments: Sequence[InlineComment]) -> str | None:
+        """Return why GitHub rejected the review (422); None if it was posted."""
         path = f"{self._base}/pulls/{number}/reviews"
         body = {
             "commit_id": commit,
@@ -131,11 +119,9 @@ class BotReviews:
         }
         response = self._api.write("POST", path, body, guard=guard, expected=(422,))
         if response.status != 422:
-            validate(f"POST {path}", _PostedReview, response.data)
             return None
-        reasons = describe_errors(response.data)
-        rejection = _Rejection(reasons, is_position=bool(_POSITION.search(reasons) and not _COMMIT.search(reasons)))
-        if not rejection.is_position:
+        rejection = describe_errors(response.data)
+        if not _is_position(rejection):
             head = self._api.get(f"{self._base}/pulls/{number}", PullRequest).head_sha
             if head != commit:
                 raise Superseded(f"a newer push came meanwhile: {head[:10]}")
@@ -178,12 +164,17 @@ class BotReviews:
         return Outcome("reply", "created", REPLY_CREATED, comment_id=written.id, url=written.html_url, body=body)
 
 
+def _is_position(rejection: str) -> bool:
+    """Return True if a comment is not on a line of the patch."""
+    return _POSITION.search(rejection) is not None and _COMMIT.search(rejection) is None
+
+
 def _describe(comments: int) -> str:
     return f"{count(comments, 'comment')} on lines"
 
 
 def _post_valid(
-    post: Callable[[Sequence[InlineComment]], _Rejection | None], comments: Sequence[InlineComment]
+    post: Callable[[Sequence[InlineComment]], str | None], comments: Sequence[InlineComment]
 ) -> Iterator[str | None]:
     """Post the comments of a rejected review without the invalid ones. Yield None for each review, and rejected keys.
 
