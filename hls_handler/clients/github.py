@@ -6,7 +6,6 @@ Several clients share the credentials of their process: a GitHub App, or the tok
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from time import monotonic
 from typing import Any, ClassVar
@@ -26,7 +25,7 @@ from hls_handler.clients.review_context import ATTRIBUTES_PATH, MAX_TEXT_CHARS
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken, Token, Tokens
 from hls_handler.clients.writer import GithubWriter
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
-from hls_handler.events import Account, Issue, PullRequest
+from hls_handler.events import Account
 from hls_handler.handlers.reader import GUIDANCE_PATHS, GuidanceFile, ReviewContext
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.values import web_url
@@ -306,25 +305,11 @@ class ReadOnlyGithub(Github):
         return "pull_request", {**common, "number": number, "pull_request": pull_request}
 
     def reader(self, repository: str, *, bot: Account | None = None) -> GithubReader:
-        kind, bot = (_ReadOnlyReader, bot) if self._account is None else (_AnonymousReader, None)
+        kind, bot = (GithubReader, bot) if self._account is None else (_AnonymousReader, None)
         return kind(self._api_for(repository), repository, self._labels, bot=bot, assume_open=self.assume_open)
 
 
-class _ReadOnlyReader(GithubReader):
-    def __init__(
-        self, api: GithubApi, repository: str, labels: RepositoryLabels, *, bot: Account | None, assume_open: bool
-    ) -> None:
-        super().__init__(api, repository, labels, bot=bot)
-        self._changes: dict[str, Any] = {"state": "open", "locked": False} if assume_open else {}
-
-    def issue(self, number: int) -> Issue:
-        return replace(super().issue(number), **self._changes)
-
-    def pull_request(self, number: int) -> PullRequest:
-        return replace(super().pull_request(number), **self._changes)
-
-
-class _AnonymousReader(_ReadOnlyReader):
+class _AnonymousReader(GithubReader):
     """Reads what GitHub shows without a token. GraphQL needs one, so files of the base branch are read one by one."""
 
     def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 from urllib.parse import quote
 
 from pydantic import Base64Bytes, BaseModel
@@ -68,16 +69,24 @@ class GithubReader:
     """Reads one repository from GitHub: the implementation of `handlers.reader.Reader`."""
 
     def __init__(
-        self, api: GithubApi, repository: str, labels: RepositoryLabels, *, bot: Account | None = None
+        self,
+        api: GithubApi,
+        repository: str,
+        labels: RepositoryLabels,
+        *,
+        bot: Account | None = None,
+        assume_open: bool = False,
     ) -> None:
+        """With `assume_open`, every conversation is read as open and unlocked."""
+        self._changes: dict[str, Any] = {"state": "open", "locked": False} if assume_open else {}
         self._api, self._repository, self._labels, self._bot = api, repository, labels, bot
         self._base = repository_path(repository)
 
     def issue(self, number: int) -> Issue:
-        return self._api.get(f"{self._base}/issues/{number}", Issue)
+        return replace(self._api.get(f"{self._base}/issues/{number}", Issue), **self._changes)
 
     def pull_request(self, number: int) -> PullRequest:
-        return self._api.get(f"{self._base}/pulls/{number}", PullRequest)
+        return replace(self._api.get(f"{self._base}/pulls/{number}", PullRequest), **self._changes)
 
     def pull_request_document(self, number: int) -> dict[str, object]:
         return self._api.get(f"{self._base}/pulls/{number}", dict[str, object])
