@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx2
@@ -125,45 +125,27 @@ class WriteGuard:
     check_lease: Callable[[], None]  # called right before bytes are sent: the lease may expire during the wait
 
 
-class Credential(Protocol):
-    """Authenticates the requests of a client. Thread-safe."""
+class Credential:
+    """Authenticates the requests of a client: here, a token that never changes. Thread-safe."""
 
-    @property
-    def remedy(self) -> str:
-        """The operator's next step after a 401."""
-        ...
+    def __init__(self, token: str, *, remedy: str = TOKEN_REMEDY) -> None:
+        """`remedy` is the operator's next step after a 401."""
+        self.header, self.remedy = f"token {token}", remedy
 
     def authorization(self) -> str:
         """Return the header of a request, such as "token ghs_..."; may send a request to get a token, and may raise."""
-        ...
-
-    def handle_error(self, authorization: str, response: Response, error: StepFailed, /) -> bool:
-        """React to a status of 400 or more. Return True to send the request again with another header. May raise."""
-        ...
-
-
-class StaticToken:
-    """One token that never changes."""
-
-    remedy = TOKEN_REMEDY
-
-    def __init__(self, token: str) -> None:
-        self._authorization = f"token {token}"
-
-    def authorization(self) -> str:
-        return self._authorization
+        return self.header
 
     def handle_error(self, _authorization: str, _response: Response, _error: StepFailed) -> bool:
+        """React to a status of 400 or more. Return True to send the request again with another header. May raise."""
         return False
 
 
-class Anonymous:
+class Anonymous(Credential):
     """No token. GitHub then shows public repositories, for 60 requests an hour from each IP address, and no GraphQL."""
 
-    remedy = ANONYMOUS_REMEDY
-
-    def authorization(self) -> str:
-        return ""
+    def __init__(self) -> None:
+        self.header, self.remedy = "", ANONYMOUS_REMEDY
 
     def handle_error(self, _authorization: str, response: Response, error: StepFailed) -> bool:
         if isinstance(error, DependencyDown) and response.status in (403, 429):
@@ -221,7 +203,7 @@ class GithubApi:
         """
         self.base_url, self.now, self.timeout_s = settings.base_url, now, timeout_s
         self._observe = observe
-        self._credential = credential or StaticToken(settings.access_tokens[0])
+        self._credential = credential or Credential(settings.access_tokens[0])
         self.proxy_settings = find_proxy_settings(settings.base_url)
         transport = self.proxy_settings.new_transport(limits=httpx2.Limits(keepalive_expiry=KEEPALIVE_S))
         self._connection = _Connection(transport, timeout_s)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, Field, SecretStr
 
-from hls_handler.clients.api import PAGE_SIZE, Anonymous, GithubApi, StaticToken, validate
+from hls_handler.clients.api import PAGE_SIZE, Anonymous, Credential, GithubApi, validate
 from hls_handler.clients.credentials import (
     JWT_REMEDY,
     REQUESTED_PERMISSIONS,
@@ -159,6 +159,6 @@ class AppClient:
             created = api.request_token(installation.id, {"permissions": {"metadata": "read"}})
             token = validate("requesting an installation token", InstallationToken, created.data).token
             path = f"/installation/repositories?per_page={PAGE_SIZE}"
-            listed = api.with_credential(StaticToken(token)).get(path, _Repositories)
+            listed = api.with_credential(Credential(token)).get(path, _Repositories)
         names = tuple(one.full_name for one in listed.repositories)
         return names if len(names) == listed.total_count else everything

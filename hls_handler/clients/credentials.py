@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import jwt
 from pydantic import AwareDatetime, BaseModel, Field
 
-from hls_handler.clients.api import GithubApi, RateLimit, Response, ignore, repository_path, validate
+from hls_handler.clients.api import Credential, GithubApi, RateLimit, Response, ignore, repository_path, validate
 from hls_handler.clients.github_errors import translate_status
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent, StepFailed
 from hls_handler.settings.model import Github as GithubSettings
@@ -98,12 +98,11 @@ class InstallationToken(BaseModel):
         return f"token {self.token}"
 
 
-class AppJwt:
+class AppJwt(Credential):
     """Authenticates as the App itself, which may read its installations and request their tokens."""
 
-    remedy = JWT_REMEDY
-
     def __init__(self, app: GithubApp, *, now: Callable[[], datetime]) -> None:
+        self.remedy = JWT_REMEDY
         self._id, self._key, self._now = str(app.id), app.rsa_key, now
         self._lock = threading.Lock()
         self._signed: tuple[str, datetime] | None = None  # the header, and until when it is used
@@ -117,9 +116,6 @@ class AppJwt:
                 encoded = jwt.encode({**claims, "iss": self._id}, self._key, algorithm="RS256")
                 self._signed = f"Bearer {encoded}", now + JWT_RENEWAL
             return self._signed[0]
-
-    def handle_error(self, _authorization: str, _response: Response, _error: StepFailed) -> bool:
-        return False
 
 
 class App:
@@ -179,12 +175,11 @@ class App:
                     del self._tokens[name]
 
 
-class RepositoryToken:
+class RepositoryToken(Credential):
     """A token of the App's installation for one repository, renewed before it expires. Thread-safe."""
 
-    remedy = INSTALLATION_REMEDY
-
     def __init__(self, app: App, repository: str) -> None:
+        self.remedy = INSTALLATION_REMEDY
         self._app, self._repository = app, repository
         self._renewing = threading.Lock()
         self._token: InstallationToken | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from hls_handler.clients.api import Response
+from hls_handler.clients.api import Credential, Response
 from hls_handler.clients.github_errors import LIMIT_REMEDY
 from hls_handler.errors import DependencyDown, Postponed, StepFailed, TokenReplaced
 from hls_handler.settings.model import Github as GithubSettings
@@ -116,13 +116,13 @@ class Tokens:
             return tuple(name for name, at in self._denied.items() if now - at < DENIAL_LASTS)
 
 
-class Token:
+class Token(Credential):
     """One token. Its requests are never sent with another one, because a conversation stays with its account."""
 
     def __init__(self, tokens: Tokens, index: int, text: str, settings: GithubSettings) -> None:
         self.tokens = tokens
         self.key = f"{settings.credential_key}[{index}]" if settings.tokens else settings.credential_key
-        self.remedy = f"set {self.key} to a valid token: this one is wrong, expired or revoked"
+        super().__init__(text, remedy=f"set {self.key} to a valid token: this one is wrong, expired or revoked")
         self.rate_limit = f"{GITHUB_RATE_LIMIT} {index + 1}" if index else GITHUB_RATE_LIMIT
         self.login: str | None = None  # None while it is unknown
         self.scopes: str | None = None  # of a classic token: "repo, workflow"; None if unknown or fine-grained
@@ -143,13 +143,13 @@ class Token:
         """Return the header. Raises `Postponed` or `DependencyDown` while the token has a problem."""
         problem = self.tokens.problems().get(self)
         if problem is None:
-            return self.unchecked.authorization()
+            return self.header
         sentence = f"{self.key}: {problem.sentence}"
         if problem.until is not None:
             raise Postponed(sentence, at=problem.until)
         raise DependencyDown(sentence, dependency="github", remedy=self.remedy)
 
-    def handle_error(self, _authorization: str, response: Response, error: StepFailed, /) -> bool:
+    def handle_error(self, _authorization: str, response: Response, error: StepFailed) -> bool:
         """Store the problem. Raises `TokenReplaced` if another token can take over."""
         replaced = self.tokens.report_error(self, response, error)
         if replaced is not None:
@@ -162,35 +162,31 @@ class Token:
         return False
 
 
-class UncheckedToken:
+class UncheckedToken(Credential):
     """Sends requests also while the token has a problem, to find out whether the problem has ended."""
 
     def __init__(self, token: Token, text: str) -> None:
-        self._token, self._authorization, self.remedy = token, f"token {text}", token.remedy
+        super().__init__(text, remedy=token.remedy)
+        self._token = token
 
-    def authorization(self) -> str:
-        return self._authorization
-
-    def handle_error(self, _authorization: str, response: Response, error: StepFailed, /) -> bool:
+    def handle_error(self, _authorization: str, response: Response, error: StepFailed) -> bool:
         self._token.tokens.report_error(self._token, response, error)
         return False
 
 
-class AnyToken:
+class AnyToken(Credential):
     """Sends each request with the first token that works, for reads that concern no account in particular."""
 
     def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
-
-    @property
-    def remedy(self) -> str:
-        return self._tokens.preferred.remedy
+        self._tokens, self.remedy = tokens, tokens.all[0].remedy
 
     def authorization(self) -> str:
-        return self._tokens.preferred.unchecked.authorization()
+        token = self._tokens.preferred
+        self.remedy = token.remedy
+        return token.header
 
-    def handle_error(self, authorization: str, response: Response, error: StepFailed, /) -> bool:
-        used = next(token for token in self._tokens.all if token.unchecked.authorization() == authorization)
+    def handle_error(self, authorization: str, response: Response, error: StepFailed) -> bool:
+        used = next(token for token in self._tokens.all if token.header == authorization)
         return self._tokens.report_error(used, response, error) is not None
 
 

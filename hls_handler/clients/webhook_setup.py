@@ -6,14 +6,12 @@ https://docs.github.com/en/rest/repos/webhooks
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from typing import Literal
 
-from hls_handler.clients.api import GithubApi, StaticToken, WriteGuard, validate
+from hls_handler.clients.api import GithubApi, WriteGuard, validate
 from hls_handler.clients.hooks import GithubHooks, Hook
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import Permanent
-from hls_handler.settings.model import Github
 
 WAIT_S, POLLS = 1.0, 12
 """GitHub waits ten seconds for the response to a webhook, and lists the delivery then."""
@@ -25,10 +23,6 @@ only deliveries that it tried to send."""
 
 UNGUARDED = WriteGuard(lambda: None, lambda: None)  # there is no service yet whose writes could compete
 PING = "ping"
-
-
-def connect_with_token(settings: Github, token: str, *, now: Callable[[], datetime]) -> GithubApi:
-    return GithubApi(settings, now=now, credential=StaticToken(token))
 
 
 class WebhookSetup:

@@ -23,6 +23,7 @@ from hls_handler.cli.init.files import (
 from hls_handler.cli.init.servers import AppPage
 from hls_handler.cli.init.session import Session, check_name, parse_repositories
 from hls_handler.cli.options import DOTENV, http_origin, print_line, print_lines
+from hls_handler.clients.api import GithubApi
 from hls_handler.clients.app_setup import (
     EVENTS,
     MAX_NAME_CHARS,
@@ -35,7 +36,7 @@ from hls_handler.clients.app_setup import (
 )
 from hls_handler.clients.credentials import Owner
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
-from hls_handler.clients.webhook_setup import UNSERVED_URL, WebhookSetup, connect_with_token
+from hls_handler.clients.webhook_setup import UNSERVED_URL, WebhookSetup
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import DependencyDown, Permanent, SettingsError, StepFailed
 from hls_handler.settings.app_key import AppKey, InvalidAppKey
@@ -308,8 +309,7 @@ def connect_webhooks(session: Session, connection: Connection, server: Server) -
     """
     token, secret = session.variables()[TOKEN], read_variables(DOTENV)[WEBHOOK_SECRET]
     pings = dict[str, Callable[[], DeliveryAttempt | None]]()
-    section = _github_section(session, token)
-    with closing(connect_with_token(section, token, now=session.now)) as api:
+    with closing(GithubApi(_github_section(session, token), now=session.now)) as api:
         for name in connection.repositories:
             setup = WebhookSetup(api, f"/orgs/{name.partition('/')[0]}" if "*" in name else f"/repos/{name}")
             try:
