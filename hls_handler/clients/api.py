@@ -196,17 +196,18 @@ class GithubApi:
         now: Callable[[], datetime],
         timeout_s: float = 15.0,
         credential: Credential | None = None,
+        transport: httpx2.BaseTransport | None = None,
     ) -> None:
         """`observe` is called after every request. `now` returns aware UTC. `credential` is by default the first token.
 
-        Raises `SettingsError` if the proxy or certificate settings cannot be used.
+        `transport` is by default a connection. Raises `SettingsError` if proxy or certificate settings cannot be used.
         """
         self.base_url, self.now, self.timeout_s = settings.base_url, now, timeout_s
         self._observe = observe
         self._credential = credential or Credential(settings.access_tokens[0])
         self.proxy_settings = find_proxy_settings(settings.base_url)
-        transport = self.proxy_settings.new_transport(limits=httpx2.Limits(keepalive_expiry=KEEPALIVE_S))
-        self._connection = _Connection(transport, timeout_s)
+        limits = httpx2.Limits(keepalive_expiry=KEEPALIVE_S)
+        self._connection = _Connection(transport or self.proxy_settings.new_transport(limits=limits), timeout_s)
 
     @property
     def requests_sent(self) -> int:

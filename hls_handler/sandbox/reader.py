@@ -2,80 +2,57 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Mapping
-from typing import TypeVar
-from urllib.parse import unquote
+from collections.abc import Iterator
+from datetime import UTC, datetime
 
-from hls_handler.clients.api import PAGE_SIZE, GithubApi, validate
+import httpx2
+from pydantic import SecretStr
+
+from hls_handler.clients.api import GithubApi
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.repository_labels import RepositoryLabels
-from hls_handler.errors import Permanent
 from hls_handler.events import Account
 from hls_handler.handlers.reader import NoLog
 from hls_handler.sandbox import review_calls
 from hls_handler.sandbox.github_calls import find_endpoint
-from hls_handler.sandbox.github_request import Answer, Call, GitHubError, paginate
+from hls_handler.sandbox.github_request import Call, GitHubError, paginate
 from hls_handler.sandbox.state import State
+from hls_handler.settings.model import Github
 
-T = TypeVar("T")
+SETTINGS = Github(token=SecretStr("sandbox"), webhook_secret=SecretStr("sixteen bytes at least"))
 
 
-class _LocalApi(GithubApi):
-    """The reads of GitHub's API, answered by the stand-in's endpoints in this process. URLs are those of GitHub."""
+class _LocalTransport(httpx2.BaseTransport):
+    """Answers reads by the stand-in's endpoints in this process. URLs in responses are those of GitHub."""
 
-    def __init__(self, state: State) -> None:  # without a connection
+    def __init__(self, state: State) -> None:
         self._state = state
 
-    def get_with_headers(
-        self, path: str, shape: type[T], *, query: Mapping[str, str] | None = None
-    ) -> tuple[T, Mapping[str, str]]:
-        answer = self._answer(path, query or {})
-        return validate(f"GET {path}", shape, answer.document), answer.headers
-
-    def find(self, path: str, shape: type[T], *, query: Mapping[str, str] | None = None) -> T | None:
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        path, query = request.url.path, dict(request.url.params)
+        if path == "/graphql":
+            body = json.loads(request.read())
+            return httpx2.Response(200, json=review_calls.query(self._state, body, can_read=lambda _: True))
         try:
-            return self.get_with_headers(path, shape, query=query)[0]
-        except Permanent:
-            return None
-
-    def page(
-        self,
-        path: str,
-        shape: type[tuple[T, ...]],
-        number: int,
-        *,
-        items_key: str | None = None,
-        query: Mapping[str, str] | None = None,
-        per_page: int = PAGE_SIZE,
-    ) -> tuple[tuple[T, ...], Mapping[str, str]]:
-        del items_key  # `answer.document` is the list itself
-        query = {**(query or {}), "per_page": str(per_page), "page": str(number)}
-        answer = self._answer(path, query)
-        items, headers = paginate(answer.document, query, path)
-        return validate(f"GET {path}", shape, items), headers
-
-    def query(self, query: str, variables: Mapping[str, object], shape: type[T]) -> T:
-        body = {"query": query, "variables": variables}
-        answer = review_calls.query(self._state, body, can_read=lambda _: True)
-        if answer["data"] is None:
-            raise Permanent(answer["errors"][0]["message"])
-        return validate("POST /graphql", shape, answer["data"])
-
-    def _answer(self, path: str, query: Mapping[str, str]) -> Answer:
-        try:
-            endpoint, parameters = find_endpoint("GET", unquote(path))
-            return endpoint(Call(self._state, "GET", parameters, query, None, "", self._state.me))
+            endpoint, parameters = find_endpoint(request.method, path)
+            answer = endpoint(Call(self._state, request.method, parameters, query, None, "", self._state.me))
         except GitHubError as exc:
-            raise Permanent(f"{path} is not in the sandbox ({exc.message}): send its event first") from exc
+            return httpx2.Response(exc.status, json=exc.document(), headers=exc.headers)
+        document, headers = paginate(answer.document, query, path) if answer.listed else (answer.document, {})
+        return httpx2.Response(
+            answer.status, json={answer.inside: document} if answer.inside else document, headers=headers
+        )
 
 
 class SandboxReader(GithubReader):
     """Reads one repository of the stand-in GitHub."""
 
     def __init__(self, state: State, repository: str) -> None:
+        api = GithubApi(SETTINGS, now=lambda: datetime.now(UTC), transport=_LocalTransport(state))
         bot = Account(state.me.login, state.me.id, state.me.type)
-        super().__init__(_LocalApi(state), repository, RepositoryLabels(time.monotonic), bot=bot)
+        super().__init__(api, repository, RepositoryLabels(time.monotonic), bot=bot)
         self._state = state
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
