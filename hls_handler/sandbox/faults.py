@@ -68,12 +68,6 @@ class Faults:
         with self._lock:
             self._rules.clear()
 
-    @property
-    def rules(self) -> tuple[tuple[Fault, int], ...]:
-        """Each rule with the number of requests that it has affected. Only `clear` removes rules."""
-        with self._lock:
-            return tuple((fault, max(0, matched - fault.skip)) for fault, matched in self._rules)
-
     def take(self, stand_in: StandIn, method: str, path: str) -> Fault | None:
         """Return the fault to inject into a request, or None. The request counts for the faults' `skip` and `times`."""
         with self._lock:

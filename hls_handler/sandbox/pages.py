@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -33,9 +33,6 @@ from hls_handler.sandbox.objects import (
 from hls_handler.sandbox.state import State
 
 HERE = Path(__file__).parent
-LABEL_GROUP_TIME = timedelta(minutes=1)
-"""Label changes of one account within this time are shown in one line, as at GitHub."""
-
 MAX_HUNK_LINES = 4
 """Maximum number of lines of code above a review comment, as at GitHub."""
 
@@ -75,7 +72,7 @@ DESCRIPTIONS = {
 """Kind of an event, or state of a review -> what the page says of its author."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A comment, a review or an event in the timeline of an issue or pull request."""
 
@@ -124,7 +121,7 @@ def page_routes(state: State) -> list[Route]:
         if address(found) != request.url.path:
             return RedirectResponse(address(found))
         labels = _labels(found.labels, found, state)
-        timeline, checks = list(_timeline(found, state)), list(_checks(found, state))
+        timeline, checks = _timeline(found, state), list(_checks(found, state))
         return page(conversation=found, labels=labels, timeline=timeline, checks=checks)
 
     async def shortened(request: Request) -> Response:
@@ -227,26 +224,10 @@ def _checks(conversation: Conversation, state: State) -> Iterator[dict[str, Any]
 # --- the timeline of an issue or a pull request ----------------------------------------------------------------------
 
 
-def _timeline(conversation: Conversation, state: State) -> Iterator[Entry]:
+def _timeline(conversation: Conversation, state: State) -> list[Entry]:
     comments = [Entry(comment.created_at, comment.author, comment=comment) for comment in conversation.comments]
     entries = [*comments, *(_event(event, conversation, state) for event in conversation.events)]
-    last: Entry | None = None
-    for entry in sorted(entries, key=lambda entry: entry.when):
-        is_grouped = (
-            last is not None
-            and entry.labels
-            and last.labels
-            and (last.actor, last.description) == (entry.actor, entry.description)
-            and entry.when - last.when < LABEL_GROUP_TIME
-        )
-        if is_grouped and last is not None:
-            last.labels += entry.labels
-            continue
-        if last is not None:
-            yield last
-        last = entry
-    if last is not None:
-        yield last
+    return sorted(entries, key=lambda entry: entry.when)
 
 
 def _event(event: ConversationEvent, conversation: Conversation, state: State) -> Entry:

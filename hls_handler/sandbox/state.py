@@ -238,15 +238,6 @@ class State:
         self.change(lambda world: world.with_file(home.full_name, branch or home.default_branch, path, text))
         return True
 
-    def set_log(self, full_name: str, job_id: int, log: str | None) -> bool:
-        """Replace the log of a job; None means that it has expired. Return False for an unknown job."""
-        found = self.find_job(full_name, job_id)
-        if found is None:
-            return False
-        run, attempt, job = found
-        jobs = tuple(replace(job, log=log) if one is job else one for one in attempt.jobs)
-        return self.set_jobs(full_name, run.id, attempt.number, jobs)
-
     def set_jobs(self, full_name: str, run_id: int, number: int, jobs: tuple[Job, ...]) -> bool:
         """Replace the jobs of an attempt. Return False for an unknown attempt."""
         run = self._world.run(full_name, run_id)

@@ -29,7 +29,7 @@ from hls_handler.prompting.reply_fields import (
     permissive_reply_model,
     with_optional_fields,
 )
-from hls_handler.sandbox.claude_rules import check_request
+from hls_handler.sandbox.claude import check_request
 from tests.prompting.samples import ANALYSIS, FRONT, KEY, issue_variables, load, shipped
 from tests.prompting.test_library_errors import FIELDS as REJECTED_FIELDS
 from tests.prompting.test_library_errors import front

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hls_handler.prompting import recorded
@@ -60,5 +61,8 @@ def test_untrusted_text_of_runs_and_releases_is_escaped(sandbox: Sandbox) -> Non
         one = recorded.load(name)
         payload: Any = one.payload
         sandbox.state.seed(one.event, {**payload, part: {**payload[part], **evil, "conclusion": "x" + EVIL}})
-    sandbox.state.set_log(REPOSITORY, 1904122273101, EVIL)
+    run = sandbox.state.run(REPOSITORY, 19041222731)
+    assert run is not None
+    jobs = tuple(replace(job, log=EVIL) for job in run.last.jobs)
+    assert sandbox.state.set_jobs(REPOSITORY, run.id, run.last.number, jobs)
     assert_escaped(sandbox, "/", RUN, f"/{REPOSITORY}/releases/tag/v1/x%23")
