@@ -138,13 +138,13 @@ def test_blank_system_message_is_omitted(build: Build, server: FakeServer) -> No
     assert "system" not in server.seen[0].body
 
 
-@pytest.mark.parametrize("reply_type", sorted(REPLY_TYPES))
-def test_schemas_are_sent_without_keywords_that_the_api_rejects(reply_type: str) -> None:
-    sent = json.dumps(request_schema(REPLY_TYPES[reply_type].model_json_schema()))
-    for keyword in ("maxLength", "maxItems", "minimum", "maximum", "default"):
-        assert f'"{keyword}"' not in sent
-    assert '"additionalProperties": false' in sent
-    assert '"additionalProperties": true' not in sent
+def test_schemas_are_sent_without_keywords_that_the_api_rejects() -> None:
+    for reply_type in REPLY_TYPES.values():
+        sent = json.dumps(request_schema(reply_type.model_json_schema()))
+        for keyword in ("maxLength", "maxItems", "minimum", "maximum", "default"):
+            assert f'"{keyword}"' not in sent
+        assert '"additionalProperties": false' in sent
+        assert '"additionalProperties": true' not in sent
 
 
 # --- stop reasons ----------------------------------------------------------------------------------------------------
@@ -236,26 +236,10 @@ def test_reply_over_the_limit_of_bytes_is_unusable(build: Build, server: FakeSer
 # --- replies that do not validate ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("Sure! Here it is", "the reply: it has no JSON object with the fields worth_saying, answer, certain"),
-        (
-            '{"worth_saying": 3, "answer": 1}',
-            "worth_saying: Input should be a valid boolean, unable to interpret input; ",
-        ),
-    ],
-)
-def test_invalid_reply_lists_its_problems(build: Build, server: FakeServer, text: str, problem: str) -> None:
-    answer = ask(build, server, Say(body=message(text)))
-    assert isinstance(answer, UnusableReply)
-    assert (answer.why, answer.text, answer.usage) == ("invalid", text, USAGE)
-    assert answer.problem.startswith(problem)
-
-
 def test_second_request_contains_first_reply_and_its_problems(build: Build, server: FakeServer) -> None:
     first = ask(build, server, Say(body=message('{"answer": 1}')))
     assert isinstance(first, UnusableReply)
+    assert (first.why, first.text, first.usage) == ("invalid", '{"answer": 1}', USAGE)
     assert isinstance(ask(build, server, Say(body=message(GOOD)), correction=first), ValidReply)
     assert server.seen[1].body["messages"] == [
         {"role": "user", "content": "What now?"},
@@ -326,7 +310,6 @@ def test_error_response_is_read_up_to_a_limit(build: Build, server: FakeServer, 
         ),
         (Say(400, b"<html>a proxy</html>"), "400 to issues/respond@3f9c2a: no reason given", "base_url", None),
         (Say(307, {}, {"Location": "http://127.0.0.1:1/"}), "307", "claude.base_url", None),
-        (Say(kind="drop"), "no answer from Claude: ", "claude.base_url", None),
         (Say(kind="hang"), "no answer from Claude: ", "claude.base_url", None),
         (Say(kind="cut", body=message(GOOD)), "no answer from Claude: ", "claude.base_url", None),
         (
@@ -450,11 +433,8 @@ def test_request_id_of_a_response_is_returned(
     ("usage", "usd"),
     [
         (Usage("claude-haiku-5-5", input_tokens=100_000), 0.01),
-        (Usage("claude-haiku-5-5", output_tokens=1_000_000), 0.50),
-        (Usage("claude-haiku-5-5", input_tokens=200_000), 0.10),
         (Usage("claude-haiku-5-5", input_tokens=1, cache_read_tokens=199_999), 0.01),
         (Usage("claude-haiku-5-5", input_tokens=200_000, output_tokens=1_000), 0.1025),
-        (Usage("claude-sonnet-5-5", input_tokens=1_000_000, output_tokens=1_000_000), 12.0),
         (Usage("claude-haiku-5-5-20261001", input_tokens=1_000), 0.0001),
     ],
 )
