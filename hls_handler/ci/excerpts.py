@@ -60,7 +60,7 @@ def numbered(excerpt: Excerpt) -> CodeText:
             parts.append(_gap_remark(line.number - next_number))
         parts.append(f"{line.number:>{width}}| {line.text}")
         if line.folded:
-            parts.append(_fold_remark(line))
+            parts.append(_fold_remark(line.folded))
         next_number = line.number + line.folded + 1
     if next_number <= excerpt.last_line:
         parts.append(_gap_remark(excerpt.last_line + 1 - next_number))
@@ -71,9 +71,8 @@ def _gap_remark(lines: int) -> str:
     return f"[... {lines:,} {'line' if lines == 1 else 'lines'} left out ...]"
 
 
-def _fold_remark(line: LogLine) -> str:
-    times = f"{line.folded:,} more {'time' if line.folded == 1 else 'times'}"
-    return f"[the same line {times}, with other numbers]" if line.alike else f"[the same line {times}]"
+def _fold_remark(repetitions: int) -> str:
+    return f"[the same line {repetitions:,} more {'time' if repetitions == 1 else 'times'}]"
 
 
 MAX_COMMAND_LINES = 12  # lines shown of the log group with the step's command
@@ -83,7 +82,7 @@ error below its first line, so more lines are shown after it. Of a traceback, th
 MAX_FURTHER = 8  # limit on other lines with errors, for each weight
 TAIL_LINES = 30  # number of lines shown from the end of the log
 MAX_GATE_LINES = 15  # a failed step with fewer lines may be a gate for the result of an earlier step
-BINARY_SHARE = 0.5  # a log with a larger share of its characters in binary lines is not shown
+BINARY_SHARE = 0.5  # a log with a larger share of binary lines is not shown
 
 
 class _LineSelector:
@@ -99,15 +98,14 @@ class _LineSelector:
         self._lines_after_left = 0
         self._further: dict[int, dict[str, LogLine]] = {}  # by weight, then by text
         self._tail: deque[AnnotatedLine] = deque(maxlen=TAIL_LINES)
-        self._characters = self._binary_characters = 0
+        self._binary_lines = 0
 
     def add(self, annotated: AnnotatedLine) -> None:
         line = annotated.line
         self.first_line = self.first_line or line.number
         self.last_line = line.number + line.folded
         self.has_text = self.has_text or (bool(line.text) and not line.text.isspace())
-        self._characters += annotated.length
-        self._binary_characters += annotated.binary_length
+        self._binary_lines += 1 + line.folded if annotated.is_binary else 0
         self._tail.append(annotated)
         if annotated.opens_command:
             self._command = []
@@ -144,7 +142,7 @@ class _LineSelector:
 
     @property
     def is_binary(self) -> bool:
-        return self._binary_characters > BINARY_SHARE * self._characters
+        return self._binary_lines > BINARY_SHARE * (self.last_line - self.first_line + 1)
 
     def ranked_runs(self) -> Iterator[list[LogLine]]:
         """Yield the selected lines in runs of adjacent lines, the most important run first.
@@ -196,37 +194,27 @@ def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int)
     if not failed or not job.has_text:
         numbers: list[int | None] = [step.number for step in failed] or [None]
         return tuple(_excerpt(number, job, characters // len(numbers), whole_job=True) for number in numbers)
-    parts = _choose_parts(every_part, [step.number for step in failed])
-    missing = [number for number, part in parts.items() if not part.first_line]
-    shown = {number: part for number, part in parts.items() if number not in missing} | dict.fromkeys(missing[:1], job)
-    needs = {number: _needed_chars(shown[number]) for number in sorted(shown)}
-    budgets = dict(zip(needs, divide_budget(list(needs.values()), characters), strict=True))
-    return tuple(
-        _excerpt(number, shown[number], budgets[number], whole_job=number in missing)
-        if number in shown
-        else Excerpt(number, (), None, 0, 0, "elsewhere", whole_job=False)
-        for number in parts
-    )
+    parts, left = _choose_parts(every_part, [step.number for step in failed]), max(characters, 0)
+    without_lines = [number for number, part in parts.items() if not part.first_line]
+    excerpts: list[Excerpt] = []
+    for index, (number, part) in enumerate(parts.items()):
+        if number in without_lines[1:]:  # the first one has the whole job's log
+            excerpts.append(Excerpt(number, (), None, 0, 0, "elsewhere", whole_job=False))
+            continue
+        whole_job, share = number in without_lines, left // (len(parts) - index)
+        excerpt = _excerpt(number, job if whole_job else part, share, whole_job=whole_job)
+        left -= len(numbered(excerpt))
+        excerpts.append(excerpt)
+    return tuple(excerpts)
 
 
 def _choose_parts(parts: dict[int, _LineSelector], failed: Sequence[int]) -> dict[int, _LineSelector]:
-    unexplained = [number for number in failed if not parts[number].explains_failure]
-    tolerated = {
-        number
-        for number, part in parts.items()
-        if number not in failed and part.ended_with_error and any(number < later for later in unexplained)
+    last_unexplained = max((number for number in failed if not parts[number].explains_failure), default=0)
+    return {
+        number: part
+        for number, part in sorted(parts.items())
+        if number in failed or (number < last_unexplained and part.ended_with_error)
     }
-    return {number: parts[number] for number in sorted(tolerated.union(failed))}
-
-
-def divide_budget(needs: Sequence[int], total: int) -> list[int]:
-    """Divide `total` evenly, but no share exceeds its need: needs 2, 50, 50 and total 60 yield 2, 29, 29."""
-    result = [0] * len(needs)
-    left = max(total, 0)
-    for position, index in enumerate(sorted(range(len(needs)), key=needs.__getitem__)):
-        result[index] = min(needs[index], left // (len(needs) - position))
-        left -= result[index]
-    return result
 
 
 def _excerpt(step: int | None, part: _LineSelector, characters: int, *, whole_job: bool) -> Excerpt:
@@ -259,17 +247,11 @@ def _choose_lines(part: _LineSelector, characters: int) -> list[LogLine]:
 
 
 def _cost(line: LogLine, part: _LineSelector) -> int:
-    return len(f"{part.last_line}| {line.text}\n") + (len(_fold_remark(line)) + 1 if line.folded else 0)
+    return len(f"{part.last_line}| {line.text}\n") + (len(_fold_remark(line.folded)) + 1 if line.folded else 0)
 
 
 def _gap_cost(part: _LineSelector) -> int:
     return len(_gap_remark(max(part.last_line, 2))) + 1  # of the longest remark, with its newline
-
-
-def _needed_chars(part: _LineSelector) -> int:
-    lines = {line.number: line for run in part.ranked_runs() for line in run}
-    gap = _gap_cost(part)
-    return gap + sum(_cost(truncate_line(line), part) + gap for line in lines.values())  # as if no line had a neighbour
 
 
 MIN_PARTIAL_CHARS = 12
@@ -279,40 +261,32 @@ LINE_NUMBER = re.compile(r"\s{0,12}[0-9]{1,9}\| ?")
 QUOTATION_MARKS = "`\"'“”‘’… "
 
 
-def locate(excerpts: Iterable[Excerpt], quote: str) -> LogLine | None:
-    """Return the line that Claude quotes; None if no excerpt contains the quote.
+def locate(excerpt: Excerpt, quote: str) -> LogLine | None:
+    """Return the line that Claude quotes; None if the excerpt does not contain the quote.
 
-    If the quote has several lines, one excerpt must contain them in order; the first line is returned. Claude may
+    If the quote has several lines, the excerpt must contain them in order; the first line is returned. Claude may
     quote a part of a line, and add line numbers and quotation marks. White space, case and invisible characters are
     ignored. A line that equals the quote is preferred to a line that contains it.
     """
-    wanted = [line for line in (_variants(text) for text in quote.split("\n")) if line]
-    if not wanted:
-        return None
-    contained: LogLine | None = None
-    for excerpt in excerpts:
-        texts = [_normalize(line.text) for line in excerpt.lines]
-        for index, line in enumerate(excerpt.lines):
-            following = iter(texts[index:])
-            if _contains(next(following), wanted[0]) and all(
-                any(_contains(text, variants) for text in following) for variants in wanted[1:]
-            ):
-                if texts[index] in wanted[0]:
-                    return line
-                contained = contained or line
-    return contained
+    wanted = [line for line in map(_normalize, quote.split("\n")) if line]
+    texts = [_normalize(line.text) for line in excerpt.lines]
+    found = [index for index in range(len(texts)) if wanted and _begins(texts[index:], wanted)]
+    equal = [index for index in found if texts[index] == wanted[0]]
+    return excerpt.lines[(equal or found)[0]] if found else None
 
 
-def _contains(text: str, variants: list[str]) -> bool:
-    return any(text == variant or (len(variant) >= MIN_PARTIAL_CHARS and variant in text) for variant in variants)
+def _begins(texts: Sequence[str], wanted: Sequence[str]) -> bool:
+    following = iter(texts)
+    return _contains(next(following), wanted[0]) and all(
+        any(_contains(text, line) for text in following) for line in wanted[1:]
+    )
 
 
-def _variants(line: str) -> list[str]:
-    unquoted = line.strip(QUOTATION_MARKS)
-    without_number = LINE_NUMBER.sub("", unquoted, count=1).strip(QUOTATION_MARKS)
-    variants = (line, LINE_NUMBER.sub("", line, count=1), unquoted, without_number)
-    return [variant for variant in map(_normalize, variants) if variant]
+def _contains(text: str, wanted: str) -> bool:
+    return text == wanted or (len(wanted) >= MIN_PARTIAL_CHARS and wanted in text)
 
 
 def _normalize(text: str) -> str:
-    return "".join(redact(clean(CodeText(text))).split()).casefold()  # cleaned and redacted as for Claude
+    shown = redact(clean(CodeText(text)))  # as for Claude
+    unnumbered = LINE_NUMBER.sub("", shown.strip(QUOTATION_MARKS), count=1)
+    return "".join(unnumbered.strip(QUOTATION_MARKS).split()).casefold()

@@ -15,7 +15,7 @@ Redaction recognizes a private key of several lines only by its first line, whic
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -52,7 +52,6 @@ class LogLine:
     number: int  # in the job's log, from 1
     text: str
     folded: int = 0  # number of repetitions after this line that are omitted
-    alike: bool = False  # True: the repetitions differ from this line, but only in numbers and progress bars
     unread: int = 0  # number of characters beyond `MAX_PARSED_CHARS`, which the parser dropped
 
 
@@ -119,12 +118,12 @@ def display_text(line: RawLine) -> str:
 #     [api] TypeError: Cannot read properties of undefined               concurrently, kubectl, yarn
 #     #12 4.567 [api] TypeError: ...                                     docker build, around another runner
 #
-# Many tools write such beginnings themselves ("Expected: 90"), so a form of prefix counts only if it recurs with the
-# same name. A name without a path ("api: ", as lerna and tox write it) must recur itself, and separates no tasks.
+# Many tools write such beginnings themselves ("Expected: 90"), so a prefix counts only if it recurs. A name without a
+# path ("api: ", as lerna and tox write it) separates no tasks.
 
 LOOKAHEAD_LINES = 200
 MIN_RECURRENCES = 3
-MAX_NAMES = 1_000  # names that are counted, for each form
+MAX_NAMES = 5_000  # names that are counted
 MAX_NESTED = 4  # "#12 4.567 09:14:31 [api] packages/api test: "
 
 _WORD = r"[\w@+.#/~-]{1,60}+"
@@ -158,35 +157,17 @@ _Prefix = tuple[str, str, int]  # form, name of the task, position of its end
 def split_tasks(lines: Iterable[RawLine]) -> Iterator[RawLine]:
     """Yield the lines in order, without task prefixes. A prefix must recur before a line or in the lines after it."""
     ahead: deque[tuple[RawLine, Sequence[_Prefix]]] = deque()
-    counts = _PrefixCounts()
+    counts: Counter[tuple[str, str]] = Counter()
     for line in lines:
         prefixes = () if line.mark or line.is_binary else _find_prefixes(line.text)
         for form, name, _ in prefixes:
-            counts.add(form, name)
+            if (form, name) in counts or len(counts) < MAX_NAMES:
+                counts[form, name] += 1
         ahead.append((line, prefixes))
         if len(ahead) > LOOKAHEAD_LINES:
             yield _split(*ahead.popleft(), counts)
     while ahead:
         yield _split(*ahead.popleft(), counts)
-
-
-class _PrefixCounts:
-    def __init__(self) -> None:
-        self._counts: dict[str, Counter[str]] = defaultdict(Counter)
-        self._recurring = {"build"}  # no other tool writes this form
-
-    def add(self, form: str, name: str) -> None:
-        counts = self._counts[form]
-        if name not in counts and len(counts) >= MAX_NAMES:
-            return
-        counts[name] += 1
-        if counts[name] >= MIN_RECURRENCES:
-            self._recurring.add(form)
-
-    def is_prefix(self, form: str, name: str) -> bool:
-        if form == "word":
-            return self._counts[form][name] >= MIN_RECURRENCES
-        return form in self._recurring and name in self._counts[form]
 
 
 def _find_prefixes(text: str) -> Sequence[_Prefix]:
@@ -201,10 +182,10 @@ def _find_prefixes(text: str) -> Sequence[_Prefix]:
     return prefixes
 
 
-def _split(line: RawLine, prefixes: Sequence[_Prefix], counts: _PrefixCounts) -> RawLine:
+def _split(line: RawLine, prefixes: Sequence[_Prefix], counts: Counter[tuple[str, str]]) -> RawLine:
     texts = [line.text]
     for form, name, end in prefixes:
-        if not counts.is_prefix(form, name):
+        if counts[form, name] < MIN_RECURRENCES and form != "build":  # no other tool writes that form
             break
         if form == "word":
             texts.append(line.text[end:])

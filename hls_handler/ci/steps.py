@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import groupby, islice
 from typing import Annotated
 
 from pydantic import Field
@@ -87,7 +88,7 @@ class WorkflowStep:
 def _opens_step(line: RawLine) -> bool:
     if line.mark:
         return opens_command(line)
-    return line.text.startswith(("Post job cleanup.", "Cleaning up orphan processes"))
+    return line.text.startswith(tuple(OPENING_TEXTS.values()))
 
 
 class StepTracker:
@@ -162,11 +163,6 @@ def _format_second(time: datetime | None, *, later_s: int = 0) -> str:
 MIN_FOLDED = 3
 """Minimum number of repetitions to fold into "[the same line 3 more times]". Fewer repetitions take no more space."""
 
-CHANGING_CHARS = "0123456789.,:%/ =>#-━╸╺█▓▒░"
-"""Characters of counters and progress bars: lines that differ only in these count as repeated."""
-
-REMOVE_CHANGING_CHARS = str.maketrans("", "", CHANGING_CHARS)
-
 
 @dataclass(slots=True)
 class AnnotatedLine:
@@ -176,20 +172,23 @@ class AnnotatedLine:
     is_command: bool  # part of the log group that shows the step's command, shell and environment
     opens_command: bool  # the first line of that group
     task: str  # the task that printed the line; "" if none is known
-    length: int  # characters of the raw line and of the lines folded into it
-    binary_length: int  # the part of `length` that is in binary lines
+    is_binary: bool
 
 
 def annotate_lines(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[AnnotatedLine]:
     """Yield the lines of a log in order, with repeated lines folded. Keeps few lines in memory."""
-    run: list[AnnotatedLine] = []  # the first line, and the lines to yield if the run is too short to fold
-    for annotated in _annotate(lines, steps):
-        if run and _is_repeated(run[0], annotated):
-            _extend(run, annotated)
+    for _, run in groupby(_annotate(lines, steps), key=_fold_key):
+        first, *repeated = islice(run, MIN_FOLDED + 1)
+        if len(repeated) < MIN_FOLDED:
+            yield from (first, *repeated)
         else:
-            yield from _fold(run)
-            run = [annotated]
-    yield from _fold(run)
+            first.line = replace(first.line, folded=MIN_FOLDED + sum(1 for _ in run))
+            yield first
+
+
+def _fold_key(annotated: AnnotatedLine) -> tuple[int | None, str, int | None]:
+    line = annotated.line
+    return annotated.step, line.text, line.number if annotated.is_command else None
 
 
 def _annotate(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[AnnotatedLine]:
@@ -209,51 +208,5 @@ def _annotate(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[A
             is_command,
             opens_command(line),
             line.task,
-            line.length,
-            line.length if line.is_binary else 0,
+            line.is_binary,
         )
-
-
-def _is_repeated(first: AnnotatedLine, other: AnnotatedLine) -> bool:
-    if first.step != other.step or other.is_command or first.is_command:
-        return False
-    text, other_text = first.line.text, other.line.text
-    if text == other_text:
-        return True
-    if first.weight or other.weight or abs(len(text) - len(other_text)) > MAX_GROWTH:
-        return False
-    if text[:1] != other_text[:1] and not (text[:1] in CHANGING_CHARS and other_text[:1] in CHANGING_CHARS):
-        return False  # decides for most lines; the comparison below is slower
-    words = text.translate(REMOVE_CHANGING_CHARS)
-    return bool(words) and words == other_text.translate(REMOVE_CHANGING_CHARS)
-
-
-MAX_GROWTH = 120  # characters by which a progress bar may grow
-
-
-def _extend(run: list[AnnotatedLine], new: AnnotatedLine) -> None:
-    first = run[0]
-    alike = first.line.alike or new.line.text != first.line.text
-    first.line = replace(first.line, folded=first.line.folded + 1, alike=alike)
-    first.length, new.length = first.length + new.length, 0
-    first.binary_length, new.binary_length = first.binary_length + new.binary_length, 0
-    if len(run) > MIN_FOLDED:
-        run[-1] = new
-    else:
-        run.append(new)
-
-
-def _fold(run: list[AnnotatedLine]) -> Iterator[AnnotatedLine]:
-    if len(run) <= 1:
-        yield from run
-        return
-    first = run[0]
-    if first.line.folded < MIN_FOLDED:
-        first.line = replace(first.line, folded=0, alike=False)
-        yield from run
-    elif first.line.alike:  # the last line of a progress bar differs from the first and is shown, too
-        first.line = replace(first.line, folded=first.line.folded - 1)
-        yield first
-        yield run[-1]
-    else:
-        yield first

@@ -196,7 +196,7 @@ def to_shown_step(step: FailedStep, number: int) -> ShownStep:
 def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
     """Return the log line that Claude's reply quotes as the cause; None if no step's excerpt contains the quote."""
     for step in steps:
-        line = locate([step.excerpt], quote) if step.excerpt else None
+        line = locate(step.excerpt, quote) if step.excerpt else None
         if line is not None:
             return Quoted(step.job, step.step, line.number, line.text, step.url)
     return None

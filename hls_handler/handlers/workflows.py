@@ -75,7 +75,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
     family = "workflows"
     replies = frozenset({"workflow_analysis"})
     facts_type = WorkflowFacts
-    facts_version = 4
+    facts_version = 5
     variable_types: Mapping[str, object] = {
         "run": WorkflowRun,
         "pull_request": PullRequest | None,

@@ -12,22 +12,18 @@ from tests.ci.test_formats import FORMATS, MARK
 
 RUNNERS = {
     "pnpm": ("packages/api test: ", "packages/web test: "),
-    "lerna": ("@acme/api: ", "@acme/web: "),
     "turbo": ("api:test: ", "@acme/web:build: "),
     "yarn": ("[@acme/api]: ", "[@acme/web]: "),
     "yarn 3": ("➤ YN0000: [@acme/api]: ", "➤ YN0000: [@acme/web]: "),
     "concurrently": ("[api] ", "[web] "),
-    "npm-run-all": ("[test:api ] ", "[build:web] "),
     "moon": ("api:test | ", "web:build | "),
     "compose": ("tests-1  | ", "db-1     | "),
     "compose with times": ("tests-1  | 2026-01-01T00:00:00.123456789Z ", "db-1     | 2026-01-01T00:00:00.123456789Z "),
     "foreman": ("09:14:31 api.1    | ", "09:14:31 worker.1 | "),
-    "act": ("[CI/test]   | ", "[CI/build]   | "),
     "earthly": ("             +test | ", "            +build | "),
     "parallel": ("api\t", "web\t"),
     "tox": ("py311: ", "py312: "),
     "BuildKit": ("#12 4.567 ", "#13 4.600 "),
-    "pnpm in concurrently": ("[api] packages/api test: ", "[web] packages/web test: "),
     "times": ("2026-01-01 00:00:00,123 ", "2026-01-01 00:00:00,124 "),
 }
 
@@ -73,15 +69,14 @@ def test_lines_around_an_error_are_those_of_its_task() -> None:
 def test_lines_of_no_task_are_shown_with_those_of_every_task() -> None:
     tests = ["tests-1  | KeyError: 'id'", "tests-1 exited with code 1", "Aborting on container exit..."]
     noise = [f"db-1     | alpha {word}" for word in ("bravo", "cargo", "delta", "ember")]
-    excerpt = failed_step(*noise * 20, tests[0], noise[0], *tests[1:], *noise * 20)
+    begin = ["tests-1  | collecting", "tests-1  | running"]
+    excerpt = failed_step(*begin, *noise * 20, tests[0], noise[0], *tests[1:], *noise * 20)
     numbers = [line.number for line in excerpt.lines if line.text in tests]
-    assert numbers == [87, 89, 90]
-    assert excerpt.error_line == 87
+    assert numbers == [89, 91, 92]
+    assert excerpt.error_line == 89
 
 
-def test_a_name_that_is_printed_once_is_a_prefix_if_the_form_recurs() -> None:
-    lines = ["db-1     | ready", "db-1     | alpha", "tests-1  | KeyError: 'id'", "db-1     | bravo"]
-    assert error_line(failed_step(*lines)) == "tests-1  | KeyError: 'id'"
+def test_a_name_that_does_not_recur_is_no_prefix() -> None:
     assert error_line(failed_step("tests-1  | KeyError: 'id'", "error: no tests")) == "error: no tests"
 
 

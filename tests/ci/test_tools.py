@@ -38,7 +38,7 @@ def test_every_log_is_tested() -> None:
 def test_first_real_error_of_the_failed_step_is_found_at_its_line_of_the_raw_log(tool: str) -> None:
     raw = list(log(tool))
     (excerpt,) = cut(raw, STEPS, characters=8_000)
-    found = locate([excerpt], FIRST_REAL_ERROR[tool])
+    found = locate(excerpt, FIRST_REAL_ERROR[tool])
     assert found is not None
     assert (found.text, found.number) == (FIRST_REAL_ERROR[tool], excerpt.error_line)
     assert (excerpt.step, excerpt.whole_job, excerpt.state) == (3, False, "text")
