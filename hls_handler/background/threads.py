@@ -159,12 +159,12 @@ def delete_old(
 
 
 def _delete_all(
-    delete: Callable[..., int | None], after: timedelta, wait: Callable[[float], bool], clock: Callable[[], float]
+    delete: Callable[..., int], after: timedelta, wait: Callable[[float], bool], clock: Callable[[], float]
 ) -> int:
     total = 0
     while True:
         began = clock()
-        deleted = delete(after=after, most=BATCH) or 0  # None: another process is deleting
+        deleted = delete(after=after, most=BATCH)
         total += deleted
         if deleted < BATCH or wait(max(REST_S, REST_SHARE * (clock() - began))):
             return total

@@ -61,29 +61,25 @@ class RetentionStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def delete_deliveries(self, *, after: timedelta, most: int) -> int | None:
+    def delete_deliveries(self, *, after: timedelta, most: int) -> int:
         """Delete up to `most` deliveries that finished longer ago than `after`; return how many.
 
-        Deletes their checkpoints, calls and replies, too. Keeps the sums of the calls. Returns None if another process
-        is deleting. Keeps a delivery while an older delivery of the same conversation may still run.
+        Deletes their checkpoints, calls and replies, too. Keeps the sums of the calls. Keeps a delivery while an older
+        delivery of the same conversation may still run.
         """
         with self._exclusive() as connection:
-            if connection is None:
-                return None
             ids = self._lock_finished(connection, _IS_NEEDED_BY_NONE, after=after, most=most)
             if ids:
                 self._keep_sums(connection, ids)
                 connection.execute(deliveries.delete().where(_c.id.in_(ids)))
         return len(ids)
 
-    def delete_bodies(self, *, after: timedelta, most: int) -> int | None:
-        """Delete the bodies of up to `most` deliveries that finished longer ago than `after`.
+    def delete_bodies(self, *, after: timedelta, most: int) -> int:
+        """Delete the bodies of up to `most` deliveries that finished longer ago than `after`; return how many.
 
-        Returns the number of bodies, or None if another process is deleting. Keeps the digests, which detect replays.
+        Keeps the digests, which detect replays.
         """
         with self._exclusive() as connection:
-            if connection is None:
-                return None
             ids = self._lock_finished(connection, _c.body.is_not(None), after=after, most=most)
             if ids:
                 connection.execute(deliveries.update().where(_c.id.in_(ids)).values(body=None))
@@ -92,50 +88,37 @@ class RetentionStore:
     def mark_ignored_findings(self) -> None:
         """Count the open findings of pull requests that were closed as ignored, before the closing is deleted."""
         with self._exclusive() as connection:
-            if connection is not None:
-                connection.execute(findings.update().where(_f.state == "open", _IS_CLOSED).values(state="ignored"))
+            connection.execute(findings.update().where(_f.state == "open", _IS_CLOSED).values(state="ignored"))
 
-    def delete_cached_replies(self, *, after: timedelta, most: int) -> int | None:
-        """Delete up to `most` replies from the cache that were stored longer ago than `after`.
-
-        Returns the number of replies, or None if another process is deleting.
-        """
+    def delete_cached_replies(self, *, after: timedelta, most: int) -> int:
+        """Delete up to `most` replies from the cache that were stored longer ago than `after`; return how many."""
         c, before = cached_replies.c, self._database.now - after // timedelta(milliseconds=1)
         old = select(c.repository_id, c.digest).where(c.stored_at <= before).order_by(c.stored_at).limit(most)
+        delete = cached_replies.delete().where(tuple_(c.repository_id, c.digest).in_(old))
         with self._exclusive() as connection:
-            if connection is None:
-                return None
-            deleted = connection.execute(cached_replies.delete().where(tuple_(c.repository_id, c.digest).in_(old)))
-        return deleted.rowcount
+            return connection.execute(delete).rowcount
 
-    def delete_prompt_versions(self) -> int | None:
-        """Delete the versions of prompts that no stored call and no stored reply refers to.
-
-        Returns the number of versions, or None if another process is deleting.
-        """
+    def delete_prompt_versions(self) -> int:
+        """Delete the versions of prompts that no stored call and no stored reply refers to; return how many."""
         has_no_call, has_no_reply = (
             ~exists().where(table.c.prompt_id == prompt_versions.c.prompt_id) for table in (calls, analyses)
         )
         with self._exclusive() as connection:
-            if connection is None:
-                return None
             return connection.execute(prompt_versions.delete().where(has_no_call, has_no_reply)).rowcount
 
     def delete_counter_hours(self, *, after: timedelta) -> None:
         """Delete the counters of hours that began longer ago than `after`. The totals in `counters` stay."""
         c, before = counter_hours.c, self._database.now - after // timedelta(milliseconds=1)
         with self._exclusive() as connection:
-            if connection is not None:
-                connection.execute(counter_hours.delete().where(c.name.in_(sorted(HOURLY)), c.hour < before))
+            connection.execute(counter_hours.delete().where(c.name.in_(sorted(HOURLY)), c.hour < before))
 
     @contextmanager
-    def _exclusive(self) -> Iterator[Connection | None]:
+    def _exclusive(self) -> Iterator[Connection]:
+        """Begin a transaction that waits until no other process is deleting. SQLite has only one write lock."""
         with self._database.writing() as connection:
-            if self._database.file is not None:  # SQLite's transaction has the only write lock
-                yield connection
-            else:
-                locked: bool = connection.execute(select(func.pg_try_advisory_xact_lock(_ADVISORY_LOCK))).scalar_one()
-                yield connection if locked else None  # None: another process is deleting
+            if self._database.file is None:
+                connection.execute(select(func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+            yield connection
 
     def _lock_finished(
         self, connection: Connection, which: ColumnElement[bool], *, after: timedelta, most: int

@@ -166,22 +166,21 @@ class FakeStore(RetentionStore):
         self.calls: list[tuple[str, timedelta, int]] = []
         self.marked = 0
         self.calls_when_versions_were_deleted = 0
-        self.is_locked = False  # another process deletes
         self.took_s, self.now = took_s, 0.0
 
-    def delete_deliveries(self, *, after: timedelta, most: int) -> int | None:
+    def delete_deliveries(self, *, after: timedelta, most: int) -> int:
         return self._delete("deliveries", after, most)
 
-    def delete_bodies(self, *, after: timedelta, most: int) -> int | None:
+    def delete_bodies(self, *, after: timedelta, most: int) -> int:
         return self._delete("bodies", after, most)
 
     def mark_ignored_findings(self) -> None:
         self.marked += 1
 
-    def delete_cached_replies(self, *, after: timedelta, most: int) -> int | None:
+    def delete_cached_replies(self, *, after: timedelta, most: int) -> int:
         return self._delete("replies", after, most)
 
-    def delete_prompt_versions(self) -> int | None:
+    def delete_prompt_versions(self) -> int:
         self.calls_when_versions_were_deleted = len(self.calls)
         return 0
 
@@ -191,11 +190,9 @@ class FakeStore(RetentionStore):
     def clock(self) -> float:
         return self.now
 
-    def _delete(self, table: str, after: timedelta, most: int) -> int | None:
+    def _delete(self, table: str, after: timedelta, most: int) -> int:
         self.calls.append((table, after, most))
         self.now += self.took_s
-        if self.is_locked:
-            return None
         deleted = min(most, self.left[table])
         self.left[table] -= deleted
         return deleted
@@ -238,14 +235,6 @@ def test_pause_after_a_batch_is_nine_times_its_duration(took_s: float, pause_s: 
     assert pauses == pytest.approx([pause_s, pause_s])
 
 
-def test_retention_stops_if_another_process_deletes() -> None:
-    store, pauses = FakeStore(deliveries=1000, bodies=1000), list[float]()
-    store.is_locked = True
-    retain(store, pauses)
-    assert [table for table, _, _ in store.calls] == ["bodies", "deliveries", "replies"]
-    assert pauses == []
-
-
 @pytest.mark.parametrize(
     ("settings", "ages"),
     [
@@ -266,7 +255,7 @@ def test_rows_are_deleted_only_after_the_replay_window(settings: Settings, ages:
 
 
 class UnavailableStore(FakeStore):
-    def delete_bodies(self, *, after: timedelta, most: int) -> int | None:
+    def delete_bodies(self, *, after: timedelta, most: int) -> int:
         raise StoreUnavailable("locked")
 
 

@@ -6,16 +6,15 @@ import threading
 from datetime import timedelta
 
 import psycopg
-import pytest
 from sqlalchemy import func, select
 
-from hls_handler.analysis import PullRequestAnalysis, Usage, ValidReply
+from hls_handler.analysis import Usage, ValidReply
 from hls_handler.db.tables import metadata
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.storage import Storage
 from hls_handler.store.interruptions import NewerEvents
 from tests.e2e.service import Waiting
-from tests.handlers.world import finding, pull_request_analysis
+from tests.handlers.world import pull_request_analysis
 from tests.postgres import ON_POSTGRESQL
 from tests.queue.builders import (
     SAME_BODY,
@@ -32,12 +31,13 @@ from tests.queue.builders import (
     start_call,
     state_of,
 )
+from tests.queue.test_concurrency import run_at_once
 
 DAY = timedelta(days=1)
 PROMPT, OTHER = "issues/analyze@111111", "issues/respond@222222"
 
 
-def delete_old(store: Storage, *, after: timedelta = 90 * DAY, most: int = 50) -> int | None:
+def delete_old(store: Storage, *, after: timedelta = 90 * DAY, most: int = 50) -> int:
     return store.retention.delete_deliveries(after=after, most=most)
 
 
@@ -54,13 +54,8 @@ def process_delivery(store: Storage, guid: str) -> None:
     lease = begin(store, guid)
     store.checkpoints.save(lease, Checkpoint("gather", 0, 1, "{}"))
     end_call(store, lease, PROMPT, "ok", 0.25)
-    usage = Usage("claude-haiku-5-5")
-    answer = ValidReply(
-        "pull_requests/analyze@3", "pull_request_analysis", pull_request_analysis(findings=[finding()]), usage
-    )
-    assert isinstance(answer.reply, PullRequestAnalysis)
-    assert answer.reply.findings
-    record_reply(store, lease, answer)
+    reply = pull_request_analysis()
+    record_reply(store, lease, ValidReply("pull_requests/analyze@3", "pull_request_analysis", reply, Usage("m")))
     store.rate_limiter.take_slot(lease, "github", interval_s=0.001)
     store.locks.acquire(lease, "a comment", ttl_s=60)
     store.queue.finish(lease, "done", reason="so", took_s=0)
@@ -112,15 +107,13 @@ def test_open_deliveries_are_never_deleted(store: Storage, skew: Skew) -> None:
     assert store.deliveries.body(leased.guid) == b'{"delivery": "running"}'
 
 
-@pytest.mark.parametrize("state", ["done", "ignored", "superseded", "dead"])
-def test_deliveries_of_every_final_state_are_deleted(store: Storage, skew: Skew, state: str) -> None:
-    if state == "dead":
-        dead_letter(store, "g1")
-    else:
-        finish(store, "g1", state)
-    accept(store, ignored("ignored"))
+def test_deliveries_of_every_final_state_are_deleted(store: Storage, skew: Skew) -> None:
+    for number, state in enumerate(("done", "ignored", "superseded")):
+        finish(store, state, state, number=number)
+    dead_letter(store, "dead")
+    accept(store, ignored("by the receiver"))
     skew.advance(days=91)
-    assert delete_old(store) == 2
+    assert delete_old(store) == 5
     assert stored_guids(store) == set()
 
 
@@ -166,12 +159,11 @@ def test_counters_and_prompt_stats_do_not_change(store: Storage, skew: Skew) -> 
 
 def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(store: Storage, skew: Skew) -> None:
     dead_letter(store, "dead")
-    number = 7
-    lease = begin(store, "pushed", event="pull_request", action="synchronize", number=number, head_sha="old")
+    lease = begin(store, "pushed", event="pull_request", action="synchronize", number=7, head_sha="old")
     store.queue.dead_letter(lease, reason="Claude refused")
     for guid, action, sha in (("push", "synchronize", "new"), ("close", "closed", "new")):
         store.queue.finish(
-            begin(store, guid, event="pull_request", action=action, number=number, head_sha=sha),
+            begin(store, guid, event="pull_request", action=action, number=7, head_sha=sha),
             "done",
             reason=None,
             took_s=0,
@@ -214,14 +206,20 @@ def test_replay_is_detected_after_the_body_is_deleted(store: Storage, skew: Skew
 # --- many at once ----------------------------------------------------------------------------------------------------
 
 
-@ON_POSTGRESQL
-def test_one_process_at_a_time_deletes_on_postgresql(url: str, store: Storage, skew: Skew) -> None:
-    finish(store, "g1")
+def test_sums_are_right_if_several_processes_delete_at_once(url: str, store: Storage, skew: Skew) -> None:
+    lease = begin(store, "g0")
+    for number in range(1, 9):
+        end_call(store, lease, PROMPT, "ok", 0.25)
+        store.queue.finish(lease, "done", reason=None, took_s=1)
+        lease = begin(store, f"g{number}")
+    prompt_stats = store.calls.prompt_stats()
     skew.advance(days=91)
-    with connect(url) as other:
-        other.execute("SELECT pg_advisory_xact_lock(7246176)")
-        assert (delete_old(store), store.retention.delete_bodies(after=DAY, most=50)) == (None, None)
-    assert delete_old(store) == 1
+    stores = [Storage.open(url, skew=skew, busy_timeout_s=600) for _ in range(4)]
+    deleted = run_at_once(4, lambda number: [delete_old(stores[number], most=2) for _ in range(4)])
+    for one in stores:
+        one.close()
+    assert sum(map(sum, deleted)) == 8
+    assert store.calls.prompt_stats() == prompt_stats
 
 
 @ON_POSTGRESQL
