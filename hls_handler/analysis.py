@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -132,7 +132,7 @@ Verdict = Literal["present", "fixed", "gone"]
 
 
 class EarlierVerdict(_Part):
-    """The verdict on a listed finding and the line that shows it; null and empty if it is gone."""
+    """The state of a listed finding, and the line that shows it. Without such a line: null, null and an empty quote."""
 
     number: int
     path: str | None
@@ -161,7 +161,7 @@ class PullRequestAnalysis(Reply):
 
 
 class FileSummary(_Part):
-    """What changes in one file."""
+    """A summary of the changes in one file."""
 
     path: str = Field(description="The file, exactly as shown.")
     summary: str = Field(max_length=300, description="One sentence.")
@@ -284,19 +284,21 @@ class Usage:
     is_estimate: bool = False  # tokens and cost are an upper estimate, because the response has no usable numbers
 
 
+TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
+"""Names of fields of `Usage`, and of columns of calls."""
+
+
 def sum_usage(usages: Iterable[Usage]) -> Usage:
     """Return the sum of the usage of several calls, at least one. Its cost is None if that of a call is unknown."""
-    first, *others = usages
-    costs = [usage.cost_usd for usage in (first, *others)]
+    given = list(usages)
+    costs = [usage.cost_usd for usage in given]
+    tokens: dict[str, Any] = {name: sum(getattr(usage, name) for usage in given) for name in TOKENS}
     return replace(
-        first,
-        input_tokens=first.input_tokens + sum(usage.input_tokens for usage in others),
-        output_tokens=first.output_tokens + sum(usage.output_tokens for usage in others),
-        cache_write_tokens=first.cache_write_tokens + sum(usage.cache_write_tokens for usage in others),
-        cache_read_tokens=first.cache_read_tokens + sum(usage.cache_read_tokens for usage in others),
+        given[0],
+        **tokens,
         cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
-        took_s=first.took_s + sum(usage.took_s for usage in others),
-        is_estimate=any(usage.is_estimate for usage in (first, *others)),
+        took_s=sum(usage.took_s for usage in given),
+        is_estimate=any(usage.is_estimate for usage in given),
     )
 
 

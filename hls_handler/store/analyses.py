@@ -10,9 +10,10 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 
+from hls_handler.analysis import TOKENS
 from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, calls, deliveries
-from hls_handler.db.values import from_ms, to_ms
+from hls_handler.db.values import from_row, to_ms
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 
 Kind = Literal["issue", "pull_request", "review", "workflow", "comment", "release", "generic"]
@@ -31,7 +32,6 @@ KIND_OF_EVENT: Mapping[str, Kind] = {
 MAX_READ = 2_000
 """Analyses that one search reads at most if it does not name a repository and a number: about 3 ms."""
 
-_TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
 _a, _c, _d = analyses.c, calls.c, deliveries.c
 _NEWEST = (_a.analysed_at.desc(), _a.delivery_id.desc(), _a.step_index.desc())
 _IS_POSTED = _a.step_index < FIRST_SHADOW_STEP
@@ -141,7 +141,7 @@ def _of_delivery(value: ColumnElement[Any]) -> ColumnElement[Any]:
 
 def _with_costs(connection: Connection, rows: Iterable[Row[Any]]) -> tuple[AnalysisRow, ...]:
     found = list(rows)
-    totals = [func.coalesce(func.sum(_c[kind]), 0).label(kind) for kind in _TOKENS]
+    totals = [func.coalesce(func.sum(_c[kind]), 0).label(kind) for kind in TOKENS]
     cost = func.coalesce(func.sum(_c.cost_micro_usd), 0).label("cost")
     unknown = func.count().filter(_c.cost_micro_usd.is_(None), _c.outcome == "ok").label("unknown")
     query = (
@@ -155,18 +155,11 @@ def _with_costs(connection: Connection, rows: Iterable[Row[Any]]) -> tuple[Analy
 
 def _to_analysis(row: Row[Any], sums: Any) -> AnalysisRow:
     spent = {} if sums is None else sums._mapping
-    return AnalysisRow(
-        guid=row.guid,
+    return from_row(
+        AnalysisRow,
+        row,
         index=row.step_index,
-        repository=row.repository,
-        number=row.number,
-        event=row.event,
-        action=row.action,
-        prompt_id=row.prompt_id,
-        reply_type=row.reply_type,
-        model=row.model,
-        analysed_at=from_ms(row.analysed_at),
         reply=json.loads(row.reply),
-        **{kind: int(spent.get(kind, 0)) for kind in _TOKENS},  # sums are Decimal on PostgreSQL
+        **{kind: int(spent.get(kind, 0)) for kind in TOKENS},  # sums are Decimal on PostgreSQL
         cost_usd=None if spent.get("unknown") else int(spent.get("cost", 0)) / 1_000_000,
     )

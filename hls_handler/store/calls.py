@@ -15,17 +15,19 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Row,
+    Select,
     Text,
     and_,
     bindparam,
+    cast,
     exists,
     func,
-    literal_column,
     select,
     true,
 )
 
-from hls_handler.analysis import Receipt, Usage, ValidReply
+from hls_handler.analysis import TOKENS, Receipt, Usage, ValidReply
 from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, calls, deleted_calls, deleted_review_calls, deliveries, slots
 from hls_handler.db.values import HOUR_MS, from_ms, from_row
@@ -55,7 +57,6 @@ ESTIMATED = "the response has no possible number of tokens, so tokens and cost a
 UNFINISHED = "unfinished"
 """Counted in place of an outcome while a call is in progress, and for good if its end could not be stored."""
 
-_TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
 _c, _d = calls.c, deliveries.c
 _IS_OPEN = _c.finished_at.is_(None)
 _IS_FREE = and_(func.coalesce(_c.outcome, UNFINISHED).in_(FREE), _c.output_tokens.is_(None))
@@ -269,11 +270,9 @@ class ClaudeCalls:
             # Else two workers could get the last call.
             locked = self._rate_limiter.lock(connection, CLAUDE_RATE_LIMIT, row_id)
             now = self._database.now_in(connection)
-            error: Postponed | BudgetExceeded | None = None
-            if review is not None:
-                error = self._check_review_budget(connection, row_id, lease, review, estimate)
-            if error is None:
-                error = self._check_budget(connection, row_id, calls_per_hour, now)
+            error: Postponed | BudgetExceeded | None
+            error = self._check_review_budget(connection, row_id, lease, review, estimate)
+            error = error or self._check_budget(connection, row_id, calls_per_hour, now)
             if error is None:
                 interval_s = 1 / requests_per_second
                 slot = self._rate_limiter.use_slot(connection, row_id, CLAUDE_RATE_LIMIT, interval_s, locked, now)
@@ -413,7 +412,8 @@ class ClaudeCalls:
             rows = sum_calls(connection, true(), with_deleted=True)
         by_prompt = defaultdict[str, list[PromptStats]](list)
         for row in rows:
-            by_prompt[row["prompt_id"]].append(_to_prompt_stats(row))
+            stats = from_row(PromptStats, row, cost_usd=row.cost_micro_usd / 1_000_000)
+            by_prompt[row.prompt_id].append(stats)
         return [add_up_stats(by_prompt[prompt_id], prompt_id) for prompt_id in sorted(by_prompt)]
 
     def failures(self) -> dict[str, dict[str, int]]:
@@ -426,8 +426,10 @@ class ClaudeCalls:
         return found
 
     def _check_review_budget(
-        self, connection: Connection, row_id: int, lease: Lease, review: ReviewBudget, estimate: Usage | None
+        self, connection: Connection, row_id: int, lease: Lease, review: ReviewBudget | None, estimate: Usage | None
     ) -> BudgetExceeded | None:
+        if review is None:
+            return None
         terms = {"of_delivery": row_id, "of_review": lease.conversation_key or ""}
         costs = map(int, connection.execute(_REVIEW_COSTS, terms).one())  # sums are Decimal on PostgreSQL
         of_delivery, existing, deleted, reserved_of_delivery, reserved_of_all = costs
@@ -472,58 +474,29 @@ def _usd(micro_usd: int) -> str:
     return f"{micro_usd / 1_000_000:.4f} USD"
 
 
-def _to_prompt_stats(row: Mapping[str, Any]) -> PromptStats:
-    return PromptStats(
-        prompt_id=row["prompt_id"],
-        replies=row["replies"],
-        cost_usd=row["cost_micro_usd"] / 1_000_000,
-        calls_of_unknown_cost=row["calls_of_unknown_cost"],
-        last_error=row["last_error"],
-        last_error_at=None if row["last_error_at"] is None else from_ms(row["last_error_at"]),
-    )
+def sum_calls(connection: Connection, which: ColumnElement[bool], *, with_deleted: bool = False) -> Sequence[Row[Any]]:
+    """Return the sums of the calls that match `which`: a row per prompt, with the columns of `deleted_calls`.
 
-
-def sum_calls(
-    connection: Connection, which: ColumnElement[bool], *, with_deleted: bool = False
-) -> list[dict[str, Any]]:
-    """Return the sums of the calls that match `which`: a dict per prompt, with the columns of `deleted_calls`.
-
-    `with_deleted` adds a dict per prompt for deleted calls. One statement reads both: between two statements, retention
+    `with_deleted` adds a row per prompt for deleted calls. One statement reads both: between two statements, retention
     could delete a call, which would then be counted twice.
     """
-    existing = (
+    sums = (
         select(
             _c.prompt_id,
             func.count().filter(_c.outcome == SUCCESS).label("replies"),
-            func.sum(_c.cost_micro_usd).label("cost_micro_usd"),
+            cast(func.coalesce(func.sum(_c.cost_micro_usd), 0), BigInteger).label("cost_micro_usd"),
             func.count().filter(_c.cost_micro_usd.is_(None), ~_IS_FREE).label("calls_of_unknown_cost"),
             func.max(_c.id).filter(_c.outcome != SUCCESS).label("failed_id"),
-            literal_column("NULL").label("last_error"),
-            literal_column("NULL").label("last_error_at"),
         )
         .where(which)
         .group_by(_c.prompt_id)
+        .subquery()
     )
-    deleted = deleted_calls.c
-    of_deleted = select(
-        deleted.prompt_id,
-        deleted.replies,
-        deleted.cost_micro_usd,
-        deleted.calls_of_unknown_cost,
-        literal_column("NULL").label("failed_id"),
-        deleted.last_error,
-        deleted.last_error_at,
-    )
-    rows = connection.execute(existing.union_all(of_deleted) if with_deleted else existing).all()
-    failed_ids = [row.failed_id for row in rows if row.failed_id is not None]
-    errors = select(_c.id, _c.error, _c.finished_at).where(_c.id.in_(failed_ids))
-    failed = {row.id: row for row in connection.execute(errors)} if failed_ids else {}
-    totals = [{**row._mapping, "cost_micro_usd": int(row.cost_micro_usd or 0)} for row in rows]
-    for total in totals:
-        last_failed = failed.get(total.pop("failed_id"))
-        if last_failed is not None:
-            total |= {"last_error": last_failed.error, "last_error_at": last_failed.finished_at}
-    return totals
+    failed = calls.alias("failed")
+    last = (failed.c.error.label("last_error"), failed.c.finished_at.label("last_error_at"))
+    columns = [column for column in sums.c if column.name != "failed_id"]
+    existing: Select[Any] = select(*columns, *last).outerjoin_from(sums, failed, failed.c.id == sums.c.failed_id)
+    return connection.execute(existing.union_all(select(deleted_calls)) if with_deleted else existing).all()
 
 
 def _analysis(row_id: int, index: int, reply: ValidReply) -> dict[str, object]:
@@ -537,12 +510,12 @@ def _analysis(row_id: int, index: int, reply: ValidReply) -> dict[str, object]:
     }
 
 
-_USAGE_COLUMNS = (*_TOKENS, "cost_micro_usd")
+_USAGE_COLUMNS = (*TOKENS, "cost_micro_usd")
 
 
 def _usage_columns(usage: Usage) -> dict[str, int | None]:
     cost = None if usage.cost_usd is None else round(usage.cost_usd * 1_000_000)
-    return {**{name: getattr(usage, name) for name in _TOKENS}, "cost_micro_usd": cost}
+    return {**{name: getattr(usage, name) for name in TOKENS}, "cost_micro_usd": cost}
 
 
 def _count_call(call: Mapping[str, Any], outcome: str, lease: Lease) -> dict[tuple[str, str], int]:
@@ -550,7 +523,7 @@ def _count_call(call: Mapping[str, Any], outcome: str, lease: Lease) -> dict[tup
     counts = {("prompt_calls", prompt_id): 1, ("claude_calls", outcome): 1}
     if call["step_index"] >= FIRST_SHADOW_STEP:
         counts["prompt_shadow_calls", prompt_id] = 1
-    counts |= {("tokens", name.removesuffix("_tokens")): call.get(name) or 0 for name in _TOKENS}
+    counts |= {("tokens", name.removesuffix("_tokens")): call.get(name) or 0 for name in TOKENS}
     counts |= {("cost_micro_usd", ""): cost, ("prompt_cost_micro_usd", prompt_id): cost}
     if lease.repository is not None:
         counts["repository_cost_micro_usd", lease.repository] = cost

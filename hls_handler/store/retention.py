@@ -135,7 +135,7 @@ class RetentionStore:
 
     def _keep_sums(self, connection: Connection, ids: list[int]) -> None:
         for row in sum_calls(connection, calls.c.delivery_id.in_(ids)):
-            new = self._database.insert(deleted_calls).values(row)
+            new = self._database.insert(deleted_calls).values(row._asdict())
             before, more = deleted_calls.c, new.excluded
             is_later = func.coalesce(more["last_error_at"], -1) > func.coalesce(before.last_error_at, -1)
             sums = {name: before[name] + more[name] for name in ("replies", "cost_micro_usd", "calls_of_unknown_cost")}

@@ -251,7 +251,7 @@ class Statistics:
     def recent_calls(self, *, limit: int) -> list[RecentCall]:
         """Return the newest finished calls to Claude, at most `limit`, newest first."""
         number = func.coalesce(_c.number, _c.posted_on).label("number")
-        query = (
+        query: Select[Any] = (
             select(calls.c.duration_ms, calls.c.cost_micro_usd, _c.event, _c.repository, number)
             .join(deliveries, _c.id == calls.c.delivery_id)
             .where(calls.c.duration_ms.is_not(None))
@@ -260,10 +260,10 @@ class Statistics:
         )
         with self._database.reading() as connection:
             return [
-                RecentCall(
-                    took_s=row.duration_ms / 1000,
+                from_row(
+                    RecentCall,
+                    row,
                     cost_usd=(row.cost_micro_usd or 0) / 1_000_000,
-                    event=row.event,
                     conversation=None if row.number is None else f"{row.repository}#{row.number}",
                 )
                 for row in connection.execute(query)

@@ -176,4 +176,4 @@ def test_old_deliveries_are_found_by_an_index(tmp_path: Path, delete: Callable[[
 
     plans = plans_of(tmp_path, delete, before=finish)
     assert index in {word for plan in plans for word in plan.split()}
-    assert [plan for plan in plans if plan.startswith("SCAN") and "CONSTANT" not in plan] == []
+    assert {plan for plan in plans if plan.startswith("SCAN")} <= {"SCAN CONSTANT ROW", "SCAN anon_1"}
