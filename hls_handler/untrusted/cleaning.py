@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -38,11 +37,8 @@ COMMENT_OPEN, COMMENT_CLOSE = "<!--", "-->"
 UNCLOSED_COMMENT = re.compile(r"^[ \t>*+\-0-9.)]*+<!--", re.MULTILINE)
 
 DELIMITER = re.compile(r"<(?=\s{0,9}/?\s{0,9}untrusted\b)", re.IGNORECASE)
-DELIMITED = re.compile(
-    r"<untrusted (?P<nonce>\w+)>(?P<frame>\n?)(?P<text>.*?)(?P=frame)</untrusted (?P=nonce)>", re.DOTALL
-)
+DELIMITED = re.compile(r"<untrusted (?P<nonce>\w+)>(?P<inside>.*?)</untrusted (?P=nonce)>", re.DOTALL)
 
-OPENING, CLOSING = re.compile(r"<untrusted (\w{1,64})>"), re.compile(r"</untrusted (\w{1,64})>")
 LINE_PARTS = re.compile(r"[^\n\t]+")
 
 
@@ -130,37 +126,33 @@ def format_for_prompt(text: str, nonce: str, *, limit: int = LONGEST_TEXT) -> st
     The text is redacted before it is truncated, because half a credential would not be recognised.
     """
     inside = escape_delimiters(truncate(clean_and_redact(text), limit), nonce)
-    frame = "\n" if "\n" in inside else ""
-    return f"<untrusted {nonce}>{frame}{inside}{frame}</untrusted {nonce}>"
+    return f"<untrusted {nonce}>{_frame(inside)}</untrusted {nonce}>"
+
+
+def _frame(inside: str) -> str:
+    return f"\n{inside}\n" if "\n" in inside else inside
 
 
 def count_shown(prompt: str, texts: Iterable[str]) -> Counter[str]:
     """Return how often a rendered prompt shows each code text as a whole. The texts are redacted."""
-    shown = Counter((found["nonce"], found["text"]) for found in DELIMITED.finditer(prompt))
+    shown = Counter((found["nonce"], found["inside"]) for found in DELIMITED.finditer(prompt))
     nonces = {nonce for nonce, _ in shown}
     inside = {text: clean(CodeText(text)) for text in texts}
     return Counter(
-        {text: sum(shown[nonce, escape_delimiters(inside[text], nonce)] for nonce in nonces) for text in inside}
+        {text: sum(shown[nonce, _frame(escape_delimiters(inside[text], nonce))] for nonce in nonces) for text in inside}
     )
 
 
 def split_untrusted(prompt: str) -> Iterator[tuple[str, bool]]:
     """Yield the parts of a rendered prompt in order, and for each whether it is untrusted text between delimiters.
 
-    The delimiters themselves belong to the other parts. The time is linear in the length, whatever the text is.
+    The delimiters themselves belong to the other parts.
     """
-    closings: dict[str, list[int]] = {}
-    for closing in CLOSING.finditer(prompt):
-        closings.setdefault(closing[1], []).append(closing.start())
     at = 0
-    for opening in OPENING.finditer(prompt):
-        ends = closings.get(opening[1], [])
-        found = bisect_left(ends, opening.end())
-        if opening.start() < at or found == len(ends):
-            continue
-        yield prompt[at : opening.end()], False
-        yield prompt[opening.end() : ends[found]], True
-        at = ends[found]
+    for found in DELIMITED.finditer(prompt):
+        yield prompt[at : found.start("inside")], False
+        yield found["inside"], True
+        at = found.end("inside")
     yield prompt[at:], False
 
 
