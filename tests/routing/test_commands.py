@@ -39,17 +39,12 @@ def app_settings() -> Settings:
     [
         ("/stop", "stop"),
         ("/review full", "review full"),
-        ("/help", "help"),
         ("/Review \t FULL  ", "review full"),
         ("/review\r\nfull of typos", "review"),
-        ("/dismiss", "dismiss"),
         ("/review.", "review"),
         ("/Review full!", "review full"),
-        ("/review full, please.", "review full"),
-        ("Please /review", "review"),
         ("\n \r\n/stop", "stop"),
         ("\n\u00a0\n\u00a0/stop", "stop"),
-        ("\u3000/stop", "stop"),
         ("/review\u00a0full\u2009.", "review full"),
         ("@HLS[bot], please /review full.", "review full"),
         ("@hls: /stop\nThank you", "stop"),
@@ -65,7 +60,6 @@ def test_command_is_the_first_line(text: str, name: str) -> None:
     "text",
     [
         "",
-        "/",
         "/dismiss \u0663",
         "Please write /stop",
         "Thanks!\n/stop",
@@ -73,13 +67,10 @@ def test_command_is_the_first_line(text: str, name: str) -> None:
         "\n\n> /stop",
         "\n```\n/stop\n```",
         "`/stop` please",
-        "/stop/me",
         "/review.py fails",
-        "please review",
         "@hls /stop is what I would write",
-        "- /stop",
         "<!-- \n/stop -->",
-        *("/lgtm", "/assign @mona", "/retest", "/close", "/merge", "/preview", "/rerun", "/help-wanted", "/start"),
+        *("/assign @mona", "/retest", "/preview", "/rerun", "/help-wanted", "/start"),
     ],
 )
 def test_other_text_is_no_command(text: str) -> None:
@@ -91,11 +82,8 @@ def test_other_text_is_no_command(text: str) -> None:
     [
         "/st\u200bop",
         "/st\u043ep",
-        "\u202e/stop",
-        "/stop\x0b",
         "/stop\u2028more",
         "/\u017ftop",  # the long s, which matches "s" if case is ignored
-        "\uff0fstop",
         "/stop" + "".join(chr(0xE0000 + ord(character)) for character in " now"),
     ],
 )
@@ -106,10 +94,8 @@ def test_rule_18_text_with_invisible_or_similar_characters_is_no_command(text: s
 @pytest.mark.parametrize(
     "text",
     [
-        "/dismiss 3",
         "/dismiss #3.",
-        "/dismiss\u00a03, please",
-        "\n@hls please /dismiss 3",
+        "\n@hls please /dismiss\u00a03",
     ],
 )
 def test_finding_is_dismissed_by_its_number(text: str) -> None:
@@ -123,12 +109,8 @@ def test_finding_is_dismissed_by_its_number(text: str) -> None:
     [
         "/reveiw",
         "/review-full",
-        "/stop now please",
         "/dismiss -3",
-        "/dismiss3",
         "/dismiss 3: false positive",
-        "/review?",
-        "\n\n/dismiss finding 3",
         "@hls /deploy",
     ],
 )
@@ -159,10 +141,10 @@ def test_reply_in_a_review_thread_that_dismisses_or_takes_that_back_is_a_command
     assert routed.why(by.sources).startswith("a dismissal in a review thread, and ")
 
 
-@pytest.mark.parametrize("action", ["resolved", "unresolved"])
-def test_resolving_a_review_thread_is_a_command(action: str) -> None:
-    event = routing_input(f"pull_request_review_thread.{action}", is_pull_request=True, thread=900)
-    assert find_command(event) == "thread"
+def test_resolving_a_review_thread_is_a_command() -> None:
+    for action in ("resolved", "unresolved"):
+        event = routing_input(f"pull_request_review_thread.{action}", is_pull_request=True, thread=900)
+        assert find_command(event) == "thread"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +154,6 @@ def test_resolving_a_review_thread_is_a_command(action: str) -> None:
         reply("/review full"),
         reply("Won't fix.", thread=None),
         reply("Won't fix.", sender="mallory"),
-        reply("Won't fix.", "pull_request_review_comment.edited"),
         comment("Won't fix."),
         routing_input("pull_request_review_thread.resolved", is_pull_request=True),
     ],
@@ -199,13 +180,11 @@ PULLS = {"name": "octo/hello", "events": ["pull_request.opened"]}
         (comment("/stop"), {"name": "octo/hello", "enabled": False}, None),
         (comment("/stop"), {"name": "octo/hello", "events": ["issues", "issue_comment"]}, None),
         (comment("/stop", "issue_comment.edited"), PULLS, None),
-        (comment("/stop", "pull_request_review.submitted"), PULLS, None),
         (comment("/stop", is_pull_request=False), PULLS, None),
         (comment("/stop", sender="mallory"), PULLS, None),
         (routing_input("check_run.rerequested", check_app_id=12345), PULLS, "review full"),
         (routing_input("check_run.completed", check_app_id=12345), PULLS, None),
         (routing_input("check_run.rerequested", check_app_id=12346), PULLS, None),
-        (routing_input("check_run.rerequested", check_app_id=None), PULLS, None),
     ],
 )
 def test_new_comment_on_a_pull_request_or_own_check_run_again_is_a_command(
@@ -218,9 +197,8 @@ def test_new_comment_on_a_pull_request_or_own_check_run_again_is_a_command(
     assert find_command(event, given) == by_token
 
 
-@pytest.mark.parametrize("features", [{}, {"bots": True}])
-def test_rule_17_commands_of_other_bots_are_ignored(features: dict[str, bool]) -> None:
-    by = settings({"name": "octo/hello", "features": features})
+def test_rule_17_commands_of_other_bots_are_ignored() -> None:
+    by = settings({"name": "octo/hello", "features": {"bots": True}})
     routed = decide(comment("/stop", sender="ci[bot]", comment_author="ci[bot]", sender_is_bot=True), by)
     assert routed == Ignored("other bot", "ci[bot] is a bot; only people can give HLS commands")
 
@@ -277,8 +255,7 @@ def test_events_of_commands_are_needed_where_pull_requests_are_enabled(
         ("issue_comment.created", ["issues"], False),
         ("issue_comment.edited", ["pull_request"], False),
         ("pull_request_review_comment.created", ["pull_request.opened"], True),
-        ("pull_request_review_thread.resolved", ["pull_request.opened"], True),
-        ("pull_request_review_thread.unresolved", ["issues"], False),
+        ("pull_request_review_thread.unresolved", ["pull_request.opened"], True),
         ("check_run.rerequested", ["pull_request"], True),
         ("check_run.completed", ["pull_request"], False),
     ],

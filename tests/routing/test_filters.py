@@ -29,13 +29,10 @@ EVERYTHING = {"name": "octo/hello", "events": ["issues", "pull_request", "issue_
     "text",
     [
         "Hi! How can I start with this?",
-        "Where should I start?",
         "This would be my first contribution to open source.",
         "I\u2019d like to work on this.",
         "Wie kann ich mithelfen?",
         "¿Cómo puedo contribuir?",
-        "Comment puis-je commencer ?",
-        "Como posso ajudar?",
         "Как мне начать?",
         "我如何参与这个项目？",
         "> @ada said no\n\nHow could we help?",
@@ -50,9 +47,7 @@ def test_question_about_how_to_start_is_recognized(text: str) -> None:
     [
         "> How can I start?\n\nSee the guide.",
         "```\nhow can i start\n```\nprints this",
-        "The output is `how can I start`.",
         "- see:\n\n  ```\n  how can I start\n  ```\n- done",
-        "1. ```\n   how can I start\n   ```",
         "It prints:\n\n    how can I start",
         "Fine. <!-- how can I start",
         "x " * MAX_SEARCHED_CHARACTERS + "how can I start?",
@@ -69,11 +64,9 @@ def test_other_text_is_not_a_question_about_how_to_start(text: str) -> None:
         ("Could @HLS-Bot explain the label?", True),
         ("@hls-bot пожалуйста объясни", True),
         ("Thanks @hls-bot, but why is it a bug?", True),
-        ("@hls-bot ?", True),
         ("@hls-bot", False),
         ("@hls-bot thank you very much", False),
         ("@hls-bot-2 why does the build fail?", False),
-        ("mail@hls-bot why does the build fail?", False),
         ("> @hls-bot why does the build fail?\n\nIt does not.", False),
         ("why does the build fail?", False),
     ],
@@ -93,11 +86,9 @@ def comment(body: str, **known: Any) -> RoutingInput:
         ("@hubot why is that?", OWNER, None),
         ("@spare-bot why is that?", OWNER, None),
         ("@hls why is that?", APP, None),
-        ("@hls[bot] why is that?", APP, None),
         ("@ada why is that?", OWNER, "nothing asked"),
         ("@ada why is that?", None, None),  # the bot account is not known yet
         ("+1", OWNER, "nothing asked"),
-        ("+1", None, "nothing asked"),
     ],
 )
 def test_comment_is_processed_if_it_asks(body: str, bot: Account | None, kind: str | None) -> None:
@@ -122,7 +113,6 @@ def test_comment_of_the_author_is_routed_like_an_edit_of_the_issue() -> None:
     ("entry", "known", "kind"),
     [
         ({}, {"comment_author": "ada"}, "event not enabled"),
-        ({}, {"comment_author": None}, "event not enabled"),
         ({}, {"is_pull_request": True}, "event not enabled"),
         ({"events": ["issues.opened", "pull_request"]}, {}, "event not enabled"),
         ({"events": ["issues", "issue_comment"]}, {"comment_author": "ada"}, "nothing asked"),
@@ -130,7 +120,7 @@ def test_comment_of_the_author_is_routed_like_an_edit_of_the_issue() -> None:
         ({}, {"comment_body": f"Please add\n{MARKER}issues -->", "comment_author": "hubot", "author": "hubot"},
          "event not enabled"),
     ],
-    ids=["of somebody else", "of a deleted account", "on a pull request", "edits are not enabled",
+    ids=["of somebody else", "on a pull request", "edits are not enabled",
          "of somebody else with comments enabled", "to be skipped", "by HLS"],
 )  # fmt: skip
 def test_other_comments_stay_ignored(entry: dict[str, Any], known: dict[str, Any], kind: str) -> None:
@@ -163,7 +153,6 @@ def test_workflow_runs_that_failed_or_passed_are_processed(conclusion: str | Non
     ("key", "changed", "what"),
     [
         ("issues.edited", {"title"}, None),
-        ("issues.edited", {"body", "a"}, None),
         ("pull_request.edited", {"base"}, None),
         ("pull_request.edited", {"b", "a"}, "a, b"),
         ("issues.edited", set(), "nothing"),
@@ -200,17 +189,13 @@ LOOPS = "its own actions are ignored, because otherwise HLS would answer itself"
         (comment(f"How can I start? {MARKER}x", comment_author="spare-bot"), (OWNER,), None),
         (comment("How can I start?", comment_author="hubot", sender="hubot"), (OWNER,), None),
         (routing_input("issues.labeled", sender="Hubot"), (OWNER,), "own account"),
-        (routing_input("pull_request.unlabeled", sender="hubot"), (OWNER,), "own account"),
         (routing_input("issues.labeled", sender="spare-bot"), BOTH, "own account"),
         (routing_input("issues.unlabeled", sender="spare-bot", label="bug"), BOTH, "own account"),
         (routing_input("status", author=None, sender="hubot"), (OWNER,), "own account"),
-        (routing_input("issues.labeled", sender="mona"), (OWNER,), None),
         # The owner of a personal token usually opens the first test issue.
         (routing_input(sender="hubot", author="hubot"), (OWNER,), None),
-        (routing_input("pull_request.opened", sender="hubot", author="hubot"), (OWNER,), None),
         (routing_input("issues.edited", sender="hubot", changed=frozenset({"body"})), (OWNER,), None),
         # While the bot account is unknown, the worker decides later.
-        (routing_input("issues.labeled", sender="hubot"), (), None),
         (routing_input(sender="hls[bot]", sender_is_bot=True), (), None),
     ],
 )
@@ -248,10 +233,10 @@ def test_reason_of_an_own_action_names_the_credential(
         ({"token": "t"}, "an event of a GitHub App, and HLS uses the token at hls.yaml:4 (github.token)"),
     ],
 )
-@pytest.mark.parametrize("key", ["installation.created", "installation_repositories.added"])
-def test_change_of_an_installation_is_no_work(key: str, github: dict[str, Any], reason: str) -> None:
+def test_change_of_an_installation_is_no_work(github: dict[str, Any], reason: str) -> None:
     by = settings(github={**github, "webhook_secret": "0123456789abcdef"})
-    assert ignored(routing_input(key, repository=None), by) == ("app installation", reason)
+    for key in ("installation.created", "installation_repositories.added"):
+        assert ignored(routing_input(key, repository=None), by) == ("app installation", reason)
 
 
 BY_RENOVATE: dict[str, Any] = {"author": "renovate[bot]", "author_is_bot": True}
@@ -268,7 +253,6 @@ BY_A_BOT: dict[str, Any] = {"sender": "ci[bot]", "sender_is_bot": True}
         (routing_input("status", author=None, **BY_A_BOT), True),
         # What a bot does to the work of a person is an event of that person.
         (routing_input("pull_request.synchronize", **BY_A_BOT), False),
-        (routing_input("pull_request.ready_for_review", **BY_A_BOT), False),
         (routing_input("issues.labeled", **BY_A_BOT), False),
         (comment("How can I start?", comment_author="mona", sender_is_bot=True), False),
     ],
@@ -292,12 +276,9 @@ def test_reason_says_how_to_include_a_bot() -> None:
 @pytest.mark.parametrize(
     ("login", "is_included"),
     [
-        ("Copilot", True),
         ("copilot-swe-agent[bot]", True),
-        ("claude[bot]", True),
         ("Devin-AI-integration[bot]", True),
         ("claudeb", False),
-        ("claude-code[bot]", False),
         ("not-copilot[bot]", False),
     ],
 )

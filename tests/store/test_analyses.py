@@ -5,47 +5,21 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-from hls_handler.analysis import Finding, IssueResponse, PullRequestAnalysis, Usage, ValidReply
+from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.storage import Storage
 from hls_handler.store.analyses import Analyses, AnalysisSearch
 from hls_handler.store.reply_cache import CachedReply
-from tests.handlers.world import finding
 from tests.queue.builders import SOURCES, Skew, add_analyses, analyses_of, begin, record_reply, start_call
 
 ANSWER = IssueResponse(worth_saying=True, answer="Use --force.", certain=False)
-FINDING = finding(
-    path="src/a.py",
-    line=12,
-    quote="x = eval(y)",
-    severity="critical",
-    category="security",
-    confidence=0.75,
-    title="eval of input",
-    body="Parse it instead.\x00",
-    suggestion="x = int(y)",
-    continues=None,
-)
-
-
-def review(*findings: Finding) -> ValidReply:
-    reply = PullRequestAnalysis(
-        type="feature",
-        summary="Adds a parser.",
-        earlier=[],
-        findings=list(findings),
-        suggested_labels=[],
-    )
-    return ValidReply("pull_requests/analyze@aa", "pull_request_analysis", reply, Usage("claude-haiku-5-5"))
 
 
 def test_reply_is_stored_with_its_prompt_and_model(store: Storage) -> None:
     lease = begin(store, "g1")
-    reply = IssueResponse(worth_saying=True, answer="Use --force.", certain=False)
-    record_reply(store, lease, ValidReply("b@2", "issue_response", reply, Usage("m2")), index=1)
-    record_reply(store, lease, review(), index=0)
+    record_reply(store, lease, ValidReply("b@2", "issue_response", ANSWER, Usage("m2")), index=1)
+    record_reply(store, lease, ValidReply("a@1", "comment_reply", ANSWER, Usage("m1")), index=0)
     first, second = analyses_of(store, "g1")
-    assert (first.step_index, first.prompt_id) == (0, "pull_requests/analyze@aa")
-    assert first.reply_type == "pull_request_analysis"
+    assert (first.step_index, first.prompt_id, first.reply_type) == (0, "a@1", "comment_reply")
     assert (second.step_index, second.prompt_id, second.reply_type, second.model) == (1, "b@2", "issue_response", "m2")
     assert json.loads(second.reply) == {"worth_saying": True, "answer": "Use --force.", "certain": False}
 

