@@ -43,9 +43,9 @@ ATTACKED = Target(186853002, "Codertocat/Hello-World")
 UNATTACKED = Target(186853003, "Codertocat/Secret-Plans")
 EVENTS = (
     *("issues", "pull_request", "pull_request_review", "workflow_run", "release", "issue_comment", "push"),
-    *("deployment_status", "discussion"),
+    "deployment_status",
 )
-WITHOUT_CONVERSATION = ("release", "push", "deployment_status", "discussion")
+WITHOUT_CONVERSATION = ("release", "push", "deployment_status")
 FIRST_NUMBER = 5000
 """Number of the conversation of the first round."""
 

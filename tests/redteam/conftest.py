@@ -13,7 +13,7 @@ from hls_handler.engine.library import load_checked
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Claude, Github, Prompts, Repository, Settings
 
-GENERIC = ("push", "deployment_status", "discussion")
+GENERIC = ("push", "deployment_status")
 PROMPT = """\
 ---
 description: What happened

@@ -183,13 +183,6 @@ def deployed(state: State, target: Target, texts: Texts, number: int) -> Event:
     return _create(state, "deployment_status", payload, FALLBACK_ISSUE)
 
 
-def discussed(state: State, target: Target, texts: Texts, number: int) -> Event:
-    _create_fallback_issue(state, target)
-    discussion = {"id": number, "title": texts["discussion.title"], "user": _account(texts["author.login"])}
-    payload = _payload(target, texts, "discussion.created", discussion=discussion)
-    return _create(state, "discussion", payload, FALLBACK_ISSUE)
-
-
 SCENARIOS = (
     Scenario(
         "issues",
@@ -234,7 +227,6 @@ SCENARIOS = (
     ),
     Scenario("push", ("push.ref", "commit.message", "repository.description"), pushed),
     Scenario("deployment_status", ("deployment.environment", "deployment.payload_key"), deployed),
-    Scenario("discussion", ("discussion.title", "author.login"), discussed),
 )
 
 
