@@ -65,7 +65,7 @@ class Api:
             "limit": search.limit,
             "offset": search.offset,
             "next": f"{request.url.path}?{query}" if found.has_more and can_go_on else None,
-            "is_complete": found.is_complete and (can_go_on or not found.has_more),
+            "is_complete": can_go_on or not found.has_more,
         }
         return send_json(request, document)
 
@@ -85,7 +85,6 @@ class Api:
         document: DeliveriesPage = {
             **deliveries_to_dict(found.rows, pauses),
             "next": None if query is None else f"{LIST_DELIVERIES.path}?{query}",
-            "is_complete": found.is_complete,
         }
         return send_json(request, document)
 

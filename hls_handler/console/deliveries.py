@@ -98,7 +98,6 @@ class DeliveryPages:
             follow=FOLLOW,
             number_open=sum(row.state in OPEN_STATES for row in found.rows),
             query=query,
-            is_complete=found.is_complete,
             next_query=None if found.next is None else to_query(given, before=found.next),
             first_query=query if search.before else None,
         )

@@ -12,14 +12,14 @@ from typing_extensions import TypedDict  # pydantic accepts that of `typing` fro
 from hls_handler.console.delivery_search import MAX_FILTER_CHARACTERS, STATES
 from hls_handler.reports.json_documents import DeliveriesPage, DeliveryDocument
 from hls_handler.reports.retry import RETRIED
-from hls_handler.store.analyses import KINDS, MAX_READ, Kind
+from hls_handler.store.analyses import KINDS, Kind
 from hls_handler.store.figures import FiguresReport
 from hls_handler.store.periods import PERIODS
 from hls_handler.web.app import HealthDocument
 from hls_handler.web.stats import StatsDocument, TokensDocument
 
 MAX_NUMBER = 2**31 - 1
-MAX_LIMIT, MAX_OFFSET = 100, MAX_READ
+MAX_LIMIT, MAX_OFFSET = 100, 2_000
 REPOSITORY = r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}"
 WITHOUT_NUL = r"^[^\u0000]*$"
 ANALYSIS_ID = r"[A-Za-z0-9-]{1,64}:[0-9]{1,2}"
@@ -141,8 +141,7 @@ LIST_ANALYSES = Endpoint(
     "/api/analyses",
     "Claude's replies, the newest first",
     AnalysesDocument,
-    description="With `repo_full_name` and `pr_number`, all stored analyses are searched, else the newest "
-    f"{MAX_READ:,}. Replies to shadow prompts are not listed.",
+    description="Replies to shadow prompts are not listed.",
     parameters=(
         Parameter(
             "repo_full_name",

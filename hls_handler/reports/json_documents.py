@@ -48,9 +48,6 @@ class DeliveriesPage(DeliveriesDocument):
     """A page of the list of deliveries."""
 
     next: Annotated[str | None, Field(description="address of the next page")]
-    is_complete: Annotated[
-        bool, Field(description="false: the limit of deliveries to read was reached before the page was full")
-    ]
 
 
 class ReplyDocument(TypedDict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -28,9 +28,6 @@ KIND_OF_EVENT: Mapping[str, Kind] = {
     "issue_comment": "comment",
     "release": "release",
 }
-
-MAX_READ = 2_000
-"""Analyses that one search reads at most if it does not name a repository and a number: about 3 ms."""
 
 _a, _c, _d = analyses.c, calls.c, deliveries.c
 _NEWEST = (_a.analysed_at.desc(), _a.delivery_id.desc(), _a.step_index.desc())
@@ -80,26 +77,24 @@ class AnalysisRow:
 class AnalysisPage:
     rows: tuple[AnalysisRow, ...]  # newest first
     has_more: bool
-    is_complete: bool  # False: only the newest `max_read` analyses were searched
 
 
 class Analyses:
     """Reads the table `analyses`, without the replies to shadow prompts."""
 
-    def __init__(self, database: Database, *, max_read: int = MAX_READ) -> None:
-        self._database, self._max_read = database, max_read
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def find(self, search: AnalysisSearch) -> AnalysisPage:
         """Return the analyses that match, newest first. Raises `StoreUnavailable`."""
+        found = select(_a.delivery_id, _a.step_index).where(_IS_POSTED, *_conditions(search))
+        # Only the rows of the page are read whole: PostgreSQL would read all replies before it, too.
+        page = found.order_by(*_NEWEST).limit(search.limit + 1).offset(search.offset).subquery()
+        is_on_page = and_(page.c.delivery_id == _a.delivery_id, page.c.step_index == _a.step_index)
+        query = select(*_COLUMNS).join(page, is_on_page).join(deliveries, _d.id == _a.delivery_id)
         with self._database.reading() as connection:
-            where, is_complete = self._bounds(connection, search)
-            found = select(_a.delivery_id, _a.step_index).where(_IS_POSTED, *where)
-            # Only the rows of the page are read whole: PostgreSQL would read all replies before it, too.
-            page = found.order_by(*_NEWEST).limit(search.limit + 1).offset(search.offset).subquery()
-            is_on_page = and_(page.c.delivery_id == _a.delivery_id, page.c.step_index == _a.step_index)
-            query = select(*_COLUMNS).join(page, is_on_page).join(deliveries, _d.id == _a.delivery_id)
             rows = connection.execute(query.order_by(*_NEWEST)).all()
-            return AnalysisPage(_with_costs(connection, rows[: search.limit]), len(rows) > search.limit, is_complete)
+            return AnalysisPage(_with_costs(connection, rows[: search.limit]), len(rows) > search.limit)
 
     def get(self, guid: str, index: int) -> AnalysisRow | None:
         """Return the reply to a step of a delivery. Raises `StoreUnavailable`."""
@@ -108,30 +103,24 @@ class Analyses:
             rows = connection.execute(query.where(_IS_POSTED, _d.guid == guid, _a.step_index == index)).all()
             return next(iter(_with_costs(connection, rows)), None)
 
-    def _bounds(self, connection: Connection, search: AnalysisSearch) -> tuple[list[ColumnElement[bool]], bool]:
-        where: list[ColumnElement[bool]] = []
-        if search.kind == "generic":
-            where.append(_of_delivery(_d.event).not_in(list(KIND_OF_EVENT)))
-        elif search.kind is not None:
-            events = [event for event, kind in KIND_OF_EVENT.items() if kind == search.kind]
-            where.append(_of_delivery(_d.event).in_(events))
-        if search.since is not None:
-            where.append(_a.analysed_at >= to_ms(search.since))
-        if search.repository is not None and search.number is not None:
-            about, answered = (
-                select(_d.id).where(_d.repository == search.repository, column == search.number)
-                for column in (_d.number, _d.posted_on)
-            )
-            return [*where, _a.delivery_id.in_(about.union(answered))], True
-        if search.repository is not None:
-            where.append(_of_delivery(_d.repository) == search.repository)
-        if search.number is not None:
-            where.append(_of_delivery(func.coalesce(_d.number, _d.posted_on)) == search.number)
-        newest = select(_a.analysed_at).order_by(_a.analysed_at.desc()).offset(self._max_read).limit(1)
-        if search.since is not None:
-            newest = newest.where(_a.analysed_at >= to_ms(search.since))
-        oldest = connection.execute(newest).scalar()
-        return where if oldest is None else [*where, _a.analysed_at > oldest], oldest is None
+
+def _conditions(search: AnalysisSearch) -> Iterator[ColumnElement[bool]]:
+    if search.kind == "generic":
+        yield _of_delivery(_d.event).not_in(list(KIND_OF_EVENT))
+    elif search.kind is not None:
+        yield _of_delivery(_d.event).in_([event for event, kind in KIND_OF_EVENT.items() if kind == search.kind])
+    if search.since is not None:
+        yield _a.analysed_at >= to_ms(search.since)
+    if search.repository is not None and search.number is not None:
+        about, answered = (
+            select(_d.id).where(_d.repository == search.repository, column == search.number)
+            for column in (_d.number, _d.posted_on)
+        )
+        yield _a.delivery_id.in_(about.union(answered))
+    elif search.repository is not None:
+        yield _of_delivery(_d.repository) == search.repository
+    elif search.number is not None:
+        yield _of_delivery(func.coalesce(_d.number, _d.posted_on)) == search.number
 
 
 def _of_delivery(value: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -11,7 +11,7 @@ def test_list_has_the_filters_of_the_page_and_the_address_of_the_next_one(browse
     accept(store, *(queued(f"g{number:03}") for number in range(51)))
     first = browser.get("/api/deliveries?event=issues.opened", x_api_key=KEY).json
     assert [one["delivery"] for one in first["deliveries"]][::49] == ["g050", "g001"]
-    assert (first["next"], first["is_complete"]) == ("/api/deliveries?event=issues.opened&before=g001", True)
+    assert first["next"] == "/api/deliveries?event=issues.opened&before=g001"
     second = browser.get(first["next"], x_api_key=KEY).json
     assert [one["delivery"] for one in second["deliveries"]] == ["g000"]
     assert second["next"] is None

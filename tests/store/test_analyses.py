@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 
 from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.storage import Storage
-from hls_handler.store.analyses import Analyses, AnalysisSearch
+from hls_handler.store.analyses import AnalysisSearch
 from hls_handler.store.reply_cache import CachedReply
-from tests.queue.builders import SOURCES, Skew, add_analyses, analyses_of, begin, record_reply, start_call
+from tests.queue.builders import SOURCES, add_analyses, analyses_of, begin, record_reply, start_call
 
 ANSWER = IssueResponse(worth_saying=True, answer="Use --force.", certain=False)
 
@@ -58,23 +57,3 @@ def test_reply_from_the_cache_cost_nothing(store: Storage) -> None:
     found = store.analyses.get("g1", 0)
     assert found is not None
     assert (found.input_tokens, found.output_tokens, found.cost_usd) == (0, 0, 0.0)
-
-
-def test_search_reads_a_bounded_number_of_analyses(store: Storage, skew: Skew) -> None:
-    for number in range(4):
-        add_analyses(store, f"g{number}", number=number + 1)
-        skew.advance(seconds=1)
-    searches = {
-        "all": AnalysisSearch(),
-        "repository": AnalysisSearch(repository="octo/widgets"),
-        "since": AnalysisSearch(since=store.now() - timedelta(seconds=2.5)),
-        "conversation": AnalysisSearch(repository="octo/widgets", number=1),
-    }
-    limited = Analyses(store.database, max_read=2)
-    found = {name: limited.find(search) for name, search in searches.items()}
-    assert {name: ([row.guid for row in page.rows], page.is_complete) for name, page in found.items()} == {
-        "all": (["g3", "g2"], False),
-        "repository": (["g3", "g2"], False),
-        "since": (["g3", "g2"], True),
-        "conversation": (["g0"], True),
-    }

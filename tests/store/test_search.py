@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from hls_handler.storage import Storage
-from hls_handler.store.search import DeliverySearch, DeliverySearches
+from hls_handler.store.search import DeliverySearch
 from tests.queue.builders import Skew, accept, ignored, queued
 
 
 def guids(store: Storage, **filters: object) -> list[str]:
     search = DeliverySearch(**filters)  # type: ignore[arg-type]
-    found = [row.guid for row in store.searches.find(search).rows]
-    assert [row.guid for row in store.searches.read_all(search)] == found
-    return found
+    return [row.guid for row in store.searches.find(search).rows]
 
 
 def test_text_and_sender_are_found_in_any_case(store: Storage) -> None:
@@ -43,28 +39,21 @@ def test_text_that_names_a_repository_finds_its_deliveries_and_titles_with_it(st
     assert store.searches.count(DeliverySearch(state="running")) == 0
 
 
-def test_page_reads_a_limited_number_of_rows(store: Storage) -> None:
-    accept(store, queued("old", sender="mona"), *(queued(f"g{number:02}") for number in range(25)))
-    searches = DeliverySearches(store.database, max_read=10)
-    page = searches.find(DeliverySearch(sender="mona"))
-    assert (page.rows, page.next, page.is_complete) == ((), "g15", False)
-    page = searches.find(DeliverySearch(sender="mona", before="g15"))
-    assert (page.rows, page.next, page.is_complete) == ((), "g05", False)
-    page = searches.find(DeliverySearch(sender="mona", before="g05"))
-    assert ([row.guid for row in page.rows], page.next, page.is_complete) == (["old"], None, True)
-    assert [row.guid for row in searches.read_all(DeliverySearch(sender="mona"))] == ["old"]
-    assert searches.find(DeliverySearch(before="unknown")).rows == ()
+def test_pages_have_each_delivery_once_and_begin_after_a_known_one(store: Storage) -> None:
+    assert list(store.searches.read_all(DeliverySearch())) == []
+    accept(store, *(queued(f"g{number:03}") for number in range(101)))
+    found = [row.guid for row in store.searches.read_all(DeliverySearch())]
+    assert found == [f"g{number:03}" for number in reversed(range(101))]
+    assert store.searches.find(DeliverySearch(before="g051")).next == "g001"
+    assert guids(store, before="g001") == ["g000"]
+    assert store.searches.find(DeliverySearch(before="unknown")).rows == ()
 
 
-def test_times_limit_what_is_read(store: Storage, skew: Skew) -> None:
-    for day in range(9):
-        accept(store, *(queued(f"day{day}-{number}") for number in range(3)))
+def test_times_include_the_first_and_not_the_last(store: Storage, skew: Skew) -> None:
+    times = []
+    for day in range(4):
         skew.advance(days=1)
-    start = store.now() - timedelta(days=9)
-    searches = DeliverySearches(store.database, max_read=6)
-    noon = {day: start + timedelta(days=day, hours=-12) for day in range(10)}
-    page = searches.find(DeliverySearch(since=noon[2], until=noon[4]))
-    assert [row.guid for row in page.rows] == ["day3-2", "day3-1", "day3-0", "day2-2", "day2-1", "day2-0"]
-    assert (page.next, page.is_complete) == (None, True)
-    assert len(list(searches.read_all(DeliverySearch(since=noon[1])))) == 24
-    assert searches.find(DeliverySearch(since=noon[9])).rows == searches.find(DeliverySearch(until=noon[0])).rows == ()
+        accept(store, queued(f"day{day}"))
+        (newest,) = store.searches.find(DeliverySearch(text=f"day{day}")).rows
+        times.append(newest.received_at)
+    assert guids(store, since=times[1], until=times[3]) == ["day2", "day1"]
