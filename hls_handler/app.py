@@ -388,7 +388,9 @@ class Service:
             since=listening.since if listening else None,
         )
         every_s = listening.every_s if listening else None
-        loop = CatchUpLoop(catch_up, lambda: self.settings().catch_up, self._health, every_s=every_s)
+        loop = CatchUpLoop(
+            catch_up, self._store.catch_up, lambda: self.settings().catch_up, self._health, every_s=every_s
+        )
         thread = PeriodicThread("catch-up", loop.run, loop.every_s)
         return thread
 
@@ -500,7 +502,6 @@ def _open(
             held.callback(store.close)
             if alone:
                 store.queue.release_all_leases()
-                store.catch_up.release()
             store.queue.reschedule_waiting(forget_servers=alone)
             bots = load_bot_accounts(settings.github, store)
         except StoreUnavailable as exc:

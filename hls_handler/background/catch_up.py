@@ -30,6 +30,7 @@ from hls_handler.routing import RoutingResult, WebhookEnvelope, from_envelope
 from hls_handler.settings.model import CatchUp as CatchUpSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.store.catch_up import CatchUpStore
 from hls_handler.web.webhook import caught_up_delivery
 from hls_handler.wording import count, is_or_are
 
@@ -76,7 +77,6 @@ class Report:
     missed: list[Missed] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     first_unread: Problem | None = None
-    is_busy: bool = False  # True: another process is catching up, and this run did nothing
 
     def counts(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in COUNTS}
@@ -138,7 +138,7 @@ def connect_hooks(credentials: Credentials, observe: Callable[[RateLimit], None]
 
 
 class CatchUp:
-    """Reads missed webhooks, at most one process at a time. Not thread-safe."""
+    """Reads missed webhooks. Not thread-safe; two processes at once only send some requests twice."""
 
     def __init__(
         self,
@@ -173,30 +173,21 @@ class CatchUp:
         self._failing_since = dict[str, datetime]()  # by GUID: time of the first failed request for its payload
         self._names = dict[int, str]()  # repository id -> "owner/repo"
         self._failures_in_a_row = 0  # requests
-        self._lease = 0
         self._complete_to = 0  # id up to which all attempts of the present hook are processed
-        self.report = Report()
 
     def close(self) -> None:
         self._clients.close()
 
-    def run(self, *, dry_run: bool = False, on_progress: Callable[[], object] = lambda: None) -> Report:
-        """Read all hooks once and return the report, which is also in `report` while the run is in progress.
-
-        A dry run only fills `missed`. Raises `StoreUnavailable`.
-        """
+    def run(self, *, dry_run: bool = False) -> Report:
+        """Read all hooks once. A dry run only fills `missed` of the report. Raises `StoreUnavailable`."""
         report = self.report = Report()
-        lease = self._store.catch_up.acquire()
-        if lease is None:
-            report.is_busy = True
-            return report
-        self._lease, self._failures_in_a_row = lease, 0
+        self._failures_in_a_row = 0
         self._awaits_answers = cache(self._has_open_checklist)
         self._names |= self._store.catch_up.repository_names()
         try:
             for source in self._find_sources():
                 try:
-                    self._read(source, dry_run=dry_run, on_progress=on_progress)
+                    self._read(source, dry_run=dry_run)
                 except StepFailed as exc:
                     if applies_to_all(exc):
                         raise
@@ -209,8 +200,6 @@ class CatchUp:
             report.problems.append(to_problem(exc))
             if isinstance(exc, DependencyDown) and exc.applies_to_all_calls and exc.not_before is not None:
                 self._store.rate_limiter.hold(self._rate_limit(), exc.not_before)
-        finally:
-            self._store.catch_up.release(self._lease)
         return report
 
     def _find_sources(self) -> list[Source]:
@@ -231,7 +220,7 @@ class CatchUp:
         self.report.hooks = len(found)
         return found
 
-    def _read(self, source: Source, *, dry_run: bool, on_progress: Callable[[], object]) -> None:
+    def _read(self, source: Source, *, dry_run: bool) -> None:
         began, report, self._complete_to = self._store.now(), self.report, 0
         missed = select_missed(self._attempts(source, began), lambda attempt: self._is_wanted(source, attempt))
         known = self._settled | self._store.catch_up.find_known([attempt.guid for attempt in missed])
@@ -247,7 +236,6 @@ class CatchUp:
                 report.remaining -= 1
             else:
                 self._complete_to = min(self._complete_to, attempt.id - 1)
-            on_progress()
         if self._complete_to:
             self._store.catch_up.save_caught_up_to(source.name, self._complete_to)
 
@@ -341,10 +329,6 @@ class CatchUp:
             raise Stopped(reserved)
         if self._wait(REST_S):
             raise Stopped("the service is stopping")
-        renewed = self._store.catch_up.acquire(self._lease)
-        if renewed is None:
-            raise Stopped("this process was suspended, and another one is catching up")
-        self._lease = renewed
         failures, self._failures_in_a_row = self._failures_in_a_row + 1, 0
         try:
             yield
@@ -382,42 +366,48 @@ def to_problem(exc: Stopped | StepFailed) -> Problem:
 
 
 class CatchUpLoop:
-    """Runs catch-up at intervals, and shows the result in `/health`."""
+    """Runs catch-up at intervals, in one process at a time, and shows the result in `/health`."""
 
     def __init__(
-        self, catch_up: CatchUp, settings: Callable[[], CatchUpSettings], health: Health, *, every_s: float | None
+        self,
+        catch_up: CatchUp,
+        store: CatchUpStore,
+        settings: Callable[[], CatchUpSettings],
+        health: Health,
+        *,
+        every_s: float | None,
     ) -> None:
         """With `every_s`, the settings `enabled` and `interval_m` have no effect."""
-        self._catch_up, self._settings, self._health, self._fixed_every_s = catch_up, settings, health, every_s
+        self._catch_up, self._store, self._settings, self._health = catch_up, store, settings, health
+        self._fixed_every_s = every_s
+        self._ran_with: CatchUpSettings | None = None
         self._lost = 0  # since the start
         self._logged = list[Problem]()
 
     def run(self) -> None:
-        if self._fixed_every_s is None and not self._settings().enabled:
+        settings, listens = self._settings(), self._fixed_every_s is not None
+        must_run, self._ran_with = listens or settings != self._ran_with, settings
+        if not listens and not settings.enabled:
             self._health.set_metrics("catch_up", {"is_enabled": False})
             self._health.ok("catch_up")
             return
         try:
-            report = self._catch_up.run(on_progress=self._show_progress)
+            if not self._store.begin_run(every=timedelta(seconds=0 if must_run else self.every_s())):
+                self._health.ok("catch_up")
+                return
+            report = self._catch_up.run()
         except StoreUnavailable as exc:
             self._health.report_store_problem(exc)
             return
         except Exception as exc:  # a defect, which the thread logs
             self._health.report_problem("catch_up", f"catch-up failed: {type(exc).__name__}", "see the log")
             raise
-        if report.is_busy:
-            self._health.ok("catch_up")
-            return
-        if self._fixed_every_s is not None and not report.hooks and not report.problems:
+        if listens and not report.hooks and not report.problems:
             report.problems.append(NOTHING_TO_READ)
         self._show(report)
 
     def every_s(self) -> float:
         return self._fixed_every_s or self._settings().interval_m * 60
-
-    def _show_progress(self) -> None:
-        counts = self._catch_up.report.counts()
-        self._health.set_metrics("catch_up", counts | {"lost": self._lost + counts["lost"]})
 
     def _show(self, report: Report) -> None:
         self._lost += report.lost

@@ -249,33 +249,30 @@ class ConnectionReport:
             known = [one for one in known if components[one].state != "unknown"]
             self._due.difference_update(known)
         for dependency in known:
-            if components[dependency].message is not None:
+            found = components[dependency]
+            metrics: Mapping[str, Any] = found.metrics
+            if found.message is not None:
                 message = {"github": "GitHub cannot be used", "claude": "Claude cannot be used"}[dependency]
-                problem = components[dependency]
-                log.warning(message, extra={"why": problem.message, "remedy": problem.remedy})
+                log.warning(message, extra={"why": found.message, "remedy": found.remedy})
             elif dependency == "github":
-                self._report_github(components["github"].metrics)
+                identity = metrics.get("identity") or {}
+                login, missing = identity.get("login"), list(find_missing(identity))
+                if missing:
+                    log.warning("permissions are missing on GitHub", extra={"account": login, "missing": missing})
+                else:
+                    sentence = f"GitHub:    acts as {login}, no missing permission is known"
+                    self._tell(sentence, "GitHub accepts the credentials", account=login)
             else:
-                self._report_claude(components["claude"].metrics)
+                model, is_checked = metrics.get("model"), metrics.get("model_lifecycle") != "unlisted"
+                checked = "the key works" if is_checked else "key and model not checked: the service lists no models"
+                message = "Claude accepts the key" if is_checked else "Claude's key is not checked"
+                self._tell(f"Claude:    {model}, {checked}", message, model=model)
 
-    def _report_github(self, metrics: Mapping[str, Any]) -> None:
-        identity = metrics.get("identity") or {}
-        login, missing = identity.get("login"), list(find_missing(identity))
-        if missing:
-            log.warning("permissions are missing on GitHub", extra={"account": login, "missing": missing})
-        elif self.show is not None:
-            self.show(f"GitHub:    acts as {login}, no missing permission is known")
-        else:
-            log.info("GitHub accepts the credentials", extra={"account": login, "missing": []})
-
-    def _report_claude(self, metrics: Mapping[str, Any]) -> None:
-        model, lifecycle = metrics.get("model"), metrics.get("model_lifecycle")
-        is_checked = lifecycle != "unlisted"
+    def _tell(self, sentence: str, message: str, **fields: object) -> None:
         if self.show is not None:
-            checked = "the key works" if is_checked else "key and model not checked: the service lists no models"
-            self.show(f"Claude:    {model}, {checked}")
+            self.show(sentence)
         else:
-            log.info("Claude accepts the key" if is_checked else "Claude's key is not checked", extra={"model": model})
+            log.info(message, extra=fields)
 
 
 def find_missing(identity: Mapping[str, Any]) -> Iterator[str]:

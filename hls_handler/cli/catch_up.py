@@ -17,7 +17,6 @@ from hls_handler.cli.options import (
     Config,
     abort,
     config_path,
-    fail,
     find_age,
     load,
     open_store,
@@ -52,8 +51,8 @@ def catch_up(
     processes the deliveries. Webhooks that are already stored, and events and repositories that the settings ignore,
     are skipped.
 
-    Exit codes: 0 complete; 1 at least one webhook could not be read, or another process is catching up; 2 usage error,
-    or unusable settings, prompts or database.
+    Exit codes: 0 complete; 1 at least one webhook could not be read; 2 usage error, or unusable settings, prompts or
+    database.
     """
     settings = load(config)
     report = _run(settings, dry_run=dry_run)
@@ -61,7 +60,7 @@ def catch_up(
         print_json(to_json(report))
     else:
         _print(report, dry_run=dry_run)
-    if report.is_busy or report.problems:
+    if report.problems:
         raise typer.Exit(1)
 
 
@@ -97,15 +96,12 @@ def to_json(report: Report) -> dict[str, object]:
     return {
         "webhooks": counts.pop("hooks"),
         **counts,
-        "is_busy": report.is_busy,
         "problems": [{"message": problem.message, "remedy": problem.remedy} for problem in report.problems],
         "missed": missed,
     }
 
 
 def _print(report: Report, *, dry_run: bool) -> None:
-    if report.is_busy:
-        fail("another process is catching up; try again in a minute")
     if dry_run and report.missed:
         print_line(f"{'sent (UTC)':<19}  {'delivery':<8}  {'status':>6}  {'event':<28}  repository")
         for one in report.missed:

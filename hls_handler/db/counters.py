@@ -23,10 +23,10 @@ BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 LAST_WEBHOOK, EXPECTED_SINCE = "last_webhook", "webhook_expected_since"
 """Two names in the table `counters` whose values are times in ms. Their labels are repositories, or "" for all."""
 
-CAUGHT_UP_TO, CATCH_UP_LEASE = "caught_up_to", "catch_up_lease"
-"""Two names in the table `counters`: the last attempt read (its label is the hook), and the end of a lease in ms."""
+CAUGHT_UP_TO, CATCH_UP_BEGAN = "caught_up_to", "catch_up_lease"
+"""Two names in the table `counters`: the last attempt read (its label is the hook), and when a run began (ms)."""
 
-NO_COUNTS = (LAST_WEBHOOK, EXPECTED_SINCE, CAUGHT_UP_TO, CATCH_UP_LEASE)
+NO_COUNTS = (LAST_WEBHOOK, EXPECTED_SINCE, CAUGHT_UP_TO, CATCH_UP_BEGAN)
 """Names in the table `counters` whose values are no counts."""
 
 HOURLY = frozenset(

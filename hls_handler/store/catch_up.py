@@ -1,16 +1,16 @@
-"""State of catch-up in the database: how far each hook was read, and which process is reading."""
+"""State of catch-up in the database: how far each hook was read, and when a process last began to read."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import timedelta
 
 from sqlalchemy import or_, select
 
-from hls_handler.db.counters import CATCH_UP_LEASE, CAUGHT_UP_TO, LAST_WEBHOOK, CounterWriter
+from hls_handler.db.counters import CATCH_UP_BEGAN, CAUGHT_UP_TO, LAST_WEBHOOK, CounterWriter
 from hls_handler.db.database import Database
 from hls_handler.db.tables import counters, deliveries, repository_files
 
-LEASE_MS = 60_000
 _CHUNK = 500  # GUIDs in one query
 
 _n = counters.c
@@ -19,7 +19,6 @@ _n = counters.c
 class CatchUpStore:
     def __init__(self, database: Database, counter_writer: CounterWriter) -> None:
         self._database, self._counters = database, counter_writer
-        self._lease = counters.update().where(_n.name == CATCH_UP_LEASE, _n.label == "")
 
     def find_known(self, guids: Collection[str]) -> set[str]:
         """Return those of the GUIDs that are stored, in any state."""
@@ -54,19 +53,13 @@ class CatchUpStore:
         with self._database.writing(durable=False) as connection:
             self._counters.set_values(connection, CAUGHT_UP_TO, {hook: attempt_id})
 
-    def acquire(self, held: int = 0) -> int | None:
-        """Return a lease of a minute for reading, or `held` renewed; None while another process has one."""
+    def begin_run(self, *, every: timedelta) -> bool:
+        """Record that a run begins, unless a process began one within `every`; then return False."""
         with self._database.writing(durable=False) as connection:
             now = self._database.now_in(connection)
-            row = {"name": CATCH_UP_LEASE, "label": "", "value": 0}
+            row = {"name": CATCH_UP_BEGAN, "label": "", "value": 0}
             self._database.insert_rows(connection, counters, [row], if_new=True)
-            # One that ends later than a new lease was taken before the clock was set back.
-            may_take = or_(_n.value == held, _n.value <= now, _n.value > now + LEASE_MS)
-            taken = connection.execute(self._lease.where(may_take).values(value=now + LEASE_MS))
-        return now + LEASE_MS if taken.rowcount else None
-
-    def release(self, lease: int | None = None) -> None:
-        """End the lease; with None, that of any process."""
-        held = self._lease if lease is None else self._lease.where(_n.value == lease)
-        with self._database.writing(durable=False) as connection:
-            connection.execute(held.values(value=0))
+            # A time in the future was stored before the clock was set back.
+            is_due = or_(_n.value <= now - every // timedelta(milliseconds=1), _n.value > now)
+            begin = counters.update().where(_n.name == CATCH_UP_BEGAN, _n.label == "", is_due)
+            return connection.execute(begin.values(value=now)).rowcount > 0

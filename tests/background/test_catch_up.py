@@ -165,7 +165,16 @@ class World:
 
 def make_loop(world: World, every_s: float | None = None, **options: Any) -> tuple[CatchUpLoop, Health]:
     health = Health(lambda: datetime.now(UTC))
-    return CatchUpLoop(world.catch_up(**options), lambda: world.settings.catch_up, health, every_s=every_s), health
+    store = world.store.catch_up
+    return CatchUpLoop(
+        world.catch_up(**options), store, lambda: world.settings.catch_up, health, every_s=every_s
+    ), health
+
+
+def run(world: World, loop: CatchUpLoop) -> None:
+    """Run at the end of the pause between two runs."""
+    world.ahead.append(timedelta(minutes=10))
+    loop.run()
 
 
 def component(health: Health) -> ComponentHealth:
@@ -291,13 +300,22 @@ def test_complete_run_is_not_repeated_but_attempts_listed_late_are_found(world: 
     assert [one.attempt.guid for one in world.catch_up().run().missed] == ["second"]
 
 
-def test_only_one_process_catches_up_at_a_time(world: World) -> None:
-    lease = world.store.catch_up.acquire()
-    assert lease is not None
-    assert world.catch_up().run().is_busy
-    assert world.github.requests == []
-    world.store.catch_up.release(lease)
-    assert not world.catch_up().run().is_busy
+def test_one_of_two_processes_reads_at_each_interval(world: World) -> None:
+    (first, _), (second, health) = make_loop(world), make_loop(world)
+
+    def requests(loop: CatchUpLoop) -> int:
+        before = len(world.github.requests)
+        loop.run()
+        return len(world.github.requests) - before
+
+    assert [requests(loop) for loop in (first, second, first)] == [2, 2, 0]  # both at the start
+    world.ahead.append(timedelta(minutes=10))
+    assert [requests(loop) for loop in (second, first)] == [1, 0]
+    assert component(health).state == "healthy"
+    world.settings = make_settings(hook_id=1)
+    assert requests(first) == 1  # changed settings are used at once
+    world.ahead.append(-timedelta(hours=5))  # the clock is set back
+    assert requests(first) == 1
 
 
 def test_missing_permission_is_one_state_with_the_remedy(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -305,7 +323,7 @@ def test_missing_permission_is_one_state_with_the_remedy(world: World, caplog: p
     loop, health = make_loop(world)
     with caplog.at_level(logging.INFO):
         loop.run()
-        loop.run()
+        run(world, loop)
     found = component(health)
     assert (found.state, found.message) == (
         "degraded",
@@ -327,18 +345,18 @@ def test_switched_off_sends_no_request(world: World) -> None:
 def test_run_while_github_is_down_is_repeated_by_the_next_one(world: World) -> None:
     world.github.send("guid")
     loop, health = make_loop(world)
-    in_a_minute = datetime.now(UTC) + timedelta(minutes=1)
+    in_an_hour = datetime.now(UTC) + timedelta(hours=1)
     world.github.down = DependencyDown("502 Bad Gateway", dependency="github", remedy="wait")
     loop.run()
     assert (component(health).state, component(health).message) == ("degraded", "502 Bad Gateway")
-    world.github.down = DependencyDown("429", dependency="github", remedy="wait", not_before=in_a_minute)
-    loop.run()
+    world.github.down = DependencyDown("429", dependency="github", remedy="wait", not_before=in_an_hour)
+    run(world, loop)
     world.github.down = None
-    loop.run()  # sends nothing, because GitHub asked to wait
+    run(world, loop)  # sends nothing, because GitHub asked to wait
     assert "no requests until" in str(component(health).message)
     assert len(world.github.requests) == 2
     world.store.queue.reschedule_waiting(forget_servers=True)
-    loop.run()
+    run(world, loop)
     assert (component(health).state, world.process_all()) == ("healthy", ["guid"])
 
 
@@ -459,11 +477,11 @@ def test_unread_payload_delays_neither_later_deliveries_nor_other_hooks(world: W
     assert loop.every_s() == 600.0
 
     world.github.errors.clear()
-    loop.run()
+    run(world, loop)
     assert world.process_all() == ["bad"]
     assert (component(health).state, component(health).metrics["unread"]) == ("healthy", 0)
     world.github.requests.clear()
-    loop.run()
+    run(world, loop)
     assert world.github.read == 0
 
 
@@ -475,12 +493,11 @@ def test_delivery_that_could_not_be_read_for_an_hour_is_lost_with_one_warning(
     loop, health = make_loop(world)
     with caplog.at_level(logging.WARNING):
         loop.run()
-        world.ahead.append(timedelta(minutes=59))
-        loop.run()
+        world.ahead.append(timedelta(minutes=49))
+        run(world, loop)
         assert component(health).metrics["lost"] == 0
-        world.ahead.append(timedelta(minutes=1))
-        loop.run()
-        loop.run()
+        run(world, loop)
+        run(world, loop)
     assert world.github.read == 3
     (lost,) = (record for record in caplog.records if record.message.startswith("missed webhook is lost"))
     assert (lost.__dict__["delivery"], lost.__dict__["why"]) == ("bad", SERVER_ERROR)
@@ -552,7 +569,7 @@ def test_rule_5_payload_that_the_receiver_would_reject_is_read_once(
     loop, health = make_loop(world)
     with caplog.at_level(logging.INFO):
         loop.run()
-        loop.run()
+        run(world, loop)
     assert (world.github.read, world.process_all()) == (2, ["good"])
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == [
         "missed webhook rejected"
@@ -571,7 +588,7 @@ def test_defect_is_shown_in_health_and_the_next_run_recovers(world: World) -> No
     assert found.remedy == "see the log"
     assert loop.every_s() == 600.0
     world.github.errors.clear()
-    loop.run()
+    run(world, loop)
     assert (component(health).state, world.process_all()) == ("healthy", ["guid"])
 
 

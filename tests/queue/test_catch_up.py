@@ -1,41 +1,11 @@
-"""What catch-up stores: its progress, its lease, and the repositories that it may look at."""
+"""What catch-up stores: its progress, and the repositories that it may look at."""
 
 from __future__ import annotations
 
 from hls_handler.storage import Storage
-from hls_handler.store.catch_up import LEASE_MS
 from tests.queue.builders import Skew, accept, ignored, queued
 
 HOOK = "https://api.github.com/repos/octo/widgets/hooks/5"
-
-
-def test_lease_excludes_others_until_it_is_released_or_expires(store: Storage, skew: Skew) -> None:
-    first = store.catch_up.acquire()
-    assert first is not None
-    assert store.catch_up.acquire() is None
-    store.catch_up.release(first)
-    second = store.catch_up.acquire()
-    assert second is not None
-    skew.advance(milliseconds=LEASE_MS + 1)
-    assert store.catch_up.acquire() is not None
-    assert store.catch_up.acquire(second) is None
-    store.catch_up.release()  # of any process, as at the start of the only one
-    assert store.catch_up.acquire() is not None
-
-
-def test_renewed_lease_lasts_longer(store: Storage, skew: Skew) -> None:
-    lease = store.catch_up.acquire()
-    assert lease is not None
-    skew.advance(seconds=40)
-    assert store.catch_up.acquire(lease) is not None
-    skew.advance(seconds=40)
-    assert store.catch_up.acquire() is None
-
-
-def test_lease_from_before_the_clock_was_set_back_has_ended(store: Storage, skew: Skew) -> None:
-    assert store.catch_up.acquire() is not None
-    skew.advance(hours=-5)
-    assert store.catch_up.acquire() is not None
 
 
 def test_progress_is_stored_for_each_hook(store: Storage) -> None:
