@@ -293,8 +293,10 @@ class Service:
         github, claude = self._clients(settings)
         github.close()
         claude.close()
-        folders, earlier = settings.prompts.folders.values(), before.prompts.latest
-        prompts, bots = ReloadingLibrary(lambda: self._load(settings), *folders, before=earlier), before.bots
+        prompts, bots = before.prompts, before.bots
+        if any(getattr(settings, name) != getattr(before.settings, name) for name in ("prompts", "repositories")):
+            folders = settings.prompts.folders.values()
+            prompts = ReloadingLibrary(lambda: self._load(settings), *folders, before=prompts.latest)
         if not uses_same_credentials(settings.github, before.settings.github):
             bots = load_bot_accounts(settings.github, self._store)
         return ActiveConfig(settings, RepositoryTable(settings), prompts, bots)
