@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import unquote, urlsplit
@@ -21,9 +19,9 @@ from hls_handler import shipped, tracing
 from hls_handler.errors import SettingsError
 from hls_handler.settings.app_key import AppKey, InvalidAppKey
 from hls_handler.settings.model import Settings, describe_retirement, resolve_model
-from hls_handler.settings.reference import REQUIRED, Reference, explain
+from hls_handler.settings.reference import Reference, explain
 from hls_handler.settings.values import is_false, is_loopback
-from hls_handler.settings.yaml_parser import OMIT, Expansion, Sources, decode, expand, iter_leaves, parse_tree, value_at
+from hls_handler.settings.yaml_parser import Expansion, Sources, decode, expand, iter_leaves, parse_tree, value_at
 
 SETTINGS_FILE = Path("config/settings.yaml")
 
@@ -69,20 +67,18 @@ def load_settings(
     if options and isinstance(tree.root.setdefault("server", {}), dict | None):
         tree.root["server"] = {**(tree.root["server"] or {}), **options}
     reference, variables = Reference(), read_environment(environ, dotenv)
-    expand_values = partial(expand, tree.root, dotenv=str(dotenv or ".env"))
     if allow_unset:
         variables = {name: value for name, value in variables.items() if value.strip()}
-        expansion = expand_values(variables, stand_in=partial(_stand_in, reference))
-        unset = {key: f"{variable} is not set" for key, variable in expansion.unset.items()}
-        unset |= _replace_unusable_app(expansion)
-    else:
-        expansion, unset = expand_values(variables), {}
+    expansion = expand(tree.root, variables, dotenv=str(dotenv or ".env"), allow_unset=allow_unset)
+    if allow_unset:
+        _fill_required(expansion)
     problems: dict[str, str] = {}
     settings = None
     try:
         settings = Settings.model_validate(expansion.root)
     except ValidationError as error:
         problems = explain(error, expansion.root, expansion.variables, reference)
+        problems |= {key: f"{expansion.unset[key]}; it is required" for key in problems.keys() & expansion.unset}
     for key, sentence in _find_problems(expansion.root):  # not validated: finds problems beside other invalid values
         problems.setdefault(key, sentence)
     if settings is not None:
@@ -102,28 +98,26 @@ def load_settings(
     warnings = (*_find_warnings(settings, sources), *_find_exposed_files(settings, sources, dotenv))
     model = resolve_model(settings.claude.model)
     settings = settings.model_copy(update={"claude": settings.claude.model_copy(update={"model": model})})
-    settings._sources, settings._warnings, settings._unset = sources, warnings, unset
+    settings._sources, settings._warnings, settings._unset = sources, warnings, expansion.unset
     return settings
 
 
-def _stand_in(reference: Reference, path: str, name: str) -> object:
-    key = reference.find(path)
-    if path.startswith("github.app."):
-        return OMIT
-    if key is not None and key.secret:
-        return f"{name}-of-this-name-is-not-set"  # long enough for a webhook secret
-    return None if key is None or (key.kind == "key" and key.default == REQUIRED) else OMIT
-
-
-def _replace_unusable_app(expansion: Expansion) -> dict[str, str]:
-    github, path = value_at(expansion.root, "github"), value_at(expansion.root, "github.app.private_key_path")
-    found = {}
+def _fill_required(expansion: Expansion) -> None:
+    """Replace required secrets that have no value, and an App without its key, by a dummy value."""
+    root, unset = expansion.root, expansion.unset
+    path = value_at(root, "github.app.private_key_path")
     if isinstance(path, str) and not os.access(path, os.R_OK):
-        found["github.app.private_key_path"] = f"{os.path.abspath(path)} cannot be read"  # noqa: PTH100
-    if isinstance(github, dict) and any(key.startswith("github.app.") for key in (*expansion.unset, *found)):
-        del github["app"]
-        github |= {"token": "stands-for-the-app"}
-    return found
+        unset["github.app.private_key_path"] = f"{os.path.abspath(path)} cannot be read"  # noqa: PTH100
+    if any(key.startswith("github.app.") for key in unset):
+        del root["github"]["app"]
+    for section, name, keys in (
+        ("github", "token", ("github.app.", "github.token")),
+        ("github", "webhook_secret", ("github.webhook_secret",)),
+        ("claude", "api_key", ("claude.api_key",)),
+    ):
+        given = root.get(section)
+        if any(key.startswith(keys) for key in unset) and not (name == "token" and "tokens" in given):
+            given.setdefault(name, "stands-for-an-unset-variable")
 
 
 def _find_problems(root: object) -> Iterator[tuple[str, str]]:
@@ -139,10 +133,6 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
         name = value_at(entry, "name")
         if isinstance(name, str) and first.setdefault(name.lower(), index) != index:
             yield f"repositories[{index}].name", f"{name} is already repositories[{first[name.lower()]}]; remove one"
-    for key, path in {"storage.url": value_at(root, "storage.url"), **_prompt_folders(root)}.items():
-        problem = _find_encoding_problem(path) if isinstance(path, str) else None
-        if problem is not None:
-            yield key, problem
 
 
 def _find_credential_problems(root: object) -> Iterator[tuple[str, str]]:
@@ -189,29 +179,9 @@ def _with_app_key(settings: Settings, read_key: Callable[[Path], bytes]) -> Sett
     return settings.model_copy(update={"github": github})
 
 
-def _find_encoding_problem(path: str) -> str | None:
-    encoding = sys.getfilesystemencoding()
-    shown = "the address" if path.startswith("postgresql") else path.encode("utf-8", "backslashreplace").decode()
-    if any("\ud800" <= character <= "\udfff" for character in path):  # of a variable, whose bytes were not decoded
-        rename = "rename it" if encoding == "utf-8" else "rename it, or set PYTHONUTF8=1"
-        return f"{shown} has bytes that are not valid in the locale's encoding ({encoding}); {rename}"
-    try:
-        if not path.startswith("postgresql"):
-            os.fsencode(unquote(path))
-    except UnicodeEncodeError:
-        return f"{shown} has a character that the locale's encoding ({encoding}) lacks; set PYTHONUTF8=1"
-    return None
-
-
-def _prompt_folders(root: object) -> dict[str, object]:
-    directory = value_at(root, "prompts.directory")
-    if isinstance(directory, list):
-        return {f"prompts.directory[{index}]": folder for index, folder in enumerate(directory)}
-    return {"prompts.directory": directory}
-
-
 def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
-    for path, folder in _prompt_folders(root).items():
+    directory = value_at(root, "prompts.directory")
+    for path, folder in iter_leaves(directory, "prompts.directory") if not isinstance(directory, dict) else ():
         # not Path.is_dir, which may raise
         if isinstance(folder, str) and folder != "shipped" and not os.path.isdir(folder):  # noqa: PTH112
             yield path, f"there is no folder {os.path.abspath(folder)}"  # noqa: PTH100

@@ -7,11 +7,9 @@ off, `${NAME}` is not expanded, and the file cannot allow what the operator's se
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError
 
 from hls_handler.actions import EnsureComment
@@ -33,13 +31,13 @@ from hls_handler.settings.values import (
     find_glob_problem,
     is_false,
 )
-from hls_handler.settings.yaml_parser import VARIABLE, InvalidYaml, decode, iter_leaves, parse_tree, value_at
+from hls_handler.settings.yaml_parser import VARIABLE, decode, iter_leaves, parse_tree, value_at
 from hls_handler.untrusted.markdown import sanitize_code_span
 
 PATH = ".github/hls.yaml"
 MAX_BYTES = 65_536
 MAX_VALUES = 1_000
-"""Limit on the number of keys, values and opening brackets in the file."""
+"""Limit on the number of values in the file."""
 
 MAX_VALUE_CHARS = 500
 """Limit on the characters of one key or value."""
@@ -157,8 +155,7 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
     `enabled: false`.
     """
     try:
-        _check_limits(text, file)
-        tree = parse_tree(text, file)
+        tree = parse_tree(text, file, max_values=MAX_VALUES, max_chars=MAX_VALUE_CHARS, has_aliases=False)
     except SettingsError as exc:
         return RepositorySettings(problems=exc.problems)
     root = {} if tree.root is None else tree.root
@@ -176,22 +173,6 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
         more = [f"and {len(lines) - MAX_PROBLEMS} more"] if len(lines) > MAX_PROBLEMS else []
         return RepositorySettings(_parse_switched_off(root), tree.lines, (*lines[:MAX_PROBLEMS], *more))
     return RepositorySettings(values, tree.lines)
-
-
-def _check_limits(text: str, file: str) -> None:
-    count = 0
-    with suppress(yaml.YAMLError):  # `parse_tree` reports invalid YAML
-        for token in yaml.scan(text, Loader=yaml.SafeLoader):
-            line = token.start_mark.line + 1
-            if isinstance(token, yaml.AnchorToken | yaml.AliasToken):  # aliases can multiply values
-                sentence = "anchors (&name) and aliases (*name) are not allowed here; write the value itself"
-                raise InvalidYaml(file, line, sentence)
-            if isinstance(token, yaml.ScalarToken) and len(token.value) > MAX_VALUE_CHARS:
-                raise InvalidYaml(file, line, f"a key or value has more than {MAX_VALUE_CHARS} characters")
-            if isinstance(token, yaml.ScalarToken | yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken):
-                count += 1
-            if count > MAX_VALUES:
-                raise InvalidYaml(file, line, f"the file has more than {MAX_VALUES:,} keys and values")
 
 
 def list_repository_keys() -> tuple[str, ...]:

@@ -152,38 +152,28 @@ def _reject_empty_list(noun: str) -> AfterValidator:
 
 def _find_database_url_problem(url: str) -> str | None:
     scheme, _, rest = url.partition("://")
-    if scheme in ("postgres", "postgresql"):
-        return f"found the scheme {scheme}; write postgresql+psycopg://"
-    if scheme not in ("sqlite", "postgresql+psycopg"):
-        return "expected sqlite:///a/file or postgresql+psycopg://user:password@host/name"
-    if scheme == "sqlite" and not rest.startswith("/"):
-        return "a relative path needs three slashes (sqlite:///data/hls.db), an absolute path needs four"
+    authority = rest.partition("?")[0]
     if scheme == "sqlite" and rest in ("/", "/:memory:"):
         return "a database in memory loses everything at a restart; name a file, as in sqlite:///data/hls.db"
-    if scheme == "sqlite" and "?" in rest:
-        return "SQLite takes no options here, and the name of the file must not contain a ?"
-    if scheme != "sqlite" and rest.partition("?")[0].count("@") > 1:
-        return "contains more than one @; write an @ in the user name or password as %40"
-    if scheme != "sqlite" and "," in rest.partition("?")[0].rpartition("@")[2].partition("/")[0]:
-        return (
-            "names several hosts; write them as postgresql+psycopg://user:password@/name"
-            "?host=one:5432&host=two:5432&target_session_attrs=read-write"
-        )
+    if scheme == "sqlite" and rest.startswith("/") and "?" not in rest:
+        return None
+    if scheme != "postgresql+psycopg":
+        return "expected sqlite:///a/path, sqlite:////an/absolute/path or postgresql+psycopg://user:password@host/name"
+    if authority.count("@") > 1 or "," in authority.rpartition("@")[2].partition("/")[0]:
+        return "write an @ in the user name or password as %40, and several hosts as /name?host=one:5432&host=two:5432"
     return None
 
 
 def _find_base_url_problem(url: str) -> str | None:
     parts = urlsplit(url) if (found := _find_address_problem(url)) is None else None
     if parts is not None and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        sentence = f"http:// to {parts.hostname or 'no host'} would send the key unencrypted"
+        sentence = f"http:// to {parts.hostname} would send the key unencrypted"
         return f"{sentence}; use https:// (http is for loopback only)"
     return found
 
 
 def _find_trace_url_problem(url: str) -> str | None:
     found = _find_address_problem(url)
-    if found is None and not urlsplit(url).hostname:
-        return "names no host; expected one such as https://collector.example.com/v1/traces"
     if found is None and not urlsplit(url).path.strip("/"):
         return f"has no path; most receivers take traces at {url.rstrip('/')}/v1/traces"
     return found
@@ -192,16 +182,14 @@ def _find_trace_url_problem(url: str) -> str | None:
 def _find_address_problem(url: str) -> str | None:
     try:
         parts = urlsplit(url)
-        host = parts.hostname or ""
+        host = parts.hostname
         _ = parts.port
     except ValueError:
+        host = None
+    if not host:
         return "is not an address; expected one such as https://api.example.com"
-    if parts.username or parts.password:
-        return "contains a user name or password; credentials have their own key"
-    if parts.query or parts.fragment:
-        return "contains ? or #; expected scheme, host and path only"
-    if parts.scheme == "https" and not host:
-        return "names no host; expected one such as https://api.example.com"
+    if parts.username or parts.password or parts.query or parts.fragment:
+        return "expected scheme, host and path only; credentials have their own key"
     return None
 
 
@@ -211,25 +199,13 @@ def _find_url_path_problem(path: str) -> str | None:
 
 
 def find_glob_problem(glob: str) -> str | None:
-    """Return the mistake in a path glob, such as "contains a backslash; separate folders by /"; None for "docs/**"."""
+    """Return why a path glob can match no file; None for "docs/**"."""
     parts = glob.split("/")
-    if not glob.strip():
-        return "is empty; name files, such as docs/**"
-    if "\\" in glob:
-        return "contains a backslash; separate folders by /"
-    if glob.startswith("/") or parts[0] in (".", ".."):
-        return "begins with /, ./ or ../; write the path from the root of the repository, such as docs/**"
-    if parts[-1] == "":
-        return f"ends with /, so it matches no file; write {glob}**"
-    if any(part in ("", ".", "..") for part in parts):
-        return "has //, /./ or /../, which no path has; write the path as GitHub shows it"
-    if glob != glob.strip():
-        return "starts or ends with white space; remove it"
-    if (found := _find_label_glob_problem(glob)) is not None:
-        return found
+    if glob != glob.strip() or "\\" in glob or any(part in ("", ".", "..") for part in parts):
+        return "matches no file; write a path as GitHub shows it, such as docs/** or **/*.snap"
     if any(ANY_FOLDERS in part and part != ANY_FOLDERS for part in parts):
         return "has ** inside a name; write it alone between slashes, such as **/*.snap"
-    return None
+    return _find_label_glob_problem(glob)
 
 
 def _find_label_glob_problem(glob: str) -> str | None:

@@ -7,9 +7,10 @@ keys and expands aliases without a limit. Messages never quote values of the fil
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 import yaml
 
@@ -17,7 +18,7 @@ from hls_handler.errors import SettingsError
 from hls_handler.wording import is_or_are
 
 MAX_BYTES = 1_000_000
-MAX_NODES = 20_000  # limit on values, without keys; the values of an alias are counted at each use
+MAX_VALUES = 20_000  # without keys; the values of an alias are counted at each use
 MAX_DEPTH = 20
 
 TOO_DEEP = f"nested too deeply; at most {MAX_DEPTH} levels are allowed"
@@ -25,6 +26,7 @@ TOO_DEEP = f"nested too deeply; at most {MAX_DEPTH} levels are allowed"
 CONTROL_CHARACTER = "a control character, which YAML forbids; remove it"
 
 _TAG = "tag:yaml.org,2002:"
+_MERGE = _TAG + "merge"
 _CONSTRUCTOR = yaml.constructor.SafeConstructor()
 _YAML_MESSAGES = {
     "'\\t'": "this line is indented with a tab; YAML requires spaces",
@@ -35,9 +37,8 @@ _YAML_MESSAGES = {
     "unknown escape": "a backslash in double quotes starts an escape; use single quotes",
     "<block end>": "the indentation does not fit the lines above",
     "expected ',' or": "a list or map in brackets is not closed",
-    "expected alphabetic or numeric": "a value that starts with * is an alias; put the value in quotes",
-    "undefined alias": "a value that starts with * is an alias; put the value in quotes",
-    "duplicate anchor": "two values have the same anchor (&name); put a value that starts with & in quotes",
+    "alias": "a value that starts with * is an alias; put the value in quotes",
+    "anchor": "a value that starts with & is an anchor; put the value in quotes",
     "single document": "a second document starts here; a file must contain one document",
     "undefined tag handle": "a value that starts with ! is a tag; put the value in quotes",
 }
@@ -122,15 +123,20 @@ class InvalidYaml(SettingsError):
         self.line, self.sentence = line, sentence
 
 
-def parse_tree(text: str, file: str) -> Tree:
-    """Parse a YAML text. Raises `InvalidYaml`, whose message begins with `file`."""
+def parse_tree(
+    text: str, file: str, *, max_values: int = MAX_VALUES, max_chars: int = MAX_BYTES, has_aliases: bool = True
+) -> Tree:
+    """Parse a YAML text. Raises `InvalidYaml`, whose message begins with `file`.
+
+    `max_chars` limits each key and each value. Without `has_aliases`, an alias is an error.
+    """
     loader = None
     tree = Tree(file)
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is not None:
-            tree.root = _TreeBuilder(tree).value(node, "", 0)
+            tree.root = _TreeBuilder(tree, max_values, max_chars, has_aliases=has_aliases).value(node)
         return tree
     except yaml.reader.ReaderError as exc:
         line, sentence = text.count("\n", 0, exc.position) + 1, CONTROL_CHARACTER
@@ -209,16 +215,20 @@ def value_at(root: object, path: str) -> object:
 
 
 class _TreeBuilder:
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-        self._nodes_left = MAX_NODES  # a limit, because aliases repeat values
+    def __init__(self, tree: Tree, max_values: int, max_chars: int, *, has_aliases: bool) -> None:
+        self._tree, self._max_values, self._max_chars, self._has_aliases = tree, max_values, max_chars, has_aliases
+        self._seen = set[yaml.Node]()
+        self._count = 0
 
-    def value(self, node: yaml.Node, path: str, depth: int) -> object:
-        self._nodes_left -= 1
-        if self._nodes_left < 0 or depth > MAX_DEPTH:
-            too_many = f"more than {MAX_NODES} values; check for aliases (*name) that repeat each other"
-            sentence = too_many if self._nodes_left < 0 else TOO_DEEP
-            raise InvalidYaml(self._tree.file, node.start_mark.line + 1, sentence)
+    def value(self, node: yaml.Node, path: str = "", depth: int = 0) -> object:
+        self._count += 1
+        if node in self._seen and not self._has_aliases:
+            self._stop(node, "aliases (*name) are not allowed here; write the value itself")
+        if self._count > self._max_values:
+            self._stop(node, f"more than {self._max_values:,} values; check for aliases (*name) that repeat each other")
+        if depth > MAX_DEPTH:
+            self._stop(node, TOO_DEEP)
+        self._seen.add(node)
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             return self._mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
@@ -229,6 +239,7 @@ class _TreeBuilder:
             return items
         kind = node.tag.removeprefix(_TAG)
         if isinstance(node, yaml.ScalarNode) and kind in SCALAR_KINDS:
+            self._limit_length(node)
             return _to_scalar(node, kind)
         self._tree.rejected[path] = "a value that starts with ! is a tag; put the value in quotes"
         return None
@@ -236,23 +247,24 @@ class _TreeBuilder:
     def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, object]:
         merged: dict[str, object] = {}
         written: dict[str, object] = {}
-        for _, value_node in (pair for pair in reversed(node.value) if pair[0].tag == _TAG + "merge"):
-            merged = merged | self._merge(value_node, path, depth)
-        for key_node, value_node in (pair for pair in node.value if pair[0].tag != _TAG + "merge"):
+        lines = self._tree.lines
+        for key_node, value_node in sorted(node.value, key=lambda pair: pair[0].tag != _MERGE):  # merged keys first
+            if key_node.tag == _MERGE:
+                merged |= self._merge(value_node, path, depth)
+                continue
             if not isinstance(key_node, yaml.ScalarNode):
                 self._add_problem(key_node, "a key must be text, not a list or map")
                 continue
+            self._limit_length(key_node)
             key = key_node.value
             key_path = f"{path}.{key}" if path else key
             if key in written:
-                first = self._tree.lines[key_path]
-                self._add_problem(key_node, f"{key_path}: written twice, first in line {first}; remove one")
+                self._add_problem(key_node, f"{key_path}: written twice, first in line {lines[key_path]}; remove one")
                 continue
-            if key_path in self._tree.lines:  # the key was merged (<<) and is overridden here
-                for below in list(self._tree.lines):
-                    if below.startswith((f"{key_path}.", f"{key_path}[")):
-                        del self._tree.lines[below]
-            self._tree.lines[key_path] = key_node.start_mark.line + 1
+            if key in merged:  # the lines of the value that is overridden here
+                for below in [one for one in lines if one.startswith((f"{key_path}.", f"{key_path}["))]:
+                    del lines[below]
+            lines[key_path] = key_node.start_mark.line + 1
             written[key] = self.value(value_node, key_path, depth + 1)
         return merged | written
 
@@ -262,13 +274,20 @@ class _TreeBuilder:
         for source in reversed(node.value) if isinstance(node, yaml.SequenceNode) else [node]:
             value = self.value(source, path, depth + 1)
             if isinstance(value, dict):
-                merged = merged | value
+                merged |= value
             else:
                 self._add_problem(source, "<< must be followed by an alias of a map, as in <<: *name")
         return merged
 
+    def _limit_length(self, node: yaml.ScalarNode) -> None:
+        if len(node.value) > self._max_chars:
+            self._stop(node, f"a key or value has more than {self._max_chars} characters")
+
     def _add_problem(self, node: yaml.Node, sentence: str) -> None:
         self._tree.problems.append((node.start_mark.line + 1, sentence))
+
+    def _stop(self, node: yaml.Node, sentence: str) -> NoReturn:
+        raise InvalidYaml(self._tree.file, node.start_mark.line + 1, sentence)
 
 
 SCALAR_KINDS = frozenset({"null", "bool", "str", "int", "float", "timestamp", "value"})
@@ -290,53 +309,42 @@ VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\}
 
 @dataclass(slots=True)
 class Expansion:
-    root: object = None
+    root: Any = None
     variables: dict[str, str] = field(default_factory=dict)  # key path -> first variable in its value
     problems: dict[str, str] = field(default_factory=dict)  # key path -> sentence
-    unset: dict[str, str] = field(default_factory=dict)  # key path -> first missing variable in its value
+    unset: dict[str, str] = field(default_factory=dict)  # key path that was left out -> "PORT is not set"
 
 
-OMIT = object()
-"""Result of `stand_in` in `expand` for a key that is to be left out."""
+_LEFT_OUT = object()
 
 
-def expand(
-    root: object,
-    variables: Mapping[str, str],
-    *,
-    dotenv: str = ".env",
-    stand_in: Callable[[str, str], object] | None = None,
-) -> Expansion:
+def expand(root: object, variables: Mapping[str, str], *, dotenv: str = ".env", allow_unset: bool = False) -> Expansion:
     """Expand `${NAME}` and `${NAME:-default}` in every string of `root`, but not inside the values of `variables`.
 
     The default replaces an unset or empty variable. A string with a missing variable or an invalid `${` is not changed.
     For such a string, `problems` has a sentence that names the file `dotenv` and does not quote the string, which may
-    contain a secret.
-
-    With `stand_in`, a missing variable need not be a problem: the function gets the key path and the variable's name,
-    and returns the value of the key, `OMIT`, or None if the variable is necessary.
+    contain a secret. With `allow_unset`, the key of a missing variable is left out instead.
     """
     expansion = Expansion()
 
     def expand_value(value: object, path: str) -> object:
         if isinstance(value, dict):
             values = {key: expand_value(item, f"{path}.{key}" if path else key) for key, item in value.items()}
-            return {key: item for key, item in values.items() if item is not OMIT}
+            return {key: item for key, item in values.items() if item is not _LEFT_OUT}
         if isinstance(value, list):
             items = [expand_value(item, f"{path}[{index}]") for index, item in enumerate(value)]
-            return [item for item in items if item is not OMIT]
+            kept = [item for item in items if item is not _LEFT_OUT]
+            return kept if kept or not items else _LEFT_OUT
         if not isinstance(value, str) or "${" not in value:
             return value
         if "${" in VARIABLE.sub("", value):
             expansion.problems[path] = "${ does not start a variable here; write ${NAME} or ${NAME:-default}"
             return value
         found = list(VARIABLE.finditer(value))
-        missing = dict.fromkeys(match[1] for match in found if match[2] is None and match[1] not in variables)
-        first = next(iter(missing), "")
-        replacement = stand_in(path, first) if missing and stand_in is not None else None
-        if replacement is not None:
-            expansion.unset[path] = first
-            return replacement
+        missing = list(dict.fromkeys(match[1] for match in found if match[2] is None and match[1] not in variables))
+        if missing and allow_unset:
+            expansion.unset[path] = f"{missing[0]} is not set"
+            return _LEFT_OUT
         if missing:
             which = f"{' and '.join(missing)} {is_or_are(len(missing))}"
             expansion.problems[path] = f"the variable {which} not set; set it in the environment or in {dotenv}"

@@ -163,14 +163,6 @@ def test_folder_whose_name_the_locale_cannot_encode_is_no_error(tmp_path: Path) 
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_path_that_the_locale_cannot_encode_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "settings.yaml").write_text(f"{SETTINGS}prompts: {{directory: [bücher]}}\n", encoding="utf-8")
-    result = hls_with_ascii_locale(tmp_path, "serve")
-    problem = "bücher has a character that the locale's encoding (ascii) lacks; set PYTHONUTF8=1"
-    where = f"{tmp_path}/settings.yaml:4: prompts.directory[0]"
-    assert (result.returncode, result.stderr) == (2, f"{where}: {problem}\n")
-
-
 @pytest.mark.parametrize(
     ("damaged", "problem"),
     [

@@ -414,4 +414,4 @@ def test_required_key_that_is_no_secret_needs_its_variable(tmp_path: Path) -> No
     with pytest.raises(SettingsError) as raised:
         load_settings(tmp_path / "settings.yaml", {}, dotenv=None, allow_unset=True)
     (problem,) = raised.value.problems
-    assert problem.startswith(f"{tmp_path}/settings.yaml:7: repositories[0].name: the variable REPOSITORY is not set;")
+    assert problem == f"{tmp_path}/settings.yaml:7: repositories[0].name: REPOSITORY is not set; it is required"
