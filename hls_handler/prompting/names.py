@@ -1,13 +1,13 @@
 """Checks the names in templates without running them, so that rarely used branches are checked, too.
 
 Checked: variables, filters, tests, and attributes of typed values. A name has all types that the templates assign to
-it, wherever they do. Not checked: the payload in `event`, parameters of macros, and results of filters; the smoke
-render finds errors in these.
+it, wherever they do. Not checked: the payload in `event`, parameters of macros, and what filters return or name; the
+smoke render finds errors in these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from jinja2 import nodes
 
@@ -20,9 +20,6 @@ from hls_handler.prompting.environment import (
 )
 from hls_handler.prompting.problems import Problem, suggest_name
 from hls_handler.prompting.variables import ANYTHING, find_element_type, iter_alternatives, members_of
-
-ATTRIBUTE_FILTERS = frozenset({"selectattr", "rejectattr", "groupby"})
-"""Filters whose first positional argument names an attribute of the elements: `groupby('kind')`."""
 
 JINJA_VARIABLES = frozenset({"self", "super", "loop", "caller", "varargs", "kwargs"})
 
@@ -44,31 +41,27 @@ def check_names(templates: ParsedTemplates, template: str, variables: Mapping[st
         _add_types(types, templates.trees[name])
     found: dict[Problem, None] = {}
     for name in names:
-        tree, file = templates.trees[name], templates.files[name]
-        problems = [*_check_tree(tree, types, templates.environment), *_check_system_blocks(tree, variables)]
-        found |= {Problem(file, node.lineno, message): None for node, message in problems}
+        problems = _check_tree(templates.trees[name], types, templates.environment)
+        found |= {Problem(templates.files[name], node.lineno, message): None for node, message in problems}
     return list(found)
 
 
 def _add_types(types: Types, tree: nodes.Template) -> None:
     """Add the types of all names that a template assigns."""
     typed: set[nodes.Node] = set()
-
-    def assign(target: nodes.Node, assigned: list[object]) -> None:
-        if isinstance(target, nodes.Name):
-            typed.add(target)
-            types.setdefault(target.name, []).extend(assigned)
-
+    for statement in tree.find_all(nodes.Stmt):
+        match statement:
+            case nodes.For(target=nodes.Name() as target, iter=value):
+                assigned = _elements(_infer(types, value))
+            case nodes.Assign(target=nodes.Name() as target, node=value):
+                assigned = _infer(types, value)
+            case _:
+                continue
+        typed.add(target)
+        types.setdefault(target.name, []).extend(assigned)
     for node in tree.find_all(nodes.Node):
-        untyped: Sequence[str | tuple[str, str]] = ()
+        untyped: list[str | tuple[str, str]] = []
         match node:
-            case nodes.For():
-                assign(node.target, _element_types(_infer(types, node.iter)))
-            case nodes.Assign():
-                assign(node.target, _infer(types, node.node))
-            case nodes.With():
-                for target, value in zip(node.targets, node.values, strict=True):
-                    assign(target, _infer(types, value))
             case nodes.Name(name=name) if node.ctx != "load" and node not in typed:
                 untyped = [name]  # a parameter, one of several targets, or the target of a block
             case nodes.Macro(name=name) | nodes.Import(target=name):
@@ -84,16 +77,13 @@ def _infer(types: Types, node: nodes.Node) -> list[object]:
         case nodes.Name():
             return types.get(node.name, [ANYTHING])
         case nodes.Getattr(attr=name) | nodes.Getitem(arg=nodes.Const(value=str(name))):
-            return _member_types(_infer(types, node.node), name)
+            members = [(members_of(kind) or {}).get(name, ANYTHING) for kind in _infer(types, node.node)]
+            return [one for hint in members for one in iter_alternatives(hint)]
     return [ANYTHING]
 
 
-def _element_types(types: Iterable[object]) -> list[object]:
+def _elements(types: Iterable[object]) -> list[object]:
     return [one for kind in types for one in iter_alternatives(find_element_type(kind) or ANYTHING)]
-
-
-def _member_types(types: Iterable[object], name: str) -> list[object]:
-    return [one for kind in types for one in iter_alternatives((members_of(kind) or {}).get(name, ANYTHING))]
 
 
 def _check_tree(tree: nodes.Template, types: Types, environment: PromptEnvironment) -> Iterator[Found]:
@@ -112,22 +102,10 @@ def _check_tree(tree: nodes.Template, types: Types, environment: PromptEnvironme
                 yield from _check_member(node, _describe(node.node), _infer(types, node.node), name)
             case nodes.Test(name=name) if name not in environment.tests:
                 yield node, f"unknown test {name!r}; {suggest_name(name, environment.tests)}"
-            case nodes.Filter(name=name):
-                if name not in environment.filters and name in ALLOWED_ONLY_IN:
-                    yield node, f"the filter {name!r} is for {ALLOWED_ONLY_IN[name]} only"
-                elif name not in environment.filters:
-                    yield node, f"unknown filter {name!r}; {suggest_name(name, environment.filters)}"
-                if node.node is not None and (attribute := _find_attribute(node)) is not None:
-                    elements = _element_types(_infer(types, node.node))
-                    yield from _check_member(node, f"an element of {_describe(node.node)}", elements, attribute)
-
-
-def _check_system_blocks(tree: nodes.Template, variables: Mapping[str, object]) -> Iterator[Found]:
-    for block in tree.find_all(nodes.Block):
-        for node in block.find_all(nodes.Name) if block.name == "system" else ():
-            if node.name in variables:
-                message = f"{node.name!r} depends on the event, but the system block must be the same for all events"
-                yield node, f"{message}; use it in the task block"
+            case nodes.Filter(name=name) if name not in environment.filters:
+                where = ALLOWED_ONLY_IN.get(name)
+                is_unknown = f"unknown filter {name!r}; {suggest_name(name, environment.filters)}"
+                yield node, f"the filter {name!r} is for {where} only" if where else is_unknown
 
 
 def _check_member(node: nodes.Node, owner: str, types: Iterable[object], name: str) -> Iterator[Found]:
@@ -143,17 +121,6 @@ def _check_member(node: nodes.Node, owner: str, types: Iterable[object], name: s
         yield node, f"{owner} is text from an event and has no {name!r}; {TEXT_OPERATIONS}"
     else:
         yield node, f"{owner} has no {name!r}; {suggest_name(name, known)}"
-
-
-def _find_attribute(node: nodes.Filter) -> str | None:
-    """Return the attribute of the elements that a filter reads: "user" for `map(attribute='user.login')`."""
-    given = [pair.value for pair in node.kwargs if pair.key == "attribute"]
-    if node.name in ATTRIBUTE_FILTERS:
-        given += node.args[:1]
-    match given:
-        case [nodes.Const(value=str(path))]:
-            return path.partition(".")[0]
-    return None
 
 
 def _describe(node: nodes.Node) -> str:
