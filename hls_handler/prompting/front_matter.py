@@ -34,23 +34,20 @@ def split_front_matter(text: str) -> tuple[str | None, str]:
     return "\n".join(lines[1:end]), blank + "\n".join(lines[end + 1 :])
 
 
-def find_fence_problem(text: str) -> tuple[int, str] | None:
-    """Return the line and the description of a mistake in the fences, if the file was meant to have front matter."""
+FENCE_PROBLEM = f"front matter must stand between two lines that are exactly {FENCE}, the first of them in line 1"
+
+
+def find_wrong_fence(text: str) -> int | None:
+    """Return the line of a fence that is wrong or not closed, if the file was meant to have front matter."""
     lines = text.removeprefix(BYTE_ORDER_MARK).split("\n")
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     opening, below = lines[first], next((line for line in lines[first + 1 :] if line.strip()), "")
-    is_fence = first == 0 and opening.rstrip() == FENCE
-    if not is_fence and not (_DASHES.fullmatch(opening.strip()) and _KEY_OR_COMMENT.match(below)):
-        return None
-    if first > 0:
-        return first + 1, "front matter must begin in line 1; remove the blank lines above it"
-    if not is_fence:
-        return 1, f"front matter begins with {opening!r}; write exactly {FENCE}"
+    if first > 0 or opening.rstrip() != FENCE:
+        return first + 1 if _DASHES.fullmatch(opening.strip()) and _KEY_OR_COMMENT.match(below) else None
     end = _find_closing_fence(lines)
     if end is None:
-        return 1, f"the front matter has no end; close it with a line {FENCE}"
-    closing = lines[end].rstrip()
-    return None if closing == FENCE else (end + 1, f"the front matter ends with {closing!r}; write exactly {FENCE}")
+        return 1
+    return None if lines[end].rstrip() == FENCE else end + 1
 
 
 def _find_closing_fence(lines: list[str]) -> int | None:

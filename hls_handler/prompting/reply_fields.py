@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
@@ -74,21 +73,18 @@ def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
     if not values:
         message = "only booleans and fields with an enum can become labels"
         yield "", f"{message}, because the values of other fields are not known in advance"
-    elif hint is bool and isinstance(given, str):
-        if PLACEHOLDER.search(given):
-            yield "", f"the field is a boolean; write the label for true, without a placeholder; found {given!r}"
-    elif isinstance(given, str) and VALUE in given and not set("{}") & set(given.replace(VALUE, "", 1)):
-        return
-    elif not isinstance(given, Mapping) or not given:
-        yield "", f"must be a pattern with {VALUE} once, false (no label), or a label for each value; found {given!r}"
-    else:
-        for value, label in given.items():
-            if value not in values:
-                yield f".{value}", f"unknown value; {suggest_name(value, values)}"
-            elif not isinstance(label, str):
-                yield f".{value}", f"must be the name of a label in quotes, or be removed; found {label!r}"
-            elif PLACEHOLDER.search(label):
-                yield f".{value}", f"the label of one value has no placeholder; write its whole name, found {label!r}"
+    elif isinstance(given, Mapping) and (unknown := [value for value in given if value not in values]):
+        yield f".{unknown[0]}", f"unknown value; {suggest_name(unknown[0], values)}"
+    elif not _is_label_rule(given, is_boolean=hint is bool):
+        one = "the label for true" if hint is bool else f"a pattern with {VALUE} once"
+        yield "", f"must be {one}, false (no label), or the name of a label in quotes for each value; found {given!r}"
+
+
+def _is_label_rule(given: object, *, is_boolean: bool) -> bool:
+    if isinstance(given, str) and not is_boolean:
+        return VALUE in given and not set("{}") & set(given.replace(VALUE, "", 1))
+    labels = [given] if isinstance(given, str) else [*given.values()] if isinstance(given, Mapping) else []
+    return bool(labels) and all(isinstance(label, str) and not PLACEHOLDER.search(label) for label in labels)
 
 
 def _label_name_problems(model: type[Reply], rules: Mapping[str, LabelRule], lines: Sources) -> Iterator[Problem]:
@@ -222,47 +218,27 @@ def _make_permissive(base: type[_Model]) -> type[_Model]:
 
 def _field_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -> Iterator[tuple[str, str]]:
     if name in base.model_fields:
-        yield from _changed_enum_problems(base, reply, name, keys)
-    elif FIELD_NAME.fullmatch(name) is None:
-        yield "", "a field name must be a letter, then letters, digits and _, with at most 40 characters"
-    elif hasattr(base, name):
-        yield "", "this name is reserved; choose another name"
-    elif keys.type == SCORES and name != SCORES:
-        yield "", "a field of the type scores must be called scores"
-    elif keys.type == SCORES and keys.enum is None:
-        yield "", "the field has no enum; name the dimensions in it"
+        annotation = base.model_fields[name].annotation
+        changeable = sorted(other for other, field in base.model_fields.items() if enum_values(field.annotation))
+        shipped_type = "list" if get_origin(annotation) is list else "string"
+        if name not in changeable or keys.enum is None or keys.type not in (None, shipped_type):
+            only = f"only the enum of {', '.join(changeable)}" if changeable else "none"
+            yield "", f"this is already a field of {reply}, of which {only} can be changed; choose another name"
+    elif FIELD_NAME.fullmatch(name) is None or hasattr(base, name):
+        yield "", "this name is reserved, or is not a letter, then letters, digits and _, with at most 40 characters"
+    elif keys.type == SCORES and (name != SCORES or keys.enum is None):
+        yield "", "a field of the type scores must be called scores, and its enum has the dimensions"
     elif keys.type is None and keys.enum is None:
         yield "", f"the field has no type; {suggest_name('', FIELD_TYPES)}"
     elif keys.enum is not None and keys.type not in (None, "string", "list", SCORES):
         yield ".enum", f"only the types string, list and scores can have an enum; the type is {keys.type}"
-    if keys.enum is not None:
-        yield from ((".enum", message) for message in _enum_problems(keys.enum))
-
-
-def _changed_enum_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -> Iterator[tuple[str, str]]:
-    annotation = base.model_fields[name].annotation
-    changeable = sorted(other for other, field in base.model_fields.items() if enum_values(field.annotation))
-    if not enum_values(annotation):
-        others = f"only the values of {', '.join(changeable)} can be changed" if changeable else "none can be changed"
-        yield "", f"this is already a field of {reply}; {others}; choose another name"
-        return
-    if keys.enum is None:
-        yield "", f"this is already a field of {reply}; add enum with its new values"
-    shipped_type = "list" if get_origin(annotation) is list else "string"
-    if keys.type not in (None, shipped_type):
-        yield ".type", f"the type is {shipped_type} in {reply} and cannot be changed"
-
-
-def _enum_problems(values: tuple[str, ...]) -> Iterator[str]:
-    if not 2 <= len(values) <= 100:
-        yield f"an enum must have 2 to 100 values; found {len(values)}"
-    for value, count in Counter(values).items():
-        if count > 1:
-            yield f"{value!r} is listed twice"
+    for value in keys.enum or ():
         if "\n" in value or value != value.strip() or clean(CodeText(value)) != value:
-            yield f"{value!r} has a line break, a leading or trailing space, or an invisible character"
+            yield ".enum", f"{value!r} has a line break, a leading or trailing space, or an invisible character"
         elif redact(value) != value:
-            yield "a value looks like a credential, and credentials are redacted in replies"
+            yield ".enum", "a value looks like a credential, and credentials are redacted in replies"
+    if keys.enum is not None and not 2 <= len(set(keys.enum)) == len(keys.enum) <= 100:
+        yield ".enum", f"an enum must have 2 to 100 different values; found {len(set(keys.enum))}"
 
 
 @cache  # a reload of the library must create no new types, because Python would keep the old types in memory

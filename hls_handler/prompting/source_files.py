@@ -7,16 +7,17 @@ templates are parts, which prompts include: files in the top folder (`base.j2`) 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from hls_handler.prompting.front_matter import (
     BYTE_ORDER_MARK,
+    FENCE_PROBLEM,
     SUFFIX,
     FrontMatter,
-    find_fence_problem,
+    find_wrong_fence,
     parse_front_matter,
     split_front_matter,
 )
@@ -60,8 +61,8 @@ class SourceFile:
 
     @property
     def fence_problem(self) -> Problem | None:
-        found = find_fence_problem(self.text)
-        return None if found is None else Problem(self.file, *found)
+        line = find_wrong_fence(self.text)
+        return None if line is None else Problem(self.file, line, FENCE_PROBLEM)
 
     @property
     def prompt(self) -> str:
@@ -142,7 +143,7 @@ def read_source_files(
     copies = read_folder(SHIPPED_FRONT_MATTER)[0] if shipped is not None else {}
     layers = [*(sources for sources, _ in read), shipped_sources, copies]
     own = {name: source for sources, _ in reversed(read) for name, source in sources.items()}
-    own |= _find_chained(own, layers, shipped_sources)
+    own |= _find_followers(own, layers, shipped_sources)
     front_sources = {name: _find_front_source(name, layers) for name, source in own.items() if source.is_prompt}
     sources = {**_shipped_fallbacks(front_sources, shipped_sources), **own}
     first_folder = folders[0].as_posix()
@@ -179,30 +180,21 @@ def _find_front_source(name: str, layers: Sequence[Mapping[str, SourceFile]]) ->
     return next((source for source in candidates if source.front is not None or source.fence_problem), candidates[0])
 
 
-def _find_chained(
+def _find_followers(
     own: Mapping[str, SourceFile], layers: Sequence[Mapping[str, SourceFile]], shipped: Mapping[str, SourceFile]
 ) -> Mapping[str, SourceFile]:
-    """Return the shipped prompts that `own` lacks and that a `then` chains with one of its prompts."""
-
-    def parse(sources: Iterable[SourceFile]) -> Iterator[tuple[str, FrontMatter]]:
-        for source in sources:
-            text = _find_front_source(source.name, layers).front if source.is_prompt else None
-            front = parse_front_matter(text, source.file)[0] if text is not None else None
-            if front is not None:
-                yield source.prompt, front
-
-    fronts = dict(parse(own.values()))
-    others = dict(parse(source for name, source in shipped.items() if name not in own))
-    followed = {front.then.prompt for front in fronts.values() if front.then}
-    without_event = {name for name, front in fronts.items() if "on" not in front.model_fields_set} - followed
-    pending = followed | {name for name, front in others.items() if front.then and front.then.prompt in without_event}
-    chained: dict[str, SourceFile] = {}
+    """Return the shipped prompts that `own` lacks and that the `then` of its prompts names, directly or indirectly."""
+    found: dict[str, SourceFile] = {}
+    pending = [source for source in own.values() if source.is_prompt]
     while pending:
-        name = pending.pop()
-        if (front := others.pop(name, None)) is not None:
-            chained[f"{name}{SUFFIX}"] = shipped[f"{name}{SUFFIX}"]
-            pending |= {front.then.prompt} if front.then else set()
-    return chained
+        source = pending.pop()
+        text = _find_front_source(source.name, layers).front
+        front = None if text is None else parse_front_matter(text, source.file)[0]
+        follower = f"{front.then.prompt}{SUFFIX}" if front is not None and front.then else ""
+        if follower in shipped and follower not in {*own, *found}:
+            found[follower] = shipped[follower]
+            pending.append(shipped[follower])
+    return found
 
 
 def _missing_front_problem(source: SourceFile) -> Problem:

@@ -68,14 +68,20 @@ def test_each_mistake_has_its_line_and_message(tmp_path: Path) -> None:
             front(reply="issue_analysis\nreply: issue_response") + "x",
             "5: reply: written twice, first in line 4; remove one",
         ),
-        (front(fields="\n  a:\n    enum: [x]") + "x", "7: fields.a.enum: an enum must have 2 to 100 values; found 1"),
+        (
+            front(fields="\n  a:\n    enum: [x]") + "x",
+            "7: fields.a.enum: an enum must have 2 to 100 different values; found 1",
+        ),
         (
             front(effort="low\nthen: &a\n  prompt: *a\n  when: x") + "x",
             "6: front matter: nested too deeply; at most 20 levels are allowed",
         ),
         (
             front(reply="issue_response", fields="{answer: {type: string}}") + "x",
-            ("5: fields.answer: this is already a field of issue_response; none can be changed; choose another name"),
+            (
+                "5: fields.answer: this is already a field of issue_response, of which none can be changed; "
+                "choose another name"
+            ),
         ),
         ("---\nissues\n---\nx", "2: the front matter has no keys; write `key: value`"),
         (front() + "{{ " + "(" * 2000 + "1" + ")" * 2000 + " }}", "1: the template is nested too deeply"),
