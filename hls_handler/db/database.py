@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets as random_bytes
 import shutil
 import sqlite3
@@ -59,35 +60,31 @@ _PROBE, _PROBE_BYTES = "write-probe", 64_000  # a full disk may still accept a f
 NO_POOLER = "name the PostgreSQL server itself in storage.url: a connection pooler drops the time limits that HLS sets"
 
 _REMEDIES = (
-    ("locked", "another program is writing to it: stop that one, or wait until it is done"),
-    ("lock timeout", "another program has locked its tables: stop that one, or wait until it is done"),
+    ("locked|lock timeout", "another program has locked it: stop that one, or wait until it is done"),
     ("disk is full", "free disk space"),
-    ("No space left", "free disk space where PostgreSQL keeps its data"),
-    ("could not extend", "free disk space where PostgreSQL keeps its data"),
-    ("too many clients", "raise PostgreSQL's max_connections, or let fewer programs connect"),
-    ("connection slots", "raise PostgreSQL's max_connections, or let fewer programs connect"),
-    ("too many connections", "raise the limit of connections that the database or its user has"),
-    ("QueuePool", "see whether the database is overloaded, or lower limits.concurrency"),
+    ("no space left|could not extend", "free disk space where PostgreSQL keeps its data"),
+    (
+        "too many clients|connection slots|too many connections",
+        "raise PostgreSQL's max_connections, or let fewer programs connect",
+    ),
+    ("queuepool", "see whether the database is overloaded, or lower limits.concurrency"),
     ("deadlock", "nothing was changed: do it again"),
-    ("starting up", "wait until it has started"),
-    ("recovery mode", "wait until it has recovered; its own log says why"),
-    ("shutting down", "wait until it is started again"),
-    ("administrator command", "wait: the administrator of PostgreSQL ended the connection"),
-    ("did not answer", "see whether the server hangs, or the network on the way to it"),
-    ("timeout expired", "see whether the server hangs, or the network on the way to it"),
-    ("disk I/O", "check the disk: reading or writing fails"),
+    (
+        "starting up|recovery mode|shutting down|administrator command",
+        "wait until it has started; its log says why",
+    ),
+    ("did not answer|timeout expired", "see whether the server hangs, or the network on the way to it"),
+    ("disk i/o", "check the disk: reading or writing fails"),
     ("readonly", "let the user that runs HLS write to the file and its folder"),
     ("unable to open", "put the file back if it is gone, and let the user that runs HLS write to it and its folder"),
     ("not a database", "the file is not an SQLite database: move it away, or name another file in storage.url"),
     ("malformed", "the file is damaged: restore a copy of it"),
     ("password", "check the user and the password in storage.url"),
-    ("permission", "let the database user of storage.url write to the database"),
-    ("read-only", "name a server in storage.url that accepts writes"),
-    ("role ", "create the user that storage.url names, or name another"),
-    ('database "', "create the database that storage.url names"),
+    ("permission|read-only", "name a server and a user in storage.url that may write to the database"),
+    ('role |database "', "create the user and the database that storage.url names, or name others"),
     ("startup parameter", NO_POOLER),
 )
-
+"""Pattern of an error's first line, in any case, and what to do."""
 
 _STARTING = ("starting up", "in recovery mode", "not yet accepting connections")
 """Parts of the messages of a PostgreSQL server that is still starting; the error has no code."""
@@ -334,7 +331,7 @@ class Database:
         default = (
             "see whether PostgreSQL runs where storage.url says" if self.file is None else "see whether it is intact"
         )
-        remedy = next((remedy for sign, remedy in _REMEDIES if sign.lower() in first_line.lower()), default)
+        remedy = next((words for pattern, words in _REMEDIES if re.search(pattern, first_line, re.I)), default)
         return f"the database {self.shown_url} cannot be used: {first_line}; {remedy}"
 
 

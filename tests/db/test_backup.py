@@ -68,17 +68,6 @@ def test_restored_backup_continues_from_its_state(tmp_path: Path) -> None:
     again.close()
 
 
-def test_backup_omits_free_pages(tmp_path: Path) -> None:
-    store = Storage.open(url(tmp_path / "hls.db"))
-    with store.database.writing() as connection:
-        connection.exec_driver_sql("CREATE TABLE heap AS SELECT zeroblob(1000000) AS bytes")
-        connection.exec_driver_sql("DROP TABLE heap")
-    reusable = store.database.size()["reusable_bytes"]
-    store.close()
-    assert reusable > 1_000_000
-    assert back_up(url(tmp_path / "hls.db"), tmp_path / "copy.db") < (tmp_path / "hls.db").stat().st_size - 900_000
-
-
 def test_backup_does_not_overwrite_a_file(tmp_path: Path) -> None:
     Storage.open(url(tmp_path / "hls.db")).close()
     (tmp_path / "copy.db").write_text("precious")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import random
 import re
 import resource
 import sqlite3
 import tempfile
-import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -81,11 +78,6 @@ def as_unprivileged_owner(folder: Path) -> Iterator[None]:
         os.seteuid(0)
 
 
-def accept_until_error(store: Storage) -> None:
-    for i in itertools.count():
-        accept(store, queued(f"small-{i}"))
-
-
 def test_locked_sqlite_database_raises_and_names_the_cause(database_file: Path, sqlite_store: Storage) -> None:
     with locked_by_another_program(database_file):
         with pytest.raises(StoreUnavailable, match=r"hls\.db cannot be used: database is locked; another program"):
@@ -98,19 +90,6 @@ def test_locked_sqlite_database_raises_and_names_the_cause(database_file: Path, 
     assert accept(sqlite_store, queued("g1"))[0].outcome == "queued"
 
 
-def test_full_disk_raises_and_loses_no_stored_delivery(database_file: Path, sqlite_store: Storage) -> None:
-    accept(sqlite_store, queued("g1"))
-    with file_size_limit(1_000_000):
-        with pytest.raises(StoreUnavailable, match="cannot be used"):
-            accept(sqlite_store, queued("large", body=random.Random(0).randbytes(3_000_000)))
-        with pytest.raises(StoreUnavailable, match="cannot be used"):
-            accept_until_error(sqlite_store)
-    stored = len(newest(sqlite_store))
-    assert accept(sqlite_store, queued("after"))[0].outcome == "queued"
-    assert len(newest(sqlite_store)) == stored + 1
-    assert sqlite_store.statistics.counters()["webhooks", ""] == stored + 1
-
-
 def test_failed_batch_stores_nothing(store: Storage) -> None:
     accept(store, push("old", "aaa"))
     before = store.statistics.counters()
@@ -121,29 +100,12 @@ def test_failed_batch_stores_nothing(store: Storage) -> None:
     assert store.statistics.counters() == before
 
 
-def test_lost_server_raises_until_it_accepts_connections_again(postgres: Cluster) -> None:
-    name = postgres.create()
-    store = Storage.open(postgres.url(name))
-    accept(store, queued("g1"))
-    postgres.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
-    assert accept(store, queued("g2"))[0].outcome == "queued"  # reconnects without an error
-    postgres.run(f"ALTER DATABASE {name} CONNECTION LIMIT 0; ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-    postgres.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
-    for operation in (store.database.current_time, store.database.check_writable, lambda: accept(store, queued("g3"))):
-        with pytest.raises(StoreUnavailable, match="cannot be used"):
-            operation()
-    postgres.run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true; ALTER DATABASE {name} CONNECTION LIMIT -1")
-    assert [a.outcome for a in accept(store, queued("g2"), queued("g3"))] == ["duplicate", "queued"]
-    store.close()
-    postgres.drop(name)
-
-
 @ON_POSTGRESQL
 def test_locked_postgresql_table_raises_and_names_the_cause(url: str) -> None:
     store = Storage.open(f"{url}&options=-c%20lock_timeout%3D50")
     with psycopg.connect(url.replace("+psycopg", "")) as other:
         other.execute("LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE")
-        with pytest.raises(StoreUnavailable, match=r"lock timeout; another program has locked its tables"):
+        with pytest.raises(StoreUnavailable, match=r"lock timeout; another program has locked it"):
             accept(store, queued("g1"))
         with pytest.raises(StoreUnavailable, match=r"lock timeout"):
             store.database.check_writable()
@@ -174,8 +136,7 @@ def test_open_rejects_a_server_without_timeouts(postgres: Cluster, shared_databa
 @pytest.mark.parametrize(
     ("error", "remedy"),
     [
-        ('database "hls" does not exist', "create the database"),
-        ('role "hls" does not exist', "create the user"),
+        ('database "hls" does not exist', "create the user and the database"),
         ("unsupported startup parameter: options", "name the PostgreSQL server itself"),
         ('prepared statement "_pg3_1" does not exist', "see whether PostgreSQL runs"),
     ],
@@ -286,28 +247,6 @@ def test_silent_server_times_out_and_its_late_response_is_dropped(store: Storage
     ):
         query()
     assert accept(store, queued("g1")) == [Accepted("queued", "queued", "g1")]
-
-
-@ON_POSTGRESQL
-def test_close_ends_the_wait_for_a_silent_server(store: Storage) -> None:
-    entered, ended = threading.Event(), threading.Event()
-
-    def read() -> None:
-        with store.database.reading() as connection:
-            entered.set()
-            connection.exec_driver_sql("SELECT pg_sleep(9)")
-
-    def wait() -> None:
-        with pytest.raises(StoreUnavailable, match="did not answer"):
-            read()
-        ended.set()
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    assert entered.wait(10)
-    store.close()
-    assert ended.wait(5)
-    thread.join()
 
 
 @ON_POSTGRESQL

@@ -139,7 +139,7 @@ def test_error_of_a_silent_database_hides_the_password(url: str, shown: str) -> 
 
 
 def test_error_of_a_missing_database_says_to_create_it(postgres: Cluster) -> None:
-    with pytest.raises(StoreUnavailable, match=r"does not exist; create the database that storage\.url names"):
+    with pytest.raises(StoreUnavailable, match="does not exist; create the user and the database that"):
         Storage.open(postgres.url("missing"))
 
 

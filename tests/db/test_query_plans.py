@@ -70,85 +70,43 @@ def _begin_review_call(store: Storage) -> None:
     start_call(store, claim(store), review=review)
 
 
-QUERIES: dict[str, tuple[Callable[[Storage], object], set[str]]] = {
-    "claim": (
-        lambda store: store.queue.claim(worker="w", lease_s=30, max_crashes=10, concurrency=0),
-        {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_commands", "ix_deliveries_conversation"},
-    ),
-    "seconds_until_due": (
-        lambda store: store.queue.seconds_until_due(),
-        {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_conversation"},
-    ),
-    "push": (lambda store: accept(store, push("g3", "bbb")), {"ix_deliveries_conversation", "ix_deliveries_digest"}),
-    "close": (lambda store: accept(store, queued("g3", number=7, supersedes="all")), {"ix_deliveries_conversation"}),
-    "dead": (lambda store: store.searches.count_reasons(DeliverySearch(state="dead")), {"ix_deliveries_dead"}),
-    "conversation": (
-        lambda store: store.deliveries.of_conversation("octo/widgets", 7),
-        {"ix_deliveries_number", "ix_deliveries_posted_on"},
-    ),
-    "find": (
-        lambda store: store.deliveries.find("request-g1"),
-        {"sqlite_autoindex_deliveries_1", "ix_deliveries_request"},
-    ),
-    "stop": (lambda store: store.interruptions.find_stop(1, 7), {"sqlite_autoindex_stops_1"}),
-    "pull_request_of_commit": (
-        lambda store: store.deliveries.find_pull_request("octo/widgets", "aaa"),
-        {"ix_deliveries_number"},
-    ),
-    "figures": (
-        lambda store: store.figures.read(store.now() - timedelta(days=1), store.now(), has_authors=True),
-        {"ix_deliveries_finished", "ix_calls_started", "ix_findings_raised", "ix_deliveries_conversation"},
-    ),
-    "calls_last_hour": (lambda store: store.calls.count_last_hour(), {"ix_calls_started"}),
-    "settled_counters": (lambda store: store.statistics.settled_counters(), {"ix_calls_started"}),
-    "unended_checks": (
-        lambda store: store.commit_checks.claim_unended(lease_s=60, slowest_write_s=60),
-        {"ix_checks_open"},
-    ),
-    "prompt_stats": (lambda store: store.calls.prompt_stats(), {"ix_calls_prompt"}),
-    "review_budget": (_begin_review_call, {"ix_calls_review", "sqlite_autoindex_deleted_review_calls_1"}),
-    "cached_reply": (
-        lambda store: store.reply_cache.find(CacheKey(1, b"digest"), ttl_h=168),
-        {"sqlite_autoindex_cached_replies_1"},
-    ),
-    "expired_replies": (
-        lambda store: store.retention.delete_cached_replies(after=timedelta(days=7), most=20),
-        {"ix_cached_replies_stored"},
-    ),
-    "waiting_reasons": (
-        lambda store: store.searches.count_reasons(DeliverySearch(state="queued"), is_waiting=True),
-        {"ix_deliveries_queued"},
-    ),
-    "counters_of_a_period": (
-        lambda store: store.counter_hours.series(["webhooks"], latest_period("30d", store.now())),
-        {"SEARCH", "counter_hours"},
-    ),
-    "expired_hours": (
-        lambda store: store.retention.delete_counter_hours(after=timedelta(days=400)),
-        {"SEARCH", "counter_hours"},
-    ),
-    "analyses": (lambda store: store.analyses.find(AnalysisSearch(kind="issue")), {"ix_analyses_newest"}),
-    "analyses_of_conversation": (
-        lambda store: store.analyses.find(AnalysisSearch(repository="octo/widgets", number=7)),
-        {"ix_deliveries_number", "ix_deliveries_posted_on", "sqlite_autoindex_analyses_1"},
-    ),
-    "queue_state": (
-        lambda store: store.deliveries.queue_state(),
-        {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_dead"},
-    ),
+QUERIES: dict[str, Callable[[Storage], object]] = {
+    "claim": lambda store: store.queue.claim(worker="w", lease_s=30, max_crashes=10, concurrency=0),
+    "seconds_until_due": lambda store: store.queue.seconds_until_due(),
+    "push": lambda store: accept(store, push("g3", "bbb")),
+    "close": lambda store: accept(store, queued("g3", number=7, supersedes="all")),
+    "dead": lambda store: store.searches.count_reasons(DeliverySearch(state="dead")),
+    "waiting": lambda store: store.searches.count_reasons(DeliverySearch(state="queued"), is_waiting=True),
+    "conversation": lambda store: store.deliveries.of_conversation("octo/widgets", 7),
+    "find": lambda store: store.deliveries.find("request-g1"),
+    "stop": lambda store: store.interruptions.find_stop(1, 7),
+    "pull_request_of_commit": lambda store: store.deliveries.find_pull_request("octo/widgets", "aaa"),
+    "figures": lambda store: store.figures.read(store.now() - timedelta(days=1), store.now(), has_authors=True),
+    "calls_last_hour": lambda store: store.calls.count_last_hour(),
+    "settled_counters": lambda store: store.statistics.settled_counters(),
+    "unended_checks": lambda store: store.commit_checks.claim_unended(lease_s=60, slowest_write_s=60),
+    "prompt_stats": lambda store: store.calls.prompt_stats(),
+    "review_budget": _begin_review_call,
+    "cached_reply": lambda store: store.reply_cache.find(CacheKey(1, b"digest"), ttl_h=168),
+    "expired_replies": lambda store: store.retention.delete_cached_replies(after=timedelta(days=7), most=20),
+    "counters_of_a_period": lambda store: store.counter_hours.series(["webhooks"], latest_period("30d", store.now())),
+    "expired_hours": lambda store: store.retention.delete_counter_hours(after=timedelta(days=400)),
+    "analyses": lambda store: store.analyses.find(AnalysisSearch(kind="issue")),
+    "analyses_of_conversation": lambda store: store.analyses.find(AnalysisSearch(repository="octo/widgets", number=7)),
+    "queue_state": lambda store: store.deliveries.queue_state(),
 }
+SHORT = ("CONSTANT", "anon_", "counters", "deleted_calls")
+"""What a plan may scan whole: subqueries, and tables with few rows, such as one for each prompt."""
+PARTIAL = ("ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_commands", "ix_checks_open")
+"""Indexes that a plan may scan whole: of deliveries in work, in the order of the claim, and of open checks."""
+SORTED = ("ix_calls_prompt", "ix_analyses_newest")
+"""Indexes with a row for each call or analysis, which give the rows in the order of the result."""
 
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_frequent_queries_use_an_index(tmp_path: Path, name: str) -> None:
-    query, indexes = QUERIES[name]
-    plans = plans_of(tmp_path, query)
-    # A scan of all deliveries, even by an index, is too slow.
-    assert [plan for plan in plans if plan.startswith("SCAN") and "ix_deliveries_conversation" in plan] == []
-    assert indexes <= {word for plan in plans for word in plan.split()}
-    harmless = ("INDEX", "CONSTANT", "anon_")  # the last one is the result of a subquery
-    scans = [plan for plan in plans if plan.startswith("SCAN") and not any(word in plan for word in harmless)]
-    assert scans in ([], ["SCAN deleted_calls"], ["SCAN counters"])  # the first has a row for each prompt
+    scans = [plan for plan in plans_of(tmp_path, QUERIES[name]) if plan.startswith("SCAN")]
+    assert [plan for plan in scans if not any(word in plan for word in (*SHORT, *PARTIAL, *SORTED))] == []
 
 
 def test_search_for_analyses_does_not_read_all_deliveries_of_a_repository(tmp_path: Path) -> None:
