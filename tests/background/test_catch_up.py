@@ -377,15 +377,6 @@ def test_a_quarter_of_the_hourly_limit_is_reserved_for_deliveries(
     assert (find_reserved(rate_limit, RESET - timedelta(minutes=minutes_before_reset)) is not None) == waits
 
 
-def test_listening_begins_with_the_webhooks_sent_from_now_on(world: World) -> None:
-    world.github.send("before")
-    loop, _ = make_loop(world, every_s=5.0, since=datetime.now(UTC))
-    loop.run()
-    world.github.send("after", number=2, age=timedelta())
-    loop.run()
-    assert (loop.every_s(), world.process_all()) == (5.0, ["after"])
-
-
 def test_listening_without_a_known_repository_says_what_to_do(world: World) -> None:
     world.settings = make_settings("*/*")
     loop, health = make_loop(world, every_s=5.0, since=datetime.now(UTC))

@@ -257,7 +257,7 @@ def make_health(**identity: object) -> Health:
     return health
 
 
-def report(health: Health, *, on_terminal: bool) -> list[str]:
+def report(health: Health, *, on_terminal: bool = True) -> list[str]:
     shown: list[str] = []
     connections = ConnectionReport(health)
     connections.show = shown.append if on_terminal else None
@@ -266,62 +266,41 @@ def report(health: Health, *, on_terminal: bool) -> list[str]:
     return shown
 
 
-def test_account_and_model_are_shown_on_a_terminal(caplog: pytest.LogCaptureFixture) -> None:
+def test_account_and_model_are_shown_on_a_terminal_and_logged_elsewhere(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    assert report(make_health(), on_terminal=True) == [
+    assert report(make_health()) == [
         "GitHub:    acts as hls-bot, no missing permission is known",
         "Claude:    claude-haiku-5-5, the key works",
     ]
     assert caplog.records == []
-
-
-def test_account_and_model_are_logged_elsewhere(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
     report(make_health(), on_terminal=False)
     github, claude = caplog.records
     assert (github.message, github.__dict__["account"]) == ("GitHub accepts the credentials", "hls-bot")
     assert (claude.message, claude.__dict__["model"]) == ("Claude accepts the key", "claude-haiku-5-5")
 
 
-@pytest.mark.parametrize("on_terminal", [True, False])
-def test_rejected_credential_is_a_warning(caplog: pytest.LogCaptureFixture, on_terminal: bool) -> None:
+def test_rejected_credential_and_missing_permissions_are_warnings(caplog: pytest.LogCaptureFixture) -> None:
     health = make_health()
     health.report_problem("github", "GitHub rejected the token (401)", "create a new token", by_probe=True)
-    shown = report(health, on_terminal=on_terminal)
-    (warning,) = (record for record in caplog.records if record.levelname == "WARNING")
-    assert (warning.message, warning.__dict__["why"], warning.__dict__["remedy"]) == (
+    assert len(report(health)) == 1
+    report(make_health(missing_permissions=[MISSING]))
+    report(make_health(installations=[{"account": "octo-org", "missing_permissions": [MISSING]}]))
+    rejected, *missing = [record.__dict__ for record in caplog.records if record.levelname == "WARNING"]
+    assert (rejected["message"], rejected["why"], rejected["remedy"]) == (
         "GitHub cannot be used",
         "GitHub rejected the token (401)",
         "create a new token",
     )
-    assert len(shown) == (1 if on_terminal else 0)
-
-
-@pytest.mark.parametrize(
-    ("identity", "missing"),
-    [
-        ({"missing_permissions": [MISSING]}, [MISSING]),
-        (
-            {"installations": [{"account": "octo-org", "missing_permissions": [MISSING]}]},
-            [f"{MISSING} (installation on octo-org)"],
-        ),
-    ],
-    ids=["token", "App"],
-)
-def test_missing_permissions_are_a_warning(
-    caplog: pytest.LogCaptureFixture, identity: dict[str, object], missing: list[str]
-) -> None:
-    report(make_health(**identity), on_terminal=True)
-    (warning,) = caplog.records
-    assert (warning.message, warning.__dict__["missing"]) == ("permissions are missing on GitHub", missing)
+    assert [(one["message"], one["missing"]) for one in missing] == [
+        ("permissions are missing on GitHub", [MISSING]),
+        ("permissions are missing on GitHub", [f"{MISSING} (installation on octo-org)"]),
+    ]
 
 
 def test_service_without_models_is_reported_as_not_checked() -> None:
     health = make_health()
     health.set_metrics("claude", {"model": "llama-9", "model_lifecycle": "unlisted"})
-    assert report(health, on_terminal=True)[1] == (
-        "Claude:    llama-9, key and model not checked: the service lists no models"
-    )
+    assert report(health)[1] == "Claude:    llama-9, key and model not checked: the service lists no models"
 
 
 def test_changed_credential_is_reported_again_when_its_state_is_known() -> None:

@@ -112,16 +112,6 @@ def test_failed_check_is_shown_and_the_next_check_runs(error: Exception, found: 
     assert (components["queue"], components["settings"].state) == (found, "healthy")
 
 
-def test_figures_of_a_check_are_shown_until_the_next_success() -> None:
-    health = make_health()
-    found: list[dict[str, int]] = [{"database_bytes": 81920}]
-    checks = [Check("store", lambda: found.pop())]
-    run_checks(checks, health)
-    run_checks(checks, health)  # fails: the list is empty
-    store = health.snapshot().components["store"]
-    assert (store.state, store.metrics) == ("degraded", {"database_bytes": 81920})
-
-
 def test_check_that_proves_use_clears_what_it_found_itself() -> None:
     found = [ProblemFound("everything is paused", remedy="resume")]
 
@@ -135,16 +125,6 @@ def test_check_that_proves_use_clears_what_it_found_itself() -> None:
     assert health.snapshot().components["queue"].state == "degraded"
     run_checks(checks, health)
     assert health.snapshot().components["queue"].state == "healthy"
-
-
-def test_failed_check_does_not_replace_a_problem_of_use() -> None:
-    def check() -> None:
-        raise HlsError("the check failed")
-
-    health = make_health()
-    health.report_problem("claude", "400: credit balance is too low", "add credit")
-    run_checks([Check("claude", check)], health)
-    assert health.snapshot().components["claude"].message == "400: credit balance is too low"
 
 
 def test_checks_run_more_often_while_the_service_is_unhealthy() -> None:

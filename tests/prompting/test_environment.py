@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,17 +11,10 @@ import pytest
 
 from hls_handler.errors import PromptError
 from hls_handler.prompting.environment import PromptEnvironment, RenderLimitError, join_chunks, place_of
-from hls_handler.prompting.render import render, render_comment
+from hls_handler.prompting.render import render
 from hls_handler.prompting.source_files import SourceFile
-from hls_handler.untrusted.markdown import (
-    sanitize_code_block,
-    sanitize_code_span,
-    sanitize_html,
-    sanitize_inline,
-    sanitize_link_target,
-)
 from hls_handler.untrusted.placeholders import Placeholders
-from tests.prompting.samples import ANALYSIS, FRONT, ISSUE, KEY, issue_variables, load
+from tests.prompting.samples import FRONT, ISSUE, KEY, issue_variables, load
 
 
 def environment(template: str) -> PromptEnvironment:
@@ -81,27 +73,6 @@ def in_prompt(folder: Path, template: str) -> str:
 )
 def test_filters_in_prompts(tmp_path: Path, template: str, text: str) -> None:
     assert in_prompt(tmp_path, template) == text
-
-
-@pytest.mark.parametrize(
-    ("template", "sanitize"),
-    [
-        ("| {{ issue.title | inline }} |", sanitize_inline),
-        ("`{{ issue.title | inline }}`", sanitize_code_span),
-        ("```\n{{ issue.title | inline }}\n```", sanitize_code_block),
-        ("[x]({{ issue.title | inline }})", sanitize_link_target),
-        ("<b>{{ issue.title | inline }}</b>", sanitize_html),
-    ],
-    ids=["table cell", "code span", "code block", "link target", "HTML"],
-)
-def test_inline_is_safe_at_every_place_of_a_comment(
-    tmp_path: Path, template: str, sanitize: Callable[[str], str]
-) -> None:
-    files = {"issues/t.j2": FRONT + "x", "issues/t.comment.md.j2": template}
-    comment = render_comment(
-        load(tmp_path, files), "issues/t", {**issue_variables(LONG), "analysis": ANALYSIS}, key=KEY
-    )
-    assert comment == template.replace("{{ issue.title | inline }}", sanitize(LONG.title))
 
 
 @pytest.mark.parametrize(

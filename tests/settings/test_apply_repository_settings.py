@@ -115,9 +115,3 @@ prompts: {use: {issues.opened: false}}
         "findings.min_confidence = 0.8   .github/hls.yaml:2 (findings.min_confidence)",
         "prompts.use.issues.opened = false   .github/hls.yaml:5 (prompts.use.issues.opened)",
     } <= set(lines)
-
-
-def test_without_repository_settings_their_keys_have_no_line(tmp_path: Path) -> None:
-    settings = load(tmp_path, SMALLEST)
-    settings.with_repository_sources(Sources(PATH, {"enabled": 1}))
-    assert settings.sources.repository is None

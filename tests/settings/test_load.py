@@ -184,15 +184,6 @@ def test_a_broken_dotenv_file_is_reported_without_its_text(tmp_path: Path, conte
     assert raised.value.problems == (f"{dotenv}{problem}",)
 
 
-def test_open_statistics_are_warned_about_unless_there_is_a_key(tmp_path: Path) -> None:
-    for server, warnings in (
-        ("host: '::1'", 0),
-        ("host: 10.0.0.7", 1),
-        ("host: 10.0.0.7, api_key: 0123456789abcdef", 0),
-    ):
-        assert len(load(tmp_path, f"{SMALLEST}server: {{{server}}}\n").warnings) == warnings
-
-
 def test_temperature_is_accepted_and_reported_as_without_effect(tmp_path: Path) -> None:
     text = SMALLEST.replace("claude:\n", "claude:\n  temperature: 0.3\n")
     assert [warning.partition(": ")[2] for warning in load(tmp_path, text).warnings] == [
