@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.prompting.problems import Problem, suggest_name
+from hls_handler.settings.reference import Reference, explain
 from hls_handler.settings.yaml_parser import InvalidYaml, Sources, parse_tree
 
 SUFFIX = ".j2"
@@ -56,8 +56,6 @@ def _find_closing_fence(lines: list[str]) -> int | None:
 
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
-MAX_SHOWN_CHARACTERS = 80
-"""Limit on the characters that a message shows of an invalid value."""
 
 
 class _StrictModel(BaseModel):
@@ -92,10 +90,6 @@ class FrontMatter(_StrictModel):
     then: Then | None = None
 
 
-NESTED_MODELS: Mapping[str, type[_StrictModel]] = {"then": Then, "fields": FieldKeys}
-"""Models of nested mappings in the front matter: of `then`, and of each entry of `fields`."""
-
-
 def problem_at(lines: Sources, key: str, message: str) -> Problem:
     """Return a problem at the line of `key`; if "then.when" is missing, at that of "then"; if both are, at line 1."""
     return Problem(lines.file, lines.find_line(key) or 1, message)
@@ -118,9 +112,9 @@ def parse_front_matter(text: str, file: str) -> tuple[FrontMatter | None, Source
     try:
         front = FrontMatter.model_validate(tree.root)
     except ValidationError as exc:
-        errors = exc.errors(include_url=False)
-        problems += [_to_problem(error, lines) for error in errors if _key_of(error) not in tree.rejected]
-        unusable = {error["loc"][0] for error in errors}
+        found = explain(exc, tree.root, {}, Reference(FrontMatter)).items()
+        problems += [problem_at(lines, key, f"{key}: {text}") for key, text in found if key not in tree.rejected]
+        unusable = {error["loc"][0] for error in exc.errors(include_url=False)}
         if "fields" in unusable:  # then the reply's fields are unknown, and names in templates cannot be checked
             unusable.add("reply")
         usable = {key: value for key, value in tree.root.items() if key not in unusable}
@@ -130,23 +124,3 @@ def parse_front_matter(text: str, file: str) -> tuple[FrontMatter | None, Source
         message = f"reply: unknown type {front.reply!r}; {suggest_name(front.reply, REPLY_TYPES)}"
         problems.append(problem_at(lines, "reply", message))
     return front, lines, problems
-
-
-def _key_of(error: ErrorDetails) -> str:
-    return ".".join(map(str, error["loc"]))
-
-
-def _to_problem(error: ErrorDetails, lines: Sources) -> Problem:
-    path, key = [str(part) for part in error["loc"]], _key_of(error)
-    shown = repr(error["input"])
-    found = f"found {shown if len(shown) <= MAX_SHOWN_CHARACTERS else f'{shown[:MAX_SHOWN_CHARACTERS]}...'}"
-    if error["type"] == "extra_forbidden":
-        message = f"unknown key; {suggest_name(path[-1], NESTED_MODELS.get(path[0], FrontMatter).model_fields)}"
-    elif error["type"] == "missing":
-        message = "is missing"
-    elif error["type"] == "model_type":
-        message = f"must be a mapping with the keys {', '.join(NESTED_MODELS[path[0]].model_fields)}, {found}"
-    else:
-        advice = "; put it in quotes" if error["type"] == "string_type" and path[0] == "fields" else ""
-        message = f"{error['msg'].lower()}, {found}{advice}"
-    return problem_at(lines, key, f"{key}: {message}")

@@ -66,7 +66,7 @@ def load_settings(
         del tree.root[key]  # for anchors, as in Docker Compose
     if options and isinstance(tree.root.setdefault("server", {}), dict | None):
         tree.root["server"] = {**(tree.root["server"] or {}), **options}
-    reference, variables = Reference(), read_environment(environ, dotenv)
+    variables = read_environment(environ, dotenv)
     if allow_unset:
         variables = {name: value for name, value in variables.items() if value.strip()}
     expansion = expand(tree.root, variables, dotenv=str(dotenv or ".env"), allow_unset=allow_unset)
@@ -77,7 +77,7 @@ def load_settings(
     try:
         settings = Settings.model_validate(expansion.root)
     except ValidationError as error:
-        problems = explain(error, expansion.root, expansion.variables, reference)
+        problems = explain(error, expansion.root, expansion.variables, Reference())
         problems |= {key: f"{expansion.unset[key]}; it is required" for key in problems.keys() & expansion.unset}
     for key, sentence in _find_problems(expansion.root):  # not validated: finds problems beside other invalid values
         problems.setdefault(key, sentence)
@@ -92,7 +92,7 @@ def load_settings(
         problems = {**dict(_find_missing_folders(expansion.root)), **problems}
     lines = tree.format_problems(problems)
     if lines or settings is None:
-        secrets = _collect_secrets(expansion, reference)
+        secrets = _collect_secrets(expansion, Reference())
         raise SettingsError([masked(line, secrets) for line in lines])
     sources = replace(tree.sources, options={f"server.{name}": f"--{name}" for name in options})
     warnings = (*_find_warnings(settings, sources), *_find_exposed_files(settings, sources, dotenv))

@@ -7,17 +7,29 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal
 
-from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import BaseModel, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import to_json
+from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import JsonSchemaMode
 
 from hls_handler.settings.model import Settings
-from hls_handler.settings.values import IS_EMPTY, PROBLEM, Expected
+from hls_handler.settings.values import EXPECTED, PROBLEM
+
+Schema = dict[str, Any]
+
+_KEYWORDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum"}
+"""Bounds that pydantic leaves as they are if a type has a validator before them -> keywords of JSON Schema."""
+
+
+def json_schema(model: type[BaseModel], *, mode: JsonSchemaMode = "validation") -> Schema:
+    def translate(node: Any) -> Any:
+        if isinstance(node, list):
+            return [translate(item) for item in node]
+        return {_KEYWORDS.get(k, k): translate(v) for k, v in node.items()} if isinstance(node, dict) else node
+
+    schema: Schema = translate(model.model_json_schema(mode=mode))
+    return schema
+
 
 REQUIRED, UNSET = "required", "unset"
 
@@ -46,7 +58,8 @@ class Reference:
     """One `Key` for each section and each key of a settings model. All items of a list or map share one `Key`."""
 
     def __init__(self, model: type[BaseModel] = Settings) -> None:
-        self.rows = tuple(_iter_rows(model, ""))
+        schema = json_schema(model, mode="serialization")  # the mode in which `Expected` adds its words
+        self.rows = tuple(_iter_rows(schema, schema["$defs"], ""))
         self._by_path = {row.path: row for row in self.rows}
 
     @property
@@ -56,111 +69,100 @@ class Reference:
 
     def find(self, path: str) -> Key | None:
         """Return the `Key` of a path such as "repositories[0].events[2]"; None if there is no such key."""
-        general = re.sub(r"\[\d+\]", "[]", path)
-        if general in self._by_path:
-            return self._by_path[general]
-        maps = (row for row in self.rows if row.path.endswith(".*") and general.startswith(row.path[:-1]))
-        return next(maps, None)
+        return self._by_path.get(self._generalize(path))
 
     def names_in(self, section: str) -> tuple[str, ...]:
         """Return the names of the keys in `section`: "repositories[0]" -> ("name", ...). "" is the whole file."""
-        general = re.sub(r"\[\d+\]", "[]", section)
-        prefix = f"{general}." if general else ""
+        prefix = f"{self._generalize(section)}." if section else ""
         names = (row.path.removeprefix(prefix) for row in self.rows if row.path.startswith(prefix))
         return tuple(name for name in names if name.isidentifier())
 
+    def _generalize(self, path: str) -> str:
+        """Return "repositories[].events[]" for "repositories[0].events[2]", "fields.*.type" for "fields.team.type"."""
+        general = re.sub(r"\[\d+\]", "[]", path)
+        maps = (one for one in self._by_path if "*" in one)
+        matching = [one for one in maps if re.fullmatch(re.escape(one).replace(r"\*", ".+"), general)]
+        return general if general in self._by_path else max(matching, key=len, default=general)
 
-def _iter_rows(model: type[BaseModel], prefix: str) -> Iterator[Key]:
-    for name, info in model.model_fields.items():
-        path = f"{prefix}{name}"
-        kinds = _types_without_none(info.annotation)
-        section = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        item = next((get_args(kind)[0] for kind in map(_plain, kinds) if get_origin(kind) is tuple), None)
-        if section is not None:
-            yield _build_row(path, "section", info, _describe_section(section))
-            yield from _iter_rows(section, f"{path}.")
-        elif isinstance(item, type) and issubclass(item, BaseModel):
-            yield _build_row(path, "section", info, f"a list with at least one entry, each {_describe_section(item)}")
-            yield Key(f"{path}[]", "item", "", _describe_section(item), REQUIRED, secret=False)
-            yield from _iter_rows(item, f"{path}[].")
+
+def _iter_rows(section: Schema, definitions: Mapping[str, Schema], prefix: str) -> Iterator[Key]:
+    def resolve(node: Schema) -> Schema:
+        return definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+
+    for name, field in section.get("properties", {}).items():
+        path, meaning = f"{prefix}{name}", field.get("description", "")
+        kinds = [resolve(kind) for kind in field.get("anyOf", [field])]
+        below = next((kind for kind in kinds if "properties" in kind), None)
+        item = next((resolve(kind["items"]) for kind in kinds if "items" in kind), {})
+        values = [resolve(value) for value in _map_values(field)]
+        default = REQUIRED if name in section.get("required", ()) else _default_text(field)
+        if below is not None:
+            yield Key(path, "section", meaning, _describe_section(below), default, secret=False)
+            yield from _iter_rows(below, definitions, f"{path}.")
+        elif "properties" in item:
+            one = _describe_section(item)
+            yield Key(path, "section", meaning, f"a list with at least one entry, each {one}", default, secret=False)
+            yield Key(f"{path}[]", "item", "", one, REQUIRED, secret=False)
+            yield from _iter_rows(item, definitions, f"{path}[].")
         else:
-            yield _build_row(path, "key", info, _describe_value(name, info.annotation, info.metadata))
-            if item is not None:
-                yield Key(f"{path}[]", "item", "", _describe_value("", item, ()), REQUIRED, _plain(item) is SecretStr)
-            if get_origin(kinds[0]) in (Mapping, dict):
-                item = get_args(kinds[0])[1]
-                expected = _describe_value("", item, ())
-                yield Key(f"{path}.*", "item", "", expected, REQUIRED, secret=_plain(item) is SecretStr)
+            secret = any(map(_is_secret, (*kinds, item, *values)))
+            yield Key(path, "key", meaning, _describe_value(name, field), default, secret)
+            for suffix, node in [("[]", item)] * bool(item) + [(".*", value) for value in values]:
+                yield Key(f"{path}{suffix}", "item", "", _describe_value("", node), REQUIRED, _is_secret(node))
+            for value in values:
+                yield from _iter_rows(value, definitions, f"{path}.*.")
 
 
-def _build_row(path: str, kind: Literal["section", "key"], info: FieldInfo, expected: str) -> Key:
-    kinds = [_plain(part) for part in _types_without_none(info.annotation)]
-    secret = any(kind is SecretStr or any(_plain(item) is SecretStr for item in get_args(kind)) for kind in kinds)
-    return Key(path, kind, info.description or "", expected, _default_text(info), secret)
+def _map_values(field: Schema) -> Iterator[Schema]:
+    found = (*field.get("patternProperties", {}).values(), field.get("additionalProperties"))
+    return (value for value in found if isinstance(value, dict))
 
 
-def _default_text(info: FieldInfo) -> str:
-    if info.is_required():
-        return REQUIRED
-    value = info.get_default(call_default_factory=True, validated_data={})
-    if value is None or isinstance(value, BaseModel):
+def _is_secret(node: Schema) -> bool:
+    return node.get("format") == "password"
+
+
+def _default_text(field: Schema) -> str:
+    value = field.get("default", {} if field.get("type") == "object" else None)
+    if value is None:
         return UNSET
-    return str(value) if isinstance(value, str | Path) else to_json(value).decode()
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _describe_section(section: type[BaseModel]) -> str:
-    required = [name for name, info in section.model_fields.items() if info.is_required()]
+def _describe_section(section: Schema) -> str:
+    required = section.get("required", ())
     return f"a section with {' and '.join(required)}" if required else "a section of keys"
 
 
-def _types_without_none(annotation: Any) -> tuple[Any, ...]:
-    if get_origin(annotation) in (Union, UnionType):
-        return tuple(part for part in get_args(annotation) if part is not type(None))
-    return (annotation,)
+def _describe_value(name: str, node: Schema) -> str:
+    if EXPECTED in node:
+        return str(node[EXPECTED])
+    if "$ref" in node or "properties" in node:
+        return _describe_section(node)
+    if "anyOf" in node:
+        return " or ".join(_describe_value(name, kind) for kind in node["anyOf"] if kind.get("type") != "null")
+    if "enum" in node or "const" in node:
+        return f"one of {', '.join(map(str, node.get('enum', [node.get('const')])))}"
+    match node["type"]:
+        case "boolean":
+            return "true or false"
+        case "integer" | "number" as kind:
+            unit = next((f" {words}" for pattern, words in _UNITS if pattern.search(name)), "")
+            return f"{'a whole number' if kind == 'integer' else 'a number'}{unit}{_describe_bounds(node)}"
+        case "array":
+            items = "paths" if node["items"].get("format") == "path" else "texts"
+            return f"a list of {items}" + (", at least one" if "minItems" in node else "")
+        case "object":
+            each = [f", each to {_describe_value('', value)}" for value in _map_values(node)]
+            return "".join(["a map of names", *each])
+    return "a path" if node.get("format") == "path" else "text"
 
 
-def _plain(annotation: Any) -> Any:
-    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-
-
-def _describe_value(name: str, annotation: Any, metadata: Sequence[object]) -> str:
-    if get_origin(annotation) is Annotated:
-        annotation, *inner = get_args(annotation)
-        metadata = [*metadata, *inner]
-    named = next((part.words for part in metadata if isinstance(part, Expected)), None)
-    if named is not None:
-        return named
-    return " or ".join(
-        _describe_value(name, kind, metadata) if get_origin(kind) is Annotated else _describe_kind(name, kind, metadata)
-        for kind in _types_without_none(annotation)
-    )
-
-
-def _describe_kind(name: str, kind: Any, metadata: Sequence[object]) -> str:
-    if kind is bool:
-        return "true or false"
-    if kind in (int, float):
-        unit = next((f" {words}" for pattern, words in _UNITS if pattern.search(name)), "")
-        return f"{'a whole number' if kind is int else 'a number'}{unit}{_describe_bounds(metadata)}"
-    if get_origin(kind) is Literal:
-        return f"one of {', '.join(str(choice) for choice in get_args(kind))}"
-    if get_origin(kind) is tuple:
-        items = "paths" if get_args(kind)[0] is Path else "texts"
-        return f"a list of {items}" + (", at least one" if any(isinstance(part, MinLen) for part in metadata) else "")
-    if get_origin(kind) in (Mapping, dict):
-        return f"a map of names, each to {_describe_value('', get_args(kind)[1], ())}"
-    return "a path" if kind is Path else "text"
-
-
-def _describe_bounds(metadata: Sequence[object]) -> str:
+def _describe_bounds(node: Schema) -> str:
     # no key has only one bound
-    high = next((part.le for part in metadata if isinstance(part, Le)), None)
-    for part in metadata:
-        if isinstance(part, Ge):
-            return f" from {part.ge} to {high}"
-        if isinstance(part, Gt):
-            return f" above {part.gt}, at most {high}"
-    return ""
+    if "minimum" in node:
+        return f" from {node['minimum']} to {node['maximum']}"
+    return f" above {node['exclusiveMinimum']}, at most {node['maximum']}" if "exclusiveMinimum" in node else ""
 
 
 def explain(error: ValidationError, root: object, variables: Mapping[str, str], reference: Reference) -> dict[str, str]:
@@ -174,9 +176,7 @@ def explain(error: ValidationError, root: object, variables: Mapping[str, str], 
     for found in error.errors(include_url=False, include_input=False):
         path, value = _locate(root, found["loc"], found["type"])
         if found["type"] == PROBLEM:
-            is_optional_secret = found["msg"] == IS_EMPTY and (key := reference.find(path)) and key.default == UNSET
-            is_optional_secret = is_optional_secret and not path.startswith("github.")  # one of them is required
-            rejected[path] = found["msg"] + ("; remove the key instead" if is_optional_secret else "")
+            rejected[path] = found["msg"]
         elif found["type"] == "extra_forbidden":
             name = str(found["loc"][-1])
             section = path[: -len(name)].rstrip(".")  # the name may contain dots
@@ -231,8 +231,6 @@ def _describe_found(path: str, value: object, variables: Mapping[str, str], refe
 
 def unknown_key(section: str, name: str, reference: Reference) -> str:
     """Return a sentence such as "unknown key; did you mean server.port?" about the key `name` of a section."""
-    if reference.find(name) and "." in name:
-        return f"unknown key; write it as {name.rpartition('.')[2]} inside the section {name.rpartition('.')[0]}"
     siblings = {known: f"{section}.{known}" if section else known for known in reference.names_in(section)}
     elsewhere = [key.path.rpartition(".")[0] for key in reference.keys if key.path.rpartition(".")[2] == name]
     if elsewhere:

@@ -13,10 +13,9 @@ from pydantic import BaseModel
 
 from hls_handler.settings.github_events import ACTIONS, CUSTOM_ACTION_EVENTS
 from hls_handler.settings.model import Settings
+from hls_handler.settings.reference import Schema, json_schema
 from hls_handler.settings.repository import PATH, RepositoryFile
 from hls_handler.settings.yaml_parser import VARIABLE
-
-Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 VARIABLE_REF: Schema = {"$ref": "#/$defs/Variable"}
@@ -42,7 +41,7 @@ def repository_schema() -> Schema:
 
 
 def _describe(model: type[BaseModel], title: str, file: str, *, variables: bool = True) -> Schema:
-    schema = _extend_for_file(model.model_json_schema(), variables=variables)
+    schema = _extend_for_file(json_schema(model), variables=variables)
     definitions = schema.pop("$defs")
     del schema["description"]  # the docstring of the model
     if variables:

@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     SecretStr,
     TypeAdapter,
     ValidationError,
@@ -24,7 +25,8 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from hls_handler.settings.app_key import AppKey, InvalidAppKey
 from hls_handler.settings.github_events import find_event_problem, find_fallback_event_problem
@@ -62,9 +64,12 @@ RESERVED_PATHS = (
 )
 """Paths of the service's own pages; the paths below them are reserved, too."""
 
-IS_EMPTY = "is empty"
+IS_EMPTY = "is empty; if it is optional, remove the key"
 PROBLEM = "problem"
 """Type of validation errors whose message is shown unchanged. For other types, `reference.explain` writes it."""
+
+
+EXPECTED = "x-expected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,9 @@ class Expected:
     """Annotates a type with the description of its valid values in error messages: "the number of an issue"."""
 
     words: str
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(core) | ({EXPECTED: self.words} if handler.mode == "serialization" else {})
 
 
 def _reject(find_problem: Callable[[Any], str | None]) -> AfterValidator:

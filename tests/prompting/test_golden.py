@@ -54,7 +54,6 @@ from tests.prompting.samples import (
     ISSUE,
     KEY,
     PULL_REQUEST,
-    RELEASE,
     REPLIED,
     RULE,
     SAMPLES,
@@ -140,12 +139,7 @@ TELL = (
 PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "workflows.analyze": ("workflows/analyze", run_variables()),
     "releases.announce": ("releases/announce", release_variables()),
-    "releases.announce.first": (
-        "releases/announce",
-        release_variables(release=replace(RELEASE, body="", name=""), previous=None, commits=(), omitted=0),
-    ),
     "comments.reply": ("comments/reply", comment_variables()),
-    "comments.reply.question": ("comments/reply", comment_variables(asked="a question", before=())),
     "issues.analyze": ("issues/analyze", issue_variables()),
     "issues.analyze.full": (
         "issues/analyze",
@@ -218,10 +212,6 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
 
 COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "workflows.analyze.comment": ("workflows/analyze", run_variables(**run_comment())),
-    "workflows.analyze.comment.guess": (
-        "workflows/analyze",
-        run_variables(omitted=0, steps=(), **run_comment(shown_by=None, places=())),
-    ),
     "workflows.analyze.comment.flaky": ("workflows/analyze", run_variables(**run_comment(passed=True, flaky=True))),
     "releases.announce.comment": ("releases/announce", release_variables(analysis=ANNOUNCED)),
     "comments.reply.comment.question": ("comments/reply", comment_variables(asked="a question", analysis=REPLIED)),
@@ -249,7 +239,6 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
             Todo("Say why the file was renamed.", "Why was this renamed?", "shop/money.py", None, "RIGHT", False),
         ),
     ),
-    "reviews.analyze.comment.nothing": ("reviews/analyze", todos(dropped=2, omitted=3)),
     "issues.analyze.comment": (
         "issues/analyze",
         answered(
@@ -258,7 +247,6 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
         ),
     ),
     "issues.analyze.comment.complete": ("issues/analyze", answered(CHECKLIST[:1])),
-    "issues.analyze.comment.nothing": ("issues/analyze", answered()),
     "issues.analyze.comment.summary": (
         "issues/analyze",
         answered(rule=replace(RULE, summary="always"), labels=("bug", "priority-high", "area/`x`")),

@@ -59,7 +59,7 @@ def test_each_mistake_has_its_line_and_message(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("---\ndescription: x\non: issues.opened\n---\nx", "1: reply: is missing"),
+        ("---\ndescription: x\non: issues.opened\n---\nx", "1: reply: is missing; expected text"),
         (
             "---\ndescription: x\nreply: issue_analysis\n---\nx",
             "1: the prompt has no event; add on: [issues.opened], or name this prompt in another prompt's then",

@@ -105,18 +105,6 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
     assert (unchanged.warnings, unchanged.repositories[0].name) == ((), "*/*")
 
 
-@pytest.mark.parametrize(
-    ("written", "folders"),
-    [
-        ("[prompts, shipped]", {"prompts.directory[0]": Path("prompts")}),  # here, they are the same
-        ("nowhere", {"prompts.directory": Path("nowhere")}),  # commands that need no prompts still work
-        ("[own, shipped]", {"prompts.directory[0]": Path("own"), "prompts.directory[1]": shipped.PROMPTS}),
-    ],
-)
-def test_prompt_folders_are_mapped_by_their_keys(tmp_path: Path, written: str, folders: dict[str, Path]) -> None:
-    assert load(tmp_path, f"{SMALLEST}prompts: {{directory: {written}}}").prompts.folders == folders
-
-
 def test_options_of_the_command_override_the_file_and_are_named_in_messages(tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text(f"{SMALLEST}server:\n  port: 8001\n", encoding="utf-8")

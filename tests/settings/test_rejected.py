@@ -113,7 +113,7 @@ def test_loopback_hosts_are_recognised(host: str, loopback: bool) -> None:
     [
         ("github.webhook_secret", "${X}", "still contains ${...} after expansion; check the value of the variable"),
         ("server.port", "secret-in-PORT", "found the value of the variable V, expected a whole number from 0 to 65535"),
-        ("server.api_key", "", "is empty; remove the key instead"),
+        ("server.api_key", "", "is empty; if it is optional, remove the key"),
     ],
 )
 def test_the_value_of_a_variable_is_checked_and_not_shown(
