@@ -23,7 +23,6 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    number: int  # 1 for the first line since the start of the process; no number is left out
     timestamp: str  # "2026-11-20T12:00:00.123Z"
     level: str
     logger: str
@@ -62,13 +61,6 @@ class LogFilter:
         return matches
 
 
-@dataclass(frozen=True, slots=True)
-class FoundLines:
-    lines: tuple[LogLine, ...]  # oldest first
-    last: int  # number of the last line that was searched; pass it as `after` to continue
-    missed: int  # lines after `after` that are gone from the buffer, and lines that match but exceed `limit`
-
-
 class LogRing:
     """The newest `MAX_LINES` lines. Thread-safe. A reader never blocks the writer of the log for long."""
 
@@ -76,45 +68,29 @@ class LogRing:
         self._lock: Final = threading.Lock()
         self._lines: deque[str] = deque()
         self._characters = 0
-        self._last = 0
-
-    @property
-    def last(self) -> int:
-        """Number of the newest line; 0 if there is none."""
-        return self._last
 
     def add(self, text: str) -> None:
         """Add one line, a JSON object as `logs.JsonLines` makes it."""
         with self._lock:
             self._lines.append(text)
-            self._last += 1
             self._characters += len(text)
             while len(self._lines) > MAX_LINES or self._characters > MAX_CHARACTERS:
                 self._characters -= len(self._lines.popleft())
 
-    def find(self, wanted: LogFilter, *, limit: int, after: int = 0) -> FoundLines:
-        """Return the newest `limit` lines that match and have a number above `after`."""
+    def find(self, wanted: LogFilter, *, limit: int) -> list[LogLine]:
+        """Return the newest `limit` lines that match, the newest first."""
         with self._lock:
-            last, first = self._last, self._last - len(self._lines) + 1
-            texts = list(islice(self._lines, max(after + 1 - first, 0), None))
-        matches, found, missed = wanted.predicate(), list[LogLine](), max(first - 1 - after, 0)
-        for number, text in zip(range(last, last - len(texts), -1), reversed(texts), strict=True):
-            if not matches(text):
-                continue
-            if len(found) < limit:
-                found.append(_parse(number, text))
-            else:
-                missed += 1
-        return FoundLines(tuple(reversed(found)), last, missed)
+            texts = tuple(self._lines)
+        return [_parse(text) for text in islice(filter(wanted.predicate(), reversed(texts)), limit)]
 
     def begins_at(self) -> str | None:
         """Return the timestamp of the oldest line; None if there is none."""
         with self._lock:
             first = self._lines[0] if self._lines else None
-        return None if first is None else _parse(0, first).timestamp
+        return None if first is None else _parse(first).timestamp
 
 
-def _parse(number: int, text: str) -> LogLine:
+def _parse(text: str) -> LogLine:
     fields: dict[str, object] = json.loads(text)
     timestamp, level, logger, message = (str(fields.pop(name)) for name in ("timestamp", "level", "logger", "message"))
-    return LogLine(number, timestamp, level, logger, message, fields)
+    return LogLine(timestamp, level, logger, message, fields)

@@ -19,7 +19,7 @@ from hls_handler.console.documentation import DocumentationPages
 from hls_handler.console.dry_runs import DryRunPages
 from hls_handler.console.figures import FiguresPages
 from hls_handler.console.frame import Frame
-from hls_handler.console.log import LogPages, LogStreams
+from hls_handler.console.log import LogPages
 from hls_handler.console.metrics import MAX_NUMBERS_AGE_S, MetricsPage, read_numbers
 from hls_handler.console.openapi import ApiDescription
 from hls_handler.console.overview import MAX_OVERVIEW_AGE_S, OverviewPage, ShowStart, read_overview
@@ -63,7 +63,6 @@ class Console:
         self._overviews = SingleFlightCache(
             partial(read_overview, ports.store), ports.now, max_age_s=MAX_OVERVIEW_AGE_S
         )
-        self._streams = LogStreams(ports.log_ring)
         self._stats = SingleFlightCache(partial(read_library_stats, ports.store), ports.now, max_age_s=MAX_STATS_AGE_S)
         self._numbers = SingleFlightCache(partial(read_numbers, ports.store), ports.now, max_age_s=MAX_NUMBERS_AGE_S)
         self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
@@ -71,11 +70,7 @@ class Console:
         self._prepared = OrderedDict[str, Prepared]()
 
     def routes(self, settings: Settings, show_start: ShowStart) -> Sequence[BaseRoute]:
-        """Return the routes for these settings. `show_start` answers `/` for people who may not use the console.
-
-        Open streams end, so that their clients connect again and their key is checked.
-        """
-        self._streams.end_all()
+        """Return the routes for these settings. `show_start` answers `/` for people who may not use the console."""
         ports, store = self._ports, self._ports.store
         frame = Frame(settings, Access(settings, self._own_key, self._attempts, ports.now))
         prompts, delimiter_key = ports.prompts, self._delimiter_key
@@ -89,7 +84,7 @@ class Console:
             *FiguresPages(frame, store, ports.now).routes(),
             *PromptEdits(frame, store, prompts, self._run, self._runs, self._prepared, delimiter_key).routes(),
             *PromptPages(frame, store, prompts, self._stats, delimiter_key).routes(),
-            *LogPages(frame, self._streams).routes(),
+            *LogPages(frame, ports.log_ring).routes(),
             *SettingsPages(frame, store, ports.health, ports.prompts).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
@@ -100,6 +95,5 @@ class Console:
         ]
 
     def stop(self) -> None:
-        """End the open streams, and begin nothing more in the background. Thread-safe."""
-        self._streams.stop()
+        """Begin nothing more in the background. Thread-safe."""
         self._runs.stop()

@@ -118,7 +118,7 @@ class DeliveryPages:
             sentence, cause = describe_rejection(NOT_VERIFIED, unverified)
             unknown = f"They may be of {repository}: a body is read only after its signature was verified"
             yield Hint(f"{sentence} in the last 24 h: {cause}. {unknown}", "Log", "/log?text=rejected")
-        lines = self._log_ring.find(LogFilter(text=f"not valid for {repository}"), limit=MAX_LOG_LINES).lines
+        lines = self._log_ring.find(LogFilter(text=f"not valid for {repository}"), limit=MAX_LOG_LINES)
         if lines:
             text = f"{count(len(lines), 'webhook')} of {repository} got {NOT_VERIFIED}: its secret is for other entries"
             yield Hint(text, "Log", f"/log?{urlencode({'text': f'not valid for {repository}'})}")
@@ -153,7 +153,7 @@ class DeliveryPages:
     def _page(self, request: Request, row: DeliveryRow, *, said: str = "", status: int = 200) -> Response:
         report = load_report(self._store, row)
         _, *sentences = format_report(report)  # the first one names the delivery
-        log_lines = self._log_ring.find(LogFilter(delivery=row.guid), limit=MAX_LOG_LINES).lines
+        log_lines = self._log_ring.find(LogFilter(delivery=row.guid), limit=MAX_LOG_LINES)
         return self._frame.render(
             request,
             "delivery.html",
@@ -172,7 +172,7 @@ class DeliveryPages:
                 for answered in report.answers
             ],
             facts=None if report.facts is None else _format_facts(report.facts),
-            log_lines=[show_line(line) for line in log_lines],
+            log_lines=[show_line(line) for line in reversed(log_lines)],
             log_begins_at=self._log_ring.begins_at(),
             budgets=[*self._load_budgets(row)] if report.calls else (),
             said=said,

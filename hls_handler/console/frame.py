@@ -62,6 +62,8 @@ class Frame:
                         with suppress(HTTPException):
                             await self._read_form(request, max_bytes)
                     return self.message(request, SESSION_ENDED, status=401, kept=self._find_kept(request, keep))
+                if "hx-request" in request.headers:  # the session ended while the page was open
+                    return Response(headers={"hx-refresh": "true"})
                 wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
                 return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': wanted})}", 303)
             try:

@@ -42,7 +42,6 @@ MEDIA_TYPES = {
     "console.css": "text/css",
     "htmx.min.js": "text/javascript",  # version 4.0.1 of the npm package htmx.org, unchanged
     "icon.svg": "image/svg+xml",
-    "log.js": "text/javascript",
 }
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -31,9 +30,6 @@ MAX_PIPELINED = 10
 """Requests of one connection that may wait for responses to earlier requests. GitHub and proxies do not pipeline."""
 
 LOG_EVERY_S = 60.0
-
-STREAM = "hls.stream"
-"""Key in `scope["extensions"]`; the value is {"connection": StreamConnection}."""
 
 
 @dataclass(eq=False, slots=True)
@@ -140,44 +136,11 @@ class Connections:
         if transport in self._open:
             self._open.move_to_end(transport)
 
-    def pin(self, transport: asyncio.Transport) -> None:
-        """Do not count the connection, and do not close it as idle, until `unpin`."""
-        self._open.pop(transport, None)
-
-    def unpin(self, transport: asyncio.Transport, now: float) -> None:
-        """Count the connection again, as the one that was used last, unless it was closed meanwhile."""
-        if not transport.is_closing():
-            self.add(transport, now)
-
     def remove(self, transport: asyncio.Transport) -> None:
         """Remove a closed connection, so that nothing is sent to it."""
         self._open.pop(transport, None)
         for request in self._unanswered.pop(transport, ()):
             request.disconnected = True  # uvicorn does this only for the newest pipelined request
-
-
-class StreamConnection:
-    """The connection of a response that stays open, such as server-sent events.
-
-    The application decides which responses these are, and limits their number: a client that is merely slow to read
-    must not be exempt from the limit on connections.
-    """
-
-    def __init__(self, connections: Connections, transport: asyncio.Transport, clock: Callable[[], float]) -> None:
-        self._connections, self._transport, self._clock = connections, transport, clock
-
-    @contextmanager
-    def pinned(self) -> Iterator[None]:
-        """Do not count or close the connection as an idle one in the `with` block."""
-        self._connections.pin(self._transport)
-        try:
-            yield
-        finally:
-            self._connections.unpin(self._transport, self._clock())
-
-    def abort(self) -> None:
-        """Close the connection at once, and drop what the client has not read."""
-        self._transport.abort()
 
 
 def limited_protocol(connections: Connections, limits: Callable[[], ServerSettings]) -> type[HttpToolsProtocol]:
@@ -192,7 +155,6 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
             self._pending_bytes = 0  # bytes since the last complete headers, chunk or body
             self._in_headers, self._problem = False, ""
             self._deadline = self.loop.call_later(limits().header_timeout_s, self._time_out_headers)
-            self._stream = StreamConnection(connections, transport, self.loop.time)
             connections.add(transport, self.loop.time())
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -222,7 +184,6 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
                 self._stop_parsing(f"the headers are over {MAX_HEADER_BYTES} bytes")
             self._pending_bytes, self._in_headers = 0, False
             self._deadline.cancel()
-            self.scope["extensions"] = {STREAM: {"connection": self._stream}}
             super().on_headers_complete()
             self.headers = []  # trailers would otherwise become headers of the request
             connections.add_request(self.transport, self.cycle)
