@@ -43,33 +43,6 @@ class Snapshot:
     findings: Findings = field(default_factory=dict)
 
 
-class DistributionDocument(TypedDict):
-    average: float | None
-    p50: float | None
-    p95: float | None
-    p99: float | None
-
-
-class ProcessingTimeDocument(TypedDict):
-    p50: float | None
-    p95: float | None
-    p99: float | None
-    estimate: str
-    histogram: dict[str, int]  # upper bound in s -> deliveries
-
-
-class PromptDocument(TypedDict):
-    calls: int
-    shadow_calls: int  # included in calls
-    cost_usd: float
-
-
-class FeedbackDocument(TypedDict):
-    set: int
-    corrected: int
-    share: float
-
-
 class TokensDocument(TypedDict):
     """Tokens; `input` are those that the prompt cache of Claude's API neither supplied nor stored."""
 
@@ -79,49 +52,8 @@ class TokensDocument(TypedDict):
     cache_read: int
 
 
-class ReplyCacheDocument(TypedDict):
-    hits: int
-    misses: int
-    hit_rate: float | None
-    saved_usd: float
-
-
-class CostPerPullRequestDocument(DistributionDocument):
-    pull_requests: int
-    max: float | None
-
-
-class TimingDocument(DistributionDocument):
-    calls: int
-
-
-class ClaudeDocument(TypedDict):
-    requests_made: int
-    by_outcome: dict[str, int]
-    timing: TimingDocument
-
-
-class RequestsPerDeliveryDocument(TypedDict):
-    average: float | None
-    by_event: dict[str, float]
-
-
-class RateLimitDocument(TypedDict):
-    limit: int | None
-    remaining: int | None
-    reset_at: str | None
-
-
-class GithubDocument(TypedDict):
-    requests_made: int
-    requests_per_delivery: RequestsPerDeliveryDocument
-    rate_limit: RateLimitDocument
-
-
-class ThroughputDocument(TypedDict):
-    window_seconds: float
-    webhooks_per_minute: float
-    processed_per_minute: float
+Distribution = dict[str, float | None]
+"""{"average": 4.86, "p50": 4.8, "p95": 9.5, "p99": 9.9}; all None if there are no values."""
 
 
 class StatsDocument(TypedDict):
@@ -138,24 +70,24 @@ class StatsDocument(TypedDict):
     rejected_requests: dict[str, int]
     outcomes: dict[str, int]
     average_processing_time: float | None
-    processing_time: ProcessingTimeDocument
+    processing_time: dict[str, Any]  # the estimated percentiles, and "histogram": upper bound in s -> deliveries
     events_by_type: dict[str, int]
     events_by_repo: dict[str, int]
     handlers: dict[str, dict[str, int]]
     repositories: dict[str, dict[str, int]]
     ignored_by_reason: dict[str, int]
-    prompts: dict[str, PromptDocument]
-    feedback: dict[str, dict[str, FeedbackDocument]]
+    prompts: dict[str, dict[str, float]]  # calls, those of a shadow among them, and cost by prompt id
+    feedback: dict[str, dict[str, dict[str, float]]]  # by prompt id and field
     findings: Findings
     tokens: TokensDocument
-    reply_cache: ReplyCacheDocument
+    reply_cache: dict[str, float | None]
     cost_usd: float
     cost_by_repository: dict[str, float]
-    cost_per_pull_request: CostPerPullRequestDocument
-    claude_api: ClaudeDocument
-    github_api: GithubDocument
+    cost_per_pull_request: Distribution
+    claude_api: dict[str, Any]
+    github_api: dict[str, Any]
     queue: dict[str, Any]
-    throughput: ThroughputDocument | None
+    throughput: dict[str, float] | None
 
 
 class StatsReader:
@@ -181,7 +113,7 @@ class StatsReader:
         page = stats_page(snapshot, uptime_s=now - self._started_at, rate_limit=self._rate_limit())
         return {**page, "throughput": self._throughput(now, page)}
 
-    def _throughput(self, at: float, page: StatsDocument) -> ThroughputDocument | None:
+    def _throughput(self, at: float, page: StatsDocument) -> dict[str, float] | None:
         """Return the rates since the oldest sample; None for the first reading."""
         while len(self._samples) > 1 and self._samples[1][0] <= at - WINDOW_S:
             self._samples.popleft()
@@ -309,8 +241,8 @@ def _estimate(histogram: Mapping[str, int], share: float) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 
-def _distribution(values: Sequence[float], digits: int) -> DistributionDocument:
-    """Return the average and percentiles (nearest rank), all None without values."""
+def _distribution(values: Sequence[float], digits: int) -> Distribution:
+    """Return the average and percentiles (nearest rank)."""
     if not values:
         return {"average": None, "p50": None, "p95": None, "p99": None}
     ascending = sorted(values)
