@@ -219,7 +219,7 @@ class Service:
         return self._reloader.latest.settings
 
     def begin_to_stop(self) -> None:
-        """Stop claiming deliveries, and end streams. The application's shutdown waits for deliveries in work."""
+        """Stop claiming deliveries. The application's shutdown waits for deliveries in work."""
         self._console.stop()
         if self._workers is not None:
             self._workers.begin_to_stop()
@@ -426,6 +426,7 @@ class Service:
             prompts=lambda: self._reloader.latest.prompts,
             config=lambda: self._current_config()[1],
             connect_claude=lambda of: Claude(of, clock=time.monotonic, now=_utc_now),
+            has_webhooks=self.role != "worker",
         )
 
     def _installation_changed(self, change: InstallationChange) -> None:

@@ -22,7 +22,7 @@ from hls_handler.console.frame import Frame
 from hls_handler.console.log import LogPages
 from hls_handler.console.metrics import MAX_NUMBERS_AGE_S, MetricsPage, read_numbers
 from hls_handler.console.openapi import ApiDescription
-from hls_handler.console.overview import MAX_OVERVIEW_AGE_S, OverviewPage, ShowStart, read_overview
+from hls_handler.console.overview import MAX_OVERVIEW_AGE_S, OverviewPage, read_overview
 from hls_handler.console.pages import STATIC
 from hls_handler.console.prompt_edits import Prepared, PromptEdits
 from hls_handler.console.prompts import MAX_STATS_AGE_S, PromptPages
@@ -52,6 +52,7 @@ class ConsolePorts:
     prompts: Callable[[], ReloadingLibrary]  # the prompt library in use
     config: Callable[[], DeliveryConfig]  # settings and prompts in use; blocks
     connect_claude: ConnectClaude  # the caller closes the client
+    has_webhooks: bool = True  # False: only other processes receive webhooks
 
 
 class Console:
@@ -69,14 +70,14 @@ class Console:
         self._run = run or RenderProcess().run
         self._prepared = OrderedDict[str, Prepared]()
 
-    def routes(self, settings: Settings, show_start: ShowStart) -> Sequence[BaseRoute]:
-        """Return the routes for these settings. `show_start` answers `/` for people who may not use the console."""
+    def routes(self, settings: Settings) -> Sequence[BaseRoute]:
+        """Return the routes for these settings."""
         ports, store = self._ports, self._ports.store
         frame = Frame(settings, Access(settings, self._own_key, self._attempts, ports.now))
         prompts, delimiter_key = ports.prompts, self._delimiter_key
         return [
             *OverviewPage(
-                frame, self._overviews, ports.health, ports.rate_limit, show_start, ports.now, store
+                frame, self._overviews, ports.health, ports.rate_limit, ports.now, store, ports.has_webhooks
             ).routes(),
             *DeliveryPages(frame, store, ports.log_ring).routes(),
             *SentPromptPages(frame, store, ports.config).routes(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from hls_handler import shipped
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.delivery_search import (
     MAX_FILTER_CHARACTERS,
@@ -74,9 +75,6 @@ LOG = ("/log?text=rejected", "Log")
 PING = "ping"
 """GitHub's test of a webhook: it is counted, and not stored."""
 
-ShowStart = Callable[[Request], Awaitable[Response]]
-"""Answers a request for `/` of people who may not use the console."""
-
 Series = Mapping[tuple[str, str], tuple[int, ...]]
 """As `CounterHours.series` returns it."""
 
@@ -118,13 +116,13 @@ class OverviewPage:
         overviews: SingleFlightCache[Overview, PeriodName],
         health: Health,
         rate_limit: Callable[[], RateLimit],
-        show_start: ShowStart,
         now: Callable[[], float],
         store: Storage,
+        has_webhooks: bool,
     ) -> None:
         """`now` returns seconds since 1970."""
         self._frame, self._overviews, self._health, self._rate_limit = frame, overviews, health, rate_limit
-        self._show_start, self._now, self._store = show_start, now, store
+        self._now, self._store, self._has_webhooks = now, store, has_webhooks
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -154,7 +152,13 @@ class OverviewPage:
         if access.find_rejection(request) is not None or not access.is_allowed(request):
             if "hx-request" in request.headers:  # the session ended while the page was open
                 return Response(headers={"hx-refresh": "true"})
-            return await self._show_start(request)
+            return self._frame.render(
+                request,
+                "start.html",
+                has_console=self._frame.settings.has_console,
+                webhook_path=self._frame.settings.server.webhook_path if self._has_webhooks else None,
+                documents=shipped.list_documents(),
+            )
         given = request.query_params.get("period", "24h")
         name = next((one for one in get_args(PeriodName) if one == given), None)
         if name is None:

@@ -1,12 +1,11 @@
-"""The web application: routes, the start page, `/health` and `/stats`."""
+"""The web application: routes, `/health` and `/stats`."""
 
 from __future__ import annotations
 
 import hmac
-import html
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import (
     NotRequired,  # pydantic accepts those of `typing` from Python 3.12 on
@@ -18,12 +17,11 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 from typing_extensions import TypedDict
 
-from hls_handler import __version__, shipped
 from hls_handler.engine.health import ComponentHealth, ComponentState, Overall
 from hls_handler.errors import StoreUnavailable
 from hls_handler.settings.effective import RepositoryTable
@@ -36,40 +34,12 @@ from hls_handler.web.webhook import WebhookSecrets
 
 SERVICE = "github-webhook-handler"
 CONTENT_SECURITY_POLICY = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
-START_POLICY = {"content-security-policy": "default-src 'none'; style-src 'self'; frame-ancestors 'none'"}
 API_KEY = b"x-api-key"
 MAX_LOGGED_PATH = 200  # characters
 API_PATHS = re.compile(r"/(api|analyses)(/|\Z)")
 """Paths whose errors are problem details (RFC 9457)."""
 
 log = logging.getLogger(__name__)
-
-CONSOLE_OFF = "Console: off, because <code>server.api_key</code> is not set"
-START_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<meta name="color-scheme" content="light dark">
-<title>HLS</title>
-<link rel="stylesheet" href="static/console.css">
-<header><strong class="name">HLS</strong></header>
-<main class="document">
-<h1>HLS {version}</h1>
-<p>This service receives webhooks of GitHub, asks Claude about issues, pull requests, reviews and failed workflows, and
-answers with labels and a comment.</p>
-<ul>
-<li>{console}</li>
-<li><a href="health">Health</a>: whether it works, and what to do if it does not</li>
-<li><a href="stats">Statistics</a>: numbers since the database was created{key}</li>
-</ul>
-{webhooks}
-<h2>Documentation</h2>
-<ul>
-{documents}
-</ul>
-</main>
-</html>
-"""
 
 
 @with_config(ConfigDict(extra="allow"))
@@ -92,7 +62,7 @@ class HealthDocument(TypedDict):
 
 
 ShowError = Callable[[Request, HTTPException], Response]
-MoreRoutes = Callable[[Settings, Callable[[Request], Awaitable[Response]]], Sequence[BaseRoute]]
+MoreRoutes = Callable[[Settings], Sequence[BaseRoute]]
 
 
 class WebApplication:
@@ -106,13 +76,13 @@ class WebApplication:
         *,
         lifespan: Lifespan[Starlette] | None = None,
         receives_webhooks: bool = True,
-        more_routes: MoreRoutes = lambda _settings, show_start: [Route("/", show_start)],
+        more_routes: MoreRoutes = lambda _settings: (),
         show_error: ShowError | None = None,
     ) -> None:
         """Without `receives_webhooks`, the webhook path responds 404. `lifespan` starts and stops all threads.
 
-        `more_routes` returns the routes of the console for some settings. It gets the endpoint of the start page, for
-        people who may not use the console. `show_error` returns the page about an error, for browsers; others get JSON.
+        `more_routes` returns the routes of the console for some settings. `show_error` returns the page about an error,
+        for browsers; others get JSON.
         """
         self._more_routes, self._show_error = more_routes, show_error
         self._ports, self._started_at, self._receives_webhooks = ports, ports.clock(), receives_webhooks
@@ -131,19 +101,15 @@ class WebApplication:
         """Use these settings from the next request on. Thread-safe."""
         key = settings.server.api_key
         self._api_key = None if key is None else key.get_secret_value().encode("utf-8")
-        self._start_page = _start_page(settings, receives_webhooks=self._receives_webhooks)
         routes = [
             Route("/health", self._show_health),
             Route("/stats", self._show_stats),
-            *self._more_routes(settings, self._show_start),
+            *self._more_routes(settings),
         ]
         if self._receives_webhooks:
             receiver = WebhookReceiver(settings, WebhookSecrets(settings, table), self._budget, self._ports)
             routes[:0] = [Route(path, receiver) for path in settings.server.webhook_paths]
         self.app.router.routes = [*routes]
-
-    async def _show_start(self, _request: Request) -> Response:
-        return HTMLResponse(self._start_page, headers=START_POLICY)
 
     async def _show_health(self, request: Request) -> Response:
         snapshot = self._ports.health.snapshot()
@@ -190,22 +156,6 @@ def _component(component: ComponentHealth) -> ComponentDocument:
         "remedy": component.remedy,
     }
     return cast(ComponentDocument, {**known, **component.metrics})
-
-
-def _start_page(settings: Settings, *, receives_webhooks: bool) -> str:
-    path = html.escape(settings.server.webhook_path)
-    documents = (
-        f'<li><a href="docs/{name}">{html.escape(title)}</a></li>' for name, title in shipped.list_documents().items()
-    )
-    key = " (with the key of the service)" if settings.server.api_key is not None else ""
-    console = f'<a href="sign-in?next=/">Console</a>: what was received, what happened to it, and what it cost{key}'
-    return START_PAGE.format(
-        documents="\n".join(documents),
-        version=__version__,
-        console=console if settings.has_console else CONSOLE_OFF,
-        key=key,
-        webhooks=f"<p>GitHub sends its webhooks to <code>{path}</code> here.</p>" if receives_webhooks else "",
-    )
 
 
 def _page(content: Mapping[str, object], *, status: int = 200) -> Response:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse
-
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.console.claude_runs import ClaudeClient
@@ -58,7 +55,7 @@ class Browser:
 
     def use(self, given: Settings) -> None:
         self.app = WebSetup(given).app()
-        self.app.router.routes = [*self.console.routes(given, _show_start)]
+        self.app.router.routes = [*self.console.routes(given)]
 
     def _prompts(self) -> ReloadingLibrary:
         assert self.prompts is not None
@@ -103,7 +100,3 @@ class Browser:
 
 def _unused(*_: object) -> Any:
     raise AssertionError("this test needs no such port")
-
-
-async def _show_start(_request: Request) -> PlainTextResponse:
-    return PlainTextResponse("the start page")

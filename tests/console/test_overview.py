@@ -38,12 +38,13 @@ def number(shown: str, name: str) -> str:
 
 
 def test_others_get_the_start_page(store: Storage, browser: Browser) -> None:
-    assert browser.get("/").body == b"the start page"
-    assert browser.get("/?period=none", x_api_key="wrong").body == b"the start page"
-    assert Browser(store, "rebound.example").get("/").body == b"the start page"
-    off = Browser(store, host="0.0.0.0:8000")
-    off.apply(host="0.0.0.0")
-    assert off.get("/").body == b"the start page"
+    browser.apply(api_key=KEY, webhook_path="/a'b<i>")
+    start = browser.get("/").body.decode()
+    assert '<a href="/sign-in?next=/">Console</a>' in start
+    assert "its webhooks to <code>/a&#39;b&lt;i&gt;</code> here" in start
+    assert (KEY in start, "owner/" in start) == (False, False)
+    assert browser.get("/?period=none", x_api_key="wrong").body == browser.get("/").body
+    assert "<h1>HLS " in Browser(store, "rebound.example").get("/").body.decode()
     assert browser.get("/", hx_request="true").headers["hx-refresh"] == "true"
     browser.sign_in()
     assert "<h1>Overview</h1>" in browser.get("/").body.decode()

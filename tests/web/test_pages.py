@@ -121,29 +121,13 @@ def test_stats_without_a_store_are_503(setup: WebSetup) -> None:
     assert (response.status, response.json) == (503, {"detail": "the database cannot be read now; see /health"})
 
 
-@pytest.mark.parametrize("path", ["/", "/health", "/stats"])
+@pytest.mark.parametrize("path", ["/health", "/stats"])
 def test_head_is_allowed_and_other_methods_are_405(setup: WebSetup, path: str) -> None:
     assert ask(setup.app(), path, method="HEAD").status == 200
     for method in ("POST", "PUT", "DELETE"):
         response = ask(setup.app(), path, method=method)
         assert (response.status, response.json) == (405, {"detail": "Method Not Allowed"})
         assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD"}
-
-
-@pytest.mark.parametrize("key", [None, KEY])
-def test_start_page_needs_no_key_and_names_no_repository(key: str | None) -> None:
-    setup = WebSetup(settings(server={"api_key": key, "webhook_path": "/a'b<i>"}))
-    response = ask(setup.app(), "/", method="GET")
-    page = response.body.decode()
-    assert (response.status, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    policy = response.headers["content-security-policy"]
-    assert policy == "default-src 'none'; style-src 'self'; frame-ancestors 'none'"
-    assert '<link rel="stylesheet" href="static/console.css">' in page
-    assert '<a href="health">' in page
-    assert "docs/" in page
-    assert "<code>/a&#x27;b&lt;i&gt;</code>" in page
-    assert "owner/" not in page
-    assert KEY not in page
 
 
 @pytest.mark.parametrize("path", ["/webhook/", "/../etc/passwd"])
