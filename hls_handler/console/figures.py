@@ -95,7 +95,9 @@ class FiguresPages:
 
     async def _show(self, request: Request) -> Response:
         query = parse_figures_query(request.query_params)
-        report = await self._reports.get(query)
+        return await asyncio.to_thread(self._page, request, query, await self._reports.get(query))
+
+    def _page(self, request: Request, query: FiguresQuery, report: FiguresReport) -> Response:
         return self._frame.render(
             request,
             "figures.html",

@@ -65,7 +65,8 @@ def draw(
         drawn.append(Markup('<text class="height" x="{}" y="{}" dy="4">{}</text>').format(left - 5, y(height), text))
     for index, label in enumerate(labels):
         if label in shown_labels:
-            drawn.append(Markup('<text class="label" x="{}" y="{}">{}</text>').format(x(index), _LABELS, label))
+            middle = min(left + (index + 0.5) * slot, 440 - 3.5 * len(label))  # a character has at most 7 units
+            drawn.append(Markup('<text class="label" x="{:.1f}" y="{}">{}</text>').format(middle, _LABELS, label))
     below = [0.0] * len(labels)
     for number, (name, values) in enumerate(series.items()):
         shown, at = escape_unprintable(name), 12 + number * 420 / len(series)

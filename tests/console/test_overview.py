@@ -201,6 +201,8 @@ def test_lines_have_gaps_and_bars_are_stacked() -> None:
     assert '<path class="line" d="M80.8 91.0 M283.8 91.0 L385.2 37.0"/>' in lines
     assert '<text class="label" x="80.8" y="163">a</text>' in lines
     assert lines.count("<circle") == 3
+    many = draw("lines", "t", [*"abcdefgh", "11-26 12:00"], {}, unit="{:g}".format, shown_labels=["11-26 12:00"])
+    assert '<text class="label" x="401.5" y="163">11-26 12:00</text>' in many  # within the 440 of the drawing
     bars = draw("bars", "t", ["a"], {"n": [1.0], "m": [2.0]}, unit="{:g}".format, shown_labels=[], steps="whole")
     assert re.findall(r'y="([\d.]+)" width="[\d.]+" height="([\d.]+)"><title>', bars) == [
         ("111.2", "33.8"),
