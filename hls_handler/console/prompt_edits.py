@@ -25,7 +25,7 @@ from hls_handler.console.claude_runs import CallRefused, ClaudeRuns
 from hls_handler.console.frame import Form, Frame
 from hls_handler.console.prompts import Shown, prompt_name, show_rendered
 from hls_handler.console.render_child import RenderJob, RenderResult
-from hls_handler.console.render_process import NO_RESULT, RenderBusy, RunRenderJob
+from hls_handler.console.render_process import NO_RESULT, RunRenderJob
 from hls_handler.engine.library import all_variables
 from hls_handler.errors import HlsError, StoreUnavailable
 from hls_handler.prompting.front_matter import parse_front_matter
@@ -56,7 +56,6 @@ NEEDS_KEY = (
     "An unsaved prompt is a template from the browser, and the real Claude answers it, so it needs server.api_key. Set "
     "it in the settings."
 )
-BUSY = "Another edit is being rendered. Wait a few seconds, then try again."
 CHANGED = "The text or a delivery has changed since the cost was shown. This is the new cost; send it again."
 
 
@@ -128,10 +127,7 @@ class PromptEdits:
     async def _show(
         self, request: Request, library: Library, edit: Edit, *, said: str = "", status: int = 200
     ) -> Response:
-        try:
-            result, prepared = await self._try(library, edit)
-        except RenderBusy:
-            return await self._page(request, library, edit, said=BUSY, status=429)
+        result, prepared = await self._try(library, edit)
         if prepared is not None:
             self._prepared[prepared.once] = prepared
             while len(self._prepared) > MAX_PREPARED:
@@ -190,7 +186,7 @@ class PromptEdits:
         return library, edit, form
 
     async def _try(self, library: Library, edit: Edit) -> tuple[RenderResult, Prepared | None]:
-        """Render the edit. Raises `RenderBusy`. Problems are in the result."""
+        """Render the edit. Problems are in the result."""
         result = RenderResult()
         try:
             sources, unsuitable = await asyncio.to_thread(self._choose, library, edit)

@@ -40,8 +40,8 @@ from hls_handler.prompting.variables import sample_values
 from hls_handler.reports.prompt_input import PromptInput, list_variables
 
 MAX_MEMORY_BYTES, MAX_CPU_S = 768 * 1024 * 1024, 10
+MAX_OUTPUT_BYTES = 32 * 1024 * 1024
 MAX_PROBLEMS = 50
-SURROGATE = re.compile("[\ud800-\udfff]")
 
 USED_LATER = (jinja2.debug, pprint, codecs.lookup("unicode_escape"))
 """What Jinja imports while it renders. It must be imported before no file can be opened any more."""
@@ -88,7 +88,10 @@ JOB, RESULT = TypeAdapter(RenderJob), TypeAdapter(RenderResult)
 def main() -> None:
     limit_resources()
     job = JOB.validate_json(sys.stdin.buffer.read())
-    sys.stdout.buffer.write(RESULT.dump_json(render_edit(job, seal=forbid_new_files)))
+    output = RESULT.dump_json(render_edit(job, seal=forbid_new_files))
+    if len(output) > MAX_OUTPUT_BYTES:
+        output = RESULT.dump_json(RenderResult(problems=("the edit renders too much text",)))
+    sys.stdout.buffer.write(output)
 
 
 def limit_resources() -> None:
@@ -161,17 +164,7 @@ def _render_all(job: RenderJob, library: Library) -> list[tuple[RenderedRequest,
 def _render_requests(job: RenderJob, library: Library, given: PromptInput) -> Iterator[RenderedRequest]:
     for variables in list_variables(given, library, job.prompt):
         made = render(library, job.prompt, variables, key=bytes.fromhex(job.key))
-        _require_sendable(job, made.system + made.task)
         yield RenderedRequest(made.system, made.task, made.missing)
-
-
-def _require_sendable(job: RenderJob, text: str) -> None:
-    surrogate = SURROGATE.search(text)
-    if surrogate is not None:
-        raise HlsError(
-            f"{UNSAVED}/{job.file}: the template outputs U+{ord(surrogate[0]):04X}, a half of a character (a lone "
-            "surrogate), which cannot be sent; write the character itself, or its whole code, such as \\U0001f600"
-        )
 
 
 def _render_edited_comment(job: RenderJob, library: Library) -> str | None:
@@ -183,9 +176,7 @@ def _render_edited_comment(job: RenderJob, library: Library) -> str | None:
     invented = {name: sample_values(hint)[0] for name, hint in family.comment_variables.items()}
     reply = sample_values(library.prompts[job.prompt].reply_model)[0]
     variables = {**variables, **invented, "analysis": reply}
-    comment = render_comment(library, job.prompt, variables, key=bytes.fromhex(job.key))
-    _require_sendable(job, comment or "")
-    return comment
+    return render_comment(library, job.prompt, variables, key=bytes.fromhex(job.key))
 
 
 @cache

@@ -9,7 +9,6 @@ from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.console.claude_runs import ClaudeClient
 from hls_handler.console.render_child import RenderJob, RenderResult, render_edit
-from hls_handler.console.render_process import RenderBusy
 from hls_handler.engine.health import Health
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
@@ -30,7 +29,6 @@ class Browser:
         self.log_ring = LogRing()
         self.prompts: ReloadingLibrary | None = None  # set by tests that need it; loading one takes half a second
         self.claude: ClaudeClient | None = None
-        self.is_rendering = False
         self.console, self.host = Console(self.ports(store), run=self._render), host
         self.cookie = ""
         self.sections: dict[str, Any] = {}  # of the settings, besides `server`
@@ -67,8 +65,6 @@ class Browser:
 
     async def _render(self, job: RenderJob) -> RenderResult:
         """Render in this process."""
-        if self.is_rendering:
-            raise RenderBusy
         return render_edit(job)
 
     def get(self, path: str, **headers: str) -> Response:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import IssueAnalysis, UnusableReply, Usage
-from hls_handler.console.render_child import JOB, RenderJob, RenderResult, render_edit
-from hls_handler.console.render_process import RenderBusy, RenderProcess
+from hls_handler.console.render_child import JOB, RenderJob, render_edit
+from hls_handler.console.render_process import NO_RESULT, RenderProcess
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.engine.library import FACTS, load_checked
 from hls_handler.errors import DependencyDown
@@ -256,8 +256,6 @@ def test_one_trial_at_a_time_and_each_form_is_sent_once(author: Browser) -> None
     wait_for_reply(author)
     assert send(author, TEMPLATE, page).status == 409  # also after another trial
     assert len(author.claude.asked) == 2
-    author.is_rendering = True
-    assert edit(author, TEMPLATE).status == 429
 
 
 def test_rule_9_only_a_signed_in_operator_may_render_an_unsaved_template(author: Browser, store: Storage) -> None:
@@ -318,16 +316,8 @@ def test_rule_9_child_process_opens_no_file_while_it_renders(library: Path) -> N
 
 
 def test_rule_9_child_process_that_takes_too_long_is_killed(library: Path) -> None:
-    async def run_twice() -> RenderResult:
-        process, job = RenderProcess(wall_s=0.2), make_job(library, TEMPLATE)
-        first = asyncio.create_task(process.run(job))
-        await asyncio.sleep(0)
-        with pytest.raises(RenderBusy):
-            await process.run(job)
-        return await first
-
-    problem = "the edit was not rendered within 0.2 s; does it have a loop that does not end?"
-    assert asyncio.run(run_twice()).problems == (problem,)
+    result = asyncio.run(RenderProcess(wall_s=0.01).run(make_job(library, TEMPLATE)))
+    assert result.problems == (NO_RESULT,)
 
 
 RENDER_IN_UVLOOP = """
