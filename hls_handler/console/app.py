@@ -11,6 +11,7 @@ from functools import partial
 from starlette.routing import BaseRoute
 
 from hls_handler.clients.api import RateLimit
+from hls_handler.console import openapi
 from hls_handler.console.access import Access, Attempts
 from hls_handler.console.api import Api
 from hls_handler.console.claude_runs import ClaudeRuns, ConnectClaude
@@ -21,7 +22,6 @@ from hls_handler.console.figures import FiguresPages
 from hls_handler.console.frame import Frame
 from hls_handler.console.log import LogPages
 from hls_handler.console.metrics import MAX_NUMBERS_AGE_S, MetricsPage, read_numbers
-from hls_handler.console.openapi import ApiDescription
 from hls_handler.console.overview import MAX_OVERVIEW_AGE_S, OverviewPage, read_overview
 from hls_handler.console.pages import STATIC
 from hls_handler.console.prompt_edits import Prepared, PromptEdits
@@ -90,7 +90,7 @@ class Console:
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
             *MetricsPage(frame, self._numbers, ports.health, ports.rate_limit).routes(),
-            *ApiDescription(frame).routes(),
+            *openapi.ROUTES,
             *DocumentationPages(frame).routes(),
             STATIC,
         ]

@@ -1,33 +1,30 @@
-"""The description of the API: `/openapi.json` for programs (OpenAPI 3.1), and `/docs` for people."""
+"""The description of the API for programs: `/openapi.json` (OpenAPI 3.1). docs/http.md has it for people."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
 from hls_handler import __version__
 from hls_handler.console.endpoints import (
     ENDPOINTS,
     PATH_PARAMETERS,
-    WITHOUT_NUL,
     DetailDocument,
     Endpoint,
     Parameter,
     ProblemDocument,
 )
-from hls_handler.console.frame import Frame, send_json
+from hls_handler.console.frame import send_json
 
-OPENAPI = "/openapi.json"
 KEY, JSON = "key", "application/json"
 ERRORS = {
     400: "a parameter is unknown, given more than once, or has an invalid value",
@@ -44,27 +41,16 @@ answers programs on the same machine without a key. A response below /api has an
 unchanged document is not sent again (304). Later versions only add keys."""
 
 
-class ApiDescription:
-    """The pages about the API. They need no key, because they contain nothing of the service's data."""
+def _send(request: Request) -> Response:
+    return send_json(request, make_document())
 
-    def __init__(self, frame: Frame) -> None:
-        self._frame = frame
 
-    def routes(self) -> Sequence[BaseRoute]:
-        return [Route(OPENAPI, self._send), Route("/docs", self._show)]
+def _show(_request: Request) -> Response:
+    return RedirectResponse("/docs/http.md#the-api", 303)
 
-    def _send(self, request: Request) -> Response:
-        return send_json(request, make_document())
 
-    def _show(self, request: Request) -> Response:
-        return self._frame.render(
-            request,
-            "api.html",
-            document=make_document(),
-            service=self._frame.settings.server.public_url or str(request.base_url).rstrip("/"),
-            path_of=_example_path,
-            without_nul=WITHOUT_NUL,
-        )
+ROUTES = (Route("/openapi.json", _send), Route("/docs", _show))
+"""They need no key, because they show nothing of the service's data."""
 
 
 @cache
@@ -145,12 +131,3 @@ def _parameter(parameter: Parameter, place: str) -> dict[str, object]:
         "schema": dict(parameter.schema),
         **example,
     }
-
-
-def _example_path(path: str, operation: Mapping[str, Any]) -> str:
-    """Return the path with the examples of its parameters: "/api/analyses?pr_number=7"."""
-    examples = [one for one in operation["parameters"] if "example" in one]
-    for one in examples:
-        path = path.replace(f"{{{one['name']}}}", str(one["example"]))
-    query = urlencode({one["name"]: one["example"] for one in examples if one["in"] == "query"}, safe="/")
-    return f"{path}?{query}" if query else path

@@ -23,7 +23,6 @@ PAGES = {
     "figures": "/figures",
     "log": "/log",
     "settings": "/settings",
-    "api": "/docs",
     "documentation": "/docs/troubleshooting.md",
 }
 BELOW_A_DELIVERY = {"prompt-as-sent": "prompt", "dry-run": "dry-run"}
