@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 from markupsafe import Markup
@@ -41,6 +40,13 @@ from hls_handler.wording import count
 PERIOD_TITLES: Mapping[PeriodName, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 MAX_OVERVIEW_AGE_S = 10.0
 """Seconds for which all reloads of a period share one reading of the database and its plots."""
+
+AXES: Mapping[PeriodName, tuple[str, int, int]] = {
+    "24h": ("%m-%d %H:%M", 6, 1),
+    "7d": ("%m-%d %H:%M", 24, 2),
+    "30d": ("%m-%d", 24, 5),
+}
+"""Period -> format of the times on the axis of plots; hours, and times at such hours, between two times shown."""
 
 PERCENTILES: Mapping[str, float] = {"p50": 0.5, "p95": 0.95}
 TOP = 10
@@ -99,8 +105,7 @@ class Overview:
     waits: tuple[ReasonGroup, ...]
     dead: tuple[ReasonGroup, ...]
     calls_last_hour: int
-    totals: Mapping[str, str]
-    total_addresses: Mapping[str, str]  # of the deliveries that some of the totals count, by the name of the total
+    totals: Mapping[str, tuple[str, str]]  # number, and the address of the deliveries that it counts or ""
     plots: tuple[Plot, ...]
     events: Rows
     repositories: Rows
@@ -234,7 +239,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
     """Read the database and draw the plots. Blocks; raises `StoreUnavailable`."""
     period, hours, deliveries = latest_period(name, store.now()), store.counter_hours, store.deliveries
     names = [*_RECEIVED, _OUTCOME, _LATENCY, _CLAUDE, REJECTED, _COST]
-    series = hours.series(names, period)
+    totals, plots = describe_period(name, period, hours.series(names, period))
     return Overview(
         queue=deliveries.queue_state(),
         pauses=tuple((describe_pause(pause), pause.repository or "") for pause in store.pauses.active()),
@@ -242,15 +247,8 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
         waits=group_reasons(store.searches.count_reasons(DeliverySearch(state="queued"), is_waiting=True), QUEUED),
         dead=group_reasons(store.searches.count_reasons(DeliverySearch(state="dead")), DEAD),
         calls_last_hour=store.calls.count_last_hour(),
-        totals=describe_totals(series),
-        total_addresses={
-            "Received": list_address({}, since=period.since),
-            **{
-                state.capitalize(): list_address({"state": state}, since=period.since)
-                for state in ("done", "ignored", "dead")
-            },
-        },
-        plots=tuple(draw_plots(name, period, series)),
+        totals=totals,
+        plots=plots,
         events=_rows("event", hours.top("event", period, limit=TOP), period),
         repositories=_rows("repository", hours.top("repository", period, limit=TOP), period),
         rejections=hours.top(REJECTED, period, limit=TOP),
@@ -271,73 +269,57 @@ def describe_rejection(status: str, number: int) -> tuple[str, str]:
     return f"{count(number, 'request')} to the webhook path got {status}", _CAUSES.get(status, "see the log")
 
 
-def describe_totals(series: Series) -> dict[str, str]:
-    """Return the sums of the period by their names, formatted."""
+def describe_period(
+    name: PeriodName, period: Period, series: Series
+) -> tuple[Mapping[str, tuple[str, str]], tuple[Plot, ...]]:
+    """Return the totals by name, each with the address of the deliveries that it counts or "", and the plots."""
+    layout, hours, every = AXES[name]
+    labels = [f"{at:{layout}}" for at in period.starts]
+    shown = [label for label, at in zip(labels, period.starts, strict=True) if at.hour % hours == 0][::every]
+    addresses = [list_address({}, since=at, until=at + period.step) for at in period.starts]
 
-    def total(name: str, *labels: str) -> int:
-        return sum(sum(values) for (one, label), values in series.items() if one == name and label in labels)
+    def added(*counters: str, without: Sequence[str] = ()) -> list[int]:
+        found = [values for (one, of), values in series.items() if one in counters and of not in without]
+        return [sum(parts) for parts in zip([0] * len(labels), *found, strict=True)]
 
-    histogram = {label: sum(values) for (name, label), values in series.items() if name == _LATENCY}
-    done, dead, cost = total(_OUTCOME, "done"), total(_OUTCOME, "dead"), total(_COST, "") / 1_000_000
-    return {
-        "Received": f"{sum(total(name, '') for name in _RECEIVED):,}",
-        "Done": f"{done:,}",
-        "Ignored": f"{total(_OUTCOME, 'ignored'):,}",
-        "Dead": f"{dead:,}",
-        "Success": format_percent(done * 100 / (done + dead) if done + dead else None),
-        **{name: format_duration(percentile(histogram, share)) for name, share in PERCENTILES.items()},
-        "Cost": format_sum_usd(cost),
-    }
+    def plot(
+        kind: Literal["lines", "bars"],
+        title: str,
+        values: Mapping[str, Sequence[float | None]],
+        unit: Callable[[float | None], str] = _format_decimal,
+        steps: Steps = "whole",
+    ) -> Plot:
+        svg = draw(kind, title, labels, values, unit=unit, shown_labels=shown, steps=steps)
+        cells = zip(*(map(unit, one) for one in values.values()), strict=True)
+        return Plot(title, svg, tuple(values), tuple(zip(labels, addresses, cells, strict=True)))
 
-
-def draw_plots(name: PeriodName, period: Period, series: Series) -> Iterable[Plot]:
-    starts = period.starts
-    layout = {"24h": "%m-%d %H:%M", "7d": "%m-%d %H:%M", "30d": "%m-%d"}[name]
-    labels = [f"{at:{layout}}" for at in starts]
-    shown = {
-        "24h": [label for label, at in zip(labels, starts, strict=True) if at.hour % 6 == 0],
-        "7d": [label for label, at in zip(labels, starts, strict=True) if at.hour == 0][::2],
-        "30d": labels[::5],
-    }[name]
-
-    def added(counter: str, labels: Collection[str] | None = None) -> tuple[int, ...]:
-        of_counter = [(label, values) for (name, label), values in series.items() if name == counter]
-        found = [values for label, values in of_counter if labels is None or label in labels]
-        return tuple(map(sum, zip((0,) * len(starts), *found, strict=True)))
-
-    make = partial(_make_plot, period=period, labels=labels, shown=shown)
-    received = tuple(map(sum, zip(*map(added, _RECEIVED), strict=True)))
-    ended = {state: added(_OUTCOME, (state,)) for state in ("done", "ignored", "dead")}
-    yield make("lines", "Deliveries", {"received": received, **ended})
-    histograms = [
-        {label: values[index] for (one, label), values in series.items() if one == _LATENCY}
-        for index in range(len(starts))
-    ]
-    seconds = {name: [percentile(histogram, share) for histogram in histograms] for name, share in PERCENTILES.items()}
-    yield make("lines", "Processing time", seconds, unit=format_duration, steps="seconds")
+    received = added(*_RECEIVED)
+    ended = {state: series.get((_OUTCOME, state), (0,) * len(labels)) for state in ("done", "ignored", "dead")}
+    done, dead = sum(ended["done"]), sum(ended["dead"])
     cost = [value / 1_000_000 for value in added(_COST)]
-    yield make("bars", "Cost in USD", {"all calls to Claude": cost}, steps="any")
-    failed = added(_CLAUDE, {label for _, label in series} - {SUCCESS, UNFINISHED})
+    failed = added(_CLAUDE, without=(SUCCESS, UNFINISHED))
+    buckets = {label: values for (one, label), values in series.items() if one == _LATENCY}
+    histograms = [{label: values[index] for label, values in buckets.items()} for index in range(len(labels))]
+    whole = {label: sum(values) for label, values in buckets.items()}
+    totals = {
+        "Received": (f"{sum(received):,}", list_address({}, since=period.since)),
+        **{
+            state.capitalize(): (f"{sum(values):,}", list_address({"state": state}, since=period.since))
+            for state, values in ended.items()
+        },
+        "Success": (format_percent(done * 100 / (done + dead) if done + dead else None), ""),
+        **{name: (format_duration(percentile(whole, share)), "") for name, share in PERCENTILES.items()},
+        "Cost": (format_sum_usd(sum(cost)), ""),
+    }
+    seconds = {name: [percentile(one, share) for one in histograms] for name, share in PERCENTILES.items()}
     errors = {"dead deliveries": ended["dead"], "failed calls": failed, "rejected requests": added(REJECTED)}
-    yield make("bars", "Errors", errors)
+    return totals, (
+        plot("lines", "Deliveries", {"received": received, **ended}),
+        plot("lines", "Processing time", seconds, format_duration, "seconds"),
+        plot("bars", "Cost in USD", {"all calls to Claude": cost}, steps="any"),
+        plot("bars", "Errors", errors),
+    )
 
 
 def _format_decimal(value: float | None) -> str:
     return NOTHING if value is None else f"{value:,.6f}".rstrip("0").rstrip(".")
-
-
-def _make_plot(
-    kind: Literal["lines", "bars"],
-    title: str,
-    series: Mapping[str, Sequence[float | None]],
-    *,
-    period: Period,
-    labels: Sequence[str],
-    shown: Sequence[str],
-    unit: Callable[[float | None], str] = _format_decimal,
-    steps: Steps = "whole",
-) -> Plot:
-    svg = draw(kind, title, labels, series, unit=unit, shown_labels=shown, steps=steps)
-    cells = zip(*(map(unit, values) for values in series.values()), strict=True)
-    spans = (list_address({}, since=start, until=start + period.step) for start in period.starts)
-    return Plot(title, svg, tuple(series), tuple(zip(labels, spans, cells, strict=True)))

@@ -11,8 +11,7 @@ import pytest
 
 from hls_handler.console.overview import (
     LINKS,
-    describe_totals,
-    draw_plots,
+    describe_period,
 )
 from hls_handler.console.plots import Steps, axis_values, draw
 from hls_handler.engine.health import COMPONENTS
@@ -226,12 +225,21 @@ SERIES = {
 }
 
 
-def test_each_plot_has_a_table_with_its_values() -> None:
+def test_totals_and_plots_are_those_of_the_period() -> None:
     period = Period(NOON - timedelta(hours=2), NOON, timedelta(hours=1))
-    drawn = [*draw_plots("24h", period, SERIES)]
+    totals, drawn = describe_period("24h", period, SERIES)
+    assert {name: value for name, (value, _) in totals.items()} == {
+        "Received": "6",
+        "Done": "3",
+        "Ignored": "2",
+        "Dead": "1",
+        "Success": "75.0%",
+        "p50": "0.75 s",
+        "p95": "0.97 s",
+        "Cost": "0.2505 USD",
+    }
     assert drawn[0].rows[0][1] == "/deliveries?since=2026-11-23T10%3A00&until=2026-11-23T11%3A00"
-    plots = {plot.title: (plot.columns, tuple((label, cells) for label, _, cells in plot.rows)) for plot in drawn}
-    assert plots == {
+    assert {plot.title: (plot.columns, tuple((label, cells) for label, _, cells in plot.rows)) for plot in drawn} == {
         "Deliveries": (
             ("received", "done", "ignored", "dead"),
             (("11-23 10:00", ("6", "3", "2", "1")), ("11-23 11:00", ("0", "0", "0", "0"))),
@@ -246,17 +254,5 @@ def test_each_plot_has_a_table_with_its_values() -> None:
             (("11-23 10:00", ("1", "1", "0")), ("11-23 11:00", ("0", "0", "3"))),
         ),
     }
-
-
-def test_totals_are_those_of_the_period() -> None:
-    assert describe_totals(SERIES) == {
-        "Received": "6",
-        "Done": "3",
-        "Ignored": "2",
-        "Dead": "1",
-        "Success": "75.0%",
-        "p50": "0.75 s",
-        "p95": "0.97 s",
-        "Cost": "0.2505 USD",
-    }
-    assert describe_totals({})["Success"] == describe_totals({})["p95"] == "–"
+    empty, _ = describe_period("24h", period, {})
+    assert empty["Success"][0] == empty["p95"][0] == "–"
