@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +23,7 @@ from hls_handler.console.log import LogPages
 from hls_handler.console.metrics import MAX_NUMBERS_AGE_S, MetricsPage, read_numbers
 from hls_handler.console.overview import MAX_OVERVIEW_AGE_S, OverviewPage, read_overview
 from hls_handler.console.pages import STATIC
-from hls_handler.console.prompt_edits import Prepared, PromptEdits
+from hls_handler.console.prompt_edits import PromptEdits
 from hls_handler.console.prompts import MAX_STATS_AGE_S, PromptPages
 from hls_handler.console.render_process import RenderProcess, RunRenderJob
 from hls_handler.console.sent_prompts import SentPromptPages
@@ -68,7 +67,6 @@ class Console:
         self._numbers = SingleFlightCache(partial(read_numbers, ports.store), ports.now, max_age_s=MAX_NUMBERS_AGE_S)
         self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
         self._run = run or RenderProcess().run
-        self._prepared = OrderedDict[str, Prepared]()
 
     def routes(self, settings: Settings) -> Sequence[BaseRoute]:
         """Return the routes for these settings."""
@@ -83,7 +81,7 @@ class Console:
             *SentPromptPages(frame, store, ports.config).routes(),
             *DryRunPages(frame, store, ports.config, self._runs).routes(),
             *FiguresPages(frame, store, ports.now).routes(),
-            *PromptEdits(frame, store, prompts, self._run, self._runs, self._prepared, delimiter_key).routes(),
+            *PromptEdits(frame, store, prompts, self._run, self._runs, delimiter_key).routes(),
             *PromptPages(frame, store, prompts, self._stats, delimiter_key).routes(),
             *LogPages(frame, ports.log_ring).routes(),
             *SettingsPages(frame, store, ports.health, ports.prompts).routes(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from hls_handler.console.delivery_search import (
     require_delivery,
     to_query,
 )
-from hls_handler.console.frame import Frame
+from hls_handler.console.frame import Form, Frame
 from hls_handler.console.log import show_line
 from hls_handler.console.overview import REJECTED, describe_rejection
 from hls_handler.deliveries import OPEN_STATES
@@ -55,9 +54,9 @@ class DeliveryPages:
     def routes(self) -> Sequence[BaseRoute]:
         return [
             self._frame.page("/deliveries", self._list),
-            self._frame.page("/deliveries/retry", self._retry_all, method="POST"),
+            self._frame.form("/deliveries/retry", self._retry_all),
             self._frame.page("/deliveries/{guid}", self._show),
-            self._frame.page("/deliveries/{guid}/retry", self._retry, method="POST"),
+            self._frame.form("/deliveries/{guid}/retry", self._retry),
         ]
 
     def _list(self, request: Request) -> Response:
@@ -128,17 +127,11 @@ class DeliveryPages:
                 address = list_address({"repository": known[similar]})
                 yield Hint(f"A similar name is {known[similar]}", "Its deliveries", address)
 
-    async def _retry_all(self, request: Request) -> Response:
-        form = await self._frame.read_own_form(request)
-        number = form.get("number", "")
-        return await asyncio.to_thread(
-            self._run_matching, request, int(number) if re.fullmatch("[0-9]{1,9}", number) else 0
-        )
-
-    def _run_matching(self, request: Request, number: int) -> Response:
+    def _retry_all(self, request: Request, form: Form) -> Response:
         given = {name: value for name, value in request.query_params.items() if value}
-        search = parse_retried(given)
-        result = retry_matching(self._store, search, self._frame.settings, number=number)
+        search, number = parse_retried(given), form.get("number", "")
+        number_shown = int(number) if re.fullmatch("[0-9]{1,9}", number) else 0
+        result = retry_matching(self._store, search, self._frame.settings, number=number_shown)
         if result.received is not None and not result.refused:
             first, last = result.received
             kept = {name: value for name, value in given.items() if name in ("repository", "event", "sender")}
@@ -192,11 +185,7 @@ class DeliveryPages:
                 where = settings.sources.where(effective.find_key(f"review.{key}", settings))
                 yield Budget(of, used_usd, getattr(effective.review, key), where)
 
-    async def _retry(self, request: Request) -> Response:
-        await self._frame.read_own_form(request)
-        return await asyncio.to_thread(self._run, request)
-
-    def _run(self, request: Request) -> Response:
+    def _retry(self, request: Request, _form: Form) -> Response:
         row = require_delivery(self._store, request)
         result = retry_delivery(self._store, row, self._frame.settings)
         if result.is_queued:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
@@ -11,7 +10,7 @@ from starlette.routing import BaseRoute
 
 from hls_handler.console.claude_runs import CallRefused, ClaudeRuns
 from hls_handler.console.delivery_search import require_delivery
-from hls_handler.console.frame import Frame
+from hls_handler.console.frame import Form, Frame
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.errors import PromptError
 from hls_handler.reports.estimate import estimate
@@ -27,18 +26,14 @@ class DryRunPages:
 
     def routes(self) -> Sequence[BaseRoute]:
         path = "/deliveries/{guid}/dry-run"
-        return [self._frame.page(path, self._show), self._frame.page(path, self._start, method="POST")]
+        return [self._frame.page(path, self._show), self._frame.form(path, self._start)]
 
     def _show(self, request: Request) -> Response:
         row = require_delivery(self._store, request)
         return self._page(request, row, request.query_params.get("prompt"))
 
-    async def _start(self, request: Request) -> Response:
-        form = await self._frame.read_own_form(request)
-        return await asyncio.to_thread(self._run, request, form.get("prompt"))
-
-    def _run(self, request: Request, prompt: str | None) -> Response:
-        row, config = require_delivery(self._store, request), self._config()
+    def _start(self, request: Request, form: Form) -> Response:
+        row, config, prompt = require_delivery(self._store, request), self._config(), form.get("prompt")
         try:
             trial = plan_trial(self._store, row, config, prompt)
             self._runs.start("dry run", row.guid, [trial], config.settings, {"delivery": row.guid})

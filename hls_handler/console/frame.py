@@ -38,6 +38,8 @@ Answer = Callable[[Request], Response] | Callable[[Request], Awaitable[Response]
 """Answers a request. A function that is no coroutine runs in a thread, because it may block."""
 
 Form = Mapping[str, str]
+Process = Callable[[Request, Form], Response]
+"""Processes a form. It runs in a thread, because it may block."""
 
 
 class Frame:
@@ -47,35 +49,49 @@ class Frame:
         self.settings, self.access = settings, access
         self.table = RepositoryTable(settings)
 
-    def page(self, path: str, show: Answer, *, method: str = "GET", keep: Kept = (), max_bytes: int = 0) -> Route:
-        """Return the route of a page for people who may use the console; others are asked for the key.
-
-        If a form cannot be processed, the answer has its fields `keep`, so that nothing that people wrote is lost. For
-        requests without a session, at most `max_bytes` are read for that.
-        """
+    def page(self, path: str, show: Answer) -> Route:
+        """Return the route of a page for people who may use the console; others are asked for the key."""
 
         async def guarded(request: Request) -> Response:
             self.require_permitted_origin(request)
-            if not self.access.is_allowed(request):
-                if method == "POST":
-                    if keep:
-                        with suppress(HTTPException):
-                            await self._read_form(request, max_bytes)
-                    return self.message(request, SESSION_ENDED, status=401, kept=self._find_kept(request, keep))
-                if "hx-request" in request.headers:  # the session ended while the page was open
-                    return Response(headers={"hx-refresh": "true"})
-                wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-                return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': wanted})}", 303)
-            try:
-                return await _run(show, request)
-            except HTTPException as exc:
-                detail = exc.detail if isinstance(exc, InvalidFilter) else f"{exc.detail[:1].upper()}{exc.detail[1:]}"
-                return self.message(request, f"{detail}.", status=exc.status_code, kept=self._find_kept(request, keep))
-            except StoreUnavailable:
-                text = "The database cannot be read now. /health says why."
-                return self.message(request, text, status=503, kept=self._find_kept(request, keep))
+            if self.access.is_allowed(request):
+                return await self._answer(request, _run(show, request), ())
+            if "hx-request" in request.headers:  # the session ended while the page was open
+                return Response(headers={"hx-refresh": "true"})
+            wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': wanted})}", 303)
 
-        return Route(path, guarded, methods=[method])
+        return Route(path, guarded, methods=["GET"])
+
+    def form(self, path: str, process: Process, *, keep: Kept = (), max_bytes: int = MAX_FORM_BYTES) -> Route:
+        """Return the route of a form of people who may use the console.
+
+        If it cannot be processed, the answer has its fields `keep`, so that nothing that people wrote is lost.
+        """
+
+        async def read_and_process(request: Request) -> Response:
+            return await asyncio.to_thread(process, request, await self.read_own_form(request, max_bytes=max_bytes))
+
+        async def guarded(request: Request) -> Response:
+            self.require_permitted_origin(request)
+            if self.access.is_allowed(request):
+                return await self._answer(request, read_and_process(request), keep)
+            if keep:
+                with suppress(HTTPException):
+                    await self._read_form(request, max_bytes)
+            return self.message(request, SESSION_ENDED, status=401, kept=self._find_kept(request, keep))
+
+        return Route(path, guarded, methods=["POST"])
+
+    async def _answer(self, request: Request, answer: Awaitable[Response], keep: Kept) -> Response:
+        try:
+            return await answer
+        except HTTPException as exc:
+            detail = exc.detail if isinstance(exc, InvalidFilter) else f"{exc.detail[:1].upper()}{exc.detail[1:]}"
+            text, status = f"{detail}.", exc.status_code
+        except StoreUnavailable:
+            text, status = "The database cannot be read now. /health says why.", 503
+        return self.message(request, text, status=status, kept=self._find_kept(request, keep))
 
     def endpoint(self, endpoint: Endpoint, answer: Answer) -> Sequence[Route]:
         """Return the routes of an endpoint. `answer` gets no unknown or repeated parameter."""

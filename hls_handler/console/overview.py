@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from hls_handler.console.delivery_search import (
     group_reasons,
     list_address,
 )
-from hls_handler.console.frame import Frame
+from hls_handler.console.frame import Form, Frame
 from hls_handler.console.pages import NOTHING, format_duration, format_percent, format_sum_usd
 from hls_handler.console.plots import Steps, draw
 from hls_handler.engine.health import Component, ComponentHealth, Health, Severity
@@ -132,20 +131,18 @@ class OverviewPage:
     def routes(self) -> Sequence[BaseRoute]:
         return [
             Route("/", self._show),
-            self._frame.page("/deliveries/pause", self._pause, method="POST"),
-            self._frame.page("/deliveries/resume", self._resume, method="POST"),
+            self._frame.form("/deliveries/pause", self._pause),
+            self._frame.form("/deliveries/resume", self._resume),
         ]
 
-    async def _pause(self, request: Request) -> Response:
-        form = await self._frame.read_own_form(request)
+    def _pause(self, _request: Request, form: Form) -> Response:
         reason = form.get("reason", "").strip()[:MAX_FILTER_CHARACTERS].replace("\0", "")
         reason = f"{reason} (in the console)" if reason else "in the console"
-        await asyncio.to_thread(self._store.pauses.pause, _parse_repository(form), reason=reason)
+        self._store.pauses.pause(_parse_repository(form), reason=reason)
         return self._changed()
 
-    async def _resume(self, request: Request) -> Response:
-        repository = _parse_repository(await self._frame.read_own_form(request))
-        await asyncio.to_thread(self._store.pauses.resume, repository)
+    def _resume(self, _request: Request, form: Form) -> Response:
+        self._store.pauses.resume(_parse_repository(form))
         return self._changed()
 
     def _changed(self) -> Response:

@@ -6,10 +6,9 @@ of the operator's folders.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -94,110 +93,90 @@ class PromptEdits:
         prompts: Callable[[], ReloadingLibrary],
         render: RunRenderJob,
         runs: ClaudeRuns,
-        prepared: OrderedDict[str, Prepared],
         delimiter_key: bytes,
     ) -> None:
-        """`prepared` are the edits that were rendered and not sent, by `Prepared.once`, the newest last."""
         self._frame, self._store, self._prompts = frame, store, prompts
-        self._run, self._runs, self._prepared, self._key = render, runs, prepared, delimiter_key
-        self._sending = asyncio.Lock()
+        self._run, self._runs, self._key = render, runs, delimiter_key
+        self._prepared: dict[str, Prepared] = {}  # rendered and not sent, by `Prepared.once`, the newest last
+        self._lock = threading.Lock()
 
     def routes(self) -> Sequence[BaseRoute]:
         edit, reply = "/prompts/{family}/{name:path}/edit", "/prompts/{family}/{name:path}/reply"
-        page = partial(self._frame.page, method="POST", keep=KEPT_FIELDS, max_bytes=MAX_EDIT_BYTES)
+        form = partial(self._frame.form, keep=KEPT_FIELDS, max_bytes=MAX_EDIT_BYTES)
         return [
             self._frame.page(edit, self._begin),
-            page(edit, self._render),
+            form(edit, self._render),
             self._frame.page(reply, self._show_reply),
-            page(reply, self._send),
+            form(reply, self._send),
         ]
 
-    async def _begin(self, request: Request) -> Response:
-        name, library = self._check(request)
-        given = request.query_params
-        file = given.get("file") or library.sources[name].template.name
-        source = _find_file(library, name, file)
-        edit = Edit(name, file, source.text, given.get("delivery", ""), _parse_number(given.get("most", "")))
-        return await self._page(request, library, edit)
+    def _begin(self, request: Request) -> Response:
+        given = {name: value for name, value in request.query_params.items() if name != "text"}  # links give no text
+        library, edit = self._read(request, given)
+        return self._page(request, library, edit)
 
-    async def _render(self, request: Request) -> Response:
-        library, edit, _ = await self._read(request)
-        return await self._show(request, library, edit)
+    def _render(self, request: Request, form: Form) -> Response:
+        return self._try(request, *self._read(request, form))
 
-    async def _show(
-        self, request: Request, library: Library, edit: Edit, *, said: str = "", status: int = 200
-    ) -> Response:
-        result, prepared = await self._try(library, edit)
-        if prepared is not None:
-            self._prepared[prepared.once] = prepared
-            while len(self._prepared) > MAX_PREPARED:
-                self._prepared.popitem(last=False)
-        return await self._page(request, library, edit, result=result, prepared=prepared, said=said, status=status)
-
-    async def _send(self, request: Request) -> Response:
-        library, edit, form = await self._read(request)
-        once, location = form.get("once", ""), f"/prompts/{edit.name}/reply"
-        async with self._sending:  # the second request of a double click waits for the first one
+    def _send(self, request: Request, form: Form) -> Response:
+        library, edit = self._read(request, form)
+        once, location = form.get("once", ""), RedirectResponse(f"/prompts/{edit.name}/reply", 303)
+        with self._lock:  # the second request of a double click waits for the first one
             progress, prepared = self._runs.find(edit.name), self._prepared.get(once)
             if progress is not None and progress.about.once == once:
-                return RedirectResponse(location, 303)
-            if prepared is None or prepared.edit != edit:
-                show = partial(self._show, request, library, edit)
-                return await (show(said=CHANGED, status=409) if once else show())
-            about, fields = replace(prepared, trials=()), {"unsaved": edit.file}
-            start = partial(self._runs.start, "trial", edit.name, prepared.trials, self._frame.settings, fields, about)
-            try:
-                await asyncio.to_thread(start)
-            except CallRefused as exc:
-                return await self._page(request, library, edit, prepared=prepared, said=str(exc), status=409)
-            del self._prepared[once]
-        return RedirectResponse(location, 303)
+                return location
+            if prepared is not None and prepared.edit == edit:
+                about, settings = replace(prepared, trials=()), self._frame.settings
+                try:
+                    self._runs.start("trial", edit.name, prepared.trials, settings, {"unsaved": edit.file}, about)
+                except CallRefused as exc:
+                    return self._page(request, library, edit, prepared=prepared, said=str(exc), status=409)
+                del self._prepared[once]
+                return location
+        if once:
+            return self._try(request, library, edit, said=CHANGED, status=409)
+        return self._try(request, library, edit)
 
-    async def _show_reply(self, request: Request) -> Response:
+    def _show_reply(self, request: Request) -> Response:
         name = prompt_name(request)
         progress = self._runs.find(name)
         if progress is None:
             text = f"No unsaved edit of {name} was sent to Claude since this process started."
             return self._frame.message(request, text, status=404)
         return self._frame.render(
-            request,
-            "prompt_reply.html",
-            sent=progress.about,
-            progress=progress,
-            report=progress.report,
+            request, "prompt_reply.html", sent=progress.about, progress=progress, report=progress.report
         )
 
-    def _check(self, request: Request) -> tuple[str, Library]:
-        """Return the prompt's name and the library. Raises `HTTPException` without a key, or without such a prompt."""
+    def _read(self, request: Request, given: Mapping[str, str]) -> tuple[Library, Edit]:
+        """Return the edit, by default of the prompt's file as it is. Raises `HTTPException`: 403 without a key, 404."""
         if not self._frame.settings.may_try_edits:
             raise HTTPException(403, NEEDS_KEY)
         name, library = prompt_name(request), self._prompts().latest
         if name not in library.prompts:
             raise HTTPException(404, f"there is no prompt {name} in the library")
-        return name, library
+        file = given.get("file") or library.sources[name].template.name
+        text = given.get("text", _find_file(library, name, file).text).replace("\r\n", "\n")  # browsers send CRLF
+        most = int(given["most"]) if given.get("most") in map(str, NUMBERS) else 1
+        return library, Edit(name, file, text, given.get("delivery", "").strip(), most)
 
-    async def _read(self, request: Request) -> tuple[Library, Edit, Form]:
-        form = await self._frame.read_own_form(request, max_bytes=MAX_EDIT_BYTES)
-        name, library = self._check(request)
-        text = form.get("text", "").replace("\r\n", "\n")  # browsers send CRLF
-        guid, most = form.get("delivery", "").strip(), _parse_number(form.get("most", ""))
-        edit = Edit(name, form.get("file", ""), text, guid, most)
-        _find_file(library, name, edit.file)
-        return library, edit, form
-
-    async def _try(self, library: Library, edit: Edit) -> tuple[RenderResult, Prepared | None]:
-        """Render the edit. Problems are in the result."""
-        result = RenderResult()
+    def _try(self, request: Request, library: Library, edit: Edit, *, said: str = "", status: int = 200) -> Response:
+        """Render the edit, and show it with its cost, or with its problems."""
+        result, prepared = RenderResult(), None
         try:
-            sources, unsuitable = await asyncio.to_thread(self._choose, library, edit)
-            result = await self._run(self._make_job(library, edit, sources))
-            if not result.requests:
-                return result, None
-            return result, await asyncio.to_thread(self._prepare, library, edit, result, sources, unsuitable)
+            sources, unsuitable = self._choose(library, edit)
+            result = self._run(self._make_job(library, edit, sources))
+            if result.requests:
+                prepared = self._prepare(library, edit, result, sources, unsuitable)
         except StoreUnavailable:
             raise
         except HlsError as exc:
-            return RenderResult(result.diff, (str(exc),)), None
+            result = RenderResult(result.diff, (str(exc),))
+        if prepared is not None:
+            with self._lock:
+                self._prepared[prepared.once] = prepared
+                while len(self._prepared) > MAX_PREPARED:
+                    del self._prepared[next(iter(self._prepared))]
+        return self._page(request, library, edit, result=result, prepared=prepared, said=said, status=status)
 
     def _prepare(
         self,
@@ -262,7 +241,7 @@ class PromptEdits:
             key=self._key.hex(),
         )
 
-    async def _page(
+    def _page(
         self,
         request: Request,
         library: Library,
@@ -294,10 +273,6 @@ def _find_file(library: Library, name: str, file: str) -> SourceFile:
         if source.name == file:
             return source
     raise HTTPException(404, f"{name} uses no file {file[:200]}")
-
-
-def _parse_number(given: str) -> int:
-    return int(given) if given in map(str, NUMBERS) else 1
 
 
 def _diff_label(source: SourceFile) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,19 +30,19 @@ NO_RESULT = (
     "that does not end?"
 )
 
-RunRenderJob = Callable[[RenderJob], Awaitable[RenderResult]]
+RunRenderJob = Callable[[RenderJob], RenderResult]
 
 
 class RenderProcess:
-    """Renders one edit at a time; the next one waits."""
+    """Renders one edit at a time; the next one waits. Thread-safe."""
 
     def __init__(self, *, wall_s: float = MAX_WALL_S) -> None:
-        self._wall_s, self._lock = wall_s, asyncio.Lock()
+        self._wall_s, self._lock = wall_s, threading.Lock()
 
-    async def run(self, job: RenderJob) -> RenderResult:
+    def run(self, job: RenderJob) -> RenderResult:
         """Return the result of the child process. If it exceeds a limit or fails, the result has one problem."""
-        async with self._lock:
-            output = await asyncio.to_thread(self._run, JOB.dump_json(job))
+        with self._lock:
+            output = self._run(JOB.dump_json(job))
         try:
             return RESULT.validate_json(output)
         except ValidationError:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from hls_handler.console.frame import SIGN_IN, Frame
+from hls_handler.console.frame import SIGN_IN, Form, Frame
 
 
 class SignInPages:
@@ -19,7 +19,7 @@ class SignInPages:
         return [
             Route(SIGN_IN, self._show, methods=["GET"]),
             Route(SIGN_IN, self._sign_in, methods=["POST"]),
-            self._frame.page("/sign-out", self._sign_out, method="POST"),
+            self._frame.form("/sign-out", self._sign_out),
         ]
 
     async def _show(self, request: Request) -> Response:
@@ -44,8 +44,7 @@ class SignInPages:
         problem = "This is not the key. It is server.api_key in the settings."
         return self._page(request, wanted, problem=problem, status=401)
 
-    async def _sign_out(self, request: Request) -> Response:
-        await self._frame.read_own_form(request)
+    def _sign_out(self, request: Request, _form: Form) -> Response:
         response = RedirectResponse(SIGN_IN, 303)
         self._access.sign_out(request, response)
         return response

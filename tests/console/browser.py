@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.console.claude_runs import ClaudeClient
-from hls_handler.console.render_child import RenderJob, RenderResult, render_edit
+from hls_handler.console.render_child import render_edit
 from hls_handler.engine.health import Health
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
@@ -29,7 +29,7 @@ class Browser:
         self.log_ring = LogRing()
         self.prompts: ReloadingLibrary | None = None  # set by tests that need it; loading one takes half a second
         self.claude: ClaudeClient | None = None
-        self.console, self.host = Console(self.ports(store), run=self._render), host
+        self.console, self.host = Console(self.ports(store), run=render_edit), host
         self.cookie = ""
         self.sections: dict[str, Any] = {}  # of the settings, besides `server`
         self.apply(**server)
@@ -62,10 +62,6 @@ class Browser:
     def _connect_claude(self, _settings: ClaudeSettings) -> ClaudeClient:
         assert self.claude is not None
         return self.claude
-
-    async def _render(self, job: RenderJob) -> RenderResult:
-        """Render in this process."""
-        return render_edit(job)
 
     def get(self, path: str, **headers: str) -> Response:
         return self._send("GET", path, headers, b"")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -303,20 +302,20 @@ def test_rule_9_unsaved_template_is_sandboxed(library: Path, template: str, prob
 
 def test_rule_9_unsaved_template_is_rendered_in_a_child_process_with_limits(library: Path) -> None:
     job = make_job(library, with_task("{{ 'a' * 10**9 }}"))
-    result = asyncio.run(RenderProcess().run(job))
+    result = RenderProcess().run(job)
     assert result.problems == ("edit/issues/analyze.j2:9: MemoryError (tried with issues.opened)",)
     assert result.diff[:2] == ("--- a/prompts/issues/analyze.j2", "+++ b/prompts/issues/analyze.j2")
 
 
 def test_rule_9_child_process_opens_no_file_while_it_renders(library: Path) -> None:
     """The codec is in a file of Python that is not loaded yet."""
-    result = asyncio.run(RenderProcess().run(make_job(library, with_task("{{ 'x'.encode('utf-7') }}"))))
+    result = RenderProcess().run(make_job(library, with_task("{{ 'x'.encode('utf-7') }}")))
     problem = "the template needs a file, which it may not open (Too many open files)"
     assert result.problems == (f"edit/issues/analyze.j2: {problem}",)
 
 
 def test_rule_9_child_process_that_takes_too_long_is_killed(library: Path) -> None:
-    result = asyncio.run(RenderProcess(wall_s=0.01).run(make_job(library, TEMPLATE)))
+    result = RenderProcess(wall_s=0.01).run(make_job(library, TEMPLATE))
     assert result.problems == (NO_RESULT,)
 
 
@@ -326,7 +325,7 @@ from hls_handler.console.render_child import JOB
 from hls_handler.console.render_process import RenderProcess
 os.register_at_fork(after_in_child=threading.Event().wait)
 job = JOB.validate_json(sys.stdin.buffer.read())
-print(uvloop.run(RenderProcess().run(job)).requests != ())
+print(uvloop.run(asyncio.to_thread(RenderProcess().run, job)).requests != ())
 """
 
 
