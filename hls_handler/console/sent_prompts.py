@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from hls_handler.analysis import UnusableReply
 from hls_handler.clients.claude import CORRECTION, request_schema
 from hls_handler.console.delivery_search import require_delivery
 from hls_handler.console.frame import Frame
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.calls import PROMPT_SECRET, UNUSABLE, digest_request
 from hls_handler.errors import PromptError
-from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
+from hls_handler.prompting.render import estimate_tokens
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
 from hls_handler.store.calls import FREE, SUCCESS, CallRow
@@ -35,39 +34,29 @@ NOT_STORED = "(the problem is not stored any more)"
 UNKNOWN = "This was rendered again; the version of HLS that sent it recorded no SHA-256, so it may differ."
 
 
-@dataclass(frozen=True, slots=True)
-class SentPrompt:
-    rendered: RenderedPrompt
-    is_identical: bool
-    verdict: str  # a sentence
-    correction: Correction | None = None  # None: the call has sent the prompt only
-    unusable: UnusableReply | None = None  # the reply to the call, if it could not be used and is stored
-
-
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """The invalid reply and the request to correct it, which a second call sends after the prompt."""
-
-    reply: str | None  # None: not stored any more
-    request: str
-
-
 def render_sent_prompt(
     store: Storage, row: DeliveryRow, calls: Sequence[CallRow], call: CallRow, table: RepositoryTable
-) -> SentPrompt:
-    """Render the request of `call` again. `calls` are all of the delivery. Raises `NotRepeatable` or `PromptError`."""
+) -> Mapping[str, Any]:
+    """Return what the template shows of `call`, rendered again. Raises `NotRepeatable` or `PromptError`.
+
+    `calls` are all of the delivery. `correction` is what a second call has sent after the prompt: the invalid reply,
+    None if it is not stored any more, and the request to correct it. `unusable` is the reply to the call itself.
+    """
     stored, key = load_stored_facts(store, row, table), store.database.secret(PROMPT_SECRET)
     rendered = render_again(stored, call.prompt_id, call.index, make_restore(store), key=key)
     is_identical = digest_request(rendered) == call.request_digest
-    verdict = IDENTICAL if is_identical else UNKNOWN if call.request_digest is None else DIFFERENT
     replies = UNUSABLE.decode(stored.steps.get((UNUSABLE.name, call.index))) or ()
-    correction = None
-    if _is_correction(calls, call):
-        reply, problem = (replies[0].text, replies[0].problem) if replies else (None, NOT_STORED)
-        correction = Correction(reply, CORRECTION.format(problem=problem))
+    reply, problem = (replies[0].text, replies[0].problem) if replies else (None, NOT_STORED)
     failed = [one.id for one in calls if one.index == call.index and one.outcome not in (*FREE, SUCCESS, None)]
-    unusable = dict(zip(reversed(failed), reversed(replies), strict=False)).get(call.id)
-    return SentPrompt(rendered, is_identical, verdict, correction, unusable)
+    return {
+        "rendered": rendered,
+        "is_identical": is_identical,
+        "verdict": IDENTICAL if is_identical else UNKNOWN if call.request_digest is None else DIFFERENT,
+        "correction": (reply, CORRECTION.format(problem=problem)) if _is_correction(calls, call) else None,
+        "unusable": dict(zip(reversed(failed), reversed(replies), strict=False)).get(call.id),
+        "parts": tuple(split_untrusted(rendered.task)),
+        "schema": json.dumps(request_schema(rendered.schema), indent=2),
+    }
 
 
 def _is_correction(calls: Sequence[CallRow], call: CallRow) -> bool:
@@ -93,7 +82,7 @@ class SentPromptPages:
         calls = self._store.calls.calls_of(row.guid)
         if calls and not 1 <= number <= len(calls):
             raise HTTPException(404, f"delivery {row.guid} has {len(calls)} calls to Claude")
-        sent: SentPrompt | None = None
+        sent: Mapping[str, Any] | None = None
         problem = "Claude was not asked: there is no call of this delivery."
         call = calls[number - 1] if calls else None
         if call is not None:
@@ -103,7 +92,6 @@ class SentPromptPages:
                 problem = f"The prompt cannot be shown: {exc}."
             except PromptError as exc:
                 problem = f"The prompt cannot be rendered again: {'; '.join(exc.problems)}."
-        rendered = sent.rendered if sent else None
         return self._frame.render(
             request,
             "sent_prompt.html",
@@ -113,7 +101,5 @@ class SentPromptPages:
             number=number,
             sent=sent,
             problem=problem,
-            parts=tuple(split_untrusted(rendered.task)) if rendered else (),
-            schema=json.dumps(request_schema(rendered.schema), indent=2) if rendered else "",
             count=estimate_tokens,
         )
