@@ -20,7 +20,7 @@ from hls_handler.console.dry_runs import DryRunPages
 from hls_handler.console.figures import FiguresPages
 from hls_handler.console.frame import Frame
 from hls_handler.console.log import LogPages
-from hls_handler.console.metrics import MAX_NUMBERS_AGE_S, MetricsPage, read_numbers
+from hls_handler.console.metrics import MAX_METRICS_AGE_S, MetricsPage, read_metrics
 from hls_handler.console.overview import MAX_OVERVIEW_AGE_S, OverviewPage, read_overview
 from hls_handler.console.pages import STATIC
 from hls_handler.console.prompt_edits import PromptEdits
@@ -64,7 +64,7 @@ class Console:
             partial(read_overview, ports.store), ports.now, max_age_s=MAX_OVERVIEW_AGE_S
         )
         self._stats = SingleFlightCache(partial(read_library_stats, ports.store), ports.now, max_age_s=MAX_STATS_AGE_S)
-        self._numbers = SingleFlightCache(partial(read_numbers, ports.store), ports.now, max_age_s=MAX_NUMBERS_AGE_S)
+        self._metrics = SingleFlightCache(partial(read_metrics, ports.store), ports.now, max_age_s=MAX_METRICS_AGE_S)
         self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
         self._run = run or RenderProcess().run
 
@@ -87,7 +87,7 @@ class Console:
             *SettingsPages(frame, store, ports.health, ports.prompts).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
-            *MetricsPage(frame, self._numbers, ports.health, ports.rate_limit).routes(),
+            *MetricsPage(frame, self._metrics, ports.health, ports.rate_limit).routes(),
             *openapi.ROUTES,
             *DocumentationPages(frame).routes(),
             STATIC,

@@ -27,7 +27,6 @@ from hls_handler.storage import Storage
 from hls_handler.store.calls import FAILED, SUCCESS, UNAVAILABLE, UNFINISHED
 from hls_handler.store.conversations import LABEL_SET
 from hls_handler.store.corrections import CORRECTION_WITHDRAWN, LABEL_CORRECTED
-from hls_handler.store.statistics import QueueState
 from hls_handler.web.single_flight import SingleFlightCache
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 MAX_SERIES = 500
 """Most series of one metric. The smallest values beyond it are added up in a series whose labels are "other"."""
 
-MAX_NUMBERS_AGE_S = 5.0
+MAX_METRICS_AGE_S = 5.0
 """Oldest age of the database's numbers: to count a long queue takes a while, and several scrapers may read at once."""
 
 Counters = Mapping[tuple[str, str], int]
@@ -53,17 +52,6 @@ class Total:
     # The counter's label to the metric's; None: left out.
     read: Callable[[str], tuple[str, ...] | None] = lambda label: (label,)
     known: tuple[str, ...] = ()  # counter's labels that are 0 before they are counted: else the first is no increase
-
-
-@dataclass(frozen=True, slots=True)
-class StoreNumbers:
-    """Numbers that one request reads from the database."""
-
-    counters: Counters  # of `Statistics.settled_counters`
-    queue: QueueState
-    pauses: int
-    calls_last_hour: int
-    last_webhook_at: float | None  # seconds since 1970
 
 
 def _split(label: str) -> tuple[str, ...]:
@@ -125,11 +113,11 @@ class MetricsPage:
     def __init__(
         self,
         frame: Frame,
-        numbers: SingleFlightCache[StoreNumbers],
+        stored: SingleFlightCache[list[Metric]],
         health: Health,
         rate_limit: Callable[[], RateLimit],
     ) -> None:
-        self._settings, self._access, self._numbers = frame.settings, frame.access, numbers
+        self._settings, self._access, self._stored = frame.settings, frame.access, stored
         self._health, self._rate_limit = health, rate_limit
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -144,22 +132,18 @@ class MetricsPage:
             sentence = "send the service's key (server.api_key) as Authorization: Bearer KEY, or in X-API-Key\n"
             return PlainTextResponse(sentence, 401, headers={"www-authenticate": "Bearer"})
         try:
-            numbers = await self._numbers.get()
+            stored = await self._stored.get()
         except StoreUnavailable:
-            numbers = None  # hls_health_state is most useful now
-        body, media_type = await asyncio.to_thread(self._expose, numbers, request.headers.get("accept", ""))
+            stored = []  # hls_health_state is most useful now
+        body, media_type = await asyncio.to_thread(self._expose, stored, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": media_type, "cache-control": "no-store"})
 
-    def _expose(self, numbers: StoreNumbers | None, accept: str) -> tuple[bytes, str]:
-        """Return all metrics in the format that `Accept` prefers, and its media type.
-
-        `numbers` is None if the database cannot be read.
-        """
+    def _expose(self, stored: list[Metric], accept: str) -> tuple[bytes, str]:
+        """Return all metrics in the format that `Accept` prefers, and its media type."""
         from prometheus_client.exposition import choose_encoder
         from prometheus_client.registry import Collector
 
-        metrics = [*self._of_process(is_store_readable=numbers is not None)]
-        metrics += _of_store(numbers) if numbers is not None else ()
+        metrics = [*self._of_process(is_store_readable=bool(stored)), *stored]
 
         class Collected(Collector):
             def collect(self) -> Iterable[Metric]:
@@ -192,44 +176,40 @@ class MetricsPage:
         yield Gauge("hls_store_readable", "1 if the database can be read, else 0", int(is_store_readable))
 
 
-def read_numbers(store: Storage) -> StoreNumbers:
-    """Return the present numbers. Raises `StoreUnavailable`."""
-    last = store.statistics.last_webhooks().get("")
-    return StoreNumbers(
-        store.statistics.settled_counters(),
-        store.deliveries.queue_state(),
-        len(store.pauses.active()),
-        store.calls.count_last_hour(),
-        None if last is None else last.timestamp(),
-    )
+def read_metrics(store: Storage) -> list[Metric]:
+    """Return the metrics that the database has. Blocks; raises `StoreUnavailable`."""
+    return [*_of_store(store)]
 
 
-def _of_store(numbers: StoreNumbers) -> Iterator[Metric]:
+def _of_store(store: Storage) -> Iterator[Metric]:
     from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
     from prometheus_client.core import GaugeMetricFamily as Gauge
 
-    queue, counted = numbers.queue, defaultdict[str, dict[str, int]](dict)
-    for (name, label), count in numbers.counters.items():
+    counters, queue = store.statistics.settled_counters(), store.deliveries.queue_state()
+    last = store.statistics.last_webhooks().get("")
+    last_at, used = None if last is None else last.timestamp(), store.calls.count_last_hour()
+    counted = defaultdict[str, dict[str, int]](dict)
+    for (name, label), count in counters.items():
         counted[name][label] = count
     for total in TOTALS:
         metric = CounterMetricFamily(total.name, total.meaning, labels=total.labels)
         for labels, value in add_up(total, counted[total.counter]).items():
             metric.add_metric(labels, value)
         yield metric
-    buckets, sum_s = read_histogram(numbers.counters)
+    buckets, sum_s = read_histogram(counters)
     meaning = "Time from the receipt of a delivery to its end"
     yield HistogramMetricFamily("hls_processing_seconds", meaning, buckets=buckets, sum_value=sum_s)
-    unfinished = numbers.counters.get(("claude_calls", UNFINISHED), 0)
+    unfinished = counters.get(("claude_calls", UNFINISHED), 0)
     yield Gauge("hls_claude_unfinished_calls", "Calls in progress, or whose end could not be stored", unfinished)
-    yield Gauge("hls_claude_last_hour_calls", "Calls that count for claude.calls_per_hour", numbers.calls_last_hour)
-    yield Gauge("hls_last_webhook_timestamp_seconds", "Time of the last verified webhook", numbers.last_webhook_at)
+    yield Gauge("hls_claude_last_hour_calls", "Calls that count for claude.calls_per_hour", used)
+    yield Gauge("hls_last_webhook_timestamp_seconds", "Time of the last verified webhook", last_at)
     yield Gauge("hls_queued_deliveries", "Deliveries that wait", queue.queued)
     yield Gauge("hls_due_deliveries", "Of those: due and not paused", queue.due)
     yield Gauge("hls_held_deliveries", "Of those: paused", queue.held)
     yield Gauge("hls_running_deliveries", "Deliveries in work", queue.running)
     yield Gauge("hls_dead_deliveries", "Dead letters", queue.dead)
     yield Gauge("hls_oldest_due_seconds", "How long the oldest due delivery has been due", queue.oldest_due_s or 0)
-    yield Gauge("hls_pauses", "Pauses of a repository or of everything", numbers.pauses)
+    yield Gauge("hls_pauses", "Pauses of a repository or of everything", len(store.pauses.active()))
 
 
 def add_up(total: Total, counts: Mapping[str, int]) -> Mapping[tuple[str, ...], float]:
