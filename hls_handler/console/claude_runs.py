@@ -46,6 +46,7 @@ class CallRefused(HlsError):
 class Progress:
     """A trial that was started."""
 
+    kind: str  # "dry run", or "trial" of an unsaved edit
     prompt_id: str
     started_at: datetime  # aware UTC
     about: Any  # what its page shows besides
@@ -68,7 +69,6 @@ class ClaudeRuns:
     now: Callable[[], float]  # seconds since 1970
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _runs: OrderedDict[str, Progress] = field(default_factory=OrderedDict, init=False)  # by key, newest last
-    _running: tuple[str, str] | None = field(default=None, init=False)  # kind and key of the trial in progress
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
 
     def find(self, key: str) -> Progress | None:
@@ -78,8 +78,8 @@ class ClaudeRuns:
     @property
     def running(self) -> str | None:
         """The key of the trial in progress: the GUID of a delivery, or the name of a prompt; None if there is none."""
-        running = self._running
-        return None if running is None else running[1]
+        with self._lock:
+            return next((key for key, one in self._runs.items() if one.finished_at is None), None)
 
     def start(
         self,
@@ -90,7 +90,7 @@ class ClaudeRuns:
         fields: Mapping[str, object],
         about: Any = None,
     ) -> None:
-        """Start a "dry run" or a "trial" of an edit. `fields` are for the log line at its end.
+        """Start a trial of this kind. `fields` are for the log line at its end.
 
         Raises `CallRefused` if another one is in progress, or while the service itself may not call Claude.
         """
@@ -98,13 +98,11 @@ class ClaudeRuns:
         with self._lock:
             if self._stopping.is_set():
                 raise CallRefused("The service is stopping.")
-            if self._running is not None:
-                raise CallRefused(
-                    f"Another {self._running[0]} is in progress, of {self._running[1]}. Wait for its end."
-                )
-            self._running = kind, key
+            for other, progress in self._runs.items():
+                if progress.finished_at is None:
+                    raise CallRefused(f"Another {progress.kind} is in progress, of {other}. Wait for its end.")
             self._runs.pop(key, None)
-            self._runs[key] = Progress(trials[0].prompt_id, self._time(), about)
+            self._runs[key] = Progress(kind, trials[0].prompt_id, self._time(), about)
             while len(self._runs) > KEPT:
                 self._runs.popitem(last=False)
         # A daemon, so that a call in progress does not delay the end of the process: nothing of the trial is stored.
@@ -129,8 +127,6 @@ class ClaudeRuns:
             log.exception("defect in a run for the console", extra={"kind": kind})
             problem = f"a defect in HLS, please report it: {type(exc).__name__} (the log has the trace)"
         ended = self._change(key, finished_at=self._time(), report=report, problem=problem)
-        with self._lock:
-            self._running = None
         problems = [problem, *(one.problem for one in (report.comparisons if report else ()))]
         spent = {"prompt": ended.prompt_id, "calls": len(ended.usages), "cost_usd": ended.cost_usd}
         log.info("%s ended", kind, extra={**fields, **spent, "problem": next(filter(None, problems), None)})
