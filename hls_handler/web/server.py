@@ -27,29 +27,14 @@ OWN_FILES, FILES_PER_WORKER = 64, 8
 MIN_CONNECTIONS = 16
 
 
-class ConnectionLimit:
-    """Callable that returns the number of connections that may be open: server.max_connections, or fewer.
+def find_connection_limit(settings: Settings) -> int:
+    """Return how many connections may be open: server.max_connections, or fewer. Raises the limit of open files.
 
     The number is lower if the system allows too few open files, because libuv would silently drop further connections.
     """
-
-    def __init__(self, settings: Callable[[], Settings]) -> None:
-        self._settings = settings
-        self._wanted = self._limit = 0
-
-    def __call__(self) -> int:
-        settings = self._settings()
-        wanted = settings.server.max_connections
-        reserved = OWN_FILES + FILES_PER_WORKER * (settings.limits.concurrency + 1)
-        if wanted != self._wanted:
-            files = raise_file_limit(wanted + reserved)
-            self._wanted, self._limit = wanted, max(MIN_CONNECTIONS, min(wanted, files - reserved))
-            if self._limit < wanted:
-                log.warning(
-                    "fewer connections than server.max_connections allowed: raise the limit of open files (ulimit -n)",
-                    extra={"wanted": wanted, "connections": self._limit, "files": files},
-                )
-        return self._limit
+    reserved = OWN_FILES + FILES_PER_WORKER * (settings.limits.concurrency + 1)
+    wanted = settings.server.max_connections
+    return max(MIN_CONNECTIONS, min(wanted, raise_file_limit(wanted + reserved) - reserved))
 
 
 def raise_file_limit(files: int) -> int:
@@ -86,13 +71,17 @@ def graceful_shutdown_s(settings: Settings) -> int:
 
 def make_server(app: ASGIApp, settings: Callable[[], Settings]) -> uvicorn.Server:
     """Return a server; run it with `server.serve(sockets=[listen(...)])`. `settings` returns the current settings."""
-    limit = ConnectionLimit(settings)
-    limit()  # logs at the start if the limit of open files is too low
+    wanted, limit = settings().server.max_connections, find_connection_limit(settings())
+    if limit < wanted:
+        log.warning(
+            "fewer connections than server.max_connections allowed: raise the limit of open files (ulimit -n)",
+            extra={"wanted": wanted, "connections": limit},
+        )
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are about requests that anybody can send
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=limited_protocol(Connections(limit), lambda: settings().server),
+        http=limited_protocol(Connections(lambda: find_connection_limit(settings())), lambda: settings().server),
         ws="none",
         lifespan="on",
         workers=1,
