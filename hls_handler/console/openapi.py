@@ -86,9 +86,6 @@ def make_document() -> dict[str, Any]:
 
 
 class _Schemas(GenerateJsonSchema):
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
-        return False  # the titles would only repeat the names
-
     def field_is_required(self, field: Any, total: bool) -> bool:
         return field["type"] == "dataclass-field" or super().field_is_required(field, total)
 

@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute
 from hls_handler import shipped
 from hls_handler.console.claude_runs import CallRefused, ClaudeRuns
 from hls_handler.console.frame import Form, Frame
-from hls_handler.console.prompts import Shown, prompt_name, show_rendered
+from hls_handler.console.prompts import prompt_name, show_rendered
 from hls_handler.console.render_child import RenderJob, RenderResult
 from hls_handler.console.render_process import NO_RESULT, RunRenderJob
 from hls_handler.engine.library import all_variables
@@ -75,7 +75,7 @@ class Prepared:
     diff: tuple[str, ...]
     trials: tuple[Trial, ...]  # at least one, until it is sent
     failed: tuple[tuple[str, str], ...]  # title and problem of deliveries that it cannot be rendered with
-    shown: Shown  # the first question
+    shown: Mapping[str, object]  # the first question
     costs: tuple[Estimate, ...]  # of the questions of each trial
     total: Estimate
     once: str = field(default_factory=lambda: secrets.token_hex(16))  # key of the form that sends it

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,7 +20,7 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library, origin
 from hls_handler.prompting.render import COMMON, RenderedPrompt, estimate_tokens, render
 from hls_handler.prompting.variables import VariableDoc, document_variables
-from hls_handler.reports.estimate import Estimate, estimate, format_cost
+from hls_handler.reports.estimate import estimate, format_cost
 from hls_handler.reports.prompt_input import choose_sources, list_deliveries, list_variables, make_input
 from hls_handler.reports.prompt_library import (
     LibraryStats,
@@ -47,34 +46,21 @@ MAX_SHOWN_CHARACTERS = 200_000
 MAX_VERSIONS, MAX_CORRECTED = 50, 20
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    title: str  # of the event that it is rendered with
-    guid: str | None  # of its delivery; None for a recorded event
-    parts: Sequence[tuple[str, bool]]  # of the user message, and whether each is untrusted text
-    system: str
-    system_tokens: int
-    task_tokens: int
-    missing: int  # number of characters of untrusted text that were cut
-    hidden: int  # number of characters that the page does not show
-    expected: Estimate
-    cost: str  # "0.000022 to 0.002022 USD"
-
-
-def show_rendered(settings: Settings, rendered: RenderedPrompt, source: StoredFacts) -> Shown:
+def show_rendered(settings: Settings, rendered: RenderedPrompt, source: StoredFacts) -> Mapping[str, object]:
+    """Return the variables of the macro `rendered` in `templates/_prompt.html`."""
     expected = estimate(settings.claude, rendered)
-    return Shown(
-        title=source.title,
-        guid=source.row.guid if source.row else None,
-        parts=tuple(split_untrusted(rendered.task[:MAX_SHOWN_CHARACTERS])),
-        system=rendered.system[:MAX_SHOWN_CHARACTERS],
-        system_tokens=estimate_tokens(rendered.system),
-        task_tokens=estimate_tokens(rendered.task),
-        missing=sum(rendered.missing),
-        hidden=sum(max(len(text) - MAX_SHOWN_CHARACTERS, 0) for text in (rendered.system, rendered.task)),
-        expected=expected,
-        cost=format_cost(expected),
-    )
+    return {
+        "title": source.title,
+        "guid": source.row.guid if source.row else None,
+        "parts": tuple(split_untrusted(rendered.task[:MAX_SHOWN_CHARACTERS])),
+        "system": rendered.system[:MAX_SHOWN_CHARACTERS],
+        "system_tokens": estimate_tokens(rendered.system),
+        "task_tokens": estimate_tokens(rendered.task),
+        "missing": sum(rendered.missing),
+        "hidden": sum(max(len(text) - MAX_SHOWN_CHARACTERS, 0) for text in (rendered.system, rendered.task)),
+        "expected": expected,
+        "cost": format_cost(expected),
+    }
 
 
 class PromptPages:
