@@ -50,6 +50,9 @@ logger = logging.getLogger(__name__)
 LARGE_BODY_BYTES = 1_000_000
 """The signature of a larger body is computed in a thread, because the computation would block the event loop."""
 
+FINISHED = {"done": "processed", "dead": "failed"}
+"""State of a delivery that has ended -> the status in the response; others are ignored."""
+
 CLOSE = {"connection": "close"}
 RETRY_AFTER = {"retry-after": "30"}
 STORE_REMEDY = "make the database that storage.url names writable, then redeliver from the webhook's page on GitHub"
@@ -175,7 +178,8 @@ class WebhookReceiver:
         if accepted.outcome == "queued" and not self._settings.features.async_processing:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.server.sync_timeout_s):
-                    return self._finished_response(await self._ports.outcome(new.guid), ids)
+                    finished = await self._ports.outcome(new.guid)
+                    return self._explain(FINISHED.get(finished.state, "ignored"), finished.reason, ids)
         return self._accepted_response(accepted, ids)
 
     async def _verify(self, headers: WebhookHeaders, body: bytes) -> tuple[WebhookEnvelope, bytes]:
@@ -208,17 +212,6 @@ class WebhookReceiver:
                 return _json(200, {"status": "duplicate", "state": accepted.state, **ids})
             case "replay":
                 return self._explain("ignored", f"replay of {accepted.guid}", ids)
-
-    def _finished_response(self, finished: Finished, ids: dict[str, str]) -> Response:
-        match finished.state:
-            case "done":
-                return self._explain("processed", finished.reason, ids)
-            case "dead":
-                return self._explain("failed", finished.reason, ids)
-            case "ignored" | "superseded":
-                return self._explain("ignored", finished.reason, ids)
-            case "queued" | "running":
-                return _queued(ids)
 
     def _explain(self, status: str, reason: str | None, ids: dict[str, str]) -> Response:
         shown = None if reason is None else self._settings.shorten_paths(reason)  # GitHub shows it to other people

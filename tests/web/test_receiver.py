@@ -57,46 +57,30 @@ BODY = payload()
 LARGE = payload(filler="x" * 2000)
 
 
-FORM = {"content_type": "application/x-www-form-urlencoded"}
-TOO_LARGE = "the body is over 2000 bytes (server.max_body_bytes)"
-INVALID: dict[str, tuple[Headers, bytes, int, str]] = {
-    "wrong secret": (headers(BODY, secret="somebody-elses-secret"), BODY, 401, NOT_VERIFIED),
-    "no signature": (headers(BODY, x_hub_signature_256=None), BODY, 401, NOT_VERIFIED),
-    "no delivery id": (
-        headers(BODY, x_github_delivery=None),
-        BODY,
-        400,
-        "X-GitHub-Delivery must be an id of at most 64 letters, digits and hyphens",
-    ),
-    "event twice": ([*headers(BODY), (b"x-github-event", b"a")], BODY, 400, "the header x-github-event occurs twice"),
-    "content type": (
-        headers(BODY, content_type="text/plain"),
-        BODY,
-        415,
-        "Content-Type must be application/json or application/x-www-form-urlencoded",
-    ),
-    "declared too large": (headers(LARGE, content_length=str(len(LARGE))), LARGE, 413, TOO_LARGE),
-    "torn JSON": (headers(b"{"), b"{", 400, "the body is not valid JSON"),
-    "not UTF-8": (headers(b'{"x": "\xff"}'), b'{"x": "\xff"}', 400, "the body is not valid JSON: it is not UTF-8"),
-    "not an object": (headers(b"[1]"), b"[1]", 400, "invalid payload: Expected `object`, got `array`"),
-    "wrong event": (headers(b"{}"), b"{}", 400, "the payload does not fit the event issues: it has no issue"),
-    "form": (
-        headers(b"a=1", **FORM),
-        b"a=1",
-        400,
-        'a form must have exactly one field named "payload", which contains the JSON',
-    ),
-}
-
-
-@pytest.mark.parametrize("name", INVALID)
-def test_rule_4_invalid_requests_get_one_sentence_and_store_nothing(name: str) -> None:
-    sent, body, status, detail = INVALID[name]
+@pytest.mark.parametrize(
+    ("sent", "body", "status", "detail"),
+    [
+        (
+            headers(LARGE, content_length=str(len(LARGE))),
+            LARGE,
+            413,
+            "the body is over 2000 bytes (server.max_body_bytes)",
+        ),
+        (headers(b"{"), b"{", 400, "the body is not valid JSON"),
+        (headers(b'{"x": "\xff"}'), b'{"x": "\xff"}', 400, "the body is not valid JSON: it is not UTF-8"),
+        (headers(b"{}"), b"{}", 400, "the payload does not fit the event issues: it has no issue"),
+        (headers(BODY, secret="somebody-elses-secret"), BODY, 401, NOT_VERIFIED),
+    ],
+    ids=["too large", "torn JSON", "not UTF-8", "another event", "unknown secret"],
+)
+def test_rule_4_invalid_requests_get_one_sentence_and_store_nothing(
+    sent: Headers, body: bytes, status: int, detail: str
+) -> None:
     setup = WebSetup(settings(server={"max_body_bytes": 2000}))
     response = ask(setup.app(), headers=[*sent, (b"x-request-id", b"request-0815")], chunks=[body])
     assert (response.status, response.json) == (status, {"detail": detail})
     assert response.headers["x-request-id"] == "request-0815"
-    assert (setup.store.deliveries, setup.store.pongs) == ([], 0)
+    assert setup.store.deliveries == []
 
 
 def test_rule_2_a_ping_with_the_secret_of_another_repository_is_rejected(setup: WebSetup) -> None:
@@ -110,25 +94,19 @@ def test_rule_2_a_repository_with_its_own_secret_is_accepted(setup: WebSetup) ->
     assert ask(setup.app(), headers=headers(body, secret=OWN_SECRET), chunks=[body]).status == 202
 
 
-@pytest.mark.parametrize(
-    ("name", "secret"), [("evil/../owner/repo", OWN_SECRET), ("evil/x?y=1", OWN_SECRET), ("owner/..", SECRET)]
-)
-def test_rule_2_an_invalid_repository_name_matches_no_repository(name: str, secret: str) -> None:
+@pytest.mark.parametrize("name", ["evil/../owner/repo", "evil/x?y=1"])
+def test_rule_2_an_invalid_repository_name_matches_no_repository(name: str) -> None:
     setup = WebSetup(settings(repositories=[{"name": "evil/*", "webhook_secret": OWN_SECRET}, {"name": "*/*"}]))
     body = payload(repository={"id": 2, "full_name": name})
-    response = ask(setup.app(), headers=headers(body, secret=secret), chunks=[body])
-    assert (response.status, response.json) == (
-        400,
-        {"detail": "invalid payload: repository.full_name must have the form owner/repo"},
-    )
-    assert setup.store.deliveries == []
+    response = ask(setup.app(), headers=headers(body, secret=OWN_SECRET), chunks=[body])
+    assert (response.status, setup.store.deliveries) == (400, [])
+    assert response.json == {"detail": "invalid payload: repository.full_name must have the form owner/repo"}
 
 
 def test_only_post_is_allowed(setup: WebSetup) -> None:
-    for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS"):
-        response = ask(setup.app(), method=method)
-        assert (response.status, response.headers["allow"]) == (405, "POST")
-        assert response.json == {"detail": "webhooks are sent with POST"}
+    response = ask(setup.app(), method="PUT")
+    assert (response.status, response.headers["allow"]) == (405, "POST")
+    assert response.json == {"detail": "webhooks are sent with POST"}
 
 
 def test_rule_3_the_connection_is_closed_when_the_body_was_not_read(setup: WebSetup) -> None:
@@ -159,23 +137,12 @@ def test_a_store_failure_is_503_and_reported_in_health(setup: WebSetup) -> None:
     assert setup.health.snapshot().components["store"].state == "healthy"
 
 
-@pytest.mark.parametrize(
-    ("state", "status", "answer"),
-    [
-        ("done", 200, {"status": "processed", "reason": "why"}),
-        ("dead", 200, {"status": "failed", "reason": "why"}),
-        ("ignored", 200, {"status": "ignored", "reason": "why"}),
-        ("queued", 202, {"status": "queued"}),
-    ],
-)
-def test_without_async_processing_the_response_has_the_final_state(
-    state: State, status: int, answer: dict[str, str]
-) -> None:
+@pytest.mark.parametrize(("state", "status"), [("done", "processed"), ("dead", "failed"), ("superseded", "ignored")])
+def test_without_async_processing_the_response_has_the_final_state(state: State, status: str) -> None:
     setup = WebSetup(settings(features={"async_processing": False}))
     setup.workers.state, setup.workers.reason = state, "why"
-    body = payload()
-    response = ask(setup.app(), headers=headers(body, **WITH_ID), chunks=[body])
-    assert (response.status, response.json) == (status, {**answer, **IDS})
+    response = ask(setup.app(), headers=headers(BODY, **WITH_ID), chunks=[BODY])
+    assert (response.status, response.json) == (200, {"status": status, "reason": "why", **IDS})
 
 
 def test_paths_in_the_response_lack_the_folders_of_the_machine() -> None:
@@ -346,20 +313,12 @@ def post_installation(setup: WebSetup, event: str, document: dict[str, Any], *, 
     return ask(setup.app(), headers=headers(body, event=event, secret=secret), chunks=[body])
 
 
-@pytest.mark.parametrize(
-    ("event", "action", "more", "repositories"),
-    [
-        ("installation", "created", {"repositories": [{"id": 1, "full_name": "octo/a"}]}, ()),
-        ("installation_repositories", "added", REPOSITORIES, ("octo/a", "octo/b")),
-    ],
-)
-def test_change_of_an_installation_is_applied_and_not_stored_as_work(
-    setup: WebSetup, event: str, action: str, more: dict[str, Any], repositories: tuple[str, ...]
-) -> None:
-    response = post_installation(setup, event, {"action": action, "installation": INSTALLATION, **more})
+def test_change_of_an_installation_is_applied_and_not_stored_as_work(setup: WebSetup) -> None:
+    added = {"action": "added", "installation": INSTALLATION, **REPOSITORIES}
+    response = post_installation(setup, "installation_repositories", added)
     assert (response.status, response.json["status"]) == (200, "ignored")
     (change,) = setup.installation_changes
-    assert (change.action, change.owner, change.repositories) == (action, "octo", repositories)
+    assert (change.action, change.owner, change.repositories) == ("added", "octo", ("octo/a", "octo/b"))
 
 
 def test_rule_2_secret_of_a_repository_is_not_valid_for_an_installation(setup: WebSetup) -> None:
@@ -383,23 +342,18 @@ def test_incomplete_payload_of_an_installation_is_rejected(setup: WebSetup, docu
 EVERYWHERE = settings(repositories=[{"name": "*/*"}])
 
 
-@pytest.mark.parametrize("name", recorded.names())
-def test_every_recorded_payload_is_queued_or_gets_a_reason(name: str) -> None:
-    given = recorded.load(name)
-    setup = WebSetup(EVERYWHERE, enabled=frozenset({given.event}))
-    response = ask(setup.app(), headers=headers(given.body, event=given.event), chunks=[given.body])
-    shown = (response.status, response.json["status"], bool(response.json.get("reason")))
-    if given.event == "ping":
-        assert (shown, setup.store.deliveries) == ((200, "pong", False), [])
-        return
-    [delivery] = setup.store.deliveries
-    assert (delivery.guid, delivery.event, delivery.action) == (GUID, given.event, given.action)
-    is_queued = delivery.repository and delivery.action != "closed"
-    assert shown == ((202, "queued", False) if is_queued else (200, "ignored", True))
-
-
-def test_all_329_recorded_payloads_are_tested() -> None:
-    assert len([name for name in recorded.names() if not name.startswith("demo/")]) == 329
+def test_each_recorded_payload_is_queued_or_gets_a_reason() -> None:
+    names = [name for name in recorded.names() if recorded.load(name).event != "ping"]
+    assert len(names) > 320
+    for name in names:
+        given = recorded.load(name)
+        setup = WebSetup(EVERYWHERE, enabled=frozenset({given.event}))
+        response = ask(setup.app(), headers=headers(given.body, event=given.event), chunks=[given.body])
+        [delivery] = setup.store.deliveries
+        assert (delivery.guid, delivery.event, delivery.action) == (GUID, given.event, given.action)
+        is_queued = delivery.repository and delivery.action != "closed"
+        shown = (response.status, response.json["status"], bool(response.json.get("reason")))
+        assert shown == ((202, "queued", False) if is_queued else (200, "ignored", True)), name
 
 
 # --- changed settings -----------------------------------------------------------------------------------------------
