@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -15,19 +14,17 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from hls_handler.console.delivery_search import (
-    STATES,
     find_github_page,
     group_reasons,
     list_address,
-    parse_retried,
-    parse_search,
     require_delivery,
     to_query,
 )
 from hls_handler.console.frame import Form, Frame
 from hls_handler.console.log import show_line
 from hls_handler.console.overview import REJECTED, describe_rejection
-from hls_handler.deliveries import OPEN_STATES
+from hls_handler.console.queries import DeliveriesQuery, RetryQuery
+from hls_handler.deliveries import OPEN_STATES, State
 from hls_handler.log_ring import LogFilter, LogRing
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause
 from hls_handler.reports.delivery_report import format_report, load_report
@@ -62,7 +59,7 @@ class DeliveryPages:
     def _list(self, request: Request) -> Response:
         given = {name: value for name, value in request.query_params.items() if value}
         follows = given.pop("follow", None) is not None
-        return self._list_page(request, parse_search(given), given, follows=follows)
+        return self._list_page(request, DeliveriesQuery.parse(given).search(), given, follows=follows)
 
     def _list_page(
         self,
@@ -87,7 +84,7 @@ class DeliveryPages:
             rows=[(row, _describe_wait(row, pauses)) for row in found.rows],
             search=search,
             given=given,
-            states=STATES,
+            states=get_args(State),
             now=store.now(),
             groups=group_reasons(reasons, filters) if search.state == "dead" and not search.text else (),
             matching=sum(number for _, number, _ in reasons),  # deliveries that a retry of the filter would run
@@ -129,9 +126,9 @@ class DeliveryPages:
 
     def _retry_all(self, request: Request, form: Form) -> Response:
         given = {name: value for name, value in request.query_params.items() if value}
-        search, number = parse_retried(given), form.get("number", "")
-        number_shown = int(number) if re.fullmatch("[0-9]{1,9}", number) else 0
-        result = retry_matching(self._store, search, self._frame.settings, number=number_shown)
+        query = RetryQuery.parse({**given, "number": form.get("number", "")})
+        search = query.search()
+        result = retry_matching(self._store, search, self._frame.settings, number=query.number)
         if result.received is not None and not result.refused:
             first, last = result.received
             kept = {name: value for name, value in given.items() if name in ("repository", "event", "sender")}

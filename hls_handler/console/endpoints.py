@@ -9,19 +9,19 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic accepts that of `typing` from Python 3.12 on
 
-from hls_handler.console.delivery_search import MAX_FILTER_CHARACTERS, STATES
+from hls_handler.console.queries import (
+    AnalysesQuery,
+    DeliveriesQuery,
+    FiguresQuery,
+    Query,
+    RetryQuery,
+)
 from hls_handler.reports.json_documents import DeliveriesPage, DeliveryDocument
-from hls_handler.reports.retry import RETRIED
-from hls_handler.store.analyses import KINDS, Kind
+from hls_handler.store.analyses import Kind
 from hls_handler.store.figures import FiguresReport
-from hls_handler.store.periods import PERIODS
 from hls_handler.web.app import HealthDocument
 from hls_handler.web.stats import StatsDocument, TokensDocument
 
-MAX_NUMBER = 2**31 - 1
-MAX_LIMIT, MAX_OFFSET = 100, 2_000
-REPOSITORY = r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}"
-WITHOUT_NUL = r"^[^\u0000]*$"
 ANALYSIS_ID = r"[A-Za-z0-9-]{1,64}:[0-9]{1,2}"
 
 
@@ -83,83 +83,39 @@ class AnalysesDocument(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
-    name: str
-    description: str
-    schema: Mapping[str, object]  # JSON Schema
-    example: str | int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Endpoint:
     path: str
     summary: str
     response: Any  # the type of the JSON document
     method: Literal["GET", "POST"] = "GET"
     description: str = ""
-    parameters: tuple[Parameter, ...] = ()  # of the query
+    query: type[Query] = Query
     statuses: tuple[int, ...] = (200,)  # of responses with the document
     errors: tuple[int, ...] = (400, 401, 403, 404, 405, 503)
     needs_key: bool = True
     other_path: str | None = None  # under which older clients find it
 
 
-PATH_PARAMETERS = {
-    "guid": Parameter(
-        "guid",
-        "GUID of the delivery, a unique prefix of it, or the id of its request",
-        {"type": "string", "minLength": 1},
-        "72d3162e-cc78-11e3-81ab-4c9367dc0958",
-    ),
-    "id": Parameter(
-        "id",
-        "id of the analysis",
-        {"type": "string", "pattern": f"^{ANALYSIS_ID}$"},
-        "72d3162e-cc78-11e3-81ab-4c9367dc0958:0",
-    ),
+GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
+PATH_PARAMETERS: Mapping[str, Mapping[str, object]] = {
+    "guid": {
+        "description": "GUID of the delivery, a unique prefix of it, or the id of its request",
+        "schema": {"type": "string", "minLength": 1},
+        "example": GUID,
+    },
+    "id": {
+        "description": "id of the analysis",
+        "schema": {"type": "string", "pattern": f"^{ANALYSIS_ID}$"},
+        "example": f"{GUID}:0",
+    },
 }
-
-
-TIME = {"type": "string", "format": "date-time"}
-
-
-def _text(name: str, description: str, example: str | None = None) -> Parameter:
-    schema = {"type": "string", "maxLength": MAX_FILTER_CHARACTERS, "pattern": WITHOUT_NUL}
-    return Parameter(name, description, schema, example)
-
-
-def _number(name: str, description: str, least: int, most: int, **other: int) -> Parameter:
-    """`other` are more keys of the schema, such as `default`."""
-    return Parameter(name, description, {"type": "integer", "minimum": least, "maximum": most, **other})
-
-
-def _time(name: str, description: str) -> Parameter:
-    return Parameter(name, f"{description}; UTC without an offset", {"anyOf": [TIME, {"const": ""}]})
-
 
 LIST_ANALYSES = Endpoint(
     "/api/analyses",
     "Claude's replies, the newest first",
     AnalysesDocument,
     description="Replies to shadow prompts are not listed.",
-    parameters=(
-        Parameter(
-            "repo_full_name",
-            "only of this repository, as GitHub writes it",
-            {"type": "string", "pattern": f"^{REPOSITORY}$"},
-            "octocat/Hello-World",
-        ),
-        Parameter(
-            "pr_number",
-            "only of the issue or pull request with this number",
-            {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER},
-            7,
-        ),
-        Parameter("kind", "only of events of this family", {"type": "string", "enum": list(KINDS)}),
-        Parameter("since", "only replies from this time on; UTC without an offset", TIME),
-        _number("limit", "analyses on a page", 1, MAX_LIMIT, default=20),
-        _number("offset", "matching analyses to skip", 0, MAX_OFFSET, default=0),
-    ),
+    query=AnalysesQuery,
     other_path="/analyses",
 )
 SHOW_ANALYSIS = Endpoint("/api/analyses/{id}", "One reply of Claude", AnalysisDocument, other_path="/analyses/{id}")
@@ -167,20 +123,8 @@ LIST_DELIVERIES = Endpoint(
     "/api/deliveries",
     "Deliveries, the newest first",
     DeliveriesPage,
-    description="A page has 50 deliveries. An empty value is no filter.",
-    parameters=(
-        Parameter("state", "only deliveries in this state", {"type": "string", "enum": [*STATES, ""]}, "dead"),
-        _text("repository", "only of this repository, in any case"),
-        _text("event", "only of this event, with or without its action, such as issues.opened"),
-        _text("sender", "only events that this account caused"),
-        _text(
-            "text",
-            "owner/repo#7, owner/repo or #7, part of the reason or of the title, or beginning of GUID or request id",
-        ),
-        _time("since", "only deliveries received from this time on"),
-        _time("until", "only deliveries received before this time"),
-        _text("before", "GUID of the last delivery of the page before"),
-    ),
+    description="A page has 50 deliveries.",
+    query=DeliveriesQuery,
 )
 RETRY_DELIVERIES = Endpoint(
     "/api/deliveries/retry",
@@ -190,11 +134,7 @@ RETRY_DELIVERIES = Endpoint(
     description="409 if the number of matching deliveries is not `number`. This prevents running more deliveries than "
     "were seen: the `detail` of a first request without `number` has their number. The key must be in the header, as "
     "for one delivery.",
-    parameters=(
-        Parameter("state", "of the deliveries", {"type": "string", "enum": [*RETRIED, ""], "default": "dead"}, "dead"),
-        *(one for one in LIST_DELIVERIES.parameters if one.name not in ("state", "before")),
-        _number("number", "how many deliveries match", 0, MAX_NUMBER, default=0),
-    ),
+    query=RetryQuery,
     statuses=(202,),
     errors=(400, 401, 403, 405, 409, 503),
 )
@@ -213,14 +153,9 @@ SHOW_FIGURES = Endpoint(
     "/api/stats",
     "The figures of a period, for each repository",
     FiguresReport,
-    description="An empty value is no filter. 400 also if `since` is not in the past, or if `until` is not after "
+    description="400 also if `since` is not in the past, or if `until` is not after "
     "`since`. docs/console.md defines the figures.",
-    parameters=(
-        Parameter("period", "up to now, by default 7d", {"type": "string", "enum": [*PERIODS, ""]}, "30d"),
-        _time("since", "begin of another period"),
-        _time("until", "end of another period, by default now; only with `since`"),
-        _text("repository", "only of this repository, in any case", "octocat/Hello-World"),
-    ),
+    query=FiguresQuery,
 )
 SHOW_HEALTH = Endpoint(
     "/health",

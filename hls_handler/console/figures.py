@@ -6,8 +6,7 @@ import asyncio
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from dataclasses import asdict, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -16,15 +15,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from hls_handler.console.delivery_search import InvalidFilter, parse_time, read_filters
 from hls_handler.console.endpoints import SHOW_FIGURES
 from hls_handler.console.frame import Frame, send_json
 from hls_handler.console.overview import PERIOD_TITLES
 from hls_handler.console.pages import NOTHING, format_duration, format_percent, format_sum_usd
 from hls_handler.console.plots import draw
+from hls_handler.console.queries import FiguresQuery, InvalidFilter
 from hls_handler.storage import Storage
 from hls_handler.store.figures import MAX_DELIVERIES, DailyScore, Figures, FiguresReport
-from hls_handler.store.periods import PERIODS, PeriodName
+from hls_handler.store.periods import PERIODS
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.web.single_flight import SingleFlightCache
 
@@ -36,38 +35,11 @@ PLOTTED, MAX_PLOTS = 3, 3
 FORMULA = ("=", "+", "-", "@")
 """Beginnings of cells that spreadsheets take for a formula. https://owasp.org/www-community/attacks/CSV_Injection"""
 
-DEFAULT_PERIOD: PeriodName = "7d"
-
-
-@dataclass(frozen=True, slots=True)
-class FiguresQuery:
-    """The filters in the address. `period` is None if they name dates."""
-
-    period: PeriodName | None
-    since: datetime | None
-    until: datetime | None
-    repository: str | None
-
-
-def parse_figures_query(query: Mapping[str, str]) -> FiguresQuery:
-    """Return the query of an address such as `/figures?period=30d`; dates replace it. Raises `InvalidFilter`."""
-    given = read_filters(query, ("period", "since", "until", "repository"))
-    name = given.get("period", DEFAULT_PERIOD)
-    period = next((one for one in PERIODS if one == name), None)
-    if period is None:
-        raise InvalidFilter(f"period: found {name!r}, expected one of {', '.join(PERIODS)}")
-    since, until = parse_time("since", given.get("since")), parse_time("until", given.get("until"))
-    if until is not None and since is None:
-        raise InvalidFilter("until: expected since, too")
-    if since is not None and until is not None and until <= since:
-        raise InvalidFilter("until: expected a time after since")
-    return FiguresQuery(None if since else period, since, until, given.get("repository"))
-
 
 def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> FiguresReport:
     """Read the database. Blocks; raises `InvalidFilter` if the period has not begun."""
     now = store.now()
-    since = query.since or now - PERIODS[query.period or DEFAULT_PERIOD][0]
+    since = query.since or now - PERIODS[query.period][0]
     if since >= now:
         raise InvalidFilter("since: expected a time in the past")
     until = min(query.until or now, now)
@@ -94,7 +66,7 @@ class FiguresPages:
         ]
 
     async def _show(self, request: Request) -> Response:
-        query = parse_figures_query(request.query_params)
+        query = FiguresQuery.parse(request.query_params)
         return await asyncio.to_thread(self._page, request, query, await self._reports.get(query))
 
     def _page(self, request: Request, query: FiguresQuery, report: FiguresReport) -> Response:
@@ -116,13 +88,13 @@ class FiguresPages:
         )
 
     async def _download(self, request: Request) -> Response:
-        report = await self._reports.get(parse_figures_query(request.query_params))
+        report = await self._reports.get(FiguresQuery.parse(request.query_params))
         name = f"hls-figures-{report.since:%Y-%m-%d}-{report.until:%Y-%m-%d}.csv"
         headers = {"content-disposition": f'attachment; filename="{name}"', "x-content-type-options": "nosniff"}
         return Response(await asyncio.to_thread(to_csv, report), headers=headers, media_type="text/csv")
 
-    async def _send_stats(self, request: Request) -> Response:
-        return send_json(request, await self._reports.get(parse_figures_query(request.query_params)))
+    async def _send_stats(self, request: Request, query: FiguresQuery) -> Response:
+        return send_json(request, await self._reports.get(query))
 
 
 TABLES: Mapping[str, Mapping[str, Callable[[Figures], str]]] = {

@@ -11,7 +11,7 @@ from datetime import date
 from hashlib import sha256
 from http import HTTPStatus
 from inspect import iscoroutinefunction
-from typing import cast
+from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.exceptions import HTTPException
@@ -20,15 +20,14 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hls_handler.console.access import Access
-from hls_handler.console.delivery_search import InvalidFilter
 from hls_handler.console.endpoints import Endpoint
 from hls_handler.console.pages import render
+from hls_handler.console.queries import InvalidFilter
 from hls_handler.errors import StoreUnavailable
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 
 MAX_FORM_BYTES = 64 * 1024
-MAX_NAME = 50  # characters of an unknown parameter that an error quotes
 SIGN_IN = "/sign-in"
 SESSION_ENDED = "Your session has ended, and nothing was sent. Sign in in another tab, then send the form again."
 Kept = Sequence[str]
@@ -36,6 +35,9 @@ Kept = Sequence[str]
 
 Answer = Callable[[Request], Response] | Callable[[Request], Awaitable[Response]]
 """Answers a request. A function that is no coroutine runs in a thread, because it may block."""
+
+ApiAnswer = Callable[[Request, Any], Response] | Callable[[Request, Any], Awaitable[Response]]
+"""The same with the value of the endpoint's query."""
 
 Form = Mapping[str, str]
 Process = Callable[[Request, Form], Response]
@@ -93,14 +95,17 @@ class Frame:
             text, status = "The database cannot be read now. /health says why.", 503
         return self.message(request, text, status=status, kept=self._find_kept(request, keep))
 
-    def endpoint(self, endpoint: Endpoint, answer: Answer) -> Sequence[Route]:
-        """Return the routes of an endpoint. `answer` gets no unknown or repeated parameter."""
+    def endpoint(self, endpoint: Endpoint, answer: ApiAnswer) -> Sequence[Route]:
+        """Return the routes of an endpoint. `answer` gets the value of its query."""
 
         async def guarded(request: Request) -> Response:
             self._require_program(request)
-            _check_parameters(endpoint, [name for name, _ in request.query_params.multi_items()])
+            query = endpoint.query.parse(request.query_params)
+            for name, _ in request.query_params.multi_items():
+                if len(request.query_params.getlist(name)) > 1:
+                    raise InvalidFilter(f"{name}: given more than once")
             try:
-                return await _run(answer, request)
+                return await _run(answer, request, query)
             except StoreUnavailable:
                 raise HTTPException(503, "the database cannot be read now; see /health") from None
 
@@ -173,19 +178,9 @@ class Frame:
         return form
 
 
-async def _run(answer: Answer, request: Request) -> Response:
-    answered = answer(request) if iscoroutinefunction(answer) else asyncio.to_thread(answer, request)
+async def _run(answer: Callable[..., Any], *arguments: object) -> Response:
+    answered = answer(*arguments) if iscoroutinefunction(answer) else asyncio.to_thread(answer, *arguments)
     return cast(Response, await answered)
-
-
-def _check_parameters(endpoint: Endpoint, given: Sequence[str]) -> None:
-    known = [parameter.name for parameter in endpoint.parameters]
-    for name in given:
-        if name not in known:
-            expected = f"expected one of {', '.join(known)}" if known else "expected none"
-            raise HTTPException(400, f"there is no filter {name[:MAX_NAME]!r}; {expected}")
-        if given.count(name) > 1:
-            raise HTTPException(400, f"{name}: given more than once")
 
 
 def _to_json(value: object) -> object:

@@ -10,15 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from hls_handler.console.delivery_search import InvalidFilter, read_filters
 from hls_handler.console.frame import Frame
+from hls_handler.console.queries import LogQuery
 from hls_handler.log_ring import LEVELS, MAX_LINES, LogFilter, LogLine, LogRing
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines, truncate
 
 MAX_VALUE_CHARACTERS, MAX_TRACE_CHARACTERS = 2_000, 20_000
 MAX_SHOWN = 200
-FILTERS = ("level", "id", "repository", "text")
-PAUSED = "paused"
 
 
 class LogPages:
@@ -29,11 +27,9 @@ class LogPages:
         return [self._frame.page("/log", self._show)]
 
     def _show(self, request: Request) -> Response:
-        given = read_filters(request.query_params, (*FILTERS, PAUSED))
-        is_paused = given.pop(PAUSED, None) is not None
+        query = LogQuery.parse(request.query_params)
+        given = query.model_dump(exclude_defaults=True, exclude={"paused"})
         wanted, level = LogFilter(**given), self._frame.settings.logging.level
-        if wanted.level and wanted.level not in LEVELS:
-            raise InvalidFilter(f"level: found {wanted.level!r}, expected one of {', '.join(LEVELS)}")
         return self._frame.render(
             request,
             "log.html",
@@ -44,9 +40,9 @@ class LogPages:
             begins_at=(self._ring.begins_at() or "").replace("T", " ").partition(".")[0],
             max_lines=MAX_LINES,
             max_shown=MAX_SHOWN,
-            is_paused=is_paused,
+            is_paused=bool(query.paused),
             here=f"/log?{urlencode(given)}",
-            paused=f"/log?{urlencode({**given, PAUSED: 'true'})}",
+            paused=f"/log?{urlencode({**given, 'paused': 'true'})}",
         )
 
 

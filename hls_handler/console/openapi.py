@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -20,12 +20,13 @@ from hls_handler.console.endpoints import (
     PATH_PARAMETERS,
     DetailDocument,
     Endpoint,
-    Parameter,
     ProblemDocument,
 )
 from hls_handler.console.frame import send_json
+from hls_handler.console.queries import Query
 
 KEY, JSON = "key", "application/json"
+NULL, EMPTY = {"type": "null"}, {"const": ""}
 ERRORS = {
     400: "a parameter is unknown, given more than once, or has an invalid value",
     401: "the key is missing or wrong",
@@ -100,14 +101,15 @@ def _operation(endpoint: Endpoint, schemas: Mapping[Any, object]) -> dict[str, o
         responses[304] = {"description": "the document has the ETag of If-None-Match"}
     for status in endpoint.errors:
         responses[status] = {"$ref": f"#/components/responses/{'Problem' if is_api else 'Detail'}{status}"}
+    names = re.findall(r"{(\w+)}", endpoint.path)
     also = f"Older clients find it at `{endpoint.other_path}`, too." if endpoint.other_path else ""
     return {
         "operationId": "_".join([endpoint.method.lower(), *re.findall(r"\w+", endpoint.path)]),
         "summary": endpoint.summary,
         "description": " ".join(part for part in (endpoint.description, also) if part),
         "parameters": [
-            *(_parameter(PATH_PARAMETERS[name], "path") for name in re.findall(r"{(\w+)}", endpoint.path)),
-            *(_parameter(one, "query") for one in endpoint.parameters),
+            *({"name": name, "in": "path", "required": True, **PATH_PARAMETERS[name]} for name in names),
+            *_query_parameters(endpoint.query),
         ],
         "security": [{KEY: []}] if endpoint.needs_key else [{}, {KEY: []}],
         "responses": {str(status): responses[status] for status in sorted(responses)},
@@ -118,13 +120,11 @@ def _content(media_type: str, schema: object) -> dict[str, object]:
     return {media_type: {"schema": schema}}
 
 
-def _parameter(parameter: Parameter, place: str) -> dict[str, object]:
-    example = {} if parameter.example is None else {"example": parameter.example}
-    return {
-        "name": parameter.name,
-        "in": place,
-        "description": parameter.description,
-        "required": place == "path",
-        "schema": dict(parameter.schema),
-        **example,
-    }
+def _query_parameters(query: type[Query]) -> Iterator[dict[str, object]]:
+    """Yield the parameters of a query. An empty value is no filter."""
+    for name, field in query.model_json_schema().get("properties", {}).items():
+        about = {key: field.pop(key, None) for key in ("title", "description", "examples", "default")}
+        schema: dict[str, object] = {"anyOf": [*(one for one in field.get("anyOf", [field]) if one != NULL), EMPTY]}
+        schema |= {} if about["default"] is None else {"default": about["default"]}
+        example = {"example": about["examples"][0]} if about["examples"] else {}
+        yield {"name": name, "in": "query", "description": about["description"], "schema": schema, **example}

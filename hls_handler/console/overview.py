@@ -15,8 +15,6 @@ from starlette.routing import BaseRoute, Route
 from hls_handler import shipped
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.delivery_search import (
-    MAX_FILTER_CHARACTERS,
-    InvalidFilter,
     ReasonGroup,
     group_reasons,
     list_address,
@@ -24,6 +22,7 @@ from hls_handler.console.delivery_search import (
 from hls_handler.console.frame import Form, Frame
 from hls_handler.console.pages import NOTHING, format_duration, format_percent, format_sum_usd
 from hls_handler.console.plots import Steps, draw
+from hls_handler.console.queries import MAX_FILTER_CHARACTERS, InvalidFilter
 from hls_handler.engine.health import Component, ComponentHealth, Health, Severity
 from hls_handler.errors import StoreUnavailable
 from hls_handler.events import REPOSITORY_NAME

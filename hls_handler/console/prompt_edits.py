@@ -156,7 +156,7 @@ class PromptEdits:
             raise HTTPException(404, f"there is no prompt {name} in the library")
         file = given.get("file") or library.sources[name].template.name
         text = given.get("text", _find_file(library, name, file).text).replace("\r\n", "\n")  # browsers send CRLF
-        most = int(given["most"]) if given.get("most") in map(str, NUMBERS) else 1
+        most = int(given["most"]) if given.get("most", "") in map(str, NUMBERS) else 1
         return library, Edit(name, file, text, given.get("delivery", "").strip(), most)
 
     def _try(self, request: Request, library: Library, edit: Edit, *, said: str = "", status: int = 200) -> Response:

@@ -86,7 +86,7 @@ class Browser:
     def _send(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
         given = {"host": self.host, **({"cookie": self.cookie} if self.cookie else {}), **headers}
         place, _, query = path.partition("?")
-        encoded = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
+        encoded = [(name.replace("_", "-").lower().encode(), value.encode()) for name, value in given.items()]
         return ask(self.app, place, method=method, headers=encoded, chunks=[body], query=query.encode())
 
 

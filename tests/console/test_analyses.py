@@ -53,9 +53,9 @@ def test_list_is_newest_first_with_pages_by_offset(browser: Browser, store: Stor
 @pytest.mark.parametrize(
     ("query", "problem"),
     [
-        ("limit=101", "limit: found '101', expected a number from 1 to 100"),
-        ("kind=pr", "kind: found 'pr', expected one of issue, pull_request, review, workflow, comment, release,"),
-        ("repo_full_name=widgets", "repo_full_name: found 'widgets', expected owner/repo"),
+        ("limit=101", "limit: found '101', expected less than or equal to 100"),
+        ("kind=pr", "kind: found 'pr', expected 'issue', 'pull_request', 'review', 'workflow'"),
+        ("repo_full_name=widgets", "repo_full_name: found 'widgets', String should match pattern"),
     ],
 )
 def test_invalid_parameter_is_named(browser: Browser, query: str, problem: str) -> None:

@@ -24,7 +24,7 @@ from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, add_analyses, queued
 from tests.web.fakes import WebSetup, settings
 
-EXAMPLE_GUID = str(PATH_PARAMETERS["guid"].example)
+EXAMPLE_GUID = str(PATH_PARAMETERS["guid"]["example"])
 LIMITS = {"generation": {"max-examples": 20, "deterministic": True, "database": "none"}}
 DESCRIBED = schemathesis.openapi.from_dict(make_document(), config=schemathesis.Config.from_dict(LIMITS))
 

@@ -1,0 +1,144 @@
+"""The queries of pages and of the API. A model has the parameters, from which their description is made, too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+
+from hls_handler.deliveries import State
+from hls_handler.store.analyses import MAX_READ, AnalysisSearch, Kind
+from hls_handler.store.periods import PeriodName
+from hls_handler.store.search import DeliverySearch
+
+MAX_FILTER_CHARACTERS, MAX_QUOTED = 200, 100
+MAX_NUMBER = 2**31 - 1
+MAX_LIMIT, MAX_OFFSET = 100, MAX_READ
+REPOSITORY = r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}"
+WITHOUT_NUL = r"^[^\u0000]*$"
+_CONVERSATION = re.compile(
+    r"(?:https?://[^/\s]+/)?([\w.-]+/[\w.-]+)(?:/(?:issues|pull)/|\s*#\s*)(\d+)(?:[/?#]\S*)?", re.ASCII
+)
+"""Matches the address of an issue or a pull request, and "owner/repo #7"."""
+
+
+class InvalidFilter(HTTPException):
+    """A filter in the address has an invalid value. `detail` is a sentence for the operator."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(400, detail)
+
+
+def _parse_time(given: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(given)
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("expected a time in UTC such as 2026-11-23T12:00") from None
+
+
+def _parse_number(given: str | int) -> int:
+    if isinstance(given, str) and not re.fullmatch("[0-9]{1,10}", given):
+        raise ValueError("expected a number")
+    return int(given)
+
+
+Text = Annotated[str, Field(max_length=MAX_FILTER_CHARACTERS, pattern=WITHOUT_NUL)]
+Time = Annotated[datetime, BeforeValidator(_parse_time)]
+Number = Annotated[int, BeforeValidator(_parse_number)]
+
+
+def _parameter(description: str, example: str | int | None = None, *, default: object = None, **bounds: Any) -> Any:
+    return Field(default, description=description, examples=None if example is None else [example], **bounds)
+
+
+class Query(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def parse(cls, given: Mapping[str, str]) -> Self:
+        """Return the query of an address. An empty value is no filter. Raises `InvalidFilter`."""
+        try:
+            return cls.model_validate({name: value.strip() for name, value in given.items() if value.strip()})
+        except ValidationError as exc:
+            raise InvalidFilter(_describe(exc.errors()[0], ", ".join(cls.model_fields) or "none")) from None
+
+
+def _describe(error: ErrorDetails, known: str) -> str:
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"there is no filter {name[:MAX_QUOTED]!r}; expected one of {known}"
+    problem = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    return f"{name}: found {str(error['input'])[:MAX_QUOTED]!r}, {problem}" if name else problem
+
+
+class _DeliveryFilters(Query):
+    repository: Text | None = _parameter("only of this repository, in any case")
+    event: Text | None = _parameter("only of this event, with or without its action, such as issues.opened")
+    sender: Text | None = _parameter("only events that this account caused")
+    text: Text | None = _parameter(
+        "owner/repo#7, owner/repo or #7, part of the reason or of the title, or beginning of GUID or request id"
+    )
+    since: Time | None = _parameter("only deliveries received from this time on; UTC without an offset")
+    until: Time | None = _parameter("only deliveries received before this time; UTC without an offset")
+
+    def search(self) -> DeliverySearch:
+        given = {**dict(self), "text": _CONVERSATION.sub(r"\1#\2", self.text or "")}
+        given.pop("number", None)
+        return DeliverySearch(**given)
+
+
+class DeliveriesQuery(_DeliveryFilters):
+    state: State | None = _parameter("only deliveries in this state", "dead")
+    before: Text | None = _parameter("GUID of the last delivery of the page before")
+
+
+class RetryQuery(_DeliveryFilters):
+    state: Literal["dead", "queued", "ignored"] = _parameter("of the deliveries", "dead", default="dead")
+    number: Number = _parameter("how many deliveries match", default=0, ge=0, le=MAX_NUMBER)
+
+
+class AnalysesQuery(Query):
+    repo_full_name: str | None = _parameter(
+        "only of this repository, as GitHub writes it", "octocat/Hello-World", pattern=f"^{REPOSITORY}$"
+    )
+    pr_number: Annotated[int, Field(ge=1, le=MAX_NUMBER), BeforeValidator(_parse_number)] | None = _parameter(
+        "only of the issue or pull request with this number", 7
+    )
+    kind: Kind | None = _parameter("only of events of this family")
+    since: Time | None = _parameter("only replies from this time on; UTC without an offset")
+    limit: Number = _parameter("analyses on a page", default=20, ge=1, le=MAX_LIMIT)
+    offset: Number = _parameter("matching analyses to skip", default=0, ge=0, le=MAX_OFFSET)
+
+    def search(self) -> AnalysisSearch:
+        return AnalysisSearch(self.repo_full_name, self.pr_number, self.kind, self.since, self.limit, self.offset)
+
+
+class FiguresQuery(Query):
+    """The period of figures. Dates replace `period`."""
+
+    period: PeriodName = _parameter("up to now", "30d", default="7d")
+    since: Time | None = _parameter("begin of another period; UTC without an offset")
+    until: Time | None = _parameter("end of another period, by default now; only with `since`")
+    repository: Text | None = _parameter("only of this repository, in any case", "octocat/Hello-World")
+
+    @model_validator(mode="after")
+    def _check_times(self) -> Self:
+        if self.until is not None and self.since is None:
+            raise ValueError("until: expected since, too")
+        if self.since is not None and self.until is not None and self.until <= self.since:
+            raise ValueError("until: expected a time after since")
+        return self
+
+
+class LogQuery(Query):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = None
+    id: Text = ""
+    repository: Text = ""
+    text: Text = ""
+    paused: Text = ""
