@@ -284,10 +284,8 @@ def test_without_a_key_edits_are_tried_only_if_claude_is_the_sandbox(author: Bro
     ("template", "problem"),
     [
         ("{% include '/etc/passwd' %}", "there is no template '/etc/passwd'"),
-        ("{{ self.__init__.__globals__ }}", "access to attribute '__init__' of 'TemplateReference' object is unsafe"),
         ("{{ issue.__class__.__mro__ }}", "issue has no '__class__'"),
         ("{{ '{0.__class__.__init__.__globals__}'.format(issue) }}", "is unsafe"),
-        ("{% for i in range(10**9) %}{% endfor %}", "Range too big"),
         ("{% for i in range(99999) %}{{ 'x' * 1000 }}{% endfor %}", "outputs more than 4,000,000 characters"),
         ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "the template is nested too deeply"),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 from starlette.types import Message
@@ -42,11 +41,8 @@ def read(chunks: Chunks, *, declared: int | None = None, max_bytes: int = 10, ti
     return asyncio.run(reading())
 
 
-@pytest.mark.parametrize(
-    "chunks", [(b"0123456789",), (b"01234", b"56789"), (b"0123456789", b"")], ids=["one", "two", "empty end"]
-)
-def test_body_of_the_maximum_size_is_read(chunks: Sequence[bytes]) -> None:
-    assert read(Chunks(*chunks), declared=10) == b"0123456789"
+def test_body_of_the_maximum_size_is_read() -> None:
+    assert read(Chunks(b"01234", b"56789", b""), declared=10) == b"0123456789"
 
 
 @pytest.mark.parametrize(("declared", "reads"), [(11, 0), (None, 2), (10, 2)])
@@ -125,16 +121,8 @@ def test_rule_3_the_growing_body_is_rejected_if_it_is_the_costliest() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(
-    ("form", "payload"),
-    [
-        (b"x=1&payload=%7B%22a%22%3A+%22%2B%C3%A9%22%7D&y=2", '{"a": "+é"}'.encode()),
-        (b"payload=%zz", b"%zz"),
-    ],
-    ids=["escapes", "invalid escape"],
-)
-def test_the_payload_of_a_form_is_decoded(form: bytes, payload: bytes) -> None:
-    assert payload_of_form(form) == payload
+def test_the_payload_of_a_form_is_decoded() -> None:
+    assert payload_of_form(b"x=1&payload=%7B%22a%22%3A+%22%2B%C3%A9%22%7D&y=2") == '{"a": "+é"}'.encode()
 
 
 @pytest.mark.parametrize("form", [b"", b"{}", b"Payload=%7B%7D", b"payload=1&payload=2"])

@@ -43,20 +43,16 @@ def having(name: bytes, *values: bytes) -> list[tuple[bytes, bytes]]:
     ("name", "values", "status"),
     [
         (b"x-github-event", (b"Issues",), 400),
-        (b"x-github-event", (b"issues\n",), 400),
-        (b"x-github-event", (b"i" * 65,), 400),
+        (b"x-github-event", (b"issues", b"issues"), 400),
         (b"x-github-delivery", (b"a" * 65,), 400),
         (b"x-github-delivery", (b"../../etc/passwd",), 400),
         (b"x-github-delivery", (b"\xff\xfe",), 400),
         (b"x-hub-signature-256", (SIGNATURE, SIGNATURE), 401),
         (b"x-hub-signature-256", (b"sha1=" + b"0" * 40,), 401),
-        (b"x-hub-signature-256", (b"sha256=" + b"0" * 63,), 401),
         (b"x-hub-signature-256", (b"sha256=" + b"\xe9" * 64,), 401),
         (b"content-type", (), 415),
         (b"content-type", (b"application/json; " + b"x" * 300,), 400),
-        (b"content-type", (b"application/js\xf6n",), 400),
         (b"content-length", (b"twelve",), 400),
-        (b"content-length", (b"-1",), 400),
         (b"content-length", (b"1" * 5000,), 400),
     ],
 )
@@ -74,9 +70,7 @@ def test_rule_4_invalid_headers_are_rejected_with_one_sentence(
     ("content_type", "is_form"),
     [
         (b"application/json", False),
-        (b"application/json; charset=utf-8", False),
-        (b"Application/JSON", False),
-        (b"application/x-www-form-urlencoded", True),
+        (b"Application/JSON; charset=utf-8", False),
         (b"application/x-www-form-urlencoded;charset=UTF-8", True),
     ],
 )
@@ -97,8 +91,8 @@ def test_rule_2_test_vector_of_github_is_valid() -> None:
     )
 
 
-@pytest.mark.parametrize("garbage", [b"", b"sha256=", b"sha256=" + b"\xe9" * 64, b"\x00", b"sha256=" + b"0" * 64])
-def test_rule_2_signatures_that_are_not_ascii_match_nothing(garbage: bytes) -> None:
+@pytest.mark.parametrize("garbage", [b"", b"sha256=" + b"\xe9" * 64, b"sha256=" + b"0" * 64])
+def test_rule_2_other_signatures_match_nothing(garbage: bytes) -> None:
     assert secrets().find_matching(b"Hello, World!", garbage) is None
 
 
@@ -117,8 +111,6 @@ def test_rule_2_several_secrets_are_valid_during_rotation(secret: str) -> None:
         (OWN_SECRET, "Owner/Private", True),
         (OWN_SECRET, "owner/repo", False),
         (SECRET, "owner/private", False),
-        (SECRET, "another/repository", True),
-        (OWN_SECRET, "another/repository", False),
         (SECRET, None, True),
         (OWN_SECRET, None, False),
     ],
@@ -162,20 +154,9 @@ def test_a_queued_delivery_has_all_fields_and_the_body() -> None:
 
 
 def test_rule_5_an_ignored_delivery_has_neither_body_nor_digest() -> None:
-    assert arrived(payload(), NO) == NewDelivery(
-        guid="guid-1",
-        event="issues",
-        action="opened",
-        request_id="request-1",
-        state="ignored",
-        reason="add issues to config/settings.yaml:14 (repositories[0].events)",
-        reason_kind="event not enabled",
-        repository_id=186853002,
-        repository="owner/repo",
-        number=7,
-        sender="octocat",
-        title="Crash",
-    )
+    new = arrived(payload(), NO)
+    assert (new.state, new.reason, new.reason_kind) == ("ignored", NO.reason, "event not enabled")
+    assert (new.body, new.digest) == (b"", None)
 
 
 def test_an_ignored_delivery_that_may_outdate_a_check_is_queued_with_its_body() -> None:
@@ -183,28 +164,13 @@ def test_an_ignored_delivery_that_may_outdate_a_check_is_queued_with_its_body() 
     assert (new.state, new.reason, new.body) == ("queued", None, payload())
 
 
-def test_an_event_without_repository_sender_and_action_has_none() -> None:
-    assert arrived(b"{}", NO, event="security_advisory") == NewDelivery(
-        guid="guid-1",
-        event="security_advisory",
-        action=None,
-        request_id="request-1",
-        state="ignored",
-        reason=NO.reason,
-        reason_kind=NO.kind,
-    )
-
-
 @pytest.mark.parametrize(
     ("event", "action", "routed", "supersedes"),
     [
         ("pull_request", "synchronize", "rule", "older_commits"),
         ("pull_request", "synchronize", "no", "nothing"),
-        ("pull_request", "edited", "rule", "nothing"),
         ("pull_request", "closed", "no", "all"),
         ("issues", "closed", "no", "all"),
-        ("issues", "deleted", "no", "all"),
-        ("issue_comment", "deleted", "no", "nothing"),
         ("milestone", "closed", "no", "nothing"),
     ],
 )
@@ -221,7 +187,6 @@ def test_superseded_deliveries(event: str, action: str, routed: Literal["rule", 
         ("pull_request", "review_requested", 2),
         ("pull_request", "synchronize", 1),
         ("issues", "opened", 0),
-        ("release", None, 0),
     ],
 )
 def test_mentions_have_the_highest_priority_then_pull_requests(event: str, action: str | None, priority: int) -> None:
@@ -268,12 +233,10 @@ def test_rule_5_a_body_that_does_not_match_its_event_is_rejected(fields: dict[st
     ("title", "stored"),
     [
         ("Crash\non \u202estart", "Crash on start"),
-        ("<!-- visible --> Größe", "<!-- visible --> Größe"),
         ("ghp_0123456789abcdefghij0123456789abcdef leaked", "[redacted: github-token] leaked"),
         ("x" * 201, "x" * 199 + "…"),
         ("", None),
-        (None, None),
     ],
 )
-def test_title_is_stored_in_one_line_redacted_and_cut(title: str | None, stored: str | None) -> None:
+def test_title_is_stored_in_one_line_redacted_and_cut(title: str, stored: str | None) -> None:
     assert arrived(payload(issue={"number": 7, "title": title}), NO).title == stored
