@@ -76,31 +76,25 @@ class Access:
         return None
 
     def is_allowed(self, request: Request) -> bool:
-        if self._key is None:
-            return True
-        given = request.headers.getlist("x-api-key")
-        if len(given) == 1:
-            return self._is_key(given[0].encode("latin-1"))  # as Starlette decodes headers
-        return self._session(request) is not None
+        return self._key is None or self._has_key(request) or self._session(request) is not None
 
     def is_scraper(self, request: Request) -> bool:
         """Return True for a request with the key in one header, X-API-Key or Authorization. A session does not count.
 
         Without a key, the rules of `find_rejection` are enough.
         """
-        if self._key is None:
-            return True
-        given = request.headers.getlist("x-api-key")
-        for value in request.headers.getlist("authorization"):
-            scheme, _, token = value.partition(" ")
-            given += [token.strip()] if scheme.lower() == "bearer" else []
-        return len(given) == 1 and self._is_key(given[0].encode("latin-1"))
+        return self._key is None or self._has_key(request, or_bearer=True)
 
     def is_program(self, request: Request) -> bool:
         """Return True for a request with the key in its header. Without a key: for one that no web page has sent."""
-        if self.needs_key:
-            return len(request.headers.getlist("x-api-key")) == 1
-        return "origin" not in request.headers
+        return self._has_key(request) if self.needs_key else "origin" not in request.headers
+
+    def _has_key(self, request: Request, *, or_bearer: bool = False) -> bool:
+        given = request.headers.getlist("x-api-key")
+        for value in request.headers.getlist("authorization") if or_bearer else ():
+            scheme, _, token = value.partition(" ")
+            given += [token.strip()] if scheme.lower() == "bearer" else []
+        return len(given) == 1 and self._is_key(given[0].encode("latin-1"))  # as Starlette decodes headers
 
     def sign_in(self, request: Request, given: str, response: Response) -> bool:
         """Add the cookie to the response if the key is right. Call it only if `may_try`."""
