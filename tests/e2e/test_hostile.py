@@ -27,7 +27,6 @@ from tests.web.hostile_requests import (
     mutated,
     not_signed,
     of_wrong_shape,
-    random_requests,
     signed_garbage,
 )
 
@@ -51,7 +50,7 @@ def generated(count: int) -> list[Hostile]:
     """Return deterministic examples of hypothesis; five examples are about ten requests."""
     found: list[Hostile] = []
 
-    @given(some.one_of(mutated([*FRAMING[:-4], *INCOMPLETE]), random_requests(), signed_garbage(SECRET)))
+    @given(some.one_of(mutated([*FRAMING[:-4], *INCOMPLETE]), signed_garbage(SECRET)))
     @effort(
         max_examples=count * 3 // 5,
         derandomize=True,

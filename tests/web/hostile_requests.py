@@ -15,24 +15,8 @@ from urllib.parse import quote_plus
 
 from hypothesis import strategies as some
 
-from tests.web.fakes import Headers, headers, signature
+from tests.web.fakes import headers, signature
 
-NAMES = [
-    b"content-type",
-    b"content-length",
-    b"x-github-event",
-    b"x-github-delivery",
-    b"x-hub-signature-256",
-    b"x-request-id",
-    b"x-api-key",
-    b"transfer-encoding",
-    b"expect",
-]
-values = some.one_of(
-    some.binary(max_size=100),
-    some.sampled_from([b"application/json", b"issues", b"ping", b"sha256=" + b"0" * 64, b"9" * 30, b"a" * 10_000]),
-)
-hostile_headers = some.lists(some.tuples(some.sampled_from(NAMES), values), max_size=12)
 json_values = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=20),
     lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(max_size=8), inner, max_size=3),
@@ -226,15 +210,6 @@ def mutated(draw: some.DrawFn, of: Sequence[bytes]) -> Hostile:
             | some.binary(max_size=8)
         )
     return Hostile(bytes(sent), whole=False)
-
-
-@some.composite
-def random_requests(draw: some.DrawFn) -> Hostile:
-    """Return a request with random headers and a random body."""
-    sent: Headers = draw(hostile_headers)
-    path = draw(some.sampled_from((b"/webhook", b"/webhook", b"/stats", b"/", b"/%00")))
-    body = draw(some.binary(max_size=300))
-    return Hostile(request(sent, body, start=b"POST " + path + b" HTTP/1.1"), whole=False)
 
 
 @some.composite
