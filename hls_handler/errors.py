@@ -14,7 +14,6 @@ HlsError
 │   └── UnsupportedTables  another version of HLS wrote the tables: the service does not start (db/migrate.py)
 ├── UnknownPayload         no recorded payload has this name (prompting/recorded.py)
 ├── DamagedError           a stored value cannot be read: the operator restores a backup (db/values.py)
-├── RestartLimitReached    the demo's service exits after every restart (cli/service_process.py)
 ├── ProblemFound           a periodic check found a problem: /health shows it to the operator (background/threads.py)
 ├── CallRefused            a page must not ask Claude now: it shows why (console/claude_runs.py)
 ├── NotRepeatable          a delivery cannot be analysed again: something is not stored (trials/replay.py)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import re
 import secrets
 import shutil
@@ -11,36 +12,34 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hls_handler.cli.demo_claude import (
-    KEY_VARIABLE,
-    estimate_story_cost,
-    format_claude_section,
-    load_claude_settings,
-    require_budget,
-    require_claude_access,
-)
-from hls_handler.cli.options import Config, print_line, print_lines
+from hls_handler.cli.options import Config, connect_claude, load, print_line, print_lines, require_claude_key
 from hls_handler.cli.send import Response, post_webhook, with_sandbox_links
 from hls_handler.cli.service_process import ServiceProcess
+from hls_handler.clients.claude_errors import MODEL_REMEDY
 from hls_handler.db.files import hold_exclusively
 from hls_handler.deliveries import OPEN_STATES
 from hls_handler.engine.library import load_checked
-from hls_handler.errors import HlsError, with_remedy
+from hls_handler.errors import DependencyDown, HlsError, SettingsError, with_remedy
 from hls_handler.events import event_key
+from hls_handler.handlers import handler_for
+from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.prompting import recorded
+from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.recorded import Recorded
+from hls_handler.prompting.render import render
 from hls_handler.reports.delivery_report import DeliveryReport, describe_steps, format_report, load_report
+from hls_handler.reports.estimate import estimate, estimate_from_tokens
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.storage import Storage
-from hls_handler.wording import add_usd, count, format_usd
+from hls_handler.wording import add_usd, count, format_usd, was_or_were
 
 if TYPE_CHECKING:
     from hls_handler.sandbox.server import Sandbox
@@ -50,7 +49,7 @@ STORAGE_URL = f"sqlite:///{FOLDER}/hls.db"
 SETTINGS_FILE, LOG = FOLDER / "settings.yaml", FOLDER / "service.log"
 STATE_COLOURS = {"done": "green", "superseded": "yellow", "ignored": "yellow", "dead": "red"}
 DELIVERY_TIMEOUT_S = 60.0
-RESTART_TIMEOUT_S = 10.0
+MAX_ATTEMPTS = 100  # to send an event, 0.1 s apart
 
 SETTINGS = """\
 # Written by `hls demo` at each start, because the sandbox's addresses change. Your settings: config/settings.yaml.
@@ -86,8 +85,9 @@ What does the push to {{ event.ref }} change for those who use the project?
 {% endblock %}
 """
 
-SANDBOX_CLAUDE = '{{api_key: {api_key}, base_url: "{url}", requests_per_second: 5}}'
-
+KEY_VARIABLE = "ANTHROPIC_API_KEY"
+KEY_PLACEHOLDER = f"${{{KEY_VARIABLE}:-only-the-service-of-the-demo-has-it}}"
+"""Value of claude.api_key in the demo's settings file. The key itself is only in the service's environment."""
 
 SUCCESSFUL = ("done", "superseded")
 """States of a success. With the data of an earlier demo, newer events exist already and supersede the demo's."""
@@ -121,7 +121,11 @@ def demo(
     Exit codes: 0 every event was processed successfully; 1 at least one was not; 2 the demo could not start or had to
     stop.
     """
-    real = load_claude_settings(config) if claude == "real" else None
+    real = None
+    if claude == "real":
+        settings = load(config, credentials=False)
+        require_claude_key(settings, alternative="omit --claude real")
+        real = settings.claude
     raise typer.Exit(run_demo(once=once, fresh=fresh, verbose=verbose, real=real))
 
 
@@ -146,22 +150,31 @@ def _run(*, once: bool, fresh: bool, verbose: bool, real: Claude | None) -> int:
     from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
 
     with Sandbox(state_path=FOLDER / "github.json", token=token, api_key=api_key) as sandbox:
-        for preferred in (8000, 0):
-            settings = _write_settings(sandbox, port=_find_free_port(preferred), real=real)
-            if preferred:
-                _print_intro(settings, real, sandbox.page_url)
-            variables = {} if real is None else {KEY_VARIABLE: real.api_key.get_secret_value()}
-            with closing(ServiceProcess(SETTINGS_FILE, settings, log=LOG, variables=variables)) as service:
-                if service.wait_until_up():
-                    succeeded = _send_story(settings, sandbox, service, verbose=verbose, paid=real is not None)
-                    if not once:
-                        _keep_running(settings, sandbox, service, costs=real is not None)
-                    return 0 if succeeded else 1
-                if not service.failed_to_listen:
-                    break
-        print_line(f"the service did not start; the end of its log ({LOG}):")
-        print_lines(service.last_log_lines())
-    return 2
+        settings = _write_settings(sandbox, real)
+        _print_intro(settings, real, sandbox.page_url)
+        variables = {} if real is None else {KEY_VARIABLE: real.api_key.get_secret_value()}
+        with closing(ServiceProcess(SETTINGS_FILE, log=LOG, variables=variables)) as service:
+            if not service.wait_until_up():
+                print_line(f"the service did not start; the end of its log ({LOG}):")
+                print_lines(service.last_log_lines())
+                return 2
+            succeeded = _send_story(settings, sandbox, service, verbose=verbose, paid=real is not None)
+            if not once:
+                _keep_running(settings, sandbox, service, costs=real is not None)
+            return 0 if succeeded else 1
+
+
+def require_claude_access(claude: Claude) -> None:
+    """Raise `DependencyDown` if Claude rejects the key or cannot be reached.
+
+    An unknown model is no error, because a compatible service may have no endpoint to look up models.
+    """
+    with connect_claude(claude) as client:
+        try:
+            client.lookup_model(claude.model)
+        except DependencyDown as exc:
+            if exc.remedy != MODEL_REMEDY:
+                raise
 
 
 def _print_intro(settings: Settings, real: Claude | None, page_url: str) -> None:
@@ -170,27 +183,64 @@ def _print_intro(settings: Settings, real: Claude | None, page_url: str) -> None
         return
     with closing(Storage.open(settings.storage.url)) as store:
         asked = store.calls.count_last_hour()
-    cost = estimate_story_cost(real, load_checked(settings))
-    require_budget(real, cost, asked=asked)
+    cost = describe_story_cost(real, load_checked(settings), asked=asked)
     print_line(f"Demo: GitHub is a stand-in, at {page_url}")
     print_line(f"Claude is the real one at {real.base_url} ({real.model}).")
-    print_line(f"It is asked {cost.sentence}.")
+    print_line(f"It is asked {cost}.")
 
 
-def _write_settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Settings:
+def describe_story_cost(claude: Claude, library: Library, *, asked: int) -> str:
+    """Return a sentence part with the maximum number of questions about the demo's events, and their maximum cost.
+
+    Raises `SettingsError` if the demo, after `asked` calls in the last hour, could exceed claude.calls_per_hour.
+    """
+    asks = [one for name in recorded.STORY for one in _list_questions(claude, library, name)]
+    questions = count(len(asks), "question")
+    if asked + len(asks) > claude.calls_per_hour:
+        limit = f"claude.calls_per_hour allows {claude.calls_per_hour}"
+        problem = f"the demo asks up to {questions}, {asked} {was_or_were(asked)} asked in the last hour, and {limit}"
+        raise SettingsError([f"{problem}; wait, or raise claude.calls_per_hour"])
+    most = add_usd(estimate_from_tokens(claude, prompt, input_tokens=tokens).max_usd for prompt, tokens in asks)
+    if most is None:
+        return f"up to {questions}; the price of at least one model is unknown"
+    length = "if every reply has the maximum length and every question is asked twice"
+    return f"up to {questions}; about {2 * most:.4f} USD at most, {length}"
+
+
+def _list_questions(claude: Claude, library: Library, name: str) -> Iterator[tuple[Prompt, int]]:
+    """Yield the prompts that are asked about an event of the demo, and the tokens of a correction of each."""
+    payload = recorded.load(name)
+    handler = handler_for(payload.event)
+    prompt = next(iter(library.on(payload.key) or library.on(payload.event)), None)
+    from hls_handler.sandbox.samples import facts_of  # here: `hls serve` does not need it
+
+    event, facts = facts_of(payload, handler, PromptLimits(input_tokens=claude.input_tokens))
+    if prompt is None or handler.skip_reason(facts) is not None:
+        return
+    variables = template_variables(event, handler, facts, prompt=prompt)
+    first = estimate(claude, render(library, prompt, variables, key=b"estimate"))
+    tokens = first.input_tokens
+    for one in (prompt, *library.followers(prompt)):
+        tokens += first.max_tokens  # a correction, and a prompt that follows, contain the reply
+        yield library.prompts[one], tokens
+
+
+def _write_settings(sandbox: Sandbox, real: Claude | None) -> Settings:
     push_prompt = PROMPTS_FOLDER / "push" / "tell.j2"
     if not push_prompt.exists():  # keep the user's changes
         push_prompt.parent.mkdir(parents=True, exist_ok=True)
         push_prompt.write_text(PUSH_PROMPT)
+    claude: dict[str, object] = {"api_key": sandbox.api_key, "base_url": sandbox.claude_url, "requests_per_second": 5}
+    if real is not None:
+        keys = real.model_dump(mode="json", exclude={"api_key", "temperature"})
+        claude = {"api_key": KEY_PLACEHOLDER, **keys}
     SETTINGS_FILE.write_text(
         SETTINGS.format(
-            port=port,
+            port=_find_free_port(),
             token=sandbox.token,
             secret=secrets.token_hex(20),
             github_url=sandbox.github_url,
-            claude=SANDBOX_CLAUDE.format(api_key=sandbox.api_key, url=sandbox.claude_url)
-            if real is None
-            else format_claude_section(real),
+            claude=json.dumps(claude),
             storage_url=STORAGE_URL,
             prompts_folder=PROMPTS_FOLDER,
         )
@@ -203,22 +253,17 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess, *
     all_succeeded = True
     reports: list[DeliveryReport] = []
     with closing(Storage.open(settings.storage.url)) as store:
-        number = 0
         for name in recorded.DERIVED:
             payload = recorded.load(name)
             sandbox.state.seed(payload.event, payload.payload)
             if name not in recorded.STORY:
                 continue
-            number += 1
-            guid = str(uuid.uuid4())
-            response = _send_with_retries(settings, payload, service, guid=guid)
-            if response.status != 202:
-                print_line(f"{number:>2} {payload.key}: the service answered {response.status}: {response.body}")
-                all_succeeded = False
-                continue
-            report = _wait_for_end(store, guid, service, timeout_s=timeout_s)
+            number, guid = recorded.STORY.index(name) + 1, str(uuid.uuid4())
+            response = _send(settings, payload, service, guid=guid)
+            report = _wait_for_end(store, guid, service, timeout_s=timeout_s) if response.status in (200, 202) else None
             if report is None:
-                print_line(f"{number:>2} {payload.key}: not finished within {timeout_s:g} s; see {LOG}")
+                answer = f"the service answered {response.status}: {response.body}"
+                print_line(f"{number:>2} {payload.key}: not finished within {timeout_s:g} s; {answer}; see {LOG}")
                 print_line("The remaining events are skipped.")
                 all_succeeded = False
                 break
@@ -234,21 +279,15 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess, *
     return all_succeeded
 
 
-def _send_with_retries(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Response:
+def _send(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Response:
+    """Send a webhook, again if the service was killed: a second one with the same GUID has no effect."""
     body = recorded.unique(with_sandbox_links(settings, payload.body))
-    until = time.monotonic() + RESTART_TIMEOUT_S
-    response_lost = False  # True if an earlier request got no response, but may have been accepted
-    while True:
+    for _attempt in range(MAX_ATTEMPTS):
         try:
-            response = post_webhook(settings, payload.event, body, guid=guid)
-            is_duplicate = isinstance(response.body, dict) and response.body.get("status") == "duplicate"
-            return Response(202, response.body) if response_lost and is_duplicate else response
-        except (OSError, http.client.HTTPException) as exc:
-            response_lost = True
-            if time.monotonic() > until:
-                return Response(0, f"no response: {exc}")
-            time.sleep(0.1)  # a killed process refuses connections before its exit can be observed
-            service.restart_if_ended()
+            return post_webhook(settings, payload.event, body, guid=guid)
+        except (OSError, http.client.HTTPException):
+            service.restart_if_ended()  # a killed process refuses connections before its exit can be observed
+    return Response(0, "nothing")
 
 
 def _wait_for_end(store: Storage, guid: str, service: ServiceProcess, *, timeout_s: float) -> DeliveryReport | None:
@@ -258,7 +297,6 @@ def _wait_for_end(store: Storage, guid: str, service: ServiceProcess, *, timeout
         if row is not None and row.state not in OPEN_STATES:
             return load_report(store, row)
         service.restart_if_ended()
-        time.sleep(0.1)
     return None
 
 
@@ -266,9 +304,11 @@ def format_event(number: int, report: DeliveryReport, page_url: str) -> str:
     """Return a line of at most 80 characters: " 1 issues.opened   +4 labels, comment   http://127.0.0.1:43817/14"."""
     row = report.delivery
     result = describe_changes(report) if row.state == "done" else row.state
-    line = f"{number:>2} {event_key(row.event, row.action):<29} {result:<20} "
-    conversation = _find_conversation(report)
-    return (line + (f"{page_url}{conversation}" if conversation else "")).rstrip()
+    urls = (outcome.url for outcome in report.outcomes if outcome.url)
+    linked = next((match[1] for match in map(CONVERSATION.search, urls) if match), None)
+    conversation = linked if row.number is None else row.number
+    shown = f"{page_url}{conversation}" if conversation is not None else ""
+    return f"{number:>2} {event_key(row.event, row.action):<29} {result:<20} {shown}".rstrip()
 
 
 def describe_changes(report: DeliveryReport) -> str:
@@ -280,18 +320,10 @@ def describe_changes(report: DeliveryReport) -> str:
     removed = sum(len(outcome.removed) for outcome in report.outcomes)
     numbers = " ".join(f"{sign}{changed}" for sign, changed in (("+", added), ("-", removed)) if changed)
     labels = [f"{numbers} {'label' if added + removed == 1 else 'labels'}"] if numbers else []
-    comments = [
-        COMMENT_WORDS[one.kind] for one in report.outcomes if one.action == "comment" and one.kind in COMMENT_WORDS
-    ]
-    reviews = ["review" for one in report.outcomes if one.action == "review" and one.kind == "created"]
+    done = [(one.action, one.kind) for one in report.outcomes]
+    reviews = ["review" for one in done if one == ("review", "created")]
+    comments = [word for one in done for kind, word in COMMENT_WORDS.items() if one == ("comment", kind)]
     return ", ".join([*labels, *(reviews or comments)]) or "no change"
-
-
-def _find_conversation(report: DeliveryReport) -> str | None:
-    urls = (outcome.url for outcome in report.outcomes if outcome.url)
-    linked = (match[1] for match in map(CONVERSATION.search, urls) if match)
-    number = report.delivery.number
-    return str(number) if number is not None else next(linked, None)
 
 
 def format_totals(reports: Iterable[DeliveryReport], *, paid: bool) -> str:
@@ -314,12 +346,13 @@ def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess,
         print_line(f"Why    {hls} why {sandbox.state.conversations()[0].key} {config}")
         print_line(f"State  {base}/ is the console of the service. To test a crash: kill -9 {service.pid}")
         print_line(f"Open   {sandbox.page_url}   Ctrl-C ends the demo.")
-        service.supervise()
+        while True:
+            service.restart_if_ended(wait_s=3600)
     except KeyboardInterrupt:
         print_line("ending the demo")
 
 
-def _find_free_port(preferred: int) -> int:
+def _find_free_port(preferred: int = 8000) -> int:
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", preferred))

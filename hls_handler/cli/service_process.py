@@ -11,39 +11,27 @@ from pathlib import Path
 
 from hls_handler.cli.options import print_line
 from hls_handler.errors import HlsError
-from hls_handler.settings.model import Settings
 
 START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 60.0  # longer than the default of limits.shutdown_s
 MAX_STARTS = 20  # starts of the service before the demo gives up
 
 READY_MARKER = b'"message": "serving"'  # part of the log line that the service writes once it listens
 
 
-class RestartLimitReached(HlsError):
-    """The service ended `MAX_STARTS` times, so the demo gives up."""
-
-
 class ServiceProcess:
     """A process that runs `hls serve` and appends its log to a file. The constructor starts it."""
 
-    def __init__(
-        self,
-        path: Path,
-        settings: Settings,
-        *,
-        log: Path,
-        variables: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, settings: Path, *, log: Path, variables: Mapping[str, str]) -> None:
         """Start the process. `variables` are added to its environment: for an API key that must not be in a file."""
-        self._path, self._settings, self._log = path, settings, log
-        self._environ = {**os.environ, **(variables or {})}
+        self._settings, self._log, self._environ = settings, log, {**os.environ, **variables}
         self._starts = 0
         self._process = self._start()
 
     def close(self) -> None:
         with self._process:
             self._process.terminate()
-            self._process.wait(timeout=self._settings.limits.shutdown_s + 15)
+            self._process.wait(timeout=STOP_TIMEOUT_S)
 
     @property
     def pid(self) -> int:
@@ -58,40 +46,33 @@ class ServiceProcess:
             time.sleep(0.1)
         return False
 
-    @property
-    def failed_to_listen(self) -> bool:
-        return b"cannot listen on" in self._new_log()
-
     def last_log_lines(self) -> str:
         return "\n".join(self._new_log().decode(errors="replace").splitlines()[-20:])
 
-    def restart_if_ended(self) -> None:
-        """If the process has ended, restart it and wait until it listens. Raises `RestartLimitReached`."""
-        code = self._process.poll()
-        if code is not None:
-            self._restart(code)
-            self.wait_until_up()
+    def restart_if_ended(self, wait_s: float = 0.1) -> None:
+        """If the process has ended, or ends within `wait_s`, restart it and wait until it listens.
 
-    def supervise(self) -> None:
-        """Restart the process whenever it ends, until Ctrl-C or `RestartLimitReached`."""
-        while True:
-            self._restart(self._process.wait())
-
-    def _new_log(self) -> bytes:
-        return self._log.read_bytes()[self._log_start :]
-
-    def _restart(self, code: int) -> None:
+        Raises `HlsError` after `MAX_STARTS` starts.
+        """
+        try:
+            code = self._process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            return
         if self._starts == MAX_STARTS:
-            raise RestartLimitReached(f"the service ended {MAX_STARTS} times; see {self._log}")
+            raise HlsError(f"the service ended {MAX_STARTS} times; see {self._log}")
         if self._process.stdin is not None:
             self._process.stdin.close()
         end = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         self._process = self._start()
         print_line(f"the service {end}; it was started again (process {self.pid}) and continues where it stopped")
+        self.wait_until_up()
+
+    def _new_log(self) -> bytes:
+        return self._log.read_bytes()[self._log_start :]
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._starts += 1
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
-        command = [sys.executable, "-m", "hls_handler", "serve", "--exit-with-parent", "--config", str(self._path)]
+        command = [sys.executable, "-m", "hls_handler", "serve", "--exit-with-parent", "--config", str(self._settings)]
         with self._log.open("ab") as log:
             return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=self._environ)

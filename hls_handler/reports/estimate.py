@@ -22,15 +22,6 @@ class Estimate:
     min_usd: float | None  # list price of the input tokens; None if the price of a model is unknown
     max_usd: float | None  # of the input tokens, written to Claude's prompt cache, and of replies of max_tokens
 
-    @property
-    def max_usd_with_correction(self) -> float | None:
-        """Maximum cost of one question, and of a second one that asks to correct the reply, and contains it."""
-        if self.max_usd is None:
-            return None
-        tokens = self.input_tokens + self.max_tokens
-        second_usd = cost_usd(Usage(self.models[0], cache_write_tokens=tokens, output_tokens=self.max_tokens))
-        return None if second_usd is None else self.max_usd + second_usd
-
 
 def estimate(settings: Claude, *requests: RenderedPrompt) -> Estimate:
     each = [estimate_from_tokens(settings, one.prompt, input_tokens=_count_tokens(one)) for one in requests]

@@ -17,8 +17,7 @@ import pytest
 from hls_handler.cli.service_process import ServiceProcess
 from hls_handler.db.files import hold_exclusively
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.settings.load import load_settings
-from tests.e2e.conftest import MakeService, violations
+from tests.e2e.conftest import violations
 from tests.e2e.fork_server import run_command
 from tests.e2e.service import ROOT
 
@@ -118,12 +117,10 @@ def test_a_second_demo_does_not_change_files_of_the_running_one(folder: Path, op
     assert settings.read_text() == "those of the running demo"
 
 
-def test_last_words_contain_only_output_of_the_current_run(make_service: MakeService, tmp_path: Path) -> None:
-    made = make_service()
-    settings = load_settings(made.settings, {}, dotenv=None)
+def test_last_words_contain_only_output_of_the_current_run(tmp_path: Path) -> None:
     log = tmp_path / "service.log"
     log.write_text("the words of an earlier run\n")
-    with closing(ServiceProcess(tmp_path / "gone.yaml", settings, log=log)) as service:
+    with closing(ServiceProcess(tmp_path / "gone.yaml", log=log, variables={})) as service:
         assert not service.wait_until_up()
         assert (
             service.last_log_lines()

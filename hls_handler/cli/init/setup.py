@@ -10,8 +10,7 @@ from typing import Literal
 from pydantic import SecretStr
 
 from hls_handler.analysis import REPLY_TYPES, ValidReply
-from hls_handler.cli.demo import find_hls_command
-from hls_handler.cli.demo_claude import KEY_VARIABLE, require_claude_access
+from hls_handler.cli.demo import KEY_VARIABLE, find_hls_command, require_claude_access
 from hls_handler.cli.init.files import (
     SETTINGS_MODE,
     STANDARD_INPUT,
