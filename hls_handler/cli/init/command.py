@@ -47,10 +47,9 @@ def init(
         Path | None, typer.Option("--claude-key-file", metavar="FILE", help="File with the key of the Claude API.")
     ] = None,
     github_url: Annotated[
-        str | None,
-        typer.Option("--github-url", metavar="URL", help="GitHub's API. GitHub Enterprise: https://HOST/api/v3."),
-    ] = None,
-    claude_url: Annotated[str | None, typer.Option("--claude-url", metavar="URL", help="Claude's API.")] = None,
+        str, typer.Option("--github-url", metavar="URL", help="GitHub's API. GitHub Enterprise: https://HOST/api/v3.")
+    ] = DEFAULT_GITHUB,
+    claude_url: Annotated[str, typer.Option("--claude-url", metavar="URL", help="Claude's API.")] = DEFAULT_CLAUDE,
     port: Annotated[
         int, typer.Option(metavar="PORT", help="Port of the page on this machine; 0: a free one.", min=0, max=65535)
     ] = 0,
@@ -64,13 +63,13 @@ def init(
 ) -> None:
     """Create a GitHub App or use a token, and write the settings.
 
-    Asks for everything that no option gives. Without a terminal, nothing is asked. GITHUB_TOKEN and ANTHROPIC_API_KEY
-    are also read from the environment and from .env. Secrets are stored in .env and config/github-app.pem, which only
-    you can read; the settings refer to them. Nothing is replaced without a question. After an interruption, start it
-    again: it continues, and creates no second App.
+    Asks for everything that no option gives. Without a terminal, a missing option is an error. GITHUB_TOKEN and
+    ANTHROPIC_API_KEY are also read from the environment and from .env. Secrets are stored in .env and
+    config/github-app.pem, which only you can read; the settings refer to them. Nothing is replaced without a question.
+    After an interruption, start it again: it continues, and creates no second App.
 
-    With a token, also creates the webhooks, if the token may. At last, lets GitHub ping the webhook, and asks Claude
-    one question.
+    Asks Claude one question. With a token, also creates the webhooks, if the token may. At last, lets GitHub ping the
+    webhook.
 
     Exit codes: 0 everything is written; 1 GitHub or Claude rejected something or failed; 2 usage error, or a file that
     cannot be used or was not replaced; 130 Ctrl-C.
@@ -89,8 +88,8 @@ def init(
             token_file=token_file,
             repositories=tuple(repository or ()),
             claude_key_file=claude_key_file,
-            github_url=github_url or DEFAULT_GITHUB,
-            claude_url=claude_url or DEFAULT_CLAUDE,
+            github_url=github_url,
+            claude_url=claude_url,
             port=port,
             wait=not no_wait,
             yes=yes,

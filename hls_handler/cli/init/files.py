@@ -66,19 +66,15 @@ def read_text(path: Path) -> str | None:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    except OSError as exc:
-        raise SettingsError([f"{path.absolute()}: cannot be read: {exc.strerror}"]) from exc
-    except UnicodeDecodeError:
-        raise SettingsError([f"{path.absolute()}: not UTF-8; save the file as UTF-8"]) from None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError([f"{path.absolute()}: cannot be read as UTF-8: {type(exc).__name__}"]) from None
 
 
 def read_secret(path: Path) -> str:
     """Return the content of a file, or of standard input. Raises `SettingsError` if there is none."""
     text = sys.stdin.read() if path == STANDARD_INPUT else read_text(path)
-    if text is None:
-        raise SettingsError([f"{path.absolute()}: there is no such file"])
-    if not text.strip():
-        raise SettingsError([f"{path.absolute()}: is empty"])
+    if not text or not text.strip():
+        raise SettingsError([f"{path.absolute()}: there is no such file, or it is empty"])
     return text.strip()
 
 
@@ -135,29 +131,35 @@ def settings_text(
 ) -> str:
     """Return a settings file with the App whose key is in `key_path`, or with a token if that is None."""
     webhook_path, about_url = urlsplit(webhook_url).path, find_about_url(webhook_url)
-    parts = [HEADER, "server:"]
-    if webhook_path != DEFAULT_WEBHOOK_PATH:
-        parts.append(f"  webhook_path: {json.dumps(webhook_path)}  # path that GitHub posts to")
-    parts += ['  api_key: "${HLS_API_KEY}"  # opens the console; /stats, /metrics and the API need it', "", "github:"]
-    if key_path is None:
-        parts.append('  token: "${GITHUB_TOKEN}"  # reads and writes as the account of this token')
-    else:
-        parts += ["  app:  # the GitHub App as which HLS reads and writes", '    id: "${GITHUB_APP_ID}"']
-        parts.append(f"    private_key_path: {json.dumps(str(key_path), ensure_ascii=False)}")
-    parts.append('  webhook_secret: "${GITHUB_WEBHOOK_SECRET}"')
-    if github_url != DEFAULT_GITHUB:
-        parts.append(f"  base_url: {json.dumps(github_url)}")
-    parts += ["", "claude:", '  api_key: "${ANTHROPIC_API_KEY}"']
-    if claude_url != DEFAULT_CLAUDE:
-        parts.append(f"  base_url: {json.dumps(claude_url)}")
-    if about_url is not None:
-        parts += ["", "comments:", f"  about_url: {json.dumps(about_url)}  # page of HLS that the footer links to"]
-    parts += ["", "repositories:  # the most specific matching entry applies; other repositories are ignored"]
-    for name in repositories:
-        comment = "  # every repository whose webhook has the secret" if name == ALL_REPOSITORIES else ""
-        parts.append(f"  - name: {json.dumps(name)}{comment}")
-        parts.append(f"    events: [{', '.join(ENABLED_EVENTS)}]  # more: issue_comment, release")
-    return "\n".join(parts) + "\n"
+    account = '  token: "${GITHUB_TOKEN}"  # reads and writes as the account of this token'
+    if key_path is not None:
+        account = (
+            "  app:  # the GitHub App as which HLS reads and writes\n"
+            '    id: "${GITHUB_APP_ID}"\n'
+            f"    private_key_path: {json.dumps(str(key_path), ensure_ascii=False)}"
+        )
+    lines = (
+        HEADER + "server:",
+        webhook_path != DEFAULT_WEBHOOK_PATH and f"  webhook_path: {json.dumps(webhook_path)}  # GitHub posts to it",
+        '  api_key: "${HLS_API_KEY}"  # opens the console; /stats, /metrics and the API need it',
+        "",
+        "github:",
+        account,
+        '  webhook_secret: "${GITHUB_WEBHOOK_SECRET}"',
+        github_url != DEFAULT_GITHUB and f"  base_url: {json.dumps(github_url)}",
+        "",
+        "claude:",
+        '  api_key: "${ANTHROPIC_API_KEY}"',
+        claude_url != DEFAULT_CLAUDE and f"  base_url: {json.dumps(claude_url)}",
+        about_url and f"\ncomments:\n  about_url: {json.dumps(about_url)}  # page of HLS that the footer links to",
+        "",
+        "repositories:  # the most specific matching entry applies; other repositories are ignored",
+        *(
+            f"  - name: {json.dumps(name)}\n    events: [{', '.join(ENABLED_EVENTS)}]  # more: issue_comment, release"
+            for name in repositories
+        ),
+    )
+    return "\n".join(line for line in lines if isinstance(line, str)) + "\n"
 
 
 def find_about_url(webhook_url: str) -> str | None:

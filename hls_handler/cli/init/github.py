@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from hls_handler.cli.init.files import (
 )
 from hls_handler.cli.init.servers import AppPage
 from hls_handler.cli.init.session import Session, check_name, parse_repositories
-from hls_handler.cli.options import DOTENV, http_origin, print_line, print_lines
+from hls_handler.cli.options import DOTENV, http_origin, print_line
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.app_setup import (
     EVENTS,
@@ -47,14 +47,8 @@ POLL_S = 3.0
 CODE_LIFETIME_S = 3600.0
 APP_ID, WEBHOOK_SECRET = "GITHUB_APP_ID", "GITHUB_WEBHOOK_SECRET"
 TOKEN = "GITHUB_TOKEN"  # noqa: S105 (the name of a variable)
-KINDS_OF_TOKENS = """\
-GitHub does not let an invited collaborator create a fine-grained token for a personal repository. A token works for
-  - your own account, or a member of the organisation: a fine-grained token for the repositories, with Issues and Pull
-    requests (read and write), Actions, Contents and Webhooks (read; or write, to create the webhooks);
-  - a separate bot account that is a collaborator: a classic token with the scope repo. `hls listen` and missed webhooks
-    need an account that administers the repository, as only such an account may list its webhooks."""
 LEADER = '<meta http-equiv="refresh" content="0; url={url}">\n<a href="{url}">Continue</a>\n'
-AGAIN = "then start `hls init` again: it changes nothing and pings once more"
+SEPARATED = "Repositories, separated by commas, such as owner/repo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +75,15 @@ def set_up_app(session: Session) -> Connection:
 
     Raises `SettingsError`, or an error of `clients/` if GitHub fails; a later run continues.
     """
-    pending, created = _read_pending(session), False
-    if isinstance(pending, str):
+    pending = _read_pending(session)
+    is_created = pending is None and _find_stored(session) is None
+    if is_created:
+        _create(session)
+    elif isinstance(pending, str):
         print_line("Continuing: GitHub confirmed an App before the last `hls init` ended.")
         _exchange(session, pending)
     elif pending is not None:
         _store(session, pending)
-    elif _find_stored(session) is None:
-        _create(session)
-        created = True
     client = _find_stored(session)
     assert client is not None
     try:
@@ -99,17 +93,20 @@ def set_up_app(session: Session) -> Connection:
         raise Permanent(f"{exc}; if the App was deleted, {files}, then start `hls init` again") from None
     page = app.settings_url(web_url(session.github_url))
     print_line(f"GitHub App: {app.slug} (id {app.id}) of {app.owner.login}; its private key is in {session.key_path}")
-    if session.organization not in (None, app.owner.login):
-        print_line(f"--organization {session.organization} has no effect: this App exists already")
     webhook_url = client.fetch_webhook_url()
     if session.webhook_url not in (None, webhook_url):
         print_line(f"The App's webhook URL is {webhook_url}; change it at {page}")
-    installed = _wait_for_installation(session, client, installation_url(app.html_url), opened=created)
+    installed = _wait_for_installation(session, client, installation_url(app.html_url), opened=is_created)
     checked = [name for name in session.repositories if installed and "*" not in name]
     if missing := [name for name in checked if not client.is_installed_on(name)]:
         remedy = f"check the name, or add it on {page}/installations, then start `hls init` again"
         raise SettingsError([f"{name}: the App is not installed there; {remedy}" for name in missing])
-    repositories = session.repositories or _choose_repositories(session, installed)
+    repositories = session.repositories or installed or (ALL_REPOSITORIES,)
+    if len(repositories) > 1 and repositories is installed and session.terminal.is_present and not session.yes:
+        repositories = session.terminal.ask_valid(
+            SEPARATED, ", ".join(installed), parse_repositories, option="--repository OWNER/REPO"
+        )
+    print_line(f"Repositories: {', '.join(repositories)}")
     return Connection(repositories, webhook_url, client, page, is_installed=bool(installed))
 
 
@@ -127,18 +124,15 @@ def _read_pending(session: Session) -> str | CreatedApp | None:
 
 
 def _find_stored(session: Session) -> AppClient | None:
-    app_id, pem = read_variables(DOTENV).get(APP_ID), read_text(session.key_path)
-    key, page = session.key_path.absolute(), f"{web_url(session.github_url)}/settings/apps"
+    """Return the App of `.env` and the key file; None if neither has one. Raises `SettingsError` for half of one."""
+    app_id, pem, key = read_variables(DOTENV).get(APP_ID), read_text(session.key_path), session.key_path.absolute()
     if app_id is None and pem is None:
         return None
-    if pem is None:
-        remedy = f"generate a private key on the App's page ({page}) and save it there, or remove the line"
-        raise SettingsError([f"{DOTENV} has {APP_ID}, but there is no {key}: {remedy} to create an App"])
-    if app_id is None:
-        remedy = f"add {APP_ID}=, the number on the App's page ({page}), or move the key away"
-        raise SettingsError([f"{key} exists, but {DOTENV} has no {APP_ID}: {remedy} to create an App"])
-    if not (app_id.isascii() and app_id.isdigit()):
-        raise SettingsError([f"{DOTENV}: {APP_ID} must be the number on the App's page ({page})"])
+    missing = f"there is no {key}" if pem is None else f"{DOTENV} has no {APP_ID} that is a number"
+    if pem is None or app_id is None or not (app_id.isascii() and app_id.isdigit()):
+        page = f"{web_url(session.github_url)}/settings/apps"
+        remedy = f"the App's page ({page}) has both; or remove the other one to create an App"
+        raise SettingsError([f"half of an App is stored, and {missing}: {remedy}"])
     try:
         return AppClient(session.github_url, int(app_id), AppKey(pem), now=session.now)
     except InvalidAppKey as exc:
@@ -152,20 +146,22 @@ def _create(session: Session) -> None:
     ):
         raise SettingsError([f"nothing was changed: remove {WEBHOOK_SECRET} from {DOTENV}, then start again"])
     with closing(connect_read_only(_github_section(session, "none"), now=session.now, anonymous=True)) as github:
-        _require(_find_unknown_accounts(github, session.repositories))
+        _require_known(github, session.repositories)
         organization = _ask_organization(session, github)
     default = f"hls-{organization}"[:MAX_NAME_CHARS] if organization else None
-    name = session.name or session.terminal.ask_valid("Name of the App, unique on GitHub", default, check_name)
+    name = session.name or session.terminal.ask_valid(
+        "Name of the App, unique on GitHub", default, check_name, option="--name NAME"
+    )
     webhook_url = session.ask_webhook_url()
     web = web_url(session.github_url)
-    with AppPage(port=session.port, exchange=partial(_exchange, session)) as page:
-        manifest = make_manifest(
-            name=name,
-            homepage=f"{web}/{organization}" if organization else web,
-            redirect_url=f"{page.origin}/code",
-            webhook_url=webhook_url,
-        )
-        page.offer(manifest, action=new_app_url(session.github_url, organization, state=page.state))
+    page = AppPage(port=session.port, exchange=partial(_exchange, session))
+    manifest = make_manifest(
+        name=name,
+        homepage=f"{web}/{organization}" if organization else web,
+        redirect_url=f"{page.origin}/code",
+        webhook_url=webhook_url,
+    )
+    with page.running(manifest, action=new_app_url(session.github_url, organization, state=page.state)):
         leader = session.key_path.with_suffix(".html")  # every user can read a browser's arguments, but not this file
         write_file(leader, LEADER.format(url=html.escape(page.url)))
         try:
@@ -177,25 +173,21 @@ def _create(session: Session) -> None:
             is_ended = page.ended.wait(CODE_LIFETIME_S)
         finally:
             leader.unlink(missing_ok=True)
-        if not is_ended:
-            raise SettingsError(["GitHub sent no answer within an hour; start `hls init` again"])
-        if page.problem is not None:
-            raise page.problem
+    if page.problem is not None:
+        raise page.problem
+    if not is_ended:
+        raise SettingsError(["GitHub sent no answer within an hour; start `hls init` again"])
 
 
 def _ask_organization(session: Session, github: ReadOnlyGithub) -> str | None:
     def check(login: str) -> str | None:
-        owner = _find_owner(github, login) if login else None
-        if login and owner is None:
-            raise SettingsError([f"--organization: GitHub has no organisation {login}; check the name"])
-        if owner is not None and owner.type == "User":
-            remedy = "omit the option for an App of your own"
-            raise SettingsError([f"--organization: {login} is a person's account; {remedy}"])
+        _require_known(github, [login] if login else [], needs_organization=True)
         return login or None
 
     if session.organization is not None or not session.terminal.is_present:
         return check(session.organization or "")
-    return session.terminal.ask_valid("Organisation that owns the App (Enter: your own account)", "", check)
+    question = "Organisation that owns the App (Enter: your own account)"
+    return session.terminal.ask_valid(question, "", check, option="--organization LOGIN")
 
 
 def _exchange(session: Session, code: str) -> str:
@@ -228,38 +220,25 @@ def _store(session: Session, app: CreatedApp) -> None:
 
 def _wait_for_installation(session: Session, client: AppClient, url: str, *, opened: bool) -> tuple[str, ...]:
     """Return the repositories on which the App is installed; () if the user does not wait."""
-    announced, problem = False, ""
+    said = ""
     while True:
         try:
-            repositories = client.list_repositories()
-            if repositories:
+            if repositories := client.list_repositories():
                 return repositories
+            missing = f"Install the App on your repositories, in the browser or at {url}"
         except DependencyDown as exc:  # the App exists: wait for the end of the outage
-            if str(exc) != problem:
-                problem = str(exc)
-                print_line(f"{exc}; {exc.remedy}")
+            missing = f"{exc}; {exc.remedy}"
+        if missing != said:
+            said = missing
+            print_line(missing)
         if not session.wait:
-            print_line(f"The App is not installed yet. Choose its repositories at {url}")
             return ()
-        if not announced:
-            announced = True
-            print_line("Install the App on your repositories, in the browser, or open this address:")
-            print_line(f"  {url}")
-            or_enter = " Enter: continue without." if session.terminal.is_present else ""
-            print_line(f"Waiting until it is installed.{or_enter}")
-            if not opened:
-                session.open_browser(url)
+        if not opened:
+            opened = True
+            session.open_browser(url)
+            print_line("Waiting until it is installed. Enter: continue without.")
         if session.terminal.wait_for_enter(POLL_S):
             return ()
-
-
-def _choose_repositories(session: Session, installed: tuple[str, ...]) -> tuple[str, ...]:
-    if len(installed) > 1 and session.terminal.is_present and not session.yes:
-        question = "The App is installed on these. Which of them does HLS process?"
-        return session.terminal.choose(question, installed, several=True)
-    none = "none yet; the settings allow all on which the App is installed"
-    print_line(f"Repositories: {', '.join(installed) or none}")
-    return installed or (ALL_REPOSITORIES,)
 
 
 # --- token -------------------------------------------------------------------------------------------------------
@@ -272,33 +251,23 @@ def set_up_token(session: Session) -> Connection:
     fails.
     """
     webhook_url = session.ask_webhook_url()
-    token = session.find_secret(session.token_file, TOKEN)
-    if not token:
-        print_lines(KINDS_OF_TOKENS)
-        token = session.terminal.ask("Token (not shown)", None, is_hidden=True)
+    token = session.find_secret(session.token_file, TOKEN) or session.terminal.ask_valid(
+        "Token (not shown; docs/setup.md says which kind fits)", None, str, option="--token-file FILE", is_hidden=True
+    )
     require_header_text("the token", token)
     with closing(connect_read_only(_github_section(session, token), now=session.now)) as github:
         account = github.fetch_bot_account()
         print_line(f"GitHub: the token belongs to {account.login} ({account.type})")
 
-        def check(names: tuple[str, ...]) -> tuple[str, ...]:
-            _require(_find_unknown_repositories(github, names))
-            return names
-
-        repositories = (
-            check(session.repositories)
-            if session.repositories
-            else session.terminal.ask_valid(
-                "Repositories, separated by commas, such as owner/repo",
-                None,
-                lambda text: check(parse_repositories(text.replace(",", " ").split())),
-            )
+        check = partial(_require_known, github, has_token=True, needs_organization=True)
+        repositories = check(session.repositories) or session.terminal.ask_valid(
+            SEPARATED, None, lambda text: check(parse_repositories(text)), option="--repository OWNER/REPO"
         )
         for name in repositories:
             missing = [] if "*" in name else github.find_missing_permissions(name, with_webhooks=True)
             for sentence in missing:
                 print_line(f"  {sentence}")
-    session.store({TOKEN: token, WEBHOOK_SECRET: new_secret(session.variables(), WEBHOOK_SECRET)})
+    session.store({TOKEN: token, WEBHOOK_SECRET: session.variables().get(WEBHOOK_SECRET) or secrets.token_hex(32)})
     return Connection(repositories, webhook_url)
 
 
@@ -337,64 +306,50 @@ def prove_webhook(ping: Callable[[], DeliveryAttempt | None], url: str, server: 
         print_line("GitHub keeps a ping for `hls listen`, which fetches events from its list")
     elif attempt.is_received:
         print_line(f"GitHub's ping arrived: {url} answered {attempt.status_code}")
-    elif attempt.status_code == 401:
-        print_line(f"GitHub's ping was rejected: the service at {url} has another secret; restart it in this folder")
     else:
-        found = f"{url} answered {attempt.status_code}"
-        where = http_origin(server.host, server.port)
-        print_line(f"GitHub's ping did not arrive: {found}. A proxy must forward it to {where}; {AGAIN}")
+        print_line(
+            f"GitHub's ping did not arrive: {url} answered {attempt.status_code}. A proxy must forward it to "
+            f"{http_origin(server.host, server.port)} (401: restart the service there, which has another secret); "
+            "then start `hls init` again: it changes nothing and pings once more"
+        )
 
 
 # --- names and credentials ---------------------------------------------------------------------------------------
 
 
-def _find_unknown_repositories(github: ReadOnlyGithub, names: Sequence[str]) -> Iterator[str]:
-    """Yield a sentence for each repository or organisation that does not exist, or that the token may not read."""
-    patterns = [name for name in names if "*" in name]
-    yield from _find_unknown_accounts(github, patterns, needs_webhook=True)
-    for name in names:
-        try:
-            if "*" not in name and not github.has_repository(name):
-                remedy = "check the name, and for which repositories the token was created"
-                yield f"{name}: GitHub has no such repository, or the token may not read it; {remedy}"
-        except Permanent as exc:
-            yield f"{name}: {exc}"
+def _require_known(
+    github: ReadOnlyGithub, names: Sequence[str], *, has_token: bool = False, needs_organization: bool = False
+) -> tuple[str, ...]:
+    """Return the names. Raises `SettingsError` for repositories and accounts that GitHub or the token does not know.
 
-
-def _find_unknown_accounts(
-    github: ReadOnlyGithub, names: Sequence[str], *, needs_webhook: bool = False
-) -> Iterator[str]:
+    Without a token, only accounts are checked, as far as GitHub allows it. With `needs_organization`, those of "owner"
+    and "owner/*" must be organisations.
+    """
+    problems: list[str] = []
     for name in names:
         login = name.partition("/")[0]
-        owner = _find_owner(github, login) if "*" not in login else Owner(type="")
-        if owner is None:
-            yield f"{name}: GitHub has no account {login}; check the name"
-        elif owner.type == "User" and needs_webhook:
-            reason = f"{owner.login} is a person's account, and GitHub has no webhook for all repositories of a person"
-            yield f"{name}: {reason}; name each repository"
-
-
-def _find_owner(github: ReadOnlyGithub, login: str) -> Owner | None:
-    try:
-        return github.find_account(login)
-    except (DependencyDown, Permanent) as exc:  # such as the limit of requests without a token
-        print_line(f"The account {login} was not checked: {exc}")
-        return Owner(login=login, type="")
-
-
-def _require(problems: Iterator[str]) -> None:
-    if found := list(problems):
-        raise SettingsError(found)
+        try:
+            if has_token and "*" not in name and not github.has_repository(name):
+                remedy = "check the name, and for which repositories the token was created"
+                problems.append(f"{name}: GitHub has no such repository, or the token may not read it; {remedy}")
+            is_unchecked = "*" in login or (has_token and "*" not in name)
+            owner = Owner(type="") if is_unchecked else github.find_account(login)
+            if owner is None:
+                problems.append(f"{name}: GitHub has no account {login}; check the name")
+            elif owner.type == "User" and needs_organization:
+                problems.append(f"{name}: {login} is a person's account; name each repository, or no --organization")
+        except (DependencyDown, Permanent) as exc:
+            if has_token:
+                raise
+            print_line(f"{name} was not checked: {exc}")  # such as the limit of requests without a token
+    if problems:
+        raise SettingsError(problems)
+    return tuple(names)
 
 
 def require_header_text(noun: str, secret: str) -> None:
     if not (secret.isascii() and secret.isprintable()) or " " in secret:
         raise SettingsError([f"{noun} contains a character that is not allowed; copy it again"])
-
-
-def new_secret(present: Mapping[str, str], name: str) -> str:
-    """Return the stored secret of this name, or a new one."""
-    return present.get(name) or secrets.token_hex(32)
 
 
 def _github_section(session: Session, token: str) -> Github:

@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 from hls_handler.clients.webhook_setup import PING
@@ -49,16 +48,14 @@ FORM = """\
 """
 
 
-class _Server(ThreadingHTTPServer):
-    """Serves requests in threads within a `with` block."""
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.serve_forever, args=(STOP_POLL_S,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.shutdown()
-        self.server_close()
+@contextmanager
+def _running(server: ThreadingHTTPServer) -> Iterator[None]:
+    threading.Thread(target=server.serve_forever, args=(STOP_POLL_S,), daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -73,12 +70,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing: a request line may contain a code, and anybody can send requests."""
 
 
-class AppPage(_Server):
+class AppPage(ThreadingHTTPServer):
     """The page that posts the manifest of an App to GitHub, and receives the code of the App.
 
     `exchange` gets the code and returns the address of the page to show next. It is called once, in a thread of the
-    server. An `HlsError` that it raises is shown on the page and kept as `problem`. The end of the `with` block waits
-    for it, also after Ctrl-C: the App exists, and its key must be stored.
+    server. An `HlsError` that it raises is shown on the page and kept as `problem`. The end of the block of `running`
+    waits for it, also after Ctrl-C: the App exists, and its key must be stored.
     """
 
     daemon_threads = False  # `server_close` waits for their end
@@ -94,37 +91,26 @@ class AppPage(_Server):
         try:
             super().__init__((HOST, port), _PageHandler)
         except OSError as exc:
-            remedy = "choose another with --port, or omit the option"
-            raise SettingsError([f"cannot listen on {HOST}:{port}: {exc.strerror}; {remedy}"]) from exc
+            raise SettingsError([f"cannot listen on {HOST}:{port}: {exc.strerror}; choose another --port"]) from exc
+        self.origin = f"http://{HOST}:{self.server_port}"
+        self.url = f"{self.origin}/{self.state}"  # other users of this machine do not know the state
 
-    def offer(self, manifest: Mapping[str, object], *, action: str) -> None:
-        """Set the form of the page: the manifest, and the address of GitHub that it is posted to."""
+    @contextmanager
+    def running(self, manifest: Mapping[str, object], *, action: str) -> Iterator[None]:
+        """Serve the page, whose form posts the manifest to GitHub's address `action`, within a `with` block."""
         self._form = FORM.format(action=html.escape(action), manifest=html.escape(json.dumps(manifest)))
+        with _running(self):
+            yield
 
-    @property
-    def origin(self) -> str:
-        return f"http://{HOST}:{self.server_port}"
-
-    @property
-    def url(self) -> str:
-        """Address of the page. It contains the state, so that other users of this machine cannot read the page."""
-        return f"{self.origin}/{self.state}"
-
-    def respond(self, host: str | None, target: str) -> tuple[int, str]:
+    def respond(self, target: str) -> tuple[int, str]:
         """Return the status and the content of the page for a request, or 303 and the address to go to."""
         parts = urlsplit(target)
-        if f"http://{host}" != self.origin:  # a name of another site, bound to this address
-            return 421, "<p>Open the address that <code>hls init</code> printed.</p>"
         if parts.path == f"/{self.state}":
             return 200, self._form
-        if parts.path != "/code":
-            return 404, "<p>There is nothing here. Open the address that <code>hls init</code> printed.</p>"
         query = parse_qs(parts.query)
         state, code = query.get("state", [""])[0], query.get("code", [""])[0]
-        if not hmac.compare_digest(state.encode(), self.state.encode()):
-            return 400, "<p>The state is wrong: this is not the answer to the page of this <code>hls init</code>.</p>"
-        if not code:
-            return 400, "<p>GitHub sent no code. Open the address that <code>hls init</code> printed again.</p>"
+        if parts.path != "/code" or not code or not hmac.compare_digest(state.encode(), self.state.encode()):
+            return 404, "<p>There is nothing here. Open the address that <code>hls init</code> printed.</p>"
         with self._lock:
             if self._answer is None:  # a reload of the page sends the code again
                 try:
@@ -142,7 +128,7 @@ class _PageHandler(_Handler):
     timeout = PAGE_TIMEOUT_S
 
     def do_GET(self) -> None:
-        status, content = self.server.respond(self.headers.get("Host"), self.path)
+        status, content = self.server.respond(self.path)
         nonce = secrets.token_urlsafe(16)
         policy = f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; base-uri 'none'"
         headers = {
@@ -181,9 +167,9 @@ def answer_pings(settings: Settings) -> Iterator[None]:
             self.reply(status, {})
 
     try:
-        server = _Server((settings.server.host, settings.server.port), PingHandler)
+        server = ThreadingHTTPServer((settings.server.host, settings.server.port), PingHandler)
     except OSError:  # the service runs already, and answers
         yield
         return
-    with server:
+    with _running(server):
         yield

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import sys
 import time
 import webbrowser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,16 +22,15 @@ from hls_handler.cli.init.files import DEFAULT_CLAUDE, DEFAULT_GITHUB, read_secr
 from hls_handler.cli.options import DOTENV, print_line, utc_now
 from hls_handler.clients.app_setup import MAX_NAME_CHARS
 from hls_handler.clients.webhook_setup import UNSERVED_URL
-from hls_handler.errors import SettingsError
+from hls_handler.errors import HlsError, SettingsError, with_remedy
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.settings.load import SETTINGS_FILE
-from hls_handler.settings.values import PROBLEM, HttpUrl, is_loopback
+from hls_handler.settings.values import HttpUrl, is_loopback
 from hls_handler.untrusted.cleaning import escape_unprintable
 
 T = TypeVar("T")
 
 NO_URL = "none"
-KEY_FILE_NAME = "github-app.pem"
 
 
 class Terminal:
@@ -50,44 +50,23 @@ class Terminal:
         readable, _, _ = select.select(self._streams, [], [], timeout_s)
         return bool(readable and (readable[0].readline() or True))
 
-    def ask_valid(self, question: str, default: str | None, parse: Callable[[str], T], *, is_hidden: bool = False) -> T:
-        """Ask until `parse` raises no `SettingsError`."""
+    def ask_valid(
+        self, question: str, default: str | None, parse: Callable[[str], T], *, option: str, is_hidden: bool = False
+    ) -> T:
+        """Ask until `parse` raises no `HlsError`. Without a terminal, raise one that names the `option` to use."""
+        if not self.is_present:
+            raise SettingsError([f"there is no terminal to ask on; add {option}"])
         while True:
             try:
                 return parse(self.ask(question, default, is_hidden=is_hidden))
-            except SettingsError as exc:
-                for problem in exc.problems:
+            except HlsError as exc:
+                for problem in with_remedy(exc).splitlines():
                     print_line(problem)
-
-    def choose(self, question: str, choices: Sequence[str], *, several: bool = False) -> tuple[str, ...]:
-        """Print numbered choices and return the chosen one, by default the first; if `several`, by default all."""
-        print_line(question)
-        for number, choice in enumerate(choices, start=1):
-            print_line(f"  {number}  {choice}")
-
-        def parse(answer: str) -> tuple[str, ...]:
-            if several and answer == "all":
-                return tuple(choices)
-            parts = answer.replace(",", " ").split() if several else [answer]
-            numbers = {_parse_number(part, len(choices)) for part in parts or [answer]}
-            return tuple(choices[number - 1] for number in sorted(numbers))
-
-        asked, default = ("Numbers, separated by commas, or all", "all") if several else ("Number", "1")
-        return self.ask_valid(asked, default, parse)
-
-
-def _parse_number(text: str, highest: int) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if not 1 <= number <= highest:
-        raise SettingsError([f"{text}: expected a number from 1 to {highest}"])
-    return number
 
 
 def open_browser(url: str) -> bool:
     """Open a graphical browser. Text browsers would take the terminal."""
-    if sys.platform.startswith("linux") and not any(
-        os.environ.get(n) for n in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
-    ):
+    if sys.platform.startswith("linux") and not any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))):
         return False
     try:
         return webbrowser.open(url)
@@ -129,7 +108,7 @@ class Session:
         if self.webhook_url is not None:
             self.webhook_url = parse_webhook_url(self.webhook_url)
         if self.repositories:
-            self.repositories = parse_repositories(self.repositories)
+            self.repositories = parse_repositories(" ".join(self.repositories))
 
     @property
     def settings_path(self) -> Path:
@@ -137,7 +116,7 @@ class Session:
 
     @property
     def key_path(self) -> Path:
-        return self.settings_path.with_name(KEY_FILE_NAME)
+        return self.settings_path.with_name("github-app.pem")
 
     @property
     def pending_path(self) -> Path:
@@ -152,7 +131,7 @@ class Session:
         """Return the content of the file, else the value of the variable; "" if there is neither."""
         if file is not None:
             return read_secret(file)
-        value = self.variables().get(variable, "")
+        value = self.variables().get(variable, "").strip()
         if value:
             print_line(f"Using the variable {variable}.")
         return value
@@ -161,16 +140,17 @@ class Session:
         """Ask for a confirmation; the default is no. Raises `SettingsError` if no person can answer."""
         if self.yes:
             return True
-        if not self.terminal.is_present:
-            raise SettingsError([f"{question} There is no terminal to ask on: answer with --yes"])
-        return self.terminal.ask(f"{question} (y/n)", "n").lower() in ("y", "yes")
+        answer = self.terminal.ask_valid(f"{question} (y/n)", "n", str.lower, option=f"--yes to confirm: {question}")
+        return answer in ("y", "yes")
 
     def ask_webhook_url(self) -> str:
-        if self.webhook_url is not None or not self.terminal.is_present:
-            return self.webhook_url or UNSERVED_URL
-        print_line("GitHub sends events to a public address of this service. Without one, `hls listen` fetches them.")
-        question = "Webhook URL, such as https://hls.example.com/webhook, or none"
-        return self.terminal.ask_valid(question, NO_URL, parse_webhook_url)
+        if self.webhook_url is not None:
+            return self.webhook_url
+        question = (
+            "Public address to which GitHub sends events, such as https://hls.example.com/webhook, or none: "
+            "`hls listen` fetches them"
+        )
+        return self.terminal.ask_valid(question, NO_URL, parse_webhook_url, option="--webhook-url URL, or none")
 
     def store(self, variables: Mapping[str, str]) -> None:
         """Write variables to `.env`. Raises `SettingsError` if the user wants to keep another value."""
@@ -196,37 +176,31 @@ def parse_webhook_url(url: str) -> str:
     """Return the URL of the webhook; `UNSERVED_URL` for "none". Raises `SettingsError`."""
     if url == NO_URL:
         return UNSERVED_URL
-    problem = _find_webhook_url_problem(url)
-    if problem is not None:
-        expected = "expected one such as https://hls.example.com/webhook, or none"
-        raise SettingsError([f"--webhook-url: {url} {problem}; {expected}"])
-    return url if urlsplit(url).path.strip("/") else f"{url.rstrip('/')}/webhook"
-
-
-def _find_webhook_url_problem(url: str) -> str | None:
+    expected = "expected one such as https://hls.example.com/webhook, or none"
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
+        host, _port = parts.hostname, parts.port  # raises for an invalid port
     except ValueError:
-        return "is not an address"
-    if parts.scheme not in ("https", "http") or not host or any(map(str.isspace, url)):
-        return "is not an address"
+        raise SettingsError([f"--webhook-url: {url} is not an address; {expected}"]) from None
+    if not host or parts.scheme not in ("https", "http") or re.search(r"[\s?#@]", url):
+        raise SettingsError([f"--webhook-url: {url} is not an address, or has a user name, ? or #; {expected}"])
     if is_loopback(host):
-        return "is an address of this machine only, which GitHub rejects"
-    if parts.query or parts.fragment or "@" in parts.netloc:
-        return "must have no user name, ? or #"
-    return None
+        raise SettingsError([f"--webhook-url: {url} is of this machine only, which GitHub rejects; {expected}"])
+    return url if parts.path.strip("/") else f"{url.rstrip('/')}/webhook"
 
 
-def parse_repositories(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names without duplicates; a URL is shortened to owner/repo. Raises `SettingsError`."""
-    found = tuple(_shorten(name) if "://" in name else name for name in names)
-    for name in found:
-        if not REPOSITORY_NAME.fullmatch(name.replace("*", "x")):
-            raise SettingsError([f"{name}: expected a repository such as owner/repo, or owner/* for all of an account"])
-    if not found:
-        raise SettingsError(["name at least one repository, such as owner/repo"])
-    return tuple(dict.fromkeys(found))
+def parse_repositories(text: str) -> tuple[str, ...]:
+    """Return names that are separated by commas or spaces, without duplicates; a URL is shortened to owner/repo.
+
+    Raises `SettingsError`.
+    """
+    names = text.replace(",", " ").split()
+    found = dict.fromkeys(_shorten(name) if "://" in name else name for name in names)
+    wrong = [name for name in found if not REPOSITORY_NAME.fullmatch(name.replace("*", "x"))]
+    if wrong or not found:
+        expected = "expected a repository such as owner/repo, or owner/* for all of an account"
+        raise SettingsError([f"{' '.join(wrong) or 'no name'}: {expected}"])
+    return tuple(found)
 
 
 def _shorten(url: str) -> str:
@@ -237,6 +211,5 @@ def _check_url(option: str, url: str) -> str:
     try:
         return TypeAdapter(HttpUrl).validate_python(url)
     except ValidationError as exc:
-        error = exc.errors()[0]
-        reason = error["msg"] if error["type"] == PROBLEM else "expected an address that starts with https://"
-    raise SettingsError([f"{option}: {url}: {reason}"])
+        problem = exc.errors()[0]["msg"]
+    raise SettingsError([f"{option}: {url}: {problem}"])
