@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 
 from hls_handler.actions import Outcome, StoredComment
+from hls_handler.analysis import UnusableReply, ValidReply
 from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, connect_github, load_subject, use_sandbox
 from hls_handler.cli.options import (
     Config,
@@ -22,11 +23,12 @@ from hls_handler.cli.options import (
     fail,
     lacks_github_token,
     load,
+    print_json,
+    print_line,
     print_lines,
     require_claude_key,
 )
 from hls_handler.cli.prompt_library import get_prompt, load_library
-from hls_handler.cli.prompt_try_report import TryResult, is_closed_or_locked, print_result, to_dict
 from hls_handler.clients.github import ReadOnlyGithub
 from hls_handler.db.files import database_exists
 from hls_handler.engine.active_config import Claude
@@ -49,12 +51,13 @@ from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.routing import Command, Ignored, LabelCorrection, QueueCheck, Router, Rule, from_event, parse_envelope
 from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
+from hls_handler.settings.yaml_parser import format_yaml
 from hls_handler.storage import Storage
 from hls_handler.store.conversations import ConversationState
 from hls_handler.trials.replay import read_facts
-from hls_handler.trials.trial import Sender, UnusableAnswer, find_limit, make_job
+from hls_handler.trials.trial import Question, Sender, UnusableAnswer, find_limit, make_job
 from hls_handler.web.webhook import check_payload
-from hls_handler.wording import count
+from hls_handler.wording import add_usd, count, format_usd
 
 ClaudeSource = Literal["real", "sandbox"]
 
@@ -65,6 +68,13 @@ READ_ANONYMOUSLY = (
     "no token is set, so GitHub is read without one: public repositories only, 60 requests an hour, and for a review "
     "neither linked issues nor code around the hunks"
 )
+ASSUMED_OPEN = "the issue or pull request is closed or locked; it is treated as if it were open"
+
+SYSTEM_LINES = 8
+"""Number of lines of the system message that are printed without --full."""
+
+MARGIN = "│ "
+"""Prefix of each line of a prompt, reply or comment, so that it cannot be mistaken for output of the command."""
 
 
 def try_(
@@ -116,11 +126,12 @@ def try_(
         abort(f"{chosen.name}: {exc}")
     except HlsError as exc:
         fail(with_remedy(exc))
+    document = {**tried, "claude": claude, "notes": [*tried["notes"], *notes]}
     if as_json:
-        print_lines(json.dumps(to_dict(chosen, tried, notes, claude=claude), indent=2))
+        print_json(document)
     else:
-        print_result(chosen, tried, notes, sources=settings.sources, full=full, canned=claude == "sandbox")
-    if not tried.is_done:
+        print_document(document, origin=chosen.origin, full=full)
+    if tried["end"]["state"] != "done":
         raise typer.Exit(1)
 
 
@@ -181,50 +192,158 @@ def try_event(
     github: ReadOnlyGithub,
     sender: Sender,
     find_state: Callable[[Event, Account], ConversationState],
-) -> TryResult:
-    """Run the event with `prompt`. If `prompt` is None, routing chooses the prompt or ignores the event.
+) -> dict[str, Any]:
+    """Run the event with `prompt`, and return the document of --json, without the key "claude".
 
-    A given `prompt` runs for ignored events, too. Raises `PayloadError` if the body does not match the event, and
-    `DependencyDown` if GitHub does not return the bot account. The error of a failed step is not raised: it is in
-    `reason` of the result.
+    If `prompt` is None, routing chooses the prompt or ignores the event. A given `prompt` runs for ignored events, too.
+    Raises `PayloadError` if the body does not match the event, and `DependencyDown` if GitHub does not return the bot
+    account. The error of a failed step is not raised: it is the reason of "end".
     """
     check_payload(subject.event, parse_envelope(subject.body))
     event, bot = parse_event(subject.event, GUID, subject.body), github.fetch_bot_account()
-    repository, table = event.repository.full_name, RepositoryTable(settings)
+    repository, table, conversation = event.repository.full_name, RepositoryTable(settings), event.conversation
     routed = Router(settings, table, library, (bot,)).route(from_event(event))
     if isinstance(routed, LabelCorrection | Command | QueueCheck):
         routed = Ignored("no prompt", f"{routed.why(settings.sources)}; no prompt is used for them")
     rule = routed if isinstance(routed, Rule) else None
+    is_forced = prompt is not None and (rule is None or rule.prompt != prompt.name)
     if prompt is not None:
         effective = rule.effective if rule else table.find(repository) or without_entry(settings)
         rule = Rule(event.key, prompt.name, effective, prompt.path)
-    if rule is None:
-        # --prompt does not override an opt-out, so the message does not suggest it.
-        hint = "" if isinstance(routed, Ignored) and routed.kind == "asked to skip" else FORCE_HINT
-        return TryResult(event, routed, "ignored", f"the service would ignore this event, see above{hint}")
-    sender.begin(find_limit(settings, rule.effective, event))
+    is_settled = conversation is not None and (conversation.state == "closed" or conversation.locked)
     outcomes: list[Outcome] = []
     try:
-        reader, key = github.reader(repository, bot=bot), secrets.token_bytes(16)
-        source = read_facts(event, reader, settings, library, rule.effective, rule.prompt)
-        job = make_job(source, library, rule.prompt, key, sender.send)
-        reasons = [source.handler.run(job).reason]
-        history, nothing = _StoredHistory(find_state(event, bot)), lambda: None
-        writer = github.writer(
-            repository, bot=bot, history=history, begin_write=nothing, check_lease=nothing, dry_run=True
-        )
-        for outcome in preview(writer, job.conversation, job.actions, rule.effective, settings):
-            outcomes.append(outcome)
-            reasons.append(outcome.detail)
-        state, reason = "done", "; ".join(filter(None, reasons)) or "analysed; nothing to post"
+        if rule is None:
+            # --prompt does not override an opt-out, so the message does not suggest it.
+            hint = "" if isinstance(routed, Ignored) and routed.kind == "asked to skip" else FORCE_HINT
+            state, reason = "ignored", f"the service would ignore this event, see above{hint}"
+        else:
+            sender.begin(find_limit(settings, rule.effective, event))
+            reader, key, nothing = github.reader(repository, bot=bot), secrets.token_bytes(16), lambda: None
+            source = read_facts(event, reader, settings, library, rule.effective, rule.prompt)
+            job = make_job(source, library, rule.prompt, key, sender.send)
+            reasons = [source.handler.run(job).reason]
+            history = _StoredHistory(find_state(event, bot))
+            writer = github.writer(
+                repository, bot=bot, history=history, begin_write=nothing, check_lease=nothing, dry_run=True
+            )
+            for outcome in preview(writer, job.conversation, job.actions, rule.effective, settings):
+                outcomes.append(outcome)
+                reasons.append(outcome.detail)
+            state, reason = "done", "; ".join(filter(None, reasons)) or "analysed; nothing to post"
     except Superseded as exc:
-        state, reason = "ignored" if isinstance(exc, ConversationIgnored) else "superseded", str(exc)
-        if is_closed_or_locked(event) and not github.assume_open:
-            reason = f"{exc}; the service would do nothing{FORCE_HINT}"
+        state = "ignored" if isinstance(exc, ConversationIgnored) else "superseded"
+        hint = f"; the service would do nothing{FORCE_HINT}" if is_settled and not github.assume_open else ""
+        reason = f"{exc}{hint}"
     except UnusableAnswer as exc:
         file = library.file(exc.rendered.prompt.name)
         state, reason = "failed", f"{exc}; {advise(settings.claude, file, exc.rendered, exc.reply)}"
     except (StepFailed, PromptError) as exc:
         retried = "" if isinstance(exc, Permanent) else "; the service would retry"
         state, reason = "failed", f"{with_remedy(exc)}{retried}"
-    return TryResult(event, routed, state, reason, github.assume_open, rule, tuple(sender.questions), tuple(outcomes))
+    return {
+        "event": subject.key,
+        "thread": repository + (f"#{conversation.number}" if conversation else ""),
+        "facts": "github" if subject.live else "sandbox",
+        "ignored": {"kind": routed.kind, "reason": routed.reason} if isinstance(routed, Ignored) else None,
+        "rule": routed.why(settings.sources) if isinstance(routed, Rule) else None,
+        "prompt": rule.prompt if rule else None,
+        "named_by_option": is_forced,
+        "notes": [ASSUMED_OPEN] if is_settled and github.assume_open else [],
+        "questions": list(map(_question_to_dict, sender.questions)),
+        "outcomes": [{key: value for key, value in asdict(one).items() if key != "url"} for one in outcomes],
+        "end": {"state": state, "reason": reason},
+        "cost_usd": add_usd(usage.cost_usd for usage in sender.usages),
+    }
+
+
+def _question_to_dict(question: Question) -> dict[str, object]:
+    answer = question.answer
+    usage = answer.usage if answer else None
+    unusable = answer if isinstance(answer, UnusableReply) else None
+    return {
+        "prompt_id": question.rendered.prompt.id,
+        "model": question.model,
+        "system": question.rendered.system,
+        "task": question.rendered.task,
+        "correction": question.correction.problem if question.correction else None,
+        "reply_type": question.rendered.prompt.reply,
+        "reply": answer.reply.model_dump(mode="json") if isinstance(answer, ValidReply) else None,
+        "unusable": {"why": unusable.why, "problem": unusable.problem, "text": unusable.text} if unusable else None,
+        "input_tokens": usage.input_tokens + usage.cache_write_tokens + usage.cache_read_tokens if usage else None,
+        "output_tokens": usage.output_tokens if usage else None,
+        "cost_usd": usage.cost_usd if usage else None,
+        "took_s": usage.took_s if usage else None,
+    }
+
+
+# --- output as text ----------------------------------------------------------------------------------------------
+
+
+def print_document(tried: Mapping[str, Any], *, origin: str, full: bool) -> None:
+    """Print the document of --json as text. With `full`, print the whole system message."""
+    console = Console(highlight=False, emoji=False, markup=False)
+    ignored = tried["ignored"]
+    print_line(f"event       {tried['event']} of {tried['thread']} ({origin})")
+    print_line(f"ignored     ({ignored['kind']}) {ignored['reason']}" if ignored else f"rule        {tried['rule']}")
+    if tried["named_by_option"]:
+        print_line(f"prompt      {tried['prompt']}, chosen with --prompt")
+    for note in tried["notes"]:
+        print_line(f"note        {note}")
+    for question in tried["questions"]:
+        repeated = "" if question["correction"] is None else ", second attempt"
+        console.rule(f"{question['prompt_id']}, {question['model']}{repeated}", align="left")
+        _print_question(question, full=full)
+    if tried["outcomes"]:
+        console.rule("changes on GitHub (not made)", align="left")
+    for outcome in tried["outcomes"]:
+        print_line(f"{outcome['action']:<11} {outcome['detail']}")
+        if outcome["body"] is not None:
+            _print_text(outcome["body"])
+    console.rule()
+    print_line(f"{tried['end']['state']:<11} {tried['end']['reason']}")
+    print_line(f"cost        {_describe_cost(tried['questions'], canned=tried['claude'] == 'sandbox')}")
+
+
+def _print_question(question: Mapping[str, Any], *, full: bool) -> None:
+    system = question["system"].split("\n")
+    cut = not full and len(system) > SYSTEM_LINES
+    print_line("system" + (f"      the first {SYSTEM_LINES} of {len(system)} lines; --full prints all" if cut else ""))
+    _print_text("\n".join(system[:SYSTEM_LINES] if cut else system))
+    print_line("task")
+    _print_text(question["task"])
+    if question["correction"] is not None:
+        print_line("correction  the problem of the previous reply, as sent to Claude")
+        _print_text(question["correction"])
+    if question["reply"] is not None:
+        print_line(f"reply       {question['reply_type']}")
+        _print_text(format_yaml(question["reply"]))
+    elif question["unusable"] is not None:
+        print_line(f"reply       invalid: {question['unusable']['problem']}")
+        _print_text(question["unusable"]["text"])
+    else:
+        print_line("reply       none")
+        return
+    print_line(f"took        {question['took_s']:.1f} s, {_describe_usage([question])}")
+
+
+def _print_text(text: str) -> None:
+    print_lines("\n".join(f"{MARGIN}{line}" for line in text.split("\n")))
+
+
+def _describe_cost(questions: Sequence[Mapping[str, Any]], *, canned: bool) -> str:
+    answered = [one for one in questions if one["took_s"] is not None]
+    if not questions:
+        return "none, because Claude was not asked"
+    text = f"{count(len(answered), 'answer')}, {_describe_usage(answered)}"
+    if len(answered) < len(questions):
+        text += "; the cost of the unanswered question, if any, is unknown"
+    return f"{text}; these were canned answers of the sandbox: nothing was paid" if canned else text
+
+
+def _describe_usage(answered: Sequence[Mapping[str, Any]]) -> str:
+    """Return "1500 tokens in, 300 out, 0.000600 USD". If a cost is unknown, the text ends with "unknown cost"."""
+    cost = add_usd(one["cost_usd"] for one in answered)
+    tokens_in = count(sum(one["input_tokens"] for one in answered), "token")
+    tokens_out = sum(one["output_tokens"] for one in answered)
+    return f"{tokens_in} in, {tokens_out} out, {'unknown cost' if cost is None else format_usd(cost)}"
