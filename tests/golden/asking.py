@@ -6,12 +6,10 @@ Prompts, client, validation and the correction of an invalid reply are the servi
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,12 +25,14 @@ from hls_handler.analysis import (
     sum_usage,
 )
 from hls_handler.clients.claude import cost_usd
+from hls_handler.engine.active_config import Claude
 from hls_handler.errors import DependencyDown, ModelNotFound, Permanent
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Settings
 from hls_handler.trials.replay import StoredFacts
-from hls_handler.trials.trial import make_job, render_requests
+from hls_handler.trials.trial import Sender, make_job, render_requests
+from hls_handler.wording import add_usd
 from tests.golden.cases import Case, CaseError, IssueCase, Kind, PullRequestCase, WorkflowCase
 from tests.golden.questions import to_question
 from tests.golden.scoring import (
@@ -54,45 +54,25 @@ PAUSES_S = (5.0, 20.0, 60.0)
 """Pauses before Claude is asked again after it was unavailable."""
 
 
-class Claude(Protocol):
-    """The part of `clients.claude.Claude` that is used."""
-
-    def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
-        """Raises `StepFailed`."""
-
-    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage: ...
-
-
 class OverBudget(Exception):
     """The next call could exceed --max-usd, or its cost is unknown."""
 
 
 @dataclass(slots=True)
 class MeteredClaude:
-    """A Claude that adds up what was used, and does not begin a call that could exceed `max_usd`."""
+    """A Claude that is asked again after outages, and does not begin a call that could exceed `max_usd`."""
 
     claude: Claude
     max_usd: float | None
     pause: Callable[[float], object]  # seconds
     spent_usd: float = 0.0
-    used: list[Usage] = field(default_factory=list)  # since the last `take_usage`
 
-    def ask(self, rendered: RenderedPrompt) -> ValidReply | UnusableReply:
-        """Return the reply. An invalid one is requested once more, as the service does.
+    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
+        return self.claude.upper_estimate(rendered, correction=correction)
 
-        Raises `OverBudget`, and `StepFailed` if Claude is still unavailable after three pauses.
-        """
-        first = self._ask(rendered, None)
-        if isinstance(first, ValidReply) or first.why != "invalid":
-            return first
-        return self._ask(rendered, first)
-
-    def take_usage(self) -> tuple[Usage, ...]:
-        used, self.used = tuple(self.used), []
-        return used
-
-    def _ask(self, rendered: RenderedPrompt, correction: UnusableReply | None) -> ValidReply | UnusableReply:
-        self._check_budget(self.claude.upper_estimate(rendered, correction=correction))
+    def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
+        """Raises `OverBudget`, and `StepFailed` if Claude is still unavailable after three pauses."""
+        self._check_budget(self.upper_estimate(rendered, correction=correction))
         for pause_s in (*PAUSES_S, None):
             try:
                 answer = self.claude.ask(rendered, correction=correction)
@@ -101,7 +81,6 @@ class MeteredClaude:
                     raise
                 self.pause(pause_s)
             else:
-                self.used.append(answer.usage)
                 self.spent_usd += answer.usage.cost_usd or 0.0
                 return answer
         raise AssertionError("the last attempt returns or raises")
@@ -196,7 +175,7 @@ class Evaluator:
         All of `max_tokens` and a margin on the prompts are assumed, so that the true cost is lower.
         """
         source, name = to_question(case, self.settings, self.library, self.prompts)
-        upper_estimate = self.claude.claude.upper_estimate
+        upper_estimate = self.claude.upper_estimate
         parts = [self._with_model(one) for one in render_requests(source, self.library, name, DELIMITER_KEY)]
         # The verification shows parts of the patches, with a system prompt that is shorter than the first one.
         asked = [*parts, parts[0]] if source.handler.verification in self.library.prompts else parts
@@ -214,39 +193,34 @@ class Evaluator:
         Raises `OverBudget`, `StepFailed`, and `CaseError` for a prompt whose reply type cannot be scored.
         """
         source, name = to_question(case, self.settings, self.library, self.prompts)
-        names: list[str] = []
+        sender, problem = Sender(self.claude, corrects=True), None
 
         def send(rendered: RenderedPrompt) -> ValidReply:
-            names.append(rendered.prompt.id)
-            answer = self.claude.ask(self._with_model(rendered))
-            if isinstance(answer, UnusableReply):
-                raise Permanent(f"{answer.why}: {answer.problem}")  # other parts of the case may have a reply
-            return answer
+            return sender.send(self._with_model(rendered))
 
-        problem = None
         try:
             answered = make_job(source, self.library, name, DELIMITER_KEY, send).run()
             # The first prompt has what the case expects; those that follow it have other reply types.
-            score = self._score(case, replace(source, facts=answered.facts), answered.answers[0], names)
+            score = self._score(case, replace(source, facts=answered.facts), answered.answers[0], sender)
         except Permanent as exc:
             problem, score = str(exc), Score((), expected_of(case), ())
-        used = self.claude.take_usage()
+        used = sum_usage([Usage("", cost_usd=0.0), *sender.usages])
         return CaseResult(
             name=case.name,
             kind=case.kind,
             score=score,
             problem=problem,
-            prompts=tuple(names),
-            models=tuple(dict.fromkeys(one.model for one in used)),
-            input_tokens=sum(one.input_tokens + one.cache_write_tokens + one.cache_read_tokens for one in used),
-            output_tokens=sum(one.output_tokens for one in used),
-            cost_usd=add_usd([one.cost_usd for one in used]),
+            prompts=tuple(dict.fromkeys(one.rendered.prompt.id for one in sender.questions)),
+            models=tuple(dict.fromkeys(one.model for one in sender.usages)),
+            input_tokens=used.input_tokens + used.cache_write_tokens + used.cache_read_tokens,
+            output_tokens=used.output_tokens,
+            cost_usd=used.cost_usd,
         )
 
     def _with_model(self, rendered: RenderedPrompt) -> RenderedPrompt:
         return rendered if self.model is None else replace(rendered, prompt=replace(rendered.prompt, model=self.model))
 
-    def _score(self, case: Case, source: StoredFacts, answer: ValidReply, names: list[str]) -> Score:
+    def _score(self, case: Case, source: StoredFacts, answer: ValidReply, sender: Sender) -> Score:
         reply = answer.reply
         match case, reply:
             case PullRequestCase(), PullRequestAnalysis():
@@ -254,7 +228,7 @@ class Evaluator:
                 if self.judge is None:
                     matches = find_matches(case, located.findings)
                 else:
-                    matches = self._judge(case, located.findings, names)
+                    matches = self._judge(case, located.findings, sender)
                 return score_review(case, located, matches)
             case IssueCase(), IssueAnalysis():
                 return score_issue(case, reply)
@@ -264,20 +238,11 @@ class Evaluator:
                 name = answer.prompt_id.partition("@")[0]
                 raise CaseError([f"the replies of {name} ({type(reply).__name__}) cannot be scored"])
 
-    def _judge(self, case: PullRequestCase, findings: Sequence[Finding], names: list[str]) -> frozenset[Match]:
+    def _judge(self, case: PullRequestCase, findings: Sequence[Finding], sender: Sender) -> frozenset[Match]:
         candidates = find_candidates(case, findings)
         if not candidates:
             return frozenset()
         assert self.judge is not None
-        rendered = judge_prompt(case, findings, self.judge)
-        names.append(rendered.prompt.id)
-        answer = self.claude.ask(rendered)
-        if isinstance(answer, UnusableReply):
-            raise Permanent(f"the judge: {answer.why}: {answer.problem}")
-        assert isinstance(answer.reply, Judgement)
-        return candidates & {(pair.defect, pair.finding) for pair in answer.reply.matches}
-
-
-def add_usd(costs: Sequence[float | None]) -> float | None:
-    """Return the sum; None if one of the costs is unknown."""
-    return None if None in costs else math.fsum(cost for cost in costs if cost is not None)
+        reply = sender.send(judge_prompt(case, findings, self.judge)).reply
+        assert isinstance(reply, Judgement)
+        return candidates & {(pair.defect, pair.finding) for pair in reply.matches}

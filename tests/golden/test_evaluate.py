@@ -76,7 +76,8 @@ def without_usage(text: str) -> str:
 
 
 TABLE = """\
-c-packet-length: no usable reply: invalid: the reply: Invalid JSON: Expecting ',' delimiter: line 1 column 22 (char 21)
+c-packet-length: no usable reply: Claude's reply to pull_requests/analyze@HASH cannot be used: the reply: Invalid \
+JSON: Expecting ',' delimiter: line 1 column 22 (char 21)
 c-packet-length: missed: The option's length byte is not compared with the rest of the packet: a packet that ends \
 within an option makes memcpy read up to 255 bytes beyond the buffer.
 c-packet-length: missed: A host name of 64 bytes or more is cut to sizeof(out->hostname), and the terminating zero is \
