@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated
+from statistics import fmean
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -33,7 +33,7 @@ from hls_handler.reports.estimate import estimate, format_cost
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.trials.comparison import Comparison, Difference, Report, Run
+from hls_handler.trials.comparison import Difference, Report, Run
 from hls_handler.trials.replay import NotRepeatable
 from hls_handler.trials.trial import (
     NOT_ASKED,
@@ -46,6 +46,10 @@ from hls_handler.trials.trial import (
 )
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.wording import count, format_usd
+
+COLUMNS = ("delivery", "event", "thread", "comments", "tokens", "USD", "labels")
+
+Counted = TypeVar("Counted", str, Difference)
 
 
 def compare(
@@ -73,12 +77,11 @@ def compare(
 ) -> None:
     """Compare a prompt with what was posted.
 
-    Uses the deliveries for which Claude replied to two prompts: one reply was posted, and the reply to the shadow
-    prompt was only stored. ID and OTHER are the two prompts. Without OTHER, ID is the shadow prompt. For each delivery
-    and in total, prints the differing labels, whether each prompt would have commented, and the tokens and cost of
-    both. With --ask, Claude is asked now, with the current version of the prompt and the stored facts of finished
-    deliveries. The cost is printed before Claude is asked. The new replies are neither stored nor posted. Works while
-    the service runs.
+    Uses the deliveries for which Claude replied to two prompts: the reply to ID, the shadow prompt, was only stored,
+    and that to another one, or to OTHER, was posted. For each delivery and in total, prints the differing labels,
+    whether each prompt would have commented, and the tokens and cost of both. With --ask, Claude is asked now, with the
+    current version of the prompt and the stored facts of finished deliveries. The cost is printed before Claude is
+    asked. The new replies are neither stored nor posted. Works while the service runs.
 
     Exit codes: 0 compared; 1 nothing to compare, or not confirmed; 2 usage error, or unusable settings, prompts or
     database.
@@ -95,22 +98,23 @@ def compare(
             report = compare_stored(store, prompt, other, since=after)
     if not report.comparisons:
         fail(_explain_no_pairs(prompt, other, since, report, asked=ask))
+    document = report_to_dict(report)
     if as_json:
-        print_json(report_to_dict(report))
+        print_json(document)
     else:
-        print_lines("\n".join(format_comparison(report)))
+        print_lines("\n".join(format_comparison(document)))
 
 
 def _explain_no_pairs(prompt: str, other: str | None, since: str, report: Report, *, asked: bool) -> str:
-    excluded = _format_excluded(report)
+    excluded = _format_excluded(report.excluded)
     detail = f" ({excluded})" if excluded else ""
     if asked:
         return f"no delivery of the last {since} could be compared{detail}"
-    missing = f"{prompt} ran as a shadow" if other is None else f"{prompt} and {other} ran, one as the other's shadow"
+    posted = "" if other is None else f" of {other}"
     return (
-        f"there is no delivery of the last {since} on which {missing}{detail}; set an event of prompts.use to "
-        f"{{prompt: {prompt.partition('@')[0]}, shadow: true}} and wait for such events, or ask the prompt now about "
-        "finished deliveries with --ask"
+        f"there is no delivery of the last {since} on which {prompt} ran as a shadow{posted}{detail}; set an event of "
+        f"prompts.use to {{prompt: {prompt.partition('@')[0]}, shadow: true}} and wait for such events, or ask the "
+        "prompt now about finished deliveries with --ask"
     )
 
 
@@ -184,44 +188,24 @@ def _describe_cost(settings: Settings, prompt: Prompt, trials: Sequence[Trial]) 
     return f"{prompt.id}: {questions}, about {total.input_tokens} input tokens; {cost}{follow_up}; nothing is posted"
 
 
-def format_comparison(report: Report) -> Iterator[str]:
-    """Yield the report as lines: a table with a row for each delivery, then the totals."""
-    new, old = report.totals
-    compared, differing, excluded = len(report.comparisons), report.differing, _format_excluded(report)
-    yield f"{', '.join(new.ids)} against {', '.join(old.ids)}"
-    yield ""
-    yield from _table(report)
-    yield ""
-    yield f"compared     {count(compared, 'delivery')}{f'; left out: {excluded}' if excluded else ''}"
-    yield f"same labels  {compared - differing}"
-    groups = ", ".join(f"{group} in {times}" for group, times in report.groups)
-    yield f"differing    {differing}" + (f": {groups}" if groups else "")
-    for difference, times in report.differences:
-        yield f"             {times:>4}  {_format_difference(difference)}"
-    if report.labels:
-        yield f"people left  {report.verdict}"
-    yield f"comments     {new.spoke}, against {old.spoke}; differing in {report.spoke_differently}"
-    yield f"mean tokens  {new.mean_tokens:.0f}, against {old.mean_tokens:.0f}"
-    yield f"mean cost    {format_usd(new.mean_cost_usd)}, against {format_usd(old.mean_cost_usd)}"
-
-
-def report_to_dict(report: Report) -> Mapping[str, object]:
+def report_to_dict(report: Report) -> dict[str, Any]:
     """Return the output of --json. "prompt" is about the prompt that the user named first, "with" about the other."""
-    new, old = report.totals
+    pairs = [(one.new, one.old) for one in report.comparisons if one.new is not None and one.old is not None]
+    differing = sum(bool(one.differences) for one in report.comparisons)
     return {
-        "prompt": asdict(new),
-        "with": asdict(old),
+        "prompt": _add_up([new for new, _ in pairs]),
+        "with": _add_up([old for _, old in pairs]),
         "compared": len(report.comparisons),
         "left_out": dict(report.excluded),
-        "same_labels": len(report.comparisons) - report.differing,
-        "differing_labels": report.differing,
-        "differing_by_group": dict(report.groups),
+        "same_labels": len(report.comparisons) - differing,
+        "differing_labels": differing,
+        "differing_by_group": dict(_rank(found.group for one in report.comparisons for found in one.differences)),
         "differences": [
-            {"group": found.group, "prompt": found.new, "with": found.old, "deliveries": times}
-            for found, times in report.differences
+            {"group": found.group, "prompt": list(found.new), "with": list(found.old), "deliveries": times}
+            for found, times in _rank(found for one in report.comparisons for found in one.differences)
         ],
         "as_people_left_them": report.verdict if report.labels else None,
-        "speaking_differently": report.spoke_differently,
+        "speaking_differently": sum(new.result.speaks != old.result.speaks for new, old in pairs),
         "deliveries": [
             {
                 "delivery": one.guid,
@@ -235,47 +219,75 @@ def report_to_dict(report: Report) -> Mapping[str, object]:
     }
 
 
-COLUMNS = ("delivery", "event", "thread", "comments", "tokens", "USD", "labels")
+def _add_up(runs: Sequence[Run]) -> dict[str, Any]:
+    costs = [run.cost_usd for run in runs if run.cost_usd is not None]
+    return {
+        "ids": sorted({run.result.prompt_id for run in runs}),
+        "spoke": sum(run.result.speaks for run in runs),
+        "mean_tokens": fmean(run.tokens for run in runs),
+        "mean_cost_usd": fmean(costs) if costs else None,  # of the known costs
+    }
 
 
-def _table(report: Report) -> Iterator[str]:
-    rows = [COLUMNS, *(tuple(map(escape_unprintable, _cells(one))) for one in report.comparisons)]
+def _run_to_dict(run: Run | None) -> dict[str, Any] | None:
+    if run is None:
+        return None
+    return {
+        "id": run.result.prompt_id,
+        "labels": [label.name for label in run.result.labels],
+        "speaks": run.result.speaks,
+        "tokens": run.tokens,
+        "cost_usd": run.cost_usd,
+    }
+
+
+def _rank(found: Iterable[Counted]) -> list[tuple[Counted, int]]:
+    """Return each value with the number of times that it occurs, the highest number first."""
+    return sorted(Counter(found).items(), key=lambda counted: (-counted[1], counted[0]))
+
+
+def format_comparison(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the document as lines: a table with a row for each delivery, then the totals."""
+    new, old, left_out = document["prompt"], document["with"], _format_excluded(document["left_out"])
+    yield f"{', '.join(new['ids'])} against {', '.join(old['ids'])}"
+    yield ""
+    rows = [COLUMNS, *(tuple(map(escape_unprintable, _cells(one))) for one in document["deliveries"])]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    # no row is wrapped, so that grep finds whole rows
-    return ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    for row in rows:  # no row is wrapped, so that grep finds whole rows
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield ""
+    yield f"compared     {count(document['compared'], 'delivery')}{left_out and f'; left out: {left_out}'}"
+    yield f"same labels  {document['same_labels']}"
+    groups = ", ".join(f"{group} in {times}" for group, times in document["differing_by_group"].items())
+    yield f"differing    {document['differing_labels']}{groups and f': {groups}'}"
+    for one in document["differences"]:
+        yield f"             {one['deliveries']:>4}  {_format_labels(one['prompt'], one['with'])}"
+    if document["as_people_left_them"] is not None:
+        yield f"people left  {document['as_people_left_them']}"
+    yield f"comments     {new['spoke']}, against {old['spoke']}; differing in {document['speaking_differently']}"
+    yield f"mean tokens  {new['mean_tokens']:.0f}, against {old['mean_tokens']:.0f}"
+    yield f"mean cost    {format_usd(new['mean_cost_usd'])}, against {format_usd(old['mean_cost_usd'])}"
 
 
-def _cells(one: Comparison) -> tuple[str, ...]:
-    runs = [run for run in (one.new, one.old) if run is not None]
+def _cells(one: Mapping[str, Any]) -> tuple[str, ...]:
+    runs = (one["prompt"], one["with"])
+    new, old = (run["labels"] for run in runs)
     return (
-        (one.guid or "")[:8],
-        one.event_key,
-        one.conversation,
-        ", ".join("yes" if run.result.speaks else "no" for run in runs),
-        ", ".join(str(run.tokens) for run in runs),
-        ", ".join(format_usd(run.cost_usd).removesuffix(" USD") for run in runs),
-        "; ".join(map(_format_difference, one.differences)) or "the same",
+        one["delivery"][:8],
+        one["event"],
+        one["thread"],
+        ", ".join("yes" if run["speaks"] else "no" for run in runs),
+        ", ".join(str(run["tokens"]) for run in runs),
+        ", ".join(format_usd(run["cost_usd"]).removesuffix(" USD") for run in runs),
+        "the same"
+        if set(new) == set(old)
+        else _format_labels([label for label in new if label not in old], [label for label in old if label not in new]),
     )
 
 
-def _format_difference(difference: Difference) -> str:
-    labels = " and ".join(difference.new) or f"no {difference.group}"
-    return f"{labels}, not {' and '.join(difference.old) or 'none'}"  # "priority-high, not priority-low"
+def _format_labels(new: Sequence[str], old: Sequence[str]) -> str:
+    return f"{' and '.join(new) or 'none'}, not {' and '.join(old) or 'none'}"  # "priority-high, not priority-low"
 
 
-def _format_excluded(report: Report) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(report.excluded.items()))
-
-
-def _run_to_dict(run: Run | None) -> Mapping[str, object] | None:
-    return (
-        None
-        if run is None
-        else {
-            "id": run.result.prompt_id,
-            "labels": [label.name for label in run.result.labels],
-            "speaks": run.result.speaks,
-            "tokens": run.tokens,
-            "cost_usd": run.cost_usd,
-        }
-    )
+def _format_excluded(excluded: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(excluded.items()))

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import unified_diff
 from functools import cached_property
 from itertools import zip_longest
 from math import comb
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from hls_handler.actions import Action, EnsureComment, RequestedLabel
 from hls_handler.analysis import Finding, Usage
@@ -216,26 +216,6 @@ def _without_marks(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
-    """Totals and means of one prompt's results, over at least one delivery."""
-
-    ids: tuple[str, ...]  # of the prompts, sorted: ("issues/strict@3f9c2a",)
-    spoke: int  # number of deliveries for which a new comment was planned
-    mean_tokens: float
-    mean_cost_usd: float | None  # of the known costs; None if none is known
-
-
-def add_up(runs: Sequence[Run]) -> Totals:
-    costs = [run.cost_usd for run in runs if run.cost_usd is not None]
-    return Totals(
-        ids=tuple(sorted({run.result.prompt_id for run in runs})),
-        spoke=sum(run.result.speaks for run in runs),
-        mean_tokens=sum(run.tokens for run in runs) / len(runs),
-        mean_cost_usd=sum(costs) / len(costs) if costs else None,
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class FieldCount:
     """In how many deliveries the labels of a field are as people left them."""
 
@@ -246,45 +226,12 @@ class FieldCount:
     broken: int  # as people left them only with the old wording
 
 
-Counted = TypeVar("Counted", str, Difference)
-
-
 @dataclass(frozen=True)
 class Report:
     """The comparisons of a trial, and what they show together."""
 
     comparisons: tuple[Comparison, ...]
     excluded: Mapping[str, int] = field(default_factory=dict)  # "failed" -> 2: deliveries without a result to compare
-
-    @cached_property
-    def pairs(self) -> Sequence[tuple[Run, Run]]:
-        """The new and the old result of each delivery that has both."""
-        return [(one.new, one.old) for one in self.comparisons if one.new is not None and one.old is not None]
-
-    @property
-    def totals(self) -> tuple[Totals, Totals]:
-        """The totals of the new and of the old results."""
-        return add_up([new for new, _ in self.pairs]), add_up([old for _, old in self.pairs])
-
-    @property
-    def differing(self) -> int:
-        """Number of deliveries for which the two prompts requested different labels."""
-        return sum(bool(one.differences) for one in self.comparisons)
-
-    @property
-    def groups(self) -> Sequence[tuple[str, int]]:
-        """Number of deliveries for which the two prompts requested different labels, by label group, highest first."""
-        return _rank(difference.group for one in self.comparisons for difference in one.differences)
-
-    @property
-    def differences(self) -> Sequence[tuple[Difference, int]]:
-        """Each difference with the number of deliveries that have this difference; highest number first."""
-        return _rank(difference for one in self.comparisons for difference in one.differences)
-
-    @property
-    def spoke_differently(self) -> int:
-        """Number of deliveries for which only one of the two prompts planned a new comment."""
-        return sum(new.result.speaks != old.result.speaks for new, old in self.pairs)
 
     @cached_property
     def labels(self) -> Sequence[LabelSets]:
@@ -309,10 +256,6 @@ class Report:
         found = [(one.is_as_left(one.old, field), one.is_as_left(one.new, field)) for one in self.labels]
         old, new = sum(was for was, _ in found), sum(now for _, now in found)
         return FieldCount(field or "", old, new, found.count((False, True)), found.count((True, False)))
-
-
-def _rank(found: Iterable[Counted]) -> list[tuple[Counted, int]]:
-    return sorted(Counter(found).items(), key=lambda counted: (-counted[1], counted[0]))
 
 
 def describe_change(fixed: int, broken: int, compared: int) -> str:

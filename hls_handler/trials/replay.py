@@ -166,11 +166,9 @@ def _decode_replies(stored: StoredFacts, restore: Restore, *, of_shadow: bool) -
     replies: dict[int, ValidReply] = {}
     for (name, index), step in stored.steps.items():
         shown = decode_reply_for_display(step) if name == ASK and (index >= FIRST_SHADOW_STEP) == of_shadow else None
-        if shown is None:
-            continue
-        prompt = restore(shown.prompt_id).prompts[shown.prompt_id.partition("@")[0]]
-        reply = decode_reply(step, reply_type=prompt.reply, model=prompt.reply_model) or shown
-        replies[index] = replace(reply, unshown=UNSHOWN.decode(stored.steps.get((UNSHOWN.name, index))) or ())
+        if shown is not None:
+            reply = decode_answer(step, restore(shown.prompt_id)) or shown
+            replies[index] = replace(reply, unshown=UNSHOWN.decode(stored.steps.get((UNSHOWN.name, index))) or ())
     return replies
 
 

@@ -305,33 +305,24 @@ def _put_in_place(
 
 
 def compare_stored(store: Storage, prompt: str, other: str | None, *, since: datetime) -> Report:
-    """Compare the stored results of a shadow prompt with the posted results for the same deliveries.
+    """Compare the stored results of the shadow prompt `prompt` with the posted results for the same deliveries.
 
-    Only deliveries received since `since` (aware UTC) count. `prompt` and `other` are names or ids of prompts, and one
-    of the two is the shadow prompt. If `other` is None, the shadow prompt is `prompt`, and all posted results count.
+    Only deliveries received since `since` (aware UTC) count, and with `other` only those for which it was posted. Both
+    are names or ids of prompts.
     """
     found: list[Comparison] = []
     excluded: Counter[str] = Counter()
     for row in store.deliveries.with_checkpoint(SHADOW.name, since=since):
         shadowed = SHADOW.decode(store.checkpoints.load(row.guid).get((SHADOW.name, 0)))
-        if shadowed is None:
+        if shadowed is None or not (other is None or is_named(other, shadowed.posted.prompt_id)):
             continue
-        calls = store.calls.calls_of(row.guid)
-        posted = Run(shadowed.posted, **sum_calls([call for call in calls if not call.of_shadow]))
-        posted_id = posted.result.prompt_id
-        is_other = other is None or is_named(other, posted_id)
         if shadowed.ran is None:
-            excluded[shadowed.state] += is_other and is_named(prompt.partition("@")[0], shadowed.prompt)
-            continue
-        shadow_id = shadowed.ran.prompt_id
-        shadow = Run(shadowed.ran, **sum_calls([call for call in calls if call.of_shadow]))
-        begun = Comparison(row.guid, row.event_key, row.conversation, row.title, posted, shadow)
-        if is_other and is_named(prompt, shadow_id):
-            found.append(begun)
-        elif (
-            other is not None and is_named(prompt, posted.result.prompt_id) and is_named(other, shadow.result.prompt_id)
-        ):
-            found.append(replace(begun, old=shadow, new=posted))
+            excluded[shadowed.state] += is_named(prompt.partition("@")[0], shadowed.prompt)
+        elif is_named(prompt, shadowed.ran.prompt_id):
+            calls = store.calls.calls_of(row.guid)
+            old = Run(shadowed.posted, **sum_calls([call for call in calls if not call.of_shadow]))
+            new = Run(shadowed.ran, **sum_calls([call for call in calls if call.of_shadow]))
+            found.append(Comparison(row.guid, row.event_key, row.conversation, row.title, old, new))
     return Report(tuple(found), +excluded)
 
 

@@ -16,7 +16,6 @@ from hls_handler.trials.comparison import (
     LabelSets,
     Report,
     Run,
-    Totals,
     describe_change,
     sum_calls,
 )
@@ -56,37 +55,10 @@ def test_labels_are_compared_by_group(
     assert list(compare(make_run(*new), make_run(*old)).differences) == differences
 
 
-def test_differences_are_sorted_by_frequency() -> None:
-    report = Report(
-        (
-            compare(make_run("bug", "high"), make_run("bug", "low")),
-            compare(make_run("bug", "high"), make_run("question", "low")),
-            compare(make_run("bug", "low"), make_run("bug", "high", speaks=False)),
-            compare(make_run("bug"), make_run("bug")),
-        )
-    )
-    assert (report.differing, report.spoke_differently) == (3, 1)
-    assert report.groups == [("priority", 3), ("kind", 1)]
-    assert report.differences == [
-        (Difference("priority", ("high",), ("low",)), 2),
-        (Difference("kind", ("bug",), ("question",)), 1),
-        (Difference("priority", ("low",), ("high",)), 1),
-    ]
-
-
 def test_tokens_of_all_kinds_are_added_and_one_unknown_price_makes_the_cost_unknown() -> None:
     usages = [Usage("m", 1, 20, 300, 4000, cost_usd=0.5), Usage("m", 1, cost_usd=0.25)]
     assert sum_calls(usages) == {"calls": 2, "tokens": 4322, "cost_usd": 0.75}
     assert sum_calls([*usages, Usage("m")])["cost_usd"] is None
-
-
-def test_means_use_known_values() -> None:
-    new = [make_run(), replace(make_run(prompt_id="issues/a@2", tokens=300), cost_usd=None), make_run(speaks=False)]
-    report = Report(tuple(compare(one, replace(RUN, cost_usd=None)) for one in new))
-    assert report.totals == (
-        Totals(("issues/a@1", "issues/a@2"), 2, mean_tokens=500 / 3, mean_cost_usd=0.25),
-        Totals(("issues/a@1",), 3, mean_tokens=100, mean_cost_usd=None),
-    )
 
 
 def test_fields_of_replies_are_compared_without_findings() -> None:
