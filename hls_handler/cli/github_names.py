@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import typer
 
@@ -11,10 +11,8 @@ from hls_handler.cli.options import abort
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.settings.values import web_url
 
-SHORT_NAME = re.compile(r"(?P<repository>[^\s#:]+)#(?P<number>[1-9][0-9]{0,8})")
-CONVERSATION_PATH = re.compile(r"/(?P<repository>[^/]+/[^/]+)/(?:issues|pull)/(?P<number>[1-9][0-9]{0,8})(?:/.*)?")
-REPOSITORY_PATH = re.compile(r"/(?P<repository>[^/]+/[^/]+?)(?:\.git)?(?:/.*)?")
-DEFAULT_PORTS = {"https": 443, "http": 80}
+CONVERSATION = re.compile(r"(?P<repository>[^\s#:]+)(?:#|/(?:issues|pull)/)(?P<number>[1-9][0-9]{0,8})")
+EXPECTED = "OWNER/REPO/issues/7 or .../pull/13"
 
 
 def find_conversation(given: str, *, base_url: str) -> tuple[str, int] | None:
@@ -22,14 +20,13 @@ def find_conversation(given: str, *, base_url: str) -> tuple[str, int] | None:
 
     Exits with 2 if the URL is not that of an issue or pull request on the host of `base_url`.
     """
-    if given.startswith(("https://", "http://")):
-        example = "OWNER/REPO/issues/7 or .../pull/13"
-        match = _parse_url(given, base_url, CONVERSATION_PATH, "an issue or a pull request", example)
-        return match["repository"], int(match["number"])
-    named = SHORT_NAME.fullmatch(given)
-    if named is None or not REPOSITORY_NAME.fullmatch(named["repository"]):
-        return None
-    return named["repository"], int(named["number"])
+    parts = _split_url(given, base_url)
+    named = CONVERSATION.fullmatch(given if parts is None else "/".join(parts[:4]))
+    if named is not None and REPOSITORY_NAME.fullmatch(named["repository"]):
+        return named["repository"], int(named["number"])
+    if parts is not None:
+        abort(f"{given} is not the URL of an issue or a pull request, such as {web_url(base_url)}/{EXPECTED}")
+    return None
 
 
 def require_conversation(given: str, *, base_url: str) -> tuple[str, int]:
@@ -42,33 +39,21 @@ def require_conversation(given: str, *, base_url: str) -> tuple[str, int]:
 
 def require_repository(given: str, *, base_url: str) -> str:
     """Return "owner/repo" for the same text, or for the URL of the repository or of a page in it. Else exit with 2."""
-    if given.startswith(("https://", "http://")):
-        return _parse_url(given, base_url, REPOSITORY_PATH, "a repository", "OWNER/REPO")["repository"]
-    if not REPOSITORY_NAME.fullmatch(given):
+    parts = _split_url(given, base_url)
+    name = given if parts is None else "/".join(parts[:2]).removesuffix(".git")
+    if not REPOSITORY_NAME.fullmatch(name):
         raise typer.BadParameter("write it as owner/repo, or as the URL of the repository")
-    return given
+    return name
 
 
-def _parse_url(given: str, base_url: str, path: re.Pattern[str], what: str, example: str) -> re.Match[str]:
-    host = web_host(base_url)
+def _split_url(given: str, base_url: str) -> list[str] | None:
+    """Return the parts of the URL's path; None for text that is no URL. Exits with 2 for another host."""
+    if not given.startswith(("https://", "http://")):
+        return None
     try:
-        url = urlsplit(given)
-        named_host = _host_and_port(url)
-    except ValueError:  # an invalid port or IPv6 address
-        named_host = ""
-    match = path.fullmatch(url.path) if named_host else None
-    if match is None or not REPOSITORY_NAME.fullmatch(match["repository"]):
-        abort(f"{given} is not the URL of {what}, such as https://{host}/{example}")
-    if named_host.removeprefix("www.") != host:
+        url, host = urlsplit(given), urlsplit(web_url(base_url)).netloc.lower()
+    except ValueError:
+        raise typer.BadParameter(f"{given} is not a URL") from None
+    if url.netloc.lower().removeprefix("www.") != host:
         abort(f"{given} is not on {host}, the host of github.base_url ({base_url}); change github.base_url")
-    return match
-
-
-def web_host(base_url: str) -> str:
-    """Return the host of GitHub's web pages: "github.com" for the API URL https://api.github.com."""
-    return _host_and_port(urlsplit(web_url(base_url)))
-
-
-def _host_and_port(url: SplitResult) -> str:
-    host = url.hostname or ""
-    return host if url.port in (None, DEFAULT_PORTS.get(url.scheme)) else f"{host}:{url.port}"
+    return url.path.strip("/").split("/")

@@ -20,7 +20,6 @@ GITHUB = "https://api.github.com"
         ("a/b#1", "https://ghe.example.com/api/v3", ("a/b", 1)),
         ("issues.opened", GITHUB, None),
         ("./octo/widgets#7.json", GITHUB, None),
-        ("octo/widgets#0", GITHUB, None),
         ("../..#7", GITHUB, None),
     ],
 )
@@ -36,7 +35,6 @@ def test_an_issue_is_found_by_url_or_short_name(
         ("octo/widgets", GITHUB, "octo/widgets"),
         ("https://github.com/octo/widgets.git", GITHUB, "octo/widgets"),
         ("https://github.com/octo/widgets/pull/13/files", GITHUB, "octo/widgets"),
-        ("https://ghe.example.com/a/b.js", "https://ghe.example.com/api/v3", "a/b.js"),
     ],
 )
 def test_a_repository_is_named_by_url_or_short_name(given: str, base_url: str, repository: str) -> None:
