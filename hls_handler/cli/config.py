@@ -36,7 +36,7 @@ from hls_handler.reports.settings_report import (
     make_mask,
     report_repository,
 )
-from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
+from hls_handler.routing.envelope import RoutingInput
 from hls_handler.routing.filters import ANALYSED_FIELDS, FAILED, Ignored
 from hls_handler.routing.router import QueueCheck, Router, RoutingResult, Rule
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable, SourcedValue
@@ -109,15 +109,11 @@ def check_repository(
 
 PERSON = "somebody"
 AUTHOR = "author"
-CONDITIONS = "if a person triggers it, on an issue or pull request that is not a draft and has not opted out of HLS"
+CONDITIONS = (
+    "if a person triggers it, on an issue or pull request that is not a draft and has not opted out of HLS; and if the "
+    "run failed, the comment asks HLS something, the title or text changed, or HLS has set a label of the same field"
+)
 QUESTION = "@hls What should I try next?"  # any account counts as mentioned while the bot account is unknown
-EXTRA_CONDITIONS = {
-    "workflow_run": ", and the run failed",
-    "issue_comment": ", and the comment asks HLS something, or how to start",
-    "edited": ", and the title or text changes",
-    REVIEW_REQUESTED: ", and the review is requested from HLS",
-    **dict.fromkeys(LABEL_ACTIONS, ", and HLS has set a label of the same field there"),
-}
 
 
 @config_commands.command()
@@ -171,7 +167,7 @@ def explain(
         mask = make_mask(settings)
         decision = _decide(settings, event, result)
         decision = replace(decision, value=mask(decision.value), source=mask(decision.source))
-        notes = [mask(note) for note in _list_notes(settings, event, result)]
+        notes = [mask(note) for note in _list_notes(settings, result)]
         for line in () if as_json else (str(decision), *notes):
             print_line(line)
         document["event"] = {**_to_dict(decision), "ignored": isinstance(result, Ignored), "notes": notes}
@@ -185,14 +181,11 @@ def _to_dict(value: SourcedValue) -> dict[str, str]:
     return {"key": value.key, "value": value.value, "source": value.source}
 
 
-def _list_notes(settings: Settings, event: str, result: RoutingResult) -> Iterator[str]:
-    if isinstance(result, Ignored):
-        return
+def _list_notes(settings: Settings, result: RoutingResult) -> Iterator[str]:
     if isinstance(result, Rule) and result.shadow is not None:
-        where = settings.sources.where(result.shadow.chosen_by)
-        yield f"  shadow prompt: {result.shadow.prompt}   {where}"
-    extra = (EXTRA_CONDITIONS.get(part, "") for part in event.split("."))
-    yield f"  {CONDITIONS}{''.join(extra)}"
+        yield f"  shadow prompt: {result.shadow.prompt}   {settings.sources.where(result.shadow.chosen_by)}"
+    if not isinstance(result, Ignored):
+        yield f"  {CONDITIONS}"
 
 
 def _format_report(report: RepositoryReport) -> list[str]:
