@@ -220,12 +220,12 @@ def _store(session: Session, app: CreatedApp) -> None:
 
 def _wait_for_installation(session: Session, client: AppClient, url: str, *, opened: bool) -> tuple[str, ...]:
     """Return the repositories on which the App is installed; () if the user does not wait."""
-    said = ""
+    said, waiting = "", "; waiting for it (Enter: continue without)" if session.wait else ""
     while True:
         try:
             if repositories := client.list_repositories():
                 return repositories
-            missing = f"Install the App on your repositories, in the browser or at {url}"
+            missing = f"Install the App on your repositories, in the browser or at {url}{waiting}"
         except DependencyDown as exc:  # the App exists: wait for the end of the outage
             missing = f"{exc}; {exc.remedy}"
         if missing != said:
@@ -236,7 +236,6 @@ def _wait_for_installation(session: Session, client: AppClient, url: str, *, ope
         if not opened:
             opened = True
             session.open_browser(url)
-            print_line("Waiting until it is installed. Enter: continue without.")
         if session.terminal.wait_for_enter(POLL_S):
             return ()
 
@@ -277,7 +276,7 @@ def connect_webhooks(session: Session, connection: Connection, server: Server) -
     The webhook of "owner/*" is that of the organisation.
     """
     token, secret = session.variables()[TOKEN], read_variables(DOTENV)[WEBHOOK_SECRET]
-    pings = dict[str, Callable[[], DeliveryAttempt | None]]()
+    connected: list[str] = []
     with closing(GithubApi(_github_section(session, token), now=session.now)) as api:
         for name in connection.repositories:
             setup = WebhookSetup(api, f"/orgs/{name.partition('/')[0]}" if "*" in name else f"/repos/{name}")
@@ -285,12 +284,12 @@ def connect_webhooks(session: Session, connection: Connection, server: Server) -
                 hook, action = setup.ensure(connection.webhook_url, secret, EVENTS)
             except StepFailed as exc:
                 print_line(f"The webhook of {name} was not created: {exc}")
-            else:
-                print_line(f"Webhook of {name}: {action}, it sends to {connection.webhook_url}")
-                pings[name] = partial(setup.ping, hook.id, sleep=session.sleep)
-        for ping in list(pings.values())[:1]:
-            prove_webhook(ping, connection.webhook_url, server)
-    return frozenset(pings)
+                continue
+            print_line(f"Webhook of {name}: {action}, it sends to {connection.webhook_url}")
+            if not connected:
+                prove_webhook(partial(setup.ping, hook.id, sleep=session.sleep), connection.webhook_url, server)
+            connected.append(name)
+    return frozenset(connected)
 
 
 def prove_webhook(ping: Callable[[], DeliveryAttempt | None], url: str, server: Server) -> None:
