@@ -151,9 +151,9 @@ def vars_(
     except PromptError:
         library_prompts = ()
         note = "the prompts have errors, so the fields and labels that they define are missing here; see `hls check`"
-    sections = tuple(list_variables(event, by_event[event], library_prompts, budget))
+    sections = list(list_variables(event, by_event[event], library_prompts, budget))
     if as_json:
-        print_json({"event": event, "sections": [section.to_dict() for section in sections]})
+        print_json({"event": event, "sections": sections})
         return
     for line in format_sections(sections):
         print_line(line)

@@ -83,21 +83,6 @@ def test_list_shows_events_and_files_and_creates_no_database(hls: Hls, tmp_path:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lib", "settings.yaml"]
 
 
-def test_list_shows_the_folder_of_each_prompt(hls: Hls, tmp_path: Path) -> None:
-    (tmp_path / "settings.yaml").write_text(SETTINGS.replace("directory: lib", "directory: [own, lib]"))
-    write(tmp_path / "own", {"issues/more.j2": f"{TASK}Kindly.\n"})
-    listed = hls("list").stdout
-    assert (
-        "  from        lib/issues/mine.j2, your own; from the shipped library: base.j2, _repository_labels.j2\n"
-        in listed
-    )
-    assert (
-        "  from        own/issues/more.j2, your own; from lib: front matter; from the shipped library: base.j2\n"
-        in listed
-    )
-    assert "--- front matter (lib/issues/more.j2) ---\n" in hls("show", "issues/more").stdout
-
-
 def test_list_shows_statistics_of_the_current_version_and_of_earlier_ones_in_parentheses(
     hls: Hls, tmp_path: Path
 ) -> None:
@@ -175,7 +160,7 @@ def test_the_error_for_an_unknown_family_lists_the_families(hls: Hls) -> None:
     )
 
 
-def test_vars_works_while_a_prompt_is_broken(hls: Hls, tmp_path: Path) -> None:
+def test_vars_works_while_a_prompt_is_broken_and_show_names_the_line(hls: Hls, tmp_path: Path) -> None:
     write(tmp_path / "lib", {"issues/mine.j2": f"{FRONT}---\n{{{{ issue.titel }}}}\n"})
     result = hls("vars", "issues")
     assert result.exit_code == 0
@@ -183,6 +168,9 @@ def test_vars_works_while_a_prompt_is_broken(hls: Hls, tmp_path: Path) -> None:
     assert result.stdout.endswith(
         "\nthe prompts have errors, so the fields and labels that they define are missing here; see `hls check`\n"
     )
+    shown = hls("show", "issues/mine")
+    assert (shown.exit_code, shown.stdout) == (2, "")
+    assert "lib/issues/mine.j2:6: issue has no 'titel'; did you mean 'title'?\n" in shown.stderr
 
 
 OWN = """\
@@ -194,28 +182,7 @@ labels: {areas: "area/{value}", kind: {bug: defect}, priority: false, difficulty
 """
 
 
-def test_vars_lists_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
-    write(tmp_path / "lib", {"issues/own.j2": f"{FRONT}{OWN}---\n{TASK}".replace("opened", "edited")})
-    result = hls("vars", "issues").stdout
-    assert (
-        "\nLabels set by issue_analysis:\n"
-        "  kind                                bug, enhancement, question, documentation, maintenance\n"
-    ) in result
-    assert re.sub(r"(analysis.version .* text ).*", r"\1", result).endswith(
-        "\n"
-        "Additional or changed variables after issues/own:\n"
-        "  analysis.component                  trusted     one of payments, search, none  none\n"
-        "  analysis.areas[]                    trusted     one of api, docs\n"
-        "  analysis.version                    untrusted   text \n"
-        "\n"
-        "Labels set by issues/own:\n"
-        "  kind                                defect\n"
-        "  component                           component-payments, component-search\n"
-        "  areas                               area/api, area/docs\n"
-    )
-
-
-def test_check_prints_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
+def test_check_and_vars_print_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
     files = {"issues/own.j2": f"{FRONT}{OWN}---\n{TASK}".replace("opened", "edited")}
     write(tmp_path / "lib", {**files, "issues/own.comment.md.j2": "{{ analysis.version }}"})
     checked = CliRunner().invoke(app, ["check", "--offline"])
@@ -224,6 +191,17 @@ def test_check_prints_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None
         f"{tmp_path}/lib/issues/own.j2: fields component: one of payments, search, none; areas: list: one "
         "of api, docs; version: text. Labels kind: defect; component: component-payments, component-search; "
         "areas: area/api, area/docs"
+    )
+    listed = hls("vars", "issues").stdout
+    assert (
+        "\nAdditional or changed variables after issues/own:\n"
+        "  analysis.component                  trusted     one of payments, search, none  none\n"
+    ) in listed
+    assert listed.endswith(
+        "\nLabels set by issues/own:\n"
+        "  kind                                defect\n"
+        "  component                           component-payments, component-search\n"
+        "  areas                               area/api, area/docs\n"
     )
 
 
@@ -293,25 +271,10 @@ def test_diff_of_one_prompt_compares_with_the_shipped_one(hls: Hls, tmp_path: Pa
                 "name the prompt to compare it with as second argument\n"
             ),
         ),
-        (["issues/mine", "issues/nine"], "there is no prompt issues/nine; there are issues/mine, issues/more\n"),
         (["nothing\x1b[2J"], "there is no prompt nothing\\x1b[2J; there are issues/mine, issues/more\n"),
     ],
-    ids=["not shipped", "unknown", "hostile"],
+    ids=["not shipped", "hostile"],
 )
 def test_diff_of_an_unknown_prompt_is_a_usage_error(hls: Hls, given: list[str], message: str) -> None:
     compared = hls("diff", *given)
     assert (compared.exit_code, compared.stdout, compared.stderr) == (2, "", message)
-
-
-def test_errors_of_prompts_and_settings_are_reported_with_file_and_line(hls: Hls, tmp_path: Path) -> None:
-    write(tmp_path / "lib", {"issues/mine.j2": f"{FRONT}---\n{{{{ issue.titel }}}}\n"})
-    (settings := tmp_path / "settings.yaml").write_text(SETTINGS)
-    for command in (["list"], ["show", "issues/mine"], ["diff", "issues/mine"]):
-        result = hls(*command)
-        assert (result.exit_code, result.stdout) == (2, "")
-        assert "lib/issues/mine.j2:6: issue has no 'titel'; did you mean 'title'?\n" in result.stderr
-    settings.write_text(f"{SETTINGS}prompt: {{}}\n")
-    for command in (["list"], ["vars", "issues"], ["show", "issues/mine"], ["diff", "issues/mine"]):
-        result = hls(*command)
-        assert (result.exit_code, result.stdout) == (2, "")
-        assert result.stderr.startswith(f"{settings}:6: prompt: unknown key")
