@@ -21,9 +21,9 @@ from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.errors import HlsError
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Settings
-from hls_handler.wording import count
+from hls_handler.wording import add_usd, count
 from tests.golden import report
-from tests.golden.asking import CaseResult, Evaluator, MeteredClaude, OverBudget, add_usd
+from tests.golden.asking import CaseResult, Evaluator, MeteredClaude, OverBudget
 from tests.golden.cases import Case, CaseError, load_cases
 from tests.golden.public_sets import PROFILES, PublicSet, load_martian, load_reviewbench
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.wording import count
-from tests.golden.asking import CaseResult, add_usd
+from hls_handler.wording import add_usd, count
+from tests.golden.asking import CaseResult
 from tests.golden.cases import CaseError
 
 Run = tuple[CaseResult, ...]
