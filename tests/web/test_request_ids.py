@@ -11,33 +11,26 @@ import pytest
 
 from hls_handler import logs
 from hls_handler.deliveries import CAUGHT_UP
-from hls_handler.web.request_ids import given_request_id, new_request_id
+from hls_handler.web.request_ids import given_request_id
 from tests.web.fakes import GUID, WebSetup, ask, headers, payload, settings
 
+GIVEN_AND_USED = [
+    ((b"12345678",), "12345678"),
+    ((b"a" * 64,), "a" * 64),
+    ((GUID.upper().encode(),), GUID.upper().replace("-", "")),  # never the GUID of a delivery
+    ((), None),
+    ((b"1234567",), None),
+    ((b"a" * 65,), None),
+    ((b"12345678\r\nset-cookie: a",), None),
+    ((b"\xff" * 8,), None),
+    ((b"12345678", b"12345678"), None),
+    ((f"{CAUGHT_UP}1234567".encode(),), None),  # rule 2: no request passes as a delivery that catch-up read
+]
 
-@pytest.mark.parametrize("given", [b"12345678", b"a" * 64, b"72d3162e-cc78-11e3"])
-def test_a_valid_request_id_is_reused(given: bytes) -> None:
-    assert given_request_id([(b"host", b"x"), (b"x-request-id", given)]) == given.decode()
 
-
-@pytest.mark.parametrize("given", [GUID, GUID.upper()])
-def test_request_id_of_a_caller_is_never_the_guid_of_a_delivery(given: str) -> None:
-    assert given_request_id([(b"x-request-id", given.encode())]) == given.replace("-", "")
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        (),
-        (b"1234567",),
-        (b"a" * 65,),
-        (b"12345678\r\nset-cookie: a",),
-        (b"\xff" * 8,),
-        (b"12345678", b"12345678"),
-    ],
-)
-def test_rule_4_other_values_are_ignored(given: tuple[bytes, ...]) -> None:
-    assert given_request_id([(b"x-request-id", value) for value in given]) is None
+@pytest.mark.parametrize(("given", "used"), GIVEN_AND_USED)
+def test_rule_4_a_valid_request_id_is_reused_and_others_are_ignored(given: tuple[bytes, ...], used: str | None) -> None:
+    assert given_request_id([(b"host", b"x"), *((b"x-request-id", value) for value in given)]) == used
 
 
 @pytest.fixture
@@ -74,8 +67,3 @@ def test_log_lines_contain_request_id_and_delivery_id(lines: io.StringIO) -> Non
             "X-GitHub-Delivery must be an id of at most 64 letters, digits and hyphens",
         ),
     ]
-
-
-def test_rule_2_no_request_passes_as_a_delivery_that_catch_up_read() -> None:
-    assert given_request_id([(b"x-request-id", f"{CAUGHT_UP}1234567".encode())]) is None
-    assert not new_request_id().startswith(CAUGHT_UP)

@@ -112,8 +112,8 @@ def test_throughput_is_over_the_last_five_minutes_and_the_store_is_read_once_a_s
         for seconds, webhooks, done in ((0, 100, 10), (0.9, 999, 99), (59.1, 160, 40), (240, 400, 50), (60, 460, 60)):
             clock.now += seconds
             store.counted = {("webhooks", ""): webhooks, ("outcome", "done"): done, ("outcome", "dead"): 1}
-            page = await reader.get()
-            found.append(tuple(page["throughput"].values()) if page["throughput"] else None)
+            rates = (await reader.get())["throughput"]
+            found.append(tuple(rates.values()) if rates else None)
         return found
 
     # window in seconds, webhooks and deliveries per minute
