@@ -135,11 +135,11 @@ class MetricsPage:
             stored = await self._stored.get()
         except StoreUnavailable:
             stored = []  # hls_health_state is most useful now
-        body, media_type = await asyncio.to_thread(self._expose, stored, request.headers.get("accept", ""))
+        body, media_type = await asyncio.to_thread(self._expose, stored)
         return Response(body, headers={"content-type": media_type, "cache-control": "no-store"})
 
-    def _expose(self, stored: list[Metric], accept: str) -> tuple[bytes, str]:
-        """Return all metrics in the format that `Accept` prefers, and its media type."""
+    def _expose(self, stored: list[Metric]) -> tuple[bytes, str]:
+        """Return all metrics in the text format of Prometheus, and its media type."""
         from prometheus_client.exposition import choose_encoder
         from prometheus_client.registry import Collector
 
@@ -149,10 +149,7 @@ class MetricsPage:
             def collect(self) -> Iterable[Metric]:
                 return metrics
 
-        try:
-            encode, media_type = choose_encoder(accept)
-        except (TypeError, ValueError):  # the header has a version that is no number
-            encode, media_type = choose_encoder("")
+        encode, media_type = choose_encoder("")
         return encode(Collected()), media_type
 
     def _of_process(self, *, is_store_readable: bool) -> Iterator[Metric]:
