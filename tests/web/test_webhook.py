@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
 
 import pytest
 
@@ -164,41 +163,30 @@ def test_an_ignored_delivery_that_may_outdate_a_check_is_queued_with_its_body() 
     assert (new.state, new.reason, new.body) == ("queued", None, payload())
 
 
+QUEUED = rule()
+
+
 @pytest.mark.parametrize(
-    ("event", "action", "routed", "supersedes"),
+    ("event", "action", "routed", "supersedes", "priority", "settle_s"),
     [
-        ("pull_request", "synchronize", "rule", "older_commits"),
-        ("pull_request", "synchronize", "no", "nothing"),
-        ("pull_request", "closed", "no", "all"),
-        ("issues", "closed", "no", "all"),
-        ("milestone", "closed", "no", "nothing"),
+        ("pull_request", "synchronize", QUEUED, "older_commits", 1, 5.0),
+        ("pull_request", "synchronize", NO, "nothing", 1, 5.0),
+        ("pull_request", "closed", NO, "all", 1, 0.0),
+        ("pull_request", "review_requested", QUEUED, "nothing", 2, 0.0),
+        ("issues", "closed", NO, "all", 0, 0.0),
+        ("issues", "deleted", NO, "all", 0, 0.0),
+        ("issues", "synchronize", QUEUED, "nothing", 0, 0.0),
+        ("issue_comment", "created", QUEUED, "nothing", 2, 0.0),
+        ("milestone", "closed", NO, "nothing", 0, 0.0),
     ],
 )
-def test_superseded_deliveries(event: str, action: str, routed: Literal["rule", "no"], supersedes: str) -> None:
+def test_event_decides_what_it_supersedes_its_priority_and_whether_it_waits_for_a_newer_push(
+    event: str, action: str, routed: Rule | Ignored, supersedes: str, priority: int, settle_s: float
+) -> None:
     body = json.dumps({"action": action, "pull_request": {"number": 7, "head": {"sha": "c0ffee"}}}).encode()
-    delivery = arrived(body, rule() if routed == "rule" else NO, event=event)
-    assert (delivery.supersedes, delivery.head_sha, delivery.number) == (supersedes, "c0ffee", 7)
-
-
-@pytest.mark.parametrize(
-    ("event", "action", "priority"),
-    [
-        ("issue_comment", "created", 2),
-        ("pull_request", "review_requested", 2),
-        ("pull_request", "synchronize", 1),
-        ("issues", "opened", 0),
-    ],
-)
-def test_mentions_have_the_highest_priority_then_pull_requests(event: str, action: str | None, priority: int) -> None:
-    assert arrived(payload(action=action), rule(), event=event).priority == priority
-
-
-@pytest.mark.parametrize(
-    ("event", "action", "settle_s"),
-    [("pull_request", "synchronize", 5.0), ("pull_request", "opened", 0.0), ("issues", "synchronize", 0.0)],
-)
-def test_only_a_push_is_debounced(event: str, action: str, settle_s: float) -> None:
-    assert arrived(payload(action=action), rule(), event=event, settle_s=5.0).settle_s == settle_s
+    new = arrived(body, routed, event=event, settle_s=5.0)
+    assert (new.supersedes, new.priority, new.settle_s) == (supersedes, priority, settle_s)
+    assert (new.head_sha, new.number) == ("c0ffee", 7)
 
 
 @pytest.mark.parametrize(
