@@ -10,8 +10,7 @@ import hmac
 import logging
 import re
 import secrets
-import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from hashlib import sha256
 from ipaddress import IPv4Address, ip_address, ip_network
@@ -36,7 +35,7 @@ MAX_WRONG_KEYS, WRONG_KEYS_S = 10, 60.0
 """Wrong keys that the form accepts from one address within this time, in s. A key in X-API-Key is not limited. The
 protection against guessing is the length of the key: settings accept none of under 16 bytes."""
 
-MAX_ADDRESSES = 1_000
+MAX_KEPT = 10_000  # wrong keys of all addresses
 IPV6_PREFIX = 64  # one client has all addresses of such a network
 
 
@@ -166,22 +165,16 @@ class Access:
 
 
 class Attempts:
-    """The times of the latest wrong keys by network. Thread-safe."""
+    """The newest wrong keys. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._times: OrderedDict[str, deque[float]] = OrderedDict()  # the network of the latest wrong key is the last
+        self._wrong: deque[tuple[float, str]] = deque(maxlen=MAX_KEPT)  # time and network
 
     def add(self, network: str, now: float) -> None:
-        with self._lock:
-            self._times.setdefault(network, deque(maxlen=MAX_WRONG_KEYS)).append(now)
-            self._times.move_to_end(network)
-            while len(self._times) > MAX_ADDRESSES:
-                self._times.popitem(last=False)
+        self._wrong.append((now, network))
 
     def count(self, network: str, now: float) -> int:
-        with self._lock:
-            return sum(now - WRONG_KEYS_S < time <= now for time in self._times.get(network, ()))
+        return sum(of == network and now - WRONG_KEYS_S < time <= now for time, of in tuple(self._wrong))
 
 
 def _find_network(address: str) -> str:
