@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from urllib.parse import urlsplit
 
 from hls_handler.clients.hooks import WEBHOOKS_REMEDY, GithubHooks, Hook
 from hls_handler.engine.active_config import ActiveConfig
 from hls_handler.errors import DependencyDown, StepFailed
-from hls_handler.settings.effective import RepositoryTable, is_pattern
+from hls_handler.settings.effective import is_pattern
 from hls_handler.settings.model import Settings
 
 MAX_REPOSITORIES = 50
@@ -42,20 +41,13 @@ class Problem:
 def own_hooks(hooks: Sequence[Hook], *, webhook_paths: tuple[str, ...], hook_id: int | None) -> tuple[Hook, ...]:
     """Return the hook with the id `hook_id`; without it, all active hooks whose URL ends with a path of the service."""
     named = tuple(hook for hook in hooks if hook.id == hook_id)
-    return named or tuple(hook for hook in hooks if hook.active and _path(hook.url).endswith(webhook_paths))
+    return named or tuple(h for h in hooks if h.active and h.url.partition("?")[0].endswith(webhook_paths))
 
 
 def describe_several(owner: str, hooks: Sequence[Hook], webhook_paths: tuple[str, ...]) -> Problem:
     """Return the problem that catch-up cannot choose among the hooks of "owner/repo" or of an organisation."""
     ids = ", ".join(str(hook.id) for hook in hooks)
     return Problem(f"{owner} has several webhooks that end with {webhook_paths[0]}: {ids}", CHOOSE_REMEDY)
-
-
-def _path(url: str) -> str:
-    try:
-        return urlsplit(url).path
-    except ValueError:  # of a webhook that is not ours
-        return ""
 
 
 def applies_to_all(exc: StepFailed) -> bool:
@@ -72,7 +64,8 @@ def find_sources(
     """
     names = [entry.name for entry in config.settings.repositories if entry.enabled]
     exact = [name for name in names if not is_pattern(name)]
-    others = [name for name in received if name not in exact and _is_enabled(config.table, name)]
+    entries = {name: config.table.find(name) for name in received if name not in exact}
+    others = [name for name, entry in entries.items() if entry is not None and entry.enabled]
     find = partial(_find_source, github, config.settings, request)
     found = {name: find(f"/repos/{name}", name) for name in (*exact, *others[:MAX_REPOSITORIES])}
     owners = {name.split("/")[0] for name in names if is_pattern(name)}
@@ -109,8 +102,3 @@ def _find_source(
     suffix = settings.server.webhook_paths[0]
     missing = Problem(f"{owner} has no active webhook whose URL ends with {suffix}", CREATE_REMEDY)
     return None if repository is None else missing
-
-
-def _is_enabled(table: RepositoryTable, name: str) -> bool:
-    found = table.find(name)
-    return found is not None and found.enabled

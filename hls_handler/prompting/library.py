@@ -58,15 +58,10 @@ def load_library(
 ) -> Library:
     """Read all prompts below `folders`, check them and return the library. Raises `PromptError` with all problems.
 
-    If several folders have a file of the same path, the file of the first folder is used. The keys of `families` are
-    event names ("pull_request"). `shipped` is the folder of the prompts that come with HLS. Parts (`base.j2`, `_*.j2`)
-    that no folder has are from `shipped`. A template without front matter gets the front matter of the file with the
-    same path in the next folder, and finally in `shipped`. If a prompt's front matter is from `shipped` and no folder
-    has a comment template for the prompt, the comment template is from `shipped`, too.
-
-    Two prompts must not have the same event in `on`. Exceptions are the events in `chosen`, for which the settings
-    name the prompt, and the prompts in `shadows`, which post nothing. `config` has a value for each name that templates
-    may read as `config.NAME`.
+    Each file is from the first folder that has it. Parts, front matters and their comment templates that no folder has
+    are from `shipped`. The keys of `families` are event names ("pull_request"). Two prompts must not have the same
+    event in `on`, except for the events in `chosen`, for which the settings name the prompt, and the prompts in
+    `shadows`, which post nothing. `config` has a value for each name that templates may read as `config.NAME`.
     """
     files, problems = read_source_files(folders, shipped)
     return build_library(files, problems, families=families, chosen=chosen, shadows=shadows, config=config)

@@ -111,11 +111,7 @@ TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
 
 
 def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
-    """Return the variables with two kinds of values wrapped in `Trusted`.
-
-    These are the values that match `TRUSTED_PATTERNS`, the texts in `config`, and of a `RuleView` the `event`, the
-    `prompt`, the `language`, the `source` and `labels.allow`.
-    """
+    """Return the variables with what only the operator or HLS can have written wrapped in `Trusted`."""
     marked = dict(variables)
     for name, value in variables.items():
         if isinstance(value, RuleView):

@@ -397,7 +397,6 @@ HOOKS = [
         (HOOKS, None, [2]),
         (HOOKS, 3, [3]),
         ([*HOOKS, hook(4)], None, [2, 4]),
-        ([hook(5, "https://exa\u2100mple.invalid/webhook"), hook(6, "http://[::1/webhook"), hook(7)], None, [7]),
     ],
 )
 def test_own_hook_is_the_active_one_with_our_path_or_the_chosen_one(
@@ -541,13 +540,10 @@ def changed_payload(**changes: object) -> bytes:
     "payload",
     [
         changed_payload(x="\ud800"),
-        changed_payload(x="7").replace(b'"7"', b"1e400"),
         changed_payload(x="7").replace(b'"7"', b"[" * 100_000 + b"]" * 100_000),
-        b'"text"',
         changed_payload(repository={"id": OTHER_ID, "full_name": REPOSITORY}),
-        changed_payload(repository=None),
     ],
-    ids=["surrogate", "infinity", "depth", "text", "other id", "no repository"],
+    ids=["surrogate", "depth", "other id"],
 )
 def test_rule_5_payload_that_the_receiver_would_reject_is_read_once(
     world: World, caplog: pytest.LogCaptureFixture, payload: bytes

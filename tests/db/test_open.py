@@ -19,7 +19,7 @@ from hls_handler.db.tables import metadata
 from hls_handler.errors import StoreUnavailable
 from hls_handler.storage import Storage
 from tests.postgres import Cluster
-from tests.queue.builders import accept, claim, queued, state_of
+from tests.queue.builders import accept, claim, queued
 
 
 def mode(path: Path) -> int:
@@ -56,28 +56,12 @@ def test_sqlite_uses_write_ahead_log_and_full_sync(tmp_path: Path) -> None:
     assert pragmas == ["wal", 2, 1]  # 2 is FULL
 
 
-def test_stored_rows_remain_after_reopening(fresh_url: str) -> None:
-    store = Storage.open(fresh_url)
-    accept(store, queued("g1"))
-    secret = store.database.secret("nonce")
-    store.close()
-    again = Storage.open(fresh_url)
-    assert (state_of(again, "g1"), again.database.secret("nonce")) == ("queued", secret)
-    again.close()
-
-
 def test_database_exists_after_open(fresh_url: str, tmp_path: Path) -> None:
     on_a_server = fresh_url.startswith("postgresql")
     assert database_exists(fresh_url) is on_a_server
     assert list(tmp_path.iterdir()) == []
     Storage.open(fresh_url).close()
     assert database_exists(fresh_url) is True
-
-
-def test_database_exists_is_true_if_the_path_cannot_be_checked(tmp_path: Path) -> None:
-    assert database_exists(f"sqlite:///{tmp_path}/{'x' * 300}.db") is True
-    (tmp_path / "file").touch()
-    assert database_exists(f"sqlite:///{tmp_path}/file/hls.db") is False
 
 
 def test_secret_is_created_once_for_each_name(store: Storage) -> None:
@@ -160,11 +144,6 @@ def test_error_names_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
         hold_exclusively(f"sqlite:///{tmp_path}/file/hls.db"),
     ):
         pass
-
-
-def test_path_may_contain_a_percent_sign(tmp_path: Path) -> None:
-    Storage.open(f"sqlite:///{tmp_path}/100%25/hls.db").close()
-    assert list(tmp_path.glob("*/hls.db"))
 
 
 def test_second_serve_is_rejected_while_the_first_runs(tmp_path: Path) -> None:

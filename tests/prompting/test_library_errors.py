@@ -73,10 +73,6 @@ def test_each_mistake_has_its_line_and_message(tmp_path: Path) -> None:
             "7: fields.a.enum: an enum must have 2 to 100 different values; found 1",
         ),
         (
-            front(effort="low\nthen: &a\n  prompt: *a\n  when: x") + "x",
-            "6: front matter: nested too deeply; at most 20 levels are allowed",
-        ),
-        (
             front(reply="issue_response", fields="{answer: {type: string}}") + "x",
             (
                 "5: fields.answer: this is already a field of issue_response, of which none can be changed; "
@@ -84,7 +80,6 @@ def test_each_mistake_has_its_line_and_message(tmp_path: Path) -> None:
             ),
         ),
         ("---\nissues\n---\nx", "2: the front matter has no keys; write `key: value`"),
-        (front() + "{{ " + "(" * 2000 + "1" + ")" * 2000 + " }}", "1: the template is nested too deeply"),
         (
             front() + '{% extends "base.j2" %}\n{% block task %}x{% endblock %}{% block task %}y{% endblock %}',
             "7: block 'task' defined twice (tried with a bug)",
@@ -98,7 +93,6 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
 @pytest.mark.parametrize(
     ("files", "messages"),
     [
-        ({"base.j2": BASE}, [".:1: there is no prompt in this folder; a prompt is a file such as issues/analyze.j2"]),
         (
             {"issues/plain.j2": PLAIN["issues/plain.j2"]},
             ["base.j2:1: the file is missing; it contains the system message of every prompt"],
@@ -202,10 +196,6 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
                 "issues/plain.comment.md.j2:2: analysis has no 'sumary'; did you mean 'summary'?",
                 "issues/plain.comment.md.j2:2: unknown variable 'promt_id'; did you mean 'prompt_id'?",
             ],
-        ),
-        (
-            PLAIN | {"issues/plain.comment.md.j2": "{% if analysis.kind == 'maintenance' %}\n{{ 1 / 0 }}{% endif %}"},
-            ["issues/plain.comment.md.j2:2: division by zero (tried with a bug)"],
         ),
     ],
 )

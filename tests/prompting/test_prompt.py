@@ -66,12 +66,3 @@ def test_file_of_only_one_prompt_is_compared_with_dev_null(here: Path) -> None:
         a = find_sources(here, {"issues/a.comment.md.j2": comment}, "issues/a")
         end = ["--- lib/issues/a.comment.md.j2", "+++ /dev/null", *lines]
         assert diff_prompts(a, b)[-len(end) :] == end
-
-
-def test_missing_newline_at_the_end_is_a_difference(here: Path) -> None:
-    sources = find_sources(here, SHIPPED | {"issues/_issue.j2": "{{ issue.title }}"})
-    assert diff_prompts(shipped(here), sources)[2:] == [
-        "@@ -1 +1 @@",
-        "-{{ issue.title }}",
-        "+{{ issue.title }}\n\\ No newline at end of file",
-    ]

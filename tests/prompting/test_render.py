@@ -170,10 +170,6 @@ ELSEWHERE = RuleView("issues.closed", "x", dry_run=False, post_to=9, source="iss
             REFERRING,
         ),
         (
-            {"event": {"comment": {"body": "#3, #4"}, "pull_request": {"title": "GH-5", "number": 12}}},
-            REFERRING,
-        ),
-        (
             {"issue": replace(ISSUE, title="#3, #5"), "rule": ELSEWHERE},
             f"Like [#3]({TO}/issues/3), [#5]({TO}/issues/5), [#12]({TO}/issues/12) and {TO}/pull/4.",
         ),
@@ -182,7 +178,7 @@ ELSEWHERE = RuleView("issues.closed", "x", dry_run=False, post_to=9, source="iss
             f"Like #{ZERO_WIDTH_SPACE}3, #{ZERO_WIDTH_SPACE}5, #12 and {TO}/pull/4.",
         ),
     ],
-    ids=["unknown", "title, body and comments", "payload", "posted elsewhere", "GitHub Enterprise"],
+    ids=["unknown", "title, body and comments", "posted elsewhere", "GitHub Enterprise"],
 )
 def test_references_leave_no_back_link_unless_the_conversation_has_them(known: dict[str, Any], posted: str) -> None:
     reply = CommentReply(worth_saying=True, answer=REFERRING, certain=True)

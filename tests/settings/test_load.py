@@ -172,13 +172,6 @@ def test_a_broken_dotenv_file_is_reported_without_its_text(tmp_path: Path, conte
     assert raised.value.problems == (f"{dotenv}{problem}",)
 
 
-def test_temperature_is_accepted_and_reported_as_without_effect(tmp_path: Path) -> None:
-    text = SMALLEST.replace("claude:\n", "claude:\n  temperature: 0.3\n")
-    assert [warning.partition(": ")[2] for warning in load(tmp_path, text).warnings] == [
-        "has no effect, models accept no temperature; remove the key"
-    ]
-
-
 LATER: Iterator[int] = count(2_000_000_000)
 DOTENV = f"GITHUB_TOKEN={TOKEN}\nGITHUB_WEBHOOK_SECRET={SECRET}\nANTHROPIC_API_KEY={API_KEY}\n"
 

@@ -7,7 +7,6 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from hls_handler.errors import SettingsError
-from hls_handler.settings.reference import Reference
 from hls_handler.settings.repository import (
     EMPTY_REPOSITORY_SETTINGS,
     MAX_BYTES,
@@ -133,10 +132,6 @@ def test_the_last_good_version_applies_plus_what_a_broken_one_switches_off() -> 
             ".github/hls.yaml (c0ffee) applies on top of the settings",
         ),
         (
-            RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, None, read_error="403"),
-            ".github/hls.yaml could not be read, so it is ignored: 403",
-        ),
-        (
             RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, "c0ffee", read_error="502"),
             ".github/hls.yaml could not be read, so the last known version (c0ffee) applies: 502",
         ),
@@ -156,10 +151,6 @@ def test_the_applied_version_is_described_in_a_sentence(file: RepositorySettings
 
 
 # --- schema for editors -----------------------------------------------------------------------------------------------
-
-
-def test_every_key_has_a_meaning() -> None:
-    assert [key.path for key in Reference(RepositoryFile).keys if len(key.meaning) < 10] == []
 
 
 def test_the_schema_accepts_a_valid_file_only() -> None:
