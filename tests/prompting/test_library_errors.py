@@ -90,119 +90,65 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
     assert problems(tmp_path, {"base.j2": BASE, "issues/a.j2": template}) == [f"issues/a.j2:{message}"]
 
 
+def extending(system: str, before: str, on: str = "[issues.opened]") -> str:
+    return f"{front(on=on)}{{% extends 'base.j2' %}}{before}{{% block system %}}{system}{{% endblock %}}"
+
+
 @pytest.mark.parametrize(
-    ("files", "messages"),
+    ("name", "text", "messages"),
     [
+        ("issues/x.comment.md.j2", "x", ["1: this is the comment template of issues/x.j2, which does not exist"]),
+        ("issues/plain.comment.md.j2", FRONT + "x", ["1: the file has front matter, but is not a prompt; "]),
         (
-            {"issues/plain.j2": PLAIN["issues/plain.j2"]},
-            ["base.j2:1: the file is missing; it contains the system message of every prompt"],
-        ),
-        (
-            PLAIN | {"issues/x.comment.md.j2": "x"},
-            ["issues/x.comment.md.j2:1: this is the comment template of issues/x.j2, which does not exist"],
-        ),
-        (
-            PLAIN | {"issues/plain.comment.md.j2": FRONT + "x"},
+            "issues/plain.comment.md.j2",
+            "\n{{ analysis.sumary }} {{ promt_id }}",
             [
-                (
-                    "issues/plain.comment.md.j2:1: the file has front matter, but is not a prompt; "
-                    "a prompt is a file such as issues/analyze.j2"
-                )
+                "2: analysis has no 'sumary'; did you mean 'summary'?",
+                "2: unknown variable 'promt_id'; did you mean 'prompt_id'?",
             ],
         ),
+        ("issues/part.j2", "a part", ["1: the file has no front matter, and no shipped prompt has its path; "]),
+        ("_a.j2", "\n{% include '_a.j2' %}", ["2: the templates form a cycle: '_a.j2' leads back to '_a.j2'"]),
         (
-            PLAIN | {"issues/part.j2": "a part"},
-            [
-                (
-                    "issues/part.j2:1: the file has no front matter, and no shipped prompt has its path; "
-                    "add front matter between lines ---, or if it is a part, rename it to _part.j2"
-                )
-            ],
+            "issues/plain.j2",
+            extending("{{ t }}", "{% set t = issue.title %}") + "x{% block task %}x{% endblock %}",
+            ["6: the system block shows text from an event, but it must be the same for all events; "],
         ),
         (
-            PLAIN | {"issues/other.j2": PLAIN["issues/plain.j2"]},
-            [
-                (
-                    "issues/plain.j2:3: on: issues.opened is also in issues/other.j2; "
-                    "remove it from one, or set prompts.use: {issues.opened: issues/plain} in the settings"
-                )
-            ],
-        ),
-        (
-            {"base.j2": BASE, **CHAIN, "issues/first.j2": CHAIN["issues/first.j2"].replace("kind", "knid")},
-            ["issues/first.j2:5: then.when: analysis has no 'knid'; did you mean 'kind'?"],
-        ),
-        (
-            {
-                "base.j2": BASE,
-                **CHAIN,
-                "issues/first.j2": CHAIN["issues/first.j2"].replace("kind == 'question'", "summary > 3"),
-            },
-            ["issues/first.j2:5: then.when: "],
-        ),
-        (
-            {
-                "base.j2": BASE,
-                **CHAIN,
-                "issues/second.j2": CHAIN["issues/second.j2"] + "\n{{ analysis.knid }}",
-            },
-            ["issues/second.j2:6: analysis has no 'knid'; did you mean 'kind'?"],
-        ),
-        (
-            {
-                "base.j2": BASE,
-                **CHAIN,
-                "issues/second.j2": CHAIN["issues/second.j2"]
-                + "\n{% if analysis.kind == 'question' %}{{ 1 / 0 }}{% endif %}",
-            },
-            ["issues/second.j2:6: division by zero (tried with a bug)"],
-        ),
-        (
-            PLAIN | {"_a.j2": "{% include '_b.j2' %}", "_b.j2": "\n{% include '_a.j2' %}"},
-            [
-                "_a.j2:1: the templates form a cycle: '_b.j2' leads back to '_a.j2'",
-                "_b.j2:2: the templates form a cycle: '_a.j2' leads back to '_b.j2'",
-            ],
-        ),
-        (
-            PLAIN
-            | {
-                "issues/plain.j2": FRONT + '{% extends "base.j2" %}{% set t = issue.title %}\n'
-                "{% block system %}\n{{ t }}{% endblock %}{% block task %}x{% endblock %}"
-            },
-            [
-                (
-                    "issues/plain.j2:8: the system block shows text from an event, but it must be "
-                    "the same for all events; use the text in the task block (tried with a bug)"
-                )
-            ],
-        ),
-        (
-            PLAIN
-            | {
-                "issues/plain.j2": front(on="[issues]") + '{% extends "base.j2" %}{% set n = issue.number %}\n'
-                "{% block system %}{{ n }}{% endblock %}{% block task %}x{% endblock %}"
-            },
-            [
-                (
-                    "issues/plain.j2:1: the system block is not the same for a bug and for an empty one; "
-                    "move what depends on the event into the task block (tried with a bug)"
-                )
-            ],
-        ),
-        (
-            PLAIN | {"issues/plain.comment.md.j2": "\n{{ analysis.sumary }} {{ promt_id }}"},
-            [
-                "issues/plain.comment.md.j2:2: analysis has no 'sumary'; did you mean 'summary'?",
-                "issues/plain.comment.md.j2:2: unknown variable 'promt_id'; did you mean 'prompt_id'?",
-            ],
+            "issues/plain.j2",
+            extending("{{ n }}", "{% set n = issue.number %}", "[issues]") + "{% block task %}x{% endblock %}",
+            ["1: the system block is not the same for a bug and for an empty one; "],
         ),
     ],
 )
-def test_problems_of_a_library_are_reported(tmp_path: Path, files: dict[str, str], messages: list[str]) -> None:
-    found = [problem.replace(tmp_path.as_posix(), ".") for problem in problems(tmp_path, files)]
-    assert len(found) == len(messages), found
+def test_problems_of_a_file_are_reported(tmp_path: Path, name: str, text: str, messages: list[str]) -> None:
+    found = [problem.removeprefix(f"{name}:") for problem in problems(tmp_path, PLAIN | {name: text})]
     assert [problem[: len(message)] for problem, message in zip(found, messages, strict=True)] == messages
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "message"),
+    [
+        ("first", "kind", "knid", "5: then.when: analysis has no 'knid'; did you mean 'kind'?"),
+        ("first", "kind == 'question'", "summary > 3", "5: then.when: '<' not supported between "),
+        ("second", "B ", "{{ analysis.knid }}", "5: analysis has no 'knid'; did you mean 'kind'?"),
+        ("second", "B ", "{{ 1 / 0 }}", "5: division by zero (tried with a bug)"),
+    ],
+)
+def test_problems_of_a_chain_are_reported(tmp_path: Path, name: str, before: str, after: str, message: str) -> None:
+    file = f"issues/{name}.j2"
+    (found,) = problems(tmp_path, {"base.j2": BASE, **CHAIN, file: CHAIN[file].replace(before, after)})
+    assert found.startswith(f"{file}:{message}")
+
+
+def test_missing_base_and_a_shared_event_are_reported(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path / "a", {"issues/plain.j2": PLAIN["issues/plain.j2"]})
+    assert found == "base.j2:1: the file is missing; it contains the system message of every prompt"
+    (found,) = problems(tmp_path / "b", PLAIN | {"issues/other.j2": PLAIN["issues/plain.j2"]})
+    assert found == (
+        "issues/plain.j2:3: on: issues.opened is also in issues/other.j2; "
+        "remove it from one, or set prompts.use: {issues.opened: issues/plain} in the settings"
+    )
 
 
 def test_all_problems_are_reported_together_sorted_by_file_and_line(tmp_path: Path) -> None:
