@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
@@ -123,31 +125,18 @@ def test_the_last_good_version_applies_plus_what_a_broken_one_switches_off() -> 
     assert parsed.problems == broken.problems
 
 
-@pytest.mark.parametrize(
-    ("file", "expected"),
-    [
-        (RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, None), None),
-        (
-            RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, "c0ffee"),
-            ".github/hls.yaml (c0ffee) applies on top of the settings",
-        ),
-        (
-            RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, "c0ffee", read_error="502"),
-            ".github/hls.yaml could not be read, so the last known version (c0ffee) applies: 502",
-        ),
-        (
-            RepositorySettingsFile(
-                RepositorySettings(problems=("x:1: no",)), "c0ffee", is_invalid=True, valid_version="beef"
-            ),
-            (
-                ".github/hls.yaml (c0ffee) is invalid, so the last good version (beef) applies, plus what this one "
-                "switches off: x:1: no"
-            ),
-        ),
-    ],
-)
-def test_the_applied_version_is_described_in_a_sentence(file: RepositorySettingsFile, expected: str | None) -> None:
-    assert file.describe() == expected
+def test_the_applied_version_is_described_in_a_sentence() -> None:
+    nothing, wrong = EMPTY_REPOSITORY_SETTINGS, RepositorySettings(problems=("x:1: no",))
+    assert RepositorySettingsFile(nothing, None).describe() is None
+    file = RepositorySettingsFile(nothing, "c0ffee")
+    assert file.describe() == ".github/hls.yaml (c0ffee) applies on top of the settings"
+    assert replace(file, read_error="502").describe() == (
+        ".github/hls.yaml could not be read, so the last known version (c0ffee) applies: 502"
+    )
+    assert replace(file, settings=wrong, is_invalid=True, valid_version="beef").describe() == (
+        ".github/hls.yaml (c0ffee) is invalid, so the last good version (beef) applies, plus what this one switches "
+        "off: x:1: no"
+    )
 
 
 # --- schema for editors -----------------------------------------------------------------------------------------------
