@@ -151,10 +151,8 @@ def translate_graphql_errors(errors: object, headers: Mapping[str, str], now: da
         is_secondary = "secondary" in message.lower()
         until = _limited_until(headers, now)
         return _down(what, remedy=LIMIT_REMEDY, not_before=until, applies_to_all_calls=is_secondary)
-    if kind == "NOT_FOUND":
-        return Permanent(what + _permanent_reason(404, headers, message))
-    if kind in ("FORBIDDEN", "INSUFFICIENT_SCOPES"):
-        return Permanent(what + _permanent_reason(403, headers, message))
+    if kind in ("NOT_FOUND", "FORBIDDEN", "INSUFFICIENT_SCOPES"):
+        return Permanent(what + _permanent_reason(404 if kind == "NOT_FOUND" else 403, headers, message))
     if kind == "undefinedField":
         return Permanent(f"{what}: this GitHub Enterprise Server is too old for HLS")
     if not kind or kind in ("SERVICE_UNAVAILABLE", "INTERNAL"):  # "Something went wrong while executing your query"
