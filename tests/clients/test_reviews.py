@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from hls_handler.actions import EnsureReply, EnsureReview, InlineComment, Outcome
@@ -18,6 +20,14 @@ from tests.clients.review_world import (
     inline,
     seed_pull_request,
 )
+from tests.contracts.github import violations
+
+
+@pytest.fixture(autouse=True)
+def documented(world: ReviewWorld) -> Iterator[None]:
+    """Require that all requests of a test match GitHub's description."""
+    yield
+    assert violations(one.document() for one in world.seen()) == []
 
 
 def reject(world: ReviewWorld, error: str, *, times: int = 1) -> None:
