@@ -101,6 +101,14 @@ TEXTS = st.lists(LINES, max_size=12).map("\n".join)
 ITEM = re.compile(r"^( *(?:[-*]|1\.) \[)([ xX])\] (\w)", re.MULTILINE)
 
 
+@given(asked=TEXTS, data=st.data())
+def test_text_that_differs_only_in_checked_boxes_becomes_the_older_one(asked: str, data: st.DataObject) -> None:
+    asked = asked.replace("```", "code")
+    mark = st.sampled_from(" xX")
+    older = ITEM.sub(lambda item: f"{item[1]}{data.draw(mark) if item[2] == ' ' else item[2]}] {item[3]}", asked)
+    assert copy_checked_boxes(older, asked) == older
+
+
 @given(older=TEXTS, newer=TEXTS)
 def test_only_boxes_are_changed_and_only_to_checked(older: str, newer: str) -> None:
     result = copy_checked_boxes(older, newer)

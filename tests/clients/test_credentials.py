@@ -204,6 +204,12 @@ def test_missing_installation_is_an_error_of_its_own(world: World, change: str, 
         world.read()
 
 
+def test_missing_issue_is_not_mistaken_for_a_missing_installation(world: World) -> None:
+    with closing(world.connect()) as github, pytest.raises(Permanent, match="404"):
+        github.reader(REPOSITORY).issue(9999)
+    assert len(world.token_requests()) == 1
+
+
 def test_permission_that_was_not_granted_is_not_requested(world: World) -> None:
     granted = {"issues": "write", "pull_requests": "read", "metadata": "read"}
     world.sandbox.apps.grant(world.installation.id, granted)

@@ -103,6 +103,7 @@ USED_UP = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": IN_AN_HOUR}
     [
         ({"type": "NOT_FOUND", "message": "No"}, Permanent, "NOT_FOUND: No: deleted, moved, or not visible"),
         ({"type": "FORBIDDEN", "message": "No"}, Permanent, "FORBIDDEN: No: the token or its account lacks a "),
+        ({"type": "INSUFFICIENT_SCOPES", "message": "No"}, Permanent, "INSUFFICIENT_SCOPES: No: the token or its"),
         ({"type": "FORBIDDEN", "message": SAML}, Permanent, f"FORBIDDEN: {SAML}: authorize the token for the org"),
         (
             {"message": "Field 'x' doesn't exist", "extensions": {"code": "undefinedField"}},
