@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,13 +18,13 @@ from hls_handler.engine.repository_settings import PROBLEMS_REPORTED, SETTINGS_F
 from hls_handler.engine.shadow import SHADOW, ShadowResult
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause, resume_command
 from hls_handler.reports.reply_text import describe_reply, describe_text
-from hls_handler.reports.timeline import POST, Step, list_steps, step_name
+from hls_handler.reports.timeline import Step, list_steps
 from hls_handler.storage import Storage
 from hls_handler.store.calls import CallRow
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.wording import count, format_usd
 
-MAX_CHECK_FILES = 20  # of each list in the summary of a check
+MAX_CHECK_LINES = 40  # of the summary of a check
 
 
 def format_report(report: DeliveryReport) -> Iterator[str]:
@@ -78,22 +77,12 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
 
 
 def _describe_check(summary: str) -> Iterator[str]:
-    """Yield the text of a check's summary, its table as one sentence, and the first files of each list."""
-    lines = [line for line in summary.split("\n") if line]
-    yield from (f"The check says: {line}" for line in lines if line[0] not in "#-|")
-    rows = [line.strip("| ").replace(" | ", " ").replace("`", "") for line in lines if line.startswith("| ")]
-    if rows:
-        yield f"Receipt: {'; '.join(row for row in rows if row)}."
-    heading = ""
-    files: Counter[str] = Counter()
-    for line in lines:
-        heading = line.removeprefix("### ") if line.startswith("### ") else heading
-        if line.startswith("- "):
-            files[heading] += 1
-            if files[heading] <= MAX_CHECK_FILES:
-                yield f"{heading}: {line.removeprefix('- ')}"
-    more = {heading: number - MAX_CHECK_FILES for heading, number in files.items() if number > MAX_CHECK_FILES}
-    yield from (f"{heading}: {count(number, 'more file')}, which `--json` lists" for heading, number in more.items())
+    """Yield the lines of a check's summary, without the marks of headings, tables and lists."""
+    lines = [line.strip("|#- ").replace(" | ", " ").replace("`", "") for line in summary.split("\n")]
+    shown = [f"The check says: {line}" for line in lines if line]
+    yield from shown[:MAX_CHECK_LINES]
+    if len(shown) > MAX_CHECK_LINES:
+        yield f"The check says {count(len(shown) - MAX_CHECK_LINES, 'more line')}, which `--json` lists"
 
 
 def _minute(moment: datetime) -> str:
@@ -138,32 +127,22 @@ def _cost(report: DeliveryReport) -> str:
 
 def describe_steps(report: DeliveryReport) -> Iterator[str]:
     """Yield the lines of `hls deliveries show` about the steps that have a duration, and all calls of Claude."""
-    yield from _describe_measured(report, GATHER)
-    yield from (_describe_call(call) for call in report.calls if not call.of_shadow)
-    yield from _describe_measured(report, POST)
-    yield from (_describe_call(call) for call in report.calls if call.of_shadow)
+    for step in report.steps:
+        if step.took_s is None and step.model is None:
+            continue
+        parts = ["no duration" if step.took_s is None else f"{step.took_s:.3f} s"]
+        if step.status != "done":
+            parts.append(step.status + (f": {step.detail}" if step.detail else ""))
+        if step.output_tokens is not None:
+            tokens_in = count(step.input_tokens or 0, "token")
+            usage = f"{tokens_in} in, {step.output_tokens} out, {format_usd(step.cost_usd)}"
+            parts.append(f"at most {usage}" if step.is_estimate else usage)
+        parts += filter(None, [step.model, step.request_id and f"request {step.request_id}"])
+        if step.github_requests is not None:
+            parts.append(f"{count(step.github_requests, 'request')} to GitHub")
+        yield f"Step {step.name}: {', '.join(parts)}"
     if report.delivery.github_requests is not None:
         yield f"Requests to GitHub: {report.delivery.github_requests}"
-
-
-def _describe_measured(report: DeliveryReport, name: str) -> Iterator[str]:
-    for step in report.steps:
-        if step.name.startswith(name) and step.took_s is not None:
-            requests = step.github_requests
-            sent = "" if requests is None else f", {count(requests, 'request')} to GitHub"
-            yield f"Step {step.name}: {step.took_s:.3f} s{sent}"
-
-
-def _describe_call(call: CallRow) -> str:
-    outcome = call.outcome or "unfinished"
-    took = "no duration" if call.lasted_s is None else f"{call.lasted_s:.3f} s"
-    usage = "no tokens"
-    if call.output_tokens is not None:
-        tokens_in = count(call.all_input_tokens, "token")
-        usage = f"{tokens_in} in, {call.output_tokens} out, {format_usd(call.cost_usd)}"
-        usage = f"at most {usage}" if call.is_estimate else usage
-    request = f", request {call.request_id}" if call.request_id else ""
-    return f"Step {step_name(ASK, call.index)}: {took}, {outcome}, {usage}, {call.model}{request}"
 
 
 @dataclass(frozen=True, slots=True)

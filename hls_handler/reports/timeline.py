@@ -38,6 +38,8 @@ class Step:
     cost_usd: float | None = None
     is_estimate: bool = False  # tokens and cost are an upper estimate
     github_requests: int | None = None
+    model: str | None = None  # of a call of Claude
+    request_id: str | None = None  # that Claude gave to the call
 
 
 def list_steps(row: DeliveryRow, steps: Steps, calls: Sequence[CallRow]) -> tuple[Step, ...]:
@@ -124,6 +126,8 @@ class _Timeline:
             output_tokens=call.output_tokens,
             cost_usd=call.cost_usd,
             is_estimate=call.is_estimate,
+            model=call.model,
+            request_id=call.request_id,
         )
 
     def posts(self) -> Iterator[Step]:
