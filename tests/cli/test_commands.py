@@ -19,15 +19,6 @@ def test_help_of_hls_shows_the_first_sentence_of_each_command(name: str) -> None
     assert help_text.startswith(COMMANDS[name][1])
 
 
-@pytest.mark.parametrize("arguments", [["-h"], ["deliveries", "-h"], ["deliveries", "list", "-h"]], ids=" ".join)
-def test_short_option_prints_the_help(arguments: list[str]) -> None:
-    result = CliRunner().invoke(app, arguments)
-    assert (result.exit_code, result.stdout) == (
-        0,
-        CliRunner().invoke(app, [*arguments[:-1], "--help"]).stdout,
-    )
-
-
 def test_version_is_printed() -> None:
     result = CliRunner().invoke(app, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"hls {__version__}\n")
@@ -41,8 +32,8 @@ def test_unknown_command_is_answered_with_a_similar_one() -> None:
 
 @pytest.mark.parametrize(
     ("words", "completed"),
-    [("hls pro", "prompts\n"), ("hls prompts sh", "show\n"), ("hls deliveries list --li", "--limit\n")],
-    ids=["command", "subcommand", "option"],
+    [("hls pro", "prompts\n"), ("hls deliveries list --li", "--limit\n")],
+    ids=["command", "option"],
 )
 def test_shell_completes_commands_and_options(words: str, completed: str) -> None:
     environ = {"_HLS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}

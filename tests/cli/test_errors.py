@@ -117,10 +117,9 @@ def test_a_pause_creates_a_missing_database(folder: Path, config: tuple[str, str
     ("command", "code"),
     [
         (("deliveries", "list"), 0),
-        (("deliveries", "show", "x"), 1),
         (("why", "octo/widgets#7"), 1),
     ],
-    ids=["list", "show", "why"],
+    ids=["list", "why"],
 )
 def test_a_command_that_reads_deliveries_creates_no_database(
     folder: Path, config: tuple[str, str], command: tuple[str, ...], code: int
