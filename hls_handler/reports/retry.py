@@ -26,25 +26,17 @@ class Retry:
 def retry_delivery(store: Storage, row: DeliveryRow, settings: Settings) -> Retry:
     """Queue a dead, ignored or waiting delivery to run now."""
     state = store.queue.retry(row.guid)
-    if state is None:
-        return Retry(False, f"{row.guid} was deleted")
-    if state == "running":
-        return Retry(False, f"{row.guid} is running already")
-    if state == "ignored":
-        return Retry(
-            False,
-            f"{row.guid} stays ignored ({row.reason}): its body is not stored; trigger a new event on the issue "
-            "or pull request",
-        )
-    if state not in ("dead", "queued"):
-        return Retry(False, f"{row.guid} is {state}; only a dead, ignored or waiting delivery can be run again")
-    if state == "dead":
+    if state in ("dead", "ignored"):
         where = settings.sources.where("storage.body_days")
         return Retry(
             False,
-            f"{row.guid} stays dead: its body was deleted ({where}); redeliver it from the webhook's Recent "
-            "Deliveries, which GitHub allows for 3 days, or trigger a new event on the issue or pull request",
+            f"{row.guid} stays {state} ({row.reason}): its body is not stored ({where}); redeliver it from the "
+            "webhook's Recent Deliveries, which GitHub allows for 3 days, or trigger a new event on the issue or pull "
+            "request",
         )
+    if state != "queued":
+        kept = "only a dead, ignored or waiting delivery can be run again"
+        return Retry(False, f"{row.guid} is {state or 'deleted'}; {kept}")
     pause = find_pause(row.repository, store.pauses.active())
     if pause is not None:
         waits = f"{row.guid} is queued but waits: {describe_pause(pause)}; {resume_command(pause)} ends the pause"
