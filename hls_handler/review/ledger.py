@@ -17,7 +17,7 @@ from hls_handler.analysis import Severity
 from hls_handler.review.blocks import CONTEXT_LINES, Block, PlacedBlock, find_blocks, match_blocks, token
 from hls_handler.review.dismissals import COMMAND, find_dismissals
 from hls_handler.review.patches import Line, Patch, Side
-from hls_handler.review.positions import RANK, SURE_COMMENT, Located, code_of, find_line, letters_of
+from hls_handler.review.positions import RANK, SURE_COMMENT, Located, code_of, letters_of
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord, ReviewThread
 
 MAX_BLOCKS = 10  # that an entry remembers
@@ -103,9 +103,8 @@ class PresentFiles:
 
 def follow(record: ReviewRecord, files: PresentFiles) -> tuple[LedgerEntry, ...]:
     """Return the entries with their present place. An entry without its block has vanished, if all lines are known."""
-    ledger = (entry if entry.raised else _adopt(entry, files, record.rounds) for entry in record.ledger)
     new_since = cache(lambda number: files.list_new(record.blocks_at(number)))
-    return tuple(entry if entry.form else _follow(entry, files, record, new_since) for entry in ledger)
+    return tuple(entry if entry.form else _follow(entry, files, record, new_since) for entry in record.ledger)
 
 
 def _follow(
@@ -193,17 +192,6 @@ def place(entry: LedgerEntry, line: Line | None, path: str, files: PresentFiles)
         return replace(entry, line=None if line is None else line.number)
     block = files.find_block(path, line.side, line.number)
     return entry if block is None else _attach(entry, line, block)
-
-
-def _adopt(entry: LedgerEntry, files: PresentFiles, rounds: int) -> LedgerEntry:
-    """Return an entry of an earlier version in the block of its line; if there is none, Claude is asked about it."""
-    entry = replace(entry, raised=max(rounds, 1))
-    for path, patch in files.patches.items():
-        if files.name(path) == entry.file and entry.line is not None and not entry.is_closed:
-            line = find_line(patch, entry.quote, entry.side, entry.line)
-            if line is not None:
-                return place(entry, line, path, files)
-    return replace(entry, has_vanished=not entry.is_closed, line=None)
 
 
 def apply_threads(

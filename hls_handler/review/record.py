@@ -71,7 +71,7 @@ class LedgerEntry:
     token: str = ""  # of its line, as in a `Block`
     blocks: tuple[Block, ...] = ()  # those that it belonged to, the present one last; () if it belongs to its file
     block_line: int = 0  # number of the first line of the present block
-    raised: int = 0  # the number of the review that raised it; 0 in entries of earlier versions
+    raised: int = 0  # the number of the review that raised it
     has_vanished: bool = False  # True: no patch has its block
     is_absent: bool = False  # True: it has vanished, and no block that is new since it was raised has its code
     is_undecided: bool = False  # True: it may be fixed, and that is not proved
@@ -85,7 +85,6 @@ class LedgerEntry:
     dismissed_by: str | None = None  # login
     has_binding_dismissal: bool = False  # True if that person may write to the repository
     is_accepted: bool = False  # True if a person reacted to it with thumbs up
-    previous_path: str | None = None  # only in entries of earlier versions
 
     @property
     def has_lost_proof(self) -> bool:
@@ -139,18 +138,13 @@ def dump_entry(entry: LedgerEntry) -> str:
 
 
 def parse_record(record: str | None, entries: Iterable[str]) -> ReviewRecord:
-    """Return what `dump_record` and `dump_entry` wrote, also in earlier versions. What cannot be read is left out."""
+    """Return what `dump_record` and `dump_entry` wrote. What cannot be read is left out."""
     try:
         parsed = _RECORD.validate_json(record) if record else NO_REVIEW
     except ValidationError:
         parsed = NO_REVIEW
     ledger: list[LedgerEntry] = []
-    number = parsed.next_number
     for stored in entries:
         with suppress(ValidationError):
-            entry = _ENTRY.validate_json(stored)
-            if not entry.number:  # of an earlier version
-                entry = replace(entry, number=number, file=entry.previous_path or entry.path)
-                number += 1
-            ledger.append(entry)
-    return replace(parsed, ledger=tuple(ledger), next_number=number)
+            ledger.append(_ENTRY.validate_json(stored))
+    return replace(parsed, ledger=tuple(ledger))

@@ -8,7 +8,6 @@ import pytest
 
 from hls_handler.analysis import Verdict
 from hls_handler.handlers.pull_request_facts import MAX_QUESTIONS
-from hls_handler.review.record import LedgerEntry, parse_record
 from tests.review.pushes import Pushes, found, said
 
 BASE = "def run(x):\n    a = 1\n    b = 2\n    return a\n"
@@ -212,22 +211,3 @@ def test_rebase_beside_the_proof_of_a_fix_costs_no_call() -> None:
     rebased = {"a.c": head["a.c"].replace("a = 1", "a = 7")}
     assert pushes.push(rebased, base={"a.c": BASE.replace("a = 1", "a = 7")}) == "success"
     assert pushes.calls == calls
-
-
-OLD = (
-    '{"key":"aaaaaaaaaaaaaaaa","path":"a.c","side":"RIGHT","quote":"*out = copy(x);","nearby":[],"severity":"high",'
-    '"category":"security","title":"Unsafe","state":"open","prompt_id":"p@1","line":4,"twins":[],"lines":[]}'
-)
-
-
-def test_finding_of_an_earlier_version_gets_the_block_of_its_line() -> None:
-    pushes = Pushes({"a.c": BASE}, record=parse_record('{"rounds":1,"reviewed":{"a.c":["+0123"]}}', [OLD]))
-    assert pushes.push({"a.c": FAULT}) == "failure"
-    entry: LedgerEntry = pushes.entry(1)
-    assert (entry.number, entry.line, len(entry.blocks), entry.is_undecided) == (1, 4, 1, False)
-
-
-def test_finding_of_an_earlier_version_without_its_line_is_asked_about() -> None:
-    pushes = Pushes({"a.c": BASE}, record=parse_record('{"rounds":1,"reviewed":{"a.c":["+0123"]}}', [OLD]))
-    quote = "    out = checked(x);"
-    assert pushes.push({"a.c": BASE + f"{quote}\n"}, verdicts=[said(1, "gone")]) == "success"
