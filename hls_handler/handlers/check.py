@@ -98,30 +98,23 @@ def plan_ignored_check(commit: str, reason: str, settings: Review, *, is_exempt:
 
 def _title(coverage: Coverage, opened: Sequence[LedgerEntry]) -> str:
     """Return a title such as "10 open findings, 1 critical; 6 of 6 files reviewed"."""
-    if not opened and not coverage.needing_review and not coverage.unlisted:
+    if not opened and not coverage.needed:
         reasons = count_reasons(file.reason or "reviewed" for file in coverage.files)
         return f"Nothing needs a review: {reasons or 'no file was changed'}"
-    done, needed = _count_files(coverage)
     worst = opened[0].severity if opened else ""
     number = sum(finding.severity == worst for finding in opened)
     found = f"{count(len(opened), 'open finding')}, {number} {worst}; " if opened else ""
-    return f"{found}{done} of {count(needed, 'file')} reviewed"
-
-
-def _count_files(coverage: Coverage) -> tuple[int, int]:
-    """Return the number of files that were reviewed as a whole, and the number of files that need a review."""
-    needing = coverage.needing_review
-    return sum(file.is_complete for file in needing), len(needing) + coverage.unlisted
+    return f"{found}{coverage.reviewed} of {count(coverage.needed, 'file')} reviewed"
 
 
 def _describe(coverage: Coverage, opened: Sequence[LedgerEntry], receipt: Receipt, title: str) -> str:
-    done, needed = _count_files(coverage)
-    if not needed:
+    if not coverage.needed:
         return title
     found = f", {count(len(opened), 'open finding')}" if opened else ""
     reasons = {file.reason for file in coverage.needing_review}
-    why = f": {_plain_line(reasons.pop() or '')}" if not done and len(reasons) == 1 and not coverage.unlisted else ""
-    return f"{done} of {count(needed, 'file')} reviewed{found}; {_cost(receipt)}{why}"
+    has_one_reason = not coverage.reviewed and len(reasons) == 1 and not coverage.unlisted
+    why = f": {_plain_line(reasons.pop() or '')}" if has_one_reason else ""
+    return f"{coverage.reviewed} of {count(coverage.needed, 'file')} reviewed{found}; {_cost(receipt)}{why}"
 
 
 def _cost(receipt: Receipt) -> str:
@@ -138,7 +131,7 @@ def _summary(
     notes: ReviewNotes,
 ) -> Iterator[str]:
     """Yield the lines of the summary. The list of files is last, because the end is cut if the summary is too long."""
-    done, needed = _count_files(coverage)
+    done, needed = coverage.reviewed, coverage.needed
     if needed:
         needing = f"{count(needed, 'file')} that {'needs' if needed == 1 else 'need'} a review"
         yield f"{done} of {needing} {was_or_were(done)} reviewed as a whole."
@@ -177,10 +170,9 @@ def _table(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 
 def _receipt_rows(commit: str, coverage: Coverage, receipt: Receipt, asked_for: str) -> Iterator[tuple[str, str]]:
-    done, needed = _count_files(coverage)
     needing = coverage.needing_review
     yield "commit", f"`{sanitize_code_span(commit)}`"
-    yield "files", f"{done} of {needed}"
+    yield "files", f"{coverage.reviewed} of {coverage.needed}"
     yield "changed lines", f"{sum(file.reviewed for file in needing)} of {sum(file.lines for file in needing)}"
     if asked_for not in ("", commit):
         yield "Claude was last asked for commit", f"`{sanitize_code_span(asked_for)}`"

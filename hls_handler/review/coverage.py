@@ -35,6 +35,16 @@ class Coverage:
         return not self.unlisted and all(file.is_complete for file in self.files)
 
     @property
+    def reviewed(self) -> int:
+        """The number of files that were reviewed as a whole."""
+        return sum(file.is_complete for file in self.needing_review)
+
+    @property
+    def needed(self) -> int:
+        """The number of files that need a review."""
+        return len(self.needing_review) + self.unlisted
+
+    @property
     def needing_review(self) -> Sequence[FileCoverage]:
         return [file for file in self.files if file.needs_review]
 
