@@ -15,7 +15,7 @@ from hls_handler.clients.claude import request_schema
 from hls_handler.console.frame import Frame
 from hls_handler.engine.library import families
 from hls_handler.errors import HlsError, PromptError
-from hls_handler.handlers import handler_for
+from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library, origin
 from hls_handler.prompting.render import COMMON, RenderedPrompt, estimate_tokens, render
@@ -164,7 +164,7 @@ def _document(library: Library, name: str) -> list[VariableDoc]:
 
 
 def _describe_unused(library: Library, name: str) -> str:
-    if any(handler.verification == name for handler in map(handler_for, families())):
+    if name == VERIFY_PROMPT:
         return "It runs after a review that has findings, or if lines of an earlier finding have changed."
     before = library.predecessors(name)
     if before:

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from hls_handler.analysis import (
     Analysis,
     PartialCost,
+    PullRequestAnalysis,
     Reply,
     ValidReply,
     file_summaries_of,
@@ -26,8 +27,7 @@ from hls_handler.engine.calls import OMISSIONS, UNSHOWN, ask_claude
 from hls_handler.engine.job import ASK, Codec, Job, decode_reply
 from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.events import Event
-from hls_handler.handlers import handler_for
-from hls_handler.handlers.asking import Answers, Asking
+from hls_handler.handlers.asking import VERIFY_PROMPT, Answers, Asking
 from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
 from hls_handler.handlers.labels import OfferLimits
 from hls_handler.prompting.prompt import Library
@@ -119,13 +119,13 @@ def render_static(
     return Analysis((), comment, footer)
 
 
-def render_replies(library: Library, handler: Handler[Any], facts: Any, answered: Answers, key: bytes) -> Analysis:
-    """Render the comments for the replies. `facts` may be newer than those of `answered`. Raises `PromptError`.
+def render_replies(library: Library, handler: Handler[Any], answered: Answers, key: bytes) -> Analysis:
+    """Render the comments for the replies. Raises `PromptError`.
 
     The comment is that of the last prompt that has one and whose reply is worth saying, so that a second reply without
     an answer does not hide the first one. If there is none, it is the comment of the last prompt.
     """
-    names, answers = answered.names, answered.answers
+    names, answers, facts = answered.names, answered.answers, answered.facts
     worth_saying = [
         index
         for index, answer in enumerate(answers)
@@ -135,10 +135,12 @@ def render_replies(library: Library, handler: Handler[Any], facts: Any, answered
     reply = answers[index].reply
     variables = {**answered.variables, **handler.variables(facts), "files_cost": _estimate_files_cost(answers[0])}
     comment, footer = _render_comment(library, names[index], handler, facts, reply, variables, key)
+    reviews = [at for at, one in enumerate(answers) if isinstance(one.reply, PullRequestAnalysis)]
+    review = reviews[-1] if reviews else 0
+    shown = {**variables, "analysis": answers[review].reply}
     inline = {
-        finding: render_review_comment(library, name, {**variables, "analysis": answer.reply, **extra}, key=key)
-        for name, answer in zip(names, answers, strict=True)
-        for finding, extra in handler.inline_findings(facts, answer.reply).items()
+        finding: render_review_comment(library, names[review], {**shown, **extra}, key=key)
+        for finding, extra in answered.inline.items()
     }
     left_out = answered.left_out_shown
     return Analysis(answers, comment, footer, comment_index=index, inline=inline, left_out=left_out)
@@ -175,7 +177,7 @@ def prompt_limits(
     if labels.suggest and effective.features.auto_labeling and library.uses(prompt, "repository_labels"):
         offer = OfferLimits(labels, taken=frozenset(library.label_groups(event_name, labels.assess)))
     shown = {name: getattr(effective.review, name) and library.uses(prompt, name) for name in CONTEXT_VARIABLES}
-    shown["verify"] = effective.review.verify and handler_for(event_name).verification in library.prompts
+    shown["verify"] = effective.review.verify and VERIFY_PROMPT in library.prompts
     shown["functions"] = effective.review.functions and library.uses(prompt, ".above")
     is_review = library.prompts[prompt].reply == "pull_request_analysis"
     sums_up_files = effective.comments.files and is_review and library.uses(prompt, "file_summaries")

@@ -24,6 +24,7 @@ from hls_handler.events import Event
 from hls_handler.handlers.asking import Answers
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation, Result
+from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
@@ -70,7 +71,7 @@ class HandlerJob:
             return facts
 
         facts = job.run_step(facts_codec(handler), 0, read)
-        job.store.interruptions.require(job.check_newest(handler.head_commit(facts)))
+        job.store.interruptions.require(job.check_newest(_find_head(facts)))
         self._require_needed(facts)
         return facts
 
@@ -116,10 +117,8 @@ class HandlerJob:
     def ask(self, facts: Any) -> Answers:
         return ask(self._job, facts)
 
-    def render(self, answered: Answers, facts: Any) -> Analysis:
-        job = self._job
-        analysis = render_replies(job.config.library, job.handler, facts, answered, self._key)
-        return self._with_receipt(analysis)
+    def render(self, answered: Answers) -> Analysis:
+        return self._with_receipt(render_replies(self._job.config.library, self._job.handler, answered, self._key))
 
     def render_static(self, facts: Any, reply: Reply) -> Analysis:
         job = self._job
@@ -158,7 +157,7 @@ class HandlerJob:
                     job,
                     conversation,
                     actions,
-                    described=job.handler.head_commit(facts),
+                    described=_find_head(facts),
                     require_needed=partial(self._require_needed, facts),
                     after_review=after_review and (lambda outcome: self._without_labels(after_review(outcome))),
                 )
@@ -194,6 +193,11 @@ class HandlerJob:
         if self._conversation is not None and not job.rule.effective.features.dry_run:
             ref = ConversationRef(job.event.repository.id, job.bot.login, self._conversation.number)
             job.pending.add(ReviewChange(ref, record))
+
+
+def _find_head(facts: Any) -> str | None:
+    """Return the head commit of the pull request that the facts of a review describe."""
+    return facts.pull_request.head_sha if isinstance(facts, PullRequestFacts) else None
 
 
 def plan_check(job: Job) -> None:

@@ -58,8 +58,8 @@ class TrialJob:
         self.answered = self.consult(facts)
         return self.answered
 
-    def render(self, answered: Answers, facts: Any) -> Analysis:
-        return render_replies(self.library, self.handler, facts, answered, self.key)
+    def render(self, answered: Answers) -> Analysis:
+        return render_replies(self.library, self.handler, answered, self.key)
 
     def render_static(self, facts: Any, reply: Reply) -> Analysis:
         return render_static(self.library, self.rule, self.event, self.handler, facts, reply, self.key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hls_handler.analysis import PullRequestAnalysis, ValidReply, join_analyses, sum_usage
@@ -12,6 +12,9 @@ from hls_handler.errors import BudgetExceeded, Permanent
 from hls_handler.prompting.prompt import Library
 
 log = logging.getLogger(__name__)
+
+VERIFY_PROMPT = "pull_requests/verify"
+"""Name of the prompt that takes a second look at the findings of a review, if the library has it."""
 
 FIRST_PART, VERIFICATION = 50, 90
 """Indexes of checkpoints: n + `FIRST_PART` for the reply about part n > 0 of the facts, and the verification."""
@@ -29,6 +32,8 @@ class Answers:
     answers: tuple[ValidReply, ...]  # of the first prompt and its follow-up prompts
     names: tuple[str, ...]  # of their prompts
     variables: Mapping[str, object]  # of the comment
+    inline: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """More variables of each review comment, by the key of the finding that it shows."""
     unverified: str = ""  # why the findings were not verified; "" if they were
     left_out: str = ""  # a sentence about a follow-up prompt without a reply; "" if there is none
     left_out_shown: str = ""  # the same for people on GitHub

@@ -14,12 +14,15 @@ from hls_handler.handlers.handler import (
     Handler,
     PromptLimits,
     SkipReason,
+    answer,
     check_conversation,
     count_comment_tokens,
     current_issue,
+    find_own_conversation,
     newest_within_budget,
     plan_comment,
 )
+from hls_handler.handlers.job import Job, Result
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Reader, RepositoryHistory
 from hls_handler.routing import addressed_to_bot, asks_how_to_start
@@ -51,6 +54,15 @@ class CommentHandler(Handler[CommentFacts]):
         "asked": QuestionKind,
         "before": tuple[Comment, ...],
     }
+
+    def run(self, job: Job) -> Result:
+        facts = job.gather()
+        skipped = self.skip_reason(facts)
+        if skipped is not None:
+            return Result(skipped.reason)
+        job.choose(find_own_conversation(job.event))
+        analysis, reason = answer(job, facts)
+        return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> CommentFacts:
         assert event.comment is not None  # parse_event rejects a comment event without one

@@ -12,7 +12,7 @@ The classification uses results only, never the contents of logs:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,27 +79,18 @@ class Quoted:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """The result of a job in one attempt of a workflow run. All attempts of a run test the same commit."""
-
-    number: int  # from 1
-    job: str
-    conclusion: str | None  # None while it runs
-
-
-@dataclass(frozen=True, slots=True)
 class FailureHistory:
     """The attempts of a run, and recent failures on other branches. They show whether a failure is flaky."""
 
-    attempts: tuple[Attempt, ...]  # attempts of this run, all at the same commit
+    attempts: Mapping[int, Sequence[WorkflowJob]]  # the jobs of each attempt of this run, all at the same commit
     elsewhere: tuple[Failure, ...]  # recent failures of the same workflow on other branches and commits
     default_branch: str
 
     def classify(self, job: str, step: str) -> tuple[FailureClass, str]:
         """Return the class and its evidence ("" for none), such as "attempt 1 at the same commit passed this job"."""
-        conclusions = {attempt.number: attempt.conclusion for attempt in self.attempts if attempt.job == job}
-        passed = sorted(number for number, conclusion in conclusions.items() if conclusion == "success")
-        failed = sorted(number for number, conclusion in conclusions.items() if conclusion in FAILED_STEPS)
+        ended = [(number, one.conclusion) for number, jobs in self.attempts.items() for one in jobs if one.name == job]
+        passed = [number for number, conclusion in ended if conclusion == "success"]
+        failed = [number for number, conclusion in ended if conclusion in FAILED_STEPS]
         if passed:
             return "flaky", f"{_enumerate_attempts(passed)} at the same commit passed this job"
         branches = {other.branch for other in self.elsewhere if (other.job, other.step) == (job, step)}
@@ -122,27 +113,23 @@ def _enumerate_attempts(numbers: list[int]) -> str:
     return f"attempts {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
 
 
-NO_HISTORY = FailureHistory((), (), "")
+NO_HISTORY = FailureHistory({}, (), "")
 
 
 def read_failure_history(
     event: Event,
     run: WorkflowRun,
-    jobs: Iterable[WorkflowJob],
+    jobs: Sequence[WorkflowJob],
     reader: Reader,
     history: RepositoryHistory,
     branch: str,
 ) -> FailureHistory:
     """Read the earlier attempts of a run. `jobs` are the jobs of the last attempt."""
     first = max(run.run_attempt - MAX_ATTEMPTS, 1)
-    attempts = tuple(
-        Attempt(number, job.name, job.conclusion)
-        for number in range(first, run.run_attempt + 1)
-        for job in (jobs if number == run.run_attempt else reader.jobs(run.id, number))
-    )
+    attempts = {number: reader.jobs(run.id, number) for number in range(first, run.run_attempt)}
     recent = history.failures(run.workflow_id, days=RECENT_DAYS)
     elsewhere = tuple(failure for failure in recent if failure.branch != branch and failure.head_sha != run.head_sha)
-    return FailureHistory(attempts, elsewhere, event.repository.default_branch or "")
+    return FailureHistory({**attempts, run.run_attempt: jobs}, elsewhere, event.repository.default_branch or "")
 
 
 def _failed_steps_of(job: WorkflowJob) -> list[WorkflowStep | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -174,8 +174,9 @@ def to_shown(facts: PullRequestFacts, entry: LedgerEntry, located: Located, *, i
     return _to_shown(found, line, url, is_inline=is_inline, number=entry.number)
 
 
-def show_unlocated(facts: PullRequestFacts, findings: Iterable[Finding]) -> tuple[ShownFinding, ...]:
-    return tuple(_to_shown(one, None, _find_url(facts, None, one.path, "RIGHT", None, None)) for one in findings)
+def show_unlocated(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
+    found = facts.found.unlocated
+    return tuple(_to_shown(one, None, _find_url(facts, None, one.path, "RIGHT", None, None)) for one in found)
 
 
 def _to_shown(
@@ -185,8 +186,9 @@ def _to_shown(
     return ShownFinding(**known, line=line, url=url, is_inline=is_inline, number=number)
 
 
-def show_earlier(facts: PullRequestFacts, entries: Iterable[LedgerEntry]) -> tuple[ShownFinding, ...]:
-    return tuple(_earlier_to_shown(facts, entry) for entry in entries)
+def show_earlier(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
+    """Return the earlier findings that are open."""
+    return tuple(_earlier_to_shown(facts, entry) for entry in facts.found.open)
 
 
 def _earlier_to_shown(facts: PullRequestFacts, entry: LedgerEntry) -> ShownFinding:

@@ -11,15 +11,15 @@ from hls_handler.events import Event
 from hls_handler.handlers.handler import (
     Handler,
     PromptLimits,
+    answer,
     check_conversation,
-    find_conversation,
     find_fallback_issue,
+    find_own_conversation,
     plan_comment,
 )
-from hls_handler.handlers.job import Conversation
+from hls_handler.handlers.job import Job, Result
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Reader, RepositoryHistory
-from hls_handler.routing import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,12 @@ class GenericHandler(Handler[GenericFacts]):
         """`event_name` is GitHub's name, such as "deployment_status", and the name of the prompts' folder."""
         self.family = event_name
 
+    def run(self, job: Job) -> Result:
+        facts = job.gather()
+        job.choose(find_own_conversation(job.event) or find_fallback_issue(job.rule))
+        analysis, reason = answer(job, facts)
+        return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
+
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> GenericFacts:
         """Return empty facts. Raises the errors of `check_conversation` for the event's issue or pull request."""
         if event.pull_request is not None:
@@ -43,9 +49,6 @@ class GenericHandler(Handler[GenericFacts]):
         elif event.issue is not None:
             check_conversation(event, reader.issue(event.issue.number))
         return GenericFacts()
-
-    def conversation(self, event: Event, facts: GenericFacts, rule: Rule) -> Conversation | None:
-        return find_conversation(event) or find_fallback_issue(rule)
 
     def plan(self, event: Event, facts: GenericFacts, analysis: Analysis) -> tuple[Action, ...]:
         comment = plan_comment(analysis, _comment_family(event), create=analysis.worth_saying)

@@ -18,7 +18,7 @@ from hls_handler.errors import ConversationLocked, SkipRequested, Superseded
 from hls_handler.events import Comment, Event, Issue, PullRequest
 from hls_handler.handlers.asking import Answers, Asking
 from hls_handler.handlers.job import Conversation, Job, Result
-from hls_handler.handlers.labels import OfferLimits, plan_labels
+from hls_handler.handlers.labels import OfferLimits
 from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
 from hls_handler.prompting.render import LabelsView, PathsView, RuleView, estimate_tokens
 from hls_handler.routing import Rule, asked_to_skip
@@ -67,9 +67,8 @@ class SkipReason:
 class Handler(ABC, Generic[Facts]):
     """Base class of the handlers. A handler processes all events of one name, such as "issues".
 
-    A subclass sets the attributes that have no default, and implements `gather`, which alone reads from GitHub. `run`
-    is the story of an event, and its `job` alone has effects; all other methods are pure. Facts are frozen dataclasses
-    of plain values, which are stored as JSON.
+    `run` is the story of an event, and its `job` alone has effects. `gather` alone reads from GitHub; all other methods
+    are pure. Facts are frozen dataclasses of plain values, which are stored as JSON.
     """
 
     family: str  # "issues": the folder of its prompts, and the `EnsureComment.family` of most of its comments
@@ -78,100 +77,65 @@ class Handler(ABC, Generic[Facts]):
     facts_version: int = 1  # incremented when `facts_type` changes: older facts are then gathered again
     variable_types: Mapping[str, object]  # types of `variables`; templates are checked against them
     comment_variable_types: Mapping[str, object] = MappingProxyType({})  # types of `comment_variables`
-    verification: str | None = None  # name of the prompt that tries to refute findings, if the library has it
     has_sections: bool = False  # True: several sources (reviewers, workflows) have sections in one comment
     superseded_by_push: bool = False  # True: a newer push to the pull request supersedes the delivery
     superseded_by_newer_answer: bool = False  # True: a newer event's posted answer to the same prompt supersedes it
-    no_conversation_reason: str | None = None
-    """Reason not to ask Claude if there is no conversation to post on. None: Claude is asked, and the reply stored."""
 
+    @abstractmethod
     def run(self, job: Job) -> Result:
-        """Process an event: read, ask Claude, plan, post. Reviews of pull requests have a story of their own."""
-        facts = job.gather()
-        conversation, skipped = self.conversation(job.event, facts, job.rule), self.skip_reason(facts)
-        if skipped is not None and skipped.reply is None:
-            return Result(skipped.reason)
-        if conversation is None and self.no_conversation_reason is not None:
-            return Result(self.no_conversation_reason)
-        job.choose(conversation)
-        if skipped is not None and skipped.reply is not None:
-            reason, analysis = skipped.reason, job.render_static(facts, skipped.reply)
-        else:
-            job.note(omitted=self.describe_omissions(facts))
-            answered = job.ask(facts)
-            reason, analysis = answered.left_out, job.render(answered, facts)
-        return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
+        """Process an event: read, ask Claude, plan, post."""
 
     @abstractmethod
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> Facts:
         """Read the facts from GitHub. Raises `Superseded` if the event is outdated, and the errors of `Reader`."""
 
-    def split(self, facts: Facts) -> tuple[Facts, ...]:
-        """Return the facts for each call of the first prompt. By default one: all facts."""
-        return (facts,)
+    @abstractmethod
+    def plan(self, event: Event, facts: Facts, analysis: Analysis) -> tuple[Action, ...]:
+        """Return the actions that follow from the replies and the comment that shows them."""
 
     def consult(self, asking: Asking, facts: Facts) -> Answers:
         """Ask Claude about the facts: the first prompt, and the prompts that follow its reply."""
         variables = asking.variables(facts)
         return asking.follow_up(asking.ask(asking.first, variables, 0), facts, variables)
 
-    def verification_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object] | None:
-        """Return the variables of the prompt `verification`; None if there is nothing to verify."""
+    def skip_reason(self, facts: Facts) -> SkipReason | None:
+        """Return the reason not to ask Claude; None to ask Claude. By default: None."""
         return None
-
-    def inline_findings(self, facts: Facts, reply: Reply) -> Mapping[str, Mapping[str, object]]:
-        """Return template variables for each review comment, by the key of its finding. By default: none."""
-        return {}
-
-    def plan(self, event: Event, facts: Facts, analysis: Analysis) -> tuple[Action, ...]:
-        """Return the actions. By default: the labels of all replies, and the comment of the last one worth saying."""
-        comment = plan_comment(analysis, self.comment_family(event), create=analysis.worth_saying)
-        return (*plan_labels(analysis), *comment)
-
-    def comment_family(self, event: Event) -> str:
-        """Return "issues", or for an event that closes its conversation, "issues-closed-7": a comment of its own."""
-        closed = event.conversation if event.is_closing else None
-        return self.family if closed is None else f"{self.family}-closed-{closed.number}"
-
-    @property
-    def name(self) -> str:
-        """The handler's name in `/stats`: "IssueHandler"."""
-        return type(self).__name__
 
     def variables(self, facts: Facts) -> Mapping[str, object]:
         """Return variables for prompt templates. By default: the fields of `facts` that are in `variable_types`."""
         return {name: getattr(facts, name) for name in self.variable_types}
 
+    def comment_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object]:
+        """Return more variables for the comment template, by default none. `reply` is the reply that it shows."""
+        return {}
+
     def history_update(self, event: Event, facts: Facts) -> HistoryUpdate:
-        """Return workflow results for the history. They are stored before Claude is asked. By default: none."""
+        """Return workflow results for the history. They are stored with the facts. By default: none."""
         return HistoryUpdate()
 
     def find_superseded_reason(self, event: Event, facts: Facts, history: RepositoryHistory) -> str | None:
         """Return a sentence if a later stored result makes the facts outdated. By default: None."""
         return None
 
-    def conversation(self, event: Event, facts: Facts, rule: Rule) -> Conversation | None:
-        """Return the conversation to post on; None to post nothing.
+    @property
+    def name(self) -> str:
+        """The handler's name in `/stats`: "IssueHandler"."""
+        return type(self).__name__
 
-        By default: the conversation of the event. If the event closes it, the settings can name another issue.
-        """
-        return (find_fallback_issue(rule) if event.is_closing else None) or find_conversation(event)
 
-    def skip_reason(self, facts: Facts) -> SkipReason | None:
-        """Return the reason not to ask Claude; None to ask Claude. By default: None."""
-        return None
+def answer(
+    job: Job, facts: Any, skipped: SkipReason | None = None, *, omitted: str | None = None
+) -> tuple[Analysis, str]:
+    """Ask Claude, unless `skipped` has a static reply. Return the analysis, and a sentence for `hls why` or "".
 
-    def head_commit(self, facts: Facts) -> str | None:
-        """Return the head commit of the pull request that the facts describe; None if it is that of the event."""
-        return None
-
-    def describe_omissions(self, facts: Facts) -> str | None:
-        """Return a text for `hls why`, such as "3 of 90 commits were not shown"; None if Claude sees all facts."""
-        return None
-
-    def comment_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object]:
-        """Return more variables for the comment template, by default none. `reply` is the reply that it shows."""
-        return {}
+    `omitted` describes the facts that Claude is not shown: "3 of 90 commits were not shown".
+    """
+    if skipped is not None and skipped.reply is not None:
+        return job.render_static(facts, skipped.reply), skipped.reason
+    job.note(omitted=omitted)
+    answered = job.ask(facts)
+    return job.render(answered), answered.left_out
 
 
 def permalink(html_url: str, commit: str, path: str, line: int | None, *, start: int | None = None) -> str:
@@ -214,7 +178,12 @@ def plan_comment(
     return (EnsureComment(family, text, create and bool(text), section, footer),)
 
 
-def find_conversation(event: Event) -> Conversation | None:
+def find_conversation(event: Event, rule: Rule) -> Conversation | None:
+    """Return the issue or pull request of the event. If the event closes it, the settings can name another issue."""
+    return (find_fallback_issue(rule) if event.is_closing else None) or find_own_conversation(event)
+
+
+def find_own_conversation(event: Event) -> Conversation | None:
     """Return the event's issue or pull request. In a comment event, the pull request is under the key "issue"."""
     if event.pull_request is not None:
         return Conversation(event.pull_request.number, is_pull_request=True)

@@ -19,13 +19,16 @@ from hls_handler.handlers.handler import (
     DEFAULT_LABELS,
     Handler,
     PromptLimits,
+    answer,
     check_conversation,
     count_comment_tokens,
     current_issue,
+    find_conversation,
     newest_within_budget,
     parse_comment_state,
     plan_comment,
 )
+from hls_handler.handlers.job import Job, Result
 from hls_handler.handlers.labels import LabelOffer, list_wanted_labels, plan_labels, select_offer
 from hls_handler.handlers.reader import Correction, Reader, RepositoryHistory, RepositoryLabel
 from hls_handler.routing import MARKER
@@ -107,6 +110,12 @@ class IssueHandler(Handler[IssueFacts]):
     }
     superseded_by_newer_answer = True
 
+    def run(self, job: Job) -> Result:
+        facts = job.gather()
+        job.choose(find_conversation(job.event, job.rule))
+        analysis, reason = answer(job, facts)
+        return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
+
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> IssueFacts:
         issue = current_issue(event, reader)
         check_conversation(event, issue)
@@ -134,7 +143,8 @@ class IssueHandler(Handler[IssueFacts]):
     def plan(self, event: Event, facts: IssueFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and a comment. The label `status/needs-info` is set while the checklist has open items."""
         if event.is_closing:
-            comment = plan_comment(analysis, self.comment_family(event), create=analysis.worth_saying)
+            family = f"{FAMILY}-closed-{facts.issue.number}"  # a comment of its own
+            comment = plan_comment(analysis, family, create=analysis.worth_saying)
             return (*plan_labels(analysis, offer=facts.offer, without=facts.unwanted), *comment)
         checklists = [
             update_requests(facts.requests, answer.reply.missing)

@@ -67,7 +67,7 @@ class Job(Protocol):
         """Return Claude's replies about the facts (`Handler.consult`). Raises `BudgetExceeded` if there is none."""
         ...
 
-    def render(self, answered: Answers, facts: Any) -> Analysis:
+    def render(self, answered: Answers) -> Analysis:
         """Return the replies with the comments that show them."""
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from hls_handler.analysis import (
     MAX_FILE_SUMMARIES,
@@ -133,6 +133,16 @@ class PullRequestFacts:
         )
 
     @property
+    def unasked(self) -> PullRequestFacts:
+        """The facts for actions without a reply of Claude, which post no review comments."""
+        return replace(self, review=self.review.model_copy(update={"max_inline": 0}))
+
+    @property
+    def check_commit(self) -> str | None:
+        """The commit that gets a check; None if the settings or the prompt want none."""
+        return self.pull_request.head_sha if self.review.check and self.is_review else None
+
+    @property
     def fail_on(self) -> Severity | None:
         """The least severity of a finding that fails the check; None if none does."""
         return self.review.fail_on if self.review.check else None
@@ -164,6 +174,12 @@ class PullRequestFacts:
     def known_blocks(self) -> Mapping[str, Sequence[Block]]:
         """The reviewed blocks, for a review that reads everything again; else nothing."""
         return self.record.blocks if self.is_full else {}
+
+
+def list_parts(facts: Any) -> tuple[Any, ...]:
+    """Return the facts for each call of the first prompt. Only a pull request can have several."""
+    number = len(facts.selection.calls) if isinstance(facts, PullRequestFacts) else 0
+    return tuple(replace(facts, call=call) for call in range(number)) or (facts,)
 
 
 def list_to_ask(ledger: Iterable[LedgerEntry], *, fail_on: Severity | None, asks_all: bool) -> list[LedgerEntry]:

@@ -8,7 +8,7 @@ finding if its lines changed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -35,6 +35,7 @@ from hls_handler.handlers.asking import (
     NO_BUDGET,
     NO_REPLY,
     VERIFICATION,
+    VERIFY_PROMPT,
     Answers,
     Asking,
     describe_failure,
@@ -70,6 +71,7 @@ from hls_handler.handlers.handler import (
     PromptLimits,
     SkipReason,
     check_conversation,
+    find_conversation,
     parse_comment_state,
     plan_comment,
     web_url,
@@ -84,6 +86,7 @@ from hls_handler.handlers.pull_request_facts import (
     Size,
     count_summarized,
     list_blocks,
+    list_parts,
     list_summaries,
     list_to_ask,
     plan_questions,
@@ -143,7 +146,7 @@ COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], objec
     "commit": (str, lambda facts: facts.pull_request.head_sha[:10]),
     "commit_url": (str, lambda facts: web_url(facts.pull_request.html_url, f"commit/{facts.pull_request.head_sha}")),
     "findings": (tuple[ShownFinding, ...], show_raised),
-    "unlocated": (tuple[ShownFinding, ...], lambda facts: show_unlocated(facts, facts.found.unlocated)),
+    "unlocated": (tuple[ShownFinding, ...], show_unlocated),
     "held_back": (int, lambda facts: facts.found.held_back),
     "fixed": (int, lambda facts: facts.found.count("fixed")),
     "still_open": (int, lambda facts: facts.found.count("open")),
@@ -151,7 +154,7 @@ COMMENT_VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], objec
     "dismissed": (int, lambda facts: facts.found.count("dismissed")),
     "undecided": (int, lambda facts: sum(entry.is_undecided for entry in facts.found.open)),
     "still_counted": (int, lambda facts: facts.found.count("dismissed", by_readers=True) * facts.review.check),
-    "unrepeated": (tuple[ShownFinding, ...], lambda facts: show_earlier(facts, facts.found.open)),
+    "unrepeated": (tuple[ShownFinding, ...], show_earlier),
     "coverage": (Coverage, lambda facts: facts.coverage),
     "scores": (tuple[Score, ...], lambda facts: facts.record.scores),
     "file_summaries": (tuple[FileSummary, ...], lambda facts: list_summaries(facts, None)),
@@ -164,7 +167,6 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
     facts_version = 29
-    verification = "pull_requests/verify"
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in COMMENT_VARIABLES.items()}
     superseded_by_push = True
@@ -172,22 +174,21 @@ class PullRequestHandler(Handler[PullRequestFacts]):
 
     def run(self, job: Job) -> Result:
         facts = job.gather()
-        conversation, skipped = self.conversation(job.event, facts, job.rule), self.skip_reason(facts)
+        skipped = self.skip_reason(facts)
         if skipped is not None and skipped.reply is None:
-            return job.post_check(self.plan_without_reply(facts), skipped.reason)
-        job.choose(conversation)
+            return job.post_check(plan_review_check(facts.unasked, NO_CALLS), skipped.reason)
+        job.choose(find_conversation(job.event, job.rule))
         if skipped is not None and skipped.reply is not None:
-            return self._post(job, facts, job.render_static(facts, skipped.reply), skipped.reason)
+            return self._post(job, facts.unasked, job.render_static(facts.unasked, skipped.reply), skipped.reason)
         job.note(omitted=self.describe_omissions(facts), sent=describe_context(facts))
-        if (commit := self.check_commit(facts)) is not None:
-            job.begin_check(commit)
+        if facts.check_commit is not None:
+            job.begin_check(facts.check_commit)
         try:
             answered = job.ask(facts)
         except BudgetExceeded as exc:
-            facts = replace(facts, unanswered=dict.fromkeys(range(len(self.split(facts))), NO_BUDGET))
-            return self._post(job, facts, job.render_static(facts, self.static_reply(facts)), str(exc))
-        facts = answered.facts
-        return self._post(job, facts, job.render(answered, facts), answered.left_out, answered)
+            facts = replace(facts.unasked, unanswered=dict.fromkeys(range(len(list_parts(facts))), NO_BUDGET))
+            return self._post(job, facts, job.render_static(facts, _repeat_reply(facts)), str(exc))
+        return self._post(job, answered.facts, job.render(answered), answered.left_out, answered)
 
     def _post(
         self, job: Job, facts: PullRequestFacts, analysis: Analysis, reason: str, answered: Answers | None = None
@@ -197,12 +198,12 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         def after_review(outcome: Outcome | None) -> tuple[Action, ...]:
             """Store the record of the review, and return the actions for the findings that GitHub rejected."""
             ids, rejected = (outcome.comment_ids, outcome.rejected) if outcome is not None else ({}, ())
-            now, record = self.after_review(facts, analysis, comment_ids=ids, rejected=rejected)
-            if record is not None:
-                job.store_review(record)
+            if facts.is_review:
+                job.store_review(make_record(facts, analysis, ids))
             if not rejected or answered is None:
                 return actions
-            return self.plan(job.event, now, job.render(answered, now))
+            now = replace(facts, not_inline=frozenset(rejected), comment_ids=dict(ids))
+            return self.plan(job.event, now, job.render(replace(answered, facts=now, inline=list_inline(now))))
 
         return job.post(facts, analysis, actions, reason, after_review=after_review)
 
@@ -280,26 +281,13 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             return None
         if facts.record.rounds and facts.is_review:
             what = "nothing that fits into a call changed" if any(selection.new.values()) else "nothing changed"
-            return SkipReason(f"{what} since the last review, so Claude was not asked", self.static_reply(facts))
+            return SkipReason(f"{what} since the last review, so Claude was not asked", _repeat_reply(facts))
         if not selection.skipped and not selection.files:
             return SkipReason("the pull request changes no files, so Claude was not asked")
         reasons = count_reasons(file.reason for file in facts.coverage.files if file.reason)
         if any(file.reason == "left out by settings" for file in selection.skipped):
             reasons = f"{reasons}; see {facts.left_out_by}"
         return SkipReason(f"none of the changed files has a patch to read ({reasons}), so Claude was not asked")
-
-    def static_reply(self, facts: PullRequestFacts) -> Reply:
-        known: dict[str, Any] = {"type": facts.record.kind, "summary": facts.record.summary}
-        return PullRequestAnalysis.model_construct(**known, earlier=[], findings=[], suggested_labels=[])
-
-    def check_commit(self, facts: PullRequestFacts) -> str | None:
-        return facts.pull_request.head_sha if facts.review.check and facts.is_review else None
-
-    def head_commit(self, facts: PullRequestFacts) -> str:
-        return facts.pull_request.head_sha
-
-    def plan_without_reply(self, facts: PullRequestFacts) -> tuple[EnsureCheck, ...]:
-        return self._plan_check(facts, NO_CALLS)
 
     def describe_omissions(self, facts: PullRequestFacts) -> str | None:
         """Return a text such as "1 of 9 files was not shown as a whole: 1 lock file"; None if all files were shown."""
@@ -309,26 +297,23 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         shown = f"{number} of {total} {was_or_were(number)} not shown as a whole"
         return f"{shown}: {count_reasons(reasons)}" if reasons else None
 
-    def split(self, facts: PullRequestFacts) -> tuple[PullRequestFacts, ...]:
-        """Return the facts for each call; at least one."""
-        return tuple(replace(facts, call=number) for number in range(len(facts.selection.calls))) or (facts,)
-
     def consult(self, asking: Asking, facts: PullRequestFacts) -> Answers:
         """Ask Claude about each part of the changes, for a second look at the findings, and the follow-up prompts."""
         facts, review, missing = self._ask_parts(asking, facts)
         variables, unverified = asking.variables(facts), ""
-        if asking.is_verified and self.verification in asking.library.prompts:
+        if asking.is_verified and VERIFY_PROMPT in asking.library.prompts:
             facts, unverified = self._look_again(asking, facts.with_reply(review.reply), variables)
         answers = asking.follow_up(review, facts, {**variables, **self.variables(facts)})
         reviewed = facts.with_reply(_reply_of(_find_review(answers.answers)))
-        return replace(answers, facts=reviewed, unverified=unverified, unanswered=missing)
+        inline = list_inline(reviewed)
+        return replace(answers, facts=reviewed, inline=inline, unverified=unverified, unanswered=missing)
 
     def _ask_parts(self, asking: Asking, facts: PullRequestFacts) -> tuple[PullRequestFacts, ValidReply, str]:
         """Return the facts with the parts that were not answered or shown, the joined reply, and the reasons.
 
         If a part gets no usable reply, the replies to the other parts count.
         """
-        parts = self.split(facts)
+        parts = list_parts(facts)
         failed: Permanent | None = None
         replies: dict[int, ValidReply] = {}
         unanswered: dict[int, str] = {}
@@ -360,29 +345,17 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         Return the facts with what it decided, and why the findings were not verified. Without a usable reply, all are
         kept.
         """
-        asked = self.verification_variables(facts, facts.reply)
+        asked = verification_variables(facts, facts.reply)
         if asked is None:
             return facts, ""
         try:
-            verdicts = asking.ask(self.verification, {**variables, **asked}, VERIFICATION)
+            verdicts = asking.ask(VERIFY_PROMPT, {**variables, **asked}, VERIFICATION)
         except Permanent as exc:
             log.warning("findings were not verified", extra={"reason": str(exc)})
             return replace(facts, unverified=describe_failure(exc)), str(exc)
         if not isinstance(verdicts.reply, FindingVerdicts):
             return facts, ""
         return apply_second_look(facts, verdicts.reply), ""
-
-    def verification_variables(self, facts: PullRequestFacts, reply: Reply | None) -> Mapping[str, object] | None:
-        """Return the variables of the prompt for the second look; None if there is nothing to look at."""
-        candidates = list_candidates(facts.with_reply(reply)) if facts.is_review else ()
-        return {**self.variables(facts), "files": (), "candidates": candidates} if candidates else None
-
-    def inline_findings(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, Mapping[str, object]]:
-        """Return the variables of the review comment for each finding that gets one, by the key of the finding."""
-        return {
-            entry.key: {"finding": to_shown(facts, entry, located, is_inline=False), "is_inline": True}
-            for entry, located in facts.with_reply(reply).found.inline
-        }
 
     def comment_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
         facts = facts.with_reply(reply)
@@ -393,7 +366,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels, a review, replies in threads, and a comment, which is created only if something was found."""
         if event.is_closing:
-            comment = plan_comment(analysis, self.comment_family(event), create=analysis.worth_saying)
+            family = f"{self.family}-closed-{facts.pull_request.number}"  # a comment of its own
+            comment = plan_comment(analysis, family, create=analysis.worth_saying)
             return (*plan_labels(analysis, offer=facts.offer), *comment)
         labels = plan_labels(analysis, RequestedLabel(f"size/{facts.size}", "size"), offer=facts.offer)
         review = _find_review(analysis.answers)
@@ -414,54 +388,73 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         reviews = (EnsureReview(facts.pull_request.head_sha, comments_inline),) if comments_inline else ()
         if not analysis.answers and not facts.unanswered:  # a reply that HLS wrote reviews nothing
             facts = replace(facts, unanswered=dict.fromkeys(range(len(facts.selection.calls)), "Claude was not asked"))
-        checks = self._plan_check(facts, analysis.receipt, left_out=analysis.left_out)
+        checks = plan_review_check(facts, analysis.receipt, left_out=analysis.left_out)
         return (*labels, *reviews, *_plan_replies(facts, result), *comments, *checks)
 
-    def _plan_check(self, facts: PullRequestFacts, receipt: Receipt, *, left_out: str = "") -> tuple[EnsureCheck, ...]:
-        commit = self.check_commit(facts)
-        if commit is None:
-            return ()
-        found, asked_for = facts.found, commit
-        if receipt == NO_CALLS:  # of the last review: a title edit must not take it away
-            receipt, asked_for = facts.record.receipt, facts.record.asked_for
-        notes = ReviewNotes(
-            unverified=facts.unverified,
-            left_out=left_out,
-            not_read_again="; ".join(dict.fromkeys(facts.incomplete.values())) if facts.known_blocks else "",
-            undecided=sum(entry.is_undecided for entry in found.open),
-            context_problem=facts.context_problem,
-            commented=[entry.key for entry, _ in found.inline],
-            asked_for=asked_for,
-        )
-        findings = [*(entry for entry, _ in found.raised), *found.ledger]
-        return (plan_check(commit, facts.coverage, findings, facts.review, receipt, notes),)
 
-    def after_review(
-        self, facts: PullRequestFacts, analysis: Analysis, *, comment_ids: Mapping[str, int], rejected: Collection[str]
-    ) -> tuple[PullRequestFacts, ReviewRecord | None]:
-        """Return the facts with the rejected review comments, and what to store of the review."""
-        if not facts.is_review:
-            return facts, None
-        answer = _find_review(analysis.answers)
-        facts = facts.with_reply(_reply_of(answer))
-        reply, result, was_asked = facts.reply, facts.found, analysis.receipt != NO_CALLS
-        raised = tuple(
-            replace(entry, prompt_id=answer.prompt_id if answer else "", comment_id=comment_ids.get(entry.key))
-            for entry, _ in result.raised
-        )
-        record = ReviewRecord(
-            rounds=facts.record.rounds + (reply is not None),
-            blocks=list_blocks(facts),
-            skipped=facts.skipped,
-            receipt=analysis.receipt if was_asked else facts.record.receipt,
-            asked_for=facts.pull_request.head_sha if was_asked else facts.record.asked_for,
-            kind=reply.type if reply is not None else facts.record.kind,
-            summary=reply.summary if reply is not None else facts.record.summary,
-            ledger=(*result.ledger, *raised),
-            next_number=max([facts.record.next_number, *(entry.number + 1 for entry in raised)]),
-            scores=lowest_scores([reply]) or facts.record.scores,
-        )
-        return replace(facts, not_inline=frozenset(rejected), comment_ids=dict(comment_ids)), record
+def list_inline(facts: PullRequestFacts) -> Mapping[str, Mapping[str, object]]:
+    """Return the variables of the review comment for each finding that gets one, by the key of the finding."""
+    return {
+        entry.key: {"finding": to_shown(facts, entry, located, is_inline=False), "is_inline": True}
+        for entry, located in facts.found.inline
+    }
+
+
+def verification_variables(facts: PullRequestFacts, reply: Reply | None) -> Mapping[str, object] | None:
+    """Return the variables of the prompt `VERIFY_PROMPT`; None if there is nothing to look at again."""
+    candidates = list_candidates(facts.with_reply(reply)) if facts.is_review else ()
+    variables = {name: value(facts) for name, (_, value) in VARIABLES.items()}
+    return {**variables, "files": (), "candidates": candidates} if candidates else None
+
+
+def plan_review_check(facts: PullRequestFacts, receipt: Receipt, *, left_out: str = "") -> tuple[EnsureCheck, ...]:
+    """Return the check of a review; () if it sets none. `left_out` is a follow-up prompt without a reply, and why."""
+    commit = facts.check_commit
+    if commit is None:
+        return ()
+    found, asked_for = facts.found, commit
+    if receipt == NO_CALLS:  # of the last review: a title edit must not take it away
+        receipt, asked_for = facts.record.receipt, facts.record.asked_for
+    notes = ReviewNotes(
+        unverified=facts.unverified,
+        left_out=left_out,
+        not_read_again="; ".join(dict.fromkeys(facts.incomplete.values())) if facts.known_blocks else "",
+        undecided=sum(entry.is_undecided for entry in found.open),
+        context_problem=facts.context_problem,
+        commented=[entry.key for entry, _ in found.inline],
+        asked_for=asked_for,
+    )
+    findings = [*(entry for entry, _ in found.raised), *found.ledger]
+    return (plan_check(commit, facts.coverage, findings, facts.review, receipt, notes),)
+
+
+def make_record(facts: PullRequestFacts, analysis: Analysis, comment_ids: Mapping[str, int]) -> ReviewRecord:
+    """Return what to store of a review. `comment_ids` are the ids of its review comments, by key of the finding."""
+    answer = _find_review(analysis.answers)
+    facts = facts.with_reply(_reply_of(answer))
+    reply, record, was_asked = facts.reply, facts.record, analysis.receipt != NO_CALLS
+    raised = tuple(
+        replace(entry, prompt_id=answer.prompt_id if answer else "", comment_id=comment_ids.get(entry.key))
+        for entry, _ in facts.found.raised
+    )
+    return ReviewRecord(
+        rounds=record.rounds + (reply is not None),
+        blocks=list_blocks(facts),
+        skipped=facts.skipped,
+        receipt=analysis.receipt if was_asked else record.receipt,
+        asked_for=facts.pull_request.head_sha if was_asked else record.asked_for,
+        kind=reply.type if reply is not None else record.kind,
+        summary=reply.summary if reply is not None else record.summary,
+        ledger=(*facts.found.ledger, *raised),
+        next_number=max([record.next_number, *(entry.number + 1 for entry in raised)]),
+        scores=lowest_scores([reply]) or record.scores,
+    )
+
+
+def _repeat_reply(facts: PullRequestFacts) -> Reply:
+    """Return the last review's type and summary as a reply without findings."""
+    known: dict[str, Any] = {"type": facts.record.kind, "summary": facts.record.summary}
+    return PullRequestAnalysis.model_construct(**known, earlier=[], findings=[], suggested_labels=[])
 
 
 def _recall_summaries(limits: PromptLimits, history: RepositoryHistory, number: int) -> tuple[FileSummary, ...] | None:

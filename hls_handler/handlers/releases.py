@@ -10,12 +10,18 @@ from hls_handler.actions import Action
 from hls_handler.analysis import Analysis
 from hls_handler.errors import Superseded
 from hls_handler.events import Event, Release
-from hls_handler.handlers.handler import Handler, PromptLimits, find_fallback_issue, newest_within_budget, plan_comment
-from hls_handler.handlers.job import Conversation
+from hls_handler.handlers.handler import (
+    Handler,
+    PromptLimits,
+    answer,
+    find_fallback_issue,
+    newest_within_budget,
+    plan_comment,
+)
+from hls_handler.handlers.job import Job, Result
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Commit, Reader, RepositoryHistory
 from hls_handler.prompting.render import estimate_tokens
-from hls_handler.routing import Rule
 from hls_handler.untrusted.cleaning import truncate
 from hls_handler.wording import count, was_or_were
 
@@ -43,6 +49,12 @@ class ReleaseHandler(Handler[ReleaseFacts]):
     }
     has_sections = True
 
+    def run(self, job: Job) -> Result:
+        facts = job.gather()
+        job.choose(find_fallback_issue(job.rule))  # without one, the announcement is only stored
+        analysis, reason = answer(job, facts, omitted=self.describe_omissions(facts))
+        return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
+
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> ReleaseFacts:
         announced = event.release
         assert announced is not None  # parse_event rejects a release event without one
@@ -57,10 +69,6 @@ class ReleaseHandler(Handler[ReleaseFacts]):
         shortened = [replace(one, message=truncate(one.message, MAX_MESSAGE_CHARACTERS)) for one in since.commits]
         commits = newest_within_budget(shortened, limits.input_tokens, _count_tokens)
         return ReleaseFacts(release, previous, commits[::-1], since.total - len(commits))
-
-    def conversation(self, event: Event, facts: ReleaseFacts, rule: Rule) -> Conversation | None:
-        """Return the issue that the settings name for releases. If they name none, the announcement is only stored."""
-        return find_fallback_issue(rule)
 
     def describe_omissions(self, facts: ReleaseFacts) -> str | None:
         if not facts.omitted:

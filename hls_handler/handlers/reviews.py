@@ -18,10 +18,13 @@ from hls_handler.handlers.handler import (
     Handler,
     PromptLimits,
     SkipReason,
+    answer,
     check_conversation,
+    find_own_conversation,
     permalink,
     plan_comment,
 )
+from hls_handler.handlers.job import Job, Result
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Reader, RepositoryHistory, ReviewComment
 from hls_handler.prompting.render import estimate_tokens
@@ -85,6 +88,15 @@ class ReviewHandler(Handler[ReviewFacts]):
     }
     comment_variable_types: Mapping[str, object] = {"commit": str, "todos": tuple[Todo, ...], "dropped": int}
     has_sections = True
+
+    def run(self, job: Job) -> Result:
+        facts = job.gather()
+        skipped = self.skip_reason(facts)
+        if skipped is not None and skipped.reply is None:
+            return Result(skipped.reason)
+        job.choose(find_own_conversation(job.event))
+        analysis, reason = answer(job, facts, skipped, omitted=self.describe_omissions(facts))
+        return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> ReviewFacts:
         assert event.pull_request is not None  # parse_event rejects a review without one

@@ -25,12 +25,13 @@ from hls_handler.handlers.handler import (
     Handler,
     PromptLimits,
     SkipReason,
+    answer,
     check_conversation,
     find_fallback_issue,
     permalink,
     plan_comment,
 )
-from hls_handler.handlers.job import Conversation
+from hls_handler.handlers.job import Conversation, Job, Result
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.merge_groups import find_tested
 from hls_handler.handlers.reader import Failure, HistoryUpdate, Reader, RepositoryHistory, RunResult
@@ -92,11 +93,18 @@ class WorkflowHandler(Handler[WorkflowFacts]):
     }
     has_sections = True
     superseded_by_push = True
-    no_conversation_reason = (
-        "the failed steps are recorded, and Claude was not asked, because there is no conversation to comment on: no "
-        "open pull request has the run's commit as its head, and either the run is not on the default branch, or "
-        "comments.post_to in the settings names no issue for workflow_run"
-    )
+
+    def run(self, job: Job) -> Result:
+        facts = job.gather()
+        skipped = self.skip_reason(facts)
+        if skipped is not None and skipped.reply is None:
+            return Result(skipped.reason)
+        conversation = _find_conversation(facts, job.rule)
+        if conversation is None:
+            return Result(NO_CONVERSATION)
+        job.choose(conversation)
+        analysis, reason = answer(job, facts, skipped, omitted=self.describe_omissions(facts))
+        return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> WorkflowFacts:
         run = event.workflow_run
@@ -171,12 +179,6 @@ class WorkflowHandler(Handler[WorkflowFacts]):
                 return f"run {end.run_number}, attempt {end.attempt}, of the same workflow is later, and {ended}"
         return None
 
-    def conversation(self, event: Event, facts: WorkflowFacts, rule: Rule) -> Conversation | None:
-        """Return the run's pull request. Without one, return the fallback issue if the run is on the default branch."""
-        if facts.pull_request is not None:
-            return Conversation(facts.pull_request.number, is_pull_request=True)
-        return find_fallback_issue(rule) if facts.on_default_branch and not facts.stale else None
-
     def variables(self, facts: WorkflowFacts) -> Mapping[str, object]:
         return {
             "run": facts.run,
@@ -239,6 +241,20 @@ NOT_STARTED = WorkflowAnalysis(
     where=[],
     advice="",
 )
+
+
+NO_CONVERSATION = (
+    "the failed steps are recorded, and Claude was not asked, because there is no conversation to comment on: no open "
+    "pull request has the run's commit as its head, and either the run is not on the default branch, or "
+    "comments.post_to in the settings names no issue for workflow_run"
+)
+
+
+def _find_conversation(facts: WorkflowFacts, rule: Rule) -> Conversation | None:
+    """Return the run's pull request. Without one, return the fallback issue if the run is on the default branch."""
+    if facts.pull_request is not None:
+        return Conversation(facts.pull_request.number, is_pull_request=True)
+    return find_fallback_issue(rule) if facts.on_default_branch and not facts.stale else None
 
 
 def _branch(run: WorkflowRun, event: Event) -> str:

@@ -15,8 +15,10 @@ from hls_handler.engine.job import ASK, GATHER, decode_reply_for_display, facts_
 from hls_handler.engine.library import FACTS, GUID, families
 from hls_handler.events import parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.asking import VERIFICATION
+from hls_handler.handlers.asking import VERIFICATION, VERIFY_PROMPT
 from hls_handler.handlers.handler import template_variables, view_rule
+from hls_handler.handlers.pull_request_facts import list_parts
+from hls_handler.handlers.pull_requests import verification_variables
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RuleView
@@ -95,7 +97,7 @@ def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str,
     skipped = stored.handler.skip_reason(stored.facts)
     if skipped is not None:
         raise NotRepeatable(f"it was not a question for Claude: {skipped.reason}")
-    needs_reply = stored.handler.verification == name or (library.predecessors(name) and not library.prompts[name].on)
+    needs_reply = name == VERIFY_PROMPT or (library.predecessors(name) and not library.prompts[name].on)
     if needs_reply and make_input(stored, library, name).reply is None:
         raise NotRepeatable(f"it has no reply of the prompt that precedes {name}")
     return stored
@@ -127,7 +129,7 @@ def make_input(source: StoredFacts, library: Library, name: str) -> PromptInput:
         event=event.name,
         body=json.dumps(event.payload),
         facts=source.steps[GATHER, 0],
-        reply=_find_earlier_reply(source.steps, None if source.handler.verification == name else before),
+        reply=_find_earlier_reply(source.steps, None if name == VERIFY_PROMPT else before),
         rule=view_rule(event, name, source.effective),
         config=source.effective.variables,
     )
@@ -146,14 +148,14 @@ def list_variables(given: PromptInput, library: Library, name: str) -> Iterator[
     answer = decode_answer(given.reply, library)
     reply = answer.reply if answer is not None else None
     before = library.predecessors(name)
-    for part in handler.split(facts):
+    for part in list_parts(facts):
         variables = {
             **template_variables(event, handler, part, prompt=name),
             "rule": given.rule,
             "config": given.config,
         }
-        if handler.verification == name:
-            asked = None if reply is None else handler.verification_variables(facts, reply)
+        if name == VERIFY_PROMPT:
+            asked = None if reply is None else verification_variables(facts, reply)
             if reply is not None and asked is None:
                 raise NotRepeatable("the review has no findings to verify")
             yield {**variables, **(asked or {})}

@@ -24,10 +24,10 @@ from hls_handler.engine.shadow import SHADOW, prompt_result
 from hls_handler.engine.trial_job import TrialJob
 from hls_handler.errors import BudgetExceeded, DependencyDown, HlsError, Permanent, PromptError, StepFailed, with_remedy
 from hls_handler.events import Event
-from hls_handler.handlers.asking import VERIFICATION, Answers, Asking, join_replies
+from hls_handler.handlers.asking import VERIFICATION, VERIFY_PROMPT, Answers, Asking, join_replies
 from hls_handler.handlers.changed_files import find_unshown
 from hls_handler.handlers.labels import AppliedLabel, decide_labels
-from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.handlers.pull_request_facts import PullRequestFacts, list_parts
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt, render
 from hls_handler.routing import Rule
@@ -163,8 +163,9 @@ class Trial:
     @property
     def followers(self) -> tuple[str, ...]:
         """The names of the prompts that may be asked, too."""
-        verification, names = self.source.handler.verification, self.library.followers(self.name)
-        return (*names, verification) if verification is not None and verification in self.library.prompts else names
+        names = self.library.followers(self.name)
+        is_verified = self.source.event.name == PULL_REQUEST and VERIFY_PROMPT in self.library.prompts
+        return (*names, VERIFY_PROMPT) if is_verified else names
 
     @property
     def begun(self) -> Comparison:
@@ -197,7 +198,7 @@ class Trial:
 
 def render_requests(source: StoredFacts, library: Library, name: str, key: bytes) -> tuple[RenderedPrompt, ...]:
     """Return the requests of the prompt, one for each part of the facts. Raises `PromptError`."""
-    parts = map(source.variables(name), source.handler.split(source.facts))
+    parts = map(source.variables(name), list_parts(source.facts))
     return tuple(render(library, name, variables, key=key) for variables in parts)
 
 
@@ -281,7 +282,7 @@ def plan_edit(
     answers = answered.answers if answered else ()
     position = _find_position(answers, name, source.event, library)
     replaced, old = None if position is None else answers[position], None
-    if source.handler.verification == name:
+    if name == VERIFY_PROMPT:
         replaced = decode_reply_for_display(source.steps.get((ASK, VERIFICATION)))
     if replaced is not None:
         old = _put_in_place(source, library, name, answers, replaced, [replaced.usage])

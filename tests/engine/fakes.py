@@ -83,11 +83,14 @@ class FakeGithub:
     changed: dict[int, tuple[ChangedFile, ...]] = field(default_factory=dict)
     reviews_of: dict[int, tuple[Review, ...]] = field(default_factory=dict)
     review_threads_of: dict[int, tuple[ReviewThread, ...]] = field(default_factory=dict)  # by pull request
-    contexts: dict[str, ReviewContext] = field(default_factory=dict)  # by base branch
+    review_comments_of: dict[int, tuple[ReviewComment, ...]] = field(default_factory=dict)  # by review
+    contexts: dict[str, ReviewContext | HlsError] = field(default_factory=dict)  # by base branch; an error is raised
     head_files: dict[str, str] = field(default_factory=dict)  # text by "commit:path"
     permissions: dict[str, RepositoryPermission] = field(default_factory=dict)  # by login; "read" for others
     comments_of: dict[int, tuple[Comment, ...]] = field(default_factory=dict)  # by others
+    jobs_of: dict[int, tuple[WorkflowJob, ...]] = field(default_factory=dict)  # by attempt
     logs: dict[int, str] = field(default_factory=dict)  # by job; a missing log has expired
+    pulls_from: dict[str, tuple[PullRequest, ...]] = field(default_factory=dict)  # by "owner:branch"
     released: tuple[Release, ...] = ()
     comparison: Comparison | None = None
     files_at: dict[str, FileAtRef] = field(default_factory=dict)  # by "branch:path"
@@ -193,7 +196,7 @@ class FakeReader:
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
         self.github._call(f"review_comments {number} {review_id}")
-        return ()
+        return self.github.review_comments_of.get(review_id, ())
 
     def review_threads(self, number: int) -> tuple[ReviewThread, ...]:
         self.github._call(f"review_threads {number}")
@@ -202,6 +205,8 @@ class FakeReader:
     def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
         self.github._call(f"review_context {number} {base_ref}")
         found = self.github.contexts.get(base_ref, ReviewContext())
+        if isinstance(found, HlsError):
+            raise found
         issues = found.linked_issues if linked_issues else ()
         return replace(found, guidance=found.guidance if guidance else (), linked_issues=issues)
 
@@ -220,15 +225,16 @@ class FakeReader:
 
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
         self.github._call(f"jobs {run_id} {attempt}")
-        return ()
+        return self.github.jobs_of.get(attempt, ())
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
         self.github._call(f"job_log {job_id}")
-        return iter(self.github.logs[job_id].split("\n")) if job_id in self.github.logs else NoLog("expired")
+        log = self.github.logs.get(job_id)
+        return iter(log.split("\n")) if log else NoLog("expired" if log is None else "empty")
 
     def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
         self.github._call(f"pull_requests_from {head}")
-        return ()
+        return self.github.pulls_from.get(head, ())
 
     def releases(self) -> tuple[Release, ...]:
         self.github._call("releases")

@@ -85,7 +85,6 @@ def process(payload_file: recorded.Recorded, payload: dict[str, Any], state: Sta
     with suppress(HlsError):
         reader = SandboxReader(state, event.repository.full_name)
         facts = handler.gather(event, reader, EMPTY_HISTORY, PromptLimits(input_tokens=2_000))
-        handler.conversation(event, facts, rule)
         if handler.skip_reason(facts) is None:
             variables = template_variables(event, handler, facts, prompt=rule.prompt)
             assert render(library(), rule.prompt, variables, key=b"k").task

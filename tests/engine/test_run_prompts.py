@@ -38,7 +38,7 @@ from hls_handler.settings.model import Prompts, Review, Settings
 from tests.engine.fakes import CLAUDE_DOWN, INVALID
 from tests.engine.shadow_world import load_cached
 from tests.engine.world import GUID, MakeWorld, World, library, settings
-from tests.handlers.world import FakeReader, event, file, finding, pull_request, pull_request_analysis
+from tests.handlers.world import event, fake_reader, file, finding, pull_request, pull_request_analysis
 from tests.prompting.samples import write
 
 HANDLER = PullRequestHandler()
@@ -50,7 +50,7 @@ REFUSED = Permanent("Claude gave no usable reply")
 def facts_of(*paths: str, verify: bool = True) -> PullRequestFacts:
     """Facts of files that need one call each."""
     files = tuple(file(path, LONG, additions=60, deletions=0) for path in paths)
-    reader = FakeReader(pull_request(changed_files=len(files)), files)
+    reader = fake_reader(pull_request(changed_files=len(files)), files)
     limits = PromptLimits(800, is_review=True, review=Review(verify=verify, fail_on="high"))
     return HANDLER.gather(event(pull_request()), reader, EMPTY_HISTORY, limits)
 

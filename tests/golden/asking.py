@@ -27,6 +27,7 @@ from hls_handler.analysis import (
 from hls_handler.clients.claude import cost_usd
 from hls_handler.engine.active_config import Claude
 from hls_handler.errors import DependencyDown, ModelNotFound, Permanent
+from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Settings
@@ -178,7 +179,8 @@ class Evaluator:
         upper_estimate = self.claude.upper_estimate
         parts = [self._with_model(one) for one in render_requests(source, self.library, name, DELIMITER_KEY)]
         # The verification shows parts of the patches, with a system prompt that is shorter than the first one.
-        asked = [*parts, parts[0]] if source.handler.verification in self.library.prompts else parts
+        is_verified = isinstance(case, PullRequestCase) and VERIFY_PROMPT in self.library.prompts
+        asked = [*parts, parts[0]] if is_verified else parts
         most = sum_usage(map(upper_estimate, asked))
         if self.judge is None or not isinstance(case, PullRequestCase) or not case.defects:
             return most.cost_usd

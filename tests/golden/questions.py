@@ -14,9 +14,10 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Repository, Settings
 from hls_handler.trials.replay import StoredFacts, read_facts
+from tests.engine.fakes import FakeReader
 from tests.golden.cases import Case, CaseError, IssueCase, PullRequestCase, WorkflowCase
 from tests.handlers.events import RUN, START, job, run_event
-from tests.handlers.world import FakeReader, event, issue, pull_request
+from tests.handlers.world import event, fake_reader, issue, pull_request
 
 REPOSITORY = "octo/hello"  # the repository of the events of tests/handlers
 
@@ -63,20 +64,20 @@ def _to_event(case: Case) -> tuple[Event, FakeReader]:
                 deletions=sum(file.deletions for file in case.files),
                 changed_files=len(case.files),
             )
-            return event(pull), FakeReader(pull, case.files)
+            return event(pull), fake_reader(pull, case.files)
         case IssueCase():
             opened = issue(title=case.title, body=case.body, labels=())
-            return event(opened), FakeReader(opened)
+            return event(opened), fake_reader(opened)
         case WorkflowCase():
             pull = pull_request(head_sha=RUN.head_sha)
             failed, log = _to_job(case)
             run = replace(RUN, name=case.workflow)
-            reader = FakeReader(
+            reader = fake_reader(
                 pull,
                 tuple(
                     ChangedFile(path, None, "modified", additions=1, deletions=1, patch=None) for path in case.changed
                 ),
-                jobs={1: (failed,)},
+                jobs_of={1: (failed,)},
                 logs={failed.id: log},
                 pulls={f"{RUN.head_owner}:{RUN.head_branch}": (pull,)},
             )

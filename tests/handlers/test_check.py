@@ -8,11 +8,10 @@ from typing import Any, Literal
 import pytest
 
 from hls_handler.actions import Annotation, EnsureCheck
-from hls_handler.analysis import Receipt, Severity
+from hls_handler.analysis import NO_CALLS, Receipt, Severity
 from hls_handler.handlers.check import ReviewNotes, plan_check, plan_unreviewed_check
-from hls_handler.handlers.handler import SkipReason
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.pull_requests import PullRequestHandler
+from hls_handler.handlers.pull_requests import PullRequestHandler, plan_review_check
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.model import Review
@@ -183,7 +182,7 @@ def planned_by_handler(facts: PullRequestFacts, reply: Any) -> EnsureCheck:
 def test_check_is_on_the_commit_that_was_read_and_has_the_open_findings() -> None:
     facts = gather_review(file(), head_sha="f" * 40)
     planned = planned_by_handler(facts, pull_request_analysis(findings=[finding()]))
-    assert (HANDLER.check_commit(facts), planned.commit) == ("f" * 40, "f" * 40)
+    assert (facts.check_commit, planned.commit) == ("f" * 40, "f" * 40)
     assert planned.title == "1 open finding, 1 high; 1 of 1 file reviewed"
     assert planned.annotations == ()  # a review comment shows it
     unposted = replace(facts, review=Review(max_inline=0))
@@ -191,36 +190,11 @@ def test_check_is_on_the_commit_that_was_read_and_has_the_open_findings() -> Non
     assert [(one.path, one.end_line) for one in planned.annotations] == [("area.py", 2)]
 
 
-def test_pull_request_without_a_patch_to_read_gets_a_check_without_a_call() -> None:
-    lock_file, huge = file("uv.lock"), file("big.py", None, additions=20_000)
-    for files, conclusion in (((lock_file,), "success"), ((lock_file, huge), "neutral"), ((), "success")):
-        facts = gather_review(*files)
-        (planned,) = HANDLER.plan_without_reply(facts)
-        assert isinstance(HANDLER.skip_reason(facts), SkipReason)
-        assert (planned.conclusion, planned.commit) == (conclusion, facts.pull_request.head_sha)
-
-
 def test_no_check_if_settings_switch_it_off_or_the_prompt_reviews_nothing() -> None:
     off = replace(gather_review(file()), review=Review(check=False))
     other = replace(off, review=Review(), is_review=False)
     for facts in (off, other):
-        assert HANDLER.check_commit(facts) is None
-        assert HANDLER.plan_without_reply(facts) == ()
+        assert facts.check_commit is None
+        assert plan_review_check(facts, NO_CALLS) == ()
         actions = HANDLER.plan(event(pull_request()), facts, analysis(pull_request_analysis()))
         assert not any(isinstance(action, EnsureCheck) for action in actions)
-
-
-def test_event_without_a_call_keeps_the_receipt_of_the_last_review() -> None:
-    first = gather_review(file(), head_sha="a" * 40)
-    reply = replace(analysis(pull_request_analysis()), receipt=RECEIPT)
-    _, record = HANDLER.after_review(first, reply, comment_ids={}, rejected=())
-    assert record is not None
-    for head, commits in (("a" * 40, []), ("b" * 40, [f"| Claude was last asked for commit | `{'a' * 40}` |"])):
-        facts = replace(gather_review(file(), head_sha=head), record=record)
-        (planned,) = HANDLER.plan_without_reply(facts)
-        rows = planned.summary.splitlines()
-        assert [row for row in rows if "last asked" in row] == commits
-        assert {"| calls to Claude | 2 |", "| prompt | `pull_requests/review@3f9c2a` |"} < {*rows}
-        _, again = HANDLER.after_review(facts, analysis(), comment_ids={}, rejected=())
-        assert again is not None
-        assert (again.receipt, again.asked_for) == (RECEIPT, "a" * 40)

@@ -13,8 +13,8 @@ from hls_handler.events import Comment
 from hls_handler.handlers.comments import CommentFacts, CommentHandler
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.job import Conversation
-from tests.handlers.events import QUESTION, FakeHistory, comment, comment_event, make_rule
-from tests.handlers.world import FakeReader, analysis, issue
+from tests.handlers.events import QUESTION, FakeHistory, comment, comment_event
+from tests.handlers.world import RecordedJob, analysis, fake_reader, issue
 
 HANDLER = CommentHandler()
 NEWCOMER = comment(902, "How can I start?")
@@ -22,7 +22,7 @@ REPLY = CommentReply(worth_saying=True, answer="Read the guide.", certain=True)
 
 
 def facts(asking: Comment, *listed: Comment, history: FakeHistory | None = None, tokens: int = 10_000) -> CommentFacts:
-    reader = FakeReader(issue(), comments=listed or (asking,))
+    reader = fake_reader(issue(), comments=listed or (asking,))
     return HANDLER.gather(comment_event(asking), reader, history or FakeHistory(), PromptLimits(tokens))
 
 
@@ -81,9 +81,8 @@ def test_each_question_has_its_own_comment_and_newcomers_share_one() -> None:
 
 
 def test_the_answer_is_posted_on_the_conversation_of_the_question() -> None:
-    conversation = issue(is_pull_request=True)
-    asked = comment_event(QUESTION, conversation)
-    assert HANDLER.conversation(asked, facts(QUESTION), make_rule(push=12)) == Conversation(7, is_pull_request=True)
-    assert HANDLER.conversation(comment_event(QUESTION), facts(QUESTION), make_rule()) == Conversation(
-        7, is_pull_request=False
-    )
+    for is_pull_request in (True, False):
+        asked = comment_event(QUESTION, issue(is_pull_request=is_pull_request))
+        job = RecordedJob(asked, facts(QUESTION), (REPLY,))
+        HANDLER.run(job)
+        assert job.conversation == Conversation(7, is_pull_request=is_pull_request)

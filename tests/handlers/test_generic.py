@@ -15,7 +15,7 @@ from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.render import RuleView
 from tests.handlers.events import make_rule
-from tests.handlers.world import FakeReader, analysis, event, issue, pull_request
+from tests.handlers.world import RecordedJob, analysis, event, fake_reader, issue, pull_request
 
 HANDLER = GenericHandler("push")
 PUSH = replace(event(issue()), name="push", action=None, issue=None)
@@ -24,17 +24,22 @@ ANALYSIS = GenericAnalysis(worth_saying=True, summary="Pushed.", details="")
 
 
 def test_comment_goes_to_the_conversation_in_the_payload_else_to_the_fallback_issue() -> None:
-    assert HANDLER.conversation(PUSH, GenericFacts(), make_rule(push=3)) == Conversation(
-        3, is_pull_request=False, is_fallback_issue=True
+    fallback, own = (
+        Conversation(3, is_pull_request=False, is_fallback_issue=True),
+        Conversation(8, is_pull_request=True),
     )
-    assert HANDLER.conversation(PUSH, GenericFacts(), make_rule("push", release=3)) is None
-    assert HANDLER.conversation(COMMENT_ON_A_LINE, GenericFacts(), make_rule(push=3)) == Conversation(
-        8, is_pull_request=True
-    )
+    for received, rule, conversation in (
+        (PUSH, make_rule(push=3), fallback),
+        (PUSH, make_rule("push", release=3), None),
+        (COMMENT_ON_A_LINE, make_rule(push=3), own),
+    ):
+        job = RecordedJob(received, GenericFacts(), (ANALYSIS,), rule=rule)
+        HANDLER.run(job)
+        assert job.conversation == conversation
 
 
 def test_only_the_state_of_the_conversation_is_read() -> None:
-    reader = FakeReader(pull_request(state="closed"))
+    reader = fake_reader(pull_request(state="closed"))
     assert HANDLER.gather(PUSH, reader, EMPTY_HISTORY, PromptLimits(1_000)) == GenericFacts()
     with pytest.raises(Superseded, match="octo/hello#8 was closed meanwhile"):
         HANDLER.gather(COMMENT_ON_A_LINE, reader, EMPTY_HISTORY, PromptLimits(1_000))

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any, cast, get_args
 
 import pytest
 from pydantic import TypeAdapter, create_model
 
-from hls_handler.actions import Action, EnsureCheck, EnsureComment, EnsureLabels, InlineComment, Outcome, RequestedLabel
-from hls_handler.analysis import REPLY_TYPES, Analysis, CommentReply, ReleaseAnalysis, Reply
+from hls_handler.actions import Action, EnsureCheck, EnsureComment, EnsureLabels, InlineComment, RequestedLabel
+from hls_handler.analysis import REPLY_TYPES, CommentReply, ReleaseAnalysis, Reply
 from hls_handler.errors import BudgetExceeded, ConversationLocked, Superseded
 from hls_handler.events import REQUIRED_OBJECTS, Comment, Event, Issue, Label, PullRequest
 from hls_handler.handlers import HANDLERS, handler_for
-from hls_handler.handlers.asking import Answers
 from hls_handler.handlers.comments import CommentFacts, CommentHandler
 from hls_handler.handlers.handler import Handler, PromptLimits
 from hls_handler.handlers.issues import IssueHandler
 from hls_handler.handlers.job import Conversation, Result
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
-from hls_handler.review.record import ReviewRecord
-from hls_handler.routing import Rule, WebhookEnvelope
-from hls_handler.settings.model import Review
+from hls_handler.routing import WebhookEnvelope
+from tests.engine.fakes import FakeReader
 from tests.handlers.events import (
     JOB,
     LOG,
@@ -38,12 +35,13 @@ from tests.handlers.events import (
 )
 from tests.handlers.world import (
     MONA,
-    FakeReader,
+    RecordedJob,
     analysis,
-    count_changes,
     event,
+    fake_reader,
     file,
     finding,
+    gather_review,
     issue,
     issue_analysis,
     pull_request,
@@ -53,7 +51,6 @@ from tests.handlers.world import (
     review_analysis,
     review_comment,
     review_event,
-    rule,
 )
 
 BUDGET = PromptLimits(input_tokens=10_000)
@@ -90,16 +87,16 @@ def event_of(name: str) -> Event:
 
 
 def reader(now: Issue | PullRequest) -> FakeReader:
-    return FakeReader(
+    return fake_reader(
         now,
         FILES,
         (review(),),
         (review_comment(), review_comment("Why?", line=None, hunk="")),
         comments=(QUESTION,),
-        jobs={1: (JOB,)},
+        jobs_of={1: (JOB,)},
         logs={JOB.id: LOG},
         pulls={"mona:fix": (now,)} if isinstance(now, PullRequest) else {},
-        releases=(RELEASE, PREVIOUS),
+        released=(RELEASE, PREVIOUS),
         comparison=Comparison(1, (Commit("abc", "Fix", "mona"),)),
     )
 
@@ -197,89 +194,35 @@ def test_a_custom_reply_field_becomes_a_label_in_every_family(
     ] == [True]
 
 
-class RecordedJob:
-    """A job with fixed facts and a fixed reply, which records what the handler does."""
-
-    def __init__(self, received: Event, facts: Any, *replies: Reply, error: BudgetExceeded | None = None) -> None:
-        self.event, self.facts, self.replies, self.error = received, facts, replies, error
-        self.rule: Rule = rule("issues/analyze")
-        self.done: list[object] = []
-
-    def gather(self) -> Any:
-        return self.facts
-
-    def choose(self, conversation: Conversation | None) -> None:
-        self.done.append(conversation and conversation.number)
-
-    def note(self, *, omitted: str | None, sent: str | None = None) -> None:
-        pass
-
-    def begin_check(self, commit: str) -> None:
-        self.done.append(f"check on {commit[:4]}")
-
-    def ask(self, facts: Any) -> Answers:
-        self.done.append("ask")
-        if self.error is not None:
-            raise self.error
-        return Answers(facts, analysis(*self.replies).answers, ("issues/analyze",), {})
-
-    def render(self, answered: Answers, facts: Any) -> Analysis:
-        return Analysis(answered.answers, "Hello.")
-
-    def render_static(self, facts: Any, reply: Reply) -> Analysis:
-        return Analysis((), "Hello.")
-
-    def post(
-        self,
-        facts: Any,
-        analysis: Analysis,
-        actions: tuple[Action, ...],
-        *reasons: str,
-        after_review: Callable[[Outcome | None], tuple[Action, ...]] | None = None,
-    ) -> Result:
-        self.done += [type(action) for action in actions]
-        if after_review is not None:
-            after_review(None)
-        return Result("; ".join(filter(None, reasons)) or "posted", "done")
-
-    def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> Result:
-        self.done += [action.conclusion for action in actions]
-        return Result(reason, "done")
-
-    def store_review(self, record: ReviewRecord) -> None:
-        self.done.append(f"review {record.rounds}")
-
-
-LIMITS = PromptLimits(20_000, is_review=True, review=Review(check=True))
+LIMITS = PromptLimits(20_000)
 
 
 def test_issue_is_asked_about_and_gets_labels_and_a_comment() -> None:
     handler, received = IssueHandler(), event(issue())
-    facts = handler.gather(received, FakeReader(issue()), EMPTY_HISTORY, LIMITS)
-    job = RecordedJob(received, facts, issue_analysis(missing=["The version"]))
+    facts = handler.gather(received, fake_reader(issue()), EMPTY_HISTORY, LIMITS)
+    job = RecordedJob(received, facts, (issue_analysis(missing=["The version"]),))
     assert handler.run(job).reason == "posted"
-    assert job.done == [7, "ask", EnsureLabels, EnsureComment]
+    assert (job.conversation, job.done) == (
+        Conversation(7, is_pull_request=False),
+        ["ask", EnsureLabels, EnsureComment],
+    )
 
 
 def test_second_newcomer_of_a_conversation_costs_no_call() -> None:
     newcomer = Comment(5, MONA, "How do I start?", "NONE", "https://github.com/o/r/issues/7#issuecomment-5", None)
-    facts = CommentFacts(issue(), newcomer, "how to start", (), replied=True)
-    job = RecordedJob(event(issue()), facts)
+    job = RecordedJob(event(issue()), CommentFacts(issue(), newcomer, "how to start", (), replied=True))
     assert CommentHandler().run(job) == Result("this conversation already has our reply to newcomers")
     assert job.done == []
 
 
 def pull_request_job(*files: str, error: BudgetExceeded | None = None) -> RecordedJob:
-    received, now = event(pull_request()), pull_request(**count_changes(tuple(map(file, files))))
-    reader = FakeReader(now, tuple(map(file, files)))
-    facts = PullRequestHandler().gather(received, reader, EMPTY_HISTORY, LIMITS)
-    return RecordedJob(received, facts, error=error)
+    return RecordedJob(event(pull_request()), gather_review(*map(file, files)), error=error)
 
 
 def test_review_without_budget_posts_what_is_known_without_claude() -> None:
     job = pull_request_job("area.py", error=BudgetExceeded("2 USD are spent"))
     assert PullRequestHandler().run(job).reason == "2 USD are spent"
-    assert job.done == [8, "check on 0123", "ask", EnsureLabels, EnsureComment, EnsureCheck, "review 0"]
+    assert job.done == ["check on 0123", "ask", EnsureLabels, EnsureComment, EnsureCheck, "review 0"]
 
 
 def test_pull_request_without_files_gets_only_its_check() -> None:

@@ -15,7 +15,7 @@ from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.reader import Correction, EmptyHistory, RepositoryLabel
 from hls_handler.routing import MARKER
 from hls_handler.settings.model import EffectiveLabels
-from tests.handlers.world import MONA, ZOE, FakeReader, analysis, event, issue, issue_analysis, issue_response
+from tests.handlers.world import MONA, ZOE, analysis, event, fake_reader, issue, issue_analysis, issue_response
 
 HANDLER = IssueHandler()
 FACTS = IssueFacts(issue())
@@ -39,7 +39,7 @@ def test_closed_issue_has_a_comment_of_its_own_and_needs_no_information() -> Non
 def test_the_newest_label_corrections_are_shown() -> None:
     correction = Correction("priority", "priority-high", "priority-low", "Typo")
     history = EmptyHistory(corrected=(correction,) * 9)
-    facts = HANDLER.gather(event(issue()), FakeReader(issue()), history, PromptLimits(1_000))
+    facts = HANDLER.gather(event(issue()), fake_reader(issue()), history, PromptLimits(1_000))
     assert HANDLER.variables(facts)["corrections"] == (correction,) * 6
 
 
@@ -51,7 +51,7 @@ def test_comments_of_the_author_are_read_if_something_was_asked_for() -> None:
     ours = f"Please add the version.\n{MARKER}issues -->"
     comments = (by(MONA, "Version 3."), by(ZOE, "Me too.", number=2), by(MONA, ours, number=3))
     facts = HANDLER.gather(
-        event(issue()), FakeReader(issue(), comments=comments), EmptyHistory(states={"issues": OPEN}), BUDGET
+        event(issue()), fake_reader(issue(), comments=comments), EmptyHistory(states={"issues": OPEN}), BUDGET
     )
     assert (facts.requests, [comment.body for comment in facts.author_comments]) == (REQUESTS, ["Version 3."])
 

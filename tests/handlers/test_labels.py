@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from hls_handler.actions import EnsureLabels, RequestedLabel
 from hls_handler.analysis import Reply
-from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.issues import IssueFacts, IssueHandler
 from hls_handler.handlers.labels import (
     SHIPPED_LABELS,
@@ -26,9 +25,9 @@ from hls_handler.handlers.labels import (
     plan_labels,
     select_offer,
 )
-from hls_handler.handlers.reader import EMPTY_HISTORY, RepositoryLabel
+from hls_handler.handlers.reader import RepositoryLabel
 from hls_handler.settings.model import EffectiveLabels
-from tests.handlers.world import FakeReader, analysis, event, issue, issue_analysis
+from tests.handlers.world import analysis, event, issue, issue_analysis
 from tests.prompting.samples import load
 from tests.prompting.test_library_errors import front
 
@@ -333,6 +332,7 @@ def test_rule_14_only_sure_suggestions_of_the_list_are_set_as_the_repository_spe
     action = plan(("AREA/cart", 0.7), ("admin", 1.0), ("area/search", 0.69))
     suggested = [label.name for label in action.requested if label.group.startswith("suggested_labels ")]
     assert suggested == ["area/Cart"]
+    assert action.existing_only == {"area/Cart"}  # not created if it was deleted meanwhile
     assert action.rejected == (
         ("admin", "it is not among the labels that the prompt listed"),
         ("area/search", "Claude's confidence is 0.69, and labels.min_confidence is 0.7"),
@@ -348,17 +348,6 @@ def test_rule_14_rejected_name_is_shown_without_line_breaks_and_control_characte
     assert name.isprintable()
 
 
-SETTINGS = EffectiveLabels(suggest=True)
-
-
-def test_rule_14_label_that_was_deleted_meanwhile_is_not_created() -> None:
-    difference = decide_labels(
-        plan(("area/search", 0.9)), SETTINGS, present=frozenset(), stored={}, in_repository=frozenset()
-    )
-    assert "area/search" not in difference.add
-    assert ("area/search", "the repository has no such label") in difference.withheld
-
-
 def test_offer_has_allowed_labels_that_nothing_else_sets() -> None:
     names = ("area/cart", "area/secret", "bug", "size/small", "skip-hls", "other")
     limits = OfferLimits(
@@ -367,13 +356,6 @@ def test_offer_has_allowed_labels_that_nothing_else_sets() -> None:
     )
     offer = select_offer([RepositoryLabel(name, "") for name in names], limits)
     assert [label.name for label in offer.labels] == ["area/cart", "area/secret"]
-
-
-@pytest.mark.parametrize("offer", [None, OfferLimits(EffectiveLabels(), taken=frozenset())])
-def test_labels_are_read_only_if_they_are_offered(offer: OfferLimits | None) -> None:
-    reader = FakeReader(issue(), labels=(CART,))
-    facts = IssueHandler().gather(event(issue()), reader, EMPTY_HISTORY, PromptLimits(30_000, offer=offer))
-    assert facts.repository_labels == ((CART,) if offer else ())
 
 
 GROUP_OF = {

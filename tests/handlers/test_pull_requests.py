@@ -33,8 +33,13 @@ from hls_handler.analysis import (
 from hls_handler.handlers.asking import join_replies
 from hls_handler.handlers.finding_views import Candidate, ShownFinding, apply_second_look
 from hls_handler.handlers.handler import PromptLimits, SkipReason
-from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.pull_requests import PullRequestHandler
+from hls_handler.handlers.pull_request_facts import PullRequestFacts, list_parts
+from hls_handler.handlers.pull_requests import (
+    PullRequestHandler,
+    list_inline,
+    make_record,
+    verification_variables,
+)
 from hls_handler.handlers.reader import ChangedFile, EmptyHistory
 from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
@@ -45,9 +50,10 @@ from hls_handler.settings.values import PathFilter, Summary
 from hls_handler.settings.yaml_parser import Sources
 from tests.handlers.world import (
     PATCH,
-    FakeReader,
+    RecordedJob,
     analysis,
     event,
+    fake_reader,
     file,
     finding,
     gather_review,
@@ -63,10 +69,11 @@ LOGO = file("logo.png", None, additions=0, deletions=0)
 def review(facts: PullRequestFacts, *findings: Finding) -> ReviewRecord:
     """Return what is stored after a review that found `findings`, each with a review comment."""
     reply = pull_request_analysis(findings=list(findings))
-    ids = dict.fromkeys(HANDLER.inline_findings(facts, reply), 901)
-    record = HANDLER.after_review(facts, analysis(reply), comment_ids=ids, rejected=())[1]
-    assert record is not None
-    return record
+    return make_record(facts, analysis(reply), dict.fromkeys(inline_of(facts, reply), 901))
+
+
+def inline_of(facts: PullRequestFacts, reply: Reply) -> Mapping[str, Mapping[str, object]]:
+    return list_inline(facts.with_reply(reply))
 
 
 def plan(facts: PullRequestFacts, given: Analysis) -> tuple[Action, ...]:
@@ -153,7 +160,7 @@ def test_claude_is_not_asked_without_a_patch(files: tuple[ChangedFile, ...], sen
 def test_an_analysis_with_findings_becomes_labels_a_review_and_a_comment() -> None:
     reply = pull_request_analysis(findings=[finding(start_line=1)])
     facts = gather_review(file(additions=60))
-    (key,) = HANDLER.inline_findings(facts, reply)
+    (key,) = inline_of(facts, reply)
     assert plan(facts, replace(analysis(reply, comment="Squares."), inline={key: "It is wrong."})) == (
         EnsureLabels(
             (RequestedLabel("size/medium", "size"), RequestedLabel("type/bug-fix", "type")),
@@ -234,13 +241,13 @@ def test_findings_below_thresholds_and_of_other_categories_are_counted_and_not_s
 def test_at_most_thirty_files_get_a_sentence_over_all_calls() -> None:
     files = [file(f"{number:02}.py", "@@ -0,0 +1,20 @@\n" + "+x = 1\n" * 20, additions=20) for number in range(40)]
     facts = gather_review(*files, tokens=2_500, limits={"sums_up_files": True})
-    asked = [(len(part.files), HANDLER.variables(part)["summarized_files"]) for part in HANDLER.split(facts)]
+    asked = [(len(part.files), HANDLER.variables(part)["summarized_files"]) for part in list_parts(facts)]
     assert sum(number for number, _ in asked) == 40
     assert sum(number for _, number in asked) == 30  # type: ignore[misc]
     assert len(asked) > 2
     assert asked[0][0] == asked[0][1]
     assert asked[-1][1] == 0
-    assert [HANDLER.variables(one)["summarized_files"] for one in HANDLER.split(gather_review(*files))] == [0]
+    assert [HANDLER.variables(one)["summarized_files"] for one in list_parts(gather_review(*files))] == [0]
 
 
 # Rounds
@@ -268,7 +275,7 @@ def test_each_call_shows_its_part() -> None:
     facts = gather_review(
         file("a.py", long, additions=60, deletions=0), file("b.py", long, additions=60, deletions=0), tokens=800
     )
-    parts = HANDLER.split(facts)
+    parts = list_parts(facts)
     assert [[one.path for one in part.files] for part in parts] == [["a.py"], ["b.py"]]
     variables = [HANDLER.variables(part) for part in parts]
     assert [(one["part"], one["parts"]) for one in variables] == [(1, 2), (2, 2)]
@@ -335,8 +342,7 @@ def test_scores_are_the_lowest_of_several_calls_and_stay_until_there_are_others(
     lowest = (Score(dimension="tests", score=3), Score(dimension="readability", score=2))
     assert lowest_scores([merged]) == lowest
     assert HANDLER.comment_variables(facts, merged)["scores"] == lowest
-    record = HANDLER.after_review(facts, analysis(merged), comment_ids={}, rejected=())[1]
-    assert record is not None
+    record = make_record(facts, analysis(merged), {})
     assert record.scores == lowest
     facts = gather_review(TWO, record=record)
     unchanged = HANDLER.skip_reason(facts)
@@ -366,7 +372,7 @@ def look(*verdicts: tuple[int, str]) -> FindingVerdicts:
 
 
 def candidates(facts: PullRequestFacts, *findings: Finding) -> tuple[Candidate, ...]:
-    variables = HANDLER.verification_variables(facts, pull_request_analysis(findings=list(findings)))
+    variables = verification_variables(facts, pull_request_analysis(findings=list(findings)))
     return () if variables is None else cast(tuple[Candidate, ...], variables["candidates"])
 
 
@@ -398,7 +404,7 @@ def test_unsure_finding_without_a_decisive_fact_is_dropped(quote: str, titles: l
 
 def test_most_severe_findings_get_a_review_comment() -> None:
     facts = gather_review(TWO, limits={"review": Review(max_inline=1)})
-    inline = HANDLER.inline_findings(facts, TWO_FINDINGS)
+    inline = inline_of(facts, TWO_FINDINGS)
     assert [cast(ShownFinding, one["finding"]).title for one in inline.values()] == ["Overflows"]
     variables = HANDLER.comment_variables(facts, TWO_FINDINGS)
     shown = cast(tuple[ShownFinding, ...], variables["findings"])
@@ -408,17 +414,16 @@ def test_most_severe_findings_get_a_review_comment() -> None:
     later = HANDLER.comment_variables(gather_review(TWO, record=record), pull_request_analysis())
     earlier = cast(tuple[ShownFinding, ...], later["unrepeated"])
     assert [(one.title, one.body) for one in earlier] == [("Overflows", ""), ("Wrong", TWO_FINDINGS.findings[0].body)]
-    assert HANDLER.inline_findings(gather_review(TWO, limits={"review": Review(max_inline=0)}), TWO_FINDINGS) == {}
+    assert inline_of(gather_review(TWO, limits={"review": Review(max_inline=0)}), TWO_FINDINGS) == {}
 
 
 def test_rejected_review_comment_moves_to_the_comment() -> None:
     facts = gather_review(TWO)
-    first, second = HANDLER.inline_findings(facts, TWO_FINDINGS)
-    given = analysis(TWO_FINDINGS)
-    after, record = HANDLER.after_review(facts, given, comment_ids={second: 902}, rejected=[first])
-    assert record is not None
+    first, second = inline_of(facts, TWO_FINDINGS)
+    record = make_record(facts, analysis(TWO_FINDINGS), {second: 902})
     assert [entry.comment_id for entry in record.ledger] == [None, 902]
-    assert list(HANDLER.inline_findings(after, TWO_FINDINGS)) == [second]
+    after = replace(facts, not_inline=frozenset({first}), comment_ids={second: 902})
+    assert list(inline_of(after, TWO_FINDINGS)) == [second]
     shown = cast(tuple[ShownFinding, ...], HANDLER.comment_variables(after, TWO_FINDINGS)["findings"])
     assert [(one.title, one.is_inline) for one in shown] == [("Overflows", False), ("Wrong", True)]
 
@@ -431,17 +436,19 @@ def test_prompt_that_reviews_nothing_stores_nothing_and_has_one_call() -> None:
     files = [file("a.py", long, additions=60, deletions=0), file("b.py", long, additions=60, deletions=0)]
     record = review(gather_review(*files))
     facts = gather_review(*files, tokens=800, record=record, limits={"is_review": False})
-    assert (facts.record, len(facts.selection.calls), len(HANDLER.split(facts))) == (NO_REVIEW, 1, 1)
+    assert (facts.record, len(facts.selection.calls), len(list_parts(facts))) == (NO_REVIEW, 1, 1)
     reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="x" * 25)])
-    assert HANDLER.inline_findings(facts, reply) == {}
-    assert HANDLER.after_review(facts, analysis(reply), comment_ids={}, rejected=()) == (facts, None)
+    assert inline_of(facts, reply) == {}
+    job = RecordedJob(event(pull_request()), facts, (reply,))
+    HANDLER.run(job)
+    assert job.done[1:] == ["ask", EnsureLabels, EnsureComment]
 
 
 def test_closing_event_reviews_nothing() -> None:
     closed = replace(event(pull_request()), action="closed")
     now = pull_request(state="closed", merged=True)
     history = EmptyHistory(reviewed=review(gather_review(file())))
-    facts = HANDLER.gather(closed, FakeReader(now, (file(),)), history, PromptLimits(10_000, is_review=True))
+    facts = HANDLER.gather(closed, fake_reader(now, (file(),)), history, PromptLimits(10_000, is_review=True))
     assert (facts.is_review, facts.record, len(facts.selection.calls)) == (False, NO_REVIEW, 1)
     actions = HANDLER.plan(closed, facts, analysis(pull_request_analysis(findings=[finding()])))
     assert [type(action) for action in actions] == [EnsureLabels, EnsureComment]
@@ -450,9 +457,8 @@ def test_closing_event_reviews_nothing() -> None:
 def test_follow_up_reply_of_another_type_does_not_hide_the_findings() -> None:
     reply = pull_request_analysis(findings=[finding()])
     facts = gather_review(TWO)
-    (key,) = HANDLER.inline_findings(facts, reply)
+    (key,) = inline_of(facts, reply)
     chain = replace(analysis(reply, issue_response()), comment_index=1, inline={key: "It is wrong."})
     assert [type(action) for action in plan(facts, chain)] == [EnsureLabels, EnsureReview, EnsureComment]
-    record = HANDLER.after_review(facts, chain, comment_ids={key: 901}, rejected=())[1]
-    assert record is not None
+    record = make_record(facts, chain, {key: 901})
     assert (record.rounds, [entry.title for entry in record.ledger]) == (1, ["Wrong"])

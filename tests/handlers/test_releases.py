@@ -14,8 +14,9 @@ from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
 from hls_handler.handlers.releases import ReleaseFacts, ReleaseHandler
+from tests.engine.fakes import FakeReader
 from tests.handlers.events import PREVIOUS, RELEASE, at, make_rule, release_event
-from tests.handlers.world import FakeReader, analysis, issue
+from tests.handlers.world import RecordedJob, analysis, fake_reader, issue
 
 HANDLER = ReleaseHandler()
 COMMITS = tuple(Commit(f"c{n}", f"Change {n}", "mona") for n in range(1, 4))
@@ -24,7 +25,7 @@ ANALYSIS = ReleaseAnalysis(worth_saying=True, headline="More", announcement="The
 
 def reader(*listed: Release, comparison: Comparison | None = None) -> FakeReader:
     known = Comparison(3, COMMITS) if comparison is None else comparison
-    return FakeReader(issue(), releases=listed, comparison=known)
+    return fake_reader(issue(), released=listed, comparison=known)
 
 
 def facts(source: FakeReader, budget: PromptLimits | None = None) -> ReleaseFacts:
@@ -34,7 +35,7 @@ def facts(source: FakeReader, budget: PromptLimits | None = None) -> ReleaseFact
 def test_commits_since_the_previous_release_are_read_newest_first() -> None:
     source = reader(RELEASE, PREVIOUS)
     found = facts(source)
-    assert source.compared == [("v1.3.0", "v1.4.0")]
+    assert source.github.calls == ["releases", "commits_between v1.3.0 v1.4.0"]
     assert (found.previous, found.omitted) == (PREVIOUS, 0)
     assert [commit.sha for commit in found.commits] == ["c3", "c2", "c1"]
 
@@ -66,7 +67,7 @@ def test_a_release_is_compared_with_the_previous_one_of_its_kind(
 
 
 def test_without_common_history_no_commits_are_shown() -> None:
-    source = FakeReader(issue(), releases=(RELEASE, PREVIOUS), comparison=None)
+    source = fake_reader(issue(), released=(RELEASE, PREVIOUS), comparison=None)
     assert facts(source) == ReleaseFacts(RELEASE, None, (), 0)
 
 
@@ -88,12 +89,11 @@ def test_a_deleted_or_draft_release_is_not_announced(listed: tuple[Release, ...]
 
 
 def test_the_draft_is_posted_on_the_fallback_issue_only() -> None:
-    found = facts(reader(RELEASE))
-    assert HANDLER.conversation(release_event(RELEASE), found, make_rule(release=12)) == Conversation(
-        12, is_pull_request=False, is_fallback_issue=True
-    )
-    assert HANDLER.conversation(release_event(RELEASE), found, make_rule()) is None
-    assert HANDLER.no_conversation_reason is None, "the draft is stored even if it is not posted"
+    issue_12 = Conversation(12, is_pull_request=False, is_fallback_issue=True)
+    for rule, conversation in ((make_rule(release=12), issue_12), (make_rule(), None)):
+        job = RecordedJob(release_event(RELEASE), facts(reader(RELEASE)), (ANALYSIS,), rule=rule)
+        HANDLER.run(job)
+        assert (job.conversation, job.done) == (conversation, ["ask", EnsureComment])  # if not posted, it is stored
 
 
 def test_each_release_has_its_own_section() -> None:

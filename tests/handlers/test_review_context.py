@@ -25,7 +25,8 @@ from hls_handler.handlers.reader import (
 from hls_handler.handlers.review_input import describe_context, with_lines_above
 from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.model import Review
-from tests.handlers.world import FakeReader, event, file, pull_request, select
+from tests.engine.fakes import FakeReader
+from tests.handlers.world import event, fake_reader, file, pull_request, select
 
 HANDLER = PullRequestHandler()
 LIMITS = PromptLimits(10_000, is_review=True)
@@ -43,13 +44,13 @@ def gather(
 
 
 def reader(*files: ChangedFile, now: PullRequest | None = None, context: ReviewContext = CONTEXT) -> FakeReader:
-    return FakeReader(now or pull_request(), files or (DEEP,), context=context, head_files={"area.py": TEXT})
+    return fake_reader(now or pull_request(), files or (DEEP,), context=context, head_files={"area.py": TEXT})
 
 
 def test_guidance_and_linked_issues_of_the_base_branch_are_variables() -> None:
     github = reader(now=pull_request(base_ref="release/2"))
     variables = HANDLER.variables(gather(github))
-    assert github.context_requests == [("release/2", True, True)]
+    assert "review_context 8 release/2" in github.github.calls
     assert (variables["guidance"], variables["linked_issues"]) == (GUIDANCE, ISSUES)
 
 
@@ -72,30 +73,26 @@ def test_nothing_is_read_if_there_is_nothing_to_ask() -> None:
     for github, history in ((again, EmptyHistory(reviewed=record)), (images, EMPTY_HISTORY)):
         facts = gather(github, history=history)
         assert facts.selection.calls == ()
-        assert (github.context_requests, github.head_requests) == ([], [])
+        assert github.github.calls == ["pull_request 8", "files 8"]
         assert describe_context(facts) is None
 
 
 @pytest.mark.parametrize(
-    ("review", "requests", "heads", "described"),
+    ("review", "heads", "described"),
     [
         (
             Review(),
-            [("main", True, True)],
             1,
             "AGENTS.md (about 6 tokens), issue #7 (about 11 tokens), lines above 1 hunk (about 34 tokens)",
         ),
-        (Review(linked_issues=False, functions=False), [("main", True, False)], 0, "AGENTS.md (about 6 tokens)"),
-        (Review(guidance=False, linked_issues=False, functions=False), [("main", False, False)], 0, None),
+        (Review(linked_issues=False, functions=False), 0, "AGENTS.md (about 6 tokens)"),
+        (Review(guidance=False, linked_issues=False, functions=False), 0, None),
     ],
 )
-def test_settings_switch_parts_off(
-    review: Review, requests: list[tuple[str, bool, bool]], heads: int, described: str | None
-) -> None:
+def test_settings_switch_parts_off(review: Review, heads: int, described: str | None) -> None:
     github = reader()
     facts = gather(github, replace(LIMITS, review=review))
-    assert github.context_requests == requests
-    assert len(github.head_requests) == heads
+    assert github.github.calls.count("head_files area.py") == heads
     assert describe_context(facts) == described
 
 
@@ -106,23 +103,23 @@ def down(*, applies_to_all_calls: bool) -> DependencyDown:
 @pytest.mark.parametrize("error", [Permanent("403"), Retryable("complexity"), down(applies_to_all_calls=False)])
 def test_a_context_that_cannot_be_read_does_not_stop_the_review(error: StepFailed) -> None:
     files = (DEEP, file("uv.lock"))  # `.gitattributes` may include the second one
-    github = FakeReader(pull_request(), files, context=error)
+    github = fake_reader(pull_request(), files, context=error)
     facts = gather(github)
     assert [(one.path, one.is_complete) for one in facts.coverage.files] == [("area.py", True), ("uv.lock", False)]
     assert [one.path for one in facts.files] == ["area.py"]
-    assert github.head_requests == []
+    assert not any(call.startswith("head_files") for call in github.github.calls)
     assert describe_context(facts) == f"not guidance, linked issues and .gitattributes: {error}"
 
 
 def test_an_outage_while_the_context_is_read_is_retried() -> None:
     with pytest.raises(DependencyDown):
-        gather(FakeReader(pull_request(), (DEEP,), context=down(applies_to_all_calls=True)))
+        gather(fake_reader(pull_request(), (DEEP,), context=down(applies_to_all_calls=True)))
 
 
 def test_lines_above_a_hunk_are_shown_beside_its_patch() -> None:
     github = reader(DEEP, file("new.py", status="added"), file("gone.py", status="removed"), file("first_line.py"))
     facts = gather(github)
-    assert github.head_requests == [(pull_request().head_sha, ("area.py",))]
+    assert "head_files area.py" in github.github.calls
     shown = next(one for one in facts.files if one.path == "area.py")
     assert shown.above.split("\n") == [
         "R    1   def area(side):",

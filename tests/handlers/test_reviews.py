@@ -16,8 +16,8 @@ from hls_handler.handlers.reader import EMPTY_HISTORY, ReviewComment
 from hls_handler.handlers.reviews import ReviewFacts, ReviewHandler, ShownComment, Todo
 from tests.handlers.world import (
     MONA,
-    FakeReader,
     analysis,
+    fake_reader,
     pull_request,
     request,
     review,
@@ -37,7 +37,7 @@ OTHER = MONA.__class__("otto", 3, "User")
 def gather(
     submitted: Review, *comments: ReviewComment, others: tuple[Review, ...] = (), budget: PromptLimits = BUDGET
 ) -> ReviewFacts:
-    reader = FakeReader(pull_request(), reviews=(*others, submitted), review_comments=comments)
+    reader = fake_reader(pull_request(), reviews=(*others, submitted), review_comments=comments)
     return HANDLER.gather(review_event(review(state="commented", body="As it was")), reader, EMPTY_HISTORY, budget)
 
 
@@ -109,7 +109,7 @@ def test_a_deleted_or_dismissed_review_is_not_processed() -> None:
     with pytest.raises(Superseded, match="the review was dismissed meanwhile"):
         gather(review(state="dismissed"))
     with pytest.raises(Permanent, match="the review 501 does not exist or is not among the first 0 reviews"):
-        HANDLER.gather(review_event(review()), FakeReader(pull_request()), EMPTY_HISTORY, BUDGET)
+        HANDLER.gather(review_event(review()), fake_reader(pull_request()), EMPTY_HISTORY, BUDGET)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_deleted_or_dismissed_review_is_not_processed() -> None:
     ids=["verdict", "a comment", "another person"],
 )
 def test_an_edited_review_is_superseded_by_a_newer_verdict_of_the_same_person(later: Review, superseded: bool) -> None:
-    reader = FakeReader(pull_request(), reviews=(review(), later))
+    reader = fake_reader(pull_request(), reviews=(review(), later))
     if not superseded:
         assert HANDLER.gather(review_event(review()), reader, EMPTY_HISTORY, BUDGET).review == review()
         return
@@ -263,7 +263,7 @@ def test_each_review_of_a_deleted_account_counts_as_another_reviewer() -> None:
     assert plan(facts, review_analysis())[1:] == (
         EnsureComment("reviews", "List.", create=False, section="reviewer-10137-501"),
     )
-    by_ghost = FakeReader(pull_request(user=ghost), reviews=(review(user=ghost),))
+    by_ghost = fake_reader(pull_request(user=ghost), reviews=(review(user=ghost),))
     assert HANDLER.skip_reason(HANDLER.gather(review_event(review()), by_ghost, EMPTY_HISTORY, BUDGET)) is None
 
 

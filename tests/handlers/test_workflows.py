@@ -11,7 +11,7 @@ import pytest
 from hls_handler.actions import EnsureComment
 from hls_handler.errors import OpenedByBot
 from hls_handler.events import Account, PullRequest, WorkflowRun
-from hls_handler.handlers.failed_steps import Attempt, FailureHistory, ShownStep
+from hls_handler.handlers.failed_steps import FailureHistory, ShownStep
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import EMPTY_HISTORY, Failure, HistoryUpdate, RepositoryHistory, RunResult, WorkflowJob
@@ -25,6 +25,7 @@ from hls_handler.handlers.workflows import (
     WorkflowHandler,
 )
 from hls_handler.settings.model import Features
+from tests.engine.fakes import FakeReader
 from tests.handlers.events import (
     JOB,
     LOG,
@@ -38,7 +39,7 @@ from tests.handlers.events import (
     step,
     workflow_analysis,
 )
-from tests.handlers.world import FakeReader, analysis, file, pull_request
+from tests.handlers.world import RecordedJob, analysis, fake_reader, file, pull_request
 
 HANDLER = WorkflowHandler()
 BUDGET = PromptLimits(input_tokens=30_000)
@@ -51,10 +52,10 @@ def reader(
     jobs: Mapping[int, tuple[WorkflowJob, ...]] | None = None,
     logs: Mapping[int, str] | None = None,
 ) -> FakeReader:
-    return FakeReader(
+    return fake_reader(
         PULL,
         (file("area.py"), file("README.md")),
-        jobs={1: (JOB, job(701, "lint", "success"))} if jobs is None else jobs,
+        jobs_of={1: (JOB, job(701, "lint", "success"))} if jobs is None else jobs,
         logs={JOB.id: LOG} if logs is None else logs,
         pulls={"mona:fix": pulls},
     )
@@ -70,7 +71,10 @@ def facts(
 
 
 def conversation_of(found: WorkflowFacts, **issues: int) -> Conversation | None:
-    return HANDLER.conversation(run_event(found.run), found, make_rule("workflow_run.completed", **issues))
+    rule = make_rule("workflow_run.completed", **issues)
+    job = RecordedJob(run_event(found.run), found, (workflow_analysis(),), rule=rule)
+    HANDLER.run(job)
+    return job.conversation
 
 
 # --- the pull request ------------------------------------------------------------------------------------------------
@@ -101,9 +105,9 @@ def test_failed_run_of_a_merge_queue_is_explained_on_its_pull_request(
     repository = "mona/hello" if is_fork else "octo/hello"
     received = run_event(replace(RUN, head_branch=branch, head_repository=repository, pull_request_numbers=()))
     received = replace(received, payload={"workflow_run": {"head_commit": {"message": message}}})
-    queued = FakeReader(pull_request(head_sha="f" * 40), (file(),), jobs={1: (JOB,)}, logs={JOB.id: LOG})
+    queued = fake_reader(pull_request(head_sha="f" * 40), (file(),), jobs_of={1: (JOB,)}, logs={JOB.id: LOG})
     facts = HANDLER.gather(received, queued, EMPTY_HISTORY, BUDGET)
-    conversation = HANDLER.conversation(received, facts, make_rule())
+    conversation = conversation_of(facts)
     assert (conversation.number if conversation else None) == posted_on
     assert facts.stale is False
 
@@ -252,13 +256,10 @@ PASSED = replace(RUN, conclusion="success", id=71, run_number=42)
 
 
 def test_a_passed_run_without_an_earlier_failure_reads_nothing_more() -> None:
-    class FailingReader(FakeReader):
-        def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
-            raise AssertionError(f"pull requests of {head} were read")
-
-    skipped = HANDLER.skip_reason(facts(PASSED, FailingReader(PULL)))
+    source = reader(PULL)
+    skipped = HANDLER.skip_reason(facts(PASSED, source))
     assert skipped is not None
-    assert skipped.reply is None
+    assert (skipped.reply, source.github.calls) == (None, [])
 
 
 def test_a_passed_run_after_a_failure_updates_the_comment() -> None:
@@ -361,12 +362,10 @@ def elsewhere(branch: str, job: str = "test", step: str = "Run npm test") -> Fai
     return Failure(5, 70, 1, job, step, branch, "0123456789")
 
 
-def attempts(*conclusions: str | None, job: str = "test") -> list[Attempt]:
-    return [Attempt(number, job, conclusion) for number, conclusion in enumerate(conclusions, start=1)]
-
-
-def classify(*others: Failure, of: list[Attempt]) -> tuple[str, str]:
-    return FailureHistory(tuple(of), others, "main").classify("test", "Run npm test")
+def classify(*others: Failure, of: tuple[str | None, ...] = ("failure",)) -> tuple[str, str]:
+    """Classify a failed step from the conclusions of its job in each attempt, and from failures elsewhere."""
+    attempts = {number: (job(conclusion=one),) for number, one in enumerate(of, start=1)}
+    return FailureHistory(attempts, others, "main").classify("test", "Run npm test")
 
 
 @pytest.mark.parametrize(
@@ -384,7 +383,7 @@ def classify(*others: Failure, of: list[Attempt]) -> tuple[str, str]:
 def test_attempts_at_the_same_commit_classify_the_failure(
     conclusions: tuple[str | None, ...], expected: tuple[str, str]
 ) -> None:
-    assert classify(of=attempts(*conclusions)) == expected
+    assert classify(of=conclusions) == expected
 
 
 @pytest.mark.parametrize(
@@ -409,4 +408,4 @@ def test_attempts_at_the_same_commit_classify_the_failure(
 def test_failures_on_other_branches_classify_the_failure(
     others: tuple[Failure, ...], expected: tuple[str, str]
 ) -> None:
-    assert classify(*others, of=attempts("failure")) == expected
+    assert classify(*others) == expected

@@ -1,11 +1,12 @@
-"""Issues, pull requests, a fake reader and analyses for the tests of handlers."""
+"""Issues, pull requests, a repository, a job and analyses for the tests of handlers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hls_handler.actions import Action, EnsureCheck, Outcome
 from hls_handler.analysis import (
     Analysis,
     Finding,
@@ -18,36 +19,27 @@ from hls_handler.analysis import (
     Usage,
     ValidReply,
 )
-from hls_handler.errors import HlsError
-from hls_handler.events import Account, Comment, Event, Issue, Label, PullRequest, Release, Repository, Review
+from hls_handler.errors import BudgetExceeded, HlsError
+from hls_handler.events import Account, Comment, Event, Issue, Label, PullRequest, Repository, Review
+from hls_handler.handlers.asking import Answers
 from hls_handler.handlers.changed_files import Selection, number_patch, redact_patch, select_files
 from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.job import Conversation, Result
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
-from hls_handler.handlers.reader import (
-    ChangedFile,
-    Comparison,
-    EmptyHistory,
-    FileAtRef,
-    NoLog,
-    RepositoryLabel,
-    RepositoryPermission,
-    ReviewComment,
-    ReviewContext,
-    WorkflowJob,
-)
+from hls_handler.handlers.reader import ChangedFile, EmptyHistory, ReviewComment, ReviewContext
 from hls_handler.handlers.review_input import find_present
 from hls_handler.review.blocks import Block
 from hls_handler.review.record import NO_REVIEW, ReviewRecord, ReviewThread
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
+from tests.engine.fakes import FakeGithub, FakeReader
 from tests.routing.world import settings
 
 MONA = Account("mona", 1, "User")
 ZOE = Account("zoe", 2, "User")
-NO_CONTEXT = ReviewContext()
 PATCH = "@@ -1,2 +1,2 @@\n def area(side):\n-    return side * 2\n+    return side ** 2"
 
 
@@ -128,119 +120,88 @@ def count_changes(files: Sequence[ChangedFile]) -> dict[str, int]:
     return {"changed_files": len(files), "additions": added, "deletions": removed}
 
 
-class FakeReader:
-    """A fake reader with one issue or pull request, and other objects of the repository."""
+def fake_reader(
+    now: Issue | PullRequest,
+    files: Sequence[ChangedFile] = (),
+    reviews: tuple[Review, ...] = (),
+    review_comments: tuple[ReviewComment, ...] = (),
+    *,
+    comments: tuple[Comment, ...] = (),
+    pulls: Mapping[str, tuple[PullRequest, ...]] | None = None,
+    review_threads: tuple[ReviewThread, ...] = (),
+    context: ReviewContext | HlsError | None = None,
+    head_files: Mapping[str, str] | None = None,
+    **known: Any,
+) -> FakeReader:
+    """A repository with one issue or pull request. `head_files` by path; `known` are fields of `FakeGithub`."""
+    github, number = FakeGithub(**known), now.number
+    github.issues = {number: now} if isinstance(now, Issue) else {}
+    if isinstance(now, PullRequest):
+        github.pull_requests[number], github.changed[number] = now, tuple(files)
+        github.head_files = {f"{now.head_sha}:{path}": text for path, text in (head_files or {}).items()}
+        github.contexts = {now.base_ref: context or ReviewContext()}
+    github.reviews_of[number], github.review_threads_of[number] = reviews, review_threads
+    github.review_comments_of = {review.id: review_comments for review in reviews}
+    github.comments_of[number], github.pulls_from = comments, dict(pulls or {})
+    return FakeReader(github)
 
-    def __init__(
+
+@dataclass
+class RecordedJob:
+    """A job with fixed facts and replies, which records what the handler does."""
+
+    event: Event
+    facts: Any
+    replies: tuple[Reply, ...] = ()
+    error: BudgetExceeded | None = None  # of the question to Claude
+    rule: Rule = field(default_factory=lambda: rule("issues/analyze"))
+    done: list[object] = field(default_factory=list)
+    conversation: Conversation | None = None
+
+    def gather(self) -> Any:
+        return self.facts
+
+    def choose(self, conversation: Conversation | None) -> None:
+        self.conversation = conversation
+
+    def note(self, *, omitted: str | None, sent: str | None = None) -> None:
+        if omitted or sent:
+            self.done.append(omitted or sent)
+
+    def begin_check(self, commit: str) -> None:
+        self.done.append(f"check on {commit[:4]}")
+
+    def ask(self, facts: Any) -> Answers:
+        self.done.append("ask")
+        if self.error is not None:
+            raise self.error
+        return Answers(facts, analysis(*self.replies).answers, ("issues/analyze",), {})
+
+    def render(self, answered: Answers) -> Analysis:
+        return Analysis(answered.answers, "Hello.")
+
+    def render_static(self, facts: Any, reply: Reply) -> Analysis:
+        return Analysis((), "Hello.")
+
+    def post(
         self,
-        now: Issue | PullRequest,
-        files: tuple[ChangedFile, ...] = (),
-        reviews: tuple[Review, ...] = (),
-        review_comments: tuple[ReviewComment, ...] = (),
-        *,
-        comments: tuple[Comment, ...] = (),
-        jobs: Mapping[int, tuple[WorkflowJob, ...]] | None = None,
-        logs: Mapping[int, str] | None = None,
-        pulls: Mapping[str, tuple[PullRequest, ...]] | None = None,
-        releases: tuple[Release, ...] = (),
-        comparison: Comparison | None = None,
-        labels: tuple[RepositoryLabel, ...] = (),
-        review_threads: tuple[ReviewThread, ...] = (),
-        permissions: Mapping[str, RepositoryPermission] | None = None,
-        context: ReviewContext | HlsError = NO_CONTEXT,
-        head_files: Mapping[str, str] | None = None,
-    ) -> None:
-        """`jobs` by attempt, `logs` by job (a missing log has expired), `pulls` by "owner:branch".
+        facts: Any,
+        analysis: Analysis,
+        actions: tuple[Action, ...],
+        *reasons: str,
+        after_review: Callable[[Outcome | None], tuple[Action, ...]] | None = None,
+    ) -> Result:
+        self.done += [type(action) for action in actions]
+        if after_review is not None:
+            after_review(None)
+        return Result("; ".join(filter(None, reasons)) or "posted", "done")
 
-        `permissions` by login, `head_files` by path. A `context` that is an error is raised.
-        """
-        self._now, self._files = now, files
-        self._reviews, self._review_comments = reviews, review_comments
-        self._comments, self._jobs, self._logs = comments, jobs or {}, logs or {}
-        self._pulls, self._releases, self._comparison = pulls or {}, releases, comparison
-        self.compared: list[tuple[str, str]] = []
-        self._labels = labels
-        self._review_threads, self._permissions = review_threads, permissions or {}
-        self._context, self._head_files = context, head_files or {}
-        self.context_requests: list[tuple[str, bool, bool]] = []  # base branch, guidance, linked issues
-        self.head_requests: list[tuple[str, tuple[str, ...]]] = []  # commit, paths
+    def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> Result:
+        self.done += [action.conclusion for action in actions]
+        return Result(reason, "done")
 
-    def labels(self) -> tuple[RepositoryLabel, ...]:
-        return self._labels
-
-    def issue(self, number: int) -> Issue:
-        assert isinstance(self._now, Issue)
-        assert number == self._now.number
-        return self._now
-
-    def pull_request(self, number: int) -> PullRequest:
-        assert isinstance(self._now, PullRequest)
-        assert number == self._now.number
-        return self._now
-
-    def pull_request_document(self, number: int) -> Mapping[str, object]:
-        raise AssertionError("no handler reads it")
-
-    def files(self, number: int) -> tuple[ChangedFile, ...]:
-        """The files with the head commit as `commit`, unless they name one."""
-        head = self.pull_request(number).head_sha
-        return tuple(replace(file, commit=file.commit or head) for file in self._files)
-
-    def reviews(self, number: int) -> tuple[Review, ...]:
-        assert number == self._now.number
-        return self._reviews
-
-    def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
-        assert review_id in {review.id for review in self.reviews(number)}
-        return self._review_comments
-
-    def review_threads(self, number: int) -> tuple[ReviewThread, ...]:
-        assert number == self._now.number
-        return self._review_threads
-
-    def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
-        assert number == self._now.number
-        self.context_requests.append((base_ref, guidance, linked_issues))
-        if isinstance(self._context, HlsError):
-            raise self._context
-        return replace(
-            self._context,
-            guidance=self._context.guidance if guidance else (),
-            linked_issues=self._context.linked_issues if linked_issues else (),
-        )
-
-    def head_files(self, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
-        self.head_requests.append((sha, tuple(paths)))
-        return {path: text for path, text in self._head_files.items() if path in paths}
-
-    def permission(self, login: str) -> RepositoryPermission:
-        assert login
-        return self._permissions.get(login, "none")
-
-    def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
-        assert number == self._now.number
-        return self._comments[-most:]
-
-    def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
-        return self._jobs.get(attempt, ())
-
-    def job_log(self, job_id: int) -> Iterator[str] | NoLog:
-        if job_id not in self._logs:
-            return NoLog("expired")
-        return iter(self._logs[job_id].split("\n")) if self._logs[job_id] else NoLog("empty")
-
-    def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
-        return self._pulls.get(head, ())
-
-    def releases(self) -> tuple[Release, ...]:
-        return self._releases
-
-    def commits_between(self, base: str, head: str) -> Comparison | None:
-        self.compared.append((base, head))
-        return self._comparison
-
-    def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
-        raise AssertionError(f"no handler reads {path} of {ref}")
+    def store_review(self, record: ReviewRecord) -> None:
+        self.done.append(f"review {record.rounds}")
 
 
 def rule(prompt: str) -> Rule:
@@ -339,5 +300,5 @@ def gather_review(
     now = pull_request(**{**count_changes(files), **known})
     threads = tuple(ReviewThread(901, entry.key, False, None, (), (), (), ()) for entry in record.ledger)
     given = PromptLimits(tokens, **{"is_review": True, **(limits or {})})
-    reader = FakeReader(now, files, review_threads=threads)
+    reader = fake_reader(now, files, review_threads=threads)
     return PullRequestHandler().gather(event(pull_request()), reader, EmptyHistory(reviewed=record), given)

@@ -11,6 +11,7 @@ import pytest
 from hls_handler.events import Account, Label, Repository
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.pull_request_facts import list_parts
 from hls_handler.handlers.reader import (
     EMPTY_HISTORY,
     GUIDANCE_PATHS,
@@ -21,7 +22,7 @@ from hls_handler.handlers.reader import (
 )
 from hls_handler.handlers.review_input import MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS
 from hls_handler.prompting.render import estimate_tokens, render
-from tests.handlers.world import FakeReader, event, file, issue, pull_request, review, review_event
+from tests.handlers.world import event, fake_reader, file, issue, pull_request, review, review_event
 from tests.prompting.samples import KEY, common, shipped
 
 BUDGET = PromptLimits(input_tokens=5_000)
@@ -47,13 +48,13 @@ COMMENTS = tuple(ReviewComment("p" * 4_000, "RIGHT", 9, "@@ -0,0 +1 @@\n+x", LON
 def issue_facts() -> Mapping[str, object]:
     handler, subject = HANDLERS["issues"], issue(title=NAME, body=LONG, labels=LABELS, user=SOMEBODY)
     received = event(subject)
-    return handler.variables(handler.gather(received, FakeReader(subject), EMPTY_HISTORY, BUDGET))
+    return handler.variables(handler.gather(received, fake_reader(subject), EMPTY_HISTORY, BUDGET))
 
 
 def pull_request_facts() -> Mapping[str, object]:
     handler, subject = HANDLERS["pull_request"], replace(PULL_REQUEST, changed_files=3_000)
     received = event(subject)
-    return handler.variables(handler.gather(received, FakeReader(subject, FILES), EMPTY_HISTORY, BUDGET))
+    return handler.variables(handler.gather(received, fake_reader(subject, FILES), EMPTY_HISTORY, BUDGET))
 
 
 def facts_with_context(input_tokens: int) -> Mapping[str, Any]:
@@ -62,16 +63,16 @@ def facts_with_context(input_tokens: int) -> Mapping[str, Any]:
         guidance=tuple(GuidanceFile(path, LONG) for path in GUIDANCE_PATHS),
         linked_issues=tuple(LinkedIssue(number, NAME, LONG) for number in (1, 2, 3)),
     )
-    reader = FakeReader(subject, FILES[:5], context=context)
+    reader = fake_reader(subject, FILES[:5], context=context)
     limits = PromptLimits(input_tokens, is_review=True)
-    (first, *_) = handler.split(handler.gather(event(subject), reader, EMPTY_HISTORY, limits))
+    (first, *_) = list_parts(handler.gather(event(subject), reader, EMPTY_HISTORY, limits))
     return handler.variables(first)
 
 
 def review_facts() -> Mapping[str, object]:
     handler, one = HANDLERS["pull_request_review"], review(body=LONG, user=SOMEBODY)
     received = review_event(one, PULL_REQUEST)
-    reader = FakeReader(PULL_REQUEST, reviews=(one,), review_comments=COMMENTS)
+    reader = fake_reader(PULL_REQUEST, reviews=(one,), review_comments=COMMENTS)
     return handler.variables(handler.gather(received, reader, EMPTY_HISTORY, BUDGET))
 
 

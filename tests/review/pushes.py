@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha1
+from typing import Any
 
-from hls_handler.actions import Action, EnsureCheck, EnsureReply, EnsureReview
+from hls_handler.actions import Action, Annotation, EnsureCheck, EnsureReply, EnsureReview, InlineComment, Outcome
 from hls_handler.analysis import (
     Analysis,
     EarlierVerdict,
@@ -15,21 +16,133 @@ from hls_handler.analysis import (
     FindingVerdict,
     FindingVerdicts,
     NeededFact,
+    Receipt,
+    Reply,
     Usage,
     ValidReply,
     Verdict,
 )
-from hls_handler.handlers.finding_views import apply_second_look
+from hls_handler.errors import BudgetExceeded
+from hls_handler.events import Event
+from hls_handler.handlers.asking import VERIFY_PROMPT, Answers, Asking
+from hls_handler.handlers.finding_views import Candidate, ShownFinding
 from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.job import Result
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import ChangedFile, EmptyHistory
-from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord, ReviewThread
+from hls_handler.review.record import (
+    NO_REVIEW,
+    LedgerEntry,
+    ReviewRecord,
+    ReviewThread,
+    dump_entry,
+    dump_record,
+    parse_record,
+)
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import PathFilter
-from tests.handlers.world import FakeReader, count_changes, event, finding, pull_request, pull_request_analysis
+from tests.engine.world import library
+from tests.handlers.world import (
+    RecordedJob,
+    count_changes,
+    event,
+    fake_reader,
+    finding,
+    pull_request,
+    pull_request_analysis,
+)
 
 HANDLER = PullRequestHandler()
+
+Ask = Callable[[str, Mapping[str, object]], Reply]
+"""Returns Claude's reply to a prompt, from its template variables."""
+
+
+@dataclass
+class ReviewJob(RecordedJob):
+    """The job of a review whose questions a function answers. It keeps what would be posted and stored."""
+
+    reply_to: Ask = lambda _name, _variables: pull_request_analysis()
+    first_id: int = 100  # of the review comments
+    calls: int = 0
+    actions: Sequence[Action] = ()
+    record: ReviewRecord | None = None
+
+    def ask(self, facts: PullRequestFacts) -> Answers:
+        def ask_one(name: str, variables: Mapping[str, object], _index: int) -> ValidReply:
+            self.calls += 1
+            reply = self.reply_to(name, variables)
+            return ValidReply(f"{name}@1", library().prompts[name].reply, reply, Usage("m"))
+
+        return HANDLER.consult(Asking(library(), "pull_requests/analyze", HANDLER.variables, ask_one), facts)
+
+    def render(self, answered: Answers) -> Analysis:
+        shown = {key: variables["finding"] for key, variables in answered.inline.items()}
+        inline = {key: f"{one.title}\n{one.body}" for key, one in shown.items() if isinstance(one, ShownFinding)}
+        return Analysis(answered.answers, "comment", inline=inline, receipt=Receipt(self.calls))
+
+    @property
+    def posted(self) -> Mapping[int, InlineComment]:
+        """The review comments by their ids."""
+        reviews = [action for action in self.actions if isinstance(action, EnsureReview)]
+        return dict(enumerate((comment for one in reviews for comment in one.comments), start=self.first_id))
+
+    def post(
+        self,
+        facts: PullRequestFacts,
+        analysis: Analysis,
+        actions: tuple[Action, ...],
+        *reasons: str,
+        after_review: Callable[[Outcome | None], tuple[Action, ...]] | None = None,
+    ) -> Result:
+        self.actions = actions
+        assert after_review is not None
+        ids = {comment.key: number for number, comment in self.posted.items()}
+        after_review(Outcome("review", "created", "posted", comment_ids=ids))
+        return Result("posted", "done")
+
+    def post_check(self, actions: tuple[EnsureCheck, ...], reason: str) -> Result:
+        self.actions = actions
+        return Result(reason, "done")
+
+    def store_review(self, record: ReviewRecord) -> None:
+        self.record = parse_record(dump_record(record), map(dump_entry, record.ledger))
+
+
+@dataclass(kw_only=True)
+class Reviewed:
+    """What the reviews of one pull request left on GitHub and in the database."""
+
+    record: ReviewRecord = NO_REVIEW
+    threads: Sequence[ReviewThread] = ()
+    next_id: int = 100
+
+    def review(
+        self,
+        received: Event,
+        files: Sequence[ChangedFile],
+        limits: PromptLimits,
+        reply_to: Ask,
+        head_files: Mapping[str, str] | None = None,
+    ) -> ReviewJob:
+        """Review the pull request of an event. "mona" may write to the repository. Raises what `run` raises."""
+        now = received.pull_request
+        assert now is not None
+        known: dict[str, Any] = {"permissions": {"mona": "write"}, "head_files": head_files}
+        reader = fake_reader(now, files, review_threads=tuple(self.threads), **known)
+        facts = HANDLER.gather(received, reader, EmptyHistory(reviewed=self.record), limits)
+        job = ReviewJob(received, facts, reply_to=reply_to, first_id=self.next_id)
+        HANDLER.run(job)
+        self.record = job.record or self.record
+        replies = {one.comment_id: one.key for one in job.actions if isinstance(one, EnsureReply)}
+        answered = [
+            replace(one, own_replies=(replies[one.comment_id],)) if one.comment_id in replies else one
+            for one in self.threads
+        ]
+        opened = [ReviewThread(at, one.key, False, None, (), (), (), ()) for at, one in job.posted.items()]
+        self.threads, self.next_id = (*answered, *opened), self.next_id + len(opened)
+        return job
 
 
 def found(path: str, line: int, quote: str, **known: object) -> Finding:
@@ -44,20 +157,13 @@ def said(
 
 
 @dataclass
-class Pushes:
+class Pushes(Reviewed):
     """One pull request. `base` and heads map paths to texts; a file of the base that a head lacks is unchanged."""
 
-    base: Mapping[str, str]
-    record: ReviewRecord = NO_REVIEW
-    threads: Sequence[ReviewThread] = ()
+    base: Mapping[str, str] = field(default_factory=dict)
     ignored: Sequence[str] = ()
-    is_verified: bool = True
-    max_inline: int = 8
-    fail_on: str | None = "high"
-    renamed: Mapping[str, str] = field(default_factory=dict)
     number: int = 0
-    facts: PullRequestFacts | None = None
-    actions: Sequence[Action] = ()
+    job: ReviewJob | None = None  # of the last review
     calls: int = 0
     comments: list[tuple[str, int]] = field(default_factory=list)
 
@@ -71,54 +177,39 @@ class Pushes:
         is_down: bool = False,
         base: Mapping[str, str] | None = None,
     ) -> str | None:
-        """Push and review; return the conclusion of the check. `is_down`: Claude gives no usable reply."""
+        """Push and review; return the conclusion of the check. `is_down`: no call is made."""
+
+        def reply_to(name: str, variables: Mapping[str, object]) -> Reply:
+            if is_down:
+                raise BudgetExceeded("2 USD are spent")
+            if name == VERIFY_PROMPT:
+                return _look(variables["candidates"], agrees=agrees)
+            self.calls += 1
+            return pull_request_analysis(findings=list(findings), earlier=list(verdicts))
+
         self.base = self.base if base is None else base
         self.number += 1
         files = self._list_files(head)
         now = pull_request(head_sha=f"{self.number:07x}".ljust(40, "0"), **count_changes(files))
-        history = EmptyHistory(reviewed=self.record)
-        reader = FakeReader(now, tuple(files), review_threads=tuple(self.threads), permissions={"mona": "write"})
-        limits = PromptLimits(
-            20_000,
-            ignored_paths=PathFilter(tuple(self.ignored)),
-            is_review=True,
-            review=Review.model_validate(
-                {"check": True, "fail_on": self.fail_on, "verify": self.is_verified, "max_inline": self.max_inline}
-            ),
-        )
-        facts = HANDLER.gather(replace(event(now), action="synchronize"), reader, history, limits)
-        self.facts = facts
-        answers: tuple[ValidReply, ...] = ()
-        if HANDLER.skip_reason(facts) is None:
-            self.calls += len(facts.selection.calls)
-            if is_down:
-                facts = replace(facts, unanswered=dict.fromkeys(range(len(facts.selection.calls)), "no reply"))
-            else:
-                reply = pull_request_analysis(findings=list(findings), earlier=list(verdicts))
-                asked = HANDLER.verification_variables(facts, reply)
-                if asked is not None:
-                    facts = apply_second_look(facts.with_reply(reply), _look(asked, agrees=agrees))
-                answers = (ValidReply("pull_requests/analyze@1", "pull_request_analysis", reply, Usage("m")),)
-        inline = {key: "text" for answer in answers for key in HANDLER.inline_findings(facts, answer.reply)}
-        analysis = Analysis(answers, "comment", inline=inline)
-        self.actions = HANDLER.plan(event(now), facts, analysis)
-        posted = [one for action in self.actions if isinstance(action, EnsureReview) for one in action.comments]
-        ids = {one.key: 100 + len(self.comments) + index for index, one in enumerate(posted)}
-        self.comments += [(one.path, one.line) for one in posted]
-        self.facts, record = HANDLER.after_review(facts, analysis, comment_ids=ids, rejected=())
-        assert record is not None
-        self.record = record
-        known = {thread.key for thread in self.threads}
-        self.threads = (*self.threads, *(_thread(key, ids[key]) for key in ids if key not in known))
-        return self.conclusion
+        limits = PromptLimits(20_000, PathFilter(tuple(self.ignored)), is_review=True, review=Review(fail_on="high"))
+        self.job = self.review(replace(event(now), action="synchronize"), files, limits, reply_to)
+        self.comments += [(one.path, one.line) for one in self.job.posted.values()]
+        return next((one.conclusion for one in self._checks), None)
 
     @property
-    def conclusion(self) -> str | None:
-        return next((one.conclusion for one in self.actions if isinstance(one, EnsureCheck)), None)
+    def _checks(self) -> Sequence[EnsureCheck]:
+        assert self.job is not None
+        return [one for one in self.job.actions if isinstance(one, EnsureCheck)]
 
     @property
-    def replies(self) -> list[str]:
-        return [one.body for one in self.actions if isinstance(one, EnsureReply)]
+    def annotations(self) -> Sequence[Annotation]:
+        return [annotation for check in self._checks for annotation in check.annotations]
+
+    @property
+    def questions(self) -> Sequence[int]:
+        """The numbers of the findings that the last review asked about."""
+        assert self.job is not None
+        return [*self.job.facts.questions]
 
     def entry(self, number: int) -> LedgerEntry:
         return next(one for one in self.record.ledger if one.number == number)
@@ -126,39 +217,22 @@ class Pushes:
     def _list_files(self, head: Mapping[str, str]) -> list[ChangedFile]:
         files: list[ChangedFile] = []
         for path, text in head.items():
-            previous = self.renamed.get(path)
-            old, new = self.base.get(previous or path, "").split("\n"), text.split("\n")
-            old = [] if (previous or path) not in self.base else old
+            old, new = self.base[path].split("\n") if path in self.base else [], text.split("\n")
             lines = list(difflib.unified_diff(old, new, n=3, lineterm=""))[2:]
             added = sum(line.startswith("+") for line in lines)
-            status = "renamed" if previous else "modified" if path in self.base else "added"
-            patch = "\n".join(lines) or None
-            if patch or previous:
-                sha = sha1(text.encode()).hexdigest()
-                files.append(ChangedFile(path, previous, status, added, sum(x[0] == "-" for x in lines), patch, sha))
+            status, sha = "modified" if path in self.base else "added", sha1(text.encode()).hexdigest()
+            if lines:
+                patch, removed = "\n".join(lines), sum(line[0] == "-" for line in lines)
+                files.append(ChangedFile(path, None, status, added, removed, patch, sha))
         return files
 
 
-def _look(asked: Mapping[str, object], *, agrees: bool) -> FindingVerdicts:
-    candidates = asked["candidates"]
+def _look(candidates: object, *, agrees: bool) -> FindingVerdicts:
     assert isinstance(candidates, tuple)
     verdicts = []
-    for one in candidates:
+    for one in (one for one in candidates if isinstance(one, Candidate)):
         lines = [line[9:] for line in one.code.split("\n")[1:]]  # without side, number and mark
         quote = next((line for line in lines if line.strip()), "") if agrees else "not shown"
         fact = NeededFact(fact="it", quote=quote, is_decisive=True)
         verdicts.append(FindingVerdict(number=one.number, facts=[fact], agrees=agrees))
     return FindingVerdicts(verdicts=verdicts)
-
-
-def _thread(key: str, comment_id: int) -> ReviewThread:
-    return ReviewThread(
-        comment_id,
-        key,
-        is_resolved=False,
-        resolved_by=None,
-        replies=(),
-        own_replies=(),
-        thumbs_up=(),
-        thumbs_down=(),
-    )

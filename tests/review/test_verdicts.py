@@ -140,10 +140,9 @@ def test_questions_are_limited_and_those_left_out_come_first() -> None:
     findings = [found("a.c", 2 * n + 1, line, title=f"Fault {n}") for n, line in enumerate(lines)]
     pushes.push({"a.c": text}, findings=findings)
     pushes.push({"a.c": text.replace("(x)", "(x, 1)")})
-    assert pushes.facts is not None
-    first = {*pushes.facts.questions}
+    first = {*pushes.questions}
     pushes.push({"a.c": text.replace("(x)", "(x, 2)")})
-    second = list(pushes.facts.questions)
+    second = list(pushes.questions)
     assert len(first) == MAX_QUESTIONS
     assert {*range(1, 41)} - first == {*second[:10]}
 
@@ -173,7 +172,7 @@ def test_private_key_of_which_a_line_is_added_is_a_finding() -> None:
     pushes = Pushes({"key.pem": "\n".join([marks[0], *body, marks[1]])})
     body[1] = body[1].replace("b", "q")
     assert pushes.push({"key.pem": "\n".join([marks[0], *body, marks[1]])}) == "failure"
-    assert [(one.title, one.line) for one in pushes.record.ledger] == [
+    assert [(one.title, one.start_line) for one in pushes.annotations] == [
         ("A credential of the form private-key is committed: revoke it", 3)
     ]
 
