@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from tests.rounds.simulation import describe, simulate
 
@@ -16,19 +14,10 @@ def main() -> None:
     parser.add_argument("--pull-requests", type=int, default=2000)
     parser.add_argument("--pushes", type=int, default=5, help="pushes to each pull request")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--kills", type=float, default=0.02, help="share of the requests to GitHub that end the worker")
     parser.add_argument("--faults", type=float, default=0.05, help="share of Claude's calls without a usable reply")
     given = parser.parse_args()
     logging.disable()
-    with TemporaryDirectory() as folder:
-        totals = simulate(
-            Path(folder),
-            seed=given.seed,
-            pull_requests=given.pull_requests,
-            pushes=given.pushes,
-            kills=given.kills,
-            faults=given.faults,
-        )
+    totals = simulate(seed=given.seed, pull_requests=given.pull_requests, pushes=given.pushes, faults=given.faults)
     sys.stdout.write("\n".join([describe(totals), *totals.problems[:20], ""]))
     sys.exit(1 if totals.is_wrong else 0)
 

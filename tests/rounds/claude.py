@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Literal, Protocol, get_args
+from typing import Literal
 
 from hls_handler.analysis import (
     EarlierVerdict,
@@ -16,15 +16,13 @@ from hls_handler.analysis import (
     FindingVerdicts,
     NeededFact,
     PullRequestAnalysis,
-    Unusable,
-    UnusableReply,
-    Usage,
-    ValidReply,
+    Reply,
 )
-from hls_handler.errors import DependencyDown
-from hls_handler.prompting.render import RenderedPrompt
-from hls_handler.sandbox.reading import PatchOfFile, read_request
-from tests.engine.fakes import CLAUDE_DOWN, FakeClaude
+from hls_handler.errors import BudgetExceeded, Permanent
+from hls_handler.handlers.asking import VERIFY_PROMPT
+from hls_handler.handlers.changed_files import PatchedFile
+from hls_handler.handlers.finding_views import Candidate, EarlierFinding
+from hls_handler.review.patches import parse_numbered
 from tests.rounds.generated import DiffLine, Fault, SourceLine, Version
 
 Mode = Literal["honest", "silent", "contradictory", "quotes what proves nothing", "plausible"]
@@ -37,8 +35,6 @@ MODES: Mapping[Mode, int] = {
 }
 """How a call answers, and how often. A plausible verdict quotes a new line of code that fixes nothing."""
 
-UNUSABLE: tuple[Unusable, ...] = get_args(Unusable)
-NO_REPLY = DependencyDown("no answer", dependency="claude", remedy="wait", may_have_succeeded=True)
 FAULT_NAME = re.compile(r"[Ff]ault (\d+)\b")
 """Names a planted fault in the text of a finding."""
 
@@ -49,100 +45,38 @@ def visible(text: str) -> str:
 
 
 @dataclass
-class Answers:
-    """What Claude said in one delivery."""
-
-    refuted: set[Fault] = field(default_factory=set)  # faults with a true verdict that they are fixed or gone
-    misled: set[Fault] = field(default_factory=set)  # faults with a plausible wrong verdict
-    has_failed: bool = False  # a call had no usable reply
-    reviews: int = 0  # calls that review
-
-
-class ReviewedPullRequest(Protocol):
-    """The pull request that Claude is asked about."""
+class Claude:
+    """The replies about one version of a pull request."""
 
     random: Random
+    version: Version
+    named: Mapping[int, Fault]  # by number
+    first_seen: Mapping[Fault, Version]  # the version in which a finding about a fault was raised
+    share_of_faults: float
+    refuted: set[Fault] = field(default_factory=set)  # faults with a true verdict that they are fixed or gone
+    misled: set[Fault] = field(default_factory=set)  # faults with a plausible wrong verdict
+    shown: list[DiffLine] = field(default_factory=list)  # what replies are about
+    modes: Counter[Mode] = field(default_factory=Counter)  # of verdicts
+    has_failed: bool = False  # a call had no usable reply
+    reviews: int = 0  # calls that review
+    problems: list[str] = field(default_factory=list)
 
-    @property
-    def answers(self) -> Answers: ...
-
-    @property
-    def first_seen(self) -> Mapping[Fault, Version]:
-        """The version in which a finding about a fault was raised."""
-
-    @property
-    def version(self) -> Version: ...
-
-    @property
-    def faults(self) -> Mapping[int, Fault]: ...
-
-    def maybe_push(self) -> None: ...
-
-    def show(self, lines: Iterable[DiffLine]) -> None: ...
-
-    def report(self, problem: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """An earlier finding, as the prompt lists it."""
-
-    number: int
-    text: str
-
-
-def find_questions(task: str) -> tuple[Sequence[Question], str]:
-    """Return the earlier findings that a prompt lists, and the prompt without them."""
-    head, begin, rest = task.partition("Earlier findings of this pull request.")
-    if not begin:
-        return (), task
-    listed, file, files = rest.partition("\nFile: ")
-    parts = re.split(r"^Finding (\d+), ", listed, flags=re.MULTILINE)[1:]
-    questions = [Question(int(number), text) for number, text in zip(parts[::2], parts[1::2], strict=True)]
-    return questions, f"{head}{file}{files}"
-
-
-class ScriptedClaude(FakeClaude):
-    pull_request: ReviewedPullRequest
-
-    def __init__(self, faults: float) -> None:
-        super().__init__([])
-        self.share_of_faults, self.calls, self.findings = faults, 0, 0
-        self.failures: Counter[str] = Counter()
-        self.verdicts: Counter[str] = Counter()  # by mode
-
-    @property
-    def random(self) -> Random:
-        return self.pull_request.random
-
-    def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
-        self.calls += 1
-        self.pull_request.maybe_push()
-        usage = Usage("claude-haiku-5-5", input_tokens=900, output_tokens=100, cost_usd=0.02)
-        is_review = rendered.prompt.name != "pull_requests/verify"
-        self.pull_request.answers.reviews += is_review
+    def ask(self, name: str, variables: Mapping[str, object]) -> Reply:
+        self.reviews += name != VERIFY_PROMPT
         if self.random.random() < self.share_of_faults:
-            return self._fail(rendered, usage)
-        reply = self._review(rendered.task) if is_review else self._look(rendered.task)
-        return ValidReply(rendered.prompt.id, rendered.prompt.reply, reply, usage)
+            self.has_failed = True
+            raise self.random.choice((Permanent("it cannot be used"), BudgetExceeded("2 USD are spent")))
+        if name == VERIFY_PROMPT:
+            return self._look(one for one in _list(variables["candidates"]) if isinstance(one, Candidate))
+        files = [one for one in _list(variables["files"]) if isinstance(one, PatchedFile)]
+        earlier = [one for one in _list(variables["earlier_findings"]) if isinstance(one, EarlierFinding)]
+        return self._review(files, earlier)
 
-    def _fail(self, rendered: RenderedPrompt, usage: Usage) -> UnusableReply:
-        self.pull_request.answers.has_failed = True
-        if self.random.random() < 0.3:
-            error = self.random.choice((CLAUDE_DOWN, NO_REPLY))
-            self.failures[f"Claude: {error}"] += 1
-            raise error
-        why = self.random.choice(UNUSABLE)
-        self.failures[why] += 1
-        return UnusableReply(rendered.prompt.id, why, "it cannot be used", "{", usage)
-
-    def _review(self, task: str) -> PullRequestAnalysis:
+    def _review(self, files: Iterable[PatchedFile], earlier: Iterable[EarlierFinding]) -> PullRequestAnalysis:
         mode = self.random.choices([*MODES], [*MODES.values()])[0]
-        questions, rest = find_questions(task)
-        patches = read_request({"messages": [{"role": "user", "content": rest}]}).patches
-        shown = [one for patch in patches for one in self._read(patch)]
-        self.pull_request.show(shown)
-        asked = {fault: one for one in questions for fault in self._name_faults(one.text)}
+        shown = [one for file in files for one in self._read(file)]
+        self.shown += shown
+        asked = {fault: one for one in earlier for fault in self._name_faults(f"{one.title} {one.body}")}
         return PullRequestAnalysis(
             type="feature",
             summary="It changes some values.",
@@ -151,37 +85,38 @@ class ScriptedClaude(FakeClaude):
             suggested_labels=[],
         )
 
-    def _read(self, patch: PatchOfFile) -> Iterator[DiffLine]:
-        for line in patch.lines:
-            one = self.pull_request.version.lines.get((patch.path, line.side, line.number))
+    def _read(self, file: PatchedFile) -> Iterator[DiffLine]:
+        for line in (line for hunk in parse_numbered(file.numbered).hunks for line in hunk.lines):
+            one = self.version.lines.get((file.path, line.side, line.number))
             if one is None or one.mark != line.mark or visible(one.line.text) != visible(line.text):
-                self.pull_request.report(f"the prompt shows {patch.path} {line}, the pull request has {one}")
+                self.problems.append(f"Claude is shown {file.path} {line}, the pull request has {one}")
             else:
                 yield one
 
     def _name_faults(self, text: str) -> list[Fault]:
-        return [self.pull_request.faults[int(number)] for number in dict.fromkeys(FAULT_NAME.findall(text))]
+        return [self.named[int(number)] for number in dict.fromkeys(FAULT_NAME.findall(text))]
 
-    def _findings(self, mode: Mode, asked: Mapping[Fault, Question], shown: Sequence[DiffLine]) -> Iterator[Finding]:
+    def _findings(
+        self, mode: Mode, asked: Mapping[Fault, EarlierFinding], shown: Sequence[DiffLine]
+    ) -> Iterator[Finding]:
         if mode == "silent":
             return
-        seen: dict[Fault, DiffLine] = {}
-        for one in shown:
-            if one.line.fault in self.pull_request.version.faults and one.mark == "+":
-                seen.setdefault(one.line.fault, one)
-        for fault, one in seen.items():
+        first: dict[Fault, DiffLine] = {}  # another call may show the other lines of a fault
+        for one in self.version.lines.values():
+            if one.line.fault in self.version.faults and one.mark == "+":
+                first.setdefault(one.line.fault, one)
+        for fault, one in ((fault, one) for fault, one in first.items() if one in shown):
             if fault not in asked or mode == "contradictory":
                 yield self._finding(one, fault)
         if shown and self.random.random() < 0.1:  # something that is fine
             yield self._finding(self.random.choice(shown), None)
 
     def _finding(self, one: DiffLine, fault: Fault | None) -> Finding:
-        self.findings += 1
         quote = self._misquote(one.line.text)
         is_exact = quote == one.line.text and len(quote.strip()) > 12
         moved = self.random.choice((0, 0, 0, 0, 0, 0, 1, -2, 7, 40)) if is_exact else 0
         number = max(one.number + moved, 1)
-        text = f"Fault {fault.number}" if fault else f"Idea {self.findings}"
+        text = f"Fault {fault.number}" if fault else f"Idea {self.random.random()}"
         return Finding(
             path=one.path,
             side=one.side,
@@ -204,38 +139,36 @@ class ScriptedClaude(FakeClaude):
         return (self.random.choice(variants) if self.random.random() < 0.2 else text)[:1000]
 
     def _verdict(
-        self, mode: Mode, fault: Fault, question: Question, shown: Sequence[DiffLine]
+        self, mode: Mode, fault: Fault, earlier: EarlierFinding, shown: Sequence[DiffLine]
     ) -> Iterator[EarlierVerdict]:
-        version, answers = self.pull_request.version, self.pull_request.answers
-        answers.refuted.discard(fault)
-        answers.misled.discard(fault)
+        self.refuted.discard(fault)
+        self.misled.discard(fault)
         if mode == "silent":
             return
-        self.verdicts[mode] += 1
-        number, is_present = question.number, fault in version.faults
+        self.modes[mode] += 1
+        number, is_present = earlier.number, fault in self.version.faults
         if mode != "honest" and is_present:
             yield self._wrong_verdict(mode, fault, number)
             return
-        code = visible(question.text)
-        seen = {one.line: one for one in version.lines.values() if one in shown or visible(one.line.text) in code}
+        code = visible(earlier.quote + earlier.code)
+        seen = {one.line: one for one in self.version.lines.values() if one in shown or visible(one.line.text) in code}
         if is_present:
             at = next((one for line, one in seen.items() if line.fault is fault and one.mark == "+"), None)
-            quote = self._misquote(at.line.text) if at else ""
-            yield _verdict(number, "present", at, quote, fault)
+            yield _verdict(number, "present", at, self._misquote(at.line.text) if at else "", fault)
             return
-        fixes = [line for lines in version.head.values() for line in lines if line.fixes is fault]
+        fixes = [line for lines in self.version.head.values() for line in lines if line.fixes is fault]
         at = next((seen[line] for line in fixes if line in seen), None)
         if not fixes or at is not None:
-            answers.refuted.add(fault)
+            self.refuted.add(fault)
             yield _verdict(number, "fixed" if at else "gone", at, at.line.text if at else "")
         else:  # what fixes it is not shown
             yield _verdict(number, "present", None, "", fault)
 
     def _wrong_verdict(self, mode: Mode, fault: Fault, number: int) -> EarlierVerdict:
         """Return the verdict that a fault is fixed or gone, which it is not."""
-        added = [one for one in self.pull_request.version.changed if one.mark == "+"]
+        added = [one for one in self.version.changed if one.mark == "+"]
         comments = [one for one in added if one.line.text.strip().startswith("#")]
-        first = self.pull_request.first_seen.get(fault)
+        first = self.first_seen.get(fault)
         known = Counter(one.line.text for one in first.changed if one.mark == "+") if first else Counter[str]()
         now = Counter(one.line.text for one in added)  # of equal lines of which there are more, one is new
         old = [one for one in added if one.line.text.strip() and now[one.line.text] <= known[one.line.text]]
@@ -244,25 +177,28 @@ class ScriptedClaude(FakeClaude):
         if lines:
             at = self.random.choice(lines)
             if at in new:
-                self.pull_request.answers.misled.add(fault)
+                self.misled.add(fault)
             return _verdict(number, "fixed", at, at.line.text)
         if mode == "plausible" or self.random.random() < 0.5:
             return _verdict(number, "gone", None, "")
-        absent = DiffLine(self.pull_request.version.files[0].path, "RIGHT", 1, "+", SourceLine("raise Unreachable"))
+        absent = DiffLine(self.version.files[0].path, "RIGHT", 1, "+", SourceLine("raise Unreachable"))
         return _verdict(number, "fixed", absent, absent.line.text)
 
-    def _look(self, task: str) -> FindingVerdicts:
+    def _look(self, candidates: Iterable[Candidate]) -> FindingVerdicts:
         """Return honest verdicts of a second look."""
-        parts = re.split(r"^Finding (\d+), ", task, flags=re.MULTILINE)[1:]
         verdicts = []
-        for number, text in zip(parts[::2], parts[1::2], strict=True):
-            faults = self._name_faults(text)
-            is_present = bool(self.pull_request.version.faults.intersection(faults))
-            agrees = is_present is ("It is fixed, because" not in text) and "its severity is only" not in text
-            shown = next((line[9:] for line in text.split("\n") if re.match(r"[RL] +\d+ [-+ ] .*\w", line)), "")
+        for one in candidates:
+            is_present = bool(self.version.faults.intersection(self._name_faults(f"{one.title} {one.body}")))
+            agrees = is_present is ("It is fixed, because" not in one.claim) and "its severity is only" not in one.claim
+            shown = next((line[9:] for line in one.code.split("\n") if re.match(r"[RL] +\d+ [-+ ] .*\w", line)), "")
             facts = [NeededFact(fact="It is so.", quote=shown if agrees else "not shown", is_decisive=True)]
-            verdicts.append(FindingVerdict(number=int(number), facts=facts, agrees=agrees))
+            verdicts.append(FindingVerdict(number=one.number, facts=facts, agrees=agrees))
         return FindingVerdicts(verdicts=verdicts)
+
+
+def _list(value: object) -> tuple[object, ...]:
+    assert isinstance(value, tuple)
+    return value
 
 
 def _verdict(

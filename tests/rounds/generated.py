@@ -42,16 +42,13 @@ EDITS: Mapping[str, int] = {
     "add a fault": 4,
     "edit beside a fault": 2,
     "add a comment": 2,
-    "add an assertion": 1,
     "append a comment": 3,
-    "append a semicolon": 1,
     "split the line": 2,
     "reindent the file": 1,
     "comment the line out": 1,
     "fix the line": 3,
     "delete the line": 1,
-    "guard above": 2,
-    "guard elsewhere": 2,
+    "guard above": 4,
     "fix in another file": 2,
     "remove a guard": 3,
     "move within the file": 2,
@@ -64,7 +61,6 @@ EDITS: Mapping[str, int] = {
     "rename a file": 1,
     "delete a file": 1,
     "add a file": 1,
-    "edit a long file": 2,
     "nothing": 1,
 }
 """The kinds of edits, and how often each is made."""
@@ -150,8 +146,6 @@ class GeneratedPullRequest:
         self.renamed: dict[str, str] = {}
         self.versions: list[Version] = []
         self.faults: list[Fault] = []
-        if random.random() < 0.04:
-            self._add_a_long_file()
         for _ in range(random.randint(1, 4)):
             self.random.choice((self._add_lines, self._add_a_fault))()
         self.save()
@@ -269,15 +263,9 @@ class GeneratedPullRequest:
     def _add_a_comment(self) -> None:
         self._insert(SourceLine(f"    # {self._name()} was checked, nothing fails"))
 
-    def _add_an_assertion(self) -> None:
-        self.head[f"tests/test_{self._name()}.py"] = [SourceLine(f"assert {self._name()}('2') == 2")]
-
     def _append_a_comment(self) -> None:
         self.count += 1
         self._edit("{}  # reviewed by security, {}")
-
-    def _append_a_semicolon(self) -> None:
-        self._edit("{};")
 
     def _split_the_line(self) -> None:
         if chosen := self._choose():
@@ -310,10 +298,6 @@ class GeneratedPullRequest:
         if chosen := self._choose():
             self._guard(*chosen)
 
-    def _guard_elsewhere(self) -> None:
-        if chosen := self._choose():
-            self._guard(*chosen[:2])
-
     def _fix_in_another_file(self) -> None:
         if chosen := self._choose():
             self._guard(chosen[0], self._path(other_than=chosen[1]))
@@ -322,7 +306,7 @@ class GeneratedPullRequest:
         guards = [(path, line) for path, lines in self.head.items() for line in lines if line.fixes is not None]
         guards = [(path, line) for path, line in guards if line.fixes and self._find(line.fixes)]
         if not guards:
-            return self._guard_elsewhere()
+            return self._guard_above()
         path, line = self.random.choice(guards)
         self.head[path].remove(line)
         return None
@@ -389,19 +373,6 @@ class GeneratedPullRequest:
 
     def _add_a_file(self) -> None:
         self.head[f"src/{self._name()}.py"] = [*self._function(), *self._function()]
-
-    def _add_a_long_file(self) -> None:
-        path = f"long/{self._name()}.py"
-        self.head[path] = [SourceLine(f"    {self._name()} = 1") for _ in range(600)]
-        self._add_a_fault()
-        self._move(path)
-
-    def _edit_a_long_file(self) -> None:
-        path = max(self.head, key=lambda path: len(self.head[path]))
-        lines = self.head[path]
-        plain = [i for i, line in enumerate(lines) if line.fault is None and line.fixes is None]
-        if plain:
-            lines[self.random.choice(plain)] = self._line()
 
     def _nothing(self) -> None:
         pass
