@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from hls_handler.actions import Annotation, Conclusion, EnsureCheck
@@ -30,31 +30,22 @@ LEVELS: dict[Severity, Literal["notice", "warning", "failure"]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewNotes:
-    """Notes for the summary of a review, beside its coverage and findings."""
-
-    unverified: str = ""  # why its findings were not verified
-    left_out: str = ""  # a follow-up prompt, with the reason why it has no reply
-    context_problem: str = ""  # why guidance, linked issues or attributes could not be read
-    not_read_again: str = ""  # why a review of everything did not read all again
-    undecided: int = 0  # open findings that may be corrected
-    commented: Collection[str] = ()  # keys of the findings that a review comment shows
-    asked_for: str = ""  # SHA of the commit that the receipt is of; "" if it is that of the check
-
-
-NO_NOTES = ReviewNotes()
-
-
 def plan_check(
     commit: str,
     coverage: Coverage,
     findings: Sequence[LedgerEntry],
     settings: Review,
     receipt: Receipt,
-    notes: ReviewNotes = NO_NOTES,
+    *,
+    notes: Sequence[str] = (),
+    commented: Collection[str] = (),
+    asked_for: str = "",
 ) -> EnsureCheck:
-    """Return the check of a review that ended. Only people who may write can dismiss a finding for it."""
+    """Return the check of a review that ended. Only people who may write can dismiss a finding for it.
+
+    `notes` are sentences for the summary, `commented` are keys of the findings that a review comment shows, and the
+    receipt is that of the commit `asked_for`.
+    """
     opened = sort_entries(one for one in findings if not (one.is_closed or one.has_binding_dismissal))
     has_failing = any(is_failing(finding.severity, settings.fail_on) for finding in opened)
     conclusion: Conclusion = "failure" if has_failing else "success" if coverage.is_complete else settings.incomplete
@@ -63,9 +54,9 @@ def plan_check(
         commit=commit,
         conclusion=conclusion,
         title=title,
-        summary="\n".join(_summary(commit, coverage, opened, receipt, notes)),
+        summary="\n".join(_summary(commit, coverage, opened, receipt, notes, asked_for)),
         description=_describe(coverage, opened, receipt, title),
-        annotations=tuple(_annotations(opened, notes.commented)),
+        annotations=tuple(_annotations(opened, commented)),
     )
 
 
@@ -128,7 +119,8 @@ def _summary(
     coverage: Coverage,
     opened: Sequence[LedgerEntry],
     receipt: Receipt,
-    notes: ReviewNotes,
+    notes: Sequence[str],
+    asked_for: str,
 ) -> Iterator[str]:
     """Yield the lines of the summary. The list of files is last, because the end is cut if the summary is too long."""
     done, needed = coverage.reviewed, coverage.needed
@@ -140,18 +132,12 @@ def _summary(
     if opened:
         by_severity = Counter(finding.severity for finding in opened)
         yield f"\nOpen findings: {', '.join(f'{number} {severity}' for severity, number in by_severity.items())}."
-    if notes.unverified:
-        yield f"\nThe findings were not verified: {notes.unverified}."
-    if notes.undecided:
-        whose = "1 open finding has" if notes.undecided == 1 else f"{notes.undecided} open findings have"
+    undecided = sum(finding.is_undecided for finding in opened)
+    if undecided:
+        whose = "1 open finding has" if undecided == 1 else f"{undecided} open findings have"
         yield f"\nThe lines of {whose} changed, and it is undecided whether that fixes it: `/review` asks Claude again."
-    if notes.context_problem:
-        yield f"\nGuidance, issues and `.gitattributes` are missing: {sanitize_inline(notes.context_problem)}."
-    if notes.left_out:
-        yield f"\nA follow-up prompt was left out: {notes.left_out}."
-    if notes.not_read_again:
-        yield f"\nNot everything was read again, so earlier reviews count: {notes.not_read_again}."
-    yield from _table(_receipt_rows(commit, coverage, receipt, notes.asked_for))
+    yield from (f"\n{note}" for note in notes)
+    yield from _table(_receipt_rows(commit, coverage, receipt, asked_for))
     missing = [file for file in coverage.files if not file.is_complete]
     if missing or coverage.unlisted:
         yield "\n### Not reviewed\n"

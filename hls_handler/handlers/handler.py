@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
@@ -29,11 +29,6 @@ from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, Summary
 Facts = TypeVar("Facts")
 Item = TypeVar("Item")
 
-EVERY_FINDING = Findings()
-DEFAULT_LABELS = EffectiveLabels()
-DEFAULT_REVIEW = Review()
-DEFAULT_FEATURES = Features()
-
 CONVERSATION_OR_RUN = re.compile(r"/(?:pull|actions/runs)/[0-9]+$")  # the end of `html_url`
 
 MAX_BODY_CHARACTERS = 4_000  # characters of each comment that the shipped prompts show
@@ -46,14 +41,14 @@ class PromptLimits:
 
     input_tokens: int  # estimated
     ignored_paths: PathFilter = EMPTY_PATH_FILTER  # files of pull requests that Claude is not shown
-    shown: Findings = EVERY_FINDING  # thresholds for findings in comments
+    shown: Findings = field(default_factory=Findings)  # thresholds for findings in comments
     summary: Summary = "on_findings"  # whether there is a comment if nothing was found or is missing
     sums_up_files: bool = False  # whether the comment on a pull request has a sentence on each changed file
-    labels: EffectiveLabels = DEFAULT_LABELS
+    labels: EffectiveLabels = field(default_factory=EffectiveLabels)
     offer: OfferLimits | None = None  # None: the prompt does not list the repository's labels
     is_review: bool = False  # True if the prompt reviews a pull request
-    review: Review = DEFAULT_REVIEW
-    features: Features = DEFAULT_FEATURES
+    review: Review = field(default_factory=Review)
+    features: Features = field(default_factory=Features)
 
 
 @dataclass(frozen=True, slots=True)

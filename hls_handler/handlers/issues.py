@@ -16,7 +16,6 @@ from hls_handler.actions import Action, RequestedLabel
 from hls_handler.analysis import ASSESSMENT, Analysis, IssueAnalysis, Reply
 from hls_handler.events import GHOST, Comment, Event, Issue
 from hls_handler.handlers.handler import (
-    DEFAULT_LABELS,
     Handler,
     PromptLimits,
     answer,
@@ -44,6 +43,8 @@ MAX_CORRECTIONS = 6
 MAX_COMMENTS = 30  # newest comments of the issue in which the author's are searched
 
 MAX_REQUESTS = 20  # items of one checklist
+
+DEFAULT_LABELS = EffectiveLabels()
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ from hls_handler.handlers.changed_files import (
     redact_patch,
     select_files,
 )
-from hls_handler.handlers.check import ReviewNotes, plan_check
+from hls_handler.handlers.check import plan_check
 from hls_handler.handlers.committed_credentials import find_credentials, follow_credentials
 from hls_handler.handlers.finding_views import (
     Candidate,
@@ -114,6 +114,7 @@ from hls_handler.review.coverage import Coverage, count_reasons
 from hls_handler.review.dismissals import FIXED
 from hls_handler.review.ledger import apply_threads, follow
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
+from hls_handler.untrusted.markdown import sanitize_inline
 from hls_handler.wording import count, was_or_were
 
 log = logging.getLogger(__name__)
@@ -220,11 +221,11 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         unlisted = max(pull_request.changed_files - len(listed), 0)
         is_review, is_full = limits.is_review and not event.is_closing, event.is_full_review_requested
         record = history.review(pull_request.number) if is_review else NO_REVIEW
-        discussion = read_discussion(pull_request.number, reader, record.ledger)
+        threads, writers, replied = read_discussion(pull_request.number, reader, record.ledger)
         files = find_present(listed, patches, unlisted, record)
         credentials = find_credentials(texts, limits.ignored_paths)
         ledger = follow_credentials(follow(record, files), credentials, files)
-        followed = replace(record, ledger=apply_threads(ledger, discussion.threads, writers=discussion.writers))
+        followed = replace(record, ledger=apply_threads(ledger, threads, writers=writers))
         fail_on = limits.review.fail_on if limits.review.check else None
         wanted = list_to_ask(followed.ledger, fail_on=fail_on, asks_all=event.requested_review in ("new", "full"))
         new = files.find_new({} if is_full else record.blocks)
@@ -265,7 +266,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             is_full=is_full,
             context=replace(context, attributes=""),
             context_problem=problem,
-            replied=discussion.replied,
+            replied=tuple(replied),
             unread=frozenset(files.unread),
             questions=plan_questions(selection, wanted),
             offer=select_offer(reader.labels(), limits.offer) if limits.offer is not None else None,
@@ -413,19 +414,27 @@ def plan_review_check(facts: PullRequestFacts, receipt: Receipt, *, left_out: st
     if commit is None:
         return ()
     found, asked_for = facts.found, commit
+    not_again = "; ".join(dict.fromkeys(facts.incomplete.values())) if facts.known_blocks else ""
     if receipt == NO_CALLS:  # of the last review: a title edit must not take it away
         receipt, asked_for = facts.record.receipt, facts.record.asked_for
-    notes = ReviewNotes(
-        unverified=facts.unverified,
-        left_out=left_out,
-        not_read_again="; ".join(dict.fromkeys(facts.incomplete.values())) if facts.known_blocks else "",
-        undecided=sum(entry.is_undecided for entry in found.open),
-        context_problem=facts.context_problem,
+    reasons = {
+        "The findings were not verified": facts.unverified,
+        "Guidance, issues and `.gitattributes` are missing": sanitize_inline(facts.context_problem),
+        "A follow-up prompt was left out": left_out,
+        "Not everything was read again, so earlier reviews count": not_again,
+    }
+    findings = [*(entry for entry, _ in found.raised), *found.ledger]
+    check = plan_check(
+        commit,
+        facts.coverage,
+        findings,
+        facts.review,
+        receipt,
+        notes=[f"{what}: {why}." for what, why in reasons.items() if why],
         commented=[entry.key for entry, _ in found.inline],
         asked_for=asked_for,
     )
-    findings = [*(entry for entry, _ in found.raised), *found.ledger]
-    return (plan_check(commit, facts.coverage, findings, facts.review, receipt, notes),)
+    return (check,)
 
 
 def make_record(facts: PullRequestFacts, analysis: Analysis, comment_ids: Mapping[str, int]) -> ReviewRecord:

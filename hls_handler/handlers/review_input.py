@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hls_handler.errors import Retryable, Superseded
 from hls_handler.events import Event, PullRequest
@@ -79,24 +79,21 @@ def _describe_numbers(files: int, additions: int, deletions: int) -> str:
     return f"{count(files, 'file')} with {additions} added and {deletions} removed lines"
 
 
-@dataclass(frozen=True, slots=True)
-class Discussion:
-    """The review threads of a pull request, with the people who may dismiss findings."""
+def read_discussion(
+    number: int, reader: Reader, ledger: Sequence[LedgerEntry]
+) -> tuple[Sequence[ReviewThread], Sequence[str], Sequence[str]]:
+    """Read the review threads, unless no finding has one.
 
-    threads: tuple[ReviewThread, ...] = ()
-    writers: tuple[str, ...] = ()  # logins of those who dismissed a finding and may write to the repository
-    replied: tuple[str, ...] = ()  # keys of findings that get no reply: their thread has one, or a person deleted it
-
-
-def read_discussion(number: int, reader: Reader, ledger: Sequence[LedgerEntry]) -> Discussion:
-    """Read the review threads, unless no finding has one."""
+    Also return the logins of people who dismissed a finding and may write to the repository, and the keys of findings
+    that get no reply, because their thread has one, or a person deleted it.
+    """
     if not any(entry.comment_id for entry in ledger):
-        return Discussion()
+        return (), (), ()
     threads = reader.review_threads(number)
     people = dict.fromkeys(login for thread in threads for login in find_dismissals(thread).values())
-    writers = (login for login in people if login and reader.permission(login) in ("admin", "write"))
+    writers = [login for login in people if login and reader.permission(login) in ("admin", "write")]
     unreplied = {thread.key for thread in threads if FIXED not in thread.own_replies}
-    return Discussion(threads, tuple(writers), tuple(entry.key for entry in ledger if entry.key not in unreplied))
+    return threads, writers, [entry.key for entry in ledger if entry.key not in unreplied]
 
 
 def find_present(

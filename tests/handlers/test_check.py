@@ -9,7 +9,7 @@ import pytest
 
 from hls_handler.actions import Annotation, EnsureCheck
 from hls_handler.analysis import NO_CALLS, Receipt, Severity
-from hls_handler.handlers.check import ReviewNotes, plan_check, plan_unreviewed_check
+from hls_handler.handlers.check import plan_check, plan_unreviewed_check
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler, plan_review_check
 from hls_handler.review.coverage import Coverage, FileCoverage
@@ -65,12 +65,12 @@ def test_complete_review_is_a_success_with_a_receipt() -> None:
 
 
 def test_summary_says_what_was_not_verified_and_not_read_again() -> None:
-    notes = ReviewNotes(unverified="Claude gave no usable reply", not_read_again="the budget is used up")
-    planned = plan_check(COMMIT, Coverage((REVIEWED,)), [HIGH], Review(), RECEIPT, notes)
-    lines = [line for line in planned.summary.split("\n") if line]
-    assert lines[1:3] == ["Open findings: 1 high.", "The findings were not verified: Claude gave no usable reply."]
-    assert "Not everything was read again, so earlier reviews count: the budget is used up." in lines
-    assert planned.conclusion == "success"
+    facts = replace(gather_review(file()), unverified="Claude gave no usable reply", unanswered={0: "no budget"})
+    record = replace(facts.record, blocks={"area.py": ()})
+    (planned,) = plan_review_check(replace(facts, is_full=True, record=record), RECEIPT)
+    lines = planned.summary.split("\n")
+    assert "The findings were not verified: Claude gave no usable reply." in lines
+    assert "Not everything was read again, so earlier reviews count: no budget." in lines
 
 
 def test_status_names_the_reason_if_nothing_was_reviewed() -> None:
