@@ -23,11 +23,6 @@ HlsError
 │   └── TokenReplaced      another token takes over: the delivery is repeated at once
 ├── Superseded             a newer event makes this delivery unnecessary
 │   └── ConversationIgnored the issue or pull request is not to be processed: the delivery is ignored
-│       ├── ConversationLocked a person locked it
-│       ├── SkipRequested  its title or a label asks HLS to skip it
-│       ├── OpenedByBot    a bot opened it that the settings do not include
-│       ├── TooManyRuns    it was processed too often within the hour
-│       └── WorkStopped    a person stopped HLS there with /stop
 └── StepFailed             one step of one delivery failed
     ├── Permanent          a retry cannot help: 404, rejected reply
     │   ├── BudgetExceeded the next call to Claude does not fit the money that the settings allow for a review
@@ -108,39 +103,19 @@ class Superseded(HlsError):
 
 
 class ConversationIgnored(Superseded):
-    """The issue or pull request is not to be processed, as GitHub or the database shows it now."""
+    """The issue or pull request is not to be processed, as GitHub or the database shows it now.
 
-    kind: Literal["conversation locked", "asked to skip", "other bot", "stopped", "too many runs"]  # an `IgnoredKind`
+    `kind` is an `IgnoredKind`: a person locked it or gave the command /stop, its title or a label asks HLS to skip it,
+    a bot opened it that the settings do not include, or it was processed too often (`limits.thread_runs_per_hour`).
+    """
 
-
-class ConversationLocked(ConversationIgnored):
-    """It was locked, so HLS must not write labels or comments there."""
-
-    kind = "conversation locked"
-
-
-class TooManyRuns(ConversationIgnored):
-    """It was processed too often within the hour (`limits.thread_runs_per_hour`)."""
-
-    kind = "too many runs"
-
-
-class SkipRequested(ConversationIgnored):
-    """Its title or a label asks HLS to skip it."""
-
-    kind = "asked to skip"
-
-
-class OpenedByBot(ConversationIgnored):
-    """A bot opened it that the settings do not include."""
-
-    kind = "other bot"
-
-
-class WorkStopped(ConversationIgnored):
-    """A person gave the command /stop."""
-
-    kind = "stopped"
+    def __init__(
+        self,
+        message: str,
+        kind: Literal["conversation locked", "asked to skip", "other bot", "stopped", "too many runs"],
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class StepFailed(HlsError):

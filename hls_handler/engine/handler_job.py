@@ -19,7 +19,7 @@ from hls_handler.engine.job import ASK, Codec, Job, Part, facts_codec, reads_pos
 from hls_handler.engine.posting import is_check_ended, post, post_without_reply, store_unposted
 from hls_handler.engine.repository_settings import report_settings_problems
 from hls_handler.engine.shadow import prompt_result, run_shadow
-from hls_handler.errors import Permanent, Superseded, TooManyRuns
+from hls_handler.errors import ConversationIgnored, Permanent, Superseded
 from hls_handler.events import Event
 from hls_handler.handlers.asking import Answers
 from hls_handler.handlers.handler import check_conversation
@@ -102,7 +102,8 @@ class HandlerJob:
             check_conversation(job.event, reader.issue(number))
         except (Superseded, Permanent) as exc:
             where = job.config.settings.sources.where(f"{job.rule.effective.key}.comments.post_to")
-            raise type(exc)(f"{exc}; {where} chooses issue {number} for the comment") from exc
+            exc.args = (f"{exc}; {where} chooses issue {number} for the comment",)
+            raise
 
     def note(self, *, omitted: str | None, sent: str | None = None) -> None:
         if omitted is not None:
@@ -210,7 +211,7 @@ def plan_check(job: Job) -> None:
 
 
 def require_runs_left(job: Job, runs: int) -> None:
-    """Raise `TooManyRuns` if `runs` are too many of the conversation.
+    """Raise `ConversationIgnored` if `runs` are too many of the conversation.
 
     A review that a person requested runs in any case.
     """
@@ -222,4 +223,5 @@ def require_runs_left(job: Job, runs: int) -> None:
         return
     where = settings.sources.where("limits.thread_runs_per_hour")
     times = count(runs, "time")
-    raise TooManyRuns(f"this conversation was processed {times} within the hour, and {where} allows {most}")
+    reason = f"this conversation was processed {times} within the hour, and {where} allows {most}"
+    raise ConversationIgnored(reason, "too many runs")

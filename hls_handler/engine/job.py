@@ -39,7 +39,15 @@ from hls_handler.analysis import REPLY_TYPES, Reply, Usage, ValidReply
 from hls_handler.clients.reply_parsing import fit
 from hls_handler.deliveries import Checkpoint, Lease, Posted
 from hls_handler.engine.active_config import DeliveryConfig, WorkerContext
-from hls_handler.errors import HlsError, LeaseLost, Postponed, StepFailed, StoreUnavailable, Superseded, WorkStopped
+from hls_handler.errors import (
+    ConversationIgnored,
+    HlsError,
+    LeaseLost,
+    Postponed,
+    StepFailed,
+    StoreUnavailable,
+    Superseded,
+)
 from hls_handler.events import Account, Event
 from hls_handler.handlers.handler import Handler
 from hls_handler.prompting.reply_fields import permissive_reply_model, with_optional_fields
@@ -232,7 +240,7 @@ class Job:
             raise reads_postponed(until)
 
     def check_newest(self, described: str | None = None, *, reads: bool = False) -> InterruptionCheck:
-        """Return a check with the error `WorkStopped` if a person stopped the work, `Superseded` after a newer event.
+        """Return a check with the error `ConversationIgnored` after /stop, or `Superseded` after a newer event.
 
         With `reads`, also `Postponed` while GitHub may not be read. `described` is the head commit that was read from
         GitHub, see `Interruptions.check`.
@@ -240,7 +248,7 @@ class Job:
 
         def decide(found: Situation) -> HlsError | None:
             if found.stop is not None:
-                return WorkStopped(str(found.stop))
+                return ConversationIgnored(str(found.stop), "stopped")
             if found.newer.head_sha is not None and self.handler.superseded_by_push:
                 return Superseded(f"a newer push came meanwhile: {found.newer.head_sha[:10]}")
             if found.newer.is_closed:

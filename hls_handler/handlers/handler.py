@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis, Reply
-from hls_handler.errors import ConversationLocked, SkipRequested, Superseded
+from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import Comment, Event, Issue, PullRequest
 from hls_handler.handlers.asking import Answers, Asking
 from hls_handler.handlers.job import Conversation, Job, Result
@@ -198,7 +198,7 @@ def current_issue(event: Event, reader: Reader) -> Issue:
 
 
 def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
-    """Raise `ConversationLocked`, `SkipRequested` if it is marked "skip hls", or `Superseded` if it is closed.
+    """Raise `ConversationIgnored` if it is locked or marked "skip hls", or `Superseded` if it is closed.
 
     If the event is that this conversation was closed, raise `Superseded` if it is open again.
     """
@@ -210,10 +210,11 @@ def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
         raise Superseded(f"{name} was {'reopened' if was_closed else 'closed'} meanwhile")
     if conversation.locked:
         unlock = "to have the event processed, unlock it and redeliver the event from GitHub"
-        raise ConversationLocked(f"{name} is locked, so HLS changes no labels or comments there; {unlock}")
+        locked = f"{name} is locked, so HLS changes no labels or comments there; {unlock}"
+        raise ConversationIgnored(locked, "conversation locked")
     skip_reason = asked_to_skip(conversation.title, (label.name for label in conversation.labels))
     if skip_reason is not None:
-        raise SkipRequested(f"{name} is skipped: {skip_reason}")
+        raise ConversationIgnored(f"{name} is skipped: {skip_reason}", "asked to skip")
 
 
 def count_comment_tokens(comment: Comment) -> int:

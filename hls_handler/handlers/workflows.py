@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hls_handler.actions import Action
 from hls_handler.analysis import Analysis, Place, Reply, WorkflowAnalysis
-from hls_handler.errors import OpenedByBot
+from hls_handler.errors import ConversationIgnored
 from hls_handler.events import Event, PullRequest, WorkflowRun
 from hls_handler.handlers.failed_steps import (
     NO_HISTORY,
@@ -127,7 +127,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             if author.is_bot and not limits.features.includes_bot(author.login):
                 number = f"{event.repository.full_name}#{pull_request.number}"
                 change = f"add {author.login} to the list features.bots to have its failures explained"
-                raise OpenedByBot(f"the pull request {number} was opened by a bot; {change}")
+                raise ConversationIgnored(f"the pull request {number} was opened by a bot; {change}", "other bot")
         all_jobs = reader.jobs(run.id, run.run_attempt) if failed else ()
         jobs = [job for job in all_jobs if job.conclusion in FAILED]
         characters = min(int(limits.input_tokens * CHARACTERS_PER_TOKEN / 2), MAX_LOG_CHARACTERS)

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, create_model
 
 from hls_handler.actions import Action, EnsureCheck, EnsureComment, EnsureLabels, InlineComment, RequestedLabel
 from hls_handler.analysis import REPLY_TYPES, CommentReply, ReleaseAnalysis, Reply
-from hls_handler.errors import BudgetExceeded, ConversationLocked, Superseded
+from hls_handler.errors import BudgetExceeded, ConversationIgnored, Superseded
 from hls_handler.events import REQUIRED_OBJECTS, Comment, Event, Issue, Label, PullRequest
 from hls_handler.handlers import HANDLERS, handler_for
 from hls_handler.handlers.comments import CommentFacts, CommentHandler
@@ -162,7 +162,7 @@ def test_variables_match_the_declared_types(name: str, handler: Handler[Any]) ->
     [
         ({"state": "closed"}, Superseded, r"octo/hello#\d was closed meanwhile"),
         ({"state": "closed", "locked": True}, Superseded, r"octo/hello#\d was closed meanwhile"),
-        ({"locked": True}, ConversationLocked, r"octo/hello#\d is locked, .* unlock it and redeliver the event"),
+        ({"locked": True}, ConversationIgnored, r"octo/hello#\d is locked, .* unlock it and redeliver the event"),
         ({"labels": (Label("skip-hls"),)}, Superseded, r"octo/hello#\d is skipped: the label skip-hls"),
         ({"title": "WIP [skip hls]"}, Superseded, r"octo/hello#\d is skipped: \[skip hls\] in the title"),
     ],

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hls_handler.actions import EnsureComment
-from hls_handler.errors import OpenedByBot
+from hls_handler.errors import ConversationIgnored
 from hls_handler.events import Account, PullRequest, WorkflowRun
 from hls_handler.handlers.failed_steps import FailureHistory, ShownStep
 from hls_handler.handlers.handler import PromptLimits
@@ -117,7 +117,7 @@ def test_rule_17_failure_is_explained_by_the_author_of_the_pull_request_and_not_
     facts = HANDLER.gather(run_event(run), reader(PULL), EMPTY_HISTORY, BUDGET)
     assert facts.pull_request == PULL
     opened_by_bot = replace(PULL, user=RENOVATE)
-    with pytest.raises(OpenedByBot, match=r"octo/hello#8 was opened by a bot; add renovate\[bot\] to"):
+    with pytest.raises(ConversationIgnored, match=r"octo/hello#8 was opened by a bot; add renovate\[bot\] to"):
         HANDLER.gather(run_event(RUN), reader(opened_by_bot), EMPTY_HISTORY, BUDGET)
     included = replace(BUDGET, features=Features(bots=("renovate",)))
     assert HANDLER.gather(run_event(RUN), reader(opened_by_bot), EMPTY_HISTORY, included).steps
