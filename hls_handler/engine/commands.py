@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from hls_handler.actions import EnsureComment, Outcome, Reaction
 from hls_handler.deliveries import CONCLUDED, PRIORITY_BOT_REQUEST, REQUESTED, NewDelivery
 from hls_handler.engine.job import RULE, Codec, DeliveryResult, Job
-from hls_handler.engine.posting import OUTCOME, make_writer, write_under_lock
+from hls_handler.engine.posting import OUTCOME, Posting, make_writer
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import PayloadError, Permanent, Superseded
 from hls_handler.events import REQUEST_KEY, PullRequest, RequestedReview, parse_event
@@ -186,9 +186,11 @@ def _react(job: Job, content: Reaction) -> str:
 def _show_help(job: Job, number: int) -> Outcome:
     if not job.rule.effective.features.auto_commenting:
         return Outcome("comment", "off", "comments are switched off, so the commands were not shown")
-    conversation = Conversation(number, is_pull_request=True)
-    action = EnsureComment(HELP_FAMILY, HELP, create=True)
-    return job.run_step(OUTCOME, 0, lambda: write_under_lock(job, conversation, action, index=0))
+    posting, action = (
+        Posting(job, Conversation(number, is_pull_request=True)),
+        EnsureComment(HELP_FAMILY, HELP, create=True),
+    )
+    return job.run_step(OUTCOME, 0, lambda: posting.write(action, 0))
 
 
 def _request_review(

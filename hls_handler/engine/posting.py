@@ -101,19 +101,24 @@ def preview(
                 yield _unposted(action)
         elif not (conversation.is_fallback_issue and isinstance(action, EnsureLabels)):
             off = _find_switched_off(action, effective, settings)
-            yield off or _preview(writer, conversation.number, action, effective)
+            if off is not None:
+                yield off
+            elif isinstance(action, EnsureLabels):
+                yield writer.ensure_labels(conversation.number, action, labels=effective.labels, before={})
+            else:
+                yield _write(writer, conversation.number, action)
 
 
-def _preview(writer: Writer, number: int, action: EnsureLabels | Written, effective: EffectiveSettings) -> Outcome:
+def _write(writer: Writer, number: int, action: Written, *, may_exist: bool = True, is_retry: bool = False) -> Outcome:
     match action:
-        case EnsureLabels():
-            return writer.ensure_labels(number, action, labels=effective.labels, before={})
         case EnsureComment():
-            return writer.ensure_comment(number, action)
+            return writer.ensure_comment(number, action, may_exist=may_exist)
         case EnsureReview():
-            return writer.ensure_review(number, action)
+            return writer.ensure_review(number, action, is_retry=is_retry)
         case EnsureReply():
-            return writer.ensure_reply(number, action)
+            return writer.ensure_reply(number, action, is_retry=is_retry)
+        case _:
+            assert_never(action)
 
 
 def _find_switched_off(action: Action, effective: EffectiveSettings, settings: Settings) -> Outcome | None:
@@ -145,39 +150,24 @@ def post(
     plans then. Those that follow the review are executed.
 
     Raises `Superseded` after a newer event (`described` is the head commit that was read), or if `require_needed` does:
-    at the start, and again before each comment under its lock. The lock prevents newer deliveries from writing the
-    comment. It is acquired before the conversation is read, so that the number of comments that GitHub then reports
-    stays true until the comment is written.
-    Reviews and replies have one lock for each pull request, which is acquired at the same time.
-
-    If GitHub refuses an action, the others are executed, and then its error is raised.
+    at the start, and again before each comment under its lock. If GitHub refuses an action, the others are executed,
+    and then its error is raised.
     """
     require_needed()
-    newest, first_check = job.check_newest(described), job.check_newest(described, reads=True)
-    current, may_exist, acquired = None, True, dict[str, bool]()
-    history = _history(job)  # nothing is read before the locks are acquired
-    if not any(name == OUTCOME.name for name, _ in job.steps):
-        is_commenting = job.rule.effective.features.auto_commenting
-        written = [action for action in actions if isinstance(action, Written) and is_commenting]
-        names = tuple(dict.fromkeys(_lock_name(job, one) for one in written))
-        if not names:
-            job.store.interruptions.require(first_check)
-        for name in names:
-            acquired[name] = _acquire_lock(job, name, None if acquired else first_check)
-        comments = [_lock_name(job, action) for action in written if isinstance(action, EnsureComment)]
-        current = _check_current_state(job, conversation, history)
-        if comments and not any(acquired[name] for name in comments) and current.comments is not None:
-            may_exist = current.comments > history.count_comments()
-    else:
+    first_check = job.check_newest(described, reads=True)
+    posting = Posting(job, conversation, check=job.check_newest(described), require_needed=require_needed)
+    if any(name == OUTCOME.name for name, _ in job.steps):
         job.store.interruptions.require(first_check)
-    execute = partial(_execute, job, conversation, current, history, acquired, may_exist, newest, require_needed)
+    else:
+        posting.prepare(actions, first_check)
     outcomes: list[Outcome] = []
     failed: list[StepFailed] = []
     is_reviewed = False
     while len(outcomes) < len(actions):
         index, action = len(outcomes), actions[len(outcomes)]
+        execute = partial(posting.execute, action, index)
         try:
-            outcome = job.run_step(OUTCOME, index, partial(execute, index, action), fits=partial(_matches, action))
+            outcome = job.run_step(OUTCOME, index, execute, fits=partial(_matches, action))
         except StepFailed as exc:
             if isinstance(exc, Retryable if isinstance(action, EnsureReview) else DependencyDown):
                 raise  # the other actions wait for the next attempt; the summary depends on the review
@@ -234,117 +224,113 @@ def post_without_reply(job: Job, actions: tuple[EnsureCheck, ...]) -> tuple[Outc
     )
 
 
-def _check_current_state(job: Job, conversation: Conversation, history: ConversationHistory) -> Issue | PullRequest:
-    reader = job.context.github.reader(job.event.repository.full_name)
-    number = conversation.number
-    current = reader.pull_request(number) if conversation.is_pull_request else reader.issue(number)
-    check_conversation(job.event, current)
-    if history.labels():
-        shown = _shown_labels(current, job.config.library, job.rule.effective)
-        _log_corrections(job.store.corrections.record_current(job.lease, job.bot.login, shown))
-    return current
+class Posting:
+    """Writes to one conversation. Comments, reviews and replies are written under a lock.
 
-
-def _execute(
-    job: Job,
-    conversation: Conversation,
-    current: Issue | PullRequest | None,
-    history: ConversationHistory,
-    acquired: Mapping[str, bool],
-    may_exist: bool,
-    newest: InterruptionCheck,
-    require_needed: Callable[[], None],
-    index: int,
-    action: Action,
-) -> Outcome:
-    effective = job.rule.effective
-    annotate({"hls.action": _OUTCOME_NAMES[type(action)]})
-    off = _find_switched_off(action, effective, job.config.settings)
-    if off is not None:
-        return off
-    match action:
-        case EnsureLabels():
-            before = job.run_step(LABELS_BEFORE, 0, history.labels)
-            writer = make_writer(job, job.begin_write, history)
-            present = frozenset(label.name for label in current.labels) if current else None
-            return writer.ensure_labels(
-                conversation.number, action, labels=effective.labels, before=before, present=present
-            )
-        case EnsureComment() | EnsureReview() | EnsureReply():
-            return write_under_lock(
-                job,
-                conversation,
-                action,
-                history,
-                index=index,
-                check=newest,
-                require_needed=require_needed,
-                is_lost=acquired.get(_lock_name(job, action)),
-                may_exist=may_exist,
-            )
-        case EnsureCheck():
-            return ensure_check(job, action)
-        case _:
-            assert_never(action)
-
-
-def write_under_lock(
-    job: Job,
-    conversation: Conversation,
-    action: Written,
-    history: ConversationHistory | None = None,
-    *,
-    index: int,
-    check: InterruptionCheck | None = None,
-    require_needed: Callable[[], None] = lambda: None,
-    is_lost: bool | None = None,
-    may_exist: bool = True,
-) -> Outcome:
-    """Acquire the action's lock, call `require_needed`, and write the comment, the review or the reply.
-
-    The error of `check` is raised before a write. `index` is the action's position in the plan, or `PROBLEMS_INDEX`.
-    `is_lost` means that a write which HLS does not know may have succeeded; None if the lock is not acquired yet.
-    `may_exist=False` means that all comments of the conversation are known. If an earlier attempt wrote the comment but
-    got no response, the outcome of that write is returned. The lock is released when a shadow prompt begins, or when
-    the delivery ends or is rescheduled.
-
-    An earlier review or reply is searched on GitHub only if `is_lost`, or if an earlier attempt began to write it.
+    The lock prevents newer deliveries from writing the comment. Reviews and replies have one lock for each pull
+    request. A lock is released when a shadow prompt begins, or when the delivery ends or is rescheduled.
     """
-    name, family, history = _lock_name(job, action), _family(action), history or _history(job)
-    begun = job.find_result(COMMENT_WRITE_BEGUN, index)
-    if begun is not None and begun.family != family:
-        begun = None  # the plan has changed
-    is_stored = begun is not None
 
-    def begin_write() -> None:
-        nonlocal is_stored
-        if not is_stored:
-            is_edit = isinstance(action, EnsureComment) and history.comment(family) is not None
-            job.add(COMMENT_WRITE_BEGUN, CommentWriteBegun(family, "edited" if is_edit else "created"), index)
-            is_stored = True
-        job.begin_write(name, check=check)
+    def __init__(
+        self,
+        job: Job,
+        conversation: Conversation,
+        *,
+        check: InterruptionCheck | None = None,
+        require_needed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """The error of `check` is raised before a write. `require_needed` is called under the lock."""
+        self._job, self._conversation = job, conversation
+        self._check, self._require_needed = check, require_needed
+        self._history = _history(job)  # reads nothing yet
+        self._current: Issue | PullRequest | None = None
+        self._may_exist = True  # whether there may be a comment of HLS that is not stored
+        self._acquired: dict[str, bool] = {}  # by lock: whether a write that HLS does not know may have succeeded
 
-    if is_lost is None:
-        is_lost = _acquire_lock(job, name)
-    require_needed()
-    completed, is_retry = WriteCompleted(name), is_lost or begun is not None
-    writer, number = make_writer(job, begin_write, history), conversation.number
-    try:
+    def prepare(self, actions: tuple[Action, ...], check: InterruptionCheck) -> None:
+        """Acquire all locks, and then read the conversation. Raises the error of `check` before that.
+
+        In this order, the number of comments that GitHub reports stays true until the comment is written.
+        """
+        job, number = self._job, self._conversation.number
+        is_commenting = job.rule.effective.features.auto_commenting
+        written = [action for action in actions if isinstance(action, Written) and is_commenting]
+        if not written:
+            job.store.interruptions.require(check)
+        for name in dict.fromkeys(_lock_name(job, one) for one in written):
+            self._acquire(name, None if self._acquired else check)
+        reader = job.context.github.reader(job.event.repository.full_name)
+        current = reader.pull_request(number) if self._conversation.is_pull_request else reader.issue(number)
+        check_conversation(job.event, current)
+        if self._history.labels():
+            shown = _shown_labels(current, job.config.library, job.rule.effective)
+            _log_corrections(job.store.corrections.record_current(job.lease, job.bot.login, shown))
+        comments = [_lock_name(job, action) for action in written if isinstance(action, EnsureComment)]
+        if comments and not any(self._acquired[name] for name in comments) and current.comments is not None:
+            self._may_exist = current.comments > self._history.count_comments()
+        self._current = current
+
+    def execute(self, action: Action, index: int) -> Outcome:
+        """Execute one action. `index` is its position in the plan."""
+        job, effective = self._job, self._job.rule.effective
+        annotate({"hls.action": _OUTCOME_NAMES[type(action)]})
+        off = _find_switched_off(action, effective, job.config.settings)
+        if off is not None:
+            return off
         match action:
-            case EnsureComment():
-                outcome = writer.ensure_comment(number, action, may_exist=may_exist)
-            case EnsureReview():
-                outcome = writer.ensure_review(number, action, is_retry=is_retry)
-            case EnsureReply():
-                outcome = writer.ensure_reply(number, action, is_retry=is_retry)
+            case EnsureLabels():
+                before = job.run_step(LABELS_BEFORE, 0, self._history.labels)
+                writer = make_writer(job, job.begin_write, self._history)
+                present = frozenset(label.name for label in self._current.labels) if self._current else None
+                return writer.ensure_labels(
+                    self._conversation.number, action, labels=effective.labels, before=before, present=present
+                )
+            case EnsureComment() | EnsureReview() | EnsureReply():
+                return self.write(action, index)
+            case EnsureCheck():
+                return ensure_check(job, action)
             case _:
                 assert_never(action)
-    except (StepFailed, Postponed, Superseded) as exc:  # Postponed: nothing was sent since a response
-        if not (isinstance(exc, DependencyDown) and exc.may_have_succeeded):
-            job.pending.add(completed)
-        raise
-    job.pending.add(completed)  # also completes the write of an earlier attempt
-    return outcome if begun is None else _outcome_of_earlier_write(outcome, begun)
+
+    def write(self, action: Written, index: int) -> Outcome:
+        """Write a comment, a review or a reply under its lock. `index` is its position, or `PROBLEMS_INDEX`.
+
+        If an earlier attempt wrote the comment but got no response, the outcome of that write is returned. An earlier
+        review or reply is searched on GitHub only if an earlier attempt, or a write that HLS does not know, may have
+        written it.
+        """
+        job, name, family = self._job, _lock_name(self._job, action), _family(action)
+        begun = job.find_result(COMMENT_WRITE_BEGUN, index)
+        if begun is not None and begun.family != family:
+            begun = None  # the plan has changed
+        is_stored = begun is not None
+
+        def begin_write() -> None:
+            nonlocal is_stored
+            if not is_stored:
+                is_edit = isinstance(action, EnsureComment) and self._history.comment(family) is not None
+                job.add(COMMENT_WRITE_BEGUN, CommentWriteBegun(family, "edited" if is_edit else "created"), index)
+                is_stored = True
+            job.begin_write(name, check=self._check)
+
+        if name not in self._acquired:
+            self._acquire(name)
+        self._require_needed()
+        completed, is_retry = WriteCompleted(name), self._acquired[name] or begun is not None
+        writer, number = make_writer(job, begin_write, self._history), self._conversation.number
+        try:
+            outcome = _write(writer, number, action, may_exist=self._may_exist, is_retry=is_retry)
+        except (StepFailed, Postponed, Superseded) as exc:  # Postponed: nothing was sent since a response
+            if not (isinstance(exc, DependencyDown) and exc.may_have_succeeded):
+                job.pending.add(completed)
+            raise
+        job.pending.add(completed)  # also completes the write of an earlier attempt
+        return outcome if begun is None else _outcome_of_earlier_write(outcome, begun)
+
+    def _acquire(self, name: str, check: InterruptionCheck | None = None) -> None:
+        job, changes = self._job, self._job.pending.take()
+        acquired = job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=changes, check=check)
+        self._acquired[name] = acquired
 
 
 def _outcome_of_earlier_write(outcome: Outcome, begun: CommentWriteBegun) -> Outcome:
@@ -367,10 +353,6 @@ def _family(action: Written) -> str:
 
 def _lock_name(job: Job, action: Written) -> str:
     return f"{job.lease.conversation_key}/{_family(action) if isinstance(action, EnsureComment) else REVIEW_LOCK}"
-
-
-def _acquire_lock(job: Job, name: str, check: InterruptionCheck | None = None) -> bool:
-    return job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.pending.take(), check=check)
 
 
 def make_writer(job: Job, begin_write: Callable[[], None], history: ConversationHistory | None = None) -> Writer:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import Outcome
 from hls_handler.engine.job import Codec, Job
-from hls_handler.engine.posting import write_under_lock
+from hls_handler.engine.posting import Posting
 from hls_handler.errors import Permanent, Postponed, Retryable, SettingsError
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import FileAtRef
@@ -207,7 +207,8 @@ def _report(job: Job, conversation: Conversation, file: RepositorySettingsFile) 
     if not job.store.repository_files.claim_report(job.lease, repository.id, job.bot.login, file.version or ""):
         return Outcome("comment", "withheld", "another delivery comments on the settings file's problems")
     try:
-        return write_under_lock(job, conversation, build_problems_comment(file.settings.problems), index=PROBLEMS_INDEX)
+        comment = build_problems_comment(file.settings.problems)
+        return Posting(job, conversation).write(comment, PROBLEMS_INDEX)
     except Permanent as exc:  # the delivery's own comment is posted, so the delivery succeeds
         log.warning("cannot comment on the problems of the settings file", extra={"reason": str(exc)})
         return Outcome("comment", "withheld", str(exc))
