@@ -314,7 +314,6 @@ class Service:
             self._catch_up.run_soon()
         if step.changed:
             self._reschedule.set()  # the change may have fixed what deliveries wait for
-            self._reschedule_waiting()
 
     def _reschedule_waiting(self) -> None:
         causes = [cause for cause in (self._reschedule, self._installed) if cause.is_set()]

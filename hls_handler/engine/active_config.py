@@ -346,10 +346,8 @@ class ConfigReloader:
             self._health.report_problem("settings", message, "restart HLS, or undo the change")
         else:
             self._health.ok("settings")
-        try:
-            self._follow(config, step)
-        finally:  # the settings are active, even if waiting deliveries could not be rescheduled
-            log.info("settings read again", extra={"changed": step.changed, "needs_restart": step.waiting})
+        self._follow(config, step)
+        log.info("settings read again", extra={"changed": step.changed, "needs_restart": step.waiting})
 
     def _reject(self, problems: Sequence[str]) -> None:
         message = f"the changed settings cannot be used, the last valid ones stay active: {'; '.join(problems)}"
