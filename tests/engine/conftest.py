@@ -1,4 +1,4 @@
-"""Fixture that makes worlds, closed when the test ends."""
+"""Fixtures: worlds that are closed when the test ends, and a folder for prompts that several tests load once."""
 
 from __future__ import annotations
 
@@ -23,3 +23,9 @@ def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
             return stack.enter_context(open_world(tmp_path, replies=claude, given=given, is_clock_fixed=is_clock_fixed))
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for prompts. Loading takes seconds, and `load_cached` loads equal files at the same place once."""
+    return tmp_path_factory.mktemp("prompts")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -129,23 +128,3 @@ def test_refresh_stores_a_new_login(store: Storage) -> None:
     bot.refresh(github)
     assert (bot.cached, bot.get_or_fetch(github), bot_account(store).cached) == (RENAMED, RENAMED, RENAMED)
     assert github.calls == ["who_am_i", "who_am_i"]
-
-
-def test_known_account_is_returned_during_a_refresh(store: Storage) -> None:
-    is_hanging, released = threading.Event(), threading.Event()
-
-    def hang(_call: str) -> None:
-        is_hanging.set()
-        released.wait(30)
-
-    bot, accounts = bot_account(store), []
-    bot.get_or_fetch(FakeGithub())
-    probe = threading.Thread(target=bot.refresh, args=[FakeGithub(on_call=hang)])
-    worker = threading.Thread(target=lambda: accounts.append(bot.get_or_fetch(FakeGithub())))
-    probe.start()
-    assert is_hanging.wait(10)
-    worker.start()
-    worker.join(10)
-    assert accounts == [HLS]
-    released.set()
-    probe.join(10)

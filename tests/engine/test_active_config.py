@@ -1,119 +1,47 @@
-"""The active configuration follows the settings file, completely or not at all; its watcher and its clients."""
+"""The active configuration follows the settings file, completely or not at all; its clients."""
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from itertools import count
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from hls_handler.engine.active_config import ActiveConfig, CachedClient, ConfigReloader
-from hls_handler.engine.health import ComponentHealth, Health
-from hls_handler.errors import HlsError, SettingsError, StoreUnavailable
+from hls_handler.engine.health import Health
+from hls_handler.errors import SettingsError, StoreUnavailable
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.load import SettingsFile, SettingsReload
+from hls_handler.settings.load import SettingsFile
 from hls_handler.settings.model import Settings
 from tests.engine.world import NOON
 from tests.settings.files import SMALLEST, VARIABLES
 
-MODIFICATION_TIMES: Iterator[int] = count(2_000_000_000)
+CHANGED = SMALLEST + "features: {drafts: true}\n"
 
 
-@dataclass
-class ReloadSetup:
-    """A settings file, the reloads applied from it, and the health that it reports."""
+class Setup:
+    """A settings file that is read again, and the errors that the next new configurations raise."""
 
-    path: Path
-    health: Health = field(default_factory=lambda: Health(lambda: NOON))
-    failing: list[Exception] = field(default_factory=list)  # raised, one for each configuration to be made
-    applied: list[SettingsReload] = field(default_factory=list)
-
-    def start(self) -> ConfigReloader:
-        file = SettingsFile(self.path, VARIABLES, dotenv=None)
+    def __init__(self, path: Path) -> None:
+        self.path, self.failing = path, list[Exception]()
+        self.write(SMALLEST, modified=1)
+        self.health = Health(lambda: NOON)
+        file = SettingsFile(path, VARIABLES, dotenv=None)
         first = ActiveConfig(file.initial, RepositoryTable(file.initial), cast(ReloadingLibrary, None), ())
-        return ConfigReloader(file, first, make=self._make, follow=self._apply, health=self.health)
+        self.reloader = ConfigReloader(file, first, make=self._make, follow=lambda *_: None, health=self.health)
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, *, modified: int) -> None:
         self.path.write_text(text, encoding="utf-8")
-        os.utime(self.path, (next(MODIFICATION_TIMES),) * 2)
-
-    @property
-    def settings_health(self) -> ComponentHealth:
-        return self.health.snapshot().components["settings"]
+        os.utime(self.path, (2_000_000_000 + modified,) * 2)
 
     def _make(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
         if self.failing:
             raise self.failing.pop(0)
         return replace(before, settings=settings, table=RepositoryTable(settings))
-
-    def _apply(self, config: ActiveConfig, reload: SettingsReload) -> None:
-        assert config.settings is reload.settings
-        self.applied.append(reload)
-
-
-@pytest.fixture
-def setup(tmp_path: Path) -> ReloadSetup:
-    one = ReloadSetup(tmp_path / "settings.yaml")
-    one.write(SMALLEST)
-    return one
-
-
-def test_unchanged_file_is_not_applied(setup: ReloadSetup) -> None:
-    reloader = setup.start()
-    assert reloader.current() is reloader.current() is reloader.latest
-    assert (setup.applied, setup.settings_health.state) == ([], "healthy")
-
-
-def test_changed_file_is_applied_at_the_next_check(setup: ReloadSetup, caplog: pytest.LogCaptureFixture) -> None:
-    reloader = setup.start()
-    setup.write(SMALLEST.replace("owner/repo", "owner/other"))
-    assert reloader.latest.table.find("owner/other") is None
-    with caplog.at_level(logging.INFO):
-        assert reloader.current().table.find("owner/other") is not None
-    assert reloader.latest is reloader.current()
-    assert [reload.changed for reload in setup.applied] == [("repositories",)]
-    assert [record.message for record in caplog.records] == ["settings read again"]
-    assert setup.settings_health.state == "healthy"
-
-
-def test_broken_file_keeps_the_last_good_settings_and_is_reported_once(
-    setup: ReloadSetup, caplog: pytest.LogCaptureFixture
-) -> None:
-    reloader = setup.start()
-    good = reloader.latest
-    setup.write(SMALLEST + "featurs: {}\n")
-    with caplog.at_level(logging.INFO):
-        assert reloader.current() is reloader.current() is good
-    problem = f"{setup.path}:8: featurs: unknown key; did you mean features?"
-    assert (
-        setup.settings_health.message
-        == f"the changed settings cannot be used, the last valid ones stay active: {problem}"
-    )
-    assert [record.message for record in caplog.records] == ["settings cannot be used, the last valid ones stay active"]
-    setup.write(SMALLEST)
-    reloader.current()
-    assert setup.settings_health.state == "healthy"
-
-
-def test_change_that_needs_a_restart_is_reported_until_it_is_reverted(setup: ReloadSetup) -> None:
-    reloader = setup.start()
-    setup.write(SMALLEST + "server: {port: 9000}\nfeatures: {drafts: true}\n")
-    assert reloader.current().settings.server.port == 8000
-    assert reloader.current().settings.features.drafts
-    assert (setup.settings_health.state, setup.settings_health.message, setup.settings_health.remedy) == (
-        "degraded",
-        f"changed settings take effect only after a restart: {setup.path}:8 (server.port)",
-        "restart HLS, or undo the change",
-    )
-    setup.write(SMALLEST)
-    reloader.current()
-    assert setup.settings_health.state == "healthy"
 
 
 @pytest.mark.parametrize(
@@ -125,29 +53,29 @@ def test_change_that_needs_a_restart_is_reported_until_it_is_reverted(setup: Rel
     ids=["cannot be used", "defect"],
 )
 def test_settings_that_cannot_be_applied_are_reported_until_the_file_changes(
-    setup: ReloadSetup, error: Exception, message: str
+    tmp_path: Path, error: Exception, message: str
 ) -> None:
-    reloader = setup.start()
-    good = reloader.latest
+    setup = Setup(tmp_path / "settings.yaml")
+    good = setup.reloader.current()
     setup.failing = [error]
-    setup.write(SMALLEST + "features: {drafts: true}\n")
-    try:
-        reloader.current()
-    except KeyError:
-        assert not isinstance(error, HlsError)
-    assert reloader.current() is good
-    assert (setup.settings_health.message or "").endswith(f"the last valid ones stay active: {message}")
-    setup.write(SMALLEST + "features: {drafts: true} \n")
-    assert reloader.current().settings.features.drafts
+    setup.write(CHANGED, modified=2)
+    with suppress(KeyError):
+        setup.reloader.current()
+    assert setup.reloader.current() is good
+    problem = setup.health.snapshot().components["settings"].message or ""
+    assert problem.endswith(f"the last valid ones stay active: {message}")
+    setup.write(CHANGED, modified=3)
+    assert setup.reloader.current().settings.features.drafts
+    assert setup.health.snapshot().components["settings"].state == "healthy"
 
 
-def test_unavailable_database_postpones_the_reload(setup: ReloadSetup) -> None:
-    reloader = setup.start()
+def test_unavailable_database_postpones_the_reload(tmp_path: Path) -> None:
+    setup = Setup(tmp_path / "settings.yaml")
     setup.failing = [StoreUnavailable("locked")]
-    setup.write(SMALLEST + "features: {drafts: true}\n")
+    setup.write(CHANGED, modified=2)
     with pytest.raises(StoreUnavailable):
-        reloader.current()
-    assert reloader.current().settings.features.drafts
+        setup.reloader.current()
+    assert setup.reloader.current().settings.features.drafts
 
 
 def test_client_is_replaced_and_closed_only_when_its_settings_change() -> None:

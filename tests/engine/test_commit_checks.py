@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,8 @@ import pytest
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Unusable, UnusableReply, Usage
 from hls_handler.engine.posting import OUTCOME
-from hls_handler.engine.runner import run_delivery
-from hls_handler.engine.unreviewed_checks import ENDING_S, CheckEnder
-from hls_handler.errors import AppNotInstalled, DependencyDown, HlsError, LeaseLost, Permanent, Retryable
-from hls_handler.prompting import recorded
+from hls_handler.engine.unreviewed_checks import ENDING_S
+from hls_handler.errors import AppNotInstalled, DependencyDown, HlsError, Permanent, Retryable
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Review, Settings
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
@@ -30,14 +27,6 @@ NO_RESPONSE = DependencyDown("GitHub gave no answer", dependency="github", remed
 
 def with_review(**review: Any) -> Settings:
     return settings().model_copy(update={"review": Review(**review)})
-
-
-def make_ender(world: World) -> CheckEnder:
-    def wait(seconds: float) -> bool:
-        world.advance(seconds)
-        return False
-
-    return CheckEnder(world.store, lambda: world.github, settings=lambda: world.settings, wait=wait)
 
 
 def shown(world: World) -> list[str]:
@@ -67,7 +56,7 @@ def test_check_is_in_progress_while_claude_is_asked_and_then_a_success(make_worl
     (action,) = world.github.check_actions
     assert "| calls to Claude | 1 |\n| tokens | 900 in, 100 out |\n| cost | 0.0001 USD |\n" in action.summary
     assert "| prompt | `pull_requests/analyze@" in action.summary
-    make_ender(world).run()
+    world.end_checks()
     assert shown(world) == ["success"]
 
 
@@ -78,11 +67,10 @@ MARK = "\n".join(["@@ -1,2 +1,3 @@", "+a = '<!--'", "+run(input())", "+b = '-->'
     ("body", "unread"),
     [
         ("{% for file in files %}{{ file.numbered | code }}{% endfor %}", []),
-        ("{% for file in files %}{{ file.numbered | code | excerpt(5000) }}{% endfor %}", ["a.py"]),
         ("{% for file in files[:1] %}{{ file.numbered | code }}{% endfor %}", ["b.py"]),
         ("{% for file in files %}{{ file.numbered | code | lines(1, 3) }}{% endfor %}", ["a.py", "b.py"]),
     ],
-    ids=["whole", "long excerpt, which removes comments", "first file", "lines"],
+    ids=["whole", "first file", "lines"],
 )
 def test_what_the_prompt_of_the_operator_leaves_out_is_not_reviewed(
     make_world: MakeWorld, tmp_path: Path, body: str, unread: list[str]
@@ -160,18 +148,6 @@ def test_list_of_only_removed_files_is_read_again_if_its_numbers_differ(
     assert (world.finish().state, shown(world)) == ("done", ["success"])
 
 
-def test_event_for_which_claude_is_not_asked_keeps_the_receipt(make_world: MakeWorld) -> None:
-    world = make_world(REPLY)
-    world.open_pull_request()
-    world.finish()
-    accept_event(world, "again", **RETARGETED)
-    assert world.finish().state == "done"
-    first, again = world.github.check_actions
-    assert len(world.claude.asked) == 1
-    assert "| calls to Claude | 1 |\n| tokens | 900 in, 100 out |\n| cost | 0.0001 USD |\n" in first.summary
-    assert (again.summary, again.description) == (first.summary, first.description)
-
-
 def unusable(why: Unusable) -> UnusableReply:
     return UnusableReply("", why, "it cannot be used", "", Usage("claude-haiku-5-5"))
 
@@ -180,7 +156,7 @@ def test_only_the_summary_of_a_failed_review_says_what_to_do(make_world: MakeWor
     world = make_world(Permanent("Claude answered 400 to a/b@1: prompt is odd; shorten that prompt"))
     world.open_pull_request()
     assert world.finish().state == "dead"
-    make_ender(world).run()
+    world.end_checks()
     (action,) = world.github.check_actions
     assert action.title == "The review failed: Claude answered 400 to a/b@1: prompt is odd"
     assert action.description == "The review failed (0.0000 USD): Claude answered 400 to a/b@1: prompt is odd"
@@ -205,7 +181,7 @@ def test_failed_review_ends_without_success(make_world: MakeWorld, replies: list
     world.open_pull_request()
     assert world.finish().state == "dead"
     assert shown(world) == ["in_progress"]
-    make_ender(world).run()
+    world.end_checks()
     assert shown(world) == [incomplete]
     (action,) = world.github.check_actions
     assert action.title.startswith("The review failed: Claude")
@@ -214,7 +190,7 @@ def test_failed_review_ends_without_success(make_world: MakeWorld, replies: list
     assert f"\n| calls to Claude | {calls} |\n" in action.summary
     assert "\n| prompt | `pull_requests/analyze@" in action.summary
     assert ("| cost | 0.0000 USD |" in action.summary) == isinstance(replies[0], Permanent)
-    make_ender(world).run()
+    world.end_checks()
     assert len(writes(world)) == 2
 
 
@@ -222,11 +198,11 @@ def test_check_stays_in_progress_while_claude_is_down_and_ends_with_the_dead_let
     world = make_world(CLAUDE_DOWN)
     world.open_pull_request()
     assert world.run() is None
-    make_ender(world).run()
+    world.end_checks()
     assert (shown(world), writes(world)) == (["in_progress"], ["write check in_progress"])
     world.advance(25 * 3600)
     assert world.finish().state == "dead"
-    make_ender(world).run()
+    world.end_checks()
     assert shown(world) == ["neutral"]
 
 
@@ -239,7 +215,7 @@ def test_superseded_delivery_ends_its_check(make_world: MakeWorld) -> None:
 
     world.claude.on_call = push
     assert world.finish().state == "superseded"
-    make_ender(world).run()
+    world.end_checks()
     assert shown(world) == ["cancelled"]
     assert world.github.check_actions[0].title == "Not reviewed: a newer push came meanwhile: c0ffee"
     ended = "cancelled: Not reviewed: a newer push came meanwhile: c0ffee"
@@ -273,7 +249,7 @@ def test_rejected_check_does_not_fail_the_delivery_and_is_tried_once(make_world:
     outcome = check_outcome(world)
     assert (outcome.kind, outcome.detail) == ("withheld", f"the check was not set: {error}")
     assert "comment" in "".join(world.github.calls)
-    make_ender(world).run()
+    world.end_checks()
     assert len(writes(world)) == 1
 
 
@@ -288,7 +264,7 @@ def test_check_whose_end_was_rejected_does_not_stay_in_progress(make_world: Make
     world.github.on_call = reject
     assert world.finish().state == "done"
     assert (shown(world), check_outcome(world).kind) == (["in_progress"], "withheld")
-    make_ender(world).run()
+    world.end_checks()
     assert shown(world) == ["neutral"]
     assert world.github.check_actions[-1].title == (
         "The result was not set: GitHub rejected it: 403: Resource not accessible"
@@ -300,12 +276,12 @@ def test_check_is_ended_when_github_works_again(make_world: MakeWorld) -> None:
     world.open_pull_request()
     world.finish()
     world.github.failing_checks.append(GITHUB_DOWN)
-    make_ender(world).run()
+    world.end_checks()
     assert (shown(world), len(writes(world))) == (["in_progress"], 2)
-    make_ender(world).run()  # GitHub is not asked again at once
+    world.end_checks()  # GitHub is not asked again at once
     assert len(writes(world)) == 2
     world.advance(ENDING_S + 1)
-    make_ender(world).run()
+    world.end_checks()
     assert shown(world) == ["neutral"]
 
 
@@ -314,20 +290,8 @@ def test_check_of_an_uninstalled_app_is_given_up(make_world: MakeWorld) -> None:
     world.open_pull_request()
     world.finish()
     world.github.failing_checks.append(AppNotInstalled("the GitHub App is not installed on o/r"))
-    make_ender(world).run()
+    world.end_checks()
     assert world.store.commit_checks.service_results(GUID) == ("failed: the GitHub App is not installed on o/r",)
-
-
-def test_pull_request_with_only_a_lock_file_gets_a_check_without_a_call(make_world: MakeWorld) -> None:
-    world = make_world(REPLY)
-    world.open_pull_request(file("uv.lock"))
-    assert world.finish().state == "done"
-    assert (world.claude.asked, writes(world), shown(world)) == ([], ["write check success"], ["success"])
-    assert check_outcome(world).detail == "set the check to success: Nothing needs a review: 1 lock file"
-    assert world.row().reason == (
-        "none of the changed files has a patch to read (1 lock file), so Claude was not asked; "
-        "set the check to success: Nothing needs a review: 1 lock file"
-    )
 
 
 @pytest.mark.parametrize("path", ["area.py", "uv.lock"])
@@ -336,93 +300,3 @@ def test_dry_run_writes_no_check(make_world: MakeWorld, path: str) -> None:
     world.open_pull_request(file(path))
     assert world.finish().state == "done"
     assert (writes(world), check_outcome(world).kind) == ([], "dry_run")
-
-
-def accept_event(
-    world: World, guid: str, action: str, *, base: str | None = None, title: str = "x", draft: bool = False
-) -> None:
-    """Accept an event of pull request 2 with the head commit `SHA`."""
-    payload = json.loads(recorded.load("pull_request.opened").body) | {"action": action}
-    payload["pull_request"] |= {"number": 2, "title": title, "draft": draft}
-    payload["pull_request"]["head"]["sha"] = SHA
-    if base is not None:
-        payload["changes"] = {"base": {"ref": {"from": base}, "sha": {"from": "1" * 40}}}
-    world.accept("pull_request.opened", guid=guid, action=action, head_sha=SHA, body=json.dumps(payload).encode())
-
-
-SKIPPED: dict[str, Any] = {"title": "[skip hls] x"}
-RETARGETED: dict[str, Any] = {"action": "edited", "base": "main"}
-LIMITED = {"limits": {"thread_runs_per_hour": 1}}
-DENIED = Permanent("GitHub answered 422")
-
-
-@pytest.mark.parametrize(
-    ("given", "event", "failing", "state"),
-    [
-        ({}, RETARGETED | SKIPPED, None, "ignored"),
-        ({}, RETARGETED | {"draft": True}, None, "ignored"),
-        (LIMITED, RETARGETED, None, "ignored"),
-        ({}, RETARGETED, DENIED, "dead"),
-        ({}, {"action": "synchronize"} | SKIPPED, None, "ignored"),
-        (LIMITED, {"action": "reopened"}, None, "ignored"),
-    ],
-    ids=["skipped", "draft", "limit", "dead letter", "push to an older commit", "reopened at the limit"],
-)
-def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
-    make_world: MakeWorld, given: Any, event: Any, failing: HlsError | None, state: str
-) -> None:
-    world = make_world(REPLY, given=settings(**given))
-    world.open_pull_request()
-    assert world.finish().state == "done"
-    accept_event(world, "later", **event)
-    world.github.failing = [failing] if failing else []
-    assert world.finish().state == state
-    make_ender(world).run()
-    assert [*world.github.checks_on] == [SHA]
-    assert shown(world) == ["success", "neutral"]
-
-
-def test_commit_at_the_hourly_limit_gets_a_check(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=settings(**LIMITED))
-    world.open_pull_request()
-    world.github.pull_requests[2] = pull_request(number=2, head_sha="c0ffee")
-    assert world.finish().state == "done"
-    accept_event(world, "later", "reopened")
-    assert world.finish().state == "ignored"
-    make_ender(world).run()
-    assert shown(world) == ["neutral"]
-
-
-# Before Claude is asked
-
-
-def test_later_review_is_not_undone_by_a_repeated_change_of_the_base(make_world: MakeWorld) -> None:
-    world = make_world(REPLY)
-    world.open_pull_request()
-    world.finish()
-    accept_event(world, "base", **RETARGETED)
-    world.github.failing = [DENIED]
-    assert world.finish().state == "dead"
-    make_ender(world).run()
-    accept_event(world, "later", "reopened")
-    assert world.finish().state == "done"
-    assert shown(world) == ["success", "neutral", "success"]
-    world.store.queue.retry("base")
-    world.github.pull_requests[2] = pull_request(number=2, title="[skip hls]")
-    assert world.finish().state == "ignored"
-    make_ender(world).run()
-    assert shown(world) == ["success", "neutral", "success"]
-
-
-@pytest.mark.parametrize("is_killed", [False, True], ids=["outage", "killed"])
-def test_review_that_never_begins_ends_with_a_check(make_world: MakeWorld, is_killed: bool) -> None:
-    world = make_world(REPLY)
-    accept_event(world, "first", "opened")
-    world.github.failing = [LeaseLost("killed") if is_killed else GITHUB_DOWN] * 20
-    while world.row("first").state != "dead":
-        if world.store.queue.seconds_until_due() == 0 and (lease := world.claim()) is not None:
-            run_delivery(lease, world.tools())
-        world.advance(3600)
-    world.github.failing = []
-    make_ender(world).run()
-    assert shown(world) == ["neutral"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from hls_handler.analysis import CommentReply
 from hls_handler.deliveries import Finished
 from hls_handler.events import Account, Comment, Label
 from hls_handler.prompting import recorded
@@ -52,15 +51,6 @@ def prompt_id(world: World) -> str:
 
 def feedback(world: World, field: str) -> FieldFeedback:
     return feedback_in(world.store.statistics.counters())[prompt_id(world)][field]
-
-
-def test_label_removed_by_a_person_is_counted_without_a_call(make_world: MakeWorld) -> None:
-    world = make_labelled_world(make_world)
-    change_label(world, "unlabeled", "priority-low", "bug", "difficulty-easy")
-    reason = f"a person took away priority-low, which {prompt_id(world)} had asked for"
-    assert world.run() == Finished("changed", "done", reason)
-    assert (feedback(world, "priority"), feedback(world, "kind")) == (FieldFeedback(1, 1), FieldFeedback(1, 0))
-    assert (len(world.claude.asked), world.github.calls) == (1, [])
 
 
 def test_label_added_by_a_person_is_counted_and_its_removal_withdraws_that(make_world: MakeWorld) -> None:
@@ -174,15 +164,3 @@ def test_author_who_asks_something_also_answers_the_open_request(make_world: Mak
     assert world.github.comments[1].startswith("Everything that was asked for is here:\n\n- [x] The version\n")
     assert world.github.labels[1] == ("bug", "priority-low", "difficulty-easy")
     assert len(world.claude.asked) == 2
-
-
-def test_author_who_asks_something_is_answered_if_nothing_is_open(make_world: MakeWorld) -> None:
-    reply = CommentReply(worth_saying=True, answer="Yes, go ahead.", certain=True)
-    world = make_world(ASKED, ANSWERED, reply, given=with_comments())
-    ask_for_the_version(world)
-    says(world, "It is version 3.", guid="2")
-    world.run()
-    says(world, "@hls-bot Can I work on this?", guid="3")
-    world.run()
-    assert (world.row("3").state, world.row("3").handler) == ("done", "CommentHandler")
-    assert len(world.claude.asked) == 3

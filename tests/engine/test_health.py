@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from hls_handler.engine.health import COMPONENTS, Component, ComponentHealth, Health, Overall, Severity
+from hls_handler.engine.health import Component, ComponentHealth, Health, Overall, Severity
 from tests.engine.world import NOON
 
 
@@ -20,13 +20,6 @@ class SteppedClock:
     def __call__(self) -> datetime:
         self.now += timedelta(minutes=1)
         return self.now
-
-
-def test_unused_component_is_unknown_and_counts_as_healthy() -> None:
-    snapshot = Health(SteppedClock()).snapshot()
-    assert dict(snapshot.components) == {name: ComponentHealth("unknown", NOON) for name in COMPONENTS}
-    assert COMPONENTS == ("store", "queue", "github", "claude", "prompts", "settings", "webhooks", "catch_up")
-    assert snapshot.overall == "healthy"
 
 
 def test_since_changes_only_with_the_state() -> None:
@@ -82,13 +75,6 @@ def test_successful_use_does_not_end_what_only_the_probe_can_see() -> None:
     health.report_problem("github", "401", "set github.token", by_probe=True)
     health.ok("github")
     assert health.snapshot().components["github"].state == "healthy"
-
-
-def test_worse_state_resets_since() -> None:
-    health = Health(SteppedClock())
-    health.report_problem("store", "slow", "look")
-    health.report_problem("store", "disk full", "make room", severity="unhealthy")
-    assert health.snapshot().components["store"].since == NOON + timedelta(minutes=2)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,8 +9,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT
-from hls_handler.engine.job import RULE, Codec
-from hls_handler.errors import Dependency, LeaseLost, Postponed, Superseded
+from hls_handler.engine.job import Codec
+from hls_handler.errors import Dependency, LeaseLost, Postponed
 from hls_handler.queue.leases import HeldLeases
 from tests.engine.world import GUID, MakeWorld
 
@@ -20,17 +19,6 @@ COUNT = Codec("count", 1, TypeAdapter(int))
 
 def fail_if_called() -> int:
     pytest.fail("this function must not be called")
-
-
-def test_step_runs_once(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept()
-    job = world.job()
-    assert job.run_step(COUNT, 0, lambda: 7) == 7
-    world.store.checkpoints.save(job.lease, *job.pending.take())
-    later = replace(job, steps=world.store.checkpoints.load(GUID))
-    assert later.run_step(COUNT, 0, fail_if_called) == 7
-    assert later.run_step(COUNT, 1, lambda: 8) == 8
 
 
 def test_pending_checkpoints_are_saved_when_a_slot_is_postponed(make_world: MakeWorld) -> None:
@@ -64,16 +52,6 @@ def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeW
         ("write comment", ["ask", "before", "gather", "post", "route", "writing"]),
     ]
     assert len(world.store.checkpoints.load(GUID)) == 7
-
-
-def test_note_is_saved_when_a_phase_ends_with_an_error(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept()
-    job = world.job()
-    with suppress(Superseded), job.record_failure("analysis"):
-        job.note(RULE, 0, "settings.yaml:3 lets it in")
-        raise Superseded("a newer push came")
-    assert world.store.checkpoints.load(GUID).keys() == {("route", 0)}
 
 
 def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> None:

@@ -41,10 +41,6 @@ def warnings(folder: Path, settings_text: str, prompts: dict[str, str] | None = 
     return [one.replace(f"{folder}/", "") for one in find_library_warnings(settings, library)]
 
 
-def test_shipped_prompts_and_default_events_cause_no_warning(tmp_path: Path) -> None:
-    assert warnings(tmp_path, "") == []
-
-
 def test_shipped_prompts_of_other_events_are_not_in_use(tmp_path: Path) -> None:
     settings = load(tmp_path, SMALLEST)
     assert [prompt.name for prompt in find_unused_shipped_prompts(settings, shipped_library())] == [
@@ -64,18 +60,25 @@ def test_enabled_event_without_a_prompt_is_reported_with_its_line(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "own"),
     [
-        "    events: [issues.opened, issues.labeled, issue_comment, release.published]\n",
-        "    events: [issues.opened, pull_request.opened, merge_group]\n",
-        "    events: [push]\n    enabled: false\n",
-        "    events: [push]\nprompts: {use: {push: issues/analyze}}\n",
-        "    events: [push]\n    prompts: {use: {push: false}}\n",
+        ("", None),
+        ("    events: [issues.opened, issues.labeled, issue_comment, release.published]\n", None),
+        ("    events: [issues.opened, pull_request.opened, merge_group]\n", None),
+        ("    events: [push]\n    enabled: false\n", None),
+        ("    events: [push]\nprompts: {use: {push: issues/analyze}}\n", None),
+        ("    events: [push]\n    prompts: {use: {push: false}}\n", None),
+        ("    events: [push]\n", PUSH),
+        ("prompts: {use: {issues.edited: push/tell}}\n", PUSH),
+        ("", PUSH.replace("[push]", "[]")),
     ],
-    ids=["with prompts", "merge queue", "disabled repository", "chosen prompt", "switched off"],
+    ids=[
+        *("defaults", "with prompts", "merge queue", "disabled repository", "chosen prompt", "switched off"),
+        *("enabled own prompt", "own prompt chosen by settings", "own prompt without an event"),
+    ],
 )
-def test_event_is_not_reported(tmp_path: Path, text: str) -> None:
-    assert warnings(tmp_path, text) == []
+def test_nothing_is_reported(tmp_path: Path, text: str, own: str | None) -> None:
+    assert warnings(tmp_path, text, {"push/tell.j2": own} if own else None) == []
 
 
 def test_own_prompt_of_which_no_event_is_enabled_is_reported_with_its_line(tmp_path: Path) -> None:
@@ -85,19 +88,6 @@ def test_own_prompt_of_which_no_event_is_enabled_is_reported_with_its_line(tmp_p
             "add one to repositories[].events in settings.yaml, or remove the prompt"
         )
     ]
-
-
-@pytest.mark.parametrize(
-    ("text", "prompt"),
-    [
-        ("    events: [push]\n", PUSH),
-        ("prompts: {use: {issues.edited: push/tell}}\n", PUSH),
-        ("", PUSH.replace("[push]", "[]")),
-    ],
-    ids=["enabled", "chosen by settings", "no event"],
-)
-def test_own_prompt_is_not_reported(tmp_path: Path, text: str, prompt: str) -> None:
-    assert warnings(tmp_path, text, {"push/tell.j2": prompt}) == []
 
 
 def test_review_without_patches_is_reported(tmp_path: Path) -> None:

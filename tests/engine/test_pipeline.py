@@ -4,44 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
 from hls_handler import shipped
-from hls_handler.analysis import IssueResponse, UnusableReply, Usage, ValidReply
+from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.deliveries import Finished
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.prompting.prompt import Library
-from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Prompts
-from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE, FakeClaude
+from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
 from tests.engine.shadow_world import ANALYZE, load_cached
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, settings
 from tests.handlers.world import pull_request_analysis
 from tests.prompting.samples import load, write
-
-OWN_PROMPT = """---
-description: Sort our issues
-on: [issues.opened]
-reply: issue_analysis
-fields:
-  component: {enum: [payments, search, none]}
-  affected_version: {type: string}
-  regression: {type: boolean}
-labels: {component: "team-{value}", kind: {bug: defect}, regression: regression}
----
-Sort {{ issue.title }}
-"""
-
-
-def own_prompts(folder: Path) -> Library:
-    files = {
-        "issues/analyze.j2": OWN_PROMPT,
-        "issues/analyze.comment.md.j2": "{{ analysis.affected_version }}, {{ analysis.component }}",
-    }
-    return load(folder / "prompts", files)
 
 
 def test_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> None:
@@ -61,10 +38,10 @@ def load_chain(folder: Path) -> Library:
     return load_cached(settings().model_copy(update={"prompts": Prompts.model_validate(directory)}))
 
 
-def test_truncated_text_is_reported_for_each_prompt(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_truncated_text_is_reported_for_each_prompt(make_world: MakeWorld, shared_folder: Path) -> None:
     reply = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
     world = make_world(QUESTION, CLAUDE_DOWN, reply)
-    world.prompts = load_chain(tmp_path / "own")
+    world.prompts = load_chain(shared_folder / "chain")
     world.github.issues[1] = replace(ISSUE, body="x" * 20_000)
     world.accept()
     world.run()
@@ -83,11 +60,11 @@ def test_truncated_text_is_reported_for_each_prompt(make_world: MakeWorld, tmp_p
     ids=["the first", "the second"],
 )
 def test_then_runs_a_second_prompt_and_the_comment_is_that_of_the_reply_worth_saying(
-    make_world: MakeWorld, tmp_path: Path, first: bool, second: bool, comment: str
+    make_world: MakeWorld, shared_folder: Path, first: bool, second: bool, comment: str
 ) -> None:
     reply = IssueResponse(worth_saying=second, answer="Set DATABASE_URL.", certain=True)
     world = make_world(QUESTION.model_copy(update={"worth_saying": first}), reply)
-    world.prompts = load_chain(tmp_path / "own")
+    world.prompts = load_chain(shared_folder / "chain")
     world.accept()
     world.run()
     assert [rendered.prompt.name for rendered in world.claude.asked] == ["issues/analyze", "issues/respond"]
@@ -122,19 +99,6 @@ def test_failing_then_condition_is_a_prompt_problem_and_does_not_repeat_the_call
     assert ("ask", 0) in world.store.checkpoints.load(GUID)
 
 
-def test_custom_fields_are_used_for_labels_and_the_comment(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_world()
-    world.prompts = own_prompts(tmp_path)
-    model = world.prompts.prompts["issues/analyze"].reply_model
-    custom_fields = {"component": "search", "affected_version": "2.1", "regression": True}
-    world.claude.replies = [model.model_validate({**BUG.model_dump(), **custom_fields})]
-    world.accept()
-    assert world.run() is not None
-    assert world.github.labels == {1: ("defect", "priority-low", "difficulty-easy", "team-search", "regression")}
-    assert world.github.comments == {1: "2.1, search"}
-    assert world.row().state == "done"
-
-
 def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_world: MakeWorld) -> None:
     world = make_world(CLAUDE_DOWN, BUG)
     world.accept()
@@ -146,27 +110,6 @@ def test_outage_of_claude_uses_no_attempt_and_keeps_the_facts(make_world: MakeWo
     assert world.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
     assert world.github.calls.count("issue 1") == 2  # for the facts, and before posting
     assert world.health.snapshot().components["claude"].state == "healthy"
-
-
-def test_outcome_is_relative_to_the_labels_before_the_first_attempt(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept()
-    world.github.failing_writes = [GITHUB_DOWN]
-    assert world.run() is None  # stores label intents
-    world.advance(60)
-    assert world.run() is not None
-    assert world.github.labels_before == [{}, {}]
-
-
-def test_invalid_reply_is_retried_once_with_the_error(make_world: MakeWorld) -> None:
-    world = make_world(INVALID, BUG)
-    world.accept()
-    world.run()
-    assert world.row().state == "done"
-    assert world.claude.corrections[0] is None
-    correction = world.claude.corrections[1]
-    assert correction is not None
-    assert (correction.problem, correction.text) == (INVALID.problem, INVALID.text)
 
 
 def test_rule_11_second_invalid_reply_posts_nothing(make_world: MakeWorld) -> None:
@@ -227,17 +170,6 @@ def test_outage_before_the_correction_does_not_repeat_the_first_call(make_world:
     world.run()
     assert world.row().state == "done"
     assert [correction is None for correction in world.claude.corrections] == [True, False, False]
-
-
-@pytest.mark.parametrize("reason", ["truncated", "refused", "stopped", "oversized"])
-def test_uncorrectable_reply_is_not_retried(
-    make_world: MakeWorld, reason: Literal["truncated", "refused", "stopped", "oversized"]
-) -> None:
-    world = make_world(replace(INVALID, why=reason))
-    world.accept()
-    world.run()
-    assert world.row().state == "dead"
-    assert len(world.claude.asked) == 1
 
 
 def test_defect_is_retried_and_does_not_end_the_worker(make_world: MakeWorld) -> None:
@@ -424,22 +356,3 @@ def test_rule_10_unusable_reply_is_redacted_before_it_is_sent_back(make_world: M
         None,
         '{"summary": "[redacted: github-token]',
     ]
-
-
-def test_call_that_ends_after_the_lease_is_recorded_with_its_cost(make_world: MakeWorld) -> None:
-    world = make_world(BUG)
-    world.accept()
-    ask = world.claude.ask
-
-    class SlowClaude(FakeClaude):
-        def ask(
-            self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
-        ) -> ValidReply | UnusableReply:
-            world.advance(31)
-            return ask(rendered, correction=correction)
-
-    world.claude = SlowClaude([])
-    assert world.run() is None
-    assert world.row().state == "running"
-    assert world.store.checkpoints.load(GUID).keys() == {("route", 0), ("gather", 0)}
-    assert [(call.outcome, call.cost_usd) for call in world.store.calls.calls_of(GUID)] == [("ok", 0.00014)]

@@ -82,20 +82,6 @@ def test_retry_searches_the_comment_that_an_earlier_attempt_may_have_written(mak
     assert world.github.may_exist == [True, False, True]
 
 
-def test_retry_of_a_failed_posting_asks_nothing_and_repeats_no_action(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept()
-    world.github.lost_responses = [GITHUB_DOWN]
-    assert world.run() is None
-    row = world.row()
-    assert (row.analysis_status, row.posting_status, row.posting_error is None) == ("done", "failed", False)
-    world.advance(60)
-    assert world.run() == Finished(GUID, "done", DONE)
-    assert (world.row().posting_status, world.row().posting_error) == ("done", None)
-    assert len(world.claude.asked) == 1
-    assert [call for call in world.github.calls if call.startswith("write")] == ["write labels", "write comment"]
-
-
 def test_stored_outcome_of_another_action_is_not_used(make_world: MakeWorld) -> None:
     world = make_world()
     world.accept()

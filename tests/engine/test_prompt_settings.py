@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -15,13 +14,9 @@ from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import RepositoryReview, Settings
 from tests.engine.world import MakeWorld, World, library, settings
-from tests.handlers.world import file, finding, pull_request_analysis
+from tests.handlers.world import file, pull_request_analysis
 
 FILES = (file("a.py", "@@ -1 +1 @@\n-a\n+b"), file("z.py", "@@ -1 +1 @@\n-y\n+z"))
-FOUND = [
-    finding(path="z.py", line=1, quote="z", title="Slow", category="performance", severity="high"),
-    finding(path="a.py", line=1, quote="b", title="Ugly", category="style", severity="low"),
-]
 
 
 def given(**sections: Any) -> Settings:
@@ -45,25 +40,6 @@ def push(world: World, guid: str, **known: Any) -> None:
     files = world.github.changed.get(2, FILES)
     world.open_pull_request(*files, guid=guid, changed_files=2, **known)
     assert world.finish().state == "done"
-
-
-def test_only_findings_of_the_listed_categories_are_asked_for_and_shown(make_world: MakeWorld) -> None:
-    world = review(make_world, pull_request_analysis(findings=FOUND), review={"categories": ["bugs", "style"]})
-    task = world.claude.asked[0].task
-    assert "Findings of the category style are wanted, too" in task
-    assert "not wanted: no security, no performance." in task
-    assert "Ugly" in world.github.comments[2]
-    assert "Slow" not in world.github.comments[2]
-    assert "Left out: 1 finding that the settings do not ask for" in world.github.comments[2]
-
-
-def test_by_default_a_review_is_asked_for_no_more_than_findings_and_style_is_left_out(make_world: MakeWorld) -> None:
-    world = review(make_world, pull_request_analysis(findings=FOUND))
-    asked = f"{world.claude.asked[0].task} {json.dumps(world.claude.asked[0].schema)}"
-    assert [word in asked for word in ("wanted", "priority", "file_summaries")] == [False, False, False]
-    assert set(world.github.labels[2]) == {"size/small", "type/bug-fix"}
-    comment = world.github.comments[2]
-    assert [text in comment for text in ("Slow", "Ugly", "What changes in")] == [True, False, False]
 
 
 ASSESSED = {"assess": ["issues", "pull_requests"]}
@@ -178,3 +154,4 @@ def test_only_what_a_prompt_shows_is_read_and_asked_for() -> None:
     assert (analyze.sums_up_files, analyze.summary) == (True, "always")  # there is a comment, because they were paid
     assert (changelog.sums_up_files, changelog.summary) == (False, "on_findings")
     assert (analyze.review.verify, unverified.review.verify) == (True, False)
+    assert analyze.offer is None  # labels are not suggested by default

@@ -14,7 +14,7 @@ from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Prompts, Settings
-from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, ISSUE
+from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN
 from tests.engine.world import BUG, GUID, MakeWorld, World, settings
 from tests.prompting.samples import BASE, FAMILIES, write
 
@@ -209,13 +209,11 @@ BROKEN = "lables: {}\n"
     ("file_at_ref", "expected_text"),
     [
         (file(BROKEN), ".github/hls.yaml:1: lables: unknown key; did you mean labels?"),
-        (FileAtRef("directory", "", None), ".github/hls.yaml must be a file, but is a directory"),
         (FileAtRef("symlink", "abc", None), ".github/hls.yaml must be a file, but is a symlink"),
-        (FileAtRef("submodule", "abc", None), ".github/hls.yaml must be a file, but is a submodule"),
         (FileAtRef("file", "abc", None), ".github/hls.yaml is larger than 65536 bytes, the limit for this file"),
         (FileAtRef("file", "abc", b"\xff"), ".github/hls.yaml:1: not UTF-8; save the file as UTF-8"),
     ],
-    ids=["unknown key", "directory", "symlink", "submodule", "huge", "binary"],
+    ids=["unknown key", "symlink", "huge", "binary"],
 )
 def test_invalid_file_is_reported_in_the_conversation(
     make_world: MakeWorld, file_at_ref: FileAtRef, expected_text: str
@@ -231,23 +229,6 @@ def test_invalid_file_is_reported_in_the_conversation(
     assert (
         "Thanks to whoever fixes it." in bodies[0]
     )  # the fake has one comment for each conversation, and the analysis is written first
-
-
-def test_problem_of_a_file_version_is_reported_once(make_world: MakeWorld) -> None:
-    world = make_world_with_file(make_world, BROKEN)
-    world.github.issues[7] = ISSUE
-    world.run()
-    assert "lables" in world.github.comments[1]
-    for number in range(2, 5):
-        world.accept(guid=f"g{number}", number=number)
-        world.advance(301)
-        world.run()
-    assert "lables" not in world.github.comments[1]  # the fake edits its only comment
-    world.github.files_at[FILE_KEY] = file("lable: {}\n", sha="beef")
-    world.advance(301)
-    world.accept(guid="g9", number=9)
-    world.run()
-    assert "lable: unknown key" in world.github.comments[1]
 
 
 def test_last_good_version_applies_while_the_file_is_invalid(make_world: MakeWorld) -> None:

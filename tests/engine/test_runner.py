@@ -233,20 +233,6 @@ def test_dead_letter_is_logged_as_an_error_with_its_cost(
     assert line.__dict__["reason"] == world.row().reason
 
 
-def test_delivery_without_a_call_has_no_prompt_and_no_cost(
-    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    world = make_world()
-    world.accept()
-    world.github.failing = [Permanent("GitHub answered 404")]
-    world.finish()
-    (line,) = finish_lines(caplog)
-    fields = line.__dict__
-    assert (fields["prompt"], fields["model"], fields["cost_usd"]) == (None, None, 0)
-    assert (fields["input_tokens"], fields["output_tokens"], fields["github_requests"]) == (0, 0, 1)
-
-
 def test_superseded_delivery_and_one_whose_worker_died_are_logged(
     make_world: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:

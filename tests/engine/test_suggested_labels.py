@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from hls_handler.handlers.reader import RepositoryLabel
-from hls_handler.settings.model import Features, Labels, Prompts, Settings
+from hls_handler.settings.model import Labels, Prompts, Settings
 from tests.engine.shadow_world import load_cached
 from tests.engine.world import BUG, MakeWorld, World, settings
-from tests.handlers.world import pull_request_analysis
 from tests.prompting.samples import SHIPPED, USERS_TEMPLATE, write
 
 SUGGEST = Labels(suggest=True, min_confidence=0.6)
@@ -50,28 +49,6 @@ def test_labels_of_the_repository_are_in_the_prompt_and_suggestions_are_set(make
     assert "The cart and the checkout" in asked.task
     assert "The cart and the checkout" not in asked.system
     assert requested(world) == [("area/cart", "bug", "priority-low", "difficulty-easy")]
-
-
-@pytest.mark.parametrize(
-    ("labels", "changes"),
-    [(Labels(), {}), (SUGGEST, {"features": Features(repository_settings=False, auto_labeling=False)})],
-    ids=["not suggested", "no labels are set"],
-)
-def test_labels_of_the_repository_are_not_read_if_nothing_needs_them(
-    make_world: MakeWorld, labels: Labels, changes: dict[str, object]
-) -> None:
-    world = make(make_world, BUG, labels, **changes)
-    assert world.finish().state == "done"
-    assert "labels" not in world.github.calls
-
-
-def test_labels_of_pull_requests_are_suggested_as_well(make_world: MakeWorld) -> None:
-    reply = pull_request_analysis(suggested_labels=[{"name": "area/cart", "confidence": 0.9}])
-    world = make_world(reply, given=settings().model_copy(update={"labels": SUGGEST}))
-    world.github.repository_labels = (CART, STALE)
-    world.open_pull_request()
-    assert world.finish().state == "done"
-    assert requested(world) == [("size/small", "area/cart", "type/bug-fix")]
 
 
 def users_settings(folder: Path, *, replaces_shipped: bool) -> Settings:

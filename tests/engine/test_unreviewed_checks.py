@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import Reply, UnusableReply, Usage
-from hls_handler.engine.unreviewed_checks import CheckEnder
-from hls_handler.errors import DependencyDown, HlsError, Permanent
+from hls_handler.engine.runner import run_delivery
+from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent
 from hls_handler.events import Label
 from hls_handler.handlers.reader import Commit, Comparison, FileAtRef
 from hls_handler.settings.model import Features, Limits, Repository, Review, Settings
@@ -107,12 +107,7 @@ def drain(world: World) -> None:
             world.advance(due_s)
         if world.store.queue.seconds_until_due() == 0:
             world.run()
-
-    def wait(seconds: float) -> bool:
-        world.advance(seconds)
-        return False
-
-    CheckEnder(world.store, lambda: world.github, settings=lambda: world.settings, wait=wait).run()
+    world.end_checks()
 
 
 BASE = {"changes": {"base": {"ref": {"from": "main"}}}}
@@ -121,7 +116,6 @@ BASE = {"changes": {"base": {"ref": {"from": "main"}}}}
 @pytest.mark.parametrize(
     ("given", "known", "check", "is_exempt", "title"),
     [
-        ({}, {"author": BOT}, "neutral", True, "Not reviewed: renovate[bot] is a bot"),
         ({"incomplete": "failure"}, {"author": BOT}, "neutral", True, "Not reviewed: renovate[bot] is a bot"),
         (
             {"events": ("pull_request.labeled",)},
@@ -131,7 +125,6 @@ BASE = {"changes": {"base": {"ref": {"from": "main"}}}}
             "Not reviewed: pull_request.opened is not among the events of settings (repositories[0].events)",
         ),
         ({}, {"draft": True}, "neutral", False, "Not reviewed: the pull request is a draft"),
-        ({"incomplete": "failure"}, {"draft": True}, "failure", False, "Not reviewed: the pull request is a draft"),
         (
             {"incomplete": "failure"},
             {"title": "x [skip hls]"},
@@ -140,7 +133,7 @@ BASE = {"changes": {"base": {"ref": {"from": "main"}}}}
             "Not reviewed: [skip hls] in the title asks HLS to skip this conversation",
         ),
     ],
-    ids=["bot", "bot, incomplete fails", "event", "draft", "draft, incomplete fails", "title"],
+    ids=["bot", "event", "draft", "title"],
 )
 def test_ignored_head_gets_a_check_at_once_that_says_why(
     make_world: MakeWorld, given: dict[str, Any], known: dict[str, Any], check: str, is_exempt: bool, title: str
@@ -168,7 +161,7 @@ def test_ignored_head_gets_a_check_at_once_that_says_why(
 )
 def test_nothing_is_written_where_hls_sets_no_checks(make_world: MakeWorld, given: dict[str, Any]) -> None:
     world = make_world(REPLY, given=make_settings(**given))
-    assert Pushed(world, draft=True).send("opened") == "ignored"
+    assert Pushed(world, draft=True).send("opened") == request_checks(world) == "ignored"
     drain(world)
     assert world.github.calls == []
 
@@ -205,10 +198,72 @@ def test_check_is_incomplete_until_somebody_asks_for_a_review(make_world: MakeWo
     assert (world.finish().state, pushed.check, len(world.claude.asked)) == ("done", "success", 1)
 
 
+DENIED = Permanent("GitHub answered 422")
+
+
+@pytest.mark.parametrize(
+    ("runs", "action", "known", "failing", "state"),
+    [
+        (20, "edited", {"title": "[skip hls] x"}, [], "ignored"),
+        (20, "edited", {"draft": True}, [], "ignored"),
+        (1, "edited", {}, [], "ignored"),
+        (20, "edited", {}, [DENIED], "dead"),
+        (20, "synchronize", {"title": "[skip hls] x"}, [], "ignored"),
+        (1, "reopened", {}, [], "ignored"),
+    ],
+    ids=["skipped", "draft", "limit", "dead letter", "push to an older commit", "reopened at the limit"],
+)
+def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
+    make_world: MakeWorld, runs: int, action: str, known: dict[str, Any], failing: list[HlsError], state: str
+) -> None:
+    world = make_world(REPLY, given=make_settings(runs=runs))
+    Pushed(world).send("opened")
+    assert world.finish().state == "done"
+    pushed = replace(Pushed(world, sent=1), **known)
+    pushed.send(action, **(BASE if action == "edited" else {}))
+    world.github.failing = failing.copy()
+    assert world.finish().state == state
+    drain(world)
+    assert list(world.github.checks_on[SHA].values()) == ["success", "neutral"]
+
+
+def test_later_review_is_not_undone_by_a_repeated_change_of_the_base(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=make_settings())
+    pushed = Pushed(world)
+    pushed.send("opened")
+    world.finish()
+    pushed.send("edited", **BASE)
+    world.github.failing = [DENIED]
+    assert world.finish().state == "dead"
+    drain(world)
+    pushed.send("reopened")
+    assert world.finish().state == "done"
+    assert list(world.github.checks_on[SHA].values()) == ["success", "neutral", "success"]
+    world.store.queue.retry("2-2")
+    world.github.pull_requests[2] = replace(world.github.pull_requests[2], title="[skip hls]")
+    assert world.finish().state == "ignored"
+    drain(world)
+    assert list(world.github.checks_on[SHA].values()) == ["success", "neutral", "success"]
+
+
+@pytest.mark.parametrize("error", [GITHUB_DOWN, LeaseLost("killed")], ids=["outage", "killed"])
+def test_review_that_never_begins_ends_with_a_check(make_world: MakeWorld, error: HlsError) -> None:
+    world = make_world(REPLY, given=make_settings())
+    pushed = Pushed(world)
+    pushed.send("opened")
+    world.github.failing = [error] * 40
+    while world.row("2-1").state != "dead":
+        if world.store.queue.seconds_until_due() == 0 and (lease := world.claim()) is not None:
+            run_delivery(lease, world.tools())
+        world.advance(3600)
+    world.github.failing = []
+    world.end_checks()
+    assert pushed.check == "neutral"
+
+
 # Generated histories
 
 UNUSABLE = UnusableReply("", "refused", "it cannot be used", "", Usage("claude-haiku-5-5"))
-DENIED = Permanent("GitHub answered 422")
 LOST = DependencyDown("GitHub gave no answer", dependency="github", remedy="wait", may_have_succeeded=True)
 
 
@@ -412,25 +467,12 @@ def test_group_waits_for_a_review_in_progress(make_world: MakeWorld) -> None:
     assert queue_check(world) == ["success"]
 
 
-@pytest.mark.parametrize(
-    ("given", "action"),
-    [
-        ({"entry": {"enabled": False}}, "checks_requested"),
-        ({"check": False}, "checks_requested"),
-        ({"events": ("issues",)}, "checks_requested"),
-        ({"features": {"dry_run": True}}, "checks_requested"),
-        ({}, "destroyed"),
-    ],
-)
-def test_group_is_ignored_where_hls_sets_no_checks(make_world: MakeWorld, given: dict[str, Any], action: str) -> None:
-    world = make_world(REPLY, given=make_settings(**given))
-    assert request_checks(world, action=action) == "ignored"
-    assert world.github.calls == []
-
-
 def test_group_whose_pull_request_cannot_be_read_ends_as_incomplete(make_world: MakeWorld) -> None:
     world = make_world(REPLY, given=make_settings(incomplete="failure"))
-    request_checks(world)
+    assert [request_checks(world, action=action) for action in ("destroyed", "checks_requested")] == [
+        "ignored",
+        "queued",
+    ]
     world.github.failing = [Permanent("GitHub answered 404")]
     assert world.finish().state == "dead"
     drain(world)

@@ -246,21 +246,6 @@ def test_stopping_service_ends_running_deliveries_and_claims_no_more(make_world:
     assert (world.row().attempt, world.row("second").attempt) == (1, 0)
 
 
-def test_worker_that_is_about_to_claim_ends_when_stopped(make_world: MakeWorld) -> None:
-    world = make_world()
-    with run_workers(world, QueueWithHooks(world.store), before_claim_hook=Workers.begin_to_stop) as running:
-        assert running.workers.stop(within_s=TIMEOUT_S) == 0
-
-
-def test_context_is_made_after_the_claim(make_world: MakeWorld) -> None:
-    world, order = make_world(), SimpleQueue[str]()
-    queue = QueueWithHooks(world.store, when_claimed=lambda lease: order.put(f"claimed {lease.guid}"))
-    world.accept()
-    with run_workers(world, queue, when_context_is_made=lambda: order.put("context")) as running:
-        running.next_result()
-    assert [order.get_nowait() for _ in range(2)] == [f"claimed {GUID}", "context"]
-
-
 def test_time_limit_of_stop_counts_from_begin_to_stop(make_world: MakeWorld) -> None:
     world, gate, now = make_world(), Gate(), [1000.0]
     world.github.on_call = gate.wait_until_open

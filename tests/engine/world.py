@@ -18,6 +18,7 @@ from hls_handler.engine.health import Health
 from hls_handler.engine.job import Job
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.runner import run_delivery
+from hls_handler.engine.unreviewed_checks import CheckEnder
 from hls_handler.events import parse_event
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.reader import ChangedFile
@@ -54,9 +55,6 @@ BUG = IssueAnalysis(
     suggested_labels=[],
 )
 QUESTION = BUG.model_copy(update={"kind": "question"})
-
-
-EVENTS = ("issues", "pull_request", "pull_request_review")
 
 
 def settings(
@@ -187,6 +185,15 @@ class World:
         return Job(
             lease, context, config, event, HLS, rule, HANDLERS[event.name], self.store.checkpoints.load(lease.guid)
         )
+
+    def end_checks(self) -> None:
+        """End the checks of finished deliveries that have none, as the service does."""
+
+        def wait(seconds: float) -> bool:
+            self.advance(seconds)
+            return False
+
+        CheckEnder(self.store, lambda: self.github, settings=lambda: self.settings, wait=wait).run()
 
     def pause(self, seconds: float) -> None:
         self.paused_s.append(seconds)
