@@ -19,7 +19,7 @@ from hls_handler import __version__
 from hls_handler.cli import COMMANDS as TOP_COMMANDS
 from hls_handler.cli import load_command
 from hls_handler.settings.load import NEEDS_RESTART
-from hls_handler.settings.reference import Key, Reference
+from hls_handler.settings.reference import Reference
 from hls_handler.settings.repository import list_repository_keys, parse_repository_file
 from hls_handler.settings.schema import repository_schema, settings_schema
 from tests.settings.files import VARIABLES, app_key, problems, with_value
@@ -30,7 +30,6 @@ REPOSITORY_PAGE = Path("docs/repository-file.md").read_text(encoding="utf-8")
 COMMANDS_PAGE = Path("docs/cli.md").read_text(encoding="utf-8")
 WRITTEN = [*Path().glob("*.md"), *Path("docs").rglob("*.md"), *Path("prompts").rglob("*.j2"), *Path("config").glob("*")]
 DOCUMENTS = sorted(WRITTEN)
-MARKDOWN = [path for path in DOCUMENTS if path.suffix == ".md"]
 EXAMPLES = dict.fromkeys(
     ("HLS_API_KEY", "NEW_WEBHOOK_SECRET", "DB_PASSWORD", "SPARE_GITHUB_TOKEN", "TRACES_KEY"),
     "a-value-of-32-bytes-for-examples",
@@ -44,32 +43,18 @@ def test_settings_page_matches_the_model() -> None:
     assert render_page(SETTINGS_PAGE) == SETTINGS_PAGE  # else: python -m tests.settings.make_reference
 
 
-@pytest.mark.parametrize("key", Reference().keys, ids=lambda key: key.path)
-def test_settings_page_says_what_a_wrong_value_causes(key: Key) -> None:
-    assert len(documented(key)[4]) > 10
-    assert documented(key)[1] == key.expected
-
-
-def documented(key: Key) -> list[str]:
-    """Return the cells of the key's row, or of the key that it overrides."""
-    return SETTINGS_ROWS[(find_overridden(key) or key).path]
-
-
-@pytest.mark.parametrize("key", Reference().keys, ids=lambda key: key.path)
-def test_examples_in_the_settings_table_load(key: Key, tmp_path: Path) -> None:
+def test_every_setting_has_the_effect_of_a_wrong_value_and_an_example_that_loads_and_fits_the_schema(
+    tmp_path: Path,
+) -> None:
+    schema = Draft202012Validator(settings_schema())
     variables = VARIABLES | EXAMPLES | {"GITHUB_APP_PRIVATE_KEY": app_key()}
-    assert problems(tmp_path, example(key), variables) == []
-
-
-@pytest.mark.parametrize("key", Reference().keys, ids=lambda key: key.path)
-def test_examples_in_the_settings_table_match_the_schema(key: Key) -> None:
-    errors = Draft202012Validator(settings_schema()).iter_errors(yaml.safe_load(example(key)))
-    assert [error.message for error in errors] == []
-
-
-def example(key: Key) -> str:
-    """A settings file with the example of the key's row."""
-    return with_value(key.path, yaml.safe_load(documented(key)[3].strip("`")))
+    for key in Reference().keys:
+        cells = SETTINGS_ROWS[(find_overridden(key) or key).path]
+        assert len(cells[4]) > 10, key.path
+        assert cells[1] == key.expected
+        example = with_value(key.path, yaml.safe_load(cells[3].strip("`")))
+        assert problems(tmp_path, example, variables) == [], key.path
+        assert [error.message for error in schema.iter_errors(yaml.safe_load(example))] == [], key.path
 
 
 def test_example_of_repository_settings_is_valid_and_has_every_key() -> None:
@@ -99,20 +84,16 @@ def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
 COMMANDS = dict(one for top in TOP_COMMANDS for one in commands(load_command(top), f"hls {top}"))
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_and_option_is_documented(name: str) -> None:
-    row = re.search(rf"^\| `{name}[ `].*$", COMMANDS_PAGE, re.MULTILINE)
-    assert row is not None
-    for option in COMMANDS[name].params:
-        flag = next((opt for opt in option.opts if opt.startswith("--")), None)
-        is_hidden = getattr(option, "hidden", False)
-        assert is_hidden or flag in (None, "--config", "--help") or f"`{flag}`" in row[0]
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_and_option_has_help(name: str) -> None:
-    assert len(COMMANDS[name].help or "") > 60
-    assert all(getattr(option, "help", None) for option in COMMANDS[name].params)
+def test_every_command_and_option_is_documented_and_has_help() -> None:
+    for name, command in COMMANDS.items():
+        row = re.search(rf"^\| `{name}[ `].*$", COMMANDS_PAGE, re.MULTILINE)
+        assert row is not None, name
+        assert len(command.help or "") > 60, name
+        for option in command.params:
+            flag = next((opt for opt in option.opts if opt.startswith("--")), None)
+            is_hidden = getattr(option, "hidden", False)
+            assert is_hidden or flag in (None, "--config", "--help") or f"`{flag}`" in row[0], name
+            assert getattr(option, "help", None), name
 
 
 def test_documented_commands_exist() -> None:
@@ -167,23 +148,25 @@ def test_every_make_target_has_a_description() -> None:
     assert sorted(declared[1].split()) == sorted(described)
 
 
-@pytest.mark.parametrize("path", MARKDOWN, ids=str)
-def test_linked_files_exist(path: Path) -> None:
-    targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", path.read_text(encoding="utf-8"))
-    assert [target for target in targets if not (path.parent / target).exists()] == []
-
-
-@pytest.mark.parametrize("path", MARKDOWN, ids=str)
-def test_paths_of_the_package_in_documents_exist(path: Path) -> None:
-    named = re.findall(r"`((?:hls_handler|[a-z_]+)/[a-z_/]*\.py)`", path.read_text(encoding="utf-8"))
-    missing = [name for name in named if not any(Path(base, name).exists() for base in ("", "hls_handler"))]
+def test_linked_files_and_named_modules_exist() -> None:
+    missing: list[str] = []
+    for path in (path for path in DOCUMENTS if path.suffix == ".md"):
+        text = path.read_text(encoding="utf-8")
+        targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)
+        missing += [f"{path}: {target}" for target in targets if not (path.parent / target).exists()]
+        named = re.findall(r"`((?:hls_handler|[a-z_]+)/[a-z_/]*\.py)`", text)
+        found = (name for name in named if not any(Path(base, name).exists() for base in ("", "hls_handler")))
+        missing += [f"{path}: {name}" for name in found]
     assert missing == []
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
-def test_documents_contain_no_path_of_a_machine(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert re.findall(r"(?<!\w)(?:/(?:home|root|Users|work|tmp)/|[A-Z]:\\)\S*", text) == []
+def test_documents_contain_no_path_of_a_machine() -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS}
+    found = {
+        str(path): re.findall(r"(?<!\w)(?:/(?:home|root|Users|work|tmp)/|[A-Z]:\\)\S*", text)
+        for path, text in texts.items()
+    }
+    assert {path: places for path, places in found.items() if places} == {}
 
 
 def test_security_rules_have_existing_modules_and_tests() -> None:
