@@ -109,6 +109,14 @@ deliveries = Table(
     _partial_index(
         "uq_deliveries_one_running_per_conversation", "conversation_key", where="state = 'running'", unique=True
     ),
+    # The state is constant here, but without it SQLite uses the index `ix_deliveries_conversation`.
+    _partial_index(
+        "ix_deliveries_commit",
+        "conversation_key",
+        "state",
+        "head_sha",
+        where="state = 'queued' AND event = 'pull_request'",
+    ),
     _partial_index("ix_deliveries_dead", "id", where="state = 'dead'"),
     Index("ix_deliveries_number", "repository", "number"),
     Index("ix_deliveries_request", "request_id"),
@@ -277,6 +285,7 @@ findings = Table(
     Column("details", UntrustedString, nullable=False),  # JSON: the rest of the ledger's entry
     Column("command", Text),  # key of its last dismissal by a command; see review/dismissals.py
     Column("raised_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),  # when `state` changed
     # The last column only makes the index covering for sums.
     Index("ix_findings_prompt", "prompt_id", "category", "state", "is_accepted"),
     # The columns after the first only make the index covering for sums.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, case, select
 
 from hls_handler.db.counters import Counts
 from hls_handler.db.database import Database
@@ -55,7 +55,10 @@ class ReviewChange:
         replaced: dict[str, ColumnElement[Any]] = {
             name: new.excluded[name] for name in ("state", "comment_id", "is_accepted", "details")
         }
-        new = new.values(raised_at=database.now)
+        replaced["changed_at"] = case(
+            (_f.state == new.excluded["state"], _f.changed_at), else_=new.excluded["changed_at"]
+        )
+        new = new.values(raised_at=database.now, changed_at=database.now)
         upsert = new.on_conflict_do_update(index_elements=list(findings.primary_key), set_=replaced)
         if rows:
             connection.execute(upsert.returning(_f.finding_key), rows)

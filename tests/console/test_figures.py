@@ -33,7 +33,7 @@ def finish(store: Storage, guid: str, **other: object) -> None:
 def add_findings(store: Storage, *states: str) -> None:
     """Add findings on pull request 7."""
     now = to_ms(store.now())
-    common = {"repository_id": 1, "bot_login": "hls", "number": 7, "raised_at": now - 1_000}
+    common = {"repository_id": 1, "bot_login": "hls", "number": 7, "raised_at": now - 1_000, "changed_at": now}
     common |= {"category": "bugs", "severity": "high", "prompt_id": "p@1", "details": "{}"}
     rows = [{**common, "finding_key": f"k{index}", "state": state} for index, state in enumerate(states)]
     with store.database.writing() as connection:

@@ -153,6 +153,7 @@ def filled(store: Storage) -> Storage:
                     "is_accepted": is_accepted,
                     "details": "{}",
                     "raised_at": to_ms(NOON - timedelta(hours=before)),
+                    "changed_at": 0,
                 }
                 for index, (number, state, is_accepted, before) in enumerate(FINDINGS)
             ],

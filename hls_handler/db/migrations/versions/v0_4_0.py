@@ -12,7 +12,6 @@ Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    op.drop_index("ix_deliveries_commit", "deliveries")  # nothing reads it
     op.create_table(
         "findings",
         sa.Column("repository_id", sa.BigInteger(), nullable=False),
@@ -28,6 +27,7 @@ def upgrade() -> None:
         sa.Column("details", sa.Text(), nullable=False),
         sa.Column("command", sa.Text()),
         sa.Column("raised_at", sa.BigInteger(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("repository_id", "bot_login", "number", "finding_key"),
     )
     op.create_index("ix_findings_prompt", "findings", ["prompt_id", "category", "state", "is_accepted"])
