@@ -145,7 +145,8 @@ def find_ignored(
         reason = f"the workflow run {ended}; {prompt_file} handles runs that failed: {', '.join(FAILED)}"
         return Ignored("nothing failed", reason)
     is_review_request = routing_input.action == REVIEW_REQUESTED
-    if is_review_request and bot is not None and not _is_account(routing_input.reviewer, accounts):
+    is_for_hls = any(same_login(routing_input.reviewer, account.login) for account in accounts)
+    if is_review_request and bot is not None and not is_for_hls:
         whom = routing_input.reviewer or "a team"
         return Ignored(
             "another's review",
@@ -246,7 +247,8 @@ def find_own_action(routing_input: RoutingInput, settings: Settings, accounts: I
 def ignore_own_action(settings: Settings, bot: Account) -> Ignored:
     what = "whose App" if settings.github.app else "whose token"
     where = settings.sources.where(settings.github.credential_key)
-    return Ignored("own account", f"{bot.login} is the account of HLS, {what} is set at {where}; {_LOOPS}")
+    loops = "its own actions are ignored, because otherwise HLS would answer itself"
+    return Ignored("own account", f"{bot.login} is the account of HLS, {what} is set at {where}; {loops}")
 
 
 def asked_to_skip(title: str, labels: Iterable[str]) -> str | None:
@@ -258,9 +260,6 @@ def asked_to_skip(title: str, labels: Iterable[str]) -> str | None:
     if SKIP_IN_TITLE in title.lower():
         return f"{SKIP_IN_TITLE} in the title asks HLS to skip this conversation; remove it to have it processed"
     return None
-
-
-_LOOPS = "its own actions are ignored, because otherwise HLS would answer itself"
 
 
 def is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
@@ -285,10 +284,6 @@ def _is_question(routing_input: RoutingInput, accounts: Sequence[Account]) -> bo
 
 def mention_of(account: Account) -> str:
     return account.login.removesuffix("[bot]")  # people write @my-app for the account my-app[bot]
-
-
-def _is_account(login: str | None, accounts: Sequence[Account]) -> bool:
-    return any(same_login(login, account.login) for account in accounts)
 
 
 def same_login(login: str | None, other: str) -> bool:

@@ -20,9 +20,6 @@ from hls_handler.store.statistics import DELIVERY_COLUMNS, DeliveryRow
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
 
-MAX_READ = 1_000
-"""Newest corrections among which those of one prompt are searched."""
-
 COUNTED_MS = CORRECTION_WINDOW_DAYS * 24 * HOUR_MS
 MAX_TITLE_CHARACTERS, MAX_LABEL_CHARACTERS = 120, 50
 
@@ -100,12 +97,10 @@ class Corrections:
         """Return the deliveries whose labels people corrected last, of all versions of a prompt, newest first.
 
         Of deliveries of a conversation, that one set a label whose reply was the last before GitHub confirmed it.
-        Only the newest `MAX_READ` corrections are read, and of these the newest four times `most` of the prompt.
-        Deliveries that were deleted are left out.
+        Only the newest corrections, four times `most`, are read. Deliveries that were deleted are left out.
         """
-        newest = select(corrections).order_by(_c.recorded_at.desc()).limit(MAX_READ).subquery()
-        of_prompt = newest.c.prompt_id.startswith(f"{prompt}@", autoescape=True)
-        query = select(newest).where(of_prompt).order_by(newest.c.recorded_at.desc()).limit(4 * most)
+        of_prompt = _c.prompt_id.startswith(f"{prompt}@", autoescape=True)
+        query = select(corrections).where(of_prompt).order_by(_c.recorded_at.desc()).limit(4 * most)
         found: dict[str, CorrectedDelivery] = {}
         with self._database.reading() as connection:
             for row in connection.execute(query):
