@@ -119,6 +119,15 @@ def store(url: str, skew: Skew) -> Iterator[Storage]:
     opened.close()
 
 
+@pytest.fixture
+def stores(url: str, skew: Skew) -> Iterator[list[Storage]]:
+    """Four connections to the database of `store`, as four processes have them; each waits as long as others write."""
+    opened = [Storage.open(url, skew=skew, busy_timeout_s=600) for _ in range(4)]
+    yield opened
+    for one in opened:
+        one.close()
+
+
 def pytest_collection_finish() -> None:
     """Let the garbage collector visit only objects that tests create."""
     gc.freeze()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -26,15 +26,6 @@ from tests.queue.builders import (
 )
 
 T = TypeVar("T")
-
-
-@pytest.fixture
-def stores(url: str) -> Iterator[list[Storage]]:
-    """Four connections to the database of `store`, as four processes have them."""
-    opened = [Storage.open(url) for _ in range(4)]
-    yield opened
-    for one in opened:
-        one.close()
 
 
 def run_at_once(threads: int, work: Callable[[int], T]) -> list[T]:

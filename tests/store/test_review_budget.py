@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -143,15 +142,6 @@ def test_cost_of_deleted_deliveries_still_counts(store: Storage, skew: Skew) -> 
         assert store.retention.delete_deliveries(after=timedelta(days=90), most=20) == 1
     with pytest.raises(BudgetExceeded, match=r"of the pull request .* 0\.0300 USD spent"):
         begin_call(store, begin(store, "g4", number=7), review)
-
-
-@pytest.fixture
-def stores(url: str) -> Iterator[list[Storage]]:
-    """Four connections to the database of `store`, as four machines have them; each waits as long as others write."""
-    opened = [Storage.open(url, busy_timeout_s=600) for _ in range(4)]
-    yield opened
-    for one in opened:
-        one.close()
 
 
 def claim_four(store: Storage) -> list[Lease]:
