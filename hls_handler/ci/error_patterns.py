@@ -36,13 +36,14 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     (KILLED, "lost comm", r"lost communication with the server"),
     (KILLED, "shutdown", r"has received a shutdown signal"),
     (KILLED, "not ", r"Resource not accessible by (?:integration|personal access token)"),
+    # many compilers and linters: path, line, column, message
+    (CAUSE, ": ", rf"^(?:vet: )?{SOURCE}\.\w{{1,5}}:[0-9]{{1,7}}:[0-9]{{1,5}}: (?!\[?(?i:warn|note|info))\S"),
     # Python
     (CAUSE, "e   ", r"^E {3,12}\S"),  # pytest
     (CAUSE, "err", r"^\s{0,8}[\w.$]{1,200}+(?<=Error)(?:: (?!0\b)\S|$| \[)"),  # and JavaScript, Java, Terraform
     (CAUSE, "exception", r"^\s{0,8}(?:Caused by: |Unhandled [Ee]xception[.:] )?[\w.$]{1,200}+(?<=Exception)(?:: |$)"),
     (CAUSE, "exception", r"^Exception in thread "),
     (CAUSE, "err", r"^Caused by: [\w.$]{1,200}+(?<=Error)"),
-    (CAUSE, ".py:", r"^[^\s:]{1,300}\.pyi?:[0-9]{1,7}:[0-9]{1,5}: [A-Z]{1,4}[0-9]{2,5}:? "),  # flake8, ruff, pylint
     (CAUSE, " --> ", r"^\s{1,6}--> [^\s:]{1,300}\.(?:pyi?|ipynb|toml):[0-9]"),  # ruff; the line before has the message
     (CAUSE, ">> issue", r"^>> Issue: \[B[0-9]{3}"),  # bandit
     (FAILED_NAME, "fail", r"^FAILED \S"),
@@ -75,7 +76,6 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     (SUMMARY, "err", r"^npm (?:ERR!|error) \S"),
     (SUMMARY, "err", r"\bERR_PNPM_"),
     # Go
-    (CAUSE, ".go:", r"^(?:vet: )?[^\s:]{1,300}\.go:[0-9]{1,7}:[0-9]{1,5}: \S"),
     (CAUSE, "panic", r"^\s{0,4}panic: "),
     (CAUSE, "data race", r"^WARNING: DATA RACE$"),
     (FAILED_NAME, "fail", r"^\s{0,16}--- FAIL: "),
@@ -90,7 +90,6 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     (CAUSE, "cannot find -l", r"\bld(?:\.\w{1,8})?: cannot find -l"),
     (CAUSE, "multiple def", r": multiple definition of "),
     (CAUSE, "sanitizer: ", r"^(?:==[0-9]{1,10}==)?(?:ERROR|WARNING): \w{1,20}Sanitizer: "),
-    (CAUSE, "runtime error", rf"^{SOURCE}:[0-9]{{1,7}}:[0-9]{{1,5}}: runtime error: "),  # UndefinedBehaviorSanitizer
     (CAUSE, "segmentation", r"Segmentation fault"),
     (CAUSE, "assert", r"\bAssertion [`'][^`']{1,200}' failed"),
     (CAUSE, "assert", r"^\s{0,8}Assert\.\w{1,40}\(\) Failure"),
@@ -102,7 +101,6 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     # JVM
     (CAUSE, "err", r"^\[ERROR\] \S{1,300}:\[[0-9]{1,7},[0-9]{1,5}\] "),
     (CAUSE, "e: ", r"^e: \S"),  # Kotlin
-    (CAUSE, ".kt", r"^[^\s:]{1,300}\.kts?:[0-9]{1,7}:[0-9]{1,5}: \S"),  # ktlint, detekt
     (FAILED_NAME, "<<< ", r" <<< (?:FAILURE|ERROR)!"),
     (FAILED_NAME, "fail", r"^(?:> Task \S{1,300}|\S{1,300} > .{1,300}) FAILED$"),
     (SUMMARY, "wrong:", r"^\* What went wrong:"),
@@ -111,7 +109,6 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     (SUMMARY, "fail", r"^FAILURE: "),
     (SUMMARY, "fail", r"Tests run: [0-9]{1,7}, Failures: (?:[1-9]|0, Errors: [1-9])"),
     # Ruby, PHP, Dart, Elixir
-    (CAUSE, ".rb:", r"^[^\s:]{1,300}\.rb:[0-9]{1,7}:[0-9]{1,5}: [CEFW]: "),  # rubocop
     (CAUSE, ".php", r"^\s{1,3}Line {2,6}\S.{0,300}\.php"),  # phpstan; the lines after it have the messages
     (CAUSE, "err", r"^\s{1,6}[0-9]{1,7} \| ERROR {1,3}\|"),  # phpcs
     (CAUSE, "err", r"^\s{0,4}error • \S"),  # dart analyze
@@ -123,7 +120,6 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     (CAUSE, "fail", r"^Failed asserting that "),
     (CAUSE, "fatal", r"^PHP Fatal error: "),
     # Terraform, Docker, git, shells, documents
-    (CAUSE, ".y", r"^[^\s:]{1,300}\.ya?ml:[0-9]{1,7}:[0-9]{1,5}: (?!\[warning\])\S"),  # actionlint, yamllint
     (CAUSE, " line ", r"^In \S.{0,300} line [0-9]{1,7}:$"),  # shellcheck
     (CAUSE, " dl", r"^\S{1,300}:[0-9]{1,7} DL[0-9]{4} "),  # hadolint
     (CAUSE, "md0", r"^[^\s:]{1,300}:[0-9]{1,7}(?::[0-9]{1,5})? (?:error )?MD0[0-9]{2}/"),  # markdownlint

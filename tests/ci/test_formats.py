@@ -66,7 +66,6 @@ FORMATS = {
     "hadolint": [
         "» Dockerfile:3 DL3008 warning: Pin versions in apt get install. Instead of `apt-get install <package>` use",
     ],
-    "ktlint": ["» /home/runner/work/shop/src/main/kotlin/Price.kt:3:1: Unused import (standard:no-unused-imports)"],
     "ld": [
         "» /usr/bin/ld: cannot find -lprice: No such file or directory",
         "collect2: error: ld returned 1 exit status",
@@ -98,7 +97,6 @@ FORMATS = {
     "pyright": [
         '»   /home/runner/work/shop/src/shop.py:12:12 - error: Type "str" is not assignable to return type "int"',
     ],
-    "rubocop": ["» app/price.rb:3:1: C: [Correctable] Layout/EmptyLines: Extra blank line detected."],
     "ruff check": ["»  --> src/shop.py:1:8"],
     "ruff format": ["» Would reformat: src/shop.py"],
     "rustfmt": ["» Diff in /home/runner/work/shop/src/lib.rs:8:"],
