@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hls_handler.untrusted.redaction import redact
@@ -118,8 +118,8 @@ def display_text(line: RawLine) -> str:
 #     [api] TypeError: Cannot read properties of undefined               concurrently, kubectl, yarn
 #     #12 4.567 [api] TypeError: ...                                     docker build, around another runner
 #
-# Many tools write such beginnings themselves ("Expected: 90"), so a prefix counts only if it recurs. A name without a
-# path ("api: ", as lerna and tox write it) separates no tasks.
+# Many tools write such beginnings themselves ("Expected: 90"), so a form of prefix counts only if it recurs with the
+# same name. A name without a path ("api: ", as lerna and tox write it) must recur itself, and separates no tasks.
 
 LOOKAHEAD_LINES = 200
 MIN_RECURRENCES = 3
@@ -158,16 +158,19 @@ def split_tasks(lines: Iterable[RawLine]) -> Iterator[RawLine]:
     """Yield the lines in order, without task prefixes. A prefix must recur before a line or in the lines after it."""
     ahead: deque[tuple[RawLine, Sequence[_Prefix]]] = deque()
     counts: Counter[tuple[str, str]] = Counter()
+    recurring: set[tuple[str, str]] = set()
     for line in lines:
         prefixes = () if line.mark or line.is_binary else _find_prefixes(line.text)
         for form, name, _ in prefixes:
             if (form, name) in counts or len(counts) < MAX_NAMES:
                 counts[form, name] += 1
+            if counts[form, name] >= MIN_RECURRENCES:
+                recurring.add(_family(form, name))
         ahead.append((line, prefixes))
         if len(ahead) > LOOKAHEAD_LINES:
-            yield _split(*ahead.popleft(), counts)
+            yield _split(*ahead.popleft(), recurring)
     while ahead:
-        yield _split(*ahead.popleft(), counts)
+        yield _split(*ahead.popleft(), recurring)
 
 
 def _find_prefixes(text: str) -> Sequence[_Prefix]:
@@ -182,10 +185,15 @@ def _find_prefixes(text: str) -> Sequence[_Prefix]:
     return prefixes
 
 
-def _split(line: RawLine, prefixes: Sequence[_Prefix], counts: Counter[tuple[str, str]]) -> RawLine:
+def _family(form: str, name: str) -> tuple[str, str]:
+    """Return what must recur for a prefix to count: its form, and the name if that has no path."""
+    return form, name if form == "word" else ""
+
+
+def _split(line: RawLine, prefixes: Sequence[_Prefix], recurring: Collection[tuple[str, str]]) -> RawLine:
     texts = [line.text]
     for form, name, end in prefixes:
-        if counts[form, name] < MIN_RECURRENCES and form != "build":  # no other tool writes that form
+        if _family(form, name) not in recurring:
             break
         if form == "word":
             texts.append(line.text[end:])
