@@ -171,7 +171,7 @@ def test_edit_is_rendered_with_diff_and_cost_and_changes_no_file(author: Browser
     assert "The text is that of the file." in unchanged
     base = "{% block system %}{{ sender.login }}{% endblock %}{% block task %}{% endblock %}"
     wrong = edit(author, base, file="base.j2").body.decode()
-    assert "<li>edit/base.j2:1: &#39;sender&#39; depends on the event, but the system block must be" in wrong
+    assert "<li>edit/base.j2:1: the system block shows text from an event, but it must be the same" in wrong
 
 
 def test_edit_is_sent_only_after_its_cost_was_shown(author: Browser, store: Storage) -> None:
