@@ -26,17 +26,15 @@ class AppKey(SecretStr):
     def __init__(self, pem: str) -> None:
         """Parse a PEM text, in which line breaks may be written as `\\n`. Raises `InvalidAppKey`."""
         super().__init__(pem)
-        self.rsa = parse_rsa_key(pem)
+        self.rsa = _parse(pem.replace("\\n", "\n").strip())
 
 
-def parse_rsa_key(pem: str) -> RSAPrivateKey:
-    """Parse a PEM text, in which line breaks may be written as `\\n`. Raises `InvalidAppKey`."""
+def _parse(text: str) -> RSAPrivateKey:
     # imported here, because only a service with an App needs the library
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    text = pem.replace("\\n", "\n").strip()
     label = _LABEL.match(text)
     if label is None:
         raise InvalidAppKey(f"is not in PEM form, which begins with -----BEGIN RSA PRIVATE KEY-----; {EXPECTED}")
