@@ -17,7 +17,6 @@ from tests.queue.builders import (
     begin,
     claim,
     dead_letter,
-    find_newer,
     ignored,
     nothing_is_due,
     push,
@@ -200,14 +199,6 @@ def test_superseded_delivery_names_the_newer_one_and_is_counted(store: Storage, 
 def test_push_supersedes_earlier_pushes_of_its_batch(store: Storage) -> None:
     accept(store, push("g1", "aaa"), push("g2", "bbb"), push("g3", "aaa"))
     assert [state_of(store, guid) for guid in ("g1", "g2", "g3")] == ["superseded", "superseded", "queued"]
-
-
-def test_push_does_not_change_a_running_delivery(store: Storage) -> None:
-    accept(store, push("g1", "aaa"))
-    lease = claim(store)
-    accept(store, push("g2", "bbb"))
-    assert state_of(store, "g1") == "running"
-    assert find_newer(store, lease, "pull_requests/analyze").head_sha == "bbb"
 
 
 def test_redelivered_older_push_does_not_supersede_newer_delivery(store: Storage) -> None:

@@ -124,22 +124,8 @@ def test_writers_of_one_process_do_not_need_the_busy_timeout(tmp_path: Path) -> 
     store.close()
 
 
-def test_slots_requested_at_once_differ(store: Storage) -> None:
-    leases = [begin(store, f"g{i}") for i in range(6)]
-
-    def ask(number: int) -> object:
-        try:
-            store.rate_limiter.take_slot(leases[number], "github", interval_s=600)
-        except Postponed as wait:
-            return wait.at
-        return None
-
-    slots = run_at_once(6, ask)
-    assert slots.count(None) == 1
-    assert len(set(slots)) == 6
-
-
 REQUESTS: dict[str, Callable[[Storage, Lease, Lease], object]] = {
+    "slot": lambda store, own, _: store.rate_limiter.take_slot(own, "github", interval_s=600),
     "lock": lambda store, own, _: store.locks.acquire(own, "comment", ttl_s=60),
     "end": lambda store, _, first: store.queue.finish(first, "done", reason=None, took_s=0),
     "last call of the hour": lambda store, own, _: start_call(store, own, calls_per_hour=1),

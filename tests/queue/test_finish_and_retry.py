@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 
-from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.storage import Storage
 from hls_handler.store.periods import latest_period
 from tests.queue.builders import (
@@ -129,16 +128,6 @@ def test_github_requests_of_all_attempts_are_stored_and_counted(store: Storage) 
     assert counters["event_github_requests", "issues.opened"] == 7
     assert counters["event_github_deliveries", "issues.opened"] == 1
     assert (counters["recovered_by_retry", ""], counters["errors_recovered", ""]) == (1, 1)
-
-
-def test_analysis_and_posting_have_separate_statuses(store: Storage) -> None:
-    lease = begin(store, "g1")
-    store.checkpoints.save(lease, StatusChange({"analysis_status": "failed", "analysis_error": "refused"}))
-    store.checkpoints.save(lease, ANALYSED)
-    store.checkpoints.save(lease, StatusChange({"posting_status": "failed", "posting_error": "403"}))
-    row = row_of(store, "g1")
-    assert (row.analysis_status, row.analysis_error) == ("done", None)
-    assert (row.posting_status, row.posting_error) == ("failed", "403")
 
 
 def test_retry_of_a_dead_letter_resets_its_counters(store: Storage) -> None:

@@ -13,8 +13,7 @@ from hls_handler.db.counters import Counts
 from hls_handler.deliveries import Accepted, NewDelivery
 from hls_handler.errors import StoreUnavailable
 from hls_handler.queue.group_commit import AcceptQueue
-from hls_handler.storage import Storage
-from tests.queue.builders import newest, queued
+from tests.queue.builders import queued
 
 
 class FakeStore:
@@ -22,6 +21,7 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
+        self.committed: list[list[str]] = []  # GUIDs that `on_commit` got
         self.counted: list[dict[tuple[str, str], int]] = []
         self.entered = threading.Semaphore(0)
         self.may_commit = threading.Semaphore(0)
@@ -42,19 +42,6 @@ class FakeStore:
         self.may_commit.release(times)
 
 
-class Committed:
-    """Records the GUIDs of each commit; raises if `broken`."""
-
-    def __init__(self) -> None:
-        self.answers: list[list[str]] = []
-        self.broken = False
-
-    def __call__(self, answers: list[Accepted]) -> None:
-        self.answers.append([answer.guid for answer in answers])
-        if self.broken:
-            raise RuntimeError("cannot wake a worker")
-
-
 Scenario = Callable[[AcceptQueue], Coroutine[Any, Any, None]]
 
 
@@ -62,7 +49,6 @@ def run_with(
     store: FakeStore,
     scenario: Scenario,
     *,
-    on_commit: Committed | None = None,
     timeout_s: float = 60,
     max_waiting_bytes: int = 1_000_000,
     commit_delay_s: float = 0.001,
@@ -71,7 +57,7 @@ def run_with(
     queue = AcceptQueue(
         store,
         replay_window_h=lambda: 72,
-        on_commit=on_commit or Committed(),
+        on_commit=lambda accepted: store.committed.append([one.guid for one in accepted]),
         timeout_s=timeout_s,
         max_waiting_bytes=max_waiting_bytes,
         commit_delay_s=commit_delay_s,
@@ -96,7 +82,7 @@ async def submit(queue: AcceptQueue, *guids: str) -> list[asyncio.Task[Accepted]
 
 
 def test_deliveries_that_arrive_during_a_commit_share_the_next() -> None:
-    store, committed = FakeStore(), Committed()
+    store = FakeStore()
 
     async def scenario(queue: AcceptQueue) -> None:
         first = await submit(queue, "g0")
@@ -109,9 +95,9 @@ def test_deliveries_that_arrive_during_a_commit_share_the_next() -> None:
         store.commit()
         assert [answer.guid for answer in await asyncio.gather(*others)] == ["g1", "g2", "g3"]
 
-    run_with(store, scenario, on_commit=committed)
+    run_with(store, scenario)
     assert store.batches == [["g0"], ["g1", "g2", "g3"]]
-    assert committed.answers == store.batches
+    assert store.committed == store.batches
 
 
 @pytest.mark.parametrize(("commit_delay_s", "late"), [(3600, ["g3"]), (0.001, [])], ids=["it comes", "it is late"])
@@ -190,35 +176,6 @@ def test_bytes_that_wait_for_a_commit_are_limited() -> None:
     assert store.batches == [["g0"], ["g1"], ["g3"]]
 
 
-def test_caller_whose_event_loop_has_closed_does_not_affect_others() -> None:
-    store = FakeStore()
-    queue = AcceptQueue(store, replay_window_h=lambda: 72, on_commit=Committed())
-
-    async def leave() -> None:
-        await submit(queue, "g0")
-        await wait_for_commit(store)
-
-    asyncio.run(leave())
-    store.commit(2)
-    assert asyncio.run(queue.accept(queued("g1"))).guid == "g1"
-    queue.close()
-    assert store.batches == [["g0"], ["g1"]]
-
-
-def test_failing_commit_callback_does_not_end_the_commit_thread() -> None:
-    store, committed = FakeStore(), Committed()
-
-    async def scenario(queue: AcceptQueue) -> None:
-        store.commit(2)
-        committed.broken = True
-        with pytest.raises(RuntimeError, match="cannot wake"):
-            await queue.accept(queued("g1"))
-        committed.broken = False
-        assert (await queue.accept(queued("g2"))).guid == "g2"
-
-    run_with(store, scenario, on_commit=committed)
-
-
 def test_counts_are_committed_without_a_delivery() -> None:
     store = FakeStore()
 
@@ -279,19 +236,3 @@ def test_close_commits_waiting_deliveries_and_rejects_later_ones() -> None:
 
     run_with(store, scenario)
     assert store.batches == [["g0"], ["g1"]]
-
-
-def test_many_deliveries_are_accepted_in_several_batches(store: Storage) -> None:
-    committed = Committed()
-
-    async def send_all(queue: AcceptQueue) -> list[Accepted]:
-        news = [queued(f"g{i % 300}") for i in range(400)]
-        return list(await asyncio.gather(*(queue.accept(new) for new in news)))
-
-    queue = AcceptQueue(store.queue, replay_window_h=lambda: 72, on_commit=committed)
-    answers = asyncio.run(send_all(queue))
-    queue.close()
-    assert [answer.outcome for answer in answers] == ["queued"] * 300 + ["duplicate"] * 100
-    assert len(newest(store)) == 300
-    assert max(len(guids) for guids in committed.answers) <= 256
-    assert store.statistics.counters()["webhooks", ""] == 400

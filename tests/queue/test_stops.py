@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
-from hls_handler.errors import LeaseLost
 from hls_handler.storage import Storage
-from tests.queue.builders import Skew, accept, begin, claim, nothing_is_due, push, queued
+from tests.queue.builders import accept, begin, claim, nothing_is_due, push, queued
 
 
 def test_first_stop_of_a_pull_request_is_kept_until_it_ends(store: Storage) -> None:
@@ -19,16 +16,6 @@ def test_first_stop_of_a_pull_request_is_kept_until_it_ends(store: Storage) -> N
     assert "mona stopped HLS" in str(found)
     assert (store.interruptions.find_stop(1, 8), store.interruptions.find_stop(2, 7)) == (None, None)
     for _ in range(2):
-        store.interruptions.resume(lease, 7)
-    assert store.interruptions.find_stop(1, 7) is None
-
-
-def test_stop_and_resume_need_the_lease(store: Storage, skew: Skew) -> None:
-    lease = begin(store, "stop", number=7)
-    skew.advance(minutes=5)
-    with pytest.raises(LeaseLost):
-        store.interruptions.stop(lease, 7, by="mona")
-    with pytest.raises(LeaseLost):
         store.interruptions.resume(lease, 7)
     assert store.interruptions.find_stop(1, 7) is None
 
