@@ -9,7 +9,6 @@ import json
 import logging
 import threading
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,8 +24,6 @@ pytestmark = pytest.mark.usefixtures("logging_as_before")
 TOKEN = 'marker "quoted" tökén'
 OTHER = "webhook-secret-marker"
 UNKNOWN_TOKEN = "ghp_" + "a1B2" * 9
-
-Lines = Callable[[], list[dict[str, Any]]]
 
 
 def configured(layout: Literal["json", "text"] = "json", level: str = "INFO") -> io.StringIO:
