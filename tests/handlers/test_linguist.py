@@ -7,36 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hls_handler.handlers.linguist import MAX_RULES, parse_attributes
 from tests.handlers.world import file, select
-
-
-@pytest.mark.parametrize(
-    ("line", "path", "value"),
-    [
-        ("*.api.ts linguist-generated", "web/user.api.ts", True),
-        ("gen/** linguist-generated=true", "gen/a/b.py", True),
-        ("/schema.sql linguist-generated", "db/schema.sql", None),
-        ("*.py linguist-generated=perhaps", "a.py", None),
-        ("# *.py linguist-generated", "a.py", None),
-        ('"\\303\\244 \\"b\\".py" linguist-generated', 'ä "b".py', True),
-        ('"a b.py linguist-generated', '"a', True),  # b.py is another attribute
-        ("a\\*.py linguist-generated", "a*.py", True),
-        ("v[0-9]/*.p[!b] linguist-generated", "v2/a.py", True),
-        ("[b-a].py linguist-generated", "b.py", True),
-        ("v[0.py linguist-generated", "v[0.py", None),
-        ("a/**/b.py linguist-generated", "a/b.py", True),
-        ("gen/ linguist-generated", "gen/a.py", None),
-        ("\n \n*.py\t linguist-generated\r\n\n", "a.py", True),
-        ("# x\x0c*.py linguist-generated", "a.py", None),
-    ],
-)
-def test_value_of_one_line(line: str, path: str, value: bool | None) -> None:
-    assert parse_attributes(line).find(path).get("generated") is value
-
 
 NAMES = ("a", "b.py", "ab.py", "a b.py", "A9", "a-b", "[a]", 'q"', "ä.py", "!b")
 PATHS = (*NAMES, *(f"{folder}/{name}" for folder in ("a", "b.py", "x/a", "a/x") for name in NAMES))
@@ -106,6 +81,13 @@ def ask_git(repository: Path, text: str) -> dict[str, dict[str, bool]]:
     return found
 
 
+@example(text="# b.py linguist-generated")
+@example(text='"a b.py linguist-generated')  # b.py is another attribute
+@example(text='"\\303\\244 \\"b\\".py" linguist-generated')
+@example(text="[b-a].py linguist-generated")
+@example(text="a[b.py linguist-generated")
+@example(text="\n \nb.py\t linguist-generated\r\n\n")
+@example(text="# x\x0cb.py linguist-generated")
 @given(text=st.lists(lines, min_size=1, max_size=5).map("\n".join))
 def test_attributes_are_those_of_git(text: str, repository: Path) -> None:
     attributes = parse_attributes(text)

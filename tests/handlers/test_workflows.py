@@ -11,7 +11,7 @@ import pytest
 from hls_handler.actions import EnsureComment
 from hls_handler.errors import ConversationIgnored
 from hls_handler.events import Account, PullRequest, WorkflowRun
-from hls_handler.handlers.failed_steps import FailureHistory, ShownStep
+from hls_handler.handlers.failed_steps import ShownStep
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import EMPTY_HISTORY, Failure, HistoryUpdate, RepositoryHistory, RunResult, WorkflowJob
@@ -215,28 +215,54 @@ def test_excerpts_stay_within_the_budget() -> None:
 # --- failure classification ------------------------------------------------------------------------------------------
 
 
-def evidence(found: WorkflowFacts) -> list[tuple[str, str]]:
-    return [(failed.verdict, failed.evidence) for failed in found.steps]
+def classify(*others: Failure, of: tuple[str | None, ...] = ()) -> tuple[str, str]:
+    """Classify the failed step of the last attempt, from earlier conclusions and from failures elsewhere."""
+    last = len(of) + 1
+    jobs = {number: (job(conclusion=one),) for number, one in enumerate((*of, "failure"), start=1)}
+    (step,) = facts(replace(RUN, run_attempt=last), reader(PULL, jobs=jobs), FakeHistory(failed=others)).steps
+    return step.verdict, step.evidence
 
 
-def test_a_job_that_passed_in_another_attempt_at_the_same_commit_is_flaky() -> None:
-    again = replace(RUN, run_attempt=2)
-    source = reader(PULL, jobs={1: (job(600, conclusion="success"),), 2: (JOB,)})
-    assert evidence(facts(again, source)) == [("flaky", "attempt 1 at the same commit passed this job")]
+def elsewhere(branch: str, **known: Any) -> Failure:
+    """A step that recently failed on another branch."""
+    return failure(**{"branch": branch, "head_sha": "aaa", **known})
 
 
-def test_a_step_that_failed_recently_on_other_branches_fails_elsewhere() -> None:
-    known = FakeHistory(
-        failed=(
-            failure(branch="main", head_sha="aaa"),
-            failure(branch="mona:fix", head_sha="older"),
-            failure(branch="copy", head_sha=RUN.head_sha),
-            failure(branch="try", head_sha="bbb", step="Run ruff"),
-            failure(branch="try", head_sha="bbb", workflow_id=6),
-        )
-    )
-    expected = [("fails elsewhere", "the same step failed on 1 other branch within 7 days: main")]
-    assert evidence(facts(history=known)) == expected
+@pytest.mark.parametrize(
+    ("attempts", "expected"),
+    [
+        (("success",), ("flaky", "attempt 1 at the same commit passed this job")),
+        (("failure", "timed_out"), ("fails every time", "attempts 1, 2 and 3 at the same commit failed this job")),
+        ((), ("unknown", "")),
+        ((None,), ("unknown", "")),
+    ],
+)
+def test_attempts_at_the_same_commit_classify_the_failure(
+    attempts: tuple[str | None, ...], expected: tuple[str, str]
+) -> None:
+    assert classify(of=attempts) == expected
+
+
+@pytest.mark.parametrize(
+    ("others", "verdict", "branches"),
+    [
+        (
+            (elsewhere("fix/b"), elsewhere("main"), elsewhere("fix/a"), elsewhere("fix/a")),
+            "fails elsewhere",
+            "3 other branches within 7 days: main, fix/a, fix/b",
+        ),
+        ((elsewhere("main"),), "fails elsewhere", "1 other branch within 7 days: main"),
+        ((elsewhere("fix/a"),), "unknown", "1 other branch within 7 days: fix/a"),
+        ((elsewhere("main", job="lint"), elsewhere("main", step="Build")), "unknown", ""),
+        ((elsewhere("mona:fix"), elsewhere("copy", head_sha=RUN.head_sha)), "unknown", ""),
+        ((elsewhere("main", workflow_id=6),), "unknown", ""),
+    ],
+    ids=["three", "the default branch", "one branch", "other steps", "this branch and commit", "another workflow"],
+)
+def test_failures_on_other_branches_classify_the_failure(
+    others: tuple[Failure, ...], verdict: str, branches: str
+) -> None:
+    assert classify(*others) == (verdict, branches and f"the same step failed on {branches}")
 
 
 def test_failures_and_the_result_of_the_run_are_recorded() -> None:
@@ -355,57 +381,3 @@ def test_cancelled_steps_are_read_like_failed_ones() -> None:
     slow = job(conclusion="timed_out", steps=(step(1, "Set up job"), step(2, "Run pytest", "cancelled")))
     (found,) = facts(source=reader(PULL, jobs={1: (slow,)})).steps
     assert (found.step, found.conclusion, found.log) == ("Run pytest", "cancelled", "text")
-
-
-def elsewhere(branch: str, job: str = "test", step: str = "Run npm test") -> Failure:
-    """A step that recently failed on another branch."""
-    return Failure(5, 70, 1, job, step, branch, "0123456789")
-
-
-def classify(*others: Failure, of: tuple[str | None, ...] = ("failure",)) -> tuple[str, str]:
-    """Classify a failed step from the conclusions of its job in each attempt, and from failures elsewhere."""
-    attempts = {number: (job(conclusion=one),) for number, one in enumerate(of, start=1)}
-    return FailureHistory(attempts, others, "main").classify("test", "Run npm test")
-
-
-@pytest.mark.parametrize(
-    ("conclusions", "expected"),
-    [
-        (("success", "failure"), ("flaky", "attempt 1 at the same commit passed this job")),
-        (
-            ("failure", "timed_out", None),
-            ("fails every time", "attempts 1 and 2 at the same commit failed this job"),
-        ),
-        (("failure",), ("unknown", "")),
-        ((None, "failure"), ("unknown", "")),
-    ],
-)
-def test_attempts_at_the_same_commit_classify_the_failure(
-    conclusions: tuple[str | None, ...], expected: tuple[str, str]
-) -> None:
-    assert classify(of=conclusions) == expected
-
-
-@pytest.mark.parametrize(
-    ("others", "expected"),
-    [
-        (
-            (elsewhere("fix/b"), elsewhere("main"), elsewhere("fix/a"), elsewhere("fix/a")),
-            ("fails elsewhere", "the same step failed on 3 other branches within 7 days: main, fix/a, fix/b"),
-        ),
-        (
-            (elsewhere("main"),),
-            ("fails elsewhere", "the same step failed on 1 other branch within 7 days: main"),
-        ),
-        (
-            (elsewhere("fix/a"),),
-            ("unknown", "the same step failed on 1 other branch within 7 days: fix/a"),
-        ),
-        ((elsewhere("main", job="lint"), elsewhere("main", step="Build")), ("unknown", "")),
-    ],
-    ids=["three", "the default branch", "one branch", "other steps"],
-)
-def test_failures_on_other_branches_classify_the_failure(
-    others: tuple[Failure, ...], expected: tuple[str, str]
-) -> None:
-    assert classify(*others) == expected
