@@ -10,10 +10,7 @@ from hls_handler.analysis import WorkflowAnalysis
 from hls_handler.ci.steps import WorkflowStep
 from hls_handler.events import Account, Comment, Event, Issue, Release, WorkflowRun
 from hls_handler.handlers.reader import EmptyHistory, Failure, RunResult, WorkflowJob
-from hls_handler.routing import Rule
-from hls_handler.settings.effective import RepositoryTable
 from tests.handlers.world import MONA, ZOE, event, issue
-from tests.routing.world import settings
 
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 
@@ -117,14 +114,6 @@ QUESTION = comment()
 
 def comment_event(added: Comment, on: Issue | None = None) -> Event:
     return replace(event(on or issue()), name="issue_comment", action="created", comment=added, sender=added.user)
-
-
-def make_rule(event_key: str = "", **issues: int) -> Rule:
-    """A rule of a repository whose settings name fallback issues for events: `make_rule(release=12)`."""
-    entry = {"name": "octo/hello", "comments": {"post_to": issues}} if issues else {"name": "octo/hello"}
-    effective = RepositoryTable(settings(entry)).find("octo/hello")
-    assert effective is not None
-    return Rule(event_key or next(iter(issues), "release"), "any/prompt", effective, "prompts/any/prompt.j2")
 
 
 def workflow_analysis(**known: Any) -> WorkflowAnalysis:

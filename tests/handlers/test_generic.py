@@ -14,8 +14,7 @@ from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.render import RuleView
-from tests.handlers.events import make_rule
-from tests.handlers.world import RecordedJob, analysis, event, fake_reader, issue, pull_request
+from tests.handlers.world import RecordedJob, analysis, event, fake_reader, issue, make_rule, pull_request
 
 HANDLER = GenericHandler("push")
 PUSH = replace(event(issue()), name="push", action=None, issue=None)

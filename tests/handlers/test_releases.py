@@ -15,8 +15,8 @@ from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
 from hls_handler.handlers.releases import ReleaseFacts, ReleaseHandler
 from tests.engine.fakes import FakeReader
-from tests.handlers.events import PREVIOUS, RELEASE, at, make_rule, release_event
-from tests.handlers.world import RecordedJob, analysis, fake_reader, issue
+from tests.handlers.events import PREVIOUS, RELEASE, at, release_event
+from tests.handlers.world import RecordedJob, analysis, fake_reader, issue, make_rule
 
 HANDLER = ReleaseHandler()
 COMMITS = tuple(Commit(f"c{n}", f"Change {n}", "mona") for n in range(1, 4))

@@ -33,13 +33,12 @@ from tests.handlers.events import (
     FakeHistory,
     failure,
     job,
-    make_rule,
     run_event,
     run_result,
     step,
     workflow_analysis,
 )
-from tests.handlers.world import RecordedJob, analysis, fake_reader, file, pull_request
+from tests.handlers.world import RecordedJob, analysis, fake_reader, file, make_rule, pull_request
 
 HANDLER = WorkflowHandler()
 BUDGET = PromptLimits(input_tokens=30_000)

@@ -154,7 +154,7 @@ class RecordedJob:
     facts: Any
     replies: tuple[Reply, ...] = ()
     error: BudgetExceeded | None = None  # of the question to Claude
-    rule: Rule = field(default_factory=lambda: rule("issues/analyze"))
+    rule: Rule = field(default_factory=lambda: make_rule("issues.opened"))
     done: list[object] = field(default_factory=list)
     conversation: Conversation | None = None
 
@@ -204,10 +204,12 @@ class RecordedJob:
         self.done.append(f"review {record.rounds}")
 
 
-def rule(prompt: str) -> Rule:
-    effective = RepositoryTable(settings()).find("octo/hello")
+def make_rule(event_key: str = "", **issues: int) -> Rule:
+    """A rule of a repository whose settings name fallback issues for events: `make_rule(release=12)`."""
+    entry = {"name": "octo/hello", "comments": {"post_to": issues}} if issues else {"name": "octo/hello"}
+    effective = RepositoryTable(settings(entry)).find("octo/hello")
     assert effective is not None
-    return Rule("issues.opened", prompt, effective, f"prompts/{prompt}.j2")
+    return Rule(event_key or next(iter(issues), "release"), "any/prompt", effective, "prompts/any/prompt.j2")
 
 
 def analysis(*replies: Reply, comment: str | None = "Hello.") -> Analysis:
