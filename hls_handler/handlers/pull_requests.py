@@ -246,6 +246,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
                 problem = f"the lines above the hunks: {why}" if why else ""
         selection = _with_call_for(selection, wanted, is_requested=event.requested_review == "new")
         lines = count_lines(listed, selection.skipped)
+        posted = history.comment_state(pull_request.number, self.family) if limits.sums_up_files else None
         return PullRequestFacts(
             pull_request,
             selection,
@@ -270,7 +271,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             unread=frozenset(files.unread),
             questions=plan_questions(selection, wanted),
             offer=select_offer(reader.labels(), limits.offer) if limits.offer is not None else None,
-            file_summaries=_recall_summaries(limits, history, pull_request.number),
+            file_summaries=parse_comment_state(SUMMARIES, posted) if limits.sums_up_files else None,
         )
 
     def variables(self, facts: PullRequestFacts) -> Mapping[str, object]:
@@ -305,7 +306,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         if asking.is_verified and VERIFY_PROMPT in asking.library.prompts:
             facts, unverified = self._look_again(asking, facts.with_reply(review.reply), variables)
         answers = asking.follow_up(review, facts, {**variables, **self.variables(facts)})
-        reviewed = facts.with_reply(_reply_of(_find_review(answers.answers)))
+        last = _find_review(answers.answers)
+        reviewed = facts.with_reply(last.reply if last is not None else None)
         inline = list_inline(reviewed)
         return replace(answers, facts=reviewed, inline=inline, unverified=unverified, unanswered=missing)
 
@@ -372,7 +374,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             return (*plan_labels(analysis, offer=facts.offer), *comment)
         labels = plan_labels(analysis, RequestedLabel(f"size/{facts.size}", "size"), offer=facts.offer)
         review = _find_review(analysis.answers)
-        facts = facts.with_reply(_reply_of(review))
+        facts = facts.with_reply(review.reply if review is not None else None)
         result = facts.found
         is_found = result.raised or result.unlocated or result.open or not facts.coverage.is_complete
         is_shown = review is not None and analysis.answers[analysis.comment_index] is review
@@ -440,7 +442,7 @@ def plan_review_check(facts: PullRequestFacts, receipt: Receipt, *, left_out: st
 def make_record(facts: PullRequestFacts, analysis: Analysis, comment_ids: Mapping[str, int]) -> ReviewRecord:
     """Return what to store of a review. `comment_ids` are the ids of its review comments, by key of the finding."""
     answer = _find_review(analysis.answers)
-    facts = facts.with_reply(_reply_of(answer))
+    facts = facts.with_reply(answer.reply if answer is not None else None)
     reply, record, was_asked = facts.reply, facts.record, analysis.receipt != NO_CALLS
     raised = tuple(
         replace(entry, prompt_id=answer.prompt_id if answer else "", comment_id=comment_ids.get(entry.key))
@@ -466,20 +468,9 @@ def _repeat_reply(facts: PullRequestFacts) -> Reply:
     return PullRequestAnalysis.model_construct(**known, earlier=[], findings=[], suggested_labels=[])
 
 
-def _recall_summaries(limits: PromptLimits, history: RepositoryHistory, number: int) -> tuple[FileSummary, ...] | None:
-    """Return the sentences that the comment has now; None if the settings ask for no sentences."""
-    if not limits.sums_up_files:
-        return None
-    return parse_comment_state(SUMMARIES, history.comment_state(number, PullRequestHandler.family))
-
-
 def _find_review(answers: Sequence[ValidReply]) -> ValidReply | None:
     """Return the last reply that reviews the pull request. A follow-up prompt may have another type of reply."""
     return next((one for one in reversed(answers) if isinstance(one.reply, PullRequestAnalysis)), None)
-
-
-def _reply_of(answer: ValidReply | None) -> Reply | None:
-    return None if answer is None else answer.reply
 
 
 def _with_call_for(selection: Selection, wanted: Sequence[LedgerEntry], *, is_requested: bool) -> Selection:
