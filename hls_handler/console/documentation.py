@@ -20,9 +20,6 @@ from hls_handler.console.frame import Frame
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
-TABLE_ROLES = {"table": "table", "thead": "rowgroup", "tbody": "rowgroup", "tr": "row", "th": "columnheader"}
-"""Tag -> its role. On a phone, the style sheet shows tables as blocks, which have no roles of their own."""
-
 
 class DocumentationPages:
     """The pages need no key, because they contain nothing of the service's data."""
@@ -49,8 +46,9 @@ def _render(name: str) -> Markup:
     for heading, content in pairwise(tokens):
         if heading.type == "heading_open":
             heading.attrSet("id", _anchor(content.content))
-    _describe_tables(tokens)
     for token in tokens:
+        if token.type == "table_open":
+            token.attrSet("tabindex", "0")  # it scrolls on a phone
         if token.children:
             token.children = list(_drop_links_to_other_files(token.children, shipped.list_documents()))
     return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 the files are shipped
@@ -59,27 +57,6 @@ def _render(name: str) -> Markup:
 def _anchor(heading: str) -> str:
     """Return the anchor that GitHub gives a heading: "Cost of an event" -> "cost-of-an-event"."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-
-
-def _describe_tables(tokens: list[Token]) -> None:
-    """Set the roles of tables, and the heading of its column as label of each cell besides the first of a row."""
-    headings: list[str] = []
-    column = 0
-    for token, content in pairwise(tokens):
-        match token.type:
-            case "table_open":
-                headings = []
-            case "tr_open":
-                column = 0
-            case "th_open":
-                headings.append(content.content.replace("`", ""))
-            case "td_open":
-                token.attrSet("role", "cell")
-                if column:
-                    token.attrSet("data-label", headings[column])
-                column += 1
-        if token.nesting == 1 and token.tag in TABLE_ROLES:
-            token.attrSet("role", TABLE_ROLES[token.tag])
 
 
 def _drop_links_to_other_files(tokens: list[Token], names: dict[str, str]) -> Iterator[Token]:
