@@ -29,20 +29,25 @@ NO_RESULT = (
     "the process that renders edits returned no result: the edit needs too much time or memory; does it have a loop "
     "that does not end?"
 )
+BUSY = "another edit is being rendered; wait a few seconds, then try again"
 
 RunRenderJob = Callable[[RenderJob], RenderResult]
 
 
 class RenderProcess:
-    """Renders one edit at a time; the next one waits. Thread-safe."""
+    """Renders one edit at a time. Thread-safe."""
 
     def __init__(self, *, wall_s: float = MAX_WALL_S) -> None:
         self._wall_s, self._lock = wall_s, threading.Lock()
 
     def run(self, job: RenderJob) -> RenderResult:
         """Return the result of the child process. If it exceeds a limit or fails, the result has one problem."""
-        with self._lock:
+        if not self._lock.acquire(blocking=False):  # edits that wait would take the threads of other requests
+            return RenderResult(problems=(BUSY,))
+        try:
             output = self._run(JOB.dump_json(job))
+        finally:
+            self._lock.release()
         try:
             return RESULT.validate_json(output)
         except ValidationError:

@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from hls_handler.analysis import IssueAnalysis, UnusableReply, Usage
 from hls_handler.console.render_child import JOB, RenderJob, render_edit
-from hls_handler.console.render_process import NO_RESULT, RenderProcess
+from hls_handler.console.render_process import BUSY, NO_RESULT, RenderProcess
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.engine.library import FACTS, load_checked
 from hls_handler.errors import DependencyDown
@@ -315,6 +316,13 @@ def test_rule_9_child_process_opens_no_file_while_it_renders(library: Path) -> N
 def test_rule_9_child_process_that_takes_too_long_is_killed(library: Path) -> None:
     result = RenderProcess(wall_s=0.01).run(make_job(library, TEMPLATE))
     assert result.problems == (NO_RESULT,)
+
+
+def test_second_edit_at_the_same_time_is_refused(library: Path) -> None:
+    process, job = RenderProcess(), make_job(library, TEMPLATE)
+    with ThreadPoolExecutor() as threads:
+        problems = [one.problems for one in threads.map(process.run, (job, job))]
+    assert problems.count((BUSY,)) == 1
 
 
 RENDER_IN_UVLOOP = """
