@@ -110,8 +110,9 @@ def check_repository(
 PERSON = "somebody"
 AUTHOR = "author"
 CONDITIONS = (
-    "if a person triggers it, on an issue or pull request that is not a draft and has not opted out of HLS; and if the "
-    "run failed, the comment asks HLS something, the title or text changed, or HLS has set a label of the same field"
+    "if a person triggers it, on an issue or pull request that is not a draft and has not opted out of HLS. Also, a "
+    "workflow run must have failed, a comment must ask HLS something or how to start, an edit must change the "
+    "title or text, a review must be requested from HLS, and HLS must have set a label of the field of a changed label"
 )
 QUESTION = "@hls What should I try next?"  # any account counts as mentioned while the bot account is unknown
 
