@@ -361,7 +361,7 @@ def test_all_repositories_of_a_person_are_refused_because_a_person_has_no_webhoo
     with pytest.raises(SettingsError) as raised:
         run(**{**token_options(sandbox, folder), "repositories": ("Codertocat/*",)})
     assert raised.value.problems == (
-        "Codertocat/*: Codertocat is a person's account; name each repository, or no --organization",
+        "Codertocat/*: Codertocat is a person's account, not an organisation; name each repository",
     )
     assert not Path("config/settings.yaml").exists()
 
@@ -419,7 +419,10 @@ def test_a_ping_is_answered_while_no_service_runs(
     ("options", "problem"),
     [
         ({"organization": "octo-orgg"}, "octo-orgg: GitHub has no account octo-orgg; check the name"),
-        ({"organization": "Codertocat"}, "Codertocat: Codertocat is a person's account; name each repository, or no"),
+        (
+            {"organization": "Codertocat"},
+            "Codertocat is a person's account, not an organisation; without an organisation, the App is your own",
+        ),
         ({"repositories": ("Codertocta/Hello-World",)}, "GitHub has no account Codertocta; check the name"),
     ],
 )

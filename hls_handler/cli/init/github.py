@@ -336,7 +336,8 @@ def _require_known(
             if owner is None:
                 problems.append(f"{name}: GitHub has no account {login}; check the name")
             elif owner.type == "User" and needs_organization:
-                problems.append(f"{name}: {login} is a person's account; name each repository, or no --organization")
+                remedy = "name each repository" if "*" in name else "without an organisation, the App is your own"
+                problems.append(f"{name}: {login} is a person's account, not an organisation; {remedy}")
         except (DependencyDown, Permanent) as exc:
             if has_token:
                 raise
