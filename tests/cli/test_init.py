@@ -165,18 +165,19 @@ def test_secrets_are_private_and_never_printed(run: Run, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
-    ("options", "missing"),
+    ("options", "key", "missing"),
     [
-        ([], "--app, --token-file FILE, or the variable GITHUB_TOKEN"),
-        (["--app"], "--name NAME"),
-        (["--app", "--name", "my-hls"], "--webhook-url URL, or none"),
+        ([], KEY, "--app, --token-file FILE, or the variable GITHUB_TOKEN"),
+        (["--app"], KEY, "--name NAME"),
+        (["--app", "--name", "my-hls"], KEY, "--webhook-url URL, or none"),
+        (["--app"], "", "--claude-key-file FILE, or the variable ANTHROPIC_API_KEY"),
     ],
-    ids=["account", "name", "address"],
+    ids=["account", "name", "address", "key before an App is created"],
 )
 def test_missing_value_without_a_terminal_is_an_error_that_names_its_option(
-    folder: Path, options: list[str], missing: str
+    folder: Path, options: list[str], key: str, missing: str
 ) -> None:
-    result = CliRunner().invoke(app, ["init", *options])
+    result = CliRunner().invoke(app, ["init", *options], env={"ANTHROPIC_API_KEY": key})
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == f"there is no terminal to ask on; add {missing}\n"
     assert not any(path.is_file() for path in folder.rglob("*"))
