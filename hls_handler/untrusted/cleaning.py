@@ -37,7 +37,7 @@ COMMENT_OPEN, COMMENT_CLOSE = "<!--", "-->"
 UNCLOSED_COMMENT = re.compile(r"^[ \t>*+\-0-9.)]*+<!--", re.MULTILINE)
 
 DELIMITER = re.compile(r"<(?=\s{0,9}/?\s{0,9}untrusted\b)", re.IGNORECASE)
-DELIMITED = re.compile(r"<untrusted (?P<nonce>\w+)>(?P<inside>.*?)</untrusted (?P=nonce)>", re.DOTALL)
+OPENING, CLOSING = re.compile(r"<untrusted (\w+)>"), re.compile(r"</untrusted (\w+)>")
 
 LINE_PARTS = re.compile(r"[^\n\t]+")
 
@@ -135,7 +135,7 @@ def _frame(inside: str) -> str:
 
 def count_shown(prompt: str, texts: Iterable[str]) -> Counter[str]:
     """Return how often a rendered prompt shows each code text as a whole. The texts are redacted."""
-    shown = Counter((found["nonce"], found["inside"]) for found in DELIMITED.finditer(prompt))
+    shown = Counter((nonce, prompt[begin:end]) for begin, end, nonce in _find_untrusted(prompt))
     nonces = {nonce for nonce, _ in shown}
     inside = {text: clean(CodeText(text)) for text in texts}
     return Counter(
@@ -149,11 +149,25 @@ def split_untrusted(prompt: str) -> Iterator[tuple[str, bool]]:
     The delimiters themselves belong to the other parts.
     """
     at = 0
-    for found in DELIMITED.finditer(prompt):
-        yield prompt[at : found.start("inside")], False
-        yield found["inside"], True
-        at = found.end("inside")
+    for begin, end, _ in _find_untrusted(prompt):
+        yield prompt[at:begin], False
+        yield prompt[begin:end], True
+        at = end
     yield prompt[at:], False
+
+
+def _find_untrusted(prompt: str) -> Iterator[tuple[int, int, str]]:
+    """Yield begin, end and nonce of each text between delimiters.
+
+    A template may write openings without an end, so each character is read once: one pattern for both delimiters would
+    search for the end of every opening up to the end of the prompt, and stop the whole process meanwhile.
+    """
+    last, end = {found[1]: found.start() for found in CLOSING.finditer(prompt)}, 0
+    for opening in OPENING.finditer(prompt):
+        begin, nonce = opening.end(), opening[1]
+        if opening.start() >= end and begin <= last.get(nonce, -1):
+            end = prompt.index(f"</untrusted {nonce}>", begin)
+            yield begin, end, nonce
 
 
 def escape_delimiters(text: str, nonce: str) -> str:

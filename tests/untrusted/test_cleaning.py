@@ -15,6 +15,7 @@ from hls_handler.untrusted.cleaning import (
     format_for_prompt,
     remove_html_comments,
     remove_invisible,
+    split_untrusted,
     truncate,
 )
 from hls_handler.untrusted.untrusted_text import DIGITS, PLACEHOLDER_END, PLACEHOLDER_START
@@ -143,3 +144,10 @@ def test_rule_8_a_text_cannot_close_its_own_delimiters(attack: str) -> None:
     assert len(shown) - len(inside) == len(f"<untrusted {NONCE}></untrusted {NONCE}>")
     assert NONCE not in inside
     assert re.search(r"<\s*/?\s*untrusted", inside, re.IGNORECASE) is None
+
+
+@pytest.mark.parametrize("openings", ["<untrusted a> " * 15_000, "".join(f"<untrusted a{n}> " for n in range(12_000))])
+def test_openings_without_an_end_take_linear_time(openings: str) -> None:
+    """They are in templates, such as an unsaved edit. A quadratic step would stop the service for minutes."""
+    parts = list(split_untrusted(f"{openings}<untrusted b>text</untrusted b>{openings}"))
+    assert parts == [(f"{openings}<untrusted b>", False), ("text", True), (f"</untrusted b>{openings}", False)]
