@@ -88,9 +88,9 @@ class FailureHistory:
 
     def classify(self, job: str, step: str) -> tuple[FailureClass, str]:
         """Return the class and its evidence ("" for none), such as "attempt 1 at the same commit passed this job"."""
-        ended = [(number, one.conclusion) for number, jobs in self.attempts.items() for one in jobs if one.name == job]
-        passed = [number for number, conclusion in ended if conclusion == "success"]
-        failed = [number for number, conclusion in ended if conclusion in FAILED_STEPS]
+        ended = {of: {one.conclusion for one in jobs if one.name == job} for of, jobs in self.attempts.items()}
+        passed = [number for number, conclusions in ended.items() if conclusions == {"success"}]
+        failed = [number for number, conclusions in ended.items() if conclusions & FAILED_STEPS]
         if passed:
             return "flaky", f"{_enumerate_attempts(passed)} at the same commit passed this job"
         branches = {other.branch for other in self.elsewhere if (other.job, other.step) == (job, step)}

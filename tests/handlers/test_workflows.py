@@ -242,6 +242,13 @@ def test_attempts_at_the_same_commit_classify_the_failure(
     assert classify(of=attempts) == expected
 
 
+@pytest.mark.parametrize("conclusions", [("success", "failure"), ("failure", "success")])
+def test_a_job_of_the_same_name_does_not_make_a_failure_flaky(conclusions: tuple[str, str]) -> None:
+    jobs = tuple(job(700 + number, conclusion=one) for number, one in enumerate(conclusions))
+    (step,) = facts(source=reader(PULL, jobs={1: jobs}, logs={one.id: LOG for one in jobs})).steps
+    assert (step.verdict, step.evidence) == ("unknown", "")
+
+
 @pytest.mark.parametrize(
     ("others", "verdict", "branches"),
     [
