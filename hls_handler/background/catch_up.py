@@ -386,7 +386,8 @@ class CatchUpLoop:
 
     def run(self) -> None:
         settings, listens = self._settings(), self._fixed_every_s is not None
-        must_run, self._ran_with = listens or settings != self._ran_with, settings
+        must_run = listens or settings != self._ran_with or bool(self._logged)  # to see whether a problem has ended
+        self._ran_with = settings
         if not listens and not settings.enabled:
             self._health.set_metrics("catch_up", {"is_enabled": False})
             self._health.ok("catch_up")

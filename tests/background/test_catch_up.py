@@ -335,6 +335,14 @@ def test_missing_permission_is_one_state_with_the_remedy(world: World, caplog: p
     assert [record.message for record in caplog.records] == ["catch-up is incomplete"]
 
 
+def test_problem_stays_in_the_health_of_both_processes_until_it_ends(world: World) -> None:
+    world.github.hook_lists = {f"/repos/{REPOSITORY}": Permanent("GET ...: 403 Forbidden")}
+    (first, health), (second, _) = make_loop(world), make_loop(world)
+    for loop in (first, second, first):  # the second one began within the interval
+        loop.run()
+    assert component(health).state == "degraded"
+
+
 def test_switched_off_sends_no_request(world: World) -> None:
     world.settings = make_settings(enabled=False)
     loop, health = make_loop(world)
