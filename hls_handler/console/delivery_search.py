@@ -6,19 +6,16 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import get_args
 from urllib.parse import quote, urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from hls_handler.console.queries import MAX_FILTER_CHARACTERS
-from hls_handler.deliveries import State
 from hls_handler.settings.values import web_url
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
 
-STATES: tuple[State, ...] = get_args(State)
 MAX_REASONS = 5
 _VARYING = re.compile(r"\d\d:\d\d(:\d\d)?|#\d+|\breq_\w+")
 """Matches parts of a reason that differ in each delivery: a time of the day, a number on GitHub, an id of a request."""

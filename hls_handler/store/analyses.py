@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 
@@ -19,7 +19,6 @@ from hls_handler.deliveries import FIRST_SHADOW_STEP
 Kind = Literal["issue", "pull_request", "review", "workflow", "comment", "release", "generic"]
 """The family of a delivery's event; "generic" stands for all events that have no other kind."""
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
 KIND_OF_EVENT: Mapping[str, Kind] = {
     "issues": "issue",
     "pull_request": "pull_request",
