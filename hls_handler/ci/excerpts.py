@@ -196,14 +196,15 @@ def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int)
         return tuple(_excerpt(number, job, characters // len(numbers), whole_job=True) for number in numbers)
     parts, left = _choose_parts(every_part, [step.number for step in failed]), max(characters, 0)
     without_lines = [number for number, part in parts.items() if not part.first_line]
+    to_show = len(parts) - len(without_lines[1:])
     excerpts: list[Excerpt] = []
-    for index, (number, part) in enumerate(parts.items()):
+    for number, part in parts.items():
         if number in without_lines[1:]:  # the first one has the whole job's log
             excerpts.append(Excerpt(number, (), None, 0, 0, "elsewhere", whole_job=False))
             continue
-        whole_job, share = number in without_lines, left // (len(parts) - index)
-        excerpt = _excerpt(number, job if whole_job else part, share, whole_job=whole_job)
-        left -= len(numbered(excerpt))
+        whole_job = number in without_lines
+        excerpt = _excerpt(number, job if whole_job else part, left // to_show, whole_job=whole_job)
+        left, to_show = left - len(numbered(excerpt)), to_show - 1
         excerpts.append(excerpt)
     return tuple(excerpts)
 
