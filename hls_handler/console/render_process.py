@@ -26,8 +26,8 @@ COMMAND = [
     str(Path(__file__).parent.parent.parent),
 ]
 NO_RESULT = (
-    "the process that renders edits returned no result: the edit needs too much time or memory; does it have a loop "
-    "that does not end?"
+    "the process that renders edits returned no result: the edit needs too much time or memory, as a loop that does "
+    "not end, or it outputs half of a character (a lone surrogate)"
 )
 BUSY = "another edit is being rendered; wait a few seconds, then try again"
 
