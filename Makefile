@@ -37,7 +37,7 @@ types: .venv/ready-dev ## check types
 
 pytest: .venv/ready-dev ## run the tests and measure coverage
 	@# The many processes that the tests start read compiled modules, which the first one writes.
-	@PYTHONDONTWRITEBYTECODE= PYTEST_XDIST_AUTO_NUM_WORKERS=$$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 4)') \
+	@PYTHONDONTWRITEBYTECODE= PYTEST_XDIST_AUTO_NUM_WORKERS=$$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 2)') \
 		$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term --cov-fail-under=90
 
 machines: .venv/ready-dev ## run 20 rounds with four processes on one PostgreSQL, two killed in each

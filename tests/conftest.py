@@ -43,8 +43,8 @@ PROCESS_FOLDERS = (
 )
 """Folders and files of tests that start whole processes or take long.
 
-Coverage measures neither these, nor tests on PostgreSQL that also run on SQLite, nor more than one case of a function,
-and only every other function of a file: a measured test takes twice as long. So the figure is a lower bound."""
+Coverage measures neither these, nor tests on PostgreSQL that also run on SQLite, nor more than one case of a function:
+measuring takes up to two thirds longer, and other tests cover the same lines."""
 
 SLOW_SHARE = 0.7  # of a worker's tests: in the rest are no tests of `PROCESS_FOLDERS`
 
@@ -136,13 +136,10 @@ def pytest_collection_finish() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     cases: Counter[str] = Counter()
-    functions: Counter[Path] = Counter()
     for item in items:
         function = item.nodeid.partition("[")[0]
         cases[function] += 1
-        functions[item.path] += cases[function] == 1
-        is_repeated = "[postgresql" in item.name or cases[function] > 1 or functions[item.path] % 2 == 0
-        if _folder(item) in PROCESS_FOLDERS or is_repeated:
+        if _folder(item) in PROCESS_FOLDERS or "[postgresql" in item.name or cases[function] > 1:
             item.add_marker(pytest.mark.no_cover)
     items[:] = _interleave(items)
 
