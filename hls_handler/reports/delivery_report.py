@@ -77,12 +77,15 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
 
 
 def _describe_check(summary: str) -> Iterator[str]:
-    """Yield the lines of a check's summary, without the marks of headings, tables and lists."""
-    lines = [line.strip("|#- ").replace(" | ", " ").replace("`", "") for line in summary.split("\n")]
-    shown = [f"The check says: {line}" for line in lines if line]
+    """Yield the lines of a check's summary, without the marks of headings and lists, and its table as one sentence."""
+    lines = [(line[:1], line.strip("|#- ").replace(" | ", " ").replace("`", "")) for line in summary.split("\n")]
+    shown = [f"The check says: {text}" for mark, text in lines if text and mark != "|"]
     yield from shown[:MAX_CHECK_LINES]
     if len(shown) > MAX_CHECK_LINES:
         yield f"The check says {count(len(shown) - MAX_CHECK_LINES, 'more line')}, which `--json` lists"
+    rows = [text for mark, text in lines if text and mark == "|"]
+    if rows:
+        yield f"Receipt: {'; '.join(rows)}."
 
 
 def _minute(moment: datetime) -> str:
