@@ -158,7 +158,7 @@ def split_tasks(lines: Iterable[RawLine]) -> Iterator[RawLine]:
     """Yield the lines in order, without task prefixes. A prefix must recur before a line or in the lines after it."""
     ahead: deque[tuple[RawLine, Sequence[_Prefix]]] = deque()
     counts: Counter[tuple[str, str]] = Counter()
-    recurring: set[tuple[str, str]] = set()
+    recurring = {_family("build", "")}  # no other tool writes this form
     for line in lines:
         prefixes = () if line.mark or line.is_binary else _find_prefixes(line.text)
         for form, name, _ in prefixes:

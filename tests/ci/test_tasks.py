@@ -80,6 +80,11 @@ def test_a_name_that_does_not_recur_is_no_prefix() -> None:
     assert error_line(failed_step("tests-1  | KeyError: 'id'", "error: no tests")) == "error: no tests"
 
 
+def test_prefix_of_a_docker_build_need_not_recur() -> None:
+    lines = ["#8 [4/5] RUN make test", "#12 0.412 KeyError: 'id'", "#12 ERROR: process did not complete"]
+    assert error_line(failed_step(*lines)) == lines[1]
+
+
 def test_levels_and_results_of_tools_separate_no_tasks() -> None:
     lines = ["[INFO] alpha", "[ERROR] /src/Price.java:[12,5] cannot find symbol", "[INFO] bravo", "[WARNING] cargo"]
     excerpt = failed_step(*lines * 3, characters=10_000)
