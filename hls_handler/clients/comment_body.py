@@ -273,7 +273,7 @@ def _decide_section(action: EnsureComment, key: str, current_body: str | None) -
 
 def _written(action: EnsureComment, sections: Sections) -> BodyDecision:
     body = render_sections(sections, newest=action.section or "", footer=action.footer, marker=marker(action.family))
-    body = body if sections else f"{NO_SECTIONS}\n\n{body}"
+    body = body if sections.keys() - {LEFT_OUT} else f"{NO_SECTIONS}\n\n{body}"
     return BodyDecision("changed", body, _digest(body))
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from hls_handler.actions import EnsureComment
 from hls_handler.clients.comment_body import (
     LEFT_OUT,
     MAX_COMMENT_CHARS,
@@ -16,6 +17,7 @@ from hls_handler.clients.comment_body import (
     TRUNCATION_NOTE,
     Section,
     copy_checked_boxes,
+    decide_body,
     digest_of,
     parse_sections,
     render_sections,
@@ -271,6 +273,13 @@ def test_oldest_sections_are_dropped_until_the_comment_fits_with_a_note() -> Non
     assert list(after) == [LEFT_OUT, "a", "c", "d"]
     body = render_sections({**after, "b": each["b"]}, newest="b", footer="The footer.", marker=MARKER)
     assert list(parse_sections(body, marker=MARKER)) == [LEFT_OUT, "c", "d", "b"]
+
+
+def test_note_about_dropped_sections_is_no_section_that_reports_something() -> None:
+    body = render_sections({LEFT_OUT: Section("", OLDER_LEFT_OUT), "a": A}, newest="a", footer="", marker=MARKER)
+    decided = decide_body(EnsureComment("pull_requests", "", create=False, section="a"), body, last_digest=None)
+    assert decided is not None
+    assert decided.body.startswith("*There is nothing to report here any more.*\n\n")
 
 
 @given(
