@@ -101,7 +101,7 @@ class EffectiveSettings:
 
 
 class RepositoryTable:
-    """Finds the effective settings of a repository by its name."""
+    """Finds the effective settings of a repository by its name. Caches them, because every webhook needs them."""
 
     def __init__(self, settings: Settings) -> None:
         ranked = sorted(enumerate(settings.repositories), key=lambda item: _specificity(item[1].name), reverse=True)
@@ -109,10 +109,16 @@ class RepositoryTable:
         names = [[re.compile(translate(part)) for part in entry.name.lower().split("/")] for _, entry in ranked]
         effective = [_build_effective(settings, index, entry) for index, entry in ranked]
         self._entries = tuple(zip(names, effective, strict=True))
+        self._found: dict[str, EffectiveSettings | None] = {}
 
     def find(self, full_name: str) -> EffectiveSettings | None:
         """Return the settings of the most specific entry that matches "owner/repo", ignoring case; else None."""
-        return next(iter(self.find_all(full_name)), None)
+        if full_name in self._found:
+            return self._found[full_name]
+        found = next(iter(self.find_all(full_name)), None)
+        if len(self._found) < 10_000:  # bounded, because anybody can send any name
+            self._found[full_name] = found
+        return found
 
     def all(self) -> tuple[EffectiveSettings, ...]:
         """Return the settings of every entry, the most specific entry first."""
