@@ -283,6 +283,10 @@ class Usage:
     request_id: str | None = None  # Claude's id of the request
     is_estimate: bool = False  # tokens and cost are an upper estimate, because the response has no usable numbers
 
+    @property
+    def all_input_tokens(self) -> int:
+        return self.input_tokens + self.cache_write_tokens + self.cache_read_tokens
+
 
 TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
 """Names of fields of `Usage`, and of columns of calls."""

@@ -270,7 +270,7 @@ def _question_to_dict(question: Question) -> dict[str, object]:
         "reply_type": question.rendered.prompt.reply,
         "reply": answer.reply.model_dump(mode="json") if isinstance(answer, ValidReply) else None,
         "unusable": {"why": unusable.why, "problem": unusable.problem, "text": unusable.text} if unusable else None,
-        "input_tokens": usage.input_tokens + usage.cache_write_tokens + usage.cache_read_tokens if usage else None,
+        "input_tokens": usage.all_input_tokens if usage else None,
         "output_tokens": usage.output_tokens if usage else None,
         "cost_usd": usage.cost_usd if usage else None,
         "took_s": usage.took_s if usage else None,

@@ -99,11 +99,10 @@ class Claude:
         with span(f"chat {model}", {**known, "gen_ai.request.model": model}, kind="CLIENT"):
             answer = self._ask(rendered, model, correction)
             usage = answer.usage
-            input_tokens = usage.input_tokens + usage.cache_write_tokens + usage.cache_read_tokens
             annotate(
                 {
                     "gen_ai.response.model": usage.model,
-                    "gen_ai.usage.input_tokens": input_tokens,
+                    "gen_ai.usage.input_tokens": usage.all_input_tokens,
                     "gen_ai.usage.output_tokens": usage.output_tokens,
                     "hls.cost_usd": usage.cost_usd,
                     "hls.claude_request_id": usage.request_id,
@@ -329,7 +328,7 @@ def cost_usd(usage: Usage) -> float | None:
     The price of some models depends on the number of all input tokens, including the cached ones.
     """
     counted = genai_prices.Usage(
-        input_tokens=usage.input_tokens + usage.cache_write_tokens + usage.cache_read_tokens,
+        input_tokens=usage.all_input_tokens,
         cache_write_tokens=usage.cache_write_tokens,
         cache_read_tokens=usage.cache_read_tokens,
         output_tokens=usage.output_tokens,

@@ -17,7 +17,7 @@ from math import comb
 from typing import Any, Literal
 
 from hls_handler.actions import Action, EnsureComment, RequestedLabel
-from hls_handler.analysis import Finding, Usage
+from hls_handler.analysis import TOKENS, Finding, Usage
 from hls_handler.clients.comment_body import marker, parse_sections
 from hls_handler.engine.shadow import PromptResult
 from hls_handler.store.calls import CallRow
@@ -54,10 +54,9 @@ class Run:
 
 
 def sum_calls(spent: Sequence[CallRow | Usage]) -> dict[str, Any]:
-    counts = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
     return {
         "calls": len(spent),
-        "tokens": sum(getattr(call, name) or 0 for call in spent for name in counts),
+        "tokens": sum(getattr(call, name) or 0 for call in spent for name in TOKENS),
         "cost_usd": add_usd(call.cost_usd for call in spent),
     }
 

@@ -214,7 +214,7 @@ class Evaluator:
             problem=problem,
             prompts=tuple(dict.fromkeys(one.rendered.prompt.id for one in sender.questions)),
             models=tuple(dict.fromkeys(one.model for one in sender.usages)),
-            input_tokens=used.input_tokens + used.cache_write_tokens + used.cache_read_tokens,
+            input_tokens=used.all_input_tokens,
             output_tokens=used.output_tokens,
             cost_usd=used.cost_usd,
         )
