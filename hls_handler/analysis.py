@@ -326,6 +326,11 @@ class ValidReply:
     lost: Mapping[str, str] = field(default_factory=dict)  # why entries of a list were left out, by field of the reply
 
 
+def find_review(answers: Sequence[ValidReply]) -> ValidReply | None:
+    """Return the last reply that reviews the pull request. A follow-up prompt may have another type of reply."""
+    return next((one for one in reversed(answers) if isinstance(one.reply, PullRequestAnalysis)), None)
+
+
 Unusable = Literal["invalid", "truncated", "refused", "stopped", "oversized"]
 """Why a reply cannot be used. "oversized": the response is too large for `max_tokens`."""
 

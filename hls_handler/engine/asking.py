@@ -14,10 +14,10 @@ from pydantic import TypeAdapter
 from hls_handler.analysis import (
     Analysis,
     PartialCost,
-    PullRequestAnalysis,
     Reply,
     ValidReply,
     file_summaries_of,
+    find_review,
     is_worth_saying,
 )
 from hls_handler.clients.claude import cost_of_output
@@ -135,11 +135,10 @@ def render_replies(library: Library, handler: Handler[Any], answered: Answers, k
     reply = answers[index].reply
     variables = {**answered.variables, **handler.variables(facts), "files_cost": _estimate_files_cost(answers[0])}
     comment, footer = _render_comment(library, names[index], handler, facts, reply, variables, key)
-    reviews = [at for at, one in enumerate(answers) if isinstance(one.reply, PullRequestAnalysis)]
-    review = reviews[-1] if reviews else 0
-    shown = {**variables, "analysis": answers[review].reply}
+    review = find_review(answers) or answers[0]
+    name, shown = names[answers.index(review)], {**variables, "analysis": review.reply}
     inline = {
-        finding: render_review_comment(library, names[review], {**shown, **extra}, key=key)
+        finding: render_review_comment(library, name, {**shown, **extra}, key=key)
         for finding, extra in answered.inline.items()
     }
     left_out = answered.left_out_shown

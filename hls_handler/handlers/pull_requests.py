@@ -26,6 +26,7 @@ from hls_handler.analysis import (
     Reply,
     Score,
     ValidReply,
+    find_review,
     lowest_scores,
 )
 from hls_handler.errors import BudgetExceeded, Permanent
@@ -275,7 +276,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         )
 
     def variables(self, facts: PullRequestFacts) -> Mapping[str, object]:
-        return {name: value(facts) for name, (_, value) in VARIABLES.items()}
+        return prompt_variables(facts)
 
     def skip_reason(self, facts: PullRequestFacts) -> SkipReason | None:
         selection = facts.selection
@@ -306,7 +307,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         if asking.is_verified and VERIFY_PROMPT in asking.library.prompts:
             facts, unverified = self._look_again(asking, facts.with_reply(review.reply), variables)
         answers = asking.follow_up(review, facts, {**variables, **self.variables(facts)})
-        last = _find_review(answers.answers)
+        last = find_review(answers.answers)
         reviewed = facts.with_reply(last.reply if last is not None else None)
         inline = list_inline(reviewed)
         return replace(answers, facts=reviewed, inline=inline, unverified=unverified, unanswered=missing)
@@ -373,7 +374,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             comment = plan_comment(analysis, family, create=analysis.worth_saying)
             return (*plan_labels(analysis, offer=facts.offer), *comment)
         labels = plan_labels(analysis, RequestedLabel(f"size/{facts.size}", "size"), offer=facts.offer)
-        review = _find_review(analysis.answers)
+        review = find_review(analysis.answers)
         facts = facts.with_reply(review.reply if review is not None else None)
         result = facts.found
         is_found = result.raised or result.unlocated or result.open or not facts.coverage.is_complete
@@ -403,11 +404,14 @@ def list_inline(facts: PullRequestFacts) -> Mapping[str, Mapping[str, object]]:
     }
 
 
+def prompt_variables(facts: PullRequestFacts) -> Mapping[str, object]:
+    return {name: value(facts) for name, (_, value) in VARIABLES.items()}
+
+
 def verification_variables(facts: PullRequestFacts, reply: Reply | None) -> Mapping[str, object] | None:
     """Return the variables of the prompt `VERIFY_PROMPT`; None if there is nothing to look at again."""
     candidates = list_candidates(facts.with_reply(reply)) if facts.is_review else ()
-    variables = {name: value(facts) for name, (_, value) in VARIABLES.items()}
-    return {**variables, "files": (), "candidates": candidates} if candidates else None
+    return {**prompt_variables(facts), "files": (), "candidates": candidates} if candidates else None
 
 
 def plan_review_check(facts: PullRequestFacts, receipt: Receipt, *, left_out: str = "") -> tuple[EnsureCheck, ...]:
@@ -441,7 +445,7 @@ def plan_review_check(facts: PullRequestFacts, receipt: Receipt, *, left_out: st
 
 def make_record(facts: PullRequestFacts, analysis: Analysis, comment_ids: Mapping[str, int]) -> ReviewRecord:
     """Return what to store of a review. `comment_ids` are the ids of its review comments, by key of the finding."""
-    answer = _find_review(analysis.answers)
+    answer = find_review(analysis.answers)
     facts = facts.with_reply(answer.reply if answer is not None else None)
     reply, record, was_asked = facts.reply, facts.record, analysis.receipt != NO_CALLS
     raised = tuple(
@@ -466,11 +470,6 @@ def _repeat_reply(facts: PullRequestFacts) -> Reply:
     """Return the last review's type and summary as a reply without findings."""
     known: dict[str, Any] = {"type": facts.record.kind, "summary": facts.record.summary}
     return PullRequestAnalysis.model_construct(**known, earlier=[], findings=[], suggested_labels=[])
-
-
-def _find_review(answers: Sequence[ValidReply]) -> ValidReply | None:
-    """Return the last reply that reviews the pull request. A follow-up prompt may have another type of reply."""
-    return next((one for one in reversed(answers) if isinstance(one.reply, PullRequestAnalysis)), None)
 
 
 def _with_call_for(selection: Selection, wanted: Sequence[LedgerEntry], *, is_requested: bool) -> Selection:
