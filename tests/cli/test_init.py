@@ -171,8 +171,9 @@ def test_secrets_are_private_and_never_printed(run: Run, capsys: pytest.CaptureF
         (["--app"], KEY, "--name NAME"),
         (["--app", "--name", "my-hls"], KEY, "--webhook-url URL, or none"),
         (["--app"], "", "--claude-key-file FILE, or the variable ANTHROPIC_API_KEY"),
+        (["--app"], " ", "--claude-key-file FILE, or the variable ANTHROPIC_API_KEY"),
     ],
-    ids=["account", "name", "address", "key before an App is created"],
+    ids=["account", "name", "address", "key before an App is created", "blank key"],
 )
 def test_missing_value_without_a_terminal_is_an_error_that_names_its_option(
     folder: Path, options: list[str], key: str, missing: str

@@ -50,12 +50,16 @@ class Terminal:
         readable, _, _ = select.select(self._streams, [], [], timeout_s)
         return bool(readable and (readable[0].readline() or True))
 
+    def require(self, option: str) -> None:
+        """Raise `SettingsError` without a terminal. The `option` makes the question unnecessary."""
+        if not self.is_present:
+            raise SettingsError([f"there is no terminal to ask on; add {option}"])
+
     def ask_valid(
         self, question: str, default: str | None, parse: Callable[[str], T], *, option: str, is_hidden: bool = False
     ) -> T:
         """Ask until `parse` raises no `HlsError`. Without a terminal, raise one that names the `option` to use."""
-        if not self.is_present:
-            raise SettingsError([f"there is no terminal to ask on; add {option}"])
+        self.require(option)
         while True:
             try:
                 return parse(self.ask(question, default, is_hidden=is_hidden))

@@ -65,8 +65,8 @@ def run(session: Session) -> None:
     """Raises `SettingsError` for usage errors and unusable files, and other errors of GitHub and Claude."""
     _require_options(session)
     account = _choose_account(session)
-    if not session.terminal.is_present and not session.claude_key_file and not session.variables().get(KEY_VARIABLE):
-        raise SettingsError([f"there is no terminal to ask on; add {KEY_OPTION}"])  # before an App is created
+    if not session.claude_key_file and not session.variables().get(KEY_VARIABLE, "").strip():
+        session.terminal.require(KEY_OPTION)  # before an App is created
     require_writable(session.settings_path)
     require_writable(DOTENV)
     connection = set_up_app(session) if account == "app" else set_up_token(session)
