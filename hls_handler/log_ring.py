@@ -11,14 +11,15 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, Literal, get_args
 
 MAX_LINES = 5_000
 MAX_CHARACTERS = 8_000_000
 """Limit on the characters of all lines. A usual line has 300; a line with a stack trace can have 10,000."""
 
 REJECTED = '"decision": "rejected"'
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 @dataclass(frozen=True, slots=True)

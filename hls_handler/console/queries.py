@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
 from hls_handler.deliveries import State
+from hls_handler.log_ring import Level
+from hls_handler.reports.retry import Retried
 from hls_handler.store.analyses import AnalysisSearch, Kind
 from hls_handler.store.periods import PeriodName
 from hls_handler.store.search import DeliverySearch
@@ -99,7 +101,7 @@ class DeliveriesQuery(_DeliveryFilters):
 
 
 class RetryQuery(_DeliveryFilters):
-    state: Literal["dead", "queued", "ignored"] = _parameter("of the deliveries", "dead", default="dead")
+    state: Retried = _parameter("of the deliveries", "dead", default="dead")
     number: Number = _parameter("how many deliveries match", default=0, ge=0, le=MAX_NUMBER)
 
 
@@ -137,7 +139,7 @@ class FiguresQuery(Query):
 
 
 class LogQuery(Query):
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = None
+    level: Level | None = None
     id: Text = ""
     repository: Text = ""
     text: Text = ""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal, get_args
 
-from hls_handler.deliveries import State
 from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
@@ -13,8 +13,10 @@ from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.wording import count, is_or_are
 
-RETRIED: tuple[State, ...] = ("dead", "queued", "ignored")
+Retried = Literal["dead", "queued", "ignored"]
 """States of deliveries that a filter can run again."""
+
+RETRIED: tuple[Retried, ...] = get_args(Retried)
 
 
 @dataclass(frozen=True, slots=True)
