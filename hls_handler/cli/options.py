@@ -169,7 +169,7 @@ def utc_now() -> datetime:
 
 
 def require_confirmation(question: str, *, what: str, otherwise: str, err: bool = False) -> None:
-    """Ask a question. Exit with 1 for a no, which `otherwise` describes, and with 2 if there is no terminal."""
+    """Ask a question. Exit with 1 and the text `otherwise` if it is declined, and with 2 without a terminal."""
     if not sys.stdin.isatty():
         abort(f"standard input is not a terminal, so {what} cannot be confirmed; add --yes to confirm it")
     if not typer.confirm(question, err=err):

@@ -24,7 +24,9 @@ LAST_WEBHOOK, EXPECTED_SINCE = "last_webhook", "webhook_expected_since"
 """Two names in the table `counters` whose values are times in ms. Their labels are repositories, or "" for all."""
 
 CAUGHT_UP_TO, CATCH_UP_BEGAN = "caught_up_to", "catch_up_lease"
-"""Two names in the table `counters`: the last attempt read (its label is the hook), and when a run began (ms)."""
+"""Two names in the table `counters`: the last attempt read (its label is the hook), and when a run began (ms).
+
+Earlier versions stored the end of a lease under the second name."""
 
 NO_COUNTS = (LAST_WEBHOOK, EXPECTED_SINCE, CAUGHT_UP_TO, CATCH_UP_BEGAN)
 """Names in the table `counters` whose values are no counts."""

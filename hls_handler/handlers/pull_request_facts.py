@@ -133,7 +133,7 @@ class PullRequestFacts:
         )
 
     @property
-    def unasked(self) -> PullRequestFacts:
+    def without_inline(self) -> PullRequestFacts:
         """The facts for actions without a reply of Claude, which post no review comments."""
         return replace(self, review=self.review.model_copy(update={"max_inline": 0}))
 

@@ -178,17 +178,18 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         facts = job.gather()
         skipped = self.skip_reason(facts)
         if skipped is not None and skipped.reply is None:
-            return job.post_check(plan_review_check(facts.unasked, NO_CALLS), skipped.reason)
+            return job.post_check(plan_review_check(facts.without_inline, NO_CALLS), skipped.reason)
         job.choose(find_conversation(job.event, job.rule))
         if skipped is not None and skipped.reply is not None:
-            return self._post(job, facts.unasked, job.render_static(facts.unasked, skipped.reply), skipped.reason)
+            facts = facts.without_inline
+            return self._post(job, facts, job.render_static(facts, skipped.reply), skipped.reason)
         job.note(omitted=self.describe_omissions(facts), sent=describe_context(facts))
         if facts.check_commit is not None:
             job.begin_check(facts.check_commit)
         try:
             answered = job.ask(facts)
         except BudgetExceeded as exc:
-            facts = replace(facts.unasked, unanswered=dict.fromkeys(range(len(list_parts(facts))), NO_BUDGET))
+            facts = replace(facts.without_inline, unanswered=dict.fromkeys(range(len(list_parts(facts))), NO_BUDGET))
             return self._post(job, facts, job.render_static(facts, _repeat_reply(facts)), str(exc))
         return self._post(job, answered.facts, job.render(answered), answered.left_out, answered)
 
