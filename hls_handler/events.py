@@ -325,6 +325,13 @@ class Event:
         return self.pull_request or self.issue
 
     @property
+    def installation_id(self) -> int | None:
+        """The id of the GitHub App's installation; None for a webhook that does not belong to an App."""
+        installation = self.payload.get("installation")
+        found = installation.get("id") if isinstance(installation, Mapping) else None
+        return found if type(found) is int else None
+
+    @property
     def requested_review(self) -> RequestedReview | None:
         """The review that a person requested by a command or by re-running a check; None for any other event."""
         return find_requested_review(self.payload)

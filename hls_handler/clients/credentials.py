@@ -187,6 +187,11 @@ class RepositoryToken(Credential):
         self._renew_at: datetime | None = None  # after a failed renewal
         self._installation_id: int | None = None
 
+    def remember_installation(self, installation_id: int) -> None:
+        """Store the id in a payload, which saves a request."""
+        if self._installation_id is None:
+            self._installation_id = installation_id
+
     def authorization(self) -> str:
         """Return the header; renew the token before it expires. Raises `AppNotInstalled`, or a `StepFailed`.
 

@@ -124,6 +124,11 @@ class Github:
             return f"{GITHUB_RATE_LIMIT} {repository.partition('/')[0].lower()}"
         return self._access.rate_limit if self._access else GITHUB_RATE_LIMIT
 
+    def remember_installation(self, repository: str, installation_id: int) -> None:
+        """Store the id of the App's installation, as in a webhook's payload, which saves a request."""
+        if isinstance(self._access, App):
+            self._access.credential(repository).remember_installation(installation_id)
+
     @property
     def requests_sent(self) -> int:
         """Number of requests to GitHub's API since this client was created, failed ones included."""

@@ -107,6 +107,10 @@ class Github(Protocol):
         """Return the name of the rate limit of requests about "owner/repo"."""
         ...
 
+    def remember_installation(self, repository: str, installation_id: int) -> None:
+        """Store the id of the GitHub App's installation, which a payload contains."""
+        ...
+
     def reader(self, repository: str, *, bot: Account | None = None) -> Reader:
         """Return a reader. `bot` is the bot account; without it, `Reader.review_threads` finds none."""
         ...

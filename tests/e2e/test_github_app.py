@@ -34,10 +34,12 @@ def make_app_service(make_service: MakeService, sandbox: Sandbox, app: App) -> S
     return service.start()
 
 
-def deliver(service: Service, sandbox: Sandbox, payload: recorded.Recorded, *, guid: str, waits: bool = False) -> int:
+def deliver(
+    service: Service, sandbox: Sandbox, payload: recorded.Recorded, *, guid: str, waits: bool = False, **more: object
+) -> int:
     conversation = sandbox.state.seed(payload.event, payload.payload)
     assert conversation is not None
-    body = json.dumps(payload.payload).encode()
+    body = json.dumps({**payload.payload, **more}).encode()
     assert service.deliver(payload.event, body, guid=guid).status == 202
     if not waits:
         service.until_idle()
@@ -71,13 +73,11 @@ def until_identity(service: Service, holds: Any) -> Mapping[str, Any]:
 def test_app_comments_as_its_bot_until_it_is_suspended(make_service: MakeService, sandbox: Sandbox) -> None:
     app, installation = install(sandbox)
     service = make_app_service(make_service, sandbox, app)
-    number = deliver(service, sandbox, BUG, guid="guid-1")
+    number = deliver(service, sandbox, BUG, guid="guid-1", installation={"id": installation.id})
     assert authors(sandbox, number) == ["my-hls[bot]"]
     requested = [one.body for one in sandbox.requests.all("github") if one.path.endswith("/access_tokens")]
     assert [body["repositories"] for body in requested] == [["Hello-World"]]
-    look_up = f"/repos/{REPOSITORY}/installation"
-    paths = [one.path for one in sandbox.requests.all("github")]
-    sent = [path for path in paths if path.startswith(f"/repos/{REPOSITORY}/") and path != look_up]
+    sent = [one for one in sandbox.requests.all("github") if one.path.startswith(f"/repos/{REPOSITORY}/")]
     with closing(service.open_store()) as store:
         row = store.deliveries.find("guid-1")
     assert row is not None

@@ -109,6 +109,7 @@ class FakeGithub:
     lost_check_responses: list[BaseException] = field(default_factory=list)
     labels_before: list[Mapping[str, LabelState]] = field(default_factory=list)  # `before` of each `ensure_labels`
     may_exist: list[bool] = field(default_factory=list)  # argument of each `ensure_comment`
+    installations: dict[str, int] = field(default_factory=dict)  # remembered ids by repository
     calls: list[str] = field(default_factory=list)  # every call, in order
     on_call: Callable[[str], None] = _do_nothing  # runs during every call, before it has an effect
 
@@ -122,6 +123,9 @@ class FakeGithub:
 
     def rate_limit(self, repository: str) -> str:
         return "github"
+
+    def remember_installation(self, repository: str, installation_id: int) -> None:
+        self.installations[repository] = installation_id
 
     def reader(self, repository: str, *, bot: Account | None = None) -> FakeReader:
         return FakeReader(self)
