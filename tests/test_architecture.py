@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -71,11 +72,13 @@ def imports(source: str, module: str, *, is_package: bool = False) -> Iterator[s
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-ALL_IMPORTS = [
-    (module, imported)
-    for module, path in modules()
-    for imported in imports(path.read_text(encoding="utf-8"), module, is_package=path.name == "__init__.py")
-]
+@cache
+def all_imports() -> list[tuple[str, str]]:
+    return [
+        (module, imported)
+        for module, path in modules()
+        for imported in imports(path.read_text(encoding="utf-8"), module, is_package=path.name == "__init__.py")
+    ]
 
 
 def is_inside(imported: str, package: str) -> bool:
@@ -103,7 +106,7 @@ def test_table_of_layers_lists_every_package() -> None:
 def test_packages_import_no_higher_layer() -> None:
     upwards = [
         f"{module} imports {imported}"
-        for module, imported in ALL_IMPORTS
+        for module, imported in all_imports()
         if is_inside(imported, "hls_handler")
         and package_of(imported) in LAYER_OF
         and LAYER_OF[package_of(imported)] > LAYER_OF[package_of(module)]
@@ -120,7 +123,7 @@ def test_serving_with_sqlite_loads_no_module_of_the_sandbox_and_no_large_library
 
 def test_packages_have_no_import_cycles() -> None:
     graph: dict[str, set[str]] = {}
-    for module, imported in ALL_IMPORTS:
+    for module, imported in all_imports():
         if is_inside(imported, "hls_handler") and package_of(imported) in LAYER_OF:
             graph.setdefault(package_of(module), set()).add(package_of(imported))
     assert cycle_in({package: others - {package} for package, others in graph.items()}) == []
@@ -130,7 +133,7 @@ def test_packages_have_no_import_cycles() -> None:
 def test_library_is_imported_only_by_its_packages(library: str) -> None:
     violations = [
         f"{module} imports {imported}"
-        for module, imported in ALL_IMPORTS
+        for module, imported in all_imports()
         if is_inside(imported, library) and package_of(module) not in ONLY_IN[library]
     ]
     assert violations == []
