@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from bench.in_memory import InMemory
 from bench.row import Row, describe_rounds, median
 from hls_handler.deliveries import NewDelivery
-from hls_handler.engine.runner import run_delivery
+from hls_handler.engine.pipeline import run_delivery
 from hls_handler.prompting import recorded
 from hls_handler.storage import Storage
 from hls_handler.store.search import DeliverySearch

@@ -2,21 +2,23 @@
 
     Event ─ route ─> Rule ─ gather ─> Facts ─ ask ─> Analysis ─ plan ─> [Action] ─ post ─> Outcome
 
-`process_delivery` runs the steps up to the rule, `Handler.run` the others. A step's result is stored as a checkpoint
-before the next call to Claude and the next write to GitHub, so a retry continues after the last stored step.
+`run_delivery` stores the end of an attempt: finished, rescheduled or dead letter. `process_delivery` runs the steps up
+to the rule, `Handler.run` the others. A step's result is stored as a checkpoint before the next call to Claude and the
+next write to GitHub, so a retry continues after the last stored step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import inf
 from typing import Any
 
 import msgspec
 
-from hls_handler.deliveries import Lease, Posted
+from hls_handler.deliveries import Finished, Lease, Posted, State
 from hls_handler.engine.active_config import WorkerContext
 from hls_handler.engine.commands import find_finding, run_command
 from hls_handler.engine.handler_job import HandlerJob, plan_check, require_runs_left
@@ -24,8 +26,21 @@ from hls_handler.engine.job import RULE, DeliveryResult, Job
 from hls_handler.engine.posting import describe_label_correction, record_label_correction
 from hls_handler.engine.repository_settings import load_repository_settings, route_with_repository_settings
 from hls_handler.engine.unreviewed_checks import end_group_check, end_ignored_check, outdate_check
-from hls_handler.errors import ConversationIgnored, PayloadError, Permanent, PromptError, Retryable, StepFailed
-from hls_handler.events import REQUEST_KEY, Event, parse_event
+from hls_handler.errors import (
+    AppNotInstalled,
+    ConversationIgnored,
+    DependencyDown,
+    LeaseLost,
+    PayloadError,
+    Permanent,
+    Postponed,
+    PromptError,
+    Retryable,
+    StepFailed,
+    StoreUnavailable,
+    Superseded,
+)
+from hls_handler.events import REQUEST_KEY, Event, event_key, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.issues import has_open_requests
@@ -40,12 +55,178 @@ from hls_handler.routing import (
     from_event,
 )
 from hls_handler.settings.effective import without_entry
+from hls_handler.settings.model import Limits
+from hls_handler.store.calls import CLAUDE_RATE_LIMIT, CallRow
+from hls_handler.tracing import annotate
+from hls_handler.wording import count
+
+log = logging.getLogger(__name__)
+
+BACKOFF_CAP_S = 300.0
+"""Longest pause between two attempts, in seconds."""
 
 RECENT_S = 60.0
 """A payload that is younger than this is analysed as it is. Before posting, the state is read in any case."""
 
 UNLESS_TAKING_OVER: frozenset[IgnoredKind] = frozenset({"event not enabled", "draft", "not requested"})
 """Kinds of reasons to ignore a push that do not apply if it superseded a review."""
+
+
+def decide_retry(
+    error: StepFailed,
+    *,
+    attempts: int,
+    failures: int,
+    first_failure_at: datetime,
+    now: datetime,
+    jitter: float,
+    limits: Limits,
+) -> datetime | str:
+    """Return the time of the next attempt, or the reason to give up.
+
+    `failures` counts all failures of the delivery, including `error`; `attempts` does not count outages of
+    GitHub and Claude. The pause before the retry is multiplied by (1 + `jitter`) / 2. The retry is never before
+    `error.not_before`.
+    """
+    if isinstance(error, Permanent):
+        return str(error)
+    if attempts >= limits.max_attempts and not isinstance(error, DependencyDown):
+        return f"failed {count(attempts, 'time')} (limits.max_attempts), last: {error}"
+    if now - first_failure_at >= timedelta(hours=limits.give_up_after_h):
+        return f"still failing after {limits.give_up_after_h:g} h (limits.give_up_after_h), last: {error}"
+    doublings = min(failures - 1, 16)  # past the cap anyway, and 2.0 ** 2000 overflows
+    pause_s = min(limits.retry_backoff_s * 2**doublings, BACKOFF_CAP_S)
+    at = now + timedelta(seconds=pause_s * (0.5 + 0.5 * jitter))
+    return max(at, error.not_before) if isinstance(error, Retryable) and error.not_before is not None else at
+
+
+def run_delivery(lease: Lease, context: WorkerContext) -> Finished | None:
+    """Process a delivery and store its result. Return None if the delivery is not finished: it may be retried."""
+    key = event_key(lease.event, lease.action)
+    begun = {
+        "hls.delivery": lease.guid,
+        "hls.event": key,
+        "hls.repository": lease.repository,
+        "hls.number": lease.number,
+        "hls.attempt": lease.attempt,
+    }
+    try:
+        with context.tracing.trace(f"delivery {key}", begun):
+            finished = _run(lease, context)
+            annotate({"hls.state": finished.state if finished else "waiting"})
+            return finished
+    except LeaseLost:
+        log.warning("lease lost; another worker may have the delivery")
+    except StoreUnavailable as exc:
+        context.health.report_store_problem(exc)
+        log.error("store unavailable; the delivery is claimed again when its lease expires", extra={"error": str(exc)})
+    return None
+
+
+def _run(lease: Lease, context: WorkerContext) -> Finished | None:
+    store, sent_before = context.store, context.github.requests_sent
+    try:
+        result = process_delivery(lease, context)
+    except Superseded as exc:
+        result = DeliveryResult("superseded", str(exc), handler=handler_for(lease.event).name)
+    except Postponed as exc:
+        if exc.waiting_for is not None:
+            remedy = "wait, or raise the limit that the message names"
+            context.health.report_problem(exc.waiting_for, str(exc), remedy)
+        requests = context.github.requests_sent - sent_before
+        store.queue.reschedule(lease, at=exc.at, reason=str(exc), failed=False, counts=False, github_requests=requests)
+        return None
+    except StepFailed as exc:
+        return _fail(lease, context, exc, context.github.requests_sent - sent_before)
+    except (LeaseLost, StoreUnavailable):
+        raise
+    except Exception as exc:  # a defect must neither end the thread nor lose the delivery
+        log.exception("defect while processing a delivery")
+        reason = f"defect in HLS, please report it: {type(exc).__name__} (the log has the trace)"
+        return _fail(lease, context, Retryable(reason), context.github.requests_sent - sent_before)
+    requests = context.github.requests_sent - sent_before
+    took_s = (store.now() - lease.received_at).total_seconds()
+    calls = store.calls.calls_of(lease.guid) if result.calls is None else result.calls
+    store.queue.finish(
+        lease,
+        result.state,
+        reason=result.reason,
+        kind=result.kind,
+        handler=result.handler,
+        took_s=took_s,
+        changes=result.changes,
+        posting=result.posting,
+        github_requests=requests,
+    )
+    return _log_end(lease, result.state, result.reason, result.handler, calls, requests, took_s)
+
+
+def _fail(lease: Lease, context: WorkerContext, error: StepFailed, requests: int) -> Finished | None:
+    """Store a failed attempt: the delivery is retried, or becomes a dead letter."""
+    annotate({"error.type": type(error).__name__}, failed=True)
+    store, now, limits = context.store, context.store.now(), context.config.settings.limits
+    row = store.deliveries.find(lease.guid)  # current row: a successful step resets first_failure_at
+    counts = not isinstance(error, DependencyDown)
+    decision = decide_retry(
+        error,
+        attempts=lease.attempts + counts,
+        failures=lease.failures + 1,
+        first_failure_at=(row.first_failure_at if row else None) or now,
+        now=now,
+        jitter=context.jitter(),
+        limits=limits,
+    )
+    if isinstance(error, DependencyDown):
+        context.health.report_problem(error.dependency, str(error), error.remedy)
+        is_github = error.dependency == "github"
+        rate_limit = context.github.rate_limit(lease.repository or "") if is_github else CLAUDE_RATE_LIMIT
+        not_before = error.not_before if error.applies_to_all_calls else None
+        if not isinstance(error, AppNotInstalled):  # which holds for one repository, and the limit for its owner
+            # Other workers wait instead of failing, too.
+            store.rate_limiter.hold(rate_limit, not_before or now + timedelta(seconds=limits.retry_backoff_s))
+    if isinstance(decision, str):
+        handler, calls = handler_for(lease.event).name, store.calls.calls_of(lease.guid)
+        took_s = (now - lease.received_at).total_seconds()
+        store.queue.dead_letter(lease, reason=decision, took_s=took_s, handler=handler, github_requests=requests)
+        return _log_end(lease, "dead", decision, handler, calls, requests, took_s)
+    store.queue.reschedule(lease, at=decision, reason=str(error), failed=True, counts=counts, github_requests=requests)
+    log.warning("delivery failed and is retried", extra={"reason": str(error), "at": decision.isoformat()})
+    return None
+
+
+def _log_end(
+    lease: Lease,
+    state: State,
+    reason: str,
+    handler: str | None,
+    calls: Sequence[CallRow],
+    requests: int,
+    took_s: float,
+) -> Finished:
+    """Log that a delivery is finished, with figures over all of its attempts, and add some of them to the span."""
+    own = [call for call in calls if not call.of_shadow]
+    numbers = {
+        "input_tokens": sum(call.all_input_tokens for call in calls),
+        "output_tokens": sum(call.output_tokens or 0 for call in calls),
+        "cost_usd": round(sum(call.cost_usd or 0 for call in calls), 6),
+    }
+    prompt = own[-1].prompt_id if own else None
+    annotate({"hls.handler": handler, "hls.prompt": prompt, **{f"hls.{key}": n for key, n in numbers.items()}})
+    fields = {
+        "event": lease.event,
+        "action": lease.action,
+        "state": state,
+        "reason": reason,
+        "handler": handler,
+        "prompt": prompt,
+        "model": own[-1].model if own else None,
+        **numbers,
+        "github_requests": (lease.github_requests or 0) + requests,
+        "duration_ms": round(took_s * 1000),
+        "attempts": lease.failures + 1,
+    }
+    log.log(logging.ERROR if state == "dead" else logging.INFO, "delivery finished", extra=fields)
+    return Finished(lease.guid, state, reason)
 
 
 def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from hls_handler.deliveries import Finished
 from hls_handler.engine.active_config import WorkerContext
 from hls_handler.engine.health import Health
-from hls_handler.engine.runner import run_delivery
+from hls_handler.engine.pipeline import run_delivery
 from hls_handler.errors import StoreUnavailable
 from hls_handler.logs import log_context
 from hls_handler.queue.delivery_queue import DeliveryQueue

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from hls_handler.deliveries import Finished
-from hls_handler.engine.runner import GiveUp, Retry, decide_retry
+from hls_handler.engine.pipeline import decide_retry
 from hls_handler.errors import Dependency, DependencyDown, Permanent, Retryable, StepFailed, StoreUnavailable
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.settings.model import Limits
@@ -127,7 +127,7 @@ def decide(
     failures: int = 1,
     failed_for: timedelta = timedelta(),
     jitter: float = 0.0,
-) -> Retry | GiveUp:
+) -> datetime | str:
     return decide_retry(
         error,
         attempts=attempts,
@@ -140,42 +140,29 @@ def decide(
 
 
 @pytest.mark.parametrize(
-    ("failures", "seconds"),
-    [(1, 2.5), (2, 5), (3, 10), (6, 80), (7, 150), (100_000, 150)],
-    ids=["first", "doubled", "doubled again", "below the cap", "capped", "far above the cap"],
+    ("failures", "jitter", "seconds"),
+    [(1, 0, 2.5), (2, 0, 5), (2, 0.5, 7.5), (6, 0, 80), (7, 0, 150), (100_000, 0, 150)],
+    ids=["first", "doubled", "with jitter", "below the cap", "capped", "far above the cap"],
 )
-def test_backoff_doubles_up_to_five_minutes(failures: int, seconds: float) -> None:
-    assert decide(OUTAGE, failures=failures) == Retry(at=NOON + timedelta(seconds=seconds), counts=False)
+def test_backoff_doubles_up_to_five_minutes(failures: int, jitter: float, seconds: float) -> None:
+    assert decide(OUTAGE, failures=failures, jitter=jitter) == NOON + timedelta(seconds=seconds)
 
 
-def test_jitter_spreads_the_second_half_of_the_backoff() -> None:
-    assert decide(OUTAGE, failures=2, jitter=0.5) == Retry(at=NOON + timedelta(seconds=7.5), counts=False)
-
-
-def test_not_before_of_the_server_is_not_shortened() -> None:
-    in_an_hour = NOON + timedelta(hours=1)
-    assert decide(Retryable("422", not_before=in_an_hour)) == Retry(at=in_an_hour, counts=True)
-
-
-def test_not_before_of_the_server_does_not_shorten_the_backoff() -> None:
-    at_once = NOON + timedelta(seconds=1)
-    assert decide(Retryable("422", not_before=at_once)) == Retry(at=NOON + timedelta(seconds=2.5), counts=True)
+def test_retry_is_neither_before_the_backoff_nor_before_the_server_permits_it() -> None:
+    in_an_hour, at_once = NOON + timedelta(hours=1), NOON + timedelta(seconds=1)
+    assert decide(Retryable("422", not_before=in_an_hour)) == in_an_hour
+    assert decide(Retryable("422", not_before=at_once)) == NOON + timedelta(seconds=2.5)
 
 
 def test_outage_uses_no_attempt_but_ends_after_a_day() -> None:
-    assert isinstance(decide(OUTAGE, attempts=99, failed_for=timedelta(hours=23)), Retry)
-    assert decide(OUTAGE, attempts=99, failed_for=timedelta(hours=24)) == GiveUp(
-        "still failing after 24 h (limits.give_up_after_h), last: 503"
-    )
+    assert isinstance(decide(OUTAGE, attempts=99, failed_for=timedelta(hours=23)), datetime)
+    reason = "still failing after 24 h (limits.give_up_after_h), last: 503"
+    assert decide(OUTAGE, attempts=99, failed_for=timedelta(hours=24)) == reason
 
 
 def test_failure_at_the_last_attempt_gives_up() -> None:
-    assert isinstance(decide(Retryable("422"), attempts=3), Retry)
-    assert decide(Retryable("422"), attempts=4) == GiveUp("failed 4 times (limits.max_attempts), last: 422")
-
-
-def test_permanent_failure_is_not_retried() -> None:
-    assert decide(Permanent("issue is locked")) == GiveUp("issue is locked")
+    assert isinstance(decide(Retryable("422"), attempts=3), datetime)
+    assert decide(Retryable("422"), attempts=4) == "failed 4 times (limits.max_attempts), last: 422"
 
 
 # The log line about a finished delivery, and the requests to GitHub that it counts

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import Reply, UnusableReply, Usage
-from hls_handler.engine.runner import run_delivery
+from hls_handler.engine.pipeline import run_delivery
 from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent
 from hls_handler.events import Label
 from hls_handler.handlers.reader import Commit, Comparison, FileAtRef

@@ -17,7 +17,7 @@ from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig, Work
 from hls_handler.engine.health import Health
 from hls_handler.engine.job import Job
 from hls_handler.engine.library import load_checked
-from hls_handler.engine.runner import run_delivery
+from hls_handler.engine.pipeline import run_delivery
 from hls_handler.engine.unreviewed_checks import CheckEnder
 from hls_handler.events import parse_event
 from hls_handler.handlers import HANDLERS

@@ -19,7 +19,7 @@ from hls_handler.clients.github import Github as GithubClient
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.engine.active_config import BotAccount, ChosenAccount, DeliveryConfig, WorkerContext
 from hls_handler.engine.health import Health
-from hls_handler.engine.runner import run_delivery
+from hls_handler.engine.pipeline import run_delivery
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Router, Rule, from_envelope, parse_envelope
 from hls_handler.sandbox.middleware import LoggedRequest
