@@ -57,9 +57,9 @@ from hls_handler.engine.active_config import (
     load_bot_accounts,
     route_envelope,
 )
+from hls_handler.engine.checks import END_EVERY_S, CheckEnder
 from hls_handler.engine.health import Health
 from hls_handler.engine.library import load_checked
-from hls_handler.engine.unreviewed_checks import END_EVERY_S, CheckEnder
 from hls_handler.engine.workers import Workers
 from hls_handler.errors import (
     DatabaseUnavailable,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,10 +15,9 @@ from hls_handler.analysis import Analysis, Reply
 from hls_handler.deliveries import REQUESTED, Posted
 from hls_handler.engine.asking import ask, prompt_limits, render_replies, render_static
 from hls_handler.engine.calls import OMISSIONS, PROMPT_SECRET
-from hls_handler.engine.commit_checks import begin_check
+from hls_handler.engine.checks import begin_check, plan_check
 from hls_handler.engine.job import ASK, Codec, Job, Part, facts_codec, reads_postponed
-from hls_handler.engine.posting import is_check_ended, post, post_without_reply, store_unposted
-from hls_handler.engine.repository_settings import report_settings_problems
+from hls_handler.engine.posting import Posting, is_check_ended, post, post_without_reply, store_unposted
 from hls_handler.engine.shadow import prompt_result, run_shadow
 from hls_handler.errors import ConversationIgnored, Permanent, Superseded
 from hls_handler.events import Event
@@ -28,14 +28,21 @@ from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
+from hls_handler.settings.repository import RepositorySettingsFile, build_problems_comment
 from hls_handler.store.calls import CallRow, make_receipt
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
 from hls_handler.tracing import span
 from hls_handler.wording import count
 
+log = logging.getLogger(__name__)
+
 CONTEXT = Codec("context", 1, TypeAdapter(str))
 """A sentence part about what Claude gets besides the event: "AGENTS.md (about 120 tokens)"."""
+PROBLEMS_REPORTED = Codec("settings_reported", 2, TypeAdapter(Outcome), readable=(1,))
+
+PROBLEMS_INDEX = 1_000
+"""Index of the checkpoint "writing" for the comment on the file's problems. No planned action has this index."""
 
 
 class HandlerJob:
@@ -162,7 +169,7 @@ class HandlerJob:
                     require_needed=partial(self._require_needed, facts),
                     after_review=after_review and (lambda outcome: self._without_labels(after_review(outcome))),
                 )
-                report_settings_problems(job, conversation)
+                _report_settings_problems(job, conversation)
                 posting = self._posting
         if analysis.answers:
             if job.rule.shadow is not None:
@@ -201,15 +208,6 @@ def _find_head(facts: Any) -> str | None:
     return facts.pull_request.head_sha if isinstance(facts, PullRequestFacts) else None
 
 
-def plan_check(job: Job) -> None:
-    """Record that the head commit should get a check, if the delivery is a review that sets one."""
-    event, effective = job.event, job.rule.effective
-    is_review = job.config.library.prompts[job.rule.prompt].reply == "pull_request_analysis" and not event.is_closing
-    if event.pull_request is None or not is_review or not effective.review.check or effective.features.dry_run:
-        return
-    job.store.commit_checks.plan(job.lease, event.pull_request.head_sha)
-
-
 def require_runs_left(job: Job, runs: int) -> None:
     """Raise `ConversationIgnored` if `runs` are too many of the conversation.
 
@@ -225,3 +223,26 @@ def require_runs_left(job: Job, runs: int) -> None:
     times = count(runs, "time")
     reason = f"this conversation was processed {times} within the hour, and {where} allows {most}"
     raise ConversationIgnored(reason, "too many runs")
+
+
+def _report_settings_problems(job: Job, conversation: Conversation) -> None:
+    """Comment on the problems of the settings file, once for each version of the file.
+
+    In a dry run, or if comments are off, nothing is written or stored. So a later delivery can still comment.
+    """
+    file, features = job.repository_settings, job.rule.effective.features
+    if file is None or not file.settings.problems or features.dry_run or not features.auto_commenting:
+        return
+    job.run_step(PROBLEMS_REPORTED, 0, partial(_report, job, conversation, file))
+
+
+def _report(job: Job, conversation: Conversation, file: RepositorySettingsFile) -> Outcome:
+    repository = job.event.repository
+    if not job.store.repository_files.claim_report(job.lease, repository.id, job.bot.login, file.version or ""):
+        return Outcome("comment", "withheld", "another delivery comments on the settings file's problems")
+    try:
+        comment = build_problems_comment(file.settings.problems)
+        return Posting(job, conversation).write(comment, PROBLEMS_INDEX)
+    except Permanent as exc:  # the delivery's own comment is posted, so the delivery succeeds
+        log.warning("cannot comment on the problems of the settings file", extra={"reason": str(exc)})
+        return Outcome("comment", "withheld", str(exc))

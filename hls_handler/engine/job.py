@@ -65,6 +65,9 @@ from hls_handler.untrusted.redaction import redact, redact_code
 GATHER, ASK = "gather", "ask"
 """Names of the checkpoints of facts and of replies."""
 
+LOCK_S = 120.0
+"""Seconds after which another delivery may take over the lock of a comment, of the reviews or of a check."""
+
 IN_PLACE_S = 1.5
 """Longest wait, in seconds, without rescheduling the delivery. Rescheduling repeats its reads from GitHub."""
 

@@ -20,12 +20,12 @@ import msgspec
 
 from hls_handler.deliveries import Finished, Lease, Posted, State
 from hls_handler.engine.active_config import WorkerContext
+from hls_handler.engine.checks import end_group_check, end_ignored_check, outdate_check, plan_check
 from hls_handler.engine.commands import find_finding, run_command
-from hls_handler.engine.handler_job import HandlerJob, plan_check, require_runs_left
+from hls_handler.engine.handler_job import HandlerJob, require_runs_left
 from hls_handler.engine.job import RULE, DeliveryResult, Job
 from hls_handler.engine.posting import describe_label_correction, record_label_correction
 from hls_handler.engine.repository_settings import load_repository_settings, route_with_repository_settings
-from hls_handler.engine.unreviewed_checks import end_group_check, end_ignored_check, outdate_check
 from hls_handler.errors import (
     AppNotInstalled,
     ConversationIgnored,

@@ -25,8 +25,8 @@ from hls_handler.actions import (
     Outcome,
 )
 from hls_handler.engine.active_config import Writer
-from hls_handler.engine.commit_checks import ensure_check, preview_check
-from hls_handler.engine.job import Codec, Job
+from hls_handler.engine.checks import ensure_check, preview_check
+from hls_handler.engine.job import LOCK_S, Codec, Job
 from hls_handler.errors import DependencyDown, Postponed, Retryable, StepFailed, Superseded
 from hls_handler.events import Issue, PullRequest
 from hls_handler.handlers.handler import check_conversation
@@ -43,9 +43,6 @@ from hls_handler.store.interruptions import InterruptionCheck
 from hls_handler.tracing import annotate
 
 log = logging.getLogger(__name__)
-
-LOCK_S = 120.0
-"""Seconds after which another delivery may take over the lock of a comment, or of the reviews."""
 
 REVIEW_LOCK = "review"
 """End of the name of the lock for reviews of a conversation and for replies in its review threads."""

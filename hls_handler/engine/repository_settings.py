@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from functools import partial
 
 from pydantic import TypeAdapter
 
-from hls_handler.actions import Outcome
 from hls_handler.engine.job import Codec, Job
-from hls_handler.engine.posting import Posting
 from hls_handler.errors import Permanent, Postponed, Retryable, SettingsError
-from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import FileAtRef
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Ignored, Rule, from_event
@@ -23,7 +19,6 @@ from hls_handler.settings.repository import (
     PATH,
     RepositorySettings,
     RepositorySettingsFile,
-    build_problems_comment,
     decode_repository_file,
     merge_with_last_valid,
     parse_repository_file,
@@ -183,32 +178,3 @@ def _text(found: FileAtRef) -> str:
     if found.content is None:
         raise SettingsError([f"{PATH} is larger than {MAX_BYTES} bytes, the limit for this file"])
     return decode_repository_file(found.content)
-
-
-PROBLEMS_REPORTED = Codec("settings_reported", 2, TypeAdapter(Outcome), readable=(1,))
-
-PROBLEMS_INDEX = 1_000
-"""Index of the checkpoint "writing" for the comment on the file's problems. No planned action has this index."""
-
-
-def report_settings_problems(job: Job, conversation: Conversation) -> None:
-    """Comment on the problems of the settings file, once for each version of the file.
-
-    In a dry run, or if comments are off, nothing is written or stored. So a later delivery can still comment.
-    """
-    file, features = job.repository_settings, job.rule.effective.features
-    if file is None or not file.settings.problems or features.dry_run or not features.auto_commenting:
-        return
-    job.run_step(PROBLEMS_REPORTED, 0, partial(_report, job, conversation, file))
-
-
-def _report(job: Job, conversation: Conversation, file: RepositorySettingsFile) -> Outcome:
-    repository = job.event.repository
-    if not job.store.repository_files.claim_report(job.lease, repository.id, job.bot.login, file.version or ""):
-        return Outcome("comment", "withheld", "another delivery comments on the settings file's problems")
-    try:
-        comment = build_problems_comment(file.settings.problems)
-        return Posting(job, conversation).write(comment, PROBLEMS_INDEX)
-    except Permanent as exc:  # the delivery's own comment is posted, so the delivery succeeds
-        log.warning("cannot comment on the problems of the settings file", extra={"reason": str(exc)})
-        return Outcome("comment", "withheld", str(exc))

@@ -11,10 +11,10 @@ from hls_handler.analysis import UnusableReply, ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.asking import UNVERIFIED
 from hls_handler.engine.calls import OMISSIONS, UNUSABLE
-from hls_handler.engine.handler_job import CONTEXT
+from hls_handler.engine.handler_job import CONTEXT, PROBLEMS_REPORTED
 from hls_handler.engine.job import ASK, GATHER, RULE, decode_reply_for_display
 from hls_handler.engine.posting import OUTCOME
-from hls_handler.engine.repository_settings import PROBLEMS_REPORTED, SETTINGS_FILE
+from hls_handler.engine.repository_settings import SETTINGS_FILE
 from hls_handler.engine.shadow import SHADOW, ShadowResult
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause, resume_command
 from hls_handler.reports.reply_text import describe_reply, describe_text

@@ -9,8 +9,8 @@ import pytest
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Unusable, UnusableReply, Usage
+from hls_handler.engine.checks import ENDING_S
 from hls_handler.engine.posting import OUTCOME
-from hls_handler.engine.unreviewed_checks import ENDING_S
 from hls_handler.errors import AppNotInstalled, DependencyDown, HlsError, Permanent, Retryable
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Review, Settings

@@ -14,11 +14,11 @@ from typing import Any
 from hls_handler.analysis import IssueAnalysis
 from hls_handler.deliveries import Finished, Lease, NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig, WorkerContext
+from hls_handler.engine.checks import CheckEnder
 from hls_handler.engine.health import Health
 from hls_handler.engine.job import Job
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.pipeline import run_delivery
-from hls_handler.engine.unreviewed_checks import CheckEnder
 from hls_handler.events import parse_event
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.reader import ChangedFile

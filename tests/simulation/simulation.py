@@ -22,9 +22,9 @@ from hls_handler.db.database import Database, parse_url
 from hls_handler.db.values import no_skew, to_ms
 from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig, WorkerContext
+from hls_handler.engine.checks import END_EVERY_S, CheckEnder
 from hls_handler.engine.health import Health
 from hls_handler.engine.pipeline import run_delivery
-from hls_handler.engine.unreviewed_checks import END_EVERY_S, CheckEnder
 from hls_handler.prompting import recorded
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.queue.clock_steps import ClockSteps

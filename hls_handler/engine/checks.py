@@ -1,6 +1,7 @@
-"""Checks that end without a review: of ignored events, of merge queues, and of deliveries that failed.
+"""The check on a commit: begun before Claude is asked, ended with the result, or with the reason why there is none.
 
-Every head commit of an enabled repository's pull request ends with a check: that of an ignored event says why.
+Every head commit of an enabled repository's pull request ends with a check: also those of ignored events, of merge
+queues, and of deliveries that failed.
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
-from hls_handler.actions import Conclusion, EnsureCheck, Outcome
+from hls_handler.actions import CommitCheck, Conclusion, EnsureCheck, Outcome, WrittenCheck
 from hls_handler.analysis import Receipt
-from hls_handler.engine.active_config import Github
-from hls_handler.engine.commit_checks import ensure_check
-from hls_handler.engine.job import Job
+from hls_handler.engine.active_config import Checks, Github
+from hls_handler.engine.job import LOCK_S, Job
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import (
     AppNotInstalled,
@@ -24,17 +25,19 @@ from hls_handler.errors import (
     Postponed,
     StepFailed,
     StoreUnavailable,
+    TokenReplaced,
 )
 from hls_handler.events import MergeGroup
 from hls_handler.handlers.check import plan_ignored_check, plan_unreviewed_check
 from hls_handler.handlers.merge_groups import HeadCheck, find_merged, find_queued, plan_group_check
 from hls_handler.handlers.reader import Reader
+from hls_handler.queue.locks import WriteCompleted
 from hls_handler.routing import BY_OPERATOR, IgnoredKind, RoutingInput, brings_diff, is_retargeted, may_have_checks
 from hls_handler.settings.effective import RepositoryTable, without_entry
-from hls_handler.settings.model import Review, Settings
+from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import make_receipt
-from hls_handler.store.commit_checks import UnendedCheck
+from hls_handler.store.commit_checks import CheckChange, UnendedCheck
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,82 @@ ENDING_S = 60.0
 """Time in which a process ends one check; then another process may."""
 MAX_WAIT_S = 15.0
 """Longest wait for a slot of the rate limit."""
+
+
+def plan_check(job: Job) -> None:
+    """Record that the head commit should get a check, if the delivery is a review that sets one."""
+    event, effective = job.event, job.rule.effective
+    is_review = job.config.library.prompts[job.rule.prompt].reply == "pull_request_analysis" and not event.is_closing
+    if event.pull_request is None or not is_review or not effective.review.check or effective.features.dry_run:
+        return
+    job.store.commit_checks.plan(job.lease, event.pull_request.head_sha)
+
+
+def begin_check(job: Job, commit: str) -> None:
+    """Show the check in progress, unless an earlier attempt did. If GitHub rejects it, the delivery goes on without."""
+    if job.rule.effective.features.dry_run:
+        return
+    check = job.store.commit_checks.begin(job.lease, commit, changes=job.pending.take())
+    if not check.is_shown and check.rejected is None:
+        if not check.is_new:  # a new one is only written, for which no slot is granted during a hold
+            job.require_reads_allowed()
+        _write(job, check, lambda checks: checks.begin(check))
+
+
+def ensure_check(job: Job, action: EnsureCheck) -> Outcome:
+    """End the check as planned. If GitHub rejects it, the outcome is "withheld", and the delivery does not fail."""
+    if job.rule.effective.features.dry_run:
+        return preview_check(action)
+    check = job.store.commit_checks.begin(job.lease, action.commit, changes=job.pending.take())
+    result: WrittenCheck | str | None = check.rejected
+    if result is None:
+        result = _write(job, check, lambda checks: checks.end(check, action), action)
+    if isinstance(result, str):
+        return Outcome("check", "withheld", f"the check was not set: {result}", body=action.summary)
+    conclusion: str = action.conclusion
+    if result.state not in (None, conclusion):
+        conclusion = f"{result.state} (a commit status has no {conclusion})"
+    detail = f"set the check to {conclusion}: {action.title}"
+    return Outcome("check", "changed", detail, url=result.url, body=action.summary)
+
+
+def preview_check(action: EnsureCheck) -> Outcome:
+    detail = f"would have set the check to {action.conclusion}: {action.title}"
+    return Outcome("check", "dry_run", detail, body=action.summary)
+
+
+def _write(
+    job: Job, check: CommitCheck, write: Callable[[Checks], WrittenCheck], ending: EnsureCheck | None = None
+) -> WrittenCheck | str:
+    """Write the check, which `ending` ends; return GitHub's confirmation, or why GitHub rejected it."""
+    lock = f"{job.lease.conversation_key}/check"
+    if not check.is_new:  # the creation by an earlier attempt may still take effect
+        job.store.locks.acquire(job.lease, lock, ttl_s=LOCK_S, changes=job.pending.take())
+    checks = job.context.github.checks(
+        job.event.repository.full_name, begin_write=lambda: job.begin_write(lock), check_lease=job.check_lease
+    )
+    completed = WriteCompleted(lock)
+    try:
+        written = write(checks)
+    except (DependencyDown, TokenReplaced) as exc:
+        if not (isinstance(exc, DependencyDown) and exc.may_have_succeeded):
+            job.pending.add(completed)
+        raise
+    except StepFailed as exc:
+        job.pending.add(completed)
+        # A check that is in progress, perhaps since an earlier attempt without a response, must not stay so:
+        # `CheckEnder` ends it after the delivery.
+        is_ended = check.is_new and not check.is_shown
+        rejected = CheckChange(check.commit, check.check_run_id, is_ended=is_ended, rejected=str(exc))
+        job.pending.add(rejected)
+        log.warning("GitHub rejected the check", extra={"error": str(exc)})
+        return str(exc)
+    job.pending.add(completed)
+    change = CheckChange(check.commit, written.check_run_id, is_ended=ending is not None)
+    if ending is not None:
+        change = replace(change, conclusion=ending.conclusion, is_exempt=ending.is_exempt)
+    job.pending.add(change)
+    return written
 
 
 def end_ignored_check(job: Job, routing_input: RoutingInput, kind: IgnoredKind, reason: str) -> Outcome | None:
@@ -200,9 +279,7 @@ class CheckEnder:
             if self._clock() > until - ENDING_S / 2:
                 raise LeaseLost("too little time is left to end the check; the next run tries again")
 
-        effective = RepositoryTable(settings).find(unended.repository) or without_entry(settings)
-        receipt = make_receipt(self._store.calls.calls_of(unended.guid))
-        action = plan_end(unended, effective.review, settings.shorten_paths, receipt)
+        action = _plan_end(unended, settings, make_receipt(self._store.calls.calls_of(unended.guid)))
         try:
             checks = github.checks(unended.repository, begin_write=begin_write, check_lease=check_lease)
             checks.end(unended.check, action)
@@ -213,22 +290,18 @@ class CheckEnder:
         return action
 
 
-def plan_end(
-    unended: UnendedCheck, review: Review, shorten_paths: Callable[[str], str], receipt: Receipt
-) -> EnsureCheck:
-    """Return the check of a delivery that ended without a result. It is never a success.
-
-    `shorten_paths` removes folders of this machine from a text.
-    """
-    reason = shorten_paths(unended.reason or "no reason was stored")
+def _plan_end(unended: UnendedCheck, settings: Settings, receipt: Receipt) -> EnsureCheck:
+    """Return the check of a delivery that ended without a result. It is never a success."""
+    effective = RepositoryTable(settings).find(unended.repository) or without_entry(settings)
+    reason = settings.shorten_paths(unended.reason or "no reason was stored")
     if unended.state == "done":
         reason = "the last event of the pull request caused no review"
-    conclusion: Conclusion = "cancelled" if unended.state == "superseded" else review.incomplete
+    conclusion: Conclusion = "cancelled" if unended.state == "superseded" else effective.review.incomplete
     title, details = "Not reviewed", ""
     if unended.state == "dead":
         title = "The review failed"
         reason, _, details = reason.partition("; ")  # errors say behind it what the operator should do
     if unended.check.rejected is not None:
         title, details = "The result was not set", ""
-        reason = shorten_paths(f"GitHub rejected it: {unended.check.rejected}")
+        reason = settings.shorten_paths(f"GitHub rejected it: {unended.check.rejected}")
     return plan_unreviewed_check(unended.check.commit, conclusion, title, reason, receipt, details=details)
