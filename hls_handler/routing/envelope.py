@@ -1,13 +1,11 @@
 """The webhook envelope: the few fields of a body that the receiver parses. Also the input of routing.
 
-The receiver also checks the types of fields that routing does not use. So it rejects a body that the worker's
-`parse_event` could not parse.
+The worker checks the types of the other fields with `parse_event`.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
@@ -38,12 +36,8 @@ class EnvelopeLabel(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-class EnvelopeCommit(msgspec.Struct, frozen=True):
+class EnvelopeHead(msgspec.Struct, frozen=True):
     sha: Name = ""
-
-
-class EnvelopeAuthor(EnvelopeAccount, frozen=True, kw_only=True):
-    id: int
 
 
 class EnvelopeConversation(msgspec.Struct, frozen=True):
@@ -53,28 +47,17 @@ class EnvelopeConversation(msgspec.Struct, frozen=True):
     title: str | None = None
     draft: bool | None = None
     labels: tuple[EnvelopeLabel, ...] | None = None
-    head: EnvelopeCommit | None = None
-    user: EnvelopeAuthor | None = None
-    body: str | None = None
-    state: Literal["open", "closed"] = "open"
-    locked: bool = False
-    author_association: str = "NONE"
-    html_url: str = ""
+    head: EnvelopeHead | None = None
+    user: EnvelopeAccount | None = None
     pull_request: dict[str, object] | None = None
 
 
-class EnvelopeReview(msgspec.Struct, frozen=True):
+class EnvelopeComment(msgspec.Struct, frozen=True):
+    """A comment or a review."""
+
+    id: int
     user: EnvelopeAccount | None = None
     body: str | None = None
-
-
-class EnvelopeComment(msgspec.Struct, frozen=True):
-    id: int
-    user: EnvelopeAuthor | None = None
-    body: str | None = None
-    author_association: str = "NONE"
-    html_url: str | None = None
-    created_at: datetime | None = None
     in_reply_to_id: int | None = None  # id of the first comment of the review thread; None if this is the first one
 
 
@@ -82,50 +65,21 @@ class EnvelopeThread(msgspec.Struct, frozen=True):
     comments: tuple[EnvelopeComment, ...] = ()
 
 
-class EnvelopeWorkflowRun(msgspec.Struct, frozen=True):
-    id: int
-    workflow_id: int
-    head_sha: Name
-    conclusion: str | None = None
-    name: str | None = None
-    path: str | None = None
-    run_number: int = 0
-    run_attempt: int | None = None
-    event: str | None = None
-    status: str | None = None
-    head_branch: str | None = None
-    actor: EnvelopeAuthor | None = None
-    triggering_actor: EnvelopeAuthor | None = None
-    html_url: str | None = None
-
-
 class EnvelopeApp(msgspec.Struct, frozen=True):
     id: Id
 
 
-class EnvelopeCheckRun(msgspec.Struct, frozen=True):
-    id: int
+class EnvelopeCommit(msgspec.Struct, frozen=True):
+    """A workflow run, a check run or a merge group."""
+
     head_sha: Name
+    conclusion: str | None = None
     app: EnvelopeApp | None = None
-
-
-class EnvelopeMergeGroup(msgspec.Struct, frozen=True):
-    head_sha: Name
-    base_sha: Name | None = None
     head_ref: str | None = None
 
 
 class EnvelopeRelease(msgspec.Struct, frozen=True):
-    id: int
-    tag_name: str
-    name: str | None = None
-    body: str | None = None
-    draft: bool = False
-    prerelease: bool = False
-    author: EnvelopeAuthor | None = None
-    html_url: str | None = None
-    published_at: datetime | None = None
-    target_commitish: str | None = None
+    author: EnvelopeAccount | None = None
 
 
 class EnvelopeRequest(msgspec.Struct, frozen=True):
@@ -142,13 +96,13 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
     sender: EnvelopeAccount | None = None
     issue: EnvelopeConversation | None = None
     pull_request: EnvelopeConversation | None = None
-    review: EnvelopeReview | None = None
+    review: EnvelopeComment | None = None
     comment: EnvelopeComment | None = None
     thread: EnvelopeThread | None = None
-    workflow_run: EnvelopeWorkflowRun | None = None
+    workflow_run: EnvelopeCommit | None = None
     release: EnvelopeRelease | None = None
-    check_run: EnvelopeCheckRun | None = None
-    merge_group: EnvelopeMergeGroup | None = None
+    check_run: EnvelopeCommit | None = None
+    merge_group: EnvelopeCommit | None = None
     hls: EnvelopeRequest | None = None
     requested_reviewer: EnvelopeAccount | None = None
     label: EnvelopeLabel | None = None

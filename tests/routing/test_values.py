@@ -107,28 +107,6 @@ def test_input_has_author_and_text_of_the_comment_or_review(
     assert (routing_input.comment_author, MARKER in routing_input.comment_body) == (author, marked)
 
 
-@pytest.mark.parametrize(
-    "invalid",
-    [
-        {"body": [1]},
-        {"labels": ["bug"]},
-        {"state": "merged"},
-        {"user": {"login": "mona"}},
-        {"author_association": None},
-    ],
-    ids=lambda invalid: str(invalid),
-)
-def test_both_parsers_reject_invalid_fields(invalid: dict[str, Any]) -> None:
-    payload = recorded.load("issues.opened").payload
-    assert isinstance(payload["issue"], dict)
-    payload["issue"] |= invalid
-    body = json.dumps(payload).encode()
-    with pytest.raises(PayloadError, match="the payload does not fit the event issues"):
-        parse_event("issues", "guid", body)
-    with pytest.raises(PayloadError, match="invalid payload"):
-        parse_envelope(body)
-
-
 OUT_OF_RANGE = [
     "1e400",
     "9" * 5000,
