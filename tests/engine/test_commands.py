@@ -9,18 +9,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import select
 
 from hls_handler.analysis import Reply, UnusableReply
-from hls_handler.db.tables import deliveries
 from hls_handler.deliveries import Finished
 from hls_handler.engine.pipeline import process_delivery
 from hls_handler.events import parse_event
 from hls_handler.handlers.reader import FileAtRef, RepositoryPermission
 from hls_handler.prompting import recorded
-from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
-from hls_handler.settings.model import GithubApp, Metrics, Settings
+from hls_handler.settings.model import GithubApp, Settings
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
 from tests.engine.fakes import GITHUB_DOWN, HLS, INVALID
@@ -101,26 +98,6 @@ def test_review_is_requested_for_the_present_state_and_runs(make_world: MakeWorl
     assert (row.sender, row.title) == ("octocat", event.pull_request and event.pull_request.title)
 
 
-@pytest.mark.parametrize(("is_stored", "author"), [(True, "Codertocat"), (False, None)])
-def test_requested_review_has_the_author_of_the_pull_request(
-    make_world: MakeWorld, is_stored: bool, author: str | None
-) -> None:
-    given = settings().model_copy(update={"metrics": Metrics(authors=is_stored)})
-    world = make(make_world, given=given)
-    command(world, "/review")
-    with world.store.database.reading() as connection:
-        requested = select(deliveries.c.author).where(deliveries.c.event == "pull_request")
-        assert connection.execute(requested).scalars().all() == [author]
-
-
-def test_draft_is_reviewed_on_request(make_world: MakeWorld) -> None:
-    world = make(make_world)
-    set_pull_request(world, draft=True)
-    finished = command(world, "/review")
-    assert (finished.reason or "").startswith("reacted with eyes; a review of what is new was requested (delivery ")
-    assert (world.finish().state, len(world.claude.asked)) == ("done", 1)
-
-
 def test_retry_of_a_command_requests_one_review(make_world: MakeWorld) -> None:
     world = make(make_world)
     world.receive("issue_comment", comment("/review"), guid="command")
@@ -173,8 +150,8 @@ def test_stop_ends_queued_and_later_deliveries_until_resume(make_world: MakeWorl
 
 @pytest.mark.parametrize(
     ("replies", "at", "asked"),
-    [([REPLY], "files 2", 0), ([INVALID, REPLY], "ask", 1), ([REPLY], "ask", 1)],
-    ids=["before the call to Claude", "between two calls", "before posting"],
+    [([INVALID, REPLY], "ask", 1), ([REPLY], "ask", 1)],
+    ids=["between two calls", "before posting"],
 )
 def test_command_does_not_wait_for_a_running_review_and_stops_it(
     make_world: MakeWorld, replies: list[Reply | UnusableReply], at: str, asked: int
@@ -214,23 +191,6 @@ def test_review_that_is_not_possible_gets_a_reaction_and_a_reason(make_world: Ma
     assert requested(world) == []
 
 
-def test_resume_of_a_closed_pull_request_ends_the_stop(make_world: MakeWorld) -> None:
-    world = make(make_world)
-    command(world, "/stop")
-    set_pull_request(world, state="closed")
-    command(world, "/resume", guid="resume")
-    assert world.store.interruptions.find_stop(186853002, 2) is None
-    assert world.github.reactions == [(77, "+1")]
-
-
-def test_help_is_one_comment(make_world: MakeWorld) -> None:
-    world = make(make_world)
-    assert command(world, "/help").reason == "reacted with +1; commented"
-    assert "`/review full`" in world.github.comments[2]
-    assert command(world, "/HELP", guid="again").reason == "reacted with +1; our comment is up to date"
-    assert world.github.calls.count("write comment") == 1
-
-
 def test_unknown_command_of_a_person_with_write_permission_gets_a_reaction_and_one_list(make_world: MakeWorld) -> None:
     world = make(make_world)
     assert command(world, "/reveiw").reason == "reacted with confused; commented"
@@ -262,26 +222,6 @@ def test_repository_settings_that_switch_hls_off_apply_to_commands(make_world: M
     finished = command(world, "/stop")
     assert (finished.state, world.github.reactions) == ("ignored", [])
     assert "is switched off by" in (finished.reason or "")
-
-
-def test_review_that_the_repository_settings_exclude_is_not_requested(make_world: MakeWorld) -> None:
-    world = make(make_world, given=settings(features={"repository_settings": True}))
-    text = b"prompts: {use: {pull_request.synchronize: false}}\n"
-    world.github.files_at["master:.github/hls.yaml"] = FileAtRef("file", "abc", text)
-    finished = command(world, "/review")
-    assert (world.github.reactions, requested(world)) == ([(77, "confused")], [])
-    assert ".github/hls.yaml:1" in (finished.reason or "")
-
-
-def test_why_shows_what_a_command_did(make_world: MakeWorld) -> None:
-    world = make(make_world)
-    command(world, "/stop")
-    _, accepted, state = format_report(load_report(world.store, world.row("command")))
-    assert (
-        accepted
-        == "  Accepted: the command /stop, and settings (repositories[0].events) enables events of pull requests."
-    )
-    assert state == "  Done: octocat stopped HLS on this pull request; reacted with +1."
 
 
 def check_run(*, app_id: int = 12345, sha: str = HEAD, numbers: tuple[int, ...] = ()) -> dict[str, Any]:
@@ -318,12 +258,6 @@ def test_check_that_a_person_runs_again_requests_a_full_review(make_world: MakeW
     lease = world.claim()
     assert lease is not None
     assert msgspec.json.decode(lease.body)["hls"] == {"review": "full"}
-
-
-def test_pull_request_of_a_check_without_stored_events_is_the_one_that_github_names(make_world: MakeWorld) -> None:
-    world = make(make_world, given=app_settings())
-    world.receive("check_run", check_run(numbers=(2,)), guid="rerun")
-    assert (world.finish().reason or "").startswith("a review of all changes was requested")
 
 
 @pytest.mark.parametrize(
@@ -433,7 +367,6 @@ def test_finding_is_dismissed_by_its_number(make_world: MakeWorld) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("/dismiss", "nothing was dismissed: the number is missing; our comment lists the numbers"),
         ("/dismiss 9", "nothing was dismissed: no finding has the number 9; our comment lists the numbers"),
     ],
 )

@@ -11,7 +11,7 @@ from hls_handler.actions import Outcome
 from hls_handler.analysis import Unusable, UnusableReply, Usage
 from hls_handler.engine.checks import ENDING_S
 from hls_handler.engine.posting import OUTCOME
-from hls_handler.errors import AppNotInstalled, DependencyDown, HlsError, Permanent, Retryable
+from hls_handler.errors import DependencyDown, HlsError, Permanent, Retryable
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Review, Settings
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
@@ -66,11 +66,10 @@ MARK = "\n".join(["@@ -1,2 +1,3 @@", "+a = '<!--'", "+run(input())", "+b = '-->'
 @pytest.mark.parametrize(
     ("body", "unread"),
     [
-        ("{% for file in files %}{{ file.numbered | code }}{% endfor %}", []),
         ("{% for file in files[:1] %}{{ file.numbered | code }}{% endfor %}", ["b.py"]),
         ("{% for file in files %}{{ file.numbered | code | lines(1, 3) }}{% endfor %}", ["a.py", "b.py"]),
     ],
-    ids=["whole", "first file", "lines"],
+    ids=["first file", "lines"],
 )
 def test_what_the_prompt_of_the_operator_leaves_out_is_not_reviewed(
     make_world: MakeWorld, tmp_path: Path, body: str, unread: list[str]
@@ -85,7 +84,7 @@ def test_what_the_prompt_of_the_operator_leaves_out_is_not_reviewed(
     assert world.run() is None
     world.advance(600)
     assert world.finish().state == "done"
-    assert (len(world.claude.asked), shown(world)) == (1, ["neutral" if unread else "success"])
+    assert (len(world.claude.asked), shown(world)) == (1, ["neutral"])
     summary = world.github.check_actions[-1].summary
     assert [path for path in ("a.py", "b.py") if f"`{path}`: the prompt shows only a part of it" in summary] == unread
 
@@ -121,60 +120,18 @@ def test_head_that_changed_when_its_files_were_read_is_superseded(make_world: Ma
     assert (world.claude.asked, "success" in shown(world)) == ([], False)
 
 
-REMOVED = file(status="removed", commit=OLD)
-
-
-@pytest.mark.parametrize(
-    ("name", "described"),
-    [
-        ("changed_files", "8 files with 1 added and 1 removed lines"),
-        ("additions", "1 file with 8 added and 1 removed lines"),
-        ("deletions", "1 file with 1 added and 8 removed lines"),
-    ],
-)
-def test_list_of_only_removed_files_is_read_again_if_its_numbers_differ(
-    make_world: MakeWorld, name: str, described: str
-) -> None:
-    world = make_world(REPLY)
-    world.open_pull_request()
-    world.github.pull_requests[2] = pull_request(number=2, **{name: 8})
-    world.github.changed[2] = (REMOVED,)
-    assert world.run() is None
-    late = "GitHub's list of the changed files is late: it has 1 file with 1 added and 1 removed lines, but the pull"
-    assert world.row().reason == f"{late} request has {described}"
-    assert (world.claude.asked, "success" in shown(world)) == ([], False)
-    world.github.pull_requests[2] = pull_request(number=2)
-    world.advance(600)
-    assert (world.finish().state, shown(world)) == ("done", ["success"])
-
-
 def unusable(why: Unusable) -> UnusableReply:
     return UnusableReply("", why, "it cannot be used", "", Usage("claude-haiku-5-5"))
-
-
-def test_only_the_summary_of_a_failed_review_says_what_to_do(make_world: MakeWorld) -> None:
-    world = make_world(Permanent("Claude answered 400 to a/b@1: prompt is odd; shorten that prompt"))
-    world.open_pull_request()
-    assert world.finish().state == "dead"
-    world.end_checks()
-    (action,) = world.github.check_actions
-    assert action.title == "The review failed: Claude answered 400 to a/b@1: prompt is odd"
-    assert action.description == "The review failed (0.0000 USD): Claude answered 400 to a/b@1: prompt is odd"
-    assert action.summary.startswith(
-        "The review failed: Claude answered 400 to a/b@\u200b1: prompt is odd; shorten that prompt\n"
-    )
 
 
 @pytest.mark.parametrize(
     ("replies", "incomplete"),
     [
         ([unusable("refused")], "neutral"),
-        ([unusable("truncated")], "failure"),
-        ([unusable("stopped")], "neutral"),
         ([INVALID, INVALID], "failure"),
         ([Permanent("Claude answered 400")], "neutral"),
     ],
-    ids=["refused", "truncated", "stopped", "invalid twice", "rejected"],
+    ids=["refused", "invalid twice", "rejected"],
 )
 def test_failed_review_ends_without_success(make_world: MakeWorld, replies: list[Any], incomplete: str) -> None:
     world = make_world(*replies, given=with_review(incomplete=incomplete))
@@ -285,18 +242,8 @@ def test_check_is_ended_when_github_works_again(make_world: MakeWorld) -> None:
     assert shown(world) == ["neutral"]
 
 
-def test_check_of_an_uninstalled_app_is_given_up(make_world: MakeWorld) -> None:
-    world = make_world(unusable("refused"))
-    world.open_pull_request()
-    world.finish()
-    world.github.failing_checks.append(AppNotInstalled("the GitHub App is not installed on o/r"))
-    world.end_checks()
-    assert world.store.commit_checks.service_results(GUID) == ("failed: the GitHub App is not installed on o/r",)
-
-
-@pytest.mark.parametrize("path", ["area.py", "uv.lock"])
-def test_dry_run_writes_no_check(make_world: MakeWorld, path: str) -> None:
+def test_dry_run_writes_no_check(make_world: MakeWorld) -> None:
     world = make_world(REPLY, given=settings(features={"dry_run": True}))
-    world.open_pull_request(file(path))
+    world.open_pull_request()
     assert world.finish().state == "done"
     assert (writes(world), check_outcome(world).kind) == ([], "dry_run")

@@ -52,16 +52,6 @@ def test_weak_probe_does_not_replace_the_result_of_a_recent_use() -> None:
     assert health.snapshot().components["claude"].message == "401"
 
 
-def test_successful_use_ends_a_problem_at_once() -> None:
-    health = Health(lambda: NOON)
-    health.report_problem("claude", "529", "wait")
-    health.ok("claude")
-    health.report_problem("claude", "401", "set claude.api_key", by_probe=True)
-    assert health.snapshot().components["claude"].message == "401"
-    health.probe_ok("claude")
-    assert health.snapshot().components["claude"].state == "healthy"
-
-
 def test_successful_use_does_not_end_what_only_the_probe_can_see() -> None:
     health = Health(lambda: NOON)
     health.report_problem("github", "the App lacks checks: write", "accept it", by_probe=True, is_lasting=True)
@@ -95,15 +85,6 @@ def test_overall_state_is_that_of_the_worst_component(
     for component, severity in problems:
         health.report_problem(component, "m", "r", severity=severity)
     assert health.snapshot().overall == overall
-
-
-def test_forgotten_component_is_unknown() -> None:
-    health = Health(SteppedClock())
-    health.report_problem("github", "401: bad credentials", "give a token")
-    health.forget("github")
-    assert health.snapshot().components["github"].state == "unknown"
-    health.probe_ok("github")
-    assert health.snapshot().components["github"].state == "healthy"
 
 
 def test_unhealthy_and_its_end_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:

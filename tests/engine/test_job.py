@@ -8,7 +8,6 @@ from datetime import timedelta
 import pytest
 from pydantic import TypeAdapter
 
-from hls_handler.clients.tokens import GITHUB_RATE_LIMIT
 from hls_handler.engine.job import Codec
 from hls_handler.errors import Dependency, LeaseLost, Postponed
 from hls_handler.queue.leases import HeldLeases
@@ -19,18 +18,6 @@ COUNT = Codec("count", 1, TypeAdapter(int))
 
 def fail_if_called() -> int:
     pytest.fail("this function must not be called")
-
-
-def test_pending_checkpoints_are_saved_when_a_slot_is_postponed(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept()
-    job = world.job()
-    world.store.rate_limiter.hold(GITHUB_RATE_LIMIT, world.store.now() + timedelta(hours=1))
-    job.run_step(COUNT, 0, lambda: 7)
-    with pytest.raises(Postponed):
-        job.begin_write()
-    assert world.store.checkpoints.load(GUID).keys() == {("count", 0)}
-    assert job.pending.take() == ()
 
 
 def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeWorld) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler import shipped
 from hls_handler.engine.library import (
     FACTS,
     families,
@@ -16,11 +15,9 @@ from hls_handler.engine.library import (
     find_unused_shipped_prompts,
     load_checked,
 )
-from hls_handler.errors import PromptError
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.sandbox.samples import recorded_facts
-from hls_handler.settings.github_events import ACTIONS
 from tests.prompting.samples import SHIPPED, write
 from tests.settings.files import SMALLEST, load
 
@@ -49,7 +46,7 @@ def test_shipped_prompts_of_other_events_are_not_in_use(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("event", ["push", "issues.closed", "discussion"])
+@pytest.mark.parametrize("event", ["push", "issues.closed"])
 def test_enabled_event_without_a_prompt_is_reported_with_its_line(tmp_path: Path, event: str) -> None:
     assert warnings(tmp_path, f"    events:\n      - issues\n      - {event}\n") == [
         (
@@ -68,13 +65,11 @@ def test_enabled_event_without_a_prompt_is_reported_with_its_line(tmp_path: Path
         ("    events: [push]\n    enabled: false\n", None),
         ("    events: [push]\nprompts: {use: {push: issues/analyze}}\n", None),
         ("    events: [push]\n    prompts: {use: {push: false}}\n", None),
-        ("    events: [push]\n", PUSH),
         ("prompts: {use: {issues.edited: push/tell}}\n", PUSH),
-        ("", PUSH.replace("[push]", "[]")),
     ],
     ids=[
         *("defaults", "with prompts", "merge queue", "disabled repository", "chosen prompt", "switched off"),
-        *("enabled own prompt", "own prompt chosen by settings", "own prompt without an event"),
+        "own prompt chosen by settings",
     ],
 )
 def test_nothing_is_reported(tmp_path: Path, text: str, own: str | None) -> None:
@@ -87,42 +82,6 @@ def test_own_prompt_of_which_no_event_is_enabled_is_reported_with_its_line(tmp_p
             "own/push/tell.j2:3: on: no repository enables push; "
             "add one to repositories[].events in settings.yaml, or remove the prompt"
         )
-    ]
-
-
-def test_review_without_patches_is_reported(tmp_path: Path) -> None:
-    front = "---\ndescription: x\non: []\nreply: pull_request_analysis\n---\n"
-    prompts = {"one.j2": "{{ pull_request.title }}", "two.j2": "{{ files[0].numbered | code }}"}
-    write(tmp_path / "own", {f"pull_requests/{name}": f"{front}{text}" for name, text in prompts.items()})
-    settings = load(tmp_path, f"{SMALLEST}prompts: {{directory: [{tmp_path}/own, {shipped.PROMPTS}]}}\n")
-    assert [one.replace(f"{tmp_path}/own/", "") for one in load_checked(settings).warnings] == [
-        (
-            "pull_requests/one.j2:4: reply: no template shows file.numbered, so all checks are incomplete; "
-            "show {{ file.numbered | code }} for each of files"
-        )
-    ]
-
-
-def test_field_that_nothing_uses_and_labels_of_a_discussion_are_reported(tmp_path: Path) -> None:
-    front = (
-        "---\ndescription: x\non: [discussion.created]\nreply: generic_analysis\n"
-        "fields:\n  area: {enum: [a, b]}\n  mood: {type: string}\n  team: {type: string}\n"
-        "labels: {area: 'area/{value}'}\n---\n{{ event.discussion.title }}"
-    )
-    write(
-        tmp_path / "own",
-        {"discussion/sort.j2": front, "discussion/sort.comment.md.j2": "{{ analysis.team }}", "issues/analyze.j2": "x"},
-    )
-    settings = load(tmp_path, f"{SMALLEST}    events: [discussion, issues]\nprompts: {{directory: {tmp_path}/own}}\n")
-    assert [one.replace(f"{tmp_path}/own/", "") for one in load_checked(settings).warnings] == [
-        (
-            "discussion/sort.j2:7: fields.mood: no template shows analysis.mood and no label uses it; "
-            "use it, or remove the field"
-        ),
-        (
-            "discussion/sort.j2:9: labels: the event discussion has no issue or pull request that can carry labels; "
-            "remove them"
-        ),
     ]
 
 
@@ -144,14 +103,6 @@ def test_repository_without_a_variable_that_its_prompt_uses_is_reported(tmp_path
     ]
 
 
-def test_variable_that_no_repository_has_is_an_error_with_its_line(tmp_path: Path) -> None:
-    write(tmp_path / "own", {"issues/analyze.j2": "{{ issue.title }}\n{{ config.teem }}"})
-    settings = load(tmp_path, f"{SMALLEST}{TWO}prompts: {{directory: [{tmp_path}/own, {SHIPPED}]}}\n")
-    with pytest.raises(PromptError) as caught:
-        load_checked(settings)
-    assert caught.value.problems == (f"{tmp_path}/own/issues/analyze.j2:2: config has no 'teem'; did you mean 'team'?",)
-
-
 # The stored facts that check the library
 
 
@@ -161,7 +112,3 @@ def test_variable_that_no_repository_has_is_an_error_with_its_line(tmp_path: Pat
 def test_stored_facts_are_up_to_date(event_name: str) -> None:
     stored = json.loads((FACTS / f"{event_name}.json").read_text(encoding="utf-8"))
     assert stored == recorded_facts(event_name), "run python -m hls_handler.sandbox.samples"
-
-
-def test_every_event_with_facts_has_a_file() -> None:
-    assert {path.stem for path in FACTS.glob("*.json")} == {event for event in ACTIONS if recorded_facts(event)}

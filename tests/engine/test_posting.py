@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 import pytest
 
@@ -31,8 +30,8 @@ from tests.clients.review_world import (
     inline,
     seed_pull_request,
 )
-from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, ISSUE
-from tests.engine.world import BUG, GUID, MakeWorld, World, settings
+from tests.engine.fakes import GITHUB_DOWN, ISSUE
+from tests.engine.world import GUID, MakeWorld, World, settings
 from tests.handlers.world import file, finding, pull_request_analysis
 
 LOCK = "186853002#1/issues"
@@ -158,39 +157,6 @@ def test_comment_without_response_is_not_read_before_slowest_write_s(make_world:
     assert world.github.calls.count("write comment") == 1
 
 
-def test_github_is_not_read_before_posting_during_a_hold(make_world: MakeWorld) -> None:
-    world = make_world(CLAUDE_DOWN, BUG)
-    world.accept()
-    assert world.run() is None
-    world.advance(60)
-    until = world.store.now() + timedelta(hours=1)
-    world.store.rate_limiter.hold("github", until)
-    assert world.run() is None
-    assert world.github.calls == ["issue 1"]  # by the first attempt
-    assert (world.row().due_at, world.row().posting_status, len(world.claude.asked)) == (until, None, 2)
-    world.advance(3601)
-    assert world.run() is not None
-
-
-def test_superseded_delivery_writes_nothing_after_waiting_for_the_lock(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept()
-
-    def require_needed() -> None:
-        raise Superseded("a later run passed")
-
-    action = EnsureComment(family="issues", body="Thanks.", create=True)
-    with pytest.raises(Superseded, match="a later run passed"):
-        post(
-            world.job(),
-            Conversation(1, is_pull_request=False),
-            (action,),
-            require_needed=require_needed,
-        )
-    assert world.github.comments == {}
-    assert "write comment" not in world.github.calls
-
-
 # Reviews and replies, with the real client
 
 
@@ -257,15 +223,6 @@ def test_review_without_response_is_posted_once(world: PostingWorld, effect: Eff
     (outcome,) = world.post_after_the_pending_write(EIGHT)
     assert (outcome.kind, outcome.detail) == ("created", "posted 8 comments on lines")
     assert len(world.reviews.posted_lines()) == 1
-
-
-def test_rejected_position_is_in_the_stored_outcome(world: PostingWorld) -> None:
-    (outcome,) = world.post(ONE_INVALID)
-    assert outcome.detail == "posted 7 comments on lines; GitHub rejected 1 position"
-    assert (outcome.rejected, len(outcome.comment_ids)) == (("f99",), 7)
-    world.work.advance(31)
-    assert world.post(ONE_INVALID) == (outcome,)  # from the checkpoint
-    assert world.reviews.posted_lines() == [[2, 3, 4, 6, 7, 8, 9]]
 
 
 def test_review_rejected_for_another_reason_twice_is_declined_and_no_dead_letter(world: PostingWorld) -> None:

@@ -77,15 +77,12 @@ def make_reply(model: type[Reply], **fields: object) -> ValidReply:
     ("fields", "is_used"),
     [
         (AREAS, True),
-        ("{areas: {type: list, enum: [docs, api]}, version: {type: string}}", True),
         ("{areas: {type: list}, version: {type: string}}", True),
         ("{areas: {type: list, enum: [docs, tests]}, version: {type: string}}", False),
-        ("{areas: {type: string}, version: {type: string}}", False),
         ("{areas: {type: list, enum: [api, docs]}}", False),
         ("{areas: {type: list, enum: [api, docs]}, version: {type: string}, old: {type: boolean}}", False),
-        ("{}", False),
     ],
-    ids=["as it was", "fewer values", "any values", "value gone", "other type", "field gone", "new field", "no fields"],
+    ids=["as it was", "any values", "value gone", "field gone", "new field"],
 )
 def test_reply_is_decoded_for_a_changed_prompt_if_it_fits(tmp_path: Path, fields: str, is_used: bool) -> None:
     step = encode_reply(make_reply(with_fields(tmp_path, AREAS), areas=["api"], version="2.1"), index=0)
@@ -95,11 +92,6 @@ def test_reply_is_decoded_for_a_changed_prompt_if_it_fits(tmp_path: Path, fields
     if decoded is not None:
         assert type(decoded.reply) is model
         assert decoded.reply.model_dump() == {**issue_analysis().model_dump(), "areas": ["api"], "version": "2.1"}
-
-
-def test_reply_of_another_type_is_not_decoded() -> None:
-    step = encode_reply(make_reply(IssueAnalysis), index=0)
-    assert decode_reply(step, reply_type="issue_response", model=IssueAnalysis) is None
 
 
 def test_reply_is_decoded_for_display_without_its_prompt(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import pytest
@@ -209,11 +208,9 @@ BROKEN = "lables: {}\n"
     ("file_at_ref", "expected_text"),
     [
         (file(BROKEN), ".github/hls.yaml:1: lables: unknown key; did you mean labels?"),
-        (FileAtRef("symlink", "abc", None), ".github/hls.yaml must be a file, but is a symlink"),
         (FileAtRef("file", "abc", None), ".github/hls.yaml is larger than 65536 bytes, the limit for this file"),
-        (FileAtRef("file", "abc", b"\xff"), ".github/hls.yaml:1: not UTF-8; save the file as UTF-8"),
     ],
-    ids=["unknown key", "symlink", "huge", "binary"],
+    ids=["unknown key", "huge"],
 )
 def test_invalid_file_is_reported_in_the_conversation(
     make_world: MakeWorld, file_at_ref: FileAtRef, expected_text: str
@@ -243,16 +240,6 @@ def test_last_good_version_applies_while_the_file_is_invalid(make_world: MakeWor
         ".github/hls.yaml (bad) is invalid, so the last good version (c0ffee) applies, plus what this one switches "
         "off: .github/hls.yaml:1: lables: unknown key; did you mean labels?"
     )
-
-
-def test_problem_is_only_logged_if_comments_are_switched_off(
-    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
-) -> None:
-    world = make_world_with_file(make_world, f"{BROKEN}features: {{auto_commenting: false}}\n")
-    with caplog.at_level(logging.WARNING):
-        world.run()
-    assert world.github.comments == {}
-    assert [record.message for record in caplog.records] == ["the repository settings cannot be used"]
 
 
 @pytest.mark.parametrize("name", ["issues/none", "pull_requests/analyze"], ids=["unknown", "of another event"])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from hls_handler.analysis import IssueResponse
 from hls_handler.engine.shadow import SHADOW, PromptResult
-from hls_handler.errors import DependencyDown, LeaseLost, Permanent
+from hls_handler.errors import LeaseLost, Permanent
 from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
 from tests.engine.shadow_world import (
     BUG_LABELS,
@@ -83,14 +82,6 @@ def test_failed_shadow_is_recorded_and_has_no_other_effect(
     assert world.store.calls.calls_of(GUID)[-1].error is not None
 
 
-def test_rate_limit_response_to_a_shadow_holds_all_calls(make_world: MakeWorld, shared_folder: Path) -> None:
-    world = make_shadow_world(make_world, shared_folder / "shadow", BUG)
-    until = world.store.now() + timedelta(minutes=5)
-    world.claude.replies = [BUG, DependencyDown("429", dependency="claude", remedy="wait", not_before=until)]
-    assert world.run() == POSTED
-    assert world.store.rate_limiter.held_until("claude") is not None
-
-
 @pytest.mark.parametrize(
     ("prompt", "reason"),
     [
@@ -139,14 +130,6 @@ def test_shadow_is_skipped_near_the_hourly_budget(make_world: MakeWorld, shared_
         "shadow prompts may not use the last 20% of claude.calls_per_hour: 5 of 5 calls were made within the hour"
     )
     assert world.row("third").state == "done"
-
-
-def test_shadow_is_skipped_if_its_slot_is_not_near(make_world: MakeWorld, shared_folder: Path) -> None:
-    world = make_shadow_world(make_world, shared_folder / "shadow", BUG)
-    slow_claude = world.settings.claude.model_copy(update={"requests_per_second": 0.1})
-    world.settings = world.settings.model_copy(update={"claude": slow_claude})
-    assert world.run() == POSTED
-    assert (stored_shadow(world).state, stored_shadow(world).reason) == ("skipped", "waits for a slot to call Claude")
 
 
 def test_crash_during_a_shadow_does_not_repeat_finished_calls(make_world: MakeWorld, shared_folder: Path) -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from hls_handler.analysis import Reply, UnusableReply, Usage
 from hls_handler.engine.pipeline import run_delivery
-from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent
+from hls_handler.errors import HlsError, LeaseLost, Permanent
 from hls_handler.events import Label
 from hls_handler.handlers.reader import Commit, Comparison, FileAtRef
 from hls_handler.settings.model import Features, Limits, Repository, Review, Settings
-from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN
+from tests.engine.fakes import GITHUB_DOWN
 from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.world import file, pull_request, pull_request_analysis
 
@@ -227,25 +225,6 @@ def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
     assert list(world.github.checks_on[SHA].values()) == ["success", "neutral"]
 
 
-def test_later_review_is_not_undone_by_a_repeated_change_of_the_base(make_world: MakeWorld) -> None:
-    world = make_world(REPLY, given=make_settings())
-    pushed = Pushed(world)
-    pushed.send("opened")
-    world.finish()
-    pushed.send("edited", **BASE)
-    world.github.failing = [DENIED]
-    assert world.finish().state == "dead"
-    drain(world)
-    pushed.send("reopened")
-    assert world.finish().state == "done"
-    assert list(world.github.checks_on[SHA].values()) == ["success", "neutral", "success"]
-    world.store.queue.retry("2-2")
-    world.github.pull_requests[2] = replace(world.github.pull_requests[2], title="[skip hls]")
-    assert world.finish().state == "ignored"
-    drain(world)
-    assert list(world.github.checks_on[SHA].values()) == ["success", "neutral", "success"]
-
-
 @pytest.mark.parametrize("error", [GITHUB_DOWN, LeaseLost("killed")], ids=["outage", "killed"])
 def test_review_that_never_begins_ends_with_a_check(make_world: MakeWorld, error: HlsError) -> None:
     world = make_world(REPLY, given=make_settings())
@@ -262,86 +241,6 @@ def test_review_that_never_begins_ends_with_a_check(make_world: MakeWorld, error
 
 
 # Generated histories
-
-UNUSABLE = UnusableReply("", "refused", "it cannot be used", "", Usage("claude-haiku-5-5"))
-LOST = DependencyDown("GitHub gave no answer", dependency="github", remedy="wait", may_have_succeeded=True)
-
-
-def choose_settings(choose: random.Random) -> Settings:
-    events: list[tuple[str, ...]] = [
-        ("pull_request",),
-        ("pull_request", "issues"),
-        ("pull_request.opened",),
-        ("pull_request.synchronize", "pull_request.ready_for_review"),
-        ("pull_request.labeled",),
-    ]
-    use = choose.choice([{}, {}, {}, {"pull_request.synchronize": False}, {"pull_request": False}])
-    return make_settings(
-        events=choose.choice(events),
-        features={"drafts": choose.random() < 0.3, "bots": choose.random() < 0.3},
-        entry={"prompts": {"use": use}},
-        runs=choose.choice([1, 2, 20]),
-        when=choose.choice(["push", "push", "opened", "request", "label:ai"]),
-        incomplete=choose.choice(["neutral", "failure"]),
-    )
-
-
-def change_pull_request(choose: random.Random, pushed: Pushed, shas: list[str]) -> None:
-    """Let a person or a bot do something, after which GitHub sends an event."""
-    sender = choose.choice([PERSON, BOT])
-    match choose.randrange(8):
-        case 0 | 1 | 2:
-            shas.append(f"{len(shas) + 1:08x}{pushed.number:032x}")
-            pushed.head = shas[-1]
-            pushed.send("synchronize", sender=sender)
-        case 3:
-            pushed.head = choose.choice(shas)
-            pushed.send("synchronize", sender=sender)
-        case 4:
-            pushed.send("reopened", sender=sender)
-        case 5:
-            pushed.send("edited", sender=sender, **BASE)
-        case 6:
-            pushed.draft = not pushed.draft
-            pushed.send("converted_to_draft" if pushed.draft else "ready_for_review", sender=sender)
-        case _:
-            pushed.title = choose.choice(["Square it", "[skip hls]"])
-            pushed.labels = choose.choice([[], ["ai"], ["skip-hls"]])
-            pushed.send("edited", sender=sender, changes={"title": {"from": "x"}})
-
-
-def run_history(choose: random.Random, world: World, number: int) -> Pushed:
-    """Run the history of one pull request, in which GitHub and Claude fail now and then."""
-    world.settings = choose_settings(choose)
-    shas = [f"{1:08x}{number:032x}"]
-    pushed = Pushed(
-        world, number, shas[0], draft=choose.random() < 0.2, author=BOT if choose.random() < 0.2 else PERSON
-    )
-    pushed.send("opened")
-    for _ in range(choose.randrange(3)):
-        if choose.random() < 0.5:
-            drain(world)
-        change_pull_request(choose, pushed, shas)
-        failures: list[list[HlsError]] = [[], [], [], [GITHUB_DOWN], [DENIED]]
-        world.github.failing = choose.choice(failures)
-        world.github.lost_check_responses = [LOST] if choose.random() < 0.1 else []
-        replies: list[list[Reply | UnusableReply | HlsError]] = [[REPLY], [REPLY], [UNUSABLE], [CLAUDE_DOWN, REPLY]]
-        world.claude.replies = [*choose.choice(replies)]
-    drain(world)
-    return pushed
-
-
-@pytest.mark.parametrize("part", range(4))  # so that processors share the histories
-def test_every_head_of_240_histories_ends_with_a_check(make_world: MakeWorld, part: int) -> None:
-    world, choose = make_world(REPLY), random.Random(part)
-    seen: list[str] = []
-    for number in range(10, 70):
-        pushed = run_history(choose, world, number)
-        check = pushed.check
-        assert check not in (None, "in_progress"), (number, pushed)
-        seen.append(check or "")
-        world.github.calls.clear()
-    assert {*seen} == {"success", "neutral", "failure"}
 
 
 @pytest.mark.parametrize("is_running", [True, False], ids=["while Claude works", "while it waits"])

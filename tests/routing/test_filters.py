@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -173,8 +172,6 @@ def test_edit_is_processed_if_it_changed_the_title_the_body_or_the_base_branch(
 # --- who did it ------------------------------------------------------------------------------------------------------
 
 BOTH = (OWNER, SPARE)
-GITHUB_APP = {"app": {"id": 7, "private_key_path": "app.pem"}}
-LOOPS = "its own actions are ignored, because otherwise HLS would answer itself"
 
 
 @pytest.mark.parametrize(
@@ -206,25 +203,10 @@ def test_rule_17_own_actions_are_ignored(event: RoutingInput, bots: tuple[Accoun
 
 
 @pytest.mark.parametrize(
-    ("github", "lines", "whose"),
-    [
-        ({}, {}, "whose token is set at hls.yaml:4 (github.token)"),
-        (GITHUB_APP, {"github.app": 5}, "whose App is set at hls.yaml:5 (github.app)"),
-    ],
-)
-def test_reason_of_an_own_action_names_the_credential(
-    github: dict[str, Any], lines: Mapping[str, int], whose: str
-) -> None:
-    by = settings(github={**(github or {"token": "t"}), "webhook_secret": "0123456789abcdef"}, lines=lines)
-    why = f"hls[bot] is the account of HLS, {whose}; {LOOPS}"
-    assert ignored(routing_input(sender="hls[bot]"), by, bot=APP) == ("own account", why)
-
-
-@pytest.mark.parametrize(
     ("github", "reason"),
     [
         (
-            GITHUB_APP,
+            {"app": {"id": 7, "private_key_path": "app.pem"}},
             (
                 "the installation of the GitHub App (hls.yaml:3 (github.app)) has changed; HLS takes account of this "
                 "from now on"
@@ -264,13 +246,6 @@ def test_rule_17_work_of_other_bots_is_ignored_unless_settings_include_them(
     assert getattr(result, "kind", None) == ("other bot" if is_ignored else None)
     assert isinstance(decide(event, settings(EVERYTHING, features={"bots": True})), Rule)
     assert isinstance(decide(event, settings({**EVERYTHING, "features": {"bots": True}})), Rule)
-
-
-def test_reason_says_how_to_include_a_bot() -> None:
-    change = 'set features.bots to ["renovate[bot]"] at hls.yaml:30, or add it to that list'
-    by = settings(features={"bots": False}, lines={"features.bots": 30})
-    reason = f"renovate[bot] is a bot; {change}, to process what it opens"
-    assert ignored(routing_input(**BY_RENOVATE), by) == ("other bot", reason)
 
 
 @pytest.mark.parametrize(

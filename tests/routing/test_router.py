@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 
 from hls_handler.events import Account
-from hls_handler.routing import Ignored, LabelCorrection, Router, RoutingInput, Rule, Shadow
-from hls_handler.settings.effective import RepositoryTable
+from hls_handler.routing import Ignored, LabelCorrection, RoutingInput, Rule, Shadow
 from tests.routing.world import (
     PROMPTS,
-    FakeCatalogue,
     decide,
     find_prompt,
     ignored,
@@ -174,17 +172,6 @@ def test_settings_switch_a_prompt_off() -> None:
         (
             "hls.yaml:14 (repositories[0].prompts.use.issues) switches the prompt for issues.opened off; remove "
             "that line to process it"
-        ),
-    )
-
-
-def test_prompt_for_that_does_not_exist_is_named() -> None:
-    by = settings(prompts={"use": {"issues": "issues/analyse"}}, lines={"prompts.use.issues": 22})
-    assert ignored(routing_input(), by) == (
-        "no prompt",
-        (
-            "hls.yaml:22 (prompts.use.issues) chooses the prompt issues/analyse for issues.opened, but no "
-            "prompt has that name; correct it"
         ),
     )
 
@@ -362,22 +349,3 @@ def test_other_label_changes_are_ignored(event: RoutingInput, entry: dict[str, A
     result = decide(event, settings({"name": "octo/hello", **entry}), prompts=NO_PROMPT, bot=WE)
     assert isinstance(result, Ignored)
     assert result.kind == kind
-
-
-def test_label_change_counts_by_who_changed_it_and_not_by_who_opened_the_issue() -> None:
-    by = settings(features={"bots": True})
-    by_bot = decide(changed(sender="labeler[bot]", sender_is_bot=True), by, prompts=NO_PROMPT)
-    assert by_bot == Ignored("other bot", "labeler[bot] is a bot; label changes by bots do not count as corrections")
-    of_bot = changed(author="renovate[bot]", author_is_bot=True)
-    assert isinstance(decide(of_bot, prompts=NO_PROMPT), LabelCorrection)
-
-
-def test_label_change_with_a_prompt_of_its_own_is_processed_and_also_a_correction() -> None:
-    by = settings()
-    rule = decide(changed(), by, bot=WE)
-    assert isinstance(rule, Rule)
-    assert rule.prompt == "issues/triage"
-    effective = RepositoryTable(by).find("octo/hello")
-    assert effective is not None
-    router = Router(by, RepositoryTable(by), FakeCatalogue(), (WE,))
-    assert isinstance(router.find_label_correction(changed(), effective), LabelCorrection)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from typing import Any
@@ -89,11 +88,6 @@ def test_rule_2_a_ping_with_the_secret_of_another_repository_is_rejected(setup: 
     assert setup.store.pongs == 0
 
 
-def test_rule_2_a_repository_with_its_own_secret_is_accepted(setup: WebSetup) -> None:
-    body = payload(repository={"id": 2, "full_name": "owner/private"})
-    assert ask(setup.app(), headers=headers(body, secret=OWN_SECRET), chunks=[body]).status == 202
-
-
 @pytest.mark.parametrize("name", ["evil/../owner/repo", "evil/x?y=1"])
 def test_rule_2_an_invalid_repository_name_matches_no_repository(name: str) -> None:
     setup = WebSetup(settings(repositories=[{"name": "evil/*", "webhook_secret": OWN_SECRET}, {"name": "*/*"}]))
@@ -101,12 +95,6 @@ def test_rule_2_an_invalid_repository_name_matches_no_repository(name: str) -> N
     response = ask(setup.app(), headers=headers(body, secret=OWN_SECRET), chunks=[body])
     assert (response.status, setup.store.deliveries) == (400, [])
     assert response.json == {"detail": "invalid payload: repository.full_name must have the form owner/repo"}
-
-
-def test_only_post_is_allowed(setup: WebSetup) -> None:
-    response = ask(setup.app(), method="PUT")
-    assert (response.status, response.headers["allow"]) == (405, "POST")
-    assert response.json == {"detail": "webhooks are sent with POST"}
 
 
 def test_rule_3_the_connection_is_closed_when_the_body_was_not_read(setup: WebSetup) -> None:
@@ -163,37 +151,6 @@ def test_without_async_processing_work_that_takes_too_long_is_queued() -> None:
     response = ask(setup.app(), headers=headers(body, **WITH_ID), chunks=[body])
     assert (response.status, response.json) == (202, {"status": "queued", **IDS})
     assert len(setup.workers.waited) == 1
-
-
-@pytest.mark.parametrize(
-    ("answer", "status"),
-    [(Accepted("duplicate", "running", GUID), 200), (Accepted("replay", "done", "the-first-guid"), 200), (None, 503)],
-    ids=["duplicate", "replay", "store unavailable"],
-)
-def test_without_async_processing_only_queued_deliveries_are_waited_for(answer: Accepted | None, status: int) -> None:
-    setup = WebSetup(settings(features={"async_processing": False}, server={"sync_timeout_s": 9.5}))
-    setup.store.answer, setup.store.broken = answer, None if answer else "disk full"
-    body = payload()
-    assert ask(setup.app(), headers=headers(body), chunks=[body]).status == status
-    assert setup.workers.waited == []
-
-
-def test_disconnected_sender_writes_no_log_line(setup: WebSetup, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-
-    async def gone() -> None:
-        app, scope = setup.app(), {"type": "http", "method": "POST", "path": "/webhook", "root_path": ""}
-
-        async def receive() -> dict[str, object]:
-            return {"type": "http.disconnect"}
-
-        async def send(_message: object) -> None:
-            """As the server: ignore what is sent to a closed connection."""
-
-        await app({**scope, "headers": headers(b"{}")}, receive, send)
-
-    asyncio.run(gone())
-    assert [record for record in caplog.records if record.name.startswith("hls_handler")] == []
 
 
 RECEIVED = {"event": "issues", "action": "opened", "repository": "owner/repo"}
