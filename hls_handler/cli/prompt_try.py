@@ -32,7 +32,7 @@ from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.clients.github import ReadOnlyGithub
 from hls_handler.db.files import database_exists
 from hls_handler.engine.active_config import Claude
-from hls_handler.engine.calls import advise
+from hls_handler.engine.asking import advise
 from hls_handler.engine.library import GUID
 from hls_handler.engine.posting import preview
 from hls_handler.errors import (

@@ -15,7 +15,7 @@ from hls_handler.clients.claude import CORRECTION, request_schema
 from hls_handler.console.delivery_search import require_delivery
 from hls_handler.console.frame import Frame
 from hls_handler.engine.active_config import DeliveryConfig
-from hls_handler.engine.calls import PROMPT_SECRET, UNUSABLE, digest_request
+from hls_handler.engine.asking import PROMPT_SECRET, UNUSABLE, digest_request
 from hls_handler.errors import PromptError
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.settings.effective import RepositoryTable

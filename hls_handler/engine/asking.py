@@ -1,20 +1,29 @@
-"""Asks Claude the prompts of a delivery, as its handler chooses them, and renders comments from the replies."""
+"""Asks Claude the prompts of a delivery, as its handler chooses them, and renders comments from the replies.
+
+An invalid reply is requested once more. A reply to the same question is taken from the cache, and the cost is reserved
+before a call.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.analysis import (
     Analysis,
     PartialCost,
     Reply,
+    UnusableReply,
+    Usage,
     ValidReply,
     file_summaries_of,
     find_review,
@@ -23,16 +32,19 @@ from hls_handler.analysis import (
 from hls_handler.clients.claude import cost_of_output
 from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
 from hls_handler.deliveries import FIRST_SHADOW_STEP
-from hls_handler.engine.calls import OMISSIONS, UNSHOWN, ask_claude
-from hls_handler.engine.job import ASK, Codec, Job, decode_reply
-from hls_handler.errors import BudgetExceeded, Permanent
+from hls_handler.engine.job import ASK, Codec, Job, decode_reply, encode_reply
+from hls_handler.errors import BudgetExceeded, DependencyDown, LeaseLost, Permanent, PromptError, StepFailed
 from hls_handler.events import Event
 from hls_handler.handlers.asking import VERIFY_PROMPT, Answers, Asking
+from hls_handler.handlers.changed_files import find_unshown
 from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
 from hls_handler.handlers.labels import OfferLimits
-from hls_handler.prompting.prompt import Library
+from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import (
+    RenderedPrompt,
+    RuleView,
     estimate_tokens,
+    render,
     render_comment,
     render_footer,
     render_review_comment,
@@ -41,10 +53,27 @@ from hls_handler.prompting.reply_fields import complete_static_reply
 from hls_handler.queue.checkpoints import ANALYSED
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import EffectiveSettings
-from hls_handler.settings.model import Settings
+from hls_handler.settings.model import Claude, Settings
+from hls_handler.store.calls import ESTIMATED, FAILED, UNAVAILABLE, ReviewBudget, StartedCall
+from hls_handler.store.reply_cache import CacheKey
+from hls_handler.tracing import annotate, span
+from hls_handler.wording import count, was_or_were
 
 log = logging.getLogger(__name__)
 
+PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
+
+OMISSIONS = Codec("omissions", 1, TypeAdapter(str))
+"""Sentences about text that Claude did not get: index 0 is from the handler, index n + 1 about cuts in prompt n.
+
+Index `FIRST_SHADOW_STEP` is about parts that got no reply.
+"""
+UNSHOWN = Codec("unshown", 1, TypeAdapter(tuple[int, ...]))
+"""Indexes of the variable `files` that the rendered prompt does not show as a whole."""
+EARLIER_FINDINGS = ("earlier_findings", "known_findings")
+"""Template variables with findings of earlier reviews. A reply to a prompt that has them is not cached."""
+UNUSABLE = Codec("unusable", 5, TypeAdapter(tuple[UnusableReply, ...]))
+"""The unusable replies to one prompt, in order: one, or that and the one to the request for a correction."""
 MARKER_CHARS = 100  # more than the marker below a comment has
 
 CONTEXT_VARIABLES = ("guidance", "linked_issues")
@@ -64,7 +93,6 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
     `PromptError` or a `StepFailed`.
     """
     library, first_index, is_recalled = job.config.library, FIRST_SHADOW_STEP if shadow else 0, False
-
     failed: dict[int, str] = {}
 
     def ask_one(name: str, variables: Mapping[str, object], position: int) -> ValidReply:
@@ -78,7 +106,8 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
         if recalled is not None:
             return replace(recalled, unshown=job.find_result(UNSHOWN, index) or ())
         try:
-            return ask_claude(job, name, variables, index)
+            with span("ask", {"hls.step_index": index}):
+                return _ask(job, name, variables, index)
         except BudgetExceeded:  # nothing was sent
             raise
         except Permanent as exc:
@@ -107,6 +136,277 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
         # No call has set the status; an earlier attempt with other prompts may have left it unset.
         job.pending.add(ANALYSED)
     return answers
+
+
+def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
+    """Ask Claude the prompt `name`. Raises `Permanent` if no usable reply comes, and what `ask` raises."""
+    rendered = render(job.config.library, name, variables, key=job.store.database.secret(PROMPT_SECRET))
+    annotate({"hls.prompt": rendered.prompt.id})
+    if rendered.missing:
+        job.note(OMISSIONS, index + 1, _describe_truncation(rendered))
+    unshown = find_unshown(variables, rendered.task)
+    if unshown != (job.find_result(UNSHOWN, index) or ()):
+        job.add(UNSHOWN, unshown, index)
+    match job.find_result(UNUSABLE, index):
+        case (first,) if first.why == "invalid":
+            answer: ValidReply | UnusableReply = first
+        case _:  # a retry by an operator begins anew
+            answer = _call(job, rendered, variables, index, correction=None)
+    if isinstance(answer, UnusableReply) and answer.why == "invalid":
+        answer = _call(job, rendered, variables, index, correction=answer)
+    if isinstance(answer, ValidReply):
+        return replace(answer, unshown=unshown)
+    raise _report_unusable(job, rendered, index, answer)
+
+
+def _describe_truncation(rendered: RenderedPrompt) -> str:
+    texts, characters = len(rendered.missing), sum(rendered.missing)
+    return f"{count(texts, 'text')} {was_or_were(texts)} cut by {characters:,} characters ({rendered.prompt.id})"
+
+
+def _call(
+    job: Job,
+    rendered: RenderedPrompt,
+    variables: Mapping[str, object],
+    index: int,
+    *,
+    correction: UnusableReply | None,
+) -> ValidReply | UnusableReply:
+    store, claude = job.store, job.config.settings.claude
+    estimate = job.context.claude.upper_estimate(rendered, correction=correction)
+    digest, sources = digest_request(rendered), job.config.library.sources[rendered.prompt.name]
+    cache_key = None
+    if correction is None and index < FIRST_SHADOW_STEP:
+        cache_key = _cache_key(job, rendered, variables, digest, estimate.model)
+    cached = None if cache_key is None else _find_cached(job, rendered, index, cache_key)
+    if cached is not None:
+        return cached
+    call = job.wait_in_place(
+        lambda: store.calls.begin(
+            job.lease,
+            index=index,
+            prompt_id=rendered.prompt.id,
+            model=estimate.model,
+            estimate=estimate,
+            requests_per_second=claude.requests_per_second,
+            calls_per_hour=claude.calls_per_hour,
+            review=_review_budget(job) if index < FIRST_SHADOW_STEP else None,
+            is_cache_miss=cache_key is not None,
+            request_digest=digest,
+            sources=sources,
+            changes=job.pending.take(),
+            check=job.check_newest() if index < FIRST_SHADOW_STEP else None,
+        )
+    )
+    try:
+        job.context.leases.require(job.lease)  # do not pay for a reply that another worker would discard
+    except LeaseLost as exc:
+        store.calls.end(job.lease, call, outcome=UNAVAILABLE, usage=None, error=f"not sent: {exc}")
+        raise
+    try:
+        answer = job.context.claude.ask(rendered, correction=correction)
+    except StepFailed as exc:
+        _end_failed(job, call, exc)
+        if isinstance(exc, Permanent):
+            _report_problem(job, index, str(exc), "do what the message says; the next valid reply clears this problem")
+        raise
+    if isinstance(answer, ValidReply):
+        job.context.health.ok("claude")
+        stored_as = None if answer.lost or _is_later_review(job, rendered.prompt, variables) else cache_key
+        return _end_valid(job, call, rendered.prompt, answer, index=index, cache_key=stored_as)
+    return _end_unusable(job, call, answer, index=index, correction=correction)
+
+
+def _end_failed(job: Job, call: StartedCall, error: StepFailed) -> None:
+    is_unknown = isinstance(error, DependencyDown) and error.may_have_succeeded
+    job.store.calls.end(
+        job.lease,
+        call,
+        outcome=UNAVAILABLE if isinstance(error, DependencyDown) and not is_unknown else FAILED,
+        usage=None,
+        error=str(error),
+        is_usage_unknown=is_unknown,
+        request_id=error.request_id,
+    )
+
+
+def _end_valid(
+    job: Job, call: StartedCall, prompt: Prompt, answer: ValidReply, *, index: int, cache_key: CacheKey | None
+) -> ValidReply:
+    """Store the reply, and return it redacted."""
+    checkpoint = encode_reply(answer, index=index)
+    recalled = decode_reply(checkpoint, reply_type=prompt.reply, model=prompt.reply_model)
+    assert recalled is not None
+    job.store.calls.end(
+        job.lease,
+        call,
+        outcome="ok",
+        usage=answer.usage,
+        error=ESTIMATED if answer.usage.is_estimate else None,
+        is_usage_unknown=answer.usage.is_estimate,
+        request_id=answer.usage.request_id,
+        changes=[*job.pending.take(), checkpoint],
+        reply=recalled,
+        cache_key=cache_key,
+    )
+    _end_analysis(job, prompt.name, recalled.reply)
+    return recalled
+
+
+def _end_unusable(
+    job: Job, call: StartedCall, answer: UnusableReply, *, index: int, correction: UnusableReply | None
+) -> UnusableReply:
+    """Store the end of the call and the reply; return it redacted, because Claude gets it again."""
+    replies = (answer,) if correction is None else (correction, answer)
+    step = UNUSABLE.encode(replies, index=index, took_s=answer.usage.took_s)
+    job.store.calls.end(
+        job.lease,
+        call,
+        outcome=answer.why,
+        usage=answer.usage,
+        error=f"{answer.problem}; {ESTIMATED}" if answer.usage.is_estimate else answer.problem,
+        is_usage_unknown=answer.usage.is_estimate,
+        request_id=answer.usage.request_id,
+        changes=[step],
+    )
+    stored = UNUSABLE.decode(step)
+    assert stored is not None
+    return stored[-1]
+
+
+def digest_request(rendered: RenderedPrompt) -> bytes:
+    """Return the SHA-256 of a question: the system prompt, the message and the schema of the reply."""
+    question = json.dumps([rendered.system, rendered.task, rendered.prompt.reply, rendered.schema])
+    return hashlib.sha256(question.encode()).digest()
+
+
+def _cache_key(
+    job: Job, rendered: RenderedPrompt, variables: Mapping[str, object], digest: bytes, model: str
+) -> CacheKey | None:
+    """Return the key of a question in the cache of replies; None if the cache is not used.
+
+    It is not used if it is off, if a person asked for a new review, and for a review with earlier findings.
+    """
+    claude, prompt = job.config.settings.claude, rendered.prompt
+    if not claude.cache_ttl_h or job.lease.repository_id is None or job.event.is_full_review_requested:
+        return None
+    if _is_review(job, prompt, variables):
+        if any(variables.get(name) for name in EARLIER_FINDINGS):
+            return None
+        digest = digest_review(rendered, variables)
+    options = [digest.hex(), claude.base_url, model, prompt.max_tokens or claude.max_tokens, prompt.effort]
+    return CacheKey(job.lease.repository_id, hashlib.sha256(json.dumps(options).encode()).digest())
+
+
+def _is_review(job: Job, prompt: Prompt, variables: Mapping[str, object]) -> bool:
+    is_follow_up = "analysis" in variables
+    return job.event.name == "pull_request" and prompt.reply == "pull_request_analysis" and not is_follow_up
+
+
+def _is_later_review(job: Job, prompt: Prompt, variables: Mapping[str, object]) -> bool:
+    """Return whether the reply is only about lines that changed since the last review: no answer for a new one."""
+    return _is_review(job, prompt, variables) and variables["round"] != 1
+
+
+def digest_review(rendered: RenderedPrompt, variables: Mapping[str, object]) -> bytes:
+    """Return the SHA-256 of what a review depends on: prompt, files, guidance, and settings that the prompt may show.
+
+    The number, texts, branches, round and linked issues of the pull request are not part of it.
+    """
+    rule = variables["rule"]
+    assert isinstance(rule, RuleView)
+    files, guidance = (variables[name] for name in ("files", "guidance"))
+    assert isinstance(files, tuple)
+    assert isinstance(guidance, tuple)
+    options = [rule.language, rule.tone, rule.length, rule.categories]
+    question = [
+        [rendered.prompt.id, rendered.schema, *options, variables["config"]],
+        [(file.path, file.previous_path, file.status, file.numbered, file.above) for file in files],
+        [(file.path, file.text) for file in guidance],
+    ]
+    return hashlib.sha256(json.dumps(question, default=dict).encode()).digest()
+
+
+def _find_cached(job: Job, rendered: RenderedPrompt, index: int, key: CacheKey) -> ValidReply | None:
+    """Return the reply to the same question, if the cache has a valid one, and store it as if Claude had replied."""
+    prompt, cached = rendered.prompt, job.store.reply_cache.find(key, ttl_h=job.config.settings.claude.cache_ttl_h)
+    if cached is None:
+        return None
+    try:
+        reply = prompt.reply_model.model_validate_json(cached.reply)
+    except ValidationError:  # a check that the schema does not show has changed
+        return None
+    usage = Usage(cached.model, cost_usd=0.0)
+    answer = ValidReply(prompt.id, prompt.reply, reply, usage, cached_at=cached.stored_at)
+    job.store.calls.save_cached(
+        job.lease,
+        cached,
+        index=index,
+        reply=answer,
+        sources=job.config.library.sources[prompt.name],
+        changes=[*job.pending.take(), encode_reply(answer, index=index)],
+    )
+    _end_analysis(job, prompt.name, reply)
+    annotate({"hls.is_cached": True})
+    log.info("reply taken from the cache", extra={"prompt": prompt.id, "stored_at": cached.stored_at.isoformat()})
+    return answer
+
+
+def _review_budget(job: Job) -> ReviewBudget | None:
+    """Return the limits on the cost of the calls for a pull request; None if the event is another one."""
+    if job.event.name != "pull_request":
+        return None
+    settings, effective = job.config.settings, job.rule.effective
+
+    def where(name: str) -> str:
+        return settings.sources.where(effective.find_key(f"review.{name}", settings))
+
+    return ReviewBudget(
+        max_usd=effective.review.max_usd,
+        where=where("max_usd"),
+        max_usd_per_pull_request=effective.review.max_usd_per_pull_request,
+        where_per_pull_request=where("max_usd_per_pull_request"),
+    )
+
+
+def _end_analysis(job: Job, prompt: str, reply: Reply) -> None:
+    """Let the next transaction store that the analysis has ended, unless the reply leads to another prompt."""
+    with suppress(PromptError):
+        if job.config.library.find_next_prompt(prompt, reply) is None:
+            job.pending.add(ANALYSED)
+
+
+def _report_unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableReply) -> Permanent:
+    advice = advise(job.config.settings.claude, job.config.library.file(rendered.prompt.name), rendered, answer)
+    said = "two replies" if answer.why == "invalid" else "reply"
+    which = ", the second" if answer.why == "invalid" else ""
+    problem = f"Claude's {said} to {rendered.prompt.id} cannot be used{which}: {answer.problem}"
+    _report_problem(job, index, problem, advice)
+    return Permanent(f"{problem}; {advice}")
+
+
+def advise(claude: Claude, file: str, rendered: RenderedPrompt, answer: UnusableReply) -> str:
+    """Return what the operator can do about a reply that cannot be used. `file` is that of the prompt."""
+    limit = f"max_tokens in {file}" if rendered.prompt.max_tokens else "claude.max_tokens in the settings"
+    advice = {
+        "truncated": f"raise {limit}, then run it again",
+        "refused": "a person has to read it",
+        "stopped": f"shorten what {file} sends, then run it again",
+        "oversized": f"see whether claude.base_url is the address of Claude's API, or raise {limit}",
+        "invalid": f"check what {file} asks for, then run it again",
+    }[answer.why]
+    host = urlsplit(claude.base_url).hostname
+    if answer.why == "invalid" and host != "api.anthropic.com":
+        advice = (
+            f"{host} (claude.base_url) does not enforce the schema of replies (structured output): use a service and "
+            f"a model that do, or {advice}"
+        )
+    return advice
+
+
+def _report_problem(job: Job, index: int, problem: str, remedy: str) -> None:
+    if index < FIRST_SHADOW_STEP:  # /health does not show problems of shadow prompts
+        job.context.health.report_problem("claude", problem, remedy)
 
 
 def render_static(

@@ -13,8 +13,7 @@ from pydantic import TypeAdapter
 from hls_handler.actions import Action, EnsureCheck, EnsureLabels, Outcome
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.deliveries import REQUESTED, Posted
-from hls_handler.engine.asking import ask, prompt_limits, render_replies, render_static
-from hls_handler.engine.calls import OMISSIONS, PROMPT_SECRET
+from hls_handler.engine.asking import OMISSIONS, PROMPT_SECRET, ask, prompt_limits, render_replies, render_static
 from hls_handler.engine.checks import begin_check, plan_check
 from hls_handler.engine.job import ASK, Codec, Job, Part, facts_codec, reads_postponed
 from hls_handler.engine.posting import Posting, is_check_ended, post, post_without_reply, store_unposted

@@ -12,8 +12,7 @@ from pydantic import TypeAdapter
 from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis
 from hls_handler.deliveries import Posted
-from hls_handler.engine.asking import ask
-from hls_handler.engine.calls import PROMPT_SECRET
+from hls_handler.engine.asking import PROMPT_SECRET, ask
 from hls_handler.engine.job import Codec, Job
 from hls_handler.engine.trial_job import TrialJob
 from hls_handler.errors import (

@@ -9,8 +9,7 @@ from datetime import datetime
 from hls_handler.actions import Outcome
 from hls_handler.analysis import UnusableReply, ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP
-from hls_handler.engine.asking import UNVERIFIED
-from hls_handler.engine.calls import OMISSIONS, UNUSABLE
+from hls_handler.engine.asking import OMISSIONS, UNUSABLE, UNVERIFIED
 from hls_handler.engine.handler_job import CONTEXT, PROBLEMS_REPORTED
 from hls_handler.engine.job import ASK, GATHER, RULE, decode_reply_for_display
 from hls_handler.engine.posting import OUTCOME

@@ -11,8 +11,7 @@ from typing import Any
 from hls_handler.actions import Action
 from hls_handler.analysis import Analysis, ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
-from hls_handler.engine.asking import prompt_limits
-from hls_handler.engine.calls import UNSHOWN
+from hls_handler.engine.asking import UNSHOWN, prompt_limits
 from hls_handler.engine.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
 from hls_handler.engine.repository_settings import SETTINGS_FILE
 from hls_handler.errors import HlsError, PayloadError, Permanent, StepFailed

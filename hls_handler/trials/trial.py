@@ -17,7 +17,7 @@ from typing import Any
 from hls_handler.actions import Action, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, UnusableReply, Usage, ValidReply
 from hls_handler.engine.active_config import Claude, DeliveryConfig
-from hls_handler.engine.calls import PROMPT_SECRET, UNUSABLE
+from hls_handler.engine.asking import PROMPT_SECRET, UNUSABLE
 from hls_handler.engine.job import ASK, decode_reply, decode_reply_for_display, encode_reply
 from hls_handler.engine.posting import LABELS_BEFORE, OUTCOME
 from hls_handler.engine.shadow import SHADOW, prompt_result

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hls_handler.engine.calls import PROMPT_SECRET
+from hls_handler.engine.asking import PROMPT_SECRET
 from hls_handler.prompting.render import render
 from hls_handler.reports.prompt_input import list_variables, load_delivery, make_input
 from hls_handler.settings.effective import RepositoryTable

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.engine.asking import ask
-from hls_handler.engine.calls import PROMPT_SECRET, digest_request
+from hls_handler.engine.asking import PROMPT_SECRET, ask, digest_request
 from hls_handler.engine.job import facts_codec
 from hls_handler.handlers.asking import FIRST_PART, VERIFICATION
 from hls_handler.settings.effective import RepositoryTable
