@@ -26,9 +26,9 @@ from hls_handler.engine.health import ComponentHealth, ComponentState, Overall
 from hls_handler.errors import StoreUnavailable
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.web.limits import BodyBudget
 from hls_handler.web.receiver import Ports, WebhookReceiver
 from hls_handler.web.request_ids import RequestIdMiddleware
+from hls_handler.web.server import BodyBudget
 from hls_handler.web.stats import StatsReader
 from hls_handler.web.webhook import WebhookSecrets
 

@@ -32,7 +32,7 @@ from hls_handler.routing import (
 )
 from hls_handler.routing.envelope import INSTALLATION_EVENTS, InstallationChange, parse_installation_change
 from hls_handler.settings.model import Settings
-from hls_handler.web.limits import BodyBudget
+from hls_handler.web.server import BodyBudget
 from hls_handler.web.stats import Snapshot
 from hls_handler.web.webhook import (
     Rejected,

@@ -1,20 +1,32 @@
-"""The HTTP server: uvicorn with its configuration, and the limits for which uvicorn has no option."""
+"""The HTTP server: uvicorn with its configuration, and the limits on HTTP clients for which uvicorn has no option.
+
+These are memory and time for request bodies, number of connections, size and time of headers.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import os
 import resource
 import socket
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NoReturn
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from hls_handler.errors import SettingsError
+from hls_handler.settings.model import Server as ServerSettings
 from hls_handler.settings.model import Settings
-from hls_handler.web.limits import Connections, limited_protocol
+from hls_handler.web.request_ids import new_request_id, response_headers
+from hls_handler.web.webhook import Rejected
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +37,17 @@ OWN_FILES, FILES_PER_WORKER = 64, 8
 """Open files reserved for database, GitHub, Claude and prompts: `OWN_FILES` plus `FILES_PER_WORKER` per worker."""
 
 MIN_CONNECTIONS = 16
+
+BODIES_AT_ONCE = 4
+"""The memory budget is this many times server.max_body_bytes. Thousands of bodies of usual size fit into it."""
+
+EVICTED = "the body arrived too slowly while other requests needed the memory; send it again later"
+
+MAX_HEADER_BYTES, MAX_HEADERS = 65_536, 100
+MAX_PIPELINED = 10
+"""Requests of one connection that may wait for responses to earlier requests. GitHub and proxies do not pipeline."""
+
+LOG_EVERY_S = 60.0
 
 
 def find_connection_limit(settings: Settings) -> int:
@@ -94,3 +117,190 @@ def make_server(app: ASGIApp, settings: Callable[[], Settings]) -> uvicorn.Serve
         timeout_graceful_shutdown=graceful_shutdown_s(settings()),
     )
     return uvicorn.Server(config)
+
+
+@dataclass(eq=False, slots=True)
+class _Body:
+    started_at: float
+    deadline: asyncio.Timeout
+    received: bytearray = field(default_factory=bytearray)  # a list of one-byte chunks would take far more
+
+
+@dataclass(slots=True)
+class BodyBudget:
+    """A memory limit that all request bodies share. A body counts from its first byte until its request is processed.
+
+    Above the limit, the costliest unfinished body is evicted, and its request gets a 408. The cost is received bytes
+    times seconds since the start. Only one event loop may use the object. `clock` returns monotonic seconds.
+    """
+
+    clock: Callable[[], float]
+    used_bytes: int = 0
+    _arriving: set[_Body] = field(default_factory=set)
+
+    async def read(self, receive: Receive, *, declared: int | None, max_bytes: int, timeout_s: float) -> bytes:
+        """Return a whole body, which counts in the budget until its length is passed to `release`.
+
+        `receive` is the function of ASGI, and `declared` the Content-Length. Raises `ClientDisconnect`, or `Rejected`:
+        413 above `max_bytes`, 408 after `timeout_s`, 408 if this body is dropped because all bodies exceed the budget.
+        """
+        if declared is not None and declared > max_bytes:
+            raise _too_large(max_bytes)
+        body = _Body(self.clock(), asyncio.timeout(timeout_s))
+        self._arriving.add(body)
+        returned = b""
+        try:
+            async with body.deadline:
+                await self._collect(body, receive, max_bytes)
+            returned = bytes(body.received)
+            return returned
+        except TimeoutError:
+            late = f"the body did not arrive within {timeout_s:g} s"
+            raise Rejected(408, late if body in self._arriving else EVICTED) from None
+        finally:
+            self._arriving.discard(body)
+            self.release(len(body.received) - len(returned))
+
+    def release(self, number_of_bytes: int) -> None:
+        self.used_bytes -= number_of_bytes
+
+    async def _collect(self, body: _Body, receive: Receive, max_bytes: int) -> None:
+        is_complete = False
+        while not is_complete:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk, is_complete = message.get("body", b""), not message.get("more_body", False)
+            if len(body.received) + len(chunk) > max_bytes:
+                raise _too_large(max_bytes)
+            body.received += chunk
+            self.used_bytes += len(chunk)
+            while body in self._arriving and self.used_bytes > BODIES_AT_ONCE * max_bytes:
+                self._evict_costliest()
+            if body not in self._arriving:
+                raise Rejected(408, EVICTED)
+
+    def _evict_costliest(self) -> None:
+        now = self.clock()
+        costliest = max(self._arriving, key=lambda one: (len(one.received) * (now - one.started_at), len(one.received)))
+        self._arriving.discard(costliest)
+        self.release(len(costliest.received))
+        costliest.received.clear()
+        if not costliest.deadline.expired():
+            costliest.deadline.reschedule(0)  # ends `receive`, so that the request gets its 408 now
+
+
+def _too_large(max_bytes: int) -> Rejected:
+    return Rejected(413, f"the body is over {max_bytes} bytes (server.max_body_bytes)")
+
+
+class Connections:
+    """The open connections in the order of their last complete request, or of their opening if there was none."""
+
+    def __init__(self, limit: Callable[[], int]) -> None:
+        self._limit = limit
+        self._open: OrderedDict[asyncio.Transport, None] = OrderedDict()
+        self._unanswered: dict[asyncio.Transport, list[RequestResponseCycle]] = {}
+        self._evicted, self._logged_at = 0, -LOG_EVERY_S
+
+    def add(self, transport: asyncio.Transport, now: float) -> None:
+        """Add a connection. Above the limit, close the one that was idle longest. `now` is in monotonic seconds."""
+        self._open[transport] = None
+        while len(self._open) > max(self._limit(), 1):
+            longest_idle, _ = self._open.popitem(last=False)
+            longest_idle.abort()
+            self._evicted += 1
+        if self._evicted and now - self._logged_at >= LOG_EVERY_S:
+            fields = {"closed": self._evicted, "open": len(self._open)}
+            log.warning("too many connections: those that were idle longest were closed", extra=fields)
+            self._evicted, self._logged_at = 0, now
+
+    def add_request(self, transport: asyncio.Transport, request: RequestResponseCycle) -> None:
+        earlier = self._unanswered.get(transport, ())
+        self._unanswered[transport] = [*(one for one in earlier if not one.response_complete), request]
+
+    def has_sent_request(self, transport: asyncio.Transport) -> None:
+        if transport in self._open:
+            self._open.move_to_end(transport)
+
+    def remove(self, transport: asyncio.Transport) -> None:
+        """Remove a closed connection, so that nothing is sent to it."""
+        self._open.pop(transport, None)
+        for request in self._unanswered.pop(transport, ()):
+            request.disconnected = True  # uvicorn does this only for the newest pipelined request
+
+
+def limited_protocol(connections: Connections, limits: Callable[[], ServerSettings]) -> type[HttpToolsProtocol]:
+    """Return a subclass of uvicorn's HTTP protocol that limits headers and connections. uvicorn has no option for that.
+
+    It overrides callbacks of `asyncio.Protocol` and of the parser httptools.
+    """
+
+    class LimitedProtocol(HttpToolsProtocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._pending_bytes = 0  # bytes since the last complete headers, chunk or body
+            self._in_headers, self._problem = False, ""
+            self._deadline = self.loop.call_later(limits().header_timeout_s, self._time_out_headers)
+            connections.add(transport, self.loop.time())
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._deadline.cancel()
+            connections.remove(self.transport)
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            self._pending_bytes += len(data)
+            super().data_received(data)
+            if self._pending_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
+                self.send_400_response(f"the headers are over {MAX_HEADER_BYTES} bytes")
+            is_waiting = self._pending_bytes > 0 and self._deadline.cancelled()
+            if is_waiting and (self._in_headers or self.cycle.response_complete):  # also after an empty line
+                self._deadline = self.loop.call_later(limits().header_timeout_s, self._time_out_headers)
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._in_headers = True
+            if len(self.pipeline) >= MAX_PIPELINED:
+                self._stop_parsing(f"more than {MAX_PIPELINED} requests were sent before their responses")
+
+        def on_headers_complete(self) -> None:
+            if len(self.headers) > MAX_HEADERS:
+                self._stop_parsing(f"there are more than {MAX_HEADERS} headers")
+            if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADER_BYTES:
+                self._stop_parsing(f"the headers are over {MAX_HEADER_BYTES} bytes")
+            self._pending_bytes, self._in_headers = 0, False
+            self._deadline.cancel()
+            super().on_headers_complete()
+            self.headers = []  # trailers would otherwise become headers of the request
+            connections.add_request(self.transport, self.cycle)
+
+        def on_body(self, body: bytes) -> None:
+            self._pending_bytes = 0
+            super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self._pending_bytes = 0
+            connections.has_sent_request(self.transport)
+            super().on_message_complete()
+
+        def _stop_parsing(self, problem: str) -> NoReturn:
+            self._problem = problem
+            raise ValueError(problem)  # uvicorn then calls `send_400_response`
+
+        def _time_out_headers(self) -> None:
+            if self._pending_bytes:  # else send nothing: a proxy would take it for the response to its next request
+                self.transport.write(_raw_response(b"408 Request Timeout", "the headers did not arrive in time"))
+            self.transport.close()
+
+        def send_400_response(self, msg: str) -> None:
+            self.transport.write(_raw_response(b"400 Bad Request", self._problem or msg))
+            self.transport.close()
+
+    return LimitedProtocol
+
+
+def _raw_response(status: bytes, detail: str) -> bytes:
+    response = JSONResponse({"detail": detail}, headers={"connection": "close"})
+    headers = [*response.raw_headers, *response_headers(new_request_id())]
+    return b"HTTP/1.1 %b\r\n%b\r\n" % (status, b"".join(b"%b: %b\r\n" % one for one in headers)) + response.body

@@ -2,7 +2,7 @@
 
 SIGUSR1 starts a new record; a delivery belongs to the record of the time of its claim. SIGUSR2 writes the record to
 the file that the variable HLS_CALLED_FILES names, as JSON: for each step its files in the order of their first call,
-{"receive": ["web/limits.py", ...], "store": [...], "work": [...]}.
+{"receive": ["web/server.py", ...], "store": [...], "work": [...]}.
 """
 
 from __future__ import annotations

@@ -15,8 +15,7 @@ import pytest
 
 from hls_handler.errors import SettingsError
 from hls_handler.settings.model import Settings
-from hls_handler.web.limits import MAX_HEADER_BYTES
-from hls_handler.web.server import find_connection_limit, listen, make_server, raise_file_limit
+from hls_handler.web.server import MAX_HEADER_BYTES, find_connection_limit, listen, make_server, raise_file_limit
 from tests.web.fakes import SECRET, WebSetup, headers, payload, settings, signature
 
 BODY = payload()
