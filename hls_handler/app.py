@@ -74,7 +74,7 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.queue.pauses import pause_to_dict
-from hls_handler.routing.envelope import InstallationChange
+from hls_handler.routing import WebhookEnvelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import (
     SettingsFile,
@@ -428,12 +428,13 @@ class Service:
             has_webhooks=self.role != "worker",
         )
 
-    def _installation_changed(self, change: InstallationChange) -> None:
+    def _installation_changed(self, envelope: WebhookEnvelope) -> None:
         credentials = self._credentials_of(self.settings())
         if not isinstance(credentials, App):
             return
-        credentials.forget(change.repositories or None, owner=change.owner)
-        fields = {"action": change.action, "account": change.owner, "repositories": change.repositories or None}
+        owner, repositories = envelope.installation_owner, envelope.installation_repositories or None
+        credentials.forget(repositories, owner=owner)
+        fields = {"action": envelope.action, "account": owner, "repositories": repositories}
         log.info("the installation of the GitHub App has changed", extra=fields)
         self._installed.set()  # deliveries may wait for it
         self._probe.run_soon()

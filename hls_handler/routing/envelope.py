@@ -18,6 +18,10 @@ LABEL_ACTIONS = ("labeled", "unlabeled")
 """The actions that change the labels of an issue or pull request."""
 
 
+INSTALLATION_EVENTS = ("installation", "installation_repositories")
+"""Events about the GitHub App itself: an account installed it, or changed the repositories of the installation."""
+
+
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Name = Annotated[str, msgspec.Meta(max_length=255)]
 
@@ -82,6 +86,14 @@ class EnvelopeRelease(msgspec.Struct, frozen=True):
     author: EnvelopeAccount | None = None
 
 
+class EnvelopeInstallation(msgspec.Struct, frozen=True):
+    account: EnvelopeAccount | None = None  # only in `INSTALLATION_EVENTS`
+
+
+class EnvelopeRepositoryName(msgspec.Struct, frozen=True):
+    full_name: Name
+
+
 class EnvelopeRequest(msgspec.Struct, frozen=True):
     """The value of `events.REQUEST_KEY`."""
 
@@ -107,57 +119,28 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
     requested_reviewer: EnvelopeAccount | None = None
     label: EnvelopeLabel | None = None
     changes: dict[str, object] | None = None
+    installation: EnvelopeInstallation | None = None
+    repositories_added: tuple[EnvelopeRepositoryName, ...] = ()
+    repositories_removed: tuple[EnvelopeRepositoryName, ...] = ()
 
     @property
     def conversation(self) -> EnvelopeConversation | None:
         return self.pull_request or self.issue
 
-
-# msgspec describes a type at its first use and is not thread-safe then: two workers at once would crash the process.
-msgspec.convert({}, WebhookEnvelope)
-
-
-INSTALLATION_EVENTS = ("installation", "installation_repositories")
-"""Events about the GitHub App itself: an account installed it, or changed the repositories of the installation."""
-
-
-class EnvelopeInstallation(msgspec.Struct, frozen=True):
-    id: Id
-    account: EnvelopeAccount | None = None
-
-
-class EnvelopeRepositoryName(msgspec.Struct, frozen=True):
-    full_name: Name
-
-
-class InstallationChange(msgspec.Struct, frozen=True):
-    """The body of one of `INSTALLATION_EVENTS`."""
-
-    action: Name
-    installation: EnvelopeInstallation
-    repositories_added: tuple[EnvelopeRepositoryName, ...] = ()
-    repositories_removed: tuple[EnvelopeRepositoryName, ...] = ()
+    @property
+    def installation_owner(self) -> str:
+        """The login of the account that installed the App; "" if the payload does not name it."""
+        account = self.installation.account if self.installation else None
+        return account.login if account else ""
 
     @property
-    def owner(self) -> str:
-        """The login of the account that installed the App."""
-        return self.installation.account.login if self.installation.account else ""
-
-    @property
-    def repositories(self) -> tuple[str, ...]:
+    def installation_repositories(self) -> tuple[str, ...]:
         """The added and removed repositories; () if the change concerns the whole installation."""
         return tuple(one.full_name for one in (*self.repositories_added, *self.repositories_removed))
 
 
-_CHANGE_DECODER = msgspec.json.Decoder(InstallationChange)
-
-
-def parse_installation_change(body: bytes) -> InstallationChange:
-    """Parse one of `INSTALLATION_EVENTS`. Raises `PayloadError`."""
-    try:
-        return _CHANGE_DECODER.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise PayloadError(f"invalid payload: {exc}") from exc
+# msgspec describes a type at its first use and is not thread-safe then: two workers at once would crash the process.
+msgspec.convert({}, WebhookEnvelope)
 
 
 def parse_envelope(body: bytes) -> WebhookEnvelope:

@@ -30,7 +30,7 @@ from hls_handler.routing import (
     WebhookEnvelope,
     parse_envelope,
 )
-from hls_handler.routing.envelope import INSTALLATION_EVENTS, InstallationChange, parse_installation_change
+from hls_handler.routing.envelope import INSTALLATION_EVENTS
 from hls_handler.settings.model import Settings
 from hls_handler.web.server import BodyBudget
 from hls_handler.web.stats import Snapshot
@@ -82,7 +82,7 @@ class Ports:
     rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
     health: Health
     clock: Callable[[], float]  # monotonic seconds
-    installation_changed: Callable[[InstallationChange], None] = lambda _change: None  # never blocks
+    installation_changed: Callable[[WebhookEnvelope], None] = lambda _envelope: None  # never blocks
 
 
 class WebhookReceiver:
@@ -161,7 +161,7 @@ class WebhookReceiver:
             line.decision = "pong"
             return _json(200, {"status": "pong", **ids})
         if headers.event in INSTALLATION_EVENTS:
-            self._ports.installation_changed(parse_installation_change(payload))
+            self._ports.installation_changed(envelope)
         routed = await self._ports.route(headers.event, envelope)
         new = new_delivery(
             headers,

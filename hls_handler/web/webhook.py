@@ -26,6 +26,7 @@ from hls_handler.errors import HlsError, PayloadError
 from hls_handler.events import PULL_REQUEST_EVENTS, REPOSITORY_NAME, REQUIRED_OBJECTS
 from hls_handler.handlers.merge_groups import find_queued
 from hls_handler.routing import Command, Ignored, RoutingResult, WebhookEnvelope, parse_envelope
+from hls_handler.routing.envelope import INSTALLATION_EVENTS
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import webhook_secrets
@@ -178,7 +179,7 @@ def check_payload(event: str, envelope: WebhookEnvelope) -> None:
 
     GitHub signs the payload, but not the header with the event's name.
     """
-    for named_by in REQUIRED_OBJECTS.get(event, ()):
+    for named_by in ("installation",) if event in INSTALLATION_EVENTS else REQUIRED_OBJECTS.get(event, ()):
         if getattr(envelope, named_by) is None:
             raise PayloadError(f"the payload does not fit the event {event}: it has no {named_by}")
     full_name = envelope.repository.full_name if envelope.repository else ""

@@ -24,7 +24,6 @@ from hls_handler.deliveries import Accepted, Finished, NewDelivery, State
 from hls_handler.engine.health import Health
 from hls_handler.errors import StoreUnavailable
 from hls_handler.routing import Ignored, Rule, WebhookEnvelope
-from hls_handler.routing.envelope import InstallationChange
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.web.app import WebApplication
@@ -127,7 +126,7 @@ class WebSetup:
     clock: FakeClock = field(default_factory=FakeClock)
     health: Health = field(default_factory=lambda: Health(lambda: NOON))
     rate_limit: RateLimit = field(default_factory=lambda: RateLimit(None, None, None))
-    installation_changes: list[InstallationChange] = field(default_factory=list)
+    installation_changes: list[WebhookEnvelope] = field(default_factory=list)
     enabled: frozenset[str] = frozenset({"issues", "pull_request"})
 
     def app(self) -> Starlette:
