@@ -384,7 +384,7 @@ class Service:
             lambda: self._reloader.latest,
             self._credentials_of,
             wait=lambda seconds: thread.wait(seconds),
-            observe=self._rates.observe,
+            rates=self._rates,
             on_commit=self._caught_up,
             since=listening.since if listening else None,
         )

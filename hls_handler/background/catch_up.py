@@ -10,11 +10,11 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
-from hls_handler.background.hooks import Problem, Source, applies_to_all, find_sources
+from hls_handler.background.hooks import Problem, Source, find_sources
 from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor
 from hls_handler.clients.credentials import App
 from hls_handler.clients.github import Credentials
@@ -32,7 +32,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.catch_up import CatchUpStore
 from hls_handler.web.webhook import caught_up_delivery
-from hls_handler.wording import count, is_or_are
+from hls_handler.wording import is_or_are
 
 log = logging.getLogger(__name__)
 
@@ -59,12 +59,6 @@ APP_RATE_LIMIT = f"{GITHUB_RATE_LIMIT} app"
 COUNTS = ("hooks", "looked_at", "fetched", "accepted", "unread", "lost", "remaining")
 
 
-@dataclass(frozen=True, slots=True)
-class Missed:
-    attempt: DeliveryAttempt
-    repository: str | None  # "owner/repo", if known
-
-
 @dataclass(slots=True)
 class Report:
     hooks: int = 0
@@ -72,11 +66,10 @@ class Report:
     fetched: int = 0  # payloads
     accepted: int = 0  # deliveries queued for the workers
     unread: int = 0  # deliveries whose payload this run could not read, and the next one tries again
-    lost: int = 0  # deliveries whose payload GitHub no longer keeps, or could not be read by several runs
+    lost: int = 0  # deliveries whose payload GitHub no longer keeps, is invalid, or could not be read for an hour
     remaining: int = 0  # deliveries whose payload was not read yet
-    missed: list[Missed] = field(default_factory=list)
+    missed: list[tuple[DeliveryAttempt, str | None]] = field(default_factory=list)  # with "owner/repo", if known
     problems: list[Problem] = field(default_factory=list)
-    first_unread: Problem | None = None
 
     def counts(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in COUNTS}
@@ -93,9 +86,11 @@ class Listening:
 
 
 class Stopped(HlsError):
-    """The run ends before it is complete, because the service stops or GitHub's limits leave no room."""
+    """The run ends before it is complete: the service stops, GitHub is down, or its limits leave no room."""
 
-    remedy = "wait: the next run continues"
+    def __init__(self, message: str, remedy: str = "wait: the next run continues") -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 def select_missed(
@@ -129,12 +124,12 @@ def find_reserved(rate_limit: RateLimit, now: datetime) -> str | None:
     )
 
 
-def connect_hooks(credentials: Credentials, observe: Callable[[RateLimit], None]) -> GithubHooks:
-    """Return a client for GitHub's lists of webhooks. `observe` is called after every request of a token."""
+def connect_hooks(credentials: Credentials, rates: RateLimitMonitor) -> GithubHooks:
+    """Return a client for GitHub's lists of webhooks. An App counts its requests itself."""
     if isinstance(credentials, App):
         return GithubHooks(credentials.connect())
     token = AnyToken(credentials)
-    return GithubHooks(GithubApi(credentials.settings, observe=observe, now=credentials.now, credential=token))
+    return GithubHooks(GithubApi(credentials.settings, observe=rates.observe, now=credentials.now, credential=token))
 
 
 class CatchUp:
@@ -147,9 +142,9 @@ class CatchUp:
         credentials_of: Callable[[Settings], Credentials],
         *,
         wait: Callable[[float], bool | None],
-        observe: Callable[[RateLimit], None] = lambda _: None,
+        rates: RateLimitMonitor,
         on_commit: Callable[[NewDelivery, Accepted], object] = lambda *_: None,
-        connect: Callable[[Credentials, Callable[[RateLimit], None]], GithubHooks] = connect_hooks,
+        connect: Callable[[Credentials, RateLimitMonitor], GithubHooks] = connect_hooks,
         since: datetime | None = None,
     ) -> None:
         """`active` returns the configuration in use. `credentials_of` returns the App or the tokens of settings; the
@@ -157,19 +152,13 @@ class CatchUp:
         ignored.
         """
         self._store, self._active, self._credentials_of = store, active, credentials_of
-        self._wait, self._on_commit, self._since = wait, on_commit, since
-        self._own_rate = RateLimitMonitor()
-
-        def count_request(rate_limit: RateLimit) -> None:
-            self._own_rate.observe(rate_limit)
-            observe(rate_limit)
-
+        self._wait, self._on_commit, self._since, self._rates = wait, on_commit, since, rates
         self._clients: CachedClient[Credentials, GithubHooks] = CachedClient(
-            lambda one: connect(one, count_request), close=lambda github: github.close()
+            lambda one: connect(one, rates), close=lambda github: github.close()
         )
-        self._searched: tuple[object, ...] = ()  # client and settings of the last search for hooks
-        self._sources, self._search_at = list[Source | Problem](), 0.0
-        self._settled = set[str]()  # GUIDs that are not stored and must not be read again: lost or rejected
+        self._searched: tuple[object, ...] = ()  # client, settings and minute of the last search for hooks
+        self._sources = list[Source | Problem]()
+        self._lost = set[str]()  # GUIDs
         self._failing_since = dict[str, datetime]()  # by GUID: time of the first failed request for its payload
         self._names = dict[int, str]()  # repository id -> "owner/repo"
         self._failures_in_a_row = 0  # requests
@@ -189,17 +178,9 @@ class CatchUp:
                 try:
                     self._read(source, dry_run=dry_run)
                 except StepFailed as exc:
-                    if applies_to_all(exc):
-                        raise
                     report.problems.append(to_problem(exc))
-            if report.first_unread is not None:
-                unread = f"{count(report.unread, 'missed webhook')} could not be read"
-                first = report.first_unread
-                report.problems.append(Problem(f"{unread}: {first.message}", first.remedy))
-        except (Stopped, DependencyDown) as exc:
-            report.problems.append(to_problem(exc))
-            if isinstance(exc, DependencyDown) and exc.applies_to_all_calls and exc.not_before is not None:
-                self._store.rate_limiter.hold(self._rate_limit(), exc.not_before)
+        except Stopped as exc:
+            report.problems.append(Problem(str(exc), exc.remedy))
         return report
 
     def _find_sources(self) -> list[Source]:
@@ -208,31 +189,29 @@ class CatchUp:
         self._github = self._clients.of(credentials)
         if isinstance(credentials, App):
             found = [Source(f"{self._github.base_url}/app/{credentials.id}/hook", "/app/hook", None)]
-            self.report.hooks = 1
-            return found
-        searched, now = (self._github, config.settings), time.monotonic()
-        if searched != self._searched or now >= self._search_at:
-            received = self._store.catch_up.received_repositories()
-            self._sources = find_sources(self._github, config, received, self._request)
-            self._searched, self._search_at = searched, now + SEARCH_EVERY_S
-        found = [one for one in self._sources if isinstance(one, Source)]
-        self.report.problems += [one for one in self._sources if isinstance(one, Problem)]
+        else:
+            searched = (self._github, config.settings, time.monotonic() // SEARCH_EVERY_S)
+            if searched != self._searched:
+                received = self._store.catch_up.received_repositories()
+                self._sources = find_sources(self._github, config, received, self._request)
+                self._searched = searched
+            found = [one for one in self._sources if isinstance(one, Source)]
+            self.report.problems += [one for one in self._sources if isinstance(one, Problem)]
         self.report.hooks = len(found)
         return found
 
     def _read(self, source: Source, *, dry_run: bool) -> None:
         began, report, self._complete_to = self._store.now(), self.report, 0
         missed = select_missed(self._attempts(source, began), lambda attempt: self._is_wanted(source, attempt))
-        known = self._settled | self._store.catch_up.find_known([attempt.guid for attempt in missed])
+        known = self._lost | self._store.catch_up.find_known([attempt.guid for attempt in missed])
         waiting = [attempt for attempt in missed if attempt.guid not in known]
-        report.missed += [Missed(attempt, self._repository(source, attempt)) for attempt in waiting]
+        report.missed += [(attempt, self._repository(source, attempt)) for attempt in waiting]
         if dry_run:
             return
         report.remaining += len(waiting)
         # Those that could not be read come last, so that they do not delay the others.
         for attempt in sorted(waiting, key=lambda attempt: (attempt.guid in self._failing_since, attempt.id)):
             if self._process(source, attempt, began):
-                self._failing_since.pop(attempt.guid, None)
                 report.remaining -= 1
             else:
                 self._complete_to = min(self._complete_to, attempt.id - 1)
@@ -257,41 +236,33 @@ class CatchUp:
                 return
 
     def _process(self, source: Source, attempt: DeliveryAttempt, began: datetime) -> bool:
-        """Queue, reject or lose a delivery. Return False if the next run must try again to read its payload."""
+        """Queue a delivery, or log that it is lost. Return False if the next run must try again to read its payload."""
+        if not self._is_wanted(source, attempt):  # its repository is known by now
+            return True
         try:
-            if self._is_wanted(source, attempt):  # its repository may be known by now
-                self._accept(source, attempt)
+            with self._request():
+                payload = self._github.payload(source.path, attempt.id)
+            self.report.fetched += 1
+            self._accept(source, attempt, payload)
         except StepFailed as exc:
-            if applies_to_all(exc):
-                raise
             if began - self._failing_since.setdefault(attempt.guid, began) < GIVE_UP_AFTER:
                 self.report.unread += 1
-                self.report.first_unread = self.report.first_unread or to_problem(exc)
+                if self.report.unread == 1:
+                    problem = to_problem(exc)
+                    self.report.problems.append(replace(problem, message=f"a payload cannot be read: {exc}"))
                 return False
-            message = "missed webhook is lost: its payload could not be read; redeliver it on GitHub"
-            self._lose(attempt, message, why=str(exc))
+            self._lose(attempt, exc)
+        except PayloadError as exc:
+            self._lose(attempt, exc)
         return True
 
-    def _accept(self, source: Source, attempt: DeliveryAttempt) -> None:
-        """Read the payload and queue the delivery. Raises a `StepFailed` if the payload cannot be read now."""
+    def _accept(self, source: Source, attempt: DeliveryAttempt, payload: bytes) -> None:
         config = self._active()
 
         def decide(event: str, envelope: WebhookEnvelope) -> RoutingResult:
             return config.router(config.prompts.latest).route(from_envelope(event, envelope))
 
-        try:
-            with self._request():
-                payload = self._github.find_payload(source.path, attempt.id)
-            self.report.fetched += 1
-            if payload is None:
-                self._lose(attempt, "missed webhook is lost: GitHub no longer keeps its payload")
-                return
-            new = caught_up_delivery(
-                attempt, payload, repository=source.repository, route=decide, settings=config.settings
-            )
-        except PayloadError as exc:
-            self._settle(attempt, "missed webhook rejected", why=str(exc))
-            return
+        new = caught_up_delivery(attempt, payload, repository=source.repository, route=decide, settings=config.settings)
         accepted = self._store.queue.accept([new], replay_window_h=0)[0]
         self._on_commit(new, accepted)
         if attempt.repository_id is not None and new.repository is not None:
@@ -308,23 +279,21 @@ class CatchUp:
         }
         log.info("webhook received", extra=fields)  # the receiver logs the others
 
-    def _lose(self, attempt: DeliveryAttempt, message: str, **fields: object) -> None:
+    def _lose(self, attempt: DeliveryAttempt, why: HlsError) -> None:
         self.report.lost += 1
-        self._settle(attempt, message, **fields)
-
-    def _settle(self, attempt: DeliveryAttempt, message: str, **fields: object) -> None:
-        self._settled.add(attempt.guid)
+        self._lost.add(attempt.guid)
         about = {"event": event_key(attempt.event, attempt.action), "delivery": attempt.guid}
-        log.warning(message, extra=about | fields)
+        log.warning("missed webhook is lost", extra={**about, "why": str(why)})
 
     @contextmanager
     def _request(self) -> Iterator[None]:
-        """Context of one request to GitHub: waits for its turn and counts failures. Raises `Stopped`."""
-        held_until = self._store.rate_limiter.held_until(self._rate_limit())
+        """Context of one request to GitHub: waits for its turn. Raises `Stopped` if no request can succeed now."""
+        rate_limit = self._rate_limit()
+        held_until = self._store.rate_limiter.held_until(rate_limit)
         if held_until is not None:
             until = f"{held_until:%H:%M:%S} UTC"
             raise Stopped(f"GitHub asked to wait, or the last request failed: no requests until {until}")
-        reserved = find_reserved(self._own_rate.rate_limit, datetime.now(UTC))
+        reserved = find_reserved(self._rates.rate_limit, datetime.now(UTC))
         if reserved is not None:
             raise Stopped(reserved)
         if self._wait(REST_S):
@@ -334,9 +303,11 @@ class CatchUp:
             yield
         except DependencyDown as exc:
             self._failures_in_a_row = failures
-            if failures >= MAX_FAILURES_IN_A_ROW:
-                exc.applies_to_all_calls = True
-            raise
+            if not exc.applies_to_all_calls and failures < MAX_FAILURES_IN_A_ROW:
+                raise
+            if exc.not_before is not None:
+                self._store.rate_limiter.hold(rate_limit, exc.not_before)
+            raise Stopped(str(exc), exc.remedy) from exc
 
     def _rate_limit(self) -> str:
         credentials = self._credentials_of(self._active().settings)
@@ -361,8 +332,8 @@ class CatchUp:
         return source.repository or self._names.get(attempt.repository_id or 0)
 
 
-def to_problem(exc: Stopped | StepFailed) -> Problem:
-    return Problem(str(exc), exc.remedy if isinstance(exc, DependencyDown | Stopped) else READ_REMEDY)
+def to_problem(exc: StepFailed) -> Problem:
+    return Problem(str(exc), exc.remedy if isinstance(exc, DependencyDown) else READ_REMEDY)
 
 
 class CatchUpLoop:
@@ -393,24 +364,22 @@ class CatchUpLoop:
             self._health.ok("catch_up")
             return
         try:
-            if not self._store.begin_run(every=timedelta(seconds=0 if must_run else self.every_s())):
+            if self._store.begin_run(every=timedelta(seconds=0 if must_run else self.every_s())):
+                self._show(self._catch_up.run())
+            else:
                 self._health.ok("catch_up")
-                return
-            report = self._catch_up.run()
         except StoreUnavailable as exc:
             self._health.report_store_problem(exc)
-            return
         except Exception as exc:  # a defect, which the thread logs
             self._health.report_problem("catch_up", f"catch-up failed: {type(exc).__name__}", "see the log")
             raise
-        if listens and not report.hooks and not report.problems:
-            report.problems.append(NOTHING_TO_READ)
-        self._show(report)
 
     def every_s(self) -> float:
         return self._fixed_every_s or self._settings().interval_m * 60
 
     def _show(self, report: Report) -> None:
+        if self._fixed_every_s is not None and not report.hooks and not report.problems:
+            report.problems.append(NOTHING_TO_READ)
         self._lost += report.lost
         last_run = self._health.clock().isoformat(timespec="seconds")
         self._health.set_metrics("catch_up", {"last_run": last_run, **report.counts(), "lost": self._lost})

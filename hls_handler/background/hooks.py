@@ -50,11 +50,6 @@ def describe_several(owner: str, hooks: Sequence[Hook], webhook_paths: tuple[str
     return Problem(f"{owner} has several webhooks that end with {webhook_paths[0]}: {ids}", CHOOSE_REMEDY)
 
 
-def applies_to_all(exc: StepFailed) -> bool:
-    """Return whether all other requests to GitHub would fail as well."""
-    return isinstance(exc, DependencyDown) and exc.applies_to_all_calls
-
-
 def find_sources(
     github: GithubHooks, config: ActiveConfig, received: Sequence[str], request: Request
 ) -> list[Source | Problem]:
@@ -87,8 +82,6 @@ def _find_source(
         with request():
             hooks = github.hooks(path)
     except StepFailed as exc:
-        if applies_to_all(exc):
-            raise
         if isinstance(exc, DependencyDown):
             return Problem(f"the webhooks of {owner} cannot be listed: {exc}", exc.remedy)
         refused = Problem(f"the webhooks of {owner} cannot be listed: {exc}", WEBHOOKS_REMEDY)

@@ -25,6 +25,7 @@ from hls_handler.cli.options import (
     utc_now,
 )
 from hls_handler.cli.serve import run_service
+from hls_handler.clients.api import RateLimitMonitor
 from hls_handler.clients.github import make_credentials
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.engine.active_config import ActiveConfig, load_bot_accounts
@@ -54,8 +55,7 @@ def catch_up(
     Exit codes: 0 complete; 1 at least one webhook could not be read; 2 usage error, or unusable settings, prompts or
     database.
     """
-    settings = load(config)
-    report = _run(settings, dry_run=dry_run)
+    report = _run(load(config), dry_run=dry_run)
     if as_json:
         print_json(to_json(report))
     else:
@@ -68,15 +68,14 @@ def _run(settings: Settings, *, dry_run: bool) -> Report:
     with open_store(settings) as store:
         try:
             prompts = ReloadingLibrary(lambda: load_checked(settings), *settings.prompts.folders.values())
-        except PromptError as exc:
-            abort(*exc.problems)
-        active = ActiveConfig(settings, RepositoryTable(settings), prompts, load_bot_accounts(settings.github, store))
-
-        try:
+            active = ActiveConfig(
+                settings, RepositoryTable(settings), prompts, load_bot_accounts(settings.github, store)
+            )
             credentials = make_credentials(settings.github, now=utc_now)
-            with closing(CatchUp(store, lambda: active, lambda _: credentials, wait=time.sleep)) as run:
-                return run.run(dry_run=dry_run)
-        except SettingsError as exc:
+            catch_up = CatchUp(store, lambda: active, lambda _: credentials, wait=time.sleep, rates=RateLimitMonitor())
+            with closing(catch_up):
+                return catch_up.run(dry_run=dry_run)
+        except (PromptError, SettingsError) as exc:
             abort(*exc.problems)
 
 
@@ -84,13 +83,13 @@ def to_json(report: Report) -> dict[str, object]:
     """Return what `--json` prints. `missed` are the webhooks that the settings may admit, the oldest first."""
     missed = [
         {
-            "guid": one.attempt.guid,
-            "event": event_key(one.attempt.event, one.attempt.action),
-            "repository": one.repository,
-            "delivered_at": one.attempt.delivered_at.isoformat(),
-            "status_code": one.attempt.status_code,
+            "guid": attempt.guid,
+            "event": event_key(attempt.event, attempt.action),
+            "repository": repository,
+            "delivered_at": attempt.delivered_at.isoformat(),
+            "status_code": attempt.status_code,
         }
-        for one in report.missed
+        for attempt, repository in report.missed
     ]
     counts = report.counts()
     return {
@@ -104,16 +103,16 @@ def to_json(report: Report) -> dict[str, object]:
 def _print(report: Report, *, dry_run: bool) -> None:
     if dry_run and report.missed:
         print_line(f"{'sent (UTC)':<19}  {'delivery':<8}  {'status':>6}  {'event':<28}  repository")
-        for one in report.missed:
-            event, sent = event_key(one.attempt.event, one.attempt.action), f"{one.attempt.delivered_at:%F %T}"
-            where = one.repository or f"id {one.attempt.repository_id}"
-            print_line(f"{sent}  {one.attempt.guid[:8]}  {one.attempt.status_code:>6}  {event:<28}  {where}")
+        for attempt, repository in report.missed:
+            event, sent = event_key(attempt.event, attempt.action), f"{attempt.delivered_at:%F %T}"
+            where = repository or f"id {attempt.repository_id}"
+            print_line(f"{sent}  {attempt.guid[:8]}  {attempt.status_code:>6}  {event:<28}  {where}")
     looked_at = f"{count(report.looked_at, 'attempt')} of {count(report.hooks, 'webhook')} looked at"
     if dry_run:
         print_line(f"{looked_at}, {count(len(report.missed), 'payload')} would be read")
     else:
         unread = f", {report.unread} not readable" if report.unread else ""
-        lost = f", {report.lost} lost (GitHub no longer keeps the payload)" if report.lost else ""
+        lost = f", {report.lost} lost" if report.lost else ""
         remaining = f", {report.remaining} remaining" if report.remaining else ""
         read = f"{count(report.fetched, 'payload')} read, {report.accepted} queued"
         print_line(f"{looked_at}, {read}{unread}{lost}{remaining}")

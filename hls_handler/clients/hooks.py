@@ -5,7 +5,6 @@ https://docs.github.com/en/rest/repos/webhooks
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Annotated
 from urllib.parse import unquote
@@ -81,31 +80,14 @@ class GithubHooks:
         following = _NEXT_CURSOR.search(headers.get("link", ""))
         return tuple(DeliveryAttempt(**dict(one)) for one in found), unquote(following[1]) if following else None
 
-    def find_payload(self, path: str, attempt_id: int) -> bytes | None:
-        """Return the payload as JSON, which is not validated; None if GitHub does not keep it any more.
-
-        Raises `PayloadError` if the response has a text or a depth that no webhook may have.
-        """
+    def payload(self, path: str, attempt_id: int) -> bytes:
+        """Return the payload as JSON, which is not validated. Raises `PayloadError` if GitHub no longer keeps it."""
         path = f"{path}/deliveries/{attempt_id}"
         content = self._api.find_content(path)
-        if content is None:
-            return None
         try:
-            payload = bytes(_DETAILS.decode(content).request.payload)
-        except RecursionError as exc:
-            raise PayloadError("the payload is nested too deeply") from exc
-        except msgspec.ValidationError as exc:
+            payload = b"null" if content is None else bytes(_DETAILS.decode(content).request.payload)
+        except (msgspec.DecodeError, RecursionError) as exc:
             raise unexpected_response(f"GET {path}", str(exc)) from None
-        except msgspec.DecodeError as exc:
-            if _is_json_with_lone_surrogates(content):
-                raise PayloadError("the payload is not valid JSON: it has a lone surrogate") from exc
-            raise unexpected_response(f"GET {path}", "a body that is not JSON") from None
-        return None if payload == b"null" else payload
-
-
-def _is_json_with_lone_surrogates(content: bytes) -> bool:
-    try:
-        json.loads(content)  # accepts them; the decoder of msgspec does not
-    except (ValueError, RecursionError):
-        return False
-    return True
+        if payload == b"null":
+            raise PayloadError("GitHub no longer keeps the payload")
+        return payload

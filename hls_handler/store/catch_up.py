@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import timedelta
 
-from sqlalchemy import or_, select
+from sqlalchemy import and_, func, or_, select
 
 from hls_handler.db.counters import CATCH_UP_BEGAN, CAUGHT_UP_TO, LAST_WEBHOOK, CounterWriter
 from hls_handler.db.database import Database
@@ -22,12 +22,11 @@ class CatchUpStore:
 
     def find_known(self, guids: Collection[str]) -> set[str]:
         """Return those of the GUIDs that are stored, in any state."""
-        wanted, known = list(guids), set[str]()
+        wanted = list(guids)
+        chunks = (wanted[begin : begin + _CHUNK] for begin in range(0, len(wanted), _CHUNK))
         query = select(deliveries.c.guid).where(self._database.is_one_of(deliveries.c.guid, "guids"))
         with self._database.reading() as connection:
-            for begin in range(0, len(wanted), _CHUNK):
-                known.update(connection.execute(query, {"guids": wanted[begin : begin + _CHUNK]}).scalars())
-        return known
+            return {guid for chunk in chunks for guid in connection.execute(query, {"guids": chunk}).scalars()}
 
     def repository_names(self) -> dict[int, str]:
         """Return {repository id: "owner/repo"} of the repositories whose events were processed."""
@@ -37,11 +36,12 @@ class CatchUpStore:
 
     def received_repositories(self) -> list[str]:
         """Return the names of all repositories whose events were ever received, the last active one first."""
-        times = select(_n.label, _n.value).where(_n.name == LAST_WEBHOOK)
-        names = select(_n.label).where(_n.name == "repository")
+        last = counters.alias("last")
+        is_last = and_(last.c.name == LAST_WEBHOOK, last.c.label == _n.label)
+        query = select(_n.label).outerjoin(last, is_last).where(_n.name == "repository")
         with self._database.reading() as connection:
-            last = {row.label: row.value for row in connection.execute(times)}
-            return sorted(connection.execute(names).scalars(), key=lambda name: (-last.get(name, 0), name))
+            ordered = query.order_by(func.coalesce(last.c.value, 0).desc(), _n.label)
+            return list(connection.execute(ordered).scalars())
 
     def caught_up_to(self, hook: str) -> int:
         """Return the id up to which all attempts of the hook were processed; 0 if it was never read completely."""

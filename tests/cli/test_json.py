@@ -14,7 +14,7 @@ import pytest
 from typer.core import TyperCommand, TyperGroup
 from typer.testing import CliRunner
 
-from hls_handler.background.catch_up import Missed, Report
+from hls_handler.background.catch_up import Report
 from hls_handler.background.hooks import Problem
 from hls_handler.cli import COMMANDS, app, load_command
 from hls_handler.cli.catch_up import to_json
@@ -79,7 +79,7 @@ def test_document_lists_the_commands_that_have_the_option() -> None:
 
 def test_missed_webhooks_are_listed() -> None:
     attempt = DeliveryAttempt(1, "guid-1", datetime(2026, 11, 20, 12, tzinfo=UTC), 502, "issues", "opened", 7)
-    report = Report(missed=[Missed(attempt, "octo/widgets")], problems=[Problem("no permission", "grant it")])
+    report = Report(missed=[(attempt, "octo/widgets")], problems=[Problem("no permission", "grant it")])
     document = to_json(report)
     assert document["missed"] == [
         {

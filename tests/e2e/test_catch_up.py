@@ -96,7 +96,7 @@ def test_catch_up_command_lists_and_then_processes_missed_webhooks(sandbox: Sand
     unread = CliRunner().invoke(app, arguments)
     assert unread.exit_code == 1
     assert "3 attempts of 1 webhook looked at, 0 payloads read, 0 queued, 1 not readable, 1 remaining" in unread.output
-    assert "1 missed webhook could not be read: GET /repos/" in unread.output
+    assert "a payload cannot be read: GET /repos/" in unread.output
     sandbox.state.set_permission(REPOSITORY, sandbox.state.me.login, "write")
     refused = CliRunner().invoke(app, arguments)
     assert refused.exit_code == 1
