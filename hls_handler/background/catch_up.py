@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
 
 from hls_handler.background.hooks import Problem, Source, find_sources
 from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor
@@ -25,7 +24,6 @@ from hls_handler.engine.active_config import ActiveConfig, CachedClient
 from hls_handler.engine.health import Health
 from hls_handler.errors import DependencyDown, HlsError, PayloadError, StepFailed, StoreUnavailable
 from hls_handler.events import event_key
-from hls_handler.handlers.issues import FAMILY, is_open
 from hls_handler.routing import RoutingResult, WebhookEnvelope, from_envelope
 from hls_handler.settings.model import CatchUp as CatchUpSettings
 from hls_handler.settings.model import Settings
@@ -171,7 +169,6 @@ class CatchUp:
         """Read all hooks once. A dry run only fills `missed` of the report. Raises `StoreUnavailable`."""
         report = self.report = Report()
         self._failures_in_a_row = 0
-        self._awaits_answers = cache(self._has_open_checklist)
         self._names |= self._store.catch_up.repository_names()
         try:
             for source in self._find_sources():
@@ -315,18 +312,8 @@ class CatchUp:
 
     def _is_wanted(self, source: Source, attempt: DeliveryAttempt) -> bool:
         config = self._active()
-        return config.router(config.prompts.latest).may_be_processed(
-            attempt.event,
-            attempt.action,
-            self._repository(source, attempt),
-            awaits_answers=attempt.event == "issue_comment" and self._awaits_answers(attempt.repository_id),
-        )
-
-    def _has_open_checklist(self, repository_id: int | None) -> bool:
-        """Return whether a checklist in the repository has open items, so that an author's comment may answer it."""
-        if repository_id is None:
-            return True
-        return any(map(is_open, self._store.repositories.comment_states(repository_id, FAMILY)))
+        repository = self._repository(source, attempt)
+        return config.router(config.prompts.latest).may_be_processed(attempt.event, attempt.action, repository)
 
     def _repository(self, source: Source, attempt: DeliveryAttempt) -> str | None:
         return source.repository or self._names.get(attempt.repository_id or 0)

@@ -65,12 +65,7 @@ def parse_requests(state: str | None) -> tuple[InformationRequest, ...]:
 
 def has_open_requests(history: RepositoryHistory, number: int) -> bool:
     """Return True if our comment on the issue asks the author for something that is still missing."""
-    return is_open(history.comment_state(number, FAMILY))
-
-
-def is_open(state: str | None) -> bool:
-    """Return True if the checklist that `EnsureComment.state` contains has an item that is not answered."""
-    return any(not request.answered for request in parse_requests(state))
+    return any(not request.answered for request in parse_requests(history.comment_state(number, FAMILY)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,15 +210,15 @@ class Router:
             return Ignored("asked to skip", skip_reason)
         return LabelCorrection(routing_input.key, group, effective)
 
-    def may_be_processed(self, event: str, action: str | None, repository: str | None, *, awaits_answers: bool) -> bool:
+    def may_be_processed(self, event: str, action: str | None, repository: str | None) -> bool:
         """Return whether `route` could admit an event of which only these values are known, not the payload.
 
-        `repository` is None if it is unknown, as in GitHub's list of an App's deliveries. `awaits_answers` is True if
-        HLS asked the author of an issue for something, so that a comment may be the answer.
+        `repository` is None if it is unknown, as in GitHub's list of an App's deliveries. A comment may be the answer
+        to what HLS asked the author of an issue for.
         """
         given = RoutingInput(event=event, action=action, repository=repository, sender="", sender_is_bot=False)
         found = self.table.find(repository) if repository is not None else None
-        routing_inputs = (given, _as_edit(given)) if awaits_answers and given.key in NEW_COMMENT else (given,)
+        routing_inputs = (given, _as_edit(given)) if given.key in NEW_COMMENT else (given,)
         candidates = self.table.all() if repository is None else (found,) if found is not None else ()
         return any(
             effective.enabled

@@ -112,13 +112,6 @@ class Repositories:
     def history(self, lease: Lease, bot_login: str) -> StoredHistory:
         return StoredHistory(self._database, self._reviews, lease.repository_id, bot_login)
 
-    def comment_states(self, repository_id: int, family: str) -> tuple[str, ...]:
-        """Return the `EnsureComment.state` of all comments of this family in a repository, of any bot account."""
-        of_family = (comments.c.repository_id == repository_id, comments.c.family == family)
-        query = select(comments.c.state).where(*of_family, comments.c.state.is_not(None))
-        with self._database.reading() as connection:
-            return tuple(connection.execute(query).scalars())
-
     def save(self, lease: Lease, history_update: HistoryUpdate) -> None:
         """Store workflow results and failed steps; delete those that are older than 30 days. Raises `LeaseLost`."""
         if lease.repository_id is None or not (history_update.ends or history_update.failures):

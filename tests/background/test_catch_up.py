@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from hls_handler.actions import StoredComment
 from hls_handler.background.catch_up import CatchUp, CatchUpLoop, find_reserved, select_missed
 from hls_handler.background.hooks import own_hooks
 from hls_handler.clients.api import RateLimit, RateLimitMonitor
@@ -27,7 +26,6 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.store.conversations import CommentChange, ConversationRef
 from tests.engine.world import library
 
 REPOSITORY = "octo/widgets"
@@ -583,36 +581,3 @@ def test_defect_is_shown_in_health_and_the_next_run_recovers(world: World) -> No
     world.github.errors.clear()
     run(world, loop)
     assert (component(health).state, world.process_all()) == ("healthy", ["guid"])
-
-
-def ask_author(world: World, *, answered: bool) -> None:
-    """Store the checklist of our comment on issue 1."""
-    queued = NewDelivery("opened", "issues", "opened", "request", "queued", repository_id=REPOSITORY_ID, number=1)
-    world.store.queue.accept([queued], replay_window_h=72)
-    lease = world.store.queue.claim(worker="w", lease_s=30, max_crashes=3)
-    assert lease is not None
-    state = json.dumps([{"text": "The version", "answered": answered}])
-    asked = CommentChange(ConversationRef(REPOSITORY_ID, "hls-bot", 1), "issues", StoredComment(5, "digest", state))
-    world.store.queue.finish(lease, "done", reason="asked", kind=None, handler=None, took_s=0.0, changes=[asked])
-
-
-def send_comment(world: World, guid: str, author: str = "mallory") -> None:
-    comment = {"id": 80, "user": {"login": author, "id": 4}, "body": "It is version 3."}
-    world.github.send(guid, event="issue_comment", action="created", comment=comment)
-
-
-@pytest.mark.parametrize("has_checklist", [False, True])
-def test_comments_cost_no_request_if_no_author_was_asked_for_anything(world: World, has_checklist: bool) -> None:
-    if has_checklist:
-        ask_author(world, answered=True)
-    for number in range(30):
-        send_comment(world, f"guid-{number}")
-    report = world.catch_up().run()
-    assert (report.looked_at, report.missed, world.github.read, world.committed) == (30, [], 0, [])
-
-
-def test_answer_of_an_author_to_an_open_checklist_is_caught_up(world: World) -> None:
-    ask_author(world, answered=False)
-    send_comment(world, "answer", author="ann")
-    assert world.catch_up().run().accepted == 1
-    assert world.process_all() == ["answer"]

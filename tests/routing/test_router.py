@@ -250,6 +250,7 @@ def test_review_requested_from_somebody_else_is_ignored() -> None:
     [
         ("issues.opened", "octo/hello", True),
         ("issues.transferred", "octo/hello", False),  # no prompt
+        ("issue_comment.created", "octo/hello", True),  # may answer a checklist
         ("push", "octo/hello", False),  # not enabled
         ("issues.opened", "octo/other", False),  # not configured
         ("issues.opened", None, True),  # repository unknown
@@ -262,13 +263,6 @@ def test_event_of_which_the_payload_is_unknown_may_be_processed(
 ) -> None:
     by = settings({"name": "octo/hello"}, {"name": "octo/off", "enabled": False, "events": ["issues"]})
     assert may_matter(key, by, repository=repository) == expected
-
-
-def test_comment_of_which_the_payload_is_unknown_may_be_an_answer_if_one_is_awaited() -> None:
-    by = settings({"name": "octo/hello", "events": ["issues"]})
-    for key in ("issue_comment.created", "issue_comment.edited"):
-        assert may_matter(key, by, awaits_answers=True)
-        assert not may_matter(key, by, awaits_answers=False)
 
 
 BASE, TITLE = frozenset({"base"}), frozenset({"title"})

@@ -111,9 +111,8 @@ def may_matter(
     *,
     repository: str | None = "octo/hello",
     prompts: Mapping[str, tuple[str, ...]] = PROMPTS,
-    awaits_answers: bool = False,
 ) -> bool:
     """Whether an event of which the payload is unknown may be processed."""
     event, _, action = key.partition(".")
     router = Router(by, RepositoryTable(by), FakeCatalogue(prompts))
-    return router.may_be_processed(event, action or None, repository, awaits_answers=awaits_answers)
+    return router.may_be_processed(event, action or None, repository)
