@@ -53,7 +53,7 @@ def make_checks(
     A model that it does not know is no problem if the last call was answered: some services have only the Messages API.
     """
 
-    clock_steps = ClockSteps(store.database, store.queue)
+    clock_steps, began = ClockSteps(store.database, store.queue), store.now()
 
     def check_queue() -> None:
         settings = reloader.latest.settings
@@ -98,7 +98,7 @@ def make_checks(
         Check("claude", check_claude),
         Check(
             "webhooks",
-            lambda: _check_webhooks(store.statistics, reloader.latest, now=store.now()),
+            lambda: _check_webhooks(store.statistics, reloader.latest, since=began, now=store.now()),
             proves_use=True,
         ),
     ]
@@ -168,16 +168,16 @@ def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
         raise ProblemFound(f"{paused}; {held}", remedy=remedy)
 
 
-def _check_webhooks(statistics: Statistics, config: ActiveConfig, *, now: datetime) -> Mapping[str, object]:
-    received_at, expected = statistics.last_webhooks(), list_expected(config.settings)
+def _check_webhooks(
+    statistics: Statistics, config: ActiveConfig, *, since: datetime, now: datetime
+) -> Mapping[str, object]:
+    received_at = statistics.last_webhooks()
+    overdue = list(find_overdue(config.settings, config.table, received_at, since=since, now=now))
+    if overdue:
+        raise ProblemFound("; ".join(overdue), remedy=WEBHOOKS_REMEDY)
     newest = received_at.get("")
-    metrics = {"last_received_at": newest.isoformat() if newest else None, "is_expected": bool(expected)}
-    if expected:
-        since = statistics.expected_since(name for name, _, _ in expected)
-        overdue = list(find_overdue(config.settings, config.table, received_at, since, now=now))
-        if overdue:
-            raise ProblemFound("; ".join(overdue), remedy=WEBHOOKS_REMEDY)
-    return metrics
+    is_expected = bool(list_expected(config.settings))
+    return {"last_received_at": newest.isoformat() if newest else None, "is_expected": is_expected}
 
 
 WEBHOOKS_REMEDY = (
@@ -202,25 +202,23 @@ def find_overdue(
     settings: Settings,
     table: RepositoryTable,
     received_at: Mapping[str, datetime],
-    since: Mapping[str, datetime],
     *,
+    since: datetime,
     now: datetime,
 ) -> Iterator[str]:
     """Yield a message for each expected webhook that is overdue.
 
     `received_at` is the result of `Statistics.last_webhooks`. A webhook counts for the entry of `repositories` that
-    applies to its repository. If there was none, the time since which one is expected is used: `since`, by name.
+    applies to its repository. Without one, the time counts from `since`, the start of the service.
     """
     entries = {name: table.find(name) for name in received_at if name}
     for name, section, within_h in list_expected(settings):
         times = [received_at[one] for one, entry in entries.items() if entry is not None and entry.key == section]
         last = max(times, default=None) if name else received_at.get("")
-        quiet_h = (now - (last or since[name])) / timedelta(hours=1)
+        quiet_h = (now - (last or since)) / timedelta(hours=1)
         if quiet_h > within_h:
             of = f" of {name}" if name else ""
-            known = (
-                f"the last came at {last:%Y-%m-%d %H:%M}" if last else f"none came since {since[name]:%Y-%m-%d %H:%M}"
-            )
+            known = f"the last came at {last:%Y-%m-%d %H:%M}" if last else f"none came since {since:%Y-%m-%d %H:%M}"
             where = settings.sources.where(f"{section}.expect_webhook_within_h")
             yield f"no webhook{of} for {quiet_h:.1f} h: {known} UTC; {where} expects one within {within_h:g} h"
 

@@ -20,16 +20,16 @@ Counts = Mapping[tuple[str, str], int]
 BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """Upper bounds of the histogram of processing times, in seconds; one more bucket, "inf", counts the rest."""
 
-LAST_WEBHOOK, EXPECTED_SINCE = "last_webhook", "webhook_expected_since"
-"""Two names in the table `counters` whose values are times in ms. Their labels are repositories, or "" for all."""
+LAST_WEBHOOK = "last_webhook"
+"""A name in the table `counters` whose values are times in ms. Their labels are repositories, or "" for all."""
 
 CAUGHT_UP_TO, CATCH_UP_BEGAN = "caught_up_to", "catch_up_lease"
 """Two names in the table `counters`: the last attempt read (its label is the hook), and when a run began (ms).
 
 Earlier versions stored the end of a lease under the second name."""
 
-NO_COUNTS = (LAST_WEBHOOK, EXPECTED_SINCE, CAUGHT_UP_TO, CATCH_UP_BEGAN)
-"""Names in the table `counters` whose values are no counts."""
+NO_COUNTS = (LAST_WEBHOOK, CAUGHT_UP_TO, CATCH_UP_BEGAN, "webhook_expected_since")
+"""Names in the table `counters` whose values are no counts. Only earlier versions stored the last one."""
 
 HOURLY = frozenset(
     {

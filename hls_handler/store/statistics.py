@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Label, Select, and_, case, exists, func, literal_column, select, union_all
 
-from hls_handler.db.counters import EXPECTED_SINCE, LAST_WEBHOOK, NO_COUNTS
+from hls_handler.db.counters import LAST_WEBHOOK, NO_COUNTS
 from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, checkpoints, counters, deliveries, findings
 from hls_handler.db.values import HOUR_MS, decompress, from_ms, from_row, literal, to_ms
@@ -271,26 +271,6 @@ class Statistics:
 
     def last_webhooks(self) -> dict[str, datetime]:
         """Return {"owner/repo": time of its last verified webhook}. The key "" has the latest time, including pings."""
-        return self._times(LAST_WEBHOOK)
-
-    def expected_since(self, names: Iterable[str]) -> dict[str, datetime]:
-        """Return {name: time when this method was first called with this name}.
-
-        `/health` expects webhooks from this time on. A name is an entry of `repositories` in the settings, such as
-        "owner/*", or "" for all webhooks.
-        """
-        wanted = set(names)
-        known = self._times(EXPECTED_SINCE)
-        missing = sorted(wanted - known.keys())
-        if missing:
-            with self._database.writing() as connection:
-                now = self._database.now_in(connection)
-                rows = [{"name": EXPECTED_SINCE, "label": name, "value": now} for name in missing]
-                self._database.insert_rows(connection, counters, rows, if_new=True)
-            known = self._times(EXPECTED_SINCE)
-        return {name: known[name] for name in wanted}
-
-    def _times(self, name: str) -> dict[str, datetime]:
-        query = select(counters.c.label, counters.c.value).where(counters.c.name == name)
+        query = select(counters.c.label, counters.c.value).where(counters.c.name == LAST_WEBHOOK)
         with self._database.reading() as connection:
             return {row.label: from_ms(row.value) for row in connection.execute(query)}

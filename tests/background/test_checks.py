@@ -156,9 +156,16 @@ def check(component: Component, world: World, folder: Path, text: str = SMALLEST
 
 def test_missing_expected_webhooks_are_reported(make_world: MakeWorld, tmp_path: Path) -> None:
     world = make_world()
-    assert check("webhooks", world, tmp_path, EXPECTING).state == "healthy"
+    health = Health(lambda: NOON)
+    webhooks = checks_of(world, tmp_path, text=EXPECTING, health=health)["webhooks"]
+
+    def run() -> ComponentHealth:
+        run_checks([webhooks], health)
+        return health.snapshot().components["webhooks"]
+
+    assert run().state == "healthy"
     world.skew.append(timedelta(hours=25))
-    overdue = check("webhooks", world, tmp_path, EXPECTING)
+    overdue = run()
     assert overdue.state == "degraded"
     assert overdue.message is not None
     assert overdue.message.startswith("no webhook for 25.0 h: none came since ")
@@ -166,7 +173,7 @@ def test_missing_expected_webhooks_are_reported(make_world: MakeWorld, tmp_path:
     assert overdue.remedy is not None
     assert "Recent Deliveries" in overdue.remedy
     world.store.queue.accept([ignored("g")], replay_window_h=0)
-    assert check("webhooks", world, tmp_path, EXPECTING).state == "healthy"
+    assert run().state == "healthy"
 
 
 def test_pauses_and_late_deliveries_are_reported(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -234,8 +241,8 @@ def test_expected_webhooks_of_the_server_and_of_each_entry_are_overdue(
 ) -> None:
     settings = load(tmp_path, FILE)
     received_at = {name: NOON - timedelta(hours=hours) for name, hours in received_h.items()}
-    since = dict.fromkeys(("", "owner/repo", "owner/*"), NOON - timedelta(hours=100))
-    messages = find_overdue(settings, RepositoryTable(settings), received_at, since, now=NOON)
+    since = NOON - timedelta(hours=100)
+    messages = find_overdue(settings, RepositoryTable(settings), received_at, since=since, now=NOON)
     shown = [
         one.replace(f"{tmp_path}/settings.yaml:", "LINE ").replace(".expect_webhook_within_h)", ")") for one in messages
     ]

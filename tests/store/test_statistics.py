@@ -22,12 +22,3 @@ def test_last_webhook_is_stored_for_each_repository(store: Storage, url: str, sk
     reopened.close()
     after = {name: round((at - first) / timedelta(hours=1), 2) for name, at in times.items()}
     assert after == {"": 3.0, "octo/docs": 0.0, "octo/widgets": 2.0}
-
-
-def test_expected_since_is_the_first_request_for_each_name(store: Storage, skew: Skew) -> None:
-    first = store.statistics.expected_since(["", "octo/*"])
-    skew.advance(hours=2)
-    second = store.statistics.expected_since(["octo/*", "new/*"])
-    assert second["octo/*"] == first["octo/*"] == first[""]
-    assert second["new/*"] - first[""] >= timedelta(hours=2)
-    assert store.statistics.expected_since([]) == {}
