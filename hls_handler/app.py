@@ -406,7 +406,7 @@ class Service:
             accept=self._accepts.accept,
             count_ping=lambda: self._accepts.count(PING),
             # Without a commit of its own: anybody can cause rejections.
-            count_rejection=lambda status: self._accepts.count({("rejected", str(status)): 1}, commit=False),
+            count_rejection=lambda status: self._accepts.count({("rejected", str(status)): 1}),
             outcome=self._outcome,
             stats=self._read_stats,
             rate_limit=lambda: self._rates.rate_limit,

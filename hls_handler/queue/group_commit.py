@@ -60,7 +60,7 @@ class AcceptQueue:
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
         self._counts: Counter[tuple[str, str]] = Counter()
-        self._counts_are_new = False  # False, too, for counts of a failed commit, which wait for the next batch
+        self._must_count = False
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="accept", daemon=True)
         self._thread.start()
@@ -89,27 +89,24 @@ class AcceptQueue:
         finally:
             timer.cancel()
 
-    def count(self, counts: Counts, *, commit: bool = True) -> None:
-        """Increment counters with the next commit; return at once. A crash before that commit loses the increments.
+    def count(self, counts: Counts) -> None:
+        """Increment counters with the next commit of a delivery or of `commit_counts`; a crash before loses them.
 
-        Without `commit`, the increments wait for a commit that has another cause, or for `commit_counts`.
+        Returns at once. No commit of its own, because a sender of rejected requests could cause any number of them.
         """
         with self._changed:
             self._counts.update(counts)
-        if commit:
-            self.commit_counts()
 
     def commit_counts(self) -> None:
         """Commit the increments that wait, if there are any; return at once."""
         with self._changed:
-            if self._counts:
-                self._counts_are_new = True
-                self._changed.notify()
+            self._must_count = bool(self._counts)
+            self._changed.notify()
 
     def close(self) -> None:
         """Commit the waiting deliveries and end the thread; wait at most 3 s. Later deliveries are rejected."""
         with self._changed:
-            self._is_closed = True
+            self._is_closed, self._must_count = True, bool(self._counts)
             self._changed.notify()
         self._thread.join(timeout=_CLOSE_TIMEOUT_S)
 
@@ -129,17 +126,17 @@ class AcceptQueue:
                 if not self._changed.wait_for(self._has_work, timeout=self._commit_delay_s):
                     self._expected = 0  # after a pause, a delivery does not wait for others
                     self._changed.wait_for(self._has_work)
-                if not self._waiting and not self._counts_are_new:
+                if not self._waiting and not self._must_count:
                     return
                 if len(self._waiting) < self._expected and not self._is_closed:
                     self._changed.wait(self._commit_delay_s)
                 batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
                 self._waiting_bytes -= sum(len(waiting.new.body) for waiting in batch)
-                counts, self._counts, self._counts_are_new = self._counts, Counter(), False
+                counts, self._counts, self._must_count = self._counts, Counter(), False
             self._commit(batch, counts)
 
     def _has_work(self) -> bool:
-        return bool(self._waiting) or self._counts_are_new or self._is_closed
+        return bool(self._waiting) or self._must_count or self._is_closed
 
     def _commit(self, batch: Sequence[_Waiting], counts: Counts) -> None:
         results: Sequence[Accepted | Exception]
