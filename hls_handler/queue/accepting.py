@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from sqlalchemy import Boolean, Connection, Row, and_, bindparam, or_, select
 
 from hls_handler.db.counters import LAST_WEBHOOK, CounterWriter, Counts, count_end
@@ -22,6 +20,9 @@ log = logging.getLogger(__name__)
 
 _ROUTED_AGAIN: tuple[State, ...] = ("dead", "ignored")  # processed again if GitHub sends them again
 _RECORD_WEBHOOK_EVERY_MS = 1000
+
+Known = Row[*tuple[Any, ...]] | NewDelivery
+"""A delivery with the GUID of a new one: a stored row, or an earlier delivery of the batch."""
 
 _c = deliveries.c
 _ROUTE_AGAIN = (
@@ -38,50 +39,12 @@ _SUPERSEDE = (
 )
 
 
-class Stored(msgspec.Struct, frozen=True):
-    """Columns of a stored delivery, to compare it with a new one that has the same GUID."""
-
-    state: State
-    event: str
-    repository_id: int | None
-    number: int | None
-    digest: bytes | None  # None: the body was not stored
-    finished_at: int | None = None  # ms
-
-    def is_same_as(self, new: NewDelivery) -> bool:
-        """Return whether `new` has the same event, repository, number and digest. A digest of None equals any other.
-
-        GitHub does not sign the GUID. Without this check, a sender who reuses a GUID could replace the stored delivery.
-        """
-        digest_fits = self.digest is None or new.digest is None or self.digest == new.digest
-        return digest_fits and (self.event, self.repository_id, self.number) == (
-            new.event,
-            new.repository_id,
-            new.number,
-        )
-
-
-@dataclass(slots=True)
-class Duplicates:
-    """Deliveries that a new one may duplicate or replay: stored deliveries, and earlier deliveries of the batch."""
-
-    stored: dict[str, Stored] = field(default_factory=dict)  # by GUID
-    bodies: dict[bytes, dict[str, State]] = field(default_factory=dict)  # by digest, then by GUID
-    rejects_replays: bool = True
-
-    def add(self, new: NewDelivery) -> None:
-        digest = new.digest if new.state == "queued" else None
-        self.stored[new.guid] = Stored(new.state, new.event, new.repository_id, new.number, digest)
-        if digest and self.rejects_replays:
-            self.bodies.setdefault(digest, {})[new.guid] = new.state
-
-
 class BatchAcceptor:
     def __init__(self, database: Database, counters: CounterWriter) -> None:
         self._database, self._counters = database, counters
         self._last_webhooks: dict[str, int] = {}  # the last recorded time (ms), by repository; "" for all
         is_same_body = and_(database.is_one_of(_c.digest, "digests"), _c.queued_at >= bindparam("since"))
-        self._find_existing = (
+        self._find_known = (
             select(_c.guid, _c.state, _c.event, _c.repository_id, _c.number, _c.digest, _c.queued_at, _c.finished_at)
             .where(or_(database.is_one_of(_c.guid, "guids"), is_same_body))
             .order_by(_c.id)
@@ -97,52 +60,50 @@ class BatchAcceptor:
 
     def accept(self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None) -> list[Accepted]:
         """See `DeliveryQueue.accept`."""
-        rows = [_row(new) for new in batch]
+        rows = [_row(new) for new in batch]  # compressed before the transaction
         increments = _count_arrivals(batch) + Counter(counts or {})
+        guids = {new.guid for new in batch}
+        digests = {new.digest for new in batch if new.state == "queued" and new.digest and replay_window_h}
         with self._database.writing() as connection:
             now = self._database.lock_accepts(connection)
-            existing = self._existing(connection, batch, now, window_ms=int(replay_window_h * HOUR_MS))
-            existing_guids, ended = frozenset(existing.stored), dict(existing.stored)
-            outcomes = decide_outcomes(batch, existing)
-            stored = {new.guid: i for i, new in enumerate(batch) if outcomes[i].outcome in ("queued", "ignored")}
-            for i in stored.values():
-                rows[i] |= _times(batch[i], now)
-            _store(self._database, connection, {guid: rows[i] for guid, i in stored.items()}, existing_guids, now)
-            superseded = self._supersede(connection, [batch[i] for i in stored.values()], now)
+            terms = {"guids": list(guids), "digests": list(digests), "since": now - int(replay_window_h * HOUR_MS)}
+            found = connection.execute(self._find_known, terms).all()
+            former = {row.guid: row for row in found if row.guid in guids}
+            known: dict[str, Known] = dict(former)
+            bodies: dict[bytes, dict[str, State]] = {digest: {} for digest in digests}  # by digest, then by GUID
+            for row in found:
+                if row.digest in digests and row.queued_at >= terms["since"]:
+                    bodies[row.digest][row.guid] = row.state
+            outcomes, stored = list[Accepted](), dict[str, tuple[NewDelivery, dict[str, object]]]()
+            for new, row in zip(batch, rows, strict=True):
+                outcome = _decide(new, known, bodies)
+                outcomes.append(outcome)
+                if outcome.outcome in ("queued", "ignored"):
+                    known[new.guid] = new
+                    if new.state == "queued" and new.digest in bodies:
+                        bodies[new.digest][new.guid] = new.state
+                    stored[new.guid] = (new, row | _times(new, now))
+            inserted = [row | {"received_at": now} for guid, (_, row) in stored.items() if guid not in former]
+            self._database.insert_rows(connection, deliveries, inserted)
+            for guid in sorted(former.keys() & stored.keys()):
+                connection.execute(_ROUTE_AGAIN, stored[guid][1] | {"known_guid": guid})
+            superseded = self._supersede(connection, [new for new, _ in stored.values()], now)
             for old in superseded:
                 increments += count_end("superseded", repository=old.repository)
             self._counters.add(connection, increments + _count_outcomes(batch, outcomes))
-            for guid in sorted(existing_guids & stored.keys()):
-                self._counters.uncount_end(connection, ended[guid].state, ended[guid].finished_at or now)
-            recorded = self._record_webhooks(connection, _webhook_labels(batch, increments), now)
-        self._last_webhooks.update(recorded)
+            for guid in sorted(former.keys() & stored.keys()):
+                self._counters.uncount_end(connection, former[guid].state, former[guid].finished_at or now)
+            times = {
+                label: now
+                for label in _webhook_labels(batch, increments)
+                if abs(now - self._last_webhooks.get(label, 0)) >= _RECORD_WEBHOOK_EVERY_MS
+            }
+            self._counters.set_values(connection, LAST_WEBHOOK, times)
+        self._last_webhooks.update(times)
         for old in superseded:
             ids = {"delivery": old.guid, "repository": old.repository}
             log.info("delivery finished", extra={**ids, "state": "superseded", "reason": old.reason})
         return outcomes
-
-    def _record_webhooks(self, connection: Connection, labels: Collection[str], now: int) -> dict[str, int]:
-        due = {
-            label: now for label in labels if abs(now - self._last_webhooks.get(label, 0)) >= _RECORD_WEBHOOK_EVERY_MS
-        }
-        self._counters.set_values(connection, LAST_WEBHOOK, due)
-        return due
-
-    def _existing(
-        self, connection: Connection, batch: Sequence[NewDelivery], now: int, *, window_ms: int
-    ) -> Duplicates:
-        found = Duplicates(rejects_replays=window_ms > 0)
-        guids = {new.guid for new in batch}
-        digests = {new.digest for new in batch if new.state == "queued" and new.digest and found.rejects_replays}
-        terms = {"guids": list(guids), "digests": list(digests), "since": now - window_ms}
-        for row in connection.execute(self._find_existing, terms):
-            if row.guid in guids:
-                found.stored[row.guid] = Stored(
-                    row.state, row.event, row.repository_id, row.number, row.digest, row.finished_at
-                )
-            if row.digest in digests and row.queued_at >= terms["since"]:
-                found.bodies.setdefault(row.digest, {})[row.guid] = row.state
-        return found
 
     def _supersede(self, connection: Connection, stored: Sequence[NewDelivery], now: int) -> list[Row[Any]]:
         ended: list[Row[Any]] = []
@@ -190,26 +151,25 @@ def _describe_end(new: NewDelivery) -> str:
     return f"a review of this pull request was requested before this delivery started (delivery {new.guid})"
 
 
-def decide_outcomes(batch: Sequence[NewDelivery], existing: Duplicates) -> list[Accepted]:
-    """Return one outcome for each delivery of the batch. The deliveries to store are added to `existing`."""
-    outcomes = []
-    for new in batch:
-        outcome = _decide(new, existing)
-        outcomes.append(outcome)
-        if outcome.outcome in ("queued", "ignored"):
-            existing.add(new)
-    return outcomes
-
-
-def _decide(new: NewDelivery, existing: Duplicates) -> Accepted:
-    stored = existing.stored.get(new.guid)
-    if stored is not None and not (stored.state in _ROUTED_AGAIN and stored.is_same_as(new)):
-        return Accepted("duplicate", stored.state, new.guid)
+def _decide(new: NewDelivery, known: Mapping[str, Known], bodies: Mapping[bytes, Mapping[str, State]]) -> Accepted:
+    old = known.get(new.guid)
+    if old is not None and not (old.state in _ROUTED_AGAIN and _is_same(old, new)):
+        return Accepted("duplicate", old.state, new.guid)
     if new.state == "queued" and new.digest:
-        first = next((guid for guid in existing.bodies.get(new.digest, {}) if guid != new.guid), None)
-        if first is not None:
-            return Accepted("replay", existing.bodies[new.digest][first], first)
+        for guid, state in bodies.get(new.digest, {}).items():
+            if guid != new.guid:
+                return Accepted("replay", state, guid)
     return Accepted(new.state, new.state, new.guid, new.reason)
+
+
+def _is_same(old: Known, new: NewDelivery) -> bool:
+    """Return whether `new` has the same event, repository, number and digest. A digest of None equals any other.
+
+    GitHub does not sign the GUID. Without this check, a sender who reuses a GUID could replace the stored delivery.
+    """
+    digest_fits = None in (old.digest, new.digest) or old.digest == new.digest
+    is_about_the_same = all(getattr(old, name) == getattr(new, name) for name in ("event", "repository_id", "number"))
+    return digest_fits and is_about_the_same
 
 
 def _row(new: NewDelivery) -> dict[str, object]:
@@ -249,21 +209,6 @@ def _times(new: NewDelivery, now: int) -> dict[str, object]:
         "finished_at": None if is_queued else now,
         "reason": reason,
     }
-
-
-def _store(
-    database: Database,
-    connection: Connection,
-    rows: Mapping[str, dict[str, object]],
-    existing_guids: frozenset[str],
-    now: int,
-) -> None:
-    new = [row for guid, row in rows.items() if guid not in existing_guids]
-    for row in new:
-        row["received_at"] = now
-    database.insert_rows(connection, deliveries, new)
-    for guid in sorted(existing_guids & rows.keys()):
-        connection.execute(_ROUTE_AGAIN, rows[guid] | {"known_guid": guid})
 
 
 def _webhook_labels(batch: Sequence[NewDelivery], counted: Counts) -> set[str]:
