@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import (
     ARRAY,
     URL,
+    BigInteger,
     Column,
     ColumnElement,
     Connection,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     Table,
     any_,
     bindparam,
+    cast,
     column,
     false,
     func,
@@ -41,7 +43,7 @@ from hls_handler.db.sqlite import (
     sqlite_engine,
 )
 from hls_handler.db.tables import deliveries, secrets
-from hls_handler.db.values import from_ms, now_ms
+from hls_handler.db.values import from_ms
 from hls_handler.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ _CLAIM_LOCK, _ACCEPT_LOCK = 7_246_174, 7_246_175
 
 _WRITER_LOCK_S = 5.0
 """Seconds that a writer waits at most for the other writers of this process."""
+
+_MILLISECOND = timedelta(milliseconds=1)
 
 Insert = sqlite.Insert | postgresql.Insert
 
@@ -100,9 +104,9 @@ class Database:
     def __init__(self, url: URL, *, skew: Callable[[], timedelta], busy_timeout_s: float) -> None:
         """For tests, `skew` is added to the clock. `busy_timeout_s` is how long SQLite waits for a writing process."""
         self.shown_url: Final = masked(url)
-        self.now: Final = now_ms(skew)
         self.file: Final = sqlite_file(url)
         self._skew = skew
+        self.now: Final = self._sql_now()
         self._driver_error: type[Exception] = sqlite3.Error
         self._integrity_error: type[Exception] = sqlite3.IntegrityError
         self._connections: OpenConnections | None = None
@@ -234,6 +238,15 @@ class Database:
         if self.file is None:
             connection.execute(self._lock_claims)
 
+    def _sql_now(self) -> ColumnElement[int]:
+        """Return SQL for the time in ms when a statement is executed; on SQLite by the clock of this machine."""
+        if self.file is not None:
+            return bindparam("now_ms", callable_=self._machine_ms, type_=BigInteger())
+        skew = bindparam("skew_ms", callable_=lambda: self._skew() // _MILLISECOND, type_=BigInteger())
+        # clock_timestamp() is volatile. In a subquery, it is called once, so that PostgreSQL can use an index.
+        seconds = func.date_part("epoch", func.clock_timestamp())
+        return select(cast(seconds * 1000, BigInteger) + skew).scalar_subquery()
+
     def now_in(self, connection: Connection) -> int:
         """Return the database's time in milliseconds. SQLite uses the clock of this machine."""
         return self._machine_ms() if self.file is not None else connection.execute(select(self.now)).scalar_one()
@@ -293,7 +306,7 @@ class Database:
         self._engine.dispose()
 
     def _machine_ms(self) -> int:
-        return time.time_ns() // 1_000_000 + self._skew() // timedelta(milliseconds=1)
+        return time.time_ns() // 1_000_000 + self._skew() // _MILLISECOND
 
     @contextmanager
     def _writing_to_file(self, file: Path, *, durable: bool) -> Iterator[Connection]:

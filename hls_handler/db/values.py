@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import zstandard
-from sqlalchemy import BigInteger, ColumnElement, FromClause, Row, Text, bindparam, literal_column, or_
+from sqlalchemy import ColumnElement, FromClause, Row, Text, literal_column, or_
 from sqlalchemy.engine import Dialect
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 from hls_handler.deliveries import CAUGHT_UP, State
@@ -47,30 +43,6 @@ class UntrustedString(TypeDecorator[str]):
         if value is None or value.isprintable():
             return value
         return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
-
-
-class _NowMs(FunctionElement[int]):
-    type = BigInteger()
-    inherit_cache = True
-    name = "now_ms"
-
-
-@compiles(_NowMs, "sqlite")
-def _sqlite_now(element: _NowMs, compiler: SQLCompiler, **kw: Any) -> str:
-    skew = compiler.process(element.clauses, **kw)
-    return f"(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + {skew})"
-
-
-@compiles(_NowMs, "postgresql")
-def _postgresql_now(element: _NowMs, compiler: SQLCompiler, **kw: Any) -> str:
-    # clock_timestamp() is volatile. In a subquery, it is called once, so that PostgreSQL can use an index.
-    skew = compiler.process(element.clauses, **kw)
-    return f"(SELECT CAST(date_part('epoch', clock_timestamp()) * 1000 AS BIGINT) + {skew})"
-
-
-def now_ms(skew: Callable[[], timedelta]) -> ColumnElement[int]:
-    """Return SQL for the database's time in ms plus `skew()`, which is called whenever a statement is executed."""
-    return _NowMs(bindparam("skew_ms", callable_=lambda: skew() // timedelta(milliseconds=1), type_=BigInteger()))
 
 
 def no_skew() -> timedelta:
