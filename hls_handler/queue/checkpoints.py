@@ -84,7 +84,7 @@ class Prepared:
     """Changes to store. Checkpoints are already compressed, to keep the transaction short for other writers."""
 
     checkpoints: tuple[Mapping[str, object], ...] = ()
-    columns: Mapping[str, object] = field(default_factory=dict)
+    columns: dict[str, object] = field(default_factory=dict)
     others: tuple[RowChange, ...] = ()
     is_progress: bool = False  # True if a checkpoint is progress
 

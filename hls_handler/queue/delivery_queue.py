@@ -41,7 +41,7 @@ from hls_handler.db.values import (
 from hls_handler.deliveries import HEAD_START_MS, PRIORITY_BOT_REQUEST, Accepted, Lease, NewDelivery, Posted, State
 from hls_handler.events import event_key
 from hls_handler.queue.accepting import BatchAcceptor
-from hls_handler.queue.checkpoints import Change, Checkpoints, Prepared, prepare
+from hls_handler.queue.checkpoints import Change, Checkpoints, prepare
 from hls_handler.queue.leases import is_held, lease_lost, lease_parameters
 from hls_handler.queue.locks import release_locks
 from hls_handler.queue.pauses import is_paused
@@ -183,12 +183,12 @@ class DeliveryQueue:
     def finish(
         self,
         lease: Lease,
-        state: Literal["done", "ignored", "superseded"],
+        state: Literal["done", "ignored", "superseded", "dead"],
         *,
         reason: str | None,
         kind: str | None = None,
         handler: str | None = None,
-        took_s: float,
+        took_s: float | None,
         changes: Sequence[Change] = (),
         posting: Posted | None = None,
         github_requests: int = 0,
@@ -198,13 +198,32 @@ class DeliveryQueue:
         For "ignored", also deletes the digest, so that the same body under another id is processed.
         `github_requests` is the number of requests that this attempt sent.
         """
-        values: dict[str, Any] = {"duration_ms": round(took_s * 1000)}
+        prepared = prepare(changes)
+        values: dict[str, object] = {"state": state, "reason": reason, "reason_kind": kind, "handler": handler}
+        values["duration_ms"] = None if took_s is None else round(took_s * 1000)
+        values["github_requests"] = (lease.github_requests or 0) + github_requests
         if state == "ignored":
-            values |= {"digest": None}
+            values["digest"] = None
+        if state == "dead":
+            values["failures"] = lease.failures + 1
         if posting is not None:
             values |= {"posting_status": posting, "posting_error": None}
-        prepared = prepare(changes)
-        self._end(lease, state, github_requests, reason=reason, handler=handler, kind=kind, prepared=prepared, **values)
+        with self._database.writing() as connection:
+            row = connection.execute(self._finish, prepared.columns | values | lease_parameters(lease)).first()
+            if row is None:
+                raise lease_lost(lease)
+            counts = self._checkpoints.apply(connection, row.id, prepared)
+            release_locks(connection, row.id)
+            if lease.attempt > 1:  # a delivery that reserves a slot is postponed
+                connection.execute(_DELETE_SLOTS, {"of_delivery": row.id})
+            counts += count_end(state, repository=lease.repository, kind=kind, handler=handler)
+            counts += _count_github_requests(event_key(lease.event, lease.action), github_requests, is_end=True)
+            if state == "done":
+                counts += _count_processing_time(row.processing_ms)
+                if row.failures:
+                    counts["recovered_by_retry", ""] = 1
+                    counts["errors_recovered", ""] = row.failures
+            self._counters.add(connection, counts)
 
     def dead_letter(
         self,
@@ -216,11 +235,7 @@ class DeliveryQueue:
         github_requests: int = 0,
     ) -> None:
         """End a delivery that failed for good; an operator or a redelivery can run it again. Raises `LeaseLost`."""
-        values: dict[str, Any] = {
-            "duration_ms": None if took_s is None else round(took_s * 1000),
-            "failures": lease.failures + 1,
-        }
-        self._end(lease, "dead", github_requests, reason=reason, handler=handler, **values)
+        self.finish(lease, "dead", reason=reason, took_s=took_s, handler=handler, github_requests=github_requests)
 
     def reschedule(
         self, lease: Lease, *, at: datetime, reason: str, failed: bool, counts: bool, github_requests: int = 0
@@ -315,38 +330,6 @@ class DeliveryQueue:
             release_locks(connection, row.id)
         self._counters.add(connection, counts)
         return dead
-
-    def _end(
-        self,
-        lease: Lease,
-        state: State,
-        github_requests: int,
-        *,
-        reason: str | None,
-        handler: str | None,
-        kind: str | None = None,
-        prepared: Prepared = Prepared(),
-        **values: object,
-    ) -> None:
-        terms: dict[str, object] = {"state": state, "reason": reason, "reason_kind": kind, "handler": handler}
-        terms |= {**prepared.columns, **values}
-        terms["github_requests"] = (lease.github_requests or 0) + github_requests
-        with self._database.writing() as connection:
-            row = connection.execute(self._finish, terms | lease_parameters(lease)).first()
-            if row is None:
-                raise lease_lost(lease)
-            counts = self._checkpoints.apply(connection, row.id, prepared)
-            release_locks(connection, row.id)
-            if lease.attempt > 1:  # a delivery that reserves a slot is postponed
-                connection.execute(_DELETE_SLOTS, {"of_delivery": row.id})
-            counts += count_end(state, repository=lease.repository, kind=kind, handler=handler)
-            counts += _count_github_requests(event_key(lease.event, lease.action), github_requests, is_end=True)
-            if state == "done":
-                counts += _count_processing_time(row.processing_ms)
-                if row.failures:
-                    counts["recovered_by_retry", ""] = 1
-                    counts["errors_recovered", ""] = row.failures
-            self._counters.add(connection, counts)
 
 
 def _lease(row: Row[Any]) -> Lease:
