@@ -51,13 +51,13 @@ from hls_handler.errors import (
 from hls_handler.events import Account, Event
 from hls_handler.handlers.handler import Handler
 from hls_handler.prompting.reply_fields import permissive_reply_model, with_optional_fields
-from hls_handler.queue.checkpoints import Change, PendingChanges, StatusChange
+from hls_handler.queue.checkpoints import Change, LeaseCheck, PendingChanges, StatusChange
 from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE
 from hls_handler.routing import IgnoredKind, Router, Rule
 from hls_handler.settings.repository import RepositorySettingsFile
 from hls_handler.storage import Storage
 from hls_handler.store.calls import CallRow
-from hls_handler.store.interruptions import NO_SITUATION, InterruptionCheck, Situation
+from hls_handler.store.interruptions import NO_SITUATION, Situation
 from hls_handler.tracing import span
 from hls_handler.untrusted.cleaning import CodeText, clean, clean_and_redact
 from hls_handler.untrusted.redaction import redact, redact_code
@@ -242,7 +242,7 @@ class Job:
         if until is not None:
             raise reads_postponed(until)
 
-    def check_newest(self, described: str | None = None, *, reads: bool = False) -> InterruptionCheck:
+    def check_newest(self, described: str | None = None, *, reads: bool = False) -> LeaseCheck:
         """Return a check with the error `ConversationIgnored` after /stop, or `Superseded` after a newer event.
 
         With `reads`, also `Postponed` while GitHub may not be read. `described` is the head commit that was read from
@@ -265,7 +265,7 @@ class Job:
             self.lease, decide, prompt=prompt, rate_limit=rate_limit, described=described
         )
 
-    def begin_write(self, comment_lock: str | None = None, *, check: InterruptionCheck | None = None) -> None:
+    def begin_write(self, comment_lock: str | None = None, *, check: LeaseCheck | None = None) -> None:
         """Wait for the rate limit of writes to GitHub, then renew the lease if too little time is left for a write.
 
         For a write of a comment or review, pass the name of its lock. The write is recorded as pending:

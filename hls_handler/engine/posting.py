@@ -33,13 +33,13 @@ from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, LabelState
 from hls_handler.prompting.prompt import Library
+from hls_handler.queue.checkpoints import LeaseCheck
 from hls_handler.queue.locks import WriteCompleted
 from hls_handler.routing import LabelCorrection
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
 from hls_handler.store.conversations import ConversationHistory
 from hls_handler.store.corrections import CorrectionResult, ShownLabels
-from hls_handler.store.interruptions import InterruptionCheck
 from hls_handler.tracing import annotate
 
 log = logging.getLogger(__name__)
@@ -233,7 +233,7 @@ class Posting:
         job: Job,
         conversation: Conversation,
         *,
-        check: InterruptionCheck | None = None,
+        check: LeaseCheck | None = None,
         require_needed: Callable[[], None] = lambda: None,
     ) -> None:
         """The error of `check` is raised before a write. `require_needed` is called under the lock."""
@@ -244,7 +244,7 @@ class Posting:
         self._may_exist = True  # whether there may be a comment of HLS that is not stored
         self._acquired: dict[str, bool] = {}  # by lock: whether a write that HLS does not know may have succeeded
 
-    def prepare(self, actions: tuple[Action, ...], check: InterruptionCheck) -> None:
+    def prepare(self, actions: tuple[Action, ...], check: LeaseCheck) -> None:
         """Acquire all locks, and then read the conversation. Raises the error of `check` before that.
 
         In this order, the number of comments that GitHub reports stays true until the comment is written.
@@ -324,7 +324,7 @@ class Posting:
         job.pending.add(completed)  # also completes the write of an earlier attempt
         return outcome if begun is None else _outcome_of_earlier_write(outcome, begun)
 
-    def _acquire(self, name: str, check: InterruptionCheck | None = None) -> None:
+    def _acquire(self, name: str, check: LeaseCheck | None = None) -> None:
         job, changes = self._job, self._job.pending.take()
         acquired = job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=changes, check=check)
         self._acquired[name] = acquired

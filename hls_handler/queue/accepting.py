@@ -68,12 +68,12 @@ class BatchAcceptor:
             now = self._database.lock_accepts(connection)
             terms = {"guids": list(guids), "digests": list(digests), "since": now - int(replay_window_h * HOUR_MS)}
             found = connection.execute(self._find_known, terms).all()
-            former = {row.guid: row for row in found if row.guid in guids}
+            former = {one.guid: one for one in found if one.guid in guids}
             known: dict[str, Known] = dict(former)
             bodies: dict[bytes, dict[str, State]] = {digest: {} for digest in digests}  # by digest, then by GUID
-            for row in found:
-                if row.digest in digests and row.queued_at >= terms["since"]:
-                    bodies[row.digest][row.guid] = row.state
+            for one in found:
+                if one.digest in digests and one.queued_at >= terms["since"]:
+                    bodies[one.digest][one.guid] = one.state
             outcomes, stored = list[Accepted](), dict[str, tuple[NewDelivery, dict[str, object]]]()
             for new, row in zip(batch, rows, strict=True):
                 outcome = _decide(new, known, bodies)

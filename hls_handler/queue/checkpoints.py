@@ -6,7 +6,7 @@ Changes wait in memory until the delivery's next transaction, which first checks
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -48,20 +48,13 @@ ANALYSED = StatusChange({"analysis_status": "done", "analysis_error": None})
 Change = Checkpoint | StatusChange | RowChange
 
 
-class LeaseCheck(Protocol):
+@dataclass(frozen=True, slots=True)
+class LeaseCheck:
     """A further condition of a delivery's transaction, read by the statement that checks the lease."""
 
-    @property
-    def query(self) -> Select[Any]:
-        """The result of `Checkpoints.select_held`."""
-        ...
-
-    @property
-    def terms(self) -> Mapping[str, object]:
-        """The values of the bind parameters of its columns."""
-        ...
-
-    def find_error(self, connection: Connection, row: Row[Any]) -> HlsError | None: ...
+    query: Select[Any]  # the result of `Checkpoints.select_held`
+    terms: Mapping[str, object]  # the values of the bind parameters of its columns
+    find_error: Callable[[Connection, Row[Any]], HlsError | None]
 
 
 class PendingChanges:

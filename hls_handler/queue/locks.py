@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, bindparam, not_, or_, select
+from sqlalchemy import BigInteger, Connection, Row, bindparam, not_, or_, select
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.db.counters import Counts
@@ -49,12 +49,6 @@ class LocksReleased:
         return {}
 
 
-@dataclass(frozen=True, slots=True)
-class PendingWrite:
-    until: int  # ms
-    has_expired: bool
-
-
 class LockStatements:
     """SQL statements for the table `locks`, which contains locks and pending writes."""
 
@@ -80,13 +74,15 @@ class LockStatements:
         while connection.execute(self.take, begun).first() is None:
             pending = self.find_pending(connection, name)  # of a delivery that took the expired lock
             if pending is not None and not pending.has_expired:
-                return pending.until
+                return int(pending.locked_until)
         return None
 
-    def find_pending(self, connection: Connection, name: str) -> PendingWrite | None:
-        """Return the write that was recorded for the lock `name` and never completed, even if it has expired."""
-        row = connection.execute(self._pending, {"of_write": PENDING_WRITE + name}).first()
-        return None if row is None else PendingWrite(row.locked_until, bool(row.has_expired))
+    def find_pending(self, connection: Connection, name: str) -> Row[Any] | None:
+        """Return `locked_until` (ms) and `has_expired` of the write that was recorded for the lock `name`.
+
+        None if there is none, or if it was completed.
+        """
+        return connection.execute(self._pending, {"of_write": PENDING_WRITE + name}).first()
 
 
 def release_locks(connection: Connection, row_id: int) -> None:
@@ -132,7 +128,7 @@ class Locks:
             # Read after the attempt to lock, because the former holder records its write before it releases the lock.
             pending = self._locks.find_pending(connection, name)
         if pending is not None and not pending.has_expired:
-            raise write_pending(pending.until)
+            raise write_pending(pending.locked_until)
         if holder is not None:
             guid, until, now = holder
             at = from_ms(min(until, now + _LOCK_POLL_MS))

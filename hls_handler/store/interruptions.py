@@ -5,20 +5,20 @@ The command /stop ends the work on a pull request until /resume.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, exists, func, or_, select
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, select
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, deliveries, rate_limits, stops
 from hls_handler.db.values import from_ms, has_passed, is_caught_up, literal
 from hls_handler.deliveries import Lease
 from hls_handler.errors import HlsError
-from hls_handler.queue.checkpoints import Checkpoints
+from hls_handler.queue.checkpoints import Checkpoints, LeaseCheck
 from hls_handler.store.calls import ClaudeCalls
 
 _d = deliveries.c
@@ -112,29 +112,6 @@ class Situation:
 NO_SITUATION = Situation()
 
 
-@dataclass(frozen=True, slots=True)
-class InterruptionCheck:
-    """Implements `queue.checkpoints.LeaseCheck`: the statement that checks the lease also reads interruptions."""
-
-    query: Select[Any]
-    terms: Mapping[str, object]
-    lease: Lease
-    described: str | None
-    decide: Callable[[Situation], HlsError | None]
-
-    def find_error(self, connection: Connection, row: Row[Any]) -> HlsError | None:
-        newer = NewerEvents()
-        if row.has_newer:
-            found = connection.execute(_SELECT_NEWER, self.terms).one()
-            known = {self.lease.head_sha, self.described or self.lease.head_sha}
-            newer = NewerEvents(
-                head_sha=None if {found.head_sha} == known else found.head_sha,
-                is_closed=found.closing is not None and found.closing != "reopened",
-                is_answered=bool(found.is_answered),
-            )
-        return self.decide(Situation(_to_stop(row), _to_time(row.held_until), newer=newer))
-
-
 class Interruptions:
     """Stops apply to all accounts of HLS."""
 
@@ -160,7 +137,7 @@ class Interruptions:
         prompt: str,
         rate_limit: str,
         described: str | None = None,
-    ) -> InterruptionCheck:
+    ) -> LeaseCheck:
         """Return a check for a transaction of the delivery. `decide` returns the error for what is found, or None.
 
         `prompt` is the one whose newer answers count. `described` is the head commit that was read from GitHub. It
@@ -169,9 +146,22 @@ class Interruptions:
         """
         own = f"{prompt}@"
         terms = {**_terms(lease, rate_limit), "up_to_its_hash": own, "length": len(own)}
-        return InterruptionCheck(self._select_held, terms, lease, described, decide)
 
-    def require(self, check: InterruptionCheck) -> None:
+        def find_error(connection: Connection, row: Row[Any]) -> HlsError | None:
+            newer = NewerEvents()
+            if row.has_newer:
+                found = connection.execute(_SELECT_NEWER, terms).one()
+                known = {lease.head_sha, described or lease.head_sha}
+                newer = NewerEvents(
+                    head_sha=None if {found.head_sha} == known else found.head_sha,
+                    is_closed=found.closing is not None and found.closing != "reopened",
+                    is_answered=bool(found.is_answered),
+                )
+            return decide(Situation(_to_stop(row), _to_time(row.held_until), newer=newer))
+
+        return LeaseCheck(self._select_held, terms, find_error)
+
+    def require(self, check: LeaseCheck) -> None:
         """Raise the check's error, if there is one, without checking the lease."""
         with self._database.reading() as connection:
             error = check.find_error(connection, connection.execute(self._select, check.terms).one())
