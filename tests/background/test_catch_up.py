@@ -263,12 +263,8 @@ def test_caught_up_delivery_is_marked_and_counts_as_no_webhook(world: World, cap
     world.github.send("guid", number=4)
     with caplog.at_level(logging.INFO):
         world.catch_up().run()
-    (line,) = (record for record in caplog.records if record.message == "webhook received")
-    assert (line.__dict__["delivery"], line.__dict__["decision"], line.__dict__["caught_up"]) == (
-        "guid",
-        "queued",
-        True,
-    )
+    (line,) = (record.__dict__ for record in caplog.records if record.message == "webhook received")
+    assert (line["delivery"], line["decision"], line["caught_up"]) == ("guid", "queued", True)
     row = world.store.deliveries.find("guid")
     assert row is not None
     assert (row.is_caught_up, row.request_id, row.state) == (True, "caught-up:1", "queued")
@@ -401,7 +397,6 @@ HOOKS = [
     [
         (HOOKS, None, [2]),
         (HOOKS, 3, [3]),
-        ([*HOOKS, hook(4)], None, [2, 4]),
     ],
 )
 def test_own_hook_is_the_active_one_with_our_path_or_the_chosen_one(
@@ -521,41 +516,12 @@ def test_list_that_cannot_be_read_does_not_stop_other_hooks(world: World) -> Non
     assert catch_up.run().accepted == 1
 
 
-def test_hooks_that_cannot_be_listed_do_not_stop_other_repositories(world: World) -> None:
-    two_repositories(world)
-    world.github.hook_lists[f"/repos/{REPOSITORY}"] = server_error("502")
-    world.github.send("other", repository_id=OTHER_ID)
-    report = world.catch_up().run()
-    assert [problem.message for problem in report.problems] == [f"the webhooks of {REPOSITORY} cannot be listed: 502"]
-    assert [problem.remedy for problem in report.problems] == ["wait"]
-    assert world.process_all() == ["other"]
-
-
-def changed_payload(**changes: object) -> bytes:
-    payload: dict[str, object] = {
-        "action": "opened",
-        "repository": {"id": REPOSITORY_ID, "full_name": REPOSITORY},
-        "sender": {"login": "ann"},
-        "issue": {"number": 1, "title": "Widget", "user": {"login": "ann", "id": 3}},
-    }
-    return json.dumps(payload | changes).encode()
-
-
-@pytest.mark.parametrize(
-    "payload",
-    [
-        changed_payload(x="7").replace(b'"7"', b"[" * 100_000 + b"]" * 100_000),
-        changed_payload(repository={"id": OTHER_ID, "full_name": REPOSITORY}),
-    ],
-    ids=["depth", "other id"],
-)
 def test_rule_5_payload_that_the_receiver_would_reject_is_read_once(
-    world: World, caplog: pytest.LogCaptureFixture, payload: bytes
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.settings = make_settings("octo/*", REPOSITORY)
     age = timedelta(minutes=1)  # listed again by the next run
-    world.github.send("bad", age=age)
-    world.github.payloads["bad"] = payload
+    world.github.send("bad", age=age, repository={"id": OTHER_ID, "full_name": REPOSITORY})
     world.github.send("good", number=2, age=age)
     loop, health = make_loop(world)
     with caplog.at_level(logging.INFO):

@@ -218,11 +218,10 @@ def test_pause_after_a_batch_is_nine_times_its_duration(took_s: float, pause_s: 
 @pytest.mark.parametrize(
     ("settings", "ages"),
     [
-        (make_settings(), (14 * DAY, 90 * DAY)),
         (make_settings(keep_days=31, body_days=60), (60 * DAY, 31 * DAY)),
         (make_settings(replay_window_h=8760), (14 * DAY, 365 * DAY)),
     ],
-    ids=["default", "from settings", "replays"],
+    ids=["from settings", "replays"],
 )
 def test_rows_are_deleted_only_after_the_replay_window(settings: Settings, ages: tuple[timedelta, timedelta]) -> None:
     store = FakeStore()

@@ -12,7 +12,7 @@ import pytest
 from hls_handler.db.files import back_up
 from hls_handler.errors import StoreUnavailable
 from hls_handler.storage import Storage
-from tests.queue.builders import accept, begin, claim, newest, queued
+from tests.queue.builders import accept, queued
 
 
 def url(path: Path) -> str:
@@ -50,22 +50,6 @@ def test_backup_during_writes_is_a_consistent_snapshot(tmp_path: Path) -> None:
     assert complete == {name[:-2] for name in guids if name.endswith("-b")}  # transactions are copied completely
     assert counted == len(guids)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.db", "hls.db"]
-
-
-def test_restored_backup_continues_from_its_state(tmp_path: Path) -> None:
-    source, copy = tmp_path / "hls.db", tmp_path / "copy.db"
-    store = Storage.open(url(source))
-    lease = begin(store, "g1")
-    back_up(url(source), copy)
-    store.queue.finish(lease, "done", reason=None, took_s=0)
-    accept(store, queued("g2"))
-    store.close()
-    copy.replace(source)
-    again = Storage.open(url(source))
-    again.queue.release_all_leases()
-    assert [(row.guid, row.state) for row in newest(again)] == [("g1", "running")]
-    assert claim(again).guid == "g1"
-    again.close()
 
 
 def test_backup_does_not_overwrite_a_file(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import resource
 import sqlite3
 import tempfile
@@ -18,7 +17,6 @@ import pytest
 from hls_handler.db.counters import CounterWriter
 from hls_handler.db.database import Database, parse_url
 from hls_handler.db.postgresql import TimedConnection
-from hls_handler.db.sqlite import require_returning
 from hls_handler.db.tables import secrets
 from hls_handler.db.values import no_skew
 from hls_handler.deliveries import Accepted
@@ -126,32 +124,10 @@ def test_postgresql_connections_have_timeouts(url: str, options: str) -> None:
     database.close()
 
 
-@pytest.mark.parametrize("timeout", ["lock_timeout", "idle_in_transaction_session_timeout"])
-def test_open_rejects_a_server_without_timeouts(postgres: Cluster, shared_database: str, timeout: str) -> None:
+def test_open_rejects_a_server_without_timeouts(postgres: Cluster, shared_database: str) -> None:
     """A connection pooler may drop the options of a connection."""
-    with pytest.raises(StoreUnavailable, match=f"the session has no {timeout}, but HLS requested one; name the"):
-        Storage.open(f"{postgres.url(shared_database)}&options=-c{timeout}%3D0")
-
-
-@pytest.mark.parametrize(
-    ("error", "remedy"),
-    [
-        ('database "hls" does not exist', "create the user and the database"),
-        ("unsupported startup parameter: options", "name the PostgreSQL server itself"),
-        ('prepared statement "_pg3_1" does not exist', "see whether PostgreSQL runs"),
-    ],
-)
-def test_server_errors_have_specific_remedies(postgres: Cluster, shared_database: str, error: str, remedy: str) -> None:
-    database = Database(parse_url(postgres.url(shared_database)), skew=no_skew, busy_timeout_s=5)
-    with pytest.raises(StoreUnavailable, match=remedy), database.reading():
-        raise psycopg.OperationalError(error)
-    database.close()
-
-
-def test_sqlite_without_returning_is_rejected() -> None:
-    require_returning((3, 35, 0))
-    with pytest.raises(StoreUnavailable, match=re.escape("this Python has SQLite 3.34.1, and HLS needs 3.35")):
-        require_returning((3, 34, 1))
+    with pytest.raises(StoreUnavailable, match="the session has no lock_timeout, but HLS requested one; name the"):
+        Storage.open(f"{postgres.url(shared_database)}&options=-clock_timeout%3D0")
 
 
 def test_errors_do_not_contain_values(store: Storage) -> None:
@@ -185,13 +161,6 @@ def test_file_removed_during_a_write_raises(database_file: Path, sqlite_store: S
 
     with pytest.raises(StoreUnavailable, match=r"hls\.db was removed or replaced; put it back"):
         write()
-
-
-def test_removed_write_ahead_log_raises(database_file: Path, sqlite_store: Storage) -> None:
-    accept(sqlite_store, queued("g1"))
-    database_file.with_name("hls.db-wal").unlink()
-    with pytest.raises(StoreUnavailable, match=r"hls\.db-wal was removed"):
-        accept(sqlite_store, queued("g2"))
 
 
 def test_backup_restored_under_a_running_service_is_used(database_file: Path, sqlite_store: Storage) -> None:
@@ -264,14 +233,13 @@ def test_next_of_several_hosts_takes_over(url: str, postgres: Cluster) -> None:
 
 
 @ON_POSTGRESQL
-@pytest.mark.parametrize("more_counters", [0, 2])
-def test_process_frozen_in_a_transaction_does_not_block_others(url: str, store: Storage, more_counters: int) -> None:
+def test_process_frozen_in_a_transaction_does_not_block_others(url: str, store: Storage) -> None:
     """Otherwise it would hold the locks of the counters, and no process could accept a delivery."""
     frozen = Storage.open(url)
 
     def freeze() -> None:
         with frozen.database.writing() as connection:
-            counts = {("webhooks", ""): 1} | {("event", f"e{n}"): 1 for n in range(more_counters)}
+            counts = {("webhooks", ""): 1, ("event", "e"): 1}  # several rows: no pipeline, which has no timeout
             CounterWriter(frozen.database).add(connection, counts)
             accept(store, queued("g1"))  # while `frozen` has an open transaction
 

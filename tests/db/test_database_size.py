@@ -11,7 +11,6 @@ from sqlalchemy import insert
 
 from hls_handler.db.tables import secrets
 from hls_handler.storage import Storage
-from tests.postgres import ON_POSTGRESQL
 from tests.queue.builders import Skew, accept, begin, queued
 from tests.sqlite import create_database
 
@@ -33,13 +32,6 @@ def test_size_of_sqlite_includes_reusable_and_free_bytes(tmp_path: Path) -> None
     assert store.retention.delete_bodies(after=timedelta(days=1), most=1) == 1
     assert store.database.size()["reusable_bytes"] > 0.9 * MB
     store.close()
-
-
-@ON_POSTGRESQL
-def test_size_of_postgresql_is_its_database_bytes(store: Storage) -> None:
-    (size,) = store.database.size().items()
-    assert size[0] == "database_bytes"
-    assert size[1] > MB
 
 
 def test_write_ahead_log_is_truncated_after_a_long_reader(tmp_path: Path) -> None:

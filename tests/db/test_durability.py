@@ -12,10 +12,12 @@ from sqlalchemy import Connection, Engine, event
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.storage import Storage
+from hls_handler.store.calls import StartedCall
 from tests.queue.builders import accept, begin, claim, queued, start_call
 from tests.sqlite import create_database
 
 CHECKPOINT = Checkpoint("gather", 0, 1, "{}")
+CALL = StartedCall(1, 0, {})
 Write = Callable[[Storage, Lease], object]
 
 SYNCED: dict[str, Write] = {
@@ -28,6 +30,7 @@ SYNCED: dict[str, Write] = {
     "reschedule": lambda s, lease: s.queue.reschedule(lease, at=s.now(), reason="503", failed=True, counts=True),
     "hold a rate limit": lambda s, _: s.rate_limiter.hold("github", s.now() + timedelta(hours=1)),
     "retry": lambda s, _: s.queue.retry("waiting"),
+    "end a call": lambda s, lease: s.calls.end(lease, CALL, outcome="ok", usage=None, error=None, changes=[CHECKPOINT]),
 }
 UNSYNCED: dict[str, Write] = {
     "renew a lease": lambda s, lease: s.queue.renew(lease, lease_s=30),
@@ -72,12 +75,3 @@ def test_other_commits_are_not_synced(store: Storage, write: str) -> None:
     lease = begin(store, "g1", number=7)
     accept(store, queued("waiting"))
     assert commit_modes(store, lambda: UNSYNCED[write](store, lease)) == {"NORMAL"}
-
-
-def test_reply_is_synced_before_it_is_used(store: Storage) -> None:
-    lease = begin(store, "g1")
-    call = start_call(store, lease, "p@1")
-    checkpoint = Checkpoint("ask", 0, 1, "{}")
-    assert commit_modes(
-        store, lambda: store.calls.end(lease, call, outcome="ok", usage=None, error=None, changes=[checkpoint])
-    ) == {"FULL"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
-from hls_handler.db.files import database_exists, hold_exclusively
+from hls_handler.db.files import hold_exclusively
 from hls_handler.db.tables import metadata
 from hls_handler.errors import StoreUnavailable
 from hls_handler.storage import Storage
@@ -43,25 +42,6 @@ def test_rule_10_existing_readable_file_is_made_private(tmp_path: Path) -> None:
     path.touch(0o644)
     Storage.open(f"sqlite:///{path}").close()
     assert mode(path) == 0o600
-
-
-def test_sqlite_uses_write_ahead_log_and_full_sync(tmp_path: Path) -> None:
-    store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
-    with store.database.writing() as connection:
-        pragmas = [
-            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
-            for name in ("journal_mode", "synchronous", "foreign_keys")
-        ]
-    store.close()
-    assert pragmas == ["wal", 2, 1]  # 2 is FULL
-
-
-def test_database_exists_after_open(fresh_url: str, tmp_path: Path) -> None:
-    on_a_server = fresh_url.startswith("postgresql")
-    assert database_exists(fresh_url) is on_a_server
-    assert list(tmp_path.iterdir()) == []
-    Storage.open(fresh_url).close()
-    assert database_exists(fresh_url) is True
 
 
 def test_secret_is_created_once_for_each_name(store: Storage) -> None:
@@ -120,11 +100,6 @@ def test_error_of_a_silent_database_hides_the_password(url: str, shown: str) -> 
         Storage.open(url)
     assert "hunter2" not in str(raised.value)
     assert shown in str(raised.value)
-
-
-def test_error_of_a_missing_database_says_to_create_it(postgres: Cluster) -> None:
-    with pytest.raises(StoreUnavailable, match="does not exist; create the user and the database that"):
-        Storage.open(postgres.url("missing"))
 
 
 def test_file_that_is_no_database_is_unchanged(tmp_path: Path) -> None:
@@ -191,29 +166,18 @@ def test_close_ends_all_connections(postgres: Cluster) -> None:
         postgres.run("SELECT 1", database=name)
 
 
-def test_closed_sqlite_database_is_one_file(tmp_path: Path) -> None:
-    store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
-    accept(store, queued("g1"))
-    store.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["hls.db"]
-    connection = sqlite3.connect(tmp_path / "hls.db")
-    assert connection.execute("SELECT count(*) FROM deliveries").fetchone() == (1,)
-    connection.close()
-
-
 @pytest.mark.parametrize(
     ("open_store", "version", "problem"),
     [
         (Storage.open, "0008", r"before 0\.2\.0 \(its tables are version 0008\).*name a new database"),
         (Storage.open, "9999", r"newer HLS \(its tables are version 9999.*supports .* up to 0\.4\.0\)"),
-        (Storage.open_existing, "9999", r"newer HLS \(its tables are version 9999"),
         (
             Storage.open_existing,
             None,
             r"missing or older than version 0\.4\.0: start `hls serve`, which creates",
         ),
     ],
-    ids=["before 0.2.0", "newer", "a command, newer", "a command, none"],
+    ids=["before 0.2.0", "newer", "a command, none"],
 )
 def test_tables_of_another_version_are_rejected_and_not_changed(
     fresh_url: str, open_store: Callable[[str], Storage], version: str | None, problem: str

@@ -146,12 +146,6 @@ def test_revisions_are_those_of_the_migrations() -> None:
     assert tuple(script.revision for script in reversed([*scripts.walk_revisions()])) == REVISIONS
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
-def test_each_released_version_has_its_stored_database(engine: str) -> None:
-    missing = [revision for revision in released() if not stored_file(engine, revision).exists()]
-    assert missing == [], f"run `{MAKE}`"
-
-
 def test_migrations_of_released_versions_are_not_edited() -> None:
     migrations = [script for script in SCRIPTS.walk_revisions() if script.revision in released()]
     assert {migration_file(script).name: digest(script) for script in migrations} == recorded_digests(), (

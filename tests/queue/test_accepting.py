@@ -114,9 +114,7 @@ def test_replay_is_detected_only_within_the_replay_window(store: Storage, skew: 
     assert accept(store, queued("g3", **SAME_BODY))[0].outcome == "queued"
 
 
-@pytest.mark.parametrize(
-    "names", [{}, {"number": None}, {"repository": None}, {"repository": "nul\x00"}, {"repository": "half\ud800"}]
-)
+@pytest.mark.parametrize("names", [{}, {"number": None, "repository": None}, {"repository": "nul\x00 half\ud800"}])
 def test_same_body_with_another_guid_is_a_replay(store: Storage, names: Mapping[str, str | None]) -> None:
     accept(store, queued("other"), queued("g1", **{**SAME_BODY, **names}))
     answers = accept(store, queued("g2", **{**SAME_BODY, **names}), queued("g3"))
@@ -152,19 +150,15 @@ COMMENT = queued("old", number=7, event="issue_comment", head_sha="aaa")
         (push("old", "aaa", action="edited", supersedes="nothing"), PUSH, "superseded"),
         (push("old", "bbb"), PUSH, "queued"),
         (push("old", "aaa", number=8), PUSH, "queued"),
-        (push("old", "aaa", repository_id=2), PUSH, "queued"),
         (COMMENT, PUSH, "queued"),
-        (queued("old", number=7, event="pull_request", head_sha=None), PUSH, "queued"),
         (push("old", "aaa", request_id="caught-up:1"), PUSH, "superseded"),
         (push("old", "aaa", request_id="caught-up:1"), PUSH_READ_LATE, "superseded"),
         (push("old", "ccc"), PUSH_READ_LATE, "queued"),
         (COMMENT, CLOSING, "superseded"),
-        (queued("old", number=8), CLOSING, "queued"),
         (queued("old", number=7, is_command=True), CLOSING, "queued"),
         (queued("old", number=7, request_id="caught-up:1"), CLOSING_READ_LATE, "superseded"),
         (queued("old", number=7, action="reopened"), CLOSING_READ_LATE, "queued"),
         (push("old", "aaa"), REQUESTED_REVIEW, "superseded"),
-        (push("old", "aaa", action="opened"), REQUESTED_REVIEW, "queued"),
         (COMMENT, REQUESTED_REVIEW, "queued"),
         (push("old", "aaa", request_id="requested:conclude:1"), CONCLUSION, "superseded"),
         (push("old", "aaa"), CONCLUSION, "queued"),
@@ -241,9 +235,3 @@ def test_results_of_accept_are_counted(store: Storage) -> None:
         ("repository_outcome", "octo/widgets:ignored"): 1,
         ("ignored", "event not enabled"): 1,
     }
-
-
-def test_further_counts_are_stored_with_the_batch(store: Storage) -> None:
-    counts = {("webhooks", ""): 2, ("outcome", "pong"): 2}
-    store.queue.accept([queued("g1", repository=None)], replay_window_h=72, counts=counts)
-    assert store.statistics.counters() == {("webhooks", ""): 3, ("event", "issues.opened"): 1, ("outcome", "pong"): 2}

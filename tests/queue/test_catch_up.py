@@ -5,16 +5,6 @@ from __future__ import annotations
 from hls_handler.storage import Storage
 from tests.queue.builders import Skew, accept, ignored, queued
 
-HOOK = "https://api.github.com/repos/octo/widgets/hooks/5"
-
-
-def test_progress_is_stored_for_each_hook(store: Storage) -> None:
-    assert store.catch_up.caught_up_to(HOOK) == 0
-    store.catch_up.save_caught_up_to(HOOK, 2**62)
-    store.catch_up.save_caught_up_to(f"{HOOK}0", 7)
-    assert store.catch_up.caught_up_to(HOOK) == 2**62
-    assert store.statistics.counters() == {}
-
 
 def test_stored_guids_are_found(store: Storage) -> None:
     accept(store, queued("g1"), ignored("g2"))

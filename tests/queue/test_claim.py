@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost
 from hls_handler.storage import Storage
-from tests.queue.builders import Skew, accept, begin, claim, dead_letter, nothing_is_due, push, queued, row_of
+from tests.queue.builders import Skew, accept, begin, claim, nothing_is_due, push, queued, row_of
 
 
 def test_lease_has_all_fields_of_the_delivery(store: Storage) -> None:
@@ -43,13 +42,6 @@ def test_ten_minutes_of_waiting_outrank_one_step_of_priority(store: Storage, ske
     skew.advance(minutes=2)
     accept(store, queued("too late", priority=1), queued("two steps", priority=2))
     assert [claim(store).guid for _ in range(4)] == ["two steps", "in time", "rest", "too late"]
-
-
-def test_retried_delivery_is_claimed_before_others(store: Storage) -> None:
-    dead_letter(store, "g1")
-    accept(store, queued("g2"), queued("g3", priority=1))
-    store.queue.retry("g1")
-    assert [claim(store).guid for _ in range(3)] == ["g1", "g3", "g2"]
 
 
 def test_debounced_delivery_is_not_due_before_its_time(store: Storage, skew: Skew) -> None:
@@ -107,15 +99,6 @@ def test_waiting_delivery_blocks_only_its_own_conversation(store: Storage, skew:
     assert nothing_is_due(store)
     skew.advance(minutes=5)
     assert claim(store).guid == "g1"
-
-
-def test_unique_index_rejects_a_second_running_delivery_of_a_conversation(url: str, store: Storage) -> None:
-    begin(store, "g1", number=7)
-    accept(store, queued("g2", number=7))
-    engine = create_engine(url)
-    with pytest.raises(Exception, match=r"(?i)unique"), engine.begin() as connection:
-        connection.execute(text("UPDATE deliveries SET state = 'running' WHERE guid = 'g2'"))
-    engine.dispose()
 
 
 def test_expired_lease_is_claimed_again_and_counts_as_a_crash(store: Storage, skew: Skew) -> None:

@@ -22,15 +22,6 @@ from tests.queue.builders import (
 )
 
 
-def test_finish_stores_reason_handler_and_duration(store: Storage) -> None:
-    store.queue.finish(begin(store, "g1"), "done", reason="labelled bug", handler="IssueHandler", took_s=1.25)
-    row = row_of(store, "g1")
-    assert (row.state, row.reason, row.handler, row.took_s) == ("done", "labelled bug", "IssueHandler", 1.25)
-    assert (row.worker, row.lease_until) == (None, None)
-    assert row.finished_at is not None
-    assert store.deliveries.body("g1") is not None
-
-
 def test_done_delivery_is_counted_with_its_processing_time(store: Storage, skew: Skew) -> None:
     accept(store, queued("g1"))
     skew.advance(seconds=600)
@@ -73,15 +64,6 @@ def test_delivery_ignored_by_a_worker_keeps_its_body_and_loses_the_digest(store:
     assert counters["ignored", "own account"] == 1
     assert counters["outcome", "ignored"] == 1
     assert ("processing_count", "") not in counters
-
-
-def test_dead_letter_stores_its_reason(store: Storage) -> None:
-    store.queue.dead_letter(begin(store, "g1"), reason="issue is locked", handler="IssueHandler")
-    row = row_of(store, "g1")
-    assert (row.state, row.reason) == ("dead", "issue is locked")
-    assert nothing_is_due(store)
-    assert store.statistics.counters()["handler", "IssueHandler:dead"] == 1
-    assert store.statistics.counters()["outcome", "dead"] == 1
 
 
 @pytest.mark.parametrize(

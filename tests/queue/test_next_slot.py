@@ -22,44 +22,24 @@ NOW = 1_000_000
         (RateLimitState(NOW + 1, 0, NOW - 999), None, Slot(False, NOW + 1, RateLimitState(NOW + 1001, 0, NOW - 999))),
         (RateLimitState(NOW + 9000, 0, NOW - 1000), NOW, Slot(True, NOW, RateLimitState(NOW + 9000, 0, NOW))),
         (RateLimitState(NOW + 9000, 0, NOW), NOW + 500, Slot(False, NOW + 1000, RateLimitState(NOW + 9000, 0, NOW))),
-        (
-            RateLimitState(NOW + 9000, 0, NOW - 1000),
-            NOW + 500,
-            Slot(False, NOW + 500, RateLimitState(NOW + 9000, 0, NOW - 1000)),
-        ),
-        (RateLimitState(NOW + 9000, 0, 0), NOW - 3000, Slot(True, NOW - 3000, RateLimitState(NOW + 9000, 0, NOW))),
         (RateLimitState(NOW + 9000, 0, 0), NOW - 3001, Slot(False, NOW + 9000, RateLimitState(NOW + 10_000, 0, 0))),
         (RateLimitState(NOW + 500, 0, 0), NOW - 100, Slot(True, NOW - 100, RateLimitState(NOW + 1000, 0, NOW))),
-        (
-            RateLimitState(NOW + 400, 0, NOW - 300),
-            NOW - 600,
-            Slot(False, NOW + 700, RateLimitState(NOW + 1700, 0, NOW - 300)),
-        ),
         (
             RateLimitState(NOW + 60_000, NOW + 60_000, 0),
             NOW,
             Slot(False, NOW + 60_000, RateLimitState(NOW + 61_000, NOW + 60_000, 0)),
         ),
         (RateLimitState(NOW + 70_000, NOW, 0), NOW, Slot(True, NOW, RateLimitState(NOW + 70_000, NOW, NOW))),
-        (
-            RateLimitState(0, NOW + 60_000, 0),
-            None,
-            Slot(False, NOW + 60_000, RateLimitState(NOW + 61_000, NOW + 60_000, 0)),
-        ),
     ],
     ids=[
         "free",
         "taken, reserves the next",
         "reserved slot is due",
         "reserved slot is too soon after the last granted one",
-        "reserved slot is not due",
-        "reserved slot is slightly late",
         "reserved slot has expired",
         "late slot moves the next free one",
-        "reserved slot is due, but the previous one was late",
         "reserved slot is void during a hold",
         "reserved after the hold",
-        "held, none reserved",
     ],
 )
 def test_next_slot(state: RateLimitState, reserved: int | None, expected: Slot) -> None:
@@ -114,15 +94,13 @@ def test_slots_are_granted_an_interval_apart_after_any_delays(delays: list[tuple
 @pytest.mark.parametrize(
     ("started", "limit", "ahead", "frees_at"),
     [
-        ([], 1, 0, None),
         ([10], 2, 0, None),
         ([10, 20], 2, 0, 10 + HOUR_MS),
         ([10, 20], 2, 1, 20 + HOUR_MS),
-        ([10, 20], 2, 2, 10 + 2 * HOUR_MS),
         ([10, 20, 30], 2, 0, 20 + HOUR_MS),
         ([10], 1, 5, 10 + 6 * HOUR_MS),
     ],
-    ids=["none", "room", "full", "one ahead", "a whole hour ahead", "limit was lowered", "five ahead"],
+    ids=["room", "full", "one ahead", "limit was lowered", "five ahead"],
 )
 def test_budget_frees_at_a_different_time_for_each_waiting_delivery(
     started: list[int], limit: int, ahead: int, frees_at: int | None

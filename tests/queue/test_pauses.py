@@ -39,10 +39,3 @@ def test_second_pause_changes_only_the_reason(store: Storage) -> None:
     assert (everything.repository, everything.reason) == (None, None)
     assert (widgets.repository, widgets.reason) == ("octo/widgets", "still noise")
     assert before <= widgets.paused_at <= everything.paused_at <= store.now()
-
-
-def test_resume_returns_false_without_a_pause(store: Storage) -> None:
-    assert not store.pauses.resume(None)
-    store.pauses.pause(None, reason=None)
-    assert not store.pauses.resume("octo/widgets")
-    assert (store.pauses.resume(None), store.pauses.resume(None), store.pauses.active()) == (True, False, [])

@@ -179,16 +179,6 @@ def test_waiting_delivery_is_counted_once_in_the_budget(store: Storage) -> None:
     assert len(waits) == 1
 
 
-def test_budget_frees_after_an_hour(store: Storage, skew: Skew) -> None:
-    first = begin(store, "g1")
-    start_call(store, first, calls_per_hour=1)
-    assert store.calls.count_last_hour() == 1
-    skew.advance(minutes=60)
-    assert store.calls.count_last_hour() == 0
-    start_call(store, claim(store), calls_per_hour=1)
-    assert store.calls.count_last_hour() == 1
-
-
 def test_conversation_runs_count_other_deliveries_of_the_last_hour(store: Storage, skew: Skew) -> None:
     old = begin(store, "old", number=7)
     start_call(store, old)

@@ -16,14 +16,6 @@ from hls_handler.store.conversations import ConversationState, field_label
 from tests.queue.builders import begin, open_history, start_call
 
 
-def test_deleted_labels_have_no_state(store: Storage) -> None:
-    history = open_history(store, begin(store, "g1", number=7), "hls[bot]")
-    history.change_labels(["bug", "question", "bug"], "set")
-    history.change_labels(["bug", "never seen"], None)
-    history.change_labels([], None)
-    assert history.labels() == {"question": "set"}
-
-
 @pytest.mark.parametrize(
     ("repository_id", "number", "identity"),
     [(2, 7, "hls[bot]"), (1, 8, "hls[bot]"), (1, 7, "mona")],
@@ -74,11 +66,6 @@ def test_pending_changes_are_readable_and_stored_with_the_next_write(store: Stor
     known = ConversationState(labels=labels, comments={"issues": StoredComment(11, "digest")})
     assert store.conversations.find(1, 7, "hls[bot]") == known
     assert store.statistics.counters()["label_set", field_label("issues/analyze@1", "kind")] == 1
-
-
-def test_delivery_without_conversation_has_no_history(store: Storage) -> None:
-    with pytest.raises(ValueError, match="g1 has no issue or pull request"):
-        open_history(store, begin(store, "g1", number=None), "hls[bot]")
 
 
 def test_bot_account_is_stored_by_fingerprint(store: Storage) -> None:

@@ -151,7 +151,7 @@ def test_record_current_ignores_labels_after_a_change_by_a_bot(store: Storage, s
     assert record_change(store, lease, "bug") == CorrectionResult(1, (replace(HIGH, corrected_to=""),))
 
 
-@pytest.mark.parametrize("other", [{"number": 8}, {"action": "edited"}, {"reason_kind": "own account"}])
+@pytest.mark.parametrize("other", [{"number": 8}, {"reason_kind": "own account"}])
 def test_change_by_a_bot_elsewhere_has_no_effect(store: Storage, skew: Skew, other: dict[str, object]) -> None:
     set_bug_and_priority(store, skew)
     lease = begin_later(store)
