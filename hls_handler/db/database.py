@@ -39,7 +39,6 @@ from hls_handler.db.sqlite import (
     enable_write_ahead_log,
     prepare_to_write,
     require_in_place,
-    require_returning,
     sqlite_engine,
 )
 from hls_handler.db.tables import deliveries, secrets
@@ -129,8 +128,6 @@ class Database:
 
     def prepare(self) -> None:
         """Connect and check the database. Raises `StoreUnavailable`, and `NotReady` while a server is starting."""
-        if self.file is not None:
-            require_returning(sqlite3.sqlite_version_info)
         with self._translated(), self._engine.connect() as connection:
             if self.file is None:
                 from hls_handler.db.postgresql import find_missing_timeout

@@ -32,16 +32,6 @@ _LARGEST_IDLE_WAL_BYTES = 16_777_216
 """Size to which SQLite truncates its write-ahead log when no reader needs it any more."""
 
 
-_RETURNING_SINCE = (3, 35)
-
-
-def require_returning(version: tuple[int, ...]) -> None:
-    """Raise `StoreUnavailable` if this SQLite is too old for RETURNING."""
-    if version < _RETURNING_SINCE:
-        found, needed = (".".join(map(str, one)) for one in (version, _RETURNING_SINCE))
-        raise StoreUnavailable(f"this Python has SQLite {found}, and HLS needs {needed}: use a newer Python")
-
-
 def file_uri(path: str | Path, mode: Literal["ro", "rw"]) -> str:
     """Return SQLite's address of an existing file. It has the path's bytes, which the locale may not decode."""
     return f"file:{quote(os.fsencode(path))}?mode={mode}"
