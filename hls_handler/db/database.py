@@ -317,7 +317,7 @@ class Database:
                 yield connection
                 connection.commit()
                 if durable:
-                    require_in_place(connection, file, after_writing=True)
+                    require_in_place(connection, file)
         finally:
             self._writer.release()
 

@@ -97,21 +97,15 @@ def _driver(connection: Connection) -> sqlite3.Connection:
     return driver
 
 
-def require_in_place(connection: Connection, path: Path, *, after_writing: bool = False) -> None:
+def require_in_place(connection: Connection, path: Path) -> None:
     """Raise `StoreUnavailable` and invalidate the connection if its file is no longer at `path`.
 
-    SQLite would continue to write to the removed file, and these writes would be lost. `after_writing` also requires
-    that the write-ahead log exists.
+    SQLite would continue to write to the removed file, and these writes would be lost.
     """
     if _file_id(path) != connection.info["file"]:
-        missing = path
-    elif after_writing and _file_id(wal := path.with_name(f"{path.name}-wal")) is None:
-        missing = wal
-    else:
-        return
-    connection.invalidate()
-    problem = f"{missing.absolute()} was removed or replaced"
-    raise StoreUnavailable(f"the database sqlite:///{path.absolute()} cannot be used: {problem}; {_PUT_BACK}")
+        connection.invalidate()
+        problem = f"{path.absolute()} was removed or replaced"
+        raise StoreUnavailable(f"the database sqlite:///{path.absolute()} cannot be used: {problem}; {_PUT_BACK}")
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:
