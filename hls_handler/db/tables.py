@@ -285,7 +285,7 @@ findings = Table(
     Column("details", UntrustedString, nullable=False),  # JSON: the rest of the ledger's entry
     Column("command", Text),  # key of its last dismissal by a command; see review/dismissals.py
     Column("raised_at", BigInteger, nullable=False),
-    Column("changed_at", BigInteger, nullable=False),  # when `state` changed
+    Column("changed_at", BigInteger, nullable=False),  # not read
     # The last column only makes the index covering for sums.
     Index("ix_findings_prompt", "prompt_id", "category", "state", "is_accepted"),
     # The columns after the first only make the index covering for sums.

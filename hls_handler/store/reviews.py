@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, select
+from sqlalchemy import Connection, select
 
 from hls_handler.db.counters import Counts
 from hls_handler.db.database import Database
@@ -51,16 +50,9 @@ class ReviewChange:
             }
             for entry in sorted(record.ledger, key=lambda entry: entry.key)  # sorted to avoid deadlocks
         ]
-        new = database.insert(findings)
-        replaced: dict[str, ColumnElement[Any]] = {
-            name: new.excluded[name] for name in ("state", "comment_id", "is_accepted", "details")
-        }
-        replaced["changed_at"] = case(
-            (_f.state == new.excluded["state"], _f.changed_at), else_=new.excluded["changed_at"]
-        )
-        new = new.values(raised_at=database.now, changed_at=database.now)
-        upsert = new.on_conflict_do_update(index_elements=list(findings.primary_key), set_=replaced)
+        upsert = database.upsert(findings, "state", "comment_id", "is_accepted", "details")
         if rows:
+            upsert = upsert.values(raised_at=database.now, changed_at=database.now)
             connection.execute(upsert.returning(_f.finding_key), rows)
         return {}
 

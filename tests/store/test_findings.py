@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlalchemy import select
-
-from hls_handler.db.tables import findings
 from hls_handler.review.blocks import Block
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.storage import Storage
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
-from tests.queue.builders import Skew, accept, begin, ignored
+from tests.queue.builders import accept, begin, ignored
 
 BOT = "hls-bot"
 PROMPT = "pull_requests/analyze@111111"
@@ -82,24 +79,6 @@ def test_open_findings_of_a_closed_pull_request_are_ignored(store: Storage) -> N
         "open": 1,
     }
     assert read(store).ledger[0].state == "open"  # a review of the reopened pull request continues with it
-
-
-def changed_times(store: Storage) -> list[tuple[int, int]]:
-    """Return (raised, changed) of each finding, in milliseconds after the first one was raised."""
-    with store.database.reading() as connection:
-        query = select(findings.c.raised_at, findings.c.changed_at).order_by(findings.c.finding_key)
-        rows = connection.execute(query).all()
-    return [(row.raised_at - rows[0].raised_at, row.changed_at - rows[0].raised_at) for row in rows]
-
-
-def test_time_of_a_change_is_that_of_the_last_other_state(store: Storage, skew: Skew) -> None:
-    save(store, replace(RECORD, ledger=(OPEN, FIXED)))
-    skew.advance(hours=1)
-    save(store, replace(RECORD, ledger=(replace(OPEN, state="fixed", comment_id=72), FIXED)), guid="g2")
-    (raised_open, changed_open), (raised_fixed, changed_fixed) = changed_times(store)
-    assert raised_open == 0
-    assert 3_600_000 <= changed_open < 3_700_000
-    assert raised_fixed == changed_fixed < 100_000
 
 
 def test_dismissal_by_a_command_survives_a_review_that_runs_meanwhile(store: Storage) -> None:
