@@ -388,9 +388,9 @@ class Service:
             on_commit=self._caught_up,
             since=listening.since if listening else None,
         )
-        every_s = listening.every_s if listening else None
+        given = {} if listening is None else {"enabled": True, "interval_m": listening.every_s / 60}
         loop = CatchUpLoop(
-            catch_up, self._store.catch_up, lambda: self.settings().catch_up, self._health, every_s=every_s
+            catch_up, self._store.catch_up, lambda: self.settings().catch_up.model_copy(update=given), self._health
         )
         thread = PeriodicThread("catch-up", loop.run, loop.every_s)
         return thread

@@ -47,10 +47,6 @@ MAX_FAILURES_IN_A_ROW = 3
 SEARCH_EVERY_S = 60.0
 """Seconds for which the hooks that were found are used again: `hls listen` reads them every few seconds."""
 READ_REMEDY = "check that the webhook still exists; `hls catch-up --dry-run` tries again"
-NOTHING_TO_READ = Problem(
-    "no webhook is read, because `repositories` has only patterns and no event was received yet",
-    "name each repository under `repositories` as owner/repo",
-)
 APP_RATE_LIMIT = f"{GITHUB_RATE_LIMIT} app"
 """Name of the rate limit of requests of the App itself; those of its installations have limits of their own."""
 
@@ -327,26 +323,18 @@ class CatchUpLoop:
     """Runs catch-up at intervals, in one process at a time, and shows the result in `/health`."""
 
     def __init__(
-        self,
-        catch_up: CatchUp,
-        store: CatchUpStore,
-        settings: Callable[[], CatchUpSettings],
-        health: Health,
-        *,
-        every_s: float | None,
+        self, catch_up: CatchUp, store: CatchUpStore, settings: Callable[[], CatchUpSettings], health: Health
     ) -> None:
-        """With `every_s`, the settings `enabled` and `interval_m` have no effect."""
         self._catch_up, self._store, self._settings, self._health = catch_up, store, settings, health
-        self._fixed_every_s = every_s
         self._ran_with: CatchUpSettings | None = None
         self._lost = 0  # since the start
         self._logged = list[Problem]()
 
     def run(self) -> None:
-        settings, listens = self._settings(), self._fixed_every_s is not None
-        must_run = listens or settings != self._ran_with or bool(self._logged)  # to see whether a problem has ended
+        settings = self._settings()
+        must_run = settings != self._ran_with or bool(self._logged)  # to see whether a problem has ended
         self._ran_with = settings
-        if not listens and not settings.enabled:
+        if not settings.enabled:
             self._health.set_metrics("catch_up", {"is_enabled": False})
             self._health.ok("catch_up")
             return
@@ -362,11 +350,9 @@ class CatchUpLoop:
             raise
 
     def every_s(self) -> float:
-        return self._fixed_every_s or self._settings().interval_m * 60
+        return self._settings().interval_m * 60
 
     def _show(self, report: Report) -> None:
-        if self._fixed_every_s is not None and not report.hooks and not report.problems:
-            report.problems.append(NOTHING_TO_READ)
         self._lost += report.lost
         last_run = self._health.clock().isoformat(timespec="seconds")
         self._health.set_metrics("catch_up", {"last_run": last_run, **report.counts(), "lost": self._lost})

@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -134,7 +133,7 @@ class World:
     requests_before_stop: int = 1_000_000
     ahead: list[timedelta] = field(default_factory=list)  # added to the database's clock
 
-    def catch_up(self, **options: Any) -> CatchUp:
+    def catch_up(self) -> CatchUp:
         bots = load_bot_accounts(self.settings.github, self.store)
         active = ActiveConfig(self.settings, RepositoryTable(self.settings), ReloadingLibrary(library), bots)
         credentials = make_credentials(self.settings.github, now=lambda: datetime.now(UTC))
@@ -150,7 +149,6 @@ class World:
             on_commit=lambda new, accepted: self.committed.append((new, accepted)),
             rates=RateLimitMonitor(),
             connect=lambda credentials, rates: self.github,
-            **options,
         )
 
     def process_all(self) -> list[str]:
@@ -162,12 +160,9 @@ class World:
         return done
 
 
-def make_loop(world: World, every_s: float | None = None, **options: Any) -> tuple[CatchUpLoop, Health]:
+def make_loop(world: World) -> tuple[CatchUpLoop, Health]:
     health = Health(lambda: datetime.now(UTC))
-    store = world.store.catch_up
-    return CatchUpLoop(
-        world.catch_up(**options), store, lambda: world.settings.catch_up, health, every_s=every_s
-    ), health
+    return CatchUpLoop(world.catch_up(), world.store.catch_up, lambda: world.settings.catch_up, health), health
 
 
 def run(world: World, loop: CatchUpLoop) -> None:
@@ -376,13 +371,6 @@ def test_a_quarter_of_the_hourly_limit_is_reserved_for_deliveries(
     rate_limit: RateLimit, minutes_before_reset: int, waits: bool
 ) -> None:
     assert (find_reserved(rate_limit, RESET - timedelta(minutes=minutes_before_reset)) is not None) == waits
-
-
-def test_listening_without_a_known_repository_says_what_to_do(world: World) -> None:
-    world.settings = make_settings("*/*")
-    loop, health = make_loop(world, every_s=5.0, since=datetime.now(UTC))
-    loop.run()
-    assert component(health).remedy == "name each repository under `repositories` as owner/repo"
 
 
 HOOKS = [
