@@ -1,4 +1,4 @@
-"""Web pages of the stand-in GitHub: issues, pull requests, patches, runs and releases. No scripts and no images."""
+"""Web pages of the stand-in GitHub: issues, pull requests, runs and releases. No scripts and no images."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from hls_handler.review.patches import Side, parse_patch
-from hls_handler.sandbox import derived
-from hls_handler.sandbox.markdown import diff_lines, numbered_lines, rendered
+from hls_handler.review.patches import parse_patch
+from hls_handler.sandbox.markdown import diff_lines, rendered
 from hls_handler.sandbox.objects import (
     Account,
     Conversation,
@@ -44,7 +43,7 @@ MAX_LOG_CHARACTERS = 100_000
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
-EMPTY_PAGE: dict[str, Any] = dict.fromkeys(("conversation", "run", "release", "patches"))
+EMPTY_PAGE: dict[str, Any] = dict.fromkeys(("conversation", "run", "release"))
 """Template variables of a page without content; each page replaces one of them."""
 
 HEADERS = {
@@ -141,11 +140,12 @@ def page_routes(state: State) -> list[Route]:
         tagged = [one for one in state.releases(_repository(request)) if one.tag == request.path_params["tag"]]
         return page(release=tagged[0]) if tagged else not_found("release")
 
-    async def patches(request: Request) -> Response:
-        full_name, commit = _repository(request), request.path_params["commit"]
-        if state.repository(full_name) is None:
-            return not_found("repository")
-        return page(patches=_patches(state, full_name, commit, request.path_params.get("path")))
+    async def commit(request: Request) -> Response:
+        """Lead a link to a commit, or to a file of it, to its pull request, or else to the newest one."""
+        name, sha = _repository(request).lower(), request.path_params["commit"]
+        pulls = [one for one in state.conversations() if one.kind == "pull" and one.repository.lower() == name]
+        known = [one for one in pulls if sha in str(one.document)]
+        return RedirectResponse(address((known or pulls)[0])) if pulls else not_found("pull request")
 
     async def style(request: Request) -> Response:
         del request
@@ -161,8 +161,8 @@ def page_routes(state: State) -> list[Route]:
         Route("/{owner}/{repo}/actions/runs/{run:int}", run),
         Route("/{owner}/{repo}/actions/runs/{run:int}/job/{job:int}", job),
         Route("/{owner}/{repo}/releases/tag/{tag:path}", release),
-        Route("/{owner}/{repo}/commit/{commit}", patches),
-        Route("/{owner}/{repo}/blob/{commit}/{path:path}", patches),
+        Route("/{owner}/{repo}/commit/{commit}", commit),
+        Route("/{owner}/{repo}/blob/{commit}/{path:path}", commit),
     ]
 
 
@@ -260,7 +260,7 @@ def _place(comment: Document) -> str:
     return f"{'removed ' if comment.get('side', last.side if last else '') == 'LEFT' else ''}line {number}"
 
 
-# --- workflow runs and patches ---------------------------------------------------------------------------------------
+# --- workflow runs ---------------------------------------------------------------------------------------------------
 
 
 def _run(run: Run) -> dict[str, Any]:
@@ -284,27 +284,3 @@ def _run(run: Run) -> dict[str, Any]:
 
 def _log(log: str | None) -> str | None:
     return COLOUR.sub("", log)[-MAX_LOG_CHARACTERS:] if log is not None else None
-
-
-def _patches(state: State, full_name: str, commit: str, path: str | None) -> dict[str, Any]:
-    """Return the template variables of a commit's page, or of a file's page: the patches of a pull request.
-
-    They are empty if no known pull request has this head or base commit, or if it does not change the file.
-    """
-    shown = {"repository": full_name, "title": path or f"Commit {commit[:7]}", "path": path, "commit": commit[:7]}
-    for pull, side, changed in _patches_at(state, full_name, commit):
-        files = [
-            {**file, "patch": numbered_lines(read_text(file.get("patch")), side)}
-            for file in changed
-            if path in {None, file.get("filename"), file.get("previous_filename")}
-        ]
-        if files:
-            return {**shown, "pull": pull.number if pull else None, "files": files}
-    return {**shown, "pull": None, "files": ()}
-
-
-def _patches_at(state: State, full_name: str, commit: str) -> Iterator[tuple[Conversation | None, Side, Any]]:
-    pulls = [one for one in state.conversations() if one.kind == "pull" and one.repository.lower() == full_name.lower()]
-    yield from ((pull, "RIGHT", pull.files) for pull in pulls if pull.head_sha == commit)
-    yield from ((pull, "LEFT", pull.files) for pull in pulls if (pull.document.get("base") or {}).get("sha") == commit)
-    yield None, "RIGHT", derived.files_at(commit) or ()  # an earlier head commit of the demo

@@ -51,7 +51,8 @@ def test_untrusted_text_of_a_pull_request_and_its_reviews_is_escaped(sandbox: Sa
     conversation = sandbox.state.conversation(REPOSITORY, 13)
     assert conversation is not None
     sandbox.state.edit_comment(conversation, sandbox.state.create_comment(conversation, EVIL), EVIL * 2)
-    assert_escaped(sandbox, "/", f"/{REPOSITORY}/pull/13", f"/{REPOSITORY}/blob/{HEAD}/a.py")
+    assert_escaped(sandbox, "/", f"/{REPOSITORY}/pull/13")
+    assert page(sandbox, f"/{REPOSITORY}/blob/{HEAD}/a.py").headers["location"] == f"/{REPOSITORY}/pull/13"
     assert "alert(1)" in page(sandbox, f"/{REPOSITORY}/pull/13").text
 
 
