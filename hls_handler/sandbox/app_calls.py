@@ -5,12 +5,11 @@ https://docs.github.com/en/rest/repos/webhooks, https://docs.github.com/en/rest/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import replace
 
 from hls_handler.sandbox import shapes
-from hls_handler.sandbox.apps import Apps, InstallationToken, hook_of
+from hls_handler.sandbox.apps import hook_of
 from hls_handler.sandbox.github_request import (
     Answer,
     Call,
@@ -21,7 +20,7 @@ from hls_handler.sandbox.github_request import (
     valid_fields,
 )
 from hls_handler.sandbox.hooks import Attempt, Hook, Hooks
-from hls_handler.sandbox.objects import App, Document
+from hls_handler.sandbox.objects import Document
 
 # --- webhooks of repositories and organisations ----------------------------------------------------------------------
 
@@ -135,79 +134,58 @@ HOOK_ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
 # --- Apps ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class AppCall:
-    apps: Apps
-    path: Mapping[str, str]
-    body: Any  # parsed JSON; None without a body
-    app: App | None  # the App that signed the request
-    token: InstallationToken | None  # the token of the request
-    query: Mapping[str, str]
-
-    @property
-    def signed_by(self) -> App:
-        assert self.app is not None
-        return self.app
-
-    @property
-    def hooks(self) -> Hooks:
-        return self.apps.state.hooks
-
-
-def conversion(call: AppCall) -> Answer:
+def conversion(call: Call) -> Answer:
     made, pem = call.apps.convert(call.path["code"])
     return Answer({**shapes.app(made), "webhook_secret": made.webhook_secret, "pem": pem}, status=201)
 
 
-def app(call: AppCall) -> Answer:
+def app(call: Call) -> Answer:
     return Answer(shapes.app(call.signed_by))
 
 
-def hook_config(call: AppCall) -> Answer:
+def hook_config(call: Call) -> Answer:
     return Answer({"url": call.signed_by.webhook_url})
 
 
-def hook_deliveries(call: AppCall) -> Answer:
-    return _list_deliveries(call.hooks, hook_of(call.signed_by), call.query)
+def hook_deliveries(call: Call) -> Answer:
+    return _list_deliveries(call.state.hooks, hook_of(call.signed_by), call.query)
 
 
-def hook_delivery(call: AppCall) -> Answer:
-    return _show_delivery(call.hooks, hook_of(call.signed_by), call.path)
+def hook_delivery(call: Call) -> Answer:
+    return _show_delivery(call.state.hooks, hook_of(call.signed_by), call.path)
 
 
-def redeliver(call: AppCall) -> Answer:
+def redeliver(call: Call) -> Answer:
     hook = hook_of(call.signed_by)
-    call.hooks.redeliver(hook, _find_attempt(call.hooks, hook, call.path))
+    call.state.hooks.redeliver(hook, _find_attempt(call.state.hooks, hook, call.path))
     return Answer({}, status=202)
 
 
-def installations(call: AppCall) -> Answer:
+def installations(call: Call) -> Answer:
     found = call.signed_by
     return Answer([shapes.installation(found, one) for one in call.apps.installations(found)], listed=True)
 
 
-def repository_installation(call: AppCall) -> Answer:
+def repository_installation(call: Call) -> Answer:
     one = call.apps.installation_of(call.signed_by, f"{call.path['owner']}/{call.path['repo']}")
     if one is None:
         raise GitHubError(404, "Not Found")
     return Answer(shapes.installation(call.signed_by, one))
 
 
-def access_tokens(call: AppCall) -> Answer:
+def access_tokens(call: Call) -> Answer:
     text, token = call.apps.create_token(call.signed_by, int(call.path["id"]), call.body or {})
     document: Document = {"token": text, "expires_at": shapes.stamp(token.expires_at)}
     return Answer({**document, "permissions": dict(token.permissions)}, status=201)
 
 
-def installation_repositories(call: AppCall) -> Answer:
+def installation_repositories(call: Call) -> Answer:
     assert call.token is not None
     names = call.apps.repositories_of(call.token)
     return Answer([{"full_name": name} for name in names], listed=True, inside="repositories")
 
 
-Authentication = Literal["none", "app", "installation"]
-
-ROUTES: tuple[tuple[str, str, Callable[[AppCall], Answer], Authentication], ...] = (
+ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
     ("POST", "/app-manifests/{code}/conversions", conversion, "none"),
     ("GET", "/app", app, "app"),
     ("GET", "/app/hook/config", hook_config, "app"),
@@ -219,4 +197,4 @@ ROUTES: tuple[tuple[str, str, Callable[[AppCall], Answer], Authentication], ...]
     ("GET", "/repos/{owner}/{repo}/installation", repository_installation, "app"),
     ("GET", "/installation/repositories", installation_repositories, "installation"),
 )
-"""(method, path, endpoint, credential that the route needs) of each route."""
+"""(method, path, endpoint, credential that the route needs: "none", "app" or "installation") of each route."""

@@ -72,14 +72,6 @@ class AddComment(_OnConversation):
     thread: int | None = None
 
 
-class ChangeLabels(_OnConversation):
-    """Request to remove and add labels of an issue or a pull request as a person, and to send the webhooks."""
-
-    author: str
-    remove: tuple[str, ...] = ()
-    add: tuple[str, ...] = ()
-
-
 class BadRequest(Exception):
     """An invalid request to the API under `/_sandbox`. The response is 400."""
 
@@ -115,11 +107,6 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
         body = await _parse(request, SeedEvent)
         conversation = state.seed(body.event, body.payload, files=body.files)
         return JSONResponse({"thread": conversation.key if conversation else None}, status_code=201)
-
-    async def send(request: Request) -> Response:
-        body = await _parse(request, SeedEvent)
-        state.seed(body.event, body.payload, files=body.files)
-        return await send_webhooks((body.event, body.payload))
 
     async def send_recorded(request: Request) -> Response:
         try:
@@ -176,28 +163,6 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
         }
         return await send_webhooks(("issue_comment", payload))
 
-    async def change_labels(request: Request) -> Response:
-        body = await _parse(request, ChangeLabels)
-        _, conversation = require_conversation(body)
-        author = state.add_person(body.author)
-        webhooks = []
-        for action, name in [*(("unlabeled", name) for name in body.remove), *(("labeled", name) for name in body.add)]:
-            if action == "labeled":
-                conversation = state.add_labels(conversation, (name,), by=author)
-            else:
-                conversation = state.remove_label(conversation, name, by=author)
-            webhooks.append(label_webhook(conversation, action, name, shapes.account(author)))
-        return await send_webhooks(*webhooks)
-
-    def label_webhook(
-        conversation: Conversation, action: str, name: str, sender: dict[str, Any]
-    ) -> tuple[str, dict[str, Any]]:
-        home = state.world.repositories[conversation.repository.lower()]
-        common = {"action": action, "label": {"name": name}, "repository": home.document, "sender": sender}
-        if conversation.kind == "pull":
-            return "pull_request", {**common, "pull_request": shapes.pull_request(conversation, home)}
-        return "issues", {**common, "issue": shapes.issue(conversation, home)}
-
     async def set_thread(request: Request) -> Response:
         body = await _parse(request, SetThread)
         _, pull = require_conversation(body)
@@ -214,10 +179,8 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
     return [
         Route("/_sandbox/plant", seed, methods=["POST"]),
         Route("/_sandbox/hooks", add_hook, methods=["POST"]),
-        Route("/_sandbox/send", send, methods=["POST"]),
         Route("/_sandbox/send/{name:path}", send_recorded, methods=["POST"]),
         Route("/_sandbox/comments", add_comment, methods=["POST"]),
-        Route("/_sandbox/labels", change_labels, methods=["POST"]),
         Route("/_sandbox/threads", set_thread, methods=["POST"]),
     ]
 

@@ -19,7 +19,6 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from hls_handler.sandbox import app_calls, github_request, review_calls, shapes
-from hls_handler.sandbox.app_calls import AppCall
 from hls_handler.sandbox.apps import Apps, InstallationToken, includes
 from hls_handler.sandbox.github_calls import ROUTES
 from hls_handler.sandbox.github_request import Answer, Call, GitHubError
@@ -111,16 +110,11 @@ class GitHubApi:
 
     def app(self) -> Starlette:
         by_path: dict[str, dict[str, tuple[Endpoint, str]]] = {}
-        for method, path, endpoint, needs in ROUTES:
+        for method, path, endpoint, needs in (*app_calls.ROUTES, *ROUTES):
             by_path.setdefault(path, {})[method] = (endpoint, needs)
         methods = ["GET", "POST", "PATCH", "PUT", "DELETE"]
-        routes = [Route(path, self._endpoint(endpoints), methods=methods) for path, endpoints in by_path.items()]
-        app_routes = [
-            Route(path, self._app_endpoint(endpoint, needs), methods=[method])
-            for method, path, endpoint, needs in app_calls.ROUTES
-        ]
         return Starlette(
-            routes=[*app_routes, *routes],
+            routes=[Route(path, self._endpoint(endpoints), methods=methods) for path, endpoints in by_path.items()],
             exception_handlers={GitHubError: self._error, HTTPException: self._not_found},
         )
 
@@ -146,29 +140,25 @@ class GitHubApi:
     def _endpoint(self, endpoints: Mapping[str, tuple[Endpoint, str]]) -> Callable[[Request], Any]:
         async def respond(request: Request) -> Response:
             endpoint, needs = endpoints.get(request.method, (None, ""))
-            if "authorization" not in request.headers and _is_public(request, needs):
-                account, token = ANONYMOUS, None
-            else:
+            account, token, app = ANONYMOUS, None, None
+            if needs == "app":
+                app = self._apps.authenticate(_credential(request))
+            elif needs != "none" and ("authorization" in request.headers or not _is_public(request, needs)):
                 account, token = self._authenticate(request)
-            self._count(request, account.login if token is None else f"installation {token.installation.id}")
+            self._count(
+                request, app.slug if app else f"installation {token.installation.id}" if token else account.login
+            )
             if endpoint is None:
                 raise GitHubError(404, "Not Found")
             if token is not None:
                 self._require_granted(token, request, needs)
-            answer = endpoint(
-                Call(
-                    self._state,
-                    request.method,
-                    _path(request),
-                    dict(request.query_params),
-                    await _body(request),
-                    needs,
-                    account,
-                    is_installation=token is not None,
-                )
+            query, body = dict(request.query_params), await _body(request)
+            call = Call(
+                self._state, self._apps, request.method, _path(request), query, body, needs, account, token, app
             )
+            answer = endpoint(call)
             self._send_webhooks(answer.webhooks)
-            return self._to_response(request, answer, {"X-Accepted-GitHub-Permissions": needs})
+            return self._to_response(request, answer, {"X-Accepted-GitHub-Permissions": needs} if "=" in needs else {})
 
         return respond
 
@@ -184,22 +174,6 @@ class GitHubApi:
             task = asyncio.get_running_loop().create_task(send())
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
-
-    def _app_endpoint(
-        self, endpoint: Callable[[AppCall], Answer], needs: app_calls.Authentication
-    ) -> Callable[[Request], Any]:
-        async def respond(request: Request) -> Response:
-            given = "" if needs == "none" else _credential(request)
-            app = self._apps.authenticate(given) if needs == "app" else None
-            self._count(request, app.slug if app else "")
-            token = self._apps.find_token(given) if needs == "installation" else None
-            if needs == "installation" and token is None:
-                raise GitHubError(401, "Bad credentials")
-            query = dict(request.query_params)
-            call = AppCall(self._apps, _path(request), await _body(request), app, token, query)
-            return self._to_response(request, endpoint(call), {})
-
-        return respond
 
     def _to_response(self, request: Request, answer: Answer, headers: Mapping[str, str]) -> Response:
         headers = {**headers, **answer.headers}
@@ -228,7 +202,7 @@ class GitHubApi:
             name = f"{path['owner']}/{path['repo']}".lower()
             if name not in {granted.lower() for granted in self._apps.repositories_of(token)}:
                 raise GitHubError(404, "Not Found")
-        choices = [choice.strip().partition("=") for choice in needs.split(";")] if needs else []
+        choices = [choice.strip().partition("=") for choice in needs.split(";")] if "=" in needs else []
         if choices and not any(includes(token.permissions.get(name), level) for name, _, level in choices):
             headers = {"X-Accepted-GitHub-Permissions": needs}
             raise GitHubError(403, "Resource not accessible by integration", headers=headers)

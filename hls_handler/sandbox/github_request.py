@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from hls_handler.sandbox import shapes
-from hls_handler.sandbox.objects import Account, Conversation, Document, Permission, Repository
+from hls_handler.sandbox.objects import Account, App, Conversation, Document, Permission, Repository
 from hls_handler.sandbox.state import State
+
+if TYPE_CHECKING:
+    from hls_handler.sandbox.apps import Apps, InstallationToken
 
 MAX_COMMENT_CHARACTERS = 65_536
 MAX_LABEL_CHARACTERS = 50
@@ -43,13 +46,24 @@ class Call:
     """An authenticated request, which is the input of an endpoint."""
 
     state: State
+    apps: Apps
     method: str
     path: Mapping[str, str]  # path parameters
     query: Mapping[str, str]
     body: Any  # parsed JSON of a POST or PATCH; None for other methods
     needs: str  # permissions that the route needs, for X-Accepted-GitHub-Permissions
-    me: Account  # the account of the request's token
-    is_installation: bool = False  # the token is that of an App's installation, which has access to the repository
+    me: Account  # the account of the request's token; that of nobody for a request of an App itself
+    token: InstallationToken | None = None  # of an App's installation, which has access to the repository
+    app: App | None = None  # the App that signed the request
+
+    @property
+    def is_installation(self) -> bool:
+        return self.token is not None
+
+    @property
+    def signed_by(self) -> App:
+        assert self.app is not None
+        return self.app
 
     def permission(self, full_name: str) -> Permission | None:
         """Return the permission of the request's account on the repository."""

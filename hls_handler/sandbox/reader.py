@@ -16,9 +16,10 @@ from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.events import Account
 from hls_handler.handlers.reader import NoLog
 from hls_handler.sandbox import review_calls
+from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.github_calls import find_endpoint
 from hls_handler.sandbox.github_request import Call, GitHubError, paginate
-from hls_handler.sandbox.state import State
+from hls_handler.sandbox.state import State, now_utc
 from hls_handler.settings.model import Github
 
 SETTINGS = Github(token=SecretStr("sandbox"), webhook_secret=SecretStr("sixteen bytes at least"))
@@ -28,7 +29,7 @@ class _LocalTransport(httpx2.BaseTransport):
     """Answers reads by the stand-in's endpoints in this process. URLs in responses are those of GitHub."""
 
     def __init__(self, state: State) -> None:
-        self._state = state
+        self._state, self._apps = state, Apps(state, clock=now_utc)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         path, query = request.url.path, dict(request.url.params)
@@ -37,7 +38,9 @@ class _LocalTransport(httpx2.BaseTransport):
             return httpx2.Response(200, json=review_calls.query(self._state, body, can_read=lambda _: True))
         try:
             endpoint, parameters = find_endpoint(request.method, path)
-            answer = endpoint(Call(self._state, request.method, parameters, query, None, "", self._state.me))
+            answer = endpoint(
+                Call(self._state, self._apps, request.method, parameters, query, None, "", self._state.me)
+            )
         except GitHubError as exc:
             return httpx2.Response(exc.status, json=exc.document(), headers=exc.headers)
         document, headers = paginate(answer.document, query, path) if answer.listed else (answer.document, {})
