@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -106,8 +105,8 @@ def _alternative(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
-    words = {value: reading.words_for.get((name, value), known) for value, known in KEYWORDS.get(name, {}).items()}
-    scores = {value: sum(word in reading.words for word in words[value]) for value in words if value in values}
+    known = KEYWORDS.get(name, {})
+    scores = {value: sum(word in reading.words for word in known[value]) for value in known if value in values}
     if name == "kind" and reading.title.rstrip().endswith("?") and "question" in values:
         return "question"
     named = _named([value for value in values if value not in scores], reading)
@@ -115,9 +114,7 @@ def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
         best = max(scores.values())
         return next(value for value, score in scores.items() if score == best) if best else list(scores)[-1]
     neutral = [value for value in values if value in {"none", "unknown", "other", None}]
-    if named or neutral:
-        return (named or neutral)[0]
-    return values[int(hashlib.sha256(f"{name} {reading.title}".encode()).hexdigest(), 16) % len(values)]
+    return (named or neutral or values)[0]
 
 
 def _named(values: Sequence[Any], reading: Reading) -> list[Any]:
@@ -166,19 +163,12 @@ def _requests(reading: Reading) -> list[dict[str, Any]]:
         {
             "comment": note.comment,
             "quote": sentence.strip(),
-            "todo": _todo(sentence),
+            "todo": sentence.strip(),
             "blocking": not (sentence.rstrip().endswith("?") or OPTIONAL.search(sentence)),
         }
         for note, sentence in asked
         if ASKS.search(sentence)
     ]
-
-
-def _todo(sentence: str) -> str:
-    request = re.sub(r"^\s*(nit|minor|optional)\s*[:,]\s*|\bplease\b,?\s*", "", sentence, flags=re.IGNORECASE).strip()
-    if request.endswith("?"):
-        return f"Answer: {request}"
-    return f"{request[:1].upper()}{request[1:]}"
 
 
 def _claim(name: str, reading: Reading) -> bool:
@@ -268,10 +258,8 @@ def _questions_to_author(reading: Reading) -> list[str]:
 
 def _response(reading: Reading) -> str:
     kind = _choose(list(KEYWORDS["kind"]), "kind", reading)
-    quoted = re.findall(r"`([^`\n]{3,60})`", reading.body)
-    files = re.findall(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.body)
-    place = next(iter([*files, *quoted]), "")
-    try_alone = f"You can narrow it down: try `{place}` alone, and see whether it fails there, too." if place else ""
+    place = re.search(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.body)
+    try_alone = f"You can narrow it down: try `{place[0]}` alone, and see whether it fails there." if place else ""
     propose = "You can propose the new text yourself: open the file on GitHub and choose the pencil above it."
     return {"bug": try_alone, "question": _answer(reading), "documentation": propose}.get(kind, "")
 

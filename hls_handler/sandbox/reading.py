@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from hls_handler.review.patches import Line, parse_numbered
@@ -17,7 +17,6 @@ LOG_LINE = re.compile(r"^ *\d+\| ?(.*)$", re.MULTILINE)
 EVENT = re.compile(r"^The event: (\S+), by ", re.MULTILINE)
 FIELD_LABELS = (re.compile(r"\b(?:message|title|body|description|state):$"), re.compile(r"\b(?:name|tag_name|ref):$"))
 """Patterns of the names of an event's most informative fields; the second is used if no field matches the first."""
-WORDS_FOR = re.compile(r'\b(\w+) "([\w-]+)" only for: ([^.\n]+)\.', re.IGNORECASE)
 BODY_WORDS = ("body", "description", "report", "text")
 
 
@@ -69,8 +68,6 @@ class Reading:
     earlier: tuple[tuple[int, str], ...] = ()  # number and quoted line of each earlier finding
     event: str = ""  # "push"; "" unless the prompt lists the fields of an event
     texts: tuple[str, ...] = ()  # untrusted texts in the fields of the event
-    words_for: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
-    """Words that the prompt itself gives for a value: ("priority", "high") for 'priority "high" only for: crash.'"""
 
     @property
     def conversation_text(self) -> str:
@@ -84,10 +81,7 @@ class Reading:
 
 
 def read_request(body: Mapping[str, Any]) -> Reading:
-    """Return the texts in the user messages of a valid request to the Messages API, and the words for values.
-
-    A prompt gives words for values in the system message, too.
-    """
+    """Return the texts in the user messages of a valid request to the Messages API."""
     text = "\n\n".join(text_of(message["content"]) for message in body["messages"] if message["role"] == "user")
     blocks = [
         Block(label=_label(text, found.start()), text=found[2].strip("\n"), start=found.start())
@@ -107,10 +101,6 @@ def read_request(body: Mapping[str, Any]) -> Reading:
         patches=tuple(_patch(block, blocks, text) for block in patched),
         notes=tuple(_notes(text, blocks)),
         earlier=tuple(_earlier(text, blocks)),
-        words_for={
-            (found[1].lower(), found[2]): tuple(word.strip().lower() for word in found[3].split(","))
-            for found in WORDS_FOR.finditer(f"{text_of(body.get('system'))}\n{UNTRUSTED.sub('', text)}")
-        },
         **_of_other_events(text, blocks),
     )
 
@@ -127,7 +117,9 @@ def _of_other_events(text: str, blocks: list[Block]) -> dict[str, Any]:
     logs = [block for block in blocks if LOG_LINE.search(block.text)]
     if logs or re.search(r"^Workflow: ", text, re.MULTILINE):
         found["log"] = tuple(line for block in logs for line in log_lines(block.text))
-        found["changed"] = tuple(_listed(text, blocks, "Files of the pull request:"))
+        head = text.find("\nFiles of the pull request:")
+        listed = [block for block in blocks if 0 <= head < block.start and text[: block.start].endswith("\n- ")]
+        found["changed"] = tuple(block.text for block in listed)
     if re.search(r"^Release ", text, re.MULTILINE):
         found["commits"] = tuple(_after(text, blocks, "Commits since "))[1:]  # the first is the tag
     answers = _after(text, blocks, "Comments of the author")
@@ -151,11 +143,6 @@ def _after(text: str, blocks: list[Block], head: str) -> Iterator[str]:
 
 def _authored(blocks: list[Block], head: str) -> Iterator[str]:
     return (block.text for block in blocks if block.label.startswith(f"{head}, by ") and block.label.endswith(":"))
-
-
-def _listed(text: str, blocks: list[Block], head: str) -> Iterator[str]:
-    begin = text.find(f"\n{head}")
-    return (block.text for block in blocks if 0 <= begin < block.start and text[: block.start].endswith("\n- "))
 
 
 def log_lines(text: str) -> tuple[str, ...]:

@@ -161,7 +161,6 @@ def _reading_of(variables: Mapping[str, Any]) -> Reading:
         ),
         notes=(*notes, *(Note(comment.number, comment.body) for comment in variables.get("comments", ()))),
         log=log_lines("\n".join(step.text for step in variables["steps"])) if "steps" in variables else None,
-        changed=variables.get("changed", ()),
         commits=tuple(commit.message for commit in variables["commits"]) if release else None,
         comment=comment.body if comment else "",
         wants_to_start=variables.get("asked") == "how to start",
