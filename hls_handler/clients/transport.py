@@ -11,7 +11,7 @@ import os
 import re
 import ssl
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -44,9 +44,9 @@ class ProxySettings:
     def proxy_without_credentials(self) -> str | None:
         return None if self.proxy is None else str(httpx2.URL(self.proxy).copy_with(userinfo=b""))
 
-    def new_transport(self, **options: Any) -> LimitedTransport:
+    def new_transport(self, **options: Any) -> httpx2.HTTPTransport:
         """Return a transport with the proxy and the authorities. `options` are those of httpx2's transport."""
-        return LimitedTransport(verify=ssl_context(self.ca_path), trust_env=False, proxy=self.proxy, **options)
+        return httpx2.HTTPTransport(verify=ssl_context(self.ca_path), trust_env=False, proxy=self.proxy, **options)
 
     def new_session(self) -> requests.Session:
         """Return a session with the proxy. The caller must pass `ca_path` with each request."""
@@ -75,34 +75,6 @@ class ProxySettings:
         if self.proxy:
             otherwise = f"check the proxy that HTTPS_PROXY names, or add the host to NO_PROXY; {otherwise}"
         return f"{through}: {f'it answered {status}' if status else describe_cause(exc)}", otherwise
-
-
-class LimitedTransport(httpx2.HTTPTransport):
-    """Sends a request once. It reads error responses, but no body over `MAX_ERROR_BYTES`, which becomes empty."""
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        response = super().handle_request(request)
-        if response.is_success:
-            return response
-        try:
-            body = read_body(response.iter_bytes(), MAX_ERROR_BYTES)
-        finally:
-            response.close()
-        headers = [(name, value) for name, value in response.headers.multi_items() if name not in _BODY_HEADERS]
-        return httpx2.Response(response.status_code, headers=headers, content=body, extensions=response.extensions)
-
-
-_BODY_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encoding"})
-
-
-def read_body(chunks: Iterable[bytes], max_bytes: int) -> bytes | None:
-    """Return the body, or None if it is larger; the rest is not read."""
-    body = bytearray()
-    for chunk in chunks:
-        body += chunk
-        if len(body) > max_bytes:
-            return None
-    return bytes(body)
 
 
 _CREATING = threading.Lock()  # all workers create their clients at the same time
@@ -204,8 +176,6 @@ def _matches_entry(entry: str, host: str, port: int | None) -> bool:
     name = entry.removeprefix("*").removeprefix(".")
     return name != "" and (host == name or host.endswith(f".{name}"))
 
-
-MAX_ERROR_BYTES = 65_536  # limit for the body of an error response; real ones have a few hundred bytes
 
 MAX_CHARS = 300  # limit for foreign text in one message, in characters
 
