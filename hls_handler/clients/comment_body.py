@@ -131,8 +131,6 @@ OLDER_LEFT_OUT = "*Older parts of this comment were left out: GitHub shows 65,53
 NO_SECTIONS = "*There is nothing to report here any more.*"
 """Text of a comment whose last section was removed. HLS does not delete comments."""
 
-LEFT_OUT = "older-left-out"  # key of the section that says that older ones were left out; no source has this key
-
 _MARK_PREFIX = "<!-- hls:"
 _END_MARK = "<!-- hls:sections end -->"  # never equal to a marker, because no `EnsureComment.family` has a space
 _KEY = r"[A-Za-z0-9-]{1,100}"
@@ -182,20 +180,13 @@ def render_sections(sections: Sections, *, newest: str, footer: str, marker: str
     The section with the key `newest` is never dropped. Its text must come from `section_text`, which limits the length.
     """
     footer = truncate_comment(_without_marks(footer), MAX_FOOTER_CHARS, note=SECTION_TRUNCATED).strip("\r\n")
-    body = _join(sections, footer, marker)
-    oldest_first = [key for key in sections if key not in (newest, LEFT_OUT)]
-    while len(body) > MAX_COMMENT_CHARS and oldest_first:
-        dropped = oldest_first.pop(0)
-        rest = {key: section for key, section in sections.items() if key not in (dropped, LEFT_OUT)}
-        sections = {LEFT_OUT: Section("", OLDER_LEFT_OUT), **rest}
-        body = _join(sections, footer, marker)
+    end = (f"\n\n{_END_MARK}\n{footer}" if footer else "") + f"\n{marker}"
+    parts = {key: f"{_mark(key, section.digest)}\n{section.text}" for key, section in sections.items()}
+    body = "\n\n".join(parts.values() or [NO_SECTIONS]) + end
+    while len(body) > MAX_COMMENT_CHARS and parts.keys() - {newest}:
+        del parts[next(key for key in parts if key != newest)]
+        body = "\n\n".join([OLDER_LEFT_OUT, *parts.values()]) + end
     return body
-
-
-def _join(sections: Sections, footer: str, marker: str) -> str:
-    parts = [f"{_mark(key, section.digest)}\n{section.text}" for key, section in sections.items()]
-    parts += [f"{_END_MARK}\n{footer}"] if footer else []
-    return "\n\n".join(parts) + f"\n{marker}"
 
 
 def _mark(key: str, digest: str) -> str:
@@ -273,7 +264,6 @@ def _decide_section(action: EnsureComment, key: str, current_body: str | None) -
 
 def _written(action: EnsureComment, sections: Sections) -> BodyDecision:
     body = render_sections(sections, newest=action.section or "", footer=action.footer, marker=marker(action.family))
-    body = body if sections.keys() - {LEFT_OUT} else f"{NO_SECTIONS}\n\n{body}"
     return BodyDecision("changed", body, _digest(body))
 
 

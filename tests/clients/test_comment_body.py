@@ -9,15 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hls_handler.actions import EnsureComment
 from hls_handler.clients.comment_body import (
-    LEFT_OUT,
     MAX_COMMENT_CHARS,
     OLDER_LEFT_OUT,
     TRUNCATION_NOTE,
     Section,
     copy_checked_boxes,
-    decide_body,
     digest_of,
     parse_sections,
     render_sections,
@@ -267,19 +264,12 @@ def test_oldest_sections_are_dropped_until_the_comment_fits_with_a_note() -> Non
     each = {key: Section("0123456789abcdef", key * 20_000) for key in "abcd"}
     body = render_sections(each, newest="a", footer="The footer.", marker=MARKER)
     assert len(body) <= 65_536
-    assert body.startswith(f"<!-- hls:section older-left-out -->\n{OLDER_LEFT_OUT}\n\n<!-- hls:section a 01234")
+    assert body.startswith(f"{OLDER_LEFT_OUT}\n\n<!-- hls:section a 01234")
     assert body.endswith(f"dd\n\n{END}\nThe footer.\n{MARKER}")
     after = parse_sections(body, marker=MARKER)
-    assert list(after) == [LEFT_OUT, "a", "c", "d"]
+    assert list(after) == ["a", "c", "d"]
     body = render_sections({**after, "b": each["b"]}, newest="b", footer="The footer.", marker=MARKER)
-    assert list(parse_sections(body, marker=MARKER)) == [LEFT_OUT, "c", "d", "b"]
-
-
-def test_note_about_dropped_sections_is_no_section_that_reports_something() -> None:
-    body = render_sections({LEFT_OUT: Section("", OLDER_LEFT_OUT), "a": A}, newest="a", footer="", marker=MARKER)
-    decided = decide_body(EnsureComment("pull_requests", "", create=False, section="a"), body, last_digest=None)
-    assert decided is not None
-    assert decided.body.startswith("*There is nothing to report here any more.*\n\n")
+    assert list(parse_sections(body, marker=MARKER)) == ["c", "d", "b"]
 
 
 @given(
@@ -296,7 +286,7 @@ def test_comment_always_fits_and_contains_the_newest_section(
     body = render_sections(dict([*others[:at], newest, *others[at:]]), newest="new", footer="z" * footer, marker=MARKER)
     assert len(body) <= MAX_COMMENT_CHARS
     after = parse_sections(body, marker=MARKER)
-    remaining = [(key, section) for key, section in after.items() if key not in ("new", LEFT_OUT)]
+    remaining = [(key, section) for key, section in after.items() if key != "new"]
     assert remaining == others[len(others) - len(remaining) :]
     assert after["new"] == newest[1]
-    assert (LEFT_OUT in after) == (len(remaining) < len(others))
+    assert body.startswith(OLDER_LEFT_OUT) == (len(remaining) < len(others))
