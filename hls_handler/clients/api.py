@@ -96,25 +96,25 @@ class Response:
 class _Request:
     verb: str
     path: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    query: Mapping[str, Any] = field(default_factory=dict)
     body: Mapping[str, object] | None = None
     expected: tuple[int, ...] = ()  # statuses of 300 or more that are no errors
     is_parsed: bool = True
-    shown_path: str | None = None  # the path in messages, if it is not `path`
-    secret: str = ""  # removed from messages, besides the token
+    secret: str = ""  # a part of the path that messages do not show
     before_send: Callable[[], None] = lambda: None
     """Called before headers and body are sent on the open connection, because opening it can take many seconds. An
     exception stops the request."""
 
     @property
     def call(self) -> str:
-        return f"{self.verb} {self.shown_path or self.path}"
+        path = self.path.replace(self.secret, "CODE") if self.secret else self.path
+        return f"{self.verb} {path}"
 
     @property
     def template(self) -> str:
         """The call without names, which people choose: "GET /repos/{}/{}/issues/{}"."""
-        parts = (self.shown_path or self.path).partition("?")[0].split("/")
-        return f"{self.verb} {'/'.join(part if _PATH_WORD.fullmatch(part) else '{}' for part in parts)}"
+        parts = self.call.partition("?")[0].split("/")
+        return "/".join(part if index == 0 or _PATH_WORD.fullmatch(part) else "{}" for index, part in enumerate(parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +171,9 @@ class _Connection:
         self.requests_sent += 1
         content = None if request.body is None else json.dumps(request.body)
         extensions = {"timeout": self._timeout, "trace": trace}
-        query = request.parameters or None
-        sent = httpx2.Request(request.verb, url, params=query, headers=headers, content=content, extensions=extensions)
+        sent = httpx2.Request(
+            request.verb, url, params=request.query or None, headers=headers, content=content, extensions=extensions
+        )
         response = self._transport.handle_request(sent)
         response.read()
         return response
@@ -255,23 +256,6 @@ class GithubApi:
             return location
         raise unexpected_response(f"GET {path}", f"{response.status} without a Location header")
 
-    def pages(
-        self,
-        path: str,
-        shape: type[tuple[T, ...]],
-        *,
-        max_pages: int,
-        items_key: str | None = None,
-        query: Mapping[str, str] | None = None,
-    ) -> Iterator[tuple[T, ...]]:
-        """Yield the pages of a list, one request each. If a response is an object, `items_key` is the list's key."""
-        for number in range(1, max_pages + 1):
-            items, headers = self.page(path, shape, number, items_key=items_key, query=query)
-            yield items
-            links = headers.get("link")
-            if 'rel="next"' not in links if links else len(items) < PAGE_SIZE:
-                return
-
     def items(
         self,
         path: str,
@@ -280,10 +264,15 @@ class GithubApi:
         max_pages: int,
         items_key: str | None = None,
         query: Mapping[str, str] | None = None,
+        per_page: int = PAGE_SIZE,
     ) -> Iterator[T]:
-        """Yield the items of a list, which is read page by page."""
-        for page in self.pages(path, shape, max_pages=max_pages, items_key=items_key, query=query):
-            yield from page
+        """Yield the items of a list, one request for each page. In an object, the list has the key `items_key`."""
+        for number in range(1, max_pages + 1):
+            items, headers = self.page(path, shape, number, items_key=items_key, query=query, per_page=per_page)
+            yield from items
+            links = headers.get("link")
+            if 'rel="next"' not in links if links else len(items) < per_page:
+                return
 
     def page(
         self,
@@ -349,8 +338,8 @@ class GithubApi:
 
         https://docs.github.com/en/rest/apps/apps#create-a-github-app-from-a-manifest
         """
-        path, shown = f"/app-manifests/{quote(code, safe='')}/conversions", "/app-manifests/CODE/conversions"
-        return self._send(_Request("POST", path, expected=(404, 422), shown_path=shown, secret=code))
+        secret = quote(code, safe="")
+        return self._send(_Request("POST", f"/app-manifests/{secret}/conversions", expected=(404, 422), secret=secret))
 
     def _send(self, request: _Request) -> Response:
         is_repeated = False

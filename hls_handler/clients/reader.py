@@ -50,19 +50,14 @@ class WireContent(BaseModel):
         return FileAtRef(self.type, self.sha, self.content if self.encoding == "base64" else None)
 
 
-MAX_FILE_PAGES = 30  # GitHub lists at most 3,000 files of a pull request
-SMALL_PAGE = 50  # files of a page with which GitHub is reported to return patches that a page of 100 lacks
-MODERATE_LINES = 3_000  # of a larger change GitHub shows no patch
+MAX_FILE_PAGES = 60  # GitHub lists at most 3,000 files of a pull request
+FILES_PER_PAGE = 50  # of a page of 100, GitHub is reported to leave out patches of moderate size
 MAX_REVIEW_PAGES = 10
 """Limit of pages with 100 items each, for reviews and for the comments of one review."""
 
 MAX_JOB_PAGES = 10
 
 LAST_PAGE_LINK = re.compile(r'<[^>]*[?&]page=(\d{1,7})[^>]*>;\s*rel="last"')
-
-
-def _lacks_patch(file: ChangedFile) -> bool:
-    return file.patch is None and 0 < file.additions + file.deletions <= MODERATE_LINES
 
 
 class GithubReader:
@@ -92,18 +87,8 @@ class GithubReader:
         return self._api.get(f"{self._base}/pulls/{number}", dict[str, object])
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
-        path = f"{self._base}/pulls/{number}/files"
-        pages = self._api.pages(path, tuple[ChangedFile, ...], max_pages=MAX_FILE_PAGES)
-        return tuple(file for index, page in enumerate(pages) for file in self._with_missing_patches(path, index, page))
-
-    def _with_missing_patches(self, path: str, index: int, page: tuple[ChangedFile, ...]) -> tuple[ChangedFile, ...]:
-        """Return the page, read again in smaller pages if GitHub left out the patch of a file of moderate size."""
-        if not any(_lacks_patch(file) for file in page):
-            return page
-        halves = [index * 2 + 1, *([index * 2 + 2] if len(page) > SMALL_PAGE else [])]
-        again = [self._api.page(path, tuple[ChangedFile, ...], half, per_page=SMALL_PAGE)[0] for half in halves]
-        read = {file.path: file for half in again for file in half}
-        return tuple(read.get(file.path, file) if _lacks_patch(file) else file for file in page)
+        path, shape = f"{self._base}/pulls/{number}/files", tuple[ChangedFile, ...]
+        return tuple(self._api.items(path, shape, max_pages=MAX_FILE_PAGES, per_page=FILES_PER_PAGE))
 
     def reviews(self, number: int) -> tuple[Review, ...]:
         path = f"{self._base}/pulls/{number}/reviews"

@@ -68,48 +68,20 @@ def test_issue_takes_one_request(reader: GithubReader, server: FakeServer) -> No
 def test_files_are_read_page_by_page_in_githubs_order(reader: GithubReader, server: FakeServer) -> None:
     moved = {"filename": "b", "previous_filename": "a", "status": "renamed", "additions": 0, "deletions": 0}
     url = "https://api.github.com/repos/o/r/contents/b%3Fref=%40?ref="
-    first = page({**moved, "contents_url": url + "a" * 40}, *[CHANGED] * 99, last=False)
+    first = page({**moved, "contents_url": url + "a" * 40}, *[CHANGED] * 49, last=False)
     server.says = [first, page({**CHANGED, "contents_url": url})]
     files = reader.files(7)
-    assert len(files) == 101
+    assert len(files) == 51
     assert files[0] == ChangedFile("b", "a", "renamed", 0, 0, None, commit="a" * 40)
-    assert files[100] == ChangedFile("f", None, "modified", 2, 1, "@@ -1 +1,2 @@")
-    assert server.calls == ["GET /repos/o/r/pulls/7/files"] * 2
-
-
-def test_page_without_a_patch_of_moderate_size_is_read_again_in_smaller_pages(
-    reader: GithubReader, server: FakeServer
-) -> None:
-    files = [{**CHANGED, "filename": f"f{number}"} for number in range(120)]
-    without = [{key: value for key, value in file.items() if key != "patch"} for file in files]
-    server.says = [page(*without[:100], last=False), page(*files[:50]), page(*files[50:100])]
-    server.says += [page(*without[100:]), page(*files[100:])]
-    found = reader.files(7)
-    assert [file.path for file in found] == [f"f{number}" for number in range(120)]
-    assert {file.patch for file in found} == {"@@ -1 +1,2 @@"}
-    asked = [(seen.query["per_page"], seen.query["page"]) for seen in server.seen]
-    assert asked == [("100", "1"), ("50", "1"), ("50", "2"), ("100", "2"), ("50", "3")]
-
-
-@pytest.mark.parametrize(
-    "file",
-    [
-        {"filename": "logo.png", "status": "modified", "additions": 0, "deletions": 0},
-        {"filename": "data.json", "status": "added", "additions": 90_000, "deletions": 0},
-    ],
-    ids=["binary", "huge"],
-)
-def test_file_that_has_no_patch_is_not_read_again(
-    reader: GithubReader, server: FakeServer, file: dict[str, Any]
-) -> None:
-    server.says = [page(file)]
-    assert reader.files(7)[0].patch is None
+    assert files[50] == ChangedFile("f", None, "modified", 2, 1, "@@ -1 +1,2 @@")
+    asked = [(seen.call, seen.query) for seen in server.seen]
+    assert asked == [("GET /repos/o/r/pulls/7/files", {"per_page": "50", "page": page}) for page in "12"]
 
 
 def test_at_most_3000_files_are_read(reader: GithubReader, server: FakeServer) -> None:
-    server.says = [page(*[{"filename": "f", "status": "added"}] * 100, last=False)] * 31
+    server.says = [page(*[{"filename": "f", "status": "added"}] * 50, last=False)] * 61
     assert len(reader.files(7)) == 3_000
-    assert len(server.calls) == 30
+    assert len(server.calls) == 60
 
 
 @pytest.mark.parametrize(
