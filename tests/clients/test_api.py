@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import socket
 import traceback
 from collections.abc import Callable
@@ -45,15 +44,6 @@ def test_failure_of_github_sends_one_request_and_raises_dependency_down(
         api.get(ISSUE, object)
     assert caught.value.dependency == "github"
     assert server.calls == [f"GET {ISSUE}"]
-
-
-def test_connection_is_used_again_after_an_error_response(api: GithubApi, server: FakeServer) -> None:
-    body = gzip.compress(b'{"message": "Validation Failed"}')
-    server.says = [Say(422, body, {"Content-Encoding": "gzip"}), Say(body={"number": 7})]
-    with pytest.raises(Retryable, match="Validation Failed"):
-        api.get(ISSUE, object)
-    assert api.get(ISSUE, object) == {"number": 7}
-    assert server.connections == 1
 
 
 @pytest.mark.parametrize(("is_write", "waits_s"), [(False, None), (True, 60)])

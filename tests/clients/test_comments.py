@@ -291,27 +291,6 @@ def test_comment_without_sections_says_so_until_the_next_section(world: ReviewWo
     assert bodies(world) == [f"{SQUASH}\nPlease squash.\n\n{END}\nFooter 1.\n{MARKER}"]
 
 
-def test_section_deleted_by_a_person_returns_only_with_new_text(world: ReviewWorld) -> None:
-    keep_both(world)
-    edit_by_hand(world, BOTH.replace("Please squash.\n\n", ""))
-    assert keep_section(world).detail == THEIRS  # its mark is still there
-    assert keep_section(world, body="Looks fine.").kind == "edited"
-
-
-def test_without_create_only_an_existing_section_is_edited(world: ReviewWorld) -> None:
-    nothing = Outcome("comment", "withheld", "nothing worth saying, and no existing comment to update")
-    assert keep_section(world, create=False) == nothing
-    keep_section(world)
-    withheld = keep_section(world, "ci-2", "The build fails.", create=False)
-    assert (withheld.kind, withheld.detail, withheld.comment_id) == (
-        *("withheld", "nothing worth saying, and no existing section to update"),
-        comment(world).id,
-    )
-    assert writes(world) == ["POST"]
-    assert keep_section(world, body="Looks fine.", create=False).kind == "edited"
-    assert bodies(world) == [f"{FINE}\nLooks fine.\n\n{END}\nFooter 1.\n{MARKER}"]
-
-
 def test_boxes_of_a_section_stay_checked(world: ReviewWorld) -> None:
     keep_section(world, body="- [ ] squash\n- [ ] rebase")
     keep_section(world, "ci-2", "- [ ] squash\n- [ ] rebase")

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 
-import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from pydantic import SecretStr
 
-from hls_handler.clients.credentials import REQUESTED_PERMISSIONS, App, AppJwt
+from hls_handler.clients.credentials import REQUESTED_PERMISSIONS, App
 from hls_handler.clients.github import Github, connect, make_credentials
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
 from hls_handler.prompting import recorded
@@ -115,18 +114,6 @@ def test_replaced_installation_is_looked_up_again(world: World) -> None:
     world.read()
     tokens = [one.path for one in world.sandbox.requests.all("github") if one.path.endswith("/access_tokens")]
     assert len(set(tokens)) == 2
-
-
-def test_jwt_is_signed_once_for_several_requests(world: World) -> None:
-    credential = AppJwt(GithubApp(id=7, private_key=SecretStr(app_key())), now=world.time)
-    first = credential.authorization()
-    assert credential.authorization() is first
-    claims = jwt.decode(
-        first.removeprefix("Bearer "), public_key(), algorithms=["RS256"], options={"verify_exp": False}
-    )
-    assert claims == {"iss": "7", "iat": int(NOON.timestamp()) - 60, "exp": int(NOON.timestamp()) + 480}
-    world.now.append(NOON + timedelta(minutes=3))
-    assert credential.authorization() != first
 
 
 def test_token_is_renewed_before_it_expires(world: World) -> None:

@@ -59,15 +59,6 @@ def test_missing_permissions_are_listed(
     assert server.calls == ["GET /repos/o/r"]
 
 
-@pytest.mark.parametrize(("status", "missing"), [(403, 1), (200, 0)])
-def test_webhooks_that_the_token_may_not_list_are_reported(
-    api: GithubApi, server: FakeServer, status: int, missing: int
-) -> None:
-    server.says = [Say(body=WRITE), Say(status, [] if status == 200 else {"message": "No"})]
-    found = Github(api).find_missing_permissions("o/r", with_webhooks=True)
-    assert [sentence.partition(":")[0] for sentence in found] == ["the webhooks of o/r cannot be listed"] * missing
-
-
 def test_one_connection_serves_account_access_and_reads(
     api: GithubApi, server: FakeServer, meter: RateLimitMonitor
 ) -> None:
@@ -97,14 +88,6 @@ def test_opened_event_of_issue_is_rebuilt(server: FakeServer, read_only: ReadOnl
         {"action": "opened", "repository": REPOSITORY, "sender": MALLORY, "issue": ISSUE},
     )
     assert server.calls == ["GET /repos/o/r", "GET /repos/o/r/issues/7"]
-
-
-def test_opened_event_of_pull_request_is_rebuilt(server: FakeServer, read_only: ReadOnlyGithub) -> None:
-    server.says = [Say(body=REPOSITORY), Say(body={**ISSUE, "pull_request": {}}), Say(body=PULL_REQUEST)]
-    assert read_only.opened("o/r", 7) == (
-        "pull_request",
-        {"action": "opened", "repository": REPOSITORY, "sender": MALLORY, "number": 7, "pull_request": PULL_REQUEST},
-    )
 
 
 def test_nothing_is_written_by_a_read_only_client(world: ReviewWorld) -> None:

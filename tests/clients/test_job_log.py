@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import count
@@ -71,11 +70,6 @@ def test_log_may_be_empty_or_deleted_meanwhile(
     assert reader.job_log(6) == found
 
 
-def test_deleted_log_has_expired(reader: GithubReader, server: FakeServer) -> None:
-    server.says = [Say(410, {"message": "Gone"})]
-    assert reader.job_log(6) == NoLog("expired")
-
-
 @pytest.mark.parametrize(
     ("answer", "stored", "error"),
     [
@@ -132,17 +126,6 @@ def test_slow_log_is_given_up_after_the_time_limit(server: FakeServer) -> None:
     clock = (NOON + timedelta(seconds=50 * number) for number in count())
     with pytest.raises(DependencyDown, match=rf"^GET {LOGS}: no answer: TimeoutError$"):
         list(read(server, b"one\n" * 2**17, max_bytes=2**21, now=clock))
-
-
-def test_only_a_chunk_of_a_log_is_in_memory(server: FakeServer) -> None:
-    log = b"a line of a log, and another\n" * 2**16 + b"x" * 2**22
-    tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
-    lines = sum(1 for _ in read(server, log, max_bytes=2**25, now=iter(lambda: NOON, None)))
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert lines == 2**16 + 1
-    assert peak - before < 2**21
 
 
 GITHUB, LOCAL = "https://api.github.com", "http://127.0.0.1:8123/api/v3"

@@ -12,9 +12,9 @@ from hls_handler.ci.steps import WorkflowStep
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.repository_labels import RepositoryLabels
-from hls_handler.errors import DependencyDown, Permanent
+from hls_handler.errors import Permanent
 from hls_handler.events import Account, Comment, Issue, Label, Release
-from hls_handler.handlers.reader import ChangedFile, Commit, Comparison, FileAtRef, RepositoryLabel, WorkflowJob
+from hls_handler.handlers.reader import ChangedFile, Commit, Comparison, FileAtRef, WorkflowJob
 from tests.clients.fake_server import FakeServer, Say
 from tests.clients.review_world import NUMBER, REPOSITORY, ReviewWorld
 
@@ -113,11 +113,6 @@ def test_comment_has_author_text_and_time(reader: GithubReader, server: FakeServ
     )
 
 
-def test_label_without_description_has_an_empty_one(reader: GithubReader, server: FakeServer) -> None:
-    server.says = [page({"name": "area/cart", "description": "The cart"}, {"name": "stale", "description": None})]
-    assert reader.labels() == (RepositoryLabel("area/cart", "The cart"), RepositoryLabel("stale", ""))
-
-
 JOB: dict[str, Any] = {
     "id": 6,
     "run_attempt": 1,
@@ -150,13 +145,6 @@ def test_jobs_of_an_attempt_include_their_steps(reader: GithubReader, server: Fa
         WorkflowJob(7, "lint", "skipped", 2, "", ()),
     )
     assert server.calls == ["GET /repos/o/r/actions/runs/5/attempts/2/jobs"]
-
-
-@pytest.mark.parametrize("data", [{"total_count": 1}, None])
-def test_jobs_without_their_key_raise_dependency_down(reader: GithubReader, server: FakeServer, data: Any) -> None:
-    server.says = [Say(body=data)]
-    with pytest.raises(DependencyDown, match="unexpected response from GitHub: the response: "):
-        reader.jobs(5, 2)
 
 
 def test_pull_requests_are_filtered_by_owner_and_branch(reader: GithubReader, server: FakeServer) -> None:
@@ -251,12 +239,6 @@ def test_file_at_ref_takes_one_request(
     assert reader.find_file(".github/hls.yaml", ref="release/1") == found
     (seen,) = server.seen
     assert (seen.call, seen.query) == ("GET /repos/o/r/contents/.github/hls.yaml", {"ref": "release/1"})
-
-
-def test_no_ref_is_sent_for_the_default_branch(reader: GithubReader, server: FakeServer) -> None:
-    server.says = [Say(404, {"message": "Not Found"})]
-    assert reader.find_file(".github/hls.yaml", ref=None) is None
-    assert server.seen[0].query == {}
 
 
 @pytest.mark.parametrize("name", ["o/../o/r", "o/r?x=1", "o/..", "o"])

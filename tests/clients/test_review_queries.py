@@ -132,19 +132,7 @@ def test_pages_of_fifty_threads_are_read_up_to_five_hundred(world: ReviewWorld) 
     assert len(world.calls()) == 12
 
 
-def test_reader_without_account_sends_no_request(world: ReviewWorld) -> None:
-    assert reader(world).review_threads(NUMBER) == ()
-    assert world.calls() == []
-
-
 # --- errors ----------------------------------------------------------------------------------------------------------
-
-
-def test_unexpected_response_is_an_outage(world: ReviewWorld) -> None:
-    body = '{"data": {"repository": {"pullRequest": null}}}'
-    world.sandbox.faults.add(Fault(effect="status", path="^/graphql$", status=200, body=body))
-    with pytest.raises(DependencyDown, match="POST /graphql: unexpected response from GitHub"):
-        read_threads(world)
 
 
 def test_timeout_of_a_query_is_not_a_pending_write(world: ReviewWorld) -> None:
@@ -164,12 +152,6 @@ def test_rule_18_permission_is_that_of_the_repository(world: ReviewWorld) -> Non
     logins = ("Codertocat", "mona", "zoe", "nobody", "a/b?c=d")
     assert [reader(world).permission(login) for login in logins] == ["admin", "write", "read", "none", "none"]
     assert world.calls()[-1] == f"GET /repos/{REPOSITORY}/collaborators/a%2Fb%3Fc%3Dd/permission"
-
-
-def test_permission_is_the_base_of_the_role(world: ReviewWorld) -> None:
-    body = '{"permission": "read", "role_name": "triage", "user": null}'
-    world.sandbox.faults.add(Fault(effect="status", path="/permission$", status=200, body=body))
-    assert reader(world).permission("mona") == "read"
 
 
 OTHER = "octo/secrets"

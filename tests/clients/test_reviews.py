@@ -69,11 +69,6 @@ def test_retry_posts_only_the_missing_comments(world: ReviewWorld) -> None:
     assert world.posted_lines() == [[2, 3], [4]]
 
 
-def test_review_without_comments_sends_no_request(world: ReviewWorld) -> None:
-    assert world.review() == Outcome("review", "unchanged", "no comments on lines")
-    assert world.calls() == []
-
-
 @pytest.mark.parametrize("effect", ["drop_after", "garbage", "status"])
 def test_lost_response_does_not_post_a_review_twice(world: ReviewWorld, effect: Effect) -> None:
     world.sandbox.faults.add(Fault(effect=effect, method="POST", path="/reviews$", status=502))
