@@ -36,7 +36,6 @@ REQUESTED_PERMISSIONS: Mapping[str, Level] = {
 """Permissions of an installation token (SECURITY.md rule 20)."""
 
 JWT_LIFETIME = timedelta(minutes=9)  # GitHub allows 10
-JWT_RENEWAL = timedelta(minutes=3)  # a JWT is used for this long
 CLOCK_SKEW = timedelta(minutes=1)  # GitHub rejects a JWT from the future, so its `iat` is this much in the past
 RENEW_BEFORE = timedelta(minutes=5)  # a token that expires within this time is renewed
 RENEW_AGAIN_AFTER = timedelta(seconds=30)  # pause after a failed renewal, while the old token is valid
@@ -104,18 +103,11 @@ class AppJwt(Credential):
     def __init__(self, app: GithubApp, *, now: Callable[[], datetime]) -> None:
         self.remedy = JWT_REMEDY
         self._id, self._key, self._now = str(app.id), app.rsa_key, now
-        self._lock = threading.Lock()
-        self._signed: tuple[str, datetime] | None = None  # the header, and until when it is used
 
     def authorization(self) -> str:
-        with self._lock:
-            now = self._now()
-            if self._signed is None or now >= self._signed[1]:
-                issued_at = now - CLOCK_SKEW
-                claims = {"iat": int(issued_at.timestamp()), "exp": int((issued_at + JWT_LIFETIME).timestamp())}
-                encoded = jwt.encode({**claims, "iss": self._id}, self._key, algorithm="RS256")
-                self._signed = f"Bearer {encoded}", now + JWT_RENEWAL
-            return self._signed[0]
+        issued_at = self._now() - CLOCK_SKEW
+        claims = {"iat": int(issued_at.timestamp()), "exp": int((issued_at + JWT_LIFETIME).timestamp())}
+        return f"Bearer {jwt.encode({**claims, 'iss': self._id}, self._key, algorithm='RS256')}"
 
 
 class App:

@@ -145,7 +145,8 @@ class Github:
                     return Account(f"{app.fetch().slug}[bot]", 0, "Bot")
                 case Token() as token:
                     token.require_limit_not_used_up()
-                    account, headers = self._api.with_credential(token.unchecked).get_with_headers("/user", Account)
+                    api = self._api.with_credential(AnyToken(token.tokens, only=token))
+                    account, headers = api.get_with_headers("/user", Account)
                     token.report_success(account.login, scopes=headers.get("x-oauth-scopes"))
                     return account
                 case None:

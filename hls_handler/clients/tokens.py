@@ -126,7 +126,6 @@ class Token(Credential):
         self.rate_limit = f"{GITHUB_RATE_LIMIT} {index + 1}" if index else GITHUB_RATE_LIMIT
         self.login: str | None = None  # None while it is unknown
         self.scopes: str | None = None  # of a classic token: "repo, workflow"; None if unknown or fine-grained
-        self.unchecked = UncheckedToken(self, text)
 
     def report_success(self, login: str, *, scopes: str | None) -> None:
         """Store the account and the scopes, which GitHub returned for the token."""
@@ -162,32 +161,23 @@ class Token(Credential):
         return False
 
 
-class UncheckedToken(Credential):
-    """Sends requests also while the token has a problem, to find out whether the problem has ended."""
-
-    def __init__(self, token: Token, text: str) -> None:
-        super().__init__(text, remedy=token.remedy)
-        self._token = token
-
-    def handle_error(self, _authorization: str, response: Response, error: StepFailed) -> bool:
-        self._token.tokens.report_error(self._token, response, error)
-        return False
-
-
 class AnyToken(Credential):
-    """Sends each request with the first token that works, for reads that concern no account in particular."""
+    """Sends each request with the first token that works, for reads that concern no account in particular.
 
-    def __init__(self, tokens: Tokens) -> None:
-        self._tokens, self.remedy = tokens, tokens.all[0].remedy
+    With `only`, each is sent with this token, also while it has a problem: to find out whether that has ended.
+    """
+
+    def __init__(self, tokens: Tokens, *, only: Token | None = None) -> None:
+        self._tokens, self._only, self.remedy = tokens, only, tokens.all[0].remedy
 
     def authorization(self) -> str:
-        token = self._tokens.preferred
+        token = self._only or self._tokens.preferred
         self.remedy = token.remedy
         return token.header
 
     def handle_error(self, authorization: str, response: Response, error: StepFailed) -> bool:
         used = next(token for token in self._tokens.all if token.header == authorization)
-        return self._tokens.report_error(used, response, error) is not None
+        return self._tokens.report_error(used, response, error) is not None and self._only is None
 
 
 def find_problem(response: Response, error: StepFailed, now: datetime) -> TokenProblem | None:
