@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hls_handler.analysis import EarlierVerdict, FileSummary, Finding, Place, ReviewRequest
 from hls_handler.sandbox import canned_events
 from hls_handler.sandbox.canned_findings import find_all, give_verdicts
 from hls_handler.sandbox.reading import Reading
@@ -59,15 +58,6 @@ KEYWORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 SENTENCE = re.compile(r"[^.?!\n]+(?:[.?!](?=\s|$)|(?=\n|$)|[.?!])+")
 ASKS = re.compile(r"\?\s*$|\b(please|should|must|needs? to|could|nit|why not|instead)\b", re.IGNORECASE)
 OPTIONAL = re.compile(r"\b(nit|minor|optional|could|maybe|taste)\b", re.IGNORECASE)
-
-SHAPES: Mapping[str, frozenset[str]] = {
-    "findings": frozenset(Finding.model_fields),
-    "earlier": frozenset(EarlierVerdict.model_fields),
-    "requests": frozenset(ReviewRequest.model_fields),
-    "where": frozenset(Place.model_fields),
-    "file_summaries": frozenset(FileSummary.model_fields),
-}
-"""List field of a reply to a shipped prompt -> the keys of its items."""
 
 GREETING = re.compile(r"(hi|hello|hey|dear|thanks?)\b", re.IGNORECASE)
 MAX_LENGTH = re.compile(r"maxLength: (\d+)")
@@ -133,20 +123,13 @@ def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
     }
     most = MAX_ITEMS.search(str(node.get("description", "")))
     made = _named(node["items"].get("enum", ()), reading)
-    # A prompt may declare a list of this name with other items.
-    if name in known and _has_shipped_items(node["items"], name, root):
+    if name in known:
         made = known[name]()
+        if made and isinstance(made[0], str) != (node["items"].get("type") == "string"):
+            made = []  # a prompt of the user declares a list of this name with other items
     if not made and node.get("minItems"):
         made = [_fill(node["items"], name, reading, root)]
     return made[: int(most[1])] if most else made
-
-
-def _has_shipped_items(items: Mapping[str, Any], name: str, root: Mapping[str, Any]) -> bool:
-    if "$ref" in items:
-        items = root["$defs"][items["$ref"].removeprefix("#/$defs/")]
-    if name in {"missing", "highlights"}:
-        return items.get("type") == "string"
-    return frozenset(items.get("properties", {})) == SHAPES[name]
 
 
 def _file_summaries(reading: Reading) -> list[dict[str, Any]]:
