@@ -44,51 +44,23 @@ TRUNCATION_NOTE = "*The middle of this comment was left out: GitHub shows 65,536
 
 MAX_FOOTER_CHARS = 4_000  # a last paragraph of at most this many characters is kept as the footer
 
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
-_DETAILS = re.compile(r"<(/?)details\b", re.IGNORECASE)
-
 
 def truncate_comment(body: str, max_chars: int, *, note: str = TRUNCATION_NOTE) -> str:
     """Return `body`. If it is longer than `max_chars`, return its first lines, `note` and its last paragraph.
 
-    A last paragraph of more than `MAX_FOOTER_CHARS` is left out. Code blocks and `<details>` elements are closed, so
-    that `note` is visible. `max_chars` must be at least several thousand.
+    A last paragraph of more than `MAX_FOOTER_CHARS` is left out. `max_chars` must be at least several thousand. This is
+    the last resort: templates of comments shorten themselves (`render_comment`).
     """
     if len(body) <= max_chars:
         return body
     _, _, footer = body.rpartition("\n\n")
-    if len(footer) > MAX_FOOTER_CHARS:
-        footer = ""
-    tail = f"\n\n{note}\n\n{footer}"
-    available = max_chars - len(tail)
-    while True:
-        head = body[:available]
-        cut = head.rfind("\n")
-        head = head[:cut] if cut > available // 2 else head
-        closed = head + _closing_markup(head)
-        if len(closed) + len(tail) <= max_chars:
-            return closed + tail
-        available -= len(closed) + len(tail) - max_chars
+    tail = f"\n\n{note}\n\n{footer if len(footer) <= MAX_FOOTER_CHARS else ''}"
+    head = body[: max_chars - len(tail)]
+    cut = head.rfind("\n")
+    return (head[:cut] if cut > len(head) // 2 else head) + tail
 
 
-def _next_open_fence(line: str, fence: str | None) -> str | None:
-    """Return the fence of the code block that is open after `line`: "```". `fence` is the fence before `line`."""
-    mark = _FENCE.match(line)
-    if fence is None:
-        return mark[1] if mark else None
-    return None if mark and mark[1].startswith(fence) and line.strip() == mark[1] else fence
-
-
-def _closing_markup(head: str) -> str:
-    fence: str | None = None
-    open_details = 0
-    for line in head.split("\n"):
-        was_in_code, fence = fence is not None, _next_open_fence(line, fence)
-        if not was_in_code and fence is None:
-            open_details += sum(-1 if tag[1] else 1 for tag in _DETAILS.finditer(line))
-    return (f"\n{fence}" if fence else "") + "\n\n</details>" * max(open_details, 0)
-
-
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 _ITEM = re.compile(r"(?P<before>[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]+\[)(?P<box>[ xX])(?P<after>\][ \t]+(?P<text>\S.*))")
 """Matches a line such as "- [ ] Run the migration". Quoted lines do not match: they are somebody else's list."""
 
@@ -113,8 +85,11 @@ def _find_boxes(text: str) -> Mapping[tuple[str, int], tuple[int, str]]:
     times = Counter[str]()
     fence: str | None = None
     for index, line in enumerate(text.split("\n")):
-        was_in_code, fence = fence is not None, _next_open_fence(line, fence)
-        item = None if was_in_code else _ITEM.match(line)
+        mark = _FENCE.match(line)
+        if mark is not None:
+            is_end = fence is not None and mark[1].startswith(fence) and line.strip() == mark[1]
+            fence = None if is_end else fence or mark[1]
+        item = _ITEM.match(line) if fence is None else None
         if item is not None:
             words = " ".join(item["text"].split())
             found[words, times[words]] = index, item["box"]

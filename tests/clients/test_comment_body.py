@@ -43,22 +43,6 @@ def test_long_comment_is_cut_at_a_line_end_with_a_note() -> None:
     assert MAX_CHARS - 10 < len(truncated) <= MAX_CHARS
 
 
-@pytest.mark.parametrize(
-    ("opening", "closing"),
-    [
-        ("```python\n", "\n```"),
-        ("<details><summary>Files</summary>\n\n", "\n\n</details>"),
-        ("<details>\n<details>\n```\n", "\n```\n\n</details>\n\n</details>"),
-        ("```\nx\n```\n<details></details>\n", ""),
-        ("```\n<details>\n", "\n```"),
-    ],
-)
-def test_open_markup_is_closed_after_the_cut(opening: str, closing: str) -> None:
-    truncated = truncate_comment(opening + "line\n" * 5_000 + "\n\nFooter.", MAX_CHARS)
-    assert truncated.endswith(f"\nline{closing}\n\n{TRUNCATION_NOTE}\n\nFooter.")
-    assert len(truncated) <= MAX_CHARS
-
-
 def test_too_long_last_paragraph_is_cut() -> None:
     truncated = truncate_comment("start\n\n" + "y" * 50_000, MAX_CHARS)
     assert truncated.startswith("start\n\nyyy")
