@@ -1,7 +1,7 @@
 """Checks of a prompt library: the front matters' `on` and `then`, the names in templates, and the smoke render.
 
 The smoke render renders each prompt with recorded events. A follow-up prompt is also rendered with sample replies of
-the prompts before it.
+the prompts before it. Variables, filters and tests are checked in all branches, attributes by the smoke render.
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from typing import Any
 
 from jinja2 import TemplateSyntaxError, nodes
 
 from hls_handler.analysis import REPLY_TYPES, SCORES, Reply, is_worth_saying
-from hls_handler.prompting.environment import ParsedTemplates, find_used_templates
+from hls_handler.prompting.environment import ALLOWED_ONLY_IN, ParsedTemplates, find_used_templates
 from hls_handler.prompting.front_matter import SUFFIX, problem_at
-from hls_handler.prompting.names import check_names
 from hls_handler.prompting.problems import BrokenTemplateError, Problem, suggest_name
 from hls_handler.prompting.prompt import Condition, Family, Library, Prompt
 from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
 from hls_handler.prompting.source_files import BASE, SourceFiles
-from hls_handler.prompting.variables import ANYTHING, OwnValues, sample_values
+from hls_handler.prompting.variables import has_members, iter_alternatives, sample_values
 from hls_handler.settings.github_events import find_event_problem
 from hls_handler.settings.yaml_parser import Sources
+from hls_handler.untrusted.placeholders import public_hints
 
 KEY = b"smoke render"
 """Key of the delimiters in the smoke render. It is not secret, because Claude never receives the rendered texts."""
@@ -35,11 +36,11 @@ def templates_of(templates: ParsedTemplates, name: str, comment: str | None) -> 
 
 
 def compile_condition(
-    templates: ParsedTemplates, when: str, lines: Sources, reply: type[Reply] | None
+    templates: ParsedTemplates, when: str, lines: Sources, reply: object
 ) -> tuple[Condition | None, list[Problem]]:
     """Compile the expression `when`. Return the condition and the problems; the condition is None after a syntax error.
 
-    The names in `when` are checked against the type `reply`, unless that is None.
+    The names in `when` are checked against the type `reply`.
     """
     location = problem_at(lines, "then.when", "")
     try:
@@ -47,12 +48,74 @@ def compile_condition(
         compiled = templates.environment.compile_expression(when, undefined_to_none=False)
     except TemplateSyntaxError as exc:
         return None, [replace(location, message=f"then.when: {exc.message}")]
-    condition = Condition(compiled, location.file, location.line)
-    if reply is None:
-        return condition, []
     templates = ParsedTemplates(templates.environment, {"then.when": tree}, {"then.when": location.file})
     found = check_names(templates, "then.when", {"analysis": reply})
-    return condition, [replace(location, message=f"then.when: {problem.message}") for problem in found]
+    problems = [replace(location, message=f"then.when: {problem.message}") for problem in found]
+    return Condition(compiled, location.file, location.line), problems
+
+
+JINJA_VARIABLES = frozenset({"self", "super", "loop", "caller", "varargs", "kwargs"})
+
+
+def check_names(templates: ParsedTemplates, template: str, variables: Mapping[str, object]) -> Iterator[Problem]:
+    """Yield a problem for each unknown variable, attribute, filter and test in a template and in all that it uses.
+
+    `variables` maps names to types: {"issue": Issue}. A name that one of the templates assigns is known in all of them,
+    but not its type.
+    """
+    environment, files = templates.environment, templates.files
+    used = [name for name in find_used_templates(templates, template) if name in templates.trees]
+    assigned = {name for one in used for name in _assigned_names(templates.trees[one])}
+    types = {**variables, **dict.fromkeys(assigned, Any)}
+    for file, tree in ((files[name], templates.trees[name]) for name in used):
+        optional = {
+            node.node.name
+            for node in tree.find_all((nodes.Test, nodes.Filter))
+            if isinstance(node.node, nodes.Name) and node.name in ("defined", "undefined", "default", "d")
+        }
+        known = types.keys() | environment.globals.keys() | JINJA_VARIABLES | optional
+        for node in tree.find_all(nodes.Node):
+            message = ""
+            match node:
+                case nodes.Name(name=name) if name not in known:
+                    message = f"unknown variable {name!r}; {suggest_name(name, types)}"
+                case nodes.Getattr(attr=name) | nodes.Getitem(arg=nodes.Const(value=str(name))):
+                    owner, hint = _resolve(node.node, types)
+                    if has_members(hint) and name not in public_hints(hint):
+                        message = f"{owner} has no {name!r}; {suggest_name(name, public_hints(hint))}"
+                case nodes.Test(name=name) if name not in environment.tests:
+                    message = f"unknown test {name!r}; {suggest_name(name, environment.tests)}"
+                case nodes.Filter(name=name) if name in ALLOWED_ONLY_IN and name not in environment.filters:
+                    message = f"the filter {name!r} is for {ALLOWED_ONLY_IN[name]} only"
+                case nodes.Filter(name=name) if name not in environment.filters:
+                    message = f"unknown filter {name!r}; {suggest_name(name, environment.filters)}"
+            if message:
+                yield Problem(file, node.lineno, message)
+
+
+def _resolve(node: nodes.Node, types: Mapping[str, object]) -> tuple[str, object]:
+    """Return text and type of an expression: ("issue.user", Account); `Any` if its type is not known."""
+    match node:
+        case nodes.Name(name=name):
+            kinds, text = [*iter_alternatives(types.get(name, Any))], name
+        case nodes.Getattr(attr=name) | nodes.Getitem(arg=nodes.Const(value=str(name))):
+            owner, hint = _resolve(node.node, types)
+            kinds = [*iter_alternatives(public_hints(hint).get(name, Any) if has_members(hint) else Any)]
+            text = f"{owner}.{name}"
+        case _:
+            return "", Any
+    return text, kinds[0] if len(kinds) == 1 else Any
+
+
+def _assigned_names(tree: nodes.Template) -> Iterator[str]:
+    for node in tree.find_all((nodes.Name, nodes.Macro, nodes.Import, nodes.FromImport)):
+        match node:
+            case nodes.Name(name=name) if node.ctx != "load":
+                yield name
+            case nodes.Macro(name=name) | nodes.Import(target=name):
+                yield name
+            case nodes.FromImport():
+                yield from (one if isinstance(one, str) else one[1] for one in node.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +189,7 @@ class LibraryCheck:
         library, prompt = self.library, self.library.prompts[name]
         replies = [{"analysis": _reply_hint(library.prompts[other])} for other in library.predecessors(name)]
         for family in self.event_families(name).values():
-            variables = {**COMMON, "config": OwnValues(frozenset(self.config)), **family.variables}
+            variables = {**COMMON, **family.variables}
             for reply in [*replies, {}] if prompt.on or not replies else replies:
                 for template in (f"{name}{SUFFIX}", BASE):
                     yield from check_names(self.templates, template, {**variables, **reply})
@@ -230,4 +293,4 @@ class LibraryCheck:
 
 def _reply_hint(prompt: Prompt) -> object:
     # the model is `Reply` itself if the front matter is invalid
-    return ANYTHING if prompt.reply_model is Reply else prompt.reply_model
+    return Any if prompt.reply_model is Reply else prompt.reply_model

@@ -16,6 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from hls_handler.prompting.problems import Problem, suggest_name
 from hls_handler.prompting.source_files import SourceFile
 from hls_handler.untrusted.cleaning import CodeText, format_for_prompt, truncate
+from hls_handler.untrusted.placeholders import WrappedRecord, public_fields, type_of
 from hls_handler.untrusted.untrusted_text import (
     EXCERPT_ADVICE,
     PLACEHOLDER_START,
@@ -58,15 +59,25 @@ class RenderLimitError(TemplateError):
 
 
 class UndefinedVariable(StrictUndefined):
-    """The value of an undefined variable or key. Any use raises an error. An error for a key suggests a similar key."""
+    """The value of an undefined variable, key or attribute. Any use raises an error, which suggests a similar name."""
 
     __slots__ = ()
 
     @property
     def _undefined_message(self) -> str:
-        if isinstance(self._undefined_obj, Mapping):
-            known = [key for key in self._undefined_obj if isinstance(key, str)]
-            return f"there is no {self._undefined_name!r} here; {suggest_name(str(self._undefined_name), known)}"
+        name, owner = str(self._undefined_name), self._undefined_obj
+        match owner:
+            case WrappedRecord():
+                kind = type_of(owner)
+                return f"{kind.__name__} has no {name!r}; {suggest_name(name, public_fields(kind))}"
+            case UntrustedText():
+                return f"text from an event has no {name!r}; {TEXT_OPERATIONS}"
+            case list() | tuple():
+                return f"a list has no {name!r}; loop over it, or use map(attribute={name!r})"
+            case Mapping():
+                return (
+                    f"there is no {name!r} here; {suggest_name(name, (key for key in owner if isinstance(key, str)))}"
+                )
         return super()._undefined_message
 
 

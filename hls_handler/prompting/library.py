@@ -11,6 +11,7 @@ from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from jinja2 import TemplateSyntaxError, nodes
 
@@ -132,7 +133,7 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
         model, found = build_reply_model(front, lines)
         problems += found
         if front.then is not None:
-            condition, found = compile_condition(templates, front.then.when, lines, model)
+            condition, found = compile_condition(templates, front.then.when, lines, model or Any)
             problems += found
             if condition is not None:
                 conditions[name] = condition

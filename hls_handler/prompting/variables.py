@@ -1,4 +1,4 @@
-"""Types of template variables: the attributes that a template may read, sample values, and documentation."""
+"""Types of template variables: their sample values and their documentation."""
 
 from __future__ import annotations
 
@@ -14,34 +14,11 @@ from hls_handler.untrusted.cleaning import format_for_prompt
 from hls_handler.untrusted.placeholders import Placeholders, public_hints
 from hls_handler.untrusted.untrusted_text import UntrustedText, text_of
 
-ANYTHING: object = Any
-"""Type of a value of unknown type, such as a macro's parameter. Its attributes are not checked."""
-
-LIST_ATTRIBUTES = frozenset({"index", "count"})  # methods of a list or tuple that templates may use
-TEXT_METHODS = frozenset({"excerpt", "lines", "startswith", "endswith"})  # methods of `UntrustedText`
 UNIONS = (Union, UnionType)
-
-
-@dataclass(frozen=True, slots=True)
-class OwnValues:
-    """Type of `config`: the names of the operator's values."""
-
-    names: frozenset[str]
 
 
 def has_members(hint: object) -> TypeGuard[type]:
     return isinstance(hint, type) and (is_dataclass(hint) or issubclass(hint, BaseModel))
-
-
-def members_of(kind: object) -> Mapping[str, object] | None:
-    """Return {name: type hint} of what templates may read of a type: {"name": str}; None if that is not known."""
-    if has_members(kind):
-        return public_hints(kind)
-    if isinstance(kind, OwnValues):
-        return dict.fromkeys(kind.names, ANYTHING)
-    if find_element_type(kind) is not None:
-        return dict.fromkeys(LIST_ATTRIBUTES, ANYTHING)
-    return dict.fromkeys(TEXT_METHODS, ANYTHING) if kind is str else None
 
 
 def iter_alternatives(hint: object) -> Iterator[object]:

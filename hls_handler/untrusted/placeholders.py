@@ -196,6 +196,10 @@ class WrappedRecord:
         return f"{kind.__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in public_fields(kind))})"
 
 
+def type_of(record: WrappedRecord) -> type:
+    return type(record._wrapped)
+
+
 @cache
 def public_fields(kind: type) -> Mapping[str, frozenset[str]]:
     """Map each public field and property of `kind` to the strings in its `Literal` type: {"state": {"open", "closed"}}.
