@@ -16,11 +16,11 @@ from pydantic import BaseModel
 
 from hls_handler.analysis import Severity
 from hls_handler.settings.model import (
-    EffectiveComments,
     EffectiveLabels,
     Features,
     Findings,
     Repository,
+    RepositoryComments,
     Review,
     Settings,
 )
@@ -51,7 +51,7 @@ class EffectiveSettings:
     labels: EffectiveLabels
     findings: Findings
     review: Review
-    comments: EffectiveComments
+    comments: RepositoryComments
     paths: PathFilter
     use: Mapping[str, tuple[str | Literal[False], str]]  # event -> (prompt name or False, key path that sets it)
     shadows: Mapping[str, tuple[str, str]]  # event -> (name of the shadow prompt, key path that sets it)
@@ -170,11 +170,11 @@ def _build_effective(settings: Settings, index: int, entry: Repository) -> Effec
         pattern=entry.name,
         enabled=entry.enabled,
         events=frozenset(entry.events),
-        features=settings.features.model_copy(update=entry.features.model_dump(exclude_none=True)),
+        features=settings.features.model_copy(update=entry.features.model_dump(exclude_unset=True)),
         labels=EffectiveLabels.model_validate(_override(settings.labels, entry.labels)),
         findings=Findings.model_validate(_override(settings.findings, entry.findings)),
         review=Review.model_validate(_override(settings.review, entry.review)),
-        comments=EffectiveComments.model_validate(_override(settings.comments, entry.comments)),
+        comments=RepositoryComments.model_validate(_override(settings.comments, entry.comments)),
         paths=PathFilter(entry.paths.ignore, settings.sources.where(f"{key}.paths.ignore")),
         use={choice.event: (choice.prompt, choice.key) for choice in choices if not choice.shadow},
         shadows={choice.event: (str(choice.prompt), choice.key) for choice in choices if choice.shadow},
@@ -189,7 +189,7 @@ def without_entry(settings: Settings) -> EffectiveSettings:
 
 
 def _override(section: BaseModel, overrides: BaseModel) -> dict[str, Any]:
-    return {**section.model_dump(), **overrides.model_dump(exclude_none=True)}
+    return {**section.model_dump(), **overrides.model_dump(exclude_unset=True)}
 
 
 def apply_repository_settings(effective: EffectiveSettings, repository: RepositorySettings) -> EffectiveSettings:
@@ -346,7 +346,7 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
 def _iter_section(
     settings: Settings, effective: EffectiveSettings, name: str, overrides: BaseModel
 ) -> Iterator[SourcedValue]:
-    overridden = overrides.model_dump(exclude_none=True)
+    overridden = overrides.model_fields_set
     for key, value in getattr(effective, name):
         if key in REPOSITORY_FIELDS:
             continue

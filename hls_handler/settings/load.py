@@ -420,8 +420,10 @@ def plan_reload(running: Settings, read: Settings) -> SettingsReload:
 def _changed(before: Settings, after: Settings) -> Iterator[str]:
     for section in Settings.model_fields:
         old, new = getattr(before, section), getattr(after, section)
-        if isinstance(new, tuple):
-            if old != new:
+        if isinstance(new, tuple):  # an entry overrides also with a value that is the general default
+            if [entry.model_dump(exclude_unset=True) for entry in old] != [
+                entry.model_dump(exclude_unset=True) for entry in new
+            ]:
                 yield section
         else:
             yield from (f"{section}.{n}" for n in type(new).model_fields if getattr(old, n) != getattr(new, n))

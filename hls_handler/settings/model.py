@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, JsonValue, PrivateAttr
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, PrivateAttr
 
 from hls_handler import shipped
 from hls_handler.analysis import Category, Severity
@@ -305,10 +305,13 @@ class Comments(Section):
     )
 
 
-class EffectiveComments(Comments):
-    """The `comments` settings that apply to one repository."""
+class RepositoryComments(Comments):
+    """The `comments` settings of an entry of `repositories`, and those that apply to one repository."""
 
-    post_to: Mapping[str, IssueNumber] = Field(default_factory=dict)
+    post_to: Mapping[FallbackEventKey, IssueNumber] = Field(
+        default_factory=dict,
+        description="number of the issue that receives comments about an event without a conversation, by event",
+    )
 
 
 class EffectiveLabels(Labels):
@@ -350,9 +353,9 @@ class Review(Section):
     )
 
 
-class Features(Section):
-    signature_validation: bool = Field(True, description="check GitHub's signature; false only on a loopback host")
-    async_processing: bool = Field(True, description="respond before the delivery is processed")
+class RepositoryFeatures(Section):
+    """The features that an entry of `repositories` can override: the others concern the whole process."""
+
     auto_labeling: bool = Field(True, description="set labels")
     auto_commenting: bool = Field(True, description="write comments")
     dry_run: bool = Field(False, description="do everything except write to GitHub; what would be written is stored")
@@ -368,67 +371,15 @@ class Features(Section):
         return any(_login_pattern(glob).fullmatch(name) for glob in self.bots for name in names)
 
 
+class Features(RepositoryFeatures):
+    signature_validation: bool = Field(True, description="check GitHub's signature; false only on a loopback host")
+    async_processing: bool = Field(True, description="respond before the delivery is processed")
+
+
 @cache
 def _login_pattern(glob: str) -> re.Pattern[str]:
     """Compile a glob in which the brackets of "[bot]" have no meaning."""
     return re.compile(re.escape(glob.lower()).replace(r"\*", ".*").replace(r"\?", "."))
-
-
-class RepositoryLabels(Section):
-    create: bool | None = Field(None, description="overrides labels.create")
-    allow: tuple[LabelGlob, ...] | None = Field(None, description="overrides labels.allow")
-    suggest: bool | None = Field(None, description="overrides labels.suggest")
-    min_confidence: Confidence | None = Field(None, description="overrides labels.min_confidence")
-    assess: tuple[Assessed, ...] | None = Field(None, description="overrides labels.assess")
-
-
-class RepositoryComments(Section):
-    language: Language | None = Field(None, description="overrides comments.language")
-    tone: Tone | None = Field(None, description="overrides comments.tone")
-    length: Length | None = Field(None, description="overrides comments.length")
-    summary: Summary | None = Field(None, description="overrides comments.summary")
-    layout: Layout | None = Field(None, description="overrides comments.layout")
-    files: bool | None = Field(None, description="overrides comments.files")
-    show_prompt: bool | None = Field(None, description="overrides comments.show_prompt")
-    about_url: LinkUrl | None = Field(None, description="overrides comments.about_url")
-    post_to: Mapping[FallbackEventKey, IssueNumber] = Field(
-        default_factory=dict,
-        description="number of the issue that receives comments about an event without a conversation, by event",
-    )
-
-
-class RepositoryFeatures(Section):
-    """Overrides of features for one repository.
-
-    signature_validation and async_processing cannot be overridden, because they concern the whole process.
-    """
-
-    auto_labeling: bool | None = Field(None, description="overrides features.auto_labeling")
-    auto_commenting: bool | None = Field(None, description="overrides features.auto_commenting")
-    dry_run: bool | None = Field(None, description="overrides features.dry_run")
-    drafts: bool | None = Field(None, description="overrides features.drafts")
-    bots: Bots | None = Field(None, description="overrides features.bots")
-    repository_settings: bool | None = Field(None, description="overrides features.repository_settings")
-
-
-class RepositoryFindings(Section):
-    min_severity: Severity | None = Field(None, description="overrides findings.min_severity")
-    min_confidence: Confidence | None = Field(None, description="overrides findings.min_confidence")
-
-
-class RepositoryReview(Section):
-    categories: tuple[Category, ...] | None = Field(None, min_length=1, description="overrides review.categories")
-    when: When | None = Field(None, description="overrides review.when")
-    max_inline: Integer | None = Field(None, ge=0, le=50, description="overrides review.max_inline")
-    verify: bool | None = Field(None, description="overrides review.verify")
-    guidance: bool | None = Field(None, description="overrides review.guidance")
-    linked_issues: bool | None = Field(None, description="overrides review.linked_issues")
-    functions: bool | None = Field(None, description="overrides review.functions")
-    max_usd: Usd | None = Field(None, description="overrides review.max_usd")
-    max_usd_per_pull_request: Usd | None = Field(None, description="overrides review.max_usd_per_pull_request")
-    check: bool | None = Field(None, description="overrides review.check")
-    incomplete: Literal["neutral", "failure"] | None = Field(None, description="overrides review.incomplete")
-    fail_on: Severity | None = Field(None, description="overrides review.fail_on")
 
 
 class RepositoryPrompts(Section):
@@ -441,7 +392,17 @@ class RepositoryPaths(Section):
     )
 
 
+def _drop_nulls(section: object) -> object:
+    return {key: value for key, value in section.items() if value is not None} if isinstance(section, dict) else section
+
+
+_WithoutNulls = BeforeValidator(_drop_nulls)  # a key without a value overrides nothing
+
+
 class Repository(Section):
+    """An entry of `repositories`. Of `labels`, `comments`, `features`, `findings` and `review`, only the keys that are
+    set count: they override those of the section with the same name."""
+
     name: RepositoryName = Field(description="owner/repo, or a glob such as owner/*; the most specific entry wins")
     enabled: bool = Field(True, description="false: events of the repository are ignored, with that reason")
     events: tuple[EventKey, ...] = Field(
@@ -455,16 +416,20 @@ class Repository(Section):
     webhook_secret: SharedSecrets | None = Field(
         None, description="secret of this repository's webhook; overrides github.webhook_secret"
     )
-    labels: RepositoryLabels = Field(default_factory=RepositoryLabels, description="overrides of labels")
-    comments: RepositoryComments = Field(default_factory=RepositoryComments, description="overrides of comments")
-    features: RepositoryFeatures = Field(default_factory=RepositoryFeatures, description="overrides of features")
+    labels: Annotated[Labels, _WithoutNulls] = Field(default_factory=Labels, description="overrides of labels")
+    comments: Annotated[RepositoryComments, _WithoutNulls] = Field(
+        default_factory=RepositoryComments, description="overrides of comments"
+    )
+    features: Annotated[RepositoryFeatures, _WithoutNulls] = Field(
+        default_factory=RepositoryFeatures, description="overrides of features"
+    )
     prompts: RepositoryPrompts = Field(default_factory=RepositoryPrompts, description="overrides of prompts.use")
     paths: RepositoryPaths = Field(default_factory=RepositoryPaths, description="files that are left out")
     variables: Mapping[VariableName, VariableValue] = Field(
         default_factory=dict, description="values of this repository; override prompts.variables, name by name"
     )
-    findings: RepositoryFindings = Field(default_factory=RepositoryFindings, description="overrides of findings")
-    review: RepositoryReview = Field(default_factory=RepositoryReview, description="overrides of review")
+    findings: Annotated[Findings, _WithoutNulls] = Field(default_factory=Findings, description="overrides of findings")
+    review: Annotated[Review, _WithoutNulls] = Field(default_factory=Review, description="overrides of review")
 
 
 class CatchUp(Section):

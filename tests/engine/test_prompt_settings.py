@@ -12,7 +12,7 @@ from hls_handler.handlers.reader import GuidanceFile, LinkedIssue, ReviewContext
 from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import RepositoryReview, Settings
+from hls_handler.settings.model import Review, Settings
 from tests.engine.world import MakeWorld, World, library, settings
 from tests.handlers.world import file, pull_request_analysis
 
@@ -130,7 +130,7 @@ def test_context_is_in_the_task_as_untrusted_text_and_in_the_report(make_world: 
 
 
 def test_settings_of_a_repository_switch_the_context_off(make_world: MakeWorld) -> None:
-    off = RepositoryReview(guidance=False, linked_issues=False, functions=False)
+    off = Review(guidance=False, linked_issues=False, functions=False)
     given = settings()
     repositories = tuple(one.model_copy(update={"review": off}) for one in given.repositories)
     world = make_world(pull_request_analysis())

@@ -46,8 +46,9 @@ def _render_tables(rows: dict[str, list[str]]) -> Iterator[str]:
 
 def find_overridden(key: Key) -> Key | None:
     """Return the general key that a key of `repositories` overrides: `labels.create` for its `labels.create`."""
-    general = key.path.removeprefix(ENTRY)
-    return Reference().find(general) if key.meaning == f"overrides {general}" else None
+    general = Reference().find(key.path.removeprefix(ENTRY))
+    is_override = general is not None and general.path != key.path and general.meaning == key.meaning
+    return general if is_override else None
 
 
 def _render_row(key: Key, cells: list[str]) -> str:
