@@ -160,27 +160,16 @@ _EVENT_KEYS: Mapping[str, str] = {
     "pull_request": "pull_request number",
     "issue_comment": "issue comment",
     "issues": "issue",
-    "discussion_comment": "discussion comment",
-    "discussion": "discussion",
     "workflow_job": "workflow_job",
     "deployment_status": "deployment_status",
     "deployment": "deployment",
     "workflow_run": "workflow_run workflow",
-    "workflow_dispatch": "workflow inputs",
-    "check_run": "check_run",
-    "check_suite": "check_suite",
     "release": "release",
-    "ping": "zen hook",
     "push": "ref before after commits",
-    "create": "ref ref_type master_branch",
-    "delete": "ref ref_type",
-    "fork": "forkee",
-    "gollum": "pages",
-    "status": "sha state context",
-    "label": "label repository",
-    "milestone": "milestone",
 }
-"""Event -> keys of its payloads, separated by spaces. A payload belongs to the first event whose keys it has."""
+"""Event -> keys of its payloads, separated by spaces. A payload belongs to the first event whose keys it has.
+
+These are the events with a handler of their own, pushes, and those whose payloads have the keys of another one, too."""
 
 
 def _action(payload: Mapping[str, object]) -> str | None:

@@ -36,7 +36,7 @@ def test_the_event_of_a_file_is_detected_correctly_or_not_at_all(tmp_path: Path)
     file = tmp_path / "event.json"
     detected = {one.name: (detected_event(one, file), one.event) for one in map(recorded.load, recorded.names())}
     assert [name for name, (guess, event) in detected.items() if guess not in (None, event)] == []
-    assert sum(guess is not None for guess, _ in detected.values()) == 212
+    assert sum(guess is not None for guess, _ in detected.values()) == 139
 
 
 @pytest.mark.parametrize(
