@@ -61,31 +61,22 @@ def _event_schema() -> Schema:
 
 
 def _extend_for_file(node: Mapping[str, Any], *, variables: bool = True) -> Schema:
+    def extend(part: Any) -> Any:
+        return _extend_for_file(part, variables=variables) if isinstance(part, dict) else part
+
     extended: Schema = {key: part for key, part in node.items() if key != "title" and (key, part) != ("default", None)}
-    for key in ("properties", "$defs"):
-        if key in extended:
-            extended[key] = {name: _extend_for_file(part, variables=variables) for name, part in extended[key].items()}
-    for key in ("items", "additionalProperties"):
-        if isinstance(extended.get(key), dict):
-            extended[key] = _extend_for_file(extended[key], variables=variables)
+    for key in extended.keys() & {"properties", "$defs"}:
+        extended[key] = {name: extend(part) for name, part in extended[key].items()}
+    for key in extended.keys() & {"items", "additionalProperties"}:
+        extended[key] = extend(extended[key])
+    if "anyOf" in extended:
+        extended["anyOf"] = [extend(part) for part in extended["anyOf"]]
     if extended.get("type") == "object" and "properties" in extended and "required" not in extended:
         extended["type"] = ["object", "null"]  # all its keys may be commented out
-    if not variables:
-        return extended
-    if "anyOf" in extended:
-        return {**extended, "anyOf": _extend_members(extended["anyOf"])}
-    if not _rejects_variables(extended):
+    rejects_variables = extended.get("type") in _NON_STRING_TYPES or bool(
+        extended.keys() & {"enum", "const", "pattern"}
+    )
+    if not variables or not rejects_variables:
         return extended
     annotations = {key: extended.pop(key) for key in _ANNOTATIONS if key in extended}
     return {**annotations, "anyOf": [extended, VARIABLE_REF]}
-
-
-def _extend_members(members: list[Schema]) -> list[Schema]:
-    rejecting = [member for member in members if _rejects_variables(member)]
-    extended = [member if member in rejecting else _extend_for_file(member) for member in members]
-    accepts_any_string = any(member.get("type") == "string" for member in members if member not in rejecting)
-    return [*extended, VARIABLE_REF] if rejecting and not accepts_any_string else extended
-
-
-def _rejects_variables(node: Mapping[str, Any]) -> bool:
-    return node.get("type") in _NON_STRING_TYPES or bool(node.keys() & {"enum", "const", "pattern"})
