@@ -131,17 +131,6 @@ def test_files_are_ordered_source_tests_documentation_removed() -> None:
 # Calls
 
 
-def test_files_that_do_not_fit_into_one_call_are_in_further_calls() -> None:
-    files = [long("a.py", 60), long("b.py", 60), long("c.py", 19)]
-    assert shown_paths(select(*files, tokens=1_100)) == [["a.py"], ["b.py", "c.py"]]
-    assert shown_paths(select(*files, tokens=BUDGET)) == [["a.py", "b.py", "c.py"]]
-
-
-@pytest.mark.parametrize(("tokens", "calls"), [(408, 1), (407, 2)], ids=["just fits", "one token too few"])
-def test_tokens_of_a_call_are_counted_with_names_and_headers(tokens: int, calls: int) -> None:
-    assert len(select(long("a.py", 10), long("b.py", 10), tokens=tokens).calls) == calls
-
-
 def test_a_file_is_split_between_its_hunks() -> None:
     selection = select(long("a.py", 90, hunks=20), long("b.py", 10), tokens=3_000)
     assert selection.calls[0] == (FilePart(0, (0, 1, 2)),)

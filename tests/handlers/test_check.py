@@ -73,11 +73,6 @@ def test_summary_says_what_was_not_verified_and_not_read_again() -> None:
     assert "Not everything was read again, so earlier reviews count: no budget." in lines
 
 
-def test_status_names_the_reason_if_nothing_was_reviewed() -> None:
-    assert check(SKIPPED).description == "0 of 1 file reviewed; 0.0123 USD: over the token budget"
-    assert check(SKIPPED, replace(SKIPPED, reason="other")).description == "0 of 2 files reviewed; 0.0123 USD"
-
-
 @pytest.mark.parametrize(
     ("missing", "listed"),
     [
@@ -123,14 +118,6 @@ def test_open_finding_fails_only_from_the_severity_that_settings_name(
 ) -> None:
     planned = check(REVIEWED, findings=(replace(HIGH, severity=severity),), fail_on=fail_on)
     assert planned.conclusion == conclusion
-
-
-def test_failure_names_the_findings_and_the_coverage() -> None:
-    planned = check(REVIEWED, PARTLY, findings=(HIGH, replace(HIGH, severity="low")), fail_on="high")
-    assert planned.title == "2 open findings, 1 high; 1 of 2 files reviewed"
-    assert planned.description == "1 of 2 files reviewed, 2 open findings; 0.0123 USD"
-    assert "Open findings: 1 high, 1 low." in planned.summary.split("\n")
-    assert planned.conclusion == "failure"
 
 
 def test_rule_18_dismissal_without_write_permission_does_not_turn_a_failing_check_green() -> None:

@@ -11,12 +11,9 @@ from pydantic import TypeAdapter, create_model
 from hls_handler.actions import Action, EnsureCheck, EnsureComment, EnsureLabels, InlineComment, RequestedLabel
 from hls_handler.analysis import REPLY_TYPES, CommentReply, ReleaseAnalysis, Reply
 from hls_handler.errors import BudgetExceeded, ConversationIgnored, Superseded
-from hls_handler.events import REQUIRED_OBJECTS, Comment, Event, Issue, Label, PullRequest
+from hls_handler.events import REQUIRED_OBJECTS, Event, Issue, Label, PullRequest
 from hls_handler.handlers import HANDLERS, handler_for
-from hls_handler.handlers.comments import CommentFacts, CommentHandler
 from hls_handler.handlers.handler import Handler, PromptLimits
-from hls_handler.handlers.issues import IssueHandler
-from hls_handler.handlers.job import Conversation, Result
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
 from hls_handler.routing import WebhookEnvelope
@@ -34,7 +31,6 @@ from tests.handlers.events import (
     workflow_analysis,
 )
 from tests.handlers.world import (
-    MONA,
     RecordedJob,
     analysis,
     event,
@@ -195,24 +191,6 @@ def test_a_custom_reply_field_becomes_a_label_in_every_family(
 
 
 LIMITS = PromptLimits(20_000)
-
-
-def test_issue_is_asked_about_and_gets_labels_and_a_comment() -> None:
-    handler, received = IssueHandler(), event(issue())
-    facts = handler.gather(received, fake_reader(issue()), EMPTY_HISTORY, LIMITS)
-    job = RecordedJob(received, facts, (issue_analysis(missing=["The version"]),))
-    assert handler.run(job).reason == "posted"
-    assert (job.conversation, job.done) == (
-        Conversation(7, is_pull_request=False),
-        ["ask", EnsureLabels, EnsureComment],
-    )
-
-
-def test_second_newcomer_of_a_conversation_costs_no_call() -> None:
-    newcomer = Comment(5, MONA, "How do I start?", "NONE", "https://github.com/o/r/issues/7#issuecomment-5", None)
-    job = RecordedJob(event(issue()), CommentFacts(issue(), newcomer, "how to start", (), replied=True))
-    assert CommentHandler().run(job) == Result("this conversation already has our reply to newcomers")
-    assert job.done == []
 
 
 def pull_request_job(*files: str, error: BudgetExceeded | None = None) -> RecordedJob:

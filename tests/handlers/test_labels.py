@@ -307,15 +307,6 @@ def test_custom_fields_become_labels_with_all_their_possible_labels(tmp_path: Pa
     )
 
 
-def test_labels_come_from_every_reply_of_a_chain(tmp_path: Path) -> None:
-    (labels,) = plan_labels(analysis(issue_analysis(), reply(tmp_path), reply(tmp_path)))
-    assert [label.name for label in labels.requested] == [
-        *("bug", "priority-high", "difficulty-easy", "component-backend"),
-        *("defect", "component-search", "defect", "component-search"),
-    ]
-    assert labels.custom_labels == NOT_SHIPPED
-
-
 CART = RepositoryLabel("area/Cart", "The cart and the checkout")
 SEARCH = RepositoryLabel("area/search", "")
 OFFER = LabelOffer((CART, SEARCH), min_confidence=0.7)

@@ -41,7 +41,6 @@ from hls_handler.handlers.pull_requests import (
     verification_variables,
 )
 from hls_handler.handlers.reader import ChangedFile, EmptyHistory
-from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
 from hls_handler.prompting.reply_fields import build_reply_model, with_optional_fields
 from hls_handler.review.record import NO_REVIEW, ReviewRecord
@@ -80,18 +79,6 @@ def plan(facts: PullRequestFacts, given: Analysis) -> tuple[Action, ...]:
     """Return the planned actions without the check, which tests/handlers/test_check.py tests."""
     planned = HANDLER.plan(event(pull_request()), facts, given)
     return tuple(action for action in planned if not isinstance(action, EnsureCheck))
-
-
-def test_the_current_pull_request_and_its_patches_are_read() -> None:
-    facts = gather_review(file(), LOGO, title="Cube it", head_sha="f" * 40)
-    variables = HANDLER.variables(facts)
-    assert variables["pull_request"] == pull_request(title="Cube it", head_sha="f" * 40, changed_files=2)
-    assert [f.path for f in facts.files] == ["area.py"]
-    assert variables["files"] == facts.files
-    assert variables["skipped"] == (SkippedFile("logo.png", "binary or empty"),)
-    assert variables["size"] == "small"
-    assert variables["unlisted"] == 0
-    assert HANDLER.skip_reason(facts) is None
 
 
 DOCS = PathFilter(("docs/**",), "config/settings.yaml:14 (repositories[0].paths.ignore)")
@@ -255,16 +242,6 @@ def test_at_most_thirty_files_get_a_sentence_over_all_calls() -> None:
 
 TWO_HUNKS = f"{PATCH}\n@@ -20,2 +20,2 @@\n def volume(side):\n-    return side * 3\n+    return side ** 3"
 TWO = file(patch=TWO_HUNKS, additions=2, deletions=2)
-
-
-def test_claude_is_not_asked_if_nothing_changed() -> None:
-    rebased = file(patch=TWO_HUNKS.replace("-20,2 +20,2", "-60,2 +70,2"), additions=2, deletions=2)
-    facts = gather_review(rebased, record=review(gather_review(TWO), finding()))
-    skip = HANDLER.skip_reason(facts)
-    assert skip is not None
-    assert skip.reason == "nothing changed since the last review, so Claude was not asked"
-    assert isinstance(skip.reply, PullRequestAnalysis)
-    assert (skip.reply.type, skip.reply.summary, skip.reply.findings) == ("bug-fix", "Squares.", [])
 
 
 # Several calls

@@ -234,14 +234,6 @@ def test_nothing_is_cleared_if_the_review_was_not_read_completely() -> None:
     assert HANDLER.skip_reason(gather(review(body=""), review_comment(), budget=PromptLimits(input_tokens=10))) is None
 
 
-def test_long_lines_of_code_are_cut() -> None:
-    hunk = f"@@ -1,1 +1,1 @@\n+{'x' * 120_000}"
-    facts = gather(review(body=""), review_comment("Escape this!", hunk=hunk, line=1), review_comment("And test it."))
-    assert [comment.body for comment in facts.comments] == ["Escape this!", "And test it."]
-    assert facts.comments[0].code.endswith("x [...]")
-    assert len(facts.comments[0].code) < 250
-
-
 @pytest.mark.parametrize(
     ("written", "quoted"),
     [

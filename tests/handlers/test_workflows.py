@@ -170,13 +170,6 @@ def test_rule_10_log_is_redacted_as_prose_although_prompts_show_it_in_full() -> 
     assert "4| E       DB_PASSWORD=[redacted: password] <!-- x -->" in shown.text
 
 
-def test_a_job_that_failed_without_a_step_is_shown_as_a_whole() -> None:
-    lost = job(steps=(), conclusion="timed_out")
-    (shown,) = steps_shown(facts(source=reader(PULL, jobs={1: (lost,)})))
-    assert (shown.step, shown.conclusion, shown.whole_job) == ("", "timed_out", True)
-    assert "Current runner version" in shown.text
-
-
 @pytest.mark.parametrize(
     ("logs", "state"),
     [({}, "expired"), ({JOB.id: ""}, "empty"), ({JOB.id: "\x00\x01" * 4000}, "binary")],
