@@ -63,12 +63,6 @@ class InlineComment:
     line: int
     body: str  # sanitized Markdown, without the marker
 
-    def __post_init__(self) -> None:
-        """Raise `ValueError` for a position that no patch has. `review.positions` finds those that GitHub accepts."""
-        start = self.line if self.start_line is None else self.start_line
-        if not 1 <= start <= self.line:
-            raise ValueError(f"invalid lines {self.start_line} to {self.line} of {self.path}")
-
 
 @dataclass(frozen=True, slots=True)
 class EnsureReview:

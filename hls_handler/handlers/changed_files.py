@@ -143,12 +143,9 @@ def select_files(
     """
     read: list[PatchedFile] = []
     skipped: list[SkippedFile] = []
-    seen: set[str] = set()
     for file in files:
         patch = patches.get(file.path, Patch(()))
-        is_twice = file.path in seen
-        reason = "listed twice by GitHub" if is_twice else find_skip_reason(file, patch, ignored_paths, attributes)
-        seen.add(file.path)
+        reason = find_skip_reason(file, patch, ignored_paths, attributes)
         if reason is None:
             status, counts = STATUSES.get(file.status, "changed"), (file.additions, file.deletions)
             cut = is_shortened(file)

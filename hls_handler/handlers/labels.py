@@ -189,8 +189,6 @@ def _reason_to_withhold(
     can_exist: bool,
 ) -> str | None:
     name = _fold(label.name)
-    if not 0 < len(label.name.strip()) <= MAX_LABEL_CHARACTERS:
-        return f"a label's name must have 1 to {MAX_LABEL_CHARACTERS} characters"
     forbidden_by = _forbidden_by(label.name, settings)
     if forbidden_by is not None:
         return f"{forbidden_by} does not allow it"

@@ -168,7 +168,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 29
+    facts_version = 30
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in COMMENT_VARIABLES.items()}
     superseded_by_push = True
@@ -218,7 +218,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         pull_request = payload if event.is_recent else reader.pull_request(payload.number)
         check_conversation(event, pull_request)
         listed = read_changed_files(event, pull_request, reader)
-        texts = {file.path: number_patch(file.patch) for file in reversed(listed) if file.patch}
+        texts = {file.path: number_patch(file.patch) for file in listed if file.patch}
         patches = {path: redact_patch(text) for path, text in texts.items()}
         unlisted = max(pull_request.changed_files - len(listed), 0)
         is_review, is_full = limits.is_review and not event.is_closing, event.is_full_review_requested

@@ -70,8 +70,6 @@ class WorkflowJob:
     name: Text
     conclusion: Annotated[str | None, Field(default=None)]
     """ "success", "failure", "skipped", "cancelled", "timed_out", "action_required", "neutral"; None if unfinished."""
-    attempt: Annotated[int, Field(default=1, validation_alias="run_attempt")]
-    """The attempt in which the job ran. A job that passed in attempt 1 keeps 1 if attempt 2 re-ran only failed jobs."""
     html_url: Text
     steps: Annotated[tuple[WorkflowStep, ...], null_to(()), Field(default=())]  # empty if no runner took the job
 

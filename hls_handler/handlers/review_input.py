@@ -43,7 +43,7 @@ def read_changed_files(event: Event, pull_request: PullRequest, reader: Reader) 
     request.
     """
     number, head = pull_request.number, pull_request.head_sha
-    listed = reader.files(number)
+    listed = tuple({file.path: file for file in reader.files(number)}.values())  # GitHub may list a file twice
     commits = {file.commit for file in listed if file.status != "removed"}
     is_retargeted = _changes_base(event)
     if commits == {head} and not is_retargeted:

@@ -17,7 +17,6 @@ Reason = Literal[
     "binary or empty",
     "not shown by GitHub",
     "too large for GitHub to show",
-    "listed twice by GitHub",
     "renamed without changes",
     "left out by settings",
     "lock file",

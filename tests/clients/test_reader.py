@@ -141,8 +141,8 @@ def test_jobs_of_an_attempt_include_their_steps(reader: GithubReader, server: Fa
         WorkflowStep(4, "Complete job", None, None, None),
     )
     assert reader.jobs(5, 2) == (
-        WorkflowJob(6, "test (3.11)", "failure", 1, "https://github.com/o/r/actions/runs/5/job/6", steps),
-        WorkflowJob(7, "lint", "skipped", 2, "", ()),
+        WorkflowJob(6, "test (3.11)", "failure", "https://github.com/o/r/actions/runs/5/job/6", steps),
+        WorkflowJob(7, "lint", "skipped", "", ()),
     )
     assert server.calls == ["GET /repos/o/r/actions/runs/5/attempts/2/jobs"]
 

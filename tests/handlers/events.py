@@ -46,9 +46,7 @@ def step(number: int, name: str, conclusion: str = "success") -> WorkflowStep:
 
 def job(job_id: int = 700, name: str = "test", conclusion: str | None = "failure", **known: Any) -> WorkflowJob:
     steps = (step(1, "Set up job"), step(2, "Run pytest", "failure"), step(3, "Upload", "skipped"))
-    plain = WorkflowJob(
-        job_id, name, conclusion, 1, f"https://github.com/octo/hello/actions/runs/70/job/{job_id}", steps
-    )
+    plain = WorkflowJob(job_id, name, conclusion, f"https://github.com/octo/hello/actions/runs/70/job/{job_id}", steps)
     return replace(plain, **known)
 
 

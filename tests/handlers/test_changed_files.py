@@ -244,17 +244,6 @@ def test_patches_are_shown_as_they_were_selected(rows: list[tuple[str, str]]) ->
         assert find_unshown({"files": (one,)}, text) == ()
 
 
-@pytest.mark.parametrize("again", [PATCH, PATCH.replace("side", "height")], ids=["equal", "another patch"])
-def test_second_entry_of_a_file_is_not_covered(again: str) -> None:
-    coverage = cover(select(file(), file("b.py"), file(patch=again)), {}, unlisted=0)
-    assert [(one.path, one.reason) for one in coverage.files] == [
-        ("area.py", None),
-        ("b.py", None),
-        ("area.py", "listed twice by GitHub"),
-    ]
-    assert not coverage.is_complete
-
-
 # Skipped files
 
 

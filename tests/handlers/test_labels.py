@@ -169,7 +169,6 @@ def test_a_missing_label_is_created_with_its_colour_and_description() -> None:
             "the repository has no such label, and labels.create is off in the settings",
         ),
         (BUG, {"allow": ("priority-*", "BUGS")}, "labels.allow in the settings does not allow it"),
-        (RequestedLabel("x" * 51, "kind"), {}, "a label's name must have 1 to 50 characters"),
         (
             BUG,
             {"present": frozenset(map(str, range(100)))},
@@ -186,7 +185,7 @@ def test_a_missing_label_is_created_with_its_colour_and_description() -> None:
             "labels.allow in the settings does not allow it",
         ),
     ],
-    ids=["missing", "not allowed", "long", "full", "removed and missing", "all reasons"],
+    ids=["missing", "not allowed", "full", "removed and missing", "all reasons"],
 )
 def test_rule_14_a_withheld_label_has_a_reason(label: RequestedLabel, given: dict[str, Any], reason: str) -> None:
     change = decide(label, **given)

@@ -106,6 +106,7 @@ def test_omissions_are_described(files: list[ChangedFile], known: dict[str, Any]
 
 def test_files_that_github_does_not_list_are_counted() -> None:
     assert gather_review(file(), changed_files=3_141).unlisted == 3_140
+    assert gather_review(file(), file(), additions=1, deletions=1).unlisted == 1  # one is listed twice
     assert gather_review(file(), changed_files=0).unlisted == 0
     # GitHub lists no more: a list of this length is not compared with the numbers of the pull request
     removed = [file(f"{n}.py", None, status="removed", additions=0, deletions=1) for n in range(3_000)]
