@@ -26,14 +26,14 @@ from hls_handler.ci.steps import AnnotatedLine, WorkflowStep, annotate_lines
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 
-State = Literal["text", "empty", "binary", "elsewhere"]
-"""Kind of an excerpt. "elsewhere": the excerpt has no lines, because the lines of its step were not identified.
-The excerpt of another failed step is then from the whole job's log."""
+State = Literal["text", "expired", "empty", "binary", "elsewhere"]
+"""Kind of an excerpt. "expired": GitHub no longer has the log. "elsewhere": the excerpt has no lines, because the lines
+of its step were not identified; the excerpt of another failed step is then from the whole job's log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """The selected lines of a step's log. It is stored in checkpoints, so the names of its fields must not change."""
+    """The selected lines of a step's log."""
 
     step: int | None  # the number of the failed step; None if the job has none
     lines: tuple[LogLine, ...]  # in order; their numbers show the gaps
@@ -258,22 +258,25 @@ def _gap_cost(part: _LineSelector) -> int:
 MIN_PARTIAL_CHARS = 12
 """Minimum length, without white space, of a quote that may be part of a line. A shorter quote must be a whole line."""
 
+NUMBERED_ROW = re.compile(r" {0,12}([0-9]{1,9})\| (.*)", re.DOTALL)
 LINE_NUMBER = re.compile(r"\s{0,12}[0-9]{1,9}\| ?")
 QUOTATION_MARKS = "`\"'“”‘’… "
 
 
-def locate(excerpt: Excerpt, quote: str) -> LogLine | None:
-    """Return the line that Claude quotes; None if the excerpt does not contain the quote.
+def locate(text: str, quote: str) -> LogLine | None:
+    """Return the line that Claude quotes; None if the numbered excerpt does not contain the quote.
 
     If the quote has several lines, the excerpt must contain them in order; the first line is returned. Claude may
     quote a part of a line, and add line numbers and quotation marks. White space, case and invisible characters are
     ignored. A line that equals the quote is preferred to a line that contains it.
     """
+    rows = [one for row in text.split("\n") if (one := NUMBERED_ROW.fullmatch(row)) is not None]
+    lines = [LogLine(int(row[1]), row[2]) for row in rows]
     wanted = [line for line in map(_normalize, quote.split("\n")) if line]
-    texts = [_normalize(line.text) for line in excerpt.lines]
+    texts = [_normalize(line.text) for line in lines]
     found = [index for index in range(len(texts)) if wanted and _begins(texts[index:], wanted)]
     equal = [index for index in found if texts[index] == wanted[0]]
-    return excerpt.lines[(equal or found)[0]] if found else None
+    return lines[(equal or found)[0]] if found else None
 
 
 def _begins(texts: Sequence[str], wanted: Sequence[str]) -> bool:

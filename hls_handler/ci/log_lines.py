@@ -47,7 +47,7 @@ BINARY_SHARE = 0.3  # a line with a larger share of U+FFFD is binary
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """A line of an excerpt. It is stored in checkpoints, so the names of its fields must not change."""
+    """A line of an excerpt."""
 
     number: int  # in the job's log, from 1
     text: str

@@ -12,9 +12,9 @@ The classification uses results only, never the contents of logs:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from hls_handler.ci.excerpts import Excerpt, State, cut, locate, numbered
 from hls_handler.ci.steps import FAILED as FAILED_STEPS
@@ -32,39 +32,25 @@ MAX_BRANCHES_NAMED = 5
 
 FailureClass = Literal["flaky", "fails elsewhere", "fails every time", "unknown"]
 
-LogState = Literal["expired"] | State
-
 Conclusion = Literal["failure", "timed_out", "cancelled"]  # conclusion of a failed step or job
 
 
 @dataclass(frozen=True, slots=True)
 class FailedStep:
-    """A failed step with an excerpt of its log, or a failed job in which no step failed."""
+    """A failed step, or a failed job in which no step failed: an item of the template variable `steps`."""
 
+    number: int  # from 1
     job: str
     step: str  # "" if no step failed: the job was cancelled, timed out, or lost its runner
     conclusion: Conclusion
     url: str  # of the job
-    log: LogState
-    excerpt: Excerpt | None  # None if GitHub no longer has the log
-    verdict: FailureClass
-    evidence: str  # a sentence about other attempts or branches; "" if there is none
-
-
-@dataclass(frozen=True, slots=True)
-class ShownStep:
-    """A failed step as the prompt shows it: an item of the template variable `steps`."""
-
-    number: int  # from 1
-    job: str
-    step: str
-    conclusion: Conclusion
-    url: str
-    log: LogState
-    text: str  # the excerpt, each line with its number; "" if there is none
+    log: State
+    text: str  # excerpt of its log, redacted, each line with its number; "" if GitHub no longer has the log
     whole_job: bool  # the lines of the step could not be identified, so the excerpt is of the whole job
     verdict: FailureClass
-    evidence: str
+    evidence: str  # a sentence about other attempts or branches; "" if there is none
+    lines: int  # of its log
+    shown_lines: int  # those of them in `text`
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,48 +128,47 @@ def failed_step_names(job: WorkflowJob) -> list[tuple[str, str]]:
 
 
 def read_failed_steps(
-    job: WorkflowJob, reader: Reader, characters: int, history: FailureHistory
-) -> Iterator[FailedStep]:
-    """Yield each failed step with an excerpt of its log. If no step failed, yield one item for the whole job."""
-    log = reader.job_log(job.id)
-    if isinstance(log, NoLog):
-        for step in _failed_steps_of(job):
-            yield _failed_step(job, step, log.why, None, history)
-        return
-    steps = {step.number: step for step in job.steps}
-    for excerpt in cut(log, job.steps, characters=characters):
-        yield _failed_step(job, steps.get(excerpt.step or 0), excerpt.state, excerpt, history)
+    jobs: Sequence[WorkflowJob], reader: Reader, characters: int, history: FailureHistory
+) -> tuple[FailedStep, ...]:
+    """Return each failed step of the jobs with an excerpt of its log; one item for a job if none of its steps failed.
 
-
-def _failed_step(
-    job: WorkflowJob, step: WorkflowStep | None, log: LogState, excerpt: Excerpt | None, history: FailureHistory
-) -> FailedStep:
-    name = step.name if step else ""
-    ended = (step.conclusion if step else None) or job.conclusion
-    conclusion: Conclusion = "timed_out" if ended == "timed_out" else "cancelled" if ended == "cancelled" else "failure"
-    verdict, evidence = history.classify(job.name, name)
-    return FailedStep(job.name, name, conclusion, job.html_url, log, excerpt, verdict, evidence)
-
-
-def to_shown_step(step: FailedStep, number: int) -> ShownStep:
-    return ShownStep(
-        number=number,
-        job=step.job,
-        step=step.step,
-        conclusion=step.conclusion,
-        url=step.url,
-        log=step.log,
-        text=redact(clean(numbered(step.excerpt))) if step.excerpt else "",  # the prompt shows it by `code`
-        whole_job=step.excerpt is not None and step.excerpt.whole_job,
-        verdict=step.verdict,
-        evidence=step.evidence,
-    )
+    Each job gets the same share of the characters.
+    """
+    found: list[FailedStep] = []
+    for job in jobs:
+        log, steps = reader.job_log(job.id), {step.number: step for step in job.steps}
+        if isinstance(log, NoLog):
+            numbers = [step.number if step is not None else None for step in _failed_steps_of(job)]
+            excerpts = tuple(Excerpt(number, (), None, 0, 0, log.why, whole_job=False) for number in numbers)
+        else:
+            excerpts = cut(log, job.steps, characters=characters // len(jobs))
+        for excerpt in excerpts:
+            step = steps.get(excerpt.step or 0)
+            name = step.name if step is not None else ""
+            ended = (step.conclusion if step is not None else None) or job.conclusion
+            verdict, evidence = history.classify(job.name, name)
+            failed = FailedStep(
+                number=len(found) + 1,
+                job=job.name,
+                step=name,
+                conclusion=next((one for one in get_args(Conclusion) if one == ended), "failure"),
+                url=job.html_url,
+                log=excerpt.state,
+                text=redact(clean(numbered(excerpt))),  # the prompt shows it by `code`
+                whole_job=excerpt.whole_job,
+                verdict=verdict,
+                evidence=evidence,
+                lines=excerpt.total_lines if excerpt.state == "text" else 0,
+                shown_lines=len(excerpt.lines),
+            )
+            found.append(failed)
+    return tuple(found)
 
 
 def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
     """Return the log line that Claude's reply quotes as the cause; None if no step's excerpt contains the quote."""
     for step in steps:
-        line = locate(step.excerpt, quote) if step.excerpt else None
+        line = locate(step.text, quote)
         if line is not None:
             return Quoted(step.job, step.step, line.number, line.text, step.url)
     return None
@@ -191,6 +176,5 @@ def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
 
 def is_path_in_logs(steps: Iterable[FailedStep], path: str) -> bool:
     """Return True if a log excerpt contains the path, alone or as the end of a longer one ("/home/src/a.py")."""
-    pattern = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-]|[./]\w)") if path else None
-    texts = (line.text for step in steps if step.excerpt for line in step.excerpt.lines)
-    return pattern is not None and any(pattern.search(text) for text in texts)
+    pattern = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-]|[./]\w)")
+    return bool(path) and any(pattern.search(step.text) for step in steps)

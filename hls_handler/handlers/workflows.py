@@ -13,13 +13,11 @@ from hls_handler.handlers.failed_steps import (
     NO_HISTORY,
     FailedStep,
     Quoted,
-    ShownStep,
     failed_step_names,
     find_quoted_line,
     is_path_in_logs,
     read_failed_steps,
     read_failure_history,
-    to_shown_step,
 )
 from hls_handler.handlers.handler import (
     Handler,
@@ -76,11 +74,11 @@ class WorkflowHandler(Handler[WorkflowFacts]):
     family = "workflows"
     replies = frozenset({"workflow_analysis"})
     facts_type = WorkflowFacts
-    facts_version = 5
+    facts_version = 6
     variable_types: Mapping[str, object] = {
         "run": WorkflowRun,
         "pull_request": PullRequest | None,
-        "steps": tuple[ShownStep, ...],
+        "steps": tuple[FailedStep, ...],
         "omitted": int,
         "changed": tuple[str, ...],
     }
@@ -133,9 +131,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         characters = min(int(limits.input_tokens * CHARACTERS_PER_TOKEN / 2), MAX_LOG_CHARACTERS)
         read = jobs[:MAX_JOBS] if not stale else []
         earlier_failures = read_failure_history(event, run, all_jobs, reader, history, branch) if read else NO_HISTORY
-        steps = tuple(
-            step for job in read for step in read_failed_steps(job, reader, characters // len(read), earlier_failures)
-        )
+        steps = read_failed_steps(read, reader, characters, earlier_failures)
         files = reader.files(pull_request.number)[:MAX_CHANGED_PATHS] if pull_request is not None and steps else ()
         return WorkflowFacts(
             run=run,
@@ -179,15 +175,6 @@ class WorkflowHandler(Handler[WorkflowFacts]):
                 return f"run {end.run_number}, attempt {end.attempt}, of the same workflow is later, and {ended}"
         return None
 
-    def variables(self, facts: WorkflowFacts) -> Mapping[str, object]:
-        return {
-            "run": facts.run,
-            "pull_request": facts.pull_request,
-            "steps": tuple(to_shown_step(step, number) for number, step in enumerate(facts.steps, start=1)),
-            "omitted": facts.omitted,
-            "changed": facts.changed,
-        }
-
     def skip_reason(self, facts: WorkflowFacts) -> SkipReason | None:
         if facts.stale:
             return SkipReason("the pull request has newer commits than the run: failures are recorded, but not posted")
@@ -206,8 +193,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         parts = []
         if facts.omitted:
             parts.append(f"the logs of {count(facts.omitted, 'more failed job')}")
-        texts = [step.excerpt for step in facts.steps if step.excerpt is not None and step.excerpt.state == "text"]
-        shown, total = sum(len(text.lines) for text in texts), sum(text.total_lines for text in texts)
+        shown, total = sum(step.shown_lines for step in facts.steps), sum(step.lines for step in facts.steps)
         if shown < total:
             parts.append(f"{total - shown:,} of {total:,} {inflect(total, 'line')} of the failed steps' logs")
         unread = [step.log for step in facts.steps if step.log not in ("text", "elsewhere")]

@@ -246,7 +246,7 @@ EXCERPT = failed_step(
     ],
 )
 def test_a_quote_is_found_in_its_line(quote: str, number: int) -> None:
-    found = locate(EXCERPT, quote)
+    found = locate(numbered(EXCERPT), quote)
     assert found is not None
     assert found.number == number
 
@@ -262,4 +262,4 @@ def test_a_quote_is_found_in_its_line(quote: str, number: int) -> None:
     ],
 )
 def test_quote_that_is_not_in_the_log_is_not_found(quote: str) -> None:
-    assert locate(EXCERPT, quote) is None
+    assert locate(numbered(EXCERPT), quote) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.ci.excerpts import cut, locate
+from hls_handler.ci.excerpts import cut, locate, numbered
 from tests.ci.jobs import LOGS, STEPS, log
 
 FIRST_REAL_ERROR = {
@@ -38,7 +38,7 @@ def test_every_log_is_tested() -> None:
 def test_first_real_error_of_the_failed_step_is_found_at_its_line_of_the_raw_log(tool: str) -> None:
     raw = list(log(tool))
     (excerpt,) = cut(raw, STEPS, characters=8_000)
-    found = locate(excerpt, FIRST_REAL_ERROR[tool])
+    found = locate(numbered(excerpt), FIRST_REAL_ERROR[tool])
     assert found is not None
     assert (found.text, found.number) == (FIRST_REAL_ERROR[tool], excerpt.error_line)
     assert (excerpt.step, excerpt.whole_job, excerpt.state) == (3, False, "text")

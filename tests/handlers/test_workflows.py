@@ -11,7 +11,6 @@ import pytest
 from hls_handler.actions import EnsureComment
 from hls_handler.errors import ConversationIgnored
 from hls_handler.events import Account, PullRequest, WorkflowRun
-from hls_handler.handlers.failed_steps import ShownStep
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.job import Conversation
 from hls_handler.handlers.reader import EMPTY_HISTORY, Failure, HistoryUpdate, RepositoryHistory, RunResult, WorkflowJob
@@ -143,14 +142,8 @@ def test_failures_on_other_branches_without_a_pull_request_are_not_posted(run: W
 # --- failed steps -----------------------------------------------------------------------------------------------------
 
 
-def steps_shown(found: WorkflowFacts) -> tuple[ShownStep, ...]:
-    steps = HANDLER.variables(found)["steps"]
-    assert isinstance(steps, tuple)
-    return steps
-
-
 def test_each_failed_step_has_its_log_excerpt_with_line_numbers() -> None:
-    (shown,) = steps_shown(facts())
+    (shown,) = facts().steps
     assert (shown.number, shown.job, shown.step, shown.conclusion, shown.log) == (
         1,
         "test",
@@ -166,7 +159,7 @@ def test_each_failed_step_has_its_log_excerpt_with_line_numbers() -> None:
 
 def test_rule_10_log_is_redacted_as_prose_although_prompts_show_it_in_full() -> None:
     log = LOG.replace("E       assert area(2) == 4", "E       DB_PASSWORD=swordfish <!-- x -->")
-    (shown,) = steps_shown(facts(source=reader(PULL, logs={JOB.id: log})))
+    (shown,) = facts(source=reader(PULL, logs={JOB.id: log})).steps
     assert "4| E       DB_PASSWORD=[redacted: password] <!-- x -->" in shown.text
 
 
@@ -201,7 +194,7 @@ def test_excerpts_stay_within_the_budget() -> None:
     long = "\n".join(f"2026-11-20T09:00:20.0000000Z E   line {n} is {'x' * 300}" for n in range(500))
     for tokens, most in ((2_000, 4_000), (900_000, MAX_LOG_CHARACTERS)):
         found = facts(source=reader(PULL, jobs={1: jobs}, logs={j.id: long for j in jobs}), budget=PromptLimits(tokens))
-        assert sum(len(shown.text) for shown in steps_shown(found)) <= most
+        assert sum(len(shown.text) for shown in found.steps) <= most
 
 
 # --- failure classification ------------------------------------------------------------------------------------------

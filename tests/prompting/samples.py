@@ -19,7 +19,7 @@ from hls_handler.analysis import (
 from hls_handler.events import Account, Comment, Issue, Label, Release, Repository
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.changed_files import ChangedLines, PatchedFile
-from hls_handler.handlers.failed_steps import Quoted, ShownStep
+from hls_handler.handlers.failed_steps import FailedStep, Quoted
 from hls_handler.handlers.issues import InformationRequest
 from hls_handler.handlers.reader import Commit, Correction, RepositoryLabel
 from hls_handler.handlers.reviews import ShownComment
@@ -150,7 +150,7 @@ LOG = """ 12| Run pytest -q
 [... 1 line left out ...]
  99| Error: Process completed with exit code 1."""
 STEPS = (
-    ShownStep(
+    FailedStep(
         1,
         "test (3.12)",
         "Run pytest",
@@ -161,8 +161,23 @@ STEPS = (
         False,
         "fails elsewhere",
         "the same step failed on 2 other branches within 7 days: main, fix-login",
+        lines=340,
+        shown_lines=12,
     ),
-    ShownStep(2, "windows", "", "timed_out", "https://github.com/j/2", "expired", "", False, "unknown", ""),
+    FailedStep(
+        2,
+        "windows",
+        "",
+        "timed_out",
+        "https://github.com/j/2",
+        "expired",
+        "",
+        False,
+        "unknown",
+        "",
+        lines=0,
+        shown_lines=0,
+    ),
 )
 FAILED = WorkflowAnalysis(
     worth_saying=True,
