@@ -38,7 +38,6 @@ from hls_handler.events import Event
 from hls_handler.handlers.asking import VERIFY_PROMPT, Answers, Asking
 from hls_handler.handlers.changed_files import find_unshown
 from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
-from hls_handler.handlers.labels import OfferLimits
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import (
     RenderedPrompt,
@@ -472,9 +471,9 @@ def prompt_limits(
     settings: Settings, library: Library, event_name: str, effective: EffectiveSettings, prompt: str
 ) -> PromptLimits:
     """Return the limits on what a prompt gets: tokens, files and findings, and whether it lists labels."""
-    offer, labels = None, effective.labels
+    taken, labels = None, effective.labels
     if labels.suggest and effective.features.auto_labeling and library.uses(prompt, "repository_labels"):
-        offer = OfferLimits(labels, taken=frozenset(library.label_groups(event_name, labels.assess)))
+        taken = frozenset(library.label_groups(event_name, labels.assess))
     shown = {name: getattr(effective.review, name) and library.uses(prompt, name) for name in CONTEXT_VARIABLES}
     shown["verify"] = effective.review.verify and VERIFY_PROMPT in library.prompts
     shown["functions"] = effective.review.functions and library.uses(prompt, ".above")
@@ -487,7 +486,7 @@ def prompt_limits(
         "always" if sums_up_files else effective.comments.summary,  # else the sentences would be paid and not shown
         sums_up_files=sums_up_files,
         labels=labels,
-        offer=offer,
+        taken_labels=taken,
         is_review=is_review,
         review=effective.review.model_copy(update=shown),
         features=effective.features,

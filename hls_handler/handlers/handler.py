@@ -18,7 +18,7 @@ from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import Comment, Event, Issue, PullRequest
 from hls_handler.handlers.asking import Answers, Asking
 from hls_handler.handlers.job import Conversation, Job, Result
-from hls_handler.handlers.labels import OfferLimits
+from hls_handler.handlers.labels import LabelOffer, select_offer
 from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
 from hls_handler.prompting.render import LabelsView, PathsView, RuleView, estimate_tokens
 from hls_handler.routing import Rule, asked_to_skip
@@ -45,7 +45,8 @@ class PromptLimits:
     summary: Summary = "on_findings"  # whether there is a comment if nothing was found or is missing
     sums_up_files: bool = False  # whether the comment on a pull request has a sentence on each changed file
     labels: EffectiveLabels = field(default_factory=EffectiveLabels)
-    offer: OfferLimits | None = None  # None: the prompt does not list the repository's labels
+    taken_labels: frozenset[str] | None = None
+    """Case-folded names of labels that the reply sets by other fields; None: the prompt lists no labels."""
     is_review: bool = False  # True if the prompt reviews a pull request
     review: Review = field(default_factory=Review)
     features: Features = field(default_factory=Features)
@@ -195,6 +196,11 @@ def current_issue(event: Event, reader: Reader) -> Issue:
     """Return the event's issue, read from GitHub unless the event is recent."""
     assert event.issue is not None  # parse_event rejects such an event without one
     return event.issue if event.is_recent else reader.issue(event.issue.number)
+
+
+def read_offer(reader: Reader, limits: PromptLimits) -> LabelOffer | None:
+    """Return the labels of the repository that the prompt lists; None if it lists none."""
+    return None if limits.taken_labels is None else select_offer(reader.labels(), limits.labels, limits.taken_labels)
 
 
 def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:

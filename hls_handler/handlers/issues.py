@@ -26,9 +26,10 @@ from hls_handler.handlers.handler import (
     newest_within_budget,
     parse_comment_state,
     plan_comment,
+    read_offer,
 )
 from hls_handler.handlers.job import Job, Result
-from hls_handler.handlers.labels import LabelOffer, list_wanted_labels, plan_labels, select_offer
+from hls_handler.handlers.labels import LabelOffer, list_wanted_labels, plan_labels
 from hls_handler.handlers.reader import Correction, Reader, RepositoryHistory, RepositoryLabel
 from hls_handler.routing import MARKER
 from hls_handler.settings.model import EffectiveLabels
@@ -123,7 +124,7 @@ class IssueHandler(Handler[IssueFacts]):
                 listed.setdefault(event.comment.id, event.comment)
             own = [c for c in listed.values() if c.user.id == issue.user.id and MARKER not in c.body]
             comments = newest_within_budget(own, limits.input_tokens, count_comment_tokens)
-        offer = select_offer(reader.labels(), limits.offer) if limits.offer is not None else None
+        offer = read_offer(reader, limits)
         corrections = history.corrections(most=MAX_CORRECTIONS)
         return IssueFacts(issue, corrections, requests, comments, offer, limits.summary, limits.labels)
 

@@ -100,34 +100,6 @@ def spec_of(label: RequestedLabel) -> LabelSpec:
     return _BY_NAME.get(label.name) or LabelSpec(label.name, label.group, "ededed", f"Set by HLS: {label.group}"[:100])
 
 
-@dataclass(frozen=True, slots=True)
-class _CurrentLabels:
-    """The labels of a conversation. All names are case-folded."""
-
-    shown: frozenset[str]
-    set_by_bot: frozenset[str]  # present, and set by HLS
-    removed_since_check: frozenset[str]  # labels of HLS that a person removed since the last check
-    removed: frozenset[str]  # labels of HLS that a person removed at any time
-    group_of: Mapping[str, str]
-
-    def set_by_person(self, group: str) -> str | None:
-        return next((n for n in sorted(self.shown - self.set_by_bot) if self.group_of.get(n) == group), None)
-
-
-def _current_labels(action: EnsureLabels, present: frozenset[str], stored: Mapping[str, LabelState]) -> _CurrentLabels:
-    shown = frozenset(map(_fold, present))
-    state = {_fold(name): value for name, value in stored.items()}
-    removed_since_check = frozenset(name for name, value in state.items() if value == "set" and name not in shown)
-    return _CurrentLabels(
-        shown=shown,
-        set_by_bot=frozenset(name for name, value in state.items() if value != "removed" and name in shown),
-        removed_since_check=removed_since_check,
-        removed=removed_since_check | frozenset(name for name, value in state.items() if value == "removed"),
-        group_of={_fold(spec.name): spec.group for spec in SHIPPED_LABELS}
-        | {_fold(label.name): label.group for label in (*action.custom_labels, *action.requested)},
-    )
-
-
 def decide_labels(
     action: EnsureLabels,
     settings: EffectiveLabels,
@@ -141,70 +113,64 @@ def decide_labels(
     `present` are the conversation's labels. `stored` maps each label that HLS has set to its stored state.
     `in_repository` must contain the requested labels that exist in the repository.
     """
-    current = _current_labels(action, present, stored)
-    existing = frozenset(map(_fold, in_repository))
+    shown, existing, existing_only = ({*map(_fold, names)} for names in (present, in_repository, action.existing_only))
+    group_of = {_fold(spec.name): spec.group for spec in SHIPPED_LABELS}
+    group_of |= {_fold(label.name): label.group for label in (*action.custom_labels, *action.requested)}
+    states = {_fold(name): state for name, state in stored.items()}
+    own = {name for name, state in states.items() if state != "removed" and name in shown}
+    removed_now = {name for name, state in states.items() if state == "set" and name not in shown}  # by a person
+    removed = removed_now | {name for name, state in states.items() if state == "removed"}
+    of_people = {group_of[name]: name for name in sorted(shown - own, reverse=True) if name in group_of}  # by group
     chosen: dict[str, str] = {}  # group -> case-folded name of its label
+
+    def find_reason(label: RequestedLabel, name: str) -> str | None:
+        """Return the reason not to set a label; None to set it."""
+        forbidden_by = _forbidden_by(label.name, settings)
+        if forbidden_by is not None:
+            return f"{forbidden_by} does not allow it"
+        if label.group in chosen:
+            return f"another {label.group} label comes first, and at most one is set"
+        if name in shown - own:
+            return None
+        if label.group in of_people:
+            return f"a person set {of_people[label.group]}"
+        if name in removed:
+            return "a person removed it"
+        if name in shown | existing or (settings.create and name not in existing_only):
+            return None
+        off = "" if settings.create else ", and labels.create is off in the settings"
+        return f"the repository has no such label{off}"
+
     withheld = [*action.rejected]
-    existing_only = frozenset(map(_fold, action.existing_only))
     wanted: list[RequestedLabel] = []
     for label in action.requested:
         name = _fold(label.name)
         if name in chosen.values():  # requested twice
             continue
-        may_create = settings.create and name not in existing_only
-        reason = _reason_to_withhold(label, current, chosen, settings, can_exist=name in existing or may_create)
+        reason = find_reason(label, name)
         if reason is not None:
             withheld.append((label.name, reason))
             continue
         chosen[label.group] = name
-        if name not in current.shown:
+        if name not in shown:
             wanted.append(label)
     covered = {*action.groups, *(label.group for label in action.requested)}
-    outdated = frozenset(
-        n for n in current.set_by_bot if current.group_of.get(n) in covered and n not in chosen.values()
-    )
-    free_slots = max(MAX_LABELS - len(current.shown) + len(outdated), 0)
+    outdated = {name for name in own if group_of.get(name) in covered and name not in chosen.values()}
+    free_slots = max(MAX_LABELS - len(shown) + len(outdated), 0)
     too_many = f"the conversation has {MAX_LABELS} labels, the most that GitHub allows"
     withheld += [(label.name, too_many) for label in wanted[free_slots:]]
     added = wanted[:free_slots]
-    shown_after = current.shown | {_fold(label.name) for label in added}
-    intended = [name for name, value in stored.items() if value == "intended"]
+    shown_after = shown | {_fold(label.name) for label in added}
+    intended = [name for name, state in stored.items() if state == "intended"]
     return LabelDifference(
         create=tuple(spec_of(label) for label in added if _fold(label.name) not in existing),
         add=tuple(label.name for label in added),
         remove=tuple(name for name in stored if _fold(name) in outdated),
-        confirm=tuple(name for name in intended if _fold(name) in current.shown - outdated),
-        removed_by_person=tuple(name for name in stored if _fold(name) in current.removed_since_check),
+        confirm=tuple(name for name in intended if _fold(name) in shown - outdated),
+        removed_by_person=tuple(name for name in stored if _fold(name) in removed_now),
         not_applied=tuple(name for name in intended if _fold(name) not in shown_after),
         withheld=tuple(withheld),
     )
-
-
-def _reason_to_withhold(
-    label: RequestedLabel,
-    current: _CurrentLabels,
-    chosen: Mapping[str, str],
-    settings: EffectiveLabels,
-    *,
-    can_exist: bool,
-) -> str | None:
-    name = _fold(label.name)
-    forbidden_by = _forbidden_by(label.name, settings)
-    if forbidden_by is not None:
-        return f"{forbidden_by} does not allow it"
-    if label.group in chosen:
-        return f"another {label.group} label comes first, and at most one is set"
-    if name in current.shown and name not in current.set_by_bot:
-        return None
-    set_by_person = current.set_by_person(label.group)
-    if set_by_person is not None:
-        return f"a person set {set_by_person}"
-    if name in current.removed:
-        return "a person removed it"
-    if name not in current.shown and not can_exist:
-        off = "" if settings.create else ", and labels.create is off in the settings"
-        return f"the repository has no such label{off}"
-    return None
 
 
 def _forbidden_by(name: str, settings: EffectiveLabels) -> str | None:
@@ -304,26 +270,17 @@ class LabelOffer:
     min_confidence: float
 
 
-@dataclass(frozen=True, slots=True)
-class OfferLimits:
-    """Which labels of a repository a prompt lists, from the settings."""
-
-    settings: EffectiveLabels
-    taken: frozenset[str]  # case-folded names of the labels that other fields of the reply set
-
-
 MAX_OFFERED = 100
 
 
-def select_offer(labels: Iterable[RepositoryLabel], limits: OfferLimits) -> LabelOffer:
-    """Return the allowed labels, at most `MAX_OFFERED`, without labels that other code sets or reads."""
-    taken = limits.taken | {SKIP_LABEL} | {_fold(spec.name) for spec in SHIPPED_LABELS if spec.group in GROUPS_OF_FACTS}
-    offered = [
-        label
-        for label in labels
-        if _fold(label.name) not in taken and _forbidden_by(label.name, limits.settings) is None
-    ]
-    return LabelOffer(tuple(offered[:MAX_OFFERED]), limits.settings.min_confidence)
+def select_offer(labels: Iterable[RepositoryLabel], settings: EffectiveLabels, taken: Collection[str]) -> LabelOffer:
+    """Return the allowed labels, at most `MAX_OFFERED`, without labels that other code sets or reads.
+
+    `taken` are the case-folded names of the labels that other fields of the reply set.
+    """
+    used = {*taken, SKIP_LABEL} | {_fold(spec.name) for spec in SHIPPED_LABELS if spec.group in GROUPS_OF_FACTS}
+    allowed = [one for one in labels if _fold(one.name) not in used and _forbidden_by(one.name, settings) is None]
+    return LabelOffer(tuple(allowed[:MAX_OFFERED]), settings.min_confidence)
 
 
 def _requested_labels(reply: Reply) -> Iterator[RequestedLabel]:

@@ -75,10 +75,11 @@ from hls_handler.handlers.handler import (
     find_conversation,
     parse_comment_state,
     plan_comment,
+    read_offer,
     web_url,
 )
 from hls_handler.handlers.job import Job, Result
-from hls_handler.handlers.labels import plan_labels, select_offer
+from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.linguist import parse_attributes
 from hls_handler.handlers.pull_request_facts import (
     QUESTION_TOKENS,
@@ -272,7 +273,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             replied=tuple(replied),
             unread=frozenset(files.unread),
             questions=plan_questions(selection, wanted),
-            offer=select_offer(reader.labels(), limits.offer) if limits.offer is not None else None,
+            offer=read_offer(reader, limits),
             file_summaries=parse_comment_state(SUMMARIES, posted) if limits.sums_up_files else None,
         )
 

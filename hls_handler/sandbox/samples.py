@@ -23,7 +23,6 @@ from hls_handler.errors import HlsError
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
-from hls_handler.handlers.labels import OfferLimits
 from hls_handler.handlers.reader import Correction, EmptyHistory
 from hls_handler.prompting import recorded
 from hls_handler.prompting.front_matter import FENCE
@@ -37,7 +36,7 @@ from hls_handler.sandbox.reading import Note, PatchOfFile, Reading, log_lines
 from hls_handler.sandbox.state import State
 from hls_handler.sandbox.world import World
 from hls_handler.settings.github_events import ACTIONS
-from hls_handler.settings.model import Claude, EffectiveLabels
+from hls_handler.settings.model import Claude
 from hls_handler.untrusted.placeholders import Trusted
 
 CORRECTED = (Correction("priority", "priority-high", "priority-low", "Typo in the README"),)
@@ -73,7 +72,8 @@ NEW, CHANGED = (
 )
 CHANGES = ("edited", "synchronize")
 
-OFFER = OfferLimits(EffectiveLabels(suggest=True, allow=("good*", "help*")), taken=frozenset())
+NOT_OFFERED = frozenset({"bug", "documentation", "duplicate", "enhancement", "invalid", "question", "wontfix"})
+"""Labels of the stand-in GitHub that prompts do not list."""
 """Limits on the labels of the repository that are sample values. Events of `CHANGES` have none."""
 
 
@@ -145,7 +145,7 @@ def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -
 
 
 def _with_offer(budget: PromptLimits, sample: Recorded) -> PromptLimits:
-    return budget if sample.payload.get("action") in CHANGES else replace(budget, offer=OFFER)
+    return budget if sample.payload.get("action") in CHANGES else replace(budget, taken_labels=NOT_OFFERED)
 
 
 def _reading_of(variables: Mapping[str, Any]) -> Reading:

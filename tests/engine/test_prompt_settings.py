@@ -154,4 +154,4 @@ def test_only_what_a_prompt_shows_is_read_and_asked_for() -> None:
     assert (analyze.sums_up_files, analyze.summary) == (True, "always")  # there is a comment, because they were paid
     assert (changelog.sums_up_files, changelog.summary) == (False, "on_findings")
     assert (analyze.review.verify, unverified.review.verify) == (True, False)
-    assert analyze.offer is None  # labels are not suggested by default
+    assert analyze.taken_labels is None  # labels are not suggested by default

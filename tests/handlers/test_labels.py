@@ -19,7 +19,6 @@ from hls_handler.handlers.labels import (
     LabelDifference,
     LabelOffer,
     LabelSpec,
-    OfferLimits,
     decide_labels,
     find_changed_corrections,
     plan_labels,
@@ -340,11 +339,10 @@ def test_rule_14_rejected_name_is_shown_without_line_breaks_and_control_characte
 
 def test_offer_has_allowed_labels_that_nothing_else_sets() -> None:
     names = ("area/cart", "area/secret", "bug", "size/small", "skip-hls", "other")
-    limits = OfferLimits(
-        EffectiveLabels(allow=("area/*", "bug", "size/*", "skip-hls"), repository_allow=("*t", "bug", "s*", "area/c*")),
-        taken=frozenset({"bug"}),
+    settings = EffectiveLabels(
+        allow=("area/*", "bug", "size/*", "skip-hls"), repository_allow=("*t", "bug", "s*", "area/c*")
     )
-    offer = select_offer([RepositoryLabel(name, "") for name in names], limits)
+    offer = select_offer([RepositoryLabel(name, "") for name in names], settings, {"bug"})
     assert [label.name for label in offer.labels] == ["area/cart", "area/secret"]
 
 
