@@ -13,18 +13,13 @@ from tests.ci.test_formats import FORMATS, MARK
 RUNNERS = {
     "pnpm": ("packages/api test: ", "packages/web test: "),
     "turbo": ("api:test: ", "@acme/web:build: "),
-    "yarn": ("[@acme/api]: ", "[@acme/web]: "),
     "yarn 3": ("➤ YN0000: [@acme/api]: ", "➤ YN0000: [@acme/web]: "),
     "concurrently": ("[api] ", "[web] "),
-    "moon": ("api:test | ", "web:build | "),
-    "compose": ("tests-1  | ", "db-1     | "),
     "compose with times": ("tests-1  | 2026-01-01T00:00:00.123456789Z ", "db-1     | 2026-01-01T00:00:00.123456789Z "),
-    "foreman": ("09:14:31 api.1    | ", "09:14:31 worker.1 | "),
     "earthly": ("             +test | ", "            +build | "),
     "parallel": ("api\t", "web\t"),
     "tox": ("py311: ", "py312: "),
     "BuildKit": ("#12 4.567 ", "#13 4.600 "),
-    "times": ("2026-01-01 00:00:00,123 ", "2026-01-01 00:00:00,124 "),
 }
 
 

@@ -85,13 +85,7 @@ def test_a_patch_is_shown_numbered_with_the_data_of_the_file() -> None:
     [
         (
             "lock file",
-            [
-                "package-lock.json",
-                "Cargo.lock",
-                "uv.lock",
-                "go.sum",
-                "bun.lock",
-            ],
+            ["package-lock.json", "Cargo.lock", "uv.lock", "go.sum", "bun.lock"],
         ),
         ("perhaps generated or vendored", ["static/app.min.js", "a.min.css", "app.js.map"]),
         (

@@ -73,6 +73,10 @@ def test_summary_says_what_was_not_verified_and_not_read_again() -> None:
     assert "Not everything was read again, so earlier reviews count: no budget." in lines
 
 
+def test_status_names_the_reason_if_nothing_was_reviewed() -> None:
+    assert check(SKIPPED).description == "0 of 1 file reviewed; 0.0123 USD: over the token budget"
+
+
 @pytest.mark.parametrize(
     ("missing", "listed"),
     [

@@ -84,26 +84,9 @@ def test_empty_line_counts_only_if_both_sides_of_the_hunk_continue(text: str, li
     assert len(parse_patch(text).hunks[0].lines) == lines
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("R   13", Line("RIGHT", 13, " ", "")),
-        ("R   13 +", Line("RIGHT", 13, "+", "")),
-    ],
-)
-def test_numbered_lines_whose_end_was_stripped_are_read(line: str, expected: Line) -> None:
-    assert parse_numbered(f"@@ -1 +1 @@\n{line}").hunks[0].lines == (expected,)
-
-
 def test_remarks_between_numbered_lines_are_left_out() -> None:
     text = "a remark\nR    1 + early\n@@ -1 +1 @@\nR    1 + x\n[cut here to fit: 3 more]\n\\ No newline at end of file"
     assert parse_numbered(text) == Patch((Hunk("@@ -1 +1 @@", (Line("RIGHT", 1, "+", "x", lacks_newline=True),)),))
-
-
-@pytest.mark.parametrize("text", ["", "no hunk\n+x", "@@ nonsense @@\n+x"])
-def test_a_text_without_a_hunk_is_an_empty_patch(text: str) -> None:
-    assert parse_patch(text) == Patch(())
-    assert numbered(parse_patch(text)) == ""
 
 
 PATCH_LIKE = st.lists(

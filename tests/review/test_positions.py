@@ -40,10 +40,9 @@ def number_of(located: Located) -> int | None:
         LINE.replace('"', "\N{LEFT DOUBLE QUOTATION MARK}"),
         LINE.replace("query", "qeury"),
         "",
-        f"R    3 + {LINE}",
         f"    name = request.args['name']\n{LINE}",
     ],
-    ids=["exact", "backticks", "curly", "typo", "empty", "number", "two lines"],
+    ids=["exact", "backticks", "curly", "typo", "empty", "two lines"],
 )
 def test_misquoted_finding_stays_on_the_line_that_it_names(quote: str) -> None:
     assert number_of(place(quote=quote)) == 3
@@ -98,19 +97,10 @@ def fix(patch: str, line: int, suggestion: str) -> Finding:
     [
         (NESTED, 2, "  const user = await find(id, {"),
         (NESTED, 4, "  // It isn't here, and it's no error\n  if (!user) { return null;"),
-        (NESTED, 4, "  if (!user) {\n    return f'it \"is\"';"),
-        (NESTED, 3, "    deep: false,\n    all: [1] }"),
         (TABS, 2, "\tconst user = await find(id, {"),
         (NESTED, 1, "async function load(id) {\n  log(id);"),
     ],
-    ids=[
-        "same",
-        "apostrophes",
-        "quotes in a string",
-        "list",
-        "tabs",
-        "nested",
-    ],
+    ids=["same", "apostrophes", "tabs", "nested"],
 )
 def test_suggestion_that_keeps_brackets_quotes_and_indentation_is_offered(
     patch: str, line: int, suggestion: str
@@ -123,20 +113,14 @@ def test_suggestion_that_keeps_brackets_quotes_and_indentation_is_offered(
     ("patch", "line", "suggestion"),
     [
         (NESTED, 2, "  const user = find(id);"),
-        (NESTED, 3, "    deep: [true) }"),
         (NESTED, 4, "  if (!user) { return \"it's missing;"),
         (NESTED, 2, "\tconst user = await find(id, {"),
-        (TABS, 2, "  const user = await find(id, {"),
         (TABS, 1, "async function load(id) {\n  log(id);"),
         (COMMENT, 2, "   * Loads a user."),
         (NESTED, 2, "const user = await find(id, {"),
         (NESTED, 4, "  if (!user) { throw new Error('can't find');"),
     ],
-    ids=[
-        *("closed", "crossed", "open string", "tab", "spaces", "spaces below"),
-        *("spaces beside an aligned comment", "none"),
-        "apostrophe that ends a string",
-    ],
+    ids=["closed", "open string", "tab", "spaces below", "aligned comment", "no indentation", "apostrophe"],
 )
 def test_fix_that_is_no_suggestion_is_text(patch: str, line: int, suggestion: str) -> None:
     found = fix(patch, line, suggestion)
