@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +17,7 @@ from hls_handler.handlers.handler import (
     check_conversation,
     count_comment_tokens,
     current_issue,
+    field_types,
     find_own_conversation,
     newest_within_budget,
     plan_comment,
@@ -48,12 +48,7 @@ class CommentHandler(Handler[CommentFacts]):
     replies = frozenset({"comment_reply"})
     facts_type = CommentFacts
     facts_version = 2
-    variable_types: Mapping[str, object] = {
-        "issue": Issue,
-        "comment": Comment,
-        "asked": QuestionKind,
-        "before": tuple[Comment, ...],
-    }
+    variable_types = field_types(CommentFacts, "issue", "comment", "asked", "before")
 
     def run(self, job: Job) -> Result:
         facts = job.gather()

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_type_hints
 from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
@@ -118,6 +118,12 @@ class Handler(ABC, Generic[Facts]):
     def name(self) -> str:
         """The handler's name in `/stats`: "IssueHandler"."""
         return type(self).__name__
+
+
+def field_types(facts_type: type[object], *names: str) -> Mapping[str, object]:
+    """Return the types of fields of the facts, for variables of the same names."""
+    hints = get_type_hints(facts_type)
+    return {name: hints[name] for name in names}
 
 
 def answer(

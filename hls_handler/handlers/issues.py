@@ -22,6 +22,7 @@ from hls_handler.handlers.handler import (
     check_conversation,
     count_comment_tokens,
     current_issue,
+    field_types,
     find_conversation,
     newest_within_budget,
     parse_comment_state,
@@ -95,10 +96,7 @@ class IssueHandler(Handler[IssueFacts]):
     facts_type = IssueFacts
     facts_version = 6
     variable_types: Mapping[str, object] = {
-        "issue": Issue,
-        "corrections": tuple[Correction, ...],
-        "requests": tuple[InformationRequest, ...],
-        "author_comments": tuple[Comment, ...],
+        **field_types(IssueFacts, "issue", "corrections", "requests", "author_comments"),
         "repository_labels": tuple[RepositoryLabel, ...],
     }
     comment_variable_types: Mapping[str, object] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 
@@ -14,6 +14,7 @@ from hls_handler.handlers.handler import (
     Handler,
     PromptLimits,
     answer,
+    field_types,
     find_fallback_issue,
     newest_within_budget,
     plan_comment,
@@ -41,12 +42,7 @@ class ReleaseHandler(Handler[ReleaseFacts]):
     family = "releases"
     replies = frozenset({"release_analysis"})
     facts_type = ReleaseFacts
-    variable_types: Mapping[str, object] = {
-        "release": Release,
-        "previous": Release | None,
-        "commits": tuple[Commit, ...],
-        "omitted": int,
-    }
+    variable_types = field_types(ReleaseFacts, "release", "previous", "commits", "omitted")
     has_sections = True
 
     def run(self, job: Job) -> Result:

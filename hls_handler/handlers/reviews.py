@@ -20,6 +20,7 @@ from hls_handler.handlers.handler import (
     SkipReason,
     answer,
     check_conversation,
+    field_types,
     find_own_conversation,
     permalink,
     plan_comment,
@@ -80,12 +81,7 @@ class ReviewHandler(Handler[ReviewFacts]):
     replies = frozenset({"review_analysis"})
     facts_type = ReviewFacts
     facts_version = 4
-    variable_types: Mapping[str, object] = {
-        "pull_request": PullRequest,
-        "review": Review,
-        "comments": tuple[ShownComment, ...],
-        "omitted": int,
-    }
+    variable_types = field_types(ReviewFacts, "pull_request", "review", "comments", "omitted")
     comment_variable_types: Mapping[str, object] = {"commit": str, "todos": tuple[Todo, ...], "dropped": int}
     has_sections = True
 

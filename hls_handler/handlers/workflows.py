@@ -25,6 +25,7 @@ from hls_handler.handlers.handler import (
     SkipReason,
     answer,
     check_conversation,
+    field_types,
     find_fallback_issue,
     permalink,
     plan_comment,
@@ -75,13 +76,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
     replies = frozenset({"workflow_analysis"})
     facts_type = WorkflowFacts
     facts_version = 6
-    variable_types: Mapping[str, object] = {
-        "run": WorkflowRun,
-        "pull_request": PullRequest | None,
-        "steps": tuple[FailedStep, ...],
-        "omitted": int,
-        "changed": tuple[str, ...],
-    }
+    variable_types = field_types(WorkflowFacts, "run", "pull_request", "steps", "omitted", "changed")
     comment_variable_types: Mapping[str, object] = {
         "commit": str,
         "passed": bool,
