@@ -13,17 +13,8 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field, SecretStr
 
 from hls_handler.clients.api import PAGE_SIZE, Anonymous, Credential, GithubApi, validate
-from hls_handler.clients.credentials import (
-    JWT_REMEDY,
-    REQUESTED_PERMISSIONS,
-    App,
-    AppAccount,
-    Installation,
-    InstallationToken,
-)
-from hls_handler.clients.webhook_setup import WebhookSetup
-from hls_handler.deliveries import DeliveryAttempt
-from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
+from hls_handler.clients.credentials import REQUESTED_PERMISSIONS, App, Installation, InstallationToken
+from hls_handler.errors import Permanent
 from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.model import Github, GithubApp
 from hls_handler.settings.values import web_url
@@ -111,54 +102,33 @@ class _Hook(BaseModel):
     url: str
 
 
-class AppClient:
-    """Reads an App, its webhook and its installations. Errors are those of `clients/`."""
+def connect_app(base_url: str, app_id: int, key: AppKey, *, now: Callable[[], datetime]) -> App:
+    section = GithubApp(id=app_id, private_key=key)
+    return App(Github(app=section, webhook_secret=_UNUSED, base_url=base_url), now=now)
 
-    def __init__(self, base_url: str, app_id: int, key: AppKey, *, now: Callable[[], datetime]) -> None:
-        section = GithubApp(id=app_id, private_key=key)
-        settings = Github(app=section, webhook_secret=_UNUSED, base_url=base_url)
-        self._app = App(settings, now=now)
 
-    def fetch_app(self) -> AppAccount:
-        """Return the App. Raises `Permanent` if GitHub has no App with this id and key."""
-        try:
-            return self._app.fetch()
-        except DependencyDown as exc:
-            if exc.remedy != JWT_REMEDY:
-                raise
-            raise Permanent(f"{exc}; {exc.remedy}") from None
+def fetch_webhook_url(app: App) -> str:
+    with closing(app.connect()) as api:
+        return api.get("/app/hook/config", _Hook).url
 
-    def fetch_webhook_url(self) -> str:
-        with closing(self._app.connect()) as api:
-            return api.get("/app/hook/config", _Hook).url
 
-    def is_installed_on(self, repository: str) -> bool:
-        try:
-            self._app.find_installation(repository)
-        except AppNotInstalled:
-            return False
-        return True
+def list_repositories(app: App) -> tuple[str, ...]:
+    """Return the repositories of all installations that are not suspended: ("owner/repo", ...).
 
-    def redeliver_ping(self, *, sleep: Callable[[float], None]) -> DeliveryAttempt | None:
-        with closing(self._app.connect()) as api:
-            return WebhookSetup(api, "/app").redeliver_ping(sleep=sleep)
+    It is ("owner/*",) for an installation on all repositories of an account, or on more than 100.
+    """
+    installations = [one for one in app.fetch_installations() if one.suspended_at is None]
+    return tuple(name for one in installations for name in _list_repositories(app, one))
 
-    def list_repositories(self) -> tuple[str, ...]:
-        """Return the repositories of all installations that are not suspended: ("owner/repo", ...).
 
-        It is ("owner/*",) for an installation on all repositories of an account, or on more than 100.
-        """
-        installations = [one for one in self._app.fetch_installations() if one.suspended_at is None]
-        return tuple(name for one in installations for name in self._list_repositories(one))
-
-    def _list_repositories(self, installation: Installation) -> tuple[str, ...]:
-        everything = (f"{installation.account.login}/*",) if installation.account else ()
-        if installation.repository_selection == "all":
-            return everything
-        with closing(self._app.connect()) as api:
-            created = api.request_token(installation.id, {"permissions": {"metadata": "read"}})
-            token = validate("requesting an installation token", InstallationToken, created.data).token
-            path = f"/installation/repositories?per_page={PAGE_SIZE}"
-            listed = api.with_credential(Credential(token)).get(path, _Repositories)
-        names = tuple(one.full_name for one in listed.repositories)
-        return names if len(names) == listed.total_count else everything
+def _list_repositories(app: App, installation: Installation) -> tuple[str, ...]:
+    everything = (f"{installation.account.login}/*",) if installation.account else ()
+    if installation.repository_selection == "all":
+        return everything
+    with closing(app.connect()) as api:
+        created = api.request_token(installation.id, {"permissions": {"metadata": "read"}})
+        token = validate("requesting an installation token", InstallationToken, created.data).token
+        path = f"/installation/repositories?per_page={PAGE_SIZE}"
+        listed = api.with_credential(Credential(token)).get(path, _Repositories)
+    names = tuple(one.full_name for one in listed.repositories)
+    return names if len(names) == listed.total_count else everything

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -12,9 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from hls_handler.cli import app
+from hls_handler.cli.init.command import run as run_init
 from hls_handler.cli.init.servers import answer_pings
 from hls_handler.cli.init.session import Session, Terminal
-from hls_handler.cli.init.setup import run as run_init
 from hls_handler.clients.app_setup import APP_EVENTS, EVENTS, PERMISSIONS
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.prompting import recorded
@@ -30,6 +31,8 @@ from tests.sandbox.conftest import seed_story
 
 REPOSITORY = "Codertocat/Hello-World"
 KEY = "sandbox-claude-key"
+UNSERVED = "https://hls.invalid/webhook"
+SERVED = "https://hls.example.com/webhook"
 
 
 @dataclass
@@ -37,12 +40,10 @@ class FakeTerminal(Terminal):
     """Answers questions by their beginning; a list has one answer for each time the question is asked."""
 
     answers: dict[str, str | list[str]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
     on_wait: Callable[[], bool] = lambda: False
     is_present: bool = True
 
-    def ask(self, question: str, default: str | None, *, is_hidden: bool = False) -> str:
-        self.asked.append(question)
+    def read_answer(self, question: str, default: str | None, *, is_hidden: bool = False) -> str:
         found = next((answer for begin, answer in self.answers.items() if question.startswith(begin)), default)
         assert found is not None, question
         return found.pop(0) if isinstance(found, list) else found
@@ -78,7 +79,7 @@ def run(sandbox: Sandbox, folder: Path) -> Run:
     """Return a function that runs `hls init`; keyword arguments are options."""
 
     def start(
-        terminal: FakeTerminal | None = None,
+        terminal: FakeTerminal = NO_TERMINAL,
         browser: Browser | None = None,
         *,
         environ: dict[str, str] | None = None,
@@ -86,19 +87,13 @@ def run(sandbox: Sandbox, folder: Path) -> Run:
     ) -> None:
         given = {"github_url": sandbox.github_url, "claude_url": sandbox.claude_url, **options}
         variables = environ if environ is not None else {"ANTHROPIC_API_KEY": KEY}
-        present, opened = terminal or NO_TERMINAL, (browser or Browser()).open
-        run_init(Session(variables, present, open_browser=opened, sleep=present.wait_for_enter, **given))  # type: ignore[arg-type]
+        opened = (browser or Browser()).open
+        run_init(Session(variables, terminal, opened, lambda _: None, **given))  # type: ignore[arg-type]
 
     return start
 
 
-APP = {"app": True, "name": "my-hls", "webhook_url": "none"}
-
-
-def organize(sandbox: Sandbox, login: str) -> None:
-    """Make an account an organisation."""
-    known = sandbox.state.world.accounts.get(login.lower()) or Account(login, 9_000_001, "")
-    sandbox.state.change(lambda world: world.with_account(replace(known, type="Organization")))
+APP = {"app": True, "name": "my-hls", "webhook_url": UNSERVED}
 
 
 def variables() -> dict[str, str]:
@@ -112,16 +107,15 @@ def mode_of(path: str) -> int:
 def test_questions_lead_to_an_app_and_settings_that_load(
     run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    terminal = FakeTerminal({"How": "app", "Organisation": "", "Name": "my-hls", "Key of": KEY})
-    run(terminal, environ={})
+    browser = Browser()
+    run(FakeTerminal({"How": "app", "Organisation": "", "Name": "my-hls", "Key of": KEY}), browser, environ={})
     settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
+    app = sandbox.state.world.apps["my-hls"]
     assert settings.github.app is not None
-    assert settings.github.app.id == sandbox.state.world.apps["my-hls"].id
+    assert settings.github.app.id == app.id
     assert [one.name for one in settings.repositories] == [REPOSITORY]
     assert settings.repositories[0].events == ("issues", "pull_request", "pull_request_review", "workflow_run")
     assert settings.warnings == ()
-    assert settings.has_console
-    app = sandbox.state.world.apps["my-hls"]
     assert (app.permissions, set(app.events)) == (PERMISSIONS, set(APP_EVENTS))
     console_key = settings.server.api_key
     assert console_key is not None
@@ -132,56 +126,96 @@ def test_questions_lead_to_an_app_and_settings_that_load(
         "ANTHROPIC_API_KEY": KEY,
         "HLS_API_KEY": console_key.get_secret_value(),
     }
-    shown = capsys.readouterr().out
-    assert "Next steps:" in shown
-    assert "hls listen" in shown
-    assert f"The key is the value of HLS_API_KEY in {Path('.env').absolute()}" in shown
+    printed = capsys.readouterr()
+    assert "hls listen" in printed.out
+    assert [mode_of(path) for path in (".env", "config/github-app.pem")] == [0o600, 0o600]
+    key = Path("config/github-app.pem").read_text().splitlines()[1]
+    for secret in (key, app.webhook_secret, variables()["HLS_API_KEY"], KEY):
+        assert secret not in printed.out + printed.err
+        assert all(secret not in page for page in browser.pages)
+        assert secret not in Path("config/settings.yaml").read_text()
 
 
 def test_options_replace_every_question(run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     url = "https://hls.example.com/hooks/webhook"
-    organize(sandbox, "Codertocat")
+    organization = Account("Codertocat", sandbox.state.world.accounts["codertocat"].id, "Organization")
+    sandbox.state.change(lambda world: world.with_account(organization))
     run(**{**APP, "webhook_url": url}, organization="Codertocat", repositories=(REPOSITORY,))
     settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
     assert settings.server.webhook_path == "/hooks/webhook"
     assert settings.comments.about_url == "https://hls.example.com/docs/comments.md"
     assert sandbox.state.world.apps["my-hls"].owner.type == "Organization"
     shown = capsys.readouterr().out
-    assert "hls serve" in shown
     assert f"A proxy with TLS forwards {url} and https://hls.example.com/docs/comments.md to it" in shown
-    assert "hls listen" not in shown
-
-
-def test_secrets_are_private_and_never_printed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    browser = Browser()
-    run(FakeTerminal(), browser, **APP)
-    assert [mode_of(path) for path in (".env", "config/github-app.pem")] == [0o600, 0o600]
-    printed = capsys.readouterr()
-    key = Path("config/github-app.pem").read_text().splitlines()[1]
-    for secret in (key, variables()["GITHUB_WEBHOOK_SECRET"], variables()["HLS_API_KEY"], KEY):
-        assert secret not in printed.out + printed.err
-        assert all(secret not in page for page in browser.pages)
-        assert secret not in Path("config/settings.yaml").read_text()
+    assert (
+        f"GitHub's ping did not arrive: {url} answered 502. A proxy must forward it to http://127.0.0.1:8000" in shown
+    )
+    assert "Claude answered a question with claude-haiku-5-5, for 0.0" in shown
 
 
 @pytest.mark.parametrize(
-    ("options", "key", "missing"),
+    ("options", "missing"),
     [
-        ([], KEY, "--app, --token-file FILE, or the variable GITHUB_TOKEN"),
-        (["--app"], KEY, "--name NAME"),
-        (["--app", "--name", "my-hls"], KEY, "--webhook-url URL, or none"),
-        (["--app"], "", "--claude-key-file FILE, or the variable ANTHROPIC_API_KEY"),
-        (["--app"], " ", "--claude-key-file FILE, or the variable ANTHROPIC_API_KEY"),
+        ([], "--app, --token-file FILE, or the variable GITHUB_TOKEN"),
+        (["--app"], "--name NAME"),
+        (["--app", "--name", "my-hls"], "--webhook-url URL, or none"),
+        (
+            ["--app", "--name", "my-hls", "--webhook-url", "none"],
+            "--claude-key-file FILE, or the variable ANTHROPIC_API_KEY",
+        ),
     ],
-    ids=["account", "name", "address", "key before an App is created", "blank key"],
+    ids=["account", "name", "address", "blank key"],
 )
 def test_missing_value_without_a_terminal_is_an_error_that_names_its_option(
-    folder: Path, options: list[str], key: str, missing: str
+    folder: Path, options: list[str], missing: str
 ) -> None:
-    result = CliRunner().invoke(app, ["init", *options], env={"ANTHROPIC_API_KEY": key})
+    result = CliRunner().invoke(app, ["init", *options], env={"ANTHROPIC_API_KEY": " "})
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == f"there is no terminal to ask on; add {missing}\n"
     assert not any(path.is_file() for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--app", "--token-file", "token"], "--app, --name and --organization exclude it"),
+        (["--name", "x" * 35], "expected 1 to 34 characters, found 35"),
+        (["--webhook-url", "http://localhost:8000/webhook"], "which GitHub rejects"),
+        (["--webhook-url", "http://[x"], "is not an address"),
+        (["--repository", "octo"], "expected a repository such as owner/repo"),
+        (["--github-url", "http://ghe.example.com"], "http:// to"),
+        (["--token-file", "missing"], "No such file"),
+        (["--token-file", "/dev/null"], "/dev/null is empty"),
+    ],
+)
+def test_bad_input_is_a_usage_error_and_changes_nothing(folder: Path, options: list[str], problem: str) -> None:
+    (folder / "token").write_text("a token")
+    result = CliRunner().invoke(app, ["init", *options], env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert problem in result.stderr
+    assert os.listdir(folder) == ["token"]  # noqa: PTH208 (hidden files, too)
+
+
+def test_a_confirmation_needs_a_yes_or_the_option() -> None:
+    def session(terminal: Terminal, *, yes: bool = False) -> Session:
+        return Session({}, terminal, open_browser=lambda _: None, yes=yes)
+
+    typed = {answer: session(FakeTerminal({"Replace": answer})).confirm("Replace it?") for answer in ("n", "YES")}
+    assert typed == {"n": False, "YES": True}
+    assert session(FakeTerminal()).confirm("Replace it?") is False
+    assert session(FakeTerminal(), yes=True).confirm("Replace it?") is True
+    with pytest.raises(SettingsError, match="add --yes to confirm: Replace it"):
+        session(Terminal(None)).confirm("Replace it?")
+
+
+def test_waiting_ends_with_the_time_or_with_enter() -> None:
+    read, write = os.pipe()
+    with os.fdopen(read) as stream, os.fdopen(write, "w") as keyboard:
+        terminal = Terminal(stream)
+        assert terminal.wait_for_enter(0) is False
+        print(file=keyboard, flush=True)
+        assert terminal.wait_for_enter(10) is True
+        assert terminal.wait_for_enter(0) is False
 
 
 def test_an_interruption_before_the_installation_continues_there_with_the_same_app(run: Run, sandbox: Sandbox) -> None:
@@ -192,7 +226,7 @@ def test_an_interruption_before_the_installation_continues_there_with_the_same_a
         run(FakeTerminal(on_wait=interrupt), Browser(installs=False), **APP)
     key = Path("config/github-app.pem").read_bytes()
     second = Browser()
-    run(FakeTerminal(), second, environ={"ANTHROPIC_API_KEY": KEY})
+    run(FakeTerminal(), second)
     assert second.opened == [f"{sandbox.page_url}apps/my-hls/installations/new"]
     assert list(sandbox.state.world.apps) == ["my-hls"]
     assert Path("config/github-app.pem").read_bytes() == key
@@ -206,7 +240,7 @@ def test_a_code_is_exchanged_later_if_github_fails(run: Run, sandbox: Sandbox) -
     assert "start `hls init` again within an hour" in failed.value.remedy
     assert mode_of("config/github-app.pending.json") == 0o600
     browser = Browser()
-    run(FakeTerminal(), browser, environ={"ANTHROPIC_API_KEY": KEY})
+    run(FakeTerminal(), browser)
     assert browser.opened == [f"{sandbox.page_url}apps/my-hls/installations/new"]
     assert list(sandbox.state.world.apps) == ["my-hls"]
     assert sorted(path.name for path in Path("config").iterdir()) == ["github-app.pem", "settings.yaml"]
@@ -224,11 +258,10 @@ def test_an_app_whose_secrets_were_not_yet_stored_is_stored_by_the_next_run(run:
         "webhook_secret": stored.webhook_secret,
     }
     Path("config/github-app.pending.json").write_text(json.dumps(document))
-    Path("config/github-app.pem").write_text("another key")
+    Path("config/github-app.pem").unlink()
     Path(".env").unlink()
     run()
     assert Path("config/github-app.pem").read_text() == pem
-    assert Path("config/github-app.pem.bak").read_text() == "another key"
     assert variables()["GITHUB_WEBHOOK_SECRET"] == stored.webhook_secret
     assert not Path("config/github-app.pending.json").exists()
 
@@ -247,9 +280,9 @@ def test_a_code_that_was_used_is_forgotten_and_the_remedy_named(run: Run, sandbo
 
 def test_no_app_is_created_if_its_key_cannot_be_stored(run: Run, sandbox: Sandbox) -> None:
     browser = Browser()
-    with pytest.raises(SettingsError, match=r"/proc/hls/settings.yaml: cannot be written"):  # not even by root
-        run(None, browser, **APP, config=Path("/proc/hls/settings.yaml"))
-    assert (browser.opened, dict(sandbox.state.world.apps), Path(".env").exists()) == ([], {}, False)
+    with pytest.raises(SettingsError, match=r"/proc/hls/github-app.html: cannot be written"):  # not even by root
+        run(browser=browser, **APP, config=Path("/proc/hls/settings.yaml"))
+    assert (browser.opened, dict(sandbox.state.world.apps)) == ([], {})
 
 
 def test_a_present_secret_is_replaced_only_after_a_yes_and_before_the_app_is_created(
@@ -257,12 +290,10 @@ def test_a_present_secret_is_replaced_only_after_a_yes_and_before_the_app_is_cre
 ) -> None:
     Path(".env").write_text("GITHUB_WEBHOOK_SECRET=an-earlier-secret\nOTHER=1\n")
     with pytest.raises(SettingsError):
-        run(FakeTerminal({".env has a GITHUB_WEBHOOK_SECRET": "n"}), **APP)
-    with pytest.raises(SettingsError, match="--yes"):
-        run(**APP)
+        run(FakeTerminal({".env has another GITHUB_WEBHOOK_SECRET": "n"}), **APP)
     assert dict(sandbox.state.world.apps) == {}
     assert Path(".env").read_text() == "GITHUB_WEBHOOK_SECRET=an-earlier-secret\nOTHER=1\n"
-    run(FakeTerminal({".env has a GITHUB_WEBHOOK_SECRET": "y"}), **APP)
+    run(FakeTerminal({".env has another GITHUB_WEBHOOK_SECRET": "y"}), **APP)
     assert Path(".env").read_text().startswith("# GITHUB_WEBHOOK_SECRET=an-earlier-secret\nOTHER=1\n")
     assert variables()["GITHUB_WEBHOOK_SECRET"] == sandbox.state.world.apps["my-hls"].webhook_secret
 
@@ -298,21 +329,17 @@ def test_half_an_app_is_an_error_that_names_the_other_half(
     assert dict(sandbox.state.world.apps) == {}
 
 
-def test_several_repositories_are_offered_and_all_of_an_account_is_a_pattern(run: Run, sandbox: Sandbox) -> None:
-    home = sandbox.state.repository(REPOSITORY)
-    assert home is not None
-    for name in ("Second", "Third"):
-        other = type(home)({**home.document, "name": name, "full_name": f"Codertocat/{name}"})
-        sandbox.state.change(lambda world, other=other: world.with_repository(other))  # type: ignore[misc]
-    chosen = Browser(repositories=(REPOSITORY, "Codertocat/Second", "Codertocat/Third"))
-    run(FakeTerminal({"Repositories": ["octo", f"{REPOSITORY}, Codertocat/Third"]}), chosen, **APP)
-    settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
-    assert [one.name for one in settings.repositories] == [REPOSITORY, "Codertocat/Third"]
-    Path("config/settings.yaml").unlink()
-    Browser(repositories=None).open(f"{sandbox.page_url}apps/my-hls/installations/new")
-    run()
+def test_an_app_on_all_repositories_of_an_account_is_a_pattern(run: Run) -> None:
+    run(browser=Browser(repositories=None), **APP)
     settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
     assert [one.name for one in settings.repositories] == ["Codertocat/*"]
+
+
+def test_an_app_is_not_configured_for_a_repository_on_which_it_is_not_installed(run: Run, folder: Path) -> None:
+    with pytest.raises(SettingsError) as failed:
+        run(**APP, repositories=("Codertocat/Hello-Wrold",))
+    assert "the GitHub App is not installed on Codertocat/Hello-Wrold; check the name" in str(failed.value)
+    assert not (folder / "config/settings.yaml").exists()
 
 
 def test_a_token_is_checked_and_stored(run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
@@ -327,84 +354,54 @@ def test_a_token_is_checked_and_stored(run: Run, sandbox: Sandbox, capsys: pytes
     assert len(variables()["GITHUB_WEBHOOK_SECRET"]) == 64
     shown = capsys.readouterr().out
     assert "GitHub: the token belongs to hls-bot (User)" in shown
+    assert f"The webhook of {REPOSITORY} was not created: GET /repos/{REPOSITORY}/hooks" in shown
     assert f"{sandbox.page_url}{REPOSITORY}/settings/hooks/new" in shown
     assert sandbox.token not in shown
 
 
-def token_options(sandbox: Sandbox, folder: Path, **more: object) -> dict[str, object]:
-    (folder / "token").write_text(sandbox.token)
-    return {"token_file": folder / "token", "repositories": (REPOSITORY,), "webhook_url": "none", **more}
-
-
 def test_a_token_that_may_creates_the_webhook_once(
-    run: Run, sandbox: Sandbox, folder: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sandbox.state.set_permission(REPOSITORY, "hls-bot", "admin")
-    url = "https://hls.example.com/webhook"
-    run(**token_options(sandbox, folder, webhook_url=url))
+    options = {"token": sandbox.token, "repositories": (REPOSITORY,), "webhook_url": SERVED}
+    run(**options)
     (hook,) = sandbox.state.hooks.of(REPOSITORY)
-    assert (hook.url, hook.secret, hook.active) == (url, variables()["GITHUB_WEBHOOK_SECRET"], True)
+    assert (hook.url, hook.secret, hook.active) == (SERVED, variables()["GITHUB_WEBHOOK_SECRET"], True)
     assert sorted(hook.events) == sorted(EVENTS)
     shown = capsys.readouterr().out
-    assert f"Webhook of {REPOSITORY}: created, it sends to {url}" in shown
+    assert f"Webhook of {REPOSITORY}: created, it sends to {SERVED}" in shown
+    assert f"GitHub's ping did not arrive: {SERVED} answered 502" in shown
     assert "settings/hooks/new" not in shown
     sandbox.state.hooks.change(replace(hook, secret="another", active=False, events=("push",)))
-    run(**token_options(sandbox, folder, webhook_url=url))
+    run(**options)
     (changed,) = sandbox.state.hooks.of(REPOSITORY)
     assert changed == replace(hook, events=tuple(sorted({*EVENTS, "push"})))
-    assert f"Webhook of {REPOSITORY}: updated, it sends to {url}" in capsys.readouterr().out
+    assert f"Webhook of {REPOSITORY}: updated, it sends to {SERVED}" in capsys.readouterr().out
     assert violations(request.document() for request in sandbox.requests.all("github")) == []
 
 
-def test_all_repositories_of_a_person_are_refused_because_a_person_has_no_webhook(
-    run: Run, sandbox: Sandbox, folder: Path
-) -> None:
+def test_all_repositories_of_a_person_are_refused_because_a_person_has_no_webhook(run: Run, sandbox: Sandbox) -> None:
     sandbox.state.seed("issues", recorded.load("demo/bug").payload)
     with pytest.raises(SettingsError) as raised:
-        run(**{**token_options(sandbox, folder), "repositories": ("Codertocat/*",)})
+        run(token=sandbox.token, repositories=("Codertocat/*",), webhook_url=UNSERVED)
     assert raised.value.problems == (
-        "Codertocat/*: Codertocat is a person's account, not an organisation; name each repository",
+        "Codertocat/*: GitHub has no organisation Codertocat; check the name, or name each repository",
     )
     assert not Path("config/settings.yaml").exists()
-
-
-def test_a_webhook_that_the_token_may_not_create_is_a_step_for_the_user(
-    run: Run, sandbox: Sandbox, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(**token_options(sandbox, folder))
-    shown = capsys.readouterr().out
-    assert f"The webhook of {REPOSITORY} was not created: GET /repos/{REPOSITORY}/hooks" in shown
-    assert f"{sandbox.page_url}{REPOSITORY}/settings/hooks/new" in shown
-
-
-@pytest.mark.parametrize("identity", ["app", "token"])
-def test_the_last_step_shows_that_a_ping_arrives_and_claude_answers(
-    run: Run, sandbox: Sandbox, folder: Path, capsys: pytest.CaptureFixture[str], identity: str
-) -> None:
-    sandbox.state.set_permission(REPOSITORY, "hls-bot", "admin")
-    url = "https://hls.example.com/webhook"
-    options = {**APP, "webhook_url": url} if identity == "app" else token_options(sandbox, folder, webhook_url=url)
-    run(**options)
-    shown = capsys.readouterr().out
-    assert (
-        f"GitHub's ping did not arrive: {url} answered 502. A proxy must forward it to http://127.0.0.1:8000 (401:"
-        in shown
-    )
-    assert "Claude answered a question with claude-haiku-5-5, for 0.0" in shown
 
 
 def test_a_ping_is_answered_while_no_service_runs(
     run: Run, sandbox: Sandbox, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url, port = "https://hls.example.com/webhook", free_port()
-    run(**{**APP, "webhook_url": url})
+    port = free_port()
+    run(**{**APP, "webhook_url": SERVED})
     app = sandbox.state.world.apps["my-hls"]
     settings = folder / "config/settings.yaml"
     settings.write_text(settings.read_text().replace("server:\n", f"server:\n  port: {port}\n"))
-    sandbox.state.hooks.addresses[url] = f"http://127.0.0.1:{port}/webhook"
+    sandbox.state.hooks.addresses[SERVED] = f"http://127.0.0.1:{port}/webhook"
     with pytest.raises(SettingsError, match="was not replaced"):  # the port is the user's own
         run()
-    assert f"GitHub's ping arrived: {url} answered 200" in capsys.readouterr().out
+    assert f"GitHub's ping arrived: {SERVED} answered 200" in capsys.readouterr().out
     with answer_pings(load_settings(settings, {}, dotenv=Path(".env"))):
         answers = [
             sandbox.state.hooks.send_to(hook, event, {}).status_code
@@ -417,77 +414,19 @@ def test_a_ping_is_answered_while_no_service_runs(
     assert answers == [200, 503, 401]
 
 
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        ({"organization": "octo-orgg"}, "octo-orgg: GitHub has no account octo-orgg; check the name"),
-        (
-            {"organization": "Codertocat"},
-            "Codertocat is a person's account, not an organisation; without an organisation, the App is your own",
-        ),
-        ({"repositories": ("Codertocta/Hello-World",)}, "GitHub has no account Codertocta; check the name"),
-    ],
-)
-def test_names_are_checked_before_an_app_is_created(
-    run: Run, sandbox: Sandbox, folder: Path, options: dict[str, object], problem: str
-) -> None:
-    with pytest.raises(SettingsError) as failed:
-        run(**APP, **options)
-    assert problem in "\n".join(failed.value.problems)
-    assert sandbox.state.world.apps == {}
-    assert not any(path.is_file() for path in folder.rglob("*"))
-
-
-def test_an_app_is_not_configured_for_a_repository_on_which_it_is_not_installed(run: Run, folder: Path) -> None:
-    with pytest.raises(SettingsError) as failed:
-        run(**APP, repositories=("Codertocat/Hello-Wrold",))
-    assert "Codertocat/Hello-Wrold: the App is not installed there; check the name" in "\n".join(failed.value.problems)
-    assert not (folder / "config/settings.yaml").exists()
-    run(repositories=(REPOSITORY,))
-    assert (folder / "config/settings.yaml").exists()
-
-
-def test_a_rejected_token_is_an_error_and_not_stored(run: Run, folder: Path) -> None:
-    (folder / "token").write_text("a-wrong-token")
+def test_a_rejected_token_is_an_error_and_not_stored(run: Run) -> None:
     with pytest.raises(DependencyDown) as rejected:
-        run(token_file=folder / "token", repositories=(REPOSITORY,), webhook_url="none")
+        run(token="a-wrong-token", repositories=(REPOSITORY,), webhook_url=UNSERVED)
     assert "a-wrong-token" not in str(rejected.value)
-    assert not Path(".env").exists()
+    assert "GITHUB_TOKEN" not in variables()
 
 
-def test_a_rejected_key_from_a_file_ends_and_keeps_the_app(run: Run, folder: Path) -> None:
-    (folder / "key").write_text("wrong")
-    with pytest.raises(DependencyDown, match="Claude rejected the key"):
-        run(environ={}, claude_key_file=folder / "key", **APP)
-    assert "ANTHROPIC_API_KEY" not in variables()
-    run(environ={"ANTHROPIC_API_KEY": KEY})
-    assert Path("config/settings.yaml").exists()
-
-
-def test_without_a_key_of_claude_the_remaining_step_names_it(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    run(FakeTerminal({"Key of": ""}), environ={}, **APP)
-    assert f"Add the line ANTHROPIC_API_KEY=... to {Path.cwd()}/.env" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        ({"app": True, "token_file": Path("t")}, "--app, --name and --organization exclude --token-file"),
-        ({**APP, "name": "x" * 35}, "expected 1 to 34 characters, found 35"),
-        ({**APP, "webhook_url": "http://localhost:8000/webhook"}, "which GitHub rejects"),
-        ({**APP, "webhook_url": "http://[x"}, "is not an address"),
-        ({**APP, "repositories": ("octo",)}, "expected a repository such as owner/repo"),
-        (
-            {**APP, "github_url": "http://ghe.example.com"},
-            "--github-url: http://ghe.example.com: http:// to",
-        ),
-        ({"token_file": Path("missing"), "webhook_url": "none"}, "there is no such file"),
-    ],
-)
-def test_bad_input_names_the_option_and_changes_nothing(
-    run: Run, folder: Path, options: dict[str, object], problem: str
+def test_a_rejected_key_is_not_stored_and_a_missing_one_is_a_step(
+    run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SettingsError) as failed:
-        run(**options)
-    assert problem in "\n".join(failed.value.problems)
-    assert not (folder / ".env").exists()
+    with pytest.raises(DependencyDown, match="Claude rejected the key"):
+        run(environ={}, claude_key="wrong", **APP)
+    assert not Path(".env").exists()
+    assert dict(sandbox.state.world.apps) == {}
+    run(FakeTerminal({"Key of": ["wrong", ""]}), environ={}, **APP)
+    assert f"Add the line ANTHROPIC_API_KEY=... to {Path.cwd()}/.env" in capsys.readouterr().out

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 
-from hls_handler.cli.init.servers import AppPage
+from hls_handler.cli.init.servers import HOST, AppPage, local_server
 from hls_handler.errors import HlsError, Permanent
 from tests.sandbox.conftest import Answer, ask
 
@@ -32,14 +31,15 @@ def exchange() -> Exchange:
 
 
 @pytest.fixture
-def page(exchange: Exchange) -> Iterator[AppPage]:
-    made = AppPage(port=0, exchange=exchange)
-    with made.running({"name": '"><script>'}, action="https://github.com/settings/apps/new?state=s&x=1"):
-        yield made
+def page(exchange: Exchange) -> AppPage:
+    made = AppPage(exchange)
+    made.show({"name": '"><script>'}, action="https://github.com/settings/apps/new?state=s&x=1")
+    return made
 
 
 def get(page: AppPage, path: str) -> Answer:
-    return ask(page.origin, "GET", path)
+    with local_server(HOST, 0, page.respond) as port:
+        return ask(f"http://{HOST}:{port}", "GET", path)
 
 
 def test_the_page_posts_the_escaped_manifest_to_github(page: AppPage) -> None:

@@ -1,21 +1,74 @@
-"""The command `hls init` and its options."""
+"""`hls init`: from nothing to a settings file, with a GitHub App or a token."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import sys
+import webbrowser
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from pydantic import SecretStr
 
-from hls_handler.cli.init.files import DEFAULT_CLAUDE, DEFAULT_GITHUB, STANDARD_INPUT
-from hls_handler.cli.init.session import Session, Terminal, open_browser
-from hls_handler.cli.init.setup import run
-from hls_handler.cli.options import abort, print_line
-from hls_handler.errors import HlsError, SettingsError, with_remedy
+from hls_handler.analysis import REPLY_TYPES, ValidReply
+from hls_handler.cli.demo import KEY_VARIABLE, find_hls_command
+from hls_handler.cli.init.files import (
+    DEFAULT_CLAUDE,
+    DEFAULT_GITHUB,
+    SETTINGS_MODE,
+    find_about_url,
+    free_copy_name,
+    read_text,
+    read_variables,
+    settings_text,
+    write_file,
+)
+from hls_handler.cli.init.github import (
+    APP_ID,
+    TOKEN,
+    WEBHOOK_SECRET,
+    app_exists,
+    connect_webhooks,
+    require_header_text,
+    set_up_app,
+    set_up_token,
+)
+from hls_handler.cli.init.servers import answer_pings
+from hls_handler.cli.init.session import (
+    Session,
+    Terminal,
+    parse_base_url,
+    parse_name,
+    parse_repositories,
+    parse_webhook_url,
+)
+from hls_handler.cli.options import DOTENV, abort, connect_claude, print_line, print_lines
+from hls_handler.clients.app_setup import EVENTS, MAX_NAME_CHARS
+from hls_handler.clients.claude_errors import KEY_REMEDY
+from hls_handler.clients.webhook_setup import UNSERVED_URL
+from hls_handler.errors import DependencyDown, HlsError, SettingsError, with_remedy
+from hls_handler.prompting.prompt import Prompt
+from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.settings.load import load_settings
+from hls_handler.settings.model import Claude
+from hls_handler.settings.values import web_url
+from hls_handler.wording import format_usd
 
 INTERRUPTED = 130
+API_KEY = "HLS_API_KEY"
+QUESTION = "This is the first question of a new service. Reply with worth_saying false and a summary of one word."
+REPLY = "generic_analysis"
+ACCOUNT_QUESTION = (
+    "How does HLS sign in to GitHub? app: a GitHub App, two clicks and an identity of its own; token: of an account "
+    "that has one"
+)
+WEBHOOK_QUESTION = (
+    "Public address to which GitHub sends events, such as https://hls.example.com/webhook, or none: `hls listen` "
+    "fetches them"
+)
 
 
 def init(
@@ -25,31 +78,45 @@ def init(
     ] = None,
     app: Annotated[bool, typer.Option("--app", help="Create a GitHub App (recommended).")] = False,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Name of the App, unique on GitHub.")
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the App, unique on GitHub.", parser=parse_name)
     ] = None,
     organization: Annotated[
         str | None,
-        typer.Option("--organization", metavar="LOGIN", help="Organisation that owns the App. Default: you."),
+        typer.Option(metavar="LOGIN", help="Organisation that owns the App. Default: you."),
     ] = None,
     webhook_url: Annotated[
         str | None,
-        typer.Option("--webhook-url", metavar="URL|none", help="Public address that GitHub sends events to."),
+        typer.Option(metavar="URL|none", help="Public address that GitHub sends events to.", parser=parse_webhook_url),
     ] = None,
     token_file: Annotated[
-        Path | None,
-        typer.Option("--token-file", metavar="FILE", help="Use the GitHub token in this file instead; - reads stdin."),
+        typer.FileText | None,
+        typer.Option(
+            metavar="FILE", help="Use the GitHub token in this file instead; - reads stdin.", errors="replace"
+        ),
     ] = None,
     repository: Annotated[
-        list[str] | None,
-        typer.Option("--repository", "-r", metavar="OWNER/REPO", help="Process this repository; repeatable."),
+        list[Any] | None,
+        typer.Option(
+            "--repository",
+            "-r",
+            metavar="OWNER/REPO",
+            help="Process this repository; repeatable.",
+            parser=parse_repositories,
+        ),
     ] = None,
     claude_key_file: Annotated[
-        Path | None, typer.Option("--claude-key-file", metavar="FILE", help="File with the key of the Claude API.")
+        typer.FileText | None,
+        typer.Option(metavar="FILE", help="File with the key of the Claude API.", errors="replace"),
     ] = None,
     github_url: Annotated[
-        str, typer.Option("--github-url", metavar="URL", help="GitHub's API. GitHub Enterprise: https://HOST/api/v3.")
+        str,
+        typer.Option(
+            metavar="URL", help="GitHub's API. GitHub Enterprise: https://HOST/api/v3.", parser=parse_base_url
+        ),
     ] = DEFAULT_GITHUB,
-    claude_url: Annotated[str, typer.Option("--claude-url", metavar="URL", help="Claude's API.")] = DEFAULT_CLAUDE,
+    claude_url: Annotated[
+        str, typer.Option(metavar="URL", help="Claude's API.", parser=parse_base_url)
+    ] = DEFAULT_CLAUDE,
     port: Annotated[
         int, typer.Option(metavar="PORT", help="Port of the page on this machine; 0: a free one.", min=0, max=65535)
     ] = 0,
@@ -74,26 +141,26 @@ def init(
     Exit codes: 0 everything is written; 1 GitHub or Claude rejected something or failed; 2 usage error, or a file that
     cannot be used or was not replaced; 130 Ctrl-C.
     """
-    reads_secret = STANDARD_INPUT in (token_file, claude_key_file)
-    terminal = Terminal(sys.stdin if sys.stdin.isatty() and not reads_secret else None)
+    if token_file is not None and (app or name or organization):
+        raise typer.BadParameter("--app, --name and --organization exclude it", param_hint="--token-file")
     try:
         session = Session(
             os.environ,
-            terminal,
+            Terminal(sys.stdin if sys.stdin.isatty() else None),
+            (lambda _url: False) if no_browser else _open_browser,
             config=config,
             app=app,
             name=name,
             organization=organization,
             webhook_url=webhook_url,
-            token_file=token_file,
-            repositories=tuple(repository or ()),
-            claude_key_file=claude_key_file,
+            token=_read_secret(token_file),
+            repositories=tuple(name for names in repository or () for name in names),
+            claude_key=_read_secret(claude_key_file),
             github_url=github_url,
             claude_url=claude_url,
             port=port,
             wait=not no_wait,
             yes=yes,
-            open_browser=(lambda _url: False) if no_browser else open_browser,
         )
         run(session)
     except SettingsError as exc:
@@ -106,3 +173,171 @@ def init(
             "interrupted; what is stored stays, and `hls init` with the same options continues from there", err=True
         )
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _read_secret(file: typer.FileText | None) -> str:
+    secret = "" if file is None else file.read().strip()
+    if file is not None and not secret:
+        raise SettingsError([f"{file.name} is empty"])
+    return secret
+
+
+def _open_browser(url: str) -> bool:
+    """Open a graphical browser. Text browsers would take the terminal."""
+    if sys.platform.startswith("linux") and not any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))):
+        return False
+    try:
+        return webbrowser.open(url)
+    except (webbrowser.Error, OSError):
+        return False
+
+
+def run(session: Session) -> None:
+    """Ask what no option gives; connect Claude and GitHub; write the settings; show that webhooks arrive.
+
+    Raises `SettingsError` for usage errors and unusable files, and other errors of GitHub and Claude.
+    """
+    uses_app = _ask_for_account(session)
+    has_key = _set_up_claude(session)
+    session.store({API_KEY: session.variable(API_KEY) or secrets.token_hex(32)})
+    app = set_up_app(session) if uses_app else None
+    if app is None:
+        set_up_token(session)
+    is_written = _write_settings(session, uses_app=uses_app)
+    for name, value in read_variables(DOTENV).items():
+        if name in (APP_ID, WEBHOOK_SECRET, TOKEN, KEY_VARIABLE) and session.environ.get(name, value) != value:
+            print_line(f"The environment has another {name}, which takes precedence over {DOTENV}: unset it")
+    settings = load_settings(session.settings_path, session.environ, dotenv=DOTENV, allow_unset=True)
+    with answer_pings(settings):
+        connected = connect_webhooks(session, app, settings.server)
+    print_lines("\nNext steps:")
+    unconnected = [name for name in session.repositories if app is None and name not in connected]
+    for number, step in enumerate(_remaining_steps(session, unconnected, has_key=has_key), start=1):
+        print_lines(f"  {number}. {step}")
+    if not is_written:
+        raise SettingsError([f"{session.settings_path.absolute()} was not replaced; --yes replaces it, with a copy"])
+
+
+def _ask_for_account(session: Session) -> bool:
+    """Ask what GitHub needs for an App or a token, except the token. Return True for an App."""
+    terminal = session.terminal
+    uses_app = session.app or (not session.token and app_exists(session))
+    has_token = session.token or (session.variable(TOKEN) and not terminal.is_present)
+    if not uses_app and not has_token:
+        option = f"--app, --token-file FILE, or the variable {TOKEN}"
+        uses_app = terminal.ask(ACCOUNT_QUESTION, "app", _parse_account, option=option)
+    if uses_app and app_exists(session):
+        return True
+    if uses_app:
+        session.require_replaceable(WEBHOOK_SECRET)  # GitHub generates one for the App
+        if session.organization is None and terminal.is_present:
+            question = "Organisation that owns the App (Enter: your own account)"
+            session.organization = terminal.ask(question, "", str, option="--organization LOGIN")
+        default = f"hls-{session.organization}"[:MAX_NAME_CHARS] if session.organization else None
+        question = "Name of the App, unique on GitHub"
+        session.name = session.name or terminal.ask(question, default, parse_name, option="--name NAME")
+    session.webhook_url = session.webhook_url or terminal.ask(
+        WEBHOOK_QUESTION, "none", parse_webhook_url, option="--webhook-url URL, or none"
+    )
+    return uses_app
+
+
+def _parse_account(answer: str) -> bool:
+    if answer not in ("app", "token"):
+        raise typer.BadParameter(f"{answer}: expected app or token")
+    return answer == "app"
+
+
+def _set_up_claude(session: Session) -> bool:
+    """Check and store the key of Claude. Returns False if the user has none yet."""
+
+    def check(key: str) -> str:
+        if key:
+            _prove_claude(session, key)
+        return key
+
+    key = check(session.claude_key or session.variable(KEY_VARIABLE)) or session.terminal.ask(
+        "Key of the Claude API (not shown; Enter: add it later)",
+        "",
+        check,
+        option=f"--claude-key-file FILE, or the variable {KEY_VARIABLE}",
+        is_hidden=True,
+    )
+    if key:
+        session.store({KEY_VARIABLE: key})
+    return bool(key)
+
+
+def _prove_claude(session: Session, key: str) -> None:
+    """Ask Claude one question, and print whether the reply is valid. Raises `HlsError` for a key that is not."""
+    require_header_text("the key of Claude", key)
+    model = REPLY_TYPES[REPLY]
+    prompt = Prompt("init", id="the question of hls init", path="", on=(), reply=REPLY, reply_model=model)
+    try:
+        with connect_claude(Claude(api_key=SecretStr(key), base_url=session.claude_url)) as claude:
+            answer = claude.ask(RenderedPrompt(prompt, "", QUESTION, model.model_json_schema()))
+    except HlsError as exc:
+        if isinstance(exc, DependencyDown) and exc.remedy == KEY_REMEDY:
+            remedy = "create one at https://platform.claude.com"
+            raise DependencyDown("Claude rejected the key (401)", dependency="claude", remedy=remedy) from None
+        print_line(f"Claude did not answer: {with_remedy(exc)}")
+        return
+    if isinstance(answer, ValidReply):
+        print_line(f"Claude answered a question with {answer.usage.model}, for {format_usd(answer.usage.cost_usd)}")
+    else:
+        print_line(f"Claude's reply cannot be used: {answer.problem}")
+
+
+def _write_settings(session: Session, *, uses_app: bool) -> bool:
+    """Return False if a file with another content stays."""
+    path = session.settings_path
+    text = settings_text(
+        session.key_path if uses_app else None,
+        session.repositories,
+        webhook_url=session.webhook_url or UNSERVED_URL,
+        github_url=session.github_url,
+        claude_url=session.claude_url,
+    )
+    present = read_text(path)
+    if present == text:
+        print_line(f"{path} is up to date")
+        return True
+    if present is not None:
+        copy = free_copy_name(path)
+        can_ask = session.terminal.is_present or session.yes
+        if not can_ask or not session.confirm(f"{path} exists. Replace it? A copy is kept as {copy.name}."):
+            print_line(f"{path} is unchanged. It must contain:")
+            print_lines(text.rstrip("\n"))
+            return False
+        write_file(copy, present)
+    write_file(path, text, mode=SETTINGS_MODE)
+    print_line(f"Written: {path}")
+    return True
+
+
+def _remaining_steps(session: Session, unconnected: Sequence[str], *, has_key: bool) -> Iterator[str]:
+    """Yield the steps for the user; further lines of a step are indented. `unconnected` need a webhook."""
+    hls, url = find_hls_command(), session.webhook_url or UNSERVED_URL
+    option = f" --config {session.config}" if session.config is not None else ""
+    dotenv = DOTENV.absolute()
+    if not has_key:
+        yield f"Add the line {KEY_VARIABLE}=... to {dotenv}."
+    yield f"Check settings, prompts and credentials: {hls} check{option}"
+    for name in unconnected:
+        page = f"organizations/{name.partition('/')[0]}" if "*" in name else name
+        yield (
+            f"Create the webhook: {web_url(session.github_url)}/{page}/settings/hooks/new\n"
+            f"     Payload URL: {url}   Content type: application/json\n"
+            f"     Secret: the value of {WEBHOOK_SECRET} in {dotenv}\n"
+            f"     Events: {', '.join(EVENTS)}"
+        )
+    if url == UNSERVED_URL:
+        yield f"Receive events, without a public address: {hls} listen{option}"
+    else:
+        addresses = " and ".join(filter(None, (url, find_about_url(url))))
+        yield (
+            f"Receive events: {hls} serve{option}\n     A proxy with TLS forwards {addresses} to it (docs/setup.md)."
+        )
+    yield f"Open the console, whose address it prints. The key is the value of {API_KEY} in {dotenv}"
+    first = next((name for name in session.repositories if "*" not in name), "OWNER/REPO")
+    yield f"Open an issue there, and see what HLS does: {hls} why {first}#1{option}"

@@ -5,59 +5,41 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from itertools import count
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 from dotenv.parser import parse_stream
-from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.clients.webhook_setup import UNSERVED_URL
 from hls_handler.errors import SettingsError
 from hls_handler.settings.load import read_environment
-from hls_handler.settings.values import LinkUrl
 
 PRIVATE_MODE, SETTINGS_MODE = 0o600, 0o644
-STANDARD_INPUT = Path("-")
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:+=@%-]+")  # values that every reader of .env files takes as they are
 _LINE = re.compile(r"^(?=.*\S)", re.MULTILINE)  # the beginning of a line that is not blank
 
 
-@contextmanager
-def _new_file(path: Path) -> Iterator[Path]:
-    """Create the folder of `path`, and yield a private file there, which is deleted. Raises `SettingsError`."""
-    target = path.resolve()
+def write_file(path: Path, text: str, *, mode: int = PRIVATE_MODE) -> None:
+    """Write a file and its folder. The file is replaced atomically. Raises `SettingsError`."""
+    target = path.resolve()  # a symbolic link stays one
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        os.close(handle)
         try:
-            yield Path(name)
+            with os.fdopen(handle, "w", encoding="utf-8") as new:
+                new.write(text)
+            Path(name).chmod(mode)
+            Path(name).replace(target)
         finally:  # also after Ctrl-C
             Path(name).unlink(missing_ok=True)
     except OSError as exc:
         problem = f"cannot be written: {exc.strerror}; use a folder that you may write to"
         raise SettingsError([f"{path.absolute()}: {problem}"]) from exc
-
-
-def write_file(path: Path, text: str, *, mode: int = PRIVATE_MODE) -> None:
-    """Write a file and its folder. The file is replaced atomically. Raises `SettingsError`."""
-    with _new_file(path) as new:
-        new.write_text(text, encoding="utf-8")
-        new.chmod(mode)
-        new.replace(path.resolve())  # a symbolic link stays one
-
-
-def require_writable(path: Path) -> None:
-    """Create the folder of a file that will be written. Raises `SettingsError` if no file can be created there."""
-    with _new_file(path):
-        pass
 
 
 def read_text(path: Path) -> str | None:
@@ -68,14 +50,6 @@ def read_text(path: Path) -> str | None:
         return None
     except (OSError, UnicodeDecodeError) as exc:
         raise SettingsError([f"{path.absolute()}: cannot be read as UTF-8: {type(exc).__name__}"]) from None
-
-
-def read_secret(path: Path) -> str:
-    """Return the content of a file, or of standard input. Raises `SettingsError` if there is none."""
-    text = sys.stdin.read() if path == STANDARD_INPUT else read_text(path)
-    if not text or not text.strip():
-        raise SettingsError([f"{path.absolute()}: there is no such file, or it is empty"])
-    return text.strip()
 
 
 def free_copy_name(path: Path) -> Path:
@@ -110,15 +84,19 @@ def _quoted(value: str) -> str:
     return f"'{escaped}'"
 
 
+DEFAULT_GITHUB, DEFAULT_CLAUDE = "https://api.github.com", "https://api.anthropic.com"
+ENABLED_EVENTS = ("issues", "pull_request", "pull_request_review", "workflow_run")
+
 HEADER = """\
 # Settings of HLS, written by `hls init`. config/settings.example.yaml and docs/settings.md describe all other keys.
 # ${NAME} is replaced from the environment, else from .env. Relative paths are relative to the folder in which HLS is
 # started. A running service applies changes of this file within a second. `hls check` reports mistakes with their line.
-"""
-DEFAULT_GITHUB, DEFAULT_CLAUDE = "https://api.github.com", "https://api.anthropic.com"
-DEFAULT_WEBHOOK_PATH = "/webhook"
-ALL_REPOSITORIES = "*/*"
-ENABLED_EVENTS = ("issues", "pull_request", "pull_request_review", "workflow_run")
+server:"""
+ACCOUNT = '  token: "${GITHUB_TOKEN}"  # reads and writes as the account of this token'
+APP = """\
+  app:  # the GitHub App as which HLS reads and writes
+    id: "${GITHUB_APP_ID}"
+    private_key_path: """
 
 
 def settings_text(
@@ -131,20 +109,13 @@ def settings_text(
 ) -> str:
     """Return a settings file with the App whose key is in `key_path`, or with a token if that is None."""
     webhook_path, about_url = urlsplit(webhook_url).path, find_about_url(webhook_url)
-    account = '  token: "${GITHUB_TOKEN}"  # reads and writes as the account of this token'
-    if key_path is not None:
-        account = (
-            "  app:  # the GitHub App as which HLS reads and writes\n"
-            '    id: "${GITHUB_APP_ID}"\n'
-            f"    private_key_path: {json.dumps(str(key_path), ensure_ascii=False)}"
-        )
-    lines = (
-        HEADER + "server:",
-        webhook_path != DEFAULT_WEBHOOK_PATH and f"  webhook_path: {json.dumps(webhook_path)}  # GitHub posts to it",
+    lines = [
+        HEADER,
+        webhook_path != "/webhook" and f"  webhook_path: {json.dumps(webhook_path)}  # GitHub posts to it",
         '  api_key: "${HLS_API_KEY}"  # opens the console; /stats, /metrics and the API need it',
         "",
         "github:",
-        account,
+        ACCOUNT if key_path is None else f"{APP}{json.dumps(str(key_path), ensure_ascii=False)}",
         '  webhook_secret: "${GITHUB_WEBHOOK_SECRET}"',
         github_url != DEFAULT_GITHUB and f"  base_url: {json.dumps(github_url)}",
         "",
@@ -154,19 +125,14 @@ def settings_text(
         about_url and f"\ncomments:\n  about_url: {json.dumps(about_url)}  # page of HLS that the footer links to",
         "",
         "repositories:  # the most specific matching entry applies; other repositories are ignored",
-        *(
-            f"  - name: {json.dumps(name)}\n    events: [{', '.join(ENABLED_EVENTS)}]  # more: issue_comment, release"
-            for name in repositories
-        ),
-    )
+    ]
+    for name in repositories:
+        lines.append(f"  - name: {json.dumps(name)}")
+        lines.append(f"    events: [{', '.join(ENABLED_EVENTS)}]  # more: issue_comment, release")
     return "\n".join(line for line in lines if isinstance(line, str)) + "\n"
 
 
 def find_about_url(webhook_url: str) -> str | None:
     """Return the address of the service's page for contributors; None if the URL does not look like the service's."""
-    about_url = urljoin(webhook_url, "/docs/comments.md")
-    is_served = webhook_url != UNSERVED_URL and webhook_url.endswith("/webhook")  # not that of a relay such as smee
-    try:
-        return TypeAdapter(LinkUrl).validate_python(about_url) if is_served else None
-    except ValidationError:
-        return None
+    is_served = webhook_url.startswith("https://") and webhook_url.endswith("/webhook")  # no relay such as smee
+    return urljoin(webhook_url, "/docs/comments.md") if is_served and webhook_url != UNSERVED_URL else None

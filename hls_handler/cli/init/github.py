@@ -7,38 +7,31 @@ import json
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from hls_handler.cli.init.files import (
-    ALL_REPOSITORIES,
-    free_copy_name,
-    read_text,
-    read_variables,
-    set_variables,
-    write_file,
-)
-from hls_handler.cli.init.servers import AppPage
-from hls_handler.cli.init.session import Session, check_name, parse_repositories
-from hls_handler.cli.options import DOTENV, http_origin, print_line
+from hls_handler.cli.init.files import read_text, read_variables, set_variables, write_file
+from hls_handler.cli.init.servers import HOST, AppPage, local_server
+from hls_handler.cli.init.session import Session, parse_repositories
+from hls_handler.cli.options import DOTENV, http_origin, print_line, utc_now
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.app_setup import (
     EVENTS,
-    MAX_NAME_CHARS,
-    AppClient,
     CreatedApp,
+    connect_app,
     convert_code,
+    fetch_webhook_url,
     installation_url,
+    list_repositories,
     make_manifest,
     new_app_url,
 )
-from hls_handler.clients.credentials import Owner
+from hls_handler.clients.credentials import JWT_REMEDY, App
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.clients.webhook_setup import UNSERVED_URL, WebhookSetup
 from hls_handler.deliveries import DeliveryAttempt
-from hls_handler.errors import DependencyDown, Permanent, SettingsError, StepFailed
+from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent, SettingsError, StepFailed
 from hls_handler.settings.app_key import AppKey, InvalidAppKey
 from hls_handler.settings.model import Github, Server
 from hls_handler.settings.values import web_url
@@ -48,18 +41,6 @@ CODE_LIFETIME_S = 3600.0
 APP_ID, WEBHOOK_SECRET = "GITHUB_APP_ID", "GITHUB_WEBHOOK_SECRET"
 TOKEN = "GITHUB_TOKEN"  # noqa: S105 (the name of a variable)
 LEADER = '<meta http-equiv="refresh" content="0; url={url}">\n<a href="{url}">Continue</a>\n'
-SEPARATED = "Repositories, separated by commas, such as owner/repo"
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """The App or token that HLS uses, and what it is used for."""
-
-    repositories: tuple[str, ...]  # ("owner/repo", "other/*"), as in the settings
-    webhook_url: str  # `UNSERVED_URL` if there is no public address
-    app: AppClient | None = None  # None: a token
-    app_page: str | None = None  # on which its owner changes the App
-    is_installed: bool = False
 
 
 # --- GitHub App --------------------------------------------------------------------------------------------------
@@ -67,63 +48,52 @@ class Connection:
 
 def app_exists(session: Session) -> bool:
     """Return True if an App is stored, or a code for one. Raises `SettingsError` if only a part of it is there."""
-    return _read_pending(session) is not None or _find_stored(session) is not None
+    return session.pending_path.exists() or _find_stored(session) is not None
 
 
-def set_up_app(session: Session) -> Connection:
-    """Create the App, or continue where an earlier `hls init` ended.
+def set_up_app(session: Session) -> App:
+    """Create the App, or continue where an earlier `hls init` ended. Return it.
 
     Raises `SettingsError`, or an error of `clients/` if GitHub fails; a later run continues.
     """
-    pending = _read_pending(session)
-    is_created = pending is None and _find_stored(session) is None
-    if is_created:
+    is_new = not app_exists(session)
+    if is_new:
         _create(session)
-    elif isinstance(pending, str):
+    elif session.pending_path.exists():
         print_line("Continuing: GitHub confirmed an App before the last `hls init` ended.")
-        _exchange(session, pending)
-    elif pending is not None:
-        _store(session, pending)
-    client = _find_stored(session)
-    assert client is not None
+        _store_app(session)
+    app = _find_stored(session)
+    assert app is not None
     try:
-        app = client.fetch_app()
-    except Permanent as exc:
+        account = app.fetch()
+    except DependencyDown as exc:
+        if exc.remedy != JWT_REMEDY:
+            raise
         files = f"remove {APP_ID} from {DOTENV} and delete {session.key_path.absolute()}"
-        raise Permanent(f"{exc}; if the App was deleted, {files}, then start `hls init` again") from None
-    page = app.settings_url(web_url(session.github_url))
-    print_line(f"GitHub App: {app.slug} (id {app.id}) of {app.owner.login}; its private key is in {session.key_path}")
-    webhook_url = client.fetch_webhook_url()
+        problem = f"{exc}; {exc.remedy}; if the App was deleted, {files}, then start `hls init` again"
+        raise Permanent(problem) from None
+    page = account.settings_url(web_url(session.github_url))
+    print_line(f"GitHub App: {account.slug} (id {app.id}) of {account.owner.login}; its key is in {session.key_path}")
+    webhook_url = fetch_webhook_url(app)
     if session.webhook_url not in (None, webhook_url):
         print_line(f"The App's webhook URL is {webhook_url}; change it at {page}")
-    installed = _wait_for_installation(session, client, installation_url(app.html_url), opened=is_created)
-    checked = [name for name in session.repositories if installed and "*" not in name]
-    if missing := [name for name in checked if not client.is_installed_on(name)]:
-        remedy = f"check the name, or add it on {page}/installations, then start `hls init` again"
-        raise SettingsError([f"{name}: the App is not installed there; {remedy}" for name in missing])
-    repositories = session.repositories or installed or (ALL_REPOSITORIES,)
-    if len(repositories) > 1 and repositories is installed and session.terminal.is_present and not session.yes:
-        repositories = session.terminal.ask_valid(
-            SEPARATED, ", ".join(installed), parse_repositories, option="--repository OWNER/REPO"
-        )
-    print_line(f"Repositories: {', '.join(repositories)}")
-    return Connection(repositories, webhook_url, client, page, is_installed=bool(installed))
+    session.webhook_url = webhook_url
+    installed = _wait_for_installation(session, app, installation_url(account.html_url), opened=is_new)
+    problems = []
+    for name in session.repositories if installed else ():
+        try:
+            if "*" not in name:
+                app.find_installation(name)
+        except AppNotInstalled as exc:
+            problems.append(f"{exc}; check the name, or add it on {page}/installations, then start `hls init` again")
+    if problems:
+        raise SettingsError(problems)
+    session.repositories = session.repositories or installed or ("*/*",)
+    print_line(f"Repositories: {', '.join(session.repositories)}")
+    return app
 
 
-def _read_pending(session: Session) -> str | CreatedApp | None:
-    """Return a code to exchange or an App to store, after an interruption; None if there was none."""
-    text = read_text(session.pending_path)
-    if text is None:
-        return None
-    try:
-        document = json.loads(text)
-        return document["code"] if "code" in document else CreatedApp.model_validate(document)
-    except (ValueError, TypeError, ValidationError):
-        problem = f"{session.pending_path.absolute()}: damaged; delete the file, and the App on GitHub if it exists"
-    raise SettingsError([problem])  # outside of `except`, because the error may contain secrets
-
-
-def _find_stored(session: Session) -> AppClient | None:
+def _find_stored(session: Session) -> App | None:
     """Return the App of `.env` and the key file; None if neither has one. Raises `SettingsError` for half of one."""
     app_id, pem, key = read_variables(DOTENV).get(APP_ID), read_text(session.key_path), session.key_path.absolute()
     if app_id is None and pem is None:
@@ -134,96 +104,89 @@ def _find_stored(session: Session) -> AppClient | None:
         remedy = f"the App's page ({page}) has both; or remove the other one to create an App"
         raise SettingsError([f"half of an App is stored, and {missing}: {remedy}"])
     try:
-        return AppClient(session.github_url, int(app_id), AppKey(pem), now=session.now)
+        return connect_app(session.github_url, int(app_id), AppKey(pem), now=utc_now)
     except InvalidAppKey as exc:
         raise SettingsError([f"{key}: {exc}"]) from None
 
 
 def _create(session: Session) -> None:
-    if WEBHOOK_SECRET in read_variables(DOTENV) and not session.confirm(
-        f"{DOTENV} has a {WEBHOOK_SECRET}, and GitHub generates one for the App. Replace it? "
-        "The present line is kept as a comment."
-    ):
-        raise SettingsError([f"nothing was changed: remove {WEBHOOK_SECRET} from {DOTENV}, then start again"])
-    with closing(connect_read_only(_github_section(session, "none"), now=session.now, anonymous=True)) as github:
-        _require_known(github, session.repositories)
-        organization = _ask_organization(session, github)
-    default = f"hls-{organization}"[:MAX_NAME_CHARS] if organization else None
-    name = session.name or session.terminal.ask_valid(
-        "Name of the App, unique on GitHub", default, check_name, option="--name NAME"
-    )
-    webhook_url = session.ask_webhook_url()
-    web = web_url(session.github_url)
-    page = AppPage(port=session.port, exchange=partial(_exchange, session))
-    manifest = make_manifest(
-        name=name,
-        homepage=f"{web}/{organization}" if organization else web,
-        redirect_url=f"{page.origin}/code",
-        webhook_url=webhook_url,
-    )
-    with page.running(manifest, action=new_app_url(session.github_url, organization, state=page.state)):
-        leader = session.key_path.with_suffix(".html")  # every user can read a browser's arguments, but not this file
-        write_file(leader, LEADER.format(url=html.escape(page.url)))
-        try:
+    """Let the user confirm the App on GitHub, and store its secrets."""
+    web, organization = web_url(session.github_url), session.organization or None
+
+    def exchange(code: str) -> str:
+        write_file(session.pending_path, json.dumps({"code": code}))
+        return _store_app(session)
+
+    page = AppPage(exchange)
+    leader = session.key_path.with_suffix(".html")  # every user can read a browser's arguments, but not this file
+    try:
+        with local_server(HOST, session.port, page.respond) as port:
+            origin = http_origin(HOST, port)
+            manifest = make_manifest(
+                name=session.name or "",
+                homepage=f"{web}/{organization}" if organization else web,
+                redirect_url=f"{origin}/code",
+                webhook_url=session.webhook_url or UNSERVED_URL,
+            )
+            page.show(manifest, action=new_app_url(session.github_url, organization, state=page.state))
+            url = f"{origin}/{page.state}"
+            write_file(leader, LEADER.format(url=html.escape(url)))
             print_line("Create the App: confirm it on GitHub. If no browser opens, open this address:")
-            print_line(f"  {page.url}")
-            tunnel = f"ssh -L {page.server_port}:127.0.0.1:{page.server_port} HOST"
-            print_line(f"  (browser on another machine: first run {tunnel} there)")
+            print_line(f"  {url}")
+            print_line(f"  (browser on another machine: first run ssh -L {port}:{HOST}:{port} HOST there)")
             session.open_browser(leader.absolute().as_uri())
-            is_ended = page.ended.wait(CODE_LIFETIME_S)
-        finally:
-            leader.unlink(missing_ok=True)
+            page.ended.wait(CODE_LIFETIME_S)
+    except OSError as exc:
+        problem = f"cannot listen on {HOST}:{session.port}: {exc.strerror}; choose another --port"
+        raise SettingsError([problem]) from exc
+    finally:
+        leader.unlink(missing_ok=True)
     if page.problem is not None:
         raise page.problem
-    if not is_ended:
+    if not page.ended.is_set():
         raise SettingsError(["GitHub sent no answer within an hour; start `hls init` again"])
 
 
-def _ask_organization(session: Session, github: ReadOnlyGithub) -> str | None:
-    def check(login: str) -> str | None:
-        _require_known(github, [login] if login else [], needs_organization=True)
-        return login or None
+def _store_app(session: Session) -> str:
+    """Exchange the stored code, store the App's secrets, and return the page that installs the App.
 
-    if session.organization is not None or not session.terminal.is_present:
-        return check(session.organization or "")
-    question = "Organisation that owns the App (Enter: your own account)"
-    return session.terminal.ask_valid(question, "", check, option="--organization LOGIN")
-
-
-def _exchange(session: Session, code: str) -> str:
-    """Store the App of a code, and return the page that installs the App."""
-    write_file(session.pending_path, json.dumps({"code": code}))
-    try:
-        app = convert_code(session.github_url, code, now=session.now)
-    except Permanent as exc:
-        session.pending_path.unlink(missing_ok=True)
-        remedy = f"if the App is listed at {web_url(session.github_url)}/settings/apps, delete it there first"
-        raise Permanent(f"{exc}; start `hls init` again; {remedy}") from None
-    except DependencyDown as exc:
-        remedy = f"{exc.remedy}. The App is created, and its code is stored: start `hls init` again within an hour"
-        raise DependencyDown(str(exc), dependency="github", remedy=remedy) from None
-    _store(session, app)
+    Another call continues after an interruption at any point.
+    """
+    app = _read_pending(session)
+    if isinstance(app, str):
+        try:
+            app = convert_code(session.github_url, app, now=utc_now)
+        except Permanent as exc:
+            session.pending_path.unlink()
+            remedy = f"if the App is listed at {web_url(session.github_url)}/settings/apps, delete it there first"
+            raise Permanent(f"{exc}; start `hls init` again; {remedy}") from None
+        except DependencyDown as exc:
+            remedy = f"{exc.remedy}. The App is created, and its code is stored: start `hls init` again within an hour"
+            raise DependencyDown(str(exc), dependency="github", remedy=remedy) from None
+        write_file(session.pending_path, app.model_dump_json())
+    write_file(session.key_path, app.pem)
+    set_variables(DOTENV, {APP_ID: str(app.id), WEBHOOK_SECRET: app.webhook_secret})
+    session.pending_path.unlink()
+    print_line(f"Stored in {DOTENV}: {APP_ID}, {WEBHOOK_SECRET}")
     return installation_url(app.html_url)
 
 
-def _store(session: Session, app: CreatedApp) -> None:
-    """Store the App's secrets. After an interruption at any point, `_read_pending` returns the App again."""
-    write_file(session.pending_path, app.model_dump_json())
-    present = read_text(session.key_path)
-    if present not in (None, app.pem):  # the key of another App, which the user put there meanwhile
-        write_file(free_copy_name(session.key_path), present)
-    write_file(session.key_path, app.pem)
-    set_variables(DOTENV, {APP_ID: str(app.id), WEBHOOK_SECRET: app.webhook_secret})
-    session.pending_path.unlink(missing_ok=True)
-    print_line(f"Stored in {DOTENV}: {APP_ID}, {WEBHOOK_SECRET}")
+def _read_pending(session: Session) -> str | CreatedApp:
+    """Return the code to exchange, or the App whose secrets are to be stored."""
+    try:
+        document = TypeAdapter(dict[str, str | int]).validate_json(session.pending_path.read_bytes())
+        return str(document["code"]) if "code" in document else CreatedApp.model_validate(document)
+    except (OSError, ValidationError):
+        problem = f"{session.pending_path.absolute()}: damaged; delete the file, and the App on GitHub if it exists"
+    raise SettingsError([problem])  # outside of `except`, because the error may contain secrets
 
 
-def _wait_for_installation(session: Session, client: AppClient, url: str, *, opened: bool) -> tuple[str, ...]:
+def _wait_for_installation(session: Session, app: App, url: str, *, opened: bool) -> tuple[str, ...]:
     """Return the repositories on which the App is installed; () if the user does not wait."""
     said, waiting = "", "; waiting for it (Enter: continue without)" if session.wait else ""
     while True:
         try:
-            if repositories := client.list_repositories():
+            if repositories := list_repositories(app):
                 return repositories
             missing = f"Install the App on your repositories, in the browser or at {url}{waiting}"
         except DependencyDown as exc:  # the App exists: wait for the end of the outage
@@ -243,105 +206,48 @@ def _wait_for_installation(session: Session, client: AppClient, url: str, *, ope
 # --- token -------------------------------------------------------------------------------------------------------
 
 
-def set_up_token(session: Session) -> Connection:
+def set_up_token(session: Session) -> None:
     """Check the token, print what it lacks, and store it.
 
     Raises `SettingsError` if a repository does not exist, and an error of `clients/` if GitHub rejects the token or
     fails.
     """
-    webhook_url = session.ask_webhook_url()
-    token = session.find_secret(session.token_file, TOKEN) or session.terminal.ask_valid(
-        "Token (not shown; docs/setup.md says which kind fits)", None, str, option="--token-file FILE", is_hidden=True
-    )
+    question = "Token (not shown; docs/setup.md says which kind fits)"
+    token = session.token or session.variable(TOKEN)
+    token = token or session.terminal.ask(question, None, str, option="--token-file FILE", is_hidden=True)
     require_header_text("the token", token)
-    with closing(connect_read_only(_github_section(session, token), now=session.now)) as github:
+    with closing(connect_read_only(_token_section(session, token), now=utc_now)) as github:
         account = github.fetch_bot_account()
         print_line(f"GitHub: the token belongs to {account.login} ({account.type})")
-
-        check = partial(_require_known, github, has_token=True, needs_organization=True)
-        repositories = check(session.repositories) or session.terminal.ask_valid(
-            SEPARATED, None, lambda text: check(parse_repositories(text)), option="--repository OWNER/REPO"
+        question = "Repositories, separated by commas, such as owner/repo"
+        session.repositories = _require_known(github, session.repositories) or session.terminal.ask(
+            question,
+            None,
+            lambda text: _require_known(github, parse_repositories(text)),
+            option="--repository OWNER/REPO",
         )
-        for name in repositories:
+        for name in session.repositories:
             missing = [] if "*" in name else github.find_missing_permissions(name, with_webhooks=True)
             for sentence in missing:
                 print_line(f"  {sentence}")
-    session.store({TOKEN: token, WEBHOOK_SECRET: session.variables().get(WEBHOOK_SECRET) or secrets.token_hex(32)})
-    return Connection(repositories, webhook_url)
+    session.store({TOKEN: token, WEBHOOK_SECRET: session.variable(WEBHOOK_SECRET) or secrets.token_hex(32)})
 
 
-def connect_webhooks(session: Session, connection: Connection, server: Server) -> frozenset[str]:
-    """Create or update the webhooks, let GitHub ping the first one, and return the repositories that have one.
+def _require_known(github: ReadOnlyGithub, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names. Raises `SettingsError` for repositories that the token may not read, and for all of a person.
 
-    The webhook of "owner/*" is that of the organisation.
-    """
-    token, secret = session.variables()[TOKEN], read_variables(DOTENV)[WEBHOOK_SECRET]
-    connected: list[str] = []
-    with closing(GithubApi(_github_section(session, token), now=session.now)) as api:
-        for name in connection.repositories:
-            setup = WebhookSetup(api, f"/orgs/{name.partition('/')[0]}" if "*" in name else f"/repos/{name}")
-            try:
-                hook, action = setup.ensure(connection.webhook_url, secret, EVENTS)
-            except StepFailed as exc:
-                print_line(f"The webhook of {name} was not created: {exc}")
-                continue
-            print_line(f"Webhook of {name}: {action}, it sends to {connection.webhook_url}")
-            if not connected:
-                prove_webhook(partial(setup.ping, hook.id, sleep=session.sleep), connection.webhook_url, server)
-            connected.append(name)
-    return frozenset(connected)
-
-
-def prove_webhook(ping: Callable[[], DeliveryAttempt | None], url: str, server: Server) -> None:
-    """Let GitHub ping the webhook, and print whether the ping arrived at the service's address."""
-    try:
-        attempt = ping()
-    except StepFailed as exc:
-        print_line(f"The webhook was not tried: {exc}")
-        return
-    if attempt is None:
-        print_line("GitHub lists no attempt to send its ping yet; start `hls init` again to try once more")
-    elif url == UNSERVED_URL:
-        print_line("GitHub keeps a ping for `hls listen`, which fetches events from its list")
-    elif attempt.is_received:
-        print_line(f"GitHub's ping arrived: {url} answered {attempt.status_code}")
-    else:
-        print_line(
-            f"GitHub's ping did not arrive: {url} answered {attempt.status_code}. A proxy must forward it to "
-            f"{http_origin(server.host, server.port)} (401: restart the service there, which has another secret); "
-            "then start `hls init` again: it changes nothing and pings once more"
-        )
-
-
-# --- names and credentials ---------------------------------------------------------------------------------------
-
-
-def _require_known(
-    github: ReadOnlyGithub, names: Sequence[str], *, has_token: bool = False, needs_organization: bool = False
-) -> tuple[str, ...]:
-    """Return the names. Raises `SettingsError` for repositories and accounts that GitHub or the token does not know.
-
-    Without a token, only accounts are checked, as far as GitHub allows it. With `needs_organization`, those of "owner"
-    and "owner/*" must be organisations.
+    People have no webhook for all their repositories.
     """
     problems: list[str] = []
     for name in names:
         login = name.partition("/")[0]
-        try:
-            if has_token and "*" not in name and not github.has_repository(name):
-                remedy = "check the name, and for which repositories the token was created"
-                problems.append(f"{name}: GitHub has no such repository, or the token may not read it; {remedy}")
-            is_unchecked = "*" in login or (has_token and "*" not in name)
-            owner = Owner(type="") if is_unchecked else github.find_account(login)
-            if owner is None:
-                problems.append(f"{name}: GitHub has no account {login}; check the name")
-            elif owner.type == "User" and needs_organization:
-                remedy = "name each repository" if "*" in name else "without an organisation, the App is your own"
-                problems.append(f"{name}: {login} is a person's account, not an organisation; {remedy}")
-        except (DependencyDown, Permanent) as exc:
-            if has_token:
-                raise
-            print_line(f"{name} was not checked: {exc}")  # such as the limit of requests without a token
+        if "*" not in name and not github.has_repository(name):
+            remedy = "check the name, and for which repositories the token was created"
+            problems.append(f"{name}: GitHub has no such repository, or the token may not read it; {remedy}")
+        if "*" in name and "*" not in login:
+            owner = github.find_account(login)
+            if owner is None or not owner.is_organization:
+                problems.append(f"{name}: GitHub has no organisation {login}; check the name, or name each repository")
     if problems:
         raise SettingsError(problems)
     return tuple(names)
@@ -352,6 +258,58 @@ def require_header_text(noun: str, secret: str) -> None:
         raise SettingsError([f"{noun} contains a character that is not allowed; copy it again"])
 
 
-def _github_section(session: Session, token: str) -> Github:
+def _token_section(session: Session, token: str) -> Github:
     unused = SecretStr(secrets.token_hex())
     return Github(token=SecretStr(token), webhook_secret=unused, base_url=session.github_url)
+
+
+# --- webhooks ----------------------------------------------------------------------------------------------------
+
+
+def connect_webhooks(session: Session, app: App | None, server: Server) -> list[str]:
+    """Let GitHub ping the App's webhook; with a token, create or update the webhooks, and ping the first.
+
+    Return the repositories whose webhook a token created. That of "owner/*" is the organisation's.
+    """
+    if app is not None:
+        with closing(app.connect()) as api:
+            _prove_webhook(session, partial(WebhookSetup(api, "/app").redeliver_ping, sleep=session.sleep), server)
+        return []
+    section, secret = _token_section(session, session.variable(TOKEN)), read_variables(DOTENV)[WEBHOOK_SECRET]
+    url = session.webhook_url or UNSERVED_URL
+    connected: list[str] = []
+    with closing(GithubApi(section, now=utc_now)) as api:
+        for name in session.repositories:
+            setup = WebhookSetup(api, f"/orgs/{name.partition('/')[0]}" if "*" in name else f"/repos/{name}")
+            try:
+                hook, action = setup.ensure(url, secret, EVENTS)
+            except StepFailed as exc:
+                print_line(f"The webhook of {name} was not created: {exc}")
+                continue
+            print_line(f"Webhook of {name}: {action}, it sends to {url}")
+            if not connected:
+                _prove_webhook(session, partial(setup.ping, hook.id, sleep=session.sleep), server)
+            connected.append(name)
+    return connected
+
+
+def _prove_webhook(session: Session, ping: Callable[[], DeliveryAttempt | None], server: Server) -> None:
+    """Let GitHub ping the webhook, and print whether the ping arrived at the service's address."""
+    url = session.webhook_url
+    if url == UNSERVED_URL:
+        return
+    try:
+        attempt = ping()
+    except StepFailed as exc:
+        print_line(f"The webhook was not tried: {exc}")
+        return
+    if attempt is None:
+        print_line("GitHub lists no attempt to send its ping yet; start `hls init` again to try once more")
+    elif attempt.is_received:
+        print_line(f"GitHub's ping arrived: {url} answered {attempt.status_code}")
+    else:
+        print_line(
+            f"GitHub's ping did not arrive: {url} answered {attempt.status_code}. A proxy must forward it to "
+            f"{http_origin(server.host, server.port)} (401: restart the service there, which has another secret); "
+            "then start `hls init` again: it changes nothing and pings once more"
+        )
