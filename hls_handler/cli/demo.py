@@ -8,38 +8,40 @@ import re
 import secrets
 import shutil
 import socket
-import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hls_handler.cli.options import Config, connect_claude, load, print_line, print_lines, require_claude_key
+from hls_handler.cli.options import (
+    KEY_VARIABLE,
+    Config,
+    connect_claude,
+    find_hls_command,
+    load,
+    print_line,
+    print_lines,
+    require_claude_key,
+)
 from hls_handler.cli.send import Response, post_webhook, with_sandbox_links
 from hls_handler.cli.service_process import ServiceProcess
 from hls_handler.clients.claude_errors import MODEL_REMEDY
 from hls_handler.db.files import hold_exclusively
 from hls_handler.deliveries import OPEN_STATES
-from hls_handler.engine.library import load_checked
-from hls_handler.errors import DependencyDown, HlsError, SettingsError, with_remedy
+from hls_handler.errors import DependencyDown, HlsError, with_remedy
 from hls_handler.events import event_key
-from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.prompting import recorded
-from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.recorded import Recorded
-from hls_handler.prompting.render import render
 from hls_handler.reports.delivery_report import DeliveryReport, describe_steps, format_report, load_report
-from hls_handler.reports.estimate import estimate, estimate_from_tokens
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.storage import Storage
-from hls_handler.wording import add_usd, count, format_usd, was_or_were
+from hls_handler.wording import add_usd, count, format_usd
 
 if TYPE_CHECKING:
     from hls_handler.sandbox.server import Sandbox
@@ -85,7 +87,6 @@ What does the push to {{ event.ref }} change for those who use the project?
 {% endblock %}
 """
 
-KEY_VARIABLE = "ANTHROPIC_API_KEY"
 KEY_PLACEHOLDER = f"${{{KEY_VARIABLE}:-only-the-service-of-the-demo-has-it}}"
 """Value of claude.api_key in the demo's settings file. The key itself is only in the service's environment."""
 
@@ -116,7 +117,7 @@ def demo(
     NAME --config data/demo/settings.yaml` sends more events to the service.
 
     With --claude real, the real Claude replies; GitHub is still the stand-in. Claude's settings come from the settings
-    file. Without such a file, only ANTHROPIC_API_KEY is needed. This costs money; the maximum is printed first.
+    file. Without such a file, only ANTHROPIC_API_KEY is needed. This costs money.
 
     Exit codes: 0 every event was processed successfully; 1 at least one was not; 2 the demo could not start or had to
     stop.
@@ -131,37 +132,41 @@ def demo(
 
 def run_demo(*, once: bool, fresh: bool, verbose: bool = False, real: Claude | None = None) -> int:
     """Run the demo and return its exit code. If `real` is None, a stand-in replies instead of Claude."""
+    from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
+
     try:
-        return _run(once=once, fresh=fresh, verbose=verbose, real=real)
+        with hold_exclusively(STORAGE_URL):  # fail before overwriting the files of a running demo
+            pass
+        if real is not None:
+            require_claude_access(real)
+        if fresh:
+            shutil.rmtree(FOLDER, ignore_errors=True)
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        token, api_key = f"sandbox-{secrets.token_hex(16)}", f"sandbox-{secrets.token_hex(16)}"
+        with Sandbox(state_path=FOLDER / "github.json", token=token, api_key=api_key) as sandbox:
+            return _run(sandbox, once=once, verbose=verbose, real=real)
     except HlsError as exc:
         print_line(f"the demo cannot run: {with_remedy(exc)}")
         return 2
 
 
-def _run(*, once: bool, fresh: bool, verbose: bool, real: Claude | None) -> int:
-    with hold_exclusively(STORAGE_URL):  # fail before overwriting the files of a running demo
-        pass
-    if real is not None:
-        require_claude_access(real)
-    if fresh:
-        shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    token, api_key = f"sandbox-{secrets.token_hex(16)}", f"sandbox-{secrets.token_hex(16)}"
-    from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
-
-    with Sandbox(state_path=FOLDER / "github.json", token=token, api_key=api_key) as sandbox:
-        settings = _write_settings(sandbox, real)
-        _print_intro(settings, real, sandbox.page_url)
-        variables = {} if real is None else {KEY_VARIABLE: real.api_key.get_secret_value()}
-        with closing(ServiceProcess(SETTINGS_FILE, log=LOG, variables=variables)) as service:
-            if not service.wait_until_up():
-                print_line(f"the service did not start; the end of its log ({LOG}):")
-                print_lines(service.last_log_lines())
-                return 2
-            succeeded = _send_story(settings, sandbox, service, verbose=verbose, paid=real is not None)
-            if not once:
-                _keep_running(settings, sandbox, service, costs=real is not None)
-            return 0 if succeeded else 1
+def _run(sandbox: Sandbox, *, once: bool, verbose: bool, real: Claude | None) -> int:
+    settings = _write_settings(sandbox, real)
+    if real is None:
+        print_line(f"Demo (stand-ins for GitHub and Claude, canned replies): {sandbox.page_url}")
+    else:
+        print_line(f"Demo: GitHub is a stand-in, at {sandbox.page_url}")
+        print_line(f"Claude is the real one at {real.base_url} ({real.model}). The last line has the cost.")
+    variables = {} if real is None else {KEY_VARIABLE: real.api_key.get_secret_value()}
+    with closing(ServiceProcess(SETTINGS_FILE, log=LOG, variables=variables)) as service:
+        if not service.wait_until_up():
+            print_line(f"the service did not start; the end of its log ({LOG}):")
+            print_lines(service.last_log_lines())
+            return 2
+        succeeded = _send_story(settings, sandbox, service, verbose=verbose, paid=real is not None)
+        if not once:
+            _keep_running(settings, sandbox, service, costs=real is not None)
+        return 0 if succeeded else 1
 
 
 def require_claude_access(claude: Claude) -> None:
@@ -175,54 +180,6 @@ def require_claude_access(claude: Claude) -> None:
         except DependencyDown as exc:
             if exc.remedy != MODEL_REMEDY:
                 raise
-
-
-def _print_intro(settings: Settings, real: Claude | None, page_url: str) -> None:
-    if real is None:
-        print_line(f"Demo (stand-ins for GitHub and Claude, canned replies): {page_url}")
-        return
-    with closing(Storage.open(settings.storage.url)) as store:
-        asked = store.calls.count_last_hour()
-    cost = describe_story_cost(real, load_checked(settings), asked=asked)
-    print_line(f"Demo: GitHub is a stand-in, at {page_url}")
-    print_line(f"Claude is the real one at {real.base_url} ({real.model}).")
-    print_line(f"It is asked {cost}.")
-
-
-def describe_story_cost(claude: Claude, library: Library, *, asked: int) -> str:
-    """Return a sentence part with the maximum number of questions about the demo's events, and their maximum cost.
-
-    Raises `SettingsError` if the demo, after `asked` calls in the last hour, could exceed claude.calls_per_hour.
-    """
-    asks = [one for name in recorded.STORY for one in _list_questions(claude, library, name)]
-    questions = count(len(asks), "question")
-    if asked + len(asks) > claude.calls_per_hour:
-        limit = f"claude.calls_per_hour allows {claude.calls_per_hour}"
-        problem = f"the demo asks up to {questions}, {asked} {was_or_were(asked)} asked in the last hour, and {limit}"
-        raise SettingsError([f"{problem}; wait, or raise claude.calls_per_hour"])
-    most = add_usd(estimate_from_tokens(claude, prompt, input_tokens=tokens).max_usd for prompt, tokens in asks)
-    if most is None:
-        return f"up to {questions}; the price of at least one model is unknown"
-    length = "if every reply has the maximum length and every question is asked twice"
-    return f"up to {questions}; about {2 * most:.4f} USD at most, {length}"
-
-
-def _list_questions(claude: Claude, library: Library, name: str) -> Iterator[tuple[Prompt, int]]:
-    """Yield the prompts that are asked about an event of the demo, and the tokens of a correction of each."""
-    payload = recorded.load(name)
-    handler = handler_for(payload.event)
-    prompt = next(iter(library.on(payload.key) or library.on(payload.event)), None)
-    from hls_handler.sandbox.samples import facts_of  # here: `hls serve` does not need it
-
-    event, facts = facts_of(payload, handler, PromptLimits(input_tokens=claude.input_tokens))
-    if prompt is None or handler.skip_reason(facts) is not None:
-        return
-    variables = template_variables(event, handler, facts, prompt=prompt)
-    first = estimate(claude, render(library, prompt, variables, key=b"estimate"))
-    tokens = first.input_tokens
-    for one in (prompt, *library.followers(prompt)):
-        tokens += first.max_tokens  # a correction, and a prompt that follows, contain the reply
-        yield library.prompts[one], tokens
 
 
 def _write_settings(sandbox: Sandbox, real: Claude | None) -> Settings:
@@ -359,22 +316,3 @@ def _find_free_port(preferred: int = 8000) -> int:
         except OSError:
             probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def find_hls_command(
-    python: Path = Path(sys.executable),
-    folder: Path | None = None,
-    which: Callable[[str], str | None] = shutil.which,
-) -> str:
-    """Return the shell command of this installation: "hls", ".venv/bin/hls" or "bin/python -m hls_handler".
-
-    Returns "hls" only if PATH leads to this installation. Paths below `folder` are relative to `folder`.
-    """
-    script = python.with_name("hls")
-    found = which("hls")
-    if found is not None and script.is_file() and script.samefile(found):
-        return "hls"
-    program = script if script.is_file() else python
-    here = folder or Path.cwd()
-    shown = program.relative_to(here) if program.is_relative_to(here) else program
-    return str(shown) if program is script else f"{shown} -m hls_handler"

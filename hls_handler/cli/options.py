@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines
 
 DOTENV = Path(".env")
+KEY_VARIABLE = "ANTHROPIC_API_KEY"
 AGE, UNITS = re.compile(r"([0-9]{1,5})([dhms])"), {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 Config = Annotated[
@@ -162,6 +164,14 @@ def find_age(given: str) -> timedelta | None:
 def http_origin(host: str, port: int) -> str:
     """Return "http://127.0.0.1:8000", or "http://[::1]:8000" for an IPv6 address."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def find_hls_command() -> str:
+    """Return the shell command of this installation: "hls" if PATH leads to it, else the path of its program."""
+    program, found = Path(sys.executable).with_name("hls"), shutil.which("hls")
+    if found is not None and program.is_file() and program.samefile(found):
+        return "hls"
+    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
 
 
 def utc_now() -> datetime:

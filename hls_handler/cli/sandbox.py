@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hls_handler.cli.demo import find_hls_command
-from hls_handler.cli.options import fail, print_line
+from hls_handler.cli.options import fail, find_hls_command, print_line
 from hls_handler.errors import HlsError
 from hls_handler.prompting import recorded
 

@@ -1,9 +1,8 @@
-"""The demo: the command that it prints, the key and maximum cost of the real Claude, and reasons not to start."""
+"""The demo and the sandbox: reasons not to start, and links that lead to the sandbox."""
 
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,39 +13,14 @@ from typer.testing import CliRunner
 
 from hls_handler import shipped
 from hls_handler.cli import app
-from hls_handler.cli.demo import describe_story_cost, find_hls_command, require_claude_access
+from hls_handler.cli.demo import require_claude_access
 from hls_handler.cli.send import with_sandbox_links
-from hls_handler.engine.library import load_checked
-from hls_handler.errors import DependencyDown, SettingsError
+from hls_handler.errors import DependencyDown
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Claude
 from tests.sandbox.conftest import ask
 from tests.settings.files import SMALLEST, load
-
-
-@pytest.fixture
-def python(tmp_path: Path) -> Path:
-    folder = tmp_path / "checkout" / ".venv" / "bin"
-    folder.mkdir(parents=True)
-    (folder / "hls").touch()
-    return folder / "python"
-
-
-def not_on_path(_name: str) -> None:
-    return None
-
-
-def test_printed_command_is_the_shortest_that_works(python: Path, tmp_path: Path) -> None:
-    checkout = tmp_path / "checkout"
-    assert find_hls_command(python, checkout, not_on_path) == ".venv/bin/hls"
-    assert find_hls_command(python, checkout / "docs", not_on_path) == f"{checkout}/.venv/bin/hls"
-    assert find_hls_command(python, tmp_path, lambda _: str(python.with_name("hls"))) == "hls"
-    (tmp_path / "hls").touch()  # another program of the same name
-    assert find_hls_command(python, tmp_path, lambda _: str(tmp_path / "hls")) == "checkout/.venv/bin/hls"
-    python.with_name("hls").unlink()
-    assert find_hls_command(python, tmp_path, not_on_path) == "checkout/.venv/bin/python -m hls_handler"
-
 
 KEY = "claude-key-marker-3"
 REAL = Claude(api_key=SecretStr(KEY))
@@ -75,32 +49,6 @@ def test_a_missing_key_is_reported_with_the_place_to_set_it(folder: Path, settin
         f"{where} (claude.api_key): {unset}, or omit --claude real\n",
     )
     assert not (folder / "data").exists()
-
-
-def test_the_estimate_includes_follow_up_questions_and_the_price_of_every_model(tmp_path: Path) -> None:
-    library = load_checked(load(tmp_path, SMALLEST))
-    cheap, dear, unknown = (
-        describe_story_cost(REAL.model_copy(update={"model": model}), library, asked=0)
-        for model in (REAL.model, "claude-opus-5-5", "llama-of-my-own")
-    )
-    (cheap_usd,), (dear_usd,) = (
-        re.findall(r"^up to 14 questions; about ([0-9.]+) USD at most, if ", cheap),
-        re.findall(r"^up to 14 questions; about ([0-9.]+) USD at most, if ", dear),
-    )
-    assert 0.01 < float(cheap_usd) < 0.2 < float(dear_usd) < 10
-    assert unknown == "up to 14 questions; the price of at least one model is unknown"
-
-
-def test_the_demo_does_not_start_if_it_would_exceed_the_hourly_budget(tmp_path: Path) -> None:
-    claude, library = REAL.model_copy(update={"calls_per_hour": 20}), load_checked(load(tmp_path, SMALLEST))
-    describe_story_cost(claude, library, asked=6)
-    with pytest.raises(SettingsError) as raised:
-        describe_story_cost(claude, library, asked=7)
-    (problem,) = raised.value.problems
-    assert problem == (
-        "the demo asks up to 14 questions, 7 were asked in the last hour, and claude.calls_per_hour allows 20; "
-        "wait, or raise claude.calls_per_hour"
-    )
 
 
 def test_a_rejected_key_is_reported_before_the_demo_starts() -> None:
@@ -133,7 +81,7 @@ def test_sandbox_begins_with_opened_issues_and_prints_commands_of_this_installat
         page = ask(lines[0].split()[1], "GET", "/11").headers["location"]
         text = ask(lines[0].split()[1], "GET", page).text
         process.kill()
-    program = find_hls_command(folder=tmp_path, which=not_on_path)
+    program = Path(sys.executable).with_name("hls")
     assert lines[3].startswith(f"Try:    {program} init --github-url ")
     assert lines[4].endswith(f"(other names: {program} send --list)\n")
     assert "changed the title" not in text

@@ -14,7 +14,6 @@ import typer
 from pydantic import SecretStr
 
 from hls_handler.analysis import REPLY_TYPES, ValidReply
-from hls_handler.cli.demo import KEY_VARIABLE, find_hls_command
 from hls_handler.cli.init.files import (
     DEFAULT_CLAUDE,
     DEFAULT_GITHUB,
@@ -45,7 +44,15 @@ from hls_handler.cli.init.session import (
     parse_repositories,
     parse_webhook_url,
 )
-from hls_handler.cli.options import DOTENV, abort, connect_claude, print_line, print_lines
+from hls_handler.cli.options import (
+    DOTENV,
+    KEY_VARIABLE,
+    abort,
+    connect_claude,
+    find_hls_command,
+    print_line,
+    print_lines,
+)
 from hls_handler.clients.app_setup import EVENTS, MAX_NAME_CHARS
 from hls_handler.clients.claude_errors import KEY_REMEDY
 from hls_handler.clients.webhook_setup import UNSERVED_URL
