@@ -13,7 +13,7 @@ import typer
 
 from hls_handler import shipped
 from hls_handler.analysis import REPLY_TYPES, Usage
-from hls_handler.background.hooks import describe_several, own_hooks
+from hls_handler.background.hooks import own_hooks
 from hls_handler.cli.options import DOTENV, Config, config_path, connect_claude, print_line, utc_now
 from hls_handler.clients.claude import cost_usd
 from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
@@ -183,20 +183,17 @@ def _check_webhooks(
 ) -> Iterator[str]:
     """Yield the problems of the webhooks of the repository and its organisation, as far as a token may list them."""
     owner, web = effective.pattern.partition("/")[0], web_url(settings.github.base_url)
-    places = {owner: (f"/orgs/{owner}", f"{web}/organizations/{owner}")}
+    places = [(f"/orgs/{owner}", f"{web}/organizations/{owner}")]
     if not is_pattern(effective.pattern):
-        places[effective.pattern] = (f"/repos/{effective.pattern}", f"{web}/{effective.pattern}")
+        places.append((f"/repos/{effective.pattern}", f"{web}/{effective.pattern}"))
     sent: set[str] = set()
     page = None
-    for place, (path, address) in places.items():
+    for path, address in places:
         hooks = own_hooks(
             list_hooks(path),
             webhook_paths=settings.server.webhook_paths,
             hook_id=settings.catch_up.hook_id,
         )
-        if len(hooks) > 1 and settings.catch_up.enabled:
-            problem = describe_several(place, hooks, settings.server.webhook_paths)
-            yield f"{problem.message}; {problem.remedy}"
         for hook in hooks:
             sent |= hook.events
             page = f"{address}/settings/hooks/{hook.id}"
