@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from hls_handler import shipped
-from hls_handler.analysis import REPLY_TYPES, Usage
+from hls_handler.analysis import Usage
 from hls_handler.background.hooks import own_hooks
 from hls_handler.cli.options import DOTENV, Config, config_path, connect_claude, print_line, utc_now
 from hls_handler.clients.claude import cost_usd
@@ -20,11 +20,10 @@ from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.clients.hooks import Hook
 from hls_handler.clients.identity import Identity
-from hls_handler.engine.library import find_own_prompts, find_unused_shipped_prompts, load_checked
+from hls_handler.engine.library import load_checked
 from hls_handler.errors import DependencyDown, HlsError, Permanent, PromptError, SettingsError, with_remedy
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
-from hls_handler.reports.prompt_library import format_custom_fields, list_labels
 from hls_handler.routing.commands import list_needed_events
 from hls_handler.routing.router import may_have_checks
 from hls_handler.settings.effective import (
@@ -57,10 +56,9 @@ def check(
     Renders every prompt with every recorded payload of its events. Unless --offline is given, also checks the GitHub
     token, the Claude API key and the models. The token's permissions, and the events that the webhook sends, are
     checked for each repository that the settings name without wildcards; the events of an App for all. Prints one line
-    for each problem, with file and line number. Also prints one line for each prompt that defines its own fields or
-    labels, and for each shipped prompt whose events no repository enables. With --offline, an unset variable in the
-    settings is no problem; a note names it. Notes also name each shipped file that is edited in a clone and each model
-    without a known price, whose reviews no budget limits, and say if the console is off.
+    for each problem, with file and line number. With --offline, an unset variable in the settings is no problem; a note
+    names it. Notes also name each shipped file that is edited in a clone and each model without a known price, whose
+    reviews no budget limits, and say if the console is off.
 
     A warning, such as a retired model that is replaced, is no problem.
 
@@ -84,13 +82,6 @@ def check(
     if not offline:
         # Both clients report a problem with the proxy variables, so duplicates are removed.
         findings += dict.fromkeys([*_check_github(settings), *_check_claude(settings, library)])
-    for prompt in find_own_prompts(library) if library else ():
-        if prompt.reply_model is not REPLY_TYPES[prompt.reply]:
-            fields = "; ".join(format_custom_fields(prompt)) or "as in the reply type"
-            labels = "; ".join(f"{field}: {names}" for field, names in list_labels(prompt.reply_model)) or "none"
-            print_line(f"{prompt.absolute_path}: fields {fields}. Labels {labels}")
-    for prompt in find_unused_shipped_prompts(settings, library) if library else ():
-        print_line(f"{prompt.absolute_path}: not in use, because no repository enables {' or '.join(prompt.on)}")
     for name in shipped.find_edited_files():
         print_line(f"{(shipped.PROMPTS.parent / name).absolute()}: note: {EDITED}")
     for key, problem in settings.unset.items():

@@ -128,14 +128,12 @@ def find_library_warnings(settings: Settings, library: Library) -> Iterator[str]
                 where = settings.sources.where(f"{effective.key}.events[{position}]")
                 advice = f"add {event} to the `on:` of a prompt, or do not enable it"
                 yield f"{where}: {event} is enabled, but no prompt is for it, so it is ignored; {advice}"
-    own = find_own_prompts(library)
     for prompt in _find_unused(settings, library):
-        if prompt in own:
-            sources = library.sources[prompt.name]
-            line = next((number for number, text in sources.numbered_front if text.startswith("on")), 1)
-            advice = f"add one to repositories[].events in {settings.sources.file}, or remove the prompt"
-            where = f"{Path(sources.front_file).absolute()}:{line}"
-            yield f"{where}: on: no repository enables {' or '.join(prompt.on)}; {advice}"
+        sources = library.sources[prompt.name]
+        line = next((number for number, text in sources.numbered_front if text.startswith("on")), 1)
+        advice = f"add one to repositories[].events in {settings.sources.file}, or remove the prompt"
+        where = f"{Path(sources.front_file).absolute()}:{line}"
+        yield f"{where}: on: no repository enables {' or '.join(prompt.on)}; {advice}"
     for _, effective in _enabled_entries(settings):
         where = settings.sources.where(f"{effective.key}.variables")
         for name, prompt in library.prompts.items():
@@ -144,18 +142,6 @@ def find_library_warnings(settings: Settings, library: Library) -> Iterator[str]
                     advice = f"add {variable} there or to prompts.variables"
                     uses = f"{prompt.absolute_path} uses config.{variable}"
                     yield f"{where}: {uses}, which {effective.pattern} lacks; {advice}"
-
-
-def find_own_prompts(library: Library) -> tuple[Prompt, ...]:
-    """Return the prompts whose front matter is not the shipped one."""
-    shipped = {source.prompt: source.front for source in read_folder(SHIPPED_FRONT_MATTER)[0].values()}
-    return tuple(p for p in library.prompts.values() if shipped.get(p.name) != library.sources[p.name].front)
-
-
-def find_unused_shipped_prompts(settings: Settings, library: Library) -> tuple[Prompt, ...]:
-    """Return the prompts with shipped front matter of which no repository enables an event."""
-    own = find_own_prompts(library)
-    return tuple(prompt for prompt in _find_unused(settings, library) if prompt not in own)
 
 
 def _enabled_entries(settings: Settings) -> list[tuple[Repository, EffectiveSettings]]:
@@ -187,9 +173,12 @@ def _can_run(name: str, effective: EffectiveSettings, library: Library) -> bool:
 
 
 def _find_unused(settings: Settings, library: Library) -> Iterator[Prompt]:
+    """Yield the prompts whose front matter is not the shipped one, and of which no repository enables an event."""
+    shipped_fronts = {source.prompt: source.front for source in read_folder(SHIPPED_FRONT_MATTER)[0].values()}
     chosen, entries = find_chosen_prompts(settings), _enabled_entries(settings)
     for name, prompt in library.prompts.items():
-        runs_otherwise = name in chosen or name in library.shadows or library.predecessors(name)
+        is_shipped = shipped_fronts.get(name) == library.sources[name].front
+        runs_otherwise = is_shipped or name in chosen or name in library.shadows or library.predecessors(name)
         if prompt.on and not runs_otherwise and not any(_enables(one, key) for _, one in entries for key in prompt.on):
             yield prompt
 

@@ -182,16 +182,9 @@ labels: {areas: "area/{value}", kind: {bug: defect}, priority: false, difficulty
 """
 
 
-def test_check_and_vars_print_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
+def test_vars_print_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
     files = {"issues/own.j2": f"{FRONT}{OWN}---\n{TASK}".replace("opened", "edited")}
     write(tmp_path / "lib", {**files, "issues/own.comment.md.j2": "{{ analysis.version }}"})
-    checked = CliRunner().invoke(app, ["check", "--offline"])
-    assert checked.exit_code == 0
-    assert checked.stdout.splitlines()[0] == (
-        f"{tmp_path}/lib/issues/own.j2: fields component: one of payments, search, none; areas: list: one "
-        "of api, docs; version: text. Labels kind: defect; component: component-payments, component-search; "
-        "areas: area/api, area/docs"
-    )
     listed = hls("vars", "issues").stdout
     assert (
         "\nAdditional or changed variables after issues/own:\n"

@@ -12,7 +12,6 @@ from hls_handler.engine.library import (
     FACTS,
     families,
     find_library_warnings,
-    find_unused_shipped_prompts,
     load_checked,
 )
 from hls_handler.prompting.library import load_library
@@ -36,14 +35,6 @@ def warnings(folder: Path, settings_text: str, prompts: dict[str, str] | None = 
     if prompts:
         library = load_library(write(folder / "own", prompts), SHIPPED, families=families(), shipped=SHIPPED)
     return [one.replace(f"{folder}/", "") for one in find_library_warnings(settings, library)]
-
-
-def test_shipped_prompts_of_other_events_are_not_in_use(tmp_path: Path) -> None:
-    settings = load(tmp_path, SMALLEST)
-    assert [prompt.name for prompt in find_unused_shipped_prompts(settings, shipped_library())] == [
-        "comments/reply",
-        "releases/announce",
-    ]
 
 
 @pytest.mark.parametrize("event", ["push", "issues.closed"])
