@@ -18,13 +18,8 @@ from tests.e2e.service import SECRET, settings_text
 from tests.prompting.samples import write
 from tests.settings.files import app_key
 
-SENT = ("issues", "pull_request", "pull_request_review", "issue_comment", "workflow_run", "release")
+SENT = ("issues", "pull_request", "pull_request_review", "workflow_run")
 EVENTS = "events: [issues, pull_request, pull_request_review, workflow_run, release, issue_comment]"
-UNSENT = (
-    "the webhook does not send pull_request_review_comment, pull_request_review_thread, which the settings need; "
-    "select them at"
-)
-
 Check = Callable[..., Result]
 
 
@@ -67,44 +62,34 @@ def test_valid_settings_are_fine(check: Check) -> None:
     assert checked.stdout.endswith("settings and 9 prompts are fine; GitHub and Claude answer\n")
 
 
-def test_fallback_issue_that_does_not_exist_is_named(check: Check) -> None:
-    entry = f'  - {{name: "{REPOSITORY}", comments: {{post_to: {{push: 4711}}}}}}'
-    checked = check({"repositories:\n": f"repositories:\n{entry}\n"})
-    assert checked.exit_code == 1
-    assert f".comments.post_to.push): the issue {REPOSITORY}#4711 cannot be read: GET " in checked.stdout
-
-
-def test_chosen_prompt_that_does_not_exist_is_named(check: Check, settings: Path) -> None:
-    use = "prompts: {use: {issues.reopened: issues/analyse, issues.edited: false}}"
-    checked = check({"release, issue_comment]\n": f"release, issue_comment]\n    {use}\n"})
-    place = f"{settings}:20 (repositories[0].prompts.use.issues.reopened)"
-    assert_last_line(checked, f"{place}: there is no prompt 'issues/analyse'; did you mean 'issues/analyze'?")
-
-
-def test_events_that_the_webhook_of_a_repository_does_not_send_are_named(
-    check: Check, settings: Path, sandbox: Sandbox
-) -> None:
-    sandbox.state.set_permission(REPOSITORY, "hls-bot", "admin")
-    hook = sandbox.state.hooks.add(REPOSITORY, "https://hls.invalid/webhook", SECRET, events=SENT)
-    one, place = (
-        {'"Codertocat/*"': REPOSITORY, "enabled: false": "enabled: true"},
-        f"{settings}:18 (repositories[0].name)",
+def test_names_that_do_not_exist_are_named(check: Check, settings: Path) -> None:
+    entries = (
+        f'  - {{name: "{REPOSITORY}", comments: {{post_to: {{push: 4711}}}}}}\n'
+        '  - {name: "Codertocatt/*", prompts: {use: {issues.reopened: issues/analyse, issues.edited: false}}}'
     )
-    assert_last_line(check(one), f"{place}: {UNSENT} {sandbox.page_url}{REPOSITORY}/settings/hooks/{hook.id}")
+    checked = check({"repositories:\n": f"repositories:\n{entries}\n"})
+    assert checked.exit_code == 1
+    prompt, issue, owner = checked.stdout.splitlines()[-3:]
+    assert prompt == (
+        f"{settings}:19 (repositories[1].prompts.use.issues.reopened): there is no prompt 'issues/analyse'; did you "
+        "mean 'issues/analyze'?"
+    )
+    assert f".comments.post_to.push): the issue {REPOSITORY}#4711 cannot be read: GET " in issue
+    assert owner == f"{settings}:19 (repositories[1].name): GitHub has no account Codertocatt; check the name"
 
 
-def test_events_that_the_webhook_of_an_organisation_does_not_send_are_named(
-    check: Check, settings: Path, sandbox: Sandbox
-) -> None:
-    hook = sandbox.state.hooks.add("Codertocat", "https://hls.invalid/webhook", SECRET, events=SENT)
-    page = f"{sandbox.page_url}organizations/Codertocat/settings/hooks/{hook.id}"
-    assert_last_line(check(), f"{settings}:18 (repositories[0].name): {UNSENT} {page}")
-
-
-def test_owner_that_does_not_exist_is_named(check: Check, settings: Path) -> None:
-    place = f"{settings}:18 (repositories[0].name)"
-    checked = check({'"Codertocat/*"': '"Codertocatt/*"'})
-    assert_last_line(checked, f"{place}: GitHub has no account Codertocatt; check the name")
+def test_events_that_the_webhooks_do_not_send_are_named(check: Check, settings: Path, sandbox: Sandbox) -> None:
+    """That of the organisation sends two events, and that of the repository others."""
+    sandbox.state.set_permission(REPOSITORY, "hls-bot", "admin")
+    sandbox.state.hooks.add("Codertocat", "https://hls.invalid/webhook", SECRET, events=("release", "issue_comment"))
+    hook = sandbox.state.hooks.add(REPOSITORY, "https://hls.invalid/webhook", SECRET, events=SENT)
+    checked = check({'"Codertocat/*"': REPOSITORY, "enabled: false": "enabled: true"})
+    page = f"{sandbox.page_url}{REPOSITORY}/settings/hooks/{hook.id}"
+    assert_last_line(
+        checked,
+        f"{settings}:18 (repositories[0].name): the webhook does not send pull_request_review_comment, "
+        f"pull_request_review_thread, which the settings need; select them at {page}",
+    )
 
 
 def test_rejected_credentials_are_named_and_not_shown(check: Check, settings: Path, sandbox: Sandbox) -> None:
@@ -142,12 +127,19 @@ def check_app(check: Check, sandbox: Sandbox, tmp_path: Path, *, without: str, k
     return check({f'token: "{sandbox.token}"': app_section, '"Codertocat/*"': name or '"Codertocat/*"'})
 
 
-def test_event_that_the_app_does_not_get_is_named(check: Check, sandbox: Sandbox, tmp_path: Path) -> None:
-    checked = check_app(check, sandbox, tmp_path, without="pull_request_review_thread", kind="User")
+def test_what_the_app_lacks_is_named(check: Check, sandbox: Sandbox, tmp_path: Path) -> None:
+    name = '"Codertocatt/*"'
+    checked = check_app(check, sandbox, tmp_path, without="pull_request_review_thread", kind="User", name=name)
     assert checked.exit_code == 1
-    assert checked.stdout.splitlines()[-1].endswith(
+    event, owner = checked.stdout.splitlines()[-2:]
+    page = f"{sandbox.page_url}settings/apps/my-hls"
+    assert event.endswith(
         "the App's webhook does not send pull_request_review_thread, which the settings need; select them at "
-        f"{sandbox.page_url}settings/apps/my-hls/permissions"
+        f"{page}/permissions"
+    )
+    assert owner.endswith(
+        "(repositories[0].name): the App is not installed on Codertocatt; check the name, or install it at "
+        f"{page}/installations"
     )
 
 
@@ -163,14 +155,3 @@ def test_merge_queues_are_named_where_one_may_wait_for_a_check(
         "the App's webhook does not send merge_group, so a merge queue in Codertocat that requires the check waits for "
         "it in vain; if you use one, add the permission Merge queues (read) and the event Merge group at " + page
     ]
-
-
-def test_owner_on_whose_account_the_app_is_not_installed_is_named(
-    check: Check, sandbox: Sandbox, tmp_path: Path
-) -> None:
-    checked = check_app(check, sandbox, tmp_path, without="", kind="User", name='"Codertocatt/*"')
-    assert checked.exit_code == 1
-    assert checked.stdout.splitlines()[-1].endswith(
-        "(repositories[0].name): the App is not installed on Codertocatt; check the name, or install it at "
-        f"{sandbox.page_url}settings/apps/my-hls/installations"
-    )

@@ -29,8 +29,7 @@ storage: {{url: "{url}"}}
 USAGE = Usage("claude-haiku-5-5", 100, 20, 30, 40, cost_usd=0.0123456, took_s=1.5)
 
 
-@pytest.mark.parametrize("given", ["g1", "request-g1"], ids=["GUID", "request id"])
-def test_show_lists_each_step_with_its_cost_in_order(tmp_path: Path, given: str) -> None:
+def test_show_lists_each_step_with_its_cost_in_order(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/hls.db"
     with closing(Storage.open(url)) as store:
         lease = begin(store, "g1")
@@ -54,7 +53,7 @@ def test_show_lists_each_step_with_its_cost_in_order(tmp_path: Path, given: str)
         store.queue.finish(lease, "done", reason="labels bug", took_s=2.5, github_requests=4)
     settings = tmp_path / "settings.yaml"
     settings.write_text(SETTINGS.format(url=url))
-    shown = CliRunner().invoke(app, ["deliveries", "show", given, "--config", str(settings)])
+    shown = CliRunner().invoke(app, ["deliveries", "show", "request-g1", "--config", str(settings)])
     failed = "1.500 s, failed: no kind, 170 tokens in, 20 out, 0.012346 USD, claude-haiku-5-5, request req_011"
     assert shown.stdout.splitlines()[1:] == [
         "  Done: labels bug.",
@@ -69,22 +68,6 @@ def test_show_lists_each_step_with_its_cost_in_order(tmp_path: Path, given: str)
         "  Step post 2: 0.500 s",
         f"  Step ask (shadow): {failed}",
         "  Requests to GitHub: 4",
-    ]
-    printed = CliRunner().invoke(app, ["deliveries", "show", given, "--config", str(settings), "--json"])
-    document = json.loads(printed.stdout)
-    assert [(call["request_id"], call["is_estimate"]) for call in document["calls"]] == [
-        ("req_011", False),
-        (None, True),
-        ("req_011", False),
-    ]
-    assert [(step["name"], step["status"], step["took_s"]) for step in document["steps"]] == [
-        ("route", "done", None),
-        ("gather", "done", 0.25),
-        ("ask", "failed", 1.5),
-        ("ask", "failed", None),
-        ("post", "done", 0.75),
-        ("post 2", "done", 0.5),
-        ("ask (shadow)", "failed", 1.5),
     ]
 
 

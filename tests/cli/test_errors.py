@@ -14,7 +14,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hls_handler.cli import app
-from hls_handler.db.values import compress
 from hls_handler.deliveries import Checkpoint
 from hls_handler.storage import Storage
 from tests.queue.builders import begin, dead_letter
@@ -80,17 +79,6 @@ def test_a_payload_that_is_nested_too_deeply_is_rejected(folder: Path, config: t
     assert result.stderr == f"{folder}/event.json is not JSON: it is nested too deeply\n"
 
 
-def test_a_database_error_during_a_read_is_reported_with_its_setting(config: tuple[str, str], database: Path) -> None:
-    with changed(database) as connection:
-        connection.execute("ALTER TABLE deliveries RENAME TO elsewhere")
-    result = hls("why", "octo/widgets#7", *config)
-    assert result.exit_code == 2
-    assert result.stderr == (
-        f"{database.parent}/settings.yaml:4 (storage.url): the database sqlite:///{database} cannot be used: no such "
-        "table: deliveries; see whether it is intact\n"
-    )
-
-
 def test_a_database_error_during_a_write_is_reported_with_its_setting(config: tuple[str, str], database: Path) -> None:
     with changed(database) as connection:
         connection.execute(
@@ -113,20 +101,10 @@ def test_a_pause_creates_a_missing_database(folder: Path, config: tuple[str, str
         assert connection.execute("SELECT version_num FROM hls_version").fetchone() == ("0.4.0",)
 
 
-@pytest.mark.parametrize(
-    ("command", "code"),
-    [
-        (("deliveries", "list"), 0),
-        (("why", "octo/widgets#7"), 1),
-    ],
-    ids=["list", "why"],
-)
-def test_a_command_that_reads_deliveries_creates_no_database(
-    folder: Path, config: tuple[str, str], command: tuple[str, ...], code: int
-) -> None:
-    result = hls(*command, *config)
-    assert result.exit_code == code
-    assert result.stdout + result.stderr == (
+def test_a_command_that_reads_deliveries_creates_no_database(folder: Path, config: tuple[str, str]) -> None:
+    result = hls("why", "octo/widgets#7", *config)
+    assert result.exit_code == 1
+    assert result.stderr == (
         f"there is no database at {folder}/hls.db yet ({folder}/settings.yaml:4 (storage.url) names it; `hls serve` "
         "creates it); to read the deliveries of a service, run this command in its folder and with its settings file "
         "(--config)\n"
@@ -162,22 +140,12 @@ def test_folder_whose_name_the_locale_cannot_encode_is_no_error(tmp_path: Path) 
     assert (result.returncode, result.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(
-    ("damaged", "problem"),
-    [
-        (b"no zstd", "error determining content size from frame header"),
-        (compress(b"\xff"), "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
-    ],
-    ids=["not packed", "no text"],
-)
-def test_a_damaged_checkpoint_is_reported(
-    config: tuple[str, str], database: Path, damaged: bytes, problem: str
-) -> None:
+def test_a_damaged_checkpoint_is_reported(config: tuple[str, str], database: Path) -> None:
     with changed(database) as connection:
-        connection.execute("UPDATE checkpoints SET value = ?", (damaged,))
+        connection.execute("UPDATE checkpoints SET value = ?", (b"no zstd",))
     result = hls("why", "octo/widgets#7", *config)
     assert result.exit_code == 2
     assert result.stderr == (
-        f"{database.parent}/settings.yaml:4 (storage.url): a stored value cannot be read ({problem}): the database may "
-        "be damaged; restore a backup\n"
+        f"{database.parent}/settings.yaml:4 (storage.url): a stored value cannot be read (error determining content "
+        "size from frame header): the database may be damaged; restore a backup\n"
     )

@@ -42,21 +42,18 @@ def get(page: AppPage, path: str) -> Answer:
         return ask(f"http://{HOST}:{port}", "GET", path)
 
 
-def test_the_page_posts_the_escaped_manifest_to_github(page: AppPage) -> None:
+def test_the_page_posts_the_escaped_manifest_and_a_code_with_the_state_is_exchanged_once(
+    page: AppPage, exchange: Exchange
+) -> None:
     shown = get(page, f"/{page.state}")
     assert shown.status == 200
     assert 'action="https://github.com/settings/apps/new?state=s&amp;x=1"' in shown.text
     assert "&quot;&gt;&lt;script&gt;" in shown.text
     assert "default-src 'none'; script-src 'nonce-" in shown.headers["content-security-policy"]
-
-
-def test_a_code_with_the_state_is_exchanged_once_and_leads_to_the_installation(
-    page: AppPage, exchange: Exchange
-) -> None:
     answers = [get(page, f"/code?code=c-1&state={page.state}") for _ in range(2)]
     assert [(one.status, one.headers["location"]) for one in answers] == [(303, NEXT), (303, NEXT)]
     assert exchange.codes == ["c-1"]
-    assert page.ended.wait(10)
+    assert page.ended.is_set()
 
 
 @pytest.mark.parametrize(

@@ -56,22 +56,11 @@ def test_reply_is_one_sentence_with_the_fields_that_are_not_empty(
     assert describe_reply(ValidReply("p@1", kind, reply, Usage("claude"))) == sentence
 
 
-POSTED = PromptResult("issues/analyze@1", (RequestedLabel("bug", "kind"),), speaks=True)
-
-
-@pytest.mark.parametrize(
-    ("shadow", "description"),
-    [
-        (
-            ShadowResult("issues/strict", "done", None, PromptResult("issues/strict@2", (), speaks=False), POSTED),
-            "Shadow prompt issues/strict@2 would have set no labels, without a comment; none of this was posted.",
-        ),
-        (
-            ShadowResult("issues/strict", "failed", "Claude answered 400", None, POSTED),
-            "Shadow prompt issues/strict failed: Claude answered 400",
-        ),
-    ],
-    ids=["silent", "failed"],
-)
-def test_a_shadow_is_described_by_what_it_would_have_done(shadow: ShadowResult, description: str) -> None:
-    assert describe_shadow(shadow) == description
+def test_a_shadow_is_described_by_what_it_would_have_done() -> None:
+    posted = PromptResult("issues/analyze@1", (RequestedLabel("bug", "kind"),), speaks=True)
+    silent = PromptResult("issues/strict@2", (), speaks=False)
+    assert describe_shadow(ShadowResult("issues/strict", "done", None, silent, posted)) == (
+        "Shadow prompt issues/strict@2 would have set no labels, without a comment; none of this was posted."
+    )
+    failed = ShadowResult("issues/strict", "failed", "Claude answered 400", None, posted)
+    assert describe_shadow(failed) == "Shadow prompt issues/strict failed: Claude answered 400"
