@@ -49,13 +49,8 @@ def pause(
         current = next(one for one in store.pauses.active() if (one.repository or "").lower() == name)
         queued = store.searches.count(DeliverySearch(state="queued", repository=repository))
         running = store.searches.count(DeliverySearch(state="running", repository=repository))
-        known = repository is None or name in {
-            label.lower() for counter, label in store.statistics.counters() if counter == "repository"
-        }
     print_line(f"{describe_pause(current)}; {resume_command(current)} ends the pause")
     print_line(f"{queued} queued, which will wait, as will new deliveries; {running} running, which will finish")
-    if not known:
-        print_line(f"no webhook was ever received from {repository}; check the spelling")
 
 
 def resume(repository: RepositoryArgument = None, config: Config = None) -> None:
