@@ -42,16 +42,6 @@ class Step:
     request_id: str | None = None  # that Claude gave to the call
 
 
-def list_steps(row: DeliveryRow, steps: Steps, calls: Sequence[CallRow]) -> tuple[Step, ...]:
-    """Return the steps: `route`, `gather`, `ask` for each call of Claude, `post` for each action, then shadow calls.
-
-    `gather`, `ask` and `post` are there in any case, because a step that was not reached explains a missing comment.
-    """
-    timeline = _Timeline(row, steps, calls)
-    shadow = (timeline.call(call) for call in calls if call.of_shadow)
-    return (timeline.route(), timeline.gather(), *timeline.asks(), *timeline.posts(), *shadow)
-
-
 def step_name(name: str, index: int) -> str:
     """Return "ask" for the index 0, "ask 2" for 1, "ask (part 2)" for the second part of a pull request.
 
@@ -66,103 +56,106 @@ def step_name(name: str, index: int) -> str:
     return name if index == 0 else f"{name} {index + 1}"
 
 
-class _Timeline:
-    def __init__(self, row: DeliveryRow, steps: Steps, calls: Sequence[CallRow]) -> None:
-        self._row, self._steps, self._calls = row, steps, calls
-        self._is_asked = row.analysis_status == "done"
-        self._failed = self._find_failed()
+def list_steps(row: DeliveryRow, steps: Steps, calls: Sequence[CallRow]) -> tuple[Step, ...]:
+    """Return the steps: `route`, `gather`, `ask` for each call of Claude, `post` for each action, then shadow calls.
 
-    def _find_failed(self) -> str | None:
-        """Return the name of the step at which the last attempt failed; None if it did not fail.
-
-        A defect, or an error before `gather`, stores no status; the step is then the first one without a result.
-        """
-        row = self._row
-        if row.posting_status == "failed":
-            return POST
-        if row.analysis_status == "failed":
-            return ASK if (GATHER, 0) in self._steps else GATHER
-        if row.state != "dead" and not (row.state == "queued" and row.failures):
-            return None
-        stored = {name for name, _ in self._steps}
-        done = {ROUTE: ROUTE in stored, GATHER: GATHER in stored, ASK: self._is_asked}
-        return next((name for name, is_done in done.items() if not is_done), POST)
-
-    def route(self) -> Step:
-        row, rule = self._row, RULE.decode(self._steps.get((ROUTE, 0)))
-        if self._failed == ROUTE:
-            return Step(ROUTE, "failed", row.reason, started_at=row.received_at)
-        detail = f"ignored: {row.reason}" if rule is None and row.state == "ignored" else rule
-        return Step(ROUTE, "done", detail, started_at=row.received_at)
-
-    def gather(self) -> Step:
-        step = self._steps.get((GATHER, 0))
-        return self._missing(GATHER) if step is None else _measured(step, None, None)
-
-    def asks(self) -> Iterator[Step]:
-        """Yield the calls, and the replies from the cache, in the order of the prompts."""
-        found = [(call.index, self.call(call)) for call in self._calls if not call.of_shadow]
-        for (name, index), step in self._steps.items():
-            reply = decode_reply_for_display(step) if name == ASK and index < FIRST_SHADOW_STEP else None
-            if reply is not None and reply.cached_at is not None:
-                found.append((index, Step(step_name(ASK, index), "done", "from the cache of replies")))
-        yield from (step for _, step in sorted(found, key=lambda one: one[0]))
-        if not found or (self._failed == ASK and all(step.status == "done" for _, step in found)):
-            yield self._missing(ASK)
-
-    def call(self, call: CallRow) -> Step:
-        status: StepStatus = "done" if call.outcome == "ok" else "failed"
-        detail = call.error or (None if call.outcome == "ok" else call.outcome)
-        if call.outcome is None:
-            is_current = self._row.state == "running" and call == self._calls[-1]
-            status, detail = ("running", None) if is_current else ("failed", "the end of the call was not stored")
-        return Step(
-            step_name(ASK, call.index),
-            status,
-            detail,
-            started_at=call.started_at,
-            took_s=call.lasted_s,
-            input_tokens=None if call.output_tokens is None else call.all_input_tokens,
-            output_tokens=call.output_tokens,
-            cost_usd=call.cost_usd,
-            is_estimate=call.is_estimate,
-            model=call.model,
-            request_id=call.request_id,
-        )
-
-    def posts(self) -> Iterator[Step]:
-        stored = sorted((index, step) for (name, index), step in self._steps.items() if name == POST)
-        for _, step in stored:
-            outcome = OUTCOME.decode(step)
-            yield _measured(step, outcome.detail if outcome else None, outcome.url if outcome else None)
-        if not stored or self._failed == POST:
-            yield self._missing(POST)
-
-    def _missing(self, name: str) -> Step:
-        row, error = self._row, None
-        if name == self._failed:
-            error = (row.posting_error if name == POST else row.analysis_error) or row.reason
-        if row.state == "running" and name == self._next():
-            return Step(name, "running", error and f"after an error: {error}")
-        if error is None:
-            return Step(name, "not reached")
-        failure = self._steps.get((FAILURE.name, 0))
-        if failure is None or FAILURE.decode(failure) != name:
-            return Step(name, "failed", error)
-        return replace(_measured(failure, error, None), name=name, status="failed")
-
-    def _next(self) -> str:
-        if (GATHER, 0) not in self._steps:
-            return GATHER
-        return POST if self._is_asked else ASK
+    `gather`, `ask` and `post` are there in any case, because a step that was not reached explains a missing comment.
+    """
+    failed = _find_failed(row, steps)
+    route = Step(ROUTE, "done", RULE.decode(steps.get((ROUTE, 0))), started_at=row.received_at)
+    if failed == ROUTE:
+        route = replace(route, status="failed", detail=row.reason)
+    elif route.detail is None and row.state == "ignored":
+        route = replace(route, detail=f"ignored: {row.reason}")
+    gathered = [_measured(steps[GATHER, 0])] if (GATHER, 0) in steps else []
+    asked = [step for _, step in sorted(_list_replies(row, steps, calls), key=lambda one: one[0])]
+    posted = []
+    for _, step in sorted((index, step) for (name, index), step in steps.items() if name == POST):
+        outcome = OUTCOME.decode(step)
+        done = _measured(step)
+        posted.append(replace(done, detail=outcome.detail, url=outcome.url) if outcome else done)
+    if not gathered:
+        gathered.append(_missing(GATHER, row, steps, failed))
+    if not asked or (failed == ASK and all(step.status == "done" for step in asked)):
+        asked.append(_missing(ASK, row, steps, failed))
+    if not posted or failed == POST:
+        posted.append(_missing(POST, row, steps, failed))
+    shadow = (_describe_call(row, calls, call) for call in calls if call.of_shadow)
+    return (route, *gathered, *asked, *posted, *shadow)
 
 
-def _measured(step: Checkpoint, detail: str | None, url: str | None) -> Step:
+def _find_failed(row: DeliveryRow, steps: Steps) -> str | None:
+    """Return the name of the step at which the last attempt failed; None if it did not fail.
+
+    A defect, or an error before `gather`, stores no status; the step is then the first one without a result.
+    """
+    if row.posting_status == "failed":
+        return POST
+    if row.analysis_status == "failed":
+        return ASK if (GATHER, 0) in steps else GATHER
+    if row.state == "dead" or (row.state == "queued" and row.failures):
+        return ROUTE if (ROUTE, 0) not in steps else _find_next(row, steps)
+    return None
+
+
+def _find_next(row: DeliveryRow, steps: Steps) -> str:
+    """Return the first step after `route` that has no result."""
+    if (GATHER, 0) not in steps:
+        return GATHER
+    return POST if row.analysis_status == "done" else ASK
+
+
+def _list_replies(row: DeliveryRow, steps: Steps, calls: Sequence[CallRow]) -> Iterator[tuple[int, Step]]:
+    """Yield the index and the step of each call, and of each reply from the cache."""
+    for call in calls:
+        if not call.of_shadow:
+            yield call.index, _describe_call(row, calls, call)
+    for (name, index), step in steps.items():
+        reply = decode_reply_for_display(step) if name == ASK and index < FIRST_SHADOW_STEP else None
+        if reply is not None and reply.cached_at is not None:
+            yield index, Step(step_name(ASK, index), "done", "from the cache of replies")
+
+
+def _describe_call(row: DeliveryRow, calls: Sequence[CallRow], call: CallRow) -> Step:
+    status: StepStatus = "done" if call.outcome == "ok" else "failed"
+    detail = call.error or (None if call.outcome == "ok" else call.outcome)
+    if call.outcome is None:
+        is_current = row.state == "running" and call == calls[-1]
+        status, detail = ("running", None) if is_current else ("failed", "the end of the call was not stored")
+    return Step(
+        step_name(ASK, call.index),
+        status,
+        detail,
+        started_at=call.started_at,
+        took_s=call.lasted_s,
+        input_tokens=None if call.output_tokens is None else call.all_input_tokens,
+        output_tokens=call.output_tokens,
+        cost_usd=call.cost_usd,
+        is_estimate=call.is_estimate,
+        model=call.model,
+        request_id=call.request_id,
+    )
+
+
+def _missing(name: str, row: DeliveryRow, steps: Steps, failed: str | None) -> Step:
+    """Return a step without a result: it failed, runs, or was not reached."""
+    error = None
+    if name == failed:
+        error = (row.posting_error if name == POST else row.analysis_error) or row.reason
+    if row.state == "running" and name == _find_next(row, steps):
+        return Step(name, "running", error and f"after an error: {error}")
+    if error is None:
+        return Step(name, "not reached")
+    failure = steps.get((FAILURE.name, 0))
+    if failure is None or FAILURE.decode(failure) != name:
+        return Step(name, "failed", error)
+    return replace(_measured(failure), name=name, status="failed", detail=error)
+
+
+def _measured(step: Checkpoint) -> Step:
     return Step(
         step_name(step.name, step.index),
         "done",
-        detail,
-        url,
         started_at=step.started_at,
         took_s=step.took_s,
         github_requests=step.github_requests,
