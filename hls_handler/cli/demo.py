@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 FOLDER = Path("data/demo")
 STORAGE_URL = f"sqlite:///{FOLDER}/hls.db"
 SETTINGS_FILE, LOG = FOLDER / "settings.yaml", FOLDER / "service.log"
-STATE_COLOURS = {"done": "green", "superseded": "yellow", "ignored": "yellow", "dead": "red"}
 DELIVERY_TIMEOUT_S = 60.0
 MAX_ATTEMPTS = 100  # to send an event, 0.1 s apart
 
@@ -227,7 +226,7 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess, *
             reports.append(report)
             succeeded = report.delivery.state in SUCCESSFUL
             all_succeeded = all_succeeded and succeeded
-            print_line(format_event(number, report, sandbox.page_url), colour=STATE_COLOURS.get(report.delivery.state))
+            print_line(format_event(number, report, sandbox.page_url))
             if not succeeded:
                 print_line(f"   {report.delivery.reason}")
             for line in (*format_report(report), *describe_steps(report)) if verbose else ():

@@ -47,11 +47,9 @@ Config = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-def print_line(line: str, *, err: bool = False, colour: str | None = None) -> None:
-    """Print one line. Newlines and control characters in it are escaped. The colour is for terminals only."""
-    escaped = escape_unprintable(line)
-    # On other outputs, `typer.echo` removes the colour.
-    typer.echo(typer.style(escaped, fg=colour) if colour and not os.environ.get("NO_COLOR") else escaped, err=err)
+def print_line(line: str, *, err: bool = False) -> None:
+    """Print one line. Newlines and control characters in it are escaped."""
+    typer.echo(escape_unprintable(line), err=err)
 
 
 def print_lines(text: str) -> None:
