@@ -5,12 +5,15 @@ The environment is sandboxed. Use of an undefined name is an error. Filters acce
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from traceback import walk_tb
+from typing import Any
 
 from jinja2 import FunctionLoader, StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta, nodes
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hls_handler.prompting.problems import Problem, suggest_name
@@ -81,8 +84,20 @@ class UndefinedVariable(StrictUndefined):
         return super()._undefined_message
 
 
+TOO_SLOW = "the template takes too long to render; limit its loops, as in labels[:20]"
+
+_rendering = threading.local()
+"""`until`: the time on `time.monotonic` at which the rendering in this thread is ended."""
+
+
 class PromptEnvironment(ImmutableSandboxedEnvironment):
-    """A Jinja environment for one prompt library. It gets templates from `sources`, and reads no files."""
+    """A Jinja environment for one prompt library. It gets templates from `sources`, and reads no files.
+
+    Each iteration of a loop checks the deadline, so a loop without output ends, too. Operators that make a large value
+    of two small ones are limited.
+    """
+
+    intercepted_binops = frozenset({"*", "**"})
 
     def __init__(self, sources: Mapping[str, SourceFile], filters: Mapping[str, Callable[..., object]]) -> None:
         def load(name: str) -> tuple[str, str, None] | None:
@@ -101,6 +116,26 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         del self.globals["lipsum"]
         self.filters |= dict(filters)
 
+    def check_deadline(self) -> None:
+        """Raise `RenderLimitError` if the rendering in this thread takes longer than `DEADLINE_S`."""
+        if time.monotonic() > getattr(_rendering, "until", float("inf")):
+            raise RenderLimitError(TOO_SLOW)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**":
+            raise RenderLimitError("** is not available in templates")
+        if isinstance(right, str | list | tuple):
+            left, right = right, left
+        if isinstance(left, str | list | tuple) and isinstance(right, int) and len(left) * right > MAX_CHARACTERS:
+            raise RenderLimitError(f"a text is repeated to more than {MAX_CHARACTERS:,} characters")
+        return super().call_binop(context, operator, left, right)
+
+    def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
+        check = nodes.Call(nodes.EnvironmentAttribute("check_deadline"), [], [], None, None)
+        for loop in source.find_all(nodes.For):
+            loop.body.insert(0, nodes.ExprStmt(check, lineno=loop.lineno))
+        return super()._generate(source, *args, **kwargs)
+
 
 def join_chunks(
     chunks: Iterator[str],
@@ -111,12 +146,12 @@ def join_chunks(
 ) -> str:
     """Join the chunks that a template or block outputs. Raise `RenderLimitError` if they exceed a render limit.
 
-    The limits are checked at each chunk, so a loop without output is not stopped. If `no_texts` is set, untrusted text
-    in the output raises a `TemplateError` with the message `no_texts`. Errors are thrown into the generator, so that
-    their traceback has the template's line.
+    The limits are checked at each chunk. If `no_texts` is set, untrusted text in the output raises a `TemplateError`
+    with the message `no_texts`. Errors are thrown into the generator, so that their traceback has the template's line.
     """
     assert isinstance(chunks, Generator)  # all compiled templates and blocks are generators
     until = clock() + deadline_s
+    _rendering.until = time.monotonic() + deadline_s
     collected: list[str] = []
     characters = texts = 0
     for chunk in chunks:
@@ -125,7 +160,7 @@ def join_chunks(
         if characters > MAX_CHARACTERS:
             chunks.throw(RenderLimitError(f"the template outputs more than {MAX_CHARACTERS:,} characters"))
         if clock() > until:
-            chunks.throw(RenderLimitError("the template takes too long to render; limit its loops, as in labels[:20]"))
+            chunks.throw(RenderLimitError(TOO_SLOW))
         if contains_placeholder(chunk):
             texts += chunk.count(PLACEHOLDER_START)
             if no_texts is not None:

@@ -42,6 +42,23 @@ def test_rule_9_a_rendering_without_end_is_stopped_at_its_line() -> None:
     assert place_of(caught.value) == ("prompts/t.j2", 2)
 
 
+ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+
+
+@pytest.mark.parametrize("template", [ENDLESS, f"{{% macro m() %}}{ENDLESS}{{% endmacro %}}{{{{ m() }}}}"])
+def test_rule_9_loop_without_end_is_stopped(template: str) -> None:
+    compiled = environment(template).get_template("t.j2")
+    with pytest.raises(RenderLimitError, match="takes too long to render"):
+        join_chunks(compiled.root_render_func(compiled.new_context({})), deadline_s=0.01)
+
+
+@pytest.mark.parametrize("expression", ["10 ** 9", "'ab' * 9000000", "9000000 * [1]"])
+def test_rule_9_operator_makes_no_huge_value(expression: str) -> None:
+    with pytest.raises(RenderLimitError, match=r"is not available|repeated to more than"):
+        written(f"{{{{ {expression} }}}}")
+    assert written("{{ 'ab' * 2 }}{{ 3 * 2 }}") == "abab6"
+
+
 def test_a_text_that_is_shown_too_often_is_stopped() -> None:
     compiled = environment("{% for a in range(100000) %}\n{{ x }}{% endfor %}").get_template("t.j2")
     placeholders = Placeholders(key=b"k", show=lambda text, nonce: text)
