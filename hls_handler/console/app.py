@@ -25,7 +25,6 @@ from hls_handler.console.overview import MAX_OVERVIEW_AGE_S, OverviewPage, read_
 from hls_handler.console.pages import STATIC
 from hls_handler.console.prompt_edits import PromptEdits
 from hls_handler.console.prompts import MAX_STATS_AGE_S, PromptPages
-from hls_handler.console.render_process import RenderProcess, RunRenderJob
 from hls_handler.console.sent_prompts import SentPromptPages
 from hls_handler.console.settings_page import SettingsPages
 from hls_handler.console.sign_in import SignInPages
@@ -55,8 +54,7 @@ class ConsolePorts:
 
 
 class Console:
-    def __init__(self, ports: ConsolePorts, *, run: RunRenderJob | None = None) -> None:
-        """`run` renders unsaved prompts; by default, a child process does."""
+    def __init__(self, ports: ConsolePorts) -> None:
         self._ports = ports
         self._own_key, self._attempts = secrets.token_bytes(32), Attempts()
         self._runs = ClaudeRuns(ports.store, ports.connect_claude, ports.now)
@@ -66,7 +64,6 @@ class Console:
         self._stats = SingleFlightCache(partial(read_library_stats, ports.store), ports.now, max_age_s=MAX_STATS_AGE_S)
         self._metrics = SingleFlightCache(partial(read_metrics, ports.store), ports.now, max_age_s=MAX_METRICS_AGE_S)
         self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
-        self._run = run or RenderProcess().run
 
     def routes(self, settings: Settings) -> Sequence[BaseRoute]:
         """Return the routes for these settings."""
@@ -81,7 +78,7 @@ class Console:
             *SentPromptPages(frame, store, ports.config).routes(),
             *DryRunPages(frame, store, ports.config, self._runs).routes(),
             *FiguresPages(frame, store, ports.now).routes(),
-            *PromptEdits(frame, store, prompts, self._run, self._runs, delimiter_key).routes(),
+            *PromptEdits(frame, store, prompts, self._runs, delimiter_key).routes(),
             *PromptPages(frame, store, prompts, self._stats, delimiter_key).routes(),
             *LogPages(frame, ports.log_ring).routes(),
             *SettingsPages(frame, store, ports.health, ports.prompts).routes(),

@@ -21,10 +21,9 @@ from starlette.routing import BaseRoute
 
 from hls_handler import shipped
 from hls_handler.console.claude_runs import CallRefused, ClaudeRuns
+from hls_handler.console.edited_prompt import RenderJob, RenderResult, render_edit
 from hls_handler.console.frame import Form, Frame
 from hls_handler.console.prompts import prompt_name, show_rendered
-from hls_handler.console.render_child import RenderJob, RenderResult
-from hls_handler.console.render_process import NO_RESULT, RunRenderJob
 from hls_handler.engine.library import all_variables
 from hls_handler.errors import HlsError, StoreUnavailable
 from hls_handler.prompting.front_matter import parse_front_matter
@@ -91,12 +90,11 @@ class PromptEdits:
         frame: Frame,
         store: Storage,
         prompts: Callable[[], ReloadingLibrary],
-        render: RunRenderJob,
         runs: ClaudeRuns,
         delimiter_key: bytes,
     ) -> None:
         self._frame, self._store, self._prompts = frame, store, prompts
-        self._run, self._runs, self._key = render, runs, delimiter_key
+        self._runs, self._key = runs, delimiter_key
         self._prepared: dict[str, Prepared] = {}  # rendered and not sent, by `Prepared.once`, the newest last
         self._lock = threading.Lock()
 
@@ -164,7 +162,7 @@ class PromptEdits:
         result, prepared = RenderResult(), None
         try:
             sources, unsuitable = self._choose(library, edit)
-            result = self._run(self._make_job(library, edit, sources))
+            result = render_edit(self._make_job(library, edit, sources))
             if result.requests:
                 prepared = self._prepare(library, edit, result, sources, unsuitable)
         except StoreUnavailable:
@@ -186,9 +184,6 @@ class PromptEdits:
         sources: Sequence[StoredFacts],
         unsuitable: Sequence[str],
     ) -> Prepared:
-        """Raises `HlsError` if the child process returned something else than the prompt."""
-        if len(result.requests) != len(sources):
-            raise HlsError(NO_RESULT)
         prompt, claude = _to_prompt(library.prompts[edit.name], result), self._frame.settings.claude
         schema = prompt.reply_model.model_json_schema()
         failed = [(sentence, "") for sentence in unsuitable]
@@ -199,8 +194,6 @@ class PromptEdits:
                 continue
             requests = tuple(RenderedPrompt(prompt, one.system, one.task, schema, one.missing) for one in made)
             trials.append(plan_edit(self._store, source, library, edit.name, requests))
-        if not trials or not all(trial.requests for trial in trials):
-            raise HlsError(NO_RESULT)
         first = trials[0]
         return Prepared(
             edit,
@@ -282,7 +275,7 @@ def _diff_label(source: SourceFile) -> str:
 
 
 def _to_prompt(before: Prompt, rendered: RenderResult) -> Prompt:
-    """Return the prompt that the child process rendered, with a reply type made from its front matter.
+    """Return the edited prompt, with a reply type made from its front matter.
 
     This parses YAML and compiles no template. Raises `HlsError` if the front matter is not valid.
     """

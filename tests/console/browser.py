@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.console.claude_runs import ClaudeClient
-from hls_handler.console.render_child import render_edit
 from hls_handler.engine.health import Health
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
@@ -29,7 +28,7 @@ class Browser:
         self.log_ring = LogRing()
         self.prompts: ReloadingLibrary | None = None  # set by tests that need it; loading one takes half a second
         self.claude: ClaudeClient | None = None
-        self.console, self.host = Console(self.ports(store), run=render_edit), host
+        self.console, self.host = Console(self.ports(store)), host
         self.cookie = ""
         self.sections: dict[str, Any] = {}  # of the settings, besides `server`
         self.apply(**server)

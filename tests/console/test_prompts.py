@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from hls_handler.analysis import IssueAnalysis, UnusableReply, Usage
-from hls_handler.console.render_child import JOB, RenderJob, render_edit
-from hls_handler.console.render_process import BUSY, NO_RESULT, RenderProcess
+from hls_handler.console.edited_prompt import RenderJob, render_edit
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.engine.library import FACTS, load_checked
 from hls_handler.errors import DependencyDown
@@ -297,48 +293,6 @@ def test_rule_9_unsaved_template_is_sandboxed(library: Path, template: str, prob
     assert all(one.startswith("edit/issues/analyze.j2:") for one in result.problems)
     assert problem in result.problems[0]
     assert str(library) not in str(result)
-
-
-def test_rule_9_unsaved_template_is_rendered_in_a_child_process_with_limits(library: Path) -> None:
-    job = make_job(library, with_task("{{ 'a' * 10**9 }}"))
-    result = RenderProcess().run(job)
-    assert result.problems == ("edit/issues/analyze.j2:9: MemoryError (tried with issues.opened)",)
-    assert result.diff[:2] == ("--- a/prompts/issues/analyze.j2", "+++ b/prompts/issues/analyze.j2")
-
-
-def test_rule_9_child_process_opens_no_file_while_it_renders(library: Path) -> None:
-    """The codec is in a file of Python that is not loaded yet."""
-    result = RenderProcess().run(make_job(library, with_task("{{ 'x'.encode('utf-7') }}")))
-    problem = "the template needs a file, which it may not open (Too many open files)"
-    assert result.problems == (f"edit/issues/analyze.j2: {problem}",)
-
-
-def test_rule_9_child_process_that_takes_too_long_is_killed(library: Path) -> None:
-    result = RenderProcess(wall_s=0.01).run(make_job(library, TEMPLATE))
-    assert result.problems == (NO_RESULT,)
-
-
-def test_second_edit_at_the_same_time_is_refused(library: Path) -> None:
-    process, job = RenderProcess(), make_job(library, TEMPLATE)
-    with ThreadPoolExecutor() as threads:
-        problems = [one.problems for one in threads.map(process.run, (job, job))]
-    assert problems.count((BUSY,)) == 1
-
-
-RENDER_IN_UVLOOP = """
-import asyncio, os, sys, threading, uvloop
-from hls_handler.console.render_child import JOB
-from hls_handler.console.render_process import RenderProcess
-os.register_at_fork(after_in_child=threading.Event().wait)
-job = JOB.validate_json(sys.stdin.buffer.read())
-print(uvloop.run(asyncio.to_thread(RenderProcess().run, job)).requests != ())
-"""
-
-
-def test_edit_is_rendered_in_a_process_whose_libraries_wait_after_a_fork(library: Path) -> None:
-    given = JOB.dump_json(make_job(library, TEMPLATE))
-    ran = subprocess.run([sys.executable, "-c", RENDER_IN_UVLOOP], input=given, capture_output=True, timeout=30)
-    assert ran.stdout == b"True\n"
 
 
 def test_comment_template_is_rendered_with_an_invented_reply(library: Path) -> None:

@@ -1,33 +1,20 @@
-"""Renders a prompt with an unsaved edit, in a process of its own without credentials. `render_process.py` starts it.
-
-The process gets a `RenderJob` as JSON on standard input and writes a `RenderResult` as JSON to standard output. It has
-limits on memory and time, and once it has read the prompt library, it can open no file and no socket and start no
-other process. So a template that escapes from Jinja's sandbox could still read no file.
-"""
+"""Renders a prompt with an unsaved edit."""
 
 from __future__ import annotations
 
-import codecs
-import contextlib
 import os
-import pprint
 import re
-import resource
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import jinja2.debug
-from pydantic import TypeAdapter
 
 from hls_handler import shipped
 from hls_handler.engine.library import families
 from hls_handler.errors import HlsError, PromptError
 from hls_handler.prompting.library import build_library
-from hls_handler.prompting.prompt import Family, Library, diff_texts
+from hls_handler.prompting.prompt import Library, diff_texts
 from hls_handler.prompting.render import render, render_comment
 from hls_handler.prompting.source_files import (
     COMMENT_SUFFIX,
@@ -39,12 +26,7 @@ from hls_handler.prompting.source_files import (
 from hls_handler.prompting.variables import sample_values
 from hls_handler.reports.prompt_input import PromptInput, list_variables
 
-MAX_MEMORY_BYTES, MAX_CPU_S = 768 * 1024 * 1024, 10
-MAX_OUTPUT_BYTES = 32 * 1024 * 1024
 MAX_PROBLEMS = 50
-
-USED_LATER = (jinja2.debug, pprint, codecs.lookup("unicode_escape"))
-"""What Jinja imports while it renders. It must be imported before no file can be opened any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,46 +64,18 @@ class RenderResult:
     comment: str | None = None  # with invented values; None unless a comment template was edited
 
 
-JOB, RESULT = TypeAdapter(RenderJob), TypeAdapter(RenderResult)
-
-
-def main() -> None:
-    limit_resources()
-    job = JOB.validate_json(sys.stdin.buffer.read())
-    output = RESULT.dump_json(render_edit(job, seal=forbid_new_files))
-    if len(output) > MAX_OUTPUT_BYTES:
-        output = RESULT.dump_json(RenderResult(problems=("the edit renders too much text",)))
-    sys.stdout.buffer.write(output)
-
-
-def limit_resources() -> None:
-    with contextlib.suppress(ValueError, OSError):  # macOS does not support it; the limits of time remain
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_S, MAX_CPU_S))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def forbid_new_files() -> None:
-    """Open no file, socket or pipe from now on, and start no process (without effect for root)."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-
-
-def render_edit(job: RenderJob, *, seal: Callable[[], None] = lambda: None) -> RenderResult:
-    """Render the prompt with the edited file. `seal` is called when all files are read."""
+def render_edit(job: RenderJob) -> RenderResult:
+    """Render the prompt with the edited file."""
     folders = [Path(folder) for folder in job.folders]
     hide = partial(_hide_folders, folders=folders)
     diff: tuple[str, ...] = ()
     try:
         files, problems = read_source_files(folders, shipped.PROMPTS, unsaved={job.file: job.after})
-        by_event = _load_samples()
-        seal()
         diff = tuple(diff_texts((f"a/{job.label}", job.before), (f"b/{job.label}", job.after)))
         library = build_library(
             files,
             problems,
-            families=by_event,
+            families=families(),
             chosen=frozenset(job.chosen),
             shadows=frozenset(job.shadows),
             config=job.config,
@@ -138,11 +92,6 @@ def render_edit(job: RenderJob, *, seal: Callable[[], None] = lambda: None) -> R
         return RenderResult(diff, tuple(map(hide, exc.problems[:MAX_PROBLEMS])))
     except HlsError as exc:
         return RenderResult(diff, (hide(str(exc)),))
-    except OSError as exc:  # after `seal`
-        problem = f"the template needs a file, which it may not open ({exc.strerror})"
-        return RenderResult(diff, (f"{UNSAVED}/{job.file}: {problem}",))
-    except (MemoryError, RecursionError) as exc:  # not while a template is rendered, which would name its line
-        return RenderResult((), (f"{UNSAVED}/{job.file}: the template needs too much memory ({type(exc).__name__})",))
 
 
 def _render_all(job: RenderJob, library: Library) -> list[tuple[RenderedRequest, ...] | str]:
@@ -177,17 +126,6 @@ def _render_edited_comment(job: RenderJob, library: Library) -> str | None:
     reply = sample_values(library.prompts[job.prompt].reply_model)[0]
     variables = {**variables, **invented, "analysis": reply}
     return render_comment(library, job.prompt, variables, key=bytes.fromhex(job.key))
-
-
-@cache
-def _load_samples() -> Mapping[str, Family]:
-    """Return the prompt families with samples that are loaded already, because no file can be read later."""
-
-    def loaded(family: Family) -> Family:
-        samples = tuple(family.samples())
-        return replace(family, samples=lambda: samples)
-
-    return {event: loaded(family) for event, family in families().items()}
 
 
 def _hide_folders(message: str, folders: list[Path]) -> str:
