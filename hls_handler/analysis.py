@@ -325,6 +325,10 @@ class ValidReply:
     unshown: tuple[int, ...] = ()  # indexes of `files` that the rendered prompt did not show as a whole
     lost: Mapping[str, str] = field(default_factory=dict)  # why entries of a list were left out, by field of the reply
 
+    @property
+    def prompt_name(self) -> str:
+        return self.prompt_id.partition("@")[0]
+
 
 def find_review(answers: Sequence[ValidReply]) -> ValidReply | None:
     """Return the last reply that reviews the pull request. A follow-up prompt may have another type of reply."""

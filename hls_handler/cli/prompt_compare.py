@@ -34,7 +34,7 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.trials.comparison import Difference, Report, Run
-from hls_handler.trials.replay import NotRepeatable
+from hls_handler.trials.replay import NotRepeatable, load_stored_facts
 from hls_handler.trials.trial import (
     NOT_ASKED,
     Sender,
@@ -162,10 +162,10 @@ def _plan(
     trials: list[Trial] = []
     failed = 0
     for row in store.deliveries.with_checkpoint(ASK, since=since):
-        if row.state != "done":
+        if row.state != "done" or not {row.event, row.event_key} & set(prompt.on):
             continue
         try:
-            trial = plan_trial(store, row, config, prompt.name)
+            trial = plan_trial(store, load_stored_facts(store, row, config.table), config, prompt.name)
         except NotRepeatable:
             continue
         except PromptError as exc:

@@ -63,13 +63,11 @@ class Console:
         )
         self._stats = SingleFlightCache(partial(read_library_stats, ports.store), ports.now, max_age_s=MAX_STATS_AGE_S)
         self._metrics = SingleFlightCache(partial(read_metrics, ports.store), ports.now, max_age_s=MAX_METRICS_AGE_S)
-        self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
 
     def routes(self, settings: Settings) -> Sequence[BaseRoute]:
         """Return the routes for these settings."""
         ports, store = self._ports, self._ports.store
         frame = Frame(settings, Access(settings, self._own_key, self._attempts, ports.now))
-        prompts, delimiter_key = ports.prompts, self._delimiter_key
         return [
             *OverviewPage(
                 frame, self._overviews, ports.health, ports.rate_limit, ports.now, store, ports.has_webhooks
@@ -78,8 +76,8 @@ class Console:
             *SentPromptPages(frame, store, ports.config).routes(),
             *DryRunPages(frame, store, ports.config, self._runs).routes(),
             *FiguresPages(frame, store, ports.now).routes(),
-            *PromptEdits(frame, store, prompts, self._runs, delimiter_key).routes(),
-            *PromptPages(frame, store, prompts, self._stats, delimiter_key).routes(),
+            *PromptEdits(frame, store, ports.prompts, self._runs).routes(),
+            *PromptPages(frame, store, ports.prompts, self._stats).routes(),
             *LogPages(frame, ports.log_ring).routes(),
             *SettingsPages(frame, store, ports.health, ports.prompts).routes(),
             *SignInPages(frame).routes(),

@@ -21,23 +21,20 @@ from starlette.routing import BaseRoute
 
 from hls_handler import shipped
 from hls_handler.console.claude_runs import CallRefused, ClaudeRuns
-from hls_handler.console.edited_prompt import RenderJob, RenderResult, render_edit
 from hls_handler.console.frame import Form, Frame
 from hls_handler.console.prompts import prompt_name, show_rendered
-from hls_handler.engine.library import all_variables
-from hls_handler.errors import HlsError, StoreUnavailable
-from hls_handler.prompting.front_matter import parse_front_matter
+from hls_handler.engine.active_config import DeliveryConfig
+from hls_handler.engine.library import load_checked
+from hls_handler.errors import HlsError, PromptError, StoreUnavailable
 from hls_handler.prompting.library import ReloadingLibrary
-from hls_handler.prompting.prompt import Library, Prompt
-from hls_handler.prompting.render import RenderedPrompt
-from hls_handler.prompting.reply_fields import build_reply_model
-from hls_handler.prompting.source_files import SourceFile
+from hls_handler.prompting.prompt import Library, diff_texts
+from hls_handler.prompting.render import render_comment
+from hls_handler.prompting.source_files import COMMENT_SUFFIX, SHARED_COMMENT, UNSAVED, SourceFile
+from hls_handler.prompting.variables import sample_values
 from hls_handler.reports.estimate import Estimate, estimate, format_cost
-from hls_handler.reports.prompt_input import choose_sources, list_deliveries, make_input
-from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts
 from hls_handler.storage import Storage
-from hls_handler.trials.replay import StoredFacts
-from hls_handler.trials.trial import Trial, plan_edit
+from hls_handler.trials.sources import choose_sources, list_deliveries
+from hls_handler.trials.trial import Trial, plan_trial
 
 NUMBERS = (1, 5, 10, 20)
 """Numbers of deliveries that the form offers."""
@@ -45,7 +42,7 @@ NUMBERS = (1, 5, 10, 20)
 MAX_EDIT_BYTES = 256 * 1024
 """Limit on the form, in which most characters of a text have one to three bytes."""
 
-MAX_FRONT_CHARACTERS = 64_000
+MAX_PROBLEMS = 50
 MAX_PREPARED = 4
 """Rendered edits that one process keeps until they are sent."""
 
@@ -71,9 +68,11 @@ class Prepared:
     """An edit that was rendered, and what sending it costs."""
 
     edit: Edit
-    diff: tuple[str, ...]
+    diff: Sequence[str]
+    warnings: Sequence[str]
+    comment: str | None  # with an invented reply; None unless a comment template was edited
     trials: tuple[Trial, ...]  # at least one, until it is sent
-    failed: tuple[tuple[str, str], ...]  # title and problem of deliveries that it cannot be rendered with
+    failed: Sequence[tuple[str, str]]  # title and problem of deliveries that it cannot be rendered with
     shown: Mapping[str, object]  # the first question
     costs: tuple[Estimate, ...]  # of the questions of each trial
     total: Estimate
@@ -85,16 +84,8 @@ class Prepared:
 
 
 class PromptEdits:
-    def __init__(
-        self,
-        frame: Frame,
-        store: Storage,
-        prompts: Callable[[], ReloadingLibrary],
-        runs: ClaudeRuns,
-        delimiter_key: bytes,
-    ) -> None:
-        self._frame, self._store, self._prompts = frame, store, prompts
-        self._runs, self._key = runs, delimiter_key
+    def __init__(self, frame: Frame, store: Storage, prompts: Callable[[], ReloadingLibrary], runs: ClaudeRuns) -> None:
+        self._frame, self._store, self._prompts, self._runs = frame, store, prompts, runs
         self._prepared: dict[str, Prepared] = {}  # rendered and not sent, by `Prepared.once`, the newest last
         self._lock = threading.Lock()
 
@@ -159,79 +150,51 @@ class PromptEdits:
 
     def _try(self, request: Request, library: Library, edit: Edit, *, said: str = "", status: int = 200) -> Response:
         """Render the edit, and show it with its cost, or with its problems."""
-        result, prepared = RenderResult(), None
+        prepared, problems = None, list[str]()
         try:
-            sources, unsuitable = self._choose(library, edit)
-            result = render_edit(self._make_job(library, edit, sources))
-            if result.requests:
-                prepared = self._prepare(library, edit, result, sources, unsuitable)
-        except StoreUnavailable:
-            raise
-        except HlsError as exc:
-            result = RenderResult(result.diff, (str(exc),))
-        if prepared is not None:
+            prepared = self._prepare(library, edit)
             with self._lock:
                 self._prepared[prepared.once] = prepared
                 while len(self._prepared) > MAX_PREPARED:
                     del self._prepared[next(iter(self._prepared))]
-        return self._page(request, library, edit, result=result, prepared=prepared, said=said, status=status)
+        except StoreUnavailable:
+            raise
+        except HlsError as exc:
+            problems = _list_problems(exc)
+        return self._page(
+            request, library, edit, prepared=prepared, problems=problems, is_tried=True, said=said, status=status
+        )
 
-    def _prepare(
-        self,
-        library: Library,
-        edit: Edit,
-        result: RenderResult,
-        sources: Sequence[StoredFacts],
-        unsuitable: Sequence[str],
-    ) -> Prepared:
-        prompt, claude = _to_prompt(library.prompts[edit.name], result), self._frame.settings.claude
-        schema = prompt.reply_model.model_json_schema()
-        failed = [(sentence, "") for sentence in unsuitable]
-        trials: list[Trial] = []
-        for source, made in zip(sources, result.requests, strict=True):
-            if isinstance(made, str):
-                failed.append((source.title, made))
-                continue
-            requests = tuple(RenderedPrompt(prompt, one.system, one.task, schema, one.missing) for one in made)
-            trials.append(plan_edit(self._store, source, library, edit.name, requests))
+    def _prepare(self, library: Library, edit: Edit) -> Prepared:
+        """Render the edit with the delivery of the form, those with corrections, then the newest. Raises `HlsError`."""
+        store, settings, table, name = self._store, self._frame.settings, self._frame.table, edit.name
+        edited = load_checked(settings, unsaved={edit.file: edit.text})
+        if name not in edited.prompts:
+            raise HlsError(f"with this edit, there is no prompt {name} any more")
+        corrected = [one.row for one in store.corrections.newest_of_prompt(name, most=edit.most)]
+        rows = [*corrected, *list_deliveries(store, edited, name)]
+        sources = choose_sources(store, edited, name, table, settings, rows, guid=edit.guid, most=edit.most)
+        trials, failed = list[Trial](), list[tuple[str, str]]()
+        for source in sources:
+            try:
+                trials.append(plan_trial(store, source, DeliveryConfig(settings, table, edited), name))
+            except HlsError as exc:
+                if len(sources) == 1:
+                    raise
+                failed.append((source.title, "; ".join(_list_problems(exc))))
+        if not trials:
+            raise HlsError(failed[0][1])
         first = trials[0]
         return Prepared(
             edit,
-            result.diff,
+            _diff(library, edit),
+            [*map(_shorten_path, edited.warnings)],
+            _render_edited_comment(edited, edit, first),
             tuple(trials),
-            tuple(failed),
-            show_rendered(self._frame.settings, first.requests[0], first.source),
-            tuple(estimate(claude, *trial.requests) for trial in trials),
-            estimate(claude, *(one for trial in trials for one in trial.requests)),
-        )
-
-    def _choose(self, library: Library, edit: Edit) -> tuple[Sequence[StoredFacts], Sequence[str]]:
-        """Return the deliveries to try the edit with: that of the form, those with corrections, then the newest.
-
-        Also returns sentences about deliveries with corrections that cannot be used. Raises `HlsError`.
-        """
-        corrected = [one.row for one in self._store.corrections.newest_of_prompt(edit.name, most=edit.most)]
-        rows = [*corrected, *list_deliveries(self._store, library, edit.name)]
-        settings, table = self._frame.settings, self._frame.table
-        sources, unsuitable = choose_sources(
-            self._store, library, edit.name, table, settings, rows, guid=edit.guid, most=edit.most
-        )
-        return sources, [f"{unsuitable[row.guid]}." for row in corrected if row.guid in unsuitable]
-
-    def _make_job(self, library: Library, edit: Edit, sources: Sequence[StoredFacts]) -> RenderJob:
-        settings, source = self._frame.settings, _find_file(library, edit.name, edit.file)
-        return RenderJob(
-            folders=tuple(str(path.absolute()) for path in settings.prompts.folders.values() if path.is_dir()),
-            chosen=tuple(find_chosen_events(settings)),
-            shadows=tuple(find_shadow_only_prompts(settings)),
-            config=all_variables(settings),
-            prompt=edit.name,
-            file=edit.file,
-            label=_diff_label(source),
-            before=source.text,
-            after=edit.text,
-            given=tuple(make_input(one, library, edit.name) for one in sources),
-            key=self._key.hex(),
+            failed,
+            show_rendered(settings, first.requests[0], first.source),
+            tuple(estimate(settings.claude, *trial.requests) for trial in trials),
+            estimate(settings.claude, *(one for trial in trials for one in trial.requests)),
         )
 
     def _page(
@@ -240,8 +203,9 @@ class PromptEdits:
         library: Library,
         edit: Edit,
         *,
-        result: RenderResult | None = None,
         prepared: Prepared | None = None,
+        problems: Sequence[str] = (),
+        is_tried: bool = False,
         said: str = "",
         status: int = 200,
     ) -> Response:
@@ -252,7 +216,9 @@ class PromptEdits:
             edit=edit,
             prompt=library.prompts[edit.name],
             is_shipped=Path(_find_file(library, edit.name, edit.file).file).is_relative_to(shipped.PROMPTS),
-            result=result,
+            diff=_diff(library, edit),
+            problems=problems,
+            is_tried=is_tried,
             prepared=prepared,
             said=said,
             numbers=NUMBERS,
@@ -268,31 +234,30 @@ def _find_file(library: Library, name: str, file: str) -> SourceFile:
     raise HTTPException(404, f"{name} uses no file {file[:200]}")
 
 
-def _diff_label(source: SourceFile) -> str:
-    """Return "prompts/issues/analyze.j2": the file with the name of its folder, without the folder's path."""
-    folder = Path(source.file.removesuffix(source.name)).absolute()
-    return f"{folder.name}/{source.name}"
+def _diff(library: Library, edit: Edit) -> list[str]:
+    """Return a diff to apply. It names the file with the name of its folder: "a/prompts/issues/analyze.j2"."""
+    source = _find_file(library, edit.name, edit.file)
+    folder = Path(source.file.removesuffix(source.name)).absolute().name
+    before, after = ((f"{side}/{folder}/{source.name}", text) for side, text in (("a", source.text), ("b", edit.text)))
+    return diff_texts(before, after)
 
 
-def _to_prompt(before: Prompt, rendered: RenderResult) -> Prompt:
-    """Return the edited prompt, with a reply type made from its front matter.
+def _list_problems(error: HlsError) -> list[str]:
+    """Return the problems, at most 50: "edit/issues/analyze.j2:3: ..."."""
+    return [*map(_shorten_path, error.problems[:MAX_PROBLEMS])] if isinstance(error, PromptError) else [str(error)]
 
-    This parses YAML and compiles no template. Raises `HlsError` if the front matter is not valid.
-    """
-    if len(rendered.front) > MAX_FRONT_CHARACTERS:
-        raise HlsError(f"the front matter has more than {MAX_FRONT_CHARACTERS:,} characters")
-    front, lines, problems = parse_front_matter(rendered.front, before.path)
-    model, found = (None, []) if front is None else build_reply_model(front, lines)
-    if front is None or model is None or problems or found:
-        raise HlsError("; ".join(str(problem) for problem in (*problems, *found)) or "there is no front matter")
-    return replace(
-        before,
-        id=rendered.prompt_id,
-        on=front.on,
-        reply=front.reply,
-        reply_model=model,
-        model=front.model,
-        max_tokens=front.max_tokens,
-        effort=front.effort,
-        then=front.then,
-    )
+
+def _shorten_path(message: str) -> str:
+    """Return the message with a name for the edited file that does not look like a file of the current folder."""
+    return message.removeprefix(f"{Path.cwd().as_posix().rstrip('/')}/") if f"/{UNSAVED}/" in message else message
+
+
+def _render_edited_comment(library: Library, edit: Edit, trial: Trial) -> str | None:
+    """Return the comment with an invented reply; None unless its template is the edited file."""
+    if not edit.file.endswith((COMMENT_SUFFIX, ".md.j2")) and edit.file != SHARED_COMMENT:
+        return None
+    source = trial.source
+    invented = {name: sample_values(hint)[0] for name, hint in source.handler.comment_variable_types.items()}
+    reply = sample_values(library.prompts[edit.name].reply_model)[0]
+    variables = {**source.variables(edit.name)(source.facts), **invented, "analysis": reply}
+    return render_comment(library, edit.name, variables, key=trial.key)

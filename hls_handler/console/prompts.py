@@ -13,15 +13,15 @@ from starlette.routing import BaseRoute
 from hls_handler import shipped
 from hls_handler.clients.claude import request_schema
 from hls_handler.console.frame import Frame
+from hls_handler.engine.calls import PROMPT_SECRET
 from hls_handler.engine.library import families
 from hls_handler.errors import HlsError, PromptError
 from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library, origin
-from hls_handler.prompting.render import COMMON, RenderedPrompt, estimate_tokens, render
+from hls_handler.prompting.render import COMMON, RenderedPrompt, estimate_tokens
 from hls_handler.prompting.variables import VariableDoc, document_variables
 from hls_handler.reports.estimate import estimate, format_cost
-from hls_handler.reports.prompt_input import choose_sources, list_deliveries, list_variables, make_input
 from hls_handler.reports.prompt_library import (
     LibraryStats,
     format_custom_fields,
@@ -33,7 +33,9 @@ from hls_handler.reports.prompt_library import (
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import add_up_stats
-from hls_handler.trials.replay import StoredFacts
+from hls_handler.trials.replay import StoredFacts, find_kept
+from hls_handler.trials.sources import choose_sources, list_deliveries
+from hls_handler.trials.trial import render_requests
 from hls_handler.untrusted.cleaning import split_untrusted
 from hls_handler.web.single_flight import SingleFlightCache
 
@@ -70,10 +72,8 @@ class PromptPages:
         store: Storage,
         prompts: Callable[[], ReloadingLibrary],
         stats: SingleFlightCache[LibraryStats],
-        delimiter_key: bytes,
     ) -> None:
-        self._frame, self._store, self._prompts = frame, store, prompts
-        self._stats, self._key = stats, delimiter_key
+        self._frame, self._store, self._prompts, self._stats = frame, store, prompts, stats
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -121,9 +121,9 @@ class PromptPages:
         offered = list_deliveries(self._store, library, name)
         shown, problem = None, ""
         try:
-            (source,), _ = choose_sources(self._store, library, name, self._frame.table, settings, offered, guid=guid)
-            variables = next(list_variables(make_input(source, library, name), library, name))
-            shown = show_rendered(settings, render(library, name, variables, key=self._key), source)
+            (source,) = choose_sources(self._store, library, name, self._frame.table, settings, offered, guid=guid)
+            key, kept = self._store.database.secret(PROMPT_SECRET), find_kept(source, library, name)
+            shown = show_rendered(settings, render_requests(source, library, name, key, kept)[0], source)
         except PromptError as exc:
             problem = "; ".join(exc.problems)
         except HlsError as exc:

@@ -18,7 +18,7 @@ from hls_handler.handlers.handler import template_variables
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import build_library, load_library
 from hls_handler.prompting.prompt import Family, Library, Prompt
-from hls_handler.prompting.source_files import SHIPPED_FRONT_MATTER, read_folder, read_source_files
+from hls_handler.prompting.source_files import NOTHING_UNSAVED, SHIPPED_FRONT_MATTER, read_folder, read_source_files
 from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED
 from hls_handler.routing.router import LABEL_CORRECTION_EVENTS
 from hls_handler.settings.effective import (
@@ -40,8 +40,11 @@ FACTS = recorded.PAYLOADS / "facts"
 GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 
 
-def load_checked(settings: Settings) -> Library:
-    """Load and check the prompt library that the settings name. Raises `PromptError` with all problems."""
+def load_checked(settings: Settings, unsaved: Mapping[str, str] = NOTHING_UNSAVED) -> Library:
+    """Load and check the prompt library that the settings name. Raises `PromptError` with all problems.
+
+    `unsaved` are texts of files by name ("issues/analyze.j2") that take precedence.
+    """
     folders, where = settings.prompts.folders, settings.sources.where
     if settings.prompts.directory == DEFAULT_FOLDERS:
         folders = {key: folder for key, folder in folders.items() if folder.is_dir()}
@@ -59,6 +62,7 @@ def load_checked(settings: Settings) -> Library:
         chosen=find_chosen_events(settings),
         shadows=find_shadow_only_prompts(settings),
         config=all_variables(settings),
+        unsaved=unsaved,
     )
     return replace(library, warnings=(*library.warnings, *find_library_warnings(settings, library)))
 

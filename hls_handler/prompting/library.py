@@ -32,6 +32,7 @@ from hls_handler.prompting.prompt import Condition, Family, Library, Prompt, Pro
 from hls_handler.prompting.reply_fields import build_reply_model
 from hls_handler.prompting.source_files import (
     COMMENT_SUFFIX,
+    NOTHING_UNSAVED,
     SHARED_COMMENT,
     SHARED_COMMENT_REPLY,
     SourceFiles,
@@ -56,6 +57,7 @@ def load_library(
     chosen: Set[str] = frozenset(),
     shadows: Set[str] = frozenset(),
     config: Mapping[str, object] = NO_CONFIG,
+    unsaved: Mapping[str, str] = NOTHING_UNSAVED,
 ) -> Library:
     """Read all prompts below `folders`, check them and return the library. Raises `PromptError` with all problems.
 
@@ -63,8 +65,9 @@ def load_library(
     are from `shipped`. The keys of `families` are event names ("pull_request"). Two prompts must not have the same
     event in `on`, except for the events in `chosen`, for which the settings name the prompt, and the prompts in
     `shadows`, which post nothing. `config` has a value for each name that templates may read as `config.NAME`.
+    `unsaved` are texts of files by name ("issues/analyze.j2") that take precedence.
     """
-    files, problems = read_source_files(folders, shipped)
+    files, problems = read_source_files(folders, shipped, unsaved=unsaved)
     return build_library(files, problems, families=families, chosen=chosen, shadows=shadows, config=config)
 
 

@@ -17,7 +17,7 @@ from hls_handler.engine.repository_settings import SETTINGS_FILE
 from hls_handler.errors import HlsError, PayloadError, Permanent, StepFailed
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import HANDLERS, handler_for
-from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, Answers, Asking
+from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, VERIFY_PROMPT, Answers, Asking
 from hls_handler.handlers.handler import Handler, template_variables
 from hls_handler.handlers.reader import EMPTY_HISTORY, Reader
 from hls_handler.prompting.library import restore_library
@@ -159,6 +159,24 @@ def replay(
     library = _join(restore(prompt_id) for prompt_id in prompt_ids.values())
     asking = Asking(library, first, stored.variables(first), ask_one, is_verified=not of_shadow, keeps_review=True)
     return stored.handler.consult(asking, stored.facts)
+
+
+def find_kept(stored: StoredFacts, library: Library, name: str) -> Mapping[int, ValidReply]:
+    """Return the stored replies to other prompts that a trial of `name` keeps, by index; {} for a first prompt.
+
+    Raises `NotRepeatable` if the prompt follows another one, of which no reply is stored.
+    """
+    follows = name == VERIFY_PROMPT or (library.predecessors(name) and not library.prompts[name].on)
+    if not follows:
+        return {}
+    kept: dict[int, ValidReply] = {}
+    for (step_name, index), step in stored.steps.items():
+        reply = decode_answer(step, library) if step_name == ASK and index < FIRST_SHADOW_STEP else None
+        if reply is not None and reply.prompt_name != name:
+            kept[index] = reply
+    if not kept:
+        raise NotRepeatable(f"it has no reply of the prompt that precedes {name}")
+    return dict(sorted(kept.items()))
 
 
 def _decode_replies(stored: StoredFacts, restore: Restore, *, of_shadow: bool) -> Mapping[int, ValidReply]:

@@ -1,7 +1,6 @@
-"""Tries a prompt with a stored delivery: Claude is asked again about its facts. Nothing is stored or posted.
+"""Tries a prompt with a stored delivery: Claude is asked about its facts, and nothing is stored or posted.
 
-A trial of a saved prompt runs the handler as the service does. A trial of an unsaved edit asks only the edited prompt,
-with requests that a process of its own has rendered; the stored replies to the other prompts stay.
+The handler runs as in the service. The replies to the prompts before the tried one are those that are stored.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from hls_handler.actions import Action, EnsureLabels, RequestedLabel
@@ -24,10 +24,10 @@ from hls_handler.engine.shadow import SHADOW, prompt_result
 from hls_handler.engine.trial_job import TrialJob
 from hls_handler.errors import BudgetExceeded, DependencyDown, HlsError, Permanent, PromptError, StepFailed, with_remedy
 from hls_handler.events import Event
-from hls_handler.handlers.asking import VERIFICATION, VERIFY_PROMPT, Answers, Asking, join_replies
+from hls_handler.handlers.asking import VERIFICATION, VERIFY_PROMPT, Answers, Asking
 from hls_handler.handlers.changed_files import find_unshown
 from hls_handler.handlers.labels import AppliedLabel, decide_labels
-from hls_handler.handlers.pull_request_facts import PullRequestFacts, list_parts
+from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt, render
 from hls_handler.routing import Rule
@@ -40,13 +40,15 @@ from hls_handler.trials.comparison import Comparison, LabelSets, Report, Run, su
 from hls_handler.trials.replay import (
     NotRepeatable,
     StoredFacts,
-    load_stored_facts,
+    find_kept,
     make_restore,
     replay,
 )
+from hls_handler.trials.sources import find_events
 from hls_handler.untrusted.redaction import redact
 
 NOT_ASKED = "not asked, because of the error above"
+NOTHING_KEPT: Mapping[int, ValidReply] = MappingProxyType({})
 PULL_REQUEST = "pull_request"
 """Event whose calls `review.max_usd` limits."""
 
@@ -149,12 +151,13 @@ class Trial:
     source: StoredFacts
     library: Library
     name: str  # of the prompt
-    requests: tuple[RenderedPrompt, ...]  # of the prompt, one for each part of the facts
+    key: bytes  # secret of the delimiters of untrusted text
+    kept: Mapping[int, ValidReply]  # see `make_job`
+    requests: tuple[RenderedPrompt, ...]  # of the prompt, at least one: one for each part of the facts
     answers: tuple[ValidReply, ...]  # the stored ones
     old: Run | None
     corrections: tuple[AppliedLabel, ...]  # of the labels in the conversation
-    key: bytes | None = None  # secret of delimiters; None: an unsaved edit, and nothing but `requests` is sent
-    limit: CostLimit | None = None
+    limit: CostLimit | None
 
     @property
     def prompt_id(self) -> str:
@@ -164,7 +167,7 @@ class Trial:
     def followers(self) -> tuple[str, ...]:
         """The names of the prompts that may be asked, too."""
         names = self.library.followers(self.name)
-        is_verified = self.source.event.name == PULL_REQUEST and VERIFY_PROMPT in self.library.prompts
+        is_verified = not self.kept and self.source.event.name == PULL_REQUEST and VERIFY_PROMPT in self.library.prompts
         return (*names, VERIFY_PROMPT) if is_verified else names
 
     @property
@@ -178,44 +181,68 @@ class Trial:
     def compare(self, sender: Sender) -> Comparison:
         """Ask Claude, and return both results. Raises `PromptError`, a `StepFailed`, or what `sender` raises."""
         sender.begin(self.limit)
-        new = self._ask_edited(sender) if self.key is None else self._ask_all(sender, self.key)
+        job = make_job(self.source, self.library, self.name, self.key, sender.send, self.kept)
+        answered = job.run()
+        replies = answered.answers
+        if self.name == VERIFY_PROMPT:  # its replies are not among the answers
+            replies = tuple(one.answer for one in sender.questions if isinstance(one.answer, ValidReply))
+        end = "; ".join(["not posted", *_describe_gaps(answered)])
+        new = _make_run(answered, replies, job.analysis, job.actions, sender.usages, end)
         decided = [_decide(run.actions, self.source) for run in (self.old, new) if run is not None]
         labels = None
-        if self.old is not None and any(decided):
+        if self.old is not None and self.old.replies and any(decided):
             labels = LabelSets(decided[0], decided[1], _apply(self.corrections, decided[0]))
         return replace(self.begun, new=new, labels=labels, requested=tuple(sorted(one.name for one in decided[-1])))
 
-    def _ask_all(self, sender: Sender, key: bytes) -> Run:
-        job = make_job(self.source, self.library, self.name, key, sender.send)
-        answered = job.run()
-        end = "; ".join(["not posted", *_describe_gaps(answered)])
-        return _make_run(answered.facts, answered.answers, job.analysis, job.actions, sender.usages, end=end)
-
-    def _ask_edited(self, sender: Sender) -> Run:
-        new = join_replies(list(map(sender.send, self.requests)))
-        return _put_in_place(self.source, self.library, self.name, self.answers, new, sender.usages)
-
-
-def render_requests(source: StoredFacts, library: Library, name: str, key: bytes) -> tuple[RenderedPrompt, ...]:
-    """Return the requests of the prompt, one for each part of the facts. Raises `PromptError`."""
-    parts = map(source.variables(name), list_parts(source.facts))
-    return tuple(render(library, name, variables, key=key) for variables in parts)
-
 
 def make_job(
-    source: StoredFacts, library: Library, name: str, key: bytes, send: Callable[[RenderedPrompt], ValidReply]
+    source: StoredFacts,
+    library: Library,
+    name: str,
+    key: bytes,
+    send: Callable[[RenderedPrompt], ValidReply],
+    kept: Mapping[int, ValidReply] = NOTHING_KEPT,
 ) -> TrialJob:
-    """Return the job with which a handler asks the prompt and those that follow. `send` sends each request."""
+    """Return the job with which a handler asks the prompt and those that follow. `send` sends each request.
 
-    def ask_one(name: str, variables: Mapping[str, object], _index: int) -> ValidReply:
-        rendered = render(library, name, variables, key=key)
+    If the prompt follows others, `kept` are the replies to them, by the index of their checkpoints.
+    """
+    first = next(iter(kept.values())).prompt_name if kept else name
+
+    def ask_one(asked: str, variables: Mapping[str, object], index: int) -> ValidReply:
+        if index in kept:
+            return kept[index]
+        if kept and asked == first:
+            raise Permanent("no reply is stored")
+        rendered = render(library, asked, variables, key=key)
         return replace(send(rendered), unshown=find_unshown(variables, rendered.task))
 
     keeps_review = source.event.name == PULL_REQUEST
-    asking = Asking(library, name, source.variables(name), ask_one, keeps_review=keeps_review)
-    rule = Rule(source.event.key, name, source.effective, library.prompts[name].path)
+    asking = Asking(library, first, source.variables(first), ask_one, keeps_review=keeps_review)
+    rule = Rule(source.event.key, first, source.effective, library.prompts[first].path)
     consult = partial(source.handler.consult, asking)
     return TrialJob(source.event, rule, source.handler, source.facts, library, key, consult)
+
+
+def render_requests(
+    source: StoredFacts, library: Library, name: str, key: bytes, kept: Mapping[int, ValidReply] = NOTHING_KEPT
+) -> tuple[RenderedPrompt, ...]:
+    """Return the requests of the prompt, one for each part of the facts. `kept` is that of `make_job`.
+
+    Raises `PromptError`, or `NotRepeatable` if the kept replies do not lead to the prompt.
+    """
+    found: list[RenderedPrompt] = []
+
+    def collect(rendered: RenderedPrompt) -> ValidReply:
+        if rendered.prompt.name == name:
+            found.append(rendered)
+        raise Permanent("not sent")
+
+    with suppress(Permanent):
+        make_job(source, library, name, key, collect, kept).consult(source.facts)
+    if not found:
+        raise NotRepeatable(f"its replies do not lead to {name}")
+    return tuple(found)
 
 
 def find_limit(settings: Settings, effective: EffectiveSettings, event: Event) -> CostLimit | None:
@@ -243,66 +270,34 @@ def run_trials(trials: Iterable[Trial], sender: Sender) -> tuple[Comparison, ...
     return tuple(results)
 
 
-def plan_trial(store: Storage, row: DeliveryRow, config: DeliveryConfig, prompt: str | None = None) -> Trial:
+def plan_trial(store: Storage, source: StoredFacts, config: DeliveryConfig, prompt: str | None = None) -> Trial:
     """Prepare a trial of `prompt`; by default, of the prompt that was used. Raises `NotRepeatable` or `PromptError`."""
-    source, settings, library = load_stored_facts(store, row, config.table), config.settings, config.library
-    event, handler, effective = source.event, source.handler, source.effective
-    skipped = handler.skip_reason(source.facts)
+    library, event, row = config.library, source.event, source.row
+    skipped = source.handler.skip_reason(source.facts)
     if skipped is not None:
         raise NotRepeatable(skipped.reason)
-    answered, fitting = _find_answers(store, source), list_prompts(library, event)
-    used = answered.names[0] if answered else None
-    preferred = library.on(event.key) or library.on(event.name)
-    name = prompt or (used if used in fitting else next(iter(preferred), None))
-    if name is None or name not in fitting:
+    answered = _find_answers(store, source)
+    fitting = list_prompts(library, event)
+    if prompt is None:
+        used = answered.names[0] if answered else None
+        preferred = library.on(event.key) or library.on(event.name)
+        prompt = used if used in fitting else next(iter(preferred), None)
+    if prompt is None or prompt not in library.prompts or event.name not in find_events(library, prompt):
         known = f"; there is {', '.join(fitting)}" if fitting else ""
-        raise NotRepeatable(f"the library has no prompt {name} for {event.key}{known}")
-    key = store.database.secret(PROMPT_SECRET)
+        raise NotRepeatable(f"the library has no prompt {prompt} for {event.key}{known}")
+    key, kept = store.database.secret(PROMPT_SECRET), find_kept(source, library, prompt)
     return Trial(
         source,
         library,
-        name,
-        render_requests(source, library, name, key),
-        answered.answers if answered else (),
-        _load_old_run(store, row, source, answered),
-        tuple(store.corrections.of_conversation(row)),
+        prompt,
         key,
-        find_limit(settings, effective, event),
+        kept,
+        render_requests(source, library, prompt, key, kept),
+        answered.answers if answered else (),
+        None if row is None else _load_old_run(store, row, source, answered, prompt),
+        () if row is None else tuple(store.corrections.of_conversation(row)),
+        find_limit(config.settings, source.effective, event),
     )
-
-
-def plan_edit(
-    store: Storage, source: StoredFacts, library: Library, name: str, requests: tuple[RenderedPrompt, ...]
-) -> Trial:
-    """Prepare a trial of an unsaved edit of the prompt `name`, whose requests are rendered.
-
-    The old result is that of the stored reply which the new one replaces: to the same prompt, or to the first one.
-    """
-    answered = _find_answers(store, source)
-    answers = answered.answers if answered else ()
-    position = _find_position(answers, name, source.event, library)
-    replaced, old = None if position is None else answers[position], None
-    if name == VERIFY_PROMPT:
-        replaced = decode_reply_for_display(source.steps.get((ASK, VERIFICATION)))
-    if replaced is not None:
-        old = _put_in_place(source, library, name, answers, replaced, [replaced.usage])
-    corrections = store.corrections.of_conversation(source.row) if source.row is not None else ()
-    return Trial(source, library, name, requests, answers, old, tuple(corrections))
-
-
-def _put_in_place(
-    source: StoredFacts,
-    library: Library,
-    name: str,
-    answers: tuple[ValidReply, ...],
-    reply: ValidReply,
-    spent: Sequence[Usage],
-) -> Run:
-    """Return the result of a reply to the prompt `name` in the place of the stored one."""
-    position = _find_position(answers, name, source.event, library)
-    replies = (reply,) if position is None else (*answers[:position], reply, *answers[position + 1 :])
-    analysis = Analysis(replies, comment=None)
-    return _make_run(source.facts, (reply,), analysis, source.plan(analysis), spent)
 
 
 def compare_stored(store: Storage, prompt: str, other: str | None, *, since: datetime) -> Report:
@@ -336,14 +331,6 @@ def list_prompts(library: Library, event: Event) -> tuple[str, ...]:
     return tuple(name for name, prompt in library.prompts.items() if event.key in prompt.on or event.name in prompt.on)
 
 
-def _find_position(answers: Sequence[ValidReply], name: str, event: Event, library: Library) -> int | None:
-    """Return the index of the old reply that a new one replaces: that of the same prompt, else the first prompt's."""
-    for position, answer in enumerate(answers):
-        if answer.prompt_id.partition("@")[0] == name:
-            return position
-    return 0 if answers and name in list_prompts(library, event) else None
-
-
 def _find_answers(store: Storage, source: StoredFacts) -> Answers | None:
     """Return the stored replies of a delivery, as the prompts were then; None if there are none."""
     with suppress(NotRepeatable, StepFailed, PromptError):
@@ -351,36 +338,38 @@ def _find_answers(store: Storage, source: StoredFacts) -> Answers | None:
     return None
 
 
-def _load_old_run(store: Storage, row: DeliveryRow, source: StoredFacts, answered: Answers | None) -> Run:
-    """Return the result of the prompts that were asked for a delivery."""
+def _load_old_run(store: Storage, row: DeliveryRow, source: StoredFacts, answered: Answers | None, prompt: str) -> Run:
+    """Return the result of the prompts that were asked for a delivery, with the replies to compare with `prompt`."""
     outcomes = [OUTCOME.decode(step) for (name, _), step in sorted(source.steps.items()) if name == OUTCOME.name]
     comments = [outcome.body or "" for outcome in outcomes if outcome is not None and outcome.action == "comment"]
     posted = next(filter(None, reversed(comments)), None)
     calls = [call for call in store.calls.calls_of(row.guid) if not call.of_shadow]
     end = f"{row.state}: {row.reason}" if row.reason else row.state
     if answered is None:
-        run = _make_run(source.facts, (), Analysis((), comment=None), (), calls, end=end)
-    else:
-        analysis = Analysis(answered.answers, comment=posted or ("a comment" if comments else None))
-        actions = source.handler.plan(source.event, answered.facts, analysis)
-        run = _make_run(answered.facts, answered.answers, analysis, actions, calls, end=end)
-    return replace(run, comment=posted)
+        answered = Answers(source.facts, (), (), {})
+    analysis = Analysis(answered.answers, comment=posted or ("a comment" if comments else None))
+    actions = source.handler.plan(source.event, answered.facts, analysis) if answered.answers else ()
+    replies = answered.answers
+    if prompt == VERIFY_PROMPT:
+        verdicts = decode_reply_for_display(source.steps.get((ASK, VERIFICATION)))
+        replies = () if verdicts is None else (verdicts,)
+    return replace(_make_run(answered, replies, analysis, actions, calls, end), comment=posted)
 
 
 def _make_run(
-    facts: Any,
-    answers: Sequence[ValidReply],
+    answered: Answers,
+    replies: Sequence[ValidReply],
     analysis: Analysis,
     actions: tuple[Action, ...],
     spent: Sequence[CallRow | Usage],
-    *,
-    end: str = "",
+    end: str,
 ) -> Run:
+    """Return the result of a run. `replies` are those that are shown."""
     return Run(
         prompt_result(analysis, actions),
         end=end,
-        replies=tuple((answer.prompt_id, answer.reply.model_dump(mode="json")) for answer in answers),
-        findings=_find_raised(facts, answers),
+        replies=tuple((reply.prompt_id, reply.reply.model_dump(mode="json")) for reply in replies),
+        findings=_find_raised(answered.facts, answered.answers),
         actions=actions,
         **sum_calls(spent),
     )

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
+from html import unescape
 from pathlib import Path
 
 import pytest
 
 from hls_handler.analysis import IssueAnalysis, UnusableReply, Usage
-from hls_handler.console.edited_prompt import RenderJob, render_edit
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.engine.library import FACTS, load_checked
 from hls_handler.errors import DependencyDown
 from hls_handler.handlers import handler_for
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import ReloadingLibrary
-from hls_handler.reports.prompt_input import load_sample, make_input
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
 from tests.engine.fakes import FakeClaude
@@ -100,16 +99,6 @@ def hidden(page: str, name: str) -> str:
 def send(browser: Browser, text: str, page: Response, **form: str) -> Response:
     """Press "Send to Claude" on the page of a rendered edit, perhaps after changing the text."""
     return edit(browser, text, REPLY, once=hidden(page.body.decode(), "once"), **form)
-
-
-def make_job(library: Path, text: str, file: str = "issues/analyze.j2") -> RenderJob:
-    given = settings(prompts={"directory": (str(library),)})
-    loaded = load_checked(given)
-    sample = make_input(load_sample(loaded, "issues/analyze", given), loaded, "issues/analyze")
-    before = {source.name: source.text for source in loaded.sources["issues/analyze"].sources}[file]
-    return RenderJob(
-        (str(library),), (), (), {}, "issues/analyze", file, f"prompts/{file}", before, text, (sample,), "00" * 16
-    )
 
 
 def test_library_shows_use_cost_and_failures_of_each_version(author: Browser, store: Storage) -> None:
@@ -287,17 +276,16 @@ def test_without_a_key_edits_are_tried_only_if_claude_is_the_sandbox(author: Bro
         ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "the template is nested too deeply"),
     ],
 )
-def test_rule_9_unsaved_template_is_sandboxed(library: Path, template: str, problem: str) -> None:
-    result = render_edit(make_job(library, with_task(template)))
-    assert result.requests == ()
-    assert all(one.startswith("edit/issues/analyze.j2:") for one in result.problems)
-    assert problem in result.problems[0]
-    assert str(library) not in str(result)
+def test_rule_9_unsaved_template_is_sandboxed(author: Browser, template: str, problem: str) -> None:
+    page = unescape(edit(author, with_task(template)).body.decode())
+    assert "<li>edit/issues/analyze.j2:" in page
+    assert problem in page
+    assert "Send to Claude" not in page
 
 
-def test_comment_template_is_rendered_with_an_invented_reply(library: Path) -> None:
+def test_comment_template_is_rendered_with_an_invented_reply(author: Browser, library: Path) -> None:
     (library / "issues/analyze.comment.md.j2").write_text("{{ analysis.summary }}", encoding="utf-8")
-    job = make_job(library, "Summary: {{ analysis.summary }}", "issues/analyze.comment.md.j2")
-    comment = render_edit(job).comment
-    assert comment is not None
-    assert comment.startswith("Summary: some ")
+    assert author.prompts is not None
+    author.prompts.current()
+    page = edit(author, "Summary: {{ analysis.summary }}", file="issues/analyze.comment.md.j2").body.decode()
+    assert '<pre tabindex="0">Summary: some ' in page

@@ -12,6 +12,7 @@ import pytest
 from hls_handler.analysis import IssueResponse
 from hls_handler.errors import Permanent
 from hls_handler.trials.comparison import Comparison, Difference, Report
+from hls_handler.trials.replay import load_stored_facts
 from hls_handler.trials.trial import Sender, Trial, compare_stored, plan_trial, run_trials
 from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE, FakeClaude
 from tests.engine.shadow_world import (
@@ -39,7 +40,8 @@ def make_processed_world(make_world: MakeWorld, folder: Path, *replies: object) 
 
 
 def plan(world: World) -> Trial:
-    return plan_trial(world.store, world.row(), world.tools().config, "issues/strict")
+    config = world.tools().config
+    return plan_trial(world.store, load_stored_facts(world.store, world.row(), config.table), config, "issues/strict")
 
 
 def try_again(world: World, *replies: object) -> Comparison:
