@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
+from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from hls_handler.actions import Outcome, StoredComment
+from hls_handler.actions import Outcome
 from hls_handler.analysis import UnusableReply, ValidReply
 from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, connect_github, load_subject, use_sandbox
 from hls_handler.cli.options import (
@@ -31,7 +32,6 @@ from hls_handler.cli.options import (
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.clients.github import ReadOnlyGithub
 from hls_handler.db.files import database_exists
-from hls_handler.engine.active_config import Claude
 from hls_handler.engine.asking import advise
 from hls_handler.engine.library import GUID
 from hls_handler.engine.posting import preview
@@ -46,7 +46,6 @@ from hls_handler.errors import (
     with_remedy,
 )
 from hls_handler.events import Account, Event, parse_event
-from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.routing import Command, Ignored, LabelCorrection, QueueCheck, Router, Rule, from_event, parse_envelope
 from hls_handler.settings.effective import RepositoryTable, without_entry
@@ -120,8 +119,10 @@ def try_(
             connect_github(chosen, used, assume_open=named_prompt is not None) as github,
             connect_claude(used.claude) as client,
         ):
-            sender, find_state = make_sender(used, client, time.sleep), partial(_find_state, used, chosen, notes)
-            tried = try_event(used, library, chosen, named_prompt, github, sender, find_state)
+            sender = Sender(client, time.sleep, interval_s=1 / used.claude.requests_per_second)
+            tried = try_event(
+                used, library, chosen, named_prompt, github, sender, partial(_find_state, used, chosen, notes)
+            )
     except PayloadError as exc:
         abort(f"{chosen.name}: {exc}")
     except HlsError as exc:
@@ -148,40 +149,6 @@ def _find_state(
     except HlsError as exc:
         notes.append(f"the service's stored data about this issue or pull request could not be read: {exc}")
     return ConversationState(labels={}, comments={})
-
-
-def make_sender(settings: Settings, claude: Claude, pause: Callable[[float], object]) -> Sender:
-    """Return a sender that keeps to claude.requests_per_second, and asks at most claude.calls_per_hour questions."""
-    most = settings.claude.calls_per_hour
-
-    def wait(seconds: float) -> None:
-        if len(sender.questions) >= most:
-            raise Permanent(f"claude.calls_per_hour allows {count(most, 'call')}, and this event needs more")
-        pause(seconds)
-
-    sender = Sender(claude, wait, interval_s=1 / settings.claude.requests_per_second, corrects=True)
-    return sender
-
-
-@dataclass(frozen=True, slots=True)
-class _StoredHistory:
-    """Implements `clients.comments.History` for a writer that writes nothing."""
-
-    state: ConversationState
-
-    def labels(self) -> Mapping[str, LabelState]:
-        return self.state.labels
-
-    def comment(self, family: str) -> StoredComment | None:
-        return self.state.comments.get(family)
-
-    def change_labels(
-        self, names: Iterable[str], state: LabelState | None, origins: Mapping[str, LabelOrigin] = NO_ORIGINS
-    ) -> None:
-        raise NotImplementedError
-
-    def store_comment(self, family: str, comment: StoredComment) -> None:
-        raise NotImplementedError
 
 
 def try_event(
@@ -223,7 +190,9 @@ def try_event(
             source = read_facts(event, reader, settings, library, rule.effective, rule.prompt)
             job = make_job(source, library, rule.prompt, key, sender.send)
             reasons = [source.handler.run(job).reason]
-            history = _StoredHistory(find_state(event, bot))
+            stored = find_state(event, bot)
+            # A dry run writes nothing, so it calls no other method of `clients.comments.History`.
+            history: Any = SimpleNamespace(labels=lambda: stored.labels, comment=stored.comments.get)
             writer = github.writer(
                 repository, bot=bot, history=history, begin_write=nothing, check_lease=nothing, dry_run=True
             )

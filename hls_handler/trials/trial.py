@@ -6,7 +6,7 @@ The handler runs as in the service. The replies to the prompts before the tried 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -89,8 +89,8 @@ class Question:
 class Sender:
     """Sends the requests of trials to Claude, with at least `interval_s` between two.
 
-    `wait` gets the seconds before each; it may raise an `HlsError`, which ends all. If `corrects`, Claude is asked once
-    to correct an invalid reply, as the service does.
+    `wait` gets the seconds before each; it may raise an `HlsError`, which ends all. As in the service, Claude is asked
+    once to correct an invalid reply.
     """
 
     def __init__(
@@ -100,10 +100,9 @@ class Sender:
         observe: Callable[[Usage], object] = lambda _usage: None,
         *,
         interval_s: float = 0.0,
-        corrects: bool = False,
     ) -> None:
         self._claude, self._wait, self._observe = claude, wait, observe
-        self._interval_s, self._corrects, self._next_s = interval_s, corrects, 0.0
+        self._interval_s, self._next_s = interval_s, 0.0
         self.questions: list[Question] = []  # since `begin`
         self._limit: CostLimit | None = None
 
@@ -118,7 +117,7 @@ class Sender:
     def send(self, rendered: RenderedPrompt) -> ValidReply:
         """Return the reply, redacted. Raises `BudgetExceeded`, `UnusableAnswer`, and what Claude raises."""
         answer = self._ask(rendered, None)
-        if self._corrects and isinstance(answer, UnusableReply) and answer.why == "invalid":
+        if isinstance(answer, UnusableReply) and answer.why == "invalid":
             answer = self._ask(rendered, answer)
         if isinstance(answer, UnusableReply):
             raise UnusableAnswer(rendered, answer)
@@ -186,7 +185,8 @@ class Trial:
         replies = answered.answers
         if self.name == VERIFY_PROMPT:  # its replies are not among the answers
             replies = tuple(one.answer for one in sender.questions if isinstance(one.answer, ValidReply))
-        end = "; ".join(["not posted", *_describe_gaps(answered)])
+        unverified = answered.unverified and f"findings not verified: {answered.unverified}"
+        end = "; ".join(filter(None, ["not posted", answered.unanswered, unverified, answered.left_out]))
         new = _make_run(answered, replies, job.analysis, job.actions, sender.usages, end)
         decided = [_decide(run.actions, self.source) for run in (self.old, new) if run is not None]
         labels = None
@@ -381,18 +381,6 @@ def _find_raised(facts: Any, answers: Iterable[ValidReply]) -> tuple[Finding, ..
         return None
     result = facts.with_reply(reviews[-1]).found
     return (*(located.finding for _, located in result.raised), *result.unlocated)
-
-
-def _describe_gaps(answered: Answers) -> Iterator[str]:
-    """Yield for each kind of missing reply a sentence part with its reason."""
-    facts = answered.facts
-    if isinstance(facts, PullRequestFacts) and facts.unanswered:
-        reasons = ", ".join(dict.fromkeys(facts.unanswered.values()))
-        yield f"{len(facts.unanswered)} of {len(facts.selection.calls)} parts without a reply: {reasons}"
-    if answered.unverified:
-        yield f"findings not verified: {answered.unverified}"
-    if answered.left_out:
-        yield answered.left_out
 
 
 def _decide(actions: Iterable[Action], source: StoredFacts) -> frozenset[RequestedLabel]:

@@ -18,7 +18,7 @@ from hls_handler.actions import StoredComment
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.cli import app
 from hls_handler.cli.event_input import Subject
-from hls_handler.cli.prompt_try import make_sender, try_event
+from hls_handler.cli.prompt_try import try_event
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.comment_body import marker
 from hls_handler.clients.github import connect_read_only
@@ -30,6 +30,7 @@ from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT
 from hls_handler.storage import Storage
 from hls_handler.store.conversations import ConversationState
+from hls_handler.trials.trial import Sender
 from tests.cli.test_json import assert_documented
 from tests.engine.shadow_world import ANALYZE
 from tests.prompting.samples import write
@@ -270,7 +271,7 @@ def test_a_usage_error_names_what_is_expected(try_: Hls, arguments: list[str], c
 
 
 def test_a_second_question_waits_as_long_as_the_service_would(sandbox: Sandbox, tmp_path: Path) -> None:
-    text = SETTINGS.format(sandbox=sandbox).replace("second: 100", "second: 0.1")
+    text = SETTINGS.format(sandbox=sandbox)
     settings = load(tmp_path, with_chain(text, tmp_path))
     payload = recorded.load("demo/question")
     subject = Subject(payload.name, payload.event, payload.action, payload.body, live=True)
@@ -279,16 +280,8 @@ def test_a_second_question_waits_as_long_as_the_service_would(sandbox: Sandbox, 
         closing(connect_read_only(settings.github, now=lambda: NOON)) as github,
         closing(Claude(settings.claude, clock=lambda: 0.0, now=lambda: NOON)) as claude,
     ):
-        sender, nothing = make_sender(settings, claude, paused.append), ConversationState(labels={}, comments={})
+        sender, nothing = Sender(claude, paused.append, interval_s=10.0), ConversationState(labels={}, comments={})
         result = try_event(settings, load_checked(settings), subject, None, github, sender, lambda *_: nothing)
     assert len(result["questions"]) == 2
     assert result["end"]["state"] == "done"
     assert paused == [0.0, 10.0]
-
-
-def test_an_exhausted_hourly_budget_ends_the_try(try_: Hls, folder: Path) -> None:
-    settings = (folder / "settings.yaml").read_text().replace("second: 100", "second: 100, calls_per_hour: 1")
-    (folder / "settings.yaml").write_text(with_chain(settings, folder))
-    result = tried(try_, "demo/question")
-    assert (len(result["questions"]), result["end"]["state"]) == (1, "failed")
-    assert "claude.calls_per_hour allows 1 call," in result["end"]["reason"]

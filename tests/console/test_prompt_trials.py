@@ -90,7 +90,7 @@ def test_prompt_page_links_to_corrected_deliveries(world: World, tmp_path: Path)
 
 
 def test_trial_compares_new_labels_with_those_that_people_left(world: World, tmp_path: Path) -> None:
-    unusable = UnusableReply("", "invalid", "kind: wrong", "<b>text</b>", Usage("claude-haiku-5-5"))
+    unusable = UnusableReply("", "refused", "kind: wrong", "<b>text</b>", Usage("claude-haiku-5-5"))
     author = Author(world, tmp_path / "own", HIGH, HIGH, unusable)
     author.correct(1, "priority-low", "priority-high")
     page = author.try_with("5")

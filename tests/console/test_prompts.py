@@ -206,7 +206,7 @@ def wait_for_reply(browser: Browser) -> str:
 
 def test_errors_of_claude_and_unusable_replies_are_shown(author: Browser) -> None:
     down = DependencyDown("Claude does not answer", dependency="claude", remedy="wait")
-    unusable = UnusableReply("", "invalid", "kind: wrong", "<b>text</b>", Usage("claude-haiku-5-5"))
+    unusable = UnusableReply("", "refused", "kind: wrong", "<b>text</b>", Usage("claude-haiku-5-5"))
     author.claude = FakeClaude([down, unusable])
     prompt_id = author.prompts.latest.prompts["issues/analyze"].id if author.prompts else ""
     for expected in (

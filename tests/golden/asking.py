@@ -195,7 +195,7 @@ class Evaluator:
         Raises `OverBudget`, `StepFailed`, and `CaseError` for a prompt whose reply type cannot be scored.
         """
         source, name = to_question(case, self.settings, self.library, self.prompts)
-        sender, problem = Sender(self.claude, corrects=True), None
+        sender, problem = Sender(self.claude), None
 
         def send(rendered: RenderedPrompt) -> ValidReply:
             return sender.send(self._with_model(rendered))

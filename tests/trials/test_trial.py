@@ -84,7 +84,7 @@ def test_credentials_in_a_reply_are_redacted(make_world: MakeWorld, tmp_path: Pa
 
 
 def test_unusable_reply_is_the_problem_of_its_delivery(make_world: MakeWorld, tmp_path: Path) -> None:
-    result = try_again(make_processed_world(make_world, tmp_path / "own", BUG), INVALID)
+    result = try_again(make_processed_world(make_world, tmp_path / "own", BUG), INVALID, INVALID)
     assert result.new is None
     assert result.problem.startswith("Claude's reply to issues/strict@")
     assert "cannot be used: kind" in result.problem
