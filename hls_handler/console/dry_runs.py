@@ -64,7 +64,6 @@ class DryRunPages:
             event=row.event_key,
             conversation=row.conversation,
             progress=progress,
-            result=progress.report.comparisons[0] if progress is not None and progress.report is not None else None,
             is_running=is_running,
             trial=trial,
             prompts=list_prompts(trial.library, trial.source.event) if trial else (),

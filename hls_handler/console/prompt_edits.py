@@ -132,9 +132,7 @@ class PromptEdits:
         if progress is None:
             text = f"No unsaved edit of {name} was sent to Claude since this process started."
             return self._frame.message(request, text, status=404)
-        return self._frame.render(
-            request, "prompt_reply.html", sent=progress.about, progress=progress, report=progress.report
-        )
+        return self._frame.render(request, "prompt_reply.html", sent=progress.about, progress=progress)
 
     def _read(self, request: Request, given: Mapping[str, str]) -> tuple[Library, Edit]:
         """Return the edit, by default of the prompt's file as it is. Raises `HTTPException`: 403 without a key, 404."""

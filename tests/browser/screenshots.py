@@ -57,7 +57,7 @@ def _take(page: Page, address: str, folder: Path, suffix: str) -> None:
         page.goto(f"{delivery}/{path}")
         if name == "dry-run" and page.get_by_role("button", name="Run and pay").count():
             page.get_by_role("button", name="Run and pay").first.click()
-            page.get_by_role("heading", name="Results").wait_for()
+            page.get_by_role("heading", name="Delivery", exact=True).wait_for()
         page.screenshot(path=folder / f"{name}-{suffix}.png", full_page=True)
 
 

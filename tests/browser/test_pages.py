@@ -115,7 +115,7 @@ def run_dry(page: Page, service: Service) -> None:
     page.locator("tbody a").first.click()
     page.get_by_role("link", name="Dry run").click()
     page.get_by_role("button", name="Run and pay").click()
-    page.get_by_role("heading", name="Results").wait_for()
+    page.get_by_role("heading", name="Delivery", exact=True).wait_for()
 
 
 def test_row_of_a_delivery_is_one_line_and_its_page_follows_a_retry(service: Service, open_page: OpenPage) -> None:

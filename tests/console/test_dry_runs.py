@@ -72,7 +72,7 @@ def test_only_one_dry_run_is_in_progress(make_world: MakeWorld) -> None:
     assert browser.client.asking.wait(10)
     page = browser.get(DRY_RUN).body.decode()
     assert "is running since" in page
-    assert '<noscript><meta http-equiv="refresh" content="3"></noscript>' in page
+    assert '<meta http-equiv="refresh" content="2">' in page
     assert f"in progress, of delivery {GUID}" in browser.text("/deliveries/second/dry-run")
     again = browser.post(DRY_RUN, {"csrf_token": token})  # a double click
     assert (again.status, again.headers["location"]) == (303, DRY_RUN)
@@ -81,7 +81,7 @@ def test_only_one_dry_run_is_in_progress(make_world: MakeWorld) -> None:
     browser.client.go_on.set()
     assert "is running since" not in browser.finished()
     assert begin(browser) == 303
-    assert "Results" in browser.finished()
+    assert "ran at" in browser.finished()
 
 
 def test_stop_ends_the_run_before_the_next_call(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -94,7 +94,8 @@ def test_stop_ends_the_run_before_the_next_call(make_world: MakeWorld, tmp_path:
     browser.console.stop()
     browser.client.go_on.set()
     text = browser.finished()
-    assert "The service was stopped. 1 reply was paid, 0.000140 USD." in text
+    assert "1 reply, 0.000140 USD." in text
+    assert "The service was stopped." in text
     assert (len(browser.client.asked), browser.client.closed) == (1, 1)
     assert begin(browser) == 409
 
@@ -102,7 +103,7 @@ def test_stop_ends_the_run_before_the_next_call(make_world: MakeWorld, tmp_path:
 def test_failure_is_shown_with_what_to_do(make_world: MakeWorld) -> None:
     browser = RerunBrowser(run(make_world, BUG), CLAUDE_DOWN)
     begin(browser)
-    assert f"failed at 1970-01-12 13:46:40: {CLAUDE_DOWN}; {CLAUDE_DOWN.remedy}" in browser.finished()
+    assert f"{CLAUDE_DOWN}; {CLAUDE_DOWN.remedy}" in browser.finished()
     browser.client.on_call = lambda _: 1 / 0  # type: ignore[assignment]
     begin(browser)
     assert "a defect in HLS, please report it: ZeroDivisionError" in browser.finished()
@@ -140,5 +141,5 @@ def test_dry_run_of_a_review_keeps_to_its_limit(make_world: MakeWorld) -> None:
     assert len(browser.client.asked) == 1
     world.settings = world.settings.model_copy(update={"review": Review(max_usd=0.04)})
     assert begin(browser) == 303
-    assert "failed at 1970-01-12 13:46:40: the next call to Claude may cost 0.050000 USD" in browser.finished()
+    assert "the next call to Claude may cost 0.050000 USD" in browser.finished()
     assert len(browser.client.asked) == 1

@@ -176,7 +176,7 @@ def test_edit_is_sent_only_after_its_cost_was_shown(author: Browser, store: Stor
     reply = wait_for_reply(author)
     assert claude.asked[0].task.startswith("Edited Title: <untrusted ")
     assert "Newer" not in claude.asked[0].task
-    assert "<dt>Cost</dt><dd>0.000140 USD</dd>" in reply
+    assert ": 1 reply, 0.000140 USD." in reply
     assert "<p>Labels: bug, difficulty-easy, priority-high</p>" in reply
     assert "&#34;summary&#34;: &#34;&lt;/textarea&gt;" in reply
     assert "<script>" not in reply
@@ -231,7 +231,7 @@ def test_one_trial_at_a_time_and_each_form_is_sent_once(author: Browser) -> None
     waiting = author.get(REPLY).body.decode()
     again, other = send(author, TEMPLATE, page), send(author, TEMPLATE, edit(author, TEMPLATE))
     may_reply.set()
-    assert "Claude works on the reply" in waiting
+    assert "is running since" in waiting
     assert '<meta http-equiv="refresh" content="2">' in waiting
     assert (again.status, again.headers["location"]) == (303, REPLY)
     assert other.status == 409
