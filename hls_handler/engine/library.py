@@ -16,9 +16,9 @@ from hls_handler.events import event_key, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import template_variables
 from hls_handler.prompting import recorded
-from hls_handler.prompting.library import build_library, load_library
+from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library, Prompt
-from hls_handler.prompting.source_files import NOTHING_UNSAVED, SHIPPED_FRONT_MATTER, read_folder, read_source_files
+from hls_handler.prompting.source_files import NOTHING_UNSAVED, SHIPPED_FRONT_MATTER, read_folder
 from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED
 from hls_handler.routing.router import LABEL_CORRECTION_EVENTS
 from hls_handler.settings.effective import (
@@ -77,8 +77,14 @@ def load_shipped(settings: Settings) -> Library:
     """Load and check only the prompts that HLS ships, as they were shipped. Raises `PromptError` with all problems."""
     changed = shipped.find_edited_files().items()
     edited = {name.removeprefix("prompts/"): text for name, text in changed if name.startswith("prompts/")}
-    files, problems = read_source_files((shipped.PROMPTS,), shipped.PROMPTS, unsaved=edited, unsaved_in="shipped")
-    return build_library(files, problems, families=families(), chosen=find_chosen_events(settings))
+    return load_library(
+        shipped.PROMPTS,
+        families=families(),
+        shipped=shipped.PROMPTS,
+        chosen=find_chosen_events(settings),
+        unsaved=edited,
+        unsaved_in="shipped",
+    )
 
 
 def families() -> Mapping[str, Family]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
 from hashlib import sha256
 from itertools import chain
@@ -35,6 +35,7 @@ from hls_handler.prompting.source_files import (
     NOTHING_UNSAVED,
     SHARED_COMMENT,
     SHARED_COMMENT_REPLY,
+    UNSAVED,
     SourceFiles,
     find_files,
     read_source_files,
@@ -58,6 +59,7 @@ def load_library(
     shadows: Set[str] = frozenset(),
     config: Mapping[str, object] = NO_CONFIG,
     unsaved: Mapping[str, str] = NOTHING_UNSAVED,
+    unsaved_in: str = UNSAVED,
 ) -> Library:
     """Read all prompts below `folders`, check them and return the library. Raises `PromptError` with all problems.
 
@@ -65,23 +67,10 @@ def load_library(
     are from `shipped`. The keys of `families` are event names ("pull_request"). Two prompts must not have the same
     event in `on`, except for the events in `chosen`, for which the settings name the prompt, and the prompts in
     `shadows`, which post nothing. `config` has a value for each name that templates may read as `config.NAME`.
-    `unsaved` are texts of files by name ("issues/analyze.j2") that take precedence.
+    `unsaved` are texts of files by name ("issues/analyze.j2") that take precedence; messages name `unsaved_in` as their
+    folder.
     """
-    files, problems = read_source_files(folders, shipped, unsaved=unsaved)
-    return build_library(files, problems, families=families, chosen=chosen, shadows=shadows, config=config)
-
-
-def build_library(
-    files: SourceFiles,
-    problems: Sequence[Problem],
-    *,
-    families: Mapping[str, Family],
-    chosen: Set[str] = frozenset(),
-    shadows: Set[str] = frozenset(),
-    config: Mapping[str, object] = NO_CONFIG,
-) -> Library:
-    """Check files that were read, with their problems, and return the library; see `load_library`. Reads no files."""
-    problems = list(problems)
+    files, problems = read_source_files(folders, shipped, unsaved=unsaved, unsaved_in=unsaved_in)
     environment = PromptEnvironment(files.sources, PROMPT_FILTERS)
     templates, parse_problems = _parse(environment, files)
     parse_problems += check_references(templates)

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
-from hls_handler.actions import Action
-from hls_handler.analysis import Analysis, ValidReply
+from hls_handler.analysis import ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
 from hls_handler.engine.asking import UNSHOWN, prompt_limits
 from hls_handler.engine.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
@@ -70,10 +69,6 @@ class StoredFacts:
     def variables(self, prompt: str) -> Callable[[Any], Mapping[str, object]]:
         """Return a function that returns the template variables of a prompt, which is the first, for facts."""
         return partial(template_variables, self.event, self.handler, prompt=prompt, effective=self.effective)
-
-    def plan(self, analysis: Analysis) -> tuple[Action, ...]:
-        """Return the actions that follow from the replies in `analysis`."""
-        return self.handler.plan(self.event, self.facts, analysis)
 
 
 def read_facts(
