@@ -25,7 +25,7 @@ from hls_handler.console.log import show_line
 from hls_handler.console.overview import REJECTED, describe_rejection
 from hls_handler.console.queries import DeliveriesQuery, RetryQuery
 from hls_handler.deliveries import OPEN_STATES, State
-from hls_handler.log_ring import LogFilter, LogRing
+from hls_handler.log_ring import LogRing
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.reports.retry import RETRIED, retry_delivery, retry_matching
@@ -114,7 +114,7 @@ class DeliveryPages:
             sentence, cause = describe_rejection(NOT_VERIFIED, unverified)
             unknown = f"They may be of {repository}: a body is read only after its signature was verified"
             yield Hint(f"{sentence} in the last 24 h: {cause}. {unknown}", "Log", "/log?text=rejected")
-        lines = self._log_ring.find(LogFilter(text=f"not valid for {repository}"), limit=MAX_LOG_LINES)
+        lines = self._log_ring.find(text=f"not valid for {repository}", limit=MAX_LOG_LINES)
         if lines:
             text = f"{count(len(lines), 'webhook')} of {repository} got {NOT_VERIFIED}: its secret is for other entries"
             yield Hint(text, "Log", f"/log?{urlencode({'text': f'not valid for {repository}'})}")
@@ -143,7 +143,7 @@ class DeliveryPages:
     def _page(self, request: Request, row: DeliveryRow, *, said: str = "", status: int = 200) -> Response:
         report = load_report(self._store, row)
         _, *sentences = format_report(report)  # the first one names the delivery
-        log_lines = self._log_ring.find(LogFilter(delivery=row.guid), limit=MAX_LOG_LINES)
+        log_lines = self._log_ring.find(delivery=row.guid, limit=MAX_LOG_LINES)
         return self._frame.render(
             request,
             "delivery.html",

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 
 from hls_handler.console.frame import Frame
 from hls_handler.console.queries import LogQuery
-from hls_handler.log_ring import LEVELS, MAX_LINES, LogFilter, LogLine, LogRing
+from hls_handler.log_ring import LEVELS, MAX_LINES, LogLine, LogRing
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines, truncate
 
 MAX_VALUE_CHARACTERS, MAX_TRACE_CHARACTERS = 2_000, 20_000
@@ -28,13 +28,12 @@ class LogPages:
 
     def _show(self, request: Request) -> Response:
         query = LogQuery.parse(request.query_params)
-        given = query.model_dump(exclude_defaults=True, exclude={"paused"})
-        wanted, level = LogFilter(**given), self._frame.settings.logging.level
+        given, level = query.model_dump(exclude_defaults=True, exclude={"paused"}), self._frame.settings.logging.level
         return self._frame.render(
             request,
             "log.html",
-            lines=[show_line(line) for line in self._ring.find(wanted, limit=MAX_SHOWN)],
-            wanted=wanted,
+            lines=[show_line(line) for line in self._ring.find(**given, limit=MAX_SHOWN)],
+            wanted=query,
             levels=LEVELS[LEVELS.index(level) + 1 :],
             logged=level,
             begins_at=(self._ring.begins_at() or "").replace("T", " ").partition(".")[0],
@@ -51,21 +50,21 @@ def show_line(line: LogLine) -> dict[str, object]:
 
     Unprintable characters are escaped, and long texts truncated. `fields` are those with a value.
     """
-    trace = line.fields.get("exception")
-    is_rejected = line.fields.get("decision") == "rejected"  # then nothing was stored
+    fields = {name: value for name, value in line.items() if value is not None}
+    time, level, logger, message = (fields.pop(name) for name in ("timestamp", "level", "logger", "message"))
+    trace, is_stored = fields.pop("exception", None), line.get("decision") != "rejected"
     return {
-        "time": line.timestamp.replace("T", " ").removesuffix("Z"),
-        "level": line.level,
-        "logger": escape_unprintable(line.logger.removeprefix("hls_handler.")),
-        "message": _to_text(line.message),
+        "time": time.replace("T", " ").removesuffix("Z"),
+        "level": level,
+        "logger": escape_unprintable(logger.removeprefix("hls_handler.")),
+        "message": _to_text(message),
         "fields": [
             {
                 "name": escape_unprintable(name),
                 "value": _to_text(value),
-                "link": None if is_rejected else _find_link(name, value),
+                "link": f"/deliveries/{quote(str(value), safe='')}" if name == "delivery" and is_stored else None,
             }
-            for name, value in line.fields.items()
-            if value is not None and name != "exception"
+            for name, value in fields.items()
         ],
         "trace": None if trace is None else truncate(escape_unprintable_lines(str(trace)), MAX_TRACE_CHARACTERS),
     }
@@ -74,7 +73,3 @@ def show_line(line: LogLine) -> dict[str, object]:
 def _to_text(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return truncate(escape_unprintable(text), MAX_VALUE_CHARACTERS)
-
-
-def _find_link(name: str, value: object) -> str | None:
-    return f"/deliveries/{quote(value, safe='')}" if name == "delivery" and isinstance(value, str) else None
