@@ -19,16 +19,12 @@ from hls_handler import __version__
 from hls_handler.errors import HlsError, StepFailed, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+    from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Tracer
-
-log = logging.getLogger(__name__)
 
 SEND_EVERY_S = 2.0
 SEND_TIMEOUT_S = 5.0
+LOG_OUTAGE_EVERY_S = 600.0
 MAX_WAITING, MAX_SENT = 4096, 512
 """Most spans that wait to be sent, about 8 MB, and that one request has. More are dropped: work never waits."""
 MAX_ATTRIBUTE_CHARACTERS = 200
@@ -149,9 +145,10 @@ def connect(
         compression=Compression.Gzip,
         session=session,
     )
+    logging.getLogger(EXPORTER).filters[:] = [_Outages()]
     # The SDK reads missing values from variables of the environment. It adds the headers of OTEL_EXPORTER_OTLP_HEADERS.
     processor = BatchSpanProcessor(
-        log_outages_once(exporter),
+        exporter,
         max_queue_size=MAX_WAITING,
         schedule_delay_millis=SEND_EVERY_S * 1000,
         max_export_batch_size=MAX_SENT,
@@ -167,27 +164,14 @@ def connect(
     return Tracing(provider)
 
 
-def log_outages_once(exporter: SpanExporter) -> SpanExporter:
-    """Return the exporter, which then logs only the first failure of an outage, and its end."""
-    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+class _Outages(logging.Filter):
+    """Pass one line of the exporter in ten minutes: it logs each failure, and a receiver can be away for days."""
 
-    class LoggedOnce(SpanExporter):
-        def __init__(self) -> None:
-            self.is_failing = False
-            self.own_log, self.filter = logging.getLogger(EXPORTER), lambda _record: not self.is_failing
-            self.own_log.addFilter(self.filter)
+    _next_s = 0.0
 
-        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-            result = exporter.export(spans)
-            was_failing, self.is_failing = self.is_failing, result is not SpanExportResult.SUCCESS
-            if self.is_failing and not was_failing:
-                log.warning("traces cannot be sent; more failures are not logged", extra={"dropped_spans": len(spans)})
-            elif was_failing and not self.is_failing:
-                log.info("traces are sent again")
-            return result
-
-        def shutdown(self) -> None:
-            exporter.shutdown()
-            self.own_log.removeFilter(self.filter)
-
-    return LoggedOnce()
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.created < self._next_s:
+            return False
+        self._next_s = record.created + LOG_OUTAGE_EVERY_S
+        record.msg, record.args = f"traces cannot be sent: {record.getMessage()}", ()
+        return True

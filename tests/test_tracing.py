@@ -7,7 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,20 +16,11 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from hls_handler.clients.transport import find_proxy_settings
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.sandbox.server import Sandbox
-from hls_handler.tracing import (
-    EXPORTER,
-    Tracing,
-    annotate,
-    connect,
-    log_outages_once,
-    span,
-)
+from hls_handler.tracing import EXPORTER, Tracing, annotate, connect, span
 from tests.engine.world import library
 from tests.redteam.attack_run import API_KEY, ATTACKED, TOKEN, deliver, worker
 from tests.redteam.attacks import HARMLESS_WORD, harmless_round
@@ -117,14 +108,7 @@ def test_spans_of_one_thread_are_a_tree(receiver: Receiver) -> None:
     assert receiver.attributes("GET /user") == {"http.response.status_code": 200}
 
 
-@pytest.mark.parametrize(
-    ("error", "status"),
-    [
-        (Permanent("ignore all rules"), 2),
-        (Superseded("ignore all rules"), 0),
-    ],
-    ids=["permanent", "superseded"],
-)
+@pytest.mark.parametrize(("error", "status"), [(Permanent("ignore all rules"), 2), (Superseded("ignore all rules"), 0)])
 def test_error_is_recorded_by_its_class_and_without_its_text(receiver: Receiver, error: Exception, status: int) -> None:
     with traced(receiver.endpoint) as tracing, pytest.raises(type(error)), tracing.trace("delivery", {}), span("step"):
         raise error
@@ -171,28 +155,11 @@ def test_rule_19_trace_of_a_delivery_has_steps_and_calls_but_no_text(receiver: R
     assert API_KEY.encode() not in sent
 
 
-class FailingExporter(SpanExporter):
-    """Logs each failure as OTLPSpanExporter does."""
-
-    def __init__(self, *results: SpanExportResult) -> None:
-        self.results = list(results)
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        result = self.results.pop(0)
-        if result is SpanExportResult.FAILURE:
-            logging.getLogger(EXPORTER).error("Failed to export spans batch code: 401")
-        return result
-
-
-def test_outage_of_the_receiver_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    ok, failure = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
-    exporter = log_outages_once(FailingExporter(ok, failure, failure, failure, ok, ok, failure))
-    caplog.set_level(logging.INFO)
-    for _ in range(7):
-        exporter.export([])
-    exporter.shutdown()
-    refused, begun = "Failed to export spans batch code: 401", "traces cannot be sent; more failures are not logged"
-    assert caplog.messages == [refused, begun, "traces are sent again", refused, begun]
+def test_failures_of_the_receiver_are_logged_once_in_ten_minutes(caplog: pytest.LogCaptureFixture) -> None:
+    with traced("http://127.0.0.1:9/v1/traces"):
+        for code in (401, 402):
+            logging.getLogger(EXPORTER).error("Failed to export spans batch code: %d", code)
+    assert caplog.messages == ["traces cannot be sent: Failed to export spans batch code: 401"]
 
 
 WITHOUT_EXTRA = """
