@@ -164,23 +164,11 @@ class DeliveryPages:
             facts=None if report.facts is None else _format_facts(report.facts),
             log_lines=[show_line(line) for line in reversed(log_lines)],
             log_begins_at=self._log_ring.begins_at(),
-            budgets=[*self._load_budgets(row)] if report.calls else (),
             said=said,
             can_retry=row.state in ("dead", "queued")
             or (row.state == "ignored" and self._store.deliveries.body(row.guid) is not None),
             is_open=row.state in OPEN_STATES,
         )
-
-    def _load_budgets(self, row: DeliveryRow) -> Iterator[Budget]:
-        effective, settings = self._frame.table.find(row.repository or ""), self._frame.settings
-        if row.event == "pull_request" and effective is not None:
-            of_delivery, of_pull_request = self._store.calls.review_costs(row.guid)
-            for of, used_usd, key in (
-                ("of this delivery", of_delivery, "max_usd"),
-                ("of its pull request", of_pull_request, "max_usd_per_pull_request"),
-            ):
-                where = settings.sources.where(effective.find_key(f"review.{key}", settings))
-                yield Budget(of, used_usd, getattr(effective.review, key), where)
 
     def _retry(self, request: Request, _form: Form) -> Response:
         row = require_delivery(self._store, request)
@@ -211,15 +199,6 @@ def _describe_wait(row: DeliveryRow, pauses: Sequence[Pause]) -> Wait:
         return Wait(f"paused: {pause.reason}" if pause.reason else "paused", describe_pause(pause), None)
     reason = row.reason or "waits for a worker"
     return Wait(reason, reason, row.due_at)
-
-
-class Budget(NamedTuple):
-    """A limit on the cost of the calls for a pull request, by the present settings."""
-
-    of: str  # "of this delivery"
-    used_usd: float
-    max_usd: float
-    where: str  # the setting with file and line
 
 
 def _title(step: Step) -> str:

@@ -363,20 +363,6 @@ class ClaudeCalls:
             saved = {CACHE_SAVED: saved_micro_usd} if saved_micro_usd else {}
             self._checkpoints.counters.add(connection, {CACHE_HIT: 1} | saved)
 
-    def review_costs(self, guid: str) -> tuple[float, float]:
-        """Return the cost of the calls of a delivery, and of all calls for the pull request that it is about, in USD.
-
-        These are the sums that `ReviewBudget` limits. Calls in progress count with their upper estimate.
-        """
-        of_guid = select(_d.id, _d.conversation_key).where(_d.guid == guid)
-        with self._database.reading() as connection:
-            row = connection.execute(of_guid).first()
-            if row is None:
-                return 0.0, 0.0
-            terms = {"of_delivery": row.id, "of_review": row.conversation_key or ""}
-            of_delivery, existing, deleted, *_ = map(int, connection.execute(_REVIEW_COSTS, terms).one())
-        return of_delivery / 1_000_000, (existing + deleted) / 1_000_000
-
     def count_last_hour(self) -> int:
         """Return the number of calls within the last hour that count for the budget."""
         with self._database.reading() as connection:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import urlencode
 
@@ -11,7 +10,6 @@ import pytest
 
 from hls_handler.deliveries import Checkpoint
 from hls_handler.storage import Storage
-from hls_handler.store.calls import ReviewBudget
 from tests.console.browser import Browser
 from tests.console.test_console import EVIL
 from tests.queue.builders import accept, begin, ignored, queued, start_call
@@ -113,28 +111,3 @@ def test_log_lines_of_the_delivery_are_shown_or_where_to_find_them(browser: Brow
     assert 'href="/log?id=g1"' in page
     accept(store, queued("g2"))
     assert "here since 2026-11-20T12:00:00.123Z" in page_of(browser, "g2")
-
-
-def test_budget_of_a_review_is_shown_as_bars(browser: Browser, store: Storage) -> None:
-    browser.sections = {"review": {"max_usd": 0.5, "max_usd_per_pull_request": 4.0}}
-    browser.apply()
-    for guid in ("g0", "g1"):
-        lease = begin(store, guid, event="pull_request", action="opened", number=7, repository="owner/repo")
-        call = store.calls.begin(
-            lease,
-            index=0,
-            prompt_id="pull_requests/analyze@3f9c2a",
-            model="claude-haiku",
-            requests_per_second=1_000_000,
-            calls_per_hour=200,
-            review=ReviewBudget(0.5, "here", 4.0, "there"),
-        )
-        store.calls.end(lease, call, outcome="ok", usage=replace(USAGE, cost_usd=0.25), error=None)
-        store.queue.finish(lease, "done", reason=None, took_s=5.0)
-    page = page_of(browser)
-    assert "0.250000 USD of 0.500000 USD for the calls of this delivery" in page
-    assert '<meter id="budget-1" max="0.5" high="0.4" low="0.25" optimum="0" value="0.25"></meter>' in page
-    assert "0.500000 USD of 4.000000 USD for the calls of its pull request" in page
-    store_issue = begin(store, "g2", number=8)
-    start_call(store, store_issue, "issues/analyze@3f9c2a")
-    assert "<meter" not in page_of(browser, "g2")
