@@ -29,7 +29,7 @@ from hls_handler.log_ring import LogRing
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.reports.retry import RETRIED, retry_delivery, retry_matching
-from hls_handler.reports.timeline import ROUTE, Step
+from hls_handler.reports.timeline import Step
 from hls_handler.storage import Storage
 from hls_handler.store.periods import latest_period
 from hls_handler.store.search import NAMES, DeliverySearch
@@ -152,10 +152,7 @@ class DeliveryPages:
             report=report,
             github_page=find_github_page(row, self._frame.settings.github.base_url),
             sentences=[sentence.strip() for sentence in sentences],
-            steps=[
-                (step, _title(step), _started(step, row), bar)
-                for step, bar in zip(report.steps, _draw_bars(report.steps), strict=True)
-            ],
+            steps=[(step, _title(step), _started(step, row)) for step in report.steps],
             total_usd=add_usd(call.cost_usd for call in report.calls),
             replies=[
                 (answered.prompt_id, json.dumps(answered.reply.model_dump(mode="json"), indent=2, ensure_ascii=False))
@@ -213,25 +210,6 @@ def _started(step: Step, row: DeliveryRow) -> str:
     clock = f"{step.started_at:%H:%M:%S.%f}"[:-3]
     is_same_day = step.started_at.date() == row.received_at.date()
     return clock if is_same_day else f"{step.started_at:%Y-%m-%d} {clock}"
-
-
-def _draw_bars(steps: Sequence[Step]) -> list[tuple[float, float] | None]:
-    """Return for each step its start and its length in per cent of the time from the first to the last one.
-
-    None: the step has no start or no duration, or it is the routing, before which the delivery waited in the queue.
-    """
-    spans = [
-        (step.started_at.timestamp(), step.took_s)
-        if step.started_at is not None and step.took_s is not None and step.name != ROUTE
-        else None
-        for step in steps
-    ]
-    begin = min((start for start, _ in filter(None, spans)), default=0.0)
-    length = max((start + took_s - begin for start, took_s in filter(None, spans)), default=0.0) or 1.0
-    return [
-        None if span is None else (round((span[0] - begin) / length * 100, 2), round(span[1] / length * 100, 2))
-        for span in spans
-    ]
 
 
 def _format_facts(facts: str) -> str:

@@ -63,8 +63,6 @@ def test_page_shows_steps_actions_facts_and_replies(browser: Browser, store: Sto
         "Ask Claude",
         "Post",
     ]
-    assert '<rect x="0.0" y="0" width="25.0" height="4"/>' in page
-    assert '<rect x="75.0" y="0" width="25.0" height="4"/>' in page
     assert '<td role="cell" data-label="Duration">1.00 s</td>' in page
     assert '<td role="cell" data-label="Requests to GitHub">3</td>' in page
     assert '<td role="cell" data-label="Tokens in">170</td>' in page
