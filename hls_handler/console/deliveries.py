@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from difflib import get_close_matches
@@ -34,9 +35,10 @@ from hls_handler.storage import Storage
 from hls_handler.store.periods import latest_period
 from hls_handler.store.search import NAMES, DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
+from hls_handler.untrusted.cleaning import truncate
 from hls_handler.wording import add_usd, count
 
-MAX_FACTS_CHARACTERS = 100_000
+MAX_JSON_CHARACTERS = 100_000
 MAX_LOG_LINES = 200
 MAX_NEAREST, MAX_STATUSES = 3, 100
 NOT_VERIFIED = "401"
@@ -152,13 +154,13 @@ class DeliveryPages:
             report=report,
             github_page=find_github_page(row, self._frame.settings.github.base_url),
             sentences=[sentence.strip() for sentence in sentences],
-            steps=[(step, _title(step), _started(step, row)) for step in report.steps],
+            steps=[(step, _title(step)) for step in report.steps],
             total_usd=add_usd(call.cost_usd for call in report.calls),
             replies=[
-                (answered.prompt_id, json.dumps(answered.reply.model_dump(mode="json"), indent=2, ensure_ascii=False))
+                (answered.prompt_id, _format_json(answered.reply.model_dump(mode="json")))
                 for answered in report.answers
             ],
-            facts=None if report.facts is None else _format_facts(report.facts),
+            facts=None if report.facts is None else _format_json(json.loads(report.facts)),
             log_lines=[show_line(line) for line in reversed(log_lines)],
             log_begins_at=self._log_ring.begins_at(),
             said=said,
@@ -203,40 +205,8 @@ def _title(step: Step) -> str:
     return f"{STEP_TITLES.get(name, name)} {rest}".rstrip()
 
 
-def _started(step: Step, row: DeliveryRow) -> str:
-    """Return the start of the step: "12:00:00.250"; with the date if it is another one than that of the receipt."""
-    if step.started_at is None:
-        return ""
-    clock = f"{step.started_at:%H:%M:%S.%f}"[:-3]
-    is_same_day = step.started_at.date() == row.received_at.date()
-    return clock if is_same_day else f"{step.started_at:%Y-%m-%d} {clock}"
-
-
-def _format_facts(facts: str) -> str:
-    """Return the first `MAX_FACTS_CHARACTERS` of the facts as lines. The rest is not formatted."""
-    text = ""
-    for line in _format_tree(json.loads(facts)):
-        text += f"{line}\n"
-        if len(text) > MAX_FACTS_CHARACTERS:
-            return f"{text[:MAX_FACTS_CHARACTERS]}… [the rest is not shown]"
-    return text.rstrip("\n")
-
-
-def _format_tree(value: object, indent: str = "") -> Iterator[str]:
-    """Yield the lines of a JSON value for reading. Each line of a text is marked, so that it cannot imitate a key."""
-    match value:
-        case Mapping() | list() if value:
-            named = value.items() if isinstance(value, Mapping) else (("-", part) for part in value)
-            for name, part in named:
-                label = name if name == "-" else f"{name}:"
-                if (isinstance(part, Mapping | list) and part) or (isinstance(part, str) and "\n" in part):
-                    yield f"{indent}{label}"
-                    yield from _format_tree(part, f"{indent}  ")
-                else:
-                    yield f"{indent}{label} {next(_format_tree(part)).strip()}"
-        case str() if "\n" in value:
-            yield from (f"{indent}| {line}" for line in value[: MAX_FACTS_CHARACTERS + 1].split("\n"))
-        case str():
-            yield f"{indent}{value}"
-        case _:
-            yield f"{indent}{json.dumps(value)}"
+def _format_json(value: object) -> str:
+    """Return JSON for reading. Each line of a text is marked, so that it cannot imitate a key."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    lines = re.sub(r"\\(.)", lambda escape: "\n    | " if escape[1] == "n" else escape[0], text)
+    return truncate(lines, MAX_JSON_CHARACTERS)

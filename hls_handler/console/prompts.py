@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 from hls_handler import shipped
 from hls_handler.clients.claude import request_schema
 from hls_handler.console.frame import Frame
-from hls_handler.engine.calls import PROMPT_SECRET
+from hls_handler.engine.asking import PROMPT_SECRET
 from hls_handler.engine.library import families
 from hls_handler.errors import HlsError, PromptError
 from hls_handler.handlers.asking import VERIFY_PROMPT

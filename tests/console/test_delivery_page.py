@@ -70,7 +70,7 @@ def test_page_shows_steps_actions_facts_and_replies(browser: Browser, store: Sto
     assert "All attempts sent 6 requests to GitHub" in page
     link = '<a href="https://github.com/octo/widgets/issues/7#issuecomment-1" rel="noreferrer">commented</a>'
     assert page.count(link) == 2  # at the step, and at the action
-    assert "issue:\n  number: 7\n  body:\n    | It fails.\n    | Always.\nlabels:\n  - bug\nends: []</pre>" in page
+    assert "&#34;body&#34;: &#34;It fails.\n    | Always.&#34;\n" in page
     assert "&#34;answer&#34;: &#34;Yes.&#34;" in page
 
 

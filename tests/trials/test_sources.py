@@ -9,7 +9,7 @@ import pytest
 
 from hls_handler import shipped
 from hls_handler.analysis import IssueResponse
-from hls_handler.engine.calls import PROMPT_SECRET
+from hls_handler.engine.asking import PROMPT_SECRET
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Prompts
 from hls_handler.trials.replay import NotRepeatable, find_kept
