@@ -168,7 +168,7 @@ def _draw_scores(scores: Sequence[DailyScore]) -> Iterator[Markup]:
         names = dimensions[first : first + PLOTTED]
         series = {name: [given.get((day, name)) for day in days] for name in names}
         title = f"Scores by day: {', '.join(names)}"
-        yield draw("lines", title, labels, series, unit="{:.1f}".format, shown_labels=labels[:: len(days) // 6 + 1])
+        yield draw("lines", title, labels, series, unit="{:.1f}".format)
 
 
 def to_csv(report: FiguresReport) -> str:

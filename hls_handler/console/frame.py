@@ -51,15 +51,23 @@ class Frame:
         self.settings, self.access = settings, access
         self.table = RepositoryTable(settings)
 
-    def page(self, path: str, show: Answer) -> Route:
-        """Return the route of a page for people who may use the console; others are asked for the key."""
+    def may_use(self, request: Request) -> bool:
+        return self.access.find_rejection(request) is None and self.access.is_allowed(request)
+
+    def page(self, path: str, show: Answer, *, for_others: Answer | None = None) -> Route:
+        """Return the route of a page for people who may use the console.
+
+        `for_others` answers others; without it, they are asked for the key.
+        """
 
         async def guarded(request: Request) -> Response:
-            self.require_permitted_origin(request)
-            if self.access.is_allowed(request):
+            if self.may_use(request):
                 return await self._answer(request, _run(show, request), ())
             if "hx-request" in request.headers:  # the session ended while the page was open
                 return Response(headers={"hx-refresh": "true"})
+            if for_others is not None:
+                return await _run(for_others, request)
+            self.require_permitted_origin(request)
             wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': wanted})}", 303)
 
@@ -125,14 +133,13 @@ class Frame:
             raise HTTPException(403, "send the key in the header X-API-Key; without a key, send no Origin")
 
     def render(self, request: Request, template: str, *, status: int = 200, **variables: object) -> Response:
-        access = self.access
         return render(
             request,
             template,
             status=status,
-            csrf_token=access.csrf_token(request),
-            needs_key=access.needs_key,
-            may_use=access.find_rejection(request) is None and access.is_allowed(request),
+            csrf_token=self.access.csrf_token(request),
+            needs_key=self.access.needs_key,
+            may_use=self.may_use(request),
             **variables,
         )
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Literal, NamedTuple, get_args
+from datetime import UTC, datetime, timedelta
+from typing import Literal, NamedTuple
 
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from hls_handler import shipped
 from hls_handler.clients.api import RateLimit
@@ -22,7 +22,7 @@ from hls_handler.console.delivery_search import (
 from hls_handler.console.frame import Form, Frame
 from hls_handler.console.pages import NOTHING, format_duration, format_percent, format_sum_usd
 from hls_handler.console.plots import Steps, draw
-from hls_handler.console.queries import MAX_FILTER_CHARACTERS, InvalidFilter
+from hls_handler.console.queries import MAX_FILTER_CHARACTERS, InvalidFilter, OverviewQuery
 from hls_handler.engine.health import Component, ComponentHealth, Health, Severity
 from hls_handler.errors import StoreUnavailable
 from hls_handler.events import REPOSITORY_NAME
@@ -38,13 +38,6 @@ from hls_handler.wording import count
 PERIOD_TITLES: Mapping[PeriodName, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 MAX_OVERVIEW_AGE_S = 10.0
 """Seconds for which all reloads of a period share one reading of the database and its plots."""
-
-AXES: Mapping[PeriodName, tuple[str, int, int]] = {
-    "24h": ("%m-%d %H:%M", 6, 1),
-    "7d": ("%m-%d %H:%M", 24, 2),
-    "30d": ("%m-%d", 24, 5),
-}
-"""Period -> format of the times on the axis of plots; hours, and times at such hours, between two times shown."""
 
 PERCENTILES: Mapping[str, float] = {"p50": 0.5, "p95": 0.95}
 TOP = 10
@@ -129,7 +122,7 @@ class OverviewPage:
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
-            Route("/", self._show),
+            self._frame.page("/", self._show, for_others=self._show_start),
             self._frame.form("/deliveries/pause", self._pause),
             self._frame.form("/deliveries/resume", self._resume),
         ]
@@ -148,23 +141,17 @@ class OverviewPage:
         self._overviews.forget()
         return RedirectResponse("/#queue", 303)
 
+    def _show_start(self, request: Request) -> Response:
+        return self._frame.render(
+            request,
+            "start.html",
+            has_console=self._frame.settings.has_console,
+            webhook_path=self._frame.settings.server.webhook_path if self._has_webhooks else None,
+            documents=shipped.list_documents(),
+        )
+
     async def _show(self, request: Request) -> Response:
-        access = self._frame.access
-        if access.find_rejection(request) is not None or not access.is_allowed(request):
-            if "hx-request" in request.headers:  # the session ended while the page was open
-                return Response(headers={"hx-refresh": "true"})
-            return self._frame.render(
-                request,
-                "start.html",
-                has_console=self._frame.settings.has_console,
-                webhook_path=self._frame.settings.server.webhook_path if self._has_webhooks else None,
-                documents=shipped.list_documents(),
-            )
-        given = request.query_params.get("period", "24h")
-        name = next((one for one in get_args(PeriodName) if one == given), None)
-        if name is None:
-            expected = ", ".join(get_args(PeriodName))
-            return self._frame.message(request, f"period: found {given!r}, expected one of {expected}.", status=400)
+        name = OverviewQuery.parse(request.query_params).period
         try:
             overview = await self._overviews.get(name)
         except StoreUnavailable:
@@ -235,7 +222,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
     """Read the database and draw the plots. Blocks; raises `StoreUnavailable`."""
     period, hours, deliveries = latest_period(name, store.now()), store.counter_hours, store.deliveries
     names = [*_RECEIVED, _OUTCOME, _LATENCY, _CLAUDE, REJECTED, _COST]
-    totals, plots = describe_period(name, period, hours.series(names, period))
+    totals, plots = describe_period(period, hours.series(names, period))
     return Overview(
         queue=deliveries.queue_state(),
         pauses=tuple((describe_pause(pause), pause.repository or "") for pause in store.pauses.active()),
@@ -265,13 +252,10 @@ def describe_rejection(status: str, number: int) -> tuple[str, str]:
     return f"{count(number, 'request')} to the webhook path got {status}", _CAUSES.get(status, "see the log")
 
 
-def describe_period(
-    name: PeriodName, period: Period, series: Series
-) -> tuple[Mapping[str, tuple[str, str]], tuple[Plot, ...]]:
+def describe_period(period: Period, series: Series) -> tuple[Mapping[str, tuple[str, str]], tuple[Plot, ...]]:
     """Return the totals by name, each with the address of the deliveries that it counts or "", and the plots."""
-    layout, hours, every = AXES[name]
+    layout = "%m-%d" if period.step >= timedelta(days=1) else "%m-%d %H:%M"
     labels = [f"{at:{layout}}" for at in period.starts]
-    shown = [label for label, at in zip(labels, period.starts, strict=True) if at.hour % hours == 0][::every]
     addresses = [list_address({}, since=at, until=at + period.step) for at in period.starts]
 
     def added(*counters: str, without: Sequence[str] = ()) -> list[int]:
@@ -285,7 +269,7 @@ def describe_period(
         unit: Callable[[float | None], str] = _format_decimal,
         steps: Steps = "whole",
     ) -> Plot:
-        svg = draw(kind, title, labels, values, unit=unit, shown_labels=shown, steps=steps)
+        svg = draw(kind, title, labels, values, unit=unit, steps=steps)
         cells = zip(*(map(unit, one) for one in values.values()), strict=True)
         return Plot(title, svg, tuple(values), tuple(zip(labels, addresses, cells, strict=True)))
 

@@ -121,6 +121,10 @@ class AnalysesQuery(Query):
         return AnalysisSearch(self.repo_full_name, self.pr_number, self.kind, self.since, self.limit, self.offset)
 
 
+class OverviewQuery(Query):
+    period: PeriodName = "24h"
+
+
 class FiguresQuery(Query):
     """The period of figures. Dates replace `period`."""
 

@@ -9,10 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.console.overview import (
-    LINKS,
-    describe_period,
-)
+from hls_handler.console.overview import LINKS, describe_period
 from hls_handler.console.plots import Steps, axis_values, draw
 from hls_handler.engine.health import COMPONENTS
 from hls_handler.storage import Storage
@@ -192,13 +189,13 @@ def test_axis_values_are_whole_and_leave_headroom(most: float, steps: Steps, val
 
 
 def test_lines_have_gaps_and_bars_are_stacked() -> None:
-    lines = draw("lines", "t", ["a", "b", "c", "d"], {"n": [1, None, 1, 2]}, unit="{:g}".format, shown_labels=["a"])
+    lines = draw("lines", "t", ["a", "b", "c", "d"], {"n": [1, None, 1, 2]}, unit="{:g}".format)
     assert '<path class="line" d="M80.8 91.0 M283.8 91.0 L385.2 37.0"/>' in lines
     assert '<text class="label" x="80.8" y="163">a</text>' in lines
     assert lines.count("<circle") == 3
-    many = draw("lines", "t", [*"abcdefgh", "11-26 12:00"], {}, unit="{:g}".format, shown_labels=["11-26 12:00"])
+    many = draw("lines", "t", [*"abcdefgh", "11-26 12:00"], {}, unit="{:g}".format)
     assert '<text class="label" x="401.5" y="163">11-26 12:00</text>' in many  # within the 440 of the drawing
-    bars = draw("bars", "t", ["a"], {"n": [1.0], "m": [2.0]}, unit="{:g}".format, shown_labels=[], steps="whole")
+    bars = draw("bars", "t", ["a"], {"n": [1.0], "m": [2.0]}, unit="{:g}".format, steps="whole")
     assert re.findall(r'y="([\d.]+)" width="[\d.]+" height="([\d.]+)"><title>', bars) == [
         ("111.2", "33.8"),
         ("43.8", "67.5"),
@@ -223,7 +220,7 @@ SERIES = {
 
 def test_totals_and_plots_are_those_of_the_period() -> None:
     period = Period(NOON - timedelta(hours=2), NOON, timedelta(hours=1))
-    totals, drawn = describe_period("24h", period, SERIES)
+    totals, drawn = describe_period(period, SERIES)
     assert {name: value for name, (value, _) in totals.items()} == {
         "Received": "6",
         "Done": "3",
@@ -250,5 +247,5 @@ def test_totals_and_plots_are_those_of_the_period() -> None:
             (("11-23 10:00", ("1", "1", "0")), ("11-23 11:00", ("0", "0", "3"))),
         ),
     }
-    empty, _ = describe_period("24h", period, {})
+    empty, _ = describe_period(period, {})
     assert empty["Success"][0] == empty["p95"][0] == "–"
