@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import NamedTuple
 
-from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -19,7 +18,6 @@ from hls_handler.console.endpoints import SHOW_FIGURES
 from hls_handler.console.frame import Frame, send_json
 from hls_handler.console.overview import PERIOD_TITLES
 from hls_handler.console.pages import NOTHING, format_duration, format_percent, format_sum_usd
-from hls_handler.console.plots import draw
 from hls_handler.console.queries import FiguresQuery, InvalidFilter
 from hls_handler.storage import Storage
 from hls_handler.store.figures import MAX_DELIVERIES, DailyScore, Figures, FiguresReport
@@ -29,9 +27,6 @@ from hls_handler.web.single_flight import SingleFlightCache
 
 MAX_AGE_S, TIMEOUT_S = 60.0, 30.0  # of reports; each may read 100,000 rows
 MAX_ROWS = 20  # of each table of the page
-PLOTTED, MAX_PLOTS = 3, 3
-"""Dimensions of score cards in one plot, because it has three colours, and plots of the page."""
-
 FORMULA = ("=", "+", "-", "@")
 """Beginnings of cells that spreadsheets take for a formula. https://owasp.org/www-community/attacks/CSV_Injection"""
 
@@ -84,7 +79,6 @@ class FiguresPages:
             keep_days=f"{self._frame.settings.storage.keep_days:g}",
             has_authors=self._frame.settings.metrics.authors,
             scores=_arrange_scores(report.scores),
-            plots=tuple(_draw_scores(report.scores)),
         )
 
     async def _download(self, request: Request) -> Response:
@@ -156,19 +150,6 @@ def _arrange_scores(scores: Iterable[DailyScore]) -> Table:
     days = sorted({day for day, _ in given}, reverse=True)
     rows = [(day.isoformat(), [given.get((day, one), NOTHING) for one in dimensions]) for day in days]
     return Table("Average score by day, from 1 (poor) to 5 (good)", dimensions, rows)
-
-
-def _draw_scores(scores: Sequence[DailyScore]) -> Iterator[Markup]:
-    """Draw the scores of the first dimensions over the days that have some. One day is no line."""
-    days = sorted({one.day for one in scores})
-    dimensions = sorted({one.dimension for one in scores})[: PLOTTED * MAX_PLOTS]
-    given = {(one.day, one.dimension): one.average for one in scores}
-    labels = [f"{day:%m-%d}" for day in days]
-    for first in range(0, len(dimensions) if len(days) > 1 else 0, PLOTTED):
-        names = dimensions[first : first + PLOTTED]
-        series = {name: [given.get((day, name)) for day in days] for name in names}
-        title = f"Scores by day: {', '.join(names)}"
-        yield draw("lines", title, labels, series, unit="{:.1f}".format)
 
 
 def to_csv(report: FiguresReport) -> str:
