@@ -49,61 +49,52 @@ class Total:
     meaning: str
     counter: str  # name of the counter
     labels: tuple[str, ...] = ()
-    # The counter's label to the metric's; None: left out.
-    read: Callable[[str], tuple[str, ...] | None] = lambda label: (label,)
-    known: tuple[str, ...] = ()  # counter's labels that are 0 before they are counted: else the first is no increase
+    # Labels of the counter that are 0 before they are counted: else the first is no increase. Without `labels`, only
+    # these count.
+    known: tuple[str, ...] = ()
 
-
-def _split(label: str) -> tuple[str, ...]:
-    first, _, last = label.rpartition(":")  # "owner/repo:done"
-    return first, last
-
-
-def _prompt(label: str) -> tuple[str, ...]:
-    return (label.partition("@")[0],)  # without the version, or each edit would begin new series
-
-
-def _prompt_and_field(label: str) -> tuple[str, ...]:
-    prompt_id, field = _split(label)
-    return *_prompt(prompt_id), field
-
-
-def _only(wanted: str) -> Callable[[str], tuple[str, ...] | None]:
-    return lambda label: () if label == wanted else None
-
-
-def _finished(outcome: str) -> tuple[str, ...] | None:
-    return None if outcome == UNFINISHED else (outcome,)  # this number also decreases
+    def read(self, label: str) -> tuple[str, ...] | None:
+        """Return the values of the metric's labels for the counter's label; None if the metric does not count it."""
+        if not self.labels:
+            return () if label in self.known else None
+        if label == UNFINISHED and self.counter == "claude_calls":
+            return None  # this number also decreases
+        first, last = label, ""
+        if len(self.labels) == 2:
+            first, _, last = label.rpartition(":")  # "owner/repo:done"
+        if self.labels[0] == "prompt":
+            first = first.partition("@")[0]  # without the version, or each edit would begin new series
+        return (first, last)[: len(self.labels)]
 
 
 MICRO_USD = "_micro_usd"
-ONE = _only("")
+ONE = ("",)
 STATES = ("done", "dead", "ignored", "superseded")
 REJECTIONS = ("400", "401", "408", "413", "415", "503")
 OUTCOMES = (SUCCESS, FAILED, UNAVAILABLE, *get_args(Unusable))
 TOTALS = (
-    Total("hls_webhooks", "Verified webhooks", "webhooks", read=ONE),
-    Total("hls_webhooks_caught_up", "Missed webhooks that were read from GitHub's API", "caught_up", read=ONE),
+    Total("hls_webhooks", "Verified webhooks", "webhooks", known=ONE),
+    Total("hls_webhooks_caught_up", "Missed webhooks that were read from GitHub's API", "caught_up", known=ONE),
     Total("hls_webhooks_rejected", "Rejected requests by status", "rejected", ("status",), known=REJECTIONS),
     Total("hls_events", "Webhooks by event and action", "event", ("event",)),
     Total("hls_deliveries", "Deliveries that ended, and repeated webhooks", "outcome", ("state",), known=STATES),
-    Total("hls_repository_deliveries", "The same", "repository_outcome", ("repository", "state"), _split),
+    Total("hls_repository_deliveries", "The same", "repository_outcome", ("repository", "state")),
     Total("hls_ignored_deliveries", "Ignored deliveries by the kind of reason", "ignored", ("reason",)),
-    Total("hls_recovered_deliveries", "Deliveries that were done after a failure", "recovered_by_retry", read=ONE),
-    Total("hls_recovered_failures", "The failures of these deliveries", "errors_recovered", read=ONE),
-    Total("hls_claude_calls", "Ended calls", "claude_calls", ("outcome",), _finished, known=OUTCOMES),
+    Total("hls_recovered_deliveries", "Deliveries that were done after a failure", "recovered_by_retry", known=ONE),
+    Total("hls_recovered_failures", "The failures of these deliveries", "errors_recovered", known=ONE),
+    Total("hls_claude_calls", "Ended calls", "claude_calls", ("outcome",), known=OUTCOMES),
     Total("hls_claude_tokens", "Tokens by kind; input without those of the cache", "tokens", ("kind",)),
-    Total("hls_claude_cost_usd", "Cost of all ended calls", f"cost{MICRO_USD}", read=ONE),
+    Total("hls_claude_cost_usd", "Cost of all ended calls", f"cost{MICRO_USD}", known=ONE),
     Total("hls_repository_cost_usd", "The same by repository", f"repository_cost{MICRO_USD}", ("repository",)),
-    Total("hls_prompt_calls", "Calls by prompt, of all its versions", "prompt_calls", ("prompt",), _prompt),
-    Total("hls_prompt_cost_usd", "Cost by prompt", f"prompt_cost{MICRO_USD}", ("prompt",), _prompt),
-    Total("hls_labels_set", "Labels set for a reply", LABEL_SET, ("prompt", "field"), _prompt_and_field),
-    Total("hls_labels_corrected", "Changed by people", LABEL_CORRECTED, ("prompt", "field"), _prompt_and_field),
-    Total("hls_labels_restored", "Changed back", CORRECTION_WITHDRAWN, ("prompt", "field"), _prompt_and_field),
-    Total("hls_reply_cache_hits", "Questions answered from the cache of replies", "reply_cache", read=_only("hits")),
-    Total("hls_reply_cache_misses", "Questions that were not", "reply_cache", read=_only("misses")),
-    Total("hls_reply_cache_saved_usd", "Cost saved by hits", "reply_cache", read=_only(f"saved{MICRO_USD}")),
-    Total("hls_github_requests", "Requests to GitHub's API", "github_requests", read=ONE),
+    Total("hls_prompt_calls", "Calls by prompt, of all its versions", "prompt_calls", ("prompt",)),
+    Total("hls_prompt_cost_usd", "Cost by prompt", f"prompt_cost{MICRO_USD}", ("prompt",)),
+    Total("hls_labels_set", "Labels set for a reply", LABEL_SET, ("prompt", "field")),
+    Total("hls_labels_corrected", "Changed by people", LABEL_CORRECTED, ("prompt", "field")),
+    Total("hls_labels_restored", "Changed back", CORRECTION_WITHDRAWN, ("prompt", "field")),
+    Total("hls_reply_cache_hits", "Questions answered from the cache of replies", "reply_cache", known=("hits",)),
+    Total("hls_reply_cache_misses", "Questions that were not", "reply_cache", known=("misses",)),
+    Total("hls_reply_cache_saved_usd", "Cost saved by hits", "reply_cache", known=(f"saved{MICRO_USD}",)),
+    Total("hls_github_requests", "Requests to GitHub's API", "github_requests", known=ONE),
 )
 
 
@@ -216,8 +207,6 @@ def add_up(total: Total, counts: Mapping[str, int]) -> Mapping[tuple[str, ...], 
         labels = total.read(label)
         if labels is not None:
             sums[labels] += count
-    if total.read is ONE:
-        sums[()] += 0
     largest = dict(sorted(sums.items(), key=lambda item: (-item[1], item[0]))[:MAX_SERIES])
     if len(sums) > MAX_SERIES:
         others = ("other",) * len(total.labels)
