@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from functools import cache
-from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
 
 from hls_handler import __version__
 from hls_handler.untrusted.cleaning import escape_unprintable_lines, truncate
@@ -38,11 +38,6 @@ NAVIGATION = {
 }
 NOTHING = "\u2013"  # there is nothing to show
 MAX_PATH = 200  # characters of a path that an error quotes
-MEDIA_TYPES = {
-    "console.css": "text/css",
-    "htmx.min.js": "text/javascript",  # version 4.0.1 of the npm package htmx.org, unchanged
-    "icon.svg": "image/svg+xml",
-}
 
 
 def render(request: Request, template: str, *, status: int = 200, **variables: Any) -> Response:
@@ -82,7 +77,7 @@ def _environment() -> Environment:
     environment.filters["number"] = "{:,}".format
     environment.filters["sentence"] = _end_sentence
     environment.filters["usd"] = format_usd
-    environment.globals.update(address=_address, navigation=NAVIGATION, version=__version__)
+    environment.globals.update(navigation=NAVIGATION, version=__version__)
     return environment
 
 
@@ -131,21 +126,5 @@ def _to_editable(text: str) -> Markup:
     return escape(text)
 
 
-@cache
-def _read(name: str) -> bytes:
-    return (FOLDER / "static" / name).read_bytes()
-
-
-def _address(name: str) -> str:
-    return f"/static/{name}?{sha256(_read(name)).hexdigest()[:12]}"  # another address after an upgrade
-
-
-async def _send_file(request: Request) -> Response:
-    name = request.path_params["name"]
-    if name not in MEDIA_TYPES:
-        raise HTTPException(404)
-    headers = {"cache-control": "public, max-age=31536000, immutable"} if request.url.query else {}
-    return Response(_read(name), headers=headers, media_type=MEDIA_TYPES[name])
-
-
-STATIC = Route("/static/{name}", _send_file)
+STATIC = Mount("/static", StaticFiles(directory=FOLDER / "static"))
+"""`htmx.min.js` is version 4.0.1 of the npm package htmx.org, unchanged."""
