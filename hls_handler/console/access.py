@@ -35,6 +35,9 @@ MAX_WRONG_KEYS, WRONG_KEYS_S = 10, 60.0
 """Wrong keys that the form accepts from one address within this time, in s. A key in X-API-Key is not limited. The
 protection against guessing is the length of the key: settings accept none of under 16 bytes."""
 
+WrongKeys = deque[tuple[float, str]]
+"""Time and network of the newest wrong keys."""
+
 MAX_KEPT = 10_000  # wrong keys of all addresses
 IPV6_PREFIX = 64  # one client has all addresses of such a network
 
@@ -42,12 +45,12 @@ IPV6_PREFIX = 64  # one client has all addresses of such a network
 class Access:
     """The rules for one set of settings. Thread-safe."""
 
-    def __init__(self, settings: Settings, own_key: bytes, attempts: Attempts, now: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, own_key: bytes, wrong_keys: WrongKeys, now: Callable[[], float]) -> None:
         """`own_key` is random; it signs tokens if there is no `server.api_key`. `now` returns seconds since 1970."""
         key = settings.server.api_key
         self._key = None if key is None else key.get_secret_value().encode()
         self._signing_key = hmac.digest(self._key or own_key, b"HLS console", sha256)
-        self._attempts, self._now = attempts, now
+        self._wrong_keys, self._now = wrong_keys, now
         public_url = settings.server.public_url or ""
         self.is_on = settings.has_console
         self.needs_key = key is not None
@@ -99,7 +102,7 @@ class Access:
         """Add the cookie to the response if the key is right. Call it only if `may_try`."""
         if not self._is_key(given.encode()):
             network = self._client_network(request)
-            self._attempts.add(network, self._now())
+            self._wrong_keys.append((self._now(), network))
             if not self.may_try(request):
                 log.warning("ten wrong keys in the sign-in form", extra={"address": network})
             return False
@@ -115,7 +118,9 @@ class Access:
         return True
 
     def may_try(self, request: Request) -> bool:
-        return self._attempts.count(self._client_network(request), self._now()) < MAX_WRONG_KEYS
+        network, now = self._client_network(request), self._now()
+        newest = tuple(self._wrong_keys)  # a copy, because other threads may add one
+        return sum(of == network and now - WRONG_KEYS_S < at <= now for at, of in newest) < MAX_WRONG_KEYS
 
     def _client_network(self, request: Request) -> str:
         """Return the client's address, of IPv6 its network. Behind a proxy, it is what the proxy has added last."""
@@ -162,19 +167,6 @@ class Access:
 
     def _sign(self, purpose: str, value: str) -> str:
         return hmac.digest(self._signing_key, f"{purpose} {value}".encode("utf-8", "surrogatepass"), sha256).hex()
-
-
-class Attempts:
-    """The newest wrong keys. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._wrong: deque[tuple[float, str]] = deque(maxlen=MAX_KEPT)  # time and network
-
-    def add(self, network: str, now: float) -> None:
-        self._wrong.append((now, network))
-
-    def count(self, network: str, now: float) -> int:
-        return sum(of == network and now - WRONG_KEYS_S < time <= now for time, of in tuple(self._wrong))
 
 
 def _find_network(address: str) -> str:

@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 
 from hls_handler.clients.api import RateLimit
 from hls_handler.console import openapi
-from hls_handler.console.access import Access, Attempts
+from hls_handler.console.access import MAX_KEPT, Access, WrongKeys
 from hls_handler.console.api import Api
 from hls_handler.console.claude_runs import ClaudeRuns, ConnectClaude
 from hls_handler.console.deliveries import DeliveryPages
@@ -56,7 +56,7 @@ class ConsolePorts:
 class Console:
     def __init__(self, ports: ConsolePorts) -> None:
         self._ports = ports
-        self._own_key, self._attempts = secrets.token_bytes(32), Attempts()
+        self._own_key, self._wrong_keys = secrets.token_bytes(32), WrongKeys(maxlen=MAX_KEPT)
         self._runs = ClaudeRuns(ports.store, ports.connect_claude, ports.now)
         self._overviews = SingleFlightCache(
             partial(read_overview, ports.store), ports.now, max_age_s=MAX_OVERVIEW_AGE_S
@@ -67,7 +67,7 @@ class Console:
     def routes(self, settings: Settings) -> Sequence[BaseRoute]:
         """Return the routes for these settings."""
         ports, store = self._ports, self._ports.store
-        frame = Frame(settings, Access(settings, self._own_key, self._attempts, ports.now))
+        frame = Frame(settings, Access(settings, self._own_key, self._wrong_keys, ports.now))
         return [
             *OverviewPage(
                 frame, self._overviews, ports.health, ports.rate_limit, ports.now, store, ports.has_webhooks
