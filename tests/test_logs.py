@@ -180,11 +180,9 @@ class Terminal(io.StringIO):
         (io.StringIO(), "", {}, '{"timestamp": "'),
         (Terminal(), "", {}, "\x1b[2m20"),
         (Terminal(), "", {"NO_COLOR": "1"}, "20"),
-        (Terminal(), "", {"TERM": "dumb"}, "20"),
         (Terminal(), "logging: {format: json}\n", {}, '{"timestamp": "'),
-        (io.StringIO(), "logging: {format: text}\n", {}, "20"),
     ],
-    ids=["pipe", "terminal", "NO_COLOR", "dumb terminal", "json on a terminal", "text in a pipe"],
+    ids=["pipe", "terminal", "NO_COLOR", "json on a terminal"],
 )
 def test_format_depends_on_the_terminal_unless_it_is_set(
     monkeypatch: pytest.MonkeyPatch,

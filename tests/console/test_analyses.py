@@ -13,7 +13,7 @@ GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 
 
 def test_analysis_has_its_delivery_prompt_cost_and_reply(browser: Browser, store: Storage) -> None:
-    add_analyses(store, GUID, number=7)
+    add_analyses(store, GUID, number=7, steps=(0, 100))
     response = browser.get(f"/api/analyses/{GUID}:0", x_api_key=KEY)
     created_at = response.json.pop("created_at")
     found = {key: value for key, value in response.json.items() if key != "created_at"}
@@ -33,6 +33,9 @@ def test_analysis_has_its_delivery_prompt_cost_and_reply(browser: Browser, store
     }
     assert created_at.endswith("+00:00")
     assert browser.get(f"/analyses/{GUID}:0", x_api_key=KEY).body == response.body
+    of_shadow_and_malformed = (f"{GUID}:100", GUID, f"{GUID}:²")
+    assert {browser.get(f"/api/analyses/{one}", x_api_key=KEY).status for one in of_shadow_and_malformed} == {404}
+    assert [one["id"] for one in browser.get("/analyses", x_api_key=KEY).json["analyses"]] == [f"{GUID}:0"]
 
 
 def test_list_is_newest_first_with_pages_by_offset(browser: Browser, store: Storage) -> None:
@@ -62,18 +65,6 @@ def test_invalid_parameter_is_named(browser: Browser, query: str, problem: str) 
     response = browser.get(f"/analyses?{query}", x_api_key=KEY)
     assert (response.status, response.headers["content-type"]) == (400, "application/problem+json")
     assert problem in response.json["detail"]
-
-
-@pytest.mark.parametrize("given", ["none:0", f"{GUID}:100", GUID, f"{GUID}:²"])
-def test_unknown_analysis_is_404(browser: Browser, store: Storage, given: str) -> None:
-    add_analyses(store, GUID, steps=(0, 100))
-    response = browser.get(f"/api/analyses/{given}", x_api_key=KEY)
-    assert (response.status, response.json["detail"]) == (404, "there is no such analysis, or it was deleted")
-
-
-def test_reply_to_a_shadow_prompt_is_not_listed(browser: Browser, store: Storage) -> None:
-    add_analyses(store, GUID, steps=(0, 100))
-    assert [one["id"] for one in browser.get("/analyses", x_api_key=KEY).json["analyses"]] == [f"{GUID}:0"]
 
 
 @pytest.mark.parametrize("path", ["/api/none", "/analyses/1/2"])

@@ -15,7 +15,6 @@ from hls_handler.console.metrics import TOTALS
 from tests.console.browser import KEY, Browser
 
 RULES, DASHBOARD = Path("deploy/hls.rules.yaml"), Path("deploy/hls.grafana.json")
-SCRAPING = Path("deploy/hls.prometheus.yaml")
 
 
 def expressions(path: Path) -> list[str]:
@@ -48,10 +47,3 @@ def test_named_metrics_and_labels_exist(path: Path, browser: Browser) -> None:
 def test_processes_with_the_same_database_are_counted_once(path: Path) -> None:
     sums = [one for one in expressions(path) if re.search(r"\bsum( by \([^)]*\))? ?\((rate|increase)?\(?hls_", one)]
     assert sums == []
-
-
-def test_scrape_configuration_names_the_job_of_the_rules() -> None:
-    scraping = yaml.safe_load(SCRAPING.read_text())
-    assert scraping["rule_files"] == [RULES.name]
-    assert [job["job_name"] for job in scraping["scrape_configs"]] == ["hls"]
-    assert set(re.findall(r'job="(\w+)"', "\n".join(expressions(RULES)))) == {"hls"}

@@ -174,20 +174,6 @@ def test_processing_is_paused_with_a_reason_and_resumed(store: Storage, browser:
     assert store.pauses.active() == []
 
 
-@pytest.mark.parametrize(
-    ("most", "steps", "values"),
-    [
-        (1, "whole", [0, 1, 2]),
-        (14, "whole", [0, 5, 10, 15]),
-        (28.7, "seconds", [0, 10, 20, 30, 40]),
-        (250, "seconds", [0, 60, 120, 180, 240, 300]),
-        (0.0031, "any", [0, 0.001, 0.002, 0.003, 0.004]),
-    ],
-)
-def test_axis_values_are_whole_and_leave_headroom(most: float, steps: Steps, values: list[float]) -> None:
-    assert axis_values(most, steps) == values
-
-
 def test_lines_have_gaps_and_bars_are_stacked() -> None:
     lines = draw("lines", "t", ["a", "b", "c", "d"], {"n": [1, None, 1, 2]}, unit="{:g}".format)
     assert '<path class="line" d="M80.8 91.0 M283.8 91.0 L385.2 37.0"/>' in lines
