@@ -111,22 +111,19 @@ class StatsReader:
     def _make(self) -> StatsDocument:
         now, snapshot = self._clock(), self._read()
         page = stats_page(snapshot, uptime_s=now - self._started_at, rate_limit=self._rate_limit())
-        return {**page, "throughput": self._throughput(now, page)}
-
-    def _throughput(self, at: float, page: StatsDocument) -> dict[str, float] | None:
-        """Return the rates since the oldest sample; None for the first reading."""
-        while len(self._samples) > 1 and self._samples[1][0] <= at - WINDOW_S:
+        while len(self._samples) > 1 and self._samples[1][0] <= now - WINDOW_S:
             self._samples.popleft()
         webhooks, processed = page["total_webhooks"], page["successful_processing"] + page["failed_processing"]
-        self._samples.append((at, webhooks, processed))
+        self._samples.append((now, webhooks, processed))
         since, webhooks_before, processed_before = self._samples[0]
-        if at <= since:
-            return None
-        return {
-            "window_seconds": round(at - since, 3),
-            "webhooks_per_minute": round((webhooks - webhooks_before) * 60 / (at - since), 2),
-            "processed_per_minute": round((processed - processed_before) * 60 / (at - since), 2),
-        }
+        if now > since:
+            minutes = (now - since) / 60
+            page["throughput"] = {
+                "window_seconds": round(now - since, 3),
+                "webhooks_per_minute": round((webhooks - webhooks_before) / minutes, 2),
+                "processed_per_minute": round((processed - processed_before) / minutes, 2),
+            }
+        return page
 
 
 def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) -> StatsDocument:
@@ -138,9 +135,8 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
     def total(name: str, label: str = "") -> int:
         return by_name[name].get(label, 0)
 
-    done, dead, hits, misses = (
-        counters.get(key, 0) for key in (("outcome", "done"), ("outcome", "dead"), CACHE_HIT, CACHE_MISS)
-    )
+    done, dead = total("outcome", "done"), total("outcome", "dead")
+    hits, misses = counters.get(CACHE_HIT, 0), counters.get(CACHE_MISS, 0)
     costs_of_prompts, shadow_calls = by_name["prompt_cost_micro_usd"], by_name["prompt_shadow_calls"]
     requests, deliveries = by_name["event_github_requests"], by_name["event_github_deliveries"]
     histogram = by_name["processing_le"]
@@ -162,9 +158,7 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
         "outcomes": by_name["outcome"],
         "average_processing_time": _divide(total("processing_ms") / 1000, total("processing_count"), 3),
         "processing_time": {
-            "p50": _estimate(histogram, 0.50),
-            "p95": _estimate(histogram, 0.95),
-            "p99": _estimate(histogram, 0.99),
+            **{f"p{percent}": _estimate(histogram, percent / 100) for percent in (50, 95, 99)},
             "estimate": "interpolated between the bounds of the histogram",
             "histogram": {bound: histogram.get(bound, 0) for bound in (*map("{:g}".format, BUCKETS_S), "inf")},
         },
@@ -251,8 +245,8 @@ def _distribution(values: Sequence[float], digits: int) -> Distribution:
 
 
 def _nest(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    nested: dict[str, dict[str, int]] = {}
+    nested = defaultdict[str, dict[str, int]](dict)
     for label, count in counts.items():
         first, _, outcome = label.rpartition(":")  # "IssueHandler:done"
-        nested.setdefault(first, {})[outcome] = count
+        nested[first][outcome] = count
     return nested
