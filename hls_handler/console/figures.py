@@ -124,23 +124,23 @@ TABLES: Mapping[str, Mapping[str, Callable[[Figures], str]]] = {
 
 class Table(NamedTuple):
     title: str
-    columns: Sequence[str]  # headings, besides that of the names
-    rows: Sequence[tuple[str, Sequence[str]]]  # name, and the other cells
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, str, Sequence[str]]]  # name, no address, and the other cells
 
 
-def _group(report: FiguresReport) -> Iterator[tuple[str, str, Sequence[Table], bool]]:
-    """Yield title, heading of the names, and tables about repositories and authors, and True if some are left out."""
-    groups = (("Repositories", "Repository", report.repositories), ("Authors", "Author", report.authors))
+def _group(report: FiguresReport) -> Iterator[tuple[str, Sequence[Table], bool]]:
+    """Yield title and tables about repositories and authors, and True if some are left out."""
+    groups = (("Repositories", "Repository", report.repositories), ("Authors", "Author", report.authors or ()))
     for title, column, figures in groups:
-        if figures is not None:
-            shown = sorted(figures, key=lambda one: (-one.processed, one.name))[:MAX_ROWS]
-            if figures is report.repositories and report.repository is None:
-                shown.insert(0, replace(report.total, name="All"))
-            tables = [
-                Table(name, [*columns], [(one.name, [cell(one) for cell in columns.values()]) for one in shown])
-                for name, columns in TABLES.items()
-            ]
-            yield title, column, tables, len(figures) > MAX_ROWS
+        shown = sorted(figures, key=lambda one: (-one.processed, one.name))[:MAX_ROWS]
+        if figures is report.repositories and report.repository is None:
+            shown.insert(0, replace(report.total, name="All"))
+        tables = [
+            Table(name, [column, *columns], [(one.name, "", [cell(one) for cell in columns.values()]) for one in shown])
+            for name, columns in TABLES.items()
+        ]
+        if shown:
+            yield title, tables, len(figures) > MAX_ROWS
 
 
 def _arrange_scores(scores: Iterable[DailyScore]) -> Table:
@@ -148,8 +148,8 @@ def _arrange_scores(scores: Iterable[DailyScore]) -> Table:
     given = {(one.day, one.dimension): f"{one.average:.1f}" for one in scores}
     dimensions = sorted({dimension for _, dimension in given})
     days = sorted({day for day, _ in given}, reverse=True)
-    rows = [(day.isoformat(), [given.get((day, one), NOTHING) for one in dimensions]) for day in days]
-    return Table("Average score by day, from 1 (poor) to 5 (good)", dimensions, rows)
+    rows = [(f"{day}", "", [given.get((day, one), NOTHING) for one in dimensions]) for day in days]
+    return Table("Average score by day, from 1 (poor) to 5 (good)", ["Day", *dimensions], rows)
 
 
 def to_csv(report: FiguresReport) -> str:

@@ -7,10 +7,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
-
 from hls_handler.console.overview import LINKS, describe_period
-from hls_handler.console.plots import Steps, axis_values, draw
+from hls_handler.console.plots import draw
 from hls_handler.engine.health import COMPONENTS
 from hls_handler.storage import Storage
 from hls_handler.store.periods import Period

@@ -39,9 +39,7 @@ WRITES = (
 )
 READS = r"(?:/user|/graphql|/repos/{repository}(?:/[^?]*)?)"
 FAMILY_MARKER = re.compile(r"<!-- hls:[a-z_]+(?:-\d+)? -->")
-SECTION_MARKER = re.compile(
-    r"^<!-- hls:(?:section [A-Za-z0-9-]+ [0-9a-f]{16}|sections end) -->\n", re.MULTILINE
-)
+SECTION_MARKER = re.compile(r"^<!-- hls:(?:section [A-Za-z0-9-]+ [0-9a-f]{16}|sections end) -->\n", re.MULTILINE)
 ZSTD = b"\x28\xb5\x2f\xfd"
 LABELS = frozenset(spec.name for spec in SHIPPED_LABELS)
 CREDENTIALS = re.compile(
