@@ -45,7 +45,7 @@ from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.console.pages import show_error
 from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.db.migrate import UnsupportedTables
-from hls_handler.deliveries import Accepted, Finished, NewDelivery
+from hls_handler.deliveries import Accepted, Finished
 from hls_handler.engine.active_config import (
     ActiveConfig,
     CachedClient,
@@ -151,7 +151,6 @@ class Service:
         settings = file.initial
         self.role: Role = role
         self._log_ring = ring
-        self._listening = listening
         self._load = load
         first, self._store, self._held = _open(settings, load, role)  # closing `_held` unlocks the file
         self._health = Health(_utc_now)
@@ -360,8 +359,6 @@ class Service:
     def _finished(self, end: Finished) -> None:
         if end.state != "done":
             self._check_ender.run_soon()
-        if self._listening is not None:
-            self._listening.on_finished(end)
         made = self._rates.take_request_count()
         if made:
             self._accepts.count({("github_requests", ""): made})
@@ -385,7 +382,7 @@ class Service:
             self._credentials_of,
             wait=lambda seconds: thread.wait(seconds),
             rates=self._rates,
-            on_commit=self._caught_up,
+            on_commit=self._committed,
             since=listening.since if listening else None,
         )
         given = {} if listening is None else {"enabled": True, "interval_m": listening.every_s / 60}
@@ -394,11 +391,6 @@ class Service:
         )
         thread = PeriodicThread("catch-up", loop.run, loop.every_s)
         return thread
-
-    def _caught_up(self, new: NewDelivery, accepted: Accepted) -> None:
-        if self._listening is not None:
-            self._listening.on_accepted(new, accepted)
-        self._committed([accepted])
 
     def _ports(self) -> Ports:
         return Ports(

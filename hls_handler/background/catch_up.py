@@ -19,7 +19,7 @@ from hls_handler.clients.credentials import App
 from hls_handler.clients.github import Credentials
 from hls_handler.clients.hooks import GithubHooks
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken
-from hls_handler.deliveries import Accepted, DeliveryAttempt, Finished, NewDelivery
+from hls_handler.deliveries import Accepted, DeliveryAttempt
 from hls_handler.engine.active_config import ActiveConfig, CachedClient
 from hls_handler.engine.health import Health
 from hls_handler.errors import DependencyDown, HlsError, PayloadError, StepFailed, StoreUnavailable
@@ -71,12 +71,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Options of `hls listen`: read missed webhooks every few seconds, and report each delivery."""
+    """Options of `hls listen`: read webhooks that were sent after `since` every few seconds."""
 
     every_s: float
     since: datetime
-    on_accepted: Callable[[NewDelivery, Accepted], object]
-    on_finished: Callable[[Finished], object]
 
 
 class Stopped(HlsError):
@@ -137,7 +135,7 @@ class CatchUp:
         *,
         wait: Callable[[float], bool | None],
         rates: RateLimitMonitor,
-        on_commit: Callable[[NewDelivery, Accepted], object] = lambda *_: None,
+        on_commit: Callable[[list[Accepted]], object] = lambda _: None,
         connect: Callable[[Credentials, RateLimitMonitor], GithubHooks] = connect_hooks,
         since: datetime | None = None,
     ) -> None:
@@ -257,7 +255,7 @@ class CatchUp:
 
         new = caught_up_delivery(attempt, payload, repository=source.repository, route=decide, settings=config.settings)
         accepted = self._store.queue.accept([new], replay_window_h=0)[0]
-        self._on_commit(new, accepted)
+        self._on_commit([accepted])
         if attempt.repository_id is not None and new.repository is not None:
             self._names[attempt.repository_id] = new.repository
         self.report.accepted += accepted.outcome == "queued"

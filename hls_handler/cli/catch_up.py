@@ -27,7 +27,6 @@ from hls_handler.cli.options import (
 from hls_handler.cli.serve import run_service
 from hls_handler.clients.api import RateLimitMonitor
 from hls_handler.clients.github import make_credentials
-from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.engine.active_config import ActiveConfig, load_bot_accounts
 from hls_handler.engine.library import load_checked
 from hls_handler.errors import PromptError, SettingsError
@@ -137,40 +136,17 @@ def listen(
     """Run the service without a public address.
 
     For development: the webhook has a URL that no server responds to, and every few seconds this command reads from
-    GitHub what could not be delivered. Prints one line for each delivery. Only webhooks that are sent from now on are
-    processed, unless --since is given. The service listens on 127.0.0.1 only. Reading one webhook every 5 s costs 720
-    of the token's requests an hour.
+    GitHub what could not be delivered. Only webhooks that are sent from now on are processed, unless --since is given.
+    The service listens on 127.0.0.1 only. Reading one webhook every 5 s costs 720 of the token's requests an hour.
 
     Exit codes: those of `hls serve`.
     """
     age = timedelta() if since is None else find_age(since)
     if age is None:
         raise typer.BadParameter("write it as 90s, 30m or 2h", param_hint="--since")
-    begin = utc_now() - age
-    lines = DeliveryLines()
-    listening = Listening(every, begin, lines.on_accepted, lines.on_finished)
+    listening = Listening(every, since=utc_now() - age)
     print_line(f"Reading webhooks from GitHub every {every:g} s. Ctrl-C ends it.")
     if since is None:
         print_line("Webhooks that were sent before now are skipped; --since 2h reads those of the last two hours, too.")
     options: dict[str, object] = {"host": "127.0.0.1"} | ({} if port is None else {"port": port})
     raise typer.Exit(run_service(config_path(config), partial(Service, listening=listening), options))
-
-
-class DeliveryLines:
-    """Prints one line for each delivery when it has ended: "issues.opened  octo/widgets#7  done: commented"."""
-
-    def __init__(self) -> None:
-        self._open: dict[str, str] = {}  # GUID -> beginning of the line
-
-    def on_accepted(self, new: NewDelivery, accepted: Accepted) -> None:
-        number = f"#{new.number}" if new.number is not None else ""
-        about = f"{event_key(new.event, new.action)}  {new.repository or '-'}{number}"
-        if accepted.outcome == "queued":
-            self._open[new.guid] = about
-        elif accepted.outcome == "ignored":
-            print_line(f"{about}  ignored: {accepted.reason}")
-
-    def on_finished(self, end: Finished) -> None:
-        about = self._open.pop(end.guid, None)
-        if about is not None:
-            print_line(f"{about}  {end.state}: {end.reason}")
