@@ -118,13 +118,3 @@ def test_account_is_separate_by_token_and_base_url(store: Storage, token: str, b
     assert other.cached is None
     assert other.get_or_fetch(FakeGithub(account=RENAMED)) == RENAMED
     assert bot_account(store).cached == HLS
-
-
-def test_refresh_stores_a_new_login(store: Storage) -> None:
-    bot, github = bot_account(store), FakeGithub()
-    bot.refresh(github)
-    assert bot.cached == HLS
-    github.account = RENAMED
-    bot.refresh(github)
-    assert (bot.cached, bot.get_or_fetch(github), bot_account(store).cached) == (RENAMED, RENAMED, RENAMED)
-    assert github.calls == ["who_am_i", "who_am_i"]

@@ -171,16 +171,6 @@ def test_command_does_not_wait_for_a_running_review_and_stops_it(
     assert (world.github.comments, world.github.labels) == ({}, {})
 
 
-def test_review_of_a_stopped_pull_request_needs_resume(make_world: MakeWorld) -> None:
-    world = make(make_world)
-    command(world, "/stop")
-    finished = command(world, "/review", guid="review")
-    assert (finished.reason or "").startswith(
-        "reacted with confused; no review was requested: octocat stopped HLS on this pull request at "
-    )
-    assert requested(world) == []
-
-
 def test_review_that_is_not_possible_gets_a_reaction_and_a_reason(make_world: MakeWorld) -> None:
     world = make(make_world)
     set_pull_request(world, locked=True)
@@ -396,17 +386,6 @@ def test_resolving_a_thread_of_hls_concludes_the_check(make_world: MakeWorld, ac
     assert resolve(world, action).state == "done"
     assert world.github.reactions == []
     assert requested(world) == [("queued", "requested:conclude:thread", "synchronize")]
-
-
-@pytest.mark.parametrize("state", ["fixed", "gone"])
-def test_thread_of_a_closed_finding_changes_nothing(make_world: MakeWorld, state: FindingState) -> None:
-    world = make_reviewed(make_world, state=state)
-    finished = resolve(world)
-    assert (finished.state, finished.reason) == (
-        "ignored",
-        f"the finding of this review thread is {state}, so the check does not count it",
-    )
-    assert requested(world) == []
 
 
 @pytest.mark.parametrize(("state", "number"), [("dismissed", 1), ("open", 0)])

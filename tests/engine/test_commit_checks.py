@@ -9,7 +9,6 @@ import pytest
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Unusable, UnusableReply, Usage
-from hls_handler.engine.checks import ENDING_S
 from hls_handler.engine.posting import OUTCOME
 from hls_handler.errors import DependencyDown, HlsError, Permanent, Retryable
 from hls_handler.reports.delivery_report import format_report, load_report
@@ -226,20 +225,6 @@ def test_check_whose_end_was_rejected_does_not_stay_in_progress(make_world: Make
     assert world.github.check_actions[-1].title == (
         "The result was not set: GitHub rejected it: 403: Resource not accessible"
     )
-
-
-def test_check_is_ended_when_github_works_again(make_world: MakeWorld) -> None:
-    world = make_world(unusable("refused"))
-    world.open_pull_request()
-    world.finish()
-    world.github.failing_checks.append(GITHUB_DOWN)
-    world.end_checks()
-    assert (shown(world), len(writes(world))) == (["in_progress"], 2)
-    world.end_checks()  # GitHub is not asked again at once
-    assert len(writes(world)) == 2
-    world.advance(ENDING_S + 1)
-    world.end_checks()
-    assert shown(world) == ["neutral"]
 
 
 def test_dry_run_writes_no_check(make_world: MakeWorld) -> None:

@@ -8,10 +8,9 @@ from dataclasses import replace
 from hls_handler.deliveries import Finished
 from hls_handler.events import Account, Comment, Label
 from hls_handler.prompting import recorded
-from hls_handler.settings.model import Repository, Settings
 from hls_handler.store.corrections import FieldFeedback, feedback_in
 from tests.engine.fakes import ISSUE
-from tests.engine.world import BUG, MakeWorld, World, settings
+from tests.engine.world import BUG, MakeWorld, World
 
 BOT_LABELS = ("bug", "priority-low", "difficulty-easy")
 ANALYZE = "issues/analyze"
@@ -147,20 +146,3 @@ def test_comment_of_the_author_is_ignored_without_requests_if_nothing_is_open(ma
         "the issue has no open checklist for its author",
     )
     assert (world.github.calls, len(world.claude.asked)) == ([], 2)
-
-
-def with_comments() -> Settings:
-    """Settings with `issue_comment` among the events."""
-    repository = Repository(name="Codertocat/Hello-World", events=("issues", "issue_comment"))
-    return settings().model_copy(update={"repositories": (repository,)})
-
-
-def test_author_who_asks_something_also_answers_the_open_request(make_world: MakeWorld) -> None:
-    world = make_world(ASKED, ANSWERED, given=with_comments())
-    ask_for_the_version(world)
-    says(world, "It is version 3. Can I work on this?", guid="2")
-    world.run()
-    assert (world.row("2").state, world.row("2").handler) == ("done", "IssueHandler")
-    assert world.github.comments[1].startswith("Everything that was asked for is here:\n\n- [x] The version\n")
-    assert world.github.labels[1] == ("bug", "priority-low", "difficulty-easy")
-    assert len(world.claude.asked) == 2

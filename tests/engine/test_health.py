@@ -22,18 +22,6 @@ class SteppedClock:
         return self.now
 
 
-def test_since_changes_only_with_the_state() -> None:
-    health = Health(SteppedClock())
-    health.report_problem("github", "503", "wait")
-    health.report_problem("github", "502", "wait on")
-    assert health.snapshot().components["github"] == ComponentHealth(
-        "degraded", NOON + timedelta(minutes=1), "502", "wait on"
-    )
-    health.ok("github")
-    health.ok("github")
-    assert health.snapshot().components["github"] == ComponentHealth("healthy", NOON + timedelta(minutes=3))
-
-
 def test_weak_probe_does_not_replace_the_result_of_a_recent_use() -> None:
     now = [NOON]
     health = Health(lambda: now[0])

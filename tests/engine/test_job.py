@@ -105,17 +105,3 @@ def test_worker_waits_in_place_only_for_a_near_slot_without_hold(
         with pytest.raises(Postponed, match="not yet"):
             job.wait_in_place(take_slot)
         assert world.paused_s == []
-
-
-def test_github_is_not_read_during_a_hold(make_world: MakeWorld) -> None:
-    world = make_world()
-    until = world.store.now() + timedelta(hours=1)
-    world.store.rate_limiter.hold("github", until)
-    world.accept()
-    with pytest.raises(Postponed) as raised:
-        world.job().require_reads_allowed()
-    assert raised.value.at == until
-    world.accept(guid="second", number=7)
-    assert world.run() is None
-    assert world.github.calls == []
-    assert (world.row("second").state, world.row("second").due_at) == ("queued", until)

@@ -12,7 +12,6 @@ from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.deliveries import Finished
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.prompting.prompt import Library
-from hls_handler.reports.delivery_report import load_report
 from hls_handler.settings.model import Prompts
 from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
 from tests.engine.shadow_world import ANALYZE, load_cached
@@ -36,22 +35,6 @@ def load_chain(folder: Path) -> Library:
     write(folder, {"issues/analyze.j2": ANALYZE})
     directory = {"directory": [folder, shipped.PROMPTS]}
     return load_cached(settings().model_copy(update={"prompts": Prompts.model_validate(directory)}))
-
-
-def test_truncated_text_is_reported_for_each_prompt(make_world: MakeWorld, shared_folder: Path) -> None:
-    reply = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
-    world = make_world(QUESTION, CLAUDE_DOWN, reply)
-    world.prompts = load_chain(shared_folder / "chain")
-    world.github.issues[1] = replace(ISSUE, body="x" * 20_000)
-    world.accept()
-    world.run()
-    world.advance(60)
-    world.run()
-    ids = [rendered.prompt.id for rendered in world.claude.asked]
-    assert load_report(world.store, world.row()).omitted == (
-        f"1 text was cut by 4,000 characters ({ids[0]})",
-        f"1 text was cut by 4,000 characters ({ids[1]})",
-    )
 
 
 @pytest.mark.parametrize(
@@ -234,21 +217,6 @@ def test_rule_17_runs_over_the_hourly_limit_of_a_conversation_are_ignored(make_w
     finished = [world.run() for _ in range(3)]
     assert [end.state for end in finished if end] == ["done", "done", "ignored"]
     assert len(world.claude.asked) == 1  # the second reply came from the cache, and counts
-
-
-def test_delivery_with_a_stored_reply_is_posted_over_the_hourly_limit(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(given=settings(limits={"thread_runs_per_hour": 1}))
-    world.accept()
-    world.github.failing_writes = [Permanent("GitHub says no") for _ in range(4)]  # labels and comment of both
-    world.run()
-    world.advance(3601)
-    world.accept(guid="second")
-    world.run()
-    world.store.queue.retry(GUID)
-    assert world.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
-    assert len(world.claude.asked) == 1
 
 
 def test_hourly_budget_delays_deliveries_and_degrades_health(make_world: MakeWorld) -> None:

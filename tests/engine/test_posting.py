@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from hls_handler.actions import Action, EnsureComment, EnsureReply, EnsureReview, Outcome
+from hls_handler.actions import Action, EnsureReply, EnsureReview, Outcome
 from hls_handler.clients.github import Github
 from hls_handler.deliveries import Finished
-from hls_handler.engine.posting import OUTCOME, post
+from hls_handler.engine.posting import post
 from hls_handler.errors import DependencyDown, HlsError, Permanent, Postponed, Retryable, Superseded
 from hls_handler.events import PullRequest, parse_event
 from hls_handler.handlers.job import Conversation
@@ -79,19 +79,6 @@ def test_retry_searches_the_comment_that_an_earlier_attempt_may_have_written(mak
     world.advance(60)
     world.run()
     assert world.github.may_exist == [True, False, True]
-
-
-def test_stored_outcome_of_another_action_is_not_used(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept()
-    job = world.job()
-    label_outcome = OUTCOME.encode(Outcome("labels", "changed", "added bug", added=("bug",)), index=0, took_s=0)
-    world.store.checkpoints.save(job.lease, label_outcome)
-    action = EnsureComment(family="issues", body="Thanks.", create=True)
-    job = replace(job, steps=world.store.checkpoints.load(GUID))
-    (outcome,) = post(job, Conversation(1, is_pull_request=False), (action,), require_needed=lambda: None)
-    assert (outcome.action, outcome.kind) == ("comment", "created")
-    assert world.github.comments == {1: "Thanks."}
 
 
 @pytest.mark.parametrize(
@@ -214,7 +201,7 @@ def world(make_world: MakeWorld) -> Iterator[PostingWorld]:
             yield PostingWorld(work, ReviewWorld(sandbox, api))
 
 
-@pytest.mark.parametrize(("effect", "posted"), [("drop_after", 1), ("garbage", 1), ("drop", 0)])
+@pytest.mark.parametrize(("effect", "posted"), [("drop_after", 1), ("drop", 0)])
 def test_review_without_response_is_posted_once(world: PostingWorld, effect: Effect, posted: int) -> None:
     world.reviews.sandbox.faults.add(Fault(effect=effect, method="POST", path="/reviews$", status=502))
     with pytest.raises(DependencyDown):
@@ -225,22 +212,10 @@ def test_review_without_response_is_posted_once(world: PostingWorld, effect: Eff
     assert len(world.reviews.posted_lines()) == 1
 
 
-def test_review_rejected_for_another_reason_twice_is_declined_and_no_dead_letter(world: PostingWorld) -> None:
-    """For example while a person who shares the account has a draft of a review."""
-    body = '{"message": "Unprocessable Entity", "errors": ["User can only have one pending review per pull request"]}'
-    fault = Fault(effect="status", method="POST", path="/reviews$", status=422, body=body, times=None)
-    world.reviews.sandbox.faults.add(fault)
-    with pytest.raises(Retryable, match="GitHub rejected the review"):
-        world.post(EIGHT)
-    (outcome,) = world.post(EIGHT)
-    assert (outcome.kind, len(outcome.rejected), world.reviews.posted()) == ("declined", 8, [])
-    assert world.reviews.calls().count(f"POST {REVIEWS}") == 2
-
-
 @pytest.mark.parametrize(
     ("review", "skip", "reviews", "lines"),
-    [(ONE_INVALID, 4, 1, [2, 3, 4, 6, 7, 8, 9]), (TWO_INVALID, 6, 1, [2, 3]), (TWO_INVALID, 9, 2, [2, 3])],
-    ids=["without the invalid comment", "first half", "second half"],
+    [(ONE_INVALID, 4, 1, [2, 3, 4, 6, 7, 8, 9]), (TWO_INVALID, 9, 2, [2, 3])],
+    ids=["without the invalid comment", "second half"],
 )
 def test_worker_killed_while_it_searches_invalid_comments_posts_each_other_comment_once(
     world: PostingWorld, review: EnsureReview, skip: int, reviews: int, lines: list[int]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from hls_handler.analysis import PullRequestAnalysis, Reply
-from hls_handler.engine.asking import prompt_limits
 from hls_handler.events import Label
 from hls_handler.handlers.reader import GuidanceFile, LinkedIssue, ReviewContext
 from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.reports.delivery_report import format_report, load_report
-from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Review, Settings
-from tests.engine.world import MakeWorld, World, library, settings
+from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.world import file, pull_request_analysis
 
 FILES = (file("a.py", "@@ -1 +1 @@\n-a\n+b"), file("z.py", "@@ -1 +1 @@\n-y\n+z"))
@@ -138,20 +135,3 @@ def test_settings_of_a_repository_switch_the_context_off(make_world: MakeWorld) 
     review_with_context(world)
     assert "Guidance of" not in world.claude.asked[0].task
     assert not any(call.startswith("head_files") for call in world.github.calls)
-
-
-def test_only_what_a_prompt_shows_is_read_and_asked_for() -> None:
-    both, whole = given(comments={"files": True}), library()
-    (effective,) = RepositoryTable(both).all()
-    prompts = {name: prompt for name, prompt in whole.prompts.items() if name != "pull_requests/verify"}
-    analyze, changelog, unverified = (
-        prompt_limits(both, of, "pull_request", effective, f"pull_requests/{name}")
-        for of, name in ((whole, "analyze"), (whole, "changelog"), (replace(whole, prompts=prompts), "analyze"))
-    )
-    names = ("guidance", "linked_issues", "functions")
-    assert [getattr(analyze.review, name) for name in names] == [True, True, True]
-    assert [getattr(changelog.review, name) for name in names] == [False, False, False]
-    assert (analyze.sums_up_files, analyze.summary) == (True, "always")  # there is a comment, because they were paid
-    assert (changelog.sums_up_files, changelog.summary) == (False, "on_findings")
-    assert (analyze.review.verify, unverified.review.verify) == (True, False)
-    assert analyze.taken_labels is None  # labels are not suggested by default

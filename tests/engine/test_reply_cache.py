@@ -104,16 +104,6 @@ def test_service_model_and_options_are_part_of_the_question(
     assert [row.prompt_id for row in analyses_of(world.store, "second")] == [prompt_id]
 
 
-def test_invalid_reply_is_not_cached_and_its_correction_is(make_world: MakeWorld) -> None:
-    world = make_world(INVALID, INVALID, INVALID, BUG, given=settings(features=NO_LABELS))
-    world.accept()
-    assert world.finish().state == "dead"
-    process(world, "second")
-    assert len(world.claude.asked) == 4
-    process(world, "third")
-    assert len(world.claude.asked) == 5  # the valid reply answered a correction, which is another question
-
-
 def test_cached_reply_that_no_longer_fits_the_prompt_is_asked_for_again(make_world: MakeWorld) -> None:
     world = make_world(given=settings(features=NO_LABELS))
     process(world, GUID)

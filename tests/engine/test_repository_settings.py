@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from hls_handler.deliveries import Finished
-from hls_handler.errors import Permanent
 from hls_handler.handlers.reader import FileAtRef
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
@@ -187,15 +186,6 @@ def test_last_known_file_applies_while_github_is_down(make_world: MakeWorld) -> 
     assert world.github.comments == {}
     assert load_report(world.store, world.row("g2")).repository_settings == (
         ".github/hls.yaml could not be read, so the last known version (c0ffee) applies: GitHub answered 502"
-    )
-
-
-def test_unreadable_file_is_ignored_and_the_reason_is_stored(make_world: MakeWorld) -> None:
-    world = make_world_with_file(make_world, "enabled: false")
-    world.github.failing.append(Permanent("the token lacks contents=read"))
-    assert world.run() == Finished(GUID, "done", DONE)
-    assert load_report(world.store, world.row()).repository_settings == (
-        ".github/hls.yaml could not be read, so it is ignored: the token lacks contents=read"
     )
 
 

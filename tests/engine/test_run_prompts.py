@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,13 +21,11 @@ from hls_handler.analysis import (
 )
 from hls_handler.engine.asking import ask
 from hls_handler.errors import BudgetExceeded, DependencyDown, Permanent, StepFailed, Superseded
-from hls_handler.events import REQUEST_KEY
 from hls_handler.handlers.asking import Answers, Asking
 from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY
-from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.effective import RepositoryTable
@@ -277,43 +274,6 @@ def test_limit_of_a_pull_request_counts_all_its_events(make_world: MakeWorld) ->
     reason = world.row("later-1").reason or ""
     assert "the budget of the pull request allows no further call: 0.0003 USD spent" in reason
     assert "limit 0.0502 USD (settings (review.max_usd_per_pull_request))" in reason
-
-
-def test_comment_is_edited_if_the_first_call_does_not_fit(make_world: MakeWorld) -> None:
-    reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
-    world = make_review_world(make_world, reply, max_usd_per_pull_request=0.0502, verify=False)
-    assert world.finish().state == "done"
-    world.github.changed[2] = (file("a.py", "@@ -1,2 +1,3 @@\n-a\n+b\n x\n+c"),)
-    world.accept("pull_request.opened", guid="later")
-    world.settings = world.settings.model_copy(update={"review": Review(max_usd_per_pull_request=0.01)})
-    assert world.finish().state == "done"
-    comment = world.github.comments[2]
-    assert "No findings in what was reviewed of [`" in comment
-    assert "`a.py` (2 of 3 changed lines; the budget for reviews is used up)." in comment
-
-
-def test_full_review_that_does_not_fit_keeps_what_was_reviewed(make_world: MakeWorld) -> None:
-    world = make_review_world(make_world, max_usd_per_pull_request=0.0501)
-    assert world.finish().state == "done"
-    request_full_review(world, "full")
-    assert (world.finish().state, len(world.claude.asked)) == ("done", 1)
-    check = world.github.check_actions[-1]
-    assert (check.conclusion, check.title) == ("success", "1 of 1 file reviewed")
-    assert (
-        "Not everything was read again, so earlier reviews count: the budget for reviews is used up." in check.summary
-    )
-    world.settings = world.settings.model_copy(update={"review": Review(max_usd_per_pull_request=1)})
-    world.accept("pull_request.opened", guid="later")
-    assert (world.finish().state, len(world.claude.asked)) == ("done", 1)
-    assert world.github.check_actions[-1].conclusion == "success"
-    request_full_review(world, "again")
-    assert (world.finish().state, len(world.claude.asked)) == ("done", 2)
-
-
-def request_full_review(world: World, guid: str) -> None:
-    payload = json.loads(recorded.load("pull_request.opened").body)
-    payload |= {"action": "synchronize", REQUEST_KEY: {"review": "full"}}
-    world.accept("pull_request.opened", guid=guid, action="synchronize", body=json.dumps(payload).encode())
 
 
 @pytest.mark.parametrize(

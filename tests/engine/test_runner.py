@@ -12,7 +12,7 @@ from hls_handler.engine.pipeline import decide_retry
 from hls_handler.errors import Dependency, DependencyDown, Permanent, Retryable, StepFailed, StoreUnavailable
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.settings.model import Limits
-from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
+from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN
 from tests.engine.world import BUG, GUID, NOON, MakeWorld, World, settings
 from tests.queue.builders import accept, queued
 
@@ -71,21 +71,6 @@ def test_dependency_is_held_until_the_time_that_the_server_named(make_world: Mak
     assert world.run() is None
     assert world.row("second").due_at == until
     assert (len(world.claude.asked), world.github.calls.count("write labels")) == calls
-
-
-def test_write_with_unknown_result_delays_only_its_own_delivery(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(given=settings(limits={"retry_backoff_s": 5}))
-    until = world.store.now() + timedelta(seconds=60)
-    run_and_fail(
-        world,
-        DependencyDown("no answer", dependency="github", remedy="wait", not_before=until, applies_to_all_calls=False),
-    )
-    assert world.row().due_at == until
-    held_until = world.store.rate_limiter.held_until("github")
-    assert held_until is not None
-    assert held_until <= world.store.now() + timedelta(seconds=5)
 
 
 @pytest.mark.parametrize("dependency", ["github", "claude"])
@@ -206,18 +191,6 @@ def test_finished_delivery_is_logged_once_with_its_cost(
     gather = world.store.checkpoints.load(world.row().guid)["gather", 0]
     assert gather.started_at is not None
     assert 0 < (gather.github_requests or 0) < world.github.requests_sent
-
-
-def test_dead_letter_is_logged_as_an_error_with_its_cost(
-    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
-) -> None:
-    world = make_world(INVALID, INVALID)
-    world.accept()
-    world.finish()
-    (line,) = finish_lines(caplog)
-    assert (line.levelname, line.__dict__["state"], line.__dict__["attempts"]) == ("ERROR", "dead", 1)
-    assert line.__dict__["model"] == "claude-haiku-5-5"
-    assert line.__dict__["reason"] == world.row().reason
 
 
 def test_superseded_delivery_and_one_whose_worker_died_are_logged(

@@ -82,23 +82,6 @@ def test_failed_shadow_is_recorded_and_has_no_other_effect(
     assert world.store.calls.calls_of(GUID)[-1].error is not None
 
 
-@pytest.mark.parametrize(
-    ("prompt", "reason"),
-    [
-        ("issues/strikt", "settings (prompts.use.issues) names issues/strikt, but no such prompt exists"),
-        ("reviews/analyze", ""),
-    ],
-    ids=["missing", "of another family"],
-)
-def test_unusable_shadow_prompt_fails_without_a_call(
-    make_world: MakeWorld, shared_folder: Path, prompt: str, reason: str
-) -> None:
-    world = make_shadow_world(make_world, shared_folder / "empty", BUG, prompt=prompt)
-    assert world.run() == POSTED
-    assert (stored_shadow(world).state, len(world.claude.asked)) == ("failed", 1)
-    assert reason in (stored_shadow(world).reason or "")
-
-
 def test_defect_in_a_shadow_does_not_fail_the_delivery(
     make_world: MakeWorld, shared_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

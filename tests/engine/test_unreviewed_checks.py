@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from hls_handler.engine.pipeline import run_delivery
-from hls_handler.errors import HlsError, LeaseLost, Permanent
+from hls_handler.errors import HlsError, Permanent
 from hls_handler.events import Label
 from hls_handler.handlers.reader import Commit, Comparison, FileAtRef
 from hls_handler.settings.model import Features, Limits, Repository, Review, Settings
-from tests.engine.fakes import GITHUB_DOWN
 from tests.engine.world import MakeWorld, World, settings
 from tests.handlers.world import file, pull_request, pull_request_analysis
 
@@ -184,18 +182,6 @@ def test_operator_that_excludes_an_event_keeps_the_result_of_the_same_diff(make_
     assert not world.github.check_actions[-1].is_exempt  # the author chose another base branch
 
 
-@pytest.mark.parametrize("incomplete", ["neutral", "failure"])
-def test_check_is_incomplete_until_somebody_asks_for_a_review(make_world: MakeWorld, incomplete: str) -> None:
-    world = make_world(REPLY, given=make_settings(when="label:ai", incomplete=incomplete))
-    pushed = Pushed(world)
-    pushed.send("opened")
-    assert (world.finish().state, pushed.check, world.claude.asked) == ("ignored", incomplete, [])
-    assert world.github.check_actions[-1].title == "Not reviewed: the pull request does not have the label ai"
-    pushed.labels = ["ai"]
-    pushed.send("labeled", label={"name": "ai"})
-    assert (world.finish().state, pushed.check, len(world.claude.asked)) == ("done", "success", 1)
-
-
 DENIED = Permanent("GitHub answered 422")
 
 
@@ -203,13 +189,11 @@ DENIED = Permanent("GitHub answered 422")
     ("runs", "action", "known", "failing", "state"),
     [
         (20, "edited", {"title": "[skip hls] x"}, [], "ignored"),
-        (20, "edited", {"draft": True}, [], "ignored"),
         (1, "edited", {}, [], "ignored"),
         (20, "edited", {}, [DENIED], "dead"),
         (20, "synchronize", {"title": "[skip hls] x"}, [], "ignored"),
-        (1, "reopened", {}, [], "ignored"),
     ],
-    ids=["skipped", "draft", "limit", "dead letter", "push to an older commit", "reopened at the limit"],
+    ids=["skipped", "limit", "dead letter", "push to an older commit"],
 )
 def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
     make_world: MakeWorld, runs: int, action: str, known: dict[str, Any], failing: list[HlsError], state: str
@@ -225,21 +209,6 @@ def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
     assert list(world.github.checks_on[SHA].values()) == ["success", "neutral"]
 
 
-@pytest.mark.parametrize("error", [GITHUB_DOWN, LeaseLost("killed")], ids=["outage", "killed"])
-def test_review_that_never_begins_ends_with_a_check(make_world: MakeWorld, error: HlsError) -> None:
-    world = make_world(REPLY, given=make_settings())
-    pushed = Pushed(world)
-    pushed.send("opened")
-    world.github.failing = [error] * 40
-    while world.row("2-1").state != "dead":
-        if world.store.queue.seconds_until_due() == 0 and (lease := world.claim()) is not None:
-            run_delivery(lease, world.tools())
-        world.advance(3600)
-    world.github.failing = []
-    world.end_checks()
-    assert pushed.check == "neutral"
-
-
 # Generated histories
 
 
@@ -248,11 +217,10 @@ def test_review_that_never_begins_ends_with_a_check(make_world: MakeWorld, error
     ("given", "action", "changes"),
     [
         ({"when": "opened"}, "opened", {}),
-        ({"events": ("pull_request.opened",)}, "opened", {}),
         ({"when": "label:ai"}, "labeled", {"label": {"name": "ai"}}),
         ({"when": "request"}, "synchronize", {"hls": {"review": "full"}}),
     ],
-    ids=["opened", "opened only", "label on a draft", "request"],
+    ids=["opened", "label on a draft", "request"],
 )
 def test_push_takes_over_the_review_that_it_superseded(
     make_world: MakeWorld, given: dict[str, Any], action: str, changes: dict[str, Any], is_running: bool

@@ -68,38 +68,13 @@ NOT_ENABLED = {"name": "octo/hello", "events": ["issues.opened", "release"]}
                 "process it"
             ),
         ),
-        (
-            {"name": "octo/hello", "events": ["release"]},
-            "release.published",
-            {},
-            "no prompt",
-            (
-                "no prompt in prompts/ has release.published in its `on:`; add it to a prompt to process it, or add "
-                "prompts.directory to hls.yaml and set it to another folder"
-            ),
-        ),
     ],
-    ids=["no repository", "not configured", "disabled", "not enabled", "no prompt"],
+    ids=["no repository", "not configured", "disabled", "not enabled"],
 )
 def test_ignored_reason_names_the_line_to_change(
     entry: dict[str, Any], key: str, known: dict[str, Any], kind: str, reason: str
 ) -> None:
     assert ignored(routing_input(key, **known), settings(entry)) == (kind, reason)
-
-
-@pytest.mark.parametrize(
-    ("prompts", "key", "prompt"),
-    [
-        ({"pull_request": ("pull_requests/analyze",)}, "pull_request.synchronize", "pull_requests/analyze"),
-        ({"issues": ("issues/any",), "issues.opened": ("issues/analyze",)}, "issues.opened", "issues/analyze"),
-    ],
-    ids=["for every action", "for the action"],
-)
-def test_prompt_for_the_event_or_its_action_is_used(prompts: dict[str, tuple[str, ...]], key: str, prompt: str) -> None:
-    by = settings({"name": "octo/hello", "events": ["issues", "pull_request", "push"]})
-    rule = decide(routing_input(key), by, prompts=prompts)
-    assert isinstance(rule, Rule)
-    assert rule.prompt == prompt
 
 
 @pytest.mark.parametrize(
@@ -151,14 +126,6 @@ def test_settings_choose_the_prompt(everywhere: dict[str, Any], here: dict[str, 
     result = decide(routing_input(), by, prompts=TWO)
     assert isinstance(result, Rule)
     assert result.prompt == prompt
-
-
-def test_rule_names_the_line_that_chooses_the_prompt() -> None:
-    by = settings(prompts={"use": {"issues": "issues/triage"}}, lines={"prompts": 20, "prompts.use.issues": 22})
-    rule = decide(routing_input(), by)
-    assert isinstance(rule, Rule)
-    why = rule.why(by.sources)
-    assert why == "hls.yaml:22 (prompts.use.issues) chooses prompts/issues/triage.j2 for issues.opened"
 
 
 def test_settings_switch_a_prompt_off() -> None:
@@ -290,14 +257,6 @@ def test_ignored_event_that_may_bring_a_diff_is_for_the_worker(
     found = decide(routing_input(key, **known), by)
     assert isinstance(found, Ignored)
     assert found.is_for_worker == expected
-
-
-@pytest.mark.parametrize("action", ["edited", "synchronize", "reopened"])
-@pytest.mark.parametrize(("given", "expected"), [({}, True), ({"review": {"check": False}}, False)])
-def test_missed_event_that_may_bring_a_diff_is_read_although_it_is_not_enabled(
-    action: str, given: dict[str, Any], expected: bool
-) -> None:
-    assert may_matter(f"pull_request.{action}", settings({**OPENED_ONLY, **given})) == expected
 
 
 # --- label corrections -----------------------------------------------------------------------------------------------

@@ -16,12 +16,10 @@ from hls_handler.prompting import recorded
 from hls_handler.routing import (
     MARKER,
     RoutingInput,
-    WebhookEnvelope,
     from_envelope,
     from_event,
     parse_envelope,
 )
-from hls_handler.routing.envelope import EnvelopeAccount, EnvelopeRepository
 
 RECORDINGS = [name for name in recorded.names() if recorded.load(name).event in REQUIRED_OBJECTS]
 
@@ -70,25 +68,6 @@ def test_input_has_title_labels_author_and_sender_of_an_issue() -> None:
     )
 
 
-def test_input_has_the_label_that_was_added_or_removed() -> None:
-    payload = {**recorded.load("issues.unlabeled").payload, "label": {"name": "Priority-High"}}
-    assert from_both("issues", payload).label == "Priority-High"
-    assert from_both("issues", {**payload, "action": "edited"}).label is None
-
-
-@pytest.mark.parametrize(
-    ("account", "is_bot"),
-    [
-        (EnvelopeAccount("mona", "User"), False),
-        (EnvelopeAccount("dependabot[bot]", "Bot"), True),
-        (EnvelopeAccount("old-app[bot]", "User"), True),
-    ],
-    ids=["person", "bot", "bot by name"],
-)
-def test_bot_is_recognized_by_type_or_by_name(account: EnvelopeAccount, is_bot: bool) -> None:
-    assert from_envelope("push", WebhookEnvelope(sender=account)).sender_is_bot is is_bot
-
-
 @pytest.mark.parametrize(
     ("part", "author", "marked"),
     [
@@ -123,18 +102,6 @@ def test_both_parsers_reject_numbers_out_of_range(number: str) -> None:
         parse_event("push", "guid", body)
 
 
-@pytest.mark.parametrize(
-    "value",
-    ["1e308", "-1e-400", "9" * 300, f"0.{'1' * 5000}", '"1e400"'],
-    ids=lambda value: value[:12],
-)
-def test_both_parsers_accept_other_numbers_and_texts(value: str) -> None:
-    payload = {"repository": {"id": 1, "full_name": "octo/shop"}, "sender": {"id": 1, "login": "anna"}}
-    body = json.dumps(payload).replace("{", f'{{"x": {value}, ', 1).encode()
-    assert parse_envelope(body).repository == EnvelopeRepository(id=1, full_name="octo/shop")
-    assert parse_event("push", "guid", body).repository.full_name == "octo/shop"
-
-
 def test_text_that_is_not_utf8_is_rejected_in_every_field() -> None:
     with pytest.raises(PayloadError, match="not UTF-8"):
         parse_envelope(b'{"x": {"title": "\xed\xa0\x80"}}')
@@ -156,7 +123,7 @@ def build_at_once():
     for thread in threads:
         thread.join()
 
-for _ in range(20):
+for _ in range(8):
     child = os.fork()
     if not child:
         build_at_once()

@@ -98,23 +98,10 @@ def test_stats_without_a_store_are_503(setup: WebSetup) -> None:
     assert (response.status, response.json) == (503, {"detail": "the database cannot be read now; see /health"})
 
 
-def test_other_methods_are_405(setup: WebSetup) -> None:
-    response = ask(setup.app(), "/health", method="POST")
-    assert (response.status, response.json) == (405, {"detail": "Method Not Allowed"})
-    assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD"}
-
-
-@pytest.mark.parametrize("path", ["/webhook/", "/../etc/passwd"])
-def test_an_unknown_path_is_404(setup: WebSetup, path: str) -> None:
-    response = ask(setup.app(), path, method="GET")
-    assert (response.status, response.json) == (404, {"detail": "Not Found"})
-
-
 @pytest.mark.parametrize(
     ("method", "path", "status", "text"),
     [
         ("GET", "/<b>\u202e", 404, "There is no page /&lt;b&gt;\\u202e."),
-        ("POST", "/health", 405, "/health does not answer to POST."),
         ("GET", "/webhook", 405, "Webhooks are sent with POST."),
     ],
 )

@@ -31,27 +31,24 @@ GOOD = (
     (b"x-github-delivery", b"72d3162e-cc78-11e3-81ab-4c9367dc0958"),
     (b"x-hub-signature-256", SIGNATURE),
 )
-NOT_VERIFIED = "the request could not be verified: check the webhook's secret"
 
 
 def having(name: bytes, *values: bytes) -> list[tuple[bytes, bytes]]:
     return [header for header in GOOD if header[0] != name] + [(name, value) for value in values]
 
 
+NOT_VERIFIED = "the request could not be verified: check the webhook's secret"
+
+
 @pytest.mark.parametrize(
     ("name", "values", "status"),
     [
         (b"x-github-event", (b"Issues",), 400),
-        (b"x-github-event", (b"issues", b"issues"), 400),
-        (b"x-github-delivery", (b"a" * 65,), 400),
-        (b"x-github-delivery", (b"../../etc/passwd",), 400),
         (b"x-github-delivery", (b"\xff\xfe",), 400),
         (b"x-hub-signature-256", (SIGNATURE, SIGNATURE), 401),
         (b"x-hub-signature-256", (b"sha1=" + b"0" * 40,), 401),
-        (b"x-hub-signature-256", (b"sha256=" + b"\xe9" * 64,), 401),
         (b"content-type", (), 415),
         (b"content-type", (b"application/json; " + b"x" * 300,), 400),
-        (b"content-length", (b"twelve",), 400),
         (b"content-length", (b"1" * 5000,), 400),
     ],
 )
@@ -88,11 +85,6 @@ def test_rule_2_test_vector_of_github_is_valid() -> None:
         sign(b"It's a Secret to Everybody", b"Hello, World!")
         == b"sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
     )
-
-
-@pytest.mark.parametrize("garbage", [b"", b"sha256=" + b"\xe9" * 64, b"sha256=" + b"0" * 64])
-def test_rule_2_other_signatures_match_nothing(garbage: bytes) -> None:
-    assert secrets().find_matching(b"Hello, World!", garbage) is None
 
 
 @pytest.mark.parametrize("secret", ["the-old-secret-0123", "the-new-secret-0123"])
@@ -194,15 +186,10 @@ def test_event_decides_what_it_supersedes_its_priority_and_whether_it_waits_for_
     [
         ({"issue": None}, "the payload does not fit the event issues: it has no issue"),
         ({"action": "a\x00b"}, "invalid payload: action has invisible characters"),
-        ({"action": "a" * 256}, "invalid payload: Expected `str` of length <= 255 - at `$.action`"),
         ({"sender": {"login": "a\nb"}}, "invalid payload: sender.login has invisible characters"),
         (
             {"repository": {"id": 1, "full_name": "a\x00/b"}},
             "invalid payload: repository.full_name must have the form owner/repo",
-        ),
-        (
-            {"repository": {"id": 2**63}},
-            "invalid payload: Expected `int` <= 9223372036854775807 - at `$.repository.id`",
         ),
         ({"issue": {"number": 0}}, "invalid payload: Expected `int` >= 1 - at `$.issue.number`"),
         (
@@ -222,8 +209,6 @@ def test_rule_5_a_body_that_does_not_match_its_event_is_rejected(fields: dict[st
     [
         ("Crash\non \u202estart", "Crash on start"),
         ("ghp_0123456789abcdefghij0123456789abcdef leaked", "[redacted: github-token] leaked"),
-        ("x" * 201, "x" * 199 + "…"),
-        ("", None),
     ],
 )
 def test_title_is_stored_in_one_line_redacted_and_cut(title: str, stored: str | None) -> None:
