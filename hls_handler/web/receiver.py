@@ -174,13 +174,13 @@ class WebhookReceiver:
         )
         accepted = await self._ports.accept(new)
         self._ports.health.ok("store")
-        line.decision, line.reason = accepted.outcome, _describe(accepted, routed)
+        response = self._answer(accepted, routed, ids, line)
         if accepted.outcome == "queued" and not self._settings.features.async_processing:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.server.sync_timeout_s):
                     finished = await self._ports.outcome(new.guid)
                     return self._explain(FINISHED.get(finished.state, "ignored"), finished.reason, ids)
-        return self._accepted_response(accepted, ids)
+        return response
 
     async def _verify(self, headers: WebhookHeaders, body: bytes) -> tuple[WebhookEnvelope, bytes]:
         secret = None
@@ -202,44 +202,37 @@ class WebhookReceiver:
             )
         return envelope, payload
 
-    def _accepted_response(self, accepted: Accepted, ids: dict[str, str]) -> Response:
+    def _answer(self, accepted: Accepted, routed: RoutingResult, ids: dict[str, str], line: ReceivedLine) -> Response:
+        line.decision, line.reason = accepted.outcome, accepted.reason
         match accepted.outcome:
             case "queued":
-                return _queued(ids)
-            case "ignored":
-                return self._explain("ignored", accepted.reason, ids)
+                line.reason = _describe(routed)
+                return _json(202, {"status": "queued", **ids})
             case "duplicate":
+                line.reason = f"this delivery is already {accepted.state}"
                 return _json(200, {"status": "duplicate", "state": accepted.state, **ids})
             case "replay":
-                return self._explain("ignored", f"replay of {accepted.guid}", ids)
+                line.reason = f"replay of {accepted.guid}"
+        return self._explain("ignored", line.reason, ids)
 
     def _explain(self, status: str, reason: str | None, ids: dict[str, str]) -> Response:
         shown = None if reason is None else self._settings.shorten_paths(reason)  # GitHub shows it to other people
         return _json(200, {"status": status, "reason": shown, **ids})
 
 
-def _describe(accepted: Accepted, routed: RoutingResult) -> str | None:
-    match accepted.outcome:
-        case "queued" if isinstance(routed, Rule):
+def _describe(routed: RoutingResult) -> str:
+    """Return why a delivery is queued."""
+    match routed:
+        case Rule():
             return f"{routed.file} is for {routed.event_key}"
-        case "queued" if isinstance(routed, LabelCorrection):
+        case LabelCorrection():
             return f"a person changed a {routed.group} label"
-        case "queued" if isinstance(routed, QueueCheck):
+        case QueueCheck():
             return "a merge queue waits for the check on its commit"
-        case "queued" if isinstance(routed, Command):
+        case Command():
             return routed.description
-        case "queued" if isinstance(routed, Ignored):
+        case Ignored():
             return f"the commit gets a check that says why; {routed.reason}"
-        case "duplicate":
-            return f"this delivery is already {accepted.state}"
-        case "replay":
-            return f"replay of {accepted.guid}"
-        case _:
-            return accepted.reason
-
-
-def _queued(ids: dict[str, str]) -> Response:
-    return _json(202, {"status": "queued", **ids})
 
 
 def _json(status: int, content: dict[str, object], headers: dict[str, str] | None = None) -> Response:
