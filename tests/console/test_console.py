@@ -14,7 +14,7 @@ from starlette.types import Message
 
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
-from tests.queue.builders import accept, begin, dead_letter, queued, state_of
+from tests.queue.builders import accept, begin, claim, dead_letter, queued, state_of
 from tests.web.fakes import ask, settings
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u202e"

@@ -12,7 +12,6 @@ import pytest
 from hls_handler.engine.shadow import SHADOW
 from hls_handler.handlers.reader import ChangedFile, GuidanceFile, ReviewContext
 from hls_handler.settings.model import Claude, Review
-from tests.engine.fakes import INVALID
 from tests.engine.shadow_world import ANALYZE, COMMENT, make_shadow_world
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, World, settings
 from tests.handlers.world import file, finding, pull_request_analysis
