@@ -206,7 +206,7 @@ def try_event(
         reason = f"{exc}{hint}"
     except UnusableAnswer as exc:
         file = library.file(exc.rendered.prompt.name)
-        state, reason = "failed", f"{exc}; {advise(file, exc.rendered, exc.reply)}"
+        state, reason = "failed", f"{exc}; {advise(settings.claude, file, exc.rendered, exc.reply)}"
     except (StepFailed, PromptError) as exc:
         retried = "" if isinstance(exc, Permanent) else "; the service would retry"
         state, reason = "failed", f"{with_remedy(exc)}{retried}"

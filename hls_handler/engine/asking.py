@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -51,7 +52,7 @@ from hls_handler.prompting.reply_fields import complete_static_reply
 from hls_handler.queue.checkpoints import ANALYSED
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import EffectiveSettings
-from hls_handler.settings.model import Settings
+from hls_handler.settings.model import Claude, Settings
 from hls_handler.store.calls import ESTIMATED, FAILED, UNAVAILABLE, ReviewBudget, StartedCall
 from hls_handler.store.reply_cache import CacheKey
 from hls_handler.tracing import annotate, span
@@ -375,7 +376,7 @@ def _end_analysis(job: Job, prompt: str, reply: Reply) -> None:
 
 
 def _report_unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableReply) -> Permanent:
-    advice = advise(job.config.library.file(rendered.prompt.name), rendered, answer)
+    advice = advise(job.config.settings.claude, job.config.library.file(rendered.prompt.name), rendered, answer)
     said = "two replies" if answer.why == "invalid" else "reply"
     which = ", the second" if answer.why == "invalid" else ""
     problem = f"Claude's {said} to {rendered.prompt.id} cannot be used{which}: {answer.problem}"
@@ -383,16 +384,23 @@ def _report_unusable(job: Job, rendered: RenderedPrompt, index: int, answer: Unu
     return Permanent(f"{problem}; {advice}")
 
 
-def advise(file: str, rendered: RenderedPrompt, answer: UnusableReply) -> str:
+def advise(claude: Claude, file: str, rendered: RenderedPrompt, answer: UnusableReply) -> str:
     """Return what the operator can do about a reply that cannot be used. `file` is that of the prompt."""
     limit = f"max_tokens in {file}" if rendered.prompt.max_tokens else "claude.max_tokens in the settings"
-    return {
+    advice = {
         "truncated": f"raise {limit}, then run it again",
         "refused": "a person has to read it",
         "stopped": f"shorten what {file} sends, then run it again",
         "oversized": f"see whether claude.base_url is the address of Claude's API, or raise {limit}",
         "invalid": f"check what {file} asks for, then run it again",
     }[answer.why]
+    host = urlsplit(claude.base_url).hostname
+    if answer.why == "invalid" and host != "api.anthropic.com":
+        advice = (
+            f"{host} (claude.base_url) does not enforce the schema of replies (structured output): use a service and "
+            f"a model that do, or {advice}"
+        )
+    return advice
 
 
 def _report_problem(job: Job, index: int, problem: str, remedy: str) -> None:
