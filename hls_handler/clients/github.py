@@ -201,6 +201,10 @@ class Github:
         """Return a person or an organisation; None if GitHub has no account of this name."""
         return self._api.find(f"/users/{quote(login, safe='')}", Owner)
 
+    def has_repository(self, repository: str) -> bool:
+        """Return False if GitHub has no such repository, or the credential may not read it."""
+        return self._api_for(repository).find(repository_path(repository), _WireRepository) is not None
+
     def list_hooks(self, path: str) -> tuple[Hook, ...]:
         """Return the webhooks at "/repos/owner/repo" or "/orgs/owner".
 

@@ -18,6 +18,7 @@ from hls_handler.cli.init.servers import answer_pings
 from hls_handler.cli.init.session import Session, Terminal
 from hls_handler.clients.app_setup import APP_EVENTS, EVENTS, PERMISSIONS
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.apps import hook_of
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import Account
@@ -377,6 +378,16 @@ def test_a_token_that_may_creates_the_webhook_once(
     assert changed == replace(hook, events=tuple(sorted({*EVENTS, "push"})))
     assert f"Webhook of {REPOSITORY}: updated, it sends to {SERVED}" in capsys.readouterr().out
     assert violations(request.document() for request in sandbox.requests.all("github")) == []
+
+
+def test_all_repositories_of_a_person_are_refused_because_a_person_has_no_webhook(run: Run, sandbox: Sandbox) -> None:
+    sandbox.state.seed("issues", recorded.load("demo/bug").payload)
+    with pytest.raises(SettingsError) as raised:
+        run(token=sandbox.token, repositories=("Codertocat/*",), webhook_url=UNSERVED)
+    assert raised.value.problems == (
+        "Codertocat/*: GitHub has no organisation Codertocat; check the name, or name each repository",
+    )
+    assert not Path("config/settings.yaml").exists()
 
 
 def test_a_ping_is_answered_while_no_service_runs(

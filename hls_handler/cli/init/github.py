@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 
@@ -28,7 +28,7 @@ from hls_handler.clients.app_setup import (
     new_app_url,
 )
 from hls_handler.clients.credentials import JWT_REMEDY, App
-from hls_handler.clients.github import connect_read_only
+from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.clients.webhook_setup import UNSERVED_URL, WebhookSetup
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent, SettingsError, StepFailed
@@ -207,23 +207,50 @@ def _wait_for_installation(session: Session, app: App, url: str, *, opened: bool
 
 
 def set_up_token(session: Session) -> None:
-    """Check the token, print what it lacks, and store it. Raises an error of `clients/` if GitHub rejects it."""
-    token = session.token or session.variable(TOKEN)
+    """Check the token, print what it lacks, and store it.
+
+    Raises `SettingsError` if a repository does not exist, and an error of `clients/` if GitHub rejects the token or
+    fails.
+    """
     question = "Token (not shown; docs/setup.md says which kind fits)"
+    token = session.token or session.variable(TOKEN)
     token = token or session.terminal.ask(question, None, str, option="--token-file FILE", is_hidden=True)
     require_header_text("the token", token)
     with closing(connect_read_only(_token_section(session, token), now=utc_now)) as github:
         account = github.fetch_bot_account()
         print_line(f"GitHub: the token belongs to {account.login} ({account.type})")
-        question, option = "Repositories, separated by commas, such as owner/repo", "--repository OWNER/REPO"
-        session.repositories = session.repositories or session.terminal.ask(
-            question, None, parse_repositories, option=option
+        question = "Repositories, separated by commas, such as owner/repo"
+        session.repositories = _require_known(github, session.repositories) or session.terminal.ask(
+            question,
+            None,
+            lambda text: _require_known(github, parse_repositories(text)),
+            option="--repository OWNER/REPO",
         )
         for name in session.repositories:
             missing = [] if "*" in name else github.find_missing_permissions(name, with_webhooks=True)
             for sentence in missing:
                 print_line(f"  {sentence}")
     session.store({TOKEN: token, WEBHOOK_SECRET: session.variable(WEBHOOK_SECRET) or secrets.token_hex(32)})
+
+
+def _require_known(github: ReadOnlyGithub, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names. Raises `SettingsError` for repositories that the token may not read, and for all of a person.
+
+    People have no webhook for all their repositories.
+    """
+    problems: list[str] = []
+    for name in names:
+        login = name.partition("/")[0]
+        if "*" not in name and not github.has_repository(name):
+            remedy = "check the name, and for which repositories the token was created"
+            problems.append(f"{name}: GitHub has no such repository, or the token may not read it; {remedy}")
+        if "*" in name and "*" not in login:
+            owner = github.find_account(login)
+            if owner is None or not owner.is_organization:
+                problems.append(f"{name}: GitHub has no organisation {login}; check the name, or name each repository")
+    if problems:
+        raise SettingsError(problems)
+    return tuple(names)
 
 
 def require_header_text(noun: str, secret: str) -> None:
