@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import sqlite3
 import tempfile
 import traceback
@@ -48,17 +47,6 @@ def locked_by_another_program(database_file: Path) -> Iterator[None]:
     other.execute("BEGIN IMMEDIATE")
     yield
     other.close()
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Let writes fail beyond a file size, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @contextmanager
@@ -268,24 +256,3 @@ def test_open_waits_for_a_starting_server(url: str, postgres: Cluster, shared_da
             Storage.open(address, pause=pauses.append)
         assert len(pauses) == 3 + 60
         store.close()
-
-
-def test_check_writable_writes_as_many_bytes_as_a_delivery(store: Storage) -> None:
-    with ExitStack() as cleanup:
-        cleanup.enter_context(pytest.raises(StoreUnavailable))
-        if store.database.shown_url.startswith("postgresql"):
-            with store.database.writing() as connection:
-                connection.exec_driver_sql(
-                    "ALTER TABLE secrets ADD CONSTRAINT small CHECK (octet_length(value) < 50000) NOT VALID"
-                )
-            cleanup.callback(drop_constraint, store)
-        else:
-            file = Path(store.database.shown_url.removeprefix("sqlite:///"))
-            cleanup.enter_context(file_size_limit(file.with_name("hls.db-wal").stat().st_size + 50_000))
-        store.database.check_writable()
-    store.database.check_writable()
-
-
-def drop_constraint(store: Storage) -> None:
-    with store.database.writing() as connection:
-        connection.exec_driver_sql("ALTER TABLE secrets DROP CONSTRAINT small")

@@ -12,17 +12,6 @@ from hls_handler.storage import Storage
 from tests.queue.builders import Skew, accept, begin, claim, nothing_is_due, push, queued, row_of
 
 
-def test_lease_has_all_fields_of_the_delivery(store: Storage) -> None:
-    lease = begin(store, "g1", number=7, head_sha="abc", body=b"as received \xff")
-    assert (lease.guid, lease.attempt, lease.event, lease.action) == ("g1", 1, "issues", "opened")
-    assert (lease.repository_id, lease.repository, lease.number, lease.head_sha) == (1, "octo/widgets", 7, "abc")
-    assert (lease.attempts, lease.failures, lease.crashes, lease.first_failure_at) == (0, 0, 0, None)
-    assert (lease.body, lease.request_id, lease.conversation_key) == (b"as received \xff", "request-g1", "1#7")
-    assert timedelta(seconds=25) < lease.lease_until - store.now() <= timedelta(seconds=30)
-    row = row_of(store, "g1")
-    assert (row.state, row.worker, row.lease_until) == ("running", "worker", lease.lease_until)
-
-
 def seconds_until_due(store: Storage, concurrency: int = 100) -> float:
     seconds = store.queue.seconds_until_due(concurrency=concurrency)
     assert seconds is not None

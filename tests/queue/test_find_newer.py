@@ -51,15 +51,6 @@ def test_facts_of_a_commit_that_is_no_longer_the_head_are_superseded(store: Stor
     assert find_newer(store, lease, PROMPT, described="aaa").head_sha is None
 
 
-def test_head_sha_includes_finished_deliveries(store: Storage) -> None:
-    accept(store, push("g1", "aaa"))
-    store.queue.dead_letter(claim(store), reason="locked")
-    accept(store, push("g2", "bbb"))
-    store.queue.finish(claim(store), "done", reason=None, took_s=1)
-    store.queue.retry("g1")
-    assert find_newer(store, claim(store), PROMPT).head_sha == "bbb"
-
-
 @pytest.mark.parametrize(
     ("events", "closed"),
     [

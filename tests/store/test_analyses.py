@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.storage import Storage
 from hls_handler.store.analyses import AnalysisSearch
 from hls_handler.store.reply_cache import CachedReply
-from tests.queue.builders import SOURCES, add_analyses, analyses_of, begin, record_reply, start_call
+from tests.queue.builders import SOURCES, add_analyses, begin, record_reply, start_call
 
 ANSWER = IssueResponse(worth_saying=True, answer="Use --force.", certain=False)
-
-
-def test_reply_is_stored_with_its_prompt_and_model(store: Storage) -> None:
-    lease = begin(store, "g1")
-    record_reply(store, lease, ValidReply("b@2", "issue_response", ANSWER, Usage("m2")), index=1)
-    record_reply(store, lease, ValidReply("a@1", "comment_reply", ANSWER, Usage("m1")), index=0)
-    first, second = analyses_of(store, "g1")
-    assert (first.step_index, first.prompt_id, first.reply_type) == (0, "a@1", "comment_reply")
-    assert (second.step_index, second.prompt_id, second.reply_type, second.model) == (1, "b@2", "issue_response", "m2")
-    assert json.loads(second.reply) == {"worth_saying": True, "answer": "Use --force.", "certain": False}
 
 
 def test_analyses_of_a_pull_request_include_those_of_other_events_that_commented_on_it(store: Storage) -> None:

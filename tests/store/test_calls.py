@@ -17,31 +17,6 @@ from tests.queue.builders import Skew, begin, claim, start_call
 USAGE = Usage("claude-haiku-5-5", 100, 20, 30, 40, cost_usd=0.0123456, took_s=1.5)
 
 
-def test_call_is_stored_with_tokens_cost_and_duration(store: Storage) -> None:
-    lease = begin(store, "g1")
-    call = start_call(store, lease, index=2)
-    (row,) = store.calls.calls_of("g1")
-    assert (row.id, row.index, row.prompt_id, row.model) == (
-        call.id,
-        2,
-        "issues/analyze@3f9c2a",
-        "claude-haiku",
-    )
-    assert (row.finished_at, row.outcome, row.cost_usd, row.took_s) == (None, None, None, None)
-    store.calls.end(lease, call, outcome="answered", usage=USAGE, error=None, request_id="req_011")
-    (row,) = store.calls.calls_of("g1")
-    assert (row.model, row.outcome, row.error, row.cost_usd, row.took_s) == (
-        "claude-haiku-5-5",
-        "answered",
-        None,
-        0.012346,
-        1.5,
-    )
-    assert (row.input_tokens, row.output_tokens, row.cache_write_tokens, row.cache_read_tokens) == (100, 20, 30, 40)
-    assert row.finished_at is not None
-    assert row.request_id == "req_011"
-
-
 REPLY = Checkpoint("ask", 0, 1, '{"kind":"bug"}')
 
 

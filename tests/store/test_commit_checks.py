@@ -30,15 +30,6 @@ def claim_check(store: Storage) -> UnendedCheck | None:
     return store.commit_checks.claim_unended(lease_s=60, slowest_write_s=60)
 
 
-def test_check_is_new_until_it_is_recorded(store: Storage) -> None:
-    lease = begin(store, "g1")
-    assert store.commit_checks.begin(lease, SHA) == CommitCheck(SHA, "g1", is_new=True)
-    assert store.commit_checks.begin(lease, SHA) == CommitCheck(SHA, "g1", is_new=False)
-    store.checkpoints.save(lease, CheckChange(SHA, 7, is_ended=False))
-    assert store.commit_checks.begin(lease, SHA) == CommitCheck(SHA, "g1", 7, is_shown=True, is_new=False)
-    assert store.commit_checks.begin(lease, OTHER_SHA) == CommitCheck(OTHER_SHA, "g1", is_new=True)
-
-
 def test_only_checks_of_finished_deliveries_are_to_be_ended(store: Storage) -> None:
     running, dead, done = (begin(store, guid) for guid in ("g1", "g2", "g3"))
     for lease in (running, dead, done):
@@ -89,15 +80,6 @@ def test_unconfirmed_check_is_left_until_its_write_cannot_take_effect_any_more(s
     assert claim_check(store) is None
     skew.advance(seconds=2)
     assert claim_check(store) is not None
-
-
-def test_next_delivery_takes_over_an_open_check_on_the_same_commit(store: Storage) -> None:
-    lease = begin(store, "g1")
-    begin_check(store, lease)
-    die(store, lease)
-    following = begin(store, "g2")
-    assert store.commit_checks.begin(following, SHA) == CommitCheck(SHA, "g1", 7, is_shown=True, is_new=False)
-    assert claim_check(store) is None
 
 
 def test_check_of_a_running_delivery_is_not_taken_over(store: Storage) -> None:

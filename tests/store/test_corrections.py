@@ -83,17 +83,6 @@ def test_correction_recorded_twice_counts_once(store: Storage, skew: Skew) -> No
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
 
 
-def test_reverted_change_withdraws_the_correction(store: Storage, skew: Skew) -> None:
-    set_bug_and_priority(store, skew)
-    lease = begin_later(store)
-    record_change(store, lease, "bug", "priority-low")
-    assert record_change(store, lease, "bug", "priority-high") == CorrectionResult(1, (HIGH,))
-    assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 0)
-    assert store.repositories.history(lease, "hls").corrections(most=6) == ()
-    record_change(store, lease, "bug")
-    assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
-
-
 def test_correction_remains_after_the_bot_removes_its_label(store: Storage, skew: Skew) -> None:
     set_bug_and_priority(store, skew)
     lease = begin_later(store)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from hls_handler.analysis import Usage
 from hls_handler.deliveries import Lease
 from hls_handler.storage import Storage
-from hls_handler.store.calls import SUCCESS, UNAVAILABLE, PromptStats
+from hls_handler.store.calls import SUCCESS, UNAVAILABLE
 from tests.queue.builders import Skew, begin, start_call
 
 OLD, NEW, OTHER = "issues/analyze@000000", "issues/analyze@111111", "issues/respond@222222"
@@ -17,25 +17,6 @@ def end_call(store: Storage, lease: Lease, prompt_id: str, outcome: str, cost_us
     usage = None if cost_usd is None else Usage("claude-haiku-5-5", cost_usd=cost_usd)
     error = None if outcome == SUCCESS else f"Claude: {outcome}"
     store.calls.end(lease, start_call(store, lease, prompt_id), outcome=outcome, usage=usage, error=error)
-
-
-def test_replies_and_cost_are_summed_for_each_prompt_version(store: Storage) -> None:
-    lease = begin(store, "g1")
-    end_call(store, lease, OTHER, SUCCESS, 0.25)
-    end_call(store, lease, NEW, SUCCESS, 0.001)
-    end_call(store, lease, NEW, SUCCESS, 0.002)
-    end_call(store, lease, OLD, SUCCESS, 0.5)
-    assert store.calls.prompt_stats() == [
-        PromptStats(OLD, 1, 0.5, 0, None, None),
-        PromptStats(NEW, 2, 0.003, 0, None, None),
-        PromptStats(OTHER, 1, 0.25, 0, None, None),
-    ]
-
-
-def test_unusable_reply_costs_but_is_not_counted_as_reply(store: Storage) -> None:
-    end_call(store, begin(store, "g1"), NEW, "invalid", 0.004)
-    (row,) = store.calls.prompt_stats()
-    assert (row.replies, row.cost_usd, row.calls_of_unknown_cost, row.last_error) == (0, 0.004, 0, "Claude: invalid")
 
 
 def test_cost_is_unknown_without_price_or_end_and_zero_if_claude_rejected_the_call_or_is_down(store: Storage) -> None:

@@ -91,22 +91,6 @@ GOOD = StoredFile("c0ffee", "enabled: true\n", valid_version="c0ffee", valid_tex
 MISSING = StoredFile(version=None, text=None)
 
 
-def test_file_is_stored_with_its_version_and_age(store: Storage, skew: Skew) -> None:
-    lease = begin(store, "g1")
-    assert store.repository_files.find(1, "hls") is None
-    store.repository_files.save(lease, 1, "Octo/Hello", "hls", GOOD)
-    skew.advance(seconds=20)
-    stored = store.repository_files.find(1, "hls")
-    assert stored is not None
-    assert (stored.version, stored.valid_text, stored.error) == ("c0ffee", "enabled: true\n", None)
-    assert 19 < stored.age_s < 25
-    store.repository_files.save(lease, 1, "Octo/Hello", "hls", MISSING)
-    missing = store.repository_files.find(1, "hls")
-    assert missing is not None
-    assert (missing.version, missing.text, missing.valid_text) == (None, None, None)
-    assert missing.age_s < 5
-
-
 def test_file_is_separate_by_repository_and_account(store: Storage) -> None:
     store.repository_files.save(begin(store, "g1"), 1, "octo/hello", "hls", GOOD)
     assert store.repository_files.find(2, "hls") is None

@@ -184,17 +184,6 @@ def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(sto
 # --- bodies ----------------------------------------------------------------------------------------------------------
 
 
-def test_body_is_deleted_before_its_delivery(store: Storage, skew: Skew) -> None:
-    finish(store, "g1")
-    skew.advance(days=13)
-    assert store.retention.delete_bodies(after=14 * DAY, most=50) == 0
-    skew.advance(days=2)
-    finish(store, "g2")
-    assert store.retention.delete_bodies(after=14 * DAY, most=50) == 1
-    assert (store.deliveries.body("g1"), store.deliveries.body("g2")) == (None, b'{"delivery": "g2"}')
-    assert store.retention.delete_bodies(after=14 * DAY, most=50) == 0
-
-
 def test_replay_is_detected_after_the_body_is_deleted(store: Storage, skew: Skew) -> None:
     finish(store, "g1", **SAME_BODY)
     skew.advance(days=2)

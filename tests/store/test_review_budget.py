@@ -93,30 +93,6 @@ def test_estimate_is_reserved_until_the_cost_is_known(store: Storage, end: dict[
             begin_call(store, lease, budget(0.07))
 
 
-def test_each_event_has_its_own_budget_and_all_share_that_of_the_pull_request(store: Storage) -> None:
-    review = budget(0.055, per_pull_request=0.075)
-    for guid in ("g1", "g2"):
-        lease = begin(store, guid, number=7)
-        run_call(store, lease, review)
-        with pytest.raises(BudgetExceeded, match=r"budget of the review .* \(review\.max_usd\)"):
-            begin_call(store, lease, review)
-        store.queue.finish(lease, "done", reason=None, took_s=1)
-    third = begin(store, "g3", number=7)
-    run_call(store, third, review)
-    store.queue.finish(third, "done", reason=None, took_s=1)
-    with pytest.raises(BudgetExceeded, match=r"of the pull request .* 0\.0300 USD spent.*review\.max_usd_per"):
-        begin_call(store, begin(store, "g4", number=7), review)
-    begin_call(store, begin(store, "g5", number=8), review)  # another pull request
-
-
-def test_calls_without_a_review_budget_do_not_count(store: Storage) -> None:
-    lease = begin(store, "g1", number=7)
-    for _ in range(3):
-        run_call(store, lease, None)  # such as those of a shadow prompt
-    begin_call(store, lease, budget(0.05, per_pull_request=0.05))
-    assert len(store.calls.calls_of("g1")) == 4
-
-
 def test_unknown_price_counts_as_nothing(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
     for _ in range(3):
