@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,8 +24,8 @@ RETENTION_EVERY_S = 600.0
 
 BATCH = 20
 """Deliveries deleted in one transaction. It takes a few milliseconds, during which SQLite blocks other writes."""
-REST_S, REST_SHARE = 0.05, 9.0
-"""Pause after a batch: `REST_S` seconds or `REST_SHARE` times the duration of the batch, whichever is longer."""
+REST_S = 0.5
+"""Pause after a batch, which leaves the database to the receiver and the workers."""
 COUNTER_HOURS_DAYS = 400
 """Days for which the counters by hour are kept: a year, and its first month once more."""
 
@@ -130,13 +129,7 @@ def probe_every_s(health: Health) -> float:
     return PROBE_UNHEALTHY_EVERY_S if health.snapshot().overall == "unhealthy" else PROBE_EVERY_S
 
 
-def delete_old(
-    store: RetentionStore,
-    settings: Settings,
-    wait: Callable[[float], bool],
-    *,
-    clock: Callable[[], float] = time.monotonic,
-) -> None:
+def delete_old(store: RetentionStore, settings: Settings, wait: Callable[[float], bool]) -> None:
     """Delete deliveries, bodies and cached replies that are older than the settings allow, in batches.
 
     Deliveries are kept for at least `limits.replay_window_h`, because they serve to detect replays. `wait` sleeps for
@@ -146,9 +139,9 @@ def delete_old(
     try:
         store.delete_counter_hours(after=timedelta(days=COUNTER_HOURS_DAYS))
         store.mark_ignored_findings()  # first, because it reads deliveries
-        bodies = _delete_all(store.delete_bodies, timedelta(days=settings.storage.body_days), wait, clock)
-        deliveries = _delete_all(store.delete_deliveries, max(days, replays), wait, clock)
-        replies = _delete_all(store.delete_cached_replies, timedelta(hours=settings.claude.cache_ttl_h), wait, clock)
+        bodies = _delete_all(store.delete_bodies, timedelta(days=settings.storage.body_days), wait)
+        deliveries = _delete_all(store.delete_deliveries, max(days, replays), wait)
+        replies = _delete_all(store.delete_cached_replies, timedelta(hours=settings.claude.cache_ttl_h), wait)
         store.delete_prompt_versions()  # last, because calls of deleted deliveries referred to them
     except StoreUnavailable as exc:  # receiver and workers report the problem to /health
         log.warning("old deliveries could not be deleted", extra={"error": str(exc)})
@@ -158,15 +151,12 @@ def delete_old(
         log.info("old deliveries deleted", extra=deleted)
 
 
-def _delete_all(
-    delete: Callable[..., int], after: timedelta, wait: Callable[[float], bool], clock: Callable[[], float]
-) -> int:
+def _delete_all(delete: Callable[..., int], after: timedelta, wait: Callable[[float], bool]) -> int:
     total = 0
     while True:
-        began = clock()
         deleted = delete(after=after, most=BATCH)
         total += deleted
-        if deleted < BATCH or wait(max(REST_S, REST_SHARE * (clock() - began))):
+        if deleted < BATCH or wait(REST_S):
             return total
 
 

@@ -9,7 +9,6 @@ from queue import SimpleQueue
 import pytest
 
 from hls_handler.background.threads import (
-    BATCH,
     Check,
     PeriodicThread,
     ProblemFound,
@@ -139,14 +138,13 @@ DAY = timedelta(days=1)
 
 
 class FakeStore(RetentionStore):
-    """A store with this many old rows; each batch takes `took_s` seconds on its own clock."""
+    """A store with this many old rows."""
 
-    def __init__(self, *, deliveries: int = 0, bodies: int = 0, replies: int = 0, took_s: float = 0.0) -> None:
+    def __init__(self, *, deliveries: int = 0, bodies: int = 0, replies: int = 0) -> None:
         self.left = {"deliveries": deliveries, "bodies": bodies, "replies": replies}
         self.calls: list[tuple[str, timedelta, int]] = []
         self.marked = 0
         self.calls_when_versions_were_deleted = 0
-        self.took_s, self.now = took_s, 0.0
 
     def delete_deliveries(self, *, after: timedelta, most: int) -> int:
         return self._delete("deliveries", after, most)
@@ -167,12 +165,8 @@ class FakeStore(RetentionStore):
     def delete_counter_hours(self, *, after: timedelta) -> None:
         self.hours_after = after
 
-    def clock(self) -> float:
-        return self.now
-
     def _delete(self, table: str, after: timedelta, most: int) -> int:
         self.calls.append((table, after, most))
-        self.now += self.took_s
         deleted = min(most, self.left[table])
         self.left[table] -= deleted
         return deleted
@@ -183,12 +177,12 @@ def make_settings(*, keep_days: int = 90, body_days: int = 14, replay_window_h: 
     return base_settings().model_copy(update={"storage": storage, "limits": Limits(replay_window_h=replay_window_h)})
 
 
-def retain(store: FakeStore, pauses: list[float], settings: Settings | None = None, *, stopping: bool = False) -> None:
+def retain(store: FakeStore, pauses: list[float], settings: Settings | None = None) -> None:
     def wait(seconds: float) -> bool:
         pauses.append(seconds)
-        return stopping
+        return False
 
-    delete_old(store, settings or make_settings(), wait, clock=store.clock)
+    delete_old(store, settings or make_settings(), wait)
 
 
 def test_batches_are_deleted_until_none_is_left(caplog: pytest.LogCaptureFixture) -> None:
@@ -199,6 +193,7 @@ def test_batches_are_deleted_until_none_is_left(caplog: pytest.LogCaptureFixture
         store.calls == [("bodies", 14 * DAY, 20)] + [("deliveries", 90 * DAY, 20)] * 3 + [("replies", 7 * DAY, 20)] * 2
     )
     assert store.left == {"deliveries": 0, "bodies": 0, "replies": 0}
+    assert pauses == [0.5] * 3
     assert store.calls_when_versions_were_deleted == 6  # after the calls of old deliveries
     assert (store.marked, store.hours_after) == (1, 400 * DAY)
     deleted = [
@@ -206,13 +201,6 @@ def test_batches_are_deleted_until_none_is_left(caplog: pytest.LogCaptureFixture
         for record in caplog.records
     ]
     assert deleted == [("old deliveries deleted", 41, 3, 21)]
-
-
-@pytest.mark.parametrize(("took_s", "pause_s"), [(0.001, 0.05), (0.5, 4.5)], ids=["quick", "slow"])
-def test_pause_after_a_batch_is_nine_times_its_duration(took_s: float, pause_s: float) -> None:
-    store, pauses = FakeStore(deliveries=2 * BATCH, took_s=took_s), list[float]()
-    retain(store, pauses)
-    assert pauses == pytest.approx([pause_s, pause_s])
 
 
 @pytest.mark.parametrize(
