@@ -36,15 +36,10 @@ def ensure_private_file(url: URL) -> None:
 def database_exists(url: str) -> bool:
     """Return whether the file of an SQLite database exists; always True for PostgreSQL.
 
-    Also True if the file cannot be examined: opening it then shows why. Raises `StoreUnavailable` for a bad URL.
+    Raises `StoreUnavailable` for an unsupported URL.
     """
     path = sqlite_file(parse_url(url))
-    try:
-        if path is not None:
-            path.stat()
-    except OSError as exc:
-        return not isinstance(exc, FileNotFoundError | NotADirectoryError)
-    return True
+    return path is None or os.path.lexists(path)
 
 
 def is_shared(url: str) -> bool:
