@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -26,7 +24,7 @@ from hls_handler.db.tables import metadata
 from hls_handler.storage import Storage
 from tests.db.released.fill import PROMPT, new_delivery
 from tests.db.released.make import SCRIPTS, digest, migration_file, recorded_digests, stored_file
-from tests.e2e.service import ROOT, Waiting
+from tests.e2e.service import Waiting
 from tests.postgres import Cluster
 from tests.queue.builders import accept, claim, newest, state_of
 
@@ -153,23 +151,20 @@ def test_migrations_of_released_versions_are_not_edited() -> None:
     )
 
 
-OPEN = "import sys; from hls_handler.storage import Storage; Storage.open(sys.argv[1]).close(); print('opened')"
-
-
-def _open_in_process(url: str) -> subprocess.Popen[str]:
-    environ = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-c", OPEN, url], env=environ, stdout=subprocess.PIPE, text=True)
-
-
-def test_processes_that_open_a_new_postgresql_database_wait_for_its_migration(postgres: Cluster) -> None:
+def test_stores_that_open_a_new_postgresql_database_wait_for_its_migration(postgres: Cluster) -> None:
     name = postgres.create()
-    with postgres.connect(name) as migrating, migrating.transaction():
+    with (
+        ThreadPoolExecutor(2) as pool,
+        postgres.connect(name) as migrating,
+        migrating.transaction(),
+    ):
         migrating.execute("SELECT pg_advisory_xact_lock(7246173)")  # the lock of a migration
-        processes = [_open_in_process(postgres.url(name)) for _ in range(2)]
+        opened = [pool.submit(lambda: Storage.open(postgres.url(name)).close()) for _ in range(2)]
         waiting, waiters = Waiting(60), "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         while postgres.query(waiters, database=name) != 2:
-            assert waiting.more(), "the processes do not wait for the lock"
+            assert waiting.more(), "the stores do not wait for the lock"
         assert postgres.query("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", database=name) == 0
-    assert [process.communicate(timeout=60)[0] for process in processes] == ["opened\n"] * 2
+    for one in opened:
+        one.result(timeout=60)
     assert postgres.query("SELECT version_num FROM hls_version", database=name) == SCRIPTS.get_current_head()
     postgres.drop(name)
