@@ -90,7 +90,7 @@ class AcceptQueue:
             timer.cancel()
 
     def count(self, counts: Counts) -> None:
-        """Increment counters with the next commit of a delivery or of `commit_counts`; a crash before loses them.
+        """Increment counters with the next commit of a delivery or of `commit_counts`, unless that fails.
 
         Returns at once. No commit of its own, because a sender of rejected requests could cause any number of them.
         """
@@ -147,8 +147,6 @@ class AcceptQueue:
             self._on_commit(accepted)
             results = accepted
         except Exception as exc:  # noqa: BLE001 (the top of the thread: each caller gets the error, the next batch runs)
-            with self._changed:
-                self._counts.update(counts)
             results = [exc] * len(batch)
         with self._changed:  # before the callers continue, who may send the next deliveries
             self._expected = min(len(batch) + len(self._waiting), _MAX_BATCH)

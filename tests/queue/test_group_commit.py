@@ -192,26 +192,6 @@ def test_counts_are_committed_without_a_delivery() -> None:
     assert store.counted == [{("outcome", "pong"): 1}, {("outcome", "pong"): 1, ("outcome", "rejected"): 2}]
 
 
-def test_counts_of_a_failed_commit_are_stored_with_the_next_batch() -> None:
-    store = FakeStore()
-
-    async def scenario(queue: AcceptQueue) -> None:
-        store.down = StoreUnavailable("disk is full")
-        queue.count({("outcome", "pong"): 1})
-        queue.commit_counts()
-        await wait_for_commit(store)
-        store.commit()
-        (task,) = await submit(queue, "g1")
-        await wait_for_commit(store)
-        store.down = None
-        store.commit()
-        await asyncio.gather(task, return_exceptions=True)
-
-    run_with(store, scenario)
-    assert store.batches == [["g1"]]
-    assert store.counted == [{("outcome", "pong"): 1}]
-
-
 async def rejection_of_a_large_delivery(queue: AcceptQueue) -> str:
     """Message of the error for a delivery that exceeds the limit of waiting bytes, or comes after `close`."""
     with pytest.raises(StoreUnavailable) as raised:
