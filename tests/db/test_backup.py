@@ -64,11 +64,10 @@ def test_backup_does_not_overwrite_a_file(tmp_path: Path) -> None:
     ("source", "target", "problem"),
     [
         ("sqlite:///{}/none.db", "copy.db", r"there is no database .*none\.db to copy"),
-        ("sqlite:///{}/hls.db", "missing/copy.db", r"missing/copy\.db cannot be written: No such file or directory"),
         ("sqlite:///{}/text.db", "copy.db", r"text\.db cannot be copied to .*copy\.db: file is not a database"),
         ("postgresql+psycopg://mona:hunter2@db/hls", "copy.db", r"pg_dump for .*mona:\*\*\*@db/hls"),
     ],
-    ids=["no database", "no folder", "another file", "postgresql"],
+    ids=["no database", "another file", "postgresql"],
 )
 def test_failed_backup_raises_and_leaves_no_file(tmp_path: Path, source: str, target: str, problem: str) -> None:
     Storage.open(url(tmp_path / "hls.db")).close()

@@ -151,21 +151,6 @@ def test_file_removed_during_a_write_raises(database_file: Path, sqlite_store: S
         write()
 
 
-def test_backup_restored_under_a_running_service_is_used(database_file: Path, sqlite_store: Storage) -> None:
-    accept(sqlite_store, queued("g1"))
-    copy = database_file.with_name("copy")
-    with closing(sqlite3.connect(database_file)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
-    accept(sqlite_store, queued("g2"))
-    for file in database_file.parent.glob("hls.db*"):
-        file.unlink()
-    copy.rename(database_file)
-    with pytest.raises(StoreUnavailable, match="was removed"):
-        newest(sqlite_store)
-    assert accept(sqlite_store, queued("g3"))[0].outcome == "queued"
-    assert [row.guid for row in newest(sqlite_store)] == ["g3", "g1"]
-
-
 def test_file_that_was_read_only_for_a_while_is_written_again() -> None:
     """A connection opened while the file was read-only stays read-only."""
     with ExitStack() as cleanup:

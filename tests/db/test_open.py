@@ -110,17 +110,6 @@ def test_file_that_is_no_database_is_unchanged(tmp_path: Path) -> None:
     assert path.read_text().startswith("Dear diary")
 
 
-def test_error_names_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(StoreUnavailable, match=r"file/hls\.db cannot be opened: .*let the user that runs HLS"):
-        Storage.open(f"sqlite:///{tmp_path}/file/hls.db")
-    with (
-        pytest.raises(StoreUnavailable, match=r"cannot be opened: .*hls\.db\.lock"),
-        hold_exclusively(f"sqlite:///{tmp_path}/file/hls.db"),
-    ):
-        pass
-
-
 def test_second_serve_is_rejected_while_the_first_runs(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/folder/hls.db"
     with hold_exclusively(url) as is_exclusive:

@@ -31,30 +31,6 @@ def test_reply_after_the_lease_counts_its_cost_but_stores_no_checkpoint(store: S
     assert store.statistics.counters()["cost_micro_usd", ""] == 12346
 
 
-def test_tokens_and_cost_are_counted(store: Storage) -> None:
-    lease = begin(store, "g1")
-    for _ in range(2):
-        store.calls.end(lease, start_call(store, lease), outcome="answered", usage=USAGE, error=None)
-    store.calls.end(lease, start_call(store, lease), outcome="overloaded", usage=None, error="529")
-    store.calls.end(lease, start_call(store, lease), outcome="answered", usage=Usage("unknown", 1), error=None)
-    spent = {
-        key: n for key, n in store.statistics.counters().items() if key[0] not in ("webhooks", "event", "repository")
-    }
-    assert spent == {
-        ("prompt_calls", "issues/analyze@3f9c2a"): 4,
-        ("prompt_cost_micro_usd", "issues/analyze@3f9c2a"): 24_692,
-        ("cost_micro_usd", ""): 24_692,
-        ("claude_calls", "answered"): 3,
-        ("claude_calls", "overloaded"): 1,
-        ("claude_calls", "unfinished"): 0,
-        ("repository_cost_micro_usd", "octo/widgets"): 24_692,
-        ("tokens", "input"): 201,
-        ("tokens", "output"): 40,
-        ("tokens", "cache_write"): 60,
-        ("tokens", "cache_read"): 80,
-    }
-
-
 ESTIMATE = Usage("claude-haiku-5-5", cache_write_tokens=9000, output_tokens=4000, cost_usd=0.05)
 UNKNOWN = Usage("claude-haiku-5-5", took_s=2.0, request_id="req_1")
 

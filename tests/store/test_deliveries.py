@@ -80,17 +80,3 @@ def test_reasons_are_those_of_deliveries_that_wait_until_later(store: Storage, s
     assert waiting == [("503 of a", 1, later), ("503 of c", 1, later)]
     skew.advance(hours=2)
     assert store.searches.count_reasons(queued_ones, is_waiting=True) == []
-
-
-def test_paused_deliveries_are_not_due(store: Storage, skew: Skew) -> None:
-    accept(store, queued("held"))
-    skew.advance(seconds=10)
-    accept(store, queued("free", repository="octo/docs", repository_id=2))
-    store.pauses.pause("Octo/Widgets", reason=None)
-    state = store.deliveries.queue_state()
-    assert (state.queued, state.due, state.held) == (2, 1, 1)
-    assert state.oldest_due_s is not None
-    assert state.oldest_due_s < 5
-    store.pauses.pause(None, reason=None)
-    state = store.deliveries.queue_state()
-    assert (state.queued, state.due, state.held, state.oldest_due_s) == (2, 0, 2, None)
