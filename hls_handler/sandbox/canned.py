@@ -14,18 +14,7 @@ from hls_handler.wording import count
 KEYWORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "kind": {
         "question": ("how can i", "how do i", "is there a way", "is it possible", "what is the", "which part"),
-        "bug": (
-            "error",
-            "crash",
-            "fail",
-            "traceback",
-            "500",
-            "exception",
-            "broken",
-            "wrong",
-            "does not work",
-            "expected",
-        ),
+        "bug": ("error", "crash", "fail", "traceback", "500", "exception", "broken", "does not work", "expected"),
         "documentation": ("readme", "docs", "documentation", "typo", "spell"),
         "enhancement": ("would be nice", "feature", "support for", "please add", "allow", "wish", "add "),
         "maintenance": ("upgrade", "dependency", "deprecat", "refactor", "clean up", "pipeline"),

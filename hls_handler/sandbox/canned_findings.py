@@ -90,32 +90,6 @@ PATTERNS: tuple[Pattern, ...] = (
         "One query for each turn of the loop",
         "A cart of fifty lines makes fifty queries. Fetch all rows before the loop, with one query.",
     ),
-    Pattern(
-        r"== None",
-        "style",
-        "low",
-        0.95,
-        "Comparison with None",
-        "`None` is compared by identity.",
-        repair=("== None", "is None"),
-    ),
-    Pattern(
-        r"^\s*print\(|console\.log\(",
-        "style",
-        "low",
-        0.8,
-        "Output that was left in",
-        "Use the logger, or take it out.",
-    ),
-    Pattern(
-        r"^\s*var\s",
-        "style",
-        "low",
-        0.85,
-        "var instead of const",
-        "`const` says that the name keeps its value, and stays inside its block.",
-        repair=(r"\bvar\b", "const"),
-    ),
 )
 
 

@@ -21,7 +21,6 @@ Effect = Literal[
     "hang_after",  # process the request, then never respond
     "slow",  # process the request after `seconds`
     "garbage",  # process the request, then respond 200 with invalid JSON
-    "truncated",  # Claude: the reply ends at max_tokens, in the middle
     "refusal",  # Claude: a refusal, without text
     "wrong_schema",  # Claude: JSON that does not match the schema
 ]
@@ -81,19 +80,13 @@ class Faults:
             return None
 
 
-REPLY_FAULTS: frozenset[Effect | None] = frozenset({"truncated", "refusal", "wrong_schema"})
+REPLY_FAULTS: frozenset[Effect | None] = frozenset({"refusal", "wrong_schema"})
 
 
 def distort(effect: Effect | None, message: dict[str, Any]) -> dict[str, Any]:
     """Return Claude's message as changed by `effect`. The token usage in it stays the same."""
-    text = next((block["text"] for block in message.get("content", []) if block["type"] == "text"), "")
-    if effect == "truncated":
-        return {**message, "content": [_text(text[: len(text) // 2])], "stop_reason": "max_tokens"}
     if effect == "refusal":
         details = {"type": "refusal", "category": None, "explanation": "Refusal injected by the sandbox."}
         return {**message, "content": [], "stop_reason": "refusal", "stop_details": details}
-    return {**message, "content": [_text(json.dumps({"unexpected": "this does not match the schema"}))]}
-
-
-def _text(text: str) -> dict[str, Any]:
-    return {"type": "text", "text": text, "citations": None}
+    text = json.dumps({"unexpected": "this does not match the schema"})
+    return {**message, "content": [{"type": "text", "text": text, "citations": None}]}

@@ -25,7 +25,6 @@ from hls_handler.sandbox.github_request import Answer, Call, GitHubError
 from hls_handler.sandbox.objects import Account, Document
 from hls_handler.sandbox.state import State
 
-LOG_URL_LIFETIME = timedelta(minutes=1)
 STORAGE_PREFIX = "/_storage/"
 
 Endpoint = Callable[[Call], Answer]
@@ -58,19 +57,19 @@ class RateLimit:
 
 
 class LogStorage:
-    """Storage of job logs with secret URLs, which are valid for one minute.
+    """Storage of job logs with secret URLs.
 
     As at GitHub, a request with an Authorization header is rejected, because clients must not send the token to the
     storage. `web_url` is the URL of the sandbox without a slash at the end.
     """
 
-    def __init__(self, state: State, *, web_url: str, clock: Callable[[], datetime]) -> None:
-        self._state, self._web_url, self._clock = state, web_url, clock
-        self._files: dict[str, tuple[str, int, datetime]] = {}  # secret -> repository, job, end of validity
+    def __init__(self, state: State, *, web_url: str) -> None:
+        self._state, self._web_url = state, web_url
+        self._files: dict[str, tuple[str, int]] = {}  # secret -> repository, job
 
     def new_url(self, full_name: str, job_id: int) -> str:
         secret = secrets.token_urlsafe(16)
-        self._files[secret] = (full_name, job_id, self._clock() + LOG_URL_LIFETIME)
+        self._files[secret] = (full_name, job_id)
         return f"{self._web_url}{STORAGE_PREFIX}{secret}"
 
     def routes(self) -> list[Route]:
@@ -79,10 +78,7 @@ class LogStorage:
     async def _log(self, request: Request) -> Response:
         if "authorization" in request.headers:
             return PlainTextResponse("InvalidAuthenticationInfo: no Authorization is needed here", 400)
-        full_name, job_id, until = self._files.get(request.path_params["secret"], ("", 0, self._clock()))
-        if self._clock() >= until:
-            return PlainTextResponse("AuthenticationFailed: the signature is wrong or has expired", 403)
-        found = self._state.find_job(full_name, job_id)
+        found = self._state.find_job(*self._files.get(request.path_params["secret"], ("", 0)))
         if found is None or found[2].log is None:
             return PlainTextResponse("BlobNotFound", 404)
         return Response("\ufeff" + found[2].log, media_type="text/plain; charset=utf-8")

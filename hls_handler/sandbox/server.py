@@ -174,7 +174,7 @@ class Sandbox:
             started.set()
             yield
 
-        storage = LogStorage(self.state, web_url=self.page_url[:-1], clock=self._clock)
+        storage = LogStorage(self.state, web_url=self.page_url[:-1])
         github = GitHubApi(
             self.state,
             tokens=self.tokens,
