@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -12,7 +12,6 @@ from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck
 from hls_handler.clients.checks import CHECK_NAME
 from hls_handler.clients.github import Github, connect, make_credentials
 from hls_handler.engine.active_config import Checks
-from hls_handler.errors import LeaseLost
 from hls_handler.sandbox.server import Sandbox
 from tests.clients.review_world import NOON, github_settings
 from tests.clients.test_credentials import REPOSITORY, World
@@ -48,8 +47,8 @@ def token(world: World) -> Iterator[Github]:
         yield github
 
 
-def checks(github: Github, *, check_lease: Callable[[], None] = do_nothing) -> Checks:
-    return github.checks(REPOSITORY, begin_write=do_nothing, check_lease=check_lease)
+def checks(github: Github) -> Checks:
+    return github.checks(REPOSITORY, begin_write=do_nothing, check_lease=do_nothing)
 
 
 def runs(world: World) -> list[dict[str, Any]]:
@@ -75,16 +74,6 @@ def test_check_run_of_an_app_begins_and_ends(world: World, app: Github) -> None:
     assert (run["status"], run["conclusion"]) == ("completed", "success")
     assert (run["output"]["title"], run["output"]["summary"]) == ("2 of 2 files reviewed", "All of it.")
     assert ended == WrittenCheck(run["id"], f"{world.sandbox.page_url}{REPOSITORY}/runs/{run['id']}")
-
-
-def test_check_run_that_an_earlier_attempt_created_is_found_and_not_created_again(world: World, app: Github) -> None:
-    created = checks(app).begin(CommitCheck(SHA, "guid-1"))
-    for number in range(100):  # so that it is on the second page
-        checks(app).begin(CommitCheck(SHA, f"later-{number}"))
-    lost = CommitCheck(SHA, "guid-1", is_new=False)
-    assert checks(app).begin(lost).check_run_id == created.check_run_id
-    assert checks(app).end(lost, DONE).check_run_id == created.check_run_id
-    assert len(runs(world)) == 101
 
 
 def test_annotations_are_sent_in_requests_of_fifty_and_not_twice(world: World, app: Github) -> None:
@@ -139,13 +128,3 @@ def test_commit_that_settings_exempt_is_neutral_and_with_a_token_a_success(
     checks(token).end(CommitCheck(SHA, "guid"), action)
     assert [run["conclusion"] for run in runs(world)] == ["neutral"]
     assert statuses(world) == [("HLS review", "success", "Not reviewed: a bot")]
-
-
-def test_nothing_is_written_after_the_lease_is_lost(world: World, app: Github, token: Github) -> None:
-    def lose() -> None:
-        raise LeaseLost("another worker may have it")
-
-    for github in (app, token):
-        with pytest.raises(LeaseLost):
-            checks(github, check_lease=lose).end(BEGUN, DONE)
-    assert (runs(world), statuses(world)) == ([], [])

@@ -16,7 +16,7 @@ from hls_handler.events import Account
 from hls_handler.settings.model import EffectiveLabels
 from tests.clients.fake_server import FakeServer, Say
 from tests.clients.review_world import NOON, NUMBER, ReviewWorld, github_settings
-from tests.clients.test_reader import ISSUE, MALLORY, PULL_REQUEST
+from tests.clients.test_reader import ISSUE, MALLORY
 
 WRITE = {"permissions": {"admin": False, "push": True, "triage": True, "pull": True}}
 
@@ -101,15 +101,3 @@ def test_nothing_is_written_by_a_read_only_client(world: ReviewWorld) -> None:
     )
     assert {one.method for one in world.seen()} == {"GET"}
     assert world.history.changes == 0
-
-
-@pytest.mark.parametrize(("assume_open", "read_as"), [(False, ("closed", True)), (True, ("open", False))])
-def test_closed_and_locked_conversation_can_be_read_as_open(
-    server: FakeServer, assume_open: bool, read_as: tuple[str, bool]
-) -> None:
-    closed = {"state": "closed", "locked": True}
-    server.says = [Say(body={**ISSUE, **closed}), Say(body={**PULL_REQUEST, **closed})]
-    settings = github_settings(server.url)
-    with closing(connect_read_only(settings, now=lambda: NOON, assume_open=assume_open)) as client:
-        issue, pull_request = client.reader("o/r").issue(7), client.reader("o/r").pull_request(7)
-    assert (issue.state, issue.locked) == (pull_request.state, pull_request.locked) == read_as
