@@ -10,7 +10,6 @@ import math
 import os
 import re
 import ssl
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -77,17 +76,9 @@ class ProxySettings:
         return f"{through}: {f'it answered {status}' if status else describe_cause(exc)}", otherwise
 
 
-_CREATING = threading.Lock()  # all workers create their clients at the same time
-
-
+@cache  # loading all authorities takes tens of milliseconds, and a megabyte for each context
 def ssl_context(ca_path: str) -> ssl.SSLContext:
     """Return the process's TLS context that trusts only the authorities in the file or folder."""
-    with _CREATING:
-        return _create_context(ca_path)
-
-
-@cache  # loading all authorities takes tens of milliseconds, and a megabyte for each context
-def _create_context(ca_path: str) -> ssl.SSLContext:
     is_folder = Path(ca_path).is_dir()
     return ssl.create_default_context(cafile=None if is_folder else ca_path, capath=ca_path if is_folder else None)
 

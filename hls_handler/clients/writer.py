@@ -204,16 +204,12 @@ def _merge_earlier_attempts(
     before: Mapping[str, LabelState],
     after: Mapping[str, LabelState],
 ) -> LabelDifference:
-    added = {*difference.confirm, *difference.add, *(name for name, state in after.items() if state == "set")}
+    added = [name for name, state in after.items() if state == "set" and before.get(name) != "set"]
     lost = [name for name in sorted(before) if before[name] == "set" and name not in after]
     return replace(
         difference,
         confirm=(),
-        add=tuple(
-            name
-            for name in sorted(added, key=lambda name: (rank.get(name, len(rank)), name))
-            if before.get(name) != "set"
-        ),
+        add=tuple(sorted(added, key=lambda name: (rank.get(name, len(rank)), name))),
         remove=tuple(dict.fromkeys((*difference.remove, *lost))),
     )
 

@@ -40,7 +40,6 @@ class LoggedRequest:
     body: Any  # parsed JSON, or text if it is not JSON; None without a body
     status: int | None  # None: there was no response
     fault: Effect | None  # the injected fault, if any
-    took_s: float
 
     @property
     def writes(self) -> bool:
@@ -122,7 +121,6 @@ class FaultMiddleware:
                 body=_parse_body(raw),
                 status=response.status if response is not None else None,
                 fault=fault.effect if fault is not None else None,
-                took_s=(self._clock() - at).total_seconds(),
             )
         )
         if response is None:
