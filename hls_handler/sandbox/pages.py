@@ -35,12 +35,6 @@ HERE = Path(__file__).parent
 MAX_HUNK_LINES = 4
 """Maximum number of lines of code above a review comment, as at GitHub."""
 
-MAX_ROWS = 20
-"""Maximum number of runs, and of releases, on the index page."""
-
-MAX_LOG_CHARACTERS = 100_000
-"""Maximum characters of a log on a page. Of a longer log the end is shown, because it contains the failure."""
-
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 EMPTY_PAGE: dict[str, Any] = dict.fromkeys(("conversation", "run", "release"))
@@ -89,7 +83,6 @@ def page_routes(state: State) -> list[Route]:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals["max_log"] = MAX_LOG_CHARACTERS
     environment.filters |= {
         "address": address,
         "markdown": lambda text: Markup(rendered(text)) if text.strip() else "",
@@ -110,8 +103,8 @@ def page_routes(state: State) -> list[Route]:
         rows = [(one, _labels(one.labels, one, state)) for one in state.conversations() if not one.gone]
         names = sorted(home.full_name for home in state.world.repositories.values())
         releases = [release for name in names for release in state.releases(name)]
-        runs = [_run(run) for run in state.runs()[:MAX_ROWS]]
-        return page(conversations=rows, runs=runs, releases=releases[:MAX_ROWS])
+        runs = [_run(run) for run in state.runs()]
+        return page(conversations=rows, runs=runs, releases=releases)
 
     async def conversation(request: Request) -> Response:
         found = state.conversation(_repository(request), request.path_params["number"])
@@ -278,9 +271,8 @@ def _run(run: Run) -> dict[str, Any]:
         "event": read_text(document.get("event")),
         "actor": read_account(document.get("triggering_actor") or document.get("actor")),
         "address": f"/{run.repository}/actions/runs/{run.id}",
-        "attempts": [(attempt, [(job, _log(job.log)) for job in attempt.jobs]) for attempt in reversed(run.attempts)],
+        "attempts": [
+            (attempt, [(job, COLOUR.sub("", job.log) if job.log else None) for job in attempt.jobs])
+            for attempt in reversed(run.attempts)
+        ],
     }
-
-
-def _log(log: str | None) -> str | None:
-    return COLOUR.sub("", log)[-MAX_LOG_CHARACTERS:] if log is not None else None
