@@ -46,7 +46,10 @@ log = logging.getLogger(__name__)
 
 
 class Writer(Protocol):
-    """Idempotent writes to one repository; `clients.writer.GithubWriter` implements it."""
+    """Idempotent writes to one repository; `clients.writer.GithubWriter` implements it.
+
+    `is_retry`: an earlier attempt may have written the same.
+    """
 
     def ensure_labels(
         self,
@@ -56,31 +59,17 @@ class Writer(Protocol):
         labels: EffectiveLabels,
         before: Mapping[str, LabelState],
         present: frozenset[str] | None = None,
-    ) -> Outcome:
-        """Set and remove labels. `before` maps label names to their stored states before the delivery's first write.
+    ) -> Outcome: ...
 
-        `present` are the labels that the issue or pull request has now; None to read them.
-        """
-        ...
+    def ensure_reaction(self, comment_id: int, content: Reaction, *, is_review_comment: bool = False) -> str: ...
 
-    def ensure_reaction(self, comment_id: int, content: Reaction, *, is_review_comment: bool = False) -> str:
-        """React to a comment, which has no effect if the account has reacted so before. Return a sentence about it."""
-        ...
-
-    def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome:
-        """Create or edit the bot's comment. With `may_exist=False`, only a known one exists."""
-        ...
+    def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome: ...
 
     def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
-        """Post the comments as one review. `is_retry`: an earlier attempt may have posted some of them.
-
-        Raises `Superseded` if GitHub rejects the review because the pull request has a newer commit.
-        """
+        """Raises `Superseded` if GitHub rejects the review because the pull request has a newer commit."""
         ...
 
-    def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool = False) -> Outcome:
-        """Reply in a review thread. `is_retry`: an earlier attempt may have written the reply."""
-        ...
+    def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool = False) -> Outcome: ...
 
 
 class Checks(Protocol):
@@ -88,32 +77,22 @@ class Checks(Protocol):
 
     def begin(self, check: CommitCheck) -> WrittenCheck: ...
 
-    def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck:
-        """End the check, which need not have begun."""
-        ...
+    def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck: ...
 
 
 class Github(Protocol):
     """Client of GitHub as the bot account; `clients.github.Github` implements it. Each worker thread has its own."""
 
     @property
-    def requests_sent(self) -> int:
-        """Number of requests since the client was created."""
-        ...
+    def requests_sent(self) -> int: ...
 
     def fetch_bot_account(self) -> Account: ...
 
-    def rate_limit(self, repository: str) -> str:
-        """Return the name of the rate limit of requests about "owner/repo"."""
-        ...
+    def rate_limit(self, repository: str) -> str: ...
 
-    def remember_installation(self, repository: str, installation_id: int) -> None:
-        """Store the id of the GitHub App's installation, which a payload contains."""
-        ...
+    def remember_installation(self, repository: str, installation_id: int) -> None: ...
 
-    def reader(self, repository: str, *, bot: Account | None = None) -> Reader:
-        """Return a reader. `bot` is the bot account; without it, `Reader.review_threads` finds none."""
-        ...
+    def reader(self, repository: str, *, bot: Account | None = None) -> Reader: ...
 
     def writer(
         self,
@@ -124,21 +103,17 @@ class Github(Protocol):
         begin_write: Callable[[], None],
         check_lease: Callable[[], None],
         dry_run: bool,
-    ) -> Writer:
-        """Return a writer that calls `begin_write` and `check_lease` before each write, and raises their errors."""
-        ...
+    ) -> Writer: ...
 
-    def checks(self, repository: str, *, begin_write: Callable[[], None], check_lease: Callable[[], None]) -> Checks:
-        """Return a writer of checks, with the same guard."""
-        ...
+    def checks(
+        self, repository: str, *, begin_write: Callable[[], None], check_lease: Callable[[], None]
+    ) -> Checks: ...
 
 
 class Claude(Protocol):
     """Client of Claude's API. Each worker thread has its own."""
 
-    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
-        """Return the model, and the most tokens that `ask` can use with their cost."""
-        ...
+    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage: ...
 
     def ask(
         self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
