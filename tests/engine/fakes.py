@@ -98,7 +98,6 @@ class FakeGithub:
     repository_labels: tuple[RepositoryLabel, ...] = ()
     comments: dict[int, str] = field(default_factory=dict)  # by the bot
     inline_comments: dict[str, int] = field(default_factory=dict)  # ids of the bot's, by `InlineComment.key`
-    reviews_posted: list[tuple[str, ...]] = field(default_factory=list)  # the keys of each review's comments
     replies: dict[tuple[int, str], str] = field(default_factory=dict)  # by comment and `EnsureReply.key`
     failing: list[HlsError] = field(default_factory=list)
     failing_writes: list[HlsError] = field(default_factory=list)
@@ -107,7 +106,6 @@ class FakeGithub:
     check_actions: list[EnsureCheck] = field(default_factory=list)
     failing_checks: list[HlsError] = field(default_factory=list)
     lost_check_responses: list[BaseException] = field(default_factory=list)
-    labels_before: list[Mapping[str, LabelState]] = field(default_factory=list)  # `before` of each `ensure_labels`
     may_exist: list[bool] = field(default_factory=list)  # argument of each `ensure_comment`
     installations: dict[str, int] = field(default_factory=dict)  # remembered ids by repository
     calls: list[str] = field(default_factory=list)  # every call, in order
@@ -269,7 +267,6 @@ class FakeWriter:
         before: Mapping[str, LabelState],
         present: frozenset[str] | None = None,
     ) -> Outcome:
-        self.github.labels_before.append(before)
         names = tuple(label.name for label in action.requested)
         if self.dry_run:
             return Outcome("labels", "dry_run", f"would add {', '.join(names)}", added=names)
@@ -302,7 +299,6 @@ class FakeWriter:
             return Outcome("review", "dry_run", f"would have posted {len(missing)} comments on lines")
         if missing:
             self._write("review")
-            self.github.reviews_posted.append(tuple(missing))
             posted.update({key: 900 + len(posted) + position for position, key in enumerate(missing)})
             self._lose_response()
         ids = {comment.key: posted[comment.key] for comment in action.comments}

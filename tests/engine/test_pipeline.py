@@ -245,19 +245,6 @@ def test_rule_10_credentials_are_redacted_in_prompts_and_checkpoints(make_world:
     assert all(token not in step.value for step in world.store.checkpoints.load(GUID).values())
 
 
-def test_review_without_text_needs_no_call_and_no_section(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.accept_review(state="approved", body="")
-    finished = world.finish()
-    assert finished.state == "done"
-    assert (finished.reason or "").startswith("the review has no text, so Claude was not asked; ")
-    assert world.claude.asked == []
-    assert world.github.labels == {2: ()}
-    assert world.github.comments == {2: ""}
-    assert (world.row().analysis_status, world.row().posting_status) == ("done", "done")
-    assert world.store.calls.calls_of(GUID) == []
-
-
 # Calls to Claude
 
 

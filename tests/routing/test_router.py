@@ -159,14 +159,8 @@ SHORT = {"prompt": "issues/short", "shadow": True}
             Shadow("issues/short", "repositories[0].prompts.use.issues.opened"),
         ),
         ({"issues.opened": SHORT}, {"issues": "issues/short"}, "issues/short", None),
-        (
-            {"issues.opened": {"prompt": "issues/none", "shadow": True}},
-            {"issues": "issues/triage"},
-            "issues/triage",
-            Shadow("issues/none", "prompts.use.issues.opened"),
-        ),
     ],
-    ids=["with the prompt whose `on:` matches", "with a choice for all repositories", "same as the chosen", "unknown"],
+    ids=["with the prompt whose `on:` matches", "with a choice for all repositories", "same as the chosen"],
 )
 def test_shadow_runs_in_addition_to_the_prompt_for(
     everywhere: dict[str, Any], here: dict[str, Any], prompt: str, shadow: Shadow | None
@@ -278,12 +272,6 @@ def test_label_change_by_a_person_is_a_correction_if_any_issue_event_is_enabled(
         "hls.yaml:10 (repositories[0].events) enables events of this kind, and changes of priority labels by people "
         "are corrections"
     )
-
-
-def test_label_change_of_a_pull_request_is_a_correction_for_its_own_fields() -> None:
-    by = settings({"name": "octo/hello", "events": ["pull_request.opened"]})
-    assert isinstance(decide(changed("type/docs", "pull_request.labeled"), by), LabelCorrection)
-    assert ignored(changed("bug", "pull_request.labeled"), by)[0] == "event not enabled"
 
 
 @pytest.mark.parametrize(

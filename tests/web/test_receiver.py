@@ -9,8 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from hls_handler.deliveries import Accepted, NewDelivery, State
-from hls_handler.prompting import recorded
+from hls_handler.deliveries import Accepted, NewDelivery
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.yaml_parser import Sources
 from tests.web.fakes import (
@@ -123,14 +122,6 @@ def test_a_store_failure_is_503_and_reported_in_health(setup: WebSetup) -> None:
     setup.store.broken = None
     assert ask(app, headers=headers(body), chunks=[body]).status == 202
     assert setup.health.snapshot().components["store"].state == "healthy"
-
-
-@pytest.mark.parametrize(("state", "status"), [("done", "processed"), ("dead", "failed"), ("superseded", "ignored")])
-def test_without_async_processing_the_response_has_the_final_state(state: State, status: str) -> None:
-    setup = WebSetup(settings(features={"async_processing": False}))
-    setup.workers.state, setup.workers.reason = state, "why"
-    response = ask(setup.app(), headers=headers(BODY, **WITH_ID), chunks=[BODY])
-    assert (response.status, response.json) == (200, {"status": status, "reason": "why", **IDS})
 
 
 def test_paths_in_the_response_lack_the_folders_of_the_machine() -> None:
@@ -291,25 +282,6 @@ def test_rule_2_secret_of_a_repository_is_not_valid_for_an_installation(setup: W
 def test_payload_without_its_installation_is_rejected(setup: WebSetup) -> None:
     assert post_installation(setup, "installation", {"action": "deleted"}).status == 400
     assert setup.installation_changes == []
-
-
-# --- recorded payloads ----------------------------------------------------------------------------------------------
-
-EVERYWHERE = settings(repositories=[{"name": "*/*"}])
-
-
-def test_each_recorded_payload_is_queued_or_gets_a_reason() -> None:
-    names = [name for name in recorded.names() if recorded.load(name).event != "ping"]
-    assert len(names) > 320
-    for name in names:
-        given = recorded.load(name)
-        setup = WebSetup(EVERYWHERE, enabled=frozenset({given.event}))
-        response = ask(setup.app(), headers=headers(given.body, event=given.event), chunks=[given.body])
-        [delivery] = setup.store.deliveries
-        assert (delivery.guid, delivery.event, delivery.action) == (GUID, given.event, given.action)
-        is_queued = delivery.repository and delivery.action != "closed"
-        shown = (response.status, response.json["status"], bool(response.json.get("reason")))
-        assert shown == ((202, "queued", False) if is_queued else (200, "ignored", True)), name
 
 
 # --- changed settings -----------------------------------------------------------------------------------------------
