@@ -16,7 +16,7 @@ from hls_handler.engine.job import RULE, Codec, DeliveryResult, Job
 from hls_handler.engine.posting import OUTCOME, Posting, make_writer
 from hls_handler.engine.repository_settings import apply_to_rule, load_repository_settings
 from hls_handler.errors import PayloadError, Permanent, Superseded
-from hls_handler.events import REQUEST_KEY, PullRequest, RequestedReview, parse_event
+from hls_handler.events import REQUEST_KEY, RequestedReview, parse_event
 from hls_handler.handlers.handler import check_conversation
 from hls_handler.handlers.job import Conversation
 from hls_handler.queue.checkpoints import StatusChange
@@ -25,7 +25,6 @@ from hls_handler.review.record import LedgerEntry
 from hls_handler.routing import (
     Command,
     Ignored,
-    RoutingInput,
     Rule,
     find_disabled,
     from_event,
@@ -186,10 +185,8 @@ def _react(job: Job, content: Reaction) -> str:
 def _show_help(job: Job, number: int) -> Outcome:
     if not job.rule.effective.features.auto_commenting:
         return Outcome("comment", "off", "comments are switched off, so the commands were not shown")
-    posting, action = (
-        Posting(job, Conversation(number, is_pull_request=True)),
-        EnsureComment(HELP_FAMILY, HELP, create=True),
-    )
+    posting = Posting(job, Conversation(number, is_pull_request=True))
+    action = EnsureComment(HELP_FAMILY, HELP, create=True)
     return job.run_step(OUTCOME, 0, lambda: posting.write(action, 0))
 
 
@@ -233,25 +230,15 @@ def _find_review(job: Job, number: int, review: RequestedReview) -> NewDelivery 
     checked = job.event.check_run
     if checked is not None and checked.head_sha != pull_request.head_sha:
         return f"the check is that of {checked.head_sha[:10]}, and pull request {number} has a newer commit"
-    ignored = _find_ignored(job, routing_input)
-    if ignored is not None:
-        return ignored.reason
+    routed = job.router.route(routing_input)
+    if isinstance(routed, Rule):  # the repository's settings may exclude what the operator's admit
+        routed = job.router.route_enabled(routing_input, job.rule.effective)
+    if isinstance(routed, Ignored):
+        return routed.reason
     try:
         check_conversation(event, pull_request)
     except Superseded as exc:
         return str(exc)
-    return _make_delivery(job, pull_request, guid, body, review)
-
-
-def _find_ignored(job: Job, review: RoutingInput) -> Ignored | None:
-    """Return the reason for which the operator's or the repository's settings would ignore the review."""
-    routed = job.router.route(review)
-    if isinstance(routed, Rule):
-        routed = job.router.route_enabled(review, job.rule.effective)
-    return routed if isinstance(routed, Ignored) else None
-
-
-def _make_delivery(job: Job, pull_request: PullRequest, guid: str, body: bytes, review: RequestedReview) -> NewDelivery:
     is_conclusion = review == "conclude"  # it must not take the place of a full review
     return NewDelivery(
         guid=guid,

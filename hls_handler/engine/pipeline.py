@@ -24,7 +24,7 @@ from hls_handler.engine.checks import end_group_check, end_ignored_check, outdat
 from hls_handler.engine.commands import find_finding, run_command
 from hls_handler.engine.handler_job import HandlerJob, require_runs_left
 from hls_handler.engine.job import RULE, DeliveryResult, Job
-from hls_handler.engine.posting import describe_label_correction, record_label_correction
+from hls_handler.engine.posting import correct_label
 from hls_handler.engine.repository_settings import load_repository_settings, route_with_repository_settings
 from hls_handler.errors import (
     AppNotInstalled,
@@ -272,18 +272,14 @@ def _process(job: Job, routing_input: RoutingInput) -> DeliveryResult:
             return _process(replace(job, event=wanted), from_event(wanted))
         return DeliveryResult("ignored", rule.reason, kind=rule.kind)
     if isinstance(rule, LabelCorrection):
-        result = record_label_correction(job, rule)
-        reason = describe_label_correction(result, rule.group)
-        if not result.compared:
-            return DeliveryResult("ignored", reason, kind="not a label of HLS")
-        return DeliveryResult("done", reason)
+        return correct_label(job, rule)
     if isinstance(rule, QueueCheck):
         return _check_merge_group(job, rule)
     if isinstance(rule, Command):
         return run_command(job, rule)
     correction = job.router.find_label_correction(routing_input, rule.effective)
     if isinstance(correction, LabelCorrection):  # an event can be a correction and have a prompt
-        record_label_correction(job, correction)
+        correct_label(job, correction)
     job = replace(job, rule=rule, handler=_handler_for(rule))
     outdate_check(job, routing_input)
     if job.situation.stop is not None:

@@ -26,7 +26,7 @@ from hls_handler.actions import (
 )
 from hls_handler.engine.active_config import Writer
 from hls_handler.engine.checks import ensure_check, preview_check
-from hls_handler.engine.job import LOCK_S, Codec, Job
+from hls_handler.engine.job import LOCK_S, Codec, DeliveryResult, Job
 from hls_handler.errors import DependencyDown, Postponed, Retryable, StepFailed, Superseded
 from hls_handler.events import Issue, PullRequest
 from hls_handler.handlers.handler import check_conversation
@@ -367,24 +367,18 @@ def _history(job: Job) -> ConversationHistory:
     return job.store.conversations.history(job.lease, job.bot.login, pending=job.pending)
 
 
-def record_label_correction(job: Job, correction: LabelCorrection) -> CorrectionResult:
+def correct_label(job: Job, correction: LabelCorrection) -> DeliveryResult:
     """Store that a person changed a label of the bot. Uses only the event and sends no request to GitHub."""
-    conversation, lease = job.event.conversation, job.lease
+    conversation, lease, group = job.event.conversation, job.lease, correction.group
     assert conversation is not None  # parse_event rejects a label event without its issue or pull request
     shown = _shown_labels(conversation, job.config.library, correction.effective)
-    at = lease.received_at
-    result = job.store.corrections.record_change(lease, job.bot.login, correction.group, shown, at=at)
-    _log_corrections(result)
-    return result
-
-
-def describe_label_correction(result: CorrectionResult, group: str) -> str:
-    """Return a sentence such as "a person set bug again: the correction is withdrawn"."""
-    if result.changed:
-        return "; ".join(map(_describe_label, result.changed))
-    if result.compared:
-        return f"the stored correction of HLS's {group} label here is unchanged"
-    return f"HLS has set no {group} label here within {CORRECTION_WINDOW_DAYS} days, so its change is no feedback"
+    found = job.store.corrections.record_change(lease, job.bot.login, group, shown, at=lease.received_at)
+    _log_corrections(found)
+    if not found.compared:
+        reason = f"HLS has set no {group} label here within {CORRECTION_WINDOW_DAYS} days, so its change is no feedback"
+        return DeliveryResult("ignored", reason, kind="not a label of HLS")
+    unchanged = f"the stored correction of HLS's {group} label here is unchanged"
+    return DeliveryResult("done", "; ".join(map(_describe_label, found.changed)) or unchanged)
 
 
 def _describe_label(label: AppliedLabel) -> str:
