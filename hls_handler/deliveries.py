@@ -25,7 +25,7 @@ HEAD_START_MS = 600_000
 CAUGHT_UP = "caught-up:"
 """Beginning of the request id of a delivery that catch-up read from GitHub. The rest is GitHub's id of the attempt.
 
-An HTTP request cannot have such an id, because of the colon (`web/request_ids.py`)."""
+An HTTP request cannot have such an id, because of the colon (`web/app.py`)."""
 
 REQUESTED = "requested:"
 """Beginning of the request id of a review that a person requested. The rest is the GUID of the request's delivery."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
@@ -32,7 +32,6 @@ from hls_handler.routing import (
 )
 from hls_handler.routing.envelope import INSTALLATION_EVENTS
 from hls_handler.settings.model import Settings
-from hls_handler.web.server import BodyBudget
 from hls_handler.web.stats import Snapshot
 from hls_handler.web.webhook import (
     Rejected,
@@ -46,6 +45,11 @@ from hls_handler.web.webhook import (
 )
 
 logger = logging.getLogger(__name__)
+
+BODIES_AT_ONCE = 4
+"""The memory budget is this many times server.max_body_bytes. Thousands of bodies of usual size fit into it."""
+
+EVICTED = "the body arrived too slowly while other requests needed the memory; send it again later"
 
 LARGE_BODY_BYTES = 1_000_000
 """The signature of a larger body is computed in a thread, because the computation would block the event loop."""
@@ -83,6 +87,81 @@ class Ports:
     health: Health
     clock: Callable[[], float]  # monotonic seconds
     installation_changed: Callable[[WebhookEnvelope], None] = lambda _envelope: None  # never blocks
+
+
+@dataclass(eq=False, slots=True)
+class _Body:
+    started_at: float
+    deadline: asyncio.Timeout
+    received: bytearray = field(default_factory=bytearray)  # a list of one-byte chunks would take far more
+
+
+@dataclass(slots=True)
+class BodyBudget:
+    """A memory limit that all request bodies share. A body counts from its first byte until its request is processed.
+
+    Above the limit, the costliest unfinished body is evicted, and its request gets a 408. The cost is received bytes
+    times seconds since the start. Only one event loop may use the object. `clock` returns monotonic seconds.
+    """
+
+    clock: Callable[[], float]
+    used_bytes: int = 0
+    _arriving: set[_Body] = field(default_factory=set)
+
+    async def read(self, receive: Receive, *, declared: int | None, max_bytes: int, timeout_s: float) -> bytes:
+        """Return a whole body, which counts in the budget until its length is passed to `release`.
+
+        `receive` is the function of ASGI, and `declared` the Content-Length. Raises `ClientDisconnect`, or `Rejected`:
+        413 above `max_bytes`, 408 after `timeout_s`, 408 if this body is dropped because all bodies exceed the budget.
+        """
+        if declared is not None and declared > max_bytes:
+            raise _too_large(max_bytes)
+        body = _Body(self.clock(), asyncio.timeout(timeout_s))
+        self._arriving.add(body)
+        returned = b""
+        try:
+            async with body.deadline:
+                await self._collect(body, receive, max_bytes)
+            returned = bytes(body.received)
+            return returned
+        except TimeoutError:
+            late = f"the body did not arrive within {timeout_s:g} s"
+            raise Rejected(408, late if body in self._arriving else EVICTED) from None
+        finally:
+            self._arriving.discard(body)
+            self.release(len(body.received) - len(returned))
+
+    def release(self, number_of_bytes: int) -> None:
+        self.used_bytes -= number_of_bytes
+
+    async def _collect(self, body: _Body, receive: Receive, max_bytes: int) -> None:
+        is_complete = False
+        while not is_complete:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk, is_complete = message.get("body", b""), not message.get("more_body", False)
+            if len(body.received) + len(chunk) > max_bytes:
+                raise _too_large(max_bytes)
+            body.received += chunk
+            self.used_bytes += len(chunk)
+            while body in self._arriving and self.used_bytes > BODIES_AT_ONCE * max_bytes:
+                self._evict_costliest()
+            if body not in self._arriving:
+                raise Rejected(408, EVICTED)
+
+    def _evict_costliest(self) -> None:
+        now = self.clock()
+        costliest = max(self._arriving, key=lambda one: (len(one.received) * (now - one.started_at), len(one.received)))
+        self._arriving.discard(costliest)
+        self.release(len(costliest.received))
+        costliest.received.clear()
+        if not costliest.deadline.expired():
+            costliest.deadline.reschedule(0)  # ends `receive`, so that the request gets its 408 now
+
+
+def _too_large(max_bytes: int) -> Rejected:
+    return Rejected(413, f"the body is over {max_bytes} bytes (server.max_body_bytes)")
 
 
 class WebhookReceiver:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from starlette.types import Message
 
-from hls_handler.web.server import BodyBudget
+from hls_handler.web.receiver import BodyBudget
 from hls_handler.web.webhook import Rejected, payload_of_form
 from tests.web.fakes import FakeClock
 

@@ -11,7 +11,7 @@ import pytest
 
 from hls_handler import logs
 from hls_handler.deliveries import CAUGHT_UP
-from hls_handler.web.request_ids import given_request_id
+from hls_handler.web.app import given_request_id
 from tests.web.fakes import GUID, WebSetup, ask, headers, payload, settings
 
 GIVEN_AND_USED = [
