@@ -26,6 +26,15 @@ from tests.ci.test_tools import FIRST_REAL_ERROR
 from tests.untrusted.test_redaction import unbounded
 
 WEIGHED_LINES = [
+    (CAUSE, "error[E0425]: cannot find value `discount` in this scope"),
+    (CAUSE, "/home/runner/work/shop/Price.cs(12,20): error CS0103: The name 'discount' does not exist [shop.csproj]"),
+    (CAUSE, "price/price_test.go:14:9: undefined: Discount"),
+    (CAUSE, "org.opentest4j.AssertionFailedError: expected: <90> but was: <110>"),
+    (EXTERNAL, "npm error code ENOTFOUND"),
+    (KILLED, "HTTP 403: Resource not accessible by integration (https://api.github.com/repos/octo/shop/releases)"),
+    (CAUSE, "│ Error: Reference to undeclared input variable"),
+    (CAUSE, "Error: src/price.ts(7,3): error TS2322: Type 'string' is not assignable to type 'number'."),
+    (CAUSE, "AssertionError: expected 110 to be 90 // Object.is equality"),
     (KILLED, "##[error]Process completed with exit code 137."),
     (KILLED, "g++: fatal error: Killed signal terminated program cc1plus"),
     (KILLED, "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory"),
