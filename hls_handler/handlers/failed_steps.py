@@ -73,30 +73,24 @@ class FailureHistory:
     default_branch: str
 
     def classify(self, job: str, step: str) -> tuple[FailureClass, str]:
-        """Return the class and its evidence ("" for none), such as "attempt 1 at the same commit passed this job"."""
+        """Return the class and its evidence ("" for none), such as "1 attempt at the same commit passed this job"."""
         ended = {of: {one.conclusion for one in jobs if one.name == job} for of, jobs in self.attempts.items()}
-        passed = [number for number, conclusions in ended.items() if conclusions == {"success"}]
-        failed = [number for number, conclusions in ended.items() if conclusions & FAILED_STEPS]
+        passed = sum(conclusions == {"success"} for conclusions in ended.values())
+        failed = sum(bool(conclusions & FAILED_STEPS) for conclusions in ended.values())
         if passed:
-            return "flaky", f"{_enumerate_attempts(passed)} at the same commit passed this job"
+            return "flaky", f"{count(passed, 'attempt')} at the same commit passed this job"
         branches = {other.branch for other in self.elsewhere if (other.job, other.step) == (job, step)}
         if self.default_branch in branches or len(branches) >= MIN_OTHER_BRANCHES:
             ordered = sorted(branches, key=lambda branch: (branch != self.default_branch, branch))
             return "fails elsewhere", _describe_branches(ordered)
-        if len(failed) >= 2:
-            return "fails every time", f"{_enumerate_attempts(failed)} at the same commit failed this job"
+        if failed >= 2:
+            return "fails every time", f"{failed} attempts at the same commit failed this job"
         return "unknown", _describe_branches(sorted(branches)) if branches else ""
 
 
 def _describe_branches(branches: list[str]) -> str:
-    named = ", ".join(branches[:MAX_BRANCHES_NAMED]) + (", ..." if len(branches) > MAX_BRANCHES_NAMED else "")
+    named = ", ".join(branches[:MAX_BRANCHES_NAMED])
     return f"the same step failed on {count(len(branches), 'other branch')} within {RECENT_DAYS} days: {named}"
-
-
-def _enumerate_attempts(numbers: list[int]) -> str:
-    if len(numbers) == 1:
-        return f"attempt {numbers[0]}"
-    return f"attempts {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
 
 
 NO_HISTORY = FailureHistory({}, (), "")
