@@ -69,14 +69,8 @@ def _check_numbers(listed: Sequence[ChangedFile], pull_request: PullRequest) -> 
     found = len(listed), sum(file.additions for file in listed), sum(file.deletions for file in listed)
     wanted = pull_request.changed_files, pull_request.additions, pull_request.deletions
     if found != wanted and len(listed) < MAX_LISTED_FILES:
-        raise Retryable(
-            f"GitHub's list of the changed files is late: it has {_describe_numbers(*found)}, but the pull request has "
-            f"{_describe_numbers(*wanted)}"
-        )
-
-
-def _describe_numbers(files: int, additions: int, deletions: int) -> str:
-    return f"{count(files, 'file')} with {additions} added and {deletions} removed lines"
+        numbers = f"(files, added lines, removed lines) are {found}, and {wanted} in the pull request"
+        raise Retryable(f"GitHub's list of the changed files is late: {numbers}")
 
 
 def read_discussion(
