@@ -23,9 +23,6 @@ RUNNERS = {
 }
 
 
-TOOLS = [tool for tool, lines in FORMATS.items() if len(lines) > 1]  # those whose error must be chosen
-
-
 def interleave(own: Iterable[str], other: str, *, around: int = 25) -> list[str]:
     """Return lines with those of another task before, between and after them."""
     noise = [f"{other}alpha bravo {'cargo ' * (number % 5)}delta" for number in range(around)]
@@ -41,8 +38,7 @@ def error_line(excerpt: Excerpt) -> str | None:
 def test_error_of_a_tool_is_found_behind_the_prefix_of_a_task_runner(runner: str) -> None:
     prefix, other = RUNNERS[runner]
     not_found = []
-    for tool in TOOLS:
-        lines = FORMATS[tool]
+    for tool, lines in FORMATS.items():
         (expected,) = (line.removeprefix(MARK) for line in lines if line.startswith(MARK))
         own = ("> acme@1.0.0 test", "> run the tests", *(line.removeprefix(MARK) for line in lines))
         found = error_line(failed_step(*interleave([prefix + line for line in own], other)))
