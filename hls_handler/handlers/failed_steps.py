@@ -93,9 +93,6 @@ def _describe_branches(branches: list[str]) -> str:
     return f"the same step failed on {count(len(branches), 'other branch')} within {RECENT_DAYS} days: {named}"
 
 
-NO_HISTORY = FailureHistory({}, (), "")
-
-
 def read_failure_history(
     event: Event,
     run: WorkflowRun,

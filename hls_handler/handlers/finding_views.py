@@ -188,27 +188,25 @@ def _to_shown(
 
 def show_earlier(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
     """Return the earlier findings that are open."""
-    return tuple(_earlier_to_shown(facts, entry) for entry in facts.found.open)
-
-
-def _earlier_to_shown(facts: PullRequestFacts, entry: LedgerEntry) -> ShownFinding:
-    is_inline = entry.comment_id is not None
-    return ShownFinding(
-        path=entry.path,
-        side=entry.side,
-        start_line=None,
-        line=entry.line,
-        severity=entry.severity,
-        category=next((one for one in get_args(Category) if one == entry.category), None),
-        confidence=None,
-        title=entry.title,
-        body="" if is_inline else entry.body,
-        quote="",
-        suggestion=None,
-        url=_find_url(facts, entry.comment_id, entry.path, entry.side, entry.line, entry.line),
-        is_inline=is_inline,
-        number=entry.number,
-        is_undecided=entry.is_undecided,
+    return tuple(
+        ShownFinding(
+            path=entry.path,
+            side=entry.side,
+            start_line=None,
+            line=entry.line,
+            severity=entry.severity,
+            category=next((one for one in get_args(Category) if one == entry.category), None),
+            confidence=None,
+            title=entry.title,
+            body="" if entry.comment_id is not None else entry.body,
+            quote="",
+            suggestion=None,
+            url=_find_url(facts, entry.comment_id, entry.path, entry.side, entry.line, entry.line),
+            is_inline=entry.comment_id is not None,
+            number=entry.number,
+            is_undecided=entry.is_undecided,
+        )
+        for entry in facts.found.open
     )
 
 

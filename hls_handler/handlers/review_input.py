@@ -121,26 +121,23 @@ def read_context(pull_request: PullRequest, reader: Reader, review: Review) -> t
 
 def limit_context(context: ReviewContext, tokens: int) -> tuple[ReviewContext, int]:
     """Return the context without the files and issues that exceed `tokens`, and its number of tokens."""
-    left = tokens
-
-    def has_room(text: str) -> bool:
-        nonlocal left
-        needed = TOKENS_PER_TEXT + estimate_tokens(text)
-        fits = needed <= left
-        left -= needed if fits else 0
-        return fits
-
-    guidance = tuple(file for file in context.guidance if has_room(_shown_guidance(file)))
-    issues = tuple(issue for issue in context.linked_issues if has_room(_shown_issue(issue)))
-    return replace(context, guidance=guidance, linked_issues=issues), tokens - left
-
-
-def _shown_guidance(file: GuidanceFile) -> str:
-    return file.text[:MAX_GUIDANCE_CHARS]
+    texts: list[GuidanceFile | LinkedIssue] = [*context.guidance, *context.linked_issues]
+    kept: list[GuidanceFile | LinkedIssue] = []
+    used = 0
+    for one in texts:
+        needed = TOKENS_PER_TEXT + estimate_tokens(_shown_text(one))
+        if used + needed <= tokens:
+            kept.append(one)
+            used += needed
+    guidance = tuple(one for one in kept if isinstance(one, GuidanceFile))
+    issues = tuple(one for one in kept if isinstance(one, LinkedIssue))
+    return replace(context, guidance=guidance, linked_issues=issues), used
 
 
-def _shown_issue(issue: LinkedIssue) -> str:
-    return issue.title + issue.body[:MAX_LINKED_ISSUE_CHARS]
+def _shown_text(one: GuidanceFile | LinkedIssue) -> str:
+    if isinstance(one, GuidanceFile):
+        return one.text[:MAX_GUIDANCE_CHARS]
+    return one.title + one.body[:MAX_LINKED_ISSUE_CHARS]
 
 
 def describe_context(facts: PullRequestFacts) -> str | None:
@@ -148,8 +145,8 @@ def describe_context(facts: PullRequestFacts) -> str | None:
     context, problem = facts.context, facts.context_problem
     above = [text for of_file in facts.selection.above.values() for text in of_file.values()]
     parts = [
-        *((file.path, _shown_guidance(file)) for file in context.guidance),
-        *((f"issue #{issue.number}", _shown_issue(issue)) for issue in context.linked_issues),
+        *((file.path, _shown_text(file)) for file in context.guidance),
+        *((f"issue #{issue.number}", _shown_text(issue)) for issue in context.linked_issues),
         *([(f"lines above {count(len(above), 'hunk')}", "\n".join(above))] if above else []),
     ]
     texts = [f"{name} (about {count(estimate_tokens(text), 'token')})" for name, text in parts]

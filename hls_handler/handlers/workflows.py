@@ -10,7 +10,6 @@ from hls_handler.analysis import Analysis, Place, Reply, WorkflowAnalysis
 from hls_handler.errors import ConversationIgnored
 from hls_handler.events import Event, PullRequest, WorkflowRun
 from hls_handler.handlers.failed_steps import (
-    NO_HISTORY,
     FailedStep,
     Quoted,
     failed_step_names,
@@ -125,8 +124,10 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         jobs = [job for job in all_jobs if job.conclusion in FAILED]
         characters = min(int(limits.input_tokens * CHARACTERS_PER_TOKEN / 2), MAX_LOG_CHARACTERS)
         read = jobs[:MAX_JOBS] if not stale else []
-        earlier_failures = read_failure_history(event, run, all_jobs, reader, history, branch) if read else NO_HISTORY
-        steps = read_failed_steps(read, reader, characters, earlier_failures)
+        steps: tuple[FailedStep, ...] = ()
+        if read:
+            earlier_failures = read_failure_history(event, run, all_jobs, reader, history, branch)
+            steps = read_failed_steps(read, reader, characters, earlier_failures)
         files = reader.files(pull_request.number)[:MAX_CHANGED_PATHS] if pull_request is not None and steps else ()
         return WorkflowFacts(
             run=run,
