@@ -20,7 +20,7 @@ from hls_handler.handlers.asking import Answers, Asking
 from hls_handler.handlers.job import Conversation, Job, Result
 from hls_handler.handlers.labels import LabelOffer, select_offer
 from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
-from hls_handler.prompting.render import LabelsView, PathsView, RuleView, estimate_tokens
+from hls_handler.prompting.render import PathsView, RuleView, estimate_tokens
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import EffectiveLabels, Features, Findings, Review
@@ -270,7 +270,7 @@ def view_rule(event: Event, prompt: str, effective: EffectiveSettings | None) ->
     """Return the variable `rule` of a prompt's template; see `template_variables`."""
     if effective is None:
         return RuleView(event.key, prompt, dry_run=False)
-    comments, labels = effective.comments, effective.labels
+    comments = effective.comments
     post_to = effective.find_fallback_number(event.key)
     return RuleView(
         event.key,
@@ -283,7 +283,7 @@ def view_rule(event: Event, prompt: str, effective: EffectiveSettings | None) ->
         layout=comments.layout,
         show_prompt=comments.show_prompt,
         about_url=comments.about_url,
-        labels=LabelsView(labels.create, labels.allow, labels.repository_allow, labels.assess),
+        labels=effective.labels,
         paths=PathsView(effective.paths.globs),
         categories=effective.review.categories,
         post_to=post_to,

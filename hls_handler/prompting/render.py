@@ -33,7 +33,8 @@ from hls_handler.prompting.problems import BrokenTemplateError, Problem
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.reply_fields import with_optional_fields
 from hls_handler.prompting.source_files import BASE
-from hls_handler.settings.values import Assessed, Layout, Length, Summary, Tone
+from hls_handler.settings.model import EffectiveLabels
+from hls_handler.settings.values import Layout, Length, Summary, Tone
 from hls_handler.untrusted.cleaning import format_for_prompt
 from hls_handler.untrusted.markdown import sanitize_blocks
 from hls_handler.untrusted.placeholders import Placeholders, Trusted
@@ -42,22 +43,12 @@ from hls_handler.untrusted.untrusted_text import CommentFormatter, UntrustedText
 
 
 @dataclass(frozen=True, slots=True)
-class LabelsView:
-    create: bool
-    allow: tuple[str, ...]  # globs of the operator
-    repository_allow: tuple[str, ...]  # globs of `.github/hls.yaml`; a label must match both
-    assess: tuple[Assessed, ...] = ("issues",)  # what gets a priority and a difficulty
-
-
-DEFAULT_LABELS = LabelsView(create=True, allow=("*",), repository_allow=("*",))
-
-
-@dataclass(frozen=True, slots=True)
 class PathsView:
     ignore: tuple[str, ...]  # globs of the operator and of `.github/hls.yaml`
 
 
 NO_PATHS = PathsView(ignore=())
+DEFAULT_LABELS = EffectiveLabels()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +68,7 @@ class RuleView:
     layout: Layout = "list"  # of findings
     show_prompt: bool = False  # whether the footer of a comment names the prompt
     about_url: str | None = None  # address for the footer's link; None: no link
-    labels: LabelsView = DEFAULT_LABELS
+    labels: EffectiveLabels = DEFAULT_LABELS
     paths: PathsView = NO_PATHS
     categories: tuple[Category, ...] = ("bugs", "security", "performance")
     post_to: int | None = None  # number of the issue that `comments.post_to` names for the event
@@ -122,7 +113,7 @@ def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
                 language=value.language and Trusted(value.language),
                 about_url=value.about_url and Trusted(value.about_url),
                 source=Trusted(value.source),
-                labels=replace(value.labels, allow=tuple(map(Trusted, value.labels.allow))),
+                labels=value.labels.model_copy(update={"allow": tuple(map(Trusted, value.labels.allow))}),
             )
         elif name == "config" and isinstance(value, Mapping):
             marked[name] = {key: _mark_texts(part) for key, part in value.items()}

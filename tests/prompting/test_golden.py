@@ -19,10 +19,11 @@ import pytest
 from hls_handler.analysis import REPLY_TYPES, PullRequestAnalysis, is_worth_saying
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
-from hls_handler.prompting.render import DEFAULT_LABELS, RuleView, render, render_comment
+from hls_handler.prompting.render import RuleView, render, render_comment
 from hls_handler.prompting.variables import sample_values
 from hls_handler.review.patches import parse_numbered
 from hls_handler.review.positions import locate
+from hls_handler.settings.model import EffectiveLabels
 from tests.prompting.samples import (
     ANALYSIS,
     CORRECTIONS,
@@ -55,7 +56,7 @@ TABLE = replace(
 ALL_OPTIONS = replace(
     RULE,
     categories=("bugs", "security", "style"),
-    labels=replace(DEFAULT_LABELS, assess=("issues", "pull_requests")),
+    labels=EffectiveLabels(assess=("issues", "pull_requests")),
 )
 
 

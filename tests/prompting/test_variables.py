@@ -45,7 +45,9 @@ def test_trust_is_known_without_a_recorded_example() -> None:
         *("event", "prompt", "language", "tone", "length", "summary", "layout", "about_url"),
         *("source", "labels.allow[]", "labels.assess[]", "categories[]"),
     }
-    assert names["untrusted"] == {"labels.repository_allow[]", "paths.ignore[]", "source_url"}
+    assert names["untrusted"] == {
+        *("labels.repository_allow[]", "labels.repository_allow_source", "paths.ignore[]", "source_url"),
+    }
 
 
 @pytest.mark.parametrize("name", REPLY_TYPES)
