@@ -17,8 +17,8 @@ SUFFIX = ".j2"
 FENCE = "---"
 BYTE_ORDER_MARK = "\ufeff"
 
-_DASHES = re.compile(r"-{2,}")
-_KEY_OR_COMMENT = re.compile(r"[A-Za-z_]+ *:|#")
+_OPENING = re.compile(r"(\s*)-{2,}[ \t]*\n\s*(?:[A-Za-z_]+ *:|#)")
+"""Start of a file that was meant to have front matter: dashes in the first line with text, then a key or a comment."""
 
 
 def split_front_matter(text: str) -> tuple[str | None, str]:
@@ -27,8 +27,8 @@ def split_front_matter(text: str) -> tuple[str | None, str]:
     In the template, a Jinja comment of as many lines replaces the front matter, so that line numbers stay the same.
     """
     lines = text.split("\n")
-    end = _find_closing_fence(lines)
-    if lines[0].rstrip() != FENCE or end is None or lines[end].rstrip() != FENCE:
+    end = next((number for number, line in enumerate(lines) if number and line.rstrip() == FENCE), None)
+    if lines[0].rstrip() != FENCE or end is None:
         return None, text
     blank = "{#" + "\n" * (end + 1) + "-#}"
     return "\n".join(lines[1:end]), blank + "\n".join(lines[end + 1 :])
@@ -38,21 +38,11 @@ FENCE_PROBLEM = f"front matter must stand between two lines that are exactly {FE
 
 
 def find_wrong_fence(text: str) -> int | None:
-    """Return the line of a fence that is wrong or not closed, if the file was meant to have front matter."""
-    lines = text.removeprefix(BYTE_ORDER_MARK).split("\n")
-    first = next((number for number, line in enumerate(lines) if line.strip()), 0)
-    opening, below = lines[first], next((line for line in lines[first + 1 :] if line.strip()), "")
-    if first > 0 or opening.rstrip() != FENCE:
-        return first + 1 if _DASHES.fullmatch(opening.strip()) and _KEY_OR_COMMENT.match(below) else None
-    end = _find_closing_fence(lines)
-    if end is None:
-        return 1
-    return None if lines[end].rstrip() == FENCE else end + 1
-
-
-def _find_closing_fence(lines: list[str]) -> int | None:
-    # A line of other than three dashes is taken for a mistyped fence: in YAML it has no meaning without indentation.
-    return next((number for number, line in enumerate(lines) if number and _DASHES.fullmatch(line.rstrip())), None)
+    """Return the line of the first fence if the file seems to have front matter, but a fence is wrong or missing."""
+    text = text.removeprefix(BYTE_ORDER_MARK)
+    opening = _OPENING.match(text)
+    is_wrong = opening is not None and split_front_matter(text)[0] is None
+    return opening[1].count("\n") + 1 if opening is not None and is_wrong else None
 
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]

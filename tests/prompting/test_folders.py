@@ -91,7 +91,6 @@ FRONT_KEYS = "description: x\non: [issues.opened]\nreply: issue_analysis\n"
     ("text", "line"),
     [
         (f" ---\n{FRONT_KEYS}---\nx", 1),
-        (f"---\n{FRONT_KEYS}----\nx\n---\n", 5),
         (f" \n\n--\n{FRONT_KEYS}--\nx", 3),
         (f"---\n{FRONT_KEYS}x", 1),
     ],
