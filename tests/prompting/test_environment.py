@@ -80,12 +80,9 @@ def in_prompt(folder: Path, template: str) -> str:
     ("template", "text"),
     [
         ("{{ issue.title | excerpt(5) }}", "<untrusted>\nOne\nT… [18 characters cut]\n</untrusted>"),
-        ("{{ issue.title | lines(2, 2) }}", "<untrusted>Two </untrusted>"),
         ("{{ issue.title | code }}", "<untrusted>\nOne\nTwo <!-- hidden -->\nThree | `four`\n</untrusted>"),
         ("{{ rule.prompt | excerpt(6) }}", "issues… [8 characters cut]"),
-        ("{{ rule.prompt | excerpt(60) }}", "issues/analyze"),
         ("{{ 'a\nb\nc' | lines(2, 3) }}", "b\nc"),
-        ("{{ action | code }}", "opened"),
     ],
 )
 def test_filters_in_prompts(tmp_path: Path, template: str, text: str) -> None:

@@ -33,7 +33,7 @@ def test_a_users_file_loads_unchanged(tmp_path: Path) -> None:
     settings = load(tmp_path, USERS_FILE)
     assert settings.server.host == "0.0.0.0"
     assert settings.github.token == SecretStr(TOKEN)
-    assert settings.claude.max_tokens == 4000
+    assert (settings.claude.model, settings.claude.max_tokens) == ("claude-sonnet-5-5", 4000)
     assert settings.repositories[0].events == ("issues", "pull_request", "pull_request_review")
     assert settings.limits.concurrency == 4
     retired, open_to_all = settings.warnings

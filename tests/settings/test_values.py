@@ -1,11 +1,10 @@
-"""Values of settings: globs for paths, models, and events of GitHub."""
+"""Values of settings: globs for paths, and events of GitHub."""
 
 from __future__ import annotations
 
 import pytest
 
 from hls_handler.settings.github_events import find_event_problem, find_single_event_problem
-from hls_handler.settings.model import describe_retirement, resolve_model
 from hls_handler.settings.values import find_glob_problem, matches
 
 
@@ -61,13 +60,6 @@ MATCHES_NONE = "matches no file; write a path as GitHub shows it, such as docs/*
 )
 def test_a_glob_that_would_match_nothing_is_a_problem(glob: str, problem: str) -> None:
     assert find_glob_problem(glob) == problem
-
-
-def test_a_retired_model_names_its_successor() -> None:
-    model = "claude-3-5-sonnet-20241022"
-    assert resolve_model(model) == "claude-sonnet-5-5"
-    assert describe_retirement(model) == f"{model} was retired on 2025-10-28; claude-sonnet-5-5 is used in its place"
-    assert (describe_retirement("gpt-of-somebody"), resolve_model("gpt-of-somebody")) == (None, "gpt-of-somebody")
 
 
 @pytest.mark.parametrize(

@@ -21,16 +21,11 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     ("text", "line", "problem"),
     [
         ("server:\n\tport: 1\n", 2, "this line is indented with a tab; YAML requires spaces"),
-        ("github:\n  token: @abc\n", 2, "a value cannot start with this character; put the value in quotes"),
         (f"token: *{SECRET}\n", 1, "a value that starts with * is an alias; put the value in quotes"),
         (f"a: 1\ngithub\nb: {SECRET}\n", 2, "a key needs a colon after it"),
         (f"a: {SECRET}: b\n", 1, "a colon inside a value; put the value in quotes, or check the indentation"),
         (f'a: 1\nb: "{SECRET}\nc: 2\n', 2, "a quote that starts here is not closed"),
-        ('a: "C:\\host"\n', 1, "a backslash in double quotes starts an escape; use single quotes"),
         ("a:\n  b: 1\n c: 2\n", 3, "the indentation does not fit the lines above"),
-        ("a: [1, 2\nb: 3\n", 2, "a list or map in brackets is not closed"),
-        ("a: &x 1\nb: &x 2\n", 2, "a value that starts with & is an anchor; put the value in quotes"),
-        ("a: 1\n---\nb: 2\n", 2, "a second document starts here; a file must contain one document"),
     ],
 )
 def test_broken_yaml_is_reported_by_line(tmp_path: Path, text: str, line: int, problem: str) -> None:

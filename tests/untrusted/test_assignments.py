@@ -36,16 +36,6 @@ VALUES = [
     ("password=swordfish and more words", "password=[redacted: password] and more words"),
     ("<secret>correct horse</secret>", "<secret>[redacted: secret]</secret>"),
     ("| Password | 80%x | db |", "| Password | [redacted: password] | db |"),
-]
-
-
-@pytest.mark.parametrize(("before", "after"), VALUES, ids=[before[:40] for before, _ in VALUES])
-def test_rule_10_value_after_the_name_of_a_secret_is_redacted(before: str, after: str) -> None:
-    assert redact(before) == after
-    assert redact(after) == after
-
-
-MARKUP = [
     ("**Password:** Tr0ub4dor&3", "**Password:** [redacted: password]"),
     ("**`password`**: `hunter22`", "**`password`**: `[redacted: password]`"),
     ("Password: **hunter22**.", "Password: [redacted: password]."),
@@ -56,8 +46,8 @@ MARKUP = [
 ]
 
 
-@pytest.mark.parametrize(("before", "after"), MARKUP, ids=[before[:40] for before, _ in MARKUP])
-def test_rule_10_value_in_markdown_and_html_is_redacted(before: str, after: str) -> None:
+@pytest.mark.parametrize(("before", "after"), VALUES, ids=[before[:40] for before, _ in VALUES])
+def test_rule_10_value_after_the_name_of_a_secret_is_redacted(before: str, after: str) -> None:
     assert redact(before) == after
     assert redact(after) == after
 

@@ -245,6 +245,8 @@ UNCHANGED = [
     "\\*not emphasis\\* and 2 \\* 3",
     "Setext\n======\n\nText",
     "It costs 5 to/from /usr/bin and a/b! Really!? Yes: [x] y",
+    "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \u0915\u094d\u200d\u0937 \u4fdd\u5b58",
+    "Cafe\u0301 \u2764\ufe0f\u200d\U0001f525 \u05e9\u05dc",
 ]
 
 
