@@ -130,7 +130,7 @@ def explain(
 ) -> None:
     """Show one repository's settings and their sources.
 
-    Prints the entry of `repositories` that applies, and why it has precedence over other matching entries. Then prints
+    Prints the entry of `repositories` that applies, and the matching entries over which it has precedence. Then prints
     each value with the file and line that sets it, or `default`. Includes the settings in the repository's
     .github/hls.yaml as the service last read it. With --live, reads that file from GitHub now. Secrets are not shown.
 

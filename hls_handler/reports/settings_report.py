@@ -15,7 +15,6 @@ from hls_handler.settings.effective import (
     EffectiveSettings,
     SourcedValue,
     apply_repository_settings,
-    explain_precedence,
     find_source,
     iter_sourced_values,
 )
@@ -39,7 +38,7 @@ class RepositoryFileState:
 @dataclass(frozen=True, slots=True)
 class RepositoryReport:
     entry: SourcedValue  # "name", the pattern of the entry of `repositories` that applies, and its line
-    precedence: tuple[str, ...]  # why it has precedence over others: "octo/*   hls.yaml:4 (...): a whole name ..."
+    precedence: tuple[str, ...]  # other entries that match: "octo/*   hls.yaml:4 (...): it is less specific, or ..."
     file: SourcedValue  # what is known about `.github/hls.yaml`
     values: tuple[SourcedValue, ...]
     settings: Settings  # with the lines of both files
@@ -76,7 +75,7 @@ def report_repository(
     merged = settings.with_repository_sources(Sources(PATH, file.settings.lines))
     mask, where = make_mask(settings), settings.sources.where
     precedence = (
-        f"{other.pattern}   {where(f'{other.key}.name')}: {explain_precedence(chosen, other)}" for other in others
+        f"{other.pattern}   {where(f'{other.key}.name')}: it is less specific, or comes later" for other in others
     )
     return RepositoryReport(
         entry=SourcedValue("name", mask(chosen.pattern), where(f"{chosen.key}.name")),

@@ -140,16 +140,6 @@ def find_unneeded_permissions(table: RepositoryTable) -> frozenset[str]:
     return frozenset() if any(one.enabled and one.review.check for one in table.all()) else frozenset({"checks"})
 
 
-def explain_precedence(chosen: EffectiveSettings, other: EffectiveSettings) -> str:
-    """Return why `chosen` has precedence over `other`: "10 literal characters against 6"."""
-    (exact, literal), (other_exact, other_literal) = _specificity(chosen.pattern), _specificity(other.pattern)
-    if exact and not other_exact:
-        return "a whole name against a pattern"
-    if literal != other_literal:
-        return f"{literal} literal characters against {other_literal}"
-    return f"as many literal characters ({literal}), and it comes first"
-
-
 def _name_matches(patterns: Sequence[re.Pattern[str]], parts: Sequence[str]) -> bool:
     return len(patterns) == len(parts) and all(glob.match(part) for glob, part in zip(patterns, parts, strict=True))
 

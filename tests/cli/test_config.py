@@ -51,7 +51,7 @@ def test_every_value_is_printed_with_its_source_and_the_entry_that_applies(path:
     printed = lines(path, "octo/widgets")
     assert printed[:6] == [
         "name = octo/widgets   hls.yaml:7 (repositories[1].name)",
-        "  has precedence over octo/*   hls.yaml:4 (repositories[0].name): a whole name against a pattern",
+        "  has precedence over octo/*   hls.yaml:4 (repositories[0].name): it is less specific, or comes later",
         ".github/hls.yaml = not read yet; --live reads it from GitHub",
         "enabled = true   default",
         'events = ["issues.edited", "issues.opened"]   hls.yaml:10 (repositories[1].events)',

@@ -68,7 +68,7 @@ def test_own_file_of_a_repository_is_applied(store: Storage, settings: Settings,
     store_file(store, f"comments: {{tone: friendly}}\npaths: {{ignore: ['{EVIL}']}}\n")
     page = browser.get("/settings?repository=Octo/Widgets").body.decode()
     assert (EVIL in page, EVIL in unescape(page)) == (False, True)
-    assert "settings.yaml:7 (repositories[0].name): a whole name against a pattern" in page
+    assert "settings.yaml:7 (repositories[0].name): it is less specific, or comes later" in page
     assert re.search(r"\.github/hls\.yaml \(c0ffee\) .* <span class=\"quiet\">read \d s ago", page)
     assert rows(browser, tmp_path, "?repository=octo/widgets")["comments.tone"] == (
         "friendly",

@@ -9,7 +9,6 @@ import pytest
 from hls_handler.settings.effective import (
     PromptChoice,
     RepositoryTable,
-    explain_precedence,
     find_chosen_events,
     find_shadow_only_prompts,
     iter_sourced_values,
@@ -55,21 +54,6 @@ def test_rule_2_the_most_specific_entry_wins_and_a_glob_does_not_match_a_slash(
     assert [entry.pattern for entry in table.find_all(name)] == patterns
     found = table.find(name)
     assert (found.pattern if found else None) == (patterns[0] if patterns else None)
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "why"),
-    [
-        ("ab/cd", "ab/*", "a whole name against a pattern"),
-        ("ab/c*", "ab/*", "4 literal characters against 3"),
-        ("ab/*", "*/cd", "as many literal characters (3), and it comes first"),
-    ],
-)
-def test_the_precedence_of_two_entries_is_explained(tmp_path: Path, first: str, second: str, why: str) -> None:
-    entries = f"  - name: '{first}'\n  - name: '{second}'\n"
-    text = SMALLEST.replace("  - name: owner/repo\n", entries)
-    chosen, other = RepositoryTable(load(tmp_path, text)).find_all("ab/cd")
-    assert (chosen.pattern, explain_precedence(chosen, other)) == (first, why)
 
 
 def test_keys_of_an_entry_override_the_global_ones(settings: Settings) -> None:
