@@ -133,7 +133,7 @@ def test_rule_19_the_arguments_of_an_unwritable_record_are_not_logged(
     assert OTHER not in written
 
 
-def test_handlers_of_libraries_are_removed() -> None:
+def test_lines_of_libraries_are_ours_unless_they_were_silenced() -> None:
     own = logging.StreamHandler(io.StringIO())
     for name in ("uvicorn", "uvicorn.access", "urllib3.connectionpool"):
         logging.getLogger(name).addHandler(own)
@@ -143,30 +143,18 @@ def test_handlers_of_libraries_are_removed() -> None:
         '%s - "%s %s HTTP/%s" %d', "127.0.0.1:1", "GET", "/health", "1.1", 200, extra={"color_message": "colours"}
     )
     logging.getLogger("urllib3.connectionpool").warning("from a library")
-    assert own.stream.getvalue() == ""
-    access, library = lines(stream)
-    assert access["message"] == '127.0.0.1:1 - "GET /health HTTP/1.1" 200'
-    assert "color_message" not in access
-    assert library["message"] == "from a library"
-
-
-def test_a_logger_that_was_silenced_on_purpose_stays_silent() -> None:
-    """uvicorn silences its access log between two calls of `configure`."""
-    configured()
-    silenced = logging.getLogger("a.silenced.one")
-    silenced.propagate = False
-    stream = configured()
-    silenced.warning("a request")
-    assert stream.getvalue() == ""
-
-
-def test_python_warnings_are_logged() -> None:
-    stream = configured()
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.warn("deprecated call", DeprecationWarning, stacklevel=1)
-    (line,) = lines(stream)
-    assert (line["logger"], "deprecated call" in line["message"]) == ("py.warnings", True)
+    logging.getLogger("uvicorn.access").propagate = False  # as uvicorn silences it between two calls
+    logs.configure("INFO", "json", stream, [])
+    logging.getLogger("uvicorn.access").warning("a request")
+    assert own.stream.getvalue() == ""
+    access, library, warning = lines(stream)
+    assert access["message"] == '127.0.0.1:1 - "GET /health HTTP/1.1" 200'
+    assert "color_message" not in access
+    assert library["message"] == "from a library"
+    assert (warning["logger"], "deprecated call" in warning["message"]) == ("py.warnings", True)
 
 
 class Terminal(io.StringIO):
@@ -204,21 +192,16 @@ def test_format_depends_on_the_terminal_unless_it_is_set(
     assert "\x1b[31m" not in written  # a value cannot colour the terminal
 
 
-def test_text_lines_have_the_ids_at_the_end() -> None:
+def test_text_lines_have_the_ids_at_the_end_and_cannot_be_forged() -> None:
     stream = configured("text")
     with logs.log_context(delivery="g-1", repository="o/r"):
         logging.getLogger("hls_handler.web").warning("delivery waits", extra={"reason": "Claude is down", "attempt": 2})
-    (line,) = stream.getvalue().splitlines()
+    logging.getLogger("x").info("title %s", "a\n2026-11-20 forged \x1b[2J \u202e", extra={"field": "b\nc \u2028 d"})
+    line, forged = stream.getvalue().splitlines()
+    assert forged.endswith('title a\\n2026-11-20 forged \\x1b[2J \\u202e  field="b\\nc \\u2028 d"')
     assert line[len("2026-11-20 12:00:00.123") :] == (
         ' WARNING  web              delivery waits  reason="Claude is down"  attempt=2  [delivery=g-1 repository=o/r]'
     )
-
-
-def test_untrusted_text_cannot_forge_a_line_or_move_the_cursor() -> None:
-    stream = configured("text")
-    logging.getLogger("x").info("title %s", "a\n2026-11-20 forged \x1b[2J \u202e", extra={"field": "b\nc \u2028 d"})
-    (line,) = stream.getvalue().splitlines()
-    assert line.endswith('title a\\n2026-11-20 forged \\x1b[2J \\u202e  field="b\\nc \\u2028 d"')
 
 
 def test_proxy_passwords_are_masked_encoded_and_decoded(

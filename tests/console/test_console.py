@@ -183,23 +183,15 @@ def test_without_a_key_only_this_machine_may_use_the_console(store: Storage) -> 
     assert Browser(store).get("/sign-in").headers["location"] == "/"
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via", "X-Real-Ip"])
-def test_rule_6_without_a_key_a_proxy_on_this_machine_opens_nothing(store: Storage, header: str) -> None:
-    browser, given = Browser(store), {header: "1.1 proxy"}  # the proxy has replaced the header Host by 127.0.0.1
-    response = browser.get("/api/deliveries", **given)
-    assert (response.status, response.json["detail"]) == (
-        403,
-        f"others may reach this service through a proxy (the request has the header {header}): set server.api_key",
-    )
-    assert browser.get("/deliveries", **given).status == browser.get("/metrics", **given).status == 403
-    assert Browser(store, api_key=KEY).get("/deliveries", x_api_key=KEY, **given).status == 200
-
-
-def test_rule_6_without_a_key_nginx_opens_nothing(store: Storage) -> None:
-    headers = [(b"host", b"127.0.0.1:8000"), (b"connection", b"close")]  # all that nginx sends without configuration
-    app = Browser(store).app
-    assert ask(app, "/deliveries", method="GET", headers=headers, http_version="1.0").status == 403
-    assert ask(app, "/deliveries", method="GET", headers=headers).status == 200
+def test_rule_6_without_a_key_a_proxy_on_this_machine_opens_nothing(store: Storage) -> None:
+    browser, plain = Browser(store), [(b"host", b"127.0.0.1:8000"), (b"connection", b"close")]  # all that nginx sends
+    for header in ("X-Forwarded-For", "Forwarded", "Via", "X-Real-Ip"):
+        given = {header: "1.1 proxy"}  # the proxy has replaced the header Host by 127.0.0.1
+        assert f"(the request has the header {header})" in browser.get("/api/deliveries", **given).json["detail"]
+        assert browser.get("/deliveries", **given).status == browser.get("/metrics", **given).status == 403
+        assert Browser(store, api_key=KEY).get("/deliveries", x_api_key=KEY, **given).status == 200
+    assert ask(browser.app, "/deliveries", method="GET", headers=plain, http_version="1.0").status == 403
+    assert ask(browser.app, "/deliveries", method="GET", headers=plain).status == 200
 
 
 LINK = {"sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
@@ -251,18 +243,10 @@ def test_filters_are_in_the_address(browser: Browser, store: Storage) -> None:
     assert found("text=o/other%237") == []
 
 
-@pytest.mark.parametrize(
-    ("query", "problem"),
-    [
-        ("state=broken", "state: found &#39;broken&#39;, expected &#39;queued&#39;, &#39;running&#39;, &#39;done&#39;"),
-        ("since=yesterday", "since: found &#39;yesterday&#39;, expected a time in UTC such as 2026-11-23T12:00"),
-        (f"text={'x' * 201}", "xxx&#39;, String should have at most 200 characters"),
-    ],
-)
-def test_invalid_filter_is_named(browser: Browser, query: str, problem: str) -> None:
-    response = browser.get(f"/deliveries?{query}", x_api_key=KEY)
+def test_invalid_filter_is_named(browser: Browser) -> None:
+    response = browser.get("/deliveries?since=yesterday", x_api_key=KEY)
     assert response.status == 400
-    assert problem in response.body.decode()
+    assert "since: found &#39;yesterday&#39;, expected a time in UTC such as 2026" in response.body.decode()
 
 
 def test_whole_filter_is_run_again_after_its_number_was_shown(store: Storage, browser: Browser) -> None:

@@ -18,16 +18,6 @@ def page_of(counters: Counters, calls: Sequence[RecentCall] = ()) -> StatsDocume
     return stats_page(Snapshot(counters, {"queued": 3}, calls), uptime_s=1.0, rate_limit=UNHEARD)
 
 
-def test_ratios_and_times_of_an_empty_store_are_null() -> None:
-    page = page_of({})
-    assert (page["total_webhooks"], page["cost_usd"], page["outcomes"], page["findings"]) == (0, 0.0, {}, {})
-    assert (page["success_rate"], page["average_processing_time"], page["throughput"]) == (None, None, None)
-    assert (page["processing_time"]["p50"], page["processing_time"]["histogram"]["inf"]) == (None, 0)
-    assert page["reply_cache"] == {"hits": 0, "misses": 0, "hit_rate": None, "saved_usd": 0.0}
-    assert page["cost_per_pull_request"] == {"pull_requests": 0, **NO_DISTRIBUTION, "max": None}
-    assert page["github_api"]["requests_per_delivery"] == {"average": None, "by_event": {}}
-
-
 COUNTERS = {
     ("webhooks", ""): 20,
     ("event", "issues.opened"): 12,
@@ -62,8 +52,25 @@ COUNTERS = {
 }
 
 
-def test_stats_with_all_counters() -> None:
-    page = page_of(COUNTERS)
+CALLS = [RecentCall(n / 10, 0.001, "issues", "o/r#1") for n in range(1, 101)]
+CALLS += [
+    RecentCall(0.1234567, 0.02, "pull_request", "o/r#2"),
+    RecentCall(0.1, 0.01, "issue_comment", "o/r#2"),
+    RecentCall(0.1, 0.0404, "pull_request_review", "o/r#3"),
+    RecentCall(0.1, 1.0, "release", None),
+]
+
+
+def test_ratios_and_times_of_an_empty_store_are_null() -> None:
+    page = page_of({})
+    assert (page["success_rate"], page["average_processing_time"], page["throughput"]) == (None, None, None)
+    assert (page["processing_time"]["p50"], page["processing_time"]["histogram"]["inf"]) == (None, 0)
+    assert page["cost_per_pull_request"] == {"pull_requests": 0, **NO_DISTRIBUTION, "max": None}
+    assert page["claude_api"]["timing"] == {"calls": 0, **NO_DISTRIBUTION}
+
+
+def test_stats_with_all_counters_and_recent_calls() -> None:
+    page = page_of(COUNTERS, CALLS)
     assert (page["total_webhooks"], page["successful_processing"], page["failed_processing"]) == (20, 9, 3)
     assert (page["success_rate"], page["average_processing_time"], page["queue"]) == (0.75, 3.0, {"queued": 3})
     assert (page["outcomes"], page["events_by_type"]) == ({"dead": 3, "done": 9}, {"issues.opened": 12})
@@ -76,7 +83,7 @@ def test_stats_with_all_counters() -> None:
     assert page["claude_api"] == {
         "requests_made": 11,
         "by_outcome": {"answered": 10, "invalid": 1},
-        "timing": {"calls": 0, **NO_DISTRIBUTION},
+        "timing": {"calls": 104, "average": 4.86, "p50": 4.8, "p95": 9.5, "p99": 9.9},
     }
     assert page["github_api"] == {
         "requests_made": 77,
@@ -87,18 +94,6 @@ def test_stats_with_all_counters() -> None:
         "issues/analyze@3f9c2a": {"priority": {"set": 40, "corrected": 6, "share": 0.15}},
     }
     assert page["reply_cache"] == {"hits": 2, "misses": 4, "hit_rate": 0.3333, "saved_usd": 0.0123}
-
-
-def test_times_and_costs_are_of_the_recent_calls() -> None:
-    calls = [RecentCall(n / 10, 0.001, "issues", "o/r#1") for n in range(1, 101)]
-    calls += [
-        RecentCall(0.1234567, 0.02, "pull_request", "o/r#2"),
-        RecentCall(0.1, 0.01, "issue_comment", "o/r#2"),
-        RecentCall(0.1, 0.0404, "pull_request_review", "o/r#3"),
-        RecentCall(0.1, 1.0, "release", None),
-    ]
-    page = page_of({}, calls)
-    assert page["claude_api"]["timing"] == {"calls": 104, "average": 4.86, "p50": 4.8, "p95": 9.5, "p99": 9.9}
     costs = {"average": 0.0302, "p50": 0.02, "p95": 0.0404, "p99": 0.0404}
     assert page["cost_per_pull_request"] == {"pull_requests": 2, **costs, "max": 0.0404}
 
