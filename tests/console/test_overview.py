@@ -28,7 +28,7 @@ def page(browser: Browser, path: str = "/") -> str:
 def number(shown: str, name: str) -> str:
     """The number below a name, without its tags."""
     value = shown.partition(f"<dt>{name}</dt><dd>")[2].partition("</dd>")[0].partition(" <span")[0]
-    return value.rpartition("</a>")[0].rpartition(">")[2] if value.startswith("<a") else value
+    return re.sub("<[^>]+>", "", value)
 
 
 def test_others_get_the_start_page(store: Storage, browser: Browser) -> None:
@@ -154,6 +154,8 @@ def test_problems_are_listed_the_most_severe_first_and_are_no_works(store: Stora
     assert "<strong>Likely cause:</strong> the secret in the webhook&#39;s form" in shown
     assert 'Health <span class="state unhealthy">unhealthy</span>' in shown
     assert "Works: github, claude, prompts, settings, catch_up." in shown
+    assert "since 2026-11-20 12:00:00: disk full. <strong>To do:</strong> make room.</li>" in shown
+    assert "Last webhook: none yet, or each was rejected." in shown
 
 
 def test_processing_is_paused_with_a_reason_and_resumed(store: Storage, browser: Browser) -> None:
@@ -175,15 +177,9 @@ def test_processing_is_paused_with_a_reason_and_resumed(store: Storage, browser:
 def test_lines_have_gaps_and_bars_are_stacked() -> None:
     lines = draw("lines", "t", ["a", "b", "c", "d"], {"n": [1, None, 1, 2]}, unit="{:g}".format)
     assert '<path class="line" d="M80.8 91.0 M283.8 91.0 L385.2 37.0"/>' in lines
-    assert '<text class="label" x="80.8" y="163">a</text>' in lines
-    assert lines.count("<circle") == 3
-    many = draw("lines", "t", [*"abcdefgh", "11-26 12:00"], {}, unit="{:g}".format)
-    assert '<text class="label" x="401.5" y="163">11-26 12:00</text>' in many  # within the 440 of the drawing
     bars = draw("bars", "t", ["a"], {"n": [1.0], "m": [2.0]}, unit="{:g}".format, steps="whole")
-    assert re.findall(r'y="([\d.]+)" width="[\d.]+" height="([\d.]+)"><title>', bars) == [
-        ("111.2", "33.8"),
-        ("43.8", "67.5"),
-    ]
+    tops = re.findall(r'y="([\d.]+)" width="[\d.]+" height="([\d.]+)"><title>', bars)
+    assert tops == [("111.2", "33.8"), ("43.8", "67.5")]
 
 
 SERIES = {
