@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 from hls_handler.clients.api import RateLimit
 from hls_handler.console import openapi
@@ -20,7 +20,7 @@ from hls_handler.console.dry_runs import DryRunPages
 from hls_handler.console.figures import FiguresPages
 from hls_handler.console.frame import Frame
 from hls_handler.console.log import LogPages
-from hls_handler.console.metrics import MAX_METRICS_AGE_S, MetricsPage, read_metrics
+from hls_handler.console.metrics import MAX_METRICS_AGE_S, read_metrics, show_metrics
 from hls_handler.console.overview import MAX_OVERVIEW_AGE_S, OverviewPage, read_overview
 from hls_handler.console.pages import STATIC
 from hls_handler.console.prompt_edits import PromptEdits
@@ -82,7 +82,7 @@ class Console:
             *SettingsPages(frame, store, ports.health, ports.prompts).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
-            *MetricsPage(frame, self._metrics, ports.health, ports.rate_limit).routes(),
+            Route("/metrics", partial(show_metrics, frame, self._metrics, ports.health, ports.rate_limit)),
             *openapi.ROUTES,
             *DocumentationPages(frame).routes(),
             STATIC,

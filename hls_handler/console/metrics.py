@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, get_args
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
 
 from hls_handler import __version__
 from hls_handler.analysis import Unusable
@@ -23,6 +22,7 @@ from hls_handler.console.frame import Frame
 from hls_handler.db.counters import BUCKETS_S
 from hls_handler.engine.health import ComponentState, Health
 from hls_handler.errors import StoreUnavailable
+from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import FAILED, SUCCESS, UNAVAILABLE, UNFINISHED
 from hls_handler.store.conversations import LABEL_SET
@@ -98,70 +98,61 @@ TOTALS = (
 )
 
 
-class MetricsPage:
-    """The route for one set of settings. Programs send the key in a header; a session does not count."""
+async def show_metrics(
+    frame: Frame,
+    stored: SingleFlightCache[list[Metric]],
+    health: Health,
+    rate_limit: Callable[[], RateLimit],
+    request: Request,
+) -> Response:
+    """Return all metrics. Programs send the key in a header; a session does not count."""
+    rejection = frame.access.find_rejection(request)
+    if rejection is not None:
+        status, reason = rejection
+        return PlainTextResponse(f"{reason}\n", status)
+    if not frame.access.is_scraper(request):
+        sentence = "send the service's key (server.api_key) as Authorization: Bearer KEY, or in X-API-Key\n"
+        return PlainTextResponse(sentence, 401, headers={"www-authenticate": "Bearer"})
+    try:
+        of_store = await stored.get()
+    except StoreUnavailable:
+        of_store = []  # hls_health_state is most useful now
+    of_process = _of_process(health, rate_limit(), frame.settings, is_store_readable=bool(of_store))
+    body, media_type = await asyncio.to_thread(_expose, [*of_process, *of_store])
+    return Response(body, headers={"content-type": media_type, "cache-control": "no-store"})
 
-    def __init__(
-        self,
-        frame: Frame,
-        stored: SingleFlightCache[list[Metric]],
-        health: Health,
-        rate_limit: Callable[[], RateLimit],
-    ) -> None:
-        self._settings, self._access, self._stored = frame.settings, frame.access, stored
-        self._health, self._rate_limit = health, rate_limit
 
-    def routes(self) -> Sequence[BaseRoute]:
-        return [Route("/metrics", self._show, methods=["GET"])]
+def _expose(metrics: list[Metric]) -> tuple[bytes, str]:
+    """Return the metrics in the text format of Prometheus, and its media type."""
+    from prometheus_client.exposition import choose_encoder
+    from prometheus_client.registry import Collector
 
-    async def _show(self, request: Request) -> Response:
-        rejection = self._access.find_rejection(request)
-        if rejection is not None:
-            status, reason = rejection
-            return PlainTextResponse(f"{reason}\n", status)
-        if not self._access.is_scraper(request):
-            sentence = "send the service's key (server.api_key) as Authorization: Bearer KEY, or in X-API-Key\n"
-            return PlainTextResponse(sentence, 401, headers={"www-authenticate": "Bearer"})
-        try:
-            stored = await self._stored.get()
-        except StoreUnavailable:
-            stored = []  # hls_health_state is most useful now
-        body, media_type = await asyncio.to_thread(self._expose, stored)
-        return Response(body, headers={"content-type": media_type, "cache-control": "no-store"})
+    class Collected(Collector):
+        def collect(self) -> Iterable[Metric]:
+            return metrics
 
-    def _expose(self, stored: list[Metric]) -> tuple[bytes, str]:
-        """Return all metrics in the text format of Prometheus, and its media type."""
-        from prometheus_client.exposition import choose_encoder
-        from prometheus_client.registry import Collector
+    encode, media_type = choose_encoder("")
+    return encode(Collected()), media_type
 
-        metrics = [*self._of_process(is_store_readable=bool(stored)), *stored]
 
-        class Collected(Collector):
-            def collect(self) -> Iterable[Metric]:
-                return metrics
+def _of_process(health: Health, limit: RateLimit, settings: Settings, *, is_store_readable: bool) -> Iterator[Metric]:
+    """Yield the metrics that this process has without the database."""
+    from prometheus_client.core import GaugeMetricFamily as Gauge  # without a value, a gauge has no series
 
-        encode, media_type = choose_encoder("")
-        return encode(Collected()), media_type
-
-    def _of_process(self, *, is_store_readable: bool) -> Iterator[Metric]:
-        """Yield the metrics that this process has without the database."""
-        from prometheus_client.core import GaugeMetricFamily as Gauge  # without a value, a gauge has no series
-
-        build = Gauge("hls_build_info", "Version of HLS", labels=("version",))
-        build.add_metric((__version__,), 1)
-        yield build
-        states = Gauge("hls_health_state", "1 for the present state, else 0", labels=("component", "state"))
-        for name, component in self._health.snapshot().components.items():
-            for state in get_args(ComponentState):
-                states.add_metric((name, state), float(component.state == state))
-        yield states
-        limit = self._rate_limit()
-        reset_at = None if limit.reset_at is None else limit.reset_at.timestamp()
-        yield Gauge("hls_github_rate_limit_requests", "GitHub's limit on requests an hour", limit.limit)
-        yield Gauge("hls_github_rate_limit_remaining_requests", "Requests left until the reset", limit.remaining)
-        yield Gauge("hls_github_rate_limit_reset_timestamp_seconds", "Time of the reset", reset_at)
-        yield Gauge("hls_claude_budget_calls", "claude.calls_per_hour", self._settings.claude.calls_per_hour)
-        yield Gauge("hls_store_readable", "1 if the database can be read, else 0", int(is_store_readable))
+    build = Gauge("hls_build_info", "Version of HLS", labels=("version",))
+    build.add_metric((__version__,), 1)
+    yield build
+    states = Gauge("hls_health_state", "1 for the present state, else 0", labels=("component", "state"))
+    for name, component in health.snapshot().components.items():
+        for state in get_args(ComponentState):
+            states.add_metric((name, state), float(component.state == state))
+    yield states
+    reset_at = None if limit.reset_at is None else limit.reset_at.timestamp()
+    yield Gauge("hls_github_rate_limit_requests", "GitHub's limit on requests an hour", limit.limit)
+    yield Gauge("hls_github_rate_limit_remaining_requests", "Requests left until the reset", limit.remaining)
+    yield Gauge("hls_github_rate_limit_reset_timestamp_seconds", "Time of the reset", reset_at)
+    yield Gauge("hls_claude_budget_calls", "claude.calls_per_hour", settings.claude.calls_per_hour)
+    yield Gauge("hls_store_readable", "1 if the database can be read, else 0", int(is_store_readable))
 
 
 def read_metrics(store: Storage) -> list[Metric]:
