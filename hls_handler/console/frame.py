@@ -28,10 +28,7 @@ from hls_handler.settings.model import Settings
 
 MAX_FORM_BYTES = 64 * 1024
 SIGN_IN = "/sign-in"
-SESSION_ENDED = (
-    "Your session has ended, and nothing was sent. Sign in in another tab, load the page with the form again, and send "
-    "it. What you wrote is on the page before this one"
-)
+SESSION_ENDED = "Your session has ended, and nothing was sent. Sign in, and load the page with the form again."
 Answer = Callable[[Request], Response] | Callable[[Request], Awaitable[Response]]
 """Answers a request. A function that is no coroutine runs in a thread, because it may block."""
 
@@ -81,7 +78,7 @@ class Frame:
         async def guarded(request: Request) -> Response:
             self.require_permitted_origin(request)
             if not self.access.is_allowed(request):
-                return self.message(request, f"{SESSION_ENDED}.", status=401)
+                return self.message(request, SESSION_ENDED, status=401)
             return await self._answer(request, read_and_process(request))
 
         return Route(path, guarded, methods=["POST"])

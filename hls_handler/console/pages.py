@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from hls_handler import __version__
 from hls_handler.untrusted.cleaning import escape_unprintable_lines, truncate
@@ -126,5 +127,14 @@ def _to_editable(text: str) -> Markup:
     return escape(text)
 
 
-STATIC = Mount("/static", StaticFiles(directory=FOLDER / "static"))
+class _Files(StaticFiles):
+    """Files that browsers keep. They ask each time whether a file has changed."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
+STATIC = Mount("/static", _Files(directory=FOLDER / "static"))
 """`htmx.min.js` is version 4.0.1 of the npm package htmx.org, unchanged."""

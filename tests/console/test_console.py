@@ -25,7 +25,7 @@ def test_pages_need_a_session(browser: Browser) -> None:
     assert (response.status, response.headers["location"]) == (303, "/sign-in?next=%2Fdeliveries%3Fstate%3Ddead")
     lost = browser.post("/deliveries/g/retry", {})
     assert lost.status == 401
-    assert "Sign in in another tab, load the page with the form again" in lost.body.decode()
+    assert "Sign in, and load the page with the form again." in lost.body.decode()
     signed_in = browser.sign_in()
     assert (signed_in.status, signed_in.headers["location"]) == (303, "/deliveries?state=dead")
     assert signed_in.headers["set-cookie"].partition(";")[2] == " HttpOnly; Max-Age=43200; Path=/; SameSite=strict"
@@ -224,6 +224,8 @@ def test_every_page_forbids_inline_scripts_and_frames(browser: Browser, store: S
     assert browser.get("/static/..%2fapp.py").status == browser.get("/static/none").status == 404
     style = browser.get("/static/console.css")
     assert (style.status, style.headers["content-type"]) == (200, "text/css; charset=utf-8")
+    unchanged = browser.get("/static/console.css", if_none_match=style.headers["etag"])
+    assert (unchanged.status, unchanged.headers["cache-control"]) == (304, "no-cache")
 
 
 def test_filters_are_in_the_address(browser: Browser, store: Storage) -> None:
