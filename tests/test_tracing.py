@@ -24,6 +24,7 @@ from tests.engine.world import library
 from tests.redteam.attack_run import API_KEY, ATTACKED, TOKEN, deliver, worker
 from tests.redteam.attacks import HARMLESS_WORD, harmless_round
 from tests.redteam.scenarios import SCENARIOS
+from tests.settings.files import SMALLEST
 
 
 class Spans(InMemorySpanExporter):
@@ -157,33 +158,21 @@ import sys
 from pathlib import Path
 sys.modules["opentelemetry.exporter"] = None  # as if the extra was not installed
 from hls_handler.app import connect_tracing
-from hls_handler.errors import SettingsError
 from hls_handler.settings.load import SettingsFile
-folder = Path(sys.argv[1])
-tracing = connect_tracing(SettingsFile(folder / "off.yaml", {}, dotenv=None).initial)
+from tests.settings.files import VARIABLES
+tracing = connect_tracing(SettingsFile(Path(sys.argv[1], "off.yaml"), VARIABLES, dotenv=None).initial)
 with tracing.trace("delivery", {}):
-    print("opentelemetry.sdk" in sys.modules)
-try:
-    SettingsFile(folder / "on.yaml", {}, dotenv=None)
-except SettingsError as exc:
-    print(exc)
+    assert "opentelemetry.sdk" not in sys.modules
+SettingsFile(Path(sys.argv[1], "on.yaml"), VARIABLES, dotenv=None)
 """
 
 
 def test_without_an_endpoint_nothing_is_imported_and_with_one_the_extra_is_needed(tmp_path: Path) -> None:
-    text = f"""
-github: {{token: "{"t" * 40}", webhook_secret: "{"s" * 40}"}}
-claude: {{api_key: "{"k" * 40}"}}
-repositories: [{{name: octo/widgets}}]
-"""
-    (tmp_path / "off.yaml").write_text(text)
-    (tmp_path / "on.yaml").write_text(f"{text}tracing: {{endpoint: 'https://collector.example.com/v1/traces'}}\n")
+    (tmp_path / "off.yaml").write_text(SMALLEST)
+    (tmp_path / "on.yaml").write_text(f"{SMALLEST}tracing: {{endpoint: 'https://collector.example.com/v1/traces'}}\n")
     program = [sys.executable, "-c", WITHOUT_EXTRA, str(tmp_path)]
-    printed = subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
-    assert printed[0] == "False"
-    where, _, problem = printed[1].partition(": tracing.endpoint: ")
-    assert where == f"{tmp_path}/on.yaml:5"
-    assert problem == (
+    ended = subprocess.run(program, check=False, stderr=subprocess.PIPE, text=True)
+    assert ended.stderr.splitlines()[-1].partition(": tracing.endpoint: ")[2] == (
         "needs packages that are not installed; run pip install 'hls-handler[otel]' "
         "(in a checkout: pip install -r requirements-otel.txt)"
     )
