@@ -6,40 +6,27 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from hls_handler import shipped
 from hls_handler.actions import StoredComment
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.cli import app
-from hls_handler.cli.event_input import Subject
-from hls_handler.cli.prompt_try import try_event
-from hls_handler.clients.claude import Claude
 from hls_handler.clients.comment_body import marker
-from hls_handler.clients.github import connect_read_only
-from hls_handler.engine.library import load_checked
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import canned
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT
 from hls_handler.storage import Storage
-from hls_handler.store.conversations import ConversationState
-from hls_handler.trials.trial import Sender
 from tests.cli.test_json import assert_documented
-from tests.engine.shadow_world import ANALYZE
-from tests.prompting.samples import write
 from tests.queue.builders import begin, newest, open_history
 from tests.sandbox.conftest import seed_story
-from tests.settings.files import load
 
 REPOSITORY, REPOSITORY_ID = "Codertocat/Hello-World", 186853002
-NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 CREDENTIALS = ("GITHUB_TOKEN", "GITHUB_WEBHOOK_SECRET", "ANTHROPIC_API_KEY")
 
 SETTINGS = """\
@@ -82,12 +69,6 @@ def try_(folder: Path, sandbox: Sandbox) -> Hls:
         return CliRunner().invoke(app, ["prompts", "try", *arguments, "--config", "settings.yaml"])
 
     return run
-
-
-def with_chain(settings: str, folder: Path) -> str:
-    """Settings with a library in which a second prompt follows `issues/analyze` for questions."""
-    write(folder / "own", {"issues/analyze.j2": ANALYZE})
-    return settings.replace("directory: prompts", f"directory: [{folder}/own, {shipped.PROMPTS}]")
 
 
 def tried(try_: Hls, *arguments: str) -> Any:
@@ -268,20 +249,3 @@ def test_a_usage_error_names_what_is_expected(try_: Hls, arguments: list[str], c
     result = try_(*arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     assert message in result.stderr
-
-
-def test_a_second_question_waits_as_long_as_the_service_would(sandbox: Sandbox, tmp_path: Path) -> None:
-    text = SETTINGS.format(sandbox=sandbox)
-    settings = load(tmp_path, with_chain(text, tmp_path))
-    payload = recorded.load("demo/question")
-    subject = Subject(payload.name, payload.event, payload.action, payload.body, live=True)
-    paused: list[float] = []
-    with (
-        closing(connect_read_only(settings.github, now=lambda: NOON)) as github,
-        closing(Claude(settings.claude, clock=lambda: 0.0, now=lambda: NOON)) as claude,
-    ):
-        sender, nothing = Sender(claude, paused.append, interval_s=10.0), ConversationState(labels={}, comments={})
-        result = try_event(settings, load_checked(settings), subject, None, github, sender, lambda *_: nothing)
-    assert len(result["questions"]) == 2
-    assert result["end"]["state"] == "done"
-    assert paused == [0.0, 10.0]

@@ -6,70 +6,28 @@ from dataclasses import replace
 
 import pytest
 
-from hls_handler.actions import EnsureComment, RequestedLabel
+from hls_handler.actions import EnsureComment
 from hls_handler.analysis import Usage
 from hls_handler.engine.shadow import PromptResult
 from hls_handler.trials.comparison import (
     Comparison,
-    Difference,
-    Field,
-    LabelSets,
-    Report,
     Run,
     describe_change,
     sum_calls,
 )
 from tests.handlers.world import finding
 
-GROUPS = {"bug": "kind", "question": "kind", "high": "priority", "low": "priority", "web": "part", "api": "part"}
-
-
-def labelled(*labels: str) -> frozenset[RequestedLabel]:
-    return frozenset(RequestedLabel(name, GROUPS[name]) for name in labels)
-
-
-def make_run(*labels: str, speaks: bool = True, prompt_id: str = "issues/a@1", tokens: int = 100) -> Run:
-    requested = tuple(RequestedLabel(name, GROUPS[name]) for name in labels)
-    return Run(PromptResult(prompt_id, requested, speaks), calls=1, tokens=tokens, cost_usd=0.25)
+RUN = Run(PromptResult("issues/a@1", (), speaks=True), calls=1, tokens=100, cost_usd=0.25)
 
 
 def compare(new: Run, old: Run) -> Comparison:
     return Comparison("g1", "issues.opened", "octo/widgets#7", None, old, new)
 
 
-RUN = make_run()
-
-
-@pytest.mark.parametrize(
-    ("new", "old", "differences"),
-    [
-        (("bug", "high"), ("high", "bug"), []),
-        (("bug", "high"), ("bug", "low"), [Difference("priority", ("high",), ("low",))]),
-        (("bug", "web"), ("bug",), [Difference("part", ("web",), ())]),
-    ],
-    ids=["the same in another order", "another", "one more"],
-)
-def test_labels_are_compared_by_group(
-    new: tuple[str, ...], old: tuple[str, ...], differences: list[Difference]
-) -> None:
-    assert list(compare(make_run(*new), make_run(*old)).differences) == differences
-
-
 def test_tokens_of_all_kinds_are_added_and_one_unknown_price_makes_the_cost_unknown() -> None:
     usages = [Usage("m", 1, 20, 300, 4000, cost_usd=0.5), Usage("m", 1, cost_usd=0.25)]
     assert sum_calls(usages) == {"calls": 2, "tokens": 4322, "cost_usd": 0.75}
     assert sum_calls([*usages, Usage("m")])["cost_usd"] is None
-
-
-def test_fields_of_replies_are_compared_without_findings() -> None:
-    old = replace(RUN, replies=(("issues/a@1", {"kind": "bug", "missing": [], "findings": [1]}),))
-    new = replace(RUN, replies=(("issues/a@2", {"kind": "bug", "missing": ["a log"]}), ("issues/b@1", {"answer": ""})))
-    assert compare(new, old).fields == (
-        Field("issues/a", "kind", "bug", "bug"),
-        Field("issues/a", "missing", "[]", '[\n "a log"\n]'),
-        Field("issues/b", "answer", None, ""),
-    )
-    assert [field.is_same for field in compare(new, old).fields] == [True, False, False]
 
 
 def test_findings_are_the_same_by_file_category_and_quoted_line() -> None:
@@ -80,18 +38,6 @@ def test_findings_are_the_same_by_file_category_and_quoted_line() -> None:
     twice = compare(replace(RUN, findings=(first, moved)), replace(RUN, findings=(first,)))
     assert twice.findings == ((moved, "added"), (first, "same"))
     assert compare(replace(RUN, findings=()), RUN).findings is None
-
-
-def test_comments_are_compared_by_line() -> None:
-    old = replace(RUN, comment="one\ntwo")
-    result = compare(replace(RUN, actions=(EnsureComment("issues", "one\n-three", create=True),)), old)
-    assert result.comment_diff == (
-        ("skipped", "@@ -1,2 +1,2 @@"),
-        ("same", " one"),
-        ("removed", "-two"),
-        ("added", "+-three"),
-    )
-    assert compare(replace(RUN, actions=(EnsureComment("issues", "one\ntwo", create=True),)), old).comment_diff == ()
 
 
 def test_only_the_section_that_would_be_replaced_is_compared() -> None:
@@ -109,21 +55,6 @@ def test_only_the_section_that_would_be_replaced_is_compared() -> None:
     assert comments("Old.\n<!-- hls:issues -->", whole) == ("Old.", "New.")
     assert comments("Old.\n<!-- hls:issues -->") == ("Old.", None)
     assert comments(None, whole) == (None, None)
-
-
-def test_labels_are_counted_against_those_that_people_left() -> None:
-    sets = [
-        LabelSets(labelled("bug", "low"), labelled("bug", "high"), labelled("bug", "high")),  # fixed
-        LabelSets(labelled("bug", "low"), labelled("bug", "high"), labelled("bug", "low")),  # broken
-        LabelSets(labelled("bug"), labelled("bug"), labelled("bug")),
-    ]
-    report = Report(tuple(replace(compare(RUN, RUN), labels=one) for one in sets))
-    assert [(one.field, one.old, one.new, one.fixed, one.broken) for one in report.field_counts] == [
-        ("", 2, 2, 1, 1),
-        ("kind", 3, 3, 0, 0),
-        ("priority", 2, 2, 1, 1),
-    ]
-    assert (report.corrected, report.verdict) == (1, "1 fixed, 1 broken of 3: too few to tell")
 
 
 @pytest.mark.parametrize(

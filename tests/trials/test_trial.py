@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,18 +12,14 @@ from hls_handler.errors import Permanent
 from hls_handler.trials.comparison import Comparison, Difference, Report
 from hls_handler.trials.replay import load_stored_facts
 from hls_handler.trials.trial import Sender, Trial, compare_stored, plan_trial, run_trials
-from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE, FakeClaude
+from tests.engine.fakes import CLAUDE_DOWN, FakeClaude
 from tests.engine.shadow_world import (
-    BUG_LABELS,
     MINOR,
-    MINOR_LABELS,
     load_cached,
     make_shadow_world,
     shadow_settings,
-    without_hash,
 )
 from tests.engine.world import BUG, GUID, MakeWorld, World
-from tests.queue.builders import analyses_of
 
 REPLY = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
 
@@ -49,33 +43,6 @@ def try_again(world: World, *replies: object) -> Comparison:
     return result
 
 
-def test_old_result_is_the_posted_one(make_world: MakeWorld, tmp_path: Path) -> None:
-    old = plan(make_processed_world(make_world, tmp_path / "own", BUG)).old
-    assert old is not None
-    posted = without_hash(old.result)
-    assert (posted.prompt_id, posted.labels, posted.speaks) == ("issues/analyze", BUG_LABELS, True)
-    assert (old.tokens, old.cost_usd) == (1000, 0.00014)
-
-
-def test_trial_uses_the_stored_facts_and_stores_nothing(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_processed_world(make_world, tmp_path / "own", BUG)
-    world.github.issues = {1: replace(ISSUE, title="Another title")}
-    requests, steps = list(world.github.calls), world.store.checkpoints.load(GUID)
-    trial = plan(world)
-    (request,) = trial.requests
-    assert request.prompt.name == "issues/strict"
-    assert "Spelling error in the README file" in request.task
-    new = try_again(world, MINOR).new
-    assert new is not None
-    assert (without_hash(new.result).labels, new.result.speaks, new.tokens) == (MINOR_LABELS, False, 1000)
-    assert (
-        world.github.calls,
-        world.store.checkpoints.load(GUID),
-        len(world.store.calls.calls_of(GUID)),
-        len(analyses_of(world.store, GUID)),
-    ) == (requests, steps, 1, 1)
-
-
 def test_credentials_in_a_reply_are_redacted(make_world: MakeWorld, tmp_path: Path) -> None:
     leaking = BUG.model_copy(update={"recommended_response": f"Use ghp_{'a1B2' * 9}."})
     new = try_again(make_processed_world(make_world, tmp_path / "own", BUG), leaking).new
@@ -83,20 +50,14 @@ def test_credentials_in_a_reply_are_redacted(make_world: MakeWorld, tmp_path: Pa
     assert "ghp_a1B2" not in str(new)
 
 
-def test_unusable_reply_is_the_problem_of_its_delivery(make_world: MakeWorld, tmp_path: Path) -> None:
-    result = try_again(make_processed_world(make_world, tmp_path / "own", BUG), INVALID, INVALID)
-    assert result.new is None
-    assert result.problem.startswith("Claude's reply to issues/strict@")
-    assert "cannot be used: kind" in result.problem
-
-
 def test_nothing_more_is_asked_after_an_error_of_all_calls(make_world: MakeWorld, tmp_path: Path) -> None:
     trial = plan(make_processed_world(make_world, tmp_path / "own", BUG))
-    claude = FakeClaude([Permanent("too long"), CLAUDE_DOWN, BUG])
-    first, second, third = run_trials([trial, trial, trial], Sender(claude))
+    claude, paused_s = FakeClaude([Permanent("too long"), CLAUDE_DOWN, BUG]), list[float]()
+    first, second, third = run_trials([trial, trial, trial], Sender(claude, paused_s.append, interval_s=10.0))
     assert (first.problem, third.problem) == ("too long", "not asked, because of the error above")
     assert second.problem == f"{CLAUDE_DOWN}; {CLAUDE_DOWN.remedy}"
     assert len(claude.asked) == 2
+    assert paused_s == [0.0, 10.0]
 
 
 # --- recorded shadows ------------------------------------------------------------------------------------------------
@@ -138,18 +99,3 @@ def test_prompt_id_selects_its_version_and_since_the_deliveries(world: World) ->
     assert compare_recorded(world, found.new.result.prompt_id).comparisons == (found,)
     later = world.store.now() + timedelta(seconds=1)
     assert compare_stored(world.store, "issues/strict", None, since=later).comparisons == ()
-
-
-@pytest.mark.parametrize(
-    ("prompt", "other", "excluded"),
-    [
-        ("issues/strict@3f9c2a", "issues/analyze", {"failed": 1}),
-        ("issues/strict", "issues/other", {}),
-    ],
-)
-def test_failed_shadow_is_counted_as_excluded(
-    make_world: MakeWorld, tmp_path: Path, prompt: str, other: str | None, excluded: Mapping[str, int]
-) -> None:
-    world = make_shadow_world(make_world, tmp_path / "own", BUG, CLAUDE_DOWN)
-    world.run()
-    assert compare_recorded(world, prompt, other) == Report((), excluded)
