@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from statistics import fmean
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
@@ -33,7 +33,7 @@ from hls_handler.reports.estimate import estimate, format_cost
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.trials.comparison import Difference, Report, Run
+from hls_handler.trials.comparison import Report, Run
 from hls_handler.trials.replay import NotRepeatable, load_stored_facts
 from hls_handler.trials.trial import (
     NOT_ASKED,
@@ -48,8 +48,6 @@ from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.wording import count, format_usd
 
 COLUMNS = ("delivery", "event", "thread", "comments", "tokens", "USD", "labels")
-
-Counted = TypeVar("Counted", str, Difference)
 
 
 def compare(
@@ -133,9 +131,15 @@ def _ask(
     prompt, config = get_prompt(library, name), DeliveryConfig(settings, RepositoryTable(settings), library)
     if not prompt.on:
         abort(f"{prompt.name} has no events of its own, because it follows another prompt; compare that prompt instead")
-    trials, failed = _plan(config, store, prompt, other, since, most)
+    trials = _plan(config, store, prompt, other, since, most)
     if trials:
-        print_line(_describe_cost(settings, prompt, trials), err=err)
+        total = estimate(settings.claude, *(one for trial in trials for one in trial.requests))
+        follow_up = f", and more if {prompt.then.prompt} follows" if prompt.then is not None else ""
+        print_line(
+            f"{prompt.id}: {count(total.questions, 'question')} to {', '.join(total.models)}, about "
+            f"{total.input_tokens} input tokens; {format_cost(total)} cost{follow_up}; nothing is posted",
+            err=err,
+        )
         if not yes:
             require_confirmation("Ask Claude?", what="the cost", otherwise="Claude was not asked", err=err)
     try:
@@ -145,22 +149,21 @@ def _ask(
     with client as claude:
         sender = Sender(claude, time.sleep, interval_s=1 / settings.claude.requests_per_second)
         results = run_trials(trials, sender)
-    reasons = Counter("not asked" if one.problem == NOT_ASKED else "failed" for one in results if one.new is None)
     for one in results:
         if one.problem and one.problem != NOT_ASKED:
             print_line(f"{(one.guid or '')[:8]}: {one.problem}", err=True)
-    return Report(tuple(one for one in results if one.new is not None), +(reasons + Counter(failed=failed)))
+    reasons = Counter("not asked" if one.problem == NOT_ASKED else "failed" for one in results if one.new is None)
+    return Report(tuple(one for one in results if one.new is not None), reasons)
 
 
 def _plan(
     config: DeliveryConfig, store: Storage, prompt: Prompt, other: str | None, since: datetime, most: int
-) -> tuple[list[Trial], int]:
-    """Return trials with finished deliveries, and for how many the prompt could not be rendered.
+) -> list[Trial]:
+    """Return trials with finished deliveries. A delivery that the prompt cannot be rendered with is printed.
 
     A delivery with a reply from the cache is left out: an earlier one had the same question, and it has no cost.
     """
     trials: list[Trial] = []
-    failed = 0
     for row in store.deliveries.with_checkpoint(ASK, since=since):
         if row.state != "done" or not {row.event, row.event_key} & set(prompt.on):
             continue
@@ -170,39 +173,32 @@ def _plan(
             continue
         except PromptError as exc:
             print_line(f"{row.guid[:8]}: {exc}", err=True)
-            failed += 1
             continue
         is_cached = any(answer.cached_at is not None for answer in trial.answers)
         if trial.answers and not is_cached and (other is None or is_named(other, trial.answers[0].prompt_id)):
             trials.append(trial)
         if len(trials) == most:
             break
-    return trials, failed
-
-
-def _describe_cost(settings: Settings, prompt: Prompt, trials: Sequence[Trial]) -> str:
-    total = estimate(settings.claude, *(one for trial in trials for one in trial.requests))
-    cost = "unknown cost" if format_cost(total) == "unknown" else format_cost(total)
-    follow_up = f", and more if {prompt.then.prompt} follows" if prompt.then is not None else ""
-    questions = f"{count(total.questions, 'question')} to {', '.join(total.models)}"
-    return f"{prompt.id}: {questions}, about {total.input_tokens} input tokens; {cost}{follow_up}; nothing is posted"
+    return trials
 
 
 def report_to_dict(report: Report) -> dict[str, Any]:
     """Return the output of --json. "prompt" is about the prompt that the user named first, "with" about the other."""
     pairs = [(one.new, one.old) for one in report.comparisons if one.new is not None and one.old is not None]
-    differing = sum(bool(one.differences) for one in report.comparisons)
+    differing = [one.differences for one in report.comparisons if one.differences]
+    by_group = Counter(found.group for differences in differing for found in differences)
+    by_labels = Counter(found for differences in differing for found in differences)
     return {
         "prompt": _add_up([new for new, _ in pairs]),
         "with": _add_up([old for _, old in pairs]),
         "compared": len(report.comparisons),
         "left_out": dict(report.excluded),
-        "same_labels": len(report.comparisons) - differing,
-        "differing_labels": differing,
-        "differing_by_group": dict(_rank(found.group for one in report.comparisons for found in one.differences)),
+        "same_labels": len(report.comparisons) - len(differing),
+        "differing_labels": len(differing),
+        "differing_by_group": dict(sorted(by_group.items(), key=lambda one: (-one[1], one[0]))),
         "differences": [
             {"group": found.group, "prompt": list(found.new), "with": list(found.old), "deliveries": times}
-            for found, times in _rank(found for one in report.comparisons for found in one.differences)
+            for found, times in sorted(by_labels.items(), key=lambda one: (-one[1], one[0]))
         ],
         "as_people_left_them": report.verdict if report.labels else None,
         "speaking_differently": sum(new.result.speaks != old.result.speaks for new, old in pairs),
@@ -211,8 +207,8 @@ def report_to_dict(report: Report) -> dict[str, Any]:
                 "delivery": one.guid,
                 "event": one.event_key,
                 "thread": one.conversation,
-                "prompt": _run_to_dict(one.new),
-                "with": _run_to_dict(one.old),
+                "prompt": one.new and _run_to_dict(one.new),
+                "with": one.old and _run_to_dict(one.old),
             }
             for one in report.comparisons
         ],
@@ -229,9 +225,7 @@ def _add_up(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _run_to_dict(run: Run | None) -> dict[str, Any] | None:
-    if run is None:
-        return None
+def _run_to_dict(run: Run) -> dict[str, Any]:
     return {
         "id": run.result.prompt_id,
         "labels": [label.name for label in run.result.labels],
@@ -239,11 +233,6 @@ def _run_to_dict(run: Run | None) -> dict[str, Any] | None:
         "tokens": run.tokens,
         "cost_usd": run.cost_usd,
     }
-
-
-def _rank(found: Iterable[Counted]) -> list[tuple[Counted, int]]:
-    """Return each value with the number of times that it occurs, the highest number first."""
-    return sorted(Counter(found).items(), key=lambda counted: (-counted[1], counted[0]))
 
 
 def format_comparison(document: Mapping[str, Any]) -> Iterator[str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
-from functools import partial
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
@@ -120,19 +119,16 @@ def try_(
             connect_claude(used.claude) as client,
         ):
             sender = Sender(client, time.sleep, interval_s=1 / used.claude.requests_per_second)
-            tried = try_event(
-                used, library, chosen, named_prompt, github, sender, partial(_find_state, used, chosen, notes)
-            )
+            document = {**_try_event(used, library, chosen, named_prompt, github, sender, notes), "claude": claude}
     except PayloadError as exc:
         abort(f"{chosen.name}: {exc}")
     except HlsError as exc:
         fail(with_remedy(exc))
-    document = {**tried, "claude": claude, "notes": [*tried["notes"], *notes]}
     if as_json:
         print_json(document)
     else:
         print_document(document, origin=chosen.origin, full=full)
-    if tried["end"]["state"] != "done":
+    if document["end"]["state"] != "done":
         raise typer.Exit(1)
 
 
@@ -151,14 +147,14 @@ def _find_state(
     return ConversationState(labels={}, comments={})
 
 
-def try_event(
+def _try_event(
     settings: Settings,
     library: Library,
     subject: Subject,
     prompt: Prompt | None,
     github: ReadOnlyGithub,
     sender: Sender,
-    find_state: Callable[[Event, Account], ConversationState],
+    notes: list[str],
 ) -> dict[str, Any]:
     """Run the event with `prompt`, and return the document of --json, without the key "claude".
 
@@ -178,6 +174,8 @@ def try_event(
         effective = rule.effective if rule else table.find(repository) or without_entry(settings)
         rule = Rule(event.key, prompt.name, effective, prompt.path)
     is_settled = conversation is not None and (conversation.state == "closed" or conversation.locked)
+    if is_settled and github.assume_open:
+        notes.append(ASSUMED_OPEN)
     outcomes: list[Outcome] = []
     try:
         if rule is None:
@@ -190,7 +188,7 @@ def try_event(
             source = read_facts(event, reader, settings, library, rule.effective, rule.prompt)
             job = make_job(source, library, rule.prompt, key, sender.send)
             reasons = [source.handler.run(job).reason]
-            stored = find_state(event, bot)
+            stored = _find_state(settings, subject, notes, event, bot)
             # A dry run writes nothing, so it calls no other method of `clients.comments.History`.
             history: Any = SimpleNamespace(labels=lambda: stored.labels, comment=stored.comments.get)
             writer = github.writer(
@@ -218,7 +216,7 @@ def try_event(
         "rule": routed.why(settings.sources) if isinstance(routed, Rule) else None,
         "prompt": rule.prompt if rule else None,
         "named_by_option": is_forced,
-        "notes": [ASSUMED_OPEN] if is_settled and github.assume_open else [],
+        "notes": notes,
         "questions": list(map(_question_to_dict, sender.questions)),
         "outcomes": [{key: value for key, value in asdict(one).items() if key != "url"} for one in outcomes],
         "end": {"state": state, "reason": reason},
