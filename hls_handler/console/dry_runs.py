@@ -70,7 +70,6 @@ class DryRunPages:
             estimate=estimate(config.settings.claude, *trial.requests) if trial else None,
             said=said,
             problem=problem,
-            other=self._runs.running if not is_running else None,
             used=self._store.calls.count_last_hour(),
             most=self._frame.settings.claude.calls_per_hour,
         )

@@ -29,7 +29,7 @@ from hls_handler.errors import HlsError, PromptError, StoreUnavailable
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library, diff_texts
 from hls_handler.prompting.render import render_comment
-from hls_handler.prompting.source_files import COMMENT_SUFFIX, SHARED_COMMENT, UNSAVED, SourceFile
+from hls_handler.prompting.source_files import COMMENT_SUFFIX, SHARED_COMMENT, SourceFile
 from hls_handler.prompting.variables import sample_values
 from hls_handler.reports.estimate import Estimate, estimate, format_cost
 from hls_handler.storage import Storage
@@ -42,7 +42,6 @@ NUMBERS = (1, 5, 10, 20)
 MAX_EDIT_BYTES = 256 * 1024
 """Limit on the form, in which most characters of a text have one to three bytes."""
 
-MAX_PROBLEMS = 50
 MAX_PREPARED = 4
 """Rendered edits that one process keeps until they are sent."""
 
@@ -147,7 +146,8 @@ class PromptEdits:
 
     def _try(self, request: Request, library: Library, edit: Edit, *, said: str = "", status: int = 200) -> Response:
         """Render the edit, and show it with its cost, or with its problems."""
-        prepared, problems = None, list[str]()
+        prepared: Prepared | None = None
+        problems: Sequence[str] = ()
         try:
             prepared = self._prepare(library, edit)
             with self._lock:
@@ -158,9 +158,7 @@ class PromptEdits:
             raise
         except HlsError as exc:
             problems = _list_problems(exc)
-        return self._page(
-            request, library, edit, prepared=prepared, problems=problems, is_tried=True, said=said, status=status
-        )
+        return self._page(request, library, edit, prepared=prepared, problems=problems, said=said, status=status)
 
     def _prepare(self, library: Library, edit: Edit) -> Prepared:
         """Render the edit with the delivery of the form, those with corrections, then the newest. Raises `HlsError`."""
@@ -185,7 +183,7 @@ class PromptEdits:
         return Prepared(
             edit,
             _diff(library, edit),
-            [*map(_shorten_path, edited.warnings)],
+            edited.warnings,
             _render_edited_comment(edited, edit, first),
             tuple(trials),
             failed,
@@ -202,7 +200,6 @@ class PromptEdits:
         *,
         prepared: Prepared | None = None,
         problems: Sequence[str] = (),
-        is_tried: bool = False,
         said: str = "",
         status: int = 200,
     ) -> Response:
@@ -215,7 +212,6 @@ class PromptEdits:
             is_shipped=Path(_find_file(library, edit.name, edit.file).file).is_relative_to(shipped.PROMPTS),
             diff=_diff(library, edit),
             problems=problems,
-            is_tried=is_tried,
             prepared=prepared,
             said=said,
             numbers=NUMBERS,
@@ -239,14 +235,9 @@ def _diff(library: Library, edit: Edit) -> list[str]:
     return diff_texts(before, after)
 
 
-def _list_problems(error: HlsError) -> list[str]:
-    """Return the problems, at most 50: "edit/issues/analyze.j2:3: ..."."""
-    return [*map(_shorten_path, error.problems[:MAX_PROBLEMS])] if isinstance(error, PromptError) else [str(error)]
-
-
-def _shorten_path(message: str) -> str:
-    """Return the message with a name for the edited file that does not look like a file of the current folder."""
-    return message.removeprefix(f"{Path.cwd().as_posix().rstrip('/')}/") if f"/{UNSAVED}/" in message else message
+def _list_problems(error: HlsError) -> Sequence[str]:
+    """Return the problems: "/unsaved/issues/analyze.j2:3: ..."."""
+    return error.problems if isinstance(error, PromptError) else [str(error)]
 
 
 def _render_edited_comment(library: Library, edit: Edit, trial: Trial) -> str | None:

@@ -26,7 +26,7 @@ from hls_handler.settings.yaml_parser import Sources
 
 COMMENT_SUFFIX = ".comment.md.j2"
 BASE = "base.j2"
-UNSAVED = "edit"
+UNSAVED = "/unsaved"
 """Folder that messages name for the files in the argument `unsaved`, which are in no folder."""
 
 SHARED_COMMENT = "generic.comment.md.j2"

@@ -73,7 +73,6 @@ def test_only_one_dry_run_is_in_progress(make_world: MakeWorld) -> None:
     page = browser.get(DRY_RUN).body.decode()
     assert "is running since" in page
     assert '<meta http-equiv="refresh" content="2">' in page
-    assert f"in progress, of delivery {GUID}" in browser.text("/deliveries/second/dry-run")
     again = browser.post(DRY_RUN, {"csrf_token": token})  # a double click
     assert (again.status, again.headers["location"]) == (303, DRY_RUN)
     refused = browser.post("/deliveries/second/dry-run", {"csrf_token": token})

@@ -157,7 +157,7 @@ def test_edit_is_rendered_with_diff_and_cost_and_changes_no_file(author: Browser
     assert "The text is that of the file." in unchanged
     base = "{% block system %}{{ sender.login }}{% endblock %}{% block task %}{% endblock %}"
     wrong = edit(author, base, file="base.j2").body.decode()
-    assert "<li>edit/base.j2:1: the system block shows text from an event, but it must be the same" in wrong
+    assert "<li>/unsaved/base.j2:1: the system block shows text from an event, but it must be the same" in wrong
 
 
 def test_edit_is_sent_only_after_its_cost_was_shown(author: Browser, store: Storage) -> None:
@@ -278,7 +278,7 @@ def test_without_a_key_edits_are_tried_only_if_claude_is_the_sandbox(author: Bro
 )
 def test_rule_9_unsaved_template_is_sandboxed(author: Browser, template: str, problem: str) -> None:
     page = unescape(edit(author, with_task(template)).body.decode())
-    assert "<li>edit/issues/analyze.j2:" in page
+    assert "<li>/unsaved/issues/analyze.j2:" in page
     assert problem in page
     assert "Send to Claude" not in page
 
