@@ -11,7 +11,6 @@ import pytest
 from hls_handler.settings.model import Review
 from tests.console.rerun_world import DRY_RUN, REPLY, RerunBrowser, run
 from tests.engine.conftest import make_world
-from tests.engine.fakes import CLAUDE_DOWN
 from tests.engine.shadow_world import load_cached, shadow_settings
 from tests.engine.test_run_prompts import make_review_world
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld
@@ -99,10 +98,8 @@ def test_stop_ends_the_run_before_the_next_call(make_world: MakeWorld, tmp_path:
     assert begin(browser) == 409
 
 
-def test_failure_is_shown_with_what_to_do(make_world: MakeWorld) -> None:
-    browser = RerunBrowser(run(make_world, BUG), CLAUDE_DOWN)
-    begin(browser)
-    assert f"{CLAUDE_DOWN}; {CLAUDE_DOWN.remedy}" in browser.finished()
+def test_defect_is_shown_and_ends_the_run(make_world: MakeWorld) -> None:
+    browser = RerunBrowser(run(make_world, BUG), BUG)
     browser.client.on_call = lambda _: 1 / 0  # type: ignore[assignment]
     begin(browser)
     assert "a defect in HLS, please report it: ZeroDivisionError" in browser.finished()

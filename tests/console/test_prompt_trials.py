@@ -113,12 +113,3 @@ def test_trial_compares_new_labels_with_those_that_people_left(world: World, tmp
     assert "kind: wrong" in third
     assert "<img" not in author.get(REPLY).body.decode()
     assert world.store.calls.count_last_hour() == 3  # those of the deliveries
-
-
-def test_trial_ends_when_the_service_stops(world: World, tmp_path: Path) -> None:
-    author = Author(world, tmp_path / "own", HIGH)
-    author.client.on_call = lambda _: author.console.stop()
-    assert send(author, TEMPLATE, author.try_with("5"), most="5").status == 303
-    text = author.result()
-    assert len(author.client.asked) == 1
-    assert "The service was stopped. issues.opened" in text

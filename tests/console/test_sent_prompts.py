@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
 from sqlalchemy import update
 
 from hls_handler.console.sent_prompts import IDENTICAL
@@ -82,10 +81,7 @@ def test_page_says_what_is_not_stored(make_world: MakeWorld) -> None:
     assert "cannot be shown: its event is not stored; events are kept for storage.body_days" in browser.text(PROMPT)
 
 
-@pytest.mark.parametrize("state", ["queued", "running"])
-def test_delivery_without_a_call_says_so(make_world: MakeWorld, state: str) -> None:
+def test_delivery_without_a_call_says_so(make_world: MakeWorld) -> None:
     world = make_world(BUG)
     world.accept()
-    if state == "running":
-        world.claim()
     assert "Claude was not asked" in RerunBrowser(world).text(PROMPT)
