@@ -164,23 +164,24 @@ def find_kept(stored: StoredFacts, library: Library, name: str) -> Mapping[int, 
     follows = name == VERIFY_PROMPT or (library.predecessors(name) and not library.prompts[name].on)
     if not follows:
         return {}
-    kept: dict[int, ValidReply] = {}
-    for (step_name, index), step in stored.steps.items():
-        reply = decode_answer(step, library) if step_name == ASK and index < FIRST_SHADOW_STEP else None
-        if reply is not None and reply.prompt_name != name:
-            kept[index] = reply
+    replies = _decode_replies(stored, lambda _: library, of_shadow=False)
+    kept = {index: replies[index] for index in sorted(replies) if replies[index].prompt_name != name}
     if not kept:
         raise NotRepeatable(f"it has no reply of the prompt that precedes {name}")
-    return dict(sorted(kept.items()))
+    return kept
 
 
 def _decode_replies(stored: StoredFacts, restore: Restore, *, of_shadow: bool) -> Mapping[int, ValidReply]:
+    """Return the stored replies by index, each as its prompt has it in the library of `restore`, or as it is shown."""
     replies: dict[int, ValidReply] = {}
     for (name, index), step in stored.steps.items():
-        shown = decode_reply_for_display(step) if name == ASK and (index >= FIRST_SHADOW_STEP) == of_shadow else None
-        if shown is not None:
-            reply = decode_answer(step, restore(shown.prompt_id)) or shown
-            replies[index] = replace(reply, unshown=UNSHOWN.decode(stored.steps.get((UNSHOWN.name, index))) or ())
+        reply = decode_reply_for_display(step) if name == ASK and (index >= FIRST_SHADOW_STEP) == of_shadow else None
+        if reply is None:
+            continue
+        prompt = restore(reply.prompt_id).prompts.get(reply.prompt_name)  # None: the prompt was removed
+        if prompt is not None:
+            reply = decode_reply(step, reply_type=prompt.reply, model=prompt.reply_model) or reply
+        replies[index] = replace(reply, unshown=UNSHOWN.decode(stored.steps.get((UNSHOWN.name, index))) or ())
     return replies
 
 
@@ -190,11 +191,3 @@ def _join(libraries: Iterable[Library]) -> Library:
     prompts = {name: prompt for one in (first, *others) for name, prompt in one.prompts.items()}
     conditions = {name: condition for one in (first, *others) for name, condition in one.conditions.items()}
     return replace(first, prompts=prompts, conditions=conditions)
-
-
-def decode_answer(step: Checkpoint | None, library: Library) -> ValidReply | None:
-    """Return a stored reply as its prompt in the library has it, or as it can be shown."""
-    displayed = decode_reply_for_display(step)
-    prompt = library.prompts.get(displayed.prompt_id.partition("@")[0]) if displayed is not None else None
-    reply = decode_reply(step, reply_type=prompt.reply, model=prompt.reply_model) if prompt is not None else None
-    return reply or displayed  # `displayed`: the prompt was removed or has other fields now
