@@ -31,7 +31,7 @@ from hls_handler.cli.options import (
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.clients.github import ReadOnlyGithub
 from hls_handler.db.files import database_exists
-from hls_handler.engine.asking import advise
+from hls_handler.engine.asking import advise, find_review_budget
 from hls_handler.engine.library import GUID
 from hls_handler.engine.posting import preview
 from hls_handler.errors import (
@@ -53,7 +53,7 @@ from hls_handler.settings.yaml_parser import format_yaml
 from hls_handler.storage import Storage
 from hls_handler.store.conversations import ConversationState
 from hls_handler.trials.replay import read_facts
-from hls_handler.trials.trial import Question, Sender, UnusableAnswer, find_limit, make_job
+from hls_handler.trials.trial import Question, Sender, UnusableAnswer, make_job
 from hls_handler.web.webhook import check_payload
 from hls_handler.wording import add_usd, count, format_usd
 
@@ -183,7 +183,7 @@ def _try_event(
             hint = "" if isinstance(routed, Ignored) and routed.kind == "asked to skip" else FORCE_HINT
             state, reason = "ignored", f"the service would ignore this event, see above{hint}"
         else:
-            sender.begin(find_limit(settings, rule.effective, event))
+            sender.begin(find_review_budget(event, settings, rule.effective))
             reader, key, nothing = github.reader(repository, bot=bot), secrets.token_bytes(16), lambda: None
             source = read_facts(event, reader, settings, library, rule.effective, rule.prompt)
             job = make_job(source, library, rule.prompt, key, sender.send)

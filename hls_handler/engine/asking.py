@@ -180,6 +180,7 @@ def _call(
     cached = None if cache_key is None else _find_cached(job, rendered, index, cache_key)
     if cached is not None:
         return cached
+    review = find_review_budget(job.event, job.config.settings, job.rule.effective)
     call = job.wait_in_place(
         lambda: store.calls.begin(
             job.lease,
@@ -189,7 +190,7 @@ def _call(
             estimate=estimate,
             requests_per_second=claude.requests_per_second,
             calls_per_hour=claude.calls_per_hour,
-            review=_review_budget(job) if index < FIRST_SHADOW_STEP else None,
+            review=review if index < FIRST_SHADOW_STEP else None,
             is_cache_miss=cache_key is not None,
             request_digest=digest,
             sources=sources,
@@ -351,11 +352,10 @@ def _find_cached(job: Job, rendered: RenderedPrompt, index: int, key: CacheKey) 
     return answer
 
 
-def _review_budget(job: Job) -> ReviewBudget | None:
+def find_review_budget(event: Event, settings: Settings, effective: EffectiveSettings) -> ReviewBudget | None:
     """Return the limits on the cost of the calls for a pull request; None if the event is another one."""
-    if job.event.name != "pull_request":
+    if event.name != "pull_request":
         return None
-    settings, effective = job.config.settings, job.rule.effective
 
     def where(name: str) -> str:
         return settings.sources.where(effective.find_key(f"review.{name}", settings))

@@ -17,7 +17,7 @@ from typing import Any
 from hls_handler.actions import Action, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, UnusableReply, Usage, ValidReply
 from hls_handler.engine.active_config import Claude, DeliveryConfig
-from hls_handler.engine.asking import PROMPT_SECRET, UNUSABLE
+from hls_handler.engine.asking import PROMPT_SECRET, UNUSABLE, find_review_budget
 from hls_handler.engine.job import ASK, decode_reply, decode_reply_for_display, encode_reply
 from hls_handler.engine.posting import LABELS_BEFORE, OUTCOME
 from hls_handler.engine.shadow import SHADOW, prompt_result
@@ -31,10 +31,8 @@ from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt, render
 from hls_handler.routing import Rule
-from hls_handler.settings.effective import EffectiveSettings
-from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.store.calls import CallRow
+from hls_handler.store.calls import CallRow, ReviewBudget
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.trials.comparison import Comparison, LabelSets, Report, Run, sum_calls
 from hls_handler.trials.replay import (
@@ -50,7 +48,6 @@ from hls_handler.untrusted.redaction import redact
 NOT_ASKED = "not asked, because of the error above"
 NOTHING_KEPT: Mapping[int, ValidReply] = MappingProxyType({})
 PULL_REQUEST = "pull_request"
-"""Event whose calls `review.max_usd` limits."""
 
 
 class UnusableAnswer(Permanent):
@@ -59,21 +56,6 @@ class UnusableAnswer(Permanent):
     def __init__(self, rendered: RenderedPrompt, reply: UnusableReply) -> None:
         super().__init__(f"Claude's reply to {rendered.prompt.id} cannot be used: {reply.problem}")
         self.rendered, self.reply = rendered, reply
-
-
-@dataclass(frozen=True, slots=True)
-class CostLimit:
-    max_usd: float
-    where: str  # "/srv/hls/settings.yaml:14 (review.max_usd)"
-
-    def check(self, spent: Iterable[Usage], estimate: Usage) -> None:
-        """Raise `BudgetExceeded` if the next call does not fit the limit. An unknown price counts as 0."""
-        spent_usd, next_usd = sum(usage.cost_usd or 0 for usage in spent), estimate.cost_usd or 0
-        if round((spent_usd + next_usd) * 1_000_000) > round(self.max_usd * 1_000_000):
-            raise BudgetExceeded(
-                f"the next call to Claude may cost {next_usd:.6f} USD, the calls of this dry run have cost "
-                f"{spent_usd:.6f} USD, and {self.where} allows {self.max_usd:.6f} USD"
-            )
 
 
 @dataclass(slots=True)
@@ -104,9 +86,9 @@ class Sender:
         self._claude, self._wait, self._observe = claude, wait, observe
         self._interval_s, self._next_s = interval_s, 0.0
         self.questions: list[Question] = []  # since `begin`
-        self._limit: CostLimit | None = None
+        self._limit: ReviewBudget | None = None
 
-    def begin(self, limit: CostLimit | None) -> None:
+    def begin(self, limit: ReviewBudget | None) -> None:
         """Begin the requests about a delivery, which may cost as much as `limit` allows."""
         self.questions, self._limit = [], limit
 
@@ -123,10 +105,19 @@ class Sender:
             raise UnusableAnswer(rendered, answer)
         return answer
 
+    def _check_limit(self, estimate: Usage) -> None:
+        """Raise `BudgetExceeded` if the next call does not fit the limit. An unknown price counts as 0."""
+        spent_usd, next_usd = sum(usage.cost_usd or 0 for usage in self.usages), estimate.cost_usd or 0
+        limit = self._limit
+        if limit is not None and round((spent_usd + next_usd) * 1_000_000) > round(limit.max_usd * 1_000_000):
+            raise BudgetExceeded(
+                f"the next call to Claude may cost {next_usd:.6f} USD, the calls of this dry run have cost "
+                f"{spent_usd:.6f} USD, and {limit.where} allows {limit.max_usd:.6f} USD"
+            )
+
     def _ask(self, rendered: RenderedPrompt, correction: UnusableReply | None) -> ValidReply | UnusableReply:
         estimate = self._claude.upper_estimate(rendered, correction=correction)
-        if self._limit is not None:
-            self._limit.check(self.usages, estimate)
+        self._check_limit(estimate)
         self._wait(self._next_s)
         self._next_s = self._interval_s
         question = Question(rendered, estimate.model, correction)
@@ -156,7 +147,7 @@ class Trial:
     answers: tuple[ValidReply, ...]  # the stored ones
     old: Run | None
     corrections: tuple[AppliedLabel, ...]  # of the labels in the conversation
-    limit: CostLimit | None
+    limit: ReviewBudget | None
 
     @property
     def prompt_id(self) -> str:
@@ -245,14 +236,6 @@ def render_requests(
     return tuple(found)
 
 
-def find_limit(settings: Settings, effective: EffectiveSettings, event: Event) -> CostLimit | None:
-    """Return the limit on the cost of a review; None for other events."""
-    if event.name != PULL_REQUEST:
-        return None
-    where = settings.sources.where(effective.find_key("review.max_usd", settings))
-    return CostLimit(effective.review.max_usd, where)
-
-
 def run_trials(trials: Iterable[Trial], sender: Sender) -> tuple[Comparison, ...]:
     """Return a comparison for each trial. After an error that all calls would get, no more are asked."""
     results: list[Comparison] = []
@@ -296,7 +279,7 @@ def plan_trial(store: Storage, source: StoredFacts, config: DeliveryConfig, prom
         answered.answers if answered else (),
         None if row is None else _load_old_run(store, row, source, answered, prompt),
         () if row is None else tuple(store.corrections.of_conversation(row)),
-        find_limit(config.settings, source.effective, event),
+        find_review_budget(event, config.settings, source.effective),
     )
 
 
