@@ -16,7 +16,6 @@ from hls_handler.console.frame import Frame
 from hls_handler.engine.asking import PROMPT_SECRET
 from hls_handler.engine.library import families
 from hls_handler.errors import HlsError, PromptError
-from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library, origin
 from hls_handler.prompting.render import COMMON, RenderedPrompt, estimate_tokens
@@ -133,7 +132,6 @@ class PromptPages:
             "prompt": prompt,
             "triggers": format_triggers(library, prompt),
             "origin": origin(sources, shipped.PROMPTS),
-            "unused": _describe_unused(library, name),
             "files": [(one, library.references(one)) for one in sources.sources],
             "fields": format_custom_fields(prompt),
             "labels": list(list_labels(prompt.reply_model)),
@@ -161,12 +159,3 @@ def _document(library: Library, name: str) -> list[VariableDoc]:
     for other in library.predecessors(name):
         hints["analysis"] = library.prompts[other].reply_model
     return document_variables(hints, (variables for _, variables in family.samples()))
-
-
-def _describe_unused(library: Library, name: str) -> str:
-    if name == VERIFY_PROMPT:
-        return "It runs after a review that has findings, or if lines of an earlier finding have changed."
-    before = library.predecessors(name)
-    if before:
-        return f"It runs after {' and '.join(before)}."
-    return "No entry of repositories enables an event of this prompt."
