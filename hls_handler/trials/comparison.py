@@ -126,7 +126,8 @@ class Comparison:
     def fields(self) -> tuple[Field, ...]:
         """The fields of the replies, without findings."""
         fields: list[Field] = []
-        for one, other in zip_longest(_replies(self.old), _replies(self.new)):
+        before_and_after = (run.replies if run is not None else () for run in (self.old, self.new))
+        for one, other in zip_longest(*before_and_after):
             prompt = (other or one)[0].partition("@")[0]
             before, after = one[1] if one else {}, other[1] if other else {}
             names = [name for name in dict.fromkeys([*before, *after]) if name != FINDINGS]
@@ -136,7 +137,7 @@ class Comparison:
     @property
     def differences(self) -> tuple[Difference, ...]:
         """The label groups for which the two prompts requested different labels."""
-        old, new = _by_group(_requested(self.old)), _by_group(_requested(self.new))
+        old, new = (_by_group(run.result.labels if run is not None else ()) for run in (self.old, self.new))
         found = (Difference(group, new.get(group, ()), old.get(group, ())) for group in dict.fromkeys([*new, *old]))
         return tuple(difference for difference in found if difference.new != difference.old)
 
@@ -184,14 +185,6 @@ class Comparison:
         lines = list(unified_diff(before, after, lineterm="", n=3))[2:]  # without the names of the files
         kinds = {"+": "added", "-": "removed", "@": "skipped"}
         return tuple((kinds.get(line[:1], "same"), line) for line in lines)
-
-
-def _replies(run: Run | None) -> Sequence[tuple[str, Mapping[str, Any]]]:
-    return () if run is None else run.replies
-
-
-def _requested(run: Run | None) -> Sequence[RequestedLabel]:
-    return () if run is None else run.result.labels
 
 
 def _show(reply: Mapping[str, Any], name: str) -> str | None:
