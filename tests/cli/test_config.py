@@ -158,14 +158,6 @@ def test_each_problem_is_printed_with_file_and_line(tmp_path: Path, content: byt
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"{tmp_path}/mine.yaml{message}\n")
 
 
-def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["config", "check-repository", str(tmp_path / "mine.yaml")])
-    assert (result.exit_code, result.stderr) == (
-        2,
-        f"{tmp_path}/mine.yaml: cannot be read: No such file or directory\n",
-    )
-
-
 @pytest.mark.parametrize(("arguments", "name"), [((), "settings"), (("--repository",), "repository")])
 def test_the_printed_schema_is_the_shipped_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], name: str

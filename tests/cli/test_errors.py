@@ -72,13 +72,6 @@ def changed(database: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def test_a_payload_that_is_nested_too_deeply_is_rejected(folder: Path, config: tuple[str, str]) -> None:
-    (folder / "event.json").write_text("[" * 200_000)
-    result = hls("send", "./event.json", *config)
-    assert result.exit_code == 2
-    assert result.stderr == f"{folder}/event.json is not JSON: it is nested too deeply\n"
-
-
 def test_a_database_error_during_a_write_is_reported_with_its_setting(config: tuple[str, str], database: Path) -> None:
     with changed(database) as connection:
         connection.execute(
@@ -91,14 +84,6 @@ def test_a_database_error_during_a_write_is_reported_with_its_setting(config: tu
         "is full; "
         "free disk space\n"
     )
-
-
-def test_a_pause_creates_a_missing_database(folder: Path, config: tuple[str, str]) -> None:
-    result = hls("pause", *config)
-    assert result.exit_code == 0
-    assert result.stdout.startswith("everything is paused since ")
-    with changed(folder / "hls.db") as connection:
-        assert connection.execute("SELECT version_num FROM hls_version").fetchone() == ("0.4.0",)
 
 
 def test_a_command_that_reads_deliveries_creates_no_database(folder: Path, config: tuple[str, str]) -> None:

@@ -9,12 +9,10 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from hls_handler.cli.service_process import ServiceProcess
 from hls_handler.db.files import hold_exclusively
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import violations
@@ -99,27 +97,15 @@ repositories: [{{name: octo/widgets}}]
     assert sandbox.api_key.encode() not in b"".join(path.read_bytes() for path in written)
 
 
-@pytest.mark.parametrize("option", [[], ["--fresh"]], ids=["as it is", "fresh"])
-def test_a_second_demo_does_not_change_files_of_the_running_one(folder: Path, option: list[str]) -> None:
+def test_a_second_demo_does_not_change_files_of_the_running_one(folder: Path) -> None:
     settings = folder / "data" / "demo" / "settings.yaml"
     settings.write_text("those of the running demo")
     with hold_exclusively(f"sqlite:///{folder}/data/demo/hls.db"):
-        ended = hls("demo", *option, folder=folder)
+        ended = hls("demo", "--fresh", folder=folder)
     assert ended.returncode == 2
     assert f"the demo cannot run: the database sqlite:///{folder}/data/demo/hls.db is locked" in ended.stdout
     assert f"(process {os.getpid()})" in ended.stdout
     assert settings.read_text() == "those of the running demo"
-
-
-def test_last_words_contain_only_output_of_the_current_run(tmp_path: Path) -> None:
-    log = tmp_path / "service.log"
-    log.write_text("the words of an earlier run\n")
-    with closing(ServiceProcess(tmp_path / "gone.yaml", log=log, variables={})) as service:
-        assert not service.wait_until_up()
-        assert (
-            service.last_log_lines()
-            == f"{tmp_path}/gone.yaml: there is no such file; name another with --config or HLS_CONFIG"
-        )
 
 
 def test_a_killed_service_of_the_demo_is_restarted(folder: Path) -> None:

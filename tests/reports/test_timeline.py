@@ -74,9 +74,7 @@ def test_finished_delivery_has_all_steps_with_their_cost(store: Storage, skew: S
     )
     row = row_of(store, "g1")
     document = report_to_dict(load_report(store, row))
-    assert (document["success"], document["github_requests"], len(document["steps"])) == (True, 6, 7)
-    assert document["cost_usd"] == 0.037038
-    assert document["output_tokens"] == 60
+    assert (document["cost_usd"], document["output_tokens"], len(document["steps"])) == (0.037038, 60, 7)
     assert document["started_at"] is not None
 
 
@@ -101,19 +99,13 @@ def test_dead_delivery_failed_at_the_first_step_without_a_result(store: Storage)
     ]
 
 
-def test_failed_call_and_an_error_after_the_calls_are_at_the_question(store: Storage) -> None:
+def test_error_after_the_calls_is_at_the_question(store: Storage) -> None:
     lease = begin(store, "g1")
-    store.checkpoints.save(lease, RULE, GATHER)
-    call(store, lease, "refused", error="refused")
-    store.checkpoints.save(lease, StatusChange({"analysis_status": "failed", "analysis_error": "Claude refused"}))
-    store.queue.dead_letter(lease, reason="Claude refused")
-    assert steps(store)[2:] == [("ask", "failed", "refused"), ("post", "not reached", None)]
-    lease = begin(store, "g2")
     store.checkpoints.save(lease, RULE, GATHER)
     call(store, lease, "ok")
     store.checkpoints.save(lease, StatusChange({"analysis_status": "failed", "analysis_error": "no budget"}))
     store.queue.dead_letter(lease, reason="no budget")
-    assert steps(store, "g2")[2:] == [
+    assert steps(store)[2:] == [
         ("ask", "done", None),
         ("ask", "failed", "no budget"),
         ("post", "not reached", None),

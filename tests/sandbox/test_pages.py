@@ -7,7 +7,7 @@ from typing import Any
 
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
-from tests.sandbox.conftest import REPOSITORY, Answer, ask, seed_story
+from tests.sandbox.conftest import REPOSITORY, Answer, ask
 
 EVIL = '"><script>alert(1)</script>'
 RUN = f"/{REPOSITORY}/actions/runs/19041222731"
@@ -22,16 +22,11 @@ def assert_escaped(sandbox: Sandbox, *paths: str) -> None:
     for path in paths:
         answer = page(sandbox, path)
         assert answer.status == 200
+        assert "HLS sandbox: canned answers, not Claude</title>" in answer.text
         assert "<script" not in answer.text
         assert answer.headers["content-security-policy"] == (
             "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
-
-
-def test_every_page_says_that_answers_are_canned(sandbox: Sandbox) -> None:
-    seed_story(sandbox)
-    for path in ("/", f"/{REPOSITORY}/issues/11"):
-        assert "HLS sandbox: canned answers, not Claude</title>" in page(sandbox, path).text
 
 
 def test_untrusted_text_of_a_pull_request_and_its_reviews_is_escaped(sandbox: Sandbox) -> None:
