@@ -40,7 +40,6 @@ class FakeTerminal(Terminal):
     """Answers questions by their beginning; a list has one answer for each time the question is asked."""
 
     answers: dict[str, str | list[str]] = field(default_factory=dict)
-    on_wait: Callable[[], bool] = lambda: False
     is_present: bool = True
 
     def read_answer(self, question: str, default: str | None, *, is_hidden: bool = False) -> str:
@@ -48,11 +47,8 @@ class FakeTerminal(Terminal):
         assert found is not None, question
         return found.pop(0) if isinstance(found, list) else found
 
-    def wait_for_enter(self, timeout_s: float) -> bool:
-        return self.on_wait()
 
-
-NO_TERMINAL = FakeTerminal(on_wait=lambda: pytest.fail("waits without an end"), is_present=False)
+NO_TERMINAL = FakeTerminal(is_present=False)
 
 
 @pytest.fixture
@@ -85,7 +81,8 @@ def run(sandbox: Sandbox, folder: Path) -> Run:
         environ: dict[str, str] | None = None,
         **options: object,
     ) -> None:
-        given = {"github_url": sandbox.github_url, "claude_url": sandbox.claude_url, **options}
+        urls = {"github_url": sandbox.github_url, "claude_url": sandbox.claude_url}
+        given = {"sleep": lambda _seconds: None, **urls, **options}
         variables = environ if environ is not None else {"ANTHROPIC_API_KEY": KEY}
         opened = (browser or Browser()).open
         run_init(Session(variables, terminal, opened, lambda _: None, **given))  # type: ignore[arg-type]
@@ -205,25 +202,15 @@ def test_a_confirmation_needs_a_yes_or_the_option() -> None:
     assert session(FakeTerminal()).confirm("Replace it?") is False
     assert session(FakeTerminal(), yes=True).confirm("Replace it?") is True
     with pytest.raises(SettingsError, match="add --yes to confirm: Replace it"):
-        session(Terminal(None)).confirm("Replace it?")
-
-
-def test_waiting_ends_with_the_time_or_with_enter() -> None:
-    read, write = os.pipe()
-    with os.fdopen(read) as stream, os.fdopen(write, "w") as keyboard:
-        terminal = Terminal(stream)
-        assert terminal.wait_for_enter(0) is False
-        print(file=keyboard, flush=True)
-        assert terminal.wait_for_enter(10) is True
-        assert terminal.wait_for_enter(0) is False
+        session(Terminal(is_present=False)).confirm("Replace it?")
 
 
 def test_an_interruption_before_the_installation_continues_there_with_the_same_app(run: Run, sandbox: Sandbox) -> None:
-    def interrupt() -> bool:
+    def interrupt(_seconds: float) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(FakeTerminal(on_wait=interrupt), Browser(installs=False), **APP)
+        run(FakeTerminal(), Browser(installs=False), **APP, sleep=interrupt)
     key = Path("config/github-app.pem").read_bytes()
     second = Browser()
     run(FakeTerminal(), second)

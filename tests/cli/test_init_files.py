@@ -87,7 +87,7 @@ for path in sys.argv[1:]:
 
 
 def test_git_ignores_secret_files_their_copies_and_what_a_kill_leaves(tmp_path: Path) -> None:
-    session = Session({}, Terminal(None), lambda _: None, config=tmp_path / SETTINGS_FILE.name)
+    session = Session({}, Terminal(is_present=False), lambda _: None, config=tmp_path / SETTINGS_FILE.name)
     paths = [tmp_path / DOTENV, session.key_path, session.pending_path, session.settings_path]
     subprocess.run([sys.executable, "-c", KILLED_BEFORE_RENAME, *paths], check=True)
     left = list(tmp_path.iterdir())

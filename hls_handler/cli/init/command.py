@@ -153,7 +153,7 @@ def init(
     try:
         session = Session(
             os.environ,
-            Terminal(sys.stdin if sys.stdin.isatty() else None),
+            Terminal(is_present=sys.stdin.isatty()),
             (lambda _url: False) if no_browser else _open_browser,
             config=config,
             app=app,

@@ -182,8 +182,8 @@ def _read_pending(session: Session) -> str | CreatedApp:
 
 
 def _wait_for_installation(session: Session, app: App, url: str, *, opened: bool) -> tuple[str, ...]:
-    """Return the repositories on which the App is installed; () if the user does not wait."""
-    said, waiting = "", "; waiting for it (Enter: continue without)" if session.wait else ""
+    """Return the repositories on which the App is installed; () if there are none and the user does not wait."""
+    said, waiting = "", "; waiting for it (Ctrl-C, then --no-wait: continue without)" if session.wait else ""
     while True:
         try:
             if repositories := list_repositories(app):
@@ -199,8 +199,7 @@ def _wait_for_installation(session: Session, app: App, url: str, *, opened: bool
         if not opened:
             opened = True
             session.open_browser(url)
-        if session.terminal.wait_for_enter(POLL_S):
-            return ()
+        session.sleep(POLL_S)
 
 
 # --- token -------------------------------------------------------------------------------------------------------

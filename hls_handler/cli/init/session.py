@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import select
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import typer
@@ -28,21 +27,15 @@ T = TypeVar("T")
 
 
 class Terminal:
-    """The terminal of this process. `stream` is its standard input; None: no person can answer."""
+    """The terminal of this process."""
 
-    def __init__(self, stream: TextIO | None) -> None:
-        self.is_present = stream is not None
-        self._streams = [] if stream is None else [stream]
+    def __init__(self, *, is_present: bool) -> None:
+        self.is_present = is_present  # else no person can answer
 
     def read_answer(self, question: str, default: str | None, *, is_hidden: bool = False) -> str:
         """Return a line; `default` for an empty one. Without a default, repeat the question."""
         shown = escape_unprintable(question)
         return str(typer.prompt(shown, default=default, show_default=bool(default), hide_input=is_hidden)).strip()
-
-    def wait_for_enter(self, timeout_s: float) -> bool:
-        """Return True as soon as Enter is pressed, and False after `timeout_s`."""
-        readable, _, _ = select.select(self._streams, [], [], timeout_s)
-        return bool(readable and (readable[0].readline() or True))
 
     def ask(
         self, question: str, default: str | None, parse: Callable[[str], T], *, option: str, is_hidden: bool = False
@@ -65,7 +58,7 @@ class Session:
     environ: Mapping[str, str]
     terminal: Terminal
     open_browser: Callable[[str], object]
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], object] = time.sleep
     config: Path | None = None
     app: bool = False
     name: str | None = None
