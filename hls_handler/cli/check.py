@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from fnmatch import fnmatchcase
 from functools import cache
 from typing import Annotated
 
@@ -25,7 +24,6 @@ from hls_handler.errors import DependencyDown, HlsError, Permanent, PromptError,
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing.commands import list_needed_events
-from hls_handler.routing.router import may_have_checks
 from hls_handler.settings.effective import (
     EffectiveSettings,
     RepositoryTable,
@@ -230,18 +228,12 @@ def _check_identity(
             f"{where}: the App's webhook does not send {', '.join(missing)}, which the settings need; select them at "
             f"{identity.settings_url}/permissions"
         )
-    queued = [owner for owner in identity.organizations if _has_checks(owner, table)]  # others have no queues
-    if identity.events is not None and "merge_group" not in identity.events and queued:
+    if identity.events is not None and "merge_group" not in identity.events:
         print_line(
-            f"{where}: note: the App's webhook does not send merge_group, so a merge queue in {', '.join(queued)} that "
-            f"requires the check waits for it in vain; if you use one, add the permission Merge queues (read) and the "
-            f"event Merge group at {identity.settings_url}/permissions"
+            f"{where}: note: the App's webhook does not send merge_group, so a merge queue that requires the check "
+            "waits for it in vain; if you use one, add the permission Merge queues (read) and the event Merge group at "
+            f"{identity.settings_url}/permissions"
         )
-
-
-def _has_checks(owner: str, table: RepositoryTable) -> bool:
-    patterns = (one.pattern.lower().partition("/")[0] for one in table.all() if may_have_checks(one))
-    return any(fnmatchcase(owner.lower(), pattern) for pattern in patterns)
 
 
 def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:

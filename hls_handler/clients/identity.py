@@ -33,7 +33,6 @@ class Identity:
     events: frozenset[str] | None = None  # that the App's webhook sends; None: a token, or unknown
     settings_url: str = ""  # the page of the App
     owners: frozenset[str] | None = None  # on whose accounts the App is installed, in lower case; None: a token
-    organizations: tuple[str, ...] = ()  # of these accounts
     is_installed: bool = True  # False: an App without an installation that is not suspended
 
 
@@ -65,7 +64,6 @@ def describe_app(
         suspended = f"every installation of the App {app.slug} is suspended; unsuspend one"
         absent = f"the App {app.slug} is installed on no account; install it"
         missing.append(f"{suspended if installations else absent} at {app.html_url}/installations/new")
-    organizations = tuple(one.owner for one in installations if one.account and one.account.is_organization)
     return Identity(
         details,
         (sentence,),
@@ -73,7 +71,6 @@ def describe_app(
         events=app.events,
         settings_url=app.settings_url(web),
         owners=frozenset(one.owner.lower() for one in installations),
-        organizations=organizations,
         is_installed=is_installed,
     )
 
