@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from hls_handler.cli.init.command import run
 from hls_handler.cli.init.session import Session, Terminal
-from hls_handler.cli.init.setup import run
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.load import read_environment
@@ -29,13 +29,13 @@ def test_the_service_comments_as_the_new_app_with_the_written_settings(
         session = Session(
             {"ANTHROPIC_API_KEY": sandbox.api_key},
             Terminal(None),
+            Browser().open,
             config=path,
             app=True,
             name="my-hls",
-            webhook_url="none",
+            webhook_url="https://hls.invalid/webhook",
             github_url=sandbox.github_url,
             claude_url=sandbox.claude_url,
-            open_browser=Browser().open,
         )
         run(session)
     variables = dict(read_environment({}, tmp_path / ".env"))
