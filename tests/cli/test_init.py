@@ -85,7 +85,7 @@ def run(sandbox: Sandbox, folder: Path) -> Run:
         given = {"sleep": lambda _seconds: None, **urls, **options}
         variables = environ if environ is not None else {"ANTHROPIC_API_KEY": KEY}
         opened = (browser or Browser()).open
-        run_init(Session(variables, terminal, opened, lambda _: None, **given))  # type: ignore[arg-type]
+        run_init(Session(variables, terminal, opened, **given))  # type: ignore[arg-type]
 
     return start
 

@@ -28,7 +28,7 @@ def test_the_service_comments_as_the_new_app_with_the_written_settings(
         patch.chdir(tmp_path)
         session = Session(
             {"ANTHROPIC_API_KEY": sandbox.api_key},
-            Terminal(None),
+            Terminal(is_present=False),
             Browser().open,
             config=path,
             app=True,
