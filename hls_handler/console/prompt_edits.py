@@ -45,6 +45,7 @@ MAX_EDIT_BYTES = 256 * 1024
 MAX_PREPARED = 4
 """Rendered edits that one process keeps until they are sent."""
 
+KEPT_FIELDS = ("text", "file", "delivery", "most")
 NEEDS_KEY = (
     "An unsaved prompt is a template from the browser, and the real Claude answers it, so it needs server.api_key. Set "
     "it in the settings."
@@ -89,7 +90,7 @@ class PromptEdits:
 
     def routes(self) -> Sequence[BaseRoute]:
         edit, reply = "/prompts/{family}/{name:path}/edit", "/prompts/{family}/{name:path}/reply"
-        form = partial(self._frame.form, max_bytes=MAX_EDIT_BYTES)
+        form = partial(self._frame.form, keep=KEPT_FIELDS, max_bytes=MAX_EDIT_BYTES)
         return [
             self._frame.page(edit, self._begin),
             form(edit, self._render),

@@ -102,6 +102,11 @@ def test_unsaved_edit_is_rendered_and_sent_to_claude(service: Service, open_page
     page.get_by_role("button", name="Continue with this edit").click()
     send_button.wait_for()
     assert SCRIPT in template.input_value()
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Render").click()
+    page.get_by_role("alert").filter(has_text="Your session has ended").wait_for()
+    assert SCRIPT in template.input_value()
+    assert find_obstacles(page) == []
 
 
 def run_dry(page: Page, service: Service) -> None:

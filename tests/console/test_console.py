@@ -25,7 +25,7 @@ def test_pages_need_a_session(browser: Browser) -> None:
     assert (response.status, response.headers["location"]) == (303, "/sign-in?next=%2Fdeliveries%3Fstate%3Ddead")
     lost = browser.post("/deliveries/g/retry", {})
     assert lost.status == 401
-    assert "Sign in, and load the page with the form again." in lost.body.decode()
+    assert "Sign in in another tab, then send the form again." in lost.body.decode()
     signed_in = browser.sign_in()
     assert (signed_in.status, signed_in.headers["location"]) == (303, "/deliveries?state=dead")
     assert signed_in.headers["set-cookie"].partition(";")[2] == " HttpOnly; Max-Age=43200; Path=/; SameSite=strict"

@@ -16,7 +16,7 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Prompts, Server
 from tests.console.browser import KEY
 from tests.console.rerun_world import RerunBrowser
-from tests.console.test_prompts import PAGE, REPLY, TEMPLATE, edit, send
+from tests.console.test_prompts import EDIT, PAGE, REPLY, TEMPLATE, edit, hidden, send, with_task
 from tests.engine.conftest import make_world
 from tests.engine.fakes import ISSUE
 from tests.engine.world import BUG, MakeWorld, World
@@ -113,3 +113,23 @@ def test_trial_compares_new_labels_with_those_that_people_left(world: World, tmp
     assert "kind: wrong" in third
     assert "<img" not in author.get(REPLY).body.decode()
     assert world.store.calls.count_last_hour() == 3  # those of the deliveries
+
+
+def test_text_is_kept_when_the_session_ended_or_the_form_is_rejected(world: World, tmp_path: Path) -> None:
+    author = Author(world, tmp_path / "own", HIGH)
+    form = {"text": with_task("Mine </textarea>"), "file": "issues/analyze.j2", "most": "5", "csrf_token": "old"}
+    cookie, author.cookie = author.cookie, ""
+    ended = author.post(EDIT, form, origin=f"http://{author.host}")
+    assert ended.status == 401
+    assert "Mine &lt;/textarea&gt; Title:" in ended.body.decode()
+    assert "Mine" not in author.post(EDIT, form, origin="https://evil.example").body.decode()
+    author.cookie = cookie
+    rejected = author.post(REPLY, form, origin=f"http://{author.host}")
+    assert rejected.status == 403
+    assert (hidden(rejected.body.decode(), "most"), author.client.asked) == ("5", [])
+    again = author.post(REPLY, form | {"csrf_token": hidden(rejected.body.decode(), "csrf_token")})
+    assert again.status == 200
+    assert "Mine &lt;/textarea&gt; Title:" in again.body.decode()
+    unknown = author.submit(PAGE, EDIT, **(form | {"csrf_token": author.token(PAGE), "file": "gone.j2"}))
+    assert unknown.status == 404
+    assert "Mine &lt;/textarea&gt; Title:" in unknown.body.decode()
