@@ -23,6 +23,7 @@ SHORTHAND = rf"""(?:(?:(?<![A-Za-z0-9./@-]){OWNER}/[\w.-]++)?\\?\#|(?<![A-Za-z0-
 """Pattern of `#5`, `GH-5` and `owner/repo#5`, also of `\\#5`, for `re.VERBOSE` and `re.IGNORECASE`."""
 
 _SHORTHAND = re.compile(SHORTHAND, re.VERBOSE | re.IGNORECASE)
+_SIGN = re.compile(r"#|GH-(?=[0-9])", re.IGNORECASE)  # an owner may be called GH-5, too
 _WORD_END = re.compile(r"[A-Za-z0-9@]")
 _CODE = re.compile(r"^[ \t>]*(`{3,}|~{3,}).*?(?:^[ \t>]*\1|\Z)|(`++)[^`\n]++\2", re.MULTILINE | re.DOTALL)
 MAX_DIGITS = 6  # longer numbers are no issues
@@ -58,9 +59,8 @@ class References:
 
     def break_shorthand(self, found: re.Match[str]) -> str:
         """Return a shorthand so that GitHub does not link it, unless the conversation contains it."""
-        repository, sign, number = self._split(found)
-        is_known = _key(repository, number) in self.known and _is_separate(found)
-        return found[0] if is_known else found[0].replace("\\", "").replace(sign, sign + ZERO_WIDTH_SPACE)
+        is_known = _key(*self._split(found)) in self.known and _is_separate(found)
+        return found[0] if is_known else _SIGN.sub(rf"\g<0>{ZERO_WIDTH_SPACE}", found[0].replace("\\", ""))
 
     @cached_property
     def known(self) -> frozenset[str]:
@@ -68,9 +68,8 @@ class References:
 
     def _find(self, text: str) -> Iterator[str]:
         for found in _SHORTHAND.finditer(text):
-            repository, _, number = self._split(found)
             if _is_separate(found):
-                yield _key(repository, number)
+                yield _key(*self._split(found))
         yield from (_key(url["repository"], url["name"]) for url in self._url.finditer(text))
 
     def _find_foreign(self, text: str) -> re.Match[str] | None:
@@ -87,7 +86,7 @@ class References:
 
     def _rewrite_shorthand(self, found: re.Match[str], *, in_link: bool) -> str | None:
         shown = self.break_shorthand(found)
-        repository, _, number = self._split(found)
+        repository, number = self._split(found)
         is_issue = _is_separate(found) and len(number) <= MAX_DIGITS and not number.startswith("0")
         if shown == found[0] or in_link or self.is_link_text or self.web_url != GITHUB or not is_issue:
             return shown
@@ -95,11 +94,10 @@ class References:
         text = shown.replace(ZERO_WIDTH_SPACE, "")
         return f"{separator}[{text}]({REDIRECT}/{repository}/issues/{number})"
 
-    def _split(self, found: re.Match[str]) -> tuple[str, str, str]:
-        """Return ("octo/shop", "#", "5"); without an owner, the repository is that of the conversation."""
-        sign = "#" if "#" in found[0] else "-"
-        before, _, number = found[0].replace("\\", "").rpartition(sign)
-        return (before if "/" in before else self.repository), sign, number
+    def _split(self, found: re.Match[str]) -> tuple[str, str]:
+        """Return ("octo/shop", "5"); without an owner, the repository is that of the conversation."""
+        before, _, number = found[0].replace("\\", "").rpartition("#" if "#" in found[0] else "-")
+        return (before if "/" in before else self.repository), number
 
 
 def _key(repository: str, name: str) -> str:

@@ -154,7 +154,7 @@ def test_problems_are_listed_the_most_severe_first_and_are_no_works(store: Stora
     assert "<strong>Likely cause:</strong> the secret in the webhook&#39;s form" in shown
     assert 'Health <span class="state unhealthy">unhealthy</span>' in shown
     assert "Works: github, claude, prompts, settings, catch_up." in shown
-    assert "since 2026-11-20 12:00:00: disk full. <strong>To do:</strong> make room.</li>" in shown
+    assert "since 2026-11-20 12:00:00: disk full. <strong>To do:</strong> make room. " in shown
     assert "Last webhook: none yet, or each was rejected." in shown
 
 

@@ -65,6 +65,7 @@ def test_number_that_is_hardly_an_issue_is_no_link(text: str) -> None:
     ("text", "posted"),
     [
         ("#5, octo/shop#5, GH-5 and #3", f"#{Z}5, octo/shop#{Z}5, GH-{Z}5 and #3"),
+        ("GH-5-octo/shop#5", f"GH-{Z}5-octo/shop#{Z}5"),
         ("https://ghe.example.com/octo/shop/pull/5.", "`https://ghe.example.com/octo/shop/pull/5`."),
         ("<https://ghe.example.com/octo/shop/pull/5> it", "`https://ghe.example.com/octo/shop/pull/5` it"),
         ("[it](https://ghe.example.com/o/s/issues/5)", "[it] (`https://ghe.example.com/o/s/issues/5`)"),

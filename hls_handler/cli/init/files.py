@@ -30,9 +30,9 @@ def write_file(path: Path, text: str, *, mode: int = PRIVATE_MODE) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        os.close(handle)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as new:
-                new.write(text)
+            Path(name).write_text(text, encoding="utf-8")
             Path(name).chmod(mode)
             Path(name).replace(target)
         finally:  # also after Ctrl-C
