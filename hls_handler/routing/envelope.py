@@ -23,7 +23,7 @@ INSTALLATION_EVENTS = ("installation", "installation_repositories")
 
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-Name = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[ -~]*\Z")]  # no control or invisible characters
+Name = Annotated[str, msgspec.Meta(max_length=255)]
 
 
 class EnvelopeAccount(msgspec.Struct, frozen=True):

@@ -77,8 +77,7 @@ def parse_headers(headers: Iterable[tuple[bytes, bytes]], *, signed: bool) -> We
     for name, value in headers:
         if name in KNOWN_HEADERS:
             if name in found:
-                twice = f"the header {name.decode('ascii')} occurs twice"
-                raise not_verified(twice) if name == SIGNATURE else Rejected(400, twice)
+                raise _duplicate(name)
             found[name] = value
     is_form = _is_form(found.get(CONTENT_TYPE, b""))
     length = found.get(CONTENT_LENGTH)
@@ -94,6 +93,12 @@ def parse_headers(headers: Iterable[tuple[bytes, bytes]], *, signed: bool) -> We
         if not _SIGNATURE.fullmatch(signature):
             raise not_verified("X-Hub-Signature-256 is missing or malformed")
     return WebhookHeaders(event, delivery, signature, is_form, int(length) if length is not None else None)
+
+
+def _duplicate(name: bytes) -> Rejected:
+    if name == SIGNATURE:
+        return not_verified("X-Hub-Signature-256 occurs twice")
+    return Rejected(400, f"the header {name.decode('ascii')} occurs twice")
 
 
 def _matched(found: Mapping[bytes, bytes], name: bytes, shape: re.Pattern[bytes], sentence: str) -> str:
@@ -170,7 +175,7 @@ PUSH = ("pull_request", "synchronize")
 
 
 def check_payload(event: str, envelope: WebhookEnvelope) -> None:
-    """Raise `PayloadError` if the payload belongs to another event, or its repository has no valid name.
+    """Raise `PayloadError` if the payload belongs to another event, or a name in the payload is not printable.
 
     GitHub signs the payload, but not the header with the event's name.
     """
@@ -180,6 +185,17 @@ def check_payload(event: str, envelope: WebhookEnvelope) -> None:
     full_name = envelope.repository.full_name if envelope.repository else ""
     if full_name and not REPOSITORY_NAME.fullmatch(full_name):
         raise PayloadError("invalid payload: repository.full_name must have the form owner/repo")
+    head = envelope.pull_request.head if envelope.pull_request else None
+    for where, name in (
+        ("action", envelope.action or ""),
+        ("sender.login", envelope.sender.login if envelope.sender else ""),
+        ("pull_request.head.sha", head.sha if head else ""),
+        ("workflow_run.head_sha", envelope.workflow_run.head_sha if envelope.workflow_run else ""),
+        ("merge_group.head_sha", envelope.merge_group.head_sha if envelope.merge_group else ""),
+        ("check_run.head_sha", envelope.check_run.head_sha if envelope.check_run else ""),
+    ):
+        if not name.isprintable():
+            raise PayloadError(f"invalid payload: {where} has invisible characters")
 
 
 def new_delivery(
