@@ -151,6 +151,8 @@ class CommitChecks:
             if mine is not None and (mine.ended_at is None or mine.rejected is not None):
                 self._require_not_ending(connection, mine)
                 if not is_planned:
+                    if not mine.is_shown:  # its creation is sent again, and may take effect late
+                        connection.execute(checks.update().where(own).values(begun_at=self._database.now))
                     return _to_check(commit, mine)
             left = connection.execute(
                 select(_c.delivery_id, *_COLUMNS)

@@ -75,6 +75,8 @@ def test_each_check_is_claimed_by_one_process(store: Storage, skew: Skew) -> Non
 def test_unconfirmed_check_is_left_until_its_write_cannot_take_effect_any_more(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1")
     store.commit_checks.begin(lease, SHA)
+    skew.advance(seconds=29)
+    store.commit_checks.begin(lease, SHA)  # the first request failed, and is sent again
     die(store, lease)
     skew.advance(seconds=59)
     assert claim_check(store) is None
