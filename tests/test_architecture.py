@@ -34,6 +34,7 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "anthropic": ("clients",),
     "genai_prices": ("clients", "sandbox"),
     "sqlalchemy": ("db", "store", "queue"),
+    "tree_sitter": ("review",),
     "alembic": ("db",),
     "psycopg": ("db", "queue"),
     "sqlite3": ("db",),

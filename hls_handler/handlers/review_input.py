@@ -21,7 +21,7 @@ from hls_handler.handlers.reader import (
 from hls_handler.handlers.skipped_files import EMPTY_BLOBS
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.dismissals import FIXED, find_dismissals
-from hls_handler.review.functions import find_lines_above
+from hls_handler.review.functions import find_lines_above, has_grammar
 from hls_handler.review.ledger import PresentFiles
 from hls_handler.review.patches import Patch, number_line
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
@@ -163,11 +163,11 @@ def with_lines_above(
     the patches and their division into calls do not change.
     """
     files = dict.fromkeys(selection.files[part.file] for call in selection.calls for part in call)
-    paths = [file.path for file in files if file.status not in ("added", "removed")]
+    paths = [file.path for file in files if file.status not in ("added", "removed") and has_grammar(file.path)]
     hunks = {path: selection.patches[path].hunks for path in paths}
     paths = [path for path in paths if any(hunk.lines and hunk.lines[0].number > 1 for hunk in hunks[path])]
     texts = read(paths) if paths else {}
-    found = {path: find_lines_above(text, selection.patches[path]) for path, text in texts.items()}
+    found = {path: find_lines_above(text, path, selection.patches[path]) for path, text in texts.items()}
     above: dict[str, dict[int, str]] = {}
     for call in selection.calls:
         used = sum(estimate_tokens(file.numbered) + TOKENS_PER_FILE for file in show_files(selection, call))
