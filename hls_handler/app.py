@@ -156,7 +156,7 @@ class Service:
         self._health = Health(_utc_now)
         self._health.ok("store")  # it was opened, and the prompts were read
         self._health.ok("prompts")
-        self._connections = ConnectionReport(self._health)
+        self.connections = ConnectionReport(self._health)
         self._rates = RateLimitMonitor()
         self._credentials: Credentials | None = None
         self._credentials_lock = threading.Lock()
@@ -308,7 +308,7 @@ class Service:
         for dependency in get_args(Dependency):
             if any(key.startswith(f"{dependency}.") for key in step.changed):
                 self._health.forget(dependency)
-                self._connections.forget(dependency)
+                self.connections.forget(dependency)
         if any(key.startswith("catch_up.") for key in step.changed):
             self._catch_up.run_soon()
         if step.changed:
@@ -331,7 +331,7 @@ class Service:
 
     def _check_health(self, checks: Sequence[Check]) -> None:
         run_checks(checks, self._health)
-        self._connections.report()
+        self.connections.report()
 
     def _check_changes(self) -> None:
         try:

@@ -224,12 +224,16 @@ def find_overdue(
 
 
 class ConnectionReport:
-    """Logs a line about GitHub and one about Claude after the start, and again after `forget`. Thread-safe."""
+    """Logs a line about GitHub and one about Claude after the start, and again after `forget`. Thread-safe.
+
+    A problem is a WARNING. `show`, if set, gets the other lines as sentences, in place of the log.
+    """
 
     def __init__(self, health: Health) -> None:
         self._health = health
         self._lock = threading.Lock()
         self._due: set[Dependency] = {"github", "claude"}
+        self.show: Callable[[str], None] | None = None
 
     def forget(self, dependency: Dependency) -> None:
         """Report this dependency again when its state is known. Call it after a change of its settings."""
@@ -239,24 +243,34 @@ class ConnectionReport:
     def report(self) -> None:
         components = self._health.snapshot().components
         with self._lock:
-            known = sorted((one for one in self._due if components[one].state != "unknown"), reverse=True)
+            known = sorted(self._due, reverse=True)
+            known = [one for one in known if components[one].state != "unknown"]
             self._due.difference_update(known)
         for dependency in known:
             found = components[dependency]
             metrics: Mapping[str, Any] = found.metrics
-            identity: Mapping[str, Any] = metrics.get("identity") or {}
-            account, missing = {"account": identity.get("login")}, list(find_missing(identity))
             if found.message is not None:
                 message = {"github": "GitHub cannot be used", "claude": "Claude cannot be used"}[dependency]
                 log.warning(message, extra={"why": found.message, "remedy": found.remedy})
-            elif missing:
-                log.warning("permissions are missing on GitHub", extra={**account, "missing": missing})
             elif dependency == "github":
-                log.info("GitHub accepts the credentials", extra=account)
+                identity = metrics.get("identity") or {}
+                login, missing = identity.get("login"), list(find_missing(identity))
+                if missing:
+                    log.warning("permissions are missing on GitHub", extra={"account": login, "missing": missing})
+                else:
+                    sentence = f"GitHub:    acts as {login}, no missing permission is known"
+                    self._tell(sentence, "GitHub accepts the credentials", account=login)
             else:
-                is_checked = metrics.get("model_lifecycle") != "unlisted"
+                model, is_checked = metrics.get("model"), metrics.get("model_lifecycle") != "unlisted"
+                checked = "the key works" if is_checked else "key and model not checked: the service lists no models"
                 message = "Claude accepts the key" if is_checked else "Claude's key is not checked"
-                log.info(message, extra={"model": metrics.get("model")})
+                self._tell(f"Claude:    {model}, {checked}", message, model=model)
+
+    def _tell(self, sentence: str, message: str, **fields: object) -> None:
+        if self.show is not None:
+            self.show(sentence)
+        else:
+            log.info(message, extra=fields)
 
 
 def find_missing(identity: Mapping[str, Any]) -> Iterator[str]:

@@ -149,10 +149,11 @@ def _announce(path: Path, settings: Settings, service: Service, *, host: str, po
     webhook = f"{address}{settings.server.webhook_path}"
     console = f"{settings.server.public_url or address}/" if settings.has_console else None
     on_terminal = sys.stderr.isatty() and settings.logging.format != "json"
-    if on_terminal:
+    if on_terminal:  # the first of three lines; the probe shows the others when it has connected
         receives = f"receives webhooks at {webhook}" if role != "worker" else "processes deliveries"
         shows = f"the console is {OFF}" if console is None else f"console: {console}"
         print_line(f"Listening: {receives}; {shows}", err=True)
+        service.connections.show = partial(print_line, err=True)
     log.log(
         logging.DEBUG if on_terminal else logging.INFO,
         "serving",

@@ -263,49 +263,55 @@ def make_health(**identity: object) -> Health:
     return health
 
 
-def report(health: Health, caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, Any]]]:
-    """Message and fields of what is logged."""
-    caplog.clear()
+def report(health: Health, *, on_terminal: bool = True) -> list[str]:
+    shown: list[str] = []
     connections = ConnectionReport(health)
-    with caplog.at_level(logging.INFO):
-        connections.report()
-        connections.report()  # reports nothing twice
-    return [(record.message, record.__dict__) for record in caplog.records]
+    connections.show = shown.append if on_terminal else None
+    connections.report()
+    connections.report()  # reports nothing twice
+    return shown
 
 
-def test_account_and_model_are_logged_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
-    (github, account), (claude, model) = report(make_health(), caplog)
-    assert (github, account["account"]) == ("GitHub accepts the credentials", "hls-bot")
-    assert (claude, model["model"]) == ("Claude accepts the key", "claude-haiku-5-5")
+def test_account_and_model_are_shown_on_a_terminal_and_logged_elsewhere(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert report(make_health()) == [
+        "GitHub:    acts as hls-bot, no missing permission is known",
+        "Claude:    claude-haiku-5-5, the key works",
+    ]
+    assert caplog.records == []
+    report(make_health(), on_terminal=False)
+    github, claude = caplog.records
+    assert (github.message, github.__dict__["account"]) == ("GitHub accepts the credentials", "hls-bot")
+    assert (claude.message, claude.__dict__["model"]) == ("Claude accepts the key", "claude-haiku-5-5")
 
 
 def test_rejected_credential_and_missing_permissions_are_warnings(caplog: pytest.LogCaptureFixture) -> None:
     health = make_health()
     health.report_problem("github", "GitHub rejected the token (401)", "create a new token", by_probe=True)
-    message, rejected = report(health, caplog)[0]
-    assert (message, rejected["levelname"]) == ("GitHub cannot be used", "WARNING")
-    assert (rejected["why"], rejected["remedy"]) == ("GitHub rejected the token (401)", "create a new token")
-    for identity, missing in (
-        ({"missing_permissions": [MISSING]}, MISSING),
-        (
-            {"installations": [{"account": "octo-org", "missing_permissions": [MISSING]}]},
-            f"{MISSING} (installation on octo-org)",
-        ),
-    ):
-        message, found = report(make_health(**identity), caplog)[0]
-        assert (message, found["missing"]) == ("permissions are missing on GitHub", [missing])
+    assert len(report(health)) == 1
+    report(make_health(missing_permissions=[MISSING]))
+    report(make_health(installations=[{"account": "octo-org", "missing_permissions": [MISSING]}]))
+    rejected, *missing = [record.__dict__ for record in caplog.records if record.levelname == "WARNING"]
+    assert (rejected["message"], rejected["why"], rejected["remedy"]) == (
+        "GitHub cannot be used",
+        "GitHub rejected the token (401)",
+        "create a new token",
+    )
+    assert [(one["message"], one["missing"]) for one in missing] == [
+        ("permissions are missing on GitHub", [MISSING]),
+        ("permissions are missing on GitHub", [f"{MISSING} (installation on octo-org)"]),
+    ]
 
 
-def test_changed_credential_is_reported_again_when_its_state_is_known(caplog: pytest.LogCaptureFixture) -> None:
-    health = make_health()
+def test_changed_credential_is_reported_again_when_its_state_is_known() -> None:
+    health, shown = make_health(), list[str]()
     connections = ConnectionReport(health)
+    connections.show = shown.append
     connections.report()
     health.forget("github")
     connections.forget("github")
-    caplog.set_level(logging.INFO)
-    caplog.clear()
     connections.report()
-    assert caplog.records == []
+    assert len(shown) == 2
     health.probe_ok("github")
     connections.report()
-    assert [record.message for record in caplog.records] == ["GitHub accepts the credentials"]
+    assert shown[2:] == ["GitHub:    acts as hls-bot, no missing permission is known"]
