@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import TemplateSyntaxError, nodes
 
 from hls_handler.analysis import REPLY_TYPES, SCORES, Reply, is_worth_saying
-from hls_handler.prompting.environment import ALLOWED_ONLY_IN, ParsedTemplates, find_used_templates
+from hls_handler.prompting.environment import ALLOWED_ONLY_IN, TOO_SLOW, ParsedTemplates, find_used_templates
 from hls_handler.prompting.front_matter import SUFFIX, problem_at
 from hls_handler.prompting.problems import BrokenTemplateError, Problem, suggest_name
 from hls_handler.prompting.prompt import Condition, Family, Library, Prompt
@@ -231,46 +231,49 @@ class LibraryCheck:
 
     def smoke_render(self, name: str) -> list[Problem]:
         """Render a prompt and its comment and evaluate its `then.when`, all with sample values. Return the problems."""
-        library, prompt = self.library, self.library.prompts[name]
         found: dict[tuple[str, int], Problem] = {}  # by file and line; only the first problem of a line is kept
+        for problem, sample in self._smoke_problems(name):
+            message = f"{problem.message} (tried with {sample})" if sample else problem.message
+            found.setdefault((problem.file, problem.line), replace(problem, message=message))
+            if TOO_SLOW in problem.message:
+                break  # each further sample would take as long
+        return list(found.values())
+
+    def _smoke_problems(self, name: str) -> Iterator[tuple[Problem, str | None]]:
+        """Yield each problem, and the name of the sample that has it."""
+        library, prompt = self.library, self.library.prompts[name]
         systems: dict[str, str] = {}  # system message -> the first sample that has it
         replies: tuple[Reply, ...] = sample_values(prompt.reply_model)
         of_families = {
             family.name: {key: sample_values(hint)[:2] for key, hint in family.comment_variables.items()}
             for family in self.event_families(name).values()
         }
-
-        def add(problem: Problem, sample: str) -> None:
-            with_sample = replace(problem, message=f"{problem.message} (tried with {sample})")
-            found.setdefault((problem.file, problem.line), with_sample)
-
         for number, (sample, family, recorded) in enumerate(self._samples(name)):
             for variables in self._initial_variables(name, recorded):
                 try:
                     rendered = render(library, name, variables, key=KEY)
                 except BrokenTemplateError as exc:
-                    add(exc.problem, sample)
+                    yield exc.problem, sample
                     continue
                 systems.setdefault(rendered.system, sample)
                 if not rendered.task:
-                    add(Problem(prompt.path, 1, "the template renders no task for Claude"), sample)
+                    yield Problem(prompt.path, 1, "the template renders no task for Claude"), sample
             for reply in replies[: 2 if number else None]:  # all replies with the first sample: others differ little
                 extra = of_families[family.name].items()
                 chosen = {key: full if is_worth_saying(reply) else minimal for key, (full, minimal) in extra}
                 try:
                     render_comment(library, name, {**recorded, **chosen, "analysis": reply}, key=KEY)
                 except BrokenTemplateError as exc:
-                    add(exc.problem, sample)
+                    yield exc.problem, sample
         if len(systems) > 1:
             first, other, *_ = systems.values()
             message = f"the system block is not the same for {first} and for {other}"
-            add(Problem(prompt.path, 1, f"{message}; move what depends on the event into the task block"), first)
+            yield Problem(prompt.path, 1, f"{message}; move what depends on the event into the task block"), first
         try:
             for reply in replies:
                 library.find_next_prompt(name, reply)
         except BrokenTemplateError as exc:
-            return [*found.values(), exc.problem]
-        return list(found.values())
+            yield exc.problem, None
 
     def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
         events = self.library.events(name, self.families)

@@ -93,8 +93,8 @@ _rendering = threading.local()
 class PromptEnvironment(ImmutableSandboxedEnvironment):
     """A Jinja environment for one prompt library. It gets templates from `sources`, and reads no files.
 
-    Each iteration of a loop checks the deadline, so a loop without output ends, too. Operators that make a large value
-    of two small ones are limited.
+    Each iteration of a loop checks the deadline, so a loop without output ends, too. `**` is an error, and the length
+    of a repeated text is limited.
     """
 
     intercepted_binops = frozenset({"*", "**"})

@@ -21,6 +21,7 @@ from hls_handler.prompting.checks import LibraryCheck, compile_condition, templa
 from hls_handler.prompting.environment import (
     COMMENT_FILTERS,
     PROMPT_FILTERS,
+    TOO_SLOW,
     ParsedTemplates,
     PromptEnvironment,
     check_blocks,
@@ -85,6 +86,8 @@ def load_library(
     for name in library.prompts:
         if invalid.isdisjoint(check.files_of(name)):
             problems += check.smoke_render(name)
+        if any(TOO_SLOW in problem.message for problem in problems):
+            break  # other prompts may share the part that takes too long
     if problems:
         raise prompt_error(problems)
     found = sorted(warning for name in library.prompts for warning in check.warnings(name))
