@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHan
 from hls_handler.analysis import PartialCost, Unusable, UnusableReply, Usage, ValidReply
 from hls_handler.clients.claude_errors import MODEL_REMEDY, translate, unexpected_response
 from hls_handler.clients.reply_parsing import UnreadableReply, describe_problems, parse_reply
-from hls_handler.clients.transport import find_proxy_settings, shorten
+from hls_handler.clients.transport import find_proxy_settings, read_body, shorten
 from hls_handler.errors import ModelNotFound, StepFailed
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
@@ -129,7 +129,7 @@ class Claude:
                 messages=_messages(rendered, correction),
                 output_config=output,
             ) as response:
-                body, request_id = _read_body(response.iter_bytes(), max_bytes), _request_id(response.headers)
+                body, request_id = read_body(response.iter_bytes(), max_bytes), _request_id(response.headers)
         except (self._sdk_error, httpx2.HTTPError) as exc:
             raise self._translate(exc, prompt.id, model) from None
         unknown = self.upper_estimate(rendered, correction=correction)
@@ -163,7 +163,7 @@ class Claude:
         label = f"the request for the model {model}"
         try:
             with self._client.models.with_streaming_response.retrieve(model) as response:
-                body = response.read()
+                body = read_body(response.iter_bytes(), MAX_BYTES)
         except anthropic.NotFoundError as exc:
             if exc.type != "not_found_error":  # not Claude's API, but a service that has only the Messages API
                 return "unlisted"
@@ -171,6 +171,8 @@ class Claude:
             raise ModelNotFound(str(failed), dependency="claude", remedy=MODEL_REMEDY) from None
         except (self._sdk_error, httpx2.HTTPError) as exc:
             raise self._translate(exc, label, model) from None
+        if body is None:
+            raise unexpected_response(label, f"it is over {MAX_BYTES} bytes")
         return _parse_body(_WireModel, body, label=label).lifecycle
 
     def _translate(self, exc: anthropic.AnthropicError | httpx2.HTTPError, label: str, model: str) -> StepFailed:
@@ -254,16 +256,6 @@ def _parse_body(shape: type[M], body: bytes, *, label: str) -> M:
         return shape.model_validate_json(body)
     except ValidationError as exc:
         raise unexpected_response(label, describe_problems(exc)) from None
-
-
-def _read_body(chunks: Iterable[bytes], max_bytes: int) -> bytes | None:
-    """Return the body, or None if it is larger; the rest is not read."""
-    body = bytearray()
-    for chunk in chunks:
-        body += chunk
-        if len(body) > max_bytes:
-            return None
-    return bytes(body)
 
 
 MAX_REQUEST_ID_CHARS = 100

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -43,9 +43,9 @@ class ProxySettings:
     def proxy_without_credentials(self) -> str | None:
         return None if self.proxy is None else str(httpx2.URL(self.proxy).copy_with(userinfo=b""))
 
-    def new_transport(self, **options: Any) -> httpx2.HTTPTransport:
+    def new_transport(self, **options: Any) -> LimitedTransport:
         """Return a transport with the proxy and the authorities. `options` are those of httpx2's transport."""
-        return httpx2.HTTPTransport(verify=ssl_context(self.ca_path), trust_env=False, proxy=self.proxy, **options)
+        return LimitedTransport(verify=ssl_context(self.ca_path), trust_env=False, proxy=self.proxy, **options)
 
     def new_session(self) -> requests.Session:
         """Return a session with the proxy. The caller must pass `ca_path` with each request."""
@@ -74,6 +74,34 @@ class ProxySettings:
         if self.proxy:
             otherwise = f"check the proxy that HTTPS_PROXY names, or add the host to NO_PROXY; {otherwise}"
         return f"{through}: {f'it answered {status}' if status else describe_cause(exc)}", otherwise
+
+
+class LimitedTransport(httpx2.HTTPTransport):
+    """Sends a request once. It reads error responses, but no body over `MAX_ERROR_BYTES`, which becomes empty."""
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = super().handle_request(request)
+        if response.is_success:
+            return response
+        try:
+            body = read_body(response.iter_bytes(), MAX_ERROR_BYTES)
+        finally:
+            response.close()
+        headers = [(name, value) for name, value in response.headers.multi_items() if name not in _BODY_HEADERS]
+        return httpx2.Response(response.status_code, headers=headers, content=body, extensions=response.extensions)
+
+
+_BODY_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+
+
+def read_body(chunks: Iterable[bytes], max_bytes: int) -> bytes | None:
+    """Return the body, or None if it is larger; the rest is not read."""
+    body = bytearray()
+    for chunk in chunks:
+        body += chunk
+        if len(body) > max_bytes:
+            return None
+    return bytes(body)
 
 
 @cache  # loading all authorities takes tens of milliseconds, and a megabyte for each context
@@ -167,6 +195,8 @@ def _matches_entry(entry: str, host: str, port: int | None) -> bool:
     name = entry.removeprefix("*").removeprefix(".")
     return name != "" and (host == name or host.endswith(f".{name}"))
 
+
+MAX_ERROR_BYTES = 65_536  # limit for the body of an error response; real ones have a few hundred bytes
 
 MAX_CHARS = 300  # limit for foreign text in one message, in characters
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import traceback
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -252,6 +254,19 @@ def failure(build: Build, server: FakeServer, say: Say, **settings: Any) -> Step
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
     assert KEY not in shown
     return caught.value
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}], ids=["plain", "compressed"])
+def test_error_response_is_read_up_to_a_limit(build: Build, server: FakeServer, headers: dict[str, str]) -> None:
+    body = json.dumps(error("api_error", "x" * 10_000_000)).encode()
+    say = Say(500, gzip.compress(body, 1) if headers else body, headers)
+    del body
+    tracemalloc.start()
+    down = failure(build, server, say)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "Claude answered 500 to issues/respond@3f9c2a: no reason given" in str(down)
+    assert peak_bytes < 5_000_000
 
 
 @pytest.mark.parametrize(
