@@ -284,9 +284,10 @@ class CatchUp:
         if held_until is not None:
             until = f"{held_until:%H:%M:%S} UTC"
             raise Stopped(f"GitHub asked to wait, or the last request failed: no requests until {until}")
-        reserved = find_reserved(self._rates.rate_limit, datetime.now(UTC))
-        if reserved is not None:
-            raise Stopped(reserved)
+        if rate_limit != APP_RATE_LIMIT:  # deliveries use the limits of the App's installations
+            reserved = find_reserved(self._rates.rate_limit, datetime.now(UTC))
+            if reserved is not None:
+                raise Stopped(reserved)
         if self._wait(REST_S):
             raise Stopped("the service is stopping")
         failures, self._failures_in_a_row = self._failures_in_a_row + 1, 0

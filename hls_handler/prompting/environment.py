@@ -37,6 +37,8 @@ MAX_CHARACTERS = 4_000_000
 MAX_TEXTS = 20_000
 """Limit on the number of untrusted texts in the output of a template or block; a text shown twice counts twice."""
 
+MAX_BITS = 10_000  # of a product of whole numbers
+
 DEADLINE_S = 20.0
 """Limit, in seconds, on the rendering of one template or block."""
 
@@ -93,8 +95,8 @@ _rendering = threading.local()
 class PromptEnvironment(ImmutableSandboxedEnvironment):
     """A Jinja environment for one prompt library. It gets templates from `sources`, and reads no files.
 
-    Each iteration of a loop checks the deadline, so a loop without output ends, too. `**` is an error, and the length
-    of a repeated text is limited.
+    Each iteration of a loop and each call of a macro checks the deadline, so a loop without output ends, too. `**` is
+    an error, and the size of products is limited.
     """
 
     intercepted_binops = frozenset({"*", "**"})
@@ -116,10 +118,17 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         del self.globals["lipsum"]
         self.filters |= dict(filters)
 
-    def check_deadline(self) -> None:
-        """Raise `RenderLimitError` if the rendering in this thread takes longer than `DEADLINE_S`."""
+    def check_deadline(self) -> bool:
+        """Return True. Raise `RenderLimitError` if the rendering in this thread takes longer than `DEADLINE_S`."""
         if time.monotonic() > getattr(_rendering, "until", float("inf")):
             raise RenderLimitError(TOO_SLOW)
+        return True
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Numbers and bytes have no attributes: `from_bytes` and `encode` would make values without a limit."""
+        if isinstance(obj, int | float | bytes) or (isinstance(obj, str) and attr == "encode"):
+            return False
+        return super().is_safe_attribute(obj, attr, value)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if operator == "**":
@@ -128,12 +137,17 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
             left, right = right, left
         if isinstance(left, str | list | tuple) and isinstance(right, int) and len(left) * right > MAX_CHARACTERS:
             raise RenderLimitError(f"a text is repeated to more than {MAX_CHARACTERS:,} characters")
+        if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > MAX_BITS:
+            raise RenderLimitError(f"a product has more than {MAX_BITS:,} bits")
         return super().call_binop(context, operator, left, right)
 
     def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
         check = nodes.Call(nodes.EnvironmentAttribute("check_deadline"), [], [], None, None)
-        for loop in source.find_all(nodes.For):
-            loop.body.insert(0, nodes.ExprStmt(check, lineno=loop.lineno))
+        kinds = (nodes.For, nodes.Macro, nodes.CallBlock, nodes.Block)
+        for block in (node for node in source.find_all(kinds) if isinstance(node, kinds)):
+            block.body.insert(0, nodes.ExprStmt(check, lineno=block.lineno))
+            if isinstance(block, nodes.For) and block.test is not None:
+                block.test = nodes.And(check, block.test, lineno=block.lineno)
         return super()._generate(source, *args, **kwargs)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from jinja2.exceptions import SecurityError
 
 from hls_handler.errors import PromptError
 from hls_handler.prompting.environment import PromptEnvironment, RenderLimitError, join_chunks, place_of
@@ -43,18 +44,25 @@ def test_rule_9_a_rendering_without_end_is_stopped_at_its_line() -> None:
 
 
 ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+ENDLESS_TEST = "{% for a in range(99999) if range(9999) | select('gt', 5) | list | length < 0 %}{% endfor %}"
+ENDLESS_MACRO = (
+    "{% macro tree(n) %}{% if n %}{% set a = tree(n - 1) %}{% set b = tree(n - 1) %}{% endif %}{% endmacro %}"
+    "{% set t = tree(40) %}"
+)
 
 
-@pytest.mark.parametrize("template", [ENDLESS, f"{{% macro m() %}}{ENDLESS}{{% endmacro %}}{{{{ m() }}}}"])
+@pytest.mark.parametrize(
+    "template", [ENDLESS, f"{{% macro m() %}}{ENDLESS}{{% endmacro %}}{{{{ m() }}}}", ENDLESS_TEST, ENDLESS_MACRO]
+)
 def test_rule_9_loop_without_end_is_stopped(template: str) -> None:
     compiled = environment(template).get_template("t.j2")
     with pytest.raises(RenderLimitError, match="takes too long to render"):
         join_chunks(compiled.root_render_func(compiled.new_context({})), deadline_s=0.01)
 
 
-@pytest.mark.parametrize("expression", ["10 ** 9", "'ab' * 9000000", "9000000 * [1]"])
+@pytest.mark.parametrize("expression", ["10 ** 9", "'ab' * 9000000", "9000000 * [1]", f"{'9' * 2000} * {'9' * 2000}"])
 def test_rule_9_operator_makes_no_huge_value(expression: str) -> None:
-    with pytest.raises(RenderLimitError, match=r"is not available|repeated to more than"):
+    with pytest.raises(RenderLimitError, match=r"is not available|repeated to more than|a product has more than"):
         written(f"{{{{ {expression} }}}}")
     assert written("{{ 'ab' * 2 }}{{ 3 * 2 }}") == "abab6"
 
@@ -102,3 +110,9 @@ def test_rule_7_inline_is_rejected_in_prompts_and_code_in_comments(
     with pytest.raises(PromptError) as caught:
         load(tmp_path, files)
     assert caught.value.problems == (f"{tmp_path.as_posix()}/_m.j2:1: the filter {filter_name!r} is for {where} only",)
+
+
+@pytest.mark.parametrize("expression", ["(1).from_bytes", "'x'.encode", "(1).to_bytes"])
+def test_rule_9_numbers_and_bytes_have_no_methods(expression: str) -> None:
+    with pytest.raises(SecurityError):
+        written(f"{{{{ {expression}('x') }}}}")
