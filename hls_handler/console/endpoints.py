@@ -9,7 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic accepts that of `typing` from Python 3.12 on
 
-from hls_handler.console.queries import AnalysesQuery, DeliveriesQuery, FiguresQuery, Query, RetryQuery
+from hls_handler.console.queries import (
+    AnalysesQuery,
+    DeliveriesQuery,
+    FiguresQuery,
+    Query,
+    RetryQuery,
+)
 from hls_handler.reports.json_documents import DeliveriesPage, DeliveryDocument
 from hls_handler.store.analyses import Kind
 from hls_handler.store.figures import FiguresReport
@@ -85,7 +91,8 @@ class Endpoint:
     description: str = ""
     query: type[Query] = Query
     statuses: tuple[int, ...] = (200,)  # of responses with the document
-    errors: tuple[int, ...] = (400, 401, 403, 404, 405, 409, 503)
+    errors: tuple[int, ...] = (400, 401, 403, 404, 405, 503)
+    needs_key: bool = True
     other_path: str | None = None  # under which older clients find it
 
 
@@ -129,6 +136,7 @@ RETRY_DELIVERIES = Endpoint(
     "for one delivery.",
     query=RetryQuery,
     statuses=(202,),
+    errors=(400, 401, 403, 405, 409, 503),
 )
 SHOW_DELIVERY = Endpoint("/api/deliveries/{guid}", "What happened to a delivery", DeliveryDocument)
 RETRY_DELIVERY = Endpoint(
@@ -139,6 +147,7 @@ RETRY_DELIVERY = Endpoint(
     description="409 if the delivery is neither dead nor waiting, or if its body was deleted. The key must be in the "
     "header, also with a session; without `server.api_key`, the request must have no header Origin.",
     statuses=(202,),
+    errors=(400, 401, 403, 404, 405, 409, 503),
 )
 SHOW_FIGURES = Endpoint(
     "/api/stats",
@@ -156,6 +165,7 @@ SHOW_HEALTH = Endpoint(
     "with the key.",
     statuses=(200, 503),
     errors=(405,),
+    needs_key=False,
 )
 SHOW_STATS = Endpoint(
     "/stats",

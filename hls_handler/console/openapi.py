@@ -15,7 +15,13 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hls_handler import __version__
-from hls_handler.console.endpoints import ENDPOINTS, PATH_PARAMETERS, DetailDocument, Endpoint, ProblemDocument
+from hls_handler.console.endpoints import (
+    ENDPOINTS,
+    PATH_PARAMETERS,
+    DetailDocument,
+    Endpoint,
+    ProblemDocument,
+)
 from hls_handler.console.frame import send_json
 from hls_handler.console.queries import Query
 
@@ -105,7 +111,7 @@ def _operation(endpoint: Endpoint, schemas: Mapping[Any, object]) -> dict[str, o
             *({"name": name, "in": "path", "required": True, **PATH_PARAMETERS[name]} for name in names),
             *_query_parameters(endpoint.query),
         ],
-        "security": [{KEY: []}] if 401 in endpoint.errors else [{}, {KEY: []}],
+        "security": [{KEY: []}] if endpoint.needs_key else [{}, {KEY: []}],
         "responses": {str(status): responses[status] for status in sorted(responses)},
     }
 
