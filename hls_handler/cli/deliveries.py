@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, get_args
@@ -18,6 +20,7 @@ from hls_handler.cli.options import (
     load,
     open_existing_store,
     print_json,
+    print_json_line,
     print_line,
     print_lines,
     require_confirmation,
@@ -136,8 +139,8 @@ def export(
     Each line is the document of `hls deliveries show --json`. The memory needed does not depend on the number of
     deliveries, and the command ends when its reader does, as in `hls deliveries export | head`.
 
-    Exit codes: 0 printed (also if there are none); 1 there is no database, or the reader has ended; 2 usage error, or
-    unusable settings or database.
+    Exit codes: 0 printed (also if there are none); 1 there is no database; 2 usage error, or unusable settings or
+    database.
     """
     settings = load(config, credentials=False)
     search = DeliverySearch(
@@ -147,8 +150,12 @@ def export(
         until=_parse_time("--until", until),
     )
     with require_existing_store(settings) as store:
-        for row in store.searches.read_all(search):
-            print_json(report_to_dict(load_report(store, row)), indent=None)
+        try:
+            for row in store.searches.read_all(search):
+                print_json_line(report_to_dict(load_report(store, row)))
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports the error at its end
 
 
 def _parse_time(option: str, given: str | None) -> datetime | None:

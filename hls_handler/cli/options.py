@@ -60,9 +60,14 @@ def print_lines(text: str) -> None:
     typer.echo(escape_unprintable_lines(text))
 
 
-def print_json(document: object, *, indent: int | None = 2) -> None:
-    """Print a document; without `indent` in one line. Characters outside of ASCII are escaped."""
-    typer.echo(json.dumps(document, indent=indent))
+def print_json(document: object) -> None:
+    """Print the only output of a command with --json."""
+    typer.echo(json.dumps(document, indent=2))  # its characters outside of ASCII are escaped
+
+
+def print_json_line(document: object) -> None:
+    """Print one of many documents in one line, without flushing the output."""
+    sys.stdout.write(f"{json.dumps(document)}\n")
 
 
 def config_path(config: Path | None) -> Path:

@@ -123,4 +123,4 @@ def test_reader_may_close_the_pipe(tmp_path: Path, store: Storage) -> None:
         assert process.stderr is not None
         assert json.loads(process.stdout.readline())["delivery"] == "g199"
         process.stdout.close()
-        assert (process.stderr.read(), process.wait()) == (b"", 1)
+        assert (process.stderr.read(), process.wait()) == (b"", 0)
