@@ -220,6 +220,15 @@ def test_an_interruption_before_the_installation_continues_there_with_the_same_a
     assert Path("config/settings.yaml").exists()
 
 
+@pytest.mark.parametrize("login", ["Codertocat-typo", "hls-bot"])
+def test_an_organisation_that_does_not_exist_is_an_error_before_anything_is_written(
+    run: Run, folder: Path, login: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"GitHub has no organisation {login}"):
+        run(**APP, organization=login)
+    assert list(folder.iterdir()) == []
+
+
 def test_a_code_is_exchanged_later_if_github_fails(run: Run, sandbox: Sandbox) -> None:
     sandbox.faults.add(Fault(effect="status", status=503, path="/app-manifests/"))
     with pytest.raises(DependencyDown) as failed:

@@ -7,6 +7,7 @@ import secrets
 import sys
 import webbrowser
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,7 @@ from hls_handler.cli.init.github import (
     app_exists,
     connect_webhooks,
     require_header_text,
+    require_organization,
     set_up_app,
     set_up_token,
 )
@@ -239,7 +241,10 @@ def _ask_for_account(session: Session) -> bool:
         session.require_replaceable(WEBHOOK_SECRET)  # GitHub generates one for the App
         if session.organization is None and terminal.is_present:
             question = "Organisation that owns the App (Enter: your own account)"
-            session.organization = terminal.ask(question, "", str, option="--organization LOGIN")
+            check = partial(require_organization, session)
+            session.organization = terminal.ask(question, "", check, option="--organization LOGIN")
+        else:
+            require_organization(session, session.organization or "")
         default = f"hls-{session.organization}"[:MAX_NAME_CHARS] if session.organization else None
         question = "Name of the App, unique on GitHub"
         session.name = session.name or terminal.ask(question, default, parse_name, option="--name NAME")

@@ -232,6 +232,21 @@ def set_up_token(session: Session) -> None:
     session.store({TOKEN: token, WEBHOOK_SECRET: session.variable(WEBHOOK_SECRET) or secrets.token_hex(32)})
 
 
+def require_organization(session: Session, login: str) -> str:
+    """Return the name. Raises `SettingsError` if it is not empty, and GitHub has no such organisation."""
+    if not login:
+        return login
+    try:
+        with closing(connect_read_only(_token_section(session, "none"), now=utc_now, anonymous=True)) as github:
+            owner = github.find_account(login)
+    except (DependencyDown, Permanent) as exc:
+        print_line(f"{login} was not checked: {exc}")  # such as the limit of requests without a token
+        return login
+    if owner is None or not owner.is_organization:
+        raise SettingsError([f"GitHub has no organisation {login}; without one, the App is your own"])
+    return login
+
+
 def _require_known(github: ReadOnlyGithub, names: Sequence[str]) -> tuple[str, ...]:
     """Return the names. Raises `SettingsError` for repositories that the token may not read, and for all of a person.
 

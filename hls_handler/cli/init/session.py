@@ -58,7 +58,7 @@ class Session:
     environ: Mapping[str, str]
     terminal: Terminal
     open_browser: Callable[[str], object]
-    sleep: Callable[[float], object] = time.sleep
+    sleep: Callable[[float], None] = time.sleep
     config: Path | None = None
     app: bool = False
     name: str | None = None
