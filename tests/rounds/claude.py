@@ -25,14 +25,15 @@ from hls_handler.handlers.finding_views import Candidate, EarlierFinding
 from hls_handler.review.patches import parse_numbered
 from tests.rounds.generated import DiffLine, Fault, SourceLine, Version
 
-Mode = Literal["honest", "silent", "contradictory", "quotes what proves nothing"]
+Mode = Literal["honest", "silent", "contradictory", "quotes what proves nothing", "plausible"]
 MODES: Mapping[Mode, int] = {
     "honest": 10,
     "silent": 3,
     "contradictory": 3,
     "quotes what proves nothing": 4,
+    "plausible": 1,
 }
-"""How a call answers, and how often."""
+"""How a call answers, and how often. A plausible verdict quotes a new line of code that fixes nothing."""
 
 FAULT_NAME = re.compile(r"[Ff]ault (\d+)\b")
 """Names a planted fault in the text of a finding."""
@@ -53,6 +54,7 @@ class Claude:
     first_seen: Mapping[Fault, Version]  # the version in which a finding about a fault was raised
     share_of_faults: float
     refuted: set[Fault] = field(default_factory=set)  # faults with a true verdict that they are fixed or gone
+    misled: set[Fault] = field(default_factory=set)  # faults with a plausible wrong verdict
     shown: list[DiffLine] = field(default_factory=list)  # what replies are about
     modes: Counter[Mode] = field(default_factory=Counter)  # of verdicts
     has_failed: bool = False  # a call had no usable reply
@@ -140,12 +142,13 @@ class Claude:
         self, mode: Mode, fault: Fault, earlier: EarlierFinding, shown: Sequence[DiffLine]
     ) -> Iterator[EarlierVerdict]:
         self.refuted.discard(fault)
+        self.misled.discard(fault)
         if mode == "silent":
             return
         self.modes[mode] += 1
         number, is_present = earlier.number, fault in self.version.faults
         if mode != "honest" and is_present:
-            yield self._wrong_verdict(fault, number)
+            yield self._wrong_verdict(mode, fault, number)
             return
         code = visible(earlier.quote + earlier.code)
         seen = {one.line: one for one in self.version.lines.values() if one in shown or visible(one.line.text) in code}
@@ -161,7 +164,7 @@ class Claude:
         else:  # what fixes it is not shown
             yield _verdict(number, "present", None, "", fault)
 
-    def _wrong_verdict(self, fault: Fault, number: int) -> EarlierVerdict:
+    def _wrong_verdict(self, mode: Mode, fault: Fault, number: int) -> EarlierVerdict:
         """Return the verdict that a fault is fixed or gone, which it is not."""
         added = [one for one in self.version.changed if one.mark == "+"]
         comments = [one for one in added if one.line.text.strip().startswith("#")]
@@ -169,11 +172,14 @@ class Claude:
         known = Counter(one.line.text for one in first.changed if one.mark == "+") if first else Counter[str]()
         now = Counter(one.line.text for one in added)  # of equal lines of which there are more, one is new
         old = [one for one in added if one.line.text.strip() and now[one.line.text] <= known[one.line.text]]
-        lines = self.random.choice((comments, old, []))
+        new = [one for one in added if one.line.text.strip() and one not in comments and one not in old]
+        lines = new if mode == "plausible" else self.random.choice((comments, old, []))
         if lines:
             at = self.random.choice(lines)
+            if at in new:
+                self.misled.add(fault)
             return _verdict(number, "fixed", at, at.line.text)
-        if self.random.random() < 0.5:
+        if mode == "plausible" or self.random.random() < 0.5:
             return _verdict(number, "gone", None, "")
         absent = DiffLine(self.version.files[0].path, "RIGHT", 1, "+", SourceLine("raise Unreachable"))
         return _verdict(number, "fixed", absent, absent.line.text)

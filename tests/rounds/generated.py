@@ -40,6 +40,7 @@ FAULTY = ("eval", "unpickle", "run_shell", "render_raw")
 EDITS: Mapping[str, int] = {
     "add lines": 2,
     "add a fault": 4,
+    "edit beside a fault": 2,
     "add a comment": 2,
     "append a comment": 3,
     "split the line": 2,
@@ -50,6 +51,7 @@ EDITS: Mapping[str, int] = {
     "guard above": 4,
     "fix in another file": 2,
     "remove a guard": 3,
+    "move within the file": 2,
     "move to another file": 2,
     "move into an ignored file": 1,
     "revert a file": 1,
@@ -253,6 +255,11 @@ class GeneratedPullRequest:
         self.faults.append(Fault(self.count, self.random.choice(("critical", "high")), code))
         self._insert(SourceLine(f"    {code}", self.faults[-1]))
 
+    def _edit_beside_a_fault(self) -> None:
+        if chosen := self._choose():
+            _, path, index = chosen
+            self._insert(self._line(), path, index + self.random.randint(0, 1))
+
     def _add_a_comment(self) -> None:
         self._insert(SourceLine(f"    # {self._name()} was checked, nothing fails"))
 
@@ -312,6 +319,10 @@ class GeneratedPullRequest:
             into = self.head.setdefault(path, [])
             at = self.random.randint(0, len(into))
             into[at:at] = lines
+
+    def _move_within_the_file(self) -> None:
+        if chosen := self._choose():
+            self._move(chosen[1])
 
     def _move_to_another_file(self) -> None:
         self._move(self._path())

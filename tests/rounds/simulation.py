@@ -49,8 +49,11 @@ class Totals:
     failed: int = 0  # reviews that ended without a result
     incomplete: int = 0  # reviews that ended with a part of the changes
     comments: int = 0
+    late_rounds: int = 0  # reviews from the third on that asked Claude, and with all faults raised
+    late_findings: int = 0  # those of them with a new comment about a fault
     successes: int = 0  # checks
     failures: int = 0
+    misled: int = 0  # successes after a plausible wrong verdict
     true_verdicts: int = 0  # that a fault is fixed or gone, with proof
     disbelieved: int = 0  # those of them after which the finding is open
     verdicts: Counter[str] = field(default_factory=Counter)  # about earlier findings, by the mode of the call
@@ -64,8 +67,9 @@ class Totals:
 
     @property
     def is_wrong(self) -> bool:
-        """True after an error, or if more than 1 % of the true verdicts were disbelieved."""
-        return bool(self.problems) or self.disbelieved > 0.01 * max(self.true_verdicts, 100)
+        """True after an error, more than 5 % of late rounds with a finding, or 1 % of true verdicts disbelieved."""
+        is_late = self.late_findings > 0.05 * max(self.late_rounds, 60)
+        return bool(self.problems) or is_late or self.disbelieved > 0.01 * max(self.true_verdicts, 100)
 
 
 class Simulation:
@@ -83,6 +87,7 @@ class Simulation:
         self.raised: dict[Fault, Version] = {}  # the version in which each fault was raised
         self.keys: dict[Fault, set[str]] = {}  # of the findings about each raised fault
         self.exempt: set[Fault] = set()  # dismissed by writers
+        self.misled: set[Fault] = set()  # believed to be fixed after a plausible wrong verdict
         self.shown: set[tuple[str, str, str]] = set()  # path in the base, mark and text of the lines that Claude read
         self.changes: list[str] = []  # since the first review
         self.last: Version | None = None  # of the last review
@@ -116,9 +121,9 @@ class Simulation:
             self.shown.update(self._identify(one, version) for one in claude.shown)
             for problem in claude.problems:
                 self.report("other", problem)
-        self._check_comments(job, version)
+        comments = self._check_comments(job, version)
         self._learn(claude, version)
-        self._check_calls(claude, before, version)
+        self._check_calls(claude, before, version, comments)
         self._check_commit(job, claude, version)
         self.last = version
 
@@ -133,6 +138,7 @@ class Simulation:
                 self.raised.setdefault(fault, version)
                 self.keys.setdefault(fault, set()).add(entry.key)
         opened = {entry.key for entry in ledger if entry.state == "open"}
+        self.misled |= {fault for fault in claude.misled if opened.isdisjoint(self.keys.get(fault, ()))}
         if claude.has_failed or not claude.reviews or self.cut is not None:
             return
         for fault in claude.refuted:
@@ -180,8 +186,8 @@ class Simulation:
     def report(self, error: str, problem: str) -> None:
         self.totals.add(error, f"{self.number} {problem} after {self.changes}")
 
-    def _check_comments(self, job: ReviewJob, version: Version) -> None:
-        """Check new review comments as GitHub and a reader would."""
+    def _check_comments(self, job: ReviewJob, version: Version) -> int:
+        """Check new review comments as GitHub and a reader would. Return the number of those about faults."""
         opened = {entry.key for entry in job.facts.record.ledger if entry.state == "open"}
         comments = [*job.posted.values()]
         self.totals.comments += len(comments)
@@ -194,6 +200,7 @@ class Simulation:
                 if keys & opened:
                     self.report("second comment", fault.code)
                 keys.add(comment.key)
+        return sum(bool(numbers) for _, numbers in named)
 
     def _check_place(self, comment: InlineComment, version: Version) -> None:
         start, end = comment.start_line or comment.line, comment.line
@@ -228,15 +235,21 @@ class Simulation:
         if self.limits.review.fail_on is None:
             return
         present = [fault for fault in self.raised if fault in version.faults and fault not in self.exempt]
+        self.totals.misled += bool(self.misled.intersection(present))
         for fault in present:
-            self.report("false success", fault.code)
+            if fault not in self.misled:
+                self.report("false success", fault.code)
 
-    def _check_calls(self, claude: Claude, before: ReviewRecord, version: Version) -> None:
+    def _check_calls(self, claude: Claude, before: ReviewRecord, version: Version, comments: int) -> None:
         if not claude.reviews or self.last is None or not self.is_complete:
             return
         is_known = not version.count_hunks() - self.last.count_hunks()
         if is_known and not any(entry.state == "fixed" for entry in before.ledger):
             self.report("idle call", "")
+        raised = {int(number) for entry in before.ledger for number in FAULT_NAME.findall(entry.body)}
+        if before.rounds >= 2 and raised.issuperset(fault.number for fault in version.faults):
+            self.totals.late_rounds += 1
+            self.totals.late_findings += comments > 0
 
 
 def simulate(*, seed: int, pull_requests: int, pushes: int = 5, faults: float = 0.05) -> Totals:
