@@ -18,7 +18,7 @@ from hls_handler.handlers.handler import template_variables
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library, Prompt
-from hls_handler.prompting.source_files import NOTHING_UNSAVED, SHIPPED_FRONT_MATTER, read_folder
+from hls_handler.prompting.source_files import NOTHING_UNSAVED, read_folder
 from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED
 from hls_handler.routing.router import LABEL_CORRECTION_EVENTS
 from hls_handler.settings.effective import (
@@ -129,7 +129,7 @@ NEED_NO_PROMPT = LABEL_CHANGES | {"merge_group", "merge_group.checks_requested"}
 def find_library_warnings(settings: Settings, library: Library) -> Iterator[str]:
     """Yield a warning for each enabled event without a prompt, and each prompt of which no event is enabled.
 
-    Prompts with shipped front matter are left out of the latter, because the operator did not choose their events.
+    Prompts as shipped are left out of the latter, because the operator did not choose their events.
     Also yield a warning for each repository that lacks a variable of a prompt that can run for it.
     """
     for entry, effective in _enabled_entries(settings):
@@ -183,11 +183,12 @@ def _can_run(name: str, effective: EffectiveSettings, library: Library) -> bool:
 
 
 def _find_unused(settings: Settings, library: Library) -> Iterator[Prompt]:
-    """Yield the prompts whose front matter is not the shipped one, and of which no repository enables an event."""
-    shipped_fronts = {source.prompt: source.front for source in read_folder(SHIPPED_FRONT_MATTER)[0].values()}
+    """Yield the prompts that are not as shipped, and of which no repository enables an event."""
+    as_shipped = {source.name: source.text for source in read_folder(shipped.PROMPTS)[0].values()}
     chosen, entries = find_chosen_prompts(settings), _enabled_entries(settings)
     for name, prompt in library.prompts.items():
-        is_shipped = shipped_fronts.get(name) == library.sources[name].front
+        template = library.sources[name].template
+        is_shipped = as_shipped.get(template.name) == template.text
         runs_otherwise = is_shipped or name in chosen or name in library.shadows or library.predecessors(name)
         if prompt.on and not runs_otherwise and not any(_enables(one, key) for _, one in entries for key in prompt.on):
             yield prompt

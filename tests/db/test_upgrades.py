@@ -168,3 +168,9 @@ def test_stores_that_open_a_new_postgresql_database_wait_for_its_migration(postg
         one.result(timeout=60)
     assert postgres.query("SELECT version_num FROM hls_version", database=name) == SCRIPTS.get_current_head()
     postgres.drop(name)
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_each_released_version_has_its_stored_database(engine: str) -> None:
+    missing = [revision for revision in released() if not stored_file(engine, revision).exists()]
+    assert missing == [], f"run `{MAKE}`"

@@ -9,15 +9,17 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import select
 
 from hls_handler.analysis import Reply, UnusableReply
+from hls_handler.db.tables import deliveries
 from hls_handler.deliveries import Finished
 from hls_handler.engine.pipeline import process_delivery
 from hls_handler.events import parse_event
 from hls_handler.handlers.reader import FileAtRef, RepositoryPermission
 from hls_handler.prompting import recorded
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
-from hls_handler.settings.model import GithubApp, Settings
+from hls_handler.settings.model import GithubApp, Metrics, Settings
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.reviews import ReviewChange
 from tests.engine.fakes import GITHUB_DOWN, HLS, INVALID
@@ -411,3 +413,23 @@ def test_thread_of_somebody_else_is_no_command(make_world: MakeWorld) -> None:
     assert [one.state for one in finished] == ["ignored", "ignored"]
     assert (finished[0].reason or "").startswith("pull_request_review_comment.created is not among the events of ")
     assert (world.github.reactions, requested(world), world.claude.asked) == ([], [], [])
+
+
+@pytest.mark.parametrize(("is_stored", "author"), [(True, "Codertocat"), (False, None)])
+def test_requested_review_has_the_author_of_the_pull_request(
+    make_world: MakeWorld, is_stored: bool, author: str | None
+) -> None:
+    given = settings().model_copy(update={"metrics": Metrics(authors=is_stored)})
+    world = make(make_world, given=given)
+    command(world, "/review")
+    with world.store.database.reading() as connection:
+        requested = select(deliveries.c.author).where(deliveries.c.event == "pull_request")
+        assert connection.execute(requested).scalars().all() == [author]
+
+
+def test_draft_is_reviewed_on_request(make_world: MakeWorld) -> None:
+    world = make(make_world)
+    set_pull_request(world, draft=True)
+    finished = command(world, "/review")
+    assert (finished.reason or "").startswith("reacted with eyes; a review of what is new was requested (delivery ")
+    assert (world.finish().state, len(world.claude.asked)) == ("done", 1)

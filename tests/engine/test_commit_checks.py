@@ -10,7 +10,7 @@ import pytest
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Unusable, UnusableReply, Usage
 from hls_handler.engine.posting import OUTCOME
-from hls_handler.errors import DependencyDown, HlsError, Permanent, Retryable
+from hls_handler.errors import AppNotInstalled, DependencyDown, HlsError, Permanent, Retryable
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Review, Settings
 from tests.engine.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
@@ -22,6 +22,22 @@ SHA = pull_request().head_sha
 REPLY = pull_request_analysis()
 LATE_WRITE_S = 61.0  # more than `github.slowest_write_s`
 NO_RESPONSE = DependencyDown("GitHub gave no answer", dependency="github", remedy="wait", may_have_succeeded=True)
+
+
+OLD, NEW = "a" * 40, "b" * 40
+REMOVED = file(status="removed", commit=OLD)
+
+
+OLD, NEW = "a" * 40, "b" * 40
+
+
+OLD, NEW = "a" * 40, "b" * 40
+
+
+OLD, NEW = "a" * 40, "b" * 40
+
+
+OLD, NEW = "a" * 40, "b" * 40
 
 
 def with_review(**review: Any) -> Settings:
@@ -232,3 +248,31 @@ def test_dry_run_writes_no_check(make_world: MakeWorld) -> None:
     world.open_pull_request()
     assert world.finish().state == "done"
     assert (writes(world), check_outcome(world).kind) == ([], "dry_run")
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"), [("changed_files", (8, 1, 1)), ("additions", (1, 8, 1)), ("deletions", (1, 1, 8))]
+)
+def test_list_of_only_removed_files_is_read_again_if_its_numbers_differ(
+    make_world: MakeWorld, name: str, numbers: tuple[int, int, int]
+) -> None:
+    world = make_world(REPLY)
+    world.open_pull_request()
+    world.github.pull_requests[2] = pull_request(number=2, **{name: 8})
+    world.github.changed[2] = (REMOVED,)
+    assert world.run() is None
+    late = "GitHub's list of the changed files is late: (files, added lines, removed lines) are (1, 1, 1)"
+    assert world.row().reason == f"{late}, and {numbers} in the pull request"
+    assert (world.claude.asked, "success" in shown(world)) == ([], False)
+    world.github.pull_requests[2] = pull_request(number=2)
+    world.advance(600)
+    assert (world.finish().state, shown(world)) == ("done", ["success"])
+
+
+def test_check_of_an_uninstalled_app_is_given_up(make_world: MakeWorld) -> None:
+    world = make_world(unusable("refused"))
+    world.open_pull_request()
+    world.finish()
+    world.github.failing_checks.append(AppNotInstalled("the GitHub App is not installed on o/r"))
+    world.end_checks()
+    assert world.store.commit_checks.service_results(GUID) == ("failed: the GitHub App is not installed on o/r",)

@@ -14,6 +14,7 @@ from hls_handler.engine.library import (
     find_library_warnings,
     load_checked,
 )
+from hls_handler.errors import PromptError
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.sandbox.samples import recorded_facts
@@ -76,6 +77,11 @@ def test_own_prompt_of_which_no_event_is_enabled_is_reported_with_its_line(tmp_p
     ]
 
 
+def test_own_template_of_a_shipped_prompt_of_which_no_event_is_enabled_is_reported(tmp_path: Path) -> None:
+    (warning,) = warnings(tmp_path, "", {"releases/announce.j2": "{{ release.name }}"})
+    assert "on: no repository enables release.published; add one to repositories[].events" in warning
+
+
 USES_TEAM = "{{ config.team }} {% if config.areas is defined %}{{ config.areas }}{% endif %} {{ issue.title }}"
 TWO = (
     "    variables: {team: a, areas: [b]}\n  - name: owner/other\n  - {name: owner/off, enabled: false}\n"
@@ -103,3 +109,35 @@ def test_repository_without_a_variable_that_its_prompt_uses_is_reported(tmp_path
 def test_stored_facts_are_up_to_date(event_name: str) -> None:
     stored = json.loads((FACTS / f"{event_name}.json").read_text(encoding="utf-8"))
     assert stored == recorded_facts(event_name), "run python -m hls_handler.sandbox.samples"
+
+
+def test_field_that_nothing_uses_and_labels_of_a_discussion_are_reported(tmp_path: Path) -> None:
+    front = (
+        "---\ndescription: x\non: [discussion.created]\nreply: generic_analysis\n"
+        "fields:\n  area: {enum: [a, b]}\n  mood: {type: string}\n  team: {type: string}\n"
+        "labels: {area: 'area/{value}'}\n---\n{{ event.discussion.title }}"
+    )
+    write(
+        tmp_path / "own",
+        {"discussion/sort.j2": front, "discussion/sort.comment.md.j2": "{{ analysis.team }}", "issues/analyze.j2": "x"},
+    )
+    settings = load(tmp_path, f"{SMALLEST}    events: [discussion, issues]\nprompts: {{directory: {tmp_path}/own}}\n")
+    assert [one.replace(f"{tmp_path}/own/", "") for one in load_checked(settings).warnings] == [
+        (
+            "discussion/sort.j2:7: fields.mood: no template shows analysis.mood and no label uses it; "
+            "use it, or remove the field"
+        ),
+        (
+            "discussion/sort.j2:9: labels: the event discussion has no issue or pull request that can carry labels; "
+            "remove them"
+        ),
+    ]
+
+
+def test_variable_that_no_repository_has_is_an_error_with_its_line(tmp_path: Path) -> None:
+    write(tmp_path / "own", {"issues/analyze.j2": "{{ issue.title }}\n{{ config.teem }}"})
+    settings = load(tmp_path, f"{SMALLEST}{TWO}prompts: {{directory: [{tmp_path}/own, {SHIPPED}]}}\n")
+    with pytest.raises(PromptError) as caught:
+        load_checked(settings)
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{tmp_path}/own/issues/analyze.j2:2: there is no 'teem' here; did you mean 'team'?")

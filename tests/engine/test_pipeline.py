@@ -12,6 +12,7 @@ from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.deliveries import Finished
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.prompting.prompt import Library
+from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Prompts
 from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
 from tests.engine.shadow_world import ANALYZE, load_cached
@@ -276,3 +277,38 @@ def test_rule_10_unusable_reply_is_redacted_before_it_is_sent_back(make_world: M
         None,
         '{"summary": "[redacted: github-token]',
     ]
+
+
+def test_both_unusable_replies_are_kept_and_shown(make_world: MakeWorld) -> None:
+    again = replace(INVALID, problem="kind: still wrong", text='{"kind": "BUGG"}')
+    world = make_world(INVALID, again)
+    world.accept()
+    world.finish()
+    report = load_report(world.store, world.row())
+    assert [(one.problem, one.text) for one in report.unusable] == [
+        ("kind: 'bugg' is not one of ...", '{"kind": "bugg"}'),
+        ("kind: still wrong", '{"kind": "BUGG"}'),
+    ]
+    lines = [line.replace(report.unusable[0].prompt_id, "PROMPT") for line in format_report(report)]
+    assert '  Claude\'s reply to PROMPT could not be used: kind: still wrong. It was: {"kind": "BUGG"}' in lines
+
+
+def test_gateway_without_structured_output_is_named(make_world: MakeWorld) -> None:
+    claude = settings().claude.model_copy(update={"base_url": "https://llm.example.org/v1"})
+    world = make_world(INVALID, given=settings().model_copy(update={"claude": claude}))
+    world.accept()
+    assert (world.finish().reason or "").endswith(
+        "; llm.example.org (claude.base_url) does not enforce the schema of replies (structured output): use a service "
+        "and a model that do, or check what prompts/issues/analyze.j2 asks for, then run it again"
+    )
+
+
+def test_issue_closed_during_an_outage_gets_no_comment(make_world: MakeWorld) -> None:
+    world = make_world(CLAUDE_DOWN, BUG)
+    world.accept()
+    world.run()
+    world.github.issues = {1: replace(ISSUE, state="closed")}
+    world.advance(60)
+    finished = world.finish()
+    assert finished.state == "superseded"
+    assert world.github.comments == {}

@@ -217,3 +217,9 @@ def test_review_with_earlier_findings_is_not_answered_from_the_cache(make_world:
     push(world, both, guid="third", **OTHER)
     assert len(world.claude.asked) == 4
     assert "Earlier findings of this pull request" in world.claude.asked[3].task
+
+
+def test_same_patch_of_another_file_is_another_question(make_world: MakeWorld) -> None:
+    world = make_review_world(make_world)
+    push(world, replace(FILE, path="b.py"), guid="second", **OTHER)
+    assert len(world.claude.asked) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -256,3 +257,13 @@ def test_rule_15_quoted_text_of_the_file_is_escaped_and_redacted(make_world: Mak
     lines = [line for line in expected_text.splitlines() if line.startswith("- ")]
     assert len(lines) == 2
     assert all(line.startswith("- `") and line.endswith("`") and line.count("`") == 2 for line in lines)
+
+
+def test_problem_is_only_logged_if_comments_are_switched_off(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make_world_with_file(make_world, f"{BROKEN}features: {{auto_commenting: false}}\n")
+    with caplog.at_level(logging.WARNING):
+        world.run()
+    assert world.github.comments == {}
+    assert [record.message for record in caplog.records] == ["the repository settings cannot be used"]

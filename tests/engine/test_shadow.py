@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from hls_handler.analysis import IssueResponse
 from hls_handler.engine.shadow import SHADOW, PromptResult
-from hls_handler.errors import LeaseLost
+from hls_handler.errors import DependencyDown, LeaseLost
 from tests.engine.fakes import CLAUDE_DOWN, INVALID, ISSUE
 from tests.engine.shadow_world import (
     BUG_LABELS,
@@ -127,3 +128,11 @@ def test_crash_during_a_shadow_does_not_repeat_finished_calls(make_world: MakeWo
     ]
     assert world.github.calls.count("write comment") == 1
     assert stored_shadow(world).state == "done"
+
+
+def test_rate_limit_response_to_a_shadow_holds_all_calls(make_world: MakeWorld, shared_folder: Path) -> None:
+    world = make_shadow_world(make_world, shared_folder / "shadow", BUG)
+    until = world.store.now() + timedelta(minutes=5)
+    world.claude.replies = [BUG, DependencyDown("429", dependency="claude", remedy="wait", not_before=until)]
+    assert world.run() == POSTED
+    assert world.store.rate_limiter.held_until("claude") is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -22,6 +23,11 @@ SPARE = Account("spare-bot", 2, "User")
 APP = Account("hls[bot]", 3, "Bot")
 COMMENTS = {"name": "octo/hello", "events": ["issue_comment"]}
 EVERYTHING = {"name": "octo/hello", "events": ["issues", "pull_request", "issue_comment", "status"]}
+
+
+GITHUB_APP = {"app": {"id": 7, "private_key_path": "app.pem"}}
+
+LOOPS = "its own actions are ignored, because otherwise HLS would answer itself"
 
 
 @pytest.mark.parametrize(
@@ -356,3 +362,25 @@ def test_label_asks_for_a_review_and_for_those_of_later_pushes() -> None:
 def test_rule_17_label_that_hls_sets_asks_for_nothing() -> None:
     labeled = routing_input("pull_request.labeled", label="ai", labels=("ai",), sender="hubot")
     assert ignored(labeled, settings(review={"when": "label:ai"}), bot=OWNER)[0] == "own account"
+
+
+@pytest.mark.parametrize(
+    ("github", "lines", "whose"),
+    [
+        ({}, {}, "whose token is set at hls.yaml:4 (github.token)"),
+        (GITHUB_APP, {"github.app": 5}, "whose App is set at hls.yaml:5 (github.app)"),
+    ],
+)
+def test_reason_of_an_own_action_names_the_credential(
+    github: dict[str, Any], lines: Mapping[str, int], whose: str
+) -> None:
+    by = settings(github={**(github or {"token": "t"}), "webhook_secret": "0123456789abcdef"}, lines=lines)
+    why = f"hls[bot] is the account of HLS, {whose}; {LOOPS}"
+    assert ignored(routing_input(sender="hls[bot]"), by, bot=APP) == ("own account", why)
+
+
+def test_reason_says_how_to_include_a_bot() -> None:
+    change = 'set features.bots to ["renovate[bot]"] at hls.yaml:30, or add it to that list'
+    by = settings(features={"bots": False}, lines={"features.bots": 30})
+    reason = f"renovate[bot] is a bot; {change}, to process what it opens"
+    assert ignored(routing_input(**BY_RENOVATE), by) == ("other bot", reason)

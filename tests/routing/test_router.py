@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from hls_handler.events import Account
-from hls_handler.routing import Ignored, LabelCorrection, RoutingInput, Rule, Shadow
+from hls_handler.routing import Ignored, LabelCorrection, Router, RoutingInput, Rule, Shadow
+from hls_handler.settings.effective import RepositoryTable
 from tests.routing.world import (
     PROMPTS,
+    FakeCatalogue,
     decide,
     find_prompt,
     ignored,
@@ -290,3 +292,14 @@ def test_other_label_changes_are_ignored(event: RoutingInput, entry: dict[str, A
     result = decide(event, settings({"name": "octo/hello", **entry}), prompts=NO_PROMPT, bot=WE)
     assert isinstance(result, Ignored)
     assert result.kind == kind
+
+
+def test_label_change_with_a_prompt_of_its_own_is_processed_and_also_a_correction() -> None:
+    by = settings()
+    rule = decide(changed(), by, bot=WE)
+    assert isinstance(rule, Rule)
+    assert rule.prompt == "issues/triage"
+    effective = RepositoryTable(by).find("octo/hello")
+    assert effective is not None
+    router = Router(by, RepositoryTable(by), FakeCatalogue(), (WE,))
+    assert isinstance(router.find_label_correction(changed(), effective), LabelCorrection)

@@ -175,3 +175,13 @@ def test_settled_counters_contain_a_call_whose_end_was_not_stored(store: Storage
     start_call(store, begin(store, "g1"), estimate=USAGE)
     skew.advance(hours=1.1)
     assert store.statistics.settled_counters() == store.statistics.counters()
+
+
+def test_budget_frees_after_an_hour(store: Storage, skew: Skew) -> None:
+    first = begin(store, "g1")
+    start_call(store, first, calls_per_hour=1)
+    assert store.calls.count_last_hour() == 1
+    skew.advance(minutes=60)
+    assert store.calls.count_last_hour() == 0
+    start_call(store, claim(store), calls_per_hour=1)
+    assert store.calls.count_last_hour() == 1

@@ -299,3 +299,8 @@ def test_changed_secrets_key_and_path_apply_to_the_next_request(setup: WebSetup)
     assert again.json["status"] == "duplicate"
     assert ask(web.app, "/stats", method="GET").status == 401
     assert ask(web.app, "/stats", method="GET", headers=[(b"x-api-key", key.encode())]).status == 200
+
+
+def test_rule_2_a_repository_with_its_own_secret_is_accepted(setup: WebSetup) -> None:
+    body = payload(repository={"id": 2, "full_name": "owner/private"})
+    assert ask(setup.app(), headers=headers(body, secret=OWN_SECRET), chunks=[body]).status == 202
