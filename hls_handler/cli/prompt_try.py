@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
-from types import SimpleNamespace
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from hls_handler.actions import Outcome
+from hls_handler.actions import Outcome, StoredComment
 from hls_handler.analysis import UnusableReply, ValidReply
 from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, connect_github, load_subject, use_sandbox
 from hls_handler.cli.options import (
@@ -45,6 +44,7 @@ from hls_handler.errors import (
     with_remedy,
 )
 from hls_handler.events import Account, Event, parse_event
+from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.routing import Command, Ignored, LabelCorrection, QueueCheck, Router, Rule, from_event, parse_envelope
 from hls_handler.settings.effective import RepositoryTable, without_entry
@@ -132,6 +132,27 @@ def try_(
         raise typer.Exit(1)
 
 
+@dataclass(frozen=True, slots=True)
+class _StoredHistory:
+    """Implements `clients.comments.History` for a writer that writes nothing."""
+
+    state: ConversationState
+
+    def labels(self) -> Mapping[str, LabelState]:
+        return self.state.labels
+
+    def comment(self, family: str) -> StoredComment | None:
+        return self.state.comments.get(family)
+
+    def change_labels(
+        self, names: Iterable[str], state: LabelState | None, origins: Mapping[str, LabelOrigin] = NO_ORIGINS
+    ) -> None:
+        raise NotImplementedError
+
+    def store_comment(self, family: str, comment: StoredComment) -> None:
+        raise NotImplementedError
+
+
 def _find_state(
     settings: Settings, subject: Subject, notes: list[str], event: Event, bot: Account
 ) -> ConversationState:
@@ -189,8 +210,7 @@ def _try_event(
             job = make_job(source, library, rule.prompt, key, sender.send)
             reasons = [source.handler.run(job).reason]
             stored = _find_state(settings, subject, notes, event, bot)
-            # A dry run writes nothing, so it calls no other method of `clients.comments.History`.
-            history: Any = SimpleNamespace(labels=lambda: stored.labels, comment=stored.comments.get)
+            history = _StoredHistory(stored)
             writer = github.writer(
                 repository, bot=bot, history=history, begin_write=nothing, check_lease=nothing, dry_run=True
             )

@@ -25,7 +25,6 @@ from tests.web.fakes import Response
 __all__ = ["make_world"]
 
 HIGH = BUG.model_copy(update={"priority": "high"})
-REVIEW = "pull_requests/analyze"
 SOLD = "data loss <img src=x>"
 
 

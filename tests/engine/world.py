@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -148,16 +148,6 @@ class World:
         self.github.pull_requests[number], self.github.changed[number] = shown, files or (file(),)
         body, sha = json.dumps(payload).encode(), known.get("head_sha")
         self.accept("pull_request.opened", guid=guid, number=number, action=action, head_sha=sha, body=body)
-
-    def accept_review(self, *, guid: str = GUID, by_author: bool = False, **changes: object) -> None:
-        """Accept the recorded review of pull request 2, which GitHub now returns with `changes`."""
-        event = parse_event("pull_request_review", guid, recorded.load("pull_request_review.submitted").body)
-        assert event.pull_request is not None
-        assert event.review is not None
-        author = event.review.user if by_author else replace(event.review.user, id=5, login="somebody")
-        self.github.pull_requests = {2: replace(event.pull_request, user=author)}
-        self.github.reviews_of = {2: (replace(event.review, **changes),)}  # type: ignore[arg-type]
-        self.accept("pull_request_review.submitted", guid=guid)
 
     def claim(self) -> Lease | None:
         return self.store.queue.claim(worker="w", lease_s=30, max_crashes=10)
