@@ -32,7 +32,7 @@ class LogRing:
         self._characters = 0
 
     def add(self, text: str) -> None:
-        """Add one line, a JSON object as `logs.CleanHandler` makes it."""
+        """Add one line, a JSON object as `logs.JsonLines` makes it."""
         with self._lock:
             self._lines.append(text)
             self._characters += len(text)

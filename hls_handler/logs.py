@@ -7,6 +7,7 @@ that looks like a credential is redacted.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import html
 import json
@@ -14,13 +15,12 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from functools import lru_cache
 from types import MappingProxyType
-from typing import IO, Any, Literal
+from typing import IO, Literal
 from urllib.parse import quote, quote_plus
 
 from hls_handler.log_ring import LogRing
@@ -30,7 +30,7 @@ from hls_handler.untrusted.redaction import redact
 _bound: ContextVar[Mapping[str, str]] = ContextVar("hls_log_ids", default=MappingProxyType({}))
 
 _NON_FIELDS = frozenset(
-    {*logging.LogRecord("", 0, "", 0, "", (), None).__dict__, "message", "taskName", "color_message"}
+    {*logging.LogRecord("", 0, "", 0, "", (), None).__dict__, "message", "taskName", "color_message", "ids"}
 )
 _VERBOSE_LOGGERS = ("httpx2", "httpcore2", "urllib3", "alembic")  # they log every request or step at INFO
 
@@ -66,7 +66,11 @@ def configure(
     such as uvicorn install on import. HTTP libraries log requests only if `level` is "DEBUG". `colours` is for "text".
     `ring` also gets each line, as JSON.
     """
-    handler = CleanHandler(stream, secrets, layout, colours=colours, ring=ring)
+    clean = _Cleaner(secrets)
+    json_lines = JsonLines(clean)
+    handler = CleanHandler(stream, ring, json_lines)
+    handler.setFormatter(json_lines if layout == "json" else TextLines(clean, colours=colours))
+    handler.addFilter(_add_ids)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -87,88 +91,186 @@ def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
     logging.getLogger(__name__).critical("uncaught exception in a thread", extra={"thread_name": name}, exc_info=error)
 
 
-class CleanHandler(logging.StreamHandler[IO[str]]):
-    """Handler that writes log lines, and adds them to the ring buffer as JSON.
+def _add_ids(record: logging.LogRecord) -> bool:
+    record.ids = _bound.get()  # never changed: `log_context` replaces the mapping
+    return True
 
-    A line has the timestamp, level, logger and message, the ids of `log_context`, then the fields of `extra`. Secrets
-    are masked before the values are encoded as JSON, because JSON's escapes can hide a credential. If a line cannot be
-    formatted, stderr gets its logger, file and line number.
+
+class _BatchedStream:
+    """Text stream whose `flush`, on an event loop, writes in the loop's next iteration. Thread-safe.
+
+    Thus the lines about webhooks that were stored together are written together, because a write for each one would
+    cost more than the line.
     """
 
-    def __init__(
-        self,
-        stream: IO[str],
-        secrets: Iterable[str],
-        layout: Literal["json", "text"],
-        *,
-        colours: bool,
-        ring: LogRing | None,
-    ) -> None:
-        super().__init__(stream)
-        self._layout, self._colours, self._ring = layout, colours, ring
-        self._secrets = _compile(secrets)
-        # Names and most values repeat, and a search takes longer than the rest of a line.
-        self._clean = lru_cache(maxsize=1000)(self._mask)
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream, self._lock = stream, threading.Lock()
+        self._texts: list[str] = []
+        self._writing: asyncio.AbstractEventLoop | None = None  # the loop that will call `write_all`
+
+    def write(self, text: str) -> None:
+        with self._lock:
+            self._texts.append(text)
+
+    def flush(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.write_all()
+            return
+        if self._writing is not loop:
+            self._writing = loop
+            loop.call_soon(self.write_all)
+
+    def write_all(self) -> None:
+        with self._lock, suppress(OSError, ValueError):  # the reader of the log has closed it
+            texts, self._texts, self._writing = self._texts, [], None
+            if texts:
+                self._stream.write("".join(texts))
+                self._stream.flush()
+
+
+class CleanHandler(logging.StreamHandler[_BatchedStream]):
+    """Handler that writes log lines, and adds them to the ring buffer as JSON.
+
+    If a line cannot be formatted, stderr gets its logger, file and line number.
+    """
+
+    def __init__(self, stream: IO[str], ring: LogRing | None, json_lines: JsonLines) -> None:
+        super().__init__(_BatchedStream(stream))
+        self._ring, self._json_lines = ring, json_lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        if record.levelno >= logging.WARNING:
+            self.stream.write_all()
 
     def format(self, record: logging.LogRecord) -> str:
-        ids = {name: self._clean(value) for name, value in _bound.get().items()}
-        line: dict[str, object] = {
-            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
-            "level": record.levelname,
-            "logger": self._clean(record.name),
-            "message": self._clean(record.getMessage()),
-            **ids,
-        }
-        for name, value in record.__dict__.items():
-            if name not in _NON_FIELDS:
-                line.setdefault(self._clean(name), self._clean_value(value))
-        if record.exc_info:
-            line["exception"] = self._clean(logging.Formatter().formatException(record.exc_info))
-        text = json.dumps(line)  # escapes characters that are not ASCII, because not every stream can write them
+        line = super().format(record)
         if self._ring is not None:
-            self._ring.add(text)
-        return text if self._layout == "json" else _format_text(line, ids, colours=self._colours)
+            self._ring.add(line if self.formatter is self._json_lines else self._json_lines.format(record))
+        return line
 
-    def _mask(self, text: str) -> str:
-        return redact(text if self._secrets is None else self._secrets.sub(MASK, text))
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (name defined by logging)
+        sys.stderr.write(f"a log line could not be written: {record.name}, {record.pathname}:{record.lineno}\n")
 
-    def _clean_value(self, value: object) -> object:
+
+_MAX_REMEMBERED = 1000  # texts
+
+
+class _Cleaner:
+    """Masks secrets and credentials in values of log lines.
+
+    Short texts are remembered with their result, because names and most values repeat, and a search takes longer than
+    the rest of a line.
+    """
+
+    _IDENTIFIER = re.compile(r"[0-9a-f-]+")  # ids of deliveries and requests: not remembered, and no credentials
+    _MAX_CHARS = 200  # of a remembered text
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        encodings = _find_encodings(secrets)
+        self._secrets = _any_of(encodings)
+        self._hexadecimal = tuple(text for text in encodings if self._IDENTIFIER.fullmatch(text))
+        self._remembered: dict[str, str] = {}
+
+    def clean(self, text: str) -> str:
+        known = self._remembered.get(text)
+        if known is not None:
+            return known
+        if self._IDENTIFIER.fullmatch(text) and not any(secret in text for secret in self._hexadecimal):
+            return text
+        cleaned = redact(text if self._secrets is None else self._secrets.sub(MASK, text))
+        if len(text) <= self._MAX_CHARS:
+            if len(self._remembered) >= _MAX_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[text] = cleaned
+        return cleaned
+
+    def clean_value(self, value: object) -> object:
         """Return JSON: numbers unchanged, texts cleaned, and the text of any other object."""
+        if isinstance(value, str):
+            return self.clean(value)
         if value is None or isinstance(value, bool | int | float):
             return value
         if isinstance(value, Mapping):
-            return {self._clean(str(key)): self._clean_value(item) for key, item in value.items()}
+            return {self.clean(str(key)): self.clean_value(item) for key, item in value.items()}
         if isinstance(value, list | tuple | set | frozenset):
-            return [self._clean_value(item) for item in value]
-        return self._clean(str(value))
+            return [self.clean_value(item) for item in value]
+        return self.clean(str(value))
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (name defined by logging)
-        with suppress(OSError, ValueError):  # the reader of the log may have closed it
-            sys.stderr.write(f"a log line could not be written: {record.name}, {record.pathname}:{record.lineno}\n")
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in record.__dict__.items() if name not in _NON_FIELDS}
+
+
+def _format_time(seconds: float) -> str:
+    """Return "2026-11-20T12:00:00.123Z"."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class JsonLines(logging.Formatter):
+    """Formatter of JSON lines: timestamp, level, logger, message, ids of `log_context`, then the fields of `extra`.
+
+    Secrets are masked before the values are encoded as JSON, because JSON's escapes can hide a credential.
+    """
+
+    def __init__(self, cleaner: _Cleaner) -> None:
+        super().__init__()
+        self._cleaner = cleaner
+
+    def format(self, record: logging.LogRecord) -> str:
+        clean, clean_value = self._cleaner.clean, self._cleaner.clean_value
+        line: dict[str, object] = {
+            "timestamp": _format_time(record.created),
+            "level": record.levelname,
+            "logger": clean(record.name),
+            "message": clean(record.getMessage()),
+        }
+        for name, value in record.__dict__.get("ids", {}).items():
+            line[name] = clean(value)
+        for name, field in _fields(record).items():
+            line.setdefault(clean(name), clean_value(field))
+        if record.exc_info:
+            line["exception"] = clean(self.formatException(record.exc_info))
+        return json.dumps(line)  # escapes characters that are not ASCII, because not every stream can write them
 
 
 _RESET, _DIM = "\x1b[0m", "\x1b[2m"
 _LEVEL_COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m"}
 
 
-def _format_text(line: Mapping[str, Any], ids: Collection[str], *, colours: bool) -> str:
-    """Return "2026-11-20 12:00:00.123 INFO     work      delivery finished  state=done  [delivery=...]".
+class TextLines(logging.Formatter):
+    """Formatter of text: "2026-11-20 12:00:00.123 INFO     work      delivery finished  state=done  [delivery=...]".
 
     A field without a value (None) is omitted.
     """
-    fields = dict(line)
-    time_, level, logger, message = (fields.pop(name) for name in ("timestamp", "level", "logger", "message"))
-    trace = fields.pop("exception", None)
-    found = " ".join(f"{name}={fields.pop(name)}" for name in ids)
-    more = "".join(f"  {name}={_format_value(value)}" for name, value in fields.items() if value is not None)
-    parts = (
-        (_DIM, f"{time_.replace('T', ' ').removesuffix('Z')} "),
-        (_LEVEL_COLOURS.get(level, ""), f"{level:<8} "),
-        ("", escape_unprintable(f"{logger.removeprefix('hls_handler.'):<16} {message}")),
-        (_DIM, escape_unprintable(f"{more}{f'  [{found}]' if found else ''}")),
-    )
-    shown = "".join(f"{colour}{text}{_RESET}" if colours and colour and text else text for colour, text in parts)
-    return shown if trace is None else "\n".join([shown, *map(escape_unprintable, trace.split("\n"))])
+
+    def __init__(self, cleaner: _Cleaner, *, colours: bool) -> None:
+        super().__init__()
+        self._cleaner, self._colours = cleaner, colours
+
+    def format(self, record: logging.LogRecord) -> str:
+        clean = self._cleaner.clean
+        where = record.name.removeprefix("hls_handler.")
+        time_ = _format_time(record.created).replace("T", " ").removesuffix("Z")
+        level = self._coloured(f"{record.levelname:<8}", _LEVEL_COLOURS.get(record.levelname, ""))
+        fields = "".join(
+            f"  {clean(name)}={_format_value(self._cleaner.clean_value(value))}"
+            for name, value in _fields(record).items()
+            if value is not None
+        )
+        ids = " ".join(f"{name}={clean(value)}" for name, value in record.__dict__.get("ids", {}).items())
+        what = escape_unprintable(f"{where:<16} {clean(record.getMessage())}")
+        more = escape_unprintable(f"{fields}{f'  [{ids}]' if ids else ''}")
+        shown = f"{self._coloured(time_, _DIM)} {level} {what}{self._coloured(more, _DIM)}"
+        if record.exc_info:
+            trace = clean(self.formatException(record.exc_info))
+            shown = "\n".join([shown, *(escape_unprintable(part) for part in trace.split("\n"))])
+        return shown
+
+    def _coloured(self, text: str, colour: str) -> str:
+        return f"{colour}{text}{_RESET}" if self._colours and colour and text else text
 
 
 def _format_value(value: object) -> str:
@@ -188,13 +290,17 @@ def mask_secrets(text: str, secrets: Iterable[str]) -> str:
     Encoded secrets are also replaced: in base64 (standard or URL-safe, also inside a longer text), URL-encoded, or
     escaped as in a `repr`, JSON or HTML.
     """
-    pattern = _compile(secrets)
+    pattern = _any_of(_find_encodings(secrets))
     return text if pattern is None else pattern.sub(MASK, text)
 
 
-def _compile(secrets: Iterable[str]) -> re.Pattern[str] | None:
+def _find_encodings(secrets: Iterable[str]) -> list[str]:
     found = {text for secret in secrets if len(secret) >= MIN_SECRET_CHARS for text in _encodings(secret)}
-    alternatives = "|".join(map(re.escape, sorted(found, key=len, reverse=True)))
+    return sorted(found, key=lambda encoding: (-len(encoding), encoding))
+
+
+def _any_of(longest_first: Iterable[str]) -> re.Pattern[str] | None:
+    alternatives = "|".join(map(re.escape, longest_first))
     return re.compile(alternatives) if alternatives else None
 
 

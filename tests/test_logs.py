@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -155,6 +156,29 @@ def test_lines_of_libraries_are_ours_unless_they_were_silenced() -> None:
     assert "color_message" not in access
     assert library["message"] == "from a library"
     assert (warning["logger"], "deprecated call" in warning["message"]) == ("py.warnings", True)
+
+
+def test_lines_of_an_event_loop_are_written_together_and_a_warning_at_once() -> None:
+    class CountingStream(io.StringIO):
+        writes = 0
+
+        def write(self, text: str) -> int:
+            self.writes += 1
+            return super().write(text)
+
+    stream = CountingStream()
+    logs.configure("INFO", "json", stream, [])
+
+    async def log_lines() -> list[int]:
+        log, writes = logging.getLogger("x"), []
+        for level in (logging.INFO, logging.INFO, logging.WARNING, logging.INFO):
+            log.log(level, "m")
+            writes.append(stream.writes)
+        await asyncio.sleep(0)
+        return [*writes, stream.writes]
+
+    assert asyncio.run(log_lines()) == [0, 0, 1, 1, 2]
+    assert [line["level"] for line in lines(stream)] == ["INFO", "INFO", "WARNING", "INFO"]
 
 
 class Terminal(io.StringIO):
