@@ -158,6 +158,25 @@ def test_lines_of_libraries_are_ours_unless_they_were_silenced() -> None:
     assert (warning["logger"], "deprecated call" in warning["message"]) == ("py.warnings", True)
 
 
+def test_fields_are_logged_as_by_the_logger() -> None:
+    stream = configured()
+    log, fields = logging.getLogger("hls_handler.web.receiver"), {"event": "issues", "action": None, "status": 202}
+    for guid in ("72d3162e-cc78-11e3-81ab-4c9367dc0958", UNKNOWN_TOKEN, "Grüße"):
+        with logs.log_context(delivery=guid, request_id="r-1"):
+            logs.log_fields(log, logging.INFO, "webhook received", fields)
+            log.info("webhook received", extra=fields)
+    logs.log_fields(log, logging.DEBUG, "webhook received", fields)
+    written = lines(stream)
+    for line in written:
+        del line["timestamp"]
+    assert written[0::2] == written[1::2]
+    assert [line["delivery"] for line in written[0::2]] == [
+        "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+        "[redacted: github-token]",
+        "Grüße",
+    ]
+
+
 def test_lines_of_an_event_loop_are_written_together_and_a_warning_at_once() -> None:
     class CountingStream(io.StringIO):
         writes = 0
