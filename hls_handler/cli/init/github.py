@@ -238,13 +238,18 @@ def require_organization(session: Session, login: str) -> str:
         return login
     try:
         with closing(connect_read_only(_token_section(session, "none"), now=utc_now, anonymous=True)) as github:
-            owner = github.find_account(login)
+            is_known = _is_organization(github, login)
     except (DependencyDown, Permanent) as exc:
         print_line(f"{login} was not checked: {exc}")  # such as the limit of requests without a token
         return login
-    if owner is None or not owner.is_organization:
+    if not is_known:
         raise SettingsError([f"GitHub has no organisation {login}; without one, the App is your own"])
     return login
+
+
+def _is_organization(github: ReadOnlyGithub, login: str) -> bool:
+    owner = github.find_account(login)
+    return owner is not None and owner.is_organization
 
 
 def _require_known(github: ReadOnlyGithub, names: Sequence[str]) -> tuple[str, ...]:
@@ -258,10 +263,8 @@ def _require_known(github: ReadOnlyGithub, names: Sequence[str]) -> tuple[str, .
         if "*" not in name and not github.has_repository(name):
             remedy = "check the name, and for which repositories the token was created"
             problems.append(f"{name}: GitHub has no such repository, or the token may not read it; {remedy}")
-        if "*" in name and "*" not in login:
-            owner = github.find_account(login)
-            if owner is None or not owner.is_organization:
-                problems.append(f"{name}: GitHub has no organisation {login}; check the name, or name each repository")
+        if "*" in name and "*" not in login and not _is_organization(github, login):
+            problems.append(f"{name}: GitHub has no organisation {login}; check the name, or name each repository")
     if problems:
         raise SettingsError(problems)
     return tuple(names)
