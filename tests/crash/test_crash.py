@@ -33,7 +33,7 @@ def test_kills_at_every_point_of_the_generic_handler(harness: Harness) -> None:
     undisturbed = undisturbed_run(harness, SHORTEST)
     assert undisturbed.claude_calls == 1
     assert undisturbed.requests >= 5
-    assert undisturbed.commits >= 9
+    assert undisturbed.commits >= 7  # some share one transaction when they fall into the same turn of the event loop
     runs = [run(harness, SHORTEST, kill) for kill in all_kills(undisturbed)]
     assert [line for found in runs for line in find_differences(SHORTEST, undisturbed, found)] == []
     survived = [str(found.kill) for found in runs if found.at_kill is None]
