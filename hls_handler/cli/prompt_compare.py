@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from statistics import fmean
 from typing import Annotated, Any
 
@@ -27,21 +28,21 @@ from hls_handler.cli.options import (
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.job import ASK
-from hls_handler.errors import PromptError, SettingsError
+from hls_handler.errors import SettingsError
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.reports.estimate import estimate, format_cost
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.trials.comparison import Report, Run
-from hls_handler.trials.replay import NotRepeatable, load_stored_facts
+from hls_handler.trials.comparison import Comparison, Report, Run
 from hls_handler.trials.trial import (
     NOT_ASKED,
     Sender,
     Trial,
     compare_stored,
+    find_answers,
     is_named,
-    plan_trial,
+    plan_trials,
     run_trials,
 )
 from hls_handler.untrusted.cleaning import escape_unprintable
@@ -131,7 +132,7 @@ def _ask(
     prompt, config = get_prompt(library, name), DeliveryConfig(settings, RepositoryTable(settings), library)
     if not prompt.on:
         abort(f"{prompt.name} has no events of its own, because it follows another prompt; compare that prompt instead")
-    trials = _plan(config, store, prompt, other, since, most)
+    trials = list(islice(_plan(config, store, prompt, other, since), most))
     if trials:
         total = estimate(settings.claude, *(one for trial in trials for one in trial.requests))
         follow_up = f", and more if {prompt.then.prompt} follows" if prompt.then is not None else ""
@@ -148,38 +149,36 @@ def _ask(
         abort(*exc.problems)
     with client as claude:
         sender = Sender(claude, time.sleep, interval_s=1 / settings.claude.requests_per_second)
-        results = run_trials(trials, sender)
+        results = run_trials(store, trials, sender)
     for one in results:
         if one.problem and one.problem != NOT_ASKED:
-            print_line(f"{(one.guid or '')[:8]}: {one.problem}", err=True)
+            _print_problem(one)
     reasons = Counter("not asked" if one.problem == NOT_ASKED else "failed" for one in results if one.new is None)
     return Report(tuple(one for one in results if one.new is not None), reasons)
 
 
 def _plan(
-    config: DeliveryConfig, store: Storage, prompt: Prompt, other: str | None, since: datetime, most: int
-) -> list[Trial]:
-    """Return trials with finished deliveries. A delivery that the prompt cannot be rendered with is printed.
+    config: DeliveryConfig, store: Storage, prompt: Prompt, other: str | None, since: datetime
+) -> Iterator[Trial]:
+    """Yield trials with finished deliveries. A delivery that the prompt cannot be rendered with is printed.
 
     A delivery with a reply from the cache is left out: an earlier one had the same question, and it has no cost.
     """
-    trials: list[Trial] = []
-    for row in store.deliveries.with_checkpoint(ASK, since=since):
-        if row.state != "done" or not {row.event, row.event_key} & set(prompt.on):
+    received = store.deliveries.with_checkpoint(ASK, since=since)
+    rows = (row for row in received if row.state == "done" and {row.event, row.event_key} & set(prompt.on))
+    for trial in plan_trials(store, config, prompt.name, rows):
+        if isinstance(trial, Comparison):
+            _print_problem(trial)
             continue
-        try:
-            trial = plan_trial(store, load_stored_facts(store, row, config.table), config, prompt.name)
-        except NotRepeatable:
+        answered = find_answers(store, trial.source)
+        if answered is None or any(answer.cached_at is not None for answer in answered.answers):
             continue
-        except PromptError as exc:
-            print_line(f"{row.guid[:8]}: {exc}", err=True)
-            continue
-        is_cached = any(answer.cached_at is not None for answer in trial.answers)
-        if trial.answers and not is_cached and (other is None or is_named(other, trial.answers[0].prompt_id)):
-            trials.append(trial)
-        if len(trials) == most:
-            break
-    return trials
+        if other is None or is_named(other, answered.answers[0].prompt_id):
+            yield trial
+
+
+def _print_problem(one: Comparison) -> None:
+    print_line(f"{(one.guid or '')[:8]}: {one.problem}", err=True)
 
 
 def report_to_dict(report: Report) -> dict[str, Any]:

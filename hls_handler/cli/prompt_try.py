@@ -53,7 +53,7 @@ from hls_handler.settings.yaml_parser import format_yaml
 from hls_handler.storage import Storage
 from hls_handler.store.conversations import ConversationState
 from hls_handler.trials.replay import read_facts
-from hls_handler.trials.trial import Question, Sender, UnusableAnswer, make_job
+from hls_handler.trials.trial import Question, Sender, Trial, UnusableAnswer
 from hls_handler.web.webhook import check_payload
 from hls_handler.wording import add_usd, count, format_usd
 
@@ -207,7 +207,7 @@ def _try_event(
             sender.begin(find_review_budget(event, settings, rule.effective))
             reader, key, nothing = github.reader(repository, bot=bot), secrets.token_bytes(16), lambda: None
             source = read_facts(event, reader, settings, library, rule.effective, rule.prompt)
-            job = make_job(source, library, rule.prompt, key, sender.send)
+            job = Trial(source, library, rule.prompt, key).make_job(sender.send)
             reasons = [source.handler.run(job).reason]
             stored = _find_state(settings, subject, notes, event, bot)
             history = _StoredHistory(stored)

@@ -20,7 +20,7 @@ from hls_handler.reports.estimate import estimate, format_cost
 from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
 from hls_handler.trials.replay import read_facts
-from hls_handler.trials.trial import render_requests
+from hls_handler.trials.trial import Trial
 
 DELIMITER_KEY = b"render"
 """Secret for the delimiters of untrusted text. It is fixed, so that the output for an event is always the same."""
@@ -68,7 +68,7 @@ def _render(settings: Settings, library: Library, chosen: Subject, prompt: str |
         skipped = source.handler.skip_reason(source.facts)
         if skipped is not None:
             fail(skipped.reason)
-        return render_requests(source, library, name, DELIMITER_KEY)
+        return Trial(source, library, name, DELIMITER_KEY).render_requests()
     except HlsError as exc:
         fail(with_remedy(exc))
 

@@ -119,7 +119,7 @@ class ClaudeRuns:
             with closing(self.connect(settings.claude)) as client:
                 interval_s = 1 / settings.claude.requests_per_second
                 sender = Sender(client, wait, progress.usages.append, interval_s=interval_s)
-                progress.report = Report(run_trials(trials, sender))
+                progress.report = Report(run_trials(self.store, trials, sender))
         except HlsError as exc:
             progress.problem = redact(str(exc))
         except Exception as exc:

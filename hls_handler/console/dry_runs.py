@@ -35,7 +35,7 @@ class DryRunPages:
     def _start(self, request: Request, form: Form) -> Response:
         row, config, prompt = require_delivery(self._store, request), self._config(), form.get("prompt")
         try:
-            trial = plan_trial(self._store, load_stored_facts(self._store, row, config.table), config, prompt)
+            trial = plan_trial(self._store, config, load_stored_facts(self._store, row, config.table), prompt)
             self._runs.start("dry run", row.guid, [trial], config.settings, {"delivery": row.guid})
         except CallRefused as exc:
             if self._runs.running != row.guid:  # else it is the second request of a double click
@@ -51,7 +51,7 @@ class DryRunPages:
         is_running = progress is not None and progress.finished_at is None
         if not is_running:
             try:
-                trial = plan_trial(self._store, load_stored_facts(self._store, row, config.table), config, prompt)
+                trial = plan_trial(self._store, config, load_stored_facts(self._store, row, config.table), prompt)
             except NotRepeatable as exc:
                 problem = f"A dry run is not possible: {exc}."
             except PromptError as exc:

@@ -33,8 +33,9 @@ from hls_handler.prompting.source_files import COMMENT_SUFFIX, SHARED_COMMENT, S
 from hls_handler.prompting.variables import sample_values
 from hls_handler.reports.estimate import Estimate, estimate, format_cost
 from hls_handler.storage import Storage
-from hls_handler.trials.sources import choose_sources, list_deliveries
-from hls_handler.trials.trial import Trial, plan_trial
+from hls_handler.trials.comparison import Comparison
+from hls_handler.trials.sources import list_deliveries
+from hls_handler.trials.trial import Trial, choose_trials
 
 NUMBERS = (1, 5, 10, 20)
 """Numbers of deliveries that the form offers."""
@@ -71,7 +72,7 @@ class Prepared:
     warnings: Sequence[str]
     comment: str | None  # with an invented reply; None unless a comment template was edited
     trials: tuple[Trial, ...]  # at least one, until it is sent
-    failed: Sequence[tuple[str, str]]  # title and problem of deliveries that it cannot be rendered with
+    failed: Sequence[Comparison]  # the deliveries that it cannot be rendered with
     shown: Mapping[str, object]  # the first question
     costs: tuple[Estimate, ...]  # of the questions of each trial
     total: Estimate
@@ -158,37 +159,31 @@ class PromptEdits:
         except StoreUnavailable:
             raise
         except HlsError as exc:
-            problems = _list_problems(exc)
+            problems = exc.problems if isinstance(exc, PromptError) else [str(exc)]
         return self._page(request, library, edit, prepared=prepared, problems=problems, said=said, status=status)
 
     def _prepare(self, library: Library, edit: Edit) -> Prepared:
         """Render the edit with the delivery of the form, those with corrections, then the newest. Raises `HlsError`."""
-        store, settings, table, name = self._store, self._frame.settings, self._frame.table, edit.name
+        store, settings, name = self._store, self._frame.settings, edit.name
         edited = load_checked(settings, unsaved={edit.file: edit.text})
         if name not in edited.prompts:
             raise HlsError(f"with this edit, there is no prompt {name} any more")
         corrected = [one.row for one in store.corrections.newest_of_prompt(name, most=edit.most)]
-        rows = [*corrected, *list_deliveries(store, edited, name)]
-        sources = choose_sources(store, edited, name, table, settings, rows, guid=edit.guid, most=edit.most)
-        trials, failed = list[Trial](), list[tuple[str, str]]()
-        for source in sources:
-            try:
-                trials.append(plan_trial(store, source, DeliveryConfig(settings, table, edited), name))
-            except HlsError as exc:
-                if len(sources) == 1:
-                    raise
-                failed.append((source.title, "; ".join(_list_problems(exc))))
+        rows = {row.guid: row for row in (*corrected, *list_deliveries(store, edited, name))}
+        config = DeliveryConfig(settings, self._frame.table, edited)
+        planned = choose_trials(store, config, name, rows.values(), guid=edit.guid, most=edit.most)
+        trials = [one for one in planned if isinstance(one, Trial)]
+        failed = [one for one in planned if isinstance(one, Comparison)]
         if not trials:
-            raise HlsError(failed[0][1])
-        first = trials[0]
+            raise HlsError(failed[0].problem)
         return Prepared(
             edit,
             _diff(library, edit),
             edited.warnings,
-            _render_edited_comment(edited, edit, first),
+            _render_edited_comment(edited, edit, trials[0]),
             tuple(trials),
             failed,
-            show_rendered(settings, first.requests[0], first.source),
+            show_rendered(settings, trials[0]),
             tuple(estimate(settings.claude, *trial.requests) for trial in trials),
             estimate(settings.claude, *(one for trial in trials for one in trial.requests)),
         )
@@ -234,11 +229,6 @@ def _diff(library: Library, edit: Edit) -> list[str]:
     folder = Path(source.file.removesuffix(source.name)).absolute().name
     before, after = ((f"{side}/{folder}/{source.name}", text) for side, text in (("a", source.text), ("b", edit.text)))
     return diff_texts(before, after)
-
-
-def _list_problems(error: HlsError) -> Sequence[str]:
-    """Return the problems: "/unsaved/issues/analyze.j2:3: ..."."""
-    return error.problems if isinstance(error, PromptError) else [str(error)]
 
 
 def _render_edited_comment(library: Library, edit: Edit, trial: Trial) -> str | None:

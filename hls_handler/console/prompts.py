@@ -13,12 +13,12 @@ from starlette.routing import BaseRoute
 from hls_handler import shipped
 from hls_handler.clients.claude import request_schema
 from hls_handler.console.frame import Frame
-from hls_handler.engine.asking import PROMPT_SECRET
+from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.library import families
 from hls_handler.errors import HlsError, PromptError
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library, origin
-from hls_handler.prompting.render import COMMON, RenderedPrompt, estimate_tokens
+from hls_handler.prompting.render import COMMON, estimate_tokens
 from hls_handler.prompting.variables import VariableDoc, document_variables
 from hls_handler.reports.estimate import estimate, format_cost
 from hls_handler.reports.prompt_library import (
@@ -32,9 +32,9 @@ from hls_handler.reports.prompt_library import (
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import add_up_stats
-from hls_handler.trials.replay import StoredFacts, find_kept
-from hls_handler.trials.sources import choose_sources, list_deliveries
-from hls_handler.trials.trial import render_requests
+from hls_handler.trials.comparison import Comparison
+from hls_handler.trials.sources import list_deliveries
+from hls_handler.trials.trial import Trial, choose_trials
 from hls_handler.untrusted.cleaning import split_untrusted
 from hls_handler.web.single_flight import SingleFlightCache
 
@@ -47,12 +47,13 @@ MAX_SHOWN_CHARACTERS = 200_000
 MAX_VERSIONS, MAX_CORRECTED = 50, 20
 
 
-def show_rendered(settings: Settings, rendered: RenderedPrompt, source: StoredFacts) -> Mapping[str, object]:
-    """Return the variables of the macro `rendered` in `templates/_prompt.html`."""
+def show_rendered(settings: Settings, trial: Trial) -> Mapping[str, object]:
+    """Return the variables of the macro `rendered` in `templates/_prompt.html`, about the first request."""
+    rendered = trial.requests[0]
     expected = estimate(settings.claude, rendered)
     return {
-        "title": source.title,
-        "guid": source.row.guid if source.row else None,
+        "title": trial.begun.title,
+        "guid": trial.begun.guid,
         "parts": tuple(split_untrusted(rendered.task[:MAX_SHOWN_CHARACTERS])),
         "system": rendered.system[:MAX_SHOWN_CHARACTERS],
         "system_tokens": estimate_tokens(rendered.system),
@@ -120,9 +121,12 @@ class PromptPages:
         offered = list_deliveries(self._store, library, name)
         shown, problem = None, ""
         try:
-            (source,) = choose_sources(self._store, library, name, self._frame.table, settings, offered, guid=guid)
-            key, kept = self._store.database.secret(PROMPT_SECRET), find_kept(source, library, name)
-            shown = show_rendered(settings, render_requests(source, library, name, key, kept)[0], source)
+            config = DeliveryConfig(settings, self._frame.table, library)
+            (trial,) = choose_trials(self._store, config, name, offered, guid=guid, most=1)
+            if isinstance(trial, Comparison):
+                problem = trial.problem
+            else:
+                shown = show_rendered(settings, trial)
         except PromptError as exc:
             problem = "; ".join(exc.problems)
         except HlsError as exc:

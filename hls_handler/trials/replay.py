@@ -59,13 +59,6 @@ class StoredFacts:
     effective: EffectiveSettings  # the present settings, with the settings of the repository that applied then
     steps: Mapping[tuple[str, int], Checkpoint]
 
-    @property
-    def title(self) -> str:
-        """ "issues.opened of octo/widgets#7", or "the recorded event issues.opened"."""
-        return (
-            f"{self.row.event_key} of {self.row.conversation}" if self.row else f"the recorded event {self.event.key}"
-        )
-
     def variables(self, prompt: str) -> Callable[[Any], Mapping[str, object]]:
         """Return a function that returns the template variables of a prompt, which is the first, for facts."""
         return partial(template_variables, self.event, self.handler, prompt=prompt, effective=self.effective)

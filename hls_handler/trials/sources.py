@@ -1,9 +1,8 @@
-"""Chooses what a prompt is tried with: stored deliveries with their facts, or a recorded event that HLS ships."""
+"""Finds what a prompt can be tried with: stored deliveries, or a recorded event that HLS ships with its facts."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 
 from hls_handler.analysis import Usage, ValidReply
 from hls_handler.deliveries import Checkpoint
@@ -14,12 +13,12 @@ from hls_handler.handlers import handler_for
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.variables import sample_values
-from hls_handler.settings.effective import RepositoryTable, without_entry
+from hls_handler.settings.effective import without_entry
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.search import DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
-from hls_handler.trials.replay import NotRepeatable, StoredFacts, find_kept, load_stored_facts
+from hls_handler.trials.replay import NotRepeatable, StoredFacts
 
 MAX_EVENTS, MAX_OFFERED = 5, 20
 """Most events of a prompt that are searched for deliveries, and most deliveries that are offered."""
@@ -34,59 +33,9 @@ def list_deliveries(store: Storage, library: Library, name: str) -> list[Deliver
     return sorted(rows, key=lambda row: row.received_at, reverse=True)[:MAX_OFFERED]
 
 
-def choose_sources(
-    store: Storage,
-    library: Library,
-    name: str,
-    table: RepositoryTable,
-    settings: Settings,
-    rows: Iterable[DeliveryRow],
-    *,
-    guid: str = "",
-    most: int = 1,
-) -> list[StoredFacts]:
-    """Return the delivery `guid`, then the suitable ones of `rows`; without any, the first recorded event.
-
-    Raises `NotRepeatable` if `guid` is not suitable, or if there is none.
-    """
-    found = dict[str, StoredFacts]()
-    if guid:
-        given = store.deliveries.find(guid)
-        if given is None:
-            raise NotRepeatable(f"there is no delivery {guid}, or it was deleted")
-        try:
-            found[guid] = load_delivery(store, given, library, name, table)
-        except NotRepeatable as exc:
-            raise NotRepeatable(f"{guid}: {exc}") from None
-    for row in rows:
-        if len(found) == most:
-            break
-        try:
-            found.setdefault(row.guid, load_delivery(store, row, library, name, table))
-        except NotRepeatable:
-            continue
-    return list(found.values()) or [load_sample(library, name, settings)]
-
-
 def find_events(library: Library, name: str) -> set[str]:
     """Return the names of the events that a prompt of the library can be tried with."""
     return {key.partition(".")[0] for key in library.events(name, families())}
-
-
-def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str, table: RepositoryTable) -> StoredFacts:
-    """Return a delivery that the prompt can be rendered with. Raises `NotRepeatable`."""
-    events = find_events(library, name)
-    if row.event not in events:
-        known = ", ".join(sorted(events)) or "no event"
-        raise NotRepeatable(f"it is the event {row.event}, and {name} is for {known}")
-    if row.handler not in (None, handler_for(row.event).name):  # a comment can be an answer for another handler
-        raise NotRepeatable(f"it was processed by the handler {row.handler}")
-    stored = load_stored_facts(store, row, table)
-    skipped = stored.handler.skip_reason(stored.facts)
-    if skipped is not None:
-        raise NotRepeatable(f"it was not a question for Claude: {skipped.reason}")
-    find_kept(stored, library, name)
-    return stored
 
 
 def load_sample(library: Library, name: str, settings: Settings) -> StoredFacts:

@@ -6,12 +6,12 @@ The handler runs as in the service. The replies to the prompts before the tried 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from types import MappingProxyType
+from itertools import islice
 from typing import Any
 
 from hls_handler.actions import Action, EnsureLabels, RequestedLabel
@@ -24,6 +24,7 @@ from hls_handler.engine.shadow import SHADOW, prompt_result
 from hls_handler.engine.trial_job import TrialJob
 from hls_handler.errors import BudgetExceeded, DependencyDown, HlsError, Permanent, PromptError, StepFailed, with_remedy
 from hls_handler.events import Event
+from hls_handler.handlers import handler_for
 from hls_handler.handlers.asking import VERIFICATION, VERIFY_PROMPT, Answers, Asking
 from hls_handler.handlers.changed_files import find_unshown
 from hls_handler.handlers.labels import AppliedLabel, decide_labels
@@ -39,14 +40,14 @@ from hls_handler.trials.replay import (
     NotRepeatable,
     StoredFacts,
     find_kept,
+    load_stored_facts,
     make_restore,
     replay,
 )
-from hls_handler.trials.sources import find_events
+from hls_handler.trials.sources import find_events, load_sample
 from hls_handler.untrusted.redaction import redact
 
 NOT_ASKED = "not asked, because of the error above"
-NOTHING_KEPT: Mapping[int, ValidReply] = MappingProxyType({})
 PULL_REQUEST = "pull_request"
 
 
@@ -136,22 +137,38 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A prompt, and a delivery that it is tried with. Its requests are rendered, and nothing was sent."""
+    """A prompt, and an event with its facts that it is tried with. Nothing is sent before its job runs."""
 
     source: StoredFacts
     library: Library
     name: str  # of the prompt
     key: bytes  # secret of the delimiters of untrusted text
-    kept: Mapping[int, ValidReply]  # see `make_job`
-    requests: tuple[RenderedPrompt, ...]  # of the prompt, at least one: one for each part of the facts
-    answers: tuple[ValidReply, ...]  # the stored ones
-    old: Run | None
-    corrections: tuple[AppliedLabel, ...]  # of the labels in the conversation
-    limit: ReviewBudget | None
+    kept: Mapping[int, ValidReply] = field(default_factory=dict)
+    """If the prompt follows others, the replies to them, by the index of their checkpoints."""
+    limit: ReviewBudget | None = None
+    requests: tuple[RenderedPrompt, ...] = ()  # the result of `render_requests`, if the trial was planned
+
+    def render_requests(self) -> tuple[RenderedPrompt, ...]:
+        """Return the requests of the prompt, at least one: one for each part of the facts.
+
+        Raises `PromptError`, or `NotRepeatable` if the kept replies do not lead to the prompt.
+        """
+        found: list[RenderedPrompt] = []
+
+        def collect(rendered: RenderedPrompt) -> ValidReply:
+            if rendered.prompt.name == self.name:
+                found.append(rendered)
+            raise Permanent("not sent")
+
+        with suppress(Permanent):
+            self.make_job(collect).consult(self.source.facts)
+        if not found:
+            raise NotRepeatable(f"its replies do not lead to {self.name}")
+        return tuple(found)
 
     @property
     def prompt_id(self) -> str:
-        return self.requests[0].prompt.id
+        return self.library.prompts[self.name].id
 
     @property
     def followers(self) -> tuple[str, ...]:
@@ -162,81 +179,90 @@ class Trial:
 
     @property
     def begun(self) -> Comparison:
-        event = self.source.event
-        conversation = event.conversation
-        name = event.repository.full_name + (f"#{conversation.number}" if conversation else "")
-        guid = None if self.source.row is None else event.delivery
-        return Comparison(guid, event.key, name, conversation.title if conversation else None, self.old)
+        """A comparison without results."""
+        row, event = self.source.row, self.source.event
+        if row is not None:
+            return Comparison(row.guid, row.event_key, row.conversation, row.title)
+        return Comparison(None, event.key, "", event.conversation.title if event.conversation else None)
 
-    def compare(self, sender: Sender) -> Comparison:
-        """Ask Claude, and return both results. Raises `PromptError`, a `StepFailed`, or what `sender` raises."""
-        sender.begin(self.limit)
-        job = make_job(self.source, self.library, self.name, self.key, sender.send, self.kept)
-        answered = job.run()
-        replies = answered.answers
-        if self.name == VERIFY_PROMPT:  # its replies are not among the answers
-            replies = tuple(one.answer for one in sender.questions if isinstance(one.answer, ValidReply))
-        unverified = answered.unverified and f"findings not verified: {answered.unverified}"
-        end = "; ".join(filter(None, ["not posted", answered.unanswered, unverified, answered.left_out]))
-        new = _make_run(answered, replies, job.analysis, job.actions, sender.usages, end)
-        decided = [_decide(run.actions, self.source) for run in (self.old, new) if run is not None]
-        labels = None
-        if self.old is not None and self.old.replies and any(decided):
-            labels = LabelSets(decided[0], decided[1], _apply(self.corrections, decided[0]))
-        return replace(self.begun, new=new, labels=labels, requested=tuple(sorted(one.name for one in decided[-1])))
+    def make_job(self, send: Callable[[RenderedPrompt], ValidReply]) -> TrialJob:
+        """Return the job with which a handler asks the prompt and those that follow. `send` sends each request."""
+        source, library, kept = self.source, self.library, self.kept
+        first = next(iter(kept.values())).prompt_name if kept else self.name
+
+        def ask_one(asked: str, variables: Mapping[str, object], index: int) -> ValidReply:
+            if index in kept:
+                return kept[index]
+            if kept and asked == first:
+                raise Permanent("no reply is stored")
+            rendered = render(library, asked, variables, key=self.key)
+            return replace(send(rendered), unshown=find_unshown(variables, rendered.task))
+
+        keeps_review = source.event.name == PULL_REQUEST
+        asking = Asking(library, first, source.variables(first), ask_one, keeps_review=keeps_review)
+        rule = Rule(source.event.key, first, source.effective, library.prompts[first].path)
+        consult = partial(source.handler.consult, asking)
+        return TrialJob(source.event, rule, source.handler, source.facts, library, self.key, consult)
 
 
-def make_job(
-    source: StoredFacts,
-    library: Library,
-    name: str,
-    key: bytes,
-    send: Callable[[RenderedPrompt], ValidReply],
-    kept: Mapping[int, ValidReply] = NOTHING_KEPT,
-) -> TrialJob:
-    """Return the job with which a handler asks the prompt and those that follow. `send` sends each request.
+def plan_trial(store: Storage, config: DeliveryConfig, source: StoredFacts, prompt: str | None = None) -> Trial:
+    """Return a trial of `prompt`; by default, of the prompt that was used. Its requests are rendered.
 
-    If the prompt follows others, `kept` are the replies to them, by the index of their checkpoints.
+    Raises `NotRepeatable` or `PromptError`.
     """
-    first = next(iter(kept.values())).prompt_name if kept else name
+    library, event = config.library, source.event
+    skipped = source.handler.skip_reason(source.facts)
+    if skipped is not None:
+        raise NotRepeatable(f"it was not a question for Claude: {skipped.reason}")
+    fitting = list_prompts(library, event)
+    if prompt is None:
+        answered = find_answers(store, source)
+        used = answered.names[0] if answered else None
+        preferred = library.on(event.key) or library.on(event.name)
+        prompt = used if used in fitting else next(iter(preferred), None)
+    if prompt is None or prompt not in library.prompts or event.name not in find_events(library, prompt):
+        known = f"; there is {', '.join(fitting)}" if fitting else ""
+        raise NotRepeatable(f"the library has no prompt {prompt} for {event.key}{known}")
+    key, kept = store.database.secret(PROMPT_SECRET), find_kept(source, library, prompt)
+    trial = Trial(source, library, prompt, key, kept, find_review_budget(event, config.settings, source.effective))
+    return replace(trial, requests=trial.render_requests())
 
-    def ask_one(asked: str, variables: Mapping[str, object], index: int) -> ValidReply:
-        if index in kept:
-            return kept[index]
-        if kept and asked == first:
-            raise Permanent("no reply is stored")
-        rendered = render(library, asked, variables, key=key)
-        return replace(send(rendered), unshown=find_unshown(variables, rendered.task))
 
-    keeps_review = source.event.name == PULL_REQUEST
-    asking = Asking(library, first, source.variables(first), ask_one, keeps_review=keeps_review)
-    rule = Rule(source.event.key, first, source.effective, library.prompts[first].path)
-    consult = partial(source.handler.consult, asking)
-    return TrialJob(source.event, rule, source.handler, source.facts, library, key, consult)
+def plan_trials(
+    store: Storage, config: DeliveryConfig, prompt: str, rows: Iterable[DeliveryRow], *, guid: str = ""
+) -> Iterator[Trial | Comparison]:
+    """Yield a trial with the delivery `guid`, then with the suitable ones of `rows`.
 
-
-def render_requests(
-    source: StoredFacts, library: Library, name: str, key: bytes, kept: Mapping[int, ValidReply] = NOTHING_KEPT
-) -> tuple[RenderedPrompt, ...]:
-    """Return the requests of the prompt, one for each part of the facts. `kept` is that of `make_job`.
-
-    Raises `PromptError`, or `NotRepeatable` if the kept replies do not lead to the prompt.
+    For a delivery that the prompt cannot be rendered with, yields a comparison with the problem. Raises `NotRepeatable`
+    if `guid` is not suitable.
     """
-    found: list[RenderedPrompt] = []
+    if guid:
+        given = store.deliveries.find(guid)
+        if given is None:
+            raise NotRepeatable(f"there is no delivery {guid}, or it was deleted")
+        rows = (given, *(row for row in rows if row.guid != guid))
+    for row in rows:
+        try:
+            if row.handler not in (None, handler_for(row.event).name):  # a comment can be an answer for another handler
+                raise NotRepeatable(f"it was processed by the handler {row.handler}")
+            yield plan_trial(store, config, load_stored_facts(store, row, config.table), prompt)
+        except NotRepeatable as exc:
+            if row.guid == guid:
+                raise NotRepeatable(f"{guid}: {exc}") from None
+        except PromptError as exc:
+            problem = "; ".join(exc.problems)
+            yield Comparison(row.guid, row.event_key, row.conversation, row.title, problem=problem)
 
-    def collect(rendered: RenderedPrompt) -> ValidReply:
-        if rendered.prompt.name == name:
-            found.append(rendered)
-        raise Permanent("not sent")
 
-    with suppress(Permanent):
-        make_job(source, library, name, key, collect, kept).consult(source.facts)
-    if not found:
-        raise NotRepeatable(f"its replies do not lead to {name}")
-    return tuple(found)
+def choose_trials(
+    store: Storage, config: DeliveryConfig, prompt: str, rows: Iterable[DeliveryRow], *, guid: str, most: int
+) -> list[Trial | Comparison]:
+    """Return the first `most` of `plan_trials`; without any, a trial with the first recorded event."""
+    found = list(islice(plan_trials(store, config, prompt, rows, guid=guid), most))
+    return found or [plan_trial(store, config, load_sample(config.library, prompt, config.settings), prompt)]
 
 
-def run_trials(trials: Iterable[Trial], sender: Sender) -> tuple[Comparison, ...]:
+def run_trials(store: Storage, trials: Iterable[Trial], sender: Sender) -> tuple[Comparison, ...]:
     """Return a comparison for each trial. After an error that all calls would get, no more are asked."""
     results: list[Comparison] = []
     is_stopped = False
@@ -245,7 +271,7 @@ def run_trials(trials: Iterable[Trial], sender: Sender) -> tuple[Comparison, ...
             results.append(replace(trial.begun, problem=NOT_ASKED))
             continue
         try:
-            results.append(trial.compare(sender))
+            results.append(_compare(store, trial, sender))
         except HlsError as exc:
             text = exc.reply.text if isinstance(exc, UnusableAnswer) else ""
             results.append(replace(trial.begun, problem=redact(with_remedy(exc)), unusable=text))
@@ -253,34 +279,26 @@ def run_trials(trials: Iterable[Trial], sender: Sender) -> tuple[Comparison, ...
     return tuple(results)
 
 
-def plan_trial(store: Storage, source: StoredFacts, config: DeliveryConfig, prompt: str | None = None) -> Trial:
-    """Prepare a trial of `prompt`; by default, of the prompt that was used. Raises `NotRepeatable` or `PromptError`."""
-    library, event, row = config.library, source.event, source.row
-    skipped = source.handler.skip_reason(source.facts)
-    if skipped is not None:
-        raise NotRepeatable(skipped.reason)
-    answered = _find_answers(store, source)
-    fitting = list_prompts(library, event)
-    if prompt is None:
-        used = answered.names[0] if answered else None
-        preferred = library.on(event.key) or library.on(event.name)
-        prompt = used if used in fitting else next(iter(preferred), None)
-    if prompt is None or prompt not in library.prompts or event.name not in find_events(library, prompt):
-        known = f"; there is {', '.join(fitting)}" if fitting else ""
-        raise NotRepeatable(f"the library has no prompt {prompt} for {event.key}{known}")
-    key, kept = store.database.secret(PROMPT_SECRET), find_kept(source, library, prompt)
-    return Trial(
-        source,
-        library,
-        prompt,
-        key,
-        kept,
-        render_requests(source, library, prompt, key, kept),
-        answered.answers if answered else (),
-        None if row is None else _load_old_run(store, row, source, answered, prompt),
-        () if row is None else tuple(store.corrections.of_conversation(row)),
-        find_review_budget(event, config.settings, source.effective),
-    )
+def _compare(store: Storage, trial: Trial, sender: Sender) -> Comparison:
+    """Ask Claude, and return both results. Raises `PromptError`, a `StepFailed`, or what `sender` raises."""
+    source, old, corrections = trial.source, None, list[AppliedLabel]()
+    if source.row is not None:
+        old, corrections = _load_old_run(store, source.row, trial), store.corrections.of_conversation(source.row)
+    sender.begin(trial.limit)
+    job = trial.make_job(sender.send)
+    answered = job.run()
+    replies = answered.answers
+    if trial.name == VERIFY_PROMPT:  # its replies are not among the answers
+        replies = tuple(one.answer for one in sender.questions if isinstance(one.answer, ValidReply))
+    unverified = answered.unverified and f"findings not verified: {answered.unverified}"
+    end = "; ".join(filter(None, ["not posted", answered.unanswered, unverified, answered.left_out]))
+    new = _make_run(answered, replies, job.analysis, job.actions, sender.usages, end)
+    decided = [_decide(run.actions, source) for run in (old, new) if run is not None]
+    labels = None
+    if old is not None and old.replies and any(decided):
+        labels = LabelSets(decided[0], decided[1], _apply(corrections, decided[0]))
+    requested = tuple(sorted(one.name for one in decided[-1]))
+    return replace(trial.begun, old=old, new=new, labels=labels, requested=requested)
 
 
 def compare_stored(store: Storage, prompt: str, other: str | None, *, since: datetime) -> Report:
@@ -314,26 +332,26 @@ def list_prompts(library: Library, event: Event) -> tuple[str, ...]:
     return tuple(name for name, prompt in library.prompts.items() if event.key in prompt.on or event.name in prompt.on)
 
 
-def _find_answers(store: Storage, source: StoredFacts) -> Answers | None:
+def find_answers(store: Storage, source: StoredFacts) -> Answers | None:
     """Return the stored replies of a delivery, as the prompts were then; None if there are none."""
     with suppress(NotRepeatable, StepFailed, PromptError):
         return replay(source, make_restore(store))
     return None
 
 
-def _load_old_run(store: Storage, row: DeliveryRow, source: StoredFacts, answered: Answers | None, prompt: str) -> Run:
-    """Return the result of the prompts that were asked for a delivery, with the replies to compare with `prompt`."""
+def _load_old_run(store: Storage, row: DeliveryRow, trial: Trial) -> Run:
+    """Return the result of the prompts that were asked for a delivery, with the replies to compare."""
+    source = trial.source
+    answered = find_answers(store, source) or Answers(source.facts, (), (), {})
     outcomes = [OUTCOME.decode(step) for (name, _), step in sorted(source.steps.items()) if name == OUTCOME.name]
     comments = [outcome.body or "" for outcome in outcomes if outcome is not None and outcome.action == "comment"]
     posted = next(filter(None, reversed(comments)), None)
     calls = [call for call in store.calls.calls_of(row.guid) if not call.of_shadow]
     end = f"{row.state}: {row.reason}" if row.reason else row.state
-    if answered is None:
-        answered = Answers(source.facts, (), (), {})
     analysis = Analysis(answered.answers, comment=posted or ("a comment" if comments else None))
     actions = source.handler.plan(source.event, answered.facts, analysis) if answered.answers else ()
     replies = answered.answers
-    if prompt == VERIFY_PROMPT:
+    if trial.name == VERIFY_PROMPT:
         verdicts = decode_reply_for_display(source.steps.get((ASK, VERIFICATION)))
         replies = () if verdicts is None else (verdicts,)
     return replace(_make_run(answered, replies, analysis, actions, calls, end), comment=posted)

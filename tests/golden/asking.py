@@ -32,7 +32,7 @@ from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Settings
 from hls_handler.trials.replay import StoredFacts
-from hls_handler.trials.trial import Sender, make_job, render_requests
+from hls_handler.trials.trial import Sender, Trial
 from hls_handler.wording import add_usd
 from tests.golden.cases import Case, CaseError, IssueCase, Kind, PullRequestCase, WorkflowCase
 from tests.golden.questions import to_question
@@ -176,8 +176,8 @@ class Evaluator:
         All of `max_tokens` and a margin on the prompts are assumed, so that the true cost is lower.
         """
         source, name = to_question(case, self.settings, self.library, self.prompts)
-        upper_estimate = self.claude.upper_estimate
-        parts = [self._with_model(one) for one in render_requests(source, self.library, name, DELIMITER_KEY)]
+        trial, upper_estimate = Trial(source, self.library, name, DELIMITER_KEY), self.claude.upper_estimate
+        parts = [self._with_model(one) for one in trial.render_requests()]
         # The verification shows parts of the patches, with a system prompt that is shorter than the first one.
         is_verified = isinstance(case, PullRequestCase) and VERIFY_PROMPT in self.library.prompts
         asked = [*parts, parts[0]] if is_verified else parts
@@ -201,7 +201,7 @@ class Evaluator:
             return sender.send(self._with_model(rendered))
 
         try:
-            answered = make_job(source, self.library, name, DELIMITER_KEY, send).run()
+            answered = Trial(source, self.library, name, DELIMITER_KEY).make_job(send).run()
             # The first prompt has what the case expects; those that follow it have other reply types.
             score = self._score(case, replace(source, facts=answered.facts), answered.answers[0], sender)
         except Permanent as exc:

@@ -35,11 +35,11 @@ def make_processed_world(make_world: MakeWorld, folder: Path, *replies: object) 
 
 def plan(world: World) -> Trial:
     config = world.tools().config
-    return plan_trial(world.store, load_stored_facts(world.store, world.row(), config.table), config, "issues/strict")
+    return plan_trial(world.store, config, load_stored_facts(world.store, world.row(), config.table), "issues/strict")
 
 
 def try_again(world: World, *replies: object) -> Comparison:
-    (result,) = run_trials([plan(world)], Sender(FakeClaude(list(replies))))  # type: ignore[arg-type]
+    (result,) = run_trials(world.store, [plan(world)], Sender(FakeClaude(list(replies))))  # type: ignore[arg-type]
     return result
 
 
@@ -51,9 +51,11 @@ def test_credentials_in_a_reply_are_redacted(make_world: MakeWorld, tmp_path: Pa
 
 
 def test_nothing_more_is_asked_after_an_error_of_all_calls(make_world: MakeWorld, tmp_path: Path) -> None:
-    trial = plan(make_processed_world(make_world, tmp_path / "own", BUG))
+    world = make_processed_world(make_world, tmp_path / "own", BUG)
+    trial = plan(world)
     claude, paused_s = FakeClaude([Permanent("too long"), CLAUDE_DOWN, BUG]), list[float]()
-    first, second, third = run_trials([trial, trial, trial], Sender(claude, paused_s.append, interval_s=10.0))
+    sender = Sender(claude, paused_s.append, interval_s=10.0)
+    first, second, third = run_trials(world.store, [trial, trial, trial], sender)
     assert (first.problem, third.problem) == ("too long", "not asked, because of the error above")
     assert second.problem == f"{CLAUDE_DOWN}; {CLAUDE_DOWN.remedy}"
     assert len(claude.asked) == 2
