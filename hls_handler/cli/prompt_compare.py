@@ -170,7 +170,7 @@ def _plan(
         if isinstance(trial, Comparison):
             _print_problem(trial)
             continue
-        answered = find_answers(store, trial.source)
+        answered = find_answers(trial.source)
         if answered is None or any(answer.cached_at is not None for answer in answered.answers):
             continue
         if other is None or is_named(other, answered.answers[0].prompt_id):

@@ -22,7 +22,7 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
 from hls_handler.store.calls import FREE, SUCCESS, CallRow
 from hls_handler.store.statistics import DeliveryRow
-from hls_handler.trials.replay import NotRepeatable, load_stored_facts, make_restore, render_again
+from hls_handler.trials.replay import NotRepeatable, load_stored_facts, render_again
 from hls_handler.untrusted.cleaning import split_untrusted
 
 IDENTICAL = "This is identical to what was sent: its SHA-256 is the recorded one."
@@ -43,7 +43,7 @@ def render_sent_prompt(
     None if it is not stored any more, and the request to correct it. `unusable` is the reply to the call itself.
     """
     stored, key = load_stored_facts(store, row, table), store.database.secret(PROMPT_SECRET)
-    rendered = render_again(stored, call.prompt_id, call.index, make_restore(store), key=key)
+    rendered = render_again(stored, call.prompt_id, call.index, key=key)
     is_identical = digest_request(rendered) == call.request_digest
     replies = UNUSABLE.decode(stored.steps.get((UNUSABLE.name, call.index))) or ()
     reply, problem = (replies[0].text, replies[0].problem) if replies else (None, NOT_STORED)

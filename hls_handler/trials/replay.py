@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
 
@@ -27,37 +27,34 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
 
-Restore = Callable[[str], Library]
-"""Returns the library of one prompt in the version of a prompt id. Raises `NotRepeatable`."""
-
-
-def make_restore(store: Storage) -> Restore:
-    """Return a function that returns the library of one prompt in a stored version, and remembers it."""
-
-    @cache
-    def restore(prompt_id: str) -> Library:
-        sources = store.prompt_versions.find(prompt_id)
-        if sources is None:
-            raise NotRepeatable(f"the source files of {prompt_id} are not stored")
-        return restore_library(sources)
-
-    return restore
-
 
 class NotRepeatable(HlsError):
     """A delivery cannot be analysed again, mostly because of something that is not stored; the message says what."""
 
 
+def _restore(store: Storage, prompt_id: str) -> Library:
+    sources = store.prompt_versions.find(prompt_id)
+    if sources is None:
+        raise NotRepeatable(f"the source files of {prompt_id} are not stored")
+    return restore_library(sources)
+
+
+def _restore_nothing(prompt_id: str) -> Library:
+    raise NotRepeatable(f"{prompt_id} was not asked")
+
+
 @dataclass(frozen=True, slots=True)
 class StoredFacts:
-    """A delivery with what it was analysed from."""
+    """An event with what it was analysed from."""
 
-    row: DeliveryRow | None  # None for a recorded event
+    row: DeliveryRow | None  # None for an event that is no delivery
     event: Event
     handler: Handler[Any]
     facts: Any
     effective: EffectiveSettings  # the present settings, with the settings of the repository that applied then
-    steps: Mapping[tuple[str, int], Checkpoint]
+    steps: Mapping[tuple[str, int], Checkpoint] = field(default_factory=dict)
+    restore: Callable[[str], Library] = _restore_nothing
+    """Returns the library of one prompt in the version of a prompt id. Raises `NotRepeatable`."""
 
     def variables(self, prompt: str) -> Callable[[Any], Mapping[str, object]]:
         """Return a function that returns the template variables of a prompt, which is the first, for facts."""
@@ -71,7 +68,7 @@ def read_facts(
     handler = handler_for(event.name)
     limits = prompt_limits(settings, library, event.name, effective, prompt)
     facts = handler.gather(event, reader, EMPTY_HISTORY, limits)
-    return StoredFacts(None, event, handler, facts, effective, {})
+    return StoredFacts(None, event, handler, facts, effective)
 
 
 def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) -> StoredFacts:
@@ -95,15 +92,15 @@ def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) 
     file = SETTINGS_FILE.decode(steps.get((SETTINGS_FILE.name, 0)))
     if file is not None:
         effective = apply_repository_settings(effective, file.settings)
-    return StoredFacts(row, event, handler, facts, effective, steps)
+    return StoredFacts(row, event, handler, facts, effective, steps, cache(partial(_restore, store)))
 
 
-def render_again(stored: StoredFacts, prompt_id: str, index: int, restore: Restore, *, key: bytes) -> RenderedPrompt:
+def render_again(stored: StoredFacts, prompt_id: str, index: int, *, key: bytes) -> RenderedPrompt:
     """Render the request of one call in the version `prompt_id`, from the replies to the calls before it.
 
     `index` is that of the call's checkpoint. Raises `NotRepeatable`, or `PromptError` if the template fails.
     """
-    version, found = restore(prompt_id), list[RenderedPrompt]()
+    version, found = stored.restore(prompt_id), list[RenderedPrompt]()
 
     def observe(asked: int, variables: Mapping[str, object]) -> None:
         if asked == index:
@@ -111,7 +108,7 @@ def render_again(stored: StoredFacts, prompt_id: str, index: int, restore: Resto
 
     of_shadow = index >= FIRST_SHADOW_STEP
     with suppress(StepFailed):
-        replay(stored, restore, of_shadow=of_shadow, unanswered={index: prompt_id}, observe=observe)
+        replay(stored, of_shadow=of_shadow, unanswered={index: prompt_id}, observe=observe)
     if not found:
         raise NotRepeatable("the replies to the calls before it are not stored")
     return found[0]
@@ -119,7 +116,6 @@ def render_again(stored: StoredFacts, prompt_id: str, index: int, restore: Resto
 
 def replay(
     stored: StoredFacts,
-    restore: Restore,
     *,
     of_shadow: bool = False,
     unanswered: Mapping[int, str] | None = None,
@@ -130,7 +126,7 @@ def replay(
     `unanswered` are the prompt ids of calls without a stored reply, by index. `observe` gets the index and the template
     variables of each question. Raises `NotRepeatable`, or `Permanent` if a reply that is needed is missing.
     """
-    replies = _decode_replies(stored, restore, of_shadow=of_shadow)
+    replies = _decode_replies(stored, stored.restore, of_shadow=of_shadow)
     prompt_ids = {index: reply.prompt_id for index, reply in replies.items()} | {**(unanswered or {})}
     start = FIRST_SHADOW_STEP if of_shadow else 0
     firsts = [index for index in sorted(prompt_ids) if index == start or FIRST_PART <= index - start < VERIFICATION]
@@ -144,7 +140,7 @@ def replay(
             raise Permanent("no reply is stored")
         return replies[start + position]
 
-    library = _join(restore(prompt_id) for prompt_id in prompt_ids.values())
+    library = _join(stored.restore(prompt_id) for prompt_id in prompt_ids.values())
     asking = Asking(library, first, stored.variables(first), ask_one, is_verified=not of_shadow, keeps_review=True)
     return stored.handler.consult(asking, stored.facts)
 
@@ -164,7 +160,9 @@ def find_kept(stored: StoredFacts, library: Library, name: str) -> Mapping[int, 
     return kept
 
 
-def _decode_replies(stored: StoredFacts, restore: Restore, *, of_shadow: bool) -> Mapping[int, ValidReply]:
+def _decode_replies(
+    stored: StoredFacts, restore: Callable[[str], Library], *, of_shadow: bool
+) -> Mapping[int, ValidReply]:
     """Return the stored replies by index, each as its prompt has it in the library of `restore`, or as it is shown."""
     replies: dict[int, ValidReply] = {}
     for (name, index), step in stored.steps.items():

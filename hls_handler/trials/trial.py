@@ -41,7 +41,6 @@ from hls_handler.trials.replay import (
     StoredFacts,
     find_kept,
     load_stored_facts,
-    make_restore,
     replay,
 )
 from hls_handler.trials.sources import find_events, load_sample
@@ -216,7 +215,7 @@ def plan_trial(store: Storage, config: DeliveryConfig, source: StoredFacts, prom
         raise NotRepeatable(f"it was not a question for Claude: {skipped.reason}")
     fitting = list_prompts(library, event)
     if prompt is None:
-        answered = find_answers(store, source)
+        answered = find_answers(source)
         used = answered.names[0] if answered else None
         preferred = library.on(event.key) or library.on(event.name)
         prompt = used if used in fitting else next(iter(preferred), None)
@@ -332,17 +331,17 @@ def list_prompts(library: Library, event: Event) -> tuple[str, ...]:
     return tuple(name for name, prompt in library.prompts.items() if event.key in prompt.on or event.name in prompt.on)
 
 
-def find_answers(store: Storage, source: StoredFacts) -> Answers | None:
+def find_answers(source: StoredFacts) -> Answers | None:
     """Return the stored replies of a delivery, as the prompts were then; None if there are none."""
     with suppress(NotRepeatable, StepFailed, PromptError):
-        return replay(source, make_restore(store))
+        return replay(source)
     return None
 
 
 def _load_old_run(store: Storage, row: DeliveryRow, trial: Trial) -> Run:
     """Return the result of the prompts that were asked for a delivery, with the replies to compare."""
     source = trial.source
-    answered = find_answers(store, source) or Answers(source.facts, (), (), {})
+    answered = find_answers(source) or Answers(source.facts, (), (), {})
     outcomes = [OUTCOME.decode(step) for (name, _), step in sorted(source.steps.items()) if name == OUTCOME.name]
     comments = [outcome.body or "" for outcome in outcomes if outcome is not None and outcome.action == "comment"]
     posted = next(filter(None, reversed(comments)), None)

@@ -8,7 +8,7 @@ from hls_handler.engine.asking import PROMPT_SECRET, ask, digest_request
 from hls_handler.engine.job import facts_codec
 from hls_handler.handlers.asking import FIRST_PART, VERIFICATION, VERIFY_PROMPT
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.trials.replay import find_kept, load_stored_facts, make_restore, render_again, replay
+from hls_handler.trials.replay import find_kept, load_stored_facts, render_again, replay
 from hls_handler.trials.trial import Trial
 from tests.engine.test_run_prompts import REFUSED_REPLY, facts_of, found, shown, verdicts
 from tests.engine.world import MakeWorld, World
@@ -33,7 +33,7 @@ def test_each_request_of_a_review_is_rendered_as_sent(world: World) -> None:
     stored = load_stored_facts(world.store, world.row(), RepositoryTable(world.settings))
     assert [call.index for call in calls] == [0, FIRST_PART + 1, FIRST_PART + 2, VERIFICATION]
     for call, sent in zip(calls, world.claude.asked, strict=True):
-        rendered = render_again(stored, call.prompt_id, call.index, make_restore(world.store), key=key)
+        rendered = render_again(stored, call.prompt_id, call.index, key=key)
         assert (rendered.system, rendered.task, rendered.schema) == (sent.system, sent.task, sent.schema)
         assert digest_request(rendered) == call.request_digest
         assert rendered.prompt.id == sent.prompt.id
@@ -48,4 +48,4 @@ def test_verification_is_tried_with_the_stored_replies_of_the_review(world: Worl
 
 def test_replay_has_the_same_findings(world: World) -> None:
     stored = load_stored_facts(world.store, world.row(), RepositoryTable(world.settings))
-    assert shown(replay(stored, make_restore(world.store))) == ["c.py"]
+    assert shown(replay(stored)) == ["c.py"]
