@@ -199,7 +199,7 @@ def report_to_dict(report: Report) -> dict[str, Any]:
             {"group": found.group, "prompt": list(found.new), "with": list(found.old), "deliveries": times}
             for found, times in sorted(by_labels.items(), key=lambda one: (-one[1], one[0]))
         ],
-        "as_people_left_them": report.verdict if report.labels else None,
+        "as_people_left_them": report.label_counts[0].verdict if report.label_counts else None,
         "speaking_differently": sum(new.result.speaks != old.result.speaks for new, old in pairs),
         "deliveries": [
             {

@@ -69,13 +69,13 @@ class LabelSets:
     new: frozenset[RequestedLabel]
     left: frozenset[RequestedLabel]  # the old ones after people's corrections
 
-    def is_as_left(self, labels: Collection[RequestedLabel], field: str | None = None) -> bool:
+    def is_as_left(self, labels: Collection[RequestedLabel], field: str = "") -> bool:
         """Return True if `labels` are those that people left; with `field`, only labels of this field count."""
         return _names(labels, field) == _names(self.left, field)
 
 
-def _names(labels: Collection[RequestedLabel], field: str | None) -> set[str]:
-    return {label.name.casefold() for label in labels if field is None or field_of(label.group) == field}
+def _names(labels: Collection[RequestedLabel], field: str) -> set[str]:
+    return {label.name.casefold() for label in labels if not field or field_of(label.group) == field}
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,14 +208,37 @@ def _without_marks(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class FieldCount:
+class LabelCount:
     """In how many deliveries the labels of a field are as people left them."""
 
     field: str  # "priority"; "" for all fields together
+    compared: int
     old: int
     new: int
     fixed: int  # as people left them only with the new wording
     broken: int  # as people left them only with the old wording
+
+    @property
+    def unchanged(self) -> int:
+        return self.compared - self.fixed - self.broken
+
+    @property
+    def verdict(self) -> str:
+        """ "10 fixed, 4 broken of 16: too few to tell".
+
+        Decided by the sign test: with wordings of the same quality, a changed delivery is fixed or broken by chance,
+        and a difference as large as this one has a probability of at most 5% (two-sided).
+        """
+        changed = self.fixed + self.broken
+        fewest = min(self.fixed, self.broken)
+        by_chance = 2 * sum(comb(changed, one) for one in range(fewest + 1)) / 2**changed
+        if not changed:
+            verdict = "no difference"
+        elif by_chance > MAX_CHANCE:
+            verdict = "too few to tell"
+        else:
+            verdict = "the new wording is better" if self.fixed > self.broken else "the new wording is worse"
+        return f"{self.fixed} fixed, {self.broken} broken of {self.compared}: {verdict}"
 
 
 @dataclass(frozen=True)
@@ -226,42 +249,20 @@ class Report:
     excluded: Mapping[str, int] = field(default_factory=dict)  # "failed" -> 2: deliveries without a result to compare
 
     @cached_property
-    def labels(self) -> Sequence[LabelSets]:
-        return [one.labels for one in self.comparisons if one.labels is not None]
+    def label_counts(self) -> Sequence[LabelCount]:
+        """The counts of all fields together, then of each field; empty if no labels were compared."""
+        compared = [one.labels for one in self.comparisons if one.labels is not None]
+        labels = [label for one in compared for labels in (one.old, one.new, one.left) for label in labels]
+        fields = sorted({field_of(label.group) for label in labels})
+        return [_count_labels(compared, field) for field in ("", *fields)] if compared else []
 
     @property
     def corrected(self) -> int:
-        return sum(one.left != one.old for one in self.labels)
-
-    @property
-    def field_counts(self) -> Sequence[FieldCount]:
-        labels = [label for one in self.labels for labels in (one.old, one.new, one.left) for label in labels]
-        fields = sorted({field_of(label.group) for label in labels})
-        return [self._count_field(field) for field in (None, *fields)]
-
-    @property
-    def verdict(self) -> str:
-        total = self._count_field(None)
-        return describe_change(total.fixed, total.broken, len(self.labels))
-
-    def _count_field(self, field: str | None) -> FieldCount:
-        found = [(one.is_as_left(one.old, field), one.is_as_left(one.new, field)) for one in self.labels]
-        old, new = sum(was for was, _ in found), sum(now for _, now in found)
-        return FieldCount(field or "", old, new, found.count((False, True)), found.count((True, False)))
+        """The number of deliveries of which people changed labels."""
+        return sum(one.labels is not None and one.labels.left != one.labels.old for one in self.comparisons)
 
 
-def describe_change(fixed: int, broken: int, compared: int) -> str:
-    """Return "10 fixed, 4 broken of 16: too few to tell".
-
-    Decides by the sign test: with wordings of the same quality, a changed delivery is fixed or broken by chance, and a
-    difference as large as this one has a probability of at most 5% (two-sided).
-    """
-    changed = fixed + broken
-    by_chance = 2 * sum(comb(changed, one) for one in range(min(fixed, broken) + 1)) / 2**changed
-    if not changed:
-        verdict = "no difference"
-    elif by_chance > MAX_CHANCE:
-        verdict = "too few to tell"
-    else:
-        verdict = "the new wording is better" if fixed > broken else "the new wording is worse"
-    return f"{fixed} fixed, {broken} broken of {compared}: {verdict}"
+def _count_labels(compared: Sequence[LabelSets], field: str) -> LabelCount:
+    found = [(one.is_as_left(one.old, field), one.is_as_left(one.new, field)) for one in compared]
+    old, new = sum(was for was, _ in found), sum(now for _, now in found)
+    return LabelCount(field, len(found), old, new, found.count((False, True)), found.count((True, False)))

@@ -11,8 +11,8 @@ from hls_handler.analysis import Usage
 from hls_handler.engine.shadow import PromptResult
 from hls_handler.trials.comparison import (
     Comparison,
+    LabelCount,
     Run,
-    describe_change,
     sum_calls,
 )
 from tests.handlers.world import finding
@@ -67,4 +67,4 @@ def test_only_the_section_that_would_be_replaced_is_compared() -> None:
     ],
 )
 def test_trial_says_whether_the_numbers_tell_anything(fixed: int, broken: int, compared: int, sentence: str) -> None:
-    assert describe_change(fixed, broken, compared) == sentence
+    assert LabelCount("", compared, 9, 9, fixed, broken).verdict == sentence
