@@ -68,25 +68,18 @@ class Question:
     answer: ValidReply | UnusableReply | None = None  # redacted; None if the call failed
 
 
+@dataclass(slots=True)
 class Sender:
-    """Sends the requests of trials to Claude, with at least `interval_s` between two.
+    """Sends the requests of trials to Claude. As in the service, Claude is asked once to correct an invalid reply."""
 
-    `wait` gets the seconds before each; it may raise an `HlsError`, which ends all. As in the service, Claude is asked
-    once to correct an invalid reply.
-    """
-
-    def __init__(
-        self,
-        claude: Claude,
-        wait: Callable[[float], object] = lambda _seconds: None,
-        observe: Callable[[Usage], object] = lambda _usage: None,
-        *,
-        interval_s: float = 0.0,
-    ) -> None:
-        self._claude, self._wait, self._observe = claude, wait, observe
-        self._interval_s, self._next_s = interval_s, 0.0
-        self.questions: list[Question] = []  # since `begin`
-        self._limit: ReviewBudget | None = None
+    claude: Claude
+    wait: Callable[[float], object] = lambda _seconds: None
+    """Called with the seconds before each request. It may raise an `HlsError`, which ends all trials."""
+    observe: Callable[[Usage], object] = lambda _usage: None
+    interval_s: float = 0.0  # between two requests, at least
+    questions: list[Question] = field(default_factory=list, init=False)  # since `begin`
+    _limit: ReviewBudget | None = field(default=None, init=False)
+    _next_s: float = field(default=0.0, init=False)
 
     def begin(self, limit: ReviewBudget | None) -> None:
         """Begin the requests about a delivery, which may cost as much as `limit` allows."""
@@ -116,14 +109,14 @@ class Sender:
             )
 
     def _ask(self, rendered: RenderedPrompt, correction: UnusableReply | None) -> ValidReply | UnusableReply:
-        estimate = self._claude.upper_estimate(rendered, correction=correction)
+        estimate = self.claude.upper_estimate(rendered, correction=correction)
         self._check_limit(estimate)
-        self._wait(self._next_s)
-        self._next_s = self._interval_s
+        self.wait(self._next_s)
+        self._next_s = self.interval_s
         question = Question(rendered, estimate.model, correction)
         self.questions.append(question)
-        answer, prompt = self._claude.ask(rendered, correction=correction), rendered.prompt
-        self._observe(answer.usage)
+        answer, prompt = self.claude.ask(rendered, correction=correction), rendered.prompt
+        self.observe(answer.usage)
         if isinstance(answer, UnusableReply):
             (question.answer,) = UNUSABLE.decode(UNUSABLE.encode((answer,))) or (None,)
         else:
