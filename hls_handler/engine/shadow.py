@@ -18,7 +18,6 @@ from hls_handler.engine.trial_job import TrialJob
 from hls_handler.errors import (
     DependencyDown,
     LeaseLost,
-    Permanent,
     Postponed,
     PromptError,
     StepFailed,
@@ -37,6 +36,9 @@ SHADOW_SHARE = 0.8
 """Shadow prompts are skipped once this share of `claude.calls_per_hour` is used. The rest is for other prompts."""
 
 
+ShadowState = Literal["done", "failed", "skipped"]
+
+
 @dataclass(frozen=True, slots=True)
 class PromptResult:
     """The result of one prompt for one delivery."""
@@ -51,7 +53,7 @@ class ShadowResult:
     """The results of two prompts for one delivery: `ran` is from the shadow prompt, `posted` from the rule's prompt."""
 
     prompt: str  # "issues/strict"
-    state: Literal["done", "failed", "skipped"]
+    state: ShadowState
     reason: str | None  # why it failed or was skipped
     ran: PromptResult | None  # the shadow's result; None unless done
     posted: PromptResult
@@ -92,37 +94,34 @@ def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | Non
 
 
 def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult, *, is_cached: bool) -> ShadowResult:
+    def end(state: ShadowState, reason: str | None, ran: PromptResult | None = None) -> ShadowResult:
+        return ShadowResult(shadow.prompt, state, reason, ran, posted)
+
+    settings, library = job.config.settings, job.config.library
     try:
-        _check_shadow(job, shadow, is_cached=is_cached)
+        if shadow.prompt not in library.prompts:
+            where = settings.sources.where(shadow.chosen_by)
+            return end("failed", f"{where} names {shadow.prompt}, but no such prompt exists")
+        if is_cached:
+            return end("skipped", "the posted reply came from the cache of replies (claude.cache_ttl_h)")
+        calls, most = job.store.calls.count_last_hour(), settings.claude.calls_per_hour
+        if calls >= SHADOW_SHARE * most:
+            used = f"{calls} of {count(most, 'call')} {was_or_were(calls)} made within the hour"
+            share = f"the last {1 - SHADOW_SHARE:.0%} of claude.calls_per_hour"
+            return end("skipped", f"shadow prompts may not use {share}: {used}")
         rule, key = replace(job.rule, prompt=shadow.prompt), job.store.database.secret(PROMPT_SECRET)
         consult = partial(ask, job, shadow=shadow.prompt)
-        trial = TrialJob(job.event, rule, job.handler, facts, job.config.library, key, consult)
+        trial = TrialJob(job.event, rule, job.handler, facts, library, key, consult)
         trial.run()
-        return ShadowResult(shadow.prompt, "done", None, prompt_result(trial.analysis, trial.actions), posted)
+        return end("done", None, prompt_result(trial.analysis, trial.actions))
     except (LeaseLost, StoreUnavailable):
         raise
     except Postponed as exc:
-        return ShadowResult(shadow.prompt, "skipped", str(exc), None, posted)
+        return end("skipped", str(exc))
     except (StepFailed, PromptError) as exc:
         if isinstance(exc, DependencyDown) and exc.applies_to_all_calls and exc.not_before is not None:
             job.store.rate_limiter.hold(CLAUDE_RATE_LIMIT, exc.not_before)  # until the time that Claude gave
-        return ShadowResult(shadow.prompt, "failed", str(exc), None, posted)
+        return end("failed", str(exc))
     except Exception as exc:  # a defect here must not fail a delivery that is posted
         log.exception("defect in a shadow prompt")
-        reason = f"defect in HLS, please report it: {type(exc).__name__} (the log has the trace)"
-        return ShadowResult(shadow.prompt, "failed", reason, None, posted)
-
-
-def _check_shadow(job: Job, shadow: Shadow, *, is_cached: bool) -> None:
-    settings = job.config.settings
-    if shadow.prompt not in job.config.library.prompts:
-        raise Permanent(f"{settings.sources.where(shadow.chosen_by)} names {shadow.prompt}, but no such prompt exists")
-    if is_cached:
-        raise Postponed("the posted reply came from the cache of replies (claude.cache_ttl_h)", at=job.store.now())
-    calls, most = job.store.calls.count_last_hour(), settings.claude.calls_per_hour
-    if calls >= SHADOW_SHARE * most:
-        raise Postponed(
-            f"shadow prompts may not use the last {1 - SHADOW_SHARE:.0%} of claude.calls_per_hour: "
-            f"{calls} of {count(most, 'call')} {was_or_were(calls)} made within the hour",
-            at=job.store.now(),
-        )
+        return end("failed", f"defect in HLS, please report it: {type(exc).__name__} (the log has the trace)")
