@@ -90,14 +90,11 @@ def test_shadow_is_compared_with_the_posted_result(world: World) -> None:
     assert report.excluded == {}
 
 
-def test_only_the_named_shadow_and_posted_prompts_are_compared(world: World) -> None:
-    named = (("issues/strict", "issues/analyze"), ("issues/analyze", None), ("issues/strict", "issues/respond"))
-    assert [len(compare_recorded(world, *names).comparisons) for names in named] == [1, 0, 0]
-
-
-def test_prompt_id_selects_its_version_and_since_the_deliveries(world: World) -> None:
-    (found,) = compare_recorded(world, "issues/strict").comparisons
+def test_names_versions_and_time_select_what_is_compared(world: World) -> None:
+    (found,) = compare_recorded(world, "issues/strict", "issues/analyze").comparisons
     assert found.new is not None
     assert compare_recorded(world, found.new.result.prompt_id).comparisons == (found,)
+    assert compare_recorded(world, "issues/analyze").comparisons == ()
+    assert compare_recorded(world, "issues/strict", "issues/respond").comparisons == ()
     later = world.store.now() + timedelta(seconds=1)
     assert compare_stored(world.store, "issues/strict", None, since=later).comparisons == ()
