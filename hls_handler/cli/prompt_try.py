@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from hls_handler.actions import Outcome, StoredComment
+from hls_handler.actions import Outcome
 from hls_handler.analysis import UnusableReply, ValidReply
 from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, connect_github, load_subject, use_sandbox
 from hls_handler.cli.options import (
@@ -44,14 +44,14 @@ from hls_handler.errors import (
     with_remedy,
 )
 from hls_handler.events import Account, Event, parse_event
-from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.prompting.prompt import Library, Prompt
+from hls_handler.queue.checkpoints import PendingChanges
 from hls_handler.routing import Command, Ignored, LabelCorrection, QueueCheck, Router, Rule, from_event, parse_envelope
 from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import format_yaml
 from hls_handler.storage import Storage
-from hls_handler.store.conversations import ConversationState
+from hls_handler.store.conversations import ConversationHistory, ConversationRef, ConversationState
 from hls_handler.trials.replay import read_facts
 from hls_handler.trials.trial import Question, Sender, Trial, UnusableAnswer
 from hls_handler.web.webhook import check_payload
@@ -132,40 +132,21 @@ def try_(
         raise typer.Exit(1)
 
 
-@dataclass(frozen=True, slots=True)
-class _StoredHistory:
-    """Implements `clients.comments.History` for a writer that writes nothing."""
-
-    state: ConversationState
-
-    def labels(self) -> Mapping[str, LabelState]:
-        return self.state.labels
-
-    def comment(self, family: str) -> StoredComment | None:
-        return self.state.comments.get(family)
-
-    def change_labels(
-        self, names: Iterable[str], state: LabelState | None, origins: Mapping[str, LabelOrigin] = NO_ORIGINS
-    ) -> None:
-        raise NotImplementedError
-
-    def store_comment(self, family: str, comment: StoredComment) -> None:
-        raise NotImplementedError
-
-
-def _find_state(
+def _find_history(
     settings: Settings, subject: Subject, notes: list[str], event: Event, bot: Account
-) -> ConversationState:
+) -> ConversationHistory:
     """Return what the service has stored about the conversation. Add a sentence to `notes` if it is not used."""
+    known, conversation = ConversationState({}, {}), event.conversation
     try:
-        if subject.live and event.conversation is None:
+        if subject.live and conversation is None:
             notes.append(NO_HISTORY)
-        elif event.conversation is not None and subject.live and database_exists(settings.storage.url):
+        elif conversation is not None and subject.live and database_exists(settings.storage.url):
             with closing(Storage.open_existing(settings.storage.url)) as store:
-                return store.conversations.find(event.repository.id, event.conversation.number, bot.login)
+                known = store.conversations.find(event.repository.id, conversation.number, bot.login)
     except HlsError as exc:
         notes.append(f"the service's stored data about this issue or pull request could not be read: {exc}")
-    return ConversationState(labels={}, comments={})
+    ref = ConversationRef(event.repository.id, bot.login, conversation.number if conversation else 0)
+    return ConversationHistory(ref, PendingChanges(), lambda: known)  # changes are not stored
 
 
 def _try_event(
@@ -209,8 +190,7 @@ def _try_event(
             source = read_facts(event, reader, settings, library, rule.effective, rule.prompt)
             job = Trial(source, library, rule.prompt, key).make_job(sender.send)
             reasons = [source.handler.run(job).reason]
-            stored = _find_state(settings, subject, notes, event, bot)
-            history = _StoredHistory(stored)
+            history = _find_history(settings, subject, notes, event, bot)
             writer = github.writer(
                 repository, bot=bot, history=history, begin_write=nothing, check_lease=nothing, dry_run=True
             )

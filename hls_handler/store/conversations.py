@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -131,11 +132,10 @@ class ConversationHistory:
     stores.
     """
 
-    def __init__(self, database: Database, lease: Lease, bot_login: str, pending: PendingChanges) -> None:
-        if lease.repository_id is None or lease.number is None:
-            raise ValueError(f"delivery {lease.guid} has no issue or pull request whose labels could be stored")
-        self._database, self._pending = database, pending
-        self._conversation = ConversationRef(lease.repository_id, bot_login, lease.number)
+    def __init__(
+        self, conversation: ConversationRef, pending: PendingChanges, read: Callable[[], ConversationState]
+    ) -> None:
+        self._conversation, self._pending, self._read = conversation, pending, read
         self._known: ConversationState | None = None
 
     def labels(self) -> dict[str, LabelState]:
@@ -182,7 +182,7 @@ class ConversationHistory:
     @property
     def _state(self) -> ConversationState:
         if self._known is None:  # no cached_property: its lock is that of all threads
-            self._known = read_conversation(self._database, self._conversation)
+            self._known = self._read()
         return self._known
 
 
@@ -191,7 +191,10 @@ class Conversations:
         self._database = database
 
     def history(self, lease: Lease, bot_login: str, *, pending: PendingChanges) -> ConversationHistory:
-        return ConversationHistory(self._database, lease, bot_login, pending)
+        if lease.repository_id is None or lease.number is None:
+            raise ValueError(f"delivery {lease.guid} has no issue or pull request whose labels could be stored")
+        conversation = ConversationRef(lease.repository_id, bot_login, lease.number)
+        return ConversationHistory(conversation, pending, partial(read_conversation, self._database, conversation))
 
     def find(self, repository_id: int, number: int, bot_login: str) -> ConversationState:
         return read_conversation(self._database, ConversationRef(repository_id, bot_login, number))
