@@ -26,7 +26,7 @@ HlsError
 └── StepFailed             one step of one delivery failed
     ├── Permanent          a retry cannot help: 404, rejected reply
     │   ├── BudgetExceeded the next call to Claude does not fit the money that the settings allow for a review
-    │   └── UnusableAnswer a reply in a trial cannot be used: the report says so (trials/trial.py)
+    │   └── UnusableAnswer a reply in a trial cannot be used: the report says so (trials/sender.py)
     └── Retryable          the same call may succeed later
         └── DependencyDown the call succeeds once GitHub or Claude is available again: no attempt is counted
             ├── AppNotInstalled the GitHub App is not installed on the repository, or suspended: the delivery waits

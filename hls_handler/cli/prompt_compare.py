@@ -35,16 +35,8 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.trials.comparison import Comparison, Report, Run
-from hls_handler.trials.trial import (
-    NOT_ASKED,
-    Sender,
-    Trial,
-    compare_stored,
-    find_answers,
-    is_named,
-    plan_trials,
-    run_trials,
-)
+from hls_handler.trials.sender import Sender
+from hls_handler.trials.trial import NOT_ASKED, Trial, compare_stored, find_answers, is_named, plan_trials, run_trials
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.wording import count, format_usd
 

@@ -53,7 +53,8 @@ from hls_handler.settings.yaml_parser import format_yaml
 from hls_handler.storage import Storage
 from hls_handler.store.conversations import ConversationHistory, ConversationRef, ConversationState
 from hls_handler.trials.replay import read_facts
-from hls_handler.trials.trial import Question, Sender, Trial, UnusableAnswer
+from hls_handler.trials.sender import Question, Sender, UnusableAnswer
+from hls_handler.trials.trial import Trial
 from hls_handler.web.webhook import check_payload
 from hls_handler.wording import add_usd, count, format_usd
 

@@ -20,7 +20,8 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import CLAUDE_RATE_LIMIT
 from hls_handler.trials.comparison import Report
-from hls_handler.trials.trial import Sender, Trial, run_trials
+from hls_handler.trials.sender import Sender
+from hls_handler.trials.trial import Trial, run_trials
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import add_usd, count
 

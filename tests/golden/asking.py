@@ -32,7 +32,8 @@ from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Settings
 from hls_handler.trials.replay import StoredFacts
-from hls_handler.trials.trial import Sender, Trial
+from hls_handler.trials.sender import Sender
+from hls_handler.trials.trial import Trial
 from hls_handler.wording import add_usd
 from tests.golden.cases import Case, CaseError, IssueCase, Kind, PullRequestCase, WorkflowCase
 from tests.golden.questions import to_question

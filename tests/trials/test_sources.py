@@ -14,7 +14,8 @@ from hls_handler.settings.model import Prompts
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.trials.comparison import Comparison
 from hls_handler.trials.replay import NotRepeatable
-from hls_handler.trials.trial import Sender, Trial, choose_trials, plan_trials, run_trials
+from hls_handler.trials.sender import Sender
+from hls_handler.trials.trial import Trial, choose_trials, plan_trials, run_trials
 from tests.engine.conftest import make_world
 from tests.engine.fakes import ISSUE, FakeClaude
 from tests.engine.shadow_world import ANALYZE, load_cached

@@ -11,7 +11,8 @@ from hls_handler.analysis import IssueResponse
 from hls_handler.errors import Permanent
 from hls_handler.trials.comparison import Comparison, Difference, Report
 from hls_handler.trials.replay import load_stored_facts
-from hls_handler.trials.trial import Sender, Trial, compare_stored, plan_trial, run_trials
+from hls_handler.trials.sender import Sender
+from hls_handler.trials.trial import Trial, compare_stored, plan_trial, run_trials
 from tests.engine.fakes import CLAUDE_DOWN, FakeClaude
 from tests.engine.shadow_world import (
     MINOR,

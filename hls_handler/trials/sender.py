@@ -1,0 +1,91 @@
+"""Sends the requests of trials to Claude, and keeps the questions with their replies. Nothing is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hls_handler.analysis import UnusableReply, Usage, ValidReply
+from hls_handler.engine.active_config import Claude
+from hls_handler.engine.asking import UNUSABLE
+from hls_handler.engine.job import decode_reply, encode_reply
+from hls_handler.errors import BudgetExceeded, Permanent
+from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.store.calls import ReviewBudget
+
+
+class UnusableAnswer(Permanent):
+    """Claude's reply in a trial cannot be used."""
+
+    def __init__(self, rendered: RenderedPrompt, reply: UnusableReply) -> None:
+        super().__init__(f"Claude's reply to {rendered.prompt.id} cannot be used: {reply.problem}")
+        self.rendered, self.reply = rendered, reply
+
+
+@dataclass(slots=True)
+class Question:
+    """A request of a trial, and what came of it."""
+
+    rendered: RenderedPrompt
+    model: str
+    correction: UnusableReply | None  # the invalid reply that Claude is asked to correct; None in a first question
+    answer: ValidReply | UnusableReply | None = None  # redacted; None if the call failed
+
+
+@dataclass(slots=True)
+class Sender:
+    """Sends the requests of trials to Claude. As in the service, Claude is asked once to correct an invalid reply."""
+
+    claude: Claude
+    wait: Callable[[float], object] = lambda _seconds: None
+    """Called with the seconds before each request. It may raise an `HlsError`, which ends all trials."""
+    observe: Callable[[Usage], object] = lambda _usage: None
+    interval_s: float = 0.0  # between two requests, at least
+    questions: list[Question] = field(default_factory=list, init=False)  # since `begin`
+    _limit: ReviewBudget | None = field(default=None, init=False)
+    _next_s: float = field(default=0.0, init=False)
+
+    def begin(self, limit: ReviewBudget | None) -> None:
+        """Begin the requests about a delivery, which may cost as much as `limit` allows."""
+        self.questions, self._limit = [], limit
+
+    @property
+    def usages(self) -> list[Usage]:
+        return [one.answer.usage for one in self.questions if one.answer is not None]
+
+    def send(self, rendered: RenderedPrompt) -> ValidReply:
+        """Return the reply, redacted. Raises `BudgetExceeded`, `UnusableAnswer`, and what Claude raises."""
+        answer = self._ask(rendered, None)
+        if isinstance(answer, UnusableReply) and answer.why == "invalid":
+            answer = self._ask(rendered, answer)
+        if isinstance(answer, UnusableReply):
+            raise UnusableAnswer(rendered, answer)
+        return answer
+
+    def _check_limit(self, estimate: Usage) -> None:
+        """Raise `BudgetExceeded` if the next call does not fit the limit. An unknown price counts as 0."""
+        spent_usd, next_usd = sum(usage.cost_usd or 0 for usage in self.usages), estimate.cost_usd or 0
+        limit = self._limit
+        if limit is not None and round((spent_usd + next_usd) * 1_000_000) > round(limit.max_usd * 1_000_000):
+            raise BudgetExceeded(
+                f"the next call to Claude may cost {next_usd:.6f} USD, the calls of this dry run have cost "
+                f"{spent_usd:.6f} USD, and {limit.where} allows {limit.max_usd:.6f} USD"
+            )
+
+    def _ask(self, rendered: RenderedPrompt, correction: UnusableReply | None) -> ValidReply | UnusableReply:
+        estimate = self.claude.upper_estimate(rendered, correction=correction)
+        self._check_limit(estimate)
+        self.wait(self._next_s)
+        self._next_s = self.interval_s
+        question = Question(rendered, estimate.model, correction)
+        self.questions.append(question)
+        answer, prompt = self.claude.ask(rendered, correction=correction), rendered.prompt
+        self.observe(answer.usage)
+        if isinstance(answer, UnusableReply):
+            (question.answer,) = UNUSABLE.decode(UNUSABLE.encode((answer,))) or (None,)
+        else:
+            question.answer = decode_reply(
+                encode_reply(answer, index=0), reply_type=prompt.reply, model=prompt.reply_model
+            )
+        assert question.answer is not None
+        return question.answer
