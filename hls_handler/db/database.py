@@ -36,8 +36,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
 from hls_handler.db.sqlite import (
+    begin_to_read,
+    begin_to_write,
     enable_write_ahead_log,
-    prepare_to_write,
     require_in_place,
     sqlite_engine,
 )
@@ -154,6 +155,7 @@ class Database:
         with self._translated(), self._engine.connect() as connection:
             if self.file is not None:
                 require_in_place(connection, self.file)
+                begin_to_read(connection)
             yield connection
 
     @contextmanager
@@ -313,7 +315,7 @@ class Database:
         try:
             with self._engine.connect() as connection:
                 require_in_place(connection, file)
-                prepare_to_write(connection, durable=durable)
+                begin_to_write(connection, durable=durable)
                 yield connection
                 connection.commit()
                 if durable:

@@ -61,10 +61,6 @@ def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
         connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_IDLE_WAL_BYTES}")
         entry.info["file"] = _file_id(Path(url.database or ""))
 
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
-
     @event.listens_for(engine, "handle_error")
     def drop(context: ExceptionContext) -> None:
         code = getattr(context.original_exception, "sqlite_errorcode", 0) & 0xFF
@@ -79,15 +75,20 @@ def enable_write_ahead_log(connection: Connection) -> bool:
     return bool(mode == "wal")
 
 
-def prepare_to_write(connection: Connection, *, durable: bool) -> None:
-    """Make the connection's next transaction begin with the write lock. Its commit is durable if `durable` is True.
+def begin_to_read(connection: Connection) -> None:
+    """Begin a transaction that reads one snapshot. SQLAlchemy's event for it would slow down every statement."""
+    connection.exec_driver_sql("BEGIN")
+
+
+def begin_to_write(connection: Connection, *, durable: bool) -> None:
+    """Begin a transaction with the write lock. Its commit is durable if `durable` is True.
 
     After a durable commit, all commits so far are on the disk. A power failure may undo later non-durable commits.
     """
     if connection.info["durable"] != durable:
         _driver(connection).execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durable]}")
         connection.info["durable"] = durable
-    connection.execution_options(writes=True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
