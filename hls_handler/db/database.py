@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import (
     ARRAY,
@@ -48,6 +48,8 @@ from hls_handler.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from hls_handler.db.postgresql import OpenConnections
+
+T = TypeVar("T")
 
 _CLAIM_LOCK, _ACCEPT_LOCK = 7_246_174, 7_246_175
 """Arbitrary ids of PostgreSQL's advisory locks for `lock_claims` and `lock_accepts`."""
@@ -122,6 +124,7 @@ class Database:
             self._engine = postgresql_engine(url, self._connections)
         # An INSERT takes as long to build as to run.
         self._inserts: dict[tuple[str, tuple[str, ...], bool], Insert] = {}
+        self._statements: dict[Callable[[Database], Any], Any] = {}
         self._writer = threading.Lock()
         self._lock_claims = select(func.pg_advisory_xact_lock(_CLAIM_LOCK))
         self._lock_accepts = select(func.pg_advisory_xact_lock(_ACCEPT_LOCK), self.now)
@@ -192,6 +195,13 @@ class Database:
         return new.on_conflict_do_update(
             index_elements=list(table.primary_key), set_={name: new.excluded[name] for name in replaced}
         )
+
+    def statement(self, build: Callable[[Database], T]) -> T:
+        """Return `build(self)`, which is called once, because a statement takes longer to build than to run."""
+        if build not in self._statements:
+            self._statements[build] = build(self)
+        statement: T = self._statements[build]
+        return statement
 
     def insert_rows(
         self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]], *, if_new: bool = False

@@ -112,6 +112,7 @@ class Checkpoints:
         self._database, self.counters = database, counters
         self._held = is_held(database.now)
         self._select = self.select_held()
+        self._update = deliveries.update().where(self._held)
         save = database.upsert(checkpoints, "version", "duration_ms", "started_at", "github_requests", "value")
         self._save: ReturningInsert[Any] = save.returning(checkpoints.c.name)
 
@@ -188,7 +189,7 @@ class Checkpoints:
         if prepared.is_progress and not held.has_progressed:
             columns |= {"has_progress": True, "crashes": 0, "first_failure_at": None}
         if columns:  # else no UPDATE: it writes the body again
-            connection.execute(deliveries.update().where(self._held).values(columns), lease_parameters(lease))
+            connection.execute(self._update, columns | lease_parameters(lease))
         self.counters.add(connection, self.apply(connection, held.id, prepared))
 
     def apply(self, connection: Connection, row_id: int, prepared: Prepared) -> Counter[tuple[str, str]]:

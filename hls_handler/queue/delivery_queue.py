@@ -106,6 +106,9 @@ class DeliveryQueue:
             for is_allowed in (_HAS_FREE_PLACE, and_(_waiting.c.is_command, _HAS_PLACE_FOR_COMMAND))
         )
         self._renew = deliveries.update().where(is_held(now)).values(lease_until=lease_until).returning(_c.lease_until)
+        due = select(func.min(_waiting.c.due_at)).where(_IS_CLAIMABLE, _HAS_FREE_PLACE).scalar_subquery()
+        expiry = select(func.min(_c.lease_until)).where(_c.state == literal("running")).scalar_subquery()
+        self._next_times = select(due, expiry, now)
         self._expired = (
             select(_c.id, _c.guid, _c.repository, _c.crashes, _c.has_progress)
             .where(_c.state == literal("running"), has_passed(_c.lease_until, now))
@@ -172,11 +175,8 @@ class DeliveryQueue:
 
         Ignores deliveries that `claim` skips. While `concurrency` deliveries run, only the expiry of a lease counts.
         """
-        due = select(func.min(_waiting.c.due_at)).where(_IS_CLAIMABLE, _HAS_FREE_PLACE).scalar_subquery()
-        expiry = select(func.min(_c.lease_until)).where(_c.state == literal("running")).scalar_subquery()
         with self._database.reading() as connection:
-            query = select(due, expiry, self._database.now)
-            due_at, expires_at, now = connection.execute(query, {"concurrency": concurrency}).one()
+            due_at, expires_at, now = connection.execute(self._next_times, {"concurrency": concurrency}).one()
         moments = [moment for moment in (due_at, expires_at) if moment is not None]
         return max(0.0, (min(moments) - now) / 1000) if moments else None
 

@@ -74,6 +74,13 @@ _COUNT_RECENT = select(func.count()).select_from(calls).where(_RECENT)
 _RESERVED = and_(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == _BUDGET)
 _BUDGET_STATE = select(_COUNT_RECENT.scalar_subquery(), exists().where(_RESERVED))
 
+_CALLS_OF = (
+    select(calls)
+    .join(deliveries, _d.id == _c.delivery_id)
+    .where(_d.guid == bindparam("of_guid"))
+    .order_by(_c.started_at, _c.id)
+)
+
 _OF_REVIEW = bindparam("of_review", type_=Text())
 _DELETED_COST = select(deleted_review_calls.c.cost_micro_usd).where(deleted_review_calls.c.review_key == _OF_REVIEW)
 _REVIEW_COSTS = select(
@@ -380,7 +387,6 @@ class ClaudeCalls:
 
     def calls_of(self, guid: str) -> list[CallRow]:
         """Return a delivery's calls in the order of their start."""
-        query = select(calls).join(deliveries, _d.id == _c.delivery_id).where(_d.guid == guid)
         with self._database.reading() as connection:
             return [
                 from_row(
@@ -389,7 +395,7 @@ class ClaudeCalls:
                     index=row.step_index,
                     cost_usd=None if row.cost_micro_usd is None else row.cost_micro_usd / 1_000_000,
                 )
-                for row in connection.execute(query.order_by(_c.started_at, _c.id))
+                for row in connection.execute(_CALLS_OF, {"of_guid": guid})
             ]
 
     def prompt_stats(self) -> list[PromptStats]:

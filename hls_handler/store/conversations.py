@@ -22,10 +22,11 @@ from sqlalchemy import (
     union,
     union_all,
 )
+from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.actions import StoredComment
 from hls_handler.db.counters import Counts
-from hls_handler.db.database import Database
+from hls_handler.db.database import Database, Insert
 from hls_handler.db.tables import bot_accounts, comments, deliveries, labels
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
@@ -81,23 +82,30 @@ class LabelChange:
         if self.state is None:
             connection.execute(_DELETE_LABELS, {**columns, "names": self.names})
             return {}
-        new = database.insert(labels)
-        replaced: dict[str, ColumnElement[Any]] = {"state": new.excluded["state"]}
-        rows: list[dict[str, object]] = [{**columns, "name": name, "state": self.state} for name in self.names]
-        if self.state == "intended":
-            for name, row in zip(self.names, rows, strict=True):
-                origin = self.origins.get(name)
-                row |= {"field": origin.group if origin else None, "prompt_id": origin.prompt_id if origin else None}
-            kept = ("field", "prompt_id")
-            replaced |= {column: func.coalesce(new.excluded[column], labels.c[column]) for column in kept}
-        elif self.state == "set":
-            replaced["set_at"] = func.coalesce(labels.c.set_at, new.excluded["set_at"])
-            new = new.values(set_at=database.now)
-        upsert = new.on_conflict_do_update(index_elements=list(labels.primary_key), set_=replaced)
-        connection.execute(upsert.returning(labels.c.name), rows)
+        columns |= {"state": self.state, "set_at": database.now_in(connection) if self.state == "set" else None}
+        origins = self.origins if self.state == "intended" else NO_ORIGINS
+        rows = [{**columns, "name": name, **_origin_columns(origins.get(name))} for name in self.names]
+        connection.execute(database.statement(_upsert_labels), rows)
         if self.state != "set":
             return {}
         return Counter((LABEL_SET, field_label(origin.prompt_id, origin.group)) for origin in self.origins.values())
+
+
+def _origin_columns(origin: LabelOrigin | None) -> dict[str, object]:
+    return {"field": origin and origin.group, "prompt_id": origin and origin.prompt_id}
+
+
+def _upsert_labels(database: Database) -> ReturningInsert[Any]:
+    """Return the statement that stores labels. Columns without a new value keep theirs; `set_at` is the first time."""
+    new, old = database.insert(labels), labels.c
+    replaced = {
+        "state": new.excluded["state"],
+        "field": func.coalesce(new.excluded["field"], old.field),
+        "prompt_id": func.coalesce(new.excluded["prompt_id"], old.prompt_id),
+        "set_at": func.coalesce(old.set_at, new.excluded["set_at"]),
+    }
+    upsert = new.on_conflict_do_update(index_elements=list(labels.primary_key), set_=replaced)
+    return upsert.returning(labels.c.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +118,12 @@ class CommentChange:
 
     def write(self, database: Database, connection: Connection, _delivery_id: int) -> Counts:
         row = {**self.conversation.columns, "family": self.family, **asdict(self.comment)}
-        connection.execute(database.upsert(comments, "comment_id", "body_digest", "state"), row)
+        connection.execute(database.statement(_upsert_comment), row)
         return {}
+
+
+def _upsert_comment(database: Database) -> Insert:
+    return database.upsert(comments, "comment_id", "body_digest", "state")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, func, select
+from sqlalchemy import Row, Select, bindparam, func, select
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
@@ -32,6 +33,13 @@ MAX_CORRECTIONS_PER_ISSUE = 20
 
 _f, _r, _c = step_failures.c, run_results.c, corrections.c
 _file, _report = repository_files.c, repository_file_reports.c
+_CORRECTIONS = (
+    select(_c.number, _c.field, _c.label, _c.corrected_to, _c.title)
+    .where(_c.repository_id == bindparam("of_repository"), _c.bot_login == bindparam("of_bot"))
+    .where(_c.is_pull_request.is_(False))
+    .order_by(_c.recorded_at.desc(), _c.number.desc(), _c.field)
+    .limit(bindparam("limit"))
+)
 _COMMENT = select(comments.c.state).where(of_conversation(comments), comments.c.family == bindparam("of_family"))
 
 
@@ -72,16 +80,10 @@ class StoredHistory:
             return tuple(RunResult(**row._mapping) for row in connection.execute(query))
 
     def corrections(self, *, most: int) -> tuple[Correction, ...]:
-        query = (
-            select(_c.number, _c.field, _c.label, _c.corrected_to, _c.title)
-            .where(_c.repository_id == self._repository_id, _c.bot_login == self.account)
-            .where(_c.is_pull_request.is_(False))
-            .order_by(_c.recorded_at.desc(), _c.number.desc(), _c.field)
-            .limit(most * MAX_CORRECTIONS_PER_ISSUE)
-        )
+        terms = {"of_repository": self._repository_id, "of_bot": self.account}
         newest: dict[int, Correction] = {}
         with self._database.reading() as connection:
-            for row in connection.execute(query):
+            for row in connection.execute(_CORRECTIONS, {**terms, "limit": most * MAX_CORRECTIONS_PER_ISSUE}):
                 correction = Correction(field_of(row.field), row.label, row.corrected_to, row.title)
                 newest.setdefault(row.number, correction)
         return tuple(newest.values())[:most]
@@ -144,14 +146,19 @@ class StoredFile:
 class RepositoryFiles:
     def __init__(self, database: Database, checkpoints: Checkpoints) -> None:
         self._database, self._checkpoints = database, checkpoints
+        age_ms = (database.now - _file.read_at).label("age_ms")
+        newest = select(repository_files, age_ms).order_by(_file.read_at.desc()).limit(1)
+        of_repository = _file.repository_id == bindparam("of_repository")
+        self._select = newest.where(of_repository, _file.bot_login == bindparam("of_bot"))
+        self._select_by_name = newest.where(func.lower(_file.repository) == bindparam("of_name"))
 
     def find(self, repository_id: int, bot_login: str) -> StoredFile | None:
         """Return the stored `.github/hls.yaml`, as the bot account last read it; None if none is stored."""
-        return self._find(_file.repository_id == repository_id, _file.bot_login == bot_login)
+        return self._find(self._select, {"of_repository": repository_id, "of_bot": bot_login})
 
     def find_by_name(self, repository: str) -> StoredFile | None:
         """Return the newest stored `.github/hls.yaml` of "owner/repo", of any bot account; None if none is stored."""
-        return self._find(func.lower(_file.repository) == repository.lower())
+        return self._find(self._select_by_name, {"of_name": repository.lower()})
 
     def save(self, lease: Lease, repository_id: int, repository: str, bot_login: str, file: StoredFile) -> None:
         """Store the file that was just read. Raises `LeaseLost`."""
@@ -174,11 +181,9 @@ class RepositoryFiles:
             self._database.insert_rows(connection, repository_file_reports, claim, if_new=True)
             return bool(connection.execute(reporter).scalar_one() == lease.guid)
 
-    def _find(self, *conditions: ColumnElement[bool]) -> StoredFile | None:
-        age_ms = (self._database.now - _file.read_at).label("age_ms")
-        query = select(repository_files, age_ms).where(*conditions).order_by(_file.read_at.desc()).limit(1)
+    def _find(self, query: Select[Any], terms: Mapping[str, object]) -> StoredFile | None:
         with self._database.reading() as connection:
-            row = connection.execute(query).first()
+            row = connection.execute(query, terms).first()
         if row is None:
             return None
         return from_row(StoredFile, row, age_s=abs(row.age_ms) / 1000)  # negative if the clock was set back
