@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
@@ -101,7 +101,7 @@ class _Request:
     expected: tuple[int, ...] = ()  # statuses of 300 or more that are no errors
     is_parsed: bool = True
     secret: str = ""  # a part of the path that messages do not show
-    before_send: Callable[[], None] = lambda: None
+    before_send: Callable[[], None] | None = None
     """Called before headers and body are sent on the open connection, because opening it can take many seconds. An
     exception stops the request."""
 
@@ -164,13 +164,11 @@ class _Connection:
         self.requests_sent = 0
 
     def send(self, request: _Request, url: str, headers: Mapping[str, str]) -> httpx2.Response:
-        def trace(event: str, _info: object) -> None:
-            if event in ("http11.send_request_headers.started", "http11.send_request_body.started"):
-                request.before_send()
-
         self.requests_sent += 1
         content = None if request.body is None else json.dumps(request.body)
-        extensions = {"timeout": self._timeout, "trace": trace}
+        extensions: dict[str, object] = {"timeout": self._timeout}
+        if request.before_send is not None:
+            extensions["trace"] = partial(_call_before_send, request.before_send)
         sent = httpx2.Request(
             request.verb, url, params=request.query or None, headers=headers, content=content, extensions=extensions
         )
@@ -180,6 +178,11 @@ class _Connection:
 
     def close(self) -> None:
         self._transport.close()
+
+
+def _call_before_send(before_send: Callable[[], None], event: str, _info: object) -> None:
+    if event in ("http11.send_request_headers.started", "http11.send_request_body.started"):
+        before_send()
 
 
 class GithubApi:
