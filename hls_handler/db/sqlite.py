@@ -77,7 +77,7 @@ def enable_write_ahead_log(connection: Connection) -> bool:
 
 def begin_to_read(connection: Connection) -> None:
     """Begin a transaction that reads one snapshot. SQLAlchemy's event for it would slow down every statement."""
-    connection.exec_driver_sql("BEGIN")
+    _driver(connection).execute("BEGIN")
 
 
 def begin_to_write(connection: Connection, *, durable: bool) -> None:
