@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
-from sqlalchemy import Connection
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy import Connection, Executable, Table
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import counter_hours, counters
@@ -53,16 +51,9 @@ HOURLY = frozenset(
 
 class CounterWriter:
     def __init__(self, database: Database) -> None:
-        new = database.insert(counters)
-        self._increment: ReturningInsert[Any] = new.on_conflict_do_update(
-            index_elements=["name", "label"], set_={"value": counters.c.value + new.excluded["value"]}
-        ).returning(database.now)
-        in_hour = database.insert(counter_hours)
-        self._increment_hour: ReturningInsert[Any] = in_hour.on_conflict_do_update(
-            index_elements=list(counter_hours.primary_key),
-            set_={"value": counter_hours.c.value + in_hour.excluded["value"]},
-        ).returning(counter_hours.c.name)
-        self._set: ReturningInsert[Any] = database.upsert(counters, "value").returning(counters.c.name)
+        self._database = database
+        self._increment, self._increment_hour = _increment(database, counters), _increment(database, counter_hours)
+        self._set = database.of_many_rows(database.upsert(counters, "value"))
 
     def add(self, connection: Connection, counts: Counts, *, at: int | None = None) -> None:
         """Increment counters in sorted order, because different orders could cause a deadlock.
@@ -72,8 +63,8 @@ class CounterWriter:
         if not counts:
             return
         rows = [{"name": name, "label": label, "value": counts[name, label]} for name, label in sorted(counts)]
-        now: int = connection.execute(self._increment, rows).scalars().all()[0]
-        moment = now if at is None else at
+        connection.execute(self._increment, rows)
+        moment = self._database.now_in(connection) if at is None else at
         hour = moment - moment % HOUR_MS
         hourly = [{**row, "hour": hour} for row in rows if row["name"] in HOURLY and row["value"]]
         if hourly:
@@ -89,6 +80,14 @@ class CounterWriter:
         if values:
             rows = [{"name": name, "label": label, "value": values[label]} for label in sorted(values)]
             connection.execute(self._set, rows)
+
+
+def _increment(database: Database, table: Table) -> Executable:
+    new = database.insert(table)
+    total = table.c.value + new.excluded["value"]
+    return database.of_many_rows(
+        new.on_conflict_do_update(index_elements=list(table.primary_key), set_={"value": total})
+    )
 
 
 def count_end(

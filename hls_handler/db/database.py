@@ -21,6 +21,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Executable,
     Select,
     Table,
     any_,
@@ -202,6 +203,14 @@ class Database:
             self._statements[build] = build(self)
         statement: T = self._statements[build]
         return statement
+
+    def of_many_rows(self, new: Insert) -> Executable:
+        """Return the INSERT for an execution with a list of rows.
+
+        On PostgreSQL it returns the primary keys, because SQLAlchemy then sends one statement with all rows instead of
+        using psycopg's executemany, see `insert_rows`. On SQLite, executemany is twice as fast.
+        """
+        return new if self.file is not None else new.returning(*new.table.primary_key)
 
     def insert_rows(
         self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]], *, if_new: bool = False

@@ -90,7 +90,7 @@ class BatchAcceptor:
             superseded = self._supersede(connection, [new for new, _ in stored.values()], now)
             for old in superseded:
                 increments += count_end("superseded", repository=old.repository)
-            self._counters.add(connection, increments + _count_outcomes(batch, outcomes))
+            self._counters.add(connection, increments + _count_outcomes(batch, outcomes), at=now)
             for guid in sorted(former.keys() & stored.keys()):
                 self._counters.uncount_end(connection, former[guid].state, former[guid].finished_at or now)
             times = {

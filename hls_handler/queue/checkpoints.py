@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, literal_column, select
-from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.db.counters import CounterWriter, Counts
 from hls_handler.db.database import Database
@@ -114,7 +113,7 @@ class Checkpoints:
         self._select = self.select_held()
         self._update = deliveries.update().where(self._held)
         save = database.upsert(checkpoints, "version", "duration_ms", "started_at", "github_requests", "value")
-        self._save: ReturningInsert[Any] = save.returning(checkpoints.c.name)
+        self._save = database.of_many_rows(save)
 
     def select_held(self, *columns: ColumnElement[Any]) -> Select[Any]:
         """Return the query for the row of a leased delivery, with more columns for a `LeaseCheck`."""

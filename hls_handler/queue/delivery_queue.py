@@ -118,7 +118,7 @@ class DeliveryQueue:
             deliveries.update()
             .where(is_held(now))
             .values(_NO_WORKER | {"finished_at": now})
-            .returning(_c.id, (_c.finished_at - _c.queued_at).label("processing_ms"), _c.failures)
+            .returning(_c.id, _c.finished_at, _c.queued_at, _c.failures)
         )
 
     def accept(
@@ -219,11 +219,11 @@ class DeliveryQueue:
             counts += count_end(state, repository=lease.repository, kind=kind, handler=handler)
             counts += _count_github_requests(event_key(lease.event, lease.action), github_requests, is_end=True)
             if state == "done":
-                counts += _count_processing_time(row.processing_ms)
+                counts += _count_processing_time(row.finished_at - row.queued_at)
                 if row.failures:
                     counts["recovered_by_retry", ""] = 1
                     counts["errors_recovered", ""] = row.failures
-            self._counters.add(connection, counts)
+            self._counters.add(connection, counts, at=row.finished_at)
 
     def dead_letter(
         self,

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Executable,
     Table,
     Text,
     and_,
@@ -22,7 +22,6 @@ from sqlalchemy import (
     union,
     union_all,
 )
-from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.actions import StoredComment
 from hls_handler.db.counters import Counts
@@ -95,7 +94,7 @@ def _origin_columns(origin: LabelOrigin | None) -> dict[str, object]:
     return {"field": origin and origin.group, "prompt_id": origin and origin.prompt_id}
 
 
-def _upsert_labels(database: Database) -> ReturningInsert[Any]:
+def _upsert_labels(database: Database) -> Executable:
     """Return the statement that stores labels. Columns without a new value keep theirs; `set_at` is the first time."""
     new, old = database.insert(labels), labels.c
     replaced = {
@@ -104,8 +103,7 @@ def _upsert_labels(database: Database) -> ReturningInsert[Any]:
         "prompt_id": func.coalesce(new.excluded["prompt_id"], old.prompt_id),
         "set_at": func.coalesce(old.set_at, new.excluded["set_at"]),
     }
-    upsert = new.on_conflict_do_update(index_elements=list(labels.primary_key), set_=replaced)
-    return upsert.returning(labels.c.name)
+    return database.of_many_rows(new.on_conflict_do_update(index_elements=list(labels.primary_key), set_=replaced))
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class ReviewChange:
         upsert = database.upsert(findings, "state", "comment_id", "is_accepted", "details")
         if rows:
             upsert = upsert.values(raised_at=database.now, changed_at=database.now)
-            connection.execute(upsert.returning(_f.finding_key), rows)
+            connection.execute(database.of_many_rows(upsert), rows)
         return {}
 
 
