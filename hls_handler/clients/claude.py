@@ -132,13 +132,22 @@ class Claude:
                 body, request_id = read_body(response.iter_bytes(), max_bytes), _request_id(response.headers)
         except (self._sdk_error, httpx2.HTTPError) as exc:
             raise self._translate(exc, prompt.id, model) from None
-        unknown = self.upper_estimate(rendered, correction=correction)
-        unknown = replace(unknown, took_s=self._clock() - started, request_id=request_id, is_estimate=True)
+        took_s = self._clock() - started
+
+        def estimate_usage() -> Usage:
+            most = self.upper_estimate(rendered, correction=correction)
+            return replace(most, took_s=took_s, request_id=request_id, is_estimate=True)
+
         if body is None:
             allowed = f"{MAX_BYTES}, and {MAX_BYTES_PER_TOKEN} for each of {max_tokens} max_tokens"
             problem = f"the response is over {max_bytes} bytes ({allowed})"
-            return UnusableReply(prompt.id, "oversized", problem, "", unknown)
-        return _parse_message(body, prompt, unknown)
+            return UnusableReply(prompt.id, "oversized", problem, "", estimate_usage())
+        message = _parse_body(_Message, body, label=prompt.id)
+        if message.usage is None:
+            usage = replace(estimate_usage(), model=message.model)
+        else:
+            usage = _usage(message.model, message.usage, took_s, request_id)
+        return _read_reply(message, prompt, usage)
 
     def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
         """Return what to reserve for `ask`: uncached input of the estimated tokens and a quarter, and `max_tokens`."""
@@ -266,10 +275,7 @@ def _request_id(headers: Mapping[str, str]) -> str | None:
     return found if found.isascii() and found.isprintable() and 0 < len(found) <= MAX_REQUEST_ID_CHARS else None
 
 
-def _parse_message(body: bytes, prompt: Prompt, unknown: Usage) -> ValidReply | UnusableReply:
-    """Return the reply. `unknown` is its usage if the response has none that is possible."""
-    message = _parse_body(_Message, body, label=prompt.id)
-    usage = replace(unknown, model=message.model) if message.usage is None else _usage(message, message.usage, unknown)
+def _read_reply(message: _Message, prompt: Prompt, usage: Usage) -> ValidReply | UnusableReply:
     text = "".join(block.text for block in message.content if block.type == "text")  # not thinking blocks
 
     def unusable(why: Unusable, problem: str) -> UnusableReply:
@@ -294,15 +300,15 @@ def _parse_message(body: bytes, prompt: Prompt, unknown: Usage) -> ValidReply | 
             return ValidReply(prompt.id, prompt.reply, reply, usage, lost=lost)
 
 
-def _usage(message: _Message, counted: _Usage, unknown: Usage) -> Usage:
+def _usage(model: str, counted: _Usage, took_s: float, request_id: str | None) -> Usage:
     usage = Usage(
-        model=message.model,
+        model=model,
         input_tokens=counted.input_tokens,
         output_tokens=counted.output_tokens,
         cache_write_tokens=counted.cache_creation_input_tokens or 0,
         cache_read_tokens=counted.cache_read_input_tokens or 0,
-        took_s=unknown.took_s,
-        request_id=unknown.request_id,
+        took_s=took_s,
+        request_id=request_id,
     )
     return replace(usage, cost_usd=cost_usd(usage))
 
