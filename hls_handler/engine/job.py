@@ -347,12 +347,13 @@ def encode_reply(answered: ValidReply, *, index: int) -> Checkpoint:
     Invisible characters are removed first, because they can hide a credential. HTML comments stay, because suggested
     code may contain them. A string that redaction made too long is cut, so that the reply stays valid.
     """
+    given = answered.reply.model_dump(mode="json")
     plain = map_strings(
-        answered.reply.model_dump(mode="json"),
+        given,
         lambda text: redact(clean(CodeText(text))),
         lambda text: clean_and_redact(CodeText(text)),
     )
-    reply = fit(plain, type(answered.reply))
+    reply = plain if plain == given else fit(plain, type(answered.reply))
     lost = dict(answered.lost)
     stored = _StoredReply(answered.prompt_id, answered.reply_type, reply, answered.usage, answered.cached_at, lost)
     return _REPLY.encode(stored, index=index, took_s=answered.usage.took_s)
