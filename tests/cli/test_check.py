@@ -15,11 +15,12 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from tests.clients.test_credentials import ALL, OWNER, REPOSITORY, public_key
 from tests.e2e.service import SECRET, settings_text
-from tests.prompting.samples import write
+from tests.prompting.samples import copy_shipped, write
 from tests.settings.files import app_key
 
 SENT = ("issues", "pull_request", "pull_request_review", "workflow_run")
 EVENTS = "events: [issues, pull_request, pull_request_review, workflow_run, release, issue_comment]"
+FRONT = "---\ndescription: d\non: [{}]\nreply: generic_analysis\nmodel: {}\n---\nJudge it.\n"
 Check = Callable[..., Result]
 
 
@@ -35,11 +36,18 @@ def settings(tmp_path: Path) -> Path:
     return tmp_path / "settings.yaml"
 
 
+def few_prompts(folder: Path) -> Path:
+    """Write the shipped prompts, but a short one for pull requests, whose check takes most of the time."""
+    library = copy_shipped(folder, "comments", "issues", "releases", "reviews", "workflows")
+    return write(library, {"pull_requests/short.j2": FRONT.format("pull_request", "claude-opus-5-5")})
+
+
 @pytest.fixture
 def check(sandbox: Sandbox, settings: Path) -> Check:
     """Return a function that checks the settings, after replacing texts in them."""
 
-    def run(replaced: dict[str, str] | None = None, *, prompts: str = "prompts") -> Result:
+    def run(replaced: dict[str, str] | None = None, *, prompts: str | None = None) -> Result:
+        prompts = prompts or str(few_prompts(settings.parent))
         text = settings_text(sandbox, storage_url=f"sqlite:///{settings.parent}/hls.db", prompts=prompts)
         for old, new in (replaced or {}).items():
             assert old in text
@@ -56,7 +64,7 @@ def assert_last_line(checked: Result, line: str) -> None:
 
 
 def test_valid_settings_are_fine(check: Check) -> None:
-    checked = check()
+    checked = check(prompts="prompts")
     assert checked.exit_code == 0, checked.output
     assert "the token github.token belongs to hls-bot" in checked.stdout
     assert checked.stdout.endswith("settings and 9 prompts are fine; GitHub and Claude answer\n")
@@ -102,8 +110,7 @@ def test_rejected_credentials_are_named_and_not_shown(check: Check, settings: Pa
 
 def test_every_unknown_model_is_named_with_its_file(check: Check, tmp_path: Path) -> None:
     models = {"opened": "claude-one", "edited": "claude-two", "reopened": "claude-3-opus-20240229"}
-    front = "---\ndescription: d\non: [issues.{}]\nreply: issue_analysis\nmodel: {}\n---\nJudge it.\n"
-    files = {f"issues/{name}.j2": front.format(name, model) for name, model in models.items()}
+    files = {f"issues/{name}.j2": FRONT.format(f"issues.{name}", model) for name, model in models.items()}
     checked = check({EVENTS: "events: [issues]"}, prompts=str(write(tmp_path / "lib", files)))
     assert checked.exit_code == 1
     *_, retired, first, second = checked.stdout.splitlines()

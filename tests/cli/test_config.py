@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner, Result
 
 from hls_handler.cli import app
-from tests.prompting.samples import write
+from tests.prompting.samples import copy_shipped, write
 
 SETTINGS = """\
 github: {token: token-marker-0001, webhook_secret: [webhook-marker-0002, webhook-marker-0003]}
@@ -33,7 +33,8 @@ repositories:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    (tmp_path / "hls.yaml").write_text(SETTINGS)
+    prompts = copy_shipped(tmp_path, "comments", "issues")
+    (tmp_path / "hls.yaml").write_text(f"{SETTINGS}prompts: {{directory: {prompts}}}\n")
     return tmp_path / "hls.yaml"
 
 
@@ -115,7 +116,8 @@ def test_unusable_prompts_are_reported_only_with_event(path: Path) -> None:
 
 
 def test_the_shadow_of_an_event_is_printed_with_its_prompt(path: Path) -> None:
-    path.write_text(f"{SETTINGS}prompts:\n  use:\n    issues.opened: {{prompt: issues/respond, shadow: true}}\n")
+    use = "  use:\n    issues.opened: {prompt: issues/respond, shadow: true}\n"
+    path.write_text(f"{SETTINGS}prompts:\n{use}  directory: {path.parent}/prompts\n")
     assert 'prompts.use.issues.opened = {"prompt": "issues/respond", "shadow": true}   hls.yaml:18' in "\n".join(
         lines(path, "octo/widgets")
     )

@@ -20,6 +20,7 @@ from hls_handler.cli import COMMANDS, app, load_command
 from hls_handler.cli.catch_up import to_json
 from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.storage import Storage
+from tests.prompting.samples import copy_shipped
 from tests.queue.builders import dead_letter
 
 SETTINGS = """\
@@ -27,6 +28,7 @@ github: {token: "${UNSET}", webhook_secret: "0123456789abcdef"}
 claude: {api_key: a-key}
 repositories: [{name: octo/widgets}]
 storage: {url: "sqlite:///hls.db"}
+prompts: {directory: prompts}
 """
 PAGE = Path("docs/cli.md").read_text(encoding="utf-8").split("## JSON")[1]
 DOCUMENTED = dict(re.findall(r"^- `(hls [^`]+)`: (.*(?:\n  .*)*)$", PAGE, re.MULTILINE))
@@ -37,6 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HLS_CONFIG", "settings.yaml")
     (tmp_path / "settings.yaml").write_text(SETTINGS)
+    copy_shipped(tmp_path, "comments", "issues", "releases")
     return tmp_path
 
 

@@ -21,6 +21,7 @@ from hls_handler.engine.shadow import SHADOW, PromptResult, ShadowResult
 from hls_handler.storage import Storage
 from hls_handler.trials.comparison import Comparison, Report, Run
 from tests.cli.test_json import assert_documented
+from tests.prompting.samples import copy_shipped
 from tests.queue.builders import begin
 from tests.sqlite import create_database
 
@@ -29,6 +30,7 @@ github: {token: a-token, webhook_secret: "0123456789abcdef"}
 claude: {api_key: a-key}
 repositories: [{name: octo/widgets}]
 storage: {url: "sqlite:///hls.db"}
+prompts: {directory: prompts}
 """
 BUG, HIGH, LOW = (
     RequestedLabel("bug", "kind"),
@@ -45,8 +47,8 @@ Hls = Callable[..., Result]
 def hls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hls:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HLS_CONFIG", "settings.yaml")
-    shipped = Path(__file__).parent.parent.parent / "prompts"
-    (tmp_path / "settings.yaml").write_text(f"{SETTINGS}prompts: {{directory: {shipped}}}\n")
+    copy_shipped(tmp_path, "issues")
+    (tmp_path / "settings.yaml").write_text(SETTINGS)
     return lambda *arguments: CliRunner().invoke(app, ["prompts", "compare", *arguments])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +22,7 @@ from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT
 from hls_handler.storage import Storage
 from tests.cli.test_json import assert_documented
+from tests.prompting.samples import copy_shipped
 from tests.queue.builders import begin, newest, open_history
 from tests.sandbox.conftest import seed_story
 
@@ -49,12 +49,8 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Current directory without credentials, with the shipped prompts for issues and pull requests only.
-
-    All of them would take most of the time of each test to be checked.
-    """
-    skipped = shutil.ignore_patterns("comments", "generic*", "releases", "reviews", "workflows")
-    shutil.copytree("prompts", tmp_path / "prompts", ignore=skipped)
+    """Current directory without credentials, with the shipped prompts for issues only."""
+    copy_shipped(tmp_path, "issues")
     monkeypatch.chdir(tmp_path)
     for variable in ("HLS_CONFIG", *CREDENTIALS):
         monkeypatch.delenv(variable, raising=False)
@@ -225,6 +221,7 @@ NO_TOKEN = (
 
 
 def test_a_conversation_of_a_public_repository_is_tried_without_a_token(folder: Path, sandbox: Sandbox) -> None:
+    copy_shipped(folder, "pull_requests")
     settings = SETTINGS.format(sandbox=sandbox).replace(sandbox.token, '"${GITHUB_TOKEN}"')
     (folder / "settings.yaml").write_text(settings)
     result = CliRunner().invoke(app, ["prompts", "try", f"{REPOSITORY}#13", "--config", "settings.yaml"])

@@ -5,6 +5,7 @@ The variables of issues are written here; those of other events are from the rec
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -138,6 +139,16 @@ def write(folder: Path, files: Mapping[str, str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return folder
+
+
+def copy_shipped(folder: Path, *kinds: str) -> Path:
+    """Copy the shipped prompts of these kinds ("issues") to `folder / "prompts"`, and return that folder.
+
+    Parts that they share are found without a copy. To check all shipped prompts takes most of the time of a test.
+    """
+    for kind in kinds:
+        shutil.copytree(SHIPPED / kind, folder / "prompts" / kind)
+    return folder / "prompts"
 
 
 def load(folder: Path, files: Mapping[str, str]) -> Library:

@@ -34,7 +34,7 @@ from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import render, render_comment
 from hls_handler.prompting.variables import sample_values
 from hls_handler.sandbox.samples import facts_of
-from tests.prompting.samples import KEY, SHIPPED, write
+from tests.prompting.samples import KEY, SHIPPED, copy_shipped, write
 from tests.settings.files import SMALLEST, load
 
 GUIDE = (Path(__file__).parent.parent.parent / "docs" / "prompts.md").read_text(encoding="utf-8")
@@ -42,6 +42,7 @@ SECTION = re.search(r"^## Make it your own\n(.*?)^## ", GUIDE, re.DOTALL | re.MU
 BLOCK = re.compile(r"^```(\w+) ([^\n]+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SETTINGS = "config/settings.yaml"
 FOLDER = "prompts:\n  directory: [our-prompts, shipped]\n"
+KINDS = {path.name for path in SHIPPED.iterdir() if path.is_dir()}
 BUDGET = PromptLimits(input_tokens=30_000)
 
 
@@ -76,9 +77,10 @@ def examples() -> list[Example]:
 
 def load_example(folder: Path, example: Example, monkeypatch: pytest.MonkeyPatch) -> Library:
     monkeypatch.chdir(folder)
-    (folder / "prompts").symlink_to(SHIPPED)
     write(folder, {name: text for name, text in example.files.items() if name != SETTINGS})
-    return load_checked(load(folder, SMALLEST + example.files.get(SETTINGS, FOLDER)))
+    copy_shipped(folder, *({Path(name).parent.name for name in example.files} & KINDS))
+    settings = example.files.get(SETTINGS, FOLDER).replace("shipped]", "prompts]")
+    return load_checked(load(folder, SMALLEST + settings))
 
 
 def first_event(prompt: Prompt) -> tuple[Handler[Any], Event, Any]:
