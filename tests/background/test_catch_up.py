@@ -26,6 +26,7 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from tests.engine.world import library
+from tests.sqlite import create_database
 
 REPOSITORY = "octo/widgets"
 REPOSITORY_ID = 7
@@ -178,7 +179,8 @@ def component(health: Health) -> ComponentHealth:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     ahead: list[timedelta] = []
-    with closing(Storage.open(f"sqlite:///{tmp_path}/hls.db", skew=lambda: sum(ahead, timedelta()))) as store:
+    url = create_database(tmp_path / "hls.db")
+    with closing(Storage.open(url, skew=lambda: sum(ahead, timedelta()))) as store:
         yield World(store, ahead=ahead)
 
 

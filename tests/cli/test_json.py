@@ -22,6 +22,7 @@ from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.storage import Storage
 from tests.prompting.samples import copy_shipped
 from tests.queue.builders import dead_letter
+from tests.sqlite import create_database
 
 SETTINGS = """\
 github: {token: "${UNSET}", webhook_secret: "0123456789abcdef"}
@@ -124,7 +125,7 @@ def test_settings_are_listed_with_their_sources(folder: Path, monkeypatch: pytes
 
 def test_deliveries_are_listed_and_shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNSET", "a-token")
-    with closing(Storage.open(f"sqlite:///{folder}/hls.db")) as store:
+    with closing(Storage.open(create_database(folder / "hls.db"))) as store:
         dead_letter(store, "dead-1")
     listed = run("deliveries", "list")
     assert [(one["delivery"], one["state"]) for one in listed["deliveries"]] == [("dead-1", "dead")]

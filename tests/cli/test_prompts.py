@@ -20,6 +20,7 @@ from hls_handler.storage import Storage
 from hls_handler.store.corrections import FieldFeedback
 from tests.prompting.samples import write
 from tests.queue.builders import begin, start_call
+from tests.sqlite import create_database
 
 SETTINGS = """\
 github: {token: a-token, webhook_secret: "0123456789abcdef"}
@@ -87,7 +88,7 @@ def test_list_shows_statistics_of_the_current_version_and_of_earlier_ones_in_par
     hls: Hls, tmp_path: Path
 ) -> None:
     mine = identity(hls, "issues/mine")
-    with closing(Storage.open(f"sqlite:///{tmp_path}/hls.db")) as store:
+    with closing(Storage.open(create_database(tmp_path / "hls.db"))) as store:
         lease = begin(store, "g1")
         call(store, lease, mine, cost_usd=0.001)
         call(store, lease, mine, cost_usd=0.002)

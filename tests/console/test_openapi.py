@@ -22,6 +22,7 @@ from hls_handler.storage import Storage
 from hls_handler.web.server import listen, make_server
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, add_analyses, queued
+from tests.sqlite import create_database
 from tests.web.fakes import WebSetup, settings
 
 EXAMPLE_GUID = str(PATH_PARAMETERS["guid"]["example"])
@@ -32,7 +33,7 @@ DESCRIBED = schemathesis.openapi.from_dict(make_document(), config=schemathesis.
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a service that has the objects of the examples, and more than a page of others."""
-    store = Storage.open(f"sqlite:///{tmp_path_factory.mktemp('api')}/hls.db")
+    store = Storage.open(create_database(tmp_path_factory.mktemp("api") / "hls.db"))
     add_analyses(store, EXAMPLE_GUID, repository="octocat/Hello-World", number=7, steps=(0, 1))
     accept(store, *(queued(f"q{number}") for number in range(51)))
     given = settings(server={"port": 0, "api_key": KEY})

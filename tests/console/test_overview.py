@@ -14,6 +14,7 @@ from hls_handler.storage import Storage
 from hls_handler.store.periods import Period
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, begin, claim, dead_letter, queued
+from tests.sqlite import create_database
 
 EVIL = "</title></svg><script>alert(1)</script><img src=x onerror=alert(2)>\u202e"
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -68,7 +69,7 @@ def test_link_of_each_problem_leads_to_a_page_and_a_heading(browser: Browser) ->
 
 
 def test_health_is_shown_without_the_database(tmp_path: Path) -> None:
-    store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
+    store = Storage.open(create_database(tmp_path / "hls.db"))
     browser = Browser(store)
     store.close()
     (tmp_path / "hls.db").write_bytes(b"not a database, but long enough to be read as one" * 100)
