@@ -31,6 +31,7 @@ VALUES = [
     ("password = getpass()", "password = [redacted: password])"),
     ("password: pass-through", "password: [redacted: password]"),
     ("API key: swordfish", "API key: [redacted: api-key]"),
+    ("Uid=y;Pwd=sunshine;", "Uid=y;Pwd=[redacted: password];"),
     ('password = """correct horse"""', 'password = """[redacted: password]"""'),
     ("password='it\\'s mine'", "password='[redacted: password]'"),
     ("password=swordfish and more words", "password=[redacted: password] and more words"),
@@ -50,6 +51,26 @@ VALUES = [
 def test_rule_10_value_after_the_name_of_a_secret_is_redacted(before: str, after: str) -> None:
     assert redact(before) == after
     assert redact(after) == after
+
+
+KINDS_OF_KEYS = "api access account private secret encryption signing master shared auth"
+
+
+def test_rule_10_value_after_a_key_of_each_kind_is_redacted() -> None:
+    for kind in KINDS_OF_KEYS.split():
+        assert redact(f"my_{kind}_key=blue-turtle") == f"my_{kind}_key=[redacted: {kind}-key]"
+
+
+PLACEHOLDERS = """
+*** xxx ... ${x} $(x) {x} %s %x% %{x} <x> &lt;x&gt; [redacted [your] change-me changeme! placeholder redacted dummy
+hidden masked filtered removed your-token insert-it replace_me example.x yourtoken example null nil none true false
+undefined empty unset str string bytes text varchar char bool boolean int integer number object any unknown never void
+optional required invalid expired missing inherit secretstr pass password token api_key
+"""
+
+
+def test_rule_10_placeholders_are_unchanged() -> None:
+    assert [value for value in PLACEHOLDERS.split() if "[redacted: " in redact(f"password={value}")] == []
 
 
 SHOWN = [
