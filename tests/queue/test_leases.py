@@ -104,6 +104,9 @@ def test_fresh_lease_is_not_renewed() -> None:
     renewals.now = 3
     leases.renew_all()
     assert renewals.renewed == ["old/1"]
+    renewals.now = 30
+    leases.renew_all()
+    assert renewals.renewed == ["old/1", "old/1", "new/1"]
 
 
 def test_lease_that_cannot_be_renewed_expires() -> None:
