@@ -23,6 +23,7 @@ from hls_handler.handlers.labels import (
     find_changed_corrections,
     plan_labels,
     select_offer,
+    spec_of,
 )
 from hls_handler.handlers.reader import RepositoryLabel
 from hls_handler.settings.model import EffectiveLabels
@@ -224,6 +225,8 @@ def test_the_catalogue_meets_githubs_limits() -> None:
         assert 0 < len(spec.description) <= 100
         assert len(spec.color) == 6
         assert set(spec.color) <= set(string.hexdigits)
+    other = RequestedLabel("area/api", "areas area/api")
+    assert spec_of(other) == LabelSpec("area/api", "areas area/api", "ededed", "Set by HLS: areas area/api")
 
 
 label_names = st.sampled_from([*sorted(NAMES), "Bug", "a person's own"])
