@@ -1,7 +1,8 @@
-"""Claude's replies and shadow results in `hls why`, in one line each."""
+"""Sentences of `hls why`: what a delivery waits for, what failed, Claude's replies and shadow results."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,9 +11,12 @@ from hls_handler.actions import RequestedLabel
 from hls_handler.analysis import REPLY_TYPES, Usage, ValidReply
 from hls_handler.engine.shadow import PromptResult, ShadowResult
 from hls_handler.prompting.reply_fields import permissive_reply_model
-from hls_handler.reports.delivery_report import describe_shadow
+from hls_handler.queue.checkpoints import StatusChange
+from hls_handler.reports.delivery_report import describe_shadow, format_report, load_report
 from hls_handler.reports.reply_text import describe_reply
+from hls_handler.storage import Storage
 from tests.handlers.world import issue_analysis, request, review_analysis
+from tests.queue.builders import accept, claim, queued, row_of
 
 REPLIES: list[tuple[str, dict[str, Any], str]] = [
     (
@@ -64,3 +68,23 @@ def test_a_shadow_is_described_by_what_it_would_have_done() -> None:
     )
     failed = ShadowResult("issues/strict", "failed", "Claude answered 400", None, posted)
     assert describe_shadow(failed) == "Shadow prompt issues/strict failed: Claude answered 400"
+
+
+def why(store: Storage) -> list[str]:
+    return list(format_report(load_report(store, row_of(store, "g1"))))
+
+
+def test_queued_delivery_says_what_failed_and_until_when_it_waits(store: Storage) -> None:
+    accept(store, queued("g1"))
+    (_, waits) = why(store)
+    assert waits.endswith(" UTC: queued, not started yet.")
+    lease = claim(store)
+    failures = {"analysis_status": "failed", "analysis_error": "no reply", "posting_status": "failed"}
+    store.checkpoints.save(lease, StatusChange(failures | {"posting_error": "403"}))
+    at = datetime(2026, 11, 20, 12, 5, tzinfo=UTC)
+    store.queue.reschedule(lease, at=at, reason="GitHub asked to wait", failed=False, counts=False)
+    assert why(store)[1:] == [
+        "  The analysis failed: no reply",
+        "  Posting failed: 403",
+        "  Waiting until 12:05:00 UTC: GitHub asked to wait.",
+    ]
