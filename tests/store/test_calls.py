@@ -74,7 +74,7 @@ def test_shadow_calls_are_also_counted_separately(store: Storage) -> None:
 
 def test_unavailable_calls_do_not_use_the_budget(store: Storage) -> None:
     lease = begin(store, "g1")
-    for outcome in (UNAVAILABLE, "failed", UNAVAILABLE):
+    for outcome in ("unavailable", "failed", "unavailable"):
         store.calls.end(lease, start_call(store, lease), outcome=outcome, usage=None, error="529")
     assert store.calls.count_last_hour() == 1
 
