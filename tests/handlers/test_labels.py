@@ -220,6 +220,11 @@ def test_several_labels_of_a_list_are_set() -> None:
 
 def test_the_catalogue_meets_githubs_limits() -> None:
     assert len(NAMES) == len(SHIPPED_LABELS) == 24
+    of_facts = {spec.name for spec in SHIPPED_LABELS if spec.group in ("size", "status")}
+    assert of_facts == {
+        *("size/small", "size/medium", "size/large"),
+        *("status/needs-review", "status/needs-changes", "status/needs-info"),
+    }
     for spec in SHIPPED_LABELS:
         assert len(spec.name) <= 50
         assert 0 < len(spec.description) <= 100
