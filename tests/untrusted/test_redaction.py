@@ -266,6 +266,11 @@ def test_examples_and_test_keys_are_redacted_but_not_listed(example: str) -> Non
     assert list_credentials(example) == []
 
 
+def test_password_for_a_host_that_exists_only_in_examples_is_not_listed() -> None:
+    for host in ("127.0.0.1", "example", "db.example", "example.org", "example.net", "a.test", "a.invalid"):
+        assert list_credentials(f"https://app:s3cret@{host}/") == []
+
+
 @pytest.mark.parametrize("host", ["localhost:8080", "github.com"])
 def test_a_token_of_a_known_form_in_a_url_is_listed_whatever_the_host_is(host: str) -> None:
     assert list_credentials(f"https://bot:ghp_{A36}@{host}/") == [(8, 52, "url-credentials")]
