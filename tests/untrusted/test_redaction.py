@@ -108,7 +108,7 @@ IN_CONTEXT = [
     (f"git clone https://x-access-token:{A36}@github.com", "git clone https://[redacted: url-credentials]@github.com"),
     ("redis://:hunter2@cache", "redis://[redacted: url-credentials]@cache"),
     ("authorization: Basic dXNlcjpwYXNz", "authorization: Basic [redacted: authorization]"),
-    ('-H "Authorization: token abcdef123"', '-H "Authorization: token [redacted: authorization]"'),
+    ('-H "Authorization:token abcdef123"', '-H "Authorization:token [redacted: authorization]"'),
     ("curl with Bearer abcdefghij0123456789", "curl with Bearer [redacted: authorization]"),
     ('passwd := "swordfish"', 'passwd := "[redacted: password]"'),
     ('"{\\"password\\": \\"hunter2\\"}"', '"{\\"password\\": \\"[redacted: password]\\"}"'),
