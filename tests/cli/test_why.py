@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from hls_handler.actions import RequestedLabel
+from hls_handler.actions import Outcome, RequestedLabel
 from hls_handler.analysis import REPLY_TYPES, Usage, ValidReply
 from hls_handler.engine.shadow import PromptResult, ShadowResult
 from hls_handler.prompting.reply_fields import permissive_reply_model
@@ -16,7 +17,7 @@ from hls_handler.reports.delivery_report import describe_shadow, format_report, 
 from hls_handler.reports.reply_text import describe_reply
 from hls_handler.storage import Storage
 from tests.handlers.world import issue_analysis, request, review_analysis
-from tests.queue.builders import accept, claim, queued, row_of
+from tests.queue.builders import accept, claim, ignored, queued, row_of
 
 REPLIES: list[tuple[str, dict[str, Any], str]] = [
     (
@@ -87,4 +88,36 @@ def test_queued_delivery_says_what_failed_and_until_when_it_waits(store: Storage
         "  The analysis failed: no reply",
         "  Posting failed: 403",
         "  Waiting until 12:05:00 UTC: GitHub asked to wait.",
+    ]
+
+
+def test_each_part_of_a_report_is_a_sentence(store: Storage) -> None:
+    accept(store, ignored("g1"))
+    at = datetime(2026, 11, 20, 12, 5, tzinfo=UTC)
+    reply = permissive_reply_model(REPLY_TYPES["comment_reply"]).model_validate({})
+    comment = Outcome("comment", "created", "commented", url="https://x/1")
+    report = replace(
+        load_report(store, row_of(store, "g1")),
+        rule="settings.yaml:3 enables it",
+        repository_settings=".github/hls.yaml sets labels",
+        context="AGENTS.md",
+        omitted=("a.py", "b.py"),
+        answers=(ValidReply("c@1", "comment_reply", reply, Usage("claude"), cached_at=at),),
+        unverified="no reply",
+        outcomes=(comment,),
+        settings_comment=replace(comment, url=None),
+        service_results=("cancelled",),
+    )
+    assert list(format_report(report))[1:] == [
+        "  Accepted: settings.yaml:3 enables it.",
+        "  Repository settings: .github/hls.yaml sets labels.",
+        "  Context of the review: AGENTS.md.",
+        "  Not shown to Claude: a.py; b.py.",
+        "  Claude's reply to c@1, from the cache (2026-11-20 12:05 UTC): worth_saying: false; certain: false.",
+        "  The findings were not verified: no reply",
+        "  Comment: commented. https://x/1",
+        "  Comment about problems in the repository settings: commented.",
+        "  Ignored: not enabled in settings.yaml:3.",
+        "  Check, ended by the service after the delivery: cancelled.",
+        "  No call to Claude: the same question was answered before (claude.cache_ttl_h).",
     ]
