@@ -352,6 +352,8 @@ def test_offer_has_allowed_labels_that_nothing_else_sets() -> None:
     )
     offer = select_offer([RepositoryLabel(name, "") for name in names], settings, {"bug"})
     assert [label.name for label in offer.labels] == ["area/cart", "area/secret"]
+    many = [RepositoryLabel(f"area/{number}", "") for number in range(101)]
+    assert len(select_offer(many, EffectiveLabels(), set()).labels) == 100
 
 
 GROUP_OF = {
