@@ -11,7 +11,7 @@ from hls_handler.analysis import Usage
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
 from hls_handler.errors import LeaseLost, Postponed
 from hls_handler.storage import Storage
-from hls_handler.store.calls import UNAVAILABLE
+from hls_handler.store.calls import UNAVAILABLE, make_receipt
 from tests.queue.builders import Skew, begin, claim, start_call
 
 USAGE = Usage("claude-haiku-5-5", 100, 20, 30, 40, cost_usd=0.0123456, took_s=1.5)
@@ -69,7 +69,9 @@ def test_shadow_calls_are_also_counted_separately(store: Storage) -> None:
     counted = store.statistics.counters()
     assert counted["prompt_calls", "issues/analyze@3f9c2a"] == 3
     assert counted["prompt_shadow_calls", "issues/analyze@3f9c2a"] == 2
-    assert [call.of_shadow for call in store.calls.calls_of("g1")] == [False, True, True]
+    found = store.calls.calls_of("g1")
+    assert [call.of_shadow for call in found] == [False, True, True]
+    assert make_receipt(found).calls == 1
 
 
 def test_unavailable_calls_do_not_use_the_budget(store: Storage) -> None:
@@ -77,6 +79,8 @@ def test_unavailable_calls_do_not_use_the_budget(store: Storage) -> None:
     for outcome in ("unavailable", "failed", "unavailable"):
         store.calls.end(lease, start_call(store, lease), outcome=outcome, usage=None, error="529")
     assert store.calls.count_last_hour() == 1
+    receipt = make_receipt(store.calls.calls_of("g1"))
+    assert (receipt.calls, receipt.cost_usd, receipt.is_estimate) == (1, 0.0, False)
 
 
 def test_call_ends_once_even_after_the_lease(store: Storage, skew: Skew) -> None:
