@@ -144,7 +144,8 @@ def test_other_comments_stay_ignored(entry: dict[str, Any], known: dict[str, Any
 def test_workflow_runs_that_failed_or_passed_are_processed(conclusion: str | None, ended: str | None) -> None:
     by = settings({"name": "octo/hello", "events": ["workflow_run"]})
     prompts = {"workflow_run.completed": ("workflows/analyze",)}
-    result = decide(routing_input("workflow_run.completed", conclusion=conclusion), by, prompts=prompts)
+    run = routing_input("workflow_run.completed", conclusion=conclusion, author=None, sender_is_bot=True)
+    result = decide(run, by, prompts=prompts)
     if ended is None:
         assert isinstance(result, Rule)
     else:

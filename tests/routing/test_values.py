@@ -65,6 +65,7 @@ def test_input_has_author_and_text_of_the_comment_or_review(
     body = {"repository": {"id": 1, "full_name": "octo/hello"}, "action": "created", **part}
     routing_input = from_event(parse_event("commit_comment", "guid", json.dumps(body).encode()))
     assert (routing_input.comment_author, MARKER in routing_input.comment_body) == (author, marked)
+    assert not routing_input.draft
 
 
 OUT_OF_RANGE = [
