@@ -95,7 +95,7 @@ def test_each_part_of_a_report_is_a_sentence(store: Storage) -> None:
     accept(store, ignored("g1"))
     at = datetime(2026, 11, 20, 12, 5, tzinfo=UTC)
     reply = permissive_reply_model(REPLY_TYPES["comment_reply"]).model_validate({})
-    comment = Outcome("comment", "created", "commented", url="https://x/1")
+    comment = Outcome("comment", "created", "commented", url="https://x/1", body="It crashes.")
     report = replace(
         load_report(store, row_of(store, "g1")),
         rule="settings.yaml:3 enables it",
@@ -108,7 +108,10 @@ def test_each_part_of_a_report_is_a_sentence(store: Storage) -> None:
         settings_comment=replace(comment, url=None),
         service_results=("cancelled",),
     )
-    assert list(format_report(report))[1:] == [
+    assert report.comment == "It crashes."
+    first, *others = format_report(report)
+    assert first.endswith(" UTC: issues.opened (delivery g1)")
+    assert others == [
         "  Accepted: settings.yaml:3 enables it.",
         "  Repository settings: .github/hls.yaml sets labels.",
         "  Context of the review: AGENTS.md.",
