@@ -134,6 +134,18 @@ def test_waiting_delivery_is_counted_once_in_the_budget(store: Storage) -> None:
     assert len(waits) == 1
 
 
+def test_delivery_that_ends_leaves_its_place_in_the_budget(store: Storage) -> None:
+    start_call(store, begin(store, "g1"), calls_per_hour=1)
+    waiting = begin(store, "g2")
+    with pytest.raises(Postponed) as first:
+        start_call(store, waiting, calls_per_hour=1)
+    store.queue.reschedule(waiting, at=store.now(), reason="waits", failed=False, counts=False)
+    store.queue.finish(claim(store), "ignored", reason="stopped", took_s=None)
+    with pytest.raises(Postponed) as second:
+        start_call(store, begin(store, "g3"), calls_per_hour=1)
+    assert second.value.at == first.value.at
+
+
 def test_conversation_runs_count_other_deliveries_of_the_last_hour(store: Storage, skew: Skew) -> None:
     old = begin(store, "old", number=7)
     start_call(store, old)
