@@ -10,7 +10,7 @@ import pytest
 
 from hls_handler.actions import Outcome, RequestedLabel
 from hls_handler.analysis import REPLY_TYPES, Usage, ValidReply
-from hls_handler.engine.shadow import PromptResult, ShadowResult
+from hls_handler.engine.shadow import SHADOW, PromptResult, ShadowResult
 from hls_handler.prompting.reply_fields import permissive_reply_model
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.reports.delivery_report import describe_shadow, format_report, load_report
@@ -81,12 +81,15 @@ def test_queued_delivery_says_what_failed_and_until_when_it_waits(store: Storage
     assert waits.endswith(" UTC: queued, not started yet.")
     lease = claim(store)
     failures = {"analysis_status": "failed", "analysis_error": "no reply", "posting_status": "failed"}
-    store.checkpoints.save(lease, StatusChange(failures | {"posting_error": "403"}))
+    posted = PromptResult("issues/analyze@1", (), speaks=True)
+    shadow = ShadowResult("issues/strict", "failed", "no reply", None, posted)
+    store.checkpoints.save(lease, StatusChange(failures | {"posting_error": "403"}), SHADOW.encode(shadow))
     at = datetime(2026, 11, 20, 12, 5, tzinfo=UTC)
-    store.queue.reschedule(lease, at=at, reason="GitHub asked to wait", failed=False, counts=False)
+    store.queue.reschedule(lease, at=at, reason="GitHub asked to wait.", failed=False, counts=False)
     assert why(store)[1:] == [
         "  The analysis failed: no reply",
         "  Posting failed: 403",
+        "  Shadow prompt issues/strict failed: no reply",
         "  Waiting until 12:05:00 UTC: GitHub asked to wait.",
     ]
 
