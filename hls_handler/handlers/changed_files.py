@@ -18,6 +18,7 @@ from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.blocks import Block, PlacedBlock, find_blocks, match_blocks
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_numbered, parse_patch
+from hls_handler.review.second_sites import is_test_file
 from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, clean, count_shown, show_name
 from hls_handler.untrusted.redaction import redact_code
@@ -28,7 +29,6 @@ Status = Literal["added", "removed", "modified", "renamed", "copied", "changed",
 
 STATUSES: Mapping[str, Status] = {status: status for status in get_args(Status)}
 
-TEST_FILES = re.compile(r"(^|/)(tests?|specs?|__tests__)/|(^|/)test_[^/]*$|(_test|_spec|\.test|\.spec)\.[a-z]+$")
 DOCUMENTATION = re.compile(r"(^|/)(docs?|changelog|license)(/|$)|\.(md|mdx|rst|txt|adoc)$")
 SETTINGS_FILES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|conf|properties|xml|csv|svg|lock)$|(^|/)\.[^/]+$")
 WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
@@ -352,7 +352,7 @@ def _rank(file: PatchedFile) -> int:
         return 3
     if WORKFLOW_FILES.search(path):
         return 0
-    if TEST_FILES.search(path):
+    if is_test_file(path):
         return 1
     return 2 if DOCUMENTATION.search(path) or SETTINGS_FILES.search(path) else 0
 

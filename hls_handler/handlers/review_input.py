@@ -21,7 +21,8 @@ from hls_handler.handlers.reader import (
 from hls_handler.handlers.skipped_files import EMPTY_BLOBS
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.dismissals import FIXED, find_dismissals
-from hls_handler.review.functions import find_lines_above, has_grammar
+from hls_handler.review.functions import find_lines_above
+from hls_handler.review.grammars import has_grammar
 from hls_handler.review.ledger import PresentFiles
 from hls_handler.review.patches import Patch, number_line
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
