@@ -13,9 +13,10 @@ RUN /venv/bin/pip install --no-compile -r /tmp/requirements.txt -r /tmp/requirem
 
 FROM python:3.11-slim-bookworm
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONPATH=/app
-RUN pip uninstall --yes pip setuptools wheel \
+RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/* \
+    && pip uninstall --yes pip setuptools wheel \
     && useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin hls \
-    && mkdir -p /app/data && chown hls:hls /app/data
+    && mkdir -p /app/data/mirror && chown -R hls:hls /app/data
 COPY --from=built /venv /venv
 WORKDIR /app
 COPY prompts/ prompts/

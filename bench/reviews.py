@@ -82,6 +82,7 @@ def _review(task: str) -> PullRequestAnalysis:
             "body": "For an order with a discount, the result is too small.",
             "suggestion": None,
             "continues": None,
+            "rests_on": "",
         }
         for patch in reading.patches
         for line in patch.added

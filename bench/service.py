@@ -27,6 +27,7 @@ storage: {{url: "{storage_url}"}}
 limits: {{concurrency: {concurrency}, shutdown_s: 1, settle_s: 0}}
 repositories: [{{name: "*/*"}}]
 features: {{auto_commenting: {commenting}}}
+mirror: {{enabled: false}}  # the stand-in has no git server
 logging: {{level: WARNING}}
 """
 

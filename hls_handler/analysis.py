@@ -125,6 +125,7 @@ class Finding(_Part):
     severity: Severity
     confidence: float = Field(ge=0, le=1)
     continues: int | None = Field(description="Number of the earlier finding that this one is.")
+    rests_on: str = Field(description="Other shown lines that prove it, copied exactly. Empty if none.")
     title: str = Field(max_length=200)
 
 

@@ -39,6 +39,7 @@ from hls_handler.clients.api import RateLimitMonitor
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.credentials import App
 from hls_handler.clients.github import Credentials, Github, connect, make_credentials, uses_same_credentials
+from hls_handler.clients.mirror import Mirrors
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.transport import find_proxy_settings, proxy_passwords
 from hls_handler.console.app import Console, ConsolePorts
@@ -161,6 +162,7 @@ class Service:
         self._credentials: Credentials | None = None
         self._credentials_lock = threading.Lock()
         self._labels = RepositoryLabels(time.monotonic)
+        self._mirrors = Mirrors(lambda: self.settings().mirror)
         self._secrets = set(collect_secrets(settings))  # secrets of all settings since the start
         self._reschedule = threading.Event()  # if set, the next `_check_changes` makes waiting deliveries due
         self._installed = threading.Event()  # the same, but servers that asked to wait keep their holds
@@ -226,7 +228,8 @@ class Service:
     def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:
         observe = self._rates.observe
         github: GithubOf = CachedClient(
-            lambda of: connect(of, observe=observe, now=_utc_now, labels=self._labels), close=Github.close
+            lambda of: connect(of, observe=observe, now=_utc_now, labels=self._labels, mirrors=self._mirrors),
+            close=Github.close,
         )
         claude: ClaudeOf = CachedClient(lambda of: Claude(of, clock=time.monotonic, now=_utc_now), close=Claude.close)
         github.of(self._credentials_of(settings))  # raises `SettingsError` now, not at the first use

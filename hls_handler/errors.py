@@ -17,6 +17,7 @@ HlsError
 ├── ProblemFound           a periodic check found a problem: /health shows it to the operator (background/threads.py)
 ├── CallRefused            a page must not ask Claude now: it shows why (console/claude_runs.py)
 ├── NotRepeatable          a delivery cannot be analysed again: something is not stored (trials/replay.py)
+├── MirrorUnavailable      a review goes on without the mirror: the check and `hls why` say so (clients/mirror.py)
 ├── Stopped                catch-up ends early; the next run continues (background/catch_up.py)
 ├── LeaseLost              another worker may claim the delivery: this worker stops and writes nothing
 ├── Postponed              not a failure: the delivery is postponed (rate limiter, budget, a held lock)

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hls_handler.settings.model import Limits
+from hls_handler.settings.model import Limits, Mirror
 from tests.e2e.service import ROOT, Service, free_port
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -66,6 +66,14 @@ def test_rule_21_image_runs_as_an_unprivileged_user() -> None:
     assert LINES.index("USER 10001:10001") > last_run
     assert "PYTHONDONTWRITEBYTECODE=1" in " ".join(instructions("ENV"))
     assert all(re.fullmatch(r"python:3\.11-slim-bookworm( AS built)?", image) for image in instructions("FROM"))
+
+
+def test_image_contains_git_and_a_folder_for_mirrors_that_the_containers_share() -> None:
+    installed = " ".join(instructions("RUN"))
+    assert "apt-get install --yes --no-install-recommends git " in installed
+    assert "mkdir -p /app/data/mirror && chown -R hls:hls /app/data" in installed
+    assert all("mirror:/app/data/mirror" in service["volumes"] for service in SERVICES.values())
+    assert Mirror().directory == Path("data/mirror")
 
 
 def test_grace_period_covers_the_shutdown() -> None:

@@ -16,6 +16,7 @@ from hls_handler.background.hooks import own_hooks
 from hls_handler.cli.options import DOTENV, Config, config_path, connect_claude, print_line, utc_now
 from hls_handler.clients.claude import cost_usd
 from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
+from hls_handler.clients.git import find_git
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.clients.hooks import Hook
 from hls_handler.clients.identity import Identity
@@ -56,7 +57,7 @@ def check(
     checked for each repository that the settings name without wildcards; the events of an App for all. Prints one line
     for each problem, with file and line number. With --offline, an unset variable in the settings is no problem; a note
     names it. Notes also name each shipped file that is edited in a clone and each model without a known price, whose
-    reviews no budget limits, and say if the console is off.
+    reviews no budget limits, and say if the console is off or git is missing.
 
     A warning, such as a retired model that is replaced, is no problem.
 
@@ -87,6 +88,8 @@ def check(
     if not settings.has_console and is_loopback(settings.server.host):  # else it is one of the warnings
         where = settings.sources.where("server.api_key")
         print_line(f"{where}: note: the console and the API are off, because the key is not set (openssl rand -hex 24)")
+    if settings.mirror.enabled and find_git() is None:
+        print_line(f"{settings.sources.where('mirror.enabled')}: note: git is not installed, so there is no mirror")
     for note in _describe_unpriced_models(settings, library):
         print_line(note)
     for warning in warnings:

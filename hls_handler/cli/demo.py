@@ -66,6 +66,7 @@ storage: {{url: "{storage_url}"}}
 prompts: {{directory: [{prompts_folder}, shipped]}}
 limits: {{retry_backoff_s: 1, settle_s: 1}}
 catch_up: {{enabled: false}}
+mirror: {{enabled: false}}  # git cannot fetch recorded commits
 repositories:
   - name: "*/*"
     events: [issues, pull_request, pull_request_review, workflow_run, issue_comment, release, push]

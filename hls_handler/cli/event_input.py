@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from hls_handler.cli.github_names import find_conversation
 from hls_handler.cli.options import abort, fail, lacks_github_token, utc_now
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
+from hls_handler.clients.mirror import Mirrors
 from hls_handler.errors import HlsError, with_remedy
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded, UnknownPayload
@@ -97,4 +98,7 @@ def use_sandbox(subject: Subject, settings: Settings, *, for_claude: bool = Fals
 def connect_github(subject: Subject, settings: Settings, *, assume_open: bool = False) -> closing[ReadOnlyGithub]:
     """Return a client that never writes. Without a token, it reads GitHub anonymously."""
     anonymous = subject.live and lacks_github_token(settings)
-    return closing(connect_read_only(settings.github, now=utc_now, assume_open=assume_open, anonymous=anonymous))
+    mirrors = Mirrors(lambda: settings.mirror) if subject.live else None
+    return closing(
+        connect_read_only(settings.github, now=utc_now, assume_open=assume_open, anonymous=anonymous, mirrors=mirrors)
+    )

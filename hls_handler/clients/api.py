@@ -227,6 +227,10 @@ class GithubApi:
         other._credential = credential
         return other
 
+    def token(self) -> str:
+        """Return the token of the next request, for git; "" if there is none. Raises as `Credential.authorization`."""
+        return self._credential.authorization().partition(" ")[2]
+
     def get(self, path: str, shape: type[T]) -> T:
         return self.get_with_headers(path, shape)[0]
 

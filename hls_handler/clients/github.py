@@ -5,7 +5,7 @@ Several clients share the credentials of their process: a GitHub App, or the tok
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection
 from datetime import datetime
 from time import monotonic
 from typing import Any, ClassVar
@@ -19,14 +19,15 @@ from hls_handler.clients.comments import History
 from hls_handler.clients.credentials import JWT_REMEDY, App, Owner
 from hls_handler.clients.hooks import WEBHOOKS_REMEDY, GithubHooks, Hook
 from hls_handler.clients.identity import Identity, describe_app, describe_tokens
+from hls_handler.clients.mirror import Mirrors
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.repository_labels import RepositoryLabels
-from hls_handler.clients.review_context import ATTRIBUTES_PATH, MAX_TEXT_CHARS
+from hls_handler.clients.review_context import ATTRIBUTES_PATH, MAX_TEXT_CHARS, NoFiles
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken, Token, Tokens
 from hls_handler.clients.writer import GithubWriter
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
 from hls_handler.events import Account
-from hls_handler.handlers.reader import GUIDANCE_PATHS, GuidanceFile, ReviewContext
+from hls_handler.handlers.reader import GUIDANCE_PATHS, GuidanceFile, RepositoryFiles, ReviewContext
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.values import web_url
 
@@ -73,13 +74,14 @@ def connect(
     observe: Callable[[RateLimit], None] = ignore,
     now: Callable[[], datetime],
     labels: RepositoryLabels | None = None,
+    mirrors: Mirrors | None = None,
 ) -> Github:
     """Create a client of the App, or of the first token. `observe` is called after each request of a token."""
     if isinstance(credentials, App):
-        return Github(credentials.connect(), credentials, labels=labels)
+        return Github(credentials.connect(), credentials, labels=labels, mirrors=mirrors)
     token = credentials.all[0]
     api = GithubApi(credentials.settings, observe=observe, now=now, credential=token)
-    return Github(api, token, labels=labels)
+    return Github(api, token, labels=labels, mirrors=mirrors)
 
 
 class Github:
@@ -88,17 +90,24 @@ class Github:
     is_read_only: ClassVar[bool] = False
 
     def __init__(
-        self, api: GithubApi, access: App | Token | None = None, *, labels: RepositoryLabels | None = None
+        self,
+        api: GithubApi,
+        access: App | Token | None = None,
+        *,
+        labels: RepositoryLabels | None = None,
+        mirrors: Mirrors | None = None,
     ) -> None:
         """`access` is the App or the token that authenticates `api`.
 
-        `labels` are the known labels of repositories; None if this client is the only one.
+        `labels` are the known labels of repositories; None if this client is the only one. `mirrors` are None for a
+        client whose readers use no git.
         """
+        self._mirrors = mirrors
         self._api, self._access, self._labels = api, access, labels or RepositoryLabels(monotonic)
 
     def with_token(self, token: Token) -> Github:
         """Return a client for another token that shares this one's connection."""
-        return Github(self._api.with_credential(token), token, labels=self._labels)
+        return Github(self._api.with_credential(token), token, labels=self._labels, mirrors=self._mirrors)
 
     def accounts(self) -> tuple[Github, ...]:
         """Return a client for each token, in their order. With an App, return this client."""
@@ -219,7 +228,7 @@ class Github:
 
     def reader(self, repository: str, *, bot: Account | None = None) -> GithubReader:
         """Return a reader. `bot` is the bot account; without it, `GithubReader.review_threads` finds none."""
-        return GithubReader(self._api_for(repository), repository, self._labels, bot=bot)
+        return GithubReader(self._api_for(repository), repository, self._labels, bot=bot, mirrors=self._mirrors)
 
     def writer(
         self,
@@ -264,7 +273,12 @@ NOT_IN_WEBHOOKS = ("permissions", "temp_clone_token")
 
 
 def connect_read_only(
-    settings: GithubSettings, *, now: Callable[[], datetime], assume_open: bool = False, anonymous: bool = False
+    settings: GithubSettings,
+    *,
+    now: Callable[[], datetime],
+    assume_open: bool = False,
+    anonymous: bool = False,
+    mirrors: Mirrors | None = None,
 ) -> ReadOnlyGithub:
     """Create a client that never writes; if `anonymous`, it sends no token. `now` returns aware UTC.
 
@@ -275,9 +289,9 @@ def connect_read_only(
         return ReadOnlyGithub(api, None, assume_open=assume_open, account=ANONYMOUS_ACCOUNT)
     access = make_credentials(settings, now=now)
     if isinstance(access, App):
-        return ReadOnlyGithub(access.connect(), access, assume_open=assume_open)
+        return ReadOnlyGithub(access.connect(), access, assume_open=assume_open, mirrors=mirrors)
     api = GithubApi(settings, now=now, credential=AnyToken(access))
-    return ReadOnlyGithub(api, access.preferred, assume_open=assume_open)
+    return ReadOnlyGithub(api, access.preferred, assume_open=assume_open, mirrors=mirrors)
 
 
 class ReadOnlyGithub(Github):
@@ -286,10 +300,16 @@ class ReadOnlyGithub(Github):
     is_read_only = True
 
     def __init__(
-        self, api: GithubApi, access: App | Token | None, *, assume_open: bool, account: Account | None = None
+        self,
+        api: GithubApi,
+        access: App | Token | None,
+        *,
+        assume_open: bool,
+        account: Account | None = None,
+        mirrors: Mirrors | None = None,
     ) -> None:
         """`account` is that of an anonymous client."""
-        super().__init__(api, access)
+        super().__init__(api, access, mirrors=mirrors)
         self.assume_open, self._account = assume_open, account
 
     def fetch_bot_account(self) -> Account:
@@ -312,7 +332,8 @@ class ReadOnlyGithub(Github):
 
     def reader(self, repository: str, *, bot: Account | None = None) -> GithubReader:
         kind, bot = (GithubReader, bot) if self._account is None else (_AnonymousReader, None)
-        return kind(self._api_for(repository), repository, self._labels, bot=bot, assume_open=self.assume_open)
+        api, mirrors = self._api_for(repository), self._mirrors
+        return kind(api, repository, self._labels, bot=bot, assume_open=self.assume_open, mirrors=mirrors)
 
 
 class _AnonymousReader(GithubReader):
@@ -332,6 +353,6 @@ class _AnonymousReader(GithubReader):
             guidance=tuple(GuidanceFile(path, text) for path, text in texts.items() if text.strip()),
         )
 
-    def head_files(self, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
-        del sha, paths  # each would be one request
-        return {}
+    def files_at(self, sha: str) -> RepositoryFiles:
+        del sha
+        return NoFiles()

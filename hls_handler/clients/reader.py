@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote
@@ -12,15 +12,18 @@ from pydantic import Base64Bytes, BaseModel
 
 from hls_handler.clients.api import GithubApi, repository_path, validate
 from hls_handler.clients.job_log import read_log
+from hls_handler.clients.mirror import Mirrors
 from hls_handler.clients.repository_labels import RepositoryLabels
-from hls_handler.clients.review_context import read_head_files, read_review_context
+from hls_handler.clients.review_context import read_review_context
 from hls_handler.clients.review_threads import read_review_threads
+from hls_handler.clients.source import CommitFiles
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.reader import (
     ChangedFile,
     Comparison,
     FileAtRef,
     NoLog,
+    RepositoryFiles,
     RepositoryLabel,
     RepositoryPermission,
     ReviewComment,
@@ -71,11 +74,13 @@ class GithubReader:
         *,
         bot: Account | None = None,
         assume_open: bool = False,
+        mirrors: Mirrors | None = None,
     ) -> None:
-        """With `assume_open`, every conversation is read as open and unlocked."""
+        """With `assume_open`, every conversation is read as open and unlocked. Without `mirrors`, git is not used."""
         self._changes: dict[str, Any] = {"state": "open", "locked": False} if assume_open else {}
         self._api, self._repository, self._labels, self._bot = api, repository, labels, bot
         self._base = repository_path(repository)
+        self._mirrors = mirrors
 
     def issue(self, number: int) -> Issue:
         return replace(self._api.get(f"{self._base}/issues/{number}", Issue), **self._changes)
@@ -108,8 +113,10 @@ class GithubReader:
             self._api, self._repository, number, base_ref, guidance=guidance, linked_issues=linked_issues
         )
 
-    def head_files(self, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
-        return read_head_files(self._api, self._repository, sha, paths)
+    def files_at(self, sha: str) -> RepositoryFiles:
+        api = self._api
+        mirror = self._mirrors.of(api.base_url, self._repository, api.token) if self._mirrors else None
+        return CommitFiles(mirror, api, self._repository, sha)
 
     def permission(self, login: str) -> RepositoryPermission:
         found = self._api.find(f"{self._base}/collaborators/{quote(login, safe='')}/permission", WirePermission)

@@ -309,20 +309,22 @@ def _is_later_review(job: Job, prompt: Prompt, variables: Mapping[str, object]) 
 
 
 def digest_review(rendered: RenderedPrompt, variables: Mapping[str, object]) -> bytes:
-    """Return the SHA-256 of what a review depends on: prompt, files, guidance, and settings that the prompt may show.
+    """Return the SHA-256 of what a review depends on: prompt, code, guidance, and settings that it may show.
 
     The number, texts, branches, round and linked issues of the pull request are not part of it.
     """
     rule = variables["rule"]
     assert isinstance(rule, RuleView)
-    files, guidance = (variables[name] for name in ("files", "guidance"))
+    files, guidance, sites = (variables[name] for name in ("files", "guidance", "second_sites"))
     assert isinstance(files, tuple)
     assert isinstance(guidance, tuple)
+    assert isinstance(sites, tuple)
     options = [rule.language, rule.tone, rule.length, rule.categories]
     question = [
         [rendered.prompt.id, rendered.schema, *options, variables["config"]],
         [(file.path, file.previous_path, file.status, file.numbered, file.above) for file in files],
         [(file.path, file.text) for file in guidance],
+        [(site.path, site.text) for site in sites],
     ]
     return hashlib.sha256(json.dumps(question, default=dict).encode()).digest()
 
@@ -476,7 +478,11 @@ def prompt_limits(
         taken = frozenset(library.label_groups(event_name, labels.assess))
     shown = {name: getattr(effective.review, name) and library.uses(prompt, name) for name in CONTEXT_VARIABLES}
     shown["verify"] = effective.review.verify and VERIFY_PROMPT in library.prompts
-    shown["functions"] = effective.review.functions and library.uses(prompt, ".above")
+    uses_mirror = settings.mirror.enabled and library.uses(prompt, "second_sites")
+    shown["context_tokens"] = effective.review.context_tokens if uses_mirror else 0
+    shown["functions"] = effective.review.functions and any(
+        library.uses(prompt, name) for name in (".above", "second_sites")
+    )
     is_review = library.prompts[prompt].reply == "pull_request_analysis"
     sums_up_files = effective.comments.files and is_review and library.uses(prompt, "file_summaries")
     return PromptLimits(

@@ -18,7 +18,7 @@ from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.blocks import Block, PlacedBlock, find_blocks, match_blocks
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_numbered, parse_patch
-from hls_handler.review.second_sites import is_test_file
+from hls_handler.review.second_sites import SecondSite, is_test_file
 from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, clean, count_shown, show_name
 from hls_handler.untrusted.redaction import redact_code
@@ -91,6 +91,9 @@ class Selection:
     unshown: tuple[int, ...] = ()  # indexes of the files of which the prompt's template left out a part
     above: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     """The numbered lines above hunks that the calls show, by path and index of the hunk."""
+    second_sites: tuple[tuple[SecondSite, ...], ...] = ()
+    """The other places of the repository that each call shows; () if there are none."""
+    unsearched: str = ""  # why HLS could not look for other places
 
     @cached_property
     def patches(self) -> Mapping[str, Patch]:

@@ -83,5 +83,6 @@ def _make_finding(credential: Credential) -> Finding:
         severity="critical",
         confidence=1,
         continues=None,
+        rests_on="",
         title=f"A credential of the form {credential.form} is committed: revoke it",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import get_args
@@ -124,6 +125,8 @@ def list_candidates(facts: PullRequestFacts) -> tuple[Candidate, ...]:
     def to_candidate(entry: LedgerEntry, proof: str = "", claim: str = "") -> Candidate:
         own = _show_excerpt(patches, entry.path, entry.side, entry.line, tokens)
         code = own if proof in own else f"{own}\n{proof}".strip("\n")
+        named = (site for site in facts.second_sites if re.search(rf"\b{site.name}\b", f"{entry.title} {entry.body}"))
+        code = "\n".join([code, *(f"{site.path}:\n{site.text}" for site in named)])
         return Candidate(
             entry.number, entry.path, entry.line or 0, entry.severity, entry.title, entry.body, code, claim
         )
@@ -182,7 +185,7 @@ def show_unlocated(facts: PullRequestFacts) -> tuple[ShownFinding, ...]:
 def _to_shown(
     finding: Finding, line: int | None, url: str, *, is_inline: bool = False, number: int = 0
 ) -> ShownFinding:
-    known = {name: value for name, value in finding if name not in ("line", "continues")}
+    known = {name: value for name, value in finding if name not in ("line", "continues", "rests_on")}
     return ShownFinding(**known, line=line, url=url, is_inline=is_inline, number=number)
 
 

@@ -24,8 +24,10 @@ from hls_handler.handlers.reader import NO_CONTEXT, ReviewContext
 from hls_handler.review.blocks import Block, match_blocks
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.ledger import PresentFiles, add, is_failing, sort_entries
-from hls_handler.review.positions import RANK, Located, locate
+from hls_handler.review.patches import NUMBERED_LINE
+from hls_handler.review.positions import RANK, Located, letters_of, locate
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
+from hls_handler.review.second_sites import SecondSite
 from hls_handler.review.verdicts import Claim, ReviewedChanges, decide_verdicts
 from hls_handler.settings.model import Findings, Review
 from hls_handler.settings.values import Summary
@@ -122,7 +124,8 @@ class PullRequestFacts:
         new = [*(find_committed(ledger, self.credentials, self.present) if self.is_review else []), *timely]
         raised = zip(add(self.record, new, self.present), new, strict=True)
         kept = tuple(one for one in raised if one[0].key not in self.dropped)
-        inline = [one for one in kept if one[1].line is not None][: self.review.max_inline] if self.is_review else []
+        proved = [one for one in kept if one[1].line is not None and self._shows(one[1].finding.rests_on)]
+        inline = proved[: self.review.max_inline] if self.is_review else []
         return ReviewFindings(
             kept,
             inline=tuple(one for one in inline if one[0].key not in self.not_inline),
@@ -131,6 +134,16 @@ class PullRequestFacts:
             ledger=ledger,
             claims=claims,
         )
+
+    def _shows(self, quotes: str) -> bool:
+        """Return whether the calls showed all lines of a text. Letters count, because quotes are often inexact."""
+        return all(letters_of(line) in self._shown_letters for line in quotes.split("\n"))
+
+    @cached_property
+    def _shown_letters(self) -> str:
+        texts = [text for file in self.files for text in (file.above, file.numbered)]
+        lines = "\n".join([*texts, *(site.text for site in self.second_sites)]).split("\n")
+        return "\n".join(letters_of(NUMBERED_LINE.sub(r"\g<text>", line)) for line in lines)
 
     @property
     def without_inline(self) -> PullRequestFacts:
@@ -151,6 +164,13 @@ class PullRequestFacts:
     def files(self) -> tuple[PatchedFile, ...]:
         calls = self.selection.calls if self.call is None else self.selection.calls[self.call : self.call + 1]
         return show_files(self.selection, (part for call in calls for part in call))
+
+    @property
+    def second_sites(self) -> tuple[SecondSite, ...]:
+        """The other places that the call shows, or all calls."""
+        sites = self.selection.second_sites
+        of_calls = sites if self.call is None else sites[self.call : self.call + 1]
+        return tuple(dict.fromkeys(site for of_call in of_calls for site in of_call))
 
     @property
     def round(self) -> int:

@@ -100,7 +100,6 @@ from hls_handler.handlers.reader import (
     Reader,
     RepositoryHistory,
     RepositoryLabel,
-    read_optional,
 )
 from hls_handler.handlers.review_input import (
     describe_context,
@@ -109,13 +108,14 @@ from hls_handler.handlers.review_input import (
     read_changed_files,
     read_context,
     read_discussion,
-    with_lines_above,
+    read_surroundings,
 )
 from hls_handler.handlers.skipped_files import SkippedFile, count_lines
 from hls_handler.review.coverage import Coverage, count_reasons
 from hls_handler.review.dismissals import FIXED
 from hls_handler.review.ledger import apply_threads, follow
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
+from hls_handler.review.second_sites import SecondSite, describe_sites
 from hls_handler.untrusted.markdown import sanitize_inline
 from hls_handler.wording import count, was_or_were
 
@@ -127,6 +127,7 @@ SUMMARIES = TypeAdapter(tuple[FileSummary, ...])
 VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {
     "pull_request": (PullRequest, lambda facts: facts.pull_request),
     "files": (tuple[PatchedFile, ...], lambda facts: facts.files),
+    "second_sites": (tuple[SecondSite, ...], lambda facts: facts.second_sites),
     "skipped": (tuple[SkippedFile, ...], lambda facts: facts.selection.skipped),
     "unlisted": (int, lambda facts: facts.unlisted),
     "summarized_files": (int, count_summarized),
@@ -169,7 +170,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 30
+    facts_version = 31
     variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in VARIABLES.items()}
     comment_variable_types: Mapping[str, object] = {name: kind for name, (kind, _) in COMMENT_VARIABLES.items()}
     superseded_by_push = True
@@ -244,9 +245,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             if used or attributes is None or attributes.rules:
                 selection = select(tokens=tokens, attributes=attributes)
             if limits.review.functions and not problem:
-                read = partial(reader.head_files, pull_request.head_sha)
-                selection, why = read_optional(lambda: with_lines_above(selection, read, tokens=tokens), selection)
-                problem = f"the lines above the hunks: {why}" if why else ""
+                files_at_head, most_shown = reader.files_at(pull_request.head_sha), limits.review.context_tokens
+                selection, problem = read_surroundings(selection, files_at_head, tokens=tokens, most=most_shown)
         selection = _with_call_for(selection, wanted, is_requested=event.requested_review == "new")
         lines = count_lines(listed, selection.skipped)
         posted = history.comment_state(pull_request.number, self.family) if limits.sums_up_files else None
@@ -428,9 +428,11 @@ def plan_review_check(facts: PullRequestFacts, receipt: Receipt, *, left_out: st
     reasons = {
         "The findings were not verified": facts.unverified,
         "Guidance, issues and `.gitattributes` are missing": sanitize_inline(facts.context_problem),
+        "Other places of the repository were not read": sanitize_inline(facts.selection.unsearched),
         "A follow-up prompt was left out": left_out,
         "Not everything was read again, so earlier reviews count": not_again,
     }
+    compared = [f"Compared with {describe_sites(facts.second_sites)}."] if facts.second_sites else []
     findings = [*(entry for entry, _ in found.raised), *found.ledger]
     check = plan_check(
         commit,
@@ -438,7 +440,7 @@ def plan_review_check(facts: PullRequestFacts, receipt: Receipt, *, left_out: st
         findings,
         facts.review,
         receipt,
-        notes=[f"{what}: {why}." for what, why in reasons.items() if why],
+        notes=[*compared, *(f"{what}: {why}." for what, why in reasons.items() if why)],
         commented=[entry.key for entry, _ in found.inline],
         asked_for=asked_for,
     )

@@ -6,7 +6,7 @@ pydantic's `TypeAdapter` creates the values from GitHub's JSON.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from hls_handler.ci.steps import WorkflowStep
 from hls_handler.errors import DependencyDown, Permanent, Retryable
 from hls_handler.events import Comment, Count, Issue, PullRequest, Release, Review, Text, is_present, null_to
 from hls_handler.review.record import NO_REVIEW, ReviewRecord, ReviewThread
+from hls_handler.review.second_sites import Hit
 
 T = TypeVar("T")
 
@@ -153,6 +154,24 @@ class Comparison:
     commits: tuple[Commit, ...]  # oldest first; at most 250
 
 
+class RepositoryFiles(Protocol):
+    """Read access to the files of a repository at one commit. Its texts are untrusted."""
+
+    @property
+    def no_mirror(self) -> str:
+        """Why HLS has no mirror of the repository, so that no words are found; "" if it has one."""
+
+    def texts(self, paths: Collection[str]) -> Mapping[str, str]:
+        """The texts of files, by path, cleaned and redacted.
+
+        Missing files, binary files, and files of more than 200,000 bytes are left out. Without a mirror, GitHub's API
+        returns the first 20, in one request.
+        """
+
+    def find_words(self, words: Collection[str]) -> Sequence[Hit]:
+        """The lines with one of the words. A word that is too frequent is left out."""
+
+
 RepositoryPermission = Literal["admin", "write", "read", "none"]
 
 
@@ -192,11 +211,8 @@ class Reader(Protocol):
         One request. `guidance` and `linked_issues` are False for parts that are not wanted.
         """
 
-    def head_files(self, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
-        """The text of the first 20 files at a commit, by path; one request.
-
-        Missing files, binary files, and files of more than 200,000 bytes are left out.
-        """
+    def files_at(self, sha: str) -> RepositoryFiles:
+        """The files of the repository at a commit."""
 
     def permission(self, login: str) -> RepositoryPermission:
         """The permission of an account on the repository; "none" if GitHub does not know the account."""

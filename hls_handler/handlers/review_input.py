@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from hls_handler.errors import Retryable, Superseded
 from hls_handler.events import Event, PullRequest
-from hls_handler.handlers.changed_files import TOKENS_PER_FILE, Selection, is_shortened, show_files
+from hls_handler.handlers.changed_files import TOKENS_PER_FILE, PatchedFile, Selection, is_shortened, show_files
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.reader import (
     NO_CONTEXT,
@@ -15,6 +15,7 @@ from hls_handler.handlers.reader import (
     GuidanceFile,
     LinkedIssue,
     Reader,
+    RepositoryFiles,
     ReviewContext,
     read_optional,
 )
@@ -26,11 +27,14 @@ from hls_handler.review.grammars import has_grammar
 from hls_handler.review.ledger import PresentFiles
 from hls_handler.review.patches import Patch, number_line
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
+from hls_handler.review.second_sites import ChangedSource, SecondSite, describe_sites, find_second_sites
 from hls_handler.settings.model import Review
 from hls_handler.wording import count
 
+MAX_READ_FILES = 100  # changed files that are read as a whole
 MAX_LISTED_FILES = 3_000  # GitHub lists no more
 ABOVE_SHARE = 0.15  # of the tokens of a call, at most, for lines above hunks
+TOKENS_PER_SITE = 50  # tokens of lines of another place in addition to themselves
 TOKENS_PER_TEXT = 100  # tokens of a text in addition to itself: name and delimiters
 MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS = 6_000, 3_000
 """Characters of one file of guidance and of the body of one linked issue that `pull_requests/analyze` shows."""
@@ -143,32 +147,79 @@ def _shown_text(one: GuidanceFile | LinkedIssue) -> str:
 
 def describe_context(facts: PullRequestFacts) -> str | None:
     """Return a text such as "AGENTS.md (about 120 tokens), issue #7 (about 80 tokens)"; None without context."""
-    context, problem = facts.context, facts.context_problem
+    context, problem, sites = facts.context, facts.context_problem, facts.second_sites
     above = [text for of_file in facts.selection.above.values() for text in of_file.values()]
     parts = [
         *((file.path, _shown_text(file)) for file in context.guidance),
         *((f"issue #{issue.number}", _shown_text(issue)) for issue in context.linked_issues),
         *([(f"lines above {count(len(above), 'hunk')}", "\n".join(above))] if above else []),
+        *([(describe_sites(sites), "\n".join(site.text for site in sites))] if sites else []),
     ]
     texts = [f"{name} (about {count(estimate_tokens(text), 'token')})" for name, text in parts]
-    missing = [f"not {problem}"] if problem else []
+    unsearched = facts.selection.unsearched
+    problems = [problem, f"other places of the repository: {unsearched}" if unsearched else ""]
+    missing = [f"not {one}" for one in problems if one]
     return ", ".join([*texts, *missing]) or None
 
 
-def with_lines_above(
-    selection: Selection, read: Callable[[Sequence[str]], Mapping[str, str]], *, tokens: int
-) -> Selection:
-    """Return the selection with the lines above the hunks. `read` returns the texts of new files, by path.
+def read_surroundings(selection: Selection, files: RepositoryFiles, *, tokens: int, most: int) -> tuple[Selection, str]:
+    """Return the selection with the lines above its hunks and other places of the repository, and what is missing.
 
-    Each call gets as many as its `tokens` have room for beside its patches, and at most `ABOVE_SHARE` of `tokens`. So
-    the patches and their division into calls do not change.
+    `files` are those of the head commit. Each call gets what its `tokens` have room for beside its patches, and at most
+    `most` tokens of other places. So the patches and their division into calls do not change.
     """
-    files = dict.fromkeys(selection.files[part.file] for call in selection.calls for part in call)
-    paths = [file.path for file in files if file.status not in ("added", "removed") and has_grammar(file.path)]
-    hunks = {path: selection.patches[path].hunks for path in paths}
-    paths = [path for path in paths if any(hunk.lines and hunk.lines[0].number > 1 for hunk in hunks[path])]
-    texts = read(paths) if paths else {}
-    found = {path: find_lines_above(text, path, selection.patches[path]) for path, text in texts.items()}
+    shown = dict.fromkeys(selection.files[part.file] for call in selection.calls for part in call)
+    if not any(has_grammar(file.path) for file in shown):
+        return selection, ""
+    searches = most > 0 and not files.no_mirror
+    paths = [
+        file.path
+        for file in shown
+        if file.status != "removed" and has_grammar(file.path) and (searches or _has_lines_above(selection, file))
+    ][:MAX_READ_FILES]
+    no_texts: Mapping[str, str] = {}
+    texts, why = read_optional(lambda: files.texts(paths) if paths else no_texts, no_texts)
+    if why:
+        return selection, f"the lines above the hunks: {why}"
+    selection = _with_lines_above(selection, texts, tokens=tokens)
+    if not searches:
+        return replace(selection, unsearched=files.no_mirror if most else ""), ""
+    changed = [
+        ChangedSource(file.path, texts.get(file.path, ""), selection.patches[file.path])
+        for file in shown
+        if file.path in texts or file.status == "removed"
+    ]
+    no_sites: tuple[SecondSite, ...] = ()
+    sites, why = read_optional(lambda: find_second_sites(changed, files.find_words, files.texts), no_sites)
+    selection = _with_second_sites(selection, sites, tokens=tokens, most=most)
+    return replace(selection, unsearched=why or files.no_mirror), ""
+
+
+def _has_lines_above(selection: Selection, file: PatchedFile) -> bool:
+    hunks = selection.patches[file.path].hunks
+    return file.status != "added" and any(hunk.lines and hunk.lines[0].number > 1 for hunk in hunks)
+
+
+def _with_second_sites(selection: Selection, sites: Sequence[SecondSite], *, tokens: int, most: int) -> Selection:
+    calls: list[tuple[SecondSite, ...]] = []
+    for call in selection.calls:
+        files = show_files(selection, call)
+        used = sum(estimate_tokens(file.numbered) + estimate_tokens(file.above) + TOKENS_PER_FILE for file in files)
+        room, of_call = min(tokens - used, most), []
+        for site in sites:
+            needed = TOKENS_PER_SITE + estimate_tokens(f"{site.path}{site.text}")
+            if needed <= room and any(file.path in site.sources for file in files):
+                of_call.append(site)
+                room -= needed
+        calls.append(tuple(of_call))
+    return replace(selection, second_sites=tuple(calls) if any(calls) else ())
+
+
+def _with_lines_above(selection: Selection, texts: Mapping[str, str], *, tokens: int) -> Selection:
+    """Return the selection with the lines above the hunks: of each call at most `ABOVE_SHARE` of `tokens`."""
+    shown = {selection.files[part.file] for call in selection.calls for part in call}
+    known = {file.path for file in shown if file.status != "added"} & texts.keys()
+    found = {path: find_lines_above(texts[path], path, selection.patches[path]) for path in known}
     above: dict[str, dict[int, str]] = {}
     for call in selection.calls:
         used = sum(estimate_tokens(file.numbered) + TOKENS_PER_FILE for file in show_files(selection, call))

@@ -140,4 +140,5 @@ def _finding(path: str, line: Line, pattern: Pattern) -> dict[str, Any]:
         "body": pattern.body,
         "suggestion": re.sub(*pattern.repair, line.text) if pattern.repair else None,
         "continues": None,
+        "rests_on": "",
     }

@@ -133,6 +133,16 @@ class GitHubApi:
 
         return self._respond(request, 200, review_calls.query(self._state, body, can_read=can_read), {})
 
+    def can_fetch(self, given: str, full_name: str) -> bool:
+        """Return True if a token gives git read access to the files of a repository."""
+        if given in self._tokens:
+            return self._state.permission(full_name, self._tokens[given].login) != "none"
+        token = self._apps.find_token(given)
+        if token is None:
+            return False
+        names = {granted.lower() for granted in self._apps.repositories_of(token)}
+        return full_name.lower() in names and includes(token.permissions.get("contents"), "read")
+
     def _endpoint(self, endpoints: Mapping[str, tuple[Endpoint, str]]) -> Callable[[Request], Any]:
         async def respond(request: Request) -> Response:
             endpoint, needs = endpoints.get(request.method, (None, ""))

@@ -25,6 +25,7 @@ from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.claude import Answerer, canned, claude_app, error_document
 from hls_handler.sandbox.control import BadRequest, bad_request, control_routes
 from hls_handler.sandbox.faults import Faults
+from hls_handler.sandbox.git import GitRepositories
 from hls_handler.sandbox.github import GitHubApi, LogStorage, RateLimit, error_of_status
 from hls_handler.sandbox.middleware import DROP, FaultMiddleware, RequestLog
 from hls_handler.sandbox.objects import Account
@@ -80,6 +81,7 @@ class Sandbox:
         self._limits: dict[str, RateLimit] = {}
         self.state = State(state_path, me=me, clock=clock)
         self.apps = Apps(self.state, clock=clock)
+        self.git = GitRepositories(self.state)
         self.faults = Faults()
         self.requests = RequestLog()
         self._answer, self._latency_s, self._rate_limit, self._clock = answer, latency_s, rate_limit, clock
@@ -204,6 +206,7 @@ class Sandbox:
                 ),
                 *control_routes(self.state, self.apps, self.faults, self.requests, urls=urls),
                 *storage.routes(),
+                *self.git.routes(github.can_fetch),
                 *app_page_routes(self.apps),
                 *page_routes(self.state),
             ],

@@ -337,7 +337,10 @@ class Review(Section):
     verify: bool = Field(True, description="take a second look at new findings that would fail the check or are unsure")
     guidance: bool = Field(True, description="show Claude .github/hls.md and AGENTS.md of the base branch")
     linked_issues: bool = Field(True, description="show Claude the issues that the pull request closes, at most 3")
-    functions: bool = Field(True, description="show Claude the lines between a hunk and the beginning of its function")
+    functions: bool = Field(True, description="show Claude the lines above a hunk in its function, and other places")
+    context_tokens: Integer = Field(
+        4_000, ge=0, le=20_000, description="most tokens of other places of the repository in one call; 0: none"
+    )
     max_usd: Usd = Field(2.0, description="most that the calls to Claude for one event of a pull request may cost")
     max_usd_per_pull_request: Usd = Field(
         10.0, description="most that the calls to Claude for all events of one pull request may cost"
@@ -448,6 +451,16 @@ class CatchUp(Section):
     )
 
 
+class Mirror(Section):
+    enabled: bool = Field(True, description="let git fetch the reviewed commits, to read files that are not changed")
+    directory: Path = Field(Path("data/mirror"), description="folder of the mirrors; it may be deleted at any time")
+    max_mb: Integer = Field(500, ge=1, le=100_000, description="largest mirror of one repository")
+    total_mb: Integer = Field(
+        5_000, ge=1, le=10_000_000, description="size of all mirrors; what was not used for longest is deleted"
+    )
+    timeout_s: Number = Field(120.0, gt=0, le=3600, description="longest time for one fetch")
+
+
 class Logging(Section):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe level that is logged")
     format: Literal["json", "text"] | None = Field(
@@ -488,6 +501,7 @@ class Settings(Section):
     features: Features = Field(default_factory=lambda: Features())
     logging: Logging = Field(default_factory=lambda: Logging())
     catch_up: CatchUp = Field(default_factory=lambda: CatchUp())
+    mirror: Mirror = Field(default_factory=lambda: Mirror())
     metrics: Metrics = Field(default_factory=lambda: Metrics())
     tracing: Tracing = Field(default_factory=lambda: Tracing())
 

@@ -106,7 +106,7 @@ class RepositoryFileReview(Section):
     verify: bool | None = Field(None, description="false: findings are not verified before they are posted")
     guidance: bool | None = Field(None, description="false: reviews do not read .github/hls.md and AGENTS.md")
     linked_issues: bool | None = Field(None, description="false: reviews do not read linked issues")
-    functions: bool | None = Field(None, description="false: reviews do not read the lines above a hunk")
+    functions: bool | None = Field(None, description="false: reviews do not read lines above a hunk and other places")
     fail_on: Severity | None = Field(
         None, description="least severe open finding that makes the check fail, if less severe than the operator's"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def test_every_value_is_printed_with_its_source_and_the_entry_that_applies(path:
     assert 'labels.allow = ["bug", "***"]   hls.yaml:9 (repositories[1].labels.allow)' in printed
     assert "review.max_usd = 2.0   default" in printed
     assert printed[-1] == "prompts.use = {}   default"
-    assert len(printed) == 46
+    assert len(printed) == 47
 
 
 def test_rule_19_no_secret_is_printed_when_an_ignored_event_is_explained(path: Path) -> None:
@@ -170,6 +171,21 @@ def test_the_printed_schema_is_the_shipped_one(
     printed = CliRunner().invoke(app, ["settings", "schema", *arguments])
     assert (printed.exit_code, printed.stderr, printed.stdout) == (0, "", shipped_text)
     Draft202012Validator.check_schema(json.loads(printed.stdout))
+
+
+@pytest.mark.parametrize(
+    ("mirror", "path", "notes"), [("true", "", 1), ("false", "", 0), ("true", os.environ["PATH"], 0)]
+)
+def test_check_notes_that_git_is_missing_while_the_mirror_is_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: str, path: str, notes: int
+) -> None:
+    monkeypatch.setenv("PATH", path)
+    file = tmp_path / "hls.yaml"
+    file.write_text(f"{SETTINGS}mirror: {{enabled: {mirror}}}\n")
+    checked = CliRunner().invoke(app, ["check", "--offline", "--config", str(file)])
+    assert checked.exit_code == 0
+    note = f"{file}:{SETTINGS.count(chr(10)) + 1} (mirror.enabled): note: git is not installed, so there is no mirror"
+    assert checked.stdout.count(note) == notes
 
 
 @pytest.mark.parametrize(

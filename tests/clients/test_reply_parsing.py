@@ -34,6 +34,7 @@ FINDING: dict[str, Any] = {
     "severity": "high",
     "confidence": 0.9,
     "continues": None,
+    "rests_on": "",
     "title": "Fails",
 }
 

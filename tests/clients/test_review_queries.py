@@ -246,7 +246,7 @@ def test_text_of_files_at_the_head_commit(world: ReviewWorld) -> None:
     put(world, "fits.py", "x" * 200_000, branch=HEAD)
     paths = ("a.py", "b.py", "logo.png", "large.py", "fits.py")
     world.sandbox.requests.clear()
-    found = reader(world).head_files(HEAD, paths)
+    found = reader(world).files_at(HEAD).texts(paths)
     assert found == {"a.py": "import os\n", "fits.py": "x" * 200_000}
     assert world.calls() == ["POST /graphql"]
 
@@ -255,7 +255,7 @@ def test_only_the_first_20_files_are_read(world: ReviewWorld) -> None:
     paths = [f"{number}.py" for number in range(21)]
     for path in paths:
         put(world, path, path, branch=HEAD)
-    assert list(reader(world).head_files(HEAD, paths)) == paths[:20]
+    assert list(reader(world).files_at(HEAD).texts(paths)) == paths[:20]
 
 
 def test_a_truncated_text_is_left_out() -> None:

@@ -49,6 +49,7 @@ repositories:
   - name: "Codertocat/*"
     events: [issues, pull_request, pull_request_review, workflow_run, release, issue_comment]
 {more}
+mirror: {{{mirror}}}
 """
 
 
@@ -63,8 +64,9 @@ def settings_text(
     slowest_write_s: float = 1,
     more: str = "",
     catch_up: str = "enabled: false",
+    mirror: str = "enabled: false",  # git cannot fetch recorded commits
 ) -> str:
-    """Return settings with a sandbox as GitHub and Claude. `limits`, `server`, `catch_up`: keys of these sections.
+    """Return settings with a sandbox as GitHub and Claude. `limits`, `server` ...: keys of these sections.
 
     With port 0, the service selects a free port at each start.
     """
@@ -82,6 +84,7 @@ def settings_text(
         slowest_write_s=slowest_write_s,
         more=more,
         catch_up=catch_up,
+        mirror=mirror,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hls_handler.actions import (
@@ -42,6 +43,7 @@ from hls_handler.handlers.reader import (
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.review.record import ReviewThread
+from hls_handler.review.second_sites import Hit
 from hls_handler.settings.model import Labels
 from hls_handler.store.conversations import ConversationHistory
 
@@ -86,6 +88,7 @@ class FakeGithub:
     review_comments_of: dict[int, tuple[ReviewComment, ...]] = field(default_factory=dict)  # by review
     contexts: dict[str, ReviewContext | HlsError] = field(default_factory=dict)  # by base branch; an error is raised
     head_files: dict[str, str] = field(default_factory=dict)  # text by "commit:path"
+    no_mirror: str = ""  # why no words are found
     permissions: dict[str, RepositoryPermission] = field(default_factory=dict)  # by login; "read" for others
     comments_of: dict[int, tuple[Comment, ...]] = field(default_factory=dict)  # by others
     jobs_of: dict[int, tuple[WorkflowJob, ...]] = field(default_factory=dict)  # by attempt
@@ -167,6 +170,32 @@ class FakeGithub:
 
 
 @dataclass
+class FakeRepositoryFiles:
+    """The `head_files` of a commit."""
+
+    github: FakeGithub
+    sha: str
+
+    def texts(self, paths: Collection[str]) -> Mapping[str, str]:
+        self.github._call(f"head_files {' '.join(paths)}")
+        found = {path: self.github.head_files.get(f"{self.sha}:{path}") for path in paths}
+        return {path: text for path, text in found.items() if text is not None}
+
+    @property
+    def no_mirror(self) -> str:
+        return self.github.no_mirror
+
+    def find_words(self, words: Collection[str]) -> Sequence[Hit]:
+        return [
+            Hit(name.partition(":")[2], number, word)
+            for name, text in self.github.head_files.items()
+            for number, line in enumerate(text.split("\n"), 1)
+            for word in words
+            if name.startswith(f"{self.sha}:") and re.search(rf"\b{word}\b", line)
+        ]
+
+
+@dataclass
 class FakeReader:
     github: FakeGithub
 
@@ -212,10 +241,8 @@ class FakeReader:
         issues = found.linked_issues if linked_issues else ()
         return replace(found, guidance=found.guidance if guidance else (), linked_issues=issues)
 
-    def head_files(self, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
-        self.github._call(f"head_files {' '.join(paths)}")
-        found = {path: self.github.head_files.get(f"{sha}:{path}") for path in paths}
-        return {path: text for path, text in found.items() if text is not None}
+    def files_at(self, sha: str) -> FakeRepositoryFiles:
+        return FakeRepositoryFiles(self.github, sha)
 
     def permission(self, login: str) -> RepositoryPermission:
         self.github._call(f"permission {login}")

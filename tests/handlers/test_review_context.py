@@ -22,11 +22,11 @@ from hls_handler.handlers.reader import (
     LinkedIssue,
     ReviewContext,
 )
-from hls_handler.handlers.review_input import describe_context, with_lines_above
+from hls_handler.handlers.review_input import describe_context, read_surroundings
 from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.model import Review
 from tests.engine.fakes import FakeReader
-from tests.handlers.world import event, fake_reader, file, pull_request, select
+from tests.handlers.world import event, fake_reader, file, finding, pull_request, pull_request_analysis, select
 
 HANDLER = PullRequestHandler()
 LIMITS = PromptLimits(10_000, is_review=True)
@@ -118,8 +118,10 @@ def test_an_outage_while_the_context_is_read_is_retried() -> None:
 
 def test_lines_above_a_hunk_are_shown_beside_its_patch() -> None:
     github = reader(DEEP, file("new.py", status="added"), file("gone.py", status="removed"), file("first_line.py"))
+    github.github.no_mirror = "git is not installed"
     facts = gather(github)
     assert "head_files area.py" in github.github.calls
+    assert (describe_context(facts) or "").endswith("not other places of the repository: git is not installed")
     shown = next(one for one in facts.files if one.path == "area.py")
     assert shown.above.split("\n") == [
         "R    1   def area(side):",
@@ -132,7 +134,8 @@ def test_lines_above_take_only_the_room_that_patches_leave() -> None:
     selection = select(DEEP, tokens=1_000)
 
     def above(tokens: int) -> str:
-        changed = with_lines_above(selection, lambda _: {"area.py": TEXT}, tokens=tokens)
+        files = reader().files_at(pull_request().head_sha)
+        changed, _ = read_surroundings(selection, files, tokens=tokens, most=0)
         assert changed.calls == selection.calls
         return show_files(changed, changed.calls[0])[0].above
 
@@ -145,6 +148,35 @@ def test_lines_above_a_hunk_that_is_split_are_shown_with_its_first_part() -> Non
     added = [f"    x = {number:030}" for number in range(98)]
     patch = "\n".join(["@@ -9 +9,99 @@", "     return side ** 2", *(f"+{line}" for line in added)])
     selection = select(file("area.py", patch, additions=98, deletions=0), tokens=700)
-    changed = with_lines_above(selection, lambda _: {"area.py": TEXT + "\n".join(added)}, tokens=900)
+    files = fake_reader(pull_request(), head_files={"area.py": TEXT + "\n".join(added)}).files_at(
+        pull_request().head_sha
+    )
+    changed, _ = read_surroundings(selection, files, tokens=900, most=0)
     shown = [show_files(changed, call)[0].above.partition("\n")[0] for call in changed.calls]
     assert shown == ["R    1   def area(side):", "", ""]
+
+
+CALLER = file("shop.py", "@@ -1,2 +1,2 @@\n def total():\n-    return 1\n+    return area(2)")
+OTHER = {"area.py": TEXT, "shop.py": "def total():\n    return area(2)\n"}
+
+
+def test_other_places_are_shown_with_the_part_that_they_belong_to() -> None:
+    github = fake_reader(pull_request(), (CALLER, file("readme.md")), head_files=OTHER)
+    facts = gather(github)
+    assert [(site.kind, site.path, site.line) for site in facts.second_sites] == [("definition", "area.py", 1)]
+    assert describe_context(facts) == "1 definition (about 54 tokens)"
+    assert HANDLER.variables(facts)["second_sites"] == facts.second_sites
+    off = gather(github, replace(LIMITS, review=Review(context_tokens=0)))
+    assert off.second_sites == ()
+    assert gather(github, replace(LIMITS, review=Review(context_tokens=60))).second_sites == ()
+
+
+@pytest.mark.parametrize(
+    ("rests_on", "inline"),
+    [("", 1), ("    return side ** 2", 1), ("def total():\n    x = 7", 1), ("    return side ** 3", 0)],
+)
+def test_a_finding_that_rests_on_a_line_that_was_not_shown_is_only_in_the_comment(rests_on: str, inline: int) -> None:
+    found = finding(path="shop.py", line=2, quote="    return area(2)", rests_on=rests_on)
+    facts = gather(fake_reader(pull_request(), (CALLER,), head_files=OTHER))
+    facts = facts.with_reply(pull_request_analysis(findings=[found]))
+    assert (len(facts.found.raised), len(facts.found.inline)) == (1, inline)

@@ -218,7 +218,7 @@ def analysis(*replies: Reply, comment: str | None = "Hello.") -> Analysis:
 
 
 def issue_analysis(**known: Any) -> IssueAnalysis:
-    plain = {
+    plain: dict[str, Any] = {
         "worth_saying": True,
         "kind": "bug",
         "priority": "high",
@@ -247,7 +247,7 @@ def request(quote: str, **known: Any) -> ReviewRequest:
 
 
 def pull_request_analysis(**known: Any) -> PullRequestAnalysis:
-    plain = {
+    plain: dict[str, Any] = {
         "type": "bug-fix",
         "summary": "Squares.",
         "earlier": [],
@@ -259,7 +259,7 @@ def pull_request_analysis(**known: Any) -> PullRequestAnalysis:
 
 def finding(**known: Any) -> Finding:
     """A finding about line 2 of the new file in `PATCH`."""
-    plain = {
+    plain: dict[str, Any] = {
         "path": "area.py",
         "side": "RIGHT",
         "start_line": None,
@@ -272,6 +272,7 @@ def finding(**known: Any) -> Finding:
         "body": "It is wrong.",
         "suggestion": None,
         "continues": None,
+        "rests_on": "",
     }
     return Finding.model_validate({**plain, **known})
 

@@ -128,6 +128,7 @@ class Claude:
             category="security" if fault else "performance",
             severity=fault.severity if fault else "low",
             confidence=0.9,
+            rests_on="",
             continues=None,
             title=text,
         )

@@ -1,0 +1,360 @@
+"""A mirror of each repository: a bare git repository with a few commits, each without its history.
+
+The folders in `mirror.directory` are a cache for all threads and processes, which may be deleted at any time:
+
+    hello-world-5d41402abc4b2a76/lock   locked during a fetch; its modification time is that of the last use
+    hello-world-5d41402abc4b2a76/git    the repository; git/refs/hls/COMMIT marks a commit that is complete
+    hello-world-5d41402abc4b2a76/new    the same, until its first fetch is complete
+
+Reads use the configuration in git/read and the objects in git/objects. The repository itself is a partial clone, in
+which `git grep` fails at the first file that was not fetched (over 1 MB).
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hashlib
+import logging
+import math
+import os
+import re
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from hls_handler.clients.git import FETCH_CONFIG, GitResult, environment, find_git, run_git
+from hls_handler.clients.transport import find_proxy_settings, redact_secret
+from hls_handler.errors import HlsError, SettingsError
+from hls_handler.review.second_sites import Hit
+from hls_handler.settings.model import Mirror as MirrorSettings
+from hls_handler.settings.values import is_loopback, web_url
+
+log = logging.getLogger(__name__)
+
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+MAX_COMMITS = 100  # of one mirror; then it is fetched anew, because objects of old commits are not removed
+MAX_READ_BYTES = 25_000_000  # of files that are read together
+MAX_FILE_BYTES = 2**20  # from this size on, files are not fetched; GitHub's API has the same limit
+MAX_LIST_BYTES = 50_000_000  # of the list of all files, about 500,000
+MAX_MESSAGE_BYTES = 100_000  # of git's error messages, in which the server can write
+MAX_GREP_BYTES = 4_000_000
+READ_TIMEOUT_S = 30.0
+REFUSE_S = 3600.0  # for which a repository is not fetched that was too large or too slow
+LOCK_POLL_S = 0.05
+
+_REASONS = (
+    (rb"No space left on device|Disk quota exceeded|Read-only file system", "mirror.directory cannot be written"),
+    (rb"not our ref", "GitHub does not have the commit, or does not give it to git"),
+    (
+        rb"could not read Username|Authentication failed|returned error: 40[134]|repository '.*' not found",
+        "GitHub rejected the credential for git, or it may not read the repository",
+    ),
+    (rb"returned error: 3\d\d", "the git server redirects, which HLS does not follow"),
+    (rb"unable to access|RPC failed|remote end hung up|early EOF", "the git server did not answer as expected"),
+)
+"""Pattern of git's messages -> the reason that people are shown, if the repository itself is in order. git's own text
+is only logged, because the server can write in it."""
+
+
+class MirrorUnavailable(HlsError):
+    """The mirror cannot be used; the message is the reason: "the repository is larger than mirror.max_mb (500)"."""
+
+
+class _Damaged(Exception):
+    """git failed for none of the known reasons, so the repository may be damaged."""
+
+
+class Mirrors:
+    """All mirrors. Thread-safe. `settings` returns the present settings, and `clock` seconds."""
+
+    def __init__(
+        self,
+        settings: Callable[[], MirrorSettings],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.settings, self.clock, self.sleep = settings, clock, sleep
+        self.refused: dict[Path, tuple[str, float]] = {}  # folder -> reason, end of the refusal
+
+    def of(self, base_url: str, repository: str, token: Callable[[], str]) -> Mirror:
+        """Return the mirror of "owner/repo". `base_url` is that of GitHub's API. `token` returns "" for no token."""
+        return Mirror(self, f"{web_url(base_url)}/{repository}.git", token)
+
+    def evict(self, keep: Path, max_bytes: int) -> None:
+        """Delete the mirrors that were not used for longest, except `keep`, until all have at most `max_bytes`."""
+        locks = sorted(keep.parent.glob("*/lock"), key=lambda lock: lock.stat().st_mtime)
+        sizes = {lock: _size(lock.parent) for lock in locks}
+        for lock in locks:
+            if sum(sizes.values()) <= max_bytes:
+                return
+            if lock.parent != keep:
+                with suppress(BlockingIOError), lock.open("a") as file:  # a locked one is in use
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _remove(lock.parent / "git", lock.parent / "new")
+                    sizes[lock] = 0
+
+
+class Mirror:
+    """The mirror of one repository, for one thread. All methods raise `MirrorUnavailable`, and what `token` raises.
+
+    A commit that is not there is fetched. If the mirror was deleted or is damaged, it is fetched anew, once.
+    """
+
+    def __init__(self, mirrors: Mirrors, url: str, token: Callable[[], str]) -> None:
+        self._mirrors, self._url, self._token = mirrors, url, token
+        name = re.sub("[^a-z0-9]+", "-", url.rpartition("/")[2].removesuffix(".git").lower())[:40]
+        digest = hashlib.sha256(url.lower().encode()).hexdigest()[:16]
+        self._folder = mirrors.settings().directory.absolute() / f"{name}-{digest}"
+        self._git = self._folder / "git"
+        self._ready: set[str] = set()
+        self._files: dict[str, Mapping[str, str]] = {}  # commit -> path -> id of the blob
+        self._was_renewed = False
+
+    def prepare(self, commits: Sequence[str], *, anew: bool = False) -> None:
+        """Fetch the commits that are not there, in one request. With `anew`, delete the mirror first.
+
+        A commit is an id of 40 or 64 hexadecimal digits.
+        """
+        if not anew and self._ready >= set(commits) > set():
+            return
+        settings, mirrors = self._mirrors.settings(), self._mirrors
+        if not commits or not all(COMMIT.fullmatch(commit) for commit in commits):
+            raise MirrorUnavailable("the event names no commit")
+        if not settings.enabled:
+            raise MirrorUnavailable("mirror.enabled is false")
+        if find_git() is None:
+            raise MirrorUnavailable("git is not installed")
+        try:
+            deadline = mirrors.clock() + settings.timeout_s
+            with self._locked(deadline):
+                if anew:
+                    _remove(self._git)
+                if not self._has(commits):
+                    self._fetch(commits, deadline)
+                    with suppress(OSError):  # of a folder that another process deletes at the same time
+                        mirrors.evict(self._folder, settings.total_mb * 1_000_000)
+        except OSError as exc:
+            raise MirrorUnavailable(f"mirror.directory cannot be used: {exc.strerror}") from exc
+        self._ready |= set(commits)
+
+    def files(self, commit: str, paths: Collection[str]) -> Mapping[str, bytes]:
+        """Return the contents of files, without missing files, files over 1 MB, and what exceeds `MAX_READ_BYTES`."""
+        known = self._blobs(commit)
+        wanted = [(path, known[path]) for path in paths if path in known]
+        ids = "".join(f"{blob}\n" for _, blob in wanted).encode()
+        read = ["cat-file", "--batch"]
+        left = self._read(commit, read, max_bytes=MAX_READ_BYTES, stdin=ids).output if wanted else b""
+        found: dict[str, bytes] = {}
+        for path, _ in wanted:
+            header, _, left = left.partition(b"\n")
+            size = header.rpartition(b" blob ")[2]
+            if not header.endswith(b" missing") and size.isdigit() and len(left) > int(size):
+                found[path], left = left[: int(size)], left[int(size) + 1 :]
+        return found
+
+    def find_words(self, commit: str, words: Collection[str], *, most: int) -> tuple[Hit, ...]:
+        """Return the lines with one of the words, by path. A word that occurs more than `most` times is left out."""
+        left = [word for word in dict.fromkeys(words) if word.strip()]
+        options = [
+            "--fixed-strings",
+            "--word-regexp",
+            "--only-matching",
+            "--line-number",
+            "--null",
+            "-I",
+            "--threads=1",
+        ]
+        while left:
+            found = self._read(
+                commit,
+                ["grep", *options, "--threads=1", "-f", "-", commit],
+                max_bytes=MAX_GREP_BYTES,
+                stdin="".join(f"{word}\n" for word in left).encode("utf-8", "replace"),
+                accepted=(0, 1),
+            )
+            lines = re.finditer(rf"{commit}:([^\0]+)\0(\d+)[\0:](.*)\n".encode(), found.output)
+            hits = [
+                Hit(_decode(path), int(number), _decode(word)) for path, number, word in map(re.Match.groups, lines)
+            ]
+            numbers = Counter(hit.name for hit in hits)
+            left = [word for word in left if numbers[word] <= most]
+            if not found.is_cut:
+                return tuple(hit for hit in dict.fromkeys(hits) if hit.name in left)
+            if max(numbers.values(), default=0) <= most:
+                raise MirrorUnavailable("the repository has too many lines with the names of the change")
+        return ()
+
+    def _blobs(self, commit: str) -> Mapping[str, str]:
+        if commit not in self._files:
+            found = self._read(commit, ["ls-tree", "-r", "-z", "--full-tree", commit], max_bytes=MAX_LIST_BYTES)
+            if found.is_cut:
+                raise MirrorUnavailable("the repository has too many files")
+            entries = (entry.partition(b"\t") for entry in found.output.split(b"\0"))
+            self._files[commit] = {
+                _decode(path): kind.split()[2].decode()
+                for kind, _, path in entries
+                if kind.startswith(b"100")  # a regular file: a symlink has the mode 120000, a submodule 160000
+            }
+        return self._files[commit]
+
+    def _read(
+        self,
+        commit: str,
+        arguments: Sequence[str],
+        *,
+        max_bytes: int,
+        stdin: bytes = b"",
+        accepted: Sequence[int] = (0,),
+    ) -> GitResult:
+        if commit not in self._ready:
+            self.prepare((commit,))
+        environ = environment(self._git / "read", objects=self._git / "objects")
+        try:
+            found = run_git(arguments, environ, timeout_s=READ_TIMEOUT_S, max_bytes=max_bytes, stdin=stdin)
+        except OSError as exc:
+            raise MirrorUnavailable(f"git cannot be started: {exc.strerror}") from exc
+        if found.is_cut or found.status in accepted:
+            return found
+        if found.status is None:
+            raise MirrorUnavailable(f"reading the mirror took longer than {READ_TIMEOUT_S:g} s")
+        if self._was_renewed:
+            raise MirrorUnavailable("the mirror cannot be read")
+        self._was_renewed = True
+        self.prepare(tuple(self._ready), anew=True)
+        return self._read(commit, arguments, max_bytes=max_bytes, stdin=stdin, accepted=accepted)
+
+    @contextmanager
+    def _locked(self, deadline: float) -> Iterator[None]:
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        lock = self._folder / "lock"
+        with lock.open("a") as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if self._mirrors.clock() >= deadline:
+                        raise MirrorUnavailable("another fetch of the repository takes too long") from None
+                    self._mirrors.sleep(LOCK_POLL_S)
+            os.utime(file.fileno())
+            yield
+
+    def _has(self, commits: Sequence[str]) -> bool:
+        if not self._git.is_dir():
+            return False
+        names = "".join(f"refs/hls/{commit}^{{tree}}\n" for commit in commits)
+        found = run_git(
+            ["cat-file", "--batch-check=%(objecttype)"],
+            environment(self._git),
+            timeout_s=READ_TIMEOUT_S,
+            max_bytes=MAX_MESSAGE_BYTES,
+            stdin=names.encode(),
+        )
+        return found.status == 0 and found.output.split() == [b"tree"] * len(commits)
+
+    def _fetch(self, commits: Sequence[str], deadline: float) -> None:
+        settings, new = self._mirrors.settings(), self._folder / "new"
+        reason, until = self._mirrors.refused.get(self._folder, ("", 0.0))
+        if self._mirrors.clock() < until:
+            raise MirrorUnavailable(reason)
+        max_bytes = settings.max_mb * 1_000_000
+        if 0 < len(list(self._git.glob("refs/hls/*"))) < MAX_COMMITS:
+            try:
+                self._fetch_into(self._git, commits, deadline, max_bytes)
+                if _size(self._git) <= max_bytes:
+                    return
+            except _Damaged:
+                pass
+            finally:
+                for incomplete in self._git.glob("objects/pack/tmp_*"):
+                    incomplete.unlink()
+        _remove(self._git)
+        try:
+            _remove(new)
+            for folder in (new, new / "read"):
+                init = ["init", "--quiet", "--bare", "--template="]
+                made = run_git(init, environment(folder), timeout_s=READ_TIMEOUT_S, max_bytes=MAX_MESSAGE_BYTES)
+                if made.status != 0:
+                    raise MirrorUnavailable("mirror.directory cannot be written")
+            try:
+                self._fetch_into(new, commits, deadline, max_bytes)
+            except _Damaged as exc:
+                if _size(new) <= max_bytes:
+                    raise MirrorUnavailable("git could not fetch the commit; the log has its message") from exc
+            if _size(new) > max_bytes:
+                raise self._refuse(f"the repository is larger than mirror.max_mb ({settings.max_mb})")
+            new.rename(self._git)
+        finally:
+            _remove(new)
+
+    def _fetch_into(self, folder: Path, commits: Sequence[str], deadline: float, max_bytes: int) -> None:
+        token, url = self._token(), urlsplit(self._url)
+        try:
+            config = {**FETCH_CONFIG, **_network_config(self._url)}
+            # ends a git that waits for the server and that nobody kills, because HLS was killed
+            config["http.lowSpeedTime"] = str(math.ceil(self._mirrors.settings().timeout_s))
+        except SettingsError as exc:
+            log.warning("git could not fetch", extra={"url": self._url, "error": str(exc)})
+            raise MirrorUnavailable("the proxy or the certificates cannot be used") from exc
+        if token:
+            credential = base64.b64encode(f"x-access-token:{token}".encode()).decode()
+            config[f"http.{url.scheme}://{url.netloc}/.extraHeader"] = f"Authorization: Basic {credential}"
+        options = ["--depth=1", "--filter=blob:limit=1m", "--no-tags", "--no-recurse-submodules", "--quiet"]
+        wanted = [f"{commit}:refs/hls/{commit}" for commit in dict.fromkeys(commits)]
+        result = run_git(
+            ["fetch", *options, "--no-write-fetch-head", self._url, *wanted],
+            environment(folder, config, protocol=url.scheme if is_loopback(url.hostname or "") else "https"),
+            timeout_s=max(deadline - self._mirrors.clock(), 0.0),
+            max_bytes=MAX_MESSAGE_BYTES,
+            with_errors=True,
+            max_file_bytes=max_bytes,
+        )
+        if result.status == 0 and not result.is_cut:
+            return
+        message = redact_secret(_decode(result.output), token) if token else _decode(result.output)
+        log.warning("git could not fetch", extra={"url": self._url, "status": result.status, "error": message})
+        if result.status is None:
+            timeout_s = self._mirrors.settings().timeout_s
+            raise self._refuse(f"fetching the repository took longer than mirror.timeout_s ({timeout_s:g})")
+        for pattern, reason in _REASONS:
+            if re.search(pattern, result.output):
+                raise MirrorUnavailable(reason)
+        raise _Damaged
+
+    def _refuse(self, reason: str) -> MirrorUnavailable:
+        self._mirrors.refused[self._folder] = reason, self._mirrors.clock() + REFUSE_S
+        return MirrorUnavailable(reason)
+
+
+def _network_config(url: str) -> dict[str, str]:
+    """Return the settings of git for the proxy and the authorities that requests to the API use, too."""
+    found = find_proxy_settings(url)
+    key = "http.sslCAPath" if Path(found.ca_path).is_dir() else "http.sslCAInfo"
+    return {"http.proxy": found.proxy or "", "http.proxyAuthMethod": "basic", key: found.ca_path}
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "replace")
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of all files in a folder, which may be changed or deleted at the same time."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(parent, name).lstat().st_size
+    return total
+
+
+def _remove(*folders: Path) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,55 @@
+"""The files of a repository at a commit: from its mirror, or the first ones from GitHub's API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeVar
+
+from hls_handler.clients.api import GithubApi
+from hls_handler.clients.mirror import Mirror, MirrorUnavailable
+from hls_handler.clients.review_context import MAX_HEAD_FILE_BYTES, read_head_files
+from hls_handler.review.second_sites import MAX_HITS, Hit
+from hls_handler.untrusted.cleaning import CodeText, clean_and_redact
+
+T = TypeVar("T")
+
+BINARY_BYTES = 8_000  # a file with a zero byte among its first 8,000 bytes is binary, as for git
+
+
+class CommitFiles:
+    """The implementation of `handlers.reader.RepositoryFiles`."""
+
+    def __init__(self, mirror: Mirror | None, api: GithubApi, repository: str, commit: str) -> None:
+        """`mirror` is None for commands, which have none."""
+        self._mirror, self._api, self._repository, self._commit = mirror, api, repository, commit
+        self._reason = "" if mirror else "this command has no mirror"
+
+    @property
+    def no_mirror(self) -> str:
+        self._from_mirror(lambda mirror: mirror.prepare((self._commit,)))
+        return self._reason
+
+    def texts(self, paths: Collection[str]) -> Mapping[str, str]:
+        found = self._from_mirror(lambda mirror: mirror.files(self._commit, paths))
+        if found is None:
+            texts = read_head_files(self._api, self._repository, self._commit, tuple(paths))
+        else:
+            texts = {
+                path: content.decode("utf-8", "replace")
+                for path, content in found.items()
+                if b"\0" not in content[:BINARY_BYTES] and len(content) <= MAX_HEAD_FILE_BYTES
+            }
+        return {path: clean_and_redact(CodeText(text)) for path, text in texts.items()}
+
+    def find_words(self, words: Collection[str]) -> Sequence[Hit]:
+        return self._from_mirror(lambda mirror: mirror.find_words(self._commit, words, most=MAX_HITS)) or ()
+
+    def _from_mirror(self, read: Callable[[Mirror], T]) -> T | None:
+        """Return what `read` returns; None if the mirror is unavailable, also for later reads."""
+        if self._mirror is None:
+            return None
+        try:
+            return read(self._mirror)
+        except MirrorUnavailable as exc:
+            self._mirror, self._reason = None, str(exc)
+            return None

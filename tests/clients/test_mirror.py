@@ -1,0 +1,463 @@
+"""Mirrors of repositories, with a real git server on loopback."""
+
+from __future__ import annotations
+
+import base64
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hls_handler.clients.api import GithubApi
+from hls_handler.clients.git import find_git
+from hls_handler.clients.mirror import Mirrors
+from hls_handler.clients.reader import GithubReader
+from hls_handler.clients.repository_labels import RepositoryLabels
+from hls_handler.clients.source import CommitFiles
+from hls_handler.errors import DependencyDown
+from hls_handler.handlers.reader import RepositoryFiles
+from hls_handler.review.second_sites import Hit
+from hls_handler.settings.model import Mirror as MirrorSettings
+from tests.clients.fake_network import Authority, Proxy, tls_server
+from tests.clients.fake_server import FakeServer, Say
+from tests.clients.git_server import GitServer, Origin
+from tests.clients.review_world import NOON, github_settings
+
+TOKEN = "ghp_mirrormirrormirrormirror"
+REJECTED = "GitHub rejected the credential for git, or it may not read the repository"
+UNREACHABLE = "the git server did not answer as expected"
+UNEXPECTED = "git could not fetch the commit; the log has its message"
+
+
+class World:
+    """A git server, and mirrors in a folder, whose clock `now` tests set."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.origin = Origin(folder / "served/o/r.git")
+        self.server = GitServer(folder / "served", token=TOKEN)
+        self.settings = MirrorSettings(directory=folder / "mirror")
+        self.now = 0.0
+        self.mirrors = Mirrors(lambda: self.settings, clock=lambda: self.now, sleep=lambda _: None)
+
+    def change(self, **settings: Any) -> None:
+        self.settings = self.settings.model_copy(update=settings)
+
+    def open(
+        self, commit: str, *, token: str = TOKEN, repository: str = "o/r", base_url: str | None = None
+    ) -> RepositoryFiles:
+        url = base_url or self.server.base_url
+        api = GithubApi(github_settings(url, token), now=lambda: NOON, timeout_s=5.0)
+        reader = GithubReader(api, repository, RepositoryLabels(lambda: 0.0), mirrors=self.mirrors)
+        with closing(api):
+            files = reader.files_at(commit)
+            assert isinstance(files.no_mirror, str)  # the commit is fetched now
+            return files
+
+    def mirrored(self) -> list[str]:
+        """Return the names of the repositories that have a mirror: ["r"]."""
+        return sorted(path.parent.name.rpartition("-")[0] for path in self.settings.directory.glob("*/git"))
+
+    def texts(self) -> bytes:
+        """Return the content of all files of the mirrors, except packs."""
+        files = (path for path in self.settings.directory.rglob("*") if path.is_file())
+        return b"\n".join(path.read_bytes() for path in files if path.suffix not in (".pack", ".idx"))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    opened = World(tmp_path)
+    with closing(opened.server):
+        yield opened
+
+
+def text(files: RepositoryFiles, path: str) -> str | None:
+    return files.texts([path]).get(path)
+
+
+def test_files_and_lines_are_those_of_the_commit(world: World) -> None:
+    base = world.origin.commit({"src/a.py": b"def pay(x):\n    return x\n", "b.py": b"pay(1)\nprepay(2)\npay(3)\n"})
+    head = world.origin.commit({"src/a.py": b"def pay(x, y):\n    return x\n", "b.py": b"pay(1)\n"})
+    before, after = world.open(base), world.open(head)
+    assert before.no_mirror == ""
+    assert text(before, "src/a.py") == "def pay(x):\n    return x\n"
+    assert text(after, "src/a.py") == "def pay(x, y):\n    return x\n"
+    assert before.find_words(["pay", "absent"]) == (
+        Hit("b.py", 1, "pay"),
+        Hit("b.py", 3, "pay"),
+        Hit("src/a.py", 1, "pay"),
+    )
+    assert after.find_words(["absent"]) == ()
+    assert after.find_words(["", " "]) == ()
+    assert after.texts(["src", "absent.py", "", "../b.py", "/etc/passwd"]) == {}
+    assert len(world.server.calls) == 5  # of each commit: what the server can do, and the objects
+
+
+def test_words_on_very_many_lines_are_left_out(world: World) -> None:
+    lines = "".join(f"the_same_long_name({number}) + rare_{number}\n" for number in range(1_000)).encode()
+    commit = world.origin.commit({f"{number}/{'x' * 100}.py": lines for number in range(50)})  # 8 MB of output
+    assert world.open(commit).find_words(["the_same_long_name", "rare_7", "absent"]) == tuple(
+        Hit(f"{name}/{'x' * 100}.py", 8, "rare_7") for name in sorted(map(str, range(50)))
+    )
+
+
+def test_text_is_cleaned_and_redacted_before_it_is_cut(world: World) -> None:
+    key = b"-----BEGIN RSA PRIVATE KEY-----\n" + b"MIIEpAIBAAKCAQEA7\n" * 20 + b"-----END RSA PRIVATE KEY-----\n"
+    commit = world.origin.commit({"a.py": b"a = 1\r\n" + key + b"b = 2\n"})
+    found = text(world.open(commit), "a.py") or ""
+    assert found.startswith("a = 1\n")
+    assert found.endswith("b = 2\n")
+    assert "MIIEpAIBAAKCAQEA7" not in found
+
+
+def test_commit_that_is_there_needs_no_request_and_the_next_one_transfers_only_what_changed(world: World) -> None:
+    files = {f"{number}.txt": os.urandom(2_000) for number in range(100)}
+    first, second = world.origin.commit(files), world.origin.commit({**files, "new.txt": b"new\n"})
+    world.open(first)
+    complete, requests = world.server.sent_bytes, len(world.server.calls)
+    assert complete > 200_000
+    assert text(world.open(first), "new.txt") is None
+    assert len(world.server.calls) == requests
+    assert text(world.open(second), "new.txt") == "new\n"
+    assert world.server.sent_bytes - complete < 20_000
+
+
+def test_large_and_binary_files_have_no_text_and_do_not_hide_the_others(world: World) -> None:
+    commit = world.origin.commit(
+        {"a.py": b"word\n", "b.bin": b"word\0\n", "c.txt": b"word " * 300_000, "d.py": b"word"}
+    )
+    source = world.open(commit)
+    assert [text(source, path) for path in ("a.py", "b.bin", "c.txt", "d.py")] == ["word\n", None, None, "word"]
+    assert [line.path for line in source.find_words(["word"])] == ["a.py", "d.py"]
+    assert source.no_mirror == ""
+    assert world.server.sent_bytes < 100_000
+
+
+def test_rule_11_symlinks_and_submodules_are_no_files_and_names_are_only_names(world: World) -> None:
+    link = world.origin.blob(b"/etc/passwd")
+    modules = b'[submodule "x"]\n\tpath = x\n\turl = https://example.com/x\n'
+    names = ["--upload-pack=touch", "new\nline.py", "\x1b[31mred.py", 'quo"te.py', "caf\xe9.py"]
+    commit = world.origin.commit(
+        {".gitmodules": modules, ".gitattributes": b"*.py diff=x\n", **dict.fromkeys(names, b"word here\n")},
+        f"120000 blob {link}\tlink",
+        f"160000 commit {'1' * 40}\tx",
+    )
+    source = world.open(commit)
+    assert text(source, "link") is None
+    assert text(source, "x") is None
+    assert {text(source, name) for name in names} == {"word here\n"}
+    assert {(line.path, line.number) for line in source.find_words(["word", "root"])} == {(n, 1) for n in names}
+    assert len({call.partition("?")[0] for call in world.server.calls}) == 2  # o/r.git alone
+
+
+def test_rule_11_repository_with_dangerous_path_names_is_not_mirrored(world: World) -> None:
+    inside = world.origin.tree({"passwd": b"root\n"})
+    source = world.open(world.origin.commit({}, f"040000 tree {inside}\t.."))
+    assert source.no_mirror == UNEXPECTED
+    assert world.mirrored() == []
+
+
+def test_rule_11_tree_that_contains_itself_very_often_is_a_reason(world: World) -> None:
+    """A repository of 13 objects whose list would have 10**12 paths."""
+    tree = world.origin.tree({"a.py": b"word\n"})
+    for _ in range(12):
+        tree = world.origin.tree({}, *(f"040000 tree {tree}\t{number}" for number in range(10)))
+    commit = world.origin.git("commit-tree", "-m", "Nest", tree)
+    source = world.open(commit)
+    assert source.no_mirror == ""
+    assert source.find_words(["word"]) == ()
+    with pytest.raises(DependencyDown):
+        source.texts(["a.py"])  # asks the API, which this server does not have
+    assert source.no_mirror == "the repository has too many files"
+    assert source.find_words(["word"]) == ()
+
+
+def test_rule_11_hooks_and_configuration_of_the_machine_are_not_used(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proof = tmp_path / "proof"
+    hook = f"#!/bin/sh\ntouch {proof}\n"
+    (tmp_path / ".gitconfig").write_text(f'[core]\n\thooksPath = {tmp_path}\n[url "file:///"]\n\tinsteadOf = http://\n')
+    for name, value in {"HOME": tmp_path, "GIT_DIR": tmp_path, "GIT_EXTERNAL_DIFF": tmp_path / "x"}.items():
+        monkeypatch.setenv(name, str(value))
+    first, second = world.origin.commit({"a": b"1\n"}), world.origin.commit({"a": b"2\n"})
+    world.open(first)
+    (repository,) = world.settings.directory.glob("*/git")
+    for folder in (repository / "hooks", tmp_path):
+        folder.mkdir(exist_ok=True)
+        for name in ("reference-transaction", "post-checkout", "pre-auto-gc", "x"):
+            (folder / name).write_text(hook)
+            (folder / name).chmod(0o755)
+    assert text(world.open(second), "a") == "2\n"
+    assert not proof.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux shows the command lines of processes in files")
+def test_rule_19_credential_is_in_no_command_line_and_no_file(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    commit = world.origin.commit({"a": b"1\n"})
+    world.server.mode = "hang"
+    world.change(timeout_s=2.0)
+    seen: list[str] = []
+
+    def look() -> None:
+        assert world.server.hanging.wait(10)
+        seen.extend(command_lines())
+        world.server._released.set()
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    world.open(commit)
+    looking.join()
+    encoded = base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()
+    assert any("remote-http" in line for line in seen)
+    assert not any(TOKEN in line or encoded in line for line in seen)
+    world.server.mode = "serve"
+    world.now = 4_000.0
+    assert world.open(commit).no_mirror == ""
+    for text in (TOKEN, encoded, "x-access-token"):
+        assert text.encode() not in world.texts()
+        assert text not in caplog.text
+    (folder,) = world.settings.directory.iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def command_lines() -> Iterator[str]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            yield path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+        except OSError:
+            continue
+
+
+def test_rejected_credential_is_a_reason_and_leaves_an_existing_mirror(world: World) -> None:
+    first, second = world.origin.commit({"a": b"1\n"}), world.origin.commit({"a": b"2\n"})
+    world.open(first)
+    assert world.open(second, token="ghp_wrongwrongwrongwrongwrong").no_mirror == REJECTED
+    requests = len(world.server.calls)
+    assert text(world.open(first), "a") == "1\n"
+    assert len(world.server.calls) == requests
+
+
+@pytest.mark.parametrize(
+    ("commit", "repository", "reason"),
+    [
+        ("1" * 40, "o/r", "GitHub does not have the commit, or does not give it to git"),
+        ("1" * 40, "o/absent", REJECTED),
+        ("--upload-pack=touch /tmp/x", "o/r", "the event names no commit"),
+        ("main", "o/r", "the event names no commit"),
+    ],
+)
+def test_unknown_commit_or_repository_is_a_reason(world: World, commit: str, repository: str, reason: str) -> None:
+    found = world.open(commit, repository=repository).no_mirror
+    # git may see the end of the connection before it has read the server's message
+    assert found == reason or (commit == "1" * 40 and found == UNREACHABLE)
+
+
+def test_rule_11_redirect_is_not_followed(world: World, server: FakeServer) -> None:
+    commit = world.origin.commit({"a": b"1\n"})
+    world.server.mode, world.server.redirect_to = "redirect", server.url
+    assert world.open(commit).no_mirror == "the git server redirects, which HLS does not follow"
+    assert server.connections == 0
+
+
+def test_git_uses_the_proxy_and_the_authorities_of_the_api(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = world.origin.commit({"a": b"1\n"})
+    authority = Authority(tmp_path)
+    upstream = world.server.base_url.removesuffix("/api/v3")
+    certificate = authority.certificate_for("github.test")
+    with (
+        tls_server(certificate, {"github.test": upstream}) as github,
+        Proxy(lambda: github.port, user="hls", password="pr0xy-passw0rd") as proxy,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", f"http://hls:pr0xy-passw0rd@{proxy.place}")
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        assert world.open(commit, base_url="https://github.test/api/v3").no_mirror == UNREACHABLE
+        assert world.server.calls == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+        source = world.open(commit, base_url="https://github.test/api/v3")
+        assert source.no_mirror == ""
+        assert text(source, "a") == "1\n"
+        assert set(proxy.asked) == {"github.test:443"}
+    assert b"pr0xy-passw0rd" not in world.texts()
+
+
+def test_rule_11_git_connects_over_http_to_loopback_only(world: World) -> None:
+    mirror = world.mirrors.of("http://192.0.2.1/api/v3", "o/r", lambda: TOKEN)
+    source = CommitFiles(
+        mirror, GithubApi(github_settings(world.server.base_url, TOKEN), now=lambda: NOON), "o/r", "1" * 40
+    )
+    assert source.no_mirror == UNEXPECTED  # without a connection: "transport 'http' not allowed"
+
+
+def test_slow_server_is_given_up_at_the_time_limit_and_not_asked_again_for_an_hour(world: World) -> None:
+    commit = world.origin.commit({"a": b"1\n"})
+    world.server.mode = "hang"
+    world.change(timeout_s=0.5)
+    reason = "fetching the repository took longer than mirror.timeout_s (0.5)"
+    assert world.open(commit).no_mirror == reason
+    assert not any("remote-http" in line and world.server.base_url[:-7] in line for line in command_lines())
+    world.server.mode = "serve"
+    requests = len(world.server.calls)
+    world.now = 3_599.0
+    assert world.open(commit).no_mirror == reason
+    assert len(world.server.calls) == requests
+    world.now, world.settings = 3_601.0, world.settings.model_copy(update={"timeout_s": 60.0})
+    assert text(world.open(commit), "a") == "1\n"
+
+
+@pytest.mark.parametrize("lie", ["another commit", "cut", "wrong bytes", "endless messages"])
+def test_lying_server_is_a_reason_and_leaves_no_mirror(world: World, lie: str) -> None:
+    commit, other = (world.origin.commit({"a": os.urandom(500)}) for _ in range(2))
+    if lie == "another commit":
+        world.server.change_request = lambda body: body.replace(commit.encode(), other.encode())
+    elif lie == "cut":
+        world.server.change_response = lambda body: body[: len(body) // 2] if b"PACK" in body else body
+    elif lie == "wrong bytes":
+        world.server.change_response = lambda body: body.replace(b"PACK\0\0\0\2", b"PACK\0\0\0\3")
+    else:
+        message = b"0fff\2" + b"x" * (0xFFF - 6) + b"\n"
+        world.server.change_response = lambda body: body.replace(b"packfile\n", b"packfile\n" + message * 2_000)
+    assert world.open(commit).no_mirror in (UNEXPECTED, UNREACHABLE)
+    assert world.mirrored() == []
+    world.server.change_request = world.server.change_response = bytes
+    assert world.open(commit).no_mirror == ""
+
+
+def remove_all(folder: Path) -> None:
+    folder.rename(folder.with_name("deleted"))
+
+
+def remove_packs(folder: Path) -> None:
+    for pack in folder.glob("*/git/objects/pack/*"):
+        pack.unlink()
+
+
+def damage_packs(folder: Path) -> None:
+    for pack in folder.glob("*/git/objects/pack/*.pack"):
+        pack.chmod(0o600)
+        pack.write_bytes(b"\0" * pack.stat().st_size)
+
+
+def remove_head(folder: Path) -> None:
+    for head in folder.glob("*/git/read/HEAD"):
+        head.unlink()
+
+
+@pytest.mark.parametrize("damage", [remove_all, remove_packs, damage_packs, remove_head])
+@pytest.mark.parametrize("when", ["between two reads", "between two reviews", "before the next commit"])
+def test_deleted_or_damaged_mirror_is_fetched_anew(world: World, damage: Callable[[Path], None], when: str) -> None:
+    first, second = world.origin.commit({"a": b"one\n"}), world.origin.commit({"a": b"two\n"})
+    source = world.open(first)
+    damage(world.settings.directory)
+    if when == "between two reviews":
+        source = world.open(first)
+    elif when == "before the next commit":
+        source = world.open(second)
+        first = second
+    assert text(source, "a") in ("one\n", "two\n")
+    assert source.find_words(["one", "two"])[0].path == "a"
+    assert source.no_mirror == ""
+
+
+def test_mirror_that_cannot_be_fetched_anew_is_a_reason_and_files_come_from_the_api(
+    world: World, server: FakeServer
+) -> None:
+    blob = {"text": "by the API\n", "byteSize": 11, "isTruncated": False}
+    server.says = [Say(404, {"message": "Not Found"}), Say(200, {"data": {"repository": {"f0": blob}}})]
+    api = GithubApi(github_settings(server.url, TOKEN), now=lambda: NOON, timeout_s=5.0)
+    with closing(api):
+        files = GithubReader(api, "o/r", RepositoryLabels(lambda: 0.0), mirrors=world.mirrors).files_at("1" * 40)
+        assert files.no_mirror == REJECTED
+        assert files.texts(["a.py"]) == {"a.py": "by the API\n"}
+    assert files.find_words(["API"]) == ()
+    assert server.calls[-1] == "POST /graphql"
+
+
+def test_mirror_is_off_without_git_or_by_the_settings(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = world.origin.commit({"a": b"1\n"})
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert world.open(commit).no_mirror == "git is not installed"
+    world.change(enabled=False)
+    assert world.open(commit).no_mirror == "mirror.enabled is false"
+    assert not world.settings.directory.exists()
+
+
+def test_folder_that_cannot_be_written_is_a_reason(world: World) -> None:
+    commit = world.origin.commit({"a": b"1\n"})
+    file = world.folder / "served/o/r.git/HEAD"
+    world.change(directory=file / "mirror")
+    assert world.open(commit).no_mirror == "mirror.directory cannot be used: Not a directory"
+    world.change(directory=file)
+    assert world.open(commit).no_mirror == "mirror.directory cannot be used: File exists"
+
+
+def test_full_disk_is_a_reason_and_leaves_an_existing_mirror(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = world.origin.commit({"a": b"1\n"}), world.origin.commit({"a": b"2\n"})
+    world.open(first)
+    program = tmp_path / "bin/git"
+    program.parent.mkdir()
+    fails = 'echo "fatal: write error: No space left on device" >&2; exit 128'
+    program.write_text(f'#!/bin/sh\n[ "$1" = fetch ] && {{ {fails}; }}\nexec {find_git()} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    assert world.open(second).no_mirror == "mirror.directory cannot be written"
+    assert text(world.open(first), "a") == "1\n"
+
+
+def test_repository_over_the_limit_is_stopped_while_it_is_fetched_and_not_fetched_again_for_an_hour(
+    world: World,
+) -> None:
+    small = world.origin.commit({"a": b"1\n"})
+    large = world.origin.commit({f"{number}.txt": os.urandom(900_000) for number in range(4)})
+    world.change(max_mb=1)
+    assert world.open(small).no_mirror == ""
+    reason = "the repository is larger than mirror.max_mb (1)"
+    assert world.open(large).no_mirror == reason
+    requests = len(world.server.calls)
+    assert world.open(large).no_mirror == reason
+    assert len(world.server.calls) == requests
+    assert sum(path.stat().st_size for path in world.settings.directory.rglob("*")) < 1_000_000
+
+
+def test_mirror_that_was_not_used_for_longest_is_deleted_at_the_limit(world: World) -> None:
+    for name in ("old", "new", "third"):
+        origin = Origin(world.folder / f"served/o/{name}.git")
+        commit = origin.commit({"a": os.urandom(600_000)})
+        assert world.open(commit, repository=f"o/{name}").no_mirror == ""
+        for lock in world.settings.directory.glob(f"{name}-*/lock"):
+            os.utime(lock, (1_000, 1_000) if name == "old" else (2_000, 2_000))
+        world.change(total_mb=1 if name == "new" else 5_000)
+    assert world.mirrored() == ["third"]
+
+
+def test_threads_that_want_the_same_commit_fetch_it_once(world: World) -> None:
+    commit = world.origin.commit({f"{number}.txt": os.urandom(2_000) for number in range(50)})
+    world.mirrors = Mirrors(lambda: world.settings)
+    sources: list[RepositoryFiles] = []
+    threads = [threading.Thread(target=lambda: sources.append(world.open(commit))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [source.no_mirror for source in sources] == [""] * 4
+    assert len(world.server.calls) == 2
+
+
+def test_mirror_with_a_hundred_commits_is_fetched_anew(world: World) -> None:
+    commits = [world.origin.commit({"a": f"{number}\n".encode()}) for number in range(102)]
+    for commit in commits[:100]:
+        world.open(commit)
+    (repository,) = world.settings.directory.glob("*/git")
+    (repository / "of the first mirror").touch()
+    assert text(world.open(commits[101]), "a") == "101\n"
+    assert not (repository / "of the first mirror").exists()
+    assert len(list((repository / "refs/hls").iterdir())) == 1

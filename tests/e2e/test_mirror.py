@@ -1,0 +1,60 @@
+"""Reviews with a mirror of the repository, from the webhook to the check."""
+
+from __future__ import annotations
+
+import copy
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from hls_handler.prompting import recorded
+from hls_handler.reports.delivery_report import load_report
+from hls_handler.sandbox.server import Sandbox
+from tests.e2e.conftest import MakeService
+from tests.e2e.service import Service
+
+REPOSITORY = "Codertocat/Hello-World"
+OPENED = recorded.load("pull_request.opened")
+TAX = "def tax(price, rate):\n    return price * rate\n"
+FILES = {"tax.py": TAX, "shop.py": "from tax import tax\n\n\ndef total(price):\n    return price + tax(price)\n"}
+PATCH = "@@ -1,2 +1,2 @@\n-def tax(price):\n-    return price\n+def tax(price, rate):\n+    return price * rate"
+NUMBER: int = OPENED.payload["pull_request"]["number"]
+NOT_FETCHED = (
+    "GitHub does not have the commit, or does not give it to git",
+    "the git server did not answer as expected",  # the connection ended before git had read the message
+)
+CHANGED = [{"filename": "tax.py", "status": "modified", "additions": 2, "deletions": 2, "patch": PATCH}]
+
+
+def review(service: Service, sandbox: Sandbox, head: str) -> tuple[str, str]:
+    """Deliver a pull request that changes tax.py; return what Claude was asked, and what it got besides."""
+    payload: dict[str, Any] = copy.deepcopy(dict(OPENED.payload))
+    payload["pull_request"] |= {"changed_files": 1, "additions": 2, "deletions": 2}
+    payload["pull_request"]["head"]["sha"] = head
+    sandbox.state.seed("pull_request", payload, files=CHANGED)
+    sandbox.requests.clear()
+    service.deliver("pull_request", recorded.unique(json.dumps(payload).encode()))
+    service.until_idle()
+    asked = [one.body for one in sandbox.requests.all("claude") if one.body]
+    with closing(service.open_store()) as store:
+        row = store.deliveries.of_conversation(REPOSITORY, NUMBER)[-1]
+        return json.dumps(asked[0]), load_report(store, row).context or ""
+
+
+def test_a_caller_that_the_patch_does_not_show_is_shown_and_named_in_the_check(
+    make_service: MakeService, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    service = make_service(mirror=f"directory: {tmp_path}/mirror").start()
+    prompt, context = review(service, sandbox, sandbox.git.commit(REPOSITORY, FILES))
+    assert ", one of 1 call of " in prompt
+    assert "return price + tax(price)" in prompt
+    assert context.startswith("1 call site in 1 file (about ")
+
+
+def test_a_review_without_a_mirror_says_so(make_service: MakeService, sandbox: Sandbox, tmp_path: Path) -> None:
+    service = make_service(mirror=f"directory: {tmp_path}/mirror").start()
+    sandbox.git.commit(REPOSITORY, FILES)
+    prompt, context = review(service, sandbox, "1" * 40)
+    assert "shop.py" not in prompt
+    assert context in [f"not other places of the repository: {reason}" for reason in NOT_FETCHED]
