@@ -74,6 +74,8 @@ class PullRequestCase(_Part):
     defects: tuple[Defect, ...]  # () for a clean diff
     tolerated: tuple[Remark, ...] = ()
     traps: tuple[Remark, ...] = ()
+    needs: tuple[Place, ...] = ()  # lines outside of the diff, one of which proves the defect; () if the diff does
+    repository: Mapping[str, str] = {}  # path -> text after the change
 
     @property
     def kind(self) -> Kind:
@@ -246,6 +248,20 @@ def _pull_request_problems(case: PullRequestCase) -> Iterator[str]:
     for defect in case.defects:
         if not defect.places or not defect.categories:
             yield f"{defect.about!r}: it needs a place and a category"
+    yield from _repository_problems(case, hunks)
+
+
+def _repository_problems(case: PullRequestCase, hunks: Mapping[str, Sequence[Hunk]]) -> Iterator[str]:
+    lines = {path: text.split("\n") for path, text in case.repository.items()}
+    new = {path: [line for hunk in hunks[path] for line in hunk.lines if line.side == "RIGHT"] for path in hunks}
+    for path, shown in new.items() if lines else ():
+        if any(lines.get(path, [])[line.number - 1 : line.number] != [line.text] for line in shown):
+            yield f"{path}: its lines in the repository are not those of the diff"
+    for place in case.needs:
+        if lines.get(place.path, [])[place.line - 1 : place.line] != [place.quote]:
+            yield f"needs: the quote {place.quote!r} is not line {place.line} of {place.path}"
+        if place.line in [line.number for line in new.get(place.path, ())]:
+            yield f"needs: the diff shows {place.path}:{place.line}"
 
 
 def _place_problems(place: Place, lines: Sequence[Line]) -> Iterator[str]:

@@ -64,7 +64,7 @@ def _to_event(case: Case) -> tuple[Event, FakeReader]:
                 deletions=sum(file.deletions for file in case.files),
                 changed_files=len(case.files),
             )
-            return event(pull), fake_reader(pull, case.files)
+            return event(pull), fake_reader(pull, case.files, head_files=case.repository)
         case IssueCase():
             opened = issue(title=case.title, body=case.body, labels=())
             return event(opened), fake_reader(opened)

@@ -304,7 +304,7 @@ def test_command_with_estimate_asks_nothing(
     asked = len(sandbox.requests.all())
     output = tmp_path / "eval.json"
     assert run(library, "--config", str(config), "--output", str(output), "--estimate") == 0
-    assert capsys.readouterr().out.startswith("51 cases, 1 run; estimated cost: at most ")
+    assert capsys.readouterr().out.startswith("66 cases, 1 run; estimated cost: at most ")
     assert (len(sandbox.requests.all()), output.exists()) == (asked, False)
 
 
