@@ -44,6 +44,7 @@ MAX_FILE_BYTES = 2**20  # from this size on, files are not fetched; GitHub's API
 MAX_LIST_BYTES = 50_000_000  # of the list of all files, about 500,000
 MAX_MESSAGE_BYTES = 100_000  # of git's error messages, in which the server can write
 MAX_GREP_BYTES = 4_000_000
+MAX_SEARCHES = 3  # for one review; each leaves out the words that occur too often
 READ_TIMEOUT_S = 30.0
 REFUSE_S = 3600.0  # for which a repository is not fetched that was too large or too slow
 LOCK_POLL_S = 0.05
@@ -81,7 +82,7 @@ class Mirrors:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.settings, self.clock, self.sleep = settings, clock, sleep
-        self.refused: dict[Path, tuple[str, float]] = {}  # folder -> reason, end of the refusal
+        self.refused: dict[Path, tuple[MirrorSettings, str, float]] = {}  # folder -> settings, reason, end
 
     def of(self, base_url: str, repository: str, token: Callable[[], str]) -> Mirror:
         """Return the mirror of "owner/repo". `base_url` is that of GitHub's API. `token` returns "" for no token."""
@@ -134,6 +135,7 @@ class Mirror:
         try:
             deadline = mirrors.clock() + settings.timeout_s
             with self._locked(deadline):
+                deadline = mirrors.clock() + settings.timeout_s  # waiting for another fetch does not count
                 if anew:
                     _remove(self._git)
                 if not self._has(commits):
@@ -159,8 +161,13 @@ class Mirror:
                 found[path], left = left[: int(size)], left[int(size) + 1 :]
         return found
 
-    def find_words(self, commit: str, words: Collection[str], *, most: int) -> tuple[Hit, ...]:
-        """Return the lines with one of the words, by path. A word that occurs more than `most` times is left out."""
+    def find_words(
+        self, commit: str, words: Collection[str], extensions: Collection[str], *, most: int
+    ) -> tuple[Hit, ...]:
+        """Return the lines with one of the words in files with one of the extensions, such as ".py", by path.
+
+        A word that occurs more than `most` times is left out.
+        """
         left = [word for word in dict.fromkeys(words) if word.strip()]
         options = [
             "--fixed-strings",
@@ -171,10 +178,12 @@ class Mirror:
             "-I",
             "--threads=1",
         ]
-        while left:
+        for _ in range(MAX_SEARCHES):
+            if not left:
+                break
             found = self._read(
                 commit,
-                ["grep", *options, "--threads=1", "-f", "-", commit],
+                ["grep", *options, "--threads=1", "-f", "-", commit, "--", *(f"*{end}" for end in extensions)],
                 max_bytes=MAX_GREP_BYTES,
                 stdin="".join(f"{word}\n" for word in left).encode("utf-8", "replace"),
                 accepted=(0, 1),
@@ -224,6 +233,8 @@ class Mirror:
             return found
         if found.status is None:
             raise MirrorUnavailable(f"reading the mirror took longer than {READ_TIMEOUT_S:g} s")
+        if arguments[0] == "grep":
+            raise MirrorUnavailable("git cannot search the mirror")
         if self._was_renewed:
             raise MirrorUnavailable("the mirror cannot be read")
         self._was_renewed = True
@@ -262,8 +273,8 @@ class Mirror:
 
     def _fetch(self, commits: Sequence[str], deadline: float) -> None:
         settings, new = self._mirrors.settings(), self._folder / "new"
-        reason, until = self._mirrors.refused.get(self._folder, ("", 0.0))
-        if self._mirrors.clock() < until:
+        refused_by, reason, until = self._mirrors.refused.get(self._folder, (settings, "", 0.0))
+        if self._mirrors.clock() < until and refused_by == settings:
             raise MirrorUnavailable(reason)
         max_bytes = settings.max_mb * 1_000_000
         if 0 < len(list(self._git.glob("refs/hls/*"))) < MAX_COMMITS:
@@ -319,7 +330,8 @@ class Mirror:
         )
         if result.status == 0 and not result.is_cut:
             return
-        message = redact_secret(_decode(result.output), token) if token else _decode(result.output)
+        complete = result.output[: -2 * len(token) - 100] if result.is_cut else result.output  # no half of a token
+        message = redact_secret(_decode(complete), token) if token else _decode(complete)
         log.warning("git could not fetch", extra={"url": self._url, "status": result.status, "error": message})
         if result.status is None:
             timeout_s = self._mirrors.settings().timeout_s
@@ -330,7 +342,8 @@ class Mirror:
         raise _Damaged
 
     def _refuse(self, reason: str) -> MirrorUnavailable:
-        self._mirrors.refused[self._folder] = reason, self._mirrors.clock() + REFUSE_S
+        settings, until = self._mirrors.settings(), self._mirrors.clock() + REFUSE_S
+        self._mirrors.refused[self._folder] = settings, reason, until
         return MirrorUnavailable(reason)
 
 

@@ -102,7 +102,7 @@ class Codec(Generic[T]):
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
 
-CODE_FIELDS = frozenset({"numbered", "above", "code", "quote", "suggestion"})
+CODE_FIELDS = frozenset({"numbered", "above", "code", "quote", "rests_on", "second_sites", "suggestion"})
 """Names of the fields of facts and replies that have code. They are redacted as prompts show code, so that a patch is
 the same after a restart, and a quote is still a part of its line."""
 

@@ -137,13 +137,15 @@ class PullRequestFacts:
 
     def _shows(self, quotes: str) -> bool:
         """Return whether the calls showed all lines of a text. Letters count, because quotes are often inexact."""
-        return all(letters_of(line) in self._shown_letters for line in quotes.split("\n"))
+        return all(letters_of(_text_of(line)) in self._shown_letters for line in quotes.split("\n"))
 
     @cached_property
     def _shown_letters(self) -> str:
         texts = [text for file in self.files for text in (file.above, file.numbered)]
-        lines = "\n".join([*texts, *(site.text for site in self.second_sites)]).split("\n")
-        return "\n".join(letters_of(NUMBERED_LINE.sub(r"\g<text>", line)) for line in lines)
+        texts += [site.text for site in self.second_sites] + [file.text for file in self.context.guidance]
+        texts += [issue.body for issue in self.context.linked_issues]
+        lines = "\n".join(texts).split("\n")
+        return "\n".join(letters_of(_text_of(line)) for line in lines)
 
     @property
     def without_inline(self) -> PullRequestFacts:
@@ -194,6 +196,11 @@ class PullRequestFacts:
     def known_blocks(self) -> Mapping[str, Sequence[Block]]:
         """The reviewed blocks, for a review that reads everything again; else nothing."""
         return self.record.blocks if self.is_full else {}
+
+
+def _text_of(line: str) -> str:
+    numbered = NUMBERED_LINE.fullmatch(line.strip())
+    return line if numbered is None else numbered["text"] or ""
 
 
 def list_parts(facts: Any) -> tuple[Any, ...]:

@@ -245,8 +245,13 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             if used or attributes is None or attributes.rules:
                 selection = select(tokens=tokens, attributes=attributes)
             if limits.review.functions and not problem:
-                files_at_head, most_shown = reader.files_at(pull_request.head_sha), limits.review.context_tokens
-                selection, problem = read_surroundings(selection, files_at_head, tokens=tokens, most=most_shown)
+                selection, problem = read_surroundings(
+                    selection,
+                    reader.files_at(pull_request.head_sha),
+                    limits.ignored_paths,
+                    tokens=tokens,
+                    most=limits.review.context_tokens,
+                )
         selection = _with_call_for(selection, wanted, is_requested=event.requested_review == "new")
         lines = count_lines(listed, selection.skipped)
         posted = history.comment_state(pull_request.number, self.family) if limits.sums_up_files else None

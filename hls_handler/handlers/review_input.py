@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from hls_handler.errors import Retryable, Superseded
@@ -27,8 +27,9 @@ from hls_handler.review.grammars import has_grammar
 from hls_handler.review.ledger import PresentFiles
 from hls_handler.review.patches import Patch, number_line
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
-from hls_handler.review.second_sites import ChangedSource, SecondSite, describe_sites, find_second_sites
+from hls_handler.review.second_sites import ChangedSource, Hit, SecondSite, describe_sites, find_second_sites
 from hls_handler.settings.model import Review
+from hls_handler.settings.values import PathFilter
 from hls_handler.wording import count
 
 MAX_READ_FILES = 100  # changed files that are read as a whole
@@ -162,7 +163,9 @@ def describe_context(facts: PullRequestFacts) -> str | None:
     return ", ".join([*texts, *missing]) or None
 
 
-def read_surroundings(selection: Selection, files: RepositoryFiles, *, tokens: int, most: int) -> tuple[Selection, str]:
+def read_surroundings(
+    selection: Selection, files: RepositoryFiles, ignored_paths: PathFilter, *, tokens: int, most: int
+) -> tuple[Selection, str]:
     """Return the selection with the lines above its hunks and other places of the repository, and what is missing.
 
     `files` are those of the head commit. Each call gets what its `tokens` have room for beside its patches, and at most
@@ -181,7 +184,9 @@ def read_surroundings(selection: Selection, files: RepositoryFiles, *, tokens: i
     texts, why = read_optional(lambda: files.texts(paths) if paths else no_texts, no_texts)
     if why:
         return selection, f"the lines above the hunks: {why}"
-    selection = _with_lines_above(selection, texts, tokens=tokens)
+    selection, why = read_optional(lambda: _with_lines_above(selection, texts, tokens=tokens), selection)
+    if why:
+        return selection, f"the lines above the hunks: {why}"
     if not searches:
         return replace(selection, unsearched=files.no_mirror if most else ""), ""
     changed = [
@@ -189,8 +194,12 @@ def read_surroundings(selection: Selection, files: RepositoryFiles, *, tokens: i
         for file in shown
         if file.path in texts or file.status == "removed"
     ]
+
+    def search(words: Collection[str]) -> list[Hit]:
+        return [hit for hit in files.find_words(words) if not ignored_paths.excludes(hit.path)]
+
     no_sites: tuple[SecondSite, ...] = ()
-    sites, why = read_optional(lambda: find_second_sites(changed, files.find_words, files.texts), no_sites)
+    sites, why = read_optional(lambda: find_second_sites(changed, search, files.texts), no_sites)
     selection = _with_second_sites(selection, sites, tokens=tokens, most=most)
     return replace(selection, unsearched=why or files.no_mirror), ""
 

@@ -88,6 +88,9 @@ NAMING = {"variable_declarator", "pair", "assignment_expression", "public_field_
 """Types of the nodes that give a function that is a value its name: `const area = () => {`."""
 
 
+EXTENSIONS = tuple(extension for extensions in GRAMMARS for extension in extensions.split())
+
+
 def has_grammar(path: str) -> bool:
     return find_grammar(path) is not None
 

@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple
 
 from tree_sitter import Node
 
-from hls_handler.review.grammars import NAMING, WRAPPERS, parse_source
+from hls_handler.review.grammars import NAMING, WRAPPERS, has_grammar, parse_source
+from hls_handler.review.parser_process import parse
 
 MAX_CHARACTERS = 1000  # of a line: names on longer ones, which are generated, are left out
 MAX_DEPTH_OF_NAME = 20  # nodes from a call to its name
@@ -54,16 +55,26 @@ class Named(NamedTuple):
 
 
 def find_named(text: str | None, path: str, rows: Collection[int]) -> list[Named]:
-    """Return the definitions around the rows, and the names on them; an outer definition comes before an inner one."""
-    lines = (text or "").split("\n")
-    ordered = sorted(row for row in rows if row < len(lines) and len(lines[row]) <= MAX_CHARACTERS)
-    parsed = parse_source(text, path) if text and ordered else None
-    if parsed is None or text is None:
+    """Return the definitions around the rows, and the names on them; an outer definition comes before an inner one.
+
+    Raises as `parse`.
+    """
+    if not text or not rows or not has_grammar(path):
+        return []
+    found = parse("names", text, path, sorted(rows))
+    return [Named(kind, name, row, Scope(*scope), is_member) for kind, name, row, scope, is_member in found]
+
+
+def list_named(text: str, path: str, rows: Sequence[int]) -> list[Named]:
+    lines = text.split("\n")
+    ordered = [row for row in rows if row < len(lines) and len(lines[row]) <= MAX_CHARACTERS]
+    parsed = parse_source(text, path) if ordered else None
+    if parsed is None:
         return []
     root, grammar = parsed
     named, unnamed, values = set(grammar.named.split()), set(grammar.unnamed.split()), set(grammar.values.split())
     functions = {kind for kind in named | unnamed if FUNCTIONS.search(kind)}
-    rows, source = set(ordered), text.encode(errors="replace")
+    on_rows, source = set(ordered), text.encode(errors="replace")
     found: list[Named] = []
     top = Scope(0, root.end_point.row)
     nodes = [(root, root, top, 0)]
@@ -86,9 +97,9 @@ def find_named(text: str | None, path: str, rows: Collection[int]) -> list[Named
                 found.append(Named(kind, _text(name, source), name.start_point.row, own, is_member))
         elif node.type in CALLS:
             name = _find_name(node, source)
-            if name is not None and name.start_point.row in rows:
+            if name is not None and name.start_point.row in on_rows:
                 found.append(Named("call", _text(name, source), name.start_point.row, scope))
-        elif node.type.endswith("identifier") and node.start_point.row in rows and not node.child_count:
+        elif node.type.endswith("identifier") and node.start_point.row in on_rows and not node.child_count:
             is_behind = parent.type == "keyword_argument" or node.start_byte > parent.start_byte
             is_member = node.type != "identifier" or (MEMBERS.search(parent.type) is not None and is_behind)
             used = _text(node, source)

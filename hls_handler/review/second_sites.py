@@ -66,11 +66,15 @@ class SecondSite:
     files: int = 0  # number of files with these calls
 
 
+class _Name(NamedTuple):
+    text: str
+    family: str  # of languages
+
+
 @dataclass(slots=True)
 class _Wanted:
-    """A name to look for, with the number of changed lines that it belongs to, by path."""
+    """The numbers of changed lines that a name to look for belongs to, by path."""
 
-    family: str
     called: Counter[str] = field(default_factory=Counter)
     plain: Counter[str] = field(default_factory=Counter)  # used, also if it is called
     member: Counter[str] = field(default_factory=Counter)  # used behind a dot
@@ -93,10 +97,11 @@ def find_second_sites(
     """
     wanted = _list_wanted(changed)
     names = sorted(wanted, key=lambda name: (wanted[name].rank, name))[:MAX_NAMES]
-    hits: dict[str, dict[str, set[int]]] = {name: {} for name in names}  # rows by path
-    for hit in search(names) if names else ():
-        if _family(hit.path) == wanted[hit.name].family:
-            hits[hit.name].setdefault(hit.path, set()).add(hit.number - 1)
+    hits: dict[_Name, dict[str, set[int]]] = {name: {} for name in names}  # rows by path
+    for hit in search({name.text for name in names}) if names else ():
+        name = _Name(hit.name, _family(hit.path) or "")
+        if name in hits:
+            hits[name].setdefault(hit.path, set()).add(hit.number - 1)
     texts = {source.path: source.text for source in changed}
     new: set[str] = set()
     rows: dict[str, set[int]] = {}  # of all names, by path
@@ -116,7 +121,7 @@ def find_second_sites(
     files = _Files(texts, shown)
     sites: list[SecondSite] = []
     for name in names:
-        places = [(path, one) for path in found if path in hits[name] for one in found[path] if one.name == name]
+        places = [(path, one) for path in found if path in hits[name] for one in found[path] if one.name == name.text]
         for site in _choose(wanted[name], places, files):
             if not any(site.path == other.path and site.text in other.text for other in sites):
                 sites.append(site)
@@ -128,9 +133,9 @@ def _family(path: str) -> str | None:
     return None if grammar is None else grammar.family or grammar.module
 
 
-def _list_wanted(changed: Sequence[ChangedSource]) -> dict[str, _Wanted]:
+def _list_wanted(changed: Sequence[ChangedSource]) -> dict[_Name, _Wanted]:
     """Return the names that changed lines use, and of the functions and classes that they belong to."""
-    wanted: dict[str, _Wanted] = {}
+    wanted: dict[_Name, _Wanted] = {}
     for source in changed:
         family = _family(source.path)
         if family is None:
@@ -142,10 +147,10 @@ def _list_wanted(changed: Sequence[ChangedSource]) -> dict[str, _Wanted]:
             named = find_named(text, source.path, rows)
             for one in named if text is source.text and not is_test_file(source.path) else ():
                 if one.kind in ("call", "plain", "member"):
-                    use = wanted.setdefault(one.name, _Wanted(family))
+                    use = wanted.setdefault(_Name(one.name, family), _Wanted())
                     {"call": use.called, "plain": use.plain, "member": use.member}[one.kind][source.path] += 1
             for name in _find_innermost(named, sorted(rows)).values():
-                wanted.setdefault(name, _Wanted(family)).changed[source.path] += 1
+                wanted.setdefault(_Name(name, family), _Wanted()).changed[source.path] += 1
     return wanted
 
 

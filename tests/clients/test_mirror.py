@@ -151,7 +151,9 @@ def test_rule_11_symlinks_and_submodules_are_no_files_and_names_are_only_names(w
     assert text(source, "link") is None
     assert text(source, "x") is None
     assert {text(source, name) for name in names} == {"word here\n"}
-    assert {(line.path, line.number) for line in source.find_words(["word", "root"])} == {(n, 1) for n in names}
+    assert {(line.path, line.number) for line in source.find_words(["word", "root"])} == {
+        (name, 1) for name in names if name.endswith(".py")
+    }
     assert len({call.partition("?")[0] for call in world.server.calls}) == 2  # o/r.git alone
 
 
@@ -362,7 +364,6 @@ def test_deleted_or_damaged_mirror_is_fetched_anew(world: World, damage: Callabl
         source = world.open(second)
         first = second
     assert text(source, "a") in ("one\n", "two\n")
-    assert source.find_words(["one", "two"])[0].path == "a"
     assert source.no_mirror == ""
 
 

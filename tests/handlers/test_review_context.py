@@ -25,6 +25,7 @@ from hls_handler.handlers.reader import (
 from hls_handler.handlers.review_input import describe_context, read_surroundings
 from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.model import Review
+from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from tests.engine.fakes import FakeReader
 from tests.handlers.world import event, fake_reader, file, finding, pull_request, pull_request_analysis, select
 
@@ -135,7 +136,7 @@ def test_lines_above_take_only_the_room_that_patches_leave() -> None:
 
     def above(tokens: int) -> str:
         files = reader().files_at(pull_request().head_sha)
-        changed, _ = read_surroundings(selection, files, tokens=tokens, most=0)
+        changed, _ = read_surroundings(selection, files, EMPTY_PATH_FILTER, tokens=tokens, most=0)
         assert changed.calls == selection.calls
         return show_files(changed, changed.calls[0])[0].above
 
@@ -151,7 +152,7 @@ def test_lines_above_a_hunk_that_is_split_are_shown_with_its_first_part() -> Non
     files = fake_reader(pull_request(), head_files={"area.py": TEXT + "\n".join(added)}).files_at(
         pull_request().head_sha
     )
-    changed, _ = read_surroundings(selection, files, tokens=900, most=0)
+    changed, _ = read_surroundings(selection, files, EMPTY_PATH_FILTER, tokens=900, most=0)
     shown = [show_files(changed, call)[0].above.partition("\n")[0] for call in changed.calls]
     assert shown == ["R    1   def area(side):", "", ""]
 
@@ -169,11 +170,18 @@ def test_other_places_are_shown_with_the_part_that_they_belong_to() -> None:
     off = gather(github, replace(LIMITS, review=Review(context_tokens=0)))
     assert off.second_sites == ()
     assert gather(github, replace(LIMITS, review=Review(context_tokens=60))).second_sites == ()
+    assert gather(github, replace(LIMITS, ignored_paths=PathFilter(("area.py",)))).second_sites == ()
 
 
 @pytest.mark.parametrize(
     ("rests_on", "inline"),
-    [("", 1), ("    return side ** 2", 1), ("def total():\n    x = 7", 1), ("    return side ** 3", 0)],
+    [
+        ("", 1),
+        ("    return side ** 2", 1),
+        ("R    9       return side ** 2", 1),
+        ("def total():\n    x = 7", 1),
+        ("    return side ** 3", 0),
+    ],
 )
 def test_a_finding_that_rests_on_a_line_that_was_not_shown_is_only_in_the_comment(rests_on: str, inline: int) -> None:
     found = finding(path="shop.py", line=2, quote="    return area(2)", rests_on=rests_on)

@@ -226,3 +226,13 @@ def test_a_class_is_found_where_it_is_constructed() -> None:
     ):
         sites = find({path: definition, f"b{path}": call}, f"b{path}", f"@@ -0,0 +1 @@\n+{call}")
         assert summary(sites) == [f"definition Box {path}:1"]
+
+
+def test_a_file_of_another_language_does_not_hide_a_name() -> None:
+    files = {"tax.py": TAX, "shop.py": SHOP, "a.js": "tax;"}
+    changed = [ChangedSource("a.js", "tax;", parse_patch("@@ -0,0 +1 @@\n+tax;"))]
+    changed.append(ChangedSource("shop.py", SHOP, parse_patch(CALL_CHANGED)))
+    sites = find_second_sites(
+        changed, lambda _: [Hit("tax.py", 1, "tax")], lambda paths: {at: files[at] for at in paths}
+    )
+    assert summary(sites) == ["definition tax tax.py:1"]
