@@ -15,11 +15,10 @@ import pytest
 
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.git import find_git
-from hls_handler.clients.mirror import Mirrors
+from hls_handler.clients.mirror import Mirrors, MirrorUnavailable
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.source import CommitFiles
-from hls_handler.errors import DependencyDown
 from hls_handler.handlers.reader import RepositoryFiles
 from hls_handler.review.second_sites import Hit
 from hls_handler.settings.model import Mirror as MirrorSettings
@@ -173,10 +172,9 @@ def test_rule_11_tree_that_contains_itself_very_often_is_a_reason(world: World) 
     source = world.open(commit)
     assert source.no_mirror == ""
     assert source.find_words(["word"]) == ()
-    with pytest.raises(DependencyDown):
-        source.texts(["a.py"])  # asks the API, which this server does not have
-    assert source.no_mirror == "the repository has too many files"
-    assert source.find_words(["word"]) == ()
+    mirror = world.mirrors.of(world.server.base_url, "o/r", lambda: TOKEN)
+    with pytest.raises(MirrorUnavailable, match="the repository has too many files"):
+        mirror.files(commit, ["a.py"])
 
 
 def test_rule_11_hooks_and_configuration_of_the_machine_are_not_used(
