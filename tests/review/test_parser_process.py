@@ -8,7 +8,7 @@ from hls_handler.errors import Permanent
 from hls_handler.review import parser_process
 from hls_handler.review.names import find_named
 
-STUCK = "a<" + "\na<" * 4_000
+STUCK = "a<" + "\na<" * 20_000
 """tree-sitter's grammar of Java needs minutes for the end of this text, and asks nobody whether it may."""
 
 
