@@ -54,9 +54,9 @@ def _stop() -> None:
 
 
 def _forget() -> None:
-    """Leave the child to the parent of a fork."""
-    global _running
-    _running = None
+    """Leave the child to the parent of a fork, of which another thread may have held the lock."""
+    global _lock, _running
+    _lock, _running = threading.Lock(), None
 
 
 atexit.register(_stop)
