@@ -183,7 +183,7 @@ class Mirror:
                 break
             found = self._read(
                 commit,
-                ["grep", *options, "--threads=1", "-f", "-", commit, "--", *(f"*{end}" for end in extensions)],
+                ["grep", *options, "-f", "-", commit, "--", *(f"*{end}" for end in extensions)],
                 max_bytes=MAX_GREP_BYTES,
                 stdin="".join(f"{word}\n" for word in left).encode("utf-8", "replace"),
                 accepted=(0, 1),
@@ -310,7 +310,7 @@ class Mirror:
         token, url = self._token(), urlsplit(self._url)
         try:
             config = {**FETCH_CONFIG, **_network_config(self._url)}
-            # ends a git that waits for the server and that nobody kills, because HLS was killed
+            # if HLS is killed, git ends by itself when the server sends nothing
             config["http.lowSpeedTime"] = str(math.ceil(self._mirrors.settings().timeout_s))
         except SettingsError as exc:
             log.warning("git could not fetch", extra={"url": self._url, "error": str(exc)})

@@ -209,10 +209,10 @@ def test_rule_19_credential_is_in_no_command_line_and_no_file(world: World, capl
         seen.extend(command_lines())
         world.server._released.set()
 
-    looking = threading.Thread(target=look)
-    looking.start()
+    thread = threading.Thread(target=look)
+    thread.start()
     world.open(commit)
-    looking.join()
+    thread.join()
     encoded = base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()
     assert any("remote-http" in line for line in seen)
     assert not any(TOKEN in line or encoded in line for line in seen)
