@@ -22,6 +22,7 @@ FETCH_CONFIG: Mapping[str, str] = {
     "core.bigFileThreshold": "2m",  # a larger file, which an honest server does not send, is not read into memory
     "credential.helper": "",
     "fetch.fsckObjects": "true",
+    "fetch.unpackLimit": "1",  # each fetch stores one pack, whose size `max_file_bytes` limits
     "gc.auto": "0",
     "http.followRedirects": "false",
     "http.lowSpeedLimit": "1",  # bytes a second, for `http.lowSpeedTime`

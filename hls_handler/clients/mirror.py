@@ -46,7 +46,7 @@ MAX_MESSAGE_BYTES = 100_000  # of git's error messages, in which the server can 
 MAX_GREP_BYTES = 4_000_000
 MAX_SEARCHES = 3  # for one review; each leaves out the words that occur too often
 READ_TIMEOUT_S = 30.0
-REFUSE_S = 3600.0  # for which a repository is not fetched that was too large or too slow
+REFUSE_S = 3600.0  # for which a commit is not fetched that was too large, too slow or invalid
 LOCK_POLL_S = 0.05
 
 _REASONS = (
@@ -82,7 +82,8 @@ class Mirrors:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.settings, self.clock, self.sleep = settings, clock, sleep
-        self.refused: dict[Path, tuple[MirrorSettings, str, float]] = {}  # folder -> settings, reason, end
+        self.refused: dict[tuple[Path, frozenset[str]], tuple[MirrorSettings, str, float]] = {}
+        """Folder and commits, none if the repository has no mirror -> settings, reason, end."""
 
     def of(self, base_url: str, repository: str, token: Callable[[], str]) -> Mirror:
         """Return the mirror of "owner/repo". `base_url` is that of GitHub's API. `token` returns "" for no token."""
@@ -273,21 +274,19 @@ class Mirror:
 
     def _fetch(self, commits: Sequence[str], deadline: float) -> None:
         settings, new = self._mirrors.settings(), self._folder / "new"
-        refused_by, reason, until = self._mirrors.refused.get(self._folder, (settings, "", 0.0))
+        refused_by, reason, until = self._mirrors.refused.get(self._refusal(commits), (settings, "", 0.0))
         if self._mirrors.clock() < until and refused_by == settings:
             raise MirrorUnavailable(reason)
         max_bytes = settings.max_mb * 1_000_000
         if 0 < len(list(self._git.glob("refs/hls/*"))) < MAX_COMMITS:
             try:
-                self._fetch_into(self._git, commits, deadline, max_bytes)
-                if _size(self._git) <= max_bytes:
-                    return
-            except _Damaged:
+                self._fetch_into(self._git, commits, deadline, max(max_bytes - _size(self._git), 0))
+                return
+            except _Damaged:  # or there is no room beside the other commits
                 pass
             finally:
                 for incomplete in self._git.glob("objects/pack/tmp_*"):
                     incomplete.unlink()
-        _remove(self._git)
         try:
             _remove(new)
             for folder in (new, new / "read"):
@@ -299,9 +298,11 @@ class Mirror:
                 self._fetch_into(new, commits, deadline, max_bytes)
             except _Damaged as exc:
                 if _size(new) <= max_bytes:
-                    raise MirrorUnavailable("git could not fetch the commit; the log has its message") from exc
+                    reason = "git could not fetch the commit; the log has its message"
+                    raise self._refuse(commits, reason) from exc
             if _size(new) > max_bytes:
-                raise self._refuse(f"the repository is larger than mirror.max_mb ({settings.max_mb})")
+                raise self._refuse(commits, f"the repository is larger than mirror.max_mb ({settings.max_mb})")
+            _remove(self._git)
             new.rename(self._git)
         finally:
             _remove(new)
@@ -335,16 +336,19 @@ class Mirror:
         log.warning("git could not fetch", extra={"url": self._url, "status": result.status, "error": message})
         if result.status is None:
             timeout_s = self._mirrors.settings().timeout_s
-            raise self._refuse(f"fetching the repository took longer than mirror.timeout_s ({timeout_s:g})")
+            raise self._refuse(commits, f"fetching the repository took longer than mirror.timeout_s ({timeout_s:g})")
         for pattern, reason in _REASONS:
             if re.search(pattern, result.output):
                 raise MirrorUnavailable(reason)
         raise _Damaged
 
-    def _refuse(self, reason: str) -> MirrorUnavailable:
+    def _refuse(self, commits: Sequence[str], reason: str) -> MirrorUnavailable:
         settings, until = self._mirrors.settings(), self._mirrors.clock() + REFUSE_S
-        self._mirrors.refused[self._folder] = settings, reason, until
+        self._mirrors.refused[self._refusal(commits)] = settings, reason, until
         return MirrorUnavailable(reason)
+
+    def _refusal(self, commits: Sequence[str]) -> tuple[Path, frozenset[str]]:
+        return self._folder, frozenset(commits if self._git.is_dir() else ())
 
 
 def _network_config(url: str) -> dict[str, str]:

@@ -156,14 +156,24 @@ def test_rule_11_symlinks_and_submodules_are_no_files_and_names_are_only_names(w
     assert len({call.partition("?")[0] for call in world.server.calls}) == 2  # o/r.git alone
 
 
-def test_rule_11_repository_with_dangerous_path_names_is_not_mirrored(world: World) -> None:
+def test_names_may_be_longer_than_what_git_reads_at_once(world: World) -> None:
+    source = world.open(world.origin.commit({"a.py": b"word\n"}))
+    assert source.texts([*(f"{'x' * 4_000}{number}" for number in range(60)), "a.py"]) == {"a.py": "word\n"}
+
+
+def test_rule_11_repository_with_dangerous_path_names_is_not_mirrored_nor_fetched_again_for_an_hour(
+    world: World,
+) -> None:
     inside = world.origin.tree({"passwd": b"root\n"})
-    source = world.open(world.origin.commit({}, f"040000 tree {inside}\t.."))
-    assert source.no_mirror == UNEXPECTED
+    commit = world.origin.commit({}, f"040000 tree {inside}\t..")
+    assert world.open(commit).no_mirror == UNEXPECTED
     assert world.mirrored() == []
+    requests = len(world.server.calls)
+    assert world.open(commit).no_mirror == UNEXPECTED
+    assert len(world.server.calls) == requests
 
 
-def test_rule_11_tree_that_contains_itself_very_often_is_a_reason(world: World) -> None:
+def test_rule_11_tree_that_contains_itself_very_often_can_be_read(world: World) -> None:
     """A repository of 13 objects whose list would have 10**12 paths."""
     tree = world.origin.tree({"a.py": b"word\n"})
     for _ in range(12):
@@ -327,6 +337,7 @@ def test_lying_server_is_a_reason_and_leaves_no_mirror(world: World, lie: str) -
     assert world.open(commit).no_mirror in (UNEXPECTED, UNREACHABLE)
     assert world.mirrored() == []
     world.server.change_request = world.server.change_response = bytes
+    world.now = 3_601.0
     assert world.open(commit).no_mirror == ""
 
 
@@ -412,10 +423,8 @@ def test_full_disk_is_a_reason_and_leaves_an_existing_mirror(
     assert text(world.open(first), "a") == "1\n"
 
 
-def test_repository_over_the_limit_is_stopped_while_it_is_fetched_and_not_fetched_again_for_an_hour(
-    world: World,
-) -> None:
-    small = world.origin.commit({"a": b"1\n"})
+def test_commit_over_the_limit_is_stopped_while_it_is_fetched_and_refused_for_an_hour_alone(world: World) -> None:
+    small, next_one = world.origin.commit({"a": b"1\n"}), world.origin.commit({"a": b"2\n"})
     large = world.origin.commit({f"{number}.txt": os.urandom(900_000) for number in range(4)})
     world.change(max_mb=1)
     assert world.open(small).no_mirror == ""
@@ -423,8 +432,18 @@ def test_repository_over_the_limit_is_stopped_while_it_is_fetched_and_not_fetche
     assert world.open(large).no_mirror == reason
     requests = len(world.server.calls)
     assert world.open(large).no_mirror == reason
+    assert text(world.open(small), "a") == "1\n"
     assert len(world.server.calls) == requests
+    assert text(world.open(next_one), "a") == "2\n"
     assert sum(path.stat().st_size for path in world.settings.directory.rglob("*")) < 1_000_000
+
+
+def test_commits_that_are_too_large_together_are_replaced_by_the_last_one(world: World) -> None:
+    first, second = (world.origin.commit({"a.txt": os.urandom(600_000)}) for _ in range(2))
+    world.change(max_mb=1)
+    assert [world.open(commit).no_mirror for commit in (first, second)] == ["", ""]
+    (repository,) = world.settings.directory.glob("*/git")
+    assert [commit.name for commit in (repository / "refs/hls").iterdir()] == [second]
 
 
 def test_mirror_that_was_not_used_for_longest_is_deleted_at_the_limit(world: World) -> None:
