@@ -83,8 +83,8 @@ def run_git(
     """Run `git`, and return its output and, with `with_errors`, its error messages.
 
     After `timeout_s`, or at more output than `max_bytes`, git and all its child processes are killed. If the system
-    permits such a limit, git cannot write a file over `max_file_bytes`, rounded up to 512 bytes. `stdin` is at most a
-    few kilobytes. Raises `OSError` if git cannot be started.
+    permits such a limit, git cannot write a file over `max_file_bytes`, rounded up to 512 bytes. Raises `OSError` if
+    git cannot be started.
     """
     command = ["git", *arguments]
     if max_file_bytes is not None:  # the limit of a process is inherited; Python has no thread-safe way to set it first
@@ -98,7 +98,6 @@ def run_git(
         stderr=subprocess.STDOUT if with_errors else subprocess.DEVNULL,
         start_new_session=True,  # for `killpg`
     )
-    assert process.stdin is not None
     assert process.stdout is not None
     is_late = threading.Event()
 
@@ -109,16 +108,23 @@ def run_git(
     timer = threading.Timer(timeout_s, stop)
     timer.daemon = True
     timer.start()
+    writer = threading.Thread(target=_write, args=(process, stdin), daemon=True)  # git may wait for us to read first
+    writer.start()
     with process.stdout:
-        with suppress(BrokenPipeError), process.stdin:
-            process.stdin.write(stdin)
         output = process.stdout.read(max_bytes + 1)
         is_cut = len(output) > max_bytes
         if is_cut:
             _kill(process)
     status = process.wait()
     timer.cancel()
+    writer.join()
     return GitResult(None if is_late.is_set() else status, output[:max_bytes], is_cut)
+
+
+def _write(process: subprocess.Popen[bytes], text: bytes) -> None:
+    assert process.stdin is not None
+    with suppress(BrokenPipeError), process.stdin:
+        process.stdin.write(text)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import fcntl
 import hashlib
+import io
 import logging
 import math
 import os
@@ -37,11 +38,11 @@ from hls_handler.settings.values import is_loopback, web_url
 log = logging.getLogger(__name__)
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+OBJECT = re.compile(rb"[0-9a-f]+ ([a-z]+) ([0-9]+)\n")  # before the content, in the output of `git cat-file --batch`
 
 MAX_COMMITS = 100  # of one mirror; then it is fetched anew, because objects of old commits are not removed
 MAX_READ_BYTES = 25_000_000  # of files that are read together
 MAX_FILE_BYTES = 2**20  # from this size on, files are not fetched; GitHub's API has the same limit
-MAX_LIST_BYTES = 50_000_000  # of the list of all files, about 500,000
 MAX_MESSAGE_BYTES = 100_000  # of git's error messages, in which the server can write
 MAX_GREP_BYTES = 4_000_000
 MAX_SEARCHES = 3  # for one review; each leaves out the words that occur too often
@@ -116,7 +117,6 @@ class Mirror:
         self._folder = mirrors.settings().directory.absolute() / f"{name}-{digest}"
         self._git = self._folder / "git"
         self._ready: set[str] = set()
-        self._files: dict[str, Mapping[str, str]] = {}  # commit -> path -> id of the blob
         self._was_renewed = False
 
     def prepare(self, commits: Sequence[str], *, anew: bool = False) -> None:
@@ -148,18 +148,20 @@ class Mirror:
         self._ready |= set(commits)
 
     def files(self, commit: str, paths: Collection[str]) -> Mapping[str, bytes]:
-        """Return the contents of files, without missing files, files over 1 MB, and what exceeds `MAX_READ_BYTES`."""
-        known = self._blobs(commit)
-        wanted = [(path, known[path]) for path in paths if path in known]
-        ids = "".join(f"{blob}\n" for _, blob in wanted).encode()
-        read = ["cat-file", "--batch"]
-        left = self._read(commit, read, max_bytes=MAX_READ_BYTES, stdin=ids).output if wanted else b""
+        """Return the contents of files, without missing files, files over 1 MB, and what exceeds `MAX_READ_BYTES`.
+
+        The content of a symbolic link is the path that it names. git cannot be asked for a path with a newline.
+        """
+        asked = [path for path in paths if "\n" not in path and not {"", ".", ".."} & set(path.split("/"))]
+        names = "".join(f"{name}\n" for name in (commit, *(f"{commit}:{path}" for path in asked)))
+        stdin = names.encode("utf-8", "replace")
+        read = io.BytesIO(self._read(commit, ["cat-file", "--batch"], max_bytes=MAX_READ_BYTES, stdin=stdin).output)
         found: dict[str, bytes] = {}
-        for path, _ in wanted:
-            header, _, left = left.partition(b"\n")
-            size = header.rpartition(b" blob ")[2]
-            if not header.endswith(b" missing") and size.isdigit() and len(left) > int(size):
-                found[path], left = left[: int(size)], left[int(size) + 1 :]
+        for path in (None, *asked):  # the commit itself comes first
+            header = OBJECT.fullmatch(read.readline())
+            content = read.read(int(header[2]) + 1) if header else b""
+            if path and header and header[1] == b"blob" and len(content) > int(header[2]):
+                found[path] = content[:-1]
         return found
 
     def find_words(
@@ -201,19 +203,6 @@ class Mirror:
                 raise MirrorUnavailable("the repository has too many lines with the names of the change")
         return ()
 
-    def _blobs(self, commit: str) -> Mapping[str, str]:
-        if commit not in self._files:
-            found = self._read(commit, ["ls-tree", "-r", "-z", "--full-tree", commit], max_bytes=MAX_LIST_BYTES)
-            if found.is_cut:
-                raise MirrorUnavailable("the repository has too many files")
-            entries = (entry.partition(b"\t") for entry in found.output.split(b"\0"))
-            self._files[commit] = {
-                _decode(path): kind.split()[2].decode()
-                for kind, _, path in entries
-                if kind.startswith(b"100")  # a regular file: a symlink has the mode 120000, a submodule 160000
-            }
-        return self._files[commit]
-
     def _read(
         self,
         commit: str,
@@ -230,7 +219,8 @@ class Mirror:
             found = run_git(arguments, environ, timeout_s=READ_TIMEOUT_S, max_bytes=max_bytes, stdin=stdin)
         except OSError as exc:
             raise MirrorUnavailable(f"git cannot be started: {exc.strerror}") from exc
-        if found.is_cut or found.status in accepted:
+        lacks_commit = found.output.startswith(f"{commit} missing".encode())
+        if found.is_cut or (found.status in accepted and not lacks_commit):
             return found
         if found.status is None:
             raise MirrorUnavailable(f"reading the mirror took longer than {READ_TIMEOUT_S:g} s")

@@ -15,7 +15,7 @@ import pytest
 
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.git import find_git
-from hls_handler.clients.mirror import Mirrors, MirrorUnavailable
+from hls_handler.clients.mirror import Mirrors
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.source import CommitFiles
@@ -137,21 +137,26 @@ def test_large_and_binary_files_have_no_text_and_do_not_hide_the_others(world: W
     assert world.server.sent_bytes < 100_000
 
 
-def test_rule_11_symlinks_and_submodules_are_no_files_and_names_are_only_names(world: World) -> None:
+def test_rule_11_links_and_submodules_are_not_followed_and_names_are_only_names(world: World) -> None:
     link = world.origin.blob(b"/etc/passwd")
     modules = b'[submodule "x"]\n\tpath = x\n\turl = https://example.com/x\n'
-    names = ["--upload-pack=touch", "new\nline.py", "\x1b[31mred.py", 'quo"te.py', "caf\xe9.py"]
+    names = ["--upload-pack=touch", "\x1b[31mred.py", 'quo"te.py', "caf\xe9.py", " a b missing.py", ":(top)c.py"]
     commit = world.origin.commit(
-        {".gitmodules": modules, ".gitattributes": b"*.py diff=x\n", **dict.fromkeys(names, b"word here\n")},
+        {
+            ".gitmodules": modules,
+            ".gitattributes": b"*.py diff=x\n",
+            **dict.fromkeys([*names, "new\nline.py"], b"word here\n"),
+        },
         f"120000 blob {link}\tlink",
         f"160000 commit {'1' * 40}\tx",
     )
     source = world.open(commit)
-    assert text(source, "link") is None
-    assert text(source, "x") is None
-    assert {text(source, name) for name in names} == {"word here\n"}
+    assert source.texts(["x", "new\nline.py", *names, "link"]) == {
+        **dict.fromkeys(names, "word here\n"),
+        "link": "/etc/passwd",
+    }
     assert {(line.path, line.number) for line in source.find_words(["word", "root"])} == {
-        (name, 1) for name in names if name.endswith(".py")
+        (name, 1) for name in (*names, "new\nline.py") if name.endswith(".py")
     }
     assert len({call.partition("?")[0] for call in world.server.calls}) == 2  # o/r.git alone
 
@@ -178,13 +183,9 @@ def test_rule_11_tree_that_contains_itself_very_often_can_be_read(world: World) 
     tree = world.origin.tree({"a.py": b"word\n"})
     for _ in range(12):
         tree = world.origin.tree({}, *(f"040000 tree {tree}\t{number}" for number in range(10)))
-    commit = world.origin.git("commit-tree", "-m", "Nest", tree)
-    source = world.open(commit)
-    assert source.no_mirror == ""
+    source = world.open(world.origin.git("commit-tree", "-m", "Nest", tree))
+    assert text(source, "7/" * 12 + "a.py") == "word\n"
     assert source.find_words(["word"]) == ()
-    mirror = world.mirrors.of(world.server.base_url, "o/r", lambda: TOKEN)
-    with pytest.raises(MirrorUnavailable, match="the repository has too many files"):
-        mirror.files(commit, ["a.py"])
 
 
 def test_rule_11_hooks_and_configuration_of_the_machine_are_not_used(
