@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from hls_handler.untrusted.assignments import find_assignments, is_placeholder
 
-# What a quote, string or diff puts before a line.
-LINE_PREFIX = r"(?:[LR][ ]{1,9}[0-9]{1,9}[ ][-+ ][ ])?[^A-Za-z\n]{0,20}"
+NUMBER = r"(?:[LR][ ]{1,9}[0-9]{1,9}[ ][-+ ][ ])?"  # in a numbered patch
+BEGIN_OF_LINE = re.compile(rf"\n{NUMBER}")
+LINE_PREFIX = rf"{NUMBER}[^A-Za-z\n]{{0,20}}"  # what a quote, string or diff puts before a line
 ENCODED = r"[A-Za-z0-9+/=]"
 NEWLINES = r"(?:\\{1,4}[nr]){0,4}"  # escaped line ends: a key as a string in code
 
@@ -190,9 +191,10 @@ def redact(text: str) -> str:
 def redact_code(text: str) -> str:
     """Replace credentials of a known form in a patch, a file or a part of one. Idempotent.
 
-    Known forms are private keys, `CREDENTIALS`, and passwords and tokens in URLs. `password = "..."` stays.
+    Known forms are private keys, `CREDENTIALS`, and passwords and tokens in URLs. `password = "..."` stays. The number
+    of lines stays, too: each line of a key gets a marker.
     """
-    return _replace(text, _find_in_code)
+    return _replace(text, _find_in_code, keeps_lines=True)
 
 
 def list_credentials(text: str) -> list[Span]:
@@ -209,12 +211,13 @@ def _is_example(text: str, start: int, end: int) -> bool:
     return EXAMPLE.search(text, start, end) is not None
 
 
-def _replace(text: str, *finders: Callable[[str], Iterator[Span]]) -> str:
+def _replace(text: str, *finders: Callable[[str], Iterator[Span]], keeps_lines: bool = False) -> str:
     for find in finders:
         parts: list[str] = []
         done = 0
         for start, end, kind in _find_spans(text, find):
-            parts += [text[done:start], f"[redacted: {kind}]"]
+            begins = BEGIN_OF_LINE.findall(text, start, end) if keeps_lines else []
+            parts += [text[done:start], *(f"{begin}[redacted: {kind}]" for begin in ("", *begins))]
             done = end
         text = "".join([*parts, text[done:]])
     return text

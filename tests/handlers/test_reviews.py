@@ -91,7 +91,8 @@ def test_rule_10_hunk_is_redacted_as_code_before_it_is_cut() -> None:
     added = [*key, 'password = "hunter2"']
     hunk = f"@@ -1,0 +1,{len(added)} @@\n" + "\n".join(f"+{line}" for line in added)
     (comment,) = gather(review(), review_comment(hunk=hunk, line=None)).comments
-    assert comment.code == ('@@ -1,0 +1,12 @@\nR    1 + [redacted: private-key]\nR   12 + password = "hunter2"')
+    assert "MIIEpAI" not in comment.code
+    assert comment.code.endswith('\nR   11 + [redacted: private-key]\nR   12 + password = "hunter2"')
     assert comment.line == 12
 
 

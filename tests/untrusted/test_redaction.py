@@ -99,7 +99,8 @@ def test_rule_10_known_credentials_are_redacted_by_kind(kind: str, credential: s
     for around in AROUND:
         shown = around.format(f"[redacted: {kind}]")
         assert redact(around.format(credential)) == shown == redact(shown)
-    assert redact_code(f"password = '{credential}'") == f"password = '[redacted: {kind}]'"
+    lines = "\n".join([f"[redacted: {kind}]"] * (credential.count("\n") + 1))
+    assert re.sub(r"R +[0-9]+ \+ ", "", redact_code(f"password = '{credential}'")) == f"password = '{lines}'"
 
 
 IN_CONTEXT = [
@@ -279,10 +280,14 @@ def test_a_token_of_a_known_form_in_a_url_is_listed_whatever_the_host_is(host: s
 
 
 @pytest.mark.parametrize("indentation", ["\t", "        "])
-def test_private_key_that_is_indented_in_a_numbered_patch_is_redacted(indentation: str) -> None:
+def test_private_key_in_code_is_redacted_to_as_many_lines(indentation: str) -> None:
     key = ["-----BEGIN PRIVATE KEY-----", B64, B64[:20], "-----END PRIVATE KEY-----"]
     text = "\n".join(f"R {number:>4} + {indentation}{line}" for number, line in enumerate(key, 1))
-    assert redact_code(text) == f"R    1 + {indentation}[redacted: private-key]"
+    shown = f"R    1 + {indentation}[redacted: private-key]\n" + "\n".join(
+        f"R    {number} + [redacted: private-key]" for number in (2, 3, 4)
+    )
+    assert redact_code(text) == shown == redact_code(shown)
+    assert redact_code("\n".join([*key, "x = 1"])) == "[redacted: private-key]\n" * 4 + "x = 1"
 
 
 def test_code_between_key_markers_is_not_redacted() -> None:
