@@ -190,7 +190,9 @@ def read_surroundings(
     if not searches:
         return replace(selection, unsearched=files.no_mirror if most else ""), ""
     changed = [
-        ChangedSource(file.path, texts.get(file.path, ""), selection.patches[file.path])
+        ChangedSource(
+            file.path, texts.get(file.path, ""), selection.patches[file.path], selection.shown_patches[file.path]
+        )
         for file in shown
         if file.path in texts or file.status == "removed"
     ]

@@ -50,6 +50,7 @@ class ChangedSource:
     path: str
     text: str  # of the new file; "" if it was removed
     patch: Patch
+    shown: Patch  # the part of it that a review shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def find_second_sites(
         texts[path] = found_texts.get(path, "") if left > 0 else ""
         left -= len(texts[path])
     found = {path: find_named(texts[path], path, rows[path]) for path in sorted(rows)}
-    shown = {source.path: {line.number for line in _lines(source.patch, "RIGHT")} for source in changed}
+    shown = {source.path: {line.number for line in _lines(source.shown, "RIGHT")} for source in changed}
     files = _Files(texts, shown)
     sites: list[SecondSite] = []
     for name in names:
@@ -141,8 +142,8 @@ def _list_wanted(changed: Sequence[ChangedSource]) -> dict[_Name, _Wanted]:
         if family is None:
             continue
         before = _text_before(source)
-        added = {line.number - 1 for line in _lines(source.patch, "RIGHT") if line.mark == "+"}
-        removed = {line.number - 1 for line in _lines(source.patch, "LEFT")}
+        added = {line.number - 1 for line in _lines(source.shown, "RIGHT") if line.mark == "+"}
+        removed = {line.number - 1 for line in _lines(source.shown, "LEFT")}
         for text, rows in ((source.text, added), (before, removed)):
             named = find_named(text, source.path, rows)
             for one in named if text is source.text and not is_test_file(source.path) else ():
@@ -188,7 +189,7 @@ def _text_before(source: ChangedSource) -> str | None:
 @dataclass(frozen=True, slots=True)
 class _Files:
     texts: Mapping[str, str]
-    shown: Mapping[str, Collection[int]]  # numbers of the lines that the patches show
+    shown: Mapping[str, Collection[int]]  # numbers of the lines that the review shows of the patches
     _words: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def resolve(self, path: str, definitions: Collection[str]) -> Collection[str]:

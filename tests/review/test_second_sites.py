@@ -11,7 +11,11 @@ from hls_handler.review.patches import parse_patch
 from hls_handler.review.second_sites import ChangedSource, Hit, SecondSite, find_second_sites
 
 
-def find(files: Mapping[str, str], path: str, patch: str) -> tuple[SecondSite, ...]:
+def source(path: str, text: str, patch: str, *, shown: str | None = None) -> ChangedSource:
+    return ChangedSource(path, text, parse_patch(patch), parse_patch(shown or patch))
+
+
+def find(files: Mapping[str, str], path: str, patch: str, *, shown: str | None = None) -> tuple[SecondSite, ...]:
     """Return the places for a patch of one file of a repository that contains `files` after the change."""
 
     def search(names: Collection[str]) -> Sequence[Hit]:
@@ -24,7 +28,7 @@ def find(files: Mapping[str, str], path: str, patch: str) -> tuple[SecondSite, .
         ]
 
     return find_second_sites(
-        [ChangedSource(path, files.get(path, ""), parse_patch(patch))],
+        [source(path, files.get(path, ""), patch, shown=shown)],
         search,
         lambda paths: {path: files[path] for path in paths},
     )
@@ -122,6 +126,13 @@ def test_a_place_within_another_one_is_not_repeated() -> None:
     assert summary(sites) == ["definition Tax tax.py:1"]
 
 
+def test_names_of_hunks_that_were_reviewed_before_are_not_looked_for_and_their_lines_are_places() -> None:
+    files = {"tax.py": "def fee(): pass\n", "shop.py": "import tax\ndef total(): pass\n\n\ntax.fee()\ntotal()\n"}
+    reviewed = "@@ -2 +2 @@\n-def total(old): pass\n+def total(): pass\n@@ -5,0 +5 @@\n+tax.fee()\n"
+    sites = find(files, "shop.py", reviewed + "@@ -5,0 +6 @@\n+total()", shown="@@ -5,0 +6 @@\n+total()")
+    assert summary(sites) == ["definition total shop.py:2"]
+
+
 def test_names_that_only_changed_tests_use_are_not_looked_for() -> None:
     files = {"tax.py": TAX, "tests/test_tax.py": "assert tax(1, 2)\n"}
     assert find(files, "tests/test_tax.py", "@@ -0,0 +1 @@\n+assert tax(1, 2)") == ()
@@ -170,7 +181,7 @@ def test_only_words_of_at_most_100_characters_are_looked_for() -> None:
         return []
 
     text = f"this.#secret({'x' * 101}, {'y' * 100});"
-    find_second_sites([ChangedSource("a.js", text, parse_patch(f"@@ -0,0 +1 @@\n+{text}"))], search, lambda _: {})
+    find_second_sites([source("a.js", text, f"@@ -0,0 +1 @@\n+{text}")], search, lambda _: {})
     assert looked_for == {"y" * 100}
 
 
@@ -230,8 +241,8 @@ def test_a_class_is_found_where_it_is_constructed() -> None:
 
 def test_a_file_of_another_language_does_not_hide_a_name() -> None:
     files = {"tax.py": TAX, "shop.py": SHOP, "a.js": "tax;"}
-    changed = [ChangedSource("a.js", "tax;", parse_patch("@@ -0,0 +1 @@\n+tax;"))]
-    changed.append(ChangedSource("shop.py", SHOP, parse_patch(CALL_CHANGED)))
+    changed = [source("a.js", "tax;", "@@ -0,0 +1 @@\n+tax;")]
+    changed.append(source("shop.py", SHOP, CALL_CHANGED))
     sites = find_second_sites(
         changed, lambda _: [Hit("tax.py", 1, "tax")], lambda paths: {at: files[at] for at in paths}
     )
