@@ -45,6 +45,7 @@ MAX_READ_BYTES = 25_000_000  # of files that are read together
 MAX_FILE_BYTES = 2**20  # from this size on, files are not fetched; GitHub's API has the same limit
 MAX_MESSAGE_BYTES = 100_000  # of git's error messages, in which the server can write
 MAX_GREP_BYTES = 4_000_000
+MAX_HITS = 500  # of one word; a more frequent one is left out
 MAX_SEARCHES = 3  # for one review; each leaves out the words that occur too often
 READ_TIMEOUT_S = 30.0
 REFUSE_S = 3600.0  # for which a commit is not fetched that was too large, too slow or invalid
@@ -164,12 +165,10 @@ class Mirror:
                 found[path] = content[:-1]
         return found
 
-    def find_words(
-        self, commit: str, words: Collection[str], extensions: Collection[str], *, most: int
-    ) -> tuple[Hit, ...]:
+    def find_words(self, commit: str, words: Collection[str], extensions: Collection[str]) -> tuple[Hit, ...]:
         """Return the lines with one of the words in files with one of the extensions, such as ".py", by path.
 
-        A word that occurs more than `most` times is left out.
+        A word that occurs more than `MAX_HITS` times is left out.
         """
         left = [word for word in dict.fromkeys(words) if word.strip()]
         options = [
@@ -196,10 +195,10 @@ class Mirror:
                 Hit(_decode(path), int(number), _decode(word)) for path, number, word in map(re.Match.groups, lines)
             ]
             numbers = Counter(hit.name for hit in hits)
-            left = [word for word in left if numbers[word] <= most]
+            left = [word for word in left if numbers[word] <= MAX_HITS]
             if not found.is_cut:
                 return tuple(hit for hit in dict.fromkeys(hits) if hit.name in left)
-            if max(numbers.values(), default=0) <= most:
+            if max(numbers.values(), default=0) <= MAX_HITS:
                 raise MirrorUnavailable("the repository has too many lines with the names of the change")
         return ()
 

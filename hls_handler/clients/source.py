@@ -8,8 +8,8 @@ from typing import TypeVar
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.mirror import Mirror, MirrorUnavailable
 from hls_handler.clients.review_context import MAX_HEAD_FILE_BYTES, read_head_files
-from hls_handler.review.grammars import EXTENSIONS
-from hls_handler.review.second_sites import MAX_HITS, Hit
+from hls_handler.review.grammars import GRAMMARS
+from hls_handler.review.second_sites import Hit
 from hls_handler.untrusted.cleaning import CodeText, clean_and_redact
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class CommitFiles:
         return {path: clean_and_redact(CodeText(text)) for path, text in texts.items()}
 
     def find_words(self, words: Collection[str]) -> Sequence[Hit]:
-        return self._from_mirror(lambda mirror: mirror.find_words(self._commit, words, EXTENSIONS, most=MAX_HITS)) or ()
+        return self._from_mirror(lambda mirror: mirror.find_words(self._commit, words, GRAMMARS)) or ()
 
     def _from_mirror(self, read: Callable[[Mirror], T]) -> T | None:
         """Return what `read` returns; None if the mirror is unavailable, also for later reads."""

@@ -40,7 +40,7 @@ _TYPESCRIPT = (
 _C = "function_definition struct_specifier union_specifier enum_specifier"
 _C_VALUES = "init_declarator field_declaration enumerator preproc_def"
 
-GRAMMARS = {
+LANGUAGES = {
     ".py .pyi": Grammar("tree_sitter_python", "function_definition class_definition", values="assignment"),
     ".js .jsx .mjs .cjs": Grammar(
         "tree_sitter_javascript", _JAVASCRIPT, _JAVASCRIPT_FUNCTIONS, _JAVASCRIPT_VALUES, family="js"
@@ -81,6 +81,9 @@ GRAMMARS = {
 }
 """By extensions. Another language is one line here and one in requirements.txt."""
 
+GRAMMARS = {extension: grammar for extensions, grammar in LANGUAGES.items() for extension in extensions.split()}
+"""By extension: ".py"."""
+
 WRAPPERS = {"decorated_definition", "export_statement", "template_declaration"}
 """Types of the nodes that begin above a definition: decorators, `export`, `template <...>`."""
 
@@ -88,15 +91,12 @@ NAMING = {"variable_declarator", "pair", "assignment_expression", "public_field_
 """Types of the nodes that give a function that is a value its name: `const area = () => {`."""
 
 
-EXTENSIONS = tuple(extension for extensions in GRAMMARS for extension in extensions.split())
-
-
 def has_grammar(path: str) -> bool:
     return find_grammar(path) is not None
 
 
 def find_grammar(path: str) -> Grammar | None:
-    return _by_extension().get(PurePosixPath(path).suffix.lower())
+    return GRAMMARS.get(PurePosixPath(path).suffix.lower())
 
 
 def parse_source(text: str, path: str) -> tuple[Node, Grammar] | None:
@@ -113,11 +113,6 @@ def parse_source(text: str, path: str) -> tuple[Node, Grammar] | None:
     except ValueError:  # "Parsing failed": it was ended
         return None
     return tree.root_node, grammar
-
-
-@cache
-def _by_extension() -> dict[str, Grammar]:
-    return {extension: grammar for extensions, grammar in GRAMMARS.items() for extension in extensions.split()}
 
 
 @cache

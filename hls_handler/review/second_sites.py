@@ -23,7 +23,6 @@ from hls_handler.wording import count
 MAX_NAMES = 40  # of which a review looks for other places
 MAX_FILES = 60  # that are read for them
 MAX_TEXT = 2_000_000  # characters of these files in all; files beyond are not parsed
-MAX_HITS = 500  # of one name; a more frequent one is left out
 MAX_CALLS = 3  # that are shown of one function
 MAX_LINES = 15  # of one place
 LINES_BEFORE_NAME = 7
@@ -107,7 +106,7 @@ def find_second_sites(
     new: set[str] = set()
     rows: dict[str, set[int]] = {}  # of all names, by path
     for name in names:
-        if len(new | hits[name].keys() - texts.keys()) > MAX_FILES or sum(map(len, hits[name].values())) > MAX_HITS:
+        if len(new | hits[name].keys() - texts.keys()) > MAX_FILES:
             hits[name] = {}
         new |= hits[name].keys() - texts.keys()
         for path, of_name in hits[name].items():

@@ -103,6 +103,8 @@ def test_words_on_very_many_lines_are_left_out(world: World) -> None:
     assert world.open(commit).find_words(["the_same_long_name", "rare_7", "absent"]) == tuple(
         Hit(f"{name}/{'x' * 100}.py", 8, "rare_7") for name in sorted(map(str, range(50)))
     )
+    commit = world.origin.commit({"a.py": b"often\n" * 501 + b"rare\n" * 500})
+    assert len(world.open(commit).find_words(["often", "rare"])) == 500
 
 
 def test_text_is_cleaned_and_redacted_before_it_is_cut(world: World) -> None:
