@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from hls_handler.untrusted.assignments import find_assignments, is_placeholder
 
 NUMBER = r"(?:[LR][ ]{1,9}[0-9]{1,9}[ ][-+ ][ ])?"  # in a numbered patch
-BEGIN_OF_LINE = re.compile(rf"\n{NUMBER}")
+BEGIN_OF_LINE = re.compile(rf"\n{NUMBER}[ \t]*+")
 LINE_PREFIX = rf"{NUMBER}[^A-Za-z\n]{{0,20}}"  # what a quote, string or diff puts before a line
 ENCODED = r"[A-Za-z0-9+/=]"
 NEWLINES = r"(?:\\{1,4}[nr]){0,4}"  # escaped line ends: a key as a string in code
