@@ -112,11 +112,7 @@ def test_rule_19_trace_of_a_delivery_has_steps_and_calls_but_no_text(
     spans: Spans, tracing: Tracing, tmp_path: Path
 ) -> None:
     scenario = next(one for one in SCENARIOS if one.name == "issues")
-    url = f"sqlite:///{tmp_path}/hls.db"
-    with (
-        Sandbox(token=TOKEN, api_key=API_KEY) as sandbox,
-        worker(sandbox, library(), url) as context,
-    ):
+    with Sandbox(token=TOKEN, api_key=API_KEY) as sandbox, worker(sandbox, library(), tmp_path) as context:
         texts = harmless_round(scenario.places)
         delivered = deliver(scenario, replace(context, tracing=tracing), sandbox, ATTACKED, texts, 5000)
     assert delivered.row.state == "done"

@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
+from pathlib import Path
 
 from pydantic import SecretStr
 
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import Github as GithubClient
+from hls_handler.clients.mirror import Mirrors
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.engine.active_config import BotAccount, ChosenAccount, DeliveryConfig, WorkerContext
 from hls_handler.engine.health import Health
@@ -26,13 +28,23 @@ from hls_handler.sandbox.middleware import LoggedRequest
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Claude as ClaudeSettings
-from hls_handler.settings.model import Comments, Github, Labels, Limits, Repository, RepositoryComments, Settings
+from hls_handler.settings.model import (
+    Comments,
+    Github,
+    Labels,
+    Limits,
+    Mirror,
+    Repository,
+    RepositoryComments,
+    Settings,
+)
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
 from tests.engine.fakes import ExclusiveLease
 from tests.redteam.attacks import Attack, harmless_round, rounds
 from tests.redteam.scenarios import FALLBACK_ISSUE, Event, Scenario, Target
+from tests.sqlite import create_database
 
 TOKEN = "ghp_hlsownTokenOfThisRedTeam0123456789abcd"
 API_KEY = "sk-ant-api03-hls-own-key-of-this-red-team-0123456789"
@@ -85,7 +97,7 @@ class Run:
     log: str
 
 
-def settings(sandbox: Sandbox) -> Settings:
+def settings(sandbox: Sandbox, mirrors: Path) -> Settings:
     return Settings(
         github=Github(
             token=SecretStr(TOKEN),
@@ -101,6 +113,7 @@ def settings(sandbox: Sandbox) -> Settings:
             max_tokens=64_000,
             cache_ttl_h=0.0,  # each attack must reach Claude
         ),
+        mirror=Mirror(directory=mirrors),
         limits=Limits(thread_runs_per_hour=10_000),
         labels=Labels(suggest=True),
         comments=Comments(summary="always"),
@@ -114,13 +127,18 @@ def settings(sandbox: Sandbox) -> Settings:
     )
 
 
+def _database(folder: Path) -> str:
+    return create_database(folder / "hls.db")
+
+
 @contextmanager
-def worker(sandbox: Sandbox, library: Library, url: str) -> Iterator[WorkerContext]:
-    """Make the context of a worker, with real clients."""
-    given, store = settings(sandbox), Storage.open(url)
+def worker(sandbox: Sandbox, library: Library, folder: Path) -> Iterator[WorkerContext]:
+    """Make the context of a worker, with real clients, and with its database and mirrors in a folder."""
+    given, store = settings(sandbox, folder / "mirrors"), Storage.open(_database(folder))
     api = GithubApi(given.github, now=lambda: datetime.now(UTC))
     hours = count(step=3600)
-    github = GithubClient(api, labels=RepositoryLabels(lambda: next(hours)))  # every use lists the labels again
+    labels = RepositoryLabels(lambda: next(hours))  # every use lists the labels again
+    github = GithubClient(api, labels=labels, mirrors=Mirrors(lambda: given.mirror))
     claude = Claude(given.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
     bot = BotAccount(given.github, store.bot_accounts, store.database)
     config = DeliveryConfig(given, RepositoryTable(given), library)
@@ -144,15 +162,15 @@ def worker(sandbox: Sandbox, library: Library, url: str) -> Iterator[WorkerConte
         store.close()
 
 
-def run_attacks(scenario: Scenario, *, sandbox: Sandbox, library: Library, url: str, log: io.StringIO) -> Run:
+def run_attacks(scenario: Scenario, *, sandbox: Sandbox, library: Library, folder: Path, log: io.StringIO) -> Run:
     plan = [(UNATTACKED, harmless_round(scenario.places))]
     plan += [(ATTACKED, attacks) for attacks in rounds(scenario.places)]
-    with worker(sandbox, library, url) as tools:
+    with worker(sandbox, library, folder) as tools:
         delivered = tuple(
             deliver(scenario, tools, sandbox, target, attacks, number)
             for number, (target, attacks) in enumerate(plan, FIRST_NUMBER)
         )
-        return Run(tools.config.settings, library, sandbox, url, delivered, log.getvalue())
+        return Run(tools.config.settings, library, sandbox, _database(folder), delivered, log.getvalue())
 
 
 def deliver(
@@ -164,7 +182,7 @@ def deliver(
     number: int,
 ) -> Delivered:
     """Create an event, route, queue and process it."""
-    event = scenario.create(sandbox.state, target, {place: attack.text for place, attack in attacks.items()}, number)
+    event = scenario.create(sandbox, target, {place: attack.text for place, attack in attacks.items()}, number)
     sandbox.requests.clear()
     config, body, guid = tools.config, event.body, f"guid-{number}"
     envelope = parse_envelope(body)

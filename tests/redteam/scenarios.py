@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha1
+from pathlib import PurePosixPath
 from typing import Any
 
 from hls_handler.handlers.reader import GUIDANCE_PATHS
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.objects import Account, Job
+from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT, State
 from hls_handler.sandbox.world import World
 
@@ -49,7 +52,7 @@ class Event:
         return json.dumps(self.payload, ensure_ascii=False).encode("utf-8", "replace")
 
 
-CreateEvent = Callable[[State, Target, Texts, int], Event]
+CreateEvent = Callable[[Sandbox, Target, Texts, int], Event]
 """Creates an event. The number identifies its conversation, workflow run or release, and is used only once."""
 
 
@@ -60,29 +63,49 @@ class Scenario:
     create: CreateEvent
 
 
-def issue_opened(state: State, target: Target, texts: Texts, number: int) -> Event:
-    event = _create(state, "issues", _issue(target, texts, number), number)
-    _set_labels(state, target, texts)
+def issue_opened(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
+    event = _create(sandbox.state, "issues", _issue(target, texts, number), number)
+    _set_labels(sandbox.state, target, texts)
     return event
 
 
-def pull_request_opened(state: State, target: Target, texts: Texts, number: int) -> Event:
+def pull_request_opened(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
     payload, files = _pull_request(target, texts, number)
     linked = number + LINKED_ISSUE
     pull_request: Any = payload["pull_request"]
     pull_request["body"] = f"Fixes #{linked}\n\n{pull_request['body']}"
     issue = {"issue.title": texts["linked_issue.title"], "issue.body": texts["linked_issue.body"]}
-    state.seed("issues", _issue(target, issue, linked))
-    state.seed("pull_request", payload, files=files)
-    _set_labels(state, target, texts)
+    sandbox.state.seed("issues", _issue(target, issue, linked))
+    sandbox.state.seed("pull_request", payload, files=files)
+    _set_labels(sandbox.state, target, texts)
     for path in GUIDANCE_PATHS:
-        state.set_file(target.full_name, path, texts["guidance"], branch=pull_request["base"]["ref"])
+        sandbox.state.set_file(target.full_name, path, texts["guidance"], branch=pull_request["base"]["ref"])
     return Event("pull_request", payload, number)
 
 
-def reviewed(state: State, target: Target, texts: Texts, number: int) -> Event:
+def function_changed(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
+    """Change a function that a file with attacks calls, in a repository that git can fetch."""
+    name = "call_" + re.sub(r"\W", "_", texts["other.name"])
+    path = str(PurePosixPath(texts["other.path"].replace("../", ""), "user.py"))
+    old, new, body = f"def {name}(side):", f"def {name}(side, unit):", f"    {CODE}"
+    lines = ["import area", f"def use(x={json.dumps(texts['other.string'])}):", f"    area.{name}(1)"]
+    lines += [f"    # {line}" for line in re.split("[\r\n]+", texts["other.comment"])]
+    lines += [f"    log({json.dumps(texts['other.message'][:1_000])})"]
+    commit = sandbox.git.commit(target.full_name, {"area.py": f"{new}\n{body}\n", path: "\n".join(lines)})
+    payload, _ = _pull_request(target, _with_defaults(texts, "pull_request.title"), number)
+    pull_request: Any = payload["pull_request"]
+    pull_request["head"]["sha"] = commit
+    pull_request |= {"additions": 1, "deletions": 1, "changed_files": 1}
+    patch = f"@@ -1,2 +1,2 @@\n-{old}\n+{new}\n {body}"
+    file = {"sha": _sha(number), "filename": "area.py", "status": "modified", "additions": 1, "deletions": 1}
+    sandbox.state.seed("pull_request", payload, files=[{**file, "changes": 2, "patch": patch}])
+    _set_labels(sandbox.state, target, texts)
+    return Event("pull_request", payload, number)
+
+
+def reviewed(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
     opened, files = _pull_request(target, _with_defaults(texts, "pull_request.body", "file.previous_path"), number)
-    state.seed("pull_request", opened, files=files)
+    sandbox.state.seed("pull_request", opened, files=files)
     counts = ("additions", "deletions", "changed_files")
     zoe = _account("zoe")
     payload = _payload(
@@ -93,7 +116,7 @@ def reviewed(state: State, target: Target, texts: Texts, number: int) -> Event:
     )
     pull_request = {key: value for key, value in opened["pull_request"].items() if key not in counts}
     payload |= {"pull_request": pull_request, "sender": zoe}
-    state.seed("pull_request_review", payload)
+    sandbox.state.seed("pull_request_review", payload)
     comment = {
         "id": number,
         "pull_request_review_id": number,
@@ -104,13 +127,13 @@ def reviewed(state: State, target: Target, texts: Texts, number: int) -> Event:
         "body": texts["review_comment.body"],
         "user": zoe,
     }
-    state.seed("pull_request_review_comment", {**payload, "action": "created", "comment": comment})
+    sandbox.state.seed("pull_request_review_comment", {**payload, "action": "created", "comment": comment})
     return Event("pull_request_review", payload, number)
 
 
-def workflow_failed(state: State, target: Target, texts: Texts, number: int) -> Event:
+def workflow_failed(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
     opened, files = _pull_request(target, _with_defaults(texts, "pull_request.body", "file.previous_path"), number)
-    state.seed("pull_request", opened, files=files)
+    sandbox.state.seed("pull_request", opened, files=files)
     payload = _payload(
         target,
         texts,
@@ -126,19 +149,19 @@ def workflow_failed(state: State, target: Target, texts: Texts, number: int) -> 
             "run_attempt": 1,
         },
     )
-    state.seed("workflow_run", payload)
-    assert state.set_jobs(target.full_name, number, 1, (_job(texts, number),))
+    sandbox.state.seed("workflow_run", payload)
+    assert sandbox.state.set_jobs(target.full_name, number, 1, (_job(texts, number),))
     return Event("workflow_run", payload, number)
 
 
-def released(state: State, target: Target, texts: Texts, number: int) -> Event:
+def released(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
     """Create a release whose predecessor is that of the previous round."""
-    _create_fallback_issue(state, target)
-    if not state.releases(target.full_name):
-        state.seed("push", _push(target, {"commit.message": "Begin"}, 0))
+    _create_fallback_issue(sandbox.state, target)
+    if not sandbox.state.releases(target.full_name):
+        sandbox.state.seed("push", _push(target, {"commit.message": "Begin"}, 0))
         first = {"id": 1, "tag_name": f"v0-{target.id}", "published_at": _stamp(0)}
-        state.seed("release", _payload(target, texts, "demo/release", release=first))
-    state.seed("push", _push(target, texts, number))
+        sandbox.state.seed("release", _payload(target, texts, "demo/release", release=first))
+    sandbox.state.seed("push", _push(target, texts, number))
     payload = _payload(
         target,
         texts,
@@ -151,13 +174,13 @@ def released(state: State, target: Target, texts: Texts, number: int) -> Event:
             "published_at": _stamp(number),
         },
     )
-    state.seed("release", payload)
+    sandbox.state.seed("release", payload)
     return Event("release", payload, FALLBACK_ISSUE)
 
 
-def bot_mentioned(state: State, target: Target, texts: Texts, number: int) -> Event:
+def bot_mentioned(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
     opened = _issue(target, texts, number)
-    state.seed("issues", opened)
+    sandbox.state.seed("issues", opened)
 
     def commented(at: int, body: str) -> dict[str, Any]:
         author = _account(texts["author.login"])
@@ -165,22 +188,22 @@ def bot_mentioned(state: State, target: Target, texts: Texts, number: int) -> Ev
         payload = _payload(target, texts, "demo/mention", comment=comment)
         return payload | {"issue": {**opened["issue"], "comments": 2}}
 
-    state.seed("issue_comment", commented(1, texts["earlier_comment.body"]))
+    sandbox.state.seed("issue_comment", commented(1, texts["earlier_comment.body"]))
     question = f"@{BOT.login} what should be done about this one? {texts['comment.body']}"
-    return _create(state, "issue_comment", commented(2, question), number)
+    return _create(sandbox.state, "issue_comment", commented(2, question), number)
 
 
-def pushed(state: State, target: Target, texts: Texts, number: int) -> Event:
-    _create_fallback_issue(state, target)
-    return _create(state, "push", {**_push(target, texts, number), "ref": texts["push.ref"]}, FALLBACK_ISSUE)
+def pushed(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
+    _create_fallback_issue(sandbox.state, target)
+    return _create(sandbox.state, "push", {**_push(target, texts, number), "ref": texts["push.ref"]}, FALLBACK_ISSUE)
 
 
-def deployed(state: State, target: Target, texts: Texts, number: int) -> Event:
-    _create_fallback_issue(state, target)
+def deployed(sandbox: Sandbox, target: Target, texts: Texts, number: int) -> Event:
+    _create_fallback_issue(sandbox.state, target)
     environment = texts["deployment.environment"]
     deployment = {"id": number, "environment": environment, "payload": {texts["deployment.payload_key"]: environment}}
     payload = _payload(target, texts, "deployment_status.created", deployment=deployment)
-    return _create(state, "deployment_status", payload, FALLBACK_ISSUE)
+    return _create(sandbox.state, "deployment_status", payload, FALLBACK_ISSUE)
 
 
 SCENARIOS = (
@@ -197,6 +220,11 @@ SCENARIOS = (
             *("guidance", "linked_issue.title", "linked_issue.body"),
         ),
         pull_request_opened,
+    ),
+    Scenario(
+        "other_places",
+        ("other.path", "other.name", "other.string", "other.comment", "other.message", "label.description"),
+        function_changed,
     ),
     Scenario(
         "reviews",

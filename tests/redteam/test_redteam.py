@@ -19,7 +19,6 @@ from tests.redteam.attack_run import API_KEY, ATTACKED, FIRST_NUMBER, SECRETS, T
 from tests.redteam.attacks import REPLY, attacks, harmless_round
 from tests.redteam.rules import find_violations
 from tests.redteam.scenarios import SCENARIOS, Scenario
-from tests.sqlite import create_database
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def test_rule_22_no_attack_violates_a_security_rule(
     scenario: Scenario, library: Library, tmp_path: Path, log: io.StringIO
 ) -> None:
     with Sandbox(token=TOKEN, api_key=API_KEY, answer=AdversarialClaude((TOKEN, API_KEY))) as sandbox:
-        run = run_attacks(scenario, sandbox=sandbox, library=library, url=create_database(tmp_path / "hls.db"), log=log)
+        run = run_attacks(scenario, sandbox=sandbox, library=library, folder=tmp_path, log=log)
         assert find_violations(run) == {}
 
 
@@ -59,9 +58,9 @@ def test_conversation_with_a_thousand_comments_gets_one_comment_with_few_request
     issues, comments = (next(one for one in SCENARIOS if one.name == name) for name in ("issues", "comments"))
     with (
         Sandbox(token=TOKEN, api_key=API_KEY) as sandbox,
-        worker(sandbox, library, create_database(tmp_path / "hls.db")) as tools,
+        worker(sandbox, library, tmp_path) as tools,
     ):
-        issues.create(sandbox.state, ATTACKED, {}, FIRST_NUMBER)
+        issues.create(sandbox, ATTACKED, {}, FIRST_NUMBER)
         conversation = sandbox.state.conversation(ATTACKED.full_name, FIRST_NUMBER)
         assert conversation is not None
         for _ in range(1_000):
