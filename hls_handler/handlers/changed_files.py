@@ -93,7 +93,7 @@ class Selection:
     """The numbered lines above hunks that the calls show, by path and index of the hunk."""
     second_sites: tuple[tuple[SecondSite, ...], ...] = ()
     """The other places of the repository that each call shows; () if there are none."""
-    unsearched: str = ""  # why HLS could not look for other places
+    unsearched: str = ""  # why HLS could not look for other places, or for lines above hunks
 
     @cached_property
     def patches(self) -> Mapping[str, Patch]:

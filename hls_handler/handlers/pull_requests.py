@@ -244,8 +244,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             attributes = None if problem else parse_attributes(context.attributes)
             if used or attributes is None or attributes.rules:
                 selection = select(tokens=tokens, attributes=attributes)
-            if limits.review.functions and not problem:
-                selection, problem = read_surroundings(
+            if limits.review.functions:
+                selection = read_surroundings(
                     selection,
                     reader.files_at(pull_request.head_sha),
                     limits.ignored_paths,

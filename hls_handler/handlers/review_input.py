@@ -165,15 +165,15 @@ def describe_context(facts: PullRequestFacts) -> str | None:
 
 def read_surroundings(
     selection: Selection, files: RepositoryFiles, ignored_paths: PathFilter, *, tokens: int, most: int
-) -> tuple[Selection, str]:
-    """Return the selection with the lines above its hunks and other places of the repository, and what is missing.
+) -> Selection:
+    """Return the selection with the lines above its hunks and other places of the repository, or why it has none.
 
     `files` are those of the head commit. Each call gets what its `tokens` have room for beside its patches, and at most
     `most` tokens of other places. So the patches and their division into calls do not change.
     """
     shown = dict.fromkeys(selection.files[part.file] for call in selection.calls for part in call)
     if not any(has_grammar(file.path) for file in shown):
-        return selection, ""
+        return selection
     searches = most > 0 and not files.no_mirror
     paths = [
         file.path
@@ -182,13 +182,10 @@ def read_surroundings(
     ][:MAX_READ_FILES]
     no_texts: Mapping[str, str] = {}
     texts, why = read_optional(lambda: files.texts(paths) if paths else no_texts, no_texts)
-    if why:
-        return selection, f"the lines above the hunks: {why}"
-    selection, why = read_optional(lambda: _with_lines_above(selection, texts, tokens=tokens), selection)
-    if why:
-        return selection, f"the lines above the hunks: {why}"
-    if not searches:
-        return replace(selection, unsearched=files.no_mirror if most else ""), ""
+    if not why:
+        selection, why = read_optional(lambda: _with_lines_above(selection, texts, tokens=tokens), selection)
+    if why or not searches:
+        return replace(selection, unsearched=why or (files.no_mirror if most else ""))
     changed = [
         ChangedSource(
             file.path, texts.get(file.path, ""), selection.patches[file.path], selection.shown_patches[file.path]
@@ -203,7 +200,7 @@ def read_surroundings(
     no_sites: tuple[SecondSite, ...] = ()
     sites, why = read_optional(lambda: find_second_sites(changed, search, files.texts), no_sites)
     selection = _with_second_sites(selection, sites, tokens=tokens, most=most)
-    return replace(selection, unsearched=why or files.no_mirror), ""
+    return replace(selection, unsearched=why or files.no_mirror)
 
 
 def _has_lines_above(selection: Selection, file: PatchedFile) -> bool:

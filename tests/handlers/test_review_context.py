@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import pytest
 
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 from hls_handler.events import PullRequest
-from hls_handler.handlers.changed_files import (
-    show_files,
-)
+from hls_handler.handlers.changed_files import show_files
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
@@ -26,7 +25,7 @@ from hls_handler.handlers.review_input import describe_context, read_surrounding
 from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
-from tests.engine.fakes import FakeReader
+from tests.engine.fakes import FakeReader, FakeRepositoryFiles
 from tests.handlers.world import event, fake_reader, file, finding, pull_request, pull_request_analysis, select
 
 HANDLER = PullRequestHandler()
@@ -108,7 +107,7 @@ def test_a_context_that_cannot_be_read_does_not_stop_the_review(error: StepFaile
     facts = gather(github)
     assert [(one.path, one.is_complete) for one in facts.coverage.files] == [("area.py", True), ("uv.lock", False)]
     assert [one.path for one in facts.files] == ["area.py"]
-    assert not any(call.startswith("head_files") for call in github.github.calls)
+    assert "head_files area.py" in github.github.calls
     assert describe_context(facts) == f"not guidance, linked issues and .gitattributes: {error}"
 
 
@@ -131,12 +130,23 @@ def test_lines_above_a_hunk_are_shown_beside_its_patch() -> None:
     assert shown.numbered.startswith("@@ -7,3 +7,3 @@\nR    7       x = 7\n")
 
 
+class UnreadableFiles(FakeRepositoryFiles):
+    def texts(self, paths: Collection[str]) -> Mapping[str, str]:
+        raise Permanent("403")
+
+
+def test_files_that_cannot_be_read_are_a_reason_why_other_places_are_missing() -> None:
+    files = UnreadableFiles(reader().github, pull_request().head_sha)
+    changed = read_surroundings(select(DEEP), files, EMPTY_PATH_FILTER, tokens=1_000, most=0)
+    assert (changed.calls, changed.unsearched) == (select(DEEP).calls, "403")
+
+
 def test_lines_above_take_only_the_room_that_patches_leave() -> None:
     selection = select(DEEP, tokens=1_000)
 
     def above(tokens: int) -> str:
         files = reader().files_at(pull_request().head_sha)
-        changed, _ = read_surroundings(selection, files, EMPTY_PATH_FILTER, tokens=tokens, most=0)
+        changed = read_surroundings(selection, files, EMPTY_PATH_FILTER, tokens=tokens, most=0)
         assert changed.calls == selection.calls
         return show_files(changed, changed.calls[0])[0].above
 
@@ -152,7 +162,7 @@ def test_lines_above_a_hunk_that_is_split_are_shown_with_its_first_part() -> Non
     files = fake_reader(pull_request(), head_files={"area.py": TEXT + "\n".join(added)}).files_at(
         pull_request().head_sha
     )
-    changed, _ = read_surroundings(selection, files, EMPTY_PATH_FILTER, tokens=900, most=0)
+    changed = read_surroundings(selection, files, EMPTY_PATH_FILTER, tokens=900, most=0)
     shown = [show_files(changed, call)[0].above.partition("\n")[0] for call in changed.calls]
     assert shown == ["R    1   def area(side):", "", ""]
 
