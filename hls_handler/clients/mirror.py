@@ -154,14 +154,14 @@ class Mirror:
         The content of a symbolic link is the path that it names. git cannot be asked for a path with a newline.
         """
         asked = [path for path in paths if "\n" not in path and not {"", ".", ".."} & set(path.split("/"))]
-        names = "".join(f"{name}\n" for name in (commit, *(f"{commit}:{path}" for path in asked)))
-        stdin = names.encode("utf-8", "replace")
+        names = "".join(f"{commit}:{path}\n" for path in asked)
+        stdin = f"{names}{commit}\n".encode("utf-8", "replace")  # git succeeds without the commit, so ask for it, too
         read = io.BytesIO(self._read(commit, ["cat-file", "--batch"], max_bytes=MAX_READ_BYTES, stdin=stdin).output)
         found: dict[str, bytes] = {}
-        for path in (None, *asked):  # the commit itself comes first
+        for path in asked:
             header = OBJECT.fullmatch(read.readline())
             content = read.read(int(header[2]) + 1) if header else b""
-            if path and header and header[1] == b"blob" and len(content) > int(header[2]):
+            if header and header[1] == b"blob" and len(content) > int(header[2]):
                 found[path] = content[:-1]
         return found
 
@@ -218,7 +218,7 @@ class Mirror:
             found = run_git(arguments, environ, timeout_s=READ_TIMEOUT_S, max_bytes=max_bytes, stdin=stdin)
         except OSError as exc:
             raise MirrorUnavailable(f"git cannot be started: {exc.strerror}") from exc
-        lacks_commit = found.output.startswith(f"{commit} missing".encode())
+        lacks_commit = found.output.endswith(f"{commit} missing\n".encode())
         if found.is_cut or (found.status in accepted and not lacks_commit):
             return found
         if found.status is None:
