@@ -107,6 +107,12 @@ def test_words_on_very_many_lines_are_left_out(world: World) -> None:
     assert len(world.open(commit).find_words(["often", "rare"])) == 500
 
 
+def test_a_line_of_a_megabyte_does_not_stop_the_search(world: World) -> None:
+    commit = world.origin.commit({"bundle.js": b"e.value;" * 120_000, "shop.js": b"tax(1)\n"})
+    words = ["value", "tax", *(f"absent_{number}" for number in range(38))]
+    assert world.open(commit).find_words(words) == (Hit("shop.js", 1, "tax"),)
+
+
 def test_text_is_cleaned_and_redacted_before_it_is_cut(world: World) -> None:
     key = b"-----BEGIN RSA PRIVATE KEY-----\n" + b"MIIEpAIBAAKCAQEA7\n" * 20 + b"-----END RSA PRIVATE KEY-----\n"
     commit = world.origin.commit({"a.py": b"a = 1\r\n" + key + b"b = 2\n"})
