@@ -120,8 +120,7 @@ class Workers:
                 self._leases.remove(lease)
             if finished is not None:
                 self._finished(finished)
-            self.wake(1)  # the next delivery of this conversation may start now
-            return
+            return  # to claim again: the next delivery of this conversation may start now
         idle_s = self._queue.seconds_until_due(concurrency=limits.concurrency)
         with self._woken:
             if self._wake_ups == seen:
