@@ -77,7 +77,9 @@ class HandlerJob:
             return facts
 
         facts = job.run_step(facts_codec(handler), 0, read)
-        job.store.interruptions.require(job.check_newest(_find_head(facts)))
+        head_sha = _find_head(facts)
+        if head_sha is not None:  # else the next call or write is the first effect, and its transaction checks this
+            job.store.interruptions.require(job.check_newest(head_sha))
         self._require_needed(facts)
         return facts
 
