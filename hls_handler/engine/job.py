@@ -87,7 +87,14 @@ class Codec(Generic[T]):
     def encode(self, value: T, *, index: int = 0, took_s: float = 0.0) -> Checkpoint:
         """Return the checkpoint, with credentials redacted in every string."""
         plain = map_strings(self.type_adapter.dump_python(value, mode="json"), redact, redact_code)
-        return Checkpoint(self.name, index, self.version, _JSON.dump_json(plain).decode(), took_s)
+        return self._to_checkpoint(_JSON.dump_json(plain), index, took_s)
+
+    def encode_redacted(self, value: T, *, index: int, took_s: float) -> Checkpoint:
+        """Return the checkpoint of a value in which credentials are already redacted."""
+        return self._to_checkpoint(self.type_adapter.dump_json(value), index, took_s)
+
+    def _to_checkpoint(self, value: bytes, index: int, took_s: float) -> Checkpoint:
+        return Checkpoint(self.name, index, self.version, value.decode(), took_s)
 
     def decode(self, step: Checkpoint | None) -> T | None:
         """Return the value; None if `step` is None, or was encoded with a version that is not readable."""
@@ -111,7 +118,7 @@ def map_strings(value: Any, change: Callable[[str], str], change_code: Callable[
     """Return the JSON tree with `change` applied to every string value, and `change_code` to those of `CODE_FIELDS`."""
     if isinstance(value, str):
         return change(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {
             key: map_strings(part, change_code if key in CODE_FIELDS else change, change_code)
             for key, part in value.items()
@@ -354,9 +361,9 @@ def encode_reply(answered: ValidReply, *, index: int) -> Checkpoint:
         lambda text: clean_and_redact(CodeText(text)),
     )
     reply = plain if plain == given else fit(plain, type(answered.reply))
-    lost = dict(answered.lost)
+    lost = {field: redact(text) for field, text in answered.lost.items()}
     stored = _StoredReply(answered.prompt_id, answered.reply_type, reply, answered.usage, answered.cached_at, lost)
-    return _REPLY.encode(stored, index=index, took_s=answered.usage.took_s)
+    return _REPLY.encode_redacted(stored, index=index, took_s=answered.usage.took_s)
 
 
 def decode_reply(step: Checkpoint | None, *, reply_type: str, model: type[Reply]) -> ValidReply | None:
