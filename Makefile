@@ -64,7 +64,7 @@ rounds: .venv/ready-dev ## review 2,000 generated pull requests with pushes, dis
 hostile: .venv/ready-dev ## send 10,000 hostile requests to the service (`make test` sends 1,000)
 	@HOSTILE_REQUESTS=10000 $(BIN)/python -m pytest -n0 tests/e2e/test_hostile.py
 
-eval: .venv/ready-dev ## ask Claude about the golden cases: EVAL="--runs 3 --judge MODEL --max-usd 2" (costs money)
+eval: .venv/ready-dev ## ask Claude about the golden cases: EVAL="--judge MODEL --max-usd 4" (costs money)
 	@$(BIN)/python -m tests.golden.evaluate $(EVAL)
 
 clean: ## remove .venv and test caches, but not data/

@@ -34,6 +34,7 @@ from hls_handler.handlers.reader import (
     Comparison,
     FileAtRef,
     NoLog,
+    RepositoryFiles,
     RepositoryLabel,
     RepositoryPermission,
     ReviewComment,
@@ -241,7 +242,7 @@ class FakeReader:
         issues = found.linked_issues if linked_issues else ()
         return replace(found, guidance=found.guidance if guidance else (), linked_issues=issues)
 
-    def files_at(self, sha: str) -> FakeRepositoryFiles:
+    def files_at(self, sha: str) -> RepositoryFiles:
         return FakeRepositoryFiles(self.github, sha)
 
     def permission(self, login: str) -> RepositoryPermission:

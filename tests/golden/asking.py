@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from hls_handler.analysis import (
-    Finding,
     IssueAnalysis,
     PullRequestAnalysis,
     Reply,
@@ -25,17 +25,18 @@ from hls_handler.analysis import (
     sum_usage,
 )
 from hls_handler.clients.claude import cost_usd
+from hls_handler.clients.github import ReadOnlyGithub
 from hls_handler.engine.active_config import Claude
 from hls_handler.errors import DependencyDown, ModelNotFound, Permanent
 from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.review.positions import Located
 from hls_handler.settings.model import Settings
-from hls_handler.trials.replay import StoredFacts
 from hls_handler.trials.sender import Sender
 from hls_handler.trials.trial import Trial
 from hls_handler.wording import add_usd
-from tests.golden.cases import Case, CaseError, IssueCase, Kind, PullRequestCase, WorkflowCase
+from tests.golden.cases import Case, CaseError, IssueCase, Kind, PullRequestCase, WorkflowCase, to_sentence
 from tests.golden.questions import to_question
 from tests.golden.scoring import (
     Match,
@@ -43,7 +44,7 @@ from tests.golden.scoring import (
     expected_of,
     find_candidates,
     find_matches,
-    locate,
+    find_posted,
     score_issue,
     score_review,
     score_workflow,
@@ -114,7 +115,7 @@ JUDGE_FILE = Path(__file__).with_name("judge.md")
 JUDGE_TOKENS = 4_000
 
 
-def judge_prompt(case: PullRequestCase, findings: Sequence[Finding], model: str) -> RenderedPrompt:
+def judge_prompt(case: PullRequestCase, findings: Sequence[Located], model: str) -> RenderedPrompt:
     """Return the question whether findings describe planted defects. Texts are JSON strings, so none can end early."""
     system = JUDGE_FILE.read_text(encoding="utf-8").strip()
     digest = sha256(system.encode()).hexdigest()[:6]
@@ -140,11 +141,26 @@ def judge_prompt(case: PullRequestCase, findings: Sequence[Finding], model: str)
             for number, defect in enumerate(case.defects)
         ],
         "findings": [
-            {"number": index, "path": one.path, "line": one.line, "title": one.title, "body": one.body}
+            {
+                "number": index,
+                "path": one.finding.path,
+                "line": None if one.line is None else one.finding.line,
+                "title": one.finding.title,
+                "body": one.finding.body,
+            }
             for index, one in enumerate(findings)
         ],
     }
     return RenderedPrompt(prompt, system, json.dumps(shown, indent=1), Judgement.model_json_schema())
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A case as the service would ask about it."""
+
+    case: Case
+    trial: Trial
+    without_excerpts: bool = False  # other places of the repository are left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +174,7 @@ class CaseResult:
     input_tokens: int  # with those of the prompt cache
     output_tokens: int
     cost_usd: float | None  # None if the price of a model is unknown
+    without_excerpts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,18 +184,32 @@ class Evaluator:
     settings: Settings
     library: Library
     claude: MeteredClaude
+    github: ReadOnlyGithub | None = None  # from which pull requests of public sets are read
     prompts: Mapping[str, str] = field(default_factory=dict)  # folder -> prompt: {"issues": "issues/strict"}
     model: str | None = None
     judge: str | None = None
 
-    def estimate_usd(self, case: Case) -> float | None:
+    def read(self, case: Case) -> tuple[Question, ...]:
+        """Read what the service would show Claude about a case, once for all runs.
+
+        A case that needs other places of the repository is a second question without them. Raises `HlsError`, and
+        `CaseError` if no prompt is used for the event.
+        """
+        source, name = to_question(case, self.settings, self.library, self.prompts, self.github)
+        trial, facts = Trial(source, self.library, name, DELIMITER_KEY), source.facts
+        if not isinstance(case, PullRequestCase) or not case.needs:
+            return (Question(case, trial),)
+        bare = replace(facts, selection=replace(facts.selection, second_sites=()))
+        other = replace(trial, source=replace(source, facts=bare))
+        return Question(case, trial), Question(case, other, without_excerpts=True)
+
+    def estimate_usd(self, question: Question) -> float | None:
         """Return what the calls about a case may cost, and the judge's; None if a price is unknown.
 
         All of `max_tokens` and a margin on the prompts are assumed, so that the true cost is lower.
         """
-        source, name = to_question(case, self.settings, self.library, self.prompts)
-        trial, upper_estimate = Trial(source, self.library, name, DELIMITER_KEY), self.claude.upper_estimate
-        parts = [self._with_model(one) for one in trial.render_requests()]
+        case, upper_estimate = question.case, self.claude.upper_estimate
+        parts = [self._with_model(one) for one in question.trial.render_requests()]
         # The verification shows parts of the patches, with a system prompt that is shorter than the first one.
         is_verified = isinstance(case, PullRequestCase) and VERIFY_PROMPT in self.library.prompts
         asked = [*parts, parts[0]] if is_verified else parts
@@ -190,23 +221,22 @@ class Evaluator:
         judged = replace(judged, cache_write_tokens=judged.cache_write_tokens + most.output_tokens)
         return add_usd([most.cost_usd, cost_usd(judged)])
 
-    def evaluate(self, case: Case) -> CaseResult:
+    def evaluate(self, question: Question) -> CaseResult:
         """Ask about a case and score the reply.
 
         Raises `OverBudget`, `StepFailed`, and `CaseError` for a prompt whose reply type cannot be scored.
         """
-        source, name = to_question(case, self.settings, self.library, self.prompts)
-        sender, problem = Sender(self.claude), None
+        case, sender, problem = question.case, Sender(self.claude), None
 
         def send(rendered: RenderedPrompt) -> ValidReply:
             return sender.send(self._with_model(rendered))
 
         try:
-            answered = Trial(source, self.library, name, DELIMITER_KEY).make_job(send).run()
+            answered = question.trial.make_job(send).run()
             # The first prompt has what the case expects; those that follow it have other reply types.
-            score = self._score(case, replace(source, facts=answered.facts), answered.answers[0], sender)
+            score = self._score(case, answered.facts, answered.answers[0], sender)
         except Permanent as exc:
-            problem, score = str(exc), Score((), expected_of(case), ())
+            problem, score = to_sentence(exc), Score((), expected_of(case), ())
         used = sum_usage([Usage("", cost_usd=0.0), *sender.usages])
         return CaseResult(
             name=case.name,
@@ -218,30 +248,31 @@ class Evaluator:
             input_tokens=used.all_input_tokens,
             output_tokens=used.output_tokens,
             cost_usd=used.cost_usd,
+            without_excerpts=question.without_excerpts,
         )
 
     def _with_model(self, rendered: RenderedPrompt) -> RenderedPrompt:
         return rendered if self.model is None else replace(rendered, prompt=replace(rendered.prompt, model=self.model))
 
-    def _score(self, case: Case, source: StoredFacts, answer: ValidReply, sender: Sender) -> Score:
+    def _score(self, case: Case, facts: Any, answer: ValidReply, sender: Sender) -> Score:
         reply = answer.reply
         match case, reply:
             case PullRequestCase(), PullRequestAnalysis():
-                located = locate(reply, source.facts, source.effective.findings)
+                posted = find_posted(reply, facts)
                 if self.judge is None:
-                    matches = find_matches(case, located.findings)
+                    matches = find_matches(case, posted.findings)
                 else:
-                    matches = self._judge(case, located.findings, sender)
-                return score_review(case, located, matches)
+                    matches = self._judge(case, posted.findings, sender)
+                return score_review(case, posted, matches)
             case IssueCase(), IssueAnalysis():
                 return score_issue(case, reply)
             case WorkflowCase(), WorkflowAnalysis():
-                return score_workflow(case, reply, source.facts)
+                return score_workflow(case, reply, facts)
             case _:
                 name = answer.prompt_id.partition("@")[0]
                 raise CaseError([f"the replies of {name} ({type(reply).__name__}) cannot be scored"])
 
-    def _judge(self, case: PullRequestCase, findings: Sequence[Finding], sender: Sender) -> frozenset[Match]:
+    def _judge(self, case: PullRequestCase, findings: Sequence[Located], sender: Sender) -> frozenset[Match]:
         candidates = find_candidates(case, findings)
         if not candidates:
             return frozenset()

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hls_handler.analysis import Category, IssueAnalysis, Severity, enum_values
+from hls_handler.errors import HlsError, with_remedy
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.review.patches import Hunk, Line, Side, parse_patch
 
@@ -32,6 +33,14 @@ class CaseError(Exception):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = tuple(problems)
+
+
+def to_sentence(exc: Exception) -> str:
+    """Return what an error says, in one line; of invalid data, the first problem."""
+    if isinstance(exc, ValidationError):
+        first = exc.errors(include_input=False, include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return " ".join((with_remedy(exc) if isinstance(exc, HlsError) else str(exc)).split())
 
 
 class _Part(BaseModel):
@@ -65,6 +74,14 @@ class Remark(_Part):
     place: Place
 
 
+class PublicPull(_Part):
+    """The pull request on GitHub that a case of a public set is about."""
+
+    repository: str  # "owner/name"
+    number: int
+    head: str = ""  # the reviewed commit; "" if it is the present head
+
+
 class PullRequestCase(_Part):
     name: str
     language: str
@@ -76,6 +93,7 @@ class PullRequestCase(_Part):
     traps: tuple[Remark, ...] = ()
     needs: tuple[Place, ...] = ()  # lines outside of the diff, one of which proves the defect; () if the diff does
     repository: Mapping[str, str] = {}  # path -> text after the change
+    public: PublicPull | None = None  # its repository, and an empty diff or description, are read from GitHub
 
     @property
     def kind(self) -> Kind:
@@ -135,7 +153,7 @@ def load_cases(folder: Path = FOLDER) -> tuple[Case, ...]:
                 content = {"name": path.stem, **yaml.safe_load(path.read_text(encoding="utf-8"))}
                 case = load(path, content)
             except (yaml.YAMLError, ValidationError, ValueError, TypeError) as exc:
-                problems.append(f"{kind}/{path.name}: {exc}")
+                problems.append(f"{kind}/{path.name}: {to_sentence(exc)}")
                 continue
             problems += [f"{kind}/{path.name}: {problem}" for problem in find_problems(case)]
             cases.append(case)

@@ -1,6 +1,7 @@
 """Reads two public sets of reviewed pull requests from a folder that the user supplies. Nothing of them is kept here.
 
-Neither set contains diffs: they are expected in `diffs/` of the folder, as README.md describes.
+The pull requests themselves are read from GitHub. ReviewBench is about earlier commits of them, of which GitHub lists
+no changed files: their diffs are expected in `diffs/` of the folder, as README.md describes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from hls_handler.analysis import Category, Severity
-from tests.golden.cases import CaseError, Defect, Place, PullRequestCase, parse_diff
+from tests.golden.cases import CaseError, Defect, Place, PublicPull, PullRequestCase, parse_diff, to_sentence
 
 Profile = Literal["strict", "core"]
 
@@ -22,6 +23,8 @@ STRICT = frozenset({"bug", "security", "concurrency", "data", "api"})
 CORE = STRICT | {"perf", "test_gap", "doc_defect"}
 PROFILES: Mapping[Profile, frozenset[str]] = {"strict": STRICT, "core": CORE}
 """Categories that count in each profile of Martian's benchmark (offline/analysis/score_profiles.py)."""
+
+ALL_COMMENTS = "all comments: without categories, there is no strict or core"
 
 T = TypeVar("T")
 
@@ -32,7 +35,7 @@ PULL_REQUEST_URL = re.compile(r"https://github\.com/([^/]+)/([^/]+)/pull/(\d+)")
 class PublicSet:
     name: str  # "martian (strict)"
     cases: tuple[PullRequestCase, ...]
-    without_diff: tuple[str, ...]  # files in `diffs/` that are missing; their cases are left out
+    without_diff: tuple[str, ...] = ()  # files in `diffs/` that are missing; their cases are left out
 
 
 class _Read(BaseModel):
@@ -45,7 +48,7 @@ LowerCase = Annotated[Severity, BeforeValidator(lambda value: value.lower() if i
 class _GoldenComment(_Read):
     comment: str
     severity: LowerCase  # "Low", "Medium", "High", "Critical"
-    category: str
+    category: str | None = None  # the set as it is published has none
 
 
 class _MartianPullRequest(_Read):
@@ -89,35 +92,43 @@ def load_martian(folder: Path, profile: Profile) -> PublicSet:
     """Read a checkout of https://github.com/withmartian/code-review-benchmark.
 
     A golden comment has neither file nor line, so only a judge can match it. A finding that describes a comment outside
-    of the profile is neither found nor invented. Raises `CaseError`, also for a checkout from before the categories.
+    of the profile is neither found nor invented. Without categories there are no profiles, and all comments are
+    expected. Raises `CaseError`.
     """
     comments = folder / "offline" / "golden_comments"
     files = sorted(comments.glob("*.json"))
     if not files:
         raise CaseError([f"{comments} has no JSON file; PATH is a checkout of withmartian/code-review-benchmark"])
+    pulls = [pull for path in files for pull in _read(_MARTIAN, path)]
+    has_profiles = all(comment.category for pull in pulls for comment in pull.comments)
     found: list[PullRequestCase] = []
-    for pull in (pull for path in files for pull in _read(_MARTIAN, path)):
+    for pull in pulls:
         named = PULL_REQUEST_URL.fullmatch(pull.url)
         if named is None:
             raise CaseError([f"{comments}: {pull.url!r} is not the address of a pull request"])
+        owner, repository, number = named.groups()
         defects = tuple(
             Defect(
                 about=comment.comment,
                 places=(),
                 categories=(),
                 severity=comment.severity,
-                expected=comment.category in PROFILES[profile],
+                expected=not has_profiles or comment.category in PROFILES[profile],
             )
             for comment in pull.comments
         )
-        found.append(_case("_".join(named.groups()), pull.pr_title, "", "", defects))
-    return _with_diffs(f"martian ({profile})", folder, found)
+        public = PublicPull(repository=f"{owner}/{repository}", number=int(number))
+        found.append(_case("_".join(named.groups()), pull.pr_title, "", "", defects, public))
+    return PublicSet(f"martian ({profile if has_profiles else ALL_COMMENTS})", tuple(found))
 
 
-def load_reviewbench(folder: Path) -> PublicSet:
-    """Read a checkout of https://github.com/review-bench/ReviewBench. Raises `CaseError`."""
+def load_reviewbench(folder: Path, manifest: str = "manifest.json") -> PublicSet:
+    """Read a checkout of https://github.com/review-bench/ReviewBench. Raises `CaseError`.
+
+    `manifest` is that of all pull requests, or of the test set of 25: "test/test.json".
+    """
     found: list[PullRequestCase] = []
-    for pull in _read(_MANIFEST, folder / "corpus" / "manifest.json"):
+    for pull in _read(_MANIFEST, folder / "corpus" / manifest):
         key = f"{pull.nwo.replace('/', '_', 1)}_{pull.pr_number}-{pull.head[:8]}"
         defects = tuple(
             Defect(
@@ -129,12 +140,16 @@ def load_reviewbench(folder: Path) -> PublicSet:
             for finding in _read(_FINDINGS, folder / "golden" / f"{key}.json").findings
             if finding.tp_fp == "tp"
         )
-        found.append(_case(key, pull.title, pull.body or "", pull.language or "", defects))
-    return _with_diffs("reviewbench", folder, found)
+        public = PublicPull(repository=pull.nwo, number=pull.pr_number, head=pull.head)
+        found.append(_case(key, pull.title, pull.body or "", pull.language or "", defects, public))
+    return _with_diffs("reviewbench" if manifest == "manifest.json" else "reviewbench (test set)", folder, found)
 
 
-def _case(name: str, title: str, body: str, language: str, defects: tuple[Defect, ...]) -> PullRequestCase:
-    return PullRequestCase(name=name, language=language, title=title, description=body, files=(), defects=defects)
+def _case(
+    name: str, title: str, body: str, language: str, defects: tuple[Defect, ...], public: PublicPull
+) -> PullRequestCase:
+    given = {"name": name, "language": language, "title": title, "description": body}
+    return PullRequestCase(**given, files=(), defects=defects, public=public)
 
 
 def _with_diffs(name: str, folder: Path, cases: Sequence[PullRequestCase]) -> PublicSet:
@@ -161,4 +176,4 @@ def _read(adapter: TypeAdapter[T], path: Path) -> T:
     try:
         return adapter.validate_json(path.read_bytes())
     except (OSError, ValidationError) as exc:
-        raise CaseError([f"{path} cannot be read: {exc}"]) from exc
+        raise CaseError([f"{path} cannot be read: {to_sentence(exc)}"]) from exc

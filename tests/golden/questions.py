@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from hls_handler.ci.steps import WorkflowStep
-from hls_handler.events import Event
+from hls_handler.clients.github import ReadOnlyGithub
+from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.reader import ChangedFile, WorkflowJob
+from hls_handler.handlers.reader import (
+    ChangedFile,
+    Reader,
+    RepositoryFiles,
+    RepositoryLabel,
+    ReviewContext,
+    WorkflowJob,
+)
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Repository, Settings
 from hls_handler.trials.replay import StoredFacts, read_facts
 from tests.engine.fakes import FakeReader
-from tests.golden.cases import Case, CaseError, IssueCase, PullRequestCase, WorkflowCase
+from tests.golden.cases import Case, CaseError, IssueCase, PublicPull, PullRequestCase, WorkflowCase
 from tests.handlers.events import RUN, START, job, run_event
-from tests.handlers.world import event, fake_reader, issue, pull_request
+from tests.handlers.world import count_changes, event, fake_reader, issue, pull_request
 
 REPOSITORY = "octo/hello"  # the repository of the events of tests/handlers
 
 
 def to_question(
-    case: Case, settings: Settings, library: Library, prompts: Mapping[str, str]
+    case: Case, settings: Settings, library: Library, prompts: Mapping[str, str], github: ReadOnlyGithub | None = None
 ) -> tuple[StoredFacts, str]:
     """Return the facts of a case, and the name of the first prompt.
 
     `prompts` maps a folder to the prompt to use: {"issues": "issues/strict"}.
 
-    Without an entry, it is the prompt that the service would use for the event. Raises `CaseError` if there is none.
+    Without an entry, it is the prompt that the service would use for the event. Raises `CaseError` if there is none,
+    and what GitHub raises about a pull request of a public set.
     """
-    event, reader = _to_event(case)
+    if isinstance(case, PullRequestCase) and case.public is not None:
+        assert github is not None
+        event, reader = _read_event(case, case.public, github)
+    else:
+        event, reader = _to_event(case)
     handler, effective = handler_for(event.name), find_effective_settings(settings)
     prompt = prompts.get(handler.family) or _find_prompt(event.key, effective, library)
     return read_facts(event, reader, settings, library, effective, prompt), prompt
@@ -54,16 +69,45 @@ def _find_prompt(event_key: str, effective: EffectiveSettings, library: Library)
     return names[0]
 
 
+@dataclass
+class _PublicReader(FakeReader):
+    """Reads from GitHub what is beside the pull request: its repository at the head commit, guidance, issues."""
+
+    public: Reader
+
+    def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
+        return self.public.review_context(number, base_ref, guidance=guidance, linked_issues=linked_issues)
+
+    def files_at(self, sha: str) -> RepositoryFiles:
+        return self.public.files_at(sha)
+
+    def labels(self) -> tuple[RepositoryLabel, ...]:
+        return self.public.labels()
+
+
+def _read_event(case: PullRequestCase, public: PublicPull, github: ReadOnlyGithub) -> tuple[Event, FakeReader]:
+    """Read a pull request as if it were just opened; with the head, description and diff of the set if that has them.
+
+    Its labels are left out, because people set them after the review.
+    """
+    name, payload = github.opened(public.repository, public.number)
+    opened, reader = parse_event(name, "guid", json.dumps(payload).encode()), github.reader(public.repository)
+    if opened.pull_request is None:
+        raise CaseError([f"{case.name}: {public.repository}#{public.number} is not a pull request"])
+    files = case.files or reader.files(public.number)
+    before = {"state": "open", "locked": False, "draft": False, "merged": False, "labels": ()}
+    changes: dict[str, Any] = {**before, **count_changes(files)}
+    if public.head:
+        changes |= {"head_sha": public.head, "title": case.title, "body": case.description}
+    pull = replace(opened.pull_request, **changes)
+    fake = fake_reader(pull, files).github
+    return replace(opened, pull_request=pull, is_recent=True), _PublicReader(fake, reader)
+
+
 def _to_event(case: Case) -> tuple[Event, FakeReader]:
     match case:
         case PullRequestCase():
-            pull = pull_request(
-                title=case.title,
-                body=case.description,
-                additions=sum(file.additions for file in case.files),
-                deletions=sum(file.deletions for file in case.files),
-                changed_files=len(case.files),
-            )
+            pull = pull_request(title=case.title, body=case.description, **count_changes(case.files))
             return event(pull), fake_reader(pull, case.files, head_files=case.repository)
         case IssueCase():
             opened = issue(title=case.title, body=case.body, labels=())

@@ -1,17 +1,21 @@
-"""The results of an evaluation: figures by run, a table of one or two evaluations, and a JSON file."""
+"""The results of an evaluation: figures by run, tables, and a JSON file."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean, stdev
 
 from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.wording import add_usd, count
 from tests.golden.asking import CaseResult
-from tests.golden.cases import CaseError
+from tests.golden.cases import CaseError, to_sentence
+
+T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+"""The 97.5% quantiles of Student's t distribution for 2 to 10 runs. For more runs the last one is used."""
 
 Run = tuple[CaseResult, ...]
 
@@ -38,7 +42,7 @@ def load(path: Path) -> Evaluation:
     try:
         return _EVALUATION.validate_json(path.read_bytes())
     except (OSError, ValidationError) as exc:
-        raise CaseError([f"{path} is not the result of an evaluation: {exc}"]) from exc
+        raise CaseError([f"{path} is not the result of an evaluation: {to_sentence(exc)}"]) from exc
 
 
 def _figures(run: Run) -> Mapping[str, float | None]:
@@ -81,7 +85,7 @@ def _sum(numbers: Iterable[float]) -> float:
 
 
 def format_table(*evaluations: Evaluation) -> str:
-    """Return the figures of each evaluation, one column each: the mean of its runs, and their range.
+    """Return the figures of each evaluation, one column each: the mean of its runs with its 95% confidence interval.
 
     Runs that were stopped do not count, unless there is no other.
     """
@@ -102,14 +106,14 @@ def _column(evaluation: Evaluation) -> Mapping[str, str]:
 
 
 def _format(values: Sequence[float | None]) -> str:
-    """Return "12", or for values that differ the mean and the range: "12.3 (11 to 14)"."""
+    """Return "12", or for values that differ the mean and half of its interval: "12.3 ± 1.2"."""
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return "-"
-    low, high = min(known), max(known)
-    if low == high:
-        return _number(low)
-    return f"{_number(sum(known) / len(known))} ({_number(low)} to {_number(high)})"
+    if min(known) == max(known):
+        return _number(known[0])
+    t = T_QUANTILES[min(len(known), len(T_QUANTILES) + 1) - 2]
+    return f"{_number(mean(known))} ± {_number(t * stdev(known) / len(known) ** 0.5)}"
 
 
 def _number(value: float) -> str:
@@ -141,21 +145,44 @@ def _details(result: CaseResult) -> Iterator[str]:
 def format_comparison(old: Evaluation, new: Evaluation) -> str:
     """Return a table of the cases that both evaluations have, and a line for each defect whose result changed."""
     shared = {result.name for run in old.runs for result in run} & {result.name for run in new.runs for result in run}
-    before, after = _only(old, shared), _only(new, shared)
     lines = [f"{count(len(shared), 'case')} in both; left: {old.began}, right: {new.began}"]
     if old.judge != new.judge:
         lines.append(f"the judges differ ({old.judge or 'none'}, {new.judge or 'none'}), so the figures do not compare")
-    lines += [format_table(before, after), ""]
+    return "\n".join([*lines, *_compare(select(old, names=shared), select(new, names=shared))]).rstrip()
+
+
+def format_excerpts(evaluation: Evaluation) -> str:
+    """Return the comparison of the cases that were asked without excerpts, too; "" if there are none."""
+    without = select(evaluation, without_excerpts=True)
+    names = {result.name for run in without.runs for result in run}
+    if not names:
+        return ""
+    title = f"{count(len(names), 'case')} about other places; left: without excerpts of them, right: with"
+    return "\n".join([title, *_compare(without, select(evaluation, names=names))]).rstrip()
+
+
+def select(
+    evaluation: Evaluation, *, names: Collection[str] | None = None, without_excerpts: bool = False
+) -> Evaluation:
+    """Return the results with excerpts, or of the questions without; of all cases, or of the named ones."""
+    runs = tuple(
+        tuple(
+            result
+            for result in run
+            if result.without_excerpts == without_excerpts and (names is None or result.name in names)
+        )
+        for run in evaluation.runs
+    )
+    return replace(evaluation, runs=runs)
+
+
+def _compare(before: Evaluation, after: Evaluation) -> Iterator[str]:
+    yield format_table(before, after)
+    yield ""
     rates_before, rates_after = _found_rates(before), _found_rates(after)
     for name in sorted(rates_before.keys() & rates_after.keys()):
         if rates_before[name] != rates_after[name]:
-            lines.append(f"{name}: found in {rates_before[name]:.0%} of the runs, now in {rates_after[name]:.0%}")
-    return "\n".join(lines).rstrip()
-
-
-def _only(evaluation: Evaluation, names: set[str]) -> Evaluation:
-    runs = tuple(tuple(result for result in run if result.name in names) for run in evaluation.runs)
-    return replace(evaluation, runs=runs)
+            yield f"{name}: found in {rates_before[name]:.0%} of the runs, now in {rates_after[name]:.0%}"
 
 
 def _found_rates(evaluation: Evaluation) -> Mapping[str, float]:

@@ -1,8 +1,8 @@
 """Compares Claude's reply about a golden case with what a good reply contains. Pure.
 
 Without a judge, a finding describes a planted defect if it names the same file and side, is at most `MAX_DISTANCE`
-lines away, and has one of the defect's categories. A judge decides instead about the findings that `find_candidates`
-returns.
+lines away, and has one of the defect's categories; of a finding without a line, file and category count. A judge
+decides instead about the findings that `find_candidates` returns.
 """
 
 from __future__ import annotations
@@ -10,32 +10,27 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from hls_handler.analysis import Finding, IssueAnalysis, PullRequestAnalysis, Reply, WorkflowAnalysis, is_worth_saying
+from hls_handler.analysis import IssueAnalysis, PullRequestAnalysis, Reply, WorkflowAnalysis, is_worth_saying
 from hls_handler.handlers.failed_steps import find_quoted_line
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
-from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.workflows import WorkflowFacts
-from hls_handler.review.patches import Patch, parse_numbered
-from hls_handler.review.positions import RANK, letters_of, merge_located
-from hls_handler.review.positions import locate as find_place
-from hls_handler.settings.model import Findings
+from hls_handler.review.positions import RANK, Located, letters_of, locate
 from tests.golden.cases import Defect, IssueCase, Place, PullRequestCase, WorkflowCase
 
 MAX_DISTANCE = 3
 MAX_CANDIDATE_DISTANCE = 10  # lines; only for a judge, who reads what the finding says
 
 Match = tuple[int, int]
-"""(index of the defect, index of the finding in `Located.findings`)"""
+"""(index of the defect, index of the finding in `Posted.findings`)"""
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
-    """The findings of a reply above the thresholds of the settings, at the lines that they quote."""
+class Posted:
+    """The findings of a review as the service would post them: moved, merged, without refuted ones."""
 
-    findings: tuple[Finding, ...]  # as the service would post them: moved and merged
-    reported: int  # before merging, those without a line included
-    exact: int  # reported at the very line that they quote
-    unanchored: int  # their quote is nowhere, or at several lines
+    findings: tuple[Located, ...]
+    reported: int = 0  # findings of the reply above the thresholds of the settings
+    exact: int = 0  # of these, at the very line that they quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,69 +43,71 @@ class Score:
     understated: tuple[str, ...] = ()  # found, with a lower severity than expected
     reported: int = 0
     exact: int = 0
-    unanchored: int = 0
+    unanchored: int = 0  # posted without a line
 
 
-def locate(reply: PullRequestAnalysis, facts: PullRequestFacts, thresholds: Findings) -> Located:
-    """Return the findings that the service would post. Those that `facts` has as refuted are left out."""
-    patches = {file.path: parse_numbered(file.numbered) for file in facts.files}
+def find_posted(reply: PullRequestAnalysis, facts: PullRequestFacts) -> Posted:
+    """Return the findings that the service would post. `facts` are those after the second look at the reply."""
+    found, patches = facts.with_reply(reply).found, facts.selection.shown_patches
     reported = [
         finding
         for finding in reply.findings
-        if RANK[finding.severity] <= RANK[thresholds.min_severity] and finding.confidence >= thresholds.min_confidence
+        if RANK[finding.severity] <= RANK[facts.shown.min_severity] and finding.confidence >= facts.shown.min_confidence
     ]
-    located = [find_place(finding, patches) for finding in reported]
-    shown = PullRequestHandler().comment_variables(facts, reply)["findings"]
-    assert isinstance(shown, tuple)
-    posted = {(finding.path, finding.side, finding.line, finding.category) for finding in shown}
-    merged = (one.finding for one in merge_located(located) if one.line is not None)
-    findings = tuple(one for one in merged if (one.path, one.side, one.line, one.category) in posted)
-    exact = sum(_is_exact(finding, patches) for finding in reported)
-    return Located(findings, len(reported), exact, sum(one.line is None for one in located))
+    lines = [locate(finding, patches).line for finding in reported]
+    exact = sum(
+        line is not None and (line.side, line.number) == (finding.side, finding.line)
+        for finding, line in zip(reported, lines, strict=True)
+    )
+    without_file = (Located(finding, None, is_shown=False) for finding in found.unlocated)
+    return Posted((*(located for _, located in found.raised), *without_file), len(reported), exact)
 
 
-def _is_exact(finding: Finding, patches: Mapping[str, Patch]) -> bool:
-    line = find_place(finding, patches).line
-    return line is not None and (line.side, line.number) == (finding.side, finding.line)
-
-
-def find_matches(case: PullRequestCase, findings: Sequence[Finding]) -> frozenset[Match]:
+def find_matches(case: PullRequestCase, findings: Sequence[Located]) -> frozenset[Match]:
     """Return the findings that describe a planted defect, without a judge."""
     return frozenset(
         (number, index)
         for number, defect in enumerate(case.defects)
-        for index, finding in enumerate(findings)
-        if _distance(defect.places, finding) <= MAX_DISTANCE
-        and (not defect.categories or finding.category in defect.categories)
+        for index, one in enumerate(findings)
+        if _is_near(defect.places, one, MAX_DISTANCE)
+        and (not defect.categories or one.finding.category in defect.categories)
     )
 
 
-def find_candidates(case: PullRequestCase, findings: Sequence[Finding]) -> frozenset[Match]:
+def find_candidates(case: PullRequestCase, findings: Sequence[Located]) -> frozenset[Match]:
     """Return the findings that a judge compares with a planted defect."""
     return frozenset(
         (number, index)
         for number, defect in enumerate(case.defects)
-        for index, finding in enumerate(findings)
-        if not defect.places or _distance(defect.places, finding) <= MAX_CANDIDATE_DISTANCE
+        for index, one in enumerate(findings)
+        if not defect.places or _is_near(defect.places, one, MAX_CANDIDATE_DISTANCE)
     )
 
 
-def _distance(places: Iterable[Place], finding: Finding) -> float:
-    """Return the number of lines between a finding and the nearest place; infinity without one in this file."""
+def _is_near(places: Iterable[Place], located: Located, most: int) -> bool:
+    """Return whether a finding is at most so many lines from a place; without a line, whether it is in its file."""
+    if located.line is None:
+        return any(place.path == located.finding.path for place in places)
+    return _distance(places, located) <= most
+
+
+def _distance(places: Iterable[Place], located: Located) -> float:
+    """Return the lines between a finding and the nearest place; infinity without a line, or a place in its file."""
+    finding = located.finding
     first = finding.start_line or finding.line
     return min(
         (
             max(first - place.line, (place.start_line or place.line) - finding.line, 0)
             for place in places
-            if (place.path, place.side) == (finding.path, finding.side)
+            if located.line is not None and (place.path, place.side) == (finding.path, finding.side)
         ),
         default=float("inf"),
     )
 
 
-def score_review(case: PullRequestCase, located: Located, matches: Collection[Match]) -> Score:
+def score_review(case: PullRequestCase, posted: Posted, matches: Collection[Match]) -> Score:
     """Score the findings of a review. One finding counts as one defect; a second one about it is not invented."""
-    findings = located.findings
+    findings = posted.findings
     found = _pair(case.defects, findings, matches)
     expected = {number: defect for number, defect in enumerate(case.defects) if defect.expected}
     described = {index for _, index in matches}
@@ -128,15 +125,15 @@ def score_review(case: PullRequestCase, located: Located, matches: Collection[Ma
         understated=tuple(
             case.defects[number].about
             for number, index in found.items()
-            if number in expected and RANK[findings[index].severity] > RANK[case.defects[number].severity]
+            if number in expected and RANK[findings[index].finding.severity] > RANK[case.defects[number].severity]
         ),
-        reported=located.reported,
-        exact=located.exact,
-        unanchored=located.unanchored,
+        reported=posted.reported,
+        exact=posted.exact,
+        unanchored=sum(one.line is None for one in findings),
     )
 
 
-def _pair(defects: Sequence[Defect], findings: Sequence[Finding], matches: Collection[Match]) -> dict[int, int]:
+def _pair(defects: Sequence[Defect], findings: Sequence[Located], matches: Collection[Match]) -> dict[int, int]:
     """Return {defect: finding}, the nearest first, so that no finding counts twice."""
     pairs: dict[int, int] = {}
     nearest_first = sorted(matches, key=lambda match: (_distance(defects[match[0]].places, findings[match[1]]), match))
@@ -146,9 +143,10 @@ def _pair(defects: Sequence[Defect], findings: Sequence[Finding], matches: Colle
     return pairs
 
 
-def _describe(finding: Finding, case: PullRequestCase) -> str:
-    trap = next((trap for trap in case.traps if _distance([trap.place], finding) <= MAX_DISTANCE), None)
-    return f"{finding.path}:{finding.line} {finding.title}{'' if trap is None else f' (trap: {trap.about})'}"
+def _describe(located: Located, case: PullRequestCase) -> str:
+    trap = next((trap for trap in case.traps if _distance([trap.place], located) <= MAX_DISTANCE), None)
+    place = located.finding.path if located.line is None else f"{located.finding.path}:{located.finding.line}"
+    return f"{place} {located.finding.title}{'' if trap is None else f' (trap: {trap.about})'}"
 
 
 def score_issue(case: IssueCase, reply: IssueAnalysis) -> Score:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import pytest
 
 from hls_handler.analysis import FindingVerdicts, PullRequestAnalysis
 from hls_handler.cli.options import connect_claude
-from hls_handler.errors import DependencyDown
+from hls_handler.errors import DependencyDown, PromptError
 from hls_handler.prompting.prompt import Library
 from hls_handler.sandbox.claude import Asked
 from hls_handler.sandbox.server import Sandbox
@@ -23,7 +23,7 @@ from tests.engine.world import settings
 from tests.golden import report
 from tests.golden.asking import JUDGE_FILE, CaseResult, Evaluator, MeteredClaude, OverBudget
 from tests.golden.cases import Case, CaseError, PullRequestCase, WorkflowCase, load_cases
-from tests.golden.evaluate import evaluate_runs, format_evaluation, main
+from tests.golden.evaluate import evaluate_runs, format_evaluation, main, read_questions
 from tests.golden.scoring import Score
 
 REPLIES = Path(__file__).with_name("replies")
@@ -66,7 +66,8 @@ def _do_not_pause(seconds: float) -> None:
 
 def evaluate(evaluator: Evaluator, *names: str, times: int = 1) -> report.Evaluation:
     cases = [case for case in CASES if not names or case.name in names]
-    runs, stopped = evaluate_runs(evaluator, cases, times, show=lambda _line: None)
+    questions = read_questions(evaluator, cases, show=print)
+    runs, stopped = evaluate_runs(evaluator, questions, times, show=lambda _line: None)
     return report.Evaluation("2026-11-23T09:00:00+00:00", ("golden",), evaluator.judge, runs, stopped)
 
 
@@ -149,9 +150,10 @@ def test_judge_decides_which_findings_describe_a_defect(sandbox: Sandbox, librar
 def test_budget_cannot_be_kept_if_the_price_is_unknown(sandbox: Sandbox, library: Library) -> None:
     with connected(sandbox, library, model="claude-poet-9") as evaluator:
         evaluator.claude.max_usd = 1.0
-        assert evaluator.estimate_usd(find("go-worker-pool")) is None
+        (question,) = evaluator.read(find("go-worker-pool"))
+        assert evaluator.estimate_usd(question) is None
         with pytest.raises(OverBudget, match="the price of claude-poet-9 is unknown, so --max-usd cannot be kept"):
-            evaluator.evaluate(find("go-worker-pool"))
+            evaluator.evaluate(question)
 
 
 # --- errors, and the settings ----------------------------------------------------------------------------------------
@@ -159,6 +161,11 @@ def test_budget_cannot_be_kept_if_the_price_is_unknown(sandbox: Sandbox, library
 
 def find(name: str) -> Case:
     return next(case for case in CASES if case.name == name)
+
+
+def ask(evaluator: Evaluator, name: str) -> CaseResult:
+    (question,) = evaluator.read(find(name))
+    return evaluator.evaluate(question)
 
 
 def with_fake(library: Library, claude: FakeClaude, **parts: Any) -> Evaluator:
@@ -174,11 +181,11 @@ def test_claude_is_asked_again_after_pauses(library: Library) -> None:
     review = recorded_review("rust-lock-order")
     fake = FakeClaude([CLAUDE_DOWN, CLAUDE_DOWN, review, FindingVerdicts(verdicts=[])])
     claude = MeteredClaude(fake, None, pause=pauses.append)
-    result = Evaluator(settings(), library, claude).evaluate(find("rust-lock-order"))
+    result = ask(Evaluator(settings(), library, claude), "rust-lock-order")
     assert (len(result.score.found), pauses) == (1, [5.0, 20.0])
     claude = MeteredClaude(FakeClaude([CLAUDE_DOWN]), None, pause=pauses.append)
     with pytest.raises(DependencyDown, match="Claude answered 529"):
-        Evaluator(settings(), library, claude).evaluate(find("rust-lock-order"))
+        ask(Evaluator(settings(), library, claude), "rust-lock-order")
     assert pauses[2:] == [5.0, 20.0, 60.0]
 
 
@@ -189,11 +196,11 @@ def test_results_before_an_error_are_kept(library: Library) -> None:
     def show(_line: str) -> None:
         evaluator.claude.max_usd = 0.05  # at the second case
 
-    cases = [find("go-worker-pool"), find("clean-go-defer-loop")]
-    runs, stopped = evaluate_runs(evaluator, cases, 2, show=show)
+    questions = read_questions(evaluator, [find("go-worker-pool"), find("clean-go-defer-loop")], show=print)
+    runs, stopped = evaluate_runs(evaluator, questions, 2, show=show)
     assert [[one.name for one in run] for run in runs] == [["go-worker-pool"]]
     assert stopped == (
-        "run 1 stopped after 1 of 2 cases: the next call may cost 0.0500 USD, and 0.0499 USD are left; "
+        "run 1 stopped after 1 of 2 questions: the next call may cost 0.0500 USD, and 0.0499 USD are left; "
         "spent in all: 0.0001 USD"
     )
     text = format_evaluation(report.Evaluation("now", ("golden",), None, runs, stopped))
@@ -205,7 +212,7 @@ def test_finding_that_the_verification_refutes_does_not_count(library: Library) 
     refuted = FindingVerdicts.model_validate({"verdicts": [{"number": 1, "facts": [fact], "agrees": False}]})
     first, *others = RECORDED["go-worker-pool"]["replies"][0]["findings"]
     review = recorded_review("go-worker-pool", findings=[first | {"confidence": 0.6}, *others])
-    result = with_fake(library, FakeClaude([review, refuted])).evaluate(find("go-worker-pool"))
+    result = ask(with_fake(library, FakeClaude([review, refuted])), "go-worker-pool")
     assert (len(result.score.found), len(result.score.missed), result.score.reported) == (1, 1, 2)
 
 
@@ -231,14 +238,31 @@ FIRST = report.Evaluation(
 )
 
 
-def test_figures_of_several_runs_are_mean_and_range_without_the_incomplete_run() -> None:
+def test_figures_of_several_runs_are_mean_and_interval_without_the_incomplete_run() -> None:
     lines = report.format_table(FIRST).split("\n")
-    assert lines[1] == "found                                     1.5 (1 to 2)"
-    assert lines[2] == "missed                                    1.5 (1 to 2)"
+    assert lines[1] == "found                                        1.5 ± 6.4"
     assert lines[-3:] == [
         "input tokens                                     2,000",
-        "output tokens                         300 (200 to 400)",
+        "output tokens                            300 ± 1,270.6",
         "cost, USD                                       0.0020",
+    ]
+    five = [(result("a", *"12345"[:number]),) for number in (1, 2, 3, 4, 5)]
+    lines = report.format_table(replace(FIRST, runs=tuple(five))).split("\n")
+    assert lines[1] == "found                                          3 ± 2.0"  # 2.776 · 1.581 / √5
+
+
+def test_case_about_other_places_is_asked_without_them_too(library: Library) -> None:
+    case = next(case for case in load_cases() if case.name == "go-session-nil")
+    review = PullRequestAnalysis.model_validate({**RECORDED["rust-lock-order"]["replies"][0], "findings": []})
+    claude = FakeClaude([review])
+    evaluator = with_fake(library, claude)
+    runs, stopped = evaluate_runs(evaluator, read_questions(evaluator, [case], show=print), 1, show=print)
+    assert ["Other places" in one.task for one in claude.asked] == [True, False]
+    assert [one.without_excerpts for one in runs[0]] == [False, True]
+    table = report.format_excerpts(report.Evaluation("now", ("golden",), None, runs, stopped)).split("\n")
+    assert table[:2] == [
+        "1 case about other places; left: without excerpts of them, right: with",
+        "planted defects                                      1                       1",
     ]
 
 
@@ -267,15 +291,8 @@ def test_results_are_read_as_written(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def config(sandbox: Sandbox, tmp_path: Path) -> Path:
-    path = tmp_path / "hls.yaml"
-    path.write_text(
-        f"github: {{token: {'t' * 40}, webhook_secret: {'s' * 40}}}\n"
-        f"claude: {{api_key: {sandbox.api_key}, base_url: {sandbox.claude_url}}}\n"
-        "repositories: [{name: octo/hello}]\n",
-        encoding="utf-8",
-    )
-    return path
+def config(sandbox: Sandbox, write_config: Callable[[Sandbox], Path]) -> Path:
+    return write_config(sandbox)
 
 
 def run(library: Library, *arguments: str) -> int:
@@ -289,12 +306,12 @@ def test_command_prints_the_estimate_the_progress_and_the_table(
     arguments = ["--config", str(config), "--output", str(output), "--cases", "rust-lock*", "clean-sql*"]
     assert run(library, *arguments, "--runs", "2") == 0
     lines = capsys.readouterr().out.split("\n")
-    assert re.fullmatch(r"2 cases, 2 runs; estimated cost: at most 0\.0[0-9]{3} USD", lines[0])
+    assert re.fullmatch(r"2 questions, 2 runs; estimated cost: at most 0\.0[0-9]{3} USD", lines[0])
     assert lines[1] == "run 1, 1 of 2: clean-sql-partial-index: found 0, missed 0, invented 0"
     assert "found                                                1" in lines
     assert lines[-2] == f"written to {output}"
     assert len(report.load(output).runs) == 2
-    assert run(library, *arguments, "--compare", str(output)) == 0
+    assert run(library, *arguments, "--runs", "1", "--compare", str(output)) == 0
     assert "2 cases in both; left: " in capsys.readouterr().out
 
 
@@ -304,7 +321,7 @@ def test_command_with_estimate_asks_nothing(
     asked = len(sandbox.requests.all())
     output = tmp_path / "eval.json"
     assert run(library, "--config", str(config), "--output", str(output), "--estimate") == 0
-    assert capsys.readouterr().out.startswith("66 cases, 1 run; estimated cost: at most ")
+    assert capsys.readouterr().out.startswith("81 questions, 5 runs; estimated cost: at most ")
     assert (len(sandbox.requests.all()), output.exists()) == (asked, False)
 
 
@@ -313,7 +330,7 @@ def test_command_with_estimate_asks_nothing(
     [
         (["--cases", "cobol-*"], "no case matches cobol-*"),
         (["--set", "martian:x"], "--set martian needs --judge MODEL, because its comments have neither file nor line"),
-        (["--set", "other:x"], "--set other:x: it is martian:PATH or reviewbench:PATH"),
+        (["--set", "other:x"], "--set other:x: it is martian:PATH, reviewbench:PATH or reviewbench-test:PATH"),
         (["--compare", "missing.json"], "missing.json is not the result of an evaluation: "),
     ],
 )
@@ -322,3 +339,11 @@ def test_command_reports_wrong_options(
 ) -> None:
     assert main(["--config", str(config), *arguments]) == 2
     assert capsys.readouterr().err.startswith(problem)
+
+
+def test_command_reports_an_error_in_one_line(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def load_broken_prompts(_settings: object) -> Library:
+        raise PromptError(["issues/analyze.j2: no such block", "base.j2: it is empty"])
+
+    assert main(["--config", str(config)], load_prompts=load_broken_prompts) == 2
+    assert capsys.readouterr().err == "issues/analyze.j2: no such block base.j2: it is empty\n"

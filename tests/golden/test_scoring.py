@@ -8,15 +8,18 @@ import pytest
 
 from hls_handler.analysis import Finding, WorkflowAnalysis
 from hls_handler.prompting.prompt import Library
+from hls_handler.review.patches import Line, parse_patch
+from hls_handler.review.positions import Located
 from hls_handler.settings.model import Findings
 from tests.engine.world import settings
 from tests.golden.cases import IssueCase, PullRequestCase, WorkflowCase, parse_diff
 from tests.golden.questions import to_question
 from tests.golden.scoring import (
-    Located,
+    Posted,
+    Score,
     find_candidates,
     find_matches,
-    locate,
+    find_posted,
     score_issue,
     score_review,
     score_workflow,
@@ -54,8 +57,16 @@ def at(line: int, **known: Any) -> Finding:
     return finding(**{"path": "a.py", "line": line, "quote": f"line {line}", "title": f"at {line}", **known})
 
 
-def located(*findings: Finding) -> Located:
-    return Located(findings, len(findings), len(findings), 0)
+LINE = parse_patch("@@ -0,0 +1,1 @@\n+line").hunks[0].lines[0]
+
+
+def located(*findings: Finding, line: Line | None = LINE) -> list[Located]:
+    """The findings at the lines that they name, or with `line=None` without one."""
+    return [Located(one, line) for one in findings]
+
+
+def score(given: PullRequestCase, *findings: Located) -> Score:
+    return score_review(given, Posted(findings), find_matches(given, findings))
 
 
 @pytest.mark.parametrize(
@@ -72,41 +83,49 @@ def located(*findings: Finding) -> Located:
     ],
 )
 def test_finding_matches_a_defect_by_file_side_lines_and_category(reported: Finding, matches: set[Any]) -> None:
-    assert find_matches(case(), [reported]) == matches
+    assert find_matches(case(), located(reported)) == matches
+
+
+def test_finding_without_a_line_is_found_by_file_and_category_or_else_invented() -> None:
+    right, wrong = located(at(99), at(99, category="style", title="wrong"), line=None)
+    scored = score(case(), right, wrong)
+    assert (scored.found, scored.missed, scored.unanchored) == (("first",), ("second",), 2)
+    assert scored.invented == ("a.py wrong",)
+    assert find_candidates(case(), [wrong]) == {(0, 0), (1, 0)}
 
 
 def test_judge_compares_findings_of_any_category_up_to_ten_lines_away() -> None:
-    findings = [at(20, category="style"), at(21), at(10, path="b.py")]
+    findings = located(at(20, category="style"), at(21), at(10, path="b.py"))
     assert find_candidates(case(defects=case().defects[:1]), findings) == {(0, 0)}
 
 
 def test_nearest_finding_counts_and_a_second_one_about_the_defect_is_not_invented() -> None:
-    reported = located(at(12, severity="low"), at(10))
-    score = score_review(case(), reported, find_matches(case(), reported.findings))
-    assert (score.found, score.understated, score.invented) == (("first",), (), ())
+    scored = score(case(), *located(at(12, severity="low"), at(10)))
+    assert (scored.found, scored.understated, scored.invented) == (("first",), (), ())
 
 
 def test_tolerated_finding_is_not_invented_and_a_trap_is_named() -> None:
     given = case(
         tolerated=[{"about": "true", "place": place(20)}], traps=[{"about": "It is right.", "place": place(25)}]
     )
-    score = score_review(given, located(at(20), at(25)), set())
-    assert score.invented == ("a.py:25 at 25 (trap: It is right.)",)
+    scored = score(given, *located(at(20), at(25)))
+    assert scored.invented == ("a.py:25 at 25 (trap: It is right.)",)
 
 
 def test_defect_outside_of_the_profile_is_neither_found_nor_missed_nor_invented() -> None:
     unexpected = case(defects=[case().defects[0].model_copy(update={"expected": False})])
-    score = score_review(unexpected, located(at(10, severity="low")), {(0, 0)})
-    assert (score.found, score.missed, score.invented, score.understated) == ((), (), (), ())
+    scored = score(unexpected, *located(at(10, severity="low")))
+    assert (scored.found, scored.missed, scored.invented, scored.understated) == ((), (), (), ())
 
 
-def test_findings_are_counted_as_exact_moved_or_without_a_line(library: Library) -> None:
-    facts = to_question(case(), SETTINGS, library, {})[0].facts
-    findings = [at(10), at(99, quote="line 11"), at(12, quote="nothing")]
+def test_findings_count_as_they_would_be_posted(library: Library) -> None:
+    chosen = SETTINGS.model_copy(update={"findings": Findings(min_severity="medium", min_confidence=0.5)})
+    facts = to_question(case(), chosen, library, {})[0].facts
+    findings = [at(10), at(99, quote="line 11"), at(12, quote="nothing"), at(1, path="no.py")]
     reply = pull_request_analysis(findings=[*findings, at(13, confidence=0.2), at(14, severity="low")])
-    found = locate(reply, facts, Findings(min_severity="medium", min_confidence=0.5))
-    assert [one.line for one in found.findings] == [10, 11]
-    assert (found.reported, found.exact, found.unanchored) == (3, 1, 1)
+    posted = find_posted(reply, facts)
+    lines = [one.line and one.line.number for one in posted.findings]
+    assert (lines, posted.reported, posted.exact) == ([10, 11, None, None], 4, 1)
 
 
 ISSUE = IssueCase(
