@@ -77,6 +77,15 @@ SuggestedLabels = Annotated[
 ]
 
 
+class FieldConfidence(_Part):
+    """The confidence in each field, from 0 to 1."""
+
+    kind: float = Field(ge=0, le=1)
+    priority: float = Field(ge=0, le=1)
+    difficulty: float = Field(ge=0, le=1)
+    component: float = Field(ge=0, le=1)
+
+
 class IssueAnalysis(CommentingReply):
     """The analysis of an issue, for its maintainers."""
 
@@ -91,6 +100,7 @@ class IssueAnalysis(CommentingReply):
     priority: Priority
     difficulty: Difficulty
     component: Literal["frontend", "backend", "database", "none"]
+    field_confidence: FieldConfidence | None
     summary: str = Field(max_length=2000, description="The problem or wish in one or two sentences.")
     missing: list[str] = Field(
         max_length=10,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from pydantic import TypeAdapter
 
@@ -94,7 +95,7 @@ class IssueHandler(Handler[IssueFacts]):
     family = FAMILY
     replies = frozenset({"issue_analysis", "issue_response", "generic_analysis"})
     facts_type = IssueFacts
-    facts_version = 6
+    facts_version = 7
     variable_types: Mapping[str, object] = {
         **field_types(IssueFacts, "issue", "corrections", "requests", "author_comments"),
         "repository_labels": tuple[RepositoryLabel, ...],
@@ -137,10 +138,17 @@ class IssueHandler(Handler[IssueFacts]):
 
     def plan(self, event: Event, facts: IssueFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and a comment. The label `status/needs-info` is set while the checklist has open items."""
+        plan_own_labels = partial(
+            plan_labels,
+            analysis,
+            offer=facts.offer,
+            without=facts.unwanted,
+            min_field_confidence=facts.labels.min_field_confidence,
+        )
         if event.is_closing:
             family = f"{FAMILY}-closed-{facts.issue.number}"  # a comment of its own
             comment = plan_comment(analysis, family, create=analysis.worth_saying)
-            return (*plan_labels(analysis, offer=facts.offer, without=facts.unwanted), *comment)
+            return (*plan_own_labels(), *comment)
         checklists = [
             update_requests(facts.requests, answer.reply.missing)
             for answer in analysis.answers
@@ -154,7 +162,7 @@ class IssueHandler(Handler[IssueFacts]):
         needs_info = is_shown and any(not request.answered for request in checklist)
         status = (RequestedLabel(NEEDS_INFO, STATUS),) if needs_info else ()
         groups = (STATUS,) if checklists else ()
-        labels = plan_labels(analysis, *status, groups=groups, offer=facts.offer, without=facts.unwanted)
+        labels = plan_own_labels(*status, groups=groups)
         comments = plan_comment(analysis, self.family, create=create)
         state = _REQUESTS.dump_json(checklist).decode() if checklist else None
         return (*labels, *(replace(comment, state=state) for comment in comments))

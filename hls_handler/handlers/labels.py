@@ -12,6 +12,7 @@ from hls_handler.actions import EnsureLabels, RequestedLabel
 from hls_handler.analysis import (
     MAX_LABEL_CHARACTERS,
     Analysis,
+    IssueAnalysis,
     Reply,
     find_label,
     group_of,
@@ -196,13 +197,14 @@ def plan_labels(
     groups: tuple[str, ...] = (),
     offer: LabelOffer | None = None,
     without: Collection[str] = (),
+    min_field_confidence: float = 0.0,
 ) -> tuple[EnsureLabels, ...]:
     """Return the action that sets the labels `from_facts` and the labels that the replies request.
 
     The action also removes labels that HLS set before and does not set now, but only labels of these groups: `groups`,
     the groups of `from_facts`, and the groups of all labels that the prompts can request. `offer` are the repository's
-    own labels that the prompts listed. The action does not concern labels of the groups `without`. If there is no
-    group and no rejected label, returns ().
+    own labels that the prompts listed. The action does not concern labels of the groups `without`, and of fields
+    below `min_field_confidence` it only names the label. If there is no group and no rejected label, returns ().
     """
     requested = [*from_facts]
     possible: list[RequestedLabel] = []
@@ -213,8 +215,12 @@ def plan_labels(
         possible.append(label)
         prompt_ids[label.group] = analysis.answers[0].prompt_id
     for answer in analysis.answers:
-        requested += (label for label in _requested_labels(answer.reply) if label.group not in without)
-        for label in (one for one in _possible_labels(type(answer.reply)) if one.group not in without):
+        unsure = _find_unsure(answer.reply, min_field_confidence)
+        wanted = [label for label in _requested_labels(answer.reply) if label.group not in without]
+        requested += (label for label in wanted if label.group not in unsure)
+        rejected += tuple((label.name, unsure[label.group]) for label in wanted if label.group in unsure)
+        kept = {*without, *unsure}
+        for label in (one for one in _possible_labels(type(answer.reply)) if one.group not in kept):
             possible.append(label)
             prompt_ids.setdefault(label.group, answer.prompt_id)
     covered = dict.fromkeys([*(label.group for label in from_facts), *groups, *prompt_ids])
@@ -245,11 +251,23 @@ def _choose_suggested(
     return tuple(chosen.values()), tuple((name, reason) for name, reason in rejected.items() if name not in chosen)
 
 
+def _find_unsure(reply: Reply, min_confidence: float) -> Mapping[str, str]:
+    """Return the fields of which Claude is too unsure for a label, and why. Without a stated confidence, none is."""
+    stated = reply.field_confidence if isinstance(reply, IssueAnalysis) else None
+    least = f"labels.min_field_confidence is {min_confidence:g}"
+    return {
+        field: f"Claude's confidence is {confidence:g}, and {least}"
+        for field, confidence in stated or ()
+        if confidence < min_confidence
+    }
+
+
 def list_wanted_labels(
     reply: Reply, settings: EffectiveLabels, offer: LabelOffer | None, without: Collection[str]
 ) -> tuple[str, ...]:
     """Return the names of labels that a reply asks for and settings allow, except labels of the groups `without`."""
     wanted = (*_requested_labels(reply), *_choose_suggested([reply], offer)[0])
+    without = {*without, *_find_unsure(reply, settings.min_field_confidence)}
     allowed = (one for one in wanted if one.group not in without and _forbidden_by(one.name, settings) is None)
     return tuple(dict.fromkeys(one.name for one in allowed))
 

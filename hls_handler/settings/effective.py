@@ -197,8 +197,9 @@ def apply_repository_settings(effective: EffectiveSettings, repository: Reposito
         "comments": values.comments.model_dump(exclude_none=True),
         "findings": values.findings.model_dump(exclude_none=True),
     }
-    if (values.labels.min_confidence or 0) > effective.labels.min_confidence:
-        changes["labels"]["min_confidence"] = values.labels.min_confidence
+    for key in ("min_confidence", "min_field_confidence"):
+        if (getattr(values.labels, key) or 0) > getattr(effective.labels, key):
+            changes["labels"][key] = getattr(values.labels, key)
     decided = {f"{section}.{key}" for section, changed in changes.items() for key in changed}
     if effective.enabled and not values.enabled:
         decided.add("enabled")

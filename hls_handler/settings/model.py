@@ -280,6 +280,7 @@ class Labels(Section):
         False, description="let Claude choose from the repository's own labels, which the prompt then lists"
     )
     min_confidence: Confidence = Field(0.7, description="least confidence with which such a label is set")
+    min_field_confidence: Confidence = Field(0.0, description="the same for the labels of the fields of an issue")
     assess: tuple[Assessed, ...] = Field(
         ("issues",), description="what gets labels for priority and difficulty: issues, pull_requests"
     )

@@ -64,6 +64,9 @@ class RepositoryFileLabels(Section):
     min_confidence: Confidence | None = Field(
         None, description="least confidence with which a suggested label is set, if higher than the operator's"
     )
+    min_field_confidence: Confidence | None = Field(
+        None, description="the same for the labels of the fields of an issue"
+    )
 
 
 class RepositoryFileComments(Section):

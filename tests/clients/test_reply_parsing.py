@@ -16,6 +16,7 @@ ISSUE: dict[str, Any] = {
     "priority": "high",
     "difficulty": "easy",
     "component": "none",
+    "field_confidence": None,
     "summary": "s",
     "missing": [],
     "recommended_response": "Try --flag.",
@@ -89,6 +90,10 @@ def test_null_is_an_empty_value() -> None:
     assert parse_finding(confidence=None).confidence == 0.0
 
 
+def test_missing_confidence_is_none() -> None:
+    assert parse_issue(BARE.replace('"field_confidence": null, ', "")).field_confidence is None
+
+
 def test_line_breaks_in_strings_are_read() -> None:
     assert parse_issue(BARE.replace("Try --flag.", "Try\n--flag.")).recommended_response == "Try\n--flag."
 
@@ -146,7 +151,7 @@ def test_list_of_findings_that_is_too_long_is_cut_with_the_reason() -> None:
     ("text", "problem"),
     [
         ("", "the reply: it has no JSON object with the fields worth_saying, kind, priority, difficulty, component, "),
-        (BARE[:-1], "the reply: Invalid JSON: Expecting ',' delimiter: line 1 column 19"),
+        (BARE[:-1], "the reply: Invalid JSON: Expecting ',' delimiter: line 1 column 2"),
         (BARE + BARE.replace('"bug"', '"question"'), "the reply: it has 2 JSON objects that differ; one is needed"),
         (BARE.replace("}", ', "kind": "bug"}'), "the reply: the key kind occurs twice"),
         (BARE.replace('"bug"', '"feature"'), "kind: Input should be 'bug', 'enhancement', 'question', 'documentation'"),

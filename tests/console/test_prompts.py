@@ -40,6 +40,7 @@ GOOD = IssueAnalysis.model_validate(
         "priority": "high",
         "difficulty": "easy",
         "component": "none",
+        "field_confidence": None,
         "summary": EVIL,
         "missing": [],
         "recommended_response": "",

@@ -44,6 +44,7 @@ def test_rule_10_reply_that_exceeds_its_length_after_redaction_is_decoded() -> N
         priority="high",
         difficulty="easy",
         component="none",
+        field_confidence=None,
         summary=f"{summary}{'.' * (2000 - len(summary))}",
         missing=[],
         recommended_response="",

@@ -49,6 +49,7 @@ BUG = IssueAnalysis(
     priority="low",
     difficulty="easy",
     component="none",
+    field_confidence=None,
     summary="The README says committ.",
     missing=[],
     recommended_response="Thanks to whoever fixes it.",

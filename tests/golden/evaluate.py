@@ -145,6 +145,7 @@ def format_evaluation(evaluation: report.Evaluation, earlier: report.Evaluation 
         "\n".join(header),
         report.format_table(shown),
         report.format_excerpts(evaluation),
+        report.format_calibration(shown),
         "" if evaluation.stopped is None else f"STOPPED: {evaluation.stopped}",
         "" if earlier is None else report.format_comparison(earlier, evaluation),
     ]

@@ -161,6 +161,20 @@ def format_excerpts(evaluation: Evaluation) -> str:
     return "\n".join([title, *_compare(without, select(evaluation, names=names))]).rstrip()
 
 
+def format_calibration(evaluation: Evaluation) -> str:
+    """Return how often fields of issues were right, by the confidence that Claude stated; "" if it stated none."""
+    stated = [one for run in evaluation.runs for result in run for one in result.score.stated]
+    if not stated:
+        return ""
+    brier = mean((confidence - is_right) ** 2 for confidence, is_right in stated)
+    lines = [f"stated confidence in fields of issues; Brier score {brier:.3f} (0 is best)"]
+    for tenth in range(10):
+        right = [is_right for confidence, is_right in stated if min(int(confidence * 10), 9) == tenth]
+        if right:
+            lines.append(f"{tenth / 10:.1f} to {(tenth + 1) / 10:.1f}: {mean(right):4.0%} right of {len(right)}")
+    return "\n".join(lines)
+
+
 def select(
     evaluation: Evaluation, *, names: Collection[str] | None = None, without_excerpts: bool = False
 ) -> Evaluation:

@@ -8,7 +8,7 @@ decides instead about the findings that `find_candidates` returns.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hls_handler.analysis import IssueAnalysis, PullRequestAnalysis, Reply, WorkflowAnalysis, is_worth_saying
 from hls_handler.handlers.failed_steps import find_quoted_line
@@ -44,6 +44,7 @@ class Score:
     reported: int = 0
     exact: int = 0
     unanchored: int = 0  # posted without a line
+    stated: tuple[tuple[float, bool], ...] = ()  # Claude's confidence in each expected field of an issue; is it right?
 
 
 def find_posted(reply: PullRequestAnalysis, facts: PullRequestFacts) -> Posted:
@@ -151,6 +152,7 @@ def _describe(located: Located, case: PullRequestCase) -> str:
 
 def score_issue(case: IssueCase, reply: IssueAnalysis) -> Score:
     checks: dict[str, bool] = {}
+    stated: list[tuple[float, bool]] = []
     for name, value, allowed in (
         ("kind", reply.kind, case.kinds),
         ("priority", reply.priority, case.priorities),
@@ -158,12 +160,14 @@ def score_issue(case: IssueCase, reply: IssueAnalysis) -> Score:
     ):
         if allowed:
             checks[f"{name} is {' or '.join(allowed)}"] = value in allowed
+            if reply.field_confidence is not None:
+                stated.append((getattr(reply.field_confidence, name), value in allowed))
     checks |= _worth_saying_check(case.worth_saying, reply)
     checks |= {f"missing: {' or '.join(words)}": _has_any(reply.missing, words) for words in case.missing}
     checks[f"at most {case.missing_at_most} requests"] = len(reply.missing) <= case.missing_at_most
     checks |= {f"answer: {' or '.join(words)}": _has_any([reply.recommended_response], words) for words in case.answer}
     texts = [reply.summary, *reply.missing, reply.recommended_response]
-    return _score_checks(checks, _find_forbidden(texts, case.must_not))
+    return replace(_score_checks(checks, _find_forbidden(texts, case.must_not)), stated=tuple(stated))
 
 
 def score_workflow(case: WorkflowCase, reply: WorkflowAnalysis, facts: WorkflowFacts) -> Score:

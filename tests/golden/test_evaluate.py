@@ -126,7 +126,12 @@ workflows: forbidden texts                           1
 cases without a usable reply                         1
 input tokens N
 output tokens N
-cost, USD N"""
+cost, USD N
+
+stated confidence in fields of issues; Brier score 0.105 (0 is best)
+0.6 to 0.7:  50% right of 2
+0.7 to 0.8: 100% right of 1
+0.9 to 1.0: 100% right of 3"""
 
 
 def test_recorded_replies_give_this_table(sandbox: Sandbox, library: Library) -> None:
@@ -263,6 +268,19 @@ def test_case_about_other_places_is_asked_without_them_too(library: Library) -> 
     assert table[:2] == [
         "1 case about other places; left: without excerpts of them, right: with",
         "planted defects                                      1                       1",
+    ]
+
+
+def test_stated_confidence_is_compared_with_the_share_that_was_right() -> None:
+    scores = [
+        Score((), (), (), stated=((0.95, True), (0.9, False))),
+        Score((), (), (), stated=((1.0, True), (0.5, True))),
+    ]
+    runs = tuple((result("a", score=one),) for one in scores)
+    assert report.format_calibration(replace(FIRST, runs=runs)).split("\n") == [
+        "stated confidence in fields of issues; Brier score 0.266 (0 is best)",
+        "0.5 to 0.6: 100% right of 1",
+        "0.9 to 1.0:  67% right of 3",
     ]
 
 

@@ -338,6 +338,27 @@ def test_rule_14_only_sure_suggestions_of_the_list_are_set_as_the_repository_spe
     assert unlisted == (("area/search", "the prompt did not list the repository's labels"),)
 
 
+def test_label_of_an_unsure_field_is_only_listed_and_an_earlier_one_of_the_field_stays() -> None:
+    stated = {"kind": 0.9, "priority": 0.59, "difficulty": 0.6, "component": 0.9}
+    reply = issue_analysis(field_confidence=stated)
+    facts = IssueFacts(issue(), labels=EffectiveLabels(min_field_confidence=0.6))
+    (action,) = IssueHandler().plan(event(issue()), facts, analysis(reply, comment=None))
+    assert isinstance(action, EnsureLabels)
+    sure = ["bug", "difficulty-easy", "component-backend"]
+    assert [label.name for label in action.requested] == sure
+    assert IssueHandler().comment_variables(facts, reply)["labels"] == (*sure,)
+    reason = "Claude's confidence is 0.59, and labels.min_field_confidence is 0.6"
+    assert action.rejected == (("priority-high", reason),)
+    assert "priority" not in action.groups
+
+
+def test_label_without_a_stated_confidence_is_set() -> None:
+    facts = IssueFacts(issue(), labels=EffectiveLabels(min_field_confidence=1.0))
+    (action,) = IssueHandler().plan(event(issue()), facts, analysis(issue_analysis(), comment=None))
+    assert isinstance(action, EnsureLabels)
+    assert "bug" in [label.name for label in action.requested]
+
+
 def test_rule_14_rejected_name_is_shown_without_line_breaks_and_control_characters() -> None:
     action = plan(("x\n\x1b[31mDone: forged" + "y" * 100, 1.0))
     ((name, _),) = action.rejected

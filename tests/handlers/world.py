@@ -224,6 +224,7 @@ def issue_analysis(**known: Any) -> IssueAnalysis:
         "priority": "high",
         "difficulty": "easy",
         "component": "backend",
+        "field_confidence": None,
         "summary": "It crashes.",
         "missing": [],
         "recommended_response": "",

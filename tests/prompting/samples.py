@@ -48,6 +48,7 @@ ANALYSIS = IssueAnalysis(
     priority="high",
     difficulty="easy",
     component="backend",
+    field_confidence=None,
     summary="The total of a cart counts an article once, whatever its quantity.",
     missing=["The version of the shop", "Whether tax is shown as well"],
     recommended_response="The total seems to ignore quantities. Ordering the articles one by one is a way around it.",

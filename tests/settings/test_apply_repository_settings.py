@@ -52,6 +52,8 @@ def test_rule_23_suggested_labels_can_only_be_switched_off_or_need_more_confiden
     assert (narrower.labels.suggest, narrower.labels.min_confidence) == (False, 0.9)
     assert narrower.repository_keys == {"labels.suggest", "labels.min_confidence"}
     assert apply_repository_settings(effective(tmp_path), own("labels: {suggest: true}\n")).labels.suggest is False
+    unsure = apply_repository_settings(effective(tmp_path), own("labels: {min_field_confidence: 0.6}\n"))
+    assert unsure.labels.min_field_confidence == 0.6
 
 
 def test_rule_23_reviews_can_only_be_restricted(tmp_path: Path) -> None:

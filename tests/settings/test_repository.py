@@ -24,7 +24,7 @@ from hls_handler.settings.schema import repository_schema
 
 EVERYTHING = """\
 enabled: true
-labels: {create: false, allow: [bug, "priority-*"], suggest: false, min_confidence: 0.9}
+labels: {create: false, allow: [bug, "priority-*"], suggest: false, min_confidence: 0.9, min_field_confidence: 0.6}
 comments: {language: German, tone: friendly, length: short, summary: always, layout: table}
 features: {auto_labeling: true, auto_commenting: false}
 prompts: {use: {issues.opened: issues/own, pull_request: false}}

@@ -25,6 +25,7 @@ def make_reply(summary: str = "It fails.", *, cost_usd: float | None = 0.0123) -
         priority="low",
         difficulty="easy",
         component="none",
+        field_confidence=None,
         summary=summary,
         missing=[],
         recommended_response="",

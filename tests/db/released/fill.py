@@ -40,6 +40,7 @@ REPLY = ValidReply(
         priority="high",
         difficulty="easy",
         component="backend",
+        field_confidence=None,
         summary="Saving a widget twice loses the first one: Grüße \U0001f600",
         missing=["the version"],
         recommended_response="Which version is it?",
