@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from hls_handler import shipped
@@ -87,6 +87,7 @@ def load_shipped(settings: Settings) -> Library:
     )
 
 
+@cache
 def families() -> Mapping[str, Family]:
     """Return the prompt family of each event that GitHub sends, by event name."""
     return {
@@ -173,7 +174,7 @@ def _overlap(one: str, other: str) -> bool:
 
 def _can_run(name: str, effective: EffectiveSettings, library: Library) -> bool:
     """Return True if an enabled event of the entry can lead to the prompt, also as a follow-up or a shadow prompt."""
-    first = {name, *(other for other in library.prompts if name in library.followers(other))}
+    first = {name, *library.leading_to(name)}
     named = {prompt for prompt, _ in (*effective.use.values(), *effective.shadows.values())}
     return any(
         one in named

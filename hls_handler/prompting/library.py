@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
-from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -149,7 +148,7 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
         sources[name] = PromptSources(name, files.front_texts[name], lines.file, parts)
         prompts[name] = Prompt(
             name=name,
-            id=f"{name}@{_hash_of(sources[name])}",
+            id=f"{name}@{sources[name].hash[:6]}",
             path=files.sources[f"{name}{SUFFIX}"].file,
             on=front.on,
             reply=front.reply,
@@ -172,13 +171,6 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
         shadows,
     )
     return library, problems
-
-
-def _hash_of(sources: PromptSources) -> str:
-    digest = sha256(sources.front.encode())
-    for source in sorted(sources.sources, key=lambda source: source.name):
-        digest.update(f"\0{source.name}\0{source.text}".encode())
-    return digest.hexdigest()[:6]
 
 
 def _parse(environment: PromptEnvironment, files: SourceFiles) -> tuple[ParsedTemplates, list[Problem]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from difflib import unified_diff
+from hashlib import sha256
 from pathlib import Path
 
 from jinja2 import meta, nodes
@@ -33,6 +34,8 @@ class Family:
     comment_variables: Mapping[str, object] = field(default_factory=dict)  # name -> type, for comment templates only
     replies: frozenset[str] = frozenset(REPLY_TYPES)  # reply types that the handler supports
     carries_labels: bool = True  # whether the event can have an issue or pull request, which can carry labels
+    rendered: set[tuple[str, ...]] = field(default_factory=set, init=False, repr=False, compare=False)
+    """The contents that `LibraryCheck.smoke_render` found to be without a problem."""
 
 
 SHIPPED_LIBRARY = "the shipped library"
@@ -46,6 +49,14 @@ class PromptSources:
     front: str  # the front matter as written, without the fences
     front_file: str  # file of the front matter: a shipped file if the author's file has none
     sources: tuple[SourceFile, ...]  # the template and those that it uses, then the comment template and those it uses
+
+    @property
+    def hash(self) -> str:
+        """Return 64 hexadecimal digits, which depend on the names and the contents of the files."""
+        digest = sha256(self.front.encode())
+        for source in sorted(self.sources, key=lambda source: source.name):
+            digest.update(f"\0{source.name}\0{source.text}".encode())
+        return digest.hexdigest()
 
     @property
     def template(self) -> SourceFile:
@@ -200,6 +211,10 @@ class Library:
             then = self.prompts[then.prompt].then
         return tuple(found)
 
+    def leading_to(self, name: str) -> tuple[str, ...]:
+        """Return the prompts of which `name` is a follow-up prompt: its predecessors, their predecessors, etc."""
+        return tuple(other for other in self.prompts if name in self.followers(other))
+
     def predecessors(self, name: str) -> tuple[str, ...]:
         return tuple(other for other, prompt in self.prompts.items() if prompt.then and prompt.then.prompt == name)
 
@@ -208,7 +223,7 @@ class Library:
 
         If there are none, only settings can choose the prompt: return the events of its folder.
         """
-        names = [name, *(other for other in self.prompts if name in self.followers(other))]
+        names = (name, *self.leading_to(name))
         keys = tuple(dict.fromkeys(key for other in names for key in self.prompts[other].on))
         return keys or tuple(event for event, family in families.items() if family.name == name.rpartition("/")[0])
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -49,6 +51,27 @@ def test_prompt_id_changes_with_each_of_its_files_and_no_other(tmp_path: Path) -
     found = [load(tmp_path / str(n), files | change).prompts["issues/plain"].id for n, change in enumerate(changes)]
     assert found[0] == load(tmp_path / "unchanged", files).prompts["issues/plain"].id
     assert len(set(found)) == len(changes)
+
+
+def test_prompt_is_rendered_again_only_after_a_change_of_what_it_shows(tmp_path: Path) -> None:
+    rendered: list[str] = []
+    text = "{{ issue.title }} {{ config.team }}{% include '_part.j2' %}"
+    files = {"base.j2": BASE, "issues/plain.j2": FRONT + text, "_part.j2": "a part"}
+
+    def samples(event: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+        rendered.append(event)
+        yield from FAMILIES[event].samples()
+
+    families = {event: replace(family, samples=partial(samples, event)) for event, family in FAMILIES.items()}
+
+    def renders(changed: Mapping[str, str], team: str = "core") -> bool:
+        rendered.clear()
+        load_library(write(tmp_path, {**files, **changed}), families=families, config={"team": team})
+        return rendered == ["issues"]
+
+    front = FRONT.replace("opened", "edited, issues.opened")
+    assert [renders({}), renders({}), renders({}, team="docs")] == [True, False, True]
+    assert [renders({"_part.j2": "x"}), renders({"issues/plain.j2": front + text}), renders({})] == [True, True, False]
 
 
 def test_hidden_files_and_other_extensions_are_ignored(tmp_path: Path) -> None:
