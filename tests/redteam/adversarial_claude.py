@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeGuard, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -111,6 +111,9 @@ class _Writer:
         if get_origin(hint) is list:
             (item,) = get_args(hint)
             return [self._item(item, at) for at in range(min(self._max_items, bound or self._max_items))]
+        model = next((part for part in get_args(hint) if _is_model(part)), None)
+        if model is not None:
+            return self.object(model, number)
         if hint is bool:
             return name == "worth_saying" or number % 2 == 0
         if hint is float:
@@ -120,9 +123,7 @@ class _Writer:
         return self._text(bound)
 
     def _item(self, kind: Any, at: int) -> Any:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return self.object(kind, at)
-        return self._text(None)
+        return self.object(kind, at) if _is_model(kind) else self._text(None)
 
     def _text(self, bound: int | None) -> str:
         """Return one text, or several if they fit: one can undo what makes another one harmless."""
@@ -145,6 +146,10 @@ class _Writer:
     def _log_line(self, _: int) -> dict[str, Any]:
         lines = [line for line in self._reading.log or () if line.strip()] or [""]
         return {"quote": lines[-1][:1000]}
+
+
+def _is_model(kind: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _bound(field: FieldInfo) -> int | None:
