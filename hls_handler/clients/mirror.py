@@ -263,7 +263,7 @@ class Mirror:
 
     def _fetch(self, commits: Sequence[str], deadline: float) -> None:
         settings, new = self._mirrors.settings(), self._folder / "new"
-        refused_by, reason, until = self._mirrors.refused.get(self._refusal(commits), (settings, "", 0.0))
+        refused_by, reason, until = self._mirrors.refused.get(self._refused_key(commits), (settings, "", 0.0))
         if self._mirrors.clock() < until and refused_by == settings:
             raise MirrorUnavailable(reason)
         max_bytes = settings.max_mb * 1_000_000
@@ -333,10 +333,10 @@ class Mirror:
 
     def _refuse(self, commits: Sequence[str], reason: str) -> MirrorUnavailable:
         settings, until = self._mirrors.settings(), self._mirrors.clock() + REFUSE_S
-        self._mirrors.refused[self._refusal(commits)] = settings, reason, until
+        self._mirrors.refused[self._refused_key(commits)] = settings, reason, until
         return MirrorUnavailable(reason)
 
-    def _refusal(self, commits: Sequence[str]) -> tuple[Path, frozenset[str]]:
+    def _refused_key(self, commits: Sequence[str]) -> tuple[Path, frozenset[str]]:
         return self._folder, frozenset(commits if self._git.is_dir() else ())
 
 
