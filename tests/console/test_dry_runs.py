@@ -71,7 +71,7 @@ def test_only_one_dry_run_is_in_progress(make_world: MakeWorld) -> None:
     assert browser.client.asking.wait(10)
     page = browser.get(DRY_RUN).body.decode()
     assert "is running since" in page
-    assert '<meta http-equiv="refresh" content="2">' in page
+    assert 'hx-trigger="every 2s"' in page
     again = browser.post(DRY_RUN, {"csrf_token": token})  # a double click
     assert (again.status, again.headers["location"]) == (303, DRY_RUN)
     refused = browser.post("/deliveries/second/dry-run", {"csrf_token": token})

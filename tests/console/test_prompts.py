@@ -233,7 +233,7 @@ def test_one_trial_at_a_time_and_each_form_is_sent_once(author: Browser) -> None
     again, other = send(author, TEMPLATE, page), send(author, TEMPLATE, edit(author, TEMPLATE))
     may_reply.set()
     assert "is running since" in waiting
-    assert '<meta http-equiv="refresh" content="2">' in waiting
+    assert 'hx-trigger="every 2s"' in waiting
     assert (again.status, again.headers["location"]) == (303, REPLY)
     assert other.status == 409
     assert "Another trial is in progress, of issues/analyze. Wait for its end." in other.body.decode()
