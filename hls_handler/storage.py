@@ -36,6 +36,7 @@ from hls_handler.store.retention import RetentionStore
 from hls_handler.store.reviews import Reviews
 from hls_handler.store.search import DeliverySearches
 from hls_handler.store.statistics import Deliveries, Statistics
+from hls_handler.store.texts import Texts
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class Storage:
         self.repository_files: Final = RepositoryFiles(database, checkpoints)
         self.bot_accounts: Final = BotAccounts(database)
         self.catch_up: Final = CatchUpStore(database, counters)
+        self.texts: Final = Texts(database)
         self.retention: Final = RetentionStore(database)
 
     @classmethod

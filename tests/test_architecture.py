@@ -22,7 +22,7 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
     5: ("__main__", "cli", "app", "main", "sandbox"),
     4: ("console", "reports", "web", "trials", "background", "engine"),
     3: ("clients", "storage", "store", "queue", "db"),
-    2: ("routing", "handlers", "prompting", "review", "ci"),
+    2: ("routing", "handlers", "prompting", "review", "retrieval", "ci"),
     1: (
         *("settings", "events", "deliveries", "analysis", "actions", "untrusted", "errors", "log_ring", "logs"),
         *("shipped", "tracing", "wording"),

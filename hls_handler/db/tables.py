@@ -384,6 +384,30 @@ run_results = Table(
     Index("ix_run_results_workflow", "repository_id", "workflow_id", "run_number"),
 )
 
+texts = Table(
+    "texts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("scope", Text, nullable=False),  # "document186853002", "issue186853002": a word of the full-text index
+    Column("name", UntrustedString, nullable=False),  # path of the file, or number of the issue
+    Column("line", Integer, nullable=False),  # first line of the section; 0 for an issue
+    Column("end_line", Integer, nullable=False),
+    Column("title", UntrustedString, nullable=False),  # headings of the section, or title of the issue
+    Column("text", UntrustedString, nullable=False),  # cleaned and redacted
+    Column("words", UntrustedString, nullable=False),  # of name, title and text, for the full-text index
+    Column("version", Text),  # id of the file's blob; of an issue the JSON list of its labels
+    Index("uq_texts_place", "scope", "name", "line", unique=True),
+)
+"""The full-text index of `words` is `texts_words` on SQLite, kept by triggers, and `ix_texts_words` on PostgreSQL."""
+
+document_indexes = Table(
+    "document_indexes",
+    metadata,
+    Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("commit_sha", Text),  # whose documentation is in `texts`; NULL: none was read yet
+    Column("checked_at", BigInteger, nullable=False),
+)
+
 bot_accounts = Table(
     "bot_accounts",
     metadata,

@@ -74,6 +74,11 @@ def _read(connection: Connection, tables: MetaData) -> Rows:
     }
 
 
+def _is_no_full_text_index(name: str | None, _kind: str, _parents: object) -> bool:
+    """SQLAlchemy describes neither an index of an expression nor a virtual table."""
+    return not (name or "").startswith(("ix_texts_words", "texts_words"))
+
+
 def test_upgrade_keeps_all_rows_and_results_in_the_tables_of_the_metadata(released_url: str) -> None:
     engine = create_engine(released_url)
     stored_tables = MetaData()
@@ -82,7 +87,9 @@ def test_upgrade_keeps_all_rows_and_results_in_the_tables_of_the_metadata(releas
         before = _read(connection, stored_tables)
     Storage.open(released_url).close()
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        context = MigrationContext.configure(
+            connection, opts={"version_table": VERSION_TABLE, "include_name": _is_no_full_text_index}
+        )
         assert context.get_current_revision() == SCRIPTS.get_current_head()
         assert compare_metadata(context, metadata) == []
         assert _read(connection, stored_tables) == before

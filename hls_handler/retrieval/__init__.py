@@ -1,0 +1,1 @@
+"""Texts of a repository that prompts may quote: sections of its documentation, and the words that find them."""
