@@ -21,6 +21,7 @@ from hls_handler.settings.model import (
     Findings,
     Repository,
     RepositoryComments,
+    RepositoryRetrieval,
     Review,
     Settings,
 )
@@ -29,6 +30,7 @@ from hls_handler.settings.repository import (
     PATH,
     REVIEW_SWITCHES,
     RepositoryFileFeatures,
+    RepositoryFileRetrieval,
     RepositoryFileReview,
     RepositorySettings,
 )
@@ -51,6 +53,7 @@ class EffectiveSettings:
     labels: EffectiveLabels
     findings: Findings
     review: Review
+    retrieval: RepositoryRetrieval
     comments: RepositoryComments
     paths: PathFilter
     use: Mapping[str, tuple[str | Literal[False], str]]  # event -> (prompt name or False, key path that sets it)
@@ -164,6 +167,7 @@ def _build_effective(settings: Settings, index: int, entry: Repository) -> Effec
         labels=EffectiveLabels.model_validate(_override(settings.labels, entry.labels)),
         findings=Findings.model_validate(_override(settings.findings, entry.findings)),
         review=Review.model_validate(_override(settings.review, entry.review)),
+        retrieval=RepositoryRetrieval.model_validate(_override(settings.retrieval, entry.retrieval)),
         comments=RepositoryComments.model_validate(_override(settings.comments, entry.comments)),
         paths=PathFilter(entry.paths.ignore, settings.sources.where(f"{key}.paths.ignore")),
         use={choice.event: (choice.prompt, choice.key) for choice in choices if not choice.shadow},
@@ -185,15 +189,16 @@ def _override(section: BaseModel, overrides: BaseModel) -> dict[str, Any]:
 def apply_repository_settings(effective: EffectiveSettings, repository: RepositorySettings) -> EffectiveSettings:
     """Return `effective`, changed by the settings in a `.github/hls.yaml`.
 
-    That file can switch features and parts of reviews off, allow fewer labels, ignore more files and let more findings
-    fail the check, but not the opposite. It can also replace values of `comments` and `findings`, and choose other
-    prompts.
+    That file can switch features, retrieval and parts of reviews off, allow fewer labels, ignore more files and let
+    more findings fail the check, but not the opposite. It can also replace values of `comments` and `findings`, and
+    choose other prompts.
     """
     values, sources = repository.values, Sources(PATH, repository.lines)
     changes: dict[str, dict[str, Any]] = {
         "features": _switch_off(effective.features, values.features, RepositoryFileFeatures.model_fields),
         "labels": _switch_off(effective.labels, values.labels, LABEL_SWITCHES),
         "review": _restrict_review(effective.review, values.review),
+        "retrieval": _switch_off(effective.retrieval, values.retrieval, RepositoryFileRetrieval.model_fields),
         "comments": values.comments.model_dump(exclude_none=True),
         "findings": values.findings.model_dump(exclude_none=True),
     }
@@ -310,7 +315,7 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
     yield find_source(settings, "webhook_secret", secrets, *secret_keys, "github.webhook_secret")
     expected_key = "expect_webhook_within_h"
     yield find_source(settings, expected_key, entry.expect_webhook_within_h, f"{key}.{expected_key}")
-    for section in ("features", "labels", "comments", "findings", "review"):
+    for section in ("features", "labels", "comments", "findings", "review", "retrieval"):
         yield from _iter_section(settings, effective, section, getattr(entry, section))
         if section == "labels" and effective.labels.repository_allow_source:
             allowed = _to_text(effective.labels.repository_allow)

@@ -357,6 +357,14 @@ class Review(Section):
     )
 
 
+class RepositoryRetrieval(Section):
+    """The keys of `retrieval` that an entry of `repositories` can override."""
+
+    enabled: bool = Field(
+        True, description="answer questions from the documents of the default branch, which are indexed"
+    )
+
+
 class RepositoryFeatures(Section):
     """The features that an entry of `repositories` can override: the others concern the whole process."""
 
@@ -404,8 +412,8 @@ _WithoutNulls = BeforeValidator(_drop_nulls)  # a key without a value overrides 
 
 
 class Repository(Section):
-    """An entry of `repositories`. Of `labels`, `comments`, `features`, `findings` and `review`, only the keys that are
-    set count: they override those of the section with the same name."""
+    """An entry of `repositories`. Of `labels`, `comments`, `features`, `findings`, `review` and `retrieval`, only the
+    keys that are set count: they override those of the section with the same name."""
 
     name: RepositoryName = Field(description="owner/repo, or a glob such as owner/*; the most specific entry wins")
     enabled: bool = Field(True, description="false: events of the repository are ignored, with that reason")
@@ -434,6 +442,9 @@ class Repository(Section):
     )
     findings: Annotated[Findings, _WithoutNulls] = Field(default_factory=Findings, description="overrides of findings")
     review: Annotated[Review, _WithoutNulls] = Field(default_factory=Review, description="overrides of review")
+    retrieval: Annotated[RepositoryRetrieval, _WithoutNulls] = Field(
+        default_factory=RepositoryRetrieval, description="overrides of retrieval"
+    )
 
 
 class CatchUp(Section):
@@ -499,6 +510,7 @@ class Settings(Section):
     comments: Comments = Field(default_factory=lambda: Comments())
     findings: Findings = Field(default_factory=lambda: Findings())
     review: Review = Field(default_factory=lambda: Review())
+    retrieval: RepositoryRetrieval = Field(default_factory=lambda: RepositoryRetrieval())
     features: Features = Field(default_factory=lambda: Features())
     logging: Logging = Field(default_factory=lambda: Logging())
     catch_up: CatchUp = Field(default_factory=lambda: CatchUp())

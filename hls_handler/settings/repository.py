@@ -115,6 +115,10 @@ class RepositoryFileReview(Section):
     )
 
 
+class RepositoryFileRetrieval(Section):
+    enabled: bool | None = Field(None, description="false: no document of the repository is indexed or shown to Claude")
+
+
 class RepositoryFile(Section):
     """The content of `.github/hls.yaml`. A key that the file lacks has its default."""
 
@@ -132,6 +136,9 @@ class RepositoryFile(Section):
         default_factory=RepositoryFileFindings, description="which findings are shown"
     )
     review: RepositoryFileReview = Field(default_factory=RepositoryFileReview, description="limits on reviews")
+    retrieval: RepositoryFileRetrieval = Field(
+        default_factory=RepositoryFileRetrieval, description="limits on retrieval"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +218,11 @@ def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
     use = value_at(root, "prompts.use")
     ignored = {event: False for event, name in use.items() if name is False} if isinstance(use, dict) else {}
     off: dict[str, object] = {"prompts": {"use": ignored}}
-    for section, keys in (("features", RepositoryFileFeatures.model_fields), ("labels", LABEL_SWITCHES)):
+    for section, keys in (
+        ("features", RepositoryFileFeatures.model_fields),
+        ("labels", LABEL_SWITCHES),
+        ("retrieval", RepositoryFileRetrieval.model_fields),
+    ):
         off[section] = {key: False for key in keys if is_false(value_at(root, f"{section}.{key}"))}
     return RepositoryFile.model_validate(off | ({"enabled": False} if is_false(root.get("enabled")) else {}))
 

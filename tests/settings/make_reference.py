@@ -39,9 +39,19 @@ def _render_tables(rows: dict[str, list[str]]) -> Iterator[str]:
         keys = tuple(group)
         lines = (_render_row(key, rows.get(key.path, [""] * 5)) for key in keys if find_overridden(key) is None)
         yield f"### `{name}`\n\n{HEAD}\n" + "\n".join(lines)
-        overridden = [f"`{found.path}`" for found in map(find_overridden, keys) if found is not None]
+        overridden = [found.path for found in map(find_overridden, keys) if found is not None]
         if overridden:
-            yield f"An entry can also override these keys, which take the same values: {', '.join(overridden)}."
+            yield f"An entry can also override these keys, which take the same values: {_name_keys(overridden)}."
+
+
+def _name_keys(paths: list[str]) -> str:
+    """Return the key paths as a list in a sentence; a section whose keys are all among them is named as a whole."""
+    names = []
+    for name, group in groupby(paths, lambda path: path.partition(".")[0]):
+        of_section = tuple(group)
+        is_whole = len(of_section) == sum(key.path.startswith(f"{name}.") for key in Reference().keys)
+        names += [f"all of `{name}`"] if is_whole else [f"`{path}`" for path in of_section]
+    return ", ".join(names)
 
 
 def find_overridden(key: Key) -> Key | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from hls_handler.settings.effective import (
     EffectiveSettings,
     RepositoryTable,
@@ -69,6 +71,17 @@ def test_rule_23_reviews_can_only_be_restricted(tmp_path: Path) -> None:
     assert narrower.repository_keys == {"review.max_inline", "review.verify", "review.functions", "review.fail_on"}
     stricter = effective(tmp_path, "review: {fail_on: critical}\n")
     assert apply_repository_settings(stricter, own(text)).review.fail_on == "high"
+
+
+@pytest.mark.parametrize(
+    ("operators", "repositorys", "applies"), [(True, False, False), (False, True, False), (True, True, True)]
+)
+def test_rule_23_retrieval_can_only_be_switched_off(
+    tmp_path: Path, operators: bool, repositorys: bool, applies: bool
+) -> None:
+    allowed = effective(tmp_path, f"    retrieval: {{enabled: {operators}}}\n")
+    holds = apply_repository_settings(allowed, own(f"retrieval: {{enabled: {repositorys}}}\n"))
+    assert holds.retrieval.enabled is applies
 
 
 def test_rule_14_a_label_must_match_both_lists(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ prompts: {use: {issues.opened: issues/own, pull_request: false}}
 paths: {ignore: ["docs/**"]}
 findings: {min_severity: medium, min_confidence: 0.6}
 review: {max_inline: 3, verify: false, guidance: false, linked_issues: false, functions: false, fail_on: high}
+retrieval: {enabled: false}
 """
 
 
@@ -104,6 +105,7 @@ def test_the_numbers_of_globs_and_of_reported_problems_are_limited() -> None:
         ('enabled: "no"\n', {"enabled": False}),
         ("features: {auto_commenting: 0}\n", {"features": {"auto_commenting": False}}),
         ("labels: {suggest: off, min_confidence: 2}\n", {"labels": {"suggest": False}}),
+        ("retrieval: {enabled: off, max: 2}\n", {"retrieval": {"enabled": False}}),
         ("prompts: {use: {issues: false, push: x}}\n", {"prompts": {"use": {"issues": False}}}),
         ("enabled: perhaps\n", {}),
     ],
