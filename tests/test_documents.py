@@ -31,7 +31,10 @@ COMMANDS_PAGE = Path("docs/cli.md").read_text(encoding="utf-8")
 WRITTEN = [*Path().glob("*.md"), *Path("docs").rglob("*.md"), *Path("prompts").rglob("*.j2"), *Path("config").glob("*")]
 DOCUMENTS = sorted(WRITTEN)
 EXAMPLES = dict.fromkeys(
-    ("HLS_API_KEY", "NEW_WEBHOOK_SECRET", "DB_PASSWORD", "SPARE_GITHUB_TOKEN", "TRACES_KEY"),
+    (
+        *("HLS_API_KEY", "NEW_WEBHOOK_SECRET", "DB_PASSWORD", "SPARE_GITHUB_TOKEN", "TRACES_KEY"),
+        *("QDRANT_API_KEY", "EMBEDDINGS_API_KEY"),
+    ),
     "a-value-of-32-bytes-for-examples",
 )
 

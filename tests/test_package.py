@@ -22,7 +22,14 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source")
     for name in ("hls_handler", "prompts", "config", "docs"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "requirements.txt", "requirements-otel.txt", "LICENSE"):
+    for name in (
+        "pyproject.toml",
+        "setup.py",
+        "requirements.txt",
+        "requirements-otel.txt",
+        "requirements-qdrant.txt",
+        "LICENSE",
+    ):
         shutil.copy(ROOT / name, source)
     (source / "config" / "settings.yaml").write_text("the file of a user\n")
     environment = tmp_path_factory.mktemp("venv")

@@ -167,7 +167,9 @@ def _build_effective(settings: Settings, index: int, entry: Repository) -> Effec
         labels=EffectiveLabels.model_validate(_override(settings.labels, entry.labels)),
         findings=Findings.model_validate(_override(settings.findings, entry.findings)),
         review=Review.model_validate(_override(settings.review, entry.review)),
-        retrieval=RepositoryRetrieval.model_validate(_override(settings.retrieval, entry.retrieval)),
+        retrieval=RepositoryRetrieval(enabled=settings.retrieval.enabled).model_copy(
+            update=entry.retrieval.model_dump(exclude_unset=True)
+        ),
         comments=RepositoryComments.model_validate(_override(settings.comments, entry.comments)),
         paths=PathFilter(entry.paths.ignore, settings.sources.where(f"{key}.paths.ignore")),
         use={choice.event: (choice.prompt, choice.key) for choice in choices if not choice.shadow},

@@ -8,6 +8,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import unquote, urlsplit
@@ -127,6 +128,7 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
         yield "features.signature_validation", sentence
     yield from _find_credential_problems(root)
     yield from _find_tracing_problems(root)
+    yield from _find_retrieval_problems(root)
     entries = value_at(root, "repositories")
     first: dict[str, int] = {}
     for index, entry in enumerate(entries if isinstance(entries, list) else ()):
@@ -160,6 +162,24 @@ def _find_tracing_problems(root: object) -> Iterator[tuple[str, str]]:
         yield "tracing.endpoint", f"needs packages that are not installed; run {extra}"
     elif headers and endpoint.startswith("http://") and not is_loopback(urlsplit(endpoint).hostname or ""):
         yield "tracing.endpoint", "http:// would send tracing.headers unencrypted; use https:// or remove the headers"
+
+
+def _find_retrieval_problems(root: object) -> Iterator[tuple[str, str]]:
+    qdrant, embeddings = value_at(root, "retrieval.qdrant"), value_at(root, "retrieval.embeddings")
+    if (qdrant is None) != (embeddings is None):
+        found, missing = ("qdrant", "embeddings") if embeddings is None else ("embeddings", "qdrant")
+        yield f"retrieval.{found}", f"needs retrieval.{missing}, which is not set; set both or none"
+    if isinstance(qdrant, dict):
+        if len(keys := {"url", "path"} & qdrant.keys()) != 1:
+            yield "retrieval.qdrant", f"set exactly one of url and path; {'both are' if keys else 'none is'} set"
+        if any(find_spec(package) is None for package in ("qdrant_client", "openai")):
+            extra = "pip install 'hls-handler[qdrant]' (in a checkout: pip install -r requirements-qdrant.txt)"
+            yield "retrieval.qdrant", f"needs packages that are not installed; run {extra}"
+    for key in ("retrieval.qdrant.url", "retrieval.embeddings.base_url"):
+        url, credential = value_at(root, key), f"{key.rpartition('.')[0]}.api_key"
+        is_open = isinstance(url, str) and url.startswith("http://") and not is_loopback(urlsplit(url).hostname or "")
+        if is_open and value_at(root, credential) is not None:
+            yield key, f"http:// would send {credential} unencrypted; use https:// or remove the key"
 
 
 def _with_app_key(settings: Settings, read_key: Callable[[Path], bytes]) -> Settings:
@@ -384,6 +404,8 @@ NEEDS_RESTART = (
     "limits.concurrency",
     "tracing.endpoint",
     "tracing.headers",
+    "retrieval.qdrant",
+    "retrieval.embeddings",
 )
 """Keys that cannot change at runtime: they concern open sockets, the open database and the running threads."""
 

@@ -26,6 +26,7 @@ from hls_handler.settings.values import (
     Credential,
     DatabaseUrl,
     EventKey,
+    Expected,
     FallbackEventKey,
     Folders,
     HeaderName,
@@ -43,6 +44,7 @@ from hls_handler.settings.values import (
     PromptUse,
     RepositoryName,
     Section,
+    ServerUrl,
     SharedSecret,
     SharedSecrets,
     Summary,
@@ -365,6 +367,35 @@ class RepositoryRetrieval(Section):
     )
 
 
+class Qdrant(Section):
+    """Exactly one of `url` and `path` is set."""
+
+    model_config = ConfigDict(json_schema_extra=_exactly_one("url", "path"))
+
+    url: ServerUrl | None = Field(None, description="address of a Qdrant server; port 6333 if it names none")
+    path: Path | None = Field(None, description="folder for the vectors, in place of a server; for one process")
+    api_key: Credential | None = Field(None, description="key of the server")
+
+
+class Embeddings(Section):
+    base_url: ServerUrl = Field(description="address of an OpenAI-compatible service, which gets the documents' text")
+    api_key: Credential | None = Field(None, description="key of the service")
+    model: Annotated[str, Expected("a name without spaces")] = Field(
+        pattern="^[!-~]{1,80}$", description="its model; another one embeds all documents again"
+    )
+
+
+class Retrieval(RepositoryRetrieval):
+    """`qdrant` and `embeddings` are both set or both unset."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"dependentRequired": {"qdrant": ["embeddings"], "embeddings": ["qdrant"]}}
+    )
+
+    qdrant: Qdrant | None = Field(None, description="database of vectors, which finds sections by their meaning")
+    embeddings: Embeddings | None = Field(None, description="service that computes the vectors")
+
+
 class RepositoryFeatures(Section):
     """The features that an entry of `repositories` can override: the others concern the whole process."""
 
@@ -510,7 +541,7 @@ class Settings(Section):
     comments: Comments = Field(default_factory=lambda: Comments())
     findings: Findings = Field(default_factory=lambda: Findings())
     review: Review = Field(default_factory=lambda: Review())
-    retrieval: RepositoryRetrieval = Field(default_factory=lambda: RepositoryRetrieval())
+    retrieval: Retrieval = Field(default_factory=lambda: Retrieval())
     features: Features = Field(default_factory=lambda: Features())
     logging: Logging = Field(default_factory=lambda: Logging())
     catch_up: CatchUp = Field(default_factory=lambda: CatchUp())

@@ -254,6 +254,13 @@ HttpUrl = Annotated[
     _reject(_find_base_url_problem),
     Expected("an address that starts with https://"),
 ]
+ServerUrl = Annotated[
+    str,
+    Field(pattern=r"^https?://\S+$"),
+    AfterValidator(lambda url: url.rstrip("/")),
+    _reject(_find_address_problem),
+    Expected("an address with http:// or https://"),
+]
 TraceUrl = Annotated[
     str,
     Field(pattern=r"^https?://\S+$"),

@@ -76,6 +76,10 @@ def with_value(key: str, value: object) -> str:
         root["github"]["app"] = {"id": 1, "private_key_path": "github-app.pem"}
     if key == "github.app.private_key":
         del root["github"]["app"]["private_key_path"]
+    if key.startswith(("retrieval.embeddings.", "retrieval.qdrant.")):
+        qdrant = {} if key in ("retrieval.qdrant.url", "retrieval.qdrant.path") else {"url": "http://127.0.0.1:6333"}
+        embeddings = {"base_url": "https://embeddings.example.com/v1", "model": "m"}
+        root["retrieval"] = {"qdrant": qdrant, "embeddings": embeddings}
     *sections, name = key.split(".")
     place: Any = root
     for section in sections:

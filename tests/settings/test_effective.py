@@ -68,6 +68,16 @@ def test_keys_of_an_entry_override_the_global_ones(settings: Settings) -> None:
     assert library.webhook_secrets == (b"secret-of-the-libraries",)
 
 
+def test_an_entry_switches_retrieval_off_and_lists_no_key_of_the_vectors(tmp_path: Path) -> None:
+    entry = "    retrieval: {enabled: false}\n"
+    vectors = "retrieval: {qdrant: {path: v}, embeddings: {base_url: 'https://e.example.com', api_key: k, model: m}}\n"
+    settings = load(tmp_path, SMALLEST + entry + vectors)
+    found = RepositoryTable(settings).find("owner/repo")
+    assert found is not None
+    values = [str(value) for value in iter_sourced_values(settings, found) if value.key.startswith("retrieval")]
+    assert values == [f"retrieval.enabled = false   {tmp_path}/settings.yaml:8 (repositories[0].retrieval.enabled)"]
+
+
 def test_the_fallback_issue_of_an_action_takes_precedence_over_that_of_the_event(tmp_path: Path) -> None:
     text = SMALLEST + "    comments: {post_to: {release: 12, release.published: 7, push: 3}}\n"
     found = RepositoryTable(load(tmp_path, text)).find("owner/repo")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import sys
 import traceback
 from collections.abc import Iterator
 from itertools import count
@@ -26,7 +27,7 @@ from hls_handler.settings.load import (
 )
 from hls_handler.settings.reference import Reference
 from hls_handler.settings.values import webhook_secrets
-from tests.settings.files import API_KEY, SECRET, SMALLEST, TOKEN, USERS_FILE, VARIABLES, app_key, load
+from tests.settings.files import API_KEY, SECRET, SMALLEST, TOKEN, USERS_FILE, VARIABLES, app_key, load, problems
 
 
 def test_a_users_file_loads_unchanged(tmp_path: Path) -> None:
@@ -62,10 +63,15 @@ CREDENTIAL_LINES = ('token: "', "tokens: [", "app: {id: 12345, private_key_path"
 """Beginnings of the lines in the shipped file of which a settings file has exactly one."""
 
 
-def shipped_with_every_key(credential: str = CREDENTIAL_LINES[0]) -> str:
-    """Return the shipped file with every line active, except those of the other credentials."""
+QDRANT_LINES = ("qdrant: {path", "qdrant: {url")
+
+
+def shipped_with_every_key(credential: str = CREDENTIAL_LINES[0], qdrant: str = QDRANT_LINES[0]) -> str:
+    """Return the shipped file with every line active, except those of the other credentials and the other Qdrant."""
     text = shipped.SETTINGS.read_text(encoding="utf-8")
     text = re.sub(r"^( +)# (?=[a-z_]+: )", r"\1", text, flags=re.MULTILINE)
+    (other,) = set(QDRANT_LINES) - {qdrant}
+    text = text.replace(other, f"# {other}")
     lines = [line for line in text.splitlines() if not line.strip().startswith(CREDENTIAL_LINES)]
     lines += [line for line in text.splitlines() if line.strip().startswith(credential)]
     at = lines.index("github:") + 1
@@ -73,9 +79,10 @@ def shipped_with_every_key(credential: str = CREDENTIAL_LINES[0]) -> str:
 
 
 def test_the_shipped_file_shows_every_key(tmp_path: Path) -> None:
-    own = {"HLS_API_KEY": SECRET, "OTHER_WEBHOOK_SECRET": SECRET, "SPARE_GITHUB_TOKEN": TOKEN}
-    variables = VARIABLES | own | {"GITHUB_APP_PRIVATE_KEY": app_key()}
+    own = dict.fromkeys(("HLS_API_KEY", "OTHER_WEBHOOK_SECRET", "QDRANT_API_KEY", "EMBEDDINGS_API_KEY"), SECRET)
+    variables = VARIABLES | own | {"SPARE_GITHUB_TOKEN": TOKEN, "GITHUB_APP_PRIVATE_KEY": app_key()}
     texts = [shipped_with_every_key(credential) for credential in CREDENTIAL_LINES]
+    texts.append(shipped_with_every_key(qdrant=QDRANT_LINES[1]))
     shown = {line for text in texts for line in load(tmp_path, text, variables).sources.lines}
     keys = {key.path.replace("[]", "[0]") for key in Reference().keys}
     assert keys - set(shown) == set()
@@ -96,6 +103,8 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
                 "expect_webhook_within_h:",
                 "format:",
                 "endpoint:",
+                "qdrant:",
+                "embeddings:",
             )
         )
     )
@@ -251,6 +260,28 @@ def test_a_key_that_needs_a_restart_keeps_its_value_and_is_listed_with_its_line(
     assert step.waiting == (f"{tmp_path}/settings.yaml:9 ({section}.{key})",)
     assert step.changed == ("features.drafts",)
     assert getattr(getattr(step.settings, section), key) == getattr(getattr(before, section), key)
+
+
+RETRIEVAL = (
+    "retrieval: {qdrant: {path: vectors}, embeddings: {base_url: 'https://embeddings.example.com/v1', model: m}}\n"
+)
+
+
+def test_embeddings_need_a_restart(tmp_path: Path) -> None:
+    step = plan_reload(load(tmp_path, SMALLEST), load(tmp_path, SMALLEST + RETRIEVAL))
+    places = [f"{tmp_path}/settings.yaml:8 (retrieval.{name})" for name in ("qdrant", "embeddings")]
+    assert (step.waiting, step.changed) == (tuple(places), ())
+    assert (step.settings.retrieval.qdrant, step.settings.retrieval.embeddings) == (None, None)
+
+
+@pytest.mark.parametrize("package", ["qdrant_client", "openai"])
+def test_qdrant_needs_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # as if it was not installed
+    (problem,) = problems(tmp_path, SMALLEST + RETRIEVAL, VARIABLES)
+    assert problem == (
+        "settings.yaml:8: retrieval.qdrant: needs packages that are not installed; run "
+        "pip install 'hls-handler[qdrant]' (in a checkout: pip install -r requirements-qdrant.txt)"
+    )
 
 
 def test_rule_1_signatures_cannot_be_switched_off_with_a_host_that_needs_a_restart(tmp_path: Path) -> None:

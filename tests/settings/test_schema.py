@@ -39,6 +39,12 @@ def test_files_that_load_are_accepted(text: str) -> None:
         ("prompts: {use: {issues: {prompt: issues/a, shadow: false}}}\n", "prompts.use.issues"),
         ("prompts: {directory: [7]}\n", "prompts.directory"),
         ("prompts: {use: {'${EVENT}': false}}\n", "prompts.use"),
+        ("retrieval: {qdrant: {path: v}}\n", "retrieval"),
+        (
+            "retrieval: {qdrant: {path: v, url: 'http://q'}, embeddings: {base_url: 'http://o', model: m}}\n",
+            "retrieval.qdrant",
+        ),
+        ("retrieval: {qdrant: {path: v}, embeddings: {base_url: '${URL}', model: m}}\n", None),
         ("    events: []\n", "repositories.0.events"),
         ("    events: [issues.openend]\n", "repositories.0.events.0"),
         ("  - name: owner\n", "repositories.1.name"),
