@@ -86,9 +86,33 @@ class FieldConfidence(_Part):
     component: float = Field(ge=0, le=1)
 
 
-class IssueAnalysis(CommentingReply):
+class Source(_Part):
+    """A shown section of the documentation that an answer rests on."""
+
+    number: int = Field(description="The number of the section.")
+    quote: str = Field(description="The sentence or line that proves the answer, copied exactly.")
+
+
+class AnsweringReply(CommentingReply):
+    """Base class of the replies that answer a question."""
+
+    answer_field: ClassVar[str] = "answer"
+
+    sources: list[Source] = Field(max_length=3, description="Empty if the answer rests on no section.")
+
+
+class SameIssue(_Part):
+    """An older issue that may be about the same matter."""
+
+    number: int
+    quote: str = Field(description="What this issue says of the matter, copied exactly.")
+    quote_there: str = Field(description="What the older issue says of it, copied exactly.")
+
+
+class IssueAnalysis(AnsweringReply):
     """The analysis of an issue, for its maintainers."""
 
+    answer_field: ClassVar[str] = "recommended_response"
     label_rules: ClassVar[Mapping[str, LabelRule]] = {
         "kind": "{value}",
         "priority": "priority-{value}",
@@ -112,9 +136,10 @@ class IssueAnalysis(CommentingReply):
         "workaround or a next step. Empty if there is nothing to say.",
     )
     suggested_labels: SuggestedLabels
+    same_as: SameIssue | None
 
 
-class IssueResponse(CommentingReply):
+class IssueResponse(AnsweringReply):
     """An answer to a question asked in an issue."""
 
     answer: str = Field(max_length=12000, description="The answer, as Markdown.")
@@ -253,7 +278,7 @@ class ReleaseAnalysis(CommentingReply):
     )
 
 
-class CommentReply(CommentingReply):
+class CommentReply(AnsweringReply):
     """An answer to a comment."""
 
     answer: str = Field(max_length=12000, description="The answer, as Markdown. Empty if there is nothing to answer.")

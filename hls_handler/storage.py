@@ -75,11 +75,11 @@ class Storage:
         self.commit_checks: Final = CommitChecks(database, checkpoints)
         self.corrections: Final = Corrections(database, checkpoints)
         self.reviews: Final = Reviews(database, checkpoints)
-        self.repositories: Final = Repositories(database, checkpoints, self.reviews)
+        self.texts: Final = Texts(database)
+        self.repositories: Final = Repositories(database, checkpoints, self.reviews, self.texts)
         self.repository_files: Final = RepositoryFiles(database, checkpoints)
         self.bot_accounts: Final = BotAccounts(database)
         self.catch_up: Final = CatchUpStore(database, counters)
-        self.texts: Final = Texts(database)
         self.retention: Final = RetentionStore(database)
 
     @classmethod

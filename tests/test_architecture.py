@@ -35,6 +35,7 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "genai_prices": ("clients", "sandbox"),
     "sqlalchemy": ("db", "store", "queue"),
     "tree_sitter": ("review",),
+    "snowballstemmer": ("retrieval",),
     "alembic": ("db",),
     "psycopg": ("db", "queue"),
     "sqlite3": ("db",),

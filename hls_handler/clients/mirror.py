@@ -45,6 +45,7 @@ MAX_READ_BYTES = 25_000_000  # of files that are read together
 MAX_FILE_BYTES = 2**20  # from this size on, files are not fetched; GitHub's API has the same limit
 MAX_MESSAGE_BYTES = 100_000  # of git's error messages, in which the server can write
 MAX_GREP_BYTES = 4_000_000
+MAX_LIST_BYTES = 50_000_000
 MAX_HITS = 500  # of one word; a more frequent one is left out
 MAX_SEARCHES = 3  # for one review; each leaves out the words that occur too often
 READ_TIMEOUT_S = 30.0
@@ -164,6 +165,15 @@ class Mirror:
             if header and header[1] == b"blob" and len(content) > int(header[2]):
                 found[path] = content[:-1]
         return found
+
+    def list_files(self, commit: str, extensions: Collection[str]) -> Mapping[str, str]:
+        """Return the ids of the contents of all files with one of the extensions, such as ".md", by path."""
+        ends = "|".join(re.escape(end) for end in extensions)
+        found = self._read(commit, ["ls-tree", "-r", "-z", "--full-tree", commit], max_bytes=MAX_LIST_BYTES)
+        if found.is_cut:
+            raise MirrorUnavailable("the repository has too many files")
+        lines = re.finditer(rf"\d+ blob ([0-9a-f]+)\t([^\0]+(?:{ends}))\0".encode(), found.output, re.IGNORECASE)
+        return {_decode(path): blob.decode() for blob, path in map(re.Match.groups, lines)}
 
     def find_words(self, commit: str, words: Collection[str], extensions: Collection[str]) -> tuple[Hit, ...]:
         """Return the lines with one of the words in files with one of the extensions, such as ".py", by path.

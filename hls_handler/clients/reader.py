@@ -53,6 +53,16 @@ class WireContent(BaseModel):
         return FileAtRef(self.type, self.sha, self.content if self.encoding == "base64" else None)
 
 
+class WireObject(BaseModel):
+    sha: str
+
+
+class WireRef(BaseModel):
+    """https://docs.github.com/en/rest/git/refs#get-a-reference"""
+
+    object: WireObject
+
+
 MAX_FILE_PAGES = 60  # GitHub lists at most 3,000 files of a pull request
 FILES_PER_PAGE = 50  # of a page of 100, GitHub is reported to leave out patches of moderate size
 MAX_REVIEW_PAGES = 10
@@ -117,6 +127,10 @@ class GithubReader:
         api = self._api
         mirror = self._mirrors.of(api.base_url, self._repository, api.token) if self._mirrors else None
         return CommitFiles(mirror, api, self._repository, sha)
+
+    def head_commit(self, branch: str) -> str | None:
+        found = self._api.find(f"{self._base}/git/ref/heads/{quote(branch)}", WireRef)
+        return found.object.sha if found else None
 
     def permission(self, login: str) -> RepositoryPermission:
         found = self._api.find(f"{self._base}/collaborators/{quote(login, safe='')}/permission", WirePermission)

@@ -140,6 +140,10 @@ class NoFiles:
 
     no_mirror = ""
 
+    def list_files(self, extensions: Collection[str]) -> Mapping[str, str]:
+        del extensions
+        return {}
+
     def texts(self, paths: Collection[str]) -> Mapping[str, str]:
         del paths
         return {}

@@ -30,6 +30,9 @@ class CommitFiles:
         self._from_mirror(lambda mirror: mirror.prepare((self._commit,)))
         return self._reason
 
+    def list_files(self, extensions: Collection[str]) -> Mapping[str, str]:
+        return self._from_mirror(lambda mirror: mirror.list_files(self._commit, extensions)) or {}
+
     def texts(self, paths: Collection[str]) -> Mapping[str, str]:
         found = self._from_mirror(lambda mirror: mirror.files(self._commit, paths))
         if found is None:

@@ -394,7 +394,7 @@ texts = Table(
     Column("end_line", Integer, nullable=False),
     Column("title", UntrustedString, nullable=False),  # headings of the section, or title of the issue
     Column("text", UntrustedString, nullable=False),  # cleaned and redacted
-    Column("words", UntrustedString, nullable=False),  # of name, title and text, for the full-text index
+    Column("words", UntrustedString, nullable=False),  # stems of name, title and text, for the full-text index
     Column("version", Text),  # id of the file's blob; of an issue the JSON list of its labels
     Index("uq_texts_place", "scope", "name", "line", unique=True),
 )

@@ -496,4 +496,6 @@ def prompt_limits(
         is_review=is_review,
         review=effective.review.model_copy(update=shown),
         features=effective.features,
+        documents=settings.mirror.enabled and effective.retrieval.enabled and library.uses(prompt, "documents"),
+        similar=effective.similar.enabled and library.uses(prompt, "similar"),
     )

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from hls_handler.actions import Action
-from hls_handler.analysis import Analysis
+from hls_handler.analysis import Analysis, Reply
 from hls_handler.errors import Superseded
 from hls_handler.events import Comment, Event, Issue
+from hls_handler.handlers.asking import Answers, Asking
+from hls_handler.handlers.documents import (
+    DocumentSection,
+    QuotedSection,
+    describe_sections,
+    keep_proved_answers,
+    list_quoted,
+    view_sections,
+)
 from hls_handler.handlers.handler import (
     Handler,
     PromptLimits,
@@ -41,14 +51,17 @@ class CommentFacts:
     asked: QuestionKind
     before: tuple[Comment, ...]  # earlier comments, oldest first
     replied: bool  # True if HLS has already posted its reply to newcomers on this conversation
+    documents: tuple[DocumentSection, ...] = ()  # of the repository's documentation; empty if none fits
 
 
 class CommentHandler(Handler[CommentFacts]):
     family = "comments"
     replies = frozenset({"comment_reply"})
     facts_type = CommentFacts
-    facts_version = 2
-    variable_types = field_types(CommentFacts, "issue", "comment", "asked", "before")
+    facts_version = 3
+    variable_types = field_types(CommentFacts, "issue", "comment", "asked", "before", "documents")
+
+    comment_variable_types: Mapping[str, object] = {"quoted": tuple[QuotedSection, ...]}
 
     def run(self, job: Job) -> Result:
         facts = job.gather()
@@ -56,7 +69,7 @@ class CommentHandler(Handler[CommentFacts]):
         if skipped is not None:
             return Result(skipped.reason)
         job.choose(find_own_conversation(job.event))
-        analysis, reason = answer(job, facts)
+        analysis, reason = answer(job, facts, sent=describe_sections(facts.documents))
         return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> CommentFacts:
@@ -73,7 +86,14 @@ class CommentHandler(Handler[CommentFacts]):
         asked: QuestionKind = "a question" if is_question else "how to start"
         before = newest_within_budget(listed[: listed.index(comment)], limits.input_tokens, count_comment_tokens)
         replied = not is_question and history.has_comment(issue.number, ONBOARDING)
-        return CommentFacts(issue, comment, asked, before, replied)
+        sections = history.sections(comment.body, issue.title, limits.ignored_paths) if limits.documents else ()
+        return CommentFacts(issue, comment, asked, before, replied, view_sections(sections, issue.html_url))
+
+    def consult(self, asking: Asking, facts: CommentFacts) -> Answers:
+        return keep_proved_answers(super().consult(asking, facts), facts.documents)
+
+    def comment_variables(self, facts: CommentFacts, reply: Reply) -> Mapping[str, object]:
+        return {"quoted": list_quoted(reply, facts.documents)}
 
     def skip_reason(self, facts: CommentFacts) -> SkipReason | None:
         return SkipReason("this conversation already has our reply to newcomers") if facts.replied else None

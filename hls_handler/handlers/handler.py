@@ -29,7 +29,7 @@ from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, Summary
 Facts = TypeVar("Facts")
 Item = TypeVar("Item")
 
-CONVERSATION_OR_RUN = re.compile(r"/(?:pull|actions/runs)/[0-9]+$")  # the end of `html_url`
+CONVERSATION_OR_RUN = re.compile(r"/(?:issues|pull|actions/runs)/[0-9]+$")  # the end of `html_url`
 
 MAX_BODY_CHARACTERS = 4_000  # characters of each comment that the shipped prompts show
 TOKENS_PER_COMMENT = 60  # tokens of a comment in addition to its text: author or position, and delimiters
@@ -50,6 +50,8 @@ class PromptLimits:
     is_review: bool = False  # True if the prompt reviews a pull request
     review: Review = field(default_factory=Review)
     features: Features = field(default_factory=Features)
+    documents: bool = False  # whether the prompt gets sections of the repository's documentation
+    similar: bool = False  # whether it gets older issues
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class Handler(ABC, Generic[Facts]):
         return {}
 
     def history_update(self, event: Event, facts: Facts) -> HistoryUpdate:
-        """Return workflow results for the history. They are stored with the facts. By default: none."""
+        """Return results and texts for the history. They are stored with the facts. By default: none."""
         return HistoryUpdate()
 
     def find_superseded_reason(self, event: Event, facts: Facts, history: RepositoryHistory) -> str | None:
@@ -127,15 +129,16 @@ def field_types(facts_type: type[object], *names: str) -> Mapping[str, object]:
 
 
 def answer(
-    job: Job, facts: Any, skipped: SkipReason | None = None, *, omitted: str | None = None
+    job: Job, facts: Any, skipped: SkipReason | None = None, *, omitted: str | None = None, sent: str | None = None
 ) -> tuple[Analysis, str]:
     """Ask Claude, unless `skipped` has a static reply. Return the analysis, and a sentence for `hls why` or "".
 
-    `omitted` describes the facts that Claude is not shown: "3 of 90 commits were not shown".
+    `omitted` describes the facts that Claude is not shown: "3 of 90 commits were not shown". `sent` is that of
+    `Job.note`.
     """
     if skipped is not None and skipped.reply is not None:
         return job.render_static(facts, skipped.reply), skipped.reason
-    job.note(omitted=omitted)
+    job.note(omitted=omitted, sent=sent)
     answered = job.ask(facts)
     return job.render(answered), answered.left_out
 
@@ -143,7 +146,7 @@ def answer(
 def permalink(html_url: str, commit: str, path: str, line: int | None, *, start: int | None = None) -> str:
     """Return the address of a file at a commit, or of the lines from `start` to `line`; "" if it is unknown.
 
-    `html_url` is that of a pull request or workflow run of the repository.
+    `html_url` is that of an issue, a pull request or a workflow run of the repository.
     """
     if not commit:
         return ""
@@ -153,7 +156,7 @@ def permalink(html_url: str, commit: str, path: str, line: int | None, *, start:
 
 
 def web_url(html_url: str, path: str) -> str:
-    """Return the address of `path` in the repository whose pull request or workflow run has `html_url`."""
+    """Return the address of `path` in the repository whose issue, pull request or workflow run has `html_url`."""
     found = CONVERSATION_OR_RUN.search(html_url)
     return f"{html_url[: found.start()]}/{path}" if found else ""
 

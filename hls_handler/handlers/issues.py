@@ -16,6 +16,15 @@ from pydantic import TypeAdapter
 from hls_handler.actions import Action, RequestedLabel
 from hls_handler.analysis import ASSESSMENT, Analysis, IssueAnalysis, Reply
 from hls_handler.events import GHOST, Comment, Event, Issue
+from hls_handler.handlers.asking import Answers, Asking
+from hls_handler.handlers.documents import (
+    DocumentSection,
+    QuotedSection,
+    describe_sections,
+    keep_proved_answers,
+    list_quoted,
+    view_sections,
+)
 from hls_handler.handlers.handler import (
     Handler,
     PromptLimits,
@@ -32,7 +41,8 @@ from hls_handler.handlers.handler import (
 )
 from hls_handler.handlers.job import Job, Result
 from hls_handler.handlers.labels import LabelOffer, list_wanted_labels, plan_labels
-from hls_handler.handlers.reader import Correction, Reader, RepositoryHistory, RepositoryLabel
+from hls_handler.handlers.reader import Correction, HistoryUpdate, Reader, RepositoryHistory, RepositoryLabel
+from hls_handler.handlers.similar import SameIssueView, SimilarIssue, find_same, find_similar
 from hls_handler.routing import MARKER
 from hls_handler.settings.model import EffectiveLabels
 from hls_handler.settings.values import Summary
@@ -80,6 +90,8 @@ class IssueFacts:
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
     summary: Summary = "on_findings"  # whether there is always a comment
     labels: EffectiveLabels = DEFAULT_LABELS  # settings
+    documents: tuple[DocumentSection, ...] = ()  # of the repository's documentation; empty if none fits
+    similar: tuple[SimilarIssue, ...] | None = None  # older open issues; None: they are not compared
 
     @property
     def unwanted(self) -> tuple[str, ...]:
@@ -95,27 +107,31 @@ class IssueHandler(Handler[IssueFacts]):
     family = FAMILY
     replies = frozenset({"issue_analysis", "issue_response", "generic_analysis"})
     facts_type = IssueFacts
-    facts_version = 7
+    facts_version = 8
     variable_types: Mapping[str, object] = {
-        **field_types(IssueFacts, "issue", "corrections", "requests", "author_comments"),
+        **field_types(IssueFacts, "issue", "corrections", "requests", "author_comments", "documents"),
         "repository_labels": tuple[RepositoryLabel, ...],
+        "similar": tuple[SimilarIssue, ...],
     }
     comment_variable_types: Mapping[str, object] = {
         "checklist": tuple[InformationRequest, ...],
         "labels": tuple[str, ...],
+        "quoted": tuple[QuotedSection, ...],
+        "same": SameIssueView | None,
     }
     superseded_by_newer_answer = True
 
     def run(self, job: Job) -> Result:
         facts = job.gather()
         job.choose(find_conversation(job.event, job.rule))
-        analysis, reason = answer(job, facts)
+        analysis, reason = answer(job, facts, sent=describe_sections(facts.documents))
         return job.post(facts, analysis, self.plan(job.event, facts, analysis), reason)
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> IssueFacts:
         issue = current_issue(event, reader)
         check_conversation(event, issue)
-        requests = parse_requests(history.comment_state(issue.number, FAMILY))
+        state, corrections = history.issue(issue.number, FAMILY, most_corrections=MAX_CORRECTIONS)
+        requests = parse_requests(state)
         comments: tuple[Comment, ...] = ()
         if requests and issue.user.id != GHOST.id:
             listed = {comment.id: comment for comment in reader.comments(issue.number, most=MAX_COMMENTS)}
@@ -124,17 +140,36 @@ class IssueHandler(Handler[IssueFacts]):
             own = [c for c in listed.values() if c.user.id == issue.user.id and MARKER not in c.body]
             comments = newest_within_budget(own, limits.input_tokens, count_comment_tokens)
         offer = read_offer(reader, limits)
-        corrections = history.corrections(most=MAX_CORRECTIONS)
-        return IssueFacts(issue, corrections, requests, comments, offer, limits.summary, limits.labels)
+        sections = history.sections(issue.title, issue.body, limits.ignored_paths) if limits.documents else ()
+        documents = view_sections(sections, issue.html_url)
+        similar = find_similar(issue, reader, history) if limits.similar else None
+        return IssueFacts(
+            issue, corrections, requests, comments, offer, limits.summary, limits.labels, documents, similar
+        )
+
+    def history_update(self, event: Event, facts: IssueFacts) -> HistoryUpdate:
+        return HistoryUpdate(issue=None if facts.similar is None else facts.issue)
+
+    def variables(self, facts: IssueFacts) -> Mapping[str, object]:
+        return {name: getattr(facts, name) for name in self.variable_types} | {"similar": facts.similar or ()}
+
+    def consult(self, asking: Asking, facts: IssueFacts) -> Answers:
+        return keep_proved_answers(super().consult(asking, facts), facts.documents)
 
     def comment_variables(self, facts: IssueFacts, reply: Reply) -> Mapping[str, object]:
-        """Return `checklist` (each request to the author, and whether the reply still misses it) and `labels`.
+        """Return `checklist` (each request to the author, and whether the reply still misses it), and more.
 
-        `labels` are the names of the labels that the reply asks for.
+        `labels` are the names of the labels that the reply asks for, `quoted` the sections of the documentation that it
+        rests on, `same` is an older issue.
         """
         missing = reply.missing if isinstance(reply, IssueAnalysis) else None
         checklist = facts.requests if missing is None else update_requests(facts.requests, missing)
-        return {"checklist": checklist, "labels": list_wanted_labels(reply, facts.labels, facts.offer, facts.unwanted)}
+        return {
+            "checklist": checklist,
+            "labels": list_wanted_labels(reply, facts.labels, facts.offer, facts.unwanted),
+            "quoted": list_quoted(reply, facts.documents),
+            "same": find_same(reply, facts.issue, facts.similar or ()),
+        }
 
     def plan(self, event: Event, facts: IssueFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and a comment. The label `status/needs-info` is set while the checklist has open items."""
@@ -157,7 +192,8 @@ class IssueHandler(Handler[IssueFacts]):
         checklist = checklists[-1] if checklists else facts.requests
         shown = analysis.answers[analysis.comment_index].reply if analysis.answers else None
         has_summary = facts.summary == "always" and isinstance(shown, IssueAnalysis)
-        create = analysis.worth_saying or has_summary
+        has_same = shown is not None and find_same(shown, facts.issue, facts.similar or ()) is not None
+        create = analysis.worth_saying or has_summary or has_same
         is_shown = create or bool(facts.requests)
         needs_info = is_shown and any(not request.answered for request in checklist)
         status = (RequestedLabel(NEEDS_INFO, STATUS),) if needs_info else ()

@@ -17,6 +17,7 @@ from hls_handler.errors import DependencyDown, Permanent, Retryable
 from hls_handler.events import Comment, Count, Issue, PullRequest, Release, Review, Text, is_present, null_to
 from hls_handler.review.record import NO_REVIEW, ReviewRecord, ReviewThread
 from hls_handler.review.second_sites import Hit
+from hls_handler.settings.values import PathFilter
 
 T = TypeVar("T")
 
@@ -161,6 +162,12 @@ class RepositoryFiles(Protocol):
     def no_mirror(self) -> str:
         """Why HLS has no mirror of the repository, so that no words are found; "" if it has one."""
 
+    def list_files(self, extensions: Collection[str]) -> Mapping[str, str]:
+        """The ids of the contents of all files with one of the extensions, such as ".md", by path.
+
+        Nothing without a mirror.
+        """
+
     def texts(self, paths: Collection[str]) -> Mapping[str, str]:
         """The texts of files, by path, cleaned and redacted.
 
@@ -213,6 +220,9 @@ class Reader(Protocol):
 
     def files_at(self, sha: str) -> RepositoryFiles:
         """The files of the repository at a commit."""
+
+    def head_commit(self, branch: str) -> str | None:
+        """The newest commit of a branch; None if there is no such branch."""
 
     def permission(self, login: str) -> RepositoryPermission:
         """The permission of an account on the repository; "none" if GitHub does not know the account."""
@@ -286,10 +296,23 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class HistoryUpdate:
-    """Results of a workflow run to add to the stored history of the repository."""
+    """What to add to the stored history of the repository: results of a workflow run, an issue."""
 
     failures: tuple[Failure, ...] = ()
     ends: tuple[RunResult, ...] = ()
+    issue: Issue | None = None  # to find it as similar to later ones
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSection:
+    """A section of the repository's documentation. Its texts are untrusted."""
+
+    path: str
+    title: str  # the headings above it and its own: "Setup > Install"
+    line: int
+    end_line: int
+    text: str
+    commit: str  # of the default branch
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,8 +338,23 @@ class RepositoryHistory(Protocol):
     def ends(self, workflow_id: int) -> tuple[RunResult, ...]:
         """Results of the runs of a workflow within the last 30 days, latest first; at most 500."""
 
-    def corrections(self, *, most: int) -> tuple[Correction, ...]:
-        """The newest label corrections on issues, newest first; at most one per issue."""
+    def issue(self, number: int, family: str, *, most_corrections: int) -> tuple[str | None, tuple[Correction, ...]]:
+        """What `comment_state` returns, and the newest label corrections on issues, newest first.
+
+        At most one correction per issue.
+        """
+
+    def sections(self, title: str, body: str, ignored: PathFilter) -> tuple[StoredSection, ...]:
+        """The sections of the documentation that fit a question best, at most three, without ignored files.
+
+        Nothing if none fits. The title of the question counts more than its body.
+        """
+
+    def similar_issues(self, number: int, title: str, body: str, labels: Collection[str]) -> tuple[int, ...]:
+        """The numbers of older issues that share words with the issue `number`, the most similar first.
+
+        An issue with labels, of which none is in `labels`, is left out, unless `labels` is empty.
+        """
 
     def has_comment(self, number: int, family: str) -> bool:
         """Return True if HLS has posted a comment of this family ("onboarding") on the conversation."""
@@ -343,8 +381,14 @@ class EmptyHistory:
     def ends(self, workflow_id: int) -> tuple[RunResult, ...]:
         return ()
 
-    def corrections(self, *, most: int) -> tuple[Correction, ...]:
-        return self.corrected[:most]
+    def issue(self, number: int, family: str, *, most_corrections: int) -> tuple[str | None, tuple[Correction, ...]]:
+        return self.states.get(family), self.corrected[:most_corrections]
+
+    def sections(self, title: str, body: str, ignored: PathFilter) -> tuple[StoredSection, ...]:
+        return ()
+
+    def similar_issues(self, number: int, title: str, body: str, labels: Collection[str]) -> tuple[int, ...]:
+        return ()
 
     def has_comment(self, number: int, family: str) -> bool:
         return False

@@ -57,6 +57,7 @@ class GitRepositories:
             changes.append(f"M 100644 inline {path}\ndata {len(content)}\n".encode() + content + b"\n")
         self._run(folder, "fast-import", "--quiet", "--force", stdin=b"".join(changes))
         commit = self._run(folder, "rev-parse", "refs/heads/main").decode().strip()
+        self._state.change(lambda world: world.with_ref(full_name, "main", commit))
         for path, text in files.items():
             self._state.set_file(full_name, path, text, branch=commit)
         return commit

@@ -62,6 +62,15 @@ def compare(call: Call) -> Answer:
     return Answer(shapes.comparison(commits, call.state.world.accounts))
 
 
+def branch_ref(call: Call) -> Answer:
+    home = repository_of(call)
+    branch = call.path["branch"]
+    commit = call.state.world.refs.get(f"{home.full_name.lower()}@{branch}")
+    if commit is None:
+        raise GitHubError(404, "Not Found")
+    return Answer({"ref": f"refs/heads/{branch}", "object": {"type": "commit", "sha": commit}})
+
+
 def contents(call: Call) -> Answer:
     """Return a file of a branch, or a list of the files below a folder."""
     home = repository_of(call)
@@ -194,6 +203,7 @@ REPOSITORY = "/repos/{owner}/{repo}"
 ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
     ("GET", f"{REPOSITORY}/actions/runs/{{run:int}}/attempts/{{attempt:int}}/jobs", attempt_jobs, "actions=read"),
     ("GET", f"{REPOSITORY}/actions/jobs/{{job:int}}/logs", job_logs, "actions=read"),
+    ("GET", f"{REPOSITORY}/git/ref/heads/{{branch:path}}", branch_ref, "contents=read"),
     ("GET", f"{REPOSITORY}/contents/{{path:path}}", contents, "contents=read"),
     ("GET", f"{REPOSITORY}/releases", releases, "contents=read"),
     ("GET", f"{REPOSITORY}/compare/{{basehead:path}}", compare, "contents=read"),

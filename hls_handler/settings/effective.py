@@ -24,6 +24,7 @@ from hls_handler.settings.model import (
     RepositoryRetrieval,
     Review,
     Settings,
+    Similar,
 )
 from hls_handler.settings.repository import (
     LABEL_SWITCHES,
@@ -54,6 +55,7 @@ class EffectiveSettings:
     findings: Findings
     review: Review
     retrieval: RepositoryRetrieval
+    similar: Similar
     comments: RepositoryComments
     paths: PathFilter
     use: Mapping[str, tuple[str | Literal[False], str]]  # event -> (prompt name or False, key path that sets it)
@@ -170,6 +172,7 @@ def _build_effective(settings: Settings, index: int, entry: Repository) -> Effec
         retrieval=RepositoryRetrieval(enabled=settings.retrieval.enabled).model_copy(
             update=entry.retrieval.model_dump(exclude_unset=True)
         ),
+        similar=Similar.model_validate(_override(settings.similar, entry.similar)),
         comments=RepositoryComments.model_validate(_override(settings.comments, entry.comments)),
         paths=PathFilter(entry.paths.ignore, settings.sources.where(f"{key}.paths.ignore")),
         use={choice.event: (choice.prompt, choice.key) for choice in choices if not choice.shadow},
@@ -317,7 +320,7 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
     yield find_source(settings, "webhook_secret", secrets, *secret_keys, "github.webhook_secret")
     expected_key = "expect_webhook_within_h"
     yield find_source(settings, expected_key, entry.expect_webhook_within_h, f"{key}.{expected_key}")
-    for section in ("features", "labels", "comments", "findings", "review", "retrieval"):
+    for section in ("features", "labels", "comments", "findings", "review", "retrieval", "similar"):
         yield from _iter_section(settings, effective, section, getattr(entry, section))
         if section == "labels" and effective.labels.repository_allow_source:
             allowed = _to_text(effective.labels.repository_allow)

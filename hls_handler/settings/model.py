@@ -396,6 +396,12 @@ class Retrieval(RepositoryRetrieval):
     embeddings: Embeddings | None = Field(None, description="service that computes the vectors")
 
 
+class Similar(Section):
+    enabled: bool = Field(
+        False, description="compare a new issue with older open ones, and name one that may be about the same"
+    )
+
+
 class RepositoryFeatures(Section):
     """The features that an entry of `repositories` can override: the others concern the whole process."""
 
@@ -443,8 +449,8 @@ _WithoutNulls = BeforeValidator(_drop_nulls)  # a key without a value overrides 
 
 
 class Repository(Section):
-    """An entry of `repositories`. Of `labels`, `comments`, `features`, `findings`, `review` and `retrieval`, only the
-    keys that are set count: they override those of the section with the same name."""
+    """An entry of `repositories`. Of `labels`, `comments`, `features`, `findings`, `review`, `retrieval` and `similar`,
+    only the keys that are set count: they override those of the section with the same name."""
 
     name: RepositoryName = Field(description="owner/repo, or a glob such as owner/*; the most specific entry wins")
     enabled: bool = Field(True, description="false: events of the repository are ignored, with that reason")
@@ -476,6 +482,7 @@ class Repository(Section):
     retrieval: Annotated[RepositoryRetrieval, _WithoutNulls] = Field(
         default_factory=RepositoryRetrieval, description="overrides of retrieval"
     )
+    similar: Annotated[Similar, _WithoutNulls] = Field(default_factory=Similar, description="overrides of similar")
 
 
 class CatchUp(Section):
@@ -542,6 +549,7 @@ class Settings(Section):
     findings: Findings = Field(default_factory=lambda: Findings())
     review: Review = Field(default_factory=lambda: Review())
     retrieval: Retrieval = Field(default_factory=lambda: Retrieval())
+    similar: Similar = Field(default_factory=lambda: Similar())
     features: Features = Field(default_factory=lambda: Features())
     logging: Logging = Field(default_factory=lambda: Logging())
     catch_up: CatchUp = Field(default_factory=lambda: CatchUp())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,14 +20,21 @@ from hls_handler.db.tables import (
 )
 from hls_handler.db.values import HOUR_MS, from_row
 from hls_handler.deliveries import Lease
-from hls_handler.handlers.reader import Correction, Failure, HistoryUpdate, RunResult
+from hls_handler.events import Issue
+from hls_handler.handlers.reader import Correction, Failure, HistoryUpdate, RunResult, StoredSection
 from hls_handler.queue.checkpoints import Checkpoints
+from hls_handler.retrieval.words import question_words
 from hls_handler.review.record import ReviewRecord
+from hls_handler.settings.values import PathFilter
 from hls_handler.store.conversations import ConversationRef, field_of, of_conversation
 from hls_handler.store.reviews import Reviews
+from hls_handler.store.texts import NewText, Texts, issue_scope
+from hls_handler.untrusted.cleaning import clean_and_redact, clean_title
 
 DAY_MS = 24 * HOUR_MS
 RETENTION_DAYS = 30
+MIN_SIMILAR = 0.2  # result of `rate` for an older issue that is shown
+MAX_ISSUE_CHARS = 4_000
 MAX_FAILURES = MAX_RESULTS = 500
 MAX_CORRECTIONS_PER_ISSUE = 20
 """Corrections read for each requested issue. If one issue has more, fewer issues may be returned."""
@@ -46,8 +54,10 @@ _COMMENT = select(comments.c.state).where(of_conversation(comments), comments.c.
 class StoredHistory:
     """The stored history of one repository and bot account; implements `handlers.reader.RepositoryHistory`."""
 
-    def __init__(self, database: Database, reviews: Reviews, repository_id: int | None, bot_login: str) -> None:
-        self._database, self._reviews = database, reviews
+    def __init__(
+        self, database: Database, reviews: Reviews, texts: Texts, repository_id: int | None, bot_login: str
+    ) -> None:
+        self._database, self._reviews, self._texts = database, reviews, texts
         self._repository_id, self.account = repository_id, bot_login
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
@@ -79,14 +89,27 @@ class StoredHistory:
         with self._database.reading() as connection:
             return tuple(RunResult(**row._mapping) for row in connection.execute(query))
 
-    def corrections(self, *, most: int) -> tuple[Correction, ...]:
+    def issue(self, number: int, family: str, *, most_corrections: int) -> tuple[str | None, tuple[Correction, ...]]:
         terms = {"of_repository": self._repository_id, "of_bot": self.account}
         newest: dict[int, Correction] = {}
         with self._database.reading() as connection:
-            for row in connection.execute(_CORRECTIONS, {**terms, "limit": most * MAX_CORRECTIONS_PER_ISSUE}):
+            comment = connection.execute(_COMMENT, {**self._conversation(number).columns, "of_family": family}).first()
+            for row in connection.execute(
+                _CORRECTIONS, {**terms, "limit": most_corrections * MAX_CORRECTIONS_PER_ISSUE}
+            ):
                 correction = Correction(field_of(row.field), row.label, row.corrected_to, row.title)
                 newest.setdefault(row.number, correction)
-        return tuple(newest.values())[:most]
+        return comment.state if comment else None, tuple(newest.values())[:most_corrections]
+
+    def sections(self, title: str, body: str, ignored: PathFilter) -> tuple[StoredSection, ...]:
+        assert self._repository_id is not None
+        return self._texts.find_sections(self._repository_id, question_words(title, body), ignored)
+
+    def similar_issues(self, number: int, title: str, body: str, labels: Collection[str]) -> tuple[int, ...]:
+        assert self._repository_id is not None
+        found = self._texts.search(issue_scope(self._repository_id), question_words(title, body))
+        older = (one for one in found if int(one.name) < number and one.score >= MIN_SIMILAR)
+        return tuple(int(one.name) for one in older if _may_be_same(json.loads(one.version or "[]"), labels))
 
     def has_comment(self, number: int, family: str) -> bool:
         return self._comment(number, family) is not None
@@ -107,15 +130,30 @@ class StoredHistory:
         return ConversationRef(self._repository_id, self.account, number)
 
 
+def _may_be_same(labels: Collection[str], others: Collection[str]) -> bool:
+    return not labels or not others or bool(set(labels) & set(others))
+
+
+def text_of_issue(issue: Issue) -> NewText:
+    labels = json.dumps([label.name for label in issue.labels])
+    text = clean_and_redact(issue.body)[:MAX_ISSUE_CHARS]
+    return NewText(str(issue.number), clean_title(issue.title), text, version=labels)
+
+
 class Repositories:
-    def __init__(self, database: Database, checkpoints: Checkpoints, reviews: Reviews) -> None:
-        self._database, self._checkpoints, self._reviews = database, checkpoints, reviews
+    def __init__(self, database: Database, checkpoints: Checkpoints, reviews: Reviews, texts: Texts) -> None:
+        self._database, self._checkpoints, self._reviews, self._texts = database, checkpoints, reviews, texts
 
     def history(self, lease: Lease, bot_login: str) -> StoredHistory:
-        return StoredHistory(self._database, self._reviews, lease.repository_id, bot_login)
+        return StoredHistory(self._database, self._reviews, self._texts, lease.repository_id, bot_login)
 
     def save(self, lease: Lease, history_update: HistoryUpdate) -> None:
-        """Store workflow results and failed steps; delete those that are older than 30 days. Raises `LeaseLost`."""
+        """Store workflow results and failed steps; delete those that are older than 30 days. Raises `LeaseLost`.
+
+        Store the text of an issue in place of its older text.
+        """
+        if lease.repository_id is not None and history_update.issue is not None:
+            self._texts.replace(issue_scope(lease.repository_id), (), [text_of_issue(history_update.issue)])
         if lease.repository_id is None or not (history_update.ends or history_update.failures):
             return
         with self._checkpoints.writing(lease, durable=False) as (connection, _):

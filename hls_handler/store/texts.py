@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, exists, func, select, text
@@ -11,8 +11,13 @@ from sqlalchemy import Connection, exists, func, select, text
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, document_indexes, texts
 from hls_handler.db.values import HOUR_MS
-from hls_handler.retrieval.words import join_words, weigh_words
+from hls_handler.handlers.reader import StoredSection
+from hls_handler.retrieval.words import rate, split_words, weigh_words
+from hls_handler.settings.values import PathFilter
 
+MIN_SCORE = 0.2  # of a section that is shown
+MAX_SECTIONS = 3
+MAX_RANKED = 50  # texts with the most words of the question, of which `rate` reads all words
 ROWS_PER_TRANSACTION = 200  # SQLite has one writer, which others wait for
 
 _t, _i = texts.c, document_indexes.c
@@ -28,16 +33,15 @@ _SQLITE_SCORES = text("""
     GROUP BY texts_words.rowid ORDER BY score DESC, texts_words.rowid LIMIT :most
 """)
 _POSTGRESQL_NUMBERS = text("""
-    SELECT asked.position - 1 AS position, count(texts.id) AS number
+    SELECT asked.position - 1 AS position, count(*) AS number
     FROM unnest(CAST(:words AS text[])) WITH ORDINALITY asked(word, position)
-    LEFT JOIN texts ON scope = :scope AND to_tsvector('english', words) @@ plainto_tsquery('english', word)
-    WHERE numnode(plainto_tsquery('english', word)) > 0
+    JOIN texts ON scope = :scope AND to_tsvector('simple', words) @@ plainto_tsquery('simple', word)
     GROUP BY asked.position
 """)
 _POSTGRESQL_SCORES = text("""
     SELECT texts.id, sum(weight) AS score
     FROM unnest(CAST(:words AS text[]), CAST(:weights AS float8[])) asked(word, weight)
-    JOIN texts ON scope = :scope AND to_tsvector('english', words) @@ plainto_tsquery('english', word)
+    JOIN texts ON scope = :scope AND to_tsvector('simple', words) @@ plainto_tsquery('simple', word)
     GROUP BY texts.id ORDER BY score DESC, texts.id LIMIT :most
 """)
 
@@ -62,7 +66,7 @@ class FoundText:
     line: int
     end_line: int
     version: str | None
-    score: float  # the share of the question's words that it contains, by their weights
+    score: float  # result of `rate`
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ class Texts:
                 "end_line": one.end_line,
                 "title": one.title,
                 "text": one.text,
-                "words": join_words([one.name, one.title, one.text]),
+                "words": " ".join(split_words(f"{one.name} {one.title} {one.text}")),
                 "version": one.version,
             }
             for new in batch.values()
@@ -144,38 +148,56 @@ class Texts:
             connection.execute(delete, {"names": list(batch)})
             self._database.insert_rows(connection, texts, rows, if_new=True)
 
-    def search(self, scope: str, words: Collection[str], *, most: int) -> tuple[FoundText, ...]:
-        """Return the texts that contain most of a question, best first."""
+    def find_sections(
+        self, repository_id: int, words: Mapping[str, float], ignored: PathFilter
+    ) -> tuple[StoredSection, ...]:
+        """Return up to three sections of the documentation that fit a question, best first."""
         with self._database.reading() as connection:
-            total = connection.execute(select(func.count()).where(_t.scope == scope)).scalar_one()
-            weights = weigh_words(self._count_texts(connection, scope, list(words)), total) if total and words else {}
-            if not weights:
+            found = self._search(connection, document_scope(repository_id), words)
+            fitting = [one for one in found if one.score >= MIN_SCORE and not ignored.excludes(one.name)]
+            if not fitting:
                 return ()
-            scores = self._add_weights(connection, scope, weights, most)
-            query = select(_t.id, _t.name, _t.title, _t.text, _t.line, _t.end_line, _t.version)
-            found = connection.execute(query.where(_t.id.in_(scores))).all()
-        ranked = sorted(found, key=lambda row: (-scores[row.id], row.id))
-        return tuple(FoundText(*row[1:], score=scores[row.id]) for row in ranked)
+            of_repository = _i.repository_id == repository_id
+            commit = connection.execute(select(_i.commit_sha).where(of_repository)).scalar_one_or_none()
+        return tuple(
+            StoredSection(one.name, one.title, one.line, one.end_line, one.text, commit or "")
+            for one in fitting[:MAX_SECTIONS]
+        )
+
+    def search(self, scope: str, words: Mapping[str, float]) -> tuple[FoundText, ...]:
+        """Return the texts that fit a question, best first; at most 50. `words` are the result of `question_words`."""
+        with self._database.reading() as connection:
+            return self._search(connection, scope, words)
+
+    def _search(self, connection: Connection, scope: str, words: Mapping[str, float]) -> tuple[FoundText, ...]:
+        total = connection.execute(select(func.count()).where(_t.scope == scope)).scalar_one()
+        if not total or not words:
+            return ()
+        weights = weigh_words(words, self._count_texts(connection, scope, list(words)), total)
+        chosen = self._choose(connection, scope, weights)
+        query = select(_t.name, _t.title, _t.text, _t.line, _t.end_line, _t.version, _t.words)
+        found = [
+            FoundText(*row[:-1], score=rate(row.words, weights))
+            for row in connection.execute(query.where(_t.id.in_(chosen)).order_by(_t.id))
+        ]
+        return tuple(sorted(found, key=lambda one: one.score, reverse=True))
 
     def _count_texts(self, connection: Connection, scope: str, words: Sequence[str]) -> dict[str, int]:
-        """Return the number of texts with each word, without the stop words of PostgreSQL."""
+        """Return the number of texts with each word, for the words that some text has."""
         if self._database.file is not None:
             counted = connection.execute(_SQLITE_NUMBERS, {"queries": _queries(scope, words)})
-            return dict.fromkeys(words, 0) | {words[position]: number for position, number in counted}
-        counted = connection.execute(_POSTGRESQL_NUMBERS, {"scope": scope, "words": list(words)})
+        else:
+            counted = connection.execute(_POSTGRESQL_NUMBERS, {"scope": scope, "words": list(words)})
         return {words[position]: number for position, number in counted}
 
-    def _add_weights(
-        self, connection: Connection, scope: str, weights: Mapping[str, float], most: int
-    ) -> dict[int, float]:
-        values = list(weights.values())
+    def _choose(self, connection: Connection, scope: str, weights: Mapping[str, float]) -> list[int]:
+        """Return the ids of the texts whose words have the largest sums of weights."""
+        words, values = list(weights), list(weights.values())
         if self._database.file is not None:
-            terms = {"queries": _queries(scope, list(weights)), "weights": json.dumps(values), "most": most}
-            found = connection.execute(_SQLITE_SCORES, terms)
-        else:
-            terms = {"scope": scope, "words": list(weights), "weights": values, "most": most}
-            found = connection.execute(_POSTGRESQL_SCORES, terms)
-        return {row.id: row.score for row in found}
+            terms = {"queries": _queries(scope, words), "weights": json.dumps(values), "most": MAX_RANKED}
+            return list(connection.execute(_SQLITE_SCORES, terms).scalars())
+        terms = {"scope": scope, "words": words, "weights": values, "most": MAX_RANKED}
+        return list(connection.execute(_POSTGRESQL_SCORES, terms).scalars())
 
 
 def _queries(scope: str, words: Sequence[str]) -> str:

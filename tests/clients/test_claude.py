@@ -38,7 +38,7 @@ PROMPT = Prompt(
     then=None,
 )
 RENDERED = RenderedPrompt(PROMPT, "You help.", "What now?", IssueResponse.model_json_schema())
-REPLY = {"worth_saying": True, "answer": "Upgrade.", "certain": False}
+REPLY = {"worth_saying": True, "sources": [], "answer": "Upgrade.", "certain": False}
 GOOD = json.dumps(REPLY)
 USAGE = Usage("claude-haiku-5-5", input_tokens=1000, output_tokens=1000, cost_usd=0.0006, took_s=2.5)
 Build = Callable[..., Claude]
@@ -99,7 +99,7 @@ def test_valid_reply_is_returned_with_its_usage(build: Build, server: FakeServer
     assert ask(build, server, Say(body=message(GOOD))) == ValidReply(
         prompt_id="issues/respond@3f9c2a",
         reply_type="issue_response",
-        reply=IssueResponse(worth_saying=True, answer="Upgrade.", certain=False),
+        reply=IssueResponse(worth_saying=True, sources=[], answer="Upgrade.", certain=False),
         usage=USAGE,
     )
 
@@ -187,7 +187,7 @@ def test_cached_tokens_are_counted_separately(build: Build, server: FakeServer) 
 
 
 ESTIMATE = Usage(
-    "claude-haiku-5-5", output_tokens=4000, cache_write_tokens=234, cost_usd=0.00202925, took_s=2.5, is_estimate=True
+    "claude-haiku-5-5", output_tokens=4000, cache_write_tokens=453, cost_usd=0.002056625, took_s=2.5, is_estimate=True
 )
 
 
@@ -232,8 +232,8 @@ def test_second_request_contains_first_reply_and_its_problems(build: Build, serv
         {"role": "assistant", "content": '{"answer": 1}'},
         {
             "role": "user",
-            "content": "That reply could not be used: worth_saying: Field required; answer: Input should be a valid "
-            "string; certain: Field required\n\n"
+            "content": "That reply could not be used: worth_saying: Field required; sources: Field required; "
+            "answer: Input should be a valid string; certain: Field required\n\n"
             "Answer again with the whole JSON object, corrected. All earlier instructions still apply.",
         },
     ]

@@ -21,6 +21,8 @@ ISSUE: dict[str, Any] = {
     "missing": [],
     "recommended_response": "Try --flag.",
     "suggested_labels": [],
+    "sources": [],
+    "same_as": None,
 }
 BARE = json.dumps(ISSUE)
 FINDING: dict[str, Any] = {
@@ -150,7 +152,7 @@ def test_list_of_findings_that_is_too_long_is_cut_with_the_reason() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "the reply: it has no JSON object with the fields worth_saying, kind, priority, difficulty, component, "),
+        ("", "the reply: it has no JSON object with the fields worth_saying, sources, kind, priority, difficulty, "),
         (BARE[:-1], "the reply: Invalid JSON: Expecting ',' delimiter: line 1 column 2"),
         (BARE + BARE.replace('"bug"', '"question"'), "the reply: it has 2 JSON objects that differ; one is needed"),
         (BARE.replace("}", ', "kind": "bug"}'), "the reply: the key kind occurs twice"),

@@ -15,7 +15,7 @@ from tests.engine.fakes import FakeClaude
 from tests.engine.world import GUID, TIMEOUT_S, MakeWorld, World
 
 PROMPT, DRY_RUN = f"/deliveries/{GUID}/prompt", f"/deliveries/{GUID}/dry-run"
-REPLY = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
+REPLY = IssueResponse(worth_saying=True, sources=[], answer="Set DATABASE_URL.", certain=True)
 
 
 def run(make_world: MakeWorld, *replies: object) -> World:

@@ -45,6 +45,8 @@ GOOD = IssueAnalysis.model_validate(
         "missing": [],
         "recommended_response": "",
         "suggested_labels": [],
+        "sources": [],
+        "same_as": None,
     }
 )
 

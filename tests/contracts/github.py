@@ -27,7 +27,7 @@ HOST = "https://api.github.com"
 ENTERPRISE_PREFIX = "/api/v3"
 API_VERSION = "2022-11-28"
 WITHOUT_CREDENTIAL = ("apps/create-from-manifest",)
-SLASHED_PATH = re.compile(r"(/repos/[^/]+/[^/]+/(?:(?:issues/[^/]+/)?labels|contents)/)(.+)", re.DOTALL)
+SLASHED_PATH = re.compile(r"(/repos/[^/]+/[^/]+/(?:(?:issues/[^/]+/)?labels|contents|git/ref)/)(.+)", re.DOTALL)
 
 
 QUERIES = frozenset(

@@ -48,6 +48,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     f"{REPOSITORY}/pulls/{{pull_number}}/reviews/{{review_id}}/comments": ("get",),
     f"{REPOSITORY}/actions/runs/{{run_id}}/attempts/{{attempt_number}}/jobs": ("get",),
     f"{REPOSITORY}/actions/jobs/{{job_id}}/logs": ("get",),
+    f"{REPOSITORY}/git/ref/{{ref}}": ("get",),
     f"{REPOSITORY}/contents/{{path}}": ("get",),
     f"{REPOSITORY}/releases": ("get",),
     f"{REPOSITORY}/compare/{{basehead}}": ("get",),

@@ -24,6 +24,7 @@ from hls_handler.db.tables import metadata
 from hls_handler.storage import Storage
 from tests.db.released.fill import PROMPT, new_delivery
 from tests.db.released.make import SCRIPTS, digest, migration_file, recorded_digests, stored_file
+from tests.db.test_open import is_no_full_text_index
 from tests.e2e.service import Waiting
 from tests.postgres import Cluster
 from tests.queue.builders import accept, claim, newest, state_of
@@ -74,11 +75,6 @@ def _read(connection: Connection, tables: MetaData) -> Rows:
     }
 
 
-def _is_no_full_text_index(name: str | None, _kind: str, _parents: object) -> bool:
-    """SQLAlchemy describes neither an index of an expression nor a virtual table."""
-    return not (name or "").startswith(("ix_texts_words", "texts_words"))
-
-
 def test_upgrade_keeps_all_rows_and_results_in_the_tables_of_the_metadata(released_url: str) -> None:
     engine = create_engine(released_url)
     stored_tables = MetaData()
@@ -88,7 +84,7 @@ def test_upgrade_keeps_all_rows_and_results_in_the_tables_of_the_metadata(releas
     Storage.open(released_url).close()
     with engine.connect() as connection:
         context = MigrationContext.configure(
-            connection, opts={"version_table": VERSION_TABLE, "include_name": _is_no_full_text_index}
+            connection, opts={"version_table": VERSION_TABLE, "include_name": is_no_full_text_index}
         )
         assert context.get_current_revision() == SCRIPTS.get_current_head()
         assert compare_metadata(context, metadata) == []

@@ -89,6 +89,7 @@ class FakeGithub:
     review_comments_of: dict[int, tuple[ReviewComment, ...]] = field(default_factory=dict)  # by review
     contexts: dict[str, ReviewContext | HlsError] = field(default_factory=dict)  # by base branch; an error is raised
     head_files: dict[str, str] = field(default_factory=dict)  # text by "commit:path"
+    heads: dict[str, str] = field(default_factory=dict)  # commits by branch
     no_mirror: str = ""  # why no words are found
     permissions: dict[str, RepositoryPermission] = field(default_factory=dict)  # by login; "read" for others
     comments_of: dict[int, tuple[Comment, ...]] = field(default_factory=dict)  # by others
@@ -177,6 +178,11 @@ class FakeRepositoryFiles:
     github: FakeGithub
     sha: str
 
+    def list_files(self, extensions: Collection[str]) -> Mapping[str, str]:
+        self.github._call(f"list_files {self.sha}")
+        found = {name.removeprefix(f"{self.sha}:"): text for name, text in self.github.head_files.items()}
+        return {path: f"{hash(text):x}" for path, text in found.items() if path.endswith(tuple(extensions))}
+
     def texts(self, paths: Collection[str]) -> Mapping[str, str]:
         self.github._call(f"head_files {' '.join(paths)}")
         found = {path: self.github.head_files.get(f"{self.sha}:{path}") for path in paths}
@@ -244,6 +250,10 @@ class FakeReader:
 
     def files_at(self, sha: str) -> RepositoryFiles:
         return FakeRepositoryFiles(self.github, sha)
+
+    def head_commit(self, branch: str) -> str | None:
+        self.github._call(f"head_commit {branch}")
+        return self.github.heads.get(branch)
 
     def permission(self, login: str) -> RepositoryPermission:
         self.github._call(f"permission {login}")

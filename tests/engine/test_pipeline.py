@@ -46,7 +46,7 @@ def load_chain(folder: Path) -> Library:
 def test_then_runs_a_second_prompt_and_the_comment_is_that_of_the_reply_worth_saying(
     make_world: MakeWorld, shared_folder: Path, first: bool, second: bool, comment: str
 ) -> None:
-    reply = IssueResponse(worth_saying=second, answer="Set DATABASE_URL.", certain=True)
+    reply = IssueResponse(worth_saying=second, sources=[], answer="Set DATABASE_URL.", certain=True)
     world = make_world(QUESTION.model_copy(update={"worth_saying": first}), reply)
     world.prompts = load_chain(shared_folder / "chain")
     world.accept()

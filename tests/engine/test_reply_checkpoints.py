@@ -17,7 +17,7 @@ from tests.prompting.test_library_errors import front
 
 
 def encode_and_decode(answer: str) -> str:
-    reply = IssueResponse(worth_saying=True, answer=answer, certain=True)
+    reply = IssueResponse(worth_saying=True, sources=[], answer=answer, certain=True)
     step = encode_reply(ValidReply("issues/respond@3f9c2a", "issue_response", reply, Usage("claude")), index=0)
     decoded = decode_reply(step, reply_type="issue_response", model=IssueResponse)
     assert decoded is not None
@@ -49,6 +49,8 @@ def test_rule_10_reply_that_exceeds_its_length_after_redaction_is_decoded() -> N
         missing=[],
         recommended_response="",
         suggested_labels=[],
+        sources=[],
+        same_as=None,
     )
     step = encode_reply(ValidReply("issues/analyze@1", "issue_analysis", reply, Usage("claude")), index=0)
     decoded = decode_reply(step, reply_type="issue_analysis", model=IssueAnalysis)

@@ -115,7 +115,7 @@ def test_shadow_is_skipped_near_the_hourly_budget(make_world: MakeWorld, shared_
 
 
 def test_crash_during_a_shadow_does_not_repeat_finished_calls(make_world: MakeWorld, shared_folder: Path) -> None:
-    answer = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
+    answer = IssueResponse(worth_saying=True, sources=[], answer="Set DATABASE_URL.", certain=True)
     world = make_shadow_world(make_world, shared_folder / "shadow", BUG, QUESTION, LeaseLost("it died"), answer)
     assert world.run() is None
     world.advance(31)

@@ -26,7 +26,7 @@ from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Router, Rule, from_envelope, from_event, parse_envelope
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import Claude, Features, Github, Limits, Repository, Settings
+from hls_handler.settings.model import Claude, Features, Github, Limits, Repository, Retrieval, Settings
 from hls_handler.storage import Storage
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.web.webhook import WebhookHeaders, new_delivery
@@ -54,6 +54,8 @@ BUG = IssueAnalysis(
     missing=[],
     recommended_response="Thanks to whoever fixes it.",
     suggested_labels=[],
+    sources=[],
+    same_as=None,
 )
 QUESTION = BUG.model_copy(update={"kind": "question"})
 
@@ -64,6 +66,7 @@ def settings(
     features: Mapping[str, object] | None = None,
     github: Mapping[str, object] | None = None,
     claude: Mapping[str, object] | None = None,
+    retrieval: bool = False,
 ) -> Settings:
     """Settings of one repository, without repository settings unless `features` switches them on."""
     github_defaults = {"token": "t" * 40, "webhook_secret": "s" * 40, "min_seconds_between_writes": 0.0}
@@ -75,6 +78,7 @@ def settings(
         ),
         limits=Limits.model_validate({"retry_backoff_s": 10, **(limits or {})}),
         features=Features.model_validate({"repository_settings": False, **(features or {})}),
+        retrieval=Retrieval(enabled=retrieval),
     )
 
 

@@ -18,7 +18,7 @@ from tests.handlers.world import RecordedJob, analysis, fake_reader, issue
 
 HANDLER = CommentHandler()
 NEWCOMER = comment(902, "How can I start?")
-REPLY = CommentReply(worth_saying=True, answer="Read the guide.", certain=True)
+REPLY = CommentReply(worth_saying=True, sources=[], answer="Read the guide.", certain=True)
 
 
 def facts(asking: Comment, *listed: Comment, history: FakeHistory | None = None, tokens: int = 10_000) -> CommentFacts:

@@ -63,7 +63,7 @@ REPLIES: dict[str, Reply] = {
     "pull_request": pull_request_analysis(findings=[finding()]),
     "pull_request_review": review_analysis(request("square the side"), request("must be tested", comment=1)),
     "workflow_run": workflow_analysis(),
-    "issue_comment": CommentReply(worth_saying=True, answer="Read the guide.", certain=True),
+    "issue_comment": CommentReply(worth_saying=True, sources=[], answer="Read the guide.", certain=True),
     "release": ReleaseAnalysis(worth_saying=True, headline="More", announcement="There is more.", highlights=[]),
 }
 FILES = (file(), file("logo.png", None, additions=0, deletions=0), file("b.py", status="renamed", previous_path="a.py"))

@@ -229,12 +229,14 @@ def issue_analysis(**known: Any) -> IssueAnalysis:
         "missing": [],
         "recommended_response": "",
         "suggested_labels": [],
+        "sources": [],
+        "same_as": None,
     }
     return IssueAnalysis.model_validate({**plain, **known})
 
 
 def issue_response(**known: Any) -> IssueResponse:
-    return IssueResponse.model_validate({"worth_saying": True, "answer": "42", "certain": True, **known})
+    return IssueResponse.model_validate({"worth_saying": True, "sources": [], "answer": "42", "certain": True, **known})
 
 
 def review_analysis(*requests: ReviewRequest, **known: Any) -> ReviewAnalysis:

@@ -53,6 +53,8 @@ ANALYSIS = IssueAnalysis(
     missing=["The version of the shop", "Whether tax is shown as well"],
     recommended_response="The total seems to ignore quantities. Ordering the articles one by one is a way around it.",
     suggested_labels=[],
+    sources=[],
+    same_as=None,
 )
 CORRECTIONS = (
     Correction("priority", "priority-high", "priority-low", "The footer's year is wrong"),
@@ -75,7 +77,7 @@ def common(event: str = "issues.opened", prompt: str = "issues/analyze") -> dict
 
 
 def issue_variables(about: Issue = ISSUE, corrections: tuple[Correction, ...] = ()) -> dict[str, object]:
-    lists = dict.fromkeys(("requests", "author_comments", "repository_labels"), ())
+    lists = dict.fromkeys(("requests", "author_comments", "repository_labels", "documents", "similar"), ())
     return {**common(), **lists, "issue": about, "corrections": corrections}
 
 
@@ -91,7 +93,7 @@ def pull_request_variables() -> dict[str, object]:
 
 def comment_variables(**overrides: object) -> dict[str, object]:
     """Return the variables of a comment on `ISSUE`."""
-    about = {**common("issue_comment.created", "comments/reply"), "issue": ISSUE, "before": (EARLIER,)}
+    about = {**common("issue_comment.created", "comments/reply"), "issue": ISSUE, "before": (EARLIER,), "documents": ()}
     return {**recorded("issue_comment")["demo/first-contribution"], **about, **overrides}
 
 

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import REPLY_TYPES, PullRequestAnalysis, is_worth_saying
+from hls_handler.handlers.documents import DocumentSection
+from hls_handler.handlers.similar import SimilarIssue
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RuleView, render, render_comment
@@ -60,6 +62,12 @@ ALL_OPTIONS = replace(
 )
 
 
+SECTION = DocumentSection(
+    "docs/import.md", "Import > Large files", "Import large files in parts.", "https://a.example/b"
+)
+OLDER = SimilarIssue(3, "Import is slow", "It takes an hour.", "https://a.example/c")
+
+
 def of(event: str, sample: str, **changes: object) -> Mapping[str, object]:
     return {**recorded(event)[sample], **changes}
 
@@ -69,8 +77,11 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "releases.announce": ("releases/announce", of("release", "demo/release")),
     "comments.reply": ("comments/reply", of("issue_comment", "demo/first-contribution")),
     "issues.analyze": ("issues/analyze", issue_variables()),
-    "issues.analyze.edited": ("issues/analyze", of("issues", "demo/bug-edited", corrections=CORRECTIONS)),
-    "issues.respond": ("issues/respond", of("issues", "demo/question", analysis=ANALYSIS)),
+    "issues.analyze.edited": (
+        "issues/analyze",
+        of("issues", "demo/bug-edited", corrections=CORRECTIONS, similar=(OLDER,)),
+    ),
+    "issues.respond": ("issues/respond", of("issues", "demo/question", analysis=ANALYSIS, documents=(SECTION,))),
     "pull_requests.analyze": ("pull_requests/analyze", of("pull_request", "demo/feature")),
     "pull_requests.analyze.later": (
         "pull_requests/analyze",

@@ -181,8 +181,8 @@ ELSEWHERE = RuleView("issues.closed", "x", dry_run=False, post_to=9, source="iss
     ids=["unknown", "title, body and comments", "posted elsewhere", "GitHub Enterprise"],
 )
 def test_references_leave_no_back_link_unless_the_conversation_has_them(known: dict[str, Any], posted: str) -> None:
-    reply = CommentReply(worth_saying=True, answer=REFERRING, certain=True)
-    variables = comment_variables(**{"before": (), "analysis": reply, **known})
+    reply = CommentReply(worth_saying=True, sources=[], answer=REFERRING, certain=True)
+    variables = comment_variables(**{"before": (), "quoted": (), "analysis": reply, **known})
     comment = render_comment(shipped(), "comments/reply", variables, key=KEY)
     assert comment is not None
     assert comment.partition("\n")[0] == posted

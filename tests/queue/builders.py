@@ -140,7 +140,7 @@ def add_analyses(
     lease = begin(store, guid, **other)
     usage = Usage("claude-haiku-5-5", input_tokens=1200, output_tokens=80, cache_read_tokens=30, cost_usd=0.0025)
     for index in steps:
-        reply = IssueResponse(worth_saying=True, answer=f"Answer {index} to {guid}.", certain=False)
+        reply = IssueResponse(worth_saying=True, sources=[], answer=f"Answer {index} to {guid}.", certain=False)
         record_reply(store, lease, ValidReply("issues/respond@3f9c2a", "issue_response", reply, usage), index=index)
     if posted_on is not None:
         store.checkpoints.save(lease, StatusChange({"posted_on": posted_on}))

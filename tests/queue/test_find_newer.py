@@ -14,7 +14,7 @@ from hls_handler.store.interruptions import NewerEvents
 from tests.queue.builders import accept, begin, claim, find_newer, ignored, push, queued, record_reply
 
 PROMPT = "issues/analyze"
-REPLY = IssueResponse(worth_saying=True, answer="42", certain=True)
+REPLY = IssueResponse(worth_saying=True, sources=[], answer="42", certain=True)
 
 
 def _work_on_push(store: Storage) -> None:

@@ -8,7 +8,7 @@ from hls_handler.store.analyses import AnalysisSearch
 from hls_handler.store.reply_cache import CachedReply
 from tests.queue.builders import SOURCES, add_analyses, begin, record_reply, start_call
 
-ANSWER = IssueResponse(worth_saying=True, answer="Use --force.", certain=False)
+ANSWER = IssueResponse(worth_saying=True, sources=[], answer="Use --force.", certain=False)
 
 
 def test_analyses_of_a_pull_request_include_those_of_other_events_that_commented_on_it(store: Storage) -> None:

@@ -30,6 +30,8 @@ def make_reply(summary: str = "It fails.", *, cost_usd: float | None = 0.0123) -
         missing=[],
         recommended_response="",
         suggested_labels=[],
+        sources=[],
+        same_as=None,
     )
     return ValidReply(PROMPT, "issue_analysis", reply, Usage("claude-haiku-5-5", 900, 100, cost_usd=cost_usd))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hls_handler.retrieval.words import question_words
 from hls_handler.storage import Storage
 from hls_handler.store.texts import DocumentIndex, NewText, document_scope, issue_scope
 from tests.queue.builders import Skew, accept, ignored
@@ -20,34 +21,34 @@ def test_text_with_the_rare_words_of_a_question_is_found_first(store: Storage) -
             NewText("README.md", "", "A service.", 1, 1),
         ],
     )
-    first, second = store.texts.search(HERE, ["the", "service", "running", "behind", "proxies"], most=2)
+    first, second, *_ = store.texts.search(HERE, question_words("Behind proxies?", "the service is running"))
     assert (first.name, first.line, first.end_line, first.title) == ("docs/proxy.md", 3, 9, "Behind a proxy")
     assert second.name == "docs/start.md"
-    assert round(first.score, 3) == 1.0
-    assert second.score < 0.3
+    assert first.score > 2 * second.score
 
 
 def test_word_that_no_text_contains_lowers_the_score(store: Storage) -> None:
     store.texts.replace(HERE, [], [NewText(f"{number}.md", "", "nothing") for number in range(9)])
     store.texts.replace(HERE, [], [NewText("proxy.md", "", "nginx")])
-    (found,) = store.texts.search(HERE, ["nginx", "kubernetes"], most=3)
-    assert 0.2 < found.score < 0.45
+    (known,) = store.texts.search(HERE, question_words("nginx", ""))
+    (unknown,) = store.texts.search(HERE, question_words("nginx", "kubernetes"))
+    assert unknown.score < 0.6 * known.score
 
 
 def test_search_stays_in_its_scope(store: Storage) -> None:
     store.texts.replace(THERE, [], [NewText("secret.md", "", "nginx"), NewText("other.md", "", "apache")])
     store.texts.replace(issue_scope(1), [], [NewText("7", "", "nginx"), NewText("8", "", "apache")])
-    assert store.texts.search(HERE, ["nginx"], most=3) == ()
-    assert [found.name for found in store.texts.search(THERE, ["nginx"], most=3)] == ["secret.md"]
-    assert [found.name for found in store.texts.search(issue_scope(1), ["nginx"], most=3)] == ["7"]
+    assert store.texts.search(HERE, question_words("nginx", "")) == ()
+    assert [found.name for found in store.texts.search(THERE, question_words("nginx", ""))] == ["secret.md"]
+    assert [found.name for found in store.texts.search(issue_scope(1), question_words("nginx", ""))] == ["7"]
 
 
 def test_replaced_text_is_no_longer_found(store: Storage) -> None:
     other = NewText("other.md", "", "tomcat", version="1")
     store.texts.replace(HERE, [], [other, NewText("a.md", "", "nginx", version="1"), NewText("a.md", "", "old", 5)])
     store.texts.replace(HERE, ["a.md"], [NewText("a.md", "", "apache", version="2")])
-    assert store.texts.search(HERE, ["nginx", "old"], most=3) == ()
-    assert [found.text for found in store.texts.search(HERE, ["apache"], most=3)] == ["apache"]
+    assert store.texts.search(HERE, question_words("nginx old", "")) == ()
+    assert [found.text for found in store.texts.search(HERE, question_words("apache", ""))] == ["apache"]
     assert store.texts.versions(HERE) == {"a.md": "2", "other.md": "1"}
     store.texts.replace(HERE, ["a.md"], [])
     assert store.texts.versions(HERE) == {"other.md": "1"}
@@ -55,7 +56,7 @@ def test_replaced_text_is_no_longer_found(store: Storage) -> None:
 
 def test_many_texts_are_stored(store: Storage) -> None:
     store.texts.replace(HERE, [], [NewText(f"{number}.md", "", f"word{number}") for number in range(450)])
-    assert [found.name for found in store.texts.search(HERE, ["word449"], most=3)] == ["449.md"]
+    assert [found.name for found in store.texts.search(HERE, question_words("word449", ""))] == ["449.md"]
     assert len(store.texts.versions(HERE)) == 450
 
 

@@ -26,7 +26,7 @@ from tests.prompting.samples import write
 __all__ = ["make_world"]
 
 PROMPT = "issues/analyze"
-REPLY = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
+REPLY = IssueResponse(worth_saying=True, sources=[], answer="Set DATABASE_URL.", certain=True)
 
 
 def plan(world: World, prompt: str, rows: Sequence[DeliveryRow], *, guid: str = "") -> list[Trial | Comparison]:

@@ -22,7 +22,7 @@ from tests.engine.shadow_world import (
 )
 from tests.engine.world import BUG, GUID, MakeWorld, World
 
-REPLY = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
+REPLY = IssueResponse(worth_saying=True, sources=[], answer="Set DATABASE_URL.", certain=True)
 
 
 def make_processed_world(make_world: MakeWorld, folder: Path, *replies: object) -> World:

@@ -45,6 +45,8 @@ REPLY = ValidReply(
         missing=["the version"],
         recommended_response="Which version is it?",
         suggested_labels=[],
+        sources=[],
+        same_as=None,
     ),
     USAGE,
 )

@@ -13,7 +13,7 @@ Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 # Rows of `texts` are inserted and deleted, and never changed.
 SQLITE_INDEX = """
 CREATE VIRTUAL TABLE texts_words
-    USING fts5(scope, words, content='texts', content_rowid='id', tokenize='porter unicode61');
+    USING fts5(scope, words, content='texts', content_rowid='id', tokenize='unicode61');
 
 CREATE TRIGGER texts_inserted AFTER INSERT ON texts BEGIN
     INSERT INTO texts_words(rowid, scope, words) VALUES (new.id, new.scope, new.words);
@@ -51,4 +51,4 @@ def upgrade() -> None:
         for statement in SQLITE_INDEX.split("\n\n"):
             op.execute(statement)
     else:
-        op.execute("CREATE INDEX ix_texts_words ON texts USING gin (to_tsvector('english', words))")
+        op.execute("CREATE INDEX ix_texts_words ON texts USING gin (to_tsvector('simple', words))")

@@ -1,0 +1,58 @@
+"""Brings the stored documentation of a repository up to date with its default branch."""
+
+from __future__ import annotations
+
+import logging
+
+from hls_handler.events import Repository
+from hls_handler.handlers.reader import Reader, RepositoryFiles, read_optional
+from hls_handler.retrieval.sections import EXTENSIONS, split_sections
+from hls_handler.store.texts import NewText, Texts, document_scope
+from hls_handler.untrusted.cleaning import clean_and_redact
+
+log = logging.getLogger(__name__)
+
+MAX_FILES = 2_000  # of a repository: those in the fewest folders
+FILES_PER_READ = 50
+
+
+def update_documents(texts: Texts, repository: Repository, reader: Reader) -> str:
+    """Read the documentation of the default branch, at most once an hour and after pushes.
+
+    Return why it could not be read; "" if it was. What is stored stays then.
+    """
+    index = texts.document_index(repository.id, repository.full_name)
+    if index.is_fresh or repository.default_branch is None:
+        return ""
+    branch = repository.default_branch
+    commit, problem = read_optional(lambda: reader.head_commit(branch), None)
+    if commit is not None and commit != index.commit:
+        files = reader.files_at(commit)
+        _store_changes(texts, document_scope(repository.id), files)
+        problem = files.no_mirror
+    is_read = commit is not None and not problem
+    texts.save_document_index(repository.id, commit if is_read else index.commit)
+    if problem:
+        log.warning("documentation was not read", extra={"repository": repository.full_name, "reason": problem})
+    return problem
+
+
+def _store_changes(texts: Texts, scope: str, files: RepositoryFiles) -> None:
+    found = files.list_files(EXTENSIONS)
+    if files.no_mirror:
+        return
+    chosen = sorted(found, key=lambda path: (path.count("/"), path))[:MAX_FILES]
+    known = texts.versions(scope)
+    texts.replace(scope, known.keys() - set(chosen), [])
+    changed = [path for path in chosen if known.get(path) != found[path]]
+    for start in range(0, len(changed), FILES_PER_READ):
+        paths = changed[start : start + FILES_PER_READ]
+        contents = files.texts(paths)
+        if files.no_mirror:
+            return
+        sections = [
+            NewText(path, one.title, clean_and_redact(one.text), one.line, one.end_line, found[path])
+            for path, text in contents.items()
+            for one in split_sections(text)
+        ]
+        texts.replace(scope, paths, sections)

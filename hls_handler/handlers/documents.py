@@ -1,0 +1,92 @@
+"""Sections of the repository's documentation in prompts, and answers that quote them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hls_handler.analysis import AnsweringReply, IssueAnalysis, Reply, Source
+from hls_handler.handlers.asking import Answers
+from hls_handler.handlers.handler import permalink
+from hls_handler.handlers.reader import StoredSection
+from hls_handler.prompting.render import estimate_tokens
+from hls_handler.untrusted.cleaning import clean_and_redact
+from hls_handler.wording import count
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSection:
+    path: str
+    title: str  # the headings above it and its own: "Setup > Install"
+    text: str
+    url: str  # of its lines at the commit that was read
+
+
+@dataclass(frozen=True, slots=True)
+class QuotedSection:
+    """A quote of Claude's reply, and the section that contains it."""
+
+    quote: str
+    path: str
+    title: str
+    url: str  # "" if it is unknown
+
+
+def view_sections(found: Sequence[StoredSection], html_url: str) -> tuple[DocumentSection, ...]:
+    """Return sections for the prompt. `html_url` is that of the issue or pull request with the question."""
+    return tuple(
+        DocumentSection(
+            one.path, one.title, one.text, permalink(html_url, one.commit, one.path, one.end_line, start=one.line)
+        )
+        for one in found
+    )
+
+
+def describe_sections(sections: Sequence[DocumentSection]) -> str | None:
+    """Return a sentence part for `hls why`: "2 sections of docs/setup.md and README.md (about 900 tokens)"."""
+    if not sections:
+        return None
+    paths = " and ".join(dict.fromkeys(one.path for one in sections))
+    tokens = sum(estimate_tokens(one.text) for one in sections)
+    return f"{count(len(sections), 'section')} of {paths} (about {tokens} tokens)"
+
+
+def list_quoted(reply: Reply, sections: Sequence[DocumentSection]) -> tuple[QuotedSection, ...]:
+    """Return the quotes of a reply that the sections contain."""
+    sources = reply.sources if isinstance(reply, AnsweringReply) else ()
+    found = ((one.quote, sections[one.number - 1]) for one in sources if _is_quoted(one, sections))
+    return tuple(QuotedSection(quote, section.path, section.title, section.url) for quote, section in found)
+
+
+def keep_proved_answers(answers: Answers, sections: Sequence[DocumentSection]) -> Answers:
+    """Return the answers without quotes that the section does not contain.
+
+    An answer that loses all of its quotes is left out, because nothing shows that it is true of this project.
+    """
+    proved = (replace(one, reply=_keep_proved(one.reply, sections)) for one in answers.answers)
+    return replace(answers, answers=tuple(proved))
+
+
+def _keep_proved(reply: Reply, sections: Sequence[DocumentSection]) -> Reply:
+    if not isinstance(reply, AnsweringReply):
+        return reply
+    proved = [one for one in reply.sources if _is_quoted(one, sections)]
+    if len(proved) == len(reply.sources):
+        return reply
+    changes: dict[str, object] = {"sources": proved}
+    if not proved:
+        changes[reply.answer_field] = ""
+        changes["worth_saying"] = reply.worth_saying and isinstance(reply, IssueAnalysis) and bool(reply.missing)
+    return reply.model_copy(update=changes)
+
+
+def _is_quoted(source: Source, sections: Sequence[DocumentSection]) -> bool:
+    if not 1 <= source.number <= len(sections):
+        return False
+    return contains_quote(sections[source.number - 1].text, source.quote)
+
+
+def contains_quote(text: str, quote: str) -> bool:
+    """Return True if a text contains a quote that Claude copied from its prompt. White space does not count."""
+    shown, copied = (" ".join(clean_and_redact(one).split()) for one in (text, quote))
+    return bool(copied) and copied in shown
