@@ -34,7 +34,7 @@ _bound: ContextVar[Mapping[str, str]] = ContextVar("hls_log_ids", default=Mappin
 _NON_FIELDS = frozenset(
     {*logging.LogRecord("", 0, "", 0, "", (), None).__dict__, "message", "taskName", "color_message", "ids"}
 )
-_VERBOSE_LOGGERS = ("httpx2", "httpcore2", "urllib3", "alembic")  # they log every request or step at INFO
+_VERBOSE_LOGGERS = ("httpx", "httpx2", "httpcore2", "urllib3", "alembic")  # they log every request or step at INFO
 
 
 class log_context:  # noqa: N801 (used like a function; a class, because a generator takes twice as long)

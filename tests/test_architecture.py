@@ -38,7 +38,7 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "snowballstemmer": ("retrieval",),
     "alembic": ("db",),
     "psycopg": ("db", "queue"),
-    "sqlite3": ("db",),
+    "sqlite3": ("clients", "db"),
     "starlette": ("app", "console", "main", "sandbox", "web"),
     "uvicorn": ("app", "cli", "sandbox", "web"),
     "jinja2": ("console", "prompting", "sandbox"),

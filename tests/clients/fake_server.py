@@ -91,6 +91,6 @@ class FakeServer:
                 self.end_headers()
                 self.wfile.write(raw[: len(raw) // 2] if say.kind == "cut" else raw)
 
-            do_GET = do_POST = do_PATCH = do_DELETE = serve  # noqa: N815 (the names that http.server looks for)
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve  # noqa: N815 (the names that http.server looks for)
 
         return Handler
