@@ -130,7 +130,7 @@ def test_changelog_and_documents_name_no_later_version_than_the_program() -> Non
         for path in (Path("README.md"), Path("ARCHITECTURE.md"), *Path("docs").glob("*.md"))
         for version in re.findall(r"(?:since|before|for|this HLS is) (0\.\d+\.\d+)", path.read_text(encoding="utf-8"))
     ]
-    assert Version(max(named, key=Version)) == Version(newest[0])
+    assert max(map(Version, named)) <= Version(newest[0])
 
 
 def test_license_is_named_where_people_and_programs_look() -> None:

@@ -63,7 +63,7 @@ def test_every_value_is_printed_with_its_source_and_the_entry_that_applies(path:
     assert 'labels.allow = ["bug", "***"]   hls.yaml:9 (repositories[1].labels.allow)' in printed
     assert "review.max_usd = 2.0   default" in printed
     assert printed[-1] == "prompts.use = {}   default"
-    assert len(printed) == 49
+    assert len(printed) == 50
 
 
 def test_rule_19_no_secret_is_printed_when_an_ignored_event_is_explained(path: Path) -> None:

@@ -94,7 +94,7 @@ def test_an_issue_is_tried_by_its_url_and_nothing_is_written(try_: Hls, sandbox:
         f"rule        {folder}/settings.yaml:4 (repositories[0].events) enables issues.opened, and "
         "prompts/issues/analyze.j2 is for it"
     )
-    assert "system      the first 8 of 90 lines; --full prints all" in lines
+    assert "system      the first 8 of 95 lines; --full prints all" in lines
     assert "reply       issue_analysis" in lines
     assert "│ kind: bug" in lines
     assert "labels      would have: added bug, priority-high, difficulty-moderate, component-backend" in lines

@@ -29,7 +29,7 @@ def test_analysis_has_its_delivery_prompt_cost_and_reply(browser: Browser, store
         "model": "claude-haiku-5-5",
         "tokens": {"input": 1200, "output": 80, "cache_write": 0, "cache_read": 30},
         "cost_usd": 0.0025,
-        "reply": {"worth_saying": True, "answer": f"Answer 0 to {GUID}.", "certain": False},
+        "reply": {"worth_saying": True, "sources": [], "answer": f"Answer 0 to {GUID}.", "certain": False},
     }
     assert created_at.endswith("+00:00")
     assert browser.get(f"/analyses/{GUID}:0", x_api_key=KEY).body == response.body

@@ -106,7 +106,7 @@ def test_trial_compares_new_labels_with_those_that_people_left(world: World, tmp
     first, second, third = text.partition(" Deliveries ")[2].split("issues.opened of ")[1:4]
     assert "Old labels bug , difficulty-easy , priority-low People left bug , difficulty-easy , priority-high" in first
     assert "Result now as people left them" in first
-    assert "Field Old New priority issues/analyze low high 9 fields are the same" in first
+    assert "Field Old New priority issues/analyze low high 11 fields are the same" in first
     assert "(no corrections)" in second
     assert "Result no longer as people left them" in second
     assert "kind: wrong" in third

@@ -90,6 +90,7 @@ def test_trial_of_a_following_prompt_keeps_the_stored_reply_before_it(question: 
     assert len(claude.asked) == 1
     assert [(one.name, one.is_same) for one in result.fields if one.prompt == "issues/respond"] == [
         ("worth_saying", True),
+        ("sources", True),
         ("answer", False),
         ("certain", True),
     ]

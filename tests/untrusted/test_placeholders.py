@@ -445,7 +445,7 @@ def test_rule_7_a_string_that_its_literal_does_not_allow_is_untrusted() -> None:
 def test_rule_7_a_model_behaves_like_a_dataclass() -> None:
     assert show("{{ f.severity }} {{ f.title }}", f=finding(severity="high", title="high")) == "high «high»"
     response = IssueResponse(worth_saying=True, sources=[], answer="yes", certain=False)
-    assert show("{{ r }}", r=response) == "IssueResponse(worth_saying=True, sources=(), answer=«yes», certain=False)"
+    assert show("{{ r }}", r=response) == "IssueResponse(worth_saying=True, sources=[], answer=«yes», certain=False)"
 
 
 @pytest.mark.parametrize("name", ["method", "_private", "nothing", "_wrapped"])
