@@ -42,12 +42,6 @@ class StandIn:
         for event, body in deliveries:
             self._request("POST", "/_sandbox/plant", json.dumps({"event": event, "payload": json.loads(body)}))
 
-    def hang_once(self) -> None:
-        """Let the next call of Claude wait without a response."""
-        self._request(
-            "POST", "/_sandbox/faults", json.dumps({"effect": "hang", "stand_in": "claude", "method": "POST"})
-        )
-
     def forget_requests(self) -> None:
         self._request("DELETE", "/_sandbox/requests")
 
