@@ -1,9 +1,10 @@
-"""Response times (p95) of the console's pages with 100,000 deliveries, relative to a store with one delivery.
+"""Response times of the console's pages with 100,000 deliveries, relative to a store with 500.
 
 Both stores are served by one process each, on the same core, and are asked in turn. Each page is one request of one
-client, without the time that a browser needs. Some pages keep what they read for a time: the p95 is that of a page that
-was read before, and a second row has the first request. `python -m bench.pages CORE URL` serves the console of a
-database.
+client, without the time that a browser needs. Some pages keep what they read for a time: the median is that of a page
+that was read before, and a second row has the first request. Filters that no index has are apart: if they match less
+than a page, every delivery is read (docs/adr/0011-the-console.md). `python -m bench.pages CORE URL` serves the console
+of a database.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 import uvicorn
 
 from bench.process import MeasuredProcess, running, separate_cores, serve_on
-from bench.row import Row, percentile
+from bench.row import Row, median
 from hls_handler.db.counters import BUCKETS_S
 from hls_handler.db.tables import analyses, calls, checkpoints, counter_hours, deliveries
 from hls_handler.db.values import HOUR_MS, compress
@@ -32,10 +33,11 @@ from tests.console.browser import Browser
 from tests.postgres import running_cluster
 from tests.web.fakes import settings
 
-DELIVERIES = 100_000
+FEW, DELIVERIES = 500, 100_000  # with 500, most repositories, events and labels occur
 DAYS, BODY_DAYS = 80, 14
-WARM_UP, REQUESTS = 5, 100  # of each page to each store
+WARM_UP, REQUESTS = 3, 25  # of each page to each store
 REQUIRED, AIM = 3.0, 2.0
+SCAN_REQUIRED, SCAN_AIM = 30.0, 15.0
 BATCH = 2_000
 
 PAGES = {
@@ -52,12 +54,6 @@ PAGES = {
     "API figures": "/api/stats",
     "newest": "/deliveries",
     "state": "/deliveries?state=dead",
-    "repository": "/deliveries?repository=org/repo39",
-    "event": "/deliveries?event=release.published",
-    "sender": "/deliveries?sender=nobody",
-    "text": "/deliveries?text=not+in+any+title",
-    "time": "/deliveries?since={since}&until={until}",
-    "all filters": "/deliveries?state=done&repository=org/repo1&event=issues&sender=user7&text=disk&since={since}",
     "old page": "/deliveries?before={guid}",
     "delivery": "/deliveries/{guid}",
     "request id": "/deliveries/{request_id}",
@@ -65,67 +61,82 @@ PAGES = {
     "API list": "/api/deliveries?event=issues",
     "API delivery": "/api/deliveries/{guid}",
     "API analyses": "/api/analyses",
-    "API analyses of a kind": "/api/analyses?kind=generic",
     "API analyses, far offset": "/api/analyses?offset=2000",
     "API analyses of a pull request": "/api/analyses?repo_full_name=org/repo1&pr_number=7",
 }
+SCANS = {
+    "repository": "/deliveries?repository=org/repo39",
+    "event": "/deliveries?event=release.published",
+    "sender": "/deliveries?sender=nobody",
+    "text": "/deliveries?text=not+in+any+title",
+    "time": "/deliveries?since={since}&until={until}",
+    "all filters": "/deliveries?state=done&repository=org/repo1&event=issues&sender=user7&text=disk&since={since}",
+    "API analyses of a kind": "/api/analyses?kind=generic",
+}
 
 
-def measure(folder: Path, *, number: int = DELIVERIES, requests: int = REQUESTS) -> tuple[Row, ...]:
+def measure(folder: Path, *, few: int = FEW, number: int = DELIVERIES, requests: int = REQUESTS) -> tuple[Row, ...]:
     small, large = (f"sqlite:///{folder / name}.db" for name in ("small", "large"))
-    return _measure("SQLite", small, large, number, requests)
+    return _measure("SQLite", small, large, few, number, requests)
 
 
-def measure_postgresql(folder: Path, *, number: int = DELIVERIES, requests: int = REQUESTS) -> tuple[Row, ...]:
+def measure_postgresql(
+    folder: Path, *, few: int = FEW, number: int = DELIVERIES, requests: int = REQUESTS
+) -> tuple[Row, ...]:
     with running_cluster(within=folder) as cluster:
         small, large = cluster.create(), cluster.create()
-        return _measure("PostgreSQL", cluster.url(small), cluster.url(large), number, requests, analyze=True)
+        return _measure("PostgreSQL", cluster.url(small), cluster.url(large), few, number, requests, analyze=True)
 
 
 def _measure(
-    database: str, small: str, large: str, number: int, requests: int, *, analyze: bool = False
+    database: str, small: str, large: str, few: int, number: int, requests: int, *, analyze: bool = False
 ) -> tuple[Row, ...]:
-    one, some = fill(small, 1, analyze=analyze), fill(large, number, analyze=analyze)
+    one, some = fill(small, few, analyze=analyze), fill(large, number, analyze=analyze)
     firsts: dict[str, tuple[float, float]] = {}
-    p95s: dict[str, tuple[float, float]] = {}
+    medians: dict[str, tuple[float, float]] = {}
     with (
         separate_cores() as core,
         running("bench.pages", core, small) as of_one,
         running("bench.pages", core, large) as of_many,
     ):
-        for name, page in PAGES.items():
-            firsts[name], p95s[name] = _times(of_one, page.format(**one), of_many, page.format(**some), requests)
-    title = f"console pages, {number:,} deliveries to 1, {database}"
-    return _row(f"{title}, p95", p95s, REQUIRED), _row(f"{title}, first request", firsts, None)
+        for name, page in (PAGES | SCANS).items():
+            firsts[name], medians[name] = _times(of_one, page.format(**one), of_many, page.format(**some), requests)
+    title = f"{number:,} deliveries to {few}, {database}"
+    pages, scans = ({name: medians[name] for name in names} for names in (PAGES, SCANS))
+    return (
+        _row(f"console pages, {title}", pages, REQUIRED, AIM),
+        _row(f"console filters without an index, {title}", scans, SCAN_REQUIRED, SCAN_AIM),
+        _row(f"first request, {title}", firsts, None, None),
+    )
 
 
-def _row(name: str, times: Mapping[str, tuple[float, float]], required: float | None) -> Row:
+def _row(name: str, times: Mapping[str, tuple[float, float]], required: float | None, aim: float | None) -> Row:
     ratios = {page: after / before for page, (before, after) in times.items()}
     details = (
         f"{page} {before * 1000:.1f} to {after * 1000:.1f} ms ({ratios[page]:.2g})"
         for page, (before, after) in times.items()
     )
-    return Row(name, max(ratios.values()), "at most", required, AIM if required else None, "; ".join(details))
+    return Row(name, max(ratios.values()), "at most", required, aim, "; ".join(details))
 
 
 def _times(
     small: MeasuredProcess, small_page: str, large: MeasuredProcess, large_page: str, requests: int
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the response time of the first request and the p95 of the later ones, each of both stores, in seconds."""
+    """Return the response time of the first request and the median of the later ones, of both stores, in seconds."""
     times: tuple[list[float], list[float]] = ([], [])
     with (
         closing(http.client.HTTPConnection("127.0.0.1", small.port, timeout=60)) as to_small,
         closing(http.client.HTTPConnection("127.0.0.1", large.port, timeout=60)) as to_large,
     ):
         for connection in (to_small, to_large):  # the first request of a process imports modules
-            read_page(connection, "/docs")
+            read_page(connection, "/docs/http.md")
         for _ in range(WARM_UP + requests):
             for connection, page, measured in ((to_small, small_page, times[0]), (to_large, large_page, times[1])):
                 began = time.perf_counter()
                 read_page(connection, page)
                 measured.append(time.perf_counter() - began)
     first = (times[0][0], times[1][0])
-    return first, (percentile(times[0][WARM_UP:], 0.95), percentile(times[1][WARM_UP:], 0.95))
+    return first, (median(times[0][WARM_UP:]), median(times[1][WARM_UP:]))
 
 
 def read_page(connection: http.client.HTTPConnection, page: str) -> bytes:
@@ -153,7 +164,7 @@ def fill(url: str, number: int, *, analyze: bool) -> dict[str, str]:
                 store.database.insert_rows(connection, calls, [_call(row) for row in done])
                 store.database.insert_rows(connection, analyses, [_analysis(row) for row in done])
         with store.database.writing() as connection:
-            hours = [_hour(rng, now_ms // HOUR_MS - back) for back in range(DAYS * 24 if number > 1 else 1)]
+            hours = [_hour(rng, now_ms // HOUR_MS - back) for back in range(DAYS * 24)]
             store.database.insert_rows(connection, counter_hours, [row for rows in hours for row in rows])
         if analyze:
             with store.database.writing() as connection:
@@ -186,7 +197,7 @@ _OUTCOME = compress(b'{"action": "labels", "kind": "changed", "detail": "added b
 def _delivery(rng: random.Random, row_id: int, guid: str, received_at: int) -> dict[str, object]:
     event, action = rng.choice(_EVENTS)
     repository, number = rng.randint(1, 38), rng.randint(1, 3_000)
-    state = rng.choices(("done", "ignored", "superseded", "dead"), (60, 36, 3.7, 0.3))[0] if row_id > 1 else "done"
+    state = rng.choices(("done", "ignored", "superseded", "dead"), (60, 36, 3.7, 0.3))[0]
     is_done, is_recent = state == "done", received_at > (time.time() - BODY_DAYS * 86_400) * 1000
     return {
         "id": row_id,
