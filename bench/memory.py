@@ -1,4 +1,4 @@
-"""Resident memory of the service after 5,000 deliveries, relative to that after 500 and to that of its imports.
+"""Resident memory of the service after 2,000 deliveries, relative to that after 500 and to that of its imports.
 
 The deliveries are processed completely, with the sandbox's GitHub and Claude. The reference for imports is a process
 that has imported the same modules and does nothing (`bench.imports`).
@@ -19,8 +19,8 @@ from bench.service import deliver, service, wait_until_idle
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
 
-FEW, MANY, BATCH = 500, 5_000, 250  # a batch limits the memory of the sandbox
-GROWTH, GROWTH_AIM = 1.2, 1.05
+FEW, MANY, BATCH = 500, 2_000, 250  # a batch limits the memory of the sandbox
+GROWTH, GROWTH_AIM = 1.1, 1.05
 OVER_IMPORTS, OVER_IMPORTS_AIM = 1.6, 1.4
 
 
