@@ -37,7 +37,7 @@ class Sizes:
     done: int = 100_000
     queued: int = 10_000
     longest: int = 2_000  # deliveries of the longest conversation
-    rounds: int = 5
+    rounds: int = 3
     claims: int = 125
 
 
