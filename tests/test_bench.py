@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import pages, reviews
+from bench import claim, reloads, reviews
 from bench.__main__ import BENCHMARKS
-from hls_handler.storage import Storage
 
 FEW: Mapping[str, Mapping[str, Any]] = {
     "accept": {"rounds": 1, "round_s": 0.02},
+    "latency": {"rounds": 1, "accepts": 2},
     "work": {"workers": [5], "rounds": 1, "per_worker": 1},
     "steps": {"rounds": 1, "deliveries": 2},
+    "claim": {"sizes": claim.Sizes(done=300, queued=20, longest=5, rounds=1, claims=1)},
+    "pages": {"few": 30, "number": 60, "requests": 1},
+    "reloads": {"sizes": reloads.Sizes(deliveries=60, reloads=40, pause_s=0.0)},
+    "start": {"rounds": 1, "rest_s": 0.0},
     "memory": {"few": 6, "many": 12, "batch_size": 6},
     "cpu": {"number": 4},
 }
-"""The numbers of one short round, for the benchmarks that process deliveries."""
+"""The numbers of one short round."""
 
 
 @pytest.mark.parametrize("name", FEW)
@@ -42,13 +45,3 @@ def test_benchmark_of_reviews_counts_the_calls_that_the_documentation_shows(tmp_
     section = Path("docs/reviews.md").read_text(encoding="utf-8").partition("## Calls and tokens in later rounds")[2]
     documented = [line.split("|")[2:4] for line in section.split("\n") if line.startswith("|")]
     assert [[cell.strip() for cell in cells] for cells in documented[2:]] == calls
-
-
-def test_benchmark_of_pages_finds_all_pages_in_its_stores(tmp_path: Path) -> None:
-    for number in (1, 60):
-        url = f"sqlite:///{tmp_path}/{number}.db"
-        values = pages.fill(url, number, analyze=False)
-        with closing(Storage.open(url)) as store:
-            browser = pages.make_browser(store)
-            statuses = {name: browser.get(page.format(**values)).status for name, page in pages.PAGES.items()}
-        assert statuses == dict.fromkeys(pages.PAGES, 200)
