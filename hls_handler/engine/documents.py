@@ -53,6 +53,6 @@ def _store_changes(texts: Texts, scope: str, files: RepositoryFiles) -> None:
         sections = [
             NewText(path, one.title, clean_and_redact(one.text), one.line, one.end_line, found[path])
             for path, text in contents.items()
-            for one in split_sections(text)
+            for one in split_sections(path, text)
         ]
         texts.replace(scope, paths, sections)

@@ -12,13 +12,17 @@ from itertools import pairwise
 
 from hls_handler.prompting.render import estimate_tokens
 
-EXTENSIONS = (".md", ".markdown", ".mdx", ".rst", ".txt")
+MARKDOWN = (".md", ".markdown", ".mdx")
+EXTENSIONS = (*MARKDOWN, ".rst", ".txt")
 MAX_TOKENS = 600  # of one section: a longer one is split, between paragraphs if it has some
 TITLE_CHARACTERS = 200  # of a section's headings
 
-_ATX = re.compile(r" {0,3}(#{1,6})[ \t]+(\S.*?)[ \t#]*")
+_ATX = re.compile(r" {0,3}(#{1,6})[ \t]+(\S.*)")
+_FENCE = re.compile(r" {0,3}(`{3,}+(?!.*`)|~{3,})")
 _UNDERLINE = re.compile(r"([=\-~^\"'`#*+.:_])\1{2,}[ \t]*")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_MARKDOWN_UNDERLINES = "=-"  # by level
+
+Heading = tuple[int, int, str, int]  # index of the first line, level, text, number of lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +33,11 @@ class Section:
     text: str  # with the heading
 
 
-def split_sections(text: str) -> tuple[Section, ...]:
-    """Return the sections of a file that have more than a heading."""
+def split_sections(path: str, text: str) -> tuple[Section, ...]:
+    """Return the sections of a file that have more than a heading. `path` gives the format."""
     lines = text.split("\n")
-    headings = [*_find_headings(lines), (len(lines), 0, "", 0)]
+    found_headings = _find_headings(lines) if path.lower().endswith(MARKDOWN) else _find_underlined(lines)
+    headings: list[Heading] = [*found_headings, (len(lines), 0, "", 0)]
     found = [*_split_long("", lines, 0, headings[0][0], 0)]
     above: list[tuple[int, str]] = []
     for (start, level, title, length), following in pairwise(headings):
@@ -42,55 +47,83 @@ def split_sections(text: str) -> tuple[Section, ...]:
     return tuple(found)
 
 
-def _find_headings(lines: list[str]) -> Iterator[tuple[int, int, str, int]]:
-    """Yield (index of the first line, level, text, number of lines) of each heading outside of fenced code."""
-    fence, styles, skipped = "", list[str](), -1
-    for index, line in enumerate(lines):
+def _find_headings(lines: list[str]) -> Iterator[Heading]:
+    """Yield the headings of a Markdown file: outside of fenced code, and after its front matter."""
+    fence = ""
+    for index in range(_find_front_matter_end(lines), len(lines)):
+        line = lines[index]
         opening = _FENCE.match(line)
-        if fence or opening:
-            if not fence and opening:
-                fence = opening[1]
-            elif opening and opening[1].startswith(fence) and not line.strip().strip(fence[0]):
+        if fence:
+            if opening and opening[1].startswith(fence) and not line.strip().strip(fence[0]):
                 fence = ""
-        elif found := _ATX.fullmatch(line):
-            yield index, len(found[1]), found[2], 1
-        elif index > skipped and _is_underlined(lines, index):
-            overline = index > 0 and _UNDERLINE.fullmatch(lines[index - 1])
-            style = lines[index + 1][0] + ("/" if overline else "")
-            if style not in styles:
-                styles.append(style)
-            yield index - bool(overline), styles.index(style) + 1, line.strip(), 2 + bool(overline)
-            skipped = index + 1
+        elif opening:
+            fence = opening[1]
+        elif found := _ATX.match(line):
+            yield index, len(found[1]), _without_closing(found[2].rstrip()), 1
+        elif (style := _find_underline(lines, index)) and style[0] in _MARKDOWN_UNDERLINES:
+            yield index, _MARKDOWN_UNDERLINES.index(style[0]) + 1, line.strip(), 2
 
 
-def _is_underlined(lines: list[str], index: int) -> bool:
+def _find_front_matter_end(lines: list[str]) -> int:
+    if lines[0].rstrip() != "---":
+        return 0
+    return next((index + 1 for index in range(1, len(lines)) if lines[index].rstrip() == "---"), 0)
+
+
+def _without_closing(title: str) -> str:
+    """Return the text of a heading such as "Setup ##"."""
+    without = title.rstrip("#")
+    return without.rstrip() if without.endswith((" ", "\t")) else title
+
+
+def _find_underlined(lines: list[str]) -> Iterator[Heading]:
+    """Yield the headings of a reStructuredText file. Their levels are those in which their styles first appear."""
+    styles, end = list[str](), 0
+    for index, line in enumerate(lines):
+        if index < end or not (style := _find_underline(lines, index)):
+            continue
+        is_overlined = index > end and lines[index - 1].rstrip() == style
+        key = style[0] + ("/" if is_overlined else "")
+        if key not in styles:
+            styles.append(key)
+        yield index - is_overlined, styles.index(key) + 1, line.strip(), 2 + is_overlined
+        end = index + 2
+
+
+def _find_underline(lines: list[str], index: int) -> str:
+    """Return the line below if it makes the line a heading, else ""."""
     title = lines[index].strip()
-    if not title or _UNDERLINE.fullmatch(lines[index]) or index + 1 == len(lines) or len(title) > TITLE_CHARACTERS:
-        return False
-    return _UNDERLINE.fullmatch(lines[index + 1]) is not None and len(lines[index + 1].rstrip()) + 2 >= len(title)
+    if not title or index + 1 == len(lines) or len(title) > TITLE_CHARACTERS or _UNDERLINE.fullmatch(lines[index]):
+        return ""
+    below = lines[index + 1].rstrip()
+    return below if _UNDERLINE.fullmatch(below) and len(below) + 2 >= len(title) else ""
 
 
 def _split_long(title: str, lines: list[str], start: int, end: int, heading: int) -> Iterator[Section]:
     """Yield the lines from `start` to `end`, of which the first `heading` ones are the heading, as sections."""
-    if not any(line.strip() for line in lines[start + heading : end]):
-        return
-    tokens, paragraph = 0, start
+    body = start + heading
+    tokens, paragraph, has_text = 0, 0, False  # has_text: beside the heading
     for index in range(start, end):
         more = estimate_tokens(lines[index]) + 1
-        if tokens + more > MAX_TOKENS and index > start:
-            cut = paragraph if paragraph > start + heading else index
+        while has_text and tokens + more > MAX_TOKENS:
+            cut = paragraph or index
             yield _section(title, lines, start, cut)
-            start, heading = cut, 0
+            start, paragraph = cut, 0
             tokens = sum(estimate_tokens(line) + 1 for line in lines[start:index])
+            has_text = any(line.strip() for line in lines[start:index])
         tokens += more
-        if not lines[index].strip():
+        if lines[index].strip():
+            has_text = has_text or index >= body
+        elif has_text:
             paragraph = index + 1
-    if any(line.strip() for line in lines[start:end]):
+    if has_text:
         yield _section(title, lines, start, end)
 
 
 def _section(title: str, lines: list[str], start: int, end: int) -> Section:
-    text = "\n".join(lines[start:end])
+    while not lines[start].strip():
+        start += 1
+    text = "\n".join(lines[start:end]).rstrip()
     while estimate_tokens(text) > MAX_TOKENS:  # a very long line
         text = text[: len(text) * MAX_TOKENS // estimate_tokens(text)]
-    return Section(title, start + 1, start + len(text.rstrip().split("\n")), text.rstrip())
+    return Section(title, start + 1, start + len(text.split("\n")), text)
