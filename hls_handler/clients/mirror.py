@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 OBJECT = re.compile(rb"[0-9a-f]+ ([a-z]+) ([0-9]+)\n")  # before the content, in the output of `git cat-file --batch`
+FILE = re.compile(rb"100\d+ blob ([0-9a-f]+)\t(.+)", re.DOTALL)  # in that of `git ls-tree`; 120000 is a symbolic link
 
 MAX_COMMITS = 100  # of one mirror; then it is fetched anew, because objects of old commits are not removed
 MAX_READ_BYTES = 25_000_000  # of files that are read together
@@ -167,13 +168,16 @@ class Mirror:
         return found
 
     def list_files(self, commit: str, extensions: Collection[str]) -> Mapping[str, str]:
-        """Return the ids of the contents of all files with one of the extensions, such as ".md", by path."""
-        ends = "|".join(re.escape(end) for end in extensions)
+        """Return the ids of the contents of all files with one of the extensions, such as ".md", by path.
+
+        Symbolic links are left out.
+        """
         found = self._read(commit, ["ls-tree", "-r", "-z", "--full-tree", commit], max_bytes=MAX_LIST_BYTES)
         if found.is_cut:
             raise MirrorUnavailable("the repository has too many files")
-        lines = re.finditer(rf"\d+ blob ([0-9a-f]+)\t([^\0]+(?:{ends}))\0".encode(), found.output, re.IGNORECASE)
-        return {_decode(path): blob.decode() for blob, path in map(re.Match.groups, lines)}
+        ends = tuple(end.encode() for end in extensions)
+        files = (FILE.fullmatch(entry) for entry in found.output.split(b"\0") if entry.lower().endswith(ends))
+        return {_decode(file[2]): file[1].decode() for file in files if file}
 
     def find_words(self, commit: str, words: Collection[str], extensions: Collection[str]) -> tuple[Hit, ...]:
         """Return the lines with one of the words in files with one of the extensions, such as ".py", by path.

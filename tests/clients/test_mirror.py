@@ -167,6 +167,30 @@ def test_rule_11_links_and_submodules_are_not_followed_and_names_are_only_names(
     assert len({call.partition("?")[0] for call in world.server.calls}) == 2  # o/r.git alone
 
 
+def test_files_with_an_extension_are_listed_with_the_ids_of_their_contents(world: World) -> None:
+    first, second = world.origin.blob(b"one\n"), world.origin.blob(b"two\n")
+    names = ["docs/a.md", "READ.ME.MD", 'quo"te.md', " b.rst", "new\nline.md", f"100644 blob {second}\tc.md"]
+    commit = world.origin.commit(
+        {**dict.fromkeys([*names, "a.py", "amd", "a.md.txt"], b"one\n"), "same.md": b"two\n"},
+        f"100755 blob {first}\trun.md",
+        f"120000 blob {first}\tlink.md",
+        f"160000 commit {'1' * 40}\tmodule.md",
+        f"160000 commit {'1' * 40}\t100644 blob {second}\tz.md",
+    )
+    found = world.open(commit).list_files([".md", ".rst"])
+    assert found == {**dict.fromkeys([*names, "run.md"], first), "same.md": second}
+    assert world.open(commit).list_files([".go"]) == {}
+
+
+def test_name_that_is_not_utf_8_is_listed_and_hides_no_other_file(world: World) -> None:
+    blob = world.origin.blob(b"one\n")
+    entries = b"".join(b"100644 blob %s\t%s\0" % (blob.encode(), name) for name in (b"caf\xe9.md", b"d.md"))
+    tree = world.origin.git("mktree", "-z", stdin=entries)
+    files = world.open(world.origin.git("commit-tree", "-m", "Name", tree))
+    assert files.list_files([".md"]) == {"caf\ufffd.md": blob, "d.md": blob}
+    assert files.texts(["caf\ufffd.md", "d.md"]) == {"d.md": "one\n"}
+
+
 def test_names_may_be_longer_than_what_git_reads_at_once(world: World) -> None:
     source = world.open(world.origin.commit({"a.py": b"word\n"}))
     assert source.texts([*(f"{'x' * 4_000}{number}" for number in range(60)), "a.py"]) == {"a.py": "word\n"}
@@ -192,6 +216,7 @@ def test_rule_11_tree_that_contains_itself_very_often_can_be_read(world: World) 
     source = world.open(world.origin.git("commit-tree", "-m", "Nest", tree))
     assert text(source, "7/" * 12 + "a.py") == "word\n"
     assert source.find_words(["word"]) == ()
+    assert source.list_files([".py"]) == {}
 
 
 def test_rule_11_hooks_and_configuration_of_the_machine_are_not_used(
@@ -394,6 +419,7 @@ def test_mirror_that_cannot_be_fetched_anew_is_a_reason_and_files_come_from_the_
         assert files.no_mirror == REJECTED
         assert files.texts(["a.py"]) == {"a.py": "by the API\n"}
     assert files.find_words(["API"]) == ()
+    assert files.list_files([".py"]) == {}
     assert server.calls[-1] == "POST /graphql"
 
 
