@@ -404,7 +404,7 @@ document_indexes = Table(
     "document_indexes",
     metadata,
     Column("repository_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("commit_sha", Text),  # whose documentation is in `texts`; NULL: none was read yet
+    Column("commit_sha", Text),  # whose documentation is in `texts`; NULL: none, or that of two
     Column("checked_at", BigInteger, nullable=False),
 )
 

@@ -29,6 +29,7 @@ from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, Summary
 Facts = TypeVar("Facts")
 Item = TypeVar("Item")
 
+RENDERED = (".md", ".markdown", ".mdx", ".rst")  # files of which GitHub shows no lines, unless it is asked to
 CONVERSATION_OR_RUN = re.compile(r"/(?:issues|pull|actions/runs)/[0-9]+$")  # the end of `html_url`
 
 MAX_BODY_CHARACTERS = 4_000  # characters of each comment that the shipped prompts show
@@ -151,7 +152,7 @@ def permalink(html_url: str, commit: str, path: str, line: int | None, *, start:
     if not commit:
         return ""
     lines = "" if line is None else f"#L{line}" if start in (None, line) else f"#L{start}-L{line}"
-    plain = "?plain=1" if path.lower().endswith((".md", ".markdown")) else ""  # GitHub renders these files
+    plain = "?plain=1" if path.lower().endswith(RENDERED) else ""
     return web_url(html_url, f"blob/{commit}/{quote(path)}{plain}{lines}")
 
 

@@ -59,8 +59,8 @@ def _keep_needed_joiner(found: re.Match[str]) -> str:
     return found[0] if is_spelling else ""  # other joiners could hide text
 
 
-def remove_html_comments(text: str) -> str:
-    """Remove HTML comments as GitHub does.
+def remove_html_comments(text: str, *, keep_lines: bool = False) -> str:
+    """Remove HTML comments as GitHub does; with `keep_lines`, the newlines inside of complete ones stay.
 
     An unclosed comment at the start of a line hides the rest of the text. A note replaces this rest.
     Inside a line, an unclosed comment is ordinary text and stays.
@@ -75,6 +75,8 @@ def remove_html_comments(text: str) -> str:
         if text.endswith(("<", "<!", "<!-"), at, start):  # the rest must not form a new comment
             parts.append(" ")
         at = end + len(COMMENT_CLOSE)
+        if keep_lines:
+            parts.append("\n" * text.count("\n", start, at))
     rest = "".join([*parts, text[at:]])
     unclosed = UNCLOSED_COMMENT.search(rest)
     if unclosed is None:

@@ -180,8 +180,9 @@ class FakeRepositoryFiles:
 
     def list_files(self, extensions: Collection[str]) -> Mapping[str, str]:
         self.github._call(f"list_files {self.sha}")
-        found = {name.removeprefix(f"{self.sha}:"): text for name, text in self.github.head_files.items()}
-        return {path: f"{hash(text):x}" for path, text in found.items() if path.endswith(tuple(extensions))}
+        names = (name.partition(":")[::2] for name in self.github.head_files)
+        found = (path for sha, path in names if sha == self.sha and path.endswith(tuple(extensions)))
+        return {path: f"{hash(self.github.head_files[f'{self.sha}:{path}']):x}" for path in found}
 
     def texts(self, paths: Collection[str]) -> Mapping[str, str]:
         self.github._call(f"head_files {' '.join(paths)}")

@@ -81,6 +81,12 @@ def test_rule_7_html_comments_are_removed(before: str, after: str) -> None:
     check(remove_html_comments, before, after)
 
 
+def test_html_comments_are_removed_without_a_change_of_the_line_numbers() -> None:
+    assert remove_html_comments("a <!-- one\n\ntwo --> b\n<!-- c\n", keep_lines=True) == (
+        "a \n\n b\n[unclosed HTML comment: 7 characters cut]"
+    )
+
+
 def test_code_keeps_its_comments_and_its_lines() -> None:
     patch = "@@ -1 +1,3 @@\nR    1 + x = '<!--'\nR    2 + evil()\nR    3 + y = '-->'\rR    9 + fake"
     assert clean(CodeText(patch)) == patch.replace("\r", " ")

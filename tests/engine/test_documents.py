@@ -1,0 +1,199 @@
+"""The stored documentation of a repository, and when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from hls_handler.engine.documents import FILES_PER_READ, update_documents
+from hls_handler.errors import DependencyDown, Permanent
+from hls_handler.events import Repository
+from hls_handler.handlers.reader import StoredSection
+from hls_handler.retrieval.words import question_words
+from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
+from hls_handler.store.texts import DocumentIndex
+from tests.engine.world import QUESTION, MakeWorld, World, settings
+
+REPOSITORY = Repository(186853002, "Codertocat/Hello-World", False, None, "main", None)
+ONE, TWO = "1" * 40, "2" * 40
+PROXY = "# Proxy\n\nThe service runs behind nginx.\n"
+FILES = {"README.md": "A service.\n", "docs/proxy.md": PROXY, "docs/start.rst": "Start\n=====\nAt once.\n"}
+
+
+@pytest.fixture
+def world(make_world: MakeWorld) -> World:
+    opened = make_world()
+    push(opened, ONE, FILES)
+    return opened
+
+
+def push(world: World, commit: str, files: dict[str, str]) -> None:
+    """Make a commit the head of the branch, an hour after the last one."""
+    world.advance(3_601)
+    world.github.heads["main"] = commit
+    world.github.head_files |= {f"{commit}:{path}": text for path, text in files.items()}
+    world.github.calls.clear()
+
+
+def update(world: World, repository: Repository = REPOSITORY) -> str:
+    return update_documents(world.store.texts, repository, world.github.reader(repository.full_name))
+
+
+def find(world: World, question: str, ignored: PathFilter = EMPTY_PATH_FILTER) -> tuple[StoredSection, ...]:
+    return world.store.texts.find_sections(REPOSITORY.id, question_words(question, ""), ignored)
+
+
+def fail_at(world: World, call: str, *, after: int = 0) -> Callable[[str], None]:
+    """Let git fail at the call that begins so, after as many such calls."""
+    left = [after]
+
+    def fail(made: str) -> None:
+        if made.startswith(call):
+            left[0] -= 1
+            if left[0] < 0:
+                world.github.no_mirror = "reading the mirror took longer than 30 s"
+
+    return fail
+
+
+def test_first_read_stores_the_sections_of_all_documentation(world: World) -> None:
+    world.github.head_files |= {f"{ONE}:nginx.conf": "nginx", f"{ONE}:nginx.py": "nginx"}
+    assert update(world) == ""
+    assert find(world, "nginx") == (StoredSection("docs/proxy.md", "Proxy", 1, 3, PROXY.strip(), ONE),)
+    assert [(one.path, one.title) for one in find(world, "start")] == [("docs/start.rst", "Start")]
+    assert world.github.calls == [
+        "head_commit main",
+        f"list_files {ONE}",
+        "head_files README.md docs/proxy.md docs/start.rst",
+    ]
+
+
+def test_documentation_is_read_hourly_and_nothing_is_read_if_the_commit_is_the_same(world: World) -> None:
+    update(world)
+    update(world)
+    assert len(world.github.calls) == 3
+    push(world, ONE, {})
+    update(world)
+    update(world)
+    assert world.github.calls == ["head_commit main"]
+
+
+def test_only_new_and_changed_files_are_read_and_removed_ones_are_forgotten(world: World) -> None:
+    update(world)
+    push(world, TWO, {"README.md": FILES["README.md"], "docs/proxy.md": "# Proxy\nApache.\n", "new.txt": "Caddy.\n"})
+    update(world)
+    assert world.github.calls[2:] == ["head_files new.txt docs/proxy.md"]
+    assert [find(world, name) for name in ("nginx", "start")] == [(), ()]
+    assert [(one.path, one.commit) for one in (*find(world, "apache"), *find(world, "service"))] == [
+        ("docs/proxy.md", TWO),
+        ("README.md", TWO),
+    ]
+
+
+def test_repository_without_a_mirror_keeps_what_is_stored_and_is_asked_again_after_an_hour(world: World) -> None:
+    update(world)
+    push(world, TWO, {"docs/proxy.md": "Apache.\n"})
+    world.github.no_mirror = "git is not installed"
+    assert update(world) == "git is not installed"
+    assert update(world) == ""
+    assert world.github.calls == ["head_commit main", f"list_files {TWO}"]
+    assert [one.commit for one in find(world, "nginx")] == [ONE]
+    push(world, TWO, {})
+    world.github.no_mirror = ""
+    assert update(world) == ""
+    assert find(world, "nginx") == ()
+
+
+def test_failure_of_git_in_the_middle_keeps_what_is_stored_without_a_commit(world: World) -> None:
+    update(world)
+    many = {f"{number}.md": f"Topic{number}.\n" for number in range(FILES_PER_READ + 1)}
+    push(world, TWO, many)
+    world.github.on_call = fail_at(world, "head_files", after=1)
+    assert update(world) == "reading the mirror took longer than 30 s"
+    assert [one.commit for one in (*find(world, "nginx"), *find(world, "topic0"))] == ["", ""]
+    world.github.no_mirror, world.github.on_call = "", lambda _: None
+    push(world, TWO, {})
+    update(world)
+    assert world.github.calls[2:] == ["head_files 9.md"]
+    assert [one.commit for one in (*find(world, "topic9"), *find(world, "topic0"))] == [TWO, TWO]
+    assert find(world, "nginx") == ()
+
+
+@pytest.mark.parametrize("call", ["list_files", "head_files"])
+def test_failure_of_git_before_anything_is_stored_keeps_the_commit(world: World, call: str) -> None:
+    update(world)
+    push(world, TWO, {"docs/proxy.md": "Apache.\n"})
+    world.github.on_call = fail_at(world, call)
+    update(world)
+    assert [one.commit for one in find(world, "nginx")] == [ONE]
+
+
+def test_deleted_branch_keeps_what_is_stored(world: World) -> None:
+    update(world)
+    push(world, TWO, {})
+    del world.github.heads["main"]
+    assert update(world) == ""
+    assert world.github.calls == ["head_commit main"]
+    assert [one.commit for one in find(world, "nginx")] == [ONE]
+
+
+@pytest.mark.parametrize("call", range(3))
+def test_error_of_github_keeps_what_is_stored_and_is_a_reason(world: World, call: int) -> None:
+    update(world)
+    push(world, TWO, {"docs/proxy.md": "Apache.\n"})
+
+    def fail(made: str) -> None:
+        if len(world.github.calls) == call + 1:
+            world.github.failing.append(Permanent("GitHub answered 403"))
+
+    world.github.on_call = fail
+    assert update(world) == "GitHub answered 403"
+    assert [one.path for one in find(world, "nginx")] == ["docs/proxy.md"]
+    assert update(world) == ""
+
+
+def test_outage_of_github_stops_the_delivery_and_is_not_recorded(world: World) -> None:
+    outage = DependencyDown("GitHub answered 502", dependency="github", remedy="wait", applies_to_all_calls=True)
+    world.github.failing.append(outage)
+    with pytest.raises(DependencyDown):
+        update(world)
+    assert world.store.texts.document_index(REPOSITORY.id, "") == DocumentIndex(None, is_fresh=False)
+
+
+def test_ignored_paths_and_other_repositories_are_not_found(world: World) -> None:
+    update(world)
+    assert find(world, "nginx", PathFilter(("docs/**",))) == ()
+    assert world.store.texts.find_sections(7, question_words("nginx", ""), EMPTY_PATH_FILTER) == ()
+
+
+def test_repository_without_a_default_branch_is_not_read(world: World) -> None:
+    assert update(world, replace(REPOSITORY, default_branch=None)) == ""
+    assert world.github.calls == []
+
+
+def test_text_that_github_does_not_show_is_not_stored_and_secrets_are_redacted(world: World) -> None:
+    push(
+        world,
+        ONE,
+        {
+            "docs/proxy.md": "# Proxy <!-- omit in toc -->\nnginx <!-- hidden -->\n<!--\n# Hidden\nnginx\n-->\n"
+            "token: ghp_mirrormirrormirrormirror0123456789ab\n# Next\nEnd.\n<!-- The rest\n# Rest\nnginx hidden\n",
+        },
+    )
+    update(world)
+    (found,) = find(world, "nginx")
+    assert (found.title, found.line, found.end_line) == ("Proxy", 1, 7)
+    assert found.text == "# Proxy \nnginx \n\n\n\n\ntoken: [redacted: github-token]"
+    assert find(world, "hidden") == ()
+    assert [(one.title, one.line) for one in find(world, "end")] == [("Next", 8)]
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_documentation_is_read_only_if_settings_and_the_prompt_want_it(make_world: MakeWorld, is_enabled: bool) -> None:
+    world = make_world(QUESTION, given=settings(retrieval=is_enabled))
+    world.accept()
+    world.finish()
+    reads = [call for call in world.github.calls if call.startswith(("head_commit", "list_files"))]
+    assert reads == (["head_commit master"] if is_enabled else [])
