@@ -92,6 +92,7 @@ class IssueFacts:
     labels: EffectiveLabels = DEFAULT_LABELS  # settings
     documents: tuple[DocumentSection, ...] = ()  # of the repository's documentation; empty if none fits
     similar: tuple[SimilarIssue, ...] | None = None  # older open issues; None: they are not compared
+    closed_issues: tuple[int, ...] = ()  # numbers of older ones that share words with it
 
     @property
     def unwanted(self) -> tuple[str, ...]:
@@ -107,7 +108,7 @@ class IssueHandler(Handler[IssueFacts]):
     family = FAMILY
     replies = frozenset({"issue_analysis", "issue_response", "generic_analysis"})
     facts_type = IssueFacts
-    facts_version = 8
+    facts_version = 9
     variable_types: Mapping[str, object] = {
         **field_types(IssueFacts, "issue", "corrections", "requests", "author_comments", "documents"),
         "repository_labels": tuple[RepositoryLabel, ...],
@@ -142,13 +143,14 @@ class IssueHandler(Handler[IssueFacts]):
         offer = read_offer(reader, limits)
         sections = history.sections(issue.title, issue.body, limits.ignored_paths) if limits.documents else ()
         documents = view_sections(sections, issue.html_url)
-        similar = find_similar(issue, reader, history) if limits.similar else None
+        similar, closed = find_similar(issue, reader, history) if limits.similar else (None, ())
         return IssueFacts(
-            issue, corrections, requests, comments, offer, limits.summary, limits.labels, documents, similar
+            issue, corrections, requests, comments, offer, limits.summary, limits.labels, documents, similar, closed
         )
 
     def history_update(self, event: Event, facts: IssueFacts) -> HistoryUpdate:
-        return HistoryUpdate(issue=None if facts.similar is None else facts.issue)
+        is_new = facts.similar is not None and facts.issue.state == "open"
+        return HistoryUpdate(issue=facts.issue if is_new else None, closed_issues=facts.closed_issues)
 
     def variables(self, facts: IssueFacts) -> Mapping[str, object]:
         return {name: getattr(facts, name) for name in self.variable_types} | {"similar": facts.similar or ()}

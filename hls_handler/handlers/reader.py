@@ -296,11 +296,12 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class HistoryUpdate:
-    """What to add to the stored history of the repository: results of a workflow run, an issue."""
+    """What to change in the stored history of the repository: results of a workflow run, texts of issues."""
 
     failures: tuple[Failure, ...] = ()
     ends: tuple[RunResult, ...] = ()
     issue: Issue | None = None  # to find it as similar to later ones
+    closed_issues: tuple[int, ...] = ()  # numbers of issues whose texts are deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +314,14 @@ class StoredSection:
     end_line: int
     text: str
     commit: str  # of the default branch
+
+
+@dataclass(frozen=True, slots=True)
+class StoredIssue:
+    """An issue that shares words with another one."""
+
+    number: int
+    score: float  # from 0 to 2.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,8 +359,8 @@ class RepositoryHistory(Protocol):
         Nothing if none fits. The title of the question counts more than its body.
         """
 
-    def similar_issues(self, number: int, title: str, body: str, labels: Collection[str]) -> tuple[int, ...]:
-        """The numbers of older issues that share words with the issue `number`, the most similar first.
+    def similar_issues(self, number: int, title: str, body: str, labels: Collection[str]) -> tuple[StoredIssue, ...]:
+        """The older issues that share words with the issue `number`, the most similar first.
 
         An issue with labels, of which none is in `labels`, is left out, unless `labels` is empty.
         """
@@ -387,7 +396,7 @@ class EmptyHistory:
     def sections(self, title: str, body: str, ignored: PathFilter) -> tuple[StoredSection, ...]:
         return ()
 
-    def similar_issues(self, number: int, title: str, body: str, labels: Collection[str]) -> tuple[int, ...]:
+    def similar_issues(self, number: int, title: str, body: str, labels: Collection[str]) -> tuple[StoredIssue, ...]:
         return ()
 
     def has_comment(self, number: int, family: str) -> bool:

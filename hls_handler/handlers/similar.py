@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from hls_handler.analysis import IssueAnalysis, Reply
-from hls_handler.errors import Permanent
 from hls_handler.events import Issue
 from hls_handler.handlers.documents import contains_quote
 from hls_handler.handlers.handler import web_url
-from hls_handler.handlers.reader import Reader, RepositoryHistory
+from hls_handler.handlers.reader import Reader, RepositoryHistory, StoredIssue, read_optional
 
 MAX_SHOWN = 3
 MAX_READ = 5  # candidates that are read from GitHub, because some may be closed by now
 
-_PREFIX = re.compile(r"\s*(?:\[[^\]]*\]|[\w ]{1,30}(?::|\s-\s))\s*")
+_TAG = re.compile(r"\s*\[[^\]]*\][\s:-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +38,43 @@ class SameIssueView:
 
 
 def without_prefix(title: str) -> str:
-    """Return the title of an issue without the kind before it: "Bug: It crashes" and "[bug] It crashes"."""
-    found = _PREFIX.match(title)
+    """Return the title of an issue without the tag that a form wrote: "It crashes" for "[Bug]: It crashes".
+
+    Other words before a colon stay, because they often name the subject: "Invoice PDF: names are cut off". Those that
+    many issues have, such as "bug", weigh little.
+    """
+    found = _TAG.match(title)
     return title[found.end() :] if found and found.end() < len(title) else title
 
 
-def find_similar(issue: Issue, reader: Reader, history: RepositoryHistory) -> tuple[SimilarIssue, ...]:
-    """Return up to three older issues with the words of `issue` that are open."""
+def read_candidates(
+    issue: Issue, reader: Reader, history: RepositoryHistory
+) -> Iterator[tuple[StoredIssue, Issue | None]]:
+    """Yield up to five older issues with the words of `issue`, as stored and as GitHub has them now.
+
+    GitHub's is None if it cannot be read, as after it was deleted or transferred to another repository.
+    """
     labels = [label.name for label in issue.labels]
-    numbers = history.similar_issues(issue.number, without_prefix(issue.title), issue.body, labels)
+    stored = history.similar_issues(issue.number, without_prefix(issue.title), issue.body, labels)
+    for one in stored[:MAX_READ]:
+        yield one, read_optional(partial(reader.issue, one.number), None)[0]
+
+
+def find_similar(
+    issue: Issue, reader: Reader, history: RepositoryHistory
+) -> tuple[tuple[SimilarIssue, ...], tuple[int, ...]]:
+    """Return up to three older issues with the words of `issue` that are open, and the numbers of closed ones."""
     found: list[SimilarIssue] = []
-    for number in numbers[:MAX_READ]:
-        try:
-            other = reader.issue(number)
-        except Permanent:  # deleted or transferred
-            continue
-        if other.state == "open":
-            found.append(SimilarIssue(number, other.title, other.body, web_url(issue.html_url, f"issues/{number}")))
+    closed: list[int] = []
+    for stored, other in read_candidates(issue, reader, history):
+        if other is not None and other.state == "closed":
+            closed.append(stored.number)
+        elif other is not None:
+            url = web_url(issue.html_url, f"issues/{stored.number}")
+            found.append(SimilarIssue(stored.number, other.title, other.body, url))
         if len(found) == MAX_SHOWN:
             break
-    return tuple(found)
+    return tuple(found), tuple(closed)
 
 
 def find_same(reply: Reply, issue: Issue, similar: Sequence[SimilarIssue]) -> SameIssueView | None:

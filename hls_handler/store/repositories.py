@@ -21,7 +21,7 @@ from hls_handler.db.tables import (
 from hls_handler.db.values import HOUR_MS, from_row
 from hls_handler.deliveries import Lease
 from hls_handler.events import Issue
-from hls_handler.handlers.reader import Correction, Failure, HistoryUpdate, RunResult, StoredSection
+from hls_handler.handlers.reader import Correction, Failure, HistoryUpdate, RunResult, StoredIssue, StoredSection
 from hls_handler.queue.checkpoints import Checkpoints
 from hls_handler.retrieval.words import question_words
 from hls_handler.review.record import ReviewRecord
@@ -105,11 +105,15 @@ class StoredHistory:
         assert self._repository_id is not None
         return self._texts.find_sections(self._repository_id, question_words(title, body), ignored)
 
-    def similar_issues(self, number: int, title: str, body: str, labels: Collection[str]) -> tuple[int, ...]:
+    def similar_issues(self, number: int, title: str, body: str, labels: Collection[str]) -> tuple[StoredIssue, ...]:
         assert self._repository_id is not None
         found = self._texts.search(issue_scope(self._repository_id), question_words(title, body))
         older = (one for one in found if int(one.name) < number and one.score >= MIN_SIMILAR)
-        return tuple(int(one.name) for one in older if _may_be_same(json.loads(one.version or "[]"), labels))
+        return tuple(
+            StoredIssue(int(one.name), one.score)
+            for one in older
+            if _may_be_same(json.loads(one.version or "[]"), labels)
+        )
 
     def has_comment(self, number: int, family: str) -> bool:
         return self._comment(number, family) is not None
@@ -150,10 +154,12 @@ class Repositories:
     def save(self, lease: Lease, history_update: HistoryUpdate) -> None:
         """Store workflow results and failed steps; delete those that are older than 30 days. Raises `LeaseLost`.
 
-        Store the text of an issue in place of its older text.
+        Store the text of an issue in place of its older text, and delete those of closed issues.
         """
-        if lease.repository_id is not None and history_update.issue is not None:
-            self._texts.replace(issue_scope(lease.repository_id), (), [text_of_issue(history_update.issue)])
+        if lease.repository_id is not None:
+            closed = map(str, history_update.closed_issues)
+            new = [text_of_issue(history_update.issue)] if history_update.issue is not None else []
+            self._texts.replace(issue_scope(lease.repository_id), closed, new)
         if lease.repository_id is None or not (history_update.ends or history_update.failures):
             return
         with self._checkpoints.writing(lease, durable=False) as (connection, _):

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hls_handler.actions import StoredComment
+from hls_handler.deliveries import Lease
+from hls_handler.events import Issue, Label
 from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
 from hls_handler.queue.checkpoints import StatusChange
 from hls_handler.storage import Storage
 from hls_handler.store.repositories import StoredFile
+from tests.engine.fakes import ISSUE
 from tests.queue.builders import Skew, accept, begin, open_history, queued
 
 FAILED = Failure(
@@ -113,3 +116,43 @@ def test_report_of_a_version_is_claimed_by_one_delivery(store: Storage) -> None:
     assert store.repository_files.claim_report(first, 1, "hls", "bad")
     assert store.repository_files.claim_report(second, 1, "hls", "worse")
     assert store.repository_files.claim_report(second, 2, "hls", "bad")
+
+
+def cart(number: int, *labels: str, body: str = "The cart is empty after login.") -> Issue:
+    return replace(ISSUE, number=number, title="Empty cart", body=body, labels=tuple(map(Label, labels)))
+
+
+def save_issues(store: Storage, lease: Lease, *issues: Issue, closed: tuple[int, ...] = ()) -> None:
+    for one in issues:
+        store.repositories.save(lease, HistoryUpdate(issue=one))
+    store.repositories.save(lease, HistoryUpdate(closed_issues=closed))
+
+
+def find_similar(store: Storage, lease: Lease, number: int, *labels: str) -> list[int]:
+    history = store.repositories.history(lease, "hls")
+    return [one.number for one in history.similar_issues(number, "Cart lost", "It is empty after login", labels)]
+
+
+def test_similar_issues_are_older_and_share_a_label_if_both_have_labels(store: Storage) -> None:
+    lease = begin(store, "g1", number=7)
+    others = [replace(ISSUE, number=number, title=f"Something {number}", body="Else.") for number in range(60, 70)]
+    save_issues(store, lease, cart(5, "bug"), cart(6), cart(7, "bug"), cart(8, "cli", "bug"), cart(9, "cli"), *others)
+    assert sorted(find_similar(store, lease, 50)) == [5, 6, 7, 8, 9]
+    assert sorted(find_similar(store, lease, 50, "bug")) == [5, 6, 7, 8]
+    assert sorted(find_similar(store, lease, 7, "bug")) == [5, 6]
+
+
+def test_similar_issues_are_found_by_their_newest_text_until_they_are_closed(store: Storage) -> None:
+    lease = begin(store, "g1", number=7)
+    others = [replace(ISSUE, number=number, title=f"Something {number}", body="Else.") for number in range(60, 70)]
+    save_issues(store, lease, cart(5), cart(6), *others)
+    save_issues(store, lease, replace(ISSUE, number=6, title="Dark mode", body="Please."), closed=(5,))
+    assert find_similar(store, lease, 50) == []
+
+
+def test_similar_issues_are_of_the_same_repository(store: Storage) -> None:
+    lease = begin(store, "g1", number=7)
+    save_issues(store, lease, cart(5), replace(ISSUE, number=6))
+    other = begin(store, "g2", number=7, repository_id=2, repository="octo/other")
+    assert find_similar(store, lease, 50) == [5]
+    assert find_similar(store, other, 50) == []
