@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from pydantic import Base64Bytes, BaseModel
 
@@ -53,6 +53,13 @@ class WireContent(BaseModel):
         return FileAtRef(self.type, self.sha, self.content if self.encoding == "base64" else None)
 
 
+class WireRepository(BaseModel):
+    """https://docs.github.com/en/rest/repos/repos#get-a-repository"""
+
+    id: int
+    open_issues_count: int  # pull requests included
+
+
 class WireObject(BaseModel):
     sha: str
 
@@ -69,7 +76,9 @@ MAX_REVIEW_PAGES = 10
 """Limit of pages with 100 items each, for reviews and for the comments of one review."""
 
 MAX_JOB_PAGES = 10
+MAX_ISSUE_PAGES = 100  # with 100 issues and pull requests each
 
+NEXT_PAGE_LINK = re.compile(r'<([^>]*)>;\s*rel="next"')
 LAST_PAGE_LINK = re.compile(r'<[^>]*[?&]page=(\d{1,7})[^>]*>;\s*rel="last"')
 
 
@@ -94,6 +103,24 @@ class GithubReader:
 
     def issue(self, number: int) -> Issue:
         return replace(self._api.get(f"{self._base}/issues/{number}", Issue), **self._changes)
+
+    def repository(self) -> WireRepository:
+        return self._api.get(self._base, WireRepository)
+
+    def open_issues(self) -> Iterator[tuple[Issue, ...]]:
+        """Yield the open issues, newest first, in pages; each page is one request. At most 100 pages.
+
+        A page has up to 100 entries of GitHub's list, of which pull requests are left out. GitHub does not number the
+        pages of long lists, so each response names the next one.
+        """
+        path, query = f"{self._base}/issues", {"state": "open", "per_page": "100"}
+        for _ in range(MAX_ISSUE_PAGES):
+            found, headers = self._api.get_with_headers(path, tuple[Issue, ...], query=query)
+            yield tuple(one for one in found if not one.is_pull_request)
+            following = NEXT_PAGE_LINK.search(headers.get("link", ""))
+            if following is None:
+                return
+            query = dict(parse_qsl(urlsplit(following[1]).query))
 
     def pull_request(self, number: int) -> PullRequest:
         return replace(self._api.get(f"{self._base}/pulls/{number}", PullRequest), **self._changes)

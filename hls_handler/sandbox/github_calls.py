@@ -52,7 +52,8 @@ def account(call: Call) -> Answer:
 
 def repository(call: Call) -> Answer:
     home = repository_of(call)
-    return Answer(shapes.repository(home, call.permission(home.full_name)))
+    document = shapes.repository(home, call.permission(home.full_name))
+    return Answer({**document, "open_issues_count": len(_conversations_of(call, home, "open"))})
 
 
 def collaborator_permission(call: Call) -> Answer:
@@ -64,6 +65,22 @@ def collaborator_permission(call: Call) -> Answer:
 
 
 # --- issues and pull requests ----------------------------------------------------------------------------------------
+
+
+def issues(call: Call) -> Answer:
+    """Filter issues and pull requests by the query's `state`."""
+    home = repository_of(call)
+    found = _conversations_of(call, home, call.query.get("state", "open"))
+    return Answer([shapes.issue(one, home) for one in found], listed=True)
+
+
+def _conversations_of(call: Call, home: Repository, state: str) -> list[Conversation]:
+    found = [
+        one
+        for one in call.state.conversations()
+        if one.repository == home.full_name and not one.gone and state in {"all", one.state}
+    ]
+    return sorted(found, key=lambda one: one.number, reverse=True)
 
 
 def issue(call: Call) -> Answer:
@@ -82,15 +99,11 @@ def pull_request_files(call: Call) -> Answer:
 
 def pull_requests(call: Call) -> Answer:
     """Filter pull requests by the query's `state` and `head`. A `head` without owner, such as "main", is ignored."""
-    home, state, head = repository_of(call), call.query.get("state", "open"), call.query.get("head", "")
-    pulls = [
-        pull
-        for pull in call.state.conversations()
-        if pull.repository == home.full_name and pull.kind == "pull" and not pull.gone and state in {"all", pull.state}
-    ]
+    home, head = repository_of(call), call.query.get("head", "")
+    found = _conversations_of(call, home, call.query.get("state", "open"))
+    pulls = [one for one in found if one.kind == "pull"]
     if ":" in head:
         pulls = [pull for pull in pulls if (pull.document.get("head") or {}).get("label") == head]
-    pulls.sort(key=lambda pull: pull.number, reverse=True)
     return Answer([_listed_pull(pull, home) for pull in pulls], listed=True)
 
 
@@ -218,6 +231,7 @@ ROUTES: tuple[tuple[str, str, Endpoint, str], ...] = (
     ("GET", "/users/{login}", account, ""),
     ("GET", "/repos/{owner}/{repo}", repository, "metadata=read"),
     ("GET", "/repos/{owner}/{repo}/collaborators/{user}/permission", collaborator_permission, "metadata=read"),
+    ("GET", "/repos/{owner}/{repo}/issues", issues, "issues=read"),
     ("GET", "/repos/{owner}/{repo}/issues/{number:int}", issue, "issues=read"),
     ("GET", "/repos/{owner}/{repo}/issues/{number:int}/comments", comments, "issues=read; pull_requests=read"),
     ("POST", "/repos/{owner}/{repo}/issues/{number:int}/comments", create_comment, ISSUES),

@@ -246,3 +246,22 @@ def test_rule_13_invalid_repository_name_sends_no_request(api: GithubApi, server
     with pytest.raises(Permanent, match=r" is not a repository name; expected owner/repo$"):
         GithubReader(api, name, RepositoryLabels(monotonic)).issue(7)
     assert server.calls == []
+
+
+def test_open_issues_are_read_by_the_links_of_the_pages_without_pull_requests(
+    reader: GithubReader, server: FakeServer
+) -> None:
+    link = '<https://x/repositories/1/issues?state=open&per_page=100&after=Y3Vy%3D&page=2>; rel="next"'
+    pull = {**ISSUE, "number": 8, "pull_request": {"url": "x"}}
+    server.says = [Say(body=[ISSUE, pull], headers={"Link": link}), Say(body=[{**ISSUE, "number": 3}])]
+    assert [[one.number for one in page] for page in reader.open_issues()] == [[7], [3]]
+    first = {"state": "open", "per_page": "100"}
+    assert [(seen.call, seen.query) for seen in server.seen] == [
+        ("GET /repos/o/r/issues", first),
+        ("GET /repos/o/r/issues", {**first, "after": "Y3Vy=", "page": "2"}),
+    ]
+
+
+def test_at_most_100_pages_of_open_issues_are_read(reader: GithubReader, server: FakeServer) -> None:
+    server.says = [page(ISSUE, last=False)] * 101
+    assert len(list(reader.open_issues())) == 100

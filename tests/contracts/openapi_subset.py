@@ -30,6 +30,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "/installation/repositories": ("get",),
     REPOSITORY: ("get",),
     f"{REPOSITORY}/installation": ("get",),
+    f"{REPOSITORY}/issues": ("get",),
     ISSUE: ("get",),
     f"{ISSUE}/comments": ("get", "post"),
     f"{REPOSITORY}/issues/comments/{{comment_id}}": ("get", "patch"),

@@ -1,0 +1,167 @@
+"""`hls similar`: the older issues that HLS compares with an issue, and the texts of issues that it has stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Annotated, Any
+
+import typer
+
+from hls_handler.cli.github_names import require_conversation, require_repository
+from hls_handler.cli.options import (
+    AsJson,
+    Config,
+    fail,
+    lacks_github_token,
+    load,
+    print_json,
+    print_line,
+    require_existing_store,
+    utc_now,
+)
+from hls_handler.clients.github import connect_read_only
+from hls_handler.clients.reader import MAX_ISSUE_PAGES, GithubReader, WireRepository
+from hls_handler.errors import SettingsError, StepFailed, with_remedy
+from hls_handler.handlers.similar import MAX_SHOWN, read_candidates
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.storage import Storage
+from hls_handler.store.repositories import StoredHistory, text_of_issue
+from hls_handler.store.texts import issue_scope
+from hls_handler.wording import count, is_or_are
+
+PER_PAGE = 100
+MAX_LISTED = PER_PAGE * MAX_ISSUE_PAGES  # open issues and pull requests of a repository that --fill reads
+
+NUMBERED = re.compile(r"#|/(?:issues|pull)/")  # in the name of an issue, and not in that of a repository
+
+Document = dict[str, Any]
+
+
+def similar(
+    target: Annotated[
+        str, typer.Argument(metavar="OWNER/REPO[#N]", help="An issue or a repository, or the URL of one.")
+    ],
+    fill: Annotated[
+        bool, typer.Option("--fill", help="Read all open issues of the repository from GitHub, and store their texts.")
+    ] = False,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Print the older issues that HLS compares with an issue.
+
+    GitHub is read for the issue and at most five candidates; Claude is shown the first three that are open. Only stored
+    issues are found: those of events while similar.enabled is true, and those that --fill reads. For a repository,
+    prints how many are stored and how many requests --fill takes. --fill reads at most 10,000 open issues and pull
+    requests, stores the issues page by page, and deletes the texts of issues that are no longer open. Run it again
+    after an interruption.
+
+    Exit codes: 0 printed or stored; 1 there is no database, or GitHub returned an error; 2 usage error, or unusable
+    settings or database.
+    """
+    settings = load(config, credentials=False)
+    base_url, number = settings.github.base_url, None
+    if NUMBERED.search(target):
+        repository, number = require_conversation(target, base_url=base_url)
+    else:
+        repository = require_repository(target, base_url=base_url)
+    if fill and number is not None:
+        raise typer.BadParameter("--fill reads all issues of a repository; write it as OWNER/REPO")
+    effective = RepositoryTable(settings).find(repository)
+    document: Document = {
+        "repository": repository,
+        "enabled": effective is not None and effective.similar.enabled,
+    }
+    with require_existing_store(settings) as store:
+        try:
+            anonymous = lacks_github_token(settings)
+            with closing(connect_read_only(settings.github, now=utc_now, anonymous=anonymous)) as github:
+                reader = github.reader(repository)
+                found = reader.repository()
+                if number is not None:
+                    document |= _compare(store, reader, found, repository, number)
+                else:
+                    document |= _describe(store, found)
+                if fill:
+                    if not as_json:
+                        print_line(_format_cost(document))
+                    document |= _fill(store, reader, found)
+        except (StepFailed, SettingsError) as exc:
+            fail(with_remedy(exc))
+    for line in () if as_json else _format(document):
+        print_line(line)
+    if as_json:
+        print_json(document)
+
+
+def _compare(store: Storage, reader: GithubReader, found: WireRepository, repository: str, number: int) -> Document:
+    issue = reader.issue(number)
+    if issue.is_pull_request:
+        fail(f"{repository}#{number} is a pull request; only issues are compared")
+    history = StoredHistory(store.database, store.reviews, store.texts, found.id, "")
+    candidates = [
+        {
+            "number": stored.number,
+            "score": round(stored.score, 2),
+            "state": other.state if other else None,
+            "title": other.title if other else None,
+            "url": other.html_url if other else None,
+        }
+        for stored, other in read_candidates(issue, reader, history)
+    ]
+    return {"number": number, "stored": _count_stored(store, found), "candidates": candidates}
+
+
+def _describe(store: Storage, found: WireRepository) -> Document:
+    listed = min(found.open_issues_count, MAX_LISTED)
+    return {
+        "stored": _count_stored(store, found),
+        "open": found.open_issues_count,
+        "requests": max(1, -(-listed // PER_PAGE)),
+    }
+
+
+def _count_stored(store: Storage, found: WireRepository) -> int:
+    return len(store.texts.versions(issue_scope(found.id)))
+
+
+def _fill(store: Storage, reader: GithubReader, found: WireRepository) -> Document:
+    """Store the open issues. Delete the texts of other issues, unless GitHub has more than were read."""
+    scope, listed = issue_scope(found.id), set[str]()
+    before = store.texts.versions(scope).keys()
+    for page in reader.open_issues():
+        store.texts.replace(scope, (), map(text_of_issue, page))
+        listed |= {str(issue.number) for issue in page}
+    closed = before - listed if found.open_issues_count <= MAX_LISTED else set()
+    store.texts.replace(scope, closed, ())
+    return {"stored": _count_stored(store, found), "read": len(listed), "deleted": len(closed)}
+
+
+def _format_cost(document: Mapping[str, Any]) -> str:
+    requests = count(document["requests"], "request")
+    return f"GitHub has {document['open']} open issues and pull requests; --fill reads them with {requests}"
+
+
+def _format(document: Mapping[str, Any]) -> Iterator[str]:
+    repository, stored = document["repository"], document["stored"]
+    if not document["enabled"]:
+        yield f"similar.enabled is false for {repository}: new issues are not compared with older ones"
+    if "read" in document:
+        read, deleted = document["read"], document["deleted"]
+        yield f"{count(read, 'open issue')} read, {deleted} deleted; {stored} {is_or_are(stored)} stored"
+    elif "open" in document:
+        yield f"{count(stored, 'issue')} of {repository} {is_or_are(stored)} stored"
+        yield _format_cost(document)
+    elif not stored:
+        yield f"no issue of {repository} is stored; `hls similar {repository}` says what it takes to read them"
+    else:
+        candidates = document["candidates"]
+        yield f"{count(stored, 'issue')} stored; {len(candidates)} similar to {repository}#{document['number']}"
+        if candidates:
+            yield f"{'score':>5}  {'issue':>7}  {'state':<7}  title"
+        for one in candidates:
+            state, title = one["state"] or "unknown", one["title"] or "(GitHub does not show it)"
+            yield f"{one['score']:>5.2f}  {'#' + str(one['number']):>7}  {state:<7}  {title}"
+        if candidates:
+            yield f"Claude is shown the first {MAX_SHOWN} that are open"
