@@ -42,6 +42,7 @@ from hls_handler.clients.github import Credentials, Github, connect, make_creden
 from hls_handler.clients.mirror import Mirrors
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.transport import find_proxy_settings, proxy_passwords
+from hls_handler.clients.vectors import connect_vectors
 from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.console.pages import show_error
 from hls_handler.db.files import hold_exclusively, is_shared
@@ -184,6 +185,7 @@ class Service:
                 health=self._health,
             )
         self._tracing = connect_tracing(settings)
+        self._vectors = connect_vectors(settings.retrieval)
         self._accepts = AcceptQueue(
             self._store.queue,
             replay_window_h=lambda: self.settings().limits.replay_window_h,
@@ -255,6 +257,7 @@ class Service:
                 jitter=random.random,
                 clock=time.monotonic,
                 tracing=self._tracing,
+                vectors=self._vectors,
             )
 
         return make_context
@@ -459,6 +462,8 @@ class Service:
                 await anyio.to_thread.run_sync(self._workers.stop, self.settings().limits.shutdown_s)
             await anyio.to_thread.run_sync(self._accepts.close)
             await anyio.to_thread.run_sync(self._tracing.close, TRACES_CLOSE_S)
+            if self._vectors is not None:
+                await anyio.to_thread.run_sync(self._vectors.close)
             self._held.close()
 
 

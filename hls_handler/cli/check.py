@@ -20,6 +20,7 @@ from hls_handler.clients.git import find_git
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.clients.hooks import Hook
 from hls_handler.clients.identity import Identity
+from hls_handler.clients.vectors import VectorsUnavailable, connect_vectors
 from hls_handler.engine.library import load_checked
 from hls_handler.errors import DependencyDown, HlsError, Permanent, PromptError, SettingsError, with_remedy
 from hls_handler.prompting.problems import suggest_name
@@ -48,16 +49,16 @@ EDITED = (
 
 def check(
     config: Config = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Do not connect to GitHub and Claude.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Connect to no service.")] = False,
 ) -> None:
     """Report every problem of settings, prompts and credentials.
 
     Renders every prompt with every recorded payload of its events. Unless --offline is given, also checks the GitHub
-    token, the Claude API key and the models. The token's permissions, and the events that the webhook sends, are
-    checked for each repository that the settings name without wildcards; the events of an App for all. Prints one line
-    for each problem, with file and line number. With --offline, an unset variable in the settings is no problem; a note
-    names it. Notes also name each shipped file that is edited in a clone and each model without a known price, whose
-    reviews no budget limits, and say if the console is off or git is missing.
+    token, the Claude API key, the models, and the services of `retrieval`. The token's permissions, and the events that
+    the webhook sends, are checked for each repository that the settings name without wildcards; the events of an App
+    for all. Prints one line for each problem, with file and line number. With --offline, an unset variable in the
+    settings is no problem; a note names it. Notes also name each shipped file that is edited in a clone and each model
+    without a known price, whose reviews no budget limits, and say if the console is off or git is missing.
 
     A warning, such as a retired model that is replaced, is no problem.
 
@@ -79,8 +80,10 @@ def check(
     findings += [*(library.warnings if library else ()), *_find_unknown_prompts(settings, library)]
     warnings = [*settings.warnings, *_find_retired_models(library)]
     if not offline:
-        # Both clients report a problem with the proxy variables, so duplicates are removed.
-        findings += dict.fromkeys([*_check_github(settings), *_check_claude(settings, library)])
+        # All clients report a problem with the proxy variables, so duplicates are removed.
+        findings += dict.fromkeys(
+            [*_check_github(settings), *_check_claude(settings, library), *_check_vectors(settings)]
+        )
     for name in shipped.find_edited_files():
         print_line(f"{(shipped.PROMPTS.parent / name).absolute()}: note: {EDITED}")
     for key, problem in settings.unset.items():
@@ -265,3 +268,15 @@ def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
                     print_line(f"Claude: the service lists no models, so the key and {model} were not checked")
                 elif lifecycle != "active":
                     yield f"{where}: the model {model} is {lifecycle}; choose an active model"
+
+
+def _check_vectors(settings: Settings) -> Iterator[str]:
+    try:
+        vectors = connect_vectors(settings.retrieval)
+        if vectors is not None:
+            with closing(vectors):
+                vectors.check()
+    except SettingsError as exc:
+        yield from exc.problems
+    except VectorsUnavailable as exc:
+        yield f"{settings.sources.where('retrieval')}: {exc}"

@@ -25,6 +25,7 @@ from hls_handler.clients.transport import find_proxy_settings, read_body, redact
 from hls_handler.errors import HlsError
 from hls_handler.settings.model import Embeddings as EmbeddingsSettings
 from hls_handler.settings.model import Qdrant as QdrantSettings
+from hls_handler.settings.model import Retrieval
 
 if TYPE_CHECKING:
     import openai
@@ -42,7 +43,6 @@ SAMPLE = 200
 DEVIATIONS = 3.0
 """A text counts if its similarity is this many standard deviations above the mean: models have no common scale."""
 
-RANK_CONSTANT = 60  # https://doi.org/10.1145/1571941.1572114
 PREFIX = "hls-"  # of the names of collections
 POINTS = UUID("6f0d9f5e-2c53-4a0e-9a55-0d4c1d0f7a39")  # namespace of the ids of points
 
@@ -77,6 +77,13 @@ class Vectors:
         self._lock = threading.RLock()
         self._qdrant: QdrantClient | None = None
         self._openai: openai.OpenAI | None = None
+
+    def check(self) -> None:
+        """Request a vector, and the collections of a Qdrant server. Open no folder, because the service may use it."""
+        self._embed(["size"])
+        if self._qdrant_settings.url:
+            with self._using_qdrant() as qdrant:
+                qdrant.get_collections()
 
     def close(self) -> None:
         with self._lock:
@@ -288,6 +295,13 @@ class Vectors:
             return self._qdrant
 
 
+def connect_vectors(settings: Retrieval) -> Vectors | None:
+    """Return the vectors in the Qdrant that the settings name; None if they name none. Raises `SettingsError`."""
+    if settings.qdrant is None or settings.embeddings is None:
+        return None
+    return Vectors(settings.qdrant, settings.embeddings)
+
+
 def _of_scope(scope: str) -> Filter:
     from qdrant_client.models import FieldCondition, Filter, MatchValue
 
@@ -300,12 +314,3 @@ def _point_id(scope: str, key: int) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def merge_ranks(*rankings: Sequence[int], most: int) -> list[int]:
-    """Return up to `most` keys of the rankings, the best first, by reciprocal rank fusion."""
-    scores: dict[int, float] = {}
-    for ranking in rankings:
-        for place, key in enumerate(ranking, start=RANK_CONSTANT + 1):
-            scores[key] = scores.get(key, 0.0) + 1 / place
-    return sorted(scores, key=lambda key: scores[key], reverse=True)[:most]

@@ -23,6 +23,7 @@ from hls_handler.actions import (
     WrittenCheck,
 )
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
+from hls_handler.clients.vectors import Vectors
 from hls_handler.db.database import Database
 from hls_handler.engine.health import Health
 from hls_handler.errors import SettingsError, StoreUnavailable
@@ -259,6 +260,7 @@ class WorkerContext:
     jitter: Callable[[], float]  # in [0, 1)
     clock: Callable[[], float]  # seconds, monotonic; measures the duration of steps
     tracing: Tracing = NO_TRACING  # `trace` records the delivery
+    vectors: Vectors | None = None  # of the documentation; None if the settings name no Qdrant
 
 
 async def route_envelope(active: ActiveConfig, event: str, envelope: WebhookEnvelope) -> RoutingResult:

@@ -1,9 +1,12 @@
-"""Brings the stored documentation of a repository up to date with its default branch."""
+"""Brings the stored documentation of a repository, and its vectors, up to date with the default branch."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
+from hls_handler.clients.vectors import Vectors, VectorsUnavailable
 from hls_handler.events import Repository
 from hls_handler.handlers.reader import Reader, RepositoryFiles, read_optional
 from hls_handler.retrieval.sections import EXTENSIONS, split_sections
@@ -14,16 +17,50 @@ log = logging.getLogger(__name__)
 
 MAX_FILES = 2_000  # of a repository: those in the fewest folders
 FILES_PER_READ = 50
+MAX_NEAREST = 50  # sections that are found by their meaning
 
 
-def update_documents(texts: Texts, repository: Repository, reader: Reader) -> str:
+class DocumentVectors:
+    """Vectors of the documentation, as one delivery uses them: after a failure it does without, so it waits only once.
+
+    `vectors` is None if the settings name no Qdrant. `report` gets a sentence about the failure, for `hls why`.
+    """
+
+    def __init__(self, vectors: Vectors | None, report: Callable[[str], None]) -> None:
+        self._vectors, self._report = vectors, report
+
+    def update(self, scope: str, texts: Texts) -> None:
+        with self._reporting():
+            if self._vectors is not None:
+                self._vectors.update(scope, texts.load(scope))
+
+    def find_nearest(self, scope: str, question: str) -> Sequence[int]:
+        """Return the ids of the texts that fit a question by their meaning, best first; () if vectors are not used."""
+        with self._reporting():
+            if self._vectors is not None:
+                return [key for key, _ in self._vectors.nearest(scope, question, MAX_NEAREST)]
+        return ()
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except VectorsUnavailable as exc:
+            log.warning("documentation is searched without vectors", extra={"reason": str(exc)})
+            self._report(f"the documentation was searched by its words alone: {exc}")
+            self._vectors = None
+
+
+def update_documents(
+    texts: Texts, vectors: DocumentVectors, repository: Repository, reader: Reader, report: Callable[[str], None]
+) -> None:
     """Read the documentation of the default branch, at most once an hour and after pushes.
 
-    Return why it could not be read; "" if it was. What is stored stays then.
+    If it cannot be read, what is stored stays, and `report` gets a sentence with the reason.
     """
     index = texts.document_index(repository.id, repository.full_name)
     if index.is_fresh or repository.default_branch is None:
-        return ""
+        return
     branch, stored = repository.default_branch, index.commit
     commit, problem = read_optional(lambda: reader.head_commit(branch), None)
     if commit is not None and commit != stored:
@@ -37,7 +74,9 @@ def update_documents(texts: Texts, repository: Repository, reader: Reader) -> st
     texts.save_document_index(repository.id, stored)
     if problem:
         log.warning("documentation was not read", extra={"repository": repository.full_name, "reason": problem})
-    return problem
+        report(f"the documentation of the repository was not read: {problem}")
+    # After the index is saved: other deliveries need not wait, and the next update adds what a failed one left out.
+    vectors.update(document_scope(repository.id), texts)
 
 
 def _store_changes(texts: Texts, scope: str, files: RepositoryFiles) -> bool:

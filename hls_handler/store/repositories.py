@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.values import PathFilter
 from hls_handler.store.conversations import ConversationRef, field_of, of_conversation
 from hls_handler.store.reviews import Reviews
-from hls_handler.store.texts import NewText, Texts, issue_scope
+from hls_handler.store.texts import NewText, Texts, document_scope, issue_scope
 from hls_handler.untrusted.cleaning import clean_and_redact, clean_title
 
 DAY_MS = 24 * HOUR_MS
@@ -38,6 +38,9 @@ MAX_ISSUE_CHARS = 4_000
 MAX_FAILURES = MAX_RESULTS = 500
 MAX_CORRECTIONS_PER_ISSUE = 20
 """Corrections read for each requested issue. If one issue has more, fewer issues may be returned."""
+
+FindNearest = Callable[[str, str], Sequence[int]]
+"""Given a scope of texts and a question, return the ids of the texts that fit it by their meaning, best first."""
 
 _f, _r, _c = step_failures.c, run_results.c, corrections.c
 _file, _report = repository_files.c, repository_file_reports.c
@@ -55,10 +58,16 @@ class StoredHistory:
     """The stored history of one repository and bot account; implements `handlers.reader.RepositoryHistory`."""
 
     def __init__(
-        self, database: Database, reviews: Reviews, texts: Texts, repository_id: int | None, bot_login: str
+        self,
+        database: Database,
+        reviews: Reviews,
+        texts: Texts,
+        repository_id: int | None,
+        bot_login: str,
+        find_nearest: FindNearest | None,
     ) -> None:
         self._database, self._reviews, self._texts = database, reviews, texts
-        self._repository_id, self.account = repository_id, bot_login
+        self._repository_id, self.account, self._find_nearest = repository_id, bot_login, find_nearest
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         query = (
@@ -103,7 +112,11 @@ class StoredHistory:
 
     def sections(self, title: str, body: str, ignored: PathFilter) -> tuple[StoredSection, ...]:
         assert self._repository_id is not None
-        return self._texts.find_sections(self._repository_id, question_words(title, body), ignored)
+        nearest: Sequence[int] = ()
+        if self._find_nearest is not None:
+            question = clean_and_redact(f"{title}\n\n{body}")
+            nearest = self._find_nearest(document_scope(self._repository_id), question)
+        return self._texts.find_sections(self._repository_id, question_words(title, body), ignored, nearest)
 
     def similar_issues(self, number: int, title: str, body: str, labels: Collection[str]) -> tuple[StoredIssue, ...]:
         assert self._repository_id is not None
@@ -148,8 +161,8 @@ class Repositories:
     def __init__(self, database: Database, checkpoints: Checkpoints, reviews: Reviews, texts: Texts) -> None:
         self._database, self._checkpoints, self._reviews, self._texts = database, checkpoints, reviews, texts
 
-    def history(self, lease: Lease, bot_login: str) -> StoredHistory:
-        return StoredHistory(self._database, self._reviews, self._texts, lease.repository_id, bot_login)
+    def history(self, lease: Lease, bot_login: str, *, find_nearest: FindNearest | None = None) -> StoredHistory:
+        return StoredHistory(self._database, self._reviews, self._texts, lease.repository_id, bot_login, find_nearest)
 
     def save(self, lease: Lease, history_update: HistoryUpdate) -> None:
         """Store workflow results and failed steps; delete those that are older than 30 days. Raises `LeaseLost`.

@@ -19,6 +19,7 @@ MIN_SCORE = 0.2  # of a section that is shown
 MAX_SECTIONS = 3
 MAX_RANKED = 50  # texts with the most words of the question, of which `rate` reads all words
 ROWS_PER_TRANSACTION = 200  # SQLite has one writer, which others wait for
+RANK_CONSTANT = 60  # https://doi.org/10.1145/1571941.1572114
 
 _t, _i = texts.c, document_indexes.c
 
@@ -60,6 +61,7 @@ class NewText:
 
 @dataclass(frozen=True, slots=True)
 class FoundText:
+    id: int
     name: str
     title: str
     text: str
@@ -114,6 +116,12 @@ class Texts:
         with self._database.reading() as connection:
             return {row.name: row.version for row in connection.execute(query)}
 
+    def load(self, scope: str) -> Mapping[int, str]:
+        """Return title and text of all texts, by their ids."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(_t.id, _t.title, _t.text).where(_t.scope == scope))
+            return {row.id: f"{row.title}\n{row.text}" for row in rows}
+
     def replace(self, scope: str, names: Iterable[str], new: Iterable[NewText]) -> None:
         """Delete the texts with the names, then store new ones. All texts of one name are in one transaction."""
         by_name: dict[str, list[NewText]] = {name: [] for name in names}
@@ -149,20 +157,24 @@ class Texts:
             self._database.insert_rows(connection, texts, rows, if_new=True)
 
     def find_sections(
-        self, repository_id: int, words: Mapping[str, float], ignored: PathFilter
+        self, repository_id: int, words: Mapping[str, float], ignored: PathFilter, nearest: Sequence[int] = ()
     ) -> tuple[StoredSection, ...]:
-        """Return up to three sections of the documentation that fit a question, best first."""
+        """Return up to three sections of the documentation that fit a question, best first.
+
+        `nearest` are the ids of those that fit it by their meaning, best first. Ids of other texts have no effect.
+        """
+        scope = document_scope(repository_id)
         with self._database.reading() as connection:
-            found = self._search(connection, document_scope(repository_id), words)
-            fitting = [one for one in found if one.score >= MIN_SCORE and not ignored.excludes(one.name)]
+            by_words = [one for one in self._search(connection, scope, words) if one.score >= MIN_SCORE]
+            by_meaning = self._load(connection, scope, nearest, {}) if nearest else []
+            fitting = {one.id: one for one in (*by_words, *by_meaning) if not ignored.excludes(one.name)}
             if not fitting:
                 return ()
             of_repository = _i.repository_id == repository_id
             commit = connection.execute(select(_i.commit_sha).where(of_repository)).scalar_one_or_none()
-        return tuple(
-            StoredSection(one.name, one.title, one.line, one.end_line, one.text, commit or "")
-            for one in fitting[:MAX_SECTIONS]
-        )
+        rankings = [one.id for one in by_words if one.id in fitting], [key for key in nearest if key in fitting]
+        best = [fitting[key] for key in _merge_ranks(*rankings)[:MAX_SECTIONS]]
+        return tuple(StoredSection(one.name, one.title, one.line, one.end_line, one.text, commit or "") for one in best)
 
     def search(self, scope: str, words: Mapping[str, float]) -> tuple[FoundText, ...]:
         """Return the texts that fit a question, best first; at most 50. `words` are the result of `question_words`."""
@@ -175,12 +187,15 @@ class Texts:
             return ()
         weights = weigh_words(words, self._count_texts(connection, scope, list(words)), total)
         chosen = self._choose(connection, scope, weights)
-        query = select(_t.name, _t.title, _t.text, _t.line, _t.end_line, _t.version, _t.words)
-        found = [
-            FoundText(*row[:-1], score=rate(row.words, weights))
-            for row in connection.execute(query.where(_t.id.in_(chosen)).order_by(_t.id))
-        ]
+        found = self._load(connection, scope, chosen, weights)
         return tuple(sorted(found, key=lambda one: one.score, reverse=True))
+
+    def _load(
+        self, connection: Connection, scope: str, ids: Sequence[int], weights: Mapping[str, float]
+    ) -> list[FoundText]:
+        query = select(_t.id, _t.name, _t.title, _t.text, _t.line, _t.end_line, _t.version, _t.words)
+        rows = connection.execute(query.where(_t.scope == scope, _t.id.in_(ids)).order_by(_t.id))
+        return [FoundText(*row[:-1], score=rate(row.words, weights)) for row in rows]
 
     def _count_texts(self, connection: Connection, scope: str, words: Sequence[str]) -> dict[str, int]:
         """Return the number of texts with each word, for the words that some text has."""
@@ -203,3 +218,12 @@ class Texts:
 def _queries(scope: str, words: Sequence[str]) -> str:
     """Return the JSON list of FTS5 queries, each for the texts of a scope with one word."""
     return json.dumps([f'scope:"{scope}" AND words:"{word}"' for word in words])
+
+
+def _merge_ranks(*rankings: Sequence[int]) -> list[int]:
+    """Return the keys of the rankings, the best first, by reciprocal rank fusion."""
+    scores: dict[int, float] = {}
+    for ranking in rankings:
+        for place, key in enumerate(ranking, start=RANK_CONSTANT + 1):
+            scores[key] = scores.get(key, 0.0) + 1 / place
+    return sorted(scores, key=lambda key: scores[key], reverse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hls_handler.cli import app
 from hls_handler.clients.app_setup import APP_EVENTS
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
+from tests.clients.fake_embeddings import KEY, FakeEmbeddings
 from tests.clients.test_credentials import ALL, OWNER, REPOSITORY, public_key
 from tests.e2e.service import SECRET, settings_text
 from tests.prompting.samples import copy_shipped, write
@@ -119,6 +121,32 @@ def test_every_unknown_model_is_named_with_its_file(check: Check, tmp_path: Path
     assert "claude-two" in first
     assert second.startswith(f"{tmp_path}/lib/issues/opened.j2: Claude answered 404")
     assert "claude-one" in second
+
+
+REFUSED = "http://127.0.0.1:1"  # nothing listens there
+
+
+@pytest.mark.parametrize(
+    ("qdrant", "key", "problem"),
+    [
+        ("path: {}/vectors", KEY, None),
+        ("path: {}/vectors", "sk-wrong-key-of-the-tests", "Incorrect API key provided: ***; check retrieval.embed"),
+        ("url: '" + REFUSED + "'", KEY, "no usable answer from Qdrant: Connection refused; check that it runs, and "),
+    ],
+    ids=["service that answers", "rejected key", "Qdrant that is down"],
+)
+def test_services_of_retrieval_are_checked_and_no_folder_is_opened(
+    check: Check, settings: Path, qdrant: str, key: str, problem: str | None
+) -> None:
+    with closing(FakeEmbeddings()) as service:
+        embeddings = f"{{base_url: '{service.url}', api_key: {key}, model: words}}"
+        retrieval = f"retrieval: {{qdrant: {{{qdrant.format(settings.parent)}}}, embeddings: {embeddings}}}"
+        checked = check({"mirror:": f"{retrieval}\nmirror:"})
+    assert checked.exit_code == (0 if problem is None else 1), checked.output
+    if problem is not None:
+        assert checked.stdout.splitlines()[-1].startswith(f"{settings}:21 (retrieval): ")
+        assert problem in checked.stdout
+    assert not (settings.parent / "vectors").exists()
 
 
 def check_app(check: Check, sandbox: Sandbox, tmp_path: Path, *, without: str, kind: str, name: str = "") -> Result:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from hls_handler.clients.vectors import Vectors, VectorsUnavailable, merge_ranks
+from hls_handler.clients.vectors import Vectors, VectorsUnavailable
 from hls_handler.settings.model import Embeddings, Qdrant
 from tests.clients.fake_embeddings import KEY, FakeEmbeddings, embed
 from tests.clients.fake_server import FakeServer, Say
@@ -346,23 +346,3 @@ def test_damaged_folder_is_an_error(build: Build, tmp_path: Path) -> None:
     database.write_bytes(b"no database" * 1_000)
     with pytest.raises(VectorsUnavailable, match="file is not a database; one process can open it"):
         build().nearest("document1", TEXTS[3], 3)
-
-
-# --- ranks ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("rankings", "most", "merged"),
-    [
-        (([], []), 3, []),
-        (([1, 2, 3, 4], []), 3, [1, 2, 3]),
-        (([1, 2], [3, 2]), 3, [2, 1, 3]),
-        (([1, 2, 3], [4, 5, 3]), 2, [3, 1]),
-        (([1, 2], [2, 1]), 3, [1, 2]),
-    ],
-    ids=["nothing", "one ranking", "in both", "third in both", "a tie"],
-)
-def test_rankings_are_merged_by_reciprocal_rank(
-    rankings: tuple[list[int], list[int]], most: int, merged: list[int]
-) -> None:
-    assert merge_ranks(*rankings, most=most) == merged

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hls_handler.analysis import IssueAnalysis
+from hls_handler.clients.vectors import Vectors
 from hls_handler.deliveries import Finished, Lease, NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig, WorkerContext
 from hls_handler.engine.checks import CheckEnder
@@ -98,6 +99,7 @@ class World:
     prompts: Library = field(default_factory=lambda: library())
     health: Health = field(default_factory=lambda: Health(lambda: NOON))
     skew: list[timedelta] = field(default_factory=list)
+    vectors: Vectors | None = None
     stopping: bool = False
     paused_s: list[float] = field(default_factory=list)
 
@@ -215,6 +217,7 @@ class World:
             pause=self.pause,
             jitter=lambda: 0.0,
             clock=lambda: 0.0,
+            vectors=self.vectors,
         )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from hls_handler.handlers.reader import StoredSection
 from hls_handler.retrieval.words import question_words
+from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.storage import Storage
 from hls_handler.store.texts import DocumentIndex, NewText, document_scope, issue_scope
 from tests.queue.builders import Skew, accept, ignored
@@ -74,3 +78,56 @@ def test_push_makes_the_document_index_of_its_repository_outdated(store: Storage
     assert store.texts.document_index(1, "octo/widgets").is_fresh
     accept(store, ignored("here", event="push", action=None, number=None, repository="octo/widgets"))
     assert not store.texts.document_index(1, "octo/widgets").is_fresh
+
+
+# --- sections by their words, and by their meaning ---
+
+SECTIONS = {
+    "a.md": "alpha beta gamma delta",
+    "b.md": "alpha beta gamma",
+    "c.md": "alpha beta",
+    "d.md": "alpha",
+    "e.md": "other",
+    "f.md": "more",
+}
+
+
+def find(store: Storage, *nearest: str, question: str, ignored: PathFilter = EMPTY_PATH_FILTER) -> list[str]:
+    """Return the names of the sections that fit a question. `nearest` are those that fit it by their meaning."""
+    ids = {text.strip(): key for key, text in store.texts.load(HERE).items()}
+    keys = [ids[SECTIONS[name]] for name in nearest]
+    return [one.path for one in store.texts.find_sections(1, question_words(question, ""), ignored, keys)]
+
+
+@pytest.mark.parametrize(
+    ("question", "nearest", "found"),
+    [
+        ("nothing", (), []),
+        ("alpha beta gamma delta", (), ["a.md", "b.md", "c.md"]),
+        ("nothing", ("e.md", "a.md", "f.md", "b.md"), ["e.md", "a.md", "f.md"]),
+        ("alpha beta gamma delta", ("c.md", "e.md"), ["c.md", "a.md", "b.md"]),
+        ("alpha beta gamma delta", ("e.md", "f.md", "c.md"), ["c.md", "a.md", "e.md"]),
+        ("alpha beta gamma delta", ("b.md", "a.md"), ["a.md", "b.md", "c.md"]),
+    ],
+    ids=["nothing", "words", "meaning", "in both", "third in both", "a tie"],
+)
+def test_sections_are_ranked_by_words_and_by_meaning(
+    store: Storage, question: str, nearest: tuple[str, ...], found: list[str]
+) -> None:
+    store.texts.replace(HERE, [], [NewText(name, "", text) for name, text in SECTIONS.items()])
+    assert find(store, *nearest, question=question) == found
+
+
+def test_section_of_an_ignored_file_is_not_found_by_its_meaning(store: Storage) -> None:
+    store.texts.replace(HERE, [], [NewText(name, "", text) for name, text in SECTIONS.items()])
+    assert find(store, "e.md", "f.md", question="nothing", ignored=PathFilter(("e.md",))) == ["f.md"]
+
+
+def test_rule_11_text_of_another_repository_is_never_a_section(store: Storage) -> None:
+    store.texts.replace(THERE, [], [NewText("secret.md", "", "nginx")])
+    store.texts.replace(HERE, [], [NewText("mine.md", "Mine", "tomcat", 3, 9)])
+    store.texts.save_document_index(1, "a" * 40)
+    keys = [*store.texts.load(THERE), *store.texts.load(HERE), 4711]
+    found = store.texts.find_sections(1, question_words("nginx", ""), EMPTY_PATH_FILTER, keys)
+    assert found == (StoredSection("mine.md", "Mine", 3, 9, "tomcat", "a" * 40),)
+    assert list(store.texts.load(HERE).values()) == ["Mine\ntomcat"]

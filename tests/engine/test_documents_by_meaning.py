@@ -1,0 +1,150 @@
+"""Sections of the repository's documentation in a prompt: found by their words, and with Qdrant by their meaning."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+
+from hls_handler.clients.vectors import Vectors
+from hls_handler.reports.delivery_report import DeliveryReport, load_report
+from hls_handler.settings.model import Embeddings, Qdrant
+from tests.clients.fake_embeddings import KEY, FakeEmbeddings
+from tests.clients.fake_server import FakeServer, Say
+from tests.engine.fakes import ISSUE
+from tests.engine.world import MakeWorld, World, settings
+
+COMMIT = "c" * 40
+DOCUMENTS = {
+    "install.md": "Install with pip on Debian or in a container",
+    "backup.md": "Backup copies the database while the service runs",
+    "secrets.md": "Replace the webhook secret without losing deliveries",
+    "labels.md": "Labels for priority follow from the effect",
+    "reviews.md": "Reviews comment on lines of a pull request",
+    "traces.md": "Tracing sends spans by OpenTelemetry",
+    "prompts.md": "Prompts are Jinja templates in folders",
+    "cost.md": "Budgets limit what calls may cost per month",
+    "proxy.md": "Proxies and certificates come from variables",
+    "upgrade.md": "Migrations run in one transaction",
+    "dismiss.md": "Findings are dismissed by an answer in their thread",
+    "metrics.md": "Metrics are for Prometheus and Grafana",
+    "leases.md": "A delivery is claimed again if its machine is killed",
+    "console.md": "The console shows deliveries and figures",
+}
+QUESTIONS = {
+    "Which templates are prompts?": "prompts.md",
+    "Certificates behind proxies": "proxy.md",
+    "Grafana support": "metrics.md",
+    "rotate credentials": "secrets.md",
+    "spend fewer dollars": "cost.md",
+    "power crashes": "leases.md",
+}
+ROTATE = "rotate credentials"
+
+
+@pytest.fixture
+def embeddings() -> Iterator[FakeEmbeddings]:
+    with closing(FakeEmbeddings()) as fake:
+        yield fake
+
+
+@pytest.fixture
+def vectors(embeddings: FakeEmbeddings, tmp_path: Path) -> Iterator[Vectors]:
+    with closing(connect(embeddings.url, tmp_path)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with closing(FakeServer()) as fake:
+        yield fake
+
+
+def connect(url: str, folder: Path) -> Vectors:
+    return Vectors(
+        Qdrant(path=folder / "vectors"), Embeddings(base_url=url, api_key=SecretStr(KEY), model="words"), timeout_s=0.2
+    )
+
+
+@pytest.fixture
+def world(make_world: MakeWorld) -> World:
+    made = make_world(given=settings(limits={"thread_runs_per_hour": 100}, retrieval=True))
+    made.github.heads = {"master": COMMIT}
+    made.github.head_files = {f"{COMMIT}:{path}": text for path, text in DOCUMENTS.items()}
+    return made
+
+
+def ask(world: World, question: str) -> DeliveryReport:
+    """Process an issue with the question."""
+    guid = uuid4().hex
+    world.github.issues[1] = replace(ISSUE, title=question, body="")
+    world.accept(guid=guid)
+    assert world.finish().state == "done"
+    return load_report(world.store, world.row(guid))
+
+
+def find_answered(world: World) -> list[str]:
+    """Return the questions for which Claude got the section with the answer."""
+    return [question for question, path in QUESTIONS.items() if path in (ask(world, question).context or "")]
+
+
+def test_same_questions_find_more_by_words_and_meaning_than_by_words_alone(world: World, vectors: Vectors) -> None:
+    assert find_answered(world) == ["Which templates are prompts?", "Certificates behind proxies", "Grafana support"]
+    world.vectors = vectors
+    world.advance(3601)  # the vectors of stored documents follow when the documents are read again
+    assert find_answered(world) == [*QUESTIONS]
+
+
+def test_changed_document_is_found_by_its_new_meaning(
+    world: World, vectors: Vectors, embeddings: FakeEmbeddings
+) -> None:
+    world.vectors = vectors
+    assert ask(world, ROTATE).context == "1 section of secrets.md (about 15 tokens)"
+    world.github.heads = {"master": "d" * 40}
+    changed = DOCUMENTS | {"secrets.md": "Nothing is here", "labels.md": "Secret labels replace others"}
+    world.github.head_files = {f"{'d' * 40}:{path}": text for path, text in changed.items()}
+    embeddings.embedded.clear()
+    world.advance(3601)
+    assert ask(world, ROTATE).context == "1 section of labels.md (about 8 tokens)"
+    assert sorted(embeddings.embedded[1]) == ["\nNothing is here", "\nSecret labels replace others"]
+
+
+def test_failing_service_leaves_the_full_text_search_and_is_asked_once(
+    world: World, tmp_path: Path, server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.says = [Say(503, {"error": {"message": "overloaded"}})]
+    reason = (
+        "the embeddings service answered 503: overloaded; check retrieval.embeddings.base_url and "
+        "retrieval.embeddings.model"
+    )
+    with closing(connect(f"{server.url}/v1", tmp_path)) as world.vectors, caplog.at_level(logging.WARNING):
+        report = ask(world, "Grafana support")
+    assert server.calls == ["POST /v1/embeddings"]
+    assert report.context == "1 section of metrics.md (about 11 tokens)"
+    assert report.omitted == (f"the documentation was searched by its words alone: {reason}",)
+    assert [record.__dict__["reason"] for record in caplog.records if record.name.endswith(".documents")] == [reason]
+
+
+def test_both_reasons_are_named_if_neither_documents_nor_vectors_can_be_read(
+    world: World, tmp_path: Path, server: FakeServer
+) -> None:
+    world.github.no_mirror = "git is not installed"
+    server.says = [Say(503)]
+    with closing(connect(f"{server.url}/v1", tmp_path)) as world.vectors:
+        (note,) = ask(world, ROTATE).omitted
+    assert note.startswith("the documentation of the repository was not read: git is not installed; the documentation ")
+    assert " was searched by its words alone: the embeddings service answered 503" in note
+
+
+def test_question_is_redacted_before_it_is_embedded(world: World, vectors: Vectors, embeddings: FakeEmbeddings) -> None:
+    world.vectors = vectors
+    secret = "ghp_" + "a1B2" * 9
+    ask(world, f"rejected: {secret}")
+    assert embeddings.embedded[-1][0].startswith("rejected: ")
+    assert secret not in str(embeddings.embedded)
