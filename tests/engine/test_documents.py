@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from hls_handler.engine.documents import FILES_PER_READ, update_documents
+from hls_handler.engine.documents import FILES_PER_READ, DocumentVectors, update_documents
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Repository
 from hls_handler.handlers.reader import StoredSection
@@ -38,7 +38,10 @@ def push(world: World, commit: str, files: dict[str, str]) -> None:
 
 
 def update(world: World, repository: Repository = REPOSITORY) -> str:
-    return update_documents(world.store.texts, repository, world.github.reader(repository.full_name))
+    problems: list[str] = []
+    reader, vectors = world.github.reader(repository.full_name), DocumentVectors(None, problems.append)
+    update_documents(world.store.texts, vectors, repository, reader, problems.append)
+    return "; ".join(problems).removeprefix("the documentation of the repository was not read: ")
 
 
 def find(world: World, question: str, ignored: PathFilter = EMPTY_PATH_FILTER) -> tuple[StoredSection, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hls_handler.engine.documents import update_documents
+from hls_handler.engine.documents import DocumentVectors, update_documents
 from hls_handler.events import Repository
 from hls_handler.retrieval.words import question_words
 from hls_handler.settings.values import EMPTY_PATH_FILTER
@@ -57,7 +57,10 @@ def find_headings(world: World, question: str) -> set[str]:
 @pytest.mark.parametrize(("kind", "questions", "least"), [("asked", 30, 22), ("kept", 10, 8)])
 def test_the_right_section_is_among_three(world: World, kind: str, questions: int, least: int) -> None:
     repository = Repository(186853002, "Codertocat/Hello-World", False, None, "master", None)
-    assert update_documents(world.store.texts, repository, world.github.reader(repository.full_name)) == ""
+    problems: list[str] = []
+    reader, vectors = world.github.reader(repository.full_name), DocumentVectors(None, problems.append)
+    update_documents(world.store.texts, vectors, repository, reader, problems.append)
+    assert problems == []
     cases = load(kind)
     missed = [case["question"] for case in cases if not find_headings(world, case["question"]) & {*case["section"]}]
     assert len(cases) == questions
