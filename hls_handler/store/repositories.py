@@ -64,7 +64,7 @@ class StoredHistory:
         texts: Texts,
         repository_id: int | None,
         bot_login: str,
-        find_nearest: FindNearest | None,
+        find_nearest: FindNearest | None = None,
     ) -> None:
         self._database, self._reviews, self._texts = database, reviews, texts
         self._repository_id, self.account, self._find_nearest = repository_id, bot_login, find_nearest

@@ -12,7 +12,7 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from tests.clients.fake_embeddings import KEY, FakeEmbeddings
 from tests.e2e.conftest import MakeService
-from tests.engine.test_documents import DOCUMENTS
+from tests.engine.test_documents_by_meaning import DOCUMENTS
 
 
 def test_section_is_found_by_its_meaning_and_shown(make_service: MakeService, sandbox: Sandbox, tmp_path: Path) -> None:
