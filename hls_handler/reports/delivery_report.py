@@ -42,7 +42,7 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
     if report.repository_settings is not None:
         yield f"Repository settings: {report.repository_settings}."
     if report.context is not None:
-        yield f"Context of the review: {report.context}."
+        yield f"Context: {report.context}."
     if report.omitted:
         yield f"Not shown to Claude: {'; '.join(report.omitted)}."
     for reply in report.unusable:

@@ -117,7 +117,7 @@ def test_each_part_of_a_report_is_a_sentence(store: Storage) -> None:
     assert others == [
         "  Accepted: settings.yaml:3 enables it.",
         "  Repository settings: .github/hls.yaml sets labels.",
-        "  Context of the review: AGENTS.md.",
+        "  Context: AGENTS.md.",
         "  Not shown to Claude: a.py; b.py.",
         "  Claude's reply to c@1, from the cache (2026-11-20 12:05 UTC): worth_saying: false; certain: false.",
         "  The findings were not verified: no reply",

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hls_handler.sandbox.claude import Answerer, canned
 from hls_handler.sandbox.server import Sandbox
 from tests.contracts import claude as claude_contract
 from tests.contracts import github as github_contract
@@ -27,9 +28,9 @@ class Shared:
 
 
 @contextmanager
-def checked_sandbox() -> Iterator[Sandbox]:
+def checked_sandbox(answer: Answerer = canned) -> Iterator[Sandbox]:
     """Run a stand-in GitHub and Claude. At the end, every logged request must be valid for the published APIs."""
-    with Sandbox() as running:
+    with Sandbox(answer=answer) as running:
         yield running
     assert violations(request.document() for request in running.requests.all()) == []
 

@@ -123,7 +123,7 @@ def test_context_is_in_the_task_as_untrusted_text_and_in_the_report(make_world: 
     assert f"Lines above:\n<untrusted {code}>R    1   def area(side):</untrusted {code}>\nPatch:\n" in asked.task
     assert "Prices" not in asked.system
     sent = "AGENTS.md (about 6 tokens), issue #7 (about 11 tokens), lines above 1 hunk (about 7 tokens)"
-    assert f"  Context of the review: {sent}." in format_report(load_report(world.store, world.row()))
+    assert f"  Context: {sent}." in format_report(load_report(world.store, world.row()))
 
 
 def test_settings_of_a_repository_switch_the_context_off(make_world: MakeWorld) -> None:
