@@ -30,6 +30,12 @@ COMBINE_FROM_CHARACTERS, COMBINED_TEXTS = 600, 3
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 CODE = re.compile(r"<untrusted ([0-9a-f]{16})>")
+OLDER = re.compile(
+    r"^Issue (?P<number>[0-9]+): <untrusted (?P<code>[0-9a-f]{16})>.*?</untrusted (?P=code)>\n"
+    r"<untrusted (?P=code)>(?P<text>.*?)</untrusted (?P=code)>",
+    re.MULTILINE | re.DOTALL,
+)
+"""An older issue in a request, with the whole text."""
 
 
 class AdversarialClaude:
@@ -50,7 +56,8 @@ class AdversarialClaude:
         characters = MAX_CHARACTERS_IN_LONG_LISTS if has_long_lists else MAX_CHARACTERS
         items = MAX_ITEMS if has_long_lists else FEW_ITEMS
         while True:
-            writer = _Writer(reading, self._texts(asked, number), max_characters=characters, max_items=items)
+            texts = self._texts(asked, number)
+            writer = _Writer(reading, texts, OLDER.search(asked.user), max_characters=characters, max_items=items)
             reply = json.dumps(writer.object(model, number))
             if len(reply) < asked.body["max_tokens"] * CHARACTERS_PER_TOKEN - 10 or characters < MIN_CHARACTERS:
                 return reply
@@ -78,8 +85,17 @@ class AdversarialClaude:
 
 
 class _Writer:
-    def __init__(self, reading: Reading, texts: Iterator[str], *, max_characters: int, max_items: int) -> None:
-        self._reading, self._texts = reading, texts
+    def __init__(
+        self,
+        reading: Reading,
+        texts: Iterator[str],
+        older: re.Match[str] | None,
+        *,
+        max_characters: int,
+        max_items: int,
+    ) -> None:
+        """`older` is the first older issue that the request shows."""
+        self._reading, self._texts, self._older = reading, texts, older
         self._max_characters, self._max_items = max_characters, max_items
         patches: list[tuple[str, Line | None]] = [
             (patch.path, line) for patch in reading.patches for line in patch.lines
@@ -97,6 +113,7 @@ class _Writer:
             "ReviewRequest": self._request,
             "Place": lambda at: {"path": (*self._reading.changed, "a.py")[at % (len(self._reading.changed) + 1)]},
             "WorkflowAnalysis": self._log_line,
+            "SameIssue": self._same_issue,
             "SuggestedLabel": lambda at: {"name": (OFFERED_LABEL, "approved")[at % 2], "confidence": 1.0},
         }
         anchor = anchors.get(model.__name__)
@@ -142,6 +159,15 @@ class _Writer:
     def _request(self, at: int) -> dict[str, Any]:
         comment, text = self._notes[at % len(self._notes)]
         return {"comment": comment, "quote": text[:1000]}
+
+    def _same_issue(self, _: int) -> dict[str, Any]:
+        if self._older is None:
+            return {}
+        return {
+            "number": int(self._older["number"]),
+            "quote": self._reading.title.strip(),
+            "quote_there": self._older["text"].strip(),
+        }
 
     def _log_line(self, _: int) -> dict[str, Any]:
         lines = [line for line in self._reading.log or () if line.strip()] or [""]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.claude import Claude
@@ -22,6 +22,7 @@ from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.engine.active_config import BotAccount, ChosenAccount, DeliveryConfig, WorkerContext
 from hls_handler.engine.health import Health
 from hls_handler.engine.pipeline import run_delivery
+from hls_handler.events import Issue
 from hls_handler.prompting.prompt import Library
 from hls_handler.routing import Router, Rule, from_envelope, parse_envelope
 from hls_handler.sandbox.middleware import LoggedRequest
@@ -37,9 +38,12 @@ from hls_handler.settings.model import (
     Repository,
     RepositoryComments,
     Settings,
+    Similar,
 )
 from hls_handler.storage import Storage
+from hls_handler.store.repositories import text_of_issue
 from hls_handler.store.statistics import DeliveryRow
+from hls_handler.store.texts import issue_scope
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
 from tests.engine.fakes import ExclusiveLease
 from tests.redteam.attacks import Attack, harmless_round, rounds
@@ -97,7 +101,7 @@ class Run:
     log: str
 
 
-def settings(sandbox: Sandbox, mirrors: Path) -> Settings:
+def settings(sandbox: Sandbox, mirrors: Path, *, is_compared: bool) -> Settings:
     return Settings(
         github=Github(
             token=SecretStr(TOKEN),
@@ -116,6 +120,7 @@ def settings(sandbox: Sandbox, mirrors: Path) -> Settings:
         mirror=Mirror(directory=mirrors),
         limits=Limits(thread_runs_per_hour=10_000),
         labels=Labels(suggest=True),
+        similar=Similar(enabled=is_compared),
         comments=Comments(summary="always"),
         repositories=(
             Repository(
@@ -132,9 +137,13 @@ def _database(folder: Path) -> str:
 
 
 @contextmanager
-def worker(sandbox: Sandbox, library: Library, folder: Path) -> Iterator[WorkerContext]:
-    """Make the context of a worker, with real clients, and with its database and mirrors in a folder."""
-    given, store = settings(sandbox, folder / "mirrors"), Storage.open(_database(folder))
+def worker(sandbox: Sandbox, library: Library, folder: Path, *, is_compared: bool = False) -> Iterator[WorkerContext]:
+    """Make the context of a worker, with real clients, and with its database and mirrors in a folder.
+
+    `is_compared`: issues are compared with older ones.
+    """
+    given = settings(sandbox, folder / "mirrors", is_compared=is_compared)
+    store = Storage.open(_database(folder))
     api = GithubApi(given.github, now=lambda: datetime.now(UTC))
     hours = count(step=3600)
     labels = RepositoryLabels(lambda: next(hours))  # every use lists the labels again
@@ -165,7 +174,8 @@ def worker(sandbox: Sandbox, library: Library, folder: Path) -> Iterator[WorkerC
 def run_attacks(scenario: Scenario, *, sandbox: Sandbox, library: Library, folder: Path, log: io.StringIO) -> Run:
     plan = [(UNATTACKED, harmless_round(scenario.places))]
     plan += [(ATTACKED, attacks) for attacks in rounds(scenario.places)]
-    with worker(sandbox, library, folder) as tools:
+    is_compared = any(place.startswith("older_issue.") for place in scenario.places)
+    with worker(sandbox, library, folder, is_compared=is_compared) as tools:
         delivered = tuple(
             deliver(scenario, tools, sandbox, target, attacks, number)
             for number, (target, attacks) in enumerate(plan, FIRST_NUMBER)
@@ -183,6 +193,9 @@ def deliver(
 ) -> Delivered:
     """Create an event, route, queue and process it."""
     event = scenario.create(sandbox, target, {place: attack.text for place, attack in attacks.items()}, number)
+    if event.stored is not None:
+        older = TypeAdapter(Issue).validate_python(event.stored["issue"])
+        tools.store.texts.replace(issue_scope(target.id), (), [text_of_issue(older)])
     sandbox.requests.clear()
     config, body, guid = tools.config, event.body, f"guid-{number}"
     envelope = parse_envelope(body)
