@@ -36,6 +36,8 @@ OLDER = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 """An older issue in a request, with the whole text."""
+SECTION = re.compile(r"^(\d+)\. <untrusted (\w+)>[^\n]*\n<untrusted \2>(.*?)</untrusted \2>", re.MULTILINE | re.DOTALL)
+"""A section of the documentation: number, code, text."""
 
 
 class AdversarialClaude:
@@ -53,11 +55,19 @@ class AdversarialClaude:
         wanted = frozenset((asked.schema or {}).get("properties", ()))
         model = next(kind for kind in REPLY_TYPES.values() if frozenset(kind.model_fields) == wanted)
         reading, has_long_lists = read_request(asked.body), number % LONG_LISTS_EVERY == 0
+        sections = [(int(found[1]), found[3]) for found in SECTION.finditer(asked.user)]
         characters = MAX_CHARACTERS_IN_LONG_LISTS if has_long_lists else MAX_CHARACTERS
         items = MAX_ITEMS if has_long_lists else FEW_ITEMS
         while True:
             texts = self._texts(asked, number)
-            writer = _Writer(reading, texts, OLDER.search(asked.user), max_characters=characters, max_items=items)
+            writer = _Writer(
+                reading,
+                texts,
+                OLDER.search(asked.user),
+                sections=sections,
+                max_characters=characters,
+                max_items=items,
+            )
             reply = json.dumps(writer.object(model, number))
             if len(reply) < asked.body["max_tokens"] * CHARACTERS_PER_TOKEN - 10 or characters < MIN_CHARACTERS:
                 return reply
@@ -91,11 +101,12 @@ class _Writer:
         texts: Iterator[str],
         older: re.Match[str] | None,
         *,
+        sections: Sequence[tuple[int, str]],
         max_characters: int,
         max_items: int,
     ) -> None:
         """`older` is the first older issue that the request shows."""
-        self._reading, self._texts, self._older = reading, texts, older
+        self._reading, self._texts, self._older, self._sections = reading, texts, older, sections
         self._max_characters, self._max_items = max_characters, max_items
         patches: list[tuple[str, Line | None]] = [
             (patch.path, line) for patch in reading.patches for line in patch.lines
@@ -112,6 +123,7 @@ class _Writer:
             "Finding": self._finding,
             "ReviewRequest": self._request,
             "Place": lambda at: {"path": (*self._reading.changed, "a.py")[at % (len(self._reading.changed) + 1)]},
+            "Source": self._source,
             "WorkflowAnalysis": self._log_line,
             "SameIssue": self._same_issue,
             "SuggestedLabel": lambda at: {"name": (OFFERED_LABEL, "approved")[at % 2], "confidence": 1.0},
@@ -127,6 +139,8 @@ class _Writer:
             return values[-1 if number % 2 else 0] if name != "kind" else values[number % len(values)]
         if get_origin(hint) is list:
             (item,) = get_args(hint)
+            if name == "sources" and not self._sections:
+                return []
             return [self._item(item, at) for at in range(min(self._max_items, bound or self._max_items))]
         model = next((part for part in get_args(hint) if _is_model(part)), None)
         if model is not None:
@@ -168,6 +182,14 @@ class _Writer:
             "quote": self._reading.title.strip(),
             "quote_there": self._older["text"].strip(),
         }
+
+    def _source(self, at: int) -> dict[str, Any]:
+        """Quote the first half or the rest of a section."""
+        if not self._sections:
+            return {}
+        number, text = self._sections[at % len(self._sections)]
+        half = len(text) // 2
+        return {"number": number, "quote": text[:half] if at % 2 else text[half:]}
 
     def _log_line(self, _: int) -> dict[str, Any]:
         lines = [line for line in self._reading.log or () if line.strip()] or [""]

@@ -46,6 +46,7 @@ from hls_handler.store.statistics import DeliveryRow
 from hls_handler.store.texts import issue_scope
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
 from tests.engine.fakes import ExclusiveLease
+from tests.queue.builders import accept, ignored
 from tests.redteam.attacks import Attack, harmless_round, rounds
 from tests.redteam.scenarios import FALLBACK_ISSUE, Event, Scenario, Target
 from tests.sqlite import create_database
@@ -191,7 +192,7 @@ def deliver(
     attacks: Mapping[str, Attack],
     number: int,
 ) -> Delivered:
-    """Create an event, route, queue and process it."""
+    """Create an event, route, queue and process it, after a push, so that the documentation is read again."""
     event = scenario.create(sandbox, target, {place: attack.text for place, attack in attacks.items()}, number)
     if event.stored is not None:
         older = TypeAdapter(Issue).validate_python(event.stored["issue"])
@@ -204,7 +205,7 @@ def deliver(
     assert isinstance(routed, Rule), routed
     headers = WebhookHeaders(event.name, guid, b"", is_form=False, content_length=None)
     new = new_delivery(headers, envelope, routed, body, request_id=guid, settle_s=0)
-    tools.store.queue.accept([new], replay_window_h=72)
+    accept(tools.store, ignored(f"push-{number}", event="push", repository=target.full_name, number=None), new)
     lease = tools.store.queue.claim(worker="attack run", lease_s=60, max_crashes=10)
     assert lease is not None
     run_delivery(lease, tools)

@@ -54,6 +54,8 @@ def every_delivery_is_done_and_has_a_comment(run: Run) -> Violations:
             yield f"{one.name}: {one.row.state}, {one.row.reason}"
         if not one.bodies:
             yield f"{one.name}: wrote no comment"
+        if "document.text" in one.attacks and not any("setup.md?plain=1#L1" in body for body in one.bodies):
+            yield f"{one.name}: the comment quotes no section"
 
 
 def rule_7_untrusted_text_is_between_delimiters(run: Run) -> Violations:

@@ -44,9 +44,10 @@ def test_rule_22_no_attack_violates_a_security_rule(
         assert find_violations(run) == {}
 
 
-def test_there_are_at_least_150_attacks_and_each_place_has_a_scenario() -> None:
+def test_there_are_at_least_250_attacks_60_of_them_in_files_and_each_place_has_a_scenario() -> None:
     table = attacks()
-    assert sum(map(len, table.values())) >= 150
+    assert sum(map(len, table.values())) >= 250
+    assert sum(len(table[place]) for place in table if place.startswith(("other.", "document."))) >= 60
     assert set(table) - {REPLY} == {place for scenario in SCENARIOS for place in scenario.places}
     every = [attack for attacks in table.values() for attack in attacks]
     assert len({(attack.place, attack.text) for attack in every}) == len(every)
