@@ -118,9 +118,10 @@ def test_sections_are_ranked_by_words_and_by_meaning(
     assert find(store, *nearest, question=question) == found
 
 
-def test_section_of_an_ignored_file_is_not_found_by_its_meaning(store: Storage) -> None:
+def test_section_of_an_ignored_file_is_found_neither_by_words_nor_by_meaning(store: Storage) -> None:
     store.texts.replace(HERE, [], [NewText(name, "", text) for name, text in SECTIONS.items()])
-    assert find(store, "e.md", "f.md", question="nothing", ignored=PathFilter(("e.md",))) == ["f.md"]
+    ignored = PathFilter(("a.md", "e.md"))
+    assert find(store, "e.md", "f.md", question="alpha beta gamma delta", ignored=ignored) == ["b.md", "f.md", "c.md"]
 
 
 def test_rule_11_text_of_another_repository_is_never_a_section(store: Storage) -> None:
