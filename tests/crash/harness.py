@@ -40,6 +40,7 @@ storage: {{url: "{storage_url}"}}
 prompts: {{directory: {prompts}}}
 limits: {{concurrency: 1, retry_backoff_s: 0.2, settle_s: 0}}
 catch_up: {{enabled: false}}
+mirror: {{directory: {mirrors}}}
 repositories:
   - name: "Codertocat/*"
     events: {events}
@@ -59,6 +60,7 @@ def write_settings(folder: Path, sandbox: Sandbox, storage_url: str) -> Path:
             storage_url=storage_url,
             prompts=json.dumps([str(folder) for folder in PROMPTS]),
             events=json.dumps(EVENTS),
+            mirrors=folder / "mirrors",
         )
     )
     return path

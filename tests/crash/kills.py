@@ -66,6 +66,9 @@ def run(harness: Harness, scenario: Scenario, kill: Kill | None) -> Run:
     for name in scenario.before:
         harness.sandbox.state.seed(recorded.load(name).event, json.loads(repository.body(name)))
     harness.sandbox.state.seed(event, json.loads(body))
+    if scenario.files:
+        commit = harness.sandbox.git.commit(repository.full_name, scenario.files)
+        harness.sandbox.state.change(lambda world: world.with_ref(repository.full_name, "master", commit))
     _wait_between_two_polls(harness)
     harness.sandbox.requests.clear()
     before, commits = counters(harness.engine, repository), harness.commits.started

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hls_handler import shipped
@@ -22,6 +23,7 @@ class Scenario:
     before: tuple[str, ...] = ()  # recorded payloads that GitHub has already, without a webhook
     comment: str | None = None  # text that the comment of the payload gets
     handlers: tuple[str | None, ...] = ()  # of the deliveries, if not only `handler`
+    files: Mapping[str, str] = field(default_factory=dict)  # of the default branch
 
     def body(self, repository: FreshRepository) -> bytes:
         """Return the delivered payload with the name and id of the repository."""
@@ -33,8 +35,13 @@ class Scenario:
         return json.dumps(payload).encode()
 
 
+DOCUMENTS = {
+    "README.md": "A shop.\n",
+    "docs/importer.md": "# Nightly importer\n\nThe nightly importer can read from a read replica of the database.\n",
+}
+
 SCENARIOS = (
-    Scenario("IssueHandler", "demo/question"),  # a prompt that is followed by a second one
+    Scenario("IssueHandler", "demo/question", files=DOCUMENTS),  # a prompt that is followed by a second one
     Scenario("PullRequestHandler", "demo/feature"),
     Scenario("ReviewHandler", "demo/review", before=("demo/feature-push",)),
     Scenario("WorkflowHandler", "demo/tests-failed", before=("demo/feature-push",)),

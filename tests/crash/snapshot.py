@@ -18,6 +18,7 @@ from hls_handler.db.counters import HOURLY
 from hls_handler.db.values import decompress_text
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.state import State
+from hls_handler.store.texts import document_scope, issue_scope
 from tests.crash.scenarios import FreshRepository
 
 Snapshot = Mapping[str, Any]
@@ -35,6 +36,7 @@ _OF_REPOSITORIES = (
     tables.findings,
     tables.reviews,
     tables.stops,
+    tables.document_indexes,
 )
 _IGNORED_COLUMNS = frozenset(
     {"id", "guid", "delivery_id", "analysis_id", "repository_id", "request_id", "comment_id", "review_id", "check_id"}
@@ -112,6 +114,7 @@ def database_snapshot(engine: Engine, repository: FreshRepository) -> Snapshot:
         where = {deliveries: of_repository}
         where |= {table: table.c.delivery_id.in_(ids) for table in _OF_DELIVERIES}
         where |= {table: table.c.repository_id == repository.id for table in _OF_REPOSITORIES}
+        where |= {tables.texts: tables.texts.c.scope.in_((document_scope(repository.id), issue_scope(repository.id)))}
         return {table.name: _rows(connection, table, rows, repository) for table, rows in where.items()}
 
 
