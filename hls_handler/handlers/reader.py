@@ -356,7 +356,7 @@ class RepositoryHistory(Protocol):
     def sections(self, title: str, body: str, ignored: PathFilter) -> tuple[StoredSection, ...]:
         """The sections of the documentation that fit a question best, at most three, without ignored files.
 
-        Nothing if none fits. The title of the question counts more than its body.
+        Nothing if none fits.
         """
 
     def similar_issues(self, number: int, title: str, body: str, labels: Collection[str]) -> tuple[StoredIssue, ...]:

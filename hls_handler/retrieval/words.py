@@ -9,7 +9,7 @@ import math
 import re
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import snowballstemmer  # type: ignore[import-untyped]
@@ -47,23 +47,18 @@ def _stem(word: str) -> str:
     return stem
 
 
-def question_words(title: str, body: str) -> Mapping[str, float]:
-    """Return the words of a question, each once, and how much each counts: a word of the title more."""
-    words = dict.fromkeys(split_words(title), 1.5)
-    for word in split_words(body):
-        words.setdefault(word, 1.0)
-    return dict(list(words.items())[:MAX_QUESTION_WORDS])
+def question_words(title: str, body: str) -> tuple[str, ...]:
+    """Return the words of a question, each once."""
+    return tuple(dict.fromkeys(split_words(f"{title} {body}")))[:MAX_QUESTION_WORDS]
 
 
-def weigh_words(words: Mapping[str, float], numbers: Mapping[str, int], total: int) -> Mapping[str, float]:
+def weigh_words(words: Sequence[str], numbers: Mapping[str, int], total: int) -> Mapping[str, float]:
     """Return the weights of the words of a question: the rarer a word, the more. The sum of all weights is 1.
 
     `numbers` are the numbers of texts that contain each word, `total` is that of all texts.
     """
-    weights = {}
-    for word, counts in words.items():
-        number = numbers.get(word, 0)
-        weights[word] = counts * math.log(1 + (total - number + 0.5) / (number + 0.5))
+    counted = {word: numbers.get(word, 0) for word in words}
+    weights = {word: math.log(1 + (total - number + 0.5) / (number + 0.5)) for word, number in counted.items()}
     whole = sum(weights.values())
     return {word: weight / whole for word, weight in weights.items()}
 

@@ -157,7 +157,7 @@ class Texts:
             self._database.insert_rows(connection, texts, rows, if_new=True)
 
     def find_sections(
-        self, repository_id: int, words: Mapping[str, float], ignored: PathFilter, nearest: Sequence[int] = ()
+        self, repository_id: int, words: Sequence[str], ignored: PathFilter, nearest: Sequence[int] = ()
     ) -> tuple[StoredSection, ...]:
         """Return up to three sections of the documentation that fit a question, best first.
 
@@ -176,16 +176,16 @@ class Texts:
         best = [fitting[key] for key in _merge_ranks(*rankings)[:MAX_SECTIONS]]
         return tuple(StoredSection(one.name, one.title, one.line, one.end_line, one.text, commit or "") for one in best)
 
-    def search(self, scope: str, words: Mapping[str, float]) -> tuple[FoundText, ...]:
+    def search(self, scope: str, words: Sequence[str]) -> tuple[FoundText, ...]:
         """Return the texts that fit a question, best first; at most 50. `words` are the result of `question_words`."""
         with self._database.reading() as connection:
             return self._search(connection, scope, words)
 
-    def _search(self, connection: Connection, scope: str, words: Mapping[str, float]) -> tuple[FoundText, ...]:
+    def _search(self, connection: Connection, scope: str, words: Sequence[str]) -> tuple[FoundText, ...]:
         total = connection.execute(select(func.count()).where(_t.scope == scope)).scalar_one()
         if not total or not words:
             return ()
-        weights = weigh_words(words, self._count_texts(connection, scope, list(words)), total)
+        weights = weigh_words(words, self._count_texts(connection, scope, words), total)
         chosen = self._choose(connection, scope, weights)
         found = self._load(connection, scope, chosen, weights)
         return tuple(sorted(found, key=lambda one: one.score, reverse=True))

@@ -1,6 +1,7 @@
 """Golden questions about this project's documentation: the sections that are found, and the silence where none answers.
 
-The number of questions with the right section is what the full-text search reaches today.
+The full-text search finds the right section for 23 of 30 questions and 8 of 10. A change of the documentation may cost
+one of the 23.
 """
 
 from __future__ import annotations
