@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from hls_handler.clients.vectors import Vectors, VectorsUnavailable
+from hls_handler.errors import Permanent
 from hls_handler.events import Repository
 from hls_handler.handlers.reader import Reader, RepositoryFiles, read_optional
 from hls_handler.retrieval.sections import EXTENSIONS, split_sections
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 
 MAX_FILES = 2_000  # of a repository: those in the fewest folders
 FILES_PER_READ = 50
+SECTIONS_PER_UPDATE = 5_000  # take ten seconds, for which a delivery waits
 MAX_NEAREST = 50  # sections that are found by their meaning
 
 
@@ -80,14 +82,20 @@ def update_documents(
 
 
 def _store_changes(texts: Texts, scope: str, files: RepositoryFiles) -> bool:
-    """Store the sections of new and changed files. Return True if any were stored."""
+    """Store the sections of new and changed files. Return True if any were stored.
+
+    Raises `Permanent` if there are too many for one update; the next one goes on.
+    """
     found = files.list_files(EXTENSIONS)
     if files.no_mirror:
         return False
     chosen = sorted(found, key=lambda path: (path.count("/"), path))[:MAX_FILES]
     known = texts.versions(scope)
     changed = [path for path in chosen if known.get(path) != found[path]]
+    number = 0
     for start in range(0, len(changed), FILES_PER_READ):
+        if number > SECTIONS_PER_UPDATE:
+            raise Permanent("it is too large for one reading; that for a question in an hour goes on")
         paths = changed[start : start + FILES_PER_READ]
         contents = files.texts(paths)
         if files.no_mirror:
@@ -98,5 +106,6 @@ def _store_changes(texts: Texts, scope: str, files: RepositoryFiles) -> bool:
             for one in split_sections(path, remove_html_comments(text, keep_lines=True))
         ]
         texts.replace(scope, paths, sections)
+        number += len(sections)
     texts.replace(scope, known.keys() - set(chosen), [])
     return True

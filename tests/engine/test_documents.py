@@ -109,6 +109,17 @@ def test_repository_without_a_mirror_keeps_what_is_stored_and_is_asked_again_aft
     assert find(world, "nginx") == ()
 
 
+def test_large_documentation_is_read_in_several_updates(world: World) -> None:
+    """50 files of 110 sections are more than one update takes."""
+    many = {f"{number:03}.md": "# One\n\nTopic.\n" * 110 for number in range(2 * FILES_PER_READ)}
+    push(world, TWO, {**many, "099.md": "Last.\n"})
+    assert update(world) == "it is too large for one reading; that for a question in an hour goes on"
+    assert find(world, "last") == ()
+    push(world, TWO, {})
+    assert update(world) == ""
+    assert [(one.path, one.commit) for one in find(world, "last")] == [("099.md", TWO)]
+
+
 def test_failure_of_git_in_the_middle_keeps_what_is_stored_without_a_commit(world: World) -> None:
     update(world)
     many = {f"{number}.md": f"Topic{number}.\n" for number in range(FILES_PER_READ + 1)}
