@@ -13,6 +13,8 @@ from hls_handler.prompting.render import estimate_tokens
 from hls_handler.untrusted.cleaning import clean_and_redact
 from hls_handler.wording import count
 
+WITHHELD = "the answer was left out, because its quote does not occur once in the section that it names"
+
 
 @dataclass(frozen=True, slots=True)
 class DocumentSection:
@@ -63,8 +65,15 @@ def keep_proved_answers(answers: Answers, sections: Sequence[DocumentSection]) -
 
     An answer that loses all of its quotes is left out, because nothing shows that it is true of this project.
     """
-    proved = (replace(one, reply=_keep_proved(one.reply, sections)) for one in answers.answers)
-    return replace(answers, answers=tuple(proved))
+    proved = tuple(replace(one, reply=_keep_proved(one.reply, sections)) for one in answers.answers)
+    pairs = zip(answers.answers, proved, strict=True)
+    is_withheld = any(_has_sources(old.reply) and not _has_sources(new.reply) for old, new in pairs)
+    reasons = [*filter(None, [answers.left_out]), *([WITHHELD] if is_withheld else [])]
+    return replace(answers, answers=proved, left_out="; ".join(reasons))
+
+
+def _has_sources(reply: Reply) -> bool:
+    return isinstance(reply, AnsweringReply) and bool(reply.sources)
 
 
 def _keep_proved(reply: Reply, sections: Sequence[DocumentSection]) -> Reply:
@@ -87,6 +96,13 @@ def _is_quoted(source: Source, sections: Sequence[DocumentSection]) -> bool:
 
 
 def contains_quote(text: str, quote: str) -> bool:
-    """Return True if a text contains a quote that Claude copied from its prompt. White space does not count."""
-    shown, copied = (" ".join(clean_and_redact(one).split()) for one in (text, quote))
-    return bool(copied) and copied in shown
+    """Return True if a quote that Claude copied from its prompt occurs once in a text. White space does not count.
+
+    What occurs often, such as a single word, proves nothing.
+    """
+    copied = as_one_line(quote)
+    return bool(copied) and as_one_line(text).count(copied) == 1
+
+
+def as_one_line(text: str) -> str:
+    return " ".join(clean_and_redact(text).split())

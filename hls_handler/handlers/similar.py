@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from hls_handler.analysis import IssueAnalysis, Reply
+from hls_handler.errors import Permanent
 from hls_handler.events import Issue
-from hls_handler.handlers.documents import contains_quote
+from hls_handler.handlers.documents import as_one_line, contains_quote
 from hls_handler.handlers.handler import web_url
 from hls_handler.handlers.reader import Reader, RepositoryHistory, StoredIssue, read_optional
 
@@ -52,29 +53,42 @@ def read_candidates(
 ) -> Iterator[tuple[StoredIssue, Issue | None]]:
     """Yield up to five older issues with the words of `issue`, as stored and as GitHub has them now.
 
-    GitHub's is None if it cannot be read, as after it was deleted or transferred to another repository.
+    GitHub's is None if the issue was deleted, or transferred to another repository.
     """
+
+    def read(number: int) -> Issue | None:
+        try:
+            return reader.issue(number)
+        except Permanent:
+            return None
+
     labels = [label.name for label in issue.labels]
     stored = history.similar_issues(issue.number, without_prefix(issue.title), issue.body, labels)
     for one in stored[:MAX_READ]:
-        yield one, read_optional(partial(reader.issue, one.number), None)[0]
+        other, problem = read_optional(partial(read, one.number), None)
+        if not problem:
+            yield one, other
 
 
 def find_similar(
     issue: Issue, reader: Reader, history: RepositoryHistory
 ) -> tuple[tuple[SimilarIssue, ...], tuple[int, ...]]:
-    """Return up to three older issues with the words of `issue` that are open, and the numbers of closed ones."""
+    """Return up to three older issues with the words of `issue` that are open, and the numbers of others."""
     found: list[SimilarIssue] = []
-    closed: list[int] = []
+    gone: list[int] = []
     for stored, other in read_candidates(issue, reader, history):
-        if other is not None and other.state == "closed":
-            closed.append(stored.number)
-        elif other is not None:
+        if other is None or other.state == "closed":
+            gone.append(stored.number)
+        else:
             url = web_url(issue.html_url, f"issues/{stored.number}")
             found.append(SimilarIssue(stored.number, other.title, other.body, url))
         if len(found) == MAX_SHOWN:
             break
-    return tuple(found), tuple(closed)
+    return tuple(found), tuple(gone)
+
+
+def _says(title: str, body: str, quote: str) -> bool:
+    return contains_quote(body, quote) or as_one_line(title) == as_one_line(quote)
 
 
 def find_same(reply: Reply, issue: Issue, similar: Sequence[SimilarIssue]) -> SameIssueView | None:
@@ -83,7 +97,6 @@ def find_same(reply: Reply, issue: Issue, similar: Sequence[SimilarIssue]) -> Sa
     other = next((one for one in similar if same and one.number == same.number), None)
     if same is None or other is None:
         return None
-    own, theirs = f"{issue.title}\n{issue.body}", f"{other.title}\n{other.text}"
-    if not (contains_quote(own, same.quote) and contains_quote(theirs, same.quote_there)):
+    if not (_says(issue.title, issue.body, same.quote) and _says(other.title, other.text, same.quote_there)):
         return None
     return SameIssueView(other.number, other.title, other.url, same.quote_there)
