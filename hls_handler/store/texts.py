@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, exists, func, select, text
 
@@ -110,8 +110,8 @@ class Texts:
             row = {"repository_id": repository_id, "commit_sha": commit, "checked_at": self._database.now}
             connection.execute(save.values(row))
 
-    def versions(self, scope: str) -> Mapping[str, str]:
-        """Return the version of each name."""
+    def versions(self, scope: str) -> Mapping[str, str | None]:
+        """Return the version of each name; None if only a part of its texts is stored."""
         query = select(_t.name, func.min(_t.version).label("version")).where(_t.scope == scope).group_by(_t.name)
         with self._database.reading() as connection:
             return {row.name: row.version for row in connection.execute(query)}
@@ -123,38 +123,28 @@ class Texts:
             return {row.id: f"{row.title}\n{row.text}" for row in rows}
 
     def replace(self, scope: str, names: Iterable[str], new: Iterable[NewText]) -> None:
-        """Delete the texts with the names, then store new ones. All texts of one name are in one transaction."""
-        by_name: dict[str, list[NewText]] = {name: [] for name in names}
-        for one in new:
-            by_name.setdefault(one.name, []).append(one)
-        batch: dict[str, list[NewText]] = {}
-        for name, rows in by_name.items():
-            batch[name] = rows
-            if sum(map(len, batch.values())) + len(batch) >= ROWS_PER_TRANSACTION:
-                self._replace(scope, batch)
-                batch = {}
-        if batch:
-            self._replace(scope, batch)
+        """Delete the texts with the names, and those with the names of new ones, and store the new ones.
 
-    def _replace(self, scope: str, batch: Mapping[str, Sequence[NewText]]) -> None:
-        rows = [
-            {
-                "scope": scope,
-                "name": one.name,
-                "line": one.line,
-                "end_line": one.end_line,
-                "title": one.title,
-                "text": one.text,
-                "words": " ".join(split_words(f"{one.name} {one.title} {one.text}")),
-                "version": one.version,
-            }
-            for new in batch.values()
-            for one in new
-        ]
-        with self._database.writing() as connection:
-            delete = texts.delete().where(_t.scope == scope, self._database.is_one_of(_t.name, "names"))
-            connection.execute(delete, {"names": list(batch)})
-            self._database.insert_rows(connection, texts, rows, if_new=True)
+        Only the last text of a name gets its version, so that a name of which a part was stored has none.
+        """
+        added = list(new)
+        last = {one.name: one for one in added}
+        gone = [*dict.fromkeys([*last, *names])]  # in this order no text is stored before its name is deleted
+        delete = texts.delete().where(_t.scope == scope, self._database.is_one_of(_t.name, "names"))
+        for start in range(0, max(len(gone), len(added)), ROWS_PER_TRANSACTION):
+            part = slice(start, start + ROWS_PER_TRANSACTION)
+            rows = [
+                {
+                    **asdict(one),
+                    "scope": scope,
+                    "words": " ".join(split_words(f"{one.name} {one.title} {one.text}")),
+                    "version": one.version if one is last[one.name] else None,
+                }
+                for one in added[part]
+            ]
+            with self._database.writing() as connection:
+                connection.execute(delete, {"names": gone[part]})
+                self._database.insert_rows(connection, texts, rows, if_new=True)
 
     def find_sections(
         self, repository_id: int, words: Sequence[str], ignored: PathFilter, nearest: Sequence[int] = ()

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
+from hls_handler.errors import StoreUnavailable
 from hls_handler.handlers.reader import StoredSection
 from hls_handler.retrieval.words import question_words
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.storage import Storage
 from hls_handler.store.texts import DocumentIndex, NewText, document_scope, issue_scope
 from tests.queue.builders import Skew, accept, ignored
+from tests.sqlite import create_database
 
 HERE, THERE = document_scope(1), document_scope(11)
 
@@ -58,10 +64,32 @@ def test_replaced_text_is_no_longer_found(store: Storage) -> None:
     assert store.texts.versions(HERE) == {"other.md": "1"}
 
 
-def test_many_texts_are_stored(store: Storage) -> None:
-    store.texts.replace(HERE, [], [NewText(f"{number}.md", "", f"word{number}") for number in range(450)])
+def test_texts_of_one_name_are_stored_in_several_transactions_and_only_all_of_them_have_a_version(
+    tmp_path: Path,
+) -> None:
+    new = [NewText("a.md", "", f"word{line}", line, line, "1") for line in range(450)]
+    with closing(Storage.open(create_database(tmp_path / "hls.db"))) as store:
+        with closing(sqlite3.connect(tmp_path / "hls.db")) as connection:
+            stop = (
+                "CREATE TRIGGER stop BEFORE INSERT ON texts WHEN new.line = 400 BEGIN SELECT RAISE(ABORT, 'full'); END"
+            )
+            connection.execute(stop)
+            with pytest.raises(StoreUnavailable):
+                store.texts.replace(HERE, ["b.md"], new)
+            connection.execute("DROP TRIGGER stop")
+        assert (len(store.texts.load(HERE)), store.texts.versions(HERE)) == (400, {"a.md": None})
+        store.texts.replace(HERE, [], new)
+        assert (len(store.texts.load(HERE)), store.texts.versions(HERE)) == (450, {"a.md": "1"})
+
+
+def test_many_names_are_replaced(store: Storage) -> None:
+    new = [NewText(f"{number}.md", "", f"word{number}", version="1") for number in range(450)]
+    for _ in range(2):
+        store.texts.replace(HERE, [], new)
     assert [found.name for found in store.texts.search(HERE, question_words("word449", ""))] == ["449.md"]
-    assert len(store.texts.versions(HERE)) == 450
+    assert len(store.texts.versions(HERE)) == len(store.texts.load(HERE)) == 450
+    store.texts.replace(HERE, [f"{number}.md" for number in range(449)], [])
+    assert store.texts.versions(HERE) == {"449.md": "1"}
 
 
 def test_document_index_is_fresh_for_an_hour(store: Storage, skew: Skew) -> None:
