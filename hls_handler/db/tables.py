@@ -119,6 +119,7 @@ deliveries = Table(
     ),
     _partial_index("ix_deliveries_dead", "id", where="state = 'dead'"),
     Index("ix_deliveries_number", "repository", "number"),
+    _partial_index("ix_deliveries_push", "repository", "received_at", where="event = 'push'"),
     Index("ix_deliveries_request", "request_id"),
     _partial_index("ix_deliveries_digest", "digest", where="digest IS NOT NULL"),
     _partial_index("ix_deliveries_posted_on", "repository", "posted_on", where="posted_on IS NOT NULL"),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, exists, func, select, text
+from sqlalchemy import Connection, exists, func, literal_column, select, text
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, document_indexes, texts
@@ -36,13 +36,15 @@ _SQLITE_SCORES = text("""
 _POSTGRESQL_NUMBERS = text("""
     SELECT asked.position - 1 AS position, count(*) AS number
     FROM unnest(CAST(:words AS text[])) WITH ORDINALITY asked(word, position)
-    JOIN texts ON scope = :scope AND to_tsvector('simple', words) @@ plainto_tsquery('simple', word)
+    JOIN texts ON scope = :scope
+    AND to_tsvector('simple', scope || ' ' || words) @@ plainto_tsquery('simple', :scope || ' ' || word)
     GROUP BY asked.position
 """)
 _POSTGRESQL_SCORES = text("""
     SELECT texts.id, sum(weight) AS score
     FROM unnest(CAST(:words AS text[]), CAST(:weights AS float8[])) asked(word, weight)
-    JOIN texts ON scope = :scope AND to_tsvector('simple', words) @@ plainto_tsquery('simple', word)
+    JOIN texts ON scope = :scope
+    AND to_tsvector('simple', scope || ' ' || words) @@ plainto_tsquery('simple', :scope || ' ' || word)
     GROUP BY texts.id ORDER BY score DESC, texts.id LIMIT :most
 """)
 
@@ -93,7 +95,7 @@ class Texts:
         """Return which commit's documentation is stored. `repository` is its name: "owner/repo"."""
         d = deliveries.c
         pushed = exists().where(
-            d.repository == repository, d.number.is_(None), d.event == "push", d.received_at >= _i.checked_at
+            d.repository == repository, d.event == literal_column("'push'"), d.received_at >= _i.checked_at
         )
         query = select(_i.commit_sha, self._database.now - _i.checked_at, pushed)
         with self._database.reading() as connection:

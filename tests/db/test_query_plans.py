@@ -109,6 +109,11 @@ def test_frequent_queries_use_an_index(tmp_path: Path, name: str) -> None:
     assert [plan for plan in scans if not any(word in plan for word in (*SHORT, *PARTIAL, *SORTED))] == []
 
 
+def test_push_that_makes_documentation_outdated_is_found_by_an_index(tmp_path: Path) -> None:
+    plans = plans_of(tmp_path, lambda store: store.texts.document_index(1, "octo/widgets"))
+    assert any("ix_deliveries_push (repository=? AND received_at>?)" in plan for plan in plans)
+
+
 def test_search_for_analyses_does_not_read_all_deliveries_of_a_repository(tmp_path: Path) -> None:
     plans = plans_of(tmp_path, lambda store: store.analyses.find(AnalysisSearch(repository="octo/widgets")))
     assert [plan for plan in plans if "ix_deliveries_number" in plan] == []

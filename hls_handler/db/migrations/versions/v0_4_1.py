@@ -47,8 +47,15 @@ def upgrade() -> None:
         sa.Column("checked_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("repository_id"),
     )
+    op.create_index(
+        "ix_deliveries_push",
+        "deliveries",
+        ["repository", "received_at"],
+        sqlite_where=sa.text("event = 'push'"),
+        postgresql_where=sa.text("event = 'push'"),
+    )
     if op.get_bind().dialect.name == "sqlite":
         for statement in SQLITE_INDEX.split("\n\n"):
             op.execute(statement)
     else:
-        op.execute("CREATE INDEX ix_texts_words ON texts USING gin (to_tsvector('simple', words))")
+        op.execute("CREATE INDEX ix_texts_words ON texts USING gin (to_tsvector('simple', scope || ' ' || words))")
