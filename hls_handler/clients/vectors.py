@@ -93,51 +93,19 @@ class Vectors:
                 self._openai.close()
 
     def update(self, scope: str, texts: Mapping[int, str]) -> None:
-        """Make `texts` the only ones of the scope. Only new and changed ones are embedded, so a retry costs nothing."""
+        """Make `texts` the only ones of the scope. Keys are of the caller: row ids, for example.
+
+        Only new and changed ones are embedded, so a retry costs nothing.
+        """
         if not texts:
-            self.delete(scope, None)
+            self._delete(scope, None)
             return
         stored = self._digests(scope)
-        self.delete(scope, stored.keys() - texts.keys())
-        self.store(scope, {key: text for key, text in texts.items() if stored.get(key) != _digest(text)})
+        self._delete(scope, stored.keys() - texts.keys())
+        self._store(scope, {key: text for key, text in texts.items() if stored.get(key) != _digest(text)})
 
-    def store(self, scope: str, texts: Mapping[int, str]) -> None:
-        """Embed the texts, and store or replace their vectors. Keys are of the caller: row ids, for example."""
-        from qdrant_client.models import PointStruct
-
-        keys = [key for key, text in texts.items() if text.strip()]  # services reject an empty text
-        for start in range(0, len(keys), BATCH):
-            batch = keys[start : start + BATCH]
-            vectors = self._embed([texts[key] for key in batch])
-            points = [
-                PointStruct(
-                    id=_point_id(scope, key),
-                    vector=vector,
-                    payload={"scope": scope, "key": key, "digest": _digest(texts[key])},
-                )
-                for key, vector in zip(batch, vectors, strict=True)
-            ]
-            with self._using_qdrant() as qdrant:
-                qdrant.upsert(self._ensure_collection(qdrant, len(vectors[0])), points)
-
-    def delete(self, scope: str, keys: Collection[int] | None) -> None:
-        """Delete the vectors of these keys, or of the whole scope if `keys` is None; also those of other models."""
-        from qdrant_client.models import FilterSelector, PointIdsList
-
-        if keys is not None and not keys:
-            return
-        selector = (
-            FilterSelector(filter=_of_scope(scope))
-            if keys is None
-            else PointIdsList(points=[_point_id(scope, key) for key in keys])
-        )
-        with self._using_qdrant() as qdrant:
-            for collection in qdrant.get_collections().collections:
-                if collection.name.startswith(PREFIX):
-                    qdrant.delete(collection.name, selector)
-
-    def nearest(self, scope: str, question: str, most: int) -> tuple[tuple[int, float], ...]:
-        """Return (key, cosine similarity) of up to `most` texts of the scope that stand out, the most similar first.
+    def nearest(self, scope: str, question: str, most: int) -> tuple[int, ...]:
+        """Return the keys of up to `most` texts of the scope that stand out, the most similar first.
 
         In a scope of up to ten texts, none can stand out. After a failed `update`, keys may be those of texts that no
         longer exist; if keys are reused, the caller must check that the text is one of the scope.
@@ -157,11 +125,41 @@ class Vectors:
             found = qdrant.query_points(collection, vector, query_filter=_of_scope(scope), limit=most)
             similarities = [point.score for point in usual.points]
             least = statistics.fmean(similarities) + DEVIATIONS * statistics.pstdev(similarities)
-            return tuple(
-                (_Payload.model_validate(point.payload).key, point.score)
-                for point in found.points
-                if point.score > least
-            )
+            return tuple(_Payload.model_validate(point.payload).key for point in found.points if point.score > least)
+
+    def _store(self, scope: str, texts: Mapping[int, str]) -> None:
+        from qdrant_client.models import PointStruct
+
+        keys = [key for key, text in texts.items() if text.strip()]  # services reject an empty text
+        for start in range(0, len(keys), BATCH):
+            batch = keys[start : start + BATCH]
+            vectors = self._embed([texts[key] for key in batch])
+            points = [
+                PointStruct(
+                    id=_point_id(scope, key),
+                    vector=vector,
+                    payload={"scope": scope, "key": key, "digest": _digest(texts[key])},
+                )
+                for key, vector in zip(batch, vectors, strict=True)
+            ]
+            with self._using_qdrant() as qdrant:
+                qdrant.upsert(self._ensure_collection(qdrant, len(vectors[0])), points)
+
+    def _delete(self, scope: str, keys: Collection[int] | None) -> None:
+        """Delete the vectors of these keys, or of the whole scope if `keys` is None; also those of other models."""
+        from qdrant_client.models import FilterSelector, PointIdsList
+
+        if keys is not None and not keys:
+            return
+        selector = (
+            FilterSelector(filter=_of_scope(scope))
+            if keys is None
+            else PointIdsList(points=[_point_id(scope, key) for key in keys])
+        )
+        with self._using_qdrant() as qdrant:
+            for collection in qdrant.get_collections().collections:
+                if collection.name.startswith(PREFIX):
+                    qdrant.delete(collection.name, selector)
 
     def _digests(self, scope: str) -> dict[int, str]:
         """Return the digest of each text of the scope, by its key."""

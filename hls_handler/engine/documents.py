@@ -40,7 +40,7 @@ class DocumentVectors:
         """Return the ids of the texts that fit a question by their meaning, best first; () if vectors are not used."""
         with self._reporting():
             if self._vectors is not None:
-                return [key for key, _ in self._vectors.nearest(scope, question, MAX_NEAREST)]
+                return self._vectors.nearest(scope, question, MAX_NEAREST)
         return ()
 
     @contextmanager

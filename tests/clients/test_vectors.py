@@ -61,48 +61,33 @@ def build(service: FakeEmbeddings, tmp_path: Path) -> Iterator[Build]:
         vectors.close()
 
 
-def keys(found: tuple[tuple[int, float], ...]) -> list[int]:
-    return [key for key, _ in found]
-
-
 # --- what is found ----------------------------------------------------------------------------------------------------
-
-
-def test_text_that_stands_out_is_found_with_its_similarity(build: Build) -> None:
-    vectors = build()
-    vectors.store("document1", TEXTS)
-    (found,) = vectors.nearest("document1", "long secret for webhooks", 3)
-    assert (found[0], round(found[1], 2)) == (3, 0.57)
 
 
 def test_the_most_similar_text_is_first_and_no_more_are_returned_than_wanted(build: Build) -> None:
     vectors = build()
-    vectors.store(
-        "document1", {key: f"{text} {' '.join(f'x{key}y{n}' for n in range(9))}" for key, text in TEXTS.items()}
-    )
-    vectors.store("document1", {key: f"file number {key} filler{key} words{key}" for key in range(100, 160)})
-    vectors.store(
-        "document1", {20: "rotate the secret", 21: "rotate the secret now", 22: "rotate the secret now please"}
-    )
-    question = "rotate the secret"
-    assert keys(vectors.nearest("document1", question, 3)) == [20, 21, 22]
-    assert keys(vectors.nearest("document1", question, 2)) == [20, 21]
+    many = {key: f"{text} {' '.join(f'x{key}y{n}' for n in range(9))}" for key, text in TEXTS.items()}
+    many |= {key: f"file number {key} filler{key} words{key}" for key in range(100, 160)}
+    many |= {20: "rotate the secret", 21: "rotate the secret now", 22: "rotate the secret now please"}
+    vectors.update("document1", many)
+    assert vectors.nearest("document1", "rotate the secret", 3) == (20, 21, 22)
+    assert vectors.nearest("document1", "rotate the secret", 2) == (20, 21)
 
 
 def test_nothing_is_found_if_no_text_stands_out(build: Build) -> None:
     vectors = build()
-    vectors.store("document1", TEXTS)
+    vectors.update("document1", TEXTS)
     assert vectors.nearest("document1", "baking sourdough bread", 3) == ()
-    vectors.store("small", {1: "rotate the secret", 2: "labels", 3: "reviews"})
+    vectors.update("small", {1: "rotate the secret", 2: "labels", 3: "reviews"})
     assert vectors.nearest("small", "rotate the secret", 3) == ()
 
 
 def test_text_of_one_scope_is_never_found_in_another(build: Build) -> None:
     vectors = build()
-    vectors.store("document1", TEXTS)
-    vectors.store("document11", {key: text for key, text in TEXTS.items() if key != 3} | {99: "the hidden plan"})
+    vectors.update("document1", TEXTS)
+    vectors.update("document11", {key: text for key, text in TEXTS.items() if key != 3} | {99: "the hidden plan"})
     question = "Webhooks need a secret, at least sixteen bytes long"
-    assert keys(vectors.nearest("document1", question, 3)) == [3]
+    assert vectors.nearest("document1", question, 3) == (3,)
     assert vectors.nearest("document11", question, 3) == ()
     assert vectors.nearest("document1", "the hidden plan", 3) == ()
     assert vectors.nearest("document", question, 3) == ()
@@ -111,23 +96,20 @@ def test_text_of_one_scope_is_never_found_in_another(build: Build) -> None:
 @pytest.mark.parametrize("model", ["other/words", "few-words"])
 def test_vectors_of_another_model_are_not_compared(build: Build, model: str) -> None:
     with closing(build()) as before:
-        before.store("document1", TEXTS)
+        before.update("document1", TEXTS)
     after = build(model=model)
     assert after.nearest("document1", TEXTS[3], 3) == ()
     after.update("document1", TEXTS)
-    assert keys(after.nearest("document1", TEXTS[3], 3)) == [3]
+    assert after.nearest("document1", TEXTS[3], 3) == (3,)
 
 
 # --- what is stored ---------------------------------------------------------------------------------------------------
 
 
-def test_vectors_outlive_the_process_and_a_stored_key_is_replaced(build: Build) -> None:
+def test_vectors_outlive_the_process(build: Build) -> None:
     with closing(build()) as before:
-        before.store("document1", TEXTS)
-        before.store("document1", {3: "Bread is baked from flour and water"})
-    after = build()
-    assert keys(after.nearest("document1", "flour and water", 3)) == [3]
-    assert after.nearest("document1", TEXTS[3], 3) == ()
+        before.update("document1", TEXTS)
+    assert build().nearest("document1", TEXTS[3], 3) == (3,)
 
 
 def test_update_embeds_only_new_and_changed_texts_and_deletes_the_others(build: Build, service: FakeEmbeddings) -> None:
@@ -139,39 +121,26 @@ def test_update_embeds_only_new_and_changed_texts_and_deletes_the_others(build: 
     vectors.update("document1", changed)
     assert service.embedded == [["size"], ["Grades follow from rules", "Audits"]]
     assert vectors.nearest("document1", TEXTS[5], 3) == ()
-    assert keys(vectors.nearest("document2", TEXTS[5], 3)) == [5]
+    assert vectors.nearest("document2", TEXTS[5], 3) == (5,)
     vectors.update("document1", {})
     assert vectors.nearest("document1", TEXTS[3], 3) == ()
 
 
-def test_deleted_keys_and_scopes_are_not_found_and_others_are_left(build: Build) -> None:
-    vectors = build()
-    for scope in ("document1", "document2"):
-        vectors.store(scope, TEXTS)
-    vectors.delete("document1", [3])
-    vectors.delete("document1", [])
-    assert vectors.nearest("document1", TEXTS[3], 3) == ()
-    assert keys(vectors.nearest("document1", TEXTS[5], 3)) == [5]
-    vectors.delete("document1", None)
-    assert vectors.nearest("document1", TEXTS[5], 3) == ()
-    assert keys(vectors.nearest("document2", TEXTS[3], 3)) == [3]
-
-
 def test_texts_are_cut_and_embedded_in_batches_without_blank_ones(build: Build, service: FakeEmbeddings) -> None:
     vectors = build()
-    vectors.store("document1", dict.fromkeys(range(65), "a" * 7_000) | {70: " \n"})
-    assert [[len(text) for text in batch] for batch in service.embedded] == [[6_000] * 64, [6_000]]
+    vectors.update("document1", dict.fromkeys(range(65), "a" * 7_000) | {70: " \n"})
+    assert [[len(text) for text in batch] for batch in service.embedded] == [[4], [6_000] * 64, [6_000]]
 
 
 def test_threads_share_the_folder(build: Build) -> None:
     vectors = build()
 
-    def fill(scope: str) -> list[int]:
+    def fill(scope: str) -> tuple[int, ...]:
         vectors.update(scope, TEXTS)
-        return keys(vectors.nearest(scope, TEXTS[3], 3))
+        return vectors.nearest(scope, TEXTS[3], 3)
 
     with ThreadPoolExecutor(4) as threads:
-        assert list(threads.map(fill, [f"document{number}" for number in range(8)])) == [[3]] * 8
+        assert list(threads.map(fill, [f"document{number}" for number in range(8)])) == [(3,)] * 8
 
 
 # --- a Qdrant server --------------------------------------------------------------------------------------------------
@@ -196,14 +165,15 @@ def points(*keys: int, following: str | None = None) -> Say:
 def test_server_gets_a_new_collection_with_vectors_but_no_text(
     on_server: Vectors, server: FakeServer, created: Say
 ) -> None:
-    server.says = [Say(body={"result": {"exists": False}}), created, COMPLETED, COMPLETED]
-    on_server.store("document1", {7: "Plan"})
-    assert server.calls == [f"GET {PLACE}/exists", f"PUT {PLACE}", f"PUT {PLACE}/index", f"PUT {PLACE}/points"]
+    missing = Say(body={"result": {"exists": False}})
+    server.says = [missing, missing, created, COMPLETED, COMPLETED]
+    on_server.update("document1", {7: "Plan"})
+    assert server.calls[1:] == [f"GET {PLACE}/exists", f"PUT {PLACE}", f"PUT {PLACE}/index", f"PUT {PLACE}/points"]
     assert {seen.headers["api-key"] for seen in server.seen} == {QDRANT_KEY}
-    assert server.seen[1].body["vectors"] == {"size": 256, "distance": "Cosine"}
-    (point,) = server.seen[3].body["points"]
+    assert server.seen[2].body["vectors"] == {"size": 256, "distance": "Cosine"}
+    (point,) = server.seen[4].body["points"]
     assert (point["vector"], point["payload"].keys()) == (embed("Plan", 256), {"scope", "key", "digest"})
-    assert "Plan" not in json.dumps(server.seen[3].body)
+    assert "Plan" not in json.dumps(server.seen[4].body)
 
 
 def test_update_reads_all_pages_and_deletes_in_all_collections_of_hls(on_server: Vectors, server: FakeServer) -> None:
@@ -259,9 +229,8 @@ def test_qdrant_that_is_down_is_the_same_error(build: Build) -> None:
     vectors = build(qdrant=Qdrant(url=REFUSED))
     for call in (
         lambda: vectors.nearest("document1", "a question", 3),
-        lambda: vectors.store("document1", TEXTS),
         lambda: vectors.update("document1", TEXTS),
-        lambda: vectors.delete("document1", None),
+        lambda: vectors.update("document1", {}),
     ):
         with pytest.raises(VectorsUnavailable, match=r"^no usable answer from Qdrant: Connection refused; check that"):
             call()
@@ -330,18 +299,18 @@ def test_rejected_key_or_model_names_the_setting_without_the_key(
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 def test_folder_that_another_process_has_open_is_an_error_until_it_is_free(build: Build, tmp_path: Path) -> None:
     first, second = build(), build()
-    first.store("document1", TEXTS)
+    first.update("document1", TEXTS)
     where = re.escape(f"the folder of retrieval.qdrant.path ({tmp_path}/vectors) cannot be used: ")
     with pytest.raises(VectorsUnavailable, match=f"^{where}.*; one process can open it, and several need a Qdrant"):
         second.nearest("document1", TEXTS[3], 3)
     first.close()
-    assert keys(second.nearest("document1", TEXTS[3], 3)) == [3]
+    assert second.nearest("document1", TEXTS[3], 3) == (3,)
     gc.collect()  # Qdrant leaves the file of the lock open
 
 
 def test_damaged_folder_is_an_error(build: Build, tmp_path: Path) -> None:
     with closing(build()) as before:
-        before.store("document1", TEXTS)
+        before.update("document1", TEXTS)
     (database,) = (tmp_path / "vectors").rglob("*.sqlite")
     database.write_bytes(b"no database" * 1_000)
     with pytest.raises(VectorsUnavailable, match="file is not a database; one process can open it"):
