@@ -22,16 +22,40 @@ SECTIONS_PER_UPDATE = 5_000  # take ten seconds, for which a delivery waits
 MAX_NEAREST = 50  # sections that are found by their meaning
 
 
-class DocumentVectors:
-    """Vectors of the documentation, as one delivery uses them: after a failure it does without, so it waits only once.
+class Documents:
+    """The documentation of a repository, as one delivery uses it.
 
-    `vectors` is None if the settings name no Qdrant. `report` gets a sentence about the failure, for `hls why`.
+    `vectors` is None if the settings name no Qdrant. After a failure of theirs the delivery does without, so it waits
+    only once. `report` gets a sentence about each failure, for `hls why`.
     """
 
-    def __init__(self, vectors: Vectors | None, report: Callable[[str], None]) -> None:
-        self._vectors, self._report = vectors, report
+    def __init__(self, texts: Texts, vectors: Vectors | None, report: Callable[[str], None]) -> None:
+        self._texts, self._vectors, self._report = texts, vectors, report
 
-    def update(self, scope: str, texts: Texts) -> None:
+    def update(self, repository: Repository, reader: Reader) -> None:
+        """Read the documentation of the default branch, at most once an hour and after pushes.
+
+        If it cannot be read, what is stored stays.
+        """
+        texts, scope, branch = self._texts, document_scope(repository.id), repository.default_branch
+        index = texts.document_index(repository.id, repository.full_name)
+        if index.is_fresh or branch is None:
+            return
+        stored = index.commit
+        commit, problem = read_optional(lambda: reader.head_commit(branch), None)
+        if commit is not None and commit != stored:
+            files = reader.files_at(commit)
+            is_changed, why = read_optional(lambda: _store_changes(texts, scope, files), True)
+            problem = why or files.no_mirror
+            if not problem:
+                stored = commit
+            elif is_changed:  # sections are of two commits, so that links to their lines may be wrong
+                stored = None
+        texts.save_document_index(repository.id, stored)
+        if problem:
+            log.warning("documentation was not read", extra={"repository": repository.full_name, "reason": problem})
+            self._report(f"the documentation of the repository was not read: {problem}")
+        # After the index is saved: other deliveries need not wait, and the next update adds what a failed one left out.
         with self._reporting():
             if self._vectors is not None:
                 self._vectors.update(scope, texts.load(scope))
@@ -51,34 +75,6 @@ class DocumentVectors:
             log.warning("documentation is searched without vectors", extra={"reason": str(exc)})
             self._report(f"the documentation was searched by its words alone: {exc}")
             self._vectors = None
-
-
-def update_documents(
-    texts: Texts, vectors: DocumentVectors, repository: Repository, reader: Reader, report: Callable[[str], None]
-) -> None:
-    """Read the documentation of the default branch, at most once an hour and after pushes.
-
-    If it cannot be read, what is stored stays, and `report` gets a sentence with the reason.
-    """
-    index = texts.document_index(repository.id, repository.full_name)
-    if index.is_fresh or repository.default_branch is None:
-        return
-    branch, stored = repository.default_branch, index.commit
-    commit, problem = read_optional(lambda: reader.head_commit(branch), None)
-    if commit is not None and commit != stored:
-        files = reader.files_at(commit)
-        is_changed, why = read_optional(lambda: _store_changes(texts, document_scope(repository.id), files), True)
-        problem = why or files.no_mirror
-        if not problem:
-            stored = commit
-        elif is_changed:  # sections are of two commits, so that links to their lines may be wrong
-            stored = None
-    texts.save_document_index(repository.id, stored)
-    if problem:
-        log.warning("documentation was not read", extra={"repository": repository.full_name, "reason": problem})
-        report(f"the documentation of the repository was not read: {problem}")
-    # After the index is saved: other deliveries need not wait, and the next update adds what a failed one left out.
-    vectors.update(document_scope(repository.id), texts)
 
 
 def _store_changes(texts: Texts, scope: str, files: RepositoryFiles) -> bool:

@@ -15,7 +15,7 @@ from hls_handler.analysis import Analysis, Reply
 from hls_handler.deliveries import REQUESTED, Posted
 from hls_handler.engine.asking import OMISSIONS, PROMPT_SECRET, ask, prompt_limits, render_replies, render_static
 from hls_handler.engine.checks import begin_check, plan_check
-from hls_handler.engine.documents import DocumentVectors, update_documents
+from hls_handler.engine.documents import Documents
 from hls_handler.engine.job import ASK, Codec, Job, Part, facts_codec, reads_postponed
 from hls_handler.engine.posting import Posting, is_check_ended, post, post_without_reply, store_unposted
 from hls_handler.engine.shadow import prompt_result, run_shadow
@@ -76,10 +76,10 @@ class HandlerJob:
             if job.situation.held_until is not None:
                 raise reads_postponed(job.situation.held_until)
             reader = job.context.github.reader(event.repository.full_name, bot=job.bot)
-            vectors = DocumentVectors(job.context.vectors, report)
-            history = job.store.repositories.history(job.lease, job.bot.login, find_nearest=vectors.find_nearest)
+            documents = Documents(job.store.texts, job.context.vectors, report)
+            history = job.store.repositories.history(job.lease, job.bot.login, find_nearest=documents.find_nearest)
             if limits.documents:
-                update_documents(job.store.texts, vectors, event.repository, reader, report)
+                documents.update(event.repository, reader)
             facts = handler.gather(event, reader, history, limits)
             job.store.repositories.save(job.lease, handler.history_update(event, facts))
             job.context.health.ok("github")

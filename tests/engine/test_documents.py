@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from hls_handler.engine.documents import FILES_PER_READ, DocumentVectors, update_documents
+from hls_handler.engine.documents import FILES_PER_READ, Documents
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Repository
 from hls_handler.handlers.reader import StoredSection
 from hls_handler.retrieval.words import question_words
-from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
+from hls_handler.settings.values import EMPTY_PATH_FILTER
 from hls_handler.store.texts import DocumentIndex
 from tests.engine.world import QUESTION, MakeWorld, World, settings
 
@@ -39,13 +39,13 @@ def push(world: World, commit: str, files: dict[str, str]) -> None:
 
 def update(world: World, repository: Repository = REPOSITORY) -> str:
     problems: list[str] = []
-    reader, vectors = world.github.reader(repository.full_name), DocumentVectors(None, problems.append)
-    update_documents(world.store.texts, vectors, repository, reader, problems.append)
+    documents = Documents(world.store.texts, None, problems.append)
+    documents.update(repository, world.github.reader(repository.full_name))
     return "; ".join(problems).removeprefix("the documentation of the repository was not read: ")
 
 
-def find(world: World, question: str, ignored: PathFilter = EMPTY_PATH_FILTER) -> tuple[StoredSection, ...]:
-    return world.store.texts.find_sections(REPOSITORY.id, question_words(question, ""), ignored)
+def find(world: World, question: str) -> tuple[StoredSection, ...]:
+    return world.store.texts.find_sections(REPOSITORY.id, question_words(question, ""), EMPTY_PATH_FILTER)
 
 
 def fail_at(world: World, call: str, *, after: int = 0) -> Callable[[str], None]:
@@ -174,12 +174,6 @@ def test_outage_of_github_stops_the_delivery_and_is_not_recorded(world: World) -
     with pytest.raises(DependencyDown):
         update(world)
     assert world.store.texts.document_index(REPOSITORY.id, "") == DocumentIndex(None, is_fresh=False)
-
-
-def test_ignored_paths_and_other_repositories_are_not_found(world: World) -> None:
-    update(world)
-    assert find(world, "nginx", PathFilter(("docs/**",))) == ()
-    assert world.store.texts.find_sections(7, question_words("nginx", ""), EMPTY_PATH_FILTER) == ()
 
 
 def test_repository_without_a_default_branch_is_not_read(world: World) -> None:

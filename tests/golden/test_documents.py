@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hls_handler.engine.documents import DocumentVectors, update_documents
+from hls_handler.engine.documents import Documents
 from hls_handler.events import Repository
 from hls_handler.retrieval.words import question_words
 from hls_handler.settings.values import EMPTY_PATH_FILTER
@@ -59,8 +59,7 @@ def find_headings(world: World, question: str) -> set[str]:
 def test_the_right_section_is_among_three(world: World, kind: str, questions: int, least: int) -> None:
     repository = Repository(186853002, "Codertocat/Hello-World", False, None, "master", None)
     problems: list[str] = []
-    reader, vectors = world.github.reader(repository.full_name), DocumentVectors(None, problems.append)
-    update_documents(world.store.texts, vectors, repository, reader, problems.append)
+    Documents(world.store.texts, None, problems.append).update(repository, world.github.reader(repository.full_name))
     assert problems == []
     cases = load(kind)
     missed = [case["question"] for case in cases if not find_headings(world, case["question"]) & {*case["section"]}]
