@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +15,21 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox.claude import Asked
 from hls_handler.sandbox.reading import text_of
 from hls_handler.sandbox.server import Sandbox
+from tests.clients.fake_embeddings import KEY, FakeEmbeddings
 from tests.e2e.conftest import MakeService, checked_sandbox
 from tests.e2e.service import Service
 from tests.e2e.test_commands import hls
+from tests.engine.test_documents_by_meaning import DOCUMENTS
+from tests.handlers.world import issue_analysis
 
 OPENED = recorded.load("issues.opened")
 HERE, THERE = "Codertocat/Hello-World", "Codertocat/Secret-Plans"
 PROXY = "# Setup\n\nRun it.\n\n## Proxy\n\nThe service listens on *port 8000*,\nand nginx forwards requests to it.\n"
 FILES = {"docs/proxy.md": PROXY, "start.py": "def nginx(): ..."}
 QUOTE = "listens on *port 8000*, and nginx forwards requests to it."
-REPLY = {
-    "worth_saying": True,
-    "kind": "question",
-    "priority": "low",
-    "difficulty": "easy",
-    "component": "none",
-    "field_confidence": None,
-    "summary": "Which port nginx must forward to.",
-    "missing": [],
-    "recommended_response": "Forward requests to port 8000.",
-    "suggested_labels": [],
-    "sources": [{"number": 1, "quote": QUOTE}],
-    "same_as": None,
-}
+REPLY = issue_analysis(
+    recommended_response="Forward requests to port 8000.", sources=[{"number": 1, "quote": QUOTE}]
+).model_dump(mode="json")
 
 
 def answer(asked: Asked) -> dict[str, Any]:
@@ -50,8 +43,10 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
-def ask(service: Service, sandbox: Sandbox, repository: str, number: int) -> tuple[str, list[str]]:
-    """Deliver an issue that asks about nginx; return what Claude was asked, and the comments on the issue."""
+def ask(
+    service: Service, sandbox: Sandbox, repository: str, number: int, title: str = "Which port for nginx?"
+) -> tuple[str, list[str]]:
+    """Deliver an issue with a question; return what Claude was asked, and the comments on the issue."""
     payload: dict[str, Any] = copy.deepcopy(dict(OPENED.payload))
     owner, _, name = repository.partition("/")
     payload["repository"] |= {
@@ -62,7 +57,7 @@ def ask(service: Service, sandbox: Sandbox, repository: str, number: int) -> tup
     }
     payload["repository"]["id"] += repository == THERE
     url = f"https://github.com/{repository}/issues/{number}"
-    payload["issue"] |= {"number": number, "id": number, "html_url": url, "title": "Which port for nginx?", "body": ""}
+    payload["issue"] |= {"number": number, "id": number, "html_url": url, "title": title, "body": ""}
     sandbox.state.seed("issues", payload)
     sandbox.requests.clear()
     service.deliver("issues", recorded.unique(json.dumps(payload).encode()))
@@ -73,8 +68,8 @@ def ask(service: Service, sandbox: Sandbox, repository: str, number: int) -> tup
     return asked, [comment.body for comment in conversation.comments]
 
 
-def start(make_service: MakeService, tmp_path: Path) -> Service:
-    return make_service(mirror=f"directory: {tmp_path}/mirror").start()
+def start(make_service: MakeService, tmp_path: Path, **more: str) -> Service:
+    return make_service(mirror=f"directory: {tmp_path}/mirror", **more).start()
 
 
 def test_answer_quotes_and_links_the_section_that_the_prompt_shows(
@@ -118,3 +113,12 @@ def test_rule_11_documentation_of_a_repository_is_in_no_prompt_of_another_one(
     asked, (comment,) = ask(service, sandbox, HERE, 1)
     assert "port 8000" in asked
     assert not any(word in text for word in ("7000", "eliotrope", THERE) for text in (asked, comment))
+
+
+def test_section_is_found_by_its_meaning_and_shown(make_service: MakeService, sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.git.commit(HERE, DOCUMENTS)
+    with closing(FakeEmbeddings()) as embeddings:
+        keys = f"embeddings: {{base_url: '{embeddings.url}', api_key: {KEY}, model: words}}"
+        more = f"retrieval: {{qdrant: {{path: {tmp_path}/vectors}}, {keys}}}"
+        asked, _ = ask(start(make_service, tmp_path, more=more), sandbox, HERE, 1, "rotate credentials")
+    assert DOCUMENTS["secrets.md"] in asked

@@ -14,25 +14,13 @@ from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService, violations
 from tests.e2e.service import Service
+from tests.handlers.world import issue_analysis
 
 REPOSITORY = "Codertocat/Hello-World"
 OLDER, NEW = 5, 40
 QUOTE = "the cart is empty after login"
 QUOTE_THERE = "Sign in, and the cart is empty."
-REPLY: dict[str, Any] = {
-    "worth_saying": False,
-    "sources": [],
-    "kind": "bug",
-    "priority": "high",
-    "difficulty": "easy",
-    "component": "none",
-    "field_confidence": {"kind": 0.9, "priority": 0.9, "difficulty": 0.9, "component": 0.9},
-    "summary": "The cart is empty after login.",
-    "missing": [],
-    "recommended_response": "",
-    "suggested_labels": [],
-    "same_as": None,
-}
+REPLY = issue_analysis(worth_saying=False, component="none").model_dump(mode="json")
 
 
 class ComparingClaude:

@@ -166,8 +166,3 @@ def test_work_grows_with_the_length_of_the_file(section: str) -> None:
         more_found, many = count_calls(section * 10_000, path)
         assert found <= more_found <= found * 10
         assert many < few * 11
-
-
-def test_hundred_thousand_headings_are_split() -> None:
-    found = split_sections("a.md", "".join(f"{'#' * (number % 6 + 1)} {number}\nText.\n" for number in range(100_000)))
-    assert (len(found), found[-1].title, found[-1].end_line) == (100_000, "99996 > 99997 > 99998 > 99999", 200_000)
