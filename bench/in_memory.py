@@ -39,7 +39,7 @@ class InMemory:
     def queue(self) -> InMemory:
         return self
 
-    database = checkpoints = locks = rate_limiter = calls = conversations = corrections = interruptions = queue
+    database = checkpoints = locks = rate_limiter = calls = conversations = corrections = interruptions = texts = queue
 
     @property
     def repositories(self) -> InMemoryRepositories:
@@ -138,7 +138,7 @@ class InMemory:
 
 
 class InMemoryRepositories:
-    def history(self, _lease: Lease, bot_login: str) -> EmptyHistory:
+    def history(self, _lease: Lease, bot_login: str, **_documents: object) -> EmptyHistory:
         return EmptyHistory(bot_login)
 
     def save(self, _lease: Lease, _history_update: HistoryUpdate) -> None:

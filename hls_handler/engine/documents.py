@@ -12,11 +12,12 @@ from hls_handler.events import Repository
 from hls_handler.handlers.reader import Reader, RepositoryFiles, read_optional
 from hls_handler.retrieval.sections import EXTENSIONS, split_sections
 from hls_handler.store.texts import NewText, Texts, document_scope
-from hls_handler.untrusted.cleaning import clean_and_redact, remove_html_comments
+from hls_handler.untrusted.cleaning import clean_and_redact, clean_title, remove_html_comments
 
 log = logging.getLogger(__name__)
 
 MAX_FILES = 2_000  # of a repository: those in the fewest folders
+MAX_PATH_BYTES = 1_000  # PostgreSQL cannot index rows over 2,704 bytes
 FILES_PER_READ = 50
 SECTIONS_PER_UPDATE = 5_000  # take ten seconds, for which a delivery waits
 MAX_NEAREST = 50  # sections that are found by their meaning
@@ -51,7 +52,7 @@ class Documents:
                 stored = commit
             elif is_changed:  # sections are of two commits, so that links to their lines may be wrong
                 stored = None
-        texts.save_document_index(repository.id, stored)
+        texts.save_document_index(repository.id, stored, index.checked_at)
         if problem:
             log.warning("documentation was not read", extra={"repository": repository.full_name, "reason": problem})
             self._report(f"the documentation of the repository was not read: {problem}")
@@ -85,6 +86,7 @@ def _store_changes(texts: Texts, scope: str, files: RepositoryFiles) -> bool:
     found = files.list_files(EXTENSIONS)
     if files.no_mirror:
         return False
+    found = {path: blob for path, blob in found.items() if len(path.encode()) <= MAX_PATH_BYTES}
     chosen = sorted(found, key=lambda path: (path.count("/"), path))[:MAX_FILES]
     known = texts.versions(scope)
     changed = [path for path in chosen if known.get(path) != found[path]]
@@ -97,7 +99,7 @@ def _store_changes(texts: Texts, scope: str, files: RepositoryFiles) -> bool:
         if files.no_mirror:
             return start > 0
         sections = [
-            NewText(path, one.title, clean_and_redact(one.text), one.line, one.end_line, found[path])
+            NewText(path, clean_title(one.title), clean_and_redact(one.text), one.line, one.end_line, found[path])
             for path, text in contents.items()
             for one in split_sections(path, remove_html_comments(text, keep_lines=True))
         ]

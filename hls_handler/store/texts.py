@@ -77,6 +77,7 @@ class FoundText:
 class DocumentIndex:
     commit: str | None  # None: nothing was read yet
     is_fresh: bool  # read less than an hour ago, and no push came since
+    checked_at: int  # now (ms); `save_document_index` takes it, so that a push during the reading counts as new
 
 
 def document_scope(repository_id: int) -> str:
@@ -97,19 +98,20 @@ class Texts:
         pushed = exists().where(
             d.repository == repository, d.event == literal_column("'push'"), d.received_at >= _i.checked_at
         )
-        query = select(_i.commit_sha, self._database.now - _i.checked_at, pushed)
+        query = select(_i.commit_sha, _i.checked_at, pushed).where(_i.repository_id == repository_id)
         with self._database.reading() as connection:
-            found = connection.execute(query.where(_i.repository_id == repository_id)).first()
+            now = self._database.now_in(connection)
+            found = connection.execute(query).first()
         if found is None:
-            return DocumentIndex(None, is_fresh=False)
-        commit, age_ms, is_pushed = found
-        return DocumentIndex(commit, is_fresh=abs(age_ms) < HOUR_MS and not is_pushed)
+            return DocumentIndex(None, is_fresh=False, checked_at=now)
+        commit, checked_at, is_pushed = found
+        return DocumentIndex(commit, is_fresh=abs(now - checked_at) < HOUR_MS and not is_pushed, checked_at=now)
 
-    def save_document_index(self, repository_id: int, commit: str | None) -> None:
-        """Record that the documentation was read now. `commit` is the one that is stored."""
+    def save_document_index(self, repository_id: int, commit: str | None, checked_at: int) -> None:
+        """Record when the documentation was read. `commit` is the one that is stored."""
         save = self._database.upsert(document_indexes, "commit_sha", "checked_at")
         with self._database.writing() as connection:
-            row = {"repository_id": repository_id, "commit_sha": commit, "checked_at": self._database.now}
+            row = {"repository_id": repository_id, "commit_sha": commit, "checked_at": checked_at}
             connection.execute(save.values(row))
 
     def versions(self, scope: str) -> Mapping[str, str | None]:

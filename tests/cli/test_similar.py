@@ -79,8 +79,8 @@ def test_open_issues_are_read_by_a_fill_and_then_found_as_candidates(hls: Hls, s
     assert found.stdout.splitlines() == [
         f"12 issues stored; 2 similar to {REPOSITORY}#40",
         "score    issue  state    title",
-        " 1.39       #5  open     Cart is empty after login",
-        r" 0.89       #6  closed   Cart \x1b[31mempty",
+        " 1.43       #5  open     Cart is empty after login",
+        r" 0.99       #6  closed   Cart \x1b[31mempty",
         "Claude is shown the first 3 that are open",
     ]
     assert sorted(seen.path for seen in sandbox.requests.all("github")) == [

@@ -83,8 +83,8 @@ def test_answer_quotes_and_links_the_section_that_the_prompt_shows(
     assert "start.py" not in asked
     assert comment.startswith(
         "Forward requests to port 8000.\n\n"
-        "> listens on *port 8000*, and nginx forwards requests to it.\n\n"
-        f"[docs/proxy.md]({sandbox.page_url}{HERE}/blob/{commit}/docs/proxy.md?plain=1#L5-L8), Setup > Proxy\n"
+        "> `listens on *port 8000*, and nginx forwards requests to it.`\n\n"
+        f"[`docs/proxy.md`]({sandbox.page_url}{HERE}/blob/{commit}/docs/proxy.md?plain=1#L5-L8), `Setup > Proxy`\n"
     )
     assert "  Context: 1 section of docs/proxy.md (about 23 tokens).\n" in hls(service, "why", f"{HERE}#1").stdout
 

@@ -79,7 +79,7 @@ def test_comment_names_the_older_issue_and_nothing_else_happens(
     assert older.comments == ()
     (comment,) = new.comments
     link = f"[#{OLDER}]({sandbox.page_url}{REPOSITORY}/issues/{OLDER})"
-    assert comment.body.startswith(f"This may be about the same as {link}: Lost cart\n\n> {QUOTE_THERE}\n")
+    assert comment.body.startswith(f"This may be about the same as {link}: Lost cart\n\n> `{QUOTE_THERE}`\n")
     assert set(new.labels) == set(older.labels) == {"bug", "priority-high", "difficulty-easy"}
     assert new.state == "open"
     assert find(sandbox, OLDER) == older

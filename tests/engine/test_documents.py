@@ -13,7 +13,6 @@ from hls_handler.events import Repository
 from hls_handler.handlers.reader import StoredSection
 from hls_handler.retrieval.words import question_words
 from hls_handler.settings.values import EMPTY_PATH_FILTER
-from hls_handler.store.texts import DocumentIndex
 from tests.engine.world import QUESTION, MakeWorld, World, settings
 
 REPOSITORY = Repository(186853002, "Codertocat/Hello-World", False, None, "main", None)
@@ -120,6 +119,15 @@ def test_large_documentation_is_read_in_several_updates(world: World) -> None:
     assert [(one.path, one.commit) for one in find(world, "last")] == [("099.md", TWO)]
 
 
+def test_path_that_postgresql_cannot_index_is_left_out_and_a_secret_in_a_heading_is_redacted(world: World) -> None:
+    heading = "# nginx password: hunter2hunter2x\nCaddy.\n"
+    push(world, TWO, {"/".join(["d" * 200] * 6) + "/a.md": "Caddy.\n", "b.md": heading})
+    assert update(world) == ""
+    (found,) = find(world, "caddy")
+    assert found.path == "b.md"
+    assert "hunter2" not in found.title + found.text
+
+
 def test_failure_of_git_in_the_middle_keeps_what_is_stored_without_a_commit(world: World) -> None:
     update(world)
     many = {f"{number}.md": f"Topic{number}.\n" for number in range(FILES_PER_READ + 1)}
@@ -173,7 +181,7 @@ def test_outage_of_github_stops_the_delivery_and_is_not_recorded(world: World) -
     world.github.failing.append(outage)
     with pytest.raises(DependencyDown):
         update(world)
-    assert world.store.texts.document_index(REPOSITORY.id, "") == DocumentIndex(None, is_fresh=False)
+    assert not world.store.texts.document_index(REPOSITORY.id, "").is_fresh
 
 
 def test_repository_without_a_default_branch_is_not_read(world: World) -> None:

@@ -74,21 +74,18 @@ def test_at_most_five_issues_are_read() -> None:
     assert (facts.similar, facts.closed_issues) == ((), (1, 2, 3, 4, 5))
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        Permanent("GET /repos/o/r/issues/31: 301, the issue was transferred"),
-        DependencyDown("bad JSON", dependency="github", remedy="wait", applies_to_all_calls=False),
-    ],
-    ids=["transferred to another repository", "unreadable"],
-)
-def test_issue_that_cannot_be_read_is_left_out(error: Permanent | DependencyDown) -> None:
+GONE = Permanent("GET /repos/o/r/issues/31: 301, the issue was transferred")
+UNREADABLE = DependencyDown("bad JSON", dependency="github", remedy="wait", applies_to_all_calls=False)
+
+
+@pytest.mark.parametrize(("error", "gone"), [(GONE, (31,)), (UNREADABLE, ())], ids=["transferred", "unreadable"])
+def test_issue_that_cannot_be_read_is_left_out(error: Permanent | DependencyDown, gone: tuple[int, ...]) -> None:
     reader = reader_of(older(31), older(33))
     reader.github.failing = [error]
     facts = HANDLER.gather(OPENED, reader, History(numbers=(31, 33)), LIMITS)
     assert facts.similar is not None
     assert [one.number for one in facts.similar] == [33]
-    assert facts.closed_issues == ()
+    assert facts.closed_issues == gone
 
 
 def test_nothing_is_read_or_stored_unless_similar_issues_are_wanted() -> None:

@@ -13,7 +13,7 @@ from hls_handler.handlers.reader import StoredSection
 from hls_handler.retrieval.words import question_words
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.storage import Storage
-from hls_handler.store.texts import DocumentIndex, NewText, document_scope, issue_scope
+from hls_handler.store.texts import NewText, document_scope, issue_scope
 from tests.queue.builders import Skew, accept, ignored
 from tests.sqlite import create_database
 
@@ -92,20 +92,38 @@ def test_many_names_are_replaced(store: Storage) -> None:
     assert store.texts.versions(HERE) == {"449.md": "1"}
 
 
+def index(store: Storage) -> tuple[str | None, bool]:
+    found = store.texts.document_index(1, "octo/widgets")
+    return found.commit, found.is_fresh
+
+
+def save_index(store: Storage, commit: str) -> None:
+    store.texts.save_document_index(1, commit, store.texts.document_index(1, "octo/widgets").checked_at)
+
+
 def test_document_index_is_fresh_for_an_hour(store: Storage, skew: Skew) -> None:
-    assert store.texts.document_index(1, "octo/widgets") == DocumentIndex(None, is_fresh=False)
-    store.texts.save_document_index(1, "a" * 40)
-    assert store.texts.document_index(1, "octo/widgets") == DocumentIndex("a" * 40, is_fresh=True)
+    assert index(store) == (None, False)
+    save_index(store, "a" * 40)
+    assert index(store) == ("a" * 40, True)
     skew.advance(minutes=61)
-    assert store.texts.document_index(1, "octo/widgets") == DocumentIndex("a" * 40, is_fresh=False)
+    assert index(store) == ("a" * 40, False)
 
 
 def test_push_makes_the_document_index_of_its_repository_outdated(store: Storage) -> None:
-    store.texts.save_document_index(1, "a" * 40)
+    save_index(store, "a" * 40)
     accept(store, ignored("elsewhere", event="push", action=None, number=None, repository="octo/gadgets"))
-    assert store.texts.document_index(1, "octo/widgets").is_fresh
+    assert index(store) == ("a" * 40, True)
     accept(store, ignored("here", event="push", action=None, number=None, repository="octo/widgets"))
-    assert not store.texts.document_index(1, "octo/widgets").is_fresh
+    assert index(store) == ("a" * 40, False)
+
+
+def test_push_during_a_reading_is_newer_than_the_reading(store: Storage, skew: Skew) -> None:
+    begun = store.texts.document_index(1, "octo/widgets").checked_at
+    skew.advance(seconds=5)
+    accept(store, ignored("here", event="push", action=None, number=None, repository="octo/widgets"))
+    skew.advance(seconds=5)
+    store.texts.save_document_index(1, "a" * 40, begun)
+    assert index(store) == ("a" * 40, False)
 
 
 # --- sections by their words, and by their meaning ---
@@ -155,7 +173,7 @@ def test_section_of_an_ignored_file_is_found_neither_by_words_nor_by_meaning(sto
 def test_rule_11_text_of_another_repository_is_never_a_section(store: Storage) -> None:
     store.texts.replace(THERE, [], [NewText("secret.md", "", "nginx")])
     store.texts.replace(HERE, [], [NewText("mine.md", "Mine", "tomcat", 3, 9)])
-    store.texts.save_document_index(1, "a" * 40)
+    save_index(store, "a" * 40)
     keys = [*store.texts.load(THERE), *store.texts.load(HERE), 4711]
     found = store.texts.find_sections(1, question_words("nginx", ""), EMPTY_PATH_FILTER, keys)
     assert found == (StoredSection("mine.md", "Mine", 3, 9, "tomcat", "a" * 40),)
