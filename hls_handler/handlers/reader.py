@@ -296,7 +296,7 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class HistoryUpdate:
-    """What to change in the stored history of the repository: results of a workflow run, texts of issues."""
+    """Changes of the stored history of the repository: results of a workflow run, texts of issues."""
 
     failures: tuple[Failure, ...] = ()
     ends: tuple[RunResult, ...] = ()
@@ -348,7 +348,7 @@ class RepositoryHistory(Protocol):
         """Results of the runs of a workflow within the last 30 days, latest first; at most 500."""
 
     def issue(self, number: int, family: str, *, most_corrections: int) -> tuple[str | None, tuple[Correction, ...]]:
-        """What `comment_state` returns, and the newest label corrections on issues, newest first.
+        """The result of `comment_state`, and the newest label corrections on issues, newest first.
 
         At most one correction per issue.
         """

@@ -1,6 +1,6 @@
-"""The words of texts, reduced to their stems, and how well a text fits a question.
+"""The stems of words, and how well a text fits a question.
 
-Both databases find whole words only, and each has stems of its own, which nobody can compare with a text.
+The stems of SQLite and PostgreSQL differ, and neither counts how often a word occurs in a text (ADR 14).
 """
 
 from __future__ import annotations
