@@ -16,6 +16,7 @@ NOT_TEXT = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029]")
 
 REPLY = {
     "worth_saying": True,
+    "sources": [],
     "kind": "bug",
     "priority": "high",
     "difficulty": "easy",
