@@ -14,7 +14,7 @@ from functools import partial
 from pydantic import TypeAdapter
 
 from hls_handler.actions import Action, RequestedLabel
-from hls_handler.analysis import ASSESSMENT, Analysis, IssueAnalysis, Reply
+from hls_handler.analysis import ASSESSMENT, Analysis, IssueAnalysis, Reply, is_worth_saying
 from hls_handler.events import GHOST, Comment, Event, Issue
 from hls_handler.handlers.asking import Answers, Asking
 from hls_handler.handlers.documents import (
@@ -166,11 +166,14 @@ class IssueHandler(Handler[IssueFacts]):
         """
         missing = reply.missing if isinstance(reply, IssueAnalysis) else None
         checklist = facts.requests if missing is None else update_requests(facts.requests, missing)
+        same = find_same(reply, facts.issue, facts.similar or ())
+        if same and not (is_worth_saying(reply) or facts.summary == "always" or facts.requests):
+            checklist = ()  # the comment only names the older issue
         return {
             "checklist": checklist,
             "labels": list_wanted_labels(reply, facts.labels, facts.offer, facts.unwanted),
             "quoted": list_quoted(reply, facts.documents),
-            "same": find_same(reply, facts.issue, facts.similar or ()),
+            "same": same,
         }
 
     def plan(self, event: Event, facts: IssueFacts, analysis: Analysis) -> tuple[Action, ...]:
@@ -196,6 +199,8 @@ class IssueHandler(Handler[IssueFacts]):
         has_summary = facts.summary == "always" and isinstance(shown, IssueAnalysis)
         has_same = shown is not None and find_same(shown, facts.issue, facts.similar or ()) is not None
         create = analysis.worth_saying or has_summary or has_same
+        if has_same and not (analysis.worth_saying or has_summary or facts.requests):
+            checklist = ()  # the comment only names the older issue
         is_shown = create or bool(facts.requests)
         needs_info = is_shown and any(not request.answered for request in checklist)
         status = (RequestedLabel(NEEDS_INFO, STATUS),) if needs_info else ()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.actions import EnsureComment
+from hls_handler.actions import EnsureComment, EnsureLabels
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Issue
 from hls_handler.handlers.handler import PromptLimits
@@ -115,6 +115,16 @@ def test_issue_is_named_if_both_contain_their_quotes() -> None:
     assert HANDLER.comment_variables(FACTS, reply)["same"] == view
     (comment,) = (one for one in HANDLER.plan(OPENED, FACTS, analysis(reply)) if isinstance(one, EnsureComment))
     assert comment.create
+
+
+def test_comment_that_only_names_the_same_issue_asks_for_nothing() -> None:
+    reply = issue_analysis(worth_saying=False, same_as=same(), missing=["The version"])
+    assert HANDLER.comment_variables(FACTS, reply)["checklist"] == ()
+    labels, comment = HANDLER.plan(OPENED, FACTS, analysis(reply))
+    assert isinstance(labels, EnsureLabels)
+    assert "status/needs-info" not in [one.name for one in labels.requested]
+    assert isinstance(comment, EnsureComment)
+    assert comment.state is None
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from hls_handler.errors import StoreUnavailable
 from hls_handler.handlers.reader import StoredSection
@@ -14,6 +15,7 @@ from hls_handler.retrieval.words import question_words
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.storage import Storage
 from hls_handler.store.texts import NewText, document_scope, issue_scope
+from tests.postgres import ON_POSTGRESQL
 from tests.queue.builders import Skew, accept, ignored
 from tests.sqlite import create_database
 
@@ -107,6 +109,16 @@ def test_document_index_is_fresh_for_an_hour(store: Storage, skew: Skew) -> None
     assert index(store) == ("a" * 40, True)
     skew.advance(minutes=61)
     assert index(store) == ("a" * 40, False)
+
+
+@ON_POSTGRESQL
+def test_postgresql_knows_the_number_of_texts_after_a_reading(store: Storage) -> None:
+    """Without statistics, it reads all texts for each word of a question."""
+    store.texts.replace(HERE, [], [NewText(f"{number}.md", "", "nginx") for number in range(250)])
+    save_index(store, "a" * 40)
+    with store.database.reading() as connection:
+        known = connection.execute(text("SELECT reltuples FROM pg_class WHERE relname = 'texts'")).scalar_one()
+    assert known >= 250
 
 
 def test_push_makes_the_document_index_of_its_repository_outdated(store: Storage) -> None:
