@@ -44,9 +44,6 @@ class Documents:
             return
         stored = index.commit
         commit, problem = read_optional(lambda: reader.head_commit(branch), None)
-        if commit is None and not problem:  # the event is from before the branch was renamed
-            self._report(f"the documentation of the repository was not read: there is no branch {branch}")
-            return
         if commit is not None and commit != stored:
             files = reader.files_at(commit)
             is_changed, why = read_optional(lambda: _store_changes(texts, scope, files), True)
