@@ -135,6 +135,7 @@ def _fill(store: Storage, reader: GithubReader, found: WireRepository) -> Docume
         listed |= {str(issue.number) for issue in page}
     closed = before - listed if found.open_issues_count <= MAX_LISTED else set()
     store.texts.replace(scope, closed, ())
+    store.texts.update_statistics()
     return {"stored": _count_stored(store, found), "read": len(listed), "deleted": len(closed)}
 
 

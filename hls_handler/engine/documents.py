@@ -47,6 +47,8 @@ class Documents:
         if commit is not None and commit != stored:
             files = reader.files_at(commit)
             is_changed, why = read_optional(lambda: _store_changes(texts, scope, files), True)
+            if is_changed:
+                texts.update_statistics()
             problem = why or files.no_mirror
             if not problem:
                 stored = commit
@@ -106,4 +108,4 @@ def _store_changes(texts: Texts, scope: str, files: RepositoryFiles) -> bool:
         texts.replace(scope, paths, sections)
         number += len(sections)
     texts.replace(scope, known.keys() - set(chosen), [])
-    return True
+    return bool(changed)

@@ -113,8 +113,14 @@ class Texts:
         with self._database.writing() as connection:
             row = {"repository_id": repository_id, "commit_sha": commit, "checked_at": checked_at}
             connection.execute(save.values(row))
-            if self._database.file is None:
-                # Without statistics, PostgreSQL reads all texts for each word: 18 s after a first reading.
+
+    def update_statistics(self) -> None:
+        """Call this after many texts were stored: without it, a search of PostgreSQL takes up to 18 s until autovacuum.
+
+        Then PostgreSQL reads all texts for each word.
+        """
+        if self._database.file is None:
+            with self._database.writing() as connection:
                 connection.execute(text("ANALYZE texts"))
 
     def versions(self, scope: str) -> Mapping[str, str | None]:
