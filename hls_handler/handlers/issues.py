@@ -167,10 +167,8 @@ class IssueHandler(Handler[IssueFacts]):
         missing = reply.missing if isinstance(reply, IssueAnalysis) else None
         checklist = facts.requests if missing is None else update_requests(facts.requests, missing)
         same = find_same(reply, facts.issue, facts.similar or ())
-        if same and not (is_worth_saying(reply) or facts.summary == "always" or facts.requests):
-            checklist = ()  # the comment only names the older issue
         return {
-            "checklist": checklist,
+            "checklist": () if same and _has_nothing_else(facts, reply) else checklist,
             "labels": list_wanted_labels(reply, facts.labels, facts.offer, facts.unwanted),
             "quoted": list_quoted(reply, facts.documents),
             "same": same,
@@ -199,8 +197,8 @@ class IssueHandler(Handler[IssueFacts]):
         has_summary = facts.summary == "always" and isinstance(shown, IssueAnalysis)
         has_same = shown is not None and find_same(shown, facts.issue, facts.similar or ()) is not None
         create = analysis.worth_saying or has_summary or has_same
-        if has_same and not (analysis.worth_saying or has_summary or facts.requests):
-            checklist = ()  # the comment only names the older issue
+        if shown is not None and has_same and _has_nothing_else(facts, shown):
+            checklist = ()
         is_shown = create or bool(facts.requests)
         needs_info = is_shown and any(not request.answered for request in checklist)
         status = (RequestedLabel(NEEDS_INFO, STATUS),) if needs_info else ()
@@ -209,6 +207,11 @@ class IssueHandler(Handler[IssueFacts]):
         comments = plan_comment(analysis, self.family, create=create)
         state = _REQUESTS.dump_json(checklist).decode() if checklist else None
         return (*labels, *(replace(comment, state=state) for comment in comments))
+
+
+def _has_nothing_else(facts: IssueFacts, reply: Reply) -> bool:
+    """Return True if a comment on the issue would only name an older one."""
+    return not (is_worth_saying(reply) or facts.summary == "always" or facts.requests)
 
 
 def update_requests(requests: Sequence[InformationRequest], missing: Iterable[str]) -> tuple[InformationRequest, ...]:

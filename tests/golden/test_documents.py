@@ -56,7 +56,7 @@ def find_headings(world: World, question: str) -> set[str]:
 
 
 @pytest.mark.parametrize(("kind", "questions", "least"), [("asked", 30, 22), ("kept", 10, 8)])
-def test_the_right_section_is_among_three(world: World, kind: str, questions: int, least: int) -> None:
+def test_the_right_section_is_one_of_three(world: World, kind: str, questions: int, least: int) -> None:
     repository = Repository(186853002, "Codertocat/Hello-World", False, None, "master", None)
     problems: list[str] = []
     Documents(world.store.texts, None, problems.append).update(repository, world.github.reader(repository.full_name))

@@ -34,7 +34,7 @@ def find_candidates(history: RepositoryHistory, new: dict[str, Any]) -> list[int
     return [one.number for one in found[:MAX_SHOWN]]
 
 
-def test_repeated_issue_is_among_three_candidates(history: RepositoryHistory) -> None:
+def test_repeated_issue_is_one_of_three_candidates(history: RepositoryHistory) -> None:
     found = {
         name: sum(pair["same"] in find_candidates(history, pair["new"]) for pair in TRACKER[name])
         for name in ("asked", "kept")
