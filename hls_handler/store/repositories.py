@@ -120,13 +120,12 @@ class StoredHistory:
 
     def similar_issues(self, number: int, title: str, body: str, labels: Collection[str]) -> tuple[StoredIssue, ...]:
         assert self._repository_id is not None
-        found = self._texts.search(issue_scope(self._repository_id), question_words(title, body))
-        older = (one for one in found if int(one.name) < number and one.score >= MIN_SIMILAR)
-        return tuple(
-            StoredIssue(int(one.name), one.score)
-            for one in older
-            if _may_be_same(json.loads(one.version or "[]"), labels)
-        )
+
+        def admits(name: str, stored_labels: str | None) -> bool:
+            return int(name) < number and _may_be_same(json.loads(stored_labels or "[]"), labels)
+
+        found = self._texts.search(issue_scope(self._repository_id), question_words(title, body), admits)
+        return tuple(StoredIssue(int(one.name), one.score) for one in found if one.score >= MIN_SIMILAR)
 
     def has_comment(self, number: int, family: str) -> bool:
         return self._comment(number, family) is not None

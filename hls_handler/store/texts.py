@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 
 from sqlalchemy import Connection, exists, func, literal_column, select, text
 
@@ -21,6 +22,9 @@ MAX_RANKED = 50  # texts with the most words of the question, of which `rate` re
 ROWS_PER_TRANSACTION = 200  # SQLite has one writer, which others wait for
 RANK_CONSTANT = 60  # https://doi.org/10.1145/1571941.1572114
 
+Admits = Callable[[str, str | None], bool]
+"""Returns True if a text with a name and a version may be found."""
+
 _t, _i = texts.c, document_indexes.c
 
 _SQLITE_NUMBERS = text("""
@@ -29,9 +33,13 @@ _SQLITE_NUMBERS = text("""
     GROUP BY asked.key
 """)
 _SQLITE_SCORES = text("""
-    SELECT texts_words.rowid AS id, sum(json_extract(:weights, '$[' || asked.key || ']')) AS score
-    FROM json_each(:queries) asked JOIN texts_words ON texts_words MATCH asked.value
-    GROUP BY texts_words.rowid ORDER BY score DESC, texts_words.rowid LIMIT :most
+    SELECT texts.id, name, version
+    FROM (
+        SELECT texts_words.rowid AS id, sum(json_extract(:weights, '$[' || asked.key || ']')) AS score
+        FROM json_each(:queries) asked JOIN texts_words ON texts_words MATCH asked.value
+        GROUP BY texts_words.rowid
+    ) found JOIN texts ON texts.id = found.id
+    ORDER BY score DESC, texts.id
 """)
 _POSTGRESQL_NUMBERS = text("""
     SELECT asked.position - 1 AS position, count(*) AS number
@@ -41,11 +49,11 @@ _POSTGRESQL_NUMBERS = text("""
     GROUP BY asked.position
 """)
 _POSTGRESQL_SCORES = text("""
-    SELECT texts.id, sum(weight) AS score
+    SELECT texts.id, name, version
     FROM unnest(CAST(:words AS text[]), CAST(:weights AS float8[])) asked(word, weight)
     JOIN texts ON scope = :scope
     AND to_tsvector('simple', scope || ' ' || words) @@ plainto_tsquery('simple', :scope || ' ' || word)
-    GROUP BY texts.id ORDER BY score DESC, texts.id LIMIT :most
+    GROUP BY texts.id ORDER BY sum(weight) DESC, texts.id
 """)
 
 
@@ -168,28 +176,32 @@ class Texts:
         """
         scope = document_scope(repository_id)
         with self._database.reading() as connection:
-            by_words = [one for one in self._search(connection, scope, words) if one.score >= MIN_SCORE]
-            by_meaning = self._load(connection, scope, nearest, {}) if nearest else []
-            fitting = {one.id: one for one in (*by_words, *by_meaning) if not ignored.excludes(one.name)}
+            found = self._search(connection, scope, words, lambda name, _: not ignored.excludes(name))
+            by_words = [one for one in found if one.score >= MIN_SCORE]
+            loaded = self._load(connection, scope, nearest, {}) if nearest else []
+            by_meaning = [one for one in loaded if not ignored.excludes(one.name)]
+            fitting = {one.id: one for one in (*by_words, *by_meaning)}
             if not fitting:
                 return ()
             of_repository = _i.repository_id == repository_id
             commit = connection.execute(select(_i.commit_sha).where(of_repository)).scalar_one_or_none()
-        rankings = [one.id for one in by_words if one.id in fitting], [key for key in nearest if key in fitting]
+        rankings = [one.id for one in by_words], [key for key in nearest if key in fitting]
         best = [fitting[key] for key in _merge_ranks(*rankings)[:MAX_SECTIONS]]
         return tuple(StoredSection(one.name, one.title, one.line, one.end_line, one.text, commit or "") for one in best)
 
-    def search(self, scope: str, words: Sequence[str]) -> tuple[FoundText, ...]:
+    def search(self, scope: str, words: Sequence[str], admits: Admits = lambda *_: True) -> tuple[FoundText, ...]:
         """Return the texts that fit a question, best first; at most 50. `words` are the result of `question_words`."""
         with self._database.reading() as connection:
-            return self._search(connection, scope, words)
+            return self._search(connection, scope, words, admits)
 
-    def _search(self, connection: Connection, scope: str, words: Sequence[str]) -> tuple[FoundText, ...]:
+    def _search(
+        self, connection: Connection, scope: str, words: Sequence[str], admits: Admits
+    ) -> tuple[FoundText, ...]:
         total = connection.execute(select(func.count()).where(_t.scope == scope)).scalar_one()
         if not total or not words:
             return ()
         weights = weigh_words(words, self._count_texts(connection, scope, words), total)
-        chosen = self._choose(connection, scope, weights)
+        chosen = self._choose(connection, scope, weights, admits)
         found = self._load(connection, scope, chosen, weights)
         return tuple(sorted(found, key=lambda one: one.score, reverse=True))
 
@@ -208,14 +220,16 @@ class Texts:
             counted = connection.execute(_POSTGRESQL_NUMBERS, {"scope": scope, "words": list(words)})
         return {words[position]: number for position, number in counted}
 
-    def _choose(self, connection: Connection, scope: str, weights: Mapping[str, float]) -> list[int]:
-        """Return the ids of the texts whose words have the largest sums of weights."""
+    def _choose(self, connection: Connection, scope: str, weights: Mapping[str, float], admits: Admits) -> list[int]:
+        """Return the ids of the admitted texts whose words have the largest sums of weights."""
         words, values = list(weights), list(weights.values())
         if self._database.file is not None:
-            terms = {"queries": _queries(scope, words), "weights": json.dumps(values), "most": MAX_RANKED}
-            return list(connection.execute(_SQLITE_SCORES, terms).scalars())
-        terms = {"scope": scope, "words": words, "weights": values, "most": MAX_RANKED}
-        return list(connection.execute(_POSTGRESQL_SCORES, terms).scalars())
+            terms = {"queries": _queries(scope, words), "weights": json.dumps(values)}
+            found = connection.execute(_SQLITE_SCORES, terms)
+        else:
+            found = connection.execute(_POSTGRESQL_SCORES, {"scope": scope, "words": words, "weights": values})
+        with found:
+            return list(islice((row.id for row in found if admits(row.name, row.version)), MAX_RANKED))
 
 
 def _queries(scope: str, words: Sequence[str]) -> str:

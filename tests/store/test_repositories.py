@@ -142,6 +142,14 @@ def test_similar_issues_are_older_and_share_a_label_if_both_have_labels(store: S
     assert sorted(find_similar(store, lease, 7, "bug")) == [5, 6]
 
 
+def test_newer_issues_and_those_with_other_labels_hide_no_similar_one(store: Storage) -> None:
+    lease = begin(store, "g1", number=7)
+    cli, *copies = [cart(number, "cli", body="Lost: it is empty after login.") for number in range(10, 40)]
+    newer = [replace(one, number=one.number + 50, labels=(Label("bug"),)) for one in copies]
+    save_issues(store, lease, *copies, *newer, replace(cli, number=5, labels=(Label("bug"),)))
+    assert find_similar(store, lease, 50, "bug") == [5]
+
+
 def test_similar_issues_are_found_by_their_newest_text_until_they_are_closed(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
     others = [replace(ISSUE, number=number, title=f"Something {number}", body="Else.") for number in range(60, 70)]

@@ -182,6 +182,12 @@ def test_section_of_an_ignored_file_is_found_neither_by_words_nor_by_meaning(sto
     assert find(store, "e.md", "f.md", question="alpha beta gamma delta", ignored=ignored) == ["b.md", "f.md", "c.md"]
 
 
+def test_copies_in_an_ignored_folder_hide_nothing(store: Storage) -> None:
+    copies = [NewText(f"versions/{number}.md", "", "alpha beta gamma") for number in range(60)]
+    store.texts.replace(HERE, [], [*copies, NewText("docs/a.md", "", "alpha beta"), NewText("b.md", "", "other")])
+    assert find(store, question="alpha beta gamma", ignored=PathFilter(("versions/**",))) == ["docs/a.md"]
+
+
 def test_rule_11_text_of_another_repository_is_never_a_section(store: Storage) -> None:
     store.texts.replace(THERE, [], [NewText("secret.md", "", "nginx")])
     store.texts.replace(HERE, [], [NewText("mine.md", "Mine", "tomcat", 3, 9)])
