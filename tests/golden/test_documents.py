@@ -1,7 +1,6 @@
 """Golden questions about this project's documentation: the sections that are found, and the silence where none answers.
 
-The full-text search finds the right section for 23 of 30 questions and 8 of 10. A change of the documentation may cost
-one of the 23.
+The full-text search finds the right section for 24 of 30 questions and 8 of 10.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def find_headings(world: World, question: str) -> set[str]:
     return {f"{one.path}#{heading}" for one in found for heading in one.title.split(" > ")}
 
 
-@pytest.mark.parametrize(("kind", "questions", "least"), [("asked", 30, 22), ("kept", 10, 8)])
+@pytest.mark.parametrize(("kind", "questions", "least"), [("asked", 30, 24), ("kept", 10, 8)])
 def test_the_right_section_is_one_of_three(world: World, kind: str, questions: int, least: int) -> None:
     repository = Repository(186853002, "Codertocat/Hello-World", False, None, "master", None)
     problems: list[str] = []
