@@ -27,7 +27,7 @@ from hls_handler.errors import SettingsError, StepFailed, with_remedy
 from hls_handler.handlers.similar import MAX_SHOWN, read_candidates
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
-from hls_handler.store.repositories import StoredHistory, text_of_issue
+from hls_handler.store.repositories import text_of_issue
 from hls_handler.store.texts import issue_scope
 from hls_handler.wording import count, is_or_are
 
@@ -99,7 +99,7 @@ def _compare(store: Storage, reader: GithubReader, found: WireRepository, reposi
     issue = reader.issue(number)
     if issue.is_pull_request:
         fail(f"{repository}#{number} is a pull request; only issues are compared")
-    history = StoredHistory(store.database, store.reviews, store.texts, found.id, "")
+    history = store.repositories.history(found.id, "")
     candidates = [
         {
             "number": stored.number,

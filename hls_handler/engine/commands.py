@@ -100,7 +100,7 @@ def find_finding(job: Job, command: Command) -> LedgerEntry | None:
     number = job.lease.number
     if number is None:
         return None
-    ledger = job.store.repositories.history(job.lease, job.bot.login).review(number).ledger
+    ledger = job.store.repositories.history(job.lease.repository_id, job.bot.login).review(number).ledger
     if command.thread is not None:
         return next((entry for entry in ledger if entry.comment_id == command.thread), None)
     return next((entry for entry in ledger if entry.number == command.finding), None)

@@ -77,7 +77,9 @@ class HandlerJob:
                 raise reads_postponed(job.situation.held_until)
             reader = job.context.github.reader(event.repository.full_name, bot=job.bot)
             documents = Documents(job.store.texts, job.context.vectors, report)
-            history = job.store.repositories.history(job.lease, job.bot.login, find_nearest=documents.find_nearest)
+            history = job.store.repositories.history(
+                job.lease.repository_id, job.bot.login, find_nearest=documents.find_nearest
+            )
             if limits.documents:
                 documents.update(event.repository, reader)
             facts = handler.gather(event, reader, history, limits)
@@ -95,7 +97,7 @@ class HandlerJob:
     def _require_needed(self, facts: Any) -> None:
         """Raise `Superseded` if a later stored result makes the facts outdated."""
         job = self._job
-        history = job.store.repositories.history(job.lease, job.bot.login)
+        history = job.store.repositories.history(job.lease.repository_id, job.bot.login)
         reason = job.handler.find_superseded_reason(job.event, facts, history)
         if reason is not None:
             raise Superseded(reason)

@@ -365,7 +365,7 @@ def _find_answer_rule(job: Job, routing_input: RoutingInput) -> Rule | None:
     rule = job.router.route_author_comment(routing_input, job.rule.effective)
     if not isinstance(rule, Rule) or job.lease.number is None:
         return None
-    history = job.store.repositories.history(job.lease, job.bot.login)
+    history = job.store.repositories.history(job.lease.repository_id, job.bot.login)
     return rule if has_open_requests(history, job.lease.number) else None
 
 

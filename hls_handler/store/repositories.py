@@ -160,8 +160,10 @@ class Repositories:
     def __init__(self, database: Database, checkpoints: Checkpoints, reviews: Reviews, texts: Texts) -> None:
         self._database, self._checkpoints, self._reviews, self._texts = database, checkpoints, reviews, texts
 
-    def history(self, lease: Lease, bot_login: str, *, find_nearest: FindNearest | None = None) -> StoredHistory:
-        return StoredHistory(self._database, self._reviews, self._texts, lease.repository_id, bot_login, find_nearest)
+    def history(
+        self, repository_id: int | None, bot_login: str, *, find_nearest: FindNearest | None = None
+    ) -> StoredHistory:
+        return StoredHistory(self._database, self._reviews, self._texts, repository_id, bot_login, find_nearest)
 
     def save(self, lease: Lease, history_update: HistoryUpdate) -> None:
         """Store workflow results and failed steps; delete those that are older than 30 days. Raises `LeaseLost`.

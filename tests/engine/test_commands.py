@@ -314,7 +314,7 @@ def dismissals(world: World) -> list[tuple[str, ...]]:
     """What the next review reads of the findings, in the order of their numbers."""
     lease = world.claim()
     assert lease is not None
-    ledger = world.store.repositories.history(lease, HLS.login).review(2).ledger
+    ledger = world.store.repositories.history(lease.repository_id, HLS.login).review(2).ledger
     return [entry.dismissals for entry in sorted(ledger, key=lambda entry: entry.number)]
 
 

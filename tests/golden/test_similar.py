@@ -26,7 +26,7 @@ def history(store: Storage) -> RepositoryHistory:
         labels = tuple(map(Label, one["labels"]))
         stored = issue(number=one["number"], title=one["title"], body=one["body"], labels=labels)
         store.repositories.save(lease, HistoryUpdate(issue=stored))
-    return store.repositories.history(lease, "hls")
+    return store.repositories.history(lease.repository_id, "hls")
 
 
 def find_candidates(history: RepositoryHistory, new: dict[str, Any]) -> list[int]:

@@ -158,12 +158,12 @@ def test_corrections_returns_one_for_each_issue_newest_first(store: Storage, ske
         skew.advance(minutes=1)
     lease = begin_later(store, "again", 1)
     record_change(store, lease, "question", field="kind", title="Issue 1, renamed")
-    assert store.repositories.history(lease, "hls").issue(1, "issues", most_corrections=6)[1] == (
+    assert store.repositories.history(lease.repository_id, "hls").issue(1, "issues", most_corrections=6)[1] == (
         Correction("kind", "bug", "question", "Issue 1, renamed"),
         Correction("priority", "priority-high", "", "Issue 3"),
         Correction("priority", "priority-high", "", "Issue 2"),
     )
-    assert len(store.repositories.history(lease, "hls").issue(1, "issues", most_corrections=2)[1]) == 2
+    assert len(store.repositories.history(lease.repository_id, "hls").issue(1, "issues", most_corrections=2)[1]) == 2
 
 
 def test_rule_11_corrections_are_separate_by_repository_and_account(store: Storage, skew: Skew) -> None:
@@ -171,8 +171,8 @@ def test_rule_11_corrections_are_separate_by_repository_and_account(store: Stora
     lease = begin_later(store)
     record_change(store, lease, "bug")
     other = begin(store, "g3", number=7, repository_id=2, repository="octo/other")
-    assert store.repositories.history(other, "hls").issue(1, "issues", most_corrections=6)[1] == ()
-    assert store.repositories.history(lease, "somebody").issue(1, "issues", most_corrections=6)[1] == ()
+    assert store.repositories.history(other.repository_id, "hls").issue(1, "issues", most_corrections=6)[1] == ()
+    assert store.repositories.history(lease.repository_id, "somebody").issue(1, "issues", most_corrections=6)[1] == ()
     assert record_change(store, lease, "bug", identity="somebody") == CorrectionResult(0, ())
 
 
@@ -181,7 +181,7 @@ def test_corrections_of_pull_requests_are_counted_but_not_returned(store: Storag
     lease = begin_later(store)
     record_change(store, lease, "bug", pull_request=True)
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
-    assert store.repositories.history(lease, "hls").issue(1, "issues", most_corrections=6)[1] == ()
+    assert store.repositories.history(lease.repository_id, "hls").issue(1, "issues", most_corrections=6)[1] == ()
 
 
 def test_rule_10_title_is_truncated_and_redacted(store: Storage, skew: Skew) -> None:
@@ -189,7 +189,7 @@ def test_rule_10_title_is_truncated_and_redacted(store: Storage, skew: Skew) -> 
     lease = begin_later(store)
     token = "ghp_" + "a1" * 18
     record_change(store, lease, "bug", title=f"Login fails with {token} {'!' * 200}")
-    (correction,) = store.repositories.history(lease, "hls").issue(1, "issues", most_corrections=6)[1]
+    (correction,) = store.repositories.history(lease.repository_id, "hls").issue(1, "issues", most_corrections=6)[1]
     assert token not in correction.title
     assert correction.title.startswith("Login fails with ")
     assert len(correction.title) == 120

@@ -36,7 +36,7 @@ def save(store: Storage, record: ReviewRecord, *, number: int = 7, guid: str = "
 def read(store: Storage, number: int = 7) -> ReviewRecord:
     lease = begin(store, f"read {number}", number=99)
     store.queue.finish(lease, "done", reason="so", took_s=0)
-    return store.repositories.history(lease, BOT).review(number)
+    return store.repositories.history(lease.repository_id, BOT).review(number)
 
 
 def test_record_of_a_review_is_read_back(store: Storage) -> None:

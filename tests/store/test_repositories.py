@@ -25,7 +25,7 @@ def test_failures_of_a_workflow_are_returned_newest_first(store: Storage, skew: 
     skew.advance(seconds=10)
     later = replace(FAILED, run_id=71, branch="mona:fix", head_sha="bbb")
     store.repositories.save(lease, HistoryUpdate((later, replace(FAILED, workflow_id=6, run_id=72))))
-    history = store.repositories.history(lease, "hls")
+    history = store.repositories.history(lease.repository_id, "hls")
     assert history.failures(5, days=30) == (later, FAILED)
     assert [failure.run_id for failure in history.failures(6, days=30)] == [72]
 
@@ -34,7 +34,7 @@ def test_failure_saved_twice_is_stored_once(store: Storage) -> None:
     lease = begin(store, "g1", number=None)
     store.repositories.save(lease, HistoryUpdate((FAILED,)))
     store.repositories.save(lease, HistoryUpdate((FAILED, replace(FAILED, step="Run ruff"))))
-    found = store.repositories.history(lease, "hls").failures(5, days=30)
+    found = store.repositories.history(lease.repository_id, "hls").failures(5, days=30)
     assert sorted(failure.step for failure in found) == ["Run pytest", "Run ruff"]
 
 
@@ -42,27 +42,27 @@ def test_failures_expire_after_a_month(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1", number=None)
     store.repositories.save(lease, HistoryUpdate((FAILED,)))
     skew.advance(days=29)
-    assert store.repositories.history(lease, "hls").failures(5, days=28) == ()
-    assert store.repositories.history(lease, "hls").failures(5, days=30) == (FAILED,)
+    assert store.repositories.history(lease.repository_id, "hls").failures(5, days=28) == ()
+    assert store.repositories.history(lease.repository_id, "hls").failures(5, days=30) == (FAILED,)
     skew.advance(days=2)
-    assert store.repositories.history(lease, "hls").failures(5, days=365) == ()
+    assert store.repositories.history(lease.repository_id, "hls").failures(5, days=365) == ()
 
 
 def test_failures_are_separate_by_repository(store: Storage) -> None:
     store.repositories.save(begin(store, "g1", number=None), HistoryUpdate((FAILED,)))
     other = begin(store, "g2", number=None, repository_id=2, repository="octo/other")
-    assert store.repositories.history(other, "hls").failures(5, days=30) == ()
+    assert store.repositories.history(other.repository_id, "hls").failures(5, days=30) == ()
 
 
 def test_has_comment_depends_on_conversation_family_and_account(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
-    history = store.repositories.history(lease, "hls")
+    history = store.repositories.history(lease.repository_id, "hls")
     assert not history.has_comment(7, "onboarding")
     open_history(store, lease, "hls").store_comment("onboarding", StoredComment(900, "digest"))
     assert history.has_comment(7, "onboarding")
     assert not history.has_comment(8, "onboarding")
     assert not history.has_comment(7, "issues")
-    assert not store.repositories.history(lease, "other").has_comment(7, "onboarding")
+    assert not store.repositories.history(lease.repository_id, "other").has_comment(7, "onboarding")
 
 
 RESULT = RunResult(5, "push", "main", run_id=70, run_number=41, attempt=1, passed=False, head_sha="aaa")
@@ -74,10 +74,14 @@ def test_run_results_are_returned_by_run_and_attempt(store: Storage, skew: Skew)
     store.repositories.save(lease, HistoryUpdate(ends=(rerun,)))
     skew.advance(seconds=10)
     store.repositories.save(lease, HistoryUpdate(ends=(RESULT, replace(RESULT, run_id=71, run_number=42), rerun)))
-    assert [end.order for end in store.repositories.history(lease, "hls").ends(5)] == [(42, 1), (41, 2), (41, 1)]
-    assert store.repositories.history(lease, "hls").ends(6) == ()
+    assert [end.order for end in store.repositories.history(lease.repository_id, "hls").ends(5)] == [
+        (42, 1),
+        (41, 2),
+        (41, 1),
+    ]
+    assert store.repositories.history(lease.repository_id, "hls").ends(6) == ()
     skew.advance(days=31)
-    assert store.repositories.history(lease, "hls").ends(5) == ()
+    assert store.repositories.history(lease.repository_id, "hls").ends(5) == ()
 
 
 def test_of_conversation_includes_deliveries_posted_there(store: Storage) -> None:
@@ -129,7 +133,7 @@ def save_issues(store: Storage, lease: Lease, *issues: Issue, closed: tuple[int,
 
 
 def find_similar(store: Storage, lease: Lease, number: int, *labels: str) -> list[int]:
-    history = store.repositories.history(lease, "hls")
+    history = store.repositories.history(lease.repository_id, "hls")
     return [one.number for one in history.similar_issues(number, "Cart lost", "It is empty after login", labels)]
 
 
