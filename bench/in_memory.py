@@ -138,7 +138,7 @@ class InMemory:
 
 
 class InMemoryRepositories:
-    def history(self, _lease: Lease, bot_login: str, **_documents: object) -> EmptyHistory:
+    def history(self, _repository_id: int | None, bot_login: str, **_documents: object) -> EmptyHistory:
         return EmptyHistory(bot_login)
 
     def save(self, _lease: Lease, _history_update: HistoryUpdate) -> None:
