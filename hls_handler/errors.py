@@ -87,13 +87,24 @@ class Postponed(HlsError):
     """The delivery is postponed; nothing failed, and no attempt is counted.
 
     `at` is the time of the next attempt: aware UTC, by the database's clock. `waiting_for` is "claude" if the limit
-    claude.calls_per_hour is reached, else None. `/health` reports "claude" as a problem.
+    claude.calls_per_hour is reached or a budget is used up, else None. `/health` reports "claude" as a problem.
     """
 
     def __init__(self, message: str, *, at: datetime, waiting_for: Dependency | None = None) -> None:
         super().__init__(message)
         self.at = at
         self.waiting_for: Dependency | None = waiting_for
+
+
+class BudgetUsedUp(Postponed):
+    """The next call to Claude may cost more than a budget of `budgets` leaves; `at` is when its next period begins.
+
+    `is_first` is True for the first refusal of the budget on this day.
+    """
+
+    def __init__(self, message: str, *, at: datetime, waiting_for: Dependency | None, is_first: bool) -> None:
+        super().__init__(message, at=at, waiting_for=waiting_for)
+        self.is_first = is_first
 
 
 class TokenReplaced(Postponed):
@@ -108,13 +119,14 @@ class ConversationIgnored(Superseded):
     """The issue or pull request is not to be processed, as GitHub or the database shows it now.
 
     `kind` is an `IgnoredKind`: a person locked it or gave the command /stop, its title or a label asks HLS to skip it,
-    a bot opened it that the settings do not include, or it was processed too often (`limits.thread_runs_per_hour`).
+    a bot opened it that the settings do not include, it was processed too often (`limits.thread_runs_per_hour`), or
+    `budgets` leave nothing for it.
     """
 
     def __init__(
         self,
         message: str,
-        kind: Literal["conversation locked", "asked to skip", "other bot", "stopped", "too many runs"],
+        kind: Literal["conversation locked", "asked to skip", "other bot", "stopped", "too many runs", "over budget"],
     ) -> None:
         super().__init__(message)
         self.kind = kind

@@ -21,6 +21,7 @@ from hls_handler.queue.locks import Locks
 from hls_handler.queue.pauses import Pauses
 from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.store.analyses import Analyses
+from hls_handler.store.budgets import Budgets
 from hls_handler.store.calls import ClaudeCalls
 from hls_handler.store.catch_up import CatchUpStore
 from hls_handler.store.commit_checks import CommitChecks
@@ -70,6 +71,7 @@ class Storage:
         self.calls: Final = ClaudeCalls(
             database, checkpoints, self.rate_limiter, self.reply_cache, self.prompt_versions
         )
+        self.budgets: Final = Budgets(database)
         self.interruptions: Final = Interruptions(database, checkpoints, self.calls)
         self.conversations: Final = Conversations(database)
         self.commit_checks: Final = CommitChecks(database, checkpoints)

@@ -20,6 +20,7 @@ from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.settings.effective import RepositoryTable, find_unneeded_permissions
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.store.budgets import list_budgets
 from hls_handler.store.calls import CLAUDE_RATE_LIMIT
 from hls_handler.store.statistics import Deliveries, Statistics
 from hls_handler.wording import count, is_or_are
@@ -87,7 +88,7 @@ def make_checks(
             if not health.worked_in_use("claude"):
                 raise
             lifecycle = "unlisted"
-        metrics = {"model": settings.claude.model, "model_lifecycle": lifecycle}
+        metrics = {"model": settings.claude.model, "model_lifecycle": lifecycle, **_check_budgets(store, settings)}
         _check_slots(store.rate_limiter, "claude", "or raise claude.requests_per_second", metrics)
         return metrics
 
@@ -102,6 +103,30 @@ def make_checks(
             proves_use=True,
         ),
     ]
+
+
+def _check_budgets(store: Storage, settings: Settings) -> Mapping[str, object]:
+    """Return the state of the budgets for `/health`. Raises `DependencyDown` if one refused a call today."""
+    states = store.budgets.states(list_budgets(settings))
+    refusing = store.budgets.find_refusing([state.budget for state in states])
+    problems = [state.describe() for state in states if state.budget in refusing]
+    if problems:
+        remedy = "wait, or raise the setting that the message names"
+        message = f"calls to Claude did not fit a budget today: {'; '.join(problems)}"
+        raise DependencyDown(message, dependency="claude", remedy=remedy)
+    if not states:
+        return {}
+    return {
+        "budgets": [
+            {
+                "name": state.budget.name,
+                "period": state.budget.period,
+                "limit_usd": state.budget.limit_usd,
+                "left_usd": state.left_micro_usd / 1_000_000,
+            }
+            for state in states
+        ]
+    }
 
 
 LONG_WAIT_S = 60.0  # for a slot of a rate limit, after which /health names it

@@ -7,6 +7,7 @@ https://docs.github.com/en/rest/commits/statuses
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from pydantic import AliasPath, BaseModel, Field
@@ -27,6 +28,7 @@ TRUNCATION_NOTE = "*The middle of this summary was left out: GitHub shows 65,535
 MAX_PAGES = 10  # of the check runs of a commit that have our name
 
 IN_PROGRESS = "The review is in progress"
+WAITS = "The budget for Claude is used up, so the review waits"
 STATES: Mapping[Conclusion, str] = {
     "success": "success",
     "failure": "failure",
@@ -52,14 +54,17 @@ class GithubChecks:
         self._api, self._base, self._guard = api, repository_path(repository), guard
         self._uses_check_runs = uses_check_runs
 
-    def begin(self, check: CommitCheck) -> WrittenCheck:
+    def begin(self, check: CommitCheck, *, waits_until: datetime | None = None) -> WrittenCheck:
+        """Show the check in progress. With `waits_until`, say that the budget allows no call before that time."""
+        title = IN_PROGRESS if waits_until is None else f"{WAITS} until {waits_until:%Y-%m-%d %H:%M} UTC"
         if not self._uses_check_runs:
-            return self._set_status(check.commit, "pending", IN_PROGRESS)
+            return self._set_status(check.commit, "pending", title)
+        output = {"title": title, "summary": "The result appears here when the review has ended."}
         found = self._find(check)
-        if found is not None:
-            return WrittenCheck(found.id, found.html_url)
-        output = {"title": IN_PROGRESS, "summary": "The result appears here when the review has ended."}
-        return self._create(check, {"status": "in_progress", "output": output})
+        if found is None:
+            return self._create(check, {"status": "in_progress", "output": output})
+        written = WrittenCheck(found.id, found.html_url)
+        return written if waits_until is None else self._update(written, {"output": output})
 
     def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck:
         """End the check, which need not have begun. To repeat the call has no further effect."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
 from markupsafe import Markup
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
@@ -28,6 +29,7 @@ from hls_handler.errors import StoreUnavailable
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.queue.pauses import describe_pause
 from hls_handler.storage import Storage
+from hls_handler.store.budgets import list_budgets
 from hls_handler.store.calls import SUCCESS, UNFINISHED
 from hls_handler.store.periods import Period, PeriodName, latest_period, percentile
 from hls_handler.store.search import DeliverySearch
@@ -154,8 +156,9 @@ class OverviewPage:
         name = OverviewQuery.parse(request.query_params).period
         try:
             overview = await self._overviews.get(name)
+            budgets = await run_in_threadpool(self._store.budgets.states, list_budgets(self._frame.settings))
         except StoreUnavailable:
-            overview = None
+            overview, budgets = None, ()
         components = self._health.snapshot().components
         problems = list_problems(components, overview, f"in the last {PERIOD_TITLES[name]}")
         good = {one: components[one].state for one in components.keys() - {problem.component for problem in problems}}
@@ -173,6 +176,7 @@ class OverviewPage:
             now=datetime.fromtimestamp(self._now(), UTC),
             top=TOP,
             calls_per_hour=self._frame.settings.claude.calls_per_hour,
+            budgets=budgets,
             concurrency=self._frame.settings.limits.concurrency,
         )
 

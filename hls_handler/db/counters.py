@@ -26,7 +26,10 @@ CAUGHT_UP_TO, CATCH_UP_BEGAN = "caught_up_to", "catch_up_lease"
 
 Earlier versions stored the end of a lease under the second name."""
 
-NO_COUNTS = (LAST_WEBHOOK, CAUGHT_UP_TO, CATCH_UP_BEGAN, "webhook_expected_since")
+BUDGET_REFUSAL = "budget_refusal"
+"""A name in the table `counters`: ends of days (ms) on which a budget, its label, refused a call."""
+
+NO_COUNTS = (LAST_WEBHOOK, CAUGHT_UP_TO, CATCH_UP_BEGAN, BUDGET_REFUSAL, "webhook_expected_since")
 """Names in the table `counters` whose values are no counts. Only earlier versions stored the last one."""
 
 HOURLY = frozenset(
@@ -37,6 +40,7 @@ HOURLY = frozenset(
         "event",
         "github_requests",
         "outcome",
+        "outsider_cost_micro_usd",
         "processing_le",
         "rejected",
         "reply_cache",

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from hls_handler.actions import (
@@ -76,7 +77,7 @@ class Writer(Protocol):
 class Checks(Protocol):
     """Writes of checks on commits of one repository; `clients.checks.GithubChecks` implements it."""
 
-    def begin(self, check: CommitCheck) -> WrittenCheck: ...
+    def begin(self, check: CommitCheck, *, waits_until: datetime | None = None) -> WrittenCheck: ...
 
     def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck: ...
 

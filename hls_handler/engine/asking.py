@@ -33,7 +33,16 @@ from hls_handler.clients.claude import cost_of_output
 from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.job import ASK, Codec, Job, decode_reply, encode_reply
-from hls_handler.errors import BudgetExceeded, DependencyDown, LeaseLost, Permanent, PromptError, StepFailed
+from hls_handler.errors import (
+    BudgetExceeded,
+    BudgetUsedUp,
+    ConversationIgnored,
+    DependencyDown,
+    LeaseLost,
+    Permanent,
+    PromptError,
+    StepFailed,
+)
 from hls_handler.events import Event
 from hls_handler.handlers.asking import VERIFY_PROMPT, Answers, Asking
 from hls_handler.handlers.changed_files import find_unshown
@@ -53,6 +62,7 @@ from hls_handler.queue.checkpoints import ANALYSED
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Claude, Settings
+from hls_handler.store.budgets import list_budgets
 from hls_handler.store.calls import ESTIMATED, FAILED, UNAVAILABLE, ReviewBudget, StartedCall
 from hls_handler.store.reply_cache import CacheKey
 from hls_handler.tracing import annotate, span
@@ -80,6 +90,8 @@ CONTEXT_VARIABLES = ("guidance", "linked_issues")
 
 UNANSWERED = Codec("unanswered", 1, TypeAdapter(str))
 """Checkpoint of a call of several that got no usable reply: the reason."""
+PERMISSION = Codec("permission", 1, TypeAdapter(str))
+"""The sender's permission on the repository."""
 UNVERIFIED = Codec("unverified", 1, TypeAdapter(str))
 """Why the findings were not verified; "" if a later attempt verified them."""
 
@@ -181,23 +193,35 @@ def _call(
     if cached is not None:
         return cached
     review = find_review_budget(job.event, job.config.settings, job.rule.effective)
-    call = job.wait_in_place(
-        lambda: store.calls.begin(
-            job.lease,
-            index=index,
-            prompt_id=rendered.prompt.id,
-            model=estimate.model,
-            estimate=estimate,
-            requests_per_second=claude.requests_per_second,
-            calls_per_hour=claude.calls_per_hour,
-            review=review if index < FIRST_SHADOW_STEP else None,
-            is_cache_miss=cache_key is not None,
-            request_digest=digest,
-            sources=sources,
-            changes=job.pending.take(),
-            check=job.check_newest() if index < FIRST_SHADOW_STEP else None,
+    outsider = _find_outsider(job)
+    try:
+        call = job.wait_in_place(
+            lambda: store.calls.begin(
+                job.lease,
+                index=index,
+                prompt_id=rendered.prompt.id,
+                model=estimate.model,
+                estimate=estimate,
+                requests_per_second=claude.requests_per_second,
+                calls_per_hour=claude.calls_per_hour,
+                review=review if index < FIRST_SHADOW_STEP else None,
+                budgets=list_budgets(job.config.settings, job.event.repository.full_name, outsider),
+                outsider=outsider,
+                is_cache_miss=cache_key is not None,
+                request_digest=digest,
+                sources=sources,
+                changes=job.pending.take(),
+                check=job.check_newest() if index < FIRST_SHADOW_STEP else None,
+            )
         )
-    )
+    except BudgetUsedUp as exc:
+        if exc.is_first:
+            log.warning("a budget is used up", extra={"reason": str(exc), "until": exc.at.isoformat()})
+        if index >= FIRST_SHADOW_STEP or job.config.settings.budgets.exceeded == "wait":
+            raise
+        if job.event.name == "pull_request":  # the replies so far count, and the check names what was not reviewed
+            raise BudgetExceeded(str(exc)) from exc
+        raise ConversationIgnored(str(exc), "over budget") from exc
     try:
         job.context.leases.require(job.lease)  # do not pay for a reply that another worker would discard
     except LeaseLost as exc:
@@ -215,6 +239,16 @@ def _call(
         stored_as = None if answer.lost or _is_later_review(job, rendered.prompt, variables) else cache_key
         return _end_valid(job, call, rendered.prompt, answer, index=index, cache_key=stored_as)
     return _end_unusable(job, call, answer, index=index, correction=correction)
+
+
+def _find_outsider(job: Job) -> str | None:
+    """Return the sender's login if it has no write permission and settings limit the cost of its events; else None."""
+    limits, login = job.config.settings.budgets.outsiders, job.event.sender.login
+    if limits.day_usd is None and limits.month_usd is None:
+        return None
+    reader = job.context.github.reader(job.event.repository.full_name)
+    permission = job.run_step(PERMISSION, 0, lambda: reader.permission(login))
+    return None if permission in ("admin", "write") else login
 
 
 def _end_failed(job: Job, call: StartedCall, error: StepFailed) -> None:

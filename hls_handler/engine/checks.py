@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hls_handler.actions import CommitCheck, Conclusion, EnsureCheck, Outcome, WrittenCheck
 from hls_handler.analysis import Receipt
@@ -60,15 +60,18 @@ def plan_check(job: Job) -> None:
     job.store.commit_checks.plan(job.lease, event.pull_request.head_sha)
 
 
-def begin_check(job: Job, commit: str) -> None:
-    """Show the check in progress, unless an earlier attempt did. If GitHub rejects it, the delivery goes on without."""
+def begin_check(job: Job, commit: str, *, waits_until: datetime | None = None) -> None:
+    """Show the check in progress, unless an earlier attempt did. If GitHub rejects it, the delivery goes on without.
+
+    With `waits_until`, the check says that the budget allows no call before that time.
+    """
     if job.rule.effective.features.dry_run:
         return
     check = job.store.commit_checks.begin(job.lease, commit, changes=job.pending.take())
-    if not check.is_shown and check.rejected is None:
+    if (waits_until is not None or not check.is_shown) and check.rejected is None:
         if not check.is_new:  # a new one is only written, for which no slot is granted during a hold
             job.require_reads_allowed()
-        _write(job, check, lambda checks: checks.begin(check))
+        _write(job, check, lambda checks: checks.begin(check, waits_until=waits_until))
 
 
 def ensure_check(job: Job, action: EnsureCheck) -> Outcome:

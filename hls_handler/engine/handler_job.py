@@ -19,7 +19,7 @@ from hls_handler.engine.documents import Documents
 from hls_handler.engine.job import ASK, Codec, Job, Part, facts_codec, reads_postponed
 from hls_handler.engine.posting import Posting, is_check_ended, post, post_without_reply, store_unposted
 from hls_handler.engine.shadow import prompt_result, run_shadow
-from hls_handler.errors import ConversationIgnored, Permanent, Superseded
+from hls_handler.errors import BudgetUsedUp, ConversationIgnored, Permanent, Superseded
 from hls_handler.events import Event
 from hls_handler.handlers.asking import Answers
 from hls_handler.handlers.handler import check_conversation
@@ -51,6 +51,7 @@ class HandlerJob:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._conversation: Conversation | None = None
+        self._check_commit: str | None = None  # whose check is in progress
         self.part: Part = "analysis"  # that fails if an error is raised now
         self.calls: Sequence[CallRow] | None = None  # of the delivery; None: not read since the last call
 
@@ -133,9 +134,15 @@ class HandlerJob:
     def begin_check(self, commit: str) -> None:
         if not is_check_ended(self._job):
             begin_check(self._job, commit)
+            self._check_commit = commit
 
     def ask(self, facts: Any) -> Answers:
-        return ask(self._job, facts)
+        try:
+            return ask(self._job, facts)
+        except BudgetUsedUp as exc:
+            if self._check_commit is not None:
+                begin_check(self._job, self._check_commit, waits_until=exc.at)
+            raise
 
     def render(self, answered: Answers) -> Analysis:
         return self._with_receipt(render_replies(self._job.config.library, self._job.handler, answered, self._key))

@@ -35,6 +35,7 @@ IgnoredKind = Literal[
     "app installation",
     "not a label of HLS",
     "too many runs",
+    "over budget",
     "stopped",
     "no permission",
 ]

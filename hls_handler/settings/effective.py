@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from typing import Any, Literal, TypeVar, get_args
@@ -110,10 +110,9 @@ class RepositoryTable:
 
     def __init__(self, settings: Settings) -> None:
         ranked = sorted(enumerate(settings.repositories), key=lambda item: _specificity(item[1].name), reverse=True)
-        # One pattern for the owner and one for the repository, so that `*` does not match the slash.
-        names = [[re.compile(translate(part)) for part in entry.name.lower().split("/")] for _, entry in ranked]
+        matchers = [name_matcher(entry.name) for _, entry in ranked]
         effective = [_build_effective(settings, index, entry) for index, entry in ranked]
-        self._entries = tuple(zip(names, effective, strict=True))
+        self._entries = tuple(zip(matchers, effective, strict=True))
         self._found: dict[str, EffectiveSettings | None] = {}
 
     def find(self, full_name: str) -> EffectiveSettings | None:
@@ -131,8 +130,7 @@ class RepositoryTable:
 
     def find_all(self, full_name: str) -> tuple[EffectiveSettings, ...]:
         """Return the settings of every entry that matches "owner/repo", the most specific entry first."""
-        parts = full_name.lower().split("/")
-        return tuple(effective for patterns, effective in self._entries if _name_matches(patterns, parts))
+        return tuple(effective for matches, effective in self._entries if matches(full_name))
 
 
 def is_pattern(name: str) -> bool:
@@ -145,8 +143,16 @@ def find_unneeded_permissions(table: RepositoryTable) -> frozenset[str]:
     return frozenset() if any(one.enabled and one.review.check for one in table.all()) else frozenset({"checks"})
 
 
-def _name_matches(patterns: Sequence[re.Pattern[str]], parts: Sequence[str]) -> bool:
-    return len(patterns) == len(parts) and all(glob.match(part) for glob, part in zip(patterns, parts, strict=True))
+def name_matcher(name: str) -> Callable[[str], bool]:
+    """Return a function that returns True for each "owner/repo" that a name or glob matches, ignoring case."""
+    # One pattern for the owner and one for the repository, so that `*` does not match the slash.
+    patterns = [re.compile(translate(part)) for part in name.lower().split("/")]
+
+    def matches(full_name: str) -> bool:
+        parts = full_name.lower().split("/")
+        return len(patterns) == len(parts) and all(glob.match(part) for glob, part in zip(patterns, parts, strict=True))
+
+    return matches
 
 
 def _specificity(pattern: str) -> tuple[bool, int]:

@@ -206,6 +206,26 @@ class Storage(Section):
     )
 
 
+class Budget(Section):
+    day_usd: Usd | None = Field(None, description="most that calls to Claude of one day (UTC) may cost")
+    month_usd: Usd | None = Field(None, description="most that calls to Claude of one month (UTC) may cost")
+
+
+class RepositoryBudget(Budget):
+    name: RepositoryName = Field(description="owner/repo, or a glob, whose repositories share the budget")
+
+
+class Budgets(Section):
+    total: Budget = Field(default_factory=Budget, description="for everything")
+    repositories: tuple[RepositoryBudget, ...] = Field((), min_length=1, description="for repositories")
+    outsiders: Budget = Field(
+        default_factory=Budget, description="for each account without write permission to the repository"
+    )
+    exceeded: Literal["wait", "ignore"] = Field(
+        "wait", description="what deliveries do whose next call does not fit: wait for the next day or month, or end"
+    )
+
+
 DEFAULT_FOLDERS = (Path("prompts"), Path("shipped"))
 
 
@@ -541,6 +561,7 @@ class Settings(Section):
     github: Github
     claude: Claude
     repositories: tuple[Repository, ...] = Field(min_length=1)
+    budgets: Budgets = Field(default_factory=lambda: Budgets())
     storage: Storage = Field(default_factory=lambda: Storage())
     prompts: Prompts = Field(default_factory=lambda: Prompts())
     limits: Limits = Field(default_factory=lambda: Limits())

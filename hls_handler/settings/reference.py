@@ -36,7 +36,7 @@ REQUIRED, UNSET = "required", "unset"
 _UNITS = (
     (re.compile(r"_s$|seconds_between"), "of seconds"),
     (re.compile(r"_h$"), "of hours"),
-    (re.compile(r"^max_usd"), "of US dollars"),
+    (re.compile(r"^max_usd|_usd$"), "of US dollars"),
     (re.compile(r"_bytes$"), "of bytes"),
     (re.compile(r"_tokens$"), "of tokens"),
     (re.compile(r"_per_second$"), "a second"),

@@ -32,11 +32,12 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, calls, deleted_calls, deleted_review_calls, deliveries, slots
 from hls_handler.db.values import HOUR_MS, from_ms, from_row
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease
-from hls_handler.errors import BudgetExceeded, Postponed
+from hls_handler.errors import BudgetExceeded, BudgetUsedUp, Postponed
 from hls_handler.prompting.prompt import PromptSources
 from hls_handler.queue.checkpoints import DELIVERY_ID, Change, Checkpoints, LeaseCheck, prepare
 from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import RateLimiter
+from hls_handler.store.budgets import OUTSIDER_COST, Budget, note_refusal, read_state
 from hls_handler.store.prompt_versions import PromptVersions
 from hls_handler.store.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED, CachedReply, CacheKey, ReplyCache
 from hls_handler.wording import count
@@ -111,6 +112,7 @@ class StartedCall:
     id: int
     started_at: int  # ms
     columns: Mapping[str, object] = field(compare=False)  # of its row
+    outsider: str | None = None  # the account whose budget counts it
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +258,8 @@ class ClaudeCalls:
         calls_per_hour: int,
         estimate: Usage | None = None,
         review: ReviewBudget | None = None,
+        budgets: Sequence[Budget] = (),
+        outsider: str | None = None,
         is_cache_miss: bool = False,
         request_digest: bytes | None = None,
         sources: PromptSources | None = None,
@@ -268,8 +272,9 @@ class ClaudeCalls:
         `LeaseLost`. With `is_cache_miss`, the call is counted as a question that the cache of replies did not answer.
         `sources` are stored as the prompt's version, if it is the first use of it.
 
-        Raises `Postponed` if the rate limit or the hourly budget does not allow the call yet, and `BudgetExceeded` if
-        the estimate does not fit what is left of `review`; the changes are stored even then. The hourly budget counts
+        Raises `Postponed` if the rate limit or the hourly budget does not allow the call yet, `BudgetUsedUp` if the
+        estimate does not fit one of `budgets`, and `BudgetExceeded` if it does not fit what is left of `review`; the
+        changes are stored even then. `outsider` is the account whose budget counts the call. The hourly budget counts
         the calls of the last hour, except calls that Claude did not accept. Since the estimate counts for the review
         budget from now on, parallel workers cannot exceed it together. An unknown price counts as 0.
         """
@@ -280,6 +285,7 @@ class ClaudeCalls:
             error: Postponed | BudgetExceeded | None
             error = self._check_review_budget(connection, row_id, lease, review, estimate)
             error = error or self._check_budget(connection, row_id, calls_per_hour, now)
+            error = error or self._check_budgets(connection, budgets, estimate, now)
             if error is None:
                 interval_s = 1 / requests_per_second
                 slot = self._rate_limiter.use_slot(connection, row_id, CLAUDE_RATE_LIMIT, interval_s, locked, now)
@@ -300,8 +306,9 @@ class ClaudeCalls:
                     self._prompt_versions.keep(connection, prompt_id, sources)
                 call_id, started_at = connection.execute(self._begin, call).one()
                 misses = {CACHE_MISS: 1} if is_cache_miss else {}
-                self._checkpoints.counters.add(connection, _count_call(call, UNFINISHED, lease) | misses, at=started_at)
-                return StartedCall(call_id, started_at, call)
+                counts = _count_call(call, UNFINISHED, lease, outsider)
+                self._checkpoints.counters.add(connection, counts | misses, at=started_at)
+                return StartedCall(call_id, started_at, call, outsider)
         raise error
 
     def end(
@@ -341,8 +348,8 @@ class ClaudeCalls:
                     connection.execute(self._save_analysis, analysis)
                     if cache_key is not None:
                         self._reply_cache.store(connection, cache_key, reply)
-                counts = Counter(_count_call({**call.columns, **columns}, outcome, lease))
-                counts.subtract(_count_call(call.columns, UNFINISHED, lease))
+                counts = Counter(_count_call({**call.columns, **columns}, outcome, lease, call.outsider))
+                counts.subtract(_count_call(call.columns, UNFINISHED, lease, call.outsider))
                 changed = {key: number for key, number in counts.items() if number}
                 self._checkpoints.counters.add(connection, changed, at=call.started_at)
         if needs_lease and row_id is None:
@@ -439,6 +446,20 @@ class ClaudeCalls:
                 )
         return None
 
+    def _check_budgets(
+        self, connection: Connection, budgets: Sequence[Budget], estimate: Usage | None, now: int
+    ) -> BudgetUsedUp | None:
+        needed = (_usage_columns(estimate)["cost_micro_usd"] if estimate is not None else None) or 0
+        for state in (read_state(connection, budget, now) for budget in budgets):
+            if state.left_micro_usd < max(needed, 1):
+                return BudgetUsedUp(
+                    f"a budget allows no further call: {state.describe()}, and this call needs up to {_usd(needed)}",
+                    at=state.ends_at,
+                    waiting_for=None if state.budget.counter == OUTSIDER_COST else "claude",
+                    is_first=note_refusal(self._checkpoints.counters, connection, state.budget, now),
+                )
+        return None
+
     def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
         terms = {"now": now, "of_delivery": row_id}
         recent, has_reserved = connection.execute(_BUDGET_STATE, terms).one()
@@ -510,7 +531,9 @@ def _usage_columns(usage: Usage) -> dict[str, int | None]:
     return {**{name: getattr(usage, name) for name in TOKENS}, "cost_micro_usd": cost}
 
 
-def _count_call(call: Mapping[str, Any], outcome: str, lease: Lease) -> dict[tuple[str, str], int]:
+def _count_call(
+    call: Mapping[str, Any], outcome: str, lease: Lease, outsider: str | None
+) -> dict[tuple[str, str], int]:
     prompt_id, cost = call["prompt_id"], call.get("cost_micro_usd") or 0
     counts = {("prompt_calls", prompt_id): 1, ("claude_calls", outcome): 1}
     if call["step_index"] >= FIRST_SHADOW_STEP:
@@ -519,4 +542,6 @@ def _count_call(call: Mapping[str, Any], outcome: str, lease: Lease) -> dict[tup
     counts |= {("cost_micro_usd", ""): cost, ("prompt_cost_micro_usd", prompt_id): cost}
     if lease.repository is not None:
         counts["repository_cost_micro_usd", lease.repository] = cost
+    if outsider is not None:
+        counts[OUTSIDER_COST, outsider] = cost
     return {key: number for key, number in counts.items() if number}

@@ -10,20 +10,22 @@ from typing import Any, cast
 
 import pytest
 
+from hls_handler.analysis import Usage
 from hls_handler.background.checks import ConnectionReport, IdentityClient, find_overdue, make_checks
 from hls_handler.background.threads import Check, ProblemFound, run_checks
 from hls_handler.clients.identity import Identity
 from hls_handler.engine.active_config import ActiveConfig, BotAccount, ConfigReloader
 from hls_handler.engine.health import Component, ComponentHealth, Health
-from hls_handler.errors import DependencyDown, ModelNotFound
+from hls_handler.errors import BudgetUsedUp, DependencyDown, ModelNotFound
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.store.budgets import list_budgets
 from tests.engine.fakes import CLAUDE_DOWN, HLS, FakeGithub
 from tests.engine.world import NOON, MakeWorld, World
-from tests.queue.builders import ignored
+from tests.queue.builders import ignored, start_call
 from tests.settings.files import SMALLEST, VARIABLES, load
 
 
@@ -120,6 +122,27 @@ def test_wait_for_a_rate_limit_is_a_problem_that_names_its_end(
     with pytest.raises(ProblemFound, match=expected) as problem:
         checks_of(world, tmp_path)[component].run()
     assert problem.value.remedy == remedy
+
+
+def test_budgets_are_shown_and_a_refusal_of_today_is_a_problem(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world()
+    text = f"{SMALLEST}budgets: {{total: {{day_usd: 0.06}}, repositories: [{{name: a/b, month_usd: 9}}]}}\n"
+    check = checks_of(world, tmp_path, text=text)["claude"]
+    assert (check.run() or {})["budgets"] == [
+        {"name": "all repositories", "period": "day", "limit_usd": 0.06, "left_usd": 0.06},
+        {"name": "a/b", "period": "month", "limit_usd": 9.0, "left_usd": 9.0},
+    ]
+    world.accept()
+    lease = world.claim()
+    assert lease is not None
+    budgets = list_budgets(load(tmp_path, text), "a/b")
+    estimate = Usage("claude-haiku-5-5", cost_usd=0.05)
+    start_call(world.store, lease, estimate=estimate, budgets=budgets)
+    with pytest.raises(BudgetUsedUp):
+        start_call(world.store, lease, estimate=estimate, budgets=budgets)
+    with pytest.raises(DependencyDown, match=r"0\.0600 USD a day for all repositories .* 0\.0100 are left") as problem:
+        check.run()
+    assert problem.value.remedy == "wait, or raise the setting that the message names"
 
 
 def test_service_without_models_stays_healthy_after_an_answered_call(make_world: MakeWorld, tmp_path: Path) -> None:

@@ -76,6 +76,17 @@ def test_check_run_of_an_app_begins_and_ends(world: World, app: Github) -> None:
     assert ended == WrittenCheck(run["id"], f"{world.sandbox.page_url}{REPOSITORY}/runs/{run['id']}")
 
 
+def test_check_that_waits_for_the_budget_says_until_when(world: World, app: Github, token: Github) -> None:
+    begun = checks(app).begin(BEGUN)
+    shown = CommitCheck(SHA, "guid-1", begun.check_run_id, is_shown=True, is_new=False)
+    assert checks(app).begin(shown, waits_until=NOON) == WrittenCheck(begun.check_run_id, begun.url)
+    checks(token).begin(BEGUN, waits_until=NOON)
+    (run,) = runs(world)
+    title = "The budget for Claude is used up, so the review waits until 2026-11-20 12:00 UTC"
+    assert (run["status"], run["output"]["title"]) == ("in_progress", title)
+    assert statuses(world) == [("HLS review", "pending", title)]
+
+
 def test_annotations_are_sent_in_requests_of_fifty_and_not_twice(world: World, app: Github) -> None:
     action = EnsureCheck(SHA, "neutral", "Reviewed", "Text.", "Text.", many(120))
     written = checks(app).end(BEGUN, action)

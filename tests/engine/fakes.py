@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from hls_handler.actions import (
     COMMENT_CREATED,
@@ -381,8 +382,8 @@ class FakeChecks:
     github: FakeGithub
     before_write: Callable[[], None]
 
-    def begin(self, check: CommitCheck) -> WrittenCheck:
-        return self._write(check, "in_progress")
+    def begin(self, check: CommitCheck, *, waits_until: datetime | None = None) -> WrittenCheck:
+        return self._write(check, "in_progress" if waits_until is None else f"waits until {waits_until:%Y-%m-%d}")
 
     def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck:
         self.github.check_actions.append(action)

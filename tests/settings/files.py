@@ -83,7 +83,8 @@ def with_value(key: str, value: object) -> str:
     *sections, name = key.split(".")
     place: Any = root
     for section in sections:
-        place = place["repositories"][0] if section == "repositories[]" else place.setdefault(section, {})
+        is_list = section == "repositories[]"
+        place = place.setdefault("repositories", [{"name": "a/b"}])[0] if is_list else place.setdefault(section, {})
     place[name] = value
     return yaml.safe_dump(root)
 

@@ -104,6 +104,9 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
                 "format:",
                 "endpoint:",
                 "qdrant:",
+                "total:",
+                "outsiders:",
+                "repositories: [",
                 "embeddings:",
             )
         )

@@ -1,0 +1,89 @@
+"""Deliveries whose next call does not fit a budget: they wait, or end without a reply."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hls_handler.settings.model import Budgets, Settings
+from tests.engine.fakes import ISSUE
+from tests.engine.world import NOON, MakeWorld, World, settings
+from tests.handlers.world import pull_request, pull_request_analysis
+
+SHA = pull_request().head_sha
+SMALL = {"day_usd": 0.01}
+
+
+def with_budgets(**budgets: Any) -> Settings:
+    return settings().model_copy(update={"budgets": Budgets.model_validate(budgets)})
+
+
+def make(make_world: MakeWorld, given: Settings, *replies: object) -> World:
+    world = make_world(*replies, given=given)
+    world.advance((NOON - world.store.now()).total_seconds())
+    return world
+
+
+def test_deliveries_wait_for_the_next_day_and_the_log_says_so_once(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make(make_world, with_budgets(total={"day_usd": 0.0501}))
+    states = []
+    for number in (1, 2, 3):
+        world.github.issues[1] = replace(ISSUE, body=f"Another text, number {number}")  # no reply of the cache fits
+        world.accept(guid=f"g{number}", number=number)
+        world.run()
+        states.append(world.row(f"g{number}").state)
+    assert states == ["done", "queued", "queued"]
+    assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == ["a budget is used up"]
+    assert world.health.snapshot().components["claude"].state == "degraded"
+    world.advance(12 * 3600)
+    assert world.finish().state == "done"
+
+
+def test_review_that_waits_says_so_in_its_check(make_world: MakeWorld) -> None:
+    world = make(make_world, with_budgets(total=SMALL), pull_request_analysis())
+    world.open_pull_request()
+    assert world.run() is None
+    assert (world.row().state, world.row().failures) == ("queued", 0)
+    assert list(world.github.checks_on[SHA].values()) == ["waits until 2026-11-21"]
+
+
+def test_review_that_does_not_wait_ends_with_an_incomplete_check(make_world: MakeWorld) -> None:
+    world = make(make_world, with_budgets(total=SMALL, exceeded="ignore"), pull_request_analysis())
+    world.open_pull_request()
+    finished = world.finish()
+    assert finished.state == "done"
+    assert list(world.github.checks_on[SHA].values()) == ["neutral"]
+    assert world.claude.asked == []
+
+
+def test_issue_that_does_not_wait_is_ignored(make_world: MakeWorld) -> None:
+    world = make(make_world, with_budgets(total=SMALL, exceeded="ignore"))
+    world.accept()
+    finished = world.finish()
+    assert (finished.state, world.row().reason_kind) == ("ignored", "over budget")
+    assert (world.github.labels, world.github.comments) == ({}, {})
+
+
+@pytest.mark.parametrize(("permission", "state"), [("read", "queued"), ("write", "done")])
+def test_budget_of_outsiders_counts_only_accounts_without_write_permission(
+    make_world: MakeWorld, permission: Any, state: str
+) -> None:
+    world = make(make_world, with_budgets(outsiders=SMALL))
+    world.github.permissions["Codertocat"] = permission
+    world.accept()
+    world.run()
+    assert world.row().state == state
+    assert world.health.snapshot().components["claude"].state != "degraded"
+    assert world.github.calls.count("permission Codertocat") == 1
+
+
+def test_no_request_is_spent_on_permissions_without_a_budget_of_outsiders(make_world: MakeWorld) -> None:
+    world = make(make_world, with_budgets(total={"day_usd": 9}))
+    world.accept()
+    assert world.finish().state == "done"
+    assert "permission Codertocat" not in world.github.calls

@@ -1,0 +1,155 @@
+"""Budgets for all calls of a day or a month: of everything, of repositories, and of accounts without write permission.
+
+The clock of the database stands at a fixed moment, which each test moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from hls_handler.analysis import Usage
+from hls_handler.deliveries import Lease
+from hls_handler.errors import BudgetUsedUp
+from hls_handler.settings.model import Budgets, Settings
+from hls_handler.storage import Storage
+from hls_handler.store.budgets import list_budgets
+from hls_handler.store.calls import UNAVAILABLE, StartedCall
+from tests.engine.world import settings
+from tests.queue.builders import Skew, accept, begin, claim, queued, start_call
+from tests.queue.test_concurrency import run_at_once
+
+ESTIMATE = Usage("claude-haiku-5-5", cache_write_tokens=9000, output_tokens=4000, cost_usd=0.05)
+USAGE = Usage("claude-haiku-5-5", 900, 100, cost_usd=0.01, took_s=1.5)
+NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def noon(store: Storage, skew: Skew) -> None:
+    skew.advance(seconds=(NOON - store.now()).total_seconds())
+
+
+def with_budgets(**budgets: Any) -> Settings:
+    return settings().model_copy(update={"budgets": Budgets.model_validate(budgets)})
+
+
+def begin_call(
+    store: Storage, lease: Lease, given: Settings, *, outsider: str | None = None, estimate: Usage = ESTIMATE
+) -> StartedCall:
+    budgets = list_budgets(given, lease.repository, outsider)
+    return start_call(store, lease, estimate=estimate, budgets=budgets, outsider=outsider)
+
+
+def test_call_that_does_not_fit_waits_for_the_next_day_and_names_setting_and_amounts(store: Storage) -> None:
+    given = with_budgets(total={"day_usd": 0.06})
+    lease = begin(store, "g1")
+    store.calls.end(lease, begin_call(store, lease, given), outcome="ok", usage=USAGE, error=None)
+    begin_call(store, lease, given)
+    refused = []
+    for _ in range(2):
+        with pytest.raises(BudgetUsedUp) as raised:
+            begin_call(store, lease, given)
+        refused.append(raised.value)
+    assert str(refused[0]) == (
+        "a budget allows no further call: 0.0600 USD a day for all repositories (settings (budgets.total.day_usd)), of "
+        "which 0.0000 are left until 2026-11-28 00:00 UTC, and this call needs up to 0.0500 USD"
+    )
+    assert [(one.at.isoformat(), one.waiting_for, one.is_first) for one in refused] == [
+        ("2026-11-28T00:00:00+00:00", "claude", True),
+        ("2026-11-28T00:00:00+00:00", "claude", False),
+    ]
+    assert len(store.calls.calls_of("g1")) == 2
+
+
+@pytest.mark.parametrize(
+    ("end", "left"),
+    [
+        (None, 950_000),
+        ({"outcome": "failed", "usage": None, "is_usage_unknown": True}, 950_000),
+        ({"outcome": "ok", "usage": USAGE}, 990_000),
+        ({"outcome": UNAVAILABLE, "usage": None}, 1_000_000),
+    ],
+    ids=["in progress, or its worker died", "timeout", "reply", "not accepted"],
+)
+def test_estimate_counts_until_the_cost_is_known(store: Storage, end: Mapping[str, Any] | None, left: int) -> None:
+    given = with_budgets(total={"day_usd": 1, "month_usd": 1})
+    lease = begin(store, "g1")
+    call = begin_call(store, lease, given)
+    if end is not None:
+        store.calls.end(lease, call, error=None, **end)
+    assert [state.left_micro_usd for state in store.budgets.states(list_budgets(given))] == [left, left]
+
+
+def test_budget_of_a_month_ends_with_the_month_and_includes_its_first_day(store: Storage, skew: Skew) -> None:
+    given = with_budgets(total={"month_usd": 0.12})
+    skew.advance(days=-26, hours=-12)
+    begin_call(store, begin(store, "g1"), given)
+    skew.advance(days=29, hours=23)
+    lease = begin(store, "g2")
+    begin_call(store, lease, given)
+    with pytest.raises(BudgetUsedUp) as raised:
+        begin_call(store, lease, given)
+    assert raised.value.at == datetime(2026, 12, 1, tzinfo=UTC)
+    skew.advance(hours=1)
+    begin_call(store, begin(store, "g3"), given)
+
+
+def test_repositories_of_a_glob_share_a_budget_and_others_have_none(store: Storage) -> None:
+    given = with_budgets(repositories=[{"name": "octo/*", "day_usd": 0.07}])
+    first, second = begin(store, "g1", repository="octo/a"), begin(store, "g2", repository="Octo/b")
+    other = begin(store, "g3", repository="else/a")
+    begin_call(store, first, given)
+    with pytest.raises(BudgetUsedUp, match=r"0\.0700 USD a day for octo/\* \(settings \(budgets\.repositories\[0\]"):
+        begin_call(store, second, given)
+    begin_call(store, other, given)
+
+
+def test_each_account_without_write_permission_has_a_budget(store: Storage) -> None:
+    given = with_budgets(outsiders={"day_usd": 0.07})
+    lease = begin(store, "g1")
+    begin_call(store, lease, given, outsider="mona")
+    with pytest.raises(BudgetUsedUp, match=r"0\.0700 USD a day for mona") as raised:
+        begin_call(store, lease, given, outsider="mona")
+    assert raised.value.waiting_for is None  # one account is no problem of the service
+    begin_call(store, lease, given, outsider="hubot")
+    begin_call(store, lease, given)
+
+
+def test_refusing_budget_is_known_until_the_day_ends_or_its_setting_changes(store: Storage, skew: Skew) -> None:
+    given = with_budgets(total={"day_usd": 0.01}, repositories=[{"name": "octo/*", "day_usd": 9}])
+    with suppress(BudgetUsedUp):
+        begin_call(store, begin(store, "g1"), given)
+    budgets = list_budgets(given)
+    assert [budget.name for budget in store.budgets.find_refusing(budgets)] == ["all repositories"]
+    assert store.budgets.find_refusing(list_budgets(with_budgets(total={"day_usd": 0.02}))) == ()
+    skew.advance(hours=13)
+    assert store.budgets.find_refusing(budgets) == ()
+
+
+def test_parallel_calls_never_exceed_a_budget(stores: list[Storage], store: Storage) -> None:
+    given = with_budgets(total={"day_usd": 0.05 * 7})
+    accept(store, *(queued(f"g{number}") for number in range(4)))
+    leases = [claim(store, lease_s=600) for _ in range(4)]
+
+    def work(number: int) -> int:
+        begun = 0
+        for _ in range(4):
+            with suppress(BudgetUsedUp):
+                begin_call(stores[number], leases[number], given)
+                begun += 1
+        return begun
+
+    assert sum(run_at_once(4, work)) == 7
+
+
+def test_cost_of_deleted_deliveries_still_counts(store: Storage) -> None:
+    given = with_budgets(total={"day_usd": 1})
+    lease = begin(store, "g1")
+    store.calls.end(lease, begin_call(store, lease, given), outcome="ok", usage=USAGE, error=None)
+    store.queue.finish(lease, "done", reason=None, took_s=1)
+    assert store.retention.delete_deliveries(after=timedelta(days=-1), most=20) == 1
+    assert [state.left_micro_usd for state in store.budgets.states(list_budgets(given))] == [990_000]
