@@ -15,6 +15,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hls_handler.wording import add_usd
+
 Severity = Literal["critical", "high", "medium", "low"]
 Category = Literal["bugs", "security", "performance", "style"]
 Priority = Literal["high", "medium", "low"]
@@ -309,7 +311,7 @@ REPLY_TYPES: Mapping[str, type[Reply]] = {
 class Usage:
     """Tokens, cost and duration of one call to Claude. The input is the sum of the three kinds of input tokens."""
 
-    model: str
+    model: str  # "NAME/MODEL" if there are fallbacks (claude.fallbacks), else the model
     input_tokens: int = 0  # uncached
     output_tokens: int = 0
     cache_write_tokens: int = 0
@@ -318,6 +320,7 @@ class Usage:
     took_s: float = 0.0
     request_id: str | None = None  # Claude's id of the request
     is_estimate: bool = False  # tokens and cost are an upper estimate, because the response has no usable numbers
+    output_usd: float | None = None  # the part of the cost for output tokens
 
     @property
     def all_input_tokens(self) -> int:
@@ -331,14 +334,14 @@ TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tok
 def sum_usage(usages: Iterable[Usage]) -> Usage:
     """Return the sum of the usage of several calls, at least one. Its cost is None if that of a call is unknown."""
     given = list(usages)
-    costs = [usage.cost_usd for usage in given]
     tokens: dict[str, Any] = {name: sum(getattr(usage, name) for usage in given) for name in TOKENS}
     return replace(
         given[0],
         **tokens,
-        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+        cost_usd=add_usd(usage.cost_usd for usage in given),
         took_s=sum(usage.took_s for usage in given),
         is_estimate=any(usage.is_estimate for usage in given),
+        output_usd=add_usd(usage.output_usd for usage in given),
     )
 
 
@@ -349,6 +352,15 @@ class PartialCost:
     tokens: int
     of_tokens: int  # output tokens of the whole reply
     usd: float | None  # None if the model has no known price
+
+
+def cost_of_output(usage: Usage, tokens: int) -> PartialCost | None:
+    """Return what about `tokens` output tokens of a call cost; None if Claude was not called."""
+    if not usage.output_tokens:
+        return None
+    tokens = min(tokens, usage.output_tokens)
+    usd = None if usage.output_usd is None else usage.output_usd * tokens / usage.output_tokens
+    return PartialCost(tokens, usage.output_tokens, usd)
 
 
 @dataclass(frozen=True, slots=True)

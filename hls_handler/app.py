@@ -36,10 +36,10 @@ from hls_handler.background.threads import (
     run_checks,
 )
 from hls_handler.clients.api import RateLimitMonitor
-from hls_handler.clients.claude import Claude
 from hls_handler.clients.credentials import App
 from hls_handler.clients.github import Credentials, Github, connect, make_credentials, uses_same_credentials
 from hls_handler.clients.mirror import Mirrors
+from hls_handler.clients.providers import Breakers, Providers
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.transport import find_proxy_settings, proxy_passwords
 from hls_handler.clients.vectors import connect_vectors
@@ -95,7 +95,7 @@ from hls_handler.web.stats import RECENT_CALLS, Snapshot
 log = logging.getLogger(__name__)
 
 GithubOf = CachedClient[Credentials, Github]
-ClaudeOf = CachedClient[ClaudeSettings, Claude]
+ClaudeOf = CachedClient[ClaudeSettings, Providers]
 
 Role = Literal["all", "web", "worker"]
 """Role of a process: `web` only receives webhooks, `worker` only processes deliveries, `all` does both."""
@@ -160,6 +160,7 @@ class Service:
         self._health.ok("prompts")
         self.connections = ConnectionReport(self._health)
         self._rates = RateLimitMonitor()
+        self._breakers = Breakers(_utc_now)
         self._credentials: Credentials | None = None
         self._credentials_lock = threading.Lock()
         self._labels = RepositoryLabels(time.monotonic)
@@ -196,7 +197,7 @@ class Service:
             self._store,
             self._reloader,
             github=lambda config: github.of(self._credentials_of(config.settings)),
-            lookup_model=lambda of: claude.of(of.claude).lookup_model(of.claude.model),
+            lookup_model=lambda of: claude.of(of.claude).lookup_model(),
             health=self._health,
         )
         self._probe = PeriodicThread("probe", partial(self._check_health, checks), lambda: probe_every_s(self._health))
@@ -233,10 +234,13 @@ class Service:
             lambda of: connect(of, observe=observe, now=_utc_now, labels=self._labels, mirrors=self._mirrors),
             close=Github.close,
         )
-        claude: ClaudeOf = CachedClient(lambda of: Claude(of, clock=time.monotonic, now=_utc_now), close=Claude.close)
+        claude: ClaudeOf = CachedClient(self._connect_claude, close=Providers.close)
         github.of(self._credentials_of(settings))  # raises `SettingsError` now, not at the first use
         claude.of(settings.claude)
         return github, claude
+
+    def _connect_claude(self, settings: ClaudeSettings) -> Providers:
+        return Providers(settings, clock=time.monotonic, now=_utc_now, breakers=self._breakers)
 
     def _connect_worker(self, stopping: threading.Event) -> Callable[[], WorkerContext]:
         github_of, claude_of = self._clients(self.settings())
@@ -422,7 +426,7 @@ class Service:
             log_ring=ring,
             prompts=lambda: self._reloader.latest.prompts,
             config=lambda: self._current_config()[1],
-            connect_claude=lambda of: Claude(of, clock=time.monotonic, now=_utc_now),
+            connect_claude=self._connect_claude,
             has_webhooks=self.role != "worker",
         )
 

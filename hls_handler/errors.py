@@ -32,7 +32,8 @@ HlsError
     └── Retryable          the same call may succeed later
         └── DependencyDown the call succeeds once GitHub or Claude is available again: no attempt is counted
             ├── AppNotInstalled the GitHub App is not installed on the repository, or suspended: the delivery waits
-            └── ModelNotFound Claude's service does not know the model (404)
+            ├── ModelNotFound Claude's service does not know the model (404)
+            └── RateLimited Claude's service asks to wait (429)
 
 A file in parentheses defines the class; the sandbox defines more. A message names the cause and what to do next. It
 never contains a secret or a whole payload.
@@ -199,6 +200,10 @@ class AppNotInstalled(DependencyDown):
 
 class ModelNotFound(DependencyDown):
     """Claude's service does not know the model: the name is wrong, or the service lists no models."""
+
+
+class RateLimited(DependencyDown):
+    """Claude's service asks to wait until `not_before`; None if it does not say how long."""
 
 
 def with_remedy(error: HlsError) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cache
 from typing import Annotated
@@ -14,12 +14,11 @@ from hls_handler import shipped
 from hls_handler.analysis import Usage
 from hls_handler.background.hooks import own_hooks
 from hls_handler.cli.options import DOTENV, Config, config_path, connect_claude, print_line, utc_now
-from hls_handler.clients.claude import cost_usd
-from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.git import find_git
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.clients.hooks import Hook
 from hls_handler.clients.identity import Identity
+from hls_handler.clients.prices import find_cost_usd
 from hls_handler.clients.vectors import VectorsUnavailable, connect_vectors
 from hls_handler.engine.library import load_checked
 from hls_handler.errors import DependencyDown, HlsError, Permanent, PromptError, SettingsError, with_remedy
@@ -34,7 +33,7 @@ from hls_handler.settings.effective import (
     list_prompt_choices,
 )
 from hls_handler.settings.load import load_settings
-from hls_handler.settings.model import Settings, describe_retirement
+from hls_handler.settings.model import Provider, Settings, describe_retirement
 from hls_handler.settings.values import is_loopback, web_url
 from hls_handler.wording import count
 
@@ -58,7 +57,7 @@ def check(
     the webhook sends, are checked for each repository that the settings name without wildcards; the events of an App
     for all. Prints one line for each problem, with file and line number. With --offline, an unset variable in the
     settings is no problem; a note names it. Notes also name each shipped file that is edited in a clone and each model
-    without a known price, whose reviews no budget limits, and say if the console is off or git is missing.
+    without a known price, and say if the console is off or git is missing.
 
     A warning, such as a retired model that is replaced, is no problem.
 
@@ -114,14 +113,29 @@ def _find_retired_models(library: Library | None) -> Iterator[str]:
             yield f"{prompt.absolute_path}: model: {retirement}"
 
 
+def _list_models(settings: Settings, library: Library | None) -> Mapping[str, tuple[Provider, str, str]]:
+    """Return provider, model and place of each model of the settings and of prompts, as `Claude.name_model` names it.
+
+    Retired models of prompts are left out.
+    """
+    claude, where = settings.claude, settings.sources.where
+    found = {
+        claude.name_model(one, one.model): (one, one.model, where(f"{key}.model"))
+        for key, one in claude.providers.items()
+    }
+    for prompt in library.prompts.values() if library else ():
+        if prompt.model is not None and describe_retirement(prompt.model) is None:
+            provider, model = claude.find_model(prompt.model)
+            found.setdefault(claude.name_model(provider, model), (provider, model, prompt.absolute_path))
+    return found
+
+
 def _describe_unpriced_models(settings: Settings, library: Library | None) -> Iterator[str]:
-    prompts = library.prompts.values() if library else ()
-    reviews = [prompt for prompt in prompts if prompt.reply in ("pull_request_analysis", "finding_verdicts")]
-    for model in dict.fromkeys(prompt.model or settings.claude.model for prompt in reviews):
-        if cost_usd(Usage(model, input_tokens=1)) is None:
-            where = settings.sources.where("review.max_usd")
-            unlimited = "review.max_usd and review.max_usd_per_pull_request do not limit the cost of its reviews"
-            yield f"{where}: note: the model {model} has no known price, so {unlimited}; claude.calls_per_hour does"
+    for provider, model, where in _list_models(settings, library).values():
+        if find_cost_usd(Usage(model, input_tokens=1), provider, model) is None:
+            key = f"{settings.claude.find_key(provider)}.price"
+            dearest = "a call counts as one of the dearest known model"
+            yield f"{where}: note: the model {model} has no known price, so {dearest}; set {key}"
 
 
 def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterator[str]:
@@ -248,24 +262,24 @@ def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
     except SettingsError as exc:
         yield from exc.problems
         return
-    models = {settings.claude.model: settings.sources.where("claude.model")}
-    for prompt in library.prompts.values() if library else ():
-        if prompt.model is not None and describe_retirement(prompt.model) is None:  # retired ones are reported above
-            models.setdefault(prompt.model, prompt.absolute_path)
+    failed = set[str]()  # key paths of providers whose models would all fail
     with client as claude:
-        for model, where in models.items():
+        for named, (provider, model, where) in _list_models(settings, library).items():
+            key, title = settings.claude.find_key(provider), settings.claude.title_of(provider)
+            if key in failed:
+                continue
             try:
-                lifecycle = claude.lookup_model(model)
+                lifecycle = claude.lookup_model(named)
             except DependencyDown as exc:
-                if exc.remedy not in (MODEL_REMEDY, PERMISSION_REMEDY):  # not about this model: all models would fail
-                    yield f"{settings.sources.where('claude.api_key')}: {with_remedy(exc)}"
-                    return
+                if f"{key}.model" not in exc.remedy:
+                    failed.add(key)
+                    where = settings.sources.where(f"{key}.api_key")
                 yield f"{where}: {with_remedy(exc)}"
             except HlsError as exc:
                 yield f"{where}: {exc}"
             else:
                 if lifecycle == "unlisted":
-                    print_line(f"Claude: the service lists no models, so the key and {model} were not checked")
+                    print_line(f"{title}: the service lists no models, so the key and {model} were not checked")
                 elif lifecycle != "active":
                     yield f"{where}: the model {model} is {lifecycle}; choose an active model"
 

@@ -30,7 +30,7 @@ from hls_handler.cli.options import (
 )
 from hls_handler.cli.send import Response, post_webhook, with_sandbox_links
 from hls_handler.cli.service_process import ServiceProcess
-from hls_handler.clients.claude_errors import MODEL_REMEDY
+from hls_handler.clients.provider_errors import MODEL_REMEDY
 from hls_handler.db.files import hold_exclusively
 from hls_handler.deliveries import OPEN_STATES
 from hls_handler.errors import DependencyDown, HlsError, with_remedy
@@ -176,7 +176,7 @@ def require_claude_access(claude: Claude) -> None:
     """
     with connect_claude(claude) as client:
         try:
-            client.lookup_model(claude.model)
+            client.lookup_model()
         except DependencyDown as exc:
             if exc.remedy != MODEL_REMEDY:
                 raise
@@ -189,7 +189,7 @@ def _write_settings(sandbox: Sandbox, real: Claude | None) -> Settings:
         push_prompt.write_text(PUSH_PROMPT)
     claude: dict[str, object] = {"api_key": sandbox.api_key, "base_url": sandbox.claude_url, "requests_per_second": 5}
     if real is not None:
-        keys = real.model_dump(mode="json", exclude={"api_key", "temperature"})
+        keys = real.model_dump(mode="json", exclude_unset=True, exclude={"api_key", "temperature", "fallbacks"})
         claude = {"api_key": KEY_PLACEHOLDER, **keys}
     SETTINGS_FILE.write_text(
         SETTINGS.format(

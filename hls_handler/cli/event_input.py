@@ -17,7 +17,7 @@ from hls_handler.clients.mirror import Mirrors
 from hls_handler.errors import HlsError, with_remedy
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded, UnknownPayload
-from hls_handler.settings.model import Settings
+from hls_handler.settings.model import HAIKU, Settings
 
 PAYLOAD_HELP = (
     "Name of a recorded payload (issues.opened, demo/question, ...) or a JSON file (./event.json). "
@@ -91,7 +91,9 @@ def use_sandbox(subject: Subject, settings: Settings, *, for_claude: bool = Fals
             access = {"token": SecretStr(sandbox.token), "base_url": sandbox.github_url, "app": None, "tokens": None}
             github = github.model_copy(update=access)
         if for_claude:
-            claude = claude.model_copy(update={"api_key": SecretStr(sandbox.api_key), "base_url": sandbox.claude_url})
+            access = {"api_key": SecretStr(sandbox.api_key), "base_url": sandbox.claude_url, "fallbacks": ()}
+            known = {} if claude.kind == "anthropic" else {"kind": "anthropic", "model": HAIKU}
+            claude = claude.model_copy(update=access | known)
         yield settings.model_copy(update={"github": github, "claude": claude})
 
 

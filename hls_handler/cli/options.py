@@ -19,7 +19,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from hls_handler.clients.claude import Claude as ClaudeClient
+from hls_handler.clients.providers import Providers
 from hls_handler.db.database import parse_url, sqlite_file
 from hls_handler.db.files import database_exists
 from hls_handler.errors import HlsError, SettingsError, StoreUnavailable
@@ -148,9 +148,9 @@ def _require_storage_url(settings: Settings) -> None:
         abort(f"{where}: {settings.unset['storage.url']}; set it in the environment or in {DOTENV.absolute()}")
 
 
-def connect_claude(settings: Claude) -> closing[ClaudeClient]:
-    """Return a client for a `with` block. Raises `SettingsError` for unusable proxy or certificate settings."""
-    return closing(ClaudeClient(settings, clock=time.monotonic, now=utc_now))
+def connect_claude(settings: Claude) -> closing[Providers]:
+    """Return the clients for a `with` block. Raises `SettingsError` for unusable proxy or certificate settings."""
+    return closing(Providers(settings, clock=time.monotonic, now=utc_now))
 
 
 def find_age(given: str) -> timedelta | None:

@@ -10,7 +10,7 @@ import typer
 from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, connect_github, load_subject, use_sandbox
 from hls_handler.cli.options import Config, fail, load, print_lines
 from hls_handler.cli.prompt_library import get_prompt, load_library
-from hls_handler.clients.claude import request_schema
+from hls_handler.clients.provider import request_schema
 from hls_handler.engine.library import GUID
 from hls_handler.errors import HlsError, with_remedy
 from hls_handler.events import parse_event

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from hls_handler import shipped
-from hls_handler.clients.claude import request_schema
+from hls_handler.clients.provider import request_schema
 from hls_handler.console.frame import Frame
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.library import families

@@ -27,7 +27,7 @@ from hls_handler.analysis import UnusableReply, Usage, ValidReply
 from hls_handler.clients.vectors import Vectors
 from hls_handler.db.database import Database
 from hls_handler.engine.health import Health
-from hls_handler.errors import SettingsError, StoreUnavailable
+from hls_handler.errors import DependencyDown, SettingsError, StoreUnavailable
 from hls_handler.events import Account
 from hls_handler.handlers.labels import LabelState
 from hls_handler.handlers.reader import Reader
@@ -112,14 +112,29 @@ class Github(Protocol):
     ) -> Checks: ...
 
 
-class Claude(Protocol):
-    """Client of Claude's API. Each worker thread has its own."""
+T = TypeVar("T")
+
+
+class Provider(Protocol):
+    """Client of one service that answers prompts."""
 
     def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage: ...
 
     def ask(
         self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None
     ) -> ValidReply | UnusableReply: ...
+
+
+class Claude(Protocol):
+    """The providers, Claude's API as the first of them by default. Each worker thread has its own."""
+
+    def answer(self, model: str | None, ask: Callable[[Provider], T]) -> T:
+        """Return the result of `ask` with the first provider that does not fail. `model` is that of the prompt."""
+        ...
+
+    def find_outage(self) -> DependencyDown | None:
+        """Return why the first provider of the settings is not asked at the moment; None if it is."""
+        ...
 
 
 ClientSettings = TypeVar("ClientSettings")

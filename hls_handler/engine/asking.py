@@ -25,13 +25,14 @@ from hls_handler.analysis import (
     UnusableReply,
     Usage,
     ValidReply,
+    cost_of_output,
     file_summaries_of,
     find_review,
     is_worth_saying,
 )
-from hls_handler.clients.claude import cost_of_output
 from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
 from hls_handler.deliveries import FIRST_SHADOW_STEP
+from hls_handler.engine.active_config import Provider
 from hls_handler.engine.job import ASK, Codec, Job, decode_reply, encode_reply
 from hls_handler.errors import (
     BudgetExceeded,
@@ -81,7 +82,7 @@ UNSHOWN = Codec("unshown", 1, TypeAdapter(tuple[int, ...]))
 """Indexes of the variable `files` that the rendered prompt does not show as a whole."""
 EARLIER_FINDINGS = ("earlier_findings", "known_findings")
 """Template variables with findings of earlier reviews. A reply to a prompt that has them is not cached."""
-UNUSABLE = Codec("unusable", 5, TypeAdapter(tuple[UnusableReply, ...]))
+UNUSABLE = Codec("unusable", 6, TypeAdapter(tuple[UnusableReply, ...]))
 """The unusable replies to one prompt, in order: one, or that and the one to the request for a correction."""
 MARKER_CHARS = 100  # more than the marker below a comment has
 
@@ -183,8 +184,24 @@ def _call(
     *,
     correction: UnusableReply | None,
 ) -> ValidReply | UnusableReply:
+    """Ask the first provider that does not fail. Each call is recorded, and counts for the budgets."""
+    return job.context.claude.answer(
+        rendered.prompt.model,
+        lambda provider: _call_provider(job, provider, rendered, variables, index, correction=correction),
+    )
+
+
+def _call_provider(
+    job: Job,
+    provider: Provider,
+    rendered: RenderedPrompt,
+    variables: Mapping[str, object],
+    index: int,
+    *,
+    correction: UnusableReply | None,
+) -> ValidReply | UnusableReply:
     store, claude = job.store, job.config.settings.claude
-    estimate = job.context.claude.upper_estimate(rendered, correction=correction)
+    estimate = provider.upper_estimate(rendered, correction=correction)
     digest, sources = digest_request(rendered), job.config.library.sources[rendered.prompt.name]
     cache_key = None
     if correction is None and index < FIRST_SHADOW_STEP:
@@ -228,14 +245,14 @@ def _call(
         store.calls.end(job.lease, call, outcome=UNAVAILABLE, usage=None, error=f"not sent: {exc}")
         raise
     try:
-        answer = job.context.claude.ask(rendered, correction=correction)
+        answer = provider.ask(rendered, correction=correction)
     except StepFailed as exc:
         _end_failed(job, call, exc)
         if isinstance(exc, Permanent):
             _report_problem(job, index, str(exc), "do what the message says; the next valid reply clears this problem")
         raise
     if isinstance(answer, ValidReply):
-        job.context.health.ok("claude")
+        _report_use(job, answer.usage.model)
         stored_as = None if answer.lost or _is_later_review(job, rendered.prompt, variables) else cache_key
         return _end_valid(job, call, rendered.prompt, answer, index=index, cache_key=stored_as)
     return _end_unusable(job, call, answer, index=index, correction=correction)
@@ -249,6 +266,14 @@ def _find_outsider(job: Job) -> str | None:
     reader = job.context.github.reader(job.event.repository.full_name)
     permission = job.run_step(PERMISSION, 0, lambda: reader.permission(login))
     return None if permission in ("admin", "write") else login
+
+
+def _report_use(job: Job, model: str) -> None:
+    outage = job.context.claude.find_outage()
+    if outage is None:
+        job.context.health.ok("claude")
+    else:
+        job.context.health.report_problem("claude", f"{outage}; {model} answers in its place", outage.remedy)
 
 
 def _end_failed(job: Job, call: StartedCall, error: StepFailed) -> None:
@@ -328,7 +353,8 @@ def _cache_key(
         if any(variables.get(name) for name in EARLIER_FINDINGS):
             return None
         digest = digest_review(rendered, variables)
-    options = [digest.hex(), claude.base_url, model, prompt.max_tokens or claude.max_tokens, prompt.effort]
+    provider, _ = claude.find_model(model)
+    options = [digest.hex(), provider.base_url, model, prompt.max_tokens or claude.max_tokens, prompt.effort]
     return CacheKey(job.lease.repository_id, hashlib.sha256(json.dumps(options).encode()).digest())
 
 
@@ -430,8 +456,9 @@ def advise(claude: Claude, file: str, rendered: RenderedPrompt, answer: Unusable
         "oversized": f"see whether claude.base_url is the address of Claude's API, or raise {limit}",
         "invalid": f"check what {file} asks for, then run it again",
     }[answer.why]
-    host = urlsplit(claude.base_url).hostname
-    if answer.why == "invalid" and host != "api.anthropic.com":
+    provider, _ = claude.find_model(answer.usage.model)
+    host = urlsplit(provider.base_url).hostname
+    if answer.why == "invalid" and provider.kind == "anthropic" and host != "api.anthropic.com":
         advice = (
             f"{host} (claude.base_url) does not enforce the schema of replies (structured output): use a service and "
             f"a model that do, or {advice}"

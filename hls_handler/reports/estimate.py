@@ -6,10 +6,11 @@ import json
 from dataclasses import dataclass
 
 from hls_handler.analysis import Usage
-from hls_handler.clients.claude import cost_usd, request_schema
+from hls_handler.clients.prices import with_price
+from hls_handler.clients.provider import request_schema
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
-from hls_handler.settings.model import Claude, resolve_model
+from hls_handler.settings.model import Claude
 from hls_handler.wording import add_usd
 
 
@@ -37,10 +38,13 @@ def estimate(settings: Claude, *requests: RenderedPrompt) -> Estimate:
 
 def estimate_from_tokens(settings: Claude, prompt: Prompt, *, input_tokens: int) -> Estimate:
     """Estimate the cost of one question. `model` and `max_tokens` of `prompt` override those of `settings`."""
-    model, max_tokens = resolve_model(prompt.model or settings.model), prompt.max_tokens or settings.max_tokens
-    min_usd = cost_usd(Usage(model, input_tokens=input_tokens))
-    max_usd = cost_usd(Usage(model, cache_write_tokens=input_tokens, output_tokens=max_tokens))
-    return Estimate(1, (model,), max_tokens, input_tokens, min_usd, max_usd)
+    model, max_tokens = (
+        settings.name_model(*settings.find_model(prompt.model)),
+        prompt.max_tokens or settings.max_tokens,
+    )
+    least = with_price(Usage(model, input_tokens=input_tokens), settings)
+    most = with_price(Usage(model, cache_write_tokens=input_tokens, output_tokens=max_tokens), settings)
+    return Estimate(1, (model,), max_tokens, input_tokens, least.cost_usd, most.cost_usd)
 
 
 def _count_tokens(rendered: RenderedPrompt) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 
 from hls_handler import shipped
 from hls_handler.analysis import PartialCost, Reply
-from hls_handler.clients.claude import request_schema
+from hls_handler.clients.provider import request_schema
 from hls_handler.engine.job import facts_codec
 from hls_handler.engine.library import FACTS, GUID
 from hls_handler.errors import HlsError

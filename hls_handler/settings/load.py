@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -103,6 +104,9 @@ def load_settings(
     return settings
 
 
+UNSET_SECRET = "stands-for-an-unset-variable"  # noqa: S105
+
+
 def _fill_required(expansion: Expansion) -> None:
     """Replace required secrets that have no value, and an App without its key, by a dummy value."""
     root, unset = expansion.root, expansion.unset
@@ -118,7 +122,11 @@ def _fill_required(expansion: Expansion) -> None:
     ):
         given = root.get(section)
         if any(key.startswith(keys) for key in unset) and not (name == "token" and "tokens" in given):
-            given.setdefault(name, "stands-for-an-unset-variable")
+            given.setdefault(name, UNSET_SECRET)
+    fallbacks = value_at(root, "claude.fallbacks")
+    for index, entry in enumerate(fallbacks if isinstance(fallbacks, list) else ()):
+        if f"claude.fallbacks[{index}].api_key" in unset:
+            entry.setdefault("api_key", UNSET_SECRET)
 
 
 def _find_problems(root: object) -> Iterator[tuple[str, str]]:
@@ -129,6 +137,7 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
     yield from _find_credential_problems(root)
     yield from _find_tracing_problems(root)
     yield from _find_retrieval_problems(root)
+    yield from _find_provider_problems(root)
     entries = value_at(root, "repositories")
     first: dict[str, int] = {}
     for index, entry in enumerate(entries if isinstance(entries, list) else ()):
@@ -182,6 +191,50 @@ def _find_retrieval_problems(root: object) -> Iterator[tuple[str, str]]:
             yield key, f"http:// would send {credential} unencrypted; use https:// or remove the key"
 
 
+PROVIDER_KEYS: Mapping[str, tuple[str, frozenset[str], frozenset[str]]] = {
+    "anthropic": ("anthropic", frozenset(), frozenset({"base_url"})),
+    "bedrock": ("boto3", frozenset({"model", "region"}), frozenset({"base_url", "access_key_id"})),
+    "vertex": ("google.auth", frozenset({"model", "region", "project"}), frozenset({"base_url"})),
+    "openai": ("openai", frozenset({"model"}), frozenset({"base_url"})),
+    "azure": ("openai", frozenset({"model", "base_url"}), frozenset({"api_version"})),
+}
+"""Kind -> (package that it needs, keys that it needs besides api_key, others of `DIFFERING_KEYS` that it has)."""
+
+DIFFERING_KEYS = frozenset({"base_url", "region", "project", "access_key_id", "api_version"})
+
+
+def _find_provider_problems(root: object) -> Iterator[tuple[str, str]]:
+    claude, fallbacks = value_at(root, "claude"), value_at(root, "claude.fallbacks")
+    entries = {f"claude.fallbacks[{n}]": one for n, one in enumerate(fallbacks if isinstance(fallbacks, list) else ())}
+    first: dict[str, str] = {}
+    for key, entry in {"claude": claude, **entries}.items():
+        kind = str(entry.get("kind", "anthropic")) if isinstance(entry, dict) else ""
+        if kind not in PROVIDER_KEYS:
+            continue
+        package, needed, others = PROVIDER_KEYS[kind]
+        for name in sorted(needed - entry.keys()):
+            yield f"{key}.{name}", f"is missing; {kind} needs it"
+        for name in sorted((DIFFERING_KEYS & entry.keys()) - needed - others):
+            yield f"{key}.{name}", f"has no effect for {kind}; remove the key"
+        if find_spec(package.partition(".")[0]) is None or find_spec(package) is None:
+            extra = "openai" if kind == "azure" else kind
+            files = f"pip install 'hls-handler[{extra}]' (in a checkout: pip install -r requirements-providers.txt)"
+            yield f"{key}.kind", f"needs packages that are not installed; run {files}"
+        if kind == "vertex" and not _is_key_file(entry.get("api_key")):
+            yield f"{key}.api_key", "must be the key file of a service account as one line of JSON (jq -c . key.json)"
+        name = str(entry.get("name", kind))
+        if first.setdefault(name, key) != key:
+            yield f"{key}.name", f"{name} is already the name of {first[name]}; choose another one"
+
+
+def _is_key_file(text: object) -> bool:
+    try:
+        found = json.loads(text) if isinstance(text, str) and text != UNSET_SECRET else None
+    except ValueError:
+        return False
+    return text == UNSET_SECRET or (isinstance(found, dict) and {"client_email", "private_key"} <= found.keys())
+
+
 def _with_app_key(settings: Settings, read_key: Callable[[Path], bytes]) -> Settings:
     app, problem, key = settings.github.app, "", None
     if app is None or app.private_key_path is None:
@@ -218,9 +271,9 @@ def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, .
 
 
 def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
-    retirement = describe_retirement(settings.claude.model)
-    if retirement:
-        yield f"{sources.where('claude.model')}: {retirement}"
+    for key, provider in settings.claude.providers.items():
+        if retirement := describe_retirement(provider.model):
+            yield f"{sources.where(f'{key}.model')}: {retirement}"
     if settings.claude.temperature is not None:
         yield f"{sources.where('claude.temperature')}: has no effect, models accept no temperature; remove the key"
     if settings.server.api_key is None and not is_loopback(settings.server.host):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, PrivateAttr
@@ -42,6 +42,8 @@ from hls_handler.settings.values import (
     Number,
     PathGlob,
     PromptUse,
+    ProviderName,
+    RegionName,
     RepositoryName,
     Section,
     ServerUrl,
@@ -165,14 +167,68 @@ class Github(Section):
         return "github.app" if self.app else "github.tokens" if self.tokens else "github.token"
 
 
-class Claude(Section):
-    api_key: Credential = Field(description="key of the Claude API")
+ProviderKind = Literal["anthropic", "bedrock", "vertex", "openai", "azure"]
+
+ANTHROPIC_URL = "https://api.anthropic.com"
+VERTEX_URLS = {
+    "global": "https://aiplatform.googleapis.com/v1",
+    "us": "https://aiplatform.us.rep.googleapis.com/v1",
+    "eu": "https://aiplatform.eu.rep.googleapis.com/v1",
+}
+"""Addresses of multi-regions; that of a region begins with its name."""
+
+
+def _default_url(section: Mapping[str, Any]) -> str:
+    region = section.get("region")
+    match section.get("kind"):
+        case "bedrock":
+            return f"https://bedrock-runtime.{region}.amazonaws.com"
+        case "vertex":
+            return VERTEX_URLS.get(region or "", f"https://{region}-aiplatform.googleapis.com/v1")
+        case "openai":
+            return "https://api.openai.com/v1"
+    return ANTHROPIC_URL
+
+
+class Price(Section):
+    input: Number = Field(ge=0, le=10_000, description="US dollars for a million tokens of prompts")
+    output: Number = Field(ge=0, le=10_000, description="US dollars for a million tokens of replies")
+
+
+class Provider(Section):
+    """A service that answers prompts. `PROVIDER_KEYS` in `load.py` has the keys of each kind."""
+
+    kind: ProviderKind = Field("anthropic", description="API of the service; see docs/providers.md")
+    name: ProviderName = Field(
+        default_factory=lambda section: section.get("kind", ""),
+        description="unique name in reports and in model: NAME/MODEL of prompts; by default the kind",
+    )
+    api_key: Credential = Field(
+        description="key of the service; with access_key_id the secret key, for vertex the key file as one line"
+    )
     model: str = Field("claude-haiku-5-5", min_length=1, description="model for prompts that name none")
+    region: RegionName | None = Field(None, description="region of bedrock or vertex")
+    project: str | None = Field(None, min_length=1, description="Google Cloud project of vertex")
+    access_key_id: str | None = Field(
+        None, min_length=1, description="AWS access key of bedrock; unset: api_key is a Bedrock API key"
+    )
+    api_version: str = Field("2024-10-21", min_length=1, description="API version of azure")
+    base_url: HttpUrl = Field(
+        default_factory=_default_url,
+        description="address of the API, by default the vendor's",
+        json_schema_extra={"default": ANTHROPIC_URL},
+    )
+    structured_output: bool = Field(
+        True, description="let the service enforce the schema of replies; false: the prompt asks for JSON"
+    )
+    price: Price | None = Field(None, description="price of the service's models, in place of the list price")
+
+
+class Claude(Provider):
     max_tokens: Integer = Field(
         4000, ge=256, le=64000, description="longest reply, in tokens, for prompts that name none"
     )
     temperature: Number | None = Field(None, description="accepted for old files; has no effect")
-    base_url: HttpUrl = Field("https://api.anthropic.com", description="address of Claude's API")
     requests_per_second: Number = Field(1.0, gt=0, le=1000, description="limit on the rate of calls, over all workers")
     calls_per_hour: Integer = Field(
         200, ge=1, le=100_000, description="hard limit; when it is reached, deliveries wait"
@@ -190,6 +246,35 @@ class Claude(Section):
         le=8760,
         description="how long a reply is used again for the same question about the same repository; 0: never",
     )
+    fallbacks: tuple[Provider, ...] = Field(
+        (), description="other services that are asked in this order while those before fail"
+    )
+
+    @property
+    def providers(self) -> Mapping[str, Provider]:
+        """All providers by key path, the first one first: {"claude": ..., "claude.fallbacks[0]": ...}."""
+        return {"claude": self, **{f"claude.fallbacks[{n}]": one for n, one in enumerate(self.fallbacks)}}
+
+    def find_key(self, provider: Provider) -> str:
+        """Return the key path of one of the providers."""
+        return next(key for key, one in self.providers.items() if one is provider)
+
+    def title_of(self, provider: Provider) -> str:
+        """Return the provider as messages name it: "Claude", or its name."""
+        return "Claude" if provider is self and self.kind == "anthropic" else provider.name
+
+    def find_model(self, name: str | None) -> tuple[Provider, str]:
+        """Return the provider and its model for "NAME/MODEL" or for a model of the first one; None is its default.
+
+        A prefix counts only if it is the name of a provider and there are fallbacks.
+        """
+        prefix, slash, model = (name or "").partition("/")
+        named = [one for one in self.providers.values() if self.fallbacks and slash and one.name == prefix]
+        return (named[0], resolve_model(model)) if named else (self, resolve_model(name or self.model))
+
+    def name_model(self, provider: Provider, model: str) -> str:
+        """Return "NAME/MODEL" if there are fallbacks, else the model."""
+        return f"{provider.name}/{model}" if self.fallbacks else model
 
 
 class Storage(Section):

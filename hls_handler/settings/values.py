@@ -267,6 +267,10 @@ TraceUrl = Annotated[
     _reject(_find_trace_url_problem),
     Expected("an address such as https://collector.example.com/v1/traces"),
 ]
+ProviderName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$"), Expected("a name of letters, digits, dots, hyphens and underscores")
+]
+RegionName = Annotated[str, Field(pattern=r"^[a-z0-9-]{2,40}$"), Expected("a region such as eu-central-1")]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$"), Expected("the name of a header")]
 DatabaseUrl = Annotated[
     str,

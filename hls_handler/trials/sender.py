@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
-from hls_handler.engine.active_config import Claude
+from hls_handler.engine.active_config import Claude, Provider
 from hls_handler.engine.asking import UNUSABLE
 from hls_handler.engine.job import decode_reply, encode_reply
 from hls_handler.errors import BudgetExceeded, Permanent
@@ -73,13 +73,20 @@ class Sender:
             )
 
     def _ask(self, rendered: RenderedPrompt, correction: UnusableReply | None) -> ValidReply | UnusableReply:
-        estimate = self.claude.upper_estimate(rendered, correction=correction)
+        return self.claude.answer(
+            rendered.prompt.model, lambda provider: self._ask_provider(provider, rendered, correction)
+        )
+
+    def _ask_provider(
+        self, provider: Provider, rendered: RenderedPrompt, correction: UnusableReply | None
+    ) -> ValidReply | UnusableReply:
+        estimate = provider.upper_estimate(rendered, correction=correction)
         self._check_limit(estimate)
         self.wait(self._next_s)
         self._next_s = self.interval_s
         question = Question(rendered, estimate.model, correction)
         self.questions.append(question)
-        answer, prompt = self.claude.ask(rendered, correction=correction), rendered.prompt
+        answer, prompt = provider.ask(rendered, correction=correction), rendered.prompt
         self.observe(answer.usage)
         if isinstance(answer, UnusableReply):
             (question.answer,) = UNUSABLE.decode(UNUSABLE.encode((answer,))) or (None,)

@@ -15,8 +15,17 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from hls_handler.analysis import REPLY_TYPES, IssueResponse, PartialCost, UnusableReply, Usage, ValidReply
-from hls_handler.clients.claude import Claude, cost_of_output, cost_usd, request_schema
+from hls_handler.analysis import (
+    REPLY_TYPES,
+    IssueResponse,
+    PartialCost,
+    UnusableReply,
+    Usage,
+    ValidReply,
+    cost_of_output,
+)
+from hls_handler.clients.prices import with_price
+from hls_handler.clients.provider import Provider, request_schema
 from hls_handler.errors import DependencyDown, Permanent, StepFailed
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt
@@ -40,8 +49,10 @@ PROMPT = Prompt(
 RENDERED = RenderedPrompt(PROMPT, "You help.", "What now?", IssueResponse.model_json_schema())
 REPLY = {"worth_saying": True, "sources": [], "answer": "Upgrade.", "certain": False}
 GOOD = json.dumps(REPLY)
-USAGE = Usage("claude-haiku-5-5", input_tokens=1000, output_tokens=1000, cost_usd=0.0006, took_s=2.5)
-Build = Callable[..., Claude]
+USAGE = Usage(
+    "claude-haiku-5-5", input_tokens=1000, output_tokens=1000, cost_usd=0.0006, output_usd=0.0006 - 0.0001, took_s=2.5
+)
+Build = Callable[..., Provider]
 
 
 def message(text: str, *, stop_reason: str | None = "end_turn", **more: Any) -> dict[str, Any]:
@@ -76,11 +87,11 @@ class Clock:
 
 @pytest.fixture
 def build(server: FakeServer) -> Iterator[Build]:
-    clients: list[Claude] = []
+    clients: list[Provider] = []
 
-    def make(**changes: Any) -> Claude:
-        keys = {"api_key": SecretStr(KEY), "base_url": server.url, "max_tokens": 4000, **changes}
-        clients.append(Claude(ClaudeSettings(**keys), clock=Clock(), now=lambda: NOON))
+    def make(**changes: Any) -> Provider:
+        settings = ClaudeSettings(**{"api_key": SecretStr(KEY), "base_url": server.url, "max_tokens": 4000, **changes})
+        clients.append(Provider(settings, settings, clock=Clock(), now=lambda: NOON))
         return clients[-1]
 
     yield make
@@ -183,11 +194,17 @@ def test_cached_tokens_are_counted_separately(build: Build, server: FakeServer) 
         "cache_read_input_tokens": 3000,
     }
     answer = ask(build, server, Say(body=message(GOOD, usage=usage)))
-    assert answer.usage == Usage("claude-haiku-5-5", 10, 0, 2000, 3000, 0.000281, 2.5)
+    assert answer.usage == Usage("claude-haiku-5-5", 10, 0, 2000, 3000, 0.000281, 2.5, output_usd=0.0)
 
 
 ESTIMATE = Usage(
-    "claude-haiku-5-5", output_tokens=4000, cache_write_tokens=453, cost_usd=0.002056625, took_s=2.5, is_estimate=True
+    "claude-haiku-5-5",
+    output_tokens=4000,
+    cache_write_tokens=453,
+    cost_usd=0.002056625,
+    took_s=2.5,
+    is_estimate=True,
+    output_usd=0.002056625 - 0.000056625,
 )
 
 
@@ -414,17 +431,18 @@ def test_request_id_of_a_response_is_returned(
     ],
 )
 def test_a_call_costs_its_list_price(usage: Usage, usd: float) -> None:
-    assert cost_usd(usage) == pytest.approx(usd, abs=1e-6)
+    claude = ClaudeSettings(api_key=SecretStr(KEY))
+    assert with_price(usage, claude).cost_usd == pytest.approx(usd, abs=1e-6)
 
 
 @pytest.mark.parametrize(
     ("usage", "expected"),
     [
-        (Usage("claude-haiku-5-5", input_tokens=900, output_tokens=1_000), PartialCost(400, 1_000, 0.0002)),
-        (Usage("gpt-9", output_tokens=1_000), PartialCost(400, 1_000, None)),
-        (Usage("claude-haiku-5-5"), None),
+        (Usage("m", input_tokens=900, output_tokens=1_000, output_usd=0.0005), PartialCost(400, 1_000, 0.0002)),
+        (Usage("m", output_tokens=1_000), PartialCost(400, 1_000, None)),
+        (Usage("m"), None),
     ],
-    ids=["a part", "unknown price", "from the cache"],
+    ids=["a part", "stored by version 0.4.1", "from the cache"],
 )
 def test_a_part_of_a_reply_costs_its_share_of_the_output(usage: Usage, expected: PartialCost | None) -> None:
     cost = cost_of_output(usage, 400)

@@ -13,8 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from hls_handler.clients.api import GithubApi
-from hls_handler.clients.claude import Claude
 from hls_handler.clients.job_log import read_log
+from hls_handler.clients.providers import Providers
 from hls_handler.clients.transport import (
     find_proxy_settings,
     proxy_passwords,
@@ -118,7 +118,7 @@ class Network:
 
     def _ask_claude(self) -> None:
         settings = ClaudeSettings(api_key=SecretStr("sk-ant-secret"), base_url=CLAUDE, timeout_s=10)
-        with closing(Claude(settings, clock=lambda: 0.0, now=lambda: NOON)) as claude:
+        with closing(Providers(settings, clock=lambda: 0.0, now=lambda: NOON)) as claude:
             claude.lookup_model("claude-haiku-5-5")
 
     def _read_log(self) -> None:

@@ -27,6 +27,7 @@ from hls_handler.actions import (
 from hls_handler.analysis import Reply, UnusableReply, Usage, ValidReply
 from hls_handler.clients.writer import label_origins
 from hls_handler.deliveries import Lease
+from hls_handler.engine.active_config import Provider, T
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.labels import LabelState
@@ -412,6 +413,12 @@ class FakeClaude:
     on_call: Callable[[str], None] = _do_nothing  # runs during every call
     model: str = "claude-haiku-5-5"
 
+    def answer(self, model: str | None, ask: Callable[[Provider], T]) -> T:
+        return ask(self)
+
+    def find_outage(self) -> DependencyDown | None:
+        return None
+
     def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
         return Usage(self.model, cache_write_tokens=9000, output_tokens=4000, cost_usd=0.05)
 
@@ -424,7 +431,7 @@ class FakeClaude:
             raise reply
         if isinstance(reply, ValidReply | UnusableReply):
             return replace(reply, prompt_id=rendered.prompt.id)
-        usage = Usage(self.model, input_tokens=900, output_tokens=100, cost_usd=0.00014, took_s=1.5)
+        usage = Usage(self.model, input_tokens=900, output_tokens=100, cost_usd=0.00014, output_usd=0.00005, took_s=1.5)
         return ValidReply(rendered.prompt.id, rendered.prompt.reply, reply, usage)
 
     def close(self) -> None:

@@ -24,9 +24,9 @@ from hls_handler.analysis import (
     WorkflowAnalysis,
     sum_usage,
 )
-from hls_handler.clients.claude import cost_usd
 from hls_handler.clients.github import ReadOnlyGithub
-from hls_handler.engine.active_config import Claude
+from hls_handler.clients.prices import with_price
+from hls_handler.engine.active_config import Claude, Provider, T
 from hls_handler.errors import DependencyDown, ModelNotFound, Permanent
 from hls_handler.handlers.asking import VERIFY_PROMPT
 from hls_handler.prompting.prompt import Library, Prompt
@@ -58,7 +58,7 @@ PAUSES_S = (5.0, 20.0, 60.0)
 
 
 class OverBudget(Exception):
-    """The next call could exceed --max-usd, or its cost is unknown."""
+    """The next call could exceed --max-usd."""
 
 
 @dataclass(slots=True)
@@ -70,15 +70,25 @@ class MeteredClaude:
     pause: Callable[[float], object]  # seconds
     spent_usd: float = 0.0
 
+    def answer(self, model: str | None, ask: Callable[[Provider], T]) -> T:
+        return ask(self)
+
+    def find_outage(self) -> DependencyDown | None:
+        return None
+
     def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
-        return self.claude.upper_estimate(rendered, correction=correction)
+        return self.claude.answer(
+            rendered.prompt.model, lambda provider: provider.upper_estimate(rendered, correction=correction)
+        )
 
     def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
         """Raises `OverBudget`, and `StepFailed` if Claude is still unavailable after three pauses."""
         self._check_budget(self.upper_estimate(rendered, correction=correction))
         for pause_s in (*PAUSES_S, None):
             try:
-                answer = self.claude.ask(rendered, correction=correction)
+                answer = self.claude.answer(
+                    rendered.prompt.model, lambda provider: provider.ask(rendered, correction=correction)
+                )
             except DependencyDown as exc:
                 if pause_s is None or isinstance(exc, ModelNotFound):
                     raise
@@ -91,11 +101,10 @@ class MeteredClaude:
     def _check_budget(self, estimate: Usage) -> None:
         if self.max_usd is None:
             return
-        if estimate.cost_usd is None:
-            raise OverBudget(f"the price of {estimate.model} is unknown, so --max-usd cannot be kept")
-        if self.spent_usd + estimate.cost_usd > self.max_usd:
+        next_usd = estimate.cost_usd or 0.0
+        if self.spent_usd + next_usd > self.max_usd:
             left = self.max_usd - self.spent_usd
-            raise OverBudget(f"the next call may cost {estimate.cost_usd:.4f} USD, and {left:.4f} USD are left")
+            raise OverBudget(f"the next call may cost {next_usd:.4f} USD, and {left:.4f} USD are left")
 
 
 class _Pair(BaseModel):
@@ -219,7 +228,7 @@ class Evaluator:
         judged = upper_estimate(judge_prompt(case, (), self.judge))
         # The judge reads the findings, which are a part of the reply.
         judged = replace(judged, cache_write_tokens=judged.cache_write_tokens + most.output_tokens)
-        return add_usd([most.cost_usd, cost_usd(judged)])
+        return add_usd([most.cost_usd, with_price(judged, self.settings.claude).cost_usd])
 
     def evaluate(self, question: Question) -> CaseResult:
         """Ask about a case and score the reply.

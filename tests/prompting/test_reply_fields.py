@@ -20,7 +20,7 @@ from hls_handler.analysis import (
     lowest_scores,
     to_rule_values,
 )
-from hls_handler.clients.claude import request_schema
+from hls_handler.clients.provider import request_schema
 from hls_handler.handlers.labels import SHIPPED_LABELS
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render, render_comment

@@ -15,9 +15,9 @@ from pathlib import Path
 from pydantic import SecretStr, TypeAdapter
 
 from hls_handler.clients.api import GithubApi
-from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import Github as GithubClient
 from hls_handler.clients.mirror import Mirrors
+from hls_handler.clients.providers import Providers
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.engine.active_config import BotAccount, ChosenAccount, DeliveryConfig, WorkerContext
 from hls_handler.engine.health import Health
@@ -149,7 +149,7 @@ def worker(sandbox: Sandbox, library: Library, folder: Path, *, is_compared: boo
     hours = count(step=3600)
     labels = RepositoryLabels(lambda: next(hours))  # every use lists the labels again
     github = GithubClient(api, labels=labels, mirrors=Mirrors(lambda: given.mirror))
-    claude = Claude(given.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
+    claude = Providers(given.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
     bot = BotAccount(given.github, store.bot_accounts, store.database)
     config = DeliveryConfig(given, RepositoryTable(given), library)
     try:

@@ -56,7 +56,7 @@ from hls_handler.cli.options import (
     print_lines,
 )
 from hls_handler.clients.app_setup import EVENTS, MAX_NAME_CHARS
-from hls_handler.clients.claude_errors import KEY_REMEDY
+from hls_handler.clients.provider_errors import KEY_REMEDY
 from hls_handler.clients.webhook_setup import UNSERVED_URL
 from hls_handler.errors import DependencyDown, HlsError, SettingsError, with_remedy
 from hls_handler.prompting.prompt import Prompt
@@ -287,7 +287,8 @@ def _prove_claude(session: Session, key: str) -> None:
     prompt = Prompt("init", id="the question of hls init", path="", on=(), reply=REPLY, reply_model=model)
     try:
         with connect_claude(Claude(api_key=SecretStr(key), base_url=session.claude_url)) as claude:
-            answer = claude.ask(RenderedPrompt(prompt, "", QUESTION, model.model_json_schema()))
+            rendered = RenderedPrompt(prompt, "", QUESTION, model.model_json_schema())
+            answer = claude.answer(None, lambda provider: provider.ask(rendered))
     except HlsError as exc:
         if isinstance(exc, DependencyDown) and exc.remedy == KEY_REMEDY:
             remedy = "create one at https://platform.claude.com"

@@ -1,0 +1,158 @@
+"""Client for the Chat Completions API: that of OpenAI, of Azure, and of services that implement it. Never retries.
+
+It needs the extra `hls-handler[openai]`. The SDK reads environment variables unless it gets values; those that it has
+no value for are overwritten.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import httpx2
+from pydantic import BaseModel, Field
+
+from hls_handler.analysis import Usage
+from hls_handler.clients.provider import (
+    MAX_BYTES,
+    Connection,
+    OrNone,
+    Question,
+    Response,
+    Stop,
+    Tokens,
+    describe_oversized,
+    parse_body,
+)
+from hls_handler.clients.provider_errors import find_request_id, model_not_found, translate
+from hls_handler.clients.transport import read_body, shorten
+
+if TYPE_CHECKING:
+    import openai
+    from openai.types.chat import ChatCompletionMessageParam
+    from openai.types.shared_params import ResponseFormatJSONSchema
+
+SCHEMA_NAME = "reply"
+OPENAI_HOST = "api.openai.com"
+
+
+class OpenAiApi:
+    """Implements `clients.provider.Api`."""
+
+    def __init__(self, connection: Connection) -> None:
+        import openai
+
+        self._service, self._settings = connection.service, connection.service.settings
+        self._client = _make_client(connection)
+        self._client.organization = self._client.project = None  # not OPENAI_ORG_ID and OPENAI_PROJECT_ID
+        self._client._custom_headers = {}  # the SDK has no option to ignore OPENAI_CUSTOM_HEADERS
+        self._sdk_error = openai.OpenAIError
+
+    def close(self) -> None:
+        self._client.close()
+
+    def send(self, question: Question) -> Response:
+        import openai
+
+        system: list[tuple[str, str]] = [("system", question.system)] if question.system.strip() else []
+        messages = [{"role": role, "content": text} for role, text in [*system, *question.messages]]
+        form: ResponseFormatJSONSchema | openai.Omit = openai.omit
+        if question.schema is not None:
+            schema = {"name": SCHEMA_NAME, "schema": dict(question.schema), "strict": True}
+            form = {"type": "json_schema", "json_schema": cast(Any, schema)}
+        # OpenAI's newer models reject max_tokens; other services know only that.
+        is_own = self._settings.kind == "azure" or OPENAI_HOST in self._settings.base_url
+        try:
+            with self._client.chat.completions.with_streaming_response.create(
+                model=question.model,
+                messages=cast("list[ChatCompletionMessageParam]", messages),
+                max_completion_tokens=question.max_tokens if is_own else openai.omit,
+                max_tokens=openai.omit if is_own else question.max_tokens,
+                response_format=form,
+            ) as response:
+                body = read_body(response.iter_bytes(), question.max_bytes)
+                request_id = find_request_id(response.headers)
+        except (self._sdk_error, httpx2.HTTPError) as exc:
+            raise translate(exc, self._service, label=question.label, model=question.model) from None
+        if body is None:
+            return Response("", "oversized", describe_oversized(question), request_id=request_id)
+        completion = parse_body(_Completion, body, service=self._service, label=question.label)
+        return _read_completion(completion, request_id)
+
+    def lookup_model(self, model: str) -> str:
+        import openai
+
+        if self._settings.kind == "azure":  # it lists models, but not the names of deployments
+            return "unlisted"
+        label = f"the request for the model {model}"
+        try:
+            with self._client.models.with_streaming_response.retrieve(model) as response:
+                read_body(response.iter_bytes(), MAX_BYTES)
+        except openai.NotFoundError as exc:
+            if exc.code != "model_not_found":
+                return "unlisted"
+            raise model_not_found(exc, self._service, label=label, model=model) from None
+        except (self._sdk_error, httpx2.HTTPError) as exc:
+            raise translate(exc, self._service, label=label, model=model) from None
+        return "active"
+
+
+def _make_client(connection: Connection) -> openai.OpenAI:
+    import openai
+
+    settings, secret = connection.service.settings, connection.service.secret
+    common: dict[str, Any] = {
+        "api_key": secret,
+        "timeout": connection.timeout,
+        "max_retries": 0,
+        "http_client": connection.http,
+    }
+    if settings.kind == "azure":
+        return openai.AzureOpenAI(azure_endpoint=settings.base_url, api_version=settings.api_version, **common)
+    return openai.OpenAI(base_url=settings.base_url, **common)
+
+
+class _Cached(BaseModel):
+    cached_tokens: Tokens | None = None
+    cache_write_tokens: Tokens | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: Tokens  # cached ones among them
+    completion_tokens: Tokens  # those of reasoning among them
+    prompt_tokens_details: _Cached | None = None
+
+
+class _Message(BaseModel):
+    content: str | None = None  # without the reasoning, which some services have in another field
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    finish_reason: str | None = None
+    message: _Message
+
+
+class _Completion(BaseModel):
+    model: str
+    choices: Annotated[tuple[_Choice, ...], Field(min_length=1)]
+    usage: Annotated[_Usage | None, OrNone] = None
+
+
+STOPS: dict[str, Stop] = {"stop": "ended", "length": "max_tokens", "content_filter": "refused"}
+
+
+def _read_completion(completion: _Completion, request_id: str | None) -> Response:
+    choice = completion.choices[0]
+    stop, why = STOPS.get(choice.finish_reason or "", "other"), choice.finish_reason or ""
+    if stop == "refused":
+        why = " (content_filter)"
+    elif choice.message.refusal:
+        stop, why = "refused", f": {shorten(choice.message.refusal).rstrip('.')}"
+    usage, counted = None, completion.usage
+    if counted is not None:
+        details = counted.prompt_tokens_details or _Cached()
+        read, written = details.cached_tokens or 0, details.cache_write_tokens or 0
+        if read + written <= counted.prompt_tokens:
+            uncached = counted.prompt_tokens - read - written
+            usage = Usage(completion.model, uncached, counted.completion_tokens, written, read)
+    return Response(choice.message.content or "", stop, why, usage, completion.model, request_id)

@@ -1,0 +1,66 @@
+"""Cost of calls: by the price in the settings, by the list price of the service, or as of the dearest known model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import genai_prices
+
+from hls_handler.analysis import Usage
+from hls_handler.settings.model import OPUS, Claude, Provider, ProviderKind
+
+MILLION = 1_000_000
+
+PRICE_LISTS: Mapping[ProviderKind, str] = {
+    "anthropic": "anthropic",
+    "bedrock": "aws",
+    "vertex": "google",
+    "azure": "azure",
+}
+"""Ids of vendors in genai-prices. That of an OpenAI-compatible service is found by its address."""
+
+MANY = Usage("", input_tokens=MILLION, output_tokens=MILLION)
+"""A call by which models are compared."""
+
+
+def with_price(usage: Usage, claude: Claude, *, asked: str | None = None) -> Usage:
+    """Return the usage with its cost. `usage.model` and `asked` are named as by `Claude.name_model`.
+
+    If the price of `usage.model` is unknown, that of the model that was `asked` counts, or else that of the dearest
+    model among those of the settings and Claude's largest.
+    """
+    named = map(claude.find_model, (usage.model, asked or usage.model))
+    known = [one for one in named if find_cost_usd(usage, *one) is not None]
+    if not known:
+        largest = Provider(api_key=claude.api_key, model=OPUS)
+        others = [(one, one.model) for one in (largest, *claude.providers.values())]
+        known = [max(others, key=lambda one: find_cost_usd(MANY, *one) or 0.0)]
+    whole = find_cost_usd(usage, *known[0]) or 0.0
+    rest = find_cost_usd(replace(usage, output_tokens=0), *known[0]) or 0.0
+    return replace(usage, cost_usd=whole, output_usd=whole - rest)
+
+
+def find_cost_usd(usage: Usage, provider: Provider, model: str) -> float | None:
+    """Return the cost in US dollars, or None if the price of the model is unknown.
+
+    The price of some models depends on the number of all input tokens, including the cached ones.
+    """
+    price = provider.price
+    if price is not None:
+        return (usage.all_input_tokens * price.input + usage.output_tokens * price.output) / MILLION
+    counted = genai_prices.Usage(
+        input_tokens=usage.all_input_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        output_tokens=usage.output_tokens,
+    )
+    vendor = PRICE_LISTS.get(provider.kind)
+    try:
+        if vendor is None:
+            found = genai_prices.calc_price(counted, model, provider_api_url=provider.base_url)
+        else:
+            found = genai_prices.calc_price(counted, model, provider_id=vendor)
+    except LookupError:
+        return None
+    return float(found.total_price)

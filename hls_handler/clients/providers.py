@@ -1,0 +1,140 @@
+"""The chain of providers: while one fails, the next one is asked. Each has a circuit breaker."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from hls_handler.clients.provider import Provider
+from hls_handler.errors import DependencyDown, RateLimited
+from hls_handler.settings.model import Claude as ClaudeSettings
+from hls_handler.settings.model import Provider as ProviderSettings
+
+log = logging.getLogger(__name__)
+
+PROBE_AFTER = timedelta(minutes=1)
+"""How long a breaker is open after a failure, unless the service asks to wait longer. Also the longest limit that is
+waited for, without falling back."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    until: datetime  # when a call may probe the provider
+    error: DependencyDown
+
+
+class Breakers:
+    """The providers of a process that failed, each with the time of the next probe. Thread-safe."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now, self._lock = now, threading.Lock()
+        self._open: dict[ProviderSettings, _Open] = {}  # by settings: a changed key closes the breaker
+
+    def find(self, provider: ProviderSettings) -> _Open | None:
+        with self._lock:
+            return self._open.get(provider)
+
+    def allows(self, provider: ProviderSettings) -> bool:
+        """Return whether to ask the provider: its breaker is closed, or this call is the probe.
+
+        Until its outcome is known, no other call is a probe, except a minute later.
+        """
+        with self._lock:
+            found = self._open.get(provider)
+            if found is None:
+                return True
+            if self._now() < found.until:
+                return False
+            self._open[provider] = _Open(self._now() + PROBE_AFTER, found.error)
+            return True
+
+    def failed(self, provider: ProviderSettings, error: DependencyDown) -> None:
+        with self._lock:
+            until = self._now() + PROBE_AFTER
+            self._open[provider] = _Open(max(until, error.not_before or until), error)
+
+    def worked(self, provider: ProviderSettings) -> bool:
+        """Close the breaker. Return whether it was open."""
+        with self._lock:
+            return self._open.pop(provider, None) is not None
+
+
+class Providers:
+    """The clients of all providers. Not thread-safe: use one per worker thread. `breakers` are those of the process."""
+
+    def __init__(
+        self,
+        settings: ClaudeSettings,
+        *,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        breakers: Breakers | None = None,
+    ) -> None:
+        """See `Provider`. Only the client of the first provider is created before it is used."""
+        self._settings, self._clock, self._now = settings, clock, now
+        self._breakers = breakers or Breakers(now)
+        self._clients: dict[str, Provider] = {}
+        self._client("claude")
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
+
+    def answer(self, model: str | None, ask: Callable[[Provider], T]) -> T:
+        """Return the result of `ask` with the first provider that does not fail; that of `model` comes first.
+
+        It falls back on each `DependencyDown`, except a limit that ends within a minute. Invalid replies and refusals
+        are results. The error of the last provider is raised; its `not_before` is no later than the next probe.
+        """
+        named, _ = self._settings.find_model(model)
+        by_key = self._settings.providers
+        keys = sorted(by_key, key=lambda key: by_key[key] is not named)  # otherwise in their order
+        for key in keys[:-1]:
+            settings = by_key[key]
+            if not self._breakers.allows(settings):
+                continue
+            try:
+                answer = ask(self._client(key))
+            except DependencyDown as exc:
+                if exc.dependency != "claude" or self._ends_soon(exc):
+                    raise
+                self._breakers.failed(settings, exc)
+                failed = {"provider": settings.name, "why": str(exc), "remedy": exc.remedy}
+                log.warning("provider failed, the next one is asked", extra=failed)
+            else:
+                if self._breakers.worked(settings):
+                    log.warning("provider answers again", extra={"provider": settings.name})
+                return answer
+        try:
+            return ask(self._client(keys[-1]))
+        except DependencyDown as exc:
+            probes = [found.until for key in keys[:-1] if (found := self._breakers.find(by_key[key])) is not None]
+            if exc.not_before is not None and probes:
+                exc.not_before = min(exc.not_before, *probes)
+            raise
+
+    def find_outage(self) -> DependencyDown | None:
+        """Return why the first provider of the settings is not asked at the moment; None if it is."""
+        found = self._breakers.find(self._settings)
+        return None if found is None else found.error
+
+    def lookup_model(self, model: str | None = None) -> str:
+        """See `Api.lookup_model`. `model` is named as in a prompt; None is that of the settings."""
+        provider, name = self._settings.find_model(model)
+        return self._client(self._settings.find_key(provider)).lookup_model(name)
+
+    def _client(self, key: str) -> Provider:
+        if key not in self._clients:
+            settings = self._settings.providers[key]
+            self._clients[key] = Provider(settings, self._settings, clock=self._clock, now=self._now)
+        return self._clients[key]
+
+    def _ends_soon(self, error: DependencyDown) -> bool:
+        is_known = isinstance(error, RateLimited)
+        return is_known and (error.not_before or self._now()) <= self._now() + PROBE_AFTER
