@@ -84,6 +84,6 @@ clean: ## remove .venv and test caches, but not data/
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-.venv/ready-dev: .venv/ready requirements-dev.txt requirements-otel.txt requirements-qdrant.txt
-	@$(BIN)/python -m pip install --no-compile -qq --disable-pip-version-check -r requirements.txt -r requirements-otel.txt -r requirements-qdrant.txt -r requirements-dev.txt
+.venv/ready-dev: .venv/ready requirements-dev.txt requirements-otel.txt requirements-qdrant.txt requirements-providers.txt
+	@$(BIN)/python -m pip install --no-compile -qq --disable-pip-version-check -r requirements.txt -r requirements-otel.txt -r requirements-qdrant.txt -r requirements-providers.txt -r requirements-dev.txt
 	@touch $@

@@ -408,6 +408,7 @@ class Receipt:
     cost_usd: float | None = 0.0  # None if a model has no known price
     is_estimate: bool = False  # tokens and cost of a call are an upper estimate
     prompt_ids: tuple[str, ...] = ()  # ("pull_requests/review@3f9c2a",), each once
+    models: tuple[str, ...] = ()  # ("openai/gpt-5-mini",), each once; () if there are no fallbacks
 
 
 NO_CALLS = Receipt()

@@ -48,6 +48,7 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "prometheus_client": ("console",),
     "opentelemetry": ("tracing",),
     "openai": ("clients",),
+    "google": ("clients",),
     "qdrant_client": ("clients",),
     "hls_handler.sandbox": ("cli", "sandbox"),
     "hls_handler.app": ("app", "cli", "main", "sandbox"),
@@ -126,6 +127,8 @@ def test_serving_with_sqlite_loads_no_module_of_the_sandbox_and_no_large_library
         "prometheus_client",
         "opentelemetry",
         "openai",
+        "boto3",
+        "google.auth",
         "qdrant_client",
         "hls_handler.sandbox",
     }

@@ -51,7 +51,12 @@ def seconds(duration: str) -> int:
 
 
 def test_copied_paths_exist_and_are_in_the_build_context() -> None:
-    requirements = ["requirements.txt", "requirements-otel.txt", "requirements-qdrant.txt"]
+    requirements = [
+        "requirements.txt",
+        "requirements-otel.txt",
+        "requirements-qdrant.txt",
+        "requirements-providers.txt",
+    ]
     assert copied_paths() == [*requirements, "prompts/", "config/", "docs/", "hls_handler/"]
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in ignored

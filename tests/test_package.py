@@ -28,6 +28,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "requirements.txt",
         "requirements-otel.txt",
         "requirements-qdrant.txt",
+        "requirements-providers.txt",
         "LICENSE",
     ):
         shutil.copy(ROOT / name, source)

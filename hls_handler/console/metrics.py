@@ -83,6 +83,7 @@ TOTALS = (
     Total("hls_recovered_deliveries", "Deliveries that were done after a failure", "recovered_by_retry", known=ONE),
     Total("hls_recovered_failures", "The failures of these deliveries", "errors_recovered", known=ONE),
     Total("hls_claude_calls", "Ended calls", "claude_calls", ("outcome",), known=OUTCOMES),
+    Total("hls_provider_calls", "The same by provider, with fallbacks", "provider_calls", ("provider", "outcome")),
     Total("hls_claude_tokens", "Tokens by kind; input without those of the cache", "tokens", ("kind",)),
     Total("hls_claude_cost_usd", "Cost of all ended calls", f"cost{MICRO_USD}", known=ONE),
     Total("hls_repository_cost_usd", "The same by repository", f"repository_cost{MICRO_USD}", ("repository",)),

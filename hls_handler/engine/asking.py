@@ -496,6 +496,8 @@ def render_replies(library: Library, handler: Handler[Any], answered: Answers, k
     index = worth_saying[-1] if worth_saying else len(answers) - 1
     reply = answers[index].reply
     variables = {**answered.variables, **handler.variables(facts), "files_cost": _estimate_files_cost(answers[0])}
+    if "/" in answers[index].usage.model:  # there are fallbacks
+        variables["model"] = answers[index].usage.model
     comment, footer = _render_comment(library, names[index], handler, facts, reply, variables, key)
     review = find_review(answers) or answers[0]
     name, shown = names[answers.index(review)], {**variables, "analysis": review.reply}

@@ -171,6 +171,8 @@ def _cost_rows(receipt: Receipt) -> Iterator[tuple[str, str]]:
     yield "cost", _cost(receipt)
     prompts = ", ".join(f"`{sanitize_code_span(prompt)}`" for prompt in receipt.prompt_ids)
     yield inflect(max(len(receipt.prompt_ids), 1), "prompt"), prompts or "none"
+    if receipt.models:
+        yield "answered by", ", ".join(f"`{sanitize_code_span(model)}`" for model in receipt.models)
 
 
 def _describe_missing(file: FileCoverage) -> str:

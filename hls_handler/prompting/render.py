@@ -87,7 +87,7 @@ COMMON: Mapping[str, object] = {
 }
 """The variables that all templates have: name -> type."""
 
-COMMENT: Mapping[str, object] = {"prompt_id": str, "shortened": int, "files_cost": PartialCost | None}
+COMMENT: Mapping[str, object] = {"prompt_id": str, "shortened": int, "model": str, "files_cost": PartialCost | None}
 """The variables that only comment templates have: name -> type. `analysis` is added with the prompt's reply type."""
 
 TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
@@ -265,7 +265,7 @@ def _render_markdown(
     library: Library, name: str, template: Template, variables: Mapping[str, object], key: bytes
 ) -> str:
     placeholders = Placeholders(key=key, show=CommentFormatter(sanitize_blocks, find_references(variables)))
-    ours = {"shortened": 0, "files_cost": None, **variables}
+    ours = {"shortened": 0, "files_cost": None, "model": Trusted("Claude"), **variables}
     converted = {**_convert(placeholders, ours), "prompt_id": Trusted(library.prompts[name].id)}
     file = template.filename or template.name or ""
     try:

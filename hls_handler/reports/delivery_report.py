@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import UnusableReply, ValidReply
@@ -19,7 +20,7 @@ from hls_handler.queue.pauses import Pause, describe_pause, find_pause, resume_c
 from hls_handler.reports.reply_text import describe_reply, describe_text
 from hls_handler.reports.timeline import Step, list_steps
 from hls_handler.storage import Storage
-from hls_handler.store.calls import CallRow
+from hls_handler.store.calls import FREE, CallRow
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.wording import count, format_usd
 
@@ -45,11 +46,13 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
         yield f"Context: {report.context}."
     if report.omitted:
         yield f"Not shown to Claude: {'; '.join(report.omitted)}."
+    yield from _describe_fallbacks(report.calls)
     for reply in report.unusable:
         text = describe_text(reply.text) or "nothing"
         yield f"Claude's reply to {reply.prompt_id} could not be used: {reply.problem}. It was: {text}"
     for answered in report.answers:
         source = f", from the cache ({_minute(answered.cached_at)})" if answered.cached_at is not None else ""
+        source += f", by {answered.usage.model}" if "/" in answered.usage.model else ""
         yield f"Claude's reply to {answered.prompt_id}{source}: {describe_reply(answered)}"
     if report.unverified:
         yield f"The findings were not verified: {report.unverified}"
@@ -73,6 +76,14 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
         yield _cost(report)
     elif any(answered.cached_at is not None for answered in report.answers):
         yield "No call to Claude: the same question was answered before (claude.cache_ttl_h)."
+
+
+def _describe_fallbacks(calls: Sequence[CallRow]) -> Iterator[str]:
+    """Yield a sentence for each failed call after which another provider was asked."""
+    for call, following in pairwise(calls):
+        is_same_question = (call.index, call.prompt_id) == (following.index, following.prompt_id)
+        if call.outcome in FREE and is_same_question and call.model != following.model:
+            yield f"{call.model} failed, so {following.model} was asked: {call.error}"
 
 
 def _describe_check(summary: str) -> Iterator[str]:

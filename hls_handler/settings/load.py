@@ -191,16 +191,14 @@ def _find_retrieval_problems(root: object) -> Iterator[tuple[str, str]]:
             yield key, f"http:// would send {credential} unencrypted; use https:// or remove the key"
 
 
-PROVIDER_KEYS: Mapping[str, tuple[str, frozenset[str], frozenset[str]]] = {
-    "anthropic": ("anthropic", frozenset(), frozenset({"base_url"})),
-    "bedrock": ("boto3", frozenset({"model", "region"}), frozenset({"base_url", "access_key_id"})),
-    "vertex": ("google.auth", frozenset({"model", "region", "project"}), frozenset({"base_url"})),
-    "openai": ("openai", frozenset({"model"}), frozenset({"base_url"})),
-    "azure": ("openai", frozenset({"model", "base_url"}), frozenset({"api_version"})),
+PROVIDERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "anthropic": ("anthropic", ()),
+    "bedrock": ("boto3", ("model", "region")),
+    "vertex": ("google.auth", ("model", "project", "region")),
+    "openai": ("openai", ("model",)),
+    "azure": ("openai", ("base_url", "model")),
 }
-"""Kind -> (package that it needs, keys that it needs besides api_key, others of `DIFFERING_KEYS` that it has)."""
-
-DIFFERING_KEYS = frozenset({"base_url", "region", "project", "access_key_id", "api_version"})
+"""Kind -> (package that it needs, keys that it needs besides api_key)."""
 
 
 def _find_provider_problems(root: object) -> Iterator[tuple[str, str]]:
@@ -209,13 +207,12 @@ def _find_provider_problems(root: object) -> Iterator[tuple[str, str]]:
     first: dict[str, str] = {}
     for key, entry in {"claude": claude, **entries}.items():
         kind = str(entry.get("kind", "anthropic")) if isinstance(entry, dict) else ""
-        if kind not in PROVIDER_KEYS:
+        if kind not in PROVIDERS:
             continue
-        package, needed, others = PROVIDER_KEYS[kind]
-        for name in sorted(needed - entry.keys()):
-            yield f"{key}.{name}", f"is missing; {kind} needs it"
-        for name in sorted((DIFFERING_KEYS & entry.keys()) - needed - others):
-            yield f"{key}.{name}", f"has no effect for {kind}; remove the key"
+        package, needed = PROVIDERS[kind]
+        for name in needed:
+            if name not in entry:
+                yield f"{key}.{name}", f"is missing; {kind} needs it"
         if find_spec(package.partition(".")[0]) is None or find_spec(package) is None:
             extra = "openai" if kind == "azure" else kind
             files = f"pip install 'hls-handler[{extra}]' (in a checkout: pip install -r requirements-providers.txt)"

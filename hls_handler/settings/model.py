@@ -196,15 +196,16 @@ class Price(Section):
 
 
 class Provider(Section):
-    """A service that answers prompts. `PROVIDER_KEYS` in `load.py` has the keys of each kind."""
+    """A service that answers prompts. `PROVIDERS` in `load.py` has the keys that each kind needs."""
 
     kind: ProviderKind = Field("anthropic", description="API of the service; see docs/providers.md")
     name: ProviderName = Field(
         default_factory=lambda section: section.get("kind", ""),
         description="unique name in reports and in model: NAME/MODEL of prompts; by default the kind",
+        json_schema_extra={"default": "anthropic"},
     )
     api_key: Credential = Field(
-        description="key of the service; with access_key_id the secret key, for vertex the key file as one line"
+        description="key of the service; with access_key_id the secret key, for vertex the key file in one line"
     )
     model: str = Field("claude-haiku-5-5", min_length=1, description="model for prompts that name none")
     region: RegionName | None = Field(None, description="region of bedrock or vertex")

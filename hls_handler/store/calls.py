@@ -125,7 +125,7 @@ class CallRow:
     id: int
     index: int
     prompt_id: str
-    model: str
+    model: str  # "NAME/MODEL" if there are fallbacks, else the model
     started_at: datetime
     finished_at: datetime | None
     outcome: str | None
@@ -177,6 +177,7 @@ def make_receipt(calls: Sequence[CallRow]) -> Receipt:
         cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
         is_estimate=any(call.is_estimate for call in own),
         prompt_ids=tuple(dict.fromkeys(call.prompt_id for call in own)),
+        models=tuple(dict.fromkeys(call.model for call in own if "/" in call.model and not call.is_free)),
     )
 
 
@@ -276,7 +277,7 @@ class ClaudeCalls:
         estimate does not fit one of `budgets`, and `BudgetExceeded` if it does not fit what is left of `review`; the
         changes are stored even then. `outsider` is the account whose budget counts the call. The hourly budget counts
         the calls of the last hour, except calls that Claude did not accept. Since the estimate counts for the review
-        budget from now on, parallel workers cannot exceed it together. An unknown price counts as 0.
+        budget from now on, parallel workers cannot exceed it together. Without an estimate, the cost counts as 0.
         """
         with self._checkpoints.writing(lease, changes, check=check) as (connection, row_id):
             # Else two workers could get the last call.
@@ -544,4 +545,7 @@ def _count_call(
         counts["repository_cost_micro_usd", lease.repository] = cost
     if outsider is not None:
         counts[OUTSIDER_COST, outsider] = cost
+    provider, slash, _ = call["model"].partition("/")
+    if slash and outcome != UNFINISHED:
+        counts["provider_calls", f"{provider}:{outcome}"] = 1
     return {key: number for key, number in counts.items() if number}

@@ -207,6 +207,7 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
         "claude_api": {
             "requests_made": sum(by_name["claude_calls"].values()),
             "by_outcome": {outcome: number for outcome, number in by_name["claude_calls"].items() if number},
+            "by_provider": _nest(by_name["provider_calls"]),
             "timing": {"calls": len(snapshot.calls), **_distribution([call.took_s for call in snapshot.calls], 3)},
         },
         "github_api": {

@@ -191,7 +191,7 @@ def test_check_notes_that_git_is_missing_while_the_mirror_is_on(
 @pytest.mark.parametrize(
     ("model", "server", "notes"), [("my-model", "", 1), ("claude-opus-5-5", "{api_key: a-key}", 0)]
 )
-def test_check_notes_that_the_console_is_off_and_that_no_budget_limits_a_model_without_a_price(
+def test_check_notes_that_the_console_is_off_and_that_a_model_without_a_price_counts_as_the_dearest(
     tmp_path: Path, model: str, server: str, notes: int
 ) -> None:
     front = f"description: d\non: [pull_request.opened]\nreply: finding_verdicts\nmodel: {model}\n"
@@ -201,6 +201,9 @@ def test_check_notes_that_the_console_is_off_and_that_no_budget_limits_a_model_w
     file = tmp_path / "hls.yaml"
     file.write_text(f"{SETTINGS}prompts: {{directory: {tmp_path}/lib}}\nserver: {server}\n")
     checked = CliRunner().invoke(app, ["check", "--offline", "--config", str(file)])
-    note = f"{file} (review.max_usd): note: the model {model} has no known price, so review.max_usd and "
+    note = (
+        f"{tmp_path}/lib/pull_requests/own.j2: note: the model {model} has no known price, so a call counts as one of "
+        "the dearest known model; set claude.price"
+    )
     assert checked.stdout.count(note) == notes
     assert checked.stdout.count("note: the console and the API are off, because the key is not set") == notes

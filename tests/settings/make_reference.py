@@ -1,7 +1,8 @@
 """Update docs/settings.md from the settings models: `python -m tests.settings.make_reference`.
 
 A row keeps its example and its last column, which are written by hand; a new key gets a row in which both are empty.
-Keys of `repositories` that only override a general key have no row: a sentence below the table lists them.
+Keys of `repositories` and `claude.fallbacks` that mean the same as another key have no row: a sentence below the table
+lists them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from hls_handler.settings.reference import Key, Reference
 
 PAGE = Path("docs/settings.md")
 HEAD = "| key | meaning | takes | default | example | when it is wrong |\n|---|---|---|---|---|---|"
-ENTRY = "repositories[]."
+ENTRIES = {"repositories": ("repositories[].", ""), "claude": ("claude.fallbacks[].", "claude.")}
+"""Section -> beginning of the keys of an entry, and of the general keys."""
 _TABLES = re.compile(r"^## Keys\n.*?(?=^## (?!`))", re.DOTALL | re.MULTILINE)
 
 
@@ -41,7 +43,10 @@ def _render_tables(rows: dict[str, list[str]]) -> Iterator[str]:
         yield f"### `{name}`\n\n{HEAD}\n" + "\n".join(lines)
         overridden = [found.path for found in map(find_overridden, keys) if found is not None]
         if overridden:
-            yield f"An entry can also override these keys, which take the same values: {_name_keys(overridden)}."
+            if name == "claude":
+                yield f"An entry of `claude.fallbacks` has the keys from `{overridden[0]}` to `{overridden[-1]}`, too."
+            else:
+                yield f"An entry can also override these keys, which take the same values: {_name_keys(overridden)}."
 
 
 def _name_keys(paths: list[str]) -> str:
@@ -56,7 +61,8 @@ def _name_keys(paths: list[str]) -> str:
 
 def find_overridden(key: Key) -> Key | None:
     """Return the general key that a key of `repositories` overrides: `labels.create` for its `labels.create`."""
-    general = Reference().find(key.path.removeprefix(ENTRY))
+    of_entry, of_all = ENTRIES.get(re.split(r"\W", key.path)[0], ("", ""))
+    general = Reference().find(re.sub(f"^{re.escape(of_entry)}", of_all, key.path))
     is_override = general is not None and general.path != key.path and general.meaning == key.meaning
     return general if is_override else None
 

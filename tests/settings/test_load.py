@@ -69,7 +69,7 @@ QDRANT_LINES = ("qdrant: {path", "qdrant: {url")
 def shipped_with_every_key(credential: str = CREDENTIAL_LINES[0], qdrant: str = QDRANT_LINES[0]) -> str:
     """Return the shipped file with every line active, except those of the other credentials and the other Qdrant."""
     text = shipped.SETTINGS.read_text(encoding="utf-8")
-    text = re.sub(r"^( +)# (?=[a-z_]+: )", r"\1", text, flags=re.MULTILINE)
+    text = re.sub(r"^( +)# (?=[a-z_]+: |  - \{)", r"\1", text, flags=re.MULTILINE)
     (other,) = set(QDRANT_LINES) - {qdrant}
     text = text.replace(other, f"# {other}")
     lines = [line for line in text.splitlines() if not line.strip().startswith(CREDENTIAL_LINES)]
@@ -80,10 +80,13 @@ def shipped_with_every_key(credential: str = CREDENTIAL_LINES[0], qdrant: str = 
 
 def test_the_shipped_file_shows_every_key(tmp_path: Path) -> None:
     own = dict.fromkeys(("HLS_API_KEY", "OTHER_WEBHOOK_SECRET", "QDRANT_API_KEY", "EMBEDDINGS_API_KEY"), SECRET)
+    own |= dict.fromkeys(("OPENROUTER_API_KEY", "AWS_SECRET_ACCESS_KEY", "AZURE_OPENAI_API_KEY"), API_KEY)
+    own["VERTEX_KEY"] = '{"client_email": "hls@example.com", "private_key": "k"}'
     variables = VARIABLES | own | {"SPARE_GITHUB_TOKEN": TOKEN, "GITHUB_APP_PRIVATE_KEY": app_key()}
     texts = [shipped_with_every_key(credential) for credential in CREDENTIAL_LINES]
     texts.append(shipped_with_every_key(qdrant=QDRANT_LINES[1]))
-    shown = {line for text in texts for line in load(tmp_path, text, variables).sources.lines}
+    lines = {line for text in texts for line in load(tmp_path, text, variables).sources.lines}
+    shown = {re.sub(r"fallbacks\[\d\]", "fallbacks[0]", line) for line in lines}  # each kind has other keys
     keys = {key.path.replace("[]", "[0]") for key in Reference().keys}
     assert keys - set(shown) == set()
 
@@ -108,6 +111,12 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
                 "outsiders:",
                 "repositories: [",
                 "embeddings:",
+                "price:",
+                "region:",
+                "project:",
+                "access_key_id:",
+                "fallbacks:",
+                "- {kind:",
             )
         )
     )

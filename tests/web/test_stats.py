@@ -38,6 +38,7 @@ COUNTERS = {
     ("claude_calls", "answered"): 10,
     ("claude_calls", "invalid"): 1,
     ("claude_calls", "unfinished"): 0,
+    ("provider_calls", "openai:ok"): 4,
     ("github_requests", ""): 77,
     ("event_github_requests", "issues.opened"): 13,
     ("event_github_deliveries", "issues.opened"): 3,
@@ -83,6 +84,7 @@ def test_stats_with_all_counters_and_recent_calls() -> None:
     assert page["claude_api"] == {
         "requests_made": 11,
         "by_outcome": {"answered": 10, "invalid": 1},
+        "by_provider": {"openai": {"ok": 4}},
         "timing": {"calls": 104, "average": 4.86, "p50": 4.8, "p95": 9.5, "p99": 9.9},
     }
     assert page["github_api"] == {
