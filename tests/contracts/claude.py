@@ -54,15 +54,15 @@ def _validator() -> Draft202012Validator:
     for name in SENT_AS_HEADERS:
         del schema["properties"][name]
     Draft202012Validator.check_schema(schema)
-    return Draft202012Validator(_closed(schema))
+    return Draft202012Validator(close_objects(schema))
 
 
-def _closed(node: Any) -> Any:
+def close_objects(node: Any) -> Any:
     """Return the schema without additional properties, except in objects without named properties."""
     if isinstance(node, list):
-        return [_closed(item) for item in node]
+        return [close_objects(item) for item in node]
     if not isinstance(node, Mapping):
         return node
-    closed = {key: _closed(value) for key, value in node.items()}
+    closed = {key: close_objects(value) for key, value in node.items()}
     names_its_keys = node.get("type") == "object" and "properties" in node
     return {**closed, "additionalProperties": False} if names_its_keys else closed
