@@ -31,7 +31,8 @@ VERTEX = re.compile(rf"/v1/projects/{PROJECT}/locations/{REGION}/publishers/anth
 
 
 class FakeModels:
-    """`answer` returns the text of a reply for a request's messages as one text. `status` other than 200 is an outage.
+    """`answer` returns the text of a reply for a request's messages as one text. `status` other than 200 is an
+    outage; 0 closes the connection without a response.
 
     `asked` has the path and body of each accepted request, `failed` counts the others, `tokens` those of Google.
     """
@@ -102,6 +103,9 @@ class FakeModels:
                 raw = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 status, document = fake.respond(urlsplit(self.path).path, headers, raw)
+                if status == 0:
+                    self.close_connection = True
+                    return
                 answer = json.dumps(document).encode()
                 self.send_response(status)
                 more = fake.headers if status != 200 else {}

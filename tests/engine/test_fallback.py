@@ -1,0 +1,143 @@
+"""Two services that answer prompts: the first one fails and returns while deliveries are processed."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from hls_handler.clients.providers import Breakers, Providers
+from hls_handler.engine.pipeline import run_delivery
+from hls_handler.prompting import recorded
+from hls_handler.reports.delivery_report import format_report, load_report
+from hls_handler.settings.model import Settings
+from hls_handler.store.calls import make_receipt
+from tests.clients.fake_models import KEY, FakeModels
+from tests.engine.fakes import ISSUE, FakeGithub
+from tests.engine.world import BUG, NOON, World, open_world, settings
+
+THREADS = 4
+
+
+@dataclass
+class Services:
+    first: FakeModels
+    second: FakeModels
+    world: World
+    now: datetime = NOON
+    breakers: Breakers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.breakers = Breakers(lambda: self.now)
+
+    def receive(self, numbers: range) -> None:
+        payload = json.loads(recorded.load("issues.opened").body)
+        for number in numbers:
+            payload["issue"] |= {"number": number, "title": f"Question {number} of many"}
+            issue = replace(ISSUE, number=number, title=f"Question {number} of many")
+            self.world.github.issues[number] = issue
+            assert self.world.receive("issues", payload, guid=f"guid-{number}") == "queued"
+
+    def process(self) -> None:
+        """Process all deliveries that are due, in several threads, each with its own clients."""
+        threads = [threading.Thread(target=self._work) for _ in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _work(self) -> None:
+        claude = self.world.settings.claude
+        with closing(Providers(claude, clock=lambda: 0.0, now=lambda: self.now, breakers=self.breakers)) as providers:
+            while (lease := self.world.claim()) is not None:
+                context = replace(
+                    self.world.tools(), claude=providers, github=FakeGithub(issues=self.world.github.issues)
+                )
+                run_delivery(lease, context)
+
+    @property
+    def paid(self) -> Counter[str]:
+        """How often each question was answered."""
+        asked = (*self.first.questions, *self.second.questions)
+        return Counter(found[1] for text in asked if (found := re.search(r"Question (\d+) of many", text)))
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[Services]:
+    with ExitStack() as stack:
+        first, second = (stack.enter_context(closing(FakeModels(lambda _: BUG.model_dump_json()))) for _ in range(2))
+        world = stack.enter_context(open_world(tmp_path, given=make_settings(first, second)))
+        yield Services(first, second, world)
+
+
+def make_settings(first: FakeModels, second: FakeModels) -> Settings:
+    fallback = {"kind": "openai", "api_key": KEY, "model": "gpt-5-mini", "base_url": f"{second.url}/v1"}
+    return settings(claude={"api_key": KEY, "base_url": first.url, "fallbacks": [fallback]})
+
+
+def test_no_delivery_is_lost_or_paid_twice_while_a_provider_fails_and_returns(services: Services) -> None:
+    services.receive(range(1, 11))
+    services.process()
+    assert (len(services.first.asked), len(services.second.asked)) == (10, 0)
+    services.first.status = 529
+    services.receive(range(11, 41))
+    services.process()
+    assert (len(services.second.asked), services.first.failed <= THREADS) == (30, True)
+    services.first.status, services.now = 200, NOON + timedelta(minutes=1)
+    services.receive(range(41, 71))
+    services.process()
+    assert len(services.first.asked) >= 10 + 30 - (THREADS - 1)  # one thread probes, and the others do not wait for it
+    states = {services.world.row(f"guid-{number}").state for number in range(1, 71)}
+    assert (states, services.paid) == ({"done"}, Counter(map(str, range(1, 71))))
+    counters = services.world.store.statistics.counters()
+    counted = {label: count for (name, label), count in counters.items() if name == "provider_calls"}
+    assert counted == {
+        "anthropic:ok": len(services.first.asked),
+        "anthropic:unavailable": services.first.failed,
+        "openai:ok": len(services.second.asked),
+    }
+
+
+def test_provider_that_answered_stands_in_the_report_the_receipt_and_the_comment(services: Services) -> None:
+    services.first.status = 529
+    services.receive(range(1, 2))
+    lease = services.world.claim()
+    assert lease is not None
+    claude = services.world.settings.claude
+    with closing(Providers(claude, clock=lambda: 0.0, now=lambda: NOON)) as providers:
+        run_delivery(lease, replace(services.world.tools(), claude=providers))
+    report = load_report(services.world.store, services.world.row("guid-1"))
+    assert [(call.model, call.outcome) for call in report.calls] == [
+        ("anthropic/claude-haiku-5-5", "unavailable"),
+        ("openai/gpt-5-mini", "ok"),
+    ]
+    lines = [line.strip() for line in format_report(report)]
+    failed = "anthropic/claude-haiku-5-5 failed, so openai/gpt-5-mini was asked: Claude answered 529 to issues/analyze@"
+    assert [line[: len(failed)] for line in lines if "failed" in line] == [failed]
+    assert any(
+        line.startswith("Claude's reply to issues/analyze@") and ", by openai/gpt-5-mini: " in line for line in lines
+    )
+    assert make_receipt(report.calls).models == ("openai/gpt-5-mini",)
+    assert "asks a language model (openai/gpt-5-mini)" in services.world.github.comments[1]
+    health = services.world.health.snapshot().components["claude"]
+    assert (health.state, health.message) == (
+        "degraded",
+        f"{report.calls[0].error}; openai/gpt-5-mini answers in its place",
+    )
+
+
+def test_call_without_an_answer_counts_as_its_estimate_when_another_provider_answers(services: Services) -> None:
+    services.first.status = 0
+    services.receive(range(1, 2))
+    services.process()
+    lost, answered = services.world.store.calls.calls_of("guid-1")
+    assert (lost.outcome, lost.is_estimate, lost.output_tokens) == ("failed", True, 2500)
+    assert (answered.outcome, answered.is_estimate, answered.model) == ("ok", False, "openai/gpt-5-mini")
