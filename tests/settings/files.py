@@ -80,6 +80,8 @@ def with_value(key: str, value: object) -> str:
         qdrant = {} if key in ("retrieval.qdrant.url", "retrieval.qdrant.path") else {"url": "http://127.0.0.1:6333"}
         embeddings = {"base_url": "https://embeddings.example.com/v1", "model": "m"}
         root["retrieval"] = {"qdrant": qdrant, "embeddings": embeddings}
+    if ".price." in key:
+        root["claude"]["price"] = {"input": 1.0, "output": 1.0}
     *sections, name = key.split(".")
     place: Any = root
     for section in sections:

@@ -188,7 +188,7 @@ class SimulatedClaude(FakeClaude):
 
     def __init__(self, scheduler: Scheduler, faults: Faults, answer: Callable[[RenderedPrompt], Reply]) -> None:
         super().__init__([])
-        self.scheduler, self.faults, self.answer = scheduler, faults, answer
+        self.scheduler, self.faults, self.reply_to = scheduler, faults, answer
         self.paid: Counter[str] = Counter()  # by question
 
     def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
@@ -201,5 +201,5 @@ class SimulatedClaude(FakeClaude):
         if fault == "lost":
             self.faults.interruptions += 1
             raise _down("Claude gave no answer", "claude")
-        self.replies = [self.answer(rendered)]
+        self.replies = [self.reply_to(rendered)]
         return super().ask(rendered, correction=correction)
