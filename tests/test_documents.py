@@ -69,6 +69,16 @@ def test_example_of_repository_settings_is_valid_and_has_every_key() -> None:
     Draft202012Validator(repository_schema()).validate(yaml.safe_load(example[1]))
 
 
+def test_settings_of_each_provider_are_valid(tmp_path: Path) -> None:
+    page = Path("docs/providers.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .+ \| `(\{kind: .+?\})`", page, re.MULTILINE)
+    assert len(rows) == 10
+    for row in rows:
+        key = '{"client_email": "hls@example.com", "private_key": "k"}' if "vertex" in row else "k"
+        fallbacks = [yaml.safe_load(row) | {"api_key": key}]
+        assert problems(tmp_path, with_value("claude.fallbacks", fallbacks)) == [], row
+
+
 @pytest.mark.parametrize("path", ["docs/settings.md", "config/settings.example.yaml"])
 def test_settings_that_need_a_restart_are_documented(path: str) -> None:
     text = re.sub(r"\n# | *\n", " ", Path(path).read_text(encoding="utf-8")).replace("`", "")

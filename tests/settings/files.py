@@ -80,13 +80,17 @@ def with_value(key: str, value: object) -> str:
         qdrant = {} if key in ("retrieval.qdrant.url", "retrieval.qdrant.path") else {"url": "http://127.0.0.1:6333"}
         embeddings = {"base_url": "https://embeddings.example.com/v1", "model": "m"}
         root["retrieval"] = {"qdrant": qdrant, "embeddings": embeddings}
-    if ".price." in key:
-        root["claude"]["price"] = {"input": 1.0, "output": 1.0}
+    if key.startswith("claude.fallbacks[]."):
+        root["claude"]["fallbacks"] = [{"kind": "openai", "name": "second", "api_key": "k", "model": "m"}]
+    if key.startswith("budgets.repositories[]."):
+        root["budgets"] = {"repositories": [{"name": "a/b"}]}
     *sections, name = key.split(".")
     place: Any = root
     for section in sections:
-        is_list = section == "repositories[]"
-        place = place.setdefault("repositories", [{"name": "a/b"}])[0] if is_list else place.setdefault(section, {})
+        entries = section.removesuffix("[]")
+        place = place[entries][0] if section.endswith("[]") else place.setdefault(section, {})
+        if section == "price":
+            place |= {"input": 1, "output": 1}
     place[name] = value
     return yaml.safe_dump(root)
 
