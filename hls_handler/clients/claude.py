@@ -7,34 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import httpx2
 from pydantic import BaseModel
 
 from hls_handler.analysis import Usage
-from hls_handler.clients.provider import (
-    MAX_BYTES,
-    Connection,
-    OrNone,
-    Question,
-    Response,
-    Stop,
-    Tokens,
-    describe_oversized,
-    parse_body,
-)
-from hls_handler.clients.provider_errors import (
-    KEY_REMEDY,
-    down,
-    find_request_id,
-    model_not_found,
-    no_answer,
-    translate,
-    unexpected_response,
-)
-from hls_handler.clients.transport import read_body, shorten
+from hls_handler.clients.provider import Connection, OrNone, Question, Response, Stop, Tokens, parse_body
+from hls_handler.clients.provider_errors import KEY_REMEDY, down, no_answer
+from hls_handler.clients.transport import shorten
 
 if TYPE_CHECKING:
     import anthropic
@@ -50,16 +33,15 @@ class ClaudeApi:
     def __init__(self, connection: Connection) -> None:
         import anthropic
 
-        self._service, self._settings = connection.service, connection.service.settings
+        self._service, self.errors = connection.service, anthropic.AnthropicError
         self._client = _make_client(connection)
-        self._google = _GoogleToken(connection) if self._settings.kind == "vertex" else None
-        self._sdk_error = anthropic.AnthropicError
+        self._google = _GoogleToken(connection)
         self._client._custom_headers = {}  # the SDK has no option to ignore ANTHROPIC_CUSTOM_HEADERS
 
     def close(self) -> None:
         self._client.close()
 
-    def send(self, question: Question) -> Response:
+    def open(self, question: Question) -> AbstractContextManager[Any]:
         import anthropic
 
         output: OutputConfigParam = {}
@@ -68,43 +50,40 @@ class ClaudeApi:
         if question.effort is not None:
             output["effort"] = question.effort
         messages = [{"role": role, "content": text} for role, text in question.messages]
-        if isinstance(self._client, anthropic.AnthropicVertex) and self._google is not None:
+        system: list[TextBlockParam] = [
+            {"type": "text", "text": question.system, "cache_control": {"type": "ephemeral"}},
+        ]
+        if isinstance(self._client, anthropic.AnthropicVertex):
             self._client.access_token = self._google.get()
-        try:
-            with self._client.messages.with_streaming_response.create(
-                model=question.model,
-                max_tokens=question.max_tokens,
-                system=_system_blocks(question.system),
-                messages=cast("list[MessageParam]", messages),
-                output_config=output or anthropic.omit,
-            ) as response:
-                body = read_body(response.iter_bytes(), question.max_bytes)
-                request_id = find_request_id(response.headers)
-        except (self._sdk_error, httpx2.HTTPError) as exc:
-            raise translate(exc, self._service, label=question.label, model=question.model) from None
-        if body is None:
-            return Response("", "oversized", describe_oversized(question), request_id=request_id)
-        message = parse_body(_Message, body, service=self._service, label=question.label)
-        return replace(_read_message(message), request_id=request_id)
+        return self._client.messages.with_streaming_response.create(
+            model=question.model,
+            max_tokens=question.max_tokens,
+            system=system if question.system.strip() else anthropic.omit,  # the API rejects blank text
+            messages=cast("list[MessageParam]", messages),
+            output_config=output or anthropic.omit,
+        )
 
-    def lookup_model(self, model: str) -> str:
+    def open_model(self, model: str) -> AbstractContextManager[Any] | None:
         import anthropic
 
-        if not isinstance(self._client, anthropic.Anthropic):
-            return "unlisted"
-        label = f"the request for the model {model}"
-        try:
-            with self._client.models.with_streaming_response.retrieve(model) as response:
-                body = read_body(response.iter_bytes(), MAX_BYTES)
-        except anthropic.NotFoundError as exc:
-            if exc.type != "not_found_error":  # not Claude's API, but a service that has only the Messages API
-                return "unlisted"
-            raise model_not_found(exc, self._service, label=label, model=model) from None
-        except (self._sdk_error, httpx2.HTTPError) as exc:
-            raise translate(exc, self._service, label=label, model=model) from None
-        if body is None:
-            raise unexpected_response(self._service, label, f"it is over {MAX_BYTES} bytes")
-        return parse_body(_WireModel, body, service=self._service, label=label).lifecycle
+        if not isinstance(self._client, anthropic.Anthropic):  # AWS and Google have no such endpoint
+            return None
+        return self._client.models.with_streaming_response.retrieve(model)
+
+    def read(self, body: bytes, label: str) -> Response:
+        message = parse_body(_Message, body, service=self._service, label=label)
+        text = "".join(block.text for block in message.content if block.type == "text")  # not thinking blocks
+        stop, usage = STOPS.get(message.stop_reason or "", "other"), None
+        why = _describe_stop(message.stop_details) if stop == "refused" else message.stop_reason or ""
+        if message.usage is not None:
+            usage = Usage(
+                model=message.model,
+                input_tokens=message.usage.input_tokens,
+                output_tokens=message.usage.output_tokens,
+                cache_write_tokens=message.usage.cache_creation_input_tokens or 0,
+                cache_read_tokens=message.usage.cache_read_input_tokens or 0,
+            )
+        return Response(text, stop, why, usage, message.model)
 
 
 def _make_client(
@@ -179,14 +158,6 @@ class _GoogleAnswer:
     data: bytes
 
 
-def _system_blocks(system: str) -> list[TextBlockParam] | anthropic.Omit:
-    import anthropic
-
-    if not system.strip():  # the API rejects blank text
-        return anthropic.omit
-    return [{"type": "text", "text": system, "cache_control": {"type": "ephemeral"}}]
-
-
 class _Block(BaseModel):
     type: str
     text: str = ""
@@ -212,11 +183,6 @@ class _Message(BaseModel):
     usage: Annotated[_Usage | None, OrNone] = None
 
 
-class _WireModel(BaseModel):  # https://platform.claude.com/docs/en/api/models/retrieve
-    id: str
-    lifecycle: str = "active"  # "deprecated", "retired"; other providers omit it
-
-
 STOPS: dict[str, Stop] = {
     "end_turn": "ended",
     "stop_sequence": "ended",
@@ -224,22 +190,6 @@ STOPS: dict[str, Stop] = {
     "model_context_window_exceeded": "context_window",
     "refusal": "refused",
 }
-
-
-def _read_message(message: _Message) -> Response:
-    text = "".join(block.text for block in message.content if block.type == "text")  # not thinking blocks
-    stop = STOPS.get(message.stop_reason or "", "other")
-    why = _describe_stop(message.stop_details) if stop == "refused" else message.stop_reason or ""
-    usage = None
-    if message.usage is not None:
-        usage = Usage(
-            model=message.model,
-            input_tokens=message.usage.input_tokens,
-            output_tokens=message.usage.output_tokens,
-            cache_write_tokens=message.usage.cache_creation_input_tokens or 0,
-            cache_read_tokens=message.usage.cache_read_input_tokens or 0,
-        )
-    return Response(text, stop, why, usage, message.model)
 
 
 def _describe_stop(details: _StopDetails | None) -> str:

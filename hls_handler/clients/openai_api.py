@@ -6,32 +6,21 @@ no value for are overwritten.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-import httpx2
 from pydantic import BaseModel, Field
 
 from hls_handler.analysis import Usage
-from hls_handler.clients.provider import (
-    MAX_BYTES,
-    Connection,
-    OrNone,
-    Question,
-    Response,
-    Stop,
-    Tokens,
-    describe_oversized,
-    parse_body,
-)
-from hls_handler.clients.provider_errors import find_request_id, model_not_found, translate
-from hls_handler.clients.transport import read_body, shorten
+from hls_handler.clients.provider import Connection, OrNone, Question, Response, Stop, Tokens, parse_body
+from hls_handler.clients.transport import shorten
 
 if TYPE_CHECKING:
     import openai
     from openai.types.chat import ChatCompletionMessageParam
     from openai.types.shared_params import ResponseFormatJSONSchema
+    from openai.types.shared_params.response_format_json_schema import JSONSchema
 
-SCHEMA_NAME = "reply"
 OPENAI_HOST = "api.openai.com"
 
 
@@ -41,59 +30,53 @@ class OpenAiApi:
     def __init__(self, connection: Connection) -> None:
         import openai
 
-        self._service, self._settings = connection.service, connection.service.settings
+        self._service, self.errors = connection.service, openai.OpenAIError
         self._client = _make_client(connection)
         self._client.organization = self._client.project = None  # not OPENAI_ORG_ID and OPENAI_PROJECT_ID
         self._client._custom_headers = {}  # the SDK has no option to ignore OPENAI_CUSTOM_HEADERS
-        self._sdk_error = openai.OpenAIError
+        self._is_azure = self._service.settings.kind == "azure"
 
     def close(self) -> None:
         self._client.close()
 
-    def send(self, question: Question) -> Response:
+    def open(self, question: Question) -> AbstractContextManager[Any]:
         import openai
 
-        system: list[tuple[str, str]] = [("system", question.system)] if question.system.strip() else []
+        system = [("system", question.system)] if question.system.strip() else []
         messages = [{"role": role, "content": text} for role, text in [*system, *question.messages]]
         form: ResponseFormatJSONSchema | openai.Omit = openai.omit
         if question.schema is not None:
-            schema = {"name": SCHEMA_NAME, "schema": dict(question.schema), "strict": True}
-            form = {"type": "json_schema", "json_schema": cast(Any, schema)}
+            schema: JSONSchema = {"name": "reply", "schema": dict(question.schema), "strict": True}
+            form = {"type": "json_schema", "json_schema": schema}
         # OpenAI's newer models reject max_tokens; other services know only that.
-        is_own = self._settings.kind == "azure" or OPENAI_HOST in self._settings.base_url
-        try:
-            with self._client.chat.completions.with_streaming_response.create(
-                model=question.model,
-                messages=cast("list[ChatCompletionMessageParam]", messages),
-                max_completion_tokens=question.max_tokens if is_own else openai.omit,
-                max_tokens=openai.omit if is_own else question.max_tokens,
-                response_format=form,
-            ) as response:
-                body = read_body(response.iter_bytes(), question.max_bytes)
-                request_id = find_request_id(response.headers)
-        except (self._sdk_error, httpx2.HTTPError) as exc:
-            raise translate(exc, self._service, label=question.label, model=question.model) from None
-        if body is None:
-            return Response("", "oversized", describe_oversized(question), request_id=request_id)
-        completion = parse_body(_Completion, body, service=self._service, label=question.label)
-        return _read_completion(completion, request_id)
+        is_own = self._is_azure or OPENAI_HOST in self._service.settings.base_url
+        return self._client.chat.completions.with_streaming_response.create(
+            model=question.model,
+            messages=cast("list[ChatCompletionMessageParam]", messages),
+            max_completion_tokens=question.max_tokens if is_own else openai.omit,
+            max_tokens=openai.omit if is_own else question.max_tokens,
+            response_format=form,
+        )
 
-    def lookup_model(self, model: str) -> str:
-        import openai
+    def open_model(self, model: str) -> AbstractContextManager[Any] | None:
+        # Azure lists models, but not the names of deployments.
+        return None if self._is_azure else self._client.models.with_streaming_response.retrieve(model)
 
-        if self._settings.kind == "azure":  # it lists models, but not the names of deployments
-            return "unlisted"
-        label = f"the request for the model {model}"
-        try:
-            with self._client.models.with_streaming_response.retrieve(model) as response:
-                read_body(response.iter_bytes(), MAX_BYTES)
-        except openai.NotFoundError as exc:
-            if exc.code != "model_not_found":
-                return "unlisted"
-            raise model_not_found(exc, self._service, label=label, model=model) from None
-        except (self._sdk_error, httpx2.HTTPError) as exc:
-            raise translate(exc, self._service, label=label, model=model) from None
-        return "active"
+    def read(self, body: bytes, label: str) -> Response:
+        completion = parse_body(_Completion, body, service=self._service, label=label)
+        choice, counted = completion.choices[0], completion.usage
+        stop, why, usage = STOPS.get(choice.finish_reason or "", "other"), choice.finish_reason or "", None
+        if stop == "refused":
+            why = " (content_filter)"
+        elif choice.message.refusal:
+            stop, why = "refused", f": {shorten(choice.message.refusal).rstrip('.')}"
+        if counted is not None:
+            details = counted.prompt_tokens_details or _Cached()
+            read, written = details.cached_tokens or 0, details.cache_write_tokens or 0
+            uncached = counted.prompt_tokens - read - written
+            if uncached >= 0:
+                usage = Usage(completion.model, uncached, counted.completion_tokens, written, read)
+        return Response(choice.message.content or "", stop, why, usage, completion.model)
 
 
 def _make_client(connection: Connection) -> openai.OpenAI:
@@ -139,20 +122,3 @@ class _Completion(BaseModel):
 
 
 STOPS: dict[str, Stop] = {"stop": "ended", "length": "max_tokens", "content_filter": "refused"}
-
-
-def _read_completion(completion: _Completion, request_id: str | None) -> Response:
-    choice = completion.choices[0]
-    stop, why = STOPS.get(choice.finish_reason or "", "other"), choice.finish_reason or ""
-    if stop == "refused":
-        why = " (content_filter)"
-    elif choice.message.refusal:
-        stop, why = "refused", f": {shorten(choice.message.refusal).rstrip('.')}"
-    usage, counted = None, completion.usage
-    if counted is not None:
-        details = counted.prompt_tokens_details or _Cached()
-        read, written = details.cached_tokens or 0, details.cache_write_tokens or 0
-        if read + written <= counted.prompt_tokens:
-            uncached = counted.prompt_tokens - read - written
-            usage = Usage(completion.model, uncached, counted.completion_tokens, written, read)
-    return Response(choice.message.content or "", stop, why, usage, completion.model, request_id)

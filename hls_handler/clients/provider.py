@@ -11,6 +11,7 @@ import json
 import math
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal, Protocol, TypeVar
@@ -20,15 +21,22 @@ from pydantic import BaseModel, Field, ValidationError, ValidatorFunctionWrapHan
 
 from hls_handler.analysis import Unusable, UnusableReply, Usage, ValidReply
 from hls_handler.clients.prices import with_price
-from hls_handler.clients.provider_errors import Service, unexpected_response
+from hls_handler.clients.provider_errors import (
+    MODEL_REMEDY,
+    Service,
+    find_request_id,
+    translate,
+    unexpected_response,
+)
 from hls_handler.clients.reply_parsing import UnreadableReply, describe_problems, parse_reply
-from hls_handler.clients.transport import find_proxy_settings, shorten
+from hls_handler.clients.transport import find_proxy_settings, read_body, shorten
+from hls_handler.errors import ModelNotFound
 from hls_handler.prompting.front_matter import Effort
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Provider as ProviderSettings
-from hls_handler.settings.model import ProviderKind, resolve_model
+from hls_handler.settings.model import resolve_model
 from hls_handler.tracing import annotate, span
 from hls_handler.wording import count
 
@@ -56,15 +64,6 @@ CORRECTION = (
 )
 
 SCHEMA_IN_PROMPT = "Answer with one JSON object that fits this JSON Schema, and with nothing else:\n{schema}"
-
-TRACED_AS: Mapping[ProviderKind, str] = {
-    "anthropic": "anthropic",
-    "bedrock": "aws.bedrock",
-    "vertex": "gcp.vertex_ai",
-    "openai": "openai",
-    "azure": "azure.ai.openai",
-}
-"""Values of `gen_ai.provider.name` in OpenTelemetry's conventions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +95,34 @@ class Response:
     why: str = ""
     usage: Usage | None = None  # without price; None: absent or impossible
     model: str | None = None
-    request_id: str | None = None
 
 
 class Api(Protocol):
-    """Client of one family of APIs. Not thread-safe."""
+    """Client of one family of APIs. Not thread-safe. `errors` are its SDK's; the SDK opens streamed responses."""
 
-    def send(self, question: Question) -> Response:
-        """Raises `DependencyDown`, and `Permanent` for an invalid request."""
+    @property
+    def errors(self) -> type[Exception]: ...
+
+    def open(self, question: Question) -> AbstractContextManager[Any]: ...
+
+    def open_model(self, model: str) -> AbstractContextManager[Any] | None:
+        """Return None if the service has no endpoint for one model."""
         ...
 
-    def lookup_model(self, model: str) -> str:
-        """Return "active", "deprecated" or "retired"; "unlisted" if the service has no models endpoint.
-
-        Raises `DependencyDown`, and its subclass `ModelNotFound` if the service does not know the model.
-        """
+    def read(self, body: bytes, label: str) -> Response:
+        """Raises `DependencyDown` if the body is not one of the API."""
         ...
 
     def close(self) -> None: ...
+
+
+class _Model(BaseModel):  # https://platform.claude.com/docs/en/api/models/retrieve
+    id: str
+    lifecycle: str = "active"  # "deprecated", "retired"; other services omit it
+
+
+UNKNOWN_MODEL = frozenset({"not_found_error", "model_not_found"})
+"""Kinds of a 404 about a model. With another one, the service has no endpoint for models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +163,26 @@ class Provider:
         self._api.close()
 
     def lookup_model(self, model: str) -> str:
-        """See `Api.lookup_model`."""
-        return self._api.lookup_model(model)
+        """Return "active", "deprecated" or "retired"; "unlisted" if the service has no models endpoint.
+
+        Raises `DependencyDown`, and its subclass `ModelNotFound` if the service does not know the model.
+        """
+        label, opened = f"the request for the model {model}", self._api.open_model(model)
+        if opened is None:
+            return "unlisted"
+        try:
+            body, _ = _fetch(opened, MAX_BYTES)
+        except (self._api.errors, httpx2.HTTPError) as exc:
+            failed = translate(exc, self._service, label=label, model=model)
+            if getattr(exc, "status_code", None) != 404:
+                raise failed from None
+            if not UNKNOWN_MODEL & {getattr(exc, "type", None), getattr(exc, "code", None)}:
+                return "unlisted"
+            remedy = self._service.localize(MODEL_REMEDY)
+            raise ModelNotFound(str(failed), dependency="claude", remedy=remedy) from None
+        if body is None:
+            raise unexpected_response(self._service, label, f"it is over {MAX_BYTES} bytes")
+        return parse_body(_Model, body, service=self._service, label=label).lifecycle
 
     def model_for(self, rendered: RenderedPrompt) -> str:
         """Return the model of the prompt, if it names one of this provider, or else of the settings."""
@@ -169,7 +196,7 @@ class Provider:
         """
         model, kind = self.model_for(rendered), self.settings.kind
         known = {"peer.service": self._service.title.lower(), "gen_ai.operation.name": "chat"}
-        known |= {"gen_ai.provider.name": TRACED_AS[kind], "gen_ai.request.model": model}
+        known |= {"gen_ai.provider.name": kind, "gen_ai.request.model": model}
         with span(f"chat {model}", known, kind="CLIENT"):
             answer = self._ask(rendered, model, correction)
             usage = answer.usage
@@ -188,16 +215,22 @@ class Provider:
     def _ask(
         self, rendered: RenderedPrompt, model: str, correction: UnusableReply | None
     ) -> ValidReply | UnusableReply:
-        started = self._clock()
-        response = self._api.send(self._question(rendered, model, correction))
+        question, started = self._question(rendered, model, correction), self._clock()
+        try:
+            body, request_id = _fetch(self._api.open(question), question.max_bytes)
+        except (self._api.errors, httpx2.HTTPError) as exc:
+            raise translate(exc, self._service, label=question.label, model=model) from None
         took_s = self._clock() - started
+        allowed = f"{MAX_BYTES}, and {MAX_BYTES_PER_TOKEN} for each of {question.max_tokens} max_tokens"
+        oversized = Response("", "oversized", f"the response is over {question.max_bytes} bytes ({allowed})")
+        response = oversized if body is None else self._api.read(body, question.label)
         most = self.upper_estimate(rendered, correction=correction)
         named = self._claude.name_model(self.settings, response.model or model)
         if response.usage is None:
             usage = replace(most, model=named, is_estimate=True)
         else:
             usage = with_price(replace(response.usage, model=named), self._claude, asked=most.model)
-        usage = replace(usage, took_s=took_s, request_id=response.request_id)
+        usage = replace(usage, took_s=took_s, request_id=request_id)
         return self._read_reply(response, rendered.prompt, usage)
 
     def _question(self, rendered: RenderedPrompt, model: str, correction: UnusableReply | None) -> Question:
@@ -275,9 +308,10 @@ def request_schema(schema: Mapping[str, object]) -> dict[str, object]:
     return anthropic.transform_schema(dict(schema))
 
 
-def describe_oversized(question: Question) -> str:
-    allowed = f"{MAX_BYTES}, and {MAX_BYTES_PER_TOKEN} for each of {question.max_tokens} max_tokens"
-    return f"the response is over {question.max_bytes} bytes ({allowed})"
+def _fetch(opened: AbstractContextManager[Any], max_bytes: int) -> tuple[bytes | None, str | None]:
+    """Return the body, None if it is larger, and the id of the request."""
+    with opened as response:
+        return read_body(response.iter_bytes(), max_bytes), find_request_id(response.headers)
 
 
 M = TypeVar("M", bound=BaseModel)

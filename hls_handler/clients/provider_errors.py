@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 
 from hls_handler.clients.transport import ProxySettings, redact_secret, retry_after
-from hls_handler.errors import DependencyDown, ModelNotFound, Permanent, RateLimited, StepFailed
+from hls_handler.errors import DependencyDown, Permanent, RateLimited, StepFailed
 from hls_handler.settings.model import Provider
 
 KEY_REMEDY = "set claude.api_key to a valid key: this one is wrong, expired or revoked"
@@ -24,14 +24,9 @@ PERMISSION_REMEDY = "give the key claude.api_key access to this model, or set cl
 MODEL_REMEDY = "set claude.model, or the prompt's model, to one that this key may use, and check claude.base_url"
 REQUEST_REMEDY = "check that prompt with `hls render`, shorten or correct it, then run the delivery again"
 LIMIT_REMEDY = "wait until the rate limit resets; a lower claude.requests_per_second avoids it"
-OUTAGE_REMEDY = "wait: Claude is temporarily unavailable (https://status.claude.com)"
+STATUS_PAGE = " (https://status.claude.com)"
+OUTAGE_REMEDY = f"wait: Claude is temporarily unavailable{STATUS_PAGE}"
 ADDRESS_REMEDY = "check claude.base_url, and proxies and firewalls between this host and Claude"
-OTHER_REMEDIES = {
-    OUTAGE_REMEDY: "wait: {} is temporarily unavailable",
-    ADDRESS_REMEDY: "check claude.base_url, and proxies and firewalls between this host and {}",
-}
-"""Remedies for other services than Claude's own, where the text differs."""
-
 
 BILLING = ("billing_error", "credit balance", "spend_limit", "insufficient_quota")
 """Parts of errors about exhausted credit or a reached spend limit, which have the status 400 or 429."""
@@ -53,8 +48,9 @@ class Service:
 
     def localize(self, remedy: str) -> str:
         """Return a remedy with the keys and the name of this provider in place of those of the first one."""
-        named = remedy if self.title == "Claude" else OTHER_REMEDIES.get(remedy, remedy).format(self.title)
-        return re.sub(r"\bclaude\.(api_key|model|base_url)\b", rf"{self.key}.\1", named)
+        if self.title != "Claude":
+            remedy = remedy.replace("Claude", self.title).replace(STATUS_PAGE, "")
+        return re.sub(r"\bclaude\.(api_key|model|base_url)\b", rf"{self.key}.\1", remedy)
 
 
 def translate(exc: Exception, service: Service, *, label: str, model: str) -> StepFailed:
@@ -69,11 +65,6 @@ def translate(exc: Exception, service: Service, *, label: str, model: str) -> St
     failed = _translate_response(response, getattr(exc, "body", None), service, label, model)
     failed.request_id = find_request_id(response.headers)
     return failed
-
-
-def model_not_found(exc: Exception, service: Service, *, label: str, model: str) -> ModelNotFound:
-    failed = translate(exc, service, label=label, model=model)
-    return ModelNotFound(str(failed), dependency="claude", remedy=service.localize(MODEL_REMEDY))
 
 
 def _translate_response(

@@ -125,7 +125,7 @@ class Providers:
         return None if found is None else found.error
 
     def lookup_model(self, model: str | None = None) -> str:
-        """See `Api.lookup_model`. `model` is named as in a prompt; None is that of the settings."""
+        """See `Provider.lookup_model`. `model` is named as in a prompt; None is that of the settings."""
         provider, name = self._settings.find_model(model)
         return self._client(self._settings.find_key(provider)).lookup_model(name)
 

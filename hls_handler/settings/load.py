@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -217,19 +216,9 @@ def _find_provider_problems(root: object) -> Iterator[tuple[str, str]]:
             extra = "openai" if kind == "azure" else kind
             files = f"pip install 'hls-handler[{extra}]' (in a checkout: pip install -r requirements-providers.txt)"
             yield f"{key}.kind", f"needs packages that are not installed; run {files}"
-        if kind == "vertex" and not _is_key_file(entry.get("api_key")):
-            yield f"{key}.api_key", "must be the key file of a service account as one line of JSON (jq -c . key.json)"
         name = str(entry.get("name", kind))
         if first.setdefault(name, key) != key:
             yield f"{key}.name", f"{name} is already the name of {first[name]}; choose another one"
-
-
-def _is_key_file(text: object) -> bool:
-    try:
-        found = json.loads(text) if isinstance(text, str) and text != UNSET_SECRET else None
-    except ValueError:
-        return False
-    return text == UNSET_SECRET or (isinstance(found, dict) and {"client_email", "private_key"} <= found.keys())
 
 
 def _with_app_key(settings: Settings, read_key: Callable[[Path], bytes]) -> Settings:

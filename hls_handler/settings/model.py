@@ -170,12 +170,6 @@ class Github(Section):
 ProviderKind = Literal["anthropic", "bedrock", "vertex", "openai", "azure"]
 
 ANTHROPIC_URL = "https://api.anthropic.com"
-VERTEX_URLS = {
-    "global": "https://aiplatform.googleapis.com/v1",
-    "us": "https://aiplatform.us.rep.googleapis.com/v1",
-    "eu": "https://aiplatform.eu.rep.googleapis.com/v1",
-}
-"""Addresses of multi-regions; that of a region begins with its name."""
 
 
 def _default_url(section: Mapping[str, Any]) -> str:
@@ -184,7 +178,7 @@ def _default_url(section: Mapping[str, Any]) -> str:
         case "bedrock":
             return f"https://bedrock-runtime.{region}.amazonaws.com"
         case "vertex":
-            return VERTEX_URLS.get(region or "", f"https://{region}-aiplatform.googleapis.com/v1")
+            return f"https://{region}-aiplatform.googleapis.com/v1"
         case "openai":
             return "https://api.openai.com/v1"
     return ANTHROPIC_URL

@@ -255,7 +255,7 @@ def test_schemas_are_strict(reply: str) -> None:
     ],
 )
 def test_price_is_that_of_the_service_or_of_the_settings_or_of_the_dearest_model(model: str, usd: float) -> None:
-    fallbacks: list[Mapping[str, Any]] = [
+    fallbacks: list[dict[str, Any]] = [
         {"kind": "openai", "api_key": "k", "model": "gpt-5-mini"},
         {"kind": "bedrock", "api_key": "k", "model": "m", "region": REGION},
         {"kind": "openai", "name": "own", "api_key": "k", "model": "m", "price": {"input": 1.0, "output": 3.0}},

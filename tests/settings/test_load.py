@@ -80,8 +80,7 @@ def shipped_with_every_key(credential: str = CREDENTIAL_LINES[0], qdrant: str = 
 
 def test_the_shipped_file_shows_every_key(tmp_path: Path) -> None:
     own = dict.fromkeys(("HLS_API_KEY", "OTHER_WEBHOOK_SECRET", "QDRANT_API_KEY", "EMBEDDINGS_API_KEY"), SECRET)
-    own |= dict.fromkeys(("OPENROUTER_API_KEY", "AWS_SECRET_ACCESS_KEY", "AZURE_OPENAI_API_KEY"), API_KEY)
-    own["VERTEX_KEY"] = '{"client_email": "hls@example.com", "private_key": "k"}'
+    own |= dict.fromkeys(("OPENROUTER_API_KEY", "AWS_SECRET_ACCESS_KEY", "AZURE_OPENAI_API_KEY", "VERTEX_KEY"), API_KEY)
     variables = VARIABLES | own | {"SPARE_GITHUB_TOKEN": TOKEN, "GITHUB_APP_PRIVATE_KEY": app_key()}
     texts = [shipped_with_every_key(credential) for credential in CREDENTIAL_LINES]
     texts.append(shipped_with_every_key(qdrant=QDRANT_LINES[1]))
