@@ -295,6 +295,29 @@ def test_qdrant_needs_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "package", "extra"),
+    [
+        ("openai", "openai", "openai"),
+        ("azure", "openai", "openai"),
+        ("bedrock", "boto3", "bedrock"),
+        ("vertex", "google", "vertex"),
+        ("vertex", "google.auth", "vertex"),
+    ],
+)
+def test_kind_of_a_provider_needs_an_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, package: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # as if it was not installed
+    keys = f"kind: {kind}, api_key: k, model: m, region: eu, project: p, base_url: 'https://x.test'"
+    text = SMALLEST.replace("claude:\n", f"claude:\n  fallbacks: [{{{keys}}}]\n")
+    (problem,) = problems(tmp_path, text, VARIABLES)
+    assert problem == (
+        "settings.yaml:5: claude.fallbacks[0].kind: needs packages that are not installed; run "
+        f"pip install 'hls-handler[{extra}]' (in a checkout: pip install -r requirements-providers.txt)"
+    )
+
+
 def test_rule_1_signatures_cannot_be_switched_off_with_a_host_that_needs_a_restart(tmp_path: Path) -> None:
     before = load(tmp_path, SMALLEST + "server: {host: 0.0.0.0}\n")
     after = load(tmp_path, SMALLEST + "server: {host: 127.0.0.1}\nfeatures: {signature_validation: false}\n")
@@ -421,6 +444,18 @@ def test_settings_load_without_the_key_of_the_app(tmp_path: Path) -> None:
     assert settings.github.app is None
     assert settings.unset["github.app.id"] == "APP_ID is not set"
     assert settings.unset["github.app.private_key_path"] == "/nowhere/app.pem cannot be read"
+
+
+def test_settings_load_without_the_key_of_a_fallback(tmp_path: Path) -> None:
+    fallback = 'claude:\n  fallbacks: [{kind: openai, api_key: "${OTHER_KEY}", model: m}]\n'
+    (tmp_path / "settings.yaml").write_text(SMALLEST.replace("claude:\n", fallback), encoding="utf-8")
+    settings = load_settings(tmp_path / "settings.yaml", VARIABLES, dotenv=None, allow_unset=True)
+    assert settings.unset == {"claude.fallbacks[0].api_key": "OTHER_KEY is not set"}
+
+
+def test_rule_19_keys_of_fallbacks_are_masked(tmp_path: Path) -> None:
+    fallback = "claude:\n  fallbacks: [{kind: openai, api_key: key-of-the-fallback, model: m}]\n"
+    assert "key-of-the-fallback" in collect_secrets(load(tmp_path, SMALLEST.replace("claude:\n", fallback)))
 
 
 def test_required_key_that_is_no_secret_needs_its_variable(tmp_path: Path) -> None:
