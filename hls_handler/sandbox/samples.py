@@ -140,7 +140,7 @@ def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -
         reply = kind.model_validate(canned_reply(schema, _reading_of(variables)))
         made = handler.comment_variables(facts, reply)
         ours: dict[str, object] = {"analysis": reply, "prompt_id": Trusted(f"{name}@3f9c2a"), "shortened": 0}
-        ours["files_cost"] = PartialCost(40, 810, 0.0006)
+        ours["files_cost"], ours["model"] = PartialCost(40, 810, 0.0006), Trusted("Claude")
         yield {**variables, **made, **ours}
 
 
