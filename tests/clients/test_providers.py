@@ -132,6 +132,13 @@ def test_unreachable_token_service_of_google_is_an_outage(models: FakeModels) ->
     assert caught.value.may_have_succeeded is False
 
 
+@pytest.mark.parametrize(("path", "name"), [("/v1", "max_tokens"), ("/api.openai.com/v1", "max_completion_tokens")])
+def test_name_of_the_limit_depends_on_the_service(server: FakeServer, path: str, name: str) -> None:
+    server.says = [Say(body=completion(GOOD))]
+    ask(settings(kind="openai", model="gpt-5-mini", base_url=f"{server.url}{path}"))
+    assert {key: value for key, value in server.seen[0].body.items() if "tokens" in key} == {name: 4000}
+
+
 def completion(content: str | None, finish_reason: str = "stop", **more: Any) -> dict[str, Any]:
     usage = more.pop("usage", {"prompt_tokens": 1000, "completion_tokens": 500})
     choice = {"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": content, **more}}
@@ -263,6 +270,12 @@ def test_price_is_that_of_the_service_or_of_the_settings_or_of_the_dearest_model
     ]
     usage = Usage(model, input_tokens=1_000_000, output_tokens=1_000_000)
     assert with_price(usage, settings(*fallbacks)).cost_usd == pytest.approx(usd, abs=1e-6)
+
+
+def test_price_of_an_unknown_answering_model_is_that_of_the_one_that_was_asked(server: FakeServer) -> None:
+    server.says = [Say(body=completion(GOOD) | {"model": "alias-of-the-service"})]
+    given = settings(kind="azure", model="gpt-5-mini", base_url=server.url)
+    assert ask(given).usage.cost_usd == pytest.approx(0.00125, abs=1e-9)
 
 
 # --- the chain -------------------------------------------------------------------------------------------------------
