@@ -425,8 +425,7 @@ class Service:
             rate_limit=lambda: self._rates.rate_limit,
             log_ring=ring,
             prompts=lambda: self._reloader.latest.prompts,
-            config=lambda: self._current_config()[1],
-            connect_claude=self._connect_claude,
+            connect_claude=lambda of: Claude(of, clock=time.monotonic, now=_utc_now),
             has_webhooks=self.role != "worker",
         )
 

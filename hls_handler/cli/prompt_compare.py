@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from itertools import islice
 from statistics import fmean
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from hls_handler.cli.options import (
+    AsJson,
     Config,
     abort,
     connect_claude,
@@ -28,15 +30,15 @@ from hls_handler.cli.options import (
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.job import ASK
+from hls_handler.engine.library import families
 from hls_handler.errors import SettingsError
-from hls_handler.prompting.prompt import Prompt
 from hls_handler.reports.estimate import estimate, format_cost
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.trials.comparison import Comparison, Report, Run
 from hls_handler.trials.sender import Sender
-from hls_handler.trials.trial import NOT_ASKED, Trial, compare_stored, find_answers, is_named, plan_trials, run_trials
+from hls_handler.trials.trial import NOT_ASKED, Trial, compare_stored, plan_trials, run_trials
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.wording import count, format_usd
 
@@ -50,12 +52,6 @@ def compare(
     since: Annotated[
         str, typer.Option(metavar="SPAN", help="Only deliveries received within the last 7d, 24h or 30m.")
     ] = "7d",
-    other: Annotated[
-        str | None,
-        typer.Option(
-            "--with", metavar="OTHER", help="Compare only with this prompt; default: any prompt whose reply was posted."
-        ),
-    ] = None,
     ask: Annotated[
         bool, typer.Option("--ask", help="Ask Claude now, about stored deliveries. This costs money.")
     ] = False,
@@ -63,16 +59,17 @@ def compare(
     most: Annotated[
         int, typer.Option(min=1, max=1000, help="With --ask: maximum number of deliveries, newest first.")
     ] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """Compare a prompt with what was posted.
 
     Uses the deliveries for which Claude replied to two prompts: the reply to ID, the shadow prompt, was only stored,
-    and that to another one, or to OTHER, was posted. For each delivery and in total, prints the differing labels,
-    whether each prompt would have commented, and the tokens and cost of both. With --ask, Claude is asked now, with the
-    current version of the prompt and the stored facts of finished deliveries. The cost is printed before Claude is
-    asked. The new replies are neither stored nor posted. Works while the service runs.
+    and that to another one was posted. For each delivery and in total, prints the differing labels, whether each prompt
+    would have commented, and the tokens and cost of both, and for each field of the reply how often the labels are
+    those that people left. With --ask, Claude is asked now, with the current version of the prompt and the stored facts
+    of finished deliveries. The cost is printed before Claude is asked. The new replies are neither stored nor posted.
+    Works while the service runs.
 
     Exit codes: 0 compared; 1 nothing to compare, or not confirmed; 2 usage error, or unusable settings, prompts or
     database.
@@ -83,12 +80,20 @@ def compare(
     settings = load(config, credentials=False)
     with open_store(settings) as store:
         after = store.now() - span
-        if ask:  # with --json, standard output is only JSON
-            report = _ask(settings, store, prompt, other, after, most=most, yes=yes, err=as_json)
-        else:
-            report = compare_stored(store, prompt, other, since=after)
-    if not report.comparisons:
-        fail(_explain_no_pairs(prompt, other, since, report, asked=ask))
+        report = (
+            _ask(settings, store, prompt, after, most=most, yes=yes)
+            if ask
+            else compare_stored(store, prompt, since=after)
+        )
+    if not any(one.old and one.new for one in report.comparisons):
+        detail = f" ({_format_excluded(report.excluded)})" if report.excluded else ""
+        if ask:
+            fail(f"no delivery of the last {since} could be compared{detail}")
+        fail(
+            f"there is no delivery of the last {since} on which {prompt} ran as a shadow{detail}; set an event of "
+            f"prompts.use to {{prompt: {prompt.partition('@')[0]}, shadow: true}} and wait for such events, or ask the "
+            "prompt now about finished deliveries with --ask"
+        )
     document = report_to_dict(report)
     if as_json:
         print_json(document)
@@ -96,112 +101,58 @@ def compare(
         print_lines("\n".join(format_comparison(document)))
 
 
-def _explain_no_pairs(prompt: str, other: str | None, since: str, report: Report, *, asked: bool) -> str:
-    excluded = _format_excluded(report.excluded)
-    detail = f" ({excluded})" if excluded else ""
-    if asked:
-        return f"no delivery of the last {since} could be compared{detail}"
-    posted = "" if other is None else f" of {other}"
-    return (
-        f"there is no delivery of the last {since} on which {prompt} ran as a shadow{posted}{detail}; set an event of "
-        f"prompts.use to {{prompt: {prompt.partition('@')[0]}, shadow: true}} and wait for such events, or ask the "
-        "prompt now about finished deliveries with --ask"
-    )
-
-
-def _ask(
-    settings: Settings,
-    store: Storage,
-    name: str,
-    other: str | None,
-    since: datetime,
-    most: int,
-    *,
-    yes: bool,
-    err: bool,
-) -> Report:
+def _ask(settings: Settings, store: Storage, name: str, since: datetime, *, most: int, yes: bool) -> Report:
+    """Ask Claude about finished deliveries, after a confirmation. What it prints is on standard error."""
     library = load_library(settings)
     prompt, config = get_prompt(library, name), DeliveryConfig(settings, RepositoryTable(settings), library)
-    if not prompt.on:
-        abort(f"{prompt.name} has no events of its own, because it follows another prompt; compare that prompt instead")
-    trials = list(islice(_plan(config, store, prompt, other, since), most))
+    received = store.deliveries.with_checkpoint(ASK, since=since)
+    keys = set(library.events(prompt.name, families()))
+    rows = (row for row in received if row.state == "done" and {row.event, row.event_key} & keys)
+    planned = list(islice(plan_trials(store, config, prompt.name, rows), most))
+    trials = [one for one in planned if isinstance(one, Trial)]
     if trials:
         total = estimate(settings.claude, *(one for trial in trials for one in trial.requests))
         follow_up = f", and more if {prompt.then.prompt} follows" if prompt.then is not None else ""
         print_line(
             f"{prompt.id}: {count(total.questions, 'question')} to {', '.join(total.models)}, about "
             f"{total.input_tokens} input tokens; {format_cost(total)} cost{follow_up}; nothing is posted",
-            err=err,
+            err=True,
         )
         if not yes:
-            require_confirmation("Ask Claude?", what="the cost", otherwise="Claude was not asked", err=err)
+            require_confirmation("Ask Claude?", what="the cost", otherwise="Claude was not asked", err=True)
     try:
         client = connect_claude(settings.claude)
     except SettingsError as exc:
         abort(*exc.problems)
     with client as claude:
         sender = Sender(claude, time.sleep, interval_s=1 / settings.claude.requests_per_second)
-        results = run_trials(store, trials, sender)
+        results = (*run_trials(store, trials, sender), *(one for one in planned if isinstance(one, Comparison)))
     for one in results:
         if one.problem and one.problem != NOT_ASKED:
-            _print_problem(one)
+            print_line(f"{one.guid[:8]}: {one.problem}", err=True)
     reasons = Counter("not asked" if one.problem == NOT_ASKED else "failed" for one in results if one.new is None)
     return Report(tuple(one for one in results if one.new is not None), reasons)
 
 
-def _plan(
-    config: DeliveryConfig, store: Storage, prompt: Prompt, other: str | None, since: datetime
-) -> Iterator[Trial]:
-    """Yield trials with finished deliveries. A delivery that the prompt cannot be rendered with is printed.
-
-    A delivery with a reply from the cache is left out: an earlier one had the same question, and it has no cost.
-    """
-    received = store.deliveries.with_checkpoint(ASK, since=since)
-    rows = (row for row in received if row.state == "done" and {row.event, row.event_key} & set(prompt.on))
-    for trial in plan_trials(store, config, prompt.name, rows):
-        if isinstance(trial, Comparison):
-            _print_problem(trial)
-            continue
-        answered = find_answers(trial.source)
-        if answered is None or any(answer.cached_at is not None for answer in answered.answers):
-            continue
-        if other is None or is_named(other, answered.answers[0].prompt_id):
-            yield trial
-
-
-def _print_problem(one: Comparison) -> None:
-    print_line(f"{(one.guid or '')[:8]}: {one.problem}", err=True)
-
-
 def report_to_dict(report: Report) -> dict[str, Any]:
-    """Return the output of --json. "prompt" is about the prompt that the user named first, "with" about the other."""
-    pairs = [(one.new, one.old) for one in report.comparisons if one.new is not None and one.old is not None]
-    differing = [one.differences for one in report.comparisons if one.differences]
-    by_group = Counter(found.group for differences in differing for found in differences)
-    by_labels = Counter(found for differences in differing for found in differences)
+    """Return the output of --json. "prompt" is about the prompt that the user named, "with" about the posted one."""
+    pairs = [(one, one.new, one.old) for one in report.comparisons if one.new is not None and one.old is not None]
     return {
-        "prompt": _add_up([new for new, _ in pairs]),
-        "with": _add_up([old for _, old in pairs]),
-        "compared": len(report.comparisons),
+        "prompt": _add_up([new for _, new, _ in pairs]),
+        "with": _add_up([old for _, _, old in pairs]),
+        "compared": len(pairs),
         "left_out": dict(report.excluded),
-        "same_labels": len(report.comparisons) - len(differing),
-        "differing_labels": len(differing),
-        "differing_by_group": dict(sorted(by_group.items(), key=lambda one: (-one[1], one[0]))),
-        "differences": [
-            {"group": found.group, "prompt": list(found.new), "with": list(found.old), "deliveries": times}
-            for found, times in sorted(by_labels.items(), key=lambda one: (-one[1], one[0]))
-        ],
+        "labels": [asdict(one) for one in report.label_counts[1:]],
         "as_people_left_them": report.label_counts[0].verdict if report.label_counts else None,
-        "speaking_differently": sum(new.result.speaks != old.result.speaks for new, old in pairs),
         "deliveries": [
             {
                 "delivery": one.guid,
                 "event": one.event_key,
                 "thread": one.conversation,
-                "prompt": one.new and _run_to_dict(one.new),
-                "with": one.old and _run_to_dict(one.old),
+                "prompt": _run_to_dict(new),
+                "with": _run_to_dict(old),
             }
-            for one in report.comparisons
+            for one, new, old in pairs
         ],
     }
 
@@ -237,14 +188,11 @@ def format_comparison(document: Mapping[str, Any]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     yield ""
     yield f"compared     {count(document['compared'], 'delivery')}{left_out and f'; left out: {left_out}'}"
-    yield f"same labels  {document['same_labels']}"
-    groups = ", ".join(f"{group} in {times}" for group, times in document["differing_by_group"].items())
-    yield f"differing    {document['differing_labels']}{groups and f': {groups}'}"
-    for one in document["differences"]:
-        yield f"             {one['deliveries']:>4}  {_format_labels(one['prompt'], one['with'])}"
     if document["as_people_left_them"] is not None:
         yield f"people left  {document['as_people_left_them']}"
-    yield f"comments     {new['spoke']}, against {old['spoke']}; differing in {document['speaking_differently']}"
+    for one in document["labels"]:
+        yield f"             {one['field']}: {one['fixed']} fixed, {one['broken']} broken"
+    yield f"comments     {new['spoke']}, against {old['spoke']}"
     yield f"mean tokens  {new['mean_tokens']:.0f}, against {old['mean_tokens']:.0f}"
     yield f"mean cost    {format_usd(new['mean_cost_usd'])}, against {format_usd(old['mean_cost_usd'])}"
 
@@ -252,6 +200,7 @@ def format_comparison(document: Mapping[str, Any]) -> Iterator[str]:
 def _cells(one: Mapping[str, Any]) -> tuple[str, ...]:
     runs = (one["prompt"], one["with"])
     new, old = (run["labels"] for run in runs)
+    added, removed = [label for label in new if label not in old], [label for label in old if label not in new]
     return (
         one["delivery"][:8],
         one["event"],
@@ -259,15 +208,9 @@ def _cells(one: Mapping[str, Any]) -> tuple[str, ...]:
         ", ".join("yes" if run["speaks"] else "no" for run in runs),
         ", ".join(str(run["tokens"]) for run in runs),
         ", ".join(format_usd(run["cost_usd"]).removesuffix(" USD") for run in runs),
-        "the same"
-        if set(new) == set(old)
-        else _format_labels([label for label in new if label not in old], [label for label in old if label not in new]),
+        f"{' and '.join(added) or 'none'}, not {' and '.join(removed) or 'none'}" if added or removed else "the same",
     )
 
 
-def _format_labels(new: Sequence[str], old: Sequence[str]) -> str:
-    return f"{' and '.join(new) or 'none'}, not {' and '.join(old) or 'none'}"  # "priority-high, not priority-low"
-
-
 def _format_excluded(excluded: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(excluded.items()))
+    return ", ".join(f"{number} {reason}" for reason, number in sorted(excluded.items()))

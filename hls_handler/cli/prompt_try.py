@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -16,6 +15,7 @@ from hls_handler.actions import Outcome
 from hls_handler.analysis import UnusableReply, ValidReply
 from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, connect_github, load_subject, use_sandbox
 from hls_handler.cli.options import (
+    AsJson,
     Config,
     abort,
     connect_claude,
@@ -29,7 +29,6 @@ from hls_handler.cli.options import (
 )
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.clients.github import ReadOnlyGithub
-from hls_handler.db.files import database_exists
 from hls_handler.engine.asking import advise, find_review_budget
 from hls_handler.engine.library import GUID
 from hls_handler.engine.posting import preview
@@ -37,20 +36,18 @@ from hls_handler.errors import (
     ConversationIgnored,
     HlsError,
     PayloadError,
-    Permanent,
     PromptError,
     StepFailed,
     Superseded,
     with_remedy,
 )
-from hls_handler.events import Account, Event, parse_event
+from hls_handler.events import parse_event
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.queue.checkpoints import PendingChanges
 from hls_handler.routing import Command, Ignored, LabelCorrection, QueueCheck, Router, Rule, from_event, parse_envelope
 from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import format_yaml
-from hls_handler.storage import Storage
 from hls_handler.store.conversations import ConversationHistory, ConversationRef, ConversationState
 from hls_handler.trials.replay import read_facts
 from hls_handler.trials.sender import Question, Sender, UnusableAnswer
@@ -62,15 +59,10 @@ ClaudeSource = Literal["real", "sandbox"]
 
 FORCE_HINT = "; use --prompt NAME to try it anyway"
 SANDBOX_ALTERNATIVE = "use --claude sandbox, whose answers are canned"
-NO_HISTORY = "the service's stored data about the issue or pull request and about earlier failures is not used here"
 READ_ANONYMOUSLY = (
     "no token is set, so GitHub is read without one: public repositories only, 60 requests an hour, and for a review "
     "neither linked issues nor code around the hunks"
 )
-ASSUMED_OPEN = "the issue or pull request is closed or locked; it is treated as if it were open"
-
-SYSTEM_LINES = 8
-"""Number of lines of the system message that are printed without --full."""
 
 MARGIN = "│ "
 """Prefix of each line of a prompt, reply or comment, so that it cannot be mistaken for output of the command."""
@@ -87,16 +79,16 @@ def try_(
     claude: Annotated[
         ClaudeSource, typer.Option(metavar="real|sandbox", help="Get replies from Claude or from the sandbox (canned).")
     ] = "real",
-    full: Annotated[bool, typer.Option("--full", help="Print the whole system message.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """Try a prompt on an event, with a real reply from Claude.
 
     Prints the rule and the prompt that the service would use for the event, or why the event would be ignored. Then
-    prints the question to Claude, the reply, the labels and the comment that would be written to GitHub, and the cost.
-    The event's handler runs as in the service, but nothing is written to GitHub or to the service's database.
-    Claude's reply costs money, but does not count towards the service's claude.calls_per_hour.
+    prints the question to Claude (its system message only with --json, as `hls render` prints it), the reply, the
+    labels and the comment that would be written to GitHub, and the cost. The event's handler runs as in the service,
+    but the service's database is neither read nor written, and nothing is written to GitHub. Claude's reply costs
+    money, but does not count towards the service's claude.calls_per_hour.
 
     The facts about the event come from the built-in sandbox. With --live, or for the URL of an issue or a pull request,
     the facts are read from GitHub. A URL is tried as an `opened` event, with the current state of the issue or pull
@@ -112,7 +104,8 @@ def try_(
     library = load_library(settings)
     named_prompt = None if prompt is None else get_prompt(library, prompt)
     chosen = load_subject(subject, event, live=live, settings=settings)
-    notes = [READ_ANONYMOUSLY] if chosen.live and lacks_github_token(settings) else []
+    if chosen.live and lacks_github_token(settings):
+        print_line(READ_ANONYMOUSLY, err=True)
     try:
         with (
             use_sandbox(chosen, settings, for_claude=claude == "sandbox") as used,
@@ -120,7 +113,7 @@ def try_(
             connect_claude(used.claude) as client,
         ):
             sender = Sender(client, time.sleep, interval_s=1 / used.claude.requests_per_second)
-            document = {**_try_event(used, library, chosen, named_prompt, github, sender, notes), "claude": claude}
+            document = {**_try_event(used, library, chosen, named_prompt, github, sender), "claude": claude}
     except PayloadError as exc:
         abort(f"{chosen.name}: {exc}")
     except HlsError as exc:
@@ -128,26 +121,9 @@ def try_(
     if as_json:
         print_json(document)
     else:
-        print_document(document, origin=chosen.origin, full=full)
+        print_document(document, origin=chosen.origin)
     if document["end"]["state"] != "done":
         raise typer.Exit(1)
-
-
-def _find_history(
-    settings: Settings, subject: Subject, notes: list[str], event: Event, bot: Account
-) -> ConversationHistory:
-    """Return what the service has stored about the conversation. Add a sentence to `notes` if it is not used."""
-    known, conversation = ConversationState({}, {}), event.conversation
-    try:
-        if subject.live and conversation is None:
-            notes.append(NO_HISTORY)
-        elif conversation is not None and subject.live and database_exists(settings.storage.url):
-            with closing(Storage.open_existing(settings.storage.url)) as store:
-                known = store.conversations.find(event.repository.id, conversation.number, bot.login)
-    except HlsError as exc:
-        notes.append(f"the service's stored data about this issue or pull request could not be read: {exc}")
-    ref = ConversationRef(event.repository.id, bot.login, conversation.number if conversation else 0)
-    return ConversationHistory(ref, PendingChanges(), lambda: known)  # changes are not stored
 
 
 def _try_event(
@@ -157,7 +133,6 @@ def _try_event(
     prompt: Prompt | None,
     github: ReadOnlyGithub,
     sender: Sender,
-    notes: list[str],
 ) -> dict[str, Any]:
     """Run the event with `prompt`, and return the document of --json, without the key "claude".
 
@@ -172,13 +147,9 @@ def _try_event(
     if isinstance(routed, LabelCorrection | Command | QueueCheck):
         routed = Ignored("no prompt", f"{routed.why(settings.sources)}; no prompt is used for them")
     rule = routed if isinstance(routed, Rule) else None
-    is_forced = prompt is not None and (rule is None or rule.prompt != prompt.name)
     if prompt is not None:
         effective = rule.effective if rule else table.find(repository) or without_entry(settings)
         rule = Rule(event.key, prompt.name, effective, prompt.path)
-    is_settled = conversation is not None and (conversation.state == "closed" or conversation.locked)
-    if is_settled and github.assume_open:
-        notes.append(ASSUMED_OPEN)
     outcomes: list[Outcome] = []
     try:
         if rule is None:
@@ -191,7 +162,8 @@ def _try_event(
             source = read_facts(event, reader, settings, library, rule.effective, rule.prompt)
             job = Trial(source, library, rule.prompt, key).make_job(sender.send)
             reasons = [source.handler.run(job).reason]
-            history = _find_history(settings, subject, notes, event, bot)
+            ref = ConversationRef(event.repository.id, bot.login, conversation.number if conversation else 0)
+            history = ConversationHistory(ref, PendingChanges(), lambda: ConversationState({}, {}))
             writer = github.writer(
                 repository, bot=bot, history=history, begin_write=nothing, check_lease=nothing, dry_run=True
             )
@@ -199,16 +171,15 @@ def _try_event(
                 outcomes.append(outcome)
                 reasons.append(outcome.detail)
             state, reason = "done", "; ".join(filter(None, reasons)) or "analysed; nothing to post"
+    except ConversationIgnored as exc:
+        state, reason = "ignored", str(exc)
     except Superseded as exc:
-        state = "ignored" if isinstance(exc, ConversationIgnored) else "superseded"
-        hint = f"; the service would do nothing{FORCE_HINT}" if is_settled and not github.assume_open else ""
-        reason = f"{exc}{hint}"
+        state, reason = "superseded", f"{exc}{'' if prompt else FORCE_HINT}"
     except UnusableAnswer as exc:
         file = library.file(exc.rendered.prompt.name)
         state, reason = "failed", f"{exc}; {advise(settings.claude, file, exc.rendered, exc.reply)}"
     except (StepFailed, PromptError) as exc:
-        retried = "" if isinstance(exc, Permanent) else "; the service would retry"
-        state, reason = "failed", f"{with_remedy(exc)}{retried}"
+        state, reason = "failed", with_remedy(exc)
     return {
         "event": subject.key,
         "thread": repository + (f"#{conversation.number}" if conversation else ""),
@@ -216,8 +187,6 @@ def _try_event(
         "ignored": {"kind": routed.kind, "reason": routed.reason} if isinstance(routed, Ignored) else None,
         "rule": routed.why(settings.sources) if isinstance(routed, Rule) else None,
         "prompt": rule.prompt if rule else None,
-        "named_by_option": is_forced,
-        "notes": notes,
         "questions": list(map(_question_to_dict, sender.questions)),
         "outcomes": [{key: value for key, value in asdict(one).items() if key != "url"} for one in outcomes],
         "end": {"state": state, "reason": reason},
@@ -248,20 +217,17 @@ def _question_to_dict(question: Question) -> dict[str, object]:
 # --- output as text ----------------------------------------------------------------------------------------------
 
 
-def print_document(tried: Mapping[str, Any], *, origin: str, full: bool) -> None:
-    """Print the document of --json as text. With `full`, print the whole system message."""
+def print_document(tried: Mapping[str, Any], *, origin: str) -> None:
+    """Print the document of --json as text, without the system messages."""
     console = Console(highlight=False, emoji=False, markup=False)
     ignored = tried["ignored"]
     print_line(f"event       {tried['event']} of {tried['thread']} ({origin})")
     print_line(f"ignored     ({ignored['kind']}) {ignored['reason']}" if ignored else f"rule        {tried['rule']}")
-    if tried["named_by_option"]:
-        print_line(f"prompt      {tried['prompt']}, chosen with --prompt")
-    for note in tried["notes"]:
-        print_line(f"note        {note}")
+    print_line(f"prompt      {tried['prompt'] or 'none'}")
     for question in tried["questions"]:
         repeated = "" if question["correction"] is None else ", second attempt"
         console.rule(f"{question['prompt_id']}, {question['model']}{repeated}", align="left")
-        _print_question(question, full=full)
+        _print_question(question)
     if tried["outcomes"]:
         console.rule("changes on GitHub (not made)", align="left")
     for outcome in tried["outcomes"]:
@@ -270,14 +236,11 @@ def print_document(tried: Mapping[str, Any], *, origin: str, full: bool) -> None
             _print_text(outcome["body"])
     console.rule()
     print_line(f"{tried['end']['state']:<11} {tried['end']['reason']}")
-    print_line(f"cost        {_describe_cost(tried['questions'], canned=tried['claude'] == 'sandbox')}")
+    canned = "; canned answers of the sandbox, nothing was paid" if tried["claude"] == "sandbox" else ""
+    print_line(f"cost        {count(len(tried['questions']), 'question')}, {format_usd(tried['cost_usd'])}{canned}")
 
 
-def _print_question(question: Mapping[str, Any], *, full: bool) -> None:
-    system = question["system"].split("\n")
-    cut = not full and len(system) > SYSTEM_LINES
-    print_line("system" + (f"      the first {SYSTEM_LINES} of {len(system)} lines; --full prints all" if cut else ""))
-    _print_text("\n".join(system[:SYSTEM_LINES] if cut else system))
+def _print_question(question: Mapping[str, Any]) -> None:
     print_line("task")
     _print_text(question["task"])
     if question["correction"] is not None:
@@ -292,26 +255,9 @@ def _print_question(question: Mapping[str, Any], *, full: bool) -> None:
     else:
         print_line("reply       none")
         return
-    print_line(f"took        {question['took_s']:.1f} s, {_describe_usage([question])}")
+    tokens = f"{count(question['input_tokens'], 'token')} in, {question['output_tokens']} out"
+    print_line(f"took        {question['took_s']:.1f} s, {tokens}, {format_usd(question['cost_usd'])}")
 
 
 def _print_text(text: str) -> None:
     print_lines("\n".join(f"{MARGIN}{line}" for line in text.split("\n")))
-
-
-def _describe_cost(questions: Sequence[Mapping[str, Any]], *, canned: bool) -> str:
-    answered = [one for one in questions if one["took_s"] is not None]
-    if not questions:
-        return "none, because Claude was not asked"
-    text = f"{count(len(answered), 'answer')}, {_describe_usage(answered)}"
-    if len(answered) < len(questions):
-        text += "; the cost of the unanswered question, if any, is unknown"
-    return f"{text}; these were canned answers of the sandbox: nothing was paid" if canned else text
-
-
-def _describe_usage(answered: Sequence[Mapping[str, Any]]) -> str:
-    """Return "1500 tokens in, 300 out, 0.000600 USD". If a cost is unknown, the text ends with "unknown cost"."""
-    cost = add_usd(one["cost_usd"] for one in answered)
-    tokens_in = count(sum(one["input_tokens"] for one in answered), "token")
-    tokens_out = sum(one["output_tokens"] for one in answered)
-    return f"{tokens_in} in, {tokens_out} out, {'unknown cost' if cost is None else format_usd(cost)}"

@@ -16,19 +16,17 @@ from hls_handler.console.api import Api
 from hls_handler.console.claude_runs import ClaudeRuns, ConnectClaude
 from hls_handler.console.deliveries import DeliveryPages
 from hls_handler.console.documentation import DocumentationPages
-from hls_handler.console.dry_runs import DryRunPages
 from hls_handler.console.figures import FiguresPages
 from hls_handler.console.frame import Frame
 from hls_handler.console.log import LogPages
 from hls_handler.console.metrics import MAX_METRICS_AGE_S, read_metrics, show_metrics
 from hls_handler.console.overview import MAX_OVERVIEW_AGE_S, OverviewPage, read_overview
 from hls_handler.console.pages import STATIC
-from hls_handler.console.prompt_edits import PromptEdits
 from hls_handler.console.prompts import MAX_STATS_AGE_S, PromptPages
 from hls_handler.console.sent_prompts import SentPromptPages
 from hls_handler.console.settings_page import SettingsPages
 from hls_handler.console.sign_in import SignInPages
-from hls_handler.engine.active_config import DeliveryConfig
+from hls_handler.console.trials import TrialPages
 from hls_handler.engine.health import Health
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
@@ -48,7 +46,6 @@ class ConsolePorts:
     rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
     log_ring: LogRing  # the newest log lines of this process
     prompts: Callable[[], ReloadingLibrary]  # the prompt library in use
-    config: Callable[[], DeliveryConfig]  # settings and prompts in use; blocks
     connect_claude: ConnectClaude  # the caller closes the client
     has_webhooks: bool = True  # False: only other processes receive webhooks
 
@@ -73,10 +70,9 @@ class Console:
                 frame, self._overviews, ports.health, ports.rate_limit, ports.now, store, ports.has_webhooks
             ).routes(),
             *DeliveryPages(frame, store, ports.log_ring).routes(),
-            *SentPromptPages(frame, store, ports.config).routes(),
-            *DryRunPages(frame, store, ports.config, self._runs).routes(),
+            *SentPromptPages(frame, store).routes(),
             *FiguresPages(frame, store, ports.now).routes(),
-            *PromptEdits(frame, store, ports.prompts, self._runs).routes(),
+            *TrialPages(frame, store, ports.prompts, self._runs).routes(),
             *PromptPages(frame, store, ports.prompts, self._stats).routes(),
             *LogPages(frame, ports.log_ring).routes(),
             *SettingsPages(frame, store, ports.health, ports.prompts).routes(),

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Protocol
 
 from hls_handler.analysis import Usage
@@ -47,7 +46,6 @@ class CallRefused(HlsError):
 class Progress:
     """A trial that was started. Its thread changes it, `finished_at` last."""
 
-    kind: str  # "dry run", or "trial" of an unsaved edit
     prompt_id: str
     started_at: datetime  # aware UTC
     about: Any  # what its page shows besides
@@ -69,49 +67,38 @@ class ClaudeRuns:
     connect: ConnectClaude
     now: Callable[[], float]  # seconds since 1970
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-    _runs: OrderedDict[str, Progress] = field(default_factory=OrderedDict, init=False)  # by key, newest last
+    _runs: OrderedDict[str, Progress] = field(default_factory=OrderedDict, init=False)  # by prompt, newest last
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
 
-    def find(self, key: str) -> Progress | None:
-        return self._runs.get(key)
+    def find(self, name: str) -> Progress | None:
+        return self._runs.get(name)
 
     @property
     def running(self) -> str | None:
-        """The key of the trial in progress: the GUID of a delivery, or the name of a prompt; None if there is none."""
-        return next((key for key, one in tuple(self._runs.items()) if one.finished_at is None), None)
+        """The name of the prompt whose trial is in progress; None if there is none."""
+        return next((name for name, one in tuple(self._runs.items()) if one.finished_at is None), None)
 
-    def start(
-        self,
-        kind: str,
-        key: str,
-        trials: Sequence[Trial],
-        settings: Settings,
-        fields: Mapping[str, object],
-        about: Any = None,
-    ) -> None:
-        """Start a trial of this kind. `fields` are for the log line at its end.
+    def start(self, name: str, trials: Sequence[Trial], settings: Settings, about: Any) -> None:
+        """Start the trials of a prompt.
 
-        Raises `CallRefused` if another one is in progress, or while the service itself may not call Claude.
+        Raises `CallRefused` if others are in progress, or while the service itself may not call Claude.
         """
         self._check_budget(settings)
         with self._lock:
             other = self.running
             if other is not None:
-                raise CallRefused(f"Another {self._runs[other].kind} is in progress, of {other}. Wait for its end.")
-            self._runs.pop(key, None)
-            progress = self._runs[key] = Progress(kind, trials[0].prompt_id, self._time(), about)
+                raise CallRefused(f"Another trial is in progress, of {other}. Wait for its end.")
+            self._runs.pop(name, None)
+            progress = self._runs[name] = Progress(trials[0].prompt_id, self._time(), about)
             while len(self._runs) > KEPT:
                 self._runs.popitem(last=False)
         # A daemon, so that a call in progress does not delay the end of the process: nothing of the trial is stored.
-        run = partial(self._run, progress, trials, settings, fields)
-        threading.Thread(target=run, name=kind.replace(" ", "-"), daemon=True).start()
+        threading.Thread(target=self._run, args=(progress, trials, settings), name="trial", daemon=True).start()
 
     def stop(self) -> None:
         self._stopping.set()
 
-    def _run(
-        self, progress: Progress, trials: Sequence[Trial], settings: Settings, fields: Mapping[str, object]
-    ) -> None:
+    def _run(self, progress: Progress, trials: Sequence[Trial], settings: Settings) -> None:
         def wait(seconds: float) -> None:
             self._stopping.wait(seconds)
             self._check_budget(settings)
@@ -124,13 +111,13 @@ class ClaudeRuns:
         except HlsError as exc:
             progress.problem = redact(str(exc))
         except Exception as exc:
-            log.exception("defect in a run for the console", extra={"kind": progress.kind})
+            log.exception("defect in a trial")
             progress.problem = f"a defect in HLS, please report it: {type(exc).__name__} (the log has the trace)"
         progress.finished_at = self._time()
         results = progress.report.comparisons if progress.report is not None else ()
         problem = next(filter(None, [progress.problem, *(one.problem for one in results)]), None)
         spent = {"prompt": progress.prompt_id, "calls": len(progress.usages), "cost_usd": progress.cost_usd}
-        log.info("%s ended", progress.kind, extra={**fields, **spent, "problem": problem})
+        log.info("trial ended", extra={**spent, "problem": problem})
 
     def _check_budget(self, settings: Settings) -> None:
         """Raise `CallRefused` if the next call must not be made."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import date
 from hashlib import sha256
@@ -29,10 +28,7 @@ from hls_handler.settings.model import Settings
 
 MAX_FORM_BYTES = 64 * 1024
 SIGN_IN = "/sign-in"
-SESSION_ENDED = "Your session has ended, and nothing was sent. Sign in in another tab, then send the form again."
-Kept = Sequence[str]
-"""Names of the fields of a form that a page shows again if it does not process the form; the first one is a text."""
-
+SESSION_ENDED = "Your session has ended, and nothing was sent. Go back, copy what you wrote, and sign in again."
 Answer = Callable[[Request], Response] | Callable[[Request], Awaitable[Response]]
 """Answers a request. A function that is no coroutine runs in a thread, because it may block."""
 
@@ -62,7 +58,7 @@ class Frame:
 
         async def guarded(request: Request) -> Response:
             if self.may_use(request):
-                return await self._answer(request, _run(show, request), ())
+                return await self._answer(request, _run(show, request))
             if "hx-request" in request.headers:  # the session ended while the page was open
                 return Response(headers={"hx-refresh": "true"})
             if for_others is not None:
@@ -73,11 +69,8 @@ class Frame:
 
         return Route(path, guarded, methods=["GET"])
 
-    def form(self, path: str, process: Process, *, keep: Kept = (), max_bytes: int = MAX_FORM_BYTES) -> Route:
-        """Return the route of a form of people who may use the console.
-
-        If it cannot be processed, the answer has its fields `keep`, so that nothing that people wrote is lost.
-        """
+    def form(self, path: str, process: Process, *, max_bytes: int = MAX_FORM_BYTES) -> Route:
+        """Return the route of a form of people who may use the console."""
 
         async def read_and_process(request: Request) -> Response:
             return await asyncio.to_thread(process, request, await self.read_own_form(request, max_bytes=max_bytes))
@@ -85,15 +78,12 @@ class Frame:
         async def guarded(request: Request) -> Response:
             self.require_permitted_origin(request)
             if self.access.is_allowed(request):
-                return await self._answer(request, read_and_process(request), keep)
-            if keep:
-                with suppress(HTTPException):
-                    await self._read_form(request, max_bytes)
-            return self.message(request, SESSION_ENDED, status=401, kept=self._find_kept(request, keep))
+                return await self._answer(request, read_and_process(request))
+            return self.message(request, SESSION_ENDED, status=401)
 
         return Route(path, guarded, methods=["POST"])
 
-    async def _answer(self, request: Request, answer: Awaitable[Response], keep: Kept) -> Response:
+    async def _answer(self, request: Request, answer: Awaitable[Response]) -> Response:
         try:
             return await answer
         except HTTPException as exc:
@@ -101,7 +91,7 @@ class Frame:
             text, status = f"{detail}.", exc.status_code
         except StoreUnavailable:
             text, status = "The database cannot be read now. /health says why.", 503
-        return self.message(request, text, status=status, kept=self._find_kept(request, keep))
+        return self.message(request, text, status=status)
 
     def endpoint(self, endpoint: Endpoint, answer: ApiAnswer) -> Sequence[Route]:
         """Return the routes of an endpoint. `answer` gets the value of its query."""
@@ -143,29 +133,11 @@ class Frame:
             **variables,
         )
 
-    def message(self, request: Request, text: str, *, status: int, kept: Form | None = None) -> Response:
-        """Return a page with a sentence, and with a form that sends the fields `kept` again."""
-        return self.render(
-            request, "message.html", status=status, title=HTTPStatus(status).phrase, text=text, kept=kept or {}
-        )
-
-    def _find_kept(self, request: Request, keep: Kept) -> Form:
-        """Return the fields `keep` of the form, if it was read and no page of another site sent it."""
-        form: Form = getattr(request.state, "form", {}) if self.access.is_same_origin(request) else {}
-        return {name: form[name] for name in keep if name in form}
+    def message(self, request: Request, text: str, *, status: int) -> Response:
+        return self.render(request, "message.html", status=status, title=HTTPStatus(status).phrase, text=text)
 
     async def read_own_form(self, request: Request, *, max_bytes: int = MAX_FORM_BYTES) -> Form:
         """Return the fields of a form of this console. Raises `HTTPException` if it is not one, or too large."""
-        form = await self._read_form(request, max_bytes)
-        if not self.access.is_own_form(request, form.get("csrf_token", "")):
-            raise HTTPException(
-                403,
-                "the form is too old, or of another site: load the page again. Behind a proxy, set "
-                "server.public_url to the address of this page, and let the proxy keep the header Host",
-            )
-        return form
-
-    async def _read_form(self, request: Request, max_bytes: int) -> Form:
         body, timeout_s = bytearray(), self.settings.server.body_timeout_s
         try:
             async with asyncio.timeout(timeout_s):
@@ -181,7 +153,12 @@ class Frame:
             form = dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, strict_parsing=bool(body)))
         except ValueError:
             raise HTTPException(400, "expected a form (application/x-www-form-urlencoded)") from None
-        request.state.form = form
+        if not self.access.is_own_form(request, form.get("csrf_token", "")):
+            raise HTTPException(
+                403,
+                "the form is too old, or of another site: load the page again. Behind a proxy, set "
+                "server.public_url to the address of this page, and let the proxy keep the header Host",
+            )
         return form
 
 

@@ -13,14 +13,11 @@ from starlette.routing import BaseRoute
 from hls_handler import shipped
 from hls_handler.clients.provider import request_schema
 from hls_handler.console.frame import Frame
-from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.library import families
-from hls_handler.errors import HlsError, PromptError
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library, origin
-from hls_handler.prompting.render import COMMON, estimate_tokens
+from hls_handler.prompting.render import COMMON
 from hls_handler.prompting.variables import VariableDoc, document_variables
-from hls_handler.reports.estimate import estimate, format_cost
 from hls_handler.reports.prompt_library import (
     LibraryStats,
     format_custom_fields,
@@ -29,40 +26,14 @@ from hls_handler.reports.prompt_library import (
     list_labels,
     list_uses,
 )
-from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import add_up_stats
-from hls_handler.trials.comparison import Comparison
-from hls_handler.trials.sources import list_deliveries
-from hls_handler.trials.trial import Trial, choose_trials
-from hls_handler.untrusted.cleaning import split_untrusted
 from hls_handler.web.single_flight import SingleFlightCache
 
 MAX_STATS_AGE_S = 10.0
 """Seconds for which pages share statistics: sums over all stored calls, which take 10 to 30 ms with 75,000 calls."""
 
-MAX_SHOWN_CHARACTERS = 200_000
-"""Most characters of a rendered message that a page shows."""
-
 MAX_VERSIONS, MAX_CORRECTED = 50, 20
-
-
-def show_rendered(settings: Settings, trial: Trial) -> Mapping[str, object]:
-    """Return the variables of the macro `rendered` in `templates/_prompt.html`, about the first request."""
-    rendered = trial.requests[0]
-    expected = estimate(settings.claude, rendered)
-    return {
-        "title": trial.begun.title,
-        "guid": trial.begun.guid,
-        "parts": tuple(split_untrusted(rendered.task[:MAX_SHOWN_CHARACTERS])),
-        "system": rendered.system[:MAX_SHOWN_CHARACTERS],
-        "system_tokens": estimate_tokens(rendered.system),
-        "task_tokens": estimate_tokens(rendered.task),
-        "missing": sum(rendered.missing),
-        "hidden": sum(max(len(text) - MAX_SHOWN_CHARACTERS, 0) for text in (rendered.system, rendered.task)),
-        "expected": expected,
-        "cost": format_cost(expected),
-    }
 
 
 class PromptPages:
@@ -102,35 +73,19 @@ class PromptPages:
         name, library = prompt_name(request), self._prompts().latest
         if name not in library.prompts:
             return self._frame.message(request, f"There is no prompt {name} in the library.", status=404)
-        guid = request.query_params.get("delivery", "").strip()
-        view = await asyncio.to_thread(self._view, library, name, guid)
+        about = await asyncio.to_thread(self._describe, library, name)
         versions = (await self._stats.get()).versions(library.prompts[name].id)
         return self._frame.render(
             request,
             "prompt.html",
-            view=view,
-            guid=guid,
+            about=about,
             versions=versions[:MAX_VERSIONS],
             format_cost=format_known_cost,
             has_more_versions=len(versions) > MAX_VERSIONS,
             may_edit=self._frame.settings.may_try_edits,
         )
 
-    def _view(self, library: Library, name: str, guid: str) -> Mapping[str, object]:
-        settings = self._frame.settings
-        offered = list_deliveries(self._store, library, name)
-        shown, problem = None, ""
-        try:
-            config = DeliveryConfig(settings, self._frame.table, library)
-            (trial,) = choose_trials(self._store, config, name, offered, guid=guid, most=1)
-            if isinstance(trial, Comparison):
-                problem = trial.problem
-            else:
-                shown = show_rendered(settings, trial)
-        except PromptError as exc:
-            problem = "; ".join(exc.problems)
-        except HlsError as exc:
-            problem = f"{exc}."
+    def _describe(self, library: Library, name: str) -> Mapping[str, object]:
         prompt, sources = library.prompts[name], library.sources[name]
         return {
             "prompt": prompt,
@@ -141,11 +96,8 @@ class PromptPages:
             "labels": list(list_labels(prompt.reply_model)),
             "schema": json.dumps(request_schema(prompt.reply_model.model_json_schema()), indent=2),
             "variables": _document(library, name),
-            "uses": list_uses(settings, library, name),
-            "deliveries": offered,
+            "uses": list_uses(self._frame.settings, library, name),
             "corrected": self._store.corrections.newest_of_prompt(name, most=MAX_CORRECTED),
-            "shown": shown,
-            "problem": problem,  # why it is not rendered
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -14,7 +14,6 @@ from starlette.routing import BaseRoute
 from hls_handler.clients.provider import CORRECTION, request_schema
 from hls_handler.console.delivery_search import require_delivery
 from hls_handler.console.frame import Frame
-from hls_handler.engine.active_config import DeliveryConfig
 from hls_handler.engine.asking import PROMPT_SECRET, UNUSABLE, digest_request
 from hls_handler.errors import PromptError
 from hls_handler.prompting.render import estimate_tokens
@@ -67,8 +66,8 @@ def _is_correction(calls: Sequence[CallRow], call: CallRow) -> bool:
 
 
 class SentPromptPages:
-    def __init__(self, frame: Frame, store: Storage, config: Callable[[], DeliveryConfig]) -> None:
-        self._frame, self._store, self._config = frame, store, config
+    def __init__(self, frame: Frame, store: Storage) -> None:
+        self._frame, self._store = frame, store
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -87,7 +86,7 @@ class SentPromptPages:
         call = calls[number - 1] if calls else None
         if call is not None:
             try:
-                sent = render_sent_prompt(self._store, row, calls, call, self._config().table)
+                sent = render_sent_prompt(self._store, row, calls, call, self._frame.table)
             except NotRepeatable as exc:
                 problem = f"The prompt cannot be shown: {exc}."
             except PromptError as exc:

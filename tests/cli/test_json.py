@@ -55,7 +55,7 @@ def keys(document: object) -> Iterator[str]:
     if isinstance(document, dict):
         for key, value in document.items():
             yield key
-            if key not in ("labels", "reply", "left_out", "differing_by_group"):
+            if key not in ("reply", "left_out") and not (key == "labels" and isinstance(value, dict)):
                 yield from keys(value)
     elif isinstance(document, list):
         for item in document:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from hls_handler.actions import StoredComment
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.cli import app
 from hls_handler.clients.comment_body import marker
@@ -20,13 +18,11 @@ from hls_handler.sandbox.claude import canned
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT
-from hls_handler.storage import Storage
 from tests.cli.test_json import assert_documented
 from tests.prompting.samples import copy_shipped
-from tests.queue.builders import begin, newest, open_history
 from tests.sandbox.conftest import seed_story
 
-REPOSITORY, REPOSITORY_ID = "Codertocat/Hello-World", 186853002
+REPOSITORY = "Codertocat/Hello-World"
 CREDENTIALS = ("GITHUB_TOKEN", "GITHUB_WEBHOOK_SECRET", "ANTHROPIC_API_KEY")
 
 SETTINGS = """\
@@ -88,21 +84,20 @@ def test_an_issue_is_tried_by_its_url_and_nothing_is_written(try_: Hls, sandbox:
     before = sorted(folder.iterdir())
     result = try_(page(sandbox, "issues", 11))
     assert (result.exit_code, result.stderr) == (0, "")
-    first, rule, *lines = result.stdout.splitlines()
+    first, rule, prompt, *lines = result.stdout.splitlines()
     assert first == f"event       issues.opened of {REPOSITORY}#11 ({page(sandbox, 'issues', 11)}; facts from GitHub)"
     assert rule == (
         f"rule        {folder}/settings.yaml:4 (repositories[0].events) enables issues.opened, and "
         "prompts/issues/analyze.j2 is for it"
     )
-    assert "system      the first 8 of 95 lines; --full prints all" in lines
+    assert prompt == "prompt      issues/analyze"
     assert "reply       issue_analysis" in lines
     assert "│ kind: bug" in lines
     assert "labels      would have: added bug, priority-high, difficulty-moderate, component-backend" in lines
     assert "comment     would have commented" in lines
     assert f"│ {marker('issues')}" in lines
     assert lines[-2].startswith("done        would have: added bug, priority-high")
-    assert lines[-1].startswith("cost        1 answer, ")
-    assert lines[-1].endswith(" USD")
+    assert lines[-1].startswith("cost        1 question, 0.00")
     assert writes(sandbox) == []
     assert sorted(folder.iterdir()) == before
 
@@ -133,27 +128,12 @@ def test_untrusted_text_cannot_imitate_a_line_of_output(try_: Hls, folder: Path)
     assert "\x1b" not in result
 
 
-def test_the_existing_comment_would_be_edited_and_label_corrections_are_respected(try_: Hls, sandbox: Sandbox) -> None:
-    """Includes facts from the service's database: which labels HLS set, and which a person removed."""
+def test_the_existing_comment_would_be_edited(try_: Hls, sandbox: Sandbox) -> None:
     conversation = sandbox.state.conversation(REPOSITORY, 11)
     assert conversation is not None
     comment = sandbox.state.create_comment(conversation, f"Old news.\n{marker('issues')}", by=BOT)
-    sandbox.state.add_labels(conversation, ("priority-low",), by=BOT)
-    with closing(Storage.open("sqlite:///hls.db")) as store:
-        history = open_history(store, begin(store, "g1", repository_id=REPOSITORY_ID, number=11), BOT.login)
-        history.change_labels(["priority-low", "bug"], "set")
-        history.change_labels(["bug"], "removed")
-        history.store_comment("issues", StoredComment(comment.id, "digest"))
-    labels, commented = tried(try_, f"{REPOSITORY}#11")["outcomes"]
-    assert labels["detail"] == (
-        "would have: added priority-high, difficulty-moderate, component-backend; removed priority-low; "
-        "bug not added: a person removed it"
-    )
+    commented = tried(try_, f"{REPOSITORY}#11")["outcomes"][-1]
     assert (commented["detail"], commented["comment_id"]) == ("would have edited our comment", comment.id)
-    with closing(Storage.open("sqlite:///hls.db")) as store:
-        assert [row.guid for row in newest(store)] == ["g1"]
-        assert store.calls.count_last_hour() == 0
-    assert writes(sandbox) == []
 
 
 def test_an_ignored_event_is_explained_and_can_be_tried_with_a_prompt(
@@ -166,14 +146,15 @@ def test_an_ignored_event_is_explained_and_can_be_tried_with_a_prompt(
             "ignored     (event not enabled) issues.pinned is not among the events of "
             f"{folder}/settings.yaml:4 (repositories[0].events); add it there to process it"
         ),
+        "prompt      none",
         "─" * 80,
         "ignored     the service would ignore this event, see above; use --prompt NAME to try it anyway",
-        "cost        none, because Claude was not asked",
+        "cost        0 questions, 0.000000 USD",
     ]
     assert sandbox.requests.all("claude") == ()
     result = try_("issues.pinned", "--prompt", "issues/analyze")
     assert result.exit_code == 0
-    assert "prompt      issues/analyze, chosen with --prompt" in result.stdout.splitlines()
+    assert "prompt      issues/analyze" in result.stdout.splitlines()
 
 
 def test_a_closed_issue_is_skipped_and_treated_as_open_with_a_prompt(try_: Hls, sandbox: Sandbox) -> None:
@@ -182,15 +163,9 @@ def test_a_closed_issue_is_skipped_and_treated_as_open_with_a_prompt(try_: Hls, 
     sandbox.state.seed("issues", {**payload, "action": "closed", "issue": {**issue, "state": "closed"}})
     alone = try_(f"{REPOSITORY}#11")
     assert alone.exit_code == 1
-    assert (
-        f"superseded  the issue {REPOSITORY}#11 was closed meanwhile; the service would do nothing; use --prompt NAME "
-        "to try it anyway\n" in alone.stdout
-    )
-    result = try_(f"{REPOSITORY}#11", "--prompt", "issues/analyze")
-    assert result.exit_code == 0
-    assert (
-        "note        the issue or pull request is closed or locked; it is treated as if it were open\n" in result.stdout
-    )
+    closed = f"superseded  the issue {REPOSITORY}#11 was closed meanwhile; use --prompt NAME to try it anyway\n"
+    assert closed in alone.stdout
+    assert try_(f"{REPOSITORY}#11", "--prompt", "issues/analyze").exit_code == 0
 
 
 def test_an_invalid_reply_is_shown_with_its_problem_and_the_second_attempt(folder: Path) -> None:
@@ -201,7 +176,7 @@ def test_an_invalid_reply_is_shown_with_its_problem_and_the_second_attempt(folde
     assert result.exit_code == 0
     assert "reply       invalid: " in result.stdout
     assert "correction  the problem of the previous reply, as sent to Claude\n" in result.stdout
-    assert "\ncost        2 answers, " in result.stdout
+    assert "\ncost        2 questions, " in result.stdout
 
 
 def test_a_failure_is_printed_with_its_remedy(try_: Hls, sandbox: Sandbox) -> None:
@@ -209,13 +184,11 @@ def test_a_failure_is_printed_with_its_remedy(try_: Hls, sandbox: Sandbox) -> No
     result = try_("issues.opened")
     assert result.exit_code == 1
     (failed,) = [line for line in result.stdout.splitlines() if line.startswith("failed      ")]
-    assert failed.endswith(
-        "overloaded error; wait: Claude is temporarily unavailable (https://status.claude.com); the service would retry"
-    )
+    assert failed.endswith("overloaded error; wait: Claude is temporarily unavailable (https://status.claude.com)")
 
 
 NO_TOKEN = (
-    "note        no token is set, so GitHub is read without one: public repositories only, 60 requests an hour, and "
+    "no token is set, so GitHub is read without one: public repositories only, 60 requests an hour, and "
     "for a review neither linked issues nor code around the hunks"
 )
 
@@ -225,9 +198,8 @@ def test_a_conversation_of_a_public_repository_is_tried_without_a_token(folder: 
     settings = SETTINGS.format(sandbox=sandbox).replace(sandbox.token, '"${GITHUB_TOKEN}"')
     (folder / "settings.yaml").write_text(settings)
     result = CliRunner().invoke(app, ["prompts", "try", f"{REPOSITORY}#13", "--config", "settings.yaml"])
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, result.stderr) == (0, f"{NO_TOKEN}\n")
     assert result.stdout.startswith(f"event       pull_request.opened of {REPOSITORY}#13")
-    assert NO_TOKEN in result.stdout.splitlines()
     assert "\ndone        " in result.stdout
     seen = sandbox.requests.all("github")
     assert {one.method for one in seen} == {"GET"}

@@ -41,7 +41,6 @@ class Browser:
             rate_limit=lambda: self.rate_limit,
             log_ring=self.log_ring,
             prompts=self._prompts,
-            config=_unused,
             connect_claude=self._connect_claude,
         )
 
@@ -87,7 +86,3 @@ class Browser:
         place, _, query = path.partition("?")
         encoded = [(name.replace("_", "-").lower().encode(), value.encode()) for name, value in given.items()]
         return ask(self.app, place, method=method, headers=encoded, chunks=[body], query=query.encode())
-
-
-def _unused(*_: object) -> Any:
-    raise AssertionError("this test needs no such port")

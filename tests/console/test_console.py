@@ -25,7 +25,7 @@ def test_pages_need_a_session(browser: Browser) -> None:
     assert (response.status, response.headers["location"]) == (303, "/sign-in?next=%2Fdeliveries%3Fstate%3Ddead")
     lost = browser.post("/deliveries/g/retry", {})
     assert lost.status == 401
-    assert "Sign in in another tab, then send the form again." in lost.body.decode()
+    assert "Go back, copy what you wrote, and sign in again." in lost.body.decode()
     signed_in = browser.sign_in()
     assert (signed_in.status, signed_in.headers["location"]) == (303, "/deliveries?state=dead")
     assert signed_in.headers["set-cookie"].partition(";")[2] == " HttpOnly; Max-Age=43200; Path=/; SameSite=strict"
@@ -42,7 +42,7 @@ PUBLIC = {"/", "/sign-in", "/static/{name}", "/docs", "/docs/{name}", "/openapi.
 
 def test_rule_6_every_other_route_needs_a_session_or_the_key(browser: Browser) -> None:
     routes = [route for route in browser.app.routes if isinstance(route, Route) and route.path not in PUBLIC]
-    assert len(routes) > 30
+    assert len(routes) >= 28
     for route in routes:
         path = re.sub(r"{\w+(:path)?}", "x", route.path)
         for key in (KEY[:-1], ""):
@@ -154,7 +154,7 @@ def test_damaged_form_is_a_page_about_the_problem(
     store: Storage, body: bytes, content_type: bytes, status: int
 ) -> None:
     headers = [(b"host", b"127.0.0.1:8000"), (b"content-type", content_type)]
-    response = ask(Browser(store).app, "/deliveries/g1/dry-run", headers=headers, chunks=[body])
+    response = ask(Browser(store).app, "/deliveries/g1/retry", headers=headers, chunks=[body])
     assert (response.status, b'<p role="alert" class="note">' in response.body) == (status, True)
 
 
