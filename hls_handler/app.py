@@ -425,7 +425,7 @@ class Service:
             rate_limit=lambda: self._rates.rate_limit,
             log_ring=ring,
             prompts=lambda: self._reloader.latest.prompts,
-            connect_claude=lambda of: Claude(of, clock=time.monotonic, now=_utc_now),
+            connect_claude=self._connect_claude,
             has_webhooks=self.role != "worker",
         )
 
