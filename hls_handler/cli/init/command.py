@@ -7,7 +7,6 @@ import secrets
 import sys
 import webbrowser
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +19,6 @@ from hls_handler.cli.init.files import (
     DEFAULT_GITHUB,
     SETTINGS_MODE,
     find_about_url,
-    free_copy_name,
     read_text,
     read_variables,
     settings_text,
@@ -33,7 +31,6 @@ from hls_handler.cli.init.github import (
     app_exists,
     connect_webhooks,
     require_header_text,
-    require_organization,
     set_up_app,
     set_up_token,
 )
@@ -42,7 +39,6 @@ from hls_handler.cli.init.session import (
     Session,
     Terminal,
     parse_base_url,
-    parse_name,
     parse_repositories,
     parse_webhook_url,
 )
@@ -86,9 +82,7 @@ def init(
         typer.Option("--config", "-c", metavar="PATH", help="Default: $HLS_CONFIG, else config/settings.yaml."),
     ] = None,
     app: Annotated[bool, typer.Option("--app", help="Create a GitHub App (recommended).")] = False,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Name of the App, unique on GitHub.", parser=parse_name)
-    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the App, unique on GitHub.")] = None,
     organization: Annotated[
         str | None,
         typer.Option(metavar="LOGIN", help="Organisation that owns the App. Default: you."),
@@ -96,12 +90,6 @@ def init(
     webhook_url: Annotated[
         str | None,
         typer.Option(metavar="URL|none", help="Public address that GitHub sends events to.", parser=parse_webhook_url),
-    ] = None,
-    token_file: Annotated[
-        typer.FileText | None,
-        typer.Option(
-            metavar="FILE", help="Use the GitHub token in this file instead; - reads stdin.", errors="replace"
-        ),
     ] = None,
     repository: Annotated[
         list[Any] | None,
@@ -113,10 +101,6 @@ def init(
             parser=parse_repositories,
         ),
     ] = None,
-    claude_key_file: Annotated[
-        typer.FileText | None,
-        typer.Option(metavar="FILE", help="File with the key of the Claude API.", errors="replace"),
-    ] = None,
     github_url: Annotated[
         str,
         typer.Option(
@@ -126,50 +110,33 @@ def init(
     claude_url: Annotated[
         str, typer.Option(metavar="URL", help="Claude's API.", parser=parse_base_url)
     ] = DEFAULT_CLAUDE,
-    port: Annotated[
-        int, typer.Option(metavar="PORT", help="Port of the page on this machine; 0: a free one.", min=0, max=65535)
-    ] = 0,
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print addresses to open.")] = False,
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Do not wait until the App is installed on repositories.")
-    ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Confirm everything, also that different present values are replaced.")
-    ] = False,
 ) -> None:
     """Create a GitHub App or use a token, and write the settings.
 
-    Asks for everything that no option gives. Without a terminal, a missing option is an error. GITHUB_TOKEN and
-    ANTHROPIC_API_KEY are also read from the environment and from .env. Secrets are stored in .env and
-    config/github-app.pem, which only you can read; the settings refer to them. Nothing is replaced without a question.
-    After an interruption, start it again: it continues, and creates no second App.
+    Asks for everything that no option gives. Without a terminal, a missing option is an error, and GITHUB_TOKEN is used
+    unless --app is given. GITHUB_TOKEN and ANTHROPIC_API_KEY are read from the environment and from .env. Secrets are
+    stored in .env and config/github-app.pem, which only you can read; the settings refer to them. Nothing is replaced.
+    After an interruption, start it again: it continues with the App that is stored.
 
     Asks Claude one question. With a token, also creates the webhooks, if the token may. At last, lets GitHub ping the
     webhook.
 
     Exit codes: 0 everything is written; 1 GitHub or Claude rejected something or failed; 2 usage error, or a file that
-    cannot be used or was not replaced; 130 Ctrl-C.
+    cannot be used or has other content; 130 Ctrl-C.
     """
-    if token_file is not None and (app or name or organization):
-        raise typer.BadParameter("--app, --name and --organization exclude it", param_hint="--token-file")
     try:
         session = Session(
             os.environ,
             Terminal(is_present=sys.stdin.isatty()),
-            (lambda _url: False) if no_browser else _open_browser,
+            _open_browser,
             config=config,
             app=app,
             name=name,
             organization=organization,
             webhook_url=webhook_url,
-            token=_read_secret(token_file),
             repositories=tuple(name for names in repository or () for name in names),
-            claude_key=_read_secret(claude_key_file),
             github_url=github_url,
             claude_url=claude_url,
-            port=port,
-            wait=not no_wait,
-            yes=yes,
         )
         run(session)
     except SettingsError as exc:
@@ -182,13 +149,6 @@ def init(
             "interrupted; what is stored stays, and `hls init` with the same options continues from there", err=True
         )
         raise typer.Exit(INTERRUPTED) from None
-
-
-def _read_secret(file: typer.FileText | None) -> str:
-    secret = "" if file is None else file.read().strip()
-    if file is not None and not secret:
-        raise SettingsError([f"{file.name} is empty"])
-    return secret
 
 
 def _open_browser(url: str) -> bool:
@@ -224,30 +184,25 @@ def run(session: Session) -> None:
     for number, step in enumerate(_remaining_steps(session, unconnected, has_key=has_key), start=1):
         print_lines(f"  {number}. {step}")
     if not is_written:
-        raise SettingsError([f"{session.settings_path.absolute()} was not replaced; --yes replaces it, with a copy"])
+        raise SettingsError([f"{session.settings_path.absolute()} is unchanged; rename it to get another one"])
 
 
 def _ask_for_account(session: Session) -> bool:
     """Ask what GitHub needs for an App or a token, except the token. Return True for an App."""
     terminal = session.terminal
-    uses_app = session.app or (not session.token and app_exists(session))
-    has_token = session.token or (session.variable(TOKEN) and not terminal.is_present)
-    if not uses_app and not has_token:
-        option = f"--app, --token-file FILE, or the variable {TOKEN}"
-        uses_app = terminal.ask(ACCOUNT_QUESTION, "app", _parse_account, option=option)
+    uses_app = session.app or app_exists(session)
+    if not uses_app and (terminal.is_present or not session.variable(TOKEN)):
+        uses_app = terminal.ask(ACCOUNT_QUESTION, "app", _parse_account, option=f"--app, or the variable {TOKEN}")
     if uses_app and app_exists(session):
         return True
     if uses_app:
-        session.require_replaceable(WEBHOOK_SECRET)  # GitHub generates one for the App
+        session.require_new([WEBHOOK_SECRET])  # GitHub generates one for the App
         if session.organization is None and terminal.is_present:
             question = "Organisation that owns the App (Enter: your own account)"
-            check = partial(require_organization, session)
-            session.organization = terminal.ask(question, "", check, option="--organization LOGIN")
-        else:
-            require_organization(session, session.organization or "")
+            session.organization = terminal.ask(question, "", str, option="--organization LOGIN")
         default = f"hls-{session.organization}"[:MAX_NAME_CHARS] if session.organization else None
         question = "Name of the App, unique on GitHub"
-        session.name = session.name or terminal.ask(question, default, parse_name, option="--name NAME")
+        session.name = session.name or terminal.ask(question, default, str, option="--name NAME")
     session.webhook_url = session.webhook_url or terminal.ask(
         WEBHOOK_QUESTION, "none", parse_webhook_url, option="--webhook-url URL, or none"
     )
@@ -268,12 +223,9 @@ def _set_up_claude(session: Session) -> bool:
             _prove_claude(session, key)
         return key
 
-    key = check(session.claude_key or session.variable(KEY_VARIABLE)) or session.terminal.ask(
-        "Key of the Claude API (not shown; Enter: add it later)",
-        "",
-        check,
-        option=f"--claude-key-file FILE, or the variable {KEY_VARIABLE}",
-        is_hidden=True,
+    question, option = "Key of the Claude API (not shown; Enter: add it later)", f"the variable {KEY_VARIABLE}"
+    key = check(session.variable(KEY_VARIABLE)) or session.terminal.ask(
+        question, "", check, option=option, is_hidden=True
     )
     if key:
         session.store({KEY_VARIABLE: key})
@@ -302,7 +254,7 @@ def _prove_claude(session: Session, key: str) -> None:
 
 
 def _write_settings(session: Session, *, uses_app: bool) -> bool:
-    """Return False if a file with another content stays."""
+    """Return False if there is a file with other content, which stays."""
     path = session.settings_path
     text = settings_text(
         session.key_path if uses_app else None,
@@ -316,13 +268,9 @@ def _write_settings(session: Session, *, uses_app: bool) -> bool:
         print_line(f"{path} is up to date")
         return True
     if present is not None:
-        copy = free_copy_name(path)
-        can_ask = session.terminal.is_present or session.yes
-        if not can_ask or not session.confirm(f"{path} exists. Replace it? A copy is kept as {copy.name}."):
-            print_line(f"{path} is unchanged. It must contain:")
-            print_lines(text.rstrip("\n"))
-            return False
-        write_file(copy, present)
+        print_line(f"{path} has other content. It must contain:")
+        print_lines(text.rstrip("\n"))
+        return False
     write_file(path, text, mode=SETTINGS_MODE)
     print_line(f"Written: {path}")
     return True

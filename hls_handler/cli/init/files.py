@@ -7,12 +7,8 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from io import StringIO
-from itertools import count
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
-
-from dotenv.parser import parse_stream
 
 from hls_handler.clients.webhook_setup import UNSERVED_URL
 from hls_handler.errors import SettingsError
@@ -21,7 +17,6 @@ from hls_handler.settings.load import read_environment
 PRIVATE_MODE, SETTINGS_MODE = 0o600, 0o644
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:+=@%-]+")  # values that every reader of .env files takes as they are
-_LINE = re.compile(r"^(?=.*\S)", re.MULTILINE)  # the beginning of a line that is not blank
 
 
 def write_file(path: Path, text: str, *, mode: int = PRIVATE_MODE) -> None:
@@ -52,29 +47,16 @@ def read_text(path: Path) -> str | None:
         raise SettingsError([f"{path.absolute()}: cannot be read as UTF-8: {type(exc).__name__}"]) from None
 
 
-def free_copy_name(path: Path) -> Path:
-    """Return the first of "settings.yaml.bak", "settings.yaml.bak2", ... that does not exist."""
-    names = (path.with_name(f"{path.name}.bak{number if number > 1 else ''}") for number in count(1))
-    return next(name for name in names if not name.exists())
-
-
 def read_variables(dotenv: Path) -> Mapping[str, str]:
     """Return the variables that have a value. Raises `SettingsError` for an unreadable file or invalid lines."""
     return {name: value for name, value in read_environment({}, dotenv).items() if value.strip()}
 
 
-def set_variables(dotenv: Path, variables: Mapping[str, str]) -> None:
-    """Add lines to a file such as `.env`, in one atomic write. An earlier line with another value becomes a comment."""
-    present = read_variables(dotenv)
-    new = {name: f"{name}={_quoted(value)}\n" for name, value in variables.items() if present.get(name) != value}
-    text = ""
-    for binding in parse_stream(StringIO((read_text(dotenv) or "").removeprefix("\ufeff"))):
-        line = binding.original.string
-        if binding.key in new:
-            line = _LINE.sub("# ", line) if (binding.value or "").strip() else new.pop(binding.key)
-        text += line
-    separator = "\n" if new and text and not text.endswith("\n") else ""
-    write_file(dotenv, text + separator + "".join(new.values()))
+def add_variables(dotenv: Path, variables: Mapping[str, str]) -> None:
+    """Add lines to a file such as `.env`, in one atomic write. They take precedence over lines without a value."""
+    text = read_text(dotenv) or ""
+    separator = "\n" if text and not text.endswith("\n") else ""
+    write_file(dotenv, text + separator + "".join(f"{name}={_quoted(value)}\n" for name, value in variables.items()))
 
 
 def _quoted(value: str) -> str:

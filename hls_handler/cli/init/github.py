@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import html
-import json
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 
-from pydantic import SecretStr, TypeAdapter, ValidationError
+from pydantic import SecretStr
 
-from hls_handler.cli.init.files import read_text, read_variables, set_variables, write_file
+from hls_handler.cli.init.files import read_text, read_variables, write_file
 from hls_handler.cli.init.servers import HOST, AppPage, local_server
 from hls_handler.cli.init.session import Session, parse_repositories
 from hls_handler.cli.options import DOTENV, http_origin, print_line, utc_now
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.app_setup import (
     EVENTS,
-    CreatedApp,
     connect_app,
     convert_code,
     fetch_webhook_url,
@@ -27,11 +25,11 @@ from hls_handler.clients.app_setup import (
     make_manifest,
     new_app_url,
 )
-from hls_handler.clients.credentials import JWT_REMEDY, App
+from hls_handler.clients.credentials import App
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.clients.webhook_setup import UNSERVED_URL, WebhookSetup
 from hls_handler.deliveries import DeliveryAttempt
-from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent, SettingsError, StepFailed
+from hls_handler.errors import DependencyDown, Permanent, SettingsError, StepFailed
 from hls_handler.settings.app_key import AppKey, InvalidAppKey
 from hls_handler.settings.model import Github, Server
 from hls_handler.settings.values import web_url
@@ -47,8 +45,8 @@ LEADER = '<meta http-equiv="refresh" content="0; url={url}">\n<a href="{url}">Co
 
 
 def app_exists(session: Session) -> bool:
-    """Return True if an App is stored, or a code for one. Raises `SettingsError` if only a part of it is there."""
-    return session.pending_path.exists() or _find_stored(session) is not None
+    """Return True if an App is stored. Raises `SettingsError` if only a part of it is there."""
+    return _find_stored(session) is not None
 
 
 def set_up_app(session: Session) -> App:
@@ -59,19 +57,9 @@ def set_up_app(session: Session) -> App:
     is_new = not app_exists(session)
     if is_new:
         _create(session)
-    elif session.pending_path.exists():
-        print_line("Continuing: GitHub confirmed an App before the last `hls init` ended.")
-        _store_app(session)
     app = _find_stored(session)
     assert app is not None
-    try:
-        account = app.fetch()
-    except DependencyDown as exc:
-        if exc.remedy != JWT_REMEDY:
-            raise
-        files = f"remove {APP_ID} from {DOTENV} and delete {session.key_path.absolute()}"
-        problem = f"{exc}; {exc.remedy}; if the App was deleted, {files}, then start `hls init` again"
-        raise Permanent(problem) from None
+    account = app.fetch()
     page = account.settings_url(web_url(session.github_url))
     print_line(f"GitHub App: {account.slug} (id {app.id}) of {account.owner.login}; its key is in {session.key_path}")
     webhook_url = fetch_webhook_url(app)
@@ -79,16 +67,7 @@ def set_up_app(session: Session) -> App:
         print_line(f"The App's webhook URL is {webhook_url}; change it at {page}")
     session.webhook_url = webhook_url
     installed = _wait_for_installation(session, app, installation_url(account.html_url), opened=is_new)
-    problems = []
-    for name in session.repositories if installed else ():
-        try:
-            if "*" not in name:
-                app.find_installation(name)
-        except AppNotInstalled as exc:
-            problems.append(f"{exc}; check the name, or add it on {page}/installations, then start `hls init` again")
-    if problems:
-        raise SettingsError(problems)
-    session.repositories = session.repositories or installed or ("*/*",)
+    session.repositories = session.repositories or installed
     print_line(f"Repositories: {', '.join(session.repositories)}")
     return app
 
@@ -112,15 +91,10 @@ def _find_stored(session: Session) -> App | None:
 def _create(session: Session) -> None:
     """Let the user confirm the App on GitHub, and store its secrets."""
     web, organization = web_url(session.github_url), session.organization or None
-
-    def exchange(code: str) -> str:
-        write_file(session.pending_path, json.dumps({"code": code}))
-        return _store_app(session)
-
-    page = AppPage(exchange)
+    page = AppPage(partial(_store_app, session))
     leader = session.key_path.with_suffix(".html")  # every user can read a browser's arguments, but not this file
     try:
-        with local_server(HOST, session.port, page.respond) as port:
+        with local_server(HOST, 0, page.respond) as port:
             origin = http_origin(HOST, port)
             manifest = make_manifest(
                 name=session.name or "",
@@ -136,9 +110,6 @@ def _create(session: Session) -> None:
             print_line(f"  (browser on another machine: first run ssh -L {port}:{HOST}:{port} HOST there)")
             session.open_browser(leader.absolute().as_uri())
             page.ended.wait(CODE_LIFETIME_S)
-    except OSError as exc:
-        problem = f"cannot listen on {HOST}:{session.port}: {exc.strerror}; choose another --port"
-        raise SettingsError([problem]) from exc
     finally:
         leader.unlink(missing_ok=True)
     if page.problem is not None:
@@ -147,55 +118,31 @@ def _create(session: Session) -> None:
         raise SettingsError(["GitHub sent no answer within an hour; start `hls init` again"])
 
 
-def _store_app(session: Session) -> str:
-    """Exchange the stored code, store the App's secrets, and return the page that installs the App.
-
-    Another call continues after an interruption at any point.
-    """
-    app = _read_pending(session)
-    if isinstance(app, str):
-        try:
-            app = convert_code(session.github_url, app, now=utc_now)
-        except Permanent as exc:
-            session.pending_path.unlink()
-            remedy = f"if the App is listed at {web_url(session.github_url)}/settings/apps, delete it there first"
-            raise Permanent(f"{exc}; start `hls init` again; {remedy}") from None
-        except DependencyDown as exc:
-            remedy = f"{exc.remedy}. The App is created, and its code is stored: start `hls init` again within an hour"
-            raise DependencyDown(str(exc), dependency="github", remedy=remedy) from None
-        write_file(session.pending_path, app.model_dump_json())
+def _store_app(session: Session, code: str) -> str:
+    """Exchange the code, store the App's secrets, and return the page that installs the App."""
+    try:
+        app = convert_code(session.github_url, code, now=utc_now)
+    except (Permanent, DependencyDown) as exc:
+        remedy = f"delete the App at {web_url(session.github_url)}/settings/apps, then start `hls init` again"
+        raise Permanent(f"{exc}; {remedy}") from None
     write_file(session.key_path, app.pem)
-    set_variables(DOTENV, {APP_ID: str(app.id), WEBHOOK_SECRET: app.webhook_secret})
-    session.pending_path.unlink()
-    print_line(f"Stored in {DOTENV}: {APP_ID}, {WEBHOOK_SECRET}")
+    session.store({APP_ID: str(app.id), WEBHOOK_SECRET: app.webhook_secret})
     return installation_url(app.html_url)
 
 
-def _read_pending(session: Session) -> str | CreatedApp:
-    """Return the code to exchange, or the App whose secrets are to be stored."""
-    try:
-        document = TypeAdapter(dict[str, str | int]).validate_json(session.pending_path.read_bytes())
-        return str(document["code"]) if "code" in document else CreatedApp.model_validate(document)
-    except (OSError, ValidationError):
-        problem = f"{session.pending_path.absolute()}: damaged; delete the file, and the App on GitHub if it exists"
-    raise SettingsError([problem])  # outside of `except`, because the error may contain secrets
-
-
 def _wait_for_installation(session: Session, app: App, url: str, *, opened: bool) -> tuple[str, ...]:
-    """Return the repositories on which the App is installed; () if there are none and the user does not wait."""
-    said, waiting = "", "; waiting for it (Ctrl-C, then --no-wait: continue without)" if session.wait else ""
+    """Return the repositories on which the App is installed, at least one."""
+    said = ""
     while True:
         try:
             if repositories := list_repositories(app):
                 return repositories
-            missing = f"Install the App on your repositories, in the browser or at {url}{waiting}"
+            missing = f"Install the App on your repositories, in the browser or at {url}; waiting for it"
         except DependencyDown as exc:  # the App exists: wait for the end of the outage
             missing = f"{exc}; {exc.remedy}"
         if missing != said:
             said = missing
             print_line(missing)
-        if not session.wait:
-            return ()
         if not opened:
             opened = True
             session.open_browser(url)
@@ -212,8 +159,8 @@ def set_up_token(session: Session) -> None:
     fails.
     """
     question = "Token (not shown; docs/setup.md says which kind fits)"
-    token = session.token or session.variable(TOKEN)
-    token = token or session.terminal.ask(question, None, str, option="--token-file FILE", is_hidden=True)
+    token = session.variable(TOKEN)
+    token = token or session.terminal.ask(question, None, str, option=f"the variable {TOKEN}", is_hidden=True)
     require_header_text("the token", token)
     with closing(connect_read_only(_token_section(session, token), now=utc_now)) as github:
         account = github.fetch_bot_account()
@@ -232,39 +179,14 @@ def set_up_token(session: Session) -> None:
     session.store({TOKEN: token, WEBHOOK_SECRET: session.variable(WEBHOOK_SECRET) or secrets.token_hex(32)})
 
 
-def require_organization(session: Session, login: str) -> str:
-    """Return the name. Raises `SettingsError` if it is not empty, and GitHub has no such organisation."""
-    if not login:
-        return login
-    try:
-        with closing(connect_read_only(_token_section(session, "none"), now=utc_now, anonymous=True)) as github:
-            is_known = _is_organization(github, login)
-    except (DependencyDown, Permanent) as exc:
-        print_line(f"{login} was not checked: {exc}")  # such as the limit of requests without a token
-        return login
-    if not is_known:
-        raise SettingsError([f"GitHub has no organisation {login}; without one, the App is your own"])
-    return login
-
-
-def _is_organization(github: ReadOnlyGithub, login: str) -> bool:
-    owner = github.find_account(login)
-    return owner is not None and owner.is_organization
-
-
 def _require_known(github: ReadOnlyGithub, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names. Raises `SettingsError` for repositories that the token may not read, and for all of a person.
-
-    People have no webhook for all their repositories.
-    """
-    problems: list[str] = []
-    for name in names:
-        login = name.partition("/")[0]
-        if "*" not in name and not github.has_repository(name):
-            remedy = "check the name, and for which repositories the token was created"
-            problems.append(f"{name}: GitHub has no such repository, or the token may not read it; {remedy}")
-        if "*" in name and "*" not in login and not _is_organization(github, login):
-            problems.append(f"{name}: GitHub has no organisation {login}; check the name, or name each repository")
+    """Return the names. Raises `SettingsError` for repositories that the token may not read."""
+    remedy = "check the name, and for which repositories the token was created"
+    problems = [
+        f"{name}: GitHub has no such repository, or the token may not read it; {remedy}"
+        for name in names
+        if "*" not in name and not github.has_repository(name)
+    ]
     if problems:
         raise SettingsError(problems)
     return tuple(names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,9 +13,8 @@ from urllib.parse import urlsplit
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.cli.init.files import DEFAULT_CLAUDE, DEFAULT_GITHUB, read_variables, set_variables
+from hls_handler.cli.init.files import DEFAULT_CLAUDE, DEFAULT_GITHUB, add_variables, read_variables
 from hls_handler.cli.options import DOTENV, print_line
-from hls_handler.clients.app_setup import MAX_NAME_CHARS
 from hls_handler.clients.webhook_setup import UNSERVED_URL
 from hls_handler.errors import HlsError, SettingsError, with_remedy
 from hls_handler.events import REPOSITORY_NAME
@@ -64,14 +63,9 @@ class Session:
     name: str | None = None
     organization: str | None = None
     webhook_url: str | None = None  # `UNSERVED_URL` for "none"
-    token: str = ""
     repositories: tuple[str, ...] = ()  # ("owner/repo", "other/*"), as in the settings
-    claude_key: str = ""
     github_url: str = DEFAULT_GITHUB
     claude_url: str = DEFAULT_CLAUDE
-    port: int = 0
-    wait: bool = True
-    yes: bool = False
 
     @property
     def settings_path(self) -> Path:
@@ -81,62 +75,39 @@ class Session:
     def key_path(self) -> Path:
         return self.settings_path.with_name("github-app.pem")
 
-    @property
-    def pending_path(self) -> Path:
-        """Path of a file that exists only between the confirmation on GitHub and the storage of all secrets."""
-        return self.settings_path.with_name("github-app.pending.json")
-
     def variable(self, name: str) -> str:
         """Return a variable of the environment, else of `.env`; "" if it has no value."""
         return self.environ.get(name, "").strip() or read_variables(DOTENV).get(name, "")
 
-    def confirm(self, question: str) -> bool:
-        """Ask for a confirmation; the default is no. Raises `SettingsError` if no person can answer."""
-        option = f"--yes to confirm: {question}"
-        return self.yes or self.terminal.ask(f"{question} (y/n)", "n", str.lower, option=option) in ("y", "yes")
-
-    def require_replaceable(self, name: str) -> None:
-        """Raise `SettingsError` if `.env` has the variable, and the user does not confirm that it is replaced."""
-        if name in read_variables(DOTENV) and not self.confirm(
-            f"{DOTENV} has another {name}. Replace it? The present line is kept as a comment."
-        ):
-            raise SettingsError([f"{DOTENV} is unchanged; remove {name} from it, then start `hls init` again"])
+    def require_new(self, names: Iterable[str]) -> None:
+        """Raise `SettingsError` if `.env` has a value for one of the variables."""
+        present = [name for name in names if name in read_variables(DOTENV)]
+        if present:
+            problem = f"{DOTENV} has another {' and '.join(present)}, and is unchanged"
+            raise SettingsError([f"{problem}; remove these lines, then start `hls init` again"])
 
     def store(self, variables: Mapping[str, str]) -> None:
-        """Write variables to `.env`. Raises `SettingsError` if the user wants to keep another value."""
+        """Write variables to `.env`. Raises `SettingsError` if it has another value of one."""
         present = read_variables(DOTENV)
-        changed = [name for name, value in variables.items() if present.get(name) != value]
-        for name in changed:
-            self.require_replaceable(name)
-        if changed:
-            set_variables(DOTENV, variables)
-            print_line(f"Stored in {DOTENV}: {', '.join(variables)}")
+        new = {name: value for name, value in variables.items() if present.get(name) != value}
+        self.require_new(new)
+        if new:
+            add_variables(DOTENV, new)
+            print_line(f"Stored in {DOTENV}: {', '.join(new)}")
 
 
 # --- options and answers; each raises `typer.BadParameter` -------------------------------------------------------
-
-
-def parse_name(name: str) -> str:
-    if not name.strip() or len(name) > MAX_NAME_CHARS:
-        raise typer.BadParameter(f"expected 1 to {MAX_NAME_CHARS} characters, found {len(name)}")
-    return name
 
 
 def parse_webhook_url(url: str) -> str:
     """Return the URL of the webhook; `UNSERVED_URL` for "none"."""
     if url == "none":
         return UNSERVED_URL
-    expected = "expected one such as https://hls.example.com/webhook, or none"
-    try:
-        parts = urlsplit(url)
-        host, _port = parts.hostname or "", parts.port  # raises for an invalid port
-    except ValueError:
-        host = ""
-    if not re.fullmatch(r"https?://[^\s?#@]+", url) or not host:
-        raise typer.BadParameter(f"{url} is not an address, or has a user name, ? or #; {expected}")
-    if is_loopback(host):
-        raise typer.BadParameter(f"{url} is of this machine only, which GitHub rejects; {expected}")
-    return url if parts.path.strip("/") else f"{url.rstrip('/')}/webhook"
+    match = re.fullmatch(r"https?://(\[[0-9a-f:]+\]|[^\s/?#@:\[\]]+)(?::\d+)?(/[^\s?#]*)?", url)
+    if not match or is_loopback(match[1].strip("[]")):
+        expected = "expected a public address such as https://hls.example.com/webhook, or none"
+        raise typer.BadParameter(f"{url}: {expected}")
+    return url if (match[2] or "").strip("/") else f"{url.rstrip('/')}/webhook"
 
 
 def parse_repositories(text: str) -> tuple[str, ...]:
