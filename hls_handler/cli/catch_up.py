@@ -13,14 +13,12 @@ import typer
 from hls_handler.app import Service
 from hls_handler.background.catch_up import CatchUp, Listening, Report
 from hls_handler.cli.options import (
-    AsJson,
     Config,
     abort,
     config_path,
     find_age,
     load,
     open_store,
-    print_json,
     print_line,
     utc_now,
 )
@@ -41,7 +39,6 @@ def catch_up(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list the missed webhooks whose payload a run would read.")
     ] = False,
-    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """Process webhooks that were not received.
@@ -55,10 +52,7 @@ def catch_up(
     database.
     """
     report = _run(load(config), dry_run=dry_run)
-    if as_json:
-        print_json(to_json(report))
-    else:
-        _print(report, dry_run=dry_run)
+    _print(report, dry_run=dry_run)
     if report.problems:
         raise typer.Exit(1)
 
@@ -76,27 +70,6 @@ def _run(settings: Settings, *, dry_run: bool) -> Report:
                 return catch_up.run(dry_run=dry_run)
         except (PromptError, SettingsError) as exc:
             abort(*exc.problems)
-
-
-def to_json(report: Report) -> dict[str, object]:
-    """Return what `--json` prints. `missed` are the webhooks that the settings may admit, the oldest first."""
-    missed = [
-        {
-            "guid": attempt.guid,
-            "event": event_key(attempt.event, attempt.action),
-            "repository": repository,
-            "delivered_at": attempt.delivered_at.isoformat(),
-            "status_code": attempt.status_code,
-        }
-        for attempt, repository in report.missed
-    ]
-    counts = report.counts()
-    return {
-        "webhooks": counts.pop("hooks"),
-        **counts,
-        "problems": [{"message": problem.message, "remedy": problem.remedy} for problem in report.problems],
-        "missed": missed,
-    }
 
 
 def _print(report: Report, *, dry_run: bool) -> None:

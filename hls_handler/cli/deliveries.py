@@ -183,15 +183,6 @@ def retry(
         typer.Option("--state", metavar="STATE", help=f"All deliveries in this state: {' or '.join(RETRIED)}."),
     ] = None,
     repository: OfRepository = None,
-    event: Annotated[
-        str | None, typer.Option(metavar="EVENT", help="Only this event: issues, or issues.opened.")
-    ] = None,
-    sender: Annotated[
-        str | None, typer.Option(metavar="LOGIN", help="Only deliveries that this account caused.")
-    ] = None,
-    text: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Only deliveries with this in the reason or the title.")
-    ] = None,
     since: Since = None,
     until: Until = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether to run that many deliveries.")] = False,
@@ -215,9 +206,6 @@ def retry(
     search = DeliverySearch(
         state=state,
         repository=repository and require_repository(repository, base_url=settings.github.base_url),
-        event=event,
-        sender=sender,
-        text=text or "",
         since=_parse_time("--since", since),
         until=_parse_time("--until", until),
     )

@@ -1,4 +1,4 @@
-"""`hls demo`: run the real service against stand-ins for GitHub and Claude, or with the real Claude."""
+"""`hls demo`: run the real service against stand-ins for GitHub and Claude."""
 
 from __future__ import annotations
 
@@ -6,40 +6,29 @@ import http.client
 import json
 import re
 import secrets
-import shutil
 import socket
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hls_handler.cli.options import (
-    KEY_VARIABLE,
-    Config,
-    connect_claude,
-    find_hls_command,
-    load,
-    print_line,
-    print_lines,
-    require_claude_key,
-)
+from hls_handler.cli.options import find_hls_command, print_line, print_lines
 from hls_handler.cli.send import Response, post_webhook, with_sandbox_links
 from hls_handler.cli.service_process import ServiceProcess
-from hls_handler.clients.provider_errors import MODEL_REMEDY
 from hls_handler.db.files import hold_exclusively
 from hls_handler.deliveries import OPEN_STATES
-from hls_handler.errors import DependencyDown, HlsError, with_remedy
+from hls_handler.errors import HlsError, with_remedy
 from hls_handler.events import event_key
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded
-from hls_handler.reports.delivery_report import DeliveryReport, describe_steps, format_report, load_report
+from hls_handler.reports.delivery_report import DeliveryReport, load_report
 from hls_handler.settings.load import load_settings
-from hls_handler.settings.model import Claude, Settings
+from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.wording import add_usd, count, format_usd
 
@@ -87,27 +76,12 @@ What does the push to {{ event.ref }} change for those who use the project?
 {% endblock %}
 """
 
-KEY_PLACEHOLDER = f"${{{KEY_VARIABLE}:-only-the-service-of-the-demo-has-it}}"
-"""Value of claude.api_key in the demo's settings file. The key itself is only in the service's environment."""
-
-SUCCESSFUL = ("done", "superseded")
-"""States of a success. With the data of an earlier demo, newer events exist already and supersede the demo's."""
-
 CONVERSATION = re.compile(r"/(?:issues|pull)/(\d+)")
 COMMENT_WORDS = {"created": "comment", "edited": "edited"}
 
 
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Exit after the last event.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Delete the data of earlier demos first.")] = False,
-    claude: Annotated[
-        Literal["sandbox", "real"],
-        typer.Option(metavar="sandbox|real", help="Get replies from the sandbox (canned) or from the real Claude."),
-    ] = "sandbox",
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print the prompts, labels, comments and times of each event.")
-    ] = False,
-    config: Config = None,
 ) -> None:
     """Run the real service against a sandbox; needs no account.
 
@@ -116,81 +90,52 @@ def demo(
     they show how HLS works, not how good Claude's replies are. The demo then runs until Ctrl-C; meanwhile, `hls send
     NAME --config data/demo/settings.yaml` sends more events to the service.
 
-    With --claude real, the real Claude replies; GitHub is still the stand-in. Claude's settings come from the settings
-    file. Without such a file, only ANTHROPIC_API_KEY is needed. This costs money.
+    Each start begins with an empty database; prompts in data/demo/prompts stay.
 
     Exit codes: 0 every event was processed successfully; 1 at least one was not; 2 the demo could not start or had to
     stop.
     """
-    real = None
-    if claude == "real":
-        settings = load(config, credentials=False)
-        require_claude_key(settings, alternative="omit --claude real")
-        real = settings.claude
-    raise typer.Exit(run_demo(once=once, fresh=fresh, verbose=verbose, real=real))
+    raise typer.Exit(run_demo(once=once))
 
 
-def run_demo(*, once: bool, fresh: bool, verbose: bool = False, real: Claude | None = None) -> int:
-    """Run the demo and return its exit code. If `real` is None, a stand-in replies instead of Claude."""
+def run_demo(*, once: bool) -> int:
+    """Run the demo and return its exit code."""
     from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
 
     try:
-        with hold_exclusively(STORAGE_URL):  # fail before overwriting the files of a running demo
+        with hold_exclusively(STORAGE_URL):  # fail before deleting the files of a running demo
             pass
-        if real is not None:
-            require_claude_access(real)
-        if fresh:
-            shutil.rmtree(FOLDER, ignore_errors=True)
+        for file in FOLDER.glob("*.*"):
+            file.unlink()
         FOLDER.mkdir(parents=True, exist_ok=True)
         token, api_key = f"sandbox-{secrets.token_hex(16)}", f"sandbox-{secrets.token_hex(16)}"
-        with Sandbox(state_path=FOLDER / "github.json", token=token, api_key=api_key) as sandbox:
-            return _run(sandbox, once=once, verbose=verbose, real=real)
+        with Sandbox(token=token, api_key=api_key) as sandbox:
+            return _run(sandbox, once=once)
     except HlsError as exc:
         print_line(f"the demo cannot run: {with_remedy(exc)}")
         return 2
 
 
-def _run(sandbox: Sandbox, *, once: bool, verbose: bool, real: Claude | None) -> int:
-    settings = _write_settings(sandbox, real)
-    if real is None:
-        print_line(f"Demo (stand-ins for GitHub and Claude, canned replies): {sandbox.page_url}")
-    else:
-        print_line(f"Demo: GitHub is a stand-in, at {sandbox.page_url}")
-        print_line(f"Claude is the real one at {real.base_url} ({real.model}). The last line has the cost.")
-    variables = {} if real is None else {KEY_VARIABLE: real.api_key.get_secret_value()}
-    with closing(ServiceProcess(SETTINGS_FILE, log=LOG, variables=variables)) as service:
+def _run(sandbox: Sandbox, *, once: bool) -> int:
+    settings = _write_settings(sandbox)
+    print_line(f"Demo (stand-ins for GitHub and Claude, canned replies): {sandbox.page_url}")
+    with closing(ServiceProcess(SETTINGS_FILE, log=LOG)) as service:
         if not service.wait_until_up():
             print_line(f"the service did not start; the end of its log ({LOG}):")
             print_lines(service.last_log_lines())
             return 2
-        succeeded = _send_story(settings, sandbox, service, verbose=verbose, paid=real is not None)
+        succeeded = _send_story(settings, sandbox, service)
         if not once:
-            _keep_running(settings, sandbox, service, costs=real is not None)
+            _keep_running(settings, sandbox, service)
         return 0 if succeeded else 1
 
 
-def require_claude_access(claude: Claude) -> None:
-    """Raise `DependencyDown` if Claude rejects the key or cannot be reached.
-
-    An unknown model is no error, because a compatible service may have no endpoint to look up models.
-    """
-    with connect_claude(claude) as client:
-        try:
-            client.lookup_model()
-        except DependencyDown as exc:
-            if exc.remedy != MODEL_REMEDY:
-                raise
-
-
-def _write_settings(sandbox: Sandbox, real: Claude | None) -> Settings:
+def _write_settings(sandbox: Sandbox) -> Settings:
     push_prompt = PROMPTS_FOLDER / "push" / "tell.j2"
     if not push_prompt.exists():  # keep the user's changes
         push_prompt.parent.mkdir(parents=True, exist_ok=True)
         push_prompt.write_text(PUSH_PROMPT)
-    claude: dict[str, object] = {"api_key": sandbox.api_key, "base_url": sandbox.claude_url, "requests_per_second": 5}
-    if real is not None:
-        keys = real.model_dump(mode="json", exclude_unset=True, exclude={"api_key", "temperature", "fallbacks"})
-        claude = {"api_key": KEY_PLACEHOLDER, **keys}
+    claude = {"api_key": sandbox.api_key, "base_url": sandbox.claude_url, "requests_per_second": 5}
     SETTINGS_FILE.write_text(
         SETTINGS.format(
             port=_find_free_port(),
@@ -205,7 +150,7 @@ def _write_settings(sandbox: Sandbox, real: Claude | None) -> Settings:
     return load_settings(SETTINGS_FILE, {}, dotenv=None)
 
 
-def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess, *, verbose: bool, paid: bool) -> bool:
+def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> bool:
     timeout_s = DELIVERY_TIMEOUT_S + 2 * settings.claude.timeout_s  # Claude may be asked twice about an event
     all_succeeded = True
     reports: list[DeliveryReport] = []
@@ -225,14 +170,11 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess, *
                 all_succeeded = False
                 break
             reports.append(report)
-            succeeded = report.delivery.state in SUCCESSFUL
-            all_succeeded = all_succeeded and succeeded
             print_line(format_event(number, report, sandbox.page_url))
-            if not succeeded:
+            if report.delivery.state != "done":
+                all_succeeded = False
                 print_line(f"   {report.delivery.reason}")
-            for line in (*format_report(report), *describe_steps(report)) if verbose else ():
-                print_line(f"   {line}")
-    print_line(format_totals(reports, paid=paid))
+    print_line(format_totals(reports))
     return all_succeeded
 
 
@@ -283,23 +225,23 @@ def describe_changes(report: DeliveryReport) -> str:
     return ", ".join([*labels, *(reviews or comments)]) or "no change"
 
 
-def format_totals(reports: Iterable[DeliveryReport], *, paid: bool) -> str:
+def format_totals(reports: Sequence[DeliveryReport]) -> str:
     """Return "16 done: 12 labels, 10 comments, 16 calls to Claude, 0.005387 USD at list price"."""
-    done = list(reports)
-    states = ", ".join(f"{times} {state}" for state, times in Counter(report.delivery.state for report in done).items())
-    labels = sum(len(report.labels) for report in done)
-    comments = sum(one.action == "comment" and one.kind == "created" for report in done for one in report.outcomes)
-    calls = [call for report in done for call in report.calls]
-    cost = f"{format_usd(add_usd(call.cost_usd for call in calls))}{'' if paid else ' at list price'}"
+    states = Counter(report.delivery.state for report in reports)
+    ended = ", ".join(f"{times} {state}" for state, times in states.items())
+    labels = sum(len(report.labels) for report in reports)
+    comments = sum(one.action == "comment" and one.kind == "created" for report in reports for one in report.outcomes)
+    calls = [call for report in reports for call in report.calls]
+    cost = f"{format_usd(add_usd(call.cost_usd for call in calls))} at list price"
     changes = f"{count(labels, 'label')}, {count(comments, 'comment')}, {count(len(calls), 'call')} to Claude, {cost}"
-    return f"{states or 'no events'}: {changes}"
+    return f"{ended or 'no events'}: {changes}"
 
 
-def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess, *, costs: bool) -> None:
+def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> None:
     base = f"http://127.0.0.1:{settings.server.port}"
     hls, config = find_hls_command(), f"-c {SETTINGS_FILE}"
     try:
-        print_line(f"Send   {hls} send demo/question {config}{'   (costs money)' if costs else ''}")
+        print_line(f"Send   {hls} send demo/question {config}")
         print_line(f"Why    {hls} why {sandbox.state.conversations()[0].key} {config}")
         print_line(f"State  {base}/ is the console of the service. To test a crash: kill -9 {service.pid}")
         print_line(f"Open   {sandbox.page_url}   Ctrl-C ends the demo.")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NoReturn
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from hls_handler.analysis import REPLY_TYPES, Reply
 from hls_handler.cli.options import abort
@@ -25,17 +25,14 @@ def load_library(settings: Settings) -> Library:
         abort(*exc.problems)
 
 
-def get_prompt(library: Library, name_or_id: str, *, other_version: Callable[[str], NoReturn] = abort) -> Prompt:
-    """Return the prompt with this name ("issues/analyze") or id ("issues/analyze@3f9c2a").
-
-    Exits with 2 for an unknown name. For an id of another version, calls `other_version` with the error message.
-    """
+def get_prompt(library: Library, name_or_id: str) -> Prompt:
+    """Return the prompt with this name ("issues/analyze") or id ("issues/analyze@3f9c2a"). Exits with 2 for others."""
     name, at, _ = name_or_id.partition("@")
     prompt = library.prompts.get(name)
     if prompt is None:
         abort(f"there is no prompt {name}; there are {', '.join(library.prompts)}")
     if at and name_or_id != prompt.id:
-        other_version(f"{name_or_id} is another version; the current one is {prompt.id}")
+        abort(f"{name_or_id} is another version; the current one is {prompt.id}")
     return prompt
 
 

@@ -1,8 +1,8 @@
-"""`hls prompts list`, `vars`, `show` and `diff`. `try` is in prompt_try.py, `compare` in prompt_compare.py."""
+"""`hls prompts list`, `vars` and `diff`. `try` is in prompt_try.py, `compare` in prompt_compare.py."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Annotated
 
@@ -13,7 +13,6 @@ from hls_handler.cli.options import (
     AsJson,
     Config,
     abort,
-    fail,
     load,
     open_existing_store,
     print_json,
@@ -37,20 +36,16 @@ from hls_handler.reports.prompt_library import (
     NO_CALLS,
     LibraryStats,
     Version,
-    add_feedback,
-    format_custom_fields,
     format_known_cost,
-    format_share,
     format_triggers,
-    list_labels,
     read_library_stats,
 )
 from hls_handler.settings.model import Settings
-from hls_handler.store.calls import PromptStats, add_up_stats
-from hls_handler.store.corrections import FieldFeedback
+from hls_handler.store.calls import PromptStats
+from hls_handler.wording import count
 
 prompts = typer.Typer(
-    help="List, show, compare and try prompts.",
+    help="List, compare and try prompts.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -66,7 +61,7 @@ def list_(as_json: AsJson = False, config: Config = None) -> None:
 
     Prints for each prompt its id, its events or the prompt that it follows, and its files. From the database, adds the
     number of answers, their cost, the last error, and how many labels of the prompt were changed by people within a
-    month. The statistics of earlier versions are in parentheses. Works while the service runs.
+    month, with a line for each version, the current one first. Works while the service runs.
 
     Exit codes: 0 listed; 2 usage error, or unusable settings, prompts or database.
     """
@@ -83,8 +78,8 @@ def list_(as_json: AsJson = False, config: Config = None) -> None:
         print_line(prompt.id)
         print_line(f"  for         {format_triggers(library, prompt)}")
         print_line(f"  from        {origin(library.sources[prompt.name], shipped.PROMPTS)}")
-        for line in format_versions(stats.versions(prompt.id)) if stats is not None else ():
-            print_line(f"  {line}")
+        for version in stats.versions(prompt.id) if stats is not None else ():
+            print_line(f"  {format_version(version)}")
     if stats is None:
         reason = storage_problem or "there is no database yet"
         print_line(f"{settings.sources.where('storage.url')}: {reason}, so there are no statistics")
@@ -162,25 +157,6 @@ def vars_(
 
 
 @prompts.command()
-def show(
-    prompt: Annotated[str, typer.Argument(metavar="NAME", help=NAME_HELP)],
-    config: Config = None,
-) -> None:
-    """Show one prompt: front matter, files, template.
-
-    Prints the fields and labels that the prompt defines, then its front matter and its template. For a file without
-    front matter, prints the front matter of the shipped prompt. Line numbers count from the start of each file, as in
-    the messages of `hls check`.
-
-    Exit codes: 0 shown; 1 NAME is an id, but not that of the prompt's current version; 2 usage error, or unusable
-    settings or prompts.
-    """
-    library = load_library(load(config, credentials=False))
-    chosen = get_prompt(library, prompt, other_version=fail)
-    print_lines("\n".join(_format_prompt(chosen, library.sources[chosen.name])))
-
-
-@prompts.command()
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", help=NAME_HELP)],
     b: Annotated[
@@ -223,50 +199,17 @@ def _get_shipped_prompt(settings: Settings, name: str) -> PromptSources:
 prompts.command()(compare)
 
 
-def _format_prompt(prompt: Prompt, sources: PromptSources) -> list[str]:
-    return [
-        f"prompt      {prompt.id}",
-        f"from        {origin(sources, shipped.PROMPTS)}",
-        *_format_list("files", [source.file for source in sources.sources]),
-        f"reply       {prompt.reply}",
-        *_format_list("fields", format_custom_fields(prompt)),
-        *_format_list("labels", [f"{field}: {labels}" for field, labels in list_labels(prompt.reply_model)]),
-        "",
-        f"--- front matter ({sources.front_file}) ---",
-        *_format_numbered(sources.numbered_front),
-        "",
-        f"--- template ({sources.template.file}) ---",
-        *_format_numbered(sources.numbered_template),
-    ]
-
-
-def _format_list(title: str, lines: Iterable[str]) -> Iterator[str]:
-    return (f"{title if index == 0 else '':<10}  {line}" for index, line in enumerate(lines))
-
-
-def _format_numbered(lines: Iterable[tuple[int, str]]) -> Iterator[str]:
-    return (f"{number:>4}  {line}" if line else f"{number:>4}" for number, line in lines)
-
-
-def format_versions(versions: Sequence[Version]) -> Iterator[str]:
-    """Yield lines with the number of answers, the cost, the last error, and the labels that people corrected.
-
-    Parentheses mark earlier versions.
-    """
-    current, earlier = versions[0].calls, add_up_stats([one.calls for one in versions[1:]]) if versions[1:] else None
-    yield f"answers     {current.replies}" + (f" (earlier versions: {earlier.replies})" if earlier else "")
-    cost = f" (earlier versions: {format_known_cost(earlier)})" if earlier else ""
-    yield f"cost        {format_known_cost(current)}{cost}"
-    yield f"last error  {_error(current)}"
-    if earlier:
-        yield f"            (earlier versions: {_error(earlier)})"
-    title = "corrected"
-    for field in dict.fromkeys(field for version in versions for field in version.corrections):
-        now, *before = (version.corrections.get(field, FieldFeedback(0, 0)) for version in versions)
-        total = add_feedback(before)
-        in_parentheses = f" (earlier versions: {format_share(total)})" if total.set else ""
-        yield f"{title:<12}{field}: {format_share(now)}{in_parentheses}"
-        title = ""
+def format_version(version: Version) -> str:
+    """Return a line with the number of replies, their cost, the labels that people corrected, and the last error."""
+    calls = version.calls
+    return "; ".join(
+        [
+            f"@{version.id.partition('@')[2]}  {count(calls.replies, 'reply')}, {format_known_cost(calls)}",
+            f"corrected {version.corrected()}",
+            f"failed calls {version.failed}",
+            f"last error {_error(calls)}",
+        ]
+    )
 
 
 def _error(row: PromptStats) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import typer
 
 from hls_handler.cli.event_input import PAYLOAD_HELP, load_payload
-from hls_handler.cli.options import Config, abort, fail, http_origin, load, print_json, print_line, print_lines
+from hls_handler.cli.options import Config, abort, fail, http_origin, load, print_line, print_lines
 from hls_handler.errors import PayloadError
 from hls_handler.events import event_key
 from hls_handler.prompting import recorded
@@ -41,7 +41,6 @@ def send(
         bool, typer.Option("--verbatim", help="Send the body unchanged; the service ignores a second one as a replay.")
     ] = False,
     list_: Annotated[bool, typer.Option("--list", help="Print the names of the recorded payloads and exit.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With --list: print one JSON document.")] = False,
     config: Config = None,
 ) -> None:
     """Sign a payload and post it as GitHub would.
@@ -54,10 +53,7 @@ def send(
     settings.
     """
     if list_:
-        names = recorded.names()
-        if as_json:
-            print_json({"payloads": list(names)})
-        for name in () if as_json else names:
+        for name in recorded.names():
             print_line(name)
         return
     if payload is None:

@@ -192,5 +192,5 @@ def up(config: Config = None) -> None:
         from hls_handler.cli.demo import run_demo  # here: `hls serve` does not need it
 
         print_line(f"None of {', '.join(CREDENTIALS.values())} is set: running the demo against a built-in sandbox.")
-        raise typer.Exit(run_demo(once=False, fresh=False))
+        raise typer.Exit(run_demo(once=False))
     raise typer.Exit(run_service(path))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from hls_handler.cli.options import print_line
@@ -22,9 +20,8 @@ READY_MARKER = b'"message": "serving"'  # part of the log line that the service 
 class ServiceProcess:
     """A process that runs `hls serve` and appends its log to a file. The constructor starts it."""
 
-    def __init__(self, settings: Path, *, log: Path, variables: Mapping[str, str]) -> None:
-        """Start the process. `variables` are added to its environment: for an API key that must not be in a file."""
-        self._settings, self._log, self._environ = settings, log, {**os.environ, **variables}
+    def __init__(self, settings: Path, *, log: Path) -> None:
+        self._settings, self._log = settings, log
         self._starts = 0
         self._process = self._start()
 
@@ -75,4 +72,4 @@ class ServiceProcess:
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
         command = [sys.executable, "-m", "hls_handler", "serve", "--exit-with-parent", "--config", str(self._settings)]
         with self._log.open("ab") as log:
-            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=self._environ)
+            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)

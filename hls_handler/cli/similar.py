@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
 from contextlib import closing
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from hls_handler.cli.github_names import require_conversation, require_repository
 from hls_handler.cli.options import (
-    AsJson,
     Config,
     fail,
     lacks_github_token,
     load,
-    print_json,
     print_line,
     require_existing_store,
     utc_now,
@@ -36,8 +33,6 @@ MAX_LISTED = PER_PAGE * MAX_ISSUE_PAGES  # open issues and pull requests of a re
 
 NUMBERED = re.compile(r"#|/(?:issues|pull)/")  # in the name of an issue, and not in that of a repository
 
-Document = dict[str, Any]
-
 
 def similar(
     target: Annotated[
@@ -46,7 +41,6 @@ def similar(
     fill: Annotated[
         bool, typer.Option("--fill", help="Read all open issues of the repository from GitHub, and store their texts.")
     ] = False,
-    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """Print the older issues that HLS compares with an issue.
@@ -69,10 +63,8 @@ def similar(
     if fill and number is not None:
         raise typer.BadParameter("--fill reads all issues of a repository; write it as OWNER/REPO")
     effective = RepositoryTable(settings).find(repository)
-    document: Document = {
-        "repository": repository,
-        "enabled": effective is not None and effective.similar.enabled,
-    }
+    if effective is None or not effective.similar.enabled:
+        print_line(f"similar.enabled is false for {repository}: new issues are not compared with older ones")
     with require_existing_store(settings) as store:
         try:
             anonymous = lacks_github_token(settings)
@@ -80,53 +72,43 @@ def similar(
                 reader = github.reader(repository)
                 found = reader.repository()
                 if number is not None:
-                    document |= _compare(store, reader, found, repository, number)
-                else:
-                    document |= _describe(store, found)
+                    _compare(store, reader, found, repository, number)
+                    return
+                stored, requests = _count_stored(store, found), -(-min(found.open_issues_count, MAX_LISTED) // PER_PAGE)
+                print_line(f"{count(stored, 'issue')} of {repository} {is_or_are(stored)} stored")
+                print_line(
+                    f"GitHub has {found.open_issues_count} open issues and pull requests; --fill reads them with "
+                    f"{count(max(1, requests), 'request')}"
+                )
                 if fill:
-                    if not as_json:
-                        print_line(_format_cost(document))
-                    document |= _fill(store, reader, found)
+                    _fill(store, reader, found)
         except (StepFailed, SettingsError) as exc:
             fail(with_remedy(exc))
-    for line in () if as_json else _format(document):
-        print_line(line)
-    if as_json:
-        print_json(document)
 
 
-def _compare(store: Storage, reader: GithubReader, found: WireRepository, repository: str, number: int) -> Document:
+def _compare(store: Storage, reader: GithubReader, found: WireRepository, repository: str, number: int) -> None:
     issue = reader.issue(number)
     if issue.is_pull_request:
         fail(f"{repository}#{number} is a pull request; only issues are compared")
-    history = store.repositories.history(found.id, "")
-    candidates = [
-        {
-            "number": stored.number,
-            "score": round(stored.score, 2),
-            "state": other.state if other else None,
-            "title": other.title if other else None,
-            "url": other.html_url if other else None,
-        }
-        for stored, other in read_candidates(issue, reader, history)
-    ]
-    return {"number": number, "stored": _count_stored(store, found), "candidates": candidates}
-
-
-def _describe(store: Storage, found: WireRepository) -> Document:
-    listed = min(found.open_issues_count, MAX_LISTED)
-    return {
-        "stored": _count_stored(store, found),
-        "open": found.open_issues_count,
-        "requests": max(1, -(-listed // PER_PAGE)),
-    }
+    stored = _count_stored(store, found)
+    if not stored:
+        print_line(f"no issue of {repository} is stored; `hls similar {repository}` says what it takes to read them")
+        return
+    history = StoredHistory(store.database, store.reviews, store.texts, found.id, "")
+    candidates = list(read_candidates(issue, reader, history))
+    print_line(f"{count(stored, 'issue')} stored; {len(candidates)} similar to {repository}#{number}")
+    for candidate, other in candidates:
+        state, title = (other.state, other.title) if other else ("unknown", "(GitHub does not show it)")
+        print_line(f"{candidate.score:>5.2f}  {f'#{candidate.number}':>7}  {state:<7}  {title}")
+    if candidates:
+        print_line(f"Claude is shown the first {MAX_SHOWN} that are open")
 
 
 def _count_stored(store: Storage, found: WireRepository) -> int:
     return len(store.texts.versions(issue_scope(found.id)))
 
 
-def _fill(store: Storage, reader: GithubReader, found: WireRepository) -> Document:
+def _fill(store: Storage, reader: GithubReader, found: WireRepository) -> None:
     """Store the open issues. Delete the texts of other issues, unless GitHub has more than were read."""
     scope, listed = issue_scope(found.id), set[str]()
     before = store.texts.versions(scope).keys()
@@ -136,33 +118,5 @@ def _fill(store: Storage, reader: GithubReader, found: WireRepository) -> Docume
     closed = before - listed if found.open_issues_count <= MAX_LISTED else set()
     store.texts.replace(scope, closed, ())
     store.texts.update_statistics()
-    return {"stored": _count_stored(store, found), "read": len(listed), "deleted": len(closed)}
-
-
-def _format_cost(document: Mapping[str, Any]) -> str:
-    requests = count(document["requests"], "request")
-    return f"GitHub has {document['open']} open issues and pull requests; --fill reads them with {requests}"
-
-
-def _format(document: Mapping[str, Any]) -> Iterator[str]:
-    repository, stored = document["repository"], document["stored"]
-    if not document["enabled"]:
-        yield f"similar.enabled is false for {repository}: new issues are not compared with older ones"
-    if "read" in document:
-        read, deleted = document["read"], document["deleted"]
-        yield f"{count(read, 'open issue')} read, {deleted} deleted; {stored} {is_or_are(stored)} stored"
-    elif "open" in document:
-        yield f"{count(stored, 'issue')} of {repository} {is_or_are(stored)} stored"
-        yield _format_cost(document)
-    elif not stored:
-        yield f"no issue of {repository} is stored; `hls similar {repository}` says what it takes to read them"
-    else:
-        candidates = document["candidates"]
-        yield f"{count(stored, 'issue')} stored; {len(candidates)} similar to {repository}#{document['number']}"
-        if candidates:
-            yield f"{'score':>5}  {'issue':>7}  {'state':<7}  title"
-        for one in candidates:
-            state, title = one["state"] or "unknown", one["title"] or "(GitHub does not show it)"
-            yield f"{one['score']:>5.2f}  {'#' + str(one['number']):>7}  {state:<7}  {title}"
-        if candidates:
-            yield f"Claude is shown the first {MAX_SHOWN} that are open"
+    stored = _count_stored(store, found)
+    print_line(f"{count(len(listed), 'open issue')} read, {len(closed)} deleted; {stored} {is_or_are(stored)} stored")

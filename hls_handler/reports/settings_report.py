@@ -41,8 +41,6 @@ class RepositoryReport:
     precedence: tuple[str, ...]  # other entries that match: "octo/*   hls.yaml:4 (...): it is less specific, or ..."
     file: SourcedValue  # what is known about `.github/hls.yaml`
     values: tuple[SourcedValue, ...]
-    settings: Settings  # with the lines of both files
-    effective: EffectiveSettings
 
 
 def describe_repository_file(
@@ -82,8 +80,6 @@ def report_repository(
         precedence=tuple(map(mask, precedence)),
         file=SourcedValue(PATH, mask(file.sentence), file.source),
         values=tuple(_mask_value(one, mask) for one in iter_sourced_values(merged, effective)),
-        settings=merged,
-        effective=effective,
     )
 
 

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,7 @@ import pytest
 from typer.core import TyperCommand, TyperGroup
 from typer.testing import CliRunner
 
-from hls_handler.background.catch_up import Report
-from hls_handler.background.hooks import Problem
 from hls_handler.cli import COMMANDS, app, load_command
-from hls_handler.cli.catch_up import to_json
-from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.storage import Storage
 from tests.prompting.samples import copy_shipped
 from tests.queue.builders import dead_letter
@@ -81,22 +76,6 @@ def test_document_lists_the_commands_that_have_the_option() -> None:
     assert {name for name, command in found if any("--json" in one.opts for one in command.params)} == set(DOCUMENTED)
 
 
-def test_missed_webhooks_are_listed() -> None:
-    attempt = DeliveryAttempt(1, "guid-1", datetime(2026, 11, 20, 12, tzinfo=UTC), 502, "issues", "opened", 7)
-    report = Report(missed=[(attempt, "octo/widgets")], problems=[Problem("no permission", "grant it")])
-    document = to_json(report)
-    assert document["missed"] == [
-        {
-            "guid": "guid-1",
-            "event": "issues.opened",
-            "repository": "octo/widgets",
-            "delivered_at": "2026-11-20T12:00:00+00:00",
-            "status_code": 502,
-        }
-    ]
-    assert_documented(document, "hls catch-up")
-
-
 def test_prompts_are_listed_without_a_database(folder: Path) -> None:
     document = run("prompts", "list")
     assert document["prompts"][0]["name"] == "comments/reply"
@@ -113,13 +92,12 @@ def test_variables_are_listed_with_their_types(folder: Path) -> None:
 
 def test_settings_are_listed_with_their_sources(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNSET", "a-token")
-    document = run("config", "explain", "https://github.com/octo/widgets", "--event", "issues.opened")
+    document = run("config", "explain", "https://github.com/octo/widgets")
     assert document["settings"][0] == {
         "key": "name",
         "value": "octo/widgets",
         "source": f"{folder}/settings.yaml:3 (repositories[0].name)",
     }
-    assert (document["event"]["key"], document["event"]["ignored"]) == ("issues.opened", False)
     assert_documented(document, "hls config explain")
 
 

@@ -1,4 +1,4 @@
-"""`hls prompts list`, `vars`, `show` and `diff`, and their error messages."""
+"""`hls prompts list`, `vars` and `diff`, and their error messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typer.testing import CliRunner, Result
 from hls_handler import shipped
 from hls_handler.analysis import Usage
 from hls_handler.cli import app
-from hls_handler.cli.prompts import format_versions
 from hls_handler.deliveries import Lease
 from hls_handler.reports.prompt_library import LibraryStats
 from hls_handler.storage import Storage
@@ -84,50 +83,40 @@ def test_list_shows_events_and_files_and_creates_no_database(hls: Hls, tmp_path:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lib", "settings.yaml"]
 
 
-def test_list_shows_statistics_of_the_current_version_and_of_earlier_ones_in_parentheses(
-    hls: Hls, tmp_path: Path
-) -> None:
+def test_list_shows_a_line_for_each_version(hls: Hls, tmp_path: Path) -> None:
     mine = identity(hls, "issues/mine")
     with closing(Storage.open(create_database(tmp_path / "hls.db"))) as store:
         lease = begin(store, "g1")
         call(store, lease, mine, cost_usd=0.001)
         call(store, lease, mine, cost_usd=0.002)
         call(store, lease, mine)  # a model without a price
-        call(store, lease, "issues/mine@000000", cost_usd=0.25)
         call(store, lease, "issues/mine@000001", cost_usd=0.25, error="Claude answered 400")
         call(store, lease, "issues/mine@000001", error="Claude answered 404\nDone: forged\x1b[2J")
         call(store, lease, "issues/miner@000000", cost_usd=9)
     listed = hls("list")
     assert listed.exit_code == 0
-    assert re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "TIME", listed.stdout) == (
-        f"{mine}\n"
-        "  for         issues.opened\n"
-        "  from        lib/issues/mine.j2, your own; from the shipped library: base.j2, _repository_labels.j2\n"
-        "  answers     3 (earlier versions: 1)\n"
-        "  cost        0.003000 USD, and unknown for 1 call (earlier versions: 0.500000 USD)\n"
-        "  last error  none\n"
-        "              (earlier versions: TIME: Claude answered 404 Done: forged\\x1b[2J)\n"
-        f"{identity(hls, 'issues/more')}\n"
-        "  for         after issues/mine\n"
-        "  from        lib/issues/more.j2, your own; from the shipped library: base.j2\n"
-        "  answers     0\n"
-        "  cost        0.000000 USD\n"
-        "  last error  none\n"
-    )
+    assert re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "TIME", listed.stdout).splitlines()[3:5] == [
+        (
+            f"  @{mine[-6:]}  3 replies, 0.003000 USD, and unknown for 1 call; corrected none; failed calls none; last "
+            "error none"
+        ),
+        (
+            "  @000001  0 replies, 0.250000 USD; corrected none; failed calls 2 failed; last error TIME: Claude "
+            "answered 404 Done: forged\\x1b[2J"
+        ),
+    ]
 
 
-def test_corrected_labels_are_shown_by_field_with_earlier_versions_in_parentheses() -> None:
+def test_corrected_labels_are_shown_by_field() -> None:
     feedback = {
-        "issues/analyze@000000": {"priority": FieldFeedback(10, 5), "kind": FieldFeedback(3, 0)},
-        "issues/analyze@111111": {"priority": FieldFeedback(10, 1)},
+        "issues/analyze@000000": {"priority": FieldFeedback(10, 5)},
         "issues/analyze@aaaaaa": {"priority": FieldFeedback(40, 6), "component": FieldFeedback(1, 1)},
         "issues/other@aaaaaa": {"priority": FieldFeedback(1, 1)},
     }
     versions = LibraryStats(feedback=feedback).versions("issues/analyze@aaaaaa")
-    assert list(format_versions(versions))[4:] == [
-        "corrected   priority: 6 of 40 labels, 15% (earlier versions: 6 of 20 labels, 30%)",
-        "            component: 1 of 1 label, 100%",
-        "            kind: 0 of 0 labels (earlier versions: 0 of 3 labels, 0%)",
+    assert [(one.id[-6:], one.corrected()) for one in versions] == [
+        ("aaaaaa", "priority: 6 of 40 labels, 15%; component: 1 of 1 label, 100%"),
+        ("000000", "priority: 5 of 10 labels, 50%"),
     ]
 
 
@@ -161,7 +150,7 @@ def test_the_error_for_an_unknown_family_lists_the_families(hls: Hls) -> None:
     )
 
 
-def test_vars_works_while_a_prompt_is_broken_and_show_names_the_line(hls: Hls, tmp_path: Path) -> None:
+def test_vars_works_while_a_prompt_is_broken_and_list_names_the_line(hls: Hls, tmp_path: Path) -> None:
     write(tmp_path / "lib", {"issues/mine.j2": f"{FRONT}---\n{{{{ issue.titel }}}}\n"})
     result = hls("vars", "issues")
     assert result.exit_code == 0
@@ -169,7 +158,7 @@ def test_vars_works_while_a_prompt_is_broken_and_show_names_the_line(hls: Hls, t
     assert result.stdout.endswith(
         "\nthe prompts have errors, so the fields and labels that they define are missing here; see `hls check`\n"
     )
-    shown = hls("show", "issues/mine")
+    shown = hls("list")
     assert (shown.exit_code, shown.stdout) == (2, "")
     assert "lib/issues/mine.j2:6: issue has no 'titel'; did you mean 'title'?\n" in shown.stderr
 
@@ -197,35 +186,6 @@ def test_vars_print_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
         "  component                           component-payments, component-search\n"
         "  areas                               area/api, area/docs\n"
     )
-
-
-def test_show_prints_the_files_with_line_numbers(hls: Hls) -> None:
-    mine = identity(hls, "issues/mine")
-    for given in ("issues/mine", mine):
-        shown = hls("show", given)
-        assert (shown.exit_code, shown.stderr) == (0, "")
-        assert shown.stdout == (
-            f"prompt      {mine}\n"
-            "from        lib/issues/mine.j2, your own; from the shipped library: base.j2, _repository_labels.j2\n"
-            "files       lib/issues/mine.j2\n"
-            f"            {shipped.PROMPTS}/base.j2\n"
-            "            lib/issues/mine.comment.md.j2\n"
-            f"            {shipped.PROMPTS}/_repository_labels.j2\n"
-            "reply       issue_analysis\n"
-            "labels      kind: bug, enhancement, question, documentation, maintenance\n"
-            "            priority: priority-high, priority-medium, priority-low\n"
-            "            difficulty: difficulty-easy, difficulty-moderate, difficulty-complex\n"
-            "            component: component-frontend, component-backend, component-database\n"
-            "\n"
-            "--- front matter (lib/issues/mine.j2) ---\n"
-            "   2  description: Sort new issues\n"
-            "   3  on: [issues.opened]\n"
-            "   4  reply: issue_analysis\n"
-            '   5  then: {prompt: issues/more, when: "analysis.worth_saying"}\n'
-            "\n"
-            "--- template (lib/issues/mine.j2) ---\n"
-            "   7  Judge {{ issue.title }}\n"
-        )
 
 
 def test_diff_covers_all_files_of_two_prompts(hls: Hls) -> None:

@@ -87,8 +87,8 @@ def test_catch_up_command_lists_and_then_processes_missed_webhooks(sandbox: Sand
     assert listed.exit_code == 0
     assert f"{guid[:8]}     502  issues.opened                 {REPOSITORY}\n" in listed.output
     assert "2 attempts of 1 webhook looked at, 1 payload would be read" in listed.output
-    ran = CliRunner().invoke(app, [*arguments, "--json"])
-    assert (ran.exit_code, json.loads(ran.output)["accepted"]) == (0, 1)
+    ran = CliRunner().invoke(app, arguments)
+    assert (ran.exit_code, ", 1 queued" in ran.output) == (0, True)
     shown = CliRunner().invoke(app, ["deliveries", "list", "--config", str(service.settings)])
     assert f"{guid[:8]}  queued      issues.opened  {REPOSITORY}#21  (caught up)" in shown.output
     open_issue(sandbox, 22)
