@@ -75,7 +75,7 @@ class Console:
             *TrialPages(frame, store, ports.prompts, self._runs).routes(),
             *PromptPages(frame, store, ports.prompts, self._stats).routes(),
             *LogPages(frame, ports.log_ring).routes(),
-            *SettingsPages(frame, store, ports.health, ports.prompts).routes(),
+            *SettingsPages(frame, store, ports.prompts).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
             Route("/metrics", partial(show_metrics, frame, self._metrics, ports.health, ports.rate_limit)),

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 from typing import NamedTuple, get_args
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -23,7 +21,6 @@ from hls_handler.console.delivery_search import (
 )
 from hls_handler.console.frame import Form, Frame
 from hls_handler.console.log import show_line
-from hls_handler.console.overview import REJECTED, describe_rejection
 from hls_handler.console.queries import DeliveriesQuery, RetryQuery
 from hls_handler.deliveries import OPEN_STATES, State
 from hls_handler.log_ring import LogRing
@@ -32,16 +29,13 @@ from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.reports.retry import RETRIED, retry_delivery, retry_matching
 from hls_handler.reports.timeline import Step
 from hls_handler.storage import Storage
-from hls_handler.store.periods import latest_period
 from hls_handler.store.search import NAMES, DeliverySearch
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.untrusted.cleaning import truncate
-from hls_handler.wording import add_usd, count
+from hls_handler.wording import add_usd
 
 MAX_JSON_CHARACTERS = 100_000
 MAX_LOG_LINES = 200
-MAX_NEAREST, MAX_STATUSES = 3, 100
-NOT_VERIFIED = "401"
 FOLLOW = "follow=true"  # of a list that reloads while a delivery in it waits or runs
 STEP_TITLES = {"route": "Route", "gather": "Read from GitHub", "ask": "Ask Claude", "post": "Post"}
 
@@ -90,7 +84,7 @@ class DeliveryPages:
             now=store.now(),
             groups=group_reasons(reasons, filters) if search.state == "dead" and not search.text else (),
             matching=sum(number for _, number, _ in reasons),  # deliveries that a retry of the filter would run
-            hints=() if found.rows or repository is None else [*self._explain_nothing(repository)],
+            repository=repository,
             said=said,
             follows=follows,
             follow=FOLLOW,
@@ -99,32 +93,6 @@ class DeliveryPages:
             next_query=None if found.next is None else to_query(given, before=found.next),
             first_query=query if search.before else None,
         )
-
-    def _explain_nothing(self, repository: str) -> Iterator[Hint]:
-        """Yield what the operator may look at if no delivery of "owner/repo" is found."""
-        store, effective = self._store, self._frame.table.find(repository)
-        entries = self._frame.settings.sources.where("repositories")
-        if effective is None:
-            settings = f"No entry of {entries} matches {repository}, so its events are ignored"
-        else:
-            state = "on" if effective.enabled else "off"
-            settings = f"{effective.key} ({effective.pattern}) applies to {repository}, and processing is {state}"
-        yield Hint(settings, "Its settings", f"/settings?{urlencode({'repository': repository})}")
-        period = latest_period("24h", store.now())
-        unverified = dict(store.counter_hours.top(REJECTED, period, limit=MAX_STATUSES)).get(NOT_VERIFIED, 0)
-        if unverified:
-            sentence, cause = describe_rejection(NOT_VERIFIED, unverified)
-            unknown = f"They may be of {repository}: a body is read only after its signature was verified"
-            yield Hint(f"{sentence} in the last 24 h: {cause}. {unknown}", "Log", "/log?text=rejected")
-        lines = self._log_ring.find(text=f"not valid for {repository}", limit=MAX_LOG_LINES)
-        if lines:
-            text = f"{count(len(lines), 'webhook')} of {repository} got {NOT_VERIFIED}: its secret is for other entries"
-            yield Hint(text, "Log", f"/log?{urlencode({'text': f'not valid for {repository}'})}")
-        known = {name.lower(): name for kind, name in store.statistics.counters() if kind == "repository"}
-        for similar in get_close_matches(repository.lower(), known, n=MAX_NEAREST):
-            if similar != repository.lower():
-                address = list_address({"repository": known[similar]})
-                yield Hint(f"A similar name is {known[similar]}", "Its deliveries", address)
 
     def _retry_all(self, request: Request, form: Form) -> Response:
         given = {name: value for name, value in request.query_params.items() if value}
@@ -176,12 +144,6 @@ class DeliveryPages:
             return RedirectResponse(f"/deliveries/{row.guid}", 303)
         row = require_delivery(self._store, request)  # its state may have changed meanwhile
         return self._page(request, row, said=f"{result.sentence}.", status=409)
-
-
-class Hint(NamedTuple):
-    sentence: str  # without a full stop
-    link: str
-    address: str
 
 
 class Wait(NamedTuple):

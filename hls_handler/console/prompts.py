@@ -27,7 +27,6 @@ from hls_handler.reports.prompt_library import (
     list_uses,
 )
 from hls_handler.storage import Storage
-from hls_handler.store.calls import add_up_stats
 from hls_handler.web.single_flight import SingleFlightCache
 
 MAX_STATS_AGE_S = 10.0
@@ -55,15 +54,11 @@ class PromptPages:
     async def _list(self, request: Request) -> Response:
         reloading, stats = self._prompts(), await self._stats.get()
         library = reloading.latest
-        rows = []
-        for prompt in library.prompts.values():
-            current, *earlier = stats.versions(prompt.id)
-            total = add_up_stats([version.calls for version in earlier]) if earlier else None
-            rows.append((prompt, format_triggers(library, prompt), current, total))
+        prompts = library.prompts.values()
         return self._frame.render(
             request,
             "prompts.html",
-            rows=rows,
+            rows=[(one, format_triggers(library, one), stats.versions(one.id)[0]) for one in prompts],
             problem=reloading.reload_error,
             warnings=library.warnings,
             format_cost=format_known_cost,

@@ -19,7 +19,7 @@ from hls_handler.errors import PromptError
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
-from hls_handler.store.calls import FREE, SUCCESS, CallRow
+from hls_handler.store.calls import FREE, CallRow
 from hls_handler.store.statistics import DeliveryRow
 from hls_handler.trials.replay import NotRepeatable, load_stored_facts, render_again
 from hls_handler.untrusted.cleaning import split_untrusted
@@ -39,20 +39,18 @@ def render_sent_prompt(
     """Return what the template shows of `call`, rendered again. Raises `NotRepeatable` or `PromptError`.
 
     `calls` are all of the delivery. `correction` is what a second call has sent after the prompt: the invalid reply,
-    None if it is not stored any more, and the request to correct it. `unusable` is the reply to the call itself.
+    None if it is not stored any more, and the request to correct it.
     """
     stored, key = load_stored_facts(store, row, table), store.database.secret(PROMPT_SECRET)
     rendered = render_again(stored, call.prompt_id, call.index, key=key)
     is_identical = digest_request(rendered) == call.request_digest
     replies = UNUSABLE.decode(stored.steps.get((UNUSABLE.name, call.index))) or ()
     reply, problem = (replies[0].text, replies[0].problem) if replies else (None, NOT_STORED)
-    failed = [one.id for one in calls if one.index == call.index and one.outcome not in (*FREE, SUCCESS, None)]
     return {
         "rendered": rendered,
         "is_identical": is_identical,
         "verdict": IDENTICAL if is_identical else UNKNOWN if call.request_digest is None else DIFFERENT,
         "correction": (reply, CORRECTION.format(problem=problem)) if _is_correction(calls, call) else None,
-        "unusable": dict(zip(reversed(failed), reversed(replies), strict=False)).get(call.id),
         "parts": tuple(split_untrusted(rendered.task)),
         "schema": json.dumps(request_schema(rendered.schema), indent=2),
     }

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from hls_handler.console.frame import Frame
-from hls_handler.engine.health import Component, Health
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.reports.settings_report import (
@@ -21,14 +20,10 @@ from hls_handler.reports.settings_report import (
 )
 from hls_handler.storage import Storage
 
-READ_AGAIN: Sequence[Component] = ("settings", "prompts")
-"""Components whose problem means that changed files are not in use."""
-
 
 class SettingsPages:
-    def __init__(self, frame: Frame, store: Storage, health: Health, prompts: Callable[[], ReloadingLibrary]) -> None:
-        self._frame, self._settings, self._store = frame, frame.settings, store
-        self._health, self._prompts = health, prompts
+    def __init__(self, frame: Frame, store: Storage, prompts: Callable[[], ReloadingLibrary]) -> None:
+        self._frame, self._settings, self._store, self._prompts = frame, frame.settings, store, prompts
 
     def routes(self) -> Sequence[BaseRoute]:
         return [self._frame.page("/settings", self._show)]
@@ -44,21 +39,13 @@ class SettingsPages:
             "settings.html",
             status=404 if problem else 200,
             file=self._settings.sources.file,
-            warnings=[mask(warning) for warning in self._warnings()],
+            warnings=[mask(warning) for warning in self._settings.warnings],
             repository=repository,
             names=[entry.name for entry in self._settings.repositories if REPOSITORY_NAME.fullmatch(entry.name)],
             report=report,
             problem=problem,
             sections={} if repository else report_service(self._settings),
         )
-
-    def _warnings(self) -> Iterator[str]:
-        components = self._health.snapshot().components
-        for name in READ_AGAIN:
-            message, remedy = components[name].message, components[name].remedy
-            if message is not None:
-                yield f"{message} ({remedy})" if remedy else message
-        yield from self._settings.warnings
 
     def _report(self, repository: str) -> tuple[RepositoryReport | None, str]:
         if not REPOSITORY_NAME.fullmatch(repository):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hls_handler.analysis import REPLY_TYPES, Reply, list_possible_labels
@@ -45,11 +45,6 @@ def _is_version_of(prompt_id: str, other_id: str) -> bool:
     return prompt_id.partition("@")[0] == other_id.partition("@")[0]
 
 
-def add_feedback(fields: Iterable[FieldFeedback]) -> FieldFeedback:
-    both = [(one.set, one.corrected) for one in fields]
-    return FieldFeedback(sum(number for number, _ in both), sum(number for _, number in both))
-
-
 def format_known_cost(row: PromptStats) -> str:
     """Return "0.000600 USD", or "unknown for 2 calls", or both."""
     unknown = row.calls_of_unknown_cost
@@ -59,7 +54,7 @@ def format_known_cost(row: PromptStats) -> str:
     return f"{format_usd(row.cost_usd)}, and unknown for {calls}" if row.cost_usd else f"unknown for {calls}"
 
 
-def format_share(one: FieldFeedback) -> str:
+def _format_share(one: FieldFeedback) -> str:
     """Return "6 of 40 labels, 15%" if people changed 6 of the 40 labels that a field set."""
     return f"{one.corrected} of {count(one.set, 'label')}" + (f", {one.share:.0%}" if one.set else "")
 
@@ -75,11 +70,9 @@ class Version:
     def failed(self) -> str:
         return ", ".join(f"{number} {outcome}" for outcome, number in sorted(self.failures.items())) or "none"
 
-    def corrected(self, *, by_field: bool = True) -> str:
-        """Return "priority: 6 of 40 labels, 15%; kind: ...", or the sum of all fields."""
-        if by_field:
-            return "; ".join(f"{name}: {format_share(one)}" for name, one in self.corrections.items()) or "none"
-        return format_share(add_feedback(self.corrections.values())) if self.corrections else "none"
+    def corrected(self) -> str:
+        """Return "priority: 6 of 40 labels, 15%; kind: ..."."""
+        return "; ".join(f"{name}: {_format_share(one)}" for name, one in self.corrections.items()) or "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from datetime import timedelta
 from urllib.parse import urlencode
@@ -277,23 +276,11 @@ def test_whole_filter_is_run_again_after_its_number_was_shown(store: Storage, br
     assert "Retry all" not in browser.get("/deliveries").body.decode()
 
 
-def test_empty_search_names_settings_unverified_webhooks_and_similar_names(store: Storage, browser: Browser) -> None:
-    browser.sections = {"repositories": [{"name": "acme/*", "enabled": False, "events": ["issues.opened"]}]}
-    browser.apply(api_key=KEY)
-    accept(store, queued("a"))
-    store.queue.accept([], replay_window_h=72, counts={("rejected", "401"): 14})
-    rejection = {"decision": "rejected", "reason": "the secret that matched is not valid for acme/website"}
-    line = {"timestamp": "T", "level": "INFO", "logger": "hls", "message": "webhook received", **rejection}
-    browser.log_ring.add(json.dumps(line))
+def test_empty_search_leads_to_the_settings_of_the_repository(browser: Browser) -> None:
     browser.sign_in()
-    page = browser.get("/deliveries?repository=octo/widgts").body.decode()
-    assert "matches octo/widgts, so its events are ignored. " in page
-    assert "14 requests to the webhook path got 401 in the last 24 h: the secret in the webhook" in page
-    assert 'A similar name is octo/widgets. <a href="/deliveries?repository=octo%2Fwidgets">Its deliveries</a>' in page
-    assert "A similar name is octo/widgets. " in browser.get("/deliveries?text=octo/widgts").body.decode()
-    other = browser.get("/deliveries?text=acme/website%237").body.decode()
-    assert "repositories[0] (acme/*) applies to acme/website, and processing is off. " in other
-    assert "1 webhook of acme/website got 401: its secret is for other entries. " in other
+    for query in ("repository=octo/widgts", "text=octo/widgts%237"):
+        page = browser.get(f"/deliveries?{query}").body.decode()
+        assert '<a href="/settings?repository=octo/widgts">Its settings</a>' in page
 
 
 def test_form_that_does_not_arrive_in_time_is_answered_408(store: Storage) -> None:

@@ -24,12 +24,12 @@ def test_library_shows_use_cost_and_failures_of_each_version(author: Browser, st
     page = author.get("/prompts").body.decode()
     assert f'<a href="/prompts/issues/analyze">issues/analyze</a><br><span class="quiet">@{prompt_id[-6:]}' in page
     assert 'data-label="Cost" class="cost">0.250000 USD</td>' in page
-    assert 'data-label="Cost">0.500000 USD</td>' in page
-    assert "Claude: &lt;b&gt;invalid&lt;/b&gt;" in page
     versions = author.get(PAGE).body.decode().partition("Versions</h2>")[2]
     assert f"<code>{prompt_id}</code> (in use)" in versions
     assert '<code>issues/analyze@000000</code></td><td role="cell" data-label="Replies">0</td>' in versions
     assert 'data-label="Failed calls">1 invalid</td>' in versions
+    assert 'data-label="Cost" class="cost">0.500000 USD</td>' in versions
+    assert "Claude: &lt;b&gt;invalid&lt;/b&gt;" in versions
 
 
 def test_problem_of_a_changed_file_is_at_the_top(author: Browser, library: Path) -> None:
