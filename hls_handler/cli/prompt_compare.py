@@ -5,16 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from itertools import islice
 from statistics import fmean
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from hls_handler.cli.options import (
-    AsJson,
     Config,
     abort,
     connect_claude,
@@ -22,7 +20,6 @@ from hls_handler.cli.options import (
     find_age,
     load,
     open_store,
-    print_json,
     print_line,
     print_lines,
     require_confirmation,
@@ -59,7 +56,6 @@ def compare(
     most: Annotated[
         int, typer.Option(min=1, max=1000, help="With --ask: maximum number of deliveries, newest first.")
     ] = 20,
-    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """Compare a prompt with what was posted.
@@ -94,11 +90,7 @@ def compare(
             f"prompts.use to {{prompt: {prompt.partition('@')[0]}, shadow: true}} and wait for such events, or ask the "
             "prompt now about finished deliveries with --ask"
         )
-    document = report_to_dict(report)
-    if as_json:
-        print_json(document)
-    else:
-        print_lines("\n".join(format_comparison(document)))
+    print_lines("\n".join(format_comparison(report)))
 
 
 def _ask(settings: Settings, store: Storage, name: str, since: datetime, *, most: int, yes: bool) -> Report:
@@ -134,80 +126,48 @@ def _ask(settings: Settings, store: Storage, name: str, since: datetime, *, most
     return Report(tuple(one for one in results if one.new is not None), reasons)
 
 
-def report_to_dict(report: Report) -> dict[str, Any]:
-    """Return the output of --json. "prompt" is about the prompt that the user named, "with" about the posted one."""
+def format_comparison(report: Report) -> Iterator[str]:
+    """Yield a table with a row for each delivery, then the totals."""
     pairs = [(one, one.new, one.old) for one in report.comparisons if one.new is not None and one.old is not None]
-    return {
-        "prompt": _add_up([new for _, new, _ in pairs]),
-        "with": _add_up([old for _, _, old in pairs]),
-        "compared": len(pairs),
-        "left_out": dict(report.excluded),
-        "labels": [asdict(one) for one in report.label_counts[1:]],
-        "as_people_left_them": report.label_counts[0].verdict if report.label_counts else None,
-        "deliveries": [
-            {
-                "delivery": one.guid,
-                "event": one.event_key,
-                "thread": one.conversation,
-                "prompt": _run_to_dict(new),
-                "with": _run_to_dict(old),
-            }
-            for one, new, old in pairs
-        ],
-    }
-
-
-def _add_up(runs: Sequence[Run]) -> dict[str, Any]:
-    costs = [run.cost_usd for run in runs if run.cost_usd is not None]
-    return {
-        "ids": sorted({run.result.prompt_id for run in runs}),
-        "spoke": sum(run.result.speaks for run in runs),
-        "mean_tokens": fmean(run.tokens for run in runs),
-        "mean_cost_usd": fmean(costs) if costs else None,  # of the known costs
-    }
-
-
-def _run_to_dict(run: Run) -> dict[str, Any]:
-    return {
-        "id": run.result.prompt_id,
-        "labels": [label.name for label in run.result.labels],
-        "speaks": run.result.speaks,
-        "tokens": run.tokens,
-        "cost_usd": run.cost_usd,
-    }
-
-
-def format_comparison(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the document as lines: a table with a row for each delivery, then the totals."""
-    new, old, left_out = document["prompt"], document["with"], _format_excluded(document["left_out"])
-    yield f"{', '.join(new['ids'])} against {', '.join(old['ids'])}"
+    new, old = [run for _, run, _ in pairs], [run for _, _, run in pairs]
+    yield f"{_list_ids(new)} against {_list_ids(old)}"
     yield ""
-    rows = [COLUMNS, *(tuple(map(escape_unprintable, _cells(one))) for one in document["deliveries"])]
+    rows = [COLUMNS, *(tuple(map(escape_unprintable, _cells(*pair))) for pair in pairs)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:  # no row is wrapped, so that grep finds whole rows
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     yield ""
-    yield f"compared     {count(document['compared'], 'delivery')}{left_out and f'; left out: {left_out}'}"
-    if document["as_people_left_them"] is not None:
-        yield f"people left  {document['as_people_left_them']}"
-    for one in document["labels"]:
-        yield f"             {one['field']}: {one['fixed']} fixed, {one['broken']} broken"
-    yield f"comments     {new['spoke']}, against {old['spoke']}"
-    yield f"mean tokens  {new['mean_tokens']:.0f}, against {old['mean_tokens']:.0f}"
-    yield f"mean cost    {format_usd(new['mean_cost_usd'])}, against {format_usd(old['mean_cost_usd'])}"
+    left_out = f"; left out: {_format_excluded(report.excluded)}" if report.excluded else ""
+    yield f"compared     {count(len(pairs), 'delivery')}{left_out}"
+    for one in report.label_counts:
+        yield (
+            f"people left  {one.verdict}" if not one.field else f"  {one.field}: {one.fixed} fixed, {one.broken} broken"
+        )
+    yield f"comments     {sum(run.result.speaks for run in new)}, against {sum(run.result.speaks for run in old)}"
+    yield f"mean tokens  {fmean(run.tokens for run in new):.0f}, against {fmean(run.tokens for run in old):.0f}"
+    yield f"mean cost    {_mean_cost(new)}, against {_mean_cost(old)}"
 
 
-def _cells(one: Mapping[str, Any]) -> tuple[str, ...]:
-    runs = (one["prompt"], one["with"])
-    new, old = (run["labels"] for run in runs)
+def _list_ids(runs: Sequence[Run]) -> str:
+    return ", ".join(sorted({run.result.prompt_id for run in runs}))
+
+
+def _mean_cost(runs: Sequence[Run]) -> str:
+    """Return the mean of the known costs."""
+    costs = [run.cost_usd for run in runs if run.cost_usd is not None]
+    return format_usd(fmean(costs) if costs else None)
+
+
+def _cells(one: Comparison, *runs: Run) -> tuple[str, ...]:
+    new, old = ([label.name for label in run.result.labels] for run in runs)
     added, removed = [label for label in new if label not in old], [label for label in old if label not in new]
     return (
-        one["delivery"][:8],
-        one["event"],
-        one["thread"],
-        ", ".join("yes" if run["speaks"] else "no" for run in runs),
-        ", ".join(str(run["tokens"]) for run in runs),
-        ", ".join(format_usd(run["cost_usd"]).removesuffix(" USD") for run in runs),
+        one.guid[:8],
+        one.event_key,
+        one.conversation,
+        ", ".join("yes" if run.result.speaks else "no" for run in runs),
+        ", ".join(str(run.tokens) for run in runs),
+        ", ".join(format_usd(run.cost_usd).removesuffix(" USD") for run in runs),
         f"{' and '.join(added) or 'none'}, not {' and '.join(removed) or 'none'}" if added or removed else "the same",
     )
 

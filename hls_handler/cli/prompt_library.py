@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from hls_handler.analysis import REPLY_TYPES, Reply
 from hls_handler.cli.options import abort
@@ -37,66 +36,52 @@ def get_prompt(library: Library, name_or_id: str) -> Prompt:
 
 
 MAX_EXAMPLE_CHARS = 60
-NAME_WIDTH, TRUST_WIDTH, TYPE_WIDTH = 34, 10, 13
-"""Widths of three columns of `hls prompts vars`. A longer value shifts the rest of its line to the right."""
-
-Section = dict[str, Any]
-"""A part of the output of `hls prompts vars`: a title, variables, and labels by the field that sets them."""
+NAME_WIDTH = 34  # of a column of `hls prompts vars`; a longer value shifts the rest of its line to the right
 
 
-def list_variables(event: str, family: Family, prompts: Iterable[Prompt], budget: PromptLimits) -> Iterator[Section]:
-    """Yield the sections of `hls prompts vars`. The fields and labels that `prompts` define come last."""
-    prompts_see = {**COMMON, **family.variables}
+def describe_variables(event: str, family: Family, prompts: Iterable[Prompt], budget: PromptLimits) -> Iterator[str]:
+    """Yield the lines of `hls prompts vars`. The fields and labels that `prompts` define come last."""
     examples = (variables for _, variables in family.samples())
-    title = f"Variables of prompts and comments about {event}"
-    yield _section(title, document_variables(prompts_see, examples))
+    documented = document_variables({**COMMON, **family.variables}, examples)
+    yield from _list_variables(f"Variables of prompts and comments about {event}", documented)
     others = ("finding_verdicts", "generic_analysis")  # after the types of which comments show something
     kinds = sorted(family.replies, key=lambda kind: (kind in others, kind))
     from hls_handler.sandbox.samples import comment_examples  # here: `hls serve` does not need it
 
     comments = {kind: list(comment_examples(event, REPLY_TYPES[kind], budget)) for kind in kinds}
-    only_comments = document_variables({**COMMENT, **family.comment_variables}, comments[kinds[0]])
-    yield _section("Variables of comments only", only_comments)
+    documented = document_variables({**COMMENT, **family.comment_variables}, comments[kinds[0]])
+    yield from _list_variables("Variables of comments only", documented)
     for kind in kinds:
         title = f"Variables of comments, and of prompts that follow with `then`, if the reply is {kind}"
-        yield _section(title, document_variables({"analysis": REPLY_TYPES[kind]}, comments[kind]))
-        yield from _list_label_section(f"Labels set by {kind}", REPLY_TYPES[kind])
+        yield from _list_variables(title, document_variables({"analysis": REPLY_TYPES[kind]}, comments[kind]))
+        yield from _list_labels(kind, REPLY_TYPES[kind])
     for prompt in prompts:
-        if prompt.reply in family.replies and prompt.reply_model is not REPLY_TYPES[prompt.reply]:
-            yield from _list_differences(prompt, comment_examples(event, prompt.reply_model, budget))
+        shipped = REPLY_TYPES[prompt.reply]
+        if prompt.reply in family.replies and prompt.reply_model is not shipped:
+            documented = document_variables(
+                {"analysis": prompt.reply_model}, comment_examples(event, prompt.reply_model, budget)
+            )
+            custom = custom_field_names(prompt)
+            fields = [one for one in documented if one.name.removeprefix("analysis.").removesuffix("[]") in custom]
+            if fields:
+                yield from _list_variables(f"Additional or changed variables after {prompt.name}", fields)
+            yield from _list_labels(prompt.name, prompt.reply_model)
 
 
-def _list_differences(prompt: Prompt, examples: Iterable[Mapping[str, object]]) -> Iterator[Section]:
-    custom = custom_field_names(prompt)
-    if custom:
-        variables = document_variables({"analysis": prompt.reply_model}, examples)
-        fields = (one for one in variables if one.name.removeprefix("analysis.").removesuffix("[]") in custom)
-        yield _section(f"Additional or changed variables after {prompt.name}", fields)
-    if custom or prompt.reply_model.label_rules != REPLY_TYPES[prompt.reply].label_rules:
-        yield from _list_label_section(f"Labels set by {prompt.name}", prompt.reply_model)
+def _list_variables(title: str, variables: Iterable[VariableDoc]) -> Iterator[str]:
+    yield f"{title}:"
+    for one in variables:
+        example = "" if one.example is None else _shorten(one.example)
+        yield f"  {one.name:<{NAME_WIDTH}}  {one.trust or '-':<10}  {one.kind:<13}  {example}".rstrip()
+    yield ""
 
 
-def _list_label_section(title: str, model: type[Reply]) -> Iterator[Section]:
-    labels = dict(list_labels(model))
+def _list_labels(name: str, model: type[Reply]) -> Iterator[str]:
+    labels = list(list_labels(model))
     if labels:
-        yield {**_section(title, ()), "labels": labels}
-
-
-def _section(title: str, variables: Iterable[VariableDoc]) -> Section:
-    listed = [{"name": one.name, "trust": one.trust, "type": one.kind, "example": one.example} for one in variables]
-    return {"title": title, "variables": listed, "labels": {}}
-
-
-def format_sections(sections: Iterable[Section]) -> Iterator[str]:
-    for position, section in enumerate(sections):
-        if position:
-            yield ""
-        yield f"{section['title']}:"
-        for one in section["variables"]:
-            trust, example = one["trust"] or "-", "" if one["example"] is None else _shorten(one["example"])
-            line = f"  {one['name']:<{NAME_WIDTH}}  {trust:<{TRUST_WIDTH}}  {one['type']:<{TYPE_WIDTH}}  {example}"
-            yield line.rstrip()
-        yield from (f"  {name:<{NAME_WIDTH}}  {names}" for name, names in section["labels"].items())
+        yield f"Labels set by {name}:"
+        yield from (f"  {field:<{NAME_WIDTH}}  {names}" for field, names in labels)
+        yield ""
 
 
 def _shorten(text: str) -> str:

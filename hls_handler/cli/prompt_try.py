@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from hls_handler.actions import Outcome
-from hls_handler.analysis import UnusableReply, ValidReply
+from hls_handler.analysis import ValidReply
 from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, connect_github, load_subject, use_sandbox
 from hls_handler.cli.options import (
-    AsJson,
     Config,
     abort,
     connect_claude,
     fail,
     lacks_github_token,
     load,
-    print_json,
     print_line,
     print_lines,
     require_claude_key,
@@ -79,16 +75,15 @@ def try_(
     claude: Annotated[
         ClaudeSource, typer.Option(metavar="real|sandbox", help="Get replies from Claude or from the sandbox (canned).")
     ] = "real",
-    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """Try a prompt on an event, with a real reply from Claude.
 
     Prints the rule and the prompt that the service would use for the event, or why the event would be ignored. Then
-    prints the question to Claude (its system message only with --json, as `hls render` prints it), the reply, the
-    labels and the comment that would be written to GitHub, and the cost. The event's handler runs as in the service,
-    but the service's database is neither read nor written, and nothing is written to GitHub. Claude's reply costs
-    money, but does not count towards the service's claude.calls_per_hour.
+    prints the question to Claude (without its system message, which `hls render` prints), the reply, the labels and the
+    comment that would be written to GitHub, and the cost. The event's handler runs as in the service, but the service's
+    database is neither read nor written, and nothing is written to GitHub. Claude's reply costs money, but does not
+    count towards the service's claude.calls_per_hour.
 
     The facts about the event come from the built-in sandbox. With --live, or for the URL of an issue or a pull request,
     the facts are read from GitHub. A URL is tried as an `opened` event, with the current state of the issue or pull
@@ -113,17 +108,19 @@ def try_(
             connect_claude(used.claude) as client,
         ):
             sender = Sender(client, time.sleep, interval_s=1 / used.claude.requests_per_second)
-            document = {**_try_event(used, library, chosen, named_prompt, github, sender), "claude": claude}
+            is_done = _try_event(used, library, chosen, named_prompt, github, sender)
     except PayloadError as exc:
         abort(f"{chosen.name}: {exc}")
     except HlsError as exc:
         fail(with_remedy(exc))
-    if as_json:
-        print_json(document)
-    else:
-        print_document(document, origin=chosen.origin)
-    if document["end"]["state"] != "done":
+    canned = "; canned answers of the sandbox, nothing was paid" if claude == "sandbox" else ""
+    print_line(f"cost        {count(len(sender.questions), 'question')}, {_format_cost(sender)}{canned}")
+    if not is_done:
         raise typer.Exit(1)
+
+
+def _format_cost(sender: Sender) -> str:
+    return format_usd(add_usd(usage.cost_usd for usage in sender.usages))
 
 
 def _try_event(
@@ -133,12 +130,12 @@ def _try_event(
     prompt: Prompt | None,
     github: ReadOnlyGithub,
     sender: Sender,
-) -> dict[str, Any]:
-    """Run the event with `prompt`, and return the document of --json, without the key "claude".
+) -> bool:
+    """Run the event with `prompt`, and print all but the cost. Return False if it was ignored, or a step failed.
 
     If `prompt` is None, routing chooses the prompt or ignores the event. A given `prompt` runs for ignored events, too.
     Raises `PayloadError` if the body does not match the event, and `DependencyDown` if GitHub does not return the bot
-    account. The error of a failed step is not raised: it is the reason of "end".
+    account. The error of a failed step is not raised, but printed.
     """
     check_payload(subject.event, parse_envelope(subject.body))
     event, bot = parse_event(subject.event, GUID, subject.body), github.fetch_bot_account()
@@ -150,6 +147,13 @@ def _try_event(
     if prompt is not None:
         effective = rule.effective if rule else table.find(repository) or without_entry(settings)
         rule = Rule(event.key, prompt.name, effective, prompt.path)
+    number = f"#{conversation.number}" if conversation else ""
+    print_line(f"event       {subject.key} of {repository}{number} ({subject.origin})")
+    if isinstance(routed, Ignored):
+        print_line(f"ignored     ({routed.kind}) {routed.reason}")
+    else:
+        print_line(f"rule        {routed.why(settings.sources)}")
+    print_line(f"prompt      {rule.prompt if rule else 'none'}")
     outcomes: list[Outcome] = []
     try:
         if rule is None:
@@ -180,83 +184,41 @@ def _try_event(
         state, reason = "failed", f"{exc}; {advise(settings.claude, file, exc.rendered, exc.reply)}"
     except (StepFailed, PromptError) as exc:
         state, reason = "failed", with_remedy(exc)
-    return {
-        "event": subject.key,
-        "thread": repository + (f"#{conversation.number}" if conversation else ""),
-        "facts": "github" if subject.live else "sandbox",
-        "ignored": {"kind": routed.kind, "reason": routed.reason} if isinstance(routed, Ignored) else None,
-        "rule": routed.why(settings.sources) if isinstance(routed, Rule) else None,
-        "prompt": rule.prompt if rule else None,
-        "questions": list(map(_question_to_dict, sender.questions)),
-        "outcomes": [{key: value for key, value in asdict(one).items() if key != "url"} for one in outcomes],
-        "end": {"state": state, "reason": reason},
-        "cost_usd": add_usd(usage.cost_usd for usage in sender.usages),
-    }
-
-
-def _question_to_dict(question: Question) -> dict[str, object]:
-    answer = question.answer
-    usage = answer.usage if answer else None
-    unusable = answer if isinstance(answer, UnusableReply) else None
-    return {
-        "prompt_id": question.rendered.prompt.id,
-        "model": question.model,
-        "system": question.rendered.system,
-        "task": question.rendered.task,
-        "correction": question.correction.problem if question.correction else None,
-        "reply_type": question.rendered.prompt.reply,
-        "reply": answer.reply.model_dump(mode="json") if isinstance(answer, ValidReply) else None,
-        "unusable": {"why": unusable.why, "problem": unusable.problem, "text": unusable.text} if unusable else None,
-        "input_tokens": usage.all_input_tokens if usage else None,
-        "output_tokens": usage.output_tokens if usage else None,
-        "cost_usd": usage.cost_usd if usage else None,
-        "took_s": usage.took_s if usage else None,
-    }
-
-
-# --- output as text ----------------------------------------------------------------------------------------------
-
-
-def print_document(tried: Mapping[str, Any], *, origin: str) -> None:
-    """Print the document of --json as text, without the system messages."""
     console = Console(highlight=False, emoji=False, markup=False)
-    ignored = tried["ignored"]
-    print_line(f"event       {tried['event']} of {tried['thread']} ({origin})")
-    print_line(f"ignored     ({ignored['kind']}) {ignored['reason']}" if ignored else f"rule        {tried['rule']}")
-    print_line(f"prompt      {tried['prompt'] or 'none'}")
-    for question in tried["questions"]:
-        repeated = "" if question["correction"] is None else ", second attempt"
-        console.rule(f"{question['prompt_id']}, {question['model']}{repeated}", align="left")
+    for question in sender.questions:
+        repeated = "" if question.correction is None else ", second attempt"
+        console.rule(f"{question.rendered.prompt.id}, {question.model}{repeated}", align="left")
         _print_question(question)
-    if tried["outcomes"]:
+    if outcomes:
         console.rule("changes on GitHub (not made)", align="left")
-    for outcome in tried["outcomes"]:
-        print_line(f"{outcome['action']:<11} {outcome['detail']}")
-        if outcome["body"] is not None:
-            _print_text(outcome["body"])
+    for outcome in outcomes:
+        print_line(f"{outcome.action:<11} {outcome.detail}")
+        if outcome.body is not None:
+            _print_text(outcome.body)
     console.rule()
-    print_line(f"{tried['end']['state']:<11} {tried['end']['reason']}")
-    canned = "; canned answers of the sandbox, nothing was paid" if tried["claude"] == "sandbox" else ""
-    print_line(f"cost        {count(len(tried['questions']), 'question')}, {format_usd(tried['cost_usd'])}{canned}")
+    print_line(f"{state:<11} {reason}")
+    return state == "done"
 
 
-def _print_question(question: Mapping[str, Any]) -> None:
+def _print_question(question: Question) -> None:
+    answer = question.answer
     print_line("task")
-    _print_text(question["task"])
-    if question["correction"] is not None:
+    _print_text(question.rendered.task)
+    if question.correction is not None:
         print_line("correction  the problem of the previous reply, as sent to Claude")
-        _print_text(question["correction"])
-    if question["reply"] is not None:
-        print_line(f"reply       {question['reply_type']}")
-        _print_text(format_yaml(question["reply"]))
-    elif question["unusable"] is not None:
-        print_line(f"reply       invalid: {question['unusable']['problem']}")
-        _print_text(question["unusable"]["text"])
-    else:
+        _print_text(question.correction.problem)
+    if answer is None:
         print_line("reply       none")
         return
-    tokens = f"{count(question['input_tokens'], 'token')} in, {question['output_tokens']} out"
-    print_line(f"took        {question['took_s']:.1f} s, {tokens}, {format_usd(question['cost_usd'])}")
+    if isinstance(answer, ValidReply):
+        print_line(f"reply       {question.rendered.prompt.reply}")
+        _print_text(format_yaml(answer.reply.model_dump(mode="json")))
+    else:
+        print_line(f"reply       invalid: {answer.problem}")
+        _print_text(answer.text)
+    usage = answer.usage
+    tokens = f"{count(usage.all_input_tokens, 'token')} in, {usage.output_tokens} out"
+    print_line(f"took        {usage.took_s:.1f} s, {tokens}, {format_usd(usage.cost_usd)}")
 
 
 def _print_text(text: str) -> None:

@@ -20,12 +20,7 @@ from hls_handler.cli.options import (
     print_lines,
 )
 from hls_handler.cli.prompt_compare import compare
-from hls_handler.cli.prompt_library import (
-    format_sections,
-    get_prompt,
-    list_variables,
-    load_library,
-)
+from hls_handler.cli.prompt_library import describe_variables, get_prompt, load_library
 from hls_handler.cli.prompt_try import try_
 from hls_handler.engine.library import families, load_checked, load_shipped
 from hls_handler.errors import PromptError
@@ -118,7 +113,6 @@ def vars_(
     family: Annotated[
         str, typer.Argument(metavar="FAMILY", help="issues, pull_requests, reviews, ..., or the name of an event.")
     ],
-    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """List the variables of templates.
@@ -142,18 +136,13 @@ def vars_(
         names = ", ".join(dict.fromkeys(by_event[event].name for event in HANDLERS))
         abort(f"there is no family {family!r}; there are {names}, and every other GitHub event, such as push")
     try:
-        library_prompts, note = tuple(load_checked(settings).prompts.values()), ""
+        library_prompts = tuple(load_checked(settings).prompts.values())
     except PromptError:
         library_prompts = ()
-        note = "the prompts have errors, so the fields and labels that they define are missing here; see `hls check`"
-    sections = list(list_variables(event, by_event[event], library_prompts, budget))
-    if as_json:
-        print_json({"event": event, "sections": sections})
-        return
-    for line in format_sections(sections):
+    for line in describe_variables(event, by_event[event], library_prompts, budget):
         print_line(line)
-    if note:
-        print_line(note)
+    if not library_prompts:
+        print_line("the prompts have errors, so the fields and labels that they define are missing; see `hls check`")
 
 
 @prompts.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
@@ -15,12 +14,11 @@ from hls_handler.actions import RequestedLabel
 from hls_handler.analysis import Usage
 from hls_handler.cli import app
 from hls_handler.cli.options import find_age
-from hls_handler.cli.prompt_compare import format_comparison, report_to_dict
+from hls_handler.cli.prompt_compare import format_comparison
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.engine.shadow import SHADOW, PromptResult, ShadowResult
 from hls_handler.storage import Storage
 from hls_handler.trials.comparison import Comparison, Report, Run
-from tests.cli.test_json import assert_documented
 from tests.prompting.samples import copy_shipped
 from tests.queue.builders import begin
 from tests.sqlite import create_database
@@ -94,57 +92,34 @@ def test_a_shadow_is_compared_with_what_was_posted(hls_with_data: Hls) -> None:
         "\n"
         "compared     2 deliveries; left out: 1 failed\n"
         "people left  0 fixed, 1 broken of 2: too few to tell\n"
-        "             kind: 0 fixed, 0 broken\n"
-        "             priority: 0 fixed, 1 broken\n"
+        "  kind: 0 fixed, 0 broken\n"
+        "  priority: 0 fixed, 1 broken\n"
         "comments     1, against 2\n"
         "mean tokens  1150, against 1050\n"
         "mean cost    0.250000 USD, against 0.250000 USD\n"
     )
 
 
-def test_comparison_as_json(hls_with_data: Hls) -> None:
-    document = json.loads(hls_with_data("issues/strict", "--json", "--since", "24h").stdout)
-    assert_documented(document, "hls prompts compare")
-    deliveries = document.pop("deliveries")
-    assert document == {
-        "prompt": {"ids": ["issues/strict@222222"], "spoke": 1, "mean_tokens": 1150, "mean_cost_usd": 0.25},
-        "with": {"ids": ["issues/analyze@111111"], "spoke": 2, "mean_tokens": 1050, "mean_cost_usd": 0.25},
-        "compared": 2,
-        "left_out": {"failed": 1},
-        "labels": [
-            {"field": "kind", "compared": 2, "old": 2, "new": 2, "fixed": 0, "broken": 0},
-            {"field": "priority", "compared": 2, "old": 2, "new": 1, "fixed": 0, "broken": 1},
-        ],
-        "as_people_left_them": "0 fixed, 1 broken of 2: too few to tell",
-    }
-    assert (deliveries[1]["delivery"], deliveries[1]["thread"]) == ("11111111-a", "octo/widgets#7")
-    assert deliveries[1]["prompt"] == {
-        "id": "issues/strict@222222",
-        "labels": ["bug", "priority-high"],
-        "speaks": False,
-        "tokens": 1150,
-        "cost_usd": 0.25,
-    }
-
-
 def test_means_use_the_known_costs_and_control_characters_are_escaped() -> None:
     def run(prompt_id: str, *labels: RequestedLabel, tokens: int = 1, cost_usd: float | None = None) -> Run:
         return Run(PromptResult(prompt_id, labels, True), calls=1, tokens=tokens, cost_usd=cost_usd)
 
-    document = report_to_dict(
-        Report(
-            (
-                Comparison("g1", "issues.opened", "o/r\x1b[2J#7", None, run("b@2", LOW), run("a@1", BUG)),
-                Comparison("g2", "issues.opened", "o/r#8", None, run("b@2", LOW), run("a@2", tokens=4, cost_usd=0.5)),
-                Comparison("g3", "issues.opened", "o/r#9", None, None, run("a@2", HIGH)),
-            )
+    report = Report(
+        (
+            Comparison("g1", "issues.opened", "o/r\x1b[2J#7", None, run("b@2", LOW), run("a@1", BUG)),
+            Comparison("g2", "issues.opened", "o/r#8", None, run("b@2", LOW), run("a@2", tokens=5, cost_usd=0.5)),
+            Comparison("g3", "issues.opened", "o/r#9", None, None, run("a@2", HIGH)),
         )
     )
-    assert document["prompt"] == {"ids": ["a@1", "a@2"], "spoke": 2, "mean_tokens": 2.5, "mean_cost_usd": 0.5}
-    lines = list(format_comparison(document))
+    lines = list(format_comparison(report))
+    assert lines[0] == "a@1, a@2 against b@2"
     assert lines[3].endswith("unknown, unknown   bug, not priority-low")
     assert "o/r\\x1b[2J#7" in lines[3]
-    assert lines[-1] == "mean cost    0.500000 USD, against unknown"
+    assert lines[-3:] == [
+        "comments     2, against 2",
+        "mean tokens  3, against 1",
+        "mean cost    0.500000 USD, against unknown",
+    ]
 
 
 @pytest.mark.parametrize(

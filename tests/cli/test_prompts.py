@@ -156,7 +156,7 @@ def test_vars_works_while_a_prompt_is_broken_and_list_names_the_line(hls: Hls, t
     assert result.exit_code == 0
     assert "  issue.title  " in result.stdout
     assert result.stdout.endswith(
-        "\nthe prompts have errors, so the fields and labels that they define are missing here; see `hls check`\n"
+        "\nthe prompts have errors, so the fields and labels that they define are missing; see `hls check`\n"
     )
     shown = hls("list")
     assert (shown.exit_code, shown.stdout) == (2, "")
@@ -184,7 +184,7 @@ def test_vars_print_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
         "\nLabels set by issues/own:\n"
         "  kind                                defect\n"
         "  component                           component-payments, component-search\n"
-        "  areas                               area/api, area/docs\n"
+        "  areas                               area/api, area/docs\n\n"
     )
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
 from hls_handler.deliveries import Checkpoint, Lease
-from hls_handler.engine.library import FACTS, load_checked
+from hls_handler.engine.library import FACTS
 from hls_handler.handlers import handler_for
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
+from tests.engine.shadow_world import load_cached
+from tests.prompting.samples import write
 from tests.queue.builders import begin
 from tests.web.fakes import Response, settings
 
@@ -36,12 +39,16 @@ def with_task(text: str) -> str:
     return TEMPLATE.replace("Title:", f"{text} Title:")
 
 
+@pytest.fixture(scope="session")
+def prompts_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same folder for all tests: `load_cached` loads equal files at the same place once."""
+    return tmp_path_factory.mktemp("author") / "prompts"
+
+
 @pytest.fixture
-def library(tmp_path: Path) -> Path:
-    folder = tmp_path / "prompts"
-    (folder / "issues").mkdir(parents=True)
-    (folder / "issues/analyze.j2").write_text(TEMPLATE, encoding="utf-8")
-    return folder
+def library(prompts_folder: Path) -> Path:
+    shutil.rmtree(prompts_folder, ignore_errors=True)
+    return write(prompts_folder, {"issues/analyze.j2": TEMPLATE})
 
 
 @pytest.fixture
@@ -50,7 +57,7 @@ def author(browser: Browser, library: Path) -> Browser:
     browser.sections["repositories"] = ({"name": "owner/repo"}, {"name": "octo/widgets"})
     browser.apply(api_key=KEY)
     given = settings(**browser.sections)
-    browser.prompts = ReloadingLibrary(lambda: load_checked(given), library)
+    browser.prompts = ReloadingLibrary(lambda: load_cached(given), library)
     browser.sign_in()
     return browser
 

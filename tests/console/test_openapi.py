@@ -26,7 +26,7 @@ from tests.sqlite import create_database
 from tests.web.fakes import WebSetup, settings
 
 EXAMPLE_GUID = str(PATH_PARAMETERS["guid"]["example"])
-LIMITS = {"generation": {"max-examples": 20, "deterministic": True, "database": "none"}}
+LIMITS = {"generation": {"max-examples": 5, "deterministic": True, "database": "none"}}
 DESCRIBED = schemathesis.openapi.from_dict(make_document(), config=schemathesis.Config.from_dict(LIMITS))
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from hls_handler.analysis import Usage
 from hls_handler.storage import Storage
 from tests.console.browser import Browser
-from tests.console.prompt_author import PAGE, TEMPLATE, author, library
+from tests.console.prompt_author import PAGE, TEMPLATE, author, library, prompts_folder
 from tests.queue.builders import begin, start_call
 
-__all__ = ["author", "library"]
+__all__ = ["author", "library", "prompts_folder"]
 
 
 def test_library_shows_use_cost_and_failures_of_each_version(author: Browser, store: Storage) -> None:

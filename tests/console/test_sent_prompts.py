@@ -11,13 +11,13 @@ from sqlalchemy import update
 from hls_handler.console.sent_prompts import IDENTICAL
 from hls_handler.db.tables import calls
 from tests.console.rerun_world import PROMPT, REPLY, RerunBrowser, run
-from tests.engine.conftest import make_world
+from tests.engine.conftest import make_world, shared_folder
 from tests.engine.fakes import INVALID, ISSUE
 from tests.engine.shadow_world import make_shadow_world
 from tests.engine.test_repository_settings import make_world_with_file
 from tests.engine.world import BUG, QUESTION, MakeWorld
 
-__all__ = ["make_world"]
+__all__ = ["make_world", "shared_folder"]
 
 
 def test_prompt_is_shown_as_sent_with_marked_text(make_world: MakeWorld) -> None:
@@ -45,8 +45,8 @@ def test_settings_of_the_repository_apply_as_they_did_then(make_world: MakeWorld
     assert IDENTICAL in RerunBrowser(world).text(PROMPT)
 
 
-def test_each_call_has_a_page_also_those_of_a_shadow_prompt(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_shadow_world(make_world, tmp_path / "own", BUG, QUESTION, REPLY)
+def test_each_call_has_a_page_also_those_of_a_shadow_prompt(make_world: MakeWorld, shared_folder: Path) -> None:
+    world = make_shadow_world(make_world, shared_folder, BUG, QUESTION, REPLY)
     world.run()
     browser = RerunBrowser(world)
     for number, sent in enumerate(world.claude.asked, start=1):

@@ -25,6 +25,7 @@ from tests.console.prompt_author import (
     edit,
     hidden,
     library,
+    prompts_folder,
     send,
     store_delivery,
     wait_for_trial,
@@ -38,7 +39,7 @@ from tests.engine.world import BUG, GUID, MakeWorld, World
 from tests.handlers.world import finding, pull_request_analysis
 from tests.queue.builders import begin, start_call
 
-__all__ = ["author", "library", "make_world"]
+__all__ = ["author", "library", "make_world", "prompts_folder"]
 
 EVIL = "</textarea></pre><script>alert(1)</script><img src=x onerror=alert(2)>"
 GOOD = BUG.model_copy(update={"summary": EVIL})
@@ -97,7 +98,6 @@ def test_comment_template_is_rendered_with_an_invented_reply(stored: Browser, li
     [
         ("{% include '/etc/passwd' %}", "there is no template '/etc/passwd'"),
         ("{{ issue.__class__.__mro__ }}", "issue has no '__class__'"),
-        ("{% for i in range(99999) %}{{ 'x' * 1000 }}{% endfor %}", "outputs more than 4,000,000 characters"),
     ],
 )
 def test_rule_9_unsaved_template_is_sandboxed(stored: Browser, template: str, problem: str) -> None:

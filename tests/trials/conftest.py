@@ -1,3 +1,3 @@
-from tests.engine.conftest import make_world
+from tests.engine.conftest import make_world, shared_folder
 
-__all__ = ["make_world"]
+__all__ = ["make_world", "shared_folder"]

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler import shipped
 from hls_handler.analysis import IssueResponse
 from hls_handler.errors import Permanent
 from hls_handler.settings.model import Prompts
@@ -20,7 +19,7 @@ from tests.engine.fakes import CLAUDE_DOWN, ISSUE, FakeClaude
 from tests.engine.shadow_world import ANALYZE, MINOR, load_cached, make_shadow_world
 from tests.engine.test_repository_settings import make_world_with_file
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, World, settings
-from tests.prompting.samples import write
+from tests.prompting.samples import copy_shipped, write
 
 PROMPT = "issues/analyze"
 REPLY = IssueResponse(worth_saying=True, sources=[], answer="Set DATABASE_URL.", certain=True)
@@ -80,8 +79,8 @@ def test_nothing_more_is_asked_after_an_error_of_all_calls(processed: World) -> 
 
 
 def test_following_prompt_keeps_the_stored_reply_before_it(make_world: MakeWorld, tmp_path: Path) -> None:
-    write(tmp_path / "own", {"issues/analyze.j2": ANALYZE})
-    prompts = Prompts.model_validate({"directory": [tmp_path / "own", shipped.PROMPTS]})
+    library = write(copy_shipped(tmp_path, "issues"), {"issues/analyze.j2": ANALYZE})
+    prompts = Prompts.model_validate({"directory": [library]})
     world = make_world(QUESTION, REPLY, BUG, given=settings().model_copy(update={"prompts": prompts}))
     world.prompts = load_cached(world.settings)
     world.accept()
@@ -107,8 +106,8 @@ def compare_recorded(world: World, prompt: str) -> Report:
     return compare_stored(world.store, prompt, since=world.store.now() - timedelta(days=1))
 
 
-def test_shadow_is_compared_with_the_posted_result(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_shadow_world(make_world, tmp_path / "own", BUG, MINOR)
+def test_shadow_is_compared_with_the_posted_result(make_world: MakeWorld, shared_folder: Path) -> None:
+    world = make_shadow_world(make_world, shared_folder, BUG, MINOR)
     world.run()
     report = compare_recorded(world, "issues/strict")
     (found,) = report.comparisons
