@@ -267,13 +267,12 @@ def describe_period(period: Period, series: Series) -> tuple[Mapping[str, tuple[
         return [sum(parts) for parts in zip([0] * len(labels), *found, strict=True)]
 
     def plot(
-        kind: Literal["lines", "bars"],
         title: str,
         values: Mapping[str, Sequence[float | None]],
         unit: Callable[[float | None], str] = _format_decimal,
         steps: Steps = "whole",
     ) -> Plot:
-        svg = draw(kind, title, labels, values, unit=unit, steps=steps)
+        svg = draw(title, labels, values, unit=unit, steps=steps)
         cells = zip(*(map(unit, one) for one in values.values()), strict=True)
         return Plot(title, svg, tuple(values), tuple(zip(labels, addresses, cells, strict=True)))
 
@@ -298,10 +297,10 @@ def describe_period(period: Period, series: Series) -> tuple[Mapping[str, tuple[
     seconds = {name: [percentile(one, share) for one in histograms] for name, share in PERCENTILES.items()}
     errors = {"dead deliveries": ended["dead"], "failed calls": failed, "rejected requests": added(REJECTED)}
     return totals, (
-        plot("lines", "Deliveries", {"received": received, **ended}),
-        plot("lines", "Processing time", seconds, format_duration, "seconds"),
-        plot("bars", "Cost in USD", {"all calls to Claude": cost}, steps="any"),
-        plot("bars", "Errors", errors),
+        plot("Deliveries", {"received": received, **ended}),
+        plot("Processing time", seconds, format_duration, "seconds"),
+        plot("Cost in USD", {"all calls to Claude": cost}, steps="any"),
+        plot("Errors", errors),
     )
 
 

@@ -30,28 +30,20 @@ A larger one would have too small a text on a phone.
 
 
 def draw(
-    kind: Literal["lines", "bars"],
-    title: str,
-    labels: Sequence[str],
-    series: Series,
-    *,
-    unit: Callable[[float], str],
-    steps: Steps = "any",
+    title: str, labels: Sequence[str], series: Series, *, unit: Callable[[float], str], steps: Steps = "any"
 ) -> Markup:
-    """Return an `svg` element. Bars of several series are stacked. The axis has at most six of the labels.
+    """Return an `svg` element with a line for each series. The axis has at most six of the labels.
 
     `unit` formats a value, such as "1.5 s". All texts are escaped, and unprintable characters of names, too. `title` is
     for screen readers. `steps` are the distances between the values on the axis: fractions only for "any".
     """
     labels = [*map(escape_unprintable, labels)]
-    parts = [[value or 0 for value in values] for values in series.values()]
-    tops = map(sum, zip(*parts, strict=True)) if kind == "bars" else map(max, parts)
-    heights = {one: re.sub(r"\.0+(?!\d)", "", unit(one)) for one in axis_values(max(tops, default=0), steps)}
+    most = max((value or 0 for values in series.values() for value in values), default=0)
+    heights = {one: re.sub(r"\.0+(?!\d)", "", unit(one)) for one in axis_values(most, steps)}
     left = 12 + 6 * max(map(len, heights.values()))
     slot, scale = (_RIGHT - left) / max(len(labels), 1), (_BASE - _TOP) / max(heights)
 
-    def x(index: float) -> str:
-        """Return the middle of the slot of a label; that of `index` - 0.4 is the left edge of its bar."""
+    def x(index: int) -> str:
         return f"{left + (index + 0.5) * slot:.1f}"
 
     def y(value: float) -> str:
@@ -66,25 +58,18 @@ def draw(
         if index % (len(labels) // 6 + 1) == 0:
             middle = min(left + (index + 0.5) * slot, 440 - 3.5 * len(label))  # a character has at most 7 units
             drawn.append(Markup('<text class="label" x="{:.1f}" y="{}">{}</text>').format(middle, _LABELS, label))
-    below = [0.0] * len(labels)
     for number, (name, values) in enumerate(series.items()):
         shown, at = escape_unprintable(name), 12 + number * 420 / len(series)
         drawn.append(Markup('<g class="color-{}">').format(_STATES.get(name, number)))
         drawn.append(Markup('<rect x="{:.1f}" y="{}" width="12" height="12"/>').format(at, _LEGEND - 10))
         drawn.append(Markup('<text class="legend" x="{:.1f}" y="{}">{}</text>').format(at + 17, _LEGEND, shown))
         points = [(index, value) for index, value in enumerate(values) if value is not None]
-        if kind == "lines":
-            gaps = {index + 1 for index, value in enumerate(values) if value is None} | {0}
-            path = " ".join(f"{'M' if index in gaps else 'L'}{x(index)} {y(value)}" for index, value in points)
-            drawn.append(Markup('<path class="line" d="{}"/>').format(path))
+        gaps = {index + 1 for index, value in enumerate(values) if value is None} | {0}
+        path = " ".join(f"{'M' if index in gaps else 'L'}{x(index)} {y(value)}" for index, value in points)
+        drawn.append(Markup('<path class="line" d="{}"/>').format(path))
         for index, value in points:
             hint = Markup("<title>{}, {}: {}</title>").format(shown, labels[index], unit(value))
-            if kind == "lines":
-                drawn.append(Markup('<circle cx="{}" cy="{}" r="3">{}</circle>').format(x(index), y(value), hint))
-            else:
-                below[index] += value
-                bar = Markup('<rect x="{}" y="{}" width="{:.1f}" height="{:.1f}">{}</rect>')
-                drawn.append(bar.format(x(index - 0.4), y(below[index]), 0.8 * slot, value * scale, hint))
+            drawn.append(Markup('<circle cx="{}" cy="{}" r="3">{}</circle>').format(x(index), y(value), hint))
         drawn.append(Markup("</g>"))
     return Markup("").join([*drawn, Markup("</svg>")])
 

@@ -24,7 +24,6 @@ from hls_handler.reports.prompt_library import (
     format_known_cost,
     format_triggers,
     list_labels,
-    list_uses,
 )
 from hls_handler.storage import Storage
 from hls_handler.web.single_flight import SingleFlightCache
@@ -91,7 +90,6 @@ class PromptPages:
             "labels": list(list_labels(prompt.reply_model)),
             "schema": json.dumps(request_schema(prompt.reply_model.model_json_schema()), indent=2),
             "variables": _document(library, name),
-            "uses": list_uses(self._frame.settings, library, name),
             "corrected": self._store.corrections.newest_of_prompt(name, most=MAX_CORRECTED),
         }
 

@@ -1,4 +1,4 @@
-"""Describes the prompts of a library: their fields and labels, the figures of each version, and where they are used."""
+"""Describes the prompts of a library: their fields and labels, and the figures of each version."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from hls_handler.analysis import REPLY_TYPES, Reply, list_possible_labels
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.variables import describe_type
-from hls_handler.settings.effective import RepositoryTable, list_prompt_choices
-from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.store.calls import PromptStats
 from hls_handler.store.corrections import FieldFeedback, feedback_in
@@ -96,39 +94,3 @@ class LibraryStats:
 def read_library_stats(store: Storage) -> LibraryStats:
     """Return the statistics of all prompts. Blocks."""
     return LibraryStats(store.calls.prompt_stats(), store.calls.failures(), feedback_in(store.statistics.counters()))
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """A rule of the settings that runs a prompt, or that runs another prompt in its place."""
-
-    events: str  # "issues.opened, issues.edited"
-    repositories: str  # pattern of the entry of `repositories`: "octo/*"; "all" for the global settings
-    where: str  # file, line and key
-
-
-def list_uses(settings: Settings, library: Library, name: str) -> list[Use]:
-    """Return the entries of `repositories` whose events run the prompt, then the settings that name it.
-
-    The events are those of the prompt's `on`, if no `prompts.use` chooses another prompt, and those that `prompts.use`
-    gives to it. The `.github/hls.yaml` of a repository may decide otherwise.
-    """
-    found: list[Use] = []
-    for entry in RepositoryTable(settings).all():
-        keys = dict.fromkeys([*library.prompts[name].on, *entry.use])
-        chosen = {key: entry.find_prompt(key) for key in keys}
-        run = [
-            key
-            for key, choice in chosen.items()
-            if (choice[0] == name if choice else key in library.prompts[name].on and name not in library.shadows)
-            and entry.events & {key, key.partition(".")[0]}
-        ]
-        if run and entry.enabled:
-            found.append(Use(", ".join(run), entry.pattern, settings.sources.where(f"{entry.key}.events")))
-    for choice in list_prompt_choices(settings):
-        if choice.prompt == name:
-            kind = f"{choice.event}, as a shadow" if choice.shadow else choice.event
-            index = choice.key.partition("]")[0].removeprefix("repositories[") if "]" in choice.key else ""
-            pattern = settings.repositories[int(index)].name if index else "all"
-            found.append(Use(kind, pattern, settings.sources.where(choice.key)))
-    return found
