@@ -14,11 +14,9 @@ from hls_handler.cli.github_names import require_conversation, require_repositor
 from hls_handler.cli.options import (
     AsJson,
     Config,
-    describe_missing_database,
     fail,
     find_age,
     load,
-    open_existing_store,
     print_json,
     print_json_line,
     print_line,
@@ -74,24 +72,20 @@ def list_(
     Prints one line for each: time received, GUID prefix, state, event, issue or pull request. The reason for the
     state, if any, is on the next line.
 
-    Exit codes: 0 listed (also if there are none); 2 usage error, or unusable settings or database.
+    Exit codes: 0 listed (also if there are none); 1 there is no database; 2 usage error, or unusable settings or
+    database.
     """
     settings = load(config, credentials=False)
     if repository is not None:
         repository = require_repository(repository, base_url=settings.github.base_url)
-    with open_existing_store(settings) as store:
-        if store is None:
-            print_line(describe_missing_database(settings), err=as_json)
+    with require_existing_store(settings) as store:
         search = DeliverySearch(state=state, repository=repository)
-        rows = list(islice(store.searches.read_all(search), limit)) if store else []
-        pauses = store.pauses.active() if store else ()
+        rows, pauses = list(islice(store.searches.read_all(search), limit)), store.pauses.active()
     if as_json:
         print_json(deliveries_to_dict(rows, pauses))
         return
     if not rows:
-        if store:
-            print_line("no deliveries")
-        return
+        print_line("no deliveries")
     for row in rows:
         print_line(
             f"{row.received_at:%Y-%m-%d %H:%M:%S}  {row.guid[:8]}  {row.state:<10}  {row.event_key}  "

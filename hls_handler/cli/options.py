@@ -123,23 +123,21 @@ def open_existing_store(settings: Settings) -> AbstractContextManager[Storage | 
     return open_store(settings) if exists else nullcontext()
 
 
-def describe_missing_database(settings: Settings) -> str:
-    """Return the message for a store that is None. If the database's address is not set, exit with 2."""
-    _require_storage_url(settings)
-    file = sqlite_file(parse_url(settings.storage.url))
-    assert file is not None  # `database_exists` is true for PostgreSQL
-    where = settings.sources.where("storage.url")
-    return (
-        f"there is no database at {file.absolute()} yet ({where} names it; `hls serve` creates it); to read the "
-        "deliveries of a service, run this command in its folder and with its settings file (--config)"
-    )
-
-
 @contextmanager
 def require_existing_store(settings: Settings) -> Iterator[Storage]:
     """Open the store like `open_store`, but exit with 1 if the database does not exist."""
     with open_existing_store(settings) as store:
-        yield store or fail(describe_missing_database(settings))
+        if store is not None:
+            yield store
+            return
+    _require_storage_url(settings)
+    file = sqlite_file(parse_url(settings.storage.url))
+    assert file is not None  # `database_exists` is true for PostgreSQL
+    where = settings.sources.where("storage.url")
+    fail(
+        f"there is no database at {file.absolute()} yet ({where} names it; `hls serve` creates it); to read the "
+        "deliveries of a service, run this command in its folder and with its settings file (--config)"
+    )
 
 
 def _require_storage_url(settings: Settings) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from typing import Annotated, Literal
 
 import typer
@@ -107,7 +106,7 @@ def try_(
             connect_github(chosen, used, assume_open=named_prompt is not None) as github,
             connect_claude(used.claude) as client,
         ):
-            sender = Sender(client, time.sleep, interval_s=1 / used.claude.requests_per_second)
+            sender = Sender(client)
             is_done = _try_event(used, library, chosen, named_prompt, github, sender)
     except PayloadError as exc:
         abort(f"{chosen.name}: {exc}")

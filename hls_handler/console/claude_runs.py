@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from hls_handler.analysis import Usage
@@ -23,9 +23,6 @@ from hls_handler.trials.sender import Sender
 from hls_handler.trials.trial import Trial, run_trials
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import add_usd, count
-
-KEPT = 20
-"""Trials whose results one process keeps."""
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +43,7 @@ class CallRefused(HlsError):
 class Progress:
     """A trial that was started. Its thread changes it, `finished_at` last."""
 
+    name: str  # of the prompt
     prompt_id: str
     started_at: datetime  # aware UTC
     about: Any  # what its page shows besides
@@ -61,22 +59,19 @@ class Progress:
 
 @dataclass
 class ClaudeRuns:
-    """Runs one trial at a time in a thread, and keeps the results of the newest in memory. Thread-safe."""
+    """Runs one trial at a time in a thread, and keeps the results of the last one in memory. Thread-safe."""
 
     store: Storage
     connect: ConnectClaude
     now: Callable[[], float]  # seconds since 1970
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-    _runs: OrderedDict[str, Progress] = field(default_factory=OrderedDict, init=False)  # by prompt, newest last
+    _last: Progress | None = field(default=None, init=False)
     _stopping: threading.Event = field(default_factory=threading.Event, init=False)
 
     def find(self, name: str) -> Progress | None:
-        return self._runs.get(name)
-
-    @property
-    def running(self) -> str | None:
-        """The name of the prompt whose trial is in progress; None if there is none."""
-        return next((name for name, one in tuple(self._runs.items()) if one.finished_at is None), None)
+        """Return the last trial if it is of this prompt."""
+        last = self._last
+        return last if last is not None and last.name == name else None
 
     def start(self, name: str, trials: Sequence[Trial], settings: Settings, about: Any) -> None:
         """Start the trials of a prompt.
@@ -85,13 +80,9 @@ class ClaudeRuns:
         """
         self._check_budget(settings)
         with self._lock:
-            other = self.running
-            if other is not None:
-                raise CallRefused(f"Another trial is in progress, of {other}. Wait for its end.")
-            self._runs.pop(name, None)
-            progress = self._runs[name] = Progress(trials[0].prompt_id, self._time(), about)
-            while len(self._runs) > KEPT:
-                self._runs.popitem(last=False)
+            if self._last is not None and self._last.finished_at is None:
+                raise CallRefused(f"Another trial is in progress, of {self._last.name}. Wait for its end.")
+            progress = self._last = Progress(name, trials[0].prompt_id, self._time(), about)
         # A daemon, so that a call in progress does not delay the end of the process: nothing of the trial is stored.
         threading.Thread(target=self._run, args=(progress, trials, settings), name="trial", daemon=True).start()
 
@@ -99,14 +90,9 @@ class ClaudeRuns:
         self._stopping.set()
 
     def _run(self, progress: Progress, trials: Sequence[Trial], settings: Settings) -> None:
-        def wait(seconds: float) -> None:
-            self._stopping.wait(seconds)
-            self._check_budget(settings)
-
         try:
             with closing(self.connect(settings.claude)) as client:
-                interval_s = 1 / settings.claude.requests_per_second
-                sender = Sender(client, wait, progress.usages.append, interval_s=interval_s)
+                sender = Sender(client, partial(self._check_budget, settings), progress.usages.append)
                 progress.report = Report(run_trials(self.store, trials, sender))
         except HlsError as exc:
             progress.problem = redact(str(exc))

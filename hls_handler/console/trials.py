@@ -121,10 +121,11 @@ class TrialPages:
         if "send" not in form:
             return self._page(request, library, edit)
         location = RedirectResponse(f"/prompts/{edit.name}/edit", 303)
-        if self._runs.running == edit.name:  # the second request of a double click
+        progress = self._runs.find(edit.name)
+        if progress is not None and progress.finished_at is None:  # the second request of a double click
             return location
         try:
-            prepared = self._prepare(library, edit, form.get("deliveries", "").split())
+            prepared = self._prepare(library, edit, form.get("deliveries", "").split()[: max(NUMBERS)])
             if prepared.digest == form["send"]:
                 self._runs.start(edit.name, prepared.trials, self._frame.settings, edit)
                 return location

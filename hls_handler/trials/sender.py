@@ -37,13 +37,11 @@ class Sender:
     """Sends the requests of trials to Claude. As in the service, Claude is asked once to correct an invalid reply."""
 
     claude: Claude
-    wait: Callable[[float], object] = lambda _seconds: None
-    """Called with the seconds before each request. It may raise an `HlsError`, which ends all trials."""
+    check: Callable[[], object] = lambda: None
+    """Called before each request. It may raise an `HlsError`, which ends all trials."""
     observe: Callable[[Usage], object] = lambda _usage: None
-    interval_s: float = 0.0  # between two requests, at least
     questions: list[Question] = field(default_factory=list, init=False)  # since `begin`
     _limit: ReviewBudget | None = field(default=None, init=False)
-    _next_s: float = field(default=0.0, init=False)
 
     def begin(self, limit: ReviewBudget | None) -> None:
         """Begin the requests about a delivery, which may cost as much as `limit` allows."""
@@ -82,8 +80,7 @@ class Sender:
     ) -> ValidReply | UnusableReply:
         estimate = provider.upper_estimate(rendered, correction=correction)
         self._check_limit(estimate)
-        self.wait(self._next_s)
-        self._next_s = self.interval_s
+        self.check()
         question = Question(rendered, estimate.model, correction)
         self.questions.append(question)
         answer, prompt = provider.ask(rendered, correction=correction), rendered.prompt

@@ -8,11 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from hls_handler.sandbox.server import Sandbox
-from tests.e2e.conftest import make_service
 from tests.system_programs import find_chromium
-
-__all__ = ["make_service"]
 
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text(encoding="utf-8")  # npm package axe-core 4.14.1
 LISTENER = """
@@ -31,13 +27,6 @@ WIDE = """
 """
 
 OpenPage = Callable[..., Page]
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    """A stand-in GitHub and Claude; the tests in tests/e2e check what it was asked."""
-    with Sandbox() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

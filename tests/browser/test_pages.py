@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from playwright.sync_api import Page
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from tests.browser.conftest import OpenPage, find_obstacles
-from tests.e2e.conftest import MakeService
+from tests.e2e.conftest import service_maker
 from tests.e2e.service import Service
 from tests.e2e.test_main_job import send
 
@@ -30,18 +31,19 @@ def put_scripts(value: Any, names: tuple[str, ...]) -> Any:
     return [put_scripts(one, names) for one in value] if isinstance(value, list) else value
 
 
-@pytest.fixture
-def service(make_service: MakeService, sandbox: Sandbox) -> Service:
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service with a few deliveries: done, ignored, and of a payload with scripts in all texts."""
-    running = make_service(server=f"api_key: {KEY}").start()
-    send(running, sandbox, "demo/feature-push")
-    for name in ("demo/bug", "demo/question"):
-        event = recorded.load(name)
-        payload = put_scripts(event.payload, ("title", "body", "label", "description"))
-        sandbox.state.seed(event.event, payload)
-        assert running.deliver(event.event, json.dumps(payload).encode()).status in (200, 202)
-    running.until_idle()
-    return running
+    with Sandbox() as sandbox, service_maker(sandbox, tmp_path_factory.mktemp("service")) as make:
+        running = make(server=f"api_key: {KEY}").start()
+        send(running, sandbox, "demo/feature-push")
+        for name in ("demo/bug", "demo/question"):
+            event = recorded.load(name)
+            payload = put_scripts(event.payload, ("title", "body", "label", "description"))
+            sandbox.state.seed(event.event, payload)
+            assert running.deliver(event.event, json.dumps(payload).encode()).status in (200, 202)
+        running.until_idle()
+        yield running
 
 
 def sign_in(page: Page, service: Service, path: str = "/deliveries") -> None:

@@ -69,13 +69,11 @@ def test_credentials_in_a_reply_are_redacted(processed: World) -> None:
 
 
 def test_nothing_more_is_asked_after_an_error_of_all_calls(processed: World) -> None:
-    claude, paused_s = FakeClaude([Permanent("too long"), CLAUDE_DOWN, BUG]), list[float]()
-    sender = Sender(claude, paused_s.append, interval_s=10.0)
-    first, second, third = run_trials(processed.store, [plan(processed)] * 3, sender)
+    claude = FakeClaude([Permanent("too long"), CLAUDE_DOWN, BUG])
+    first, second, third = run_trials(processed.store, [plan(processed)] * 3, Sender(claude))
     assert (first.problem, third.problem) == ("too long", "not asked, because of the error above")
     assert second.problem == f"{CLAUDE_DOWN}; {CLAUDE_DOWN.remedy}"
     assert len(claude.asked) == 2
-    assert paused_s == [0.0, 10.0]
 
 
 def test_following_prompt_keeps_the_stored_reply_before_it(make_world: MakeWorld, tmp_path: Path) -> None:
