@@ -67,13 +67,6 @@ class PromptSources:
         """Yield (line number in `front_file`, text) of each line of the front matter."""
         return enumerate(self.front.split("\n"), start=2)
 
-    @property
-    def numbered_template(self) -> Iterator[tuple[int, str]]:
-        """Yield (line number in the file, text) of each line of the template below its front matter."""
-        front_lines = 0 if self.template.front is None else len(self.template.front.split("\n")) + 2
-        lines = self.template.text.removesuffix("\n").split("\n")
-        return ((number, line) for number, line in enumerate(lines, start=1) if number > front_lines)
-
     def role(self, source: SourceFile) -> str:
         """Return ".j2" for the template, ".comment.md.j2" for the comment template, and the name of any other file."""
         if source is self.template:

@@ -6,9 +6,7 @@ import json
 from dataclasses import dataclass
 
 from hls_handler.analysis import Usage
-from hls_handler.clients.prices import with_price
-from hls_handler.clients.provider import request_schema
-from hls_handler.prompting.prompt import Prompt
+from hls_handler.clients.claude import cost_usd, request_schema
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
 from hls_handler.settings.model import Claude
 from hls_handler.wording import add_usd
@@ -25,26 +23,24 @@ class Estimate:
 
 
 def estimate(settings: Claude, *requests: RenderedPrompt) -> Estimate:
-    each = [estimate_from_tokens(settings, one.prompt, input_tokens=_count_tokens(one)) for one in requests]
+    """Estimate the cost of questions. `model` and `max_tokens` of a prompt override those of `settings`."""
+    prompts = [request.prompt for request in requests]
+    models = [resolve_model(prompt.model or settings.model) for prompt in prompts]
+    limits = [prompt.max_tokens or settings.max_tokens for prompt in prompts]
+    tokens = [_count_tokens(request) for request in requests]
+    shortest = [Usage(model, input_tokens=count) for model, count in zip(models, tokens, strict=True)]
+    longest = [
+        Usage(model, cache_write_tokens=count, output_tokens=limit)
+        for model, count, limit in zip(models, tokens, limits, strict=True)
+    ]
     return Estimate(
-        questions=len(each),
-        models=tuple(dict.fromkeys(model for one in each for model in one.models)),
-        max_tokens=max((one.max_tokens for one in each), default=0),
-        input_tokens=sum(one.input_tokens for one in each),
-        min_usd=add_usd(one.min_usd for one in each),
-        max_usd=add_usd(one.max_usd for one in each),
+        questions=len(requests),
+        models=tuple(dict.fromkeys(models)),
+        max_tokens=max(limits, default=0),
+        input_tokens=sum(tokens),
+        min_usd=add_usd(map(cost_usd, shortest)),
+        max_usd=add_usd(map(cost_usd, longest)),
     )
-
-
-def estimate_from_tokens(settings: Claude, prompt: Prompt, *, input_tokens: int) -> Estimate:
-    """Estimate the cost of one question. `model` and `max_tokens` of `prompt` override those of `settings`."""
-    model, max_tokens = (
-        settings.name_model(*settings.find_model(prompt.model)),
-        prompt.max_tokens or settings.max_tokens,
-    )
-    least = with_price(Usage(model, input_tokens=input_tokens), settings)
-    most = with_price(Usage(model, cache_write_tokens=input_tokens, output_tokens=max_tokens), settings)
-    return Estimate(1, (model,), max_tokens, input_tokens, least.cost_usd, most.cost_usd)
 
 
 def _count_tokens(rendered: RenderedPrompt) -> int:
