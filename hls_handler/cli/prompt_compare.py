@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from statistics import fmean
 from typing import Annotated
@@ -117,7 +118,7 @@ def _ask(settings: Settings, store: Storage, name: str, since: datetime, *, most
     except SettingsError as exc:
         abort(*exc.problems)
     with client as claude:
-        sender = Sender(claude, time.sleep, interval_s=1 / settings.claude.requests_per_second)
+        sender = Sender(claude, partial(time.sleep, 1 / settings.claude.requests_per_second))
         results = (*run_trials(store, trials, sender), *(one for one in planned if isinstance(one, Comparison)))
     for one in results:
         if one.problem and one.problem != NOT_ASKED:

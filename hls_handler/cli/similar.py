@@ -94,7 +94,7 @@ def _compare(store: Storage, reader: GithubReader, found: WireRepository, reposi
     if not stored:
         print_line(f"no issue of {repository} is stored; `hls similar {repository}` says what it takes to read them")
         return
-    history = StoredHistory(store.database, store.reviews, store.texts, found.id, "")
+    history = store.repositories.history(found.id, "")
     candidates = list(read_candidates(issue, reader, history))
     print_line(f"{count(stored, 'issue')} stored; {len(candidates)} similar to {repository}#{number}")
     for candidate, other in candidates:

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 
 from hls_handler.analysis import Usage
-from hls_handler.clients.claude import cost_usd, request_schema
+from hls_handler.clients.prices import with_price
+from hls_handler.clients.provider import request_schema
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
 from hls_handler.settings.model import Claude
 from hls_handler.wording import add_usd
@@ -24,22 +25,21 @@ class Estimate:
 
 def estimate(settings: Claude, *requests: RenderedPrompt) -> Estimate:
     """Estimate the cost of questions. `model` and `max_tokens` of a prompt override those of `settings`."""
-    prompts = [request.prompt for request in requests]
-    models = [resolve_model(prompt.model or settings.model) for prompt in prompts]
-    limits = [prompt.max_tokens or settings.max_tokens for prompt in prompts]
+    models = [settings.name_model(*settings.find_model(request.prompt.model)) for request in requests]
+    limits = [request.prompt.max_tokens or settings.max_tokens for request in requests]
     tokens = [_count_tokens(request) for request in requests]
-    shortest = [Usage(model, input_tokens=count) for model, count in zip(models, tokens, strict=True)]
+    shortest = [Usage(model, input_tokens=number) for model, number in zip(models, tokens, strict=True)]
     longest = [
-        Usage(model, cache_write_tokens=count, output_tokens=limit)
-        for model, count, limit in zip(models, tokens, limits, strict=True)
+        Usage(model, cache_write_tokens=number, output_tokens=limit)
+        for model, number, limit in zip(models, tokens, limits, strict=True)
     ]
     return Estimate(
         questions=len(requests),
         models=tuple(dict.fromkeys(models)),
         max_tokens=max(limits, default=0),
         input_tokens=sum(tokens),
-        min_usd=add_usd(map(cost_usd, shortest)),
-        max_usd=add_usd(map(cost_usd, longest)),
+        min_usd=add_usd(with_price(usage, settings).cost_usd for usage in shortest),
+        max_usd=add_usd(with_price(usage, settings).cost_usd for usage in longest),
     )
 
 
